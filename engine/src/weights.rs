@@ -1,0 +1,130 @@
+//! Weights are data: the same functions run on variables, live views, copies or streamed slots.
+
+use candle::Tensor;
+
+use crate::{ModelConfig, Result};
+
+/// The weights of one block; linear weights are (out, in).
+#[derive(Debug, Clone)]
+pub struct BlockWeights {
+    /// Norm before attention: (width).
+    pub attn_norm: Tensor,
+    /// Queries: (heads * head width, width).
+    pub q: Tensor,
+    /// Keys: (kv heads * head width, width).
+    pub k: Tensor,
+    /// Values: (kv heads * head width, width).
+    pub v: Tensor,
+    /// Biases of queries, keys and values.
+    pub qkv_bias: Option<[Tensor; 3]>,
+    /// Norms over each head of queries and keys: (head width).
+    pub qk_norm: Option<[Tensor; 2]>,
+    /// Output of attention: (width, heads * head width).
+    pub o: Tensor,
+    /// Norm before the feed-forward layer: (width).
+    pub mlp_norm: Tensor,
+    /// Gate: (intermediate, width).
+    pub gate: Tensor,
+    /// Up: (intermediate, width).
+    pub up: Tensor,
+    /// Down: (width, intermediate).
+    pub down: Tensor,
+}
+
+/// All weights of a model.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// Embedding: (vocabulary, width).
+    pub embed: Tensor,
+    /// The blocks, bottom first.
+    pub blocks: Vec<BlockWeights>,
+    /// Final norm: (width).
+    pub norm: Tensor,
+    /// Output head: (vocabulary, width); the embedding itself where tied.
+    pub head: Tensor,
+}
+
+impl Weights {
+    /// Builds the tree by asking `get` for each parameter of `config`, in checkpoint order, by its
+    /// Hugging Face name and shape.
+    pub fn build(
+        config: &ModelConfig,
+        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let width = config.hidden_size;
+        let embed = get("model.embed_tokens.weight", &[config.vocab_size, width])?;
+        let blocks = (0..config.num_layers)
+            .map(|i| BlockWeights::build(config, i, get))
+            .collect::<Result<_>>()?;
+        let norm = get("model.norm.weight", &[width])?;
+        let head = if config.tie_embeddings {
+            embed.clone()
+        } else {
+            get("lm_head.weight", &[config.vocab_size, width])?
+        };
+        Ok(Self { embed, blocks, norm, head })
+    }
+}
+
+impl BlockWeights {
+    fn build(
+        config: &ModelConfig,
+        layer: usize,
+        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let (heads, kv) =
+            (config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim);
+        let mut at =
+            |name: &str, shape: &[usize]| get(&format!("model.layers.{layer}.{name}"), shape);
+        let attn_norm = at("input_layernorm.weight", &[width])?;
+        let q = at("self_attn.q_proj.weight", &[heads, width])?;
+        let k = at("self_attn.k_proj.weight", &[kv, width])?;
+        let v = at("self_attn.v_proj.weight", &[kv, width])?;
+        let qkv_bias = if config.qkv_bias {
+            Some([
+                at("self_attn.q_proj.bias", &[heads])?,
+                at("self_attn.k_proj.bias", &[kv])?,
+                at("self_attn.v_proj.bias", &[kv])?,
+            ])
+        } else {
+            None
+        };
+        let qk_norm = if config.qk_norm {
+            Some([
+                at("self_attn.q_norm.weight", &[config.head_dim])?,
+                at("self_attn.k_norm.weight", &[config.head_dim])?,
+            ])
+        } else {
+            None
+        };
+        Ok(Self {
+            attn_norm,
+            q,
+            k,
+            v,
+            qkv_bias,
+            qk_norm,
+            o: at("self_attn.o_proj.weight", &[width, heads])?,
+            mlp_norm: at("post_attention_layernorm.weight", &[width])?,
+            gate: at("mlp.gate_proj.weight", &[inner, width])?,
+            up: at("mlp.up_proj.weight", &[inner, width])?,
+            down: at("mlp.down_proj.weight", &[width, inner])?,
+        })
+    }
+}
+
+/// Names and shapes of every parameter, in checkpoint order.
+pub fn parameters(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let mut list = Vec::new();
+    let device = candle::Device::Cpu;
+    let nothing = Tensor::zeros((), candle::DType::F32, &device).map_err(crate::Error::from);
+    if let Ok(nothing) = nothing {
+        // The tree itself says which parameters there are; the tensors are not looked at.
+        let _ = Weights::build(config, &mut |name, shape| {
+            list.push((name.to_owned(), shape.to_vec()));
+            Ok(nothing.clone())
+        });
+    }
+    list
+}
