@@ -1,0 +1,4 @@
+//! The record as a run and its readers see it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod record;
