@@ -6,12 +6,22 @@
 //!
 //! It does not know what a reward, a group or a step is: it receives columns of numbers per token.
 
+pub mod backward;
+pub mod block;
 pub mod config;
 mod error;
+pub mod model;
+mod noise;
+pub mod ops;
 pub mod packed;
+pub mod rope;
+pub mod score;
 pub mod weights;
 
+pub use backward::{Activations, Columns, Passed, backward};
 pub use config::{Family, ModelConfig, RopeScaling};
 pub use error::{Error, Result};
+pub use model::{Model, Parameter};
 pub use packed::{Packed, Segment, Target};
+pub use score::Scores;
 pub use weights::{BlockWeights, Weights};

@@ -1,0 +1,194 @@
+//! The policy: variables in checkpoint order, and the forward passes over them.
+
+use candle::{DType, Device, Tensor, Var};
+
+use crate::block::{Layout, block};
+use crate::rope::Rope;
+use crate::score::{self, Scores};
+use crate::{Error, ModelConfig, Packed, Result, Target, Weights, noise, ops, weights};
+
+/// A trainable tensor and its name in the checkpoint.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Hugging Face name.
+    pub name: String,
+    /// The values; every view of the model shares this storage.
+    pub var: Var,
+}
+
+/// A decoder with its weights.
+#[derive(Debug)]
+pub struct Model {
+    config: ModelConfig,
+    rope: Rope,
+    parameters: Vec<Parameter>,
+    tracked: Weights,
+    live: Weights,
+    device: Device,
+    dtype: DType,
+}
+
+impl Model {
+    /// Builds a model, asking `get` for each parameter by name and shape, in checkpoint order.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `get` fails, and when a weight has another shape than asked for or holds a value
+    /// that is not finite.
+    pub fn new(
+        config: ModelConfig,
+        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut parameters = Vec::new();
+        let tracked = Weights::build(&config, &mut |name, shape| {
+            let tensor = get(name, shape)?.to_dtype(dtype)?.to_device(device)?;
+            check(name, &tensor, shape)?;
+            let var = Var::from_tensor(&tensor)?;
+            let shared = var.as_tensor().clone();
+            parameters.push(Parameter { name: name.to_owned(), var });
+            Ok(shared)
+        })?;
+        let mut views = parameters.iter();
+        let live = Weights::build(&config, &mut |_, _| {
+            let parameter = views.next().expect("both trees ask for the same parameters");
+            Ok(parameter.var.as_detached_tensor())
+        })?;
+        let rope = Rope::new(&config);
+        Ok(Self { config, rope, parameters, tracked, live, device: device.clone(), dtype })
+    }
+
+    /// A model with normal weights of standard deviation 0.02 and norms of one, a function of
+    /// `seed` alone.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the device refuses a tensor.
+    pub fn random(config: ModelConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        let mut index = 0;
+        Self::new(
+            config,
+            &mut |name, shape| {
+                index += 1;
+                if name.ends_with("norm.weight") {
+                    return Ok(Tensor::ones(shape, dtype, device)?);
+                }
+                if name.ends_with("_proj.bias") {
+                    return Ok(Tensor::zeros(shape, dtype, device)?);
+                }
+                let values = noise::normal(seed, index, shape.iter().product());
+                Ok((Tensor::from_vec(values, shape, &Device::Cpu)? * 0.02)?)
+            },
+            dtype,
+            device,
+        )
+    }
+
+    /// Sizes and switches.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Type of the weights.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The trainable tensors, in checkpoint order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The rotary frequencies.
+    pub fn rope(&self) -> &Rope {
+        &self.rope
+    }
+
+    /// The weights without a graph: always the current values.
+    pub fn live(&self) -> &Weights {
+        &self.live
+    }
+
+    /// The weights as variables.
+    pub(crate) fn tracked(&self) -> &Weights {
+        &self.tracked
+    }
+
+    /// Hidden states after the final norm, without a graph.
+    ///
+    /// Shapes: result (rows, width).
+    ///
+    /// # Errors
+    ///
+    /// Fails when a token is outside the vocabulary or a position outside the context.
+    pub fn hidden(&self, packed: &Packed) -> Result<Tensor> {
+        let layout = self.layout(packed)?;
+        let mut x = self.embed(packed)?;
+        for weights in &self.live.blocks {
+            x = block(&self.config, weights, &x, &layout)?;
+        }
+        ops::rms_norm(&x, &self.live.norm, self.config.rms_norm_eps)
+    }
+
+    /// Log-probabilities and entropies of the targets, without a graph.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::hidden`], and when a target's row or token does not exist.
+    pub fn score(&self, packed: &Packed, targets: &[Target], temperature: f64) -> Result<Scores> {
+        let hidden = self.hidden(packed)?;
+        Ok(score::forward(&hidden, &self.live.head, targets, temperature)?.scores())
+    }
+
+    /// The layout of a pack that fits this model.
+    pub(crate) fn layout(&self, packed: &Packed) -> Result<Layout> {
+        if let Some(&token) =
+            packed.tokens().iter().find(|&&token| token as usize >= self.config.vocab_size)
+        {
+            return Err(Error::Input(format!(
+                "token {token} is outside the vocabulary of {} tokens",
+                self.config.vocab_size
+            )));
+        }
+        let longest = packed.positions().iter().max().map_or(0, |&p| p as usize + 1);
+        if longest > self.config.context {
+            return Err(Error::Input(format!(
+                "a sequence of {longest} tokens does not fit the model's context of {} tokens",
+                self.config.context
+            )));
+        }
+        Layout::new(packed, &self.rope, self.dtype, &self.device)
+    }
+
+    /// Embeddings of the rows, without a graph: (rows, width).
+    pub(crate) fn embed(&self, packed: &Packed) -> Result<Tensor> {
+        let tokens = Tensor::new(packed.tokens(), &self.device)?;
+        Ok(self.live.embed.index_select(&tokens, 0)?)
+    }
+
+    /// Index of a block's first parameter, in checkpoint order.
+    pub(crate) fn block_start(&self, block: usize) -> usize {
+        1 + block * weights::per_block(&self.config)
+    }
+}
+
+fn check(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    let wrong = |problem| Err(Error::Weight { name: name.to_owned(), problem });
+    if tensor.dims() != shape {
+        return wrong(format!("expected shape {shape:?}, got {:?}", tensor.dims()));
+    }
+    let sum = tensor.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    if sum.is_finite() {
+        return Ok(());
+    }
+    wrong(
+        "holds values that are not finite: the file is damaged or was saved after a divergence"
+            .into(),
+    )
+}

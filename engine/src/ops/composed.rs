@@ -1,0 +1,86 @@
+//! The composed forms: Candle operations only, checked by finite differences in `f64`.
+
+use candle::{D, Tensor};
+
+use super::Span;
+use crate::Result;
+
+/// See [`super::linear`]; without the bias.
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    Ok(x.matmul(&weight.t()?)?)
+}
+
+/// See [`super::rms_norm`].
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
+    let normed = x.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
+    Ok(normed.broadcast_mul(weight)?)
+}
+
+/// See [`super::rope`].
+pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+    let half = x.dim(D::Minus1)? / 2;
+    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
+    let (a, b) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+    let low = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let high = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+    Ok(Tensor::cat(&[low, high], D::Minus1)?)
+}
+
+/// See [`super::swiglu`].
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    Ok((gate.silu()? * up)?)
+}
+
+/// Softmax over the last dimension.
+pub fn softmax(x: &Tensor) -> Result<Tensor> {
+    let max = x.max_keepdim(D::Minus1)?.detach();
+    let exp = x.broadcast_sub(&max)?.exp()?;
+    Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
+}
+
+/// See [`super::attention`].
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<Tensor> {
+    let outputs: Vec<Tensor> = spans
+        .iter()
+        .map(|span| {
+            let keys = gather(k, span)?;
+            let values = gather(v, span)?;
+            attend(&q.narrow(0, span.start, span.len)?, &keys, &values)
+        })
+        .collect::<Result<_>>()?;
+    Ok(Tensor::cat(&outputs, 0)?)
+}
+
+/// Causal attention of the last rows of a sequence to all of it.
+///
+/// Shapes: `q` (rows, heads, head width), `k` and `v` (all, kv heads, head width), the queries being
+/// the last `rows` of `all`; result (rows, heads * head width).
+pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+    let (rows, heads, width) = q.dims3()?;
+    let (all, kv_heads, _) = k.dims3()?;
+    let spread = |x: &Tensor| -> Result<Tensor> {
+        let shape = (kv_heads, heads / kv_heads, all, width);
+        Ok(x.transpose(0, 1)?.unsqueeze(1)?.broadcast_as(shape)?.reshape((heads, all, width))?)
+    };
+    let q = (q.transpose(0, 1)?.contiguous()? * (1.0 / (width as f64).sqrt()))?;
+    let scores = q.matmul(&spread(k)?.transpose(1, 2)?.contiguous()?)?;
+    let scores =
+        if rows > 1 { scores.broadcast_add(&causal_mask(rows, all, &scores)?)? } else { scores };
+    let out = softmax(&scores)?.matmul(&spread(v)?)?;
+    Ok(out.transpose(0, 1)?.contiguous()?.reshape((rows, heads * width))?)
+}
+
+fn gather(x: &Tensor, span: &Span) -> Result<Tensor> {
+    let parts: Vec<Tensor> =
+        span.reads().map(|(start, len)| x.narrow(0, start, len)).collect::<Result<_, _>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
+}
+
+fn causal_mask(rows: usize, all: usize, like: &Tensor) -> Result<Tensor> {
+    let before = all - rows;
+    let mask: Vec<f32> = (0..rows)
+        .flat_map(|i| (0..all).map(move |j| if j > before + i { f32::NEG_INFINITY } else { 0.0 }))
+        .collect();
+    Ok(Tensor::from_vec(mask, (rows, all), like.device())?.to_dtype(like.dtype())?)
+}

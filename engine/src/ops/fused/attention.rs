@@ -1,0 +1,267 @@
+//! Attention by matrix products on each head, without a copy of the shared prompts.
+
+use std::sync::Arc;
+
+use candle::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{slice, with};
+use crate::ops::Span;
+use crate::ops::kernels::product::{Into, View, product};
+
+/// See [`crate::ops::attention()`].
+#[derive(Debug)]
+pub(in crate::ops) struct Attention {
+    pub(in crate::ops) spans: Arc<[Span]>,
+}
+
+/// Heads and their width.
+#[derive(Debug, Clone, Copy)]
+struct Heads {
+    query: usize,
+    key: usize,
+    width: usize,
+}
+
+impl Heads {
+    fn group(self) -> usize {
+        self.query / self.key
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+}
+
+/// Queries, keys and values of all rows.
+#[derive(Debug, Clone, Copy)]
+struct Qkv<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    heads: Heads,
+}
+
+impl<'a> Qkv<'a> {
+    fn query(&self, start: usize, head: usize) -> View<'a> {
+        let row = self.heads.query * self.heads.width;
+        View::rows(&self.q[start * row + head * self.heads.width..], row)
+    }
+
+    fn key(&self, start: usize, kv_head: usize) -> View<'a> {
+        let row = self.heads.key * self.heads.width;
+        View::rows(&self.k[start * row + kv_head * self.heads.width..], row)
+    }
+
+    fn value(&self, start: usize, kv_head: usize) -> View<'a> {
+        let row = self.heads.key * self.heads.width;
+        View::rows(&self.v[start * row + kv_head * self.heads.width..], row)
+    }
+
+    /// Attention weights of one head over one span: (span's rows, rows read).
+    fn weights(&self, span: &Span, head: usize, out: &mut Vec<f32>) {
+        let (before, width) = (span.before(), self.heads.width);
+        let all = before + span.len;
+        out.clear();
+        out.resize(span.len * all, 0.0);
+        let query = self.query(span.start, head);
+        let mut at = 0;
+        for (start, len) in span.reads() {
+            let key = self.key(start, head / self.heads.group()).t();
+            let how = (self.heads.scale(), Into::Set, Parallelism::None);
+            product(&mut out[at..], all, (span.len, len, width), query, key, how);
+            at += len;
+        }
+        for (i, row) in out.chunks_exact_mut(all).enumerate() {
+            let (seen, hidden) = row.split_at_mut(before + i + 1);
+            hidden.fill(0.0);
+            softmax(seen);
+        }
+    }
+}
+
+fn softmax(row: &mut [f32]) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for x in row.iter_mut() {
+        *x = (*x - max).exp();
+        sum += *x;
+    }
+    let scale = 1.0 / sum;
+    for x in row {
+        *x *= scale;
+    }
+}
+
+/// The output of the query heads that share one key head over one span: (group, rows, width).
+fn forward(qkv: &Qkv<'_>, span: &Span, kv_head: usize) -> Vec<f32> {
+    let (width, group) = (qkv.heads.width, qkv.heads.group());
+    let all = span.before() + span.len;
+    let mut weights = Vec::new();
+    let mut out = vec![0.0; group * span.len * width];
+    for (i, out) in out.chunks_exact_mut(span.len * width).enumerate() {
+        qkv.weights(span, kv_head * group + i, &mut weights);
+        let mut at = 0;
+        for (start, len) in span.reads() {
+            let how = (1.0, Into::Add, Parallelism::None);
+            let part = View::rows(&weights[at..], all);
+            product(out, width, (span.len, width, len), part, qkv.value(start, kv_head), how);
+            at += len;
+        }
+    }
+    out
+}
+
+/// Gradients that one key head over one span contributes.
+struct Contribution {
+    /// (group, span's rows, width)
+    dq: Vec<f32>,
+    /// (rows read, width)
+    dk: Vec<f32>,
+    /// (rows read, width)
+    dv: Vec<f32>,
+}
+
+fn backward(qkv: &Qkv<'_>, grad: &[f32], span: &Span, kv_head: usize) -> Contribution {
+    let Heads { query: heads, width, .. } = qkv.heads;
+    let (group, all) = (qkv.heads.group(), span.before() + span.len);
+    let mut out = Contribution {
+        dq: vec![0.0; group * span.len * width],
+        dk: vec![0.0; all * width],
+        dv: vec![0.0; all * width],
+    };
+    let (mut weights, mut dweights) = (Vec::new(), vec![0.0; span.len * all]);
+    let set = (1.0, Into::Set, Parallelism::None);
+    let add = (1.0, Into::Add, Parallelism::None);
+    let scaled = (qkv.heads.scale(), Into::Add, Parallelism::None);
+    for (i, dq) in out.dq.chunks_exact_mut(span.len * width).enumerate() {
+        let head = kv_head * group + i;
+        qkv.weights(span, head, &mut weights);
+        let grad = View::rows(&grad[(span.start * heads + head) * width..], heads * width);
+        product(
+            &mut out.dv,
+            width,
+            (all, width, span.len),
+            View::rows(&weights, all).t(),
+            grad,
+            add,
+        );
+        let mut at = 0;
+        for (start, len) in span.reads() {
+            let value = qkv.value(start, kv_head).t();
+            product(&mut dweights[at..], all, (span.len, len, width), grad, value, set);
+            at += len;
+        }
+        for (p, dp) in weights.chunks_exact(all).zip(dweights.chunks_exact_mut(all)) {
+            let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
+            for (p, dp) in p.iter().zip(dp) {
+                *dp = p * (*dp - mean);
+            }
+        }
+        let query = qkv.query(span.start, head);
+        let dscores = View::rows(&dweights, all);
+        product(&mut out.dk, width, (all, width, span.len), dscores.t(), query, scaled);
+        let mut at = 0;
+        for (start, len) in span.reads() {
+            let part = View::rows(&dweights[at..], all);
+            product(dq, width, (span.len, width, len), part, qkv.key(start, kv_head), scaled);
+            at += len;
+        }
+    }
+    out
+}
+
+/// One task for every span and key head, in a fixed order.
+fn tasks(spans: &[Span], kv_heads: usize) -> Vec<(&Span, usize)> {
+    spans.iter().flat_map(|span| (0..kv_heads).map(move |head| (span, head))).collect()
+}
+
+/// Adds a (rows, width) block to rows `start..` of a (rows, heads, width) array.
+fn add_head(
+    out: &mut [f32],
+    block: &[f32],
+    start: usize,
+    head: usize,
+    (heads, width): (usize, usize),
+) {
+    for (i, row) in block.chunks_exact(width).enumerate() {
+        let at = ((start + i) * heads + head) * width;
+        for (o, x) in out[at..at + width].iter_mut().zip(row) {
+            *o += x;
+        }
+    }
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (rows, heads, width) = q_layout.shape().dims3()?;
+        let (_, kv_heads, _) = k_layout.shape().dims3()?;
+        let qkv = Qkv {
+            q: slice(q, q_layout)?,
+            k: slice(k, k_layout)?,
+            v: slice(v, v_layout)?,
+            heads: Heads { query: heads, key: kv_heads, width },
+        };
+        let tasks = tasks(&self.spans, kv_heads);
+        let parts: Vec<Vec<f32>> =
+            tasks.par_iter().map(|&(span, head)| forward(&qkv, span, head)).collect();
+        let mut out = vec![0.0; rows * heads * width];
+        for (&(span, kv_head), part) in tasks.iter().zip(&parts) {
+            for (i, block) in part.chunks_exact(span.len * width).enumerate() {
+                let head = kv_head * qkv.heads.group() + i;
+                add_head(&mut out, block, span.start, head, (heads, width));
+            }
+        }
+        Ok((CpuStorage::F32(out), Shape::from((rows, heads * width))))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (_, heads, width) = q.dims3()?;
+        let (_, kv_heads, _) = k.dims3()?;
+        let (dq, dk, dv) = with([q, k, v, grad], |[qs, ks, vs, grad]| {
+            let qkv =
+                Qkv { q: qs, k: ks, v: vs, heads: Heads { query: heads, key: kv_heads, width } };
+            let tasks = tasks(&self.spans, kv_heads);
+            let parts: Vec<Contribution> =
+                tasks.par_iter().map(|&(span, head)| backward(&qkv, grad, span, head)).collect();
+            let mut out = (vec![0.0; qs.len()], vec![0.0; ks.len()], vec![0.0; vs.len()]);
+            for (&(span, kv_head), part) in tasks.iter().zip(&parts) {
+                for (i, block) in part.dq.chunks_exact(span.len * width).enumerate() {
+                    let head = kv_head * qkv.heads.group() + i;
+                    add_head(&mut out.0, block, span.start, head, (heads, width));
+                }
+                let mut at = 0;
+                for (start, len) in span.reads() {
+                    let block = at * width..(at + len) * width;
+                    let shape = (kv_heads, width);
+                    add_head(&mut out.1, &part.dk[block.clone()], start, kv_head, shape);
+                    add_head(&mut out.2, &part.dv[block], start, kv_head, shape);
+                    at += len;
+                }
+            }
+            Ok(out)
+        })?;
+        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
+        Ok((Some(tensor(dq, q)?), Some(tensor(dk, k)?), Some(tensor(dv, v)?)))
+    }
+}

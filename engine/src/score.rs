@@ -1,0 +1,250 @@
+//! Log-probabilities and entropies of chosen tokens, forward and backward, in one pass over
+//! vocabulary chunks: (rows, vocabulary) never exists at once.
+
+mod composed;
+mod fused;
+
+use candle::{DType, Device, Tensor};
+
+use crate::{Error, Result, Target, ops};
+
+/// Vocabulary entries treated at once.
+const CHUNK: usize = 2048;
+
+/// What the full distribution at a target's row says, one entry a target.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    /// Log-probability of the target's token, in nats.
+    pub log_probs: Vec<f32>,
+    /// Entropy of the row's distribution, in nats.
+    pub entropies: Vec<f32>,
+    /// `sum_v pi_v^2 (ln pi_v + H)`, the sum behind the entropy sensitivity
+    /// `Phi(p) = p (ln p + H) - phi_sum` (arXiv 2606.19236, section 3).
+    pub phi_sums: Vec<f32>,
+}
+
+/// The distribution of one row.
+#[derive(Debug, Clone, Copy)]
+struct RowStats {
+    /// Log of the sum of the exponentials of the scaled logits.
+    log_sum: f64,
+    entropy: f64,
+    phi_sum: f64,
+}
+
+/// Sums over the part of a row seen so far, relative to its largest scaled logit.
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    max: f64,
+    /// `sum e^(z - max)`
+    exp: f64,
+    /// `sum e^(z - max) (z - max)`
+    weighted: f64,
+    /// `sum e^(2 (z - max))`
+    square: f64,
+    /// `sum e^(2 (z - max)) (z - max)`
+    square_weighted: f64,
+}
+
+impl Sums {
+    const EMPTY: Self =
+        Self { max: f64::NEG_INFINITY, exp: 0.0, weighted: 0.0, square: 0.0, square_weighted: 0.0 };
+
+    /// The same sums relative to a larger maximum.
+    fn raised(self, max: f64) -> Self {
+        if self.exp == 0.0 {
+            return Self { max, ..Self::EMPTY };
+        }
+        let shift = self.max - max;
+        let (scale, scale_square) = (shift.exp(), (2.0 * shift).exp());
+        Self {
+            max,
+            exp: scale * self.exp,
+            weighted: scale * (self.weighted + shift * self.exp),
+            square: scale_square * self.square,
+            square_weighted: scale_square * (self.square_weighted + shift * self.square),
+        }
+    }
+
+    fn merged(self, other: Self) -> Self {
+        let max = self.max.max(other.max);
+        let (a, b) = (self.raised(max), other.raised(max));
+        Self {
+            max,
+            exp: a.exp + b.exp,
+            weighted: a.weighted + b.weighted,
+            square: a.square + b.square,
+            square_weighted: a.square_weighted + b.square_weighted,
+        }
+    }
+
+    fn stats(self) -> RowStats {
+        let log_exp = self.exp.ln();
+        let entropy = log_exp - self.weighted / self.exp;
+        let total = self.exp * self.exp;
+        let square_log = (self.square_weighted - log_exp * self.square) / total;
+        RowStats {
+            log_sum: self.max + log_exp,
+            entropy,
+            phi_sum: square_log + entropy * self.square / total,
+        }
+    }
+}
+
+/// A forward pass over the head, and what its backward needs.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// The distinct rows that have targets, ascending.
+    rows: Vec<u32>,
+    stats: Vec<RowStats>,
+    /// One a target: index into `rows`, and the token.
+    targets: Vec<(usize, usize)>,
+    log_probs: Vec<f64>,
+    inverse_temperature: f64,
+}
+
+/// Scores `targets` under the distributions of their rows.
+///
+/// Shapes: `hidden` (rows, width), `head` (vocabulary, width). A temperature of zero counts as one.
+pub(crate) fn forward(
+    hidden: &Tensor,
+    head: &Tensor,
+    targets: &[Target],
+    temperature: f64,
+) -> Result<Pass> {
+    let mut pass = Pass::new(hidden.dim(0)?, head.dim(0)?, targets, temperature)?;
+    let hidden = pass.gather(hidden)?;
+    let (sums, logits) = if ops::has_fused(&hidden) {
+        fused::forward(&pass, &hidden, head)?
+    } else {
+        composed::forward(&pass, &hidden, head)?
+    };
+    pass.stats = sums.into_iter().map(Sums::stats).collect();
+    let scored = pass.targets.iter().zip(logits);
+    pass.log_probs = scored.map(|(&(row, _), logit)| logit - pass.stats[row].log_sum).collect();
+    Ok(pass)
+}
+
+/// Gradients of the hidden states and of the head, given those of every target's log-probability
+/// and entropy.
+///
+/// Shapes: `hidden` (rows, width), `head` (vocabulary, width); results the same.
+///
+/// Source: `d log pi_a / dz_v = 1[v=a] - pi_v`; `dH / dz_v = -pi_v (ln pi_v + H)`
+/// (arXiv 2606.19236, lemma 2.1).
+pub(crate) fn backward(
+    pass: &Pass,
+    hidden: &Tensor,
+    head: &Tensor,
+    d_log_probs: &[f64],
+    d_entropies: &[f64],
+) -> Result<(Tensor, Tensor)> {
+    let picked = pass.gather(hidden)?;
+    let pull = Pull::new(pass, d_log_probs, d_entropies);
+    let (d_picked, d_head) = if ops::has_fused(hidden) {
+        fused::backward(pass, &pull, &picked, head)?
+    } else {
+        composed::backward(pass, &pull, &picked, head)?
+    };
+    let rows = Tensor::new(pass.rows.as_slice(), hidden.device())?;
+    let d_hidden = hidden.zeros_like()?.index_add(&rows, &d_picked, 0)?;
+    Ok((d_hidden, d_head))
+}
+
+/// The upstream gradients, gathered by row.
+#[derive(Debug)]
+struct Pull {
+    /// Sum of the gradients of the row's log-probabilities.
+    log_prob: Vec<f64>,
+    /// Sum of the gradients of the row's entropy.
+    entropy: Vec<f64>,
+    /// (row, token, gradient of the log-probability), by token.
+    picks: Vec<(usize, usize, f64)>,
+}
+
+impl Pull {
+    fn new(pass: &Pass, d_log_probs: &[f64], d_entropies: &[f64]) -> Self {
+        let mut pull = Self {
+            log_prob: vec![0.0; pass.rows.len()],
+            entropy: vec![0.0; pass.rows.len()],
+            picks: Vec::with_capacity(pass.targets.len()),
+        };
+        for (i, &(row, token)) in pass.targets.iter().enumerate() {
+            pull.log_prob[row] += d_log_probs[i];
+            pull.entropy[row] += d_entropies[i];
+            pull.picks.push((row, token, d_log_probs[i]));
+        }
+        pull.picks.sort_by_key(|&(row, token, _)| (token, row));
+        pull
+    }
+
+    /// The picks whose token lies in a chunk.
+    fn within(&self, start: usize, len: usize) -> &[(usize, usize, f64)] {
+        let from = self.picks.partition_point(|&(_, token, _)| token < start);
+        let to = self.picks.partition_point(|&(_, token, _)| token < start + len);
+        &self.picks[from..to]
+    }
+}
+
+impl Pass {
+    fn new(rows: usize, vocab: usize, targets: &[Target], temperature: f64) -> Result<Self> {
+        if targets.is_empty() {
+            return Err(Error::Input("there is nothing to score: no targets".into()));
+        }
+        if !temperature.is_finite() || temperature < 0.0 {
+            return Err(Error::Input(format!("temperature {temperature} is not a number >= 0")));
+        }
+        if let Some(t) = targets.iter().find(|t| t.row >= rows || t.token as usize >= vocab) {
+            return Err(Error::Input(format!(
+                "target token {} after row {} lies outside {rows} rows and {vocab} tokens",
+                t.token, t.row
+            )));
+        }
+        let mut distinct: Vec<u32> = targets.iter().map(|t| t.row as u32).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let index = |t: &Target| distinct.partition_point(|&row| (row as usize) < t.row);
+        Ok(Self {
+            targets: targets.iter().map(|t| (index(t), t.token as usize)).collect(),
+            rows: distinct,
+            stats: Vec::new(),
+            log_probs: Vec::new(),
+            inverse_temperature: if temperature == 0.0 { 1.0 } else { 1.0 / temperature },
+        })
+    }
+
+    fn gather(&self, hidden: &Tensor) -> Result<Tensor> {
+        let rows = Tensor::new(self.rows.as_slice(), hidden.device())?;
+        Ok(hidden.index_select(&rows, 0)?)
+    }
+
+    /// The targets in order of their tokens: (index of the target, row, token).
+    fn by_token(&self) -> Vec<(usize, usize, usize)> {
+        let mut order: Vec<_> =
+            self.targets.iter().enumerate().map(|(i, &(row, token))| (i, row, token)).collect();
+        order.sort_by_key(|&(_, row, token)| (token, row));
+        order
+    }
+
+    /// The scores, one entry a target.
+    pub(crate) fn scores(&self) -> Scores {
+        let stats = |f: fn(&RowStats) -> f64| {
+            self.targets.iter().map(|&(row, _)| f(&self.stats[row]) as f32).collect()
+        };
+        Scores {
+            log_probs: self.log_probs.iter().map(|&x| x as f32).collect(),
+            entropies: stats(|s| s.entropy),
+            phi_sums: stats(|s| s.phi_sum),
+        }
+    }
+
+    /// Log-probabilities and entropies as tensors of shape (targets).
+    pub(crate) fn columns(&self, dtype: DType, device: &Device) -> Result<(Tensor, Tensor)> {
+        let entropies: Vec<f64> =
+            self.targets.iter().map(|&(row, _)| self.stats[row].entropy).collect();
+        let column = |values: &[f64]| -> Result<Tensor> {
+            Ok(Tensor::new(values, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
+        };
+        Ok((column(&self.log_probs)?, column(&entropies)?))
+    }
+}

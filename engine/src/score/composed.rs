@@ -1,0 +1,101 @@
+//! The chunked head by Candle operations: any device and float type.
+
+use candle::{DType, Tensor};
+
+use super::{CHUNK, Pass, Pull, Sums};
+use crate::Result;
+
+fn host(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(x.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+/// Scaled logits of one chunk: (rows, chunk).
+fn logits(pass: &Pass, hidden: &Tensor, part: &Tensor) -> Result<Tensor> {
+    Ok((hidden.matmul(&part.t()?)? * pass.inverse_temperature)?)
+}
+
+/// Each row's sums, and each target's scaled logit.
+pub(super) fn forward(
+    pass: &Pass,
+    hidden: &Tensor,
+    head: &Tensor,
+) -> Result<(Vec<Sums>, Vec<f64>)> {
+    let vocab = head.dim(0)?;
+    let mut sums = vec![Sums::EMPTY; pass.rows.len()];
+    let mut picked = vec![0.0; pass.targets.len()];
+    let order = pass.by_token();
+    for start in (0..vocab).step_by(CHUNK) {
+        let len = CHUNK.min(vocab - start);
+        let z = logits(pass, hidden, &head.narrow(0, start, len)?)?;
+        let max = z.max_keepdim(1)?;
+        let shifted = z.broadcast_sub(&max)?;
+        let exp = shifted.exp()?;
+        let square = exp.sqr()?;
+        let columns = [
+            host(&max)?,
+            host(&exp.sum(1)?)?,
+            host(&(&exp * &shifted)?.sum(1)?)?,
+            host(&square.sum(1)?)?,
+            host(&(&square * &shifted)?.sum(1)?)?,
+        ];
+        for (row, sum) in sums.iter_mut().enumerate() {
+            let [max, exp, weighted, square, square_weighted] =
+                std::array::from_fn(|i| columns[i][row]);
+            *sum = sum.merged(Sums { max, exp, weighted, square, square_weighted });
+        }
+        let within: Vec<_> =
+            order.iter().filter(|&&(_, _, token)| (start..start + len).contains(&token)).collect();
+        if !within.is_empty() {
+            let at: Vec<u32> =
+                within.iter().map(|(_, row, token)| (row * len + token - start) as u32).collect();
+            let at = Tensor::new(at, hidden.device())?;
+            let values = host(&z.flatten_all()?.index_select(&at, 0)?)?;
+            for (&&(target, _, _), value) in within.iter().zip(values) {
+                picked[target] = value;
+            }
+        }
+    }
+    Ok((sums, picked))
+}
+
+/// Gradients of the picked rows and of the head.
+pub(super) fn backward(
+    pass: &Pass,
+    pull: &Pull,
+    hidden: &Tensor,
+    head: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let (vocab, rows, device) = (head.dim(0)?, pass.rows.len(), hidden.device());
+    let column = |values: Vec<f64>| -> Result<Tensor> {
+        let tensor = Tensor::from_vec(values, (rows, 1), &candle::Device::Cpu)?;
+        Ok(tensor.to_dtype(hidden.dtype())?.to_device(device)?)
+    };
+    let log_sum = column(pass.stats.iter().map(|s| s.log_sum).collect())?;
+    let entropy = column(pass.stats.iter().map(|s| s.entropy).collect())?;
+    let (d_log_prob, d_entropy) = (column(pull.log_prob.clone())?, column(pull.entropy.clone())?);
+    let mut d_hidden = hidden.zeros_like()?;
+    let mut d_head = Vec::new();
+    for start in (0..vocab).step_by(CHUNK) {
+        let len = CHUNK.min(vocab - start);
+        let part = head.narrow(0, start, len)?;
+        let log_p = logits(pass, hidden, &part)?.broadcast_sub(&log_sum)?;
+        let slope = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
+        let mut d = (log_p.exp()? * slope.broadcast_add(&d_log_prob)?)?.neg()?;
+        let picks = pull.within(start, len);
+        if !picks.is_empty() {
+            let at: Vec<u32> =
+                picks.iter().map(|(row, token, _)| (row * len + token - start) as u32).collect();
+            let add: Vec<f64> = picks.iter().map(|&(_, _, d)| d).collect();
+            let add = Tensor::new(add, &candle::Device::Cpu)?.to_dtype(hidden.dtype())?;
+            let at = Tensor::new(at, device)?;
+            d = d
+                .flatten_all()?
+                .index_add(&at, &add.to_device(device)?, 0)?
+                .reshape((rows, len))?;
+        }
+        let d = (d * pass.inverse_temperature)?;
+        d_hidden = (d_hidden + d.matmul(&part)?)?;
+        d_head.push(d.t()?.matmul(hidden)?);
+    }
+    Ok((d_hidden, Tensor::cat(&d_head, 0)?))
+}

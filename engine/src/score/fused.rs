@@ -1,0 +1,114 @@
+//! The chunked head on plain slices: `f32` on CPU.
+
+use candle::Tensor;
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{CHUNK, Pass, Pull, Sums};
+use crate::Result;
+use crate::ops::kernels::product::{Into, View, product};
+
+/// Rows treated at once, so that a chunk of logits stays within the cache.
+const ROWS: usize = 512;
+
+/// Each row's sums, and each target's scaled logit.
+pub(super) fn forward(
+    pass: &Pass,
+    hidden: &Tensor,
+    head: &Tensor,
+) -> Result<(Vec<Sums>, Vec<f64>)> {
+    let (vocab, width) = head.dims2()?;
+    let mut sums = vec![Sums::EMPTY; pass.rows.len()];
+    let mut picked = vec![0.0; pass.targets.len()];
+    let mut order = pass.by_token().into_iter().peekable();
+    crate::ops::with([hidden, head], |[hidden, head]| {
+        let mut logits = vec![0.0; pass.rows.len() * CHUNK.min(vocab)];
+        for start in (0..vocab).step_by(CHUNK) {
+            let len = CHUNK.min(vocab - start);
+            let logits = &mut logits[..pass.rows.len() * len];
+            project(pass, logits, hidden, &head[start * width..][..len * width], width);
+            sums.par_iter_mut().zip(logits.par_chunks_mut(len)).for_each(|(sum, row)| {
+                *sum = sum.merged(chunk_sums(row));
+            });
+            while let Some((target, row, token)) = order.next_if(|&(_, _, t)| t < start + len) {
+                picked[target] = f64::from(logits[row * len + token - start]);
+            }
+        }
+        Ok(())
+    })?;
+    Ok((sums, picked))
+}
+
+/// Scaled logits of all rows over a part of the head.
+fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: usize) {
+    let len = part.len() / width;
+    let scale = pass.inverse_temperature as f32;
+    for (out, hidden) in out.chunks_mut(ROWS * len).zip(hidden.chunks(ROWS * width)) {
+        let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
+        let shape = (hidden.len() / width, len, width);
+        product(out, len, shape, lhs, rhs, (scale, Into::Set, Parallelism::Rayon(0)));
+    }
+}
+
+/// The sums of one row's chunk.
+fn chunk_sums(row: &[f32]) -> Sums {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (mut exp, mut weighted, mut square, mut square_weighted) = (0.0, 0.0, 0.0, 0.0);
+    for &z in row {
+        let shifted = z - max;
+        let e = shifted.exp();
+        exp += f64::from(e);
+        weighted += f64::from(e * shifted);
+        square += f64::from(e * e);
+        square_weighted += f64::from(e * e * shifted);
+    }
+    Sums { max: f64::from(max), exp, weighted, square, square_weighted }
+}
+
+/// Gradients of the picked rows and of the head.
+pub(super) fn backward(
+    pass: &Pass,
+    pull: &Pull,
+    hidden: &Tensor,
+    head: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let (vocab, width) = head.dims2()?;
+    let rows = pass.rows.len();
+    let (d_hidden, d_head) = crate::ops::with([hidden, head], |[hidden, head]| {
+        let mut d_hidden = vec![0.0; rows * width];
+        let mut d_head = vec![0.0; vocab * width];
+        let mut d = vec![0.0; rows * CHUNK.min(vocab)];
+        for start in (0..vocab).step_by(CHUNK) {
+            let len = CHUNK.min(vocab - start);
+            let (d, part) = (&mut d[..rows * len], &head[start * width..][..len * width]);
+            project(pass, d, hidden, part, width);
+            d.par_chunks_mut(len).enumerate().for_each(|(row, d)| slope(pass, pull, row, d));
+            for &(row, token, pick) in pull.within(start, len) {
+                d[row * len + token - start] += (pick * pass.inverse_temperature) as f32;
+            }
+            let how = (1.0, Into::Add, Parallelism::Rayon(0));
+            let (d, hidden) = (View::rows(d, len), View::rows(hidden, width));
+            product(&mut d_hidden, width, (rows, width, len), d, View::rows(part, width), how);
+            let d_part = &mut d_head[start * width..][..len * width];
+            product(d_part, width, (len, width, rows), d.t(), hidden, how);
+        }
+        Ok((d_hidden, d_head))
+    })?;
+    let device = hidden.device();
+    Ok((
+        Tensor::from_vec(d_hidden, (rows, width), device)?,
+        Tensor::from_vec(d_head, (vocab, width), device)?,
+    ))
+}
+
+/// Turns a row's scaled logits into their gradient, less what the picked tokens add.
+fn slope(pass: &Pass, pull: &Pull, row: usize, d: &mut [f32]) {
+    let stats = pass.stats[row];
+    let (log_sum, scale) = (stats.log_sum as f32, pass.inverse_temperature as f32);
+    let (d_log_prob, d_entropy) = (pull.log_prob[row] as f32, pull.entropy[row] as f32);
+    let entropy = stats.entropy as f32;
+    for z in d {
+        let log_p = *z - log_sum;
+        *z = -log_p.exp() * (d_log_prob + d_entropy * (log_p + entropy)) * scale;
+    }
+}

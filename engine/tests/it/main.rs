@@ -1,0 +1,5 @@
+//! The engine's tests: one binary.
+
+mod gradients;
+mod packing;
+mod support;
