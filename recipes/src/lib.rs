@@ -1,1 +1,5 @@
-//! Placeholder while the rooms are being built.
+//! What you run: the recipe, the data, the loop, the run's life, and the command line.
+//!
+//! Reading order: [`config`], then the rest.
+
+pub mod config;

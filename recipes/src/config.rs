@@ -1,0 +1,154 @@
+//! The recipe: what a run is, as one value, read from TOML and written back resolved.
+//!
+//! Reading order: this file, [`stage`], [`data`]; then [`load`](self::load()) with its layers
+//! (files and overrides), and the cross-field checks. The settings of a component live beside the
+//! component; a recipe only nests them.
+
+mod check;
+mod choice;
+mod data;
+mod layers;
+mod load;
+mod message;
+pub(crate) mod pending;
+mod schema;
+mod stage;
+
+use std::num::{NonZeroU64, NonZeroUsize};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice};
+pub use data::{Arithmetic, DataConfig, HeldOut, JsonLines, Operation, Source};
+pub use load::{Layer, Loaded, load};
+pub use schema::schema;
+pub use stage::{Descent, RlStage, SftStage, Stage, StageKind};
+
+use crate::config::stage::default_one;
+
+/// A run: the policy, its problems, and the stages that train it, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run; its folder is `runs/<name>`. Left out: the recipe file's name.
+    #[serde(default)]
+    pub name: String,
+    /// One line on what the recipe shows, for `stearin recipes`.
+    #[serde(default)]
+    pub about: String,
+    /// Seed of everything drawn: builtin weights, problems, their order, completions.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Threads. Left out: as many as the machine has. A run resumes at the same number only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<NonZeroUsize>,
+    /// The policy that the run starts from.
+    pub model: ModelChoice,
+    /// The problems.
+    pub data: DataConfig,
+    /// How a problem becomes a prompt, and what ends a completion.
+    #[serde(default)]
+    pub prompt: pending::PromptStyle,
+    /// Held-out evaluation.
+    #[serde(default)]
+    pub eval: EvalConfig,
+    /// What is kept on disk.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+    /// The stages, in order.
+    #[serde(rename = "stage")]
+    pub stages: Vec<Stage>,
+}
+
+/// Held-out evaluation: before the first step of every stage, every `every` steps, and at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Steps between evaluations. Left out: only at the start of each stage and at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<NonZeroU64>,
+    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k).
+    pub samples: NonZeroUsize,
+    /// Cache slots: completions decoded at a time. Does not change them on a CPU.
+    pub slots: NonZeroUsize,
+    /// How completions are sampled; temperature 0 is greedy.
+    pub sampling: pending::Sampling,
+    /// What judges them.
+    pub rewards: pending::RubricConfig,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            every: None,
+            samples: default_one(),
+            slots: stage::default_slots(),
+            sampling: pending::Sampling::default(),
+            rewards: pending::RubricConfig::default(),
+        }
+    }
+}
+
+/// What is kept on disk. The end of the run is always saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints.
+    pub every: NonZeroU64,
+    /// Newest checkpoints that are kept.
+    pub keep: NonZeroUsize,
+    /// Whether the checkpoint with the best held-out accuracy is kept besides.
+    pub best: bool,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every: NonZeroU64::new(50).expect("50 is not zero"),
+            keep: NonZeroUsize::new(2).expect("2 is not zero"),
+            best: true,
+        }
+    }
+}
+
+impl Recipe {
+    /// Steps of all stages together.
+    pub fn total_steps(&self) -> u64 {
+        self.stages.iter().map(Stage::steps).sum()
+    }
+
+    /// The stage that runs `step`, counted from 0 over the whole run, and the step within it.
+    pub fn stage_at(&self, step: u64) -> Option<(usize, u64)> {
+        let mut left = step;
+        for (index, stage) in self.stages.iter().enumerate() {
+            if left < stage.steps() {
+                return Some((index, left));
+            }
+            left -= stage.steps();
+        }
+        None
+    }
+
+    /// Reads one recipe from text, as [`load`](self::load()) does for a file of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails on anything that [`load`](self::load()) refuses.
+    pub fn parse(name: &str, text: &str) -> anyhow::Result<Self> {
+        Ok(load(vec![Layer::text(name, text)], &[])?.recipe)
+    }
+
+    /// The recipe as TOML that [`Recipe::parse`] reads back to an equal one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a value has no TOML form, such as a number beyond 64 bits with sign.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}
+
+fn default_seed() -> u64 {
+    1
+}

@@ -1,0 +1,123 @@
+//! What a recipe's settings must keep among themselves; everything wrong is said at once.
+
+use std::num::NonZeroUsize;
+
+use super::{Arithmetic, DTypeChoice, DeviceChoice, HeldOut, Recipe, RlStage, Source, Stage};
+
+/// All problems of a recipe, each with the key to change.
+pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
+    let mut found = Problems(Vec::new());
+    check_run(recipe, &mut found);
+    check_data(recipe, &mut found);
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        let at = format!("stage.{index}");
+        check_descent(&at, stage, &mut found);
+        if let Stage::Rl(stage) = stage {
+            check_rl(&at, stage, &mut found);
+        }
+    }
+    found.0
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn need(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(problem());
+        }
+    }
+}
+
+fn check_run(recipe: &Recipe, found: &mut Problems) {
+    let name = &recipe.name;
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    found.need(!name.starts_with('.') && name.chars().all(plain), || {
+        format!("name: `{name}` becomes a folder: expected letters, digits, `-`, `_` and `.` only")
+    });
+    found.need(!recipe.stages.is_empty(), || {
+        "stage: there is none; add a `[[stage]]` with `kind = \"sft\"` or `\"rl\"`".into()
+    });
+    let model = &recipe.model;
+    found.need(model.device == DeviceChoice::Cpu || cfg!(feature = "cuda"), || {
+        "model.device: `cuda` needs a build with `--features cuda`; this one has the CPU only"
+            .into()
+    });
+    found.need(!(model.device == DeviceChoice::Cpu && model.dtype == DTypeChoice::Bf16), || {
+        "model.dtype: on the CPU weights are f32; set `dtype = \"f32\"` or `device = \"cuda\"`"
+            .into()
+    });
+    found.need(recipe.seed <= i64::MAX as u64, || {
+        format!("seed: {} is more than {}, the largest number of TOML", recipe.seed, i64::MAX)
+    });
+    let eval = &recipe.eval;
+    found.need(eval.sampling.temperature > 0.0 || eval.samples.get() == 1, || {
+        format!(
+            "eval.samples: {} greedy completions (eval.sampling.temperature = 0) are all the same; \
+             set `samples = 1` or a temperature",
+            eval.samples
+        )
+    });
+}
+
+fn check_data(recipe: &Recipe, found: &mut Problems) {
+    let data = &recipe.data;
+    if let Source::Arithmetic(task) = &data.train {
+        check_arithmetic(task, found);
+        if let HeldOut::Split { count } = &data.held_out {
+            found.need(count < &task.count, || {
+                format!(
+                    "data.held_out.count: {count} of {} problems leave none to train on",
+                    task.count
+                )
+            });
+        }
+    }
+    if let (Source::Jsonl(train), HeldOut::Jsonl(held_out)) = (&data.train, &data.held_out) {
+        found.need(train.path != held_out.path, || {
+            format!(
+                "data.held_out.path: `{}` is the training file too; use `kind = \"split\"` to set \
+                 some of it aside",
+                held_out.path
+            )
+        });
+    }
+}
+
+fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
+    let (low, high) = (task.min_digits, task.max_digits);
+    found.need(low <= high, || {
+        format!("data.train.min_digits: {low} is more than max_digits = {high}")
+    });
+    found.need(high.get() <= Arithmetic::MOST_DIGITS, || {
+        format!("data.train.max_digits: {high} is more than {}", Arithmetic::MOST_DIGITS)
+    });
+    found.need(!task.operations.is_empty(), || {
+        "data.train.operations: there is none; add \"+\" or \"-\"".into()
+    });
+    if low <= high && high.get() <= Arithmetic::MOST_DIGITS && !task.operations.is_empty() {
+        let distinct = task.distinct();
+        found.need(task.count.get() as u64 <= distinct, || {
+            format!("data.train.count: {} problems, but only {distinct} are different", task.count)
+        });
+    }
+}
+
+fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
+    let (updates, batch) = (stage.descent().updates_per_step, stage.batch());
+    found.need(updates <= batch, || {
+        format!("{at}.updates_per_step: {updates} updates cannot share a batch of {batch}")
+    });
+}
+
+fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
+    found.need(stage.group_size > NonZeroUsize::MIN, || {
+        format!("{at}.group_size: a group of one has no advantage over its siblings; use 2 or more")
+    });
+    found.need(stage.rollout.temperature > 0.0, || {
+        format!(
+            "{at}.rollout.temperature: greedy siblings are all the same and teach nothing; use a \
+             temperature above 0"
+        )
+    });
+}

@@ -1,0 +1,108 @@
+use std::num::NonZeroUsize;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The problems of a run: those it trains on, and those it is only judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// What the run trains on.
+    pub train: Source,
+    /// What it is judged by.
+    pub held_out: HeldOut,
+    /// Whether every pass over the training problems has an order of its own, drawn by the seed.
+    #[serde(default = "default_true")]
+    pub shuffle: bool,
+    /// Longest prompt, in tokens; longer problems are dropped, and the run says which.
+    #[serde(default = "default_max_prompt_tokens")]
+    pub max_prompt_tokens: NonZeroUsize,
+}
+
+/// Where problems come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Source {
+    /// A file with one JSON object a line: `{id, problem, answer, source}` and, for supervised
+    /// stages, `solution`.
+    Jsonl(JsonLines),
+    /// Sums and differences with their worked columns, made on the spot.
+    Arithmetic(Arithmetic),
+}
+
+/// A file of problems.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JsonLines {
+    /// The file; looked for beside the recipe, in the working directory and in `STEARIN_DATA`.
+    pub path: String,
+    /// Rows taken from its start. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<NonZeroUsize>,
+}
+
+/// Generated arithmetic, without repetition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Arithmetic {
+    /// Number of problems.
+    pub count: NonZeroUsize,
+    /// Fewest digits of an operand.
+    pub min_digits: NonZeroUsize,
+    /// Most digits of an operand.
+    pub max_digits: NonZeroUsize,
+    /// What is asked for.
+    pub operations: Vec<Operation>,
+}
+
+/// An operation of generated arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Operation {
+    /// A sum.
+    #[serde(rename = "+")]
+    Add,
+    /// A difference, never negative.
+    #[serde(rename = "-")]
+    Subtract,
+}
+
+/// The problems that a run is judged by; never among those it trains on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HeldOut {
+    /// Set aside from the training source, drawn by the seed.
+    Split {
+        /// Number of problems.
+        count: NonZeroUsize,
+    },
+    /// A file of its own, as for training.
+    Jsonl(JsonLines),
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_max_prompt_tokens() -> NonZeroUsize {
+    NonZeroUsize::new(512).expect("512 is not zero")
+}
+
+impl Arithmetic {
+    /// Most digits that an operand may have.
+    pub const MOST_DIGITS: usize = 9;
+
+    /// How many different problems there are.
+    pub fn distinct(&self) -> u64 {
+        // Operands with at most `d` digits and at least one.
+        let up_to = |digits: usize| 10_u64.pow(digits as u32);
+        let low = if self.min_digits.get() == 1 { 0 } else { up_to(self.min_digits.get() - 1) };
+        let operands = up_to(self.max_digits.get()) - low;
+        let of = |operation: &Operation| match operation {
+            Operation::Add => operands.saturating_mul(operands),
+            Operation::Subtract => operands.saturating_mul(operands + 1) / 2,
+        };
+        let mut operations = self.operations.clone();
+        operations.dedup();
+        operations.iter().map(of).fold(0, u64::saturating_add)
+    }
+}

@@ -1,0 +1,209 @@
+//! Files and overrides become one tree in which every value remembers where it was written.
+//!
+//! Each source is parsed after as many blanks as all earlier ones are long, so that a span says
+//! which source it points into, and any later complaint finds its file, line and column, or its
+//! `--set`.
+
+use std::ops::Range;
+
+use anyhow::{Result, bail};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::message;
+
+/// One source of settings.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// File name, or the override as it was given.
+    pub(super) name: String,
+    /// Its text, after `start` blanks.
+    pub(super) padded: String,
+    pub(super) start: usize,
+    /// Overrides have no lines to speak of.
+    pub(super) is_override: bool,
+}
+
+/// All sources, in the order in which they are merged.
+#[derive(Debug, Default)]
+pub(super) struct Sources(pub(super) Vec<Source>);
+
+impl Sources {
+    /// Adds a file.
+    pub(super) fn push_file(&mut self, name: &str, text: &str) {
+        self.push(name, text, false);
+    }
+
+    /// Adds an override `key.path=value`, which is TOML already, except that a value that is not
+    /// TOML is taken as a bare string: paths and names need no second pair of quotes.
+    pub(super) fn push_override(&mut self, text: &str) -> Result<()> {
+        let Some((path, value)) = text.split_once('=') else {
+            bail!("--set {text}: expected key.path=value");
+        };
+        if text.contains('\n') {
+            bail!("--set {text}: expected one line");
+        }
+        if DeTable::parse(text).is_ok() {
+            self.push(text, text, true);
+        } else {
+            let quoted = toml::Value::String(value.trim().to_owned());
+            self.push(text, &format!("{path}={quoted}"), true);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, name: &str, text: &str, is_override: bool) {
+        // One past the end, so that an error at the end of a file stays in that file.
+        let start = self.0.last().map_or(0, |s| s.padded.len() + 1);
+        let padded = format!("{:start$}{text}", "");
+        self.0.push(Source { name: name.to_owned(), padded, start, is_override });
+    }
+
+    /// Merges all of them; later ones go over earlier ones.
+    pub(super) fn merge(&self) -> Result<DeTable<'_>> {
+        let mut root = DeTable::new();
+        for source in &self.0 {
+            let table = DeTable::parse(&source.padded)
+                .map_err(|e| message::at(self, e.span().unwrap_or(source.here()), e.message()))?;
+            self.merge_root(&mut root, table.into_inner())?;
+        }
+        if let Some(DeValue::Array(stages)) = root.get_mut("stage").map(Spanned::get_mut) {
+            stages.iter_mut().for_each(|stage| kind_first(stage.get_mut()));
+        }
+        Ok(root)
+    }
+
+    fn merge_root<'a>(&self, root: &mut DeTable<'a>, mut over: DeTable<'a>) -> Result<()> {
+        // `[[stage]]` replaces the list of stages; `[stage.rl]` or `[stage.0]` goes into one of it.
+        if over.get("stage").is_some_and(|stage| stage.get_ref().is_table())
+            && let Some(stages) = over.remove("stage")
+            && let DeValue::Table(stages) = stages.into_inner()
+        {
+            for (selector, settings) in stages {
+                let span = selector.span();
+                merge_stage(root, &selector, settings)
+                    .map_err(|problem| message::at(self, span, &problem))?;
+            }
+        }
+        merge(root, over);
+        Ok(())
+    }
+}
+
+impl Source {
+    fn here(&self) -> Range<usize> {
+        self.start..self.start
+    }
+}
+
+fn merge_stage<'a>(
+    root: &mut DeTable<'a>,
+    selector: &Spanned<DeString<'a>>,
+    over: Spanned<DeValue<'a>>,
+) -> Result<(), String> {
+    let Some(DeValue::Array(stages)) = root.get_mut("stage").map(Spanned::get_mut) else {
+        return Err("there is no stage to set anything in".into());
+    };
+    let index = select(stages, selector.get_ref())?;
+    let stage = stages.iter_mut().nth(index).map(Spanned::get_mut);
+    match (stage, over.into_inner()) {
+        (Some(DeValue::Table(stage)), DeValue::Table(over)) => {
+            merge(stage, over);
+            Ok(())
+        }
+        _ => Err("a stage is a table: name one of its keys".into()),
+    }
+}
+
+fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
+    value.as_table()?.get("kind")?.get_ref().as_str()
+}
+
+/// The index that a selector names: a number, or the kind of the only stage of that kind.
+fn select(stages: &[Spanned<DeValue<'_>>], selector: &str) -> Result<usize, String> {
+    let kinds: Vec<&str> =
+        stages.iter().map(|s| kind_of(s.get_ref()).unwrap_or_default()).collect();
+    let listed = || {
+        let list: Vec<String> =
+            kinds.iter().enumerate().map(|(i, kind)| format!("{i} ({kind})")).collect();
+        list.join(", ")
+    };
+    if let Ok(index) = selector.parse::<usize>() {
+        return if index < kinds.len() {
+            Ok(index)
+        } else {
+            Err(format!("there is no stage {index}; the stages are {}", listed()))
+        };
+    }
+    let mut found = kinds.iter().enumerate().filter(|(_, kind)| **kind == selector);
+    match (found.next(), found.next()) {
+        (Some((index, _)), None) => Ok(index),
+        (None, _) => Err(format!("there is no stage `{selector}`; the stages are {}", listed())),
+        _ => Err(format!(
+            "more than one stage is `{selector}`: say which by number; the stages are {}",
+            listed()
+        )),
+    }
+}
+
+/// Tables merge key by key; everything else, and a table whose `kind` changes, is replaced.
+fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {
+    for (key, value) in over {
+        let Some(there) = base.get_mut(key.get_ref().as_ref()) else {
+            base.insert(key, value);
+            continue;
+        };
+        let kind = kind_of(value.get_ref());
+        let same_kind = kind.is_none() || kind == kind_of(there.get_ref());
+        let span = value.span();
+        match (there.get_mut(), value.into_inner()) {
+            (DeValue::Table(there), DeValue::Table(value)) if same_kind => merge(there, value),
+            (_, value) => *there = Spanned::new(span, value),
+        }
+    }
+}
+
+/// Puts `kind` before the other keys of a stage, where its reader wants it.
+fn kind_first(stage: &mut DeValue<'_>) {
+    let DeValue::Table(table) = stage else { return };
+    let entries: Vec<_> = std::mem::take(table).into_iter().collect();
+    let (kind, rest): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(key, _)| key.get_ref() == "kind");
+    for (key, value) in kind.into_iter().chain(rest) {
+        table.insert(key, value);
+    }
+}
+
+/// The span of the key or the text `name` inside the value that spans `span`, if there is one.
+///
+/// Tagged tables are buffered while they are read, so that a mistake inside is only known to lie
+/// somewhere in the table.
+pub(super) fn find(table: &DeTable<'_>, span: &Range<usize>, name: &str) -> Option<Range<usize>> {
+    table.iter().find_map(|(_, value)| find_below(value, span, name))
+}
+
+fn find_below(
+    value: &Spanned<DeValue<'_>>,
+    span: &Range<usize>,
+    name: &str,
+) -> Option<Range<usize>> {
+    if value.span() == *span {
+        return find_name(value, name);
+    }
+    match value.get_ref() {
+        DeValue::Table(table) => find(table, span, name),
+        DeValue::Array(array) => array.iter().find_map(|v| find_below(v, span, name)),
+        _ => None,
+    }
+}
+
+fn find_name(value: &Spanned<DeValue<'_>>, name: &str) -> Option<Range<usize>> {
+    match value.get_ref() {
+        DeValue::String(text) => (text == name).then(|| value.span()),
+        DeValue::Array(array) => array.iter().find_map(|v| find_name(v, name)),
+        DeValue::Table(table) => table.iter().find_map(|(key, value)| {
+            if key.get_ref() == name { Some(key.span()) } else { find_name(value, name) }
+        }),
+        _ => None,
+    }
+}

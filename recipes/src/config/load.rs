@@ -1,0 +1,96 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+
+use super::layers::{self, Sources};
+use super::{Recipe, check, message};
+
+/// A recipe or an overlay, read but not yet parsed.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    name: String,
+    text: String,
+    folder: PathBuf,
+}
+
+/// A recipe with the folder that its relative paths start from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The recipe, valid.
+    pub recipe: Recipe,
+    /// The first layer's folder.
+    pub folder: PathBuf,
+}
+
+impl Layer {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read as text.
+    pub fn file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("reading the recipe {}", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { name: path.display().to_string(), text, folder })
+    }
+
+    /// Takes text; its relative paths start from the working directory.
+    pub fn text(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), folder: PathBuf::new() }
+    }
+
+    fn stem(&self) -> String {
+        let stem = Path::new(&self.name).file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    }
+}
+
+/// Reads a recipe: later layers go over earlier ones, overrides over all.
+///
+/// Tables merge key by key; lists are replaced, except that `[stage.rl]`, `[stage.0]` and
+/// `--set stage.rl.steps=3` reach into the stages that are there; a table whose `kind` changes is
+/// replaced.
+///
+/// # Errors
+///
+/// Fails on text that is not TOML, an unknown key, a value of the wrong kind (each with its file,
+/// line and column, or its override), and on settings that contradict each other (all at once).
+pub fn load(layers: Vec<Layer>, overrides: &[String]) -> Result<Loaded> {
+    let Some(first) = layers.first() else { bail!("there is no recipe to load") };
+    let (stem, folder) = (first.stem(), first.folder.clone());
+    let mut sources = Sources::default();
+    for layer in &layers {
+        sources.push_file(&layer.name, &layer.text);
+    }
+    for text in overrides {
+        sources.push_override(text)?;
+    }
+    let mut recipe = deserialize(&sources, sources.merge()?)?;
+    if recipe.name.is_empty() {
+        recipe.name = stem;
+    }
+    let problems = check::problems(&recipe);
+    match problems.as_slice() {
+        [] => Ok(Loaded { recipe, folder }),
+        [only] => bail!("recipe {}: {only}", recipe.name),
+        many => bail!("recipe {}: {} problems\n- {}", recipe.name, many.len(), many.join("\n- ")),
+    }
+}
+
+fn deserialize(sources: &Sources, root: DeTable<'_>) -> Result<Recipe> {
+    let tree = root.clone();
+    Recipe::deserialize(Deserializer::from(Spanned::new(0..0, root))).map_err(|error| {
+        let text = error.message();
+        let mut span = error.span().unwrap_or(0..0);
+        if let Some(name) = message::culprit(text)
+            && let Some(inside) = layers::find(&tree, &span, name)
+        {
+            span = inside;
+        }
+        message::at(sources, span, text)
+    })
+}

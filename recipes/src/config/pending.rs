@@ -1,0 +1,114 @@
+//! Stand-ins for settings of other rooms.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
+
+/// Prompt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PromptStyle {
+    /// Chat.
+    #[default]
+    Chat,
+    /// None.
+    None,
+}
+/// Sampling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// T.
+    pub temperature: f64,
+    /// top-k
+    pub top_k: usize,
+    /// top-p
+    pub top_p: f64,
+    /// min-p
+    pub min_p: f64,
+    /// max
+    pub max_new_tokens: NonZeroUsize,
+    /// min
+    pub min_new_tokens: usize,
+}
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            max_new_tokens: NonZeroUsize::new(256).expect("256 is not zero"),
+            min_new_tokens: 0,
+        }
+    }
+}
+/// Rubric.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RubricConfig {
+    /// V.
+    pub verifiers: Vec<String>,
+}
+/// Adv.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AdvantageConfig {
+    /// G.
+    Grpo {
+        /// eps
+        #[serde(default)]
+        eps: f64,
+    },
+    /// D.
+    DrGrpo,
+}
+impl Default for AdvantageConfig {
+    fn default() -> Self {
+        Self::Grpo { eps: 1e-6 }
+    }
+}
+/// W.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum WeightingConfig {
+    /// U.
+    #[default]
+    Uniform,
+}
+/// L.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// clip
+    pub clip_low: f64,
+}
+/// O.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OptimConfig {
+    /// A.
+    #[serde(rename = "adamw")]
+    AdamW {
+        /// b
+        #[serde(default)]
+        beta1: f64,
+    },
+}
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self::AdamW { beta1: 0.9 }
+    }
+}
+/// S.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// C.
+    Constant {
+        /// lr
+        lr: f64,
+        /// warmup
+        #[serde(default)]
+        warmup: u64,
+    },
+}

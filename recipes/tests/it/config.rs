@@ -1,0 +1,156 @@
+//! Recipes: what is read, what is refused, and in which words.
+
+use recipes::config::{Layer, Recipe, Stage, load};
+
+const PLAIN: &str = r#"
+seed = 3
+[model]
+path = "builtin:arithmetic"
+[data]
+train = { kind = "arithmetic", count = 500, min_digits = 1, max_digits = 2, operations = ["+"] }
+held_out = { kind = "split", count = 50 }
+[[stage]]
+kind = "sft"
+steps = 10
+batch = 8
+schedule = { kind = "constant", lr = 1e-3 }
+[[stage]]
+steps = 20
+kind = "rl"
+batch = 4
+group_size = 8
+[stage.rollout]
+max_new_tokens = 16
+[stage.schedule]
+kind = "constant"
+lr = 1e-4
+"#;
+
+fn read(layers: &[&str], overrides: &[&str]) -> Result<Recipe, String> {
+    let layers = layers
+        .iter()
+        .enumerate()
+        .map(|(i, text)| Layer::text(&format!("layer{i}.toml"), text))
+        .collect();
+    let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
+    load(layers, &overrides).map(|loaded| loaded.recipe).map_err(|e| format!("{e:#}"))
+}
+
+fn rl(recipe: &Recipe) -> &recipes::config::RlStage {
+    recipe
+        .stages
+        .iter()
+        .find_map(|stage| match stage {
+            Stage::Rl(stage) => Some(stage),
+            Stage::Sft(_) => None,
+        })
+        .expect("the recipe has an rl stage")
+}
+
+#[track_caller]
+fn refused(overlay: &str, overrides: &[&str], expected: &str) {
+    let error = read(&[PLAIN, overlay], overrides).expect_err("refused");
+    assert_eq!(error.trim(), expected.trim());
+}
+
+#[test]
+fn resolved_recipe_reads_back_equal() {
+    let recipe = read(&[PLAIN], &[]).unwrap();
+    assert_eq!(recipe.name, "layer0");
+    let text = recipe.to_toml().unwrap();
+    assert_eq!(Recipe::parse("other.toml", &text).unwrap(), recipe, "{text}");
+    let plain: Recipe = toml::from_str(&text).unwrap();
+    assert_eq!(plain, recipe, "plain serde reads it as well");
+}
+
+#[test]
+fn later_layers_and_overrides_go_over_earlier_ones() {
+    let overlay = "[stage.rl]\nbatch = 5\n[stage.rl.rollout]\ntemperature = 0.7\n[model]\npath='x'";
+    let recipe =
+        read(&[PLAIN, overlay], &["stage.1.steps=3", "stage.sft.batch=2", "name=a-b"]).unwrap();
+    assert_eq!(recipe.name, "a-b");
+    assert_eq!(recipe.model.path, "x");
+    assert_eq!((rl(&recipe).steps.get(), rl(&recipe).batch.get()), (3, 5));
+    assert_eq!(rl(&recipe).rollout.max_new_tokens.get(), 16);
+    assert!((rl(&recipe).rollout.temperature - 0.7).abs() < 1e-12);
+    assert_eq!(recipe.stages[0].batch(), 2);
+    assert_eq!(recipe.total_steps(), 13);
+    assert_eq!(recipe.stage_at(9), Some((0, 9)));
+    assert_eq!(recipe.stage_at(10), Some((1, 0)));
+    assert_eq!(recipe.stage_at(13), None);
+}
+
+#[test]
+fn a_table_of_another_kind_is_replaced() {
+    let overlay = "[data.train]\nkind = 'jsonl'\npath = 'rows.jsonl'";
+    let recipe = read(&[PLAIN, overlay], &[]).unwrap();
+    assert!(matches!(recipe.data.train, recipes::config::Source::Jsonl(_)));
+}
+
+#[test]
+fn a_typo_names_place_and_nearest_key() {
+    refused(
+        "\nsede = 4",
+        &[],
+        "
+layer1.toml:2:1: unknown key `sede`, expected one of `name`, `about`, `seed`, `threads`, `model`, `data`, `prompt`, `eval`, `checkpoint`, `stage`
+did you mean `seed`?
+  |
+2 | sede = 4
+  | ^^^^",
+    );
+}
+
+#[test]
+fn a_typo_inside_a_stage_or_a_tagged_table_keeps_its_place() {
+    let text = PLAIN.replace("group_size", "groupsize");
+    let error = read(&[&text], &[]).unwrap_err();
+    assert!(error.starts_with("layer0.toml:17:1: unknown key `groupsize`"), "{error}");
+    assert!(error.contains("\ndid you mean `group_size`?\n"), "{error}");
+    let text = PLAIN.replace("lr = 1e-4", "lrr = 1e-4");
+    let error = read(&[&text], &[]).unwrap_err();
+    assert!(error.starts_with("layer0.toml:22:1: unknown key `lrr`"), "{error}");
+    let text = PLAIN.replace("kind = \"rl\"", "kind = \"rll\"");
+    let error = read(&[&text], &[]).unwrap_err();
+    assert!(error.starts_with("layer0.toml:15:8: unknown variant `rll`"), "{error}");
+}
+
+#[test]
+fn an_override_is_named() {
+    refused(
+        "",
+        &["stage.rl.stpes=3"],
+        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, `group_size`, \
+         `updates_per_step`, `micro_batch_tokens`, `activations`, `slots`, `rollout`, `rewards`, \
+         `advantage`, `weighting`, `loss`, `optim`, `schedule`\ndid you mean `steps`?",
+    );
+    refused(
+        "",
+        &["stage.2.steps=3"],
+        "--set stage.2.steps=3: there is no stage 2; the stages are 0 (sft), 1 (rl)",
+    );
+    refused("", &["seed"], "--set seed: expected key.path=value");
+    let error = read(&[PLAIN], &["stage.0.steps=0"]).unwrap_err();
+    assert!(error.starts_with("--set stage.0.steps=0: invalid value: integer `0`"), "{error}");
+}
+
+#[test]
+fn text_that_is_not_toml_has_its_place() {
+    let error = read(&["seed = 1\nmodel = [\n"], &[]).unwrap_err();
+    assert!(error.starts_with("layer0.toml:"), "{error}");
+    let error = read(&[PLAIN, "seed = = 2"], &[]).unwrap_err();
+    assert!(error.starts_with("layer1.toml:1:"), "{error}");
+}
+
+#[test]
+fn contradictions_are_told_all_at_once() {
+    refused(
+        "",
+        &["stage.rl.group_size=1", "stage.rl.rollout.temperature=0", "data.held_out.count=500"],
+        "
+recipe layer0: 3 problems
+- data.held_out.count: 500 of 500 problems leave none to train on
+- stage.1.group_size: a group of one has no advantage over its siblings; use 2 or more
+- stage.1.rollout.temperature: greedy siblings are all the same and teach nothing; use a temperature above 0",
+    );
+}
