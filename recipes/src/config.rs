@@ -49,11 +49,14 @@ pub struct Recipe {
     pub data: DataConfig,
     /// How a problem becomes a prompt, and what ends a completion.
     #[serde(default)]
-    pub prompt: pending::PromptStyle,
+    pub prompt: evals::PromptStyle,
     /// Held-out evaluation.
     #[serde(default)]
     pub eval: EvalConfig,
-    /// What is kept on disk.
+    /// How much of the run is kept for reading.
+    #[serde(default)]
+    pub record: evals::RecordConfig,
+    /// What is kept for going on.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
     /// The stages, in order.
@@ -90,7 +93,7 @@ impl Default for EvalConfig {
     }
 }
 
-/// What is kept on disk. The end of the run is always saved.
+/// What is kept for going on. The end of the run is always saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
@@ -136,7 +139,7 @@ impl Recipe {
     ///
     /// Fails on anything that [`load`](self::load()) refuses.
     pub fn parse(name: &str, text: &str) -> anyhow::Result<Self> {
-        Ok(load(vec![Layer::text(name, text)], &[])?.recipe)
+        Ok(load(&[Layer::text(name, text)], &[])?.recipe)
     }
 
     /// The recipe as TOML that [`Recipe::parse`] reads back to an equal one.

@@ -1,1 +1,3 @@
+//! The binary `stearin`.
+
 fn main() {}

@@ -27,6 +27,11 @@ impl Problems {
             self.0.push(problem());
         }
     }
+
+    /// Problems that a component found in its own settings.
+    fn all(&mut self, table: &str, problems: Vec<String>) {
+        self.0.extend(problems.into_iter().map(|problem| format!("{table}: {problem}")));
+    }
 }
 
 fn check_run(recipe: &Recipe, found: &mut Problems) {
@@ -47,9 +52,10 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
         "model.dtype: on the CPU weights are f32; set `dtype = \"f32\"` or `device = \"cuda\"`"
             .into()
     });
-    found.need(recipe.seed <= i64::MAX as u64, || {
+    found.need(i64::try_from(recipe.seed).is_ok(), || {
         format!("seed: {} is more than {}, the largest number of TOML", recipe.seed, i64::MAX)
     });
+    found.all("prompt", recipe.prompt.problems());
     let eval = &recipe.eval;
     found.need(eval.sampling.temperature > 0.0 || eval.samples.get() == 1, || {
         format!(
@@ -89,13 +95,13 @@ fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
     found.need(low <= high, || {
         format!("data.train.min_digits: {low} is more than max_digits = {high}")
     });
-    found.need(high.get() <= Arithmetic::MOST_DIGITS, || {
+    found.need(high <= Arithmetic::MOST_DIGITS, || {
         format!("data.train.max_digits: {high} is more than {}", Arithmetic::MOST_DIGITS)
     });
     found.need(!task.operations.is_empty(), || {
         "data.train.operations: there is none; add \"+\" or \"-\"".into()
     });
-    if low <= high && high.get() <= Arithmetic::MOST_DIGITS && !task.operations.is_empty() {
+    if low <= high && high <= Arithmetic::MOST_DIGITS && !task.operations.is_empty() {
         let distinct = task.distinct();
         found.need(task.count.get() as u64 <= distinct, || {
             format!("data.train.count: {} problems, but only {distinct} are different", task.count)

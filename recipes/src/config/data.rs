@@ -89,20 +89,26 @@ fn default_max_prompt_tokens() -> NonZeroUsize {
 
 impl Arithmetic {
     /// Most digits that an operand may have.
-    pub const MOST_DIGITS: usize = 9;
+    pub const MOST_DIGITS: NonZeroUsize = NonZeroUsize::new(9).expect("9 is not zero");
 
     /// How many different problems there are.
     pub fn distinct(&self) -> u64 {
-        // Operands with at most `d` digits and at least one.
-        let up_to = |digits: usize| 10_u64.pow(digits as u32);
-        let low = if self.min_digits.get() == 1 { 0 } else { up_to(self.min_digits.get() - 1) };
-        let operands = up_to(self.max_digits.get()) - low;
-        let of = |operation: &Operation| match operation {
+        let low = smallest(self.min_digits.get());
+        let operands = 10_u64.pow(self.max_digits.get() as u32) - low;
+        let of = |operation: Operation| match operation {
             Operation::Add => operands.saturating_mul(operands),
+            // A pair and its mirror are the same difference.
             Operation::Subtract => operands.saturating_mul(operands + 1) / 2,
         };
-        let mut operations = self.operations.clone();
-        operations.dedup();
-        operations.iter().map(of).fold(0, u64::saturating_add)
+        [Operation::Add, Operation::Subtract]
+            .into_iter()
+            .filter(|operation| self.operations.contains(operation))
+            .map(of)
+            .fold(0, u64::saturating_add)
     }
+}
+
+/// The smallest number with so many digits; 0 has one.
+fn smallest(digits: usize) -> u64 {
+    if digits == 1 { 0 } else { 10_u64.pow(digits as u32 - 1) }
 }

@@ -105,7 +105,7 @@ fn merge_stage<'a>(
         return Err("there is no stage to set anything in".into());
     };
     let index = select(stages, selector.get_ref())?;
-    let stage = stages.iter_mut().nth(index).map(Spanned::get_mut);
+    let stage = stages.get_mut(index).map(Spanned::get_mut);
     match (stage, over.into_inner()) {
         (Some(DeValue::Table(stage)), DeValue::Table(over)) => {
             merge(stage, over);

@@ -59,11 +59,11 @@ impl Layer {
 ///
 /// Fails on text that is not TOML, an unknown key, a value of the wrong kind (each with its file,
 /// line and column, or its override), and on settings that contradict each other (all at once).
-pub fn load(layers: Vec<Layer>, overrides: &[String]) -> Result<Loaded> {
+pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     let Some(first) = layers.first() else { bail!("there is no recipe to load") };
     let (stem, folder) = (first.stem(), first.folder.clone());
     let mut sources = Sources::default();
-    for layer in &layers {
+    for layer in layers {
         sources.push_file(&layer.name, &layer.text);
     }
     for text in overrides {

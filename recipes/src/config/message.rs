@@ -32,11 +32,11 @@ fn in_file(source: &Source, span: &Range<usize>, text: &str) -> String {
     let gutter = line_number.to_string();
     let (blank, name) = (" ".repeat(gutter.len()), &source.name);
     let mark = format!("{}{}", " ".repeat(column), "^".repeat(width));
-    let mut message = format!("{name}:{line_number}:{}: {text}", column + 1);
-    if !line.trim().is_empty() {
-        message += &format!("\n{blank} |\n{gutter} | {line}\n{blank} | {mark}");
+    let message = format!("{name}:{line_number}:{}: {text}", column + 1);
+    if line.trim().is_empty() {
+        return message;
     }
-    message
+    format!("{message}\n{blank} |\n{gutter} | {line}\n{blank} | {mark}")
 }
 
 /// The name that the message complains about: the first one in backticks.
@@ -62,7 +62,7 @@ fn reword(text: &str) -> String {
 }
 
 /// The known name most like `wrong`, if any is near.
-pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|name| (strsim::jaro_winkler(wrong, name), name))
         .filter(|(similarity, _)| *similarity >= NEAR)

@@ -27,13 +27,13 @@ lr = 1e-4
 "#;
 
 fn read(layers: &[&str], overrides: &[&str]) -> Result<Recipe, String> {
-    let layers = layers
+    let layers: Vec<_> = layers
         .iter()
         .enumerate()
         .map(|(i, text)| Layer::text(&format!("layer{i}.toml"), text))
         .collect();
     let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
-    load(layers, &overrides).map(|loaded| loaded.recipe).map_err(|e| format!("{e:#}"))
+    load(&layers, &overrides).map(|loaded| loaded.recipe).map_err(|e| format!("{e:#}"))
 }
 
 fn rl(recipe: &Recipe) -> &recipes::config::RlStage {
@@ -93,7 +93,7 @@ fn a_typo_names_place_and_nearest_key() {
         "\nsede = 4",
         &[],
         "
-layer1.toml:2:1: unknown key `sede`, expected one of `name`, `about`, `seed`, `threads`, `model`, `data`, `prompt`, `eval`, `checkpoint`, `stage`
+layer1.toml:2:1: unknown key `sede`, expected one of `name`, `about`, `seed`, `threads`, `model`, `data`, `prompt`, `eval`, `record`, `checkpoint`, `stage`
 did you mean `seed`?
   |
 2 | sede = 4
