@@ -1,1 +1,28 @@
-//! Placeholder while the rooms are being built.
+//! What a completion is worth, from its text to one weight for each of its tokens.
+//!
+//! Reading order: [`problem`], [`verifier`] and [`rubric`] say what an attempt earns; under the
+//! answer verifier lie [`extract`], [`equivalent`] and the [`policy`] that both obey. [`group`] and
+//! [`advantage`] compare siblings; [`weighting`] goes down to tokens.
+//!
+//! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
+
+pub mod advantage;
+pub mod equivalent;
+mod error;
+pub mod extract;
+pub mod group;
+pub mod policy;
+pub mod problem;
+pub mod rubric;
+pub mod verifier;
+pub mod weighting;
+
+pub use advantage::AdvantageConfig;
+pub use equivalent::{Equivalence, equivalent};
+pub use error::{Error, Result};
+pub use extract::{Extracted, extract};
+pub use policy::Policy;
+pub use problem::Problem;
+pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};
+pub use verifier::{Attempt, Outcome, Unavailable, Verdict, Verifier};
+pub use weighting::{TokenColumns, TokenWeighting, WeightingConfig};

@@ -1,0 +1,245 @@
+//! Rational numbers as people and LaTeX write them.
+
+use num_bigint::{BigInt, Sign};
+
+/// Wrappers that may stand around each other, such as `$`, braces and `\text{...}`.
+const MAX_WRAPPERS: usize = 16;
+
+/// Commands whose braced argument is the text itself.
+const TRANSPARENT: [&str; 11] = [
+    "text", "textbf", "textrm", "mathrm", "mathbf", "mathit", "mathsf", "mbox", "hbox", "boxed",
+    "fbox",
+];
+
+/// A fraction, not reduced, with a positive denominator.
+///
+/// Compared by cross-multiplication: reducing costs more than one comparison needs.
+#[derive(Debug)]
+pub(super) struct Number {
+    numerator: BigInt,
+    denominator: BigInt,
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        if self.denominator == other.denominator {
+            return self.numerator == other.numerator;
+        }
+        &self.numerator * &other.denominator == &other.numerator * &self.denominator
+    }
+}
+
+impl Number {
+    /// Reads a whole text as one number. Work is at most quadratic in its length.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = unwrap(text)?;
+        // an answer may end a sentence, inside its wrappers or outside
+        let text = match text.strip_suffix('.') {
+            Some(sentence) => unwrap(sentence)?,
+            None => text,
+        };
+        let (negative, magnitude) = signed(text);
+        let (negative, magnitude) = match currency(magnitude) {
+            Some(amount) if negative.is_none() => signed(amount),
+            Some(amount) => (negative, amount),
+            None => (negative, magnitude),
+        };
+        let number = if let Some(arguments) = fraction_command(magnitude) {
+            let (above, rest) = argument(arguments)?;
+            let (below, rest) = argument(rest)?;
+            if !rest.is_empty() {
+                return None;
+            }
+            Self::ratio(&Self::decimal(above)?, &Self::decimal(below)?)?
+        } else if let Some((above, below)) = magnitude.split_once('/') {
+            Self::ratio(&Self::decimal(above)?, &Self::decimal(below)?)?
+        } else {
+            Self::unsigned(magnitude)?
+        };
+        Some(if negative == Some(true) { number.negated() } else { number })
+    }
+
+    fn negated(self) -> Self {
+        Self { numerator: -self.numerator, ..self }
+    }
+
+    /// `None` where the denominator is zero.
+    fn ratio(above: &Self, below: &Self) -> Option<Self> {
+        let numerator = &above.numerator * &below.denominator;
+        let denominator = &above.denominator * &below.numerator;
+        match denominator.sign() {
+            Sign::Plus => Some(Self { numerator, denominator }),
+            Sign::Minus => Some(Self { numerator: -numerator, denominator: -denominator }),
+            Sign::NoSign => None,
+        }
+    }
+
+    /// A decimal with its sign, in its own wrappers.
+    fn decimal(text: &str) -> Option<Self> {
+        let (negative, magnitude) = signed(unwrap(text)?);
+        let number = Self::unsigned(magnitude)?;
+        Some(if negative == Some(true) { number.negated() } else { number })
+    }
+
+    /// Digits, with thousands separators or without, and a decimal part that needs a digit.
+    fn unsigned(text: &str) -> Option<Self> {
+        let (mut digits, rest) = whole_digits(text)?;
+        let places = match rest.strip_prefix('.') {
+            Some(places) if !places.is_empty() => places,
+            None if rest.is_empty() && !digits.is_empty() => "",
+            _ => return None,
+        };
+        if !places.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        digits.push_str(places);
+        Some(Self {
+            numerator: BigInt::parse_bytes(digits.as_bytes(), 10)?,
+            denominator: BigInt::from(10).pow(places.len() as u32),
+        })
+    }
+}
+
+/// Splits off the digits before the decimal point; separators must cut groups of three, all of one
+/// kind, and the first group must not start with a zero.
+fn whole_digits(text: &str) -> Option<(String, &str)> {
+    let (first, mut rest) = split_digits(text);
+    let mut digits = first.to_owned();
+    let mut kind = None;
+    while let Some((separator, after)) = separator(rest) {
+        let (group, after) = split_digits(after);
+        let fits = group.len() == 3 && *kind.get_or_insert(separator) == separator;
+        if !fits || first.is_empty() || first.len() > 3 || first.starts_with('0') {
+            return None;
+        }
+        digits.push_str(group);
+        rest = after;
+    }
+    Some((digits, rest))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    Comma,
+    ThinSpace,
+}
+
+/// A thousands separator: `,`, `{,}`, either followed by `\!` and spaces, or `\,`.
+fn separator(text: &str) -> Option<(Separator, &str)> {
+    if let Some(rest) = text.strip_prefix(r"\,") {
+        return Some((Separator::ThinSpace, rest));
+    }
+    let mut rest = text.strip_prefix("{,}").or_else(|| text.strip_prefix(','))?;
+    while let Some(after) = rest.strip_prefix(r"\!") {
+        rest = after.trim_start();
+    }
+    Some((Separator::Comma, rest))
+}
+
+fn split_digits(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+/// The sign, `Some(true)` for minus, and what follows it.
+fn signed(text: &str) -> (Option<bool>, &str) {
+    let mut characters = text.chars();
+    let negative = match characters.next() {
+        // the second is U+2212, which LaTeX renders and some models write
+        Some('-' | '\u{2212}') => true,
+        Some('+') => false,
+        _ => return (None, text),
+    };
+    (Some(negative), trim(characters.as_str()))
+}
+
+/// What follows a dollar sign in front.
+fn currency(text: &str) -> Option<&str> {
+    text.strip_prefix(r"\$").or_else(|| text.strip_prefix('$')).map(trim)
+}
+
+/// What follows `\frac` or one of its kin.
+fn fraction_command(text: &str) -> Option<&str> {
+    let (name, rest) = command(text)?;
+    matches!(name, "frac" | "dfrac" | "tfrac" | "cfrac").then_some(rest)
+}
+
+/// A command's name, and what follows it.
+fn command(text: &str) -> Option<(&str, &str)> {
+    let text = text.strip_prefix('\\')?;
+    let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+    (letters > 0).then(|| text.split_at(letters))
+}
+
+/// Splits off a command's argument: braced, or a single digit.
+fn argument(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    if text.starts_with('{') {
+        let end = closing(text)?;
+        return Some((&text[1..end], &text[end + 1..]));
+    }
+    text.starts_with(|first: char| first.is_ascii_digit()).then(|| text.split_at(1))
+}
+
+/// Where the brace that opens `text` closes.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Takes off everything that only dresses a text. `None` where the dress is too thick.
+fn unwrap(text: &str) -> Option<&str> {
+    let mut text = trim(text);
+    for _ in 0..MAX_WRAPPERS {
+        match inside(text) {
+            Some(inner) => text = trim(inner),
+            None => return Some(text),
+        }
+    }
+    None
+}
+
+/// What stands in the outermost wrapper, if one encloses the whole text.
+fn inside(text: &str) -> Option<&str> {
+    for (left, right) in [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")] {
+        if let Some(inner) = text.strip_prefix(left).and_then(|text| text.strip_suffix(right)) {
+            return Some(inner);
+        }
+    }
+    let braced = match command(text) {
+        Some(("displaystyle", rest)) => return Some(rest),
+        Some((name, rest)) if TRANSPARENT.contains(&name) => rest.trim_start(),
+        Some(_) => return None,
+        None => text,
+    };
+    (braced.starts_with('{') && closing(braced)? + 1 == braced.len())
+        .then(|| &braced[1..braced.len() - 1])
+}
+
+/// Takes white space and LaTeX's spaces off both ends.
+fn trim(text: &str) -> &str {
+    const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~"];
+    let mut text = text.trim();
+    while let Some(rest) = SPACES.iter().find_map(|space| text.strip_prefix(space)) {
+        text = rest.trim_start();
+    }
+    // at the end, `\ ` has lost its space to the trimming already
+    while let Some(rest) = SPACES.iter().chain(&["\\"]).find_map(|space| text.strip_suffix(space)) {
+        text = rest.trim_end();
+    }
+    text
+}

@@ -1,0 +1,25 @@
+//! What becomes of a group: the attempts at one problem in one step.
+
+use crate::{Judged, Outcome};
+
+/// Whether the gold answer of a group could not be read.
+///
+/// Such a group says nothing about the policy: the loop drops it whole, before the loss denominator,
+/// and reports its problem.
+pub fn gold_unparseable(group: &[Judged]) -> bool {
+    group.iter().any(|judged| judged.outcome == Outcome::GoldUnparseable)
+}
+
+/// Whether a group teaches something: its values differ, or it has only one.
+///
+/// `values` is one number for each sibling, such as the reward or whether it is correct.
+///
+/// Source: dynamic sampling of DAPO, arXiv 2503.14476, equation 11, as verl filters groups; there by
+/// a standard deviation above 0, here exactly.
+pub fn has_spread(values: &[f64]) -> bool {
+    match values {
+        [] => false,
+        [_] => true,
+        [first, rest @ ..] => rest.iter().any(|value| (value - first).abs() > 0.0),
+    }
+}

@@ -1,0 +1,39 @@
+//! What the crate promises, from outside.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
+#![expect(clippy::float_cmp, reason = "what is compared exactly is exact by construction")]
+
+mod adversarial;
+mod boxed;
+mod corpus;
+mod properties;
+mod settings;
+mod vectors;
+
+use rewards::{Attempt, Outcome, Policy, Problem, Verdict, Verifier};
+
+fn problem(answer: &str) -> Problem {
+    Problem {
+        id: "1".into(),
+        problem: "how many?".into(),
+        answer: answer.into(),
+        source: "test".into(),
+        solution: None,
+    }
+}
+
+fn attempt<'a>(problem: &'a Problem, text: &'a str) -> Attempt<'a> {
+    Attempt { problem, text, num_tokens: 12, max_tokens: 16, truncated: false }
+}
+
+/// The verdict of the `boxed` verifier.
+fn boxed(gold: &str, response: &str) -> Verdict {
+    let problem = problem(gold);
+    let verifier = rewards::verifier::Boxed { policy: Policy::Rl };
+    let mut verdicts = verifier.verify(&[attempt(&problem, response)]).unwrap();
+    assert_eq!(verdicts.len(), 1);
+    verdicts.remove(0)
+}
+
+fn outcome(gold: &str, response: &str) -> Outcome {
+    boxed(gold, response).outcome.unwrap()
+}

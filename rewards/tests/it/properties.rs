@@ -1,0 +1,169 @@
+//! What holds for any input.
+
+use proptest::prelude::*;
+
+use rewards::verifier::{Aim, Format, Length, Overlong, Rule};
+use rewards::{
+    AdvantageConfig, Equivalence, Extracted, Outcome, Policy, Rubric, RubricConfig, TokenColumns,
+    Verifier, WeightingConfig, equivalent, extract,
+};
+
+/// Text made of what graders care about, so that random strings come near an answer.
+fn text() -> impl Strategy<Value = String> {
+    let pieces = [
+        r"\boxed{", r"\fbox{", "{", "}", r"\{", "\\", "$", r"\$", r"\text{", r"\frac", "{1}",
+        "{2}", "12", "000", ",", r"\,", r",\!", ".", "-", "−", "+", "/", " ", "é", "<think>",
+        "</think>", "x",
+    ];
+    let near = prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..24)
+        .prop_map(|pieces| pieces.concat());
+    prop_oneof![4 => near, 1 => any::<String>()]
+}
+
+/// A rational number in one of its spellings, and its value.
+fn number() -> impl Strategy<Value = (String, i64, i64)> {
+    (-50i64..50, prop::sample::select(vec![1i64, 2, 4, 5, 10, -2]), 1i64..4, 0usize..6).prop_map(
+        |(n, d, factor, form)| {
+            let (a, b) = (n * factor, d * factor);
+            let text = match form {
+                0 => format!(r"\frac{{{a}}}{{{b}}}"),
+                1 => format!("{a}/{b}"),
+                2 => format!(r"$\dfrac{{{a}}}{{{b}}}$"),
+                3 => format!(r"\text{{{}}}", n as f64 / d as f64),
+                4 => format!("{}.", n as f64 / d as f64),
+                _ => format!(r"{{\tfrac{{0{}}}{{{b}}}}}", a.abs()),
+            };
+            (text, if form == 5 { n.abs() } else { n }, d)
+        },
+    )
+}
+
+fn rewards() -> impl Strategy<Value = Vec<f64>> {
+    prop::collection::vec(prop_oneof![Just(0.0), Just(1.0), -2.0..2.0f64], 0..17)
+}
+
+fn verifiers() -> Vec<Box<dyn Verifier>> {
+    use Rule::{AnswerTags, BoxedOnce, Finished, ThinkEnd, ThinkTags};
+    vec![
+        Box::new(rewards::verifier::Boxed { policy: Policy::Rl }),
+        Box::new(Length { aim: Aim::Short }),
+        Box::new(Length { aim: Aim::Target(3.try_into().unwrap()) }),
+        Box::new(Overlong { buffer: 4.try_into().unwrap() }),
+        Box::new(Format { require: vec![ThinkTags, ThinkEnd, AnswerTags, BoxedOnce, Finished] }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn verifiers_are_total(
+        gold in text(), response in text(), a: usize, b: usize, truncated: bool,
+    ) {
+        let problem = crate::problem(&gold);
+        let attempt = rewards::Attempt {
+            num_tokens: a.min(b), max_tokens: a.max(b), truncated, ..crate::attempt(&problem, &response)
+        };
+        for verifier in verifiers() {
+            let verdict = &verifier.verify(&[attempt]).unwrap()[0];
+            prop_assert!((-1.0..=1.0).contains(&verdict.reward));
+            prop_assert_eq!(verdict.outcome.is_some(), verifier.judges_answers());
+            prop_assert!(verdict.outcome != Some(Outcome::Error));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_trimmed_part_of_the_response(response in text()) {
+        if let Extracted::Answer(answer) = extract(&response, Policy::Rl) {
+            prop_assert!(response.contains(answer) && !answer.is_empty() && answer.trim() == answer);
+            let again = format!(r"\boxed{{{answer}}}");
+            prop_assert_eq!(extract(&again, Policy::Rl), Extracted::Answer(answer));
+        }
+    }
+
+    #[test]
+    fn the_last_box_wins_whatever_stands_before(before in text(), answer in "[0-9]{1,9}") {
+        let response = format!(r"{before} </think> \boxed{{{answer}}}");
+        prop_assert_eq!(extract(&response, Policy::Rl), Extracted::Answer(&answer));
+    }
+
+    #[test]
+    fn equivalence_is_reflexive_and_symmetric(a in text(), b in text()) {
+        let with = |gold: &str, answer: &str| equivalent(gold, answer, Policy::Rl);
+        let own = with(&a, &a);
+        prop_assert!(matches!(own, Equivalence::Equal | Equivalence::GoldUnparseable));
+        prop_assert_eq!(with(&a, &b) == Equivalence::Equal, with(&b, &a) == Equivalence::Equal);
+    }
+
+    #[test]
+    fn numbers_are_equal_exactly_if_their_values_are((a, n, d) in number(), (b, m, e) in number()) {
+        let expected = if n * e == m * d { Equivalence::Equal } else { Equivalence::Different };
+        prop_assert_eq!(equivalent(&a, &b, Policy::Rl), expected, "{} {}", a, b);
+    }
+
+    #[test]
+    fn integers_of_any_size_are_compared_digit_by_digit(
+        a in "-?[1-9][0-9]{0,80}", b in "-?[1-9][0-9]{0,80}",
+    ) {
+        prop_assert_eq!(equivalent(&a, &a, Policy::Rl), Equivalence::Equal);
+        prop_assert_eq!(equivalent(&a, &b, Policy::Rl) == Equivalence::Equal, a == b);
+    }
+
+    #[test]
+    fn advantages_sum_to_zero_and_ignore_a_shift(rewards in rewards(), shift in -3.0..3.0f64) {
+        for config in [AdvantageConfig::default(), AdvantageConfig::DrGrpo {}] {
+            let advantages = config.advantages(&rewards);
+            prop_assert_eq!(advantages.len(), rewards.len());
+            prop_assert!(advantages.iter().all(|advantage| advantage.is_finite()));
+            if rewards.len() > 1 {
+                prop_assert!(advantages.iter().sum::<f64>().abs() < 1e-9);
+                let shifted: Vec<f64> = rewards.iter().map(|reward| reward + shift).collect();
+                for (a, b) in advantages.iter().zip(config.advantages(&shifted)) {
+                    // where all rewards are nearly equal, eps rules: errors of 1e-16 over 1e-6
+                    prop_assert!((a - b).abs() < 1e-8, "{a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_rewards_are_worth_exactly_nothing(reward in -2.0..2.0f64, n in 2usize..12) {
+        let rewards = vec![reward; n];
+        prop_assert!(!rewards::group::has_spread(&rewards));
+        for config in [AdvantageConfig::default(), AdvantageConfig::DrGrpo {}] {
+            prop_assert!(config.advantages(&rewards).iter().all(|&advantage| advantage == 0.0));
+        }
+    }
+
+    #[test]
+    fn uniform_weights_are_ones(advantages in rewards()) {
+        let columns = vec![0.5f32; advantages.len()];
+        let (all, one) = (0..advantages.len(), 0..1);
+        let tokens = TokenColumns {
+            surprisals: &columns,
+            entropies: &columns,
+            phi_sums: &columns,
+            advantages: &advantages,
+            samples: std::slice::from_ref(&all),
+            groups: std::slice::from_ref(&one),
+        };
+        let mut uniform = WeightingConfig::default().build();
+        let state = uniform.state();
+        prop_assert!(uniform.observe(0.5, &tokens).is_empty());
+        prop_assert_eq!(uniform.weights(&tokens).weights, vec![1.0; tokens.len()]);
+        prop_assert_eq!(tokens.is_empty(), advantages.is_empty());
+        uniform.restore(&state).unwrap();
+    }
+
+    #[test]
+    fn judging_together_is_judging_one_by_one(texts in prop::collection::vec(text(), 0..6)) {
+        let rubric: Rubric = RubricConfig::default().build().unwrap();
+        let problem = crate::problem("12");
+        let attempts: Vec<_> = texts.iter().map(|text| crate::attempt(&problem, text)).collect();
+        let together = rubric.judge(&attempts).unwrap();
+        for (attempt, judged) in attempts.iter().zip(&together) {
+            prop_assert_eq!(&rubric.judge(&[*attempt]).unwrap()[0], judged);
+        }
+        prop_assert_eq!(together.len(), attempts.len());
+    }
+}

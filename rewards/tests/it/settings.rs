@@ -1,0 +1,222 @@
+//! Settings as recipes write them, and rubrics made of them.
+
+use rewards::verifier::Unavailable;
+use rewards::{
+    AdvantageConfig, Attempt, Error, Outcome, Rubric, RubricConfig, Verdict, Verifier,
+    WeightingConfig, group,
+};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+struct Table<T> {
+    at: T,
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    toml::from_str::<Table<T>>(text)
+        .map(|table| table.at)
+        .map_err(|error| error.message().to_owned())
+}
+
+#[track_caller]
+fn refused<T: for<'de> Deserialize<'de> + std::fmt::Debug>(text: &str, message: &str) {
+    let error = parse::<T>(text).unwrap_err();
+    assert!(error.contains(message), "{error}");
+}
+
+fn rubric(text: &str) -> RubricConfig {
+    parse(text).unwrap()
+}
+
+const ALL: &str = r#"
+[[at]]
+kind = "boxed"
+
+[[at]]
+kind = "length"
+weight = 0.5
+aim = { target = 10 }
+
+[[at]]
+kind = "overlong"
+buffer = 8
+
+[[at]]
+kind = "format"
+weight = 0.25
+require = ["boxed-once", "finished"]
+"#;
+
+#[test]
+fn a_recipe_sums_weighted_verifiers() {
+    let config = rubric(ALL);
+    let again: RubricConfig =
+        serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+    assert_eq!(config, again);
+    let problem = crate::problem("204");
+    let attempts = [
+        crate::attempt(&problem, r"\boxed{204}"),
+        crate::attempt(&problem, "204"),
+        Attempt { truncated: true, num_tokens: 16, ..crate::attempt(&problem, r"\boxed{20") },
+    ];
+    let judged = config.build().unwrap().judge(&attempts).unwrap();
+    let outcomes: Vec<_> = judged.iter().map(|judged| judged.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Correct, Outcome::NoAnswer, Outcome::Unclosed]);
+    assert_eq!(judged[0].answer.as_deref(), Some("204"));
+    let names: Vec<_> = judged[0].parts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["boxed", "length", "overlong", "format"]);
+    // 12 tokens of 16: 0.2 off the target, half of the buffer used
+    assert!((judged[0].reward - (1.0 - 0.1 - 0.5 + 0.25)).abs() < 1e-12, "{:?}", judged[0]);
+    assert!((judged[1].reward - (-0.1 - 0.5 + 0.125)).abs() < 1e-12, "{:?}", judged[1]);
+    assert!((judged[2].reward - (-0.3 - 1.0)).abs() < 1e-12, "{:?}", judged[2]);
+}
+
+#[test]
+fn unknown_and_missing_keys_are_refused() {
+    refused::<RubricConfig>("at = [{ kind = \"boxde\" }]", "unknown variant `boxde`");
+    refused::<RubricConfig>("at = [{ kind = \"boxed\", wieght = 1 }]", "unknown field `wieght`");
+    refused::<RubricConfig>("at = [{ kind = \"overlong\" }]", "missing field `buffer`");
+    refused::<RubricConfig>("at = [{ kind = \"overlong\", buffer = 0 }]", "nonzero");
+    refused::<RubricConfig>(
+        "at = [{ kind = \"boxed\", policy = \"eval\" }]",
+        "unknown variant `eval`",
+    );
+    refused::<AdvantageConfig>("at = { kind = \"grpo\", epsilon = 1 }", "unknown field `epsilon`");
+    refused::<AdvantageConfig>("at = { kind = \"dr-grpo\", eps = 1 }", "unknown field `eps`");
+    refused::<WeightingConfig>("at = { kind = \"uniform\", weight = 1 }", "unknown field `weight`");
+}
+
+#[test]
+fn defaults_are_the_papers() {
+    assert_eq!(parse("at = { kind = \"grpo\" }"), Ok(AdvantageConfig::Grpo { eps: 1e-6 }));
+    assert_eq!(AdvantageConfig::default(), AdvantageConfig::Grpo { eps: 1e-6 });
+    assert_eq!(rubric("at = [{ kind = \"boxed\" }]"), RubricConfig::default());
+    assert!(RubricConfig::default().problems().is_empty());
+    assert!(AdvantageConfig::default().problems().is_empty());
+    let bad = AdvantageConfig::Grpo { eps: 0.0 };
+    assert_eq!(bad.problems(), ["eps: expected more than 0, got 0"]);
+}
+
+#[test]
+fn all_problems_are_listed_at_once() {
+    let config = rubric(
+        r#"
+        at = [
+          { kind = "format", weight = -1.0, require = [] },
+          { kind = "length", weight = nan, aim = "short" },
+          { kind = "length", aim = "short" },
+          { kind = "overlong", buffer = 4 },
+        ]
+        "#,
+    );
+    let expected = [
+        "[0].require: expected at least one rule, got none",
+        "[0].weight: expected 0 or more, got -1",
+        "[1].weight: expected 0 or more, got NaN",
+        "[2]: expected every verifier once, got `length` again",
+        "expected exactly one verifier that judges answers, got none",
+    ];
+    assert_eq!(config.problems(), expected);
+    let Err(Error::Settings(problems)) = config.build() else { panic!("built") };
+    assert_eq!(problems, expected);
+    let twice = "at = [{ kind = \"boxed\" }, { kind = \"format\", require = [\"finished\", \"finished\"] }]";
+    assert_eq!(rubric(twice).problems(), ["[1].require: expected every rule once, got one twice"]);
+    assert_eq!(
+        rubric("at = [{ kind = \"boxed\", weight = 0 }]").problems(),
+        ["[0].weight: expected more than 0, since `boxed` judges answers, got 0"]
+    );
+}
+
+#[test]
+fn a_schema_describes_the_settings() {
+    let schema = schemars::schema_for!(RubricConfig).to_value().to_string();
+    for key in ["boxed", "overlong", "buffer", "think-tags", "target", "policy"] {
+        assert!(schema.contains(&format!("\"{key}\"")), "{key}");
+    }
+    for config in [
+        schemars::schema_for!(AdvantageConfig).to_value().to_string(),
+        schemars::schema_for!(WeightingConfig).to_value().to_string(),
+    ] {
+        assert!(config.contains("\"kind\""));
+    }
+}
+
+/// A verifier from elsewhere, such as a process: it says what it is told to say.
+#[derive(Debug)]
+struct Scripted {
+    judges: bool,
+    says: Result<Vec<Verdict>, Unavailable>,
+}
+
+impl Verifier for Scripted {
+    fn name(&self) -> &'static str {
+        if self.judges { "remote" } else { "remote-form" }
+    }
+
+    fn judges_answers(&self) -> bool {
+        self.judges
+    }
+
+    fn verify(&self, _: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
+        self.says.clone()
+    }
+}
+
+fn scripted(answers: Result<Vec<Verdict>, Unavailable>, forms: Vec<Verdict>) -> Rubric {
+    let part = |judges, says| rewards::rubric::Weighted {
+        weight: 1.0,
+        verifier: Box::new(Scripted { judges, says }),
+    };
+    Rubric::new(vec![part(true, answers), part(false, Ok(forms))]).unwrap()
+}
+
+fn says(outcome: Outcome) -> Verdict {
+    Verdict { reward: 0.5, outcome: Some(outcome), answer: Some("7".into()) }
+}
+
+#[test]
+fn a_verifier_that_is_away_is_not_a_reward() {
+    let problem = crate::problem("7");
+    let attempts = [crate::attempt(&problem, "7")];
+    let away = Unavailable { verifier: "remote".into(), reason: "no route".into() };
+    let error = scripted(Err(away.clone()), vec![]).judge(&attempts).unwrap_err();
+    assert_eq!(error, away);
+    assert_eq!(error.to_string(), "verifier `remote` is unavailable: no route");
+    let error = scripted(Ok(vec![]), vec![]).judge(&attempts).unwrap_err();
+    assert_eq!(error.reason, "expected 1 verdicts, one for each attempt, got 0");
+}
+
+#[test]
+fn an_error_of_any_verifier_is_the_outcome() {
+    let problem = crate::problem("7");
+    let attempts = [crate::attempt(&problem, "7"); 3];
+    let answers = Ok(vec![says(Outcome::Correct); 3]);
+    let broken = Verdict { outcome: Some(Outcome::Error), ..Verdict::form(0.0) };
+    let forms = vec![Verdict::form(1.0), broken, Verdict::form(f64::NAN)];
+    let judged = scripted(answers, forms).judge(&attempts).unwrap();
+    let outcomes: Vec<_> = judged.iter().map(|judged| judged.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Correct, Outcome::Error, Outcome::Error]);
+    assert_eq!(judged[0].reward, 1.5);
+}
+
+#[test]
+fn a_group_with_an_unreadable_gold_is_reported() {
+    let rubric = RubricConfig::default().build().unwrap();
+    let verdict = |gold: &str| {
+        let problem = crate::problem(gold);
+        let attempts = [r"\boxed{7}", "", r"\boxed{"].map(|text| crate::attempt(&problem, text));
+        rubric.judge(&attempts).unwrap()
+    };
+    assert!(!group::gold_unparseable(&verdict("7")));
+    let unreadable = verdict("seven");
+    assert!(group::gold_unparseable(&unreadable));
+    assert!(unreadable.iter().all(|judged| judged.outcome == Outcome::GoldUnparseable));
+}
+
+#[test]
+fn a_state_of_another_weighting_is_refused() {
+    let mut uniform = WeightingConfig::default().build();
+    uniform.restore(&uniform.state()).unwrap();
+    let error = uniform.restore(&serde_json::json!({ "w": 1.1 })).unwrap_err();
+    assert_eq!(error.to_string(), "state of `uniform`: expected none, got {\"w\":1.1}");
+}
