@@ -3,3 +3,6 @@
 //! Reading order: [`config`], then the rest.
 
 pub mod config;
+pub mod resume;
+pub mod run_dir;
+pub mod signals;

@@ -1,0 +1,60 @@
+use serde::{Deserialize, Serialize};
+
+use super::FORMAT;
+
+/// What a run's numbers may depend on besides its recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of this file.
+    pub format: u32,
+    /// Version of stearin.
+    pub stearin: String,
+    /// Commit it was built from; empty where it was not known.
+    pub commit: String,
+    /// The compiler.
+    pub rustc: String,
+    /// Version of Candle.
+    pub candle: String,
+    /// Operating system.
+    pub os: String,
+    /// Processor family.
+    pub arch: String,
+    /// What the processor can do, of that which chooses between kernels.
+    pub cpu_features: Vec<String>,
+    /// Threads that share a matrix product; sums depend on it.
+    pub threads: usize,
+}
+
+impl Environment {
+    /// This process, computing with `threads` threads.
+    pub fn of_this_process(threads: usize) -> Self {
+        Self {
+            format: FORMAT,
+            stearin: env!("CARGO_PKG_VERSION").into(),
+            commit: env!("STEARIN_COMMIT").into(),
+            rustc: env!("STEARIN_RUSTC").into(),
+            candle: env!("STEARIN_CANDLE").into(),
+            os: std::env::consts::OS.into(),
+            arch: std::env::consts::ARCH.into(),
+            cpu_features: cpu_features(),
+            threads,
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<String> {
+    let found = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.into()).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Vec<String> {
+    Vec::new()
+}

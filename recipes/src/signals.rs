@@ -1,0 +1,49 @@
+//! Ctrl-C: the first asks the run to finish its step and save, the second ends the process.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+
+/// Exit code of a process that a second Ctrl-C ended, and of a run that the first one stopped:
+/// 128 and the number of SIGINT, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Whether somebody asked the run to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicUsize>);
+
+impl Stop {
+    /// Listens to Ctrl-C, SIGTERM and SIGHUP from now on; once a process.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system does not let it listen.
+    pub fn listen() -> Result<Self> {
+        let stop = Self::default();
+        let asked = stop.clone();
+        ctrlc::set_handler(move || {
+            if asked.0.fetch_add(1, Ordering::SeqCst) > 0 {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            // A closed terminal is no reason not to save.
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nfinishing this step, then saving; press Ctrl-C again to quit at once"
+            );
+        })
+        .context("listening to Ctrl-C")?;
+        Ok(stop)
+    }
+
+    /// Asks, as Ctrl-C does.
+    pub fn ask(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether it was asked.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
