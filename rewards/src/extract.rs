@@ -59,7 +59,7 @@ fn last_box(text: &str, max_bytes: usize) -> Extracted<'_> {
 
 /// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a
 /// further `<think>`. A response that never leaves its reasoning has no such part.
-pub fn after_reasoning(response: &str) -> &str {
+pub(crate) fn after_reasoning(response: &str) -> &str {
     let start = response.rfind("</think>").map_or(0, |at| at + "</think>".len());
     let text = &response[start..];
     &text[..text.find("<think>").unwrap_or(text.len())]

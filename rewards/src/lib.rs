@@ -1,8 +1,8 @@
 //! What a completion is worth, from its text to one weight for each of its tokens.
 //!
 //! Reading order: [`problem`], [`verifier`] and [`rubric`] say what an attempt earns; under the
-//! answer verifier lie [`extract`], [`equivalent`] and the [`policy`] that both obey. [`group`] and
-//! [`advantage`] compare siblings; [`weighting`] goes down to tokens.
+//! answer verifier lie [`mod@extract`], [`mod@equivalent`] and the [`policy`] that both obey.
+//! [`group`] and [`advantage`] compare siblings; [`weighting`] goes down to tokens.
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 

@@ -53,7 +53,7 @@ impl TokenColumns<'_> {
 /// One factor for each token, and what is worth recording about them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenWeights {
-    /// Positive, in the order of the columns.
+    /// Not negative, in the order of the columns.
     pub weights: Vec<f64>,
     /// Metric keys and values.
     pub statistics: Vec<(&'static str, f64)>,

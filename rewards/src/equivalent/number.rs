@@ -32,10 +32,10 @@ impl PartialEq for Number {
 impl Number {
     /// Reads a whole text as one number. Work is at most quadratic in its length.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = unwrap(text)?;
+        let text = undress(text)?;
         // an answer may end a sentence, inside its wrappers or outside
         let text = match text.strip_suffix('.') {
-            Some(sentence) => unwrap(sentence)?,
+            Some(sentence) => undress(sentence)?,
             None => text,
         };
         let (negative, magnitude) = signed(text);
@@ -76,7 +76,7 @@ impl Number {
 
     /// A decimal with its sign, in its own wrappers.
     fn decimal(text: &str) -> Option<Self> {
-        let (negative, magnitude) = signed(unwrap(text)?);
+        let (negative, magnitude) = signed(undress(text)?);
         let number = Self::unsigned(magnitude)?;
         Some(if negative == Some(true) { number.negated() } else { number })
     }
@@ -202,7 +202,7 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 /// Takes off everything that only dresses a text. `None` where the dress is too thick.
-fn unwrap(text: &str) -> Option<&str> {
+fn undress(text: &str) -> Option<&str> {
     let mut text = trim(text);
     for _ in 0..MAX_WRAPPERS {
         match inside(text) {

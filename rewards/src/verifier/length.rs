@@ -30,6 +30,7 @@ impl Length {
             Aim::Short => num_tokens as f64 / max_tokens.max(1) as f64,
             Aim::Target(target) => num_tokens.abs_diff(target.get()) as f64 / target.get() as f64,
         };
+        // a difference, since a negated zero would be recorded as -0
         0.0 - off.min(1.0)
     }
 }

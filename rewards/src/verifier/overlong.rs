@@ -20,7 +20,6 @@ impl Overlong {
     pub fn punishment(self, num_tokens: usize, max_tokens: usize) -> f64 {
         let buffer = self.buffer.get() as f64;
         let expected = max_tokens as f64 - buffer;
-        // not `-(x).max(0)`: a completion that is not overlong earns 0, not -0
         ((expected - num_tokens as f64) / buffer).min(0.0)
     }
 }
