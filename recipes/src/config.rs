@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice};
+pub(crate) use data::smallest;
 pub use data::{Arithmetic, DataConfig, HeldOut, JsonLines, Operation, Source};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
@@ -78,7 +79,7 @@ pub struct EvalConfig {
     /// How completions are sampled; temperature 0 is greedy.
     pub sampling: pending::Sampling,
     /// What judges them.
-    pub rewards: pending::RubricConfig,
+    pub rewards: rewards::RubricConfig,
 }
 
 impl Default for EvalConfig {
@@ -88,7 +89,7 @@ impl Default for EvalConfig {
             samples: default_one(),
             slots: stage::default_slots(),
             sampling: pending::Sampling::default(),
-            rewards: pending::RubricConfig::default(),
+            rewards: rewards::RubricConfig::default(),
         }
     }
 }

@@ -57,6 +57,7 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
     });
     found.all("prompt", recipe.prompt.problems());
     let eval = &recipe.eval;
+    found.all("eval.rewards", eval.rewards.problems());
     found.need(eval.sampling.temperature > 0.0 || eval.samples.get() == 1, || {
         format!(
             "eval.samples: {} greedy completions (eval.sampling.temperature = 0) are all the same; \
@@ -117,6 +118,8 @@ fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
 }
 
 fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
+    found.all(&format!("{at}.rewards"), stage.rewards.problems());
+    found.all(&format!("{at}.advantage"), stage.advantage.problems());
     found.need(stage.group_size > NonZeroUsize::MIN, || {
         format!("{at}.group_size: a group of one has no advantage over its siblings; use 2 or more")
     });

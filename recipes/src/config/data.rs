@@ -56,7 +56,7 @@ pub struct Arithmetic {
 }
 
 /// An operation of generated arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Operation {
     /// A sum.
     #[serde(rename = "+")]
@@ -109,6 +109,6 @@ impl Arithmetic {
 }
 
 /// The smallest number with so many digits; 0 has one.
-fn smallest(digits: usize) -> u64 {
+pub(crate) fn smallest(digits: usize) -> u64 {
     if digits == 1 { 0 } else { 10_u64.pow(digits as u32 - 1) }
 }

@@ -32,39 +32,6 @@ impl Default for Sampling {
         }
     }
 }
-/// Rubric.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RubricConfig {
-    /// V.
-    pub verifiers: Vec<String>,
-}
-/// Adv.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum AdvantageConfig {
-    /// G.
-    Grpo {
-        /// eps
-        #[serde(default)]
-        eps: f64,
-    },
-    /// D.
-    DrGrpo,
-}
-impl Default for AdvantageConfig {
-    fn default() -> Self {
-        Self::Grpo { eps: 1e-6 }
-    }
-}
-/// W.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum WeightingConfig {
-    /// U.
-    #[default]
-    Uniform,
-}
 /// L.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

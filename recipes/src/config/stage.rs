@@ -90,13 +90,13 @@ pub struct RlStage {
     pub rollout: super::pending::Sampling,
     /// What a completion is worth.
     #[serde(default)]
-    pub rewards: super::pending::RubricConfig,
+    pub rewards: rewards::RubricConfig,
     /// From the rewards of a group to advantages.
     #[serde(default)]
-    pub advantage: super::pending::AdvantageConfig,
+    pub advantage: rewards::AdvantageConfig,
     /// From advantages to the weight of each token.
     #[serde(default)]
-    pub weighting: super::pending::WeightingConfig,
+    pub weighting: rewards::WeightingConfig,
     /// The loss.
     #[serde(default)]
     pub loss: super::pending::LossConfig,

@@ -1,0 +1,271 @@
+//! The problems of a run: where they come from, which are set aside, and in which order they come.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use rand_philox::{Philox, splitmix64};
+use rewards::Problem;
+
+use crate::config::{DataConfig, HeldOut, JsonLines, Source};
+use crate::tasks;
+
+/// Where files that a recipe names are looked for, in this order.
+#[derive(Debug, Clone)]
+pub struct Places(Vec<PathBuf>);
+
+impl Places {
+    /// The recipe's folder, the working directory, and the folder in `STEARIN_DATA`.
+    pub fn of_recipe(folder: &Path) -> Self {
+        let data = std::env::var_os("STEARIN_DATA").map(PathBuf::from);
+        let mut places = vec![folder.to_owned(), PathBuf::new()];
+        places.extend(data);
+        Self(places)
+    }
+
+    /// The first place that has `path`.
+    pub fn find(&self, path: &str) -> Option<PathBuf> {
+        self.0.iter().map(|place| place.join(path)).find(|path| path.exists())
+    }
+
+    /// The places, for a message.
+    pub fn listed(&self) -> String {
+        let name = |place: &PathBuf| {
+            if place.as_os_str().is_empty() {
+                "the working directory".to_owned()
+            } else {
+                place.display().to_string()
+            }
+        };
+        let mut names: Vec<_> = self.0.iter().map(name).collect();
+        names.dedup();
+        names.join(", ")
+    }
+}
+
+/// Problems to train on and problems to be judged by; no text is in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    /// Trained on, in the order of their source.
+    pub train: Vec<Problem>,
+    /// Judged by.
+    pub held_out: Vec<Problem>,
+    /// Training problems left out because they are held out too.
+    pub repeated: usize,
+}
+
+/// Reads or makes the problems of a run.
+///
+/// # Errors
+///
+/// Fails when a file is missing or has a broken line, and when nothing is left to train on.
+pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Problems> {
+    let mut train = match &config.train {
+        Source::Jsonl(file) => read(file, places)?,
+        Source::Arithmetic(task) => tasks::arithmetic(task, seed),
+    };
+    let held_out = match &config.held_out {
+        HeldOut::Jsonl(file) => read(file, places)?,
+        HeldOut::Split { count } => set_aside(&mut train, count.get(), seed),
+    };
+    let judged_by: HashSet<&str> = held_out.iter().map(|p| p.problem.as_str()).collect();
+    let before = train.len();
+    train.retain(|p| !judged_by.contains(p.problem.as_str()));
+    let repeated = before - train.len();
+    if train.is_empty() {
+        bail!(
+            "data: no problem is left to train on: {} are held out, {repeated} of the rest are \
+             the same as those",
+            held_out.len()
+        );
+    }
+    Ok(Problems { train, held_out, repeated })
+}
+
+fn read(file: &JsonLines, places: &Places) -> Result<Vec<Problem>> {
+    let Some(path) = places.find(&file.path) else {
+        bail!(
+            "data: there is no file `{}` in {}; set STEARIN_DATA to the folder that has it",
+            file.path,
+            places.listed()
+        );
+    };
+    let open = || format!("reading {}", path.display());
+    let rows = BufReader::new(File::open(&path).with_context(open)?);
+    let mut problems = rewards::problem::read_problems(rows).with_context(open)?;
+    if let Some(limit) = file.limit {
+        problems.truncate(limit.get());
+    }
+    Ok(problems)
+}
+
+fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Problem> {
+    let order = shuffled(problems.len(), &mut draws(seed, "split"));
+    let chosen: HashSet<usize> = order.into_iter().take(count).collect();
+    let (mut aside, mut rest) = (Vec::new(), Vec::new());
+    for (index, problem) in problems.drain(..).enumerate() {
+        if chosen.contains(&index) { aside.push(problem) } else { rest.push(problem) }
+    }
+    *problems = rest;
+    aside
+}
+
+/// Drops the problems whose prompts are longer than `limit` tokens and says which, or nothing.
+///
+/// # Errors
+///
+/// Fails when `length` does, and when no problem is short enough.
+pub fn drop_long(
+    what: &str,
+    problems: &mut Vec<Problem>,
+    limit: usize,
+    length: &mut dyn FnMut(&Problem) -> Result<usize>,
+) -> Result<Option<String>> {
+    let mut lengths = Vec::with_capacity(problems.len());
+    for problem in problems.iter() {
+        lengths.push(length(problem).with_context(|| format!("problem {}", problem.id))?);
+    }
+    let longest = lengths.iter().copied().max().unwrap_or_default();
+    let is_long = |length: &usize| *length > limit;
+    let long = lengths.iter().filter(|length| is_long(length)).count();
+    if long == 0 {
+        return Ok(None);
+    }
+    if long == problems.len() {
+        bail!(
+            "{what}: every prompt is longer than data.max_prompt_tokens = {limit}; the shortest has \
+             {} tokens",
+            lengths.iter().min().copied().unwrap_or_default()
+        );
+    }
+    let mut first = Vec::new();
+    let mut lengths = lengths.iter();
+    problems.retain(|problem| {
+        let long = lengths.next().is_some_and(is_long);
+        if long && first.len() < 3 {
+            first.push(problem.id.clone());
+        }
+        !long
+    });
+    Ok(Some(format!(
+        "{what}: dropped {long} of {} problems with prompts longer than data.max_prompt_tokens = \
+         {limit} (the longest has {longest}): {}{}",
+        long + problems.len(),
+        first.join(", "),
+        if long > first.len() { ", ..." } else { "" }
+    )))
+}
+
+/// The order in which problems are drawn: pass after pass, each complete.
+#[derive(Debug)]
+pub struct Order {
+    seed: u64,
+    len: usize,
+    shuffle: bool,
+    epoch: Option<u64>,
+    permutation: Vec<usize>,
+}
+
+impl Order {
+    /// The order of `len` problems.
+    pub fn new(seed: u64, len: usize, shuffle: bool) -> Self {
+        Self { seed, len, shuffle, epoch: None, permutation: Vec::new() }
+    }
+
+    /// Index of the problem that comes as number `draw`, counted from 0 over all passes: a function
+    /// of the seed and the number alone.
+    pub fn at(&mut self, draw: u64) -> usize {
+        let (epoch, place) = (draw / self.len as u64, (draw % self.len as u64) as usize);
+        if !self.shuffle {
+            return place;
+        }
+        if self.epoch != Some(epoch) {
+            let mut words = draws(splitmix64(self.seed ^ splitmix64(epoch)), "order");
+            self.permutation = shuffled(self.len, &mut words);
+            self.epoch = Some(epoch);
+        }
+        self.permutation[place]
+    }
+}
+
+/// Random words for one purpose of one seed.
+pub(crate) fn draws(seed: u64, purpose: &str) -> Philox {
+    let stream = purpose.bytes().fold(0, |hash, byte| splitmix64(hash ^ u64::from(byte)));
+    Philox::from_u64_seed_stream(splitmix64(seed), stream)
+}
+
+/// The numbers below `len` in random order (Fisher and Yates).
+pub(crate) fn shuffled(len: usize, words: &mut Philox) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    for i in (1..len).rev() {
+        order.swap(i, words.bounded(i as u32 + 1) as usize);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pass_is_complete_and_has_its_own_order() {
+        let mut order = Order::new(5, 10, true);
+        let passes: Vec<Vec<usize>> =
+            (0..2).map(|pass| (0..10).map(|i| order.at(pass * 10 + i)).collect()).collect();
+        for pass in &passes {
+            let mut sorted = pass.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..10).collect::<Vec<_>>());
+        }
+        assert_ne!(passes[0], passes[1]);
+        // From any number on: what a resumed run asks for.
+        assert_eq!(Order::new(5, 10, true).at(17), passes[1][7]);
+        assert_eq!(Order::new(5, 10, false).at(17), 7);
+    }
+
+    fn problem(text: &str) -> Problem {
+        Problem {
+            id: format!("id-{text}"),
+            problem: text.to_owned(),
+            answer: "1".into(),
+            source: "test".into(),
+            solution: None,
+        }
+    }
+
+    #[test]
+    fn long_prompts_are_dropped_and_named() {
+        let mut problems: Vec<_> = ["a", "bbbb", "cc", "ddddd"].map(problem).to_vec();
+        let mut length = |p: &Problem| Ok(p.problem.len());
+        let said = drop_long("data.train", &mut problems, 2, &mut length).unwrap();
+        assert_eq!(
+            said.as_deref(),
+            Some(
+                "data.train: dropped 2 of 4 problems with prompts longer than \
+                 data.max_prompt_tokens = 2 (the longest has 5): id-bbbb, id-ddddd"
+            )
+        );
+        assert_eq!(problems.len(), 2);
+        assert_eq!(drop_long("data.train", &mut problems, 2, &mut length).unwrap(), None);
+        let error = drop_long("data.train", &mut problems, 0, &mut length).unwrap_err();
+        assert!(error.to_string().contains("the shortest has 1 tokens"), "{error}");
+    }
+
+    #[test]
+    fn held_out_problems_are_not_trained_on() {
+        let text = r#"
+            train = { kind = "arithmetic", count = 150, min_digits = 1, max_digits = 1,
+                      operations = ["+", "-"] }
+            held_out = { kind = "split", count = 40 }
+        "#;
+        let config: DataConfig = toml::from_str(text).unwrap();
+        let places = Places::of_recipe(Path::new(""));
+        let found = problems(&config, 1, &places).unwrap();
+        assert_eq!((found.train.len(), found.held_out.len()), (110, 40));
+        let judged_by: HashSet<_> = found.held_out.iter().map(|p| &p.problem).collect();
+        assert!(found.train.iter().all(|p| !judged_by.contains(&p.problem)));
+        assert_eq!(problems(&config, 1, &places).unwrap(), found);
+    }
+}
