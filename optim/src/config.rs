@@ -1,0 +1,39 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AdamW, AdamWConfig, Optimizer, Param, Result};
+
+/// Which rule moves the parameters, and its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+pub enum OptimConfig {
+    /// Adam with decoupled weight decay.
+    #[serde(rename = "adamw")]
+    AdamW(AdamWConfig),
+}
+
+impl OptimConfig {
+    /// Everything wrong with the settings, one sentence per key.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Self::AdamW(config) => config.problems(),
+        }
+    }
+
+    /// The optimizer for these parameters, its state at the start.
+    ///
+    /// # Errors
+    ///
+    /// Fails on settings with [`problems`](Self::problems), on no parameters and on two of one name.
+    pub fn build(&self, params: &[Param]) -> Result<Box<dyn Optimizer>> {
+        match self {
+            Self::AdamW(config) => Ok(Box::new(AdamW::new(config.clone(), params)?)),
+        }
+    }
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self::AdamW(AdamWConfig::default())
+    }
+}
