@@ -10,6 +10,7 @@ pub mod backward;
 pub mod block;
 pub mod config;
 mod error;
+pub mod loss;
 pub mod model;
 mod noise;
 pub mod ops;

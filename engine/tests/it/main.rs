@@ -1,6 +1,9 @@
 //! The engine's tests: one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod gradients;
+mod loss;
 mod oracles;
 mod packing;
 mod support;

@@ -1,0 +1,237 @@
+//! Losses on columns of scores: one number per trained token in, one differentiable scalar out.
+//!
+//! Reading order: [`LossConfig`], [`LossColumns`], [`ClippedSurrogate`], [`Kl`], [`Aggregation`].
+//!
+//! Everything is composed of Candle ops on tensors of shape (targets), so it runs on any device and in f32 or f64. What a
+//! token weighs in the whole update is in its coefficient, so the losses of micro-batches add up to the loss of the update.
+
+mod aggregation;
+mod kl;
+mod surrogate;
+
+use std::ops::AddAssign;
+
+use candle::{DType, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::aggregation::{Aggregation, Counts};
+pub use self::kl::Kl;
+pub use self::surrogate::{ClippedSurrogate, DualClip, Off};
+use crate::{Error, Result};
+
+/// What is made small, as a sum over the tokens of an update of `coefficient * (weight * importance * policy loss +
+/// KL coefficient * KL - entropy coefficient * entropy)`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// The loss of one token.
+    pub policy: PolicyLoss,
+    /// What a token counts in the whole update.
+    pub aggregation: Aggregation,
+    /// Penalty on leaving the reference.
+    pub kl: Kl,
+    /// Bonus per nat of entropy; 0 = none.
+    pub entropy_coefficient: f64,
+}
+
+/// The loss of one token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PolicyLoss {
+    /// The clipped surrogate of PPO.
+    ClippedSurrogate(ClippedSurrogate),
+    /// `-log_prob`: reads neither old log-probs nor advantages, whose columns may be empty.
+    NegativeLogLikelihood {},
+}
+
+impl Default for PolicyLoss {
+    fn default() -> Self {
+        Self::ClippedSurrogate(ClippedSurrogate::default())
+    }
+}
+
+/// What the loss is told about the tokens of a micro-batch, in the order of the targets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LossColumns<'a> {
+    /// Log-prob of the token under the policy that sampled it, nats.
+    pub old_log_probs: &'a [f32],
+    /// How much better than its siblings the token's completion was.
+    pub advantages: &'a [f64],
+    /// Factor of the token's policy loss.
+    pub weights: &'a [f64],
+    /// Log-prob under the reference, nats; needed where [`LossConfig::kl`] is on.
+    pub ref_log_probs: Option<&'a [f32]>,
+    /// A second factor, for rollouts of another age or precision.
+    pub importance: Option<&'a [f64]>,
+    /// What the token counts in the whole update: [`Aggregation::coefficients`].
+    pub coefficients: &'a [f64],
+}
+
+/// What a micro-batch adds to the update's metrics: sums, which add up over micro-batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LossSums {
+    /// Tokens.
+    pub tokens: u64,
+    /// Tokens whose ratio is clipped and so without gradient from the surrogate.
+    pub clipped: u64,
+    /// Tokens at the ceiling of the dual clip.
+    pub clipped_lower: u64,
+    /// Sum over tokens of the old log-prob less the new one, each within 20 nats.
+    pub old_kl: f64,
+    /// Sum over tokens of the estimate of the KL to the reference, nats.
+    pub ref_kl: f64,
+    /// The update's loss before KL and entropy.
+    pub policy_loss: f64,
+    /// The aggregated KL to the reference, before its coefficient.
+    pub kl_loss: f64,
+}
+
+impl LossSums {
+    /// Share of tokens whose ratio is clipped.
+    pub fn pg_clipfrac(&self) -> f64 {
+        self.mean(self.clipped as f64)
+    }
+
+    /// Share of tokens at the ceiling of the dual clip.
+    pub fn pg_clipfrac_lower(&self) -> f64 {
+        self.mean(self.clipped_lower as f64)
+    }
+
+    /// Mean over tokens of the old log-prob less the new one, nats.
+    pub fn ppo_kl(&self) -> f64 {
+        self.mean(self.old_kl)
+    }
+
+    /// Mean over tokens of the estimate of the KL to the reference, nats.
+    pub fn ref_kl_mean(&self) -> f64 {
+        self.mean(self.ref_kl)
+    }
+
+    fn mean(&self, sum: f64) -> f64 {
+        if self.tokens == 0 { 0.0 } else { sum / self.tokens as f64 }
+    }
+}
+
+impl AddAssign for LossSums {
+    fn add_assign(&mut self, other: Self) {
+        self.tokens += other.tokens;
+        self.clipped += other.clipped;
+        self.clipped_lower += other.clipped_lower;
+        self.old_kl += other.old_kl;
+        self.ref_kl += other.ref_kl;
+        self.policy_loss += other.policy_loss;
+        self.kl_loss += other.kl_loss;
+    }
+}
+
+impl LossConfig {
+    /// The loss of a micro-batch, differentiable in both tensors, and its share of the metrics.
+    ///
+    /// Shapes: `log_probs` and `entropies` (targets), nats; every column has one entry per target.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a column of another length, on no targets, and where the KL is on without reference log-probs.
+    pub fn loss(
+        &self,
+        log_probs: &Tensor,
+        entropies: &Tensor,
+        columns: &LossColumns<'_>,
+    ) -> Result<(Tensor, LossSums)> {
+        let targets = log_probs.dims1()?;
+        check_length("entropies", entropies.dims1()?, targets)?;
+        if targets == 0 {
+            return Err(Error::Input("loss: expected at least one target, got none".into()));
+        }
+        let mut sums = LossSums { tokens: targets as u64, ..LossSums::default() };
+        let coefficients = beside(log_probs, "coefficients", columns.coefficients)?;
+        let policy = (self.policy_losses(log_probs, columns, &mut sums)? * &coefficients)?;
+        let mut loss = policy.sum_all()?;
+        sums.policy_loss = total(&loss)?;
+        if let Some((estimator, coefficient)) = self.kl.parts() {
+            let reference = columns.ref_log_probs.ok_or_else(|| {
+                Error::Input("loss: kl is on, but there are no reference log-probs".into())
+            })?;
+            let reference = beside(log_probs, "ref_log_probs", reference)?;
+            let estimates = estimator.estimates(log_probs, &reference)?;
+            sums.ref_kl = total(&estimates)?;
+            let penalty = (estimates * &coefficients)?.sum_all()?;
+            sums.kl_loss = total(&penalty)?;
+            loss = (loss + (penalty * coefficient)?)?;
+        }
+        if self.entropy_coefficient != 0.0 {
+            let bonus = (entropies * &coefficients)?.sum_all()?;
+            loss = (loss - (bonus * self.entropy_coefficient)?)?;
+        }
+        Ok((loss, sums))
+    }
+
+    /// Everything wrong with the settings, one sentence per key.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = match &self.policy {
+            PolicyLoss::ClippedSurrogate(surrogate) => surrogate.problems(),
+            PolicyLoss::NegativeLogLikelihood {} => Vec::new(),
+        };
+        problems.extend(self.aggregation.problems());
+        problems.extend(self.kl.problems());
+        if !self.entropy_coefficient.is_finite() {
+            let got = self.entropy_coefficient;
+            problems.push(format!("entropy_coefficient is {got}, expected a finite number"));
+        }
+        problems
+    }
+
+    /// Policy losses times weight and importance weight, before aggregation.
+    fn policy_losses(
+        &self,
+        log_probs: &Tensor,
+        columns: &LossColumns<'_>,
+        sums: &mut LossSums,
+    ) -> Result<Tensor> {
+        let losses = match &self.policy {
+            PolicyLoss::ClippedSurrogate(surrogate) => {
+                let old = beside(log_probs, "old_log_probs", columns.old_log_probs)?;
+                let advantages = beside(log_probs, "advantages", columns.advantages)?;
+                surrogate.losses(log_probs, &old, &advantages, sums)?
+            }
+            PolicyLoss::NegativeLogLikelihood {} => log_probs.neg()?,
+        };
+        let losses = (losses * beside(log_probs, "weights", columns.weights)?)?;
+        Ok(match columns.importance {
+            Some(importance) => (losses * beside(log_probs, "importance", importance)?)?,
+            None => losses,
+        })
+    }
+}
+
+fn check_length(name: &str, got: usize, targets: usize) -> Result<()> {
+    if got == targets {
+        return Ok(());
+    }
+    Err(Error::Input(format!("loss: expected {targets} {name}, one per target, got {got}")))
+}
+
+/// A column as a constant tensor with the type and device of the scores.
+fn beside<T: Copy + Into<f64>>(log_probs: &Tensor, name: &str, column: &[T]) -> Result<Tensor> {
+    check_length(name, column.len(), log_probs.elem_count())?;
+    let values = column.iter().map(|&value| value.into());
+    let device = log_probs.device();
+    Ok(match log_probs.dtype() {
+        DType::F64 => Tensor::from_iter(values, device)?,
+        dtype => Tensor::from_iter(values.map(|value| value as f32), device)?.to_dtype(dtype)?,
+    })
+}
+
+/// The sum of a tensor's entries, taken in f64.
+fn total(tensor: &Tensor) -> candle::Result<f64> {
+    tensor.detach().to_dtype(DType::F64)?.sum_all()?.to_scalar()
+}
+
+/// `x` within `low..=high`, with gradient 1 there, the bounds included, and 0 outside.
+///
+/// Candle's own clamp has gradient 1/2 at a bound.
+fn clamp(x: &Tensor, low: f64, high: f64) -> candle::Result<Tensor> {
+    let outside = (x.lt(low)? + x.gt(high)?)?;
+    outside.where_cond(&x.detach().clamp(low, high)?, x)
+}

@@ -1,0 +1,90 @@
+use candle::Tensor;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::clamp;
+
+/// Penalty on the KL divergence from the reference, estimated on the sampled tokens.
+///
+/// With `d = log_prob - ref_log_prob`. Source: J. Schulman, "Approximating KL divergence", 2020; clamps as verl has them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Kl {
+    /// None; no reference is needed.
+    Off {},
+    /// `d`.
+    K1 {
+        /// Factor of the aggregated penalty.
+        #[serde(default = "usual")]
+        coefficient: f64,
+    },
+    /// `d^2 / 2`.
+    K2 {
+        /// Factor of the aggregated penalty.
+        #[serde(default = "usual")]
+        coefficient: f64,
+    },
+    /// `exp(-d) + d - 1`, with `d` within 20 and the result within 10.
+    K3 {
+        /// Factor of the aggregated penalty.
+        #[serde(default = "usual")]
+        coefficient: f64,
+    },
+}
+
+impl Default for Kl {
+    fn default() -> Self {
+        Self::Off {}
+    }
+}
+
+fn usual() -> f64 {
+    0.001
+}
+
+/// A formula for the KL of one token.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Estimator {
+    K1,
+    K2,
+    K3,
+}
+
+impl Kl {
+    /// Estimator and coefficient, where the penalty is on.
+    pub(super) fn parts(&self) -> Option<(Estimator, f64)> {
+        match *self {
+            Self::Off {} => None,
+            Self::K1 { coefficient } => Some((Estimator::K1, coefficient)),
+            Self::K2 { coefficient } => Some((Estimator::K2, coefficient)),
+            Self::K3 { coefficient } => Some((Estimator::K3, coefficient)),
+        }
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        match self.parts() {
+            Some((_, got)) if !(got.is_finite() && got >= 0.0) => {
+                vec![format!("kl.coefficient is {got}, expected a number of at least 0")]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Estimator {
+    /// Nats per token. All shapes (targets).
+    pub(super) fn estimates(
+        self,
+        log_probs: &Tensor,
+        ref_log_probs: &Tensor,
+    ) -> candle::Result<Tensor> {
+        match self {
+            Self::K1 => log_probs - ref_log_probs,
+            Self::K2 => (log_probs - ref_log_probs)?.sqr()? * 0.5,
+            Self::K3 => {
+                let log_ratios = clamp(&(ref_log_probs - log_probs)?, -20.0, 20.0)?;
+                clamp(&((log_ratios.exp()? - &log_ratios)? - 1.0)?, -10.0, 10.0)
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use candle::{DType, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LossSums, clamp, total};
+
+/// The surrogate of PPO with separate clips and a ceiling on the loss of bad tokens (dual clip).
+///
+/// With ratio `r = exp(log_prob - old_log_prob)`, its exponent within 20, and advantage `A`, a token's loss is
+/// `max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high))`, and where `A < 0` at most `-A dual_clip`. A ratio exactly on a bound
+/// counts as within it, in the gradient as in the metrics.
+///
+/// Source: arXiv 1707.06347, equation 7; arXiv 2503.14476, section 3.1 (two clips); arXiv 1912.09729, equation 5 (dual clip).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClippedSurrogate {
+    /// How far below 1 the ratio may go, 0 to 1.
+    pub clip_low: f64,
+    /// How far above 1 the ratio may go, at least 0.
+    pub clip_high: f64,
+    /// Largest loss of a token of advantage -1: a number above 1, or "off".
+    pub dual_clip: DualClip,
+}
+
+/// The ceiling of the dual clip.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number above 1, or \"off\"")]
+pub enum DualClip {
+    /// The loss of a token of advantage -1 is at most this.
+    At(f64),
+    /// No ceiling.
+    Off(Off),
+}
+
+/// The word "off".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Off {
+    /// As it is written.
+    Off,
+}
+
+impl Default for ClippedSurrogate {
+    fn default() -> Self {
+        Self { clip_low: 0.2, clip_high: 0.2, dual_clip: DualClip::At(3.0) }
+    }
+}
+
+impl ClippedSurrogate {
+    /// One loss per token, and the counts of this micro-batch. All shapes (targets).
+    pub(super) fn losses(
+        &self,
+        log_probs: &Tensor,
+        old_log_probs: &Tensor,
+        advantages: &Tensor,
+        sums: &mut LossSums,
+    ) -> candle::Result<Tensor> {
+        let log_ratios = clamp(&(log_probs - old_log_probs)?, -20.0, 20.0)?;
+        let ratios = log_ratios.exp()?;
+        let plain = (&ratios * advantages)?.neg()?;
+        // A constant: where it is the larger one strictly, the ratio is outside its bounds.
+        let bounded = ratios.detach().clamp(1.0 - self.clip_low, 1.0 + self.clip_high)?;
+        let bounded = (bounded * advantages)?.neg()?;
+        let clipped = bounded.gt(&plain)?;
+        let mut losses = clipped.where_cond(&bounded, &plain)?;
+        if let DualClip::At(limit) = self.dual_clip {
+            let ceiling = (advantages * -limit)?;
+            let above = (losses.gt(&ceiling)? * advantages.lt(0.0)?)?;
+            losses = above.where_cond(&ceiling, &losses)?;
+            sums.clipped_lower = count(&above)?;
+        }
+        sums.clipped = count(&clipped)?;
+        sums.old_kl = -total(&log_ratios)?;
+        Ok(losses)
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !(0.0..=1.0).contains(&self.clip_low) {
+            problems.push(format!("clip_low is {}, expected 0 to 1", self.clip_low));
+        }
+        if !(self.clip_high.is_finite() && self.clip_high >= 0.0) {
+            let got = self.clip_high;
+            problems.push(format!("clip_high is {got}, expected a number of at least 0"));
+        }
+        match self.dual_clip {
+            DualClip::At(limit) if !(limit.is_finite() && limit > 1.0) => {
+                problems
+                    .push(format!("dual_clip is {limit}, expected a number above 1 or \"off\""));
+            }
+            _ => {}
+        }
+        problems
+    }
+}
+
+fn count(mask: &Tensor) -> candle::Result<u64> {
+    Ok(u64::from(mask.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()?))
+}
