@@ -23,6 +23,7 @@ pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice};
 pub(crate) use data::smallest;
 pub use data::{Arithmetic, DataConfig, HeldOut, JsonLines, Operation, Source};
 pub use load::{Layer, Loaded, load};
+pub(crate) use message::nearest;
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SftStage, Stage, StageKind};
 

@@ -1,3 +1,4 @@
 //! One binary for all integration tests of the crate.
 
 mod config;
+mod tidy;

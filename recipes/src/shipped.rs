@@ -1,0 +1,43 @@
+//! The recipes that the binary carries with it.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::config::{Layer, nearest};
+
+/// A recipe inside the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shipped {
+    /// Its name: the file's, without `.toml`.
+    pub name: &'static str,
+    /// The file.
+    pub text: &'static str,
+}
+
+/// All shipped recipes, the first to try first.
+pub const ALL: &[Shipped] = &[
+    Shipped { name: "quickstart", text: include_str!("../quickstart.toml") },
+    Shipped { name: "smollm2-arithmetic", text: include_str!("../smollm2-arithmetic.toml") },
+    Shipped { name: "smollm2-gsm8k", text: include_str!("../smollm2-gsm8k.toml") },
+];
+
+/// The recipe or overlay that an argument means: a file, or else the name of a shipped recipe.
+///
+/// # Errors
+///
+/// Fails when it is neither, naming the nearest shipped one, and when the file cannot be read.
+pub fn layer(argument: &str) -> Result<Layer> {
+    if Path::new(argument).exists() {
+        return Layer::file(Path::new(argument));
+    }
+    if let Some(shipped) = ALL.iter().find(|shipped| shipped.name == argument) {
+        return Ok(Layer::text(&format!("{}.toml", shipped.name), shipped.text));
+    }
+    let names = ALL.iter().map(|shipped| shipped.name);
+    let listed = names.clone().collect::<Vec<_>>().join(", ");
+    let stem = Path::new(argument).file_stem().unwrap_or_default().to_string_lossy();
+    let hint =
+        nearest(&stem, names).map_or_else(String::new, |name| format!("\ndid you mean `{name}`?"));
+    bail!("there is no recipe {argument}: no such file, and the shipped ones are {listed}{hint}")
+}
