@@ -20,7 +20,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let width = shipped::ALL.iter().map(|shipped| shipped.name.len()).max().unwrap_or_default();
     for shipped in shipped::ALL {
-        let recipe = Recipe::parse(shipped.name, shipped.text)?;
+        let recipe = Recipe::parse(&format!("{}.toml", shipped.name), shipped.text)?;
         print(&format!("{:width$}  {}\n", shipped.name, recipe.about))?;
     }
     Ok(())

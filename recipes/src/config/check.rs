@@ -111,6 +111,8 @@ fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
 }
 
 fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
+    found.all(&format!("{at}.optim"), stage.descent().optim.problems());
+    found.all(&format!("{at}.schedule"), stage.descent().schedule.problems());
     let (updates, batch) = (stage.descent().updates_per_step, stage.batch());
     found.need(updates <= batch, || {
         format!("{at}.updates_per_step: {updates} updates cannot share a batch of {batch}")

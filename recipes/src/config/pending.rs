@@ -39,33 +39,3 @@ pub struct LossConfig {
     /// clip
     pub clip_low: f64,
 }
-/// O.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum OptimConfig {
-    /// A.
-    #[serde(rename = "adamw")]
-    AdamW {
-        /// b
-        #[serde(default)]
-        beta1: f64,
-    },
-}
-impl Default for OptimConfig {
-    fn default() -> Self {
-        Self::AdamW { beta1: 0.9 }
-    }
-}
-/// S.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Schedule {
-    /// C.
-    Constant {
-        /// lr
-        lr: f64,
-        /// warmup
-        #[serde(default)]
-        warmup: u64,
-    },
-}

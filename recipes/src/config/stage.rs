@@ -58,9 +58,9 @@ pub struct SftStage {
     pub activations: Activations,
     /// The optimizer.
     #[serde(default)]
-    pub optim: super::pending::OptimConfig,
+    pub optim: optim::OptimConfig,
     /// The learning rate, by update.
-    pub schedule: super::pending::Schedule,
+    pub schedule: optim::Schedule,
 }
 
 /// A stage of reinforcement learning.
@@ -102,9 +102,9 @@ pub struct RlStage {
     pub loss: super::pending::LossConfig,
     /// The optimizer.
     #[serde(default)]
-    pub optim: super::pending::OptimConfig,
+    pub optim: optim::OptimConfig,
     /// The learning rate, by update.
-    pub schedule: super::pending::Schedule,
+    pub schedule: optim::Schedule,
 }
 
 /// What the stages share about descending: borrowed from either kind.
@@ -117,9 +117,9 @@ pub struct Descent<'a> {
     /// What the forward pass keeps.
     pub activations: Activations,
     /// The optimizer.
-    pub optim: &'a super::pending::OptimConfig,
+    pub optim: &'a optim::OptimConfig,
     /// The learning rate.
-    pub schedule: &'a super::pending::Schedule,
+    pub schedule: &'a optim::Schedule,
 }
 
 impl Stage {

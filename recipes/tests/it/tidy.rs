@@ -28,12 +28,12 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut folders: Vec<PathBuf> = ROOMS.iter().map(|(room, _)| root().join(room)).collect();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(&folder).expect("the source tree is readable") {
+            let path = entry.expect("the source tree is readable").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
+                let text = fs::read_to_string(&path).expect("the source tree is readable");
                 found.push((path, text));
             }
         }
