@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use engine::loss::PolicyLoss;
+
 use super::{Arithmetic, DTypeChoice, DeviceChoice, HeldOut, Recipe, RlStage, Source, Stage};
 
 /// All problems of a recipe, each with the key to change.
@@ -120,6 +122,13 @@ fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
 }
 
 fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
+    found.all(&format!("{at}.loss"), stage.loss.problems());
+    found.need(!matches!(stage.loss.policy, PolicyLoss::NegativeLogLikelihood {}), || {
+        format!(
+            "{at}.loss.policy: `negative-log-likelihood` reads no reward; use it through a stage of \
+             kind `sft`"
+        )
+    });
     found.all(&format!("{at}.rewards"), stage.rewards.problems());
     found.all(&format!("{at}.advantage"), stage.advantage.problems());
     found.need(stage.group_size > NonZeroUsize::MIN, || {

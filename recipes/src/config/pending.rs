@@ -32,10 +32,3 @@ impl Default for Sampling {
         }
     }
 }
-/// L.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LossConfig {
-    /// clip
-    pub clip_low: f64,
-}

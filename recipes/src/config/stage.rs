@@ -99,7 +99,7 @@ pub struct RlStage {
     pub weighting: rewards::WeightingConfig,
     /// The loss.
     #[serde(default)]
-    pub loss: super::pending::LossConfig,
+    pub loss: engine::loss::LossConfig,
     /// The optimizer.
     #[serde(default)]
     pub optim: optim::OptimConfig,
