@@ -19,7 +19,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice};
+pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice, OldLogProbs};
 pub(crate) use data::smallest;
 pub use data::{Arithmetic, DataConfig, HeldOut, JsonLines, Operation, Source};
 pub use load::{Layer, Loaded, load};

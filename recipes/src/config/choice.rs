@@ -39,6 +39,17 @@ pub enum DTypeChoice {
     Bf16,
 }
 
+/// Where the log-probs of the sampling policy come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OldLogProbs {
+    /// From the rollout, which has them anyway.
+    #[default]
+    Rollout,
+    /// From another forward pass: for rollouts of another precision.
+    Rescore,
+}
+
 /// What the forward pass of training keeps for the backward pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

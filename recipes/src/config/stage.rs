@@ -6,7 +6,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Activations;
+use super::{Activations, OldLogProbs};
 
 /// One stage of a run.
 // Each variant is boxed by nobody: a recipe holds a handful.
@@ -97,6 +97,9 @@ pub struct RlStage {
     /// From advantages to the weight of each token.
     #[serde(default)]
     pub weighting: rewards::WeightingConfig,
+    /// Where the log-probs that the loss compares with come from.
+    #[serde(default)]
+    pub old_log_probs: OldLogProbs,
     /// The loss.
     #[serde(default)]
     pub loss: engine::loss::LossConfig,

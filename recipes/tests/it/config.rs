@@ -122,7 +122,7 @@ fn an_override_is_named() {
         &["stage.rl.stpes=3"],
         "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, `group_size`, \
          `updates_per_step`, `micro_batch_tokens`, `activations`, `slots`, `rollout`, `rewards`, \
-         `advantage`, `weighting`, `loss`, `optim`, `schedule`\ndid you mean `steps`?",
+         `advantage`, `weighting`, `old_log_probs`, `loss`, `optim`, `schedule`\ndid you mean `steps`?",
     );
     refused(
         "",
