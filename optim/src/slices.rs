@@ -34,16 +34,21 @@ pub(crate) fn write(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<()>) -
 
 /// Sum of squares in f64, in an order that depends on the length alone.
 pub(crate) fn sum_of_squares(values: &[f32]) -> f64 {
-    const LANES: usize = 8;
-    let sum_chunk = |chunk: &[f32]| {
-        let mut lanes = [0.0_f64; LANES];
-        for part in chunk.chunks(LANES) {
-            lanes.iter_mut().zip(part).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
-        }
-        lanes.iter().sum::<f64>()
-    };
-    let parts: Vec<f64> = values.par_chunks(CHUNK).map(sum_chunk).collect();
+    let parts: Vec<f64> = values.par_chunks(CHUNK).map(sum_of_squares_of_chunk).collect();
     parts.iter().sum()
+}
+
+/// Eight running sums, so that one addition need not wait for the last.
+fn sum_of_squares_of_chunk(chunk: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let (rows, rest) = chunk.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for row in rows {
+        for (sum, &x) in sums.iter_mut().zip(row) {
+            *sum += square(x);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&x| square(x)).sum::<f64>()
 }
 
 struct Lend<F>(RefCell<Option<F>>);

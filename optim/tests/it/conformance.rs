@@ -158,6 +158,26 @@ fn a_rate_of_zero_moves_no_parameter() {
     }
 }
 
+#[test]
+fn the_thread_count_changes_nothing() {
+    let numbers: Vec<f64> = (0..50_000).map(|i| f64::from(i).sin()).collect();
+    for config in every() {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let params = [param("a", &numbers, DType::F32)];
+                let mut optimizer = config.build(&params).unwrap();
+                for _ in 0..3 {
+                    let gradients = vec![(0, params[0].var.copy().unwrap()); 2];
+                    optimizer.step(&params, &mut Told { loss: 0.0, gradients }, 0.1).unwrap();
+                }
+                all_bits(&params, &*optimizer)
+            })
+        };
+        assert_eq!(run(1), run(3), "{config:?}");
+    }
+}
+
 /// The mean of `(w . row - 1)^2` over `rows`, one loss for each of `parts` runs of rows.
 fn regression(
     params: &[Param],
