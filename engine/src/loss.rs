@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`LossConfig`], [`LossColumns`], [`ClippedSurrogate`], [`Kl`], [`Aggregation`].
 //!
-//! Everything is composed of Candle ops on tensors of shape (targets), so it runs on any device and in f32 or f64. What a
-//! token weighs in the whole update is in its coefficient, so the losses of micro-batches add up to the loss of the update.
+//! Everything is composed of Candle ops on tensors of shape (targets), so it runs on any device and
+//! in f32 or f64. What a token weighs in the whole update is in its coefficient, so the losses of
+//! micro-batches add up to the loss of the update.
 
 mod aggregation;
 mod kl;
@@ -20,8 +21,9 @@ pub use self::kl::Kl;
 pub use self::surrogate::{ClippedSurrogate, DualClip, Off};
 use crate::{Error, Result};
 
-/// What is made small, as a sum over the tokens of an update of `coefficient * (weight * importance * policy loss +
-/// KL coefficient * KL - entropy coefficient * entropy)`.
+/// What is made small: the sum over an update's tokens of `c (w i L + k KL - e H)`, with a token's
+/// coefficient `c`, weight `w` and importance weight `i`, its policy loss `L`, its KL to the
+/// reference, its entropy `H`, and the coefficients `k` and `e` below.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
@@ -132,7 +134,8 @@ impl LossConfig {
     ///
     /// # Errors
     ///
-    /// Fails on a column of another length, on no targets, and where the KL is on without reference log-probs.
+    /// Fails on a column of another length, on no targets, and where the KL is on without reference
+    /// log-probs.
     pub fn loss(
         &self,
         log_probs: &Tensor,

@@ -61,10 +61,12 @@ impl AdamWConfig {
 
 /// Adam with decoupled weight decay and global norm clipping.
 ///
-/// Moments are f32 whatever the parameter's type (f64 for f64 parameters). f32 parameters on the CPU are moved by a fused
-/// pass, all others by Candle ops; the two agree to 1e-6 of the update plus one rounding of the parameter.
+/// Moments are f32 whatever the parameter's type (f64 for f64 parameters). f32 parameters on the
+/// CPU are moved by a fused pass, all others by Candle ops; the two agree to 1e-6 of the update
+/// plus one rounding of the parameter.
 ///
-/// Source: arXiv 1711.05101, algorithm 2, with the learning rate as the schedule multiplier of the decay.
+/// Source: arXiv 1711.05101, algorithm 2, with the learning rate as the schedule multiplier of the
+/// decay.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -80,10 +82,11 @@ struct Moments {
     second: Tensor,
 }
 
-/// The numbers of one update of one parameter:
-/// `h = clip g`, `m = b1 m + (1 - b1) h`, `v = b2 v + (1 - b2) h^2`, `w -= rate m / (root sqrt(v) + eps) + decay w`.
+/// The numbers of one update of one parameter: with `h = clip g`, `m = b1 m + (1 - b1) h`,
+/// `v = b2 v + (1 - b2) h^2`, `w -= rate m / (root sqrt(v) + eps) + decay w`.
 ///
-/// Decay joins the step before it meets the weight: `1 - lr * weight_decay` alone rounds to 1 in f32 at small rates.
+/// Decay joins the step before it meets the weight: `1 - lr * weight_decay` alone rounds to 1 in
+/// f32 at small rates.
 struct Update {
     beta1: f64,
     beta2: f64,
@@ -101,7 +104,8 @@ impl AdamW {
     ///
     /// # Errors
     ///
-    /// Fails on settings with [`problems`](AdamWConfig::problems), on no parameters and on two of one name.
+    /// Fails on settings with [`problems`](AdamWConfig::problems), on no parameters and on two of
+    /// one name.
     pub fn new(config: AdamWConfig, params: &[Param]) -> Result<Self> {
         let problems = config.problems();
         if !problems.is_empty() {

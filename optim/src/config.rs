@@ -24,7 +24,8 @@ impl OptimConfig {
     ///
     /// # Errors
     ///
-    /// Fails on settings with [`problems`](Self::problems), on no parameters and on two of one name.
+    /// Fails on settings with [`problems`](Self::problems), on no parameters and on two of one
+    /// name.
     pub fn build(&self, params: &[Param]) -> Result<Box<dyn Optimizer>> {
         match self {
             Self::AdamW(config) => Ok(Box::new(AdamW::new(config.clone(), params)?)),

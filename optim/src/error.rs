@@ -1,4 +1,5 @@
-/// What stops an update. Whatever it is, no parameter and no moment has moved, unless a tensor operation itself failed.
+/// What stops an update. Whatever it is, no parameter and no moment has moved, unless a tensor
+/// operation itself failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -8,7 +9,8 @@ pub enum Error {
     /// The objective could not be evaluated.
     #[error(transparent)]
     Objective(Box<dyn std::error::Error + Send + Sync>),
-    /// The backward pass gave nothing for some parameters, so training would leave them as they are.
+    /// The backward pass gave nothing for some parameters, so training would leave them as they
+    /// are.
     #[error(
         "no gradient for {}: the loss does not depend on them, or the graph is cut",
         few(names)

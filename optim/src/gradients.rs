@@ -6,8 +6,8 @@ use crate::{Error, Param, Result};
 
 /// One gradient buffer per parameter, in parameter order.
 ///
-/// f32 whatever the parameter's type (f64 for f64), on the parameter's device. A buffer appears at the first gradient
-/// and stays.
+/// f32 whatever the parameter's type (f64 for f64), on the parameter's device. A buffer appears at
+/// the first gradient and stays.
 #[derive(Debug)]
 pub struct Gradients {
     slots: Vec<Slot>,
@@ -74,7 +74,8 @@ impl Gradients {
         Ok(())
     }
 
-    /// What has been added since the last [`clear`](Self::clear) to the gradient of parameter `index`.
+    /// What has been added since the last [`clear`](Self::clear) to the gradient of parameter
+    /// `index`.
     pub fn get(&self, index: usize) -> Option<&Tensor> {
         self.slots.get(index).and_then(Slot::gradient)
     }

@@ -1,6 +1,7 @@
 //! Moves parameters.
 //!
-//! Reading order: [`Param`] and [`Gradients`], [`Objective`] and [`Optimizer`], [`AdamW`], [`Schedule`].
+//! Reading order: [`Param`] and [`Gradients`], [`Objective`] and [`Optimizer`], [`AdamW`],
+//! [`Schedule`].
 //!
 //! It knows tensors, not transformers: every method here can be tried on a parabola.
 

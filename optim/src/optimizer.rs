@@ -7,8 +7,8 @@ use crate::{Gradients, Param, Result};
 
 /// The function to be made small, at the parameters' present values.
 ///
-/// It reads the parameters through their storage, so a method that perturbs them in place sees the change at the next
-/// call. Within one update every call stands for the same data.
+/// It reads the parameters through their storage, so a method that perturbs them in place sees the
+/// change at the next call. Within one update every call stands for the same data.
 pub trait Objective {
     /// The loss, without a gradient.
     fn value(&mut self) -> Result<f64>;
@@ -23,8 +23,8 @@ pub trait Optimizer: Debug + Send {
     ///
     /// # Errors
     ///
-    /// Fails, before anything moves, on parameters other than those it was built for, on a learning rate, loss or
-    /// gradient norm that is not finite, and where a parameter has no gradient.
+    /// Fails, before anything moves, on parameters other than those it was built for, on a learning
+    /// rate, loss or gradient norm that is not finite, and where a parameter has no gradient.
     fn step(
         &mut self,
         params: &[Param],

@@ -3,8 +3,9 @@ use serde::{Deserialize, Serialize};
 
 /// The learning rate as a function of the update and of how many there will be.
 ///
-/// During warm-up the rate of update `u` (from 0) is `lr (u + 1) / warmup`: never 0, and `lr` at its last update. After it
-/// the rate is `lr f(p)`, where `p = (u - warmup) / (total - warmup)` is the share of the rest that is done.
+/// During warm-up the rate of update `u` (from 0) is `lr (u + 1) / warmup`: never 0, and `lr` at
+/// its last update. After it the rate is `lr f(p)`, where `p = (u - warmup) / (total - warmup)` is
+/// the share of the rest that is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
@@ -27,7 +28,8 @@ pub enum Schedule {
         #[serde(default)]
         min_ratio: f64,
     },
-    /// `f(p) = min_ratio + (1 - min_ratio) (1 + cos(pi p)) / 2`. Source: arXiv 1608.03983, equation 5, without restarts.
+    /// `f(p) = min_ratio + (1 - min_ratio) (1 + cos(pi p)) / 2`. Source: arXiv 1608.03983, equation
+    /// 5, without restarts.
     Cosine {
         /// The learning rate after warm-up.
         lr: f64,
@@ -41,7 +43,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The learning rate of update `update` (from 0) out of `total`; past the end, what the schedule ends at.
+    /// The learning rate of update `update` (from 0) out of `total`; past the end, what the
+    /// schedule ends at.
     pub fn lr(&self, update: u64, total: u64) -> f64 {
         let (lr, warmup, min_ratio) = self.parts();
         if update < warmup {

@@ -1,7 +1,7 @@
 //! Plain slices of contiguous f32 tensors on the CPU, for the fused forms.
 //!
-//! Candle lends a tensor's storage for writing only inside an in-place op; here the op is whatever closure one has,
-//! so that a single pass can write several tensors.
+//! Candle lends a tensor's storage for writing only inside an in-place op; here the op is whatever
+//! closure one has, so that a single pass can write several tensors.
 
 use std::cell::RefCell;
 

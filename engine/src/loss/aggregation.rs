@@ -5,7 +5,8 @@ use crate::{Error, Result};
 
 /// How the losses of an update's tokens become one number.
 ///
-/// Source: the four modes of verl's `agg_loss`, with counts of the whole update in place of a micro-batch's.
+/// Source: the four modes of verl's `agg_loss`, with counts of the whole update in place of a
+/// micro-batch's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Aggregation {
@@ -17,7 +18,8 @@ pub enum Aggregation {
     SeqMeanTokenMean {},
     /// The sum over all tokens, divided by a constant (Dr.GRPO).
     SeqMeanTokenSumNorm {
-        /// The constant: verl takes the longest response that the rollout allows, in tokens, whatever the number of sequences.
+        /// The constant: verl takes the longest response that the rollout allows, in tokens,
+        /// whatever the number of sequences.
         scale: f64,
     },
 }
@@ -48,10 +50,11 @@ impl Counts {
 }
 
 impl Aggregation {
-    /// What each token of a micro-batch counts, sequence by sequence; the update's loss is the sum over its tokens of
-    /// coefficient times loss.
+    /// What each token of a micro-batch counts, sequence by sequence; the update's loss is the sum
+    /// over its tokens of coefficient times loss.
     ///
-    /// `lengths` are the trained tokens of each sequence of the micro-batch, `counts` those of the whole update.
+    /// `lengths` are the trained tokens of each sequence of the micro-batch, `counts` those of the
+    /// whole update.
     ///
     /// # Errors
     ///

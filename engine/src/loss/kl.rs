@@ -6,7 +6,8 @@ use super::clamp;
 
 /// Penalty on the KL divergence from the reference, estimated on the sampled tokens.
 ///
-/// With `d = log_prob - ref_log_prob`. Source: J. Schulman, "Approximating KL divergence", 2020; clamps as verl has them.
+/// With `d = log_prob - ref_log_prob`. Source: J. Schulman, "Approximating KL divergence", 2020;
+/// clamps as verl has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Kl {

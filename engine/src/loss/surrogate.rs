@@ -6,11 +6,13 @@ use super::{LossSums, clamp, total};
 
 /// The surrogate of PPO with separate clips and a ceiling on the loss of bad tokens (dual clip).
 ///
-/// With ratio `r = exp(log_prob - old_log_prob)`, its exponent within 20, and advantage `A`, a token's loss is
-/// `max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high))`, and where `A < 0` at most `-A dual_clip`. A ratio exactly on a bound
-/// counts as within it, in the gradient as in the metrics.
+/// With ratio `r = exp(log_prob - old_log_prob)`, its exponent within 20, and advantage `A`, a
+/// token's loss is `max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high))`, and where `A < 0` at most
+/// `-A dual_clip`. A ratio exactly on a bound counts as within it, in the gradient as in the
+/// metrics.
 ///
-/// Source: arXiv 1707.06347, equation 7; arXiv 2503.14476, section 3.1 (two clips); arXiv 1912.09729, equation 5 (dual clip).
+/// Source: arXiv 1707.06347, equation 7; arXiv 2503.14476, section 3.1 (two clips); arXiv
+/// 1912.09729 (dual clip).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClippedSurrogate {

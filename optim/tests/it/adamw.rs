@@ -130,7 +130,8 @@ fn a_small_decay_survives_single_precision() {
     let after = |decay| {
         let params = [Param { decay, ..param("w", &[1.0], DType::F32) }];
         let mut optimizer = AdamW::new(config.clone(), &params).unwrap();
-        // The gradient alone moves the weight by a little under half an ulp; with decay the sum rounds the other way.
+        // The gradient alone moves the weight by a little under half an ulp; with decay the sum
+        // rounds the other way.
         let gradients = vec![(0, Tensor::new(&[1.0_f32], &Device::Cpu).unwrap())];
         optimizer.step(&params, &mut Told { loss: 0.0, gradients }, 2.97e-8).unwrap();
         values(&params[0].var)[0]
