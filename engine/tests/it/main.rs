@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod config;
+mod disk;
+mod gguf;
 mod gradients;
 mod loss;
 mod oracles;
 mod packing;
 mod support;
+mod text;

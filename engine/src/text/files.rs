@@ -1,0 +1,127 @@
+//! The tokenizer's files in a checkpoint folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tokenizers::Tokenizer;
+
+use super::Text;
+use crate::{Error, Result};
+
+impl Text {
+    /// Reads `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` and
+    /// `chat_template.jinja` of a folder; all but the first may be absent.
+    ///
+    /// `config` is the folder's `config.json`, which may name end-of-turn tokens as well. The
+    /// stop tokens are those of the generation configuration, of `config` and the tokenizer's.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be read or parsed, and when no token ends a turn.
+    pub fn from_folder(folder: &Path, config: &Value) -> Result<Self> {
+        let path = folder.join("tokenizer.json");
+        let bytes =
+            std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let tokenizer = Tokenizer::from_bytes(&bytes)
+            .map_err(|e| Error::File { path, problem: format!("not a tokenizer: {e}") })?;
+        let mut tokenizer_config = object(&folder.join("tokenizer_config.json"))?;
+        let generation = object(&folder.join("generation_config.json"))?;
+        let template = chat_template(folder, tokenizer_config.shift_remove("chat_template"))?;
+        let mut stop_tokens = Vec::new();
+        for place in [generation.get("eos_token_id"), config.get("eos_token_id")] {
+            stop_tokens.extend(token_ids(place)?);
+        }
+        let eos = tokenizer_config.get("eos_token");
+        let eos = eos.and_then(|value| value.get("content").unwrap_or(value).as_str());
+        stop_tokens.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
+        Self::assemble(tokenizer, template, stop_tokens, tokenizer_config, generation)
+    }
+
+    /// The files that [`Text::from_folder`] reads back as this text, by name.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the tokenizer cannot be written as JSON.
+    pub fn to_files(&self) -> Result<BTreeMap<&'static str, String>> {
+        let tokenizer = self.tokenizer.to_string(true).map_err(|e| Error::Text(e.to_string()))?;
+        let mut config = self.tokenizer_config.clone();
+        // The class that takes tokenizer.json as it is, where others build their own pipeline.
+        config.entry("tokenizer_class").or_insert_with(|| "PreTrainedTokenizerFast".into());
+        config.entry("clean_up_tokenization_spaces").or_insert_with(|| false.into());
+        if let Some(template) = self.template() {
+            config.insert("chat_template".into(), template.into());
+        }
+        let mut generation = self.generation.clone();
+        generation.insert("eos_token_id".into(), self.stop_ids_json());
+        Ok(BTreeMap::from([
+            ("tokenizer.json", tokenizer),
+            ("tokenizer_config.json", pretty(&Value::Object(config))),
+            ("generation_config.json", pretty(&Value::Object(generation))),
+        ]))
+    }
+
+    /// The stop tokens as `eos_token_id`: a number, or a list where there are several.
+    pub(crate) fn stop_ids_json(&self) -> Value {
+        match self.stop_tokens() {
+            [one] => json!(one),
+            several => json!(several),
+        }
+    }
+}
+
+pub(crate) fn pretty(value: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("a JSON value is writable");
+    text.push('\n');
+    text
+}
+
+/// The object in a JSON file; empty where there is no such file.
+fn object(path: &Path) -> Result<Map<String, Value>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
+        Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
+    };
+    serde_json::from_slice(&bytes).map_err(|e| Error::File {
+        path: path.to_owned(),
+        problem: format!("not a JSON object: {e}"),
+    })
+}
+
+/// The file of its own goes before the tokenizer configuration; of several named templates the
+/// default one is meant.
+fn chat_template(folder: &Path, in_config: Option<Value>) -> Result<Option<String>> {
+    let path = folder.join("chat_template.jinja");
+    match std::fs::read_to_string(&path) {
+        Ok(template) => return Ok(Some(template)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(Error::Io { path, source }),
+    }
+    match in_config {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(template)) => Ok(Some(template)),
+        Some(Value::Array(named)) => named
+            .iter()
+            .find(|entry| entry["name"] == "default")
+            .and_then(|entry| entry["template"].as_str())
+            .map(|template| Some(template.to_owned()))
+            .ok_or_else(|| Error::Text("tokenizer_config.json names no default template".into())),
+        Some(_) => Err(Error::Text("chat_template in tokenizer_config.json is not text".into())),
+    }
+}
+
+fn token_ids(value: Option<&Value>) -> Result<Vec<u32>> {
+    let ids = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(ids)) => ids.as_slice(),
+        Some(id) => std::slice::from_ref(id),
+    };
+    ids.iter()
+        .map(|id| {
+            id.as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .ok_or_else(|| Error::Text(format!("eos_token_id has {id}, expected a token id")))
+        })
+        .collect()
+}

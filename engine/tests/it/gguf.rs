@@ -1,0 +1,266 @@
+//! GGUF files: pre-tokenizers against Python, configuration, layout, every quantisation, bad input.
+
+use std::path::Path;
+
+use candle::quantized::gguf_file::Value;
+use candle::quantized::{GgmlDType, QTensor};
+use candle::{DType, Device, Tensor};
+use engine::gguf::Gguf;
+use engine::{Family, Model, ModelConfig, RopeScaling, Text};
+use proptest::prelude::*;
+
+use crate::disk::{self, GgufFile};
+use crate::support;
+
+fn vocabulary(pre: &str) -> serde_json::Value {
+    let vectors = disk::vectors();
+    let list = vectors["tokenizers"].as_array().unwrap();
+    list.iter().find(|entry| entry["pre"] == pre).unwrap().clone()
+}
+
+fn tiny(pre: &str) -> GgufFile {
+    let vocab = disk::strings(&vocabulary(pre)["tokens"]).len();
+    let config = ModelConfig { vocab_size: vocab, ..support::config(Family::Llama) };
+    GgufFile::of(&support::model(config, DType::F32), GgmlDType::F32, &vocabulary(pre))
+}
+
+fn open(file: &GgufFile) -> engine::Result<Gguf> {
+    let folder = tempfile::tempdir().unwrap();
+    Gguf::open(&file.write(folder.path()))
+}
+
+fn text_of(file: &GgufFile) -> engine::Result<Text> {
+    open(file)?.text()
+}
+
+fn model_of(path: &Path) -> engine::Result<Model> {
+    let gguf = Gguf::open(path)?;
+    let config = gguf.config()?;
+    let device = Device::Cpu;
+    let mut get = |name: &str, shape: &[usize]| gguf.get(name, shape, &config, DType::F32, &device);
+    Model::new(config.clone(), &mut get, DType::F32, &device)
+}
+
+#[test]
+fn ids_equal_those_of_python_tokenizers() {
+    let vectors = disk::vectors();
+    let texts = disk::strings(&vectors["texts"]);
+    let mut wrong = Vec::new();
+    for entry in vectors["tokenizers"].as_array().unwrap() {
+        let pre = entry["pre"].as_str().unwrap();
+        let text = text_of(&tiny(pre)).unwrap();
+        for (source, want) in texts.iter().zip(entry["ids"].as_array().unwrap()) {
+            let got = text.encode(source).unwrap();
+            if serde_json::json!(got) != *want {
+                wrong.push(format!("{pre} {source:?}:\n  got  {got:?}\n  want {want}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn decoding_gives_the_text_back_less_special_tokens() {
+    let text = text_of(&tiny("smollm")).unwrap();
+    for source in [" Hello  world\n\t x1", "Größe 你好 🙂", "<tool> yes </tool>"] {
+        assert_eq!(text.decode(&text.encode(source).unwrap()).unwrap(), source);
+    }
+    let ids = text.encode("a<|im_end|>b").unwrap();
+    assert_eq!(text.decode(&ids).unwrap(), "ab");
+}
+
+#[test]
+fn the_metadata_name_template_and_end_of_turn() {
+    let mut file = tiny("smollm");
+    let text = text_of(&file).unwrap();
+    assert_eq!(text.stop_tokens(), [2]);
+    let rendered = text.render(None, "hi").unwrap();
+    assert_eq!(rendered, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+    // A base model's end of text, and an end of turn that only the template writes.
+    file.set("tokenizer.ggml.eos_token_id", Value::U32(0));
+    file.set("tokenizer.ggml.eot_token_id", Value::U32(1));
+    assert_eq!(text_of(&file).unwrap().stop_tokens(), [0, 1, 2]);
+}
+
+#[test]
+fn an_unknown_tokenizer_is_an_error_that_names_it() {
+    let refused = |key: &str, value: Value, words: &[&str]| {
+        let mut file = tiny("smollm");
+        file.set(key, value);
+        let error = text_of(&file).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{error}");
+        }
+    };
+    let text = |s: &str| Value::String(s.into());
+    refused("tokenizer.ggml.pre", text("falcon"), &["falcon", "smollm, qwen2, llama-bpe, gpt-2"]);
+    refused("tokenizer.ggml.pre", text("default"), &["default"]);
+    refused("tokenizer.ggml.pre", Value::U32(1), &["not given"]);
+    refused("tokenizer.ggml.model", text("llama"), &["\"llama\"", "tokenizer.json"]);
+    refused("tokenizer.ggml.eos_token_id", Value::U32(999), &["eos_token_id is 999"]);
+    refused("tokenizer.ggml.merges", Value::Array(vec![text("a")]), &["not a pair"]);
+    refused("tokenizer.ggml.merges", Value::Array(vec![text("a zq")]), &["zq"]);
+    refused("tokenizer.ggml.token_type", Value::Array(vec![]), &["token_type"]);
+    let twice = Value::Array(vec![text("a"), text("a")]);
+    refused("tokenizer.ggml.tokens", twice, &["token_type has"]);
+}
+
+#[test]
+fn configuration_and_weights_of_every_family_come_back() {
+    for family in support::FAMILIES {
+        let vocab = disk::strings(&vocabulary("qwen2")["tokens"]).len();
+        let config = ModelConfig { vocab_size: vocab, ..support::config(family) };
+        let model = support::model(config.clone(), DType::F32);
+        let folder = tempfile::tempdir().unwrap();
+        let file = GgufFile::of(&model, GgmlDType::F32, &vocabulary("qwen2"));
+        let read = model_of(&file.write(folder.path())).unwrap();
+        assert_eq!(*read.config(), config);
+        disk::assert_weights(&read, &model, 0.0);
+    }
+}
+
+#[test]
+fn every_type_that_candle_dequantises_is_read() {
+    use GgmlDType::{BF16, F16, F32, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+    let vocab = disk::strings(&vocabulary("smollm")["tokens"]).len();
+    let config = disk::wide_config(Family::Llama, vocab);
+    let model = support::model(config, DType::F32);
+    let folder = tempfile::tempdir().unwrap();
+    // Weights lie within 0.3; the bound is half a step of the coarsest block.
+    let kinds = [
+        (F32, 0.0),
+        (F16, 2e-4),
+        (BF16, 2e-3),
+        (Q8_0, 3e-3),
+        (Q6K, 0.02),
+        (Q5_0, 0.03),
+        (Q5_1, 0.02),
+        (Q5K, 0.02),
+        (Q4_0, 0.05),
+        (Q4_1, 0.03),
+        (Q4K, 0.03),
+        (Q3K, 0.12),
+        (Q2K, 0.2),
+    ];
+    for (kind, tolerance) in kinds {
+        let file = GgufFile::of(&model, kind, &vocabulary("smollm"));
+        let read = model_of(&file.write(folder.path())).unwrap();
+        disk::assert_weights(&read, &model, tolerance);
+    }
+}
+
+#[test]
+fn llama_3_scaling_is_found_from_the_frequencies() {
+    let scaling = RopeScaling::Llama3 {
+        factor: 32.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_context: 8192,
+    };
+    let divisors = |head_dim: usize, theta: f64| -> Vec<f32> {
+        (0..head_dim / 2)
+            .map(|i| {
+                let wavelength =
+                    std::f64::consts::TAU * theta.powf(2.0 * i as f64 / head_dim as f64);
+                let smooth = ((8192.0 / wavelength - 1.0) / 3.0).clamp(0.0, 1.0);
+                (1.0 / ((1.0 - smooth) / 32.0 + smooth)) as f32
+            })
+            .collect()
+    };
+    let read = |numbers: Vec<f32>| {
+        let mut file = tiny("llama-bpe");
+        file.set("llama.attention.key_length", Value::U32(64));
+        file.set("llama.rope.freq_base", Value::F32(500_000.0));
+        let tensor = Tensor::new(numbers, &Device::Cpu).unwrap();
+        let frequencies = QTensor::quantize(&tensor, GgmlDType::F32).unwrap();
+        file.tensors.push(("rope_freqs.weight".into(), frequencies));
+        let folder = tempfile::tempdir().unwrap();
+        let path = file.write(folder.path());
+        Gguf::open(&path).and_then(|gguf| gguf.config())
+    };
+    let config = read(divisors(64, 500_000.0)).unwrap();
+    assert_eq!((config.rope_scaling, config.rope_theta), (scaling, 500_000.0));
+    assert_eq!(read(vec![1.0; 32]).unwrap().rope_scaling, RopeScaling::None);
+    let linear = read(vec![4.0; 32]).unwrap().rope_scaling;
+    assert_eq!(linear, RopeScaling::Linear { factor: 4.0 });
+    let error = read((1..=32).map(|i| i as f32).collect()).unwrap_err().to_string();
+    assert!(error.contains("rope_freqs.weight"), "{error}");
+    assert!(read(vec![1.0; 16]).is_err());
+}
+
+#[test]
+fn a_setting_that_is_not_implemented_is_an_error() {
+    let refused = |key: &str, value: Value, words: &[&str]| {
+        let mut file = tiny("smollm");
+        file.set(key, value);
+        let error = open(&file).and_then(|gguf| gguf.config()).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{error}");
+        }
+    };
+    let text = |s: &str| Value::String(s.into());
+    refused("general.architecture", text("mamba"), &["\"mamba\"", "llama", "qwen2", "qwen3"]);
+    refused("llama.rope.scaling.type", text("yarn"), &["yarn"]);
+    refused("llama.expert_count", Value::U32(8), &["mixture"]);
+    refused("llama.attention.sliding_window", Value::U32(8), &["sliding window"]);
+    refused("llama.rope.dimension_count", Value::U32(2), &["rope.dimension_count is 2"]);
+    refused("llama.attention.head_count_kv", Value::U32(3), &["not a multiple"]);
+    refused("llama.attention.head_count", Value::U32(0), &["num_attention_heads is 0"]);
+    refused("llama.attention.head_count_kv", Value::Array(vec![Value::U32(1)]), &["one size"]);
+    refused("general.alignment", Value::U32(0), &["general.alignment"]);
+}
+
+#[test]
+fn a_weight_of_another_shape_is_named() {
+    let mut file = tiny("smollm");
+    file.set("llama.feed_forward_length", Value::U32(20));
+    let folder = tempfile::tempdir().unwrap();
+    let error = model_of(&file.write(folder.path())).unwrap_err().to_string();
+    assert!(error.contains("mlp.gate_proj") && error.contains("[20, 16]"), "{error}");
+    file.set("llama.block_count", Value::U32(3));
+    file.set("llama.feed_forward_length", Value::U32(24));
+    let error = model_of(&file.write(folder.path())).unwrap_err().to_string();
+    assert!(error.contains("layers.2") && error.contains("missing"), "{error}");
+    file.set("llama.block_count", Value::U32(1));
+    let read = ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"];
+    assert_eq!(open(&file).unwrap().unused(read).len(), file.tensors.len() - 2);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error() {
+    let bytes = tiny("smollm").bytes();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.gguf");
+    let dense = 0..200;
+    let spread = (200..bytes.len()).step_by(211);
+    let last = [bytes.len() - 100, bytes.len() / 2];
+    for cut in dense.chain(spread).chain(last) {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let error = Gguf::open(&path).unwrap_err().to_string();
+        let words = ["cut short", "not a GGUF file"];
+        assert!(words.iter().any(|word| error.contains(word)), "at {cut}: {error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+
+    /// Damage is an error or goes unnoticed; it is never a panic and never a giant allocation.
+    #[test]
+    fn a_damaged_head_does_no_harm(at in 0usize..4000, byte: u8, value: u64, wide: bool) {
+        let mut bytes = tiny("smollm").bytes();
+        let at = at.min(bytes.len() - 8);
+        if wide {
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        } else {
+            bytes[at] = byte;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.gguf");
+        std::fs::write(&path, &bytes).unwrap();
+        if let Ok(gguf) = Gguf::open(&path) {
+            let _ = gguf.config();
+            let _ = gguf.text();
+        }
+    }
+}
