@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod doctor;
 mod recipes;
 mod schema;
 
@@ -19,6 +20,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(doctor::Args),
     Schema(schema::Args),
     Recipes(recipes::Args),
 }
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Doctor(args) => doctor::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
         Command::Recipes(args) => recipes::run(&args)?,
     }

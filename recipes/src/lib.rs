@@ -1,8 +1,10 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
-//! Reading order: [`config`], [`data`] and [`tasks`], [`shipped`], then [`run_dir`], [`resume`] and
-//! [`signals`], [`machine`], and [`cli`], which calls the rest.
+//! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`shipped`], then [`run_dir`],
+//! [`resume`] and [`signals`], [`machine`], [`dry_run`], [`doctor`], and [`cli`], which calls the
+//! rest.
 
+pub mod builtin;
 pub mod config;
 pub mod data;
 pub mod shipped;
@@ -13,4 +15,6 @@ pub mod run_dir;
 pub mod signals;
 
 pub mod cli;
+pub mod doctor;
+pub mod dry_run;
 pub mod machine;

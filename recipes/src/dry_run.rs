@@ -1,0 +1,324 @@
+//! What a run would do and need, computed and not measured.
+
+use std::fmt::{self, Write as _};
+
+use engine::loss::Kl;
+use engine::{Model, ModelConfig};
+
+use crate::config::{Activations, Recipe, Stage, StageKind};
+use crate::data::Problems;
+
+/// Bytes of a number in 32 bits.
+const F32: u64 = 4;
+/// Bytes that a generated token leaves in the record: metrics aside, its id and three scores as
+/// text, and its characters.
+const RECORDED_TOKEN: u64 = 48;
+
+/// Prompt lengths of the problems, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prompts {
+    /// Shortest.
+    pub min: usize,
+    /// Mean.
+    pub mean: f64,
+    /// Longest.
+    pub max: usize,
+}
+
+/// What one stage would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StagePlan {
+    /// Its kind.
+    pub kind: StageKind,
+    /// Steps.
+    pub steps: u64,
+    /// Problems per step.
+    pub batch: u64,
+    /// Completions per problem: sampled, or the solution.
+    pub group_size: u64,
+    /// Completions trained on.
+    pub samples: u64,
+    /// Passes over the training problems.
+    pub epochs: f64,
+    /// Optimizer updates.
+    pub updates: u64,
+    /// Tokens trained on, at most: completions at their limit. Unknown for solutions.
+    pub most_tokens: Option<u64>,
+    /// Memory.
+    pub memory: Memory,
+}
+
+/// Memory of a stage at its peak, in bytes, by what needs it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The weights.
+    pub weights: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// The optimizer's state.
+    pub optimizer: u64,
+    /// The reference model.
+    pub reference: u64,
+    /// Keys and values of all slots and their prompts.
+    pub cache: u64,
+    /// What the forward pass leaves for the backward pass, at the micro-batch's limit.
+    pub activations: u64,
+}
+
+/// What a whole run would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    recipe: Recipe,
+    parameters: u64,
+    threads: usize,
+    prompts: Prompts,
+    train: usize,
+    held_out: usize,
+    /// The stages.
+    pub stages: Vec<StagePlan>,
+    /// Evaluations.
+    pub evaluations: u64,
+    /// One checkpoint, in bytes.
+    pub checkpoint: u64,
+    /// Everything on disk, in bytes, at most.
+    pub disk: u64,
+}
+
+impl Plan {
+    /// The plan of a recipe for its model.
+    pub fn new(
+        recipe: &Recipe,
+        model: &Model,
+        problems: &Problems,
+        prompts: Prompts,
+        threads: usize,
+    ) -> Self {
+        let parameters = model.parameters().iter().map(|p| p.var.elem_count() as u64).sum();
+        let model = model.config();
+        let stages: Vec<_> = recipe
+            .stages
+            .iter()
+            .map(|stage| stage_plan(stage, model, parameters, problems, prompts))
+            .collect();
+        let checkpoint = 3 * parameters * F32;
+        let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best);
+        let saves: u64 = recipe.total_steps() / recipe.checkpoint.every + stages.len() as u64;
+        // One more than is kept lies there while it is written.
+        let checkpoints = checkpoint * (kept.min(saves) + 1);
+        let references = stages.iter().filter(|stage| stage.memory.reference > 0).count() as u64
+            * parameters
+            * F32;
+        let recorded: u64 = stages.iter().filter_map(|stage| recorded(recipe, stage)).sum();
+        let every = recipe.eval.every.map_or(0, |every| recipe.total_steps() / every);
+        Self {
+            parameters,
+            threads,
+            prompts,
+            train: problems.train.len(),
+            held_out: problems.held_out.len(),
+            evaluations: 1 + every + stages.len() as u64,
+            checkpoint,
+            disk: checkpoints + references + recorded,
+            stages,
+            recipe: recipe.clone(),
+        }
+    }
+}
+
+fn stage_plan(
+    stage: &Stage,
+    model: &ModelConfig,
+    parameters: u64,
+    problems: &Problems,
+    prompts: Prompts,
+) -> StagePlan {
+    let (steps, batch) = (stage.steps(), stage.batch() as u64);
+    let (group_size, new) = match stage {
+        Stage::Sft(_) => (1, None),
+        Stage::Rl(rl) => (rl.group_size.get() as u64, Some(rl.rollout.max_new_tokens.get() as u64)),
+    };
+    let samples = steps * batch * group_size;
+    StagePlan {
+        kind: stage.kind(),
+        steps,
+        batch,
+        group_size,
+        samples,
+        epochs: (steps * batch) as f64 / problems.train.len() as f64,
+        updates: stage.total_updates(),
+        most_tokens: new.map(|new| new * samples),
+        memory: memory(stage, model, parameters, prompts),
+    }
+}
+
+fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompts: Prompts) -> Memory {
+    let weights = parameters * F32;
+    let descent = stage.descent();
+    let rows = descent.micro_batch_tokens as u64;
+    let (rows, reference, cache) = match stage {
+        Stage::Sft(_) => (rows, 0, 0),
+        Stage::Rl(rl) => {
+            let new = rl.rollout.max_new_tokens.get() as u64;
+            let prompt = prompts.max as u64;
+            let completions = (rl.batch.get() * rl.group_size.get()) as u64;
+            let slots = completions.min(rl.slots.get() as u64);
+            let groups = slots.div_ceil(rl.group_size.get() as u64) + 1;
+            let whole = rl.batch.get() as u64 * prompt + completions * new;
+            let reference = if rl.loss.kl == (Kl::Off {}) { 0 } else { weights };
+            let cache = (slots * new + groups * prompt) * cache_bytes_a_row(model);
+            (rows.min(whole / descent.updates_per_step as u64), reference, cache)
+        }
+    };
+    let activations = match descent.activations {
+        Activations::Keep | Activations::Auto => rows * kept_bytes_a_row(model),
+        Activations::Recompute => {
+            let inputs = (model.num_layers as u64 + 1) * model.hidden_size as u64 * F32;
+            rows * (inputs + kept_bytes_a_row(model) / model.num_layers as u64)
+        }
+    };
+    Memory { weights, gradients: weights, optimizer: 2 * weights, reference, cache, activations }
+}
+
+fn cache_bytes_a_row(model: &ModelConfig) -> u64 {
+    2 * (model.num_layers * model.num_kv_heads * model.head_dim) as u64 * F32
+}
+
+/// Bytes that a row of a pack leaves behind in all blocks, by the tensors that a block makes.
+pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
+    let heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim;
+    let block = 8 * model.hidden_size + 3 * heads + 4 * model.intermediate_size;
+    (model.num_layers * block) as u64 * F32
+}
+
+/// Bytes of the record's completions and tokens.
+fn recorded(recipe: &Recipe, stage: &StagePlan) -> Option<u64> {
+    let tokens = stage.most_tokens?;
+    let share = |every: u64| if every == 0 { 0.0 } else { 1.0 / every as f64 };
+    let texts = share(recipe.record.completions_every) / 8.0;
+    Some(
+        (tokens as f64 * RECORDED_TOKEN as f64 * (texts + share(recipe.record.tokens_every)))
+            as u64,
+    )
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights
+            + self.gradients
+            + self.optimizer
+            + self.reference
+            + self.cache
+            + self.activations
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 10.0 { format!("{mib:.1} MiB") } else { format!("{mib:.0} MiB") }
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { recipe, prompts, .. } = self;
+        let mut line = |name: &str, text: &str| writeln!(f, "{name:>12}  {text}");
+        line("run", &format!("{}, {} steps", recipe.name, recipe.total_steps()))?;
+        line(
+            "model",
+            &format!(
+                "{}, {} parameters, {} threads",
+                recipe.model.path,
+                thousands(self.parameters),
+                self.threads
+            ),
+        )?;
+        line(
+            "problems",
+            &format!(
+                "{} to train on, {} held out; prompts of {} to {} tokens, {:.1} on average",
+                thousands(self.train as u64),
+                thousands(self.held_out as u64),
+                prompts.min,
+                prompts.max,
+                prompts.mean
+            ),
+        )?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            line(&format!("stage {index} {}", stage.kind.name()), &stage.to_string())?;
+            line("memory", &stage.memory.to_string())?;
+        }
+        line(
+            "evaluation",
+            &format!(
+                "{} times {} completions",
+                self.evaluations,
+                thousands((self.held_out * recipe.eval.samples.get()) as u64)
+            ),
+        )?;
+        line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
+    }
+}
+
+impl fmt::Display for StagePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = format!("{} steps x {} problems", self.steps, self.batch);
+        if self.kind == StageKind::Rl {
+            write!(text, " x {} siblings", self.group_size)?;
+        }
+        write!(
+            text,
+            " = {} samples ({:.2} epochs), {} updates",
+            thousands(self.samples),
+            self.epochs,
+            thousands(self.updates)
+        )?;
+        if let Some(tokens) = self.most_tokens {
+            write!(text, ", at most {} tokens", thousands(tokens))?;
+        }
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("weights", self.weights),
+            ("gradients", self.gradients),
+            ("optimizer", self.optimizer),
+            ("reference", self.reference),
+            ("cache", self.cache),
+            ("activations", self.activations),
+        ];
+        let listed: Vec<_> = parts
+            .iter()
+            .filter(|(_, bytes)| *bytes > 0)
+            .map(|(name, bytes)| format!("{name} {}", mib(*bytes)))
+            .collect();
+        write!(f, "about {}: {}", mib(self.total()), listed.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(mib(1 << 20), "1.0 MiB");
+        assert_eq!(mib(300 << 20), "300 MiB");
+    }
+}
