@@ -45,6 +45,9 @@ pub enum Error {
     /// A prompt could not be made.
     #[error("prompt style: {0}")]
     Prompt(String),
+    /// The model or its tokenizer failed.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
 }
 
 /// The crate's result.

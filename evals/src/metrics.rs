@@ -113,7 +113,7 @@ pub const TABLE: &[Spec] = &[
     t("timing_s/adv", "s", "advantages and token weights"),
     t("timing_s/update_actor", "s", "forward, backward and optimizer"),
     t("timing_s/testing", "s", "held-out evaluation"),
-    t("timing_s/save_checkpoint", "s", "writing the checkpoint"),
+    t("timing_s/save_checkpoint", "s", "writing the last checkpoint before this step"),
     t("timing_s/step", "s", "the whole step"),
     t("timing_per_token_ms/gen", "ms", "sampling time of a generated token"),
     t("timing_per_token_ms/update_actor", "ms", "update time of a token in the pack"),

@@ -1,7 +1,10 @@
 //! How a problem is put to the policy.
 
+use engine::text::Text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 /// What stands around a problem in its prompt, and what ends a completion besides the stop tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +57,39 @@ impl PromptStyle {
             problems.push("`stop` holds an empty text, which would end every completion".into());
         }
         problems
+    }
+
+    /// The prompt of a problem.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the chat template does, or a plain template has no `{problem}`.
+    pub fn prompt(&self, text: &Text, problem: &str) -> Result<String> {
+        let asked = format!("{problem}{}", self.suffix);
+        match &self.template {
+            Template::Chat => Ok(text.render(self.system.as_deref(), &asked)?),
+            Template::Plain { text } => {
+                // Not `replace`, so that a problem which itself says `{problem}` stays as it is.
+                let (before, after) = text.split_once(SLOT).ok_or_else(|| {
+                    Error::Prompt(format!("`template.text` needs `{SLOT}` once, found it 0 times"))
+                })?;
+                Ok(format!("{before}{asked}{after}"))
+            }
+            Template::None => Ok(asked),
+        }
+    }
+
+    /// The tokens of the prompt of a problem.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`PromptStyle::prompt`] does, and when the prompt has no token.
+    pub fn tokens(&self, text: &Text, problem: &str) -> Result<Vec<u32>> {
+        let tokens = text.encode(&self.prompt(text, problem)?)?;
+        if tokens.is_empty() {
+            return Err(Error::Prompt("the prompt is empty; give it a `template`".into()));
+        }
+        Ok(tokens)
     }
 }
 
