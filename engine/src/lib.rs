@@ -8,7 +8,9 @@
 
 pub mod backward;
 pub mod block;
+pub mod cache;
 pub mod config;
+pub mod decode;
 mod error;
 pub mod gguf;
 pub mod loss;
@@ -22,7 +24,9 @@ pub mod text;
 pub mod weights;
 
 pub use backward::{Activations, Columns, Passed, backward};
+pub use cache::{Cache, Prefix};
 pub use config::{Family, ModelConfig, RopeScaling};
+pub use decode::Distribution;
 pub use error::{Error, Result};
 pub use model::{Model, Parameter};
 pub use packed::{Packed, Segment, Target};

@@ -1,0 +1,168 @@
+//! Prefill and step-by-step decoding.
+//!
+//! Two forms behind the same calls: plain slices for `f32` on CPU, tensors for everything else and
+//! as the oracle. In the fused form a sequence's numbers do not depend on who else is decoded.
+
+mod composed;
+mod fused;
+
+use std::sync::Arc;
+
+use candle::Tensor;
+
+use crate::block::{Qkv, finish, project};
+use crate::cache::{Cache, Paging, Prefix, PrefixRows, Slot, Store};
+use crate::ops::{self, Span};
+use crate::{Error, Model, Packed, Result};
+
+pub(crate) use fused::Buffers;
+
+pub use crate::ops::kernels::distribution::Distribution;
+
+/// Which of the two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Fused,
+    Composed,
+}
+
+impl Form {
+    /// The fast one that the model allows.
+    fn of(model: &Model) -> Self {
+        if ops::has_fused(&model.live().embed) { Self::Fused } else { Self::Composed }
+    }
+}
+
+impl Model {
+    /// Runs a prompt once, for all that will continue it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the prompt is empty or longer than the context, when a token is outside the
+    /// vocabulary, and when the weights make numbers that are not finite.
+    pub fn prefill(&self, prompt: &[u32]) -> Result<Arc<Prefix>> {
+        self.prefill_as(Form::of(self), prompt)
+    }
+
+    /// An empty cache for `slots` sequences of at most `new_tokens` rows each beyond their prompts.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the device refuses the storage.
+    pub fn cache(&self, slots: usize, new_tokens: usize) -> Result<Cache> {
+        self.cache_as(Form::of(self), slots, new_tokens)
+    }
+
+    /// Adds one token to each slot named in `feed`; `logits` becomes what follows each.
+    ///
+    /// Shapes: `feed` pairs of slot and token, no slot twice; `logits` (feed, vocabulary).
+    ///
+    /// # Errors
+    ///
+    /// Fails, and changes nothing, when a slot is empty or full or named twice, when a token is
+    /// outside the vocabulary, and when the context is used up. Fails when the weights make numbers
+    /// that are not finite.
+    pub fn decode(
+        &self,
+        cache: &mut Cache,
+        feed: &[(usize, u32)],
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.check_feed(cache, feed)?;
+        match &mut cache.store {
+            Store::Fused(buffers) => fused::step(self, buffers, &mut cache.slots, feed, logits),
+            Store::Composed(layers) => {
+                composed::step(self, layers, cache.capacity, &cache.slots, feed, logits)?;
+                for &(slot, _) in feed {
+                    cache.slots[slot].len += 1;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn prefill_as(&self, form: Form, prompt: &[u32]) -> Result<Arc<Prefix>> {
+        let mut packed = Packed::default();
+        packed.push(prompt, None)?;
+        self.layout(&packed)?;
+        let (config, live) = (self.config(), self.live());
+        let spans = Span::of(&packed);
+        let (cos, sin) = self.rope().tables(packed.positions(), self.dtype(), self.device())?;
+        let mut x = self.embed(&packed)?;
+        let mut rows = Vec::with_capacity(config.num_layers);
+        for (i, weights) in live.blocks.iter().enumerate() {
+            let Qkv { q, k, v } = project(config, weights, &x, &cos, &sin)?;
+            let mut attention = ops::attention(&q, &k, &v, &spans)?;
+            if i + 1 == config.num_layers {
+                // Of the last block only the last row is asked for.
+                x = x.narrow(0, prompt.len() - 1, 1)?;
+                attention = attention.narrow(0, prompt.len() - 1, 1)?.contiguous()?;
+            }
+            x = finish(config, weights, &x, &attention)?;
+            rows.push([k, v]);
+        }
+        let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
+        let logits = match form {
+            Form::Fused => fused::head(&x, &live.head)?,
+            Form::Composed => composed::head(&x, &live.head)?,
+        };
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(not_finite(prompt.len() - 1));
+        }
+        let rows = match form {
+            Form::Fused => PrefixRows::Fused(fused::pages(Paging::new(config), &rows)?),
+            Form::Composed => PrefixRows::Composed(composed::by_head(&rows)?),
+        };
+        Ok(Arc::new(Prefix { len: prompt.len(), logits, rows }))
+    }
+
+    fn cache_as(&self, form: Form, slots: usize, new_tokens: usize) -> Result<Cache> {
+        let config = self.config();
+        let store = match form {
+            Form::Fused => Store::Fused(Box::new(Buffers::new(config))),
+            Form::Composed => {
+                let shape = (slots * new_tokens.max(1), config.num_kv_heads * config.head_dim);
+                let zeros = || Tensor::zeros(shape, self.dtype(), self.device());
+                let layers = (0..config.num_layers).map(|_| Ok([zeros()?, zeros()?]));
+                Store::Composed(layers.collect::<Result<_>>()?)
+            }
+        };
+        let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
+        Ok(Cache { slots, capacity: new_tokens, store })
+    }
+
+    fn check_feed(&self, cache: &Cache, feed: &[(usize, u32)]) -> Result<()> {
+        let config = self.config();
+        for (i, &(index, token)) in feed.iter().enumerate() {
+            let input = |problem: String| Err(Error::Input(format!("slot {index}: {problem}")));
+            let Some(slot) = cache.slots.get(index) else {
+                return input(format!("the cache has {} slots", cache.slots.len()));
+            };
+            if slot.prefix.is_none() {
+                return input("no prompt is attached".into());
+            }
+            if feed[..i].iter().any(|&(other, _)| other == index) {
+                return input("named twice in one step".into());
+            }
+            if token as usize >= config.vocab_size {
+                return input(format!(
+                    "token {token} is outside the vocabulary of {} tokens",
+                    config.vocab_size
+                ));
+            }
+            if slot.len == cache.capacity {
+                return input(format!("all {} rows of the cache are used", cache.capacity));
+            }
+            if slot.position() >= config.context {
+                return input(format!("the context of {} tokens is used up", config.context));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_finite(position: usize) -> Error {
+    Error::Input(format!(
+        "the logits after position {position} are not finite: the weights have diverged"
+    ))
+}

@@ -1,0 +1,351 @@
+//! Decoding on plain slices: `f32` on CPU, the weights read in place.
+
+use candle::{Layout, Storage, StorageRef, Tensor};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
+use super::not_finite;
+use crate::cache::{Page, Paging, PrefixRows, Slot};
+use crate::ops::kernels::attention::{POSITIONS, attend};
+use crate::ops::kernels::linear::{Linear, Split, gated, linear, linear_add, linears};
+use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
+use crate::{BlockWeights, Error, Model, ModelConfig, Result, Weights};
+
+/// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
+/// of all weights comes from a near cache; above it they share the features of each product.
+const SMALL_BYTES: usize = 24 << 20;
+
+/// What lasts from step to step.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    paging: Paging,
+    pub(crate) free: Vec<Page>,
+    angles: Angles,
+    /// The slots of the feed during a step.
+    work: Vec<Slot>,
+    scratch: Vec<Scratch>,
+}
+
+/// Cosines and sines of the positions met so far, each (positions, head width / 2).
+#[derive(Debug, Default)]
+struct Angles {
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+/// Intermediate values of a thread's rows.
+#[derive(Debug, Default)]
+struct Scratch {
+    x: Vec<f32>,
+    normed: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    attention: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    /// One for each row and key head.
+    scores: Vec<Vec<f32>>,
+}
+
+impl Buffers {
+    pub(crate) fn new(config: &ModelConfig) -> Self {
+        Self {
+            paging: Paging::new(config),
+            free: Vec::new(),
+            angles: Angles::default(),
+            work: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+/// Logits of normed rows, by the kernel that decoding uses.
+pub(super) fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
+    let (rows, vocab) = (x.dim(0)?, head.dim(0)?);
+    let x = x.contiguous()?;
+    let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
+    let mut logits = vec![0.0; rows * vocab];
+    linear(Split::Pool, values(&x)?, plain(values(&head)?), rows, &mut logits);
+    Ok(logits)
+}
+
+/// Pages of a prompt's keys and values (rows, kv heads, head width) of every layer.
+pub(super) fn pages(paging: Paging, layers: &[[Tensor; 2]]) -> Result<Vec<Page>> {
+    let mut pages = Vec::new();
+    for (layer, [k, v]) in layers.iter().enumerate() {
+        let (k, v) = (k.contiguous()?, v.contiguous()?);
+        let rows = k.dim(0)?;
+        pages.resize_with(rows.div_ceil(POSITIONS), || paging.page());
+        let (k, v) = (k.storage_and_layout(), v.storage_and_layout());
+        let (k, v) = (values(&k)?, values(&v)?);
+        let width = k.len() / rows;
+        for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+            paging.write(&mut pages[row / POSITIONS], layer, row % POSITIONS, k, v);
+        }
+    }
+    Ok(pages)
+}
+
+/// One step.
+pub(super) fn step(
+    model: &Model,
+    buffers: &mut Buffers,
+    slots: &mut [Slot],
+    feed: &[(usize, u32)],
+    logits: &mut Vec<f32>,
+) -> Result<()> {
+    if feed.is_empty() {
+        logits.clear();
+        return Ok(());
+    }
+    let config = model.config();
+    logits.resize(feed.len() * config.vocab_size, 0.0);
+    buffers.prepare(model, slots, feed);
+    let lent: Vec<_> = tensors(model.live()).map(Tensor::storage_and_layout).collect();
+    let finite = View::new(config, &lent).map(|view| {
+        let Buffers { paging, angles, work, scratch, .. } = &mut *buffers;
+        let small = view.bytes() <= SMALL_BYTES && work.len() > 1;
+        let threads = if small { rayon::current_num_threads().min(work.len()) } else { 1 };
+        scratch.resize_with(threads, Scratch::default);
+        let pass = Pass { config, view, paging: *paging, angles };
+        if threads == 1 {
+            return pass.run(Split::Pool, &mut scratch[0], work, feed, logits);
+        }
+        let share = work.len().div_ceil(threads);
+        work.par_chunks_mut(share)
+            .zip(feed.par_chunks(share))
+            .zip(logits.par_chunks_mut(share * config.vocab_size))
+            .zip(scratch.par_iter_mut())
+            .map(|(((slots, feed), logits), scratch)| {
+                pass.run(Split::Alone, scratch, slots, feed, logits)
+            })
+            .min()
+            .flatten()
+    });
+    for (&(index, _), slot) in feed.iter().zip(buffers.work.drain(..)) {
+        slots[index] = slot;
+    }
+    match finite? {
+        Some(position) => Err(not_finite(position)),
+        None => Ok(()),
+    }
+}
+
+impl Buffers {
+    /// Takes the slots of the feed out, gives each a page for its next row, and extends the angles.
+    fn prepare(&mut self, model: &Model, slots: &mut [Slot], feed: &[(usize, u32)]) {
+        let mut furthest = 0;
+        for &(index, _) in feed {
+            let mut slot = std::mem::take(&mut slots[index]);
+            if slot.len == slot.pages.len() * POSITIONS {
+                slot.pages.push(self.free.pop().unwrap_or_else(|| self.paging.page()));
+            }
+            furthest = furthest.max(slot.position());
+            self.work.push(slot);
+        }
+        let frequencies = model.rope().inverse_frequencies();
+        for position in self.angles.cos.len() / frequencies.len()..=furthest {
+            for w in frequencies {
+                let angle = position as f64 * w;
+                self.angles.cos.push(angle.cos() as f32);
+                self.angles.sin.push(angle.sin() as f32);
+            }
+        }
+    }
+}
+
+/// All weights, in the order in which [`View::new`] takes them.
+fn tensors(weights: &Weights) -> impl Iterator<Item = &Tensor> {
+    let ends = [&weights.embed, &weights.norm, &weights.head];
+    ends.into_iter().chain(weights.blocks.iter().flat_map(of_block))
+}
+
+fn of_block(weights: &BlockWeights) -> impl Iterator<Item = &Tensor> {
+    let BlockWeights { attn_norm, q, k, v, qkv_bias, qk_norm, o, mlp_norm, gate, up, down } =
+        weights;
+    [attn_norm, q, k, v, o, mlp_norm, gate, up, down]
+        .into_iter()
+        .chain(qkv_bias.iter().flatten())
+        .chain(qk_norm.iter().flatten())
+}
+
+/// The numbers of a tensor on CPU.
+fn values<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<&'a [f32]> {
+    match (&**storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(storage), Some((from, to))) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        _ => Err(Error::Input("fused decoding needs contiguous values on CPU".into())),
+    }
+}
+
+fn plain(weight: &[f32]) -> Linear<'_> {
+    Linear { weight, bias: None }
+}
+
+/// The weights as slices.
+struct View<'a> {
+    embed: &'a [f32],
+    blocks: Vec<BlockView<'a>>,
+    norm: &'a [f32],
+    head: &'a [f32],
+}
+
+struct BlockView<'a> {
+    attn_norm: &'a [f32],
+    qkv: [Linear<'a>; 3],
+    qk_norm: Option<[&'a [f32]; 2]>,
+    o: &'a [f32],
+    mlp_norm: &'a [f32],
+    gate_up: [&'a [f32]; 2],
+    down: &'a [f32],
+}
+
+impl<'a> View<'a> {
+    fn new(config: &ModelConfig, lent: &'a [(StorageRef<'_>, &Layout)]) -> Result<Self> {
+        let mut lent = lent.iter();
+        let mut next = || values(lent.next().expect("as many tensors as the configuration has"));
+        let (embed, norm, head) = (next()?, next()?, next()?);
+        let blocks = (0..config.num_layers).map(|_| {
+            let (attn_norm, mut qkv) = (next()?, [plain(next()?), plain(next()?), plain(next()?)]);
+            let (o, mlp_norm, gate_up, down) = (next()?, next()?, [next()?, next()?], next()?);
+            if config.qkv_bias {
+                for linear in &mut qkv {
+                    linear.bias = Some(next()?);
+                }
+            }
+            let qk_norm = if config.qk_norm { Some([next()?, next()?]) } else { None };
+            Ok(BlockView { attn_norm, qkv, qk_norm, o, mlp_norm, gate_up, down })
+        });
+        let blocks = blocks.collect::<Result<_>>()?;
+        Ok(Self { embed, blocks, norm, head })
+    }
+
+    /// Bytes that a step reads.
+    fn bytes(&self) -> usize {
+        let block = |b: &BlockView<'_>| {
+            let attention = b.qkv.iter().map(|w| w.weight.len()).sum::<usize>() + b.o.len();
+            attention + 3 * b.down.len()
+        };
+        4 * (self.head.len() + self.blocks.iter().map(block).sum::<usize>())
+    }
+}
+
+/// What all threads of a step read.
+struct Pass<'a> {
+    config: &'a ModelConfig,
+    view: View<'a>,
+    paging: Paging,
+    angles: &'a Angles,
+}
+
+impl Pass<'_> {
+    /// Runs rows through the model. Yields the least position whose numbers are not finite.
+    fn run(
+        &self,
+        split: Split,
+        s: &mut Scratch,
+        slots: &mut [Slot],
+        feed: &[(usize, u32)],
+        logits: &mut [f32],
+    ) -> Option<usize> {
+        let (rows, width, eps) = (feed.len(), self.config.hidden_size, self.config.rms_norm_eps);
+        s.resize(self.config, rows);
+        for (x, &(_, token)) in s.x.chunks_exact_mut(width).zip(feed) {
+            x.copy_from_slice(&self.view.embed[token as usize * width..][..width]);
+        }
+        for (layer, w) in self.view.blocks.iter().enumerate() {
+            rms_norm(&s.x, w.attn_norm, eps, &mut s.normed);
+            let [q, k, v] = w.qkv;
+            let outputs = [(q, &mut *s.q), (k, &mut *s.k), (v, &mut *s.v)];
+            linears(split, &s.normed, rows, outputs);
+            self.place(layer, w, s, slots);
+            self.attend(split, layer, s, slots);
+            linear_add(split, &s.attention, plain(w.o), rows, &mut s.x);
+            rms_norm(&s.x, w.mlp_norm, eps, &mut s.normed);
+            gated(split, &s.normed, rows, w.gate_up, &mut s.gate, &mut s.up);
+            linear_add(split, &s.gate, plain(w.down), rows, &mut s.x);
+        }
+        rms_norm(&s.x, self.view.norm, eps, &mut s.normed);
+        linear(split, &s.normed, plain(self.view.head), rows, logits);
+        let mut broken = None;
+        for (slot, x) in slots.iter_mut().zip(s.normed.chunks_exact(width)) {
+            if x.iter().any(|x| !x.is_finite()) {
+                broken = broken.min(Some(slot.position())).or(Some(slot.position()));
+            }
+            slot.len += 1;
+        }
+        broken
+    }
+
+    /// Norms and rotates queries and keys, and writes keys and values into the slots' pages.
+    fn place(&self, layer: usize, w: &BlockView<'_>, s: &mut Scratch, slots: &mut [Slot]) {
+        let (head_dim, half) = (self.config.head_dim, self.config.head_dim / 2);
+        if let Some([q_norm, k_norm]) = w.qk_norm {
+            for (x, norm) in [(&mut s.q, q_norm), (&mut s.k, k_norm)] {
+                rms_norm_in_place(x, norm, self.config.rms_norm_eps);
+            }
+        }
+        let (q_width, kv_width) =
+            (self.config.num_heads * head_dim, self.config.num_kv_heads * head_dim);
+        let rows = s.q.chunks_exact_mut(q_width).zip(s.k.chunks_exact_mut(kv_width));
+        let rows = rows.zip(s.v.chunks_exact(kv_width)).zip(slots);
+        for (((q, k), v), slot) in rows {
+            let at = slot.position() * half;
+            let (cos, sin) = (&self.angles.cos[at..at + half], &self.angles.sin[at..at + half]);
+            rope(q, cos, sin);
+            rope(k, cos, sin);
+            let page = &mut slot.pages[slot.len / POSITIONS];
+            self.paging.write(page, layer, slot.len % POSITIONS, k, v);
+        }
+    }
+
+    /// Attention of every row to its prompt and to its own rows, the new one included.
+    fn attend(&self, split: Split, layer: usize, s: &mut Scratch, slots: &[Slot]) {
+        let (head_dim, kv) = (self.config.head_dim, self.config.num_kv_heads);
+        let group = self.config.num_heads / kv * head_dim;
+        let one = |i: usize, q: &[f32], scores: &mut Vec<f32>, out: &mut [f32]| {
+            let (slot, head) = (&slots[i / kv], i % kv);
+            let prefix = slot.prefix.as_ref().expect("checked before the step");
+            let PrefixRows::Fused(prompt) = &prefix.rows else {
+                unreachable!("a cache holds prefixes of its own form")
+            };
+            let block = |b: usize| {
+                let (page, held) = match b.checked_sub(prompt.len()) {
+                    None => (&prompt[b], prefix.len - b * POSITIONS),
+                    Some(b) => (&slot.pages[b], slot.len + 1 - b * POSITIONS),
+                };
+                self.paging.read(page, layer, head, held.min(POSITIONS))
+            };
+            attend(q, head_dim, prompt.len() + slot.pages.len(), block, scores, out);
+        };
+        if split == Split::Alone {
+            let rows = s.q.chunks_exact(group).zip(&mut s.scores);
+            let rows = rows.zip(s.attention.chunks_exact_mut(group)).enumerate();
+            rows.for_each(|(i, ((q, scores), out))| one(i, q, scores, out));
+        } else {
+            let rows = s.q.par_chunks_exact(group).zip(&mut s.scores);
+            let rows = rows.zip(s.attention.par_chunks_exact_mut(group)).enumerate();
+            rows.for_each(|(i, ((q, scores), out))| one(i, q, scores, out));
+        }
+    }
+}
+
+impl Scratch {
+    fn resize(&mut self, config: &ModelConfig, rows: usize) {
+        let heads = config.num_heads * config.head_dim;
+        let kv = config.num_kv_heads * config.head_dim;
+        for (buffer, width) in [
+            (&mut self.x, config.hidden_size),
+            (&mut self.normed, config.hidden_size),
+            (&mut self.q, heads),
+            (&mut self.k, kv),
+            (&mut self.v, kv),
+            (&mut self.attention, heads),
+            (&mut self.gate, config.intermediate_size),
+            (&mut self.up, config.intermediate_size),
+        ] {
+            buffer.resize(rows * width, 0.0);
+        }
+        self.scores.resize_with(rows * config.num_kv_heads, Vec::new);
+    }
+}

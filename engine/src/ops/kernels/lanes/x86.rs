@@ -1,0 +1,258 @@
+//! The two vector forms. Every intrinsic here needs only the feature that the type proves.
+
+#[expect(clippy::wildcard_imports, reason = "every name begins with _mm or __m")]
+use std::arch::x86_64::*;
+
+use super::{Kernel, Lanes, SHIFT_BITS, WIDTH};
+
+/// The machine has AVX-512F.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+/// The machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx512 {
+    /// The proof, where the machine has the feature.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+}
+
+impl Avx2 {
+    /// The proof, where the machine has the features.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// Runs `kernel` compiled for AVX-512.
+#[inline]
+pub(crate) fn avx512<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    fn inner<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
+        kernel.run(lanes)
+    }
+    // SAFETY: `lanes` proves AVX-512F, and every machine with it has AVX2 and FMA.
+    unsafe { inner(lanes, kernel) }
+}
+
+/// Runs `kernel` compiled for AVX2 with FMA.
+#[inline]
+pub(crate) fn avx2<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma")]
+    fn inner<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+        kernel.run(lanes)
+    }
+    // SAFETY: `lanes` proves both features.
+    unsafe { inner(lanes, kernel) }
+}
+
+impl Lanes for Avx512 {
+    type V = __m512;
+    const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_set1_ps(a) }
+    }
+    #[inline(always)]
+    fn load(self, a: &[f32; WIDTH]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen numbers are readable.
+        unsafe { _mm512_loadu_ps(a.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; WIDTH], a: Self::V) {
+        // SAFETY: `self` proves the feature; sixteen numbers are writable.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn power_of_two(self, a: Self::V) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            let n = _mm512_sub_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(SHIFT_BITS));
+            let half = _mm512_srai_epi32::<1>(n);
+            let rest = _mm512_sub_epi32(n, half);
+            let bias = _mm512_set1_epi32(127);
+            [
+                _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(half, bias))),
+                _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(rest, bias))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
+        // SAFETY: `self` proves the feature.
+        unsafe { fold256([fold512(a[0]), fold512(a[1]), fold512(a[2]), fold512(a[3])]) }
+    }
+}
+
+/// Lower and upper half, added.
+///
+/// # Safety
+///
+/// The machine has AVX-512F.
+#[inline(always)]
+unsafe fn fold512(a: __m512) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a));
+        _mm256_add_ps(_mm512_castps512_ps256(a), _mm256_castpd_ps(high))
+    }
+}
+
+/// The sums of four vectors of eight: upper half added to the lower, then neighbours twice.
+///
+/// # Safety
+///
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn fold256(a: [__m256; 4]) -> [f32; 4] {
+    let mut out = [0.0; 4];
+    // SAFETY: the caller's promise; `out` holds four numbers.
+    unsafe {
+        let a0 = _mm_add_ps(_mm256_castps256_ps128(a[0]), _mm256_extractf128_ps::<1>(a[0]));
+        let a1 = _mm_add_ps(_mm256_castps256_ps128(a[1]), _mm256_extractf128_ps::<1>(a[1]));
+        let a2 = _mm_add_ps(_mm256_castps256_ps128(a[2]), _mm256_extractf128_ps::<1>(a[2]));
+        let a3 = _mm_add_ps(_mm256_castps256_ps128(a[3]), _mm256_extractf128_ps::<1>(a[3]));
+        let sums = _mm_hadd_ps(_mm_hadd_ps(a0, a1), _mm_hadd_ps(a2, a3));
+        _mm_storeu_ps(out.as_mut_ptr(), sums);
+    }
+    out
+}
+
+/// [`Lanes::power_of_two`] of eight lanes.
+///
+/// # Safety
+///
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn power256(a: __m256) -> [__m256; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let n = _mm256_sub_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(SHIFT_BITS));
+        let half = _mm256_srai_epi32::<1>(n);
+        let rest = _mm256_sub_epi32(n, half);
+        let bias = _mm256_set1_epi32(127);
+        [
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias))),
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(rest, bias))),
+        ]
+    }
+}
+
+impl Lanes for Avx2 {
+    type V = [__m256; 2];
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, a: f32) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_set1_ps(a); 2] }
+    }
+    #[inline(always)]
+    fn load(self, a: &[f32; WIDTH]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen numbers are readable.
+        unsafe { [_mm256_loadu_ps(a.as_ptr()), _mm256_loadu_ps(a.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; WIDTH], a: Self::V) {
+        // SAFETY: `self` proves the feature; sixteen numbers are writable.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), a[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), a[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn power_of_two(self, a: Self::V) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature.
+        let (low, high) = unsafe { (power256(a[0]), power256(a[1])) };
+        [[low[0], high[0]], [low[1], high[1]]]
+    }
+    #[inline(always)]
+    fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            fold256([
+                _mm256_add_ps(a[0][0], a[0][1]),
+                _mm256_add_ps(a[1][0], a[1][1]),
+                _mm256_add_ps(a[2][0], a[2][1]),
+                _mm256_add_ps(a[3][0], a[3][1]),
+            ])
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Work on single rows: the norm, the rotation, and the gated activation.
+
+use super::exp::swiglu_lanes;
+use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
+
+/// `x / sqrt(mean(x^2) + eps) * weight` for each row of `x`, into `y`.
+///
+/// Shapes: `x` and `y` (rows, width), `weight` (width).
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
+    y.copy_from_slice(x);
+    rms_norm_in_place(y, weight, eps);
+}
+
+/// [`rms_norm`] over its input.
+pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
+    struct Norm<'a> {
+        x: &'a mut [f32],
+        weight: &'a [f32],
+        eps: f64,
+    }
+    impl Kernel for Norm<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            let width = self.weight.len();
+            for x in self.x.chunks_exact_mut(width) {
+                let mean = f64::from(dot(l, x, x)) / width as f64;
+                let scale = (1.0 / (mean + self.eps).sqrt()) as f32;
+                for (x, w) in x.iter_mut().zip(self.weight) {
+                    *x = *x * scale * w;
+                }
+            }
+        }
+    }
+    dispatch(Norm { x, weight, eps });
+}
+
+/// Sum of products.
+#[inline(always)]
+fn dot<L: Lanes>(l: L, a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_tail) = a.as_chunks::<WIDTH>();
+    let (b, b_tail) = b.as_chunks::<WIDTH>();
+    let mut sum = l.splat(0.0);
+    for (a, b) in a.iter().zip(b) {
+        sum = l.mul_add(l.load(a), l.load(b), sum);
+    }
+    if !a_tail.is_empty() {
+        sum = l.mul_add(l.load_part(a_tail), l.load_part(b_tail), sum);
+    }
+    l.sum(sum)
+}
+
+/// Rotates the halves of each head against one another, in place.
+///
+/// Shapes: `x` (heads, head width), `cos` and `sin` (head width / 2).
+pub(crate) fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    for head in x.chunks_exact_mut(2 * half) {
+        let (low, high) = head.split_at_mut(half);
+        for (((a, b), c), s) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+            (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
+        }
+    }
+}
+
+/// `gate * sigmoid(gate) * up`, into `gate`.
+pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
+    struct SwiGlu<'a>(&'a mut [f32], &'a [f32]);
+    impl Kernel for SwiGlu<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            let (gate, gate_tail) = self.0.as_chunks_mut::<WIDTH>();
+            let (up, up_tail) = self.1.as_chunks::<WIDTH>();
+            for (gate, up) in gate.iter_mut().zip(up) {
+                l.store(gate, swiglu_lanes(l, l.load(gate), l.load(up)));
+            }
+            if !gate_tail.is_empty() {
+                let y = swiglu_lanes(l, l.load_part(gate_tail), l.load_part(up_tail));
+                l.store_part(gate_tail, y);
+            }
+        }
+    }
+    dispatch(SwiGlu(gate, up));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::kernels::testing::{noise, worst};
+
+    #[test]
+    fn norm_matches_the_formula() {
+        for width in [1, 6, 16, 37, 128] {
+            let (x, w) = (noise(1, 3 * width), noise(2, width));
+            let mut y = vec![0.0; 3 * width];
+            rms_norm(&x, &w, 1e-5, &mut y);
+            let want = x.chunks(width).flat_map(|x| {
+                let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / width as f64;
+                let scale = 1.0 / (mean + 1e-5).sqrt();
+                x.iter()
+                    .zip(&w)
+                    .map(move |(&x, &w)| f64::from(x) * scale * f64::from(w))
+                    .collect::<Vec<_>>()
+            });
+            assert!(worst(&y, want) < 1e-6);
+        }
+    }
+
+    #[test]
+    fn rotation_and_gate_match_the_formulas() {
+        let x = noise(3, 24);
+        let angles: Vec<f64> = (0..4).map(|i| f64::from(i) * 0.7 + 0.1).collect();
+        let (cos, sin): (Vec<f32>, Vec<f32>) =
+            angles.iter().map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
+        let mut y = x.clone();
+        rope(&mut y, &cos, &sin);
+        let want = (0..24).map(|i| {
+            let (head, j) = (i / 8 * 8, i % 8);
+            let (a, b) = (f64::from(x[head + j % 4]), f64::from(x[head + j % 4 + 4]));
+            let (s, c) = angles[j % 4].sin_cos();
+            if j < 4 { a * c - b * s } else { b * c + a * s }
+        });
+        assert!(worst(&y, want) < 1e-6);
+
+        let (gate, up) = (noise(4, 45), noise(5, 45));
+        let mut y = gate.clone();
+        swiglu(&mut y, &up);
+        let want = gate.iter().zip(&up).map(|(&g, &u)| {
+            let g = f64::from(g);
+            g / (1.0 + (-g).exp()) * f64::from(u)
+        });
+        assert!(worst(&y, want) < 1e-6);
+    }
+}

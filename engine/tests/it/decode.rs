@@ -1,0 +1,205 @@
+//! Cached decoding against the full forward pass.
+
+use candle::{DType, Device, Tensor};
+use engine::{Distribution, Family, Model, ModelConfig, Packed};
+
+use crate::support::{FAMILIES, close, config, model, tokens, wide};
+
+/// A prompt and what is fed after it.
+type Sequence = (Vec<u32>, Vec<u32>);
+
+/// Two siblings of one prompt and one sequence of another, of uneven length; prompt and completion
+/// end inside, at and beyond a page of sixteen.
+fn sequences(vocab: usize) -> Vec<Sequence> {
+    let (long, short) = (tokens(1, 19, vocab), tokens(2, 16, vocab));
+    vec![
+        (long.clone(), tokens(3, 35, vocab)),
+        (short, tokens(4, 3, vocab)),
+        (long, tokens(5, 17, vocab)),
+    ]
+}
+
+/// Logits before every token of every sequence, all decoded together, one slot each.
+fn decoded(model: &Model, sequences: &[Sequence]) -> Vec<Vec<Vec<f32>>> {
+    let longest = sequences.iter().map(|(_, fed)| fed.len()).max().unwrap_or(0);
+    let mut cache = model.cache(sequences.len(), longest).unwrap();
+    let mut prefixes: Vec<(&[u32], std::sync::Arc<engine::Prefix>)> = Vec::new();
+    let mut out = Vec::new();
+    for (slot, (prompt, _)) in sequences.iter().enumerate() {
+        let known = prefixes.iter().find(|(known, _)| known == prompt);
+        let prefix = match known {
+            Some((_, prefix)) => prefix.clone(),
+            None => model.prefill(prompt).unwrap(),
+        };
+        out.push(vec![prefix.logits().to_vec()]);
+        cache.attach(slot, prefix.clone());
+        prefixes.push((prompt, prefix));
+    }
+    let mut logits = Vec::new();
+    for step in 0..longest {
+        let feed: Vec<(usize, u32)> = sequences
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, (_, fed))| Some((slot, *fed.get(step)?)))
+            // Not in slot order, which must not matter.
+            .rev()
+            .collect();
+        model.decode(&mut cache, &feed, &mut logits).unwrap();
+        for (&(slot, _), row) in feed.iter().zip(logits.chunks(model.config().vocab_size)) {
+            out[slot].push(row.to_vec());
+        }
+    }
+    out
+}
+
+/// Log-probability, entropy and the sum behind Phi of every token that was fed.
+fn decoded_scores(model: &Model, sequences: &[Sequence], temperature: f64) -> [Vec<f64>; 3] {
+    let mut scores = [const { Vec::new() }; 3];
+    for ((_, fed), rows) in sequences.iter().zip(decoded(model, sequences)) {
+        for (&token, row) in fed.iter().zip(&rows) {
+            let d = Distribution::new(row, temperature);
+            scores[0].push(d.log_prob(row[token as usize]));
+            scores[1].push(d.entropy);
+            scores[2].push(d.phi_sum);
+        }
+    }
+    scores
+}
+
+fn full_scores(model: &Model, sequences: &[Sequence], temperature: f64) -> [Vec<f64>; 3] {
+    let (mut packed, mut targets) = (Packed::default(), Vec::new());
+    for (prompt, fed) in sequences {
+        let parent = packed.push(prompt, None).unwrap();
+        targets.extend(packed.push_completion(parent, fed).unwrap());
+    }
+    let scores = model.score(&packed, &targets, temperature).unwrap();
+    [wide(&scores.log_probs), wide(&scores.entropies), wide(&scores.phi_sums)]
+}
+
+fn configs() -> impl Iterator<Item = ModelConfig> {
+    FAMILIES.into_iter().flat_map(|family| {
+        [true, false].map(|tie_embeddings| ModelConfig { tie_embeddings, ..config(family) })
+    })
+}
+
+#[test]
+fn cached_decoding_equals_the_full_forward_pass() {
+    for config in configs() {
+        let sequences = sequences(config.vocab_size);
+        for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::F64, 2e-6)] {
+            let model = model(config.clone(), dtype);
+            let got = decoded_scores(&model, &sequences, 0.7);
+            let want = full_scores(&model, &sequences, 0.7);
+            for (got, want) in got.iter().zip(&want) {
+                close(got, want, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_fused_form_equals_the_composed_one() {
+    for config in configs() {
+        let sequences = sequences(config.vocab_size);
+        let fused = decoded(&model(config.clone(), DType::F32), &sequences);
+        let composed = decoded(&model(config, DType::F64), &sequences);
+        for (fused, composed) in fused.iter().flatten().zip(composed.iter().flatten()) {
+            close(&wide(fused), &wide(composed), 2e-5);
+        }
+    }
+}
+
+/// Large enough that products are split by features, and another that is split by rows.
+fn sizes() -> [ModelConfig; 2] {
+    let small = ModelConfig { context: 256, ..config(Family::Qwen3) };
+    let large = ModelConfig {
+        vocab_size: 9000,
+        hidden_size: 576,
+        intermediate_size: 768,
+        num_heads: 9,
+        num_kv_heads: 3,
+        head_dim: 64,
+        ..small.clone()
+    };
+    [small, large]
+}
+
+#[test]
+fn a_sequence_does_not_depend_on_its_neighbours() {
+    for config in sizes() {
+        let model = model(config.clone(), DType::F32);
+        let prompts = [tokens(1, 5, config.vocab_size), tokens(2, 21, config.vocab_size)];
+        let sequences: Vec<Sequence> = (0..16)
+            .map(|i| (prompts[i % 2].clone(), tokens(i as u64, 3 + i % 5, config.vocab_size)))
+            .collect();
+        let together = decoded(&model, &sequences);
+        for slots in [1, 3] {
+            let apart: Vec<_> =
+                sequences.chunks(slots).flat_map(|part| decoded(&model, part)).collect();
+            assert!(together == apart, "{slots} slots and 16 differ");
+        }
+    }
+}
+
+#[test]
+fn released_slots_start_anew() {
+    let model = model(config(Family::Llama), DType::F32);
+    let sequences = sequences(37);
+    let want = decoded(&model, &sequences[1..2]);
+    let mut cache = model.cache(1, 35).unwrap();
+    let mut logits = Vec::new();
+    for (prompt, fed) in &sequences {
+        cache.attach(0, model.prefill(prompt).unwrap());
+        for &token in fed {
+            model.decode(&mut cache, &[(0, token)], &mut logits).unwrap();
+        }
+        if fed.len() == 3 {
+            assert_eq!(&logits, want[0].last().unwrap());
+        }
+        cache.release(0);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let config = config(Family::Llama);
+    let model = model(config.clone(), DType::F32);
+    let error = |result: engine::Result<()>| result.unwrap_err().to_string();
+    let prefill = |prompt: &[u32]| error(model.prefill(prompt).map(|_| ()));
+    assert!(prefill(&[]).contains("at least one token"));
+    assert!(prefill(&[1; 65]).contains("65 tokens does not fit the model's context of 64"));
+    assert!(prefill(&[1, 37]).contains("token 37 is outside the vocabulary of 37"));
+
+    let mut cache = model.cache(2, 3).unwrap();
+    let mut logits = Vec::new();
+    let mut decode = |cache: &mut _, feed: &[_]| error(model.decode(cache, feed, &mut logits));
+    assert!(decode(&mut cache, &[(0, 1)]).contains("slot 0: no prompt is attached"));
+    assert!(decode(&mut cache, &[(2, 1)]).contains("slot 2: the cache has 2 slots"));
+    cache.attach(0, model.prefill(&[1; 4]).unwrap());
+    assert!(decode(&mut cache, &[(0, 1), (0, 2)]).contains("slot 0: named twice"));
+    assert!(decode(&mut cache, &[(0, 37)]).contains("token 37 is outside the vocabulary"));
+    cache.attach(1, model.prefill(&[1; 64]).unwrap());
+    assert!(decode(&mut cache, &[(1, 1)]).contains("the context of 64 tokens is used up"));
+    let mut logits = Vec::new();
+    for _ in 0..3 {
+        model.decode(&mut cache, &[(0, 1)], &mut logits).unwrap();
+    }
+    let full = error(model.decode(&mut cache, &[(0, 1)], &mut logits));
+    assert!(full.contains("all 3 rows of the cache are used"), "{full}");
+}
+
+#[test]
+fn diverged_weights_are_an_error() {
+    for dtype in [DType::F32, DType::F64] {
+        let model = model(config(Family::Llama), dtype);
+        let mut cache = model.cache(1, 3).unwrap();
+        cache.attach(0, model.prefill(&[1, 2]).unwrap());
+        let norm = &model.parameters().last().unwrap().var;
+        norm.set(&Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap())
+            .unwrap();
+        let prefill = model.prefill(&[1, 2]).unwrap_err().to_string();
+        assert!(prefill.contains("after position 1 are not finite"), "{prefill}");
+        let decode = model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
+        assert!(decode.contains("after position 2 are not finite"), "{decode}");
+    }
+}
