@@ -195,8 +195,10 @@ fn diverged_weights_are_an_error() {
         let mut cache = model.cache(1, 3).unwrap();
         cache.attach(0, model.prefill(&[1, 2]).unwrap());
         let norm = &model.parameters().last().unwrap().var;
-        norm.set(&Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap())
-            .unwrap();
+        norm.set(
+            &Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap(),
+        )
+        .unwrap();
         let prefill = model.prefill(&[1, 2]).unwrap_err().to_string();
         assert!(prefill.contains("after position 1 are not finite"), "{prefill}");
         let decode = model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod config;
+mod decode;
 mod disk;
 mod gguf;
 mod gradients;

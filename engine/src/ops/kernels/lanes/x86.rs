@@ -1,6 +1,9 @@
 //! The two vector forms. Every intrinsic here needs only the feature that the type proves.
 
-#[expect(clippy::wildcard_imports, reason = "every name begins with _mm or __m")]
+#[cfg_attr(
+    not(test),
+    expect(clippy::wildcard_imports, reason = "names begin with _mm or __m")
+)]
 use std::arch::x86_64::*;
 
 use super::{Kernel, Lanes, SHIFT_BITS, WIDTH};
