@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 features() {
-  cargo tree --quiet "$@" --format '{p}|{f}' --prefix none --no-dedupe | sort -u
+  cargo tree --quiet "$@" --format '{p}|{f}' --prefix none | sed 's, (\*)$,,' | sort -u
 }
 
 # Build scripts and macros are left out on one side only: crates that they alone use drop out below.
