@@ -6,6 +6,8 @@ use rayon::prelude::*;
 
 use super::{CHUNK, Pass, Pull, Sums};
 use crate::Result;
+use crate::ops::kernels::distribution;
+use crate::ops::kernels::exp::exp_in_place;
 use crate::ops::kernels::product::{Into, View, product};
 
 /// Rows treated at once, so that a chunk of logits stays within the cache.
@@ -52,16 +54,7 @@ fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: us
 
 /// The sums of one row's chunk.
 fn chunk_sums(row: &[f32]) -> Sums {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let (mut exp, mut weighted, mut square, mut square_weighted) = (0.0, 0.0, 0.0, 0.0);
-    for &z in row {
-        let shifted = z - max;
-        let e = shifted.exp();
-        exp += f64::from(e);
-        weighted += f64::from(e * shifted);
-        square += f64::from(e * e);
-        square_weighted += f64::from(e * e * shifted);
-    }
+    let (max, [exp, weighted, square, square_weighted]) = distribution::sums(row);
     Sums { max: f64::from(max), exp, weighted, square, square_weighted }
 }
 
@@ -107,8 +100,16 @@ fn slope(pass: &Pass, pull: &Pull, row: usize, d: &mut [f32]) {
     let (log_sum, scale) = (stats.log_sum as f32, pass.inverse_temperature as f32);
     let (d_log_prob, d_entropy) = (pull.log_prob[row] as f32, pull.entropy[row] as f32);
     let entropy = stats.entropy as f32;
-    for z in d {
-        let log_p = *z - log_sum;
-        *z = -log_p.exp() * (d_log_prob + d_entropy * (log_p + entropy)) * scale;
+    let mut buffer = [0.0; 512];
+    for d in d.chunks_mut(buffer.len()) {
+        let p = &mut buffer[..d.len()];
+        for (p, z) in p.iter_mut().zip(d.iter()) {
+            *p = z - log_sum;
+        }
+        exp_in_place(p);
+        for (z, p) in d.iter_mut().zip(p) {
+            let above = *z - log_sum + entropy;
+            *z = -*p * (d_log_prob + d_entropy * above) * scale;
+        }
     }
 }

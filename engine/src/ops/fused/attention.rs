@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{slice, with};
 use crate::ops::Span;
+use crate::ops::kernels::exp::exp_in_place;
 use crate::ops::kernels::product::{Into, View, product};
 
 /// See [`crate::ops::attention()`].
@@ -83,12 +84,11 @@ impl<'a> Qkv<'a> {
 
 fn softmax(row: &mut [f32]) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
     for x in row.iter_mut() {
-        *x = (*x - max).exp();
-        sum += *x;
+        *x -= max;
     }
-    let scale = 1.0 / sum;
+    exp_in_place(row);
+    let scale = 1.0 / row.iter().sum::<f32>();
     for x in row {
         *x *= scale;
     }

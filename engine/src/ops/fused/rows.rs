@@ -4,6 +4,7 @@ use candle::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{slice, with};
+use crate::ops::kernels::rows;
 
 /// Fewer values than this in all are not worth the threads.
 const PARALLEL_VALUES: usize = 1 << 15;
@@ -46,14 +47,9 @@ impl CustomOp2 for RmsNorm {
         let width = weight.len();
         let mut out = vec![0.0; values.len()];
         let task = task_len(width, values.len());
-        out.par_chunks_mut(task).zip(values.par_chunks(task)).for_each(|(out, values)| {
-            for (out, row) in out.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
-                let scale = self.scale(row);
-                for ((o, x), w) in out.iter_mut().zip(row).zip(weight) {
-                    *o = x * scale * w;
-                }
-            }
-        });
+        out.par_chunks_mut(task)
+            .zip(values.par_chunks(task))
+            .for_each(|(out, values)| rows::rms_norm(values, weight, self.eps, out));
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 
@@ -130,22 +126,13 @@ impl CustomOp1 for Rope {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let values = slice(x, layout)?;
         let (_, heads, width) = layout.shape().dims3()?;
-        let sign = if self.inverse { -1.0 } else { 1.0 };
         let out = with([&self.cos, &self.sin], |[cos, sin]| {
             let half = width / 2;
-            let mut out = vec![0.0; values.len()];
+            let sign = if self.inverse { -1.0 } else { 1.0 };
+            let sin: Vec<f32> = sin.iter().map(|x| sign * x).collect();
+            let mut out = values.to_vec();
             for (row, out) in out.chunks_exact_mut(heads * width).enumerate() {
-                let (cos, sin) = (&cos[row * half..][..half], &sin[row * half..][..half]);
-                let values = &values[row * heads * width..][..heads * width];
-                for (out, x) in out.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
-                    let (low, high) = out.split_at_mut(half);
-                    let (a, b) = x.split_at(half);
-                    for i in 0..half {
-                        let sin = sign * sin[i];
-                        low[i] = a[i] * cos[i] - b[i] * sin;
-                        high[i] = b[i] * cos[i] + a[i] * sin;
-                    }
-                }
+                rows::rope(out, &cos[row * half..][..half], &sin[row * half..][..half]);
             }
             Ok(out)
         })?;
@@ -162,10 +149,6 @@ impl CustomOp1 for Rope {
 #[derive(Debug)]
 pub(in crate::ops) struct SwiGlu;
 
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 impl CustomOp2 for SwiGlu {
     fn name(&self) -> &'static str {
         "swiglu"
@@ -179,15 +162,11 @@ impl CustomOp2 for SwiGlu {
         up_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (gate, up) = (slice(gate, layout)?, slice(up, up_layout)?);
-        let mut out = vec![0.0; gate.len()];
+        let mut out = gate.to_vec();
         let task = task_len(1, gate.len());
-        out.par_chunks_mut(task).zip(gate.par_chunks(task)).zip(up.par_chunks(task)).for_each(
-            |((out, gate), up)| {
-                for ((o, &g), &u) in out.iter_mut().zip(gate).zip(up) {
-                    *o = g * sigmoid(g) * u;
-                }
-            },
-        );
+        out.par_chunks_mut(task)
+            .zip(up.par_chunks(task))
+            .for_each(|(out, up)| rows::swiglu(out, up));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
@@ -199,18 +178,12 @@ impl CustomOp2 for SwiGlu {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dg, du) = with([gate, up, grad], |[gate, up, grad]| {
-            let (mut dg, mut du) = (vec![0.0; gate.len()], vec![0.0; gate.len()]);
+            let (mut dg, mut du) = (gate.to_vec(), up.to_vec());
             let task = task_len(1, gate.len());
             dg.par_chunks_mut(task)
                 .zip(du.par_chunks_mut(task))
-                .zip(gate.par_chunks(task).zip(up.par_chunks(task)).zip(grad.par_chunks(task)))
-                .for_each(|((dg, du), ((gate, up), grad))| {
-                    for i in 0..gate.len() {
-                        let s = sigmoid(gate[i]);
-                        dg[i] = grad[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
-                        du[i] = grad[i] * gate[i] * s;
-                    }
-                });
+                .zip(grad.par_chunks(task))
+                .for_each(|((dg, du), grad)| rows::swiglu_backward(dg, du, grad));
             Ok((dg, du))
         })?;
         let dg = Tensor::from_vec(dg, gate.shape(), gate.device())?;

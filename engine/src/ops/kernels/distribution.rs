@@ -56,6 +56,12 @@ impl Distribution {
     }
 }
 
+/// Largest logit of a part of a row, and with `d = logit - max`, `e = exp(d)` the sums of `e`, `e d`,
+/// `e^2`, `e^2 d` over the part.
+pub(crate) fn sums(logits: &[f32]) -> (f32, [f64; 4]) {
+    dispatch(Sums { logits, scale: 1.0, weights: None })
+}
+
 /// Lane sums are added up in double precision after this many steps of sixteen.
 const STEPS: usize = 32;
 

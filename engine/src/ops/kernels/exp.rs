@@ -6,7 +6,6 @@ use super::lanes::{Kernel, Lanes, SHIFT, WIDTH, dispatch};
 ///
 /// Relative error below 1.5e-7 (two units in the last place) where the result is a normal number;
 /// below -104 the result is 0, above 88.73 infinite, and a NaN stays.
-#[cfg_attr(not(test), expect(dead_code, reason = "the forward passes will take it up"))]
 pub(crate) fn exp_in_place(x: &mut [f32]) {
     struct Exp<'a>(&'a mut [f32]);
     impl Kernel for Exp<'_> {
@@ -58,6 +57,15 @@ pub(super) fn swiglu_lanes<L: Lanes>(l: L, gate: L::V, up: L::V) -> L::V {
     let one = l.splat(1.0);
     let decay = exp(l, l.sub(l.splat(0.0), gate));
     l.mul(l.div(gate, l.add(one, decay)), up)
+}
+
+/// The gradients of `gate * sigmoid(gate) * up` in both, given that of the result.
+#[inline(always)]
+pub(super) fn swiglu_slopes<L: Lanes>(l: L, gate: L::V, up: L::V, grad: L::V) -> (L::V, L::V) {
+    let one = l.splat(1.0);
+    let sigmoid = l.div(one, l.add(one, exp(l, l.sub(l.splat(0.0), gate))));
+    let slope = l.mul(sigmoid, l.mul_add(gate, l.sub(one, sigmoid), one));
+    (l.mul(l.mul(grad, up), slope), l.mul(l.mul(grad, gate), sigmoid))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Work on single rows: the norm, the rotation, and the gated activation.
 
-use super::exp::swiglu_lanes;
+use super::exp::{swiglu_lanes, swiglu_slopes};
 use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 
 /// `x / sqrt(mean(x^2) + eps) * weight` for each row of `x`, into `y`.
@@ -61,6 +61,32 @@ pub(crate) fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
             (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
         }
     }
+}
+
+/// The gradients of [`swiglu`] in `gate` and `up`, over the two, given that of its result.
+pub(crate) fn swiglu_backward(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
+    struct Slopes<'a>(&'a mut [f32], &'a mut [f32], &'a [f32]);
+    impl Kernel for Slopes<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            let (gate, gate_tail) = self.0.as_chunks_mut::<WIDTH>();
+            let (up, up_tail) = self.1.as_chunks_mut::<WIDTH>();
+            let (grad, grad_tail) = self.2.as_chunks::<WIDTH>();
+            for ((gate, up), grad) in gate.iter_mut().zip(up).zip(grad) {
+                let (dg, du) = swiglu_slopes(l, l.load(gate), l.load(up), l.load(grad));
+                l.store(gate, dg);
+                l.store(up, du);
+            }
+            if !gate_tail.is_empty() {
+                let [gate, up] = [l.load_part(gate_tail), l.load_part(up_tail)];
+                let (dg, du) = swiglu_slopes(l, gate, up, l.load_part(grad_tail));
+                l.store_part(gate_tail, dg);
+                l.store_part(up_tail, du);
+            }
+        }
+    }
+    dispatch(Slopes(gate, up, grad));
 }
 
 /// `gate * sigmoid(gate) * up`, into `gate`.
