@@ -9,6 +9,7 @@
 pub mod backward;
 pub mod block;
 pub mod cache;
+pub mod checkpoint;
 pub mod config;
 pub mod decode;
 mod error;
@@ -25,6 +26,7 @@ pub mod weights;
 
 pub use backward::{Activations, Columns, Passed, backward};
 pub use cache::{Cache, Prefix};
+pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Family, ModelConfig, RopeScaling};
 pub use decode::Distribution;
 pub use error::{Error, Result};

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 pub use tokenizers;
 use tokenizers::Tokenizer;
 
+pub(crate) use files::pretty;
 pub use stop::StopStrings;
 pub use template::Date;
 use template::Template;
