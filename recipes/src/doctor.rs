@@ -51,7 +51,7 @@ const RUNS: &str = "runs";
 /// Largest difference, relative, of a derivative and its finite difference in 64 bits.
 const DERIVATIVE: f64 = 1e-6;
 /// Step of a finite difference.
-const STEP: f64 = 1e-4;
+const STEP: f64 = 1e-5;
 
 /// Looks at everything; the network is tried for two seconds and may be away.
 pub fn examine(threads: usize) -> Vec<Finding> {

@@ -25,6 +25,18 @@ pub struct Prompts {
     pub max: usize,
 }
 
+impl Prompts {
+    /// Of prompts of these lengths; all 0 of none.
+    pub fn of(lengths: &[usize]) -> Self {
+        let sum: usize = lengths.iter().sum();
+        Self {
+            min: lengths.iter().min().copied().unwrap_or_default(),
+            mean: sum as f64 / lengths.len().max(1) as f64,
+            max: lengths.iter().max().copied().unwrap_or_default(),
+        }
+    }
+}
+
 /// What one stage would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagePlan {
