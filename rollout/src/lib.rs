@@ -1,1 +1,19 @@
-//! Placeholder while the rooms are being built.
+//! Token ids in, trajectories out.
+//!
+//! Reading order: [`trajectory`] (what comes out), [`sampling`] (from logits to a token),
+//! [`random`] (where the draws come from), [`scheduler`] (who runs next), [`generate`].
+//!
+//! It does not know what text or a reward is.
+
+mod error;
+pub mod generate;
+pub mod random;
+pub mod sampling;
+pub mod scheduler;
+pub mod trajectory;
+
+pub use error::{Error, Result};
+pub use generate::{Progress, Stop, generate};
+pub use random::{Key, Purpose};
+pub use sampling::Sampling;
+pub use trajectory::{Finish, Group, Request, Trajectory};

@@ -1,0 +1,248 @@
+//! From logits to a token.
+
+use std::num::NonZeroUsize;
+
+use engine::Distribution;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How tokens are drawn. The filters apply in this order: top-k, top-p, min-p.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// What logits are divided by; 0 takes the likeliest token, the lowest id among equals.
+    pub temperature: f64,
+    /// Keep this many of the likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the fewest likeliest tokens whose share of what top-k left is at least this; 1 keeps
+    /// all (arXiv 1904.09751).
+    pub top_p: f64,
+    /// Keep the tokens at least this likely relative to the likeliest; 0 keeps all (arXiv
+    /// 2407.01082).
+    pub min_p: f64,
+    /// Most tokens in a completion.
+    pub max_new_tokens: NonZeroUsize,
+    /// Before this many tokens no stop token is drawn and no stop string ends a completion.
+    pub min_new_tokens: usize,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            max_new_tokens: NonZeroUsize::new(256).expect("256 is not zero"),
+            min_new_tokens: 0,
+        }
+    }
+}
+
+impl Sampling {
+    /// Everything wrong with the settings, one sentence per key.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            problems.push(format!("temperature is {}, expected at least 0", self.temperature));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            problems.push(format!("top_p is {}, expected above 0 and at most 1", self.top_p));
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            problems.push(format!("min_p is {}, expected 0 to 1", self.min_p));
+        }
+        if self.min_new_tokens > self.max_new_tokens.get() {
+            problems.push(format!(
+                "min_new_tokens is {}, expected at most max_new_tokens, which is {}",
+                self.min_new_tokens, self.max_new_tokens
+            ));
+        }
+        problems
+    }
+
+    fn filters(&self) -> bool {
+        self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0
+    }
+}
+
+/// A token and what the full distribution says of it, in nats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drawn {
+    pub(crate) token: u32,
+    pub(crate) log_prob: f64,
+    pub(crate) entropy: f64,
+    pub(crate) phi_sum: f64,
+}
+
+/// Buffers that last from draw to draw.
+#[derive(Debug, Default)]
+pub(crate) struct Sampler {
+    /// Proportional to the probabilities.
+    weights: Vec<f32>,
+    /// Logits without the suppressed tokens.
+    masked: Vec<f32>,
+    /// Weights of blocks of tokens.
+    blocks: Vec<f64>,
+    /// What the filters keep.
+    kept: Vec<(f32, u32)>,
+}
+
+/// Tokens whose weights are summed before a draw looks at single ones.
+const BLOCK: usize = 512;
+
+impl Sampler {
+    /// Draws a token by a uniform number in (0, 1), never one of `suppressed`. `None` where the
+    /// logits are not finite.
+    pub(crate) fn draw(
+        &mut self,
+        sampling: &Sampling,
+        logits: &[f32],
+        suppressed: &[u32],
+        uniform: f64,
+    ) -> Option<Drawn> {
+        let greedy = sampling.temperature == 0.0;
+        let temperature = if greedy { 1.0 } else { sampling.temperature };
+        self.weights.resize(logits.len(), 0.0);
+        let full = Distribution::with_weights(logits, temperature, &mut self.weights);
+        if !full.is_finite() {
+            return None;
+        }
+        let mut allowed = logits;
+        if !suppressed.is_empty() {
+            self.masked.clear();
+            self.masked.extend_from_slice(logits);
+            for &token in suppressed {
+                if let Some(logit) = self.masked.get_mut(token as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+            // Anew, since all that is left may have vanished beside a suppressed token.
+            Distribution::with_weights(&self.masked, temperature, &mut self.weights);
+            allowed = &self.masked;
+        }
+        let token = if greedy {
+            largest(allowed)
+        } else if sampling.filters() {
+            self.filter(sampling);
+            self.pick_kept(uniform)
+        } else {
+            self.pick(uniform)
+        };
+        Some(Drawn {
+            token: token as u32,
+            log_prob: full.log_prob(logits[token]),
+            entropy: full.entropy,
+            phi_sum: full.phi_sum,
+        })
+    }
+
+    /// The token at which the running sum of weights, in order of ids, passes its share.
+    fn pick(&mut self, uniform: f64) -> usize {
+        self.blocks.clear();
+        self.blocks.extend(self.weights.chunks(BLOCK).map(block_sum));
+        let mut left = uniform * self.blocks.iter().sum::<f64>();
+        let mut block = 0;
+        while block + 1 < self.blocks.len() && left >= self.blocks[block] {
+            left -= self.blocks[block];
+            block += 1;
+        }
+        // Rounding may lead past the last weight: then the last that counts is meant.
+        let mut last = None;
+        for (i, &weight) in self.weights.iter().enumerate().skip(block * BLOCK) {
+            if weight > 0.0 {
+                left -= f64::from(weight);
+                last = Some(i);
+                if left < 0.0 {
+                    break;
+                }
+            }
+        }
+        last.unwrap_or_else(|| largest(&self.weights))
+    }
+
+    /// As [`Self::pick`], among what the filters keep.
+    fn pick_kept(&mut self, uniform: f64) -> usize {
+        self.kept.sort_unstable_by_key(|&(_, token)| token);
+        let mut left = uniform * self.kept.iter().map(|&(w, _)| f64::from(w)).sum::<f64>();
+        let passed = self.kept.iter().find(|&&(weight, _)| {
+            left -= f64::from(weight);
+            left < 0.0
+        });
+        let (_, token) = passed.or(self.kept.last()).expect("the likeliest token is always kept");
+        *token as usize
+    }
+
+    /// Sets `kept` to what the filters keep, likeliest first, the lower id first among equals.
+    fn filter(&mut self, sampling: &Sampling) {
+        let total: f64 = self.weights.chunks(BLOCK).map(block_sum).sum();
+        let most = match sampling.top_k {
+            0 => usize::MAX,
+            k => k,
+        };
+        // The likeliest tokens are usually few: sorting the vocabulary is a last resort.
+        for least in [1.0 / 64.0, 1.0 / 4096.0, 1.0 / 262_144.0, 0.0] {
+            self.kept.clear();
+            let tokens = self.weights.iter().zip(0..);
+            self.kept.extend(tokens.filter(|&(&w, _)| w > least).map(|(&w, token)| (w, token)));
+            self.kept.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let all = least == 0.0;
+            let top_k_complete = all || self.kept.len() >= most;
+            self.kept.truncate(most);
+            if most < usize::MAX && !top_k_complete {
+                continue;
+            }
+            let base = if most < usize::MAX {
+                self.kept.iter().map(|&(w, _)| f64::from(w)).sum()
+            } else {
+                total
+            };
+            let nucleus = self.nucleus(sampling.top_p * base).filter(|_| sampling.top_p < 1.0);
+            if let Some(nucleus) = nucleus {
+                self.kept.truncate(nucleus);
+            }
+            let likeliest = self.kept.first().map_or(0.0, |&(w, _)| f64::from(w));
+            let bound = sampling.min_p * likeliest;
+            if all || top_k_complete || nucleus.is_some() || bound > f64::from(least) {
+                self.kept.retain(|&(w, _)| f64::from(w) >= bound);
+                return;
+            }
+        }
+    }
+
+    /// How many of the kept tokens it takes to reach a sum.
+    fn nucleus(&self, sum: f64) -> Option<usize> {
+        let mut running = 0.0;
+        let reached = self.kept.iter().position(|&(w, _)| {
+            running += f64::from(w);
+            running >= sum
+        });
+        reached.map(|index| index + 1)
+    }
+}
+
+/// Index of the largest number, the lowest among equals.
+fn largest(x: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, &value) in x.iter().enumerate() {
+        if value > x[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Sum in double precision, by eight lanes.
+fn block_sum(weights: &[f32]) -> f64 {
+    let (chunks, tail) = weights.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for chunk in chunks {
+        for (sum, &weight) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(weight);
+        }
+    }
+    sums.iter().sum::<f64>() + tail.iter().map(|&w| f64::from(w)).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests;

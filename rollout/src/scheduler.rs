@@ -1,0 +1,69 @@
+//! Who runs next: groups in order, siblings in order, a free slot never waits. Knows no tensors.
+
+use std::collections::BTreeSet;
+
+/// A sequence: the group and which of its siblings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seat {
+    /// Index of the group.
+    pub group: usize,
+    /// Index in the group.
+    pub sibling: usize,
+}
+
+/// Assigns slots to sequences.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    /// Siblings of each group that have not ended.
+    unfinished: Vec<usize>,
+    sizes: Vec<usize>,
+    /// The next to run.
+    next: Seat,
+    slots: Vec<Option<Seat>>,
+    free: BTreeSet<usize>,
+}
+
+impl Scheduler {
+    /// A scheduler for groups of these sizes.
+    pub fn new(sizes: Vec<usize>, slots: usize) -> Self {
+        Self {
+            unfinished: sizes.clone(),
+            sizes,
+            next: Seat { group: 0, sibling: 0 },
+            slots: vec![None; slots],
+            free: (0..slots).collect(),
+        }
+    }
+
+    /// Gives the lowest free slot to the next waiting sequence, while there are both.
+    pub fn admit(&mut self) -> Option<(usize, Seat)> {
+        while self.sizes.get(self.next.group).is_some_and(|&size| self.next.sibling == size) {
+            self.next = Seat { group: self.next.group + 1, sibling: 0 };
+        }
+        if self.next.group == self.sizes.len() {
+            return None;
+        }
+        let slot = self.free.pop_first()?;
+        let seat = self.next;
+        self.slots[slot] = Some(seat);
+        self.next.sibling += 1;
+        Some((slot, seat))
+    }
+
+    /// Frees a slot. Yields its sequence, and whether it was the last of its group.
+    ///
+    /// # Panics
+    ///
+    /// Panics when nothing runs in the slot.
+    pub fn finish(&mut self, slot: usize) -> (Seat, bool) {
+        let seat = self.slots[slot].take().expect("only a running sequence ends");
+        self.free.insert(slot);
+        self.unfinished[seat.group] -= 1;
+        (seat, self.unfinished[seat.group] == 0)
+    }
+
+    /// The running sequences, by slot.
+    pub fn running(&self) -> impl Iterator<Item = (usize, Seat)> {
+        self.slots.iter().enumerate().filter_map(|(slot, seat)| Some((slot, (*seat)?)))
+    }
+}

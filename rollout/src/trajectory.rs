@@ -1,0 +1,59 @@
+//! What is asked for and what comes out.
+
+/// A prompt to be continued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The prompt: at least one token, and shorter than the model's context.
+    pub prompt: Vec<u32>,
+    /// Running number of the problem drawn: part of the random key, so that completions do not
+    /// depend on the order of the requests.
+    pub problem: u64,
+    /// Number of completions, at least one.
+    pub group_size: usize,
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// A stop token, the last of the completion.
+    Stop,
+    /// The text so far contains a stop string.
+    StopString,
+    /// The most new tokens, or the model's context, are used up.
+    Length,
+}
+
+impl Finish {
+    /// Whether the completion was cut off.
+    pub fn is_truncated(self) -> bool {
+        self == Self::Length
+    }
+}
+
+/// A completion with what the policy thought of it.
+///
+/// The columns are of the full distribution at the sampling temperature (at temperature 0: at 1),
+/// before any filter, one entry a token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trajectory {
+    /// The generated tokens, the stop token included.
+    pub completion: Vec<u32>,
+    /// Log-probability of each token, in nats.
+    pub log_probs: Vec<f32>,
+    /// Entropy of the distribution that each token was drawn from, in nats.
+    pub entropies: Vec<f32>,
+    /// `sum_v pi_v^2 (ln pi_v + H)`, the sum behind the entropy sensitivity (arXiv 2606.19236,
+    /// section 3).
+    pub phi_sums: Vec<f32>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// The completions of one prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The prompt.
+    pub prompt: Vec<u32>,
+    /// Its completions, by sibling.
+    pub trajectories: Vec<Trajectory>,
+}

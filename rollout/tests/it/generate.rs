@@ -1,0 +1,289 @@
+//! Whole calls on small random models.
+
+use std::num::NonZeroUsize;
+
+use candle::{DType, Device, Tensor};
+use engine::{Family, Model, ModelConfig, Packed, RopeScaling};
+use rollout::{Finish, Group, Key, Purpose, Request, Sampling, Stop, Trajectory, generate};
+
+fn config(family: Family) -> ModelConfig {
+    ModelConfig {
+        family,
+        vocab_size: 41,
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_layers: 2,
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 8,
+        context: 96,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        rms_norm_eps: 1e-5,
+        tie_embeddings: family == Family::Llama,
+        qkv_bias: family == Family::Qwen2,
+        qk_norm: family == Family::Qwen3,
+    }
+}
+
+/// A model whose distributions are far from flat.
+fn model(config: ModelConfig, dtype: DType) -> Model {
+    let key = Key { seed: 3, purpose: Purpose::Sample, step: 0 };
+    let mut at = 0u32;
+    let mut get = |name: &str, shape: &[usize]| {
+        let base = if name.ends_with("norm.weight") { 1.0 } else { 0.0 };
+        let values: Vec<f64> = (0..shape.iter().product::<usize>())
+            .map(|_| {
+                at += 1;
+                base + 0.7 * (key.uniform(at, 0, 0) - 0.5)
+            })
+            .collect();
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    };
+    Model::new(config, &mut get, dtype, &Device::Cpu).unwrap()
+}
+
+const KEY: Key = Key { seed: 11, purpose: Purpose::Train, step: 2 };
+const STOPS: &[u32] = &[7, 8];
+
+fn sampling(max: usize) -> Sampling {
+    Sampling { max_new_tokens: NonZeroUsize::new(max).unwrap(), ..Sampling::default() }
+}
+
+/// Seven prompts of uneven length and group size: with three slots there are tails.
+fn requests() -> Vec<Request> {
+    (0..7u64)
+        .map(|i| Request {
+            prompt: (0..3 + i as u32 * 5).map(|t| (t * 13 + i as u32) % 41).collect(),
+            problem: 100 + i,
+            group_size: 1 + i as usize % 4,
+        })
+        .collect()
+}
+
+fn run(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize) -> Vec<Group> {
+    generate(model, requests, sampling, STOPS, None, slots, KEY, &mut |_| ()).unwrap()
+}
+
+fn trajectories(groups: &[Group]) -> impl Iterator<Item = &Trajectory> {
+    groups.iter().flat_map(|group| &group.trajectories)
+}
+
+#[test]
+fn completions_do_not_depend_on_slots_or_order() {
+    for family in [Family::Llama, Family::Qwen2, Family::Qwen3] {
+        let model = model(config(family), DType::F32);
+        let (requests, sampling) = (requests(), Sampling { top_p: 0.95, ..sampling(30) });
+        let want = run(&model, &requests, &sampling, 16);
+        let lengths: Vec<usize> = trajectories(&want).map(|t| t.completion.len()).collect();
+        assert!(lengths.iter().min() != lengths.iter().max(), "uneven lengths: {lengths:?}");
+        for slots in [1, 3, 5, 100] {
+            assert!(run(&model, &requests, &sampling, slots) == want, "{slots} slots");
+        }
+        let reversed: Vec<Request> = requests.iter().rev().cloned().collect();
+        for slots in [3, 16] {
+            let mut got = run(&model, &reversed, &sampling, slots);
+            got.reverse();
+            assert!(got == want, "reversed, {slots} slots");
+        }
+    }
+}
+
+#[test]
+fn siblings_differ_and_so_do_steps() {
+    let model = model(config(Family::Llama), DType::F32);
+    let request = [Request { prompt: vec![1, 2, 3], problem: 0, group_size: 8 }];
+    let groups = run(&model, &request, &sampling(20), 8);
+    let mut completions: Vec<_> = trajectories(&groups).map(|t| &t.completion).collect();
+    completions.sort();
+    completions.dedup();
+    assert!(completions.len() >= 7);
+    let next = Key { step: KEY.step + 1, ..KEY };
+    let other = generate(&model, &request, &sampling(20), STOPS, None, 8, next, &mut |_| ());
+    assert!(other.unwrap() != groups);
+}
+
+#[test]
+fn scores_equal_the_full_forward_pass() {
+    for (family, dtype) in [
+        (Family::Llama, DType::F32),
+        (Family::Qwen2, DType::F32),
+        (Family::Qwen3, DType::F32),
+        (Family::Qwen3, DType::F64),
+    ] {
+        let model = model(config(family), dtype);
+        for temperature in [0.0, 0.6, 1.0] {
+            let sampling = Sampling { temperature, top_k: 5, min_new_tokens: 4, ..sampling(40) };
+            for group in run(&model, &requests(), &sampling, 4) {
+                for trajectory in &group.trajectories {
+                    check_scores(&model, &group.prompt, trajectory, temperature);
+                }
+            }
+        }
+    }
+}
+
+fn check_scores(model: &Model, prompt: &[u32], trajectory: &Trajectory, temperature: f64) {
+    let mut packed = Packed::default();
+    let prompt = packed.push(prompt, None).unwrap();
+    let targets = packed.push_completion(prompt, &trajectory.completion).unwrap();
+    let scores = model.score(&packed, &targets, temperature).unwrap();
+    for (got, want) in [
+        (&trajectory.log_probs, &scores.log_probs),
+        (&trajectory.entropies, &scores.entropies),
+        (&trajectory.phi_sums, &scores.phi_sums),
+    ] {
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() < 2e-5, "{got}, expected {want}");
+        }
+    }
+}
+
+#[test]
+fn both_forms_draw_the_same_tokens() {
+    let fused = model(config(Family::Qwen3), DType::F32);
+    let composed = model(config(Family::Qwen3), DType::F64);
+    let fused = run(&fused, &requests(), &sampling(30), 5);
+    let composed = run(&composed, &requests(), &sampling(30), 3);
+    for (a, b) in trajectories(&fused).zip(trajectories(&composed)) {
+        assert_eq!((&a.completion, a.finish), (&b.completion, b.finish));
+    }
+}
+
+#[test]
+fn greedy_siblings_are_one() {
+    let model = model(config(Family::Llama), DType::F32);
+    let greedy = Sampling { temperature: 0.0, ..sampling(12) };
+    for group in run(&model, &requests(), &greedy, 6) {
+        assert!(group.trajectories.iter().all(|t| t == &group.trajectories[0]));
+    }
+}
+
+#[test]
+fn completions_end_where_they_should() {
+    let model = model(config(Family::Llama), DType::F32);
+    let near = Request { prompt: vec![3; 93], problem: 0, group_size: 5 };
+    let requests: Vec<Request> = requests().into_iter().chain([near]).collect();
+    let long = run(&model, &requests, &sampling(500), 4);
+    let mut seen = [false; 2];
+    for group in &long {
+        for t in &group.trajectories {
+            let (last, before) = t.completion.split_last().unwrap();
+            assert!(!before.iter().any(|token| STOPS.contains(token)));
+            let total = group.prompt.len() + t.completion.len();
+            assert!(total <= 96);
+            match t.finish {
+                Finish::Stop => assert!(STOPS.contains(last)),
+                Finish::Length => assert_eq!(total, 96),
+                Finish::StopString => panic!("nothing looks at text"),
+            }
+            seen[usize::from(t.finish.is_truncated())] = true;
+        }
+    }
+    assert_eq!(seen, [true; 2], "stops and the context's end both occur");
+    let short = run(&model, &requests, &sampling(1), 4);
+    assert!(trajectories(&short).all(|t| t.completion.len() == 1));
+}
+
+struct Always;
+
+impl Stop for Always {
+    fn stops(&self, _: &[u32]) -> bool {
+        true
+    }
+}
+
+#[test]
+fn no_stop_before_the_minimum() {
+    let model = model(config(Family::Llama), DType::F32);
+    let sampling = Sampling { min_new_tokens: 25, ..sampling(30) };
+    for stop in [None, Some(&Always as &dyn Stop)] {
+        let groups =
+            generate(&model, &requests(), &sampling, STOPS, stop, 4, KEY, &mut |_| ()).unwrap();
+        for t in trajectories(&groups) {
+            assert!(t.completion.len() >= 25);
+            assert!(!t.completion[..25].iter().any(|token| STOPS.contains(token)));
+            if stop.is_some() {
+                assert_eq!((t.completion.len(), t.finish), (25, Finish::StopString));
+            }
+        }
+    }
+}
+
+/// Ends after token 5, and would after the stop token 7.
+struct Five;
+
+impl Stop for Five {
+    fn stops(&self, completion: &[u32]) -> bool {
+        completion.ends_with(&[5]) || completion.ends_with(&[7])
+    }
+}
+
+#[test]
+fn text_ends_a_completion() {
+    let model = model(config(Family::Llama), DType::F32);
+    let sampling = sampling(60);
+    let groups =
+        generate(&model, &requests(), &sampling, STOPS, Some(&Five), 3, KEY, &mut |_| ()).unwrap();
+    let mut found = 0;
+    for t in trajectories(&groups) {
+        let at = t.completion.iter().position(|&token| token == 5);
+        if t.finish == Finish::StopString {
+            assert_eq!(at, Some(t.completion.len() - 1));
+            found += 1;
+        } else {
+            assert_eq!(at, None);
+        }
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn progress_counts_to_the_end() {
+    let model = model(config(Family::Llama), DType::F32);
+    let mut heard = Vec::new();
+    let groups = generate(&model, &requests(), &sampling(30), STOPS, None, 2, KEY, &mut |p| {
+        heard.push((p.finished, p.tokens));
+        assert_eq!(p.sequences, 16);
+    })
+    .unwrap();
+    assert!(heard.len() > 3 && heard.is_sorted());
+    let tokens = trajectories(&groups).map(|t| t.completion.len()).sum();
+    assert_eq!(heard.last(), Some(&(16, tokens)));
+    assert!(run(&model, &[], &sampling(3), 4).is_empty());
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let model = model(config(Family::Llama), DType::F32);
+    let error = |prompt: Vec<u32>, group_size, sampling: &Sampling, slots| {
+        let requests = [
+            Request { prompt: vec![1], problem: 1, group_size: 1 },
+            Request { prompt, problem: 0, group_size },
+        ];
+        generate(&model, &requests, sampling, STOPS, None, slots, KEY, &mut |_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    let plain = sampling(4);
+    assert_eq!(error(vec![], 1, &plain, 1), "request 1: the prompt is empty");
+    assert_eq!(
+        error(vec![1; 96], 1, &plain, 1),
+        "request 1: a prompt of 96 tokens leaves no room in the model's context of 96"
+    );
+    assert_eq!(
+        error(vec![1, 41], 1, &plain, 1),
+        "request 1: token 41 of the prompt is outside the vocabulary of 41 tokens"
+    );
+    assert_eq!(error(vec![1], 0, &plain, 1), "request 1: a group of no completions");
+    assert_eq!(error(vec![1], 1, &plain, 0), "no slots: use at least one");
+    let broken = Sampling { top_p: 2.0, ..plain.clone() };
+    assert_eq!(
+        error(vec![1], 1, &broken, 1),
+        "sampling: top_p is 2, expected above 0 and at most 1"
+    );
+    let norm = &model.parameters().last().unwrap().var;
+    norm.set(&Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap()).unwrap();
+    assert!(error(vec![1], 1, &plain, 1).contains("the weights have diverged"));
+}
