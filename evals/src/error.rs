@@ -48,6 +48,12 @@ pub enum Error {
     /// The model or its tokenizer failed.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// Sampling failed.
+    #[error(transparent)]
+    Rollout(#[from] rollout::Error),
+    /// Completions could not be judged.
+    #[error(transparent)]
+    Unavailable(#[from] rewards::Unavailable),
 }
 
 /// The crate's result.

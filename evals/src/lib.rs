@@ -1,16 +1,22 @@
-//! What people look at: the metric table, the run record, prompts around problems.
+//! What people look at: graded attempts, held-out evaluation, the metric table and the run record.
 //!
-//! Reading order: [`metrics`], [`record`], [`prompt`], [`interval`].
+//! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate) and
+//! [`interval`]; then [`metrics`], [`record`] and [`health`].
 //!
-//! It reads and writes the run directory's record; it knows no trainer.
+//! It knows no trainer: what it writes and reads is the run directory's record.
 
+pub mod attempt;
 mod error;
+pub mod evaluate;
+pub mod health;
 pub mod interval;
 pub mod metrics;
 pub mod prompt;
 pub mod record;
 
 pub use error::{Error, Result};
+pub use evaluate::Evaluation;
+pub use health::Warning;
 pub use metrics::{Log, Metrics};
 pub use prompt::{PromptStyle, Template};
 pub use record::{Record, RecordConfig};

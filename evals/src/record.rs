@@ -13,6 +13,7 @@ mod cut;
 mod read;
 mod sink;
 
+use rollout::Finish;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -21,8 +22,9 @@ pub use cut::cut;
 pub use read::{Line, read_log};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 
-use crate::metrics::{Log, Metrics};
-use crate::{Error, Result};
+use crate::attempt::{Completion, Graded};
+use crate::metrics::Metrics;
+use crate::{Error, Evaluation, Result, Warning};
 
 /// Files that grow by a line.
 const LOGS: [&str; 3] = ["metrics.jsonl", "timings.jsonl", "health.jsonl"];
@@ -59,6 +61,15 @@ pub fn step_of_name(name: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
+/// What credit assignment made of one completion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Credit {
+    /// Advantage of the completion.
+    pub advantage: f64,
+    /// Weight of each of its tokens.
+    pub weights: Vec<f64>,
+}
+
 /// Writes the record.
 #[derive(Debug)]
 pub struct Record {
@@ -89,6 +100,63 @@ impl Record {
         self.append(&values.log().to_string(), &Value::Object(line))
     }
 
+    /// Appends the step's warnings.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn warnings(&mut self, step: u64, warnings: &[Warning]) -> Result<()> {
+        warnings.iter().try_for_each(|warning| {
+            let Warning { name, cause, act } = warning;
+            let line = json!({"step": step, "warning": name, "cause": cause, "act": act});
+            self.append("health.jsonl", &line)
+        })
+    }
+
+    /// Writes the step's completions.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn completions(&mut self, step: u64, groups: &[Graded]) -> Result<()> {
+        let lines: Vec<_> = groups.iter().map(GroupLine::of).collect();
+        self.lines(&format!("completions/{}.jsonl", step_name(step)), &lines)
+    }
+
+    /// Writes the tokens of the step's completions; `credits` in their order.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn tokens(&mut self, step: u64, groups: &[Graded], credits: &[Credit]) -> Result<()> {
+        let mut credits = credits.iter();
+        let lines: Vec<_> = groups
+            .iter()
+            .map(|group| TokensLine {
+                id: &group.problem.id,
+                prompt: &group.prompt,
+                completions: group
+                    .completions
+                    .iter()
+                    .zip(credits.by_ref())
+                    .map(|(completion, credit)| TokenColumns::of(completion, credit))
+                    .collect(),
+            })
+            .collect();
+        self.lines(&format!("tokens/{}.jsonl", step_name(step)), &lines)
+    }
+
+    /// Writes one evaluation.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<()> {
+        let file = format!("evals/{}/{}.json", step_name(evaluation.step), evaluation.set);
+        let bytes = serde_json::to_vec_pretty(evaluation).expect("plain fields become JSON");
+        self.sink.replace(&file, &bytes).map_err(|source| Error::Write { file, source })
+    }
+
     /// Returns once everything written is on the disk.
     ///
     /// # Errors
@@ -104,11 +172,95 @@ impl Record {
             .append(file, &bytes)
             .map_err(|source| Error::Write { file: file.to_owned(), source })
     }
+
+    fn lines<T: Serialize>(&mut self, file: &str, lines: &[T]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line).expect("plain fields become JSON");
+            bytes.push(b'\n');
+        }
+        self.sink
+            .replace(file, &bytes)
+            .map_err(|source| Error::Write { file: file.to_owned(), source })
+    }
 }
 
-/// The log's file name, for readers.
-pub fn file_of(log: Log) -> String {
-    log.to_string()
+#[derive(Serialize)]
+struct GroupLine<'a> {
+    id: &'a str,
+    problem: &'a str,
+    gold: &'a str,
+    completions: Vec<CompletionLine<'a>>,
+}
+
+impl<'a> GroupLine<'a> {
+    fn of(group: &'a Graded) -> Self {
+        Self {
+            id: &group.problem.id,
+            problem: &group.problem.problem,
+            gold: &group.problem.answer,
+            completions: group.completions.iter().map(CompletionLine::of).collect(),
+        }
+    }
+}
+
+/// One completion as people read it.
+#[derive(Serialize)]
+struct CompletionLine<'a> {
+    text: &'a str,
+    answer: Option<&'a str>,
+    outcome: rewards::Outcome,
+    reward: f64,
+    parts: Map<String, Value>,
+    num_tokens: usize,
+    truncated: bool,
+}
+
+impl<'a> CompletionLine<'a> {
+    fn of(completion: &'a Completion) -> Self {
+        let Completion { text, trajectory, judged } = completion;
+        Self {
+            text,
+            answer: judged.answer.as_deref(),
+            outcome: judged.outcome,
+            reward: judged.reward,
+            parts: judged.parts.iter().map(|(name, part)| (name.clone(), json!(part))).collect(),
+            num_tokens: trajectory.completion.len(),
+            truncated: trajectory.finish == Finish::Length,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TokensLine<'a> {
+    id: &'a str,
+    prompt: &'a [u32],
+    completions: Vec<TokenColumns<'a>>,
+}
+
+/// Columns of one completion; scores in single precision, as they were made.
+#[derive(Serialize)]
+struct TokenColumns<'a> {
+    advantage: f64,
+    tokens: &'a [u32],
+    log_probs: &'a [f32],
+    entropies: &'a [f32],
+    phi_sums: &'a [f32],
+    weights: &'a [f64],
+}
+
+impl<'a> TokenColumns<'a> {
+    fn of(completion: &'a Completion, credit: &'a Credit) -> Self {
+        let trajectory = &completion.trajectory;
+        Self {
+            advantage: credit.advantage,
+            tokens: &trajectory.completion,
+            log_probs: &trajectory.log_probs,
+            entropies: &trajectory.entropies,
+            phi_sums: &trajectory.phi_sums,
+            weights: &credit.weights,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! The record as a run and its readers see it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attempt;
 mod record;
+mod toy;

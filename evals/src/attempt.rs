@@ -1,0 +1,179 @@
+//! The one path from problems to graded completions, for training and for evaluation.
+
+use engine::Model;
+use engine::text::{StopStrings, Text};
+use rewards::{Judged, Problem, Rubric};
+use rollout::{Finish, Key, Progress, Request, Sampling, Trajectory};
+
+use crate::{PromptStyle, Result};
+
+/// One completion, decoded and judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// Its text, without special tokens and without the prompt.
+    pub text: String,
+    /// Its tokens and their scores.
+    pub trajectory: Trajectory,
+    /// What it is worth.
+    pub judged: Judged,
+}
+
+/// The completions of one problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graded {
+    /// The problem.
+    pub problem: Problem,
+    /// Tokens of its prompt.
+    pub prompt: Vec<u32>,
+    /// Its completions.
+    pub completions: Vec<Completion>,
+}
+
+/// A problem to be attempted, with the number that its random draws hang on.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Running number of the problem drawn.
+    pub number: u64,
+    /// The problem.
+    pub problem: &'a Problem,
+}
+
+/// A policy, how it is asked, and how it is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The weights.
+    pub model: &'a Model,
+    /// Their tokenizer.
+    pub text: &'a Text,
+    /// How a problem becomes a prompt.
+    pub style: &'a PromptStyle,
+    /// How tokens are drawn.
+    pub sampling: &'a Sampling,
+    /// Completions decoded at a time.
+    pub slots: usize,
+    /// What a completion is worth.
+    pub rubric: &'a Rubric,
+}
+
+/// Completions that are not judged yet, a group for each problem asked.
+#[derive(Debug)]
+pub struct Sampled(Vec<rollout::Group>);
+
+/// Samples `group_size` completions of every problem and judges them, in order.
+///
+/// # Errors
+///
+/// Fails when a prompt cannot be made or is longer than the model's context, when the model does, or
+/// when a verifier is unavailable.
+pub fn attempt(
+    setup: &Setup<'_>,
+    problems: &[Asked<'_>],
+    group_size: usize,
+    key: Key,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Graded>> {
+    let sampled = setup.sample(problems, group_size, key, progress)?;
+    setup.judge(problems, sampled)
+}
+
+impl Setup<'_> {
+    /// First half of [`attempt`]: completions as tokens.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a prompt cannot be made or is longer than the model's context, or the model does.
+    pub fn sample(
+        &self,
+        problems: &[Asked<'_>],
+        group_size: usize,
+        key: Key,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Sampled> {
+        let requests = problems
+            .iter()
+            .map(|asked| {
+                let prompt = self.style.tokens(self.text, &asked.problem.problem)?;
+                Ok(Request { prompt, problem: asked.number, group_size })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let strings = StopStrings::new(&self.style.stop);
+        let stops = Stops { text: self.text, strings: &strings };
+        let groups = rollout::generate(
+            self.model,
+            &requests,
+            self.sampling,
+            self.text.stop_tokens(),
+            (!strings.is_empty()).then_some(&stops),
+            self.slots,
+            key,
+            progress,
+        )?;
+        Ok(Sampled(groups))
+    }
+
+    /// Second half of [`attempt`]: texts and verdicts, for the problems that were sampled.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a completion cannot be decoded or a verifier is unavailable.
+    pub fn judge(&self, problems: &[Asked<'_>], sampled: Sampled) -> Result<Vec<Graded>> {
+        let Sampled(groups) = sampled;
+        let texts = groups
+            .iter()
+            .flat_map(|group| &group.trajectories)
+            .map(|trajectory| Ok(self.text.decode(&trajectory.completion)?))
+            .collect::<Result<Vec<_>>>()?;
+        let judged = self.rubric.judge(&attempts(problems, &groups, &texts, self.sampling))?;
+        let mut graded = texts.into_iter().zip(judged);
+        let mut completions = |trajectories: Vec<Trajectory>| {
+            trajectories
+                .into_iter()
+                .zip(graded.by_ref())
+                .map(|(trajectory, (text, judged))| Completion { text, trajectory, judged })
+                .collect()
+        };
+        Ok(problems
+            .iter()
+            .zip(groups)
+            .map(|(asked, group)| Graded {
+                problem: asked.problem.clone(),
+                prompt: group.prompt,
+                completions: completions(group.trajectories),
+            })
+            .collect())
+    }
+}
+
+fn attempts<'a>(
+    problems: &[Asked<'a>],
+    groups: &[rollout::Group],
+    texts: &'a [String],
+    sampling: &Sampling,
+) -> Vec<rewards::Attempt<'a>> {
+    let siblings = problems
+        .iter()
+        .zip(groups)
+        .flat_map(|(asked, group)| group.trajectories.iter().map(|one| (asked.problem, one)));
+    siblings
+        .zip(texts)
+        .map(|((problem, trajectory), text)| rewards::Attempt {
+            problem,
+            text,
+            num_tokens: trajectory.completion.len(),
+            max_tokens: sampling.max_new_tokens.get(),
+            truncated: trajectory.finish == Finish::Length,
+        })
+        .collect()
+}
+
+/// The stop strings as rollout asks for them.
+struct Stops<'a> {
+    text: &'a Text,
+    strings: &'a StopStrings,
+}
+
+impl rollout::Stop for Stops<'_> {
+    fn stops(&self, completion: &[u32]) -> bool {
+        self.strings.matches(self.text, completion)
+    }
+}

@@ -1,0 +1,226 @@
+//! Held-out evaluation: how well a policy does on problems it never trains on.
+
+use rewards::{Outcome, Problem};
+use rollout::{Finish, Key, Progress, Purpose};
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{Asked, Completion, Graded, Setup, attempt};
+use crate::interval::wilson;
+use crate::record::FORMAT;
+use crate::{Log, Metrics, Result};
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Version of this file.
+    pub format: u32,
+    /// Name of the set of problems.
+    pub set: String,
+    /// Steps that the policy was trained for.
+    pub step: u64,
+    /// Problems judged; those whose gold cannot be parsed are left out of every figure.
+    pub problems: usize,
+    /// Problems left out.
+    pub unparseable: usize,
+    /// Completions for each problem.
+    pub samples: usize,
+    /// Temperature; 0 is greedy.
+    pub temperature: f64,
+    /// Share of completions that are correct.
+    pub accuracy: f64,
+    /// Lower end of the accuracy's 95 % interval over problems.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
+    /// Mean reward, all verifiers weighted.
+    pub reward: f64,
+    /// Mean length of completions, in tokens.
+    pub length: f64,
+    /// Share of completions cut at the limit.
+    pub truncated: f64,
+    /// Share of completions with each outcome that occurred.
+    pub outcomes: Vec<(Outcome, f64)>,
+    /// A few completions, the first of the first problems.
+    pub shown: Vec<Shown>,
+}
+
+/// A completion to be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The problem.
+    pub problem: String,
+    /// Its answer.
+    pub gold: String,
+    /// What the policy said.
+    pub text: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// The problems of an evaluation and what to call it.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldOut<'a> {
+    /// Name of the set, in metric keys and file names.
+    pub set: &'a str,
+    /// The problems.
+    pub problems: &'a [Problem],
+    /// Completions for each of them.
+    pub samples: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps that the policy was trained for.
+    pub step: u64,
+}
+
+/// Completions kept in an [`Evaluation`].
+const SHOWN: usize = 8;
+
+/// Attempts every problem of a held-out set.
+///
+/// The interval is Wilson's over problems: samples of one problem are no independent trials, so with
+/// several it is wider than it need be.
+///
+/// # Errors
+///
+/// Fails where [`attempt`] does.
+pub fn evaluate(
+    setup: &Setup<'_>,
+    held_out: HeldOut<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Evaluation> {
+    let HeldOut { set, problems, samples, seed, step } = held_out;
+    let asked: Vec<_> =
+        (0..).zip(problems).map(|(number, problem)| Asked { number, problem }).collect();
+    // The same draws at every step, so that two evaluations differ by their policies alone.
+    let key = Key { seed, purpose: Purpose::Eval, step: 0 };
+    let groups = attempt(setup, &asked, samples, key, progress)?;
+    Ok(Evaluation {
+        set: set.to_owned(),
+        step,
+        samples,
+        temperature: setup.sampling.temperature,
+        ..Evaluation::of(&groups)
+    })
+}
+
+impl Evaluation {
+    fn of(groups: &[Graded]) -> Self {
+        let kept: Vec<_> = groups.iter().filter(|group| !group.gold_unparseable()).collect();
+        let all: Vec<_> = kept.iter().flat_map(|group| &group.completions).collect();
+        let mean = |value: &dyn Fn(&Completion) -> f64| {
+            all.iter().map(|completion| value(completion)).sum::<f64>() / all.len().max(1) as f64
+        };
+        let share = |outcome| mean(&|one| f64::from(u8::from(one.judged.outcome == outcome)));
+        let accuracy = share(Outcome::Correct);
+        let (low, high) = wilson(accuracy, kept.len());
+        Self {
+            format: FORMAT,
+            set: String::new(),
+            step: 0,
+            problems: kept.len(),
+            unparseable: groups.len() - kept.len(),
+            samples: 0,
+            temperature: 0.0,
+            accuracy,
+            low,
+            high,
+            reward: mean(&|one| one.judged.reward),
+            length: mean(&|one| one.trajectory.completion.len() as f64),
+            truncated: mean(&|one| f64::from(u8::from(one.trajectory.finish == Finish::Length))),
+            outcomes: Outcome::ALL
+                .into_iter()
+                .map(|outcome| (outcome, share(outcome)))
+                .filter(|(_, share)| *share > 0.0)
+                .collect(),
+            shown: kept.iter().take(SHOWN).filter_map(|group| Shown::of(group)).collect(),
+        }
+    }
+
+    /// The evaluation as metrics of its step.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the set's name holds a slash, so that its keys are not declared.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let mut metrics = Metrics::new(Log::Metrics);
+        let (set, samples) = (&self.set, self.samples);
+        metrics.set(format!("val-core/{set}/acc/mean@{samples}"), self.accuracy)?;
+        metrics.set(format!("val-aux/{set}/acc/low"), self.low)?;
+        metrics.set(format!("val-aux/{set}/acc/high"), self.high)?;
+        metrics.set(format!("val-aux/{set}/reward/mean"), self.reward)?;
+        metrics.set(format!("val-aux/{set}/response_length/mean"), self.length)?;
+        metrics.set(format!("val-aux/{set}/response_length/clip_ratio"), self.truncated)?;
+        for (outcome, share) in &self.outcomes {
+            metrics.set(format!("val-aux/{set}/outcome/{outcome}"), *share)?;
+        }
+        Ok(metrics)
+    }
+}
+
+impl Shown {
+    fn of(group: &Graded) -> Option<Self> {
+        let first = group.completions.first()?;
+        Some(Self {
+            problem: group.problem.problem.clone(),
+            gold: group.problem.answer.clone(),
+            text: first.text.clone(),
+            outcome: first.judged.outcome,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rewards::Judged;
+    use rollout::Trajectory;
+
+    use super::*;
+
+    fn completion(outcome: Outcome, finish: Finish) -> Completion {
+        let trajectory = Trajectory {
+            completion: vec![1, 2, 3, 4],
+            log_probs: vec![-0.5; 4],
+            entropies: vec![0.5; 4],
+            phi_sums: vec![0.0; 4],
+            finish,
+        };
+        let reward = f64::from(u8::from(outcome == Outcome::Correct));
+        let parts = vec![("boxed".into(), reward)];
+        let judged = Judged { reward, outcome, answer: Some("4".into()), parts };
+        Completion { text: "4".into(), trajectory, judged }
+    }
+
+    pub(crate) fn group(finish: Finish, outcomes: &[Outcome]) -> Graded {
+        let problem = Problem {
+            id: "a".into(),
+            problem: "2+2".into(),
+            answer: "4".into(),
+            source: String::new(),
+            solution: None,
+        };
+        let completions = outcomes.iter().map(|&outcome| completion(outcome, finish)).collect();
+        Graded { problem, prompt: vec![0], completions }
+    }
+
+    #[test]
+    fn problems_without_a_readable_gold_are_in_no_figure() {
+        let found = Evaluation::of(&[
+            group(Finish::Stop, &[Outcome::Correct, Outcome::Wrong]),
+            group(Finish::Stop, &[Outcome::Correct, Outcome::Correct]),
+            group(Finish::Stop, &[Outcome::GoldUnparseable; 2]),
+        ]);
+        assert_eq!((found.problems, found.unparseable), (2, 1));
+        assert!((found.accuracy - 0.75).abs() < 1e-12);
+        assert_eq!((found.low, found.high), wilson(0.75, 2));
+        assert_eq!(found.outcomes, [(Outcome::Correct, 0.75), (Outcome::Wrong, 0.25)]);
+    }
+
+    #[test]
+    fn every_metric_of_an_evaluation_is_declared() {
+        for outcome in Outcome::ALL {
+            let mut found = Evaluation::of(&[group(Finish::Stop, &[outcome])]);
+            found.set = "held-out".into();
+            found.metrics().unwrap();
+        }
+    }
+}

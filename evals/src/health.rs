@@ -1,0 +1,139 @@
+//! Warnings: what looks wrong with a step, why, and the key to change.
+
+use std::fmt;
+
+use rewards::Outcome;
+use rollout::Finish;
+
+use crate::attempt::Graded;
+
+/// One warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Name, as in the metric `health/<name>`.
+    pub name: &'static str,
+    /// What was seen.
+    pub cause: String,
+    /// What to change.
+    pub act: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "warning: {}: {}\n  {}", self.name, self.cause, self.act)
+    }
+}
+
+/// Looks at everything sampled in one step, groups included whose gold cannot be parsed.
+pub fn look(groups: &[Graded]) -> Vec<Warning> {
+    [all_truncated(groups), no_spread(groups), gold_unparseable(groups)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn all_truncated(groups: &[Graded]) -> Option<Warning> {
+    let mut completions = groups.iter().flat_map(|group| &group.completions).peekable();
+    completions.peek()?;
+    completions.all(|completion| completion.trajectory.finish == Finish::Length).then(|| Warning {
+        name: "all_truncated",
+        cause: "every completion was cut at the token limit".into(),
+        act: "raise `rollout.max_new_tokens`, or check the prompt style and the stop tokens",
+    })
+}
+
+fn no_spread(groups: &[Graded]) -> Option<Warning> {
+    // A group of one has no spread by its nature; nothing can be learnt from saying so.
+    let mut kept = groups
+        .iter()
+        .filter(|group| group.completions.len() > 1 && !group.gold_unparseable())
+        .peekable();
+    kept.peek()?;
+    kept.all(|group| !group.has_spread()).then(|| Warning {
+        name: "no_spread",
+        cause: "in every group all rewards are equal, so no token has an advantage".into(),
+        act: "choose problems that the policy solves sometimes, raise `group_size`, or begin with \
+              a supervised stage",
+    })
+}
+
+fn gold_unparseable(groups: &[Graded]) -> Option<Warning> {
+    let ids: Vec<_> = groups
+        .iter()
+        .filter(|group| group.gold_unparseable())
+        .map(|group| group.problem.id.as_str())
+        .collect();
+    (!ids.is_empty()).then(|| Warning {
+        name: "gold_unparseable",
+        cause: format!(
+            "{} of {} groups were dropped, their gold answers cannot be parsed: {}",
+            ids.len(),
+            groups.len(),
+            named(&ids)
+        ),
+        act: "repair these rows of the data file, or choose a verifier that reads their answers",
+    })
+}
+
+/// The first few of `ids`, and how many more there are.
+fn named(ids: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let shown = ids[..ids.len().min(SHOWN)].join(", ");
+    match ids.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}
+
+impl Graded {
+    /// Whether the problem's own answer could not be read, so that no completion can be judged.
+    pub fn gold_unparseable(&self) -> bool {
+        self.completions.iter().any(|one| one.judged.outcome == Outcome::GoldUnparseable)
+    }
+
+    /// Whether not all rewards are equal.
+    pub fn has_spread(&self) -> bool {
+        rewards::group::has_spread(&self.rewards())
+    }
+
+    /// The rewards of its completions.
+    pub fn rewards(&self) -> Vec<f64> {
+        self.completions.iter().map(|one| one.judged.reward).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rewards::Outcome::{Correct, GoldUnparseable, Wrong};
+
+    use super::*;
+    use crate::evaluate::tests::group;
+
+    #[track_caller]
+    fn check(groups: &[Graded], expected: &[&str]) {
+        let names: Vec<_> = look(groups).iter().map(|warning| warning.name).collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn warnings_come_when_nothing_can_be_learnt() {
+        let fine = group(Finish::Stop, &[Correct, Wrong]);
+        check(&[], &[]);
+        check(&[fine.clone(), group(Finish::Length, &[Wrong, Wrong])], &[]);
+        check(&[group(Finish::Stop, &[Wrong, Wrong])], &["no_spread"]);
+        check(&[group(Finish::Stop, &[Wrong])], &[]);
+        check(&[group(Finish::Length, &[Wrong, Wrong])], &["all_truncated", "no_spread"]);
+        check(&[fine, group(Finish::Stop, &[GoldUnparseable; 2])], &["gold_unparseable"]);
+    }
+
+    #[test]
+    fn a_warning_names_a_few_of_many() {
+        let groups = vec![group(Finish::Stop, &[GoldUnparseable; 2]); 7];
+        let warning = look(&groups).pop().unwrap();
+        assert_eq!(
+            warning.cause,
+            "7 of 7 groups were dropped, their gold answers cannot be parsed: \
+             a, a, a, a, a and 2 more"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! From problems to graded completions, through a real if foolish policy.
+
+use std::num::NonZeroUsize;
+
+use evals::attempt::{Asked, Graded, Setup, attempt};
+use evals::evaluate::{HeldOut, evaluate};
+use evals::record::{Credit, Folder, read_log};
+use evals::{PromptStyle, Record, Template, health};
+use rewards::{Problem, RubricConfig};
+use rollout::{Finish, Key, Purpose, Sampling};
+
+use crate::toy;
+
+fn problem(id: &str, problem: &str, answer: &str) -> Problem {
+    Problem {
+        id: id.into(),
+        problem: problem.into(),
+        answer: answer.into(),
+        source: String::new(),
+        solution: None,
+    }
+}
+
+fn problems() -> Vec<Problem> {
+    vec![problem("a", "1+1", "2"), problem("b", "12+3", "15"), problem("c", "0+0", "?")]
+}
+
+fn style() -> PromptStyle {
+    PromptStyle {
+        template: Template::Plain { text: "{problem}=".into() },
+        stop: vec!["00".into(), "11".into()],
+        ..PromptStyle::default()
+    }
+}
+
+const KEY: Key = Key { seed: 5, purpose: Purpose::Train, step: 2 };
+
+fn graded(slots: usize) -> Vec<Graded> {
+    let text = toy::text();
+    let sampling =
+        Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
+    let setup = Setup {
+        model: &toy::model(&text),
+        text: &text,
+        style: &style(),
+        sampling: &sampling,
+        slots,
+        rubric: &RubricConfig::default().build().unwrap(),
+    };
+    let problems = problems();
+    let asked: Vec<_> =
+        (0..).zip(&problems).map(|(number, problem)| Asked { number, problem }).collect();
+    attempt(&setup, &asked, 8, KEY, &mut |_| {}).unwrap()
+}
+
+#[test]
+fn every_problem_has_its_group_in_order_with_text_and_verdict() {
+    let (text, groups) = (toy::text(), graded(4));
+    assert_eq!(groups.len(), 3);
+    for (group, problem) in groups.iter().zip(problems()) {
+        assert_eq!(group.problem, problem);
+        assert_eq!(group.prompt, text.encode(&format!("{}=", problem.problem)).unwrap());
+        assert_eq!(group.completions.len(), 8);
+        for one in &group.completions {
+            assert_eq!(one.text, text.decode(&one.trajectory.completion).unwrap());
+            assert_eq!(one.judged.parts.len(), 1);
+            let stopped = one.text.ends_with("00") || one.text.ends_with("11");
+            assert_eq!(one.trajectory.finish == Finish::StopString, stopped, "{}", one.text);
+        }
+    }
+    // The gold of the last problem is no number: nothing can be said about its completions.
+    let unparseable: Vec<_> = groups.iter().map(Graded::gold_unparseable).collect();
+    assert_eq!(unparseable, [false, false, true]);
+    assert!(health::look(&groups).iter().any(|warning| warning.name == "gold_unparseable"));
+}
+
+#[test]
+fn completions_do_not_depend_on_the_slots() {
+    let one = graded(1);
+    assert_eq!(one, graded(3));
+    assert_eq!(one, graded(24));
+}
+
+#[test]
+fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
+    let text = toy::text();
+    let sampling =
+        Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
+    let setup = Setup {
+        model: &toy::model(&text),
+        text: &text,
+        style: &style(),
+        sampling: &sampling,
+        slots: 4,
+        rubric: &RubricConfig::default().build().unwrap(),
+    };
+    let problems = problems();
+    let at = |step| {
+        let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step };
+        evaluate(&setup, held_out, &mut |_| {}).unwrap()
+    };
+    let (first, mut later) = (at(0), at(9));
+    assert_eq!((first.problems, first.unparseable, first.samples), (2, 1, 4));
+    assert_eq!(first.shown.len(), 2);
+    assert_eq!((first.step, later.step), (0, 9));
+    later.step = 0;
+    assert_eq!(first, later);
+    first.metrics().unwrap();
+}
+
+#[test]
+fn a_group_is_a_line_of_texts_and_a_line_of_columns() {
+    let root = tempfile::tempdir().unwrap();
+    let groups = graded(4);
+    let credits: Vec<_> = groups
+        .iter()
+        .flat_map(|group| &group.completions)
+        .map(|one| Credit { advantage: 0.5, weights: vec![1.0; one.trajectory.completion.len()] })
+        .collect();
+    let mut record = Record::new(Box::new(Folder::new(root.path())));
+    record.completions(3, &groups).unwrap();
+    record.tokens(3, &groups, &credits).unwrap();
+    record.warnings(3, &health::look(&groups)).unwrap();
+    record.sync().unwrap();
+    let lines = |folder: &str| -> Vec<serde_json::Value> {
+        let path = root.path().join(folder).join("step-000003.jsonl");
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let texts = lines("completions");
+    assert_eq!(texts.len(), 3);
+    assert_eq!(texts[1]["gold"], "15");
+    assert_eq!(texts[1]["completions"][7]["text"], groups[1].completions[7].text.as_str());
+    assert_eq!(texts[2]["completions"][0]["outcome"], "gold-unparseable");
+    let columns = lines("tokens");
+    let first = &columns[0]["completions"][0];
+    for column in ["tokens", "log_probs", "entropies", "phi_sums", "weights"] {
+        let length = first[column].as_array().unwrap().len();
+        assert_eq!(length, groups[0].completions[0].trajectory.completion.len(), "{column}");
+    }
+    let warnings = read_log(&root.path().join("health.jsonl")).unwrap();
+    assert!(warnings.iter().all(|line| line.step == 3));
+}

@@ -1,0 +1,57 @@
+//! A policy that knows nothing, with a token for each character.
+
+use candle::{DType, Device};
+use engine::text::Text;
+use engine::text::tokenizers::Tokenizer;
+use engine::{Family, Model, ModelConfig, RopeScaling};
+use serde_json::{Map, json};
+
+const CHARACTERS: &str = "0123456789+={}\\boxed ";
+const END: &str = "<end>";
+
+pub(crate) fn text() -> Text {
+    let mut ids = Map::new();
+    let tokens = CHARACTERS.chars().map(String::from).chain([END.to_owned()]);
+    for token in tokens {
+        let id = ids.len();
+        ids.entry(token).or_insert(json!(id));
+    }
+    let end = ids[END].as_u64().unwrap() as u32;
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": [{
+            "id": end, "content": END, "special": true,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        }],
+        "pre_tokenizer": {
+            "type": "Split", "pattern": { "Regex": "[\\s\\S]" },
+            "behavior": "Isolated", "invert": false,
+        },
+        "post_processor": null,
+        "decoder": { "type": "Fuse" },
+        "model": { "type": "WordLevel", "vocab": ids, "unk_token": "<unknown>" },
+    });
+    let tokenizer = Tokenizer::from_bytes(tokenizer.to_string()).unwrap();
+    Text::new(tokenizer, None, vec![end]).unwrap()
+}
+
+pub(crate) fn model(text: &Text) -> Model {
+    let config = ModelConfig {
+        family: Family::Llama,
+        vocab_size: text.vocab_size(),
+        hidden_size: 32,
+        intermediate_size: 32,
+        num_layers: 1,
+        num_heads: 2,
+        num_kv_heads: 1,
+        head_dim: 16,
+        context: 64,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        rms_norm_eps: 1e-5,
+        tie_embeddings: true,
+        qkv_bias: false,
+        qk_norm: false,
+    };
+    Model::random(config, 7, DType::F32, &Device::Cpu).unwrap()
+}
