@@ -2,6 +2,7 @@
 
 mod doctor;
 mod recipes;
+mod sample;
 mod schema;
 
 use std::io::{self, Write as _};
@@ -21,6 +22,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(doctor::Args),
+    Sample(sample::Args),
     Schema(schema::Args),
     Recipes(recipes::Args),
 }
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Doctor(args) => doctor::run(&args)?,
+        Command::Sample(args) => sample::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
         Command::Recipes(args) => recipes::run(&args)?,
     }

@@ -10,7 +10,6 @@ mod data;
 mod layers;
 mod load;
 mod message;
-pub(crate) mod pending;
 mod schema;
 mod stage;
 
@@ -78,7 +77,7 @@ pub struct EvalConfig {
     /// Cache slots: completions decoded at a time. Does not change them on a CPU.
     pub slots: NonZeroUsize,
     /// How completions are sampled; temperature 0 is greedy.
-    pub sampling: pending::Sampling,
+    pub sampling: rollout::Sampling,
     /// What judges them.
     pub rewards: rewards::RubricConfig,
 }
@@ -89,7 +88,7 @@ impl Default for EvalConfig {
             every: None,
             samples: default_one(),
             slots: stage::default_slots(),
-            sampling: pending::Sampling::default(),
+            sampling: rollout::Sampling::default(),
             rewards: rewards::RubricConfig::default(),
         }
     }

@@ -1,12 +1,13 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
-//! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`shipped`], then [`run_dir`],
+//! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then [`run_dir`],
 //! [`resume`] and [`signals`], [`machine`], [`dry_run`], [`doctor`], and [`cli`], which calls the
 //! rest.
 
 pub mod builtin;
 pub mod config;
 pub mod data;
+pub mod policy;
 pub mod shipped;
 pub mod tasks;
 

@@ -21,7 +21,8 @@ use anyhow::{Context, Result, bail};
 use evals::record::{sync_folder, write_whole};
 use serde::{Deserialize, Serialize};
 
-pub use checkpoints::{Saved, TrainerState};
+pub(crate) use checkpoints::best_of;
+pub use checkpoints::{Saved, TrainerState, checkpoints};
 pub use environment::Environment;
 
 /// Version of the JSON files written here.
@@ -65,7 +66,7 @@ pub struct RunDir {
     _lock: File,
 }
 
-const RECIPE: &str = "recipe.toml";
+pub(crate) const RECIPE: &str = "recipe.toml";
 const ENVIRONMENT: &str = "environment.json";
 const STATUS: &str = "status.json";
 

@@ -59,6 +59,7 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
     });
     found.all("prompt", recipe.prompt.problems());
     let eval = &recipe.eval;
+    found.all("eval.sampling", eval.sampling.problems());
     found.all("eval.rewards", eval.rewards.problems());
     found.need(eval.sampling.temperature > 0.0 || eval.samples.get() == 1, || {
         format!(
@@ -129,6 +130,7 @@ fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
              kind `sft`"
         )
     });
+    found.all(&format!("{at}.rollout"), stage.rollout.problems());
     found.all(&format!("{at}.rewards"), stage.rewards.problems());
     found.all(&format!("{at}.advantage"), stage.advantage.problems());
     found.need(stage.group_size > NonZeroUsize::MIN, || {

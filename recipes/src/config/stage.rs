@@ -87,7 +87,7 @@ pub struct RlStage {
     pub slots: NonZeroUsize,
     /// How completions are sampled.
     #[serde(default)]
-    pub rollout: super::pending::Sampling,
+    pub rollout: rollout::Sampling,
     /// What a completion is worth.
     #[serde(default)]
     pub rewards: rewards::RubricConfig,

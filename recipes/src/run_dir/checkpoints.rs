@@ -98,18 +98,7 @@ impl RunDir {
     ///
     /// Fails when one cannot be read.
     pub fn checkpoints(&self) -> Result<Vec<Saved>> {
-        let folder = self.root.join("checkpoints");
-        let paths = entries(&folder).with_context(|| format!("reading {}", folder.display()))?;
-        let is_checkpoint = |path: &PathBuf| {
-            path.file_name().and_then(|name| step_of_name(name.to_str()?)).is_some()
-        };
-        let mut saved = paths
-            .into_iter()
-            .filter(is_checkpoint)
-            .map(|path| Ok(Saved { state: read_json(&path.join(TRAINER))?, path }))
-            .collect::<Result<Vec<_>>>()?;
-        saved.sort_by_key(|saved| saved.state.step);
-        Ok(saved)
+        checkpoints(&self.root)
     }
 
     /// Removes checkpoints but the newest `keep` and, if asked, the one with the best held-out
@@ -131,6 +120,25 @@ impl RunDir {
         }
         Ok(())
     }
+}
+
+/// The complete checkpoints of the run at `root`, oldest first.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn checkpoints(root: &Path) -> Result<Vec<Saved>> {
+    let folder = root.join("checkpoints");
+    let paths = entries(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    let is_checkpoint =
+        |path: &PathBuf| path.file_name().and_then(|name| step_of_name(name.to_str()?)).is_some();
+    let mut saved = paths
+        .into_iter()
+        .filter(is_checkpoint)
+        .map(|path| Ok(Saved { state: read_json(&path.join(TRAINER))?, path }))
+        .collect::<Result<Vec<_>>>()?;
+    saved.sort_by_key(|saved| saved.state.step);
+    Ok(saved)
 }
 
 /// The checkpoint with the best held-out accuracy, the earliest of equals.

@@ -1,0 +1,91 @@
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use evals::{PromptStyle, Template};
+use rollout::{Key, Purpose, Request, Sampling};
+
+use super::print;
+use crate::config::{DTypeChoice, DeviceChoice};
+use crate::data::Places;
+use crate::{machine, policy};
+
+/// Completes a prompt.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// Completions.
+    #[arg(short, value_name = "N", default_value = "1")]
+    n: NonZeroUsize,
+    /// Temperature; 0 is greedy.
+    #[arg(long, value_name = "T", default_value = "1.0")]
+    temperature: f64,
+    /// Longest completion, in tokens.
+    #[arg(long, value_name = "N", default_value = "256")]
+    max_new_tokens: NonZeroUsize,
+    /// Smallest probability mass that is drawn from.
+    #[arg(long, value_name = "P", default_value = "1.0")]
+    top_p: f64,
+    /// Seed of the draws.
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Give the prompt as it stands, without a chat template.
+    #[arg(long)]
+    plain: bool,
+    /// Threads. Left out: all.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// The prompt.
+    #[arg(value_name = "PROMPT")]
+    prompt: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    machine::fix_threads(args.threads);
+    let sampling = Sampling {
+        temperature: args.temperature,
+        top_p: args.top_p,
+        max_new_tokens: args.max_new_tokens,
+        ..Sampling::default()
+    };
+    if let [first, ..] = sampling.problems().as_slice() {
+        bail!("sampling: {first}");
+    }
+    let located = policy::locate(&args.model, &Places::of_recipe(Path::new("")))?;
+    let (dtype, device) = (DTypeChoice::default().dtype(), DeviceChoice::default().open()?);
+    let (model, text) = located
+        .open(args.seed, dtype, &device)
+        .with_context(|| format!("opening {}", args.model))?;
+    let style = match located.style()? {
+        Some(style) if !args.plain => style,
+        // A base model has no chat template and needs none.
+        _ if args.plain || text.template().is_none() => {
+            PromptStyle { template: Template::None, ..PromptStyle::default() }
+        }
+        _ => PromptStyle::default(),
+    };
+    let request = Request {
+        prompt: style.tokens(&text, &args.prompt)?,
+        problem: 0,
+        group_size: args.n.get(),
+    };
+    let key = Key { seed: args.seed, purpose: Purpose::Sample, step: 0 };
+    let groups = rollout::generate(
+        &model,
+        &[request],
+        &sampling,
+        text.stop_tokens(),
+        None,
+        args.n.get(),
+        key,
+        &mut |_| {},
+    )?;
+    let trajectories = groups.iter().flat_map(|group| &group.trajectories);
+    for (index, trajectory) in trajectories.enumerate() {
+        let rule = if index == 0 { "" } else { "---\n" };
+        print(&format!("{rule}{}\n", text.decode(&trajectory.completion)?))?;
+    }
+    Ok(())
+}

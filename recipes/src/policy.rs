@@ -1,0 +1,111 @@
+//! From the name of a model to its weights and its text.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use candle::{DType, Device};
+use engine::text::Text;
+use engine::{Model, checkpoint};
+use evals::PromptStyle;
+
+use crate::builtin::Builtin;
+use crate::config::{DTypeChoice, DeviceChoice, Recipe};
+use crate::data::Places;
+use crate::run_dir;
+
+/// What a model's name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// A policy made on the spot.
+    Builtin(Builtin),
+    /// A folder in Hugging Face layout or a `.gguf` file.
+    Path(PathBuf),
+}
+
+/// Finds what `name` stands for: a folder in Hugging Face layout, a `.gguf` file, `hf://org/name`,
+/// a run directory (its best checkpoint, or its newest where no accuracy was measured), or
+/// `builtin:NAME`.
+///
+/// # Errors
+///
+/// Fails when there is no such builtin or path, and on a run without a checkpoint.
+pub fn locate(name: &str, places: &Places) -> Result<Located> {
+    if let Some(name) = name.strip_prefix("builtin:") {
+        return Ok(Located::Builtin(Builtin::find(name)?));
+    }
+    let Some(path) = places.find(name) else {
+        bail!(
+            "there is no model {name} in {}\nexpected a folder, a .gguf file, a run directory, \
+             hf://org/name or builtin:NAME",
+            places.listed()
+        );
+    };
+    if is_run(&path) { best_checkpoint(&path).map(Located::Path) } else { Ok(Located::Path(path)) }
+}
+
+impl Located {
+    /// Opens it; a builtin policy draws its weights by `seed`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be fetched or read, or does not fit together.
+    pub fn open(&self, seed: u64, dtype: DType, device: &Device) -> Result<(Model, Text)> {
+        match self {
+            Self::Builtin(builtin) => builtin.make(seed, dtype, device),
+            Self::Path(path) => Ok(checkpoint::load(path, device, dtype)?),
+        }
+    }
+
+    /// How the run that made this checkpoint puts problems to its policy; `None` for other models.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the run's recipe cannot be read.
+    pub fn style(&self) -> Result<Option<PromptStyle>> {
+        let Self::Path(path) = self else { return Ok(None) };
+        let Some(run) = path.ancestors().nth(2).filter(|run| is_run(run)) else { return Ok(None) };
+        let path = run.join(run_dir::RECIPE);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        Ok(Some(Recipe::parse(&path.display().to_string(), &text)?.prompt))
+    }
+}
+
+fn is_run(path: &Path) -> bool {
+    path.join(run_dir::RECIPE).is_file()
+}
+
+fn best_checkpoint(run: &Path) -> Result<PathBuf> {
+    let mut saved = run_dir::checkpoints(run)?;
+    if let Some(best) = run_dir::best_of(&saved) {
+        return Ok(best.path.clone());
+    }
+    let newest = saved.pop().with_context(|| {
+        format!("the run {} has no checkpoint yet: there is nothing to open", run.display())
+    })?;
+    Ok(newest.path)
+}
+
+impl DeviceChoice {
+    /// The device.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the machine has none.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda => Device::new_cuda(0).context("opening the first CUDA device"),
+        }
+    }
+}
+
+impl DTypeChoice {
+    /// The type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
