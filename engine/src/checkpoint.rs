@@ -16,6 +16,8 @@ use crate::gguf::Gguf;
 use crate::text::pretty;
 use crate::{Error, Model, ModelConfig, Result, Text};
 use shards::Shards;
+#[cfg(feature = "hub")]
+pub(crate) use shards::shard_names;
 use staged::Staged;
 
 /// An open checkpoint; its tensors are read when they are asked for.

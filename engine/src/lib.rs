@@ -1,8 +1,8 @@
 //! The policy as a differentiable function.
 //!
 //! Reading order: [`config`], [`weights`], [`packed`], [`ops`], [`block`], [`model`], [`score`],
-//! [`backward`], [`loss`]; then [`cache`] and [`decode`] for sampling; [`checkpoint`], [`gguf`] and
-//! [`text`] for what lies on disk.
+//! [`backward`], [`loss`]; then [`cache`] and [`decode`] for sampling; [`checkpoint`], [`gguf`],
+//! [`text`] and [`hub`] for what lies on disk.
 //!
 //! It does not know what a reward, a group or a step is: it receives columns of numbers per token.
 
@@ -14,6 +14,7 @@ pub mod config;
 pub mod decode;
 mod error;
 pub mod gguf;
+pub mod hub;
 pub mod loss;
 pub mod model;
 mod noise;

@@ -8,6 +8,8 @@ mod decode;
 mod disk;
 mod gguf;
 mod gradients;
+#[cfg(feature = "hub")]
+mod hub;
 mod loss;
 mod oracles;
 mod packing;
