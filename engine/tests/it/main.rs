@@ -13,5 +13,6 @@ mod hub;
 mod loss;
 mod oracles;
 mod packing;
+mod real;
 mod support;
 mod text;

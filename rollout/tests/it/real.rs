@@ -1,0 +1,80 @@
+//! A real model: what rollouts carry is what training would compute for them.
+//!
+//! Skips where models/smollm2-135m-instruct.gguf is absent; `scripts/fetch-smollm2.sh` fetches it.
+
+#![expect(clippy::print_stderr, reason = "a skipped test says so, a passed one how far apart")]
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use candle::{DType, Device};
+use engine::{Model, Packed, Text, checkpoint};
+use rollout::{Group, Key, Purpose, Request, Sampling, generate};
+
+/// Log-probabilities and entropies in nats, absolute: decoding and the packed pass sum in
+/// different orders.
+const BOUND: f32 = 1e-4;
+const TEMPERATURE: f64 = 0.8;
+
+fn smollm2() -> Option<(Model, Text)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/smollm2-135m-instruct.gguf");
+    if !path.exists() {
+        eprintln!("skipped: {} is absent; scripts/fetch-smollm2.sh fetches it", path.display());
+        return None;
+    }
+    Some(checkpoint::load(&path, &Device::Cpu, DType::F32).unwrap())
+}
+
+#[test]
+fn scores_of_a_rollout_equal_those_of_training() {
+    let Some((model, text)) = smollm2() else { return };
+    let questions = ["What is 23 + 58?", "Name three rivers and the countries they flow through."];
+    let requests: Vec<Request> = (0..)
+        .zip(questions)
+        .map(|(problem, question)| {
+            let prompt = text.encode(&text.render(None, question).unwrap()).unwrap();
+            Request { prompt, problem, group_size: 4 }
+        })
+        .collect();
+    let sampling = Sampling {
+        temperature: TEMPERATURE,
+        top_p: 0.95,
+        max_new_tokens: NonZeroUsize::new(48).unwrap(),
+        ..Sampling::default()
+    };
+    let key = Key { seed: 1, purpose: Purpose::Train, step: 0 };
+    let draw = |slots| {
+        generate(&model, &requests, &sampling, text.stop_tokens(), None, slots, key, &mut |_| ())
+            .unwrap()
+    };
+    let groups = draw(5);
+    assert_eq!(groups, draw(2), "completions depend on the number of slots");
+    compare(&model, &groups);
+}
+
+fn compare(model: &Model, groups: &[Group]) {
+    let mut packed = Packed::default();
+    let mut targets = Vec::new();
+    for group in groups {
+        let prompt = packed.push(&group.prompt, None).unwrap();
+        for trajectory in &group.trajectories {
+            targets.extend(packed.push_completion(prompt, &trajectory.completion).unwrap());
+        }
+    }
+    let scores = model.score(&packed, &targets, TEMPERATURE).unwrap();
+    let all = || groups.iter().flat_map(|group| &group.trajectories);
+    let log_probs: Vec<f32> = all().flat_map(|t| t.log_probs.iter().copied()).collect();
+    let entropies: Vec<f32> = all().flat_map(|t| t.entropies.iter().copied()).collect();
+    let columns =
+        [("log-prob", log_probs, scores.log_probs), ("entropy", entropies, scores.entropies)];
+    for (name, sampled, trained) in columns {
+        assert_eq!(sampled.len(), trained.len());
+        let gaps = sampled.iter().zip(&trained).map(|(a, b)| (a - b).abs());
+        let worst = gaps.fold(0.0, f32::max);
+        eprintln!(
+            "{name}: {} tokens, rollout and training at most {worst:.1e} apart",
+            trained.len()
+        );
+        assert!(worst <= BOUND, "{name}: rollout and training are {worst:.1e} apart");
+    }
+}
