@@ -1,7 +1,7 @@
 //! The policy as a differentiable function.
 //!
 //! Reading order: [`config`], [`weights`], [`packed`], [`ops`], [`block`], [`model`], [`score`],
-//! [`backward`], [`loss`]; then [`cache`] and [`decode`] for sampling; [`checkpoint`], [`gguf`],
+//! [`mod@backward`], [`loss`]; then [`cache`] and [`decode`] for sampling; [`checkpoint`], [`gguf`],
 //! [`text`] and [`hub`] for what lies on disk.
 //!
 //! It does not know what a reward, a group or a step is: it receives columns of numbers per token.

@@ -1,6 +1,6 @@
 //! The recipe: what a run is, as one value, read from TOML and written back resolved.
 //!
-//! Reading order: this file, [`stage`], [`data`]; then [`load`](self::load()) with its layers
+//! Reading order: this file, `stage`, `data`; then [`load`](self::load()) with its layers
 //! (files and overrides), and the cross-field checks. The settings of a component live beside the
 //! component; a recipe only nests them.
 

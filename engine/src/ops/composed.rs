@@ -39,7 +39,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
 }
 
-/// See [`super::attention`].
+/// See [`super::attention()`].
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<Tensor> {
     let outputs: Vec<Tensor> = spans
         .iter()
