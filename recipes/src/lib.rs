@@ -1,8 +1,8 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
-//! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then [`run_dir`],
-//! [`resume`] and [`signals`], [`machine`], [`dry_run`], [`doctor`], and [`cli`], which calls the
-//! rest.
+//! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
+//! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train) and [`summary`](mod@summary),
+//! [`machine`], [`dry_run`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
 pub mod config;
@@ -14,6 +14,8 @@ pub mod tasks;
 pub mod resume;
 pub mod run_dir;
 pub mod signals;
+pub mod summary;
+pub mod train;
 
 pub mod cli;
 pub mod doctor;

@@ -77,14 +77,22 @@ impl RunDir {
     ///
     /// Fails when `root` exists and is not an empty folder, or cannot be written.
     pub fn create(root: &Path, recipe: &str, environment: &Environment) -> Result<Self> {
+        Self::check_new(root)?;
+        build(root, recipe, environment).with_context(|| format!("creating {}", root.display()))?;
+        Ok(Self { root: root.to_owned(), _lock: lock(root)? })
+    }
+
+    /// # Errors
+    ///
+    /// Fails when `root` exists and is not an empty folder.
+    pub fn check_new(root: &Path) -> Result<()> {
         if root.exists() && !is_empty_folder(root) {
             bail!(
                 "{} exists already\nuse --resume to go on with it, or --run-dir for another place",
                 root.display()
             );
         }
-        build(root, recipe, environment).with_context(|| format!("creating {}", root.display()))?;
-        Ok(Self { root: root.to_owned(), _lock: lock(root)? })
+        Ok(())
     }
 
     /// The run directory at `root`, to go on with; what a crash left half-written is removed.

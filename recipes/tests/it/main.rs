@@ -1,4 +1,7 @@
 //! One binary for all integration tests of the crate.
 
 mod config;
+mod resume;
+mod runs;
 mod tidy;
+mod train;

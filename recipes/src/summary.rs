@@ -1,0 +1,209 @@
+//! The closing summary: what a run did, read from its directory, for a person.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use evals::Evaluation;
+use evals::record::{Line, read_log, step_of_name};
+
+use crate::run_dir::{self, RunDir, Saved, State, best_of};
+
+/// Width of the reward curve, in characters.
+const CURVE: usize = 40;
+/// Completions shown.
+const SHOWN: usize = 3;
+/// Characters shown of a problem or completion.
+const EXCERPT: usize = 300;
+
+/// The summary of a run.
+///
+/// # Errors
+///
+/// Fails when a file of the run cannot be read.
+pub fn summary(run: &RunDir) -> Result<String> {
+    let root = run.root();
+    let metrics = read_log(&root.join("metrics.jsonl"))?;
+    let timings = read_log(&root.join("timings.jsonl"))?;
+    let evaluations = evaluations(root)?;
+    let mut text = String::new();
+    headline(&mut text, root, &timings)?;
+    accuracy(&mut text, &evaluations);
+    curves(&mut text, &metrics);
+    warnings(&mut text, &read_log(&root.join("health.jsonl"))?);
+    if let Some(last) = evaluations.last() {
+        completions(&mut text, last);
+    }
+    what_next(&mut text, root, &run.checkpoints()?);
+    Ok(text)
+}
+
+fn headline(text: &mut String, root: &Path, timings: &[Line]) -> Result<()> {
+    let status = run_dir::status(root)?;
+    let sum = |key| timings.iter().filter_map(|line| line.number(key)).sum::<f64>();
+    let seconds = sum("timing_s/step") + sum("timing_s/testing") + sum("timing_s/save_checkpoint");
+    let peak = timings.iter().filter_map(|line| line.number("perf/peak_rss_mib"));
+    let memory =
+        peak.reduce(f64::max).map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
+    let end = match status.state {
+        State::Finished => "finished".to_owned(),
+        State::Interrupted => "interrupted".to_owned(),
+        State::Running => "running".to_owned(),
+        State::Failed { reason } => format!("failed: {reason}"),
+    };
+    say(text, "run", &format!("{} {end}", root.display()));
+    let (step, total) = (status.step, status.total_steps);
+    say(text, "steps", &format!("{step} of {total} in {}{memory}", duration(seconds)));
+    Ok(())
+}
+
+fn accuracy(text: &mut String, evaluations: &[Evaluation]) {
+    let percent = |found: &Evaluation| {
+        let Evaluation { accuracy, low, high, .. } = found;
+        format!("{:.1} % ({:.1} to {:.1})", 100.0 * accuracy, 100.0 * low, 100.0 * high)
+    };
+    match evaluations {
+        [] => {}
+        [only] => {
+            let n = only.problems;
+            say(text, "accuracy", &format!("{} on {n} held-out problems", percent(only)));
+        }
+        [first, .., last] => {
+            let n = last.problems;
+            say(text, "before", &format!("{} on {n} held-out problems", percent(first)));
+            say(text, "after", &format!("{}, with 95 % intervals", percent(last)));
+        }
+    }
+    if evaluations.len() > 2 {
+        let all: Vec<_> = evaluations.iter().map(|found| found.accuracy).collect();
+        say(text, "accuracy", &sparkline(&all, 0.0, 1.0));
+    }
+}
+
+fn curves(text: &mut String, metrics: &[Line]) {
+    for (name, key) in [("loss", "train/loss"), ("reward", "critic/rewards/mean")] {
+        let values: Vec<_> = metrics.iter().filter_map(|line| line.number(key)).collect();
+        let (Some(first), Some(last)) = (values.first(), values.last()) else { continue };
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let curve = sparkline(&values, low, high);
+        say(text, name, &format!("{curve}  {first:.3} to {last:.3}"));
+    }
+}
+
+/// Means of equal stretches of `values` as bars between `low` and `high`.
+fn sparkline(values: &[f64], low: f64, high: f64) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let columns = values.len().min(CURVE);
+    (0..columns)
+        .map(|column| {
+            let range = column * values.len() / columns..(column + 1) * values.len() / columns;
+            let mean = values[range.clone()].iter().sum::<f64>() / range.len() as f64;
+            let share = if high > low { (mean - low) / (high - low) } else { 0.0 };
+            BARS[((share * 8.0) as usize).min(7)]
+        })
+        .collect()
+}
+
+fn warnings(text: &mut String, lines: &[Line]) {
+    let field = |line: &Line, key: &str| {
+        line.fields.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
+    };
+    let mut seen: Vec<(String, usize, &Line)> = Vec::new();
+    for line in lines {
+        let name = field(line, "warning");
+        match seen.iter_mut().find(|(other, ..)| *other == name) {
+            Some((_, count, last)) => (*count, *last) = (*count + 1, line),
+            None => seen.push((name, 1, line)),
+        }
+    }
+    for (name, count, last) in seen {
+        say(text, "warning", &format!("{name}, {count} times, last in step {}", last.step));
+        say(text, "", &format!("{}: {}", field(last, "cause"), field(last, "act")));
+    }
+}
+
+fn completions(text: &mut String, evaluation: &Evaluation) {
+    for shown in evaluation.shown.iter().take(SHOWN) {
+        say(text, "problem", &format!("{} (answer {})", excerpt(&shown.problem), shown.gold));
+        say(text, shown.outcome.name(), &excerpt(&shown.text));
+    }
+}
+
+fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
+    let Some(newest) = saved.last() else { return };
+    let best = best_of(saved).filter(|best| best.path != newest.path);
+    let newest = newest.path.display();
+    say(text, "checkpoint", &newest.to_string());
+    if let Some(best) = best {
+        let accuracy = 100.0 * best.state.accuracy.unwrap_or_default();
+        say(text, "best", &format!("{} ({accuracy:.1} %)", best.path.display()));
+    }
+    let next = match run_dir::status(root).map(|status| status.state) {
+        Ok(State::Finished) => format!("stearin sample --model {newest} \"PROMPT\""),
+        _ => "the same command with --resume goes on".to_owned(),
+    };
+    say(text, "next", &next);
+}
+
+/// Evaluations of a run, in the order of their steps.
+fn evaluations(root: &Path) -> Result<Vec<Evaluation>> {
+    let folder = root.join("evals");
+    let steps = run_dir::entries(&folder)
+        .with_context(|| format!("reading {}", folder.display()))?
+        .into_iter()
+        .filter_map(|path| Some((step_of_name(path.file_name()?.to_str()?)?, path)));
+    let mut steps: Vec<_> = steps.collect();
+    steps.sort();
+    let mut found = Vec::new();
+    for (_, step) in steps {
+        for path in run_dir::entries(&step)? {
+            let read = || -> Result<Evaluation> { Ok(serde_json::from_slice(&fs::read(&path)?)?) };
+            found.push(read().with_context(|| format!("reading {}", path.display()))?);
+        }
+    }
+    Ok(found)
+}
+
+fn say(text: &mut String, name: &str, what: &str) {
+    writeln!(text, "{name:>12}  {what}").expect("a string takes all that is written");
+}
+
+/// The first characters, on one line.
+fn excerpt(text: &str) -> String {
+    let line = text.trim().replace('\n', " ⏎ ");
+    if line.chars().count() <= EXCERPT {
+        return line;
+    }
+    line.chars().take(EXCERPT).chain([' ', '…']).collect()
+}
+
+/// Seconds as people say them.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) => format!("{seconds:.1} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparkline_is_of_means_and_no_longer_than_its_width() {
+        assert_eq!(sparkline(&[0.0, 0.5, 1.0], 0.0, 1.0), "▁▅█");
+        assert_eq!(sparkline(&[1.0; 1000], 1.0, 1.0).chars().count(), CURVE);
+        assert_eq!(sparkline(&[], 0.0, 1.0), "");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(3.21), "3.2 s");
+        assert_eq!(duration(192.4), "3 min 12 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+}

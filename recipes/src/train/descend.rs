@@ -1,0 +1,312 @@
+//! From credit to moved parameters: updates, each over its micro-batches.
+
+use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
+use engine::{Activations, Model, Scores};
+use optim::{Gradients, Objective, Optimizer, Param, Schedule};
+
+use super::pack::{MicroBatch, Prompted, pack};
+
+/// What does not change between the updates of a stage.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) params: &'a [Param],
+    pub(crate) loss: &'a LossConfig,
+    pub(crate) temperature: f64,
+    pub(crate) activations: Activations,
+    /// Rows that one pass may hold.
+    pub(crate) budget: usize,
+    pub(crate) updates_per_step: usize,
+    pub(crate) schedule: &'a Schedule,
+    /// Updates of the whole stage.
+    pub(crate) total_updates: u64,
+}
+
+/// What the updates of a step saw.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Descended {
+    /// Updates done.
+    pub(crate) updates: u64,
+    /// Sums of all updates.
+    pub(crate) sums: LossSums,
+    /// Loss, mean over updates.
+    pub(crate) loss: f64,
+    /// Norm before clipping, mean over updates.
+    pub(crate) grad_norm: f64,
+    /// Learning rate of the last update.
+    pub(crate) lr: f64,
+    /// Distance of the rollout's log-probs from those of the first update.
+    pub(crate) gap: Gap,
+    /// Rows of all packs.
+    pub(crate) rows: usize,
+}
+
+/// Updates on `groups`, split evenly in their order, from update number `first` on.
+pub(crate) fn descend(
+    plan: &Plan<'_>,
+    optimizer: &mut dyn Optimizer,
+    groups: &[Prompted],
+    first: u64,
+    progress: &mut dyn FnMut(usize, usize),
+) -> anyhow::Result<Descended> {
+    let mut report = Descended::default();
+    for part in parts(groups, plan.updates_per_step) {
+        let mut update = Update::new(plan, part, progress)?;
+        let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
+        let step = optimizer.step(plan.params, &mut update, lr)?;
+        if report.updates == 0 {
+            report.gap = update.seen.gap;
+        }
+        report.sums += update.seen.sums;
+        report.rows += update.rows();
+        report.updates += 1;
+        report.loss += step.loss;
+        report.grad_norm += step.grad_norm;
+        report.lr = lr;
+    }
+    report.loss /= report.updates.max(1) as f64;
+    report.grad_norm /= report.updates.max(1) as f64;
+    Ok(report)
+}
+
+/// `groups` in `count` runs of nearly equal length; runs without a group are left out.
+fn parts(groups: &[Prompted], count: usize) -> impl Iterator<Item = &[Prompted]> {
+    let bound = move |part: usize| part * groups.len() / count;
+    (0..count)
+        .map(move |part| &groups[bound(part)..bound(part + 1)])
+        .filter(|part| !part.is_empty())
+}
+
+/// The scores of all samples of `groups`, in order, without a graph.
+pub(crate) fn score(
+    model: &Model,
+    groups: &[Prompted],
+    temperature: f64,
+    budget: usize,
+) -> engine::Result<Vec<Vec<f32>>> {
+    let mut columns = Vec::new();
+    for pack in pack(groups, budget)? {
+        let scores = model.score(&pack.packed, &pack.targets, temperature)?;
+        let mut rest = scores.log_probs.as_slice();
+        for sample in &pack.samples {
+            let (own, after) = rest.split_at(sample.completion.len());
+            columns.push(own.to_vec());
+            rest = after;
+        }
+    }
+    Ok(columns)
+}
+
+/// How far the rollout's log-probs are from training's: sums over tokens, in nats.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gap {
+    tokens: f64,
+    difference: f64,
+    distance: f64,
+    k3: f64,
+    pub(crate) max: f64,
+}
+
+impl Gap {
+    fn see(&mut self, rollout: f32, training: f32) {
+        let ratio = f64::from(training) - f64::from(rollout);
+        self.tokens += 1.0;
+        self.difference -= ratio;
+        self.distance += ratio.abs();
+        self.k3 += ratio.exp() - ratio - 1.0;
+        self.max = self.max.max(ratio.abs());
+    }
+
+    /// Whether anything was seen.
+    pub(crate) fn is_known(&self) -> bool {
+        self.tokens > 0.0
+    }
+
+    /// Mean of rollout minus training log-prob.
+    pub(crate) fn kl(&self) -> f64 {
+        self.difference / self.tokens
+    }
+
+    /// The k3 estimate of the same.
+    pub(crate) fn k3(&self) -> f64 {
+        self.k3 / self.tokens
+    }
+
+    /// Mean distance.
+    pub(crate) fn mean(&self) -> f64 {
+        self.distance / self.tokens
+    }
+}
+
+/// What one evaluation of the loss saw.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    loss: f64,
+    sums: LossSums,
+    gap: Gap,
+}
+
+/// The loss of one update as a function of the parameters.
+struct Update<'a> {
+    plan: &'a Plan<'a>,
+    packs: Vec<MicroBatch<'a>>,
+    counts: Counts,
+    seen: Seen,
+    progress: &'a mut dyn FnMut(usize, usize),
+}
+
+impl<'a> Update<'a> {
+    fn new(
+        plan: &'a Plan<'a>,
+        groups: &'a [Prompted],
+        progress: &'a mut dyn FnMut(usize, usize),
+    ) -> engine::Result<Self> {
+        let packs = pack(groups, plan.budget)?;
+        let lengths: Vec<_> = packs.iter().flat_map(lengths).collect();
+        Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
+    }
+
+    fn rows(&self) -> usize {
+        self.packs.iter().map(|pack| pack.packed.rows()).sum()
+    }
+
+    /// Walks all micro-batches; gradients go `into` where there is one.
+    fn walk(&mut self, mut into: Option<&mut Gradients>) -> engine::Result<f64> {
+        let plan = self.plan;
+        let mut seen = Seen::default();
+        for (done, pack) in self.packs.iter().enumerate() {
+            (self.progress)(done, self.packs.len());
+            let columns = Columns::of(plan.loss, pack, self.counts)?;
+            let scores = match into.as_deref_mut() {
+                Some(into) => downhill(plan, pack, &columns, into, &mut seen)?,
+                None => level(plan, pack, &columns, &mut seen)?,
+            };
+            for (&rollout, &training) in columns.rollout.iter().zip(&scores.log_probs) {
+                seen.gap.see(rollout, training);
+            }
+        }
+        self.seen = seen;
+        Ok(seen.loss)
+    }
+}
+
+impl Objective for Update<'_> {
+    fn value(&mut self) -> optim::Result<f64> {
+        self.walk(None).map_err(|error| optim::Error::Objective(error.into()))
+    }
+
+    fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
+        self.walk(Some(into)).map_err(|error| optim::Error::Objective(error.into()))
+    }
+}
+
+/// Loss and gradient of one micro-batch.
+fn downhill(
+    plan: &Plan<'_>,
+    pack: &MicroBatch<'_>,
+    columns: &Columns,
+    into: &mut Gradients,
+    seen: &mut Seen,
+) -> engine::Result<Scores> {
+    let passed = engine::backward(
+        plan.model,
+        &pack.packed,
+        &pack.targets,
+        plan.temperature,
+        plan.activations,
+        &mut |scores| {
+            let (loss, sums) =
+                plan.loss.loss(&scores.log_probs, &scores.entropies, &columns.borrow())?;
+            seen.sums += sums;
+            Ok(loss)
+        },
+        &mut |index, gradient| {
+            into.add(index, gradient).map_err(|error| candle::Error::wrap(error).into())
+        },
+    )?;
+    seen.loss += passed.loss;
+    Ok(passed.scores)
+}
+
+/// Loss of one micro-batch without a gradient.
+fn level(
+    plan: &Plan<'_>,
+    pack: &MicroBatch<'_>,
+    columns: &Columns,
+    seen: &mut Seen,
+) -> engine::Result<Scores> {
+    let scores = plan.model.score(&pack.packed, &pack.targets, plan.temperature)?;
+    let tensor = |column: &[f32]| candle::Tensor::new(column, plan.model.device());
+    let (log_probs, entropies) = (tensor(&scores.log_probs)?, tensor(&scores.entropies)?);
+    let (loss, sums) = plan.loss.loss(&log_probs, &entropies, &columns.borrow())?;
+    seen.sums += sums;
+    seen.loss += f64::from(loss.to_scalar::<f32>()?);
+    Ok(scores)
+}
+
+/// Columns of a micro-batch, sample after sample.
+#[derive(Debug, Default)]
+struct Columns {
+    rollout: Vec<f32>,
+    old: Vec<f32>,
+    reference: Vec<f32>,
+    advantages: Vec<f64>,
+    weights: Vec<f64>,
+    coefficients: Vec<f64>,
+}
+
+impl Columns {
+    fn of(loss: &LossConfig, pack: &MicroBatch<'_>, counts: Counts) -> engine::Result<Self> {
+        let lengths: Vec<_> = lengths(pack).collect();
+        let coefficients = loss.aggregation.coefficients(&lengths, counts)?;
+        let mut columns = Self { coefficients, ..Self::default() };
+        for sample in &pack.samples {
+            columns.rollout.extend(&sample.rollout_log_probs);
+            columns.old.extend(&sample.old_log_probs);
+            columns.reference.extend(&sample.ref_log_probs);
+            columns.weights.extend(&sample.weights);
+            let tokens = sample.completion.len();
+            columns.advantages.extend(std::iter::repeat_n(sample.advantage, tokens));
+        }
+        Ok(columns)
+    }
+
+    fn borrow(&self) -> LossColumns<'_> {
+        LossColumns {
+            old_log_probs: &self.old,
+            advantages: &self.advantages,
+            weights: &self.weights,
+            ref_log_probs: (!self.reference.is_empty()).then_some(&self.reference),
+            importance: None,
+            coefficients: &self.coefficients,
+        }
+    }
+}
+
+fn lengths<'a>(pack: &'a MicroBatch<'_>) -> impl Iterator<Item = usize> + 'a {
+    pack.samples.iter().map(|sample| sample.completion.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_split_evenly_and_none_is_lost() {
+        let groups = vec![Prompted::default(); 7];
+        let sizes = |count| parts(&groups, count).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(1), [7]);
+        assert_eq!(sizes(3), [2, 2, 3]);
+        assert_eq!(sizes(9).len(), 7);
+    }
+
+    #[test]
+    fn equal_log_probs_have_no_gap() {
+        let mut gap = Gap::default();
+        assert!(!gap.is_known());
+        gap.see(-1.0, -1.0);
+        gap.see(-1.0, -1.5);
+        assert_eq!((gap.kl(), gap.mean(), gap.max), (0.25, 0.25, 0.5));
+        assert!((gap.k3() - (f64::exp(-0.5) + 0.5 - 1.0) / 2.0).abs() < 1e-12);
+    }
+}

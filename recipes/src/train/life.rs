@@ -1,0 +1,356 @@
+//! The run around the steps: where it begins, what it leaves on disk, how it ends.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use engine::Model;
+use engine::text::Text;
+use evals::attempt::Setup;
+use evals::evaluate::{HeldOut, evaluate};
+use evals::record::{Folder, Sink, cut};
+use evals::{Evaluation, Log, Metrics, Record};
+use rewards::Problem;
+
+use super::stage::{Open, Shared, StageRun};
+use super::{Console, Done};
+use crate::config::{Recipe, Stage};
+use crate::data::{Problems, drop_long};
+use crate::resume::resume;
+use crate::run_dir::{Environment, RunDir, Saved, State, TrainerState};
+use crate::signals::Stop;
+use crate::summary::{duration, summary};
+
+/// What is to be trained, on what.
+#[expect(missing_debug_implementations, reason = "it holds functions")]
+pub struct Job<'a> {
+    /// The resolved recipe.
+    pub recipe: &'a Recipe,
+    /// Its problems.
+    pub problems: Problems,
+    /// Opens the model that the recipe starts from.
+    pub base: &'a dyn Fn() -> Result<(Model, Text)>,
+    /// Opens a checkpoint of the run, on the device and in the type of the recipe.
+    pub open: &'a dyn Fn(&Path) -> Result<(Model, Text)>,
+    /// Threads that this process computes with.
+    pub threads: usize,
+}
+
+/// Where a run lives and who may stop it.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// The run directory.
+    pub run_dir: &'a Path,
+    /// Whether it is to be gone on with.
+    pub resume: bool,
+    /// Who may stop it.
+    pub stop: Stop,
+    /// Who is told how it goes.
+    pub console: Console,
+    /// Where the record goes if not into the run directory.
+    pub sink: Option<Box<dyn Sink>>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All steps are done.
+    Finished,
+    /// It was asked to stop, and saved.
+    Interrupted,
+}
+
+/// Name of the held-out set in metric keys and files.
+const HELD_OUT: &str = "held-out";
+
+/// Trains a recipe, from its first step or from the newest checkpoint on.
+///
+/// # Errors
+///
+/// Fails on a run directory that exists (or, to resume, does not), on a recipe or thread count other
+/// than the run's, on problems that cannot be used, on a record that cannot be written, and on
+/// whatever stops an update. A run that had begun is then marked as failed.
+pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
+    let Options { run_dir: root, resume, stop, console, sink } = options;
+    let (run_dir, saved) = if resume { go_on(&job, root)? } else { (None, None) };
+    if run_dir.is_none() {
+        RunDir::check_new(root)?;
+    }
+    let (model, text) = match &saved {
+        Some(saved) => (job.open)(&saved.path)?,
+        None => (job.base)()?,
+    };
+    fit(&mut job, &model, &text, &console)?;
+    let run_dir = match run_dir {
+        Some(run_dir) => run_dir,
+        None => RunDir::create(root, &job.recipe.to_toml()?, &environment(&job))?,
+    };
+    cut(root, saved.as_ref().map(|saved| saved.state.step))?;
+    let sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
+    let shared = Shared {
+        recipe: job.recipe,
+        model: &model,
+        text: &text,
+        problems: &job.problems.train,
+        console: &console,
+    };
+    let mut life = Life {
+        shared,
+        held_out: &job.problems.held_out,
+        open: job.open,
+        record: Record::new(sink),
+        state: saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone()),
+        saved,
+        run_dir,
+        saving: None,
+        said: BTreeSet::new(),
+        stop,
+    };
+    let ended = life.live();
+    life.end(&ended)?;
+    ended
+}
+
+fn environment(job: &Job<'_>) -> Environment {
+    Environment::of_this_process(job.threads)
+}
+
+/// The run to go on with and where.
+fn go_on(job: &Job<'_>, root: &Path) -> Result<(Option<RunDir>, Option<Saved>)> {
+    let run_dir = RunDir::open(root)?;
+    let recipe = job.recipe.to_toml()?;
+    let saved = resume(&run_dir, &recipe, &environment(job), job.recipe.total_steps())?;
+    Ok((Some(run_dir), saved))
+}
+
+/// Leaves out the problems that are too long and refuses those that a stage cannot use.
+fn fit(job: &mut Job<'_>, model: &Model, text: &Text, console: &Console) -> Result<()> {
+    let recipe = job.recipe;
+    let limit = recipe.data.max_prompt_tokens.get();
+    let mut length = |problem: &Problem| Ok(recipe.prompt.tokens(text, &problem.problem)?.len());
+    let Problems { train, held_out, .. } = &mut job.problems;
+    for (what, problems) in [("data.train", &mut *train), ("data.held_out", held_out)] {
+        if let Some(said) = drop_long(what, problems, limit, &mut length)? {
+            console.say(&said);
+        }
+        let context = model.config().context;
+        for problem in problems.iter() {
+            let tokens = length(problem)?;
+            if tokens >= context {
+                bail!(
+                    "{what}: the prompt of {} has {tokens} tokens, the model's context {context}\n\
+                     set data.max_prompt_tokens below it to leave such problems out",
+                    problem.id
+                );
+            }
+        }
+    }
+    let supervised = recipe.stages.iter().any(|stage| matches!(stage, Stage::Sft(_)));
+    if supervised && let Some(problem) = train.iter().find(|one| one.solution.is_none()) {
+        bail!(
+            "data.train: problem {} has no `solution`, which a supervised stage learns\n\
+             add one to every row, or remove the stage",
+            problem.id
+        );
+    }
+    Ok(())
+}
+
+/// A run under way.
+struct Life<'a> {
+    shared: Shared<'a>,
+    held_out: &'a [Problem],
+    open: Open<'a>,
+    run_dir: RunDir,
+    record: Record,
+    state: TrainerState,
+    /// The checkpoint that `state` was last saved in.
+    saved: Option<Saved>,
+    /// Seconds that it took, until they are recorded.
+    saving: Option<f64>,
+    /// Warnings that were said: the record has every one, the console the first of its name.
+    said: BTreeSet<&'static str>,
+    stop: Stop,
+}
+
+impl<'a> Life<'a> {
+    /// From where the run stands to its end, or to where it is stopped.
+    fn live(&mut self) -> Result<Ended> {
+        let recipe = self.shared.recipe;
+        self.set_status(State::Running)?;
+        if self.state.step == 0 {
+            let (evaluation, timings) = self.evaluate()?;
+            self.record.values(0, "start", &evaluation.metrics()?)?;
+            self.record.values(0, "start", &timings)?;
+        }
+        while let Some((index, within)) = recipe.stage_at(self.state.step) {
+            let saved = if within > 0 { self.saved.as_ref() } else { None };
+            let mut stage = StageRun::begin(self.shared, index, saved, &self.run_dir, self.open)?;
+            let end = self.state.step - within + recipe.stages[index].steps();
+            while self.state.step < end {
+                self.step(&mut stage, index, end)?;
+                if self.stop.asked() && self.state.step < recipe.total_steps() {
+                    self.save(&stage)?;
+                    return Ok(Ended::Interrupted);
+                }
+            }
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// One step, what it leaves behind, and what is due after it.
+    fn step(&mut self, stage: &mut StageRun<'a>, index: usize, end: u64) -> Result<()> {
+        let recipe = self.shared.recipe;
+        self.shared.console.steps(self.state.step, recipe.total_steps());
+        let done = stage.step(self.state.step)?;
+        self.state.step += 1;
+        let step = self.state.step;
+        self.state.stage = index;
+        self.state.updates = stage.updates;
+        self.state.drawn = stage.drawn;
+        self.state.weighting = stage.weighting.state();
+        self.state.accuracy = None;
+        self.tell(stage, &done);
+        let mut metrics = Metrics::new(Log::Metrics);
+        metrics.set("training/global_step", step as f64)?;
+        metrics.extend(done.metrics.clone());
+        let mut timings = done.timings.clone();
+        if let Some(seconds) = self.saving.take() {
+            timings.set("timing_s/save_checkpoint", seconds)?;
+        }
+        if step == end || recipe.eval.every.is_some_and(|every| step % every == 0) {
+            let (evaluation, seconds) = self.evaluate()?;
+            metrics.extend(evaluation.metrics()?);
+            timings.extend(seconds);
+        }
+        let name = stage.stage.kind().name();
+        self.record.values(step, name, &metrics)?;
+        self.record.values(step, name, &timings)?;
+        self.keep(step, &done)?;
+        if step == end || step % recipe.checkpoint.every == 0 {
+            self.save(stage)?;
+        }
+        Ok(())
+    }
+
+    /// Records what was sampled, and what looks wrong with it.
+    fn keep(&mut self, step: u64, done: &Done) -> Result<()> {
+        let config = &self.shared.recipe.record;
+        self.record.warnings(step, &done.warnings)?;
+        let due = |every: u64| every > 0 && step.is_multiple_of(every) && !done.groups.is_empty();
+        if due(config.completions_every) {
+            self.record.completions(step, &done.groups)?;
+        }
+        if due(config.tokens_every) {
+            self.record.tokens(step, &done.groups, &done.credits)?;
+        }
+        Ok(())
+    }
+
+    /// Judges the policy by the held-out problems.
+    fn evaluate(&mut self) -> Result<(Evaluation, Metrics)> {
+        let Shared { recipe, model, text, console, .. } = self.shared;
+        let config = &recipe.eval;
+        let rubric = config.rewards.build()?;
+        let setup = Setup {
+            model,
+            text,
+            style: &recipe.prompt,
+            sampling: &config.sampling,
+            slots: config.slots.get(),
+            rubric: &rubric,
+        };
+        let held_out = HeldOut {
+            set: HELD_OUT,
+            problems: self.held_out,
+            samples: config.samples.get(),
+            seed: recipe.seed,
+            step: self.state.step,
+        };
+        let mut clock = super::clock::Clock::start();
+        let evaluation = clock.time("timing_s/testing", || {
+            evaluate(&setup, held_out, &mut |progress| {
+                console.now("evaluating", progress.finished, progress.sequences);
+            })
+        })?;
+        self.record.evaluation(&evaluation)?;
+        self.state.accuracy = Some(evaluation.accuracy);
+        let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
+        console.say(&format!(
+            "held-out accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
+            100.0 * accuracy,
+            100.0 * low,
+            100.0 * high
+        ));
+        let mut timings = Metrics::new(Log::Timings);
+        timings.set("timing_s/testing", clock.seconds("timing_s/testing"))?;
+        Ok((evaluation, timings))
+    }
+
+    /// Saves everything as it stands, once.
+    fn save(&mut self, stage: &StageRun<'_>) -> Result<()> {
+        let step = self.state.step;
+        if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
+            return Ok(());
+        }
+        let Shared { recipe, model, text, console, .. } = self.shared;
+        console.now("saving", 0, 1);
+        let began = Instant::now();
+        self.record.sync()?;
+        let path = self.run_dir.save(&self.state, stage.optimizer.state()?, |folder| {
+            Ok(engine::checkpoint::save(model, text, folder)?)
+        })?;
+        self.saved = Some(Saved { path, state: self.state.clone() });
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best)?;
+        self.saving = Some(began.elapsed().as_secs_f64());
+        self.set_status(State::Running)
+    }
+
+    /// Says how a step went.
+    fn tell(&mut self, stage: &StageRun<'_>, done: &Done) {
+        let console = self.shared.console;
+        let total = self.shared.recipe.total_steps();
+        let value = |name: &str, key: &str| {
+            done.metrics.get(key).map(|value| format!(", {name} {value:.3}")).unwrap_or_default()
+        };
+        let seconds = done.timings.get("timing_s/step").unwrap_or_default();
+        console.say(&format!(
+            "{} step {}/{total}{}{}{}{}, {}",
+            stage.stage.kind().name(),
+            self.state.step,
+            value("loss", "train/loss"),
+            value("reward", "critic/rewards/mean"),
+            value("length", "response_length/mean"),
+            value("entropy", "actor/entropy"),
+            duration(seconds)
+        ));
+        for warning in &done.warnings {
+            if self.said.insert(warning.name) {
+                console.say(&warning.to_string());
+            }
+        }
+    }
+
+    /// Leaves word of how the run ended.
+    fn end(self, ended: &Result<Ended>) -> Result<()> {
+        let console = self.shared.console;
+        console.end();
+        match ended {
+            // The first error is the one to report.
+            Err(error) => {
+                let _ = self.set_status(State::Failed { reason: format!("{error:#}") });
+                return Ok(());
+            }
+            Ok(Ended::Finished) => self.set_status(State::Finished)?,
+            Ok(Ended::Interrupted) => self.set_status(State::Interrupted)?,
+        }
+        let text = summary(&self.run_dir).context("writing the summary")?;
+        console.say(&format!("\n{text}"));
+        Ok(())
+    }
+
+    fn set_status(&self, state: State) -> Result<()> {
+        self.run_dir.set_status(state, self.state.step, self.shared.recipe.total_steps())
+    }
+}

@@ -1,0 +1,190 @@
+//! Summarize: what a step's values are called.
+
+use anyhow::Result;
+use engine::loss::Kl;
+use evals::attempt::{Completion, Graded};
+use evals::{Log, Metrics};
+use rewards::Outcome;
+use rollout::Finish;
+
+use super::Gathered;
+use super::clock::Clock;
+use super::descend::{Descended, Gap};
+use super::pack::Prompted;
+use super::stage::StageRun;
+use crate::config::RlStage;
+use crate::machine;
+
+impl StageRun<'_> {
+    /// The metrics of a step of reinforcement learning.
+    pub(super) fn summarize(
+        &self,
+        config: &RlStage,
+        gathered: &Gathered,
+        samples: &[Prompted],
+        descended: &Descended,
+    ) -> Result<Metrics> {
+        let groups = &gathered.groups;
+        let mut metrics = self.progress(samples)?;
+        critic(&mut metrics, groups, samples)?;
+        lengths(&mut metrics, groups)?;
+        outcomes(&mut metrics, groups, gathered.dropped)?;
+        parts(&mut metrics, groups)?;
+        actor(&mut metrics, config, groups, descended)?;
+        corrections(&mut metrics, &descended.gap)?;
+        for warning in &gathered.warnings {
+            metrics.set(format!("health/{}", warning.name), 1.0)?;
+        }
+        Ok(metrics)
+    }
+
+    /// The metrics of a supervised step.
+    pub(super) fn summarize_imitation(
+        &self,
+        samples: &[Prompted],
+        descended: &Descended,
+    ) -> Result<Metrics> {
+        let mut metrics = self.progress(samples)?;
+        metrics.set("train/loss", descended.loss)?;
+        metrics.set("train/grad_norm", descended.grad_norm)?;
+        metrics.set("train/lr", descended.lr)?;
+        Ok(metrics)
+    }
+
+    fn progress(&self, samples: &[Prompted]) -> Result<Metrics> {
+        let mut metrics = Metrics::new(Log::Metrics);
+        let tokens: usize =
+            samples.iter().flat_map(|group| &group.samples).map(|one| one.completion.len()).sum();
+        metrics.set("training/epoch", self.drawn as f64 / self.run.problems.len() as f64)?;
+        metrics.set("training/updates", self.updates as f64)?;
+        metrics.set("training/num_tokens", tokens as f64)?;
+        Ok(metrics)
+    }
+}
+
+/// The timings of a step; `groups` where it sampled.
+pub(super) fn timings(
+    mut clock: Clock,
+    descended: &Descended,
+    groups: Option<&[Graded]>,
+) -> Result<Metrics> {
+    if let Some(groups) = groups {
+        let generated: usize = all(groups).map(|one| one.trajectory.completion.len()).sum();
+        let seconds = clock.seconds("timing_s/gen");
+        clock.set("timing_per_token_ms/gen", 1e3 * seconds / generated.max(1) as f64)?;
+        clock.set("perf/gen_throughput", generated as f64 / seconds)?;
+    }
+    let rows = descended.rows as f64;
+    let seconds = clock.seconds("timing_s/update_actor");
+    clock.set("timing_per_token_ms/update_actor", 1e3 * seconds / rows)?;
+    clock.set("perf/total_num_tokens", rows)?;
+    if let Some(peak) = machine::peak_rss_mib() {
+        clock.set("perf/peak_rss_mib", peak)?;
+    }
+    let mut timings = clock.stop()?;
+    if let Some(seconds) = timings.get("timing_s/step") {
+        timings.set("perf/throughput", rows / seconds)?;
+    }
+    Ok(timings)
+}
+
+fn actor(
+    metrics: &mut Metrics,
+    config: &RlStage,
+    groups: &[Graded],
+    descended: &Descended,
+) -> Result<()> {
+    let entropies = all(groups).flat_map(|one| &one.trajectory.entropies).copied();
+    metrics.set("actor/entropy", mean(entropies.map(f64::from)))?;
+    let updates = descended.updates.max(1) as f64;
+    let sums = &descended.sums;
+    metrics.set("actor/loss", descended.loss)?;
+    metrics.set("actor/pg_loss", sums.policy_loss / updates)?;
+    metrics.set("actor/pg_clipfrac", sums.pg_clipfrac())?;
+    metrics.set("actor/pg_clipfrac_lower", sums.pg_clipfrac_lower())?;
+    metrics.set("actor/ppo_kl", sums.ppo_kl())?;
+    if let Kl::K1 { coefficient } | Kl::K2 { coefficient } | Kl::K3 { coefficient } = config.loss.kl
+    {
+        metrics.set("actor/kl_loss", sums.kl_loss / updates)?;
+        metrics.set("actor/kl_coef", coefficient)?;
+    }
+    metrics.set("actor/grad_norm", descended.grad_norm)?;
+    Ok(metrics.set("actor/lr", descended.lr)?)
+}
+
+fn critic(metrics: &mut Metrics, groups: &[Graded], samples: &[Prompted]) -> Result<()> {
+    let scores: Vec<_> = all(groups).map(|one| share(is(one, Outcome::Correct))).collect();
+    metrics.set_spread("critic/score", &scores)?;
+    let rewards: Vec<_> = all(groups).map(|one| one.judged.reward).collect();
+    metrics.set_spread("critic/rewards", &rewards)?;
+    let each = samples.iter().flat_map(|group| &group.samples);
+    let advantages: Vec<_> = each
+        .flat_map(|sample| std::iter::repeat_n(sample.advantage, sample.completion.len()))
+        .collect();
+    Ok(metrics.set_spread("critic/advantages", &advantages)?)
+}
+
+fn lengths(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
+    let responses: Vec<_> = all(groups).map(|one| one.trajectory.completion.len() as f64).collect();
+    metrics.set_spread("response_length", &responses)?;
+    let cut = all(groups).map(|one| share(one.trajectory.finish == Finish::Length));
+    metrics.set("response_length/clip_ratio", mean(cut))?;
+    let prompts: Vec<_> = groups.iter().map(|group| group.prompt.len() as f64).collect();
+    Ok(metrics.set_spread("prompt_length", &prompts)?)
+}
+
+fn outcomes(metrics: &mut Metrics, groups: &[Graded], dropped: usize) -> Result<()> {
+    for outcome in Outcome::ALL {
+        let with = mean(all(groups).map(|one| share(is(one, outcome))));
+        if with > 0.0 {
+            metrics.set(format!("reward/outcome/{outcome}"), with)?;
+        }
+    }
+    let groups_with =
+        |holds: &dyn Fn(&Graded) -> bool| mean(groups.iter().map(|group| share(holds(group))));
+    let correct =
+        |group: &Graded| group.completions.iter().filter(|one| is(one, Outcome::Correct)).count();
+    metrics.set("reward/group/zero_spread", groups_with(&|group| !group.has_spread()))?;
+    let all_correct = groups_with(&|group| correct(group) == group.completions.len());
+    metrics.set("reward/group/all_correct", all_correct)?;
+    metrics.set("reward/group/none_correct", groups_with(&|group| correct(group) == 0))?;
+    Ok(metrics.set("reward/group/dropped", dropped as f64)?)
+}
+
+/// Every verifier's own mean; all completions of a step have the same verifiers.
+fn parts(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
+    let Some(first) = all(groups).next() else { return Ok(()) };
+    for (at, (name, _)) in first.judged.parts.iter().enumerate() {
+        let own = mean(all(groups).map(|one| one.judged.parts[at].1));
+        metrics.set(format!("reward/part/{name}"), own)?;
+    }
+    Ok(())
+}
+
+fn corrections(metrics: &mut Metrics, gap: &Gap) -> Result<()> {
+    if gap.is_known() {
+        metrics.set("rollout_corr/kl", gap.kl())?;
+        metrics.set("rollout_corr/k3_kl", gap.k3())?;
+        metrics.set("rollout_corr/log_prob_gap_mean", gap.mean())?;
+        metrics.set("rollout_corr/log_prob_gap_max", gap.max)?;
+    }
+    Ok(())
+}
+
+fn all(groups: &[Graded]) -> impl Iterator<Item = &Completion> {
+    groups.iter().flat_map(|group| &group.completions)
+}
+
+fn is(completion: &Completion, outcome: Outcome) -> bool {
+    completion.judged.outcome == outcome
+}
+
+fn share(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+/// The mean of `values`, summed in their order; 0 of none.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0_u64, 0.0), |(count, sum), value| (count + 1, sum + value));
+    if count == 0 { 0.0 } else { sum / count as f64 }
+}

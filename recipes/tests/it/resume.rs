@@ -1,0 +1,83 @@
+//! A run that was cut off ends as one that was not.
+
+use std::fs;
+
+use recipes::run_dir::{State, status};
+use recipes::signals::Stop;
+use recipes::train::Ended;
+
+use crate::runs::{RECIPE, Run, assert_equal, contents};
+
+#[test]
+fn stopped_after_any_step_and_resumed_it_equals_an_unbroken_run() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
+    Run::new(&whole).train().unwrap();
+    // Asked before it begins, a run does one step and saves: so this stops after every step.
+    let asked = || {
+        let stop = Stop::default();
+        stop.ask();
+        stop
+    };
+    let ended = Run { stop: asked(), ..Run::new(&broken) }.train().unwrap();
+    assert_eq!(ended, Ended::Interrupted);
+    assert_eq!(status(&broken).unwrap().state, State::Interrupted);
+    for step in 2..6 {
+        let ended = Run { stop: asked(), ..Run::resumed(&broken) }.train().unwrap();
+        assert_eq!(ended, Ended::Interrupted);
+        assert_eq!(status(&broken).unwrap().step, step);
+    }
+    let ended = Run { stop: asked(), ..Run::resumed(&broken) }.train().unwrap();
+    assert_eq!(ended, Ended::Finished);
+    assert_equal(&whole, &broken);
+}
+
+#[test]
+fn logs_beyond_the_checkpoint_are_cut_also_where_torn() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
+    Run::new(&whole).train().unwrap();
+    Run::new(&broken).train().unwrap();
+    // As if killed while the fifth checkpoint was being written, after the fourth.
+    fs::remove_dir_all(broken.join("checkpoints/step-000006")).unwrap();
+    let fifth = broken.join("checkpoints/step-000005");
+    fs::rename(&fifth, broken.join("checkpoints/step-000005.partial")).unwrap();
+    fs::create_dir_all(broken.join("checkpoints/step-000004.partial")).unwrap();
+    for log in ["metrics.jsonl", "timings.jsonl"] {
+        let bytes = fs::read(broken.join(log)).unwrap();
+        fs::write(broken.join(log), &bytes[..bytes.len() - 7]).unwrap();
+    }
+    // No checkpoint is left: from the first step on.
+    assert_eq!(Run::resumed(&broken).train().unwrap(), Ended::Finished);
+    assert_equal(&whole, &broken);
+}
+
+#[test]
+fn another_recipe_or_thread_count_is_refused_by_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    Run::new(&root).train().unwrap();
+    let before = contents(&root);
+    let recipe = RECIPE.replace("group_size = 4", "group_size = 5").replace("seed = 3", "seed = 4");
+    let run = Run { recipe: &recipe, threads: 1, ..Run::resumed(&root) };
+    let error = run.train().unwrap_err().to_string();
+    for line in
+        ["seed: 3 then, 4 now", "stage.1.group_size: 4 then, 5 now", "threads: 2 then, 1 now"]
+    {
+        assert!(error.contains(line), "{line} is not in: {error}");
+    }
+    assert_eq!(contents(&root), before);
+}
+
+#[test]
+fn a_resume_that_would_do_nothing_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let error = Run::resumed(&root).train().unwrap_err().to_string();
+    assert!(error.starts_with("nothing to resume: ") && !root.exists(), "{error}");
+    Run::new(&root).train().unwrap();
+    let before = contents(&root);
+    let error = Run::resumed(&root).train().unwrap_err().to_string();
+    assert!(error.starts_with("nothing to resume: all 6 steps of "), "{error}");
+    assert_eq!(contents(&root), before);
+}

@@ -1,0 +1,125 @@
+//! Small runs, for the tests of everything around the steps.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use candle::{DType, Device};
+use evals::record::Sink;
+use recipes::builtin::Builtin;
+use recipes::config::Recipe;
+use recipes::data::{Places, problems};
+use recipes::signals::Stop;
+use recipes::train::{Console, Ended, Job, Options, train};
+
+/// Two supervised steps and four of reinforcement learning, on sums of one digit.
+pub(crate) const RECIPE: &str = r#"
+name = "small"
+seed = 3
+model = { path = "builtin:atom" }
+prompt = { template = { kind = "plain", text = "{problem}=" } }
+
+[data]
+train = { kind = "arithmetic", count = 60, min_digits = 1, max_digits = 1, operations = ["+"] }
+held_out = { kind = "split", count = 6 }
+
+[eval]
+every = 2
+sampling = { max_new_tokens = 6 }
+
+[record]
+tokens_every = 1
+
+[checkpoint]
+every = 1
+keep = 2
+
+[[stage]]
+kind = "sft"
+steps = 2
+batch = 8
+schedule = { kind = "constant", lr = 3e-2 }
+
+[[stage]]
+kind = "rl"
+steps = 4
+batch = 3
+group_size = 4
+updates_per_step = 2
+micro_batch_tokens = 40
+rollout = { max_new_tokens = 6 }
+rewards = [{ kind = "boxed" }, { kind = "length", aim = "short" }]
+loss = { kl = { kind = "k3" } }
+schedule = { kind = "linear", lr = 1e-3 }
+"#;
+
+/// What a test may change about a run.
+pub(crate) struct Run<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) recipe: &'a str,
+    pub(crate) resume: bool,
+    pub(crate) threads: usize,
+    pub(crate) stop: Stop,
+    pub(crate) sink: Option<Box<dyn Sink>>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(root: &'a Path) -> Self {
+        let (stop, sink) = Default::default();
+        Self { root, recipe: RECIPE, resume: false, threads: 2, stop, sink }
+    }
+
+    pub(crate) fn resumed(root: &'a Path) -> Self {
+        Self { resume: true, ..Self::new(root) }
+    }
+
+    pub(crate) fn train(self) -> anyhow::Result<Ended> {
+        let recipe = Recipe::parse("small", self.recipe)?;
+        let device = Device::Cpu;
+        let job = Job {
+            recipe: &recipe,
+            problems: problems(&recipe.data, recipe.seed, &Places::of_recipe(Path::new("")))?,
+            base: &|| Builtin::find("atom")?.make(recipe.seed, DType::F32, &device),
+            open: &|path| Ok(engine::checkpoint::load(path, &device, DType::F32)?),
+            threads: self.threads,
+        };
+        let options = Options {
+            run_dir: self.root,
+            resume: self.resume,
+            stop: self.stop,
+            console: Console::silent(),
+            sink: self.sink,
+        };
+        train(job, options)
+    }
+}
+
+/// Every file of a run that equal runs have alike, by its path.
+pub(crate) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    const OWN: [&str; 3] = ["timings.jsonl", "environment.json", "lock"];
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !OWN.contains(&name.as_str()) {
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Fails, naming the files, unless two runs left the same.
+#[track_caller]
+pub(crate) fn assert_equal(one: &Path, other: &Path) {
+    let (one, other) = (contents(one), contents(other));
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&one), names(&other));
+    let different: Vec<_> = one.keys().filter(|name| one[*name] != other[*name]).collect();
+    assert!(different.is_empty(), "these differ: {different:?}");
+}

@@ -1,0 +1,142 @@
+//! Whole runs: what they leave behind, and what stops them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use evals::metrics::spec;
+use evals::record::{Folder, Sink, read_log};
+use recipes::run_dir::{State, status};
+use recipes::train::Ended;
+
+use crate::runs::{RECIPE, Run, assert_equal, contents};
+
+#[test]
+fn equal_recipes_leave_equal_runs() {
+    let temp = tempfile::tempdir().unwrap();
+    let (one, other) = (temp.path().join("one"), temp.path().join("other"));
+    assert_eq!(Run::new(&one).train().unwrap(), Ended::Finished);
+    assert_eq!(Run::new(&other).train().unwrap(), Ended::Finished);
+    assert_equal(&one, &other);
+    assert_eq!(status(&one).unwrap().state, State::Finished);
+}
+
+#[test]
+fn a_run_leaves_its_record() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    Run::new(&root).train().unwrap();
+    let lines = read_log(&root.join("metrics.jsonl")).unwrap();
+    let steps: Vec<_> = lines.iter().map(|line| line.step).collect();
+    assert_eq!(steps, [0, 1, 2, 3, 4, 5, 6]);
+    for (name, key) in lines.iter().flat_map(|line| &line.fields) {
+        assert!(matches!(name.as_str(), "step" | "stage") || spec(name).is_some(), "{name}: {key}");
+    }
+    for key in ["actor/entropy", "actor/kl_loss", "critic/rewards/mean", "reward/part/length"] {
+        assert!(lines[3].number(key).is_some(), "{key}");
+    }
+    let gap = lines[3].number("rollout_corr/log_prob_gap_max").unwrap();
+    assert!(gap < 1e-4, "rollout and training agree, got {gap}");
+    // The first update of a step is on the policy that sampled; by the second it has moved.
+    let moved = lines[3..].iter().any(|line| line.number("actor/ppo_kl") != Some(0.0));
+    assert!(moved, "two updates a step move the ratio");
+    let files = contents(&root);
+    for file in [
+        "recipe.toml",
+        "status.json",
+        "reference/stage-1/model.safetensors",
+        "checkpoints/step-000006/model.safetensors",
+        "checkpoints/step-000006/optimizer.safetensors",
+        "checkpoints/step-000006/trainer.json",
+        "completions/step-000003.jsonl",
+        "tokens/step-000006.jsonl",
+        "evals/step-000000/held-out.json",
+        "evals/step-000006/held-out.json",
+    ] {
+        assert!(files.contains_key(file), "{file} is not among {:?}", files.keys());
+    }
+}
+
+#[test]
+fn an_existing_run_is_refused_and_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    Run::new(&root).train().unwrap();
+    let before = contents(&root);
+    let error = Run::new(&root).train().unwrap_err().to_string();
+    assert!(error.contains("exists already\nuse --resume"), "{error}");
+    assert_eq!(contents(&root), before);
+}
+
+/// A disk that has room for so many bytes.
+#[derive(Debug)]
+struct Full {
+    room: usize,
+    folder: Folder,
+}
+
+impl Full {
+    fn take(&mut self, bytes: usize) -> io::Result<()> {
+        self.room = self.room.checked_sub(bytes).ok_or(io::ErrorKind::StorageFull)?;
+        Ok(())
+    }
+}
+
+impl Sink for Full {
+    fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.take(bytes.len())?;
+        self.folder.append(file, bytes)
+    }
+
+    fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.take(bytes.len())?;
+        self.folder.replace(file, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.folder.sync()
+    }
+}
+
+fn full(root: &Path, room: usize) -> Box<dyn Sink> {
+    Box::new(Full { room, folder: Folder::new(root) })
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_it_can_go_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, root) = (temp.path().join("whole"), temp.path().join("run"));
+    Run::new(&whole).train().unwrap();
+    let error = Run { sink: Some(full(&root, 9000)), ..Run::new(&root) }.train().unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.starts_with("writing ") && error.contains("no storage space"), "{error}");
+    let left = status(&root).unwrap();
+    assert_eq!(left.state, State::Failed { reason: error });
+    assert!(left.step > 0 && left.step < 6, "it stopped on the way, in step {}", left.step);
+    Run::resumed(&root).train().unwrap();
+    assert_equal(&whole, &root);
+}
+
+#[test]
+fn a_supervised_stage_needs_solutions() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("rows.jsonl");
+    fs::write(&data, "{\"id\":\"a\",\"problem\":\"1+1\",\"answer\":\"2\",\"source\":\"\"}\n")
+        .unwrap();
+    let file = format!("{{ kind = \"jsonl\", path = \"{}\" }}", data.display());
+    let recipe = RECIPE.replace(
+        "{ kind = \"arithmetic\", count = 60, min_digits = 1, max_digits = 1, operations = [\"+\"] }",
+        &file,
+    );
+    let held_out = temp.path().join("held.jsonl");
+    fs::write(&held_out, "{\"id\":\"b\",\"problem\":\"1+2\",\"answer\":\"3\",\"source\":\"\"}\n")
+        .unwrap();
+    let recipe = recipe.replace(
+        "{ kind = \"split\", count = 6 }",
+        &format!("{{ kind = \"jsonl\", path = \"{}\" }}", held_out.display()),
+    );
+    let root = temp.path().join("run");
+    let error = Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap_err().to_string();
+    assert!(error.contains("problem a has no `solution`"), "{error}");
+    assert!(!root.exists(), "nothing was begun");
+}
