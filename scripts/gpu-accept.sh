@@ -22,11 +22,15 @@ cargo build --release --features cuda
 echo "== what the binary says of the machine"
 "$bin" doctor
 
-echo "== tests with the cuda feature on: those with a device of their own, and all the others"
+echo "== tests, on the CPU: the feature must not change them"
 cargo test --release --workspace --features cuda
 
-echo "== speed"
+echo "== a real model on the GPU: transformers' logits, greedy tokens, rollouts against training"
 bash scripts/fetch-smollm2.sh
-for what in decode train step; do
-  "$bin" bench "$what" --model models/smollm2-135m-instruct.gguf
-done
+STEARIN_TEST_DEVICE=cuda cargo test --release --workspace --features cuda --test it real:: -- \
+  --nocapture --test-threads 1
+
+echo "== the quickstart on the GPU: the accuracy has to rise as it does on the CPU"
+run=$(mktemp -d)/run
+"$bin" train recipes/quickstart.toml --set model.device=cuda --run-dir "$run"
+grep -H accuracy "$run"/evals/*/*.json

@@ -22,6 +22,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The CPU, or what `scripts/gpu-accept.sh` asks for.
+fn device() -> Device {
+    match std::env::var("STEARIN_TEST_DEVICE").as_deref() {
+        Ok("cuda") => Device::new_cuda_with_stream(0).unwrap(),
+        _ => Device::Cpu,
+    }
+}
+
 /// The model, or nothing and a message.
 fn smollm2() -> Option<(Model, Text)> {
     let path = root().join("models/smollm2-135m-instruct.gguf");
@@ -29,7 +37,7 @@ fn smollm2() -> Option<(Model, Text)> {
         eprintln!("skipped: {} is absent; scripts/fetch-smollm2.sh fetches it", path.display());
         return None;
     }
-    Some(checkpoint::load(&path, &Device::Cpu, DType::F32).unwrap())
+    Some(checkpoint::load(&path, &device(), DType::F32).unwrap())
 }
 
 fn golden() -> Value {
