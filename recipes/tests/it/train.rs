@@ -57,6 +57,65 @@ fn a_run_leaves_its_record() {
     }
 }
 
+/// The log's numbers under `key`, step by step.
+fn curve(root: &Path, key: &str) -> Vec<f64> {
+    let lines = read_log(&root.join("metrics.jsonl")).unwrap();
+    lines.iter().filter_map(|line| line.number(key)).collect()
+}
+
+/// Trains `RECIPE` with `from` replaced by `to`.
+fn changed(root: &Path, from: &str, to: &str) {
+    assert!(RECIPE.contains(from), "{from}");
+    let recipe = RECIPE.replace(from, to);
+    Run { recipe: &recipe, ..Run::new(root) }.train().unwrap();
+}
+
+#[test]
+fn slots_change_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let run = |slots: usize| {
+        let root = temp.path().join(slots.to_string());
+        changed(&root, "group_size = 4", &format!("group_size = 4\nslots = {slots}"));
+        fs::read_to_string(root.join("metrics.jsonl")).unwrap()
+    };
+    let one = run(1);
+    assert_eq!(one, run(3));
+    assert_eq!(one, run(16));
+}
+
+#[test]
+fn micro_batches_and_a_rescoring_pass_change_no_more_than_rounding() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = |name: &str| temp.path().join(name);
+    Run::new(&root("small")).train().unwrap();
+    changed(&root("one"), "micro_batch_tokens = 40", "micro_batch_tokens = 4000");
+    changed(&root("rescored"), "group_size = 4", "group_size = 4\nold_log_probs = \"rescore\"");
+    for other in ["one", "rescored"] {
+        for key in ["train/loss", "actor/pg_loss", "actor/kl_loss", "actor/grad_norm"] {
+            let (small, other) = (curve(&root("small"), key), curve(&root(other), key));
+            assert!(!small.is_empty() && small.len() == other.len());
+            let far = small.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(far < 1e-4, "{key}: {small:?} and {other:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_rewarded_grows() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = RECIPE
+        .replace("steps = 4", "steps = 25")
+        .replace("batch = 3", "batch = 8")
+        .replace("max_new_tokens = 6", "max_new_tokens = 16")
+        .replace("micro_batch_tokens = 40", "micro_batch_tokens = 4000")
+        .replace("lr = 1e-3", "lr = 1e-2");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let rewards = curve(&root, "critic/rewards/mean");
+    let (first, last) = (rewards[0], rewards[rewards.len() - 1]);
+    assert!(last > first + 0.2, "short answers are rewarded: {rewards:?}");
+}
+
 #[test]
 fn an_existing_run_is_refused_and_left_alone() {
     let temp = tempfile::tempdir().unwrap();
