@@ -29,7 +29,7 @@ pub fn summary(run: &RunDir) -> Result<String> {
     let evaluations = evaluations(root)?;
     let mut text = String::new();
     headline(&mut text, root, &timings)?;
-    accuracy(&mut text, &evaluations);
+    accuracy(&mut text, &evaluations, &metrics);
     curves(&mut text, &metrics);
     warnings(&mut text, &read_log(&root.join("health.jsonl"))?);
     if let Some(last) = evaluations.last() {
@@ -58,27 +58,38 @@ fn headline(text: &mut String, root: &Path, timings: &[Line]) -> Result<()> {
     Ok(())
 }
 
-fn accuracy(text: &mut String, evaluations: &[Evaluation]) {
-    let percent = |found: &Evaluation| {
+/// Held-out accuracy before the first step and after every stage.
+fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &[Line]) {
+    let Some(first) = evaluations.first() else { return };
+    let say_one = |text: &mut String, name: &str, found: &Evaluation, more: &str| {
         let Evaluation { accuracy, low, high, .. } = found;
-        format!("{:.1} % ({:.1} to {:.1})", 100.0 * accuracy, 100.0 * low, 100.0 * high)
+        let (accuracy, low, high) = (100.0 * accuracy, 100.0 * low, 100.0 * high);
+        say(text, name, &format!("{accuracy:.1} % (95 %: {low:.1} to {high:.1}){more}"));
     };
-    match evaluations {
-        [] => {}
-        [only] => {
-            let n = only.problems;
-            say(text, "accuracy", &format!("{} on {n} held-out problems", percent(only)));
-        }
-        [first, .., last] => {
-            let n = last.problems;
-            say(text, "before", &format!("{} on {n} held-out problems", percent(first)));
-            say(text, "after", &format!("{}, with 95 % intervals", percent(last)));
+    say_one(text, "before", first, &format!(" on {} held-out problems", first.problems));
+    for (stage, step) in stage_ends(metrics) {
+        let last = evaluations.iter().rev().find(|found| found.step <= step);
+        if let Some(last) = last.filter(|last| last.step > first.step) {
+            say_one(text, &format!("after {stage}"), last, "");
         }
     }
     if evaluations.len() > 2 {
         let all: Vec<_> = evaluations.iter().map(|found| found.accuracy).collect();
         say(text, "accuracy", &sparkline(&all, 0.0, 1.0));
     }
+}
+
+/// Every stage that has begun, with its last step.
+fn stage_ends(metrics: &[Line]) -> Vec<(&str, u64)> {
+    let mut ends: Vec<(&str, u64)> = Vec::new();
+    for line in metrics.iter().filter(|line| line.step > 0) {
+        let stage = line.fields.get("stage").and_then(|stage| stage.as_str()).unwrap_or_default();
+        match ends.last_mut() {
+            Some((last, step)) if *last == stage => *step = line.step,
+            _ => ends.push((stage, line.step)),
+        }
+    }
+    ends
 }
 
 fn curves(text: &mut String, metrics: &[Line]) {
@@ -198,6 +209,41 @@ mod tests {
         assert_eq!(sparkline(&[0.0, 0.5, 1.0], 0.0, 1.0), "▁▅█");
         assert_eq!(sparkline(&[1.0; 1000], 1.0, 1.0).chars().count(), CURVE);
         assert_eq!(sparkline(&[], 0.0, 1.0), "");
+    }
+
+    #[test]
+    fn accuracy_is_told_at_the_end_of_every_stage() {
+        let at = |step: u64, accuracy: f64| Evaluation {
+            format: 1,
+            set: "held-out".into(),
+            step,
+            problems: 10,
+            unparseable: 0,
+            samples: 1,
+            temperature: 1.0,
+            accuracy,
+            low: accuracy,
+            high: accuracy,
+            reward: accuracy,
+            length: 1.0,
+            truncated: 0.0,
+            outcomes: Vec::new(),
+            shown: Vec::new(),
+        };
+        let line = |step: u64, stage: &str| Line {
+            step,
+            fields: serde_json::from_value(serde_json::json!({"stage": stage})).unwrap(),
+        };
+        let metrics = [line(0, "start"), line(1, "sft"), line(2, "sft"), line(3, "rl")];
+        let mut text = String::new();
+        accuracy(&mut text, &[at(0, 0.0), at(1, 0.3), at(2, 0.5), at(3, 0.9)], &metrics);
+        assert_eq!(
+            text,
+            "      before  0.0 % (95 %: 0.0 to 0.0) on 10 held-out problems\n   \
+             after sft  50.0 % (95 %: 50.0 to 50.0)\n    \
+             after rl  90.0 % (95 %: 90.0 to 90.0)\n    \
+             accuracy  ▁▃▅█\n"
+        );
     }
 
     #[test]
