@@ -42,6 +42,27 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// What else than the threads is not as it was `then`: a run that goes on under it may differ in
+    /// its last digits.
+    pub fn changes_since(&self, then: &Self) -> Vec<String> {
+        let now_then = [
+            ("stearin", &self.stearin, &then.stearin),
+            ("commit", &self.commit, &then.commit),
+            ("rustc", &self.rustc, &then.rustc),
+            ("candle", &self.candle, &then.candle),
+            ("os", &self.os, &then.os),
+            ("arch", &self.arch, &then.arch),
+            ("cpu_features", &self.cpu_features.join(" "), &then.cpu_features.join(" ")),
+        ];
+        now_then
+            .into_iter()
+            .filter(|(_, now, then)| now != then)
+            .map(|(name, now, then)| format!("{name}: {then} then, {now} now"))
+            .collect()
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn cpu_features() -> Vec<String> {
     let found = [
@@ -57,4 +78,17 @@ fn cpu_features() -> Vec<String> {
 #[cfg(not(target_arch = "x86_64"))]
 fn cpu_features() -> Vec<String> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_build_is_noticed_and_threads_are_left_to_others() {
+        let then = Environment { commit: "a".into(), ..Environment::of_this_process(1) };
+        let now = Environment { commit: "b".into(), threads: 2, ..then.clone() };
+        assert_eq!(now.changes_since(&then), ["commit: a then, b now"]);
+        assert!(then.changes_since(&then).is_empty());
+    }
 }

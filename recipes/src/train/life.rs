@@ -73,7 +73,7 @@ const HELD_OUT: &str = "held-out";
 /// whatever stops an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let Options { run_dir: root, resume, stop, console, sink } = options;
-    let (run_dir, saved) = if resume { go_on(&job, root)? } else { (None, None) };
+    let (run_dir, saved) = if resume { go_on(&job, root, &console)? } else { (None, None) };
     if run_dir.is_none() {
         RunDir::check_new(root)?;
     }
@@ -117,10 +117,17 @@ fn environment(job: &Job<'_>) -> Environment {
 }
 
 /// The run to go on with and where.
-fn go_on(job: &Job<'_>, root: &Path) -> Result<(Option<RunDir>, Option<Saved>)> {
+fn go_on(job: &Job<'_>, root: &Path, console: &Console) -> Result<(Option<RunDir>, Option<Saved>)> {
     let run_dir = RunDir::open(root)?;
-    let recipe = job.recipe.to_toml()?;
-    let saved = resume(&run_dir, &recipe, &environment(job), job.recipe.total_steps())?;
+    let (recipe, environment) = (job.recipe.to_toml()?, environment(job));
+    let saved = resume(&run_dir, &recipe, &environment, job.recipe.total_steps())?;
+    let changes = environment.changes_since(&run_dir.environment()?);
+    if !changes.is_empty() {
+        console.say(&format!(
+            "the run began elsewhere, so it may now differ in the last digits\n  {}",
+            changes.join("\n  ")
+        ));
+    }
     Ok((Some(run_dir), saved))
 }
 
