@@ -1,9 +1,11 @@
 //! The command line: one file a command.
 
+mod bench;
 mod doctor;
 mod recipes;
 mod sample;
 mod schema;
+mod train;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -21,10 +23,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Doctor(doctor::Args),
+    Train(train::Args),
     Sample(sample::Args),
-    Schema(schema::Args),
+    Bench(bench::Args),
     Recipes(recipes::Args),
+    Schema(schema::Args),
+    Doctor(doctor::Args),
 }
 
 /// Exit code of everything that could not be done as asked.
@@ -46,10 +50,12 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Doctor(args) => doctor::run(&args)?,
+        Command::Train(args) => return train::run(&args),
         Command::Sample(args) => sample::run(&args)?,
-        Command::Schema(args) => schema::run(&args)?,
+        Command::Bench(args) => bench::run(&args)?,
         Command::Recipes(args) => recipes::run(&args)?,
+        Command::Schema(args) => schema::run(&args)?,
+        Command::Doctor(args) => doctor::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
 //! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train) and [`summary`](mod@summary),
-//! [`machine`], [`dry_run`], [`doctor`], and [`cli`], which calls the rest.
+//! [`machine`], [`dry_run`], [`bench`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod signals;
 pub mod summary;
 pub mod train;
 
+pub mod bench;
 pub mod cli;
 pub mod doctor;
 pub mod dry_run;

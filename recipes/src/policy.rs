@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::text::Text;
-use engine::{Model, checkpoint};
+use engine::{Model, checkpoint, hub};
 use evals::PromptStyle;
 
 use crate::builtin::Builtin;
@@ -20,6 +20,8 @@ pub enum Located {
     Builtin(Builtin),
     /// A folder in Hugging Face layout or a `.gguf` file.
     Path(PathBuf),
+    /// An address `hf://org/name`.
+    Hub(String),
 }
 
 /// Finds what `name` stands for: a folder in Hugging Face layout, a `.gguf` file, `hf://org/name`,
@@ -32,6 +34,9 @@ pub enum Located {
 pub fn locate(name: &str, places: &Places) -> Result<Located> {
     if let Some(name) = name.strip_prefix("builtin:") {
         return Ok(Located::Builtin(Builtin::find(name)?));
+    }
+    if name.starts_with("hf://") {
+        return Ok(Located::Hub(name.to_owned()));
     }
     let Some(path) = places.find(name) else {
         bail!(
@@ -53,6 +58,7 @@ impl Located {
         match self {
             Self::Builtin(builtin) => builtin.make(seed, dtype, device),
             Self::Path(path) => Ok(checkpoint::load(path, device, dtype)?),
+            Self::Hub(address) => Ok(checkpoint::load(&hub::resolve(address)?, device, dtype)?),
         }
     }
 

@@ -6,11 +6,11 @@
 mod clock;
 mod columns;
 mod console;
-mod descend;
+pub(crate) mod descend;
 mod life;
-mod pack;
+pub(crate) mod pack;
 mod report;
-mod stage;
+pub(crate) mod stage;
 
 use anyhow::{Result, bail};
 use engine::loss::Counts;

@@ -104,7 +104,7 @@ impl<'a> StageRun<'a> {
 }
 
 /// The loss of supervised stages: the mean negative log-likelihood of a token.
-pub(super) fn likelihood() -> LossConfig {
+pub(crate) fn likelihood() -> LossConfig {
     LossConfig {
         policy: PolicyLoss::NegativeLogLikelihood {},
         aggregation: Aggregation::TokenMean {},
@@ -114,7 +114,7 @@ pub(super) fn likelihood() -> LossConfig {
 }
 
 /// The model's variables as the optimizer takes them; norms and biases do not decay.
-fn params(model: &Model) -> Vec<Param> {
+pub(crate) fn params(model: &Model) -> Vec<Param> {
     let param = |parameter: &engine::Parameter| Param {
         name: parameter.name.clone(),
         var: parameter.var.clone(),

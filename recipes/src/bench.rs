@@ -1,0 +1,282 @@
+//! How fast this machine decodes and trains, on work of a fixed shape: random tokens, no stop.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use candle::DType;
+use engine::loss::LossConfig;
+use engine::{Activations, Model};
+use optim::{OptimConfig, Optimizer, Param, Schedule};
+use rand_philox::Philox;
+use rewards::AdvantageConfig;
+use rollout::{Key, Purpose, Request, Sampling};
+use serde::Serialize;
+
+use crate::data::draws;
+use crate::machine;
+use crate::train::descend::{Plan, descend};
+use crate::train::pack::{Prompted, Sample};
+use crate::train::stage::{likelihood, params};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Sampling, its prompts included.
+    Decode,
+    /// Forward, backward and `AdamW` on sequences.
+    Train,
+    /// A step of GRPO: sampling, then one update.
+    Step,
+}
+
+/// The shape of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Prompts of a step.
+    pub prompts: usize,
+    /// Completions of each.
+    pub group: usize,
+    /// Tokens of each completion.
+    pub new: usize,
+    /// Tokens of each prompt.
+    pub prompt_tokens: usize,
+    /// Sequences that are trained on.
+    pub batch: usize,
+    /// Tokens of each.
+    pub seq: usize,
+    /// Rows that one backward pass may hold.
+    pub micro_batch_tokens: usize,
+    /// What the forward pass keeps.
+    pub activations: Activations,
+}
+
+/// What was measured: one line of JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    what: What,
+    model: String,
+    dtype: &'static str,
+    device: String,
+    threads: usize,
+    #[serde(flatten)]
+    work: Work,
+    reps: usize,
+    /// Seconds of one repetition, median.
+    s_per_step: f64,
+    s_min: f64,
+    s_max: f64,
+    /// Tokens generated, or trained on where none are, a second.
+    tok_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s_decode: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s_update: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_rss_mib: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Work {
+    Groups { prompts: usize, group: usize, new: usize, prompt_tokens: usize },
+    Sequences { batch: usize, seq: usize },
+}
+
+/// Seconds of one repetition, and of its parts where it has two.
+struct Seconds {
+    all: f64,
+    parts: Option<(f64, f64)>,
+}
+
+/// Measures: once unmeasured to warm up, then `reps` times.
+///
+/// # Errors
+///
+/// Fails when the shape does not fit the model's context, and when the model does.
+pub fn bench(
+    what: What,
+    name: &str,
+    model: &Model,
+    shape: &Shape,
+    threads: usize,
+    reps: usize,
+) -> Result<Report> {
+    let longest = match what {
+        What::Train => shape.seq,
+        What::Decode | What::Step => shape.prompt_tokens + shape.new,
+    };
+    let context = model.config().context;
+    if longest > context {
+        bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
+    }
+    let mut bench = Bench::new(model, shape)?;
+    let mut seconds = Vec::with_capacity(reps);
+    for repetition in 0..=reps as u64 {
+        let took = bench.repeat(what, repetition)?;
+        if repetition > 0 {
+            seconds.push(took);
+        }
+    }
+    Ok(bench.report(what, name, threads, &seconds))
+}
+
+struct Bench<'a> {
+    model: &'a Model,
+    shape: &'a Shape,
+    params: Vec<Param>,
+    optimizer: Box<dyn Optimizer>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(model: &'a Model, shape: &'a Shape) -> Result<Self> {
+        let params = params(model);
+        let optimizer = OptimConfig::default().build(&params)?;
+        Ok(Self { model, shape, params, optimizer })
+    }
+
+    fn repeat(&mut self, what: What, repetition: u64) -> Result<Seconds> {
+        let began = Instant::now();
+        let mut parts = None;
+        match what {
+            What::Decode => drop(self.sample(repetition)?),
+            What::Train => self.update(&likelihood(), &self.sequences(repetition))?,
+            What::Step => {
+                let groups = self.sample(repetition)?;
+                let decoded = began.elapsed().as_secs_f64();
+                self.update(&LossConfig::default(), &credited(groups))?;
+                parts = Some((decoded, began.elapsed().as_secs_f64() - decoded));
+            }
+        }
+        Ok(Seconds { all: began.elapsed().as_secs_f64(), parts })
+    }
+
+    fn sample(&self, repetition: u64) -> Result<Vec<rollout::Group>> {
+        let Shape { prompts, group, new, prompt_tokens, .. } = *self.shape;
+        let mut words = draws(repetition, "bench");
+        let request = |problem| Request {
+            prompt: self.tokens(prompt_tokens, &mut words),
+            problem,
+            group_size: group,
+        };
+        let requests: Vec<_> = (0..prompts as u64).map(request).collect();
+        let new = std::num::NonZeroUsize::new(new).unwrap_or(std::num::NonZeroUsize::MIN);
+        let sampling = Sampling { max_new_tokens: new, ..Sampling::default() };
+        let key = Key { seed: 1, purpose: Purpose::Sample, step: repetition };
+        let slots = prompts * group;
+        // No stop token, so that every completion has its full length.
+        Ok(rollout::generate(self.model, &requests, &sampling, &[], None, slots, key, &mut |_| {})?)
+    }
+
+    fn sequences(&self, repetition: u64) -> Vec<Prompted> {
+        let mut words = draws(repetition, "bench");
+        let sequence = |_| {
+            let prompt = self.tokens(1, &mut words);
+            let completion = self.tokens(self.shape.seq, &mut words);
+            let weights = vec![1.0; completion.len()];
+            let sample = Sample { completion, advantage: 1.0, weights, ..Sample::default() };
+            Prompted { prompt, samples: vec![sample] }
+        };
+        (0..self.shape.batch).map(sequence).collect()
+    }
+
+    fn tokens(&self, count: usize, words: &mut Philox) -> Vec<u32> {
+        let vocabulary = self.model.config().vocab_size as u32;
+        (0..count).map(|_| words.bounded(vocabulary)).collect()
+    }
+
+    fn update(&mut self, loss: &LossConfig, groups: &[Prompted]) -> Result<()> {
+        let schedule = Schedule::Constant { lr: 1e-6, warmup: 0 };
+        let plan = Plan {
+            model: self.model,
+            params: &self.params,
+            loss,
+            temperature: 1.0,
+            activations: self.shape.activations,
+            budget: self.shape.micro_batch_tokens,
+            updates_per_step: 1,
+            schedule: &schedule,
+            total_updates: 1,
+        };
+        descend(&plan, self.optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
+        Ok(())
+    }
+
+    fn report(&self, what: What, name: &str, threads: usize, seconds: &[Seconds]) -> Report {
+        let Shape { prompts, group, new, prompt_tokens, batch, seq, .. } = *self.shape;
+        let (work, tokens) = match what {
+            What::Train => (Work::Sequences { batch, seq }, batch * seq),
+            What::Decode | What::Step => {
+                (Work::Groups { prompts, group, new, prompt_tokens }, prompts * group * new)
+            }
+        };
+        let all = sorted(seconds.iter().map(|one| one.all));
+        let part = |of: fn((f64, f64)) -> f64| {
+            let part = sorted(seconds.iter().filter_map(|one| one.parts.map(of)));
+            (!part.is_empty()).then(|| median(&part))
+        };
+        Report {
+            what,
+            model: name.to_owned(),
+            dtype: if self.model.dtype() == DType::BF16 { "bf16" } else { "f32" },
+            device: if self.model.device().is_cpu() { "cpu" } else { "cuda" }.to_owned(),
+            threads,
+            work,
+            reps: seconds.len(),
+            s_per_step: median(&all),
+            s_min: all.first().copied().unwrap_or_default(),
+            s_max: all.last().copied().unwrap_or_default(),
+            tok_per_s: tokens as f64 / median(&all),
+            s_decode: part(|(decode, _)| decode),
+            s_update: part(|(_, update)| update),
+            peak_rss_mib: machine::peak_rss_mib(),
+        }
+    }
+}
+
+/// Groups as the loss takes them, every other sibling rewarded.
+fn credited(groups: Vec<rollout::Group>) -> Vec<Prompted> {
+    let credited = |group: rollout::Group| {
+        let rewards: Vec<f64> = (0..group.trajectories.len()).map(|i| (i % 2) as f64).collect();
+        let advantages = AdvantageConfig::default().advantages(&rewards);
+        let samples = group.trajectories.into_iter().zip(advantages);
+        let samples = samples.map(|(trajectory, advantage)| Sample {
+            weights: vec![1.0; trajectory.completion.len()],
+            rollout_log_probs: trajectory.log_probs.clone(),
+            old_log_probs: trajectory.log_probs,
+            completion: trajectory.completion,
+            advantage,
+            ..Sample::default()
+        });
+        Prompted { prompt: group.prompt, samples: samples.collect() }
+    };
+    groups.into_iter().map(credited).collect()
+}
+
+fn sorted(seconds: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut seconds: Vec<_> = seconds.collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds
+}
+
+/// The middle of sorted numbers; 0 of none.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match sorted {
+        [] => 0.0,
+        _ if sorted.len() % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!((median(&sorted([3.0, 1.0, 2.0].into_iter())) - 2.0).abs() < 1e-12);
+        assert!((median(&sorted([4.0, 1.0, 2.0, 3.0].into_iter())) - 2.5).abs() < 1e-12);
+        assert!(median(&[]).abs() < 1e-12);
+    }
+}

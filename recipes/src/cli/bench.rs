@@ -1,0 +1,124 @@
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::{Subcommand, ValueEnum};
+
+use super::print;
+use crate::bench::{Shape, What, bench};
+use crate::config::{DTypeChoice, DeviceChoice};
+use crate::data::Places;
+use crate::{machine, policy};
+
+/// Measures this machine; one line of JSON on stdout, medians over the repetitions.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tokens a second of sampling, prompts included.
+    Decode(Work),
+    /// Tokens a second of forward, backward and `AdamW`.
+    Train(Work),
+    /// Seconds of a whole GRPO step.
+    Step(Work),
+}
+
+#[derive(Debug, clap::Args)]
+struct Work {
+    /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// Prompts of a step.
+    #[arg(long, value_name = "N", default_value = "2")]
+    prompts: NonZeroUsize,
+    /// Completions of each prompt.
+    #[arg(long, value_name = "N", default_value = "8")]
+    group: NonZeroUsize,
+    /// Tokens of each completion.
+    #[arg(long, value_name = "N", default_value = "64")]
+    new: NonZeroUsize,
+    /// Tokens of each prompt.
+    #[arg(long, value_name = "N", default_value = "48")]
+    prompt_tokens: NonZeroUsize,
+    /// Sequences that are trained on.
+    #[arg(long, value_name = "N", default_value = "16")]
+    batch: NonZeroUsize,
+    /// Tokens of each sequence.
+    #[arg(long, value_name = "N", default_value = "128")]
+    seq: NonZeroUsize,
+    /// Rows that one backward pass may hold.
+    #[arg(long, value_name = "N", default_value = "4096")]
+    micro_batch_tokens: NonZeroUsize,
+    /// What the forward pass of training keeps.
+    #[arg(long, value_enum, default_value = "recompute")]
+    activations: Activations,
+    /// Threads. Left out: all.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Where it runs.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Device,
+    /// In what weights are held.
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: DType,
+    /// Repetitions, after one that is not measured.
+    #[arg(long, value_name = "N", default_value = "3")]
+    reps: NonZeroUsize,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Activations {
+    Keep,
+    Recompute,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Device {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DType {
+    F32,
+    Bf16,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let (what, work) = match &args.command {
+        Command::Decode(work) => (What::Decode, work),
+        Command::Train(work) => (What::Train, work),
+        Command::Step(work) => (What::Step, work),
+    };
+    let threads = machine::fix_threads(work.threads);
+    let device = match work.device {
+        Device::Cpu => DeviceChoice::Cpu,
+        Device::Cuda => DeviceChoice::Cuda,
+    };
+    let dtype = match work.dtype {
+        DType::F32 => DTypeChoice::F32,
+        DType::Bf16 => DTypeChoice::Bf16,
+    };
+    let (model, _) = policy::locate(&work.model, &Places::of_recipe(Path::new("")))?
+        .open(1, dtype.dtype(), &device.open()?)
+        .with_context(|| format!("opening {}", work.model))?;
+    let shape = Shape {
+        prompts: work.prompts.get(),
+        group: work.group.get(),
+        new: work.new.get(),
+        prompt_tokens: work.prompt_tokens.get(),
+        batch: work.batch.get(),
+        seq: work.seq.get(),
+        micro_batch_tokens: work.micro_batch_tokens.get(),
+        activations: match work.activations {
+            Activations::Keep => engine::Activations::Keep,
+            Activations::Recompute => engine::Activations::Recompute,
+        },
+    };
+    let report = bench(what, &work.model, &model, &shape, threads, work.reps.get())?;
+    print(&format!("{}\n", serde_json::to_string(&report)?))
+}

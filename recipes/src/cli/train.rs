@@ -1,0 +1,87 @@
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use engine::checkpoint;
+
+use super::print;
+use crate::config::{Loaded, Recipe, load};
+use crate::data::{self, Places, Problems};
+use crate::dry_run::{Plan, Prompts};
+use crate::policy::{self, Located};
+use crate::signals::{INTERRUPTED, Stop};
+use crate::train::{Console, Ended, Job, Options, train};
+use crate::{machine, shipped};
+
+/// Trains a recipe.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A recipe file, or the name of a shipped recipe (`stearin recipes`).
+    #[arg(value_name = "RECIPE.toml")]
+    recipe: String,
+    /// Files whose settings go over the recipe's, the last over all.
+    #[arg(value_name = "OVERLAY.toml")]
+    overlays: Vec<String>,
+    /// A setting that goes over all files, such as `stage.rl.steps=3` or `model.path=hf://org/name`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// The run's folder. Left out: `runs/` and the recipe's name.
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the run in that folder.
+    #[arg(long)]
+    resume: bool,
+    /// Say what the run would do and need, and do nothing.
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let mut layers = vec![shipped::layer(&args.recipe)?];
+    for overlay in &args.overlays {
+        layers.push(shipped::layer(overlay)?);
+    }
+    let Loaded { recipe, folder } = load(&layers, &args.overrides)?;
+    let threads = machine::fix_threads(recipe.threads);
+    let places = Places::of_recipe(&folder);
+    let located = policy::locate(&recipe.model.path, &places)?;
+    let problems = data::problems(&recipe.data, recipe.seed, &places)?;
+    if args.dry_run {
+        plan(&recipe, &located, &problems, threads)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let console = Console::stderr();
+    if problems.repeated > 0 {
+        let repeated = problems.repeated;
+        console.say(&format!("data.train: left out {repeated} problems that are held out"));
+    }
+    let (dtype, device) = (recipe.model.dtype.dtype(), recipe.model.device.open()?);
+    let base = || {
+        let opened = located.open(recipe.seed, dtype, &device);
+        opened.with_context(|| format!("opening {}", recipe.model.path))
+    };
+    let open = |path: &Path| Ok(checkpoint::load(path, &device, dtype)?);
+    let job = Job { recipe: &recipe, problems, base: &base, open: &open, threads };
+    let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+    let stop = Stop::listen()?;
+    let options = Options { run_dir: &run_dir, resume: args.resume, stop, console, sink: None };
+    Ok(match train(job, options)? {
+        Ended::Finished => ExitCode::SUCCESS,
+        Ended::Interrupted => ExitCode::from(INTERRUPTED),
+    })
+}
+
+/// Prints what the run would do and need.
+fn plan(recipe: &Recipe, located: &Located, problems: &Problems, threads: usize) -> Result<()> {
+    let (dtype, device) = (recipe.model.dtype.dtype(), recipe.model.device.open()?);
+    let (model, text) = located
+        .open(recipe.seed, dtype, &device)
+        .with_context(|| format!("opening {}", recipe.model.path))?;
+    let limit = recipe.data.max_prompt_tokens.get();
+    let mut lengths = Vec::with_capacity(problems.train.len());
+    for problem in &problems.train {
+        lengths.push(recipe.prompt.tokens(&text, &problem.problem)?.len());
+    }
+    lengths.retain(|&length| length <= limit);
+    print(&Plan::new(recipe, &model, problems, Prompts::of(&lengths), threads).to_string())
+}

@@ -1,0 +1,187 @@
+//! The binary: what it says to bad input, and that it leaves nothing half-written behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A recipe that trains in a second.
+const SMALL: &str = r#"
+[model]
+path = "builtin:atom"
+[data]
+train = { kind = "arithmetic", count = 60, min_digits = 1, max_digits = 1, operations = ["+", "-"] }
+held_out = { kind = "split", count = 8 }
+[eval.sampling]
+max_new_tokens = 8
+[[stage]]
+kind = "sft"
+steps = 2
+batch = 4
+schedule = { kind = "constant", lr = 1e-3 }
+[[stage]]
+kind = "rl"
+steps = 2
+batch = 2
+group_size = 2
+rollout = { max_new_tokens = 8 }
+schedule = { kind = "constant", lr = 1e-4 }
+"#;
+
+fn stearin(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stearin"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("STEARIN_DATA")
+        .env("RAYON_NUM_THREADS", "1")
+        .output()
+        .expect("the binary runs")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Trains `recipe` in a folder with `files` and expects a refusal with all of `words`, exit code 2,
+/// and no run directory.
+#[track_caller]
+fn refused(recipe: &str, files: &[(&str, &str)], arguments: &[&str], words: &[&str]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.toml"), recipe).expect("a writable folder");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("a writable folder");
+    }
+    let output = stearin(folder.path(), &[&["train", "mine.toml"], arguments].concat());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(stdout(&output).is_empty(), "stdout is data");
+    for word in words {
+        assert!(said.contains(word), "expected {word:?} in:\n{said}");
+    }
+    assert!(!folder.path().join("runs").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_typo_names_the_nearest_key() {
+    let recipe = SMALL.replace("group_size", "groupsize");
+    refused(&recipe, &[], &[], &["mine.toml:18:1", "`groupsize`", "did you mean `group_size`?"]);
+    refused(SMALL, &[], &["--set", "stage.rl.step=3"], &["--set stage.rl.step=3", "`steps`?"]);
+}
+
+#[test]
+fn contradictory_settings_are_listed_at_once() {
+    let arguments = ["--set", "stage.rl.group_size=1", "--set", "data.held_out.count=60"];
+    let words = ["2 problems", "data.held_out.count", "stage.1.group_size"];
+    refused(SMALL, &[], &arguments, &words);
+}
+
+#[test]
+fn a_broken_data_line_is_named_by_its_number() {
+    let rows = "{\"id\":\"a\",\"problem\":\"1+1\",\"answer\":\"2\",\"source\":\"x\"}\n{\"id\":\n";
+    let arguments = ["--set", "data.train={kind=\"jsonl\",path=\"rows.jsonl\"}"];
+    refused(SMALL, &[("rows.jsonl", rows)], &arguments, &["rows.jsonl", "line 2"]);
+    refused(SMALL, &[], &arguments, &["no file `rows.jsonl`", "STEARIN_DATA"]);
+}
+
+#[test]
+fn an_unknown_model_is_refused() {
+    let arguments = ["--set", "model.path=builtin:tinny"];
+    refused(SMALL, &[], &arguments, &["builtin:tinny", "did you mean `builtin:tiny`?"]);
+    let arguments = ["--set", "model.path=nowhere.gguf"];
+    refused(SMALL, &[], &arguments, &["there is no model nowhere.gguf"]);
+    refused(SMALL, &[("cut.gguf", "GGUF")], &["--set", "model.path=cut.gguf"], &["cut.gguf"]);
+}
+
+#[test]
+fn a_prompt_longer_than_the_context_is_refused() {
+    let long = "1+".repeat(400) + "1";
+    let rows = format!(
+        "{{\"id\":\"a\",\"problem\":\"{long}\",\"answer\":\"401\",\"source\":\"x\",\"solution\":\"401\"}}\n\
+         {{\"id\":\"b\",\"problem\":\"1+1\",\"answer\":\"2\",\"source\":\"x\",\"solution\":\"2\"}}\n"
+    );
+    let data = ["--set", "data.train={kind=\"jsonl\",path=\"rows.jsonl\"}"];
+    let more = ["--set", "data.held_out.count=1", "--set", "data.max_prompt_tokens=9999"];
+    let arguments = [data.as_slice(), more.as_slice()].concat();
+    refused(SMALL, &[("rows.jsonl", &rows)], &arguments, &["802 tokens", "context"]);
+}
+
+#[test]
+fn an_unknown_recipe_names_the_nearest_shipped_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = stearin(folder.path(), &["train", "quikstart"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean `quickstart`?"), "{}", stderr(&output));
+    assert_eq!(stearin(folder.path(), &["trian"]).status.code(), Some(2));
+    assert_eq!(stearin(folder.path(), &["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_dry_run_computes_and_writes_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = stearin(folder.path(), &["train", "quickstart", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    for word in ["stage 0 sft", "stage 1 rl", "memory", "disk", "updates"] {
+        assert!(said.contains(word), "expected {word:?} in:\n{said}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn a_run_trains_and_its_folder_is_a_model_and_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
+    let output = stearin(folder.path(), &["train", "mine.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(folder.path().join("runs/mine/metrics.jsonl").is_file());
+
+    let again = stearin(folder.path(), &["train", "mine.toml"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("--resume"), "{}", stderr(&again));
+
+    let sampled = stearin(
+        folder.path(),
+        &["sample", "--model", "runs/mine", "-n", "2", "--max-new-tokens", "4", "1+1"],
+    );
+    assert_eq!(sampled.status.code(), Some(0), "{}", stderr(&sampled));
+    assert!(stdout(&sampled).contains("---\n"), "two completions with a rule between");
+}
+
+#[test]
+fn bench_prints_one_line_of_json() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for what in ["decode", "train", "step"] {
+        let shape = ["--group", "2", "--new", "3", "--prompt-tokens", "4", "--batch", "2"];
+        let rest = ["--seq", "8", "--threads", "1", "--reps", "1", "--model", "builtin:atom"];
+        let arguments = [&["bench", what], shape.as_slice(), rest.as_slice()].concat();
+        let output = stearin(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let line: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("one object");
+        for key in ["what", "model", "dtype", "threads", "s_per_step", "tok_per_s"] {
+            assert!(!line[key].is_null(), "{key} in {line}");
+        }
+        assert_eq!(line["what"], what);
+    }
+}
+
+#[test]
+fn small_commands_say_what_they_are_asked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let schema = stearin(folder.path(), &["schema"]);
+    fs::write(folder.path().join("schema.json"), &schema.stdout).expect("a writable folder");
+    let check = |text: &str| {
+        fs::write(folder.path().join("other.json"), text).expect("a writable folder");
+        stearin(folder.path(), &["schema", "--check", "other.json"]).status.code()
+    };
+    assert_eq!(check(&stdout(&schema)), Some(0));
+    assert_eq!(check("{}"), Some(2));
+    assert!(stdout(&stearin(folder.path(), &["recipes"])).starts_with("quickstart "));
+    let printed = stdout(&stearin(folder.path(), &["recipes", "quickstart"]));
+    assert!(printed.starts_with("#:schema"), "{printed}");
+    let doctor = stearin(folder.path(), &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", stdout(&doctor));
+    assert!(stdout(&doctor).contains("finite differences"));
+}
