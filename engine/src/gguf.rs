@@ -88,6 +88,11 @@ impl Gguf {
         if self.key("attention.sliding_window").and_then(as_size).is_some_and(|rows| rows > 0) {
             return Err(self.problem("has a sliding window, only full attention is supported"));
         }
+        if self.int("split.count").is_some_and(|parts| parts > 1) {
+            return Err(
+                self.problem("is one part of several; join them with llama-gguf-split first")
+            );
+        }
         for key in ["attention.value_length", "rope.dimension_count"] {
             let heads = self.key("attention.head_count").and_then(as_size);
             let width = self.key("embedding_length").and_then(as_size);

@@ -27,6 +27,7 @@ pub struct Text {
     tokenizer: Tokenizer,
     template: Option<Template>,
     stop_tokens: Vec<u32>,
+    vocab_size: usize,
     /// What `tokenizer_config.json` says, less the chat template.
     tokenizer_config: Map<String, Value>,
     /// What `generation_config.json` says.
@@ -76,8 +77,16 @@ impl Text {
         let template = template.map(Template::new).transpose()?;
         let mut seen = BTreeSet::new();
         let stop_tokens = stop_tokens.into_iter().filter(|&id| seen.insert(id)).collect();
-        let date = Date::default();
-        Ok(Self { tokenizer, template, stop_tokens, tokenizer_config, generation, date })
+        let largest = tokenizer.get_vocab(true).into_values().max();
+        Ok(Self {
+            tokenizer,
+            template,
+            stop_tokens,
+            vocab_size: largest.map_or(0, |id| id as usize + 1),
+            tokenizer_config,
+            generation,
+            date: Date::default(),
+        })
     }
 
     /// Token ids of `text`: no special token is added, but those written in it are recognised.
@@ -122,8 +131,7 @@ impl Text {
 
     /// One more than the largest token id.
     pub fn vocab_size(&self) -> usize {
-        let largest = self.tokenizer.get_vocab(true).into_values().max();
-        largest.map_or(0, |id| id as usize + 1)
+        self.vocab_size
     }
 
     /// The chat template's source.

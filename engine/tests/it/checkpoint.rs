@@ -6,6 +6,7 @@ use std::path::Path;
 use candle::quantized::GgmlDType;
 use candle::{DType, Device, Tensor};
 use engine::{Checkpoint, Family, Model, ModelConfig, RopeScaling, Text, load, save};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -107,6 +108,22 @@ fn a_save_that_fails_leaves_nothing() {
     let file = folder.path().join("config.json");
     assert!(save(&model, &text, &file.join("inside")).is_err());
     assert!(!path.exists());
+}
+
+/// A disk that is full, played by the device that always is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_the_old_checkpoint() {
+    let (folder, old, text) = saved();
+    let other = Model::random(config(Family::Llama), 3, DType::F32, &Device::Cpu).unwrap();
+    for name in ["model.safetensors", "tokenizer.json", "config.json"] {
+        let partial = folder.path().join(format!(".{name}.partial"));
+        std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+        let error = save(&other, &text, folder.path()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("No space left"), "{error}");
+        assert_eq!(names(folder.path()), FILES);
+        disk::assert_weights(&open(folder.path()).unwrap().0, &old, 0.0);
+    }
 }
 
 #[test]
@@ -320,4 +337,23 @@ fn weights_are_read_when_they_are_asked_for() {
     let want = model.parameters().iter().find(|p| p.name == name).unwrap();
     assert_eq!(support::values(&got), support::values(want.var.as_tensor()));
     assert!(checkpoint.check_all_read().is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+
+    /// Damage is an error or goes unnoticed; it is never a panic and never a giant allocation.
+    #[test]
+    fn a_damaged_head_does_no_harm(at in 0usize..1500, byte: u8, size: u64, wide: bool) {
+        let (folder, ..) = saved();
+        let path = folder.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        if wide {
+            bytes[..8].copy_from_slice(&size.to_le_bytes());
+        } else {
+            bytes[at] = byte;
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let _ = open(folder.path());
+    }
 }

@@ -207,6 +207,7 @@ fn a_setting_that_is_not_implemented_is_an_error() {
     refused("llama.attention.head_count_kv", Value::U32(3), &["not a multiple"]);
     refused("llama.attention.head_count", Value::U32(0), &["num_attention_heads is 0"]);
     refused("llama.attention.head_count_kv", Value::Array(vec![Value::U32(1)]), &["one size"]);
+    refused("split.count", Value::U16(2), &["one part of several"]);
     refused("general.alignment", Value::U32(0), &["general.alignment"]);
 }
 

@@ -23,6 +23,8 @@ struct Site {
     files: BTreeMap<String, Vec<u8>>,
     /// Served for these paths instead.
     status: BTreeMap<String, u16>,
+    /// Where large files are handed over, as the public hub does.
+    storage: Option<String>,
     asked: Vec<String>,
 }
 
@@ -125,6 +127,14 @@ fn respond(site: &Site, path: &str, range: Option<&str>) -> (String, Vec<u8>) {
         return ("200 OK\r\nContent-Type: application/json\r\n".into(), info.to_string().into());
     }
     let name = path.strip_prefix(&format!("/org/tiny/resolve/{COMMIT}/"));
+    if let (Some(storage), Some("model.safetensors")) = (&site.storage, name) {
+        let head = format!(
+            "302 Found\r\nLocation: {storage}/large/model.safetensors\r\n\
+             X-Linked-Etag: \"large\"\r\nX-Repo-Commit: {COMMIT}\r\n"
+        );
+        return (head, Vec::new());
+    }
+    let name = name.or_else(|| path.strip_prefix("/large/"));
     let Some((name, bytes)) = name.and_then(|name| Some((name, site.files.get(name)?))) else {
         return ("404 Not Found\r\n".into(), Vec::new());
     };
@@ -153,6 +163,15 @@ fn a_model_is_fetched_once_and_then_loads_without_the_hub() {
     assert_eq!(away.fetch("hf://org/tiny").unwrap(), folder);
     let error = away.fetch("hf://org/other").unwrap_err().to_string();
     assert!(error.contains("HF_ENDPOINT") && error.contains("127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn a_large_file_may_lie_elsewhere() {
+    let (server, model) = Server::with_model();
+    server.site.lock().unwrap().storage = Some(server.endpoint.clone());
+    let folder = server.hub().fetch("hf://org/tiny").unwrap();
+    disk::assert_weights(&load(&folder, &Device::Cpu, DType::F32).unwrap().0, &model, 0.0);
+    assert!(server.asked("/large/model.safetensors") > 0);
 }
 
 #[test]
