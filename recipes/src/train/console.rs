@@ -31,12 +31,12 @@ impl Console {
     /// A line that stays.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) if !bar.is_finished() => bar.println(line),
             // Whoever closed stderr does not want to hear it; the run goes on.
-            None if self.speaks => {
+            _ if self.speaks => {
                 let _ = writeln!(io::stderr(), "{line}");
             }
-            None => {}
+            _ => {}
         }
     }
 
@@ -53,7 +53,10 @@ impl Console {
     /// What is being done within the step; gone with the next.
     pub(crate) fn now(&self, what: &str, done: usize, total: usize) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{what} {done}/{total}"));
+            bar.set_message(match total {
+                0 | 1 => what.to_owned(),
+                _ => format!("{what} {done}/{total}"),
+            });
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod killed;
 mod resume;
 mod runs;
 mod tidy;

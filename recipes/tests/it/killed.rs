@@ -1,0 +1,121 @@
+//! The program itself, ended from outside: by SIGKILL at any moment, by Ctrl-C.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rand_philox::Philox;
+use recipes::run_dir::{State, status};
+use recipes::signals::INTERRUPTED;
+
+use crate::runs::{RECIPE, assert_equal};
+
+/// Long enough to be caught on its way.
+fn recipe(temp: &Path) -> PathBuf {
+    let path = temp.join("small.toml");
+    let long = RECIPE.replace("steps = 4", "steps = 20").replace("steps = 2", "steps = 5");
+    fs::write(&path, long).unwrap();
+    path
+}
+
+fn stearin(recipe: &Path, root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stearin"));
+    command.arg("train").arg(recipe).arg("--run-dir").arg(root).env("RAYON_NUM_THREADS", "1");
+    // Begun runs are gone on with; one that was killed before it had a folder starts anew.
+    if root.exists() {
+        command.arg("--resume");
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn finish(recipe: &Path, root: &Path) {
+    let output = stearin(recipe, root).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+}
+
+fn is_finished(root: &Path) -> bool {
+    status(root).is_ok_and(|status| status.state == State::Finished)
+}
+
+/// Waits until `root` says that `steps` steps are in its record.
+fn wait_for_steps(child: &mut Child, root: &Path, steps: usize) {
+    let began = Instant::now();
+    loop {
+        let log = fs::read_to_string(root.join("metrics.jsonl")).unwrap_or_default();
+        if log.lines().count() > steps {
+            return;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended before step {steps}");
+        assert!(began.elapsed() < Duration::from_mins(10), "no step {steps} in ten minutes");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_as_if_it_had_not_been() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = recipe(temp.path());
+    let (whole, killed) = (temp.path().join("whole"), temp.path().join("killed"));
+    let began = Instant::now();
+    finish(&recipe, &whole);
+    let lasts = began.elapsed().as_micros() as u32;
+    let mut moments = Philox::from_u64_seed(11);
+    let mut kills = 0;
+    while kills < 12 && !is_finished(&killed) {
+        let mut child = stearin(&recipe, &killed).spawn().unwrap();
+        sleep(Duration::from_micros(u64::from(moments.bounded(lasts / 2))));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    if !is_finished(&killed) {
+        finish(&recipe, &killed);
+    }
+    assert_equal(&whole, &killed);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = recipe(temp.path());
+    let (whole, stopped) = (temp.path().join("whole"), temp.path().join("stopped"));
+    finish(&recipe, &whole);
+    let mut child = stearin(&recipe, &stopped).spawn().unwrap();
+    wait_for_steps(&mut child, &stopped, 3);
+    let signal = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
+    assert!(signal.success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(i32::from(INTERRUPTED)), "{said}");
+    assert!(said.contains("finishing this step") && said.contains("--resume"), "{said}");
+    let left = status(&stopped).unwrap();
+    assert_eq!(left.state, State::Interrupted);
+    let saved = stopped.join(format!("checkpoints/step-{:06}", left.step));
+    assert!(saved.join("trainer.json").is_file(), "{} is saved", saved.display());
+    finish(&recipe, &stopped);
+    assert_equal(&whole, &stopped);
+}
+
+#[test]
+fn an_existing_run_directory_is_bad_input() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = recipe(temp.path());
+    let root = temp.path().join("run");
+    finish(&recipe, &root);
+    let output = Command::new(env!("CARGO_BIN_EXE_stearin"))
+        .arg("train")
+        .arg(&recipe)
+        .arg("--run-dir")
+        .arg(&root)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("exists already"), "{said}");
+}
