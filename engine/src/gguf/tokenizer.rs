@@ -25,10 +25,6 @@ const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
-/// Tokens that end a turn. One that the chat template writes stops, named by the metadata or not.
-const END_OF_TURN: [&str; 5] =
-    ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>"];
-
 impl Gguf {
     /// Tokenizer, chat template and end-of-turn tokens from the metadata.
     ///
@@ -38,7 +34,10 @@ impl Gguf {
     /// smollm, qwen2, llama-bpe and gpt-2, and when the metadata contradict themselves.
     pub fn text(&self) -> Result<Text> {
         let vocabulary = Vocabulary::read(self)?;
-        let tokenizer = self.tokenizer(&vocabulary)?;
+        let pre = self.string("tokenizer.ggml.pre").unwrap_or("(not given)");
+        let pipeline = Pipeline::named(pre).map_err(|problem| self.problem(problem))?;
+        let ends = pipeline.ends;
+        let tokenizer = self.tokenizer(&vocabulary, pipeline)?;
         let template = self.string("tokenizer.chat_template").map(str::to_owned);
         let mut config = Map::new();
         for (name, key) in [("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")]
@@ -55,11 +54,7 @@ impl Gguf {
         for key in ["eos", "eot", "eom"] {
             stop_tokens.extend(self.special(&vocabulary, key)?);
         }
-        for name in END_OF_TURN {
-            if template.as_ref().is_some_and(|source| source.contains(name)) {
-                stop_tokens.extend(vocabulary.control(name));
-            }
-        }
+        stop_tokens.extend(ends.iter().filter_map(|name| vocabulary.control(name)));
         let mut generation = Map::new();
         for (name, key) in [("bos_token_id", "bos"), ("pad_token_id", "padding")] {
             if let Some(id) = self.special(&vocabulary, key)? {
@@ -69,10 +64,8 @@ impl Gguf {
         Text::assemble(tokenizer, template, stop_tokens, config, generation)
     }
 
-    fn tokenizer(&self, vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
+    fn tokenizer(&self, vocabulary: &Vocabulary<'_>, parts: Pipeline) -> Result<Tokenizer> {
         let failed = |e: tokenizers::Error| self.problem(format!("tokenizer: {e}"));
-        let pre = self.string("tokenizer.ggml.pre").unwrap_or("(not given)");
-        let parts = Pipeline::named(pre).map_err(|problem| self.problem(problem))?;
         let merges = self.strings("tokenizer.ggml.merges")?;
         let merges = merges
             .iter()
@@ -179,6 +172,9 @@ struct Pipeline {
     whole_words: bool,
     /// Whether text begins with the begin-of-text token where special tokens are added.
     adds_bos: bool,
+    /// Tokens that end a turn in the generation configurations of the models with this tokenizer,
+    /// where GGUF metadata name but one of them.
+    ends: &'static [&'static str],
 }
 
 impl Pipeline {
@@ -188,18 +184,26 @@ impl Pipeline {
             pre_tokenizer: byte_level(true).into(),
             whole_words: false,
             adds_bos: false,
+            ends: &[],
         };
         match name {
             "gpt-2" => Ok(plain),
             "smollm" => {
                 let steps = vec![Digits::new(true).into(), byte_level(true).into()];
-                Ok(Self { pre_tokenizer: Sequence::new(steps).into(), ..plain })
+                let pre_tokenizer = Sequence::new(steps).into();
+                Ok(Self { pre_tokenizer, ends: &["<|im_end|>"], ..plain })
             }
-            "qwen2" => Ok(Self { compose: true, pre_tokenizer: split(r"\p{N}")?, ..plain }),
+            "qwen2" => Ok(Self {
+                compose: true,
+                pre_tokenizer: split(r"\p{N}")?,
+                ends: &["<|im_end|>", "<|endoftext|>"],
+                ..plain
+            }),
             "llama-bpe" => Ok(Self {
                 pre_tokenizer: split(r"\p{N}{1,3}")?,
                 whole_words: true,
                 adds_bos: true,
+                ends: &["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"],
                 ..plain
             }),
             other => Err(format!(

@@ -76,10 +76,11 @@ fn the_metadata_name_template_and_end_of_turn() {
     assert_eq!(text.stop_tokens(), [2]);
     let rendered = text.render(None, "hi").unwrap();
     assert_eq!(rendered, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
-    // A base model's end of text, and an end of turn that only the template writes.
+    // A base model's end of text, and the end of turn that all models with this tokenizer have.
     file.set("tokenizer.ggml.eos_token_id", Value::U32(0));
     file.set("tokenizer.ggml.eot_token_id", Value::U32(1));
     assert_eq!(text_of(&file).unwrap().stop_tokens(), [0, 1, 2]);
+    assert_eq!(text_of(&tiny("qwen2")).unwrap().stop_tokens(), [2, 0]);
 }
 
 #[test]
