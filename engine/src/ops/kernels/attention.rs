@@ -68,15 +68,18 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
         let padded = self.head_dim.next_multiple_of(WIDTH);
         let mut at = 0;
         while at + 4 * WIDTH <= padded {
-            self.mix::<L, G, 4>(l, at, scales);
+            match G {
+                1 => self.mix::<L, G, 4, 2>(l, at, scales),
+                _ => self.mix::<L, G, 4, 1>(l, at, scales),
+            }
             at += 4 * WIDTH;
         }
         if at + 2 * WIDTH <= padded {
-            self.mix::<L, G, 2>(l, at, scales);
+            self.mix::<L, G, 2, 2>(l, at, scales);
             at += 2 * WIDTH;
         }
         if at < padded {
-            self.mix::<L, G, 1>(l, at, scales);
+            self.mix::<L, G, 1, 4>(l, at, scales);
         }
     }
 
@@ -88,27 +91,12 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
         for i in 0..self.blocks {
             let block = (self.block)(i);
             let (keys, _) = block.keys[..hd * WIDTH].as_chunks::<WIDTH>();
-            // Two sums a head, so that one need not wait for the other.
-            let mut sums = [[l.splat(0.0); 2]; G];
-            let mut d = 0;
-            while d + 2 <= hd {
-                let (even, odd) = (l.load(&keys[d]), l.load(&keys[d + 1]));
-                for g in 0..G {
-                    sums[g][0] = l.mul_add(l.splat(self.q[g * hd + d]), even, sums[g][0]);
-                    sums[g][1] = l.mul_add(l.splat(self.q[g * hd + d + 1]), odd, sums[g][1]);
-                }
-                d += 2;
-            }
+            let sums = dots::<L, G>(l, self.q, keys);
             for g in 0..G {
-                if d < hd {
-                    let last = l.load(&keys[d]);
-                    sums[g][0] = l.mul_add(l.splat(self.q[g * hd + d]), last, sums[g][0]);
-                }
-                let mut row = [0.0; WIDTH];
-                l.store(&mut row, l.mul(l.add(sums[g][0], sums[g][1]), l.splat(scale)));
-                row[block.len..].fill(f32::NEG_INFINITY);
-                max[g] = l.max(max[g], l.load(&row));
-                self.scores[(g * self.blocks + i) * WIDTH..][..WIDTH].copy_from_slice(&row);
+                let to = &mut self.scores[(g * self.blocks + i) * WIDTH..][..WIDTH];
+                l.store_part(to, l.mul(sums[g], l.splat(scale)));
+                to[block.len..].fill(f32::NEG_INFINITY);
+                max[g] = l.max(max[g], l.load_part(to));
             }
         }
         let mut scales = [0.0; G];
@@ -126,30 +114,97 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
         scales
     }
 
-    /// Weighted sums of the values' columns from `at`, `C` times sixteen of them.
+    /// Weighted sums of the values' columns from `at`, `C` times sixteen of them, in `S` parts by
+    /// position, so that one sum need not wait for another.
     #[inline(always)]
-    fn mix<L: Lanes, const G: usize, const C: usize>(&mut self, l: L, at: usize, scales: [f32; G]) {
+    fn mix<L: Lanes, const G: usize, const C: usize, const S: usize>(
+        &mut self,
+        l: L,
+        at: usize,
+        scales: [f32; G],
+    ) {
         let padded = self.head_dim.next_multiple_of(WIDTH);
-        let mut sums = [[l.splat(0.0); C]; G];
+        let mut sums = [[[l.splat(0.0); C]; G]; S];
         for i in 0..self.blocks {
             let block = (self.block)(i);
-            for p in 0..block.len {
-                let (row, _) = block.values[p * padded + at..][..C * WIDTH].as_chunks::<WIDTH>();
-                for g in 0..G {
-                    let weight = l.splat(self.scores[(g * self.blocks + i) * WIDTH + p]);
-                    for c in 0..C {
-                        sums[g][c] = l.mul_add(weight, l.load(&row[c]), sums[g][c]);
-                    }
+            let mut weights = [&[] as &[f32]; G];
+            for g in 0..G {
+                weights[g] = &self.scores[(g * self.blocks + i) * WIDTH..][..WIDTH];
+            }
+            let mut p = 0;
+            while p + S <= block.len {
+                for s in 0..S {
+                    add::<L, G, C>(l, &mut sums[s], block.values, padded, at, p + s, weights);
                 }
+                p += S;
+            }
+            while p < block.len {
+                add::<L, G, C>(l, &mut sums[0], block.values, padded, at, p, weights);
+                p += 1;
             }
         }
         for g in 0..G {
             for c in 0..C {
+                let mut sum = sums[0][g][c];
+                for s in 1..S {
+                    sum = l.add(sum, sums[s][g][c]);
+                }
                 let from = at + c * WIDTH;
                 let to = (from + WIDTH).min(self.head_dim);
                 let out = &mut self.out[g * self.head_dim..][from..to];
-                l.store_part(out, l.mul(sums[g][c], l.splat(scales[g])));
+                l.store_part(out, l.mul(sum, l.splat(scales[g])));
             }
+        }
+    }
+}
+
+/// Scores of sixteen positions for each head, in parts by component of the head, so that one sum
+/// need not wait for another.
+#[inline(always)]
+fn dots<L: Lanes, const G: usize>(l: L, q: &[f32], keys: &[[f32; WIDTH]]) -> [L::V; G] {
+    let hd = keys.len();
+    let mut sums = [[l.splat(0.0); 4]; G];
+    let (chunks, tail) = keys.as_chunks::<4>();
+    let mut heads = [&[] as &[f32]; G];
+    for g in 0..G {
+        heads[g] = &q[g * hd..][..hd];
+    }
+    for (i, chunk) in chunks.iter().enumerate() {
+        for (s, key) in chunk.iter().enumerate() {
+            let key = l.load(key);
+            for g in 0..G {
+                sums[g][s] = l.mul_add(l.splat(heads[g][4 * i + s]), key, sums[g][s]);
+            }
+        }
+    }
+    for (i, key) in tail.iter().enumerate() {
+        for g in 0..G {
+            sums[g][i] = l.mul_add(l.splat(heads[g][hd - tail.len() + i]), l.load(key), sums[g][i]);
+        }
+    }
+    let mut out = [l.splat(0.0); G];
+    for g in 0..G {
+        out[g] = l.add(l.add(sums[g][0], sums[g][1]), l.add(sums[g][2], sums[g][3]));
+    }
+    out
+}
+
+/// Adds one position's values, weighted, to each head's sums.
+#[inline(always)]
+fn add<L: Lanes, const G: usize, const C: usize>(
+    l: L,
+    sums: &mut [[L::V; C]; G],
+    values: &[f32],
+    padded: usize,
+    at: usize,
+    p: usize,
+    weights: [&[f32]; G],
+) {
+    let (row, _) = values[p * padded + at..][..C * WIDTH].as_chunks::<WIDTH>();
+    for g in 0..G {
+        let weight = l.splat(weights[g][p]);
+        for c in 0..C {
+            sums[g][c] = l.mul_add(weight, l.load(&row[c]), sums[g][c]);
         }
     }
 }

@@ -44,6 +44,12 @@ pub(crate) trait Lanes: Copy {
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
 
+    /// Asks for the line at `at`, which may lie anywhere, to be brought near.
+    #[inline(always)]
+    fn fetch(self, at: *const f32) {
+        let _ = at;
+    }
+
     /// The first numbers of `a`, then zeros. `a` has at most sixteen.
     #[inline(always)]
     fn load_part(self, a: &[f32]) -> Self::V {

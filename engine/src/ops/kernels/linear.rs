@@ -190,25 +190,39 @@ impl Range<'_> {
         }
     }
 
-    /// `R` features: rows by tiles of `M`, then what is left. `M` is at most four.
+    /// `R` features: rows by tiles of `M`, then what is left. `M` is at most four. The first tile
+    /// asks for the weights of the next features, which come in while the others work.
     #[inline(always)]
     fn strip<L: Lanes, const R: usize, const M: usize>(&self, l: L, n: usize) {
-        let mut m = 0;
+        if self.rows < M {
+            return match self.rows {
+                3 => self.tile::<L, R, 3, true>(l, n, 0),
+                2 => self.tile::<L, R, 2, true>(l, n, 0),
+                _ => self.tile::<L, R, 1, true>(l, n, 0),
+            };
+        }
+        self.tile::<L, R, M, true>(l, n, 0);
+        let mut m = M;
         while m + M <= self.rows {
-            self.tile::<L, R, M>(l, n, m);
+            self.tile::<L, R, M, false>(l, n, m);
             m += M;
         }
         match self.rows - m {
-            3 => self.tile::<L, R, 3>(l, n, m),
-            2 => self.tile::<L, R, 2>(l, n, m),
-            1 => self.tile::<L, R, 1>(l, n, m),
+            3 => self.tile::<L, R, 3, false>(l, n, m),
+            2 => self.tile::<L, R, 2, false>(l, n, m),
+            1 => self.tile::<L, R, 1, false>(l, n, m),
             _ => {}
         }
     }
 
     /// `R` features of `M` rows: each number loaded serves the whole tile.
     #[inline(always)]
-    fn tile<L: Lanes, const R: usize, const M: usize>(&self, l: L, n: usize, m: usize) {
+    fn tile<L: Lanes, const R: usize, const M: usize, const FETCH: bool>(
+        &self,
+        l: L,
+        n: usize,
+        m: usize,
+    ) {
         let width = self.width;
         let mut x = [&[] as &[f32]; M];
         for i in 0..M {
@@ -218,7 +232,7 @@ impl Range<'_> {
         for i in 0..R {
             w[i] = &self.w.weight[(n + i) * width..][..width];
         }
-        let sums = products(l, x, w, width);
+        let sums = products::<L, R, M, FETCH>(l, x, w, width);
         for i in 0..M {
             // SAFETY: `features` gives each task its own columns.
             let y = unsafe { self.y.part(m + i, n, n + R) };
@@ -235,7 +249,7 @@ impl Range<'_> {
 
 /// All products of the rows of `x` with the rows of `w`.
 #[inline(always)]
-fn products<L: Lanes, const R: usize, const M: usize>(
+fn products<L: Lanes, const R: usize, const M: usize, const FETCH: bool>(
     l: L,
     x: [&[f32]; M],
     w: [&[f32]; R],
@@ -258,6 +272,9 @@ fn products<L: Lanes, const R: usize, const M: usize>(
         }
         for j in 0..R {
             let b = l.load(&w_chunks[j][k]);
+            if FETCH {
+                l.fetch(w_chunks[j][k].as_ptr().wrapping_add(R * width));
+            }
             for i in 0..M {
                 sums[i][j] = l.mul_add(a[i], b, sums[i][j]);
             }

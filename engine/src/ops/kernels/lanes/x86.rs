@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, Lanes, SHIFT_BITS, WIDTH};
 
-/// The machine has AVX-512F.
+/// The machine has AVX-512F and VL.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
@@ -20,7 +20,8 @@ impl Avx512 {
     /// The proof, where the machine has the feature.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx512f").then_some(Self(()))
+        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"))
+            .then_some(Self(()))
     }
 }
 
@@ -35,11 +36,12 @@ impl Avx2 {
 /// Runs `kernel` compiled for AVX-512.
 #[inline]
 pub(crate) fn avx512<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    // Without VL only half of the registers could be halved, so that only half would be used.
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
     fn inner<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
         kernel.run(lanes)
     }
-    // SAFETY: `lanes` proves AVX-512F, and every machine with it has AVX2 and FMA.
+    // SAFETY: `lanes` proves F and VL, and every machine with them has AVX2 and FMA.
     unsafe { inner(lanes, kernel) }
 }
 
@@ -59,6 +61,11 @@ impl Lanes for Avx512 {
     const REGISTERS: usize = 32;
 
     #[inline(always)]
+    fn fetch(self, at: *const f32) {
+        // SAFETY: every such machine has the instruction, which faults for no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     fn splat(self, a: f32) -> Self::V {
         // SAFETY: `self` proves the feature.
         unsafe { _mm512_set1_ps(a) }
@@ -69,9 +76,19 @@ impl Lanes for Avx512 {
         unsafe { _mm512_loadu_ps(a.as_ptr()) }
     }
     #[inline(always)]
+    fn load_part(self, a: &[f32]) -> Self::V {
+        // SAFETY: `self` proves the feature; the mask lets through what `a` holds.
+        unsafe { _mm512_maskz_loadu_ps(first(a.len()), a.as_ptr()) }
+    }
+    #[inline(always)]
     fn store(self, to: &mut [f32; WIDTH], a: Self::V) {
         // SAFETY: `self` proves the feature; sixteen numbers are writable.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn store_part(self, to: &mut [f32], a: Self::V) {
+        // SAFETY: `self` proves the feature; the mask lets through what `to` holds.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), a) }
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -129,11 +146,17 @@ impl Lanes for Avx512 {
     }
 }
 
+/// The first `n` lanes, at most sixteen.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n.min(WIDTH)) - 1) as __mmask16
+}
+
 /// Lower and upper half, added.
 ///
 /// # Safety
 ///
-/// The machine has AVX-512F.
+/// The machine has AVX-512F and VL.
 #[inline(always)]
 unsafe fn fold512(a: __m512) -> __m256 {
     // SAFETY: the caller's promise.
@@ -187,6 +210,11 @@ impl Lanes for Avx2 {
     type V = [__m256; 2];
     const REGISTERS: usize = 16;
 
+    #[inline(always)]
+    fn fetch(self, at: *const f32) {
+        // SAFETY: every such machine has the instruction, which faults for no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
     #[inline(always)]
     fn splat(self, a: f32) -> Self::V {
         // SAFETY: `self` proves the feature.
