@@ -1,10 +1,13 @@
 //! From credit to moved parameters: updates, each over its micro-batches.
+//!
+//! A completion without advantage counts in the denominator and has no gradient, so it is not
+//! computed, unless another term of the loss wants it.
 
-use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
+use engine::loss::{Counts, Kl, LossColumns, LossConfig, LossSums, PolicyLoss};
 use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Param, Schedule};
 
-use super::pack::{MicroBatch, Prompted, pack};
+use super::pack::{MicroBatch, Prompted, Sample, pack};
 
 /// What does not change between the updates of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +30,10 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Descended {
     /// Updates done.
     pub(crate) updates: u64,
-    /// Sums of all updates.
+    /// Sums of all updates, over the completions that pull.
     pub(crate) sums: LossSums,
+    /// Tokens of all completions.
+    pub(crate) tokens: usize,
     /// Loss, mean over updates.
     pub(crate) loss: f64,
     /// Norm before clipping, mean over updates.
@@ -58,6 +63,7 @@ pub(crate) fn descend(
             report.gap = update.seen.gap;
         }
         report.sums += update.seen.sums;
+        report.tokens += update.counts.tokens;
         report.rows += update.rows();
         report.updates += 1;
         report.loss += step.loss;
@@ -77,6 +83,16 @@ fn parts(groups: &[Prompted], count: usize) -> impl Iterator<Item = &[Prompted]>
         .filter(|part| !part.is_empty())
 }
 
+/// Whether a completion without advantage has a gradient all the same.
+fn every_sample_counts(loss: &LossConfig) -> bool {
+    match loss.policy {
+        PolicyLoss::ClippedSurrogate(_) => {
+            loss.kl != (Kl::Off {}) || loss.entropy_coefficient != 0.0
+        }
+        PolicyLoss::NegativeLogLikelihood {} => true,
+    }
+}
+
 /// The scores of all samples of `groups`, in order, without a graph.
 pub(crate) fn score(
     model: &Model,
@@ -85,7 +101,7 @@ pub(crate) fn score(
     budget: usize,
 ) -> engine::Result<Vec<Vec<f32>>> {
     let mut columns = Vec::new();
-    for pack in pack(groups, budget)? {
+    for pack in pack(groups, budget, |_| true)? {
         let scores = model.score(&pack.packed, &pack.targets, temperature)?;
         let mut rest = scores.log_probs.as_slice();
         for sample in &pack.samples {
@@ -161,8 +177,12 @@ impl<'a> Update<'a> {
         groups: &'a [Prompted],
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> engine::Result<Self> {
-        let packs = pack(groups, plan.budget)?;
-        let lengths: Vec<_> = packs.iter().flat_map(lengths).collect();
+        let samples = groups.iter().flat_map(|group| &group.samples);
+        let lengths: Vec<_> = samples.clone().map(|sample| sample.completion.len()).collect();
+        let pulls = |sample: &Sample| every_sample_counts(plan.loss) || sample.advantage != 0.0;
+        // A step in which nothing pulls goes through whole: the optimizer wants a gradient.
+        let any = samples.clone().any(pulls);
+        let packs = pack(groups, plan.budget, |sample| !any || pulls(sample))?;
         Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
     }
 
@@ -298,6 +318,61 @@ mod tests {
         assert_eq!(sizes(1), [7]);
         assert_eq!(sizes(3), [2, 2, 3]);
         assert_eq!(sizes(9).len(), 7);
+    }
+
+    fn sample(advantage: f64, tokens: &[u32]) -> Sample {
+        Sample {
+            completion: tokens.to_vec(),
+            old_log_probs: vec![-4.5; tokens.len()],
+            weights: vec![1.0; tokens.len()],
+            advantage,
+            ..Sample::default()
+        }
+    }
+
+    /// Parameters after one update, and what it saw.
+    fn updated(loss: &LossConfig, idle: f64) -> (Vec<Vec<f32>>, Descended) {
+        let builtin = crate::builtin::Builtin::find("atom").unwrap();
+        let (model, _) = builtin.make(1, candle::DType::F32, &candle::Device::Cpu).unwrap();
+        let params = crate::train::stage::params(&model);
+        let groups = [
+            Prompted {
+                prompt: vec![1, 2],
+                samples: vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])],
+            },
+            Prompted { prompt: vec![2, 2, 2], samples: vec![sample(idle, &[8, 9, 10]); 2] },
+        ];
+        let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
+        let plan = Plan {
+            model: &model,
+            params: &params,
+            loss,
+            temperature: 1.0,
+            activations: Activations::Keep,
+            budget: 100,
+            updates_per_step: 1,
+            schedule: &schedule,
+            total_updates: 1,
+        };
+        let mut optimizer = optim::OptimConfig::default().build(&params).unwrap();
+        let seen = descend(&plan, optimizer.as_mut(), &groups, 0, &mut |_, _| {}).unwrap();
+        let values = |param: &Param| param.var.flatten_all().unwrap().to_vec1().unwrap();
+        (params.iter().map(values).collect(), seen)
+    }
+
+    #[test]
+    fn a_completion_without_advantage_costs_nothing_and_counts() {
+        let loss = LossConfig::default();
+        let ((skipped, few), (computed, all)) = (updated(&loss, 0.0), updated(&loss, 1e-30));
+        assert_eq!((few.rows, all.rows), (2 + 1 + 2, 2 + 1 + 2 + 3 + 2 + 2));
+        assert_eq!((few.tokens, all.tokens), (11, 11));
+        assert!((few.grad_norm - all.grad_norm).abs() < 1e-6 * all.grad_norm);
+        // A tenth of the learning rate: Adam magnifies the rounding of gradients near its epsilon.
+        for (skipped, computed) in skipped.iter().flatten().zip(computed.iter().flatten()) {
+            assert!((skipped - computed).abs() < 1e-4, "{skipped} {computed}");
+        }
+        let bonus = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
+        assert_eq!(updated(&bonus, 0.0).1.rows, all.rows, "its entropy counts");
     }
 
     #[test]

@@ -33,15 +33,19 @@ pub(crate) struct MicroBatch<'a> {
     pub(crate) samples: Vec<&'a Sample>,
 }
 
-/// Packs all samples of `groups`, in order, into packs of at most `budget` rows.
+/// Packs the samples of `groups` that are to `keep`, in order, into packs of at most `budget` rows.
 ///
 /// A sample that is longer than the budget by itself gets a pack of its own.
-pub(crate) fn pack(groups: &[Prompted], budget: usize) -> engine::Result<Vec<MicroBatch<'_>>> {
+pub(crate) fn pack(
+    groups: &[Prompted],
+    budget: usize,
+    keep: impl Fn(&Sample) -> bool,
+) -> engine::Result<Vec<MicroBatch<'_>>> {
     let mut packs: Vec<MicroBatch<'_>> = Vec::new();
     for group in groups {
         // The group's prompt in the last pack, once it is there.
         let mut prompt = None;
-        for sample in &group.samples {
+        for sample in group.samples.iter().filter(|sample| keep(sample)) {
             let own = sample.completion.len().saturating_sub(1);
             let rows = own + if prompt.is_some() { 0 } else { group.prompt.len() };
             if packs.last().is_none_or(|last| last.packed.rows() + rows > budget) {
@@ -82,7 +86,7 @@ mod tests {
     fn siblings_share_their_prompt_and_a_split_group_has_it_twice() {
         let groups = groups(&[(4, vec![3, 3, 3])]);
         let rows = |budget| -> Vec<usize> {
-            pack(&groups, budget).unwrap().iter().map(|part| part.packed.rows()).collect()
+            pack(&groups, budget, |_| true).unwrap().iter().map(|part| part.packed.rows()).collect()
         };
         assert_eq!(rows(100), [4 + 3 * 2]);
         assert_eq!(rows(8), [8, 6]);
@@ -96,7 +100,7 @@ mod tests {
             budget in 1_usize..40,
         ) {
             let groups = groups(&shape);
-            let packs = pack(&groups, budget).unwrap();
+            let packs = pack(&groups, budget, |_| true).unwrap();
             let samples = groups.iter().flat_map(|group| &group.samples);
             let wanted: Vec<u32> = samples.flat_map(|sample| sample.completion.clone()).collect();
             let targets = packs.iter().flat_map(|pack| &pack.targets);

@@ -100,8 +100,10 @@ fn actor(
     let sums = &descended.sums;
     metrics.set("actor/loss", descended.loss)?;
     metrics.set("actor/pg_loss", sums.policy_loss / updates)?;
-    metrics.set("actor/pg_clipfrac", sums.pg_clipfrac())?;
-    metrics.set("actor/pg_clipfrac_lower", sums.pg_clipfrac_lower())?;
+    // Completions without advantage are not in the sums; no clip acts on them.
+    let tokens = descended.tokens.max(1) as f64;
+    metrics.set("actor/pg_clipfrac", sums.clipped as f64 / tokens)?;
+    metrics.set("actor/pg_clipfrac_lower", sums.clipped_lower as f64 / tokens)?;
     metrics.set("actor/ppo_kl", sums.ppo_kl())?;
     if let Kl::K1 { coefficient } | Kl::K2 { coefficient } | Kl::K3 { coefficient } = config.loss.kl
     {
