@@ -79,6 +79,33 @@ fn killed_at_random_moments_it_ends_as_if_it_had_not_been() {
     assert_equal(&whole, &killed);
 }
 
+/// What a terminal sends on Ctrl-C.
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let signal = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
+    assert!(signal.success());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_ctrl_c_quits_within_the_step() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("endless.toml");
+    // One step that would take minutes.
+    let endless = RECIPE.replace("batch = 8", "batch = 200000").replace("count = 60", "count = 50");
+    fs::write(&path, endless).unwrap();
+    let root = temp.path().join("run");
+    let mut child = stearin(&path, &root).spawn().unwrap();
+    wait_for_steps(&mut child, &root, 0);
+    interrupt(&child);
+    sleep(Duration::from_millis(100));
+    assert!(child.try_wait().unwrap().is_none(), "one Ctrl-C lets the step go on");
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(i32::from(INTERRUPTED)));
+    // It did not get to save: readers see a run that says so and that nobody is at work in.
+    assert_eq!(status(&root).unwrap().state, State::Running);
+}
+
 #[test]
 #[cfg(unix)]
 fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
@@ -88,8 +115,7 @@ fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
     finish(&recipe, &whole);
     let mut child = stearin(&recipe, &stopped).spawn().unwrap();
     wait_for_steps(&mut child, &stopped, 3);
-    let signal = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
-    assert!(signal.success());
+    interrupt(&child);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(i32::from(INTERRUPTED)), "{said}");
