@@ -102,6 +102,9 @@ fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
     found.need(high <= Arithmetic::MOST_DIGITS, || {
         format!("data.train.max_digits: {high} is more than {}", Arithmetic::MOST_DIGITS)
     });
+    found.need((0.0..=1.0).contains(&task.slips), || {
+        format!("data.train.slips: {} is a share, from 0 to 1", task.slips)
+    });
     found.need(!task.operations.is_empty(), || {
         "data.train.operations: there is none; add \"+\" or \"-\"".into()
     });

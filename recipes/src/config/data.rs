@@ -42,7 +42,7 @@ pub struct JsonLines {
 }
 
 /// Generated arithmetic, without repetition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Arithmetic {
     /// Number of problems.
@@ -53,6 +53,10 @@ pub struct Arithmetic {
     pub max_digits: NonZeroUsize,
     /// What is asked for.
     pub operations: Vec<Operation>,
+    /// Share of the columns that the worked solution gets wrong by one, as a careless teacher does;
+    /// the answer is right all the same. Who imitates can be no better than that.
+    #[serde(default)]
+    pub slips: f64,
 }
 
 /// An operation of generated arithmetic.

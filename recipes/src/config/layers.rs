@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::message;
+use super::{Stage, StageKind, message};
 
 /// One source of settings.
 #[derive(Debug)]
@@ -68,9 +68,44 @@ impl Sources {
             self.merge_root(&mut root, table.into_inner())?;
         }
         if let Some(DeValue::Array(stages)) = root.get_mut("stage").map(Spanned::get_mut) {
-            stages.iter_mut().for_each(|stage| kind_first(stage.get_mut()));
+            for stage in stages.iter_mut() {
+                self.complete(stage.get_mut());
+                kind_first(stage.get_mut());
+            }
         }
         Ok(root)
+    }
+
+    /// Gives the tables that an override has begun in a stage the `kind` they have by default, so
+    /// that `--set stage.rl.optim.weight_decay=0.1` needs no second one.
+    fn complete(&self, stage: &mut DeValue<'_>) {
+        let defaults = kind_of(stage).and_then(|kind| match kind {
+            "sft" => Some(StageKind::Sft),
+            "rl" => Some(StageKind::Rl),
+            _ => None,
+        });
+        let (Some(kind), DeValue::Table(stage)) = (defaults, stage) else { return };
+        self.complete_table(stage, &Stage::defaults(kind));
+    }
+
+    fn complete_table(&self, table: &mut DeTable<'_>, defaults: &toml::Table) {
+        for (key, value) in table.iter_mut() {
+            let span = value.span();
+            let from_override = self.0.iter().rev().find(|source| source.start <= span.start);
+            let (Some(toml::Value::Table(defaults)), DeValue::Table(value)) =
+                (defaults.get(key.get_ref().as_ref()), value.get_mut())
+            else {
+                continue;
+            };
+            if from_override.is_some_and(|source| source.is_override)
+                && !value.contains_key("kind")
+                && let Some(kind) = defaults.get("kind").and_then(toml::Value::as_str)
+            {
+                let kind = DeValue::String(kind.to_owned().into());
+                value.insert(Spanned::new(span.clone(), "kind".into()), Spanned::new(span, kind));
+            }
+            self.complete_table(value, defaults);
+        }
     }
 
     fn merge_root<'a>(&self, root: &mut DeTable<'a>, mut over: DeTable<'a>) -> Result<()> {

@@ -134,6 +134,19 @@ impl Stage {
         }
     }
 
+    /// What a stage of this kind is where nothing is said about it.
+    pub(super) fn defaults(kind: StageKind) -> toml::Table {
+        const REQUIRED: &str =
+            "steps = 1\nbatch = 1\nschedule = { kind = \"constant\", lr = 1.0 }\n";
+        let text = match kind {
+            StageKind::Sft => REQUIRED.to_owned(),
+            StageKind::Rl => format!("group_size = 2\n{REQUIRED}"),
+        };
+        let stage: Self = toml::from_str(&format!("kind = \"{}\"\n{text}", kind.name()))
+            .expect("every setting but these has a default");
+        toml::Table::try_from(stage).expect("a stage has a TOML form")
+    }
+
     /// Number of steps.
     pub fn steps(&self) -> u64 {
         match self {

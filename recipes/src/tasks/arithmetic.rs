@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use rand_philox::Philox;
+use rand_philox::{Philox, u32_to_unit_f64};
 use rewards::Problem;
 
 use crate::config::{Arithmetic, Operation, smallest};
@@ -14,7 +14,7 @@ struct Task {
     right: u64,
 }
 
-/// Different problems, as many as asked for, with worked columns.
+/// Different problems, as many as asked for, with worked columns, some of them wrong if asked.
 ///
 /// The number of digits of each operand is drawn evenly; a difference is never negative.
 pub fn arithmetic(config: &Arithmetic, seed: u64) -> Vec<Problem> {
@@ -37,7 +37,8 @@ pub fn arithmetic(config: &Arithmetic, seed: u64) -> Vec<Problem> {
         }
         tasks
     };
-    tasks.iter().map(Task::problem).collect()
+    let mut slips = Slips { share: config.slips, words: draws(seed, "slips") };
+    tasks.iter().map(|task| task.problem(&mut slips)).collect()
 }
 
 fn draw(config: &Arithmetic, words: &mut Philox) -> Task {
@@ -83,44 +84,82 @@ impl Task {
         }
     }
 
-    fn problem(&self) -> Problem {
-        let (sign, columns) = match self.operation {
-            Operation::Add => ('+', add_columns(self.left, self.right)),
-            Operation::Subtract => ('-', subtract_columns(self.left, self.right)),
+    fn problem(&self, slips: &mut Slips) -> Problem {
+        let (sign, worked) = match self.operation {
+            Operation::Add => ('+', add_columns(self.left, self.right, slips)),
+            Operation::Subtract => ('-', subtract_columns(self.left, self.right, slips)),
         };
         let problem = format!("{}{sign}{}", self.left, self.right);
-        let answer = self.answer().to_string();
         Problem {
             id: format!("arithmetic-{problem}"),
-            solution: Some(format!("{columns} \\boxed{{{answer}}}")),
+            solution: Some(worked.text()),
             problem,
-            answer,
+            answer: self.answer().to_string(),
             source: "generated: arithmetic".into(),
         }
     }
 }
 
+/// Who works the columns, and how carelessly.
+struct Slips {
+    share: f64,
+    words: Philox,
+}
+
+impl Slips {
+    /// `result`, or a neighbour of it that is at most `most`.
+    fn write(&mut self, result: u64, most: u64) -> u64 {
+        if u32_to_unit_f64(self.words.next_u32()) >= self.share {
+            return result;
+        }
+        let up = self.words.bounded(2) == 1;
+        if (up && result < most) || result == 0 { result + 1 } else { result - 1 }
+    }
+}
+
+/// Columns and the number that their digits make.
+#[derive(Default)]
+struct Worked {
+    columns: Vec<String>,
+    number: u64,
+    place: u64,
+}
+
+impl Worked {
+    fn push(&mut self, column: String, digit: u64) {
+        self.place = if self.columns.is_empty() { 1 } else { self.place * 10 };
+        self.number += digit * self.place;
+        self.columns.push(column);
+    }
+
+    fn text(&self) -> String {
+        format!("{} \\boxed{{{}}}", self.columns.join(" "), self.number)
+    }
+}
+
 /// `57+86`: `7+6=13 5+8+1=14`, from the ones up, the carry as a third term.
-fn add_columns(left: u64, right: u64) -> String {
-    let mut carry = 0;
-    let columns = columns(left, right).map(|(a, b)| {
-        let sum = a + b + carry;
-        let column = if carry == 0 { format!("{a}+{b}={sum}") } else { format!("{a}+{b}+1={sum}") };
+fn add_columns(left: u64, right: u64, slips: &mut Slips) -> Worked {
+    let (mut worked, mut carry) = (Worked::default(), 0);
+    for (a, b) in columns(left, right) {
+        let sum = slips.write(a + b + carry, 19);
+        let carried = if carry == 0 { "" } else { "+1" };
+        worked.push(format!("{a}+{b}{carried}={sum}"), sum % 10);
         carry = sum / 10;
-        column
-    });
-    columns.collect::<Vec<_>>().join(" ")
+    }
+    worked.number += carry * worked.place * 10;
+    worked
 }
 
 /// `52-17`: `12-7=5 4-1=3`, from the ones up, what was borrowed taken off and put on.
-fn subtract_columns(left: u64, right: u64) -> String {
-    let mut borrow = 0;
-    let columns = columns(left, right).map(|(a, b)| {
+fn subtract_columns(left: u64, right: u64, slips: &mut Slips) -> Worked {
+    let (mut worked, mut borrow) = (Worked::default(), 0);
+    for (a, b) in columns(left, right) {
         let (from, next) = if a < b + borrow { (a + 10 - borrow, 1) } else { (a - borrow, 0) };
         borrow = next;
-        format!("{from}-{b}={}", from - b)
-    });
-    columns.collect::<Vec<_>>().join(" ")
+        let difference = slips.write(from - b, 9);
+        worked.push(format!("{from}-{b}={difference}"), difference);
+    }
+    worked
 }
 
 /// Pairs of digits from the ones up, as many as the longer number has.
@@ -145,8 +184,26 @@ mod tests {
 
     #[track_caller]
     fn check(operation: Operation, left: u64, right: u64, solution: &str) {
-        let problem = Task::new(operation, left, right).problem();
+        let mut slips = Slips { share: 0.0, words: draws(1, "slips") };
+        let problem = Task::new(operation, left, right).problem(&mut slips);
         assert_eq!(problem.solution.as_deref(), Some(solution));
+    }
+
+    #[test]
+    fn a_careless_teacher_is_wrong_as_often_as_asked_and_the_answer_is_right() {
+        let careless = Arithmetic { slips: 0.3, ..config(4000, 2, 2, &[Operation::Add]) };
+        let problems = arithmetic(&careless, 1);
+        let right = problems.iter().filter(|problem| {
+            let boxed = format!("\\boxed{{{}}}", problem.answer);
+            problem.solution.as_ref().is_some_and(|solution| solution.ends_with(&boxed))
+        });
+        let share = right.count() as f64 / problems.len() as f64;
+        assert!((share - 0.7 * 0.7).abs() < 0.03, "{share}");
+        let careful = arithmetic(&config(4000, 2, 2, &[Operation::Add]), 1);
+        let answers = |problems: &[Problem]| -> Vec<String> {
+            problems.iter().map(|problem| problem.answer.clone()).collect()
+        };
+        assert_eq!(answers(&problems), answers(&careful));
     }
 
     #[test]
@@ -166,6 +223,7 @@ mod tests {
             min_digits: number(min),
             max_digits: number(max),
             operations: operations.to_vec(),
+            slips: 0.0,
         }
     }
 
