@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{Asked, Completion, Graded, Setup, attempt};
 use crate::interval::wilson;
 use crate::record::FORMAT;
-use crate::{Log, Metrics, Result};
+use crate::{Log, Metrics, Result, Warning, health};
 
 /// What an evaluation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ pub struct HeldOut<'a> {
 /// Completions kept in an [`Evaluation`].
 const SHOWN: usize = 8;
 
-/// Attempts every problem of a held-out set.
+/// Attempts every problem of a held-out set; also says what looks wrong with it.
 ///
 /// The interval is Wilson's over problems: samples of one problem are no independent trials, so with
 /// several it is wider than it need be.
@@ -87,20 +87,21 @@ pub fn evaluate(
     setup: &Setup<'_>,
     held_out: HeldOut<'_>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Evaluation> {
+) -> Result<(Evaluation, Vec<Warning>)> {
     let HeldOut { set, problems, samples, seed, step } = held_out;
     let asked: Vec<_> =
         (0..).zip(problems).map(|(number, problem)| Asked { number, problem }).collect();
     // The same draws at every step, so that two evaluations differ by their policies alone.
     let key = Key { seed, purpose: Purpose::Eval, step: 0 };
     let groups = attempt(setup, &asked, samples, key, progress)?;
-    Ok(Evaluation {
+    let evaluation = Evaluation {
         set: set.to_owned(),
         step,
         samples,
         temperature: setup.sampling.temperature,
         ..Evaluation::of(&groups)
-    })
+    };
+    Ok((evaluation, health::look_held_out(&groups)))
 }
 
 impl Evaluation {

@@ -32,6 +32,21 @@ pub fn look(groups: &[Graded]) -> Vec<Warning> {
         .collect()
 }
 
+/// Looks at the completions of held-out problems.
+pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
+    let unparseable = gold_unparseable(groups).map(|warning| Warning {
+        name: "held_out_unparseable",
+        cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
+        act: "repair these rows of the held-out file, or choose a verifier that reads their answers",
+    });
+    let truncated = all_truncated(groups).map(|_| Warning {
+        name: "held_out_truncated",
+        cause: "every held-out completion was cut at the token limit".into(),
+        act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens",
+    });
+    truncated.into_iter().chain(unparseable).collect()
+}
+
 fn all_truncated(groups: &[Graded]) -> Option<Warning> {
     let mut completions = groups.iter().flat_map(|group| &group.completions).peekable();
     completions.peek()?;
@@ -124,6 +139,16 @@ mod tests {
         check(&[group(Finish::Stop, &[Wrong])], &[]);
         check(&[group(Finish::Length, &[Wrong, Wrong])], &["all_truncated", "no_spread"]);
         check(&[fine, group(Finish::Stop, &[GoldUnparseable; 2])], &["gold_unparseable"]);
+    }
+
+    #[test]
+    fn held_out_problems_have_warnings_of_their_own() {
+        let groups = [group(Finish::Length, &[Wrong]), group(Finish::Length, &[GoldUnparseable])];
+        let warnings = look_held_out(&groups);
+        let names: Vec<_> = warnings.iter().map(|warning| warning.name).collect();
+        assert_eq!(names, ["held_out_truncated", "held_out_unparseable"]);
+        assert!(warnings[1].cause.starts_with("1 of 2 held-out problems are left out, "));
+        assert!(look_held_out(&[group(Finish::Stop, &[Wrong, Wrong])]).is_empty());
     }
 
     #[test]

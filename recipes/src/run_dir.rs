@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_folder_is_taken() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("made");
+        fs::create_dir(&root).unwrap();
+        assert_eq!(create(&root).unwrap().recipe().unwrap(), "seed = 1\n");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "nothing beside it");
+    }
+
+    #[test]
     fn two_trainers_cannot_share_a_run() {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().join("runs/a");

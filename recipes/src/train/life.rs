@@ -10,7 +10,7 @@ use engine::text::Text;
 use evals::attempt::Setup;
 use evals::evaluate::{HeldOut, evaluate};
 use evals::record::{Folder, Sink, cut};
-use evals::{Evaluation, Log, Metrics, Record};
+use evals::{Evaluation, Log, Metrics, Record, Warning};
 use rewards::Problem;
 
 use super::stage::{Open, Shared, StageRun};
@@ -276,12 +276,13 @@ impl<'a> Life<'a> {
             step: self.state.step,
         };
         let mut clock = super::clock::Clock::start();
-        let evaluation = clock.time("timing_s/testing", || {
+        let (evaluation, warnings) = clock.time("timing_s/testing", || {
             evaluate(&setup, held_out, &mut |progress| {
                 console.now("evaluating", progress.finished, progress.sequences);
             })
         })?;
         self.record.evaluation(&evaluation)?;
+        self.record.warnings(self.state.step, &warnings)?;
         self.state.accuracy = Some(evaluation.accuracy);
         let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
         console.say(&format!(
@@ -290,6 +291,7 @@ impl<'a> Life<'a> {
             100.0 * low,
             100.0 * high
         ));
+        self.warn(&warnings);
         let mut timings = Metrics::new(Log::Timings);
         timings.set("timing_s/testing", clock.seconds("timing_s/testing"))?;
         Ok((evaluation, timings))
@@ -332,9 +334,14 @@ impl<'a> Life<'a> {
             value("entropy", "actor/entropy"),
             duration(seconds)
         ));
-        for warning in &done.warnings {
+        self.warn(&done.warnings);
+    }
+
+    /// Says the warnings that were not said before.
+    fn warn(&mut self, warnings: &[Warning]) {
+        for warning in warnings {
             if self.said.insert(warning.name) {
-                console.say(&warning.to_string());
+                self.shared.console.say(&warning.to_string());
             }
         }
     }
