@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
 //! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train) and [`summary`](mod@summary),
-//! [`machine`], [`dry_run`], [`bench`], [`doctor`], and [`cli`], which calls the rest.
+//! [`machine`], [`dry_run`], [`mod@bench`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
 pub mod config;
