@@ -8,9 +8,9 @@ features() {
   cargo tree --quiet "$@" --format '{p}|{f}' --prefix none | sed 's, (\*)$,,' | sort -u
 }
 
-# Build scripts and macros are left out on one side only: crates that they alone use drop out below.
-run=$(features --package recipes --edges normal,build,no-proc-macro)
-all=$(features --workspace --edges all)
+# Macros count too: one that is compiled again takes all that depends on it along.
+run=$(features --package recipes --edges normal,build)
+all=$(features --workspace --edges normal,build,dev)
 differing=$(awk -F'|' '
   NR == FNR { run[$1] = run[$1] "\n    run   " $2; next }
   $1 in run { all[$1] = all[$1] "\n    run   " $2 }
