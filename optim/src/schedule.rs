@@ -61,6 +61,11 @@ impl Schedule {
         lr * (min_ratio + (1.0 - min_ratio) * decayed)
     }
 
+    /// Updates of warm-up.
+    pub fn warmup(&self) -> u64 {
+        self.parts().1
+    }
+
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
         let (lr, _, min_ratio) = self.parts();

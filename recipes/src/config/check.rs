@@ -119,6 +119,10 @@ fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
 fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
     found.all(&format!("{at}.optim"), stage.descent().optim.problems());
     found.all(&format!("{at}.schedule"), stage.descent().schedule.problems());
+    let (warmup, total) = (stage.descent().schedule.warmup(), stage.total_updates());
+    found.need(warmup < total, || {
+        format!("{at}.schedule.warmup: {warmup} of {total} updates never reach the learning rate")
+    });
     let (updates, batch) = (stage.descent().updates_per_step, stage.batch());
     found.need(updates <= batch, || {
         format!("{at}.updates_per_step: {updates} updates cannot share a batch of {batch}")
