@@ -98,6 +98,19 @@ fn cached_decoding_equals_the_full_forward_pass() {
 }
 
 #[test]
+fn half_width_weights_decode_as_they_score() {
+    for family in FAMILIES {
+        let sequences = sequences(37);
+        let model = model(config(family), DType::BF16);
+        let got = decoded_scores(&model, &sequences, 1.0);
+        let want = full_scores(&model, &sequences, 1.0);
+        for (got, want) in got.iter().zip(&want) {
+            close(got, want, 0.05);
+        }
+    }
+}
+
+#[test]
 fn the_fused_form_equals_the_composed_one() {
     for config in configs() {
         let sequences = sequences(config.vocab_size);

@@ -44,6 +44,12 @@ pub(crate) trait Lanes: Copy {
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
 
+    /// [`Self::sum4`] of each row of four.
+    #[inline(always)]
+    fn sum4x4(self, a: [[Self::V; 4]; 4]) -> [[f32; 4]; 4] {
+        [self.sum4(a[0]), self.sum4(a[1]), self.sum4(a[2]), self.sum4(a[3])]
+    }
+
     /// Asks for the line at `at`, which may lie anywhere, to be brought near.
     #[inline(always)]
     fn fetch(self, at: *const f32) {

@@ -288,7 +288,28 @@ fn products<L: Lanes, const R: usize, const M: usize, const FETCH: bool>(
             }
         }
     }
+    fold(l, sums)
+}
+
+/// The sum of every accumulator's lanes.
+#[inline(always)]
+fn fold<L: Lanes, const R: usize, const M: usize>(l: L, sums: [[L::V; R]; M]) -> [[f32; R]; M] {
     let mut out = [[0.0; R]; M];
+    if (R, M) == (4, 4) {
+        let mut square = [[l.splat(0.0); 4]; 4];
+        for i in 0..M {
+            for j in 0..R {
+                square[i][j] = sums[i][j];
+            }
+        }
+        let folded = l.sum4x4(square);
+        for i in 0..M {
+            for j in 0..R {
+                out[i][j] = folded[i][j];
+            }
+        }
+        return out;
+    }
     for i in 0..M {
         let mut j = 0;
         while j + 4 <= R {

@@ -140,10 +140,59 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    fn sum4x4(self, a: [[Self::V; 4]; 4]) -> [[f32; 4]; 4] {
+        let mut out = [[0.0; 4]; 4];
+        // SAFETY: `self` proves the feature; `out` holds sixteen numbers.
+        unsafe {
+            let columns = [
+                fold_column([a[0][0], a[1][0], a[2][0], a[3][0]]),
+                fold_column([a[0][1], a[1][1], a[2][1], a[3][1]]),
+                fold_column([a[0][2], a[1][2], a[2][2], a[3][2]]),
+                fold_column([a[0][3], a[1][3], a[2][3], a[3][3]]),
+            ];
+            let left = add_neighbours(columns[0], columns[1]);
+            let right = add_neighbours(columns[2], columns[3]);
+            _mm512_storeu_ps(out.as_mut_ptr().cast(), add_neighbours(left, right));
+        }
+        out
+    }
+    #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
         // SAFETY: `self` proves the feature.
         unsafe { fold256([fold512(a[0]), fold512(a[1]), fold512(a[2]), fold512(a[3])]) }
     }
+}
+
+/// Upper half added to the lower, again, for each of four: four lanes each, side by side.
+///
+/// # Safety
+///
+/// The machine has AVX-512F.
+#[inline(always)]
+unsafe fn fold_column(a: [__m512; 4]) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ab = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0x44>(a[0], a[1]),
+            _mm512_shuffle_f32x4::<0xEE>(a[0], a[1]),
+        );
+        let cd = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0x44>(a[2], a[3]),
+            _mm512_shuffle_f32x4::<0xEE>(a[2], a[3]),
+        );
+        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd))
+    }
+}
+
+/// Neighbours added: in each four lanes the two sums of `a`, then the two of `b`.
+///
+/// # Safety
+///
+/// The machine has AVX-512F.
+#[inline(always)]
+unsafe fn add_neighbours(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)) }
 }
 
 /// The first `n` lanes, at most sixteen.
