@@ -44,6 +44,7 @@ pub(super) fn step(
     let target = target.contiguous()?;
     let (cos, sin) = model.rope().tables(&positions, model.dtype(), device)?;
     let siblings = siblings(model, capacity, slots, feed)?;
+    let order = order(model, &siblings)?;
     let mut x = live.embed.index_select(&Tensor::new(tokens, device)?, 0)?;
     for (layer, (weights, store)) in live.blocks.iter().zip(layers).enumerate() {
         let Qkv { q, k, v } = project(config, weights, &x, &cos, &sin)?;
@@ -51,8 +52,10 @@ pub(super) fn step(
             store.scatter_set(&target, &new.reshape((rows, width))?.contiguous()?, 0)?;
         }
         let parts = siblings.iter().map(|siblings| siblings.attend(layer, &q, store));
-        let attention = Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?;
-        let attention = attention.index_select(&order(model, &siblings)?, 0)?;
+        let mut attention = Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?;
+        if let Some(order) = &order {
+            attention = attention.index_select(order, 0)?;
+        }
         x = finish(config, weights, &x, &attention)?;
     }
     let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
@@ -68,8 +71,8 @@ pub(super) fn step(
 struct Siblings<'a> {
     rows: Vec<u32>,
     prefix: &'a [[Tensor; 2]],
-    /// The feed's rows: (members).
-    index: Tensor,
+    /// The feed's rows: (members). None where they are all.
+    index: Option<Tensor>,
     /// Rows of the store: (members * longest).
     own: Tensor,
     /// Zero where a member has a row, else minus infinity: (members, 1, 1, longest).
@@ -112,9 +115,10 @@ fn siblings<'a>(
             .collect();
         let device = model.device();
         let mask = Tensor::from_vec(mask, (rows.len(), 1, 1, longest), device)?;
+        let all = rows.len() == feed.len();
         Ok(Siblings {
             prefix: layers,
-            index: Tensor::new(rows.as_slice(), device)?,
+            index: if all { None } else { Some(Tensor::new(rows.as_slice(), device)?) },
             own: Tensor::new(own, device)?,
             mask,
             rows,
@@ -123,14 +127,18 @@ fn siblings<'a>(
     groups.into_iter().map(build).collect()
 }
 
-/// Where each row of the feed stands once the groups lie one after another.
-fn order(model: &Model, siblings: &[Siblings<'_>]) -> Result<Tensor> {
+/// Where each row of the feed stands once the groups lie one after another. None where it is where
+/// it was.
+fn order(model: &Model, siblings: &[Siblings<'_>]) -> Result<Option<Tensor>> {
     let grouped: Vec<u32> = siblings.iter().flat_map(|s| s.rows.iter().copied()).collect();
     let mut place = vec![0; grouped.len()];
     for (at, &row) in (0u32..).zip(&grouped) {
         place[row as usize] = at;
     }
-    Ok(Tensor::new(place, model.device())?)
+    if place.is_sorted() {
+        return Ok(None);
+    }
+    Ok(Some(Tensor::new(place, model.device())?))
 }
 
 impl Siblings<'_> {
@@ -140,8 +148,11 @@ impl Siblings<'_> {
         let (kv, head_dim, prompt) = prompt_k.dims3()?;
         let (_, heads, _) = q.dims3()?;
         let (members, longest, group) = (self.rows.len(), self.mask.dim(D::Minus1)?, heads / kv);
-        let q = (q.index_select(&self.index, 0)? / (head_dim as f64).sqrt())?;
-        let q = q.reshape((members, kv, group, head_dim))?;
+        let q = match &self.index {
+            Some(index) => q.index_select(index, 0)?,
+            None => q.clone(),
+        };
+        let q = (q / (head_dim as f64).sqrt())?.reshape((members, kv, group, head_dim))?;
         let stacked = |x: &Tensor, last: usize| -> Result<Tensor> {
             Ok(x.transpose(0, 1)?.contiguous()?.reshape((kv, members * group, last))?)
         };
