@@ -25,6 +25,33 @@ pub(crate) mod rows;
 pub(crate) mod testing {
     //! Inputs and comparison for the kernels' tests.
 
+    use std::cell::Cell;
+
+    thread_local! {
+        static FORM: Cell<Form> = const { Cell::new(Form::Widest) };
+    }
+
+    /// The instructions that kernels of this thread are run with.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Form {
+        Widest,
+        Avx2,
+        Portable,
+    }
+
+    pub(crate) fn form() -> Form {
+        FORM.get()
+    }
+
+    /// Runs a test with every form of the kernels, on this thread.
+    pub(crate) fn on_every_form(test: impl Fn()) {
+        for form in [Form::Widest, Form::Avx2, Form::Portable] {
+            FORM.set(form);
+            test();
+        }
+        FORM.set(Form::Widest);
+    }
+
     /// A stream of numbers about as wide as a unit normal.
     pub(crate) fn noise(seed: u32, len: usize) -> Vec<f32> {
         (0..len as u32)

@@ -137,7 +137,7 @@ fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
 #[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::noise;
+    use crate::ops::kernels::testing::{noise, on_every_form};
 
     /// Log-probabilities, entropy and the sum behind Phi, in double precision.
     fn plain(logits: &[f32], temperature: f64) -> (Vec<f64>, f64, f64) {
@@ -152,42 +152,50 @@ mod tests {
 
     #[test]
     fn matches_double_precision_on_wide_rows() {
-        for (size, spread, temperature) in [
-            (7, 1.0, 1.0),
-            (64, 3.0, 0.7),
-            (1000, 5.0, 1.3),
-            (49_152, 4.0, 1.0),
-            (151_936, 12.0, 0.6),
-        ] {
-            let logits: Vec<f32> = noise(9, size).iter().map(|x| x * spread + 2.0).collect();
-            let (log_probs, entropy, phi) = plain(&logits, temperature);
-            let mut weights = vec![0.0; size];
-            let got = Distribution::with_weights(&logits, temperature, &mut weights);
-            assert_eq!(got, Distribution::new(&logits, temperature));
-            assert!((got.entropy - entropy).abs() < 1e-5, "{size}: {} {entropy}", got.entropy);
-            assert!((got.phi_sum - phi).abs() < 1e-6, "{size}: {} {phi}", got.phi_sum);
-            let top = log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            for ((&logit, &want), &weight) in logits.iter().zip(&log_probs).zip(&weights) {
-                assert!((got.log_prob(logit) - want).abs() < 1e-5);
-                assert!((f64::from(weight) - (want - top).exp()).abs() < 1e-5);
+        on_every_form(|| {
+            for (size, spread, temperature) in [
+                (7, 1.0, 1.0),
+                (64, 3.0, 0.7),
+                (1000, 5.0, 1.3),
+                (49_152, 4.0, 1.0),
+                (151_936, 12.0, 0.6),
+            ] {
+                let logits: Vec<f32> = noise(9, size).iter().map(|x| x * spread + 2.0).collect();
+                let (log_probs, entropy, phi) = plain(&logits, temperature);
+                let mut weights = vec![0.0; size];
+                let got = Distribution::with_weights(&logits, temperature, &mut weights);
+                assert_eq!(got, Distribution::new(&logits, temperature));
+                assert!((got.entropy - entropy).abs() < 1e-5, "{size}: {} {entropy}", got.entropy);
+                assert!((got.phi_sum - phi).abs() < 1e-6, "{size}: {} {phi}", got.phi_sum);
+                let top = log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                for ((&logit, &want), &weight) in logits.iter().zip(&log_probs).zip(&weights) {
+                    assert!((got.log_prob(logit) - want).abs() < 1e-5);
+                    assert!((f64::from(weight) - (want - top).exp()).abs() < 1e-5);
+                }
             }
-        }
+        });
     }
 
     #[test]
     fn certain_and_masked_and_broken_rows() {
-        let certain = Distribution::new(&[-300.0, 200.0, -300.0], 1.0);
-        assert_eq!((certain.log_prob(200.0), certain.entropy, certain.phi_sum), (0.0, 0.0, 0.0));
-        let mut weights = [0.0; 3];
-        let masked = Distribution::with_weights(&[f32::NEG_INFINITY, 1.0, 1.0], 0.5, &mut weights);
-        assert_eq!(weights, [0.0, 1.0, 1.0]);
-        assert!((masked.entropy - std::f64::consts::LN_2).abs() < 1e-7);
-        for broken in [f32::NAN, f32::INFINITY] {
-            for at in [0, 3, 17, 39] {
-                let mut logits = noise(1, 40);
-                logits[at] = broken;
-                assert!(!Distribution::new(&logits, 1.0).is_finite(), "{broken} at {at}");
+        on_every_form(|| {
+            let certain = Distribution::new(&[-300.0, 200.0, -300.0], 1.0);
+            assert_eq!(
+                (certain.log_prob(200.0), certain.entropy, certain.phi_sum),
+                (0.0, 0.0, 0.0)
+            );
+            let mut weights = [0.0; 3];
+            let masked =
+                Distribution::with_weights(&[f32::NEG_INFINITY, 1.0, 1.0], 0.5, &mut weights);
+            assert_eq!(weights, [0.0, 1.0, 1.0]);
+            assert!((masked.entropy - std::f64::consts::LN_2).abs() < 1e-7);
+            for broken in [f32::NAN, f32::INFINITY] {
+                for at in [0, 3, 17, 39] {
+                    let mut logits = noise(1, 40);
+                    logits[at] = broken;
+                    assert!(!Distribution::new(&logits, 1.0).is_finite(), "{broken} at {at}");
+                }
             }
-        }
+        });
     }
 }

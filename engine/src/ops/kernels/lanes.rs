@@ -90,6 +90,16 @@ pub(crate) trait Lanes: Copy {
 /// Runs `kernel` with the widest instructions that the machine has.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(test)]
+    match super::testing::form() {
+        super::testing::Form::Widest => {}
+        #[cfg(target_arch = "x86_64")]
+        super::testing::Form::Avx2 if x86::Avx2::detect().is_some() => {
+            let lanes = x86::Avx2::detect().expect("just detected");
+            return x86::avx2(lanes, kernel);
+        }
+        _ => return kernel.run(Portable),
+    }
     #[cfg(target_arch = "x86_64")]
     {
         if let Some(lanes) = x86::Avx512::detect() {

@@ -113,49 +113,53 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{noise, worst};
+    use crate::ops::kernels::testing::{noise, on_every_form, worst};
 
     #[test]
     fn norm_matches_the_formula() {
-        for width in [1, 6, 16, 37, 128] {
-            let (x, w) = (noise(1, 3 * width), noise(2, width));
-            let mut y = vec![0.0; 3 * width];
-            rms_norm(&x, &w, 1e-5, &mut y);
-            let want = x.chunks(width).flat_map(|x| {
-                let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / width as f64;
-                let scale = 1.0 / (mean + 1e-5).sqrt();
-                x.iter()
-                    .zip(&w)
-                    .map(move |(&x, &w)| f64::from(x) * scale * f64::from(w))
-                    .collect::<Vec<_>>()
-            });
-            assert!(worst(&y, want) < 1e-6);
-        }
+        on_every_form(|| {
+            for width in [1, 6, 16, 37, 128] {
+                let (x, w) = (noise(1, 3 * width), noise(2, width));
+                let mut y = vec![0.0; 3 * width];
+                rms_norm(&x, &w, 1e-5, &mut y);
+                let want = x.chunks(width).flat_map(|x| {
+                    let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / width as f64;
+                    let scale = 1.0 / (mean + 1e-5).sqrt();
+                    x.iter()
+                        .zip(&w)
+                        .map(move |(&x, &w)| f64::from(x) * scale * f64::from(w))
+                        .collect::<Vec<_>>()
+                });
+                assert!(worst(&y, want) < 1e-6);
+            }
+        });
     }
 
     #[test]
     fn rotation_and_gate_match_the_formulas() {
-        let x = noise(3, 24);
-        let angles: Vec<f64> = (0..4).map(|i| f64::from(i) * 0.7 + 0.1).collect();
-        let (cos, sin): (Vec<f32>, Vec<f32>) =
-            angles.iter().map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
-        let mut y = x.clone();
-        rope(&mut y, &cos, &sin);
-        let want = (0..24).map(|i| {
-            let (head, j) = (i / 8 * 8, i % 8);
-            let (a, b) = (f64::from(x[head + j % 4]), f64::from(x[head + j % 4 + 4]));
-            let (s, c) = angles[j % 4].sin_cos();
-            if j < 4 { a * c - b * s } else { b * c + a * s }
-        });
-        assert!(worst(&y, want) < 1e-6);
+        on_every_form(|| {
+            let x = noise(3, 24);
+            let angles: Vec<f64> = (0..4).map(|i| f64::from(i) * 0.7 + 0.1).collect();
+            let (cos, sin): (Vec<f32>, Vec<f32>) =
+                angles.iter().map(|a| (a.cos() as f32, a.sin() as f32)).unzip();
+            let mut y = x.clone();
+            rope(&mut y, &cos, &sin);
+            let want = (0..24).map(|i| {
+                let (head, j) = (i / 8 * 8, i % 8);
+                let (a, b) = (f64::from(x[head + j % 4]), f64::from(x[head + j % 4 + 4]));
+                let (s, c) = angles[j % 4].sin_cos();
+                if j < 4 { a * c - b * s } else { b * c + a * s }
+            });
+            assert!(worst(&y, want) < 1e-6);
 
-        let (gate, up) = (noise(4, 45), noise(5, 45));
-        let mut y = gate.clone();
-        swiglu(&mut y, &up);
-        let want = gate.iter().zip(&up).map(|(&g, &u)| {
-            let g = f64::from(g);
-            g / (1.0 + (-g).exp()) * f64::from(u)
+            let (gate, up) = (noise(4, 45), noise(5, 45));
+            let mut y = gate.clone();
+            swiglu(&mut y, &up);
+            let want = gate.iter().zip(&up).map(|(&g, &u)| {
+                let g = f64::from(g);
+                g / (1.0 + (-g).exp()) * f64::from(u)
+            });
+            assert!(worst(&y, want) < 1e-6);
         });
-        assert!(worst(&y, want) < 1e-6);
     }
 }
