@@ -10,6 +10,8 @@ use crate::data::Problems;
 
 /// Bytes of a number in 32 bits.
 const F32: u64 = 4;
+/// Resident memory of a process that trains next to nothing, as measured.
+const PROGRAM: u64 = 48 << 20;
 /// Bytes that a generated token leaves in the record: metrics aside, its id and three scores as
 /// text, and its characters.
 const RECORDED_TOKEN: u64 = 48;
@@ -73,8 +75,11 @@ pub struct Memory {
     pub reference: u64,
     /// Keys and values of all slots and their prompts.
     pub cache: u64,
-    /// What the forward pass leaves for the backward pass, at the micro-batch's limit.
+    /// What the forward pass leaves for the backward pass, at the micro-batch's limit, and what the
+    /// backward pass makes of one block of it.
     pub activations: u64,
+    /// The program itself and what its allocator keeps.
+    pub program: u64,
 }
 
 /// What a whole run would do.
@@ -181,14 +186,23 @@ fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompts: Prompts)
             (rows.min(whole / descent.updates_per_step as u64), reference, cache)
         }
     };
+    let block = kept_bytes_a_row(model) / model.num_layers as u64;
     let activations = match descent.activations {
-        Activations::Keep | Activations::Auto => rows * kept_bytes_a_row(model),
+        Activations::Keep | Activations::Auto => rows * (kept_bytes_a_row(model) + block),
         Activations::Recompute => {
             let inputs = (model.num_layers as u64 + 1) * model.hidden_size as u64 * F32;
-            rows * (inputs + kept_bytes_a_row(model) / model.num_layers as u64)
+            rows * (inputs + 2 * block)
         }
     };
-    Memory { weights, gradients: weights, optimizer: 2 * weights, reference, cache, activations }
+    Memory {
+        weights,
+        gradients: weights,
+        optimizer: 2 * weights,
+        reference,
+        cache,
+        activations,
+        program: PROGRAM,
+    }
 }
 
 fn cache_bytes_a_row(model: &ModelConfig) -> u64 {
@@ -222,6 +236,7 @@ impl Memory {
             + self.reference
             + self.cache
             + self.activations
+            + self.program
     }
 }
 
@@ -312,6 +327,7 @@ impl fmt::Display for Memory {
             ("reference", self.reference),
             ("cache", self.cache),
             ("activations", self.activations),
+            ("program", self.program),
         ];
         let listed: Vec<_> = parts
             .iter()
