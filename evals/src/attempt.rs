@@ -167,9 +167,12 @@ fn attempts<'a>(
 }
 
 /// The stop strings as rollout asks for them.
-struct Stops<'a> {
-    text: &'a Text,
-    strings: &'a StopStrings,
+#[derive(Debug, Clone, Copy)]
+pub struct Stops<'a> {
+    /// Turns tokens into text.
+    pub text: &'a Text,
+    /// What ends a completion.
+    pub strings: &'a StopStrings,
 }
 
 impl rollout::Stop for Stops<'_> {

@@ -2,6 +2,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use engine::text::StopStrings;
+use evals::attempt::Stops;
 use evals::{PromptStyle, Template};
 use rollout::{Key, Purpose, Request, Sampling};
 
@@ -72,12 +74,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
         group_size: args.n.get(),
     };
     let key = Key { seed: args.seed, purpose: Purpose::Sample, step: 0 };
+    let strings = StopStrings::new(&style.stop);
+    let stops = Stops { text: &text, strings: &strings };
     let groups = rollout::generate(
         &model,
         &[request],
         &sampling,
         text.stop_tokens(),
-        None,
+        (!strings.is_empty()).then_some(&stops),
         args.n.get(),
         key,
         &mut |_| {},
