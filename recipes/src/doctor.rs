@@ -100,7 +100,7 @@ fn cuda() -> Finding {
         let text = "not in this build; `--features cuda` puts it in".into();
         return Finding { what, state: State::Absent, text };
     }
-    match Device::new_cuda(0) {
+    match Device::new_cuda_with_stream(0) {
         Ok(_) => Finding { what, state: State::Good, text: "the first device opens".into() },
         Err(error) => Finding { what, state: State::Broken, text: error.to_string() },
     }

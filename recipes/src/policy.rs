@@ -101,7 +101,7 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda => Device::new_cuda(0).context("opening the first CUDA device"),
+            Self::Cuda => Device::new_cuda_with_stream(0).context("opening the first CUDA device"),
         }
     }
 }
