@@ -1,6 +1,7 @@
 //! Losses on columns of scores: one number per trained token in, one differentiable scalar out.
 //!
-//! Reading order: [`LossConfig`], [`LossColumns`], [`ClippedSurrogate`], [`Kl`], [`Aggregation`].
+//! Reading order: [`LossConfig`], [`LossColumns`], [`PolicyLoss`] and its formulas in
+//! `loss/surrogate.rs`, `loss/ratio.rs` and `loss/sequence.rs`, [`Kl`], [`Aggregation`].
 //!
 //! Everything is composed of Candle ops on tensors of shape (targets), so it runs on any device and
 //! in f32 or f64. What a token weighs in the whole update is in its coefficient, so the losses of
@@ -8,6 +9,9 @@
 
 mod aggregation;
 mod kl;
+mod policy;
+mod ratio;
+mod sequence;
 mod surrogate;
 
 use std::ops::AddAssign;
@@ -18,12 +22,16 @@ use serde::{Deserialize, Serialize};
 
 pub use self::aggregation::{Aggregation, Counts};
 pub use self::kl::Kl;
+pub use self::policy::PolicyLoss;
 pub use self::surrogate::{ClippedSurrogate, DualClip, Off};
 use crate::{Error, Result};
 
-/// What is made small: the sum over an update's tokens of `c (w i L + k KL - e H)`, with a token's
-/// coefficient `c`, weight `w` and importance weight `i`, its policy loss `L`, its KL to the
-/// reference, its entropy `H`, and the coefficients `k` and `e` below.
+/// What is made small: the sum over an update's tokens of `c (i (w L + p D) + k KL - e H)`, with a
+/// token's coefficient `c`, weight `w`, importance weight `i` and penalty `p`, its policy loss `L`,
+/// `D = |log_prob - old_log_prob|`, its KL to the reference, its entropy `H`, and the coefficients
+/// `k` and `e` below. At `D = 0` the penalty has no gradient.
+///
+/// Source of the penalty: KL-Cov, arXiv 2505.22617, and verl's `kl_cov`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
@@ -35,22 +43,6 @@ pub struct LossConfig {
     pub kl: Kl,
     /// Bonus per nat of entropy; 0 = none.
     pub entropy_coefficient: f64,
-}
-
-/// The loss of one token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum PolicyLoss {
-    /// The clipped surrogate of PPO.
-    ClippedSurrogate(ClippedSurrogate),
-    /// `-log_prob`: reads neither old log-probs nor advantages, whose columns may be empty.
-    NegativeLogLikelihood {},
-}
-
-impl Default for PolicyLoss {
-    fn default() -> Self {
-        Self::ClippedSurrogate(ClippedSurrogate::default())
-    }
 }
 
 /// What the loss is told about the tokens of a micro-batch, in the order of the targets.
@@ -66,6 +58,10 @@ pub struct LossColumns<'a> {
     pub ref_log_probs: Option<&'a [f32]>,
     /// A second factor, for rollouts of another age or precision.
     pub importance: Option<&'a [f64]>,
+    /// Factor of the distance between the token's log-prob and the old one; none = 0.
+    pub penalties: Option<&'a [f64]>,
+    /// Tokens of each sequence; together as many as there are targets.
+    pub lengths: &'a [usize],
     /// What the token counts in the whole update: [`Aggregation::coefficients`].
     pub coefficients: &'a [f64],
 }
@@ -75,7 +71,7 @@ pub struct LossColumns<'a> {
 pub struct LossSums {
     /// Tokens.
     pub tokens: u64,
-    /// Tokens whose ratio is clipped and so without gradient from the surrogate.
+    /// Tokens whose ratio is clipped: without gradient, except in cispo.
     pub clipped: u64,
     /// Tokens at the ceiling of the dual clip.
     pub clipped_lower: u64,
@@ -144,6 +140,7 @@ impl LossConfig {
     ) -> Result<(Tensor, LossSums)> {
         let targets = log_probs.dims1()?;
         check_length("entropies", entropies.dims1()?, targets)?;
+        check_length("tokens of `lengths`", columns.lengths.iter().sum(), targets)?;
         if targets == 0 {
             return Err(Error::Input("loss: expected at least one target, got none".into()));
         }
@@ -172,10 +169,7 @@ impl LossConfig {
 
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = match &self.policy {
-            PolicyLoss::ClippedSurrogate(surrogate) => surrogate.problems(),
-            PolicyLoss::NegativeLogLikelihood {} => Vec::new(),
-        };
+        let mut problems = self.policy.problems();
         problems.extend(self.aggregation.problems());
         problems.extend(self.kl.problems());
         if !self.entropy_coefficient.is_finite() {
@@ -185,27 +179,33 @@ impl LossConfig {
         problems
     }
 
-    /// Policy losses times weight and importance weight, before aggregation.
+    /// Policy losses times weight, plus penalties, both times importance weight.
     fn policy_losses(
         &self,
         log_probs: &Tensor,
         columns: &LossColumns<'_>,
         sums: &mut LossSums,
     ) -> Result<Tensor> {
-        let losses = match &self.policy {
-            PolicyLoss::ClippedSurrogate(surrogate) => {
-                let old = beside(log_probs, "old_log_probs", columns.old_log_probs)?;
-                let advantages = beside(log_probs, "advantages", columns.advantages)?;
-                surrogate.losses(log_probs, &old, &advantages, sums)?
-            }
-            PolicyLoss::NegativeLogLikelihood {} => log_probs.neg()?,
-        };
-        let losses = (losses * beside(log_probs, "weights", columns.weights)?)?;
+        let losses = self.policy.losses(log_probs, columns, sums)?;
+        let mut losses = (losses * beside(log_probs, "weights", columns.weights)?)?;
+        if let Some(penalties) = columns.penalties {
+            let penalties = beside(log_probs, "penalties", penalties)?;
+            let old = beside(log_probs, "old_log_probs", columns.old_log_probs)?;
+            losses = (losses + (distances(log_probs, &old)? * penalties)?)?;
+        }
         Ok(match columns.importance {
             Some(importance) => (losses * beside(log_probs, "importance", importance)?)?,
             None => losses,
         })
     }
+}
+
+/// `|log_probs - old|`, with gradient 0 where they are equal; Candle's own has 1 there.
+fn distances(log_probs: &Tensor, old: &Tensor) -> candle::Result<Tensor> {
+    let difference = (log_probs - old)?;
+    let above = difference.gt(0.0)?.to_dtype(difference.dtype())?;
+    let below = difference.lt(0.0)?.to_dtype(difference.dtype())?;
+    difference * (above - below)?
 }
 
 fn check_length(name: &str, got: usize, targets: usize) -> Result<()> {
@@ -229,6 +229,11 @@ fn beside<T: Copy + Into<f64>>(log_probs: &Tensor, name: &str, column: &[T]) -> 
 /// The sum of a tensor's entries, taken in f64.
 fn total(tensor: &Tensor) -> candle::Result<f64> {
     tensor.detach().to_dtype(DType::F64)?.sum_all()?.to_scalar()
+}
+
+/// How many tokens of a mask are set.
+fn count(mask: &Tensor) -> candle::Result<u64> {
+    Ok(u64::from(mask.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()?))
 }
 
 /// `x` within `low..=high`, with gradient 1 there, the bounds included, and 0 outside.

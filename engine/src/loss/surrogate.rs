@@ -1,8 +1,9 @@
-use candle::{DType, Tensor};
+use candle::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LossSums, clamp, total};
+use super::policy::{Clip, Tokens};
+use super::{LossSums, count};
 
 /// The surrogate of PPO with separate clips and a ceiling on the loss of bad tokens (dual clip).
 ///
@@ -52,19 +53,11 @@ impl ClippedSurrogate {
     /// One loss per token, and the counts of this micro-batch. All shapes (targets).
     pub(super) fn losses(
         &self,
-        log_probs: &Tensor,
-        old_log_probs: &Tensor,
-        advantages: &Tensor,
+        tokens: &Tokens<'_>,
         sums: &mut LossSums,
     ) -> candle::Result<Tensor> {
-        let log_ratios = clamp(&(log_probs - old_log_probs)?, -20.0, 20.0)?;
-        let ratios = log_ratios.exp()?;
-        let plain = (&ratios * advantages)?.neg()?;
-        // A constant: where it is the larger one strictly, the ratio is outside its bounds.
-        let bounded = ratios.detach().clamp(1.0 - self.clip_low, 1.0 + self.clip_high)?;
-        let bounded = (bounded * advantages)?.neg()?;
-        let clipped = bounded.gt(&plain)?;
-        let mut losses = clipped.where_cond(&bounded, &plain)?;
+        let (ratios, advantages) = (tokens.log_ratios()?.exp()?, &tokens.advantages);
+        let (mut losses, clipped) = self.clip().losses(&ratios, advantages)?;
         if let DualClip::At(limit) = self.dual_clip {
             let ceiling = (advantages * -limit)?;
             let above = (losses.gt(&ceiling)? * advantages.lt(0.0)?)?;
@@ -72,19 +65,15 @@ impl ClippedSurrogate {
             sums.clipped_lower = count(&above)?;
         }
         sums.clipped = count(&clipped)?;
-        sums.old_kl = -total(&log_ratios)?;
         Ok(losses)
     }
 
+    fn clip(&self) -> Clip {
+        Clip { low: self.clip_low, high: self.clip_high }
+    }
+
     pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if !(0.0..=1.0).contains(&self.clip_low) {
-            problems.push(format!("clip_low is {}, expected 0 to 1", self.clip_low));
-        }
-        if !(self.clip_high.is_finite() && self.clip_high >= 0.0) {
-            let got = self.clip_high;
-            problems.push(format!("clip_high is {got}, expected a number of at least 0"));
-        }
+        let mut problems = self.clip().problems(1.0);
         match self.dual_clip {
             DualClip::At(limit) if !(limit.is_finite() && limit > 1.0) => {
                 problems
@@ -94,8 +83,4 @@ impl ClippedSurrogate {
         }
         problems
     }
-}
-
-fn count(mask: &Tensor) -> candle::Result<u64> {
-    Ok(u64::from(mask.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()?))
 }

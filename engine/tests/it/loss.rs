@@ -12,24 +12,27 @@ use serde_json::{Value, from_value, json, to_value};
 
 /// Owned columns of one micro-batch, the tokens of a sequence side by side.
 #[derive(Debug, Clone, Default)]
-struct Case {
-    log_probs: Vec<f64>,
-    entropies: Vec<f64>,
-    old_log_probs: Vec<f32>,
-    advantages: Vec<f64>,
-    weights: Vec<f64>,
-    ref_log_probs: Option<Vec<f32>>,
-    importance: Option<Vec<f64>>,
-    coefficients: Vec<f64>,
+pub(crate) struct Case {
+    pub(crate) log_probs: Vec<f64>,
+    pub(crate) entropies: Vec<f64>,
+    pub(crate) old_log_probs: Vec<f32>,
+    pub(crate) advantages: Vec<f64>,
+    pub(crate) weights: Vec<f64>,
+    pub(crate) ref_log_probs: Option<Vec<f32>>,
+    pub(crate) importance: Option<Vec<f64>>,
+    pub(crate) coefficients: Vec<f64>,
+    pub(crate) penalties: Option<Vec<f64>>,
+    /// One sequence where this is empty.
+    pub(crate) lengths: Vec<usize>,
 }
 
 /// Loss, gradients in log-probs and entropies, sums.
 #[derive(Debug)]
-struct Outcome {
-    loss: f64,
-    d_log_probs: Vec<f64>,
-    d_entropies: Option<Vec<f64>>,
-    sums: LossSums,
+pub(crate) struct Outcome {
+    pub(crate) loss: f64,
+    pub(crate) d_log_probs: Vec<f64>,
+    pub(crate) d_entropies: Option<Vec<f64>>,
+    pub(crate) sums: LossSums,
 }
 
 fn to_vec(tensor: &Tensor) -> Vec<f64> {
@@ -37,24 +40,31 @@ fn to_vec(tensor: &Tensor) -> Vec<f64> {
 }
 
 impl Case {
-    fn columns(&self) -> LossColumns<'_> {
+    fn columns<'a>(&'a self, lengths: &'a [usize]) -> LossColumns<'a> {
         LossColumns {
             old_log_probs: &self.old_log_probs,
             advantages: &self.advantages,
             weights: &self.weights,
             ref_log_probs: self.ref_log_probs.as_deref(),
             importance: self.importance.as_deref(),
+            penalties: self.penalties.as_deref(),
+            lengths,
             coefficients: &self.coefficients,
         }
     }
 
-    fn run(&self, config: &LossConfig, dtype: DType) -> Outcome {
+    pub(crate) fn sequences(&self) -> Vec<usize> {
+        if self.lengths.is_empty() { vec![self.log_probs.len()] } else { self.lengths.clone() }
+    }
+
+    pub(crate) fn run(&self, config: &LossConfig, dtype: DType) -> Outcome {
         let var = |values: &[f64]| {
             let tensor = Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
             Var::from_tensor(&tensor).unwrap()
         };
         let (log_probs, entropies) = (var(&self.log_probs), var(&self.entropies));
-        let (loss, sums) = config.loss(&log_probs, &entropies, &self.columns()).unwrap();
+        let lengths = self.sequences();
+        let (loss, sums) = config.loss(&log_probs, &entropies, &self.columns(&lengths)).unwrap();
         let store = loss.backward().unwrap();
         Outcome {
             loss: loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap(),
@@ -64,7 +74,7 @@ impl Case {
         }
     }
 
-    fn part(&self, range: std::ops::Range<usize>) -> Self {
+    fn part(&self, range: std::ops::Range<usize>, lengths: &[usize]) -> Self {
         Self {
             log_probs: self.log_probs[range.clone()].to_vec(),
             entropies: self.entropies[range.clone()].to_vec(),
@@ -73,13 +83,15 @@ impl Case {
             weights: self.weights[range.clone()].to_vec(),
             ref_log_probs: self.ref_log_probs.as_ref().map(|x| x[range.clone()].to_vec()),
             importance: self.importance.as_ref().map(|x| x[range.clone()].to_vec()),
+            penalties: self.penalties.as_ref().map(|x| x[range.clone()].to_vec()),
+            lengths: lengths.to_vec(),
             coefficients: self.coefficients[range].to_vec(),
         }
     }
 }
 
 #[track_caller]
-fn close(got: &[f64], expected: &[f64], bound: f64, what: &str) {
+pub(crate) fn close(got: &[f64], expected: &[f64], bound: f64, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
         let allowed = bound * (1.0 + expected.abs());
@@ -122,9 +134,8 @@ fn surrogate_case(vector: &Value, weights: &Value, rows_used: &[usize]) -> Case 
         old_log_probs: old.iter().map(|&x| x as f32).collect(),
         advantages: pick(&vector["advantage"]),
         weights: pick(weights),
-        ref_log_probs: None,
         importance: importance.map(pick),
-        coefficients: Vec::new(),
+        ..Case::default()
     }
 }
 
@@ -148,7 +159,7 @@ fn aggregation(vector: &Value) -> Aggregation {
     from_value(table).unwrap()
 }
 
-const BOUNDS: [(DType, f64); 2] = [(DType::F64, 1e-10), (DType::F32, 3e-5)];
+pub(crate) const BOUNDS: [(DType, f64); 2] = [(DType::F64, 1e-10), (DType::F32, 3e-5)];
 
 #[test]
 fn the_surrogate_equals_the_vectors() {
@@ -276,7 +287,7 @@ fn surrogates() -> [ClippedSurrogate; 4] {
     ]
 }
 
-fn with_policy(policy: PolicyLoss) -> LossConfig {
+pub(crate) fn with_policy(policy: PolicyLoss) -> LossConfig {
     LossConfig { policy, ..LossConfig::default() }
 }
 
@@ -306,6 +317,7 @@ fn case(tokens: &[[f64; 8]]) -> Case {
         coefficients: column(5).collect(),
         ref_log_probs: Some(column(6).map(|x| x as f32).collect()),
         entropies: column(7).collect(),
+        ..Case::default()
     }
 }
 
@@ -388,6 +400,8 @@ fn likelihood_and_entropy_are_linear() {
 fn every_loss() -> Vec<LossConfig> {
     let mut configs: Vec<LossConfig> =
         surrogates().map(|s| with_policy(PolicyLoss::ClippedSurrogate(s))).into();
+    configs.push(with_policy(PolicyLoss::PolicyGradient {}));
+    configs.push(with_policy(PolicyLoss::Sapo { tau_positive: 1.0, tau_negative: 1.05 }));
     let likelihood = with_policy(PolicyLoss::NegativeLogLikelihood {});
     configs.push(likelihood.clone());
     let (coefficient, base) = (0.4, likelihood);
@@ -395,6 +409,16 @@ fn every_loss() -> Vec<LossConfig> {
         configs.push(LossConfig { kl, entropy_coefficient: 0.2, ..base.clone() });
     }
     configs
+}
+
+/// The losses whose gradient is not the slope of their value.
+fn stopped() -> [LossConfig; 3] {
+    [
+        PolicyLoss::Gspo { clip_low: 0.1, clip_high: 0.2 },
+        PolicyLoss::Gmpo { clip_low: 0.4, clip_high: 0.5 },
+        PolicyLoss::Cispo { clip_low: 0.5, clip_high: 0.3 },
+    ]
+    .map(with_policy)
 }
 
 #[test]
@@ -487,7 +511,7 @@ fn a_ratio_on_its_bound_is_within_it() {
 
 #[test]
 fn a_log_prob_that_is_not_a_number_reaches_the_loss() {
-    for config in every_loss() {
+    for config in every_loss().into_iter().chain(stopped()) {
         let mut case = one(f64::NAN, -1.0, -1.0);
         case.ref_log_probs = Some(vec![-1.0]);
         assert!(case.run(&config, DType::F64).loss.is_nan());
@@ -502,15 +526,17 @@ fn columns_that_do_not_fit_are_named() {
     let message = |case: &Case| {
         let column = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
         let (log_probs, entropies) = (column(&case.log_probs), column(&case.entropies));
-        config.loss(&log_probs, &entropies, &case.columns()).unwrap_err().to_string()
+        config.loss(&log_probs, &entropies, &case.columns(&case.lengths)).unwrap_err().to_string()
     };
-    let good = Case { ref_log_probs: Some(vec![-1.0]), ..one(-1.0, -1.0, 1.0) };
-    let broken: [(&str, Breaks); 6] = [
+    let good = Case { ref_log_probs: Some(vec![-1.0]), lengths: vec![1], ..one(-1.0, -1.0, 1.0) };
+    let broken: [(&str, Breaks); 8] = [
         ("2 entropies", |case| case.entropies.push(0.0)),
         ("old_log_probs", |case| case.old_log_probs.push(0.0)),
         ("advantages", |case| case.advantages.clear()),
         ("weights", |case| case.weights.clear()),
         ("coefficients", |case| case.coefficients.clear()),
+        ("penalties", |case| case.penalties = Some(Vec::new())),
+        ("tokens of `lengths`", |case| case.lengths = vec![1, 2]),
         ("ref_log_probs", |case| case.ref_log_probs.as_mut().unwrap().clear()),
     ];
     for (column, breaks) in broken {
@@ -563,8 +589,9 @@ proptest! {
         let row = lengths[..cut].iter().sum();
         let counts = Counts::of(&lengths);
         for aggregation in aggregations() {
-            for mut config in every_loss() {
-                let mut whole = case(&tokens);
+            for mut config in every_loss().into_iter().chain(stopped()) {
+                let mut whole = Case { lengths: lengths.clone(), ..case(&tokens) };
+                whole.penalties = Some(whole.entropies.clone());
                 whole.coefficients = aggregation.coefficients(&lengths, counts).unwrap();
                 config.aggregation = aggregation.clone();
                 let expected = whole.run(&config, DType::F64);
@@ -574,7 +601,7 @@ proptest! {
                     if range.is_empty() {
                         continue;
                     }
-                    let mut piece = whole.part(range);
+                    let mut piece = whole.part(range, part);
                     piece.coefficients = aggregation.coefficients(part, counts).unwrap();
                     let got = piece.run(&config, DType::F64);
                     loss += got.loss;
@@ -659,5 +686,5 @@ fn every_bad_setting_is_named_at_once() {
     let problems = config.problems();
     assert_eq!(problems.len(), keys.len());
     assert!(keys.iter().zip(&problems).all(|(key, problem)| problem.starts_with(key)));
-    assert!(every_loss().iter().all(|config| config.problems().is_empty()));
+    assert!(every_loss().iter().chain(&stopped()).all(|config| config.problems().is_empty()));
 }

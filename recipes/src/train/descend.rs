@@ -86,10 +86,8 @@ fn parts(groups: &[Prompted], count: usize) -> impl Iterator<Item = &[Prompted]>
 /// Whether a completion without advantage has a gradient all the same.
 fn every_sample_counts(loss: &LossConfig) -> bool {
     match loss.policy {
-        PolicyLoss::ClippedSurrogate(_) => {
-            loss.kl != (Kl::Off {}) || loss.entropy_coefficient != 0.0
-        }
         PolicyLoss::NegativeLogLikelihood {} => true,
+        _ => loss.kl != (Kl::Off {}) || loss.entropy_coefficient != 0.0,
     }
 }
 
@@ -267,6 +265,7 @@ fn level(
 /// Columns of a micro-batch, sample after sample.
 #[derive(Debug, Default)]
 struct Columns {
+    lengths: Vec<usize>,
     rollout: Vec<f32>,
     old: Vec<f32>,
     reference: Vec<f32>,
@@ -279,7 +278,7 @@ impl Columns {
     fn of(loss: &LossConfig, pack: &MicroBatch<'_>, counts: Counts) -> engine::Result<Self> {
         let lengths: Vec<_> = lengths(pack).collect();
         let coefficients = loss.aggregation.coefficients(&lengths, counts)?;
-        let mut columns = Self { coefficients, ..Self::default() };
+        let mut columns = Self { lengths, coefficients, ..Self::default() };
         for sample in &pack.samples {
             columns.rollout.extend(&sample.rollout_log_probs);
             columns.old.extend(&sample.old_log_probs);
@@ -298,6 +297,8 @@ impl Columns {
             weights: &self.weights,
             ref_log_probs: (!self.reference.is_empty()).then_some(&self.reference),
             importance: None,
+            penalties: None,
+            lengths: &self.lengths,
             coefficients: &self.coefficients,
         }
     }
