@@ -5,9 +5,9 @@ use rollout::{Finish, Key, Progress, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Asked, Completion, Graded, Setup, attempt};
-use crate::interval::wilson;
+use crate::pass::{pass_at, pass_sizes};
 use crate::record::FORMAT;
-use crate::{Log, Metrics, Result, Warning, health};
+use crate::{Estimate, Log, Metrics, Result, Warning, health};
 
 /// What an evaluation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,14 @@ pub struct Evaluation {
     pub low: f64,
     /// Upper end of it.
     pub high: f64,
+    /// Chance that one of k completions is correct, for k = 1, 2, 4 and so on up to `samples`; none in
+    /// files from before it was measured.
+    #[serde(default)]
+    pub pass: Vec<PassAt>,
+    /// Correct completions of a problem with different texts; none in files from before it was
+    /// measured.
+    #[serde(default)]
+    pub distinct_correct: Option<Estimate>,
     /// Mean reward, all verifiers weighted.
     pub reward: f64,
     /// Mean length of completions, in tokens.
@@ -42,6 +50,16 @@ pub struct Evaluation {
     pub outcomes: Vec<(Outcome, f64)>,
     /// A few completions, the first of the first problems.
     pub shown: Vec<Shown>,
+}
+
+/// pass@k of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PassAt {
+    /// Completions of which one has to be correct.
+    pub k: usize,
+    /// The chance that one is.
+    #[serde(flatten)]
+    pub rate: Estimate,
 }
 
 /// A completion to be read.
@@ -77,8 +95,7 @@ const SHOWN: usize = 8;
 
 /// Attempts every problem of a held-out set; also says what looks wrong with it.
 ///
-/// The interval is Wilson's over problems: samples of one problem are no independent trials, so with
-/// several it is wider than it need be.
+/// Intervals are over problems, as [`Estimate::over_problems`] has them.
 ///
 /// # Errors
 ///
@@ -112,8 +129,17 @@ impl Evaluation {
             all.iter().map(|completion| value(completion)).sum::<f64>() / all.len().max(1) as f64
         };
         let share = |outcome| mean(&|one| f64::from(u8::from(one.judged.outcome == outcome)));
-        let accuracy = share(Outcome::Correct);
-        let (low, high) = wilson(accuracy, kept.len());
+        let over = |top: f64, value: &dyn Fn(&Graded) -> f64| {
+            let values: Vec<_> = kept.iter().map(|group| value(group)).collect();
+            Estimate::over_problems(&values, top)
+        };
+        let samples = kept.iter().map(|group| group.completions.len()).min().unwrap_or(0);
+        let pass = |k| PassAt {
+            k,
+            rate: over(1.0, &|group| pass_at(group.completions.len(), group.num_correct(), k)),
+        };
+        let Estimate { low, high, .. } =
+            over(1.0, &|group| group.num_correct() as f64 / group.completions.len() as f64);
         Self {
             format: FORMAT,
             set: String::new(),
@@ -122,9 +148,13 @@ impl Evaluation {
             unparseable: groups.len() - kept.len(),
             samples: 0,
             temperature: 0.0,
-            accuracy,
+            accuracy: share(Outcome::Correct),
             low,
             high,
+            pass: pass_sizes(samples).map(pass).collect(),
+            distinct_correct: Some(over(samples as f64, &|group| {
+                group.num_distinct_correct() as f64
+            })),
             reward: mean(&|one| one.judged.reward),
             length: mean(&|one| one.trajectory.completion.len() as f64),
             truncated: mean(&|one| f64::from(u8::from(one.trajectory.finish == Finish::Length))),
@@ -148,6 +178,13 @@ impl Evaluation {
         metrics.set(format!("val-core/{set}/acc/mean@{samples}"), self.accuracy)?;
         metrics.set(format!("val-aux/{set}/acc/low"), self.low)?;
         metrics.set(format!("val-aux/{set}/acc/high"), self.high)?;
+        let passes = self.pass.iter().map(|pass| (format!("pass@{}", pass.k), pass.rate));
+        let distinct = self.distinct_correct.map(|distinct| ("distinct_correct".into(), distinct));
+        for (name, Estimate { mean, low, high }) in passes.chain(distinct) {
+            metrics.set(format!("val-aux/{set}/{name}"), mean)?;
+            metrics.set(format!("val-aux/{set}/{name}/low"), low)?;
+            metrics.set(format!("val-aux/{set}/{name}/high"), high)?;
+        }
         metrics.set(format!("val-aux/{set}/reward/mean"), self.reward)?;
         metrics.set(format!("val-aux/{set}/response_length/mean"), self.length)?;
         metrics.set(format!("val-aux/{set}/response_length/clip_ratio"), self.truncated)?;
@@ -176,6 +213,7 @@ pub(crate) mod tests {
     use rollout::Trajectory;
 
     use super::*;
+    use crate::interval::wilson;
 
     fn completion(outcome: Outcome, finish: Finish) -> Completion {
         let trajectory = Trajectory {
@@ -212,8 +250,32 @@ pub(crate) mod tests {
         ]);
         assert_eq!((found.problems, found.unparseable), (2, 1));
         assert!((found.accuracy - 0.75).abs() < 1e-12);
-        assert_eq!((found.low, found.high), wilson(0.75, 2));
+        let accuracy = Estimate::over_problems(&[0.5, 1.0], 1.0);
+        assert_eq!((found.low, found.high), (accuracy.low, accuracy.high));
+        assert_eq!(found.pass[0], PassAt { k: 1, rate: accuracy });
+        assert_eq!(found.pass[1].rate, Estimate::over_problems(&[1.0, 1.0], 1.0));
+        assert_eq!(found.distinct_correct.unwrap().mean, 1.0);
         assert_eq!(found.outcomes, [(Outcome::Correct, 0.75), (Outcome::Wrong, 0.25)]);
+    }
+
+    #[test]
+    fn one_sample_a_problem_has_wilsons_interval() {
+        let all = [[Outcome::Correct], [Outcome::Wrong], [Outcome::Wrong]];
+        let found = Evaluation::of(&all.map(|outcome| group(Finish::Stop, &outcome)));
+        assert_eq!((found.low, found.high), wilson(found.accuracy, 3));
+    }
+
+    #[test]
+    fn files_from_before_pass_at_k_are_read() {
+        let found = Evaluation::of(&[group(Finish::Stop, &[Outcome::Correct; 2])]);
+        let mut file = serde_json::to_value(&found).unwrap();
+        assert_eq!(file["pass"][1]["k"], 2);
+        assert_eq!(serde_json::from_value::<Evaluation>(file.clone()).unwrap(), found);
+        let fields = file.as_object_mut().unwrap();
+        fields.remove("pass").unwrap();
+        fields.remove("distinct_correct").unwrap();
+        let read: Evaluation = serde_json::from_value(file).unwrap();
+        assert_eq!((read.pass, read.distinct_correct), (Vec::new(), None));
     }
 
     #[test]

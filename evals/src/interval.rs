@@ -1,10 +1,48 @@
-//! How sure an accuracy is.
+//! How sure a figure of an evaluation is.
+
+use serde::{Deserialize, Serialize};
+
+/// A mean over problems and how far it can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The mean.
+    pub mean: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
+}
+
+impl Estimate {
+    /// The mean of one value a problem, each from 0 to `top`, with its 95 % interval.
+    ///
+    /// A problem is the unit because samples of one problem are no independent trials. The interval
+    /// is mean +- 1.96 standard errors. Where every value is 0 or `top`, as with one sample a
+    /// problem, problems are plain trials, and where all are equal there is no spread to measure: then
+    /// it is Wilson's, which does not shrink to a point.
+    ///
+    /// Source: Miller, arXiv 2411.00640, for the problem as the unit.
+    pub fn over_problems(values: &[f64], top: f64) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n.max(1.0);
+        let trials = values.iter().all(|value| *value == 0.0 || *value == top);
+        if trials || values.windows(2).all(|pair| pair[0] == pair[1]) {
+            let (low, high) = wilson(mean / top, values.len());
+            return Self { mean, low: low * top, high: high * top };
+        }
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let half = Z * (squares / (n - 1.0) / n).sqrt();
+        Self { mean, low: (mean - half).max(0.0), high: (mean + half).min(top) }
+    }
+}
+
+/// The standard normal quantile of 0.975.
+const Z: f64 = 1.959_963_984_540_054;
 
 /// Wilson's 95 % interval of a share `p` seen in `n` independent trials; the whole of 0 to 1 for none.
 ///
 /// Source: Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212, with z = 1.959964.
 pub fn wilson(p: f64, n: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_963_984_540_054;
     if n == 0 {
         return (0.0, 1.0);
     }
@@ -32,6 +70,29 @@ mod tests {
         check(0, 20, 0.0, 0.1611);
         check(20, 20, 0.8389, 1.0);
         check(50, 100, 0.4038, 0.5962);
+    }
+
+    #[test]
+    fn problems_are_the_unit() {
+        // Standard deviation 0.5 over 4 problems: a standard error of 0.25.
+        let found = Estimate::over_problems(&[0.25, 0.25, 1.25, 1.25], 8.0);
+        assert_eq!(found.mean, 0.75);
+        let half = Z * (4.0 * 0.25 / 3.0 / 4.0_f64).sqrt();
+        assert!((found.low - (0.75 - half)).abs() < 1e-12, "{found:?}");
+        assert!((found.high - (0.75 + half)).abs() < 1e-12, "{found:?}");
+        let cut = Estimate::over_problems(&[0.25, 1.0], 1.0);
+        assert_eq!((cut.low, cut.high), (0.0, 1.0));
+    }
+
+    #[test]
+    fn trials_and_equal_values_have_wilsons_interval() {
+        let (low, high) = wilson(0.5, 4);
+        let found = Estimate::over_problems(&[0.0, 1.0, 1.0, 0.0], 1.0);
+        assert_eq!(found, Estimate { mean: 0.5, low, high });
+        let found = Estimate::over_problems(&[2.0; 4], 4.0);
+        assert_eq!(found, Estimate { mean: 2.0, low: 4.0 * low, high: 4.0 * high });
+        let none = Estimate::over_problems(&[], 4.0);
+        assert_eq!(none, Estimate { mean: 0.0, low: 0.0, high: 4.0 });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What people look at: graded attempts, held-out evaluation, the metric table and the run record.
 //!
-//! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate) and
-//! [`interval`]; then [`metrics`], [`record`] and [`health`].
+//! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`] and
+//! [`interval`]; then [`metrics`], [`record`], [`reflection`] and [`health`].
 //!
 //! It knows no trainer: what it writes and reads is the run directory's record.
 
@@ -11,12 +11,16 @@ pub mod evaluate;
 pub mod health;
 pub mod interval;
 pub mod metrics;
+pub mod pass;
 pub mod prompt;
 pub mod record;
+pub mod reflection;
 
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
 pub use health::Warning;
+pub use interval::Estimate;
 pub use metrics::{Log, Metrics};
+pub use pass::{pass_at, pass_rates, pass_sizes};
 pub use prompt::{PromptStyle, Template};
 pub use record::{Record, RecordConfig};
