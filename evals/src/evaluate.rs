@@ -254,7 +254,8 @@ pub(crate) mod tests {
         assert_eq!((found.low, found.high), (accuracy.low, accuracy.high));
         assert_eq!(found.pass[0], PassAt { k: 1, rate: accuracy });
         assert_eq!(found.pass[1].rate, Estimate::over_problems(&[1.0, 1.0], 1.0));
-        assert_eq!(found.distinct_correct.unwrap().mean, 1.0);
+        let one = Estimate::over_problems(&[1.0, 1.0], 2.0);
+        assert_eq!(found.distinct_correct, Some(one));
         assert_eq!(found.outcomes, [(Outcome::Correct, 0.75), (Outcome::Wrong, 0.25)]);
     }
 

@@ -72,8 +72,12 @@ pub struct EvalConfig {
     /// Steps between evaluations. Left out: only at the start of each stage and at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<NonZeroU64>,
-    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k).
+    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With several
+    /// there is pass@k for k = 1, 2, 4 and so on up to their number.
     pub samples: NonZeroUsize,
+    /// Whether the likeliest completion of each problem is judged besides, as the set
+    /// `held-out-greedy`.
+    pub greedy: bool,
     /// Cache slots: completions decoded at a time. Does not change them on a CPU.
     pub slots: NonZeroUsize,
     /// How completions are sampled; temperature 0 is greedy.
@@ -87,10 +91,18 @@ impl Default for EvalConfig {
         Self {
             every: None,
             samples: default_one(),
+            greedy: false,
             slots: stage::default_slots(),
             sampling: rollout::Sampling::default(),
             rewards: rewards::RubricConfig::default(),
         }
+    }
+}
+
+impl EvalConfig {
+    /// Completions of a held-out problem in one evaluation.
+    pub fn completions(&self) -> usize {
+        self.samples.get() + usize::from(self.greedy)
     }
 }
 

@@ -291,7 +291,7 @@ impl fmt::Display for Plan {
             &format!(
                 "{} times {} completions",
                 self.evaluations,
-                thousands((self.held_out * recipe.eval.samples.get()) as u64)
+                thousands((self.held_out * recipe.eval.completions()) as u64)
             ),
         )?;
         line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))

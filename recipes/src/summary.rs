@@ -9,6 +9,7 @@ use evals::Evaluation;
 use evals::record::{Line, read_log, step_of_name};
 
 use crate::run_dir::{self, RunDir, Saved, State, best_of};
+use crate::train::life::evaluation::HELD_OUT;
 
 /// Width of the reward curve, in characters.
 const CURVE: usize = 40;
@@ -26,7 +27,7 @@ pub fn summary(run: &RunDir) -> Result<String> {
     let root = run.root();
     let metrics = read_log(&root.join("metrics.jsonl"))?;
     let timings = read_log(&root.join("timings.jsonl"))?;
-    let evaluations = evaluations(root)?;
+    let evaluations = evaluations(root, HELD_OUT)?;
     let mut text = String::new();
     headline(&mut text, root, &timings)?;
     accuracy(&mut text, &evaluations, &metrics);
@@ -158,8 +159,8 @@ fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
     say(text, "next", &next);
 }
 
-/// Evaluations of a run, in the order of their steps.
-fn evaluations(root: &Path) -> Result<Vec<Evaluation>> {
+/// Evaluations of a run by the set of this name, in the order of their steps.
+fn evaluations(root: &Path, set: &str) -> Result<Vec<Evaluation>> {
     let folder = root.join("evals");
     let steps = run_dir::entries(&folder)
         .with_context(|| format!("reading {}", folder.display()))?
@@ -171,7 +172,8 @@ fn evaluations(root: &Path) -> Result<Vec<Evaluation>> {
     for (_, step) in steps {
         for path in run_dir::entries(&step)? {
             let read = || -> Result<Evaluation> { Ok(serde_json::from_slice(&fs::read(&path)?)?) };
-            found.push(read().with_context(|| format!("reading {}", path.display()))?);
+            let evaluation = read().with_context(|| format!("reading {}", path.display()))?;
+            found.extend(Some(evaluation).filter(|evaluation| evaluation.set == set));
         }
     }
     Ok(found)
@@ -224,6 +226,8 @@ mod tests {
             accuracy,
             low: accuracy,
             high: accuracy,
+            pass: Vec::new(),
+            distinct_correct: None,
             reward: accuracy,
             length: 1.0,
             truncated: 0.0,

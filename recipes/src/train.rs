@@ -7,7 +7,7 @@ mod clock;
 mod columns;
 mod console;
 pub(crate) mod descend;
-mod life;
+pub(crate) mod life;
 pub(crate) mod pack;
 mod report;
 pub(crate) mod stage;

@@ -68,6 +68,11 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
             eval.samples
         )
     });
+    found.need(eval.sampling.temperature > 0.0 || !eval.greedy, || {
+        "eval.greedy: eval.sampling.temperature = 0 is greedy already; remove `greedy` or set a \
+         temperature"
+            .into()
+    });
 }
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {

@@ -1,5 +1,7 @@
 //! The run around the steps: where it begins, what it leaves on disk, how it ends.
 
+pub(crate) mod evaluation;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
@@ -7,10 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use engine::Model;
 use engine::text::Text;
-use evals::attempt::Setup;
-use evals::evaluate::{HeldOut, evaluate};
 use evals::record::{Folder, Sink, cut};
-use evals::{Evaluation, Log, Metrics, Record, Warning};
+use evals::{Log, Metrics, Record, Warning};
 use rewards::Problem;
 
 use super::stage::{Open, Shared, StageRun};
@@ -60,9 +60,6 @@ pub enum Ended {
     /// It was asked to stop, and saved.
     Interrupted,
 }
-
-/// Name of the held-out set in metric keys and files.
-const HELD_OUT: &str = "held-out";
 
 /// Trains a recipe, from its first step or from the newest checkpoint on.
 ///
@@ -187,8 +184,8 @@ impl<'a> Life<'a> {
         let recipe = self.shared.recipe;
         self.set_status(State::Running)?;
         if self.state.step == 0 {
-            let (evaluation, timings) = self.evaluate()?;
-            self.record.values(0, "start", &evaluation.metrics()?)?;
+            let (metrics, timings) = self.evaluate()?;
+            self.record.values(0, "start", &metrics)?;
             self.record.values(0, "start", &timings)?;
         }
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
@@ -227,8 +224,8 @@ impl<'a> Life<'a> {
             timings.set("timing_s/save_checkpoint", seconds)?;
         }
         if step == end || recipe.eval.every.is_some_and(|every| step % every == 0) {
-            let (evaluation, seconds) = self.evaluate()?;
-            metrics.extend(evaluation.metrics()?);
+            let (found, seconds) = self.evaluate()?;
+            metrics.extend(found);
             timings.extend(seconds);
         }
         let name = stage.stage.kind().name();
@@ -253,48 +250,6 @@ impl<'a> Life<'a> {
             self.record.tokens(step, &done.groups, &done.credits)?;
         }
         Ok(())
-    }
-
-    /// Judges the policy by the held-out problems.
-    fn evaluate(&mut self) -> Result<(Evaluation, Metrics)> {
-        let Shared { recipe, model, text, console, .. } = self.shared;
-        let config = &recipe.eval;
-        let rubric = config.rewards.build()?;
-        let setup = Setup {
-            model,
-            text,
-            style: &recipe.prompt,
-            sampling: &config.sampling,
-            slots: config.slots.get(),
-            rubric: &rubric,
-        };
-        let held_out = HeldOut {
-            set: HELD_OUT,
-            problems: self.held_out,
-            samples: config.samples.get(),
-            seed: recipe.seed,
-            step: self.state.step,
-        };
-        let mut clock = super::clock::Clock::start();
-        let (evaluation, warnings) = clock.time("timing_s/testing", || {
-            evaluate(&setup, held_out, &mut |progress| {
-                console.now("evaluating", progress.finished, progress.sequences);
-            })
-        })?;
-        self.record.evaluation(&evaluation)?;
-        self.record.warnings(self.state.step, &warnings)?;
-        self.state.accuracy = Some(evaluation.accuracy);
-        let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
-        console.say(&format!(
-            "held-out accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
-            100.0 * accuracy,
-            100.0 * low,
-            100.0 * high
-        ));
-        self.warn(&warnings);
-        let mut timings = Metrics::new(Log::Timings);
-        timings.set("timing_s/testing", clock.seconds("timing_s/testing"))?;
-        Ok((evaluation, timings))
     }
 
     /// Saves everything as it stands, once.

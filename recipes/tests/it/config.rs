@@ -152,6 +152,15 @@ fn text_that_is_not_toml_has_its_place() {
 }
 
 #[test]
+fn a_greedy_evaluation_has_nothing_besides() {
+    refused(
+        "",
+        &["eval.greedy=true", "eval.sampling.temperature=0"],
+        "recipe layer0: eval.greedy: eval.sampling.temperature = 0 is greedy already; remove `greedy` or set a temperature",
+    );
+}
+
+#[test]
 fn contradictions_are_told_all_at_once() {
     refused(
         "",

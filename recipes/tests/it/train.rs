@@ -72,6 +72,31 @@ fn changed(root: &Path, from: &str, to: &str) {
 }
 
 #[test]
+fn the_likeliest_completions_are_judged_besides() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = |name: &str| temp.path().join(name);
+    changed(&root("plain"), "every = 2", "every = 2\nsamples = 4");
+    changed(&root("greedy"), "every = 2", "every = 2\nsamples = 4\ngreedy = true");
+    let lines = read_log(&root("greedy").join("metrics.jsonl")).unwrap();
+    let last = lines.last().unwrap();
+    for key in [
+        "val-core/held-out/acc/mean@4",
+        "val-aux/held-out/pass@4/low",
+        "val-aux/held-out/distinct_correct",
+        "val-core/held-out-greedy/acc/mean@1",
+    ] {
+        assert!(last.number(key).is_some(), "{key}");
+    }
+    let mut files = contents(&root("greedy"));
+    let set = |file: &String| file.ends_with("/held-out-greedy.json");
+    assert_eq!(files.keys().filter(|file| set(file)).count(), 4);
+    // Judging more changes nothing else: neither what is learnt nor which checkpoint is best.
+    files.retain(|file, _| file.starts_with("checkpoints/") || file.ends_with("/held-out.json"));
+    let plain = contents(&root("plain"));
+    assert!(files.iter().all(|(file, bytes)| plain.get(file) == Some(bytes)));
+}
+
+#[test]
 fn slots_change_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let run = |slots: usize| {
