@@ -11,6 +11,7 @@ mod gradients;
 #[cfg(feature = "hub")]
 mod hub;
 mod loss;
+mod loss_family;
 mod oracles;
 mod packing;
 mod real;
