@@ -8,7 +8,7 @@ use engine::loss::LossConfig;
 use engine::{Activations, Model};
 use optim::{OptimConfig, Optimizer, Param, Schedule};
 use rand_philox::Philox;
-use rewards::AdvantageConfig;
+use rewards::{AdvantageConfig, GroupRewards};
 use rollout::{Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
@@ -238,8 +238,10 @@ impl<'a> Bench<'a> {
 fn credited(groups: Vec<rollout::Group>) -> Vec<Prompted> {
     let credited = |group: rollout::Group| {
         let rewards: Vec<f64> = (0..group.trajectories.len()).map(|i| (i % 2) as f64).collect();
-        let advantages = AdvantageConfig::default().advantages(&rewards);
-        let samples = group.trajectories.into_iter().zip(advantages);
+        let lengths: Vec<_> = group.trajectories.iter().map(|one| one.completion.len()).collect();
+        let groups = [GroupRewards { rewards: &rewards, lengths: &lengths }];
+        let advantages = AdvantageConfig::default().advantages(&groups);
+        let samples = group.trajectories.into_iter().zip(advantages.into_iter().flatten());
         let samples = samples.map(|(trajectory, advantage)| Sample {
             weights: vec![1.0; trajectory.completion.len()],
             rollout_log_probs: trajectory.log_probs.clone(),

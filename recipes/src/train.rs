@@ -17,7 +17,7 @@ use engine::loss::Counts;
 use evals::attempt::{Asked, Graded, Setup};
 use evals::record::Credit;
 use evals::{Metrics, Warning, health};
-use rewards::Problem;
+use rewards::{GroupRewards, Problem};
 use rollout::{Key, Purpose};
 
 pub use console::Console;
@@ -155,11 +155,17 @@ impl<'a> StageRun<'a> {
         groups: &[Graded],
         samples: &mut [Prompted],
     ) -> Result<Vec<(&'static str, f64)>> {
-        for (group, samples) in groups.iter().zip(samples.iter_mut()) {
-            let advantages = config.advantage.advantages(&group.rewards());
-            for (sample, advantage) in samples.samples.iter_mut().zip(advantages) {
-                sample.advantage = advantage;
-            }
+        let lengths = |group: &Graded| {
+            group.completions.iter().map(|one| one.trajectory.completion.len()).collect()
+        };
+        let columns: Vec<(_, Vec<_>)> =
+            groups.iter().map(|group| (group.rewards(), lengths(group))).collect();
+        let earned: Vec<_> =
+            columns.iter().map(|(rewards, lengths)| GroupRewards { rewards, lengths }).collect();
+        let advantages = config.advantage.advantages(&earned);
+        let each = samples.iter_mut().flat_map(|group| &mut group.samples);
+        for (sample, advantage) in each.zip(advantages.into_iter().flatten()) {
+            sample.advantage = advantage;
         }
         let columns = TokenTable::of(groups, samples);
         let lengths: Vec<_> = columns.samples.iter().map(ExactSizeIterator::len).collect();

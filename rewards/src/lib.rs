@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`problem`], [`verifier`] and [`rubric`] say what an attempt earns; under the
 //! answer verifier lie [`mod@extract`], [`mod@equivalent`] and the [`policy`] that both obey.
-//! [`group`] and [`advantage`] compare siblings; [`weighting`] goes down to tokens.
+//! [`group`] and [`advantage`] compare siblings; [`weighting`] goes down to tokens, and [`importance`]
+//! says how much those count that another policy sampled.
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 
@@ -11,16 +12,18 @@ pub mod equivalent;
 mod error;
 pub mod extract;
 pub mod group;
+pub mod importance;
 pub mod policy;
 pub mod problem;
 pub mod rubric;
 pub mod verifier;
 pub mod weighting;
 
-pub use advantage::AdvantageConfig;
+pub use advantage::{AdvantageConfig, GroupRewards};
 pub use equivalent::{Equivalence, equivalent};
 pub use error::{Error, Result};
 pub use extract::{Extracted, extract};
+pub use importance::Importance;
 pub use policy::Policy;
 pub use problem::Problem;
 pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};

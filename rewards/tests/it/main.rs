@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 #![expect(clippy::float_cmp, reason = "what is compared exactly is exact by construction")]
 
+mod advantages;
 mod adversarial;
 mod boxed;
 mod corpus;
+mod importance;
 mod properties;
 mod settings;
 mod vectors;

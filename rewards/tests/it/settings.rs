@@ -1,8 +1,9 @@
 //! Settings as recipes write them, and rubrics made of them.
 
+use rewards::importance::Level;
 use rewards::verifier::Unavailable;
 use rewards::{
-    AdvantageConfig, Attempt, Error, Outcome, Rubric, RubricConfig, Verdict, Verifier,
+    AdvantageConfig, Attempt, Error, Importance, Outcome, Rubric, RubricConfig, Verdict, Verifier,
     WeightingConfig, group,
 };
 use serde::Deserialize;
@@ -83,6 +84,13 @@ fn unknown_and_missing_keys_are_refused() {
     );
     refused::<AdvantageConfig>("at = { kind = \"grpo\", epsilon = 1 }", "unknown field `epsilon`");
     refused::<AdvantageConfig>("at = { kind = \"dr-grpo\", eps = 1 }", "unknown field `eps`");
+    refused::<AdvantageConfig>("at = { kind = \"rloo\", eps = 1 }", "unknown field `eps`");
+    refused::<Importance>("at = { kind = \"truncated\", low = 1 }", "unknown field `low`");
+    refused::<Importance>("at = { kind = \"masked\", cap = 1 }", "unknown field `cap`");
+    refused::<Importance>(
+        "at = { kind = \"masked\", level = \"group\" }",
+        "unknown variant `group`",
+    );
     refused::<WeightingConfig>("at = { kind = \"uniform\", weight = 1 }", "unknown field `weight`");
 }
 
@@ -93,6 +101,18 @@ fn defaults_are_the_papers() {
     assert_eq!(rubric("at = [{ kind = \"boxed\" }]"), RubricConfig::default());
     assert!(RubricConfig::default().problems().is_empty());
     assert!(AdvantageConfig::default().problems().is_empty());
+    let plus = "at = { kind = \"reinforce-plus-plus-baseline\" }";
+    assert_eq!(parse(plus), Ok(AdvantageConfig::ReinforcePlusPlusBaseline {}));
+    let level = Level::Token;
+    assert_eq!(parse("at = { kind = \"off\" }"), Ok(Importance::Off {}));
+    assert_eq!(
+        parse("at = { kind = \"truncated\" }"),
+        Ok(Importance::Truncated { level, cap: 2.0 })
+    );
+    assert_eq!(
+        parse("at = { kind = \"masked\", level = \"geometric\" }"),
+        Ok(Importance::Masked { level: Level::Geometric, low: 0.5, high: 2.0 })
+    );
     let bad = AdvantageConfig::Grpo { eps: 0.0 };
     assert_eq!(bad.problems(), ["eps: expected more than 0, got 0"]);
 }
@@ -135,6 +155,7 @@ fn a_schema_describes_the_settings() {
     }
     for config in [
         schemars::schema_for!(AdvantageConfig).to_value().to_string(),
+        schemars::schema_for!(Importance).to_value().to_string(),
         schemars::schema_for!(WeightingConfig).to_value().to_string(),
     ] {
         assert!(config.contains("\"kind\""));
