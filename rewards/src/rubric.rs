@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::verifier::{Aim, Boxed, Format, Length, Overlong, Rule};
+use crate::verifier::{Aim, Boxed, Countdown, Format, Length, Overlong, Rule};
 use crate::{Attempt, Error, Outcome, Policy, Result, Unavailable, Verdict, Verifier};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
@@ -25,6 +25,13 @@ pub enum VerifierConfig {
         /// How the answer is found and compared.
         #[serde(default)]
         policy: Policy,
+    },
+    /// 1 if the last attempt is a chain of legal steps to the target, else 0. Judges answers to
+    /// problems of the form `3 5 7> 12`.
+    Countdown {
+        /// Factor of its reward.
+        #[serde(default = "one")]
+        weight: f64,
     },
     /// From -1 to 0, by the length of the completion.
     Length {
@@ -68,6 +75,7 @@ impl VerifierConfig {
     pub fn build(&self) -> Weighted {
         let (weight, verifier): (_, Box<dyn Verifier>) = match *self {
             Self::Boxed { weight, policy } => (weight, Box::new(Boxed { policy })),
+            Self::Countdown { weight } => (weight, Box::new(Countdown)),
             Self::Length { weight, aim } => (weight, Box::new(Length { aim })),
             Self::Overlong { weight, buffer } => (weight, Box::new(Overlong { buffer })),
             Self::Format { weight, ref require } => {

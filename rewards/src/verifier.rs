@@ -1,6 +1,7 @@
 //! Who judges attempts, and what a judgement is.
 
 mod boxed;
+mod countdown;
 mod format;
 mod length;
 mod overlong;
@@ -8,6 +9,7 @@ mod overlong;
 use std::fmt::{self, Debug, Display};
 
 pub use boxed::Boxed;
+pub use countdown::Countdown;
 pub use format::{Format, Rule};
 pub use length::{Aim, Length};
 pub use overlong::Overlong;

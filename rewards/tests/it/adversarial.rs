@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use rewards::{Equivalence, Outcome, Policy, equivalent, extract};
+use rewards::verifier::Countdown;
+use rewards::{Equivalence, Outcome, Policy, Problem, Verifier, equivalent, extract};
 
 const BYTES: usize = 10_000_000;
 
@@ -108,4 +109,25 @@ fn the_largest_pairs_within_the_limit_are_fast() {
             }
         }
     });
+}
+
+#[test]
+fn ten_megabytes_of_steps_are_read_once() {
+    let judged = |problem: &Problem, text: &str| {
+        Countdown.verify(&[crate::attempt(problem, text)]).unwrap()[0].outcome
+    };
+    let given = |problem: String| Problem { problem, ..crate::problem("12") };
+    let problem = given("3 5 7> 12".into());
+    for unit in ["R", "1", " ", "=", "5+7=12", "5-5 0,", " 5+ 7 12R", "é", "+", ";", "\u{0}"] {
+        let text = filled(unit);
+        let outcome = bounded(unit, || judged(&problem, &text));
+        assert_ne!(outcome, Some(Outcome::Correct), "{unit}");
+        let outcome = bounded(unit, || judged(&problem, &format!("{text}R5+7=12")));
+        assert_eq!(outcome, Some(Outcome::Correct), "{unit}");
+        for problem in [format!("{text}> 12"), format!("3 5 7>{text}"), text.clone()] {
+            let problem = given(problem);
+            let outcome = bounded(unit, || judged(&problem, "5+7=12"));
+            assert_eq!(outcome, Some(Outcome::GoldUnparseable), "{unit}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use rewards::verifier::{Aim, Format, Length, Overlong, Rule};
+use rewards::verifier::{Aim, Countdown, Format, Length, Overlong, Rule};
 use rewards::{
     Equivalence, Extracted, Outcome, Policy, Rubric, RubricConfig, TokenColumns, Verifier,
     WeightingConfig, equivalent, extract,
@@ -38,6 +38,37 @@ fn number() -> impl Strategy<Value = (String, i64, i64)> {
     )
 }
 
+/// Text made of what stands in chains of steps.
+fn steps() -> impl Strategy<Value = String> {
+    let pieces = ["3", "5", "7", " 3", " 5", " 15", "15", "8", "+", "-", "*", "/", "=", ",", "R"];
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..16)
+        .prop_map(|pieces| pieces.concat())
+}
+
+/// A step that is done.
+type Step = (u32, char, u32, u32);
+
+/// Every chain of steps from `numbers`, by brute force.
+fn chains(numbers: &[u32], done: &mut Vec<Step>, visit: &mut dyn FnMut(&[Step])) {
+    for i in 0..numbers.len() {
+        for j in (0..numbers.len()).filter(|&j| j != i) {
+            let (a, b) = (i64::from(numbers[i]), i64::from(numbers[j]));
+            let quotient = if b != 0 && a % b == 0 { a / b } else { -1 };
+            for (sign, c) in [('+', a + b), ('-', a - b), ('*', a * b), ('/', quotient)] {
+                if !(0..100).contains(&c) {
+                    continue;
+                }
+                let kept = (0..numbers.len()).filter(|&k| k != i && k != j).map(|k| numbers[k]);
+                let rest: Vec<u32> = kept.chain([c as u32]).collect();
+                done.push((a as u32, sign, b as u32, c as u32));
+                visit(done);
+                chains(&rest, done, visit);
+                done.pop();
+            }
+        }
+    }
+}
+
 fn rewards() -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(prop_oneof![Just(0.0), Just(1.0), -2.0..2.0f64], 0..17)
 }
@@ -46,11 +77,38 @@ fn verifiers() -> Vec<Box<dyn Verifier>> {
     use Rule::{AnswerTags, BoxedOnce, Finished, ThinkEnd, ThinkTags};
     vec![
         Box::new(rewards::verifier::Boxed { policy: Policy::Rl }),
+        Box::new(Countdown),
         Box::new(Length { aim: Aim::Short }),
         Box::new(Length { aim: Aim::Target(3.try_into().unwrap()) }),
         Box::new(Overlong { buffer: 4.try_into().unwrap() }),
         Box::new(Format { require: vec![ThinkTags, ThinkEnd, AnswerTags, BoxedOnce, Finished] }),
     ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn exactly_the_chains_to_the_target_are_correct(
+        numbers in prop::collection::vec(1u32..21, 2..4), pick: prop::sample::Index, spelling: bool,
+    ) {
+        let mut ends = Vec::new();
+        chains(&numbers, &mut Vec::new(), &mut |chain| ends.push(chain[chain.len() - 1].3));
+        let target = ends[pick.index(ends.len())];
+        let given: Vec<String> = numbers.iter().map(u32::to_string).collect();
+        let given = format!("{}> {target}", given.join(" "));
+        let problem = rewards::Problem { problem: given, ..crate::problem("0") };
+        chains(&numbers, &mut Vec::new(), &mut |chain| {
+            let write = |(a, sign, b, c): &Step| {
+                if spelling { format!(" {a}{sign} {b} {c}") } else { format!("{a}{sign}{b}={c},") }
+            };
+            let text: String = chain.iter().map(write).collect();
+            let verdict = &Countdown.verify(&[crate::attempt(&problem, &text)]).unwrap()[0];
+            let reached = chain[chain.len() - 1].3 == target;
+            let expected = if reached { Outcome::Correct } else { Outcome::Wrong };
+            assert_eq!(verdict.outcome, Some(expected), "{} | {text}", problem.problem);
+        });
+    }
 }
 
 proptest! {
@@ -70,6 +128,22 @@ proptest! {
             prop_assert_eq!(verdict.outcome.is_some(), verifier.judges_answers());
             prop_assert!(verdict.outcome != Some(Outcome::Error));
         }
+    }
+
+    #[test]
+    fn what_a_chain_says_is_judged_without_its_spaces(
+        text in steps(), given in "[1-9]( [0-9]){1,2}> [0-9]{1,2}",
+    ) {
+        let outcome = |text: &str| {
+            let problem = rewards::Problem { problem: given.clone(), ..crate::problem("0") };
+            Countdown.verify(&[crate::attempt(&problem, text)]).unwrap()[0].outcome
+        };
+        let spaced: String = text.chars().flat_map(|c| match c {
+            '+' | '-' | '*' | '/' | '=' => vec![' ', c, ' '],
+            'R' => vec!['\n', c],
+            _ => vec![c],
+        }).collect();
+        prop_assert_eq!(outcome(&text), outcome(&spaced), "{} | {}", given, text);
     }
 
     #[test]
