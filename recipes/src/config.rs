@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice, OldLogProbs};
 pub(crate) use data::smallest;
-pub use data::{Arithmetic, DataConfig, HeldOut, JsonLines, Operation, Source};
+pub use data::{Arithmetic, Countdown, DataConfig, HeldOut, JsonLines, Operation, Source};
 pub use load::{Layer, Loaded, load};
 pub(crate) use message::nearest;
 pub use schema::schema;

@@ -56,15 +56,18 @@ pub struct Problems {
     pub repeated: usize,
 }
 
-/// Reads or makes the problems of a run.
+/// Reads or makes the problems of a run; `seed` counts where the settings name none.
 ///
 /// # Errors
 ///
-/// Fails when a file is missing or has a broken line, and when nothing is left to train on.
+/// Fails when a file is missing or has a broken line, when a task has fewer different problems than
+/// asked for, and when nothing is left to train on.
 pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Problems> {
+    let seed = config.seed.unwrap_or(seed);
     let mut train = match &config.train {
         Source::Jsonl(file) => read(file, places)?,
         Source::Arithmetic(task) => tasks::arithmetic(task, seed),
+        Source::Countdown(task) => tasks::countdown(task, seed)?,
     };
     let held_out = match &config.held_out {
         HeldOut::Jsonl(file) => read(file, places)?,
@@ -101,9 +104,13 @@ fn read(file: &JsonLines, places: &Places) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
+/// Takes `count` problems out, the first row of each; rows with the same text are one problem.
 fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Problem> {
-    let order = shuffled(problems.len(), &mut draws(seed, "split"));
-    let chosen: HashSet<usize> = order.into_iter().take(count).collect();
+    let mut texts = HashSet::new();
+    let different: Vec<usize> =
+        (0..problems.len()).filter(|&row| texts.insert(problems[row].problem.as_str())).collect();
+    let order = shuffled(different.len(), &mut draws(seed, "split"));
+    let chosen: HashSet<usize> = order.into_iter().take(count).map(|i| different[i]).collect();
     let (mut aside, mut rest) = (Vec::new(), Vec::new());
     for (index, problem) in problems.drain(..).enumerate() {
         if chosen.contains(&index) { aside.push(problem) } else { rest.push(problem) }
@@ -267,5 +274,27 @@ mod tests {
         let judged_by: HashSet<_> = found.held_out.iter().map(|p| &p.problem).collect();
         assert!(found.train.iter().all(|p| !judged_by.contains(&p.problem)));
         assert_eq!(problems(&config, 1, &places).unwrap(), found);
+        let own = DataConfig { seed: Some(1), ..config };
+        assert_eq!(problems(&own, 2, &places).unwrap(), found, "its own seed counts");
+    }
+
+    #[test]
+    fn the_same_problems_are_held_out_however_many_solutions_they_have() {
+        let text = |solutions| {
+            format!(
+                "train = {{ kind = \"countdown\", count = 300, solutions = {solutions} }}
+                 held_out = {{ kind = \"split\", count = 40 }}"
+            )
+        };
+        let places = Places::of_recipe(Path::new(""));
+        let of =
+            |solutions| problems(&toml::from_str(&text(solutions)).unwrap(), 1, &places).unwrap();
+        let (one, five) = (of(1), of(5));
+        assert_eq!((one.train.len(), one.repeated), (260, 0));
+        assert_eq!(one.held_out, five.held_out);
+        assert_eq!(five.train.len() + five.repeated, 1500 - 40);
+        let judged_by: HashSet<_> = five.held_out.iter().map(|p| &p.problem).collect();
+        assert_eq!(judged_by.len(), 40);
+        assert!(five.train.iter().all(|p| !judged_by.contains(&p.problem)));
     }
 }

@@ -54,9 +54,12 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
         "model.dtype: on the CPU weights are f32; set `dtype = \"f32\"` or `device = \"cuda\"`"
             .into()
     });
-    found.need(i64::try_from(recipe.seed).is_ok(), || {
-        format!("seed: {} is more than {}, the largest number of TOML", recipe.seed, i64::MAX)
-    });
+    for (key, seed) in [("seed", Some(recipe.seed)), ("data.seed", recipe.data.seed)] {
+        let seed = seed.unwrap_or_default();
+        found.need(i64::try_from(seed).is_ok(), || {
+            format!("{key}: {seed} is more than {}, the largest number of TOML", i64::MAX)
+        });
+    }
     found.all("prompt", recipe.prompt.problems());
     let eval = &recipe.eval;
     found.all("eval.sampling", eval.sampling.problems());
@@ -77,16 +80,15 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {
     let data = &recipe.data;
-    if let Source::Arithmetic(task) = &data.train {
-        check_arithmetic(task, found);
-        if let HeldOut::Split { count } = &data.held_out {
-            found.need(count < &task.count, || {
-                format!(
-                    "data.held_out.count: {count} of {} problems leave none to train on",
-                    task.count
-                )
-            });
-        }
+    match &data.train {
+        Source::Arithmetic(task) => check_arithmetic(task, found),
+        Source::Countdown(task) => found.all("data.train", task.problems()),
+        Source::Jsonl(_) => {}
+    }
+    if let (Some(made), HeldOut::Split { count }) = (data.train.count(), &data.held_out) {
+        found.need(*count < made, || {
+            format!("data.held_out.count: {count} of {made} problems leave none to train on")
+        });
     }
     if let (Source::Jsonl(train), HeldOut::Jsonl(held_out)) = (&data.train, &data.held_out) {
         found.need(train.path != held_out.path, || {

@@ -11,6 +11,10 @@ pub struct DataConfig {
     pub train: Source,
     /// What it is judged by.
     pub held_out: HeldOut,
+    /// Seed of the problems that are made and of those set aside, so that runs with other seeds
+    /// share them. Left out: the run's seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Whether every pass over the training problems has an order of its own, drawn by the seed.
     #[serde(default = "default_true")]
     pub shuffle: bool,
@@ -28,6 +32,8 @@ pub enum Source {
     Jsonl(JsonLines),
     /// Sums and differences with their worked columns, made on the spot.
     Arithmetic(Arithmetic),
+    /// Numbers and a target to reach with them by steps of arithmetic, made on the spot.
+    Countdown(Countdown),
 }
 
 /// A file of problems.
@@ -70,6 +76,36 @@ pub enum Operation {
     Subtract,
 }
 
+/// Generated problems of the form `3 5 7> 12`: numbers, and a target that a chain of steps
+/// `a op b c` (c = a op b, a whole number from 0 to 99) reaches, without repetition; a worked solution
+/// is ` 3* 5 15 15- 7 8`. The verifier `countdown` judges them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Countdown {
+    /// Number of different problems; the same numbers in another order are the same problem.
+    pub count: NonZeroUsize,
+    /// Worked solutions for each of them, on average: rows with the same text, for supervised stages
+    /// that would otherwise learn one solution by heart.
+    #[serde(default = "one")]
+    pub solutions: NonZeroUsize,
+    /// Numbers in a problem, 2 to 6.
+    #[serde(default = "three")]
+    pub numbers: NonZeroUsize,
+    /// The largest of them, at most 49; the smallest is 1.
+    #[serde(default = "twenty")]
+    pub max_number: NonZeroUsize,
+    /// Most attempts in a worked solution: `R` drops what stands before it, and the last is judged.
+    #[serde(default = "one")]
+    pub attempts: NonZeroUsize,
+    /// Share of the worked solutions that miss the target, as a careless teacher does; the problem
+    /// can be solved all the same.
+    #[serde(default = "three_tenths")]
+    pub misses: f64,
+    /// Share of the attempts before the last that are there: random chains, dropped.
+    #[serde(default = "half")]
+    pub retries: f64,
+}
+
 /// The problems that a run is judged by; never among those it trains on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -89,6 +125,74 @@ fn default_true() -> bool {
 
 fn default_max_prompt_tokens() -> NonZeroUsize {
     NonZeroUsize::new(512).expect("512 is not zero")
+}
+
+fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
+fn three() -> NonZeroUsize {
+    NonZeroUsize::new(3).expect("3 is not zero")
+}
+
+fn twenty() -> NonZeroUsize {
+    NonZeroUsize::new(20).expect("20 is not zero")
+}
+
+fn three_tenths() -> f64 {
+    0.3
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl Source {
+    /// How many problems it makes; `None` where only the file knows.
+    pub(super) fn count(&self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Jsonl(_) => None,
+            Self::Arithmetic(task) => Some(task.count),
+            Self::Countdown(task) => Some(task.count),
+        }
+    }
+}
+
+impl Countdown {
+    /// Most solutions for each problem.
+    const MOST_SOLUTIONS: usize = 64;
+    /// Most numbers in a problem.
+    const MOST_NUMBERS: usize = 6;
+    /// The largest number there may be: the sum of any two stays below 100.
+    const LARGEST: usize = 49;
+    /// Most attempts.
+    const MOST_ATTEMPTS: usize = 64;
+
+    /// Rows: one for each solution.
+    pub(crate) fn rows(&self) -> usize {
+        self.count.get().saturating_mul(self.solutions.get())
+    }
+
+    /// Everything wrong with the settings, each with its key.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let within = |key: &str, value: NonZeroUsize, low: usize, high: usize| {
+            let wrong = value.get() < low || value.get() > high;
+            wrong.then(|| format!("{key}: expected {low} to {high}, got {value}"))
+        };
+        let share = |key: &str, value: f64| {
+            (!(0.0..=1.0).contains(&value))
+                .then(|| format!("{key}: expected a share, from 0 to 1, got {value}"))
+        };
+        let found = [
+            within("solutions", self.solutions, 1, Self::MOST_SOLUTIONS),
+            within("numbers", self.numbers, 2, Self::MOST_NUMBERS),
+            within("max_number", self.max_number, 1, Self::LARGEST),
+            within("attempts", self.attempts, 1, Self::MOST_ATTEMPTS),
+            share("misses", self.misses),
+            share("retries", self.retries),
+        ];
+        found.into_iter().flatten().collect()
+    }
 }
 
 impl Arithmetic {

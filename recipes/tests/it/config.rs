@@ -172,3 +172,22 @@ recipe layer0: 3 problems
 - stage.1.rollout.temperature: greedy siblings are all the same and teach nothing; use a temperature above 0",
     );
 }
+
+#[test]
+fn countdown_names_every_setting_that_is_wrong() {
+    let overlay = "[data.train]\nkind = 'countdown'\ncount = 40\nnumbers = 1\nmax_number = 50\n\
+                   attempts = 65\nsolutions = 65\nmisses = 1.5\nretries = -0.1";
+    refused(
+        overlay,
+        &[],
+        "
+recipe layer0: 7 problems
+- data.train: solutions: expected 1 to 64, got 65
+- data.train: numbers: expected 2 to 6, got 1
+- data.train: max_number: expected 1 to 49, got 50
+- data.train: attempts: expected 1 to 64, got 65
+- data.train: misses: expected a share, from 0 to 1, got 1.5
+- data.train: retries: expected a share, from 0 to 1, got -0.1
+- data.held_out.count: 50 of 40 problems leave none to train on",
+    );
+}

@@ -1,0 +1,339 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+use rand_philox::{Philox, u32_to_unit_f64};
+use rewards::Problem;
+
+use crate::config::Countdown;
+use crate::data::draws;
+
+/// What results stay below: a policy with one token a number has so many.
+const BEYOND: u32 = 100;
+/// Draws for each problem asked for, before the rest counts as not to be found.
+const DRAWS_PER_PROBLEM: usize = 200;
+/// Of the solutions with three numbers or more, one in so many leaves a number over.
+const ONE_STEP_LESS: u32 = 5;
+/// The token that drops an attempt.
+const RETRY: char = 'R';
+
+/// One step: `left sign right` is `result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step {
+    left: u32,
+    sign: char,
+    right: u32,
+    result: u32,
+}
+
+/// Numbers, a target, and one way from those to this.
+#[derive(Debug)]
+struct Task {
+    numbers: Vec<u32>,
+    target: u32,
+    chain: Vec<Step>,
+}
+
+/// Different problems, as many as asked for, with worked solutions, some of which miss the target if
+/// asked. The same numbers in another order are the same problem; its solutions stand in rows of
+/// their own, the first of every problem before all others.
+///
+/// # Errors
+///
+/// Fails when they are not found in two hundred draws for each problem.
+pub fn countdown(config: &Countdown, seed: u64) -> Result<Vec<Problem>> {
+    let (count, rows) = (config.count.get(), config.rows());
+    let limit = count.saturating_mul(DRAWS_PER_PROBLEM);
+    let mut words = draws(seed, "countdown");
+    let mut found = HashMap::with_capacity(count);
+    let mut tasks: Vec<Task> = Vec::with_capacity(rows);
+    for _ in 0..limit {
+        if tasks.len() == rows {
+            break;
+        }
+        let Some(task) = Task::draw(config, &mut words) else { continue };
+        let more = found.len() < count;
+        match found.entry(task.key()) {
+            Entry::Vacant(entry) if more => {
+                entry.insert(tasks.len());
+                tasks.push(task);
+            }
+            // Another way to it, which comes up as often as chance has it.
+            Entry::Occupied(entry) if !more => {
+                let numbers = tasks[*entry.get()].numbers.clone();
+                tasks.push(Task { numbers, ..task });
+            }
+            _ => {}
+        }
+    }
+    if found.len() < count {
+        bail!(
+            "data.train.count: expected {count} different problems, found {} in {limit} draws; ask \
+             for fewer, or raise numbers or max_number",
+            found.len(),
+        );
+    }
+    if tasks.len() < rows {
+        bail!(
+            "data.train.solutions: expected {rows} solutions of {count} problems, found {} in \
+             {limit} draws; ask for fewer solutions, or for more problems instead",
+            tasks.len(),
+        );
+    }
+    let mut teacher = Teacher { config, words: draws(seed, "attempts") };
+    Ok((0..).zip(&tasks).map(|(row, task)| teacher.problem(row, task)).collect())
+}
+
+impl Task {
+    /// Numbers drawn evenly and where a random chain from them ends; nothing where that is 0 or one
+    /// of the numbers.
+    fn draw(config: &Countdown, words: &mut Philox) -> Option<Self> {
+        let most = config.max_number.get() as u32;
+        let count = config.numbers.get();
+        let numbers: Vec<u32> = (0..count).map(|_| 1 + words.bounded(most)).collect();
+        let fewer = count > 2 && words.bounded(ONE_STEP_LESS) == 0;
+        let chain = chain(&numbers, count - 1 - usize::from(fewer), words);
+        let target = chain.last()?.result;
+        let fits = target > 0 && !numbers.contains(&target);
+        fits.then_some(Self { numbers, target, chain })
+    }
+
+    fn key(&self) -> (Vec<u32>, u32) {
+        let mut numbers = self.numbers.clone();
+        numbers.sort_unstable();
+        (numbers, self.target)
+    }
+}
+
+/// A chain of random steps, each drawn evenly from all that are possible.
+fn chain(numbers: &[u32], steps: usize, words: &mut Philox) -> Vec<Step> {
+    let mut left = numbers.to_vec();
+    let mut chain = Vec::with_capacity(steps);
+    let mut possible = Vec::new();
+    for _ in 0..steps {
+        possible.clear();
+        for i in 0..left.len() {
+            for j in (0..left.len()).filter(|&j| j != i) {
+                let step = |sign| Step::new(left[i], sign, left[j]).map(|step| (i, j, step));
+                possible.extend(['+', '-', '*', '/'].into_iter().filter_map(step));
+            }
+        }
+        // There is one always: the smaller number can be taken from the larger.
+        let (i, j, step) = possible[words.bounded(possible.len() as u32) as usize];
+        left.swap_remove(i.max(j));
+        left.swap_remove(i.min(j));
+        left.push(step.result);
+        chain.push(step);
+    }
+    chain
+}
+
+impl Step {
+    /// Nothing where the result is not a whole number from 0 to 99.
+    fn new(left: u32, sign: char, right: u32) -> Option<Self> {
+        let result = match sign {
+            '+' => left.checked_add(right),
+            '-' => left.checked_sub(right),
+            '*' => left.checked_mul(right),
+            _ if right > 0 && left.is_multiple_of(right) => Some(left / right),
+            _ => None,
+        };
+        let result = result.filter(|&result| result < BEYOND)?;
+        Some(Self { left, sign, right, result })
+    }
+}
+
+/// Who works the solutions, and how carelessly.
+struct Teacher<'a> {
+    config: &'a Countdown,
+    words: Philox,
+}
+
+impl Teacher<'_> {
+    fn problem(&mut self, row: usize, task: &Task) -> Problem {
+        let mut solution = String::new();
+        for _ in 1..self.config.attempts.get() {
+            if self.chance(self.config.retries) {
+                write(&self.random(task), &mut solution);
+                solution.push(RETRY);
+            }
+        }
+        if self.chance(self.config.misses) {
+            write(&self.miss(task), &mut solution);
+        } else {
+            write(&task.chain, &mut solution);
+        }
+        let numbers: Vec<String> = task.numbers.iter().map(u32::to_string).collect();
+        let mut id = format!("countdown-{}-{}", numbers.join("-"), task.target);
+        if row >= self.config.count.get() {
+            write!(id, "-row-{row}").expect("a string takes all that is written");
+        }
+        Problem {
+            id,
+            problem: format!("{}> {}", numbers.join(" "), task.target),
+            answer: task.target.to_string(),
+            source: "generated: countdown".into(),
+            solution: Some(solution),
+        }
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        u32_to_unit_f64(self.words.next_u32()) < share
+    }
+
+    fn random(&mut self, task: &Task) -> Vec<Step> {
+        chain(&task.numbers, task.numbers.len() - 1, &mut self.words)
+    }
+
+    /// A random chain that does not end at the target. There is one always: differences alone leave
+    /// some x of 0 to 49 beside one of the numbers, y, and from these x + y and x * y differ from
+    /// |x - y| or from each other.
+    fn miss(&mut self, task: &Task) -> Vec<Step> {
+        loop {
+            let chain = self.random(task);
+            if chain.last().is_some_and(|step| step.result != task.target) {
+                return chain;
+            }
+        }
+    }
+}
+
+/// Appends ` 3* 5 15 15- 7 8`: a space before every number makes it one token of `builtin:numbers`.
+fn write(chain: &[Step], text: &mut String) {
+    for Step { left, sign, right, result } in chain {
+        write!(text, " {left}{sign} {right} {result}").expect("a string takes all that is written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::num::NonZeroUsize;
+
+    use proptest::prelude::*;
+    use rewards::verifier::Countdown as Judge;
+    use rewards::{Attempt, Outcome, Verifier};
+
+    use super::*;
+
+    fn config(count: usize, numbers: usize, max_number: usize) -> Countdown {
+        let number = |n| NonZeroUsize::new(n).expect("not zero");
+        Countdown {
+            count: number(count),
+            numbers: number(numbers),
+            max_number: number(max_number),
+            solutions: number(1),
+            attempts: number(1),
+            misses: 0.0,
+            retries: 0.0,
+        }
+    }
+
+    fn outcome(problem: &Problem) -> Outcome {
+        let text = problem.solution.as_deref().unwrap();
+        let attempt = Attempt { problem, text, num_tokens: 9, max_tokens: 99, truncated: false };
+        Judge.verify(&[attempt]).unwrap()[0].outcome.unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn right_solutions_are_correct_and_misses_wrong(
+            seed: u64, numbers in 2usize..6, max_number in 4usize..50, attempts in 1usize..5,
+        ) {
+            for (misses, expected) in [(0.0, Outcome::Correct), (1.0, Outcome::Wrong)] {
+                let attempts = NonZeroUsize::new(attempts).unwrap();
+                let task = config(20, numbers, max_number);
+                let task = Countdown { attempts, misses, retries: 0.5, ..task };
+                for problem in countdown(&task, seed).unwrap() {
+                    prop_assert_eq!(outcome(&problem), expected, "{:?}", problem);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn problems_are_different_and_a_function_of_the_seed() {
+        for config in [config(300, 3, 20), config(12, 2, 4), config(500, 5, 49)] {
+            let problems = countdown(&config, 7).unwrap();
+            let key = |problem: &Problem| {
+                let (numbers, target) = problem.problem.split_once("> ").unwrap();
+                let mut numbers: Vec<u32> =
+                    numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+                numbers.sort_unstable();
+                (numbers, target.to_owned())
+            };
+            let keys: HashSet<_> = problems.iter().map(key).collect();
+            assert_eq!(keys.len(), config.count.get());
+            assert_eq!(problems, countdown(&config, 7).unwrap());
+            assert_ne!(problems, countdown(&config, 8).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_teacher_misses_and_drops_attempts_as_often_as_asked_and_problems_stay() {
+        let three = NonZeroUsize::new(3).unwrap();
+        let plain = config(4000, 3, 20);
+        let careless = Countdown { attempts: three, misses: 0.3, retries: 0.5, ..plain.clone() };
+        let problems = countdown(&careless, 1).unwrap();
+        let wrong = problems.iter().filter(|problem| outcome(problem) == Outcome::Wrong).count();
+        assert!((wrong as f64 / 4000.0 - 0.3).abs() < 0.03, "{wrong}");
+        let dropped: usize =
+            problems.iter().map(|one| one.solution.as_ref().unwrap().matches(RETRY).count()).sum();
+        assert!((dropped as f64 / 4000.0 - 1.0).abs() < 0.05, "{dropped}");
+        let ids = |problems: &[Problem]| -> Vec<String> {
+            problems.iter().map(|problem| problem.id.clone()).collect()
+        };
+        assert_eq!(ids(&problems), ids(&countdown(&plain, 1).unwrap()));
+    }
+
+    #[test]
+    fn more_solutions_are_more_rows_of_the_same_problems() {
+        let one = config(200, 3, 9);
+        let four = Countdown { solutions: NonZeroUsize::new(4).unwrap(), ..one.clone() };
+        let (one, four) = (countdown(&one, 3).unwrap(), countdown(&four, 3).unwrap());
+        assert_eq!(four.len(), 800);
+        assert_eq!(four[..200], one);
+        let texts: HashSet<_> = one.iter().map(|problem| &problem.problem).collect();
+        assert!(four.iter().all(|problem| texts.contains(&problem.problem)));
+        assert!(four.iter().all(|problem| outcome(problem) == Outcome::Correct));
+        let ids: HashSet<_> = four.iter().map(|problem| &problem.id).collect();
+        assert_eq!(ids.len(), 800);
+        let solutions: HashSet<_> =
+            four.iter().map(|problem| (&problem.problem, &problem.solution)).collect();
+        assert!(solutions.len() > 400, "{}", solutions.len());
+        let rare = Countdown { solutions: NonZeroUsize::new(50).unwrap(), ..config(20, 6, 49) };
+        let error = countdown(&rare, 1).unwrap_err().to_string();
+        assert!(
+            error.starts_with("data.train.solutions: expected 1000 solutions of 20"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn more_problems_than_there_are_are_refused() {
+        let error = countdown(&config(1000, 2, 4), 1).unwrap_err().to_string();
+        assert!(
+            error.starts_with("data.train.count: expected 1000 different problems, found 22 in"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn steps_are_whole_and_below_a_hundred() {
+        let result = |left, sign, right| Step::new(left, sign, right).map(|step| step.result);
+        assert_eq!(result(60, '+', 39), Some(99));
+        assert_eq!(result(60, '+', 40), None);
+        assert_eq!(result(3, '-', 5), None);
+        assert_eq!(result(9, '*', 11), Some(99));
+        assert_eq!(result(12, '/', 4), Some(3));
+        assert_eq!(result(12, '/', 5), None);
+        assert_eq!(result(12, '/', 0), None);
+        let chain = [Step::new(3, '*', 5).unwrap(), Step::new(15, '-', 7).unwrap()];
+        let mut text = String::new();
+        write(&chain, &mut text);
+        assert_eq!(text, " 3* 5 15 15- 7 8");
+    }
+}
