@@ -3,13 +3,17 @@
 //! Reading order: [`problem`], [`verifier`] and [`rubric`] say what an attempt earns; under the
 //! answer verifier lie [`mod@extract`], [`mod@equivalent`] and the [`policy`] that both obey.
 //! [`group`] and [`advantage`] compare siblings; [`weighting`] goes down to tokens, and [`importance`]
-//! says how much those count that another policy sampled.
+//! says how much those count that another policy sampled. [`mod@dynamics`] and [`entropy_bonus`] are
+//! about what a step does to the entropy.
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 
 pub mod advantage;
+pub mod dynamics;
+pub mod entropy_bonus;
 pub mod equivalent;
 mod error;
+mod exact;
 pub mod extract;
 pub mod group;
 pub mod importance;
@@ -20,6 +24,8 @@ pub mod verifier;
 pub mod weighting;
 
 pub use advantage::{AdvantageConfig, GroupRewards};
+pub use dynamics::dynamics;
+pub use entropy_bonus::{EntropyBonus, EntropyControl};
 pub use equivalent::{Equivalence, equivalent};
 pub use error::{Error, Result};
 pub use extract::{Extracted, extract};
@@ -28,4 +34,4 @@ pub use policy::Policy;
 pub use problem::Problem;
 pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};
 pub use verifier::{Attempt, Outcome, Unavailable, Verdict, Verifier};
-pub use weighting::{TokenColumns, TokenWeighting, WeightingConfig};
+pub use weighting::{Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};

@@ -1,11 +1,25 @@
 //! How much each token of a step counts: a factor of its advantage.
 
+mod covariance;
+mod select;
+mod stare;
+mod top_entropy;
+
 use std::fmt::Debug;
 use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use covariance::{ClipCov, KlCov};
+pub use select::budget;
+pub(crate) use stare::side;
+pub use stare::{
+    Action, Adaptive, AutoWeight, Gate, NamedOperation, Operation, Select, Stare, Table, Ties,
+    Weight,
+};
+pub use top_entropy::TopEntropy;
 
 use crate::{Error, Result};
 
@@ -18,14 +32,14 @@ pub struct TokenColumns<'a> {
     pub surprisals: &'a [f32],
     /// Entropy H of the distribution that it was drawn from, in nats.
     pub entropies: &'a [f32],
-    /// Sum S over the vocabulary of p² (ln p + H), in nats; see [`sensitivity`](Self::sensitivity).
+    /// Sum S over the vocabulary of p² (ln p + H), in nats; see [`phi`].
     pub phi_sums: &'a [f32],
     /// Advantage.
     pub advantages: &'a [f64],
     /// The tokens of each sample.
     pub samples: &'a [Range<usize>],
-    /// The samples of each group.
-    pub groups: &'a [Range<usize>],
+    /// Random word of the step, for what is drawn.
+    pub seed: u64,
 }
 
 impl TokenColumns<'_> {
@@ -39,24 +53,46 @@ impl TokenColumns<'_> {
         self.advantages.is_empty()
     }
 
-    /// Entropy sensitivity Phi = p (ln p + H) - S of a token, in nats: reinforcing the token changes
-    /// the entropy by -Phi to first order.
-    ///
-    /// Source: STARE, arXiv 2606.19236, theorem 3.1.
+    /// [`phi`] of a token, in nats.
     pub fn sensitivity(&self, token: usize) -> f64 {
-        let log_prob = -f64::from(self.surprisals[token]);
-        log_prob.exp() * (log_prob + f64::from(self.entropies[token]))
-            - f64::from(self.phi_sums[token])
+        let [surprisal, entropy, sum] =
+            [self.surprisals, self.entropies, self.phi_sums].map(|column| column[token].into());
+        phi(surprisal, entropy, sum)
     }
 }
 
-/// One factor for each token, and what is worth recording about them.
+/// Entropy sensitivity Phi = p (ln p + H) - S of a token of probability p, in nats: reinforcing the
+/// token changes the entropy by -Phi to first order. Phi is below 0 exactly where the surprisal is
+/// above a threshold s*, which is at most H.
+///
+/// Source: STARE, arXiv 2606.19236, theorem 3.1.
+pub fn phi(surprisal: f64, entropy: f64, phi_sum: f64) -> f64 {
+    let p = (-surprisal).exp();
+    // p ln p goes to 0 with p
+    let own = if p > 0.0 { p * (entropy - surprisal) } else { 0.0 };
+    own - phi_sum
+}
+
+/// What each token counts, and what is worth recording about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenWeights {
-    /// Not negative, in the order of the columns.
+    /// One factor of the advantage for each token, not negative, in the order of the columns.
     pub weights: Vec<f64>,
+    /// None, or for each token the factor of |log-prob - old log-prob| that is added to its loss.
+    pub penalties: Vec<f64>,
     /// Metric keys and values.
     pub statistics: Vec<(&'static str, f64)>,
+}
+
+/// Which tokens are ranked together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// All tokens of the step: the papers' reading; does not depend on micro-batches.
+    #[default]
+    Batch,
+    /// Those of one backward pass: what the reference codes do.
+    MicroBatch,
 }
 
 /// Gives tokens their weights. `observe` moves its state, once a step; `weights` only reads it, so
@@ -67,8 +103,13 @@ pub trait TokenWeighting: Debug + Send {
     fn observe(&mut self, mean_entropy: f64, tokens: &TokenColumns<'_>)
     -> Vec<(&'static str, f64)>;
 
-    /// The weights of some tokens of the step.
+    /// The weights of the tokens that are ranked together: see [`scope`](Self::scope).
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights;
+
+    /// Which tokens `weights` is asked for at a time.
+    fn scope(&self) -> Scope {
+        Scope::Batch
+    }
 
     /// All that `observe` has changed since the beginning, for a checkpoint.
     fn state(&self) -> Value;
@@ -87,6 +128,14 @@ pub trait TokenWeighting: Debug + Send {
 pub enum WeightingConfig {
     /// All tokens alike.
     Uniform {},
+    /// Raises or lowers tokens by their surprisal while the entropy is below its target.
+    Stare(Stare),
+    /// Learns from the tokens of highest entropy alone: the 80/20 rule.
+    TopEntropy(TopEntropy),
+    /// Leaves out a few tokens of high covariance.
+    ClipCov(ClipCov),
+    /// Holds the tokens of highest covariance near the old policy.
+    KlCov(KlCov),
 }
 
 impl Default for WeightingConfig {
@@ -96,10 +145,25 @@ impl Default for WeightingConfig {
 }
 
 impl WeightingConfig {
+    /// Everything that is wrong, each with its key.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Self::Uniform {} => Vec::new(),
+            Self::Stare(stare) => stare.problems(),
+            Self::TopEntropy(top) => top.problems(),
+            Self::ClipCov(clip) => clip.problems(),
+            Self::KlCov(kl) => kl.problems(),
+        }
+    }
+
     /// The weighting in its initial state.
     pub fn build(&self) -> Box<dyn TokenWeighting> {
         match self {
             Self::Uniform {} => Box::new(Uniform),
+            Self::Stare(stare) => Box::new(stare.build()),
+            Self::TopEntropy(top) => Box::new(*top),
+            Self::ClipCov(clip) => Box::new(*clip),
+            Self::KlCov(kl) => Box::new(*kl),
         }
     }
 }
@@ -114,7 +178,11 @@ impl TokenWeighting for Uniform {
     }
 
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights {
-        TokenWeights { weights: vec![1.0; tokens.len()], statistics: Vec::new() }
+        TokenWeights {
+            weights: vec![1.0; tokens.len()],
+            penalties: Vec::new(),
+            statistics: Vec::new(),
+        }
     }
 
     fn state(&self) -> Value {
@@ -122,9 +190,46 @@ impl TokenWeighting for Uniform {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        if state.is_null() {
-            return Ok(());
-        }
-        Err(Error::State { component: "uniform", expected: "none", got: state.to_string() })
+        no_state("uniform", state)
     }
+}
+
+/// Takes up the state of a weighting that has none.
+fn no_state(component: &'static str, state: &Value) -> Result<()> {
+    if state.is_null() {
+        return Ok(());
+    }
+    Err(Error::State { component, expected: "none", got: state.to_string() })
+}
+
+/// One problem, where `value` is not within `low..=high`.
+fn outside(key: &str, value: f64, low: f64, high: f64) -> Option<String> {
+    (!(low..=high).contains(&value))
+        .then(|| format!("{key}: expected {low} to {high}, got {value}"))
+}
+
+/// One problem, where `value` is not a finite number of at least `low`.
+fn below(key: &str, value: f64, low: f64) -> Option<String> {
+    (!(value.is_finite() && value >= low))
+        .then(|| format!("{key}: expected {low} or more, got {value}"))
+}
+
+/// One problem, where `value` is not a finite number above 0.
+fn not_positive(key: &str, value: f64) -> Option<String> {
+    (!(value.is_finite() && value > 0.0))
+        .then(|| format!("{key}: expected more than 0, got {value}"))
+}
+
+/// One problem, where `share` selects nothing or more than there is.
+fn some_share(share: f64) -> Option<String> {
+    not_positive("share", share).or_else(|| outside("share", share, 0.0, 1.0))
+}
+
+/// What a weighting that selects tokens says about itself.
+fn selection_statistics(selected: usize, weights: &[f64]) -> Vec<(&'static str, f64)> {
+    let n = weights.len().max(1) as f64;
+    vec![
+        ("weighting/selected", selected as f64 / n),
+        ("weighting/mean_weight", weights.iter().sum::<f64>() / n),
+    ]
 }

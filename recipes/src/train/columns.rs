@@ -13,7 +13,6 @@ pub(crate) struct TokenTable {
     phi_sums: Vec<f32>,
     pub(crate) advantages: Vec<f64>,
     pub(crate) samples: Vec<Range<usize>>,
-    groups: Vec<Range<usize>>,
 }
 
 impl TokenTable {
@@ -21,7 +20,6 @@ impl TokenTable {
     pub(crate) fn of(groups: &[Graded], samples: &[Prompted]) -> Self {
         let mut table = Self::default();
         for (group, samples) in groups.iter().zip(samples) {
-            let first = table.samples.len();
             for (one, sample) in group.completions.iter().zip(&samples.samples) {
                 let start = table.surprisals.len();
                 let trajectory = &one.trajectory;
@@ -32,7 +30,6 @@ impl TokenTable {
                 table.advantages.extend(std::iter::repeat_n(sample.advantage, tokens));
                 table.samples.push(start..start + tokens);
             }
-            table.groups.push(first..table.samples.len());
         }
         table
     }
@@ -44,7 +41,7 @@ impl TokenTable {
             phi_sums: &self.phi_sums,
             advantages: &self.advantages,
             samples: &self.samples,
-            groups: &self.groups,
+            seed: 0,
         }
     }
 }

@@ -6,10 +6,13 @@ mod advantages;
 mod adversarial;
 mod boxed;
 mod corpus;
+mod dynamics;
 mod importance;
 mod properties;
 mod settings;
 mod vectors;
+mod weighting;
+mod weighting_properties;
 
 use rewards::{Attempt, Outcome, Policy, Problem, Verdict, Verifier};
 

@@ -186,14 +186,14 @@ proptest! {
     #[test]
     fn uniform_weights_are_ones(advantages in rewards()) {
         let columns = vec![0.5f32; advantages.len()];
-        let (all, one) = (0..advantages.len(), 0..1);
+        let all = 0..advantages.len();
         let tokens = TokenColumns {
             surprisals: &columns,
             entropies: &columns,
             phi_sums: &columns,
             advantages: &advantages,
             samples: std::slice::from_ref(&all),
-            groups: std::slice::from_ref(&one),
+            seed: 0,
         };
         let mut uniform = WeightingConfig::default().build();
         let state = uniform.state();

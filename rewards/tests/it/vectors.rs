@@ -2,14 +2,14 @@
 //! there against the reference code; and deliberately broken variants, which the vectors must catch.
 
 use rewards::verifier::Overlong;
-use rewards::{AdvantageConfig, TokenColumns, group};
-
-use crate::advantages::of_group;
+use rewards::{AdvantageConfig, group};
 use serde_json::Value;
 
-const TOLERANCE: f64 = 1e-10;
+use crate::advantages::of_group;
 
-fn section(name: &str) -> Vec<Value> {
+pub(crate) const TOLERANCE: f64 = 1e-10;
+
+pub(crate) fn section(name: &str) -> Vec<Value> {
     let all: Value =
         serde_json::from_str(include_str!("../../testdata/stare_vectors.json")).unwrap();
     let cases = all[name].as_array().unwrap().clone();
@@ -17,7 +17,7 @@ fn section(name: &str) -> Vec<Value> {
     cases
 }
 
-fn floats(value: &Value) -> Vec<f64> {
+pub(crate) fn floats(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 
@@ -141,28 +141,5 @@ fn groups_with_spread_are_those_that_the_reference_keeps() {
         let two = |values: &[f64]| values.len() > 1 && group::has_spread(values);
         assert_ne!(kept(&two), expected, "a group of one is kept");
         assert_ne!(kept(&|values| values.contains(&1.0)), expected, "all right is no spread");
-    }
-}
-
-#[test]
-fn sensitivities_follow_from_the_columns() {
-    for case in section("entropy_sensitivity") {
-        let logits = floats(&case["logits"]);
-        let total = logits.iter().map(|logit| logit.exp()).sum::<f64>().ln();
-        let surprisals: Vec<f32> = logits.iter().map(|logit| (total - logit) as f32).collect();
-        let column = |key: &str| vec![case[key].as_f64().unwrap() as f32; logits.len()];
-        let (all, one) = (0..logits.len(), 0..1);
-        let tokens = TokenColumns {
-            surprisals: &surprisals,
-            entropies: &column("entropy"),
-            phi_sums: &column("s2"),
-            advantages: &vec![1.0; logits.len()],
-            samples: std::slice::from_ref(&all),
-            groups: std::slice::from_ref(&one),
-        };
-        for (token, expected) in floats(&case["phi"]).into_iter().enumerate() {
-            let own = tokens.sensitivity(token);
-            assert!((own - expected).abs() < 1e-6, "{own} {expected}");
-        }
     }
 }

@@ -1,0 +1,144 @@
+//! What a step does to the entropy, to first order, and how surprisal and entropy are distributed.
+
+use crate::weighting::{Select, Ties, TokenColumns, side};
+
+const QUANTILES: [(&str, usize); 6] =
+    [("p10", 10), ("p50", 50), ("p80", 80), ("p90", 90), ("p95", 95), ("p99", 99)];
+
+/// Lower ends of the bins of surprisal, in nats, as the metric keys have them.
+const BINS: [(&str, f64); 8] = [
+    ("0", 0.0),
+    ("0.01", 0.01),
+    ("0.1", 0.1),
+    ("0.5", 0.5),
+    ("1", 1.0),
+    ("2", 2.0),
+    ("4", 4.0),
+    ("8", 8.0),
+];
+
+/// Metric keys and values of a step; none without tokens.
+///
+/// `weights` has one factor for each token. A token is of high surprisal by the quantile where it is
+/// among the `share` of largest surprisals of its advantage sign, and by s* where its Phi is below 0.
+/// The quadrants are u (low) and l (high surprisal), by the sign of the advantage A; their entropy is
+/// the sum of -A Phi over them per token of the step, in nats per unit of step in the logits. A
+/// quantile is the smallest value that so many of the tokens do not exceed.
+///
+/// Source: STARE, arXiv 2606.19236, theorem 3.1, propositions 3.2 and 3.5, corollary 3.6.
+pub fn dynamics(tokens: &TokenColumns<'_>, weights: &[f64], share: f64) -> Vec<(String, f64)> {
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    let step = Step::new(tokens, share);
+    let mut said = Vec::new();
+    step.quadrants("quantile", |token| step.selected[token], &mut said);
+    step.quadrants("critical", |token| step.phi[token] < 0.0, &mut said);
+    step.entropy(weights, &mut said);
+    let surprisals = tokens.surprisals.iter().map(|&surprisal| f64::from(surprisal));
+    said.push(("surprisal/mean".into(), surprisals.sum::<f64>() / tokens.len() as f64));
+    quantiles("surprisal", tokens.surprisals, &mut said);
+    quantiles("entropy", tokens.entropies, &mut said);
+    histogram(tokens.surprisals, &mut said);
+    said
+}
+
+struct Step<'a> {
+    tokens: &'a TokenColumns<'a>,
+    phi: Vec<f64>,
+    /// Whether the token is among the largest surprisals of its advantage sign.
+    selected: Vec<bool>,
+}
+
+impl<'a> Step<'a> {
+    fn new(tokens: &'a TokenColumns<'a>, share: f64) -> Self {
+        let phi = (0..tokens.len()).map(|token| tokens.sensitivity(token)).collect();
+        let mut selected = vec![false; tokens.len()];
+        let select = Select::Quantile { share, ties: Ties::Exact };
+        for sign in [1.0, -1.0] {
+            for token in select.of(tokens, side(tokens, sign)) {
+                selected[token] = true;
+            }
+        }
+        Self { tokens, phi, selected }
+    }
+
+    fn quadrants(
+        &self,
+        split: &str,
+        is_high: impl Fn(usize) -> bool,
+        said: &mut Vec<(String, f64)>,
+    ) {
+        let names = ["u_plus", "l_plus", "u_minus", "l_minus"];
+        let mut sums = [[0.0; 3]; 4];
+        for (token, &advantage) in self.tokens.advantages.iter().enumerate() {
+            let first = match advantage {
+                a if a > 0.0 => 0,
+                a if a < 0.0 => 2,
+                _ => continue,
+            };
+            let sums = &mut sums[first + usize::from(is_high(token))];
+            sums[0] += 1.0;
+            sums[1] += advantage;
+            sums[2] -= advantage * self.phi[token];
+        }
+        let n = self.tokens.len() as f64;
+        for (name, sums) in names.iter().zip(sums) {
+            for (what, sum) in ["tokens", "advantage", "entropy"].iter().zip(sums) {
+                said.push((format!("quadrant/{split}/{name}/{what}"), sum / n));
+            }
+        }
+    }
+
+    fn entropy(&self, weights: &[f64], said: &mut Vec<(String, f64)>) {
+        let n = self.tokens.len() as f64;
+        let (mut lambda, mut gamma, mut predicted) = (0.0, 0.0, 0.0);
+        let (mut winners, mut raising) = (0, 0);
+        for (token, (&advantage, &phi)) in self.tokens.advantages.iter().zip(&self.phi).enumerate()
+        {
+            let effect = advantage * phi;
+            lambda += effect;
+            predicted -= weights[token] * effect;
+            if self.selected[token] && advantage > 0.0 {
+                gamma -= effect;
+                winners += 1;
+                raising += u32::from(phi < 0.0);
+            }
+        }
+        let mut say = |key: &str, value: f64| said.push((format!("entropy/{key}"), value));
+        say("lambda", lambda / n);
+        say("gamma", gamma / n);
+        if gamma > 0.0 {
+            say("critical_weight", 1.0 + lambda / gamma);
+        }
+        say("predicted_delta", predicted / n);
+        if winners > 0 {
+            say("selected_raising", f64::from(raising) / f64::from(winners));
+        }
+    }
+}
+
+fn quantiles(of: &str, values: &[f32], said: &mut Vec<(String, f64)>) {
+    let mut values = values.to_vec();
+    let mut from = 0;
+    for (name, percent) in QUANTILES {
+        let rank = (values.len() * percent).div_ceil(100).max(1) - 1;
+        // the values before `from` are no larger than those after it, by the last selection
+        let (_, value, _) = values[from..].select_nth_unstable_by(rank - from, f32::total_cmp);
+        said.push((format!("{of}/quantile/{name}"), f64::from(*value)));
+        from = rank;
+    }
+}
+
+fn histogram(surprisals: &[f32], said: &mut Vec<(String, f64)>) {
+    let mut counts = [0_usize; BINS.len()];
+    for &surprisal in surprisals {
+        let above = BINS.iter().filter(|(_, from)| f64::from(surprisal) >= *from).count();
+        // rounding may leave a certain token a surprisal below 0
+        counts[above.max(1) - 1] += 1;
+    }
+    for ((name, _), count) in BINS.iter().zip(counts) {
+        let share = count as f64 / surprisals.len() as f64;
+        said.push((format!("surprisal/histogram/{name}"), share));
+    }
+}

@@ -1,0 +1,276 @@
+//! STARE: tokens of high surprisal are raised or lowered while the entropy is below its target.
+//!
+//! Reading order: this file, the settings; `stare/rule.rs`, which tokens get which weight;
+//! `stare/controller.rs`, what moves from step to step.
+
+mod controller;
+mod operation;
+mod rule;
+
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Scope, below, not_positive, outside};
+use controller::Controller;
+pub use operation::{Action, NamedOperation, Operation, Table};
+pub(crate) use rule::side;
+
+/// Weights W and M for the tokens that `operation` raises and lowers while the gate is open; 1 for all
+/// others, and for all while it is closed. A token's high side is what `select` selects among the
+/// tokens whose advantage has the same sign, its low side is the rest; an advantage of 0 has no side.
+///
+/// Source: arXiv 2606.19236, algorithm 1, and its reference code; where these differ, each key says
+/// what it follows. The defaults are the paper's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stare {
+    /// Which side of which advantage sign is raised or lowered.
+    pub operation: Operation,
+    /// Which tokens have high surprisal.
+    pub select: Select,
+    /// W, the weight of raised tokens, or how it follows from measurement.
+    pub weight: Weight,
+    /// M, the weight of lowered tokens.
+    pub attenuation: f64,
+    /// Mean entropy in nats a token below which, strictly, the gate opens.
+    pub target_entropy: f64,
+    /// What the gate compares with the target.
+    pub gate: Gate,
+    /// Moves W and M by the sign of target less entropy; absent: they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+    /// Which tokens are ranked together; the paper's is `batch`, the reference code's `micro-batch`.
+    pub scope: Scope,
+}
+
+impl Default for Stare {
+    fn default() -> Self {
+        Self {
+            operation: Operation::Named(NamedOperation::O1),
+            select: Select::default(),
+            weight: Weight::Fixed(1.1),
+            attenuation: 0.9,
+            target_entropy: 0.3,
+            gate: Gate::Batch,
+            adaptive: None,
+            scope: Scope::Batch,
+        }
+    }
+}
+
+/// Which tokens of one advantage sign have high surprisal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Select {
+    /// A share of them, by rank: see [`budget`](super::budget).
+    Quantile {
+        /// P.
+        #[serde(default = "default_share")]
+        share: f64,
+        /// What becomes of equal surprisals at the threshold.
+        #[serde(default)]
+        ties: Ties,
+    },
+    /// Those of low probability, however many: the baseline of the paper's table 9.
+    Probability {
+        /// The probability is below this.
+        #[serde(default = "default_below")]
+        below: f64,
+    },
+}
+
+fn default_share() -> f64 {
+    0.1
+}
+
+fn default_below() -> f64 {
+    0.1
+}
+
+impl Default for Select {
+    fn default() -> Self {
+        Self::Quantile { share: default_share(), ties: Ties::default() }
+    }
+}
+
+/// Equal surprisals at the threshold of a quantile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ties {
+    /// The lower index first, to exactly the share: as the reference code counts.
+    #[default]
+    Exact,
+    /// All of them: the paper's `s >= Q_P`, with the last selected surprisal for Q.
+    Keep,
+}
+
+/// What the gate compares with the target, strictly: open where it is below.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// The mean entropy of the step, as the loss aggregates it. Open before the first step.
+    #[default]
+    Batch,
+    /// The mean entropy of the token's sample (appendix G.6).
+    Sample,
+    /// The entropy at the token (appendix G.6).
+    Token,
+    /// Nothing: always open.
+    Open,
+}
+
+/// Moves W and M by `step`, before they are used in the same step: up and down while the entropy is
+/// below the target, back while it is above.
+///
+/// Source: arXiv 2606.19236, section 4.4.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adaptive {
+    /// What W rises and M falls by.
+    pub step: f64,
+    /// Upper bound of W; its lower one is 1.
+    pub weight_max: f64,
+    /// Lower bound of M; its upper one is 1.
+    pub attenuation_min: f64,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self { step: 0.01, weight_max: 1.5, attenuation_min: 0.5 }
+    }
+}
+
+/// W.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Weight {
+    /// So much.
+    Fixed(f64),
+    /// A multiple of the critical weight.
+    Auto(AutoWeight),
+}
+
+/// W = `auto` · W*, within `min` and `max`, where W* = 1 + (Lambda - (1 - M) D) / Gamma is the weight
+/// at which the step neither raises nor lowers the entropy, to first order.
+///
+/// Lambda is the sum of A Phi over all tokens, Gamma minus that over the raised ones, D that over the
+/// lowered ones, each per token of the step, and each a running mean over about `memory` steps
+/// without bias towards the start. While the mean Gamma is 0 or less, W stays what it is; it begins
+/// at `max`. The whole step is ranked together here, whatever the scope.
+///
+/// Source: ours, from arXiv 2606.19236, proposition 3.5 and corollary 3.6. There W* - 1 falls as
+/// 1 / length, so that no one W suits all lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutoWeight {
+    /// Factor of the critical weight.
+    pub auto: f64,
+    /// Lower bound of W.
+    #[serde(default = "default_min")]
+    pub min: f64,
+    /// Upper bound of W.
+    #[serde(default = "default_max")]
+    pub max: f64,
+    /// Steps that the running means remember.
+    #[serde(default = "default_memory")]
+    pub memory: f64,
+}
+
+fn default_min() -> f64 {
+    1.0
+}
+
+fn default_max() -> f64 {
+    10.0
+}
+
+fn default_memory() -> f64 {
+    20.0
+}
+
+impl Stare {
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        match self.select {
+            Select::Quantile { share, .. } => {
+                found.extend(outside("select.share", share, 0.0, 1.0));
+            }
+            Select::Probability { below } => found.extend(outside("select.below", below, 0.0, 1.0)),
+        }
+        match self.weight {
+            Weight::Fixed(weight) => found.extend(below("weight", weight, 0.0)),
+            Weight::Auto(auto) => found.extend(auto.problems(self)),
+        }
+        found.extend(outside("attenuation", self.attenuation, 0.0, 1.0));
+        found.extend(not_positive("target_entropy", self.target_entropy));
+        if let Some(Adaptive { step, weight_max, attenuation_min }) = self.adaptive {
+            found.extend(below("adaptive.step", step, 0.0));
+            found.extend(below("adaptive.weight_max", weight_max, 1.0));
+            found.extend(outside("adaptive.attenuation_min", attenuation_min, 0.0, 1.0));
+        }
+        found
+    }
+
+    pub(super) fn build(self) -> Controller {
+        Controller::new(self)
+    }
+}
+
+impl AutoWeight {
+    fn problems(self, stare: &Stare) -> Vec<String> {
+        let mut found: Vec<String> = not_positive("weight.auto", self.auto).into_iter().collect();
+        found.extend(below("weight.min", self.min, 0.0));
+        found.extend(below("weight.max", self.max, 0.0));
+        if self.min > self.max {
+            found.push(format!(
+                "weight.max: expected at least weight.min = {}, got {}",
+                self.min, self.max
+            ));
+        }
+        found.extend(below("weight.memory", self.memory, 1.0));
+        if stare.adaptive.is_some() {
+            found.push("adaptive: expected none beside weight.auto: both set W".into());
+        }
+        if !stare.operation.table().has(Action::Amplify) {
+            found.push(
+                "weight.auto: expected an operation that amplifies some side; set a number".into(),
+            );
+        }
+        found
+    }
+}
+
+// Written by hand, as untagged enums say of a mistake inside only that no variant fits.
+impl<'de> Deserialize<'de> for Weight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Weight;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, or a table with the key `auto`")
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Weight, E> {
+                Ok(Weight::Fixed(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Weight, E> {
+                Ok(Weight::Fixed(value as f64))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Weight, E> {
+                Ok(Weight::Fixed(value as f64))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Weight, A::Error> {
+                AutoWeight::deserialize(MapAccessDeserializer::new(map)).map(Weight::Auto)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}

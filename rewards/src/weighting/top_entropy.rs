@@ -1,0 +1,63 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::select::{budget, largest};
+use super::{
+    Scope, TokenColumns, TokenWeighting, TokenWeights, no_state, selection_statistics, some_share,
+};
+use crate::Result;
+
+/// Weight 1 for the tokens of highest entropy, 0 for all others; all stay in the denominator of the
+/// loss. Of equal entropies the lower index is taken.
+///
+/// Source: arXiv 2506.01939, equation 6.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopEntropy {
+    /// Share of the tokens that are learnt from.
+    pub share: f64,
+    /// Which tokens are ranked together.
+    pub scope: Scope,
+}
+
+impl Default for TopEntropy {
+    fn default() -> Self {
+        Self { share: 0.2, scope: Scope::Batch }
+    }
+}
+
+impl TopEntropy {
+    pub(super) fn problems(&self) -> Vec<String> {
+        some_share(self.share).into_iter().collect()
+    }
+}
+
+impl TokenWeighting for TopEntropy {
+    fn observe(&mut self, _: f64, _: &TokenColumns<'_>) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights {
+        let k = budget(tokens.len(), self.share);
+        let key = |token: usize| f64::from(tokens.entropies[token]);
+        let mut weights = vec![0.0; tokens.len()];
+        for token in largest((0..tokens.len()).collect(), k, key) {
+            weights[token] = 1.0;
+        }
+        let statistics = selection_statistics(k, &weights);
+        TokenWeights { weights, penalties: Vec::new(), statistics }
+    }
+
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        no_state("top-entropy", state)
+    }
+}
