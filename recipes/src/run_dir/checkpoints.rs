@@ -25,6 +25,9 @@ pub struct TrainerState {
     pub drawn: u64,
     /// State of the token weighting.
     pub weighting: Value,
+    /// State of the health watch; null in checkpoints from before there was one.
+    #[serde(default)]
+    pub watch: Value,
     /// Held-out accuracy of these weights, where it was measured.
     pub accuracy: Option<f64>,
 }
@@ -39,6 +42,7 @@ impl TrainerState {
             updates: 0,
             drawn: 0,
             weighting: Value::Null,
+            watch: Value::Null,
             accuracy: None,
         }
     }
