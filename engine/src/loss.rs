@@ -41,7 +41,8 @@ pub struct LossConfig {
     pub aggregation: Aggregation,
     /// Penalty on leaving the reference.
     pub kl: Kl,
-    /// Bonus per nat of entropy; 0 = none.
+    /// Bonus per nat of entropy; 0 = none. Set for each update by whoever controls the entropy.
+    #[serde(skip)]
     pub entropy_coefficient: f64,
 }
 
@@ -172,10 +173,6 @@ impl LossConfig {
         let mut problems = self.policy.problems();
         problems.extend(self.aggregation.problems());
         problems.extend(self.kl.problems());
-        if !self.entropy_coefficient.is_finite() {
-            let got = self.entropy_coefficient;
-            problems.push(format!("entropy_coefficient is {got}, expected a finite number"));
-        }
         problems
     }
 

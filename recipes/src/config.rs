@@ -4,6 +4,7 @@
 //! (files and overrides), and the cross-field checks. The settings of a component live beside the
 //! component; a recipe only nests them.
 
+mod algorithm;
 mod check;
 mod choice;
 mod data;
@@ -18,7 +19,11 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use choice::{Activations, DTypeChoice, DeviceChoice, ModelChoice, OldLogProbs};
+pub use algorithm::Algorithm;
+pub use choice::{
+    Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
+    Probe, SampledMetric,
+};
 pub(crate) use data::smallest;
 pub use data::{Arithmetic, Countdown, DataConfig, HeldOut, JsonLines, Operation, Source};
 pub use load::{Layer, Loaded, load};

@@ -1,32 +1,36 @@
 //! The loop: gather, rescore, credit, descend, summarize.
 //!
-//! Reading order: this file, one step after the other; `train/descend.rs` moves the parameters;
-//! `train/life.rs` is the run around the steps: resume, evaluation, checkpoints, the end.
+//! Reading order: this file, one step after the other; `train/gather.rs`, `train/credit.rs` and
+//! `train/descend.rs` are its parts; `train/life.rs` is the run around the steps: resume, evaluation,
+//! checkpoints, the end.
 
 mod clock;
 mod columns;
 mod console;
+mod credit;
 pub(crate) mod descend;
+mod gather;
 pub(crate) mod life;
 pub(crate) mod pack;
+mod probe;
 mod report;
 pub(crate) mod stage;
 
 use anyhow::{Result, bail};
-use engine::loss::Counts;
-use evals::attempt::{Asked, Graded, Setup};
+use engine::Scores;
+use engine::loss::LossConfig;
+use evals::attempt::Graded;
 use evals::record::Credit;
-use evals::{Metrics, Warning, health};
-use rewards::{GroupRewards, Problem};
-use rollout::{Key, Purpose};
+use evals::{Metrics, Warning};
+use rewards::Problem;
 
 pub use console::Console;
 pub use life::{Ended, Job, Options, train};
 
 use crate::config::{OldLogProbs, RlStage, SftStage, Stage};
 use clock::Clock;
-use columns::TokenTable;
 use descend::{Descended, descend, score};
+use gather::Gathered;
 use pack::{Prompted, Sample};
 use stage::StageRun;
 
@@ -41,16 +45,7 @@ struct Done {
     credits: Vec<Credit>,
 }
 
-/// Everything sampled in a step.
-struct Gathered {
-    /// Judged, and learnt from.
-    groups: Vec<Graded>,
-    /// Groups whose gold cannot be parsed.
-    dropped: usize,
-    warnings: Vec<Warning>,
-}
-
-impl<'a> StageRun<'a> {
+impl StageRun<'_> {
     /// One step; `step` counts the steps done before it, over the whole run.
     fn step(&mut self, step: u64) -> Result<Done> {
         match self.stage {
@@ -65,14 +60,22 @@ impl<'a> StageRun<'a> {
         let gathered = self.gather(config, step, &mut clock)?;
         let mut samples = rollouts(&gathered.groups);
         self.rescore(config, &mut samples, &mut clock)?;
-        let said =
-            clock.time("timing_s/adv", || self.credit(config, &gathered.groups, &mut samples))?;
-        let descended = self.descend(&config.loss, &samples, &mut clock)?;
+        let credited = clock
+            .time("timing_s/adv", || self.credit(config, step, &gathered.groups, &mut samples))?;
+        let probe = self.probe(config, step, &mut clock)?;
+        let entropy_coefficient = credited.entropy_coefficient;
+        let loss = LossConfig { entropy_coefficient, ..config.loss.clone() };
+        let descended = self.descend(&loss, &samples, &mut clock)?;
         let mut metrics = self.summarize(config, &gathered, &samples, &descended)?;
-        for (key, value) in said {
+        for (key, value) in credited.said {
             metrics.set(key, value)?;
         }
-        let timings = report::timings(clock, &descended, Some(&gathered.groups))?;
+        if let Some(probe) = probe {
+            for (key, value) in self.probed(config, &probe, &samples, &mut clock)? {
+                metrics.set(key, value)?;
+            }
+        }
+        let timings = report::timings(clock, &descended, Some(&gathered))?;
         let credits = samples
             .into_iter()
             .flat_map(|group| group.samples)
@@ -94,40 +97,6 @@ impl<'a> StageRun<'a> {
         Ok(Done { metrics, timings, warnings, groups, credits })
     }
 
-    /// Samples and judges the step's problems; drops the groups that cannot be judged.
-    fn gather(&mut self, config: &RlStage, step: u64, clock: &mut Clock) -> Result<Gathered> {
-        let drawn = self.draw(config.batch.get());
-        let asked: Vec<_> =
-            drawn.iter().map(|&(number, problem)| Asked { number, problem }).collect();
-        let setup = Setup {
-            model: self.run.model,
-            text: self.run.text,
-            style: &self.run.recipe.prompt,
-            sampling: &config.rollout,
-            slots: config.slots.get(),
-            rubric: self.rubric.as_ref().expect("a stage that samples has a rubric"),
-        };
-        let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Train, step };
-        let console = self.run.console;
-        let sampled = clock.time("timing_s/gen", || {
-            setup.sample(&asked, config.group_size.get(), key, &mut |progress| {
-                console.now("sampling", progress.finished, progress.sequences);
-            })
-        })?;
-        let all = clock.time("timing_s/reward", || setup.judge(&asked, sampled))?;
-        let warnings = health::look(&all);
-        let sampled = all.len();
-        let groups: Vec<_> = all.into_iter().filter(|group| !group.gold_unparseable()).collect();
-        if groups.is_empty() {
-            bail!(
-                "no group of step {} can be judged: the gold answers of all {sampled} problems \
-                 cannot be parsed\ncheck `answer` in the data file and the verifier of the stage",
-                step + 1
-            );
-        }
-        Ok(Gathered { dropped: sampled - groups.len(), groups, warnings })
-    }
-
     /// Fills in what the loss compares with: log-probs of a reference model, or of this one again.
     fn rescore(&self, config: &RlStage, samples: &mut [Prompted], clock: &mut Clock) -> Result<()> {
         let (temperature, budget) = (config.rollout.temperature, config.micro_batch_tokens.get());
@@ -136,57 +105,25 @@ impl<'a> StageRun<'a> {
                 Ok(score(self.run.model, samples, temperature, budget)?)
             })?;
             let each = samples.iter_mut().flat_map(|group| &mut group.samples);
-            each.zip(old).for_each(|(sample, old)| sample.old_log_probs = old);
+            for (sample, Scores { log_probs, entropies, phi_sums }) in each.zip(old) {
+                (sample.old_log_probs, sample.entropies) = (log_probs, entropies);
+                sample.phi_sums = phi_sums;
+            }
         }
         if let Some(reference) = &self.reference {
             let own = clock.time("timing_s/ref", || -> Result<_> {
                 Ok(score(reference, samples, temperature, budget)?)
             })?;
             let each = samples.iter_mut().flat_map(|group| &mut group.samples);
-            each.zip(own).for_each(|(sample, own)| sample.ref_log_probs = own);
+            each.zip(own).for_each(|(sample, own)| sample.ref_log_probs = own.log_probs);
         }
         Ok(())
-    }
-
-    /// Fills in advantages and weights; returns what the weighting says about itself.
-    fn credit(
-        &mut self,
-        config: &RlStage,
-        groups: &[Graded],
-        samples: &mut [Prompted],
-    ) -> Result<Vec<(&'static str, f64)>> {
-        let lengths = |group: &Graded| {
-            group.completions.iter().map(|one| one.trajectory.completion.len()).collect()
-        };
-        let columns: Vec<(_, Vec<_>)> =
-            groups.iter().map(|group| (group.rewards(), lengths(group))).collect();
-        let earned: Vec<_> =
-            columns.iter().map(|(rewards, lengths)| GroupRewards { rewards, lengths }).collect();
-        let advantages = config.advantage.advantages(&earned);
-        let each = samples.iter_mut().flat_map(|group| &mut group.samples);
-        for (sample, advantage) in each.zip(advantages.into_iter().flatten()) {
-            sample.advantage = advantage;
-        }
-        let columns = TokenTable::of(groups, samples);
-        let lengths: Vec<_> = columns.samples.iter().map(ExactSizeIterator::len).collect();
-        let coefficients = config.loss.aggregation.coefficients(&lengths, Counts::of(&lengths))?;
-        let entropy = coefficients.iter().zip(&columns.entropies);
-        let mean_entropy = entropy.map(|(share, &entropy)| share * f64::from(entropy)).sum();
-        let columns = columns.borrow();
-        let mut said = self.weighting.observe(mean_entropy, &columns);
-        let weighed = self.weighting.weights(&columns);
-        said.extend(weighed.statistics);
-        let each = samples.iter_mut().flat_map(|group| &mut group.samples);
-        for (sample, range) in each.zip(columns.samples) {
-            sample.weights = weighed.weights[range.clone()].to_vec();
-        }
-        Ok(said)
     }
 
     /// Moves the parameters.
     fn descend(
         &mut self,
-        loss: &engine::loss::LossConfig,
+        loss: &LossConfig,
         samples: &[Prompted],
         clock: &mut Clock,
     ) -> Result<Descended> {
@@ -212,14 +149,6 @@ impl<'a> StageRun<'a> {
         Ok(descended)
     }
 
-    /// The next `count` problems of the stage, with their running numbers.
-    fn draw(&mut self, count: usize) -> Vec<(u64, &'a Problem)> {
-        let first = self.drawn;
-        self.drawn += count as u64;
-        let (problems, order) = (self.run.problems, &mut self.order);
-        (first..self.drawn).map(|number| (number, &problems[order.at(number)])).collect()
-    }
-
     /// The next `count` problems with their solutions as completions.
     fn solutions(&mut self, count: usize) -> Result<Vec<Prompted>> {
         let (text, style) = (self.run.text, &self.run.recipe.prompt);
@@ -231,7 +160,8 @@ impl<'a> StageRun<'a> {
             let mut completion = text.encode(solution)?;
             completion.push(end);
             let weights = vec![1.0; completion.len()];
-            let sample = Sample { completion, advantage: 1.0, weights, ..Sample::default() };
+            let sample =
+                Sample { completion, advantage: 1.0, weights, pulls: true, ..Sample::default() };
             let prompt = style.tokens(text, &problem.problem)?;
             Ok(Prompted { prompt, samples: vec![sample] })
         };
@@ -250,9 +180,17 @@ fn rollouts(groups: &[Graded]) -> Vec<Prompted> {
                 completion: one.trajectory.completion.clone(),
                 rollout_log_probs: one.trajectory.log_probs.clone(),
                 old_log_probs: one.trajectory.log_probs.clone(),
+                entropies: one.trajectory.entropies.clone(),
+                phi_sums: one.trajectory.phi_sums.clone(),
                 ..Sample::default()
             })
             .collect(),
     };
     groups.iter().map(prompted).collect()
+}
+
+/// The mean of `values`, summed in their order; 0 of none.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0_u64, 0.0), |(count, sum), value| (count + 1, sum + value));
+    if count == 0 { 0.0 } else { sum / count as f64 }
 }

@@ -11,6 +11,8 @@ pub enum Purpose {
     Eval,
     /// A user's prompt.
     Sample,
+    /// Rollouts that only the entropy is measured on.
+    Probe,
 }
 
 /// Everything that the draws of one batch of rollouts share.
@@ -46,6 +48,7 @@ impl Key {
             Purpose::Train => 1,
             Purpose::Eval => 2,
             Purpose::Sample => 3,
+            Purpose::Probe => 4,
         };
         [purpose, self.step].into_iter().fold(splitmix64(self.seed.wrapping_add(GOLDEN)), |h, x| {
             splitmix64(h.wrapping_add(GOLDEN) ^ x)

@@ -305,6 +305,7 @@ pub const TABLE: &[Spec] = &[
     t("timing_s/old_log_prob", "s", "scoring completions again with the policy"),
     t("timing_s/ref", "s", "scoring completions with the reference model"),
     t("timing_s/adv", "s", "advantages and token weights"),
+    t("timing_s/probe", "s", "sampling and scoring the entropy probe"),
     t("timing_s/update_actor", "s", "forward, backward and optimizer"),
     t("timing_s/testing", "s", "held-out evaluation"),
     t("timing_s/save_checkpoint", "s", "writing the last checkpoint before this step"),

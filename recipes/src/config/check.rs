@@ -3,8 +3,11 @@
 use std::num::NonZeroUsize;
 
 use engine::loss::PolicyLoss;
+use rewards::Importance;
 
-use super::{Arithmetic, DTypeChoice, DeviceChoice, HeldOut, Recipe, RlStage, Source, Stage};
+use super::{
+    Arithmetic, DTypeChoice, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage,
+};
 
 /// All problems of a recipe, each with the key to change.
 pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
@@ -147,6 +150,16 @@ fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
     found.all(&format!("{at}.rollout"), stage.rollout.problems());
     found.all(&format!("{at}.rewards"), stage.rewards.problems());
     found.all(&format!("{at}.advantage"), stage.advantage.problems());
+    found.all(&format!("{at}.weighting"), stage.weighting.problems());
+    found.all(&format!("{at}.importance"), stage.importance.problems());
+    found.all(&format!("{at}.entropy_bonus"), stage.entropy_bonus.problems());
+    let rescored = stage.old_log_probs == OldLogProbs::Rescore;
+    found.need(rescored || stage.importance == (Importance::Off {}), || {
+        format!(
+            "{at}.importance: the rollout's own log-probs differ from themselves by nothing; set \
+             `old_log_probs = \"rescore\"`"
+        )
+    });
     found.need(stage.group_size > NonZeroUsize::MIN, || {
         format!("{at}.group_size: a group of one has no advantage over its siblings; use 2 or more")
     });

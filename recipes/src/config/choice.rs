@@ -1,3 +1,5 @@
+use std::num::{NonZeroU64, NonZeroUsize};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,4 +63,68 @@ pub enum Activations {
     /// Everything where the estimate fits into memory, else the inputs.
     #[default]
     Auto,
+}
+
+/// Dynamic sampling: problems are drawn, round after round, until the batch is full of groups whose
+/// completions differ; what is left over is discarded, the last first.
+///
+/// Source: DAPO, arXiv 2503.14476, section 3.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DynamicSampling {
+    /// In what the completions of a group have to differ.
+    pub metric: SampledMetric,
+    /// Problems of a round. Left out: the stage's `batch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gen_batch: Option<NonZeroUsize>,
+    /// Most rounds of a step.
+    pub max_batches: NonZeroUsize,
+    /// What happens when the batch is not full after the last round.
+    pub at_cap: AtCap,
+}
+
+impl Default for DynamicSampling {
+    fn default() -> Self {
+        Self {
+            metric: SampledMetric::default(),
+            gen_batch: None,
+            max_batches: NonZeroUsize::new(10).expect("10 is not zero"),
+            at_cap: AtCap::default(),
+        }
+    }
+}
+
+/// In what the completions of a group have to differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SampledMetric {
+    /// In whether they are correct.
+    #[default]
+    Accuracy,
+    /// In their rewards.
+    Reward,
+}
+
+/// What happens when dynamic sampling does not fill the batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtCap {
+    /// The run stops and says why.
+    #[default]
+    Error,
+    /// The step learns from the groups that there are; without any, the run stops.
+    GoOn,
+}
+
+/// The probe: every so many steps, rollouts of other problems are scored before and after the step's
+/// updates, and the step's own batch is scored again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Steps between probes.
+    pub every: NonZeroU64,
+    /// Problems of a probe.
+    pub problems: NonZeroUsize,
+    /// Completions per problem.
+    pub group_size: NonZeroUsize,
 }

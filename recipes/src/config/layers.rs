@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::algorithm::PRESETS;
 use super::{Stage, StageKind, message};
 
 /// One source of settings.
@@ -24,11 +25,18 @@ pub(super) struct Source {
     pub(super) is_override: bool,
 }
 
-/// All sources, in the order in which they are merged.
-#[derive(Debug, Default)]
+/// The presets of the algorithms, then all sources in the order in which they are merged.
+#[derive(Debug)]
 pub(super) struct Sources(pub(super) Vec<Source>);
 
 impl Sources {
+    /// No sources yet.
+    pub(super) fn new() -> Self {
+        let mut sources = Self(Vec::new());
+        sources.push_file("presets.toml", PRESETS);
+        sources
+    }
+
     /// Adds a file.
     pub(super) fn push_file(&mut self, name: &str, text: &str) {
         self.push(name, text, false);
@@ -61,14 +69,19 @@ impl Sources {
 
     /// Merges all of them; later ones go over earlier ones.
     pub(super) fn merge(&self) -> Result<DeTable<'_>> {
-        let mut root = DeTable::new();
-        for source in &self.0 {
+        let mut tables = self.0.iter().map(|source| -> Result<DeTable<'_>> {
             let table = DeTable::parse(&source.padded)
                 .map_err(|e| message::at(self, e.span().unwrap_or(source.here()), e.message()))?;
-            self.merge_root(&mut root, table.into_inner())?;
+            Ok(table.into_inner())
+        });
+        let presets = tables.next().expect("the presets are the first source")?;
+        let mut root = DeTable::new();
+        for table in tables {
+            self.merge_root(&mut root, table?)?;
         }
         if let Some(DeValue::Array(stages)) = root.get_mut("stage").map(Spanned::get_mut) {
             for stage in stages.iter_mut() {
+                preset(stage.get_mut(), &presets);
                 self.complete(stage.get_mut());
                 kind_first(stage.get_mut());
             }
@@ -152,6 +165,17 @@ fn merge_stage<'a>(
 
 fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
     value.as_table()?.get("kind")?.get_ref().as_str()
+}
+
+/// Puts what the stage sets over the settings of the algorithm that it names.
+fn preset<'a>(stage: &mut DeValue<'a>, presets: &DeTable<'a>) {
+    let DeValue::Table(stage) = stage else { return };
+    let name = stage.get("algorithm").and_then(|name| name.get_ref().as_str());
+    let found = name.and_then(|name| presets.get(name)).map(Spanned::get_ref);
+    if let Some(DeValue::Table(settings)) = found {
+        let own = std::mem::replace(stage, settings.clone());
+        merge(stage, own);
+    }
 }
 
 /// The index that a selector names: a number, or the kind of the only stage of that kind.

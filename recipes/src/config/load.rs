@@ -62,7 +62,7 @@ impl Layer {
 pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     let Some(first) = layers.first() else { bail!("there is no recipe to load") };
     let (stem, folder) = (first.stem(), first.folder.clone());
-    let mut sources = Sources::default();
+    let mut sources = Sources::new();
     for layer in layers {
         sources.push_file(&layer.name, &layer.text);
     }

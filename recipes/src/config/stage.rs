@@ -6,12 +6,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Activations, OldLogProbs};
+use super::{Activations, Algorithm, DynamicSampling, OldLogProbs, Probe};
 
 /// One stage of a run.
-// Each variant is boxed by nobody: a recipe holds a handful.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a recipe holds a handful of stages")]
 pub enum Stage {
     /// Supervised: learns the worked solutions of the problems.
     Sft(SftStage),
@@ -67,6 +67,10 @@ pub struct SftStage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RlStage {
+    /// Where the settings left out here come from; every algorithm's are in the documentation of
+    /// its name. Left out: their own defaults, which are those of `grpo` with `token-mean`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Algorithm>,
     /// Steps; each takes one batch of rollouts.
     pub steps: NonZeroU64,
     /// Problems per step.
@@ -88,9 +92,16 @@ pub struct RlStage {
     /// How completions are sampled.
     #[serde(default)]
     pub rollout: rollout::Sampling,
+    /// Whether problems are drawn until the batch is full of groups with spread. Left out: the
+    /// groups of a step are what was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_sampling: Option<DynamicSampling>,
     /// What a completion is worth.
     #[serde(default)]
     pub rewards: rewards::RubricConfig,
+    /// Whether completions that were cut at the limit are left out of the loss.
+    #[serde(default)]
+    pub overlong_filtering: bool,
     /// From the rewards of a group to advantages.
     #[serde(default)]
     pub advantage: rewards::AdvantageConfig,
@@ -100,6 +111,12 @@ pub struct RlStage {
     /// Where the log-probs that the loss compares with come from.
     #[serde(default)]
     pub old_log_probs: OldLogProbs,
+    /// The correction for rollouts of another precision; needs `old_log_probs = "rescore"`.
+    #[serde(default)]
+    pub importance: rewards::Importance,
+    /// The factor of the entropy in the loss.
+    #[serde(default)]
+    pub entropy_bonus: rewards::EntropyBonus,
     /// The loss.
     #[serde(default)]
     pub loss: engine::loss::LossConfig,
@@ -108,6 +125,9 @@ pub struct RlStage {
     pub optim: optim::OptimConfig,
     /// The learning rate, by update.
     pub schedule: optim::Schedule,
+    /// Measures on fresh rollouts how far an update moves the entropy. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
 }
 
 /// What the stages share about descending: borrowed from either kind.

@@ -25,9 +25,9 @@ pub struct TrainerState {
     pub drawn: u64,
     /// State of the token weighting.
     pub weighting: Value,
-    /// State of the health watch; null in checkpoints from before there was one.
+    /// State of the entropy bonus.
     #[serde(default)]
-    pub watch: Value,
+    pub entropy_control: Value,
     /// Held-out accuracy of these weights, where it was measured.
     pub accuracy: Option<f64>,
 }
@@ -42,7 +42,7 @@ impl TrainerState {
             updates: 0,
             drawn: 0,
             weighting: Value::Null,
-            watch: Value::Null,
+            entropy_control: Value::Null,
             accuracy: None,
         }
     }

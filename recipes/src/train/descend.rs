@@ -1,13 +1,13 @@
 //! From credit to moved parameters: updates, each over its micro-batches.
 //!
-//! A completion without advantage counts in the denominator and has no gradient, so it is not
-//! computed, unless another term of the loss wants it.
+//! A completion that does not pull counts in the denominator and has no gradient, so it is not
+//! computed.
 
-use engine::loss::{Counts, Kl, LossColumns, LossConfig, LossSums, PolicyLoss};
+use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Param, Schedule};
 
-use super::pack::{MicroBatch, Prompted, Sample, pack};
+use super::pack::{MicroBatch, Prompted, pack};
 
 /// What does not change between the updates of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -76,19 +76,11 @@ pub(crate) fn descend(
 }
 
 /// `groups` in `count` runs of nearly equal length; runs without a group are left out.
-fn parts(groups: &[Prompted], count: usize) -> impl Iterator<Item = &[Prompted]> {
+pub(crate) fn parts(groups: &[Prompted], count: usize) -> impl Iterator<Item = &[Prompted]> {
     let bound = move |part: usize| part * groups.len() / count;
     (0..count)
         .map(move |part| &groups[bound(part)..bound(part + 1)])
         .filter(|part| !part.is_empty())
-}
-
-/// Whether a completion without advantage has a gradient all the same.
-fn every_sample_counts(loss: &LossConfig) -> bool {
-    match loss.policy {
-        PolicyLoss::NegativeLogLikelihood {} => true,
-        _ => loss.kl != (Kl::Off {}) || loss.entropy_coefficient != 0.0,
-    }
 }
 
 /// The scores of all samples of `groups`, in order, without a graph.
@@ -97,15 +89,19 @@ pub(crate) fn score(
     groups: &[Prompted],
     temperature: f64,
     budget: usize,
-) -> engine::Result<Vec<Vec<f32>>> {
+) -> engine::Result<Vec<Scores>> {
     let mut columns = Vec::new();
     for pack in pack(groups, budget, |_| true)? {
         let scores = model.score(&pack.packed, &pack.targets, temperature)?;
-        let mut rest = scores.log_probs.as_slice();
+        let mut start = 0;
         for sample in &pack.samples {
-            let (own, after) = rest.split_at(sample.completion.len());
-            columns.push(own.to_vec());
-            rest = after;
+            let own = start..start + sample.completion.len();
+            columns.push(Scores {
+                log_probs: scores.log_probs[own.clone()].to_vec(),
+                entropies: scores.entropies[own.clone()].to_vec(),
+                phi_sums: scores.phi_sums[own.clone()].to_vec(),
+            });
+            start = own.end;
         }
     }
     Ok(columns)
@@ -176,11 +172,9 @@ impl<'a> Update<'a> {
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> engine::Result<Self> {
         let samples = groups.iter().flat_map(|group| &group.samples);
-        let lengths: Vec<_> = samples.clone().map(|sample| sample.completion.len()).collect();
-        let pulls = |sample: &Sample| every_sample_counts(plan.loss) || sample.advantage != 0.0;
-        // A step in which nothing pulls goes through whole: the optimizer wants a gradient.
-        let any = samples.clone().any(pulls);
-        let packs = pack(groups, plan.budget, |sample| !any || pulls(sample))?;
+        let counted = samples.filter(|sample| !sample.filtered);
+        let lengths: Vec<_> = counted.map(|sample| sample.completion.len()).collect();
+        let packs = pack(groups, plan.budget, |sample| sample.pulls)?;
         Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
     }
 
@@ -214,6 +208,12 @@ impl Objective for Update<'_> {
     }
 
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
+        if self.packs.is_empty() {
+            // Nothing pulls: the gradient is zero, and the optimizer is told so.
+            for (index, param) in self.plan.params.iter().enumerate() {
+                into.add(index, param.var.zeros_like()?)?;
+            }
+        }
         self.walk(Some(into)).map_err(|error| optim::Error::Objective(error.into()))
     }
 }
@@ -265,25 +265,29 @@ fn level(
 /// Columns of a micro-batch, sample after sample.
 #[derive(Debug, Default)]
 struct Columns {
-    lengths: Vec<usize>,
     rollout: Vec<f32>,
     old: Vec<f32>,
     reference: Vec<f32>,
     advantages: Vec<f64>,
     weights: Vec<f64>,
+    penalties: Vec<f64>,
+    importance: Vec<f64>,
     coefficients: Vec<f64>,
+    lengths: Vec<usize>,
 }
 
 impl Columns {
     fn of(loss: &LossConfig, pack: &MicroBatch<'_>, counts: Counts) -> engine::Result<Self> {
         let lengths: Vec<_> = lengths(pack).collect();
         let coefficients = loss.aggregation.coefficients(&lengths, counts)?;
-        let mut columns = Self { lengths, coefficients, ..Self::default() };
+        let mut columns = Self { coefficients, lengths, ..Self::default() };
         for sample in &pack.samples {
             columns.rollout.extend(&sample.rollout_log_probs);
             columns.old.extend(&sample.old_log_probs);
             columns.reference.extend(&sample.ref_log_probs);
             columns.weights.extend(&sample.weights);
+            columns.penalties.extend(&sample.penalties);
+            columns.importance.extend(&sample.importance);
             let tokens = sample.completion.len();
             columns.advantages.extend(std::iter::repeat_n(sample.advantage, tokens));
         }
@@ -296,10 +300,10 @@ impl Columns {
             advantages: &self.advantages,
             weights: &self.weights,
             ref_log_probs: (!self.reference.is_empty()).then_some(&self.reference),
-            importance: None,
-            penalties: None,
-            lengths: &self.lengths,
+            importance: (!self.importance.is_empty()).then_some(&self.importance),
+            penalties: (!self.penalties.is_empty()).then_some(&self.penalties),
             coefficients: &self.coefficients,
+            lengths: &self.lengths,
         }
     }
 }
@@ -310,6 +314,7 @@ fn lengths<'a>(pack: &'a MicroBatch<'_>) -> impl Iterator<Item = usize> + 'a {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pack::Sample;
     use super::*;
 
     #[test]
@@ -327,27 +332,21 @@ mod tests {
             old_log_probs: vec![-4.5; tokens.len()],
             weights: vec![1.0; tokens.len()],
             advantage,
+            pulls: advantage != 0.0,
             ..Sample::default()
         }
     }
 
-    /// Parameters after one update, and what it saw.
-    fn updated(loss: &LossConfig, idle: f64) -> (Vec<Vec<f32>>, Descended) {
+    /// Parameters after one update on `groups`, and what it saw.
+    fn updated(groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
         let builtin = crate::builtin::Builtin::find("atom").unwrap();
         let (model, _) = builtin.make(1, candle::DType::F32, &candle::Device::Cpu).unwrap();
         let params = crate::train::stage::params(&model);
-        let groups = [
-            Prompted {
-                prompt: vec![1, 2],
-                samples: vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])],
-            },
-            Prompted { prompt: vec![2, 2, 2], samples: vec![sample(idle, &[8, 9, 10]); 2] },
-        ];
         let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
         let plan = Plan {
             model: &model,
             params: &params,
-            loss,
+            loss: &LossConfig::default(),
             temperature: 1.0,
             activations: Activations::Keep,
             budget: 100,
@@ -355,16 +354,26 @@ mod tests {
             schedule: &schedule,
             total_updates: 1,
         };
-        let mut optimizer = optim::OptimConfig::default().build(&params).unwrap();
-        let seen = descend(&plan, optimizer.as_mut(), &groups, 0, &mut |_, _| {}).unwrap();
+        let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
+        let mut optimizer = optim::OptimConfig::AdamW(still).build(&params).unwrap();
+        let seen = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
         let values = |param: &Param| param.var.flatten_all().unwrap().to_vec1().unwrap();
         (params.iter().map(values).collect(), seen)
     }
 
+    /// A group that pulls and one that pulls as much as `idle`.
+    fn beside(idle: Sample) -> [Prompted; 2] {
+        let pulling = vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])];
+        [
+            Prompted { prompt: vec![1, 2], samples: pulling },
+            Prompted { prompt: vec![2, 2, 2], samples: vec![idle; 2] },
+        ]
+    }
+
     #[test]
     fn a_completion_without_advantage_costs_nothing_and_counts() {
-        let loss = LossConfig::default();
-        let ((skipped, few), (computed, all)) = (updated(&loss, 0.0), updated(&loss, 1e-30));
+        let idle = |advantage| updated(&beside(sample(advantage, &[8, 9, 10])));
+        let ((skipped, few), (computed, all)) = (idle(0.0), idle(1e-30));
         assert_eq!((few.rows, all.rows), (2 + 1 + 2, 2 + 1 + 2 + 3 + 2 + 2));
         assert_eq!((few.tokens, all.tokens), (11, 11));
         assert!((few.grad_norm - all.grad_norm).abs() < 1e-6 * all.grad_norm);
@@ -372,8 +381,25 @@ mod tests {
         for (skipped, computed) in skipped.iter().flatten().zip(computed.iter().flatten()) {
             assert!((skipped - computed).abs() < 1e-4, "{skipped} {computed}");
         }
-        let bonus = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
-        assert_eq!(updated(&bonus, 0.0).1.rows, all.rows, "its entropy counts");
+    }
+
+    #[test]
+    fn a_filtered_completion_is_in_no_count() {
+        let filtered = Sample { filtered: true, ..sample(0.0, &[8, 9, 10]) };
+        let (_, without) = updated(&beside(filtered));
+        let (_, alone) = updated(&beside(sample(0.0, &[8, 9, 10]))[..1]);
+        assert_eq!(without.tokens, 5);
+        assert_eq!((without.loss, without.grad_norm), (alone.loss, alone.grad_norm));
+    }
+
+    #[test]
+    fn a_step_in_which_nothing_pulls_costs_nothing_and_moves_nothing() {
+        let idle = || vec![sample(0.0, &[3, 4]); 2];
+        let (after, seen) = updated(&[Prompted { prompt: vec![1, 2], samples: idle() }]);
+        assert_eq!((seen.rows, seen.tokens, seen.updates), (0, 4, 1));
+        assert_eq!((seen.loss, seen.grad_norm), (0.0, 0.0));
+        let (before, _) = updated(&[]);
+        assert_eq!(after, before);
     }
 
     #[test]

@@ -19,9 +19,21 @@ pub(crate) struct Sample {
     pub(crate) old_log_probs: Vec<f32>,
     /// By the reference model; empty where the loss does not ask.
     pub(crate) ref_log_probs: Vec<f32>,
+    /// Of the distributions that the tokens were drawn from, like the old log-probs.
+    pub(crate) entropies: Vec<f32>,
+    /// The sums behind the entropy sensitivity, like the old log-probs.
+    pub(crate) phi_sums: Vec<f32>,
     /// Of the whole completion.
     pub(crate) advantage: f64,
     pub(crate) weights: Vec<f64>,
+    /// Factors of the distance from the old log-probs; empty where the loss has none.
+    pub(crate) penalties: Vec<f64>,
+    /// For rollouts of another precision; empty where nothing is corrected.
+    pub(crate) importance: Vec<f64>,
+    /// It is in no count and no loss.
+    pub(crate) filtered: bool,
+    /// It has a gradient, so it has to be computed.
+    pub(crate) pulls: bool,
 }
 
 /// What one forward and backward pass holds.

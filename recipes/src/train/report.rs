@@ -7,9 +7,10 @@ use evals::{Log, Metrics};
 use rewards::Outcome;
 use rollout::Finish;
 
-use super::Gathered;
 use super::clock::Clock;
 use super::descend::{Descended, Gap};
+use super::gather::Gathered;
+use super::mean;
 use super::pack::Prompted;
 use super::stage::StageRun;
 use crate::config::RlStage;
@@ -28,10 +29,14 @@ impl StageRun<'_> {
         let mut metrics = self.progress(samples)?;
         critic(&mut metrics, groups, samples)?;
         lengths(&mut metrics, groups)?;
-        outcomes(&mut metrics, groups, gathered.dropped)?;
-        parts(&mut metrics, groups)?;
+        unfiltered(&mut metrics, gathered)?;
+        outcomes(&mut metrics, gathered)?;
+        parts(&mut metrics, gathered)?;
         actor(&mut metrics, config, groups, descended)?;
         corrections(&mut metrics, &descended.gap)?;
+        if config.dynamic_sampling.is_some() {
+            sampled(&mut metrics, config, gathered)?;
+        }
         for warning in &gathered.warnings {
             metrics.set(format!("health/{}", warning.name), 1.0)?;
         }
@@ -66,20 +71,21 @@ impl StageRun<'_> {
 pub(super) fn timings(
     mut clock: Clock,
     descended: &Descended,
-    groups: Option<&[Graded]>,
+    gathered: Option<&Gathered>,
 ) -> Result<Metrics> {
-    if let Some(groups) = groups {
-        let generated: usize = all(groups).map(|one| one.trajectory.completion.len()).sum();
+    if let Some(gathered) = gathered {
+        let generated: usize =
+            completions(gathered).map(|one| one.trajectory.completion.len()).sum();
         let seconds = clock.seconds("timing_s/gen");
-        clock.set("timing_per_token_ms/gen", 1e3 * seconds / generated.max(1) as f64)?;
-        clock.set("perf/gen_throughput", generated as f64 / seconds)?;
+        clock.set("timing_per_token_ms/gen", 1e3 * seconds / generated.max(1) as f64);
+        clock.set("perf/gen_throughput", generated as f64 / seconds);
     }
     let rows = descended.rows as f64;
     let seconds = clock.seconds("timing_s/update_actor");
-    clock.set("timing_per_token_ms/update_actor", 1e3 * seconds / rows)?;
-    clock.set("perf/total_num_tokens", rows)?;
+    clock.set("timing_per_token_ms/update_actor", 1e3 * seconds / rows.max(1.0));
+    clock.set("perf/total_num_tokens", rows);
     if let Some(peak) = machine::peak_rss_mib() {
-        clock.set("perf/peak_rss_mib", peak)?;
+        clock.set("perf/peak_rss_mib", peak);
     }
     let mut timings = clock.stop()?;
     if let Some(seconds) = timings.get("timing_s/step") {
@@ -135,29 +141,52 @@ fn lengths(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
     Ok(metrics.set_spread("prompt_length", &prompts)?)
 }
 
-fn outcomes(metrics: &mut Metrics, groups: &[Graded], dropped: usize) -> Result<()> {
+/// What was sampled, before the choice of what is learnt from.
+fn unfiltered(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
+    let scores = completions(gathered).map(|one| share(is(one, Outcome::Correct)));
+    metrics.set("unfiltered/score/mean", mean(scores))?;
+    let rewards = completions(gathered).map(|one| one.judged.reward);
+    metrics.set("unfiltered/rewards/mean", mean(rewards))?;
+    let entropies = completions(gathered).flat_map(|one| &one.trajectory.entropies);
+    metrics.set("unfiltered/entropy", mean(entropies.map(|&entropy| f64::from(entropy))))?;
+    let lengths = completions(gathered).map(|one| one.trajectory.completion.len() as f64);
+    Ok(metrics.set("unfiltered/response_length/mean", mean(lengths))?)
+}
+
+/// How the batch was filled.
+fn sampled(metrics: &mut Metrics, config: &RlStage, gathered: &Gathered) -> Result<()> {
+    metrics.set("dynamic_sampling/batches", gathered.rounds as f64)?;
+    let judged = gathered.all().count();
+    metrics.set("dynamic_sampling/drawn", (judged + gathered.dropped) as f64)?;
+    metrics.set("dynamic_sampling/kept", gathered.groups.len() as f64)?;
+    let full = config.batch.get() == gathered.groups.len();
+    let with_spread = gathered.others.iter().filter(|group| full && group.has_spread()).count();
+    Ok(metrics.set("dynamic_sampling/discarded", with_spread as f64)?)
+}
+
+fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     for outcome in Outcome::ALL {
-        let with = mean(all(groups).map(|one| share(is(one, outcome))));
+        let with = mean(completions(gathered).map(|one| share(is(one, outcome))));
         if with > 0.0 {
             metrics.set(format!("reward/outcome/{outcome}"), with)?;
         }
     }
     let groups_with =
-        |holds: &dyn Fn(&Graded) -> bool| mean(groups.iter().map(|group| share(holds(group))));
+        |holds: &dyn Fn(&Graded) -> bool| mean(gathered.all().map(|group| share(holds(group))));
     let correct =
         |group: &Graded| group.completions.iter().filter(|one| is(one, Outcome::Correct)).count();
     metrics.set("reward/group/zero_spread", groups_with(&|group| !group.has_spread()))?;
     let all_correct = groups_with(&|group| correct(group) == group.completions.len());
     metrics.set("reward/group/all_correct", all_correct)?;
     metrics.set("reward/group/none_correct", groups_with(&|group| correct(group) == 0))?;
-    Ok(metrics.set("reward/group/dropped", dropped as f64)?)
+    Ok(metrics.set("reward/group/dropped", gathered.dropped as f64)?)
 }
 
 /// Every verifier's own mean; all completions of a step have the same verifiers.
-fn parts(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
-    let Some(first) = all(groups).next() else { return Ok(()) };
+fn parts(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
+    let Some(first) = completions(gathered).next() else { return Ok(()) };
     for (at, (name, _)) in first.judged.parts.iter().enumerate() {
-        let own = mean(all(groups).map(|one| one.judged.parts[at].1));
+        let own = mean(completions(gathered).map(|one| one.judged.parts[at].1));
         metrics.set(format!("reward/part/{name}"), own)?;
     }
     Ok(())
@@ -173,6 +202,10 @@ fn corrections(metrics: &mut Metrics, gap: &Gap) -> Result<()> {
     Ok(())
 }
 
+fn completions(gathered: &Gathered) -> impl Iterator<Item = &Completion> {
+    gathered.all().flat_map(|group| &group.completions)
+}
+
 fn all(groups: &[Graded]) -> impl Iterator<Item = &Completion> {
     groups.iter().flat_map(|group| &group.completions)
 }
@@ -183,10 +216,4 @@ fn is(completion: &Completion, outcome: Outcome) -> bool {
 
 fn share(holds: bool) -> f64 {
     f64::from(u8::from(holds))
-}
-
-/// The mean of `values`, summed in their order; 0 of none.
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (count, sum) = values.fold((0_u64, 0.0), |(count, sum), value| (count + 1, sum + value));
-    if count == 0 { 0.0 } else { sum / count as f64 }
 }

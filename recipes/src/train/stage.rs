@@ -7,7 +7,9 @@ use engine::loss::{Aggregation, Kl, LossConfig, PolicyLoss};
 use engine::text::Text;
 use engine::{Activations, Model};
 use optim::{Optimizer, Param};
-use rewards::{Problem, Rubric, TokenWeighting, WeightingConfig};
+use rand_philox::splitmix64;
+use rewards::entropy_bonus::EntropyControl;
+use rewards::{EntropyBonus, Problem, Rubric, TokenWeighting, WeightingConfig};
 
 use super::Console;
 use crate::config::{self, Recipe, Stage};
@@ -38,6 +40,8 @@ pub(super) struct StageRun<'a> {
     pub(super) params: Vec<Param>,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) weighting: Box<dyn TokenWeighting>,
+    /// Chooses the factor of the entropy in the loss.
+    pub(super) entropy_control: EntropyControl,
     /// What completions are worth; none in supervised stages.
     pub(super) rubric: Option<Rubric>,
     /// The weights at the stage's start, where the loss looks back at them.
@@ -61,9 +65,11 @@ impl<'a> StageRun<'a> {
     ) -> Result<Self> {
         let stage = &run.recipe.stages[index];
         let params = params(run.model);
-        let (rubric, weighting) = match stage {
-            Stage::Rl(config) => (Some(config.rewards.build()?), config.weighting.build()),
-            Stage::Sft(_) => (None, WeightingConfig::Uniform {}.build()),
+        let (rubric, weighting, bonus) = match stage {
+            Stage::Rl(config) => {
+                (Some(config.rewards.build()?), &config.weighting, config.entropy_bonus)
+            }
+            Stage::Sft(_) => (None, &WeightingConfig::Uniform {}, EntropyBonus::Off {}),
         };
         let mut stage_run = Self {
             optimizer: stage.descent().optim.build(&params)?,
@@ -73,7 +79,8 @@ impl<'a> StageRun<'a> {
             run,
             stage,
             params,
-            weighting,
+            weighting: weighting.build(),
+            entropy_control: EntropyControl::new(bonus),
             rubric,
             updates: 0,
             drawn: 0,
@@ -89,9 +96,15 @@ impl<'a> StageRun<'a> {
     fn restore(&mut self, saved: &Saved) -> Result<()> {
         self.optimizer.restore(&saved.optimizer(self.run.model.device())?)?;
         self.weighting.restore(&saved.state.weighting)?;
+        self.entropy_control.restore(&saved.state.entropy_control)?;
         self.updates = saved.state.updates;
         self.drawn = saved.state.drawn;
         Ok(())
+    }
+
+    /// A random word of the run and one of its steps.
+    pub(super) fn seed_of(&self, step: u64) -> u64 {
+        splitmix64(self.run.recipe.seed ^ splitmix64(step))
     }
 
     /// Temperature that log-probs are taken at.

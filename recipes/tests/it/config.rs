@@ -129,9 +129,11 @@ fn an_override_is_named() {
     refused(
         "",
         &["stage.rl.stpes=3"],
-        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, `group_size`, \
-         `updates_per_step`, `micro_batch_tokens`, `activations`, `slots`, `rollout`, `rewards`, \
-         `advantage`, `weighting`, `old_log_probs`, `loss`, `optim`, `schedule`\ndid you mean `steps`?",
+        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `algorithm`, `steps`, `batch`, \
+         `group_size`, `updates_per_step`, `micro_batch_tokens`, `activations`, `slots`, `rollout`, \
+         `dynamic_sampling`, `rewards`, `overlong_filtering`, `advantage`, `weighting`, \
+         `old_log_probs`, `importance`, `entropy_bonus`, `loss`, `optim`, `schedule`, `probe`\n\
+         did you mean `steps`?",
     );
     refused(
         "",

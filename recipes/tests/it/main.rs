@@ -1,5 +1,6 @@
 //! One binary for all integration tests of the crate.
 
+mod algorithms;
 mod cli;
 mod config;
 mod killed;

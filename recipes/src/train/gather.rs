@@ -1,0 +1,183 @@
+//! Gather: sample and judge until the batch is full.
+
+use anyhow::{Result, bail};
+use evals::attempt::{Asked, Graded, Setup};
+use evals::{Warning, health};
+use rewards::{Outcome, Problem, group};
+use rollout::{Key, Purpose};
+
+use super::clock::Clock;
+use super::stage::StageRun;
+use crate::config::{AtCap, DynamicSampling, RlStage, SampledMetric};
+
+/// Everything sampled in a step.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Judged, and learnt from.
+    pub(super) groups: Vec<Graded>,
+    /// Judged, and not learnt from: without spread, or more than the batch holds.
+    pub(super) others: Vec<Graded>,
+    /// Groups whose gold cannot be parsed.
+    pub(super) dropped: usize,
+    /// Rounds of sampling.
+    pub(super) rounds: usize,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Gathered {
+    /// All groups that were judged, those learnt from first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Graded> {
+        self.groups.iter().chain(&self.others)
+    }
+}
+
+impl<'a> StageRun<'a> {
+    /// Samples and judges problems until the step's batch is full; groups that cannot be judged are
+    /// dropped.
+    ///
+    /// Source: dynamic sampling of DAPO, arXiv 2503.14476, section 3.2; the cap as in verl.
+    pub(super) fn gather(
+        &mut self,
+        config: &RlStage,
+        step: u64,
+        clock: &mut Clock,
+    ) -> Result<Gathered> {
+        let mut gathered = Gathered::default();
+        let batch = config.batch.get();
+        let Some(dynamic) = &config.dynamic_sampling else {
+            self.round(config, batch, step, clock, &mut gathered)?;
+            gathered.groups = std::mem::take(&mut gathered.others);
+            return finished(gathered, step);
+        };
+        let draw = dynamic.gen_batch.unwrap_or(config.batch).get();
+        while gathered.groups.len() < batch && gathered.rounds < dynamic.max_batches.get() {
+            let from = gathered.others.len();
+            self.round(config, draw, step, clock, &mut gathered)?;
+            let fresh = gathered.others.split_off(from);
+            for group in fresh {
+                let room = gathered.groups.len() < batch;
+                if room && teaches(&group, dynamic.metric) {
+                    gathered.groups.push(group);
+                } else {
+                    gathered.others.push(group);
+                }
+            }
+        }
+        if gathered.groups.len() < batch {
+            capped(&gathered, config, dynamic, step)?;
+        }
+        finished(gathered, step)
+    }
+
+    /// One round: the next `count` problems, sampled and judged, to the others.
+    fn round(
+        &mut self,
+        config: &RlStage,
+        count: usize,
+        step: u64,
+        clock: &mut Clock,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        let drawn = self.draw(count);
+        let asked: Vec<_> =
+            drawn.iter().map(|&(number, problem)| Asked { number, problem }).collect();
+        let setup = self.setup(config);
+        let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Train, step };
+        let console = self.run.console;
+        let sampled = clock.time("timing_s/gen", || {
+            setup.sample(&asked, config.group_size.get(), key, &mut |progress| {
+                console.now("sampling", progress.finished, progress.sequences);
+            })
+        })?;
+        let all = clock.time("timing_s/reward", || setup.judge(&asked, sampled))?;
+        gathered.rounds += 1;
+        let judged = all.len();
+        // Every round is looked at by itself, so that a warning names what is there now.
+        gathered.warnings = health::look(&all);
+        let kept = all.into_iter().filter(|group| !group.gold_unparseable());
+        let before = gathered.others.len();
+        gathered.others.extend(kept);
+        gathered.dropped += judged - (gathered.others.len() - before);
+        Ok(())
+    }
+
+    /// The policy as a stage asks it.
+    pub(super) fn setup<'b>(&'b self, config: &'b RlStage) -> Setup<'b> {
+        Setup {
+            model: self.run.model,
+            text: self.run.text,
+            style: &self.run.recipe.prompt,
+            sampling: &config.rollout,
+            slots: config.slots.get(),
+            rubric: self.rubric.as_ref().expect("a stage that samples has a rubric"),
+        }
+    }
+
+    /// The next `count` problems of the stage, with their running numbers.
+    pub(super) fn draw(&mut self, count: usize) -> Vec<(u64, &'a Problem)> {
+        let first = self.drawn;
+        self.drawn += count as u64;
+        let (problems, order) = (self.run.problems, &mut self.order);
+        (first..self.drawn).map(|number| (number, &problems[order.at(number)])).collect()
+    }
+}
+
+/// Whether the completions of a group differ in what they are filtered by.
+fn teaches(group: &Graded, metric: SampledMetric) -> bool {
+    match metric {
+        SampledMetric::Reward => group.has_spread(),
+        SampledMetric::Accuracy => {
+            let correct = |outcome| f64::from(u8::from(outcome == Outcome::Correct));
+            let values: Vec<_> =
+                group.completions.iter().map(|one| correct(one.judged.outcome)).collect();
+            group::has_spread(&values)
+        }
+    }
+}
+
+fn finished(gathered: Gathered, step: u64) -> Result<Gathered> {
+    if gathered.groups.is_empty() {
+        bail!(
+            "no group of step {} can be judged: the gold answers of all {} problems cannot be \
+             parsed\ncheck `answer` in the data file and the verifier of the stage",
+            step + 1,
+            gathered.dropped
+        );
+    }
+    Ok(gathered)
+}
+
+/// What becomes of a step whose batch is not full after the last round.
+fn capped(
+    gathered: &Gathered,
+    config: &RlStage,
+    dynamic: &DynamicSampling,
+    step: u64,
+) -> Result<()> {
+    let kept = gathered.groups.len();
+    if kept > 0 && dynamic.at_cap == AtCap::GoOn {
+        return Ok(());
+    }
+    let share = |holds: &dyn Fn(&Graded) -> bool| {
+        let count = gathered.all().filter(|group| holds(group)).count();
+        format!("{:.0} %", 100.0 * count as f64 / gathered.all().count().max(1) as f64)
+    };
+    let correct = |group: &Graded| {
+        group.completions.iter().filter(|one| one.judged.outcome == Outcome::Correct).count()
+    };
+    let solved = share(&|group| correct(group) == group.completions.len());
+    let unsolved = share(&|group| correct(group) == 0);
+    let at_cap =
+        if kept > 0 { ", or let the step go on with fewer by at_cap = \"go-on\"" } else { "" };
+    bail!(
+        "dynamic sampling of step {}: {kept} of {} groups have spread after {} rounds of {} problems; \
+         {solved} of the groups are solved by every completion, {unsolved} by none, {} could not be \
+         judged\nraise dynamic_sampling.max_batches or group_size, or choose problems of a fitting \
+         difficulty{at_cap}",
+        step + 1,
+        config.batch,
+        gathered.rounds,
+        dynamic.gen_batch.unwrap_or(config.batch),
+        gathered.dropped
+    )
+}

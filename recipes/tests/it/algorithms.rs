@@ -1,0 +1,199 @@
+//! What the algorithms make of a step: dynamic sampling, credit, probes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::float_cmp, reason = "counts, and runs that are equal to the bit")]
+
+use std::path::Path;
+
+use evals::record::{Line, read_log};
+use recipes::signals::Stop;
+
+use crate::runs::{RECIPE, Run, assert_equal};
+
+/// `RECIPE` without its reference model, with `settings` in its stage of reinforcement learning.
+fn with(settings: &str) -> String {
+    let plain = RECIPE.replace("loss = { kl = { kind = \"k3\" } }\n", "");
+    plain.replace("group_size = 4", &format!("group_size = 4\n{settings}"))
+}
+
+fn train(root: &Path, recipe: &str) -> Vec<Line> {
+    Run { recipe, ..Run::new(root) }.train().unwrap();
+    read_log(&root.join("metrics.jsonl")).unwrap()
+}
+
+fn refused(recipe: &str) -> String {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    format!("{:#}", Run { recipe, ..Run::new(&root) }.train().unwrap_err())
+}
+
+/// The steps of reinforcement learning.
+fn steps(lines: &[Line]) -> &[Line] {
+    &lines[3..]
+}
+
+const BY_REWARD: &str = "metric = \"reward\", gen_batch = 2, max_batches = 8";
+
+#[test]
+fn dynamic_sampling_fills_the_batch_with_groups_that_differ() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = with(&format!("dynamic_sampling = {{ {BY_REWARD} }}"));
+    let lines = train(&temp.path().join("run"), &recipe);
+    let mut drawn = 0.0;
+    for line in steps(&lines) {
+        let number = |key: &str| line.number(key).unwrap();
+        assert_eq!(number("dynamic_sampling/kept"), 3.0);
+        // Two problems a round, three groups wanted.
+        assert_eq!(number("dynamic_sampling/drawn"), 2.0 * number("dynamic_sampling/batches"));
+        assert!(number("dynamic_sampling/batches") >= 2.0);
+        assert!(number("dynamic_sampling/discarded") <= 1.0);
+        assert!(number("critic/advantages/max") > 0.0);
+        drawn += number("dynamic_sampling/drawn");
+        let epochs = drawn / 54.0;
+        assert!((number("training/epoch") - epochs).abs() < 1e-12, "discarded problems are drawn");
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_be_filled_is_an_error_that_says_why() {
+    // Nobody solves a sum with an answer cut off before its box closes.
+    let error = refused(&with("dynamic_sampling = { max_batches = 2 }"));
+    let start = "dynamic sampling of step 3: 0 of 3 groups have spread after 2 rounds of 3 problems; \
+                 0 % of the groups are solved by every completion, 100 % by none";
+    assert!(error.starts_with(start), "{error}");
+    assert!(error.contains("raise dynamic_sampling.max_batches"), "{error}");
+    let error = refused(&with("dynamic_sampling = { max_batches = 2, at_cap = \"go-on\" }"));
+    assert!(error.starts_with(start), "without any group there is nothing to go on with: {error}");
+}
+
+#[test]
+fn a_step_may_go_on_with_fewer_groups() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = with(
+        "dynamic_sampling = { metric = \"reward\", gen_batch = 1, max_batches = 2, at_cap = \"go-on\" }",
+    );
+    let lines = train(&temp.path().join("run"), &recipe);
+    let kept = steps(&lines).iter().map(|line| line.number("dynamic_sampling/kept").unwrap());
+    assert!(kept.clone().all(|kept| (1.0..=2.0).contains(&kept)));
+}
+
+#[test]
+fn every_algorithm_takes_its_steps() {
+    for name in [
+        "grpo",
+        "dr-grpo",
+        "rloo",
+        "reinforce++",
+        "reinforce++-baseline",
+        "gpg",
+        "gspo",
+        "gmpo",
+        "cispo",
+        "sapo",
+        "clip-cov",
+        "kl-cov",
+        "dapo",
+        "stare",
+    ] {
+        let temp = tempfile::tempdir().unwrap();
+        let sampling = match name {
+            "dapo" | "stare" => format!("dynamic_sampling = {{ {BY_REWARD} }}"),
+            _ => String::new(),
+        };
+        let settings = format!("algorithm = \"{name}\"\n{sampling}");
+        let lines = train(&temp.path().join("run"), &with(&settings));
+        let norms = steps(&lines).iter().map(|line| line.number("actor/grad_norm").unwrap());
+        assert!(
+            norms.clone().any(|norm| norm > 0.0) && norms.clone().all(f64::is_finite),
+            "{name}"
+        );
+        let moved = steps(&lines).iter().any(|line| line.number("actor/ppo_kl") != Some(0.0));
+        assert!(moved, "{name}: two updates a step move the ratio");
+    }
+}
+
+const STARE: &str = "weighting = { kind = \"stare\", weight = 2.0, target_entropy = TARGET }";
+
+#[test]
+fn a_closed_gate_changes_no_bit() {
+    let temp = tempfile::tempdir().unwrap();
+    let plain = train(&temp.path().join("plain"), &with(""));
+    let closed = train(&temp.path().join("closed"), &with(&STARE.replace("TARGET", "1e-6")));
+    let open = train(&temp.path().join("open"), &with(&STARE.replace("TARGET", "1e6")));
+    let norms = |lines: &[Line]| -> Vec<_> {
+        steps(lines).iter().map(|line| line.number("actor/grad_norm").unwrap()).collect()
+    };
+    assert_eq!(norms(&plain), norms(&closed));
+    assert_ne!(norms(&plain), norms(&open), "an open gate does");
+    for (plain, closed) in plain.iter().zip(&closed) {
+        for (key, value) in &plain.fields {
+            assert_eq!(closed.fields.get(key), Some(value), "{key} of step {}", plain.step);
+        }
+    }
+}
+
+#[test]
+fn micro_batches_change_a_batch_wide_ranking_by_no_more_than_rounding() {
+    let temp = tempfile::tempdir().unwrap();
+    let stare = STARE.replace("TARGET", "1e6");
+    let small = train(&temp.path().join("small"), &with(&stare));
+    let one = with(&stare).replace("micro_batch_tokens = 40", "micro_batch_tokens = 4000");
+    let one = train(&temp.path().join("one"), &one);
+    for key in ["actor/pg_loss", "actor/grad_norm", "actor/stare/mean_weight"] {
+        for (small, one) in steps(&small).iter().zip(steps(&one)) {
+            let far = (small.number(key).unwrap() - one.number(key).unwrap()).abs();
+            assert!(far < 1e-4, "{key}: {far}");
+        }
+    }
+    let own = stare.replace("weight = 2.0", "weight = 2.0, scope = \"micro-batch\"");
+    let own = train(&temp.path().join("own"), &with(&own));
+    let weight = |line: &Line| line.number("actor/stare/mean_weight").unwrap();
+    assert!(
+        steps(&own).iter().zip(steps(&small)).any(|(own, small)| weight(own) != weight(small)),
+        "ranked within each micro-batch, other tokens are chosen"
+    );
+}
+
+#[test]
+fn cut_completions_leave_the_loss_and_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let plain = train(&temp.path().join("plain"), &with(""));
+    let filtered = train(&temp.path().join("filtered"), &with("overlong_filtering = true"));
+    let number = |line: &Line, key: &str| line.number(key).unwrap();
+    let (plain, filtered) = (&plain[3], &filtered[3]);
+    let cut = number(filtered, "overlong/filtered");
+    assert_eq!(cut, number(plain, "response_length/clip_ratio"));
+    assert!(cut > 0.0 && cut < 1.0, "some are cut: {cut}");
+    assert_eq!(number(plain, "critic/advantages/max"), number(filtered, "critic/advantages/max"));
+    assert_ne!(number(plain, "actor/grad_norm"), number(filtered, "actor/grad_norm"));
+}
+
+#[test]
+fn all_state_is_in_the_checkpoint() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = with(&format!(
+        "dynamic_sampling = {{ {BY_REWARD} }}\n\
+         weighting = {{ kind = \"stare\", weight = {{ auto = 1.5 }}, target_entropy = 1e6 }}\n\
+         entropy_bonus = {{ kind = \"adaptive\", target = 4.0, step = 0.01, start = 0.02, max = 1.0 }}\n\
+         old_log_probs = \"rescore\"\n\
+         importance = {{ kind = \"truncated\", level = \"token\", cap = 2.0 }}\n\
+         probe = {{ every = 2, problems = 2, group_size = 2 }}"
+    ));
+    let (whole, root) = (temp.path().join("whole"), temp.path().join("parts"));
+    let lines = train(&whole, &recipe);
+    for key in
+        ["stare/critical_weight", "actor/entropy_coefficient", "rollout_corr/rollout_is_mean"]
+    {
+        assert!(lines[5].number(key).is_some(), "{key}");
+    }
+    for key in ["entropy/probe_delta", "entropy/batch_delta", "entropy/predicted_delta"] {
+        assert!(lines[5].number(key).is_some_and(|change| change != 0.0), "{key}");
+    }
+    // Asked before it begins, a run does one step and saves: so this stops after every step.
+    for step in 0..6 {
+        let stop = Stop::default();
+        stop.ask();
+        let run = if step == 0 { Run::new(&root) } else { Run::resumed(&root) };
+        Run { recipe: &recipe, stop, ..run }.train().unwrap();
+    }
+    assert_equal(&whole, &root);
+}
