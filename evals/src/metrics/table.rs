@@ -182,12 +182,12 @@ pub const TABLE: &[Spec] = &[
     m(
         "actor/stare/positive_reweight_ratio",
         "1",
-        "share of tokens selected on the side of advantages above 0, gate open or not",
+        "share of tokens with an advantage above 0 that an open gate reweights, open or not",
     ),
     m(
         "actor/stare/negative_reweight_ratio",
         "1",
-        "share of tokens selected on the side of advantages below 0, gate open or not",
+        "share of tokens with an advantage below 0 that an open gate reweights, open or not",
     ),
     m("actor/stare/mean_weight", "1", "mean weight of a token"),
     m("actor/stare/positive_weight", "1", "weight of amplified tokens while the gate is open"),

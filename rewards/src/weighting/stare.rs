@@ -203,6 +203,10 @@ impl Stare {
             Weight::Fixed(weight) => found.extend(below("weight", weight, 0.0)),
             Weight::Auto(auto) => found.extend(auto.problems(self)),
         }
+        let table = self.operation.table();
+        if !table.has(Action::Amplify) && !table.has(Action::Attenuate) {
+            found.push("operation: expected a side to amplify or to attenuate, got none".into());
+        }
         found.extend(outside("attenuation", self.attenuation, 0.0, 1.0));
         found.extend(not_positive("target_entropy", self.target_entropy));
         if let Some(Adaptive { step, weight_max, attenuation_min }) = self.adaptive {

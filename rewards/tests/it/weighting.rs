@@ -568,6 +568,19 @@ fn gates_compare_what_they_say() {
 }
 
 #[test]
+fn a_micro_batch_says_its_own_entropy() {
+    let mut columns = three_kinds();
+    columns.entropies = vec![0.5; 15];
+    columns.entropies[0] = 2.0;
+    let key = "stare/micro_batch_entropy";
+    let settings = Stare { scope: Scope::MicroBatch, ..Stare::default() };
+    let said = stare(settings).weights(&columns.borrow()).statistics;
+    assert!((value(&said, key) - 0.6).abs() < 1e-12);
+    let said = stare(Stare::default()).weights(&columns.borrow()).statistics;
+    assert!(said.iter().all(|(name, _)| *name != key));
+}
+
+#[test]
 fn a_fixed_probability_selects_however_many() {
     // p = 0.1 at 2.302585 nats
     let columns = Columns::of(&[0.1, 2.302, 2.303, 9.0, 2.4], &[1.0, 1.0, 1.0, 1.0, -1.0]);
@@ -810,6 +823,10 @@ fn bad_values_are_refused_together() {
     assert_eq!(
         problems("{ kind = \"kl-cov\", share = 2, coefficient = -1 }"),
         ["share: expected 0 to 1, got 2", "coefficient: expected 0 or more, got -1"]
+    );
+    assert_eq!(
+        problems("{ kind = \"stare\", operation = {} }"),
+        ["operation: expected a side to amplify or to attenuate, got none"]
     );
     assert_eq!(
         problems("{ kind = \"top-entropy\", share = 1.1 }"),

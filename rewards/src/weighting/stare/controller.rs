@@ -153,6 +153,10 @@ impl Controller {
             ("actor/stare/negative_weight", self.state.attenuation),
             ("actor/stare/variant_is_c2", f64::from(u8::from(c2))),
         ]);
+        if self.stare.scope == Scope::MicroBatch {
+            let sum: f64 = tokens.entropies.iter().map(|&entropy| f64::from(entropy)).sum();
+            statistics.push(("stare/micro_batch_entropy", sum / n));
+        }
         statistics
     }
 
