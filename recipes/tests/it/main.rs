@@ -3,6 +3,7 @@
 mod algorithms;
 mod cli;
 mod config;
+mod entropy;
 mod killed;
 mod resume;
 mod runs;
