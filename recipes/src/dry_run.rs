@@ -1,12 +1,19 @@
 //! What a run would do and need, computed and not measured.
+//!
+//! It needs neither the weights nor the problems: what is not here is taken from `dry_run/sizes.rs`
+//! or said to be unknown.
+
+mod sizes;
 
 use std::fmt::{self, Write as _};
 
+use anyhow::Result;
+use engine::ModelConfig;
 use engine::loss::Kl;
-use engine::{Model, ModelConfig};
 
 use crate::config::{Activations, Recipe, Stage, StageKind};
-use crate::data::Problems;
+
+pub use sizes::Sizes;
 
 /// Bytes of a number in 32 bits.
 const F32: u64 = 4;
@@ -39,6 +46,25 @@ impl Prompts {
     }
 }
 
+/// What is known of the problems.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Known {
+    /// They are here.
+    Problems {
+        /// Trained on.
+        train: usize,
+        /// Judged by.
+        held_out: usize,
+        /// Lengths of the prompts that are trained on; unknown without a tokenizer.
+        prompts: Option<Prompts>,
+    },
+    /// They are not.
+    Nothing {
+        /// What was looked for, and where.
+        missing: String,
+    },
+}
+
 /// What one stage would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagePlan {
@@ -52,8 +78,8 @@ pub struct StagePlan {
     pub group_size: u64,
     /// Completions trained on.
     pub samples: u64,
-    /// Passes over the training problems.
-    pub epochs: f64,
+    /// Passes over the training problems; unknown without them.
+    pub epochs: Option<f64>,
     /// Optimizer updates.
     pub updates: u64,
     /// Tokens trained on, at most: completions at their limit. Unknown for solutions.
@@ -87,10 +113,9 @@ pub struct Memory {
 pub struct Plan {
     recipe: Recipe,
     parameters: u64,
+    sizes: String,
     threads: usize,
-    prompts: Prompts,
-    train: usize,
-    held_out: usize,
+    known: Known,
     /// The stages.
     pub stages: Vec<StagePlan>,
     /// Evaluations.
@@ -103,19 +128,23 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a recipe for its model.
-    pub fn new(
-        recipe: &Recipe,
-        model: &Model,
-        problems: &Problems,
-        prompts: Prompts,
-        threads: usize,
-    ) -> Self {
-        let parameters = model.parameters().iter().map(|p| p.var.elem_count() as u64).sum();
-        let model = model.config();
+    ///
+    /// # Errors
+    ///
+    /// Fails when the sizes of the model make no model.
+    pub fn new(recipe: &Recipe, model: &Sizes, known: Known, threads: usize) -> Result<Self> {
+        let parameters = model.parameters()?;
+        let limit = recipe.data.max_prompt_tokens.get();
+        let (train, prompt) = match &known {
+            Known::Problems { train, prompts, .. } => {
+                (Some(*train), prompts.map_or(limit, |prompts| prompts.max))
+            }
+            Known::Nothing { .. } => (None, limit),
+        };
         let stages: Vec<_> = recipe
             .stages
             .iter()
-            .map(|stage| stage_plan(stage, model, parameters, problems, prompts))
+            .map(|stage| stage_plan(stage, &model.config, parameters, train, prompt as u64))
             .collect();
         let checkpoint = 3 * parameters * F32;
         let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best);
@@ -127,18 +156,17 @@ impl Plan {
             * F32;
         let recorded: u64 = stages.iter().filter_map(|stage| recorded(recipe, stage)).sum();
         let every = recipe.eval.every.map_or(0, |every| recipe.total_steps() / every);
-        Self {
+        Ok(Self {
             parameters,
+            sizes: model.source.clone(),
             threads,
-            prompts,
-            train: problems.train.len(),
-            held_out: problems.held_out.len(),
+            known,
             evaluations: 1 + every + stages.len() as u64,
             checkpoint,
             disk: checkpoints + references + recorded,
             stages,
             recipe: recipe.clone(),
-        }
+        })
     }
 }
 
@@ -146,8 +174,8 @@ fn stage_plan(
     stage: &Stage,
     model: &ModelConfig,
     parameters: u64,
-    problems: &Problems,
-    prompts: Prompts,
+    train: Option<usize>,
+    prompt: u64,
 ) -> StagePlan {
     let (steps, batch) = (stage.steps(), stage.batch() as u64);
     let (group_size, new) = match stage {
@@ -161,14 +189,14 @@ fn stage_plan(
         batch,
         group_size,
         samples,
-        epochs: (steps * batch) as f64 / problems.train.len() as f64,
+        epochs: train.map(|train| (steps * batch) as f64 / train as f64),
         updates: stage.total_updates(),
         most_tokens: new.map(|new| new * samples),
-        memory: memory(stage, model, parameters, prompts),
+        memory: memory(stage, model, parameters, prompt),
     }
 }
 
-fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompts: Prompts) -> Memory {
+fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> Memory {
     let weights = parameters * F32;
     let descent = stage.descent();
     let rows = descent.micro_batch_tokens as u64;
@@ -176,7 +204,6 @@ fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompts: Prompts)
         Stage::Sft(_) => (rows, 0, 0),
         Stage::Rl(rl) => {
             let new = rl.rollout.max_new_tokens.get() as u64;
-            let prompt = prompts.max as u64;
             let completions = (rl.batch.get() * rl.group_size.get()) as u64;
             let slots = completions.min(rl.slots.get() as u64);
             let groups = slots.div_ceil(rl.group_size.get() as u64) + 1;
@@ -242,7 +269,11 @@ impl Memory {
 
 fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 10.0 { format!("{mib:.1} MiB") } else { format!("{mib:.0} MiB") }
+    match mib {
+        ..10.0 => format!("{mib:.1} MiB"),
+        ..10_000.0 => format!("{mib:.0} MiB"),
+        _ => format!("{:.0} GiB", mib / 1024.0),
+    }
 }
 
 fn thousands(number: u64) -> String {
@@ -259,7 +290,7 @@ fn thousands(number: u64) -> String {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipe, prompts, .. } = self;
+        let recipe = &self.recipe;
         let mut line = |name: &str, text: &str| writeln!(f, "{name:>12}  {text}");
         line("run", &format!("{}, {} steps", recipe.name, recipe.total_steps()))?;
         line(
@@ -271,30 +302,46 @@ impl fmt::Display for Plan {
                 self.threads
             ),
         )?;
-        line(
-            "problems",
-            &format!(
-                "{} to train on, {} held out; prompts of {} to {} tokens, {:.1} on average",
-                thousands(self.train as u64),
-                thousands(self.held_out as u64),
-                prompts.min,
-                prompts.max,
-                prompts.mean
-            ),
-        )?;
+        line("sizes", &self.sizes)?;
+        line("problems", &self.known.describe(recipe.data.max_prompt_tokens.get()))?;
         for (index, stage) in self.stages.iter().enumerate() {
             line(&format!("stage {index} {}", stage.kind.name()), &stage.to_string())?;
             line("memory", &stage.memory.to_string())?;
         }
-        line(
-            "evaluation",
-            &format!(
-                "{} times {} completions",
-                self.evaluations,
-                thousands((self.held_out * recipe.eval.completions()) as u64)
-            ),
-        )?;
+        let samples = recipe.eval.samples.get();
+        let completions = match self.known {
+            Known::Problems { held_out, .. } => thousands((held_out * samples) as u64),
+            Known::Nothing { .. } => format!("{samples} a held-out problem"),
+        };
+        line("evaluation", &format!("{} times {completions} completions", self.evaluations))?;
         line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
+    }
+}
+
+impl Known {
+    fn describe(&self, limit: usize) -> String {
+        match self {
+            Self::Problems { train, held_out, prompts } => {
+                let lengths = prompts.map_or_else(
+                    || {
+                        format!(
+                            "prompts taken as {limit} tokens, their limit, for want of a tokenizer"
+                        )
+                    },
+                    |Prompts { min, mean, max }| {
+                        format!("prompts of {min} to {max} tokens, {mean:.1} on average")
+                    },
+                );
+                format!(
+                    "{} to train on, {} held out; {lengths}",
+                    thousands(*train as u64),
+                    thousands(*held_out as u64)
+                )
+            }
+            Self::Nothing { missing } => {
+                format!("unknown: {missing}; prompts taken as {limit} tokens, their limit")
+            }
+        }
     }
 }
 
@@ -304,11 +351,11 @@ impl fmt::Display for StagePlan {
         if self.kind == StageKind::Rl {
             write!(text, " x {} siblings", self.group_size)?;
         }
+        let epochs = self.epochs.map_or_else(|| "unknown".into(), |epochs| format!("{epochs:.2}"));
         write!(
             text,
-            " = {} samples ({:.2} epochs), {} updates",
+            " = {} samples ({epochs} epochs), {} updates",
             thousands(self.samples),
-            self.epochs,
             thousands(self.updates)
         )?;
         if let Some(tokens) = self.most_tokens {
@@ -348,5 +395,6 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(mib(1 << 20), "1.0 MiB");
         assert_eq!(mib(300 << 20), "300 MiB");
+        assert_eq!(mib(300 << 30), "300 GiB");
     }
 }
