@@ -87,6 +87,15 @@ impl Hub {
         Address::parse(address)?;
         Self::from_env().map(|hub| hub.cache)
     }
+
+    /// Looks for a model in the cache.
+    ///
+    /// # Errors
+    ///
+    /// Always: this build has no hub.
+    pub fn find(&self, address: &str) -> Result<Option<PathBuf>> {
+        self.fetch(address).map(Some)
+    }
 }
 
 #[cfg(feature = "hub")]

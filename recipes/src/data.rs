@@ -87,6 +87,14 @@ pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Probl
     Ok(Problems { train, held_out, repeated })
 }
 
+/// The files of problems that are nowhere to be found, as the recipe names them.
+pub fn missing<'a>(config: &'a DataConfig, places: &Places) -> Vec<&'a str> {
+    let train = if let Source::Jsonl(file) = &config.train { Some(file) } else { None };
+    let held_out = if let HeldOut::Jsonl(file) = &config.held_out { Some(file) } else { None };
+    let named = train.into_iter().chain(held_out).map(|file| file.path.as_str());
+    named.filter(|path| places.find(path).is_none()).collect()
+}
+
 fn read(file: &JsonLines, places: &Places) -> Result<Vec<Problem>> {
     let Some(path) = places.find(&file.path) else {
         bail!(

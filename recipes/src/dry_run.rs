@@ -1,12 +1,18 @@
 //! What a run would do and need, computed and not measured.
+//!
+//! It needs neither the weights nor the problems: what is not here is taken from `dry_run/sizes.rs`
+//! or said to be unknown; `dry_run/shown.rs` puts it into words.
 
-use std::fmt::{self, Write as _};
+mod shown;
+mod sizes;
 
+use anyhow::Result;
+use engine::ModelConfig;
 use engine::loss::Kl;
-use engine::{Model, ModelConfig};
 
 use crate::config::{Activations, Recipe, Stage, StageKind};
-use crate::data::Problems;
+
+pub use sizes::Sizes;
 
 /// Bytes of a number in 32 bits.
 const F32: u64 = 4;
@@ -39,6 +45,25 @@ impl Prompts {
     }
 }
 
+/// What is known of the problems.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Known {
+    /// They are here.
+    Problems {
+        /// Trained on.
+        train: usize,
+        /// Judged by.
+        held_out: usize,
+        /// Lengths of the prompts that are trained on; unknown without a tokenizer.
+        prompts: Option<Prompts>,
+    },
+    /// They are not.
+    Nothing {
+        /// What was looked for, and where.
+        missing: String,
+    },
+}
+
 /// What one stage would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagePlan {
@@ -52,8 +77,10 @@ pub struct StagePlan {
     pub group_size: u64,
     /// Completions trained on.
     pub samples: u64,
-    /// Passes over the training problems.
-    pub epochs: f64,
+    /// Completions sampled, at most, where more are drawn than trained on.
+    pub most_drawn: Option<u64>,
+    /// Passes over the training problems, counting what is trained on; unknown without them.
+    pub epochs: Option<f64>,
     /// Optimizer updates.
     pub updates: u64,
     /// Tokens trained on, at most: completions at their limit. Unknown for solutions.
@@ -87,10 +114,9 @@ pub struct Memory {
 pub struct Plan {
     recipe: Recipe,
     parameters: u64,
+    sizes: String,
     threads: usize,
-    prompts: Prompts,
-    train: usize,
-    held_out: usize,
+    known: Known,
     /// The stages.
     pub stages: Vec<StagePlan>,
     /// Evaluations.
@@ -103,19 +129,23 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a recipe for its model.
-    pub fn new(
-        recipe: &Recipe,
-        model: &Model,
-        problems: &Problems,
-        prompts: Prompts,
-        threads: usize,
-    ) -> Self {
-        let parameters = model.parameters().iter().map(|p| p.var.elem_count() as u64).sum();
-        let model = model.config();
+    ///
+    /// # Errors
+    ///
+    /// Fails when the sizes of the model make no model.
+    pub fn new(recipe: &Recipe, model: &Sizes, known: Known, threads: usize) -> Result<Self> {
+        let parameters = model.parameters()?;
+        let limit = recipe.data.max_prompt_tokens.get();
+        let (train, prompt) = match &known {
+            Known::Problems { train, prompts, .. } => {
+                (Some(*train), prompts.map_or(limit, |prompts| prompts.max))
+            }
+            Known::Nothing { .. } => (None, limit),
+        };
         let stages: Vec<_> = recipe
             .stages
             .iter()
-            .map(|stage| stage_plan(stage, model, parameters, problems, prompts))
+            .map(|stage| stage_plan(stage, &model.config, parameters, train, prompt as u64))
             .collect();
         let checkpoint = 3 * parameters * F32;
         let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best);
@@ -127,18 +157,17 @@ impl Plan {
             * F32;
         let recorded: u64 = stages.iter().filter_map(|stage| recorded(recipe, stage)).sum();
         let every = recipe.eval.every.map_or(0, |every| recipe.total_steps() / every);
-        Self {
+        Ok(Self {
             parameters,
+            sizes: model.source.clone(),
             threads,
-            prompts,
-            train: problems.train.len(),
-            held_out: problems.held_out.len(),
+            known,
             evaluations: 1 + every + stages.len() as u64,
             checkpoint,
             disk: checkpoints + references + recorded,
             stages,
             recipe: recipe.clone(),
-        }
+        })
     }
 }
 
@@ -146,8 +175,8 @@ fn stage_plan(
     stage: &Stage,
     model: &ModelConfig,
     parameters: u64,
-    problems: &Problems,
-    prompts: Prompts,
+    train: Option<usize>,
+    prompt: u64,
 ) -> StagePlan {
     let (steps, batch) = (stage.steps(), stage.batch() as u64);
     let (group_size, new) = match stage {
@@ -161,14 +190,23 @@ fn stage_plan(
         batch,
         group_size,
         samples,
-        epochs: (steps * batch) as f64 / problems.train.len() as f64,
+        most_drawn: most_drawn(stage),
+        epochs: train.map(|train| (steps * batch) as f64 / train as f64),
         updates: stage.total_updates(),
         most_tokens: new.map(|new| new * samples),
-        memory: memory(stage, model, parameters, prompts),
+        memory: memory(stage, model, parameters, prompt),
     }
 }
 
-fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompts: Prompts) -> Memory {
+/// Completions that dynamic sampling draws when every step goes to the cap.
+fn most_drawn(stage: &Stage) -> Option<u64> {
+    let Stage::Rl(rl) = stage else { return None };
+    let dynamic = rl.dynamic_sampling?;
+    let round = dynamic.gen_batch.unwrap_or(rl.batch).get() * rl.group_size.get();
+    Some(rl.steps.get() * (dynamic.max_batches.get() * round) as u64)
+}
+
+fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> Memory {
     let weights = parameters * F32;
     let descent = stage.descent();
     let rows = descent.micro_batch_tokens as u64;
@@ -176,7 +214,6 @@ fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompts: Prompts)
         Stage::Sft(_) => (rows, 0, 0),
         Stage::Rl(rl) => {
             let new = rl.rollout.max_new_tokens.get() as u64;
-            let prompt = prompts.max as u64;
             let completions = (rl.batch.get() * rl.group_size.get()) as u64;
             let slots = completions.min(rl.slots.get() as u64);
             let groups = slots.div_ceil(rl.group_size.get() as u64) + 1;
@@ -237,116 +274,5 @@ impl Memory {
             + self.cache
             + self.activations
             + self.program
-    }
-}
-
-fn mib(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 10.0 { format!("{mib:.1} MiB") } else { format!("{mib:.0} MiB") }
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipe, prompts, .. } = self;
-        let mut line = |name: &str, text: &str| writeln!(f, "{name:>12}  {text}");
-        line("run", &format!("{}, {} steps", recipe.name, recipe.total_steps()))?;
-        line(
-            "model",
-            &format!(
-                "{}, {} parameters, {} threads",
-                recipe.model.path,
-                thousands(self.parameters),
-                self.threads
-            ),
-        )?;
-        line(
-            "problems",
-            &format!(
-                "{} to train on, {} held out; prompts of {} to {} tokens, {:.1} on average",
-                thousands(self.train as u64),
-                thousands(self.held_out as u64),
-                prompts.min,
-                prompts.max,
-                prompts.mean
-            ),
-        )?;
-        for (index, stage) in self.stages.iter().enumerate() {
-            line(&format!("stage {index} {}", stage.kind.name()), &stage.to_string())?;
-            line("memory", &stage.memory.to_string())?;
-        }
-        line(
-            "evaluation",
-            &format!(
-                "{} times {} completions",
-                self.evaluations,
-                thousands((self.held_out * recipe.eval.completions()) as u64)
-            ),
-        )?;
-        line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
-    }
-}
-
-impl fmt::Display for StagePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("{} steps x {} problems", self.steps, self.batch);
-        if self.kind == StageKind::Rl {
-            write!(text, " x {} siblings", self.group_size)?;
-        }
-        write!(
-            text,
-            " = {} samples ({:.2} epochs), {} updates",
-            thousands(self.samples),
-            self.epochs,
-            thousands(self.updates)
-        )?;
-        if let Some(tokens) = self.most_tokens {
-            write!(text, ", at most {} tokens", thousands(tokens))?;
-        }
-        f.write_str(&text)
-    }
-}
-
-impl fmt::Display for Memory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            ("weights", self.weights),
-            ("gradients", self.gradients),
-            ("optimizer", self.optimizer),
-            ("reference", self.reference),
-            ("cache", self.cache),
-            ("activations", self.activations),
-            ("program", self.program),
-        ];
-        let listed: Vec<_> = parts
-            .iter()
-            .filter(|(_, bytes)| *bytes > 0)
-            .map(|(name, bytes)| format!("{name} {}", mib(*bytes)))
-            .collect();
-        write!(f, "about {}: {}", mib(self.total()), listed.join(", "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(thousands(7), "7");
-        assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!(mib(1 << 20), "1.0 MiB");
-        assert_eq!(mib(300 << 20), "300 MiB");
     }
 }

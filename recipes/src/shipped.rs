@@ -20,6 +20,9 @@ pub const ALL: &[Shipped] = &[
     Shipped { name: "quickstart", text: include_str!("../quickstart.toml") },
     Shipped { name: "smollm2-arithmetic", text: include_str!("../smollm2-arithmetic.toml") },
     Shipped { name: "smollm2-gsm8k", text: include_str!("../smollm2-gsm8k.toml") },
+    Shipped { name: "stare-r1-distill-1.5b", text: include_str!("../stare-r1-distill-1.5b.toml") },
+    Shipped { name: "stare-qwen2.5-math-7b", text: include_str!("../stare-qwen2.5-math-7b.toml") },
+    Shipped { name: "dapo-qwen2.5-32b", text: include_str!("../dapo-qwen2.5-32b.toml") },
 ];
 
 /// The recipe or overlay that an argument means: a file, or else the name of a shipped recipe.

@@ -66,6 +66,18 @@ impl Hub {
         Ok(folder)
     }
 
+    /// The folder of a model in the cache, where its configuration at least is; asks no network.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the address is malformed.
+    pub fn find(&self, address: &str) -> Result<Option<PathBuf>> {
+        let Address { repo, revision } = Address::parse(address)?;
+        let named = Repo::with_revision(repo, RepoType::Model, revision);
+        let config = Cache::new(self.cache.clone()).repo(named).get("config.json");
+        Ok(config.and_then(|config| config.parent().map(Path::to_owned)))
+    }
+
     fn api(&self) -> Result<Api, ApiError> {
         ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_endpoint(self.endpoint.trim_end_matches('/').to_owned())

@@ -6,9 +6,9 @@ use engine::checkpoint;
 
 use super::print;
 use crate::config::{Loaded, Recipe, load};
-use crate::data::{self, Places, Problems};
-use crate::dry_run::{Plan, Prompts};
-use crate::policy::{self, Located};
+use crate::data::{self, Places};
+use crate::dry_run::{Known, Plan, Prompts, Sizes};
+use crate::policy;
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Console, Ended, Job, Options, train};
 use crate::{machine, shipped};
@@ -44,12 +44,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let Loaded { recipe, folder } = load(&layers, &args.overrides)?;
     let threads = machine::fix_threads(recipe.threads);
     let places = Places::of_recipe(&folder);
-    let located = policy::locate(&recipe.model.path, &places)?;
-    let problems = data::problems(&recipe.data, recipe.seed, &places)?;
     if args.dry_run {
-        plan(&recipe, &located, &problems, threads)?;
+        print(&plan(&recipe, &places, threads)?.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let located = policy::locate(&recipe.model.path, &places)?;
+    let problems = data::problems(&recipe.data, recipe.seed, &places)?;
     let console = Console::stderr();
     if problems.repeated > 0 {
         let repeated = problems.repeated;
@@ -71,17 +71,29 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Prints what the run would do and need.
-fn plan(recipe: &Recipe, located: &Located, problems: &Problems, threads: usize) -> Result<()> {
-    let (dtype, device) = (recipe.model.dtype.dtype(), recipe.model.device.open()?);
-    let (model, text) = located
-        .open(recipe.seed, dtype, &device)
-        .with_context(|| format!("opening {}", recipe.model.path))?;
-    let limit = recipe.data.max_prompt_tokens.get();
-    let mut lengths = Vec::with_capacity(problems.train.len());
-    for problem in &problems.train {
-        lengths.push(recipe.prompt.tokens(&text, &problem.problem)?.len());
+/// What the run would do and need, as far as it can be known here.
+fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
+    let model = Sizes::of(recipe, places)?;
+    let missing = data::missing(&recipe.data, places);
+    if !missing.is_empty() {
+        let missing = format!("{} not in {}", missing.join(", "), places.listed());
+        return Plan::new(recipe, &model, Known::Nothing { missing }, threads);
     }
-    lengths.retain(|&length| length <= limit);
-    print(&Plan::new(recipe, &model, problems, Prompts::of(&lengths), threads).to_string())
+    let problems = data::problems(&recipe.data, recipe.seed, places)?;
+    let limit = recipe.data.max_prompt_tokens.get();
+    let prompts = model.text.as_ref().map(|text| -> Result<_> {
+        let mut lengths = Vec::with_capacity(problems.train.len());
+        for problem in &problems.train {
+            lengths.push(recipe.prompt.tokens(text, &problem.problem)?.len());
+        }
+        lengths.retain(|&length| length <= limit);
+        Ok(Prompts::of(&lengths))
+    });
+    let (train, held_out) = (problems.train.len(), problems.held_out.len());
+    Plan::new(
+        recipe,
+        &model,
+        Known::Problems { train, held_out, prompts: prompts.transpose()? },
+        threads,
+    )
 }

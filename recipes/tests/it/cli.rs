@@ -32,6 +32,7 @@ fn stearin(folder: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(folder)
         .env_remove("STEARIN_DATA")
+        .env("HF_HOME", folder.join("no-cache"))
         .env("RAYON_NUM_THREADS", "1")
         .output()
         .expect("the binary runs")
@@ -128,6 +129,50 @@ fn a_dry_run_computes_and_writes_nothing() {
         assert!(said.contains(word), "expected {word:?} in:\n{said}");
     }
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn every_shipped_recipe_is_planned_without_its_weights_and_problems() {
+    for shipped in recipes::shipped::ALL {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let output = stearin(folder.path(), &["train", shipped.name, "--dry-run"]);
+        assert_eq!(output.status.code(), Some(0), "{}: {}", shipped.name, stderr(&output));
+        let said = stdout(&output);
+        if shipped.text.contains("kind = \"jsonl\"") {
+            for word in ["as published for", "unknown: data/", "(unknown epochs)"] {
+                assert!(said.contains(word), "{}: expected {word:?} in:\n{said}", shipped.name);
+            }
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0, "{said}");
+    }
+}
+
+#[test]
+fn a_dry_run_takes_sizes_from_a_config_alone_and_refuses_to_guess() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
+    let arguments = ["train", "mine.toml", "--dry-run", "--set", "model.path=mine"];
+    let unknown = stearin(folder.path(), &arguments);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("there is no model mine"), "{}", stderr(&unknown));
+
+    let config = r#"{"model_type": "llama", "vocab_size": 10, "hidden_size": 8,
+        "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "tie_word_embeddings": true}"#;
+    fs::create_dir(folder.path().join("mine")).expect("a writable folder");
+    fs::write(folder.path().join("mine/config.json"), config).expect("a writable folder");
+    let output = stearin(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    // 10 * 8 + 4 * 8 * 8 + 3 * 8 * 16 + 3 * 8
+    for word in ["744 parameters", "config.json; as a model", "52 to train on", "for want of a"] {
+        assert!(said.contains(word), "expected {word:?} in:\n{said}");
+    }
+
+    let hub = [&arguments[..4], &["model.path=hf://some/thing"]].concat();
+    let unknown = stearin(folder.path(), &hub);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("a dry run fetches nothing"), "{}", stderr(&unknown));
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! A plan in words.
+
+use std::fmt::{self, Write as _};
+
+use super::{Known, Memory, Plan, Prompts, StagePlan};
+use crate::config::StageKind;
+
+fn mib(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    match mib {
+        ..10.0 => format!("{mib:.1} MiB"),
+        ..10_000.0 => format!("{mib:.0} MiB"),
+        _ => format!("{:.0} GiB", mib / 1024.0),
+    }
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recipe = &self.recipe;
+        let mut line = |name: &str, text: &str| writeln!(f, "{name:>12}  {text}");
+        line("run", &format!("{}, {} steps", recipe.name, recipe.total_steps()))?;
+        line(
+            "model",
+            &format!(
+                "{}, {} parameters, {} threads",
+                recipe.model.path,
+                thousands(self.parameters),
+                self.threads
+            ),
+        )?;
+        line("sizes", &self.sizes)?;
+        line("problems", &self.known.describe(recipe.data.max_prompt_tokens.get()))?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            line(&format!("stage {index} {}", stage.kind.name()), &stage.to_string())?;
+            line("memory", &stage.memory.to_string())?;
+        }
+        let samples = recipe.eval.samples.get();
+        let completions = match self.known {
+            Known::Problems { held_out, .. } => thousands((held_out * samples) as u64),
+            Known::Nothing { .. } => format!("{samples} a held-out problem"),
+        };
+        line("evaluation", &format!("{} times {completions} completions", self.evaluations))?;
+        line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
+    }
+}
+
+impl Known {
+    fn describe(&self, limit: usize) -> String {
+        match self {
+            Self::Problems { train, held_out, prompts } => {
+                let lengths = prompts.map_or_else(
+                    || {
+                        format!(
+                            "prompts taken as {limit} tokens, their limit, for want of a tokenizer"
+                        )
+                    },
+                    |Prompts { min, mean, max }| {
+                        format!("prompts of {min} to {max} tokens, {mean:.1} on average")
+                    },
+                );
+                format!(
+                    "{} to train on, {} held out; {lengths}",
+                    thousands(*train as u64),
+                    thousands(*held_out as u64)
+                )
+            }
+            Self::Nothing { missing } => {
+                format!("unknown: {missing}; prompts taken as {limit} tokens, their limit")
+            }
+        }
+    }
+}
+
+impl fmt::Display for StagePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = format!("{} steps x {} problems", self.steps, self.batch);
+        if self.kind == StageKind::Rl {
+            write!(text, " x {} siblings", self.group_size)?;
+        }
+        let epochs = self.epochs.map_or_else(|| "unknown".into(), |epochs| format!("{epochs:.2}"));
+        write!(
+            text,
+            " = {} samples ({epochs} epochs), {} updates",
+            thousands(self.samples),
+            thousands(self.updates)
+        )?;
+        if let Some(drawn) = self.most_drawn {
+            write!(text, ", of at most {} drawn", thousands(drawn))?;
+        }
+        if let Some(tokens) = self.most_tokens {
+            write!(text, ", at most {} tokens", thousands(tokens))?;
+        }
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("weights", self.weights),
+            ("gradients", self.gradients),
+            ("optimizer", self.optimizer),
+            ("reference", self.reference),
+            ("cache", self.cache),
+            ("activations", self.activations),
+            ("program", self.program),
+        ];
+        let listed: Vec<_> = parts
+            .iter()
+            .filter(|(_, bytes)| *bytes > 0)
+            .map(|(name, bytes)| format!("{name} {}", mib(*bytes)))
+            .collect();
+        write!(f, "about {}: {}", mib(self.total()), listed.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(mib(1 << 20), "1.0 MiB");
+        assert_eq!(mib(300 << 20), "300 MiB");
+        assert_eq!(mib(300 << 30), "300 GiB");
+    }
+}

@@ -1,0 +1,180 @@
+//! Where a dry run has the sizes of its model from.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use candle::{DType, Device, Tensor};
+use engine::hub::Hub;
+use engine::{Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
+
+use crate::config::Recipe;
+use crate::data::Places;
+use crate::policy::{Located, locate};
+
+/// The sizes of a model, and how they are known.
+#[derive(Debug)]
+pub struct Sizes {
+    /// The sizes.
+    pub config: ModelConfig,
+    /// Its text, where the tokenizer is here.
+    pub text: Option<Text>,
+    /// Where the sizes come from, for people.
+    pub source: String,
+}
+
+impl Sizes {
+    /// The sizes of a recipe's model, with nothing fetched and no weight read: from the model where it
+    /// is here, from its `config.json` where only that is, else from the published configuration of
+    /// a model of its name.
+    ///
+    /// # Errors
+    ///
+    /// Fails when none of these is there, and when the model's files are damaged.
+    pub fn of(recipe: &Recipe, places: &Places) -> Result<Self> {
+        let name = &recipe.model.path;
+        let (folder, problem) = match locate(name, places) {
+            Ok(Located::Builtin(builtin)) => {
+                let (model, text) = builtin.make(recipe.seed, DType::F32, &Device::Cpu)?;
+                let source = "of the model, which is made on the spot".into();
+                return Ok(Self { config: model.config().clone(), text: Some(text), source });
+            }
+            Ok(Located::Path(path)) => (Some(path), None),
+            Ok(Located::Hub(address)) => (Hub::from_env()?.find(&address)?, None),
+            Err(problem) => (None, Some(problem)),
+        };
+        if let Some(path) = folder {
+            return Self::here(&path).with_context(|| format!("opening {name}"));
+        }
+        if let Some((config, known)) = published(name) {
+            let source = format!("as published for {known}: the model is not here");
+            return Ok(Self { config, text: None, source });
+        }
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        bail!(
+            "{name} is not in the cache, and its sizes are unknown\na dry run fetches nothing: point \
+             model.path to a folder that has its config.json"
+        )
+    }
+
+    /// Of a checkpoint, or of a folder with a `config.json`.
+    fn here(path: &Path) -> Result<Self> {
+        let opened = Checkpoint::open(path);
+        let json = path.join("config.json");
+        match opened {
+            Ok(Checkpoint { config, text, .. }) => {
+                let source = format!("of the model, {}", path.display());
+                Ok(Self { config, text: Some(text), source })
+            }
+            Err(problem) if json.is_file() => {
+                let bytes =
+                    fs::read(&json).with_context(|| format!("reading {}", json.display()))?;
+                let value = serde_json::from_slice(&bytes)
+                    .with_context(|| format!("{} is no JSON", json.display()))?;
+                let config = ModelConfig::from_json(&value)
+                    .with_context(|| format!("in {}", json.display()))?;
+                let text = Text::from_folder(path, &value).ok();
+                let source =
+                    format!("of {}; as a model it cannot be opened: {problem}", json.display());
+                Ok(Self { config, text, source })
+            }
+            Err(problem) => Err(problem.into()),
+        }
+    }
+
+    /// Trainable numbers.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the sizes make no model.
+    pub fn parameters(&self) -> Result<u64> {
+        let mut count = 0;
+        let nothing = Tensor::zeros(0, DType::F32, &Device::Cpu)?;
+        Weights::build(&self.config, &mut |_, shape| {
+            count += shape.iter().product::<usize>() as u64;
+            Ok(nothing.clone())
+        })?;
+        Ok(count)
+    }
+}
+
+/// The configuration of the published model that a path or an address is named after.
+///
+/// Source: the `config.json` of each at its origin.
+fn published(name: &str) -> Option<(ModelConfig, &'static str)> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let last = last.split('@').next().unwrap_or_default().to_lowercase();
+    let wanted = last.strip_suffix(".gguf").unwrap_or(&last);
+    let qwen2 = |hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads| ModelConfig {
+        family: Family::Qwen2,
+        vocab_size: 152_064,
+        hidden_size,
+        intermediate_size,
+        num_layers,
+        num_heads,
+        num_kv_heads,
+        head_dim: 128,
+        context: 131_072,
+        rope_theta: 1e6,
+        rope_scaling: RopeScaling::None,
+        rms_norm_eps: 1e-6,
+        tie_embeddings: false,
+        qkv_bias: true,
+        qk_norm: false,
+    };
+    let config = match wanted {
+        "qwen2.5-math-7b" => {
+            let sizes = qwen2(3584, 18_944, 28, 28, 4);
+            (ModelConfig { context: 4096, rope_theta: 1e4, ..sizes }, "Qwen/Qwen2.5-Math-7B")
+        }
+        "qwen2.5-32b" => (
+            ModelConfig { rms_norm_eps: 1e-5, ..qwen2(5120, 27_648, 64, 40, 8) },
+            "Qwen/Qwen2.5-32B",
+        ),
+        "deepseek-r1-distill-qwen-1.5b" => {
+            let sizes = qwen2(1536, 8960, 28, 12, 2);
+            let config = ModelConfig { vocab_size: 151_936, rope_theta: 1e4, ..sizes };
+            (config, "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
+        }
+        "smollm2-135m" | "smollm2-135m-instruct" => {
+            let config = ModelConfig {
+                family: Family::Llama,
+                vocab_size: 49_152,
+                head_dim: 64,
+                context: 8192,
+                rope_theta: 1e5,
+                rms_norm_eps: 1e-5,
+                tie_embeddings: true,
+                qkv_bias: false,
+                ..qwen2(576, 1536, 30, 9, 3)
+            };
+            (config, "HuggingFaceTB/SmolLM2-135M")
+        }
+        _ => return None,
+    };
+    Some(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_models_have_the_published_number_of_parameters() {
+        let counts = [
+            ("hf://Qwen/Qwen2.5-Math-7B", 7_615_616_512),
+            ("models/Qwen2.5-32B", 32_763_876_352),
+            ("hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B@main", 1_777_088_000),
+            ("models/smollm2-135m-instruct.gguf", 134_515_008),
+        ];
+        for (name, parameters) in counts {
+            let (config, _) = published(name).unwrap();
+            config.validate().unwrap();
+            let sizes = Sizes { config, text: None, source: String::new() };
+            assert_eq!(sizes.parameters().unwrap(), parameters, "{name}");
+        }
+        assert!(published("hf://Qwen/Qwen2.5-Math-72B").is_none());
+    }
+}
