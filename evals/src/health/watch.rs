@@ -270,20 +270,23 @@ impl History {
         })
     }
 
+    /// Of three steps, because a single one three times the usual is no trouble; before `metrics` are
+    /// taken in.
     fn grad_norm_spike(&self, metrics: &Metrics) -> Option<Warning> {
         let norm = finite(metrics, &["actor/grad_norm"])?;
-        if self.norms.len() < FEWEST_NORMS {
+        let count = self.norms.len();
+        if count < FEWEST_NORMS {
             return None;
         }
+        let now = (self.norms[count - 2] + self.norms[count - 1] + norm) / 3.0;
         let mut sorted: Vec<_> = self.norms.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
-        let median = sorted[sorted.len() / 2];
-        (norm > 3.0 * median).then(|| Warning {
+        let median = sorted[count / 2];
+        (now > 3.0 * median).then(|| Warning {
             name: "grad_norm_spike",
             cause: format!(
-                "the gradient norm is {norm:.3}, its median over the last {} steps {median:.3}: runs \
-                 that break announce it so",
-                sorted.len()
+                "the gradient norm of the last 3 steps is {now:.3}, its median over the {count} steps \
+                 before {median:.3}: runs that break announce it so"
             ),
             act: "if it goes on, lower `schedule.lr`, `optim.max_grad_norm` or `optim.beta2`",
         })

@@ -167,11 +167,17 @@ fn a_gap_is_judged_by_the_precision() {
 
 #[test]
 fn a_gradient_norm_far_from_the_usual_is_said() {
-    let change = |step: u64| vec![("actor/grad_norm", if step == 40 { 2.7 } else { 0.8 })];
-    check(60, change, &[(40, "grad_norm_spike")]);
+    let norm = |from: u64, norm: f64| {
+        move |step: u64| vec![("actor/grad_norm", if step >= from { norm } else { 0.8 })]
+    };
+    check(44, norm(40, 4.0), &[(41, "grad_norm_spike")]);
+    let once =
+        |norm: f64| move |step: u64| vec![("actor/grad_norm", if step == 40 { norm } else { 0.8 })];
+    check(60, once(9.0), &[(40, "grad_norm_spike")]);
+    check(60, once(4.0), &[]);
     // Nothing is usual in the first steps, and a number that is none is no news here.
-    check(60, |step| vec![("actor/grad_norm", if step == 10 { 9.0 } else { 0.8 })], &[]);
-    check(60, |step| vec![("actor/grad_norm", if step == 40 { f64::NAN } else { 0.8 })], &[]);
+    check(60, |step| vec![("actor/grad_norm", if step < 10 { 9.0 } else { 0.8 })], &[]);
+    check(60, once(f64::NAN), &[]);
 }
 
 #[test]
@@ -198,7 +204,7 @@ fn troubled() -> Vec<Metrics> {
         vec![
             ("actor/entropy", 0.02 + wave / 3.0),
             ("critic/rewards/mean", 0.4 + wave / 7.0),
-            ("actor/grad_norm", 1.0 + 4.0 * wave * wave),
+            ("actor/grad_norm", if (120..130).contains(&step) { 8.0 } else { wave }),
             ("response_length/clip_ratio", (2.0 * wave).min(1.0)),
         ]
     })
