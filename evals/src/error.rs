@@ -42,6 +42,9 @@ pub enum Error {
         /// What was expected and found.
         problem: String,
     },
+    /// A saved state of the health watch is not one.
+    #[error("state of the health watch: {0}")]
+    Watch(String),
     /// A prompt could not be made.
     #[error("prompt style: {0}")]
     Prompt(String),

@@ -1,9 +1,15 @@
 //! Warnings: what looks wrong with a step, why, and the key to change.
+//!
+//! Here is what one step shows; [`Watch`] is for what takes several.
+
+mod watch;
 
 use std::fmt;
 
 use rewards::Outcome;
 use rollout::Finish;
+
+pub use watch::{Precision, Watch};
 
 use crate::attempt::Graded;
 

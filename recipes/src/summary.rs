@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use evals::Evaluation;
 use evals::record::{Line, read_log, step_of_name};
+use evals::{Estimate, Evaluation};
 
 use crate::run_dir::{self, RunDir, Saved, State, best_of};
-use crate::train::life::evaluation::HELD_OUT;
+use crate::train::life::evaluation::{HELD_OUT, HELD_OUT_GREEDY};
 
 /// Width of the reward curve, in characters.
 const CURVE: usize = 40;
@@ -27,13 +27,16 @@ pub fn summary(run: &RunDir) -> Result<String> {
     let root = run.root();
     let metrics = read_log(&root.join("metrics.jsonl"))?;
     let timings = read_log(&root.join("timings.jsonl"))?;
-    let evaluations = evaluations(root, HELD_OUT)?;
+    let sampled = evaluations(root, HELD_OUT)?;
+    let greedy = evaluations(root, HELD_OUT_GREEDY)?;
     let mut text = String::new();
     headline(&mut text, root, &timings)?;
-    accuracy(&mut text, &evaluations, &metrics);
+    accuracy(&mut text, &sampled, &metrics);
+    besides(&mut text, &sampled, &greedy);
     curves(&mut text, &metrics);
+    gate(&mut text, &metrics);
     warnings(&mut text, &read_log(&root.join("health.jsonl"))?);
-    if let Some(last) = evaluations.last() {
+    if let Some(last) = sampled.last() {
         completions(&mut text, last);
     }
     what_next(&mut text, root, &run.checkpoints()?);
@@ -80,6 +83,37 @@ fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &[Line]) {
     }
 }
 
+/// What evaluations say besides accuracy, in the first and the last of them: the likeliest completion,
+/// and what several completions of a problem are good for.
+fn besides(text: &mut String, sampled: &[Evaluation], greedy: &[Evaluation]) {
+    let mut tell = |name: &str, [before, after]: [Estimate; 2], of: f64, unit: &str, what: &str| {
+        let [before, mean, low, high] =
+            [before.mean, after.mean, after.low, after.high].map(|value| of * value);
+        let digits = if unit.is_empty() { 2 } else { 1 };
+        let interval = format!("(95 %: {low:.digits$} to {high:.digits$})");
+        let from = format!("{before:.digits$}{unit} before, {mean:.digits$}{unit}");
+        say(text, name, &format!("{from} {interval} after: {what}"));
+    };
+    let accuracy =
+        |found: &Evaluation| Estimate { mean: found.accuracy, low: found.low, high: found.high };
+    if let [first, .., last] = greedy {
+        let what = "the likeliest completion is right";
+        tell("greedy", [first, last].map(accuracy), 100.0, " %", what);
+    }
+    let [first, .., last] = sampled else { return };
+    if last.samples < 2 {
+        return;
+    }
+    if let (Some(before), Some(after)) = (first.pass.last(), last.pass.last()) {
+        let (k, rates) = (after.k, [before.rate, after.rate]);
+        tell(&format!("pass@{k}"), rates, 100.0, " %", &format!("one of {k} completions is right"));
+    }
+    if let (Some(before), Some(after)) = (first.distinct_correct, last.distinct_correct) {
+        let what = format!("right completions that differ, of {} a problem", last.samples);
+        tell("distinct", [before, after], 1.0, "", &what);
+    }
+}
+
 /// Every stage that has begun, with its last step.
 fn stage_ends(metrics: &[Line]) -> Vec<(&str, u64)> {
     let mut ends: Vec<(&str, u64)> = Vec::new();
@@ -94,14 +128,41 @@ fn stage_ends(metrics: &[Line]) -> Vec<(&str, u64)> {
 }
 
 fn curves(text: &mut String, metrics: &[Line]) {
-    for (name, key) in [("loss", "train/loss"), ("reward", "critic/rewards/mean")] {
-        let values: Vec<_> = metrics.iter().filter_map(|line| line.number(key)).collect();
+    // Where groups are discarded, what was sampled tells more than what was kept.
+    let curves: [(&str, &[&str], &str); 3] = [
+        ("loss", &["train/loss"], ""),
+        ("reward", &["unfiltered/rewards/mean", "critic/rewards/mean"], ""),
+        ("entropy", &["unfiltered/entropy", "actor/entropy"], " nats a token"),
+    ];
+    for (name, keys, unit) in curves {
+        let value = |line: &Line| keys.iter().find_map(|key| line.number(key));
+        let values: Vec<_> = metrics.iter().filter_map(value).collect();
         let (Some(first), Some(last)) = (values.first(), values.last()) else { continue };
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let curve = sparkline(&values, low, high);
-        say(text, name, &format!("{curve}  {first:.3} to {last:.3}"));
+        say(text, name, &format!("{curve}  {first:.3} to {last:.3}{unit}"));
     }
+}
+
+/// How often STARE's gate was open, where it ran.
+fn gate(text: &mut String, metrics: &[Line]) {
+    let open: Vec<_> = metrics.iter().filter_map(|line| line.number("stare/gate_on")).collect();
+    let last = |key| metrics.iter().rev().find_map(|line| line.number(key));
+    let Some(target) = last("stare/target_entropy") else { return };
+    if open.is_empty() {
+        return;
+    }
+    let (share, steps) = (100.0 * open.iter().sum::<f64>() / open.len() as f64, open.len());
+    let weight =
+        last("stare/reweight_w").map_or(String::new(), |w| format!(", weight {w:.3} at the end"));
+    say(
+        text,
+        "gate",
+        &format!(
+            "open in {share:.0} % of {steps} steps, for an entropy of {target:.3} nats{weight}"
+        ),
+    );
 }
 
 /// Means of equal stretches of `values` as bars between `low` and `high`.
@@ -122,17 +183,22 @@ fn warnings(text: &mut String, lines: &[Line]) {
     let field = |line: &Line, key: &str| {
         line.fields.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
     };
-    let mut seen: Vec<(String, usize, &Line)> = Vec::new();
+    let mut seen: Vec<(String, Vec<&Line>)> = Vec::new();
     for line in lines {
         let name = field(line, "warning");
-        match seen.iter_mut().find(|(other, ..)| *other == name) {
-            Some((_, count, last)) => (*count, *last) = (*count + 1, line),
-            None => seen.push((name, 1, line)),
+        match seen.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, lines)) => lines.push(line),
+            None => seen.push((name, vec![line])),
         }
     }
-    for (name, count, last) in seen {
-        say(text, "warning", &format!("{name}, {count} times, last in step {}", last.step));
-        say(text, "", &format!("{}: {}", field(last, "cause"), field(last, "act")));
+    for (name, lines) in seen {
+        let (first, last) = (lines[0], lines[lines.len() - 1]);
+        let when = match lines.len() {
+            1 => format!("in step {}", last.step),
+            times => format!("{times} times, in steps {} to {}", first.step, last.step),
+        };
+        say(text, "warning", &format!("{name}, {when}: {}", field(last, "cause")));
+        say(text, "to change", &field(last, "act"));
     }
 }
 
@@ -204,6 +270,9 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evals::evaluate::PassAt;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -213,9 +282,8 @@ mod tests {
         assert_eq!(sparkline(&[], 0.0, 1.0), "");
     }
 
-    #[test]
-    fn accuracy_is_told_at_the_end_of_every_stage() {
-        let at = |step: u64, accuracy: f64| Evaluation {
+    fn at(step: u64, accuracy: f64) -> Evaluation {
+        Evaluation {
             format: 1,
             set: "held-out".into(),
             step,
@@ -233,11 +301,16 @@ mod tests {
             truncated: 0.0,
             outcomes: Vec::new(),
             shown: Vec::new(),
-        };
-        let line = |step: u64, stage: &str| Line {
-            step,
-            fields: serde_json::from_value(serde_json::json!({"stage": stage})).unwrap(),
-        };
+        }
+    }
+
+    fn line(step: u64, fields: serde_json::Value) -> Line {
+        Line { step, fields: serde_json::from_value(fields).unwrap() }
+    }
+
+    #[test]
+    fn accuracy_is_told_at_the_end_of_every_stage() {
+        let line = |step: u64, stage: &str| line(step, json!({"stage": stage}));
         let metrics = [line(0, "start"), line(1, "sft"), line(2, "sft"), line(3, "rl")];
         let mut text = String::new();
         accuracy(&mut text, &[at(0, 0.0), at(1, 0.3), at(2, 0.5), at(3, 0.9)], &metrics);
@@ -247,6 +320,68 @@ mod tests {
              after sft  50.0 % (95 %: 50.0 to 50.0)\n    \
              after rl  90.0 % (95 %: 90.0 to 90.0)\n    \
              accuracy  ▁▃▅█\n"
+        );
+    }
+
+    #[test]
+    fn several_completions_are_told_of_where_there_are_some() {
+        let told = |sampled: &[Evaluation], greedy: &[Evaluation]| {
+            let mut text = String::new();
+            besides(&mut text, sampled, greedy);
+            text
+        };
+        assert_eq!(told(&[at(0, 0.0), at(9, 0.5)], &[]), "");
+        let pass = |step: u64, mean: f64| Evaluation {
+            samples: 8,
+            pass: vec![PassAt { k: 8, rate: Estimate { mean, low: 0.5, high: 0.9 } }],
+            distinct_correct: Some(Estimate { mean: 2.0 * mean, low: 1.0, high: 2.0 }),
+            ..at(step, 0.3)
+        };
+        assert_eq!(
+            told(&[pass(0, 0.6), pass(1, 0.0), pass(2, 0.75)], &[at(0, 0.25), at(2, 0.5)]),
+            "      greedy  25.0 % before, 50.0 % (95 %: 50.0 to 50.0) after: \
+             the likeliest completion is right\n      \
+             pass@8  60.0 % before, 75.0 % (95 %: 50.0 to 90.0) after: \
+             one of 8 completions is right\n    \
+             distinct  1.20 before, 1.50 (95 %: 1.00 to 2.00) after: \
+             right completions that differ, of 8 a problem\n"
+        );
+    }
+
+    #[test]
+    fn the_entropy_is_that_of_all_that_was_sampled_and_the_gate_is_told_of() {
+        let entropy = |step: u64, all: f64| {
+            line(step, json!({"actor/entropy": 0.4, "unfiltered/entropy": all}))
+        };
+        let mut text = String::new();
+        curves(&mut text, &[entropy(1, 0.5), entropy(2, 0.1)]);
+        assert_eq!(text, "     entropy  █▁  0.500 to 0.100 nats a token\n");
+        let open = |step: u64, open: f64| {
+            let fields = json!({
+                "stare/gate_on": open, "stare/target_entropy": 0.3, "stare/reweight_w": 4.0
+            });
+            line(step, fields)
+        };
+        let mut text = String::new();
+        gate(&mut text, &[open(1, 0.0), open(2, 1.0), open(3, 0.0), open(4, 0.0)]);
+        let expected =
+            "open in 25 % of 4 steps, for an entropy of 0.300 nats, weight 4.000 at the end";
+        assert_eq!(text, format!("        gate  {expected}\n"));
+        gate(&mut text, &[entropy(1, 0.5)]);
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_warning_says_when_why_and_what_to_change() {
+        let warning = |step: u64, name: &str| {
+            line(step, json!({"warning": name, "cause": "it is low", "act": "raise `lr`"}))
+        };
+        let mut text = String::new();
+        warnings(&mut text, &[warning(3, "a"), warning(4, "b"), warning(9, "a")]);
+        assert_eq!(
+            text,
+            "     warning  a, 2 times, in steps 3 to 9: it is low\n   to change  raise `lr`\n     \
+             warning  b, in step 4: it is low\n   to change  raise `lr`\n"
         );
     }
 

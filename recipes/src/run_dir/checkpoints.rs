@@ -28,6 +28,9 @@ pub struct TrainerState {
     /// State of the entropy bonus.
     #[serde(default)]
     pub entropy_control: Value,
+    /// State of the health watch; null in checkpoints from before there was one.
+    #[serde(default)]
+    pub watch: Value,
     /// Held-out accuracy of these weights, where it was measured.
     pub accuracy: Option<f64>,
 }
@@ -43,6 +46,7 @@ impl TrainerState {
             drawn: 0,
             weighting: Value::Null,
             entropy_control: Value::Null,
+            watch: Value::Null,
             accuracy: None,
         }
     }

@@ -2,20 +2,20 @@
 
 pub(crate) mod evaluation;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use engine::Model;
 use engine::text::Text;
+use evals::health::{Precision, Watch};
 use evals::record::{Folder, Sink, cut};
 use evals::{Log, Metrics, Record, Warning};
 use rewards::Problem;
 
 use super::stage::{Open, Shared, StageRun};
 use super::{Console, Done};
-use crate::config::{Recipe, Stage};
+use crate::config::{DTypeChoice, Recipe, Stage};
 use crate::data::{Problems, drop_long};
 use crate::resume::resume;
 use crate::run_dir::{Environment, RunDir, Saved, State, TrainerState};
@@ -92,21 +92,32 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         problems: &job.problems.train,
         console: &console,
     };
+    let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
+    let mut watch = Watch::new(model.config().vocab_size, precision(job.recipe));
+    watch.restore(&state.watch)?;
     let mut life = Life {
         shared,
         held_out: &job.problems.held_out,
         open: job.open,
         record: Record::new(sink),
-        state: saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone()),
+        state,
         saved,
         run_dir,
         saving: None,
-        said: BTreeSet::new(),
+        watch,
         stop,
     };
     let ended = life.live();
     life.end(&ended)?;
     ended
+}
+
+/// The type that sampling and training compute in.
+fn precision(recipe: &Recipe) -> Precision {
+    match recipe.model.dtype {
+        DTypeChoice::F32 => Precision::Single,
+        DTypeChoice::Bf16 => Precision::Half,
+    }
 }
 
 fn environment(job: &Job<'_>) -> Environment {
@@ -173,8 +184,7 @@ struct Life<'a> {
     saved: Option<Saved>,
     /// Seconds that it took, until they are recorded.
     saving: Option<f64>,
-    /// Warnings that were said: the record has every one, the console the first of its name.
-    said: BTreeSet<&'static str>,
+    watch: Watch,
     stop: Stop,
 }
 
@@ -189,6 +199,9 @@ impl<'a> Life<'a> {
             self.record.values(0, "start", &timings)?;
         }
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
+            if within == 0 {
+                self.watch.begin_stage();
+            }
             let saved = if within > 0 { self.saved.as_ref() } else { None };
             let mut stage = StageRun::begin(self.shared, index, saved, &self.run_dir, self.open)?;
             let end = self.state.step - within + recipe.stages[index].steps();
@@ -207,7 +220,7 @@ impl<'a> Life<'a> {
     fn step(&mut self, stage: &mut StageRun<'a>, index: usize, end: u64) -> Result<()> {
         let recipe = self.shared.recipe;
         self.shared.console.steps(self.state.step, recipe.total_steps());
-        let done = stage.step(self.state.step)?;
+        let mut done = stage.step(self.state.step)?;
         self.state.step += 1;
         let step = self.state.step;
         self.state.stage = index;
@@ -217,6 +230,12 @@ impl<'a> Life<'a> {
         self.state.entropy_control = stage.entropy_control.state();
         self.state.accuracy = None;
         self.tell(stage, &done);
+        self.warn(&done.warnings);
+        for warning in self.watch.observe(step, &done.metrics) {
+            done.metrics.set(format!("health/{}", warning.name), 1.0)?;
+            self.shared.console.say(&warning.to_string());
+            done.warnings.push(warning);
+        }
         let mut metrics = Metrics::new(Log::Metrics);
         metrics.set("training/global_step", step as f64)?;
         metrics.extend(done.metrics.clone());
@@ -263,6 +282,7 @@ impl<'a> Life<'a> {
         console.now("saving", 0, 1);
         let began = Instant::now();
         self.record.sync()?;
+        self.state.watch = self.watch.state();
         let path = self.run_dir.save(&self.state, stage.optimizer.state()?, |folder| {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
@@ -273,7 +293,7 @@ impl<'a> Life<'a> {
     }
 
     /// Says how a step went.
-    fn tell(&mut self, stage: &StageRun<'_>, done: &Done) {
+    fn tell(&self, stage: &StageRun<'_>, done: &Done) {
         let console = self.shared.console;
         let total = self.shared.recipe.total_steps();
         let value = |name: &str, key: &str| {
@@ -290,13 +310,12 @@ impl<'a> Life<'a> {
             value("entropy", "actor/entropy"),
             duration(seconds)
         ));
-        self.warn(&done.warnings);
     }
 
-    /// Says the warnings that were not said before.
+    /// Says the warnings that are news; the record has every one.
     fn warn(&mut self, warnings: &[Warning]) {
         for warning in warnings {
-            if self.said.insert(warning.name) {
+            if self.watch.is_news(self.state.step, warning.name) {
                 self.shared.console.say(&warning.to_string());
             }
         }

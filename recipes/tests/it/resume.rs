@@ -33,6 +33,30 @@ fn stopped_after_any_step_and_resumed_it_equals_an_unbroken_run() {
 }
 
 #[test]
+fn what_the_watch_saw_before_a_stop_counts_after_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
+    // Of one token each no completion ends by itself, which is said in the fifth such step.
+    let recipe = RECIPE
+        .replace("rollout = { max_new_tokens = 6 }", "rollout = { max_new_tokens = 1 }")
+        .replace("steps = 4", "steps = 6");
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    let mut ended = Ended::Interrupted;
+    while ended == Ended::Interrupted {
+        let stop = Stop::default();
+        stop.ask();
+        let run = if broken.exists() { Run::resumed(&broken) } else { Run::new(&broken) };
+        ended = Run { stop, recipe: &recipe, ..run }.train().unwrap();
+    }
+    assert_equal(&whole, &broken);
+    let health = fs::read_to_string(broken.join("health.jsonl")).unwrap();
+    let said = |name: &str| health.lines().filter(|line| line.contains(name)).count();
+    assert_eq!((said("all_truncated"), said("end_token_never_sampled")), (6, 1), "{health}");
+    let metrics = fs::read_to_string(broken.join("metrics.jsonl")).unwrap();
+    assert!(metrics.lines().nth(7).unwrap().contains("\"health/end_token_never_sampled\":1.0"));
+}
+
+#[test]
 fn logs_beyond_the_checkpoint_are_cut_also_where_torn() {
     let temp = tempfile::tempdir().unwrap();
     let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
