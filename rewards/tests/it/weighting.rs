@@ -419,6 +419,14 @@ fn the_controller_is_that_of_the_reference() {
     assert!(wrong_states(backwards, false) > 0, "moved the wrong way");
     let still = |stare: Stare| Stare { adaptive: None, ..stare };
     assert!(wrong_states(still, false) > 0, "not moved");
+    // a step of 0 means fixed weights: the bounds of moving ones do not hold for them
+    let adaptive = Some(Adaptive { step: 0.0, ..Adaptive::default() });
+    let weight = Weight::Fixed(3.0);
+    let mut fixed = stare(Stare { adaptive, weight, attenuation: 0.25, ..Stare::default() });
+    fixed.observe(0.1, &Columns::of(&[], &[]).borrow());
+    let said = fixed.weights(&Columns::of(&[], &[]).borrow()).statistics;
+    let keys = ["actor/stare/positive_weight", "actor/stare/negative_weight"];
+    assert_eq!(keys.map(|key| value(&said, key)), [3.0, 0.25]);
 }
 
 // From logits on -------------------------------------------------------------------------------
@@ -757,6 +765,18 @@ fn recipes_can_say_all_of_it() {
         assert!(config.problems().is_empty());
         let table = toml::Table::try_from(&config).unwrap();
         assert_eq!(table.try_into::<WeightingConfig>().unwrap(), config);
+    }
+}
+
+#[test]
+fn a_schema_has_both_forms_of_a_key() {
+    let schema = schemars::schema_for!(WeightingConfig).to_value();
+    let stare = &schema["$defs"];
+    let forms = |name: &str| stare[name]["anyOf"].as_array().map_or(0, Vec::len);
+    assert_eq!((forms("Weight"), forms("Operation")), (2, 2), "{schema}");
+    let text = schema.to_string();
+    for key in ["auto", "positive_high", "amplify", "micro-batch", "probability", "weight_max"] {
+        assert!(text.contains(&format!("\"{key}\"")), "{key}");
     }
 }
 
