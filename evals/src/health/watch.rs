@@ -171,7 +171,8 @@ impl History {
         if let (Some(mean), Some(min), Some(max)) = (mean, min, max) {
             push(&mut self.rewards, Rewards { mean, min, max }, LONG);
         }
-        if let Some(norm) = finite(metrics, &["actor/grad_norm"]) {
+        // A norm of 0 is of a step in which no completion had an advantage: there is no usual one then.
+        if let Some(norm) = finite(metrics, &["actor/grad_norm"]).filter(|norm| *norm > 0.0) {
             push(&mut self.norms, norm, NORMS);
         }
         let cut = ["unfiltered/response_length/clip_ratio", "response_length/clip_ratio"];

@@ -178,6 +178,10 @@ fn a_gradient_norm_far_from_the_usual_is_said() {
     // Nothing is usual in the first steps, and a number that is none is no news here.
     check(60, |step| vec![("actor/grad_norm", if step < 10 { 9.0 } else { 0.8 })], &[]);
     check(60, once(f64::NAN), &[]);
+    // Where nothing pulls in most steps, the others are usual.
+    let seldom =
+        |step: u64| vec![("actor/grad_norm", if step.is_multiple_of(5) { 0.8 } else { 0.0 })];
+    check(60, seldom, &[]);
 }
 
 #[test]
