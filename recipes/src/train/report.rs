@@ -179,7 +179,17 @@ fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     let all_correct = groups_with(&|group| correct(group) == group.completions.len());
     metrics.set("reward/group/all_correct", all_correct)?;
     metrics.set("reward/group/none_correct", groups_with(&|group| correct(group) == 0))?;
-    Ok(metrics.set("reward/group/dropped", gathered.dropped as f64)?)
+    metrics.set("reward/group/dropped", gathered.dropped as f64)?;
+    let size = gathered.all().map(|group| group.completions.len()).min().unwrap_or(0);
+    for k in evals::pass_sizes(size) {
+        let each = gathered.all().map(|g| evals::pass_at(g.completions.len(), correct(g), k));
+        metrics.set(format!("reward/pass@{k}"), mean(each))?;
+    }
+    let texts = completions(gathered).map(|one| one.text.as_str());
+    for (key, rate) in evals::reflection::rates(texts) {
+        metrics.set(key, rate)?;
+    }
+    Ok(())
 }
 
 /// Every verifier's own mean; all completions of a step have the same verifiers.
