@@ -31,8 +31,9 @@ impl fmt::Display for Warning {
 }
 
 /// Looks at everything sampled in one step, groups included whose gold cannot be parsed.
-pub fn look(groups: &[Graded]) -> Vec<Warning> {
-    [all_truncated(groups), no_spread(groups), gold_unparseable(groups)]
+pub fn look<'a>(groups: impl IntoIterator<Item = &'a Graded>) -> Vec<Warning> {
+    let groups: Vec<_> = groups.into_iter().collect();
+    [all_truncated(&groups), no_spread(&groups), gold_unparseable(&groups)]
         .into_iter()
         .flatten()
         .collect()
@@ -40,12 +41,13 @@ pub fn look(groups: &[Graded]) -> Vec<Warning> {
 
 /// Looks at the completions of held-out problems.
 pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
-    let unparseable = gold_unparseable(groups).map(|warning| Warning {
+    let groups: Vec<_> = groups.iter().collect();
+    let unparseable = gold_unparseable(&groups).map(|warning| Warning {
         name: "held_out_unparseable",
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
         act: "repair these rows of the held-out file, or choose a verifier that reads their answers",
     });
-    let truncated = all_truncated(groups).map(|_| Warning {
+    let truncated = all_truncated(&groups).map(|_| Warning {
         name: "held_out_truncated",
         cause: "every held-out completion was cut at the token limit".into(),
         act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens",
@@ -53,7 +55,7 @@ pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
     truncated.into_iter().chain(unparseable).collect()
 }
 
-fn all_truncated(groups: &[Graded]) -> Option<Warning> {
+fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
     let mut completions = groups.iter().flat_map(|group| &group.completions).peekable();
     completions.peek()?;
     completions.all(|completion| completion.trajectory.finish == Finish::Length).then(|| Warning {
@@ -63,7 +65,7 @@ fn all_truncated(groups: &[Graded]) -> Option<Warning> {
     })
 }
 
-fn no_spread(groups: &[Graded]) -> Option<Warning> {
+fn no_spread(groups: &[&Graded]) -> Option<Warning> {
     // A group of one has no spread by its nature; nothing can be learnt from saying so.
     let mut kept = groups
         .iter()
@@ -78,7 +80,7 @@ fn no_spread(groups: &[Graded]) -> Option<Warning> {
     })
 }
 
-fn gold_unparseable(groups: &[Graded]) -> Option<Warning> {
+fn gold_unparseable(groups: &[&Graded]) -> Option<Warning> {
     let ids: Vec<_> = groups
         .iter()
         .filter(|group| group.gold_unparseable())

@@ -43,7 +43,7 @@ fn last_box(text: &str, max_bytes: usize) -> Extracted<'_> {
         // a box is opened after the last closed one: the response was about to answer anew
         (Some(closed), Some(open)) if open > closed.start => Extracted::Unclosed,
         (Some(closed), _) => {
-            let answer = text[closed].trim();
+            let answer = trimmed(&text[closed]);
             if answer.is_empty() {
                 Extracted::NoAnswer
             } else if answer.len() > max_bytes {
@@ -55,6 +55,16 @@ fn last_box(text: &str, max_bytes: usize) -> Extracted<'_> {
         (None, Some(_)) => Extracted::Unclosed,
         (None, None) => Extracted::NoAnswer,
     }
+}
+
+/// `content` of a closed box without the white space around it, the control spaces at its end included.
+fn trimmed(content: &str) -> &str {
+    let mut answer = content.trim();
+    // In a closed box, only a control space `\ ` leaves an unpaired backslash at the end.
+    while answer.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
+        answer = answer[..answer.len() - 1].trim_end();
+    }
+    answer
 }
 
 /// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a
@@ -154,13 +164,17 @@ mod tests {
         check(r"\boxed{1} then \boxed{2}", Extracted::Answer("2"));
         check(r"\fbox {\frac{1}{2}} }}", Extracted::Answer(r"\frac{1}{2}"));
         check(r"\boxed{\{1\}}", Extracted::Answer(r"\{1\}"));
+        check(r"\boxed{5 \ \ }", Extracted::Answer("5"));
+        check(r"\boxed{5\\ }", Extracted::Answer(r"5\\"));
         check(r"\boxed{a\boxed{b}c}", Extracted::Answer(r"a\boxed{b}c"));
         check(r"\boxed{\frac{1}{2} but \boxed{5}", Extracted::Answer("5"));
     }
 
     #[test]
     fn what_is_no_box_is_no_answer() {
-        for response in ["", "42", r"\boxed 42", r"\boxedx{42}", r"\\boxed{42}", r"\boxed{ }"] {
+        for response in
+            ["", "42", r"\boxed 42", r"\boxedx{42}", r"\\boxed{42}", r"\boxed{ }", r"\boxed{\ }"]
+        {
             check(response, Extracted::NoAnswer);
         }
         check(r"\boxed{1} \boxed{}", Extracted::NoAnswer);

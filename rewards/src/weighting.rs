@@ -100,8 +100,13 @@ pub enum Scope {
 pub trait TokenWeighting: Debug + Send {
     /// Takes in a step before its weights are asked for: its mean entropy, in nats a token, as the
     /// loss aggregates it, and all its tokens. Returns metric keys and values.
-    fn observe(&mut self, mean_entropy: f64, tokens: &TokenColumns<'_>)
-    -> Vec<(&'static str, f64)>;
+    fn observe(
+        &mut self,
+        _mean_entropy: f64,
+        _tokens: &TokenColumns<'_>,
+    ) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
 
     /// The weights of the tokens that are ranked together: see [`scope`](Self::scope).
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights;
@@ -112,14 +117,21 @@ pub trait TokenWeighting: Debug + Send {
     }
 
     /// All that `observe` has changed since the beginning, for a checkpoint.
-    fn state(&self) -> Value;
+    fn state(&self) -> Value {
+        Value::Null
+    }
 
     /// Takes up a saved state.
     ///
     /// # Errors
     ///
     /// Fails when `state` is not one that this weighting saves.
-    fn restore(&mut self, state: &Value) -> Result<()>;
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        if state.is_null() {
+            return Ok(());
+        }
+        Err(Error::State { component: "weighting", expected: "none", got: state.to_string() })
+    }
 }
 
 /// How the recipe weights tokens.
@@ -173,10 +185,6 @@ impl WeightingConfig {
 pub struct Uniform;
 
 impl TokenWeighting for Uniform {
-    fn observe(&mut self, _: f64, _: &TokenColumns<'_>) -> Vec<(&'static str, f64)> {
-        Vec::new()
-    }
-
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights {
         TokenWeights {
             weights: vec![1.0; tokens.len()],
@@ -184,22 +192,6 @@ impl TokenWeighting for Uniform {
             statistics: Vec::new(),
         }
     }
-
-    fn state(&self) -> Value {
-        Value::Null
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        no_state("uniform", state)
-    }
-}
-
-/// Takes up the state of a weighting that has none.
-fn no_state(component: &'static str, state: &Value) -> Result<()> {
-    if state.is_null() {
-        return Ok(());
-    }
-    Err(Error::State { component, expected: "none", got: state.to_string() })
 }
 
 /// One problem, where `value` is not within `low..=high`.

@@ -45,7 +45,11 @@ pub const TABLE: &[Spec] = &[
     m("reward/outcome/<outcome>", "1", "share of completions with this outcome"),
     m("reward/part/<verifier>", "1", "mean reward by this verifier, before its weight"),
     m("reward/group/zero_spread", "1", "share of groups whose rewards are all equal"),
-    m("reward/group/all_correct", "1", "share of groups with every completion correct"),
+    m(
+        "reward/group/all_correct",
+        "1",
+        "share of all groups sampled with every completion correct: the full-solve ratio",
+    ),
     m("reward/group/none_correct", "1", "share of groups with no completion correct"),
     m("reward/group/dropped", "groups", "groups dropped because their gold cannot be parsed"),
     m(
@@ -66,13 +70,6 @@ pub const TABLE: &[Spec] = &[
         "1",
         "response_length/clip_ratio over everything sampled",
     ),
-    m("unfiltered/group/zero_spread", "1", "reward/group/zero_spread over everything sampled"),
-    m(
-        "unfiltered/group/all_correct",
-        "1",
-        "reward/group/all_correct over everything sampled: the full-solve ratio",
-    ),
-    m("unfiltered/group/none_correct", "1", "reward/group/none_correct over everything sampled"),
     m(
         "dynamic_sampling/batches",
         "batches",

@@ -42,7 +42,7 @@ pub enum Algorithm {
     /// `A = alpha (R - mean)` with `alpha` making up for the groups without spread; `-A log_prob`, the
     /// mean over all tokens.
     ///
-    /// Source: arXiv 2504.02546, equation 7.
+    /// Source: arXiv 2504.02546.
     Gpg,
     /// One ratio a completion, `(pi(o) / pi_old(o))^(1 / |o|)`, clipped to 1 - 3e-4 and 1 + 4e-4.
     ///
@@ -50,7 +50,7 @@ pub enum Algorithm {
     Gspo,
     /// The geometric mean of a completion's clipped ratios, bounds `e^-0.4` and `e^0.4`.
     ///
-    /// Source: arXiv 2507.20673, equation 4.
+    /// Source: arXiv 2507.20673.
     Gmpo,
     /// `-sg(min(r, 1.2)) A log_prob`: what is clipped keeps its gradient.
     ///
@@ -58,7 +58,7 @@ pub enum Algorithm {
     Cispo,
     /// `4 / tau sigmoid(tau (r - 1)) A`, tau 1 where `A > 0` and 1.05 where `A < 0`.
     ///
-    /// Source: arXiv 2511.20347, equations 5 and 6.
+    /// Source: arXiv 2511.20347.
     Sapo,
     /// GRPO in which a few of the tokens whose log-prob and advantage vary together have no gradient.
     ///

@@ -7,6 +7,8 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
+use rewards::WeightingConfig;
+use rewards::weighting::Stare;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -98,7 +100,13 @@ impl Sources {
             _ => None,
         });
         let (Some(kind), DeValue::Table(stage)) = (defaults, stage) else { return };
-        self.complete_table(stage, &Stage::defaults(kind));
+        let mut defaults = Stage::defaults(kind);
+        // Of the settings that are not the default ones, only STARE's hold a further `kind`.
+        if stage.get("weighting").is_some_and(|own| kind_of(own.get_ref()) == Some("stare")) {
+            let stare = toml::Value::try_from(WeightingConfig::Stare(Stare::default()));
+            defaults.insert("weighting".into(), stare.expect("a weighting has a TOML form"));
+        }
+        self.complete_table(stage, &defaults);
     }
 
     fn complete_table(&self, table: &mut DeTable<'_>, defaults: &toml::Table) {

@@ -48,10 +48,12 @@ impl fmt::Display for Plan {
         }
         let samples = recipe.eval.samples.get();
         let completions = match self.known {
-            Known::Problems { held_out, .. } => thousands((held_out * samples) as u64),
-            Known::Nothing { .. } => format!("{samples} a held-out problem"),
+            Known::Problems { held_out, .. } => {
+                format!("{} completions", thousands((held_out * samples) as u64))
+            }
+            Known::Nothing { .. } => format!("{samples} completions of each held-out problem"),
         };
-        line("evaluation", &format!("{} times {completions} completions", self.evaluations))?;
+        line("evaluation", &format!("{} times, {completions}", self.evaluations))?;
         line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
     }
 }
@@ -97,7 +99,7 @@ impl fmt::Display for StagePlan {
             thousands(self.updates)
         )?;
         if let Some(drawn) = self.most_drawn {
-            write!(text, ", of at most {} drawn", thousands(drawn))?;
+            write!(text, ", chosen from at most {} sampled", thousands(drawn))?;
         }
         if let Some(tokens) = self.most_tokens {
             write!(text, ", at most {} tokens", thousands(tokens))?;

@@ -28,6 +28,9 @@ pub struct TrainerState {
     /// State of the entropy bonus.
     #[serde(default)]
     pub entropy_control: Value,
+    /// Mean entropy of what the last step sampled, nats a token; none at a stage's start.
+    #[serde(default)]
+    pub entropy: Option<f64>,
     /// State of the health watch; null in checkpoints from before there was one.
     #[serde(default)]
     pub watch: Value,
@@ -46,6 +49,7 @@ impl TrainerState {
             drawn: 0,
             weighting: Value::Null,
             entropy_control: Value::Null,
+            entropy: None,
             watch: Value::Null,
             accuracy: None,
         }

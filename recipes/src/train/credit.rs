@@ -3,10 +3,11 @@
 use anyhow::Result;
 use engine::loss::Counts;
 use evals::attempt::Graded;
+use rand_philox::splitmix64;
 use rewards::advantage::GroupRewards;
 use rewards::dynamics::dynamics;
 use rewards::weighting::{Scope, Select};
-use rewards::{EntropyBonus, TokenWeights, WeightingConfig};
+use rewards::{EntropyBonus, Importance, TokenWeights, WeightingConfig};
 use rollout::Finish;
 
 use super::columns::TokenTable;
@@ -74,7 +75,9 @@ impl StageRun<'_> {
         let mut found = Vec::new();
         for part in parts(samples, config.updates_per_step.get()) {
             for batch in pack(part, config.micro_batch_tokens.get(), |sample| sample.pulls)? {
-                let table = TokenTable::of(batch.samples.iter().copied(), table.seed);
+                // What is drawn for one micro-batch must not be drawn for all.
+                let seed = splitmix64(table.seed ^ found.len() as u64);
+                let table = TokenTable::of(batch.samples.iter().copied(), seed);
                 found.push(self.weighting.weights(&table.borrow()));
             }
         }
@@ -143,6 +146,9 @@ fn importance(
     table: &TokenTable,
     samples: &mut [Prompted],
 ) -> Vec<(&'static str, f64)> {
+    if config.importance == (Importance::Off {}) {
+        return Vec::new();
+    }
     let (old, rollout) = (table.old_log_probs(), &table.rollout_log_probs);
     let Some(found) = config.importance.weights(&old, rollout, &table.samples) else {
         return Vec::new();

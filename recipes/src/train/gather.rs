@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use evals::attempt::{Asked, Graded, Setup};
 use evals::{Warning, health};
-use rewards::{Outcome, Problem, group};
+use rewards::Problem;
 use rollout::{Key, Purpose};
 
 use super::clock::Clock;
@@ -17,8 +17,8 @@ pub(super) struct Gathered {
     pub(super) groups: Vec<Graded>,
     /// Judged, and not learnt from: without spread, or more than the batch holds.
     pub(super) others: Vec<Graded>,
-    /// Groups whose gold cannot be parsed.
-    pub(super) dropped: usize,
+    /// Groups whose gold cannot be parsed: dropped.
+    pub(super) dropped: Vec<Graded>,
     /// Rounds of sampling.
     pub(super) rounds: usize,
     pub(super) warnings: Vec<Warning>,
@@ -91,13 +91,10 @@ impl<'a> StageRun<'a> {
         })?;
         let all = clock.time("timing_s/reward", || setup.judge(&asked, sampled))?;
         gathered.rounds += 1;
-        let judged = all.len();
-        // Every round is looked at by itself, so that a warning names what is there now.
-        gathered.warnings = health::look(&all);
-        let kept = all.into_iter().filter(|group| !group.gold_unparseable());
-        let before = gathered.others.len();
-        gathered.others.extend(kept);
-        gathered.dropped += judged - (gathered.others.len() - before);
+        let (dropped, judged): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(Graded::gold_unparseable);
+        gathered.dropped.extend(dropped);
+        gathered.others.extend(judged);
         Ok(())
     }
 
@@ -127,21 +124,20 @@ fn teaches(group: &Graded, metric: SampledMetric) -> bool {
     match metric {
         SampledMetric::Reward => group.has_spread(),
         SampledMetric::Accuracy => {
-            let correct = |outcome| f64::from(u8::from(outcome == Outcome::Correct));
-            let values: Vec<_> =
-                group.completions.iter().map(|one| correct(one.judged.outcome)).collect();
-            group::has_spread(&values)
+            let correct = group.num_correct();
+            0 < correct && correct < group.completions.len()
         }
     }
 }
 
-fn finished(gathered: Gathered, step: u64) -> Result<Gathered> {
+fn finished(mut gathered: Gathered, step: u64) -> Result<Gathered> {
+    gathered.warnings = health::look(gathered.all().chain(&gathered.dropped));
     if gathered.groups.is_empty() {
         bail!(
             "no group of step {} can be judged: the gold answers of all {} problems cannot be \
              parsed\ncheck `answer` in the data file and the verifier of the stage",
             step + 1,
-            gathered.dropped
+            gathered.dropped.len()
         );
     }
     Ok(gathered)
@@ -162,11 +158,8 @@ fn capped(
         let count = gathered.all().filter(|group| holds(group)).count();
         format!("{:.0} %", 100.0 * count as f64 / gathered.all().count().max(1) as f64)
     };
-    let correct = |group: &Graded| {
-        group.completions.iter().filter(|one| one.judged.outcome == Outcome::Correct).count()
-    };
-    let solved = share(&|group| correct(group) == group.completions.len());
-    let unsolved = share(&|group| correct(group) == 0);
+    let solved = share(&|group| group.num_correct() == group.completions.len());
+    let unsolved = share(&|group| group.num_correct() == 0);
     let at_cap =
         if kept > 0 { ", or let the step go on with fewer by at_cap = \"go-on\"" } else { "" };
     bail!(
@@ -178,6 +171,6 @@ fn capped(
         config.batch,
         gathered.rounds,
         dynamic.gen_batch.unwrap_or(config.batch),
-        gathered.dropped
+        gathered.dropped.len()
     )
 }

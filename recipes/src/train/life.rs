@@ -201,6 +201,7 @@ impl<'a> Life<'a> {
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {
                 self.watch.begin_stage();
+                self.state.entropy = None;
             }
             let saved = if within > 0 { self.saved.as_ref() } else { None };
             let mut stage = StageRun::begin(self.shared, index, saved, &self.run_dir, self.open)?;
@@ -229,6 +230,11 @@ impl<'a> Life<'a> {
         self.state.weighting = stage.weighting.state();
         self.state.entropy_control = stage.entropy_control.state();
         self.state.accuracy = None;
+        let entropy = done.metrics.get("unfiltered/entropy");
+        if let (Some(now), Some(before)) = (entropy, self.state.entropy) {
+            done.metrics.set("entropy/measured_delta", now - before)?;
+        }
+        self.state.entropy = entropy;
         self.tell(stage, &done);
         self.warn(&done.warnings);
         for warning in self.watch.observe(step, &done.metrics) {

@@ -150,14 +150,16 @@ fn unfiltered(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     let entropies = completions(gathered).flat_map(|one| &one.trajectory.entropies);
     metrics.set("unfiltered/entropy", mean(entropies.map(|&entropy| f64::from(entropy))))?;
     let lengths = completions(gathered).map(|one| one.trajectory.completion.len() as f64);
-    Ok(metrics.set("unfiltered/response_length/mean", mean(lengths))?)
+    metrics.set("unfiltered/response_length/mean", mean(lengths))?;
+    let cut = completions(gathered).map(|one| share(one.trajectory.finish == Finish::Length));
+    Ok(metrics.set("unfiltered/response_length/clip_ratio", mean(cut))?)
 }
 
 /// How the batch was filled.
 fn sampled(metrics: &mut Metrics, config: &RlStage, gathered: &Gathered) -> Result<()> {
     metrics.set("dynamic_sampling/batches", gathered.rounds as f64)?;
     let judged = gathered.all().count();
-    metrics.set("dynamic_sampling/drawn", (judged + gathered.dropped) as f64)?;
+    metrics.set("dynamic_sampling/drawn", (judged + gathered.dropped.len()) as f64)?;
     metrics.set("dynamic_sampling/kept", gathered.groups.len() as f64)?;
     let full = config.batch.get() == gathered.groups.len();
     let with_spread = gathered.others.iter().filter(|group| full && group.has_spread()).count();
@@ -173,16 +175,14 @@ fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     }
     let groups_with =
         |holds: &dyn Fn(&Graded) -> bool| mean(gathered.all().map(|group| share(holds(group))));
-    let correct =
-        |group: &Graded| group.completions.iter().filter(|one| is(one, Outcome::Correct)).count();
     metrics.set("reward/group/zero_spread", groups_with(&|group| !group.has_spread()))?;
-    let all_correct = groups_with(&|group| correct(group) == group.completions.len());
+    let all_correct = groups_with(&|group| group.num_correct() == group.completions.len());
     metrics.set("reward/group/all_correct", all_correct)?;
-    metrics.set("reward/group/none_correct", groups_with(&|group| correct(group) == 0))?;
-    metrics.set("reward/group/dropped", gathered.dropped as f64)?;
+    metrics.set("reward/group/none_correct", groups_with(&|group| group.num_correct() == 0))?;
+    metrics.set("reward/group/dropped", gathered.dropped.len() as f64)?;
     let size = gathered.all().map(|group| group.completions.len()).min().unwrap_or(0);
     for k in evals::pass_sizes(size) {
-        let each = gathered.all().map(|g| evals::pass_at(g.completions.len(), correct(g), k));
+        let each = gathered.all().map(|g| evals::pass_at(g.completions.len(), g.num_correct(), k));
         metrics.set(format!("reward/pass@{k}"), mean(each))?;
     }
     let texts = completions(gathered).map(|one| one.text.as_str());

@@ -1,6 +1,8 @@
 //! Recipes: what is read, what is refused, and in which words.
 
 use recipes::config::{Layer, Recipe, Stage, load};
+use rewards::WeightingConfig;
+use rewards::weighting::{Select, Ties};
 
 const PLAIN: &str = r#"
 seed = 3
@@ -143,6 +145,18 @@ fn an_override_is_named() {
     refused("", &["seed"], "--set seed: expected key.path=value");
     let error = read(&[PLAIN], &["stage.0.steps=0"]).unwrap_err();
     assert!(error.starts_with("--set stage.0.steps=0: invalid value: integer `0`"), "{error}");
+}
+
+#[test]
+fn an_override_inside_a_weighting_needs_no_kind() {
+    let stare = "stage.rl.weighting.kind=stare";
+    let overrides = [stare, "stage.rl.weighting.select.share=0.2"];
+    let recipe = read(&[PLAIN], &overrides).unwrap();
+    let Stage::Rl(stage) = recipe.stages.last().unwrap() else { panic!("the last stage is rl") };
+    let WeightingConfig::Stare(weighting) = &stage.weighting else { panic!("stare was asked for") };
+    assert_eq!(weighting.select, Select::Quantile { share: 0.2, ties: Ties::Exact });
+    let error = read(&[PLAIN], &[stare, "stage.rl.weighting.select.share=3"]).unwrap_err();
+    assert!(error.contains("select.share: expected 0 to 1, got 3"), "{error}");
 }
 
 #[test]

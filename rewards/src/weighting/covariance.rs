@@ -4,14 +4,11 @@
 use rand_philox::Philox;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::select::largest;
 use super::{
-    Scope, TokenColumns, TokenWeighting, TokenWeights, below, no_state, selection_statistics,
-    some_share,
+    Scope, TokenColumns, TokenWeighting, TokenWeights, below, selection_statistics, some_share,
 };
-use crate::Result;
 
 /// Weight 0 for max(1, floor(share · N)) tokens, or as many as there are, drawn at random among those
 /// whose covariance (A - mean A) (ln p - mean ln p) lies between `low` and `high`; 1 for all others.
@@ -117,10 +114,6 @@ fn draw(mut candidates: Vec<usize>, count: usize, seed: u64) -> Vec<usize> {
 }
 
 impl TokenWeighting for ClipCov {
-    fn observe(&mut self, _: f64, _: &TokenColumns<'_>) -> Vec<(&'static str, f64)> {
-        Vec::new()
-    }
-
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights {
         let covariances = covariances(tokens).into_iter().enumerate();
         let candidates =
@@ -137,21 +130,9 @@ impl TokenWeighting for ClipCov {
     fn scope(&self) -> Scope {
         self.scope
     }
-
-    fn state(&self) -> Value {
-        Value::Null
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        no_state("clip-cov", state)
-    }
 }
 
 impl TokenWeighting for KlCov {
-    fn observe(&mut self, _: f64, _: &TokenColumns<'_>) -> Vec<(&'static str, f64)> {
-        Vec::new()
-    }
-
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights {
         let covariances = covariances(tokens);
         let k = count(tokens, self.share);
@@ -167,13 +148,5 @@ impl TokenWeighting for KlCov {
 
     fn scope(&self) -> Scope {
         self.scope
-    }
-
-    fn state(&self) -> Value {
-        Value::Null
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        no_state("kl-cov", state)
     }
 }

@@ -1,12 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::select::{budget, largest};
-use super::{
-    Scope, TokenColumns, TokenWeighting, TokenWeights, no_state, selection_statistics, some_share,
-};
-use crate::Result;
+use super::{Scope, TokenColumns, TokenWeighting, TokenWeights, selection_statistics, some_share};
 
 /// Weight 1 for the tokens of highest entropy, 0 for all others; all stay in the denominator of the
 /// loss. Of equal entropies the lower index is taken.
@@ -34,10 +30,6 @@ impl TopEntropy {
 }
 
 impl TokenWeighting for TopEntropy {
-    fn observe(&mut self, _: f64, _: &TokenColumns<'_>) -> Vec<(&'static str, f64)> {
-        Vec::new()
-    }
-
     fn weights(&self, tokens: &TokenColumns<'_>) -> TokenWeights {
         let k = budget(tokens.len(), self.share);
         let key = |token: usize| f64::from(tokens.entropies[token]);
@@ -51,13 +43,5 @@ impl TokenWeighting for TopEntropy {
 
     fn scope(&self) -> Scope {
         self.scope
-    }
-
-    fn state(&self) -> Value {
-        Value::Null
-    }
-
-    fn restore(&mut self, state: &Value) -> Result<()> {
-        no_state("top-entropy", state)
     }
 }

@@ -239,5 +239,5 @@ fn a_state_of_another_weighting_is_refused() {
     let mut uniform = WeightingConfig::default().build();
     uniform.restore(&uniform.state()).unwrap();
     let error = uniform.restore(&serde_json::json!({ "w": 1.1 })).unwrap_err();
-    assert_eq!(error.to_string(), "state of `uniform`: expected none, got {\"w\":1.1}");
+    assert_eq!(error.to_string(), "state of `weighting`: expected none, got {\"w\":1.1}");
 }
