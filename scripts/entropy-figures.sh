@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Redraws the figures and tables of docs/entropy.md from docs/entropy/runs: bash scripts/entropy-figures.sh
-# Makes an environment of its own under target/ for matplotlib; needs python3 with venv and pip.
+# Redraws the figures and tables of docs/entropy.md from docs/entropy/runs: bash scripts/entropy-figures.sh [FOLDER]
+# Makes an environment of its own under target/ for matplotlib; needs python3 with venv and pip. Where a
+# folder is named, the figures are written there too, as PNG.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,4 +10,4 @@ if [ ! -x "$environment/bin/python" ] || ! "$environment/bin/python" -c "import 
   python3 -m venv "$environment"
   "$environment/bin/pip" install --quiet --disable-pip-version-check matplotlib==3.10.8
 fi
-"$environment/bin/python" scripts/entropy_figures.py
+"$environment/bin/python" scripts/entropy/figures.py "$@"

@@ -17,13 +17,16 @@ runs=runs/entropy
 kept=docs/entropy/runs
 export STEARIN=${STEARIN:-}
 
-# Main pairs with three seeds, all others with one.
+# Main pairs with three seeds, all others with one; the pair on a language model, and the long pair.
 list() {
   local task method seed
   for seed in 0 1 2; do
     for task in a b c; do
       for method in grpo stare-auto stare-w-high; do echo "$task-$method-s$seed"; done
     done
+  done
+  for task in smollm2 clong; do
+    for method in grpo stare-auto; do echo "$task-$method-s0"; done
   done
   for task in a b c; do
     for method in stare-w-low stare-w-critical stare-c2 stare-open stare-probability stare-adaptive \
@@ -49,7 +52,7 @@ settings() {
   case $task in
     a) target=0.30 low=1.1 critical=2.5 high=4.0 ;;
     b) target=0.40 low=1.1 critical=1.5 high=2.0 ;;
-    c) target=0.40 low=1.02 critical=1.1 high=1.3 ;;
+    c | clong) target=0.40 low=1.02 critical=1.1 high=1.3 ;;
     *) target=0.20 low=1.02 critical=1.1 high=1.3 ;;
   esac
   local weighting=stage.rl.weighting
@@ -91,71 +94,29 @@ train() {
   }
 }
 
-warm() {
-  local task=$1 base=()
-  case $task in
-    a) ;;
-    b) warm a && base=(--set "model.path=$runs/a-warm") ;;
-    c) warm b && base=(--set "model.path=$runs/b-warm") ;;
-    *) return ;;
-  esac
-  train "$runs/$task-warm" "recipes/entropy/$task-warm.toml" "${base[@]}"
+# The folder of the policy that a task begins with, where it is warmed up.
+warmed() {
+  echo "$runs/${1%long}-warm"
 }
 
-# What the figures read: the main series of every step, all else of every twentieth and of those evaluated.
+warm() {
+  local task=${1%long} base=()
+  case $task in
+    a) ;;
+    b) warm a && base=(--set "model.path=$(warmed a)") ;;
+    c) warm b && base=(--set "model.path=$(warmed b)") ;;
+    *) return ;;
+  esac
+  train "$(warmed "$task")" "recipes/entropy/$task-warm.toml" "${base[@]}"
+}
+
+# What the figures read.
 keep() {
   local folder=$1 name
   name=$(basename "$folder")
   rm -rf "$kept/.$name"
   mkdir -p "$kept/.$name"
-  python3 - "$folder" "$kept/.$name" << 'PYTHON'
-import datetime, json, pathlib, sys
-
-folder, target = map(pathlib.Path, sys.argv[1:])
-
-
-exact = ("actor/entropy", "actor/loss")  # for runs that should be equal
-series = exact + (
-    "stage", "step", "unfiltered/entropy", "unfiltered/score/mean", "response_length/mean", "actor/grad_norm",
-    "entropy/lambda", "entropy/gamma", "entropy/selected_raising", "stare/gate_on", "stare/reweight_w",
-    "stare/target_entropy", "actor/entropy_coefficient", "dynamic_sampling/batches",
-)
-dropped = ("training/", "surprisal/histogram/", "reflection/", "rollout_corr/", "health/")
-
-
-def thin(row):
-    whole = row["step"] % 20 == 0 or any(key.startswith("val-") for key in row)
-    probed = "entropy/probe_delta" in row
-    for key, value in row.items():
-        measured = probed and key.startswith("entropy/") and "/quantile/" not in key
-        if key in series or measured or (whole and not key.startswith(dropped)):
-            rounded = isinstance(value, float) and key not in exact
-            yield key, float(f"{value:.5g}") if rounded else value
-
-
-with open(target / "metrics.jsonl", "w") as out:
-    for line in open(folder / "metrics.jsonl"):
-        print(json.dumps(dict(thin(json.loads(line))), separators=(",", ":")), file=out)
-seconds = {"all": 0.0, "testing": 0.0}
-steps = []
-for line in open(folder / "timings.jsonl"):
-    row = json.loads(line)
-    steps.append(row.get("timing_s/step", 0.0))
-    seconds["testing"] += row.get("timing_s/testing", 0.0)
-seconds["all"] = sum(steps) + seconds["testing"]
-environment = json.loads((folder / "environment.json").read_text())
-date = datetime.date.fromtimestamp((folder / "status.json").stat().st_mtime)
-facts = {
-    "date": date.isoformat(),
-    "commit": environment.get("commit") or "unknown",
-    "threads": environment.get("threads"),
-    "seconds": round(seconds["all"], 1),
-    "seconds_evaluating": round(seconds["testing"], 1),
-    "seconds_step_median": round(sorted(steps)[len(steps) // 2], 3),
-}
-(target / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
-PYTHON
-  cp "$folder/recipe.toml" "$kept/.$name/"
+  python3 scripts/entropy/keep.py "$folder" "$kept/.$name"
   rm -rf "${kept:?}/$name"
   # The rename is what makes it kept.
   mv "$kept/.$name" "$kept/$name"
@@ -166,7 +127,7 @@ one() {
   local name=$1 task method seed setting arguments=()
   split "$name"
   [ -f "$kept/$name/run.json" ] && return
-  [ -d "$runs/$task-warm" ] && arguments+=(--set "model.path=$runs/$task-warm")
+  [ -d "$(warmed "$task")" ] && arguments+=(--set "model.path=$(warmed "$task")")
   for setting in $(settings); do arguments+=(--set "$setting"); done
   echo "$name"
   train "$runs/$name" "recipes/entropy/$task.toml" "recipes/entropy/methods/$method.toml" \

@@ -156,13 +156,12 @@ impl Plan {
             * parameters
             * F32;
         let recorded: u64 = stages.iter().filter_map(|stage| recorded(recipe, stage)).sum();
-        let every = recipe.eval.every.map_or(0, |every| recipe.total_steps() / every);
         Ok(Self {
             parameters,
             sizes: model.source.clone(),
             threads,
             known,
-            evaluations: 1 + every + stages.len() as u64,
+            evaluations: evaluations(recipe),
             checkpoint,
             disk: checkpoints + references + recorded,
             stages,
@@ -196,6 +195,16 @@ fn stage_plan(
         most_tokens: new.map(|new| new * samples),
         memory: memory(stage, model, parameters, prompt),
     }
+}
+
+/// Evaluations of a run: before its first step, every so often, and at the end of each stage.
+fn evaluations(recipe: &Recipe) -> u64 {
+    let every = recipe.eval.every.map_or(u64::MAX, u64::from);
+    let ends = recipe.stages.iter().scan(0, |end, stage| {
+        *end += stage.steps();
+        Some(*end)
+    });
+    1 + recipe.total_steps() / every + ends.filter(|end| !end.is_multiple_of(every)).count() as u64
 }
 
 /// Completions that dynamic sampling draws when every step goes to the cap.

@@ -185,8 +185,9 @@ fn all_state_is_in_the_checkpoint() {
     {
         assert!(lines[5].number(key).is_some(), "{key}");
     }
-    for key in ["entropy/probe_delta", "entropy/batch_delta", "entropy/predicted_delta"] {
-        assert!(lines[5].number(key).is_some_and(|change| change != 0.0), "{key}");
+    let changes = ["probe_delta", "batch_delta", "predicted_delta", "measured_delta"];
+    for key in changes.map(|name| format!("entropy/{name}")) {
+        assert!(lines[5].number(&key).is_some_and(|change| change != 0.0), "{key}");
     }
     // Asked before it begins, a run does one step and saves: so this stops after every step.
     for step in 0..6 {
