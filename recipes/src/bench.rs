@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use candle::DType;
 use engine::loss::LossConfig;
 use engine::{Activations, Model};
@@ -198,7 +198,11 @@ impl<'a> Bench<'a> {
             schedule: &schedule,
             total_updates: 1,
         };
-        descend(&plan, self.optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
+        let done = descend(&plan, self.optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
+        ensure!(
+            done.grad_norm > 0.0,
+            "nothing was computed: no sequence of the update has a gradient"
+        );
         Ok(())
     }
 

@@ -160,8 +160,7 @@ impl StageRun<'_> {
             let mut completion = text.encode(solution)?;
             completion.push(end);
             let weights = vec![1.0; completion.len()];
-            let sample =
-                Sample { completion, advantage: 1.0, weights, pulls: true, ..Sample::default() };
+            let sample = Sample { completion, advantage: 1.0, weights, ..Sample::default() };
             let prompt = style.tokens(text, &problem.problem)?;
             Ok(Prompted { prompt, samples: vec![sample] })
         };

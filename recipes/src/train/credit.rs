@@ -48,9 +48,8 @@ impl StageRun<'_> {
             credited.say("actor/entropy_coefficient", credited.entropy_coefficient);
         }
         credited.say_all(self.weighting.observe(mean_entropy, &table.borrow()));
-        let pulls = |sample: &Sample| pulls(config, credited.entropy_coefficient, sample);
         for sample in each_mut(samples) {
-            sample.pulls = pulls(sample);
+            sample.idle = is_idle(config, credited.entropy_coefficient, sample);
         }
         let statistics = self.weigh(config, samples, &table)?;
         credited.say_all(statistics);
@@ -74,19 +73,19 @@ impl StageRun<'_> {
         }
         let mut found = Vec::new();
         for part in parts(samples, config.updates_per_step.get()) {
-            for batch in pack(part, config.micro_batch_tokens.get(), |sample| sample.pulls)? {
+            for batch in pack(part, config.micro_batch_tokens.get(), |sample| !sample.idle)? {
                 // What is drawn for one micro-batch must not be drawn for all.
                 let seed = splitmix64(table.seed ^ found.len() as u64);
                 let table = TokenTable::of(batch.samples.iter().copied(), seed);
                 found.push(self.weighting.weights(&table.borrow()));
             }
         }
-        let mut pulling = each_mut(samples).filter(|sample| sample.pulls);
+        let mut active = each_mut(samples).filter(|sample| !sample.idle);
         for weighed in &found {
-            hand_out(weighed, pulling.by_ref());
+            hand_out(weighed, active.by_ref());
         }
-        drop(pulling);
-        for sample in each_mut(samples).filter(|sample| !sample.pulls && !sample.filtered) {
+        drop(active);
+        for sample in each_mut(samples).filter(|sample| sample.idle && !sample.filtered) {
             sample.weights = vec![1.0; sample.completion.len()];
         }
         Ok(means(&found))
@@ -170,12 +169,12 @@ fn mean_entropy(config: &RlStage, table: &TokenTable) -> Result<f64> {
     Ok(coefficients.iter().zip(entropies).map(|(share, entropy)| share * entropy).sum())
 }
 
-/// Whether a completion has a gradient.
-fn pulls(config: &RlStage, entropy_coefficient: f64, sample: &Sample) -> bool {
+/// Whether a completion has no gradient.
+fn is_idle(config: &RlStage, entropy_coefficient: f64, sample: &Sample) -> bool {
     let every = config.loss.kl != (engine::loss::Kl::Off {})
         || entropy_coefficient != 0.0
         || matches!(config.weighting, WeightingConfig::KlCov { .. });
-    !sample.filtered && (every || sample.advantage != 0.0)
+    sample.filtered || !(every || sample.advantage != 0.0)
 }
 
 /// The share of tokens that the entropy views call high.

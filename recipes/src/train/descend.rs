@@ -174,7 +174,7 @@ impl<'a> Update<'a> {
         let samples = groups.iter().flat_map(|group| &group.samples);
         let counted = samples.filter(|sample| !sample.filtered);
         let lengths: Vec<_> = counted.map(|sample| sample.completion.len()).collect();
-        let packs = pack(groups, plan.budget, |sample| sample.pulls)?;
+        let packs = pack(groups, plan.budget, |sample| !sample.idle)?;
         Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
     }
 
@@ -209,7 +209,7 @@ impl Objective for Update<'_> {
 
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
         if self.packs.is_empty() {
-            // Nothing pulls: the gradient is zero, and the optimizer is told so.
+            // All are idle: the gradient is zero, and the optimizer is told so.
             for (index, param) in self.plan.params.iter().enumerate() {
                 into.add(index, param.var.zeros_like()?)?;
             }
@@ -332,7 +332,7 @@ mod tests {
             old_log_probs: vec![-4.5; tokens.len()],
             weights: vec![1.0; tokens.len()],
             advantage,
-            pulls: advantage != 0.0,
+            idle: advantage == 0.0,
             ..Sample::default()
         }
     }
@@ -361,11 +361,11 @@ mod tests {
         (params.iter().map(values).collect(), seen)
     }
 
-    /// A group that pulls and one that pulls as much as `idle`.
+    /// A group with a gradient, and one of `idle`.
     fn beside(idle: Sample) -> [Prompted; 2] {
-        let pulling = vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])];
+        let active = vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])];
         [
-            Prompted { prompt: vec![1, 2], samples: pulling },
+            Prompted { prompt: vec![1, 2], samples: active },
             Prompted { prompt: vec![2, 2, 2], samples: vec![idle; 2] },
         ]
     }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_in_which_nothing_pulls_costs_nothing_and_moves_nothing() {
+    fn a_step_in_which_all_are_idle_costs_nothing_and_moves_nothing() {
         let idle = || vec![sample(0.0, &[3, 4]); 2];
         let (after, seen) = updated(&[Prompted { prompt: vec![1, 2], samples: idle() }]);
         assert_eq!((seen.rows, seen.tokens, seen.updates), (0, 4, 1));

@@ -32,8 +32,8 @@ pub(crate) struct Sample {
     pub(crate) importance: Vec<f64>,
     /// It is in no count and no loss.
     pub(crate) filtered: bool,
-    /// It has a gradient, so it has to be computed.
-    pub(crate) pulls: bool,
+    /// It has no gradient, so nothing of it is computed.
+    pub(crate) idle: bool,
 }
 
 /// What one forward and backward pass holds.
