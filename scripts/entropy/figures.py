@@ -81,6 +81,10 @@ def draw_held_out(grouped):
         save(figure, f"held-out-{task}")
 
 
+def marker_of(method):
+    return "o" if method.startswith("stare") else "s" if method in ("grpo", "grpo-4") else "^"
+
+
 def draw_trade(grouped):
     """Where each method ends: accuracy of one sample against coverage of eight."""
     tasks = [task for task in LETTERS if task in tasks_of(grouped)]
@@ -90,10 +94,10 @@ def draw_trade(grouped):
             if other != task:
                 continue
             x, y = (last_evaluation(runs, HELD_OUT[name])[0] for name in ("sampled accuracy", "pass@8"))
-            axis.plot(x, y, "o", color=COLOURS[method], ms=5)
-            axis.annotate(method, (x, y), fontsize=6.5, xytext=(4, 3), textcoords="offset points")
+            axis.plot(x, y, marker_of(method), color=COLOURS[method], ms=7, alpha=0.85, label=method, ls="")
+        axis.legend(fontsize=6.5, ncol=2, frameon=False)
         axis.set(title=TASKS[task], xlabel="sampled accuracy, last evaluation", ylabel="pass@8, last evaluation")
-        axis.margins(x=0.18)
+        axis.margins(x=0.1, y=0.25)
     save(figure, "trade")
 
 
@@ -159,7 +163,7 @@ def draw_selection(grouped):
     if not tasks:
         return
     figure, axes = plt.subplots(2, len(tasks), figsize=(4.6 * len(tasks), 5.6), squeeze=False)
-    keys = {"entropy/selected_raising": "of the selected, Phi < 0",
+    keys = {"entropy/selected_raising": "of the winners' highest 10 %, Phi < 0",
             "actor/stare/positive_reweight_ratio": "share of tokens raised, gate open"}
     for row, (key, title) in zip(axes, keys.items()):
         for axis, task in zip(row, tasks):

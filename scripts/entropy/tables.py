@@ -73,7 +73,7 @@ def prediction_table(grouped):
 
 
 def threshold_table(grouped):
-    header = ["task", "selection", "share of tokens raised while the gate is open", "of the selected, Phi < 0",
+    header = ["task", "selection", "share of tokens raised while the gate is open", "of the winners' 10 % highest surprisals, Phi < 0",
               "entropy, last half", "gate on, last half"]
     rows = []
     for task in tasks_of(grouped):
