@@ -19,6 +19,7 @@ from tables import write_tables  # noqa: E402
 
 FIGURES = ROOT / "docs/entropy"
 LETTERS = ("a", "b", "c")
+PAIRS = ("clong", "smollm2")
 FAMILIES = {
     "GRPO and STARE": ("grpo", "stare-auto", "stare-w-high", "stare-c2"),
     "STARE's weight, gate and selection": (
@@ -57,6 +58,23 @@ def draw_entropy(grouped):
             axis.set_ylim(0, 1.0)
             axis.legend(fontsize=7, frameon=False)
     save(figure, "entropy")
+
+
+def draw_pairs(grouped):
+    """Entropy of the long pair and of the pair on a language model."""
+    tasks = [task for task in PAIRS if task in tasks_of(grouped)]
+    if not tasks:
+        return
+    figure, axes = plt.subplots(1, len(tasks), figsize=(5.5 * len(tasks), 3.4), squeeze=False)
+    for axis, task in zip(axes[0], tasks):
+        for method in ("grpo", "stare-auto"):
+            for run in grouped.get((task, method), [])[:1]:
+                axis.plot(*zip(*smooth(run.series(ENTROPY), 2)), color=COLOURS[method], label=method, lw=1.3)
+        axis.axhline(target_of(grouped, task), color="black", lw=0.8, ls=":", label="STARE's target")
+        axis.set(title=TASKS[task], xlabel="step", ylabel="entropy, nats a token")
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=7, frameon=False)
+    save(figure, "entropy-pairs")
 
 
 def draw_held_out(grouped):
@@ -203,7 +221,7 @@ def main():
     if not grouped:
         sys.exit(f"there are no runs in {RUNS}: bash scripts/entropy.sh makes them")
     plt.rcParams.update({"svg.hashsalt": "stearin", "svg.fonttype": "none", "font.size": 9})
-    for draw in (draw_entropy, draw_held_out, draw_trade, draw_length_law, draw_prediction, draw_weights,
+    for draw in (draw_entropy, draw_pairs, draw_held_out, draw_trade, draw_length_law, draw_prediction, draw_weights,
                  draw_selection, draw_quadrants, write_tables):
         draw(grouped)
 
