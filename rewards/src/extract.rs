@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::Policy;
+use crate::{Marker, Policy};
 
 /// How many boxes may stand open inside each other before the search gives up.
 pub const MAX_OPEN_BOXES: usize = 64;
@@ -30,9 +30,9 @@ pub enum Extracted<'a> {
 /// text. Work is linear in the length of `response`.
 ///
 /// Source: the last-closed-box rule of `inspect_ai`'s `math()`, without its fallbacks.
-pub fn extract(response: &str, policy: Policy) -> Extracted<'_> {
+pub fn extract(response: &str, policy: Policy, _marker: Marker) -> Extracted<'_> {
     match policy {
-        Policy::Rl => last_box(after_reasoning(response), policy.max_answer_bytes()),
+        Policy::Rl | Policy::Eval => last_box(after_reasoning(response), policy.max_answer_bytes()),
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[track_caller]
     fn check(response: &str, expected: Extracted<'_>) {
-        assert_eq!(extract(response, Policy::Rl), expected, "{response}");
+        assert_eq!(extract(response, Policy::Rl, Marker::Boxed), expected, "{response}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use rewards::{Equivalence, Extracted, Policy, equivalent, extract};
+use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ impl Row {
         let (gold, prediction) = (self.gold.as_ref()?, self.prediction.as_ref()?);
         let answer = match self.mode.as_str() {
             "answer" => prediction,
-            _ => match extract(prediction, Policy::Rl) {
+            _ => match extract(prediction, Policy::Rl, Marker::Boxed) {
                 Extracted::Answer(answer) => answer,
                 _ => return Some(false),
             },

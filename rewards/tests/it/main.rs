@@ -14,7 +14,7 @@ mod vectors;
 mod weighting;
 mod weighting_properties;
 
-use rewards::{Attempt, Outcome, Policy, Problem, Verdict, Verifier};
+use rewards::{Attempt, Outcome, Problem, Verdict, Verifier};
 
 fn problem(answer: &str) -> Problem {
     Problem {
@@ -33,7 +33,7 @@ fn attempt<'a>(problem: &'a Problem, text: &'a str) -> Attempt<'a> {
 /// The verdict of the `boxed` verifier.
 fn boxed(gold: &str, response: &str) -> Verdict {
     let problem = problem(gold);
-    let verifier = rewards::verifier::Boxed { policy: Policy::Rl };
+    let verifier = rewards::verifier::Boxed::default();
     let mut verdicts = verifier.verify(&[attempt(&problem, response)]).unwrap();
     assert_eq!(verdicts.len(), 1);
     verdicts.remove(0)
