@@ -3,6 +3,7 @@
 //! Exact and without a computer algebra system: both sides are read as rational numbers of any size.
 //! It does not know where the answer was found: that is [`extract`](mod@crate::extract)'s part.
 
+mod compare;
 mod number;
 #[expect(dead_code, reason = "reading and comparing are not wired yet")]
 mod tree;
