@@ -50,6 +50,8 @@ pub(super) enum Node {
     },
     Constant(Constant),
     /// A variable with its subscript: `x`, `x_1`, `alpha`; primes are part of the name.
+    /// The name is empty where nothing stands left of a relation (`> 5`), and `…` for an ellipsis,
+    /// which is only ever an element of a list, set or tuple.
     Symbol(Box<str>),
     /// Two terms or more. A difference is a sum with a [`Negated`](Self::Negated) term.
     Sum(Vec<Id>),
@@ -64,7 +66,7 @@ pub(super) enum Node {
         index: Id,
     },
     Apply(Function, Id),
-    /// `f(x)` with a named function that is none of [`Function`]: its name and its arguments.
+    /// `f(x)` with a function that is none of [`Function`]: its name (`f`, `gcd`, `max`) and arguments.
     Call(Box<str>, Vec<Id>),
     Log {
         base: Id,
@@ -124,6 +126,96 @@ pub(super) enum Node {
     Choice(char),
 }
 
+impl Node {
+    /// Visits what lies directly under this node, in order.
+    pub(super) fn for_each_child(&self, mut visit: impl FnMut(Id)) {
+        match self {
+            Self::Number { .. }
+            | Self::Constant(_)
+            | Self::Symbol(_)
+            | Self::Text(_)
+            | Self::Choice(_) => {}
+            Self::Sum(children)
+            | Self::Product(children)
+            | Self::Call(_, children)
+            | Self::Tuple(children)
+            | Self::Set(children)
+            | Self::List(children)
+            | Self::Union(children)
+            | Self::Intersection(children)
+            | Self::Ratio(children)
+            | Self::Matrix { entries: children, .. }
+            | Self::Determinant { entries: children, .. }
+            | Self::All(children)
+            | Self::Any(children) => children.iter().for_each(|&child| visit(child)),
+            &Self::Quotient(a, b)
+            | &Self::Power(a, b)
+            | &Self::Root { radicand: a, index: b }
+            | &Self::Log { base: a, of: b }
+            | &Self::Binomial(a, b)
+            | &Self::Interval { low: a, high: b, .. }
+            | &Self::Difference(a, b)
+            | &Self::Relation { left: a, right: b, .. } => {
+                visit(a);
+                visit(b);
+            }
+            &Self::Negated(a)
+            | &Self::Apply(_, a)
+            | &Self::Factorial(a)
+            | &Self::PlusMinus(a)
+            | &Self::MinusPlus(a)
+            | &Self::Percent(a)
+            | &Self::Degrees(a)
+            | &Self::Unit(a, _)
+            | &Self::Currency(a) => visit(a),
+        }
+    }
+
+    /// The same for changing where children are.
+    pub(super) fn for_each_child_mut(&mut self, mut visit: impl FnMut(&mut Id)) {
+        match self {
+            Self::Number { .. }
+            | Self::Constant(_)
+            | Self::Symbol(_)
+            | Self::Text(_)
+            | Self::Choice(_) => {}
+            Self::Sum(children)
+            | Self::Product(children)
+            | Self::Call(_, children)
+            | Self::Tuple(children)
+            | Self::Set(children)
+            | Self::List(children)
+            | Self::Union(children)
+            | Self::Intersection(children)
+            | Self::Ratio(children)
+            | Self::Matrix { entries: children, .. }
+            | Self::Determinant { entries: children, .. }
+            | Self::All(children)
+            | Self::Any(children) => children.iter_mut().for_each(visit),
+            Self::Quotient(a, b)
+            | Self::Power(a, b)
+            | Self::Root { radicand: a, index: b }
+            | Self::Log { base: a, of: b }
+            | Self::Binomial(a, b)
+            | Self::Interval { low: a, high: b, .. }
+            | Self::Difference(a, b)
+            | Self::Relation { left: a, right: b, .. } => {
+                visit(a);
+                visit(b);
+            }
+            Self::Negated(a)
+            | Self::Apply(_, a)
+            | Self::Factorial(a)
+            | Self::PlusMinus(a)
+            | Self::MinusPlus(a)
+            | Self::Percent(a)
+            | Self::Degrees(a)
+            | Self::Unit(a, _)
+            | Self::Currency(a) => visit(a),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Constant {
     Pi,
@@ -168,10 +260,6 @@ pub(super) enum Function {
     Im,
     Arg,
     Sign,
-    Gcd,
-    Lcm,
-    Max,
-    Min,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
