@@ -5,6 +5,7 @@
 
 mod build;
 mod characters;
+mod compare;
 mod infix;
 mod lex;
 mod literal;

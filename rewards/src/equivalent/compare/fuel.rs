@@ -1,0 +1,49 @@
+//! The work that one comparison may do, counted and never timed.
+
+/// Why a value is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// There is none: a division by zero, a logarithm of zero, a real function outside its domain.
+    Undefined,
+    /// The precision does not tell; more of it may.
+    Unclear,
+    /// The work, or the size of a number, is beyond what a comparison may cost.
+    Spent,
+    /// It is no number, or this kind of evaluation does not know it.
+    Foreign,
+}
+
+/// What is left of the work, in steps of about ten nanoseconds.
+#[derive(Debug)]
+pub(super) struct Fuel {
+    steps: u64,
+}
+
+impl Fuel {
+    /// Enough for every comparison of two answers that people wrote, and below 20 ms.
+    pub(super) const STEPS: u64 = 1_000_000;
+
+    pub(super) fn new() -> Self {
+        Self { steps: Self::STEPS }
+    }
+
+    /// Takes `steps` away, before the work is done.
+    pub(super) fn burn(&mut self, steps: u64) -> Result<(), Trouble> {
+        match self.steps.checked_sub(steps) {
+            Some(left) => {
+                self.steps = left;
+                Ok(())
+            }
+            None => {
+                self.steps = 0;
+                Err(Trouble::Spent)
+            }
+        }
+    }
+
+    /// For one operation on numbers of `bits` bits.
+    pub(super) fn burn_product(&mut self, bits: usize) -> Result<(), Trouble> {
+        let words = bits as u64 / 64 + 1;
+        self.burn(12 + words.saturating_mul(words) / 8)
+    }
+}

@@ -1,0 +1,514 @@
+//! Whether two values, or two expressions in symbols, are the same.
+//!
+//! In this order, and the first that can tell decides: exact rational values, values modulo primes,
+//! for algebraic constants enclosures as fine as their separation bound asks, and last agreement
+//! to [`AGREED`] bits, at several places where there are symbols.
+
+use std::cmp::Ordering;
+
+use dashu_ratio::RBig;
+
+use super::{
+    super::tree::{Constant, Id, Node, Tree},
+    ball::{Ball, Context, Real},
+    complex::Complex,
+    evaluate::Place,
+    exact::Exact,
+    fuel::{Fuel, Trouble},
+    modular::{Field, Point, random},
+    separation::Separation,
+    term::Term,
+};
+use crate::{Equivalence, Policy};
+
+/// Bits to which numbers agree that count as equal without a proof.
+const AGREED: i64 = 200;
+
+/// Working precision for that, and where it does not suffice.
+const PRECISIONS: [usize; 2] = [256, 1024];
+
+/// Precision beyond which no separation bound is followed.
+const MAX_PRECISION: u64 = 12_000;
+
+/// Places at which expressions in symbols have to agree, and the number of places tried for it.
+const PLACES: usize = 5;
+const TRIED: u64 = 14;
+
+/// By what two expressions may differ and yet say the same when compared with zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scale {
+    One,
+    Positive,
+    Any,
+}
+
+/// `left - right`, or `left` alone.
+#[derive(Debug)]
+pub(super) struct Form<'tree> {
+    parts: Vec<(Term<'tree>, Exact)>,
+    /// The value counts times this,
+    factor: RBig,
+    /// and times pi.
+    times_pi: bool,
+}
+
+impl<'tree> Form<'tree> {
+    pub(super) fn new(
+        tree: &'tree Tree,
+        left: Id,
+        right: Option<Id>,
+        signs: u32,
+        fuel: &mut Fuel,
+    ) -> Self {
+        Self::with_angle(tree, left, right, signs, false, fuel)
+    }
+
+    pub(super) fn with_angle(
+        tree: &'tree Tree,
+        left: Id,
+        right: Option<Id>,
+        signs: u32,
+        as_angle: bool,
+        fuel: &mut Fuel,
+    ) -> Self {
+        let parts = std::iter::once(left)
+            .chain(right)
+            .map(|id| {
+                let term = Term::new(tree, id, signs, as_angle);
+                let exact = Exact::of(&term, fuel);
+                (term, exact)
+            })
+            .collect();
+        Self { parts, factor: RBig::ONE, times_pi: false }
+    }
+
+    /// The exact value, where it is rational and small enough to be written out.
+    pub(super) fn rational(&self) -> Option<RBig> {
+        if self.times_pi {
+            return None;
+        }
+        let mut values = self.parts.iter().map(|(term, exact)| exact.rational[term.root as usize].as_ref());
+        let first = values.next()??.clone();
+        let value = match values.next() {
+            Some(second) => first - second?,
+            None => first,
+        };
+        Some(value * &self.factor)
+    }
+
+    pub(super) fn scale(&mut self, factor: &RBig) {
+        self.factor *= factor;
+    }
+
+    pub(super) fn multiply_by_pi(&mut self) {
+        self.times_pi = true;
+    }
+
+    pub(super) fn has_pi(&self) -> bool {
+        self.any(|node| matches!(node, Node::Constant(Constant::Pi)))
+    }
+
+    /// Whether signs are left open in it.
+    pub(super) fn is_open(&self) -> bool {
+        self.any(|node| matches!(node, Node::PlusMinus(_) | Node::MinusPlus(_)))
+    }
+
+    pub(super) fn has_symbol(&self) -> bool {
+        self.any(|node| matches!(node, Node::Symbol(_) | Node::Call(..)))
+    }
+
+    fn any(&self, wanted: impl Fn(&Node) -> bool) -> bool {
+        self.parts.iter().any(|(term, _)| term.nodes().any(|(_, node)| wanted(node)))
+    }
+
+    /// Whether the value is rational by the way it is written, however large.
+    fn is_rational(&self) -> bool {
+        !self.any(|node| {
+            matches!(
+                node,
+                Node::Constant(_)
+                    | Node::Symbol(_)
+                    | Node::Call(..)
+                    | Node::Root { .. }
+                    | Node::Log { .. }
+                    | Node::Apply(..)
+            )
+        }) || self.rational().is_some()
+    }
+
+    fn needs_whole(&self) -> bool {
+        self.parts.iter().any(|(term, exact)| {
+            term.nodes().any(|(id, node)| {
+                matches!(node, Node::Factorial(_) | Node::Binomial(..))
+                    && exact.rational[id as usize].is_none()
+            })
+        })
+    }
+
+    fn residue(&self, point: &Point<'_>, fuel: &mut Fuel) -> Result<(u64, bool), Trouble> {
+        let mut result = (0, true);
+        for (at, (term, exact)) in self.parts.iter().enumerate() {
+            let value = point.value(term, exact, fuel)?;
+            let residue =
+                if at == 0 { value.residue } else { point.field.negated(value.residue) };
+            result = (point.field.sum(result.0, residue), result.1 && value.faithful);
+        }
+        if !self.factor.is_one() {
+            result.0 = point.field.product(result.0, point.field.rational(&self.factor)?);
+        }
+        if self.times_pi {
+            result.0 = point.field.product(result.0, point.pi());
+        }
+        Ok(result)
+    }
+
+    fn value(&self, context: &mut Context<'_>, place: Place) -> Real<Complex> {
+        let (term, exact) = &self.parts[0];
+        let mut value = context.value(term, exact, place)?;
+        if let Some((term, exact)) = self.parts.get(1) {
+            let right = context.value(term, exact, place)?;
+            value = context.subtract(&value, &right)?;
+        }
+        if !self.factor.is_one() {
+            let factor = context.rational(&self.factor)?;
+            value = context.multiply(&value, &factor.into())?;
+        }
+        if self.times_pi {
+            let pi = context.pi()?;
+            value = context.multiply(&value, &pi.into())?;
+        }
+        Ok(value)
+    }
+
+    /// A digest of what is written: of the nodes' kinds, names and numbers.
+    fn digest(&self) -> u64 {
+        let mut state = 0;
+        for (term, exact) in &self.parts {
+            for (id, node) in term.nodes() {
+                let word = match (&exact.rational[id as usize], node) {
+                    (Some(value), _) => {
+                        let words = value.numerator().as_sign_words().1.iter();
+                        words.chain(value.denominator().as_words()).fold(7, |hash, &word| random(hash, word))
+                    }
+                    (None, Node::Symbol(name)) => super::modular::digest(name),
+                    (None, _) => u64::from(id),
+                };
+                state = random(state, word);
+            }
+        }
+        state
+    }
+}
+
+/// Whether `gold` and `answer` are the same up to a factor of the kind `scale`.
+pub(super) fn same(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    scale: Scale,
+    policy: Policy,
+    fuel: &mut Fuel,
+) -> Equivalence {
+    if scale == Scale::One
+        && let (Some(gold), Some(answer)) = (gold.rational(), answer.rational())
+    {
+        return if gold == answer { Equivalence::Equal } else { Equivalence::Different };
+    }
+    let seed = gold.digest() ^ answer.digest().rotate_left(32);
+    if let Some(verdict) = modular(gold, answer, scale, seed, fuel) {
+        if verdict != Equivalence::Equal || scale != Scale::Positive {
+            return verdict;
+        }
+        return match signs_agree(gold, answer, seed, fuel) {
+            Some(true) => Equivalence::Equal,
+            Some(false) => Equivalence::Different,
+            None => Equivalence::Undecided,
+        };
+    }
+    if gold.has_symbol() || answer.has_symbol() {
+        return at_places(gold, answer, scale, seed, policy, fuel);
+    }
+    if scale != Scale::One {
+        return Equivalence::Undecided;
+    }
+    constants(gold, answer, policy, fuel)
+}
+
+/// Values modulo primes: `None` where they prove nothing.
+fn modular(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    scale: Scale,
+    seed: u64,
+    fuel: &mut Fuel,
+) -> Option<Equivalence> {
+    let both = |constant| {
+        let has = |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(c) if *c == constant));
+        has(gold) || has(answer)
+    };
+    // whether pi and e are algebraically independent is not known
+    let independent = !(both(Constant::Pi) && both(Constant::E));
+    for prime in 0..2 {
+        fuel.burn(4_000).ok()?;
+        let field = Field::random(random(seed, prime));
+        let (mut agreed, mut first) = (0, None);
+        for index in 0..8 {
+            let point = Point { field: &field, seed: random(seed, 16 + 64 * prime + index) };
+            let (g, a) = match (gold.residue(&point, fuel), answer.residue(&point, fuel)) {
+                (Ok(g), Ok(a)) => (g, a),
+                // a denominator that vanishes at this point, or everywhere
+                (Err(Trouble::Undefined), _) | (_, Err(Trouble::Undefined)) => continue,
+                _ => return None,
+            };
+            let faithful = independent && g.1 && a.1;
+            let same = match (scale, first) {
+                (Scale::One, _) => g.0 == a.0,
+                (_, None) => {
+                    first = Some((g.0, a.0));
+                    (g.0 == 0) == (a.0 == 0)
+                }
+                (_, Some((g0, a0))) => field.product(g.0, a0) == field.product(a.0, g0),
+            };
+            if !same {
+                return faithful.then_some(Equivalence::Different);
+            }
+            agreed += 1;
+            let enough = if scale == Scale::One { 2 } else { 4 };
+            if agreed == enough {
+                break;
+            }
+        }
+        if agreed < 2 {
+            return None;
+        }
+    }
+    Some(Equivalence::Equal)
+}
+
+/// Whether two expressions that differ by a factor have the same sign.
+fn signs_agree(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -> Option<bool> {
+    for index in 0..TRIED {
+        let place = place(gold, answer, seed, index);
+        let mut context = Context::new(PRECISIONS[0], fuel);
+        let sign = |value: Real<Complex>| value.ok().and_then(|value| value.real().ok()?.sign());
+        let signs = (
+            sign(gold.value(&mut context, place)),
+            sign(answer.value(&mut context, place)),
+        );
+        if let (Some(g), Some(a)) = signs
+            && g.is_ne()
+            && a.is_ne()
+        {
+            return Some(g == a);
+        }
+    }
+    None
+}
+
+fn place(gold: &Form<'_>, answer: &Form<'_>, seed: u64, index: u64) -> Place {
+    let imaginary = |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(Constant::I)));
+    let symbolic = gold.has_symbol() || answer.has_symbol();
+    Place {
+        seed,
+        index,
+        whole: gold.needs_whole() || answer.needs_whole(),
+        real: symbolic && !imaginary(gold) && !imaginary(answer),
+    }
+}
+
+/// What two enclosures say of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meeting {
+    Apart,
+    Agreed,
+    Unclear,
+}
+
+fn meeting(difference: &Complex, scale: i64) -> Meeting {
+    if difference.excludes_zero() {
+        return Meeting::Apart;
+    }
+    let radius = difference.error().unwrap_or(i64::MIN / 2);
+    if radius.max(difference.bound()) <= scale - AGREED { Meeting::Agreed } else { Meeting::Unclear }
+}
+
+/// Size that agreement is measured by: that of the values, or one where they are near zero.
+fn scale_of(a: &Complex, b: &Complex) -> i64 {
+    if a.excludes_zero() || b.excludes_zero() { a.bound().max(b.bound()) } else { 0 }
+}
+
+fn constants(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    policy: Policy,
+    fuel: &mut Fuel,
+) -> Equivalence {
+    let place = place(gold, answer, 0, 0);
+    let mut last = Meeting::Unclear;
+    for bits in PRECISIONS {
+        match met(gold, answer, place, bits, fuel) {
+            Ok((Meeting::Apart, _)) => return Equivalence::Different,
+            Ok((Meeting::Agreed, _)) => {
+                last = Meeting::Agreed;
+                break;
+            }
+            Ok((Meeting::Unclear, _)) | Err(Trouble::Unclear) => {}
+            Err(Trouble::Undefined) => return Equivalence::Different,
+            Err(_) => return Equivalence::Undecided,
+        }
+    }
+    if let Some(bits) = separation(gold, answer, fuel).filter(|bits| *bits < MAX_PRECISION) {
+        let mut precision = bits as usize + 128;
+        for _ in 0..2 {
+            match met(gold, answer, place, precision, fuel) {
+                Ok((Meeting::Apart, _)) => return Equivalence::Different,
+                Ok((_, difference)) if difference.bound() < -(bits as i64) => {
+                    return Equivalence::Equal;
+                }
+                Ok(_) | Err(Trouble::Unclear) => precision += 512,
+                Err(_) => break,
+            }
+        }
+    }
+    match (last, policy) {
+        (Meeting::Agreed, Policy::Eval) => Equivalence::Equal,
+        (Meeting::Agreed, Policy::Rl) if !gold.is_rational() => Equivalence::Equal,
+        _ => Equivalence::Undecided,
+    }
+}
+
+fn met(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    place: Place,
+    bits: usize,
+    fuel: &mut Fuel,
+) -> Result<(Meeting, Complex), Trouble> {
+    let mut context = Context::new(bits, fuel);
+    let g = gold.value(&mut context, place)?;
+    let a = answer.value(&mut context, place)?;
+    let difference = context.subtract(&g, &a)?;
+    Ok((meeting(&difference, scale_of(&g, &a)), difference))
+}
+
+fn separation(gold: &Form<'_>, answer: &Form<'_>, fuel: &mut Fuel) -> Option<u64> {
+    let fields = [Field::random(1), Field::random(2)];
+    if gold.times_pi || answer.times_pi {
+        return None;
+    }
+    let mut separation = Separation::new();
+    for (term, exact) in gold.parts.iter().chain(&answer.parts) {
+        let mut names = fields.each_ref().map(|field| {
+            Point { field, seed: 0 }.names(term, exact, fuel).ok()
+        });
+        let names = [names[0].take()?, names[1].take()?];
+        separation.add(term, exact, &names)?;
+    }
+    separation.scale(&gold.factor);
+    separation.scale(&answer.factor);
+    separation.bits()
+}
+
+fn at_places(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    scale: Scale,
+    seed: u64,
+    policy: Policy,
+    fuel: &mut Fuel,
+) -> Equivalence {
+    let (mut agreed, mut first, mut one_sided) = (0, None::<(Complex, Complex)>, 0);
+    for index in 0..TRIED {
+        let place = place(gold, answer, seed, index);
+        match met_at(gold, answer, scale, place, &mut first, fuel) {
+            Ok(Some(Meeting::Apart)) => return Equivalence::Different,
+            Ok(Some(Meeting::Agreed)) => agreed += 1,
+            Ok(Some(Meeting::Unclear)) | Err(Trouble::Unclear) => {}
+            Ok(None) => {
+                // one side has no value here: for a reward the two are not the same
+                if policy == Policy::Rl {
+                    return Equivalence::Different;
+                }
+                one_sided += 1;
+            }
+            Err(Trouble::Undefined) => {}
+            Err(_) => return Equivalence::Undecided,
+        }
+        let both_signs = index >= 5;
+        if agreed >= PLACES && both_signs {
+            break;
+        }
+    }
+    if agreed < PLACES || one_sided > agreed {
+        return Equivalence::Undecided;
+    }
+    if policy == Policy::Rl && gold.is_rational() {
+        return Equivalence::Undecided;
+    }
+    Equivalence::Equal
+}
+
+/// `Ok(None)` where one side has a value and the other has none.
+fn met_at(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    scale: Scale,
+    place: Place,
+    first: &mut Option<(Complex, Complex)>,
+    fuel: &mut Fuel,
+) -> Result<Option<Meeting>, Trouble> {
+    let mut context = Context::new(PRECISIONS[0], fuel);
+    let g = gold.value(&mut context, place);
+    let a = answer.value(&mut context, place);
+    let (g, a) = match (g, a) {
+        (Ok(g), Ok(a)) => (g, a),
+        (Err(Trouble::Undefined), Ok(_)) | (Ok(_), Err(Trouble::Undefined)) => return Ok(None),
+        (Err(trouble), _) | (_, Err(trouble)) => return Err(trouble),
+    };
+    if scale == Scale::One {
+        let difference = context.subtract(&g, &a)?;
+        return Ok(Some(meeting(&difference, scale_of(&g, &a))));
+    }
+    let Some((g0, a0)) = first else {
+        if !g.excludes_zero() || !a.excludes_zero() {
+            return Err(Trouble::Unclear);
+        }
+        let opposite = match (g.real(), a.real()) {
+            (Ok(g), Ok(a)) => g.sign() != a.sign(),
+            _ => true,
+        };
+        if scale == Scale::Positive && opposite {
+            return Ok(Some(Meeting::Apart));
+        }
+        *first = Some((g, a));
+        return Ok(Some(Meeting::Agreed));
+    };
+    let (left, right) = (context.multiply(&g, a0)?, context.multiply(&a, g0)?);
+    let difference = context.subtract(&left, &right)?;
+    Ok(Some(meeting(&difference, scale_of(&left, &right))))
+}
+
+/// The order of two real constants; `None` where it is not known.
+pub(super) fn order(a: &Form<'_>, b: &Form<'_>, fuel: &mut Fuel) -> Option<Ordering> {
+    if let (Some(a), Some(b)) = (a.rational(), b.rational()) {
+        return Some(a.cmp(&b));
+    }
+    let place = Place { seed: 0, index: 0, whole: false, real: true };
+    let mut context = Context::new(PRECISIONS[0], fuel);
+    let left = a.value(&mut context, place).ok()?;
+    let right = b.value(&mut context, place).ok()?;
+    match context.order(left.real().ok()?, right.real().ok()?).ok()? {
+        Some(order) => Some(order),
+        None => match same(a, b, Scale::One, Policy::Eval, fuel) {
+            Equivalence::Equal => Some(Ordering::Equal),
+            _ => None,
+        },
+    }
+}
+
+/// The real number that a constant is, to the first precision.
+pub(super) fn approximate(form: &Form<'_>, fuel: &mut Fuel) -> Option<Ball> {
+    let place = Place { seed: 0, index: 0, whole: false, real: true };
+    let mut context = Context::new(PRECISIONS[0], fuel);
+    let value = form.value(&mut context, place).ok()?;
+    value.real().ok().cloned()
+}
