@@ -68,7 +68,8 @@ pub(super) fn join(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> B
     match run[0] {
         Infix::Or => {
             let some_list = operands.iter().any(|&id| matches!(builder.node(id), Node::List(_)));
-            let node = if some_list { Node::List(flat(builder, operands)) } else { Node::Any(operands) };
+            let node =
+                if some_list { Node::List(flat(builder, operands)) } else { Node::Any(operands) };
             builder.push(node)
         }
         Infix::And | Infix::Semicolon => {

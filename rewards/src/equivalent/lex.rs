@@ -174,7 +174,11 @@ impl<'a> Lexer<'a> {
             self.at += length;
             return Token::Function(function);
         }
-        if length > 4 || names::is_short_unit(run) || names::magnitude(run).is_some() {
+        if length > 4
+            || names::is_word(run)
+            || names::is_short_unit(run)
+            || names::magnitude(run).is_some()
+        {
             // words go on to the next word
             let end = rest
                 .find(|next: char| !(next.is_ascii_alphabetic() || next == ' ' || next == '-'))
@@ -308,8 +312,8 @@ impl<'a> Lexer<'a> {
         let before = *self;
         let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
         let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
-        let wordy = bare.len() > 1
-            && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c));
+        let wordy =
+            bare.len() > 1 && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c));
         match bare {
             "and" | "And" => return Some(Token::And),
             "or" | "Or" => return Some(Token::Or),

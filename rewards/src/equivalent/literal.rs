@@ -214,12 +214,16 @@ enum Separator {
 /// A thousands separator: `,`, `{,}`, either followed by `\!` and spaces, or `\,`.
 fn separator(text: &str, allowed: Separators) -> Option<(Separator, &str)> {
     if let Some(rest) = text.strip_prefix(r"\,") {
-        return rest.starts_with(|next: char| next.is_ascii_digit()).then_some((Separator::ThinSpace, rest));
+        return rest
+            .starts_with(|next: char| next.is_ascii_digit())
+            .then_some((Separator::ThinSpace, rest));
     }
-    if let Some(rest) = text.strip_prefix(' ').filter(|_| allowed.space) {
-        return rest.starts_with(|next: char| next.is_ascii_digit()).then_some((Separator::Space, rest));
+    if let Some(rest) = text.strip_prefix(' ').filter(|_| allowed.space)
+        && rest.starts_with(|next: char| next.is_ascii_digit())
+    {
+        return Some((Separator::Space, rest));
     }
-    let (mut kind, mut rest) = match text.strip_prefix("{,}") {
+    let (mut kind, mut rest) = match braced_comma(text) {
         Some(rest) => (Separator::Braced, rest),
         None => (Separator::Comma, text.strip_prefix(',')?),
     };
@@ -227,8 +231,15 @@ fn separator(text: &str, allowed: Separators) -> Option<(Separator, &str)> {
         kind = Separator::Braced;
         rest = after.trim_start();
     }
-    (kind == Separator::Braced || allowed.comma && rest.starts_with(|next: char| next.is_ascii_digit()))
-        .then_some((kind, rest))
+    (kind == Separator::Braced
+        || allowed.comma && rest.starts_with(|next: char| next.is_ascii_digit()))
+    .then_some((kind, rest))
+}
+
+/// What follows `{,}`.
+fn braced_comma(text: &str) -> Option<&str> {
+    let inner = text.trim_start().strip_prefix('{')?.trim_start();
+    inner.strip_prefix(',')?.trim_start().strip_prefix('}')
 }
 
 pub(super) fn split_digits(text: &str) -> (&str, &str) {

@@ -155,12 +155,59 @@ fn greek(name: &str) -> Option<&'static str> {
 /// Commands that only dress what follows: fonts, sizes, spaces, arrows over letters.
 pub(super) fn is_dress(name: &str) -> bool {
     const DRESS: [&str; 53] = [
-        "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "left", "right", "mleft",
-        "mright", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl",
-        "biggr", "Biggl", "Biggr", "quad", "qquad", "enspace", "thinspace", "boxed", "fbox", "rm",
-        "bf", "it", "sf", "tt", "mathbf", "bm", "boldsymbol", "vec", "overrightarrow", "mathit",
-        "mathsf", "mathcal", "mathtt", "underline", "angle", "triangle", "ensuremath", "hline",
-        "measuredangle", "widehat", "hat", "tilde", "strut", "normalsize",
+        "displaystyle",
+        "textstyle",
+        "scriptstyle",
+        "limits",
+        "nolimits",
+        "left",
+        "right",
+        "mleft",
+        "mright",
+        "middle",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "Bigl",
+        "Bigr",
+        "biggl",
+        "biggr",
+        "Biggl",
+        "Biggr",
+        "quad",
+        "qquad",
+        "enspace",
+        "thinspace",
+        "boxed",
+        "fbox",
+        "rm",
+        "bf",
+        "it",
+        "sf",
+        "tt",
+        "mathbf",
+        "bm",
+        "boldsymbol",
+        "vec",
+        "overrightarrow",
+        "mathit",
+        "mathsf",
+        "mathcal",
+        "mathtt",
+        "underline",
+        "angle",
+        "triangle",
+        "ensuremath",
+        "hline",
+        "measuredangle",
+        "widehat",
+        "hat",
+        "tilde",
+        "strut",
+        "normalsize",
     ];
     DRESS.contains(&name)
 }
@@ -230,12 +277,21 @@ pub(super) fn number_word(word: &str) -> Option<u8> {
     WORDS.iter().position(|&known| known == word).map(|at| at as u8)
 }
 
+/// Letters that are a word rather than a product: three or more, with a vowel, not in the order of
+/// the alphabet.
+pub(super) fn is_word(letters: &str) -> bool {
+    let ascending = letters.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
+    letters.len() > 2
+        && !ascending
+        && letters.contains(['a', 'e', 'i', 'o', 'u', 'y', 'A', 'E', 'I', 'O', 'U', 'Y'])
+}
+
 /// Two or three letters that are a unit after a number, and no product.
 pub(super) fn is_short_unit(word: &str) -> bool {
     const UNITS: [&str; 34] = [
-        "cm", "mm", "km", "kg", "mg", "lb", "lbs", "oz", "ft", "yd", "mi", "mph", "kph", "ml", "mL",
-        "hr", "hrs", "sec", "mins", "pct", "sq", "cal", "rad", "deg", "USD", "usd", "AM", "PM", "am",
-        "pm", "yrs", "way", "day", "men",
+        "cm", "mm", "km", "kg", "mg", "lb", "lbs", "oz", "ft", "yd", "mi", "mph", "kph", "ml",
+        "mL", "hr", "hrs", "sec", "mins", "pct", "sq", "cal", "rad", "deg", "USD", "usd", "AM",
+        "PM", "am", "pm", "yrs", "way", "day", "men",
     ];
     UNITS.contains(&word)
 }
@@ -262,11 +318,52 @@ pub(super) fn unit(words: &str) -> Option<Box<str>> {
 
 fn says_something(word: &str) -> bool {
     const WORDS: [&str; 46] = [
-        "or", "and", "not", "no", "nor", "is", "are", "was", "if", "when", "wrong", "incorrect",
-        "false", "either", "maybe", "to", "from", "minus", "plus", "times", "over", "than", "less",
-        "more", "least", "most", "half", "third", "thirds", "quarter", "quarters", "dozen", "hundred",
-        "thousand", "million", "billion", "trillion", "mod", "modulo", "base", "but", "between",
-        "undefined", "none", "negative", "squared",
+        "or",
+        "and",
+        "not",
+        "no",
+        "nor",
+        "is",
+        "are",
+        "was",
+        "if",
+        "when",
+        "wrong",
+        "incorrect",
+        "false",
+        "either",
+        "maybe",
+        "to",
+        "from",
+        "minus",
+        "plus",
+        "times",
+        "over",
+        "than",
+        "less",
+        "more",
+        "least",
+        "most",
+        "half",
+        "third",
+        "thirds",
+        "quarter",
+        "quarters",
+        "dozen",
+        "hundred",
+        "thousand",
+        "million",
+        "billion",
+        "trillion",
+        "mod",
+        "modulo",
+        "base",
+        "but",
+        "between",
+        "undefined",
+        "none",
+        "negative",
+        "squared",
     ];
     WORDS.contains(&word)
 }

@@ -48,11 +48,20 @@ enum Operator {
     Infix(Infix),
     Sign(Sign),
     /// A function whose argument stands without brackets, or has not begun.
-    Function { head: Head, power: Option<Id>, base: Option<Id> },
+    Function {
+        head: Head,
+        power: Option<Id>,
+        base: Option<Id>,
+    },
     /// Waits for one operand more, which it takes at once.
     Command(Command),
     Open(Open),
-    Table { kind: Table, cells: Vec<Id>, width: Option<usize>, row: usize },
+    Table {
+        kind: Table,
+        cells: Vec<Id>,
+        width: Option<usize>,
+        row: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,8 +237,10 @@ impl Parser<'_> {
 
     /// A relation without its left side.
     fn leading_relation(&mut self, relation: Relation) -> Done {
-        if !matches!(self.operators.last(), None | Some(Operator::Open(_) | Operator::Infix(Infix::Comma)))
-        {
+        if !matches!(
+            self.operators.last(),
+            None | Some(Operator::Open(_) | Operator::Infix(Infix::Comma))
+        ) {
             return Err(WRONG);
         }
         if matches!(relation, Relation::Approximately | Relation::Equal) {
@@ -285,8 +296,7 @@ impl Parser<'_> {
                     else {
                         return Err(WRONG);
                     };
-                    let slot =
-                        if matches!(command, Command::FunctionPower) { power } else { base };
+                    let slot = if matches!(command, Command::FunctionPower) { power } else { base };
                     if slot.replace(id).is_some() {
                         return Err(WRONG);
                     }
@@ -340,7 +350,10 @@ impl Parser<'_> {
                 }
                 _ => Node::Product(vec![whole, id]),
             },
-            Command::Numerator | Command::Upper | Command::FunctionPower | Command::FunctionBase => {
+            Command::Numerator
+            | Command::Upper
+            | Command::FunctionPower
+            | Command::FunctionBase => {
                 return Err(WRONG);
             }
         };
@@ -384,7 +397,11 @@ impl Parser<'_> {
             self.lexer.next(Place::Bracketed)?;
             let &unit = self.values.last().ok_or(WRONG)?;
             let below = names::unit(below).ok_or(WRONG)?;
-            return if self.builder.rename(unit, &format!("/{below}")) { Ok(()) } else { Err(WRONG) };
+            return if self.builder.rename(unit, &format!("/{below}")) {
+                Ok(())
+            } else {
+                Err(WRONG)
+            };
         }
         self.reduce(infix.precedence() + 1)?;
         self.operators.push(Operator::Infix(infix));
@@ -403,7 +420,8 @@ impl Parser<'_> {
     fn caret(&mut self) -> Done {
         if self.last == Last::Unit {
             let raised = self.lexer.rest().trim_start();
-            let exponent = ["{2}", "2", "{3}", "3"].into_iter().find(|text| raised.starts_with(text));
+            let exponent =
+                ["{2}", "2", "{3}", "3"].into_iter().find(|text| raised.starts_with(text));
             let exponent = exponent.ok_or(WRONG)?;
             self.lexer.skip(self.lexer.rest().len() - raised.len() + exponent.len());
             let &unit = self.values.last().ok_or(WRONG)?;
@@ -433,7 +451,8 @@ impl Parser<'_> {
                 _ => return Err(WRONG),
             },
         };
-        let text: String = text.chars().filter(|c| !c.is_whitespace() && !"{}".contains(*c)).collect();
+        let text: String =
+            text.chars().filter(|c| !c.is_whitespace() && !"{}".contains(*c)).collect();
         if let Node::Number { value, places: None } = self.builder.node(id) {
             let base = text.parse().ok().filter(|base| (2..=36).contains(base)).ok_or(WRONG)?;
             if !value.is_int() || value < &dashu_ratio::RBig::ZERO {
@@ -569,7 +588,8 @@ impl Parser<'_> {
         let opening = match open {
             Open::Bracket(opening) => opening,
             Open::Index if bracket == Bracket::Square => {
-                let Some(Operator::Command(Command::Root(index))) = self.operators.last_mut() else {
+                let Some(Operator::Command(Command::Root(index))) = self.operators.last_mut()
+                else {
                     return Err(WRONG);
                 };
                 *index = Some(content);
@@ -712,7 +732,9 @@ fn call(builder: &Builder, name: Id, argument: Id) -> Node {
     };
     let is_value = |id: &Id| matches!(builder.node(*id), Node::Number { .. } | Node::Symbol(_));
     match (builder.node(name), builder.node(argument)) {
-        (Node::Symbol(letter), Node::Tuple(items)) if is_name(letter) && items.iter().all(is_value) => {
+        (Node::Symbol(letter), Node::Tuple(items))
+            if is_name(letter) && items.iter().all(is_value) =>
+        {
             Node::Call(letter.clone(), items.clone())
         }
         (Node::Symbol(letter), _) if is_name(letter) && is_value(&argument) => {

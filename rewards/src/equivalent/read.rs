@@ -136,12 +136,8 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
     {
         return Some(Node::Number { value: RBig::from(number), places: None });
     }
-    let is_word = |word: &str| {
-        let ascending = word.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
-        word.len() > 2 && !ascending && lower.contains(['a', 'e', 'i', 'o', 'u', 'y'])
-    };
     let letters = words.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
-    if !letters || !words.split([' ', '-']).any(is_word) || names::plain(words).is_some() {
+    if !letters || !words.split([' ', '-']).any(names::is_word) || names::plain(words).is_some() {
         return None;
     }
     // two values are no words: `a or b`

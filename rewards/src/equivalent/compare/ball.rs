@@ -206,8 +206,7 @@ impl<'fuel> Context<'fuel> {
             a.error.map(|error| error - below + 2),
             b.error.map(|error| a.top() + error - 2 * below + 3),
         );
-        let shift =
-            (self.bits + 1 + b.mantissa.bit_len()).saturating_sub(a.mantissa.bit_len());
+        let shift = (self.bits + 1 + b.mantissa.bit_len()).saturating_sub(a.mantissa.bit_len());
         let mantissa = (a.mantissa.clone() << shift) / &b.mantissa;
         let exponent = a.exponent - b.exponent - shift as i64;
         self.trimmed(Ball { mantissa, exponent, error: both(error, Some(exponent)) })

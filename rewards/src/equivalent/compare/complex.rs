@@ -127,7 +127,10 @@ impl Context<'_> {
         let (sinh, cosh) = self.hyperbolic_real(&z.im)?;
         Ok((
             Complex { re: self.product(&sine, &cosh)?, im: self.product(&cosine, &sinh)? },
-            Complex { re: self.product(&cosine, &cosh)?, im: self.product(&sine, &sinh)?.negated() },
+            Complex {
+                re: self.product(&cosine, &cosh)?,
+                im: self.product(&sine, &sinh)?.negated(),
+            },
         ))
     }
 

@@ -236,7 +236,8 @@ impl Context<'_> {
             }
             F::Arcsec | F::Arccsc => {
                 let inverse = self.quotient(&Ball::integer(1), z.real()?)?;
-                if function == F::Arcsec { self.acos(&inverse)? } else { self.asin(&inverse)? }.into()
+                if function == F::Arcsec { self.acos(&inverse)? } else { self.asin(&inverse)? }
+                    .into()
             }
             F::Sinh => self.hyperbolic_real(z.real()?)?.0.into(),
             F::Cosh => self.hyperbolic_real(z.real()?)?.1.into(),

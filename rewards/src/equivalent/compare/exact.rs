@@ -37,8 +37,11 @@ impl Exact {
     /// Values of all nodes of a term. Out of work, the rest stays unknown.
     pub(super) fn of(term: &Term<'_>, fuel: &mut Fuel) -> Self {
         let size = term.root as usize + 1;
-        let mut known =
-            Self { rational: vec![None; size], pi_multiple: vec![None; size], turn: vec![None; size] };
+        let mut known = Self {
+            rational: vec![None; size],
+            pi_multiple: vec![None; size],
+            turn: vec![None; size],
+        };
         for (id, node) in term.nodes() {
             let at = id as usize;
             match known.value(term, id, node, fuel) {
@@ -87,7 +90,9 @@ impl Exact {
                 _ => None,
             },
             Node::Apply(function, of) => match term.tree.node(*of) {
-                Node::List(of) | Node::Tuple(of) | Node::Set(of) => self.of_many(*function, of, fuel)?,
+                Node::List(of) | Node::Tuple(of) | Node::Set(of) => {
+                    self.of_many(*function, of, fuel)?
+                }
                 _ => self.applied(*function, *of),
             },
             Node::Ratio(of) if of.len() == 2 => match (self.get(of[0]), self.get(of[1])) {
@@ -279,7 +284,8 @@ fn power(base: &RBig, exponent: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, 
         return Ok(None);
     }
     burn_size((bits * times.unsigned_abs().min(MAX_BITS as u64)) as usize / 4, fuel)?;
-    let times = if base.numerator().bit_len() <= 1 && base.is_int() { times % 2 + 2 } else { times };
+    let times =
+        if base.numerator().bit_len() <= 1 && base.is_int() { times % 2 + 2 } else { times };
     Ok(Some(base.pow(times as isize)))
 }
 
@@ -293,7 +299,8 @@ fn root(radicand: &RBig, index: Option<i64>, fuel: &mut Fuel) -> Result<Option<R
     burn_size(2 * size(radicand), fuel)?;
     let index = index as usize;
     let exact = |value: &UBig| {
-        let root = if index == 2 { dashu_base::SquareRoot::sqrt(value) } else { value.nth_root(index) };
+        let root =
+            if index == 2 { dashu_base::SquareRoot::sqrt(value) } else { value.nth_root(index) };
         (root.pow(index) == *value).then_some(root)
     };
     let above = exact(&radicand.numerator().clone().unsigned_abs());

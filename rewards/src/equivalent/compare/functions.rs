@@ -30,7 +30,11 @@ fn inverse_series(n: u32, alternate: bool, places: usize) -> IBig {
         if term.is_zero() {
             return sum;
         }
-        if negative { sum -= term } else { sum += term }
+        if negative {
+            sum -= term
+        } else {
+            sum += term
+        }
         negative ^= alternate;
         k += 2;
     }
@@ -48,7 +52,11 @@ fn odd_series(x: &IBig, alternate: bool, places: usize) -> IBig {
         if term.is_zero() {
             return sum;
         }
-        if negative { sum -= term } else { sum += term }
+        if negative {
+            sum -= term
+        } else {
+            sum += term
+        }
         negative ^= alternate;
         k += 2;
     }
@@ -65,7 +73,8 @@ impl Context<'_> {
         self.fuel.burn(places as u64 * (places as u64 / 64 + 6) / 8)?;
         // Machin, 1706
         let inner = places + GUARD;
-        let pi: IBig = (inverse_series(5, true, inner) * 16 - inverse_series(239, true, inner) * 4) >> GUARD;
+        let pi: IBig =
+            (inverse_series(5, true, inner) * 16 - inverse_series(239, true, inner) * 4) >> GUARD;
         self.pi = Some((places, pi.clone()));
         Ok(pi)
     }
@@ -319,7 +328,8 @@ mod tests {
 
     fn oracle(value: &RBig) -> Oracle {
         let above = Oracle::from(value.numerator().clone()).with_precision(2048).value();
-        let below = Oracle::from(IBig::from(value.denominator().clone())).with_precision(2048).value();
+        let below =
+            Oracle::from(IBig::from(value.denominator().clone())).with_precision(2048).value();
         above / below
     }
 
@@ -363,7 +373,8 @@ mod tests {
     fn pi_is_enclosed() {
         with(512, |context| {
             let pi = context.pi().unwrap();
-            let exact = Oracle::from(4).with_precision(2048).value() * Oracle::ONE.with_precision(2048).value().atan();
+            let exact = Oracle::from(4).with_precision(2048).value()
+                * Oracle::ONE.with_precision(2048).value().atan();
             encloses("pi", &pi, &exact, -480);
         });
     }

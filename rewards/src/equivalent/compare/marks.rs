@@ -201,7 +201,9 @@ fn is_rounded(judge: &mut Judge<'_>, gold: Item, answer: Item) -> bool {
     }
     let error = match exact {
         Some(exact) => Some(exact - &value),
-        None => approximate(&form, &mut judge.fuel).and_then(|ball| midpoint(&ball)).map(|x| x - &value),
+        None => {
+            approximate(&form, &mut judge.fuel).and_then(|ball| midpoint(&ball)).map(|x| x - &value)
+        }
     };
     let Some(error) = error else { return false };
     let size = if is_negative(&error) { -error } else { error };

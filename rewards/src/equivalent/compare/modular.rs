@@ -29,8 +29,7 @@ const MAX_DEGREE: u64 = 1 << 20;
 
 /// 64 random bits: a function of where they are needed.
 pub(super) fn random(purpose: u64, index: u64) -> u64 {
-    let counter =
-        [purpose as u32, (purpose >> 32) as u32, index as u32, (index >> 32) as u32];
+    let counter = [purpose as u32, (purpose >> 32) as u32, index as u32, (index >> 32) as u32];
     let words = philox4x32_10(counter, KEY);
     u64::from(words[0]) << 32 | u64::from(words[1])
 }
@@ -302,9 +301,9 @@ impl Point<'_> {
                 let value = random(self.seed ^ digest(name), field.p) % field.p;
                 Some(Known { value, degree: 1, faithful: true })
             }
-            Node::Sum(of) => self.fold(of, values, 0, |a, b| {
-                (field.sum(a.value, b.value), a.degree + b.degree)
-            }),
+            Node::Sum(of) => {
+                self.fold(of, values, 0, |a, b| (field.sum(a.value, b.value), a.degree + b.degree))
+            }
             Node::Product(of) => self.fold(of, values, field.one, |a, b| {
                 (field.product(a.value, b.value), a.degree + b.degree)
             }),

@@ -27,9 +27,9 @@ pub(super) fn is_inequality(tree: &Tree, id: Id) -> bool {
                 | R::Subset
                 | R::SubsetEqual
         ),
-        Node::All(of) | Node::Any(of) => {
-            of.iter().any(|&id| matches!(tree.node(id), Node::Relation { .. }) && is_inequality(tree, id))
-        }
+        Node::All(of) | Node::Any(of) => of
+            .iter()
+            .any(|&id| matches!(tree.node(id), Node::Relation { .. }) && is_inequality(tree, id)),
         _ => false,
     }
 }
@@ -64,7 +64,8 @@ fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
             let mut right = None;
             for &link in last {
                 match tree.node(link) {
-                    Node::Relation { operator: Relation::Approximately, .. } if right.is_none() => {}
+                    Node::Relation { operator: Relation::Approximately, .. } if right.is_none() => {
+                    }
                     Node::Relation { operator: Relation::Equal, right: value, .. } => {
                         right = right.or(Some(*value));
                     }
@@ -138,7 +139,8 @@ impl Judge<'_> {
                 };
                 for side in [*left, *right] {
                     let names = side == assigned.left && assigned.name.is_some();
-                    if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal {
+                    if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal
+                    {
                         return Equivalence::Different;
                     }
                 }
@@ -146,7 +148,10 @@ impl Judge<'_> {
             return Equivalence::Equal;
         }
         let left = Form::new(self.answer, assigned.left, None, 0, &mut self.fuel);
-        if assigned.name.is_some() || left.has_symbol() || kind(self.answer, assigned.left) == Kind::Text {
+        if assigned.name.is_some()
+            || left.has_symbol()
+            || kind(self.answer, assigned.left) == Kind::Text
+        {
             return Equivalence::Equal;
         }
         self.compare(gold, assigned.left.into(), nesting + 1)
@@ -244,13 +249,7 @@ impl Judge<'_> {
     }
 
     /// An inequality against an interval or another set of its solutions.
-    fn relation_and_set(
-        &mut self,
-        gold: Id,
-        answer: Id,
-        other: Kind,
-        nesting: u32,
-    ) -> Equivalence {
+    fn relation_and_set(&mut self, gold: Id, answer: Id, other: Kind, nesting: u32) -> Equivalence {
         if !matches!(other, Kind::Interval | Kind::Region | Kind::Set | Kind::Tuple) {
             return Equivalence::Different;
         }

@@ -87,7 +87,8 @@ impl<'tree> Form<'tree> {
         if self.times_pi {
             return None;
         }
-        let mut values = self.parts.iter().map(|(term, exact)| exact.rational[term.root as usize].as_ref());
+        let mut values =
+            self.parts.iter().map(|(term, exact)| exact.rational[term.root as usize].as_ref());
         let first = values.next()??.clone();
         let value = match values.next() {
             Some(second) => first - second?,
@@ -149,8 +150,7 @@ impl<'tree> Form<'tree> {
         let mut result = (0, true);
         for (at, (term, exact)) in self.parts.iter().enumerate() {
             let value = point.value(term, exact, fuel)?;
-            let residue =
-                if at == 0 { value.residue } else { point.field.negated(value.residue) };
+            let residue = if at == 0 { value.residue } else { point.field.negated(value.residue) };
             result = (point.field.sum(result.0, residue), result.1 && value.faithful);
         }
         if !self.factor.is_one() {
@@ -188,7 +188,9 @@ impl<'tree> Form<'tree> {
                 let word = match (&exact.rational[id as usize], node) {
                     (Some(value), _) => {
                         let words = value.numerator().as_sign_words().1.iter();
-                        words.chain(value.denominator().as_words()).fold(7, |hash, &word| random(hash, word))
+                        words
+                            .chain(value.denominator().as_words())
+                            .fold(7, |hash, &word| random(hash, word))
                     }
                     (None, Node::Symbol(name)) => super::modular::digest(name),
                     (None, _) => u64::from(id),
@@ -242,7 +244,8 @@ fn modular(
     fuel: &mut Fuel,
 ) -> Option<Equivalence> {
     let both = |constant| {
-        let has = |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(c) if *c == constant));
+        let has =
+            |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(c) if *c == constant));
         has(gold) || has(answer)
     };
     // whether pi and e are algebraically independent is not known
@@ -290,10 +293,8 @@ fn signs_agree(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -
         let place = place(gold, answer, seed, index);
         let mut context = Context::new(PRECISIONS[0], fuel);
         let sign = |value: Real<Complex>| value.ok().and_then(|value| value.real().ok()?.sign());
-        let signs = (
-            sign(gold.value(&mut context, place)),
-            sign(answer.value(&mut context, place)),
-        );
+        let signs =
+            (sign(gold.value(&mut context, place)), sign(answer.value(&mut context, place)));
         if let (Some(g), Some(a)) = signs
             && g.is_ne()
             && a.is_ne()
@@ -328,7 +329,11 @@ fn meeting(difference: &Complex, scale: i64) -> Meeting {
         return Meeting::Apart;
     }
     let radius = difference.error().unwrap_or(i64::MIN / 2);
-    if radius.max(difference.bound()) <= scale - AGREED { Meeting::Agreed } else { Meeting::Unclear }
+    if radius.max(difference.bound()) <= scale - AGREED {
+        Meeting::Agreed
+    } else {
+        Meeting::Unclear
+    }
 }
 
 /// Size that agreement is measured by: that of the values, or one where they are near zero.
@@ -336,12 +341,7 @@ fn scale_of(a: &Complex, b: &Complex) -> i64 {
     if a.excludes_zero() || b.excludes_zero() { a.bound().max(b.bound()) } else { 0 }
 }
 
-fn constants(
-    gold: &Form<'_>,
-    answer: &Form<'_>,
-    policy: Policy,
-    fuel: &mut Fuel,
-) -> Equivalence {
+fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel) -> Equivalence {
     let place = place(gold, answer, 0, 0);
     let mut last = Meeting::Unclear;
     for bits in PRECISIONS {
@@ -397,9 +397,8 @@ fn separation(gold: &Form<'_>, answer: &Form<'_>, fuel: &mut Fuel) -> Option<u64
     }
     let mut separation = Separation::new();
     for (term, exact) in gold.parts.iter().chain(&answer.parts) {
-        let mut names = fields.each_ref().map(|field| {
-            Point { field, seed: 0 }.names(term, exact, fuel).ok()
-        });
+        let mut names =
+            fields.each_ref().map(|field| Point { field, seed: 0 }.names(term, exact, fuel).ok());
         let names = [names[0].take()?, names[1].take()?];
         separation.add(term, exact, &names)?;
     }

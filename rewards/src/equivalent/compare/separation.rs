@@ -144,10 +144,8 @@ impl Separation {
                     _ => self.root(base_bounds, name(*base)?, index)?,
                 };
                 let many = times.unsigned_abs();
-                let (above, below) = (
-                    base_bounds.above.checked_mul(many)?,
-                    base_bounds.below.checked_mul(many)?,
-                );
+                let (above, below) =
+                    (base_bounds.above.checked_mul(many)?, base_bounds.below.checked_mul(many)?);
                 Some(if times < 0 {
                     Bounds { above: below, below: above }
                 } else {

@@ -4,9 +4,7 @@ use std::cmp::Ordering;
 
 use super::{
     super::tree::{Constant, Id, Node, Tree},
-    Judge, marks,
-    real_set,
-    relation,
+    Judge, marks, real_set, relation,
     scalar::{Form, Scale, same},
 };
 use crate::{Equivalence, Policy};
@@ -223,13 +221,7 @@ impl Judge<'_> {
     }
 
     /// Matches parts in no order; with `once`, repeated ones count once.
-    fn matched(
-        &mut self,
-        gold: &[Item],
-        answer: &[Item],
-        once: bool,
-        nesting: u32,
-    ) -> Equivalence {
+    fn matched(&mut self, gold: &[Item], answer: &[Item], once: bool, nesting: u32) -> Equivalence {
         if !once && gold.len() != answer.len() {
             return Equivalence::Different;
         }
@@ -304,9 +296,8 @@ impl Judge<'_> {
             return Equivalence::Different;
         };
         let vector = |rows: u32, entries: &[Id]| rows == 1 || rows as usize == entries.len();
-        let turned = self.policy == Policy::Eval
-            && vector(*rows, entries)
-            && vector(*other_rows, others);
+        let turned =
+            self.policy == Policy::Eval && vector(*rows, entries) && vector(*other_rows, others);
         if entries.len() != others.len() || (rows != other_rows && !turned) {
             return Equivalence::Different;
         }
@@ -371,9 +362,8 @@ impl Judge<'_> {
             return self.proportions(of, others);
         }
         let infinities = (infinite(self.gold, gold.id), infinite(self.answer, answer.id));
-        let undefined = |tree: &Tree, id| {
-            matches!(tree.node(id), Node::Constant(Constant::Undefined))
-        };
+        let undefined =
+            |tree: &Tree, id| matches!(tree.node(id), Node::Constant(Constant::Undefined));
         match infinities {
             (None, None) => {}
             (gold, answer) if gold == answer => return Equivalence::Equal,

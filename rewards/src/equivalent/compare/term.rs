@@ -76,8 +76,8 @@ impl<'tree> Term<'tree> {
                 continue;
             }
             let node = &tree.nodes[id];
-            let angle = is_angle[id]
-                || matches!(node, Node::Apply(function, _) if is_circular(*function));
+            let angle =
+                is_angle[id] || matches!(node, Node::Apply(function, _) if is_circular(*function));
             children(node, |child| {
                 needed[child as usize] = true;
                 is_angle[child as usize] = angle;

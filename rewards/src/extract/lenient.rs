@@ -1,0 +1,282 @@
+//! Where an answer may stand that is not marked as it should be: for scores, never for rewards.
+
+use super::lines;
+
+/// The longest response that may be an answer as a whole, in bytes.
+const MAX_WHOLE_BYTES: usize = 512;
+
+/// The longest line that is searched for an answer in prose, in bytes.
+const MAX_LINE_BYTES: usize = 4096;
+
+/// The first answer found, in the order that [`extract`](super::extract) states.
+pub(super) fn answer(text: &str) -> Option<&str> {
+    let text = text.trim();
+    if let Some(answer) = misspelled_box(text) {
+        return Some(answer);
+    }
+    if let Some(answer) = announced(text) {
+        return Some(answer);
+    }
+    if let Some(answer) = lines::last_hashes(text) {
+        return Some(answer);
+    }
+    if text.len() <= MAX_WHOLE_BYTES && is_answer(text) {
+        return Some(unstyled(text));
+    }
+    if let Some(answer) = last_delimited(text) {
+        return Some(answer);
+    }
+    let line = text.lines().next_back().unwrap_or_default().trim();
+    if line.len() <= MAX_WHOLE_BYTES && is_answer(line) {
+        return Some(unstyled(line));
+    }
+    last_number(text).or_else(|| last_choice(text))
+}
+
+/// The last `\\boxed{...}`, `\beginboxed{...}` or `\boxed ...`.
+fn misspelled_box(text: &str) -> Option<&str> {
+    let at = text.rfind("boxed")?;
+    let letters = text[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    if !letters.ends_with('\\') {
+        return None;
+    }
+    let content = text[at + "boxed".len()..].trim_start();
+    if !content.starts_with('{') {
+        let end = content.find(|c: char| c.is_whitespace() || "$.,".contains(c));
+        return Some(&content[..end.unwrap_or(content.len())])
+            .filter(|content| !content.is_empty());
+    }
+    let mut depth = 0;
+    for (at, byte) in content.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(&content[1..at]);
+        }
+    }
+    None
+}
+
+/// What the last sentence says that announces an answer.
+fn announced(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let mut end = text.len();
+    while let Some(at) = text[..end].rfind(['r', 'R', 't', 'T', 'A']) {
+        end = at;
+        let after = if word_ends(bytes, at, b"answer") || word_ends(bytes, at, b"result") {
+            verb(&text[at + 1..])
+        } else if bytes[at] == b'A' && (at == 0 || bytes[at - 1] == b'\n') {
+            text[at + 1..].strip_prefix(':')
+        } else {
+            None
+        };
+        if let Some(answer) = after.and_then(said) {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+/// Whether `word`, in any case, ends with the byte at `at`.
+fn word_ends(bytes: &[u8], at: usize, word: &[u8]) -> bool {
+    let Some(start) = (at + 1).checked_sub(word.len()) else { return false };
+    bytes[start..=at].eq_ignore_ascii_case(word)
+        && (start == 0 || !bytes[start - 1].is_ascii_alphabetic())
+}
+
+/// What follows "is", a colon or an equals sign.
+fn verb(text: &str) -> Option<&str> {
+    let text = text.trim_start_matches(['*', ' ', '_']);
+    [":", "：", "=", "is:", "is "].iter().find_map(|verb| text.strip_prefix(verb))
+}
+
+/// The answer in what an announcement says: up to the end of its line, or of its sentence.
+fn said(text: &str) -> Option<&str> {
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '*' || c == ':');
+    let line = text.lines().next()?;
+    let line = &line[..floor(line, MAX_LINE_BYTES)];
+    let sentence = sentence(line);
+    if let Some(inner) = delimited_start(sentence) {
+        return Some(inner);
+    }
+    if is_answer(sentence) {
+        return Some(unstyled(sentence));
+    }
+    // "the largest value is 34"
+    if let Some((_, last)) = sentence.rsplit_once(" is ")
+        && is_answer(last)
+    {
+        return Some(unstyled(last));
+    }
+    const REASONS: [&str; 10] = [
+        " because ",
+        " since ",
+        " as ",
+        " when ",
+        " where ",
+        " which ",
+        " for ",
+        " if ",
+        " by ",
+        " so ",
+    ];
+    let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min();
+    match cut {
+        Some(cut) if is_answer(&sentence[..cut]) => Some(unstyled(&sentence[..cut])),
+        // what is said is no answer: nothing else in the response is one either
+        _ if !sentence.is_empty() => last_delimited(sentence).or(Some(sentence)),
+        _ => None,
+    }
+}
+
+/// A line up to the end of its first sentence.
+fn sentence(line: &str) -> &str {
+    let end = line.match_indices(". ").map(|(at, _)| at).find(|&at| {
+        // a full stop after a letter or a digit, and a capital letter after it
+        line[at + 2..].starts_with(|c: char| c.is_uppercase() || c == '<' || c == '*')
+    });
+    &line[..end.unwrap_or(line.len())]
+}
+
+/// Mathematics between delimiters that starts a text, if only words follow.
+fn delimited_start(text: &str) -> Option<&str> {
+    let (inner, rest) = delimited(text)?;
+    let no_more = !rest.contains(['$', '\\']) && !rest.trim_start().starts_with([',', ';']);
+    let words = rest.trim_start();
+    let joined = words.starts_with("or ") || words.starts_with("and ");
+    (no_more && !joined && !words.starts_with(|c: char| c.is_ascii_digit() || "+-*/^=".contains(c)))
+        .then(|| inner.trim())
+}
+
+/// Splits off delimited mathematics at the start of a text.
+fn delimited(text: &str) -> Option<(&str, &str)> {
+    const PAIRS: [(&str, &str); 4] = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")];
+    PAIRS.iter().find_map(|(left, right)| text.strip_prefix(left)?.split_once(right))
+}
+
+/// The last mathematics between delimiters.
+fn last_delimited(text: &str) -> Option<&str> {
+    const PAIRS: [(&str, &str); 4] = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")];
+    let (right, start, end) = PAIRS
+        .iter()
+        .filter_map(|&(left, right)| {
+            let end = text.rfind(right)?;
+            let start = text[..end].rfind(left)? + left.len();
+            Some((end + right.len(), start, end))
+        })
+        .max_by_key(|&(right, start, _)| (right, start))?;
+    // a price is no delimiter
+    let paired = right > end && text[..right].matches('$').count() % 2 == 0;
+    let inner = text[start..end].trim();
+    (paired && !inner.is_empty()).then_some(inner)
+}
+
+/// Whether a text is an answer and no prose: mathematics, or a number and its unit, or a name.
+fn is_answer(text: &str) -> bool {
+    let text = text.trim();
+    if text.is_empty() || text.contains('\n') && !text.contains('\\') {
+        return false;
+    }
+    let mut words = 0;
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
+        if next == '\\' {
+            let name = &rest[1..=letters(&rest[1..])];
+            let one = rest[1..].chars().next().map_or(0, char::len_utf8);
+            rest = &rest[1 + name.len().max(one)..];
+            if matches!(name, "text" | "mbox" | "textbf" | "textrm" | "mathrm" | "begin" | "end")
+                && let Some((_, after)) = rest.split_once('}')
+            {
+                rest = after;
+            }
+            continue;
+        }
+        let length = letters(rest);
+        words += weight(&rest[..length]);
+        rest = &rest[length.max(next.len_utf8())..];
+    }
+    let number = text.starts_with(|c: char| c.is_ascii_digit() || "$-.\\(".contains(c));
+    let name = text.chars().all(|c| c.is_alphabetic() || " .-".contains(c));
+    words == 0 || words <= 2 && (number || name)
+}
+
+/// How much a run of letters speaks against mathematics: 3 is enough.
+fn weight(run: &str) -> u32 {
+    const NAMES: [&str; 14] = [
+        "and", "sin", "cos", "tan", "log", "exp", "sqrt", "arcsin", "arccos", "arctan", "infinity",
+        "percent", "boxed", "cot",
+    ];
+    match run {
+        "is" | "not" | "Not" | "no" | "No" | "Answer" | "answer" => 3,
+        _ if NAMES.contains(&run) || run.len() < 3 => 0,
+        // points and segments are capitals
+        _ => u32::from(run[1..].contains(|c: char| c.is_ascii_lowercase())),
+    }
+}
+
+/// Takes emphasis off.
+fn unstyled(text: &str) -> &str {
+    text.trim_matches(|edge: char| edge.is_whitespace() || edge == '*')
+}
+
+/// The last number as written, with its sign, separators, fraction and percent sign.
+fn last_number(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let last = bytes.iter().rposition(u8::is_ascii_digit)?;
+    let mut start = last;
+    while start > 0 {
+        let before = bytes[start - 1];
+        // a separator stands between digits
+        let between = matches!(before, b'.' | b',' | b'/')
+            && (before == b'.' || start > 1 && bytes[start - 2].is_ascii_digit());
+        if !(before.is_ascii_digit() || between) {
+            break;
+        }
+        start -= 1;
+    }
+    if start > 0
+        && bytes[start - 1] == b'-'
+        && (start == 1 || !bytes[start - 2].is_ascii_alphanumeric())
+    {
+        start -= 1;
+    }
+    let mut end = last + 1;
+    for sign in ["%", r"\%", " %", r" \%"] {
+        if text[end..].starts_with(sign) {
+            end += sign.len();
+            break;
+        }
+    }
+    Some(&text[start..end])
+}
+
+/// The letter of a choice: one that begins the text with a mark after it, or the last that stands
+/// alone.
+fn last_choice(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let is_letter = |at: usize| (b'A'..=b'H').contains(&bytes[at]);
+    if bytes.len() > 1 && is_letter(0) && matches!(bytes[1], b'.' | b')' | b':') {
+        return Some(&text[..1]);
+    }
+    let alone = |at: &usize| {
+        let at = *at;
+        let before = at == 0 || !(bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'\'');
+        let after =
+            bytes.get(at + 1).is_none_or(|next| !(next.is_ascii_alphanumeric() || *next == b'\''));
+        // an article
+        let article = bytes[at] == b'A'
+            && bytes.get(at + 1) == Some(&b' ')
+            && bytes.get(at + 2).is_some_and(u8::is_ascii_lowercase);
+        is_letter(at) && before && after && !article
+    };
+    (0..bytes.len()).rev().find(alone).map(|at| &text[at..=at])
+}
+
+/// The last character boundary up to `at`.
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
