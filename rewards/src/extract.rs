@@ -48,15 +48,15 @@ pub fn extract(response: &str, policy: Policy, marker: Marker) -> Extracted<'_> 
         Marker::Hashes => lines::last_hashes(text),
     };
     match (policy, marker) {
-        (Policy::Rl, Marker::Boxed) => last_box(text, max_bytes),
-        (Policy::Rl, _) => bounded(line, max_bytes),
-        (Policy::Eval, _) if line.is_some() => bounded(line, max_bytes),
-        (Policy::Eval, _) => match last_box(text, max_bytes) {
-            Extracted::NoAnswer if Boxes::find(text).count == 0 => {
-                bounded(lenient::answer(text), max_bytes)
+        (Policy::Rl, Marker::Boxed) => in_boxes(text, &Boxes::find(text), max_bytes),
+        (Policy::Eval, _) if line.is_none() => {
+            let boxes = Boxes::find(text);
+            match boxes.count {
+                0 => bounded(lenient::answer(text), max_bytes),
+                _ => in_boxes(text, &boxes, max_bytes),
             }
-            found => found,
-        },
+        }
+        _ => bounded(line, max_bytes),
     }
 }
 
@@ -68,9 +68,8 @@ fn bounded(answer: Option<&str>, max_bytes: usize) -> Extracted<'_> {
     }
 }
 
-fn last_box(text: &str, max_bytes: usize) -> Extracted<'_> {
-    let boxes = Boxes::find(text);
-    match (boxes.last_closed, boxes.open) {
+fn in_boxes<'a>(text: &'a str, boxes: &Boxes, max_bytes: usize) -> Extracted<'a> {
+    match (boxes.last_closed.clone(), boxes.open) {
         _ if boxes.too_deep => Extracted::Limit,
         // a box is opened after the last closed one: the response was about to answer anew
         (Some(closed), Some(open)) if open > closed.start => Extracted::Unclosed,

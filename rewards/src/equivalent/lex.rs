@@ -320,6 +320,9 @@ impl<'a> Lexer<'a> {
             _ if names::head(content).is_some() && matches!(name, "operatorname" | "mathrm") => {
                 return names::head(content).map(Token::Function);
             }
+            "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {
+                return Some(Token::Words(bare));
+            }
             _ if wordy => return Some(Token::Words(bare)),
             _ => {}
         }
@@ -365,6 +368,17 @@ impl<'a> Lexer<'a> {
             }
         }
         None
+    }
+
+    /// Whether nothing but numbers and single letters stand before the next closing parenthesis.
+    pub(super) fn plain_arguments(&self) -> bool {
+        let Some((arguments, _)) = self.rest().split_once(')') else { return false };
+        arguments.split(',').all(|argument| {
+            let value = argument.trim();
+            let value = value.strip_prefix('-').unwrap_or(value);
+            value.len() == 1 && value.bytes().all(|byte| byte.is_ascii_alphabetic())
+                || !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        })
     }
 
     /// Skips white space and the spaces of LaTeX.

@@ -231,8 +231,12 @@ impl Parser<'_> {
         if words.contains(' ') || matches!(self.operators.last(), Some(Operator::Command(_))) {
             return Err(WRONG);
         }
-        let id = self.builder.push(Node::Symbol(words.to_lowercase().into()))?;
-        self.operand(id, Last::Words)
+        let (name, last) = match words.len() {
+            1 => (words.to_owned(), Last::Letter),
+            _ => (words.to_lowercase(), Last::Words),
+        };
+        let id = self.builder.push(Node::Symbol(name.into()))?;
+        self.operand(id, last)
     }
 
     /// A relation without its left side.
@@ -343,7 +347,16 @@ impl Parser<'_> {
             Command::Apply(head, power, base) => {
                 return Ok((builder.apply(head, (power, base), id)?, Last::Other));
             }
-            Command::Call(name) => call(builder, name, id),
+            Command::Call(name) => {
+                let arguments = match builder.node(id) {
+                    Node::Tuple(items) => items.clone(),
+                    _ => vec![id],
+                };
+                match builder.node(name) {
+                    Node::Symbol(name) => Node::Call(name.clone(), arguments),
+                    _ => return Err(WRONG),
+                }
+            }
             Command::Mixed(whole) => match (builder.node(whole), builder.proper_fraction(id)) {
                 (Node::Number { value, .. }, Some(fraction)) => {
                     Node::Number { value: value.clone() + fraction, places: None }
@@ -507,7 +520,7 @@ impl Parser<'_> {
                 self.wanting = true;
                 return self.open(token);
             }
-            (Last::Letter, Token::Open(Bracket::Round)) => {
+            (Last::Letter, Token::Open(Bracket::Round)) if self.is_call() => {
                 let id = self.values.pop().ok_or(WRONG)?;
                 self.operators.push(Operator::Command(Command::Call(id)));
                 self.wanting = true;
@@ -527,6 +540,16 @@ impl Parser<'_> {
         };
         self.infix(infix)?;
         self.begin(token)
+    }
+
+    /// `f(x)` is a call where the letter is one of those that functions have, and the argument is a
+    /// value as one would put in; else it is a product, as in `h(a + b)`.
+    fn is_call(&self) -> bool {
+        let Some(Node::Symbol(name)) = self.values.last().map(|&id| self.builder.node(id)) else {
+            return false;
+        };
+        let letter = name.trim_end_matches('\'').split('_').next().unwrap_or_default();
+        matches!(letter, "f" | "g" | "h" | "F" | "G" | "P" | "Q") && self.lexer.plain_arguments()
     }
 
     /// Builds everything on the stack that binds at least as tightly as `floor`.
@@ -720,28 +743,6 @@ const SIGN: u8 = 70;
 
 fn separates(bracket: Bracket) -> bool {
     !matches!(bracket, Bracket::Group | Bracket::Floor | Bracket::Ceil)
-}
-
-/// `f(x)` is a call where the letter is one of those that functions have, and the argument is a
-/// value as one would put in; else it is a product, as in `h(a + b)`.
-fn call(builder: &Builder, name: Id, argument: Id) -> Node {
-    let is_name = |letter: &str| {
-        let letter = letter.trim_end_matches('\'');
-        let letter = letter.split('_').next().unwrap_or(letter);
-        matches!(letter, "f" | "g" | "h" | "F" | "G" | "P" | "Q")
-    };
-    let is_value = |id: &Id| matches!(builder.node(*id), Node::Number { .. } | Node::Symbol(_));
-    match (builder.node(name), builder.node(argument)) {
-        (Node::Symbol(letter), Node::Tuple(items))
-            if is_name(letter) && items.iter().all(is_value) =>
-        {
-            Node::Call(letter.clone(), items.clone())
-        }
-        (Node::Symbol(letter), _) if is_name(letter) && is_value(&argument) => {
-            Node::Call(letter.clone(), vec![argument])
-        }
-        _ => Node::Product(vec![name, argument]),
-    }
 }
 
 /// A value with its unit: some units are marks of their own.

@@ -8,9 +8,14 @@ const MAX_WHOLE_BYTES: usize = 512;
 /// The longest line that is searched for an answer in prose, in bytes.
 const MAX_LINE_BYTES: usize = 4096;
 
+/// How much of the end of a response is searched, in bytes.
+const MAX_TAIL_BYTES: usize = 1 << 18;
+
 /// The first answer found, in the order that [`extract`](super::extract) states.
 pub(super) fn answer(text: &str) -> Option<&str> {
-    let text = text.trim();
+    let start = text.len().saturating_sub(MAX_TAIL_BYTES);
+    let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
+    let text = text[start..].trim();
     if let Some(answer) = misspelled_box(text) {
         return Some(answer);
     }
