@@ -59,7 +59,6 @@ impl Context<'_> {
             self.fuel.burn(10)?;
             let value = match &exact.rational[id as usize] {
                 Some(value) => self.rational(value)?.into(),
-                None if is_container(node) && id != term.root => continue,
                 None => self.node(term, id, node, exact, &values, place)?,
             };
             values[id as usize] = Some(value);
@@ -135,12 +134,8 @@ impl Context<'_> {
                 let below = self.domain_log(get(*base)?, place)?;
                 self.divide(&above, &below)
             }
-            Node::Apply(function, of) => match term.tree.node(*of) {
-                Node::List(of) | Node::Tuple(of) | Node::Set(of) => {
-                    self.extreme(*function, of, values)
-                }
-                _ => self.applied(*function, get(*of)?, place),
-            },
+            Node::Apply(function, of) => self.applied(*function, get(*of)?, place),
+            Node::Call(name, of) => self.extreme(name, of, values),
             Node::Percent(of) => self.divide(get(*of)?, &Ball::integer(100).into()),
             Node::Degrees(of) if term.is_angle[id as usize] => {
                 let pi = self.pi()?;
@@ -259,8 +254,6 @@ impl Context<'_> {
                 Some(Ordering::Greater) => Ball::integer(1).into(),
                 None => return Err(Trouble::Unclear),
             },
-            F::Gcd | F::Lcm => return Err(Trouble::Foreign),
-            F::Max | F::Min => z.clone(),
         })
     }
 
@@ -273,13 +266,13 @@ impl Context<'_> {
     /// The greatest or the least of real numbers.
     fn extreme(
         &mut self,
-        function: Function,
+        name: &str,
         of: &[Id],
         values: &[Option<Complex>],
     ) -> Real<Complex> {
-        let wanted = match function {
-            Function::Max => Ordering::Greater,
-            Function::Min => Ordering::Less,
+        let wanted = match name {
+            "max" => Ordering::Greater,
+            "min" => Ordering::Less,
             _ => return Err(Trouble::Foreign),
         };
         let mut best: Option<&Ball> = None;
@@ -334,9 +327,4 @@ impl Context<'_> {
         }
         Ok(result.into())
     }
-}
-
-/// Whether a node is a list of arguments and no number.
-fn is_container(node: &Node) -> bool {
-    matches!(node, Node::List(_) | Node::Tuple(_) | Node::Set(_))
 }

@@ -34,17 +34,17 @@ pub(super) fn whole(value: &RBig) -> Option<i64> {
 }
 
 impl Exact {
-    /// Values of all nodes of a term. Out of work, the rest stays unknown.
+    /// Values of all nodes of a term. Out of work, the rest stays unknown, but for numbers as written.
     pub(super) fn of(term: &Term<'_>, fuel: &mut Fuel) -> Self {
         let size = term.root as usize + 1;
         let mut known =
             Self { rational: vec![None; size], pi_multiple: vec![None; size], turn: vec![None; size] };
         for (id, node) in term.nodes() {
             let at = id as usize;
-            match known.value(term, id, node, fuel) {
-                Ok(value) => known.rational[at] = value,
-                Err(_) => return known,
-            }
+            known.rational[at] = known.value(term, id, node, fuel).unwrap_or_else(|_| match node {
+                Node::Number { value, .. } => Some(value.clone()),
+                _ => None,
+            });
             known.pi_multiple[at] = known.linear(term, id, node, &known.pi_multiple, Constant::Pi);
             known.turn[at] = known.imaginary(term, id, node);
         }
@@ -86,10 +86,8 @@ impl Exact {
                 (Some(radicand), Some(index)) => root(radicand, whole(index), fuel)?,
                 _ => None,
             },
-            Node::Apply(function, of) => match term.tree.node(*of) {
-                Node::List(of) | Node::Tuple(of) | Node::Set(of) => self.of_many(*function, of, fuel)?,
-                _ => self.applied(*function, *of),
-            },
+            Node::Apply(function, of) => self.applied(*function, *of),
+            Node::Call(name, of) => self.of_many(name, of, fuel)?,
             Node::Ratio(of) if of.len() == 2 => match (self.get(of[0]), self.get(of[1])) {
                 (Some(above), Some(below)) if !below.is_zero() => Some(above / below),
                 _ => None,
@@ -108,6 +106,7 @@ impl Exact {
                     _ => None,
                 }
             }
+            Node::Determinant { rows, entries } => self.determinant(*rows as usize, entries, fuel)?,
             Node::Percent(of) => self.get(*of).map(|value| value / IBig::from(100)),
             Node::Degrees(of) if !term.is_angle[id as usize] => self.get(*of).cloned(),
             Node::Unit(of, _) | Node::Currency(of) => self.get(*of).cloned(),
@@ -208,10 +207,46 @@ impl Exact {
         (units == 1 && turns == 1 && size(&product) < 4096).then_some(product)
     }
 
+    /// By elimination.
+    fn determinant(
+        &self,
+        rows: usize,
+        entries: &[Id],
+        fuel: &mut Fuel,
+    ) -> Result<Option<RBig>, Trouble> {
+        let values = entries.iter().map(|&id| self.get(id).cloned()).collect::<Option<Vec<_>>>();
+        let Some(mut values) = values.filter(|values| rows <= 8 && values.len() == rows * rows) else {
+            return Ok(None);
+        };
+        let mut determinant = RBig::ONE;
+        for column in 0..rows {
+            let Some(pivot) = (column..rows).find(|row| !values[row * rows + column].is_zero()) else {
+                return Ok(Some(RBig::ZERO));
+            };
+            if pivot != column {
+                for at in 0..rows {
+                    values.swap(pivot * rows + at, column * rows + at);
+                }
+                determinant = -determinant;
+            }
+            let head = values[column * rows + column].clone();
+            for row in column + 1..rows {
+                let factor = &values[row * rows + column] / &head;
+                for at in column..rows {
+                    let less = &factor * &values[column * rows + at];
+                    burn_size(4 * size(&less), fuel)?;
+                    values[row * rows + at] -= less;
+                }
+            }
+            determinant *= head;
+        }
+        Ok(Some(determinant))
+    }
+
     /// Greatest and least, common divisors and multiples.
     fn of_many(
         &self,
-        function: Function,
+        name: &str,
         of: &[Id],
         fuel: &mut Fuel,
     ) -> Result<Option<RBig>, Trouble> {
@@ -223,10 +258,11 @@ impl Exact {
         }
         let mut values = values.into_iter().cloned();
         let Some(first) = values.next() else { return Ok(None) };
-        Ok(match function {
-            Function::Max => Some(values.fold(first, RBig::max)),
-            Function::Min => Some(values.fold(first, RBig::min)),
-            Function::Gcd | Function::Lcm => divisor(function, first, values),
+        Ok(match name {
+            "max" => Some(values.fold(first, RBig::max)),
+            "min" => Some(values.fold(first, RBig::min)),
+            "gcd" => divisor(true, first, values),
+            "lcm" => divisor(false, first, values),
             _ => None,
         })
     }
@@ -343,18 +379,18 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
     Ok(Some(if flipped == flipped_base { value } else { -value }))
 }
 
-/// Greatest common divisor or least common multiple of whole numbers.
-fn divisor(function: Function, first: RBig, rest: impl Iterator<Item = RBig>) -> Option<RBig> {
+/// Greatest common divisor, or least common multiple, of whole numbers.
+fn divisor(greatest: bool, first: RBig, rest: impl Iterator<Item = RBig>) -> Option<RBig> {
     let natural = |value: RBig| value.is_int().then(|| value.numerator().clone().unsigned_abs());
     let mut result = natural(first)?;
     for value in rest {
         let value = natural(value)?;
         if result.is_zero() || value.is_zero() {
-            result = if function == Function::Gcd { result + value } else { UBig::ZERO };
+            result = if greatest { result + value } else { UBig::ZERO };
             continue;
         }
         let common = (&result).gcd(&value);
-        result = if function == Function::Gcd { common } else { result / common * value };
+        result = if greatest { common } else { result / common * value };
         if result.bit_len() > MAX_BITS {
             return None;
         }

@@ -75,7 +75,7 @@ impl<'tree> Form<'tree> {
             .chain(right)
             .map(|id| {
                 let term = Term::new(tree, id, signs, as_angle);
-                let exact = Exact::of(&term, fuel);
+                let exact = fuel.lend(8, |fuel| Exact::of(&term, fuel));
                 (term, exact)
             })
             .collect();
