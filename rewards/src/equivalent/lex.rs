@@ -1,0 +1,401 @@
+//! The tokens of an answer, one at a time, from where the parser stands.
+
+use super::literal::{Literal, Place, literal};
+use super::names;
+use super::tree::{Constant, Function, Relation, Unreadable};
+use crate::Policy;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bracket {
+    Round,
+    Square,
+    /// `\{`.
+    Curly,
+    /// A TeX group, which is not seen.
+    Group,
+    Floor,
+    Ceil,
+    Angle,
+}
+
+/// Something that takes what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Head {
+    Apply(Function),
+    /// A logarithm, whose base may follow; without one it is natural, as in higher mathematics.
+    Log,
+    /// To the base ten.
+    Lg,
+    Call(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    Matrix,
+    Determinant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    Finish,
+    Number(Literal),
+    Symbol(Box<str>),
+    Constant(Constant),
+    Function(Head),
+    Root,
+    Fraction,
+    Binomial,
+    Conjugate,
+    /// Words of `\text`, or a run of letters that is no product.
+    Words(&'a str),
+    Open(Bracket),
+    Close(Bracket),
+    Bar,
+    LeftBar,
+    RightBar,
+    Caret,
+    Underscore,
+    Prime,
+    Plus,
+    Minus,
+    PlusMinus,
+    MinusPlus,
+    Times,
+    Divide,
+    Colon,
+    Relation(Relation),
+    Union,
+    Intersection,
+    Difference,
+    Comma,
+    Semicolon,
+    And,
+    Or,
+    Bang,
+    Percent,
+    Degree,
+    Circle,
+    Currency,
+    Ellipsis,
+    Ampersand,
+    Row,
+    Begin(Table),
+    End,
+}
+
+/// Reads a text from left to right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lexer<'a> {
+    text: &'a str,
+    at: usize,
+    policy: Policy,
+    /// Single dollar signs are prices: their number is odd.
+    dollars_are_prices: bool,
+}
+
+type Found<'a> = Result<Token<'a>, Unreadable>;
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a str, policy: Policy) -> Self {
+        Self { text, at: 0, policy, dollars_are_prices: bare_dollars(text) % 2 == 1 }
+    }
+
+    pub(super) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
+    /// What the next token is, without taking it.
+    pub(super) fn peek(&self, place: Place) -> Found<'a> {
+        let mut ahead = *self;
+        ahead.next(place)
+    }
+
+    /// A single digit, as TeX takes an argument without braces.
+    pub(super) fn digit(&mut self) -> Option<u8> {
+        self.skip_dress();
+        let digit = self.rest().bytes().next().filter(u8::is_ascii_digit)?;
+        self.at += 1;
+        Some(digit - b'0')
+    }
+
+    pub(super) fn next(&mut self, place: Place) -> Found<'a> {
+        loop {
+            self.skip_dress();
+            let rest = self.rest();
+            let Some(first) = rest.chars().next() else { return Ok(Token::Finish) };
+            return match first {
+                '0'..='9' => self.number(place),
+                '.' if rest[1..].starts_with(|next: char| next.is_ascii_digit()) => {
+                    self.number(place)
+                }
+                'a'..='z' | 'A'..='Z' => Ok(self.letters()),
+                '\\' => match self.command()? {
+                    Some(token) => Ok(token),
+                    None => continue,
+                },
+                '$' => {
+                    self.at += 1;
+                    if self.dollars_are_prices {
+                        return Ok(Token::Currency);
+                    }
+                    continue;
+                }
+                _ => self.sign(),
+            };
+        }
+    }
+
+    fn number(&mut self, place: Place) -> Found<'a> {
+        let (number, length) =
+            literal(self.rest(), place, self.policy).ok_or(Unreadable::NotMathematics)?;
+        self.at += length;
+        Ok(Token::Number(number))
+    }
+
+    /// A run of letters is one name, or words, or the first letter of a product.
+    fn letters(&mut self) -> Token<'a> {
+        let rest = self.rest();
+        let length = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let run = &rest[..length];
+        // in the middle of a run whose letters are factors
+        if self.text[..self.at].ends_with(|before: char| before.is_ascii_alphabetic()) {
+            self.at += 1;
+            return letter(&run[..1]);
+        }
+        if let Some(token) = names::plain(run) {
+            self.at += length;
+            return token;
+        }
+        if let Some((function, length)) = names::function_with_letter(run) {
+            self.at += length;
+            return Token::Function(function);
+        }
+        if length > 4 || names::is_short_unit(run) || names::magnitude(run).is_some() {
+            // words go on to the next word
+            let end = rest
+                .find(|next: char| !(next.is_ascii_alphabetic() || next == ' ' || next == '-'))
+                .unwrap_or(rest.len());
+            let words = rest[..end].trim_end_matches([' ', '-']);
+            self.at += words.len();
+            return Token::Words(words);
+        }
+        self.at += 1;
+        letter(&run[..1])
+    }
+
+    fn sign(&mut self) -> Found<'a> {
+        const SIGNS: [(&str, Token<'static>); 32] = [
+            ("<=", Token::Relation(Relation::LessEqual)),
+            (">=", Token::Relation(Relation::GreaterEqual)),
+            ("!=", Token::Relation(Relation::NotEqual)),
+            ("<>", Token::Relation(Relation::NotEqual)),
+            ("->", Token::Relation(Relation::MapsTo)),
+            ("**", Token::Caret),
+            ("+-", Token::PlusMinus),
+            ("==", Token::Relation(Relation::Equal)),
+            ("=", Token::Relation(Relation::Equal)),
+            ("<", Token::Relation(Relation::Less)),
+            (">", Token::Relation(Relation::Greater)),
+            ("+", Token::Plus),
+            ("-", Token::Minus),
+            ("*", Token::Times),
+            ("/", Token::Divide),
+            ("^", Token::Caret),
+            ("_", Token::Underscore),
+            ("(", Token::Open(Bracket::Round)),
+            (")", Token::Close(Bracket::Round)),
+            ("[", Token::Open(Bracket::Square)),
+            ("]", Token::Close(Bracket::Square)),
+            ("{", Token::Open(Bracket::Group)),
+            ("}", Token::Close(Bracket::Group)),
+            ("|", Token::Bar),
+            ("'", Token::Prime),
+            ("!", Token::Bang),
+            ("%", Token::Percent),
+            (",", Token::Comma),
+            (";", Token::Semicolon),
+            (":", Token::Colon),
+            ("&", Token::Ampersand),
+            ("...", Token::Ellipsis),
+        ];
+        let rest = self.rest();
+        for (sign, token) in SIGNS {
+            if rest.starts_with(sign) {
+                self.at += sign.len();
+                return Ok(token);
+            }
+        }
+        Err(Unreadable::NotMathematics)
+    }
+
+    /// Reads a command; `None` for one that is only dress.
+    fn command(&mut self) -> Result<Option<Token<'a>>, Unreadable> {
+        let rest = &self.rest()[1..];
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        if letters == 0 {
+            return self.symbol_command(rest);
+        }
+        let name = &rest[..letters];
+        self.at += 1 + letters;
+        match name {
+            "begin" => return self.begin().map(Some),
+            "end" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::End));
+            }
+            // the side without a bracket
+            "left" | "right" if self.rest().starts_with('.') => {
+                self.at += 1;
+                return Ok(None);
+            }
+            "left" | "mleft" if self.rest().trim_start().starts_with('|') => {
+                self.at = self.text.len() - self.rest().trim_start().len() + 1;
+                return Ok(Some(Token::LeftBar));
+            }
+            "right" | "mright" if self.rest().trim_start().starts_with('|') => {
+                self.at = self.text.len() - self.rest().trim_start().len() + 1;
+                return Ok(Some(Token::RightBar));
+            }
+            "color" | "hspace" | "vspace" | "phantom" | "label" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(None);
+            }
+            "textcolor" | "colorbox" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(None);
+            }
+            "mathbb" => {
+                let letter = self.braced().ok_or(Unreadable::NotMathematics)?;
+                let set = names::number_set(letter.trim()).ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::Constant(set)));
+            }
+            "dot" | "ddot" => return Err(Unreadable::NotMathematics),
+            _ => {}
+        }
+        if names::is_dress(name) {
+            return Ok(None);
+        }
+        if names::is_text(name) {
+            return Ok(self.words(name));
+        }
+        names::command(name).map(Some).ok_or(Unreadable::NotMathematics)
+    }
+
+    fn symbol_command(&mut self, rest: &str) -> Result<Option<Token<'a>>, Unreadable> {
+        let token = match rest.chars().next() {
+            Some('{') => Token::Open(Bracket::Curly),
+            Some('}') => Token::Close(Bracket::Curly),
+            Some('%') => Token::Percent,
+            Some('$') => Token::Currency,
+            Some('\\') => Token::Row,
+            Some('|') => Token::Bar,
+            Some('(' | ')' | '[' | ']') => {
+                self.at += 2;
+                return Ok(None);
+            }
+            _ => return Err(Unreadable::NotMathematics),
+        };
+        self.at += 2;
+        Ok(Some(token))
+    }
+
+    /// The argument of `\text` and its kin: words, or mathematics whose braces then do nothing.
+    fn words(&mut self, name: &str) -> Option<Token<'a>> {
+        let before = *self;
+        let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
+        let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
+        let wordy = bare.len() > 1
+            && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c));
+        match bare {
+            "and" | "And" => return Some(Token::And),
+            "or" | "Or" => return Some(Token::Or),
+            _ if names::head(content).is_some() && matches!(name, "operatorname" | "mathrm") => {
+                return names::head(content).map(Token::Function);
+            }
+            _ if wordy => return Some(Token::Words(bare)),
+            _ => {}
+        }
+        *self = before;
+        None
+    }
+
+    fn begin(&mut self) -> Found<'a> {
+        let name = self.braced().ok_or(Unreadable::NotMathematics)?;
+        match name.trim_end_matches('*') {
+            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" => {
+                Ok(Token::Begin(Table::Matrix))
+            }
+            "vmatrix" => Ok(Token::Begin(Table::Determinant)),
+            "array" => {
+                // the alignment of its columns
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                Ok(Token::Begin(Table::Matrix))
+            }
+            _ => Err(Unreadable::NotMathematics),
+        }
+    }
+
+    /// Takes a braced argument, as text.
+    pub(super) fn braced(&mut self) -> Option<&'a str> {
+        let rest = self.rest().trim_start();
+        let mut depth = 0;
+        let mut escaped = false;
+        for (at, byte) in rest.bytes().enumerate() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'{' => depth += 1,
+                b'}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                if at == 0 {
+                    return None;
+                }
+                self.at = self.text.len() - rest.len() + at + 1;
+                return Some(&rest[1..at]);
+            }
+        }
+        None
+    }
+
+    /// Skips white space and the spaces of LaTeX.
+    fn skip_dress(&mut self) {
+        const SPACES: [&str; 7] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\>", "~"];
+        loop {
+            let rest = self.rest().trim_start();
+            self.at = self.text.len() - rest.len();
+            match SPACES.iter().find(|space| rest.starts_with(**space)) {
+                Some(space) => self.at += space.len(),
+                None => return,
+            }
+        }
+    }
+}
+
+fn letter(name: &str) -> Token<'static> {
+    match name {
+        "e" => Token::Constant(Constant::E),
+        "i" => Token::Constant(Constant::I),
+        _ => Token::Symbol(name.into()),
+    }
+}
+
+/// How many dollar signs stand in a text without a backslash.
+fn bare_dollars(text: &str) -> usize {
+    let mut escaped = false;
+    let mut count = 0;
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'$' => count += 1,
+            _ => {}
+        }
+    }
+    count
+}

@@ -1,0 +1,163 @@
+//! From text to tree: what only dresses the answer is taken off, and what is left is mathematics, a
+//! marked choice, or a few words.
+
+use std::borrow::Cow;
+
+use dashu_ratio::RBig;
+
+use super::parse::parse;
+use super::tree::{Constant, Node, Tree, Unreadable};
+use super::{characters, names};
+use crate::Policy;
+
+/// The longest answer that may be words, in bytes.
+const MAX_WORDS_BYTES: usize = 80;
+
+/// Reads a bare answer.
+pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
+    if text.len() > policy.max_answer_bytes() {
+        return Err(Unreadable::Limit);
+    }
+    let plain = characters::plain(text, policy);
+    let single = if policy == Policy::Eval { single_backslashes(&plain) } else { plain };
+    let text = trim(&single);
+    if text.is_empty() {
+        return Err(Unreadable::NotMathematics);
+    }
+    let words = words(text);
+    if let Some(node) = words.as_deref().and_then(|words| choice(words, policy)) {
+        return Ok(Tree { nodes: vec![node] });
+    }
+    if let Some(node) = words.as_deref().and_then(|words| name(words, policy)) {
+        return Ok(Tree { nodes: vec![node] });
+    }
+    match parse(text, policy) {
+        Err(Unreadable::NotMathematics) => {}
+        read => return read,
+    }
+    // of a computation that is not read, its result is
+    if policy == Policy::Eval
+        && let Some((_, result)) = text.rsplit_once('=')
+        && let Ok(tree) = parse(trim(result), policy)
+    {
+        return Ok(tree);
+    }
+    match words.as_deref().and_then(sentence) {
+        Some(node) => Ok(Tree { nodes: vec![node] }),
+        None => Err(Unreadable::NotMathematics),
+    }
+}
+
+/// Takes white space, LaTeX's spaces and the end of a sentence off the ends.
+pub(super) fn trim(text: &str) -> &str {
+    const SPACES: [&str; 9] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~", r"\\"];
+    let mut text = text.trim();
+    while let Some(rest) = SPACES.iter().find_map(|space| text.strip_prefix(space)) {
+        text = rest.trim_start();
+    }
+    // at the end, `\ ` has lost its space to the trimming already
+    let ends = [".", ",", ";", ":", "\\"];
+    while let Some(rest) = SPACES.iter().chain(&ends).find_map(|end| text.strip_suffix(end)) {
+        text = rest.trim_end();
+    }
+    text
+}
+
+/// Undoes a second escaping, which turns `\frac` into `\\frac`.
+fn single_backslashes(text: &str) -> Cow<'_, str> {
+    let commands = text.match_indices(r"\\").any(|(at, found)| {
+        text[at + found.len()..].starts_with(|next: char| next.is_ascii_alphabetic())
+    });
+    // in a table, two backslashes end a row
+    if commands && (text.contains(r"\\begin") || !text.contains(r"\begin")) {
+        Cow::Owned(text.replace(r"\\", r"\"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The text without braces, dollar signs, fonts and spaces of LaTeX; `None` where it holds more of
+/// LaTeX than that, or is too long to be words.
+fn words(text: &str) -> Option<String> {
+    if text.len() > MAX_WORDS_BYTES {
+        return None;
+    }
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        rest = &rest[next.len_utf8()..];
+        match next {
+            '\\' => {
+                let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+                let name = &rest[..letters];
+                if letters == 0 {
+                    let space = rest.chars().next().filter(|c| " ,;:!()[]".contains(*c))?;
+                    rest = &rest[1..];
+                    if !"()[]".contains(space) {
+                        words.push(' ');
+                    }
+                } else if names::is_text(name) || names::is_dress(name) {
+                    rest = &rest[letters..];
+                    words.push(' ');
+                } else {
+                    return None;
+                }
+            }
+            '{' | '}' | '$' => {}
+            '~' => words.push(' '),
+            _ => words.push(next),
+        }
+    }
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(trim(&words).to_owned())
+}
+
+/// The letter of a multiple choice, where something marks it as one.
+fn choice(words: &str, policy: Policy) -> Option<Node> {
+    let (letter, rest) = match words.strip_prefix('(') {
+        Some(inside) => (inside.chars().next()?, inside.get(1..)?.strip_prefix(')')?),
+        None => {
+            let letter = words.chars().next()?;
+            (letter, words.get(1..)?.strip_prefix([')', '.', ':'])?)
+        }
+    };
+    let ends = rest.is_empty() || policy == Policy::Eval && rest.starts_with([' ', ':', '.']);
+    (letter.is_ascii_uppercase() && letter <= 'J' && ends).then_some(Node::Choice(letter))
+}
+
+/// An answer that is a name or a word: letters only.
+fn name(words: &str, policy: Policy) -> Option<Node> {
+    let lower = words.to_lowercase();
+    if matches!(&*lower, "undefined" | "dne" | "does not exist" | "not defined") {
+        return Some(Node::Constant(Constant::Undefined));
+    }
+    if policy == Policy::Eval
+        && let Some(number) = names::number_word(&lower)
+    {
+        return Some(Node::Number { value: RBig::from(number), places: None });
+    }
+    let is_word = |word: &str| {
+        let ascending = word.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
+        word.len() > 2 && !ascending && lower.contains(['a', 'e', 'i', 'o', 'u', 'y'])
+    };
+    let letters = words.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
+    if !letters || !words.split([' ', '-']).any(is_word) || names::plain(words).is_some() {
+        return None;
+    }
+    // two values are no words: `a or b`
+    if words.contains(' ') && words.split(' ').any(|word| matches!(word, "or" | "and")) {
+        return None;
+    }
+    (words.split(' ').count() <= 8).then(|| Node::Text(lower.into()))
+}
+
+/// Words that also hold digits or signs, such as a time or a date.
+fn sentence(words: &str) -> Option<Node> {
+    let plain = |c: char| c.is_alphanumeric() || " .,:'-/".contains(c);
+    if !words.chars().all(plain) || !words.chars().any(char::is_alphanumeric) {
+        return None;
+    }
+    let count = words.split(' ').count();
+    let digits = words.contains(|c: char| c.is_numeric());
+    (count <= if digits { 3 } else { 8 }).then(|| Node::Text(words.to_lowercase().into()))
+}
