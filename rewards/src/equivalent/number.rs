@@ -96,8 +96,8 @@ impl Number {
         }
         digits.push_str(places);
         Some(Self {
-            numerator: IBig::parse_bytes(digits.as_bytes(), 10)?,
-            denominator: UBig::from(10).pow(places.len() as u32),
+            numerator: UBig::from_str_radix(&digits, 10).ok()?.into(),
+            denominator: UBig::from(10u8).pow(places.len()),
         })
     }
 }
