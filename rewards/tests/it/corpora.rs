@@ -103,7 +103,7 @@ fn accuracy<'a>(
     rows: impl Iterator<Item = &'a Judged>,
     policy: Policy,
 ) -> (f64, Vec<String>) {
-    let (mut right, mut all, mut false_positives) = (0, 0, Vec::new());
+    let (mut right, mut all, mut false_positives) = (0usize, 0usize, Vec::new());
     for judged in rows {
         let said = judged.accepted(policy);
         all += 1;
@@ -119,7 +119,7 @@ fn accuracy<'a>(
             false_positives.push(judged.row.id.clone());
         }
     }
-    let share = f64::from(right) / f64::from(all.max(1));
+    let share = right as f64 / all.max(1) as f64;
     println!("{what}, {policy:?}: {right} of {all} right, {} false positives", false_positives.len());
     (share, false_positives)
 }

@@ -15,6 +15,9 @@ use super::{
     term::Term,
 };
 
+/// The first place at which symbols take both signs: before it all are positive.
+const FIRST_SIGNED: u64 = 6;
+
 /// Where the symbols stand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -42,7 +45,7 @@ impl Place {
         // start + width * (an odd fraction of 2^40)
         let fraction = IBig::from(bits >> 24 | 1);
         let mantissa = fraction + (IBig::from(start) << (40 - width) as usize);
-        let negative = self.index >= 4 && bits & 1 == 1;
+        let negative = self.index >= FIRST_SIGNED && bits & 1 == 1;
         Ball {
             mantissa: if negative { -mantissa } else { mantissa },
             exponent: width - 40,

@@ -352,12 +352,13 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
     let ((mut large, flipped), (mut small, flipped_base)) = (above_one(of), above_one(base));
     // large = small^(p / q): the quotients of the continued fraction
     let mut quotients = Vec::new();
-    while !large.is_one() {
+    while !small.is_one() {
         if quotients.len() == 24 {
             return Ok(None);
         }
         let mut quotient = 0i64;
         while large >= small {
+            fuel.burn(60)?;
             burn_size(size(&large) + size(&small), fuel)?;
             large /= &small;
             quotient += 1;
@@ -365,7 +366,6 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
         quotients.push(quotient);
         std::mem::swap(&mut large, &mut small);
     }
-    // the last swap left one in `large`: it divides everything
     let mut value: Option<RBig> = None;
     for &quotient in quotients.iter().rev() {
         let rest = match value {
@@ -379,23 +379,26 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
     Ok(Some(if flipped == flipped_base { value } else { -value }))
 }
 
-/// Greatest common divisor, or least common multiple, of whole numbers.
+/// Greatest common divisor, or least common multiple, also of fractions.
 fn divisor(greatest: bool, first: RBig, rest: impl Iterator<Item = RBig>) -> Option<RBig> {
-    let natural = |value: RBig| value.is_int().then(|| value.numerator().clone().unsigned_abs());
-    let mut result = natural(first)?;
+    let mut result = first;
     for value in rest {
-        let value = natural(value)?;
         if result.is_zero() || value.is_zero() {
-            result = if greatest { result + value } else { UBig::ZERO };
+            result = if greatest { result + value } else { RBig::ZERO };
             continue;
         }
-        let common = (&result).gcd(&value);
-        result = if greatest { common } else { result / common * value };
-        if result.bit_len() > MAX_BITS {
+        // over one denominator, both are whole
+        let below = result.denominator() * value.denominator();
+        let whole = |value: RBig| (value * &below).numerator().clone().unsigned_abs();
+        let (a, b) = (whole(result), whole(value));
+        let common = (&a).gcd(&b);
+        let above = if greatest { common } else { a / common * b };
+        result = RBig::from_parts(above.into(), below);
+        if size(&result) > MAX_BITS {
             return None;
         }
     }
-    Some(result.into())
+    Some(if is_negative(&result) { -result } else { result })
 }
 
 /// The product of `low..=high`.

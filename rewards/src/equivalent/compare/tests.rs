@@ -559,3 +559,10 @@ fn zz_calibrate() {
     time("radicals", &root(3), &other);
     time("radicals", &root(3), &root(2));
 }
+
+#[test]
+fn zz_show() {
+    for text in std::env::var("SHOW").unwrap_or_default().split('@') {
+        println!("{text}: {:?}", crate::equivalent::read::read(text, Policy::Eval));
+    }
+}
