@@ -20,6 +20,8 @@ mod scalar;
 mod separation;
 mod structure;
 mod term;
+#[cfg(test)]
+mod tests;
 
 use fuel::Fuel;
 

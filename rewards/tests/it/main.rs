@@ -5,7 +5,8 @@
 mod advantages;
 mod adversarial;
 mod boxed;
-mod corpus;
+mod comparisons;
+mod corpora;
 mod dynamics;
 mod importance;
 mod properties;

@@ -31,6 +31,10 @@ impl Complex {
         self.im.is_exact_zero()
     }
 
+    pub(super) fn is_exact_zero(&self) -> bool {
+        self.re.is_exact_zero() && self.im.is_exact_zero()
+    }
+
     /// The real number that this is.
     pub(super) fn real(&self) -> Real<&Ball> {
         if self.is_real() { Ok(&self.re) } else { Err(Trouble::Foreign) }

@@ -15,6 +15,9 @@ use super::{
     term::Term,
 };
 
+/// The first place at which symbols take both signs: before it all are positive.
+const FIRST_SIGNED: u64 = 6;
+
 /// Where the symbols stand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -42,7 +45,7 @@ impl Place {
         // start + width * (an odd fraction of 2^40)
         let fraction = IBig::from(bits >> 24 | 1);
         let mantissa = fraction + (IBig::from(start) << (40 - width) as usize);
-        let negative = self.index >= 4 && bits & 1 == 1;
+        let negative = self.index >= FIRST_SIGNED && bits & 1 == 1;
         Ball {
             mantissa: if negative { -mantissa } else { mantissa },
             exponent: width - 40,
@@ -59,7 +62,6 @@ impl Context<'_> {
             self.fuel.burn(10)?;
             let value = match &exact.rational[id as usize] {
                 Some(value) => self.rational(value)?.into(),
-                None if is_container(node) && id != term.root => continue,
                 None => self.node(term, id, node, exact, &values, place)?,
             };
             values[id as usize] = Some(value);
@@ -135,12 +137,8 @@ impl Context<'_> {
                 let below = self.domain_log(get(*base)?, place)?;
                 self.divide(&above, &below)
             }
-            Node::Apply(function, of) => match term.tree.node(*of) {
-                Node::List(of) | Node::Tuple(of) | Node::Set(of) => {
-                    self.extreme(*function, of, values)
-                }
-                _ => self.applied(*function, get(*of)?, place),
-            },
+            Node::Apply(function, of) => self.applied(*function, get(*of)?, place),
+            Node::Call(name, of) => self.extreme(name, of, values),
             Node::Percent(of) => self.divide(get(*of)?, &Ball::integer(100).into()),
             Node::Degrees(of) if term.is_angle[id as usize] => {
                 let pi = self.pi()?;
@@ -260,8 +258,6 @@ impl Context<'_> {
                 Some(Ordering::Greater) => Ball::integer(1).into(),
                 None => return Err(Trouble::Unclear),
             },
-            F::Gcd | F::Lcm => return Err(Trouble::Foreign),
-            F::Max | F::Min => z.clone(),
         })
     }
 
@@ -274,13 +270,13 @@ impl Context<'_> {
     /// The greatest or the least of real numbers.
     fn extreme(
         &mut self,
-        function: Function,
+        name: &str,
         of: &[Id],
         values: &[Option<Complex>],
     ) -> Real<Complex> {
-        let wanted = match function {
-            Function::Max => Ordering::Greater,
-            Function::Min => Ordering::Less,
+        let wanted = match name {
+            "max" => Ordering::Greater,
+            "min" => Ordering::Less,
             _ => return Err(Trouble::Foreign),
         };
         let mut best: Option<&Ball> = None;
@@ -335,9 +331,4 @@ impl Context<'_> {
         }
         Ok(result.into())
     }
-}
-
-/// Whether a node is a list of arguments and no number.
-fn is_container(node: &Node) -> bool {
-    matches!(node, Node::List(_) | Node::Tuple(_) | Node::Set(_))
 }

@@ -34,20 +34,17 @@ pub(super) fn whole(value: &RBig) -> Option<i64> {
 }
 
 impl Exact {
-    /// Values of all nodes of a term. Out of work, the rest stays unknown.
+    /// Values of all nodes of a term. Out of work, the rest stays unknown, but for numbers as written.
     pub(super) fn of(term: &Term<'_>, fuel: &mut Fuel) -> Self {
         let size = term.root as usize + 1;
-        let mut known = Self {
-            rational: vec![None; size],
-            pi_multiple: vec![None; size],
-            turn: vec![None; size],
-        };
+        let mut known =
+            Self { rational: vec![None; size], pi_multiple: vec![None; size], turn: vec![None; size] };
         for (id, node) in term.nodes() {
             let at = id as usize;
-            match known.value(term, id, node, fuel) {
-                Ok(value) => known.rational[at] = value,
-                Err(_) => return known,
-            }
+            known.rational[at] = known.value(term, id, node, fuel).unwrap_or_else(|_| match node {
+                Node::Number { value, .. } => Some(value.clone()),
+                _ => None,
+            });
             known.pi_multiple[at] = known.linear(term, id, node, &known.pi_multiple, Constant::Pi);
             known.turn[at] = known.imaginary(term, id, node);
         }
@@ -89,12 +86,8 @@ impl Exact {
                 (Some(radicand), Some(index)) => root(radicand, whole(index), fuel)?,
                 _ => None,
             },
-            Node::Apply(function, of) => match term.tree.node(*of) {
-                Node::List(of) | Node::Tuple(of) | Node::Set(of) => {
-                    self.of_many(*function, of, fuel)?
-                }
-                _ => self.applied(*function, *of),
-            },
+            Node::Apply(function, of) => self.applied(*function, *of),
+            Node::Call(name, of) => self.of_many(name, of, fuel)?,
             Node::Ratio(of) if of.len() == 2 => match (self.get(of[0]), self.get(of[1])) {
                 (Some(above), Some(below)) if !below.is_zero() => Some(above / below),
                 _ => None,
@@ -113,6 +106,7 @@ impl Exact {
                     _ => None,
                 }
             }
+            Node::Determinant { rows, entries } => self.determinant(*rows as usize, entries, fuel)?,
             Node::Percent(of) => self.get(*of).map(|value| value / IBig::from(100)),
             Node::Degrees(of) if !term.is_angle[id as usize] => self.get(*of).cloned(),
             Node::Unit(of, _) | Node::Currency(of) => self.get(*of).cloned(),
@@ -213,10 +207,46 @@ impl Exact {
         (units == 1 && turns == 1 && size(&product) < 4096).then_some(product)
     }
 
+    /// By elimination.
+    fn determinant(
+        &self,
+        rows: usize,
+        entries: &[Id],
+        fuel: &mut Fuel,
+    ) -> Result<Option<RBig>, Trouble> {
+        let values = entries.iter().map(|&id| self.get(id).cloned()).collect::<Option<Vec<_>>>();
+        let Some(mut values) = values.filter(|values| rows <= 8 && values.len() == rows * rows) else {
+            return Ok(None);
+        };
+        let mut determinant = RBig::ONE;
+        for column in 0..rows {
+            let Some(pivot) = (column..rows).find(|row| !values[row * rows + column].is_zero()) else {
+                return Ok(Some(RBig::ZERO));
+            };
+            if pivot != column {
+                for at in 0..rows {
+                    values.swap(pivot * rows + at, column * rows + at);
+                }
+                determinant = -determinant;
+            }
+            let head = values[column * rows + column].clone();
+            for row in column + 1..rows {
+                let factor = &values[row * rows + column] / &head;
+                for at in column..rows {
+                    let less = &factor * &values[column * rows + at];
+                    burn_size(4 * size(&less), fuel)?;
+                    values[row * rows + at] -= less;
+                }
+            }
+            determinant *= head;
+        }
+        Ok(Some(determinant))
+    }
+
     /// Greatest and least, common divisors and multiples.
     fn of_many(
         &self,
-        function: Function,
+        name: &str,
         of: &[Id],
         fuel: &mut Fuel,
     ) -> Result<Option<RBig>, Trouble> {
@@ -228,10 +258,11 @@ impl Exact {
         }
         let mut values = values.into_iter().cloned();
         let Some(first) = values.next() else { return Ok(None) };
-        Ok(match function {
-            Function::Max => Some(values.fold(first, RBig::max)),
-            Function::Min => Some(values.fold(first, RBig::min)),
-            Function::Gcd | Function::Lcm => divisor(function, first, values),
+        Ok(match name {
+            "max" => Some(values.fold(first, RBig::max)),
+            "min" => Some(values.fold(first, RBig::min)),
+            "gcd" => divisor(true, first, values),
+            "lcm" => divisor(false, first, values),
             _ => None,
         })
     }
@@ -284,8 +315,7 @@ fn power(base: &RBig, exponent: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, 
         return Ok(None);
     }
     burn_size((bits * times.unsigned_abs().min(MAX_BITS as u64)) as usize / 4, fuel)?;
-    let times =
-        if base.numerator().bit_len() <= 1 && base.is_int() { times % 2 + 2 } else { times };
+    let times = if base.numerator().bit_len() <= 1 && base.is_int() { times % 2 + 2 } else { times };
     Ok(Some(base.pow(times as isize)))
 }
 
@@ -299,8 +329,7 @@ fn root(radicand: &RBig, index: Option<i64>, fuel: &mut Fuel) -> Result<Option<R
     burn_size(2 * size(radicand), fuel)?;
     let index = index as usize;
     let exact = |value: &UBig| {
-        let root =
-            if index == 2 { dashu_base::SquareRoot::sqrt(value) } else { value.nth_root(index) };
+        let root = if index == 2 { dashu_base::SquareRoot::sqrt(value) } else { value.nth_root(index) };
         (root.pow(index) == *value).then_some(root)
     };
     let above = exact(&radicand.numerator().clone().unsigned_abs());
@@ -323,12 +352,13 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
     let ((mut large, flipped), (mut small, flipped_base)) = (above_one(of), above_one(base));
     // large = small^(p / q): the quotients of the continued fraction
     let mut quotients = Vec::new();
-    while !large.is_one() {
+    while !small.is_one() {
         if quotients.len() == 24 {
             return Ok(None);
         }
         let mut quotient = 0i64;
         while large >= small {
+            fuel.burn(60)?;
             burn_size(size(&large) + size(&small), fuel)?;
             large /= &small;
             quotient += 1;
@@ -336,7 +366,6 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
         quotients.push(quotient);
         std::mem::swap(&mut large, &mut small);
     }
-    // the last swap left one in `large`: it divides everything
     let mut value: Option<RBig> = None;
     for &quotient in quotients.iter().rev() {
         let rest = match value {
@@ -350,23 +379,26 @@ fn logarithm(base: &RBig, of: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, Tr
     Ok(Some(if flipped == flipped_base { value } else { -value }))
 }
 
-/// Greatest common divisor or least common multiple of whole numbers.
-fn divisor(function: Function, first: RBig, rest: impl Iterator<Item = RBig>) -> Option<RBig> {
-    let natural = |value: RBig| value.is_int().then(|| value.numerator().clone().unsigned_abs());
-    let mut result = natural(first)?;
+/// Greatest common divisor, or least common multiple, also of fractions.
+fn divisor(greatest: bool, first: RBig, rest: impl Iterator<Item = RBig>) -> Option<RBig> {
+    let mut result = first;
     for value in rest {
-        let value = natural(value)?;
         if result.is_zero() || value.is_zero() {
-            result = if function == Function::Gcd { result + value } else { UBig::ZERO };
+            result = if greatest { result + value } else { RBig::ZERO };
             continue;
         }
-        let common = (&result).gcd(&value);
-        result = if function == Function::Gcd { common } else { result / common * value };
-        if result.bit_len() > MAX_BITS {
+        // over one denominator, both are whole
+        let below = result.denominator() * value.denominator();
+        let whole = |value: RBig| (value * &below).numerator().clone().unsigned_abs();
+        let (a, b) = (whole(result), whole(value));
+        let common = (&a).gcd(&b);
+        let above = if greatest { common } else { a / common * b };
+        result = RBig::from_parts(above.into(), below);
+        if size(&result) > MAX_BITS {
             return None;
         }
     }
-    Some(result.into())
+    Some(if is_negative(&result) { -result } else { result })
 }
 
 /// The product of `low..=high`.

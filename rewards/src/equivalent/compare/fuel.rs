@@ -13,7 +13,7 @@ pub(super) enum Trouble {
     Foreign,
 }
 
-/// What is left of the work, in steps of about ten nanoseconds.
+/// What is left of the work, in steps of at most five nanoseconds or so.
 #[derive(Debug)]
 pub(super) struct Fuel {
     steps: u64,
@@ -21,10 +21,19 @@ pub(super) struct Fuel {
 
 impl Fuel {
     /// Enough for every comparison of two answers that people wrote, and below 20 ms.
-    pub(super) const STEPS: u64 = 1_000_000;
+    pub(super) const STEPS: u64 = 2_000_000;
 
     pub(super) fn new() -> Self {
         Self { steps: Self::STEPS }
+    }
+
+    /// Lets `work` have at most a part of what is left.
+    pub(super) fn lend<T>(&mut self, part: u64, work: impl FnOnce(&mut Self) -> T) -> T {
+        let mut lent = Self { steps: self.steps / part };
+        self.steps -= lent.steps;
+        let result = work(&mut lent);
+        self.steps += lent.steps;
+        result
     }
 
     /// Takes `steps` away, before the work is done.
@@ -39,6 +48,11 @@ impl Fuel {
                 Err(Trouble::Spent)
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> u64 {
+        self.steps
     }
 
     /// For one operation on numbers of `bits` bits.

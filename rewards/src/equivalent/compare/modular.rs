@@ -346,14 +346,15 @@ impl Point<'_> {
             {
                 None
             }
-            Node::Apply(function, of) => match term.tree.node(*of) {
-                Node::List(of) | Node::Tuple(of) | Node::Set(of) => {
-                    unknown(name_of(*function), &sorted(of, values))
-                }
-                _ => unknown(name_of(*function), &[*of]),
-            },
+            Node::Apply(function, of) => unknown(name_of(*function), &[*of]),
+            Node::Call(name, of) if matches!(&**name, "max" | "min" | "gcd" | "lcm") => {
+                unknown(name, &sorted(of, values))
+            }
             Node::Call(name, of) => unknown(&format!("call {name}"), of)
                 .map(|known| Known { faithful: exact_call(of, values), ..known }),
+            Node::Determinant { rows, entries } => {
+                self.determinant(*rows as usize, entries, values, fuel)?
+            }
             Node::Root { radicand, index } => unknown("root", &[*radicand, *index]),
             Node::Log { base, of } => unknown("log", &[*base, *of]),
             Node::Factorial(of) => unknown("factorial", &[*of]),
@@ -376,6 +377,47 @@ impl Point<'_> {
             result = Known { value, degree, faithful: result.faithful && known.faithful };
         }
         Some(result)
+    }
+
+    /// By elimination.
+    fn determinant(
+        &self,
+        rows: usize,
+        entries: &[Id],
+        values: &[Option<Known>],
+        fuel: &mut Fuel,
+    ) -> Result<Option<Known>, Trouble> {
+        let known = entries.iter().map(|&id| values[id as usize]).collect::<Option<Vec<_>>>();
+        let Some(known) = known.filter(|known| known.len() == rows * rows) else { return Ok(None) };
+        fuel.burn((rows * rows * (rows + 40)) as u64)?;
+        let field = self.field;
+        let mut cells: Vec<u64> = known.iter().map(|known| known.value).collect();
+        let mut value = field.one;
+        for column in 0..rows {
+            let Some(pivot) = (column..rows).find(|row| cells[row * rows + column] != 0) else {
+                value = 0;
+                break;
+            };
+            if pivot != column {
+                (0..rows).for_each(|at| cells.swap(pivot * rows + at, column * rows + at));
+                value = field.negated(value);
+            }
+            let head = cells[column * rows + column];
+            let inverse = field.inverse(head)?;
+            for row in column + 1..rows {
+                let factor = field.negated(field.product(cells[row * rows + column], inverse));
+                for at in column..rows {
+                    let less = field.product(factor, cells[column * rows + at]);
+                    cells[row * rows + at] = field.sum(cells[row * rows + at], less);
+                }
+            }
+            value = field.product(value, head);
+        }
+        Ok(Some(Known {
+            value,
+            degree: known.iter().map(|known| known.degree).sum(),
+            faithful: known.iter().all(|known| known.faithful),
+        }))
     }
 
     fn quotient(
@@ -460,9 +502,5 @@ fn name_of(function: Function) -> &'static str {
         F::Im => "im",
         F::Arg => "arg",
         F::Sign => "sign",
-        F::Gcd => "gcd",
-        F::Lcm => "lcm",
-        F::Max => "max",
-        F::Min => "min",
     }
 }

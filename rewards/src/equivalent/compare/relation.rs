@@ -43,10 +43,22 @@ struct Assigned<'tree> {
     value: Id,
 }
 
-/// Whether a node is a name for a value: a symbol, or a function of something.
+/// What names a value: a symbol, a function of something, a ratio of symbols, capital letters side by
+/// side (a segment, an angle).
 fn name(tree: &Tree, id: Id) -> Option<&str> {
+    let symbol = |id: &Id| match tree.node(*id) {
+        Node::Symbol(name) => Some(&**name),
+        _ => None,
+    };
     match tree.node(id) {
         Node::Symbol(name) | Node::Call(name, _) => Some(name),
+        Node::Ratio(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a ratio"),
+        Node::Product(of) => {
+            let capital = |id: &Id| {
+                symbol(id).is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+            };
+            of.iter().all(capital).then_some("letters")
+        }
         _ => None,
     }
 }
@@ -106,11 +118,15 @@ impl Judge<'_> {
                 if let Some(assigned) = assigned(self.answer, answer.id) {
                     return self.named(gold, answer.id, assigned, nesting);
                 }
-                if let Node::Relation { operator: Relation::Approximately, right, .. } =
+                if let Node::Relation { operator: Relation::Approximately, left, right } =
                     self.answer.node(answer.id)
-                    && self.policy == Policy::Eval
                 {
-                    return self.compare(gold, (*right).into(), nesting + 1);
+                    // an exact value goes before its approximation
+                    return match (name(self.answer, *left), self.policy) {
+                        (None, _) => self.compare(gold, (*left).into(), nesting + 1),
+                        (Some(_), Policy::Eval) => self.compare(gold, (*right).into(), nesting + 1),
+                        (Some(_), Policy::Rl) => Equivalence::Different,
+                    };
                 }
                 self.relation_and_set(gold.id, answer.id, kinds.0, nesting)
             }

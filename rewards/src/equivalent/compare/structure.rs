@@ -203,7 +203,8 @@ impl Judge<'_> {
             }
             return result;
         }
-        self.matched(gold, answer, kinds.0 == Set || kinds.1 == Set, nesting)
+        let once = kinds.0 == Set || kinds.1 == Set || self.policy == Policy::Eval;
+        self.matched(gold, answer, once, nesting)
     }
 
     /// Whether one side names its values (`x = 1, y = 2`) and the other gives them bare: then the

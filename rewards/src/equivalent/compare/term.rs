@@ -14,50 +14,6 @@ pub(super) struct Term<'tree> {
     pub(super) is_angle: Vec<bool>,
 }
 
-/// Calls `visit` with each child of a node, in order.
-pub(super) fn children(node: &Node, mut visit: impl FnMut(Id)) {
-    match node {
-        Node::Number { .. }
-        | Node::Constant(_)
-        | Node::Symbol(_)
-        | Node::Text(_)
-        | Node::Choice(_) => {}
-        Node::Sum(of)
-        | Node::Product(of)
-        | Node::Tuple(of)
-        | Node::Set(of)
-        | Node::List(of)
-        | Node::Union(of)
-        | Node::Intersection(of)
-        | Node::All(of)
-        | Node::Any(of)
-        | Node::Ratio(of)
-        | Node::Call(_, of)
-        | Node::Matrix { entries: of, .. }
-        | Node::Determinant { entries: of, .. } => of.iter().copied().for_each(visit),
-        Node::Negated(of)
-        | Node::Apply(_, of)
-        | Node::Factorial(of)
-        | Node::PlusMinus(of)
-        | Node::MinusPlus(of)
-        | Node::Percent(of)
-        | Node::Degrees(of)
-        | Node::Unit(of, _)
-        | Node::Currency(of) => visit(*of),
-        Node::Quotient(a, b)
-        | Node::Power(a, b)
-        | Node::Binomial(a, b)
-        | Node::Difference(a, b)
-        | Node::Root { radicand: a, index: b }
-        | Node::Log { base: a, of: b }
-        | Node::Interval { low: a, high: b, .. }
-        | Node::Relation { left: a, right: b, .. } => {
-            visit(*a);
-            visit(*b);
-        }
-    }
-}
-
 /// Whether degrees inside the argument are angles.
 fn is_circular(function: Function) -> bool {
     use Function as F;
@@ -76,9 +32,9 @@ impl<'tree> Term<'tree> {
                 continue;
             }
             let node = &tree.nodes[id];
-            let angle =
-                is_angle[id] || matches!(node, Node::Apply(function, _) if is_circular(*function));
-            children(node, |child| {
+            let angle = is_angle[id]
+                || matches!(node, Node::Apply(function, _) if is_circular(*function));
+            node.for_each_child(|child| {
                 needed[child as usize] = true;
                 is_angle[child as usize] = angle;
             });

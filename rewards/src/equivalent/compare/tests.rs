@@ -1,0 +1,568 @@
+//! Comparisons of trees built by hand: what the reader makes of a text does not matter here.
+
+use dashu_int::{IBig, UBig};
+use dashu_ratio::RBig;
+
+use super::*;
+use crate::equivalent::tree::{Constant, Function, Id, Node, Relation};
+
+use Equivalence::{Different, Equal, Undecided};
+
+/// A tree by its nodes, each function adding one.
+#[derive(Debug, Default)]
+struct Build(Vec<Node>);
+
+impl Build {
+    fn put(&mut self, node: Node) -> Id {
+        self.0.push(node);
+        self.0.len() as Id - 1
+    }
+
+    fn n(&mut self, value: i64) -> Id {
+        self.put(Node::Number { value: value.into(), places: None })
+    }
+
+    fn decimal(&mut self, digits: i64, places: u32) -> Id {
+        let value = RBig::from_parts(IBig::from(digits), UBig::from(10u8).pow(places as usize));
+        self.put(Node::Number { value, places: Some(places) })
+    }
+
+    fn x(&mut self, name: &str) -> Id {
+        self.put(Node::Symbol(name.into()))
+    }
+
+    fn c(&mut self, constant: Constant) -> Id {
+        self.put(Node::Constant(constant))
+    }
+
+    fn apply(&mut self, function: Function, of: Id) -> Id {
+        self.put(Node::Apply(function, of))
+    }
+
+    fn root(&mut self, of: Id) -> Id {
+        let index = self.n(2);
+        self.put(Node::Root { radicand: of, index })
+    }
+
+    fn sum(&mut self, a: Id, b: Id) -> Id {
+        self.put(Node::Sum(vec![a, b]))
+    }
+
+    fn minus(&mut self, a: Id, b: Id) -> Id {
+        let b = self.put(Node::Negated(b));
+        self.put(Node::Sum(vec![a, b]))
+    }
+
+    fn times(&mut self, a: Id, b: Id) -> Id {
+        self.put(Node::Product(vec![a, b]))
+    }
+
+    fn over(&mut self, a: Id, b: Id) -> Id {
+        self.put(Node::Quotient(a, b))
+    }
+
+    fn power(&mut self, a: Id, b: Id) -> Id {
+        self.put(Node::Power(a, b))
+    }
+
+    fn relation(&mut self, left: Id, operator: Relation, right: Id) -> Id {
+        self.put(Node::Relation { operator, left, right })
+    }
+}
+
+fn tree(build: impl FnOnce(&mut Build) -> Id) -> Tree {
+    let mut nodes = Build::default();
+    let root = build(&mut nodes);
+    assert_eq!(root as usize + 1, nodes.0.len(), "the root is last");
+    Tree { nodes: nodes.0 }
+}
+
+/// Both policies, and both directions.
+#[track_caller]
+fn both_ways(gold: impl FnOnce(&mut Build) -> Id, answer: impl FnOnce(&mut Build) -> Id, wanted: Equivalence) {
+    let (gold, answer) = (tree(gold), tree(answer));
+    for policy in [Policy::Rl, Policy::Eval] {
+        assert_eq!(compare(&gold, &answer, policy), wanted, "{policy:?}");
+        assert_eq!(compare(&answer, &gold, policy), wanted, "{policy:?}, turned around");
+    }
+}
+
+#[track_caller]
+fn under(policy: Policy, gold: impl FnOnce(&mut Build) -> Id, answer: impl FnOnce(&mut Build) -> Id, wanted: Equivalence) {
+    assert_eq!(compare(&tree(gold), &tree(answer), policy), wanted);
+}
+
+fn one_over_e(build: &mut Build) -> Id {
+    let (one, e) = (build.n(1), build.c(Constant::E));
+    build.over(one, e)
+}
+
+#[test]
+fn a_sign_before_a_transcendental_number_counts() {
+    let minus = |b: &mut Build| {
+        let (one, small) = (b.n(1), one_over_e(b));
+        b.minus(one, small)
+    };
+    let plus = |b: &mut Build| {
+        let (one, small) = (b.n(1), one_over_e(b));
+        b.sum(one, small)
+    };
+    both_ways(minus, plus, Different);
+    let inverse = |b: &mut Build| {
+        let (one, e, exponent) = (b.n(1), b.c(Constant::E), b.n(-1));
+        let small = b.power(e, exponent);
+        b.minus(one, small)
+    };
+    both_ways(minus, inverse, Equal);
+}
+
+#[test]
+fn numbers_too_small_or_large_to_print_are_told_apart() {
+    let inverse_factorial = |n: i64| {
+        move |b: &mut Build| {
+            let (one, n) = (b.n(1), b.n(n));
+            let factorial = b.put(Node::Factorial(n));
+            b.over(one, factorial)
+        }
+    };
+    both_ways(inverse_factorial(2004), inverse_factorial(2006), Different);
+    both_ways(inverse_factorial(2004), |b| b.n(0), Different);
+    let power = |base: i64, exponent: i64| {
+        move |b: &mut Build| {
+            let (base, exponent) = (b.n(base), b.n(exponent));
+            b.power(base, exponent)
+        }
+    };
+    both_ways(power(2, 2025), power(3, 2025), Different);
+    both_ways(power(2, 2_000_000_000), power(3, 2_000_000_000), Different);
+    both_ways(power(4, 1_000_000_000), power(2, 2_000_000_000), Equal);
+    both_ways(power(10, 400), power(10, 401), Different);
+    let enormous = |b: &mut Build| {
+        let (two, forty_nine) = (b.n(2), b.n(49));
+        let exponent = b.power(two, forty_nine);
+        let exponent = b.power(two, exponent);
+        b.power(two, exponent)
+    };
+    assert_ne!(compare(&tree(|b| b.n(1)), &tree(enormous), Policy::Rl), Equal);
+    let factorial = |b: &mut Build| {
+        let n = b.n(1_000_000_000);
+        b.put(Node::Factorial(n))
+    };
+    assert_ne!(compare(&tree(|b| b.n(1)), &tree(factorial), Policy::Eval), Equal);
+}
+
+#[test]
+fn a_near_integer_is_no_integer() {
+    let ramanujan = |b: &mut Build| {
+        let (e, pi, n) = (b.c(Constant::E), b.c(Constant::Pi), b.n(163));
+        let root = b.root(n);
+        let exponent = b.times(pi, root);
+        b.power(e, exponent)
+    };
+    both_ways(ramanujan, |b| b.n(262_537_412_640_768_744), Different);
+}
+
+#[test]
+fn radicals_are_decided_by_their_separation_bound() {
+    // sqrt 2 + sqrt 3 = sqrt(5 + 2 sqrt 6)
+    let sum = |b: &mut Build| {
+        let (two, three) = (b.n(2), b.n(3));
+        let (two, three) = (b.root(two), b.root(three));
+        b.sum(two, three)
+    };
+    let nested = |b: &mut Build| {
+        let (five, two, six) = (b.n(5), b.n(2), b.n(6));
+        let six = b.root(six);
+        let double = b.times(two, six);
+        let under = b.sum(five, double);
+        b.root(under)
+    };
+    both_ways(sum, nested, Equal);
+    // and its square is rational after all: exact, also where the gold is a whole number
+    let square = |b: &mut Build| {
+        let (s, five, two, six, exponent) = (nested(b), b.n(5), b.n(2), b.n(6), b.n(2));
+        let square = b.power(s, exponent);
+        let six = b.root(six);
+        let double = b.times(two, six);
+        let rest = b.sum(five, double);
+        b.minus(square, rest)
+    };
+    both_ways(square, |b| b.n(0), Equal);
+    both_ways(sum, |b| b.decimal(3_146_264_369_941_972_352, 18), Different);
+}
+
+#[test]
+fn cosines_of_rational_angles_are_algebraic() {
+    let cosine = |b: &mut Build| {
+        let n = b.n(36);
+        let angle = b.put(Node::Degrees(n));
+        b.apply(Function::Cos, angle)
+    };
+    let radical = |b: &mut Build| {
+        let (one, five, four) = (b.n(1), b.n(5), b.n(4));
+        let five = b.root(five);
+        let sum = b.sum(one, five);
+        b.over(sum, four)
+    };
+    both_ways(radical, cosine, Equal);
+    // cos pi/7 - cos 2pi/7 + cos 3pi/7 = 1/2, a proof against a rational gold
+    let sum = |b: &mut Build| {
+        let term = |b: &mut Build, k: i64| {
+            let (k, pi, seven) = (b.n(k), b.c(Constant::Pi), b.n(7));
+            let angle = b.times(k, pi);
+            let angle = b.over(angle, seven);
+            b.apply(Function::Cos, angle)
+        };
+        let (one, two, three) = (term(b, 1), term(b, 2), term(b, 3));
+        let two = b.put(Node::Negated(two));
+        b.put(Node::Sum(vec![one, two, three]))
+    };
+    both_ways(|b| b.decimal(5, 1), sum, Equal);
+}
+
+#[test]
+fn a_turn_of_half_a_circle_is_minus_one() {
+    let turn = |b: &mut Build| {
+        let (e, i, pi) = (b.c(Constant::E), b.c(Constant::I), b.c(Constant::Pi));
+        let exponent = b.times(i, pi);
+        b.power(e, exponent)
+    };
+    both_ways(|b| b.n(-1), turn, Equal);
+    both_ways(|b| b.n(1), turn, Different);
+}
+
+#[test]
+fn a_transcendental_answer_needs_a_proof_against_a_rational_gold() {
+    let eleven = |b: &mut Build| {
+        let n = b.n(11);
+        b.apply(Function::Sin, n)
+    };
+    both_ways(|b| b.n(-1), eleven, Different);
+    // e^{ln 2} = 2 agrees, which is no proof
+    let two = |b: &mut Build| {
+        let (e, n) = (b.c(Constant::E), b.n(2));
+        let log = b.apply(Function::Ln, n);
+        b.power(e, log)
+    };
+    under(Policy::Rl, |b| b.n(2), two, Undecided);
+    under(Policy::Eval, |b| b.n(2), two, Equal);
+}
+
+#[test]
+fn rational_functions_are_compared_as_functions() {
+    let quotient = |b: &mut Build| {
+        let (x, two, one) = (b.x("x"), b.n(2), b.n(1));
+        let square = b.power(x, two);
+        let (above, below) = (b.minus(square, one), b.minus(x, one));
+        b.over(above, below)
+    };
+    let plus = |number: i64| {
+        move |b: &mut Build| {
+            let (x, n) = (b.x("x"), b.n(number));
+            b.sum(x, n)
+        }
+    };
+    both_ways(plus(1), quotient, Equal);
+    both_ways(plus(2), quotient, Different);
+    both_ways(plus(0), |b| b.x("x"), Equal);
+    both_ways(|b| b.x("x_1"), |b| b.x("x_2"), Different);
+    let size = |b: &mut Build| {
+        let (x, two) = (b.x("x"), b.n(2));
+        let square = b.power(x, two);
+        b.root(square)
+    };
+    both_ways(|b| b.x("x"), size, Different);
+    let absolute = |b: &mut Build| {
+        let x = b.x("x");
+        b.apply(Function::Abs, x)
+    };
+    both_ways(absolute, size, Equal);
+}
+
+#[test]
+fn functions_of_variables_agree_at_places() {
+    let double = |b: &mut Build| {
+        let (two, x) = (b.n(2), b.x("x"));
+        let angle = b.times(two, x);
+        b.apply(Function::Sin, angle)
+    };
+    let product = |b: &mut Build| {
+        let (two, x) = (b.n(2), b.x("x"));
+        let (sine, cosine) = (b.apply(Function::Sin, x), b.apply(Function::Cos, x));
+        b.put(Node::Product(vec![cosine, two, sine]))
+    };
+    both_ways(double, product, Equal);
+    let inverse = |b: &mut Build| {
+        let x = b.x("x");
+        b.apply(Function::Arcsin, x)
+    };
+    let reciprocal = |b: &mut Build| {
+        let (one, x) = (b.n(1), b.x("x"));
+        let sine = b.apply(Function::Sin, x);
+        b.over(one, sine)
+    };
+    both_ways(inverse, reciprocal, Different);
+    let factorial = |b: &mut Build| {
+        let n = b.x("n");
+        b.put(Node::Factorial(n))
+    };
+    both_ways(factorial, |b| b.x("n"), Different);
+    let shifted = |b: &mut Build| {
+        let (n, one) = (b.x("n"), b.n(1));
+        let before = b.minus(n, one);
+        let factorial = b.put(Node::Factorial(before));
+        b.times(n, factorial)
+    };
+    both_ways(factorial, shifted, Equal);
+}
+
+#[test]
+fn relations_count_up_to_a_factor() {
+    let below = |left: i64, operator, right: i64| {
+        move |b: &mut Build| {
+            let (k, x) = (b.n(left), b.x("x"));
+            let (left, right) = (b.times(k, x), b.n(right));
+            b.relation(left, operator, right)
+        }
+    };
+    both_ways(below(1, Relation::Less, 5), below(1, Relation::Greater, 5), Different);
+    both_ways(below(1, Relation::Less, 1), below(-1, Relation::Greater, -1), Equal);
+    both_ways(below(1, Relation::Less, 1), below(-1, Relation::Less, -1), Different);
+    both_ways(below(1, Relation::Less, 1), below(1, Relation::LessEqual, 1), Different);
+    both_ways(below(2, Relation::Equal, 4), below(-3, Relation::Equal, -6), Equal);
+    both_ways(below(2, Relation::Equal, 4), below(2, Relation::Equal, 5), Different);
+}
+
+#[test]
+fn sets_of_numbers_have_one_form() {
+    let infinity = |b: &mut Build, sign: i64| {
+        let infinity = b.c(Constant::Infinity);
+        if sign < 0 { b.put(Node::Negated(infinity)) } else { infinity }
+    };
+    // (-oo, 1) or (1, 2] or {1}, in pieces
+    let pieces = |b: &mut Build| {
+        let (low, one, two) = (infinity(b, -1), b.n(1), b.n(2));
+        let first =
+            b.put(Node::Interval { low, high: one, low_closed: false, high_closed: false });
+        let second =
+            b.put(Node::Interval { low: one, high: two, low_closed: false, high_closed: true });
+        let point = b.put(Node::Set(vec![one]));
+        b.put(Node::Union(vec![second, first, point]))
+    };
+    let whole = |b: &mut Build| {
+        let (low, high) = (infinity(b, -1), b.n(2));
+        b.put(Node::Interval { low, high, low_closed: false, high_closed: true })
+    };
+    both_ways(pieces, whole, Equal);
+    let inequality = |operator| {
+        move |b: &mut Build| {
+            let (x, four) = (b.x("x"), b.n(4));
+            let root = b.root(four);
+            b.relation(x, operator, root)
+        }
+    };
+    both_ways(whole, inequality(Relation::LessEqual), Equal);
+    both_ways(whole, inequality(Relation::Less), Different);
+    let punctured = |b: &mut Build| {
+        let (reals, two) = (b.c(Constant::Reals), b.n(2));
+        let point = b.put(Node::Set(vec![two]));
+        b.put(Node::Difference(reals, point))
+    };
+    both_ways(punctured, inequality(Relation::NotEqual), Equal);
+}
+
+#[test]
+fn tuples_have_an_order_and_sets_have_none() {
+    let pair = |a: i64, c: i64, wrap: fn(Vec<Id>) -> Node| {
+        move |b: &mut Build| {
+            let of = vec![b.n(a), b.n(c)];
+            b.put(wrap(of))
+        }
+    };
+    both_ways(pair(1, 2, Node::Tuple), pair(2, 1, Node::Tuple), Different);
+    both_ways(pair(1, 2, Node::Set), pair(2, 1, Node::List), Equal);
+    both_ways(pair(1, 2, Node::Tuple), pair(1, 2, Node::Set), Different);
+    both_ways(pair(203, 204, Node::Set), |b| b.n(204), Different);
+    both_ways(pair(1, 1, Node::List), |b| b.n(1), Different);
+    let sign = |b: &mut Build| {
+        let n = b.n(2021);
+        b.put(Node::PlusMinus(n))
+    };
+    both_ways(sign, |b| b.n(2021), Different);
+    both_ways(sign, pair(-2021, 2021, Node::List), Equal);
+}
+
+#[test]
+fn one_different_decimal_in_a_thousand_is_seen() {
+    let digits = |last: i64| {
+        move |b: &mut Build| {
+            let value = RBig::from_parts(
+                IBig::from(10).pow(1000) / IBig::from(7) + IBig::from(last),
+                UBig::from(10u8).pow(1000),
+            );
+            b.put(Node::Number { value, places: Some(1000) })
+        }
+    };
+    both_ways(digits(0), digits(1), Different);
+    both_ways(digits(3), digits(3), Equal);
+}
+
+#[test]
+fn percent_signs_follow_the_policy() {
+    let percent = |b: &mut Build| {
+        let n = b.n(50);
+        b.put(Node::Percent(n))
+    };
+    for policy in [Policy::Rl, Policy::Eval] {
+        under(policy, |b| b.decimal(5, 1), percent, Equal);
+        under(policy, percent, |b| b.decimal(5, 1), Equal);
+        under(policy, percent, |b| b.n(50), Equal);
+    }
+    under(Policy::Rl, |b| b.n(50), percent, Different);
+    under(Policy::Eval, |b| b.n(50), percent, Equal);
+}
+
+#[test]
+fn a_decimal_stands_for_an_irrational_gold_in_scores_only() {
+    let root = |b: &mut Build| {
+        let two = b.n(2);
+        b.root(two)
+    };
+    under(Policy::Eval, root, |b| b.decimal(1414, 3), Equal);
+    under(Policy::Rl, root, |b| b.decimal(1414, 3), Different);
+    under(Policy::Eval, root, |b| b.decimal(1415, 3), Different);
+    under(Policy::Eval, root, |b| b.decimal(14, 1), Different);
+}
+
+#[test]
+fn zz_calibrate() {
+    let time = |name: &str, gold: &Tree, answer: &Tree| {
+        let start = std::time::Instant::now();
+        let mut judge = Judge { gold, answer, policy: Policy::Eval, fuel: Fuel::new() };
+        let verdict = judge.compare(gold.root().into(), answer.root().into(), 0);
+        let took = start.elapsed().as_nanos() as f64 / 1000.0;
+        let used = Fuel::STEPS - judge.fuel.left();
+        println!("{name}: {verdict:?} {took:.1} us, {used} steps, {:.2} ns a step", took * 1000.0 / used as f64);
+    };
+    let sines = |count: i64, shift: i64| {
+        tree(|b| {
+            let x = b.x("x");
+            let terms = (1..=count)
+                .map(|k| {
+                    let k = b.n(k * k + shift);
+                    let angle = b.times(k, x);
+                    b.apply(Function::Sin, angle)
+                })
+                .collect();
+            b.put(Node::Sum(terms))
+        })
+    };
+    for count in [1, 10, 80] {
+        // sin(-a) = -sin a: agreement at all places
+        let (one, other) = (sines(count, 0), tree(|b| {
+            let x = b.x("x");
+            let terms = (1..=count)
+                .map(|k| {
+                    let k = b.n(-k * k);
+                    let angle = b.times(k, x);
+                    let sine = b.apply(Function::Sin, angle);
+                    b.put(Node::Negated(sine))
+                })
+                .collect();
+            b.put(Node::Sum(terms))
+        }));
+        time("sines", &one, &other);
+        time("sines", &sines(count, 0), &sines(count, 1));
+    }
+    for count in [2, 4, 6, 8, 10, 11] {
+        let roots = |sign: i64| {
+            tree(|b| {
+                let terms = (0..count)
+                    .map(|k| {
+                        let k = b.n([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37][k]);
+                        b.root(k)
+                    })
+                    .collect();
+                let sum = b.put(Node::Sum(terms));
+                let n = b.n(2);
+                let square = b.power(sum, n);
+                let square = b.root(square);
+                if sign < 0 { b.put(Node::Negated(square)) } else { square }
+            })
+        };
+        let plain = tree(|b| {
+            let terms = (0..count)
+                .map(|k| {
+                    let k = b.n([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37][k]);
+                    b.root(k)
+                })
+                .collect();
+            b.put(Node::Sum(terms))
+        });
+        time("roots", &plain, &roots(1));
+        time("roots", &plain, &roots(-1));
+    }
+    let big = |n: i64, k: i64| tree(|b| {
+        let (n, k) = (b.n(n), b.n(k));
+        b.put(Node::Binomial(n, k))
+    });
+    time("binomial", &big(4000, 2000), &big(4000, 1999));
+    let fractions = |count: i64, last: i64| tree(|b| {
+        let mut terms: Vec<Id> = (1..=count).map(|k| {
+            let (one, k) = (b.n(1), b.n(k * 1_000_003 + 7));
+            b.over(one, k)
+        }).collect();
+        terms.push(b.n(last));
+        b.put(Node::Sum(terms))
+    });
+    time("fractions", &fractions(150, 1), &fractions(150, 2));
+    let powers = |count: i64, last: i64| tree(|b| {
+        let mut terms: Vec<Id> = (1..=count).map(|k| {
+            let (one, k) = (b.n(k + 1), b.n(k * 100 + 7));
+            let p = b.power(one, k);
+            let one = b.n(1);
+            b.over(one, p)
+        }).collect();
+        terms.push(b.n(last));
+        b.put(Node::Sum(terms))
+    });
+    time("powers", &powers(100, 1), &powers(100, 2));
+    let nested = |depth: i64, last: i64| tree(|b| {
+        let mut under = b.n(last);
+        for _ in 0..depth {
+            let one = b.n(1);
+            let root = b.root(under);
+            under = b.sum(one, root);
+        }
+        under
+    });
+    time("nested", &nested(20, 1), &nested(20, 2));
+    time("nested", &nested(60, 1), &nested(60, 2));
+    let (x, y) = (tree(|b| b.n(204)), tree(|b| b.n(205)));
+    time("integers", &x, &y);
+    time("integers", &x, &y);
+    let poly = |k: i64| tree(|b| {
+        let (x, two, k) = (b.x("x"), b.n(2), b.n(k));
+        let square = b.power(x, two);
+        let double = b.times(two, x);
+        b.put(Node::Sum(vec![square, double, k]))
+    });
+    time("polynomials", &poly(1), &poly(2));
+    let square = tree(|b| {
+        let (x, one, two) = (b.x("x"), b.n(1), b.n(2));
+        let s = b.sum(x, one);
+        b.power(s, two)
+    });
+    time("polynomials", &poly(1), &square);
+    let root = |n: i64| tree(|b| { let n = b.n(n); let r = b.root(n); let k = b.n(3); b.over(r, k) });
+    let other = tree(|b| { let n = b.n(3); let r = b.root(n); let k = b.n(1); b.over(k, r) });
+    time("radicals", &root(3), &other);
+    time("radicals", &root(3), &root(2));
+}
+
+#[test]
+fn zz_show() {
+    for text in std::env::var("SHOW").unwrap_or_default().split('@') {
+        println!("{text}: {:?}", crate::equivalent::read::read(text, Policy::Eval));
+    }
+}
