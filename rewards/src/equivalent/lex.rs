@@ -377,7 +377,8 @@ impl<'a> Lexer<'a> {
             let value = argument.trim();
             let value = value.strip_prefix('-').unwrap_or(value);
             value.len() == 1 && value.bytes().all(|byte| byte.is_ascii_alphabetic())
-                || !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+                || !value.is_empty()
+                    && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         })
     }
 
