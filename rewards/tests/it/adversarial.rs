@@ -103,7 +103,10 @@ fn the_largest_pairs_within_the_limit_are_fast() {
             for gold in &hard {
                 for answer in &hard {
                     let same = equivalent(gold, answer, Policy::Rl);
-                    assert!(gold == answer || same != Equivalence::Equal);
+                    assert!(
+                        gold == answer || same != Equivalence::Equal,
+                        "{gold:.60} is not {answer:.60}"
+                    );
                     assert_ne!(same, Equivalence::Limit);
                 }
             }

@@ -41,7 +41,8 @@ fn comparisons_follow_the_table() {
     let table: Table = toml::from_str(include_str!("../../testdata/comparisons.toml")).unwrap();
     let mut wrong = Vec::new();
     for case in &table.case {
-        for (policy, said) in [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))] {
+        for (policy, said) in [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))]
+        {
             let wanted = Equivalence::from(said);
             let got = equivalent(&case.gold, &case.answer, policy);
             if got != wanted {

@@ -120,7 +120,10 @@ fn accuracy<'a>(
         }
     }
     let share = right as f64 / all.max(1) as f64;
-    println!("{what}, {policy:?}: {right} of {all} right, {} false positives", false_positives.len());
+    println!(
+        "{what}, {policy:?}: {right} of {all} right, {} false positives",
+        false_positives.len()
+    );
     (share, false_positives)
 }
 
@@ -170,7 +173,10 @@ fn policy_rows() {
             for (at, policy) in [(1, Policy::Eval), (2, Policy::Rl)] {
                 counts[at] += usize::from(judged.accepted(policy) == judged.row.expected);
             }
-            println!("{flag}: row {} eval {:?} rl {:?} expected {}", judged.row.id, judged.eval, judged.rl, judged.row.expected);
+            println!(
+                "{flag}: row {} eval {:?} rl {:?} expected {}",
+                judged.row.id, judged.eval, judged.rl, judged.row.expected
+            );
         }
     }
     for (flag, [all, eval, rl]) in &flags {

@@ -123,9 +123,12 @@ impl<'fuel> Context<'fuel> {
     pub(super) fn trimmed(&self, mut ball: Ball) -> Real {
         let excess = ball.mantissa.bit_len().saturating_sub(self.bits);
         if excess > 0 {
+            let exact = ball.mantissa.trailing_zeros().is_none_or(|zeros| zeros >= excess);
             ball.mantissa >>= excess;
             ball.exponent += excess as i64;
-            ball.error = both(ball.error, Some(ball.exponent));
+            if !exact {
+                ball.error = both(ball.error, Some(ball.exponent));
+            }
         }
         if ball.mantissa.is_zero() {
             ball.exponent = ball.error.unwrap_or(0);

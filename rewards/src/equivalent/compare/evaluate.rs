@@ -268,12 +268,7 @@ impl Context<'_> {
     }
 
     /// The greatest or the least of real numbers.
-    fn extreme(
-        &mut self,
-        name: &str,
-        of: &[Id],
-        values: &[Option<Complex>],
-    ) -> Real<Complex> {
+    fn extreme(&mut self, name: &str, of: &[Id], values: &[Option<Complex>]) -> Real<Complex> {
         let wanted = match name {
             "max" => Ordering::Greater,
             "min" => Ordering::Less,

@@ -37,8 +37,11 @@ impl Exact {
     /// Values of all nodes of a term. Out of work, the rest stays unknown, but for numbers as written.
     pub(super) fn of(term: &Term<'_>, fuel: &mut Fuel) -> Self {
         let size = term.root as usize + 1;
-        let mut known =
-            Self { rational: vec![None; size], pi_multiple: vec![None; size], turn: vec![None; size] };
+        let mut known = Self {
+            rational: vec![None; size],
+            pi_multiple: vec![None; size],
+            turn: vec![None; size],
+        };
         for (id, node) in term.nodes() {
             let at = id as usize;
             known.rational[at] = known.value(term, id, node, fuel).unwrap_or_else(|_| match node {
@@ -106,7 +109,9 @@ impl Exact {
                     _ => None,
                 }
             }
-            Node::Determinant { rows, entries } => self.determinant(*rows as usize, entries, fuel)?,
+            Node::Determinant { rows, entries } => {
+                self.determinant(*rows as usize, entries, fuel)?
+            }
             Node::Percent(of) => self.get(*of).map(|value| value / IBig::from(100)),
             Node::Degrees(of) if !term.is_angle[id as usize] => self.get(*of).cloned(),
             Node::Unit(of, _) | Node::Currency(of) => self.get(*of).cloned(),
@@ -215,12 +220,14 @@ impl Exact {
         fuel: &mut Fuel,
     ) -> Result<Option<RBig>, Trouble> {
         let values = entries.iter().map(|&id| self.get(id).cloned()).collect::<Option<Vec<_>>>();
-        let Some(mut values) = values.filter(|values| rows <= 8 && values.len() == rows * rows) else {
+        let Some(mut values) = values.filter(|values| rows <= 8 && values.len() == rows * rows)
+        else {
             return Ok(None);
         };
         let mut determinant = RBig::ONE;
         for column in 0..rows {
-            let Some(pivot) = (column..rows).find(|row| !values[row * rows + column].is_zero()) else {
+            let Some(pivot) = (column..rows).find(|row| !values[row * rows + column].is_zero())
+            else {
                 return Ok(Some(RBig::ZERO));
             };
             if pivot != column {
@@ -244,12 +251,7 @@ impl Exact {
     }
 
     /// Greatest and least, common divisors and multiples.
-    fn of_many(
-        &self,
-        name: &str,
-        of: &[Id],
-        fuel: &mut Fuel,
-    ) -> Result<Option<RBig>, Trouble> {
+    fn of_many(&self, name: &str, of: &[Id], fuel: &mut Fuel) -> Result<Option<RBig>, Trouble> {
         let Some(values) = of.iter().map(|&id| self.get(id)).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
@@ -315,7 +317,8 @@ fn power(base: &RBig, exponent: &RBig, fuel: &mut Fuel) -> Result<Option<RBig>, 
         return Ok(None);
     }
     burn_size((bits * times.unsigned_abs().min(MAX_BITS as u64)) as usize / 4, fuel)?;
-    let times = if base.numerator().bit_len() <= 1 && base.is_int() { times % 2 + 2 } else { times };
+    let times =
+        if base.numerator().bit_len() <= 1 && base.is_int() { times % 2 + 2 } else { times };
     Ok(Some(base.pow(times as isize)))
 }
 
@@ -329,7 +332,8 @@ fn root(radicand: &RBig, index: Option<i64>, fuel: &mut Fuel) -> Result<Option<R
     burn_size(2 * size(radicand), fuel)?;
     let index = index as usize;
     let exact = |value: &UBig| {
-        let root = if index == 2 { dashu_base::SquareRoot::sqrt(value) } else { value.nth_root(index) };
+        let root =
+            if index == 2 { dashu_base::SquareRoot::sqrt(value) } else { value.nth_root(index) };
         (root.pow(index) == *value).then_some(root)
     };
     let above = exact(&radicand.numerator().clone().unsigned_abs());

@@ -55,7 +55,8 @@ fn name(tree: &Tree, id: Id) -> Option<&str> {
         Node::Ratio(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a ratio"),
         Node::Product(of) => {
             let capital = |id: &Id| {
-                symbol(id).is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+                symbol(id)
+                    .is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
             };
             of.iter().all(capital).then_some("letters")
         }
@@ -141,6 +142,13 @@ impl Judge<'_> {
         assigned: Assigned<'_>,
         nesting: u32,
     ) -> Equivalence {
+        // an equation between expressions is no value: only a number may be what a sum comes to
+        if assigned.name.is_none() && kind(self.gold, gold.id) == Kind::Scalar {
+            let form = Form::new(self.gold, gold.id, None, 0, &mut self.fuel);
+            if form.has_symbol() {
+                return Equivalence::Different;
+            }
+        }
         let value = self.compare(gold, assigned.value.into(), nesting + 1);
         if value != Equivalence::Equal || self.policy == Policy::Eval {
             return value;

@@ -182,9 +182,9 @@ impl Judge<'_> {
     ) -> Equivalence {
         use Kind::{List, Set, Tuple};
         let ordered = match kinds {
-            (Tuple, Tuple) | (Tuple, List) => true,
-            // a list has no brackets of its own: the answer may have put some around it
-            (List, Tuple) if self.policy == Policy::Eval => true,
+            (Tuple, Tuple) => true,
+            // brackets forgotten, or put around a list
+            (Tuple, List) | (List, Tuple) if self.policy == Policy::Eval => true,
             (Tuple, _) | (_, Tuple) => return Equivalence::Different,
             _ => self.names_one_side(gold, answer),
         };

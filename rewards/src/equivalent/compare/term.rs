@@ -32,8 +32,8 @@ impl<'tree> Term<'tree> {
                 continue;
             }
             let node = &tree.nodes[id];
-            let angle = is_angle[id]
-                || matches!(node, Node::Apply(function, _) if is_circular(*function));
+            let angle =
+                is_angle[id] || matches!(node, Node::Apply(function, _) if is_circular(*function));
             node.for_each_child(|child| {
                 needed[child as usize] = true;
                 is_angle[child as usize] = angle;

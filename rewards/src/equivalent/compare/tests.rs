@@ -79,7 +79,11 @@ fn tree(build: impl FnOnce(&mut Build) -> Id) -> Tree {
 
 /// Both policies, and both directions.
 #[track_caller]
-fn both_ways(gold: impl FnOnce(&mut Build) -> Id, answer: impl FnOnce(&mut Build) -> Id, wanted: Equivalence) {
+fn both_ways(
+    gold: impl FnOnce(&mut Build) -> Id,
+    answer: impl FnOnce(&mut Build) -> Id,
+    wanted: Equivalence,
+) {
     let (gold, answer) = (tree(gold), tree(answer));
     for policy in [Policy::Rl, Policy::Eval] {
         assert_eq!(compare(&gold, &answer, policy), wanted, "{policy:?}");
@@ -88,7 +92,12 @@ fn both_ways(gold: impl FnOnce(&mut Build) -> Id, answer: impl FnOnce(&mut Build
 }
 
 #[track_caller]
-fn under(policy: Policy, gold: impl FnOnce(&mut Build) -> Id, answer: impl FnOnce(&mut Build) -> Id, wanted: Equivalence) {
+fn under(
+    policy: Policy,
+    gold: impl FnOnce(&mut Build) -> Id,
+    answer: impl FnOnce(&mut Build) -> Id,
+    wanted: Equivalence,
+) {
     assert_eq!(compare(&tree(gold), &tree(answer), policy), wanted);
 }
 
@@ -342,8 +351,7 @@ fn sets_of_numbers_have_one_form() {
     // (-oo, 1) or (1, 2] or {1}, in pieces
     let pieces = |b: &mut Build| {
         let (low, one, two) = (infinity(b, -1), b.n(1), b.n(2));
-        let first =
-            b.put(Node::Interval { low, high: one, low_closed: false, high_closed: false });
+        let first = b.put(Node::Interval { low, high: one, low_closed: false, high_closed: false });
         let second =
             b.put(Node::Interval { low: one, high: two, low_closed: false, high_closed: true });
         let point = b.put(Node::Set(vec![one]));
@@ -432,137 +440,4 @@ fn a_decimal_stands_for_an_irrational_gold_in_scores_only() {
     under(Policy::Rl, root, |b| b.decimal(1414, 3), Different);
     under(Policy::Eval, root, |b| b.decimal(1415, 3), Different);
     under(Policy::Eval, root, |b| b.decimal(14, 1), Different);
-}
-
-#[test]
-fn zz_calibrate() {
-    let time = |name: &str, gold: &Tree, answer: &Tree| {
-        let start = std::time::Instant::now();
-        let mut judge = Judge { gold, answer, policy: Policy::Eval, fuel: Fuel::new() };
-        let verdict = judge.compare(gold.root().into(), answer.root().into(), 0);
-        let took = start.elapsed().as_nanos() as f64 / 1000.0;
-        let used = Fuel::STEPS - judge.fuel.left();
-        println!("{name}: {verdict:?} {took:.1} us, {used} steps, {:.2} ns a step", took * 1000.0 / used as f64);
-    };
-    let sines = |count: i64, shift: i64| {
-        tree(|b| {
-            let x = b.x("x");
-            let terms = (1..=count)
-                .map(|k| {
-                    let k = b.n(k * k + shift);
-                    let angle = b.times(k, x);
-                    b.apply(Function::Sin, angle)
-                })
-                .collect();
-            b.put(Node::Sum(terms))
-        })
-    };
-    for count in [1, 10, 80] {
-        // sin(-a) = -sin a: agreement at all places
-        let (one, other) = (sines(count, 0), tree(|b| {
-            let x = b.x("x");
-            let terms = (1..=count)
-                .map(|k| {
-                    let k = b.n(-k * k);
-                    let angle = b.times(k, x);
-                    let sine = b.apply(Function::Sin, angle);
-                    b.put(Node::Negated(sine))
-                })
-                .collect();
-            b.put(Node::Sum(terms))
-        }));
-        time("sines", &one, &other);
-        time("sines", &sines(count, 0), &sines(count, 1));
-    }
-    for count in [2, 4, 6, 8, 10, 11] {
-        let roots = |sign: i64| {
-            tree(|b| {
-                let terms = (0..count)
-                    .map(|k| {
-                        let k = b.n([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37][k]);
-                        b.root(k)
-                    })
-                    .collect();
-                let sum = b.put(Node::Sum(terms));
-                let n = b.n(2);
-                let square = b.power(sum, n);
-                let square = b.root(square);
-                if sign < 0 { b.put(Node::Negated(square)) } else { square }
-            })
-        };
-        let plain = tree(|b| {
-            let terms = (0..count)
-                .map(|k| {
-                    let k = b.n([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37][k]);
-                    b.root(k)
-                })
-                .collect();
-            b.put(Node::Sum(terms))
-        });
-        time("roots", &plain, &roots(1));
-        time("roots", &plain, &roots(-1));
-    }
-    let big = |n: i64, k: i64| tree(|b| {
-        let (n, k) = (b.n(n), b.n(k));
-        b.put(Node::Binomial(n, k))
-    });
-    time("binomial", &big(4000, 2000), &big(4000, 1999));
-    let fractions = |count: i64, last: i64| tree(|b| {
-        let mut terms: Vec<Id> = (1..=count).map(|k| {
-            let (one, k) = (b.n(1), b.n(k * 1_000_003 + 7));
-            b.over(one, k)
-        }).collect();
-        terms.push(b.n(last));
-        b.put(Node::Sum(terms))
-    });
-    time("fractions", &fractions(150, 1), &fractions(150, 2));
-    let powers = |count: i64, last: i64| tree(|b| {
-        let mut terms: Vec<Id> = (1..=count).map(|k| {
-            let (one, k) = (b.n(k + 1), b.n(k * 100 + 7));
-            let p = b.power(one, k);
-            let one = b.n(1);
-            b.over(one, p)
-        }).collect();
-        terms.push(b.n(last));
-        b.put(Node::Sum(terms))
-    });
-    time("powers", &powers(100, 1), &powers(100, 2));
-    let nested = |depth: i64, last: i64| tree(|b| {
-        let mut under = b.n(last);
-        for _ in 0..depth {
-            let one = b.n(1);
-            let root = b.root(under);
-            under = b.sum(one, root);
-        }
-        under
-    });
-    time("nested", &nested(20, 1), &nested(20, 2));
-    time("nested", &nested(60, 1), &nested(60, 2));
-    let (x, y) = (tree(|b| b.n(204)), tree(|b| b.n(205)));
-    time("integers", &x, &y);
-    time("integers", &x, &y);
-    let poly = |k: i64| tree(|b| {
-        let (x, two, k) = (b.x("x"), b.n(2), b.n(k));
-        let square = b.power(x, two);
-        let double = b.times(two, x);
-        b.put(Node::Sum(vec![square, double, k]))
-    });
-    time("polynomials", &poly(1), &poly(2));
-    let square = tree(|b| {
-        let (x, one, two) = (b.x("x"), b.n(1), b.n(2));
-        let s = b.sum(x, one);
-        b.power(s, two)
-    });
-    time("polynomials", &poly(1), &square);
-    let root = |n: i64| tree(|b| { let n = b.n(n); let r = b.root(n); let k = b.n(3); b.over(r, k) });
-    let other = tree(|b| { let n = b.n(3); let r = b.root(n); let k = b.n(1); b.over(k, r) });
-    time("radicals", &root(3), &other);
-    time("radicals", &root(3), &root(2));
-}
-
-#[test]
-fn zz_show() {
-    for text in std::env::var("SHOW").unwrap_or_default().split('@') {
-        println!("{text}: {:?}", crate::equivalent::read::read(text, Policy::Eval));
-    }
 }
