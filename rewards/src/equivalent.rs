@@ -14,6 +14,7 @@ mod number;
 mod parse;
 mod read;
 mod tree;
+mod words;
 
 use number::Number;
 use tree::{Tree, Unreadable};

@@ -18,7 +18,13 @@ pub(super) struct Builder {
 }
 
 impl Builder {
+    /// Adds a node; a fraction with a written zero below it has no value and is none.
     pub(super) fn push(&mut self, node: Node) -> Built {
+        if let Node::Quotient(_, below) = node
+            && matches!(self.node(below), Node::Number { value, .. } if value.is_zero())
+        {
+            return Err(Unreadable::NotMathematics);
+        }
         let mut depth = 0;
         node.for_each_child(|child| depth = depth.max(self.depths[child as usize] + 1));
         if self.nodes.len() == MAX_BUILT || usize::from(depth) >= MAX_DEPTH {

@@ -121,6 +121,13 @@ fn word(character: char, policy: Policy) -> Option<&'static str> {
         'ℕ' => r"\mathbb{N}",
         'ℚ' => r"\mathbb{Q}",
         'ℂ' => r"\mathbb{C}",
+        _ => return amount(character).or_else(|| greek(character)),
+    })
+}
+
+/// Signs of money and fractions.
+fn amount(character: char) -> Option<&'static str> {
+    Some(match character {
         '€' => r"\euro ",
         '£' => r"\pounds ",
         '¥' => r"\yen ",
@@ -139,7 +146,7 @@ fn word(character: char, policy: Policy) -> Option<&'static str> {
         '⅜' => r"\frac{3}{8}",
         '⅝' => r"\frac{5}{8}",
         '⅞' => r"\frac{7}{8}",
-        _ => return greek(character),
+        _ => return None,
     })
 }
 

@@ -10,6 +10,9 @@ pub(super) enum Infix {
     And,
     Semicolon,
     Comma,
+    /// Splits the whole group it stands in: `{n \choose k}`.
+    Choose,
+    Over,
     Relation(Relation),
     Union,
     Intersection,
@@ -32,6 +35,8 @@ impl Infix {
             Token::And => Self::And,
             Token::Semicolon => Self::Semicolon,
             Token::Comma => Self::Comma,
+            Token::Choose => Self::Choose,
+            Token::Over => Self::Over,
             Token::Relation(relation) => Self::Relation(*relation),
             Token::Union => Self::Union,
             Token::Intersection => Self::Intersection,
@@ -53,6 +58,7 @@ impl Infix {
             Self::Or => 1,
             Self::And | Self::Semicolon => 2,
             Self::Comma => 3,
+            Self::Choose | Self::Over => 5,
             Self::Relation(_) => 10,
             Self::Union | Self::Intersection | Self::Difference => 20,
             Self::Ratio => 30,
@@ -79,6 +85,11 @@ pub(super) fn join(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> B
             builder.push(Node::List(items))
         }
         Infix::Comma => builder.push(Node::List(operands)),
+        Infix::Choose | Infix::Over => match operands[..] {
+            [upper, lower] if run[0] == Infix::Choose => builder.push(Node::Binomial(upper, lower)),
+            [above, below] => builder.push(Node::Quotient(above, below)),
+            _ => Err(Unreadable::NotMathematics),
+        },
         Infix::Relation(_) => relations(builder, run, &operands),
         Infix::Union | Infix::Intersection | Infix::Difference => sets(builder, run, operands),
         Infix::Ratio => builder.push(Node::Ratio(operands)),

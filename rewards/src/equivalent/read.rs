@@ -7,11 +7,14 @@ use dashu_ratio::RBig;
 
 use super::parse::parse;
 use super::tree::{Constant, Node, Tree, Unreadable};
-use super::{characters, names};
+use super::{characters, names, words};
 use crate::Policy;
 
 /// The longest answer that may be words, in bytes.
 const MAX_WORDS_BYTES: usize = 80;
+
+/// The spaces of LaTeX.
+const SPACES: [&str; 9] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~", r"\\"];
 
 /// Reads a bare answer.
 pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
@@ -50,14 +53,23 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
 
 /// Takes white space, LaTeX's spaces and the end of a sentence off the ends.
 pub(super) fn trim(text: &str) -> &str {
-    const SPACES: [&str; 9] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~", r"\\"];
     let mut text = text.trim();
     while let Some(rest) = SPACES.iter().find_map(|space| text.strip_prefix(space)) {
         text = rest.trim_start();
     }
-    // at the end, `\ ` has lost its space to the trimming already
-    let ends = [".", ",", ";", ":", "\\"];
-    while let Some(rest) = SPACES.iter().chain(&ends).find_map(|end| text.strip_suffix(end)) {
+    text = without_spaces(text);
+    // one mark of punctuation: more of them would stand for digits left out
+    match [".", ",", ";", ":"].iter().find_map(|end| text.strip_suffix(end)) {
+        Some(sentence) => without_spaces(sentence),
+        None => text,
+    }
+}
+
+/// Takes white space and LaTeX's spaces off the end.
+fn without_spaces(text: &str) -> &str {
+    // `\ ` has lost its space to the trimming already
+    let mut text = text.trim_end();
+    while let Some(rest) = SPACES.iter().chain(&["\\"]).find_map(|end| text.strip_suffix(end)) {
         text = rest.trim_end();
     }
     text
@@ -114,12 +126,10 @@ fn words(text: &str) -> Option<String> {
 
 /// The letter of a multiple choice, where something marks it as one.
 fn choice(words: &str, policy: Policy) -> Option<Node> {
-    let (letter, rest) = match words.strip_prefix('(') {
-        Some(inside) => (inside.chars().next()?, inside.get(1..)?.strip_prefix(')')?),
-        None => {
-            let letter = words.chars().next()?;
-            (letter, words.get(1..)?.strip_prefix([')', '.', ':'])?)
-        }
+    let (letter, rest) = if let Some(inside) = words.strip_prefix('(') {
+        (inside.chars().next()?, inside.get(1..)?.strip_prefix(')')?)
+    } else {
+        (words.chars().next()?, words.get(1..)?.strip_prefix([')', '.', ':'])?)
     };
     let ends = rest.is_empty() || policy == Policy::Eval && rest.starts_with([' ', ':', '.']);
     (letter.is_ascii_uppercase() && letter <= 'J' && ends).then_some(Node::Choice(letter))
@@ -127,17 +137,20 @@ fn choice(words: &str, policy: Policy) -> Option<Node> {
 
 /// An answer that is a name or a word: letters only.
 fn name(words: &str, policy: Policy) -> Option<Node> {
+    if is_time(words) {
+        return Some(Node::Text(words.into()));
+    }
     let lower = words.to_lowercase();
     if matches!(&*lower, "undefined" | "dne" | "does not exist" | "not defined") {
         return Some(Node::Constant(Constant::Undefined));
     }
     if policy == Policy::Eval
-        && let Some(number) = names::number_word(&lower)
+        && let Some(number) = words::number_word(&lower)
     {
         return Some(Node::Number { value: RBig::from(number), places: None });
     }
     let letters = words.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
-    if !letters || !words.split([' ', '-']).any(names::is_word) || names::plain(words).is_some() {
+    if !letters || !words.split([' ', '-']).any(words::is_word) || names::plain(words).is_some() {
         return None;
     }
     // two values are no words: `a or b`
@@ -147,10 +160,21 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
     (words.split(' ').count() <= 8).then(|| Node::Text(lower.into()))
 }
 
+/// A time of day on the clock, which is no ratio: `3:05`.
+fn is_time(words: &str) -> bool {
+    let Some((hours, minutes)) = words.split_once(':') else { return false };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (1..=2).contains(&hours.len())
+        && digits(hours)
+        && minutes.len() == 2
+        && digits(minutes)
+        && minutes.starts_with('0')
+}
+
 /// Words that also hold digits or signs, such as a time or a date.
 fn sentence(words: &str) -> Option<Node> {
     let plain = |c: char| c.is_alphanumeric() || " .,:'-/".contains(c);
-    if !words.chars().all(plain) || !words.chars().any(char::is_alphanumeric) {
+    if !words.chars().all(plain) || !words.chars().any(char::is_alphabetic) {
         return None;
     }
     let count = words.split(' ').count();

@@ -11,11 +11,28 @@ const MAX_LINE_BYTES: usize = 4096;
 /// How much of the end of a response is searched, in bytes.
 const MAX_TAIL_BYTES: usize = 1 << 18;
 
+/// Words after which no answer follows, but why it is one.
+const REASONS: [&str; 10] = [
+    " because ",
+    " since ",
+    " as ",
+    " when ",
+    " where ",
+    " which ",
+    " for ",
+    " if ",
+    " by ",
+    " so ",
+];
+
 /// The first answer found, in the order that [`extract`](super::extract) states.
 pub(super) fn answer(text: &str) -> Option<&str> {
     let start = text.len().saturating_sub(MAX_TAIL_BYTES);
     let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
     let text = text[start..].trim();
+    if is_code(text) {
+        return None;
+    }
     if let Some(answer) = misspelled_box(text) {
         return Some(answer);
     }
@@ -36,6 +53,12 @@ pub(super) fn answer(text: &str) -> Option<&str> {
         return Some(unstyled(line));
     }
     last_number(text).or_else(|| last_choice(text))
+}
+
+/// Whether a short response is a program rather than an answer.
+fn is_code(text: &str) -> bool {
+    text.len() <= MAX_WHOLE_BYTES
+        && ["__", "('", "().", "import "].iter().any(|code| text.contains(code))
 }
 
 /// The last `\\boxed{...}`, `\beginboxed{...}` or `\boxed ...`.
@@ -116,18 +139,6 @@ fn said(text: &str) -> Option<&str> {
     {
         return Some(unstyled(last));
     }
-    const REASONS: [&str; 10] = [
-        " because ",
-        " since ",
-        " as ",
-        " when ",
-        " where ",
-        " which ",
-        " for ",
-        " if ",
-        " by ",
-        " so ",
-    ];
     let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min();
     match cut {
         Some(cut) if is_answer(&sentence[..cut]) => Some(unstyled(&sentence[..cut])),
@@ -174,7 +185,7 @@ fn last_delimited(text: &str) -> Option<&str> {
         })
         .max_by_key(|&(right, start, _)| (right, start))?;
     // a price is no delimiter
-    let paired = right > end && text[..right].matches('$').count() % 2 == 0;
+    let paired = right > end && text[..right].matches('$').count().is_multiple_of(2);
     let inner = text[start..end].trim();
     (paired && !inner.is_empty()).then_some(inner)
 }
@@ -201,6 +212,10 @@ fn is_answer(text: &str) -> bool {
             continue;
         }
         let length = letters(rest);
+        // prose in another script
+        if next.is_alphabetic() && !next.is_ascii() && !('α'..='ω').contains(&next) {
+            words += 1;
+        }
         words += weight(&rest[..length]);
         rest = &rest[length.max(next.len_utf8())..];
     }
@@ -250,6 +265,9 @@ fn last_number(text: &str) -> Option<&str> {
         start -= 1;
     }
     let mut end = last + 1;
+    if let Some(fraction) = text[end..].chars().next().filter(|c| "½⅓⅔¼¾".contains(*c)) {
+        end += fraction.len_utf8();
+    }
     for sign in ["%", r"\%", " %", r" \%"] {
         if text[end..].starts_with(sign) {
             end += sign.len();

@@ -229,7 +229,7 @@ fn a_group_with_an_unreadable_gold_is_reported() {
         rubric.judge(&attempts).unwrap()
     };
     assert!(!group::gold_unparseable(&verdict("7")));
-    let unreadable = verdict("seven");
+    let unreadable = verdict("(7");
     assert!(group::gold_unparseable(&unreadable));
     assert!(unreadable.iter().all(|judged| judged.outcome == Outcome::GoldUnparseable));
 }

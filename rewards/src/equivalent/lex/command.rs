@@ -1,0 +1,120 @@
+//! Commands: those that take text for an argument, and those that are tokens.
+
+use super::{Bracket, Found, Lexer, Table, Token};
+use crate::Policy;
+use crate::equivalent::names;
+use crate::equivalent::tree::Unreadable;
+
+impl<'a> Lexer<'a> {
+    /// Reads a command; `None` for one that is only dress.
+    pub(super) fn command(&mut self) -> Result<Option<Token<'a>>, Unreadable> {
+        let rest = &self.rest()[1..];
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        if letters == 0 {
+            return self.symbol_command(rest);
+        }
+        let mut name = &rest[..letters];
+        if self.policy == Policy::Eval
+            && names::command(name).is_none()
+            && let Some(length) = names::glued(name)
+        {
+            name = &name[..length];
+        }
+        self.at += 1 + name.len();
+        match name {
+            "begin" => return self.begin().map(Some),
+            "end" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::End));
+            }
+            // the side without a bracket
+            "left" | "right" if self.rest().starts_with('.') => {
+                self.at += 1;
+                return Ok(None);
+            }
+            "left" | "mleft" if self.rest().trim_start().starts_with('|') => {
+                self.at = self.text.len() - self.rest().trim_start().len() + 1;
+                return Ok(Some(Token::LeftBar));
+            }
+            "right" | "mright" if self.rest().trim_start().starts_with('|') => {
+                self.at = self.text.len() - self.rest().trim_start().len() + 1;
+                return Ok(Some(Token::RightBar));
+            }
+            "color" | "textcolor" | "colorbox" | "hspace" | "vspace" | "phantom" | "label" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(None);
+            }
+            "mathbb" => {
+                let letter = self.braced().ok_or(Unreadable::NotMathematics)?;
+                let set = names::number_set(letter.trim()).ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::Constant(set)));
+            }
+            "dot" | "ddot" => return Err(Unreadable::NotMathematics),
+            _ => {}
+        }
+        if names::is_dress(name) {
+            return Ok(None);
+        }
+        if names::is_text(name) {
+            return Ok(self.words(name));
+        }
+        names::command(name).map(Some).ok_or(Unreadable::NotMathematics)
+    }
+
+    fn symbol_command(&mut self, rest: &str) -> Result<Option<Token<'a>>, Unreadable> {
+        let token = match rest.chars().next() {
+            Some('{') => Token::Open(Bracket::Curly),
+            Some('}') => Token::Close(Bracket::Curly),
+            Some('%') => Token::Percent,
+            Some('$') => Token::Currency,
+            Some('\\') => Token::Row,
+            Some('|') => Token::Bar,
+            Some('(' | ')' | '[' | ']') => {
+                self.at += 2;
+                return Ok(None);
+            }
+            _ => return Err(Unreadable::NotMathematics),
+        };
+        self.at += 2;
+        Ok(Some(token))
+    }
+
+    /// The argument of `\text` and its kin: words, or mathematics whose braces then do nothing.
+    fn words(&mut self, name: &str) -> Option<Token<'a>> {
+        let before = *self;
+        let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
+        let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
+        let wordy =
+            bare.len() > 1 && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c));
+        match bare {
+            "and" | "And" => return Some(Token::And),
+            "or" | "Or" => return Some(Token::Or),
+            _ if names::head(content).is_some() && matches!(name, "operatorname" | "mathrm") => {
+                return names::head(content).map(Token::Function);
+            }
+            "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {
+                return Some(Token::Words(bare));
+            }
+            _ if wordy => return Some(Token::Words(bare)),
+            _ => {}
+        }
+        *self = before;
+        None
+    }
+
+    fn begin(&mut self) -> Found<'a> {
+        let name = self.braced().ok_or(Unreadable::NotMathematics)?;
+        match name.trim_end_matches('*') {
+            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" => {
+                Ok(Token::Begin(Table::Matrix))
+            }
+            "vmatrix" => Ok(Token::Begin(Table::Determinant)),
+            "array" => {
+                // the alignment of its columns
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                Ok(Token::Begin(Table::Matrix))
+            }
+            _ => Err(Unreadable::NotMathematics),
+        }
+    }
+}

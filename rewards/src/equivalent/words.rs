@@ -1,0 +1,136 @@
+//! Words that stand in answers: units and nouns, and numbers by name.
+
+/// How many ones a word of number stands for, by its exponent of ten.
+pub(super) fn magnitude(word: &str) -> Option<usize> {
+    Some(match word {
+        "hundred" => 2,
+        "thousand" => 3,
+        "million" => 6,
+        "billion" => 9,
+        "trillion" => 12,
+        _ => return None,
+    })
+}
+
+/// The small numbers by name.
+pub(super) fn number_word(word: &str) -> Option<u8> {
+    const WORDS: [&str; 13] = [
+        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+        "eleven", "twelve",
+    ];
+    WORDS.iter().position(|&known| known == word).map(|at| at as u8)
+}
+
+/// Letters that are a word rather than a product: three or more, with a vowel, not in the order of
+/// the alphabet.
+pub(super) fn is_word(letters: &str) -> bool {
+    let ascending = letters.as_bytes().windows(2).all(|pair| pair[0] < pair[1]);
+    letters.len() > 2
+        && !ascending
+        && letters.contains(['a', 'e', 'i', 'o', 'u', 'y', 'A', 'E', 'I', 'O', 'U', 'Y'])
+}
+
+/// Two or three letters that are a unit after a number, and no product.
+pub(super) fn is_short_unit(word: &str) -> bool {
+    const UNITS: [&str; 34] = [
+        "cm", "mm", "km", "kg", "mg", "lb", "lbs", "oz", "ft", "yd", "mi", "mph", "kph", "ml",
+        "mL", "hr", "hrs", "sec", "mins", "pct", "sq", "cal", "rad", "deg", "USD", "usd", "AM",
+        "PM", "am", "pm", "yrs", "way", "day", "men",
+    ];
+    UNITS.contains(&word)
+}
+
+/// The one spelling of a unit or noun: lower case, singular. `None` for words that are no unit, since
+/// they say something about the number.
+pub(super) fn unit(words: &str) -> Option<Box<str>> {
+    let mut name = String::new();
+    for (count, word) in words.split_whitespace().enumerate() {
+        let word = word.trim_end_matches('.').to_lowercase();
+        if count == 4 || says_something(&word) || number_word(&word).is_some() {
+            return None;
+        }
+        if !word.chars().all(|letter| letter.is_alphabetic() || letter == '-' || letter == '/') {
+            return None;
+        }
+        if !name.is_empty() {
+            name.push(' ');
+        }
+        name.push_str(singular(&word));
+    }
+    (!name.is_empty()).then(|| name.into())
+}
+
+fn says_something(word: &str) -> bool {
+    const WORDS: [&str; 46] = [
+        "or",
+        "and",
+        "not",
+        "no",
+        "nor",
+        "is",
+        "are",
+        "was",
+        "if",
+        "when",
+        "wrong",
+        "incorrect",
+        "false",
+        "either",
+        "maybe",
+        "to",
+        "from",
+        "minus",
+        "plus",
+        "times",
+        "over",
+        "than",
+        "less",
+        "more",
+        "least",
+        "most",
+        "half",
+        "third",
+        "thirds",
+        "quarter",
+        "quarters",
+        "dozen",
+        "hundred",
+        "thousand",
+        "million",
+        "billion",
+        "trillion",
+        "mod",
+        "modulo",
+        "base",
+        "but",
+        "between",
+        "undefined",
+        "none",
+        "negative",
+        "squared",
+    ];
+    WORDS.contains(&word)
+}
+
+fn singular(word: &str) -> &str {
+    match word {
+        "centimeters" | "centimeter" | "centimetres" | "centimetre" => "cm",
+        "millimeters" | "millimeter" => "mm",
+        "kilometers" | "kilometer" | "kilometres" | "kilometre" => "km",
+        "meters" | "meter" | "metres" | "metre" => "m",
+        "inches" => "inch",
+        "feet" | "ft" => "foot",
+        "yd" | "yds" => "yard",
+        "mi" => "mile",
+        "hr" | "hrs" => "hour",
+        "min" | "mins" => "minute",
+        "sec" | "secs" => "second",
+        "kilograms" | "kilogram" | "kgs" => "kg",
+        "grams" | "gram" => "g",
+        "lb" | "lbs" | "pounds" => "pound",
+        "sq" => "square",
+        "s" => "s",
+        _ if word.ends_with("ss") => word,
+        _ => word.strip_suffix('s').unwrap_or(word),
+    }
+}
