@@ -88,7 +88,13 @@ impl Judge<'_> {
     }
 
     /// Matches parts in no order; with `once`, repeated ones count once.
-    pub(super) fn matched(&mut self, gold: &[Item], answer: &[Item], once: bool, nesting: u32) -> Equivalence {
+    pub(super) fn matched(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        once: bool,
+        nesting: u32,
+    ) -> Equivalence {
         if !once && gold.len() != answer.len() {
             return Equivalence::Different;
         }
