@@ -194,7 +194,9 @@ impl Parser<'_> {
             Token::Binomial => Operator::Command(Command::Upper),
             Token::Conjugate => Operator::Command(Command::Conjugate),
             // one amount has one currency
-            Token::Currency if matches!(self.operators.last(), Some(Operator::Command(Command::Currency))) => {
+            Token::Currency
+                if matches!(self.operators.last(), Some(Operator::Command(Command::Currency))) =>
+            {
                 return Err(WRONG);
             }
             Token::Currency => Operator::Command(Command::Currency),
