@@ -1,15 +1,19 @@
 //! From two trees to a verdict.
 //!
-//! Reading order: [`structure`] takes lists, sets, intervals and matrices apart, [`relation`] equations
+//! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
 //! and inequalities, [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
-//! remains are single values, which [`scalar`] compares by the help of [`exact`], [`modular`],
-//! [`evaluate`] and [`separation`]. [`ball`], [`functions`] and [`complex`] are the numbers below,
-//! [`fuel`] bounds the work of all of them together.
+//! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
+//! [`exact`], [`modular`], [`evaluate`] and [`separation`]. [`arithmetic`], [`field`], [`ball`],
+//! [`functions`] and [`complex`] are the numbers below, [`fuel`] bounds the work of all of them together.
 
+mod arithmetic;
 mod ball;
+mod collection;
 mod complex;
 mod evaluate;
 mod exact;
+mod field;
+mod form;
 mod fuel;
 mod functions;
 mod marks;

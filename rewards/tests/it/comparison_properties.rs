@@ -24,83 +24,84 @@ use Expression as E;
 impl Expression {
     fn write(&self) -> String {
         match self {
-            E::Number(value) if *value < 0 => format!("({value})"),
-            E::Number(value) => value.to_string(),
-            E::Symbol(symbol) => symbol.to_string(),
-            E::Sum(a, b) => format!("({} + {})", a.write(), b.write()),
-            E::Product(a, b) => format!(r"{} \cdot {}", a.write(), b.write()),
-            E::Negated(a) => format!("(-{})", a.write()),
-            E::Quotient(a, b) => format!(r"\frac{{{}}}{{{b}}}", a.write()),
-            E::Power(a, times) => format!(r"\left({}\right)^{{{times}}}", a.write()),
-            E::Root(of) => format!(r"\sqrt{{{of}}}"),
+            Self::Number(value) if *value < 0 => format!("({value})"),
+            Self::Number(value) => value.to_string(),
+            Self::Symbol(symbol) => symbol.to_string(),
+            Self::Sum(a, b) => format!("({} + {})", a.write(), b.write()),
+            Self::Product(a, b) => format!(r"{} \cdot {}", a.write(), b.write()),
+            Self::Negated(a) => format!("(-{})", a.write()),
+            Self::Quotient(a, b) => format!(r"\frac{{{}}}{{{b}}}", a.write()),
+            Self::Power(a, times) => format!(r"\left({}\right)^{{{times}}}", a.write()),
+            Self::Root(of) => format!(r"\sqrt{{{of}}}"),
         }
     }
 
     /// The same value, written otherwise; `choices` says how, one number for each node.
     fn rewritten(&self, choices: &mut impl Iterator<Item = u8>) -> Self {
         let choice = choices.next().unwrap_or(0);
-        let number = |value| Box::new(E::Number(value));
+        let number = |value| Box::new(Self::Number(value));
         match self {
-            E::Number(value) => match choice % 4 {
-                0 => E::Number(*value),
-                1 => E::Sum(number(value - 3), number(3)),
-                2 => E::Quotient(number(value * 2), 2),
-                _ => E::Negated(number(-value)),
-            },
-            E::Symbol(symbol) => match choice % 3 {
-                0 => E::Symbol(*symbol),
-                1 => E::Product(number(1), Box::new(E::Symbol(*symbol))),
-                _ => E::Sum(Box::new(E::Symbol(*symbol)), number(0)),
-            },
-            E::Sum(a, b) => {
+            Self::Number(_) | Self::Symbol(_) | Self::Root(_) => self.rewritten_leaf(choice),
+            Self::Sum(a, b) => {
                 let (a, b) = (Box::new(a.rewritten(choices)), Box::new(b.rewritten(choices)));
                 match choice % 3 {
-                    0 => E::Sum(a, b),
-                    1 => E::Sum(b, a),
-                    _ => E::Negated(Box::new(E::Sum(
-                        Box::new(E::Negated(a)),
-                        Box::new(E::Negated(b)),
+                    0 => Self::Sum(a, b),
+                    1 => Self::Sum(b, a),
+                    _ => Self::Negated(Box::new(Self::Sum(
+                        Box::new(Self::Negated(a)),
+                        Box::new(Self::Negated(b)),
                     ))),
                 }
             }
-            E::Product(a, b) => {
+            Self::Product(a, b) => {
                 let a = Box::new(a.rewritten(choices));
                 match (&**b, choice % 3) {
                     // a (b + c) = ab + ac
-                    (E::Sum(b, c), 2) => {
+                    (Self::Sum(b, c), 2) => {
                         let (b, c) = (b.rewritten(choices), c.rewritten(choices));
-                        E::Sum(
-                            Box::new(E::Product(a.clone(), Box::new(b))),
-                            Box::new(E::Product(a, Box::new(c))),
+                        Self::Sum(
+                            Box::new(Self::Product(a.clone(), Box::new(b))),
+                            Box::new(Self::Product(a, Box::new(c))),
                         )
                     }
-                    (b, 0) => E::Product(a, Box::new(b.rewritten(choices))),
-                    (b, _) => E::Product(Box::new(b.rewritten(choices)), a),
+                    (b, 0) => Self::Product(a, Box::new(b.rewritten(choices))),
+                    (b, _) => Self::Product(Box::new(b.rewritten(choices)), a),
                 }
             }
-            E::Negated(a) => match choice % 2 {
-                0 => E::Negated(Box::new(a.rewritten(choices))),
-                _ => E::Product(number(-1), Box::new(a.rewritten(choices))),
+            Self::Negated(a) => match choice % 2 {
+                0 => Self::Negated(Box::new(a.rewritten(choices))),
+                _ => Self::Product(number(-1), Box::new(a.rewritten(choices))),
             },
-            E::Quotient(a, b) => {
+            Self::Quotient(a, b) => {
                 let a = Box::new(a.rewritten(choices));
                 match choice % 2 {
-                    0 => E::Quotient(a, *b),
-                    _ => E::Quotient(Box::new(E::Product(a, number(3))), 3 * b),
+                    0 => Self::Quotient(a, *b),
+                    _ => Self::Quotient(Box::new(Self::Product(a, number(3))), 3 * b),
                 }
             }
-            E::Power(a, times) => {
+            Self::Power(a, times) => {
                 let a = Box::new(a.rewritten(choices));
                 match choice % 2 {
-                    0 => E::Power(a, *times),
-                    _ => E::Product(a.clone(), Box::new(E::Power(a, times - 1))),
+                    0 => Self::Power(a, *times),
+                    _ => Self::Product(a.clone(), Box::new(Self::Power(a, times - 1))),
                 }
             }
-            E::Root(of) => match choice % 3 {
-                0 => E::Root(*of),
-                1 => E::Quotient(Box::new(E::Root(of * 9)), 3),
-                _ => E::Quotient(Box::new(E::Product(number(2), Box::new(E::Root(*of)))), 2),
-            },
+        }
+    }
+}
+
+impl Expression {
+    fn rewritten_leaf(&self, choice: u8) -> Self {
+        let number = |value| Box::new(Self::Number(value));
+        let this = || Box::new(self.clone());
+        match (self, choice % 4) {
+            (_, 0) => self.clone(),
+            (Self::Number(value), 1) => Self::Sum(number(value - 3), number(3)),
+            (Self::Number(value), 2) => Self::Quotient(number(value * 2), 2),
+            (Self::Number(value), _) => Self::Negated(number(-value)),
+            (Self::Root(of), 1) => Self::Quotient(Box::new(Self::Root(of * 9)), 3),
+            (_, 2) => Self::Sum(this(), number(0)),
+            _ => Self::Quotient(Box::new(Self::Product(number(2), this())), 2),
         }
     }
 }

@@ -31,7 +31,7 @@ struct Row {
 }
 
 /// A text as it is, or run-length coded.
-fn text(plain: &Option<String>, coded: &Option<Vec<(String, usize)>>) -> String {
+fn text(plain: Option<&String>, coded: Option<&Vec<(String, usize)>>) -> String {
     match (plain, coded) {
         (Some(plain), _) => plain.clone(),
         (None, Some(runs)) => runs.iter().map(|(text, count)| text.repeat(*count)).collect(),
@@ -79,8 +79,8 @@ fn judged(file: &str) -> Option<Vec<Judged>> {
     let rows = std::fs::read_to_string(path).unwrap();
     let judged = rows.lines().map(|line| {
         let row: Row = serde_json::from_str(line).unwrap();
-        let gold = text(&row.gold, &row.gold_rle);
-        let prediction = text(&row.prediction, &row.prediction_rle);
+        let gold = text(row.gold.as_ref(), row.gold_rle.as_ref());
+        let prediction = text(row.prediction.as_ref(), row.prediction_rle.as_ref());
         let mut took = Duration::MAX;
         let mut verdicts = (Equivalence::Different, Equivalence::Different);
         for _ in 0..3 {

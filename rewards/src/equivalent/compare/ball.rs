@@ -17,6 +17,12 @@ const MAX_EXPONENT: i64 = 1 << 40;
 /// Largest index of a root taken by integers; others go through logarithms.
 pub(super) const MAX_ROOT: u32 = 16;
 
+/// A count of bits as an exponent of two.
+#[expect(clippy::cast_possible_wrap, reason = "counts of bits are far below 2^63")]
+pub(super) fn exponent(bits: usize) -> i64 {
+    bits as i64
+}
+
 /// All numbers `x` with `|x - mantissa 2^exponent| <= 2^error`.
 #[derive(Debug, Clone)]
 pub(super) struct Ball {
@@ -59,7 +65,7 @@ impl Ball {
         if self.mantissa.is_zero() {
             return self.error.unwrap_or(-MAX_EXPONENT);
         }
-        self.exponent + self.mantissa.bit_len() as i64
+        self.exponent + exponent(self.mantissa.bit_len())
     }
 
     /// A power of two, as its exponent, that no number of the ball exceeds in size.
@@ -125,7 +131,7 @@ impl<'fuel> Context<'fuel> {
         if excess > 0 {
             let exact = ball.mantissa.trailing_zeros().is_none_or(|zeros| zeros >= excess);
             ball.mantissa >>= excess;
-            ball.exponent += excess as i64;
+            ball.exponent += exponent(excess);
             if !exact {
                 ball.error = both(ball.error, Some(ball.exponent));
             }
@@ -158,7 +164,7 @@ impl<'fuel> Context<'fuel> {
         if b.is_exact_zero() {
             return Ok(a.clone());
         }
-        let reach = self.bits as i64 + 2;
+        let reach = exponent(self.bits) + 2;
         for (large, small) in [(a, b), (b, a)] {
             if large.top() - reach > small.bound() {
                 return self.trimmed(large.clone().widened(Some(small.bound())));
@@ -211,7 +217,7 @@ impl<'fuel> Context<'fuel> {
         );
         let shift = (self.bits + 1 + b.mantissa.bit_len()).saturating_sub(a.mantissa.bit_len());
         let mantissa = (a.mantissa.clone() << shift) / &b.mantissa;
-        let exponent = a.exponent - b.exponent - shift as i64;
+        let exponent = a.exponent - b.exponent - exponent(shift);
         self.trimmed(Ball { mantissa, exponent, error: both(error, Some(exponent)) })
     }
 
@@ -238,8 +244,8 @@ impl<'fuel> Context<'fuel> {
         // the derivative is at most the root's own size over the radicand's: x^(1/k - 1)
         let flattest = ((a.top() - 2) * (k - 1)).div_euclid(k);
         let error = a.error.map(|error| error - flattest + 1);
-        let wanted = (self.bits + 2) as i64 * k;
-        let mut shift = (wanted - a.mantissa.bit_len() as i64).max(0);
+        let wanted = exponent(self.bits + 2) * k;
+        let mut shift = (wanted - exponent(a.mantissa.bit_len())).max(0);
         shift += (a.exponent - shift).rem_euclid(k);
         let radicand: UBig = (a.mantissa.clone() << shift as usize).unsigned_abs();
         let root = if index == 2 {
@@ -271,14 +277,14 @@ impl<'fuel> Context<'fuel> {
     /// The number times `2^places`, rounded, and a bound of its error as a power of two: for
     /// functions that work in fixed point. `None` where nothing but the midpoint is meant.
     pub(super) fn fixed(ball: &Ball, places: usize) -> (IBig, Option<i64>) {
-        let shift = ball.exponent + places as i64;
+        let shift = ball.exponent + exponent(places);
         if shift >= 0 {
             return (ball.mantissa.clone() << shift as usize, ball.error);
         }
         let lost = (-shift) as usize;
         let cut = ball.mantissa.clone() >> lost.min(ball.mantissa.bit_len() + 1);
         let exact = ball.mantissa.trailing_zeros().is_none_or(|zeros| zeros >= lost);
-        let error = if exact { ball.error } else { both(ball.error, Some(-(places as i64))) };
+        let error = if exact { ball.error } else { both(ball.error, Some(-exponent(places))) };
         (cut, error)
     }
 
@@ -296,7 +302,7 @@ impl<'fuel> Context<'fuel> {
         // one bit finer than the radius, so that both ends are whole
         let places = (1 - error).clamp(0, 1 << 16) as usize;
         let (middle, _) = Self::fixed(ball, places);
-        let radius = IBig::ONE << ((error + places as i64).max(0) as usize + 1);
+        let radius = IBig::ONE << ((error + exponent(places)).max(0) as usize + 1);
         let (low, high) = ((&middle - &radius) >> places, (&middle + &radius) >> places);
         if low == high { Ok(low) } else { Err(Trouble::Unclear) }
     }

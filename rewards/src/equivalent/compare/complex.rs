@@ -189,7 +189,7 @@ impl Context<'_> {
                 Ok(Complex { re: self.product(&size, &cosine)?, im: self.product(&size, &sine)? })
             }
             // zero or not: its root is near zero, on whichever axis
-            None if index % 2 == 0 => {
+            None if index.is_multiple_of(2) => {
                 let near = self.root(&z.re, index)?;
                 Ok(Complex { re: near.clone(), im: near })
             }

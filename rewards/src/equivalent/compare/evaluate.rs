@@ -7,9 +7,10 @@ use dashu_int::IBig;
 
 use super::{
     super::tree::{Constant, Function, Id, Node},
+    arithmetic::whole,
     ball::{Ball, Context, MAX_ROOT, Real},
     complex::Complex,
-    exact::{Exact, whole},
+    exact::Exact,
     fuel::Trouble,
     modular::{digest, random},
     term::Term,
@@ -169,7 +170,7 @@ impl Context<'_> {
     }
 
     fn domain_root(&mut self, z: &Complex, index: u32, place: Place) -> Real<Complex> {
-        if place.real && index % 2 == 0 && z.real()?.sign() == Some(Ordering::Less) {
+        if place.real && index.is_multiple_of(2) && z.real()?.sign() == Some(Ordering::Less) {
             return Err(Trouble::Undefined);
         }
         self.principal_root(z, index)

@@ -38,21 +38,9 @@ impl Fuel {
 
     /// Takes `steps` away, before the work is done.
     pub(super) fn burn(&mut self, steps: u64) -> Result<(), Trouble> {
-        match self.steps.checked_sub(steps) {
-            Some(left) => {
-                self.steps = left;
-                Ok(())
-            }
-            None => {
-                self.steps = 0;
-                Err(Trouble::Spent)
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn left(&self) -> u64 {
-        self.steps
+        let left = self.steps.checked_sub(steps);
+        self.steps = left.unwrap_or(0);
+        left.map(drop).ok_or(Trouble::Spent)
     }
 
     /// For one operation on numbers of `bits` bits.

@@ -9,7 +9,7 @@ use dashu_base::{Abs, Signed, SquareRoot, UnsignedAbs};
 use dashu_int::{IBig, UBig};
 
 use super::{
-    ball::{Ball, Context, Real},
+    ball::{Ball, Context, Real, exponent},
     fuel::Trouble,
 };
 
@@ -30,11 +30,7 @@ fn inverse_series(n: u32, alternate: bool, places: usize) -> IBig {
         if term.is_zero() {
             return sum;
         }
-        if negative {
-            sum -= term
-        } else {
-            sum += term
-        }
+        sum = if negative { sum - term } else { sum + term };
         negative ^= alternate;
         k += 2;
     }
@@ -52,11 +48,7 @@ fn odd_series(x: &IBig, alternate: bool, places: usize) -> IBig {
         if term.is_zero() {
             return sum;
         }
-        if negative {
-            sum -= term
-        } else {
-            sum += term
-        }
+        sum = if negative { sum - term } else { sum + term };
         negative ^= alternate;
         k += 2;
     }
@@ -95,17 +87,17 @@ impl Context<'_> {
 
     /// A fixed-point result, wrong by less than `2^error`.
     fn floating(&self, value: IBig, places: usize, error: i64) -> Real {
-        self.trimmed(Ball { mantissa: value, exponent: -(places as i64), error: Some(error) })
+        self.trimmed(Ball { mantissa: value, exponent: -exponent(places), error: Some(error) })
     }
 
     pub(super) fn pi(&mut self) -> Real {
         let places = self.bits + GUARD;
         let pi = self.pi_places(places)?;
-        self.floating(pi, places, GUARD as i64 / 2 - places as i64)
+        self.floating(pi, places, exponent(GUARD) / 2 - exponent(places))
     }
 
     fn burn_series(&mut self, terms: usize) -> Result<(), Trouble> {
-        for _ in 0..terms / 8 + 1 {
+        for _ in 0..=terms / 8 {
             self.fuel.burn(80)?;
             for _ in 0..8 {
                 self.fuel.burn_product(self.bits + 2 * GUARD)?;
@@ -148,7 +140,7 @@ impl Context<'_> {
         }
         let twos = i64::try_from(&twos).map_err(|_| Trouble::Spent)?;
         // the sum is below 2; its own error and that of the argument, which is below 1/4
-        let own = (GUARD / 2 + halvings) as i64 - places as i64;
+        let own = exponent(GUARD / 2 + halvings) - exponent(places);
         let error = error.map_or(own, |error| error.max(own) + 1) + 2;
         Ok(self.floating(sum, places, error)?.shifted(twos))
     }
@@ -178,7 +170,7 @@ impl Context<'_> {
         let ln_two = self.ln_two_places(places + 48)?;
         let whole: IBig = (ln_two * IBig::from(twos)) >> 48usize;
         // the unit's midpoint is at least 1/2 and its numbers at least 1/4: the slope is at most 4
-        let own = (GUARD / 2 + roots) as i64 - places as i64;
+        let own = exponent(GUARD / 2 + roots) - exponent(places);
         let error = error.map_or(own, |error| (error + 2).max(own) + 1);
         self.floating(whole + log, places, error)
     }
@@ -213,7 +205,7 @@ impl Context<'_> {
         };
         let (sine, cosine) = (series(rest.clone(), 2), series(IBig::ONE << places, 1));
         // both have a slope of at most 1
-        let own = GUARD as i64 / 2 - places as i64;
+        let own = exponent(GUARD) / 2 - exponent(places);
         let error = error.map_or(own, |error| error.max(own) + 1);
         let sine = self.floating(sine, places, error)?;
         let cosine = self.floating(cosine, places, error)?;
@@ -250,7 +242,7 @@ impl Context<'_> {
             value = (value << places) / (&one + secant);
         }
         let angle: IBig = odd_series(&value, true, places) << halvings;
-        let own = (GUARD / 2 + halvings) as i64 - places as i64;
+        let own = exponent(GUARD / 2 + halvings) - exponent(places);
         let error = error.map_or(own, |error| error.max(own) + 1);
         self.floating(angle, places, error)
     }
@@ -346,7 +338,7 @@ mod tests {
             let x = RBig::from_parts(above.into(), (below as u64).into());
             let exact = oracle(&x);
             let bits = if wide { 700 } else { 256 };
-            let fine = -(bits as i64) + 24;
+            let fine = -exponent(bits) + 24;
             with(bits, |context| {
                 let ball = context.rational(&x).unwrap();
                 let (sine, cosine) = context.sin_cos(&ball).unwrap();
@@ -356,7 +348,7 @@ mod tests {
                 if above > 0 {
                     encloses("ln", &context.ln(&ball).unwrap(), &exact.ln(), fine);
                     let root = context.root(&ball, 2).unwrap();
-                    encloses("root", &root, &dashu_base::SquareRoot::sqrt(&exact), fine + 10);
+                    encloses("root", &root, &SquareRoot::sqrt(&exact), fine + 10);
                 }
                 if above.abs() < below * 40 {
                     let power = context.exp(&ball).unwrap();

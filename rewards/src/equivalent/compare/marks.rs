@@ -8,7 +8,8 @@ use super::{
     super::tree::{Id, Node, Tree},
     Judge,
     ball::is_negative,
-    scalar::{Form, Scale, approximate, same},
+    form::Form,
+    scalar::{Scale, approximate, same},
     structure::Item,
 };
 use crate::{Equivalence, Policy};

@@ -7,8 +7,9 @@ use std::cmp::Ordering;
 
 use super::{
     super::tree::{Constant, Id, Node, Relation, Tree},
+    form::Form,
     fuel::Fuel,
-    scalar::{Form, order},
+    scalar::order,
     structure::infinite,
     term::Term,
 };
@@ -27,18 +28,19 @@ struct Line<'tree> {
 }
 
 /// Which number of a relation is a constant, and on which side the variable stands.
-struct Ray<'tree> {
-    name: &'tree str,
+struct Ray {
     operator: Relation,
     end: Id,
 }
 
-fn ray<'tree>(tree: &'tree Tree, operator: Relation, left: Id, right: Id) -> Option<Ray<'tree>> {
+fn ray(tree: &Tree, operator: Relation, left: Id, right: Id) -> Option<Ray> {
     use Relation as R;
-    if let Node::Symbol(name) = tree.node(left) {
-        return Some(Ray { name, operator, end: right });
+    if matches!(tree.node(left), Node::Symbol(_)) {
+        return Some(Ray { operator, end: right });
     }
-    let Node::Symbol(name) = tree.node(right) else { return None };
+    if !matches!(tree.node(right), Node::Symbol(_)) {
+        return None;
+    }
     let operator = match operator {
         R::Less => R::Greater,
         R::LessEqual => R::GreaterEqual,
@@ -47,7 +49,7 @@ fn ray<'tree>(tree: &'tree Tree, operator: Relation, left: Id, right: Id) -> Opt
         R::Equal | R::NotEqual => operator,
         _ => return None,
     };
-    Some(Ray { name, operator, end: left })
+    Some(Ray { operator, end: left })
 }
 
 /// Compares two nodes as sets of real numbers. `None` where one of them is none with constant ends.
@@ -58,29 +60,30 @@ pub(super) fn compare(
 ) -> Option<Equivalence> {
     let (left, right) =
         (Term::new(gold.0, gold.1, 0, false), Term::new(answer.0, answer.1, 0, false));
-    let (gold_name, answer_name) = (variable(&left)?, variable(&right)?);
+    let (gold_names, answer_names) = (variables(&left), variables(&right));
+    if gold_names.len() > 1 || answer_names.len() > 1 {
+        return None;
+    }
     let line = Line::through([&left, &right], fuel)?;
-    if let (Some(gold), Some(answer)) = (gold_name, answer_name)
-        && gold != answer
-    {
+    if gold_names != answer_names && !gold_names.is_empty() && !answer_names.is_empty() {
         return Some(Equivalence::Different);
     }
     let (gold, answer) = (line.cells(&left)?, line.cells(&right)?);
     Some(if gold == answer { Equivalence::Equal } else { Equivalence::Different })
 }
 
-/// The variable of all relations in a term; `None` where there are several.
-fn variable<'tree>(term: &Term<'tree>) -> Option<Option<&'tree str>> {
-    let mut found = None;
-    for (_, node) in term.nodes() {
-        if let Node::Symbol(name) = node {
-            if found.is_some_and(|found| found != &**name) {
-                return None;
-            }
-            found = Some(&**name);
-        }
-    }
-    Some(found)
+/// The variables of all relations in a term.
+fn variables<'tree>(term: &Term<'tree>) -> Vec<&'tree str> {
+    let mut names: Vec<_> = term
+        .nodes()
+        .filter_map(|(_, node)| match node {
+            Node::Symbol(name) => Some(&**name),
+            _ => None,
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The ends that a node names, or `None` where it is no set.
@@ -179,20 +182,25 @@ impl<'tree> Line<'tree> {
         Some(Self { ends, distinct: sorted.len() })
     }
 
-    /// The cell of an end: its point, or one beyond all others where it is infinite.
-    fn cell(&self, tree: &Tree, end: Id) -> Option<isize> {
+    /// The cell of an end: its point, or one before or behind all others where it is infinite.
+    /// Cells count from one.
+    fn cell(&self, tree: &Tree, end: Id) -> Option<usize> {
         match infinite(tree, end) {
-            Some(Ordering::Less) => return Some(-1),
-            Some(_) => return Some(2 * self.distinct as isize + 1),
+            Some(Ordering::Less) => return Some(0),
+            Some(_) => return Some(self.behind()),
             None => {}
         }
         let met = self.ends.iter().find(|met| std::ptr::eq(met.0, tree) && met.1 == end)?;
-        Some(2 * met.2 as isize + 1)
+        Some(2 * met.2 + 2)
     }
 
-    fn between(&self, low: isize, high: isize, closed: (bool, bool)) -> Cells {
-        let range = low + isize::from(!closed.0)..=high - isize::from(!closed.1);
-        (0..2 * self.distinct as isize + 1).map(|cell| range.contains(&cell)).collect()
+    fn behind(&self) -> usize {
+        2 * self.distinct + 2
+    }
+
+    fn between(&self, low: usize, high: usize, closed: (bool, bool)) -> Cells {
+        let (first, behind) = (low + usize::from(!closed.0), high + usize::from(closed.1));
+        (1..self.behind()).map(|cell| (first..behind).contains(&cell)).collect()
     }
 
     fn cells(&self, term: &Term<'_>) -> Option<Cells> {
@@ -213,7 +221,6 @@ impl<'tree> Line<'tree> {
             })
         };
         let complement = |cells: Cells| cells.into_iter().map(|cell| !cell).collect::<Cells>();
-        let beyond = 2 * self.distinct as isize + 1;
         Some(match node {
             Node::Interval { low, high, low_closed, high_closed } => {
                 let (low, high) = (self.cell(tree, *low)?, self.cell(tree, *high)?);
@@ -225,7 +232,7 @@ impl<'tree> Line<'tree> {
             Node::Set(of) => {
                 let mut cells = empty();
                 for &id in of {
-                    *cells.get_mut(usize::try_from(self.cell(tree, id)?).ok()?)? = true;
+                    *cells.get_mut(self.cell(tree, id)?.checked_sub(1)?)? = true;
                 }
                 cells
             }
@@ -243,10 +250,10 @@ impl<'tree> Line<'tree> {
                 let ray = ray(tree, *operator, *left, *right)?;
                 let end = self.cell(tree, ray.end)?;
                 match ray.operator {
-                    Relation::Less => self.between(-1, end, (false, false)),
-                    Relation::LessEqual => self.between(-1, end, (false, true)),
-                    Relation::Greater => self.between(end, beyond, (false, false)),
-                    Relation::GreaterEqual => self.between(end, beyond, (true, false)),
+                    Relation::Less => self.between(0, end, (false, false)),
+                    Relation::LessEqual => self.between(0, end, (false, true)),
+                    Relation::Greater => self.between(end, self.behind(), (false, false)),
+                    Relation::GreaterEqual => self.between(end, self.behind(), (true, false)),
                     Relation::Equal => self.between(end, end, (true, true)),
                     Relation::NotEqual => complement(self.between(end, end, (true, true))),
                     _ => return None,

@@ -5,8 +5,10 @@
 
 use super::{
     super::tree::{Id, Node, Relation, Tree},
-    Judge, real_set,
-    scalar::{Form, Scale, same},
+    Judge,
+    form::Form,
+    real_set,
+    scalar::{Scale, same},
     structure::{Item, Kind, kind},
 };
 use crate::{Equivalence, Policy};
@@ -155,7 +157,7 @@ impl Judge<'_> {
         }
         // for a reward every value of a chain has to be the gold's
         if let Node::All(of) = self.answer.node(answer) {
-            for &link in of.clone().iter() {
+            for &link in of {
                 let Node::Relation { operator: Relation::Equal, left, right } =
                     self.answer.node(link)
                 else {

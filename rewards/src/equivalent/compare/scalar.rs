@@ -6,18 +6,16 @@
 
 use std::cmp::Ordering;
 
-use dashu_ratio::RBig;
-
 use super::{
-    super::tree::{Constant, Id, Node, Tree},
-    ball::{Ball, Context, Real},
+    super::tree::{Constant, Node},
+    ball::{Ball, Context, Real, exponent},
     complex::Complex,
     evaluate::Place,
-    exact::Exact,
+    field::Field,
+    form::Form,
     fuel::{Fuel, Trouble},
-    modular::{Field, Point, random},
+    modular::{Point, random},
     separation::Separation,
-    term::Term,
 };
 use crate::{Equivalence, Policy};
 
@@ -40,166 +38,6 @@ pub(super) enum Scale {
     One,
     Positive,
     Any,
-}
-
-/// `left - right`, or `left` alone.
-#[derive(Debug)]
-pub(super) struct Form<'tree> {
-    parts: Vec<(Term<'tree>, Exact)>,
-    /// The value counts times this,
-    factor: RBig,
-    /// and times pi.
-    times_pi: bool,
-}
-
-impl<'tree> Form<'tree> {
-    pub(super) fn new(
-        tree: &'tree Tree,
-        left: Id,
-        right: Option<Id>,
-        signs: u32,
-        fuel: &mut Fuel,
-    ) -> Self {
-        Self::with_angle(tree, left, right, signs, false, fuel)
-    }
-
-    pub(super) fn with_angle(
-        tree: &'tree Tree,
-        left: Id,
-        right: Option<Id>,
-        signs: u32,
-        as_angle: bool,
-        fuel: &mut Fuel,
-    ) -> Self {
-        let parts = std::iter::once(left)
-            .chain(right)
-            .map(|id| {
-                let term = Term::new(tree, id, signs, as_angle);
-                let exact = fuel.lend(8, |fuel| Exact::of(&term, fuel));
-                (term, exact)
-            })
-            .collect();
-        Self { parts, factor: RBig::ONE, times_pi: false }
-    }
-
-    /// The exact value, where it is rational and small enough to be written out.
-    pub(super) fn rational(&self) -> Option<RBig> {
-        if self.times_pi {
-            return None;
-        }
-        let mut values =
-            self.parts.iter().map(|(term, exact)| exact.rational[term.root as usize].as_ref());
-        let first = values.next()??.clone();
-        let value = match values.next() {
-            Some(second) => first - second?,
-            None => first,
-        };
-        Some(value * &self.factor)
-    }
-
-    pub(super) fn scale(&mut self, factor: &RBig) {
-        self.factor *= factor;
-    }
-
-    pub(super) fn multiply_by_pi(&mut self) {
-        self.times_pi = true;
-    }
-
-    pub(super) fn has_pi(&self) -> bool {
-        self.any(|node| matches!(node, Node::Constant(Constant::Pi)))
-    }
-
-    /// Whether signs are left open in it.
-    pub(super) fn is_open(&self) -> bool {
-        self.any(|node| matches!(node, Node::PlusMinus(_) | Node::MinusPlus(_)))
-    }
-
-    pub(super) fn has_symbol(&self) -> bool {
-        self.any(|node| matches!(node, Node::Symbol(_) | Node::Call(..)))
-    }
-
-    fn any(&self, wanted: impl Fn(&Node) -> bool) -> bool {
-        self.parts.iter().any(|(term, _)| term.nodes().any(|(_, node)| wanted(node)))
-    }
-
-    /// Whether the value is rational by the way it is written, however large.
-    fn is_rational(&self) -> bool {
-        !self.any(|node| {
-            matches!(
-                node,
-                Node::Constant(_)
-                    | Node::Symbol(_)
-                    | Node::Call(..)
-                    | Node::Root { .. }
-                    | Node::Log { .. }
-                    | Node::Apply(..)
-            )
-        }) || self.rational().is_some()
-    }
-
-    fn needs_whole(&self) -> bool {
-        self.parts.iter().any(|(term, exact)| {
-            term.nodes().any(|(id, node)| {
-                matches!(node, Node::Factorial(_) | Node::Binomial(..))
-                    && exact.rational[id as usize].is_none()
-            })
-        })
-    }
-
-    fn residue(&self, point: &Point<'_>, fuel: &mut Fuel) -> Result<(u64, bool), Trouble> {
-        let mut result = (0, true);
-        for (at, (term, exact)) in self.parts.iter().enumerate() {
-            let value = point.value(term, exact, fuel)?;
-            let residue = if at == 0 { value.residue } else { point.field.negated(value.residue) };
-            result = (point.field.sum(result.0, residue), result.1 && value.faithful);
-        }
-        if !self.factor.is_one() {
-            result.0 = point.field.product(result.0, point.field.rational(&self.factor)?);
-        }
-        if self.times_pi {
-            result.0 = point.field.product(result.0, point.pi());
-        }
-        Ok(result)
-    }
-
-    fn value(&self, context: &mut Context<'_>, place: Place) -> Real<Complex> {
-        let (term, exact) = &self.parts[0];
-        let mut value = context.value(term, exact, place)?;
-        if let Some((term, exact)) = self.parts.get(1) {
-            let right = context.value(term, exact, place)?;
-            value = context.subtract(&value, &right)?;
-        }
-        if !self.factor.is_one() {
-            let factor = context.rational(&self.factor)?;
-            value = context.multiply(&value, &factor.into())?;
-        }
-        if self.times_pi {
-            let pi = context.pi()?;
-            value = context.multiply(&value, &pi.into())?;
-        }
-        Ok(value)
-    }
-
-    /// A digest of what is written: of the nodes' kinds, names and numbers.
-    fn digest(&self) -> u64 {
-        let mut state = 0;
-        for (term, exact) in &self.parts {
-            for (id, node) in term.nodes() {
-                let word = match (&exact.rational[id as usize], node) {
-                    (Some(value), _) => {
-                        let words = value.numerator().as_sign_words().1.iter();
-                        words
-                            .chain(value.denominator().as_words())
-                            .fold(7, |hash, &word| random(hash, word))
-                    }
-                    (None, Node::Symbol(name)) => super::modular::digest(name),
-                    (None, _) => u64::from(id),
-                };
-                state = random(state, word);
-            }
-        }
-        state
-    }
 }
 
 /// Whether `gold` and `answer` are the same up to a factor of the kind `scale`.
@@ -346,7 +184,7 @@ fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel
     let mut last = Meeting::Unclear;
     for bits in PRECISIONS {
         match met(gold, answer, place, bits, fuel) {
-            Ok((Meeting::Apart, _)) => return Equivalence::Different,
+            Ok((Meeting::Apart, _)) | Err(Trouble::Undefined) => return Equivalence::Different,
             // whole numbers that floors or squares gave
             Ok((_, difference)) if difference.is_exact_zero() => return Equivalence::Equal,
             Ok((Meeting::Agreed, _)) => {
@@ -354,16 +192,16 @@ fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel
                 break;
             }
             Ok((Meeting::Unclear, _)) | Err(Trouble::Unclear) => {}
-            Err(Trouble::Undefined) => return Equivalence::Different,
             Err(_) => return Equivalence::Undecided,
         }
     }
     if let Some(bits) = separation(gold, answer, fuel).filter(|bits| *bits < MAX_PRECISION) {
-        let mut precision = bits as usize + 128;
+        let bits = bits as usize;
+        let mut precision = bits + 128;
         for _ in 0..2 {
             match met(gold, answer, place, precision, fuel) {
                 Ok((Meeting::Apart, _)) => return Equivalence::Different,
-                Ok((_, difference)) if difference.bound() < -(bits as i64) => {
+                Ok((_, difference)) if difference.bound() < -exponent(bits) => {
                     return Equivalence::Equal;
                 }
                 Ok(_) | Err(Trouble::Unclear) => precision += 512,
@@ -423,7 +261,7 @@ fn at_places(
         match met_at(gold, answer, scale, place, &mut first, fuel) {
             Ok(Some(Meeting::Apart)) => return Equivalence::Different,
             Ok(Some(Meeting::Agreed)) => agreed += 1,
-            Ok(Some(Meeting::Unclear)) | Err(Trouble::Unclear) => {}
+            Ok(Some(Meeting::Unclear)) | Err(Trouble::Unclear | Trouble::Undefined) => {}
             Ok(None) => {
                 // one side has no value here: for a reward the two are not the same
                 if policy == Policy::Rl {
@@ -431,7 +269,6 @@ fn at_places(
                 }
                 one_sided += 1;
             }
-            Err(Trouble::Undefined) => {}
             Err(_) => return Equivalence::Undecided,
         }
         let both_signs = index >= 7;

@@ -14,7 +14,8 @@ use dashu_ratio::RBig;
 
 use super::{
     super::tree::{Constant, Function, Node},
-    exact::{Exact, whole},
+    arithmetic::whole,
+    exact::Exact,
     term::Term,
 };
 
@@ -199,13 +200,11 @@ impl Separation {
         let order = u64::try_from(turns.denominator()).ok()?.checked_mul(2)?;
         let half_sum = Bounds { above: 1, below: 1 };
         let bounds = match function {
-            Function::Cos => half_sum,
-            // a sine has the imaginary unit below
-            Function::Sin => half_sum,
+            Function::Sin | Function::Cos | Function::Sec | Function::Csc => half_sum,
             Function::Tan | Function::Cot => Bounds { above: 2, below: 2 },
-            Function::Sec | Function::Csc => half_sum,
             _ => return None,
         };
+        // a sine has the imaginary unit below
         if !matches!(function, Function::Cos | Function::Sec) {
             self.meet((0, 0, 2), 2)?;
         }

@@ -47,10 +47,6 @@ impl<'tree> Term<'tree> {
         self.order.iter().map(|&id| (id, &self.tree.nodes[id as usize]))
     }
 
-    pub(super) fn has_symbol(&self) -> bool {
-        self.nodes().any(|(_, node)| matches!(node, Node::Symbol(_)))
-    }
-
     pub(super) fn has_imaginary_unit(&self) -> bool {
         self.nodes().any(|(_, node)| matches!(node, Node::Constant(Constant::I)))
     }

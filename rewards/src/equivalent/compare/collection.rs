@@ -1,0 +1,172 @@
+//! Lists, sets and tuples, part by part.
+
+use super::{
+    super::tree::{Node, Tree},
+    Judge, relation,
+    structure::{Item, Kind, kind},
+    term::Term,
+};
+use crate::{Equivalence, Policy};
+
+/// Largest number of open signs in one value.
+const MAX_SIGNS: u32 = 4;
+
+impl Judge<'_> {
+    pub(super) fn single(&mut self, gold: &[Item], answer: &[Item], nesting: u32) -> Equivalence {
+        match (self.policy, gold, answer) {
+            (Policy::Eval, &[gold], &[answer]) => self.compare(gold, answer, nesting + 1),
+            _ => Equivalence::Different,
+        }
+    }
+
+    /// The parts of a list, set, tuple or value with open signs; `None` where it is one value.
+    pub(super) fn parts(&self, is_gold: bool, item: Item) -> Option<Vec<Item>> {
+        let tree = if is_gold { self.gold } else { self.answer };
+        match tree.node(item.id) {
+            Node::Set(of) | Node::List(of) | Node::Any(of) => {
+                let mut parts = Vec::with_capacity(of.len());
+                for &id in of {
+                    match signed(tree, id.into()) {
+                        Some(signed) => parts.extend(signed),
+                        None => parts.push(id.into()),
+                    }
+                }
+                Some(parts)
+            }
+            Node::Tuple(of) => Some(of.iter().map(|&id| id.into()).collect()),
+            Node::Ratio(of) if of.len() > 2 => None,
+            _ => signed(tree, item),
+        }
+    }
+
+    pub(super) fn collections(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        kinds: (Kind, Kind),
+        nesting: u32,
+    ) -> Equivalence {
+        use Kind::{List, Set, Tuple};
+        let ordered = match kinds {
+            (Tuple, Tuple) => true,
+            // brackets forgotten, or put around a list
+            (Tuple, List) | (List, Tuple) if self.policy == Policy::Eval => true,
+            (Tuple, _) | (_, Tuple) => return Equivalence::Different,
+            _ => self.names_one_side(gold, answer),
+        };
+        if ordered {
+            if gold.len() != answer.len() {
+                return Equivalence::Different;
+            }
+            let pairs: Vec<_> = gold.iter().copied().zip(answer.iter().copied()).collect();
+            let mut result = Equivalence::Equal;
+            for (gold, answer) in pairs {
+                match self.compare(gold, answer, nesting + 1) {
+                    Equivalence::Equal => {}
+                    Equivalence::Different => return Equivalence::Different,
+                    _ => result = Equivalence::Undecided,
+                }
+            }
+            return result;
+        }
+        let once = kinds.0 == Set || kinds.1 == Set || self.policy == Policy::Eval;
+        self.matched(gold, answer, once, nesting)
+    }
+
+    /// Whether one side names its values (`x = 1, y = 2`) and the other gives them bare: then the
+    /// order is all that tells them apart.
+    fn names_one_side(&self, gold: &[Item], answer: &[Item]) -> bool {
+        let names = |tree: &Tree, items: &[Item]| {
+            let mut names: Vec<_> =
+                items.iter().filter_map(|item| relation::assigned_name(tree, item.id)).collect();
+            names.sort_unstable();
+            names.dedup();
+            names.len()
+        };
+        let (gold, answer) = (names(self.gold, gold), names(self.answer, answer));
+        (gold > 1 && answer == 0) || (answer > 1 && gold == 0)
+    }
+
+    /// Matches parts in no order; with `once`, repeated ones count once.
+    pub(super) fn matched(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        once: bool,
+        nesting: u32,
+    ) -> Equivalence {
+        if !once && gold.len() != answer.len() {
+            return Equivalence::Different;
+        }
+        if let Some(verdict) = self.matched_numbers(gold, answer, once) {
+            return verdict;
+        }
+        let mut taken = vec![false; answer.len()];
+        let mut undecided = false;
+        for &one in gold {
+            let mut found = false;
+            for at in 0..answer.len() {
+                if taken[at] && !once {
+                    continue;
+                }
+                match self.compare(one, answer[at], nesting + 1) {
+                    Equivalence::Equal => {
+                        taken[at] = true;
+                        found = true;
+                        // with repetitions every equal one is taken
+                        if !once {
+                            break;
+                        }
+                    }
+                    Equivalence::Different => {}
+                    _ => undecided = true,
+                }
+            }
+            if !found {
+                return if undecided { Equivalence::Undecided } else { Equivalence::Different };
+            }
+        }
+        match taken.iter().all(|&taken| taken) {
+            true => Equivalence::Equal,
+            false if undecided => Equivalence::Undecided,
+            false => Equivalence::Different,
+        }
+    }
+
+    /// The same for plain numbers, by sorting.
+    fn matched_numbers(&self, gold: &[Item], answer: &[Item], once: bool) -> Option<Equivalence> {
+        let numbers = |tree: &Tree, items: &[Item]| {
+            let mut numbers = items
+                .iter()
+                .map(|item| match tree.node(item.id) {
+                    Node::Number { value, .. } => Some(value.clone()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>()?;
+            numbers.sort_unstable();
+            if once {
+                numbers.dedup();
+            }
+            Some(numbers)
+        };
+        let (gold, answer) = (numbers(self.gold, gold)?, numbers(self.answer, answer)?);
+        Some(if gold == answer { Equivalence::Equal } else { Equivalence::Different })
+    }
+}
+
+/// The values of a value with open signs.
+fn signed(tree: &Tree, item: Item) -> Option<Vec<Item>> {
+    if item.signs.is_some() || kind(tree, item.id) != Kind::Scalar {
+        return None;
+    }
+    let node = tree.node(item.id);
+    if matches!(node, Node::Number { .. } | Node::Symbol(_)) {
+        return None;
+    }
+    let term = Term::new(tree, item.id, 0, false);
+    let open = term.num_signs();
+    if open == 0 || open > MAX_SIGNS {
+        return None;
+    }
+    Some((0..1 << open).map(|signs| Item { id: item.id, signs: Some(signs) }).collect())
+}
