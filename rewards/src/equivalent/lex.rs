@@ -180,6 +180,7 @@ impl<'a> Lexer<'a> {
             return Token::Function(function);
         }
         if length > 4
+            || matches!(run, "not" | "nor" | "is" | "if" | "no" | "by" | "of" | "to")
             || words::is_word(run)
             || words::is_short_unit(run)
             || words::magnitude(run).is_some()
@@ -197,14 +198,13 @@ impl<'a> Lexer<'a> {
     }
 
     fn sign(&mut self) -> Found<'a> {
-        const SIGNS: [(&str, Token<'static>); 32] = [
+        const SIGNS: [(&str, Token<'static>); 31] = [
             ("<=", Token::Relation(Relation::LessEqual)),
             (">=", Token::Relation(Relation::GreaterEqual)),
             ("!=", Token::Relation(Relation::NotEqual)),
             ("<>", Token::Relation(Relation::NotEqual)),
             ("->", Token::Relation(Relation::MapsTo)),
             ("**", Token::Caret),
-            ("+-", Token::PlusMinus),
             ("==", Token::Relation(Relation::Equal)),
             ("=", Token::Relation(Relation::Equal)),
             ("<", Token::Relation(Relation::Less)),
@@ -263,6 +263,14 @@ impl<'a> Lexer<'a> {
             }
         }
         None
+    }
+
+    /// Takes a single letter, as TeX takes an argument without braces.
+    fn one_letter(&mut self) -> Option<&'a str> {
+        let rest = self.rest().trim_start();
+        let letter = rest.get(..1).filter(|letter| letter.as_bytes()[0].is_ascii_alphabetic())?;
+        self.at = self.text.len() - rest.len() + 1;
+        Some(letter)
     }
 
     /// Whether nothing but numbers and single letters stand before the next closing parenthesis.

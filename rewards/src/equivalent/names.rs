@@ -262,7 +262,7 @@ pub(super) fn glued(name: &str) -> Option<usize> {
 
 /// A function whose one-letter argument stands right after it, as in `sinx`; and its length.
 pub(super) fn function_with_letter(run: &str) -> Option<(Head, usize)> {
-    let name = &run[..run.len().checked_sub(1)?];
+    let name = run.get(..run.len().checked_sub(1)?)?;
     matches!(name, "sin" | "cos" | "tan" | "cot" | "sec" | "csc" | "ln" | "log")
         .then(|| Some((head(name)?, name.len())))
         .flatten()

@@ -14,7 +14,7 @@ use crate::Policy;
 const MAX_WORDS_BYTES: usize = 80;
 
 /// The spaces of LaTeX.
-const SPACES: [&str; 9] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~", r"\\"];
+const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~"];
 
 /// Reads a bare answer.
 pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
@@ -69,7 +69,9 @@ pub(super) fn trim(text: &str) -> &str {
 fn without_spaces(text: &str) -> &str {
     // `\ ` has lost its space to the trimming already
     let mut text = text.trim_end();
-    while let Some(rest) = SPACES.iter().chain(&["\\"]).find_map(|end| text.strip_suffix(end)) {
+    while let Some(rest) =
+        SPACES.iter().chain(&[r"\\", "\\"]).find_map(|end| text.strip_suffix(end))
+    {
         text = rest.trim_end();
     }
     text
@@ -131,14 +133,19 @@ fn choice(words: &str, policy: Policy) -> Option<Node> {
     } else {
         (words.chars().next()?, words.get(1..)?.strip_prefix([')', '.', ':'])?)
     };
-    let ends = rest.is_empty() || policy == Policy::Eval && rest.starts_with([' ', ':', '.']);
+    // a name may follow, but no other choice
+    let named = policy == Policy::Eval
+        && rest.starts_with([' ', ':', '.'])
+        && !rest.contains(['(', ',', ';'])
+        && !rest.split(' ').any(|word| matches!(word, "and" | "or" | "not") || word.len() == 1);
+    let ends = rest.is_empty() || named;
     (letter.is_ascii_uppercase() && letter <= 'J' && ends).then_some(Node::Choice(letter))
 }
 
 /// An answer that is a name or a word: letters only.
 fn name(words: &str, policy: Policy) -> Option<Node> {
-    if is_time(words) {
-        return Some(Node::Text(words.into()));
+    if let Some(time) = time(words) {
+        return Some(Node::Text(time.into()));
     }
     let lower = words.to_lowercase();
     if matches!(&*lower, "undefined" | "dne" | "does not exist" | "not defined") {
@@ -150,7 +157,11 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
         return Some(Node::Number { value: RBig::from(number), places: None });
     }
     let letters = words.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
-    if !letters || !words.split([' ', '-']).any(words::is_word) || names::plain(words).is_some() {
+    if !letters
+        || !words.split([' ', '-']).any(words::is_word)
+        || names::plain(words).is_some()
+        || names::function_with_letter(words).is_some()
+    {
         return None;
     }
     // two values are no words: `a or b`
@@ -160,24 +171,30 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
     (words.split(' ').count() <= 8).then(|| Node::Text(lower.into()))
 }
 
-/// A time of day on the clock, which is no ratio: `3:05`.
-fn is_time(words: &str) -> bool {
-    let Some((hours, minutes)) = words.split_once(':') else { return false };
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    (1..=2).contains(&hours.len())
-        && digits(hours)
-        && minutes.len() == 2
-        && digits(minutes)
-        && minutes.starts_with('0')
+/// A time of day on the clock, which is no ratio: `3:05`, `3:30 pm`.
+fn time(words: &str) -> Option<String> {
+    let (clock, half) = words.split_once(' ').unwrap_or((words, ""));
+    let (hours, minutes) = clock.split_once(':')?;
+    let half = half.to_lowercase().replace(['.', ' '], "");
+    let digits = |text: &str| text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let marked = matches!(&*half, "am" | "pm") || half.is_empty() && minutes.starts_with('0');
+    (digits(hours) && digits(minutes) && minutes.len() == 2 && marked)
+        .then(|| format!("{} {half}", clock.trim_start_matches('0')).trim_end().to_owned())
 }
 
 /// Words that also hold digits or signs, such as a time or a date.
 fn sentence(words: &str) -> Option<Node> {
     let plain = |c: char| c.is_alphanumeric() || " .,:'-/".contains(c);
-    if !words.chars().all(plain) || !words.chars().any(char::is_alphabetic) {
+    if !words.starts_with(char::is_alphanumeric)
+        || !words.chars().all(plain)
+        || !words.chars().any(char::is_alphabetic)
+    {
         return None;
     }
     let count = words.split(' ').count();
     let digits = words.contains(|c: char| c.is_numeric());
     (count <= if digits { 3 } else { 8 }).then(|| Node::Text(words.to_lowercase().into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,10 +32,10 @@ pub(super) fn is_word(letters: &str) -> bool {
 
 /// Two or three letters that are a unit after a number, and no product.
 pub(super) fn is_short_unit(word: &str) -> bool {
-    const UNITS: [&str; 34] = [
+    const UNITS: [&str; 38] = [
         "cm", "mm", "km", "kg", "mg", "lb", "lbs", "oz", "ft", "yd", "mi", "mph", "kph", "ml",
         "mL", "hr", "hrs", "sec", "mins", "pct", "sq", "cal", "rad", "deg", "USD", "usd", "AM",
-        "PM", "am", "pm", "yrs", "way", "day", "men",
+        "PM", "am", "pm", "yrs", "way", "day", "men", "st", "nd", "rd", "th",
     ];
     UNITS.contains(&word)
 }
@@ -55,7 +55,8 @@ pub(super) fn unit(words: &str) -> Option<Box<str>> {
         if !name.is_empty() {
             name.push(' ');
         }
-        name.push_str(singular(&word));
+        let parts: Vec<_> = word.split('/').map(singular).collect();
+        name.push_str(&parts.join("/"));
     }
     (!name.is_empty()).then(|| name.into())
 }

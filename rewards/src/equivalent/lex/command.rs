@@ -45,7 +45,10 @@ impl<'a> Lexer<'a> {
                 return Ok(None);
             }
             "mathbb" => {
-                let letter = self.braced().ok_or(Unreadable::NotMathematics)?;
+                let letter = self
+                    .braced()
+                    .or_else(|| self.one_letter())
+                    .ok_or(Unreadable::NotMathematics)?;
                 let set = names::number_set(letter.trim()).ok_or(Unreadable::NotMathematics)?;
                 return Ok(Some(Token::Constant(set)));
             }

@@ -20,7 +20,8 @@ impl Parser<'_> {
                 let named = self.last == Last::Letter && self.builder.rename(id, "'");
                 if named { Ok(()) } else { Err(WRONG) }
             }
-            Token::Bang if self.last == Last::Factorial => Err(WRONG),
+            // `n!!` is another function, and `2^n!` has two readings
+            Token::Bang if matches!(self.last, Last::Factorial | Last::Power) => Err(WRONG),
             Token::Bang => self.postfix(Last::Factorial, Node::Factorial),
             Token::Percent => self.postfix(Last::Other, Node::Percent),
             Token::Degree => self.postfix(Last::Other, Node::Degrees),
@@ -101,8 +102,9 @@ impl Parser<'_> {
                 _ => return Err(WRONG),
             },
         };
-        let text: String =
-            text.chars().filter(|c| !c.is_whitespace() && !"{}\\".contains(*c)).collect();
+        let text =
+            [r"\text", r"\mathrm", r"\rm"].iter().fold(text, |text, font| text.replace(font, ""));
+        let text = text.replace(['{', '}', '\\', ' '], "");
         if let Node::Number { value, places: None } = self.builder.node(id) {
             let base = text.parse().ok().filter(|base| (2..=36).contains(base)).ok_or(WRONG)?;
             if !value.is_int() || value < &RBig::ZERO {
@@ -126,6 +128,10 @@ impl Parser<'_> {
         }
         self.reduce(Infix::Union.precedence() + 1)?;
         let id = self.values.pop().ok_or(WRONG)?;
+        // a letter before words is a choice or a name, and no value
+        if matches!(self.builder.node(id), Node::Symbol(_)) {
+            return Err(WRONG);
+        }
         let (first, others) = words.split_once(' ').unwrap_or((words, ""));
         let node = if let Some(exponent) = words::magnitude(&first.to_lowercase()) {
             let power = literal::Literal::whole(dashu_int::UBig::from(10u8).pow(exponent));
