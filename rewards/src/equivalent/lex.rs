@@ -232,6 +232,14 @@ impl<'a> Lexer<'a> {
             ("...", Token::Ellipsis),
         ];
         let rest = self.rest();
+        // an answer may end a sentence inside its wrappers
+        if let Some(end) = rest.strip_prefix('.')
+            && !end.is_empty()
+            && end.trim_end_matches([' ', '$', '}', ')', ']', '\\']).is_empty()
+        {
+            self.at += 1;
+            return self.next(Place::Open);
+        }
         for (sign, token) in SIGNS {
             if rest.starts_with(sign) {
                 self.at += sign.len();

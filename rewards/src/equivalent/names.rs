@@ -156,62 +156,12 @@ fn greek(name: &str) -> Option<&'static str> {
 
 /// Commands that only dress what follows: fonts, sizes, spaces, arrows over letters.
 pub(super) fn is_dress(name: &str) -> bool {
-    const DRESS: [&str; 53] = [
-        "displaystyle",
-        "textstyle",
-        "scriptstyle",
-        "limits",
-        "nolimits",
-        "left",
-        "right",
-        "mleft",
-        "mright",
-        "middle",
-        "big",
-        "Big",
-        "bigg",
-        "Bigg",
-        "bigl",
-        "bigr",
-        "Bigl",
-        "Bigr",
-        "biggl",
-        "biggr",
-        "Biggl",
-        "Biggr",
-        "quad",
-        "qquad",
-        "enspace",
-        "thinspace",
-        "boxed",
-        "fbox",
-        "rm",
-        "bf",
-        "it",
-        "sf",
-        "tt",
-        "mathbf",
-        "bm",
-        "boldsymbol",
-        "vec",
-        "overrightarrow",
-        "mathit",
-        "mathsf",
-        "mathcal",
-        "mathtt",
-        "underline",
-        "angle",
-        "triangle",
-        "ensuremath",
-        "hline",
-        "measuredangle",
-        "widehat",
-        "hat",
-        "tilde",
-        "strut",
-        "normalsize",
-    ];
-    DRESS.contains(&name)
+    const DRESS: &str = "displaystyle textstyle scriptstyle limits nolimits left right mleft mright middle big \
+        Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr quad qquad enspace \
+        thinspace boxed fbox rm bf it sf tt mathbf bm boldsymbol vec overrightarrow mathit \
+        mathsf mathcal mathtt underline angle triangle ensuremath hline measuredangle widehat \
+        hat tilde strut normalsize";
+    DRESS.split_whitespace().any(|known| known == name)
 }
 
 /// Commands whose argument is words, or mathematics after all.

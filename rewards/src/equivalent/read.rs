@@ -41,7 +41,7 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
     // of a computation that is not read, its result is
     if policy == Policy::Eval
         && let Some((_, result)) = text.rsplit_once('=')
-        && let Ok(tree) = parse(trim(result), policy)
+        && let Ok(tree) = parse(trim(result).trim_end_matches('$'), policy)
     {
         return Ok(tree);
     }

@@ -61,56 +61,17 @@ pub(super) fn unit(words: &str) -> Option<Box<str>> {
     (!name.is_empty()).then(|| name.into())
 }
 
+/// Whether a word changes or questions the number before it, so that it is no unit.
 fn says_something(word: &str) -> bool {
-    const WORDS: [&str; 46] = [
-        "or",
-        "and",
-        "not",
-        "no",
-        "nor",
-        "is",
-        "are",
-        "was",
-        "if",
-        "when",
-        "wrong",
-        "incorrect",
-        "false",
-        "either",
-        "maybe",
-        "to",
-        "from",
-        "minus",
-        "plus",
-        "times",
-        "over",
-        "than",
-        "less",
-        "more",
-        "least",
-        "most",
-        "half",
-        "third",
-        "thirds",
-        "quarter",
-        "quarters",
-        "dozen",
-        "hundred",
-        "thousand",
-        "million",
-        "billion",
-        "trillion",
-        "mod",
-        "modulo",
-        "base",
-        "but",
-        "between",
-        "undefined",
-        "none",
-        "negative",
-        "squared",
-    ];
-    WORDS.contains(&word)
+    const WORDS: &str = "or and not no nor is are was if when wrong incorrect false either maybe but \
+        to from between minus plus times over than less more least most below under negative \
+        approximately approx about roughly almost nearly mod modulo base root factorial choose \
+        squared cubed inverse reciprocal twice double pi infinity undefined none \
+        half halves third thirds fourth fourths fifth fifths sixth sixths seventh sevenths eighth \
+        eighths ninth ninths tenth tenths twelfth twelfths hundredth hundredths thousandth \
+        thousandths millionth millionths quarter quarters dozen hundred thousand million billion \
+        trillion";
+    WORDS.split_whitespace().any(|known| known == word)
 }
 
 fn singular(word: &str) -> &str {

@@ -4,6 +4,7 @@ use super::{Bracket, Found, Lexer, Table, Token};
 use crate::Policy;
 use crate::equivalent::names;
 use crate::equivalent::tree::Unreadable;
+use crate::equivalent::words;
 
 impl<'a> Lexer<'a> {
     /// Reads a command; `None` for one that is only dress.
@@ -87,8 +88,12 @@ impl<'a> Lexer<'a> {
         let before = *self;
         let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
         let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
-        let wordy =
-            bare.len() > 1 && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c));
+        // capitals alone are points, which are factors
+        let wordy = bare.len() > 1
+            && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
+            && (bare.contains(char::is_lowercase)
+                || words::is_short_unit(bare)
+                || bare.contains('.'));
         match bare {
             "and" | "And" => return Some(Token::And),
             "or" | "Or" => return Some(Token::Or),

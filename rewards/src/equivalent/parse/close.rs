@@ -26,7 +26,12 @@ impl Parser<'_> {
         };
         self.inside -= usize::from(separates(opening));
         let id = self.enclosed(opening, bracket, content)?;
-        self.operand(id, Last::Other)
+        // TeX sets `{5}6` as one number: it is no product
+        let last = match (opening, self.builder.node(id)) {
+            (Bracket::Group, Node::Number { .. }) => Last::Number,
+            _ => Last::Other,
+        };
+        self.operand(id, last)
     }
 
     /// What brackets make of their content.
