@@ -157,9 +157,68 @@ fn cases() {
     assert!(false_positives.is_empty(), "false positives: {false_positives:?}");
 }
 
-/// The rows on which suites differ, by their flag: how many follow the label in eval, and in rl.
+/// What we do with the rows of one flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// As they are labelled.
+    Label,
+    Accept,
+    Refuse,
+    /// Some of them so, some otherwise: the rows of one flag are of several kinds.
+    Mixed,
+}
+
+/// The rows on which suites differ, by their flag: what we chose for a score, and for a reward of the
+/// boxed prompt. docs/grader.md says why.
+const CHOICES: [(&str, Choice, Choice); 41] = {
+    use Choice::{Accept, Label, Mixed, Refuse};
+    [
+        ("ambiguous", Label, Label),
+        ("bracket-extraction", Label, Refuse),
+        ("case", Label, Label),
+        ("decimal-comma", Label, Label),
+        ("digit-space", Label, Label),
+        ("empty-last-box", Label, Label),
+        ("equation-unwrap", Label, Label),
+        ("gold-in-prose", Mixed, Refuse),
+        ("gsm8k", Label, Refuse),
+        ("inline-newline", Accept, Refuse),
+        ("last-number", Label, Refuse),
+        ("lenient", Mixed, Mixed),
+        ("macros", Label, Label),
+        ("malformed-escape", Refuse, Refuse),
+        ("mcq-gold-text", Mixed, Refuse),
+        ("multi-box-join", Mixed, Mixed),
+        ("newline-answer", Label, Refuse),
+        ("non-english-extraction", Mixed, Refuse),
+        ("nonstrict-variables", Refuse, Refuse),
+        ("number-words", Label, Label),
+        ("order", Label, Label),
+        ("percent-as-fraction", Label, Refuse),
+        ("percent-as-number", Accept, Mixed),
+        ("percent-one-sided", Accept, Mixed),
+        ("prose", Label, Label),
+        ("real-branch", Accept, Accept),
+        ("reasoning-split", Label, Label),
+        ("repeating", Accept, Accept),
+        ("resource", Refuse, Refuse),
+        ("resource-any", Mixed, Mixed),
+        ("security-reject", Refuse, Refuse),
+        ("set-relation-asymmetry", Accept, Refuse),
+        ("stop-token", Accept, Accept),
+        ("strict-answer-marker", Accept, Refuse),
+        ("strict-box", Accept, Refuse),
+        ("time-of-day", Refuse, Refuse),
+        ("tolerance", Mixed, Refuse),
+        ("unclosed-box", Refuse, Refuse),
+        ("unit-spacing", Refuse, Refuse),
+        ("unsimplified", Accept, Accept),
+        ("zero-width", Accept, Accept),
+    ]
+};
+
 #[test]
-fn policy_rows() {
+fn policy_rows_follow_the_choices() {
     let mut flags: BTreeMap<String, [usize; 3]> = BTreeMap::new();
     for file in ["grader/cases.jsonl", "grader/adversarial.jsonl"] {
         let Some(rows) = judged(file) else { return };
@@ -170,17 +229,23 @@ fn policy_rows() {
             let Some(flag) = &judged.row.policy else { continue };
             let counts = flags.entry(flag.clone()).or_default();
             counts[0] += 1;
-            for (at, policy) in [(1, Policy::Eval), (2, Policy::Rl)] {
-                counts[at] += usize::from(judged.accepted(policy) == judged.row.expected);
+            let choice = CHOICES.iter().find(|choice| choice.0 == flag);
+            let choices = choice.map_or([Choice::Mixed; 2], |choice| [choice.1, choice.2]);
+            for (at, policy) in [Policy::Eval, Policy::Rl].into_iter().enumerate() {
+                let said = judged.accepted(policy);
+                counts[at + 1] += usize::from(said == judged.row.expected);
+                let wanted = match choices[at] {
+                    Choice::Label => judged.row.expected,
+                    Choice::Accept => true,
+                    Choice::Refuse => false,
+                    Choice::Mixed => continue,
+                };
+                assert_eq!(said, wanted, "{flag}, {policy:?}: row {}", judged.row.id);
             }
-            println!(
-                "{flag}: row {} eval {:?} rl {:?} expected {}",
-                judged.row.id, judged.eval, judged.rl, judged.row.expected
-            );
         }
     }
     for (flag, [all, eval, rl]) in &flags {
-        println!("{flag}: {eval} in eval and {rl} in rl of {all}");
+        println!("{flag}: of {all} as labelled: {eval} in eval, {rl} in rl");
     }
 }
 

@@ -5,6 +5,7 @@
 mod advantages;
 mod adversarial;
 mod boxed;
+mod comparison_budget;
 mod comparison_properties;
 mod comparisons;
 mod corpora;

@@ -26,7 +26,7 @@ pub(super) fn whole(value: &RBig) -> Option<i64> {
 /// Work of a product or a sum with a common divisor, of numbers of so many bits together.
 pub(super) fn burn_size(bits: usize, fuel: &mut Fuel) -> Result<(), Trouble> {
     let words = bits as u64 / 64;
-    fuel.burn(10 + words * words / 4)
+    fuel.burn(10 + 12 * words + words * words)
 }
 
 pub(super) fn power(

@@ -225,8 +225,10 @@ impl<'fuel> Context<'fuel> {
     ///
     /// What cannot be told from zero has a root that cannot be told from zero.
     pub(super) fn root(&mut self, a: &Ball, index: u32) -> Real {
-        for _ in 0..index.min(8) {
-            self.fuel.burn_product(self.bits * 2)?;
+        // a root of more than two is found by Newton's iteration over whole powers
+        let steps = if index == 2 { 3 } else { 40 };
+        for _ in 0..steps {
+            self.fuel.burn_product(self.bits * index as usize)?;
         }
         match a.sign() {
             Some(Ordering::Equal) => return Ok(Ball::zero()),

@@ -2,7 +2,7 @@
 //!
 //! In this order, and the first that can tell decides: exact rational values, values modulo primes,
 //! for algebraic constants enclosures as fine as their separation bound asks, and last agreement
-//! to [`AGREED`] bits, at several places where there are symbols.
+//! to 960 bits, where there are symbols at one place to that and at others to 200.
 
 use std::cmp::Ordering;
 
@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{Equivalence, Policy};
 
-/// Bits to which numbers agree that count as equal without a proof.
-const AGREED: i64 = 200;
-
-/// Working precision for that, and where it does not suffice.
+/// Working precisions: the first tells most numbers apart, the second decides what the first cannot.
 const PRECISIONS: [usize; 2] = [256, 1024];
+
+/// Bits of a precision that agreement need not have.
+const GUARD: usize = 56;
 
 /// Precision beyond which no separation bound is followed.
 const MAX_PRECISION: u64 = 12_000;
@@ -162,12 +162,12 @@ enum Meeting {
     Unclear,
 }
 
-fn meeting(difference: &Complex, scale: i64) -> Meeting {
+fn meeting(difference: &Complex, scale: i64, bits: usize) -> Meeting {
     if difference.excludes_zero() {
         return Meeting::Apart;
     }
     let radius = difference.error().unwrap_or(i64::MIN / 2);
-    if radius.max(difference.bound()) <= scale - AGREED {
+    if radius.max(difference.bound()) <= scale - exponent(bits - GUARD) {
         Meeting::Agreed
     } else {
         Meeting::Unclear
@@ -181,38 +181,42 @@ fn scale_of(a: &Complex, b: &Complex) -> i64 {
 
 fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel) -> Equivalence {
     let place = place(gold, answer, 0, 0);
-    let mut last = Meeting::Unclear;
-    for bits in PRECISIONS {
-        match met(gold, answer, place, bits, fuel) {
-            Ok((Meeting::Apart, _)) | Err(Trouble::Undefined) => return Equivalence::Different,
-            // whole numbers that floors or squares gave
-            Ok((_, difference)) if difference.is_exact_zero() => return Equivalence::Equal,
-            Ok((Meeting::Agreed, _)) => {
-                last = Meeting::Agreed;
-                break;
-            }
-            Ok((Meeting::Unclear, _)) | Err(Trouble::Unclear) => {}
-            Err(_) => return Equivalence::Undecided,
-        }
+    if let Some(verdict) = told(&met(gold, answer, place, PRECISIONS[0], fuel)) {
+        return verdict;
     }
     if let Some(bits) = separation(gold, answer, fuel).filter(|bits| *bits < MAX_PRECISION) {
         let bits = bits as usize;
-        let mut precision = bits + 128;
-        for _ in 0..2 {
+        // twice, for what the size of the values and the rounding take from the precision
+        for precision in [bits + 128, bits + 640] {
             match met(gold, answer, place, precision, fuel) {
                 Ok((Meeting::Apart, _)) => return Equivalence::Different,
                 Ok((_, difference)) if difference.bound() < -exponent(bits) => {
                     return Equivalence::Equal;
                 }
-                Ok(_) | Err(Trouble::Unclear) => precision += 512,
+                Ok(_) | Err(Trouble::Unclear) => {}
                 Err(_) => break,
             }
         }
     }
-    match (last, policy) {
-        (Meeting::Agreed, Policy::Eval) => Equivalence::Equal,
-        (Meeting::Agreed, Policy::Rl) if !gold.is_rational() => Equivalence::Equal,
+    let last = met(gold, answer, place, PRECISIONS[1], fuel);
+    if let Some(verdict) = told(&last) {
+        return verdict;
+    }
+    let proof_needed = policy == Policy::Rl && gold.is_rational();
+    match last {
+        Ok((Meeting::Agreed, _)) if !proof_needed => Equivalence::Equal,
         _ => Equivalence::Undecided,
+    }
+}
+
+/// What a meeting proves, if anything.
+fn told(met: &Result<(Meeting, Complex), Trouble>) -> Option<Equivalence> {
+    match met {
+        Ok((Meeting::Apart, _)) | Err(Trouble::Undefined) => Some(Equivalence::Different),
+        // whole numbers that floors or squares gave
+        Ok((_, difference)) if difference.is_exact_zero() => Some(Equivalence::Equal),
+        Ok(_) | Err(Trouble::Unclear) => None,
+        Err(Trouble::Spent | Trouble::Foreign) => Some(Equivalence::Undecided),
     }
 }
 
@@ -227,7 +231,7 @@ fn met(
     let g = gold.value(&mut context, place)?;
     let a = answer.value(&mut context, place)?;
     let difference = context.subtract(&g, &a)?;
-    Ok((meeting(&difference, scale_of(&g, &a)), difference))
+    Ok((meeting(&difference, scale_of(&g, &a), bits), difference))
 }
 
 fn separation(gold: &Form<'_>, answer: &Form<'_>, fuel: &mut Fuel) -> Option<u64> {
@@ -294,7 +298,8 @@ fn met_at(
     first: &mut Option<(Complex, Complex)>,
     fuel: &mut Fuel,
 ) -> Result<Option<Meeting>, Trouble> {
-    let mut context = Context::new(PRECISIONS[0], fuel);
+    let bits = PRECISIONS[usize::from(place.index == 0)];
+    let mut context = Context::new(bits, fuel);
     let g = gold.value(&mut context, place);
     let a = answer.value(&mut context, place);
     let (g, a) = match (g, a) {
@@ -304,7 +309,7 @@ fn met_at(
     };
     if scale == Scale::One {
         let difference = context.subtract(&g, &a)?;
-        return Ok(Some(meeting(&difference, scale_of(&g, &a))));
+        return Ok(Some(meeting(&difference, scale_of(&g, &a), bits)));
     }
     let Some((g0, a0)) = first else {
         if !g.excludes_zero() || !a.excludes_zero() {
@@ -322,7 +327,7 @@ fn met_at(
     };
     let (left, right) = (context.multiply(&g, a0)?, context.multiply(&a, g0)?);
     let difference = context.subtract(&left, &right)?;
-    Ok(Some(meeting(&difference, scale_of(&left, &right))))
+    Ok(Some(meeting(&difference, scale_of(&left, &right), bits)))
 }
 
 /// The order of two real constants; `None` where it is not known.
