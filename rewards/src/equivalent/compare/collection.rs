@@ -1,12 +1,22 @@
 //! Lists, sets and tuples, part by part.
 
+use dashu_ratio::RBig;
+
 use super::{
-    super::tree::{Node, Tree},
-    Judge, relation,
+    super::tree::{Id, Node, Tree},
+    Judge,
+    field::Field,
+    form::Form,
+    fuel::Fuel,
+    modular::Point,
+    relation,
     structure::{Item, Kind, kind},
     term::Term,
 };
 use crate::{Equivalence, Policy};
+
+/// Seed of the keys by which items of long lists are found.
+const KEYS: u64 = 7;
 
 /// Largest number of open signs in one value.
 const MAX_SIGNS: u32 = 4;
@@ -33,7 +43,7 @@ impl Judge<'_> {
                 }
                 Some(parts)
             }
-            Node::Tuple(of) => Some(of.iter().map(|&id| id.into()).collect()),
+            Node::Tuple(of) => signed(tree, item).or_else(|| Some(coordinates(tree, of, item))),
             Node::Ratio(of) if of.len() > 2 => None,
             _ => signed(tree, item),
         }
@@ -101,19 +111,26 @@ impl Judge<'_> {
         if let Some(verdict) = self.matched_numbers(gold, answer, once) {
             return verdict;
         }
+        let keys = self.keys(gold, answer);
         let mut taken = vec![false; answer.len()];
         let mut undecided = false;
-        for &one in gold {
+        for (place, &one) in gold.iter().enumerate() {
+            // what looks the same is compared first
+            let alike = |at: &usize| keys.0[place].is_some() && keys.0[place] == keys.1[*at];
+            let (first, rest): (Vec<_>, Vec<_>) = (0..answer.len()).partition(alike);
             let mut found = false;
-            for at in 0..answer.len() {
-                if taken[at] && !once {
+            for at in first.into_iter().chain(rest) {
+                if taken[at] && !once || taken[at] && found {
                     continue;
+                }
+                // with repetitions every equal one is taken, but only those that look the same
+                if found && !alike(&at) {
+                    break;
                 }
                 match self.compare(one, answer[at], nesting + 1) {
                     Equivalence::Equal => {
                         taken[at] = true;
                         found = true;
-                        // with repetitions every equal one is taken
                         if !once {
                             break;
                         }
@@ -126,45 +143,122 @@ impl Judge<'_> {
                 return if undecided { Equivalence::Undecided } else { Equivalence::Different };
             }
         }
-        match taken.iter().all(|&taken| taken) {
-            true => Equivalence::Equal,
-            false if undecided => Equivalence::Undecided,
-            false => Equivalence::Different,
+        if once {
+            return self.rest_found(gold, answer, &taken, undecided, nesting);
         }
+        Equivalence::Equal
     }
 
-    /// The same for plain numbers, by sorting.
-    fn matched_numbers(&self, gold: &[Item], answer: &[Item], once: bool) -> Option<Equivalence> {
-        let numbers = |tree: &Tree, items: &[Item]| {
-            let mut numbers = items
-                .iter()
-                .map(|item| match tree.node(item.id) {
-                    Node::Number { value, .. } => Some(value.clone()),
-                    _ => None,
-                })
-                .collect::<Option<Vec<_>>>()?;
-            numbers.sort_unstable();
-            if once {
-                numbers.dedup();
+    /// Whether what nothing was matched with repeats something.
+    fn rest_found(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        taken: &[bool],
+        mut undecided: bool,
+        nesting: u32,
+    ) -> Equivalence {
+        for (at, &one) in answer.iter().enumerate() {
+            if taken[at] {
+                continue;
             }
-            Some(numbers)
+            let mut found = false;
+            for &other in gold {
+                match self.compare(other, one, nesting + 1) {
+                    Equivalence::Equal => {
+                        found = true;
+                        break;
+                    }
+                    Equivalence::Different => {}
+                    _ => undecided = true,
+                }
+            }
+            if !found {
+                return if undecided { Equivalence::Undecided } else { Equivalence::Different };
+            }
+        }
+        Equivalence::Equal
+    }
+
+    /// A number for each item, equal where items look equal; none for short lists, which need none.
+    fn keys(&mut self, gold: &[Item], answer: &[Item]) -> (Vec<Option<u64>>, Vec<Option<u64>>) {
+        if gold.len().min(answer.len()) < 6 {
+            return (vec![None; gold.len()], vec![None; answer.len()]);
+        }
+        let field = Field::random(KEYS);
+        let point = Point { field: &field, seed: KEYS };
+        let fuel = &mut self.fuel;
+        let mut keys = |tree, items: &[Item]| -> Vec<Option<u64>> {
+            let key = |item: &Item| {
+                let form = Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel);
+                form.residue(&point, fuel).ok().map(|residue| residue.0)
+            };
+            items.iter().map(key).collect()
         };
-        let (gold, answer) = (numbers(self.gold, gold)?, numbers(self.answer, answer)?);
+        (keys(self.gold, gold), keys(self.answer, answer))
+    }
+
+    /// The same for rational numbers, by sorting.
+    fn matched_numbers(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        once: bool,
+    ) -> Option<Equivalence> {
+        let gold = numbers(self.gold, gold, once, &mut self.fuel)?;
+        let answer = numbers(self.answer, answer, once, &mut self.fuel)?;
         Some(if gold == answer { Equivalence::Equal } else { Equivalence::Different })
     }
 }
 
-/// The values of a value with open signs.
+/// The values of items in order, where all are rational and bare.
+fn numbers(tree: &Tree, items: &[Item], once: bool, fuel: &mut Fuel) -> Option<Vec<RBig>> {
+    let mut numbers = Vec::with_capacity(items.len());
+    for item in items {
+        numbers.push(match tree.node(item.id) {
+            Node::Number { value, .. } => value.clone(),
+            Node::Negated(_)
+            | Node::PlusMinus(_)
+            | Node::MinusPlus(_)
+            | Node::Quotient(..)
+            | Node::Power(..)
+            | Node::Sum(_) => {
+                Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel).rational()?
+            }
+            _ => return None,
+        });
+    }
+    numbers.sort_unstable();
+    if once {
+        numbers.dedup();
+    }
+    Some(numbers)
+}
+
+/// The coordinates of a tuple, each with its share of the signs.
+fn coordinates(tree: &Tree, of: &[Id], item: Item) -> Vec<Item> {
+    let Some(signs) = item.signs else { return of.iter().map(|&id| id.into()).collect() };
+    let opposite = Term::new(tree, item.id, 0, false).has_opposite();
+    let mut rest = if opposite && signs & 1 == 1 { u32::MAX } else { signs };
+    let mut items = Vec::with_capacity(of.len());
+    for &id in of {
+        items.push(Item { id, signs: Some(rest) });
+        if !opposite {
+            rest >>= Term::new(tree, id, 0, false).num_signs();
+        }
+    }
+    items
+}
+
+/// The values of a value or a tuple with open signs.
 fn signed(tree: &Tree, item: Item) -> Option<Vec<Item>> {
-    if item.signs.is_some() || kind(tree, item.id) != Kind::Scalar {
+    if item.signs.is_some() || !matches!(kind(tree, item.id), Kind::Scalar | Kind::Tuple) {
         return None;
     }
-    let node = tree.node(item.id);
-    if matches!(node, Node::Number { .. } | Node::Symbol(_)) {
+    if matches!(tree.node(item.id), Node::Number { .. } | Node::Symbol(_)) {
         return None;
     }
-    let term = Term::new(tree, item.id, 0, false);
-    let open = term.num_signs();
+    let open = Term::new(tree, item.id, 0, false).num_signs();
     if open == 0 || open > MAX_SIGNS {
         return None;
     }
