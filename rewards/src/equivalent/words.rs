@@ -76,6 +76,13 @@ pub(super) fn unit(words: &str) -> Option<Box<str>> {
     (!name.is_empty()).then(|| name.into())
 }
 
+/// Whether words do nothing but announce the value after them.
+pub(super) fn announces(words: &str) -> bool {
+    let Some(words) = words.trim().strip_suffix(':') else { return false };
+    let words = words.trim().to_lowercase();
+    matches!(&*words, "answer" | "the answer" | "final answer" | "ans" | "result" | "solution")
+}
+
 /// How many bytes the raised end of an ordinal takes, after its caret.
 pub(super) fn ordinal(text: &str) -> Option<usize> {
     const ENDS: [&str; 4] = ["st", "nd", "rd", "th"];
@@ -123,6 +130,12 @@ fn singular(word: &str) -> String {
         "ml" | "milliliters" | "millilitres" | "millilitre" => "milliliter",
         "lb" | "lbs" | "pounds" => "pound",
         "rad" | "radians" => "radian",
+        "v" | "volts" => "volt",
+        "w" | "watts" => "watt",
+        "n" | "newtons" => "newton",
+        "j" | "joules" => "joule",
+        "k" | "kelvins" => "kelvin",
+        "mol" | "moles" => "mole",
         "celsius" => "celsius",
         "deg" | "degrees" => "degree",
         "st" | "nd" | "rd" => "th",

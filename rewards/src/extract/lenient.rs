@@ -67,6 +67,7 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     }
     if line.len() <= MAX_WHOLE_BYTES
         && let Some(answer) = before_reason(line)
+        && answer.contains(|c: char| c.is_ascii_digit() || c == '\\')
     {
         return Some(answer);
     }

@@ -127,7 +127,7 @@ impl<'a> Lexer<'a> {
             // punctuation, and words that announce a value
             "" if content == "," => return Some(Token::Comma),
             "" if matches!(content, "." | ";" | "") => return None,
-            _ if self.policy == Policy::Eval && content.ends_with(':') => return None,
+            _ if self.policy == Policy::Eval && words::announces(content) => return None,
             r"^\circ" => return Some(Token::Degree),
             r"\$" => return Some(Token::Currency("dollar")),
             "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),

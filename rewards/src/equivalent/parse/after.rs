@@ -1,5 +1,7 @@
 //! What may stand after an operand.
 
+use dashu_base::RemEuclid;
+use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::{Command, Done, Last, Operator, Parser, WRONG};
@@ -168,17 +170,20 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The modulus of a congruence is a mark of its right side.
+    /// The modulus of a congruence is a mark of its right side, which stands for its whole class.
     fn modulus(&mut self, modulus: &str) -> Done {
         self.reduce(Infix::Union.precedence() + 1)?;
         let name = format!("mod {}", modulus.replace(' ', ""));
-        // a residue is one of the class that stands for it
-        if let (Some(Node::Number { value, .. }), Ok(modulus)) =
-            (self.values.last().map(|&id| self.builder.node(id)), modulus.trim().parse::<u64>())
-            && *value >= RBig::from(modulus)
-        {
-            return Err(WRONG);
-        }
+        let id = self.values.pop().ok_or(WRONG)?;
+        let modulus = modulus.trim().parse::<u64>().ok().filter(|modulus| *modulus > 0);
+        let id = match (self.builder.integer(id), modulus) {
+            (Some(value), Some(modulus)) => {
+                let value = RBig::from(value.rem_euclid(IBig::from(modulus)));
+                self.builder.push(Node::Number { value, places: None })?
+            }
+            _ => id,
+        };
+        self.values.push(id);
         self.postfix(Last::Unit, |id| Node::Unit(id, name.into()))
     }
 
@@ -207,6 +212,16 @@ impl Parser<'_> {
 
     /// Two operands side by side are a product, or a mixed number, or a call.
     pub(super) fn juxtapose(&mut self, token: Token<'_>) -> Done {
+        // an empty group
+        if token == Token::Open(Bracket::Group) && self.lexer.rest().trim_start().starts_with('}') {
+            self.lexer.next(Place::Bracketed)?;
+            return Ok(());
+        }
+        if token == Token::Open(Bracket::Round)
+            && let Some(modulus) = self.lexer.modulus()
+        {
+            return self.modulus(modulus);
+        }
         match (self.last, &token) {
             (Last::Whole | Last::Number, Token::Number(_)) | (Last::Words | Last::Unit, _) => {
                 return Err(WRONG);
