@@ -250,6 +250,10 @@ fn constants(
     if let Some(verdict) = told(&last) {
         return verdict;
     }
+    // something smaller may have come to sight only now
+    if fine_enough(gold, answer, least).is_none_or(|needed| needed > precision) {
+        return Equivalence::Undecided;
+    }
     let proof_needed = policy == Policy::Rl && gold.is_rational();
     match last {
         Ok((Meeting::Agreed, _)) if !proof_needed => Equivalence::Equal,
@@ -387,7 +391,10 @@ fn at_places(
             _ => return Equivalence::Undecided,
         }
     }
-    Equivalence::Equal
+    match fine_enough(gold, answer, visit.least) {
+        Some(needed) if needed <= bits || scale != Scale::One => Equivalence::Equal,
+        _ => Equivalence::Undecided,
+    }
 }
 
 /// Two expressions at one place after another.
