@@ -326,6 +326,7 @@ impl Parser<'_> {
     }
 
     /// A command with its last operand.
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn complete(&mut self, command: Command, id: Id) -> Done<(Id, Last)> {
         let builder = &mut self.builder;
         let node = match command {

@@ -205,8 +205,8 @@ fn sentence(line: &str) -> &str {
 /// Mathematics between delimiters that starts a text, if only words follow, or the same again in
 /// other words.
 fn delimited_start(text: &str) -> Option<&str> {
-    let (inner, rest) = delimited(text)?;
     const AGAIN: [&str; 5] = [" (", ", i.e.", ", that is", ", which", " i.e."];
+    let (inner, rest) = delimited(text)?;
     if AGAIN.iter().any(|again| rest.starts_with(again)) {
         return Some(inner.trim());
     }
@@ -355,7 +355,7 @@ fn last_number(text: &str) -> Option<&str> {
     let joined = |c: char| "√π^²³_!∞".contains(c) || c == '\\';
     if text[..start].ends_with(joined) || text[end..].starts_with(joined) {
         let start = text[..start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let start = (start..).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
+        let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
         let end = text[end..].find(char::is_whitespace).map_or(text.len(), |at| end + at);
         return Some(text[start..end].trim_matches(['.', ',', ';', ':', '*']));
     }

@@ -8,6 +8,7 @@ use crate::equivalent::words;
 
 impl<'a> Lexer<'a> {
     /// Reads a command; `None` for one that is only dress.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of command")]
     pub(super) fn command(&mut self) -> Result<Option<Token<'a>>, Unreadable> {
         let rest = &self.rest()[1..];
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
