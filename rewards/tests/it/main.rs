@@ -12,6 +12,7 @@ mod corpora;
 mod dynamics;
 mod importance;
 mod properties;
+mod redteam;
 mod settings;
 mod vectors;
 mod weighting;
