@@ -82,7 +82,9 @@ fn read_gold(gold: &str, policy: Policy) -> Option<Tree> {
     };
     match policy {
         Policy::Rl => read::read(gold, policy).ok(),
-        Policy::Eval if gold.contains(r"\boxed") => found().or_else(|| read::read(gold, policy).ok()),
+        Policy::Eval if gold.contains(r"\boxed") => {
+            found().or_else(|| read::read(gold, policy).ok())
+        }
         Policy::Eval => read::read(gold, policy).ok().or_else(found),
     }
 }

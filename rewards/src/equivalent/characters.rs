@@ -128,6 +128,7 @@ fn word(character: char, policy: Policy) -> Option<&'static str> {
 /// Signs of money and fractions.
 fn amount(character: char) -> Option<&'static str> {
     Some(match character {
+        '¢' => r"\text{ cents}",
         '€' => r"\euro ",
         '£' => r"\pounds ",
         '¥' => r"\yen ",

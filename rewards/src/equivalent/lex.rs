@@ -51,6 +51,8 @@ pub(super) enum Token<'a> {
     Conjugate,
     Choose,
     Over,
+    /// `\pmod{12}`.
+    Modulus(&'a str),
     /// Words of `\text`, or a run of letters that is no product.
     Words(&'a str),
     Open(Bracket),
@@ -80,7 +82,7 @@ pub(super) enum Token<'a> {
     Percent,
     Degree,
     Circle,
-    Currency,
+    Currency(&'static str),
     Ellipsis,
     Ampersand,
     Row,
@@ -134,9 +136,7 @@ impl<'a> Lexer<'a> {
             let Some(first) = rest.chars().next() else { return Ok(Token::Finish) };
             return match first {
                 '0'..='9' => self.number(place),
-                '.' if rest[1..].starts_with(|next: char| next.is_ascii_digit()) => {
-                    self.number(place)
-                }
+                '.' if starts_places(&rest[1..]) => self.number(place),
                 'a'..='z' | 'A'..='Z' => Ok(self.letters()),
                 '\\' => match self.command()? {
                     Some(token) => Ok(token),
@@ -145,7 +145,7 @@ impl<'a> Lexer<'a> {
                 '$' => {
                     self.at += 1;
                     if self.dollars_are_prices {
-                        return Ok(Token::Currency);
+                        return Ok(Token::Currency("dollar"));
                     }
                     continue;
                 }
@@ -198,7 +198,12 @@ impl<'a> Lexer<'a> {
     }
 
     fn sign(&mut self) -> Found<'a> {
-        const SIGNS: [(&str, Token<'static>); 31] = [
+        const SIGNS: [(&str, Token<'static>); 35] = [
+            // braces that only take the space from around a sign
+            ("{-}", Token::Minus),
+            ("{+}", Token::Plus),
+            ("{:}", Token::Colon),
+            ("{=}", Token::Relation(Relation::Equal)),
             ("<=", Token::Relation(Relation::LessEqual)),
             (">=", Token::Relation(Relation::GreaterEqual)),
             ("!=", Token::Relation(Relation::NotEqual)),
@@ -273,6 +278,14 @@ impl<'a> Lexer<'a> {
         None
     }
 
+    /// Takes a run of digits.
+    fn digits(&mut self) -> Option<&'a str> {
+        let rest = self.rest().trim_start();
+        let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+        self.at = self.text.len() - rest.len() + length;
+        (length > 0).then(|| &rest[..length])
+    }
+
     /// Takes a single letter, as TeX takes an argument without braces.
     fn one_letter(&mut self) -> Option<&'a str> {
         let rest = self.rest().trim_start();
@@ -305,6 +318,12 @@ impl<'a> Lexer<'a> {
             }
         }
     }
+}
+
+/// Whether a decimal point stands before this.
+fn starts_places(text: &str) -> bool {
+    text.starts_with(|next: char| next.is_ascii_digit())
+        || [r"\overline", r"\bar", r"\dot{"].iter().any(|mark| text.starts_with(mark))
 }
 
 fn letter(name: &str) -> Token<'static> {

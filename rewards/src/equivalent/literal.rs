@@ -3,6 +3,7 @@
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
+use super::words;
 use crate::Policy;
 
 /// How far the decimal point may be moved by an exponent.
@@ -44,7 +45,7 @@ pub(super) fn literal(text: &str, place: Place, policy: Policy) -> Option<(Liter
     let separators = Separators { comma: open, space: open && policy == Policy::Eval };
     let (digits, rest) = whole_digits(text, separators)?;
     if let Some(after) = rest.strip_prefix('.')
-        && after.starts_with(|next: char| next.is_ascii_digit() || next == '\\')
+        && after.starts_with(|next: char| next.is_ascii_digit() || next == '\\' || next == '(')
         && let Some((literal, rest)) = decimal(&digits, after)
     {
         return Some((literal, text.len() - rest.len()));
@@ -83,11 +84,22 @@ pub(super) fn literal(text: &str, place: Place, policy: Policy) -> Option<(Liter
 
 /// What follows the decimal point: digits, and a repeating group under a bar.
 fn decimal<'a>(whole: &str, text: &'a str) -> Option<(Literal, &'a str)> {
-    let (places, mut rest) = split_digits(text);
+    let (first, mut rest) = split_digits(text);
+    let mut places = first.to_owned();
+    while let Some(group) = thin_group(rest).filter(|_| places.len() % 3 == 0 && !places.is_empty())
+    {
+        places.push_str(group);
+        rest = &rest[r"\,".len() + group.len()..];
+    }
     let digits = parse(&format!("0{whole}{places}"));
     let mut value = RBig::from_parts(digits.into(), power(places.len()));
     let mut count = Some(places.len() as u32);
-    if let Some((group, after)) = repeating(rest) {
+    if let Some((group, after)) = dotted(rest) {
+        let nines = power(group.len()) - UBig::ONE;
+        value += RBig::from_parts(parse(&group).into(), nines * power(places.len()));
+        return Some((Literal { value, places: None }, after));
+    }
+    if let Some((group, after)) = repeating(rest, places.is_empty()) {
         let nines = power(group.len()) - UBig::ONE;
         value += RBig::from_parts(parse(group).into(), nines * power(places.len()));
         (rest, count) = (after, None);
@@ -100,9 +112,19 @@ fn decimal<'a>(whole: &str, text: &'a str) -> Option<(Literal, &'a str)> {
     Some((Literal { value, places: count }, rest))
 }
 
-/// `\overline{3}`, `\bar{3}`, `\dot{3}`.
-fn repeating(text: &str) -> Option<(&str, &str)> {
-    let text = [r"\overline", r"\bar", r"\dot"].iter().find_map(|name| text.strip_prefix(name))?;
+/// Three digits after a thin space, as they follow a decimal point.
+fn thin_group(text: &str) -> Option<&str> {
+    let (group, _) = split_digits(text.strip_prefix(r"\,")?);
+    (group.len() == 3).then_some(group)
+}
+
+/// `\overline{3}`, `\bar{3}`; and `(3)` right after the point.
+fn repeating(text: &str, first: bool) -> Option<(&str, &str)> {
+    if let Some(inner) = text.strip_prefix('(').filter(|_| first) {
+        let (group, rest) = split_digits(inner);
+        return (!group.is_empty()).then_some((group, rest.strip_prefix(')')?));
+    }
+    let text = [r"\overline", r"\bar"].iter().find_map(|name| text.strip_prefix(name))?;
     let text = text.trim_start();
     let Some(inner) = text.strip_prefix('{') else {
         let (digit, rest) = text.split_at_checked(1)?;
@@ -112,12 +134,38 @@ fn repeating(text: &str) -> Option<(&str, &str)> {
     (!group.is_empty()).then_some((group, rest.strip_prefix('}')?))
 }
 
-/// `E-13`; with a small `e`, which may also be Euler's number, only after a decimal.
+/// `\dot{1}2\dot{3}`: dots over the ends of the repeating group, or over its only digit.
+fn dotted(text: &str) -> Option<(String, &str)> {
+    let dot = |text: &'_ str| -> Option<(char, usize)> {
+        let inner = text.strip_prefix(r"\dot")?;
+        let digit = inner.chars().find(|c| !c.is_whitespace() && *c != '{')?;
+        let at = inner.find(digit)?;
+        let braced = inner[..at].contains('{');
+        let closed = !braced || inner[at + digit.len_utf8()..].starts_with('}');
+        (digit.is_ascii_digit() && closed)
+            .then_some((digit, r"\dot".len() + at + 1 + usize::from(braced)))
+    };
+    let (first, length) = dot(text)?;
+    let mut group = String::from(first);
+    let rest = &text[length..];
+    let (middle, end) = split_digits(rest);
+    match dot(end.trim_start()) {
+        Some((last, length)) => {
+            group.push_str(middle);
+            group.push(last);
+            Some((group, &end.trim_start()[length..]))
+        }
+        None if middle.is_empty() => Some((group, rest)),
+        None => None,
+    }
+}
+
+/// `E-13`; with a small `e`, which may also be Euler's number, only after a decimal or at the end.
 fn power_of_ten(text: &str, decimal: bool) -> Option<((bool, usize), &str)> {
+    let small = text.starts_with('e');
     let text = match text.strip_prefix('E') {
         Some(text) => text,
-        None if decimal => text.strip_prefix('e')?,
-        None => return None,
+        None => text.strip_prefix('e')?,
     };
     let (negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
@@ -125,6 +173,9 @@ fn power_of_ten(text: &str, decimal: bool) -> Option<((bool, usize), &str)> {
     };
     let (digits, rest) = split_digits(text);
     if rest.starts_with(|next: char| next.is_ascii_alphabetic() || next == '.') {
+        return None;
+    }
+    if small && !decimal && !rest.is_empty() {
         return None;
     }
     Some(((negative, digits.parse().ok()?), rest))
@@ -155,10 +206,16 @@ fn base(text: &str) -> Option<(u32, &str)> {
         }
     }
     let (digits, mut rest) = split_digits(inner);
+    let mut word = None;
+    if digits.is_empty() {
+        let letters = inner.bytes().take_while(u8::is_ascii_alphabetic).count();
+        word = words::number_word(&inner[..letters]).map(u32::from);
+        rest = &inner[letters..];
+    }
     for _ in 0..opened {
         rest = rest.trim_start().strip_prefix('}')?;
     }
-    let base: u32 = digits.parse().ok()?;
+    let base: u32 = digits.parse().ok().or(word)?;
     (2..=36).contains(&base).then_some((base, rest))
 }
 
@@ -213,10 +270,11 @@ enum Separator {
 
 /// A thousands separator: `,`, `{,}`, either followed by `\!` and spaces, or `\,`.
 fn separator(text: &str, allowed: Separators) -> Option<(Separator, &str)> {
-    if let Some(rest) = text.strip_prefix(r"\,") {
-        return rest
-            .starts_with(|next: char| next.is_ascii_digit())
-            .then_some((Separator::ThinSpace, rest));
+    let digit_follows = |rest: &str| rest.starts_with(|next: char| next.is_ascii_digit());
+    for space in [r"\,", r"\;", r"\:", r"\ ", "~"] {
+        if let Some(rest) = text.strip_prefix(space) {
+            return digit_follows(rest).then_some((Separator::ThinSpace, rest));
+        }
     }
     if let Some(rest) = text.strip_prefix(' ').filter(|_| allowed.space)
         && rest.starts_with(|next: char| next.is_ascii_digit())

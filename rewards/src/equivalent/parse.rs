@@ -44,6 +44,7 @@ enum Last {
     Factorial,
     Unit,
     Words,
+    Degrees,
     Other,
 }
 
@@ -94,7 +95,7 @@ enum Command {
     Root(Option<Id>),
     Exponent(Id),
     Conjugate,
-    Currency,
+    Currency(&'static str),
     Minus,
     /// A function with its argument in brackets.
     Apply(Head, Option<Id>, Option<Id>),
@@ -194,12 +195,15 @@ impl Parser<'_> {
             Token::Binomial => Operator::Command(Command::Upper),
             Token::Conjugate => Operator::Command(Command::Conjugate),
             // one amount has one currency
-            Token::Currency
-                if matches!(self.operators.last(), Some(Operator::Command(Command::Currency))) =>
+            Token::Currency(_)
+                if matches!(
+                    self.operators.last(),
+                    Some(Operator::Command(Command::Currency(_)))
+                ) =>
             {
                 return Err(WRONG);
             }
-            Token::Currency => Operator::Command(Command::Currency),
+            Token::Currency(name) => Operator::Command(Command::Currency(name)),
             Token::Root => {
                 self.operators.push(Operator::Command(Command::Root(None)));
                 if self.lexer.peek(Place::Bracketed)? != Token::Open(Bracket::Square) {
@@ -223,7 +227,10 @@ impl Parser<'_> {
             }
             Token::Minus if in_command => Operator::Command(Command::Minus),
             Token::Plus if in_command => return Ok(()),
-            // two signs in a row are no arithmetic
+            Token::Minus if matches!(self.operators.last(), Some(Operator::Sign(Sign::Plus))) => {
+                Operator::Sign(Sign::Minus)
+            }
+            // other signs in a row are no arithmetic
             _ if matches!(self.operators.last(), Some(Operator::Sign(_))) => return Err(WRONG),
             Token::Minus => Operator::Sign(Sign::Minus),
             Token::Plus => Operator::Sign(Sign::Plus),
@@ -258,8 +265,11 @@ impl Parser<'_> {
         ) {
             return Err(WRONG);
         }
-        if matches!(relation, Relation::Approximately | Relation::Equal) {
-            return if self.policy == Policy::Eval { Ok(()) } else { Err(WRONG) };
+        match relation {
+            Relation::Equal => return Ok(()),
+            Relation::Approximately if self.policy == Policy::Eval => return Ok(()),
+            Relation::Approximately => return Err(WRONG),
+            _ => {}
         }
         let id = self.builder.push(Node::Symbol("".into()))?;
         self.values.push(id);
@@ -349,11 +359,13 @@ impl Parser<'_> {
                 Node::Root { radicand: id, index }
             }
             Command::Exponent(base) => match builder.node(id) {
-                Node::Symbol(name) if &**name == "∘" => Node::Degrees(base),
+                Node::Symbol(name) if &**name == "∘" => {
+                    return Ok((builder.push(Node::Degrees(base))?, Last::Degrees));
+                }
                 _ => return Ok((builder.push(Node::Power(base, id))?, Last::Power)),
             },
             Command::Conjugate => Node::Apply(Function::Conjugate, id),
-            Command::Currency => Node::Currency(id),
+            Command::Currency(name) => after::mark(id, name),
             Command::Minus => Node::Negated(id),
             Command::Apply(head, power, base) => {
                 return Ok((builder.apply(head, (power, base), id)?, Last::Other));

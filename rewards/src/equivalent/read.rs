@@ -24,6 +24,9 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
     let plain = characters::plain(text, policy);
     let single = if policy == Policy::Eval { single_backslashes(&plain) } else { plain };
     let text = trim(&single);
+    // emphasis of Markdown
+    let bold = text.strip_prefix("**").and_then(|text| text.strip_suffix("**"));
+    let text = bold.map_or(text, trim);
     if text.is_empty() {
         return Err(Unreadable::NotMathematics);
     }

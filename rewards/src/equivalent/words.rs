@@ -40,25 +40,53 @@ pub(super) fn is_short_unit(word: &str) -> bool {
     UNITS.contains(&word)
 }
 
-/// The one spelling of a unit or noun: lower case, singular. `None` for words that are no unit, since
-/// they say something about the number.
+/// The one spelling of a unit or noun: lower case, singular, `m^2` for square metres, `m/s` for metres
+/// per second. `None` for words that are no unit, since they say something about the number.
 pub(super) fn unit(words: &str) -> Option<Box<str>> {
+    let (words, mut power) = match words.split_once('^') {
+        Some((words, power)) => (words, power.trim_matches(['{', '}'])),
+        None => (words, ""),
+    };
     let mut name = String::new();
     for (count, word) in words.split_whitespace().enumerate() {
-        let word = word.trim_end_matches('.').to_lowercase();
-        if count == 4 || says_something(&word) || number_word(&word).is_some() {
+        let word = word.trim_matches(['.', '(', ')']);
+        let lower = word.to_lowercase();
+        if count == 5 || says_something(&lower) || number_word(&lower).is_some() {
             return None;
         }
         if !word.chars().all(|letter| letter.is_alphabetic() || letter == '-' || letter == '/') {
             return None;
         }
-        if !name.is_empty() {
-            name.push(' ');
+        match &*lower {
+            "square" | "sq" if name.is_empty() && words.contains(' ') => power = "2",
+            "cubic" | "cu" if name.is_empty() && words.contains(' ') => power = "3",
+            "per" if !name.is_empty() => name.push('/'),
+            _ => {
+                if !name.is_empty() && !name.ends_with('/') {
+                    name.push(' ');
+                }
+                let parts: Vec<_> = word.split('/').map(singular).collect();
+                name.push_str(&parts.join("/"));
+            }
         }
-        let parts: Vec<_> = word.split('/').map(singular).collect();
-        name.push_str(&parts.join("/"));
+    }
+    if !power.is_empty() {
+        name = format!("{name}^{power}");
     }
     (!name.is_empty()).then(|| name.into())
+}
+
+/// How many bytes the raised end of an ordinal takes, after its caret.
+pub(super) fn ordinal(text: &str) -> Option<usize> {
+    const ENDS: [&str; 4] = ["st", "nd", "rd", "th"];
+    let inner = text.trim_start_matches([' ', '{']);
+    let inner = [r"\textrm", r"\text", r"\mathrm"]
+        .iter()
+        .find_map(|font| inner.strip_prefix(font))?
+        .strip_prefix('{')?;
+    let after = ENDS.iter().find_map(|end| inner.strip_prefix(end))?.strip_prefix('}')?;
+    let closed = if text.starts_with('{') { after.strip_prefix('}')? } else { after };
+    Some(text.len() - closed.len())
 }
 
 /// Whether a word changes or questions the number before it, so that it is no unit.
@@ -74,25 +102,33 @@ fn says_something(word: &str) -> bool {
     WORDS.split_whitespace().any(|known| known == word)
 }
 
-fn singular(word: &str) -> &str {
-    match word {
+fn singular(word: &str) -> String {
+    let lower = word.to_lowercase();
+    let name = match &*lower {
         "centimeters" | "centimeter" | "centimetres" | "centimetre" => "cm",
-        "millimeters" | "millimeter" => "mm",
+        "millimeters" | "millimeter" | "millimetres" | "millimetre" => "mm",
         "kilometers" | "kilometer" | "kilometres" | "kilometre" => "km",
         "meters" | "meter" | "metres" | "metre" => "m",
-        "inches" => "inch",
+        "inches" | "in" => "inch",
         "feet" | "ft" => "foot",
         "yd" | "yds" => "yard",
         "mi" => "mile",
-        "hr" | "hrs" => "hour",
+        "mph" => "mile/hour",
+        "hr" | "hrs" | "h" => "hour",
         "min" | "mins" => "minute",
-        "sec" | "secs" => "second",
+        "s" | "sec" | "secs" => "second",
         "kilograms" | "kilogram" | "kgs" => "kg",
         "grams" | "gram" => "g",
+        "l" | "liters" | "litre" | "litres" => "liter",
+        "ml" | "milliliters" | "millilitres" | "millilitre" => "milliliter",
         "lb" | "lbs" | "pounds" => "pound",
-        "sq" => "square",
-        "s" => "s",
-        _ if word.ends_with("ss") => word,
-        _ => word.strip_suffix('s').unwrap_or(word),
-    }
+        "rad" | "radians" => "radian",
+        "celsius" => "celsius",
+        "deg" | "degrees" => "degree",
+        "st" | "nd" | "rd" => "th",
+        _ if lower.ends_with("ss") => &lower,
+        _ if lower.len() > 2 => lower.strip_suffix('s').unwrap_or(&lower),
+        _ => &lower,
+    };
+    name.to_owned()
 }

@@ -1,5 +1,4 @@
 //! The hardest pairs that fit into an answer: the budget of steps ends each of them in time.
-#![expect(clippy::print_stdout, reason = "the slowest pair, for whoever sets the budget")]
 
 use std::time::{Duration, Instant};
 

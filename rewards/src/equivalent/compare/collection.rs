@@ -1,8 +1,13 @@
 //! Lists, sets and tuples, part by part.
 
+use dashu_ratio::RBig;
+
 use super::{
-    super::tree::{Node, Tree},
-    Judge, relation,
+    super::tree::{Id, Node, Tree},
+    Judge,
+    form::Form,
+    fuel::Fuel,
+    relation,
     structure::{Item, Kind, kind},
     term::Term,
 };
@@ -33,7 +38,7 @@ impl Judge<'_> {
                 }
                 Some(parts)
             }
-            Node::Tuple(of) => Some(of.iter().map(|&id| id.into()).collect()),
+            Node::Tuple(of) => signed(tree, item).or_else(|| Some(coordinates(tree, of, item))),
             Node::Ratio(of) if of.len() > 2 => None,
             _ => signed(tree, item),
         }
@@ -133,38 +138,62 @@ impl Judge<'_> {
         }
     }
 
-    /// The same for plain numbers, by sorting.
-    fn matched_numbers(&self, gold: &[Item], answer: &[Item], once: bool) -> Option<Equivalence> {
-        let numbers = |tree: &Tree, items: &[Item]| {
-            let mut numbers = items
-                .iter()
-                .map(|item| match tree.node(item.id) {
-                    Node::Number { value, .. } => Some(value.clone()),
-                    _ => None,
-                })
-                .collect::<Option<Vec<_>>>()?;
-            numbers.sort_unstable();
-            if once {
-                numbers.dedup();
-            }
-            Some(numbers)
-        };
-        let (gold, answer) = (numbers(self.gold, gold)?, numbers(self.answer, answer)?);
+    /// The same for rational numbers, by sorting.
+    fn matched_numbers(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        once: bool,
+    ) -> Option<Equivalence> {
+        let gold = numbers(self.gold, gold, once, &mut self.fuel)?;
+        let answer = numbers(self.answer, answer, once, &mut self.fuel)?;
         Some(if gold == answer { Equivalence::Equal } else { Equivalence::Different })
     }
 }
 
-/// The values of a value with open signs.
+/// The values of items in order, where all are rational and bare.
+fn numbers(tree: &Tree, items: &[Item], once: bool, fuel: &mut Fuel) -> Option<Vec<RBig>> {
+    let mut numbers = Vec::with_capacity(items.len());
+    for item in items {
+        numbers.push(match tree.node(item.id) {
+            Node::Number { value, .. } => value.clone(),
+            Node::Negated(_) | Node::Quotient(..) | Node::Power(..) | Node::Sum(_) => {
+                Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel).rational()?
+            }
+            _ => return None,
+        });
+    }
+    numbers.sort_unstable();
+    if once {
+        numbers.dedup();
+    }
+    Some(numbers)
+}
+
+/// The coordinates of a tuple, each with its share of the signs.
+fn coordinates(tree: &Tree, of: &[Id], item: Item) -> Vec<Item> {
+    let Some(signs) = item.signs else { return of.iter().map(|&id| id.into()).collect() };
+    let opposite = Term::new(tree, item.id, 0, false).has_opposite();
+    let mut rest = if opposite && signs & 1 == 1 { u32::MAX } else { signs };
+    let mut items = Vec::with_capacity(of.len());
+    for &id in of {
+        items.push(Item { id, signs: Some(rest) });
+        if !opposite {
+            rest >>= Term::new(tree, id, 0, false).num_signs();
+        }
+    }
+    items
+}
+
+/// The values of a value or a tuple with open signs.
 fn signed(tree: &Tree, item: Item) -> Option<Vec<Item>> {
-    if item.signs.is_some() || kind(tree, item.id) != Kind::Scalar {
+    if item.signs.is_some() || !matches!(kind(tree, item.id), Kind::Scalar | Kind::Tuple) {
         return None;
     }
-    let node = tree.node(item.id);
-    if matches!(node, Node::Number { .. } | Node::Symbol(_)) {
+    if matches!(tree.node(item.id), Node::Number { .. } | Node::Symbol(_)) {
         return None;
     }
-    let term = Term::new(tree, item.id, 0, false);
-    let open = term.num_signs();
+    let open = Term::new(tree, item.id, 0, false).num_signs();
     if open == 0 || open > MAX_SIGNS {
         return None;
     }

@@ -19,19 +19,26 @@ use super::{
 pub(super) struct Exact {
     pub(super) rational: Vec<Option<RBig>>,
     /// `c` where the node is `c` times pi.
-    pub(super) pi_multiple: Vec<Option<RBig>>,
+    pi_multiple: Vec<Option<RBig>>,
+    /// `c` where the node is `c` times the imaginary unit.
+    imaginary_multiple: Vec<Option<RBig>>,
     /// `c` where the node is `c` times pi times the imaginary unit.
-    pub(super) turn: Vec<Option<RBig>>,
+    turn: Vec<Option<RBig>>,
 }
 
 impl Exact {
     /// Values of all nodes of a term. Out of work, the rest stays unknown, but for numbers as written.
     pub(super) fn of(term: &Term<'_>, fuel: &mut Fuel) -> Self {
         let size = term.root as usize + 1;
+        let has = |wanted: fn(&Node) -> bool| term.nodes().any(|(_, node)| wanted(node));
+        let has_pi = has(|node| matches!(node, Node::Constant(Constant::Pi) | Node::Degrees(_)));
+        let has_unit = has(|node| matches!(node, Node::Constant(Constant::I)));
+        let table = |needed: bool| vec![None; if needed { size } else { 0 }];
         let mut known = Self {
-            rational: vec![None; size],
-            pi_multiple: vec![None; size],
-            turn: vec![None; size],
+            rational: table(true),
+            pi_multiple: table(has_pi),
+            imaginary_multiple: table(has_pi && has_unit),
+            turn: table(has_pi && has_unit),
         };
         for (id, node) in term.nodes() {
             let at = id as usize;
@@ -39,10 +46,27 @@ impl Exact {
                 Node::Number { value, .. } => Some(value.clone()),
                 _ => None,
             });
-            known.pi_multiple[at] = known.linear(term, id, node, &known.pi_multiple, Constant::Pi);
-            known.turn[at] = known.imaginary(term, id, node);
+            if has_pi {
+                let multiple = known.linear(term, id, node, &known.pi_multiple, Constant::Pi);
+                known.pi_multiple[at] = multiple;
+            }
+            if has_pi && has_unit {
+                let multiple = known.linear(term, id, node, &known.imaginary_multiple, Constant::I);
+                known.imaginary_multiple[at] = multiple;
+                known.turn[at] = known.turned(term, id, node);
+            }
         }
         known
+    }
+
+    /// `c` where the node is `c` times pi.
+    pub(super) fn pi_multiple(&self, id: Id) -> Option<&RBig> {
+        self.pi_multiple.get(id as usize)?.as_ref()
+    }
+
+    /// `c` where the node is `c` times pi times the imaginary unit.
+    pub(super) fn turn(&self, id: Id) -> Option<&RBig> {
+        self.turn.get(id as usize)?.as_ref()
     }
 
     fn get(&self, id: Id) -> Option<&RBig> {
@@ -180,25 +204,24 @@ impl Exact {
     }
 
     /// `c` where a node is `c i pi`.
-    fn imaginary(&self, term: &Term<'_>, id: Id, node: &Node) -> Option<RBig> {
+    fn turned(&self, term: &Term<'_>, id: Id, node: &Node) -> Option<RBig> {
         let Node::Product(of) = node else {
             return self.linear(term, id, node, &self.turn, Constant::Undefined);
         };
         let (mut product, mut units, mut turns) = (RBig::ONE, 0, 0);
         for &id in of {
-            if let Some(value) = self.get(id) {
-                product *= value;
-            } else if matches!(term.tree.nodes[id as usize], Node::Constant(Constant::I)) {
-                units += 1;
-            } else if let Some(value) = &self.pi_multiple[id as usize] {
-                product *= value;
-                turns += 1;
-            } else if let Some(value) = &self.turn[id as usize] {
-                product *= value;
-                (units, turns) = (units + 1, turns + 1);
-            } else {
-                return None;
-            }
+            let imaginary = self.imaginary_multiple[id as usize].as_ref();
+            let (factor, unit, turn) = match (self.get(id), imaginary) {
+                (Some(value), _) => (value, 0, 0),
+                (None, Some(value)) => (value, 1, 0),
+                (None, None) => match (self.pi_multiple(id), self.turn(id)) {
+                    (Some(value), _) => (value, 0, 1),
+                    (None, Some(value)) => (value, 1, 1),
+                    (None, None) => return None,
+                },
+            };
+            product *= factor;
+            (units, turns) = (units + unit, turns + turn);
         }
         (units == 1 && turns == 1 && size(&product) < 4096).then_some(product)
     }
@@ -261,7 +284,7 @@ impl Exact {
     }
 
     fn applied(&self, function: Function, of: Id) -> Option<RBig> {
-        if let Some(turns) = &self.pi_multiple[of as usize] {
+        if let Some(turns) = self.pi_multiple(of) {
             return circular(function, turns);
         }
         let value = self.get(of)?;

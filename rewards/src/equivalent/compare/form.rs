@@ -4,7 +4,7 @@ use dashu_ratio::RBig;
 
 use super::{
     super::tree::{Constant, Id, Node, Tree},
-    ball::{Context, Real},
+    ball::{Context, Real, is_negative},
     complex::Complex,
     evaluate::Place,
     exact::Exact,
@@ -21,6 +21,8 @@ pub(super) struct Form<'tree> {
     pub(super) factor: RBig,
     /// and times pi.
     pub(super) times_pi: bool,
+    /// and times these.
+    pub(super) multipliers: Vec<(Term<'tree>, Exact)>,
 }
 
 impl<'tree> Form<'tree> {
@@ -46,11 +48,13 @@ impl<'tree> Form<'tree> {
             .chain(right)
             .map(|id| {
                 let term = Term::new(tree, id, signs, as_angle);
+                // out of work, every later step says so
+                let _ = fuel.burn(100 + 10 * term.order.len() as u64);
                 let exact = fuel.lend(8, |fuel| Exact::of(&term, fuel));
                 (term, exact)
             })
             .collect();
-        Self { parts, factor: RBig::ONE, times_pi: false }
+        Self { parts, factor: RBig::ONE, times_pi: false, multipliers: Vec::new() }
     }
 
     /// The exact value, where it is rational and small enough to be written out.
@@ -65,7 +69,23 @@ impl<'tree> Form<'tree> {
             Some(second) => first - second?,
             None => first,
         };
-        Some(value * &self.factor)
+        let mut value = value * &self.factor;
+        for (term, exact) in &self.multipliers {
+            value *= exact.rational[term.root as usize].as_ref()?;
+        }
+        Some(value)
+    }
+
+    /// Multiplies by another value of the same tree.
+    pub(super) fn multiply(&mut self, tree: &'tree Tree, id: Id, fuel: &mut Fuel) {
+        let term = Term::new(tree, id, 0, false);
+        let exact = fuel.lend(8, |fuel| Exact::of(&term, fuel));
+        self.multipliers.push((term, exact));
+    }
+
+    /// All terms.
+    pub(super) fn terms(&self) -> impl Iterator<Item = &(Term<'tree>, Exact)> {
+        self.parts.iter().chain(&self.multipliers)
     }
 
     pub(super) fn scale(&mut self, factor: &RBig) {
@@ -90,7 +110,7 @@ impl<'tree> Form<'tree> {
     }
 
     pub(super) fn any(&self, wanted: impl Fn(&Node) -> bool) -> bool {
-        self.parts.iter().any(|(term, _)| term.nodes().any(|(_, node)| wanted(node)))
+        self.terms().any(|(term, _)| term.nodes().any(|(_, node)| wanted(node)))
     }
 
     /// Whether the value is rational by the way it is written, however large.
@@ -109,10 +129,17 @@ impl<'tree> Form<'tree> {
     }
 
     pub(super) fn needs_whole(&self) -> bool {
-        self.parts.iter().any(|(term, exact)| {
+        self.terms().any(|(term, exact)| {
             term.nodes().any(|(id, node)| {
-                matches!(node, Node::Factorial(_) | Node::Binomial(..))
-                    && exact.rational[id as usize].is_none()
+                let known = |id: Id| exact.rational[id as usize].as_ref();
+                match node {
+                    Node::Factorial(_) | Node::Binomial(..) => known(id).is_none(),
+                    // (-1)^n
+                    Node::Power(base, exponent) => {
+                        known(*base).is_some_and(is_negative) && known(*exponent).is_none()
+                    }
+                    _ => false,
+                }
             })
         })
     }
@@ -134,6 +161,11 @@ impl<'tree> Form<'tree> {
         if self.times_pi {
             result.0 = point.field.product(result.0, point.pi());
         }
+        for (term, exact) in &self.multipliers {
+            let value = point.value(term, exact, fuel)?;
+            result.0 = point.field.product(result.0, value.residue);
+            result.1 &= value.faithful;
+        }
         Ok(result)
     }
 
@@ -152,13 +184,17 @@ impl<'tree> Form<'tree> {
             let pi = context.pi()?;
             value = context.multiply(&value, &pi.into())?;
         }
+        for (term, exact) in &self.multipliers {
+            let multiplier = context.value(term, exact, place)?;
+            value = context.multiply(&value, &multiplier)?;
+        }
         Ok(value)
     }
 
     /// A digest of what is written: of the nodes' kinds, names and numbers.
     pub(super) fn digest(&self) -> u64 {
         let mut state = 0;
-        for (term, exact) in &self.parts {
+        for (term, exact) in self.terms() {
             for (id, node) in term.nodes() {
                 let word = match (&exact.rational[id as usize], node) {
                     (Some(value), _) => {

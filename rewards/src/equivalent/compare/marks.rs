@@ -39,55 +39,63 @@ fn unmarked(tree: &Tree, mut id: Id) -> (Id, Marks<'_>) {
                 marks.unit = Some(unit);
                 *of
             }
-            Node::Currency(of) => *of,
+            Node::Currency(of) if marks.unit.is_none() => {
+                marks.unit = Some("dollar");
+                *of
+            }
             _ => return (id, marks),
         };
     }
 }
 
-/// Lengths, masses and times in their smallest unit, by kind; areas and volumes are powers of these.
-const UNITS: [(&str, u8, u64); 25] = [
+/// Units in the smallest of their kind, as the reader spells them.
+const UNITS: [(&str, u8, u64); 18] = [
     ("mm", 0, 1),
-    ("millimeter", 0, 1),
     ("cm", 0, 10),
-    ("centimeter", 0, 10),
     ("m", 0, 1_000),
-    ("meter", 0, 1_000),
-    ("metre", 0, 1_000),
     ("km", 0, 1_000_000),
-    ("kilometer", 0, 1_000_000),
     ("inch", 1, 1),
-    ("inche", 1, 1),
-    ("in", 1, 1),
-    ("ft", 1, 12),
     ("foot", 1, 12),
-    ("feet", 1, 12),
     ("yard", 1, 36),
+    ("mile", 1, 63_360),
     ("mg", 2, 1),
     ("g", 2, 1_000),
-    ("gram", 2, 1_000),
     ("kg", 2, 1_000_000),
-    ("kilogram", 2, 1_000_000),
     ("second", 3, 1),
     ("minute", 3, 60),
     ("hour", 3, 3_600),
     ("day", 3, 86_400),
+    ("week", 3, 604_800),
+    ("cent", 4, 1),
+    ("dollar", 4, 100),
 ];
-
-/// A unit without its plural.
-fn singular(unit: &str) -> &str {
-    unit.strip_suffix('s').filter(|unit| unit.len() > 1).unwrap_or(unit)
-}
 
 /// The factor from one unit to another; `None` where none is known.
 fn conversion(from: &str, to: &str) -> Option<RBig> {
-    let (from, to) = (singular(from), singular(to));
     if from == to {
         return Some(RBig::ONE);
     }
+    // areas and volumes: powers of lengths
+    let split = |unit: &'_ str| match unit.split_once('^') {
+        Some((unit, power)) => (unit.to_owned(), power.parse::<isize>().unwrap_or(0)),
+        None => (unit.to_owned(), 1),
+    };
+    let ((from, power), (to, other_power)) = (split(from), split(to));
     let known = |unit: &str| UNITS.iter().find(|known| known.0 == unit);
-    let ((_, kind, size), (_, other, unit)) = (known(from)?, known(to)?);
-    (kind == other).then(|| RBig::from_parts(IBig::from(*size), UBig::from(*unit)))
+    let ((_, kind, size), (_, other, unit)) = (known(&from)?, known(&to)?);
+    let fits = kind == other && power == other_power && (1..=3).contains(&power);
+    fits.then(|| RBig::from_parts(IBig::from(*size), UBig::from(*unit)).pow(power))
+}
+
+/// Whether two numbers leave the same rest, where both are said to modulo the same number.
+fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &str) -> Option<bool> {
+    let modulus: IBig = unit.strip_prefix("mod ")?.parse().ok()?;
+    let whole = |tree: &Tree, id: Id| match tree.node(id) {
+        Node::Number { value, .. } if value.is_int() => Some(value.numerator().clone()),
+        _ => None,
+    };
+    let difference = whole(judge.gold, gold)? - whole(judge.answer, answer)?;
+    (!modulus.is_zero()).then(|| (difference % modulus).is_zero())
 }
 
 /// Compares two values under the policy.
@@ -109,6 +117,11 @@ pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equiva
         },
         _ => RBig::ONE,
     };
+    if let (Some(unit), true) = (gold_marks.unit, gold_marks.unit == answer_marks.unit)
+        && let Some(congruent) = congruent(judge, gold_id, answer_id, unit)
+    {
+        return if congruent { Equivalence::Equal } else { Equivalence::Different };
+    }
     let inner = (Item { id: gold_id, ..gold }, Item { id: answer_id, ..answer });
     let straight = values(judge, inner.0, inner.1, &factor, gold_marks, answer_marks);
     // where only one carries a percent sign, it is a hundredth, or its number as the policy says
@@ -141,6 +154,13 @@ fn values(
     let mut left = form(judge.gold, gold, false, fuel);
     let mut right = form(judge.answer, answer, false, fuel);
     right.scale(factor);
+    let radians = |marks: Marks<'_>| marks.unit == Some("radian");
+    if gold_marks.degrees && radians(answer_marks) || answer_marks.degrees && radians(gold_marks) {
+        let marked = if gold_marks.degrees { &mut left } else { &mut right };
+        marked.scale(&RBig::from_parts(IBig::ONE, UBig::from(180u8)));
+        marked.multiply_by_pi();
+        return same(&left, &right, Scale::One, judge.policy, fuel);
+    }
     let verdict = same(&left, &right, Scale::One, judge.policy, fuel);
     if verdict != Equivalence::Different {
         return verdict;
@@ -162,10 +182,11 @@ fn values(
 }
 
 /// A decimal, with its number of digits after the point.
-fn decimal(tree: &Tree, id: Id) -> Option<(RBig, u32)> {
-    let (id, negative) = match tree.node(id) {
+fn decimal(tree: &Tree, item: Item) -> Option<(RBig, u32)> {
+    let (id, negative) = match tree.node(item.id) {
         Node::Negated(of) => (*of, true),
-        _ => (id, false),
+        Node::PlusMinus(of) => (*of, item.signs? & 1 == 1),
+        _ => (item.id, false),
     };
     match tree.node(id) {
         Node::Number { value, places: Some(places) } if *places > 0 && *places < 400 => {
@@ -178,7 +199,7 @@ fn decimal(tree: &Tree, id: Id) -> Option<(RBig, u32)> {
 /// Whether one side is a decimal that rounds the other: the answer a gold that is no rational number,
 /// or either side any number by a decimal of the length in which programs print theirs.
 fn is_rounded(judge: &mut Judge<'_>, gold: Item, answer: Item) -> bool {
-    let (as_gold, as_answer) = (decimal(judge.gold, gold.id), decimal(judge.answer, answer.id));
+    let (as_gold, as_answer) = (decimal(judge.gold, gold), decimal(judge.answer, answer));
     let ((value, places), tree, other, is_answer) = match (as_gold, as_answer) {
         (None, Some(decimal)) => (decimal, judge.gold, gold, true),
         (Some(decimal), None) => (decimal, judge.answer, answer, false),

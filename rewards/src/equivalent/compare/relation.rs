@@ -55,6 +55,7 @@ fn name(tree: &Tree, id: Id) -> Option<&str> {
     match tree.node(id) {
         Node::Symbol(name) | Node::Call(name, _) => Some(name),
         Node::Ratio(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a ratio"),
+        Node::Tuple(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a point"),
         Node::Product(of) => {
             let capital = |id: &Id| {
                 symbol(id)
@@ -106,6 +107,9 @@ impl Judge<'_> {
     /// Compares where one side at least is a relation.
     pub(super) fn relations(&mut self, gold: Item, answer: Item, nesting: u32) -> Equivalence {
         let kinds = (kind(self.gold, gold.id), kind(self.answer, answer.id));
+        if let Some(verdict) = self.points(gold.id, answer.id, nesting) {
+            return verdict;
+        }
         match kinds {
             (Kind::Relation, Kind::Relation) => self.both(gold.id, answer.id, nesting),
             (Kind::Relation, _) => {
@@ -134,6 +138,41 @@ impl Judge<'_> {
                 self.relation_and_set(gold.id, answer.id, kinds.0, nesting)
             }
         }
+    }
+
+    /// `(x, y) = (1, 2)` on one side, `x = 1, y = 2` on the other.
+    fn points(&mut self, gold: Id, answer: Id, nesting: u32) -> Option<Equivalence> {
+        let point = |tree: &Tree, id: Id| -> Option<Vec<(String, Id)>> {
+            let assigned = assigned(tree, id)?;
+            match (tree.node(assigned.left), tree.node(assigned.value)) {
+                (Node::Tuple(names), Node::Tuple(values)) if names.len() == values.len() => names
+                    .iter()
+                    .zip(values)
+                    .map(|(&id, &value)| Some((name(tree, id)?.to_owned(), value)))
+                    .collect(),
+                _ => None,
+            }
+        };
+        let list = |tree: &Tree, id: Id| -> Option<Vec<(String, Id)>> {
+            let Node::List(of) = tree.node(id) else { return None };
+            of.iter()
+                .map(|&id| assigned(tree, id).and_then(|a| Some((a.name?.to_owned(), a.value))))
+                .collect()
+        };
+        let (mut one, mut other) = match (point(self.gold, gold), point(self.answer, answer)) {
+            (Some(gold), None) => (gold, list(self.answer, answer)?),
+            (None, Some(answer)) => (list(self.gold, gold)?, answer),
+            _ => return None,
+        };
+        one.sort();
+        other.sort();
+        let names =
+            |of: &[(String, Id)]| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        if names(&one) != names(&other) {
+            return Some(Equivalence::Different);
+        }
+        let values = |of: &[(String, Id)]| of.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+        Some(self.in_order(&values(&one), &values(&other), nesting))
     }
 
     /// A bare gold, and an answer that names a value.
@@ -269,14 +308,17 @@ impl Judge<'_> {
         let left = Form::new(self.gold, gold.1, Some(gold.2), 0, &mut self.fuel);
         let right = Form::new(self.answer, answer.1, Some(answer.2), 0, &mut self.fuel);
         if left.has_symbol() && right.has_symbol() && !left.is_open() && !right.is_open() {
-            return same(&left, &right, scale, self.policy, &mut self.fuel);
+            let verdict = same(&left, &right, scale, self.policy, &mut self.fuel);
+            if verdict != Equivalence::Undecided {
+                return verdict;
+            }
         }
         self.in_order(&[gold.1, gold.2], &[answer.1, answer.2], nesting)
     }
 
     /// An inequality against an interval or another set of its solutions.
     fn relation_and_set(&mut self, gold: Id, answer: Id, other: Kind, nesting: u32) -> Equivalence {
-        if !matches!(other, Kind::Interval | Kind::Region | Kind::Set | Kind::Tuple) {
+        if !matches!(other, Kind::Interval | Kind::Region | Kind::Set | Kind::Tuple | Kind::List) {
             return Equivalence::Different;
         }
         let sides = ((self.gold, gold), (self.answer, answer));

@@ -236,7 +236,8 @@ fn met(
 
 fn separation(gold: &Form<'_>, answer: &Form<'_>, fuel: &mut Fuel) -> Option<u64> {
     let fields = [Field::random(1), Field::random(2)];
-    if gold.times_pi || answer.times_pi {
+    let is_product = |form: &Form<'_>| form.times_pi || !form.multipliers.is_empty();
+    if is_product(gold) || is_product(answer) {
         return None;
     }
     let mut separation = Separation::new();

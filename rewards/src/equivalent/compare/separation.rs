@@ -179,7 +179,7 @@ impl Separation {
             Node::Apply(Function::Exp, of) => *of,
             _ => return None,
         };
-        let turn = exact.turn[exponent as usize].as_ref()?;
+        let turn = exact.turn(exponent)?;
         let order = u64::try_from(turn.denominator()).ok()?.checked_mul(2)?;
         self.meet((1, order, 0), order)?;
         Some(Bounds { above: 0, below: 0 })
@@ -196,7 +196,7 @@ impl Separation {
         if function == Function::Exp {
             return self.unity(exact, id, term);
         }
-        let turns = exact.pi_multiple[of as usize].as_ref()?;
+        let turns = exact.pi_multiple(of)?;
         let order = u64::try_from(turns.denominator()).ok()?.checked_mul(2)?;
         let half_sum = Bounds { above: 1, below: 1 };
         let bounds = match function {

@@ -2,10 +2,13 @@
 
 use std::cmp::Ordering;
 
+use dashu_ratio::RBig;
+
 use super::{
     super::tree::{Constant, Id, Node, Tree},
     Judge,
     form::Form,
+    fuel::Fuel,
     marks, real_set, relation,
     scalar::{Scale, same},
 };
@@ -66,10 +69,43 @@ pub(super) fn kind(tree: &Tree, id: Id) -> Kind {
             | Constant::Rationals
             | Constant::Complexes,
         ) => Kind::Region,
-        Node::Matrix { .. } => Kind::Matrix,
+        _ if matrix(tree, id).is_some() => Kind::Matrix,
         Node::Text(_) | Node::Choice(_) => Kind::Text,
         Node::Relation { .. } | Node::All(_) => Kind::Relation,
         _ => Kind::Scalar,
+    }
+}
+
+/// A matrix, with the values that stand before it and their sign.
+struct Matrix<'tree> {
+    rows: u32,
+    entries: &'tree [Id],
+    factors: Vec<Id>,
+    negative: bool,
+}
+
+fn matrix(tree: &Tree, id: Id) -> Option<Matrix<'_>> {
+    match tree.node(id) {
+        Node::Matrix { rows, entries } => {
+            Some(Matrix { rows: *rows, entries, factors: Vec::new(), negative: false })
+        }
+        Node::Negated(of) => match tree.node(*of) {
+            Node::Matrix { rows, entries } => {
+                Some(Matrix { rows: *rows, entries, factors: Vec::new(), negative: true })
+            }
+            _ => None,
+        },
+        Node::Product(of) => {
+            let (&last, factors) = of.split_last()?;
+            match tree.node(last) {
+                Node::Matrix { rows, entries } => {
+                    let factors = factors.to_vec();
+                    Some(Matrix { rows: *rows, entries, factors, negative: false })
+                }
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -119,6 +155,12 @@ impl Judge<'_> {
             return self.regions(gold.id, answer.id, nesting);
         }
         let items = (self.parts(true, gold), self.parts(false, answer));
+        // a tuple with open signs is a list of tuples
+        let spread = |kind, item: Item, parts: &Option<Vec<Item>>| match parts {
+            Some(parts) if kind == Kind::Tuple && parts[0].id == item.id => Kind::List,
+            _ => kind,
+        };
+        let kinds = (spread(kinds.0, gold, &items.0), spread(kinds.1, answer, &items.1));
         match items {
             (None, None) => self.scalars(gold, answer),
             (Some(gold), Some(answer)) => self.collections(&gold, &answer, kinds, nesting),
@@ -138,18 +180,31 @@ impl Judge<'_> {
     }
 
     fn matrices(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
-        let (Node::Matrix { rows, entries }, Node::Matrix { rows: other_rows, entries: others }) =
-            (self.gold.node(gold), self.answer.node(answer))
+        let (Some(one), Some(other)) = (matrix(self.gold, gold), matrix(self.answer, answer))
         else {
             return Equivalence::Different;
         };
-        let vector = |rows: u32, entries: &[Id]| rows == 1 || rows as usize == entries.len();
-        let turned =
-            self.policy == Policy::Eval && vector(*rows, entries) && vector(*other_rows, others);
-        if entries.len() != others.len() || (rows != other_rows && !turned) {
+        let vector =
+            |matrix: &Matrix<'_>| matrix.rows == 1 || matrix.rows as usize == matrix.entries.len();
+        let turned = self.policy == Policy::Eval && vector(&one) && vector(&other);
+        if one.entries.len() != other.entries.len() || (one.rows != other.rows && !turned) {
             return Equivalence::Different;
         }
-        self.in_order(entries, others, nesting)
+        let plain = |matrix: &Matrix<'_>| matrix.factors.is_empty() && !matrix.negative;
+        if plain(&one) && plain(&other) {
+            return self.in_order(one.entries, other.entries, nesting);
+        }
+        let mut result = Equivalence::Equal;
+        for (&g, &a) in one.entries.iter().zip(other.entries) {
+            let left = scaled(self.gold, g, &one, &mut self.fuel);
+            let right = scaled(self.answer, a, &other, &mut self.fuel);
+            match same(&left, &right, Scale::One, self.policy, &mut self.fuel) {
+                Equivalence::Equal => {}
+                Equivalence::Different => return Equivalence::Different,
+                _ => result = Equivalence::Undecided,
+            }
+        }
+        result
     }
 
     pub(super) fn in_order(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
@@ -251,6 +306,23 @@ impl Judge<'_> {
         }
         all(verdicts)
     }
+}
+
+/// An entry of a matrix, times what stands before the matrix.
+fn scaled<'tree>(
+    tree: &'tree Tree,
+    entry: Id,
+    matrix: &Matrix<'_>,
+    fuel: &mut Fuel,
+) -> Form<'tree> {
+    let mut form = Form::new(tree, entry, None, 0, fuel);
+    for &factor in &matrix.factors {
+        form.multiply(tree, factor, fuel);
+    }
+    if matrix.negative {
+        form.scale(&RBig::NEG_ONE);
+    }
+    form
 }
 
 /// A node as a word: text, a choice, or letters side by side.

@@ -59,7 +59,7 @@ impl<'tree> Term<'tree> {
         self.nodes().filter(|(_, node)| matches!(node, Node::PlusMinus(_))).count() as u32
     }
 
-    fn has_opposite(&self) -> bool {
+    pub(super) fn has_opposite(&self) -> bool {
         self.nodes().any(|(_, node)| matches!(node, Node::MinusPlus(_)))
     }
 

@@ -45,6 +45,11 @@ impl<'a> Lexer<'a> {
                 self.braced().ok_or(Unreadable::NotMathematics)?;
                 return Ok(None);
             }
+            "pmod" => {
+                let modulus =
+                    self.braced().or_else(|| self.digits()).ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::Modulus(modulus)));
+            }
             "mathbb" => {
                 let letter = self
                     .braced()
@@ -70,7 +75,7 @@ impl<'a> Lexer<'a> {
             Some('{') => Token::Open(Bracket::Curly),
             Some('}') => Token::Close(Bracket::Curly),
             Some('%') => Token::Percent,
-            Some('$') => Token::Currency,
+            Some('$') => Token::Currency("dollar"),
             Some('\\') => Token::Row,
             Some('|') => Token::Bar,
             Some('(' | ')' | '[' | ']') => {
@@ -89,12 +94,19 @@ impl<'a> Lexer<'a> {
         let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
         let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
         // capitals alone are points, which are factors
-        let wordy = bare.len() > 1
-            && bare.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
+        let plain = ["^{2}", "^{3}", "^2", "^3"].iter().find_map(|power| bare.strip_suffix(power));
+        let plain = plain.unwrap_or(bare);
+        let wordy = (plain.len() > 1 || plain != bare)
+            && plain.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
             && (bare.contains(char::is_lowercase)
                 || words::is_short_unit(bare)
                 || bare.contains('.'));
+        // degrees of temperature
+        let after_degrees = self.text[..before.at].trim_end().trim_end_matches([' ', '}']);
         match bare {
+            r"^\circ" => return Some(Token::Degree),
+            r"\$" => return Some(Token::Currency("dollar")),
+            "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
             "and" | "And" => return Some(Token::And),
             "or" | "Or" => return Some(Token::Or),
             _ if names::head(content).is_some() && matches!(name, "operatorname" | "mathrm") => {

@@ -24,9 +24,10 @@ impl Parser<'_> {
             Token::Bang if matches!(self.last, Last::Factorial | Last::Power) => Err(WRONG),
             Token::Bang => self.postfix(Last::Factorial, Node::Factorial),
             Token::Percent => self.postfix(Last::Other, Node::Percent),
-            Token::Degree => self.postfix(Last::Other, Node::Degrees),
-            Token::Currency => self.postfix(Last::Other, Node::Currency),
+            Token::Degree => self.postfix(Last::Degrees, Node::Degrees),
+            Token::Currency(name) => self.postfix(Last::Other, |id| mark(id, name)),
             Token::Words(words) => self.unit(words),
+            Token::Modulus(modulus) => self.modulus(modulus),
             Token::Close(bracket) => self.close(bracket),
             Token::RightBar => self.close_bar(),
             Token::Bar if self.bar_is_open() => self.close_bar(),
@@ -78,6 +79,10 @@ impl Parser<'_> {
             let &unit = self.values.last().ok_or(WRONG)?;
             let suffix = format!("^{}", exponent.trim_matches(['{', '}']));
             return if self.builder.rename(unit, &suffix) { Ok(()) } else { Err(WRONG) };
+        }
+        if let Some(length) = words::ordinal(self.lexer.rest()) {
+            self.lexer.skip(length);
+            return self.postfix(Last::Unit, |id| Node::Unit(id, "th".into()));
         }
         // a power of a power needs braces or parentheses
         if matches!(self.last, Last::Power | Last::Words) {
@@ -151,12 +156,43 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// The modulus of a congruence is a mark of its right side.
+    fn modulus(&mut self, modulus: &str) -> Done {
+        self.reduce(Infix::Union.precedence() + 1)?;
+        let name = format!("mod {}", modulus.replace(' ', ""));
+        self.postfix(Last::Unit, |id| Node::Unit(id, name.into()))
+    }
+
+    /// Minutes or seconds of arc after degrees.
+    fn minutes(&mut self, number: &literal::Literal) -> Done {
+        let rest = self.lexer.rest().trim_start();
+        let marks = [
+            (r"^{\prime\prime}", 3600),
+            ("''", 3600),
+            (r"^{\prime}", 60),
+            (r"^\prime", 60),
+            ("'", 60),
+        ];
+        let &(mark, parts) = marks.iter().find(|(mark, _)| rest.starts_with(mark)).ok_or(WRONG)?;
+        self.lexer.skip(self.lexer.rest().len() - rest.len() + mark.len());
+        let id = self.values.pop().ok_or(WRONG)?;
+        let &Node::Degrees(whole) = self.builder.node(id) else { return Err(WRONG) };
+        let value = number.value.clone() / RBig::from(parts);
+        let part = self.builder.push(Node::Number { value, places: None })?;
+        let sum = self.builder.push(Node::Sum(vec![whole, part]))?;
+        let id = self.builder.push(Node::Degrees(sum))?;
+        self.values.push(id);
+        self.last = Last::Degrees;
+        Ok(())
+    }
+
     /// Two operands side by side are a product, or a mixed number, or a call.
     pub(super) fn juxtapose(&mut self, token: Token<'_>) -> Done {
         match (self.last, &token) {
             (Last::Whole | Last::Number, Token::Number(_)) | (Last::Words | Last::Unit, _) => {
                 return Err(WRONG);
             }
+            (Last::Degrees, Token::Number(number)) => return self.minutes(number),
             (Last::Whole, Token::Fraction) => {
                 let whole = self.values.pop().ok_or(WRONG)?;
                 self.operators.push(Operator::Command(Command::Mixed(whole)));
@@ -197,11 +233,13 @@ impl Parser<'_> {
 }
 
 /// A value with its unit: some units are marks of their own.
-fn mark(id: Id, unit: &str) -> Node {
+pub(super) fn mark(id: Id, unit: &str) -> Node {
     match unit {
         "percent" | "pct" | "percentage" | "percentage point" => Node::Percent(id),
         "degree" | "deg" => Node::Degrees(id),
-        "dollar" | "usd" | "euro" => Node::Currency(id),
+        "dollar" | "usd" => Node::Currency(id),
+        "degree celsius" | "celsius" | "c" => Node::Unit(id, "celsius".into()),
+        "degree fahrenheit" | "fahrenheit" | "f" => Node::Unit(id, "fahrenheit".into()),
         _ => Node::Unit(id, unit.into()),
     }
 }

@@ -148,7 +148,6 @@ fn children_come_before_parents_and_all_are_used() {
 
 #[test]
 #[ignore = "prints the readings of the lines in the file that READINGS names"]
-#[expect(clippy::print_stdout, reason = "a tool")]
 fn print_readings() {
     let path = std::env::var("READINGS").unwrap();
     for line in std::fs::read_to_string(path).unwrap().lines() {
