@@ -47,11 +47,20 @@ pub fn extract(response: &str, policy: Policy, marker: Marker) -> Extracted<'_> 
         Marker::AnswerLine => lines::last_answer(text),
         Marker::Hashes => lines::last_hashes(text),
     };
+    let line = line.filter(|line| policy == Policy::Rl || !line.is_empty());
     match (policy, marker) {
         (Policy::Rl, Marker::Boxed) => in_boxes(text, &Boxes::find(text), max_bytes),
         (Policy::Eval, _) if line.is_none() => {
             let boxes = Boxes::find(text);
             match boxes.count {
+                // one empty box is the prompt's
+                1 if boxes
+                    .last_closed
+                    .clone()
+                    .is_some_and(|content| text[content].trim().is_empty()) =>
+                {
+                    bounded(lenient::answer(text), max_bytes)
+                }
                 0 => bounded(lenient::answer(text), max_bytes),
                 _ => in_boxes(text, &boxes, max_bytes),
             }
@@ -108,8 +117,11 @@ fn turn(response: &str) -> &str {
         "<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>",
         "</s>",
     ];
+    let bytes = response.as_bytes();
     let mut ends = response.match_indices('<').map(|(at, _)| at).filter(|&at| {
-        ENDS.iter().any(|end| response[at..].starts_with(end)) && !response[..at].trim().is_empty()
+        matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
+            && ENDS.iter().any(|end| response[at..].starts_with(end))
+            && !response[..at].trim().is_empty()
     });
     &response[..ends.next().unwrap_or(response.len())]
 }

@@ -79,6 +79,16 @@ pub(super) fn join(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> B
             builder.push(node)
         }
         Infix::And | Infix::Semicolon => {
+            // inequalities that hold together are a chain
+            let chain = |&id: &Id| match builder.node(id) {
+                Node::Relation { operator, .. } => *operator != Relation::Equal,
+                Node::All(_) => true,
+                _ => false,
+            };
+            if run[0] == Infix::And && operands.iter().all(chain) {
+                let links = links(builder, &operands);
+                return builder.push(Node::All(links));
+            }
             // lists of lists stay as they are; `1, 2 and 3` is one list
             let all_lists = operands.iter().all(|&id| matches!(builder.node(id), Node::List(_)));
             let items = if all_lists { operands } else { flat(builder, operands) };
@@ -111,6 +121,18 @@ fn flat(builder: &Builder, operands: Vec<Id>) -> Vec<Id> {
     items
 }
 
+/// The links of chains, one after the other.
+fn links(builder: &Builder, chains: &[Id]) -> Vec<Id> {
+    let mut links = Vec::with_capacity(chains.len());
+    for &id in chains {
+        match builder.node(id) {
+            Node::All(inner) => links.extend(inner),
+            _ => links.push(id),
+        }
+    }
+    links
+}
+
 fn relations(builder: &mut Builder, run: &[Infix], operands: &[Id]) -> Built {
     let mut links = Vec::with_capacity(run.len());
     for (infix, pair) in run.iter().zip(operands.windows(2)) {
@@ -140,6 +162,12 @@ fn sets(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> Built {
 }
 
 fn sum(builder: &mut Builder, run: &[Infix], mut terms: Vec<Id>) -> Built {
+    // `A - B` of sets
+    if let ([Infix::Minus], &[set, without]) = (run, &terms[..])
+        && matches!(builder.node(without), Node::Set(_) | Node::Interval { .. })
+    {
+        return builder.push(Node::Difference(set, without));
+    }
     for (infix, term) in run.iter().zip(&mut terms[1..]) {
         *term = match infix {
             Infix::Minus => builder.push(Node::Negated(*term))?,

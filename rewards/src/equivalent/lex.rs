@@ -2,7 +2,7 @@
 
 mod command;
 
-use super::literal::{Literal, Place, literal};
+use super::literal::{self, Literal, Place};
 use super::names;
 use super::tree::{Constant, Function, Relation, Unreadable};
 use super::words;
@@ -36,6 +36,10 @@ pub(super) enum Head {
 pub(super) enum Table {
     Matrix,
     Determinant,
+    /// Lines of one list; `&` only aligns them.
+    Lines,
+    /// Lines of one list, in which `&` would say when each holds.
+    Cases,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +160,7 @@ impl<'a> Lexer<'a> {
 
     fn number(&mut self, place: Place) -> Found<'a> {
         let (number, length) =
-            literal(self.rest(), place, self.policy).ok_or(Unreadable::NotMathematics)?;
+            literal::literal(self.rest(), place, self.policy).ok_or(Unreadable::NotMathematics)?;
         self.at += length;
         Ok(Token::Number(number))
     }
@@ -170,6 +174,10 @@ impl<'a> Lexer<'a> {
         if self.text[..self.at].ends_with(|before: char| before.is_ascii_alphabetic()) {
             self.at += 1;
             return letter(&run[..1]);
+        }
+        if let Some((value, length)) = literal::digits_with_letters(rest) {
+            self.at += length;
+            return Token::Number(Literal::whole(value));
         }
         if let Some(token) = names::plain(run) {
             self.at += length;
@@ -292,6 +300,20 @@ impl<'a> Lexer<'a> {
         let letter = rest.get(..1).filter(|letter| letter.as_bytes()[0].is_ascii_alphabetic())?;
         self.at = self.text.len() - rest.len() + 1;
         Some(letter)
+    }
+
+    /// How many bytes the variable of a set takes and what separates it from its condition:
+    /// `x \mid`, `x :`, `x \in \mathbb{R} \mid`.
+    pub(super) fn variable_of_set(&self) -> Option<usize> {
+        let text = self.rest();
+        let rest = text.trim_start();
+        let rest = rest.strip_prefix(|first: char| first.is_ascii_alphabetic())?.trim_start();
+        let rest = match rest.strip_prefix(r"\in") {
+            Some(domain) => domain.trim_start().strip_prefix(r"\mathbb{R}")?.trim_start(),
+            None => rest,
+        };
+        let rest = [r"\mid", r"\vert", "|", ":"].iter().find_map(|mark| rest.strip_prefix(mark))?;
+        Some(text.len() - rest.len())
     }
 
     /// Whether nothing but numbers and single letters stand before the next closing parenthesis.

@@ -41,6 +41,9 @@ pub(super) enum Place {
 /// A number at the start of `text`, and how many bytes it takes; `None` where none starts there or
 /// where it is malformed.
 pub(super) fn literal(text: &str, place: Place, policy: Policy) -> Option<(Literal, usize)> {
+    if let Some((value, length)) = digits_with_letters(text) {
+        return Some((Literal::whole(value), length));
+    }
     let open = place == Place::Open;
     let separators = Separators { comma: open, space: open && policy == Policy::Eval };
     let (digits, rest) = whole_digits(text, separators)?;
@@ -197,6 +200,8 @@ fn base(text: &str) -> Option<(u32, &str)> {
     loop {
         if let Some(after) = inner.strip_prefix('{') {
             (inner, opened) = (after.trim_start(), opened + 1);
+        } else if let Some(after) = inner.strip_prefix('(').filter(|_| opened > 0) {
+            inner = after;
         } else if let Some(after) =
             inner.strip_prefix(r"\text").or_else(|| inner.strip_prefix(r"\mathrm"))
         {
@@ -213,10 +218,22 @@ fn base(text: &str) -> Option<(u32, &str)> {
         rest = &inner[letters..];
     }
     for _ in 0..opened {
-        rest = rest.trim_start().strip_prefix('}')?;
+        rest = rest.trim_start_matches([' ', ')']).strip_prefix('}')?;
     }
     let base: u32 = digits.parse().ok().or(word)?;
     (2..=36).contains(&base).then_some((base, rest))
+}
+
+/// `2A_{16}`: a number whose digits go on into letters, and how many bytes it takes.
+pub(super) fn digits_with_letters(text: &str) -> Option<(UBig, usize)> {
+    let digit = |byte: &u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(byte);
+    let length = text.bytes().take_while(|byte| digit(byte)).count();
+    let digits = &text[..length];
+    if length < 2 || digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (base, rest) = base(&text[length..]).filter(|(base, _)| *base > 10)?;
+    Some((UBig::from_str_radix(digits, base).ok()?, text.len() - rest.len()))
 }
 
 /// ` 1/2` after the whole part of a mixed number.

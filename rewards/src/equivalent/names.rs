@@ -158,7 +158,7 @@ fn greek(name: &str) -> Option<&'static str> {
 
 /// Commands that only dress what follows: fonts, sizes, spaces, arrows over letters.
 pub(super) fn is_dress(name: &str) -> bool {
-    const DRESS: &str = "large Large LARGE huge Huge small tiny scriptscriptstyle displaystyle textstyle scriptstyle limits nolimits left right mleft mright middle big \
+    const DRESS: &str = "therefore large Large LARGE huge Huge small tiny scriptscriptstyle displaystyle textstyle scriptstyle limits nolimits left right mleft mright middle big \
         Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr quad qquad enspace \
         thinspace boxed fbox rm bf it sf tt mathbf bm boldsymbol vec overrightarrow mathit \
         mathsf mathcal mathtt underline angle triangle ensuremath hline measuredangle widehat \

@@ -3,6 +3,7 @@
 //! Input deepens the stacks and never the call stack. Every loop takes a token or pops an operator.
 
 mod after;
+mod before;
 mod close;
 mod reduce;
 
@@ -12,7 +13,7 @@ use super::build::Builder;
 use super::infix::Infix;
 use super::lex::{Bracket, Head, Lexer, Table, Token};
 use super::literal::Place;
-use super::tree::{Function, Id, Node, Relation, Tree, Unreadable};
+use super::tree::{Function, Id, Node, Tree, Unreadable};
 use crate::Policy;
 
 /// Reads a whole text.
@@ -74,6 +75,8 @@ enum Operator {
 enum Open {
     Bracket(Bracket),
     Bar,
+    /// A set by its condition, which is then all there is to it.
+    Condition,
     /// The index of a root, in square brackets.
     Index,
 }
@@ -181,6 +184,11 @@ impl Parser<'_> {
             Token::And if matches!(self.operators.last(), Some(Operator::Infix(Infix::Comma))) => {
                 return Ok(());
             }
+            // an alignment, or a line that ended with a comma
+            Token::Ampersand if self.table() == Some(Table::Lines) => return Ok(()),
+            Token::Row if matches!(self.operators.last(), Some(Operator::Infix(Infix::Comma))) => {
+                return self.line_after_comma();
+            }
             other => return self.open(&other),
         };
         let id = self.builder.push(node)?;
@@ -216,10 +224,16 @@ impl Parser<'_> {
                 self.operators.push(Operator::Function { head, power: None, base: None });
                 return self.head();
             }
-            Token::Open(bracket) => {
-                self.inside += usize::from(separates(bracket));
-                Operator::Open(Open::Bracket(bracket))
-            }
+            Token::Open(bracket) => match self.lexer.variable_of_set() {
+                Some(length) if bracket == Bracket::Curly => {
+                    self.lexer.skip(length);
+                    Operator::Open(Open::Condition)
+                }
+                _ => {
+                    self.inside += usize::from(separates(bracket));
+                    Operator::Open(Open::Bracket(bracket))
+                }
+            },
             Token::Bar | Token::LeftBar => Operator::Open(Open::Bar),
             Token::Begin(kind) => {
                 self.inside += 1;
@@ -242,50 +256,6 @@ impl Parser<'_> {
         };
         self.operators.push(operator);
         Ok(())
-    }
-
-    /// Words in front name something: `\text{Area} = 5`.
-    fn leading_words(&mut self, words: &str) -> Done {
-        if words.contains(' ') || matches!(self.operators.last(), Some(Operator::Command(_))) {
-            return Err(WRONG);
-        }
-        let (name, last) = match words.len() {
-            1 => (words.to_owned(), Last::Letter),
-            _ => (words.to_lowercase(), Last::Words),
-        };
-        let id = self.builder.push(Node::Symbol(name.into()))?;
-        self.operand(id, last)
-    }
-
-    /// A relation without its left side.
-    fn leading_relation(&mut self, relation: Relation) -> Done {
-        if !matches!(
-            self.operators.last(),
-            None | Some(Operator::Open(_) | Operator::Infix(Infix::Comma))
-        ) {
-            return Err(WRONG);
-        }
-        match relation {
-            Relation::Equal => return Ok(()),
-            Relation::Approximately if self.policy == Policy::Eval => return Ok(()),
-            Relation::Approximately => return Err(WRONG),
-            _ => {}
-        }
-        let id = self.builder.push(Node::Symbol("".into()))?;
-        self.values.push(id);
-        self.operators.push(Operator::Infix(Infix::Relation(relation)));
-        Ok(())
-    }
-
-    fn close_empty(&mut self) -> Done {
-        match self.operators.pop() {
-            Some(Operator::Open(Open::Bracket(Bracket::Curly))) => {
-                self.inside -= 1;
-                let id = self.builder.push(Node::Set(Vec::new()))?;
-                self.operand(id, Last::Other)
-            }
-            _ => Err(WRONG),
-        }
     }
 
     /// What stands between a function's name and its argument.

@@ -131,6 +131,16 @@ fn words(text: &str) -> Option<String> {
 
 /// The letter of a multiple choice, where something marks it as one.
 fn choice(words: &str, policy: Policy) -> Option<Node> {
+    let named = ["option ", "choice ", "Option ", "Choice "];
+    if policy == Policy::Eval
+        && let Some(letter) = named.iter().find_map(|name| words.strip_prefix(name))
+    {
+        let letter = letter.trim_matches(['(', ')']);
+        return match letter.as_bytes() {
+            [only @ b'A'..=b'J'] => Some(Node::Choice(char::from(*only))),
+            _ => None,
+        };
+    }
     let (letter, rest) = if let Some(inside) = words.strip_prefix('(') {
         (inside.chars().next()?, inside.get(1..)?.strip_prefix(')')?)
     } else {
@@ -151,6 +161,18 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
         return Some(Node::Text(time.into()));
     }
     let lower = words.to_lowercase();
+    let lower = ["the ", "an ", "a "]
+        .iter()
+        .find_map(|article| lower.strip_prefix(article))
+        .unwrap_or(&lower)
+        .to_owned();
+    match &*lower {
+        "empty set" => return Some(Node::Constant(Constant::EmptySet)),
+        "all real numbers" | "all reals" | "all real" | "real numbers" => {
+            return Some(Node::Constant(Constant::Reals));
+        }
+        _ => {}
+    }
     if matches!(&*lower, "undefined" | "dne" | "does not exist" | "not defined") {
         return Some(Node::Constant(Constant::Undefined));
     }

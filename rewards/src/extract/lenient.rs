@@ -12,17 +12,25 @@ const MAX_LINE_BYTES: usize = 4096;
 const MAX_TAIL_BYTES: usize = 1 << 18;
 
 /// Words after which no answer follows, but why it is one.
-const REASONS: [&str; 10] = [
+const REASONS: [&str; 18] = [
     " because ",
+    ", because ",
+    " (because ",
     " since ",
+    ", since ",
+    " (since ",
+    ", not ",
+    " (not ",
     " as ",
+    ", as ",
     " when ",
     " where ",
     " which ",
+    ", which ",
     " for ",
     " if ",
     " by ",
-    " so ",
+    ", so ",
 ];
 
 /// The first answer found, in the order that [`extract`](super::extract) states.
@@ -35,6 +43,11 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     }
     if let Some(answer) = misspelled_box(text) {
         return Some(answer);
+    }
+    if let Some((before, _)) = text.rsplit_once("</answer>")
+        && let Some((_, answer)) = before.rsplit_once("<answer>")
+    {
+        return Some(answer.trim());
     }
     if let Some(answer) = announced(text) {
         return Some(answer);
@@ -123,12 +136,16 @@ fn verb(text: &str) -> Option<&str> {
 
 /// The answer in what an announcement says: up to the end of its line, or of its sentence.
 fn said(text: &str) -> Option<&str> {
-    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '*' || c == ':');
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || "*:}".contains(c));
     let line = text.lines().next()?;
     let line = &line[..floor(line, MAX_LINE_BYTES)];
     let sentence = sentence(line);
     if let Some(inner) = delimited_start(sentence) {
         return Some(inner);
+    }
+    let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min();
+    if let Some(cut) = cut.filter(|&cut| is_answer(&sentence[..cut])) {
+        return Some(unstyled(&sentence[..cut]));
     }
     if is_answer(sentence) {
         return Some(unstyled(sentence));
@@ -139,13 +156,8 @@ fn said(text: &str) -> Option<&str> {
     {
         return Some(unstyled(last));
     }
-    let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min();
-    match cut {
-        Some(cut) if is_answer(&sentence[..cut]) => Some(unstyled(&sentence[..cut])),
-        // what is said is no answer: nothing else in the response is one either
-        _ if !sentence.is_empty() => last_delimited(sentence).or(Some(sentence)),
-        _ => None,
-    }
+    // what is said is no answer: nothing else in the response is one either
+    (!sentence.is_empty()).then(|| last_delimited(sentence).unwrap_or(sentence))
 }
 
 /// A line up to the end of its first sentence.
@@ -226,12 +238,13 @@ fn is_answer(text: &str) -> bool {
 
 /// How much a run of letters speaks against mathematics: 3 is enough.
 fn weight(run: &str) -> u32 {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 16] = [
         "and", "sin", "cos", "tan", "log", "exp", "sqrt", "arcsin", "arccos", "arctan", "infinity",
-        "percent", "boxed", "cot",
+        "percent", "boxed", "cot", "negative", "minus",
     ];
     match run {
-        "is" | "not" | "Not" | "no" | "No" | "Answer" | "answer" => 3,
+        "is" | "are" | "was" | "equals" | "gives" | "makes" | "gets" | "has" | "have" | "not"
+        | "Not" | "no" | "No" | "Answer" | "answer" => 3,
         _ if NAMES.contains(&run) || run.len() < 3 => 0,
         // points and segments are capitals
         _ => u32::from(run[1..].contains(|c: char| c.is_ascii_lowercase())),
@@ -240,7 +253,9 @@ fn weight(run: &str) -> u32 {
 
 /// Takes emphasis off.
 fn unstyled(text: &str) -> &str {
-    text.trim_matches(|edge: char| edge.is_whitespace() || edge == '*')
+    let style = |edge: char| edge.is_whitespace() || "*`".contains(edge);
+    let text = text.trim_matches(style);
+    text.strip_suffix('.').unwrap_or(text).trim_end_matches(style)
 }
 
 /// The last number as written, with its sign, separators, fraction and percent sign.

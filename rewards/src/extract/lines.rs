@@ -16,5 +16,8 @@ pub(super) fn last_answer(text: &str) -> Option<&str> {
 
 /// What follows `####` on the last line that begins with it.
 pub(super) fn last_hashes(text: &str) -> Option<&str> {
-    text.lines().rev().find_map(|line| line.trim_start().strip_prefix("####").map(str::trim))
+    text.lines().rev().find_map(|line| {
+        let answer = line.trim_start().strip_prefix("####")?;
+        Some(answer.trim_matches(|edge: char| edge.is_whitespace() || edge == '*'))
+    })
 }

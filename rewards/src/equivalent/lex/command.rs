@@ -41,7 +41,8 @@ impl<'a> Lexer<'a> {
                 self.at = self.text.len() - self.rest().trim_start().len() + 1;
                 return Ok(Some(Token::RightBar));
             }
-            "color" | "textcolor" | "colorbox" | "hspace" | "vspace" | "phantom" | "label" => {
+            "tag" | "color" | "textcolor" | "colorbox" | "hspace" | "vspace" | "phantom"
+            | "label" => {
                 self.braced().ok_or(Unreadable::NotMathematics)?;
                 return Ok(None);
             }
@@ -50,7 +51,7 @@ impl<'a> Lexer<'a> {
                     self.braced().or_else(|| self.digits()).ok_or(Unreadable::NotMathematics)?;
                 return Ok(Some(Token::Modulus(modulus)));
             }
-            "mathbb" => {
+            "mathbb" | "Bbb" => {
                 let letter = self
                     .braced()
                     .or_else(|| self.one_letter())
@@ -72,11 +73,20 @@ impl<'a> Lexer<'a> {
 
     fn symbol_command(&mut self, rest: &str) -> Result<Option<Token<'a>>, Unreadable> {
         let token = match rest.chars().next() {
+            // the brace of a system of equations, which has no partner
+            Some('{') if rest[1..].trim_start().starts_with(r"\begin{") => {
+                self.at += 2;
+                return Ok(None);
+            }
             Some('{') => Token::Open(Bracket::Curly),
+            Some('&') => Token::And,
             Some('}') => Token::Close(Bracket::Curly),
             Some('%') => Token::Percent,
             Some('$') => Token::Currency("dollar"),
-            Some('\\') => Token::Row,
+            Some('\\') => {
+                self.at += row_space(&rest[1..]);
+                Token::Row
+            }
             Some('|') => Token::Bar,
             Some('(' | ')' | '[' | ']') => {
                 self.at += 2;
@@ -104,6 +114,10 @@ impl<'a> Lexer<'a> {
         // degrees of temperature
         let after_degrees = self.text[..before.at].trim_end().trim_end_matches([' ', '}']);
         match bare {
+            // punctuation, and words that announce a value
+            "" if content == "," => return Some(Token::Comma),
+            "" if matches!(content, "." | ";" | "") => return None,
+            _ if self.policy == Policy::Eval && content.ends_with(':') => return None,
             r"^\circ" => return Some(Token::Degree),
             r"\$" => return Some(Token::Currency("dollar")),
             "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
@@ -128,6 +142,8 @@ impl<'a> Lexer<'a> {
             "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" => {
                 Ok(Token::Begin(Table::Matrix))
             }
+            "aligned" | "align" | "gathered" | "split" => Ok(Token::Begin(Table::Lines)),
+            "cases" => Ok(Token::Begin(Table::Cases)),
             "vmatrix" => Ok(Token::Begin(Table::Determinant)),
             "array" => {
                 // the alignment of its columns
@@ -136,5 +152,18 @@ impl<'a> Lexer<'a> {
             }
             _ => Err(Unreadable::NotMathematics),
         }
+    }
+}
+
+/// How many bytes the space between two rows takes: `[4pt]`.
+fn row_space(text: &str) -> usize {
+    let inner = text.strip_prefix('[').and_then(|inner| inner.split_once(']'));
+    let is_length = |length: &str| {
+        let number = length.trim_end_matches(|c: char| c.is_ascii_lowercase());
+        number.len() + 2 == length.len() && number.parse::<f32>().is_ok()
+    };
+    match inner {
+        Some((length, _)) if is_length(length) => length.len() + 2,
+        _ => 0,
     }
 }

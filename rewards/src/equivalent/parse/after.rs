@@ -3,8 +3,9 @@
 use dashu_ratio::RBig;
 
 use super::{Command, Done, Last, Operator, Parser, WRONG};
+use crate::Policy;
 use crate::equivalent::infix::Infix;
-use crate::equivalent::lex::{Bracket, Token};
+use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::literal::{self, Place};
 use crate::equivalent::tree::{Constant, Id, Node};
 use crate::equivalent::words;
@@ -31,6 +32,11 @@ impl Parser<'_> {
             Token::Close(bracket) => self.close(bracket),
             Token::RightBar => self.close_bar(),
             Token::Bar if self.bar_is_open() => self.close_bar(),
+            Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
+            Token::Ampersand if self.table() == Some(Table::Cases) => Err(WRONG),
+            Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
+                self.infix(Infix::Comma)
+            }
             Token::Ampersand | Token::Row => self.cell(token == Token::Row),
             Token::End => self.end_table(),
             Token::Ellipsis | Token::Circle => Err(WRONG),
@@ -136,6 +142,10 @@ impl Parser<'_> {
         // a letter before words is a choice or a name, and no value
         if matches!(self.builder.node(id), Node::Symbol(_)) {
             return Err(WRONG);
+        }
+        if matches!(words, "base" | "in base") {
+            self.values.push(id);
+            return self.subscript();
         }
         let (first, others) = words.split_once(' ').unwrap_or((words, ""));
         let node = if let Some(exponent) = words::magnitude(&first.to_lowercase()) {

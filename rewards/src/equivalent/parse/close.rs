@@ -22,6 +22,14 @@ impl Parser<'_> {
                 self.wanting = true;
                 return Ok(());
             }
+            Open::Condition if bracket == Bracket::Curly => {
+                return match self.builder.node(content) {
+                    Node::Relation { .. } | Node::All(_) | Node::Any(_) => {
+                        self.operand(content, Last::Other)
+                    }
+                    _ => Err(WRONG),
+                };
+            }
             _ => return Err(WRONG),
         };
         self.inside -= usize::from(separates(opening));
@@ -56,8 +64,14 @@ impl Parser<'_> {
             },
             (Bracket::Round | Bracket::Square, Bracket::Round | Bracket::Square) => match pair {
                 Some((low, high)) => {
-                    let low_closed = opening == Bracket::Square;
-                    let high_closed = closing == Bracket::Square;
+                    let low_closed = opening == Bracket::Square && !builder.is_infinite(low);
+                    let high_closed = closing == Bracket::Square && !builder.is_infinite(high);
+                    // no interval has an infinite end
+                    let reaches = (low_closed, high_closed)
+                        != (opening == Bracket::Square, closing == Bracket::Square);
+                    if reaches && self.policy == Policy::Rl {
+                        return Err(WRONG);
+                    }
                     builder.push(Node::Interval { low, high, low_closed, high_closed })?
                 }
                 None if opening != closing => return Err(WRONG),
@@ -105,6 +119,31 @@ impl Parser<'_> {
         self.operand(id, Last::Other)
     }
 
+    /// The table that the next token would stand in.
+    pub(super) fn table(&self) -> Option<Table> {
+        self.operators
+            .iter()
+            .rev()
+            .find_map(|operator| match operator {
+                Operator::Open(_) => Some(None),
+                Operator::Table { kind, .. } => Some(Some(*kind)),
+                _ => None,
+            })
+            .flatten()
+    }
+
+    /// A line that ends with a comma ends its element, too.
+    pub(super) fn line_after_comma(&mut self) -> Done {
+        match self.table() {
+            None => Ok(()),
+            Some(Table::Lines | Table::Cases) => {
+                self.operators.pop();
+                self.cell(true)
+            }
+            Some(_) => Err(WRONG),
+        }
+    }
+
     /// The end of a cell, and of its row too.
     pub(super) fn cell(&mut self, row_ends: bool) -> Done {
         self.reduce(0)?;
@@ -135,8 +174,15 @@ impl Parser<'_> {
         self.inside -= 1;
         let width = width.ok_or(WRONG)?;
         let rows = (cells.len() / width) as u32;
+        let is_relation = |id: &Id| matches!(self.builder.node(*id), Node::Relation { .. });
+        let lines = matches!(kind, Table::Lines | Table::Cases)
+            || kind == Table::Matrix && width == 1 && cells.iter().all(is_relation);
+        if let ([only], true) = (&cells[..], lines) {
+            return self.operand(*only, Last::Other);
+        }
         let node = match kind {
-            Table::Matrix => Node::Matrix { rows, entries: cells },
+            _ if lines => Node::List(cells),
+            Table::Lines | Table::Cases | Table::Matrix => Node::Matrix { rows, entries: cells },
             Table::Determinant => Node::Determinant { rows, entries: cells },
         };
         let id = self.builder.push(node)?;
