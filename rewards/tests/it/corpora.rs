@@ -2,11 +2,7 @@
 //! `STEARIN_DATA` names. Accuracy has a floor, and no false answer is accepted.
 #![expect(clippy::print_stdout, reason = "what was skipped, and the figures")]
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
 use serde::Deserialize;

@@ -5,13 +5,18 @@ use dashu_ratio::RBig;
 use super::{
     super::tree::{Id, Node, Tree},
     Judge,
+    field::Field,
     form::Form,
     fuel::Fuel,
+    modular::Point,
     relation,
     structure::{Item, Kind, kind},
     term::Term,
 };
 use crate::{Equivalence, Policy};
+
+/// Seed of the keys by which items of long lists are found.
+const KEYS: u64 = 7;
 
 /// Largest number of open signs in one value.
 const MAX_SIGNS: u32 = 4;
@@ -106,19 +111,26 @@ impl Judge<'_> {
         if let Some(verdict) = self.matched_numbers(gold, answer, once) {
             return verdict;
         }
+        let keys = self.keys(gold, answer);
         let mut taken = vec![false; answer.len()];
         let mut undecided = false;
-        for &one in gold {
+        for (place, &one) in gold.iter().enumerate() {
+            // what looks the same is compared first
+            let alike = |at: &usize| keys.0[place].is_some() && keys.0[place] == keys.1[*at];
+            let (first, rest): (Vec<_>, Vec<_>) = (0..answer.len()).partition(alike);
             let mut found = false;
-            for at in 0..answer.len() {
-                if taken[at] && !once {
+            for at in first.into_iter().chain(rest) {
+                if taken[at] && !once || taken[at] && found {
                     continue;
+                }
+                // with repetitions every equal one is taken, but only those that look the same
+                if found && !alike(&at) {
+                    break;
                 }
                 match self.compare(one, answer[at], nesting + 1) {
                     Equivalence::Equal => {
                         taken[at] = true;
                         found = true;
-                        // with repetitions every equal one is taken
                         if !once {
                             break;
                         }
@@ -131,11 +143,59 @@ impl Judge<'_> {
                 return if undecided { Equivalence::Undecided } else { Equivalence::Different };
             }
         }
-        match taken.iter().all(|&taken| taken) {
-            true => Equivalence::Equal,
-            false if undecided => Equivalence::Undecided,
-            false => Equivalence::Different,
+        if once {
+            return self.rest_found(gold, answer, &taken, undecided, nesting);
         }
+        Equivalence::Equal
+    }
+
+    /// Whether what nothing was matched with repeats something.
+    fn rest_found(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        taken: &[bool],
+        mut undecided: bool,
+        nesting: u32,
+    ) -> Equivalence {
+        for (at, &one) in answer.iter().enumerate() {
+            if taken[at] {
+                continue;
+            }
+            let mut found = false;
+            for &other in gold {
+                match self.compare(other, one, nesting + 1) {
+                    Equivalence::Equal => {
+                        found = true;
+                        break;
+                    }
+                    Equivalence::Different => {}
+                    _ => undecided = true,
+                }
+            }
+            if !found {
+                return if undecided { Equivalence::Undecided } else { Equivalence::Different };
+            }
+        }
+        Equivalence::Equal
+    }
+
+    /// A number for each item, equal where items look equal; none for short lists, which need none.
+    fn keys(&mut self, gold: &[Item], answer: &[Item]) -> (Vec<Option<u64>>, Vec<Option<u64>>) {
+        if gold.len().min(answer.len()) < 6 {
+            return (vec![None; gold.len()], vec![None; answer.len()]);
+        }
+        let field = Field::random(KEYS);
+        let point = Point { field: &field, seed: KEYS };
+        let fuel = &mut self.fuel;
+        let mut keys = |tree, items: &[Item]| -> Vec<Option<u64>> {
+            let key = |item: &Item| {
+                let form = Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel);
+                form.residue(&point, fuel).ok().map(|residue| residue.0)
+            };
+            items.iter().map(key).collect()
+        };
+        (keys(self.gold, gold), keys(self.answer, answer))
     }
 
     /// The same for rational numbers, by sorting.
@@ -157,7 +217,12 @@ fn numbers(tree: &Tree, items: &[Item], once: bool, fuel: &mut Fuel) -> Option<V
     for item in items {
         numbers.push(match tree.node(item.id) {
             Node::Number { value, .. } => value.clone(),
-            Node::Negated(_) | Node::Quotient(..) | Node::Power(..) | Node::Sum(_) => {
+            Node::Negated(_)
+            | Node::PlusMinus(_)
+            | Node::MinusPlus(_)
+            | Node::Quotient(..)
+            | Node::Power(..)
+            | Node::Sum(_) => {
                 Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel).rational()?
             }
             _ => return None,

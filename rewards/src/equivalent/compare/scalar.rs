@@ -6,8 +6,11 @@
 
 use std::cmp::Ordering;
 
+use dashu_base::BitTest;
+
 use super::{
     super::tree::{Constant, Node},
+    arithmetic::whole,
     ball::{Ball, Context, Real, exponent},
     complex::Complex,
     evaluate::Place,
@@ -57,7 +60,14 @@ pub(super) fn same(
         return if gold == answer { Equivalence::Equal } else { Equivalence::Different };
     }
     let seed = gold.digest() ^ answer.digest().rotate_left(32);
-    if let Some(verdict) = modular(gold, answer, scale, seed, fuel) {
+    let (verdict, faithful) = modular(gold, answer, scale, seed, fuel);
+    if let Some(verdict) = verdict {
+        if verdict == Equivalence::Equal && !faithful {
+            let defined = is_defined(gold, answer, seed, fuel);
+            if defined != Equivalence::Equal {
+                return defined;
+            }
+        }
         if verdict != Equivalence::Equal || scale != Scale::Positive {
             return verdict;
         }
@@ -76,14 +86,39 @@ pub(super) fn same(
     constants(gold, answer, policy, fuel)
 }
 
-/// Values modulo primes: `None` where they prove nothing.
+/// Whether what agrees as an expression has a value, on both sides or on neither: equal if so.
+fn is_defined(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -> Equivalence {
+    let mut unclear = false;
+    for index in 0..8 {
+        let place = place(gold, answer, seed, index);
+        let mut context = Context::new(PRECISIONS[0], fuel);
+        let sides = [gold.value(&mut context, place), answer.value(&mut context, place)];
+        let troubles = sides.map(|side| side.err());
+        match troubles {
+            [Some(Trouble::Undefined), Some(Trouble::Undefined)] => {}
+            [Some(Trouble::Undefined), _] | [_, Some(Trouble::Undefined)] => {
+                return Equivalence::Different;
+            }
+            [Some(Trouble::Unclear), _] | [_, Some(Trouble::Unclear)] => unclear = true,
+            // or too large, or unknown: then nothing speaks against it
+            _ => return Equivalence::Equal,
+        }
+        if !gold.has_symbol() && !answer.has_symbol() {
+            break;
+        }
+    }
+    if unclear { Equivalence::Undecided } else { Equivalence::Equal }
+}
+
+/// Values modulo primes: `None` where they prove nothing; and whether they are the values of
+/// everything, no part being taken for an unknown.
 fn modular(
     gold: &Form<'_>,
     answer: &Form<'_>,
     scale: Scale,
     seed: u64,
     fuel: &mut Fuel,
-) -> Option<Equivalence> {
+) -> (Option<Equivalence>, bool) {
     let both = |constant| {
         let has =
             |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(c) if *c == constant));
@@ -91,8 +126,11 @@ fn modular(
     };
     // whether pi and e are algebraically independent is not known
     let independent = !(both(Constant::Pi) && both(Constant::E));
+    let mut faithful = true;
     for prime in 0..2 {
-        fuel.burn(4_000).ok()?;
+        if fuel.burn(4_000).is_err() {
+            return (None, false);
+        }
         let field = Field::random(random(seed, prime));
         let (mut agreed, mut first) = (0, None);
         for index in 0..8 {
@@ -101,9 +139,9 @@ fn modular(
                 (Ok(g), Ok(a)) => (g, a),
                 // a denominator that vanishes at this point, or everywhere
                 (Err(Trouble::Undefined), _) | (_, Err(Trouble::Undefined)) => continue,
-                _ => return None,
+                _ => return (None, false),
             };
-            let faithful = independent && g.1 && a.1;
+            faithful &= g.1 && a.1;
             let same = match (scale, first) {
                 (Scale::One, _) => g.0 == a.0,
                 (_, None) => {
@@ -113,7 +151,7 @@ fn modular(
                 (_, Some((g0, a0))) => field.product(g.0, a0) == field.product(a.0, g0),
             };
             if !same {
-                return faithful.then_some(Equivalence::Different);
+                return ((independent && faithful).then_some(Equivalence::Different), faithful);
             }
             agreed += 1;
             let enough = if scale == Scale::One { 2 } else { 4 };
@@ -122,10 +160,10 @@ fn modular(
             }
         }
         if agreed < 2 {
-            return None;
+            return (None, false);
         }
     }
-    Some(Equivalence::Equal)
+    (Some(Equivalence::Equal), faithful)
 }
 
 /// Whether two expressions that differ by a factor have the same sign.
@@ -203,7 +241,13 @@ fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel
             }
         }
     }
-    let last = met(gold, answer, place, PRECISIONS[1], fuel);
+    // against a rational number, enough to see what the numbers written down can do
+    let precision = if gold.is_rational() || answer.is_rational() {
+        (PRECISIONS[1] + reach(gold) + reach(answer)).min(MAX_PRECISION as usize)
+    } else {
+        PRECISIONS[1]
+    };
+    let last = met(gold, answer, place, precision, fuel);
     if let Some(verdict) = told(&last) {
         return verdict;
     }
@@ -212,6 +256,20 @@ fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel
         Ok((Meeting::Agreed, _)) if !proof_needed => Equivalence::Equal,
         _ => Equivalence::Undecided,
     }
+}
+
+/// Bits that the numbers in a form may put between it and a value near it, in the usual functions.
+fn reach(form: &Form<'_>) -> usize {
+    let rationals = form.terms().flat_map(|(_, exact)| exact.rational.iter().flatten());
+    rationals
+        .map(|value| {
+            let (above, below) = (value.numerator().bit_len(), value.denominator().bit_len());
+            // of an exponent, and of what is far below one
+            let whole = if value.is_int() { whole(value).map_or(0, i64::unsigned_abs) } else { 0 };
+            (3 * whole).min(MAX_PRECISION) as usize + 2 * below.saturating_sub(above)
+        })
+        .max()
+        .unwrap_or(0)
 }
 
 /// What a meeting proves, if anything.
