@@ -28,8 +28,6 @@ pub(super) struct Place {
     pub(super) whole: bool,
     /// Nothing is complex: a square root or a logarithm of a negative number has no value.
     pub(super) real: bool,
-    /// Symbols are complex: where conjugates tell them from real ones.
-    pub(super) complex: bool,
 }
 
 impl Place {
@@ -37,10 +35,7 @@ impl Place {
     fn symbol(&self, name: &str) -> Ball {
         let bits = random(self.seed ^ digest(name), 0x1000 + self.index);
         if self.whole {
-            let whole = 2 + bits % 19;
-            // both an even and an odd one are certain
-            let odd = if self.index < 2 { self.index } else { whole & 1 };
-            return Ball::integer(whole & !1 | odd);
+            return Ball::integer(2 + bits % 19);
         }
         let (width, start) = match self.index % 4 {
             // two places lie far out
@@ -54,9 +49,7 @@ impl Place {
         // start + width * (an odd fraction of 2^40)
         let fraction = IBig::from(bits >> 24 | 1);
         let mantissa = fraction + (IBig::from(start) << (40 - width) as usize);
-        // all symbols are negative at two places, near and far
-        let both = FIRST_SIGNED..FIRST_SIGNED + 2;
-        let negative = both.contains(&self.index) || self.index >= both.end && bits & 1 == 1;
+        let negative = self.index >= FIRST_SIGNED && bits & 1 == 1;
         Ball {
             mantissa: if negative { -mantissa } else { mantissa },
             exponent: width - 40,
@@ -92,9 +85,6 @@ impl Context<'_> {
     ) -> Real<Complex> {
         let get = |id: Id| values[id as usize].as_ref().ok_or(Trouble::Foreign);
         match node {
-            Node::Symbol(name) if place.complex => {
-                Ok(Complex { re: place.symbol(name), im: place.symbol(&format!("{name} i")) })
-            }
             Node::Symbol(name) => Ok(place.symbol(name).into()),
             Node::Constant(Constant::Pi) => Ok(self.pi()?.into()),
             Node::Constant(Constant::E) => Ok(self.exp(&Ball::integer(1))?.into()),

@@ -128,33 +128,6 @@ impl<'tree> Form<'tree> {
         }) || self.rational().is_some()
     }
 
-    /// Whether something in it tells a number from its conjugate.
-    pub(super) fn conjugates(&self) -> bool {
-        use super::super::tree::Function as F;
-        self.any(|node| matches!(node, Node::Apply(F::Conjugate | F::Re | F::Im | F::Arg, _)))
-    }
-
-    /// Whether the sign or the order of symbols may change what it is: nothing in it is analytic.
-    pub(super) fn has_branches(&self) -> bool {
-        use super::super::tree::Function as F;
-        self.terms().any(|(term, exact)| {
-            let is_open = |id: Id| exact.rational[id as usize].is_none();
-            term.nodes().any(|(id, node)| match node {
-                Node::Apply(function, _) => {
-                    let analytic =
-                        matches!(function, F::Sin | F::Cos | F::Tan | F::Exp | F::Sinh | F::Cosh);
-                    !analytic && is_open(id)
-                }
-                Node::Power(_, exponent) => {
-                    !exact.rational[*exponent as usize].as_ref().is_some_and(RBig::is_int)
-                        && is_open(id)
-                }
-                Node::Root { .. } | Node::Call(..) | Node::Log { .. } => is_open(id),
-                _ => false,
-            })
-        })
-    }
-
     pub(super) fn needs_whole(&self) -> bool {
         self.terms().any(|(term, exact)| {
             term.nodes().any(|(id, node)| {

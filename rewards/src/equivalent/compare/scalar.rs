@@ -35,9 +35,6 @@ const MAX_PRECISION: u64 = 12_000;
 const PLACES: usize = 5;
 const TRIED: u64 = 14;
 
-/// Places tried where the order or the sign of symbols changes what an expression is.
-const TRIED_BRANCHES: u64 = 30;
-
 /// By what two expressions may differ and yet say the same when compared with zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
@@ -187,13 +184,11 @@ fn signs_agree(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -
 fn place(gold: &Form<'_>, answer: &Form<'_>, seed: u64, index: u64) -> Place {
     let imaginary = |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(Constant::I)));
     let symbolic = gold.has_symbol() || answer.has_symbol();
-    let complex = gold.conjugates() || answer.conjugates();
     Place {
         seed,
         index,
         whole: gold.needs_whole() || answer.needs_whole(),
-        real: symbolic && !complex && !imaginary(gold) && !imaginary(answer),
-        complex,
+        real: symbolic && !imaginary(gold) && !imaginary(answer),
     }
 }
 
@@ -324,8 +319,7 @@ fn at_places(
     fuel: &mut Fuel,
 ) -> Equivalence {
     let (mut agreed, mut first, mut one_sided) = (0, None::<(Complex, Complex)>, 0);
-    let branches = gold.has_branches() || answer.has_branches();
-    for index in 0..if branches { TRIED_BRANCHES } else { TRIED } {
+    for index in 0..TRIED {
         let place = place(gold, answer, seed, index);
         match met_at(gold, answer, scale, place, &mut first, fuel) {
             Ok(Some(Meeting::Apart)) => return Equivalence::Different,
@@ -341,7 +335,7 @@ fn at_places(
             Err(_) => return Equivalence::Undecided,
         }
         let both_signs = index >= 7;
-        if agreed >= PLACES && both_signs && !branches {
+        if agreed >= PLACES && both_signs {
             break;
         }
     }
@@ -400,7 +394,7 @@ pub(super) fn order(a: &Form<'_>, b: &Form<'_>, fuel: &mut Fuel) -> Option<Order
     if let (Some(a), Some(b)) = (a.rational(), b.rational()) {
         return Some(a.cmp(&b));
     }
-    let place = Place { seed: 0, index: 0, whole: false, real: true, complex: false };
+    let place = Place { seed: 0, index: 0, whole: false, real: true };
     let mut context = Context::new(PRECISIONS[0], fuel);
     let left = a.value(&mut context, place).ok()?;
     let right = b.value(&mut context, place).ok()?;
@@ -415,7 +409,7 @@ pub(super) fn order(a: &Form<'_>, b: &Form<'_>, fuel: &mut Fuel) -> Option<Order
 
 /// The real number that a constant is, to the first precision.
 pub(super) fn approximate(form: &Form<'_>, fuel: &mut Fuel) -> Option<Ball> {
-    let place = Place { seed: 0, index: 0, whole: false, real: true, complex: false };
+    let place = Place { seed: 0, index: 0, whole: false, real: true };
     let mut context = Context::new(PRECISIONS[0], fuel);
     let value = form.value(&mut context, place).ok()?;
     value.real().ok().cloned()
