@@ -118,12 +118,13 @@ fn turn(response: &str) -> &str {
         "</s>",
     ];
     let bytes = response.as_bytes();
-    let mut ends = response.match_indices('<').map(|(at, _)| at).filter(|&at| {
-        matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
-            && ENDS.iter().any(|end| response[at..].starts_with(end))
-            && !response[..at].trim().is_empty()
+    let end = (0..bytes.len()).find(|&at| {
+        bytes[at] == b'<'
+            && matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
+            && ENDS.iter().any(|end| bytes[at..].starts_with(end.as_bytes()))
+            && !response[..at].trim_start().is_empty()
     });
-    &response[..ends.next().unwrap_or(response.len())]
+    &response[..end.unwrap_or(response.len())]
 }
 
 /// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a

@@ -1,5 +1,6 @@
 //! Nodes under construction: every one is counted and knows how deep it is.
 
+use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::lex::Head;
@@ -74,6 +75,31 @@ impl Builder {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Numbers, and points side by side: a bar over them marks a segment or an arc.
+    pub(super) fn is_plain(&self, id: Id) -> bool {
+        let is_point = |&id: &Id| match self.node(id) {
+            Node::Symbol(name) => name.starts_with(|first: char| first.is_ascii_uppercase()),
+            _ => false,
+        };
+        match self.node(id) {
+            Node::Number { .. } => true,
+            Node::Product(points) => points.iter().all(is_point),
+            _ => false,
+        }
+    }
+
+    /// The whole number that a node is.
+    pub(super) fn integer(&self, id: Id) -> Option<IBig> {
+        match self.node(id) {
+            Node::Number { value, .. } if value.is_int() => Some(value.numerator().clone()),
+            Node::Negated(of) => match self.node(*of) {
+                Node::Number { value, .. } if value.is_int() => Some(-value.numerator().clone()),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -1,5 +1,9 @@
 //! Operators between two operands.
 
+use dashu_base::RemEuclid;
+use dashu_int::IBig;
+use dashu_ratio::RBig;
+
 use super::build::{Builder, Built};
 use super::lex::Token;
 use super::tree::{Id, Node, Relation, Unreadable};
@@ -24,6 +28,8 @@ pub(super) enum Infix {
     MinusPlus,
     Times,
     Divide,
+    /// The remainder, of whole numbers only.
+    Modulo,
     /// Side by side in a function's bare argument.
     Factor,
 }
@@ -48,6 +54,7 @@ impl Infix {
             Token::MinusPlus => Self::MinusPlus,
             Token::Times => Self::Times,
             Token::Divide => Self::Divide,
+            Token::Modulo => Self::Modulo,
             _ => return None,
         })
     }
@@ -63,7 +70,7 @@ impl Infix {
             Self::Union | Self::Intersection | Self::Difference => 20,
             Self::Ratio => 30,
             Self::Plus | Self::Minus | Self::PlusMinus | Self::MinusPlus => 50,
-            Self::Times | Self::Divide => 60,
+            Self::Times | Self::Divide | Self::Modulo => 60,
             Self::Factor => 62,
         }
     }
@@ -106,7 +113,9 @@ pub(super) fn join(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> B
         Infix::Plus | Infix::Minus | Infix::PlusMinus | Infix::MinusPlus => {
             sum(builder, run, operands)
         }
-        Infix::Times | Infix::Divide | Infix::Factor => product(builder, run, operands),
+        Infix::Times | Infix::Divide | Infix::Modulo | Infix::Factor => {
+            product(builder, run, operands)
+        }
     }
 }
 
@@ -183,6 +192,11 @@ fn product(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> Built {
     let mut operands = operands.into_iter();
     let mut factors = vec![operands.next().expect("one operand more than operators")];
     for (infix, next) in run.iter().zip(operands) {
+        if *infix == Infix::Modulo {
+            let [only] = factors[..] else { return Err(Unreadable::NotMathematics) };
+            factors = vec![remainder(builder, only, next).ok_or(Unreadable::NotMathematics)??];
+            continue;
+        }
         if *infix != Infix::Divide {
             factors.push(next);
             continue;
@@ -197,4 +211,13 @@ fn product(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> Built {
         [only] => Ok(only),
         _ => builder.push(Node::Product(factors)),
     }
+}
+
+fn remainder(builder: &mut Builder, of: Id, modulus: Id) -> Option<Built> {
+    let (of, modulus) = (builder.integer(of)?, builder.integer(modulus)?);
+    if modulus <= IBig::ZERO {
+        return None;
+    }
+    let value = RBig::from(of.rem_euclid(modulus));
+    Some(builder.push(Node::Number { value, places: None }))
 }

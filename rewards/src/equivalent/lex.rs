@@ -53,6 +53,10 @@ pub(super) enum Token<'a> {
     Fraction,
     Binomial,
     Conjugate,
+    /// A mark that makes another letter of a letter.
+    Accent(&'static str),
+    Determinant,
+    Modulo,
     Choose,
     Over,
     /// `\pmod{12}`.
@@ -206,8 +210,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn sign(&mut self) -> Found<'a> {
-        const SIGNS: [(&str, Token<'static>); 35] = [
+        const SIGNS: [(&str, Token<'static>); 36] = [
             // braces that only take the space from around a sign
+            (r"{\$}", Token::Currency("dollar")),
             ("{-}", Token::Minus),
             ("{+}", Token::Plus),
             ("{:}", Token::Colon),
@@ -330,7 +335,7 @@ impl<'a> Lexer<'a> {
 
     /// Skips white space and the spaces of LaTeX.
     fn skip_dress(&mut self) {
-        const SPACES: [&str; 7] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\>", "~"];
+        const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\>", "~", "{}"];
         loop {
             let rest = self.rest().trim_start();
             self.at = self.text.len() - rest.len();

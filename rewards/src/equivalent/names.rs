@@ -10,6 +10,10 @@ pub(super) fn command(name: &str) -> Option<Token<'static>> {
         "sqrt" => Token::Root,
         "binom" | "dbinom" | "tbinom" => Token::Binomial,
         "overline" | "bar" => Token::Conjugate,
+        "hat" | "widehat" => Token::Accent("hat"),
+        "tilde" | "widetilde" => Token::Accent("tilde"),
+        "det" => Token::Determinant,
+        "bmod" | "mod" => Token::Modulo,
         "cdot" | "times" | "ast" | "bullet" => Token::Times,
         "div" => Token::Divide,
         "pm" => Token::PlusMinus,
@@ -161,8 +165,8 @@ pub(super) fn is_dress(name: &str) -> bool {
     const DRESS: &str = "therefore large Large LARGE huge Huge small tiny scriptscriptstyle displaystyle textstyle scriptstyle limits nolimits left right mleft mright middle big \
         Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr quad qquad enspace \
         thinspace boxed fbox rm bf it sf tt mathbf bm boldsymbol vec overrightarrow mathit \
-        mathsf mathcal mathtt underline angle triangle ensuremath hline measuredangle widehat \
-        hat tilde strut normalsize";
+        mathsf mathcal mathtt underline angle triangle ensuremath hline measuredangle \
+        strut normalsize";
     DRESS.split_whitespace().any(|known| known == name)
 }
 

@@ -98,6 +98,8 @@ enum Command {
     Root(Option<Id>),
     Exponent(Id),
     Conjugate,
+    Accent(&'static str),
+    Determinant,
     Currency(&'static str),
     Minus,
     /// A function with its argument in brackets.
@@ -132,8 +134,14 @@ impl Parser<'_> {
     fn step(&mut self) -> Done<bool> {
         if self.wanting
             && let Some(Operator::Command(
-                Command::Numerator | Command::Denominator(_) | Command::Upper | Command::Lower(_),
+                command @ (Command::Numerator
+                | Command::Denominator(_)
+                | Command::Upper
+                | Command::Lower(_)
+                | Command::FunctionBase),
             )) = self.operators.last()
+            // of all bases of two digits, ten is the one that people mean
+            && !(matches!(command, Command::FunctionBase) && self.lexer.rest().starts_with("10"))
             && let Some(digit) = self.lexer.digit()
         {
             let id = self.builder.whole(digit.into())?;
@@ -202,6 +210,8 @@ impl Parser<'_> {
             Token::Fraction => Operator::Command(Command::Numerator),
             Token::Binomial => Operator::Command(Command::Upper),
             Token::Conjugate => Operator::Command(Command::Conjugate),
+            Token::Accent(name) => Operator::Command(Command::Accent(name)),
+            Token::Determinant => Operator::Command(Command::Determinant),
             // one amount has one currency
             Token::Currency(_)
                 if matches!(
@@ -334,7 +344,23 @@ impl Parser<'_> {
                 }
                 _ => return Ok((builder.push(Node::Power(base, id))?, Last::Power)),
             },
+            Command::Conjugate | Command::Accent(_) if builder.is_plain(id) => {
+                return Ok((id, Last::Other));
+            }
             Command::Conjugate => Node::Apply(Function::Conjugate, id),
+            Command::Accent(accent) => match builder.node(id) {
+                Node::Symbol(name) => {
+                    let name = format!("{name} {accent}").into();
+                    return Ok((builder.push(Node::Symbol(name))?, Last::Letter));
+                }
+                _ => return Err(WRONG),
+            },
+            Command::Determinant => match builder.node(id) {
+                Node::Matrix { rows, entries } => {
+                    Node::Determinant { rows: *rows, entries: entries.clone() }
+                }
+                _ => return Err(WRONG),
+            },
             Command::Currency(name) => after::mark(id, name),
             Command::Minus => Node::Negated(id),
             Command::Apply(head, power, base) => {

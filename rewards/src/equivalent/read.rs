@@ -113,6 +113,8 @@ fn words(text: &str) -> Option<String> {
                     if !"()[]".contains(space) {
                         words.push(' ');
                     }
+                } else if matches!(name, "color" | "textcolor") {
+                    rest = rest[letters..].split_once('}')?.1;
                 } else if names::is_text(name) || names::is_dress(name) {
                     rest = &rest[letters..];
                     words.push(' ');
@@ -147,10 +149,14 @@ fn choice(words: &str, policy: Policy) -> Option<Node> {
         (words.chars().next()?, words.get(1..)?.strip_prefix([')', '.', ':'])?)
     };
     // a name may follow, but no other choice
+    let is_other = |word: &str| {
+        matches!(word, "and" | "or" | "not")
+            || word.len() == 1 && word.starts_with(|first: char| first.is_ascii_uppercase())
+    };
     let named = policy == Policy::Eval
         && rest.starts_with([' ', ':', '.'])
         && !rest.contains(['(', ',', ';'])
-        && !rest.split(' ').any(|word| matches!(word, "and" | "or" | "not") || word.len() == 1);
+        && !rest.split(' ').any(is_other);
     let ends = rest.is_empty() || named;
     (letter.is_ascii_uppercase() && letter <= 'J' && ends).then_some(Node::Choice(letter))
 }
@@ -181,16 +187,15 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
     {
         return Some(Node::Number { value: RBig::from(number), places: None });
     }
+    if matches!(&*lower, "no" | "yes" | "in" | "on" | "up" | "down" | "both") {
+        return Some(Node::Text(lower.into()));
+    }
     let letters = words.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
     if !letters
         || !words.split([' ', '-']).any(words::is_word)
-        || names::plain(words).is_some()
+        || words.split(' ').any(|word| names::plain(word).is_some())
         || names::function_with_letter(words).is_some()
     {
-        return None;
-    }
-    // two values are no words: `a or b`
-    if words.contains(' ') && words.split(' ').any(|word| matches!(word, "or" | "and")) {
         return None;
     }
     (words.split(' ').count() <= 8).then(|| Node::Text(lower.into()))
@@ -198,7 +203,8 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
 
 /// A time of day on the clock, which is no ratio: `3:05`, `3:30 pm`.
 fn time(words: &str) -> Option<String> {
-    let (clock, half) = words.split_once(' ').unwrap_or((words, ""));
+    let words = words.replace(" : ", ":");
+    let (clock, half) = words.split_once(' ').unwrap_or((&words, ""));
     let (hours, minutes) = clock.split_once(':')?;
     let half = half.to_lowercase().replace(['.', ' '], "");
     let digits = |text: &str| text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -37,7 +37,7 @@ const REASONS: [&str; 18] = [
 pub(super) fn answer(text: &str) -> Option<&str> {
     let start = text.len().saturating_sub(MAX_TAIL_BYTES);
     let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
-    let text = text[start..].trim();
+    let text = without_proof_mark(text[start..].trim());
     if is_code(text) {
         return None;
     }
@@ -47,7 +47,7 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     if let Some((before, _)) = text.rsplit_once("</answer>")
         && let Some((_, answer)) = before.rsplit_once("<answer>")
     {
-        return Some(answer.trim());
+        return announced(answer).or(Some(answer.trim()));
     }
     if let Some(answer) = announced(text) {
         return Some(answer);
@@ -65,7 +65,20 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     if line.len() <= MAX_WHOLE_BYTES && is_answer(line) {
         return Some(unstyled(line));
     }
+    if line.len() <= MAX_WHOLE_BYTES
+        && let Some(answer) = before_reason(line)
+    {
+        return Some(answer);
+    }
     last_number(text).or_else(|| last_choice(text))
+}
+
+/// Takes the sign that ends a proof off the end.
+fn without_proof_mark(text: &str) -> &str {
+    const MARKS: [&str; 7] =
+        [r"$\blacksquare$", r"$\square$", r"\blacksquare", r"\square", r"\qed", "∎", "■"];
+    let mark = MARKS.iter().find_map(|mark| text.strip_suffix(mark));
+    mark.map_or(text, str::trim_end)
 }
 
 /// Whether a short response is a program rather than an answer.
@@ -95,7 +108,7 @@ fn misspelled_box(text: &str) -> Option<&str> {
             _ => {}
         }
         if depth == 0 {
-            return Some(&content[1..at]);
+            return Some(&content[1..at]).filter(|content| !content.trim().is_empty());
         }
     }
     None
@@ -108,6 +121,9 @@ fn announced(text: &str) -> Option<&str> {
     while let Some(at) = text[..end].rfind(['r', 'R', 't', 'T', 'A']) {
         end = at;
         let after = if word_ends(bytes, at, b"answer") || word_ends(bytes, at, b"result") {
+            if is_denied(&text[at + 1..]) {
+                return text[at + 1..].lines().next();
+            }
             verb(&text[at + 1..])
         } else if bytes[at] == b'A' && (at == 0 || bytes[at - 1] == b'\n') {
             text[at + 1..].strip_prefix(':')
@@ -128,6 +144,13 @@ fn word_ends(bytes: &[u8], at: usize, word: &[u8]) -> bool {
         && (start == 0 || !bytes[start - 1].is_ascii_alphabetic())
 }
 
+/// Whether a sentence goes on to say that there is no answer, or what it is not.
+fn is_denied(text: &str) -> bool {
+    const DENIALS: [&str; 6] =
+        [" cannot", " can't", " can not", " isn't", " is not", " is unknown"];
+    DENIALS.iter().any(|denial| text.starts_with(denial))
+}
+
 /// What follows "is", a colon or an equals sign.
 fn verb(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(['*', ' ', '_']);
@@ -137,15 +160,18 @@ fn verb(text: &str) -> Option<&str> {
 /// The answer in what an announcement says: up to the end of its line, or of its sentence.
 fn said(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || "*:}".contains(c));
+    if text.starts_with("$$") || text.starts_with(r"\[") {
+        let (inner, _) = delimited(&text[..floor(text, MAX_LINE_BYTES)])?;
+        return Some(inner.trim());
+    }
     let line = text.lines().next()?;
     let line = &line[..floor(line, MAX_LINE_BYTES)];
     let sentence = sentence(line);
     if let Some(inner) = delimited_start(sentence) {
         return Some(inner);
     }
-    let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min();
-    if let Some(cut) = cut.filter(|&cut| is_answer(&sentence[..cut])) {
-        return Some(unstyled(&sentence[..cut]));
+    if let Some(answer) = before_reason(sentence) {
+        return Some(answer);
     }
     if is_answer(sentence) {
         return Some(unstyled(sentence));
@@ -160,6 +186,12 @@ fn said(text: &str) -> Option<&str> {
     (!sentence.is_empty()).then(|| last_delimited(sentence).unwrap_or(sentence))
 }
 
+/// The answer before the words that say why it is one.
+fn before_reason(sentence: &str) -> Option<&str> {
+    let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min()?;
+    is_answer(&sentence[..cut]).then(|| unstyled(&sentence[..cut]))
+}
+
 /// A line up to the end of its first sentence.
 fn sentence(line: &str) -> &str {
     let end = line.match_indices(". ").map(|(at, _)| at).find(|&at| {
@@ -169,9 +201,14 @@ fn sentence(line: &str) -> &str {
     &line[..end.unwrap_or(line.len())]
 }
 
-/// Mathematics between delimiters that starts a text, if only words follow.
+/// Mathematics between delimiters that starts a text, if only words follow, or the same again in
+/// other words.
 fn delimited_start(text: &str) -> Option<&str> {
     let (inner, rest) = delimited(text)?;
+    const AGAIN: [&str; 5] = [" (", ", i.e.", ", that is", ", which", " i.e."];
+    if AGAIN.iter().any(|again| rest.starts_with(again)) {
+        return Some(inner.trim());
+    }
     let no_more = !rest.contains(['$', '\\']) && !rest.trim_start().starts_with([',', ';']);
     let words = rest.trim_start();
     let joined = words.starts_with("or ") || words.starts_with("and ");
@@ -199,7 +236,31 @@ fn last_delimited(text: &str) -> Option<&str> {
     // a price is no delimiter
     let paired = right > end && text[..right].matches('$').count().is_multiple_of(2);
     let inner = text[start..end].trim();
-    (paired && !inner.is_empty()).then_some(inner)
+    if !paired || inner.is_empty() {
+        return None;
+    }
+    if text[..right].ends_with('$')
+        && let Some(first) = first_joined(text, start - 1)
+    {
+        return Some(&text[first..right]);
+    }
+    Some(inner)
+}
+
+/// Where the first `$` stands of mathematics that "and", "or" and commas join to what starts at `at`.
+fn first_joined(text: &str, at: usize) -> Option<usize> {
+    const MAX_JOINED: usize = 16;
+    let mut first = None;
+    let mut before = &text[..at];
+    for _ in 0..MAX_JOINED {
+        let joined = [", and ", ", or ", " and ", " or ", ", "]
+            .iter()
+            .find_map(|joint| before.strip_suffix(joint)?.strip_suffix('$'));
+        let Some(inner) = joined else { break };
+        before = &inner[..inner.rfind('$')?];
+        first = Some(before.len());
+    }
+    first
 }
 
 /// Whether a text is an answer and no prose: mathematics, or a number and its unit, or a name.
@@ -243,7 +304,7 @@ fn weight(run: &str) -> u32 {
         "percent", "boxed", "cot", "negative", "minus",
     ];
     match run {
-        "is" | "are" | "was" | "equals" | "gives" | "makes" | "gets" | "has" | "have" | "not"
+        "is" | "are" | "was" | "because" | "since" | "therefore" | "equals" | "gives" | "makes" | "gets" | "has" | "have" | "not"
         | "Not" | "no" | "No" | "Answer" | "answer" => 3,
         _ if NAMES.contains(&run) || run.len() < 3 => 0,
         // points and segments are capitals
@@ -288,6 +349,14 @@ fn last_number(text: &str) -> Option<&str> {
             end += sign.len();
             break;
         }
+    }
+    // a part of something larger
+    let joined = |c: char| "√π^²³_!∞".contains(c) || c == '\\';
+    if text[..start].ends_with(joined) || text[end..].starts_with(joined) {
+        let start = text[..start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let start = (start..).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
+        let end = text[end..].find(char::is_whitespace).map_or(text.len(), |at| end + at);
+        return Some(text[start..end].trim_matches(['.', ',', ';', ':', '*']));
     }
     Some(&text[start..end])
 }

@@ -3,7 +3,7 @@
 use super::{Bracket, Found, Lexer, Table, Token};
 use crate::Policy;
 use crate::equivalent::names;
-use crate::equivalent::tree::Unreadable;
+use crate::equivalent::tree::{Relation, Unreadable};
 use crate::equivalent::words;
 
 impl<'a> Lexer<'a> {
@@ -45,6 +45,16 @@ impl<'a> Lexer<'a> {
             | "label" => {
                 self.braced().ok_or(Unreadable::NotMathematics)?;
                 return Ok(None);
+            }
+            "not" => {
+                let rest = self.rest();
+                let negated = [("=", Relation::NotEqual), (r"\in", Relation::NotIn)];
+                let (sign, relation) = negated
+                    .into_iter()
+                    .find(|(sign, _)| rest.trim_start().starts_with(sign))
+                    .ok_or(Unreadable::NotMathematics)?;
+                self.at += rest.len() - rest.trim_start().len() + sign.len();
+                return Ok(Some(Token::Relation(relation)));
             }
             "pmod" => {
                 let modulus =
@@ -123,7 +133,7 @@ impl<'a> Lexer<'a> {
             "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
             "and" | "And" => return Some(Token::And),
             "or" | "Or" => return Some(Token::Or),
-            _ if names::head(content).is_some() && matches!(name, "operatorname" | "mathrm") => {
+            _ if names::head(content).is_some() && name != "textbf" => {
                 return names::head(content).map(Token::Function);
             }
             "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {

@@ -7,7 +7,7 @@ use crate::Policy;
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::literal::{self, Place};
-use crate::equivalent::tree::{Constant, Id, Node};
+use crate::equivalent::tree::{Constant, Id, Node, Relation};
 use crate::equivalent::words;
 
 impl Parser<'_> {
@@ -31,7 +31,9 @@ impl Parser<'_> {
             Token::Modulus(modulus) => self.modulus(modulus),
             Token::Close(bracket) => self.close(bracket),
             Token::RightBar => self.close_bar(),
-            Token::Bar if self.bar_is_open() => self.close_bar(),
+            Token::Bar | Token::Relation(Relation::Divides) if self.bar_is_open() => {
+                self.close_bar()
+            }
             Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
             Token::Ampersand if self.table() == Some(Table::Cases) => Err(WRONG),
             Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
@@ -170,6 +172,13 @@ impl Parser<'_> {
     fn modulus(&mut self, modulus: &str) -> Done {
         self.reduce(Infix::Union.precedence() + 1)?;
         let name = format!("mod {}", modulus.replace(' ', ""));
+        // a residue is one of the class that stands for it
+        if let (Some(Node::Number { value, .. }), Ok(modulus)) =
+            (self.values.last().map(|&id| self.builder.node(id)), modulus.trim().parse::<u64>())
+            && *value >= RBig::from(modulus)
+        {
+            return Err(WRONG);
+        }
         self.postfix(Last::Unit, |id| Node::Unit(id, name.into()))
     }
 

@@ -1,7 +1,6 @@
 //! What may stand where an operand is expected, and is none.
 
 use super::{Done, Last, Open, Operator, Parser, WRONG};
-use crate::Policy;
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Token};
 use crate::equivalent::tree::{Node, Relation};
@@ -25,16 +24,17 @@ impl Parser<'_> {
 
     /// A relation without its left side.
     pub(super) fn leading_relation(&mut self, relation: Relation) -> Done {
-        if !matches!(
+        let first = matches!(
             self.operators.last(),
             None | Some(Operator::Open(_) | Operator::Infix(Infix::Comma))
-        ) {
-            return Err(WRONG);
-        }
+        );
         match relation {
-            Relation::Equal => return Ok(()),
-            Relation::Approximately if self.policy == Policy::Eval => return Ok(()),
-            Relation::Approximately => return Err(WRONG),
+            Relation::Equal | Relation::Approximately if first => return Ok(()),
+            Relation::Divides => {
+                self.operators.push(Operator::Open(Open::Bar));
+                return Ok(());
+            }
+            _ if !first => return Err(WRONG),
             _ => {}
         }
         let id = self.builder.push(Node::Symbol("".into()))?;
