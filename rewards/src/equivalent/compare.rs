@@ -3,7 +3,7 @@
 //! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
 //! and inequalities, [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
-//! [`exact`], [`modular`], [`evaluate`] and [`separation`]. [`arithmetic`], [`field`], [`ball`],
+//! [`exact`], [`modular`], [`evaluate`] (at a [`place`]) and [`separation`]. [`arithmetic`], [`field`], [`ball`],
 //! [`functions`] and [`complex`] are the numbers below, [`fuel`] bounds the work of all of them together.
 
 mod arithmetic;
@@ -18,6 +18,7 @@ mod fuel;
 mod functions;
 mod marks;
 mod modular;
+mod place;
 mod real_set;
 mod relation;
 mod scalar;

@@ -2,7 +2,11 @@
 //! `STEARIN_DATA` names. Accuracy has a floor, and no false answer is accepted.
 #![expect(clippy::print_stdout, reason = "what was skipped, and the figures")]
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
 use serde::Deserialize;

@@ -116,13 +116,15 @@ impl Ball {
 pub(super) struct Context<'fuel> {
     pub(super) bits: usize,
     pub(super) fuel: &'fuel mut Fuel,
+    /// Size of the smallest value met, as an exponent of two; at most zero.
+    pub(super) least: i64,
     pub(super) pi: Option<(usize, IBig)>,
     pub(super) ln_two: Option<(usize, IBig)>,
 }
 
 impl<'fuel> Context<'fuel> {
     pub(super) fn new(bits: usize, fuel: &'fuel mut Fuel) -> Self {
-        Self { bits, fuel, pi: None, ln_two: None }
+        Self { bits, fuel, least: 0, pi: None, ln_two: None }
     }
 
     /// Cuts the midpoint to the precision, and refuses numbers beyond all size.

@@ -120,7 +120,7 @@ impl Judge<'_> {
             let (first, rest): (Vec<_>, Vec<_>) = (0..answer.len()).partition(alike);
             let mut found = false;
             for at in first.into_iter().chain(rest) {
-                if taken[at] && !once || taken[at] && found {
+                if taken[at] && (found || !once) {
                     continue;
                 }
                 // with repetitions every equal one is taken, but only those that look the same

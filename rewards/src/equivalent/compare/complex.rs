@@ -59,6 +59,11 @@ impl Complex {
         if self.is_real() { self.re.bound() } else { self.re.bound().max(self.im.bound()) + 1 }
     }
 
+    /// How small it is, as an exponent of two: zero where it is not small, or may be zero.
+    pub(super) fn least(&self) -> i64 {
+        if self.excludes_zero() { self.bound().min(0) } else { 0 }
+    }
+
     /// The wider of the two radii.
     pub(super) fn error(&self) -> Option<i64> {
         self.re.error.max(self.im.error)

@@ -10,64 +10,29 @@ use super::{
     arithmetic::whole,
     ball::{Ball, Context, MAX_ROOT, Real},
     complex::Complex,
-    exact::Exact,
+    exact::{Exact, arguments},
     fuel::Trouble,
-    modular::{digest, random},
+    place::Place,
     term::Term,
 };
 
-/// The first place at which symbols take both signs: before it all are positive.
-const FIRST_SIGNED: u64 = 6;
-
-/// Where the symbols stand.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) seed: u64,
-    pub(super) index: u64,
-    /// Symbols are whole numbers: where factorials need them so.
-    pub(super) whole: bool,
-    /// Nothing is complex: a square root or a logarithm of a negative number has no value.
-    pub(super) real: bool,
-}
-
-impl Place {
-    /// Positive at the first places, of both signs at later ones; never whole unless asked for.
-    fn symbol(&self, name: &str) -> Ball {
-        let bits = random(self.seed ^ digest(name), 0x1000 + self.index);
-        if self.whole {
-            return Ball::integer(2 + bits % 19);
-        }
-        let (width, start) = match self.index % 4 {
-            // two places lie far out
-            _ if self.index == FIRST_SIGNED - 1 => (10, 1000),
-            _ if self.index == FIRST_SIGNED + 1 => (11, 500),
-            0 => (1i64, 1u64),
-            1 => (0, 0),
-            2 => (3, 2),
-            _ => (-2, 0),
-        };
-        // start + width * (an odd fraction of 2^40)
-        let fraction = IBig::from(bits >> 24 | 1);
-        let mantissa = fraction + (IBig::from(start) << (40 - width) as usize);
-        let negative = self.index >= FIRST_SIGNED && bits & 1 == 1;
-        Ball {
-            mantissa: if negative { -mantissa } else { mantissa },
-            exponent: width - 40,
-            error: None,
-        }
-    }
-}
-
 impl Context<'_> {
     /// The value of a term.
-    pub(super) fn value(&mut self, term: &Term<'_>, exact: &Exact, place: Place) -> Real<Complex> {
+    pub(super) fn value(
+        &mut self,
+        term: &Term<'_>,
+        exact: &Exact,
+        place: Place<'_>,
+    ) -> Real<Complex> {
         let mut values: Vec<Option<Complex>> = vec![None; term.root as usize + 1];
         for (id, node) in term.nodes() {
             self.fuel.burn(10)?;
             let value = match &exact.rational[id as usize] {
                 Some(value) => self.rational(value)?.into(),
+                None if is_container(node) && id != term.root => continue,
                 None => self.node(term, id, node, exact, &values, place)?,
             };
+            self.least = self.least.min(value.least());
             values[id as usize] = Some(value);
         }
         values[term.root as usize].take().ok_or(Trouble::Foreign)
@@ -81,11 +46,11 @@ impl Context<'_> {
         node: &Node,
         exact: &Exact,
         values: &[Option<Complex>],
-        place: Place,
+        place: Place<'_>,
     ) -> Real<Complex> {
         let get = |id: Id| values[id as usize].as_ref().ok_or(Trouble::Foreign);
         match node {
-            Node::Symbol(name) => Ok(place.symbol(name).into()),
+            Node::Symbol(name) => Ok(place.symbol(name)),
             Node::Constant(Constant::Pi) => Ok(self.pi()?.into()),
             Node::Constant(Constant::E) => Ok(self.exp(&Ball::integer(1))?.into()),
             Node::Constant(Constant::I) => Ok(Complex::imaginary_unit()),
@@ -142,7 +107,7 @@ impl Context<'_> {
                 self.divide(&above, &below)
             }
             Node::Apply(function, of) => self.applied(*function, get(*of)?, place),
-            Node::Call(name, of) => self.extreme(name, of, values),
+            Node::Call(name, of) => self.extreme(name, arguments(term.tree, of), values),
             Node::Percent(of) => self.divide(get(*of)?, &Ball::integer(100).into()),
             Node::Degrees(of) if term.is_angle[id as usize] => {
                 let pi = self.pi()?;
@@ -172,21 +137,26 @@ impl Context<'_> {
         Ok(power)
     }
 
-    fn domain_root(&mut self, z: &Complex, index: u32, place: Place) -> Real<Complex> {
+    fn domain_root(&mut self, z: &Complex, index: u32, place: Place<'_>) -> Real<Complex> {
         if place.real && index.is_multiple_of(2) && z.real()?.sign() == Some(Ordering::Less) {
             return Err(Trouble::Undefined);
         }
         self.principal_root(z, index)
     }
 
-    fn domain_log(&mut self, z: &Complex, place: Place) -> Real<Complex> {
+    fn domain_log(&mut self, z: &Complex, place: Place<'_>) -> Real<Complex> {
         if place.real && z.real()?.sign() == Some(Ordering::Less) {
             return Err(Trouble::Undefined);
         }
         self.logarithm(z)
     }
 
-    fn general_power(&mut self, base: &Complex, exponent: &Complex, place: Place) -> Real<Complex> {
+    fn general_power(
+        &mut self,
+        base: &Complex,
+        exponent: &Complex,
+        place: Place<'_>,
+    ) -> Real<Complex> {
         if base.is_real() && base.re.is_exact_zero() {
             return match exponent.real()?.sign() {
                 Some(Ordering::Greater) => Ok(Ball::zero().into()),
@@ -194,9 +164,9 @@ impl Context<'_> {
                 None => Err(Trouble::Unclear),
             };
         }
-        if place.whole
-            && exponent.is_real()
+        if exponent.is_real()
             && exponent.re.error.is_none()
+            && exponent.re.exponent >= 0
             && let Ok(times) = Self::floor(&exponent.re)
         {
             return self.integral_power(base, &times);
@@ -206,7 +176,7 @@ impl Context<'_> {
         self.exponential(&product)
     }
 
-    fn applied(&mut self, function: Function, z: &Complex, place: Place) -> Real<Complex> {
+    fn applied(&mut self, function: Function, z: &Complex, place: Place<'_>) -> Real<Complex> {
         use Function as F;
         let one = Complex::from(Ball::integer(1));
         Ok(match function {
@@ -294,16 +264,19 @@ impl Context<'_> {
     }
 
     /// A small whole number that a ball is.
-    fn small(z: &Complex) -> Real<u32> {
+    fn small(z: &Complex) -> Real<i32> {
         let x = z.real()?;
         if x.error.is_some() || x.exponent < 0 {
             return Err(Trouble::Foreign);
         }
-        u32::try_from(Self::floor(x)?).map_err(|_| Trouble::Foreign)
+        i32::try_from(Self::floor(x)?).map_err(|_| Trouble::Spent)
     }
 
     fn whole_factorial(&mut self, z: &Complex) -> Real<Complex> {
         let n = Self::small(z)?;
+        if n < 0 {
+            return Err(Trouble::Undefined);
+        }
         if n > 3000 {
             return Err(Trouble::Spent);
         }
@@ -316,7 +289,10 @@ impl Context<'_> {
 
     fn whole_binomial(&mut self, n: &Complex, k: &Complex) -> Real<Complex> {
         let (n, k) = (Self::small(n)?, Self::small(k)?);
-        if k > n {
+        if n < 0 {
+            return Err(Trouble::Undefined);
+        }
+        if k > n || k < 0 {
             return Ok(Ball::zero().into());
         }
         let k = k.min(n - k);
@@ -330,4 +306,9 @@ impl Context<'_> {
         }
         Ok(result.into())
     }
+}
+
+/// Whether a node is a list of arguments and no number.
+fn is_container(node: &Node) -> bool {
+    matches!(node, Node::List(_) | Node::Tuple(_) | Node::Set(_))
 }

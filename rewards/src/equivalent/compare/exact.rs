@@ -4,7 +4,7 @@ use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::{
-    super::tree::{Constant, Function, Id, Node},
+    super::tree::{Constant, Function, Id, Node, Tree},
     arithmetic::{
         MAX_BITS, binomial, burn_size, circular, divisor, logarithm, power, product, root, size,
         whole,
@@ -24,6 +24,21 @@ pub(super) struct Exact {
     imaginary_multiple: Vec<Option<RBig>>,
     /// `c` where the node is `c` times pi times the imaginary unit.
     turn: Vec<Option<RBig>>,
+}
+
+/// The arguments of a function of many, which may stand in a set of their own.
+pub(super) fn arguments<'tree>(tree: &'tree Tree, of: &'tree [Id]) -> &'tree [Id] {
+    match of {
+        &[only] => match tree.node(only) {
+            Node::Set(inner) | Node::List(inner) | Node::Tuple(inner) => inner,
+            _ => of,
+        },
+        _ => of,
+    }
+}
+
+fn is_e(tree: &Tree, id: Id) -> bool {
+    matches!(tree.node(id), Node::Constant(Constant::E))
 }
 
 impl Exact {
@@ -96,6 +111,9 @@ impl Exact {
                 }
                 _ => None,
             },
+            Node::Power(base, exponent) if is_e(term.tree, *base) => {
+                self.natural_power(term, *exponent)
+            }
             Node::Power(base, exponent) => match (self.get(*base), self.get(*exponent)) {
                 (Some(base), Some(exponent)) => power(base, exponent, fuel)?,
                 _ => None,
@@ -104,8 +122,9 @@ impl Exact {
                 (Some(radicand), Some(index)) => root(radicand, whole(index), fuel)?,
                 _ => None,
             },
+            Node::Apply(Function::Ln, of) => self.natural_logarithm(term, *of),
             Node::Apply(function, of) => self.applied(*function, *of),
-            Node::Call(name, of) => self.of_many(name, of, fuel)?,
+            Node::Call(name, of) => self.of_many(name, arguments(term.tree, of), fuel)?,
             Node::Ratio(of) if of.len() == 2 => match (self.get(of[0]), self.get(of[1])) {
                 (Some(above), Some(below)) if !below.is_zero() => Some(above / below),
                 _ => None,
@@ -224,6 +243,25 @@ impl Exact {
             (units, turns) = (units + unit, turns + turn);
         }
         (units == 1 && turns == 1 && size(&product) < 4096).then_some(product)
+    }
+
+    /// `e^(ln r) = r`.
+    fn natural_power(&self, term: &Term<'_>, exponent: Id) -> Option<RBig> {
+        match term.tree.node(exponent) {
+            Node::Apply(Function::Ln, of) => {
+                self.get(*of).filter(|value| !value.is_zero() && !is_negative(value)).cloned()
+            }
+            _ => self.get(exponent).filter(|value| value.is_zero()).map(|_| RBig::ONE),
+        }
+    }
+
+    /// `ln e^r = r`.
+    fn natural_logarithm(&self, term: &Term<'_>, of: Id) -> Option<RBig> {
+        match term.tree.node(of) {
+            Node::Constant(Constant::E) => Some(RBig::ONE),
+            Node::Power(base, power) if is_e(term.tree, *base) => self.get(*power).cloned(),
+            _ => self.applied(Function::Ln, of),
+        }
     }
 
     /// By elimination.

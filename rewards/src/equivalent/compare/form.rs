@@ -6,10 +6,10 @@ use super::{
     super::tree::{Constant, Id, Node, Tree},
     ball::{Context, Real, is_negative},
     complex::Complex,
-    evaluate::Place,
     exact::Exact,
     fuel::{Fuel, Trouble},
     modular::{Point, digest, random},
+    place::Place,
     term::Term,
 };
 
@@ -169,7 +169,7 @@ impl<'tree> Form<'tree> {
         Ok(result)
     }
 
-    pub(super) fn value(&self, context: &mut Context<'_>, place: Place) -> Real<Complex> {
+    pub(super) fn value(&self, context: &mut Context<'_>, place: Place<'_>) -> Real<Complex> {
         let (term, exact) = &self.parts[0];
         let mut value = context.value(term, exact, place)?;
         if let Some((term, exact)) = self.parts.get(1) {

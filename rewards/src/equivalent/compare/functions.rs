@@ -183,7 +183,8 @@ impl Context<'_> {
         if x.top() > MAX_ARGUMENT {
             return Err(Trouble::Spent);
         }
-        self.burn_series(self.bits / 4)?;
+        // each term gains twice the places that the argument is small by
+        self.burn_series(self.bits / (2 * small_by(x)).max(4))?;
         let places = self.bits + GUARD;
         let (value, error) = Self::fixed(x, places);
         let extra = x.top().max(0) as usize + 2;
@@ -286,6 +287,11 @@ impl Context<'_> {
             None => Err(Trouble::Unclear),
         }
     }
+}
+
+/// By how many places a number is smaller than one.
+fn small_by(x: &Ball) -> usize {
+    (-x.top()).clamp(0, 1 << 20) as usize
 }
 
 /// The nearest whole number to `a / b`, for positive `b`.

@@ -17,7 +17,7 @@ use rand_philox::philox4x32_10;
 use super::{
     super::tree::{Constant, Function, Id, Node},
     arithmetic::whole,
-    exact::Exact,
+    exact::{Exact, arguments},
     field::Field,
     fuel::{Fuel, Trouble},
     term::Term,
@@ -208,7 +208,7 @@ impl Point<'_> {
             }
             Node::Apply(function, of) => unknown(name_of(*function), &[*of]),
             Node::Call(name, of) if matches!(&**name, "max" | "min" | "gcd" | "lcm") => {
-                unknown(name, &sorted(of, values))
+                unknown(name, &sorted(arguments(term.tree, of), values))
             }
             Node::Call(name, of) => unknown(&format!("call {name}"), of)
                 .map(|known| Known { faithful: exact_call(of, values), ..known }),

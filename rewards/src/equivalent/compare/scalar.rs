@@ -9,15 +9,15 @@ use std::cmp::Ordering;
 use dashu_base::BitTest;
 
 use super::{
-    super::tree::{Constant, Node},
+    super::tree::{Constant, Function, Node},
     arithmetic::whole,
     ball::{Ball, Context, Real, exponent},
     complex::Complex,
-    evaluate::Place,
     field::Field,
     form::Form,
     fuel::{Fuel, Trouble},
     modular::{Point, random},
+    place::{PLACES, Place, Survey},
     separation::Separation,
 };
 use crate::{Equivalence, Policy};
@@ -31,9 +31,8 @@ const GUARD: usize = 56;
 /// Precision beyond which no separation bound is followed.
 const MAX_PRECISION: u64 = 12_000;
 
-/// Places at which expressions in symbols have to agree, and the number of places tried for it.
-const PLACES: usize = 5;
-const TRIED: u64 = 14;
+/// At how many places expressions in symbols have to agree, at least.
+const ENOUGH: usize = 5;
 
 /// By what two expressions may differ and yet say the same when compared with zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +55,13 @@ pub(super) fn same(
     {
         return if gold == answer { Equivalence::Equal } else { Equivalence::Different };
     }
-    let seed = gold.digest() ^ answer.digest().rotate_left(32);
+    // the same seed from either side
+    let seed = random(gold.digest(), 1).wrapping_add(random(answer.digest(), 1));
+    let survey = Survey::of(gold, answer, seed);
     let (verdict, faithful) = modular(gold, answer, scale, seed, fuel);
     if let Some(verdict) = verdict {
         if verdict == Equivalence::Equal && !faithful {
-            let defined = is_defined(gold, answer, seed, fuel);
+            let defined = is_defined(gold, answer, &survey, fuel);
             if defined != Equivalence::Equal {
                 return defined;
             }
@@ -68,29 +69,34 @@ pub(super) fn same(
         if verdict != Equivalence::Equal || scale != Scale::Positive {
             return verdict;
         }
-        return match signs_agree(gold, answer, seed, fuel) {
+        return match signs_agree(gold, answer, &survey, fuel) {
             Some(true) => Equivalence::Equal,
             Some(false) => Equivalence::Different,
             None => Equivalence::Undecided,
         };
     }
     if gold.has_symbol() || answer.has_symbol() {
-        return at_places(gold, answer, scale, seed, policy, fuel);
+        return at_places(gold, answer, scale, &survey, policy, fuel);
     }
     if scale != Scale::One {
         return Equivalence::Undecided;
     }
-    constants(gold, answer, policy, fuel)
+    constants(gold, answer, survey.place(0), policy, fuel)
 }
 
 /// Whether what agrees as an expression has a value, on both sides or on neither: equal if so.
-fn is_defined(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -> Equivalence {
+fn is_defined(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    survey: &Survey<'_>,
+    fuel: &mut Fuel,
+) -> Equivalence {
     let mut unclear = false;
     for index in 0..8 {
-        let place = place(gold, answer, seed, index);
+        let place = survey.place(index);
         let mut context = Context::new(PRECISIONS[0], fuel);
         let sides = [gold.value(&mut context, place), answer.value(&mut context, place)];
-        let troubles = sides.map(|side| side.err());
+        let troubles = sides.map(Result::err);
         match troubles {
             [Some(Trouble::Undefined), Some(Trouble::Undefined)] => {}
             [Some(Trouble::Undefined), _] | [_, Some(Trouble::Undefined)] => {
@@ -164,9 +170,14 @@ fn modular(
 }
 
 /// Whether two expressions that differ by a factor have the same sign.
-fn signs_agree(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -> Option<bool> {
-    for index in 0..TRIED {
-        let place = place(gold, answer, seed, index);
+fn signs_agree(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    survey: &Survey<'_>,
+    fuel: &mut Fuel,
+) -> Option<bool> {
+    for index in 0..PLACES {
+        let place = survey.place(index);
         let mut context = Context::new(PRECISIONS[0], fuel);
         let sign = |value: Real<Complex>| value.ok().and_then(|value| value.real().ok()?.sign());
         let signs =
@@ -179,17 +190,6 @@ fn signs_agree(gold: &Form<'_>, answer: &Form<'_>, seed: u64, fuel: &mut Fuel) -
         }
     }
     None
-}
-
-fn place(gold: &Form<'_>, answer: &Form<'_>, seed: u64, index: u64) -> Place {
-    let imaginary = |form: &Form<'_>| form.any(|node| matches!(node, Node::Constant(Constant::I)));
-    let symbolic = gold.has_symbol() || answer.has_symbol();
-    Place {
-        seed,
-        index,
-        whole: gold.needs_whole() || answer.needs_whole(),
-        real: symbolic && !imaginary(gold) && !imaginary(answer),
-    }
 }
 
 /// What two enclosures say of each other.
@@ -217,16 +217,22 @@ fn scale_of(a: &Complex, b: &Complex) -> i64 {
     if a.excludes_zero() || b.excludes_zero() { a.bound().max(b.bound()) } else { 0 }
 }
 
-fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel) -> Equivalence {
-    let place = place(gold, answer, 0, 0);
-    if let Some(verdict) = told(&met(gold, answer, place, PRECISIONS[0], fuel)) {
+fn constants(
+    gold: &Form<'_>,
+    answer: &Form<'_>,
+    place: Place<'_>,
+    policy: Policy,
+    fuel: &mut Fuel,
+) -> Equivalence {
+    let mut least = 0;
+    if let Some(verdict) = told(&met(gold, answer, place, PRECISIONS[0], &mut least, fuel)) {
         return verdict;
     }
     if let Some(bits) = separation(gold, answer, fuel).filter(|bits| *bits < MAX_PRECISION) {
         let bits = bits as usize;
         // twice, for what the size of the values and the rounding take from the precision
         for precision in [bits + 128, bits + 640] {
-            match met(gold, answer, place, precision, fuel) {
+            match met(gold, answer, place, precision, &mut least, fuel) {
                 Ok((Meeting::Apart, _)) => return Equivalence::Different,
                 Ok((_, difference)) if difference.bound() < -exponent(bits) => {
                     return Equivalence::Equal;
@@ -236,13 +242,8 @@ fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel
             }
         }
     }
-    // against a rational number, enough to see what the numbers written down can do
-    let precision = if gold.is_rational() || answer.is_rational() {
-        (PRECISIONS[1] + reach(gold) + reach(answer)).min(MAX_PRECISION as usize)
-    } else {
-        PRECISIONS[1]
-    };
-    let last = met(gold, answer, place, precision, fuel);
+    let Some(precision) = fine_enough(gold, answer, least) else { return Equivalence::Undecided };
+    let last = met(gold, answer, place, precision, &mut least, fuel);
     if let Some(verdict) = told(&last) {
         return verdict;
     }
@@ -253,15 +254,30 @@ fn constants(gold: &Form<'_>, answer: &Form<'_>, policy: Policy, fuel: &mut Fuel
     }
 }
 
-/// Bits that the numbers in a form may put between it and a value near it, in the usual functions.
-fn reach(form: &Form<'_>) -> usize {
+/// A precision at which a small part of a value still shows, the smallest met being `2^least`, its
+/// square too; `None` where that is beyond every precision.
+fn fine_enough(gold: &Form<'_>, answer: &Form<'_>, least: i64) -> Option<usize> {
+    let small = 2 * least.unsigned_abs();
+    let precision = PRECISIONS[1] as u64 + small.max(reach(gold)).max(reach(answer));
+    (precision <= 2 * MAX_PRECISION).then_some(precision as usize)
+}
+
+/// Bits that the numbers written down may put between a value and one near it: those of a fraction
+/// by its denominator, those in an exponent by their size.
+fn reach(form: &Form<'_>) -> u64 {
+    let grows = form.any(|node| {
+        matches!(
+            node,
+            Node::Apply(Function::Exp | Function::Sinh | Function::Cosh | Function::Tanh, _)
+        ) || matches!(node, Node::Constant(Constant::E))
+    });
     let rationals = form.terms().flat_map(|(_, exact)| exact.rational.iter().flatten());
     rationals
         .map(|value| {
-            let (above, below) = (value.numerator().bit_len(), value.denominator().bit_len());
-            // of an exponent, and of what is far below one
-            let whole = if value.is_int() { whole(value).map_or(0, i64::unsigned_abs) } else { 0 };
-            (3 * whole).min(MAX_PRECISION) as usize + 2 * below.saturating_sub(above)
+            let size = whole(value).map_or(0, i64::unsigned_abs);
+            let size = if grows && size <= MAX_PRECISION / 4 { 3 * size } else { 0 };
+            let below = value.denominator().bit_len() as u64;
+            size + 2 * if below > 64 { below } else { 0 }
         })
         .max()
         .unwrap_or(0)
@@ -281,13 +297,15 @@ fn told(met: &Result<(Meeting, Complex), Trouble>) -> Option<Equivalence> {
 fn met(
     gold: &Form<'_>,
     answer: &Form<'_>,
-    place: Place,
+    place: Place<'_>,
     bits: usize,
+    least: &mut i64,
     fuel: &mut Fuel,
 ) -> Result<(Meeting, Complex), Trouble> {
     let mut context = Context::new(bits, fuel);
-    let g = gold.value(&mut context, place)?;
-    let a = answer.value(&mut context, place)?;
+    let sides = (gold.value(&mut context, place), answer.value(&mut context, place));
+    *least = (*least).min(context.least);
+    let (g, a) = (sides.0?, sides.1?);
     let difference = context.subtract(&g, &a)?;
     Ok((meeting(&difference, scale_of(&g, &a), bits), difference))
 }
@@ -314,16 +332,16 @@ fn at_places(
     gold: &Form<'_>,
     answer: &Form<'_>,
     scale: Scale,
-    seed: u64,
+    survey: &Survey<'_>,
     policy: Policy,
     fuel: &mut Fuel,
 ) -> Equivalence {
-    let (mut agreed, mut first, mut one_sided) = (0, None::<(Complex, Complex)>, 0);
-    for index in 0..TRIED {
-        let place = place(gold, answer, seed, index);
-        match met_at(gold, answer, scale, place, &mut first, fuel) {
+    let mut visit = Visit { scale, bits: PRECISIONS[0], least: 0, first: None };
+    let (mut agreed, mut one_sided) = (Vec::new(), 0);
+    for index in 0..PLACES {
+        match visit.meet(gold, answer, survey.place(index), fuel) {
             Ok(Some(Meeting::Apart)) => return Equivalence::Different,
-            Ok(Some(Meeting::Agreed)) => agreed += 1,
+            Ok(Some(Meeting::Agreed)) => agreed.push(index),
             Ok(Some(Meeting::Unclear)) | Err(Trouble::Unclear | Trouble::Undefined) => {}
             Ok(None) => {
                 // one side has no value here: for a reward the two are not the same
@@ -334,59 +352,82 @@ fn at_places(
             }
             Err(_) => return Equivalence::Undecided,
         }
-        let both_signs = index >= 7;
-        if agreed >= PLACES && both_signs {
+        if agreed.len() >= ENOUGH && index + 1 >= survey.needed {
             break;
         }
     }
-    if agreed < PLACES || one_sided > agreed {
+    if agreed.len() < ENOUGH || one_sided > agreed.len() {
         return Equivalence::Undecided;
     }
     if policy == Policy::Rl && gold.is_rational() {
         return Equivalence::Undecided;
     }
+    // once more, at a precision at which the smallest part of this place shows
+    let mut probe = Visit { scale, bits: PRECISIONS[0], least: 0, first: None };
+    let _ = probe.meet(gold, answer, survey.place(agreed[0]), fuel);
+    let Some(bits) = fine_enough(gold, answer, probe.least) else { return Equivalence::Undecided };
+    let mut visit = Visit { scale, bits, least: 0, first: None };
+    for &index in &agreed[..if scale == Scale::One { 1 } else { 2 }] {
+        match visit.meet(gold, answer, survey.place(index), fuel) {
+            Ok(Some(Meeting::Agreed)) => {}
+            Ok(Some(Meeting::Apart)) => return Equivalence::Different,
+            _ => return Equivalence::Undecided,
+        }
+    }
     Equivalence::Equal
 }
 
-/// `Ok(None)` where one side has a value and the other has none.
-fn met_at(
-    gold: &Form<'_>,
-    answer: &Form<'_>,
+/// Two expressions at one place after another.
+#[derive(Debug)]
+struct Visit {
     scale: Scale,
-    place: Place,
-    first: &mut Option<(Complex, Complex)>,
-    fuel: &mut Fuel,
-) -> Result<Option<Meeting>, Trouble> {
-    let bits = PRECISIONS[usize::from(place.index == 0)];
-    let mut context = Context::new(bits, fuel);
-    let g = gold.value(&mut context, place);
-    let a = answer.value(&mut context, place);
-    let (g, a) = match (g, a) {
-        (Ok(g), Ok(a)) => (g, a),
-        (Err(Trouble::Undefined), Ok(_)) | (Ok(_), Err(Trouble::Undefined)) => return Ok(None),
-        (Err(trouble), _) | (_, Err(trouble)) => return Err(trouble),
-    };
-    if scale == Scale::One {
-        let difference = context.subtract(&g, &a)?;
-        return Ok(Some(meeting(&difference, scale_of(&g, &a), bits)));
-    }
-    let Some((g0, a0)) = first else {
-        if !g.excludes_zero() || !a.excludes_zero() {
-            return Err(Trouble::Unclear);
-        }
-        let opposite = match (g.real(), a.real()) {
-            (Ok(g), Ok(a)) => g.sign() != a.sign(),
-            _ => true,
+    bits: usize,
+    /// Size of the smallest value met, as an exponent of two.
+    least: i64,
+    /// The values at the first place, whose quotient is the factor.
+    first: Option<(Complex, Complex)>,
+}
+
+impl Visit {
+    /// `Ok(None)` where one side has a value and the other has none.
+    fn meet(
+        &mut self,
+        gold: &Form<'_>,
+        answer: &Form<'_>,
+        place: Place<'_>,
+        fuel: &mut Fuel,
+    ) -> Result<Option<Meeting>, Trouble> {
+        let bits = self.bits;
+        let mut context = Context::new(bits, fuel);
+        let sides = (gold.value(&mut context, place), answer.value(&mut context, place));
+        self.least = self.least.min(context.least);
+        let (g, a) = match sides {
+            (Ok(g), Ok(a)) => (g, a),
+            (Err(Trouble::Undefined), Ok(_)) | (Ok(_), Err(Trouble::Undefined)) => return Ok(None),
+            (Err(trouble), _) | (_, Err(trouble)) => return Err(trouble),
         };
-        if scale == Scale::Positive && opposite {
-            return Ok(Some(Meeting::Apart));
+        if self.scale == Scale::One {
+            let difference = context.subtract(&g, &a)?;
+            return Ok(Some(meeting(&difference, scale_of(&g, &a), bits)));
         }
-        *first = Some((g, a));
-        return Ok(Some(Meeting::Agreed));
-    };
-    let (left, right) = (context.multiply(&g, a0)?, context.multiply(&a, g0)?);
-    let difference = context.subtract(&left, &right)?;
-    Ok(Some(meeting(&difference, scale_of(&left, &right), bits)))
+        let Some((g0, a0)) = &self.first else {
+            if !g.excludes_zero() || !a.excludes_zero() {
+                return Err(Trouble::Unclear);
+            }
+            let opposite = match (g.real(), a.real()) {
+                (Ok(g), Ok(a)) => g.sign() != a.sign(),
+                _ => true,
+            };
+            if self.scale == Scale::Positive && opposite {
+                return Ok(Some(Meeting::Apart));
+            }
+            self.first = Some((g, a));
+            return Ok(Some(Meeting::Agreed));
+        };
+        let (left, right) = (context.multiply(&g, a0)?, context.multiply(&a, g0)?);
+        let difference = context.subtract(&left, &right)?;
+        Ok(Some(meeting(&difference, scale_of(&left, &right), bits)))
+    }
 }
 
 /// The order of two real constants; `None` where it is not known.
@@ -394,7 +435,7 @@ pub(super) fn order(a: &Form<'_>, b: &Form<'_>, fuel: &mut Fuel) -> Option<Order
     if let (Some(a), Some(b)) = (a.rational(), b.rational()) {
         return Some(a.cmp(&b));
     }
-    let place = Place { seed: 0, index: 0, whole: false, real: true };
+    let place = Place::without_symbols();
     let mut context = Context::new(PRECISIONS[0], fuel);
     let left = a.value(&mut context, place).ok()?;
     let right = b.value(&mut context, place).ok()?;
@@ -409,7 +450,7 @@ pub(super) fn order(a: &Form<'_>, b: &Form<'_>, fuel: &mut Fuel) -> Option<Order
 
 /// The real number that a constant is, to the first precision.
 pub(super) fn approximate(form: &Form<'_>, fuel: &mut Fuel) -> Option<Ball> {
-    let place = Place { seed: 0, index: 0, whole: false, real: true };
+    let place = Place::without_symbols();
     let mut context = Context::new(PRECISIONS[0], fuel);
     let value = form.value(&mut context, place).ok()?;
     value.real().ok().cloned()

@@ -150,6 +150,9 @@ impl Judge<'_> {
         if kinds == (Kind::Matrix, Kind::Matrix) {
             return self.matrices(gold.id, answer.id, nesting);
         }
+        if matches!(kinds, (Kind::Matrix, Kind::Tuple) | (Kind::Tuple, Kind::Matrix)) {
+            return self.vectors(gold.id, answer.id, nesting);
+        }
         let is_region = |kind| matches!(kind, Kind::Interval | Kind::Region);
         if is_region(kinds.0) || is_region(kinds.1) {
             return self.regions(gold.id, answer.id, nesting);
@@ -175,6 +178,21 @@ impl Judge<'_> {
         let (gold, answer) = (spelled(self.gold, gold), spelled(self.answer, answer));
         match (gold, answer) {
             (Some(gold), Some(answer)) if gold.eq_ignore_ascii_case(&answer) => Equivalence::Equal,
+            _ => Equivalence::Different,
+        }
+    }
+
+    /// A vector against a tuple, where the policy is lenient.
+    fn vectors(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        let coordinates = |tree: &Tree, id: Id| match tree.node(id) {
+            Node::Matrix { rows, entries } if *rows == 1 || *rows as usize == entries.len() => {
+                Some(entries.clone())
+            }
+            Node::Tuple(of) => Some(of.clone()),
+            _ => None,
+        };
+        match (self.policy, coordinates(self.gold, gold), coordinates(self.answer, answer)) {
+            (Policy::Eval, Some(gold), Some(answer)) => self.in_order(&gold, &answer, nesting),
             _ => Equivalence::Different,
         }
     }
