@@ -311,14 +311,27 @@ impl<'a> Lexer<'a> {
     /// `x \mid`, `x :`, `x \in \mathbb{R} \mid`.
     pub(super) fn variable_of_set(&self) -> Option<usize> {
         let text = self.rest();
-        let rest = text.trim_start();
-        let rest = rest.strip_prefix(|first: char| first.is_ascii_alphabetic())?.trim_start();
+        let rest = without_spaces(text);
+        let rest = without_spaces(rest.strip_prefix(|first: char| first.is_ascii_alphabetic())?);
         let rest = match rest.strip_prefix(r"\in") {
-            Some(domain) => domain.trim_start().strip_prefix(r"\mathbb{R}")?.trim_start(),
+            Some(domain) => without_spaces(without_spaces(domain).strip_prefix(r"\mathbb{R}")?),
             None => rest,
         };
         let rest = [r"\mid", r"\vert", "|", ":"].iter().find_map(|mark| rest.strip_prefix(mark))?;
         Some(text.len() - rest.len())
+    }
+
+    /// Takes what follows an opening parenthesis, if it says a modulus: `\text{mod } 4)`.
+    pub(super) fn modulus(&mut self) -> Option<&'a str> {
+        let rest = without_spaces(self.rest());
+        let rest = [r"\text{mod }", r"\text{mod}", r"\bmod", r"\mod", r"\mathrm{mod}", "mod"]
+            .iter()
+            .find_map(|word| rest.strip_prefix(word))?;
+        let rest = without_spaces(rest);
+        let (modulus, rest) = literal::split_digits(rest);
+        let rest = without_spaces(rest).strip_prefix(')')?;
+        self.at = self.text.len() - rest.len();
+        (!modulus.is_empty()).then_some(modulus)
     }
 
     /// Whether nothing but numbers and single letters stand before the next closing parenthesis.
@@ -335,16 +348,18 @@ impl<'a> Lexer<'a> {
 
     /// Skips white space and the spaces of LaTeX.
     fn skip_dress(&mut self) {
-        const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\>", "~", "{}"];
-        loop {
-            let rest = self.rest().trim_start();
-            self.at = self.text.len() - rest.len();
-            match SPACES.iter().find(|space| rest.starts_with(**space)) {
-                Some(space) => self.at += space.len(),
-                None => return,
-            }
-        }
+        self.at = self.text.len() - without_spaces(self.rest()).len();
     }
+}
+
+/// What follows white space and the spaces of LaTeX.
+fn without_spaces(text: &str) -> &str {
+    const SPACES: [&str; 7] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\>", "~"];
+    let mut text = text.trim_start();
+    while let Some(rest) = SPACES.iter().find_map(|space| text.strip_prefix(space)) {
+        text = rest.trim_start();
+    }
+    text
 }
 
 /// Whether a decimal point stands before this.

@@ -67,6 +67,7 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     }
     if line.len() <= MAX_WHOLE_BYTES
         && let Some(answer) = before_reason(line)
+        && answer.contains(|c: char| c.is_ascii_digit() || c == '\\')
     {
         return Some(answer);
     }
@@ -304,8 +305,8 @@ fn weight(run: &str) -> u32 {
         "percent", "boxed", "cot", "negative", "minus",
     ];
     match run {
-        "is" | "are" | "was" | "because" | "since" | "therefore" | "equals" | "gives" | "makes" | "gets" | "has" | "have" | "not"
-        | "Not" | "no" | "No" | "Answer" | "answer" => 3,
+        "is" | "are" | "was" | "because" | "since" | "therefore" | "equals" | "gives" | "makes"
+        | "gets" | "has" | "have" | "not" | "Not" | "no" | "No" | "Answer" | "answer" => 3,
         _ if NAMES.contains(&run) || run.len() < 3 => 0,
         // points and segments are capitals
         _ => u32::from(run[1..].contains(|c: char| c.is_ascii_lowercase())),

@@ -21,7 +21,7 @@ pub(super) struct Fuel {
 
 impl Fuel {
     /// Enough for every comparison of two answers that people wrote, and below 20 ms.
-    pub(super) const STEPS: u64 = 1_200_000;
+    pub(super) const STEPS: u64 = 800_000;
 
     pub(super) fn new() -> Self {
         Self { steps: Self::STEPS }

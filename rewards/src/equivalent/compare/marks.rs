@@ -22,6 +22,17 @@ struct Marks<'tree> {
     unit: Option<&'tree str>,
 }
 
+impl Marks<'_> {
+    /// Whether both sides carry marks, and marks of different kinds. Degrees and radians are one kind.
+    fn contradicts(self, other: Self) -> bool {
+        let is_marked = |marks: Self| marks.percent || marks.degrees || marks.unit.is_some();
+        let is_angle = |marks: Self| marks.degrees || marks.unit == Some("radian");
+        is_marked(self)
+            && is_marked(other)
+            && (self.percent != other.percent || is_angle(self) != is_angle(other))
+    }
+}
+
 /// Takes the marks off.
 fn unmarked(tree: &Tree, mut id: Id) -> (Id, Marks<'_>) {
     let mut marks = Marks::default();
@@ -121,6 +132,9 @@ pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equiva
         && let Some(congruent) = congruent(judge, gold_id, answer_id, unit)
     {
         return if congruent { Equivalence::Equal } else { Equivalence::Different };
+    }
+    if gold_marks.contradicts(answer_marks) {
+        return Equivalence::Different;
     }
     let inner = (Item { id: gold_id, ..gold }, Item { id: answer_id, ..answer });
     let straight = values(judge, inner.0, inner.1, &factor, gold_marks, answer_marks);

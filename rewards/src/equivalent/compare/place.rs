@@ -166,22 +166,20 @@ impl Place<'_> {
 
     /// A number of the place's size, never whole.
     fn draw(&self, rank: u64, bits: u64, negative: bool) -> Ball {
-        let (mut width, start) = match self.index {
+        let (width, start) = match self.index {
             // two places lie far out
             4 => (10i64, 1_000u64),
             7 => (11, 500),
             index => [(1, 1), (0, 0), (3, 2), (-2, 0)][index as usize % 4],
         };
         let count = self.names.len() as u64;
-        if count > 1 && self.index % count == rank {
-            width += 3;
-        }
-        // start + width * (an odd fraction of 2^40)
-        let fraction = IBig::from(bits >> 24 | 1);
+        let largest = count > 1 && self.index % count == rank;
+        // start + width * (an odd fraction of 2^40); the largest has at least half the width, 16 times
+        let fraction = IBig::from(bits >> 24 | 1 | if largest { 1 << 39 } else { 0 });
         let mantissa = fraction + (IBig::from(start) << (40 - width) as usize);
         Ball {
             mantissa: if negative { -mantissa } else { mantissa },
-            exponent: width - 40,
+            exponent: width - 40 + if largest { 4 } else { 0 },
             error: None,
         }
     }

@@ -203,7 +203,7 @@ impl Judge<'_> {
                     return Equivalence::Different;
                 };
                 for side in [*left, *right] {
-                    let names = side == assigned.left && assigned.name.is_some();
+                    let names = name(self.answer, side).is_some();
                     if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal
                     {
                         return Equivalence::Different;
