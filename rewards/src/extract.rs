@@ -1,21 +1,23 @@
 //! First layer: where in a response the answer stands.
 //!
-//! One pass over the bytes, no recursion, and memory for at most [`MAX_OPEN_BOXES`] positions. It
-//! does not know what an answer means: that is [`equivalent`](mod@crate::equivalent)'s part.
+//! Every rule reads the response once, without recursion and in bounded memory. It does not know
+//! what an answer means: that is [`equivalent`](mod@crate::equivalent)'s part.
 
-use std::ops::Range;
+mod boxes;
+mod lenient;
+mod lines;
 
-use crate::Policy;
+pub(crate) use boxes::Boxes;
+pub use boxes::MAX_OPEN_BOXES;
 
-/// How many boxes may stand open inside each other before the search gives up.
-pub const MAX_OPEN_BOXES: usize = 64;
+use crate::{Marker, Policy};
 
 /// What was found where the answer should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extracted<'a> {
     /// The text of the answer, without surrounding white space.
     Answer(&'a str),
-    /// There is no box, or the last one is empty.
+    /// There is nothing where the policy looks for an answer, or it is empty.
     NoAnswer,
     /// The last box never closes: what it would have held is unknown.
     Unclosed,
@@ -23,33 +25,70 @@ pub enum Extracted<'a> {
     Limit,
 }
 
-/// Finds the answer of `response`: the content of the last `\boxed{...}` or `\fbox{...}` after the
-/// reasoning.
+/// Finds the answer of `response`, in what follows its reasoning and precedes its end-of-turn token.
 ///
-/// A box inside another closed box is part of that one's content. Braces nest; `\{` and `\}` are
-/// text. Work is linear in the length of `response`.
+/// Under `rl` it stands where `marker` says: in the last `\boxed{...}` or `\fbox{...}`, which must
+/// be closed, or on the last line that begins with `Answer:` or `####`. Boxes joined by nothing but
+/// "or", "and" or a comma are one answer, of several values.
 ///
-/// Source: the last-closed-box rule of `inspect_ai`'s `math()`, without its fallbacks.
-pub fn extract(response: &str, policy: Policy) -> Extracted<'_> {
-    match policy {
-        Policy::Rl => last_box(after_reasoning(response), policy.max_answer_bytes()),
+/// Under `eval` it may stand elsewhere. In this order: the marked line, where the marker is one; the
+/// last box, with small mistakes in its command; what follows the last "answer is", "answer:" or
+/// "result is"; a response that is an answer and no prose; the last delimited mathematics; the last
+/// line, if it is no prose; the last number; the last capital letter of a choice.
+///
+/// Work is linear in the length of `response`.
+///
+/// Source: the order of `inspect_ai`'s `math()`; DAPO's and GSM8K's lines.
+pub fn extract(response: &str, policy: Policy, marker: Marker) -> Extracted<'_> {
+    let text = after_reasoning(turn(response));
+    let max_bytes = policy.max_answer_bytes();
+    let line = match marker {
+        Marker::Boxed => None,
+        Marker::AnswerLine => lines::last_answer(text),
+        Marker::Hashes => lines::last_hashes(text),
+    };
+    let line = line.filter(|line| policy == Policy::Rl || !line.is_empty());
+    match (policy, marker) {
+        (Policy::Rl, Marker::Boxed) => in_boxes(text, &Boxes::find(text), max_bytes),
+        (Policy::Eval, _) if line.is_none() => {
+            let boxes = Boxes::find(text);
+            match boxes.count {
+                // one empty box is the prompt's
+                1 if boxes
+                    .last_closed
+                    .clone()
+                    .is_some_and(|content| text[content].trim().is_empty()) =>
+                {
+                    bounded(lenient::answer(text), max_bytes)
+                }
+                0 => bounded(lenient::answer(text), max_bytes),
+                _ => in_boxes(text, &boxes, max_bytes),
+            }
+        }
+        _ => bounded(line, max_bytes),
     }
 }
 
-fn last_box(text: &str, max_bytes: usize) -> Extracted<'_> {
-    let boxes = Boxes::find(text);
-    match (boxes.last_closed, boxes.open) {
+fn bounded(answer: Option<&str>, max_bytes: usize) -> Extracted<'_> {
+    match answer.map(str::trim) {
+        None | Some("") => Extracted::NoAnswer,
+        Some(answer) if answer.len() > max_bytes => Extracted::Limit,
+        Some(answer) => Extracted::Answer(answer),
+    }
+}
+
+fn in_boxes<'a>(text: &'a str, boxes: &Boxes, max_bytes: usize) -> Extracted<'a> {
+    match (boxes.last_closed.clone(), boxes.open) {
         _ if boxes.too_deep => Extracted::Limit,
         // a box is opened after the last closed one: the response was about to answer anew
         (Some(closed), Some(open)) if open > closed.start => Extracted::Unclosed,
         (Some(closed), _) => {
-            let answer = trimmed(&text[closed]);
-            if answer.is_empty() {
-                Extracted::NoAnswer
-            } else if answer.len() > max_bytes {
-                Extracted::Limit
-            } else {
-                Extracted::Answer(answer)
+            let content = trimmed(&text[closed.clone()]);
+            match boxes.chain {
+                Some(start) if !content.is_empty() => {
+                    bounded(Some(&text[start..=closed.end]), max_bytes)
+                }
+                _ => bounded(Some(content), max_bytes),
             }
         }
         (None, Some(_)) => Extracted::Unclosed,
@@ -67,6 +106,27 @@ fn trimmed(content: &str) -> &str {
     answer
 }
 
+/// What a response says before its turn ends; tokens that begin a text end nothing.
+fn turn(response: &str) -> &str {
+    const ENDS: [&str; 7] = [
+        "<|im_end|>",
+        "<|im_start|>",
+        "<|endoftext|>",
+        "<|eot_id|>",
+        "<|end_of_text|>",
+        "<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>",
+        "</s>",
+    ];
+    let bytes = response.as_bytes();
+    let end = (0..bytes.len()).find(|&at| {
+        bytes[at] == b'<'
+            && matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
+            && ENDS.iter().any(|end| bytes[at..].starts_with(end.as_bytes()))
+            && !response[..at].trim_start().is_empty()
+    });
+    &response[..end.unwrap_or(response.len())]
+}
+
 /// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a
 /// further `<think>`. A response that never leaves its reasoning has no such part.
 pub(crate) fn after_reasoning(response: &str) -> &str {
@@ -75,88 +135,13 @@ pub(crate) fn after_reasoning(response: &str) -> &str {
     &text[..text.find("<think>").unwrap_or(text.len())]
 }
 
-/// The boxes of a text.
-#[derive(Debug, Default)]
-pub(crate) struct Boxes {
-    /// Content of the last closed box that stands in no other closed box.
-    pub(crate) last_closed: Option<Range<usize>>,
-    /// Start of the content of the last box that never closes.
-    pub(crate) open: Option<usize>,
-    /// How many boxes are opened, nested ones included.
-    pub(crate) count: usize,
-    /// More than [`MAX_OPEN_BOXES`] stood open at once; the search stopped there.
-    pub(crate) too_deep: bool,
-}
-
-impl Boxes {
-    /// Reads `text` once, as TeX would: a backslash takes the letters after it, or one character.
-    pub(crate) fn find(text: &str) -> Self {
-        let bytes = text.as_bytes();
-        let mut found = Self::default();
-        // content start of every open box, and how many braces stood open around it
-        let mut open: Vec<(usize, usize)> = Vec::new();
-        let mut depth = 0;
-        let mut at = 0;
-        while at < bytes.len() {
-            match bytes[at] {
-                b'\\' => {
-                    let (next, content) = command(bytes, at + 1);
-                    at = next;
-                    let Some(content) = content else { continue };
-                    found.count += 1;
-                    if open.len() == MAX_OPEN_BOXES {
-                        found.too_deep = true;
-                        break;
-                    }
-                    open.push((content, depth));
-                    depth += 1;
-                    continue;
-                }
-                // braces outside every box are of no concern, balanced or not
-                b'{' if !open.is_empty() => depth += 1,
-                b'}' if !open.is_empty() => {
-                    depth -= 1;
-                    if let Some((start, _)) = open.pop_if(|(_, outside)| *outside == depth) {
-                        found.last_closed = Some(start..at);
-                    }
-                }
-                _ => {}
-            }
-            at += 1;
-        }
-        found.open = open.last().map(|&(start, _)| start);
-        found
-    }
-}
-
-/// Reads the command whose name starts at `at`. Returns where reading goes on and, if the command is
-/// a box with a braced argument, where that argument starts.
-fn command(bytes: &[u8], at: usize) -> (usize, Option<usize>) {
-    let letters = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    if letters == 0 {
-        // `\{`, `\\` and their kind: the character after the backslash is spent
-        return (at + 1, None);
-    }
-    let end = at + letters;
-    if !matches!(&bytes[at..end], b"boxed" | b"fbox") {
-        return (end, None);
-    }
-    let spaces = bytes[end..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let argument = end + spaces;
-    if bytes.get(argument) == Some(&b'{') {
-        (argument + 1, Some(argument + 1))
-    } else {
-        (argument, None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn check(response: &str, expected: Extracted<'_>) {
-        assert_eq!(extract(response, Policy::Rl), expected, "{response}");
+        assert_eq!(extract(response, Policy::Rl, Marker::Boxed), expected, "{response}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use equivalent::{Equivalence, equivalent};
 pub use error::{Error, Result};
 pub use extract::{Extracted, extract};
 pub use importance::Importance;
-pub use policy::Policy;
+pub use policy::{Marker, Policy};
 pub use problem::Problem;
 pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};
 pub use verifier::{Attempt, Outcome, Unavailable, Verdict, Verifier};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::verifier::{Aim, Boxed, Countdown, Format, Length, Overlong, Rule};
-use crate::{Attempt, Error, Outcome, Policy, Result, Unavailable, Verdict, Verifier};
+use crate::{Attempt, Error, Marker, Outcome, Policy, Result, Unavailable, Verdict, Verifier};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ pub struct RubricConfig(pub Vec<VerifierConfig>);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum VerifierConfig {
-    /// 1 if the last closed box holds the gold answer, else 0. Judges answers.
+    /// 1 if the marked answer is the gold answer, else 0. Judges answers.
     Boxed {
         /// Factor of its reward.
         #[serde(default = "one")]
@@ -25,6 +25,9 @@ pub enum VerifierConfig {
         /// How the answer is found and compared.
         #[serde(default)]
         policy: Policy,
+        /// How the prompt asks for the answer to be marked.
+        #[serde(default)]
+        marker: Marker,
     },
     /// 1 if the last attempt is a chain of legal steps to the target, else 0. Judges answers to
     /// problems of the form `3 5 7> 12`.
@@ -66,7 +69,8 @@ fn one() -> f64 {
 impl Default for RubricConfig {
     /// The boxed answer alone.
     fn default() -> Self {
-        Self(vec![VerifierConfig::Boxed { weight: 1.0, policy: Policy::default() }])
+        let (policy, marker) = (Policy::default(), Marker::default());
+        Self(vec![VerifierConfig::Boxed { weight: 1.0, policy, marker }])
     }
 }
 
@@ -74,7 +78,7 @@ impl VerifierConfig {
     /// The verifier and its weight.
     pub fn build(&self) -> Weighted {
         let (weight, verifier): (_, Box<dyn Verifier>) = match *self {
-            Self::Boxed { weight, policy } => (weight, Box::new(Boxed { policy })),
+            Self::Boxed { weight, policy, marker } => (weight, Box::new(Boxed { policy, marker })),
             Self::Countdown { weight } => (weight, Box::new(Countdown)),
             Self::Length { weight, aim } => (weight, Box::new(Length { aim })),
             Self::Overlong { weight, buffer } => (weight, Box::new(Overlong { buffer })),

@@ -1,6 +1,8 @@
 //! Rational numbers as people and LaTeX write them.
 
-use num_bigint::{BigInt, Sign};
+use dashu_int::{IBig, UBig};
+
+use super::literal::{Separators, whole_digits};
 
 /// Wrappers that may stand around each other, such as `$`, braces and `\text{...}`.
 const MAX_WRAPPERS: usize = 16;
@@ -16,8 +18,8 @@ const TRANSPARENT: [&str; 11] = [
 /// Compared by cross-multiplication: reducing costs more than one comparison needs.
 #[derive(Debug)]
 pub(super) struct Number {
-    numerator: BigInt,
-    denominator: BigInt,
+    numerator: IBig,
+    denominator: UBig,
 }
 
 impl PartialEq for Number {
@@ -65,13 +67,12 @@ impl Number {
 
     /// `None` where the denominator is zero.
     fn ratio(above: &Self, below: &Self) -> Option<Self> {
-        let numerator = &above.numerator * &below.denominator;
-        let denominator = &above.denominator * &below.numerator;
-        match denominator.sign() {
-            Sign::Plus => Some(Self { numerator, denominator }),
-            Sign::Minus => Some(Self { numerator: -numerator, denominator: -denominator }),
-            Sign::NoSign => None,
+        if below.numerator.is_zero() {
+            return None;
         }
+        let (sign, magnitude) = below.numerator.clone().into_parts();
+        let numerator = sign * (&above.numerator * &below.denominator);
+        Some(Self { numerator, denominator: &above.denominator * magnitude })
     }
 
     /// A decimal with its sign, in its own wrappers.
@@ -83,7 +84,8 @@ impl Number {
 
     /// Digits, with thousands separators or without, and a decimal part that needs a digit.
     fn unsigned(text: &str) -> Option<Self> {
-        let (mut digits, rest) = whole_digits(text)?;
+        let separators = Separators { comma: true, space: false };
+        let (mut digits, rest) = whole_digits(text, separators)?;
         let places = match rest.strip_prefix('.') {
             Some(places) if !places.is_empty() => places,
             None if rest.is_empty() && !digits.is_empty() => "",
@@ -94,50 +96,10 @@ impl Number {
         }
         digits.push_str(places);
         Some(Self {
-            numerator: BigInt::parse_bytes(digits.as_bytes(), 10)?,
-            denominator: BigInt::from(10).pow(places.len() as u32),
+            numerator: UBig::from_str_radix(&digits, 10).ok()?.into(),
+            denominator: UBig::from(10u8).pow(places.len()),
         })
     }
-}
-
-/// Splits off the digits before the decimal point; separators must cut groups of three, all of one
-/// kind, and the first group must not start with a zero.
-fn whole_digits(text: &str) -> Option<(String, &str)> {
-    let (first, mut rest) = split_digits(text);
-    let mut digits = first.to_owned();
-    let mut kind = None;
-    while let Some((separator, after)) = separator(rest) {
-        let (group, after) = split_digits(after);
-        let fits = group.len() == 3 && *kind.get_or_insert(separator) == separator;
-        if !fits || first.is_empty() || first.len() > 3 || first.starts_with('0') {
-            return None;
-        }
-        digits.push_str(group);
-        rest = after;
-    }
-    Some((digits, rest))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Separator {
-    Comma,
-    ThinSpace,
-}
-
-/// A thousands separator: `,`, `{,}`, either followed by `\!` and spaces, or `\,`.
-fn separator(text: &str) -> Option<(Separator, &str)> {
-    if let Some(rest) = text.strip_prefix(r"\,") {
-        return Some((Separator::ThinSpace, rest));
-    }
-    let mut rest = text.strip_prefix("{,}").or_else(|| text.strip_prefix(','))?;
-    while let Some(after) = rest.strip_prefix(r"\!") {
-        rest = after.trim_start();
-    }
-    Some((Separator::Comma, rest))
-}
-
-fn split_digits(text: &str) -> (&str, &str) {
-    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
 
 /// The sign, `Some(true)` for minus, and what follows it.

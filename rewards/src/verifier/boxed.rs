@@ -1,12 +1,14 @@
 use super::{Attempt, Outcome, Unavailable, Verdict, Verifier};
 use crate::equivalent::is_readable;
-use crate::{Equivalence, Extracted, Policy, equivalent, extract};
+use crate::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
 
 /// Earns 1 if the boxed answer is the gold answer, and 0 otherwise.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Boxed {
     /// How the answer is found and compared.
     pub policy: Policy,
+    /// Where the answer stands.
+    pub marker: Marker,
 }
 
 impl Boxed {
@@ -22,6 +24,7 @@ impl Boxed {
             Extracted::Answer(answer) => match equivalent(gold, answer, self.policy) {
                 Equivalence::Equal => Outcome::Correct,
                 Equivalence::Different => Outcome::Wrong,
+                Equivalence::Undecided => Outcome::Undecided,
                 Equivalence::Limit => Outcome::Limit,
                 Equivalence::GoldUnparseable => Outcome::GoldUnparseable,
             },
@@ -40,7 +43,7 @@ impl Verifier for Boxed {
 
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
         let verdict = |attempt: &Attempt<'_>| {
-            let extracted = extract(attempt.text, self.policy);
+            let extracted = extract(attempt.text, self.policy, self.marker);
             let outcome = self.outcome(&attempt.problem.answer, extracted);
             let answer = match extracted {
                 Extracted::Answer(answer) => Some(answer.to_owned()),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rewards::verifier::Countdown;
-use rewards::{Equivalence, Outcome, Policy, Problem, Verifier, equivalent, extract};
+use rewards::{Equivalence, Marker, Outcome, Policy, Problem, Verifier, equivalent, extract};
 
 const BYTES: usize = 10_000_000;
 
@@ -50,12 +50,12 @@ fn ten_megabytes_are_read_once() {
         "<answer>",
     ] {
         let text = filled(unit);
-        let found = bounded(unit, || extract(&text, Policy::Rl));
+        let found = bounded(unit, || extract(&text, Policy::Rl, Marker::Boxed));
         if let rewards::Extracted::Answer(answer) = found {
             assert!(answer.len() <= Policy::Rl.max_answer_bytes());
         }
         let wrapped = format!(r"\boxed{{{text}}}");
-        bounded(unit, || extract(&wrapped, Policy::Rl));
+        bounded(unit, || extract(&wrapped, Policy::Rl, Marker::Boxed));
         let outcome = bounded(unit, || crate::outcome("204", &wrapped));
         assert_ne!(outcome, Outcome::Correct, "{unit}");
     }
@@ -103,7 +103,10 @@ fn the_largest_pairs_within_the_limit_are_fast() {
             for gold in &hard {
                 for answer in &hard {
                     let same = equivalent(gold, answer, Policy::Rl);
-                    assert!(gold == answer || same != Equivalence::Equal);
+                    assert!(
+                        gold == answer || same != Equivalence::Equal,
+                        "{gold:.60} is not {answer:.60}"
+                    );
                     assert_ne!(same, Equivalence::Limit);
                 }
             }

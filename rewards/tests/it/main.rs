@@ -5,16 +5,22 @@
 mod advantages;
 mod adversarial;
 mod boxed;
-mod corpus;
+mod comparison_budget;
+mod comparison_properties;
+mod comparisons;
+mod corpora;
 mod dynamics;
+mod extraction;
 mod importance;
 mod properties;
+mod reading_properties;
+mod redteam;
 mod settings;
 mod vectors;
 mod weighting;
 mod weighting_properties;
 
-use rewards::{Attempt, Outcome, Policy, Problem, Verdict, Verifier};
+use rewards::{Attempt, Outcome, Problem, Verdict, Verifier};
 
 fn problem(answer: &str) -> Problem {
     Problem {
@@ -33,7 +39,7 @@ fn attempt<'a>(problem: &'a Problem, text: &'a str) -> Attempt<'a> {
 /// The verdict of the `boxed` verifier.
 fn boxed(gold: &str, response: &str) -> Verdict {
     let problem = problem(gold);
-    let verifier = rewards::verifier::Boxed { policy: Policy::Rl };
+    let verifier = rewards::verifier::Boxed::default();
     let mut verdicts = verifier.verify(&[attempt(&problem, response)]).unwrap();
     assert_eq!(verdicts.len(), 1);
     verdicts.remove(0)
@@ -41,4 +47,14 @@ fn boxed(gold: &str, response: &str) -> Verdict {
 
 fn outcome(gold: &str, response: &str) -> Outcome {
     boxed(gold, response).outcome.unwrap()
+}
+
+/// Time that this thread has run, where the system tells (Linux), so that neighbours do not count;
+/// elsewhere the time of day.
+fn running_time() -> std::time::Duration {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|told| told.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(|| START.elapsed(), std::time::Duration::from_nanos)
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use rewards::verifier::{Aim, Countdown, Format, Length, Overlong, Rule};
 use rewards::{
-    Equivalence, Extracted, Outcome, Policy, Rubric, RubricConfig, TokenColumns, Verifier,
+    Equivalence, Extracted, Marker, Outcome, Policy, Rubric, RubricConfig, TokenColumns, Verifier,
     WeightingConfig, equivalent, extract,
 };
 
@@ -76,7 +76,7 @@ fn rewards() -> impl Strategy<Value = Vec<f64>> {
 fn verifiers() -> Vec<Box<dyn Verifier>> {
     use Rule::{AnswerTags, BoxedOnce, Finished, ThinkEnd, ThinkTags};
     vec![
-        Box::new(rewards::verifier::Boxed { policy: Policy::Rl }),
+        Box::new(rewards::verifier::Boxed::default()),
         Box::new(Countdown),
         Box::new(Length { aim: Aim::Short }),
         Box::new(Length { aim: Aim::Target(3.try_into().unwrap()) }),
@@ -148,17 +148,17 @@ proptest! {
 
     #[test]
     fn an_answer_is_a_trimmed_part_of_the_response(response in text()) {
-        if let Extracted::Answer(answer) = extract(&response, Policy::Rl) {
+        if let Extracted::Answer(answer) = extract(&response, Policy::Rl, Marker::Boxed) {
             prop_assert!(response.contains(answer) && !answer.is_empty() && answer.trim() == answer);
             let again = format!(r"\boxed{{{answer}}}");
-            prop_assert_eq!(extract(&again, Policy::Rl), Extracted::Answer(answer));
+            prop_assert_eq!(extract(&again, Policy::Rl, Marker::Boxed), Extracted::Answer(answer));
         }
     }
 
     #[test]
     fn the_last_box_wins_whatever_stands_before(before in text(), answer in "[0-9]{1,9}") {
         let response = format!(r"{before} </think> \boxed{{{answer}}}");
-        prop_assert_eq!(extract(&response, Policy::Rl), Extracted::Answer(&answer));
+        prop_assert_eq!(extract(&response, Policy::Rl, Marker::Boxed), Extracted::Answer(&answer));
     }
 
     #[test]

@@ -79,8 +79,8 @@ fn unknown_and_missing_keys_are_refused() {
     refused::<RubricConfig>("at = [{ kind = \"overlong\" }]", "missing field `buffer`");
     refused::<RubricConfig>("at = [{ kind = \"overlong\", buffer = 0 }]", "nonzero");
     refused::<RubricConfig>(
-        "at = [{ kind = \"boxed\", policy = \"eval\" }]",
-        "unknown variant `eval`",
+        "at = [{ kind = \"boxed\", policy = \"loose\" }]",
+        "unknown variant `loose`",
     );
     refused::<AdvantageConfig>("at = { kind = \"grpo\", epsilon = 1 }", "unknown field `epsilon`");
     refused::<AdvantageConfig>("at = { kind = \"dr-grpo\", eps = 1 }", "unknown field `eps`");
@@ -229,7 +229,7 @@ fn a_group_with_an_unreadable_gold_is_reported() {
         rubric.judge(&attempts).unwrap()
     };
     assert!(!group::gold_unparseable(&verdict("7")));
-    let unreadable = verdict("seven");
+    let unreadable = verdict("(7");
     assert!(group::gold_unparseable(&unreadable));
     assert!(unreadable.iter().all(|judged| judged.outcome == Outcome::GoldUnparseable));
 }

@@ -1,0 +1,52 @@
+//! From two trees to a verdict.
+//!
+//! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
+//! and inequalities, [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
+//! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
+//! [`exact`], [`modular`], [`evaluate`] (at a [`place`]) and [`separation`]. [`arithmetic`], [`field`], [`ball`],
+//! [`functions`] and [`complex`] are the numbers below, [`fuel`] bounds the work of all of them together.
+
+mod arithmetic;
+mod ball;
+mod collection;
+mod complex;
+mod evaluate;
+mod exact;
+mod field;
+mod form;
+mod fuel;
+mod functions;
+mod marks;
+mod modular;
+mod place;
+mod real_set;
+mod relation;
+mod scalar;
+mod separation;
+mod structure;
+mod term;
+#[cfg(test)]
+mod tests;
+
+use fuel::Fuel;
+
+use super::tree::Tree;
+use crate::{Equivalence, Policy};
+
+/// One comparison: both trees, the policy, and the work left for it.
+#[derive(Debug)]
+struct Judge<'tree> {
+    gold: &'tree Tree,
+    answer: &'tree Tree,
+    policy: Policy,
+    fuel: Fuel,
+}
+
+/// Compares an answer with the gold answer.
+pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy) -> Equivalence {
+    if gold == answer {
+        return Equivalence::Equal;
+    }
+    let mut judge = Judge { gold, answer, policy, fuel: Fuel::new() };
+    judge.compare(gold.root().into(), answer.root().into(), 0)
+}

@@ -1,0 +1,273 @@
+//! What stands around a value and is no part of it, or is one only under a policy: percent signs,
+//! degrees, units, currency; and decimals that stand for what they round.
+
+use dashu_int::{IBig, UBig};
+use dashu_ratio::RBig;
+
+use super::{
+    super::tree::{Id, Node, Tree},
+    Judge,
+    ball::is_negative,
+    form::Form,
+    scalar::{Scale, approximate, same},
+    structure::Item,
+};
+use crate::{Equivalence, Policy};
+
+/// The marks around a value.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks<'tree> {
+    percent: bool,
+    degrees: bool,
+    unit: Option<&'tree str>,
+}
+
+impl Marks<'_> {
+    /// Whether both sides carry marks, and marks of different kinds. Degrees and radians are one kind.
+    fn contradicts(self, other: Self) -> bool {
+        let is_marked = |marks: Self| marks.percent || marks.degrees || marks.unit.is_some();
+        let is_angle = |marks: Self| marks.degrees || marks.unit == Some("radian");
+        is_marked(self)
+            && is_marked(other)
+            && (self.percent != other.percent || is_angle(self) != is_angle(other))
+    }
+}
+
+/// Takes the marks off.
+fn unmarked(tree: &Tree, mut id: Id) -> (Id, Marks<'_>) {
+    let mut marks = Marks::default();
+    loop {
+        id = match tree.node(id) {
+            Node::Percent(of) if !marks.percent => {
+                marks.percent = true;
+                *of
+            }
+            Node::Degrees(of) if !marks.degrees => {
+                marks.degrees = true;
+                *of
+            }
+            Node::Unit(of, unit) if marks.unit.is_none() => {
+                marks.unit = Some(unit);
+                *of
+            }
+            Node::Currency(of) if marks.unit.is_none() => {
+                marks.unit = Some("dollar");
+                *of
+            }
+            _ => return (id, marks),
+        };
+    }
+}
+
+/// Units in the smallest of their kind, as the reader spells them.
+const UNITS: [(&str, u8, u64); 18] = [
+    ("mm", 0, 1),
+    ("cm", 0, 10),
+    ("m", 0, 1_000),
+    ("km", 0, 1_000_000),
+    ("inch", 1, 1),
+    ("foot", 1, 12),
+    ("yard", 1, 36),
+    ("mile", 1, 63_360),
+    ("mg", 2, 1),
+    ("g", 2, 1_000),
+    ("kg", 2, 1_000_000),
+    ("second", 3, 1),
+    ("minute", 3, 60),
+    ("hour", 3, 3_600),
+    ("day", 3, 86_400),
+    ("week", 3, 604_800),
+    ("cent", 4, 1),
+    ("dollar", 4, 100),
+];
+
+/// The factor from one unit to another; `None` where none is known.
+fn conversion(from: &str, to: &str) -> Option<RBig> {
+    if from == to {
+        return Some(RBig::ONE);
+    }
+    // areas and volumes: powers of lengths
+    let split = |unit: &'_ str| match unit.split_once('^') {
+        Some((unit, power)) => (unit.to_owned(), power.parse::<isize>().unwrap_or(0)),
+        None => (unit.to_owned(), 1),
+    };
+    let ((from, power), (to, other_power)) = (split(from), split(to));
+    let known = |unit: &str| UNITS.iter().find(|known| known.0 == unit);
+    let ((_, kind, size), (_, other, unit)) = (known(&from)?, known(&to)?);
+    let fits = kind == other && power == other_power && (1..=3).contains(&power);
+    fits.then(|| RBig::from_parts(IBig::from(*size), UBig::from(*unit)).pow(power))
+}
+
+/// Whether two numbers leave the same rest, where both are said to modulo the same number.
+fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &str) -> Option<bool> {
+    let modulus: IBig = unit.strip_prefix("mod ")?.parse().ok()?;
+    let whole = |tree: &Tree, id: Id| match tree.node(id) {
+        Node::Number { value, .. } if value.is_int() => Some(value.numerator().clone()),
+        _ => None,
+    };
+    let difference = whole(judge.gold, gold)? - whole(judge.answer, answer)?;
+    (!modulus.is_zero()).then(|| (difference % modulus).is_zero())
+}
+
+/// Compares two values under the policy.
+pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equivalence {
+    let (gold_id, gold_marks) = unmarked(judge.gold, gold.id);
+    let (answer_id, answer_marks) = unmarked(judge.answer, answer.id);
+    if let (Node::Number { value: gold, .. }, Node::Number { value: answer, .. }) =
+        (judge.gold.node(gold_id), judge.answer.node(answer_id))
+        && gold == answer
+        && (gold_marks.percent == answer_marks.percent)
+        && gold_marks.unit == answer_marks.unit
+    {
+        return Equivalence::Equal;
+    }
+    let factor = match (gold_marks.unit, answer_marks.unit) {
+        (Some(gold), Some(answer)) => match conversion(answer, gold) {
+            Some(factor) => factor,
+            None => return Equivalence::Different,
+        },
+        _ => RBig::ONE,
+    };
+    if let (Some(unit), true) = (gold_marks.unit, gold_marks.unit == answer_marks.unit)
+        && let Some(congruent) = congruent(judge, gold_id, answer_id, unit)
+    {
+        return if congruent { Equivalence::Equal } else { Equivalence::Different };
+    }
+    if gold_marks.contradicts(answer_marks) {
+        return Equivalence::Different;
+    }
+    let inner = (Item { id: gold_id, ..gold }, Item { id: answer_id, ..answer });
+    let straight = values(judge, inner.0, inner.1, &factor, gold_marks, answer_marks);
+    // where only one carries a percent sign, it is a hundredth, or its number as the policy says
+    let (gold_percent, answer_percent) = (gold_marks.percent, answer_marks.percent);
+    if gold_percent == answer_percent {
+        return straight;
+    }
+    let lenient = gold_percent || judge.policy == Policy::Eval;
+    if straight == Equivalence::Equal && lenient {
+        return straight;
+    }
+    let hundredth = RBig::from_parts(IBig::ONE, UBig::from(100u8));
+    let factor = if answer_percent { factor * hundredth } else { factor * IBig::from(100) };
+    values(judge, inner.0, inner.1, &factor, Marks::default(), Marks::default())
+}
+
+/// Compares two values without marks, the answer's times `factor`.
+fn values(
+    judge: &mut Judge<'_>,
+    gold: Item,
+    answer: Item,
+    factor: &RBig,
+    gold_marks: Marks<'_>,
+    answer_marks: Marks<'_>,
+) -> Equivalence {
+    let fuel = &mut judge.fuel;
+    let form = |tree, item: Item, as_angle, fuel: &mut _| {
+        Form::with_angle(tree, item.id, None, item.signs.unwrap_or(0), as_angle, fuel)
+    };
+    let mut left = form(judge.gold, gold, false, fuel);
+    let mut right = form(judge.answer, answer, false, fuel);
+    right.scale(factor);
+    let radians = |marks: Marks<'_>| marks.unit == Some("radian");
+    if gold_marks.degrees && radians(answer_marks) || answer_marks.degrees && radians(gold_marks) {
+        let marked = if gold_marks.degrees { &mut left } else { &mut right };
+        marked.scale(&RBig::from_parts(IBig::ONE, UBig::from(180u8)));
+        marked.multiply_by_pi();
+        return same(&left, &right, Scale::One, judge.policy, fuel);
+    }
+    let verdict = same(&left, &right, Scale::One, judge.policy, fuel);
+    if verdict != Equivalence::Different {
+        return verdict;
+    }
+    if gold_marks.degrees != answer_marks.degrees {
+        let radians = RBig::from_parts(IBig::ONE, UBig::from(180u8));
+        let (bare, marked) =
+            if gold_marks.degrees { (&right, &mut left) } else { (&left, &mut right) };
+        if bare.has_pi() {
+            marked.scale(&radians);
+            marked.multiply_by_pi();
+            return same(&left, &right, Scale::One, judge.policy, fuel);
+        }
+    }
+    if judge.policy == Policy::Eval && factor.is_one() && is_rounded(judge, gold, answer) {
+        return Equivalence::Equal;
+    }
+    verdict
+}
+
+/// A decimal, with its number of digits after the point.
+fn decimal(tree: &Tree, item: Item) -> Option<(RBig, u32)> {
+    let (id, negative) = match tree.node(item.id) {
+        Node::Negated(of) => (*of, true),
+        Node::PlusMinus(of) => (*of, item.signs? & 1 == 1),
+        _ => (item.id, false),
+    };
+    match tree.node(id) {
+        Node::Number { value, places: Some(places) } if *places > 0 && *places < 400 => {
+            Some((if negative { -value.clone() } else { value.clone() }, *places))
+        }
+        _ => None,
+    }
+}
+
+/// Whether one side is a decimal that rounds the other: the answer a gold that is no rational number,
+/// or either side any number by a decimal of the length in which programs print theirs.
+fn is_rounded(judge: &mut Judge<'_>, gold: Item, answer: Item) -> bool {
+    let (as_gold, as_answer) = (decimal(judge.gold, gold), decimal(judge.answer, answer));
+    let ((value, places), tree, other, is_answer) = match (as_gold, as_answer) {
+        (None, Some(decimal)) => (decimal, judge.gold, gold, true),
+        (Some(decimal), None) => (decimal, judge.answer, answer, false),
+        _ => return false,
+    };
+    let form = Form::new(tree, other.id, None, other.signs.unwrap_or(0), &mut judge.fuel);
+    if form.has_symbol() {
+        return false;
+    }
+    let unit = RBig::from_parts(IBig::ONE, UBig::from(10u8).pow(places as usize));
+    let digits = digits(&(&value / &unit));
+    let printed = (15..=17).contains(&digits);
+    let exact = form.rational();
+    let stands = match &exact {
+        // a number that ends is written out, or wrong
+        Some(exact) => printed && !terminates(exact),
+        None => printed || (is_answer && digits >= 4),
+    };
+    if !stands {
+        return false;
+    }
+    let error = match exact {
+        Some(exact) => Some(exact - &value),
+        None => {
+            approximate(&form, &mut judge.fuel).and_then(|ball| midpoint(&ball)).map(|x| x - &value)
+        }
+    };
+    let Some(error) = error else { return false };
+    let size = if is_negative(&error) { -error } else { error };
+    let tolerance = if printed { unit } else { unit / IBig::from(2) };
+    size <= tolerance
+}
+
+/// The midpoint of a fine enclosure of moderate size.
+fn midpoint(ball: &super::ball::Ball) -> Option<RBig> {
+    if ball.top() > 400 || ball.exponent < -2_000 || ball.error.is_some_and(|error| error > -100) {
+        return None;
+    }
+    let mantissa = RBig::from(ball.mantissa.clone());
+    let power = UBig::ONE << ball.exponent.unsigned_abs() as usize;
+    Some(if ball.exponent < 0 { mantissa / power } else { mantissa * power })
+}
+
+/// How many digits a whole number has.
+fn digits(value: &RBig) -> usize {
+    let magnitude = dashu_base::UnsignedAbs::unsigned_abs(value.numerator().clone());
+    if magnitude.is_zero() { 1 } else { magnitude.ilog(&UBig::from(10u8)) + 1 }
+}
+
+/// Whether a rational number has a decimal expansion that ends.
+fn terminates(value: &RBig) -> bool {
+    let mut rest = value.denominator().clone();
+    for prime in [2u8, 5] {
+        rest.remove(&UBig::from(prime));
+    }
+    rest.is_one()
+}

@@ -1,0 +1,265 @@
+//! Sets of real numbers with constant ends, as cells between and at all ends that either side names.
+//!
+//! `n` ends in order cut the line into `2n + 1` cells, alternately open gaps and points. A union, an
+//! intersection, a complement and equality are then those of lists of bits.
+
+use std::cmp::Ordering;
+
+use super::{
+    super::tree::{Constant, Id, Node, Relation, Tree},
+    form::Form,
+    fuel::Fuel,
+    scalar::order,
+    structure::infinite,
+    term::Term,
+};
+use crate::Equivalence;
+
+/// Largest number of ends.
+const MAX_ENDS: usize = 64;
+
+type Cells = Vec<bool>;
+
+/// The ends of both sides, with the trees they stand in.
+struct Line<'tree> {
+    /// Every end met: where it stands, and its rank among the distinct ones.
+    ends: Vec<(&'tree Tree, Id, usize)>,
+    distinct: usize,
+}
+
+/// Which number of a relation is a constant, and on which side the variable stands.
+struct Ray {
+    operator: Relation,
+    end: Id,
+}
+
+fn ray(tree: &Tree, operator: Relation, left: Id, right: Id) -> Option<Ray> {
+    use Relation as R;
+    if matches!(tree.node(left), Node::Symbol(_)) {
+        return Some(Ray { operator, end: right });
+    }
+    if !matches!(tree.node(right), Node::Symbol(_)) {
+        return None;
+    }
+    let operator = match operator {
+        R::Less => R::Greater,
+        R::LessEqual => R::GreaterEqual,
+        R::Greater => R::Less,
+        R::GreaterEqual => R::LessEqual,
+        R::Equal | R::NotEqual => operator,
+        _ => return None,
+    };
+    Some(Ray { operator, end: left })
+}
+
+/// Compares two nodes as sets of real numbers. `None` where one of them is none with constant ends.
+pub(super) fn compare(
+    gold: (&Tree, Id),
+    answer: (&Tree, Id),
+    fuel: &mut Fuel,
+) -> Option<Equivalence> {
+    let (left, right) =
+        (Term::new(gold.0, gold.1, 0, false), Term::new(answer.0, answer.1, 0, false));
+    let (gold_names, answer_names) = (variables(&left), variables(&right));
+    if gold_names.len() > 1 || answer_names.len() > 1 {
+        return None;
+    }
+    let line = Line::through([&left, &right], fuel)?;
+    if gold_names != answer_names && !gold_names.is_empty() && !answer_names.is_empty() {
+        return Some(Equivalence::Different);
+    }
+    let (gold, answer) = (line.cells(&left)?, line.cells(&right)?);
+    Some(if gold == answer { Equivalence::Equal } else { Equivalence::Different })
+}
+
+/// The variables of all relations in a term.
+fn variables<'tree>(term: &Term<'tree>) -> Vec<&'tree str> {
+    let mut names: Vec<_> = term
+        .nodes()
+        .filter_map(|(_, node)| match node {
+            Node::Symbol(name) => Some(&**name),
+            _ => None,
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The ends that a node names, or `None` where it is no set.
+fn ends(tree: &Tree, node: &Node) -> Option<Vec<Id>> {
+    Some(match node {
+        Node::Interval { low, high, .. } => vec![*low, *high],
+        Node::Tuple(of) if of.len() == 2 => of.clone(),
+        Node::Set(of) => of.clone(),
+        Node::Constant(Constant::EmptySet | Constant::Reals)
+        | Node::Union(_)
+        | Node::Intersection(_)
+        | Node::Difference(..)
+        | Node::All(_)
+        | Node::Any(_) => Vec::new(),
+        Node::Relation { operator: Relation::In | Relation::NotIn, left, .. } => {
+            matches!(tree.node(*left), Node::Symbol(_)).then(Vec::new)?
+        }
+        Node::Relation { operator, left, right } => vec![ray(tree, *operator, *left, *right)?.end],
+        _ => return None,
+    })
+}
+
+/// The sets that a node is made of.
+fn parts(node: &Node) -> Vec<Id> {
+    match node {
+        Node::Union(of) | Node::Intersection(of) | Node::All(of) | Node::Any(of) => of.clone(),
+        Node::Difference(a, b) => vec![*a, *b],
+        Node::Relation { operator: Relation::In | Relation::NotIn, right, .. } => vec![*right],
+        _ => Vec::new(),
+    }
+}
+
+/// The nodes of a term that are sets, children before parents.
+fn sets(term: &Term<'_>) -> Option<Vec<Id>> {
+    let mut sets = vec![term.root];
+    let mut at = 0;
+    while at < sets.len() {
+        let node = term.tree.node(sets[at]);
+        ends(term.tree, node)?;
+        sets.extend(parts(node));
+        at += 1;
+    }
+    sets.sort_unstable();
+    Some(sets)
+}
+
+impl<'tree> Line<'tree> {
+    /// Collects and orders the ends of some terms.
+    fn through(terms: [&Term<'tree>; 2], fuel: &mut Fuel) -> Option<Self> {
+        let mut ends_met = Vec::new();
+        for term in terms {
+            for id in sets(term)? {
+                let finite = ends(term.tree, term.tree.node(id))?.into_iter();
+                ends_met.extend(
+                    finite
+                        .filter(|&end| infinite(term.tree, end).is_none())
+                        .map(|end| (term.tree, end)),
+                );
+            }
+        }
+        if ends_met.len() > MAX_ENDS {
+            return None;
+        }
+        let mut forms = Vec::with_capacity(ends_met.len());
+        for &(tree, end) in &ends_met {
+            let form = Form::new(tree, end, None, 0, fuel);
+            if form.has_symbol() || form.is_open() {
+                return None;
+            }
+            forms.push(form);
+        }
+        let mut sorted: Vec<Vec<usize>> = Vec::new();
+        for at in 0..forms.len() {
+            let (mut low, mut high) = (0, sorted.len());
+            let mut same = None;
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                match order(&forms[at], &forms[sorted[middle][0]], fuel)? {
+                    Ordering::Less => high = middle,
+                    Ordering::Greater => low = middle + 1,
+                    Ordering::Equal => {
+                        same = Some(middle);
+                        break;
+                    }
+                }
+            }
+            match same {
+                Some(place) => sorted[place].push(at),
+                None => sorted.insert(low, vec![at]),
+            }
+        }
+        let mut ends = Vec::with_capacity(forms.len());
+        for (rank, group) in sorted.iter().enumerate() {
+            ends.extend(group.iter().map(|&at| (ends_met[at].0, ends_met[at].1, rank)));
+        }
+        Some(Self { ends, distinct: sorted.len() })
+    }
+
+    /// The cell of an end: its point, or one before or behind all others where it is infinite.
+    /// Cells count from one.
+    fn cell(&self, tree: &Tree, end: Id) -> Option<usize> {
+        match infinite(tree, end) {
+            Some(Ordering::Less) => return Some(0),
+            Some(_) => return Some(self.behind()),
+            None => {}
+        }
+        let met = self.ends.iter().find(|met| std::ptr::eq(met.0, tree) && met.1 == end)?;
+        Some(2 * met.2 + 2)
+    }
+
+    fn behind(&self) -> usize {
+        2 * self.distinct + 2
+    }
+
+    fn between(&self, low: usize, high: usize, closed: (bool, bool)) -> Cells {
+        let (first, behind) = (low + usize::from(!closed.0), high + usize::from(closed.1));
+        (1..self.behind()).map(|cell| (first..behind).contains(&cell)).collect()
+    }
+
+    fn cells(&self, term: &Term<'_>) -> Option<Cells> {
+        let mut known: Vec<Option<Cells>> = vec![None; term.root as usize + 1];
+        for id in sets(term)? {
+            known[id as usize] = Some(self.of_node(term.tree, term.tree.node(id), &known)?);
+        }
+        known[term.root as usize].take()
+    }
+
+    fn of_node(&self, tree: &Tree, node: &Node, known: &[Option<Cells>]) -> Option<Cells> {
+        let get = |id: Id| known[id as usize].clone();
+        let empty = || vec![false; 2 * self.distinct + 1];
+        let fold = |of: &[Id], first: bool, step: fn(bool, bool) -> bool| {
+            of.iter().try_fold(vec![first; 2 * self.distinct + 1], |cells, &id| {
+                let other = get(id)?;
+                Some(cells.iter().zip(&other).map(|(&a, &b)| step(a, b)).collect::<Cells>())
+            })
+        };
+        let complement = |cells: Cells| cells.into_iter().map(|cell| !cell).collect::<Cells>();
+        Some(match node {
+            Node::Interval { low, high, low_closed, high_closed } => {
+                let (low, high) = (self.cell(tree, *low)?, self.cell(tree, *high)?);
+                self.between(low, high, (*low_closed, *high_closed))
+            }
+            Node::Tuple(of) => {
+                self.between(self.cell(tree, of[0])?, self.cell(tree, of[1])?, (false, false))
+            }
+            Node::Set(of) => {
+                let mut cells = empty();
+                for &id in of {
+                    *cells.get_mut(self.cell(tree, id)?.checked_sub(1)?)? = true;
+                }
+                cells
+            }
+            Node::Constant(Constant::EmptySet) => empty(),
+            Node::Constant(Constant::Reals) => complement(empty()),
+            Node::Union(of) | Node::Any(of) => fold(of, false, |a, b| a || b)?,
+            Node::Intersection(of) | Node::All(of) => fold(of, true, |a, b| a && b)?,
+            Node::Difference(a, b) => {
+                let (a, b) = (get(*a)?, get(*b)?);
+                a.iter().zip(&b).map(|(&a, &b)| a && !b).collect()
+            }
+            Node::Relation { operator: Relation::In, right, .. } => get(*right)?,
+            Node::Relation { operator: Relation::NotIn, right, .. } => complement(get(*right)?),
+            Node::Relation { operator, left, right } => {
+                let ray = ray(tree, *operator, *left, *right)?;
+                let end = self.cell(tree, ray.end)?;
+                match ray.operator {
+                    Relation::Less => self.between(0, end, (false, false)),
+                    Relation::LessEqual => self.between(0, end, (false, true)),
+                    Relation::Greater => self.between(end, self.behind(), (false, false)),
+                    Relation::GreaterEqual => self.between(end, self.behind(), (true, false)),
+                    Relation::Equal => self.between(end, end, (true, true)),
+                    Relation::NotEqual => complement(self.between(end, end, (true, true))),
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! Equations, inequalities and what they assign.
+//!
+//! A relation is taken to `p relation 0`, `p` counting up to a positive factor, or up to any factor but
+//! zero in an equation. `x = 5` against a bare `5` is compared by its value.
+
+use super::{
+    super::tree::{Id, Node, Relation, Tree},
+    Judge,
+    form::Form,
+    real_set,
+    scalar::{Scale, same},
+    structure::{Item, Kind, kind},
+};
+use crate::{Equivalence, Policy};
+
+/// Whether a node is an inequality, or made of some.
+pub(super) fn is_inequality(tree: &Tree, id: Id) -> bool {
+    use Relation as R;
+    match tree.node(id) {
+        Node::Relation { operator, .. } => matches!(
+            operator,
+            R::NotEqual
+                | R::Less
+                | R::LessEqual
+                | R::Greater
+                | R::GreaterEqual
+                | R::In
+                | R::NotIn
+                | R::Subset
+                | R::SubsetEqual
+        ),
+        Node::All(of) | Node::Any(of) => of
+            .iter()
+            .any(|&id| matches!(tree.node(id), Node::Relation { .. }) && is_inequality(tree, id)),
+        _ => false,
+    }
+}
+
+/// An equation read as naming a value.
+#[derive(Debug, Clone, Copy)]
+struct Assigned<'tree> {
+    /// The lone symbol or call that is named; `None` where something else stands there.
+    name: Option<&'tree str>,
+    left: Id,
+    value: Id,
+}
+
+/// What names a value: a symbol, a function of something, a ratio of symbols, capital letters side by
+/// side (a segment, an angle).
+fn name(tree: &Tree, id: Id) -> Option<&str> {
+    let symbol = |id: &Id| match tree.node(*id) {
+        Node::Symbol(name) => Some(&**name),
+        _ => None,
+    };
+    match tree.node(id) {
+        Node::Symbol(name) | Node::Call(name, _) => Some(name),
+        Node::Ratio(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a ratio"),
+        Node::Tuple(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a point"),
+        Node::Product(of) => {
+            let capital = |id: &Id| {
+                symbol(id)
+                    .is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+            };
+            of.iter().all(capital).then_some("letters")
+        }
+        _ => None,
+    }
+}
+
+/// Reads an equation, or a chain of equations of which the last value counts. What only approximates
+/// the last value is left out.
+fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
+    let equation = |id: Id| match tree.node(id) {
+        Node::Relation { operator: Relation::Equal, left, right } => Some((*left, *right)),
+        _ => None,
+    };
+    let (left, right) = match tree.node(id) {
+        Node::All(of) => {
+            let (first, last) = (equation(*of.first()?)?, of.iter().rev());
+            let mut right = None;
+            for &link in last {
+                match tree.node(link) {
+                    Node::Relation { operator: Relation::Approximately, .. } if right.is_none() => {
+                    }
+                    Node::Relation { operator: Relation::Equal, right: value, .. } => {
+                        right = right.or(Some(*value));
+                    }
+                    _ => return None,
+                }
+            }
+            (first.0, right?)
+        }
+        _ => equation(id)?,
+    };
+    Some(match (name(tree, left), name(tree, right)) {
+        (None, Some(name)) => Assigned { name: Some(name), left: right, value: left },
+        (name, _) => Assigned { name, left, value: right },
+    })
+}
+
+/// The name that an equation gives to a value.
+pub(super) fn assigned_name(tree: &Tree, id: Id) -> Option<&str> {
+    if kind(tree, id) == Kind::Relation { assigned(tree, id)?.name } else { None }
+}
+
+impl Judge<'_> {
+    /// Compares where one side at least is a relation.
+    pub(super) fn relations(&mut self, gold: Item, answer: Item, nesting: u32) -> Equivalence {
+        let kinds = (kind(self.gold, gold.id), kind(self.answer, answer.id));
+        if let Some(verdict) = self.points(gold.id, answer.id, nesting) {
+            return verdict;
+        }
+        match kinds {
+            (Kind::Relation, Kind::Relation) => self.both(gold.id, answer.id, nesting),
+            (Kind::Relation, _) => {
+                if let Some(assigned) = assigned(self.gold, gold.id) {
+                    return match assigned.name {
+                        Some(_) => self.compare(assigned.value.into(), answer, nesting + 1),
+                        None => Equivalence::Different,
+                    };
+                }
+                self.relation_and_set(gold.id, answer.id, kinds.1, nesting)
+            }
+            _ => {
+                if let Some(assigned) = assigned(self.answer, answer.id) {
+                    return self.named(gold, answer.id, assigned, nesting);
+                }
+                if let Node::Relation { operator: Relation::Approximately, left, right } =
+                    self.answer.node(answer.id)
+                {
+                    // an exact value goes before its approximation
+                    return match (name(self.answer, *left), self.policy) {
+                        (None, _) => self.compare(gold, (*left).into(), nesting + 1),
+                        (Some(_), Policy::Eval) => self.compare(gold, (*right).into(), nesting + 1),
+                        (Some(_), Policy::Rl) => Equivalence::Different,
+                    };
+                }
+                self.relation_and_set(gold.id, answer.id, kinds.0, nesting)
+            }
+        }
+    }
+
+    /// `(x, y) = (1, 2)` on one side, `x = 1, y = 2` on the other.
+    fn points(&mut self, gold: Id, answer: Id, nesting: u32) -> Option<Equivalence> {
+        let point = |tree: &Tree, id: Id| -> Option<Vec<(String, Id)>> {
+            let assigned = assigned(tree, id)?;
+            match (tree.node(assigned.left), tree.node(assigned.value)) {
+                (Node::Tuple(names), Node::Tuple(values)) if names.len() == values.len() => names
+                    .iter()
+                    .zip(values)
+                    .map(|(&id, &value)| Some((name(tree, id)?.to_owned(), value)))
+                    .collect(),
+                _ => None,
+            }
+        };
+        let list = |tree: &Tree, id: Id| -> Option<Vec<(String, Id)>> {
+            let Node::List(of) = tree.node(id) else { return None };
+            of.iter()
+                .map(|&id| assigned(tree, id).and_then(|a| Some((a.name?.to_owned(), a.value))))
+                .collect()
+        };
+        let (mut one, mut other) = match (point(self.gold, gold), point(self.answer, answer)) {
+            (Some(gold), None) => (gold, list(self.answer, answer)?),
+            (None, Some(answer)) => (list(self.gold, gold)?, answer),
+            _ => return None,
+        };
+        one.sort();
+        other.sort();
+        let names =
+            |of: &[(String, Id)]| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        if names(&one) != names(&other) {
+            return Some(Equivalence::Different);
+        }
+        let values = |of: &[(String, Id)]| of.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+        Some(self.in_order(&values(&one), &values(&other), nesting))
+    }
+
+    /// A bare gold, and an answer that names a value.
+    fn named(
+        &mut self,
+        gold: Item,
+        answer: Id,
+        assigned: Assigned<'_>,
+        nesting: u32,
+    ) -> Equivalence {
+        // an equation between expressions is no value: only a number may be what a sum comes to
+        if assigned.name.is_none() && kind(self.gold, gold.id) == Kind::Scalar {
+            let form = Form::new(self.gold, gold.id, None, 0, &mut self.fuel);
+            if form.has_symbol() {
+                return Equivalence::Different;
+            }
+        }
+        let value = self.compare(gold, assigned.value.into(), nesting + 1);
+        if value != Equivalence::Equal || self.policy == Policy::Eval {
+            return value;
+        }
+        // for a reward every value of a chain has to be the gold's
+        if let Node::All(of) = self.answer.node(answer) {
+            for &link in of {
+                let Node::Relation { operator: Relation::Equal, left, right } =
+                    self.answer.node(link)
+                else {
+                    return Equivalence::Different;
+                };
+                for side in [*left, *right] {
+                    let names = name(self.answer, side).is_some();
+                    if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal
+                    {
+                        return Equivalence::Different;
+                    }
+                }
+            }
+            return Equivalence::Equal;
+        }
+        // a sum of names may come to the gold, a multiple or a power of one may not
+        let left = Form::new(self.answer, assigned.left, None, 0, &mut self.fuel);
+        let is_value = kind(self.gold, gold.id) == Kind::Scalar;
+        let has_number = left.any(|node| matches!(node, Node::Number { .. }));
+        let is_plain = left.has_symbol() && !(is_value && has_number);
+        if assigned.name.is_some() || is_plain || kind(self.answer, assigned.left) == Kind::Text {
+            return Equivalence::Equal;
+        }
+        self.compare(gold, assigned.left.into(), nesting + 1)
+    }
+
+    fn both(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        let sides = ((self.gold, gold), (self.answer, answer));
+        if is_inequality(self.gold, gold)
+            && is_inequality(self.answer, answer)
+            && let Some(verdict) = real_set::compare(sides.0, sides.1, &mut self.fuel)
+        {
+            return verdict;
+        }
+        if let (Some(one), Some(other)) = (assigned(self.gold, gold), assigned(self.answer, answer))
+            && let (Some(name), Some(other_name)) = (one.name, other.name)
+        {
+            let values = self.compare(one.value.into(), other.value.into(), nesting + 1);
+            let calls = self.compare(one.left.into(), other.left.into(), nesting + 1);
+            if name == other_name && calls == Equivalence::Equal {
+                return values;
+            }
+        }
+        match (self.gold.node(gold), self.answer.node(answer)) {
+            (
+                Node::Relation { operator, left, right },
+                Node::Relation { operator: other, left: other_left, right: other_right },
+            ) => self.single_relations(
+                (*operator, *left, *right),
+                (*other, *other_left, *other_right),
+                nesting,
+            ),
+            (Node::All(of), Node::All(others)) => self.chains(of, others, nesting),
+            (Node::Any(of), Node::Any(others)) if of.len() == others.len() => {
+                self.in_any_order(of, others, nesting)
+            }
+            _ => Equivalence::Different,
+        }
+    }
+
+    /// Chains link by link, from either end.
+    fn chains(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
+        let forward = self.in_order(gold, answer, nesting);
+        if forward == Equivalence::Equal {
+            return forward;
+        }
+        let backward: Vec<Id> = answer.iter().rev().copied().collect();
+        match self.in_order(gold, &backward, nesting) {
+            Equivalence::Different => forward,
+            verdict => verdict,
+        }
+    }
+
+    fn in_any_order(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
+        let mut free: Vec<Id> = answer.to_vec();
+        for &one in gold {
+            let found = (0..free.len()).find(|&at| {
+                self.compare(one.into(), free[at].into(), nesting + 1) == Equivalence::Equal
+            });
+            match found {
+                Some(at) => drop(free.swap_remove(at)),
+                None => return Equivalence::Different,
+            }
+        }
+        Equivalence::Equal
+    }
+
+    fn single_relations(
+        &mut self,
+        gold: (Relation, Id, Id),
+        answer: (Relation, Id, Id),
+        nesting: u32,
+    ) -> Equivalence {
+        use Relation as R;
+        let (gold, answer) = (upward(gold), upward(answer));
+        if gold.0 != answer.0 {
+            return Equivalence::Different;
+        }
+        let scale = match gold.0 {
+            R::Equal | R::NotEqual => Scale::Any,
+            R::Less | R::LessEqual => Scale::Positive,
+            _ => return self.in_order(&[gold.1, gold.2], &[answer.1, answer.2], nesting),
+        };
+        let values = |tree: &Tree, side: (R, Id, Id)| {
+            kind(tree, side.1) == Kind::Scalar && kind(tree, side.2) == Kind::Scalar
+        };
+        if !values(self.gold, gold) || !values(self.answer, answer) {
+            return self.in_order(&[gold.1, gold.2], &[answer.1, answer.2], nesting);
+        }
+        let left = Form::new(self.gold, gold.1, Some(gold.2), 0, &mut self.fuel);
+        let right = Form::new(self.answer, answer.1, Some(answer.2), 0, &mut self.fuel);
+        if left.has_symbol() && right.has_symbol() && !left.is_open() && !right.is_open() {
+            let verdict = same(&left, &right, scale, self.policy, &mut self.fuel);
+            if verdict != Equivalence::Undecided {
+                return verdict;
+            }
+        }
+        self.in_order(&[gold.1, gold.2], &[answer.1, answer.2], nesting)
+    }
+
+    /// An inequality against an interval or another set of its solutions.
+    fn relation_and_set(&mut self, gold: Id, answer: Id, other: Kind, nesting: u32) -> Equivalence {
+        if !matches!(other, Kind::Interval | Kind::Region | Kind::Set | Kind::Tuple | Kind::List) {
+            return Equivalence::Different;
+        }
+        let sides = ((self.gold, gold), (self.answer, answer));
+        if let Some(verdict) = real_set::compare(sides.0, sides.1, &mut self.fuel) {
+            return verdict;
+        }
+        match (self.gold.node(gold), self.answer.node(answer)) {
+            (Node::Relation { operator: Relation::In, left, right }, _)
+                if name(self.gold, *left).is_some() =>
+            {
+                self.compare((*right).into(), answer.into(), nesting + 1)
+            }
+            (_, Node::Relation { operator: Relation::In, left, right })
+                if name(self.answer, *left).is_some() =>
+            {
+                self.compare(gold.into(), (*right).into(), nesting + 1)
+            }
+            _ => Equivalence::Different,
+        }
+    }
+}
+
+/// Turns `a > b` into `b < a`.
+fn upward((operator, left, right): (Relation, Id, Id)) -> (Relation, Id, Id) {
+    match operator {
+        Relation::Greater => (Relation::Less, right, left),
+        Relation::GreaterEqual => (Relation::LessEqual, right, left),
+        _ => (operator, left, right),
+    }
+}

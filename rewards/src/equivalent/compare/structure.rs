@@ -1,0 +1,361 @@
+//! Answers that are more than one value: lists, sets, tuples, intervals, matrices, text.
+
+use std::cmp::Ordering;
+
+use dashu_ratio::RBig;
+
+use super::{
+    super::tree::{Constant, Id, Node, Tree},
+    Judge,
+    form::Form,
+    fuel::Fuel,
+    marks, real_set, relation,
+    scalar::{Scale, same},
+};
+use crate::{Equivalence, Policy};
+
+/// How deep lists may lie in lists.
+pub(super) const MAX_NESTING: u32 = 6;
+
+/// A part of an answer, with the signs that its plus-minus take where they have been chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    pub(super) id: Id,
+    pub(super) signs: Option<u32>,
+}
+
+impl From<Id> for Item {
+    fn from(id: Id) -> Self {
+        Self { id, signs: None }
+    }
+}
+
+/// How the parts of a node hang together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// In no order, each once.
+    Set,
+    /// In no order.
+    List,
+    /// In order.
+    Tuple,
+    Interval,
+    /// A set that is made of others, or has a name.
+    Region,
+    Matrix,
+    Text,
+    Relation,
+    Scalar,
+}
+
+pub(super) fn kind(tree: &Tree, id: Id) -> Kind {
+    match tree.node(id) {
+        Node::Set(_) => Kind::Set,
+        Node::List(_) => Kind::List,
+        Node::Any(of) => {
+            let inequality = |id: &Id| relation::is_inequality(tree, *id);
+            if of.iter().any(inequality) { Kind::Relation } else { Kind::List }
+        }
+        Node::Tuple(_) => Kind::Tuple,
+        Node::Interval { .. } => Kind::Interval,
+        Node::Union(_)
+        | Node::Intersection(_)
+        | Node::Difference(..)
+        | Node::Constant(
+            Constant::EmptySet
+            | Constant::Reals
+            | Constant::Integers
+            | Constant::Naturals
+            | Constant::Rationals
+            | Constant::Complexes,
+        ) => Kind::Region,
+        _ if matrix(tree, id).is_some() => Kind::Matrix,
+        Node::Text(_) | Node::Choice(_) => Kind::Text,
+        Node::Relation { .. } | Node::All(_) => Kind::Relation,
+        _ => Kind::Scalar,
+    }
+}
+
+/// A matrix, with the values that stand before it and their sign.
+struct Matrix<'tree> {
+    rows: u32,
+    entries: &'tree [Id],
+    factors: Vec<Id>,
+    negative: bool,
+}
+
+fn matrix(tree: &Tree, id: Id) -> Option<Matrix<'_>> {
+    match tree.node(id) {
+        Node::Matrix { rows, entries } => {
+            Some(Matrix { rows: *rows, entries, factors: Vec::new(), negative: false })
+        }
+        Node::Negated(of) => match tree.node(*of) {
+            Node::Matrix { rows, entries } => {
+                Some(Matrix { rows: *rows, entries, factors: Vec::new(), negative: true })
+            }
+            _ => None,
+        },
+        Node::Product(of) => {
+            let (&last, factors) = of.split_last()?;
+            match tree.node(last) {
+                Node::Matrix { rows, entries } => {
+                    let factors = factors.to_vec();
+                    Some(Matrix { rows: *rows, entries, factors, negative: false })
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The sign of an infinity, where a node is one.
+pub(super) fn infinite(tree: &Tree, id: Id) -> Option<Ordering> {
+    match tree.node(id) {
+        Node::Constant(Constant::Infinity) => Some(Ordering::Greater),
+        Node::Negated(of) => match tree.node(*of) {
+            Node::Constant(Constant::Infinity) => Some(Ordering::Less),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// All of several verdicts: different if one is, undecided if one is, else equal.
+pub(super) fn all(verdicts: impl IntoIterator<Item = Equivalence>) -> Equivalence {
+    let mut result = Equivalence::Equal;
+    for verdict in verdicts {
+        match verdict {
+            Equivalence::Equal => {}
+            Equivalence::Different => return Equivalence::Different,
+            _ => result = Equivalence::Undecided,
+        }
+    }
+    result
+}
+
+impl Judge<'_> {
+    /// Compares one part of the gold answer with one part of the answer.
+    pub(super) fn compare(&mut self, gold: Item, answer: Item, nesting: u32) -> Equivalence {
+        if nesting > MAX_NESTING || self.fuel.burn(20).is_err() {
+            return Equivalence::Undecided;
+        }
+        let kinds = (kind(self.gold, gold.id), kind(self.answer, answer.id));
+        if kinds.0 == Kind::Relation || kinds.1 == Kind::Relation {
+            return self.relations(gold, answer, nesting);
+        }
+        if kinds.0 == Kind::Text || kinds.1 == Kind::Text {
+            return self.words(gold.id, answer.id);
+        }
+        if kinds == (Kind::Matrix, Kind::Matrix) {
+            return self.matrices(gold.id, answer.id, nesting);
+        }
+        if matches!(kinds, (Kind::Matrix, Kind::Tuple) | (Kind::Tuple, Kind::Matrix)) {
+            return self.vectors(gold.id, answer.id, nesting);
+        }
+        let is_region = |kind| matches!(kind, Kind::Interval | Kind::Region);
+        if is_region(kinds.0) || is_region(kinds.1) {
+            return self.regions(gold.id, answer.id, nesting);
+        }
+        let items = (self.parts(true, gold), self.parts(false, answer));
+        // a tuple with open signs is a list of tuples
+        let spread = |kind, item: Item, parts: &Option<Vec<Item>>| match parts {
+            Some(parts) if kind == Kind::Tuple && parts[0].id == item.id => Kind::List,
+            _ => kind,
+        };
+        let kinds = (spread(kinds.0, gold, &items.0), spread(kinds.1, answer, &items.1));
+        match items {
+            (None, None) => self.scalars(gold, answer),
+            (Some(gold), Some(answer)) => self.collections(&gold, &answer, kinds, nesting),
+            // one element alone may stand in brackets, where the policy is lenient
+            (Some(gold), None) => self.single(&gold, &[answer], nesting),
+            (None, Some(answer)) => self.single(&[gold], &answer, nesting),
+        }
+    }
+
+    /// Words and letters of a choice.
+    fn words(&mut self, gold: Id, answer: Id) -> Equivalence {
+        let (gold, answer) = (spelled(self.gold, gold), spelled(self.answer, answer));
+        match (gold, answer) {
+            (Some(gold), Some(answer)) if gold.eq_ignore_ascii_case(&answer) => Equivalence::Equal,
+            _ => Equivalence::Different,
+        }
+    }
+
+    /// A vector against a tuple, where the policy is lenient.
+    fn vectors(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        let coordinates = |tree: &Tree, id: Id| match tree.node(id) {
+            Node::Matrix { rows, entries } if *rows == 1 || *rows as usize == entries.len() => {
+                Some(entries.clone())
+            }
+            Node::Tuple(of) => Some(of.clone()),
+            _ => None,
+        };
+        match (self.policy, coordinates(self.gold, gold), coordinates(self.answer, answer)) {
+            (Policy::Eval, Some(gold), Some(answer)) => self.in_order(&gold, &answer, nesting),
+            _ => Equivalence::Different,
+        }
+    }
+
+    fn matrices(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        let (Some(one), Some(other)) = (matrix(self.gold, gold), matrix(self.answer, answer))
+        else {
+            return Equivalence::Different;
+        };
+        let vector =
+            |matrix: &Matrix<'_>| matrix.rows == 1 || matrix.rows as usize == matrix.entries.len();
+        let turned = self.policy == Policy::Eval && vector(&one) && vector(&other);
+        if one.entries.len() != other.entries.len() || (one.rows != other.rows && !turned) {
+            return Equivalence::Different;
+        }
+        let plain = |matrix: &Matrix<'_>| matrix.factors.is_empty() && !matrix.negative;
+        if plain(&one) && plain(&other) {
+            return self.in_order(one.entries, other.entries, nesting);
+        }
+        let mut result = Equivalence::Equal;
+        for (&g, &a) in one.entries.iter().zip(other.entries) {
+            let left = scaled(self.gold, g, &one, &mut self.fuel);
+            let right = scaled(self.answer, a, &other, &mut self.fuel);
+            match same(&left, &right, Scale::One, self.policy, &mut self.fuel) {
+                Equivalence::Equal => {}
+                Equivalence::Different => return Equivalence::Different,
+                _ => result = Equivalence::Undecided,
+            }
+        }
+        result
+    }
+
+    pub(super) fn in_order(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
+        if gold.len() != answer.len() {
+            return Equivalence::Different;
+        }
+        let mut result = Equivalence::Equal;
+        for (&gold, &answer) in gold.iter().zip(answer) {
+            match self.compare(gold.into(), answer.into(), nesting + 1) {
+                Equivalence::Equal => {}
+                Equivalence::Different => return Equivalence::Different,
+                _ => result = Equivalence::Undecided,
+            }
+        }
+        result
+    }
+
+    /// Intervals, unions and named sets.
+    pub(super) fn regions(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        let sides = ((self.gold, gold), (self.answer, answer));
+        if let Some(verdict) = real_set::compare(sides.0, sides.1, &mut self.fuel) {
+            return verdict;
+        }
+        match (self.gold.node(gold), self.answer.node(answer)) {
+            (Node::Constant(gold), Node::Constant(answer)) if gold == answer => Equivalence::Equal,
+            (
+                Node::Interval { low, high, low_closed, high_closed },
+                Node::Interval {
+                    low: other_low,
+                    high: other_high,
+                    low_closed: other_low_closed,
+                    high_closed: other_high_closed,
+                },
+            ) => {
+                if (low_closed, high_closed) != (other_low_closed, other_high_closed) {
+                    return Equivalence::Different;
+                }
+                self.in_order(&[*low, *high], &[*other_low, *other_high], nesting)
+            }
+            (Node::Union(of), Node::Union(others))
+            | (Node::Intersection(of), Node::Intersection(others)) => {
+                let items = |of: &[Id]| of.iter().map(|&id| id.into()).collect::<Vec<Item>>();
+                self.matched(&items(of), &items(others), true, nesting)
+            }
+            (Node::Difference(a, b), Node::Difference(c, d)) => {
+                self.in_order(&[*a, *b], &[*c, *d], nesting)
+            }
+            _ => Equivalence::Different,
+        }
+    }
+
+    /// Two values, with what stands around them.
+    pub(super) fn scalars(&mut self, gold: Item, answer: Item) -> Equivalence {
+        if let (Node::Ratio(of), Node::Ratio(others)) =
+            (self.gold.node(gold.id), self.answer.node(answer.id))
+            && (of.len() > 2 || others.len() > 2)
+        {
+            return self.proportions(of, others);
+        }
+        let infinities = (infinite(self.gold, gold.id), infinite(self.answer, answer.id));
+        let undefined =
+            |tree: &Tree, id| matches!(tree.node(id), Node::Constant(Constant::Undefined));
+        match infinities {
+            (None, None) => {}
+            (gold, answer) if gold == answer => return Equivalence::Equal,
+            _ => return Equivalence::Different,
+        }
+        match (undefined(self.gold, gold.id), undefined(self.answer, answer.id)) {
+            (false, false) => marks::compare(self, gold, answer),
+            (true, true) => Equivalence::Equal,
+            _ => Equivalence::Different,
+        }
+    }
+
+    /// `a : b : c`, up to a factor.
+    fn proportions(&mut self, gold: &[Id], answer: &[Id]) -> Equivalence {
+        if gold.len() != answer.len() {
+            return Equivalence::Different;
+        }
+        let mut verdicts = Vec::with_capacity(gold.len());
+        for (&g, &a) in gold.iter().zip(answer) {
+            let form = |judge: &mut Self, is_gold: bool, id: Id| {
+                let tree = if is_gold { judge.gold } else { judge.answer };
+                Form::new(tree, id, None, 0, &mut judge.fuel)
+            };
+            let forms = [
+                form(self, true, g),
+                form(self, false, a),
+                form(self, true, gold[0]),
+                form(self, false, answer[0]),
+            ];
+            let values = forms.each_ref().map(Form::rational);
+            verdicts.push(match values {
+                [Some(g), Some(a), Some(g0), Some(a0)] if !g0.is_zero() && !a0.is_zero() => {
+                    if g * a0 == a * g0 { Equivalence::Equal } else { Equivalence::Different }
+                }
+                _ => same(&forms[0], &forms[1], Scale::One, self.policy, &mut self.fuel),
+            });
+        }
+        all(verdicts)
+    }
+}
+
+/// An entry of a matrix, times what stands before the matrix.
+fn scaled<'tree>(
+    tree: &'tree Tree,
+    entry: Id,
+    matrix: &Matrix<'_>,
+    fuel: &mut Fuel,
+) -> Form<'tree> {
+    let mut form = Form::new(tree, entry, None, 0, fuel);
+    for &factor in &matrix.factors {
+        form.multiply(tree, factor, fuel);
+    }
+    if matrix.negative {
+        form.scale(&RBig::NEG_ONE);
+    }
+    form
+}
+
+/// A node as a word: text, a choice, or letters side by side.
+fn spelled(tree: &Tree, id: Id) -> Option<String> {
+    let letter = |id: Id| match tree.node(id) {
+        Node::Symbol(name) => Some(name.to_string()),
+        Node::Constant(Constant::E) => Some("e".to_owned()),
+        Node::Constant(Constant::I) => Some("i".to_owned()),
+        _ => None,
+    };
+    match tree.node(id) {
+        Node::Text(text) => Some(text.to_string()),
+        Node::Choice(choice) => Some(choice.to_string()),
+        Node::Product(of) => of.iter().map(|&id| letter(id)).collect(),
+        Node::Unit(of, unit) => Some(letter(*of)? + unit),
+        _ => letter(id),
+    }
+}

@@ -1,0 +1,180 @@
+//! Commands: those that take text for an argument, and those that are tokens.
+
+use super::{Bracket, Found, Lexer, Table, Token};
+use crate::Policy;
+use crate::equivalent::names;
+use crate::equivalent::tree::{Relation, Unreadable};
+use crate::equivalent::words;
+
+impl<'a> Lexer<'a> {
+    /// Reads a command; `None` for one that is only dress.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of command")]
+    pub(super) fn command(&mut self) -> Result<Option<Token<'a>>, Unreadable> {
+        let rest = &self.rest()[1..];
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        if letters == 0 {
+            return self.symbol_command(rest);
+        }
+        let mut name = &rest[..letters];
+        if self.policy == Policy::Eval
+            && names::command(name).is_none()
+            && let Some(length) = names::glued(name)
+        {
+            name = &name[..length];
+        }
+        self.at += 1 + name.len();
+        match name {
+            "begin" => return self.begin().map(Some),
+            "end" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::End));
+            }
+            // the side without a bracket
+            "left" | "right" if self.rest().starts_with('.') => {
+                self.at += 1;
+                return Ok(None);
+            }
+            "left" | "mleft" if self.rest().trim_start().starts_with('|') => {
+                self.at = self.text.len() - self.rest().trim_start().len() + 1;
+                return Ok(Some(Token::LeftBar));
+            }
+            "right" | "mright" if self.rest().trim_start().starts_with('|') => {
+                self.at = self.text.len() - self.rest().trim_start().len() + 1;
+                return Ok(Some(Token::RightBar));
+            }
+            "tag" | "color" | "textcolor" | "colorbox" | "hspace" | "vspace" | "phantom"
+            | "label" => {
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                return Ok(None);
+            }
+            "not" => {
+                let rest = self.rest();
+                let negated = [("=", Relation::NotEqual), (r"\in", Relation::NotIn)];
+                let (sign, relation) = negated
+                    .into_iter()
+                    .find(|(sign, _)| rest.trim_start().starts_with(sign))
+                    .ok_or(Unreadable::NotMathematics)?;
+                self.at += rest.len() - rest.trim_start().len() + sign.len();
+                return Ok(Some(Token::Relation(relation)));
+            }
+            "pmod" => {
+                let modulus =
+                    self.braced().or_else(|| self.digits()).ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::Modulus(modulus)));
+            }
+            "mathbb" | "Bbb" => {
+                let letter = self
+                    .braced()
+                    .or_else(|| self.one_letter())
+                    .ok_or(Unreadable::NotMathematics)?;
+                let set = names::number_set(letter.trim()).ok_or(Unreadable::NotMathematics)?;
+                return Ok(Some(Token::Constant(set)));
+            }
+            "dot" | "ddot" => return Err(Unreadable::NotMathematics),
+            _ => {}
+        }
+        if names::is_dress(name) {
+            return Ok(None);
+        }
+        if names::is_text(name) {
+            return Ok(self.words(name));
+        }
+        names::command(name).map(Some).ok_or(Unreadable::NotMathematics)
+    }
+
+    fn symbol_command(&mut self, rest: &str) -> Result<Option<Token<'a>>, Unreadable> {
+        let token = match rest.chars().next() {
+            // the brace of a system of equations, which has no partner
+            Some('{') if rest[1..].trim_start().starts_with(r"\begin{") => {
+                self.at += 2;
+                return Ok(None);
+            }
+            Some('{') => Token::Open(Bracket::Curly),
+            Some('&') => Token::And,
+            Some('}') => Token::Close(Bracket::Curly),
+            Some('%') => Token::Percent,
+            Some('$') => Token::Currency("dollar"),
+            Some('\\') => {
+                self.at += row_space(&rest[1..]);
+                Token::Row
+            }
+            Some('|') => Token::Bar,
+            Some('(' | ')' | '[' | ']') => {
+                self.at += 2;
+                return Ok(None);
+            }
+            _ => return Err(Unreadable::NotMathematics),
+        };
+        self.at += 2;
+        Ok(Some(token))
+    }
+
+    /// The argument of `\text` and its kin: words, or mathematics whose braces then do nothing.
+    fn words(&mut self, name: &str) -> Option<Token<'a>> {
+        let before = *self;
+        let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
+        let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
+        // capitals alone are points, which are factors
+        let plain = ["^{2}", "^{3}", "^2", "^3"].iter().find_map(|power| bare.strip_suffix(power));
+        let plain = plain.unwrap_or(bare);
+        let wordy = (plain.len() > 1 || plain != bare)
+            && plain.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
+            && (bare.contains(char::is_lowercase)
+                || words::is_short_unit(bare)
+                || bare.contains('.'));
+        // degrees of temperature
+        let after_degrees = self.text[..before.at].trim_end().trim_end_matches([' ', '}']);
+        match bare {
+            // punctuation, and words that announce a value
+            "" if content == "," => return Some(Token::Comma),
+            "" if matches!(content, "." | ";" | "") => return None,
+            _ if self.policy == Policy::Eval && words::announces(content) => return None,
+            r"^\circ" => return Some(Token::Degree),
+            r"\$" => return Some(Token::Currency("dollar")),
+            "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
+            "and" | "And" => return Some(Token::And),
+            "or" | "Or" => return Some(Token::Or),
+            _ if names::head(content).is_some() && name != "textbf" => {
+                return names::head(content).map(Token::Function);
+            }
+            "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {
+                return Some(Token::Words(bare));
+            }
+            _ if wordy => return Some(Token::Words(bare)),
+            _ => {}
+        }
+        *self = before;
+        None
+    }
+
+    fn begin(&mut self) -> Found<'a> {
+        let name = self.braced().ok_or(Unreadable::NotMathematics)?;
+        match name.trim_end_matches('*') {
+            "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" => {
+                Ok(Token::Begin(Table::Matrix))
+            }
+            "aligned" | "align" | "gathered" | "split" => Ok(Token::Begin(Table::Lines)),
+            "cases" => Ok(Token::Begin(Table::Cases)),
+            "vmatrix" => Ok(Token::Begin(Table::Determinant)),
+            "array" => {
+                // the alignment of its columns
+                self.braced().ok_or(Unreadable::NotMathematics)?;
+                Ok(Token::Begin(Table::Matrix))
+            }
+            _ => Err(Unreadable::NotMathematics),
+        }
+    }
+}
+
+/// How many bytes the space between two rows takes: `[4pt]`.
+fn row_space(text: &str) -> usize {
+    let inner = text.strip_prefix('[').and_then(|inner| inner.split_once(']'));
+    let is_length = |length: &str| {
+        let number = length.trim_end_matches(|c: char| c.is_ascii_lowercase());
+        number.len() + 2 == length.len() && number.parse::<f32>().is_ok()
+    };
+    match inner {
+        Some((length, _)) if is_length(length) => length.len() + 2,
+        _ => 0,
+    }
+}

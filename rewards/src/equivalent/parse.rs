@@ -1,0 +1,395 @@
+//! From tokens to a tree: operator precedence with two explicit stacks, values and operators.
+//!
+//! Input deepens the stacks and never the call stack. Every loop takes a token or pops an operator.
+
+mod after;
+mod before;
+mod close;
+mod reduce;
+
+use close::separates;
+
+use super::build::Builder;
+use super::infix::Infix;
+use super::lex::{Bracket, Head, Lexer, Table, Token};
+use super::literal::Place;
+use super::tree::{Function, Id, Node, Tree, Unreadable};
+use crate::Policy;
+
+/// Reads a whole text.
+pub(super) fn parse(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
+    let mut parser = Parser {
+        lexer: Lexer::new(text, policy),
+        policy,
+        builder: Builder::default(),
+        values: Vec::new(),
+        operators: Vec::new(),
+        wanting: true,
+        last: Last::Other,
+        inside: 0,
+    };
+    while parser.step()? {}
+    match parser.values[..] {
+        [root] => parser.builder.finish(root),
+        _ => Err(Unreadable::NotMathematics),
+    }
+}
+
+/// What an operand was, where that decides how the next token is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Whole,
+    Number,
+    Letter,
+    Power,
+    Factorial,
+    Unit,
+    Words,
+    Degrees,
+    Other,
+}
+
+/// An operator that waits on the stack.
+#[derive(Debug)]
+enum Operator {
+    Infix(Infix),
+    Sign(Sign),
+    /// A function whose argument stands without brackets, or has not begun.
+    Function {
+        head: Head,
+        power: Option<Id>,
+        base: Option<Id>,
+    },
+    /// Waits for one operand more, which it takes at once.
+    Command(Command),
+    Open(Open),
+    Table {
+        kind: Table,
+        cells: Vec<Id>,
+        width: Option<usize>,
+        row: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Bracket(Bracket),
+    Bar,
+    /// A set by its condition, which is then all there is to it.
+    Condition,
+    /// The index of a root, in square brackets.
+    Index,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sign {
+    Minus,
+    Plus,
+    PlusMinus,
+    MinusPlus,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Command {
+    Numerator,
+    Denominator(Id),
+    Upper,
+    Lower(Id),
+    Root(Option<Id>),
+    Exponent(Id),
+    Conjugate,
+    Accent(&'static str),
+    Determinant,
+    Currency(&'static str),
+    Minus,
+    /// A function with its argument in brackets.
+    Apply(Head, Option<Id>, Option<Id>),
+    /// What may be a call of a function with a letter for its name.
+    Call(Id),
+    /// The whole part of what may be a mixed number.
+    Mixed(Id),
+    FunctionPower,
+    FunctionBase,
+}
+
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    policy: Policy,
+    builder: Builder,
+    values: Vec<Id>,
+    operators: Vec<Operator>,
+    /// An operand comes next.
+    wanting: bool,
+    last: Last,
+    /// How many brackets are open in which commas separate.
+    inside: usize,
+}
+
+type Done<T = ()> = Result<T, Unreadable>;
+
+const WRONG: Unreadable = Unreadable::NotMathematics;
+
+impl Parser<'_> {
+    /// Reads one token; false at the end of the text.
+    fn step(&mut self) -> Done<bool> {
+        if self.wanting
+            && let Some(Operator::Command(
+                command @ (Command::Numerator
+                | Command::Denominator(_)
+                | Command::Upper
+                | Command::Lower(_)
+                | Command::FunctionBase),
+            )) = self.operators.last()
+            // of all bases of two digits, ten is the one that people mean
+            && !(matches!(command, Command::FunctionBase) && self.lexer.rest().starts_with("10"))
+            && let Some(digit) = self.lexer.digit()
+        {
+            let id = self.builder.whole(digit.into())?;
+            self.operand(id, Last::Other)?;
+            return Ok(true);
+        }
+        let token = self.lexer.next(self.place())?;
+        if self.wanting {
+            self.begin(token)?;
+        } else if token == Token::Finish {
+            self.reduce(0)?;
+            return if self.operators.is_empty() { Ok(false) } else { Err(WRONG) };
+        } else {
+            self.proceed(token)?;
+        }
+        Ok(true)
+    }
+
+    fn place(&self) -> Place {
+        if matches!(self.operators.last(), Some(Operator::Command(_))) {
+            Place::Argument
+        } else if self.inside > 0 {
+            Place::Bracketed
+        } else {
+            Place::Open
+        }
+    }
+
+    /// A token where an operand is expected.
+    fn begin(&mut self, token: Token<'_>) -> Done {
+        let node = match token {
+            Token::Number(number) => {
+                let last = if number.is_whole() { Last::Whole } else { Last::Number };
+                let id = self.builder.number(number)?;
+                return self.operand(id, last);
+            }
+            Token::Symbol(name) => {
+                let id = self.builder.push(Node::Symbol(name))?;
+                return self.operand(id, Last::Letter);
+            }
+            Token::Constant(constant) => Node::Constant(constant),
+            Token::Ellipsis => Node::Symbol("…".into()),
+            Token::Circle => Node::Symbol("∘".into()),
+            Token::Words(words) => return self.leading_words(words),
+            Token::Relation(relation) => return self.leading_relation(relation),
+            Token::Close(Bracket::Curly) => return self.close_empty(),
+            // `a, b, and c`
+            Token::And if matches!(self.operators.last(), Some(Operator::Infix(Infix::Comma))) => {
+                return Ok(());
+            }
+            // an alignment, or a line that ended with a comma
+            Token::Ampersand if self.table() == Some(Table::Lines) => return Ok(()),
+            Token::Row if matches!(self.operators.last(), Some(Operator::Infix(Infix::Comma))) => {
+                return self.line_after_comma();
+            }
+            other => return self.open(&other),
+        };
+        let id = self.builder.push(node)?;
+        self.operand(id, Last::Other)
+    }
+
+    /// A token that opens something.
+    fn open(&mut self, token: &Token<'_>) -> Done {
+        let in_command = matches!(self.operators.last(), Some(Operator::Command(_)));
+        let operator = match *token {
+            Token::Fraction => Operator::Command(Command::Numerator),
+            Token::Binomial => Operator::Command(Command::Upper),
+            Token::Conjugate => Operator::Command(Command::Conjugate),
+            Token::Accent(name) => Operator::Command(Command::Accent(name)),
+            Token::Determinant => Operator::Command(Command::Determinant),
+            // one amount has one currency
+            Token::Currency(_)
+                if matches!(
+                    self.operators.last(),
+                    Some(Operator::Command(Command::Currency(_)))
+                ) =>
+            {
+                return Err(WRONG);
+            }
+            Token::Currency(name) => Operator::Command(Command::Currency(name)),
+            Token::Root => {
+                self.operators.push(Operator::Command(Command::Root(None)));
+                if self.lexer.peek(Place::Bracketed)? != Token::Open(Bracket::Square) {
+                    return Ok(());
+                }
+                self.lexer.next(Place::Bracketed)?;
+                Operator::Open(Open::Index)
+            }
+            Token::Function(head) => {
+                self.operators.push(Operator::Function { head, power: None, base: None });
+                return self.head();
+            }
+            Token::Open(bracket) => match self.lexer.variable_of_set() {
+                Some(length) if bracket == Bracket::Curly => {
+                    self.lexer.skip(length);
+                    Operator::Open(Open::Condition)
+                }
+                _ => {
+                    self.inside += usize::from(separates(bracket));
+                    Operator::Open(Open::Bracket(bracket))
+                }
+            },
+            Token::Bar | Token::LeftBar => Operator::Open(Open::Bar),
+            Token::Begin(kind) => {
+                self.inside += 1;
+                Operator::Table { kind, cells: Vec::new(), width: None, row: 0 }
+            }
+            Token::Minus if in_command => Operator::Command(Command::Minus),
+            Token::Plus if in_command => return Ok(()),
+            Token::Minus if matches!(self.operators.last(), Some(Operator::Sign(Sign::Plus))) => {
+                Operator::Sign(Sign::Minus)
+            }
+            // other signs in a row are no arithmetic
+            _ if matches!(self.operators.last(), Some(Operator::Sign(_))) => return Err(WRONG),
+            Token::Minus => Operator::Sign(Sign::Minus),
+            Token::Plus => Operator::Sign(Sign::Plus),
+            Token::PlusMinus => Operator::Sign(Sign::PlusMinus),
+            Token::MinusPlus => Operator::Sign(Sign::MinusPlus),
+            // after the last row of a table
+            Token::End => return self.end_table(),
+            _ => return Err(WRONG),
+        };
+        self.operators.push(operator);
+        Ok(())
+    }
+
+    /// What stands between a function's name and its argument.
+    fn head(&mut self) -> Done {
+        match self.lexer.peek(Place::Bracketed)? {
+            Token::Caret => {
+                self.lexer.next(Place::Bracketed)?;
+                self.operators.push(Operator::Command(Command::FunctionPower));
+            }
+            Token::Underscore => {
+                self.lexer.next(Place::Bracketed)?;
+                self.operators.push(Operator::Command(Command::FunctionBase));
+            }
+            Token::Open(_) | Token::LeftBar => {
+                let Some(Operator::Function { head, power, base }) = self.operators.pop() else {
+                    return Err(WRONG);
+                };
+                self.operators.push(Operator::Command(Command::Apply(head, power, base)));
+            }
+            _ => {}
+        }
+        self.wanting = true;
+        Ok(())
+    }
+
+    /// An operand is complete: commands that waited for it take it, innermost first.
+    fn operand(&mut self, mut id: Id, mut last: Last) -> Done {
+        while let Some(Operator::Command(_)) = self.operators.last() {
+            let Some(Operator::Command(command)) = self.operators.pop() else { return Err(WRONG) };
+            match command {
+                Command::FunctionPower | Command::FunctionBase => {
+                    let Some(Operator::Function { power, base, .. }) = self.operators.last_mut()
+                    else {
+                        return Err(WRONG);
+                    };
+                    let slot = if matches!(command, Command::FunctionPower) { power } else { base };
+                    if slot.replace(id).is_some() {
+                        return Err(WRONG);
+                    }
+                    return self.head();
+                }
+                Command::Numerator => {
+                    self.operators.push(Operator::Command(Command::Denominator(id)));
+                    self.wanting = true;
+                    return Ok(());
+                }
+                Command::Upper => {
+                    self.operators.push(Operator::Command(Command::Lower(id)));
+                    self.wanting = true;
+                    return Ok(());
+                }
+                _ => (id, last) = self.complete(command, id)?,
+            }
+        }
+        self.values.push(id);
+        (self.wanting, self.last) = (false, last);
+        Ok(())
+    }
+
+    /// A command with its last operand.
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
+    fn complete(&mut self, command: Command, id: Id) -> Done<(Id, Last)> {
+        let builder = &mut self.builder;
+        let node = match command {
+            Command::Denominator(above) => Node::Quotient(above, id),
+            Command::Lower(upper) => Node::Binomial(upper, id),
+            Command::Root(index) => {
+                let index = match index {
+                    Some(index) => index,
+                    None => builder.whole(2)?,
+                };
+                Node::Root { radicand: id, index }
+            }
+            Command::Exponent(base) => match builder.node(id) {
+                Node::Symbol(name) if &**name == "∘" => {
+                    return Ok((builder.push(Node::Degrees(base))?, Last::Degrees));
+                }
+                _ => return Ok((builder.push(Node::Power(base, id))?, Last::Power)),
+            },
+            Command::Conjugate | Command::Accent(_) if builder.is_plain(id) => {
+                return Ok((id, Last::Other));
+            }
+            Command::Conjugate => Node::Apply(Function::Conjugate, id),
+            Command::Accent(accent) => match builder.node(id) {
+                Node::Symbol(name) => {
+                    let name = format!("{name} {accent}").into();
+                    return Ok((builder.push(Node::Symbol(name))?, Last::Letter));
+                }
+                _ => return Err(WRONG),
+            },
+            Command::Determinant => match builder.node(id) {
+                Node::Matrix { rows, entries } => {
+                    Node::Determinant { rows: *rows, entries: entries.clone() }
+                }
+                _ => return Err(WRONG),
+            },
+            Command::Currency(name) => after::mark(id, name),
+            Command::Minus => Node::Negated(id),
+            Command::Apply(head, power, base) => {
+                return Ok((builder.apply(head, (power, base), id)?, Last::Other));
+            }
+            Command::Call(name) => {
+                let arguments = match builder.node(id) {
+                    Node::Tuple(items) => items.clone(),
+                    _ => vec![id],
+                };
+                match builder.node(name) {
+                    Node::Symbol(name) => Node::Call(name.clone(), arguments),
+                    _ => return Err(WRONG),
+                }
+            }
+            Command::Mixed(whole) => match (builder.node(whole), builder.proper_fraction(id)) {
+                (Node::Number { value, .. }, Some(fraction)) => {
+                    Node::Number { value: value.clone() + fraction, places: None }
+                }
+                _ => Node::Product(vec![whole, id]),
+            },
+            Command::Numerator
+            | Command::Upper
+            | Command::FunctionPower
+            | Command::FunctionBase => {
+                return Err(WRONG);
+            }
+        };
+        Ok((builder.push(node)?, Last::Other))
+    }
+}

@@ -1,0 +1,279 @@
+//! What may stand after an operand.
+
+use dashu_base::RemEuclid;
+use dashu_int::IBig;
+use dashu_ratio::RBig;
+
+use super::{Command, Done, Last, Operator, Parser, WRONG};
+use crate::Policy;
+use crate::equivalent::infix::Infix;
+use crate::equivalent::lex::{Bracket, Table, Token};
+use crate::equivalent::literal::{self, Place};
+use crate::equivalent::tree::{Constant, Id, Node, Relation};
+use crate::equivalent::words;
+
+impl Parser<'_> {
+    /// A token after an operand.
+    pub(super) fn proceed(&mut self, token: Token<'_>) -> Done {
+        match token {
+            Token::Caret => self.caret(),
+            Token::Underscore => self.subscript(),
+            Token::Prime => {
+                let &id = self.values.last().ok_or(WRONG)?;
+                let named = self.last == Last::Letter && self.builder.rename(id, "'");
+                if named { Ok(()) } else { Err(WRONG) }
+            }
+            // `n!!` is another function, and `2^n!` has two readings
+            Token::Bang if matches!(self.last, Last::Factorial | Last::Power) => Err(WRONG),
+            Token::Bang => self.postfix(Last::Factorial, Node::Factorial),
+            Token::Percent => self.postfix(Last::Other, Node::Percent),
+            Token::Degree => self.postfix(Last::Degrees, Node::Degrees),
+            Token::Currency(name) => self.postfix(Last::Other, |id| mark(id, name)),
+            Token::Words(words) => self.unit(words),
+            Token::Modulus(modulus) => self.modulus(modulus),
+            Token::Close(bracket) => self.close(bracket),
+            Token::RightBar => self.close_bar(),
+            Token::Bar | Token::Relation(Relation::Divides) if self.bar_is_open() => {
+                self.close_bar()
+            }
+            Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
+            Token::Ampersand if self.table() == Some(Table::Cases) => Err(WRONG),
+            Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
+                self.infix(Infix::Comma)
+            }
+            Token::Ampersand | Token::Row => self.cell(token == Token::Row),
+            Token::End => self.end_table(),
+            Token::Ellipsis | Token::Circle => Err(WRONG),
+            token => match Infix::of(&token) {
+                Some(infix) => self.infix(infix),
+                None => self.juxtapose(token),
+            },
+        }
+    }
+
+    pub(super) fn infix(&mut self, infix: Infix) -> Done {
+        // kilometres per hour
+        if (infix, self.last) == (Infix::Divide, Last::Unit)
+            && let Token::Words(below) = self.lexer.peek(Place::Bracketed)?
+        {
+            self.lexer.next(Place::Bracketed)?;
+            let &unit = self.values.last().ok_or(WRONG)?;
+            let below = words::unit(below).ok_or(WRONG)?;
+            return if self.builder.rename(unit, &format!("/{below}")) {
+                Ok(())
+            } else {
+                Err(WRONG)
+            };
+        }
+        self.reduce(infix.precedence() + 1)?;
+        self.operators.push(Operator::Infix(infix));
+        self.wanting = true;
+        Ok(())
+    }
+
+    pub(super) fn postfix(&mut self, last: Last, node: impl FnOnce(Id) -> Node) -> Done {
+        let id = self.values.pop().ok_or(WRONG)?;
+        let id = self.builder.push(node(id))?;
+        self.values.push(id);
+        self.last = last;
+        Ok(())
+    }
+
+    pub(super) fn caret(&mut self) -> Done {
+        if self.last == Last::Unit {
+            let raised = self.lexer.rest().trim_start();
+            let exponent =
+                ["{2}", "2", "{3}", "3"].into_iter().find(|text| raised.starts_with(text));
+            let exponent = exponent.ok_or(WRONG)?;
+            self.lexer.skip(self.lexer.rest().len() - raised.len() + exponent.len());
+            let &unit = self.values.last().ok_or(WRONG)?;
+            let suffix = format!("^{}", exponent.trim_matches(['{', '}']));
+            return if self.builder.rename(unit, &suffix) { Ok(()) } else { Err(WRONG) };
+        }
+        if let Some(length) = words::ordinal(self.lexer.rest()) {
+            self.lexer.skip(length);
+            return self.postfix(Last::Unit, |id| Node::Unit(id, "th".into()));
+        }
+        // a power of a power needs braces or parentheses
+        if matches!(self.last, Last::Power | Last::Words) {
+            return Err(WRONG);
+        }
+        let base = self.values.pop().ok_or(WRONG)?;
+        self.operators.push(Operator::Command(Command::Exponent(base)));
+        self.wanting = true;
+        Ok(())
+    }
+
+    /// A subscript belongs to a letter's name, or says in which base a number is written.
+    pub(super) fn subscript(&mut self) -> Done {
+        let &id = self.values.last().ok_or(WRONG)?;
+        let text = match self.lexer.braced() {
+            Some(text) => text.to_owned(),
+            None => match self.lexer.next(Place::Argument)? {
+                Token::Number(number) => number.value.to_string(),
+                Token::Symbol(name) => name.into(),
+                Token::Constant(Constant::I) => "i".into(),
+                Token::Constant(Constant::E) => "e".into(),
+                _ => return Err(WRONG),
+            },
+        };
+        let text =
+            [r"\text", r"\mathrm", r"\rm"].iter().fold(text, |text, font| text.replace(font, ""));
+        let text = text.replace(['{', '}', '\\', ' '], "");
+        if let Node::Number { value, places: None } = self.builder.node(id) {
+            let base = text.parse().ok().filter(|base| (2..=36).contains(base)).ok_or(WRONG)?;
+            if !value.is_int() || value < &RBig::ZERO {
+                return Err(WRONG);
+            }
+            let value = literal::in_base(value.numerator(), base).ok_or(WRONG)?;
+            let id = self.builder.number(literal::Literal::whole(value))?;
+            self.values.pop();
+            self.values.push(id);
+            return Ok(());
+        }
+        let named = matches!(self.last, Last::Letter | Last::Power)
+            || matches!(self.builder.node(id), Node::Constant(Constant::E | Constant::I));
+        if named && self.builder.rename(id, &format!("_{text}")) { Ok(()) } else { Err(WRONG) }
+    }
+
+    /// Words after a value are its unit, a noun, or a power of ten.
+    pub(super) fn unit(&mut self, words: &str) -> Done {
+        if matches!(self.last, Last::Words | Last::Unit) {
+            return Err(WRONG);
+        }
+        self.reduce(Infix::Union.precedence() + 1)?;
+        let id = self.values.pop().ok_or(WRONG)?;
+        // a letter before words is a choice or a name, and no value
+        if matches!(self.builder.node(id), Node::Symbol(_)) {
+            return Err(WRONG);
+        }
+        if matches!(words, "base" | "in base") {
+            self.values.push(id);
+            return self.subscript();
+        }
+        let (first, others) = words.split_once(' ').unwrap_or((words, ""));
+        let node = if let Some(exponent) = words::magnitude(&first.to_lowercase()) {
+            let power = literal::Literal::whole(dashu_int::UBig::from(10u8).pow(exponent));
+            let power = self.builder.number(power)?;
+            Node::Product(vec![id, power])
+        } else {
+            mark(id, &words::unit(words).ok_or(WRONG)?)
+        };
+        let is_magnitude = matches!(node, Node::Product(_));
+        self.last = if matches!(node, Node::Unit(..)) { Last::Unit } else { Last::Other };
+        let mut id = self.builder.push(node)?;
+        if is_magnitude && !others.is_empty() {
+            id = self.builder.push(mark(id, &words::unit(others).ok_or(WRONG)?))?;
+            self.last = Last::Unit;
+        }
+        self.values.push(id);
+        Ok(())
+    }
+
+    /// The modulus of a congruence is a mark of its right side, which stands for its whole class.
+    fn modulus(&mut self, modulus: &str) -> Done {
+        self.reduce(Infix::Union.precedence() + 1)?;
+        let name = format!("mod {}", modulus.replace(' ', ""));
+        let id = self.values.pop().ok_or(WRONG)?;
+        let modulus = modulus.trim().parse::<u64>().ok().filter(|modulus| *modulus > 0);
+        let id = match (self.builder.integer(id), modulus) {
+            (Some(value), Some(modulus)) => {
+                let value = RBig::from(value.rem_euclid(IBig::from(modulus)));
+                self.builder.push(Node::Number { value, places: None })?
+            }
+            _ => id,
+        };
+        self.values.push(id);
+        self.postfix(Last::Unit, |id| Node::Unit(id, name.into()))
+    }
+
+    /// Minutes or seconds of arc after degrees.
+    fn minutes(&mut self, number: &literal::Literal) -> Done {
+        let rest = self.lexer.rest().trim_start();
+        let marks = [
+            (r"^{\prime\prime}", 3600),
+            ("''", 3600),
+            (r"^{\prime}", 60),
+            (r"^\prime", 60),
+            ("'", 60),
+        ];
+        let &(mark, parts) = marks.iter().find(|(mark, _)| rest.starts_with(mark)).ok_or(WRONG)?;
+        self.lexer.skip(self.lexer.rest().len() - rest.len() + mark.len());
+        let id = self.values.pop().ok_or(WRONG)?;
+        let &Node::Degrees(whole) = self.builder.node(id) else { return Err(WRONG) };
+        let value = number.value.clone() / RBig::from(parts);
+        let part = self.builder.push(Node::Number { value, places: None })?;
+        let sum = self.builder.push(Node::Sum(vec![whole, part]))?;
+        let id = self.builder.push(Node::Degrees(sum))?;
+        self.values.push(id);
+        self.last = Last::Degrees;
+        Ok(())
+    }
+
+    /// Two operands side by side are a product, or a mixed number, or a call.
+    pub(super) fn juxtapose(&mut self, token: Token<'_>) -> Done {
+        // an empty group
+        if token == Token::Open(Bracket::Group) && self.lexer.rest().trim_start().starts_with('}') {
+            self.lexer.next(Place::Bracketed)?;
+            return Ok(());
+        }
+        if token == Token::Open(Bracket::Round)
+            && let Some(modulus) = self.lexer.modulus()
+        {
+            return self.modulus(modulus);
+        }
+        match (self.last, &token) {
+            (Last::Whole | Last::Number, Token::Number(_)) | (Last::Words | Last::Unit, _) => {
+                return Err(WRONG);
+            }
+            (Last::Degrees, Token::Number(number)) => return self.minutes(number),
+            (Last::Whole, Token::Fraction) => {
+                let whole = self.values.pop().ok_or(WRONG)?;
+                self.operators.push(Operator::Command(Command::Mixed(whole)));
+                self.wanting = true;
+                return self.open(&token);
+            }
+            (Last::Letter, Token::Open(Bracket::Round)) if self.is_call() => {
+                let id = self.values.pop().ok_or(WRONG)?;
+                self.operators.push(Operator::Command(Command::Call(id)));
+                self.wanting = true;
+                return self.open(&token);
+            }
+            _ => {}
+        }
+        // inside the bare argument of a function, a product binds its factors tighter
+        let in_argument = matches!(
+            self.operators.last(),
+            Some(Operator::Function { .. } | Operator::Infix(Infix::Factor))
+        );
+        let infix = match token {
+            Token::Function(_) => Infix::Times,
+            _ if in_argument => Infix::Factor,
+            _ => Infix::Times,
+        };
+        self.infix(infix)?;
+        self.begin(token)
+    }
+
+    /// `f(x)` is a call where the letter is one of those that functions have, and the argument is a
+    /// value as one would put in; else it is a product, as in `h(a + b)`.
+    pub(super) fn is_call(&self) -> bool {
+        let Some(Node::Symbol(name)) = self.values.last().map(|&id| self.builder.node(id)) else {
+            return false;
+        };
+        let letter = name.trim_end_matches('\'').split('_').next().unwrap_or_default();
+        matches!(letter, "f" | "g" | "h" | "F" | "G" | "P" | "Q") && self.lexer.plain_arguments()
+    }
+}
+
+/// A value with its unit: some units are marks of their own.
+pub(super) fn mark(id: Id, unit: &str) -> Node {
+    match unit {
+        "percent" | "pct" | "percentage" | "percentage point" => Node::Percent(id),
+        "degree" | "deg" => Node::Degrees(id),
+        "dollar" | "usd" => Node::Currency(id),
+        "degree celsius" | "celsius" | "c" => Node::Unit(id, "celsius".into()),
+        "degree fahrenheit" | "fahrenheit" | "f" => Node::Unit(id, "fahrenheit".into()),
+        _ => Node::Unit(id, unit.into()),
+    }
+}

@@ -1,0 +1,231 @@
+//! From text to tree: what only dresses the answer is taken off, and what is left is mathematics, a
+//! marked choice, or a few words.
+
+use std::borrow::Cow;
+
+use dashu_ratio::RBig;
+
+use super::parse::parse;
+use super::tree::{Constant, Node, Tree, Unreadable};
+use super::{characters, names, words};
+use crate::Policy;
+
+/// The longest answer that may be words, in bytes.
+const MAX_WORDS_BYTES: usize = 80;
+
+/// The spaces of LaTeX.
+const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~"];
+
+/// Reads a bare answer.
+pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
+    if text.len() > policy.max_answer_bytes() {
+        return Err(Unreadable::Limit);
+    }
+    let plain = characters::plain(text, policy);
+    let single = if policy == Policy::Eval { single_backslashes(&plain) } else { plain };
+    let text = trim(&single);
+    // emphasis of Markdown
+    let bold = text.strip_prefix("**").and_then(|text| text.strip_suffix("**"));
+    let text = bold.map_or(text, trim);
+    if text.is_empty() {
+        return Err(Unreadable::NotMathematics);
+    }
+    let words = words(text);
+    if let Some(node) = words.as_deref().and_then(|words| choice(words, policy)) {
+        return Ok(Tree { nodes: vec![node] });
+    }
+    if let Some(node) = words.as_deref().and_then(|words| name(words, policy)) {
+        return Ok(Tree { nodes: vec![node] });
+    }
+    match parse(text, policy) {
+        Err(Unreadable::NotMathematics) => {}
+        read => return read,
+    }
+    // of a computation that is not read, its result is
+    if policy == Policy::Eval
+        && let Some((_, result)) = text.rsplit_once('=')
+        && let Ok(tree) = parse(trim(result).trim_end_matches('$'), policy)
+    {
+        return Ok(tree);
+    }
+    match words.as_deref().and_then(sentence) {
+        Some(node) => Ok(Tree { nodes: vec![node] }),
+        None => Err(Unreadable::NotMathematics),
+    }
+}
+
+/// Takes white space, LaTeX's spaces and the end of a sentence off the ends.
+pub(super) fn trim(text: &str) -> &str {
+    let mut text = text.trim();
+    while let Some(rest) = SPACES.iter().find_map(|space| text.strip_prefix(space)) {
+        text = rest.trim_start();
+    }
+    text = without_spaces(text);
+    // one mark of punctuation: more of them would stand for digits left out
+    match [".", ",", ";", ":"].iter().find_map(|end| text.strip_suffix(end)) {
+        Some(sentence) => without_spaces(sentence),
+        None => text,
+    }
+}
+
+/// Takes white space and LaTeX's spaces off the end.
+fn without_spaces(text: &str) -> &str {
+    // `\ ` has lost its space to the trimming already
+    let mut text = text.trim_end();
+    while let Some(rest) =
+        SPACES.iter().chain(&[r"\\", "\\"]).find_map(|end| text.strip_suffix(end))
+    {
+        text = rest.trim_end();
+    }
+    text
+}
+
+/// Undoes a second escaping, which turns `\frac` into `\\frac`.
+fn single_backslashes(text: &str) -> Cow<'_, str> {
+    let commands = text.match_indices(r"\\").any(|(at, found)| {
+        text[at + found.len()..].starts_with(|next: char| next.is_ascii_alphabetic())
+    });
+    // in a table, two backslashes end a row
+    if commands && (text.contains(r"\\begin") || !text.contains(r"\begin")) {
+        Cow::Owned(text.replace(r"\\", r"\"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The text without braces, dollar signs, fonts and spaces of LaTeX; `None` where it holds more of
+/// LaTeX than that, or is too long to be words.
+fn words(text: &str) -> Option<String> {
+    if text.len() > MAX_WORDS_BYTES {
+        return None;
+    }
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        rest = &rest[next.len_utf8()..];
+        match next {
+            '\\' => {
+                let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+                let name = &rest[..letters];
+                if letters == 0 {
+                    let space = rest.chars().next().filter(|c| " ,;:!()[]".contains(*c))?;
+                    rest = &rest[1..];
+                    if !"()[]".contains(space) {
+                        words.push(' ');
+                    }
+                } else if matches!(name, "color" | "textcolor") {
+                    rest = rest[letters..].split_once('}')?.1;
+                } else if names::is_text(name) || names::is_dress(name) {
+                    rest = &rest[letters..];
+                    words.push(' ');
+                } else {
+                    return None;
+                }
+            }
+            '{' | '}' | '$' => {}
+            '~' => words.push(' '),
+            _ => words.push(next),
+        }
+    }
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(trim(&words).to_owned())
+}
+
+/// The letter of a multiple choice, where something marks it as one.
+fn choice(words: &str, policy: Policy) -> Option<Node> {
+    let named = ["option ", "choice ", "Option ", "Choice "];
+    if policy == Policy::Eval
+        && let Some(letter) = named.iter().find_map(|name| words.strip_prefix(name))
+    {
+        let letter = letter.trim_matches(['(', ')']);
+        return match letter.as_bytes() {
+            [only @ b'A'..=b'J'] => Some(Node::Choice(char::from(*only))),
+            _ => None,
+        };
+    }
+    let (letter, rest) = if let Some(inside) = words.strip_prefix('(') {
+        (inside.chars().next()?, inside.get(1..)?.strip_prefix(')')?)
+    } else {
+        (words.chars().next()?, words.get(1..)?.strip_prefix([')', '.', ':'])?)
+    };
+    // a name may follow, but no other choice
+    let is_other = |word: &str| {
+        matches!(word, "and" | "or" | "not")
+            || word.len() == 1 && word.starts_with(|first: char| first.is_ascii_uppercase())
+    };
+    let named = policy == Policy::Eval
+        && rest.starts_with([' ', ':', '.'])
+        && !rest.contains(['(', ',', ';'])
+        && !rest.split(' ').any(is_other);
+    let ends = rest.is_empty() || named;
+    (letter.is_ascii_uppercase() && letter <= 'J' && ends).then_some(Node::Choice(letter))
+}
+
+/// An answer that is a name or a word: letters only.
+fn name(words: &str, policy: Policy) -> Option<Node> {
+    if let Some(time) = time(words) {
+        return Some(Node::Text(time.into()));
+    }
+    let lower = words.to_lowercase();
+    let lower = ["the ", "an ", "a "]
+        .iter()
+        .find_map(|article| lower.strip_prefix(article))
+        .unwrap_or(&lower)
+        .to_owned();
+    match &*lower {
+        "empty set" => return Some(Node::Constant(Constant::EmptySet)),
+        "all real numbers" | "all reals" | "all real" | "real numbers" => {
+            return Some(Node::Constant(Constant::Reals));
+        }
+        _ => {}
+    }
+    if matches!(&*lower, "undefined" | "dne" | "does not exist" | "not defined") {
+        return Some(Node::Constant(Constant::Undefined));
+    }
+    if policy == Policy::Eval
+        && let Some(number) = words::number_word(&lower)
+    {
+        return Some(Node::Number { value: RBig::from(number), places: None });
+    }
+    if matches!(&*lower, "no" | "yes" | "in" | "on" | "up" | "down" | "both") {
+        return Some(Node::Text(lower.into()));
+    }
+    let letters = words.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-');
+    if !letters
+        || !words.split([' ', '-']).any(words::is_word)
+        || words.split(' ').any(|word| names::plain(word).is_some())
+        || names::function_with_letter(words).is_some()
+    {
+        return None;
+    }
+    (words.split(' ').count() <= 8).then(|| Node::Text(lower.into()))
+}
+
+/// A time of day on the clock, which is no ratio: `3:05`, `3:30 pm`.
+fn time(words: &str) -> Option<String> {
+    let words = words.replace(" : ", ":");
+    let (clock, half) = words.split_once(' ').unwrap_or((&words, ""));
+    let (hours, minutes) = clock.split_once(':')?;
+    let half = half.to_lowercase().replace(['.', ' '], "");
+    let digits = |text: &str| text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let marked = matches!(&*half, "am" | "pm") || half.is_empty() && minutes.starts_with('0');
+    (digits(hours) && digits(minutes) && minutes.len() == 2 && marked)
+        .then(|| format!("{} {half}", clock.trim_start_matches('0')).trim_end().to_owned())
+}
+
+/// Words that also hold digits or signs, such as a time or a date.
+fn sentence(words: &str) -> Option<Node> {
+    let plain = |c: char| c.is_alphanumeric() || " .,:'-/".contains(c);
+    if !words.starts_with(char::is_alphanumeric)
+        || !words.chars().all(plain)
+        || !words.chars().any(char::is_alphabetic)
+    {
+        return None;
+    }
+    let count = words.split(' ').count();
+    let digits = words.contains(|c: char| c.is_numeric());
+    (count <= if digits { 3 } else { 8 }).then(|| Node::Text(words.to_lowercase().into()))
+}
+
+#[cfg(test)]
+mod tests;
