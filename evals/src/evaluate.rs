@@ -224,7 +224,7 @@ pub(crate) mod tests {
             finish,
         };
         let reward = f64::from(u8::from(outcome == Outcome::Correct));
-        let parts = vec![("boxed".into(), reward)];
+        let parts = vec![("math".into(), reward)];
         let judged = Judged { reward, outcome, answer: Some("4".into()), parts };
         Completion { text: "4".into(), trajectory, judged }
     }

@@ -1,18 +1,22 @@
 //! Who judges attempts, and what a judgement is.
 
-mod boxed;
 mod countdown;
 mod format;
 mod length;
+mod math;
 mod overlong;
+mod pattern;
+mod repetition;
 
 use std::fmt::{self, Debug, Display};
 
-pub use boxed::Boxed;
 pub use countdown::Countdown;
-pub use format::{Format, Rule};
+pub use format::{Format, Rule, ThinkTags};
 pub use length::{Aim, Length};
+pub use math::Math;
 pub use overlong::Overlong;
+pub use pattern::Pattern;
+pub use repetition::Repetition;
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
