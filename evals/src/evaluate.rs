@@ -18,9 +18,9 @@ pub struct Evaluation {
     pub set: String,
     /// Steps that the policy was trained for.
     pub step: u64,
-    /// Problems judged; those whose gold cannot be parsed are left out of every figure.
+    /// Problems judged; those that could not be are left out of every figure.
     pub problems: usize,
-    /// Problems left out.
+    /// Problems left out: for want of a gold answer that can be read, or of a verdict.
     pub unparseable: usize,
     /// Completions for each problem.
     pub samples: usize,
@@ -123,7 +123,7 @@ pub fn evaluate(
 
 impl Evaluation {
     fn of(groups: &[Graded]) -> Self {
-        let kept: Vec<_> = groups.iter().filter(|group| !group.gold_unparseable()).collect();
+        let kept: Vec<_> = groups.iter().filter(|group| !group.unjudged()).collect();
         let all: Vec<_> = kept.iter().flat_map(|group| &group.completions).collect();
         let mean = |value: &dyn Fn(&Completion) -> f64| {
             all.iter().map(|completion| value(completion)).sum::<f64>() / all.len().max(1) as f64
@@ -242,13 +242,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn problems_without_a_readable_gold_are_in_no_figure() {
+    fn problems_that_cannot_be_judged_are_in_no_figure() {
         let found = Evaluation::of(&[
             group(Finish::Stop, &[Outcome::Correct, Outcome::Wrong]),
             group(Finish::Stop, &[Outcome::Correct, Outcome::Correct]),
             group(Finish::Stop, &[Outcome::GoldUnparseable; 2]),
+            group(Finish::Stop, &[Outcome::Correct, Outcome::Error]),
         ]);
-        assert_eq!((found.problems, found.unparseable), (2, 1));
+        assert_eq!((found.problems, found.unparseable), (2, 2));
         assert!((found.accuracy - 0.75).abs() < 1e-12);
         let accuracy = Estimate::over_problems(&[0.5, 1.0], 1.0);
         assert_eq!((found.low, found.high), (accuracy.low, accuracy.high));

@@ -1,7 +1,8 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
 //! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
-//! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train) and [`summary`](mod@summary),
+//! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
+//! [`summary`](mod@summary),
 //! [`machine`], [`dry_run`], [`mod@bench`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
@@ -16,6 +17,7 @@ pub mod run_dir;
 pub mod signals;
 pub mod summary;
 pub mod train;
+pub mod verifiers;
 
 pub mod bench;
 pub mod cli;
