@@ -13,7 +13,7 @@ use std::fmt::{self, Debug, Display};
 pub use countdown::Countdown;
 pub use format::{Format, Rule, ThinkTags};
 pub use length::{Aim, Length};
-pub use math::Math;
+pub use math::{Explanation, Math};
 pub use overlong::Overlong;
 pub use pattern::Pattern;
 pub use repetition::Repetition;

@@ -1,3 +1,7 @@
+mod explain;
+
+pub use explain::Explanation;
+
 use super::{Attempt, Outcome, Unavailable, Verdict, Verifier};
 use crate::equivalent::is_readable;
 use crate::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
