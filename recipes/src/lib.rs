@@ -3,7 +3,7 @@
 //! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
 //! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
 //! [`summary`](mod@summary),
-//! [`machine`], [`dry_run`], [`mod@bench`], [`doctor`], and [`cli`], which calls the rest.
+//! [`machine`], [`dry_run`], [`mod@bench`], [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
 pub mod config;
@@ -23,4 +23,5 @@ pub mod bench;
 pub mod cli;
 pub mod doctor;
 pub mod dry_run;
+pub mod grade;
 pub mod machine;

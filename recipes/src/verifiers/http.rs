@@ -194,7 +194,8 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    use rewards::{Outcome, Problem};
+    use rewards::Outcome::{Correct, Error, Wrong};
+    use rewards::Problem;
     use serde_json::{Value, json};
 
     use super::*;
@@ -272,7 +273,6 @@ mod tests {
             let said = ask(&url, &format!("batch = {batch}"), &["", "a", "refuse", "abc"]).unwrap();
             let rewards: Vec<_> = said.iter().map(|one| one.reward).collect();
             assert_eq!(rewards, [0.0, 1.0, 0.0, 3.0]);
-            use Outcome::{Correct, Error, Wrong};
             let outcomes: Vec<_> = said.iter().filter_map(|one| one.outcome).collect();
             assert_eq!(outcomes, [Wrong, Correct, Error, Correct]);
             assert_eq!(said[3].answer.as_deref(), Some("abc"));
@@ -286,7 +286,6 @@ mod tests {
             if broken { (500, "oh".into()) } else { lengths(request) }
         });
         let said = ask(&url, "", &["a", "poison", "b"]).unwrap();
-        use Outcome::{Correct, Error};
         let outcomes: Vec<_> = said.iter().filter_map(|one| one.outcome).collect();
         assert_eq!(outcomes, [Correct, Error, Correct]);
     }

@@ -183,7 +183,10 @@ fn a_run_that_is_stopped_while_it_waits_has_lost_no_step() {
         let run = scope.spawn(|| run.train().unwrap());
         let at = Instant::now();
         while !stopped.join("metrics.jsonl").exists() || metrics(&stopped).len() < 5 {
-            assert!(at.elapsed() < Duration::from_mins(2), "the run does not come to its fifth step");
+            assert!(
+                at.elapsed() < Duration::from_mins(2),
+                "the run does not come to its fifth step"
+            );
             thread::sleep(Duration::from_millis(20));
         }
         stop.ask();
