@@ -5,10 +5,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use recipes::train::Ended;
+use recipes::train::{Console, Ended};
+use recipes::verifiers::Process;
+use rewards::{Outcome, Verifier as _};
 use serde_json::{Value, json};
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
@@ -67,6 +70,45 @@ fn a_child_process_gives_the_rewards() {
     let completions = fs::read_to_string(run.join("completions.jsonl")).unwrap_or_default();
     assert!(health.contains("verifier_failed"), "{health}");
     assert!(!completions.contains("\"error\""), "no group with an error is learnt from");
+}
+
+/// The documentation's program, where there is a Python to run it.
+#[test]
+#[expect(clippy::print_stdout, reason = "what was skipped")]
+fn the_example_of_the_documentation_works() {
+    let python = Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        println!("skipped: there is no python3");
+        return;
+    }
+    let docs = include_str!("../../../docs/verifiers.md");
+    let (_, code) = docs.split_once("```python\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let judge = folder.path().join("judge.py");
+    fs::write(&judge, code).unwrap();
+    let command = ["python3".to_owned(), judge.display().to_string()];
+    let config = format!("command = {command:?}");
+    let process = Process::start(toml::from_str(&config).unwrap(), Console::silent()).unwrap();
+    let problem = rewards::Problem {
+        id: "a".into(),
+        problem: "1+1".into(),
+        answer: "2".into(),
+        source: "test".into(),
+        solution: None,
+    };
+    let attempt = |&text| rewards::Attempt {
+        problem: &problem,
+        text,
+        num_tokens: 3,
+        max_tokens: 8,
+        truncated: false,
+    };
+    let attempts: Vec<_> = ["1+1 = 2", "1+1 = 3", "\"", ""].iter().map(attempt).collect();
+    let verdicts = process.verify(&attempts).unwrap();
+    let outcomes: Vec<_> = verdicts.iter().filter_map(|verdict| verdict.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Correct, Outcome::Wrong, Outcome::Wrong, Outcome::Wrong]);
+    assert_eq!(verdicts[0].answer.as_deref(), Some("2"));
 }
 
 #[test]
