@@ -16,6 +16,10 @@ pub struct Evaluation {
     pub format: u32,
     /// Name of the set of problems.
     pub set: String,
+    /// What the outcomes depend on: the verifier, its policy and marker; nothing in files from before
+    /// it was written.
+    #[serde(default)]
+    pub criterion: String,
     /// Steps that the policy was trained for.
     pub step: u64,
     /// Problems judged; those that could not be are left out of every figure.
@@ -113,6 +117,7 @@ pub fn evaluate(
     let groups = attempt(setup, &asked, samples, key, progress)?;
     let evaluation = Evaluation {
         set: set.to_owned(),
+        criterion: setup.rubric.criterion(),
         step,
         samples,
         temperature: setup.sampling.temperature,
@@ -143,6 +148,7 @@ impl Evaluation {
         Self {
             format: FORMAT,
             set: String::new(),
+            criterion: String::new(),
             step: 0,
             problems: kept.len(),
             unparseable: groups.len() - kept.len(),

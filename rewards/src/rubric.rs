@@ -292,6 +292,12 @@ impl Rubric {
         if problems.is_empty() { Ok(Self { parts }) } else { Err(Error::Settings(problems)) }
     }
 
+    /// What the outcomes depend on, for records of scores.
+    pub fn criterion(&self) -> String {
+        let judge = self.parts.iter().find(|part| part.verifier.judges_answers());
+        judge.expect("a rubric has a verifier that judges answers").verifier.criterion()
+    }
+
     /// Judges attempts, of any problems, in order.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use rewards::verifier::Math;
-use rewards::{Extracted, Marker, Policy, extract};
+use rewards::{Extracted, Marker, Policy, Verifier as _, extract};
 
 use super::print;
 use crate::grade::{self, Mode, Row, Totals};
@@ -108,7 +108,7 @@ fn grade_file(math: Math, file: &Path) -> Result<()> {
     }
     out.flush()?;
     // Whoever closed stderr does not want to hear it.
-    let _ = writeln!(io::stderr(), "{totals}");
+    let _ = writeln!(io::stderr(), "{}: {totals}", math.criterion());
     Ok(())
 }
 

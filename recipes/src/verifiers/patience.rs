@@ -67,6 +67,10 @@ impl Verifier for Patient {
         self.verifier.judges_answers()
     }
 
+    fn criterion(&self) -> String {
+        self.verifier.criterion()
+    }
+
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
         let Waiting { console, most, .. } = &self.waiting;
         let (mut pause, mut since) = (self.waiting.first, None);

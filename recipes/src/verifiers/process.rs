@@ -1,6 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -280,23 +280,31 @@ impl Running {
         match self.replies.recv_timeout(limit) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => Err(format!("no reply within {limit:?}")),
-            Err(RecvTimeoutError::Disconnected) => Err(match self.child.try_wait() {
-                Ok(Some(status)) => format!("it ended ({status})"),
-                _ => "it closed its standard output".into(),
+            Err(RecvTimeoutError::Disconnected) => Err(match self.ended() {
+                Some(status) => format!("it ended ({status})"),
+                None => "it closed its standard output".into(),
             }),
+        }
+    }
+
+    /// How it ended; nothing where it goes on for a moment. Its pipes close a little before it is gone.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        const MOMENT: Duration = Duration::from_millis(300);
+        let end = Instant::now() + MOMENT;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+                status => return status.ok().flatten(),
+            }
         }
     }
 }
 
 impl Drop for Running {
-    /// Ends it and waits for it: at once where it hangs, after it saw the end of its input otherwise.
+    /// Ends it: by the end of its input, and by force where it goes on nevertheless.
     fn drop(&mut self) {
-        const GRACE: Duration = Duration::from_millis(300);
         self.requests = None;
-        let end = Instant::now() + GRACE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
-            thread::sleep(Duration::from_millis(5));
-        }
+        let _ = self.ended();
         #[cfg(unix)]
         if let Ok(group) = i32::try_from(self.child.id()) {
             use nix::sys::signal::{Signal, killpg};
@@ -473,7 +481,7 @@ mod tests {
     #[test]
     fn one_that_does_not_start_is_away() {
         let away = |script: &str, words: &str| {
-            let judge = Judge::new(script, |config| config.start_s = 0.3);
+            let judge = Judge::new(script, |config| config.start_s = 1.5);
             for _ in 0..2 {
                 let error = judge.ask(&["a", "b"]).unwrap_err();
                 assert_eq!(error.verifier, "process");

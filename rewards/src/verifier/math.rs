@@ -52,6 +52,10 @@ impl Verifier for Math {
         true
     }
 
+    fn criterion(&self) -> String {
+        format!("math, policy {}, marker {}", self.policy.name(), self.marker.name())
+    }
+
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
         let verdict = |attempt: &Attempt<'_>| {
             let (outcome, answer) = self.judge_response(&attempt.problem.answer, attempt.text);

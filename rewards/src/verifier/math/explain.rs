@@ -44,8 +44,9 @@ impl Math {
                 self.policy.max_answer_bytes()
             ),
         };
-        let (policy, marker) = (names(self.policy), marks(self.marker));
-        let mut steps = vec![("policy", format!("{policy}, {marker}")), ("extracted", found)];
+        let (policy, marker) = (self.policy.name(), self.marker.name());
+        let mut steps =
+            vec![("policy", format!("{policy}, marker {marker}")), ("extracted", found)];
         if let Extracted::Answer(answer) = extracted {
             let Explanation { outcome, steps: more } = self.explain_answer(gold, answer);
             steps.extend(more);
@@ -118,21 +119,6 @@ impl Read {
     }
 }
 
-fn names(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Rl => "rl",
-        Policy::Eval => "eval",
-    }
-}
-
-fn marks(marker: Marker) -> &'static str {
-    match marker {
-        Marker::Boxed => "\\boxed{...}",
-        Marker::AnswerLine => "Answer: ...",
-        Marker::Hashes => "#### ...",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +160,7 @@ mod tests {
     fn the_steps_say_how_both_sides_are_read() {
         let steps = Math::default().explain_response(r"\frac12", r"so $\boxed{0.5}$").steps;
         let expected = [
-            ("policy", "rl, \\boxed{...}"),
+            ("policy", "rl, marker boxed"),
             ("extracted", "`0.5`"),
             ("gold", "a number, (1 / 2)"),
             ("answer", "a number, 1/2"),
