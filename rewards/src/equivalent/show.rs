@@ -56,7 +56,7 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Percent(value) => format!("{} %", of(value)),
         Node::Degrees(value) => format!("{}°", of(value)),
         Node::Unit(value, unit) => format!("{} {unit}", of(value)),
-        Node::Currency(value) => format!("{} of money", of(value)),
+        Node::Currency(value) => format!("{} dollars", of(value)),
         Node::Tuple(entries) => format!("({})", all(entries, ", ")),
         Node::Set(entries) => format!("{{{}}}", all(entries, ", ")),
         Node::List(entries) => all(entries, ", "),
