@@ -347,8 +347,6 @@ fn read_lines(stdout: ChildStdout, said: &Sender<Result<Vec<u8>, String>>) {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in helpers too")]
 mod tests {
     use std::fs;
 

@@ -74,7 +74,6 @@ fn a_child_process_gives_the_rewards() {
 
 /// The documentation's program, where there is a Python to run it.
 #[test]
-#[expect(clippy::print_stdout, reason = "what was skipped")]
 fn the_example_of_the_documentation_works() {
     let python = Command::new("python3").arg("--version").output();
     if !python.is_ok_and(|output| output.status.success()) {
