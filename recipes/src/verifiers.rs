@@ -73,13 +73,10 @@ fn exists(program: &str) -> bool {
     std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
-/// What is wrong with a name or a length of time.
-fn problem(name: &str, seconds: &[(&str, f64)]) -> Option<String> {
+/// What is wrong with lengths of time.
+fn problem(seconds: &[(&str, f64)]) -> Option<String> {
     /// A day: longer waits are mistakes.
     const MOST: f64 = 86400.0;
-    if name.is_empty() {
-        return Some("name: expected text, got none".into());
-    }
     let wrong = seconds.iter().find(|&&(_, value)| !(value > 0.0 && value <= MOST));
     wrong.map(|(key, value)| {
         format!("{key}: expected more than 0 and at most {MOST} seconds, got {value}")

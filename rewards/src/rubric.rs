@@ -198,9 +198,6 @@ impl VerifierConfig {
                 let most = Repetition::MOST_WORDS;
                 (words.get() > most).then(|| format!("words: expected at most {most}, got {words}"))
             }
-            Self::Regex { name, .. } if name.is_empty() => {
-                Some("name: expected text, got none".into())
-            }
             Self::Regex { name, pattern, .. } => Pattern::new(name, pattern).err().map(|reason| {
                 format!("pattern: expected a regular expression, got {pattern:?}: {reason}")
             }),
@@ -342,11 +339,18 @@ impl Rubric {
 }
 
 /// Why these verifiers are no rubric, each with its index: not exactly one judges answers, two have one
-/// name, or a weight is negative or not finite, or 0 where answers are judged.
+/// name, a name cannot be part of a metric key, or a weight is negative or not finite, or 0 where answers
+/// are judged.
 pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut judges = Vec::new();
     for (index, &Described { name, weight, judges_answers }) in parts.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(plain) {
+            problems.push(format!(
+                "[{index}].name: expected letters, digits, `-`, `_` and `.`, got `{name}`"
+            ));
+        }
         if parts[..index].iter().any(|earlier| earlier.name == name) {
             problems.push(format!("[{index}]: expected every verifier once, got `{name}` again"));
         }

@@ -147,9 +147,10 @@ mod tests {
             "[1].command: expected a program and its arguments, got nothing",
             "[2].deadline_s: expected more than 0 and at most 86400 seconds, got 0",
             "[3].url: expected http:// or https:// and a host, got `127.0.0.1`",
-            "[4].name: expected text, got none",
+            "[4].timeout_s: expected more than 0 and at most 86400 seconds, got inf",
             "[2]: expected every verifier once, got `one` again",
             "[3].weight: expected 0 or more, got -1",
+            "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
             "expected exactly one verifier that judges answers, got one, one, http, ",
         ];
         assert_eq!(problems, expected);

@@ -68,7 +68,7 @@ impl HttpConfig {
         if url.starts_with("https") && cfg!(not(feature = "hub")) {
             return Some("url: https needs a build with the feature `hub`".into());
         }
-        problem(&self.name, &[("timeout_s", self.timeout_s)])
+        problem(&[("timeout_s", self.timeout_s)])
     }
 }
 

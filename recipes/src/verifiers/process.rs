@@ -77,8 +77,7 @@ impl ProcessConfig {
         if self.command.first().is_none_or(String::is_empty) {
             return Some("command: expected a program and its arguments, got nothing".into());
         }
-        let seconds = [("deadline_s", self.deadline_s), ("start_s", self.start_s)];
-        problem(&self.name, &seconds)
+        problem(&[("deadline_s", self.deadline_s), ("start_s", self.start_s)])
     }
 }
 

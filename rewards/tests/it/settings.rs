@@ -197,6 +197,7 @@ fn a_pattern_that_is_none_is_refused_with_the_reason() {
           { kind = "regex", name = "huge", pattern = "(?:a{1000}){1000}" },
           { kind = "regex", name = "", pattern = "a" },
           { kind = "repetition", words = 65 },
+          { kind = "regex", name = "a/b", pattern = "a" },
         ]
         "#,
     );
@@ -206,8 +207,9 @@ fn a_pattern_that_is_none_is_refused_with_the_reason() {
          look-ahead and look-behind, is not supported",
         "[3].pattern: expected a regular expression, got \"(?:a{1000}){1000}\": compiled regex \
          exceeds size limit of 10485760 bytes",
-        "[4].name: expected text, got none",
         "[5].words: expected at most 64, got 65",
+        "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
+        "[6].name: expected letters, digits, `-`, `_` and `.`, got `a/b`",
     ];
     assert_eq!(config.problems(), expected);
     let Err(Error::Settings(_)) = config.0[1].build() else { panic!("built") };
