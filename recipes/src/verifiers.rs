@@ -65,9 +65,12 @@ pub fn check(recipe: &Recipe) -> Result<()> {
 
 /// Whether a program can be found as the system does: by its path, or else by name in `PATH`.
 fn exists(program: &str) -> bool {
-    // Elsewhere a program may be started by less than its whole name.
-    if cfg!(not(unix)) || program.contains('/') {
-        return cfg!(not(unix)) || Path::new(program).is_file();
+    if cfg!(not(unix)) {
+        // A program may be started there by less than its whole name.
+        return true;
+    }
+    if program.contains('/') {
+        return Path::new(program).is_file();
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
