@@ -16,11 +16,15 @@ pub struct Evaluation {
     pub format: u32,
     /// Name of the set of problems.
     pub set: String,
+    /// What the outcomes depend on: the verifier, its policy and marker; nothing in files from before
+    /// it was written.
+    #[serde(default)]
+    pub criterion: String,
     /// Steps that the policy was trained for.
     pub step: u64,
-    /// Problems judged; those whose gold cannot be parsed are left out of every figure.
+    /// Problems judged; those that could not be are left out of every figure.
     pub problems: usize,
-    /// Problems left out.
+    /// Problems left out: for want of a gold answer that can be read, or of a verdict.
     pub unparseable: usize,
     /// Completions for each problem.
     pub samples: usize,
@@ -113,6 +117,7 @@ pub fn evaluate(
     let groups = attempt(setup, &asked, samples, key, progress)?;
     let evaluation = Evaluation {
         set: set.to_owned(),
+        criterion: setup.rubric.criterion(),
         step,
         samples,
         temperature: setup.sampling.temperature,
@@ -123,7 +128,7 @@ pub fn evaluate(
 
 impl Evaluation {
     fn of(groups: &[Graded]) -> Self {
-        let kept: Vec<_> = groups.iter().filter(|group| !group.gold_unparseable()).collect();
+        let kept: Vec<_> = groups.iter().filter(|group| !group.unjudged()).collect();
         let all: Vec<_> = kept.iter().flat_map(|group| &group.completions).collect();
         let mean = |value: &dyn Fn(&Completion) -> f64| {
             all.iter().map(|completion| value(completion)).sum::<f64>() / all.len().max(1) as f64
@@ -143,6 +148,7 @@ impl Evaluation {
         Self {
             format: FORMAT,
             set: String::new(),
+            criterion: String::new(),
             step: 0,
             problems: kept.len(),
             unparseable: groups.len() - kept.len(),
@@ -224,7 +230,7 @@ pub(crate) mod tests {
             finish,
         };
         let reward = f64::from(u8::from(outcome == Outcome::Correct));
-        let parts = vec![("boxed".into(), reward)];
+        let parts = vec![("math".into(), reward)];
         let judged = Judged { reward, outcome, answer: Some("4".into()), parts };
         Completion { text: "4".into(), trajectory, judged }
     }
@@ -242,13 +248,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn problems_without_a_readable_gold_are_in_no_figure() {
+    fn problems_that_cannot_be_judged_are_in_no_figure() {
         let found = Evaluation::of(&[
             group(Finish::Stop, &[Outcome::Correct, Outcome::Wrong]),
             group(Finish::Stop, &[Outcome::Correct, Outcome::Correct]),
             group(Finish::Stop, &[Outcome::GoldUnparseable; 2]),
+            group(Finish::Stop, &[Outcome::Correct, Outcome::Error]),
         ]);
-        assert_eq!((found.problems, found.unparseable), (2, 1));
+        assert_eq!((found.problems, found.unparseable), (2, 2));
         assert!((found.accuracy - 0.75).abs() < 1e-12);
         let accuracy = Estimate::over_problems(&[0.5, 1.0], 1.0);
         assert_eq!((found.low, found.high), (accuracy.low, accuracy.high));

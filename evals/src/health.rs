@@ -30,13 +30,12 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Looks at everything sampled in one step, groups included whose gold cannot be parsed.
+/// Looks at everything sampled in one step, groups included that could not be judged.
 pub fn look<'a>(groups: impl IntoIterator<Item = &'a Graded>) -> Vec<Warning> {
     let groups: Vec<_> = groups.into_iter().collect();
-    [all_truncated(&groups), no_spread(&groups), gold_unparseable(&groups)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let found =
+        [all_truncated(&groups), no_spread(&groups), gold_unparseable(&groups), failed(&groups)];
+    found.into_iter().flatten().collect()
 }
 
 /// Looks at the completions of held-out problems.
@@ -52,7 +51,12 @@ pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
         cause: "every held-out completion was cut at the token limit".into(),
         act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens",
     });
-    truncated.into_iter().chain(unparseable).collect()
+    let failed = failed(&groups).map(|warning| Warning {
+        name: "held_out_verifier_failed",
+        cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
+        act: warning.act,
+    });
+    truncated.into_iter().chain(unparseable).chain(failed).collect()
 }
 
 fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
@@ -67,10 +71,8 @@ fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
 
 fn no_spread(groups: &[&Graded]) -> Option<Warning> {
     // A group of one has no spread by its nature; nothing can be learnt from saying so.
-    let mut kept = groups
-        .iter()
-        .filter(|group| group.completions.len() > 1 && !group.gold_unparseable())
-        .peekable();
+    let mut kept =
+        groups.iter().filter(|group| group.completions.len() > 1 && !group.unjudged()).peekable();
     kept.peek()?;
     kept.all(|group| !group.has_spread()).then(|| Warning {
         name: "no_spread",
@@ -81,21 +83,28 @@ fn no_spread(groups: &[&Graded]) -> Option<Warning> {
 }
 
 fn gold_unparseable(groups: &[&Graded]) -> Option<Warning> {
-    let ids: Vec<_> = groups
-        .iter()
-        .filter(|group| group.gold_unparseable())
-        .map(|group| group.problem.id.as_str())
-        .collect();
-    (!ids.is_empty()).then(|| Warning {
+    dropped(groups, Graded::gold_unparseable).map(|(dropped, ids)| Warning {
         name: "gold_unparseable",
-        cause: format!(
-            "{} of {} groups were dropped, their gold answers cannot be parsed: {}",
-            ids.len(),
-            groups.len(),
-            named(&ids)
-        ),
+        cause: format!("{dropped}, their gold answers cannot be parsed: {ids}"),
         act: "repair these rows of the data file, or choose a verifier that reads their answers",
     })
+}
+
+fn failed(groups: &[&Graded]) -> Option<Warning> {
+    let failed = |group: &Graded| group.verifier_failed() && !group.gold_unparseable();
+    dropped(groups, failed).map(|(dropped, ids)| Warning {
+        name: "verifier_failed",
+        cause: format!("{dropped}, a verifier failed on one of their completions: {ids}"),
+        act: "see what the verifier says on its error output, or give it a longer `deadline_s`",
+    })
+}
+
+/// How many of the groups are `unjudged`, in words, and their problems; nothing for none.
+fn dropped(groups: &[&Graded], unjudged: impl Fn(&Graded) -> bool) -> Option<(String, String)> {
+    let dropped = groups.iter().filter(|group| unjudged(group));
+    let ids: Vec<_> = dropped.map(|group| group.problem.id.as_str()).collect();
+    let said = format!("{} of {} groups were dropped", ids.len(), groups.len());
+    (!ids.is_empty()).then(|| (said, named(&ids)))
 }
 
 /// The first few of `ids`, and how many more there are.
@@ -114,6 +123,16 @@ impl Graded {
         self.completions.iter().any(|one| one.judged.outcome == Outcome::GoldUnparseable)
     }
 
+    /// Whether a verifier failed on one of its completions, so that nothing is known about that one.
+    pub fn verifier_failed(&self) -> bool {
+        self.completions.iter().any(|one| one.judged.outcome == Outcome::Error)
+    }
+
+    /// Whether siblings cannot be compared: for want of a gold answer or of a verdict.
+    pub fn unjudged(&self) -> bool {
+        self.gold_unparseable() || self.verifier_failed()
+    }
+
     /// Whether not all rewards are equal.
     pub fn has_spread(&self) -> bool {
         rewards::group::has_spread(&self.rewards())
@@ -127,7 +146,7 @@ impl Graded {
 
 #[cfg(test)]
 mod tests {
-    use rewards::Outcome::{Correct, GoldUnparseable, Wrong};
+    use rewards::Outcome::{Correct, Error, GoldUnparseable, Wrong};
 
     use super::*;
     use crate::evaluate::tests::group;
@@ -146,16 +165,25 @@ mod tests {
         check(&[group(Finish::Stop, &[Wrong, Wrong])], &["no_spread"]);
         check(&[group(Finish::Stop, &[Wrong])], &[]);
         check(&[group(Finish::Length, &[Wrong, Wrong])], &["all_truncated", "no_spread"]);
-        check(&[fine, group(Finish::Stop, &[GoldUnparseable; 2])], &["gold_unparseable"]);
+        let unparseable = group(Finish::Stop, &[GoldUnparseable; 2]);
+        check(&[fine.clone(), unparseable.clone()], &["gold_unparseable"]);
+        let failed = group(Finish::Stop, &[Correct, Error]);
+        check(&[fine.clone(), failed.clone()], &["verifier_failed"]);
+        check(&[fine, failed, unparseable], &["gold_unparseable", "verifier_failed"]);
+        check(&[group(Finish::Stop, &[Error, GoldUnparseable])], &["gold_unparseable"]);
     }
 
     #[test]
     fn held_out_problems_have_warnings_of_their_own() {
-        let groups = [group(Finish::Length, &[Wrong]), group(Finish::Length, &[GoldUnparseable])];
+        let groups =
+            [Wrong, GoldUnparseable, Error].map(|outcome| group(Finish::Length, &[outcome]));
         let warnings = look_held_out(&groups);
         let names: Vec<_> = warnings.iter().map(|warning| warning.name).collect();
-        assert_eq!(names, ["held_out_truncated", "held_out_unparseable"]);
-        assert!(warnings[1].cause.starts_with("1 of 2 held-out problems are left out, "));
+        let expected = ["held_out_truncated", "held_out_unparseable", "held_out_verifier_failed"];
+        assert_eq!(names, expected);
+        for warning in &warnings[1..] {
+            assert!(warning.cause.starts_with("1 of 3 held-out problems are left out, "));
+        }
         assert!(look_held_out(&[group(Finish::Stop, &[Wrong, Wrong])]).is_empty());
     }
 

@@ -29,12 +29,12 @@ pub fn pass_sizes(samples: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(1_usize), |k| k.checked_mul(2)).take_while(move |k| *k <= samples)
 }
 
-/// pass@k for each of [`pass_sizes`], mean over the groups whose gold can be parsed; of groups of
+/// pass@k for each of [`pass_sizes`], mean over the groups that could be judged; of groups of
 /// several sizes, as far as the smallest goes. Nothing for no groups.
 pub fn pass_rates(groups: &[Graded]) -> Vec<(usize, f64)> {
     let counts: Vec<_> = groups
         .iter()
-        .filter(|group| !group.gold_unparseable())
+        .filter(|group| !group.unjudged())
         .map(|group| (group.completions.len(), group.num_correct()))
         .collect();
     let smallest = counts.iter().map(|(samples, _)| *samples).min().unwrap_or(0);

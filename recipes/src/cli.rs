@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod grade;
 mod recipes;
 mod sample;
 mod schema;
@@ -25,6 +26,7 @@ struct Cli {
 enum Command {
     Train(train::Args),
     Sample(sample::Args),
+    Grade(grade::Args),
     Bench(bench::Args),
     Recipes(recipes::Args),
     Schema(schema::Args),
@@ -52,6 +54,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::run(&args),
         Command::Sample(args) => sample::run(&args)?,
+        Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Recipes(args) => recipes::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,

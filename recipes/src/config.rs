@@ -11,6 +11,7 @@ mod data;
 mod layers;
 mod load;
 mod message;
+mod rewards;
 mod schema;
 mod stage;
 
@@ -19,6 +20,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::rewards::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use algorithm::Algorithm;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
@@ -88,7 +90,7 @@ pub struct EvalConfig {
     /// How completions are sampled; temperature 0 is greedy.
     pub sampling: rollout::Sampling,
     /// What judges them.
-    pub rewards: rewards::RubricConfig,
+    pub rewards: RewardsConfig,
 }
 
 impl Default for EvalConfig {
@@ -99,7 +101,7 @@ impl Default for EvalConfig {
             greedy: false,
             slots: stage::default_slots(),
             sampling: rollout::Sampling::default(),
-            rewards: rewards::RubricConfig::default(),
+            rewards: RewardsConfig::default(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
 //! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
-//! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train) and [`summary`](mod@summary),
-//! [`machine`], [`dry_run`], [`mod@bench`], [`doctor`], and [`cli`], which calls the rest.
+//! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
+//! [`summary`](mod@summary),
+//! [`machine`], [`dry_run`], [`mod@bench`], [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
 pub mod config;
@@ -16,9 +17,11 @@ pub mod run_dir;
 pub mod signals;
 pub mod summary;
 pub mod train;
+pub mod verifiers;
 
 pub mod bench;
 pub mod cli;
 pub mod doctor;
 pub mod dry_run;
+pub mod grade;
 pub mod machine;

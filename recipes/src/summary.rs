@@ -286,6 +286,7 @@ mod tests {
         Evaluation {
             format: 1,
             set: "held-out".into(),
+            criterion: "math".into(),
             step,
             problems: 10,
             unparseable: 0,

@@ -13,6 +13,7 @@ mod names;
 mod number;
 mod parse;
 mod read;
+mod show;
 mod tree;
 mod words;
 
@@ -86,5 +87,29 @@ fn read_gold(gold: &str, policy: Policy) -> Option<Tree> {
             found().or_else(|| read::read(gold, policy).ok())
         }
         Policy::Eval => read::read(gold, policy).ok().or_else(found),
+    }
+}
+
+/// How a text is read, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// What kind of answer it is, with its article, and the answer in plain text.
+    Tree { kind: &'static str, shown: String },
+    /// Neither mathematics nor a few plain words.
+    NotMathematics,
+    /// Larger or deeper than the reader looks at.
+    Limit,
+}
+
+/// How `text` is read, as a gold answer or as another.
+pub(crate) fn reading(text: &str, policy: Policy, gold: bool) -> Reading {
+    let read = match read::read(text, policy) {
+        Err(unreadable) if gold => read_gold(text, policy).ok_or(unreadable),
+        read => read,
+    };
+    match read {
+        Ok(tree) => Reading::Tree { kind: show::kind(&tree), shown: show::shown(&tree) },
+        Err(Unreadable::NotMathematics) => Reading::NotMathematics,
+        Err(Unreadable::Limit) => Reading::Limit,
     }
 }

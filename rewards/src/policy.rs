@@ -18,6 +18,14 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// Its name in recipes and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rl => "rl",
+            Self::Eval => "eval",
+        }
+    }
+
     /// Length of the longest answer that is looked at, in bytes.
     ///
     /// It bounds the work of every later step, so that a verdict is the same on every machine.
@@ -39,4 +47,30 @@ pub enum Marker {
     AnswerLine,
     /// A line `#### 42` (GSM8K).
     Hashes,
+}
+
+impl Marker {
+    /// Its name in recipes and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boxed => "boxed",
+            Self::AnswerLine => "answer-line",
+            Self::Hashes => "hashes",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_recipes() {
+        for policy in [Policy::Rl, Policy::Eval] {
+            assert_eq!(serde_json::to_value(policy).unwrap(), policy.name());
+        }
+        for marker in [Marker::Boxed, Marker::AnswerLine, Marker::Hashes] {
+            assert_eq!(serde_json::to_value(marker).unwrap(), marker.name());
+        }
+    }
 }

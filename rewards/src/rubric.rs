@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::verifier::{Aim, Boxed, Countdown, Format, Length, Overlong, Rule};
+use crate::verifier::{
+    Aim, Countdown, Format, Length, Math, Overlong, Pattern, Repetition, Rule, ThinkTags,
+};
 use crate::{Attempt, Error, Marker, Outcome, Policy, Result, Unavailable, Verdict, Verifier};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
@@ -18,7 +20,7 @@ pub struct RubricConfig(pub Vec<VerifierConfig>);
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum VerifierConfig {
     /// 1 if the marked answer is the gold answer, else 0. Judges answers.
-    Boxed {
+    Math {
         /// Factor of its reward.
         #[serde(default = "one")]
         weight: f64,
@@ -28,6 +30,15 @@ pub enum VerifierConfig {
         /// How the prompt asks for the answer to be marked.
         #[serde(default)]
         marker: Marker,
+    },
+    /// `math` with the marker of GSM8K's solutions, a line `#### 42`. Judges answers.
+    Gsm8k {
+        /// Factor of its reward.
+        #[serde(default = "one")]
+        weight: f64,
+        /// How the answer is found and compared.
+        #[serde(default)]
+        policy: Policy,
     },
     /// 1 if the last attempt is a chain of legal steps to the target, else 0. Judges answers to
     /// problems of the form `3 5 7> 12`.
@@ -60,46 +71,137 @@ pub enum VerifierConfig {
         /// What is demanded of the completion.
         require: Vec<Rule>,
     },
+    /// 1 if the completion starts with its only `<think>` and has a `</think>`, else 0: the rule of that
+    /// name in `format`, with a weight of its own.
+    ThinkTags {
+        /// Factor of its reward.
+        #[serde(default = "one")]
+        weight: f64,
+    },
+    /// From -1 to 0: the share of the n-grams of words that stood in the completion before, negated
+    /// (open-r1, after arXiv 2502.03373).
+    Repetition {
+        /// Factor of its reward; open-r1's `max_penalty`, negated.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Length of the n-grams, in words, at most 64; 3 in open-r1.
+        #[serde(default = "three")]
+        words: NonZeroUsize,
+    },
+    /// 1 if a regular expression is found in the completion, else 0.
+    Regex {
+        /// Factor of its reward.
+        #[serde(default = "one")]
+        weight: f64,
+        /// Name of its part of the reward, so that a recipe can have several.
+        #[serde(default = "regex")]
+        name: String,
+        /// The expression, in the syntax of the crate `regex`: linear time, no look-around.
+        pattern: String,
+    },
 }
 
 fn one() -> f64 {
     1.0
 }
 
+fn three() -> NonZeroUsize {
+    NonZeroUsize::new(3).expect("3 is not zero")
+}
+
+fn regex() -> String {
+    "regex".to_owned()
+}
+
 impl Default for RubricConfig {
     /// The boxed answer alone.
     fn default() -> Self {
-        let (policy, marker) = (Policy::default(), Marker::default());
-        Self(vec![VerifierConfig::Boxed { weight: 1.0, policy, marker }])
+        let Math { policy, marker } = Math::default();
+        Self(vec![VerifierConfig::Math { weight: 1.0, policy, marker }])
     }
 }
 
 impl VerifierConfig {
     /// The verifier and its weight.
-    pub fn build(&self) -> Weighted {
-        let (weight, verifier): (_, Box<dyn Verifier>) = match *self {
-            Self::Boxed { weight, policy, marker } => (weight, Box::new(Boxed { policy, marker })),
-            Self::Countdown { weight } => (weight, Box::new(Countdown)),
-            Self::Length { weight, aim } => (weight, Box::new(Length { aim })),
-            Self::Overlong { weight, buffer } => (weight, Box::new(Overlong { buffer })),
-            Self::Format { weight, ref require } => {
-                (weight, Box::new(Format { require: require.clone() }))
-            }
+    ///
+    /// # Errors
+    ///
+    /// Fails on a setting that is wrong by itself, such as a pattern that is no regular expression.
+    pub fn build(&self) -> Result<Weighted> {
+        if let Some(problem) = self.problem() {
+            return Err(Error::Settings(vec![problem]));
+        }
+        let verifier: Box<dyn Verifier> = match *self {
+            Self::Math { policy, marker, .. } => Box::new(Math { policy, marker }),
+            Self::Gsm8k { policy, .. } => Box::new(Math { policy, marker: Marker::Hashes }),
+            Self::Countdown { .. } => Box::new(Countdown),
+            Self::Length { aim, .. } => Box::new(Length { aim }),
+            Self::Overlong { buffer, .. } => Box::new(Overlong { buffer }),
+            Self::Format { ref require, .. } => Box::new(Format { require: require.clone() }),
+            Self::ThinkTags { .. } => Box::new(ThinkTags),
+            Self::Repetition { words, .. } => Box::new(Repetition { words }),
+            Self::Regex { ref name, ref pattern, .. } => Box::new(
+                Pattern::new(name, pattern).map_err(|reason| Error::Settings(vec![reason]))?,
+            ),
         };
-        Weighted { weight, verifier }
+        Ok(Weighted { weight: self.weight(), verifier })
     }
 
-    fn problem(&self) -> Option<&'static str> {
-        let Self::Format { require, .. } = self else { return None };
-        let mut sorted = require.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if require.is_empty() {
-            Some("require: expected at least one rule, got none")
-        } else if sorted.len() < require.len() {
-            Some("require: expected every rule once, got one twice")
-        } else {
-            None
+    /// Factor of its reward.
+    pub fn weight(&self) -> f64 {
+        match *self {
+            Self::Math { weight, .. }
+            | Self::Gsm8k { weight, .. }
+            | Self::Countdown { weight }
+            | Self::Length { weight, .. }
+            | Self::Overlong { weight, .. }
+            | Self::Format { weight, .. }
+            | Self::ThinkTags { weight }
+            | Self::Repetition { weight, .. }
+            | Self::Regex { weight, .. } => weight,
+        }
+    }
+
+    /// What the verifiers of a rubric are compared by.
+    pub fn described(&self) -> Described<'_> {
+        let name = match self {
+            Self::Math { .. } | Self::Gsm8k { .. } => "math",
+            Self::Countdown { .. } => "countdown",
+            Self::Length { .. } => "length",
+            Self::Overlong { .. } => "overlong",
+            Self::Format { .. } => "format",
+            Self::ThinkTags { .. } => "think-tags",
+            Self::Repetition { .. } => "repetition",
+            Self::Regex { name, .. } => name,
+        };
+        let judges_answers =
+            matches!(self, Self::Math { .. } | Self::Gsm8k { .. } | Self::Countdown { .. });
+        Described { name, weight: self.weight(), judges_answers }
+    }
+
+    /// What is wrong with its own settings, with the key.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Format { require, .. } => {
+                let mut sorted = require.clone();
+                sorted.sort_unstable();
+                sorted.dedup();
+                if require.is_empty() {
+                    Some("require: expected at least one rule, got none".into())
+                } else if sorted.len() < require.len() {
+                    Some("require: expected every rule once, got one twice".into())
+                } else {
+                    None
+                }
+            }
+            Self::Repetition { words, .. } => {
+                let most = Repetition::MOST_WORDS;
+                (words.get() > most).then(|| format!("words: expected at most {most}, got {words}"))
+            }
+            Self::Regex { name, pattern, .. } => Pattern::new(name, pattern).err().map(|reason| {
+                format!("pattern: expected a regular expression, got {pattern:?}: {reason}")
+            }),
+            _ => None,
         }
     }
 }
@@ -110,7 +212,8 @@ impl RubricConfig {
         let own = self.0.iter().enumerate().filter_map(|(index, verifier)| {
             verifier.problem().map(|problem| format!("[{index}].{problem}"))
         });
-        own.chain(problems(&self.parts())).collect()
+        let described: Vec<_> = self.0.iter().map(VerifierConfig::described).collect();
+        own.chain(problems(&described)).collect()
     }
 
     /// # Errors
@@ -118,11 +221,10 @@ impl RubricConfig {
     /// Fails with all of [`problems`](Self::problems), if there are any.
     pub fn build(&self) -> Result<Rubric> {
         let problems = self.problems();
-        if problems.is_empty() { Rubric::new(self.parts()) } else { Err(Error::Settings(problems)) }
-    }
-
-    fn parts(&self) -> Vec<Weighted> {
-        self.0.iter().map(VerifierConfig::build).collect()
+        if !problems.is_empty() {
+            return Err(Error::Settings(problems));
+        }
+        Rubric::new(self.0.iter().map(VerifierConfig::build).collect::<Result<_>>()?)
     }
 }
 
@@ -133,6 +235,26 @@ pub struct Weighted {
     pub weight: f64,
     /// Who judges.
     pub verifier: Box<dyn Verifier>,
+}
+
+impl Weighted {
+    /// What the verifiers of a rubric are compared by.
+    pub fn described(&self) -> Described<'_> {
+        let Self { weight, verifier } = self;
+        let judges_answers = verifier.judges_answers();
+        Described { name: verifier.name(), weight: *weight, judges_answers }
+    }
+}
+
+/// What is known about a verifier before it is built.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Described<'a> {
+    /// Its name: the key of its part in records.
+    pub name: &'a str,
+    /// Factor of its reward.
+    pub weight: f64,
+    /// Whether its verdicts carry the outcome.
+    pub judges_answers: bool,
 }
 
 /// What a rubric says about one attempt.
@@ -163,8 +285,14 @@ impl Rubric {
     /// Fails, naming all, when not exactly one verifier judges answers, two have one name, or a
     /// weight is negative or not finite, or 0 where answers are judged.
     pub fn new(parts: Vec<Weighted>) -> Result<Self> {
-        let problems = problems(&parts);
+        let problems = problems(&parts.iter().map(Weighted::described).collect::<Vec<_>>());
         if problems.is_empty() { Ok(Self { parts }) } else { Err(Error::Settings(problems)) }
+    }
+
+    /// What the outcomes depend on, for records of scores.
+    pub fn criterion(&self) -> String {
+        let judge = self.parts.iter().find(|part| part.verifier.judges_answers());
+        judge.expect("a rubric has a verifier that judges answers").verifier.criterion()
     }
 
     /// Judges attempts, of any problems, in order.
@@ -210,20 +338,28 @@ impl Rubric {
     }
 }
 
-fn problems(parts: &[Weighted]) -> Vec<String> {
+/// Why these verifiers are no rubric, each with its index: not exactly one judges answers, two have one
+/// name, a name cannot be part of a metric key, or a weight is negative or not finite, or 0 where answers
+/// are judged.
+pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut judges = Vec::new();
-    for (index, Weighted { weight, verifier }) in parts.iter().enumerate() {
-        let name = verifier.name();
-        if parts[..index].iter().any(|earlier| earlier.verifier.name() == name) {
+    for (index, &Described { name, weight, judges_answers }) in parts.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(plain) {
+            problems.push(format!(
+                "[{index}].name: expected letters, digits, `-`, `_` and `.`, got `{name}`"
+            ));
+        }
+        if parts[..index].iter().any(|earlier| earlier.name == name) {
             problems.push(format!("[{index}]: expected every verifier once, got `{name}` again"));
         }
-        if !weight.is_finite() || *weight < 0.0 {
+        if !weight.is_finite() || weight < 0.0 {
             problems.push(format!("[{index}].weight: expected 0 or more, got {weight}"));
         }
-        if verifier.judges_answers() {
+        if judges_answers {
             judges.push(name);
-            if *weight == 0.0 {
+            if weight == 0.0 {
                 problems.push(format!(
                     "[{index}].weight: expected more than 0, since `{name}` judges answers, got 0"
                 ));

@@ -1,18 +1,22 @@
 //! Who judges attempts, and what a judgement is.
 
-mod boxed;
 mod countdown;
 mod format;
 mod length;
+mod math;
 mod overlong;
+mod pattern;
+mod repetition;
 
 use std::fmt::{self, Debug, Display};
 
-pub use boxed::Boxed;
 pub use countdown::Countdown;
-pub use format::{Format, Rule};
+pub use format::{Format, Rule, ThinkTags};
 pub use length::{Aim, Length};
+pub use math::{Explanation, Math};
 pub use overlong::Overlong;
+pub use pattern::Pattern;
+pub use repetition::Repetition;
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
@@ -124,6 +128,11 @@ pub trait Verifier: Debug + Send + Sync {
     /// Whether its verdicts carry the outcome. A rubric has exactly one such verifier.
     fn judges_answers(&self) -> bool {
         false
+    }
+
+    /// What its verdicts depend on, for records of scores: its name, and the settings that change one.
+    fn criterion(&self) -> String {
+        self.name().to_owned()
     }
 
     /// One verdict for each attempt, in order. Text that cannot be read is an outcome, not an error.

@@ -51,7 +51,11 @@ pub const TABLE: &[Spec] = &[
         "share of all groups sampled with every completion correct: the full-solve ratio",
     ),
     m("reward/group/none_correct", "1", "share of groups with no completion correct"),
-    m("reward/group/dropped", "groups", "groups dropped because their gold cannot be parsed"),
+    m(
+        "reward/group/dropped",
+        "groups",
+        "groups dropped because their gold cannot be parsed or a verifier failed on them",
+    ),
     m(
         "reward/pass@<k>",
         "1",

@@ -1,14 +1,15 @@
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 
+use super::grade::{How, rows};
 use super::print;
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
-use crate::{machine, policy};
+use crate::{grade, machine, policy};
 
 /// Measures this machine; one line of JSON on stdout, medians over the repetitions.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,20 @@ enum Command {
     Train(Work),
     /// Seconds of a whole GRPO step.
     Step(Work),
+    /// Time of grading a row, and pairs of integers a minute.
+    Grade(Rows),
+}
+
+#[derive(Debug, clap::Args)]
+struct Rows {
+    /// Rows as `stearin grade` takes them.
+    #[arg(value_name = "FILE.jsonl")]
+    file: PathBuf,
+    #[command(flatten)]
+    how: How,
+    /// Repetitions; a row's time is the least of them.
+    #[arg(long, value_name = "N", default_value = "3")]
+    reps: NonZeroUsize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +108,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Command::Decode(work) => (What::Decode, work),
         Command::Train(work) => (What::Train, work),
         Command::Step(work) => (What::Step, work),
+        Command::Grade(Rows { file, how, reps }) => {
+            let report = grade::bench::bench(how.math(), &rows(file)?, reps.get());
+            return print(&format!("{}\n", serde_json::to_string(&report)?));
+        }
     };
     let threads = machine::fix_threads(work.threads);
     let device = match work.device {

@@ -6,7 +6,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Activations, Algorithm, DynamicSampling, OldLogProbs, Probe};
+use super::{Activations, Algorithm, DynamicSampling, OldLogProbs, Probe, RewardsConfig};
 
 /// One stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -98,7 +98,7 @@ pub struct RlStage {
     pub dynamic_sampling: Option<DynamicSampling>,
     /// What a completion is worth.
     #[serde(default)]
-    pub rewards: rewards::RubricConfig,
+    pub rewards: RewardsConfig,
     /// Whether completions that were cut at the limit are left out of the loss.
     #[serde(default)]
     pub overlong_filtering: bool,

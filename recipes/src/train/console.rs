@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Speaks on stderr, or not at all.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Console {
     bar: Option<ProgressBar>,
     speaks: bool,

@@ -17,7 +17,7 @@ pub(super) struct Gathered {
     pub(super) groups: Vec<Graded>,
     /// Judged, and not learnt from: without spread, or more than the batch holds.
     pub(super) others: Vec<Graded>,
-    /// Groups whose gold cannot be parsed: dropped.
+    /// Groups that could not be judged: dropped.
     pub(super) dropped: Vec<Graded>,
     /// Rounds of sampling.
     pub(super) rounds: usize,
@@ -91,8 +91,7 @@ impl<'a> StageRun<'a> {
         })?;
         let all = clock.time("timing_s/reward", || setup.judge(&asked, sampled))?;
         gathered.rounds += 1;
-        let (dropped, judged): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(Graded::gold_unparseable);
+        let (dropped, judged): (Vec<_>, Vec<_>) = all.into_iter().partition(Graded::unjudged);
         gathered.dropped.extend(dropped);
         gathered.others.extend(judged);
         Ok(())
@@ -134,10 +133,12 @@ fn finished(mut gathered: Gathered, step: u64) -> Result<Gathered> {
     gathered.warnings = health::look(gathered.all().chain(&gathered.dropped));
     if gathered.groups.is_empty() {
         bail!(
-            "no group of step {} can be judged: the gold answers of all {} problems cannot be \
-             parsed\ncheck `answer` in the data file and the verifier of the stage",
+            "no group of step {} can be judged: of {} problems, {} have a gold answer that cannot be \
+             parsed, and on the others the verifier failed\ncheck `answer` in the data file and the \
+             verifier of the stage",
             step + 1,
-            gathered.dropped.len()
+            gathered.dropped.len(),
+            gathered.dropped.iter().filter(|group| group.gold_unparseable()).count()
         );
     }
     Ok(gathered)

@@ -11,7 +11,7 @@ use engine::text::Text;
 use evals::health::{Precision, Watch};
 use evals::record::{Folder, Sink, cut};
 use evals::{Log, Metrics, Record, Warning};
-use rewards::Problem;
+use rewards::{Problem, Rubric};
 
 use super::stage::{Open, Shared, StageRun};
 use super::{Console, Done};
@@ -21,6 +21,7 @@ use crate::resume::resume;
 use crate::run_dir::{Environment, RunDir, Saved, State, TrainerState};
 use crate::signals::Stop;
 use crate::summary::{duration, summary};
+use crate::verifiers::{self, Waiting};
 
 /// What is to be trained, on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -79,6 +80,9 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         None => (job.base)()?,
     };
     fit(&mut job, &model, &text, &console)?;
+    let waiting = Waiting::new(console.clone(), stop.clone());
+    verifiers::check(job.recipe)?;
+    let rubric = verifiers::build(&job.recipe.eval.rewards, &waiting).context("eval.rewards")?;
     let run_dir = match run_dir {
         Some(run_dir) => run_dir,
         None => RunDir::create(root, &job.recipe.to_toml()?, &environment(&job))?,
@@ -91,6 +95,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         text: &text,
         problems: &job.problems.train,
         console: &console,
+        waiting: &waiting,
     };
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut watch = Watch::new(model.config().vocab_size, precision(job.recipe));
@@ -103,6 +108,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         state,
         saved,
         run_dir,
+        rubric,
         saving: None,
         watch,
         stop,
@@ -178,6 +184,8 @@ struct Life<'a> {
     held_out: &'a [Problem],
     open: Open<'a>,
     run_dir: RunDir,
+    /// What judges held-out problems.
+    rubric: Rubric,
     record: Record,
     state: TrainerState,
     /// The checkpoint that `state` was last saved in.
@@ -189,8 +197,21 @@ struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    /// From where the run stands to its end, or to where it is stopped.
+    /// From where the run stands to its end, or to where it is stopped: after a step, or while it
+    /// waits for a verifier that is away.
     fn live(&mut self) -> Result<Ended> {
+        match self.steps() {
+            Err(error) if self.stopped_waiting(&error) => Ok(Ended::Interrupted),
+            ended => ended,
+        }
+    }
+
+    fn stopped_waiting(&self, error: &anyhow::Error) -> bool {
+        let error = error.downcast_ref::<evals::Error>();
+        self.stop.asked() && matches!(error, Some(evals::Error::Unavailable(_)))
+    }
+
+    fn steps(&mut self) -> Result<Ended> {
         let recipe = self.shared.recipe;
         self.set_status(State::Running)?;
         if self.state.step == 0 {
@@ -221,7 +242,15 @@ impl<'a> Life<'a> {
     fn step(&mut self, stage: &mut StageRun<'a>, index: usize, end: u64) -> Result<()> {
         let recipe = self.shared.recipe;
         self.shared.console.steps(self.state.step, recipe.total_steps());
-        let mut done = stage.step(self.state.step)?;
+        let done = stage.step(self.state.step);
+        // Judging comes before anything moves: this is still the state after the step before. What an
+        // evaluation after the step interrupts is done again from the checkpoint before it.
+        if done.as_ref().err().is_some_and(|error| self.stopped_waiting(error))
+            && self.state.step > 0
+        {
+            self.save(stage)?;
+        }
+        let mut done = done?;
         self.state.step += 1;
         let step = self.state.step;
         self.state.stage = index;

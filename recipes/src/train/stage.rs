@@ -17,6 +17,7 @@ use crate::data::Order;
 use crate::dry_run::kept_bytes_a_row;
 use crate::machine;
 use crate::run_dir::{RunDir, Saved};
+use crate::verifiers::{self, Waiting};
 
 /// Opens a model from its folder.
 pub(super) type Open<'a> = &'a dyn Fn(&Path) -> Result<(Model, Text)>;
@@ -30,6 +31,8 @@ pub(super) struct Shared<'a> {
     /// Trained on.
     pub(super) problems: &'a [Problem],
     pub(super) console: &'a Console,
+    /// How a verifier that is away is waited for.
+    pub(super) waiting: &'a Waiting,
 }
 
 /// A stage under way.
@@ -67,7 +70,9 @@ impl<'a> StageRun<'a> {
         let params = params(run.model);
         let (rubric, weighting, bonus) = match stage {
             Stage::Rl(config) => {
-                (Some(config.rewards.build()?), &config.weighting, config.entropy_bonus)
+                let rubric = verifiers::build(&config.rewards, run.waiting)
+                    .with_context(|| format!("stage.{index}.rewards"))?;
+                (Some(rubric), &config.weighting, config.entropy_bonus)
             }
             Stage::Sft(_) => (None, &WeightingConfig::Uniform {}, EntropyBonus::Off {}),
         };

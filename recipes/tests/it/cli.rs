@@ -230,3 +230,98 @@ fn small_commands_say_what_they_are_asked() {
     assert_eq!(doctor.status.code(), Some(0), "{}", stdout(&doctor));
     assert!(stdout(&doctor).contains("finite differences"));
 }
+
+/// Grades rows and returns the output and what was said besides.
+fn graded(rows: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("rows.jsonl"), rows).expect("a writable folder");
+    let output = stearin(folder.path(), &[&["grade", "rows.jsonl"], arguments].concat());
+    (output.status.code(), stdout(&output), stderr(&output))
+}
+
+#[test]
+fn grading_has_one_line_a_row_in_order_and_totals_besides() {
+    let rows = concat!(
+        r#"{"id":"x","gold":"1/2","prediction":"so \\boxed{0.5}","mode":"response","level":1}"#,
+        "\n\n",
+        r#"{"gold":"204","prediction":"205","mode":"answer"}"#,
+        "\n",
+        r#"{"id":9,"gold":"204","prediction":"Answer: 204","mode":"response"}"#,
+    );
+    let (code, out, said) = graded(rows, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let lines: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let field = |name: &str| lines.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("id"), ["x".into(), 3.into(), serde_json::Value::from(9)]);
+    assert_eq!(field("verdict"), ["correct", "wrong", "no-answer"]);
+    assert_eq!((lines[0]["answer"].as_str(), lines[1].get("answer")), (Some("0.5"), None));
+    assert!(lines[0].get("why").is_none() && lines[2]["why"].is_string());
+    assert!(
+        said.starts_with("math, policy rl, marker boxed: 3 rows: 1 correct (33.3 %), 1 wrong"),
+        "{said}"
+    );
+    for arguments in [&["--marker", "answer-line"][..], &["--mode", "eval"]] {
+        let (_, out, said) = graded(rows, arguments);
+        assert_eq!(out.lines().last(), Some(r#"{"id":9,"verdict":"correct","answer":"204"}"#));
+        assert!(said.contains("correct"), "{said}");
+    }
+}
+
+#[test]
+fn a_bad_row_is_named_and_nothing_is_graded() {
+    let good = r#"{"gold":"1","prediction":"1","mode":"answer"}"#;
+    for (row, words) in [
+        ("{\"gold\":", ["line 2", "EOF"]),
+        (r#"{"gold":"1","mode":"answer"}"#, ["line 2", "`prediction`"]),
+        (r#"{"gold":"1","prediction":"1","mode":"x"}"#, ["line 2", "`mode`"]),
+    ] {
+        let (code, out, said) = graded(&format!("{good}\n{row}\n"), &[]);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(
+            said.contains("rows.jsonl") && words.iter().all(|word| said.contains(word)),
+            "{said}"
+        );
+    }
+    assert_eq!(graded("", &[]).0, Some(2));
+    assert_eq!(graded(good, &["--mode", "lax"]).0, Some(2));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = stearin(folder.path(), &["grade", "none.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("none.jsonl"));
+}
+
+#[test]
+fn one_pair_is_explained() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let explained = |arguments: &[&str]| {
+        let output = stearin(folder.path(), &[&["grade", "--explain"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let said = explained(&["-1/2", r"so \boxed{-0.5}"]);
+    for word in ["a response", "`-0.5`", "gold", "verdict   correct"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let said = explained(&["204", "203, 204", "--mode", "eval"]);
+    for word in ["a bare answer", "several values", "verdict   wrong"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let output = stearin(folder.path(), &["grade", "--explain", "204"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stearin(folder.path(), &["grade"]).status.code(), Some(2));
+}
+
+#[test]
+fn grading_is_measured() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let row = r#"{"id":"a","gold":"1","prediction":"1","mode":"answer"}"#;
+    fs::write(folder.path().join("rows.jsonl"), row).expect("a writable folder");
+    let output = stearin(folder.path(), &["bench", "grade", "rows.jsonl", "--reps", "1"]);
+    let report: serde_json::Value =
+        serde_json::from_str(&stdout(&output)).expect("one line of JSON");
+    assert_eq!((&report["what"], &report["worst"]), (&"grade".into(), &"a".into()));
+    for key in ["median_us", "p99_us", "worst_us", "integer_pairs_per_min"] {
+        assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
+    }
+}

@@ -9,3 +9,4 @@ mod resume;
 mod runs;
 mod tidy;
 mod train;
+mod verifiers;

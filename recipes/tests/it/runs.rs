@@ -49,7 +49,7 @@ group_size = 4
 updates_per_step = 2
 micro_batch_tokens = 40
 rollout = { max_new_tokens = 6 }
-rewards = [{ kind = "boxed" }, { kind = "length", aim = "short" }]
+rewards = [{ kind = "math" }, { kind = "length", aim = "short" }]
 loss = { kl = { kind = "k3" } }
 schedule = { kind = "linear", lr = 1e-3 }
 "#;

@@ -10,7 +10,9 @@ use crate::extract::{Boxes, after_reasoning};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// It starts with `<think>` and has one `</think>`; each stands once.
+    /// It starts with `<think>`, which stands once, and has a `</think>`.
+    ///
+    /// Source: `think_format_reward` of TRL, `^<think>(?!.*<think>)(.*?)</think>.*$`.
     ThinkTags,
     /// It has one `</think>` and no `<think>`, for templates that open the reasoning in the prompt.
     ThinkEnd,
@@ -27,9 +29,8 @@ impl Rule {
         let text = attempt.text;
         match self {
             Self::ThinkTags => {
-                text.trim_start().starts_with("<think>")
-                    && once(text, "<think>").is_some()
-                    && once(text, "</think>").is_some()
+                let rest = text.strip_prefix("<think>");
+                rest.is_some_and(|rest| !rest.contains("<think>") && rest.contains("</think>"))
             }
             Self::ThinkEnd => !text.contains("<think>") && once(text, "</think>").is_some(),
             Self::AnswerTags => {
@@ -78,6 +79,21 @@ impl Verifier for Format {
     }
 }
 
+/// Earns 1 where [`Rule::ThinkTags`] holds, and 0 otherwise: a weight of its own for that rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThinkTags;
+
+impl Verifier for ThinkTags {
+    fn name(&self) -> &'static str {
+        "think-tags"
+    }
+
+    fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
+        let holds = |attempt: &Attempt<'_>| f64::from(u8::from(Rule::ThinkTags.holds(attempt)));
+        Ok(attempts.iter().map(|attempt| Verdict::form(holds(attempt))).collect())
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these rewards are exact in binary")]
 mod tests {
@@ -111,13 +127,28 @@ mod tests {
     fn reasoning_stands_once_and_first() {
         check(
             Rule::ThinkTags,
-            &["<think></think>", " \n<think>a\nb</think> c", "<think>é</think><answer>"],
+            &[
+                "<think></think>",
+                "<think>a\nb</think> c",
+                "<think>é</think><answer>",
+                "<think>a <b> c</think>",
+                "<think></think></think>",
+            ],
             &[
                 "",
+                "a",
+                "a</think>b",
                 "a<think>b</think>",
+                " <think>a</think>",
+                "\n<think>a</think>",
                 "<think>b",
+                "<think>\nb\n",
+                "a</think>b<think>c",
                 "<think><think></think>",
-                "<think></think></think>",
+                "<think>a</think>b<think>",
+                "<think>a</think>b<think>c</think>",
+                "<think >a</think>",
+                "<Think>a</Think>",
             ],
         );
         check(

@@ -36,10 +36,10 @@ fn attempt<'a>(problem: &'a Problem, text: &'a str) -> Attempt<'a> {
     Attempt { problem, text, num_tokens: 12, max_tokens: 16, truncated: false }
 }
 
-/// The verdict of the `boxed` verifier.
+/// The verdict of the `math` verifier on a boxed answer.
 fn boxed(gold: &str, response: &str) -> Verdict {
     let problem = problem(gold);
-    let verifier = rewards::verifier::Boxed::default();
+    let verifier = rewards::verifier::Math::default();
     let mut verdicts = verifier.verify(&[attempt(&problem, response)]).unwrap();
     assert_eq!(verdicts.len(), 1);
     verdicts.remove(0)

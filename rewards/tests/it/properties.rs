@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use rewards::verifier::{Aim, Countdown, Format, Length, Overlong, Rule};
+use rewards::verifier::{
+    Aim, Countdown, Format, Length, Math, Overlong, Pattern, Repetition, Rule, ThinkTags,
+};
 use rewards::{
     Equivalence, Extracted, Marker, Outcome, Policy, Rubric, RubricConfig, TokenColumns, Verifier,
     WeightingConfig, equivalent, extract,
@@ -74,14 +76,21 @@ fn rewards() -> impl Strategy<Value = Vec<f64>> {
 }
 
 fn verifiers() -> Vec<Box<dyn Verifier>> {
-    use Rule::{AnswerTags, BoxedOnce, Finished, ThinkEnd, ThinkTags};
+    use Rule::{AnswerTags, BoxedOnce, Finished, ThinkEnd};
     vec![
-        Box::new(rewards::verifier::Boxed::default()),
+        Box::new(Math::default()),
+        Box::new(Math { policy: Policy::Eval, marker: Marker::AnswerLine }),
+        Box::new(Math { policy: Policy::Rl, marker: Marker::Hashes }),
         Box::new(Countdown),
         Box::new(Length { aim: Aim::Short }),
         Box::new(Length { aim: Aim::Target(3.try_into().unwrap()) }),
         Box::new(Overlong { buffer: 4.try_into().unwrap() }),
-        Box::new(Format { require: vec![ThinkTags, ThinkEnd, AnswerTags, BoxedOnce, Finished] }),
+        Box::new(Format {
+            require: vec![Rule::ThinkTags, ThinkEnd, AnswerTags, BoxedOnce, Finished],
+        }),
+        Box::new(ThinkTags),
+        Box::new(Repetition { words: 2.try_into().unwrap() }),
+        Box::new(Pattern::new("twelve", r"\b12\b|^$").unwrap()),
     ]
 }
 

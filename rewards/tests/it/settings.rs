@@ -31,7 +31,7 @@ fn rubric(text: &str) -> RubricConfig {
 
 const ALL: &str = r#"
 [[at]]
-kind = "boxed"
+kind = "math"
 
 [[at]]
 kind = "length"
@@ -65,7 +65,7 @@ fn a_recipe_sums_weighted_verifiers() {
     assert_eq!(outcomes, [Outcome::Correct, Outcome::NoAnswer, Outcome::Unclosed]);
     assert_eq!(judged[0].answer.as_deref(), Some("204"));
     let names: Vec<_> = judged[0].parts.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["boxed", "length", "overlong", "format"]);
+    assert_eq!(names, ["math", "length", "overlong", "format"]);
     // 12 tokens of 16: 0.2 off the target, half of the buffer used
     assert!((judged[0].reward - (1.0 - 0.1 - 0.5 + 0.25)).abs() < 1e-12, "{:?}", judged[0]);
     assert!((judged[1].reward - (-0.1 - 0.5 + 0.125)).abs() < 1e-12, "{:?}", judged[1]);
@@ -75,11 +75,11 @@ fn a_recipe_sums_weighted_verifiers() {
 #[test]
 fn unknown_and_missing_keys_are_refused() {
     refused::<RubricConfig>("at = [{ kind = \"boxde\" }]", "unknown variant `boxde`");
-    refused::<RubricConfig>("at = [{ kind = \"boxed\", wieght = 1 }]", "unknown field `wieght`");
+    refused::<RubricConfig>("at = [{ kind = \"math\", wieght = 1 }]", "unknown field `wieght`");
     refused::<RubricConfig>("at = [{ kind = \"overlong\" }]", "missing field `buffer`");
     refused::<RubricConfig>("at = [{ kind = \"overlong\", buffer = 0 }]", "nonzero");
     refused::<RubricConfig>(
-        "at = [{ kind = \"boxed\", policy = \"loose\" }]",
+        "at = [{ kind = \"math\", policy = \"loose\" }]",
         "unknown variant `loose`",
     );
     refused::<AdvantageConfig>("at = { kind = \"grpo\", epsilon = 1 }", "unknown field `epsilon`");
@@ -98,7 +98,7 @@ fn unknown_and_missing_keys_are_refused() {
 fn defaults_are_the_papers() {
     assert_eq!(parse("at = { kind = \"grpo\" }"), Ok(AdvantageConfig::Grpo { eps: 1e-6 }));
     assert_eq!(AdvantageConfig::default(), AdvantageConfig::Grpo { eps: 1e-6 });
-    assert_eq!(rubric("at = [{ kind = \"boxed\" }]"), RubricConfig::default());
+    assert_eq!(rubric("at = [{ kind = \"math\" }]"), RubricConfig::default());
     assert!(RubricConfig::default().problems().is_empty());
     assert!(AdvantageConfig::default().problems().is_empty());
     let plus = "at = { kind = \"reinforce-plus-plus-baseline\" }";
@@ -139,18 +139,91 @@ fn all_problems_are_listed_at_once() {
     assert_eq!(config.problems(), expected);
     let Err(Error::Settings(problems)) = config.build() else { panic!("built") };
     assert_eq!(problems, expected);
-    let twice = "at = [{ kind = \"boxed\" }, { kind = \"format\", require = [\"finished\", \"finished\"] }]";
+    let twice =
+        "at = [{ kind = \"math\" }, { kind = \"format\", require = [\"finished\", \"finished\"] }]";
     assert_eq!(rubric(twice).problems(), ["[1].require: expected every rule once, got one twice"]);
     assert_eq!(
-        rubric("at = [{ kind = \"boxed\", weight = 0 }]").problems(),
-        ["[0].weight: expected more than 0, since `boxed` judges answers, got 0"]
+        rubric("at = [{ kind = \"math\", weight = 0 }]").problems(),
+        ["[0].weight: expected more than 0, since `math` judges answers, got 0"]
+    );
+}
+
+#[test]
+fn every_kind_is_built_as_it_is_described() {
+    let config = rubric(
+        r#"
+        at = [
+          { kind = "math", weight = 2.0, policy = "eval", marker = "answer-line" },
+          { kind = "format", require = ["finished"] },
+          { kind = "think-tags", weight = 0.5 },
+          { kind = "length", aim = "short" },
+          { kind = "overlong", buffer = 4 },
+          { kind = "repetition" },
+          { kind = "regex", pattern = "(?i)therefore" },
+          { kind = "regex", name = "cites", pattern = '\[\d+\]', weight = 0.25 },
+        ]
+        "#,
+    );
+    assert!(config.problems().is_empty());
+    let others = rubric("at = [{ kind = \"gsm8k\" }, { kind = \"countdown\" }]");
+    for verifier in config.0.iter().chain(&others.0) {
+        assert_eq!(verifier.build().unwrap().described(), verifier.described());
+    }
+    let text = rubric("at = [{ kind = \"repetition\" }, { kind = \"regex\", pattern = \"a\" }]");
+    let again = serde_json::to_value(&text).unwrap();
+    assert_eq!((&again[0]["words"], &again[1]["name"]), (&3.into(), &"regex".into()));
+
+    let problem = crate::problem("204");
+    let said = "<think>see [3]</think>Therefore\nAnswer: 204";
+    let judged = config.build().unwrap().judge(&[crate::attempt(&problem, said)]).unwrap();
+    let reward = |name: &str| judged[0].parts.iter().find(|(part, _)| part == name).unwrap().1;
+    let found = ["think-tags", "repetition", "regex", "cites"].map(reward);
+    assert_eq!(found, [1.0, 0.0, 1.0, 1.0]);
+    let none =
+        config.build().unwrap().judge(&[crate::attempt(&problem, "so so so so so")]).unwrap();
+    assert!(none[0].parts.iter().filter(|(part, _)| part == "regex").all(|part| part.1 == 0.0));
+    let repeated = none[0].parts.iter().find(|(part, _)| part == "repetition").unwrap().1;
+    assert!((repeated + 2.0 / 3.0).abs() < 1e-12);
+}
+
+#[test]
+fn a_pattern_that_is_none_is_refused_with_the_reason() {
+    let config = rubric(
+        r#"
+        at = [
+          { kind = "math" },
+          { kind = "regex", pattern = "(" },
+          { kind = "regex", name = "ahead", pattern = "a(?=b)" },
+          { kind = "regex", name = "huge", pattern = "(?:a{1000}){1000}" },
+          { kind = "regex", name = "", pattern = "a" },
+          { kind = "repetition", words = 65 },
+          { kind = "regex", name = "a/b", pattern = "a" },
+        ]
+        "#,
+    );
+    let expected = [
+        "[1].pattern: expected a regular expression, got \"(\": unclosed group",
+        "[2].pattern: expected a regular expression, got \"a(?=b)\": look-around, including \
+         look-ahead and look-behind, is not supported",
+        "[3].pattern: expected a regular expression, got \"(?:a{1000}){1000}\": compiled regex \
+         exceeds size limit of 10485760 bytes",
+        "[5].words: expected at most 64, got 65",
+        "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
+        "[6].name: expected letters, digits, `-`, `_` and `.`, got `a/b`",
+    ];
+    assert_eq!(config.problems(), expected);
+    let Err(Error::Settings(_)) = config.0[1].build() else { panic!("built") };
+    refused::<RubricConfig>("at = [{ kind = \"regex\" }]", "missing field `pattern`");
+    refused::<RubricConfig>(
+        "at = [{ kind = \"gsm8k\", marker = \"boxed\" }]",
+        "unknown field `marker`",
     );
 }
 
 #[test]
 fn a_schema_describes_the_settings() {
     let schema = schemars::schema_for!(RubricConfig).to_value().to_string();
-    for key in ["boxed", "overlong", "buffer", "think-tags", "target", "policy"] {
+    for key in ["math", "overlong", "buffer", "think-tags", "target", "policy"] {
         assert!(schema.contains(&format!("\"{key}\"")), "{key}");
     }
     for config in [

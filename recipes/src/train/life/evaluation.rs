@@ -61,14 +61,13 @@ impl Life<'_> {
     ) -> Result<(Evaluation, Vec<Warning>)> {
         let Shared { recipe, model, text, console, .. } = self.shared;
         let config = &recipe.eval;
-        let rubric = config.rewards.build()?;
         let setup = Setup {
             model,
             text,
             style: &recipe.prompt,
             sampling,
             slots: config.slots.get(),
-            rubric: &rubric,
+            rubric: &self.rubric,
         };
         let (problems, seed, step) = (self.held_out, recipe.seed, self.state.step);
         let held_out = HeldOut { set, problems, samples, seed, step };

@@ -1,0 +1,124 @@
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use rewards::verifier::Math;
+use rewards::{Extracted, Marker, Policy, Verifier as _, extract};
+
+use super::print;
+use crate::grade::{self, Mode, Row, Totals};
+
+/// Grades predictions: one line of JSON a row, or a table on a terminal.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Rows {id?, gold, prediction, mode: response|answer}, one JSON object a line; `-` is the standard
+    /// input.
+    #[arg(value_name = "FILE.jsonl", required_unless_present = "explain")]
+    file: Option<PathBuf>,
+    /// Say of one pair what is extracted, how both sides are read, and why it is refused.
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["GOLD", "PREDICTION"],
+        allow_hyphen_values = true,
+        conflicts_with = "file"
+    )]
+    explain: Vec<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How answers are found and compared.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct How {
+    /// How strictly: as rewards are given, or as scores are.
+    #[arg(long, value_enum, default_value = "rl")]
+    mode: Strictness,
+    /// How the prompt asked for the answer to be marked.
+    #[arg(long, value_enum, default_value = "boxed")]
+    marker: Mark,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Strictness {
+    Rl,
+    Eval,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Mark {
+    Boxed,
+    AnswerLine,
+    Hashes,
+}
+
+impl How {
+    pub(super) fn math(self) -> Math {
+        let policy = match self.mode {
+            Strictness::Rl => Policy::Rl,
+            Strictness::Eval => Policy::Eval,
+        };
+        let marker = match self.marker {
+            Mark::Boxed => Marker::Boxed,
+            Mark::AnswerLine => Marker::AnswerLine,
+            Mark::Hashes => Marker::Hashes,
+        };
+        Math { policy, marker }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let math = args.how.math();
+    match (args.explain.as_slice(), &args.file) {
+        ([gold, prediction], _) => explain(math, gold, prediction),
+        (_, Some(file)) => grade_file(math, file),
+        _ => unreachable!("one of both is required"),
+    }
+}
+
+/// All rows of a file.
+pub(super) fn rows(file: &Path) -> Result<Vec<Row>> {
+    let what = || format!("reading {}", file.display());
+    if file == Path::new("-") {
+        return grade::read_rows(io::stdin().lock()).context("reading the standard input");
+    }
+    let open = File::open(file).with_context(what)?;
+    grade::read_rows(BufReader::new(open)).with_context(what)
+}
+
+fn grade_file(math: Math, file: &Path) -> Result<()> {
+    // All of them first: bad input leaves no half of an output.
+    let rows = rows(file)?;
+    let table = io::stdout().is_terminal();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut totals = Totals::default();
+    if table {
+        out.write_all(grade::heading().as_bytes())?;
+    }
+    for row in &rows {
+        let graded = grade::grade(math, row);
+        totals.add(graded.verdict);
+        if table {
+            out.write_all(grade::table_line(row, &graded).as_bytes())?;
+        } else {
+            out.write_all((serde_json::to_string(&graded)? + "\n").as_bytes())?;
+        }
+    }
+    out.flush()?;
+    // Whoever closed stderr does not want to hear it.
+    let _ = writeln!(io::stderr(), "{}: {totals}", math.criterion());
+    Ok(())
+}
+
+fn explain(math: Math, gold: &str, prediction: &str) -> Result<()> {
+    // A prediction without the mark is more likely a bare answer than a response that lacks one.
+    let marked = extract(prediction, Policy::Rl, math.marker);
+    let mode = if marked == Extracted::NoAnswer { Mode::Answer } else { Mode::Response };
+    let taken = match mode {
+        Mode::Response => "a response",
+        Mode::Answer => "a bare answer, since nothing in it is marked as one",
+    };
+    print(&format!("{:<9} {taken}\n{}", "taken as", grade::explain(math, mode, gold, prediction)))
+}

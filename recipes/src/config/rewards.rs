@@ -1,0 +1,158 @@
+use rewards::VerifierConfig;
+use rewards::rubric::{self, Described};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::verifiers::{HttpConfig, ProcessConfig};
+
+/// The verifiers of a recipe. Exactly one of them judges answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RewardsConfig(pub Vec<RewardConfig>);
+
+/// One verifier and its weight in the sum of rewards.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RewardConfig {
+    /// One of ours.
+    Inside(VerifierConfig),
+    /// One that the user brings; docs/verifiers.md has the protocol.
+    Outside(OutsideConfig),
+}
+
+/// A verifier outside this process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum OutsideConfig {
+    /// A child process that stays, and speaks JSON lines.
+    Process(ProcessConfig),
+    /// A server that is asked by HTTP.
+    Http(HttpConfig),
+}
+
+/// Kinds of [`OutsideConfig`].
+const OUTSIDE: [&str; 2] = ["process", "http"];
+
+// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one meant.
+impl<'de> Deserialize<'de> for RewardConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = toml::Value::deserialize(deserializer)?;
+        let kind = table.get("kind").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        if OUTSIDE.contains(&kind.as_str()) {
+            let outside = OutsideConfig::deserialize(table);
+            return outside.map(Self::Outside).map_err(|error| D::Error::custom(error.message()));
+        }
+        VerifierConfig::deserialize(table).map(Self::Inside).map_err(|error| {
+            let mut message = error.message().to_owned();
+            if message.starts_with(&format!("unknown variant `{kind}`")) {
+                message.extend(OUTSIDE.map(|kind| format!(", `{kind}`")));
+            }
+            D::Error::custom(message)
+        })
+    }
+}
+
+impl Default for RewardsConfig {
+    /// The boxed answer alone.
+    fn default() -> Self {
+        Self(rewards::RubricConfig::default().0.into_iter().map(RewardConfig::Inside).collect())
+    }
+}
+
+impl RewardConfig {
+    fn described(&self) -> Described<'_> {
+        match self {
+            Self::Inside(config) => config.described(),
+            Self::Outside(OutsideConfig::Process(config)) => config.described(),
+            Self::Outside(OutsideConfig::Http(config)) => config.described(),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Inside(config) => config.problem(),
+            Self::Outside(OutsideConfig::Process(config)) => config.problem(),
+            Self::Outside(OutsideConfig::Http(config)) => config.problem(),
+        }
+    }
+}
+
+impl RewardsConfig {
+    /// Everything that is wrong, each with its key, from the verifier's index on.
+    pub fn problems(&self) -> Vec<String> {
+        let own = self.0.iter().enumerate().filter_map(|(index, verifier)| {
+            verifier.problem().map(|problem| format!("[{index}].{problem}"))
+        });
+        let described: Vec<_> = self.0.iter().map(RewardConfig::described).collect();
+        own.chain(rubric::problems(&described)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(rewards: &str) -> Result<RewardsConfig, String> {
+        #[derive(Deserialize)]
+        struct Table {
+            rewards: RewardsConfig,
+        }
+        let table = toml::from_str::<Table>(&format!("rewards = {rewards}"));
+        table.map(|table| table.rewards).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn verifiers_of_both_kinds_are_read_and_written_back() {
+        let text = r#"[
+            { kind = "math", weight = 0.5 },
+            { kind = "process", command = ["./judge", "-v"], judges_answers = false },
+            { kind = "http", url = "http://127.0.0.1:80/judge", judges_answers = false, batch = 2 },
+        ]"#;
+        let config = read(text).unwrap();
+        assert!(config.problems().is_empty(), "{:?}", config.problems());
+        let written = toml::Value::try_from(&config).unwrap();
+        assert_eq!(written[1]["deadline_s"].as_float(), Some(10.0));
+        assert_eq!(written[2]["name"].as_str(), Some("http"));
+        assert_eq!(RewardsConfig::deserialize(written).unwrap(), config);
+    }
+
+    #[test]
+    fn what_is_misspelt_is_named() {
+        let refused = |text: &str, words: &[&str]| {
+            let error = read(text).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        };
+        refused("[{ kind = \"mth\" }]", &["unknown variant `mth`", "`math`", "`process`, `http`"]);
+        refused("[{ kind = \"math\", wieght = 1 }]", &["unknown field `wieght`"]);
+        refused("[{ kind = \"process\", comand = [] }]", &["unknown field `comand`", "`command`"]);
+        refused("[{ kind = \"http\" }]", &["missing field `url`"]);
+        refused("[{ weight = 1 }]", &["missing field `kind`"]);
+    }
+
+    #[test]
+    fn all_problems_are_listed_at_once() {
+        let config = read(
+            r#"[
+                { kind = "regex", pattern = "(" },
+                { kind = "process", command = [], name = "one" },
+                { kind = "process", command = ["x"], name = "one", deadline_s = 0 },
+                { kind = "http", url = "127.0.0.1", weight = -1.0 },
+                { kind = "http", url = "http://here", name = "", timeout_s = inf },
+            ]"#,
+        );
+        let problems = config.unwrap().problems();
+        let expected = [
+            "[0].pattern: expected a regular expression, got \"(\": unclosed group",
+            "[1].command: expected a program and its arguments, got nothing",
+            "[2].deadline_s: expected more than 0 and at most 86400 seconds, got 0",
+            "[3].url: expected http:// or https:// and a host, got `127.0.0.1`",
+            "[4].timeout_s: expected more than 0 and at most 86400 seconds, got inf",
+            "[2]: expected every verifier once, got `one` again",
+            "[3].weight: expected 0 or more, got -1",
+            "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
+            "expected exactly one verifier that judges answers, got one, one, http, ",
+        ];
+        assert_eq!(problems, expected);
+    }
+}

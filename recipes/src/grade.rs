@@ -1,0 +1,176 @@
+//! Grading a file of predictions: its rows, their verdicts, and how both are shown.
+//!
+//! Reading order: this file, then [`rows`] and [`mod@bench`].
+
+pub mod bench;
+pub mod rows;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rewards::Outcome;
+use rewards::verifier::{Explanation, Math};
+use serde::Serialize;
+
+pub use rows::{Id, Mode, Row, read_rows};
+
+/// What is said about a row: one line of JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Graded {
+    /// The row's own id, or the number of its line.
+    pub id: Id,
+    /// What became of the prediction.
+    pub verdict: Outcome,
+    /// The answer that was found in a response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Why it does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Grades a row.
+pub fn grade(math: Math, row: &Row) -> Graded {
+    let (gold, prediction) = (row.gold.expanded(), row.prediction.expanded());
+    let (verdict, answer) = judge(math, row.mode, &gold, &prediction);
+    let why = (verdict != Outcome::Correct)
+        .then(|| explain(math, row.mode, &gold, &prediction).reason().to_owned());
+    Graded { id: row.id.clone(), verdict, answer: answer.map(str::to_owned), why }
+}
+
+/// Judges a prediction; the second is the answer that was found in it.
+pub fn judge<'a>(
+    math: Math,
+    mode: Mode,
+    gold: &str,
+    prediction: &'a str,
+) -> (Outcome, Option<&'a str>) {
+    match mode {
+        Mode::Response => math.judge_response(gold, prediction),
+        Mode::Answer => (math.judge_answer(gold, prediction), None),
+    }
+}
+
+/// Why a prediction is judged as it is.
+pub fn explain(math: Math, mode: Mode, gold: &str, prediction: &str) -> Explanation {
+    match mode {
+        Mode::Response => math.explain_response(gold, prediction),
+        Mode::Answer => math.explain_answer(gold, prediction),
+    }
+}
+
+/// How often every verdict was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals(BTreeMap<Outcome, usize>);
+
+impl Totals {
+    /// Counts one.
+    pub fn add(&mut self, verdict: Outcome) {
+        *self.0.entry(verdict).or_default() += 1;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: usize = self.0.values().sum();
+        write!(f, "{all} rows")?;
+        let mut between = ": ";
+        for (verdict, count) in &self.0 {
+            let share = 100.0 * *count as f64 / all as f64;
+            write!(f, "{between}{count} {verdict} ({share:.1} %)")?;
+            between = ", ";
+        }
+        Ok(())
+    }
+}
+
+/// The columns of the table, and how many characters each may take; the last takes what it needs.
+const COLUMNS: [(&str, usize); 5] =
+    [("id", 16), ("verdict", 16), ("gold", 24), ("answer", 32), ("why", usize::MAX)];
+
+/// The first line of the table.
+pub fn heading() -> String {
+    line(&COLUMNS.map(|(name, _)| name.to_owned()))
+}
+
+/// A row of the table.
+pub fn table_line(row: &Row, graded: &Graded) -> String {
+    let answer = match (&graded.answer, row.mode) {
+        (Some(answer), _) => answer.clone(),
+        (None, Mode::Answer) => row.prediction.start(),
+        (None, Mode::Response) => String::new(),
+    };
+    let why = graded.why.clone().unwrap_or_default();
+    line(&[graded.id.to_string(), graded.verdict.to_string(), row.gold.start(), answer, why])
+}
+
+fn line(cells: &[String; 5]) -> String {
+    let mut line = String::new();
+    for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
+        // One line a row, whatever stands in it.
+        let plain: String =
+            cell.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        let count = plain.chars().count();
+        if width == usize::MAX {
+            line.push_str(&plain);
+        } else if count > width {
+            line.extend(plain.chars().take(width - 1).chain("…  ".chars()));
+        } else {
+            line.push_str(&plain);
+            line.extend(std::iter::repeat_n(' ', width - count + 2));
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(text: &str) -> Row {
+        read_rows(text.as_bytes()).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_row_is_judged_as_what_it_is() {
+        let response =
+            row(r#"{"id":"a","gold":"7","prediction":"so \\boxed{7}","mode":"response"}"#);
+        let found = grade(Math::default(), &response);
+        let line = serde_json::to_string(&found).unwrap();
+        assert_eq!(line, r#"{"id":"a","verdict":"correct","answer":"7"}"#);
+        let bare = row(r#"{"gold":"7","prediction":"8","mode":"answer"}"#);
+        let found = grade(Math::default(), &bare);
+        let line = serde_json::to_string(&found).unwrap();
+        assert_eq!(line, r#"{"id":1,"verdict":"wrong","why":"they differ"}"#);
+        let open = row(r#"{"gold":"7","prediction":"\\boxed{7","mode":"response"}"#);
+        let line = serde_json::to_string(&grade(Math::default(), &open)).unwrap();
+        let why = "nothing: the last box never closes";
+        assert_eq!(line, format!(r#"{{"id":1,"verdict":"unclosed","why":"{why}"}}"#));
+    }
+
+    #[test]
+    fn the_table_has_a_line_a_row_with_its_reason() {
+        let text =
+            format!(r#"{{"gold":"{}","prediction":"8\n9\u0000","mode":"answer"}}"#, "1".repeat(40));
+        let row = row(&text);
+        let line = table_line(&row, &grade(Math::default(), &row));
+        let gold = "1".repeat(23);
+        assert!(line.starts_with(&format!("1                 wrong             {gold}…  8 9 ")));
+        assert_eq!(line.lines().count(), 1);
+        let heading = heading();
+        assert_eq!(heading.find("gold"), line.find("111"));
+        assert_eq!(heading.trim_end(), heading.trim_end_matches('\n'));
+    }
+
+    #[test]
+    fn totals_name_the_verdicts_that_there_are() {
+        let mut totals = Totals::default();
+        assert_eq!(totals.to_string(), "0 rows");
+        for verdict in [Outcome::Wrong, Outcome::Correct, Outcome::Wrong] {
+            totals.add(verdict);
+        }
+        assert_eq!(totals.to_string(), "3 rows: 1 correct (33.3 %), 2 wrong (66.7 %)");
+    }
+}

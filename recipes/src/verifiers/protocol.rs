@@ -1,0 +1,109 @@
+//! What is said to a verifier outside this process, and what it answers.
+
+use rewards::{Attempt, Outcome, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// One attempt, as it is handed over.
+#[derive(Debug, Serialize)]
+pub(super) struct Request<'a> {
+    id: usize,
+    problem_id: &'a str,
+    problem: &'a str,
+    gold: &'a str,
+    source: &'a str,
+    completion: &'a str,
+    tokens: usize,
+    max_tokens: usize,
+    truncated: bool,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(id: usize, attempt: &Attempt<'a>) -> Self {
+        let Attempt { problem, text, num_tokens, max_tokens, truncated } = *attempt;
+        Self {
+            id,
+            problem_id: &problem.id,
+            problem: &problem.problem,
+            gold: &problem.answer,
+            source: &problem.source,
+            completion: text,
+            tokens: num_tokens,
+            max_tokens,
+            truncated,
+        }
+    }
+}
+
+/// What a verifier says about one attempt.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reply {
+    pub(super) id: usize,
+    reward: Option<f64>,
+    outcome: Option<Outcome>,
+    answer: Option<String>,
+    error: Option<String>,
+}
+
+impl Reply {
+    /// The verdict; why there is none where the verifier says so or leaves the reward out.
+    pub(super) fn verdict(self, judges_answers: bool) -> Result<Verdict, String> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let Some(reward) = self.reward else {
+            return Err("expected `reward` or `error` in the reply, got neither".into());
+        };
+        if !judges_answers {
+            return Ok(Verdict::form(reward));
+        }
+        let by_reward = if reward > 0.0 { Outcome::Correct } else { Outcome::Wrong };
+        let outcome = Some(self.outcome.unwrap_or(by_reward));
+        Ok(Verdict { reward, outcome, answer: self.answer })
+    }
+}
+
+/// The verdict on an attempt that a verifier failed on: no reward, and no zero either.
+pub(super) fn failed() -> Verdict {
+    Verdict { reward: 0.0, outcome: Some(Outcome::Error), answer: None }
+}
+
+/// The first of `text`, for a message.
+pub(super) fn shortened(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let text = text.trim();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(text: &str, judges: bool) -> Result<Verdict, String> {
+        serde_json::from_str::<Reply>(text).unwrap().verdict(judges)
+    }
+
+    #[test]
+    fn a_reply_is_a_verdict_or_a_reason() {
+        let verdict = reply(r#"{"id":1,"reward":0.5,"more":[]}"#, true).unwrap();
+        assert_eq!((verdict.reward, verdict.outcome), (0.5, Some(Outcome::Correct)));
+        let verdict = reply(r#"{"id":1,"reward":0}"#, true).unwrap();
+        assert_eq!(verdict.outcome, Some(Outcome::Wrong));
+        let text = r#"{"id":1,"reward":0,"outcome":"no-answer","answer":"7"}"#;
+        let verdict = reply(text, true).unwrap();
+        assert_eq!(verdict.outcome, Some(Outcome::NoAnswer));
+        assert_eq!(verdict.answer.as_deref(), Some("7"));
+        assert_eq!(reply(text, false).unwrap(), Verdict::form(0.0));
+        assert_eq!(reply(r#"{"id":1,"error":"no","reward":1}"#, true).unwrap_err(), "no");
+        assert!(reply(r#"{"id":1}"#, true).unwrap_err().contains("`reward`"));
+        assert!(serde_json::from_str::<Reply>(r#"{"reward":1}"#).is_err());
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(shortened(" short\n"), "short");
+        assert_eq!(shortened(&"é".repeat(99)), "é".repeat(80) + "…");
+    }
+}
