@@ -8,6 +8,9 @@ const MAX_WHOLE_BYTES: usize = 512;
 /// The longest line that is searched for an answer in prose, in bytes.
 const MAX_LINE_BYTES: usize = 4096;
 
+/// What says an answer again in other words.
+const AGAIN: [&str; 5] = [" (", ", i.e.", ", that is", ", which", " i.e."];
+
 /// How much of the end of a response is searched, in bytes.
 const MAX_TAIL_BYTES: usize = 1 << 18;
 
@@ -206,7 +209,6 @@ fn sentence(line: &str) -> &str {
 /// other words.
 fn delimited_start(text: &str) -> Option<&str> {
     let (inner, rest) = delimited(text)?;
-    const AGAIN: [&str; 5] = [" (", ", i.e.", ", that is", ", which", " i.e."];
     if AGAIN.iter().any(|again| rest.starts_with(again)) {
         return Some(inner.trim());
     }
@@ -355,7 +357,7 @@ fn last_number(text: &str) -> Option<&str> {
     let joined = |c: char| "√π^²³_!∞".contains(c) || c == '\\';
     if text[..start].ends_with(joined) || text[end..].starts_with(joined) {
         let start = text[..start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
-        let start = (start..).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
+        let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
         let end = text[end..].find(char::is_whitespace).map_or(text.len(), |at| end + at);
         return Some(text[start..end].trim_matches(['.', ',', ';', ':', '*']));
     }
