@@ -14,6 +14,7 @@ mod extraction;
 mod importance;
 mod properties;
 mod reading_properties;
+mod redteam;
 mod settings;
 mod vectors;
 mod weighting;

@@ -7,7 +7,7 @@ use dashu_int::IBig;
 
 use super::{
     super::tree::{Constant, Function, Id, Node},
-    arithmetic::whole,
+    arithmetic::{product, whole},
     ball::{Ball, Context, MAX_ROOT, Real},
     complex::Complex,
     exact::{Exact, arguments},
@@ -280,11 +280,9 @@ impl Context<'_> {
         if n > 3000 {
             return Err(Trouble::Spent);
         }
-        let mut result = Ball::integer(1);
-        for factor in 2..=n {
-            result = self.product(&result, &Ball::integer(factor))?;
-        }
-        Ok(result.into())
+        // exactly, and cut only then: a radius would double with every factor
+        let exact = product(2, n as u64, self.fuel)?;
+        Ok(self.trimmed(Ball::integer(exact))?.into())
     }
 
     fn whole_binomial(&mut self, n: &Complex, k: &Complex) -> Real<Complex> {

@@ -214,7 +214,9 @@ impl Judge<'_> {
         }
         // a sum of names may come to the gold, a multiple or a power of one may not
         let left = Form::new(self.answer, assigned.left, None, 0, &mut self.fuel);
-        let is_plain = left.has_symbol() && !left.any(|node| matches!(node, Node::Number { .. }));
+        let is_value = kind(self.gold, gold.id) == Kind::Scalar;
+        let has_number = left.any(|node| matches!(node, Node::Number { .. }));
+        let is_plain = left.has_symbol() && !(is_value && has_number);
         if assigned.name.is_some() || is_plain || kind(self.answer, assigned.left) == Kind::Text {
             return Equivalence::Equal;
         }

@@ -31,6 +31,9 @@ const GUARD: usize = 56;
 /// Precision beyond which no separation bound is followed.
 const MAX_PRECISION: u64 = 12_000;
 
+/// Precision beyond which no series is summed.
+const MAX_SERIES: u64 = 6_000;
+
 /// At how many places expressions in symbols have to agree, at least.
 const ENOUGH: usize = 5;
 
@@ -247,6 +250,10 @@ fn constants(
     if let Some(verdict) = told(&last) {
         return verdict;
     }
+    // something smaller may have come to sight only now
+    if fine_enough(gold, answer, least).is_none_or(|needed| needed > precision) {
+        return Equivalence::Undecided;
+    }
     let proof_needed = policy == Policy::Rl && gold.is_rational();
     match last {
         Ok((Meeting::Agreed, _)) if !proof_needed => Equivalence::Equal,
@@ -259,7 +266,17 @@ fn constants(
 fn fine_enough(gold: &Form<'_>, answer: &Form<'_>, least: i64) -> Option<usize> {
     let small = 2 * least.unsigned_abs();
     let precision = PRECISIONS[1] as u64 + small.max(reach(gold)).max(reach(answer));
-    (precision <= 2 * MAX_PRECISION).then_some(precision as usize)
+    let series = |form: &Form<'_>| {
+        form.any(|node| {
+            matches!(
+                node,
+                Node::Apply(..) | Node::Log { .. } | Node::Constant(Constant::Pi | Constant::E)
+            )
+        })
+    };
+    // a series costs more by the square than a root does
+    let limit = if series(gold) || series(answer) { MAX_SERIES } else { 2 * MAX_PRECISION };
+    (precision <= limit).then_some(precision as usize)
 }
 
 /// Bits that the numbers written down may put between a value and one near it: those of a fraction
@@ -374,7 +391,10 @@ fn at_places(
             _ => return Equivalence::Undecided,
         }
     }
-    Equivalence::Equal
+    match fine_enough(gold, answer, visit.least) {
+        Some(needed) if needed <= bits || scale != Scale::One => Equivalence::Equal,
+        _ => Equivalence::Undecided,
+    }
 }
 
 /// Two expressions at one place after another.

@@ -1,0 +1,91 @@
+//! Our own table of attacks: what looks right and is not, and the other way round.
+
+use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Table {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    gold: String,
+    answer: Option<String>,
+    response: Option<String>,
+    rl: Said,
+    /// As `rl` where it is left out.
+    eval: Option<Said>,
+    why: String,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Debug)]
+#[serde(rename_all = "kebab-case")]
+enum Said {
+    Equal,
+    /// Whatever earns nothing.
+    Refused,
+}
+
+impl Case {
+    fn text(&self) -> &str {
+        match (&self.answer, &self.response) {
+            (Some(text), None) | (None, Some(text)) => text,
+            _ => panic!("an answer or a response, not both: {}", self.why),
+        }
+    }
+
+    fn said(&self, policy: Policy) -> Said {
+        let text = self.text();
+        let answer = match extract(text, policy, Marker::Boxed) {
+            _ if self.answer.is_some() => text,
+            Extracted::Answer(answer) => answer,
+            _ => return Said::Refused,
+        };
+        match equivalent(&self.gold, answer, policy) {
+            Equivalence::Equal => Said::Equal,
+            Equivalence::GoldUnparseable => panic!("a gold that cannot be read: {}", self.gold),
+            _ => Said::Refused,
+        }
+    }
+}
+
+fn table() -> Vec<Case> {
+    toml::from_str::<Table>(include_str!("../../testdata/redteam.toml")).unwrap().case
+}
+
+#[test]
+fn attacks_follow_the_table() {
+    let mut wrong = Vec::new();
+    for case in table() {
+        for (policy, wanted) in
+            [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))]
+        {
+            let got = case.said(policy);
+            if got != wanted {
+                wrong.push(format!(
+                    "{policy:?}: {:?} against {:?} is {got:?}, wanted {wanted:?}: {}",
+                    case.gold,
+                    case.text(),
+                    case.why
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_attack_has_its_own_reason() {
+    let table = table();
+    let mut pairs: Vec<_> =
+        table.iter().map(|case| (&case.gold, &case.answer, &case.response)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    assert_eq!(pairs.len(), table.len(), "a pair stands twice");
+    let mut reasons: Vec<_> = table.iter().map(|case| &case.why).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    assert_eq!(reasons.len(), table.len(), "a reason stands twice");
+    assert!(table.len() >= 150);
+}
