@@ -78,6 +78,27 @@ impl Builder {
         }
     }
 
+    pub(super) fn determinant(&self, matrix: Id) -> Option<Node> {
+        match self.node(matrix) {
+            Node::Matrix { rows, entries } => {
+                Some(Node::Determinant { rows: *rows, entries: entries.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// A call of what a symbol names.
+    pub(super) fn call(&self, name: Id, argument: Id) -> Option<Node> {
+        let arguments = match self.node(argument) {
+            Node::Tuple(items) => items.clone(),
+            _ => vec![argument],
+        };
+        match self.node(name) {
+            Node::Symbol(name) => Some(Node::Call(name.clone(), arguments)),
+            _ => None,
+        }
+    }
+
     /// Numbers, and points side by side: a bar over them marks a segment or an arc.
     pub(super) fn is_plain(&self, id: Id) -> bool {
         let is_point = |&id: &Id| match self.node(id) {

@@ -326,7 +326,6 @@ impl Parser<'_> {
     }
 
     /// A command with its last operand.
-    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn complete(&mut self, command: Command, id: Id) -> Done<(Id, Last)> {
         let builder = &mut self.builder;
         let node = match command {
@@ -349,34 +348,18 @@ impl Parser<'_> {
                 return Ok((id, Last::Other));
             }
             Command::Conjugate => Node::Apply(Function::Conjugate, id),
-            Command::Accent(accent) => match builder.node(id) {
-                Node::Symbol(name) => {
-                    let name = format!("{name} {accent}").into();
-                    return Ok((builder.push(Node::Symbol(name))?, Last::Letter));
-                }
-                _ => return Err(WRONG),
-            },
-            Command::Determinant => match builder.node(id) {
-                Node::Matrix { rows, entries } => {
-                    Node::Determinant { rows: *rows, entries: entries.clone() }
-                }
-                _ => return Err(WRONG),
-            },
+            Command::Accent(accent) => {
+                let Node::Symbol(name) = builder.node(id) else { return Err(WRONG) };
+                let name = format!("{name} {accent}").into();
+                return Ok((builder.push(Node::Symbol(name))?, Last::Letter));
+            }
+            Command::Determinant => builder.determinant(id).ok_or(WRONG)?,
             Command::Currency(name) => after::mark(id, name),
             Command::Minus => Node::Negated(id),
             Command::Apply(head, power, base) => {
                 return Ok((builder.apply(head, (power, base), id)?, Last::Other));
             }
-            Command::Call(name) => {
-                let arguments = match builder.node(id) {
-                    Node::Tuple(items) => items.clone(),
-                    _ => vec![id],
-                };
-                match builder.node(name) {
-                    Node::Symbol(name) => Node::Call(name.clone(), arguments),
-                    _ => return Err(WRONG),
-                }
-            }
+            Command::Call(name) => builder.call(name, id).ok_or(WRONG)?,
             Command::Mixed(whole) => match (builder.node(whole), builder.proper_fraction(id)) {
                 (Node::Number { value, .. }, Some(fraction)) => {
                     Node::Number { value: value.clone() + fraction, places: None }

@@ -8,6 +8,9 @@ const MAX_WHOLE_BYTES: usize = 512;
 /// The longest line that is searched for an answer in prose, in bytes.
 const MAX_LINE_BYTES: usize = 4096;
 
+/// What says an answer again in other words.
+const AGAIN: [&str; 5] = [" (", ", i.e.", ", that is", ", which", " i.e."];
+
 /// How much of the end of a response is searched, in bytes.
 const MAX_TAIL_BYTES: usize = 1 << 18;
 
@@ -205,7 +208,6 @@ fn sentence(line: &str) -> &str {
 /// Mathematics between delimiters that starts a text, if only words follow, or the same again in
 /// other words.
 fn delimited_start(text: &str) -> Option<&str> {
-    const AGAIN: [&str; 5] = [" (", ", i.e.", ", that is", ", which", " i.e."];
     let (inner, rest) = delimited(text)?;
     if AGAIN.iter().any(|again| rest.starts_with(again)) {
         return Some(inner.trim());

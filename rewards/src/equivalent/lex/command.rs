@@ -8,7 +8,6 @@ use crate::equivalent::words;
 
 impl<'a> Lexer<'a> {
     /// Reads a command; `None` for one that is only dress.
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of command")]
     pub(super) fn command(&mut self) -> Result<Option<Token<'a>>, Unreadable> {
         let rest = &self.rest()[1..];
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
@@ -42,36 +41,10 @@ impl<'a> Lexer<'a> {
                 self.at = self.text.len() - self.rest().trim_start().len() + 1;
                 return Ok(Some(Token::RightBar));
             }
-            "tag" | "color" | "textcolor" | "colorbox" | "hspace" | "vspace" | "phantom"
-            | "label" => {
-                self.braced().ok_or(Unreadable::NotMathematics)?;
-                return Ok(None);
-            }
-            "not" => {
-                let rest = self.rest();
-                let negated = [("=", Relation::NotEqual), (r"\in", Relation::NotIn)];
-                let (sign, relation) = negated
-                    .into_iter()
-                    .find(|(sign, _)| rest.trim_start().starts_with(sign))
-                    .ok_or(Unreadable::NotMathematics)?;
-                self.at += rest.len() - rest.trim_start().len() + sign.len();
-                return Ok(Some(Token::Relation(relation)));
-            }
-            "pmod" => {
-                let modulus =
-                    self.braced().or_else(|| self.digits()).ok_or(Unreadable::NotMathematics)?;
-                return Ok(Some(Token::Modulus(modulus)));
-            }
-            "mathbb" | "Bbb" => {
-                let letter = self
-                    .braced()
-                    .or_else(|| self.one_letter())
-                    .ok_or(Unreadable::NotMathematics)?;
-                let set = names::number_set(letter.trim()).ok_or(Unreadable::NotMathematics)?;
-                return Ok(Some(Token::Constant(set)));
-            }
-            "dot" | "ddot" => return Err(Unreadable::NotMathematics),
             _ => {}
+        }
+        if let Some(read) = self.with_argument(name) {
+            return read;
         }
         if names::is_dress(name) {
             return Ok(None);
@@ -80,6 +53,36 @@ impl<'a> Lexer<'a> {
             return Ok(self.words(name));
         }
         names::command(name).map(Some).ok_or(Unreadable::NotMathematics)
+    }
+
+    /// Commands that take an argument as text; `None` for all others.
+    fn with_argument(&mut self, name: &str) -> Option<Result<Option<Token<'a>>, Unreadable>> {
+        const WRONG: Unreadable = Unreadable::NotMathematics;
+        Some(match name {
+            "tag" | "color" | "textcolor" | "colorbox" | "hspace" | "vspace" | "phantom"
+            | "label" => self.braced().map(|_| None).ok_or(WRONG),
+            "not" => {
+                let rest = self.rest();
+                let negated = [("=", Relation::NotEqual), (r"\in", Relation::NotIn)];
+                let found =
+                    negated.into_iter().find(|(sign, _)| rest.trim_start().starts_with(sign));
+                if let Some((sign, _)) = found {
+                    self.at += rest.len() - rest.trim_start().len() + sign.len();
+                }
+                found.map(|(_, relation)| Some(Token::Relation(relation))).ok_or(WRONG)
+            }
+            "pmod" => {
+                let modulus = self.braced().or_else(|| self.digits());
+                modulus.map(|modulus| Some(Token::Modulus(modulus))).ok_or(WRONG)
+            }
+            "mathbb" | "Bbb" => {
+                let letter = self.braced().or_else(|| self.one_letter());
+                let set = letter.and_then(|letter| names::number_set(letter.trim()));
+                set.map(|set| Some(Token::Constant(set))).ok_or(WRONG)
+            }
+            "dot" | "ddot" => Err(WRONG),
+            _ => return None,
+        })
     }
 
     fn symbol_command(&mut self, rest: &str) -> Result<Option<Token<'a>>, Unreadable> {

@@ -109,9 +109,7 @@ impl Parser<'_> {
         let Some(Operator::Open(Open::Bar)) = self.operators.pop() else { return Err(WRONG) };
         let content = self.values.pop().ok_or(WRONG)?;
         let node = match self.builder.node(content) {
-            Node::Matrix { rows, entries } => {
-                Node::Determinant { rows: *rows, entries: entries.clone() }
-            }
+            Node::Matrix { .. } => self.builder.determinant(content).ok_or(WRONG)?,
             Node::List(_) => return Err(WRONG),
             _ => Node::Apply(Function::Abs, content),
         };
