@@ -3,9 +3,10 @@
 //! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
 //! and inequalities, [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
-//! [`exact`], [`modular`], [`evaluate`] (at a [`place`]) and [`separation`]. [`arithmetic`], [`field`], [`ball`],
+//! [`exact`], [`modular`], [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`]. [`arithmetic`], [`field`], [`ball`],
 //! [`functions`] and [`complex`] are the numbers below, [`fuel`] bounds the work of all of them together.
 
+mod agreement;
 mod arithmetic;
 mod ball;
 mod collection;
