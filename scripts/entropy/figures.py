@@ -39,6 +39,11 @@ def save(figure, name):
     print(f"docs/entropy/{name}.svg")
 
 
+def mark_target(axis, target):
+    if target is not None:
+        axis.axhline(target, color="black", lw=0.8, ls=":", label="STARE's target")
+
+
 def draw_entropy(grouped):
     """Entropy of everything sampled, step by step, and the target."""
     tasks = [task for task in LETTERS if task in tasks_of(grouped)]
@@ -52,7 +57,7 @@ def draw_entropy(grouped):
                     curve = smooth(over_seeds(runs, lambda run: run.series(ENTROPY)))
                     label = method if len(runs) == 1 else f"{method} ({len(runs)} seeds)"
                     axis.plot(*zip(*curve), color=COLOURS[method], label=label, lw=1.4)
-            axis.axhline(target_of(grouped, task), color="black", lw=0.8, ls=":", label="STARE's target")
+            mark_target(axis, target_of(grouped, task))
             axis.set(title=f"{TASKS[task]} - {family}", xlabel="step", ylabel="entropy, nats a token")
             axis.title.set_fontsize(9)
             axis.set_ylim(0, 1.0)
@@ -70,11 +75,15 @@ def draw_pairs(grouped):
         for method in ("grpo", "stare-auto"):
             for run in grouped.get((task, method), [])[:1]:
                 axis.plot(*zip(*smooth(run.series(ENTROPY), 2)), color=COLOURS[method], label=method, lw=1.3)
-        axis.axhline(target_of(grouped, task), color="black", lw=0.8, ls=":", label="STARE's target")
+        mark_target(axis, target_of(grouped, task))
         axis.set(title=TASKS[task], xlabel="step", ylabel="entropy, nats a token")
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=7, frameon=False)
     save(figure, "entropy-pairs")
+
+
+def runs_of(grouped, task):
+    return [run for (other, _), runs in grouped.items() if other == task for run in runs]
 
 
 def draw_held_out(grouped):
@@ -93,7 +102,7 @@ def draw_held_out(grouped):
                     steps = [step for step, _ in middle]
                     axis.fill_between(steps, [v for _, v in low], [v for _, v in high],
                                       color=COLOURS[method], alpha=0.12, lw=0)
-            axis.set(title=title, xlabel="step")
+            axis.set(title=title.replace("K", runs_of(grouped, task)[0].samples), xlabel="step")
         axes[0].legend(fontsize=7, frameon=False)
         figure.suptitle(f"{TASKS[task]}: held-out problems (bands: 95 % over problems)", fontsize=9)
         save(figure, f"held-out-{task}")
@@ -111,7 +120,7 @@ def draw_trade(grouped):
         for (other, method), runs in grouped.items():
             if other != task:
                 continue
-            x, y = (last_evaluation(runs, HELD_OUT[name])[0] for name in ("sampled accuracy", "pass@8"))
+            x, y = (last_evaluation(runs, HELD_OUT[name])[0] for name in ("sampled accuracy", "pass@K"))
             axis.plot(x, y, marker_of(method), color=COLOURS[method], ms=7, alpha=0.85, label=method, ls="")
         axis.legend(fontsize=6.5, ncol=2, frameon=False)
         axis.set(title=TASKS[task], xlabel="sampled accuracy, last evaluation", ylabel="pass@8, last evaluation")

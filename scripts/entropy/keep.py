@@ -24,7 +24,7 @@ EVERY_TENTH = tuple(
     for quadrant in ("u_plus", "l_plus", "u_minus", "l_minus")
     for what in ("tokens", "advantage", "entropy")
 )
-HELD_OUT = ("/acc/", "/pass@8", "/distinct_correct", "/response_length/mean")
+HELD_OUT = ("/acc/", "/pass@4", "/pass@8", "/distinct_correct", "/response_length/mean")
 
 
 def rounded(key, value):

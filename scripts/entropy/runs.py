@@ -41,11 +41,12 @@ COLOURS = {
     "kl-cov": "#6a994e",
 }
 ENTROPY = "unfiltered/entropy"
+# K stands for the number of samples of a problem: 8, on SmolLM2 4.
 HELD_OUT = {
     "greedy accuracy": "val-core/held-out-greedy/acc/mean@1",
-    "sampled accuracy": "val-core/held-out/acc/mean@8",
-    "pass@8": "val-aux/held-out/pass@8",
-    "distinct correct of 8": "val-aux/held-out/distinct_correct",
+    "sampled accuracy": "val-core/held-out/acc/mean@K",
+    "pass@K": "val-aux/held-out/pass@K",
+    "distinct correct of K": "val-aux/held-out/distinct_correct",
 }
 
 
@@ -63,8 +64,9 @@ class Run:
         self.steps = read_table(folder / "steps.csv")
         self.evaluated = read_table(folder / "evaluations.csv")
         self.facts = json.loads((folder / "run.json").read_text())
-        stages = tomllib.loads((folder / "recipe.toml").read_text())["stage"]
-        self.target = stages[-1]["weighting"].get("target_entropy")
+        recipe = tomllib.loads((folder / "recipe.toml").read_text())
+        self.target = recipe["stage"][-1]["weighting"].get("target_entropy")
+        self.samples = str(recipe["eval"]["samples"])
 
     def series(self, key):
         return [(row["step"], row[key]) for row in self.steps if key in row]
@@ -75,6 +77,7 @@ class Run:
 
     def evaluations(self, key):
         """Points (step, value, low, high) of a held-out figure."""
+        key = key.replace("K", self.samples)
         base = re.sub(r"val-core/(.*)/mean@\d+$", r"val-aux/\1", key)
         return [
             (row["step"], row[key], row.get(f"{base}/low", row[key]), row.get(f"{base}/high", row[key]))

@@ -20,8 +20,9 @@ def number(value, digits=2):
 
 
 def main_table(grouped, task):
+    samples = grouped[task, methods_of(grouped, task)[0]][0].samples
     header = ["method", "seeds", "entropy, first 5 steps", "last 5", "last half", "gate on, last half",
-              "W, last half", *HELD_OUT]
+              "W, last half", *(name.replace("K", samples) for name in HELD_OUT)]
     target = target_of(grouped, task)
     rows = []
     for method in methods_of(grouped, task):
