@@ -76,6 +76,14 @@ fn exists(program: &str) -> bool {
     std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
+fn default_weight() -> f64 {
+    1.0
+}
+
+fn default_judges() -> bool {
+    true
+}
+
 /// What is wrong with lengths of time.
 fn problem(seconds: &[(&str, f64)]) -> Option<String> {
     /// A day: longer waits are mistakes.

@@ -1,7 +1,7 @@
 //! Second layer: whether an answer is the gold answer.
 //!
-//! Exact and without a computer algebra system: both sides are read as rational numbers of any size.
-//! It does not know where the answer was found: that is [`extract`](mod@crate::extract)'s part.
+//! Without a computer algebra system: both sides are read into trees of bounded size (`read`), and those
+//! are compared by value (`compare`); plain numbers take a shorter way. It does not know where the answer was found: that is [`extract`](mod@crate::extract)'s part.
 
 mod build;
 mod characters;
@@ -40,8 +40,22 @@ pub enum Equivalence {
 /// Compares `answer` with `gold`, both bare: without the prose or the box that held them.
 ///
 /// Numbers are compared first, exactly. Everything else is read into a tree, of bounded size, and
-/// compared by value, each kind of answer in its own way. Nothing is evaluated as code.
+/// compared by value, each kind of answer in its own way. Nothing is evaluated as code. What is equal
+/// for rewards is equal for scores.
 pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
+    let found = judge(gold, answer, policy);
+    // The lenient reading of a text is another one, and may lose what the strict one finds.
+    if policy == Policy::Eval
+        && found != Equivalence::Equal
+        && judge(gold, answer, Policy::Rl) == Equivalence::Equal
+    {
+        return Equivalence::Equal;
+    }
+    found
+}
+
+/// [`equivalent`] by the readings of one policy alone.
+fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     let max_bytes = policy.max_answer_bytes();
     if gold.len() <= max_bytes
         && answer.len() <= max_bytes
@@ -75,18 +89,19 @@ pub fn is_readable(gold: &str, policy: Policy) -> bool {
         || read_gold(gold, policy).is_some()
 }
 
-/// A gold answer may also be a whole solution, in `eval`.
+/// A gold answer may also be a whole solution, in `eval`; what `rl` can read, `eval` can.
 fn read_gold(gold: &str, policy: Policy) -> Option<Tree> {
+    let strictly = || read::read(gold, Policy::Rl).ok();
     let found = || match extract(gold, policy, Marker::Boxed) {
         Extracted::Answer(answer) => read::read(answer, policy).ok(),
         _ => None,
     };
     match policy {
-        Policy::Rl => read::read(gold, policy).ok(),
+        Policy::Rl => strictly(),
         Policy::Eval if gold.contains(r"\boxed") => {
-            found().or_else(|| read::read(gold, policy).ok())
+            found().or_else(|| read::read(gold, policy).ok()).or_else(strictly)
         }
-        Policy::Eval => read::read(gold, policy).ok().or_else(found),
+        Policy::Eval => read::read(gold, policy).ok().or_else(found).or_else(strictly),
     }
 }
 

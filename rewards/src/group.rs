@@ -1,15 +1,5 @@
 //! What becomes of a group: the attempts at one problem in one step.
 
-use crate::{Judged, Outcome};
-
-/// Whether the gold answer of a group could not be read.
-///
-/// Such a group says nothing about the policy: the loop drops it whole, before the loss denominator,
-/// and reports its problem.
-pub fn gold_unparseable(group: &[Judged]) -> bool {
-    group.iter().any(|judged| judged.outcome == Outcome::GoldUnparseable)
-}
-
 /// Whether a group teaches something: its values differ, or it has only one.
 ///
 /// `values` is one number for each sibling, such as the reward or whether it is correct.

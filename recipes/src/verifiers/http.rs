@@ -18,12 +18,12 @@ pub struct HttpConfig {
     #[serde(default = "default_name")]
     pub name: String,
     /// Factor of its reward.
-    #[serde(default = "default_weight")]
+    #[serde(default = "super::default_weight")]
     pub weight: f64,
     /// Where it is asked.
     pub url: String,
     /// Whether its verdicts carry the outcome; one verifier of a recipe has to.
-    #[serde(default = "default_judges")]
+    #[serde(default = "super::default_judges")]
     pub judges_answers: bool,
     /// Attempts of a request.
     #[serde(default = "default_batch")]
@@ -35,14 +35,6 @@ pub struct HttpConfig {
 
 fn default_name() -> String {
     "http".to_owned()
-}
-
-fn default_weight() -> f64 {
-    1.0
-}
-
-fn default_judges() -> bool {
-    true
 }
 
 fn default_batch() -> NonZeroUsize {

@@ -25,12 +25,12 @@ pub struct ProcessConfig {
     #[serde(default = "default_name")]
     pub name: String,
     /// Factor of its reward.
-    #[serde(default = "default_weight")]
+    #[serde(default = "super::default_weight")]
     pub weight: f64,
     /// The program and its arguments; it starts where `stearin` was started.
     pub command: Vec<String>,
     /// Whether its verdicts carry the outcome; one verifier of a recipe has to.
-    #[serde(default = "default_judges")]
+    #[serde(default = "super::default_judges")]
     pub judges_answers: bool,
     /// Longest time for one attempt, in seconds from when it is handed over.
     #[serde(default = "default_deadline")]
@@ -45,14 +45,6 @@ pub struct ProcessConfig {
 
 fn default_name() -> String {
     "process".to_owned()
-}
-
-fn default_weight() -> f64 {
-    1.0
-}
-
-fn default_judges() -> bool {
-    true
 }
 
 fn default_deadline() -> f64 {

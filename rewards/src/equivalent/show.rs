@@ -148,18 +148,8 @@ pub(super) fn kind(tree: &Tree) -> &'static str {
         _ if is_integer == Some(true) => "an integer",
         _ if is_integer == Some(false) => "a number",
         Node::Constant(Constant::Infinity | Constant::Undefined) => "a word for no number",
-        Node::Constant(
-            Constant::EmptySet
-            | Constant::Reals
-            | Constant::Integers
-            | Constant::Naturals
-            | Constant::Rationals
-            | Constant::Complexes,
-        )
-        | Node::Set(_)
-        | Node::Union(_)
-        | Node::Intersection(_)
-        | Node::Difference(..) => "a set",
+        Node::Constant(constant) if constant.is_set() => "a set",
+        Node::Set(_) | Node::Union(_) | Node::Intersection(_) | Node::Difference(..) => "a set",
         Node::Symbol(_) => "a variable",
         Node::PlusMinus(_) | Node::MinusPlus(_) | Node::List(_) => "several values",
         Node::Percent(_) => "a percentage",

@@ -126,10 +126,12 @@ pub(super) enum Node {
     Choice(char),
 }
 
-impl Node {
-    /// Visits what lies directly under this node, in order.
-    pub(super) fn for_each_child(&self, mut visit: impl FnMut(Id)) {
-        match self {
+/// Calls `$visit` for every child of `$node`, in order; `$iter` is `iter` or `iter_mut`, as the node is
+/// borrowed.
+macro_rules! visit_children {
+    ($node:expr, $visit:expr, $iter:ident) => {{
+        let mut visit = $visit;
+        match $node {
             Self::Number { .. }
             | Self::Constant(_)
             | Self::Symbol(_)
@@ -147,51 +149,7 @@ impl Node {
             | Self::Matrix { entries: children, .. }
             | Self::Determinant { entries: children, .. }
             | Self::All(children)
-            | Self::Any(children) => children.iter().for_each(|&child| visit(child)),
-            &Self::Quotient(a, b)
-            | &Self::Power(a, b)
-            | &Self::Root { radicand: a, index: b }
-            | &Self::Log { base: a, of: b }
-            | &Self::Binomial(a, b)
-            | &Self::Interval { low: a, high: b, .. }
-            | &Self::Difference(a, b)
-            | &Self::Relation { left: a, right: b, .. } => {
-                visit(a);
-                visit(b);
-            }
-            &Self::Negated(a)
-            | &Self::Apply(_, a)
-            | &Self::Factorial(a)
-            | &Self::PlusMinus(a)
-            | &Self::MinusPlus(a)
-            | &Self::Percent(a)
-            | &Self::Degrees(a)
-            | &Self::Unit(a, _)
-            | &Self::Currency(a) => visit(a),
-        }
-    }
-
-    /// The same for changing where children are.
-    pub(super) fn for_each_child_mut(&mut self, mut visit: impl FnMut(&mut Id)) {
-        match self {
-            Self::Number { .. }
-            | Self::Constant(_)
-            | Self::Symbol(_)
-            | Self::Text(_)
-            | Self::Choice(_) => {}
-            Self::Sum(children)
-            | Self::Product(children)
-            | Self::Call(_, children)
-            | Self::Tuple(children)
-            | Self::Set(children)
-            | Self::List(children)
-            | Self::Union(children)
-            | Self::Intersection(children)
-            | Self::Ratio(children)
-            | Self::Matrix { entries: children, .. }
-            | Self::Determinant { entries: children, .. }
-            | Self::All(children)
-            | Self::Any(children) => children.iter_mut().for_each(visit),
+            | Self::Any(children) => children.$iter().for_each(visit),
             Self::Quotient(a, b)
             | Self::Power(a, b)
             | Self::Root { radicand: a, index: b }
@@ -213,6 +171,18 @@ impl Node {
             | Self::Unit(a, _)
             | Self::Currency(a) => visit(a),
         }
+    }};
+}
+
+impl Node {
+    /// Visits what lies directly under this node, in order.
+    pub(super) fn for_each_child(&self, mut visit: impl FnMut(Id)) {
+        visit_children!(self, |child: &Id| visit(*child), iter);
+    }
+
+    /// The same for changing where children are.
+    pub(super) fn for_each_child_mut(&mut self, visit: impl FnMut(&mut Id)) {
+        visit_children!(self, visit, iter_mut);
     }
 }
 
@@ -231,6 +201,21 @@ pub(super) enum Constant {
     Complexes,
     /// "undefined", "does not exist", "DNE".
     Undefined,
+}
+
+impl Constant {
+    /// Whether it is a set of numbers.
+    pub(super) fn is_set(self) -> bool {
+        match self {
+            Self::EmptySet
+            | Self::Reals
+            | Self::Integers
+            | Self::Naturals
+            | Self::Rationals
+            | Self::Complexes => true,
+            Self::Pi | Self::E | Self::I | Self::Infinity | Self::Undefined => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use rewards::importance::Level;
 use rewards::verifier::Unavailable;
 use rewards::{
     AdvantageConfig, Attempt, Error, Importance, Outcome, Rubric, RubricConfig, Verdict, Verifier,
-    WeightingConfig, group,
+    WeightingConfig,
 };
 use serde::Deserialize;
 
@@ -301,10 +301,11 @@ fn a_group_with_an_unreadable_gold_is_reported() {
         let attempts = [r"\boxed{7}", "", r"\boxed{"].map(|text| crate::attempt(&problem, text));
         rubric.judge(&attempts).unwrap()
     };
-    assert!(!group::gold_unparseable(&verdict("7")));
-    let unreadable = verdict("(7");
-    assert!(group::gold_unparseable(&unreadable));
-    assert!(unreadable.iter().all(|judged| judged.outcome == Outcome::GoldUnparseable));
+    let unreadable = |gold: &str| {
+        verdict(gold).iter().map(|judged| judged.outcome == Outcome::GoldUnparseable).collect()
+    };
+    let [readable, not]: [Vec<bool>; 2] = ["7", "(7"].map(unreadable);
+    assert_eq!((readable, not), (vec![false; 3], vec![true; 3]));
 }
 
 #[test]

@@ -57,32 +57,40 @@ fn odd_series(x: &IBig, alternate: bool, places: usize) -> IBig {
 impl Context<'_> {
     /// Pi times `2^places`, wrong by less than `2^GUARD` units.
     fn pi_places(&mut self, places: usize) -> Real<IBig> {
-        if let Some((known, pi)) = &self.pi
-            && *known >= places
-        {
-            return Ok(pi >> (*known - places));
-        }
-        self.fuel.burn(places as u64 * (places as u64 / 64 + 6) / 8)?;
         // Machin, 1706
-        let inner = places + GUARD;
-        let pi: IBig =
-            (inverse_series(5, true, inner) * 16 - inverse_series(239, true, inner) * 4) >> GUARD;
-        self.pi = Some((places, pi.clone()));
-        Ok(pi)
+        let series = |n, places| inverse_series(n, true, places);
+        self.kept_places(
+            |context| &mut context.pi,
+            places,
+            |places| series(5, places) * 16 - series(239, places) * 4,
+        )
     }
 
     fn ln_two_places(&mut self, places: usize) -> Real<IBig> {
-        if let Some((known, ln_two)) = &self.ln_two
+        let series = |n, places| inverse_series(n, false, places);
+        self.kept_places(
+            |context| &mut context.ln_two,
+            places,
+            |places| series(26, places) * 18 - series(4801, places) * 2 + series(8749, places) * 8,
+        )
+    }
+
+    /// A constant times `2^places`: what is `kept` of it, or computed by `series` and kept.
+    fn kept_places(
+        &mut self,
+        kept: impl Fn(&mut Self) -> &mut Option<(usize, IBig)>,
+        places: usize,
+        series: impl Fn(usize) -> IBig,
+    ) -> Real<IBig> {
+        if let Some((known, value)) = kept(self)
             && *known >= places
         {
-            return Ok(ln_two >> (*known - places));
+            return Ok(&*value >> (*known - places));
         }
         self.fuel.burn(places as u64 * (places as u64 / 64 + 6) / 8)?;
-        let inner = places + GUARD;
-        let series = |n| inverse_series(n, false, inner);
-        let ln_two: IBig = (series(26) * 18 - series(4801) * 2 + series(8749) * 8) >> GUARD;
-        self.ln_two = Some((places, ln_two.clone()));
-        Ok(ln_two)
+        let value = series(places + GUARD) >> GUARD;
+        *kept(self) = Some((places, value.clone()));
+        Ok(value)
     }
 
     /// A fixed-point result, wrong by less than `2^error`.

@@ -58,17 +58,8 @@ pub(super) fn kind(tree: &Tree, id: Id) -> Kind {
         }
         Node::Tuple(_) => Kind::Tuple,
         Node::Interval { .. } => Kind::Interval,
-        Node::Union(_)
-        | Node::Intersection(_)
-        | Node::Difference(..)
-        | Node::Constant(
-            Constant::EmptySet
-            | Constant::Reals
-            | Constant::Integers
-            | Constant::Naturals
-            | Constant::Rationals
-            | Constant::Complexes,
-        ) => Kind::Region,
+        Node::Union(_) | Node::Intersection(_) | Node::Difference(..) => Kind::Region,
+        Node::Constant(constant) if constant.is_set() => Kind::Region,
         _ if matrix(tree, id).is_some() => Kind::Matrix,
         Node::Text(_) | Node::Choice(_) => Kind::Text,
         Node::Relation { .. } | Node::All(_) => Kind::Relation,

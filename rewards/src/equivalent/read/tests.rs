@@ -145,14 +145,3 @@ fn children_come_before_parents_and_all_are_used() {
         assert!(used.iter().all(|used| *used), "{text}");
     }
 }
-
-#[test]
-#[ignore = "prints the readings of the lines in the file that READINGS names"]
-fn print_readings() {
-    let path = std::env::var("READINGS").unwrap();
-    for line in std::fs::read_to_string(path).unwrap().lines() {
-        let (rl, eval) = (shown(line, Policy::Rl), shown(line, Policy::Eval));
-        let eval = if rl == eval { String::new() } else { format!("   eval: {eval}") };
-        println!("{line}   =>   {rl}{eval}");
-    }
-}
