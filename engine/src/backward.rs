@@ -63,15 +63,11 @@ pub fn backward(
     let layout = model.layout(packed)?;
     let mut trunk = Trunk { model, layout, stages: Vec::new() };
     let hidden = trunk.forward(packed, activations)?;
-    let pass = score::forward(&hidden, &model.live().head, targets, temperature)?;
+    let live = model.live();
+    let pass = score::forward(&hidden, &live.head, live.products, targets, temperature)?;
     let upstream = loss_gradient(model, &pass, loss)?;
-    let (d_hidden, d_head) = score::backward(
-        &pass,
-        &hidden,
-        &model.live().head,
-        &upstream.log_probs,
-        &upstream.entropies,
-    )?;
+    let (d_hidden, d_head) =
+        score::backward(&pass, &hidden, &live.head, &upstream.log_probs, &upstream.entropies)?;
     let passed = Passed { loss: upstream.loss, scores: pass.scores() };
     let d_head = hand_over_head(model, d_head, sink)?;
     let d_embed = trunk.backward(&d_hidden, sink)?;

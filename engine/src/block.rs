@@ -78,7 +78,11 @@ pub fn project(
         None => [None; 3],
     };
     let head = |weight, bias, heads: usize| -> Result<Tensor> {
-        Ok(ops::linear(&x, weight, bias)?.reshape((rows, heads, config.head_dim))?)
+        Ok(ops::linear(weights.products, &x, weight, bias)?.reshape((
+            rows,
+            heads,
+            config.head_dim,
+        ))?)
     };
     let mut q = head(&weights.q, q_bias, config.num_heads)?;
     let mut k = head(&weights.k, k_bias, config.num_kv_heads)?;
@@ -103,10 +107,10 @@ pub fn finish(
     x: &Tensor,
     attention: &Tensor,
 ) -> Result<Tensor> {
-    let x = (x + ops::linear(attention, &weights.o, None)?)?;
+    let x = (x + ops::linear(weights.products, attention, &weights.o, None)?)?;
     let inner = ops::rms_norm(&x, &weights.mlp_norm, config.rms_norm_eps)?;
-    let gate = ops::linear(&inner, &weights.gate, None)?;
-    let up = ops::linear(&inner, &weights.up, None)?;
+    let gate = ops::linear(weights.products, &inner, &weights.gate, None)?;
+    let up = ops::linear(weights.products, &inner, &weights.up, None)?;
     let inner = ops::swiglu(&gate, &up)?;
-    Ok((x + ops::linear(&inner, &weights.down, None)?)?)
+    Ok((x + ops::linear(weights.products, &inner, &weights.down, None)?)?)
 }

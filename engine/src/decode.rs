@@ -103,8 +103,8 @@ impl Model {
         }
         let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
         let logits = match form {
-            Form::Fused => fused::head(&x, &live.head)?,
-            Form::Composed => composed::head(&x, &live.head)?,
+            Form::Fused => fused::head(live.products, &x, &live.head)?,
+            Form::Composed => composed::head(live.products, &x, &live.head)?,
         };
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(not_finite(prompt.len() - 1));
@@ -119,7 +119,7 @@ impl Model {
     fn cache_as(&self, form: Form, slots: usize, new_tokens: usize) -> Result<Cache> {
         let config = self.config();
         let store = match form {
-            Form::Fused => Store::Fused(Box::new(Buffers::new(config))),
+            Form::Fused => Store::Fused(Box::new(Buffers::new(self)?)),
             Form::Composed => {
                 let shape = (slots * new_tokens.max(1), config.num_kv_heads * config.head_dim);
                 let zeros = || Tensor::zeros(shape, self.dtype(), self.device());

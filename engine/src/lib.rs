@@ -32,6 +32,7 @@ pub use config::{Family, ModelConfig, RopeScaling};
 pub use decode::Distribution;
 pub use error::{Error, Result};
 pub use model::{Model, Parameter};
+pub use ops::Products;
 pub use packed::{Packed, Segment, Target};
 pub use score::Scores;
 pub use text::{StopStrings, Text};

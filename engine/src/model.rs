@@ -5,7 +5,7 @@ use candle::{DType, Device, Tensor, Var};
 use crate::block::{Layout, block};
 use crate::rope::Rope;
 use crate::score::{self, Scores};
-use crate::{Error, ModelConfig, Packed, Result, Target, Weights, noise, ops, weights};
+use crate::{Error, ModelConfig, Packed, Products, Result, Target, Weights, noise, ops, weights};
 
 /// A trainable tensor and its name in the checkpoint.
 #[derive(Debug, Clone)]
@@ -85,6 +85,19 @@ impl Model {
         )
     }
 
+    /// The same model with its products taken otherwise; its weights stay what they are.
+    #[must_use]
+    pub fn with_products(self, products: Products) -> Self {
+        let (tracked, live) =
+            (self.tracked.multiplied_by(products), self.live.multiplied_by(products));
+        Self { tracked, live, ..self }
+    }
+
+    /// In what precision its products are taken.
+    pub fn products(&self) -> Products {
+        self.live.products
+    }
+
     /// Sizes and switches.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -143,7 +156,8 @@ impl Model {
     /// As [`Self::hidden`], and when a target's row or token does not exist.
     pub fn score(&self, packed: &Packed, targets: &[Target], temperature: f64) -> Result<Scores> {
         let hidden = self.hidden(packed)?;
-        Ok(score::forward(&hidden, &self.live.head, targets, temperature)?.scores())
+        Ok(score::forward(&hidden, &self.live.head, self.products(), targets, temperature)?
+            .scores())
     }
 
     /// The layout of a pack that fits this model.

@@ -6,7 +6,7 @@ mod fused;
 
 use candle::{DType, Device, Tensor};
 
-use crate::{Error, Result, Target, ops};
+use crate::{Error, Products, Result, Target, ops};
 
 /// Vocabulary entries treated at once.
 const CHUNK: usize = 2048;
@@ -101,6 +101,7 @@ pub(crate) struct Pass {
     targets: Vec<(usize, usize)>,
     log_probs: Vec<f64>,
     inverse_temperature: f64,
+    products: Products,
 }
 
 /// Scores `targets` under the distributions of their rows.
@@ -109,10 +110,12 @@ pub(crate) struct Pass {
 pub(crate) fn forward(
     hidden: &Tensor,
     head: &Tensor,
+    products: Products,
     targets: &[Target],
     temperature: f64,
 ) -> Result<Pass> {
     let mut pass = Pass::new(hidden.dim(0)?, head.dim(0)?, targets, temperature)?;
+    pass.products = products;
     let hidden = pass.gather(hidden)?;
     let (sums, logits) = if ops::has_fused(&hidden) {
         fused::forward(&pass, &hidden, head)?
@@ -210,6 +213,7 @@ impl Pass {
             stats: Vec::new(),
             log_probs: Vec::new(),
             inverse_temperature: if temperature == 0.0 { 1.0 } else { 1.0 / temperature },
+            products: Products::F32,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use candle::Tensor;
 
-use crate::{ModelConfig, Result};
+use crate::{ModelConfig, Products, Result};
 
 /// The weights of one block; linear weights are (out, in).
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct BlockWeights {
     pub up: Tensor,
     /// Down: (width, intermediate).
     pub down: Tensor,
+    /// How its linear maps multiply.
+    pub products: Products,
 }
 
 /// All weights of a model.
@@ -42,6 +44,8 @@ pub struct Weights {
     pub norm: Tensor,
     /// Output head: (vocabulary, width); the embedding itself where tied.
     pub head: Tensor,
+    /// How the head multiplies.
+    pub products: Products,
 }
 
 impl Weights {
@@ -62,7 +66,16 @@ impl Weights {
         } else {
             get("lm_head.weight", &[config.vocab_size, width])?
         };
-        Ok(Self { embed, blocks, norm, head })
+        Ok(Self { embed, blocks, norm, head, products: Products::F32 })
+    }
+
+    /// The same weights, multiplied otherwise.
+    pub(crate) fn multiplied_by(mut self, products: Products) -> Self {
+        self.products = products;
+        for block in &mut self.blocks {
+            block.products = products;
+        }
+        self
     }
 }
 
@@ -110,6 +123,7 @@ impl BlockWeights {
             gate: at("mlp.gate_proj.weight", &[inner, width])?,
             up: at("mlp.up_proj.weight", &[inner, width])?,
             down: at("mlp.down_proj.weight", &[width, inner])?,
+            products: Products::F32,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use candle::DType;
 use engine::loss::LossConfig;
-use engine::{Activations, Model};
+use engine::{Activations, Model, Products};
 use optim::{OptimConfig, Optimizer, Param, Schedule};
 use rand_philox::Philox;
 use rewards::{AdvantageConfig, GroupRewards};
@@ -222,7 +222,10 @@ impl<'a> Bench<'a> {
         Report {
             what,
             model: name.to_owned(),
-            dtype: if self.model.dtype() == DType::BF16 { "bf16" } else { "f32" },
+            dtype: match (self.model.dtype(), self.model.products()) {
+                (DType::BF16, _) | (_, Products::Bf16) => "bf16",
+                _ => "f32",
+            },
             device: if self.model.device().is_cpu() { "cpu" } else { "cuda" }.to_owned(),
             threads,
             work,

@@ -10,12 +10,14 @@ use anyhow::Result;
 use engine::ModelConfig;
 use engine::loss::Kl;
 
-use crate::config::{Activations, Recipe, Stage, StageKind};
+use crate::config::{Activations, DTypeChoice, DeviceChoice, Recipe, Stage, StageKind};
 
 pub use sizes::Sizes;
 
 /// Bytes of a number in 32 bits.
 const F32: u64 = 4;
+/// Bytes of a number in bf16.
+const BF16: u64 = 2;
 /// Resident memory of a process that trains next to nothing, as measured.
 const PROGRAM: u64 = 48 << 20;
 /// Bytes that a generated token leaves in the record: metrics aside, its id and three scores as
@@ -100,7 +102,7 @@ pub struct Memory {
     pub optimizer: u64,
     /// The reference model.
     pub reference: u64,
-    /// Keys and values of all slots and their prompts.
+    /// Keys and values of all slots and their prompts, and the rounded copy of the weights.
     pub cache: u64,
     /// What the forward pass leaves for the backward pass, at the micro-batch's limit, and what the
     /// backward pass makes of one block of it.
@@ -145,7 +147,13 @@ impl Plan {
         let stages: Vec<_> = recipe
             .stages
             .iter()
-            .map(|stage| stage_plan(stage, &model.config, parameters, train, prompt as u64))
+            .map(|stage| {
+                let mut plan = stage_plan(stage, &model.config, parameters, train, prompt as u64);
+                if plan.kind == StageKind::Rl && rounds(recipe) {
+                    plan.memory.cache += parameters * BF16;
+                }
+                plan
+            })
             .collect();
         let checkpoint = 3 * parameters * F32;
         let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best);
@@ -195,6 +203,11 @@ fn stage_plan(
         most_tokens: new.map(|new| new * samples),
         memory: memory(stage, model, parameters, prompt),
     }
+}
+
+/// Whether sampling multiplies by a rounded copy of the weights.
+fn rounds(recipe: &Recipe) -> bool {
+    (recipe.model.device, recipe.model.dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16)
 }
 
 /// Evaluations of a run: before its first step, every so often, and at the end of each stage.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::text::Text;
-use engine::{Model, checkpoint, hub};
+use engine::{Model, Products, checkpoint, hub};
 use evals::PromptStyle;
 
 use crate::builtin::Builtin;
@@ -54,11 +54,14 @@ impl Located {
     /// # Errors
     ///
     /// Fails when it cannot be fetched or read, or does not fit together.
-    pub fn open(&self, seed: u64, dtype: DType, device: &Device) -> Result<(Model, Text)> {
+    pub fn open(&self, seed: u64, compute: &Compute) -> Result<(Model, Text)> {
         match self {
-            Self::Builtin(builtin) => builtin.make(seed, dtype, device),
-            Self::Path(path) => Ok(checkpoint::load(path, device, dtype)?),
-            Self::Hub(address) => Ok(checkpoint::load(&hub::resolve(address)?, device, dtype)?),
+            Self::Builtin(builtin) => {
+                let (model, text) = builtin.make(seed, compute.dtype, &compute.device)?;
+                Ok((model.with_products(compute.products), text))
+            }
+            Self::Path(path) => compute.load(path),
+            Self::Hub(address) => compute.load(&hub::resolve(address)?),
         }
     }
 
@@ -92,26 +95,42 @@ fn best_checkpoint(run: &Path) -> Result<PathBuf> {
     Ok(newest.path)
 }
 
-impl DeviceChoice {
-    /// The device.
+/// Where a model computes, and in what.
+#[derive(Debug, Clone)]
+pub struct Compute {
+    device: Device,
+    dtype: DType,
+    products: Products,
+}
+
+impl Compute {
+    /// What the choices stand for: bf16 on a CPU is products of rounded numbers on `f32` weights.
     ///
     /// # Errors
     ///
-    /// Fails when the machine has none.
-    pub fn open(self) -> Result<Device> {
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda => Device::new_cuda_with_stream(0).context("opening the first CUDA device"),
-        }
+    /// Fails when the machine does not have the device.
+    pub fn new(device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
+        let (dtype, products) = match (device, dtype) {
+            (DeviceChoice::Cpu, DTypeChoice::Bf16) => (DType::F32, Products::Bf16),
+            (DeviceChoice::Cuda, DTypeChoice::Bf16) => (DType::BF16, Products::F32),
+            (_, DTypeChoice::F32) => (DType::F32, Products::F32),
+        };
+        let device = match device {
+            DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Cuda => {
+                Device::new_cuda_with_stream(0).context("opening the first CUDA device")?
+            }
+        };
+        Ok(Self { device, dtype, products })
     }
-}
 
-impl DTypeChoice {
-    /// The type.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-        }
+    /// The model and the text of a folder in Hugging Face layout or of a `.gguf` file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read or does not fit together.
+    pub fn load(&self, path: &Path) -> Result<(Model, Text)> {
+        let (model, text) = checkpoint::load(path, &self.device, self.dtype)?;
+        Ok((model.with_products(self.products), text))
     }
 }

@@ -7,11 +7,11 @@ use candle::{D, DType, Tensor};
 use super::not_finite;
 use crate::block::{Qkv, finish, project};
 use crate::cache::{PrefixRows, Slot};
-use crate::{Model, Result, ops};
+use crate::{Model, Products, Result, ops};
 
 /// Logits (rows, vocabulary) of normed rows, as plain numbers.
-pub(super) fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let logits = ops::linear(x, head, None)?;
+pub(super) fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
+    let logits = ops::linear(products, x, head, None)?;
     Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn step(
         x = finish(config, weights, &x, &attention)?;
     }
     let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
-    *logits = head(&x, &live.head)?;
+    *logits = head(live.products, &x, &live.head)?;
     let vocab = config.vocab_size;
     match logits.iter().position(|logit| !logit.is_finite()) {
         Some(at) => Err(not_finite(positions[at / vocab] as usize)),

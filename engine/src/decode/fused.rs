@@ -7,9 +7,12 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use super::not_finite;
 use crate::cache::{Page, Paging, PrefixRows, Slot};
 use crate::ops::kernels::attention::{POSITIONS, attend};
-use crate::ops::kernels::linear::{Linear, Split, gated, linear, linear_add, linears};
+use crate::ops::kernels::lanes::pairs::Sixteen;
+use crate::ops::kernels::linear::{
+    Linear, Matrix, Split, gated, linear, linear_add, linears, rounded,
+};
 use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
-use crate::{BlockWeights, Error, Model, ModelConfig, Result, Weights};
+use crate::{BlockWeights, Error, Model, ModelConfig, Products, Result, Weights};
 
 /// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
 /// of all weights comes from a near cache; above it they share the features of each product.
@@ -18,6 +21,9 @@ const SMALL_BYTES: usize = 24 << 20;
 /// What lasts from step to step.
 #[derive(Debug)]
 pub(crate) struct Buffers {
+    /// Copies of the weights that a step multiplies by, where these are rounded: (out, in) each, in
+    /// the order in which [`View::new`] takes them. The weights do not change while a cache lives.
+    rounded: Vec<Vec<Sixteen>>,
     paging: Paging,
     pub(crate) free: Vec<Page>,
     angles: Angles,
@@ -49,24 +55,41 @@ struct Scratch {
 }
 
 impl Buffers {
-    pub(crate) fn new(config: &ModelConfig) -> Self {
-        Self {
-            paging: Paging::new(config),
+    pub(crate) fn new(model: &Model) -> Result<Self> {
+        Ok(Self {
+            rounded: match model.products() {
+                Products::F32 => Vec::new(),
+                Products::Bf16 => rounded_weights(model.live())?,
+            },
+            paging: Paging::new(model.config()),
             free: Vec::new(),
             angles: Angles::default(),
             work: Vec::new(),
             scratch: Vec::new(),
-        }
+        })
     }
 }
 
+/// Copies of all that is multiplied by, in bf16.
+fn rounded_weights(weights: &Weights) -> Result<Vec<Vec<Sixteen>>> {
+    let matrices = tensors(weights).skip(1).filter(|weight| weight.rank() == 2);
+    let matrices: Vec<_> = matrices.map(Tensor::storage_and_layout).collect();
+    let round = |lent: &(StorageRef<'_>, &Layout)| Ok(rounded(values(lent)?, lent.1.dims()[1]));
+    matrices.iter().map(round).collect()
+}
+
 /// Logits of normed rows, by the kernel that decoding uses.
-pub(super) fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let (rows, vocab) = (x.dim(0)?, head.dim(0)?);
+pub(super) fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
+    let (rows, (vocab, width)) = (x.dim(0)?, head.dims2()?);
     let x = x.contiguous()?;
     let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
     let mut logits = vec![0.0; rows * vocab];
-    linear(Split::Pool, values(&x)?, plain(values(&head)?), rows, &mut logits);
+    let (x, head) = (values(&x)?, values(&head)?);
+    let mut by = |weight| linear(Split::Pool, x, Linear::plain(weight), rows, &mut logits);
+    match products {
+        Products::F32 => by(Matrix::F32(head)),
+        Products::Bf16 => by(Matrix::Bf16(&rounded(head, width))),
+    }
     Ok(logits)
 }
 
@@ -103,8 +126,8 @@ pub(super) fn step(
     logits.resize(feed.len() * config.vocab_size, 0.0);
     buffers.prepare(model, slots, feed);
     let lent: Vec<_> = tensors(model.live()).map(Tensor::storage_and_layout).collect();
-    let finite = View::new(config, &lent).map(|view| {
-        let Buffers { paging, angles, work, scratch, .. } = &mut *buffers;
+    let Buffers { rounded, paging, angles, work, scratch, .. } = &mut *buffers;
+    let finite = View::new(config, &lent, rounded).map(|view| {
         let small = view.bytes() <= SMALL_BYTES && work.len() > 1;
         let threads = if small { rayon::current_num_threads().min(work.len()) } else { 1 };
         scratch.resize_with(threads, Scratch::default);
@@ -162,12 +185,11 @@ fn tensors(weights: &Weights) -> impl Iterator<Item = &Tensor> {
 }
 
 fn of_block(weights: &BlockWeights) -> impl Iterator<Item = &Tensor> {
-    let BlockWeights { attn_norm, q, k, v, qkv_bias, qk_norm, o, mlp_norm, gate, up, down } =
-        weights;
+    let BlockWeights { attn_norm, q, k, v, o, mlp_norm, gate, up, down, .. } = weights;
     [attn_norm, q, k, v, o, mlp_norm, gate, up, down]
         .into_iter()
-        .chain(qkv_bias.iter().flatten())
-        .chain(qk_norm.iter().flatten())
+        .chain(weights.qkv_bias.iter().flatten())
+        .chain(weights.qk_norm.iter().flatten())
 }
 
 /// The numbers of a tensor on CPU.
@@ -178,36 +200,44 @@ fn values<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<&'a [f
     }
 }
 
-fn plain(weight: &[f32]) -> Linear<'_> {
-    Linear { weight, bias: None }
-}
-
-/// The weights as slices.
+/// The weights as slices; what is multiplied by, rounded where it is to be.
 struct View<'a> {
     embed: &'a [f32],
     blocks: Vec<BlockView<'a>>,
     norm: &'a [f32],
-    head: &'a [f32],
+    head: Matrix<'a>,
 }
 
 struct BlockView<'a> {
     attn_norm: &'a [f32],
     qkv: [Linear<'a>; 3],
     qk_norm: Option<[&'a [f32]; 2]>,
-    o: &'a [f32],
+    o: Matrix<'a>,
     mlp_norm: &'a [f32],
-    gate_up: [&'a [f32]; 2],
-    down: &'a [f32],
+    gate_up: [Matrix<'a>; 2],
+    down: Matrix<'a>,
 }
 
 impl<'a> View<'a> {
-    fn new(config: &ModelConfig, lent: &'a [(StorageRef<'_>, &Layout)]) -> Result<Self> {
+    fn new(
+        config: &ModelConfig,
+        lent: &'a [(StorageRef<'_>, &Layout)],
+        rounded: &'a [Vec<Sixteen>],
+    ) -> Result<Self> {
         let mut lent = lent.iter();
+        let mut rounded = rounded.iter();
         let mut next = || values(lent.next().expect("as many tensors as the configuration has"));
-        let (embed, norm, head) = (next()?, next()?, next()?);
+        let mut matrix = |values| rounded.next().map_or(Matrix::F32(values), |r| Matrix::Bf16(r));
+        let (embed, norm, head) = (next()?, next()?, matrix(next()?));
         let blocks = (0..config.num_layers).map(|_| {
-            let (attn_norm, mut qkv) = (next()?, [plain(next()?), plain(next()?), plain(next()?)]);
-            let (o, mlp_norm, gate_up, down) = (next()?, next()?, [next()?, next()?], next()?);
+            let attn_norm = next()?;
+            let mut qkv = [Linear::plain(matrix(next()?)); 3];
+            for linear in &mut qkv[1..] {
+                linear.weight = matrix(next()?);
+            }
+            let (o, mlp_norm) = (matrix(next()?), next()?);
+            let gate_up = [matrix(next()?), matrix(next()?)];
+            let down = matrix(next()?);
             if config.qkv_bias {
                 for linear in &mut qkv {
                     linear.bias = Some(next()?);
@@ -223,10 +253,10 @@ impl<'a> View<'a> {
     /// Bytes that a step reads.
     fn bytes(&self) -> usize {
         let block = |b: &BlockView<'_>| {
-            let attention = b.qkv.iter().map(|w| w.weight.len()).sum::<usize>() + b.o.len();
-            attention + 3 * b.down.len()
+            let attention = b.qkv.iter().map(|w| w.weight.bytes()).sum::<usize>() + b.o.bytes();
+            attention + 3 * b.down.bytes()
         };
-        4 * (self.head.len() + self.blocks.iter().map(block).sum::<usize>())
+        self.head.bytes() + self.blocks.iter().map(block).sum::<usize>()
     }
 }
 
@@ -260,13 +290,13 @@ impl Pass<'_> {
             linears(split, &s.normed, rows, outputs);
             self.place(layer, w, s, slots);
             self.attend(split, layer, s, slots);
-            linear_add(split, &s.attention, plain(w.o), rows, &mut s.x);
+            linear_add(split, &s.attention, Linear::plain(w.o), rows, &mut s.x);
             rms_norm(&s.x, w.mlp_norm, eps, &mut s.normed);
             gated(split, &s.normed, rows, w.gate_up, &mut s.gate, &mut s.up);
-            linear_add(split, &s.gate, plain(w.down), rows, &mut s.x);
+            linear_add(split, &s.gate, Linear::plain(w.down), rows, &mut s.x);
         }
         rms_norm(&s.x, self.view.norm, eps, &mut s.normed);
-        linear(split, &s.normed, plain(self.view.head), rows, logits);
+        linear(split, &s.normed, Linear::plain(self.view.head), rows, logits);
         let mut broken = None;
         for (slot, x) in slots.iter_mut().zip(s.normed.chunks_exact(width)) {
             if x.iter().any(|x| !x.is_finite()) {

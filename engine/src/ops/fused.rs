@@ -3,11 +3,13 @@
 mod attention;
 mod rows;
 
-use candle::backend::BackendStorage;
 use candle::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor};
 
 pub(super) use attention::Attention;
 pub(super) use rows::{RmsNorm, Rope, SwiGlu};
+
+use super::kernels::product::{How, View, product};
+use crate::Products;
 
 /// The values of a contiguous storage.
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -36,7 +38,7 @@ pub(crate) fn with<const N: usize, R>(
 
 /// `x W^T`, whose backward yields the weight's gradient in the weight's own layout.
 #[derive(Debug)]
-pub(super) struct Linear;
+pub(super) struct Linear(pub(super) Products);
 
 impl CustomOp2 for Linear {
     fn name(&self) -> &'static str {
@@ -55,9 +57,11 @@ impl CustomOp2 for Linear {
         if inner != width {
             candle::bail!("linear: input of width {inner}, weight ({out}, {width})")
         }
-        let transposed = weight_layout.transpose(0, 1)?;
-        let y = x.matmul(weight, (1, rows, out, inner), x_layout, &transposed)?;
-        Ok((y, Shape::from((rows, out))))
+        let x = View::rows(slice(x, x_layout)?, width);
+        let weight = View::rows(slice(weight, weight_layout)?, width);
+        let mut y = vec![0.0; rows * out];
+        product(&mut y, out, (rows, out, width), x, weight.t(), How::pool(self.0));
+        Ok((CpuStorage::F32(y), Shape::from((rows, out))))
     }
 
     fn bwd(
@@ -67,9 +71,17 @@ impl CustomOp2 for Linear {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (x, weight) = (x.detach(), weight.detach());
-        let dx = grad.matmul(&weight)?;
-        let dw = grad.t()?.matmul(&x)?;
+        let (rows, width) = x.dims2()?;
+        let out = weight.dim(0)?;
+        let (dx, dw) = with([x, weight, grad], |[x, weight, grad]| {
+            let (mut dx, mut dw) = (vec![0.0; rows * width], vec![0.0; out * width]);
+            let (grad, how) = (View::rows(grad, out), How::pool(self.0));
+            product(&mut dx, width, (rows, width, out), grad, View::rows(weight, width), how);
+            product(&mut dw, width, (out, width, rows), grad.t(), View::rows(x, width), how);
+            Ok((dx, dw))
+        })?;
+        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+        let dw = Tensor::from_vec(dw, weight.shape(), x.device())?;
         Ok((Some(dx), Some(dw)))
     }
 }

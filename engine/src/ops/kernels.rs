@@ -1,7 +1,7 @@
 //! CPU kernels: the one module whose code may be unsafe, each block with its reason.
 //!
 //! Reading order: [`lanes`] (sixteen numbers at once), [`exp`], [`rows`], [`linear`],
-//! [`attention`], [`distribution`]; apart from them [`product`] (gemm with any strides).
+//! [`attention`], [`distribution`]; apart from them [`product`] (gemm with any strides) and [`bf16`].
 
 #![expect(unsafe_code, reason = "vector instructions, and threads that write disjoint columns")]
 #![expect(
@@ -14,6 +14,8 @@
 )]
 
 pub(crate) mod attention;
+pub(crate) mod bf16;
+pub(crate) mod columns;
 pub(crate) mod distribution;
 pub(crate) mod exp;
 pub(crate) mod lanes;

@@ -1,14 +1,13 @@
 //! The chunked head on plain slices: `f32` on CPU.
 
 use candle::Tensor;
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{CHUNK, Pass, Pull, Sums};
 use crate::Result;
 use crate::ops::kernels::distribution;
 use crate::ops::kernels::exp::exp_in_place;
-use crate::ops::kernels::product::{Into, View, product};
+use crate::ops::kernels::product::{How, Into, View, product};
 
 /// Rows treated at once, so that a chunk of logits stays within the cache.
 const ROWS: usize = 512;
@@ -48,7 +47,7 @@ fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: us
     for (out, hidden) in out.chunks_mut(ROWS * len).zip(hidden.chunks(ROWS * width)) {
         let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
         let shape = (hidden.len() / width, len, width);
-        product(out, len, shape, lhs, rhs, (scale, Into::Set, Parallelism::Rayon(0)));
+        product(out, len, shape, lhs, rhs, How { scale, ..How::pool(pass.products) });
     }
 }
 
@@ -79,7 +78,7 @@ pub(super) fn backward(
             for &(row, token, pick) in pull.within(start, len) {
                 d[row * len + token - start] += (pick * pass.inverse_temperature) as f32;
             }
-            let how = (1.0, Into::Add, Parallelism::Rayon(0));
+            let how = How { into: Into::Add, ..How::pool(pass.products) };
             let (d, hidden) = (View::rows(d, len), View::rows(hidden, width));
             product(&mut d_hidden, width, (rows, width, len), d, View::rows(part, width), how);
             let d_part = &mut d_head[start * width..][..len * width];

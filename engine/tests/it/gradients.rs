@@ -72,7 +72,7 @@ fn check(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>) {
 #[test]
 fn linear() {
     let inputs = [random(&[5, 7], 1), random(&[3, 7], 2), random(&[3], 3)];
-    check(&inputs, &|x| ops::linear(&x[0], &x[1], Some(&x[2])));
+    check(&inputs, &|x| ops::linear(engine::Products::F32, &x[0], &x[1], Some(&x[2])));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::print;
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
-use crate::{grade, machine, policy};
+use crate::policy::{self, Compute};
+use crate::{grade, machine};
 
 /// Measures this machine; one line of JSON on stdout, medians over the repetitions.
 #[derive(Debug, clap::Args)]
@@ -123,7 +124,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         DType::Bf16 => DTypeChoice::Bf16,
     };
     let (model, _) = policy::locate(&work.model, &Places::of_recipe(Path::new("")))?
-        .open(1, dtype.dtype(), &device.open()?)
+        .open(1, &Compute::new(device, dtype)?)
         .with_context(|| format!("opening {}", work.model))?;
     let shape = Shape {
         prompts: work.prompts.get(),

@@ -10,7 +10,8 @@ use rollout::{Key, Purpose, Request, Sampling};
 use super::print;
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
-use crate::{machine, policy};
+use crate::machine;
+use crate::policy::{self, Compute};
 
 /// Completes a prompt.
 #[derive(Debug, clap::Args)]
@@ -56,10 +57,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("sampling: {first}");
     }
     let located = policy::locate(&args.model, &Places::of_recipe(Path::new("")))?;
-    let (dtype, device) = (DTypeChoice::default().dtype(), DeviceChoice::default().open()?);
-    let (model, text) = located
-        .open(args.seed, dtype, &device)
-        .with_context(|| format!("opening {}", args.model))?;
+    let compute = Compute::new(DeviceChoice::default(), DTypeChoice::default())?;
+    let (model, text) =
+        located.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
     let style = match located.style()? {
         Some(style) if !args.plain => style,
         // A base model has no chat template and needs none.

@@ -2,13 +2,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use engine::checkpoint;
 
 use super::print;
 use crate::config::{Loaded, Recipe, load};
 use crate::data::{self, Places};
 use crate::dry_run::{Known, Plan, Prompts, Sizes};
-use crate::policy;
+use crate::policy::{self, Compute};
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Console, Ended, Job, Options, train};
 use crate::{machine, shipped};
@@ -55,12 +54,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         let repeated = problems.repeated;
         console.say(&format!("data.train: left out {repeated} problems that are held out"));
     }
-    let (dtype, device) = (recipe.model.dtype.dtype(), recipe.model.device.open()?);
+    let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
     let base = || {
-        let opened = located.open(recipe.seed, dtype, &device);
+        let opened = located.open(recipe.seed, &compute);
         opened.with_context(|| format!("opening {}", recipe.model.path))
     };
-    let open = |path: &Path| Ok(checkpoint::load(path, &device, dtype)?);
+    let open = |path: &Path| compute.load(path);
     let job = Job { recipe: &recipe, problems, base: &base, open: &open, threads };
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let stop = Stop::listen()?;

@@ -5,9 +5,7 @@ use std::num::NonZeroUsize;
 use engine::loss::PolicyLoss;
 use rewards::Importance;
 
-use super::{
-    Arithmetic, DTypeChoice, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage,
-};
+use super::{Arithmetic, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage};
 
 /// All problems of a recipe, each with the key to change.
 pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
@@ -51,10 +49,6 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
     let model = &recipe.model;
     found.need(model.device == DeviceChoice::Cpu || cfg!(feature = "cuda"), || {
         "model.device: `cuda` needs a build with `--features cuda`; this one has the CPU only"
-            .into()
-    });
-    found.need(!(model.device == DeviceChoice::Cpu && model.dtype == DTypeChoice::Bf16), || {
-        "model.dtype: on the CPU weights are f32; set `dtype = \"f32\"` or `device = \"cuda\"`"
             .into()
     });
     for (key, seed) in [("seed", Some(recipe.seed)), ("data.seed", recipe.data.seed)] {

@@ -14,7 +14,7 @@ pub struct ModelChoice {
     /// Where it runs.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// In what its weights are held.
+    /// In what it computes.
     #[serde(default)]
     pub dtype: DTypeChoice,
 }
@@ -30,14 +30,15 @@ pub enum DeviceChoice {
     Cuda,
 }
 
-/// In what weights are held.
+/// In what a model computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DTypeChoice {
     /// 32-bit floats.
     #[default]
     F32,
-    /// 16-bit brain floats.
+    /// 16-bit brain floats: on a CPU the operands of the linear maps' products, rounded from `f32`
+    /// weights and summed in `f32`; on CUDA everything, the weights too.
     Bf16,
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use candle::{DType, Device};
 use evals::record::Sink;
-use recipes::builtin::Builtin;
 use recipes::config::Recipe;
 use recipes::data::{Places, problems};
+use recipes::policy::{self, Compute};
 use recipes::signals::Stop;
 use recipes::train::{Console, Ended, Job, Options, train};
 
@@ -76,12 +75,13 @@ impl<'a> Run<'a> {
 
     pub(crate) fn train(self) -> anyhow::Result<Ended> {
         let recipe = Recipe::parse("small", self.recipe)?;
-        let device = Device::Cpu;
+        let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
+        let places = Places::of_recipe(Path::new(""));
         let job = Job {
             recipe: &recipe,
-            problems: problems(&recipe.data, recipe.seed, &Places::of_recipe(Path::new("")))?,
-            base: &|| Builtin::find("atom")?.make(recipe.seed, DType::F32, &device),
-            open: &|path| Ok(engine::checkpoint::load(path, &device, DType::F32)?),
+            problems: problems(&recipe.data, recipe.seed, &places)?,
+            base: &|| policy::locate("builtin:atom", &places)?.open(recipe.seed, &compute),
+            open: &|path| compute.load(path),
             threads: self.threads,
         };
         let options = Options {

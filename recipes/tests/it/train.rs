@@ -1,12 +1,13 @@
 //! Whole runs: what they leave behind, and what stops them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::float_cmp, reason = "rounded numbers differ from full ones")]
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use evals::metrics::spec;
-use evals::record::{Folder, Sink, read_log};
+use evals::record::{Folder, Line, Sink, read_log};
 use recipes::run_dir::{State, status};
 use recipes::train::Ended;
 
@@ -20,6 +21,26 @@ fn equal_recipes_leave_equal_runs() {
     assert_eq!(Run::new(&other).train().unwrap(), Ended::Finished);
     assert_equal(&one, &other);
     assert_eq!(status(&one).unwrap().state, State::Finished);
+}
+
+/// Weights stay `f32`; what is rounded is rounded alike in sampling and in training.
+#[test]
+fn with_rounded_products_sampling_and_training_still_agree() {
+    let temp = tempfile::tempdir().unwrap();
+    let [full, rounded] = ["f32", "bf16"].map(|dtype| {
+        let root = temp.path().join(dtype);
+        let model = format!("model = {{ path = \"builtin:atom\", dtype = \"{dtype}\" }}");
+        let recipe = RECIPE.replace("model = { path = \"builtin:atom\" }", &model);
+        Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+        read_log(&root.join("metrics.jsonl")).unwrap()
+    });
+    for (full, rounded) in full[3..].iter().zip(&rounded[3..]) {
+        let gap = rounded.number("rollout_corr/log_prob_gap_max").unwrap();
+        assert!(gap < 0.01, "rollout and training agree, got {gap}");
+        let entropy = |line: &Line| line.number("actor/entropy").unwrap();
+        assert!((entropy(full) - entropy(rounded)).abs() < 0.2);
+        assert!(entropy(full) != entropy(rounded), "nothing was rounded");
+    }
 }
 
 #[test]

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use candle::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{slice, with};
 use crate::ops::Span;
 use crate::ops::kernels::exp::exp_in_place;
-use crate::ops::kernels::product::{Into, View, product};
+use crate::ops::kernels::product::{How, Into, View, product};
+
+/// Added to what is there, on the calling thread.
+const ADD: How = How { into: Into::Add, ..How::ALONE };
 
 /// See [`crate::ops::attention()`].
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl<'a> Qkv<'a> {
         let mut at = 0;
         for (start, len) in span.reads() {
             let key = self.key(start, head / self.heads.group()).t();
-            let how = (self.heads.scale(), Into::Set, Parallelism::None);
+            let how = How { scale: self.heads.scale(), ..How::ALONE };
             product(&mut out[at..], all, (span.len, len, width), query, key, how);
             at += len;
         }
@@ -104,9 +106,8 @@ fn forward(qkv: &Qkv<'_>, span: &Span, kv_head: usize) -> Vec<f32> {
         qkv.weights(span, kv_head * group + i, &mut weights);
         let mut at = 0;
         for (start, len) in span.reads() {
-            let how = (1.0, Into::Add, Parallelism::None);
             let part = View::rows(&weights[at..], all);
-            product(out, width, (span.len, width, len), part, qkv.value(start, kv_head), how);
+            product(out, width, (span.len, width, len), part, qkv.value(start, kv_head), ADD);
             at += len;
         }
     }
@@ -132,9 +133,7 @@ fn backward(qkv: &Qkv<'_>, grad: &[f32], span: &Span, kv_head: usize) -> Contrib
         dv: vec![0.0; all * width],
     };
     let (mut weights, mut dweights) = (Vec::new(), vec![0.0; span.len * all]);
-    let set = (1.0, Into::Set, Parallelism::None);
-    let add = (1.0, Into::Add, Parallelism::None);
-    let scaled = (qkv.heads.scale(), Into::Add, Parallelism::None);
+    let scaled = How { scale: qkv.heads.scale(), ..ADD };
     for (i, dq) in out.dq.chunks_exact_mut(span.len * width).enumerate() {
         let head = kv_head * group + i;
         qkv.weights(span, head, &mut weights);
@@ -145,12 +144,12 @@ fn backward(qkv: &Qkv<'_>, grad: &[f32], span: &Span, kv_head: usize) -> Contrib
             (all, width, span.len),
             View::rows(&weights, all).t(),
             grad,
-            add,
+            ADD,
         );
         let mut at = 0;
         for (start, len) in span.reads() {
             let value = qkv.value(start, kv_head).t();
-            product(&mut dweights[at..], all, (span.len, len, width), grad, value, set);
+            product(&mut dweights[at..], all, (span.len, len, width), grad, value, How::ALONE);
             at += len;
         }
         for (p, dp) in weights.chunks_exact(all).zip(dweights.chunks_exact_mut(all)) {

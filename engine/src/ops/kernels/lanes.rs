@@ -4,6 +4,7 @@
 //! Lane structure and the order of every sum are fixed here, so AVX-512 and AVX2 give the same
 //! bits. The portable form rounds after the product of a multiply-add and differs in the last bit.
 
+pub(crate) mod pairs;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
@@ -40,6 +41,8 @@ pub(crate) trait Lanes: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Two factors whose product is `2^n`, where `a` is `1.5 * 2^23 + n` and `-250 < n < 250`.
     fn power_of_two(self, a: Self::V) -> [Self::V; 2];
+    /// Pairs of bf16 as `f32`: the low halves, and the high ones.
+    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2];
     /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
@@ -175,6 +178,10 @@ impl Lanes for Portable {
             [factor(half), factor(n.wrapping_sub(half))]
         });
         [parts.map(|p| p[0]), parts.map(|p| p[1])]
+    }
+    #[inline(always)]
+    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
+        [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

@@ -1,6 +1,9 @@
-//! Matrix products on plain slices, by the `gemm` crate.
+//! Matrix products on plain slices: of `f32` by the `gemm` crate, of numbers rounded to bf16 by
+//! [`super::bf16`].
 
 use gemm::Parallelism;
+
+use crate::Products;
 
 /// A matrix in a slice: element (i, j) at `i * row + j * col`.
 #[derive(Debug, Clone, Copy)]
@@ -35,27 +38,61 @@ pub(crate) enum Into {
     Add,
 }
 
-/// `out (+)= scale * lhs rhs`, on the calling thread or on all of them.
+/// How a product is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) scale: f32,
+    pub(crate) into: Into,
+    /// The calling thread, or all of them.
+    pub(crate) threads: Parallelism,
+    pub(crate) products: Products,
+}
+
+impl How {
+    /// On the calling thread, unscaled, replacing what was there.
+    pub(crate) const ALONE: Self =
+        Self { scale: 1.0, into: Into::Set, threads: Parallelism::None, products: Products::F32 };
+
+    /// On all threads, unscaled, replacing what was there.
+    pub(crate) const fn pool(products: Products) -> Self {
+        Self { threads: Parallelism::Rayon(0), products, ..Self::ALONE }
+    }
+}
+
+/// `out (+)= scale * lhs rhs`.
 ///
 /// Shapes: `lhs` (m, k), `rhs` (k, n), `out` (m, n) with rows `out_row` apart.
 ///
 /// # Panics
 ///
 /// Panics when a matrix does not lie within its slice.
-#[expect(unsafe_code, reason = "gemm takes raw pointers; the bounds are asserted before the call")]
 pub(crate) fn product(
     out: &mut [f32],
     out_row: usize,
     (m, n, k): (usize, usize, usize),
     lhs: View<'_>,
     rhs: View<'_>,
-    (scale, into, threads): (f32, Into, Parallelism),
+    how: How,
 ) {
     assert!(lhs.holds(m, k) && rhs.holds(k, n), "an operand does not lie within its slice");
     assert!(View::rows(out, out_row).holds(m, n), "the result does not lie within its slice");
     assert!(out_row >= n || m <= 1, "rows of the result overlap");
-    // SAFETY: every element (i, j) of the three matrices lies within its slice (asserted above),
-    // `out` is borrowed mutably, so it overlaps neither operand, and its rows do not overlap.
+    match how.products {
+        Products::F32 => full(out, out_row, (m, n, k), lhs, rhs, how),
+        Products::Bf16 => super::bf16::product(out, out_row, (m, n, k), lhs, rhs, how),
+    }
+}
+
+fn full(
+    out: &mut [f32],
+    out_row: usize,
+    (m, n, k): (usize, usize, usize),
+    lhs: View<'_>,
+    rhs: View<'_>,
+    how: How,
+) {
+    // SAFETY: every element (i, j) of the three matrices lies within its slice (asserted by the only
+    // caller), `out` is borrowed mutably, so it overlaps neither operand, and its rows do not overlap.
     unsafe {
         gemm::gemm(
             m,
@@ -64,7 +101,7 @@ pub(crate) fn product(
             out.as_mut_ptr(),
             1,
             out_row.cast_signed(),
-            into == Into::Add,
+            how.into == Into::Add,
             lhs.values.as_ptr(),
             lhs.col.cast_signed(),
             lhs.row.cast_signed(),
@@ -72,11 +109,11 @@ pub(crate) fn product(
             rhs.col.cast_signed(),
             rhs.row.cast_signed(),
             1.0,
-            scale,
+            how.scale,
             false,
             false,
             false,
-            threads,
+            how.threads,
         );
     }
 }

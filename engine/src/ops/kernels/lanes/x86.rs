@@ -8,6 +8,13 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, Lanes, SHIFT_BITS, WIDTH};
 
+mod bf16;
+
+pub(crate) use bf16::{Bf16, avx512_bf16};
+
+/// The upper half of a pair.
+const HIGH: i32 = 0xFFFF_0000_u32.cast_signed();
+
 /// The machine has AVX-512F and VL.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -137,6 +144,15 @@ impl Lanes for Avx512 {
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(half, bias))),
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(rest, bias))),
             ]
+        }
+    }
+    #[inline(always)]
+    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature; sixteen pairs are readable.
+        unsafe {
+            let a = _mm512_loadu_si512(a.as_ptr().cast());
+            let high = _mm512_and_si512(a, _mm512_set1_epi32(HIGH));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(a)), _mm512_castsi512_ps(high)]
         }
     }
     #[inline(always)]
@@ -322,6 +338,17 @@ impl Lanes for Avx2 {
         // SAFETY: `self` proves the feature.
         let (low, high) = unsafe { (power256(a[0]), power256(a[1])) };
         [[low[0], high[0]], [low[1], high[1]]]
+    }
+    #[inline(always)]
+    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature; sixteen pairs are readable.
+        unsafe {
+            let half = |at: usize| _mm256_loadu_si256(a.as_ptr().add(at).cast());
+            let low = |a| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(a));
+            let high = |a| _mm256_castsi256_ps(_mm256_and_si256(a, _mm256_set1_epi32(HIGH)));
+            let (a, b) = (half(0), half(8));
+            [[low(a), low(b)], [high(a), high(b)]]
+        }
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

@@ -1,0 +1,227 @@
+//! Every kernel at the sizes of SmolLM2-135M, forward and, where there is one, backward.
+//!
+//! `item/s` are floating-point operations of matrix products, a multiply-add counted as two, or else
+//! numbers treated.
+
+use candle::{DType, Device, Tensor, Var};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use engine::ops::{self, Span};
+use engine::{Distribution, Family, Model, ModelConfig, Packed, Products, RopeScaling};
+use optim::{AdamWConfig, Gradients, Objective, OptimConfig, Param};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const WIDTH: usize = 576;
+const INNER: usize = 1536;
+const HEADS: usize = 9;
+const KV_HEADS: usize = 3;
+const HEAD: usize = 64;
+const ROWS: [usize; 2] = [128, 2048];
+
+fn main() {
+    divan::main();
+}
+
+/// Numbers in [-0.5, 0.5).
+fn noise(shape: &[usize]) -> Tensor {
+    let mut state = 1_u64;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let values: Vec<f32> = (0..shape.iter().product()).map(next).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).expect("as many numbers as the shape holds")
+}
+
+fn variable(shape: &[usize]) -> Var {
+    Var::from_tensor(&noise(shape)).expect("a tensor on the CPU")
+}
+
+/// A forward pass on variables, then its backward from ones.
+fn both_ways(bencher: Bencher<'_, '_>, items: usize, forward: impl Fn() -> Tensor + Sync) {
+    bencher
+        .counter(ItemsCount::new(items))
+        .bench_local(|| forward().sum_all().and_then(|sum| sum.backward()).expect("a backward pass"));
+}
+
+/// Linear maps up and down, as a block has them.
+#[divan::bench_group]
+mod linear {
+    use super::*;
+
+    fn forward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
+        let (x, w) = (noise(&[rows, WIDTH]), noise(&[INNER, WIDTH]));
+        bencher
+            .counter(ItemsCount::new(2 * rows * WIDTH * INNER))
+            .bench_local(|| ops::linear(products, &x, &w, None).expect("shapes that agree"));
+    }
+
+    fn backward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
+        let (x, w) = (variable(&[rows, WIDTH]), variable(&[INNER, WIDTH]));
+        both_ways(bencher, 6 * rows * WIDTH * INNER, || {
+            ops::linear(products, &x, &w, None).expect("shapes that agree")
+        });
+    }
+
+    #[divan::bench(args = ROWS)]
+    fn f32_forward(bencher: Bencher<'_, '_>, rows: usize) {
+        forward(bencher, Products::F32, rows);
+    }
+
+    #[divan::bench(args = ROWS)]
+    fn f32_both_ways(bencher: Bencher<'_, '_>, rows: usize) {
+        backward(bencher, Products::F32, rows);
+    }
+
+    #[divan::bench(args = ROWS)]
+    fn bf16_forward(bencher: Bencher<'_, '_>, rows: usize) {
+        forward(bencher, Products::Bf16, rows);
+    }
+
+    #[divan::bench(args = ROWS)]
+    fn bf16_both_ways(bencher: Bencher<'_, '_>, rows: usize) {
+        backward(bencher, Products::Bf16, rows);
+    }
+}
+
+#[divan::bench(args = ROWS)]
+fn rms_norm(bencher: Bencher<'_, '_>, rows: usize) {
+    let (x, w) = (variable(&[rows, WIDTH]), variable(&[WIDTH]));
+    both_ways(bencher, rows * WIDTH, || ops::rms_norm(&x, &w, 1e-5).expect("shapes that agree"));
+}
+
+#[divan::bench(args = ROWS)]
+fn swiglu(bencher: Bencher<'_, '_>, rows: usize) {
+    let (gate, up) = (variable(&[rows, INNER]), variable(&[rows, INNER]));
+    both_ways(bencher, rows * INNER, || ops::swiglu(&gate, &up).expect("shapes that agree"));
+}
+
+#[divan::bench(args = ROWS)]
+fn rope(bencher: Bencher<'_, '_>, rows: usize) {
+    let x = variable(&[rows, HEADS, HEAD]);
+    let (cos, sin) = (noise(&[rows, HEAD / 2]), noise(&[rows, HEAD / 2]));
+    both_ways(bencher, rows * WIDTH, || ops::rope(&x, &cos, &sin).expect("shapes that agree"));
+}
+
+/// Two prompts of this length with eight completions of 64 tokens each.
+#[divan::bench(args = [48, 373])]
+fn attention(bencher: Bencher<'_, '_>, prompt: usize) {
+    let packed = groups(prompt).0;
+    let (rows, spans) = (packed.rows(), Span::of(&packed));
+    let q = variable(&[rows, HEADS, HEAD]);
+    let [k, v] = [(); 2].map(|()| variable(&[rows, KV_HEADS, HEAD]));
+    let pairs: usize = spans.iter().map(|span| {
+        let before: usize = span.ancestors.iter().map(|&(_, len)| len).sum();
+        span.len * before + span.len * (span.len + 1) / 2
+    }).sum();
+    both_ways(bencher, 12 * pairs * HEADS * HEAD, || {
+        ops::attention(&q, &k, &v, &spans).expect("shapes that agree")
+    });
+}
+
+fn groups(prompt: usize) -> (Packed, Vec<engine::Target>) {
+    let (mut packed, mut targets) = (Packed::default(), Vec::new());
+    for group in 0..2 {
+        let parent = packed.push(&vec![group + 1; prompt], None).expect("a prompt");
+        for sibling in 0..8 {
+            let completion = packed.push_completion(parent, &[sibling + 3; 64]);
+            targets.extend(completion.expect("a completion"));
+        }
+    }
+    (packed, targets)
+}
+
+/// A model of SmolLM2's sizes with `num_layers` blocks.
+fn model(num_layers: usize, vocab_size: usize, products: Products) -> Model {
+    let config = ModelConfig {
+        family: Family::Llama,
+        vocab_size,
+        hidden_size: WIDTH,
+        intermediate_size: INNER,
+        num_layers,
+        num_heads: HEADS,
+        num_kv_heads: KV_HEADS,
+        head_dim: HEAD,
+        context: 2048,
+        rope_theta: 1e5,
+        rope_scaling: RopeScaling::None,
+        rms_norm_eps: 1e-5,
+        tie_embeddings: true,
+        qkv_bias: false,
+        qk_norm: false,
+    };
+    let model = Model::random(config, 1, DType::F32, &Device::Cpu).expect("a model of this size");
+    model.with_products(products)
+}
+
+/// Scores of 1024 targets under a model without blocks: the head alone.
+#[divan::bench(args = [2_048, 49_152])]
+fn head(bencher: Bencher<'_, '_>, vocabulary: usize) {
+    let model = model(0, vocabulary, Products::F32);
+    let (packed, targets) = groups(48);
+    bencher
+        .counter(ItemsCount::new(2 * 1024 * WIDTH * vocabulary))
+        .bench_local(|| model.score(&packed, &targets, 1.0).expect("targets inside the rows"));
+}
+
+#[divan::bench]
+fn distribution(bencher: Bencher<'_, '_>) {
+    let logits: Vec<f32> = noise(&[49_152]).to_vec1().expect("a vector");
+    bencher.counter(ItemsCount::new(logits.len())).bench_local(|| Distribution::new(&logits, 1.0));
+}
+
+/// One token for each of the slots through four blocks and a small head, after prompts of 64.
+#[divan::bench_group]
+mod decode {
+    use super::*;
+
+    fn step(bencher: Bencher<'_, '_>, products: Products, slots: usize) {
+        let model = model(4, 2048, products);
+        let mut cache = model.cache(slots, 1024).expect("a cache");
+        let prefix = model.prefill(&[1; 64]).expect("a prompt");
+        (0..slots).for_each(|slot| cache.attach(slot, prefix.clone()));
+        let feed: Vec<_> = (0..slots).map(|slot| (slot, 1)).collect();
+        let weights = 4 * (WIDTH * (2 * HEADS + 2 * KV_HEADS) * HEAD + 3 * WIDTH * INNER) + 2048 * WIDTH;
+        let mut logits = Vec::new();
+        bencher
+            .counter(ItemsCount::new(2 * slots * weights))
+            .bench_local(|| model.decode(&mut cache, &feed, &mut logits).expect("room in the cache"));
+    }
+
+    #[divan::bench(args = [1, 4, 16, 64], max_time = 1, sample_size = 1, sample_count = 200)]
+    fn f32(bencher: Bencher<'_, '_>, slots: usize) {
+        step(bencher, Products::F32, slots);
+    }
+
+    #[divan::bench(args = [1, 4, 16, 64], max_time = 1, sample_size = 1, sample_count = 200)]
+    fn bf16(bencher: Bencher<'_, '_>, slots: usize) {
+        step(bencher, Products::Bf16, slots);
+    }
+}
+
+/// A gradient that is there already.
+struct Ready(Tensor);
+
+impl Objective for Ready {
+    fn value(&mut self) -> optim::Result<f64> {
+        Ok(0.0)
+    }
+
+    fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
+        into.add(0, self.0.clone())?;
+        Ok(0.0)
+    }
+}
+
+#[divan::bench]
+fn adamw(bencher: Bencher<'_, '_>) {
+    let params = [Param { name: "w".into(), var: variable(&[16 << 20]), decay: true }];
+    let mut optimizer =
+        OptimConfig::AdamW(AdamWConfig::default()).build(&params).expect("settings that fit");
+    let mut gradient = Ready(noise(&[16 << 20]));
+    bencher
+        .counter(ItemsCount::new(16_usize << 20))
+        .bench_local(|| optimizer.step(&params, &mut gradient, 1e-3).expect("a finite gradient"));
+}

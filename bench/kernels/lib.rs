@@ -1,0 +1,1 @@
+//! Nothing: the benchmarks of the kernels stand in `benches`.
