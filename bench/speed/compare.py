@@ -14,7 +14,6 @@ import re
 import shlex
 import sys
 
-from convert import convert
 from job import Failed, Job, Measured, Runner
 from rows import SECONDS, Comparison, Row, Setting, rows
 
@@ -99,14 +98,12 @@ def chosen(all_rows: list[Row], only: list[str] | None) -> list[Row]:
 
 def main() -> None:
     options = arguments()
-    for program in [options.stearin, options.llama / "llama-batched-bench", options.llama / "llama-quantize"]:
+    for program in [options.stearin, options.llama / "llama-batched-bench"]:
         if not os.access(program, os.X_OK):
             raise SystemExit(f"bench/speed: {program} is no program that can be run")
     now = datetime.datetime.now(datetime.UTC)
     machine = {"processor": processor(), "has": extensions(), "cores": os.cpu_count(), "threads": options.threads}
     machine |= {"load": round(os.getloadavg()[0], 2), "date": f"{now:%Y-%m-%d %H:%M} UTC", "model": options.model.name}
-    if not (options.models / "facts.json").exists():
-        convert(options.model, options.llama / "llama-quantize", options.models)
     reps = 1 if options.quick else 3
     places = [options.stearin, options.model, options.llama, options.models]
     stearin, model, llama, models = (place.resolve() for place in places)

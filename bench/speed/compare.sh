@@ -73,5 +73,11 @@ fi
 [ -x "$STEARIN" ] || fail "$STEARIN is no program: set STEARIN to the binary that is measured"
 
 models=$target/bench-speed-models-$(key $here/requirements.txt $here/llama.txt $here/convert.py "$model")
+# No __pycache__ in the repository, and no bars among the messages.
+export PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1
+if [ ! -f "$models/facts.json" ]; then
+  echo "converting $model for the peers" >&2
+  "$python/bin/python" $here/convert.py --model "$model" --quantize "$llama/build/bin/llama-quantize" --folder "$models"
+fi
 exec "$python/bin/python" $here/compare.py --model "$model" --stearin "$STEARIN" \
   --llama "$llama/build/bin" --models "$models" "$@"

@@ -8,7 +8,6 @@ import json
 import pathlib
 import shutil
 import subprocess
-import sys
 from typing import Any
 
 import torch
@@ -76,7 +75,6 @@ def main() -> None:
     parser.add_argument("--quantize", type=pathlib.Path, required=True)
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     options = parser.parse_args()
-    print(f"converting {options.model} for the peers", file=sys.stderr)
     convert(options.model, options.quantize, options.folder)
 
 

@@ -63,7 +63,10 @@ class Runner:
 
 
 def execute(command: tuple[str, ...], environment: dict[str, str]) -> tuple[list[Line], float]:
-    """Lines of JSON on stdout, and the most resident memory in MiB, of the process and those that it waited for."""
+    """Lines of JSON on stdout, and the most resident memory in MiB, of the process and those that it waited for.
+
+    Linux counts what this process held when it forked as the child's: nothing large may be imported here.
+    """
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         process = subprocess.Popen(command, stdout=said, stderr=complained, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
