@@ -12,6 +12,7 @@ import pathlib
 import platform
 import re
 import shlex
+import signal
 import sys
 
 from job import Failed, Job, Measured, Runner
@@ -98,6 +99,7 @@ def chosen(all_rows: list[Row], only: list[str] | None) -> list[Row]:
 
 def main() -> None:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench/speed: ended from outside"))
     for program in [options.stearin, options.llama / "llama-batched-bench"]:
         if not os.access(program, os.X_OK):
             raise SystemExit(f"bench/speed: {program} is no program that can be run")

@@ -69,11 +69,17 @@ def execute(command: tuple[str, ...], environment: dict[str, str]) -> tuple[list
     """
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         process = subprocess.Popen(command, stdout=said, stderr=complained, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            # What is left behind would slow whatever is measured next.
+            process.kill()
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         complained.seek(0)
-        lines = [json.loads(line) for line in said if line.startswith("{")]
+        # With the quote: trainers print dictionaries of Python as well.
+        lines = [json.loads(line) for line in said if line.startswith('{"')]
         if process.returncode != 0 or not lines:
             tail = complained.read().strip()[-3000:]
             what = f"ended with status {process.returncode}" if process.returncode else "printed no line of JSON"
