@@ -4,7 +4,7 @@
 //! and inequalities, [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
 //! [`exact`], [`modular`], [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`]. [`arithmetic`], [`field`], [`ball`],
-//! [`functions`] and [`complex`] are the numbers below, [`fuel`] bounds the work of all of them together.
+//! [`functions`], [`complex`] and [`radical`] are the numbers below, [`fuel`] bounds the work of all of them together.
 
 mod agreement;
 mod arithmetic;
@@ -20,6 +20,7 @@ mod functions;
 mod marks;
 mod modular;
 mod place;
+mod radical;
 mod real_set;
 mod relation;
 mod scalar;

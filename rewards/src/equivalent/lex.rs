@@ -38,7 +38,7 @@ pub(super) enum Table {
     Determinant,
     /// Lines of one list; `&` only aligns them.
     Lines,
-    /// Lines of one list, in which `&` would say when each holds.
+    /// Lines of one list, or values of which `&` says when each holds.
     Cases,
 }
 

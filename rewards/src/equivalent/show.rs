@@ -50,6 +50,7 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Call(name, arguments) => format!("{name}({})", all(arguments, ", ")),
         Node::Log { base, of: value } => format!("log({}, {})", of(value), of(base)),
         Node::Factorial(value) => format!("{}!", of(value)),
+        Node::DoubleFactorial(value) => format!("{}!!", of(value)),
         Node::Binomial(n, k) => format!("binomial({}, {})", of(n), of(k)),
         Node::PlusMinus(value) => format!("±{}", of(value)),
         Node::MinusPlus(value) => format!("∓{}", of(value)),
@@ -73,6 +74,10 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Ratio(parts) => all(parts, " : "),
         Node::Matrix { rows, entries } => table("matrix", *rows, entries, &all),
         Node::Determinant { rows, entries } => table("determinant", *rows, entries, &all),
+        Node::Piecewise(rows) => {
+            let rows: Vec<_> = rows.chunks(2).map(|row| all(row, " if ")).collect();
+            rows.join("; ")
+        }
         Node::Relation { operator, left, right } => {
             format!("{} {} {}", of(left), sign(*operator), of(right))
         }
@@ -160,6 +165,7 @@ pub(super) fn kind(tree: &Tree) -> &'static str {
         Node::Interval { .. } => "an interval",
         Node::Ratio(_) => "a ratio",
         Node::Matrix { .. } => "a matrix",
+        Node::Piecewise(_) => "a function by cases",
         Node::Relation { operator: Relation::Equal, .. } => "an equation",
         Node::Relation { .. } | Node::All(_) => "a relation",
         Node::Any(_) => "alternatives",

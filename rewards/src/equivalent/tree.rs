@@ -73,6 +73,8 @@ pub(super) enum Node {
         of: Id,
     },
     Factorial(Id),
+    /// `n!!`, the product of every second number.
+    DoubleFactorial(Id),
     Binomial(Id, Id),
     /// Both signs of it: `a \pm b` is a sum of `a` and this. [`Id`] is what the sign stands before.
     PlusMinus(Id),
@@ -110,6 +112,9 @@ pub(super) enum Node {
         rows: u32,
         entries: Vec<Id>,
     },
+    /// A function by cases: a value, then the condition under which it holds, row by row. "Otherwise"
+    /// is all numbers without those of the other conditions.
+    Piecewise(Vec<Id>),
     Relation {
         operator: Relation,
         left: Id,
@@ -146,6 +151,7 @@ macro_rules! visit_children {
             | Self::Union(children)
             | Self::Intersection(children)
             | Self::Ratio(children)
+            | Self::Piecewise(children)
             | Self::Matrix { entries: children, .. }
             | Self::Determinant { entries: children, .. }
             | Self::All(children)
@@ -164,6 +170,7 @@ macro_rules! visit_children {
             Self::Negated(a)
             | Self::Apply(_, a)
             | Self::Factorial(a)
+            | Self::DoubleFactorial(a)
             | Self::PlusMinus(a)
             | Self::MinusPlus(a)
             | Self::Percent(a)

@@ -6,11 +6,12 @@ use dashu_ratio::RBig;
 use super::{
     super::tree::{Constant, Function, Id, Node, Tree},
     arithmetic::{
-        MAX_BITS, binomial, burn_size, circular, divisor, logarithm, power, product, root, size,
+        MAX_BITS, binomial, burn_size, circular, divisor, power, product, root, size,
         whole,
     },
     ball::is_negative,
     fuel::{Fuel, Trouble},
+    radical::Radical,
     term::Term,
 };
 
@@ -24,6 +25,8 @@ pub(super) struct Exact {
     imaginary_multiple: Vec<Option<RBig>>,
     /// `c` where the node is `c` times pi times the imaginary unit.
     turn: Vec<Option<RBig>>,
+    /// What a positive node is the root of; only where a logarithm asks for it.
+    radical: Vec<Option<Radical>>,
 }
 
 /// The arguments of a function of many, which may stand in a set of their own.
@@ -48,12 +51,14 @@ impl Exact {
         let has = |wanted: fn(&Node) -> bool| term.nodes().any(|(_, node)| wanted(node));
         let has_pi = has(|node| matches!(node, Node::Constant(Constant::Pi) | Node::Degrees(_)));
         let has_unit = has(|node| matches!(node, Node::Constant(Constant::I)));
+        let has_log = has(|node| matches!(node, Node::Log { .. }));
         let table = |needed: bool| vec![None; if needed { size } else { 0 }];
         let mut known = Self {
             rational: table(true),
             pi_multiple: table(has_pi),
             imaginary_multiple: table(has_pi && has_unit),
             turn: table(has_pi && has_unit),
+            radical: vec![None; if has_log { size } else { 0 }],
         };
         for (id, node) in term.nodes() {
             let at = id as usize;
@@ -61,6 +66,12 @@ impl Exact {
                 Node::Number { value, .. } => Some(value.clone()),
                 _ => None,
             });
+            if has_log {
+                known.radical[at] = match &known.rational[at] {
+                    Some(value) => Radical::of_rational(value),
+                    None => Radical::of(node, &known.radical, &known.rational, fuel).ok().flatten(),
+                };
+            }
             if has_pi {
                 let multiple = known.linear(term, id, node, &known.pi_multiple, Constant::Pi);
                 known.pi_multiple[at] = multiple;
@@ -129,12 +140,18 @@ impl Exact {
                 (Some(above), Some(below)) if !below.is_zero() => Some(above / below),
                 _ => None,
             },
-            Node::Log { base, of } => match (self.get(*base), self.get(*of)) {
-                (Some(base), Some(of)) => logarithm(base, of, fuel)?,
+            Node::Log { base, of } => {
+                match (&self.radical[*base as usize], &self.radical[*of as usize]) {
+                    (Some(base), Some(of)) => base.logarithm(of, fuel)?,
+                    _ => None,
+                }
+            }
+            Node::Factorial(of) => match self.get(*of).and_then(whole) {
+                Some(n @ 0..=2500) => Some(RBig::from(product(n, 1, fuel)?)),
                 _ => None,
             },
-            Node::Factorial(of) => match self.get(*of).and_then(whole) {
-                Some(n @ 0..=2500) => Some(RBig::from(product(1, n as u64, fuel)?)),
+            Node::DoubleFactorial(of) => match self.get(*of).and_then(whole) {
+                Some(n @ -1..=2500) => Some(RBig::from(product(n, 2, fuel)?)),
                 _ => None,
             },
             Node::Binomial(n, k) => {
