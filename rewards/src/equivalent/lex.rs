@@ -123,6 +123,13 @@ impl<'a> Lexer<'a> {
         self.at += bytes;
     }
 
+    /// Gives the end of the last token back, if that token is the text before.
+    pub(super) fn give_back(&mut self, token: &str, end: &str) -> bool {
+        let is_before = self.text[..self.at].ends_with(token) && token.ends_with(end);
+        self.at -= if is_before { end.len() } else { 0 };
+        is_before
+    }
+
     /// What the next token is, without taking it.
     pub(super) fn peek(&self, place: Place) -> Found<'a> {
         let mut ahead = *self;
@@ -253,7 +260,8 @@ impl<'a> Lexer<'a> {
         // an answer may end a sentence inside its wrappers
         if let Some(end) = rest.strip_prefix('.')
             && !end.is_empty()
-            && end.trim_end_matches([' ', '$', '}', ')', ']', '\\']).is_empty()
+            && (end.trim_end_matches([' ', '$', '}', ')', ']', '\\']).is_empty()
+                || end.trim_start().starts_with(r"\end"))
         {
             self.at += 1;
             return self.next(Place::Open);

@@ -4,6 +4,7 @@
 
 mod after;
 mod before;
+mod cases;
 mod close;
 mod reduce;
 

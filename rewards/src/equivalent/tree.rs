@@ -85,6 +85,8 @@ pub(super) enum Node {
     Degrees(Id),
     Unit(Id, Box<str>),
     Currency(Id),
+    /// One measure in several units, the largest first: `3 hours 20 minutes`.
+    Compound(Vec<Id>),
     /// `(a, b)`; also `\langle a, b \rangle`.
     Tuple(Vec<Id>),
     /// `\{a, b\}`, also empty.
@@ -152,6 +154,7 @@ macro_rules! visit_children {
             | Self::Intersection(children)
             | Self::Ratio(children)
             | Self::Piecewise(children)
+            | Self::Compound(children)
             | Self::Matrix { entries: children, .. }
             | Self::Determinant { entries: children, .. }
             | Self::All(children)

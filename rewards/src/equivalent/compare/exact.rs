@@ -6,8 +6,7 @@ use dashu_ratio::RBig;
 use super::{
     super::tree::{Constant, Function, Id, Node, Tree},
     arithmetic::{
-        MAX_BITS, binomial, burn_size, circular, divisor, power, product, root, size,
-        whole,
+        MAX_BITS, binomial, burn_size, circular, divisor, power, product, root, size, whole,
     },
     ball::is_negative,
     fuel::{Fuel, Trouble},

@@ -105,12 +105,8 @@ impl<'tree> Survey<'tree> {
         });
         let whole = match (gold.needs_whole(), answer.needs_whole()) {
             _ if any(|node| {
-                matches!(
-                    node,
-                    Node::Factorial(_) | Node::DoubleFactorial(_) | Node::Binomial(..)
-                )
-            })
-                && (gold.needs_whole() || answer.needs_whole()) =>
+                matches!(node, Node::Factorial(_) | Node::DoubleFactorial(_) | Node::Binomial(..))
+            }) && (gold.needs_whole() || answer.needs_whole()) =>
             {
                 Whole::Positive
             }

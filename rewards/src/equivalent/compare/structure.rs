@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Region,
     Matrix,
     Piecewise,
+    /// A measure in several units.
+    Measure,
     Text,
     Relation,
     Scalar,
@@ -63,6 +65,7 @@ pub(super) fn kind(tree: &Tree, id: Id) -> Kind {
         Node::Constant(constant) if constant.is_set() => Kind::Region,
         _ if matrix(tree, id).is_some() => Kind::Matrix,
         Node::Piecewise(_) => Kind::Piecewise,
+        Node::Compound(_) => Kind::Measure,
         Node::Text(_) | Node::Choice(_) => Kind::Text,
         Node::Relation { .. } | Node::All(_) => Kind::Relation,
         _ => Kind::Scalar,
@@ -142,6 +145,9 @@ impl Judge<'_> {
         }
         if kinds.0 == Kind::Piecewise || kinds.1 == Kind::Piecewise {
             return self.cases(gold.id, answer.id, nesting);
+        }
+        if kinds.0 == Kind::Measure || kinds.1 == Kind::Measure {
+            return self.measures(gold.id, answer.id, nesting);
         }
         if kinds == (Kind::Matrix, Kind::Matrix) {
             return self.matrices(gold.id, answer.id, nesting);

@@ -142,6 +142,9 @@ impl Parser<'_> {
 
     /// Words after a value are its unit, a noun, or a power of ten.
     pub(super) fn unit(&mut self, words: &str) -> Done {
+        if self.condition_after_value(words)? {
+            return Ok(());
+        }
         if matches!(self.last, Last::Words | Last::Unit) {
             return Err(WRONG);
         }

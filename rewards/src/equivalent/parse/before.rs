@@ -11,8 +11,7 @@ impl Parser<'_> {
         if matches!(words, "negative" | "minus") {
             return self.open(&Token::Minus);
         }
-        // `x^2 & \text{if } x < 0`
-        if matches!(words, "if" | "for" | "when") && self.begins_condition() {
+        if self.condition(words) {
             return Ok(());
         }
         if words.contains(' ') || matches!(self.operators.last(), Some(Operator::Command(_))) {

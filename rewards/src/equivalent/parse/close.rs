@@ -2,13 +2,9 @@
 
 use super::{Command, Done, Last, Open, Operator, Parser, WRONG};
 use crate::Policy;
-use crate::equivalent::build::{Builder, Built};
+use crate::equivalent::build::Built;
 use crate::equivalent::lex::{Bracket, Table, Token};
-use crate::equivalent::literal::Place;
-use crate::equivalent::tree::{Constant, Function, Id, Node, Unreadable};
-
-/// How many rows a function by cases may have.
-const MAX_CASES: usize = 16;
+use crate::equivalent::tree::{Function, Id, Node};
 
 impl Parser<'_> {
     pub(super) fn close(&mut self, bracket: Bracket) -> Done {
@@ -155,61 +151,6 @@ impl Parser<'_> {
         }
     }
 
-    /// Between a value and its condition, or before the sign of a relation, which it only aligns.
-    pub(super) fn cases_ampersand(&mut self) -> Done {
-        match self.lexer.peek(Place::Bracketed)? {
-            Token::Relation(_) => Ok(()),
-            _ => self.cell(false),
-        }
-    }
-
-    /// Whether the next token is the first of a condition in a function by cases.
-    pub(super) fn begins_condition(&self) -> bool {
-        let is_group = |operator: &&Operator| {
-            matches!(operator, Operator::Open(Open::Bracket(Bracket::Group)))
-        };
-        matches!(
-            self.operators.iter().rev().find(|operator| !is_group(operator)),
-            Some(Operator::Table { kind: Table::Cases | Table::Matrix, row: 1, .. })
-        )
-    }
-
-    /// The rows of a function by cases; `None` where the cells are no values with conditions.
-    fn piecewise(&mut self, mut cells: Vec<Id>) -> Done<Option<Id>> {
-        if cells.len() > 2 * MAX_CASES {
-            return Err(Unreadable::Limit);
-        }
-        let is_otherwise = |builder: &Builder, id: Id| {
-            matches!(builder.node(id), Node::Symbol(name) if matches!(&**name, "otherwise" | "else"))
-        };
-        let is_condition = |builder: &Builder, id: Id| {
-            matches!(builder.node(id), Node::Relation { .. } | Node::All(_) | Node::Any(_))
-        };
-        let mut conditions = Vec::new();
-        let mut rest = None;
-        for row in cells.chunks_mut(2) {
-            let [value, condition] = row else { return Ok(None) };
-            if is_condition(&self.builder, *value) {
-                return Ok(None);
-            }
-            if is_condition(&self.builder, *condition) {
-                conditions.push(*condition);
-            } else if !is_otherwise(&self.builder, *condition) || rest.replace(condition).is_some() {
-                return Ok(None);
-            }
-        }
-        if let Some(rest) = rest {
-            let others = match conditions[..] {
-                [] => return Ok(None),
-                [only] => only,
-                _ => self.builder.push(Node::Any(conditions))?,
-            };
-            let all = self.builder.push(Node::Constant(Constant::Reals))?;
-            *rest = self.builder.push(Node::Difference(all, others))?;
-        }
-        self.builder.push(Node::Piecewise(cells)).map(Some)
-    }
-
     /// The end of a cell, and of its row too.
     pub(super) fn cell(&mut self, row_ends: bool) -> Done {
         self.reduce(0)?;
@@ -247,8 +188,8 @@ impl Parser<'_> {
             return self.operand(*only, Last::Other);
         }
         if matches!(kind, Table::Cases | Table::Matrix)
-            && width == 2
-            && let Some(id) = self.piecewise(cells.clone())?
+            && let Some(rows) = self.rows_of_cases(kind, &cells, width)
+            && let Some(id) = self.piecewise(rows)?
         {
             return self.operand(id, Last::Other);
         }

@@ -92,6 +92,7 @@ fn operator(node: &Node) -> String {
         Node::Ratio(_) => "ratio".into(),
         Node::Matrix { rows, .. } => format!("matrix{rows}"),
         Node::Determinant { rows, .. } => format!("det{rows}"),
+        Node::Compound(_) => "measure".into(),
         Node::Piecewise(_) => "cases".into(),
         Node::Relation { operator, .. } => match operator {
             Relation::Equal => "=".into(),
