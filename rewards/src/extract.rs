@@ -6,6 +6,7 @@
 mod boxes;
 mod lenient;
 mod lines;
+mod markup;
 
 pub(crate) use boxes::Boxes;
 pub use boxes::MAX_OPEN_BOXES;

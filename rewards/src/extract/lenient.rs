@@ -1,6 +1,7 @@
 //! Where an answer may stand that is not marked as it should be: for scores, never for rewards.
 
 use super::lines;
+use super::markup::{self, unstyled};
 
 /// The longest response that may be an answer as a whole, in bytes.
 const MAX_WHOLE_BYTES: usize = 512;
@@ -57,6 +58,11 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     }
     if let Some(answer) = lines::last_hashes(text) {
         return Some(answer);
+    }
+    if let Some(answer) = markup::last_fenced(text)
+        && is_answer(answer)
+    {
+        return Some(unstyled(answer));
     }
     if text.len() <= MAX_WHOLE_BYTES && is_answer(text) {
         return Some(unstyled(text));
@@ -168,6 +174,9 @@ fn said(text: &str) -> Option<&str> {
         let (inner, _) = delimited(&text[..floor(text, MAX_LINE_BYTES)])?;
         return Some(inner.trim());
     }
+    if let Some(answer) = markup::fenced(&text[..floor(text, MAX_LINE_BYTES)]) {
+        return Some(unstyled(answer));
+    }
     let line = text.lines().next()?;
     let line = &line[..floor(line, MAX_LINE_BYTES)];
     let sentence = sentence(line);
@@ -177,7 +186,7 @@ fn said(text: &str) -> Option<&str> {
     if let Some(answer) = before_reason(sentence) {
         return Some(answer);
     }
-    if is_answer(sentence) {
+    if is_answer(unstyled(sentence)) {
         return Some(unstyled(sentence));
     }
     // "the largest value is 34"
@@ -313,13 +322,6 @@ fn weight(run: &str) -> u32 {
         // points and segments are capitals
         _ => u32::from(run[1..].contains(|c: char| c.is_ascii_lowercase())),
     }
-}
-
-/// Takes emphasis off.
-fn unstyled(text: &str) -> &str {
-    let style = |edge: char| edge.is_whitespace() || "*`".contains(edge);
-    let text = text.trim_matches(style);
-    text.strip_suffix('.').unwrap_or(text).trim_end_matches(style)
 }
 
 /// The last number as written, with its sign, separators, fraction and percent sign.
