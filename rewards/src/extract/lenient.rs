@@ -64,14 +64,17 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     {
         return Some(unstyled(answer));
     }
-    if text.len() <= MAX_WHOLE_BYTES && is_answer(text) {
+    if text.len() <= MAX_WHOLE_BYTES && is_answer(unstyled(text)) {
         return Some(unstyled(text));
     }
     if let Some(answer) = last_delimited(text) {
         return Some(answer);
     }
     let line = text.lines().next_back().unwrap_or_default().trim();
-    if line.len() <= MAX_WHOLE_BYTES && is_answer(line) {
+    if line == "```" {
+        return None;
+    }
+    if line.len() <= MAX_WHOLE_BYTES && is_answer(unstyled(line)) {
         return Some(unstyled(line));
     }
     if line.len() <= MAX_WHOLE_BYTES
@@ -164,7 +167,8 @@ fn is_denied(text: &str) -> bool {
 /// What follows "is", a colon or an equals sign.
 fn verb(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(['*', ' ', '_']);
-    [":", "：", "=", "is:", "is "].iter().find_map(|verb| text.strip_prefix(verb))
+    let block = text.strip_prefix("is").filter(|rest| rest.trim_start().starts_with("```"));
+    block.or_else(|| [":", "：", "=", "is:", "is "].iter().find_map(|verb| text.strip_prefix(verb)))
 }
 
 /// The answer in what an announcement says: up to the end of its line, or of its sentence.
@@ -174,8 +178,10 @@ fn said(text: &str) -> Option<&str> {
         let (inner, _) = delimited(&text[..floor(text, MAX_LINE_BYTES)])?;
         return Some(inner.trim());
     }
-    if let Some(answer) = markup::fenced(&text[..floor(text, MAX_LINE_BYTES)]) {
-        return Some(unstyled(answer));
+    if markup::begins_block(text) {
+        // of several lines, or of a program, none is the answer
+        let line = markup::fenced(&text[..floor(text, MAX_LINE_BYTES)]);
+        return Some(line.map_or("", unstyled));
     }
     let line = text.lines().next()?;
     let line = &line[..floor(line, MAX_LINE_BYTES)];

@@ -21,19 +21,22 @@ pub(super) fn unstyled(text: &str) -> &str {
     }
 }
 
-/// What stands in a fenced block that begins a text.
+/// Whether a fenced block begins a text.
+pub(super) fn begins_block(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.starts_with("```") && !line[3..].contains("```"))
+}
+
+/// The only line of a fenced block that begins a text.
 pub(super) fn fenced(text: &str) -> Option<&str> {
     let (info, block) = text.strip_prefix("```")?.split_once('\n')?;
-    let (content, _) = block.split_once("```")?;
-    is_plain(info).then(|| content.trim()).filter(|content| !content.is_empty())
+    let content = block.split_once("```")?.0.trim();
+    (is_plain(info) && !content.is_empty() && !content.contains('\n')).then_some(content)
 }
 
 /// The only line of a fenced block that ends a text.
 pub(super) fn last_fenced(text: &str) -> Option<&str> {
     let before = text.strip_suffix("```")?;
-    let start = before.rfind("```")?;
-    let content = fenced(&text[start..])?;
-    (!content.contains('\n')).then_some(content)
+    fenced(&text[before.rfind("```")?..])
 }
 
 /// Whether a block is said to hold text or mathematics and no program.
