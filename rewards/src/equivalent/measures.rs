@@ -64,6 +64,8 @@ pub(super) fn conversion(from: &str, to: &str) -> Option<RBig> {
 pub(super) fn compound(text: &str) -> Option<Tree> {
     let (mut nodes, mut parts) = (Vec::new(), Vec::new());
     let mut last: Option<(u8, u64)> = None;
+    // letters alone may be factors: `3h5s`
+    let mut named = false;
     let mut rest = text;
     loop {
         let length = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
@@ -71,6 +73,7 @@ pub(super) fn compound(text: &str) -> Option<Tree> {
         let after = after.trim_start();
         let length = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(length);
+        named |= length > 1;
         let unit = words::unit(unit)?;
         let after = after.strip_prefix('.').unwrap_or(after).trim_start();
         let (kind, size) = size(&unit)?;
@@ -89,7 +92,7 @@ pub(super) fn compound(text: &str) -> Option<Tree> {
         }
         rest = after.strip_prefix("and ").unwrap_or(after).trim_start();
     }
-    if parts.len() < 2 {
+    if parts.len() < 2 || !named {
         return None;
     }
     nodes.push(Node::Compound(parts));

@@ -75,10 +75,7 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Ratio(parts) => all(parts, " : "),
         Node::Matrix { rows, entries } => table("matrix", *rows, entries, &all),
         Node::Determinant { rows, entries } => table("determinant", *rows, entries, &all),
-        Node::Piecewise(rows) => {
-            let rows: Vec<_> = rows.chunks(2).map(|row| all(row, " if ")).collect();
-            rows.join("; ")
-        }
+        Node::Piecewise(rows) => cases(rows, &all),
         Node::Relation { operator, left, right } => {
             format!("{} {} {}", of(left), sign(*operator), of(right))
         }
@@ -93,6 +90,10 @@ fn table(name: &str, rows: u32, entries: &[Id], all: &dyn Fn(&[Id], &str) -> Str
     let columns = (entries.len() / rows.max(1) as usize).max(1);
     let rows: Vec<_> = entries.chunks(columns).map(|row| all(row, ", ")).collect();
     format!("{name}[{}]", rows.join("; "))
+}
+
+fn cases(rows: &[Id], all: &dyn Fn(&[Id], &str) -> String) -> String {
+    rows.chunks(2).map(|row| all(row, " if ")).collect::<Vec<_>>().join("; ")
 }
 
 fn constant_name(constant: Constant) -> &'static str {
@@ -203,6 +204,13 @@ mod tests {
         check("1, 2 or 3", "several values", "1, 2, 3");
         check(r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "a matrix", "matrix[1, 2; 3, 4]");
         check("(A)", "a choice", "choice A");
+        check("7!!", "a value", "7!!");
+        check("3 h 20 min", "a value with a unit", "3 hour 20 minute");
+        check(
+            r"\begin{cases}1&x<0\\2&\text{else}\end{cases}",
+            "a function by cases",
+            r"1 if x < 0; 2 if the reals \ x < 0",
+        );
         check("no solution", "words", "\"no solution\"");
     }
 

@@ -274,17 +274,17 @@ impl Context<'_> {
     }
 
     /// `n!` with steps of one, `n!!` with steps of two.
-    fn whole_factorial(&mut self, z: &Complex, step: usize) -> Real<Complex> {
+    fn whole_factorial(&mut self, z: &Complex, step: u8) -> Real<Complex> {
         let n = Self::small(z)?;
         // `(-1)!!` is one, by the rule that `(n + 2)!! = (n + 2) n!!`
-        if n <= -(step as i32) {
+        if n <= -i32::from(step) {
             return Err(Trouble::Undefined);
         }
         if n > 3000 {
             return Err(Trouble::Spent);
         }
         // exactly, and cut only then: a radius would double with every factor
-        let exact = product(n.into(), step, self.fuel)?;
+        let exact = product(n.into(), step.into(), self.fuel)?;
         Ok(self.trimmed(Ball::integer(exact))?.into())
     }
 

@@ -145,14 +145,8 @@ impl Exact {
                     _ => None,
                 }
             }
-            Node::Factorial(of) => match self.get(*of).and_then(whole) {
-                Some(n @ 0..=2500) => Some(RBig::from(product(n, 1, fuel)?)),
-                _ => None,
-            },
-            Node::DoubleFactorial(of) => match self.get(*of).and_then(whole) {
-                Some(n @ -1..=2500) => Some(RBig::from(product(n, 2, fuel)?)),
-                _ => None,
-            },
+            Node::Factorial(of) => self.factorial(*of, 0, 1, fuel)?,
+            Node::DoubleFactorial(of) => self.factorial(*of, -1, 2, fuel)?,
             Node::Binomial(n, k) => {
                 match (self.get(*n).and_then(whole), self.get(*k).and_then(whole)) {
                     (Some(n @ 0..=4000), Some(k)) => Some(binomial(n, k, fuel)?),
@@ -277,6 +271,20 @@ impl Exact {
             Node::Constant(Constant::E) => Some(RBig::ONE),
             Node::Power(base, power) if is_e(term.tree, *base) => self.get(*power).cloned(),
             _ => self.applied(Function::Ln, of),
+        }
+    }
+
+    /// The product of the whole numbers from a node down in steps, if it is `least` or more.
+    fn factorial(
+        &self,
+        of: Id,
+        least: i64,
+        step: usize,
+        fuel: &mut Fuel,
+    ) -> Result<Option<RBig>, Trouble> {
+        match self.get(of).and_then(whole) {
+            Some(n) if (least..=2500).contains(&n) => Ok(Some(product(n, step, fuel)?.into())),
+            _ => Ok(None),
         }
     }
 

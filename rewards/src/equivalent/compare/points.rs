@@ -31,35 +31,36 @@ fn list(tree: &Tree, id: Id) -> Option<Named> {
         .collect()
 }
 
-/// `x = y = 1`: symbols, each once, and one value at an end of the chain.
-fn common(tree: &Tree, id: Id) -> Option<Named> {
+/// `x = y = 1`: the symbols of a chain of equations, two at least, and what else stands in it.
+struct Chain<'tree> {
+    names: Vec<&'tree str>,
+    values: Vec<Id>,
+}
+
+impl Chain<'_> {
+    fn named(&self) -> Named {
+        self.names.iter().map(|&name| (name.to_owned(), self.values[0])).collect()
+    }
+}
+
+fn chain(tree: &Tree, id: Id) -> Option<Chain<'_>> {
     let Node::All(links) = tree.node(id) else { return None };
-    let mut sides = Vec::with_capacity(links.len() + 1);
-    for &link in links {
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for (at, &link) in links.iter().enumerate() {
         let Node::Relation { operator: Relation::Equal, left, right } = tree.node(link) else {
             return None;
         };
-        if sides.is_empty() {
-            sides.push(*left);
+        let first = (at == 0).then_some(*left);
+        for side in first.into_iter().chain([*right]) {
+            match tree.node(side) {
+                Node::Symbol(name) => names.push(&**name),
+                _ => values.push(side),
+            }
         }
-        sides.push(*right);
     }
-    let symbol = |id: Id| match tree.node(id) {
-        Node::Symbol(name) => Some(&**name),
-        _ => None,
-    };
-    let (&first, &last) = (sides.first()?, sides.last()?);
-    let (value, named) = match (symbol(first), symbol(last)) {
-        (Some(_), None) => (last, &sides[..sides.len() - 1]),
-        (None, Some(_)) => (first, &sides[1..]),
-        _ => return None,
-    };
-    let mut names = named.iter().map(|&id| symbol(id)).collect::<Option<Vec<_>>>()?;
     names.sort_unstable();
-    if names.len() < 2 || names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return None;
-    }
-    Some(names.into_iter().map(|name| (name.to_owned(), value)).collect())
+    names.dedup();
+    (names.len() > 1 && !values.is_empty()).then_some(Chain { names, values })
 }
 
 impl Judge<'_> {
@@ -67,58 +68,80 @@ impl Judge<'_> {
     /// where the other gives none by name or in order.
     pub(super) fn points(&mut self, gold: Id, answer: Id, nesting: u32) -> Option<Equivalence> {
         let sides = [(self.gold, gold), (self.answer, answer)];
-        let [gold_chain, answer_chain] = sides.map(|(tree, id)| common(tree, id));
-        let [gold_point, answer_point] = sides.map(|(tree, id)| point(tree, id));
-        let [gold_list, answer_list] = sides.map(|(tree, id)| list(tree, id));
-        // of several names, one alone is not all
-        let is_one = |(tree, id): (&Tree, Id)| {
-            matches!(tree.node(id), Node::Relation { operator: Relation::Equal, left, right }
-                if [*left, *right].iter().any(|&id| matches!(tree.node(id), Node::Symbol(_))))
-        };
-        let bare = |(tree, id): (&Tree, Id)| match tree.node(id) {
-            Node::Tuple(of) => Some(of.clone()),
-            _ => None,
-        };
-        let (mut one, mut other) = match (gold_chain, answer_chain) {
-            (Some(gold), None) => match answer_point.or(answer_list) {
-                Some(answer) => (gold, answer),
-                None if is_one(sides[1]) => return Some(Equivalence::Different),
-                // all coordinates are the same: their order says nothing
-                None => return self.equal_coordinates(&gold, &bare(sides[1])?, true, nesting),
-            },
-            (None, Some(answer)) => match gold_point.or(gold_list) {
-                Some(gold) => (gold, answer),
-                None if is_one(sides[0]) => return Some(Equivalence::Different),
-                None => return self.equal_coordinates(&answer, &bare(sides[0])?, false, nesting),
-            },
-            (Some(gold), Some(answer)) => (gold, answer),
-            (None, None) => match (gold_point, answer_point) {
-                (Some(gold), None) => (gold, answer_list?),
-                (None, Some(answer)) => (gold_list?, answer),
-                _ => return None,
-            },
-        };
-        one.sort();
-        other.sort();
-        let names = |of: &Named| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        if names(&one) != names(&other) {
-            return Some(Equivalence::Different);
+        let chains = sides.map(|(tree, id)| chain(tree, id));
+        let points = sides.map(|(tree, id)| point(tree, id));
+        if chains.iter().any(Option::is_some) {
+            return self.chains_of_names(sides.map(|side| side.1), &chains, points, nesting);
         }
-        let values = |of: &Named| of.iter().map(|(_, value)| *value).collect::<Vec<_>>();
-        Some(self.in_order(&values(&one), &values(&other), nesting))
+        let [one, other] = match points {
+            [Some(gold), None] => [gold, list(self.answer, answer)?],
+            [None, Some(answer)] => [list(self.gold, gold)?, answer],
+            _ => return None,
+        };
+        Some(self.named_alike(one, other, nesting))
     }
 
-    /// A chain against a tuple without names.
-    fn equal_coordinates(
+    /// The same names with the same values.
+    fn named_alike(&mut self, mut gold: Named, mut answer: Named, nesting: u32) -> Equivalence {
+        gold.sort();
+        answer.sort();
+        let names = |of: &Named| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        if names(&gold) != names(&answer) {
+            return Equivalence::Different;
+        }
+        let values = |of: &Named| of.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+        self.in_order(&values(&gold), &values(&answer), nesting)
+    }
+
+    /// A chain on one side at least.
+    fn chains_of_names(
         &mut self,
-        chain: &Named,
-        tuple: &[Id],
-        chain_is_gold: bool,
+        [gold, answer]: [Id; 2],
+        chains: &[Option<Chain<'_>>; 2],
+        points: [Option<Named>; 2],
         nesting: u32,
     ) -> Option<Equivalence> {
-        let values: Vec<_> = chain.iter().map(|(_, value)| *value).collect();
-        let (gold, answer) =
-            if chain_is_gold { (&values[..], tuple) } else { (tuple, &values[..]) };
-        Some(self.in_order(gold, answer, nesting))
+        let mut bare = false;
+        let mut named = |chain: &Option<Chain<'_>>, point: Option<Named>, tree: &Tree, id: Id| {
+            if let Some(named) = chain.as_ref().map(Chain::named).or(point).or(list(tree, id)) {
+                return Some(named);
+            }
+            match tree.node(id) {
+                // all coordinates are the same: their order says nothing
+                Node::Tuple(of) => {
+                    bare = true;
+                    Some(of.iter().map(|&value| (String::new(), value)).collect())
+                }
+                // of several names, one alone is not all
+                Node::Relation { .. } | Node::All(_) => Some(Vec::new()),
+                _ => None,
+            }
+        };
+        let [gold_point, answer_point] = points;
+        let mut gold_named = named(&chains[0], gold_point, self.gold, gold)?;
+        let mut answer_named = named(&chains[1], answer_point, self.answer, answer)?;
+        if bare {
+            for (name, _) in gold_named.iter_mut().chain(&mut answer_named) {
+                name.clear();
+            }
+        }
+        let first =
+            (gold_named.first().map(|named| named.1), answer_named.first().map(|named| named.1));
+        let mut verdict = self.named_alike(gold_named, answer_named, nesting);
+        // whatever else stands in a chain has to be the value, too
+        if let (Some(gold), Some(answer)) = first {
+            let others = |chain: &Option<Chain<'_>>| {
+                chain.iter().flat_map(|chain| chain.values[1..].to_vec()).collect::<Vec<_>>()
+            };
+            let pairs = others(&chains[0]).into_iter().map(|other| (other, answer));
+            for (gold, answer) in
+                pairs.chain(others(&chains[1]).into_iter().map(|other| (gold, other)))
+            {
+                if verdict == Equivalence::Equal {
+                    verdict = self.compare(gold.into(), answer.into(), nesting + 1);
+                }
+            }
+        }
+        Some(verdict)
     }
 }

@@ -56,7 +56,8 @@ fn variable(tree: &Tree, id: Id) -> Option<bool> {
     match tree.node(id) {
         Node::Symbol(_) => Some(false),
         Node::Apply(Function::Abs, of) => match tree.node(*of) {
-            Node::Symbol(name) => (!name.starts_with(['z', 'w', 'Z', 'W'])).then_some(true),
+            Node::Symbol(name) if name.starts_with(['z', 'w', 'Z', 'W']) => None,
+            Node::Symbol(name) => (!name.starts_with("omega")).then_some(true),
             _ => None,
         },
         _ => None,
