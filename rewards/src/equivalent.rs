@@ -9,6 +9,7 @@ mod compare;
 mod infix;
 mod lex;
 mod literal;
+mod measures;
 mod names;
 mod number;
 mod parse;

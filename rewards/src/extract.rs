@@ -6,6 +6,7 @@
 mod boxes;
 mod lenient;
 mod lines;
+mod markup;
 
 pub(crate) use boxes::Boxes;
 pub use boxes::MAX_OPEN_BOXES;
@@ -33,8 +34,9 @@ pub enum Extracted<'a> {
 ///
 /// Under `eval` it may stand elsewhere. In this order: the marked line, where the marker is one; the
 /// last box, with small mistakes in its command; what follows the last "answer is", "answer:" or
-/// "result is"; a response that is an answer and no prose; the last delimited mathematics; the last
-/// line, if it is no prose; the last number; the last capital letter of a choice.
+/// "result is"; a fenced block of one line at the end; a response that is an answer and no prose; the
+/// last delimited mathematics; the last line, if it is no prose; the last number; the last capital
+/// letter of a choice. Emphasis and quotation marks around it are taken off.
 ///
 /// Work is linear in the length of `response`.
 ///

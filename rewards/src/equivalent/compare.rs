@@ -1,10 +1,10 @@
 //! From two trees to a verdict.
 //!
 //! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
-//! and inequalities, [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
+//! and inequalities ([`points`] and [`solved`] some of the former), [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
 //! [`exact`], [`modular`], [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`]. [`arithmetic`], [`field`], [`ball`],
-//! [`functions`] and [`complex`] are the numbers below, [`fuel`] bounds the work of all of them together.
+//! [`functions`], [`complex`] and [`radical`] are the numbers below, [`fuel`] bounds the work of all of them together.
 
 mod agreement;
 mod arithmetic;
@@ -20,10 +20,13 @@ mod functions;
 mod marks;
 mod modular;
 mod place;
+mod points;
+mod radical;
 mod real_set;
 mod relation;
 mod scalar;
 mod separation;
+mod solved;
 mod structure;
 mod term;
 #[cfg(test)]

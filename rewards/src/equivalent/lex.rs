@@ -38,7 +38,7 @@ pub(super) enum Table {
     Determinant,
     /// Lines of one list; `&` only aligns them.
     Lines,
-    /// Lines of one list, in which `&` would say when each holds.
+    /// Lines of one list, or values of which `&` says when each holds.
     Cases,
 }
 
@@ -121,6 +121,13 @@ impl<'a> Lexer<'a> {
 
     pub(super) fn skip(&mut self, bytes: usize) {
         self.at += bytes;
+    }
+
+    /// Gives the end of the last token back, if that token is the text before.
+    pub(super) fn give_back(&mut self, token: &str, end: &str) -> bool {
+        let is_before = self.text[..self.at].ends_with(token) && token.ends_with(end);
+        self.at -= if is_before { end.len() } else { 0 };
+        is_before
     }
 
     /// What the next token is, without taking it.
@@ -253,7 +260,8 @@ impl<'a> Lexer<'a> {
         // an answer may end a sentence inside its wrappers
         if let Some(end) = rest.strip_prefix('.')
             && !end.is_empty()
-            && end.trim_end_matches([' ', '$', '}', ')', ']', '\\']).is_empty()
+            && (end.trim_end_matches([' ', '$', '}', ')', ']', '\\']).is_empty()
+                || end.trim_start().starts_with(r"\end"))
         {
             self.at += 1;
             return self.next(Place::Open);

@@ -4,6 +4,7 @@
 
 mod after;
 mod before;
+mod cases;
 mod close;
 mod reduce;
 
@@ -194,8 +195,10 @@ impl Parser<'_> {
             }
             // an alignment, or a line that ended with a comma
             Token::Ampersand if self.table() == Some(Table::Lines) => return Ok(()),
-            Token::Row if matches!(self.operators.last(), Some(Operator::Infix(Infix::Comma))) => {
-                return self.line_after_comma();
+            Token::Row | Token::Ampersand | Token::End
+                if matches!(self.operators.last(), Some(Operator::Infix(Infix::Comma))) =>
+            {
+                return self.cell_after_comma(&token);
             }
             other => return self.open(&other),
         };

@@ -7,7 +7,7 @@ use dashu_ratio::RBig;
 
 use super::parse::parse;
 use super::tree::{Constant, Node, Tree, Unreadable};
-use super::{characters, names, words};
+use super::{characters, measures, names, words};
 use crate::Policy;
 
 /// The longest answer that may be words, in bytes.
@@ -36,6 +36,9 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
     }
     if let Some(node) = words.as_deref().and_then(|words| name(words, policy)) {
         return Ok(Tree { nodes: vec![node] });
+    }
+    if let Some(tree) = words.as_deref().and_then(measures::compound) {
+        return Ok(tree);
     }
     match parse(text, policy) {
         Err(Unreadable::NotMathematics) => {}

@@ -50,6 +50,7 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Call(name, arguments) => format!("{name}({})", all(arguments, ", ")),
         Node::Log { base, of: value } => format!("log({}, {})", of(value), of(base)),
         Node::Factorial(value) => format!("{}!", of(value)),
+        Node::DoubleFactorial(value) => format!("{}!!", of(value)),
         Node::Binomial(n, k) => format!("binomial({}, {})", of(n), of(k)),
         Node::PlusMinus(value) => format!("±{}", of(value)),
         Node::MinusPlus(value) => format!("∓{}", of(value)),
@@ -57,6 +58,7 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Degrees(value) => format!("{}°", of(value)),
         Node::Unit(value, unit) => format!("{} {unit}", of(value)),
         Node::Currency(value) => format!("{} dollars", of(value)),
+        Node::Compound(parts) => all(parts, " "),
         Node::Tuple(entries) => format!("({})", all(entries, ", ")),
         Node::Set(entries) => format!("{{{}}}", all(entries, ", ")),
         Node::List(entries) => all(entries, ", "),
@@ -73,6 +75,7 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Ratio(parts) => all(parts, " : "),
         Node::Matrix { rows, entries } => table("matrix", *rows, entries, &all),
         Node::Determinant { rows, entries } => table("determinant", *rows, entries, &all),
+        Node::Piecewise(rows) => cases(rows, &all),
         Node::Relation { operator, left, right } => {
             format!("{} {} {}", of(left), sign(*operator), of(right))
         }
@@ -87,6 +90,10 @@ fn table(name: &str, rows: u32, entries: &[Id], all: &dyn Fn(&[Id], &str) -> Str
     let columns = (entries.len() / rows.max(1) as usize).max(1);
     let rows: Vec<_> = entries.chunks(columns).map(|row| all(row, ", ")).collect();
     format!("{name}[{}]", rows.join("; "))
+}
+
+fn cases(rows: &[Id], all: &dyn Fn(&[Id], &str) -> String) -> String {
+    rows.chunks(2).map(|row| all(row, " if ")).collect::<Vec<_>>().join("; ")
 }
 
 fn constant_name(constant: Constant) -> &'static str {
@@ -154,12 +161,13 @@ pub(super) fn kind(tree: &Tree) -> &'static str {
         Node::PlusMinus(_) | Node::MinusPlus(_) | Node::List(_) => "several values",
         Node::Percent(_) => "a percentage",
         Node::Degrees(_) => "a number of degrees",
-        Node::Unit(..) => "a value with a unit",
+        Node::Unit(..) | Node::Compound(_) => "a value with a unit",
         Node::Currency(_) => "a sum of money",
         Node::Tuple(_) => "a tuple",
         Node::Interval { .. } => "an interval",
         Node::Ratio(_) => "a ratio",
         Node::Matrix { .. } => "a matrix",
+        Node::Piecewise(_) => "a function by cases",
         Node::Relation { operator: Relation::Equal, .. } => "an equation",
         Node::Relation { .. } | Node::All(_) => "a relation",
         Node::Any(_) => "alternatives",
@@ -196,6 +204,13 @@ mod tests {
         check("1, 2 or 3", "several values", "1, 2, 3");
         check(r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "a matrix", "matrix[1, 2; 3, 4]");
         check("(A)", "a choice", "choice A");
+        check("7!!", "a value", "7!!");
+        check("3 h 20 min", "a value with a unit", "3 hour 20 minute");
+        check(
+            r"\begin{cases}1&x<0\\2&\text{else}\end{cases}",
+            "a function by cases",
+            r"1 if x < 0; 2 if the reals \ x < 0",
+        );
         check("no solution", "words", "\"no solution\"");
     }
 

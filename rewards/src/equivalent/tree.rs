@@ -73,6 +73,8 @@ pub(super) enum Node {
         of: Id,
     },
     Factorial(Id),
+    /// `n!!`, the product of every second number.
+    DoubleFactorial(Id),
     Binomial(Id, Id),
     /// Both signs of it: `a \pm b` is a sum of `a` and this. [`Id`] is what the sign stands before.
     PlusMinus(Id),
@@ -83,6 +85,8 @@ pub(super) enum Node {
     Degrees(Id),
     Unit(Id, Box<str>),
     Currency(Id),
+    /// One measure in several units, the largest first: `3 hours 20 minutes`.
+    Compound(Vec<Id>),
     /// `(a, b)`; also `\langle a, b \rangle`.
     Tuple(Vec<Id>),
     /// `\{a, b\}`, also empty.
@@ -110,6 +114,9 @@ pub(super) enum Node {
         rows: u32,
         entries: Vec<Id>,
     },
+    /// A function by cases: a value, then the condition under which it holds, row by row. "Otherwise"
+    /// is all numbers without those of the other conditions.
+    Piecewise(Vec<Id>),
     Relation {
         operator: Relation,
         left: Id,
@@ -146,6 +153,8 @@ macro_rules! visit_children {
             | Self::Union(children)
             | Self::Intersection(children)
             | Self::Ratio(children)
+            | Self::Piecewise(children)
+            | Self::Compound(children)
             | Self::Matrix { entries: children, .. }
             | Self::Determinant { entries: children, .. }
             | Self::All(children)
@@ -164,6 +173,7 @@ macro_rules! visit_children {
             Self::Negated(a)
             | Self::Apply(_, a)
             | Self::Factorial(a)
+            | Self::DoubleFactorial(a)
             | Self::PlusMinus(a)
             | Self::MinusPlus(a)
             | Self::Percent(a)

@@ -1,6 +1,7 @@
 //! Where an answer may stand that is not marked as it should be: for scores, never for rewards.
 
 use super::lines;
+use super::markup::{self, unstyled};
 
 /// The longest response that may be an answer as a whole, in bytes.
 const MAX_WHOLE_BYTES: usize = 512;
@@ -58,14 +59,22 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     if let Some(answer) = lines::last_hashes(text) {
         return Some(answer);
     }
-    if text.len() <= MAX_WHOLE_BYTES && is_answer(text) {
+    if let Some(answer) = markup::last_fenced(text)
+        && is_answer(answer)
+    {
+        return Some(unstyled(answer));
+    }
+    if text.len() <= MAX_WHOLE_BYTES && is_answer(unstyled(text)) {
         return Some(unstyled(text));
     }
     if let Some(answer) = last_delimited(text) {
         return Some(answer);
     }
     let line = text.lines().next_back().unwrap_or_default().trim();
-    if line.len() <= MAX_WHOLE_BYTES && is_answer(line) {
+    if line == "```" {
+        return None;
+    }
+    if line.len() <= MAX_WHOLE_BYTES && is_answer(unstyled(line)) {
         return Some(unstyled(line));
     }
     if line.len() <= MAX_WHOLE_BYTES
@@ -158,7 +167,8 @@ fn is_denied(text: &str) -> bool {
 /// What follows "is", a colon or an equals sign.
 fn verb(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(['*', ' ', '_']);
-    [":", "：", "=", "is:", "is "].iter().find_map(|verb| text.strip_prefix(verb))
+    let block = text.strip_prefix("is").filter(|rest| rest.trim_start().starts_with("```"));
+    block.or_else(|| [":", "：", "=", "is:", "is "].iter().find_map(|verb| text.strip_prefix(verb)))
 }
 
 /// The answer in what an announcement says: up to the end of its line, or of its sentence.
@@ -167,6 +177,11 @@ fn said(text: &str) -> Option<&str> {
     if text.starts_with("$$") || text.starts_with(r"\[") {
         let (inner, _) = delimited(&text[..floor(text, MAX_LINE_BYTES)])?;
         return Some(inner.trim());
+    }
+    if markup::begins_block(text) {
+        // of several lines, or of a program, none is the answer
+        let line = markup::fenced(&text[..floor(text, MAX_LINE_BYTES)]);
+        return Some(line.map_or("", unstyled));
     }
     let line = text.lines().next()?;
     let line = &line[..floor(line, MAX_LINE_BYTES)];
@@ -177,7 +192,7 @@ fn said(text: &str) -> Option<&str> {
     if let Some(answer) = before_reason(sentence) {
         return Some(answer);
     }
-    if is_answer(sentence) {
+    if is_answer(unstyled(sentence)) {
         return Some(unstyled(sentence));
     }
     // "the largest value is 34"
@@ -313,13 +328,6 @@ fn weight(run: &str) -> u32 {
         // points and segments are capitals
         _ => u32::from(run[1..].contains(|c: char| c.is_ascii_lowercase())),
     }
-}
-
-/// Takes emphasis off.
-fn unstyled(text: &str) -> &str {
-    let style = |edge: char| edge.is_whitespace() || "*`".contains(edge);
-    let text = text.trim_matches(style);
-    text.strip_suffix('.').unwrap_or(text).trim_end_matches(style)
 }
 
 /// The last number as written, with its sign, separators, fraction and percent sign.

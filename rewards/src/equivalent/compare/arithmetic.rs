@@ -151,12 +151,12 @@ pub(super) fn divisor(
     Some(if is_negative(&result) { -result } else { result })
 }
 
-/// The product of `low..=high`.
-pub(super) fn product(low: u64, high: u64, fuel: &mut Fuel) -> Result<UBig, Trouble> {
+/// The product of the numbers from `n` down to one in steps of `step`; one where there are none.
+pub(super) fn product(n: i64, step: usize, fuel: &mut Fuel) -> Result<UBig, Trouble> {
     let mut result = UBig::ONE;
-    for factor in low.max(1)..=high {
+    for factor in (1..=n).rev().step_by(step) {
         fuel.burn(3 + result.bit_len() as u64 / 256)?;
-        result *= factor;
+        result *= factor.unsigned_abs();
     }
     Ok(result)
 }

@@ -115,7 +115,8 @@ impl Context<'_> {
                 self.multiply(get(*of)?, &degree.into())
             }
             Node::Degrees(of) | Node::Unit(of, _) | Node::Currency(of) => Ok(get(*of)?.clone()),
-            Node::Factorial(of) => self.whole_factorial(get(*of)?),
+            Node::Factorial(of) => self.whole_factorial(get(*of)?, 1),
+            Node::DoubleFactorial(of) => self.whole_factorial(get(*of)?, 2),
             Node::Binomial(n, k) => self.whole_binomial(get(*n)?, get(*k)?),
             _ => Err(Trouble::Foreign),
         }
@@ -272,16 +273,18 @@ impl Context<'_> {
         i32::try_from(Self::floor(x)?).map_err(|_| Trouble::Spent)
     }
 
-    fn whole_factorial(&mut self, z: &Complex) -> Real<Complex> {
+    /// `n!` with steps of one, `n!!` with steps of two.
+    fn whole_factorial(&mut self, z: &Complex, step: u8) -> Real<Complex> {
         let n = Self::small(z)?;
-        if n < 0 {
+        // `(-1)!!` is one, by the rule that `(n + 2)!! = (n + 2) n!!`
+        if n <= -i32::from(step) {
             return Err(Trouble::Undefined);
         }
         if n > 3000 {
             return Err(Trouble::Spent);
         }
         // exactly, and cut only then: a radius would double with every factor
-        let exact = product(2, n as u64, self.fuel)?;
+        let exact = product(n.into(), step.into(), self.fuel)?;
         Ok(self.trimmed(Ball::integer(exact))?.into())
     }
 

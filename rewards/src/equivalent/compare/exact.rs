@@ -6,11 +6,11 @@ use dashu_ratio::RBig;
 use super::{
     super::tree::{Constant, Function, Id, Node, Tree},
     arithmetic::{
-        MAX_BITS, binomial, burn_size, circular, divisor, logarithm, power, product, root, size,
-        whole,
+        MAX_BITS, binomial, burn_size, circular, divisor, power, product, root, size, whole,
     },
     ball::is_negative,
     fuel::{Fuel, Trouble},
+    radical::Radical,
     term::Term,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Exact {
     imaginary_multiple: Vec<Option<RBig>>,
     /// `c` where the node is `c` times pi times the imaginary unit.
     turn: Vec<Option<RBig>>,
+    /// What a positive node is the root of; only where a logarithm asks for it.
+    radical: Vec<Option<Radical>>,
 }
 
 /// The arguments of a function of many, which may stand in a set of their own.
@@ -48,12 +50,14 @@ impl Exact {
         let has = |wanted: fn(&Node) -> bool| term.nodes().any(|(_, node)| wanted(node));
         let has_pi = has(|node| matches!(node, Node::Constant(Constant::Pi) | Node::Degrees(_)));
         let has_unit = has(|node| matches!(node, Node::Constant(Constant::I)));
+        let has_log = has(|node| matches!(node, Node::Log { .. }));
         let table = |needed: bool| vec![None; if needed { size } else { 0 }];
         let mut known = Self {
             rational: table(true),
             pi_multiple: table(has_pi),
             imaginary_multiple: table(has_pi && has_unit),
             turn: table(has_pi && has_unit),
+            radical: vec![None; if has_log { size } else { 0 }],
         };
         for (id, node) in term.nodes() {
             let at = id as usize;
@@ -61,6 +65,12 @@ impl Exact {
                 Node::Number { value, .. } => Some(value.clone()),
                 _ => None,
             });
+            if has_log {
+                known.radical[at] = match &known.rational[at] {
+                    Some(value) => Radical::of_rational(value),
+                    None => Radical::of(node, &known.radical, &known.rational, fuel).ok().flatten(),
+                };
+            }
             if has_pi {
                 let multiple = known.linear(term, id, node, &known.pi_multiple, Constant::Pi);
                 known.pi_multiple[at] = multiple;
@@ -129,14 +139,14 @@ impl Exact {
                 (Some(above), Some(below)) if !below.is_zero() => Some(above / below),
                 _ => None,
             },
-            Node::Log { base, of } => match (self.get(*base), self.get(*of)) {
-                (Some(base), Some(of)) => logarithm(base, of, fuel)?,
-                _ => None,
-            },
-            Node::Factorial(of) => match self.get(*of).and_then(whole) {
-                Some(n @ 0..=2500) => Some(RBig::from(product(1, n as u64, fuel)?)),
-                _ => None,
-            },
+            Node::Log { base, of } => {
+                match (&self.radical[*base as usize], &self.radical[*of as usize]) {
+                    (Some(base), Some(of)) => base.logarithm(of, fuel)?,
+                    _ => None,
+                }
+            }
+            Node::Factorial(of) => self.factorial(*of, 0, 1, fuel)?,
+            Node::DoubleFactorial(of) => self.factorial(*of, -1, 2, fuel)?,
             Node::Binomial(n, k) => {
                 match (self.get(*n).and_then(whole), self.get(*k).and_then(whole)) {
                     (Some(n @ 0..=4000), Some(k)) => Some(binomial(n, k, fuel)?),
@@ -261,6 +271,20 @@ impl Exact {
             Node::Constant(Constant::E) => Some(RBig::ONE),
             Node::Power(base, power) if is_e(term.tree, *base) => self.get(*power).cloned(),
             _ => self.applied(Function::Ln, of),
+        }
+    }
+
+    /// The product of the whole numbers from a node down in steps, if it is `least` or more.
+    fn factorial(
+        &self,
+        of: Id,
+        least: i64,
+        step: usize,
+        fuel: &mut Fuel,
+    ) -> Result<Option<RBig>, Trouble> {
+        match self.get(of).and_then(whole) {
+            Some(n) if (least..=2500).contains(&n) => Ok(Some(product(n, step, fuel)?.into())),
+            _ => Ok(None),
         }
     }
 

@@ -133,7 +133,9 @@ impl<'tree> Form<'tree> {
             term.nodes().any(|(id, node)| {
                 let known = |id: Id| exact.rational[id as usize].as_ref();
                 match node {
-                    Node::Factorial(_) | Node::Binomial(..) => known(id).is_none(),
+                    Node::Factorial(_) | Node::DoubleFactorial(_) | Node::Binomial(..) => {
+                        known(id).is_none()
+                    }
                     // (-1)^n
                     Node::Power(base, exponent) => {
                         known(*base).is_some_and(is_negative) && known(*exponent).is_none()

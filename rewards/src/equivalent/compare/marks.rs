@@ -5,6 +5,7 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::{
+    super::measures::{conversion, size},
     super::tree::{Id, Node, Tree},
     Judge,
     ball::is_negative,
@@ -59,45 +60,6 @@ fn unmarked(tree: &Tree, mut id: Id) -> (Id, Marks<'_>) {
     }
 }
 
-/// Units in the smallest of their kind, as the reader spells them.
-const UNITS: [(&str, u8, u64); 18] = [
-    ("mm", 0, 1),
-    ("cm", 0, 10),
-    ("m", 0, 1_000),
-    ("km", 0, 1_000_000),
-    ("inch", 1, 1),
-    ("foot", 1, 12),
-    ("yard", 1, 36),
-    ("mile", 1, 63_360),
-    ("mg", 2, 1),
-    ("g", 2, 1_000),
-    ("kg", 2, 1_000_000),
-    ("second", 3, 1),
-    ("minute", 3, 60),
-    ("hour", 3, 3_600),
-    ("day", 3, 86_400),
-    ("week", 3, 604_800),
-    ("cent", 4, 1),
-    ("dollar", 4, 100),
-];
-
-/// The factor from one unit to another; `None` where none is known.
-fn conversion(from: &str, to: &str) -> Option<RBig> {
-    if from == to {
-        return Some(RBig::ONE);
-    }
-    // areas and volumes: powers of lengths
-    let split = |unit: &'_ str| match unit.split_once('^') {
-        Some((unit, power)) => (unit.to_owned(), power.parse::<isize>().unwrap_or(0)),
-        None => (unit.to_owned(), 1),
-    };
-    let ((from, power), (to, other_power)) = (split(from), split(to));
-    let known = |unit: &str| UNITS.iter().find(|known| known.0 == unit);
-    let ((_, kind, size), (_, other, unit)) = (known(&from)?, known(&to)?);
-    let fits = kind == other && power == other_power && (1..=3).contains(&power);
-    fits.then(|| RBig::from_parts(IBig::from(*size), UBig::from(*unit)).pow(power))
-}
-
 /// Whether two numbers leave the same rest, where both are said to modulo the same number.
 fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &str) -> Option<bool> {
     let modulus: IBig = unit.strip_prefix("mod ")?.parse().ok()?;
@@ -107,6 +69,56 @@ fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &str) -> Option<bool
     };
     let difference = whole(judge.gold, gold)? - whole(judge.answer, answer)?;
     (!modulus.is_zero()).then(|| (difference % modulus).is_zero())
+}
+
+/// A measure in the smallest unit of its kind, and that kind.
+fn measure(judge: &mut Judge<'_>, is_gold: bool, id: Id) -> Option<(u8, Option<RBig>)> {
+    let tree = if is_gold { judge.gold } else { judge.answer };
+    let parts = match tree.node(id) {
+        Node::Compound(parts) => parts.as_slice(),
+        _ => &[id],
+    };
+    let (mut kind, mut sum) = (None, Some(RBig::ZERO));
+    for &part in parts {
+        let (of, marks) = unmarked(tree, part);
+        if marks.percent || marks.degrees {
+            return None;
+        }
+        let (part_kind, unit) = size(marks.unit?)?;
+        if kind.replace(part_kind).is_some_and(|kind| kind != part_kind) {
+            return None;
+        }
+        let value = Form::new(tree, of, None, 0, &mut judge.fuel).rational();
+        sum = sum.zip(value).map(|(sum, value)| sum + value * IBig::from(unit));
+    }
+    Some((kind?, sum))
+}
+
+impl Judge<'_> {
+    /// Compares where one side is a measure in several units: a number without a unit is none.
+    pub(super) fn measures(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        // a list says how it is to be read only where it names its units
+        let marked = |tree: &Tree, of: &[Id]| {
+            of.iter().all(|&id| matches!(tree.node(id), Node::Unit(..) | Node::Currency(_)))
+        };
+        match (self.gold.node(gold), self.answer.node(answer)) {
+            (Node::Compound(gold), Node::List(answer)) if marked(self.answer, answer) => {
+                return self.in_order(gold, answer, nesting);
+            }
+            (Node::List(gold), Node::Compound(answer)) if marked(self.gold, gold) => {
+                return self.in_order(gold, answer, nesting);
+            }
+            _ => {}
+        }
+        match (measure(self, true, gold), measure(self, false, answer)) {
+            (Some((kind, one)), Some((other, two))) if kind == other => match (one, two) {
+                (Some(one), Some(two)) if one == two => Equivalence::Equal,
+                (Some(_), Some(_)) => Equivalence::Different,
+                _ => Equivalence::Undecided,
+            },
+            _ => Equivalence::Different,
+        }
+    }
 }
 
 /// Compares two values under the policy.

@@ -218,6 +218,7 @@ impl Point<'_> {
             Node::Root { radicand, index } => unknown("root", &[*radicand, *index]),
             Node::Log { base, of } => unknown("log", &[*base, *of]),
             Node::Factorial(of) => unknown("factorial", &[*of]),
+            Node::DoubleFactorial(of) => unknown("double factorial", &[*of]),
             Node::Binomial(n, k) => unknown("binomial", &[*n, *k]),
             _ => None,
         })

@@ -104,8 +104,9 @@ impl<'tree> Survey<'tree> {
             matches!(node, Node::Apply(F::Conjugate | F::Re | F::Im | F::Arg, _))
         });
         let whole = match (gold.needs_whole(), answer.needs_whole()) {
-            _ if any(|node| matches!(node, Node::Factorial(_) | Node::Binomial(..)))
-                && (gold.needs_whole() || answer.needs_whole()) =>
+            _ if any(|node| {
+                matches!(node, Node::Factorial(_) | Node::DoubleFactorial(_) | Node::Binomial(..))
+            }) && (gold.needs_whole() || answer.needs_whole()) =>
             {
                 Whole::Positive
             }

@@ -5,8 +5,10 @@
 
 use std::cmp::Ordering;
 
+use dashu_ratio::RBig;
+
 use super::{
-    super::tree::{Constant, Id, Node, Relation, Tree},
+    super::tree::{Constant, Function, Id, Node, Relation, Tree},
     form::Form,
     fuel::Fuel,
     scalar::order,
@@ -22,25 +24,52 @@ type Cells = Vec<bool>;
 
 /// The ends of both sides, with the trees they stand in.
 struct Line<'tree> {
-    /// Every end met: where it stands, and its rank among the distinct ones.
-    ends: Vec<(&'tree Tree, Id, usize)>,
+    /// Every end met, and its rank among the distinct ones.
+    ends: Vec<(&'tree Tree, End, usize)>,
     distinct: usize,
+}
+
+/// An end: a node, or its negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    id: Id,
+    negated: bool,
+}
+
+impl From<Id> for End {
+    fn from(id: Id) -> Self {
+        Self { id, negated: false }
+    }
 }
 
 /// Which number of a relation is a constant, and on which side the variable stands.
 struct Ray {
     operator: Relation,
     end: Id,
+    /// It is the size of the variable that is compared with the constant.
+    size: bool,
+}
+
+/// A variable: false, or its size: true. Names that complex numbers have are none, since their sizes
+/// bound discs.
+fn variable(tree: &Tree, id: Id) -> Option<bool> {
+    match tree.node(id) {
+        Node::Symbol(_) => Some(false),
+        Node::Apply(Function::Abs, of) => match tree.node(*of) {
+            Node::Symbol(name) if name.starts_with(['z', 'w', 'Z', 'W']) => None,
+            Node::Symbol(name) => (!name.starts_with("omega")).then_some(true),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn ray(tree: &Tree, operator: Relation, left: Id, right: Id) -> Option<Ray> {
     use Relation as R;
-    if matches!(tree.node(left), Node::Symbol(_)) {
-        return Some(Ray { operator, end: right });
+    if let Some(size) = variable(tree, left) {
+        return Some(Ray { operator, end: right, size });
     }
-    if !matches!(tree.node(right), Node::Symbol(_)) {
-        return None;
-    }
+    let size = variable(tree, right)?;
     let operator = match operator {
         R::Less => R::Greater,
         R::LessEqual => R::GreaterEqual,
@@ -49,7 +78,7 @@ fn ray(tree: &Tree, operator: Relation, left: Id, right: Id) -> Option<Ray> {
         R::Equal | R::NotEqual => operator,
         _ => return None,
     };
-    Some(Ray { operator, end: left })
+    Some(Ray { operator, end: left, size })
 }
 
 /// Compares two nodes as sets of real numbers. `None` where one of them is none with constant ends.
@@ -87,11 +116,12 @@ fn variables<'tree>(term: &Term<'tree>) -> Vec<&'tree str> {
 }
 
 /// The ends that a node names, or `None` where it is no set.
-fn ends(tree: &Tree, node: &Node) -> Option<Vec<Id>> {
+fn ends(tree: &Tree, node: &Node) -> Option<Vec<End>> {
+    let all = |of: &[Id]| of.iter().map(|&id| id.into()).collect();
     Some(match node {
-        Node::Interval { low, high, .. } => vec![*low, *high],
-        Node::Tuple(of) if of.len() == 2 => of.clone(),
-        Node::Set(of) => of.clone(),
+        Node::Interval { low, high, .. } => all(&[*low, *high]),
+        Node::Tuple(of) if of.len() == 2 => all(of),
+        Node::Set(of) => all(of),
         Node::Constant(Constant::EmptySet | Constant::Reals)
         | Node::Union(_)
         | Node::Intersection(_)
@@ -101,7 +131,15 @@ fn ends(tree: &Tree, node: &Node) -> Option<Vec<Id>> {
         Node::Relation { operator: Relation::In | Relation::NotIn, left, .. } => {
             matches!(tree.node(*left), Node::Symbol(_)).then(Vec::new)?
         }
-        Node::Relation { operator, left, right } => vec![ray(tree, *operator, *left, *right)?.end],
+        Node::Relation { operator, left, right } => {
+            let ray = ray(tree, *operator, *left, *right)?;
+            // no size is infinite
+            if ray.size && infinite(tree, ray.end).is_some() {
+                return None;
+            }
+            let opposite = ray.size.then_some(End { id: ray.end, negated: true });
+            std::iter::once(ray.end.into()).chain(opposite).collect()
+        }
         _ => return None,
     })
 }
@@ -139,7 +177,7 @@ impl<'tree> Line<'tree> {
                 let finite = ends(term.tree, term.tree.node(id))?.into_iter();
                 ends_met.extend(
                     finite
-                        .filter(|&end| infinite(term.tree, end).is_none())
+                        .filter(|end| infinite(term.tree, end.id).is_none())
                         .map(|end| (term.tree, end)),
                 );
             }
@@ -149,7 +187,10 @@ impl<'tree> Line<'tree> {
         }
         let mut forms = Vec::with_capacity(ends_met.len());
         for &(tree, end) in &ends_met {
-            let form = Form::new(tree, end, None, 0, fuel);
+            let mut form = Form::new(tree, end.id, None, 0, fuel);
+            if end.negated {
+                form.scale(&RBig::NEG_ONE);
+            }
             if form.has_symbol() || form.is_open() {
                 return None;
             }
@@ -184,8 +225,9 @@ impl<'tree> Line<'tree> {
 
     /// The cell of an end: its point, or one before or behind all others where it is infinite.
     /// Cells count from one.
-    fn cell(&self, tree: &Tree, end: Id) -> Option<usize> {
-        match infinite(tree, end) {
+    fn cell(&self, tree: &Tree, end: impl Into<End>) -> Option<usize> {
+        let end = end.into();
+        match infinite(tree, end.id) {
             Some(Ordering::Less) => return Some(0),
             Some(_) => return Some(self.behind()),
             None => {}
@@ -201,6 +243,26 @@ impl<'tree> Line<'tree> {
     fn between(&self, low: usize, high: usize, closed: (bool, bool)) -> Cells {
         let (first, behind) = (low + usize::from(!closed.0), high + usize::from(closed.1));
         (1..self.behind()).map(|cell| (first..behind).contains(&cell)).collect()
+    }
+
+    /// The variables whose size relates so to a number, the cells of that number and its negative given:
+    /// nothing is smaller than a negative number.
+    fn of_size(&self, operator: Relation, low: usize, high: usize) -> Option<Cells> {
+        let both = || {
+            let (low, high) =
+                (self.between(low, low, (true, true)), self.between(high, high, (true, true)));
+            low.iter().zip(&high).map(|(&a, &b)| a || b).collect::<Cells>()
+        };
+        let points = || if low <= high { both() } else { vec![false; 2 * self.distinct + 1] };
+        Some(match operator {
+            Relation::Less => self.between(low, high, (false, false)),
+            Relation::LessEqual => self.between(low, high, (true, true)),
+            Relation::Greater => complement(self.between(low, high, (true, true))),
+            Relation::GreaterEqual => complement(self.between(low, high, (false, false))),
+            Relation::Equal => points(),
+            Relation::NotEqual => complement(points()),
+            _ => return None,
+        })
     }
 
     fn cells(&self, term: &Term<'_>) -> Option<Cells> {
@@ -220,7 +282,6 @@ impl<'tree> Line<'tree> {
                 Some(cells.iter().zip(&other).map(|(&a, &b)| step(a, b)).collect::<Cells>())
             })
         };
-        let complement = |cells: Cells| cells.into_iter().map(|cell| !cell).collect::<Cells>();
         Some(match node {
             Node::Interval { low, high, low_closed, high_closed } => {
                 let (low, high) = (self.cell(tree, *low)?, self.cell(tree, *high)?);
@@ -249,6 +310,10 @@ impl<'tree> Line<'tree> {
             Node::Relation { operator, left, right } => {
                 let ray = ray(tree, *operator, *left, *right)?;
                 let end = self.cell(tree, ray.end)?;
+                if ray.size {
+                    let low = self.cell(tree, End { id: ray.end, negated: true })?;
+                    return self.of_size(ray.operator, low, end);
+                }
                 match ray.operator {
                     Relation::Less => self.between(0, end, (false, false)),
                     Relation::LessEqual => self.between(0, end, (false, true)),
@@ -262,4 +327,8 @@ impl<'tree> Line<'tree> {
             _ => return None,
         })
     }
+}
+
+fn complement(cells: Cells) -> Cells {
+    cells.into_iter().map(|cell| !cell).collect()
 }

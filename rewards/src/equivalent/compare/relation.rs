@@ -38,16 +38,16 @@ pub(super) fn is_inequality(tree: &Tree, id: Id) -> bool {
 
 /// An equation read as naming a value.
 #[derive(Debug, Clone, Copy)]
-struct Assigned<'tree> {
+pub(super) struct Assigned<'tree> {
     /// The lone symbol or call that is named; `None` where something else stands there.
-    name: Option<&'tree str>,
-    left: Id,
-    value: Id,
+    pub(super) name: Option<&'tree str>,
+    pub(super) left: Id,
+    pub(super) value: Id,
 }
 
 /// What names a value: a symbol, a function of something, a ratio of symbols, capital letters side by
 /// side (a segment, an angle).
-fn name(tree: &Tree, id: Id) -> Option<&str> {
+pub(super) fn name(tree: &Tree, id: Id) -> Option<&str> {
     let symbol = |id: &Id| match tree.node(*id) {
         Node::Symbol(name) => Some(&**name),
         _ => None,
@@ -69,7 +69,7 @@ fn name(tree: &Tree, id: Id) -> Option<&str> {
 
 /// Reads an equation, or a chain of equations of which the last value counts. What only approximates
 /// the last value is left out.
-fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
+pub(super) fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
     let equation = |id: Id| match tree.node(id) {
         Node::Relation { operator: Relation::Equal, left, right } => Some((*left, *right)),
         _ => None,
@@ -138,41 +138,6 @@ impl Judge<'_> {
                 self.relation_and_set(gold.id, answer.id, kinds.0, nesting)
             }
         }
-    }
-
-    /// `(x, y) = (1, 2)` on one side, `x = 1, y = 2` on the other.
-    fn points(&mut self, gold: Id, answer: Id, nesting: u32) -> Option<Equivalence> {
-        let point = |tree: &Tree, id: Id| -> Option<Vec<(String, Id)>> {
-            let assigned = assigned(tree, id)?;
-            match (tree.node(assigned.left), tree.node(assigned.value)) {
-                (Node::Tuple(names), Node::Tuple(values)) if names.len() == values.len() => names
-                    .iter()
-                    .zip(values)
-                    .map(|(&id, &value)| Some((name(tree, id)?.to_owned(), value)))
-                    .collect(),
-                _ => None,
-            }
-        };
-        let list = |tree: &Tree, id: Id| -> Option<Vec<(String, Id)>> {
-            let Node::List(of) = tree.node(id) else { return None };
-            of.iter()
-                .map(|&id| assigned(tree, id).and_then(|a| Some((a.name?.to_owned(), a.value))))
-                .collect()
-        };
-        let (mut one, mut other) = match (point(self.gold, gold), point(self.answer, answer)) {
-            (Some(gold), None) => (gold, list(self.answer, answer)?),
-            (None, Some(answer)) => (list(self.gold, gold)?, answer),
-            _ => return None,
-        };
-        one.sort();
-        other.sort();
-        let names =
-            |of: &[(String, Id)]| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        if names(&one) != names(&other) {
-            return Some(Equivalence::Different);
-        }
-        let values = |of: &[(String, Id)]| of.iter().map(|(_, value)| *value).collect::<Vec<_>>();
-        Some(self.in_order(&values(&one), &values(&other), nesting))
     }
 
     /// A bare gold, and an answer that names a value.
@@ -310,6 +275,12 @@ impl Judge<'_> {
         let right = Form::new(self.answer, answer.1, Some(answer.2), 0, &mut self.fuel);
         if left.has_symbol() && right.has_symbol() && !left.is_open() && !right.is_open() {
             let verdict = same(&left, &right, scale, self.policy, &mut self.fuel);
+            if verdict != Equivalence::Equal
+                && gold.0 == R::Equal
+                && self.solved_alike((gold.1, gold.2), (answer.1, answer.2))
+            {
+                return Equivalence::Equal;
+            }
             if verdict != Equivalence::Undecided {
                 return verdict;
             }

@@ -43,6 +43,9 @@ pub(super) enum Kind {
     /// A set that is made of others, or has a name.
     Region,
     Matrix,
+    Piecewise,
+    /// A measure in several units.
+    Measure,
     Text,
     Relation,
     Scalar,
@@ -61,6 +64,8 @@ pub(super) fn kind(tree: &Tree, id: Id) -> Kind {
         Node::Union(_) | Node::Intersection(_) | Node::Difference(..) => Kind::Region,
         Node::Constant(constant) if constant.is_set() => Kind::Region,
         _ if matrix(tree, id).is_some() => Kind::Matrix,
+        Node::Piecewise(_) => Kind::Piecewise,
+        Node::Compound(_) => Kind::Measure,
         Node::Text(_) | Node::Choice(_) => Kind::Text,
         Node::Relation { .. } | Node::All(_) => Kind::Relation,
         _ => Kind::Scalar,
@@ -138,6 +143,12 @@ impl Judge<'_> {
         if kinds.0 == Kind::Text || kinds.1 == Kind::Text {
             return self.words(gold.id, answer.id);
         }
+        if kinds.0 == Kind::Piecewise || kinds.1 == Kind::Piecewise {
+            return self.cases(gold.id, answer.id, nesting);
+        }
+        if kinds.0 == Kind::Measure || kinds.1 == Kind::Measure {
+            return self.measures(gold.id, answer.id, nesting);
+        }
         if kinds == (Kind::Matrix, Kind::Matrix) {
             return self.matrices(gold.id, answer.id, nesting);
         }
@@ -214,6 +225,40 @@ impl Judge<'_> {
             }
         }
         result
+    }
+
+    /// Functions by cases: the same values under the same conditions, in any order.
+    fn cases(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        let (Node::Piecewise(gold), Node::Piecewise(answer)) =
+            (self.gold.node(gold), self.answer.node(answer))
+        else {
+            return Equivalence::Different;
+        };
+        if gold.len() != answer.len() {
+            return Equivalence::Different;
+        }
+        let mut free: Vec<&[Id]> = answer.chunks(2).collect();
+        let mut undecided = false;
+        for row in gold.chunks(2) {
+            let mut found = None;
+            for (at, other) in free.iter().enumerate() {
+                // the condition first, which costs less
+                match self.in_order(&[row[1], row[0]], &[other[1], other[0]], nesting) {
+                    Equivalence::Equal => {
+                        found = Some(at);
+                        break;
+                    }
+                    Equivalence::Different => {}
+                    _ => undecided = true,
+                }
+            }
+            match found {
+                Some(at) => drop(free.swap_remove(at)),
+                None if undecided => return Equivalence::Undecided,
+                None => return Equivalence::Different,
+            }
+        }
+        Equivalence::Equal
     }
 
     pub(super) fn in_order(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {

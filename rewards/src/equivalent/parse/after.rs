@@ -23,8 +23,12 @@ impl Parser<'_> {
                 let named = self.last == Last::Letter && self.builder.rename(id, "'");
                 if named { Ok(()) } else { Err(WRONG) }
             }
-            // `n!!` is another function, and `2^n!` has two readings
+            // `2^n!` has two readings, and `n!!!` is no function that answers have
             Token::Bang if matches!(self.last, Last::Factorial | Last::Power) => Err(WRONG),
+            Token::Bang if self.lexer.rest().starts_with('!') => {
+                self.lexer.skip(1);
+                self.postfix(Last::Factorial, Node::DoubleFactorial)
+            }
             Token::Bang => self.postfix(Last::Factorial, Node::Factorial),
             Token::Percent => self.postfix(Last::Other, Node::Percent),
             Token::Degree => self.postfix(Last::Degrees, Node::Degrees),
@@ -37,7 +41,7 @@ impl Parser<'_> {
                 self.close_bar()
             }
             Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
-            Token::Ampersand if self.table() == Some(Table::Cases) => Err(WRONG),
+            Token::Ampersand if self.table() == Some(Table::Cases) => self.cases_ampersand(),
             Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
                 self.infix(Infix::Comma)
             }
@@ -138,6 +142,9 @@ impl Parser<'_> {
 
     /// Words after a value are its unit, a noun, or a power of ten.
     pub(super) fn unit(&mut self, words: &str) -> Done {
+        if self.condition_after_value(words)? {
+            return Ok(());
+        }
         if matches!(self.last, Last::Words | Last::Unit) {
             return Err(WRONG);
         }

@@ -11,6 +11,9 @@ impl Parser<'_> {
         if matches!(words, "negative" | "minus") {
             return self.open(&Token::Minus);
         }
+        if self.condition(words) {
+            return Ok(());
+        }
         if words.contains(' ') || matches!(self.operators.last(), Some(Operator::Command(_))) {
             return Err(WRONG);
         }

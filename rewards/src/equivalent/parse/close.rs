@@ -3,7 +3,7 @@
 use super::{Command, Done, Last, Open, Operator, Parser, WRONG};
 use crate::Policy;
 use crate::equivalent::build::Built;
-use crate::equivalent::lex::{Bracket, Table};
+use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::tree::{Function, Id, Node};
 
 impl Parser<'_> {
@@ -131,14 +131,23 @@ impl Parser<'_> {
     }
 
     /// A line that ends with a comma ends its element, too.
-    pub(super) fn line_after_comma(&mut self) -> Done {
-        match self.table() {
-            None => Ok(()),
-            Some(Table::Lines | Table::Cases) => {
+    pub(super) fn cell_after_comma(&mut self, token: &Token<'_>) -> Done {
+        match (token, self.table()) {
+            (Token::Row, None) => Ok(()),
+            (Token::Row, Some(Table::Lines | Table::Cases)) => {
                 self.operators.pop();
                 self.cell(true)
             }
-            Some(_) => Err(WRONG),
+            (Token::Ampersand, Some(Table::Cases)) => {
+                self.operators.pop();
+                self.cell(false)
+            }
+            (Token::End, Some(Table::Cases)) => {
+                self.operators.pop();
+                self.wanting = false;
+                self.end_table()
+            }
+            _ => Err(WRONG),
         }
     }
 
@@ -178,7 +187,14 @@ impl Parser<'_> {
         if let ([only], true) = (&cells[..], lines) {
             return self.operand(*only, Last::Other);
         }
+        if matches!(kind, Table::Cases | Table::Matrix)
+            && let Some(rows) = self.rows_of_cases(kind, &cells, width)
+            && let Some(id) = self.piecewise(rows)?
+        {
+            return self.operand(id, Last::Other);
+        }
         let node = match kind {
+            Table::Cases if width > 1 => return Err(WRONG),
             _ if lines => Node::List(cells),
             Table::Lines | Table::Cases | Table::Matrix => Node::Matrix { rows, entries: cells },
             Table::Determinant => Node::Determinant { rows, entries: cells },

@@ -68,6 +68,7 @@ fn operator(node: &Node) -> String {
         Node::Call(name, _) => format!("call {name}"),
         Node::Log { .. } => "log".into(),
         Node::Factorial(_) => "!".into(),
+        Node::DoubleFactorial(_) => "!!".into(),
         Node::Binomial(..) => "choose".into(),
         Node::PlusMinus(_) => "+-".into(),
         Node::MinusPlus(_) => "-+".into(),
@@ -91,6 +92,8 @@ fn operator(node: &Node) -> String {
         Node::Ratio(_) => "ratio".into(),
         Node::Matrix { rows, .. } => format!("matrix{rows}"),
         Node::Determinant { rows, .. } => format!("det{rows}"),
+        Node::Compound(_) => "measure".into(),
+        Node::Piecewise(_) => "cases".into(),
         Node::Relation { operator, .. } => match operator {
             Relation::Equal => "=".into(),
             Relation::Less => "<".into(),
