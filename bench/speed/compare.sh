@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets our speed and memory beside TRL, PyTorch, transformers and llama.cpp on the same model file and
-# threads, in one run, and prints the table of docs/performance.md. Needs python3 with pip, a C++
+# threads, in one run, and prints one table. Needs python3 with pip, a C++
 # compiler and 10 GB of disk. Without a model file: bash scripts/fetch-smollm2.sh.
 #
 #     bash bench/speed/compare.sh MODEL.gguf [--only ROW...] [--quick] [--threads N] [--flags "OURS"] [--out RAW.jsonl]
