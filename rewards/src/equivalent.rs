@@ -44,6 +44,9 @@ pub enum Equivalence {
 /// compared by value, each kind of answer in its own way. Nothing is evaluated as code. What is equal
 /// for rewards is equal for scores.
 pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
+    if let Some(found) = as_numbers(gold, answer, policy) {
+        return found;
+    }
     let found = judge(gold, answer, policy);
     // The lenient reading of a text is another one, and may lose what the strict one finds.
     if policy == Policy::Eval
@@ -55,23 +58,23 @@ pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     found
 }
 
+/// The shorter way of two plain numbers; `None` where it is closed.
+fn as_numbers(gold: &str, answer: &str, policy: Policy) -> Option<Equivalence> {
+    let max_bytes = policy.max_answer_bytes();
+    if gold.len() > max_bytes || answer.len() > max_bytes {
+        return None;
+    }
+    if Number::parse(gold)? == Number::parse(answer)? {
+        return Some(Equivalence::Equal);
+    }
+    // a decimal of many digits may stand for a fraction
+    let is_printed = |text: &str| text.len() > 15 && text.contains('.');
+    let exact = policy == Policy::Rl || !is_printed(gold) && !is_printed(answer);
+    exact.then_some(Equivalence::Different)
+}
+
 /// [`equivalent`] by the readings of one policy alone.
 fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
-    let max_bytes = policy.max_answer_bytes();
-    if gold.len() <= max_bytes
-        && answer.len() <= max_bytes
-        && let Some(one) = Number::parse(gold)
-        && let Some(other) = Number::parse(answer)
-    {
-        if one == other {
-            return Equivalence::Equal;
-        }
-        // a decimal of many digits may stand for a fraction
-        let is_printed = |text: &str| text.len() > 15 && text.contains('.');
-        if policy == Policy::Rl || !is_printed(gold) && !is_printed(answer) {
-            return Equivalence::Different;
-        }
-    }
     let text = gold;
     let Some(gold) = read_gold(gold, policy) else { return Equivalence::GoldUnparseable };
     if text == answer {

@@ -120,9 +120,8 @@ fn turn(response: &str) -> &str {
         "</s>",
     ];
     let bytes = response.as_bytes();
-    let end = (0..bytes.len()).find(|&at| {
-        bytes[at] == b'<'
-            && matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
+    let end = response.match_indices('<').map(|(at, _)| at).find(|&at| {
+        matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
             && ENDS.iter().any(|end| bytes[at..].starts_with(end.as_bytes()))
             && !response[..at].trim_start().is_empty()
     });
@@ -132,6 +131,10 @@ fn turn(response: &str) -> &str {
 /// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a
 /// further `<think>`. A response that never leaves its reasoning has no such part.
 pub(crate) fn after_reasoning(response: &str) -> &str {
+    // `contains` is many times faster than looking for the place, and nearly always says no
+    if !response.contains("think>") {
+        return response;
+    }
     let start = response.rfind("</think>").map_or(0, |at| at + "</think>".len());
     let text = &response[start..];
     &text[..text.find("<think>").unwrap_or(text.len())]

@@ -288,6 +288,9 @@ enum Separator {
 /// A thousands separator: `,`, `{,}`, either followed by `\!` and spaces, or `\,`.
 fn separator(text: &str, allowed: Separators) -> Option<(Separator, &str)> {
     let digit_follows = |rest: &str| rest.starts_with(|next: char| next.is_ascii_digit());
+    if text.is_empty() {
+        return None;
+    }
     for space in [r"\,", r"\;", r"\:", r"\ ", "~"] {
         if let Some(rest) = text.strip_prefix(space) {
             return digit_follows(rest).then_some((Separator::ThinSpace, rest));

@@ -97,7 +97,11 @@ impl Number {
         digits.push_str(places);
         Some(Self {
             numerator: UBig::from_str_radix(&digits, 10).ok()?.into(),
-            denominator: UBig::from(10u8).pow(places.len()),
+            denominator: if places.is_empty() {
+                UBig::ONE
+            } else {
+                UBig::from(10u8).pow(places.len())
+            },
         })
     }
 }
@@ -116,7 +120,11 @@ fn signed(text: &str) -> (Option<bool>, &str) {
 
 /// What follows a dollar sign in front.
 fn currency(text: &str) -> Option<&str> {
-    text.strip_prefix(r"\$").or_else(|| text.strip_prefix('$')).map(trim)
+    match text.as_bytes() {
+        [b'\\', b'$', ..] => Some(trim(&text[2..])),
+        [b'$', ..] => Some(trim(&text[1..])),
+        _ => None,
+    }
 }
 
 /// What follows `\frac` or one of its kin.
@@ -127,7 +135,10 @@ fn fraction_command(text: &str) -> Option<&str> {
 
 /// A command's name, and what follows it.
 fn command(text: &str) -> Option<(&str, &str)> {
-    let text = text.strip_prefix('\\')?;
+    if text.as_bytes().first() != Some(&b'\\') {
+        return None;
+    }
+    let text = &text[1..];
     let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
     (letters > 0).then(|| text.split_at(letters))
 }
@@ -177,9 +188,11 @@ fn undress(text: &str) -> Option<&str> {
 
 /// What stands in the outermost wrapper, if one encloses the whole text.
 fn inside(text: &str) -> Option<&str> {
-    for (left, right) in [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")] {
-        if let Some(inner) = text.strip_prefix(left).and_then(|text| text.strip_suffix(right)) {
-            return Some(inner);
+    if text.starts_with(['$', '\\']) {
+        for (left, right) in [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")] {
+            if let Some(inner) = text.strip_prefix(left).and_then(|text| text.strip_suffix(right)) {
+                return Some(inner);
+            }
         }
     }
     let braced = match command(text) {
@@ -188,20 +201,40 @@ fn inside(text: &str) -> Option<&str> {
         Some(_) => return None,
         None => text,
     };
-    (braced.starts_with('{') && closing(braced)? + 1 == braced.len())
+    (braced.as_bytes().first() == Some(&b'{') && closing(braced)? + 1 == braced.len())
         .then(|| &braced[1..braced.len() - 1])
 }
 
 /// Takes white space and LaTeX's spaces off both ends.
 fn trim(text: &str) -> &str {
-    const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~"];
     let mut text = text.trim();
-    while let Some(rest) = SPACES.iter().find_map(|space| text.strip_prefix(space)) {
+    while let Some(rest) = without_space_in_front(text) {
         text = rest.trim_start();
     }
-    // at the end, `\ ` has lost its space to the trimming already
-    while let Some(rest) = SPACES.iter().chain(&["\\"]).find_map(|space| text.strip_suffix(space)) {
+    while let Some(rest) = without_space_behind(text) {
         text = rest.trim_end();
     }
     text
+}
+
+/// What a backslash makes a space.
+const SPACES: [&str; 7] = [" ", ",", ";", ":", "!", "quad", "qquad"];
+
+fn without_space_in_front(text: &str) -> Option<&str> {
+    match text.as_bytes().first()? {
+        b'~' => Some(&text[1..]),
+        b'\\' => SPACES.iter().find_map(|space| text[1..].strip_prefix(space)),
+        _ => None,
+    }
+}
+
+fn without_space_behind(text: &str) -> Option<&str> {
+    match text.as_bytes().last()? {
+        // `\ ` has lost its space to the trimming already
+        b'~' | b'\\' => Some(&text[..text.len() - 1]),
+        b',' | b';' | b':' | b'!' | b'd' => {
+            SPACES.iter().find_map(|space| text.strip_suffix(space)?.strip_suffix('\\'))
+        }
+        _ => None,
+    }
 }

@@ -31,6 +31,11 @@ impl Boxes {
         let mut depth = 0;
         let mut at = 0;
         while at < bytes.len() {
+            if open.is_empty() {
+                // braces outside every box are of no concern, balanced or not
+                let Some(ahead) = bytes[at..].iter().position(|&byte| byte == b'\\') else { break };
+                at += ahead;
+            }
             match bytes[at] {
                 b'\\' => {
                     let start = at;
@@ -46,9 +51,8 @@ impl Boxes {
                     depth += 1;
                     continue;
                 }
-                // braces outside every box are of no concern, balanced or not
-                b'{' if !open.is_empty() => depth += 1,
-                b'}' if !open.is_empty() => {
+                b'{' => depth += 1,
+                b'}' => {
                     depth -= 1;
                     if let Some(open) = open.pop_if(|open| open.depth == depth) {
                         closed = Some(open.close(text, at));

@@ -48,7 +48,8 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     if let Some(answer) = misspelled_box(text) {
         return Some(answer);
     }
-    if let Some((before, _)) = text.rsplit_once("</answer>")
+    if text.contains("</answer>")
+        && let Some((before, _)) = text.rsplit_once("</answer>")
         && let Some((_, answer)) = before.rsplit_once("<answer>")
     {
         return announced(answer).or(Some(answer.trim()));
@@ -102,7 +103,7 @@ fn is_code(text: &str) -> bool {
 
 /// The last `\\boxed{...}`, `\beginboxed{...}` or `\boxed ...`.
 fn misspelled_box(text: &str) -> Option<&str> {
-    let at = text.rfind("boxed")?;
+    let at = text.contains("boxed").then(|| text.rfind("boxed"))??;
     let letters = text[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic());
     if !letters.ends_with('\\') {
         return None;
@@ -207,7 +208,8 @@ fn said(text: &str) -> Option<&str> {
 
 /// The answer before the words that say why it is one.
 fn before_reason(sentence: &str) -> Option<&str> {
-    let cut = REASONS.iter().filter_map(|reason| sentence.find(reason)).min()?;
+    let reasons = REASONS.iter().filter(|&&reason| sentence.contains(reason));
+    let cut = reasons.filter_map(|reason| sentence.find(reason)).min()?;
     is_answer(&sentence[..cut]).then(|| unstyled(&sentence[..cut]))
 }
 
