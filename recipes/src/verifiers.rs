@@ -9,7 +9,7 @@ mod protocol;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rewards::rubric::Weighted;
 use rewards::{Rubric, Verifier};
 
@@ -33,7 +33,9 @@ pub fn build(config: &RewardsConfig, waiting: &Waiting) -> Result<Rubric> {
                     let process = Process::start(config.clone(), waiting.console.clone())?;
                     (config.weight, Box::new(process))
                 }
-                OutsideConfig::Http(config) => (config.weight, Box::new(Http::new(config.clone()))),
+                OutsideConfig::Http(config) => {
+                    (config.weight, Box::new(Http::new(config.clone())?))
+                }
             };
             Ok(Weighted { weight, verifier: Box::new(Patient::new(verifier, waiting.clone())) })
         }
@@ -41,11 +43,11 @@ pub fn build(config: &RewardsConfig, waiting: &Waiting) -> Result<Rubric> {
     Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
 }
 
-/// Looks for the programs that a recipe starts, before its run begins.
+/// Looks for the programs that a recipe starts, and the certificates that it trusts, before its run begins.
 ///
 /// # Errors
 ///
-/// Fails, naming the key, when there is none of that name.
+/// Fails, naming the key, when there is none of that name, or no certificate in the file.
 pub fn check(recipe: &Recipe) -> Result<()> {
     let stages = recipe.stages.iter().enumerate().filter_map(|(index, stage)| match stage {
         Stage::Rl(stage) => Some((format!("stage.{index}.rewards"), &stage.rewards)),
@@ -53,10 +55,17 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     });
     for (key, rewards) in stages.chain([("eval.rewards".to_owned(), &recipe.eval.rewards)]) {
         for (index, verifier) in rewards.0.iter().enumerate() {
-            let RewardConfig::Outside(OutsideConfig::Process(config)) = verifier else { continue };
-            let program = config.command.first().map(String::as_str).unwrap_or_default();
-            if !exists(program) {
-                bail!("{key}[{index}].command: there is no program `{program}`");
+            match verifier {
+                RewardConfig::Outside(OutsideConfig::Process(config)) => {
+                    let program = config.command.first().map(String::as_str).unwrap_or_default();
+                    if !exists(program) {
+                        bail!("{key}[{index}].command: there is no program `{program}`");
+                    }
+                }
+                RewardConfig::Outside(OutsideConfig::Http(config)) => {
+                    Http::new(config.clone()).with_context(|| format!("{key}[{index}]"))?;
+                }
+                RewardConfig::Inside(_) => {}
             }
         }
     }

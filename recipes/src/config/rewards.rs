@@ -139,6 +139,7 @@ mod tests {
                 { kind = "process", command = ["x"], name = "one", deadline_s = 0 },
                 { kind = "http", url = "127.0.0.1", weight = -1.0 },
                 { kind = "http", url = "http://here", name = "", timeout_s = inf },
+                { kind = "http", url = "http://here", name = "ca", ca = "ca.pem" },
             ]"#,
         );
         let problems = config.unwrap().problems();
@@ -148,10 +149,11 @@ mod tests {
             "[2].deadline_s: expected more than 0 and at most 86400 seconds, got 0",
             "[3].url: expected http:// or https:// and a host, got `127.0.0.1`",
             "[4].timeout_s: expected more than 0 and at most 86400 seconds, got inf",
+            "[5].ca: expected an https:// url to use it for, got `http://here`",
             "[2]: expected every verifier once, got `one` again",
             "[3].weight: expected 0 or more, got -1",
             "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
-            "expected exactly one verifier that judges answers, got one, one, http, ",
+            "expected exactly one verifier that judges answers, got one, one, http, , ca",
         ];
         assert_eq!(problems, expected);
     }

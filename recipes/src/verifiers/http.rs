@@ -1,6 +1,8 @@
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use rewards::rubric::Described;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 use schemars::JsonSchema;
@@ -22,6 +24,9 @@ pub struct HttpConfig {
     pub weight: f64,
     /// Where it is asked.
     pub url: String,
+    /// A PEM file with the certificates that may sign the server's, in place of Mozilla's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Whether its verdicts carry the outcome; one verifier of a recipe has to.
     #[serde(default = "super::default_judges")]
     pub judges_answers: bool,
@@ -60,6 +65,9 @@ impl HttpConfig {
         if url.starts_with("https") && cfg!(not(feature = "hub")) {
             return Some("url: https needs a build with the feature `hub`".into());
         }
+        if self.ca.is_some() && !url.starts_with("https") {
+            return Some(format!("ca: expected an https:// url to use it for, got `{url}`"));
+        }
         problem(&[("timeout_s", self.timeout_s)])
     }
 }
@@ -90,16 +98,24 @@ enum Refused {
 
 impl Http {
     /// A verifier that is first asked when there is something to judge.
-    pub fn new(config: HttpConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails where the file `ca` cannot be read or holds no certificate.
+    pub fn new(config: HttpConfig) -> Result<Self> {
         // The address of the recipe is the one that is asked: no proxy, no redirection.
         let settings = Agent::config_builder()
             .timeout_global(Some(Duration::from_secs_f64(config.timeout_s)))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(None)
-            .build();
-        Self { agent: settings.new_agent(), config }
+            .proxy(None);
+        #[cfg(feature = "hub")]
+        let settings = match &config.ca {
+            Some(path) => settings.tls_config(signed_by(path)?),
+            None => settings,
+        };
+        Ok(Self { agent: settings.build().new_agent(), config })
     }
 
     fn ask(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Refused> {
@@ -146,6 +162,24 @@ impl Http {
         let all: Option<Vec<_>> = verdicts.into_iter().collect();
         all.ok_or_else(|| broken(format!("expected {} verdicts", attempts.len())))
     }
+}
+
+/// Trust in the certificates of a PEM file, and in no others.
+#[cfg(feature = "hub")]
+fn signed_by(path: &std::path::Path) -> Result<ureq::tls::TlsConfig> {
+    use anyhow::Context;
+    use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+    let named = || format!("ca: {}", path.display());
+    let pem = std::fs::read(path).with_context(named)?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.with_context(named)? {
+            certificates.push(certificate);
+        }
+    }
+    anyhow::ensure!(!certificates.is_empty(), "{}: there is no certificate in it", named());
+    Ok(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build())
 }
 
 impl Verifier for Http {
@@ -235,7 +269,7 @@ mod tests {
             max_tokens: 8,
             truncated: false,
         };
-        Http::new(config).verify(&texts.iter().map(attempt).collect::<Vec<_>>())
+        Http::new(config).unwrap().verify(&texts.iter().map(attempt).collect::<Vec<_>>())
     }
 
     /// Verdicts in reverse: the length of the completion, an error for "refuse".
@@ -256,6 +290,24 @@ mod tests {
         let error = ask(url, "timeout_s = 0.5", &["a", "b"]).unwrap_err();
         assert!(error.reason.contains(words), "{}", error.reason);
         assert!(error.reason.contains(url), "{}", error.reason);
+    }
+
+    #[cfg(feature = "hub")]
+    #[test]
+    fn certificates_are_looked_at_before_anything_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let refused = || {
+            let config: HttpConfig = toml::from_str("url = 'https://localhost/judge'").unwrap();
+            let config = HttpConfig { ca: Some(path.clone()), ..config };
+            assert_eq!(config.problem(), None);
+            let error = format!("{:#}", Http::new(config).unwrap_err());
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+            error
+        };
+        assert!(refused().contains("No such file"), "{}", refused());
+        std::fs::write(&path, "no certificate\n").unwrap();
+        assert!(refused().contains("there is no certificate in it"), "{}", refused());
     }
 
     #[test]

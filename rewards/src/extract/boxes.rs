@@ -135,6 +135,33 @@ fn joins(between: &str) -> bool {
     joined
 }
 
+/// The last `\\boxed{...}`, `\beginboxed{...}` or `\boxed ...`.
+pub(super) fn misspelled(text: &str) -> Option<&str> {
+    let at = text.contains("boxed").then(|| text.rfind("boxed"))??;
+    let letters = text[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    if !letters.ends_with('\\') {
+        return None;
+    }
+    let content = text[at + "boxed".len()..].trim_start();
+    if !content.starts_with('{') {
+        let end = content.find(|c: char| c.is_whitespace() || "$.,".contains(c));
+        return Some(&content[..end.unwrap_or(content.len())])
+            .filter(|content| !content.is_empty());
+    }
+    let mut depth = 0;
+    for (at, byte) in content.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(&content[1..at]).filter(|content| !content.trim().is_empty());
+        }
+    }
+    None
+}
+
 /// Reads the command whose name starts at `at`. Returns where reading goes on and, if the command is
 /// a box with a braced argument, where that argument starts.
 fn command(bytes: &[u8], at: usize) -> (usize, Option<usize>) {

@@ -1,7 +1,7 @@
 //! Where an answer may stand that is not marked as it should be: for scores, never for rewards.
 
-use super::lines;
 use super::markup::{self, unstyled};
+use super::{boxes, lines};
 
 /// The longest response that may be an answer as a whole, in bytes.
 const MAX_WHOLE_BYTES: usize = 512;
@@ -45,7 +45,7 @@ pub(super) fn answer(text: &str) -> Option<&str> {
     if is_code(text) {
         return None;
     }
-    if let Some(answer) = misspelled_box(text) {
+    if let Some(answer) = boxes::misspelled(text) {
         return Some(answer);
     }
     if text.contains("</answer>")
@@ -99,33 +99,6 @@ fn without_proof_mark(text: &str) -> &str {
 fn is_code(text: &str) -> bool {
     text.len() <= MAX_WHOLE_BYTES
         && ["__", "('", "().", "import "].iter().any(|code| text.contains(code))
-}
-
-/// The last `\\boxed{...}`, `\beginboxed{...}` or `\boxed ...`.
-fn misspelled_box(text: &str) -> Option<&str> {
-    let at = text.contains("boxed").then(|| text.rfind("boxed"))??;
-    let letters = text[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    if !letters.ends_with('\\') {
-        return None;
-    }
-    let content = text[at + "boxed".len()..].trim_start();
-    if !content.starts_with('{') {
-        let end = content.find(|c: char| c.is_whitespace() || "$.,".contains(c));
-        return Some(&content[..end.unwrap_or(content.len())])
-            .filter(|content| !content.is_empty());
-    }
-    let mut depth = 0;
-    for (at, byte) in content.bytes().enumerate() {
-        match byte {
-            b'{' => depth += 1,
-            b'}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(&content[1..at]).filter(|content| !content.trim().is_empty());
-        }
-    }
-    None
 }
 
 /// What the last sentence says that announces an answer.
