@@ -43,7 +43,8 @@ pub fn build(config: &RewardsConfig, waiting: &Waiting) -> Result<Rubric> {
     Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
 }
 
-/// Looks for the programs that a recipe starts, and the certificates that it trusts, before its run begins.
+/// Looks for the programs that a recipe starts, and the certificates that it trusts, before its run
+/// begins.
 ///
 /// # Errors
 ///

@@ -131,7 +131,7 @@ fn turn(response: &str) -> &str {
 /// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a
 /// further `<think>`. A response that never leaves its reasoning has no such part.
 pub(crate) fn after_reasoning(response: &str) -> &str {
-    // `contains` is many times faster than looking for the place, and nearly always says no
+    // here and below: `contains` is faster than the search for a place, and nearly always says no
     if !response.contains("think>") {
         return response;
     }

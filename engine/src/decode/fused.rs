@@ -185,11 +185,25 @@ fn tensors(weights: &Weights) -> impl Iterator<Item = &Tensor> {
 }
 
 fn of_block(weights: &BlockWeights) -> impl Iterator<Item = &Tensor> {
-    let BlockWeights { attn_norm, q, k, v, o, mlp_norm, gate, up, down, .. } = weights;
+    // every field by name: a new weight that is missed here does not compile
+    let BlockWeights {
+        attn_norm,
+        q,
+        k,
+        v,
+        qkv_bias,
+        qk_norm,
+        o,
+        mlp_norm,
+        gate,
+        up,
+        down,
+        products: _,
+    } = weights;
     [attn_norm, q, k, v, o, mlp_norm, gate, up, down]
         .into_iter()
-        .chain(weights.qkv_bias.iter().flatten())
-        .chain(weights.qk_norm.iter().flatten())
+        .chain(qkv_bias.iter().flatten())
+        .chain(qk_norm.iter().flatten())
 }
 
 /// The numbers of a tensor on CPU.

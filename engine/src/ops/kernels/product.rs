@@ -77,22 +77,11 @@ pub(crate) fn product(
     assert!(lhs.holds(m, k) && rhs.holds(k, n), "an operand does not lie within its slice");
     assert!(View::rows(out, out_row).holds(m, n), "the result does not lie within its slice");
     assert!(out_row >= n || m <= 1, "rows of the result overlap");
-    match how.products {
-        Products::F32 => full(out, out_row, (m, n, k), lhs, rhs, how),
-        Products::Bf16 => super::bf16::product(out, out_row, (m, n, k), lhs, rhs, how),
+    if how.products == Products::Bf16 {
+        return super::bf16::product(out, out_row, (m, n, k), lhs, rhs, how);
     }
-}
-
-fn full(
-    out: &mut [f32],
-    out_row: usize,
-    (m, n, k): (usize, usize, usize),
-    lhs: View<'_>,
-    rhs: View<'_>,
-    how: How,
-) {
-    // SAFETY: every element (i, j) of the three matrices lies within its slice (asserted by the only
-    // caller), `out` is borrowed mutably, so it overlaps neither operand, and its rows do not overlap.
+    // SAFETY: every element (i, j) of the three matrices lies within its slice (asserted above),
+    // `out` is borrowed mutably, so it overlaps neither operand, and its rows do not overlap.
     unsafe {
         gemm::gemm(
             m,
