@@ -1,9 +1,10 @@
 //! The gradient of a loss on the scores, one block at a time.
 
-use candle::backprop::GradStore;
+mod composed;
+mod fused;
+
 use candle::{Tensor, Var};
 
-use crate::block::{Layout, block};
 use crate::score::{self, Scores};
 use crate::{Error, Model, Packed, Result, Target, ops};
 
@@ -34,11 +35,8 @@ pub struct Passed {
     pub scores: Scores,
 }
 
-/// One stage of the trunk: its input as a variable, and its output where it was kept.
-struct Stage {
-    input: Var,
-    output: Option<Tensor>,
-}
+/// Takes the gradient of a parameter, by index into [`Model::parameters`].
+type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 
 /// Hands the gradient of every parameter to `sink`, once each, by index into
 /// [`Model::parameters`], detached, topmost first.
@@ -58,11 +56,9 @@ pub fn backward(
     temperature: f64,
     activations: Activations,
     loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
-    sink: &mut dyn FnMut(usize, Tensor) -> Result<()>,
+    sink: Sink<'_>,
 ) -> Result<Passed> {
-    let layout = model.layout(packed)?;
-    let mut trunk = Trunk { model, layout, stages: Vec::new() };
-    let hidden = trunk.forward(packed, activations)?;
+    let (trunk, hidden) = Trunk::forward(model, packed, activations)?;
     let live = model.live();
     let pass = score::forward(&hidden, &live.head, live.products, targets, temperature)?;
     let upstream = loss_gradient(model, &pass, loss)?;
@@ -70,13 +66,16 @@ pub fn backward(
         score::backward(&pass, &hidden, &live.head, &upstream.log_probs, &upstream.entropies)?;
     let passed = Passed { loss: upstream.loss, scores: pass.scores() };
     let d_head = hand_over_head(model, d_head, sink)?;
-    let d_embed = trunk.backward(&d_hidden, sink)?;
-    let tokens = Tensor::new(packed.tokens(), model.device())?;
+    drop(hidden);
+    let d_embed = trunk.backward(d_hidden, sink)?;
     let into = match d_head {
         Some(tied) => tied,
-        None => model.live().embed.zeros_like()?,
+        None => live.embed.zeros_like()?,
     };
-    sink(0, into.index_add(&tokens, &d_embed, 0)?)?;
+    let (rows, width) = d_embed.dims2()?;
+    let tokens = Tensor::new(packed.tokens(), model.device())?.reshape((rows, 1))?;
+    into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_embed, 0)?;
+    sink(0, into)?;
     Ok(passed)
 }
 
@@ -85,7 +84,7 @@ pub fn backward(
 fn hand_over_head(
     model: &Model,
     d_head: Tensor,
-    sink: &mut dyn FnMut(usize, Tensor) -> Result<()>,
+    sink: Sink<'_>,
 ) -> Result<Option<Tensor>> {
     if model.config().tie_embeddings {
         return Ok(Some(d_head));
@@ -129,74 +128,31 @@ fn loss_gradient(
     Ok(Upstream { loss: value, log_probs: take(&log_probs)?, entropies: take(&entropies)? })
 }
 
-/// The blocks and the final norm, cut between stages.
-struct Trunk<'a> {
-    model: &'a Model,
-    layout: Layout,
-    stages: Vec<Stage>,
+/// The blocks and the final norm, in the form that the model allows.
+enum Trunk<'a> {
+    Fused(fused::Trunk<'a>),
+    Composed(composed::Trunk<'a>),
 }
 
-impl Trunk<'_> {
-    /// Runs all stages and keeps what the backward needs; the hidden states have no graph.
-    fn forward(&mut self, packed: &Packed, activations: Activations) -> Result<Tensor> {
-        let mut x = self.model.embed(packed)?;
-        for stage in 0..=self.model.config().num_layers {
-            let input = Var::from_tensor(&x)?;
-            let output = match activations {
-                Activations::Keep => Some(self.run(stage, input.as_tensor(), true)?),
-                Activations::Recompute => None,
-            };
-            x = match &output {
-                Some(output) => output.detach(),
-                None => self.run(stage, &x, false)?,
-            };
-            self.stages.push(Stage { input, output });
+impl<'a> Trunk<'a> {
+    fn forward(
+        model: &'a Model,
+        packed: &Packed,
+        activations: Activations,
+    ) -> Result<(Self, Tensor)> {
+        if ops::has_fused(&model.live().embed) {
+            let (trunk, hidden) = fused::Trunk::forward(model, packed, activations)?;
+            return Ok((Self::Fused(trunk), hidden));
         }
-        Ok(x)
+        let (trunk, hidden) = composed::Trunk::forward(model, packed, activations)?;
+        Ok((Self::Composed(trunk), hidden))
     }
 
-    fn run(&self, stage: usize, x: &Tensor, tracked: bool) -> Result<Tensor> {
-        let model = self.model;
-        let weights = if tracked { model.tracked() } else { model.live() };
-        match weights.blocks.get(stage) {
-            Some(weights) => block(model.config(), weights, x, &self.layout),
-            None => ops::rms_norm(x, &weights.norm, model.config().rms_norm_eps),
+    fn backward(self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
+        match self {
+            Self::Fused(trunk) => trunk.backward(d_hidden, sink),
+            Self::Composed(trunk) => trunk.backward(d_hidden, sink),
         }
-    }
-
-    /// Walks the stages from the top; returns the gradient of the embeddings of the rows.
-    fn backward(
-        mut self,
-        d_hidden: &Tensor,
-        sink: &mut dyn FnMut(usize, Tensor) -> Result<()>,
-    ) -> Result<Tensor> {
-        let mut upstream = d_hidden.clone();
-        while let Some(Stage { input, output }) = self.stages.pop() {
-            let stage = self.stages.len();
-            let output = match output {
-                Some(output) => output,
-                None => self.run(stage, input.as_tensor(), true)?,
-            };
-            let mut grads = ops::seed(&output, &upstream)?.backward()?;
-            drop(output);
-            for index in self.parameters_of(stage) {
-                sink(index, self.take(&mut grads, index)?)?;
-            }
-            upstream = grads.remove(&input).ok_or_else(|| no_gradient("block input"))?.detach();
-        }
-        Ok(upstream)
-    }
-
-    fn parameters_of(&self, stage: usize) -> std::ops::Range<usize> {
-        let layers = self.model.config().num_layers;
-        let start = self.model.block_start(stage);
-        if stage < layers { start..self.model.block_start(stage + 1) } else { start..start + 1 }
-    }
-
-    fn take(&self, grads: &mut GradStore, index: usize) -> Result<Tensor> {
-        let parameter = &self.model.parameters()[index];
-        let gradient = grads.remove(&parameter.var).ok_or_else(|| no_gradient(&parameter.name))?;
-        Ok(gradient.detach())
     }
 }
 

@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use candle::Tensor;
 
-use crate::block::{Qkv, finish, project};
-use crate::cache::{Cache, Paging, Prefix, PrefixRows, Slot, Store};
-use crate::ops::{self, Span};
+use crate::cache::{Cache, Prefix, PrefixRows, Slot, Store};
+use crate::ops;
 use crate::{Error, Model, Packed, Result};
 
 pub(crate) use fused::Buffers;
@@ -84,35 +83,19 @@ impl Model {
     fn prefill_as(&self, form: Form, prompt: &[u32]) -> Result<Arc<Prefix>> {
         let mut packed = Packed::default();
         packed.push(prompt, None)?;
-        self.layout(&packed)?;
-        let (config, live) = (self.config(), self.live());
-        let spans = Span::of(&packed);
-        let (cos, sin) = self.rope().tables(packed.positions(), self.dtype(), self.device())?;
-        let mut x = self.embed(&packed)?;
-        let mut rows = Vec::with_capacity(config.num_layers);
-        for (i, weights) in live.blocks.iter().enumerate() {
-            let Qkv { q, k, v } = project(config, weights, &x, &cos, &sin)?;
-            let mut attention = ops::attention(&q, &k, &v, &spans)?;
-            if i + 1 == config.num_layers {
-                // Of the last block only the last row is asked for.
-                x = x.narrow(0, prompt.len() - 1, 1)?;
-                attention = attention.narrow(0, prompt.len() - 1, 1)?.contiguous()?;
+        let (logits, rows) = match form {
+            Form::Fused => {
+                let (logits, pages) = fused::prefill(self, &packed)?;
+                (logits, PrefixRows::Fused(pages))
             }
-            x = finish(config, weights, &x, &attention)?;
-            rows.push([k, v]);
-        }
-        let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
-        let logits = match form {
-            Form::Fused => fused::head(live.products, &x, &live.head)?,
-            Form::Composed => composed::head(live.products, &x, &live.head)?,
+            Form::Composed => {
+                let (logits, layers) = composed::prefill(self, &packed)?;
+                (logits, PrefixRows::Composed(layers))
+            }
         };
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(not_finite(prompt.len() - 1));
         }
-        let rows = match form {
-            Form::Fused => PrefixRows::Fused(fused::pages(Paging::new(config), &rows)?),
-            Form::Composed => PrefixRows::Composed(composed::by_head(&rows)?),
-        };
         Ok(Arc::new(Prefix { len: prompt.len(), logits, rows }))
     }
 

@@ -2,7 +2,7 @@
 
 use candle::{DType, Device, Tensor, Var};
 
-use crate::block::{Layout, block};
+use crate::block::{self, Layout};
 use crate::rope::Rope;
 use crate::score::{self, Scores};
 use crate::{Error, ModelConfig, Packed, Products, Result, Target, Weights, noise, ops, weights};
@@ -143,10 +143,27 @@ impl Model {
     pub fn hidden(&self, packed: &Packed) -> Result<Tensor> {
         let layout = self.layout(packed)?;
         let mut x = self.embed(packed)?;
-        for weights in &self.live.blocks {
-            x = block(&self.config, weights, &x, &layout)?;
+        if ops::has_fused(&x) {
+            let rows = block::fused::Rows::new(&layout)?;
+            let mut x: Vec<f32> = x.flatten_all()?.to_vec1()?;
+            for weights in &self.live.blocks {
+                let forward = |block: &block::fused::Block<'_>| block.forward(&x).0;
+                x = block::fused::with(&self.config, weights, &rows, forward)?;
+            }
+            return self.normed(&x);
         }
-        ops::rms_norm(&x, &self.live.norm, self.config.rms_norm_eps)
+        for weights in &self.live.blocks {
+            x = block::composed::block(&self.config, weights, &x, &layout)?;
+        }
+        ops::composed::rms_norm(&x, &self.live.norm, self.config.rms_norm_eps)
+    }
+
+    /// Hidden states after the final norm, of plain ones before it.
+    pub(crate) fn normed(&self, x: &[f32]) -> Result<Tensor> {
+        let shape = (x.len() / self.config.hidden_size, self.config.hidden_size);
+        let norm = |norm: &[f32]| ops::fused::rms_norm(x, norm, self.config.rms_norm_eps);
+        let normed = ops::with([&self.live.norm], |[weight]| Ok(norm(weight)))?;
+        Ok(Tensor::from_vec(normed, shape, &self.device)?)
     }
 
     /// Log-probabilities and entropies of the targets, without a graph.
@@ -186,9 +203,11 @@ impl Model {
         Ok(self.live.embed.index_select(&tokens, 0)?)
     }
 
-    /// Index of a block's first parameter, in checkpoint order.
-    pub(crate) fn block_start(&self, block: usize) -> usize {
-        1 + block * weights::per_block(&self.config)
+    /// The parameters of a block, or of the final norm that follows the last.
+    pub(crate) fn parameters_of(&self, stage: usize) -> std::ops::Range<usize> {
+        let each = weights::per_block(&self.config);
+        let start = 1 + stage * each;
+        if stage < self.config.num_layers { start..start + each } else { start..start + 1 }
     }
 }
 

@@ -1,20 +1,17 @@
-//! Differentiable operations. Each has a composed Candle form (any device, any float type) and,
-//! where it pays, a fused form for `f32` on CPU with its own backward.
+//! The operations of a block, in two forms: Candle's, differentiable, for any device and float
+//! type, and fused ones for `f32` on CPU, on plain slices, each with its own backward.
 //!
-//! Only this module asks for the device. Candle's own fused `rms_norm`, `rope` and softmax are not
-//! used: they cut the graph without an error.
+//! Candle's own fused `rms_norm`, `rope` and softmax are not used: they cut the graph without an
+//! error.
 
-pub mod attention;
 pub mod composed;
-mod fused;
+pub mod fused;
 pub(crate) mod kernels;
+mod span;
 
-use candle::{DType, Tensor};
+use candle::{DType, Layout, Result, Storage, StorageRef, Tensor};
 
-pub use attention::{Span, attention};
-pub(crate) use fused::with;
-
-use crate::Result;
+pub use span::Span;
 
 /// In what precision the operands of matrix products are; sums and all else are in the weights'
 /// type.
@@ -28,77 +25,29 @@ pub enum Products {
     Bf16,
 }
 
-/// Whether the fused CPU forms serve this tensor.
+/// Whether the fused forms serve this tensor.
 pub(crate) fn has_fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
 
-/// `x W^T + b`.
-///
-/// Shapes: `x` (rows, in), `weight` (out, in), `bias` (out); result (rows, out).
-pub fn linear(
-    products: Products,
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
-    let y = if has_fused(x) {
-        x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Linear(products))?
-    } else {
-        composed::linear(x, weight)?
-    };
-    match bias {
-        Some(bias) => Ok(y.broadcast_add(bias)?),
-        None => Ok(y),
+/// The numbers of a contiguous `f32` tensor on CPU.
+pub(crate) fn values<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<&'a [f32]> {
+    match (&**storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(storage), Some((from, to))) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        _ => candle::bail!("a fused form needs contiguous values on CPU, got {layout:?}"),
     }
 }
 
-/// `x / sqrt(mean(x^2) + eps) * weight` over the last dimension.
-///
-/// Shapes: `x` (.., width), `weight` (width); result as `x`.
-///
-/// Source: arXiv 1910.07467, equation 4.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if has_fused(x) {
-        Ok(x.contiguous()?.apply_op2(weight, fused::RmsNorm { eps })?)
-    } else {
-        composed::rms_norm(x, weight, eps)
+/// Lends the values of `f32` tensors on CPU to `f`.
+pub(crate) fn with<const N: usize, R>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> Result<R>,
+) -> Result<R> {
+    let tensors: Vec<Tensor> = tensors.iter().map(|t| t.contiguous()).collect::<Result<_>>()?;
+    let lent: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices = [&[] as &[f32]; N];
+    for (out, lent) in slices.iter_mut().zip(&lent) {
+        *out = values(lent)?;
     }
-}
-
-/// Rotates the two halves of each head against one another by the row's angles.
-///
-/// Shapes: `x` (rows, heads, head width), `cos` and `sin` (rows, head width / 2); result as `x`.
-///
-/// Source: arXiv 2104.09864, equation 34, in the half-split layout of Hugging Face checkpoints.
-pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
-    if has_fused(x) {
-        let op = fused::Rope { cos: cos.clone(), sin: sin.clone(), inverse: false };
-        Ok(x.contiguous()?.apply_op1(op)?)
-    } else {
-        composed::rope(x, cos, sin)
-    }
-}
-
-/// `gate * sigmoid(gate) * up`.
-///
-/// Shapes: all (rows, inner).
-///
-/// Source: arXiv 2002.05202, equation 6.
-pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if has_fused(gate) {
-        Ok(gate.contiguous()?.apply_op2(&up.contiguous()?, fused::SwiGlu)?)
-    } else {
-        composed::swiglu(gate, up)
-    }
-}
-
-/// The scalar whose gradient at `y` is `upstream`: the seed of a vector-Jacobian product. Its value
-/// is zero, since nobody reads it.
-pub(crate) fn seed(y: &Tensor, upstream: &Tensor) -> Result<Tensor> {
-    if has_fused(y) {
-        Ok(y.apply_op1(fused::Seed(upstream.clone()))?)
-    } else {
-        Ok((y * upstream)?.sum_all()?)
-    }
+    f(slices)
 }

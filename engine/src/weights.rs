@@ -128,6 +128,32 @@ impl BlockWeights {
     }
 }
 
+impl BlockWeights {
+    /// Its tensors, in checkpoint order.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        // every field by name: a new weight that is missed here does not compile
+        let Self {
+            attn_norm,
+            q,
+            k,
+            v,
+            qkv_bias,
+            qk_norm,
+            o,
+            mlp_norm,
+            gate,
+            up,
+            down,
+            products: _,
+        } = self;
+        [attn_norm, q, k, v]
+            .into_iter()
+            .chain(qkv_bias.iter().flatten())
+            .chain(qk_norm.iter().flatten())
+            .chain([o, mlp_norm, gate, up, down])
+    }
+}
+
 /// Number of parameters of one block.
 pub(crate) fn per_block(config: &ModelConfig) -> usize {
     9 + if config.qkv_bias { 3 } else { 0 } + if config.qk_norm { 2 } else { 0 }

@@ -5,23 +5,37 @@ use std::sync::Arc;
 use candle::{D, DType, Tensor};
 
 use super::not_finite;
-use crate::block::{Qkv, finish, project};
+use crate::block::composed::{Qkv, finish, project};
 use crate::cache::{PrefixRows, Slot};
-use crate::{Model, Products, Result, ops};
+use crate::ops::composed;
+use crate::{Model, Packed, Result};
 
-/// Logits (rows, vocabulary) of normed rows, as plain numbers.
-pub(super) fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let logits = ops::linear(products, x, head, None)?;
-    Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+/// A prompt through the model: logits after its last row, and its keys (kv heads, head width, rows)
+/// and values (kv heads, rows, head width) of every layer.
+pub(super) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
+    let (config, live, layout) = (model.config(), model.live(), model.layout(packed)?);
+    let mut x = model.embed(packed)?;
+    let mut layers = Vec::with_capacity(config.num_layers);
+    for (i, weights) in live.blocks.iter().enumerate() {
+        let Qkv { q, k, v } = project(config, weights, &x, &layout.cos, &layout.sin)?;
+        let mut attention = composed::attention(&q, &k, &v, &layout.spans)?;
+        if i + 1 == config.num_layers {
+            // Of the last block only the last row is asked for.
+            x = x.narrow(0, packed.rows() - 1, 1)?;
+            attention = attention.narrow(0, packed.rows() - 1, 1)?.contiguous()?;
+        }
+        x = finish(config, weights, &x, &attention)?;
+        layers.push([k.permute((1, 2, 0))?.contiguous()?, v.transpose(0, 1)?.contiguous()?]);
+    }
+    let x = x.narrow(0, x.dim(0)? - 1, 1)?;
+    let x = composed::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
+    Ok((head(&x, &live.head)?, layers))
 }
 
-/// A prompt's keys and values (rows, kv heads, head width) of every layer, turned for batched
-/// products.
-pub(super) fn by_head(rows: &[[Tensor; 2]]) -> Result<Vec<[Tensor; 2]>> {
-    let turn = |[k, v]: &[Tensor; 2]| -> Result<[Tensor; 2]> {
-        Ok([k.permute((1, 2, 0))?.contiguous()?, v.transpose(0, 1)?.contiguous()?])
-    };
-    rows.iter().map(turn).collect()
+/// Logits (rows, vocabulary) of normed rows, as plain numbers.
+fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
+    let logits = composed::linear(x, head)?;
+    Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
 /// One step. The caller moves the slots on.
@@ -58,8 +72,8 @@ pub(super) fn step(
         }
         x = finish(config, weights, &x, &attention)?;
     }
-    let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
-    *logits = head(live.products, &x, &live.head)?;
+    let x = composed::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
+    *logits = head(&x, &live.head)?;
     let vocab = config.vocab_size;
     match logits.iter().position(|logit| !logit.is_finite()) {
         Some(at) => Err(not_finite(positions[at / vocab] as usize)),

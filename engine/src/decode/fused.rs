@@ -1,10 +1,11 @@
 //! Decoding on plain slices: `f32` on CPU, the weights read in place.
 
-use candle::{Layout, Storage, StorageRef, Tensor};
+use candle::{Layout, StorageRef, Tensor};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::not_finite;
+use crate::block::fused::{self as block, Rows};
 use crate::cache::{Page, Paging, PrefixRows, Slot};
 use crate::ops::kernels::attention::{POSITIONS, attend};
 use crate::ops::kernels::lanes::pairs::Sixteen;
@@ -12,7 +13,8 @@ use crate::ops::kernels::linear::{
     Linear, Matrix, Split, gated, linear, linear_add, linears, rounded,
 };
 use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
-use crate::{BlockWeights, Error, Model, ModelConfig, Products, Result, Weights};
+use crate::ops::values;
+use crate::{BlockWeights, Model, ModelConfig, Packed, Products, Result, Weights};
 
 /// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
 /// of all weights comes from a near cache; above it they share the features of each product.
@@ -78,8 +80,38 @@ fn rounded_weights(weights: &Weights) -> Result<Vec<Vec<Sixteen>>> {
     matrices.iter().map(round).collect()
 }
 
+/// A prompt through the model: logits after its last row, and the pages of its keys and values.
+pub(super) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<Page>)> {
+    let (config, live) = (model.config(), model.live());
+    let (paging, rows) = (Paging::new(config), Rows::new(&model.layout(packed)?)?);
+    let mut x: Vec<f32> = model.embed(packed)?.flatten_all()?.to_vec1()?;
+    let mut pages: Vec<_> = (0..packed.rows().div_ceil(POSITIONS)).map(|_| paging.page()).collect();
+    for (layer, weights) in live.blocks.iter().enumerate() {
+        x = block::with(config, weights, &rows, |block| {
+            let qkv = block.project(&x).0;
+            write(paging, &mut pages, layer, packed.rows(), &qkv);
+            let attention = block.attend(&qkv);
+            // Of the last block only the last row is asked for.
+            let skipped = if layer + 1 == config.num_layers { packed.rows() - 1 } else { 0 };
+            let from = |x: &[f32]| x.len() / packed.rows() * skipped;
+            block.finish(&x[from(&x)..], &attention[from(&attention)..])
+        })?;
+    }
+    let last = x.len() - config.hidden_size;
+    let logits = head(live.products, &model.normed(&x[last..])?, &live.head)?;
+    Ok((logits, pages))
+}
+
+/// Writes a prompt's keys and values of one layer.
+fn write(paging: Paging, pages: &mut [Page], layer: usize, rows: usize, [_, k, v]: &[Vec<f32>; 3]) {
+    let width = k.len() / rows;
+    for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+        paging.write(&mut pages[row / POSITIONS], layer, row % POSITIONS, k, v);
+    }
+}
+
 /// Logits of normed rows, by the kernel that decoding uses.
-pub(super) fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
+fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
     let (rows, (vocab, width)) = (x.dim(0)?, head.dims2()?);
     let x = x.contiguous()?;
     let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
@@ -91,23 +123,6 @@ pub(super) fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<
         Products::Bf16 => by(Matrix::Bf16(&rounded(head, width))),
     }
     Ok(logits)
-}
-
-/// Pages of a prompt's keys and values (rows, kv heads, head width) of every layer.
-pub(super) fn pages(paging: Paging, layers: &[[Tensor; 2]]) -> Result<Vec<Page>> {
-    let mut pages = Vec::new();
-    for (layer, [k, v]) in layers.iter().enumerate() {
-        let (k, v) = (k.contiguous()?, v.contiguous()?);
-        let rows = k.dim(0)?;
-        pages.resize_with(rows.div_ceil(POSITIONS), || paging.page());
-        let (k, v) = (k.storage_and_layout(), v.storage_and_layout());
-        let (k, v) = (values(&k)?, values(&v)?);
-        let width = k.len() / rows;
-        for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-            paging.write(&mut pages[row / POSITIONS], layer, row % POSITIONS, k, v);
-        }
-    }
-    Ok(pages)
 }
 
 /// One step.
@@ -181,37 +196,7 @@ impl Buffers {
 /// All weights, in the order in which [`View::new`] takes them.
 fn tensors(weights: &Weights) -> impl Iterator<Item = &Tensor> {
     let ends = [&weights.embed, &weights.norm, &weights.head];
-    ends.into_iter().chain(weights.blocks.iter().flat_map(of_block))
-}
-
-fn of_block(weights: &BlockWeights) -> impl Iterator<Item = &Tensor> {
-    // every field by name: a new weight that is missed here does not compile
-    let BlockWeights {
-        attn_norm,
-        q,
-        k,
-        v,
-        qkv_bias,
-        qk_norm,
-        o,
-        mlp_norm,
-        gate,
-        up,
-        down,
-        products: _,
-    } = weights;
-    [attn_norm, q, k, v, o, mlp_norm, gate, up, down]
-        .into_iter()
-        .chain(qkv_bias.iter().flatten())
-        .chain(qk_norm.iter().flatten())
-}
-
-/// The numbers of a tensor on CPU.
-fn values<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<&'a [f32]> {
-    match (&**storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(storage), Some((from, to))) => Ok(&storage.as_slice::<f32>()?[from..to]),
-        _ => Err(Error::Input("fused decoding needs contiguous values on CPU".into())),
-    }
+    ends.into_iter().chain(weights.blocks.iter().flat_map(BlockWeights::tensors))
 }
 
 /// The weights as slices; what is multiplied by, rounded where it is to be.
@@ -249,15 +234,15 @@ impl<'a> View<'a> {
             for linear in &mut qkv[1..] {
                 linear.weight = matrix(next()?);
             }
-            let (o, mlp_norm) = (matrix(next()?), next()?);
-            let gate_up = [matrix(next()?), matrix(next()?)];
-            let down = matrix(next()?);
             if config.qkv_bias {
                 for linear in &mut qkv {
                     linear.bias = Some(next()?);
                 }
             }
             let qk_norm = if config.qk_norm { Some([next()?, next()?]) } else { None };
+            let (o, mlp_norm) = (matrix(next()?), next()?);
+            let gate_up = [matrix(next()?), matrix(next()?)];
+            let down = matrix(next()?);
             Ok(BlockView { attn_norm, qkv, qk_norm, o, mlp_norm, gate_up, down })
         });
         let blocks = blocks.collect::<Result<_>>()?;

@@ -5,19 +5,21 @@ use candle::{D, Tensor};
 use super::Span;
 use crate::Result;
 
-/// See [`super::linear`]; without the bias.
+/// `x W^T`.
+///
+/// Shapes: `x` (rows, in), `weight` (out, in); result (rows, out).
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.matmul(&weight.t()?)?)
 }
 
-/// See [`super::rms_norm`].
+/// As [`super::fused::rms_norm`], over the last dimension.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
     let normed = x.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
     Ok(normed.broadcast_mul(weight)?)
 }
 
-/// See [`super::rope`].
+/// As [`super::fused::rope`], of `x` (rows, heads, head width); the result is a new tensor.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let half = x.dim(D::Minus1)? / 2;
     let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
@@ -27,7 +29,7 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     Ok(Tensor::cat(&[low, high], D::Minus1)?)
 }
 
-/// See [`super::swiglu`].
+/// As [`super::fused::swiglu`].
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok((gate.silu()? * up)?)
 }
@@ -39,7 +41,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
 }
 
-/// See [`super::attention()`].
+/// As [`super::fused::attention`], of `q`, `k` and `v` with heads as a dimension.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<Tensor> {
     let outputs: Vec<Tensor> = spans
         .iter()

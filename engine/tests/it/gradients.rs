@@ -2,11 +2,11 @@
 //! forms against the composed ones.
 
 use candle::{DType, Device, Result, Tensor, Var};
-use engine::ops::{self, Span, composed};
+use engine::ops::{Span, composed, fused};
 use engine::{Activations, Model, Packed, Target};
 
 use crate::packing::gradients;
-use crate::support::{FAMILIES, close, config, draws, groups, model, pack, values};
+use crate::support::{FAMILIES, close, config, draws, groups, model, pack, values, wide};
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut draw = draws(seed);
@@ -53,56 +53,124 @@ fn differences(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> Tensor) -> Vec<Vec<f
         .collect()
 }
 
-/// The composed form's gradient by finite differences in `f64`; the form that `f32` gets, value and
-/// gradient, against the composed one.
+/// The composed form's gradient by finite differences in `f64`.
 #[track_caller]
 fn check(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>) {
     let op = |x: &[Tensor]| op(x).unwrap();
-    let wide = analytic(inputs, &op);
-    for (got, want) in wide.iter().zip(differences(inputs, &op)) {
+    for (got, want) in analytic(inputs, &op).iter().zip(differences(inputs, &op)) {
         close(got, &want, 1e-7);
     }
-    let narrow: Vec<Tensor> = inputs.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
-    close(&values(&op(&narrow)), &values(&op(inputs)), 1e-5);
-    for (got, want) in analytic(&narrow, &op).iter().zip(&wide) {
-        close(got, want, 3e-5);
+}
+
+/// Value and gradients, given that of the value.
+type Fused<'a> = &'a dyn Fn(&[&[f32]], &[f32]) -> (Vec<f32>, Vec<Vec<f32>>);
+
+/// [`check`], then the fused form in `f32` against the composed one, value and gradient.
+#[track_caller]
+fn check_both(
+    inputs: &[Tensor],
+    op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>,
+    fused: Fused<'_>,
+) {
+    check(inputs, op);
+    agree(inputs, op, fused);
+}
+
+#[track_caller]
+fn agree(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>, fused: Fused<'_>) {
+    let op = |x: &[Tensor]| op(x).unwrap();
+    let value = op(inputs);
+    let dy = narrow(&random(value.dims(), 99));
+    let plain: Vec<Vec<f32>> = inputs.iter().map(narrow).collect();
+    let plain: Vec<&[f32]> = plain.iter().map(Vec::as_slice).collect();
+    let (got, gradients) = fused(&plain, &dy);
+    close(&wide(&got), &values(&value), 1e-5);
+    let want = analytic(inputs, &op);
+    assert_eq!(gradients.len(), want.len(), "a gradient in every input");
+    for (got, want) in gradients.iter().zip(want) {
+        close(&wide(got), &want, 3e-5);
     }
+}
+
+fn narrow(x: &Tensor) -> Vec<f32> {
+    values(x).into_iter().map(|x| x as f32).collect()
 }
 
 #[test]
 fn linear() {
-    let inputs = [random(&[5, 7], 1), random(&[3, 7], 2), random(&[3], 3)];
-    check(&inputs, &|x| ops::linear(engine::Products::F32, &x[0], &x[1], Some(&x[2])));
-}
-
-#[test]
-fn rms_norm() {
-    check(&[random(&[5, 8], 1), random(&[8], 2)], &|x| ops::rms_norm(&x[0], &x[1], 1e-5));
-    check(&[random(&[3, 2, 8], 1), random(&[8], 2)], &|x| ops::rms_norm(&x[0], &x[1], 1e-5));
-}
-
-#[test]
-fn rms_norm_over_many_rows() {
-    let inputs = [random(&[700, 64], 1), random(&[64], 2)];
-    let narrow: Vec<Tensor> = inputs.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
-    let op = |x: &[Tensor]| ops::rms_norm(&x[0], &x[1], 1e-5).unwrap();
-    for (got, want) in analytic(&narrow, &op).iter().zip(&analytic(&inputs, &op)) {
-        close(got, want, 3e-5);
-    }
-}
-
-#[test]
-fn rope() {
-    let angles = random(&[4, 3], 5);
-    check(&[random(&[4, 2, 6], 1)], &|x| {
-        let angles = angles.to_dtype(x[0].dtype())?;
-        ops::rope(&x[0], &angles.cos()?, &angles.sin()?)
+    let inputs = [random(&[5, 7], 1), random(&[3, 7], 2)];
+    let op = |x: &[Tensor]| composed::linear(&x[0], &x[1]);
+    check_both(&inputs, &op, &|x, dy| {
+        let map = fused::Linear::new(x[1], 7, engine::Products::F32);
+        (map.forward(x[0]), vec![map.input_gradient(dy), map.weight_gradient(x[0], dy)])
     });
 }
 
 #[test]
+fn a_linear_map_adds_to_what_is_there() {
+    let [x, w, dy] = [(5, 7), (3, 7), (5, 3)].map(|(a, b)| narrow(&random(&[a, b], 1)));
+    let map = fused::Linear::new(&w, 7, engine::Products::F32);
+    let (mut y, mut dx) = (vec![1.0; 15], vec![1.0; 35]);
+    map.forward_add(&x, &mut y);
+    map.input_gradient_add(&dy, &mut dx);
+    let plus_one = |x: Vec<f32>| x.into_iter().map(|x| f64::from(x) + 1.0).collect::<Vec<_>>();
+    close(&wide(&y), &plus_one(map.forward(&x)), 1e-6);
+    close(&wide(&dx), &plus_one(map.input_gradient(&dy)), 1e-6);
+}
+
+fn fused_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
+    // On top of ones, since the gradient is added.
+    let mut dx = vec![1.0; x[0].len()];
+    let dw = fused::rms_norm_backward(x[0], x[1], 1e-5, dy, &mut dx);
+    dx.iter_mut().for_each(|dx| *dx -= 1.0);
+    (fused::rms_norm(x[0], x[1], 1e-5), vec![dx, dw])
+}
+
+#[test]
+fn rms_norm() {
+    let op = |x: &[Tensor]| composed::rms_norm(&x[0], &x[1], 1e-5);
+    check_both(&[random(&[5, 8], 1), random(&[8], 2)], &op, &fused_norm);
+    check_both(&[random(&[3, 37], 1), random(&[37], 2)], &op, &fused_norm);
+    check_both(&[random(&[3, 2, 8], 1), random(&[8], 2)], &op, &fused_norm);
+}
+
+#[test]
+fn rms_norm_over_many_rows() {
+    let op = |x: &[Tensor]| composed::rms_norm(&x[0], &x[1], 1e-5);
+    agree(&[random(&[700, 64], 1), random(&[64], 2)], &op, &fused_norm);
+}
+
+#[test]
+fn rope() {
+    for rows in [4, 3000] {
+        let angles = random(&[rows, 3], 5);
+        let op = |x: &[Tensor]| {
+            let angles = angles.to_dtype(x[0].dtype())?;
+            composed::rope(&x[0], &angles.cos()?, &angles.sin()?)
+        };
+        let fused = |x: &[&[f32]], dy: &[f32]| {
+            let [cos, sin] = [angles.cos(), angles.sin()].map(|x| narrow(&x.unwrap()));
+            let back: Vec<f32> = sin.iter().map(|sin| -sin).collect();
+            let (mut y, mut dx) = (x[0].to_vec(), dy.to_vec());
+            fused::rope(&mut y, &cos, &sin, 3);
+            fused::rope(&mut dx, &cos, &back, 3);
+            (y, vec![dx])
+        };
+        let inputs = [random(&[rows, 2, 6], 1)];
+        if rows < 100 { check_both(&inputs, &op, &fused) } else { agree(&inputs, &op, &fused) }
+    }
+}
+
+#[test]
 fn swiglu() {
-    check(&[random(&[4, 6], 1), random(&[4, 6], 2)], &|x| ops::swiglu(&x[0], &x[1]));
+    let op = |x: &[Tensor]| composed::swiglu(&x[0], &x[1]);
+    let fused = |x: &[&[f32]], dy: &[f32]| {
+        let (mut gate, mut up) = (x[0].to_vec(), x[1].to_vec());
+        fused::swiglu_backward(&mut gate, &mut up, dy);
+        (fused::swiglu(x[0], x[1]), vec![gate, up])
+    };
+    check_both(&[random(&[4, 6], 1), random(&[4, 6], 2)], &op, &fused);
+    agree(&[random(&[40, 1000], 1), random(&[40, 1000], 2)], &op, &fused);
 }
 
 #[test]
@@ -110,13 +178,24 @@ fn softmax() {
     check(&[random(&[3, 5], 1)], &|x| composed::softmax(&x[0]));
 }
 
+#[track_caller]
+fn check_attention(packed: &Packed, [heads, kv_heads, width]: [usize; 3]) {
+    let spans = Span::of(packed);
+    let rows = packed.rows();
+    let shapes = [[rows, heads, width], [rows, kv_heads, width], [rows, kv_heads, width]];
+    let inputs = [1, 2, 3].map(|seed| random(&shapes[seed as usize - 1], seed));
+    let op = |x: &[Tensor]| composed::attention(&x[0], &x[1], &x[2], &spans);
+    check_both(&inputs, &op, &|x, dy| {
+        let heads = fused::Heads { query: heads, key: kv_heads, width };
+        let qkv = [x[0], x[1], x[2]];
+        let value = fused::attention(heads, qkv, &spans);
+        (value, fused::attention_backward(heads, qkv, &spans, dy).into())
+    });
+}
+
 #[test]
 fn attention_over_shared_prompts() {
-    let (packed, _) = pack(&groups(37));
-    let spans = Span::of(&packed);
-    let rows = packed.rows();
-    let inputs = [random(&[rows, 4, 4], 1), random(&[rows, 2, 4], 2), random(&[rows, 2, 4], 3)];
-    check(&inputs, &|x| ops::attention(&x[0], &x[1], &x[2], &spans));
+    check_attention(&pack(&groups(37)).0, [4, 2, 4]);
 }
 
 #[test]
@@ -126,9 +205,7 @@ fn attention_over_a_chain_of_segments() {
     let turn = packed.push(&[4, 5], Some(root)).unwrap();
     packed.push(&[6, 7], Some(turn)).unwrap();
     packed.push(&[8], Some(turn)).unwrap();
-    let spans = Span::of(&packed);
-    let inputs = [random(&[8, 2, 4], 1), random(&[8, 1, 4], 2), random(&[8, 1, 4], 3)];
-    check(&inputs, &|x| ops::attention(&x[0], &x[1], &x[2], &spans));
+    check_attention(&packed, [2, 1, 4]);
 }
 
 /// The loss of [`gradients`], by the forward pass alone.

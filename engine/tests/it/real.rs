@@ -57,8 +57,7 @@ fn floats(list: &Value) -> Vec<f64> {
 fn logits(model: &Model, tokens: &[u32]) -> Tensor {
     let mut packed = Packed::default();
     packed.push(tokens, None).unwrap();
-    ops::linear(engine::Products::F32, &model.hidden(&packed).unwrap(), &model.live().head, None)
-        .unwrap()
+    ops::composed::linear(&model.hidden(&packed).unwrap(), &model.live().head).unwrap()
 }
 
 #[test]

@@ -1,30 +1,23 @@
 //! Attention by matrix products on each head, without a copy of the shared prompts.
 
-use std::sync::Arc;
-
-use candle::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{slice, with};
 use crate::ops::Span;
-use crate::ops::kernels::exp::exp_in_place;
 use crate::ops::kernels::product::{How, Into, View, product};
+use crate::ops::kernels::rows::{softmax, softmax_backward};
 
 /// Added to what is there, on the calling thread.
 const ADD: How = How { into: Into::Add, ..How::ALONE };
 
-/// See [`crate::ops::attention()`].
-#[derive(Debug)]
-pub(in crate::ops) struct Attention {
-    pub(in crate::ops) spans: Arc<[Span]>,
-}
-
 /// Heads and their width.
 #[derive(Debug, Clone, Copy)]
-struct Heads {
-    query: usize,
-    key: usize,
-    width: usize,
+pub struct Heads {
+    /// Heads of the queries.
+    pub query: usize,
+    /// Heads of the keys and values.
+    pub key: usize,
+    /// Width of each.
+    pub width: usize,
 }
 
 impl Heads {
@@ -84,20 +77,8 @@ impl<'a> Qkv<'a> {
     }
 }
 
-fn softmax(row: &mut [f32]) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    for x in row.iter_mut() {
-        *x -= max;
-    }
-    exp_in_place(row);
-    let scale = 1.0 / row.iter().sum::<f32>();
-    for x in row {
-        *x *= scale;
-    }
-}
-
 /// The output of the query heads that share one key head over one span: (group, rows, width).
-fn forward(qkv: &Qkv<'_>, span: &Span, kv_head: usize) -> Vec<f32> {
+fn one(qkv: &Qkv<'_>, span: &Span, kv_head: usize) -> Vec<f32> {
     let (width, group) = (qkv.heads.width, qkv.heads.group());
     let all = span.before() + span.len;
     let mut weights = Vec::new();
@@ -124,7 +105,7 @@ struct Contribution {
     dv: Vec<f32>,
 }
 
-fn backward(qkv: &Qkv<'_>, grad: &[f32], span: &Span, kv_head: usize) -> Contribution {
+fn one_backward(qkv: &Qkv<'_>, grad: &[f32], span: &Span, kv_head: usize) -> Contribution {
     let Heads { query: heads, width, .. } = qkv.heads;
     let (group, all) = (qkv.heads.group(), span.before() + span.len);
     let mut out = Contribution {
@@ -153,10 +134,7 @@ fn backward(qkv: &Qkv<'_>, grad: &[f32], span: &Span, kv_head: usize) -> Contrib
             at += len;
         }
         for (p, dp) in weights.chunks_exact(all).zip(dweights.chunks_exact_mut(all)) {
-            let mean: f32 = p.iter().zip(dp.iter()).map(|(p, dp)| p * dp).sum();
-            for (p, dp) in p.iter().zip(dp) {
-                *dp = p * (*dp - mean);
-            }
+            softmax_backward(p, dp);
         }
         let query = qkv.query(span.start, head);
         let dscores = View::rows(&dweights, all);
@@ -192,75 +170,54 @@ fn add_head(
     }
 }
 
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (rows, heads, width) = q_layout.shape().dims3()?;
-        let (_, kv_heads, _) = k_layout.shape().dims3()?;
-        let qkv = Qkv {
-            q: slice(q, q_layout)?,
-            k: slice(k, k_layout)?,
-            v: slice(v, v_layout)?,
-            heads: Heads { query: heads, key: kv_heads, width },
-        };
-        let tasks = tasks(&self.spans, kv_heads);
-        let parts: Vec<Vec<f32>> =
-            tasks.par_iter().map(|&(span, head)| forward(&qkv, span, head)).collect();
-        let mut out = vec![0.0; rows * heads * width];
-        for (&(span, kv_head), part) in tasks.iter().zip(&parts) {
-            for (i, block) in part.chunks_exact(span.len * width).enumerate() {
-                let head = kv_head * qkv.heads.group() + i;
-                add_head(&mut out, block, span.start, head, (heads, width));
-            }
+/// Attention of every row to its ancestors and to its own segment's rows up to itself.
+///
+/// Shapes: `q` (rows, heads, head width), `k` and `v` (rows, kv heads, head width), rotary
+/// embedding applied; result (rows, heads * head width).
+///
+/// Source: arXiv 1706.03762, equation 1; grouped heads as in arXiv 2305.13245.
+pub fn attention(heads: Heads, [q, k, v]: [&[f32]; 3], spans: &[Span]) -> Vec<f32> {
+    let qkv = Qkv { q, k, v, heads };
+    let tasks = tasks(spans, heads.key);
+    let parts: Vec<Vec<f32>> =
+        tasks.par_iter().map(|&(span, head)| one(&qkv, span, head)).collect();
+    let mut out = vec![0.0; q.len()];
+    for (&(span, kv_head), part) in tasks.iter().zip(&parts) {
+        for (i, block) in part.chunks_exact(span.len * heads.width).enumerate() {
+            let head = kv_head * heads.group() + i;
+            add_head(&mut out, block, span.start, head, (heads.query, heads.width));
         }
-        Ok((CpuStorage::F32(out), Shape::from((rows, heads * width))))
     }
+    out
+}
 
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (_, heads, width) = q.dims3()?;
-        let (_, kv_heads, _) = k.dims3()?;
-        let (dq, dk, dv) = with([q, k, v, grad], |[qs, ks, vs, grad]| {
-            let qkv =
-                Qkv { q: qs, k: ks, v: vs, heads: Heads { query: heads, key: kv_heads, width } };
-            let tasks = tasks(&self.spans, kv_heads);
-            let parts: Vec<Contribution> =
-                tasks.par_iter().map(|&(span, head)| backward(&qkv, grad, span, head)).collect();
-            let mut out = (vec![0.0; qs.len()], vec![0.0; ks.len()], vec![0.0; vs.len()]);
-            for (&(span, kv_head), part) in tasks.iter().zip(&parts) {
-                for (i, block) in part.dq.chunks_exact(span.len * width).enumerate() {
-                    let head = kv_head * qkv.heads.group() + i;
-                    add_head(&mut out.0, block, span.start, head, (heads, width));
-                }
-                let mut at = 0;
-                for (start, len) in span.reads() {
-                    let block = at * width..(at + len) * width;
-                    let shape = (kv_heads, width);
-                    add_head(&mut out.1, &part.dk[block.clone()], start, kv_head, shape);
-                    add_head(&mut out.2, &part.dv[block], start, kv_head, shape);
-                    at += len;
-                }
-            }
-            Ok(out)
-        })?;
-        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-        Ok((Some(tensor(dq, q)?), Some(tensor(dk, k)?), Some(tensor(dv, v)?)))
+/// The gradients of [`attention`] in `q`, `k` and `v`, given that of its result.
+///
+/// Shapes: `dy` (rows, heads * head width); results as `q`, `k` and `v`.
+pub fn attention_backward(
+    heads: Heads,
+    [q, k, v]: [&[f32]; 3],
+    spans: &[Span],
+    dy: &[f32],
+) -> [Vec<f32>; 3] {
+    let qkv = Qkv { q, k, v, heads };
+    let tasks = tasks(spans, heads.key);
+    let parts: Vec<Contribution> =
+        tasks.par_iter().map(|&(span, head)| one_backward(&qkv, dy, span, head)).collect();
+    let [mut dq, mut dk, mut dv] = [q, k, v].map(|like| vec![0.0; like.len()]);
+    for (&(span, kv_head), part) in tasks.iter().zip(&parts) {
+        for (i, block) in part.dq.chunks_exact(span.len * heads.width).enumerate() {
+            let head = kv_head * heads.group() + i;
+            add_head(&mut dq, block, span.start, head, (heads.query, heads.width));
+        }
+        let mut at = 0;
+        for (start, len) in span.reads() {
+            let block = at * heads.width..(at + len) * heads.width;
+            let shape = (heads.key, heads.width);
+            add_head(&mut dk, &part.dk[block.clone()], start, kv_head, shape);
+            add_head(&mut dv, &part.dv[block], start, kv_head, shape);
+            at += len;
+        }
     }
+    [dq, dk, dv]
 }

@@ -2,6 +2,7 @@
 
 use super::exp::exp;
 use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use super::rows::largest;
 
 /// The softmax of a row of logits at a temperature, in one pass after the maximum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,17 +121,6 @@ fn add<L: Lanes>(l: L, sums: &mut [L::V; 4], d: L::V, e: L::V) {
     sums[1] = l.mul_add(e, d, sums[1]);
     sums[2] = l.add(sums[2], ee);
     sums[3] = l.mul_add(ee, d, sums[3]);
-}
-
-/// Largest number.
-#[inline(always)]
-fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
-    let (chunks, tail) = x.as_chunks::<WIDTH>();
-    let mut max = l.splat(f32::NEG_INFINITY);
-    for chunk in chunks {
-        max = l.max(max, l.load(chunk));
-    }
-    tail.iter().copied().fold(l.largest(max), f32::max)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Work on single rows: the norm, the rotation, and the gated activation.
 
-use super::exp::{swiglu_lanes, swiglu_slopes};
+use super::exp::{exp, swiglu_lanes, swiglu_slopes};
 use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 
 /// `x / sqrt(mean(x^2) + eps) * weight` for each row of `x`, into `y`.
@@ -35,6 +35,99 @@ pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
     dispatch(Norm { x, weight, eps });
 }
 
+/// Adds the gradient of [`rms_norm`] in `x`, given that of its result, to `dx`, and that in `weight`
+/// to `dw`.
+///
+/// Shapes: `x`, `dy` and `dx` (rows, width), `weight` and `dw` (width).
+pub(crate) fn rms_norm_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f64,
+    dy: &[f32],
+    dx: &mut [f32],
+    dw: &mut [f32],
+) {
+    struct Back<'a> {
+        x: &'a [f32],
+        weight: &'a [f32],
+        eps: f64,
+        dy: &'a [f32],
+        dx: &'a mut [f32],
+        dw: &'a mut [f32],
+    }
+    impl Kernel for Back<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            let width = self.weight.len();
+            let mut weighted = vec![0.0; width];
+            let rows = self.x.chunks_exact(width).zip(self.dy.chunks_exact(width));
+            for (dx, (x, dy)) in self.dx.chunks_exact_mut(width).zip(rows) {
+                let mean = f64::from(dot(l, x, x)) / width as f64;
+                let scale = (1.0 / (mean + self.eps).sqrt()) as f32;
+                for ((g, dy), w) in weighted.iter_mut().zip(dy).zip(self.weight) {
+                    *g = dy * w * scale;
+                }
+                let pull = dot(l, &weighted, x) * scale * scale / width as f32;
+                for ((dx, g), x) in dx.iter_mut().zip(&weighted).zip(x) {
+                    *dx += g - x * pull;
+                }
+                for ((dw, dy), x) in self.dw.iter_mut().zip(dy).zip(x) {
+                    *dw += dy * x * scale;
+                }
+            }
+        }
+    }
+    dispatch(Back { x, weight, eps, dy, dx, dw });
+}
+
+/// The softmax of a row, in place.
+pub(crate) fn softmax(row: &mut [f32]) {
+    struct Softmax<'a>(&'a mut [f32]);
+    impl Kernel for Softmax<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            let top = largest(l, self.0);
+            let (top, mut sums) = (l.splat(top), l.splat(0.0));
+            let (chunks, tail) = self.0.as_chunks_mut::<WIDTH>();
+            for chunk in chunks {
+                let e = exp(l, l.sub(l.load(chunk), top));
+                sums = l.add(sums, e);
+                l.store(chunk, e);
+            }
+            let mut sum = l.sum(sums);
+            if !tail.is_empty() {
+                let e = exp(l, l.sub(l.load_part(tail), top));
+                l.store_part(tail, e);
+                sum += tail.iter().sum::<f32>();
+            }
+            let scale = 1.0 / sum;
+            for x in self.0 {
+                *x *= scale;
+            }
+        }
+    }
+    dispatch(Softmax(row));
+}
+
+/// The gradient of [`softmax`] in its input, over `dp`, given its result `p` and the gradient `dp`
+/// in that.
+pub(crate) fn softmax_backward(p: &[f32], dp: &mut [f32]) {
+    struct Back<'a>(&'a [f32], &'a mut [f32]);
+    impl Kernel for Back<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self, l: L) {
+            let mean = dot(l, self.0, self.1);
+            for (p, dp) in self.0.iter().zip(self.1) {
+                *dp = p * (*dp - mean);
+            }
+        }
+    }
+    dispatch(Back(p, dp));
+}
+
 /// Sum of products.
 #[inline(always)]
 fn dot<L: Lanes>(l: L, a: &[f32], b: &[f32]) -> f32 {
@@ -48,6 +141,17 @@ fn dot<L: Lanes>(l: L, a: &[f32], b: &[f32]) -> f32 {
         sum = l.mul_add(l.load_part(a_tail), l.load_part(b_tail), sum);
     }
     l.sum(sum)
+}
+
+/// Largest number.
+#[inline(always)]
+pub(super) fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
+    let (chunks, tail) = x.as_chunks::<WIDTH>();
+    let mut max = l.splat(f32::NEG_INFINITY);
+    for chunk in chunks {
+        max = l.max(max, l.load(chunk));
+    }
+    tail.iter().copied().fold(l.largest(max), f32::max)
 }
 
 /// Rotates the halves of each head against one another, in place.

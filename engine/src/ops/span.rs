@@ -1,11 +1,8 @@
-//! Causal attention over packed rows whose prompts are shared.
+//! Who attends to whom: the runs of rows of a pack.
 
 use std::sync::Arc;
 
-use candle::Tensor;
-
-use super::{composed, fused, has_fused};
-use crate::{Packed, Result};
+use crate::Packed;
 
 /// A run of query rows and the earlier runs that it attends to in full, eldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +34,5 @@ impl Span {
     /// Number of rows before the span's own.
     pub(crate) fn before(&self) -> usize {
         self.ancestors.iter().map(|&(_, len)| len).sum()
-    }
-}
-
-/// Attention of every row to its ancestors and to its own segment's rows up to itself.
-///
-/// Shapes: `q` (rows, heads, head width), `k` and `v` (rows, kv heads, head width), rotary
-/// embedding applied; result (rows, heads * head width).
-///
-/// Source: arXiv 1706.03762, equation 1; grouped heads as in arXiv 2305.13245.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &Arc<[Span]>) -> Result<Tensor> {
-    if has_fused(q) {
-        let op = fused::Attention { spans: spans.clone() };
-        Ok(q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)?)
-    } else {
-        composed::attention(q, k, v, spans)
     }
 }
