@@ -38,8 +38,8 @@ pub struct Passed {
 /// Takes the gradient of a parameter, by index into [`Model::parameters`].
 type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 
-/// Hands the gradient of every parameter to `sink`, once each, by index into
-/// [`Model::parameters`], detached, topmost first.
+/// Hands the gradient of every parameter to `sink`, by index into [`Model::parameters`], detached,
+/// topmost first; once each, but a tied embedding's in two parts, as head and as embedding.
 ///
 /// Shapes: one entry a target in both columns; `loss` returns a scalar.
 ///
@@ -65,32 +65,17 @@ pub fn backward(
     let (d_hidden, d_head) =
         score::backward(&pass, &hidden, &live.head, &upstream.log_probs, &upstream.entropies)?;
     let passed = Passed { loss: upstream.loss, scores: pass.scores() };
-    let d_head = hand_over_head(model, d_head, sink)?;
+    // A tied head's gradient is not kept until the embedding's own is known: two would be alive.
+    let head = if model.config().tie_embeddings { 0 } else { model.parameters().len() - 1 };
+    sink(head, d_head)?;
     drop(hidden);
     let d_embed = trunk.backward(d_hidden, sink)?;
-    let into = match d_head {
-        Some(tied) => tied,
-        None => live.embed.zeros_like()?,
-    };
     let (rows, width) = d_embed.dims2()?;
     let tokens = Tensor::new(packed.tokens(), model.device())?.reshape((rows, 1))?;
+    let into = live.embed.zeros_like()?;
     into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_embed, 0)?;
     sink(0, into)?;
     Ok(passed)
-}
-
-/// An untied head's gradient goes to the sink; a tied one is returned, to be added to the
-/// embedding's.
-fn hand_over_head(
-    model: &Model,
-    d_head: Tensor,
-    sink: Sink<'_>,
-) -> Result<Option<Tensor>> {
-    if model.config().tie_embeddings {
-        return Ok(Some(d_head));
-    }
-    sink(model.parameters().len() - 1, d_head)?;
-    Ok(None)
 }
 
 /// The loss and its gradient in each column.

@@ -133,10 +133,7 @@ impl LayOut<'_> {
             for (i, row) in rows[..items].iter_mut().enumerate() {
                 let at = (self.first + i) * self.operand.item + from;
                 let values = &self.operand.values[at..at + held];
-                *row = match values.as_array() {
-                    Some(whole) => p.neighbours(whole),
-                    None => p.neighbours(&padded(values)),
-                };
+                *row = p.neighbours(&padded(values));
             }
             to.copy_from_slice(&p.transpose(&rows)[..to.len()]);
         }
@@ -182,6 +179,10 @@ impl LayOut<'_> {
 /// `a`, then zeros.
 #[inline(always)]
 fn padded<const N: usize>(a: &[f32]) -> [f32; N] {
+    // A copy of known length is no call.
+    if let Some(whole) = a.as_array() {
+        return *whole;
+    }
     let mut full = [0.0; N];
     full[..a.len()].copy_from_slice(a);
     full

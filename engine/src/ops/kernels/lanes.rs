@@ -62,6 +62,9 @@ pub(crate) trait Lanes: Copy {
     /// The first numbers of `a`, then zeros. `a` has at most sixteen.
     #[inline(always)]
     fn load_part(self, a: &[f32]) -> Self::V {
+        if let Some(whole) = a.as_array() {
+            return self.load(whole);
+        }
         let mut full = [0.0; WIDTH];
         full[..a.len()].copy_from_slice(a);
         self.load(&full)
@@ -70,6 +73,9 @@ pub(crate) trait Lanes: Copy {
     /// Stores the first lanes. `to` has at most sixteen.
     #[inline(always)]
     fn store_part(self, to: &mut [f32], a: Self::V) {
+        if let Some(whole) = to.as_mut_array() {
+            return self.store(whole, a);
+        }
         let mut full = [0.0; WIDTH];
         self.store(&mut full, a);
         to.copy_from_slice(&full[..to.len()]);
