@@ -24,12 +24,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The layout of a pack.
-    pub(crate) fn new(
-        packed: &Packed,
-        rope: &Rope,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self> {
+    pub(crate) fn new(packed: &Packed, rope: &Rope, dtype: DType, device: &Device) -> Result<Self> {
         let (cos, sin) = rope.tables(packed.positions(), dtype, device)?;
         Ok(Self { spans: Span::of(packed), cos, sin })
     }

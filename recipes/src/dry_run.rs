@@ -245,14 +245,16 @@ fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> M
             (rows.min(whole / descent.updates_per_step as u64), reference, cache)
         }
     };
+    let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
     let block = kept_bytes_a_row(model) / model.num_layers as u64;
-    let activations = match descent.activations {
-        Activations::Keep | Activations::Auto => rows * (kept_bytes_a_row(model) + block),
-        Activations::Recompute => {
-            let inputs = (model.num_layers as u64 + 1) * model.hidden_size as u64 * F32;
-            rows * (inputs + 2 * block)
-        }
+    // Of the head and the embedding one dense gradient is alive besides the buffers; a block's
+    // backward pass makes about three times what its forward pass keeps.
+    let embedding = (model.vocab_size * model.hidden_size) as u64 * F32;
+    let kept = match descent.activations {
+        Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
+        Activations::Recompute => inputs,
     };
+    let activations = embedding + rows * (kept + 3 * block);
     Memory {
         weights,
         gradients: weights,
@@ -268,11 +270,15 @@ fn cache_bytes_a_row(model: &ModelConfig) -> u64 {
     2 * (model.num_layers * model.num_kv_heads * model.head_dim) as u64 * F32
 }
 
-/// Bytes that a row of a pack leaves behind in all blocks, by the tensors that a block makes.
+/// Bytes that a row of a pack leaves behind in all blocks, by what the fused form of a block keeps:
+/// its input, the sum after attention, what attention takes and makes, gate and up.
 pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
-    let heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim;
-    let block = 8 * model.hidden_size + 3 * heads + 4 * model.intermediate_size;
-    (model.num_layers * block) as u64 * F32
+    let taken = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim;
+    let unnormed = (model.num_heads + model.num_kv_heads) * model.head_dim;
+    let made = model.num_heads * model.head_dim;
+    let block = 2 * model.hidden_size + taken + made + 2 * model.intermediate_size;
+    let norms = if model.qk_norm { unnormed } else { 0 };
+    (model.num_layers * (block + norms)) as u64 * F32
 }
 
 /// Bytes of the record's completions and tokens.
@@ -287,14 +293,9 @@ fn recorded(recipe: &Recipe, stage: &StagePlan) -> Option<u64> {
 }
 
 impl Memory {
-    /// All of it.
+    /// Most at a time: slots are emptied before activations are kept.
     pub fn total(&self) -> u64 {
-        self.weights
-            + self.gradients
-            + self.optimizer
-            + self.reference
-            + self.cache
-            + self.activations
-            + self.program
+        let lasting = self.weights + self.gradients + self.optimizer + self.reference;
+        lasting + self.program + self.cache.max(self.activations)
     }
 }

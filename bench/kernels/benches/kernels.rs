@@ -6,7 +6,7 @@
 use candle::{DType, Device, Tensor, Var};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use engine::ops::{self, Span};
+use engine::ops::{Span, fused};
 use engine::{Distribution, Family, Model, ModelConfig, Packed, Products, RopeScaling};
 use optim::{AdamWConfig, Gradients, Objective, OptimConfig, Param};
 
@@ -39,11 +39,8 @@ fn variable(shape: &[usize]) -> Var {
     Var::from_tensor(&noise(shape)).expect("a tensor on the CPU")
 }
 
-/// A forward pass on variables, then its backward from ones.
-fn both_ways(bencher: Bencher<'_, '_>, items: usize, forward: impl Fn() -> Tensor + Sync) {
-    bencher
-        .counter(ItemsCount::new(items))
-        .bench_local(|| forward().sum_all().and_then(|sum| sum.backward()).expect("a backward pass"));
+fn numbers(shape: &[usize]) -> Vec<f32> {
+    noise(shape).flatten_all().and_then(|x| x.to_vec1()).expect("a tensor on the CPU")
 }
 
 /// Linear maps up and down, as a block has them.
@@ -52,17 +49,19 @@ mod linear {
     use super::*;
 
     fn forward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
-        let (x, w) = (noise(&[rows, WIDTH]), noise(&[INNER, WIDTH]));
+        let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]));
+        let map = fused::Linear::new(&w, WIDTH, products);
         bencher
             .counter(ItemsCount::new(2 * rows * WIDTH * INNER))
-            .bench_local(|| ops::linear(products, &x, &w, None).expect("shapes that agree"));
+            .bench_local(|| map.forward(&x));
     }
 
     fn backward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
-        let (x, w) = (variable(&[rows, WIDTH]), variable(&[INNER, WIDTH]));
-        both_ways(bencher, 6 * rows * WIDTH * INNER, || {
-            ops::linear(products, &x, &w, None).expect("shapes that agree")
-        });
+        let (x, w, dy) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]), numbers(&[rows, INNER]));
+        let map = fused::Linear::new(&w, WIDTH, products);
+        bencher
+            .counter(ItemsCount::new(4 * rows * WIDTH * INNER))
+            .bench_local(|| (map.input_gradient(&dy), map.weight_gradient(&x, &dy)));
     }
 
     #[divan::bench(args = ROWS)]
@@ -71,7 +70,7 @@ mod linear {
     }
 
     #[divan::bench(args = ROWS)]
-    fn f32_both_ways(bencher: Bencher<'_, '_>, rows: usize) {
+    fn f32_backward(bencher: Bencher<'_, '_>, rows: usize) {
         backward(bencher, Products::F32, rows);
     }
 
@@ -81,43 +80,55 @@ mod linear {
     }
 
     #[divan::bench(args = ROWS)]
-    fn bf16_both_ways(bencher: Bencher<'_, '_>, rows: usize) {
+    fn bf16_backward(bencher: Bencher<'_, '_>, rows: usize) {
         backward(bencher, Products::Bf16, rows);
     }
 }
 
+/// Forward and backward.
 #[divan::bench(args = ROWS)]
 fn rms_norm(bencher: Bencher<'_, '_>, rows: usize) {
-    let (x, w) = (variable(&[rows, WIDTH]), variable(&[WIDTH]));
-    both_ways(bencher, rows * WIDTH, || ops::rms_norm(&x, &w, 1e-5).expect("shapes that agree"));
+    let (x, w, mut dx) = (numbers(&[rows, WIDTH]), numbers(&[WIDTH]), numbers(&[rows, WIDTH]));
+    bencher.counter(ItemsCount::new(rows * WIDTH)).bench_local(|| {
+        let y = fused::rms_norm(&x, &w, 1e-5);
+        fused::rms_norm_backward(&x, &w, 1e-5, &y, &mut dx)
+    });
 }
 
+/// Forward and backward.
 #[divan::bench(args = ROWS)]
 fn swiglu(bencher: Bencher<'_, '_>, rows: usize) {
-    let (gate, up) = (variable(&[rows, INNER]), variable(&[rows, INNER]));
-    both_ways(bencher, rows * INNER, || ops::swiglu(&gate, &up).expect("shapes that agree"));
+    let (mut gate, mut up) = (numbers(&[rows, INNER]), numbers(&[rows, INNER]));
+    bencher.counter(ItemsCount::new(rows * INNER)).bench_local(|| {
+        let y = fused::swiglu(&gate, &up);
+        fused::swiglu_backward(&mut gate, &mut up, &y);
+    });
 }
 
 #[divan::bench(args = ROWS)]
 fn rope(bencher: Bencher<'_, '_>, rows: usize) {
-    let x = variable(&[rows, HEADS, HEAD]);
-    let (cos, sin) = (noise(&[rows, HEAD / 2]), noise(&[rows, HEAD / 2]));
-    both_ways(bencher, rows * WIDTH, || ops::rope(&x, &cos, &sin).expect("shapes that agree"));
+    let mut x = numbers(&[rows, HEADS, HEAD]);
+    let (cos, sin) = (numbers(&[rows, HEAD / 2]), numbers(&[rows, HEAD / 2]));
+    bencher
+        .counter(ItemsCount::new(rows * WIDTH))
+        .bench_local(|| fused::rope(&mut x, &cos, &sin, HEAD / 2));
 }
 
-/// Two prompts of this length with eight completions of 64 tokens each.
+/// Two prompts of this length with eight completions of 64 tokens each, forward and backward.
 #[divan::bench(args = [48, 373])]
 fn attention(bencher: Bencher<'_, '_>, prompt: usize) {
     let packed = groups(prompt).0;
     let (rows, spans) = (packed.rows(), Span::of(&packed));
-    let q = variable(&[rows, HEADS, HEAD]);
-    let [k, v] = [(); 2].map(|()| variable(&[rows, KV_HEADS, HEAD]));
+    let heads = fused::Heads { query: HEADS, key: KV_HEADS, width: HEAD };
+    let q = numbers(&[rows, HEADS, HEAD]);
+    let [k, v] = [(); 2].map(|()| numbers(&[rows, KV_HEADS, HEAD]));
     let pairs: usize = spans.iter().map(|span| {
         let before: usize = span.ancestors.iter().map(|&(_, len)| len).sum();
         span.len * before + span.len * (span.len + 1) / 2
     }).sum();
-    both_ways(bencher, 12 * pairs * HEADS * HEAD, || {
-        ops::attention(&q, &k, &v, &spans).expect("shapes that agree")
+    bencher.counter(ItemsCount::new(12 * pairs * HEADS * HEAD)).bench_local(|| {
+        let y = fused::attention(heads, [&q, &k, &v], &spans);
+        fused::attention_backward(heads, [&q, &k, &v], &spans, &y)
     });
 }
 

@@ -32,8 +32,7 @@ impl<'a> Trunk<'a> {
         let mut x: Vec<f32> = model.embed(packed)?.flatten_all()?.to_vec1()?;
         let mut stages = Vec::with_capacity(model.config().num_layers);
         for weights in &model.live().blocks {
-            let (y, kept) =
-                fused::with(model.config(), weights, &rows, |block| block.forward(&x))?;
+            let (y, kept) = fused::with(model.config(), weights, &rows, |block| block.forward(&x))?;
             let kept = (activations == Activations::Keep).then_some(kept);
             stages.push(Stage { x: std::mem::replace(&mut x, y), kept });
         }

@@ -24,11 +24,7 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(layout: &Layout) -> Result<Self> {
         let plain = |x: &Tensor| x.flatten_all()?.to_vec1();
-        Ok(Self {
-            spans: layout.spans.clone(),
-            cos: plain(&layout.cos)?,
-            sin: plain(&layout.sin)?,
-        })
+        Ok(Self { spans: layout.spans.clone(), cos: plain(&layout.cos)?, sin: plain(&layout.sin)? })
     }
 }
 
@@ -174,7 +170,7 @@ impl Block<'_> {
             &self.o.input_gradient(dy),
         );
         drop((qkv, attention));
-        let d_norms = self.heads_backward(unnormed, &mut d_qkv);
+        let d_norms = self.heads_backward(unnormed.as_ref(), &mut d_qkv);
         let normed = rms_norm(x, self.attn_norm, eps);
         let mut gradients = vec![Vec::new()];
         let mut d_normed = vec![0.0; x.len()];
@@ -211,7 +207,7 @@ impl Block<'_> {
     /// results; returns those of the norms, where there are any.
     fn heads_backward(
         &self,
-        unnormed: Option<[Vec<f32>; 2]>,
+        unnormed: Option<&[Vec<f32>; 2]>,
         d_qkv: &mut [Vec<f32>; 3],
     ) -> Vec<Vec<f32>> {
         let back: Vec<f32> = self.rows.sin.iter().map(|sin| -sin).collect();
@@ -219,7 +215,7 @@ impl Block<'_> {
             rope(dx, &self.rows.cos, &back, self.config.head_dim / 2);
         }
         let norms = self.qk_norm.iter().flatten();
-        let inputs = unnormed.iter().flatten().zip(d_qkv);
+        let inputs = unnormed.into_iter().flatten().zip(d_qkv);
         let through = |(norm, (x, dy)): (&&[f32], (&Vec<f32>, &mut Vec<f32>))| {
             let mut dx = vec![0.0; x.len()];
             let d_norm = rms_norm_backward(x, norm, self.config.rms_norm_eps, dy, &mut dx);

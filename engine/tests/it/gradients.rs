@@ -122,7 +122,9 @@ fn fused_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
     // On top of ones, since the gradient is added.
     let mut dx = vec![1.0; x[0].len()];
     let dw = fused::rms_norm_backward(x[0], x[1], 1e-5, dy, &mut dx);
-    dx.iter_mut().for_each(|dx| *dx -= 1.0);
+    for dx in &mut dx {
+        *dx -= 1.0;
+    }
     (fused::rms_norm(x[0], x[1], 1e-5), vec![dx, dw])
 }
 

@@ -124,7 +124,8 @@ impl fmt::Display for Memory {
             .filter(|(_, bytes)| *bytes > 0)
             .map(|(name, bytes)| format!("{name} {}", mib(*bytes)))
             .collect();
-        write!(f, "about {}: {}", mib(self.total()), listed.join(", "))
+        let turns = if self.cache > 0 { "; cache and activations in turn" } else { "" };
+        write!(f, "about {}: {}{turns}", mib(self.total()), listed.join(", "))
     }
 }
 
