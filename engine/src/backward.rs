@@ -11,7 +11,7 @@ use crate::{Error, Model, Packed, Result, Target, ops};
 /// What a backward pass keeps of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
-    /// Every intermediate result: fastest.
+    /// What the backward pass needs; the fused form makes norms and gated products again.
     Keep,
     /// The inputs of the blocks; a block's forward pass is done again before its backward.
     Recompute,
@@ -38,8 +38,8 @@ pub struct Passed {
 /// Takes the gradient of a parameter, by index into [`Model::parameters`].
 type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 
-/// Hands the gradient of every parameter to `sink`, by index into [`Model::parameters`], detached,
-/// topmost first; once each, but a tied embedding's in two parts, as head and as embedding.
+/// Hands the gradient of every parameter to `sink`, once each, by index into
+/// [`Model::parameters`], detached, topmost first.
 ///
 /// Shapes: one entry a target in both columns; `loss` returns a scalar.
 ///
@@ -65,14 +65,17 @@ pub fn backward(
     let (d_hidden, d_head) =
         score::backward(&pass, &hidden, &live.head, &upstream.log_probs, &upstream.entropies)?;
     let passed = Passed { loss: upstream.loss, scores: pass.scores() };
-    // A tied head's gradient is not kept until the embedding's own is known: two would be alive.
-    let head = if model.config().tie_embeddings { 0 } else { model.parameters().len() - 1 };
-    sink(head, d_head)?;
     drop(hidden);
+    let into = if model.config().tie_embeddings {
+        d_head
+    } else {
+        sink(model.parameters().len() - 1, d_head)?;
+        live.embed.zeros_like()?
+    };
     let d_embed = trunk.backward(d_hidden, sink)?;
     let (rows, width) = d_embed.dims2()?;
     let tokens = Tensor::new(packed.tokens(), model.device())?.reshape((rows, 1))?;
-    let into = live.embed.zeros_like()?;
+    // In place: a second gradient of this size would be among the largest tensors of a step.
     into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_embed, 0)?;
     sink(0, into)?;
     Ok(passed)

@@ -1,5 +1,5 @@
-//! One decoder block as a function of its weights: [`composed`] on tensors, differentiable, for any
-//! device and float type; [`fused`] on plain slices, with its own backward.
+//! One decoder block as a function of its weights: `composed` on tensors, differentiable, for any
+//! device and float type; `fused` on plain slices, with its own backward.
 
 pub(crate) mod composed;
 pub(crate) mod fused;
