@@ -12,7 +12,9 @@ use rewards::{AdvantageConfig, GroupRewards};
 use rollout::{Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
+use crate::config;
 use crate::data::draws;
+use crate::dry_run::Need;
 use crate::machine;
 use crate::train::descend::{Plan, descend};
 use crate::train::pack::{Prompted, Sample};
@@ -41,6 +43,8 @@ pub struct Shape {
     pub new: usize,
     /// Tokens of each prompt.
     pub prompt_tokens: usize,
+    /// Completions sampled at a time; 0 = all.
+    pub slots: usize,
     /// Sequences that are trained on.
     pub batch: usize,
     /// Tokens of each.
@@ -74,6 +78,9 @@ pub struct Report {
     s_update: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_mib: Option<f64>,
+    /// What `train --dry-run` would say of it; not said of sampling alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_mib: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -163,7 +170,8 @@ impl<'a> Bench<'a> {
         let new = std::num::NonZeroUsize::new(new).unwrap_or(std::num::NonZeroUsize::MIN);
         let sampling = Sampling { max_new_tokens: new, ..Sampling::default() };
         let key = Key { seed: 1, purpose: Purpose::Sample, step: repetition };
-        let slots = prompts * group;
+        let all = prompts * group;
+        let slots = if self.shape.slots == 0 { all } else { self.shape.slots.min(all) };
         // No stop token, so that every completion has its full length.
         Ok(rollout::generate(self.model, &requests, &sampling, &[], None, slots, key, &mut |_| {})?)
     }
@@ -237,7 +245,36 @@ impl<'a> Bench<'a> {
             s_decode: part(|(decode, _)| decode),
             s_update: part(|(_, update)| update),
             peak_rss_mib: machine::peak_rss_mib(),
+            predicted_mib: self.predicted(what).map(|bytes| bytes as f64 / f64::from(1 << 20)),
         }
+    }
+
+    /// Bytes at the peak, by the formula of the dry run.
+    fn predicted(&self, what: What) -> Option<u64> {
+        let Shape { prompts, group, new, prompt_tokens, batch, seq, .. } = *self.shape;
+        let (rows, cached) = match what {
+            What::Decode => return None,
+            What::Train => (batch * seq, 0),
+            What::Step => {
+                let rows = prompts * (prompt_tokens + group * new);
+                (rows, rows)
+            }
+        };
+        let need = Need {
+            rows: rows.min(self.shape.micro_batch_tokens) as u64,
+            activations: match self.shape.activations {
+                Activations::Keep => config::Activations::Keep,
+                Activations::Recompute => config::Activations::Recompute,
+            },
+            cached: cached as u64,
+            reference: false,
+        };
+        let parameters = self.params.iter().map(|param| param.var.elem_count() as u64).sum();
+        let mut memory = need.memory(self.model.config(), parameters);
+        if self.model.products() == Products::Bf16 {
+            memory.round_cache(parameters);
+        }
+        Some(memory.total())
     }
 }
 

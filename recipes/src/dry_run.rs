@@ -150,7 +150,7 @@ impl Plan {
             .map(|stage| {
                 let mut plan = stage_plan(stage, &model.config, parameters, train, prompt as u64);
                 if plan.kind == StageKind::Rl && rounds(recipe) {
-                    plan.memory.cache += parameters * BF16;
+                    plan.memory.round_cache(parameters);
                 }
                 plan
             })
@@ -229,40 +229,63 @@ fn most_drawn(stage: &Stage) -> Option<u64> {
 }
 
 fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> Memory {
-    let weights = parameters * F32;
     let descent = stage.descent();
+    let activations = descent.activations;
     let rows = descent.micro_batch_tokens as u64;
-    let (rows, reference, cache) = match stage {
-        Stage::Sft(_) => (rows, 0, 0),
+    let need = match stage {
+        Stage::Sft(_) => Need { rows, activations, ..Need::default() },
         Stage::Rl(rl) => {
             let new = rl.rollout.max_new_tokens.get() as u64;
             let completions = (rl.batch.get() * rl.group_size.get()) as u64;
             let slots = completions.min(rl.slots.get() as u64);
             let groups = slots.div_ceil(rl.group_size.get() as u64) + 1;
             let whole = rl.batch.get() as u64 * prompt + completions * new;
-            let reference = if rl.loss.kl == (Kl::Off {}) { 0 } else { weights };
-            let cache = (slots * new + groups * prompt) * cache_bytes_a_row(model);
-            (rows.min(whole / descent.updates_per_step as u64), reference, cache)
+            Need {
+                rows: rows.min(whole / descent.updates_per_step as u64),
+                activations,
+                cached: slots * new + groups * prompt,
+                reference: rl.loss.kl != (Kl::Off {}),
+            }
         }
     };
-    let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
-    let block = kept_bytes_a_row(model) / model.num_layers as u64;
-    // Of the head and the embedding one dense gradient is alive besides the buffers; a block's
-    // backward pass makes about three times what its forward pass keeps.
-    let embedding = (model.vocab_size * model.hidden_size) as u64 * F32;
-    let kept = match descent.activations {
-        Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
-        Activations::Recompute => inputs,
-    };
-    let activations = embedding + rows * (kept + 3 * block);
-    Memory {
-        weights,
-        gradients: weights,
-        optimizer: 2 * weights,
-        reference,
-        cache,
-        activations,
-        program: PROGRAM,
+    need.memory(model, parameters)
+}
+
+/// What decides how much memory training takes, besides the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Rows of a micro-batch.
+    pub rows: u64,
+    /// What its forward pass keeps.
+    pub activations: Activations,
+    /// Rows of keys and values while sampling.
+    pub cached: u64,
+    /// Whether there is a reference model.
+    pub reference: bool,
+}
+
+impl Need {
+    /// Memory at its peak, of training in f32.
+    pub fn memory(self, model: &ModelConfig, parameters: u64) -> Memory {
+        let weights = parameters * F32;
+        let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
+        let block = kept_bytes_a_row(model) / model.num_layers as u64;
+        // Of the head and the embedding one dense gradient is alive besides the buffers; a block's
+        // backward pass makes about three times what its forward pass keeps.
+        let embedding = (model.vocab_size * model.hidden_size) as u64 * F32;
+        let kept = match self.activations {
+            Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
+            Activations::Recompute => inputs,
+        };
+        Memory {
+            weights,
+            gradients: weights,
+            optimizer: 2 * weights,
+            reference: if self.reference { weights } else { 0 },
+            cache: self.cached * cache_bytes_a_row(model),
+            activations: embedding + self.rows * (kept + 3 * block),
+            program: PROGRAM,
+        }
     }
 }
 
@@ -293,6 +316,11 @@ fn recorded(recipe: &Recipe, stage: &StagePlan) -> Option<u64> {
 }
 
 impl Memory {
+    /// Adds the copy of the weights in bf16 that sampling multiplies by.
+    pub fn round_cache(&mut self, parameters: u64) {
+        self.cache += parameters * BF16;
+    }
+
     /// Most at a time: slots are emptied before activations are kept.
     pub fn total(&self) -> u64 {
         let lasting = self.weights + self.gradients + self.optimizer + self.reference;

@@ -1,7 +1,9 @@
 //! Decoding on plain slices: `f32` on CPU, the weights read in place.
 
 use candle::{Layout, StorageRef, Tensor};
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
+};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::not_finite;
@@ -76,8 +78,9 @@ impl Buffers {
 fn rounded_weights(weights: &Weights) -> Result<Vec<Vec<Sixteen>>> {
     let matrices = tensors(weights).skip(1).filter(|weight| weight.rank() == 2);
     let matrices: Vec<_> = matrices.map(Tensor::storage_and_layout).collect();
-    let round = |lent: &(StorageRef<'_>, &Layout)| Ok(rounded(values(lent)?, lent.1.dims()[1]));
-    matrices.iter().map(round).collect()
+    let lent = matrices.iter().map(|lent| Ok((values(lent)?, lent.1.dims()[1])));
+    let lent: Vec<(&[f32], usize)> = lent.collect::<Result<_>>()?;
+    Ok(lent.into_par_iter().map(|(values, width)| rounded(values, width)).collect())
 }
 
 /// A prompt through the model: logits after its last row, and the pages of its keys and values.
@@ -110,17 +113,28 @@ fn write(paging: Paging, pages: &mut [Page], layer: usize, rows: usize, [_, k, v
     }
 }
 
-/// Logits of normed rows, by the kernel that decoding uses.
+/// Tokens of the head that are rounded at once.
+const ROUNDED: usize = 256;
+
+/// Logits of a normed row, by the kernel that decoding uses.
 fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let (rows, (vocab, width)) = (x.dim(0)?, head.dims2()?);
+    let (vocab, width) = head.dims2()?;
     let x = x.contiguous()?;
     let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
-    let mut logits = vec![0.0; rows * vocab];
+    let mut logits = vec![0.0; vocab];
     let (x, head) = (values(&x)?, values(&head)?);
-    let mut by = |weight| linear(Split::Pool, x, Linear::plain(weight), rows, &mut logits);
     match products {
-        Products::F32 => by(Matrix::F32(head)),
-        Products::Bf16 => by(Matrix::Bf16(&rounded(head, width))),
+        Products::F32 => {
+            linear(Split::Pool, x, Linear::plain(Matrix::F32(head)), 1, &mut logits);
+        }
+        // Piece by piece: a rounded copy of the whole head would be written for one row.
+        Products::Bf16 => logits
+            .par_chunks_mut(ROUNDED)
+            .zip(head.par_chunks(ROUNDED * width))
+            .for_each(|(logits, head)| {
+                let head = rounded(head, width);
+                linear(Split::Alone, x, Linear::plain(Matrix::Bf16(&head)), 1, logits);
+            }),
     }
     Ok(logits)
 }

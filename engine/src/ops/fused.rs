@@ -6,7 +6,7 @@ mod rows;
 pub use attention::{Heads, attention, attention_backward};
 pub use rows::{rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
 
-use super::kernels::product::{How, Into, View, product};
+use super::kernels::product::{How, Into, View, made, product};
 use crate::Products;
 
 /// A linear map without bias: `y = x W^T`.
@@ -39,22 +39,17 @@ impl<'a> Linear<'a> {
     ///
     /// Shapes: `x` (rows, width); result (rows, out).
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let mut y = vec![0.0; x.len() / self.width * self.out()];
-        self.multiply(x, &mut y, Into::Set);
-        y
+        let (lhs, rhs) = (View::rows(x, self.width), View::rows(self.weight, self.width).t());
+        made((x.len() / self.width, self.out(), self.width), lhs, rhs, How::pool(self.products))
     }
 
     /// `y + x W^T`, into `y`.
     ///
     /// Shapes: `x` (rows, width), `y` (rows, out).
     pub fn forward_add(&self, x: &[f32], y: &mut [f32]) {
-        self.multiply(x, y, Into::Add);
-    }
-
-    fn multiply(&self, x: &[f32], y: &mut [f32], into: Into) {
         let (width, out) = (self.width, self.out());
         let shape = (x.len() / width, out, width);
-        let how = How { into, ..How::pool(self.products) };
+        let how = How { into: Into::Add, ..How::pool(self.products) };
         product(y, out, shape, View::rows(x, width), View::rows(self.weight, width).t(), how);
     }
 
@@ -62,22 +57,18 @@ impl<'a> Linear<'a> {
     ///
     /// Shapes: `dy` (rows, out); result (rows, width).
     pub fn input_gradient(&self, dy: &[f32]) -> Vec<f32> {
-        let mut dx = vec![0.0; dy.len() / self.out() * self.width];
-        self.pull(dy, &mut dx, Into::Set);
-        dx
+        let (width, out) = (self.width, self.out());
+        let (lhs, rhs) = (View::rows(dy, out), View::rows(self.weight, width));
+        made((dy.len() / out, width, out), lhs, rhs, How::pool(self.products))
     }
 
     /// [`Self::input_gradient`], added to `dx`.
     ///
     /// Shapes: `dy` (rows, out), `dx` (rows, width).
     pub fn input_gradient_add(&self, dy: &[f32], dx: &mut [f32]) {
-        self.pull(dy, dx, Into::Add);
-    }
-
-    fn pull(&self, dy: &[f32], dx: &mut [f32], into: Into) {
         let (width, out) = (self.width, self.out());
         let shape = (dy.len() / out, width, out);
-        let how = How { into, ..How::pool(self.products) };
+        let how = How { into: Into::Add, ..How::pool(self.products) };
         product(dx, width, shape, View::rows(dy, out), View::rows(self.weight, width), how);
     }
 
@@ -85,11 +76,7 @@ impl<'a> Linear<'a> {
     ///
     /// Shapes: `x` (rows, width), `dy` (rows, out); result (out, width).
     pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {
-        let (width, out) = (self.width, self.out());
-        let mut dw = vec![0.0; self.weight.len()];
-        let shape = (out, width, dy.len() / out);
-        let how = How::pool(self.products);
-        product(&mut dw, width, shape, View::rows(dy, out).t(), View::rows(x, width), how);
-        dw
+        let (lhs, rhs) = (View::rows(dy, self.out()).t(), View::rows(x, self.width));
+        made((self.out(), self.width, dy.len() / self.out()), lhs, rhs, How::pool(self.products))
     }
 }

@@ -60,6 +60,9 @@ struct Work {
     /// Tokens of each prompt.
     #[arg(long, value_name = "N", default_value = "48")]
     prompt_tokens: NonZeroUsize,
+    /// Completions sampled at a time. Left out: all.
+    #[arg(long, value_name = "N")]
+    slots: Option<NonZeroUsize>,
     /// Sequences that are trained on.
     #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
@@ -70,7 +73,7 @@ struct Work {
     #[arg(long, value_name = "N", default_value = "4096")]
     micro_batch_tokens: NonZeroUsize,
     /// What the forward pass of training keeps.
-    #[arg(long, value_enum, default_value = "recompute")]
+    #[arg(long, value_enum, default_value = "keep")]
     activations: Activations,
     /// Threads. Left out: all.
     #[arg(long, value_name = "N")]
@@ -131,6 +134,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         group: work.group.get(),
         new: work.new.get(),
         prompt_tokens: work.prompt_tokens.get(),
+        slots: work.slots.map_or(0, NonZeroUsize::get),
         batch: work.batch.get(),
         seq: work.seq.get(),
         micro_batch_tokens: work.micro_batch_tokens.get(),

@@ -1,9 +1,10 @@
 //! Matrix products of numbers rounded to bf16, summed in `f32`: twice the rate of `f32` products
-//! where the machine has the instruction.
+//! where the machine has the instruction, and about their rate elsewhere.
 //!
-//! Operands are rounded and laid out anew, sixteen rows (or columns) side by side with pairs along
-//! the sum, then multiplied by tiles. Every output is one sum in ascending order, cut into the
-//! blocks of [`BLOCK`], whatever the other rows and however many threads.
+//! With the instruction, operands are rounded and laid out anew, sixteen rows (or columns) side by
+//! side with pairs along the sum, then multiplied by tiles: every output is one sum in ascending
+//! order, cut into the blocks of [`BLOCK`], whatever the other rows and however many threads.
+//! Without it, they are rounded as they lie, for the product of `f32`.
 
 use std::cell::RefCell;
 
@@ -11,9 +12,10 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs};
-use super::lanes::{Lanes, WIDTH};
+use super::lanes::pairs::{self, PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
+use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 use super::product::{How, Into, View};
+use crate::Products;
 
 /// Terms of a sum that are laid out at once, at most: sixteen rows of them are 32 KiB.
 const BLOCK: usize = 1024;
@@ -28,10 +30,58 @@ const TILE: usize = 3;
 thread_local! {
     /// Both operands laid out, kept from product to product.
     static LAID_OUT: RefCell<[Vec<Sixteen>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    /// Both operands rounded as they lie.
+    static ROUNDED: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// As [`super::product::product`], of operands rounded to bf16.
 pub(crate) fn product(
+    out: &mut [f32],
+    out_row: usize,
+    shape: (usize, usize, usize),
+    lhs: View<'_>,
+    rhs: View<'_>,
+    how: How,
+) {
+    if has_instruction() {
+        return by_tiles(out, out_row, shape, lhs, rhs, how);
+    }
+    let (m, n, k) = shape;
+    let [mut a, mut b] = ROUNDED.take();
+    round(&lhs.values[..lhs.extent(m, k)], &mut a, how.threads);
+    round(&rhs.values[..rhs.extent(k, n)], &mut b, how.threads);
+    let (lhs, rhs) = (View { values: &a, ..lhs }, View { values: &b, ..rhs });
+    super::product::product(out, out_row, shape, lhs, rhs, How { products: Products::F32, ..how });
+    ROUNDED.set([a, b]);
+}
+
+/// Numbers that one task rounds.
+const ROUNDED_AT_ONCE: usize = 1 << 15;
+
+/// `x` rounded to bf16, as `f32`.
+fn round(x: &[f32], to: &mut Vec<f32>, threads: Parallelism) {
+    to.resize(x.len(), 0.0);
+    let tasks = to.chunks_mut(ROUNDED_AT_ONCE).zip(x.chunks(ROUNDED_AT_ONCE)).collect();
+    each(tasks, threads, |(to, x): (&mut [f32], &[f32])| dispatch(Round { x, to }));
+}
+
+struct Round<'a> {
+    x: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) {
+        for (to, &x) in self.to.iter_mut().zip(self.x) {
+            *to = f32::from_bits(pairs::rounded(x) << 16);
+        }
+    }
+}
+
+/// The product of operands laid out anew.
+fn by_tiles(
     out: &mut [f32],
     out_row: usize,
     (m, n, k): (usize, usize, usize),
@@ -320,14 +370,19 @@ mod tests {
         x.iter().map(|&x| half::bf16::from_f32(x).to_f64()).collect()
     }
 
+    type Product = fn(&mut [f32], usize, (usize, usize, usize), View<'_>, View<'_>, How);
+
+    /// What the machine would choose, and the tiles, which every machine can run.
+    const BOTH: [Product; 2] = [product, by_tiles];
+
     /// `scale * lhs rhs`, added to ones, against loops over rounded numbers in double precision.
-    fn check((m, n, k): (usize, usize, usize), flips: [bool; 2], into: Into) {
+    fn check(product: Product, (m, n, k): (usize, usize, usize), flips: [bool; 2], into: Into) {
         let (a, b) = (noise(1, m * k), noise(2, k * n));
         let lhs = if flips[0] { View::rows(&a, m).t() } else { View::rows(&a, k) };
         let rhs = if flips[1] { View::rows(&b, k).t() } else { View::rows(&b, n) };
         let wide = n + 3;
         let mut out = vec![1.0; m * wide];
-        let how = How { scale: 0.5, into, ..How::pool(crate::Products::Bf16) };
+        let how = How { scale: 0.5, into, ..How::pool(Products::Bf16) };
         product(&mut out, wide, (m, n, k), lhs, rhs, how);
         let (x, y) = (rounded(&a), rounded(&b));
         let want = (0..m * wide).map(|at| {
@@ -346,13 +401,15 @@ mod tests {
     #[test]
     fn equals_the_product_of_rounded_numbers() {
         on_every_form(|| {
-            for shape in [(1, 1, 1), (3, 17, 5), (8, 48, 32), (16, 16, 33), (37, 100, 70)] {
-                for flips in [[false, false], [false, true], [true, false], [true, true]] {
-                    check(shape, flips, Into::Set);
+            for product in BOTH {
+                for shape in [(1, 1, 1), (3, 17, 5), (8, 48, 32), (16, 16, 33), (37, 100, 70)] {
+                    for flips in [[false, false], [false, true], [true, false], [true, true]] {
+                        check(product, shape, flips, Into::Set);
+                    }
                 }
+                check(product, (300, 250, 64), [false, true], Into::Add);
+                check(product, (9, 20, 2500), [true, false], Into::Add);
             }
-            check((300, 250, 64), [false, true], Into::Add);
-            check((9, 20, 2500), [true, false], Into::Add);
         });
     }
 
@@ -363,7 +420,7 @@ mod tests {
         let all = |m: usize, threads| {
             let mut out = vec![0.0; m * n];
             let how = How { threads, ..How::ALONE };
-            product(&mut out, n, (m, n, k), View::rows(&a, k), View::rows(&b, n), how);
+            by_tiles(&mut out, n, (m, n, k), View::rows(&a, k), View::rows(&b, n), how);
             out
         };
         let whole = all(40, Parallelism::Rayon(0));
@@ -375,11 +432,13 @@ mod tests {
     #[test]
     fn what_is_not_a_number_stays_so() {
         on_every_form(|| {
-            let mut out = [0.0; 4];
-            let (a, b) = ([1.0, f32::NAN, f32::INFINITY, 1.0], [1.0, 0.0, 0.0, 1.0]);
-            product(&mut out, 2, (2, 2, 2), View::rows(&a, 2), View::rows(&b, 2), How::ALONE);
-            assert!(out[1].is_nan());
-            assert!(out[2] == f32::INFINITY || out[2].is_nan());
+            for product in BOTH {
+                let mut out = [0.0; 4];
+                let (a, b) = ([1.0, f32::NAN, f32::INFINITY, 1.0], [1.0, 0.0, 0.0, 1.0]);
+                product(&mut out, 2, (2, 2, 2), View::rows(&a, 2), View::rows(&b, 2), How::ALONE);
+                assert!(out[1].is_nan());
+                assert!(out[2] == f32::INFINITY || out[2].is_nan());
+            }
         });
     }
 
@@ -391,11 +450,13 @@ mod tests {
                 .into_iter()
                 .chain([1.003_906_3, 1.011_718_8, -1.003_906_3, 0.0, -0.0, 3e38, 3.4e38])
                 .collect();
-            let mut out = vec![0.0; values.len()];
-            let shape = (values.len(), 1, 1);
-            product(&mut out, 1, shape, View::rows(&values, 1), View::rows(&[1.0], 1), How::ALONE);
             let want: Vec<f32> = values.iter().map(|&x| half::bf16::from_f32(x).to_f32()).collect();
-            assert_eq!(out, want);
+            let (lhs, rhs) = (View::rows(&values, 1), View::rows(&[1.0], 1));
+            for product in BOTH {
+                let mut out = vec![0.0; values.len()];
+                product(&mut out, 1, (values.len(), 1, 1), lhs, rhs, How::ALONE);
+                assert_eq!(out, want);
+            }
         });
     }
 }

@@ -24,8 +24,9 @@ impl<'a> View<'a> {
         Self { values: self.values, row: self.col, col: self.row }
     }
 
-    fn holds(&self, rows: usize, cols: usize) -> bool {
-        rows == 0 || cols == 0 || (rows - 1) * self.row + (cols - 1) * self.col < self.values.len()
+    /// Numbers of the slice that the first rows and columns reach over.
+    pub(crate) fn extent(&self, rows: usize, cols: usize) -> usize {
+        if rows == 0 || cols == 0 { 0 } else { (rows - 1) * self.row + (cols - 1) * self.col + 1 }
     }
 }
 
@@ -69,25 +70,86 @@ impl How {
 pub(crate) fn product(
     out: &mut [f32],
     out_row: usize,
+    shape: (usize, usize, usize),
+    lhs: View<'_>,
+    rhs: View<'_>,
+    how: How,
+) {
+    let (m, n, _) = shape;
+    check(shape, lhs, rhs);
+    assert!(
+        View::rows(out, out_row).extent(m, n) <= out.len(),
+        "the result does not lie within its slice"
+    );
+    assert!(out_row >= n || m <= 1, "rows of the result overlap");
+    if how.products == Products::Bf16 {
+        return super::bf16::product(out, out_row, shape, lhs, rhs, how);
+    }
+    // SAFETY: the operands were checked; every element (i, j) of the result lies within its slice
+    // (asserted above), which is borrowed mutably, so it overlaps neither operand, and its rows do
+    // not overlap.
+    unsafe { multiply(out.as_mut_ptr(), out_row, shape, lhs, rhs, how) }
+}
+
+/// `scale * lhs rhs`, whatever `how` says of a destination.
+///
+/// Shapes: `lhs` (m, k), `rhs` (k, n), result (m, n).
+///
+/// # Panics
+///
+/// Panics when an operand does not lie within its slice.
+pub(crate) fn made(
+    shape: (usize, usize, usize),
+    lhs: View<'_>,
+    rhs: View<'_>,
+    how: How,
+) -> Vec<f32> {
+    let ((m, n, k), how) = (shape, How { into: Into::Set, ..how });
+    if how.products == Products::Bf16 || k == 0 {
+        let mut out = vec![0.0; m * n];
+        product(&mut out, n, shape, lhs, rhs, how);
+        return out;
+    }
+    check(shape, lhs, rhs);
+    // Not zeroed, which one thread would do alone.
+    let mut out = Vec::with_capacity(m * n);
+    // SAFETY: the operands were checked; there is room for the whole result, apart from both; with
+    // `Set` and a sum of at least one term each of its elements is written and none is read.
+    unsafe {
+        multiply(out.as_mut_ptr(), n, shape, lhs, rhs, how);
+        out.set_len(m * n);
+    }
+    out
+}
+
+fn check((m, n, k): (usize, usize, usize), lhs: View<'_>, rhs: View<'_>) {
+    assert!(
+        lhs.extent(m, k) <= lhs.values.len() && rhs.extent(k, n) <= rhs.values.len(),
+        "an operand does not lie within its slice"
+    );
+}
+
+/// The product of `f32`.
+///
+/// # Safety
+///
+/// The operands lie within their slices; `out` may be written where the result's elements lie, and
+/// read where they are added to.
+unsafe fn multiply(
+    out: *mut f32,
+    out_row: usize,
     (m, n, k): (usize, usize, usize),
     lhs: View<'_>,
     rhs: View<'_>,
     how: How,
 ) {
-    assert!(lhs.holds(m, k) && rhs.holds(k, n), "an operand does not lie within its slice");
-    assert!(View::rows(out, out_row).holds(m, n), "the result does not lie within its slice");
-    assert!(out_row >= n || m <= 1, "rows of the result overlap");
-    if how.products == Products::Bf16 {
-        return super::bf16::product(out, out_row, (m, n, k), lhs, rhs, how);
-    }
-    // SAFETY: every element (i, j) of the three matrices lies within its slice (asserted above),
-    // `out` is borrowed mutably, so it overlaps neither operand, and its rows do not overlap.
+    // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out,
             1,
             out_row.cast_signed(),
             how.into == Into::Add,

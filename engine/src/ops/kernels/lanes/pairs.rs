@@ -53,7 +53,7 @@ fn pair(low: f32, high: f32) -> u32 {
 
 /// The nearest bf16, ties to even; a NaN stays one.
 #[inline(always)]
-fn rounded(x: f32) -> u32 {
+pub(crate) fn rounded(x: f32) -> u32 {
     let bits = x.to_bits();
     if x.is_nan() {
         return bits >> 16 | 0x40;
@@ -98,6 +98,14 @@ pub(crate) fn dispatch_pairs<K: PairKernel>(kernel: K) -> K::Output {
         return super::x86::avx512_bf16(lanes, pairs, kernel);
     }
     dispatch(Plain(kernel))
+}
+
+/// Whether the machine multiplies pairs by one instruction.
+pub(crate) fn has_instruction() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return widest().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 #[cfg(target_arch = "x86_64")]
