@@ -164,6 +164,7 @@ impl Optimizer for AdamW {
                 update.composed(param, moments, gradient)?;
             }
         }
+        self.gradients.clear();
         self.updates += 1;
         Ok(StepReport { loss, grad_norm, clip_scale })
     }

@@ -6,8 +6,9 @@ use crate::{Error, Param, Result};
 
 /// One gradient buffer per parameter, in parameter order.
 ///
-/// f32 whatever the parameter's type (f64 for f64), on the parameter's device. A buffer appears at
-/// the first gradient and stays.
+/// f32 whatever the parameter's type (f64 for f64), on the parameter's device. The first gradient
+/// becomes the buffer, and [`clear`](Self::clear) lets it go, so that a backward pass fills the memory
+/// that it frees.
 #[derive(Debug)]
 pub struct Gradients {
     slots: Vec<Slot>,
@@ -18,9 +19,9 @@ struct Slot {
     name: String,
     shape: Shape,
     dtype: DType,
-    buffer: Option<Tensor>,
-    /// Whether the buffer holds anything since the last clear.
-    filled: bool,
+    gradient: Option<Tensor>,
+    /// Whether the gradient is a sum of our own, which may be changed in place.
+    owned: bool,
 }
 
 /// The type of a parameter's gradient and moments.
@@ -47,8 +48,8 @@ impl Gradients {
             name: param.name.clone(),
             shape: param.var.shape().clone(),
             dtype: accumulator_dtype(param),
-            buffer: None,
-            filled: false,
+            gradient: None,
+            owned: false,
         });
         Ok(Self { slots: slots.collect() })
     }
@@ -77,18 +78,19 @@ impl Gradients {
     /// What has been added since the last [`clear`](Self::clear) to the gradient of parameter
     /// `index`.
     pub fn get(&self, index: usize) -> Option<&Tensor> {
-        self.slots.get(index).and_then(Slot::gradient)
+        self.slots.get(index)?.gradient.as_ref()
     }
 
     /// Names of the parameters without gradient, in parameter order.
     pub fn missing(&self) -> Vec<String> {
-        self.slots.iter().filter(|slot| !slot.filled).map(|slot| slot.name.clone()).collect()
+        let missing = self.slots.iter().filter(|slot| slot.gradient.is_none());
+        missing.map(|slot| slot.name.clone()).collect()
     }
 
-    /// Forgets what was added; keeps the storage.
+    /// Lets go of what was added.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {
-            slot.filled = false;
+            slot.gradient = None;
         }
     }
 
@@ -104,7 +106,7 @@ impl Gradients {
         }
         let mut sum = 0.0;
         for slot in &self.slots {
-            let squares = slot.gradient().map_or(Ok(0.0), sum_of_squares)?;
+            let squares = slot.gradient.as_ref().map_or(Ok(0.0), sum_of_squares)?;
             if !squares.is_finite() {
                 return Err(Error::NonFiniteNorm { name: slot.name.clone(), norm: squares.sqrt() });
             }
@@ -138,36 +140,34 @@ impl Gradients {
 }
 
 impl Slot {
-    fn gradient(&self) -> Option<&Tensor> {
-        self.buffer.as_ref().filter(|_| self.filled)
-    }
-
     fn add(&mut self, gradient: Tensor) -> candle::Result<()> {
         let same = gradient.dtype() == self.dtype;
         let gradient = if same { gradient } else { gradient.to_dtype(self.dtype)? };
         let gradient = gradient.contiguous()?.detach();
-        match &self.buffer {
-            Some(buffer) if slices::fits(buffer) => accumulate(buffer, &gradient, self.filled)?,
-            Some(buffer) if self.filled => self.buffer = Some((buffer + gradient)?),
-            // A copy: the caller may go on using its tensor, and the buffer is changed in place.
-            _ => self.buffer = Some(gradient.copy()?),
-        }
-        self.filled = true;
+        let Some(sum) = self.gradient.take() else {
+            (self.gradient, self.owned) = (Some(gradient), false);
+            return Ok(());
+        };
+        self.gradient = Some(if slices::fits(&sum) {
+            // A copy of what was handed over, since the caller may have kept it.
+            let sum = if self.owned { sum } else { sum.copy()? };
+            accumulate(&sum, &gradient)?;
+            sum
+        } else {
+            (sum + gradient)?
+        });
+        self.owned = true;
         Ok(())
     }
 }
 
-/// `buffer += gradient`, or `buffer = gradient` where the buffer holds nothing yet.
-fn accumulate(buffer: &Tensor, gradient: &Tensor, filled: bool) -> candle::Result<()> {
-    slices::write(buffer, |sum| {
+/// `sum += gradient`, in place.
+fn accumulate(sum: &Tensor, gradient: &Tensor) -> candle::Result<()> {
+    slices::write(sum, |sum| {
         slices::read(gradient, |part| {
             let chunks = sum.par_chunks_mut(CHUNK).zip(part.par_chunks(CHUNK));
             chunks.for_each(|(sum, part)| {
-                if filled {
-                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-                } else {
-                    sum.copy_from_slice(part);
-                }
+                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
             });
         })
     })

@@ -262,6 +262,7 @@ impl<'a> Bench<'a> {
         };
         let need = Need {
             rows: rows.min(self.shape.micro_batch_tokens) as u64,
+            alone: rows <= self.shape.micro_batch_tokens,
             activations: match self.shape.activations {
                 Activations::Keep => config::Activations::Keep,
                 Activations::Recompute => config::Activations::Recompute,

@@ -104,9 +104,12 @@ pub struct Memory {
     pub reference: u64,
     /// Keys and values of all slots and their prompts, and the rounded copy of the weights.
     pub cache: u64,
-    /// What the forward pass leaves for the backward pass, at the micro-batch's limit, and what the
-    /// backward pass makes of one block of it.
+    /// What the forward pass leaves for the backward pass, at the micro-batch's limit.
     pub activations: u64,
+    /// What the backward pass makes of one block of it, and of the head.
+    pub working: u64,
+    /// Whether activations are let go while gradients appear, as in an update of one micro-batch.
+    pub in_turn: bool,
     /// The program itself and what its allocator keeps.
     pub program: u64,
 }
@@ -240,8 +243,10 @@ fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> M
             let slots = completions.min(rl.slots.get() as u64);
             let groups = slots.div_ceil(rl.group_size.get() as u64) + 1;
             let whole = rl.batch.get() as u64 * prompt + completions * new;
+            let update = whole / descent.updates_per_step as u64;
             Need {
-                rows: rows.min(whole / descent.updates_per_step as u64),
+                rows: rows.min(update),
+                alone: update <= rows,
                 activations,
                 cached: slots * new + groups * prompt,
                 reference: rl.loss.kl != (Kl::Off {}),
@@ -256,6 +261,8 @@ fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> M
 pub struct Need {
     /// Rows of a micro-batch.
     pub rows: u64,
+    /// Whether it is the only one of its update.
+    pub alone: bool,
     /// What its forward pass keeps.
     pub activations: Activations,
     /// Rows of keys and values while sampling.
@@ -270,20 +277,22 @@ impl Need {
         let weights = parameters * F32;
         let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
         let block = kept_bytes_a_row(model) / model.num_layers as u64;
-        // Of the head and the embedding one dense gradient is alive besides the buffers; a block's
-        // backward pass makes about three times what its forward pass keeps.
-        let embedding = (model.vocab_size * model.hidden_size) as u64 * F32;
         let kept = match self.activations {
             Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
             Activations::Recompute => inputs,
         };
+        // Of the head and the embedding one dense gradient is alive besides the buffers; a block's
+        // backward pass makes about three times what its forward pass keeps.
+        let embedding = (model.vocab_size * model.hidden_size) as u64 * F32;
         Memory {
             weights,
             gradients: weights,
             optimizer: 2 * weights,
             reference: if self.reference { weights } else { 0 },
             cache: self.cached * cache_bytes_a_row(model),
-            activations: embedding + self.rows * (kept + 3 * block),
+            activations: self.rows * kept,
+            working: embedding + 3 * self.rows * block,
+            in_turn: self.alone,
             program: PROGRAM,
         }
     }
@@ -321,9 +330,15 @@ impl Memory {
         self.cache += parameters * BF16;
     }
 
-    /// Most at a time: slots are emptied before activations are kept.
+    /// Most at a time: slots are emptied before activations are kept, and gradients are let go before
+    /// slots are filled.
     pub fn total(&self) -> u64 {
-        let lasting = self.weights + self.gradients + self.optimizer + self.reference;
-        lasting + self.program + self.cache.max(self.activations)
+        let lasting = self.weights + self.optimizer + self.reference + self.program;
+        let pass = if self.in_turn {
+            self.gradients.max(self.activations)
+        } else {
+            self.gradients + self.activations
+        };
+        lasting + self.cache.max(pass + self.working)
     }
 }

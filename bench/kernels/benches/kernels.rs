@@ -167,14 +167,76 @@ fn model(num_layers: usize, vocab_size: usize, products: Products) -> Model {
     model.with_products(products)
 }
 
-/// Scores of 1024 targets under a model without blocks: the head alone.
-#[divan::bench(args = [2_048, 49_152])]
-fn head(bencher: Bencher<'_, '_>, vocabulary: usize) {
-    let model = model(0, vocabulary, Products::F32);
-    let (packed, targets) = groups(48);
-    bencher
-        .counter(ItemsCount::new(2 * 1024 * WIDTH * vocabulary))
-        .bench_local(|| model.score(&packed, &targets, 1.0).expect("targets inside the rows"));
+/// Scores of 1024 targets under a model without blocks, which is the head alone, and its products as
+/// they would be taken by themselves, on as many tokens of the vocabulary at once.
+#[divan::bench_group]
+mod head {
+    use super::*;
+
+    const VOCABULARIES: [usize; 2] = [2_048, 49_152];
+    const CHUNK: usize = 2_048;
+
+    /// Floating-point operations of one product over all rows that have targets.
+    fn operations(targets: &[engine::Target], vocabulary: usize) -> (usize, usize) {
+        let mut rows: Vec<_> = targets.iter().map(|target| target.row).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        (rows.len(), 2 * rows.len() * WIDTH * vocabulary)
+    }
+
+    #[divan::bench(args = VOCABULARIES)]
+    fn forward(bencher: Bencher<'_, '_>, vocabulary: usize) {
+        let model = model(0, vocabulary, Products::F32);
+        let (packed, targets) = groups(48);
+        bencher
+            .counter(ItemsCount::new(operations(&targets, vocabulary).1))
+            .bench_local(|| model.score(&packed, &targets, 1.0).expect("targets inside the rows"));
+    }
+
+    #[divan::bench(args = VOCABULARIES)]
+    fn forward_products(bencher: Bencher<'_, '_>, vocabulary: usize) {
+        let (rows, operations) = operations(&groups(48).1, vocabulary);
+        let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[vocabulary, WIDTH]));
+        bencher.counter(ItemsCount::new(operations)).bench_local(|| {
+            for w in w.chunks(CHUNK * WIDTH) {
+                divan::black_box(fused::Linear::new(w, WIDTH, Products::F32).forward(&x));
+            }
+        });
+    }
+
+    /// Forward and backward: logits twice, and two gradients.
+    #[divan::bench(args = VOCABULARIES)]
+    fn backward(bencher: Bencher<'_, '_>, vocabulary: usize) {
+        let model = model(0, vocabulary, Products::F32);
+        let (packed, targets) = groups(48);
+        let keep = engine::Activations::Keep;
+        bencher.counter(ItemsCount::new(4 * operations(&targets, vocabulary).1)).bench_local(|| {
+            let mut loss = |columns: &engine::Columns| Ok(columns.log_probs.sum_all()?);
+            engine::backward(&model, &packed, &targets, 1.0, keep, &mut loss, &mut |_, gradient| {
+                drop(divan::black_box(gradient));
+                Ok(())
+            })
+            .expect("targets inside the rows")
+        });
+    }
+
+    #[divan::bench(args = VOCABULARIES)]
+    fn backward_products(bencher: Bencher<'_, '_>, vocabulary: usize) {
+        let (rows, operations) = operations(&groups(48).1, vocabulary);
+        let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[vocabulary, WIDTH]));
+        let mut dx = numbers(&[rows, WIDTH]);
+        bencher.counter(ItemsCount::new(4 * operations)).bench_local(|| {
+            for w in w.chunks(CHUNK * WIDTH) {
+                divan::black_box(fused::Linear::new(w, WIDTH, Products::F32).forward(&x));
+            }
+            for w in w.chunks(CHUNK * WIDTH) {
+                let map = fused::Linear::new(w, WIDTH, Products::F32);
+                let d = map.forward(&x);
+                map.input_gradient_add(&d, &mut dx);
+                divan::black_box(map.weight_gradient(&x, &d));
+            }
+        });
+    }
 }
 
 #[divan::bench]

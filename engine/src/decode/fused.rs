@@ -10,9 +10,8 @@ use super::not_finite;
 use crate::block::fused::{self as block, Rows};
 use crate::cache::{Page, Paging, PrefixRows, Slot};
 use crate::ops::kernels::attention::{POSITIONS, attend};
-use crate::ops::kernels::lanes::pairs::Sixteen;
 use crate::ops::kernels::linear::{
-    Linear, Matrix, Split, gated, linear, linear_add, linears, rounded,
+    Linear, Matrix, Rounded, Split, gated, linear, linear_add, linears,
 };
 use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
 use crate::ops::values;
@@ -27,7 +26,7 @@ const SMALL_BYTES: usize = 24 << 20;
 pub(crate) struct Buffers {
     /// Copies of the weights that a step multiplies by, where these are rounded: (out, in) each, in
     /// the order in which [`View::new`] takes them. The weights do not change while a cache lives.
-    rounded: Vec<Vec<Sixteen>>,
+    rounded: Vec<Rounded>,
     paging: Paging,
     pub(crate) free: Vec<Page>,
     angles: Angles,
@@ -75,12 +74,12 @@ impl Buffers {
 }
 
 /// Copies of all that is multiplied by, in bf16.
-fn rounded_weights(weights: &Weights) -> Result<Vec<Vec<Sixteen>>> {
+fn rounded_weights(weights: &Weights) -> Result<Vec<Rounded>> {
     let matrices = tensors(weights).skip(1).filter(|weight| weight.rank() == 2);
     let matrices: Vec<_> = matrices.map(Tensor::storage_and_layout).collect();
     let lent = matrices.iter().map(|lent| Ok((values(lent)?, lent.1.dims()[1])));
     let lent: Vec<(&[f32], usize)> = lent.collect::<Result<_>>()?;
-    Ok(lent.into_par_iter().map(|(values, width)| rounded(values, width)).collect())
+    Ok(lent.into_par_iter().map(|(values, width)| Rounded::new(values, width)).collect())
 }
 
 /// A prompt through the model: logits after its last row, and the pages of its keys and values.
@@ -132,8 +131,8 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
             .par_chunks_mut(ROUNDED)
             .zip(head.par_chunks(ROUNDED * width))
             .for_each(|(logits, head)| {
-                let head = rounded(head, width);
-                linear(Split::Alone, x, Linear::plain(Matrix::Bf16(&head)), 1, logits);
+                let head = Rounded::new(head, width);
+                linear(Split::Alone, x, Linear::plain(head.matrix()), 1, logits);
             }),
     }
     Ok(logits)
@@ -235,12 +234,12 @@ impl<'a> View<'a> {
     fn new(
         config: &ModelConfig,
         lent: &'a [(StorageRef<'_>, &Layout)],
-        rounded: &'a [Vec<Sixteen>],
+        rounded: &'a [Rounded],
     ) -> Result<Self> {
         let mut lent = lent.iter();
         let mut rounded = rounded.iter();
         let mut next = || values(lent.next().expect("as many tensors as the configuration has"));
-        let mut matrix = |values| rounded.next().map_or(Matrix::F32(values), |r| Matrix::Bf16(r));
+        let mut matrix = |values| rounded.next().map_or(Matrix::F32(values), Rounded::matrix);
         let (embed, norm, head) = (next()?, next()?, matrix(next()?));
         let blocks = (0..config.num_layers).map(|_| {
             let attn_norm = next()?;

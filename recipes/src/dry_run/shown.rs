@@ -117,6 +117,7 @@ impl fmt::Display for Memory {
             ("reference", self.reference),
             ("cache", self.cache),
             ("activations", self.activations),
+            ("backward pass", self.working),
             ("program", self.program),
         ];
         let listed: Vec<_> = parts
@@ -124,8 +125,14 @@ impl fmt::Display for Memory {
             .filter(|(_, bytes)| *bytes > 0)
             .map(|(name, bytes)| format!("{name} {}", mib(*bytes)))
             .collect();
-        let turns = if self.cache > 0 { "; cache and activations in turn" } else { "" };
-        write!(f, "about {}: {}{turns}", mib(self.total()), listed.join(", "))
+        let mut turns = Vec::new();
+        if self.cache > 0 {
+            turns.push("; cache and backward pass in turn");
+        }
+        if self.in_turn {
+            turns.push("; gradients and activations in turn");
+        }
+        write!(f, "about {}: {}{}", mib(self.total()), listed.join(", "), turns.concat())
     }
 }
 

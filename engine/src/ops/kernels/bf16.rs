@@ -48,8 +48,8 @@ pub(crate) fn product(
     }
     let (m, n, k) = shape;
     let [mut a, mut b] = ROUNDED.take();
-    round(&lhs.values[..lhs.extent(m, k)], &mut a, how.threads);
-    round(&rhs.values[..rhs.extent(k, n)], &mut b, how.threads);
+    round_by(&lhs.values[..lhs.extent(m, k)], &mut a, how.threads);
+    round_by(&rhs.values[..rhs.extent(k, n)], &mut b, how.threads);
     let (lhs, rhs) = (View { values: &a, ..lhs }, View { values: &b, ..rhs });
     super::product::product(out, out_row, shape, lhs, rhs, How { products: Products::F32, ..how });
     ROUNDED.set([a, b]);
@@ -59,7 +59,11 @@ pub(crate) fn product(
 const ROUNDED_AT_ONCE: usize = 1 << 15;
 
 /// `x` rounded to bf16, as `f32`.
-fn round(x: &[f32], to: &mut Vec<f32>, threads: Parallelism) {
+pub(super) fn round(x: &[f32], to: &mut Vec<f32>) {
+    round_by(x, to, Parallelism::None);
+}
+
+fn round_by(x: &[f32], to: &mut Vec<f32>, threads: Parallelism) {
     to.resize(x.len(), 0.0);
     let tasks = to.chunks_mut(ROUNDED_AT_ONCE).zip(x.chunks(ROUNDED_AT_ONCE)).collect();
     each(tasks, threads, |(to, x): (&mut [f32], &[f32])| dispatch(Round { x, to }));

@@ -43,6 +43,8 @@ pub(crate) trait Lanes: Copy {
     fn power_of_two(self, a: Self::V) -> [Self::V; 2];
     /// Pairs of bf16 as `f32`: the low halves, and the high ones.
     fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2];
+    /// Numbers in bf16 as `f32`.
+    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V;
     /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
@@ -188,6 +190,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
         [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
+    }
+    #[inline(always)]
+    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
+        a.map(|a| f32::from_bits(u32::from(a) << 16))
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

@@ -2,23 +2,32 @@
 //!
 //! Every output is one sum over sixteen lanes in ascending order, then [`Lanes::sum4`], however many
 //! rows there are and however the features are split: a row's result does not depend on the others.
+//! Weights that are rounded anyway have a layout of their own in [`panels`] where the machine has no
+//! instruction for pairs; there an output is one sum in ascending order.
 
+mod panels;
 mod terms;
+
+use std::cell::RefCell;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::bf16::round;
 use super::columns::Columns;
-use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs};
+use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
 use super::lanes::{Lanes, WIDTH};
 use super::rows::swiglu;
+pub(crate) use panels::Features;
 use terms::Terms;
 
 /// Rows of numbers, each as long as the next.
 #[derive(Clone, Copy)]
 pub(crate) enum Matrix<'a> {
     F32(&'a [f32]),
-    /// Rounded to bf16, each row as [`rounded`] lays it out.
+    /// Rounded to bf16: rows of whole sixteens of pairs with zeros at their end.
     Bf16(&'a [Sixteen]),
+    /// Rounded to bf16, as [`panels`] lays them out.
+    Panels(&'a [Features]),
 }
 
 impl Matrix<'_> {
@@ -26,6 +35,32 @@ impl Matrix<'_> {
         match self {
             Self::F32(values) => size_of_val(values),
             Self::Bf16(values) => size_of_val(values),
+            Self::Panels(values) => size_of_val(values),
+        }
+    }
+}
+
+/// A weight rounded to bf16, laid out as the machine multiplies it best.
+#[derive(Debug)]
+pub(crate) enum Rounded {
+    Pairs(Vec<Sixteen>),
+    Panels(Vec<Features>),
+}
+
+impl Rounded {
+    /// Shapes: `w` (out, width).
+    pub(crate) fn new(w: &[f32], width: usize) -> Self {
+        if has_instruction() {
+            Self::Pairs(rounded(w, width))
+        } else {
+            Self::Panels(panels::lay_out(w, width))
+        }
+    }
+
+    pub(crate) fn matrix(&self) -> Matrix<'_> {
+        match self {
+            Self::Pairs(pairs) => Matrix::Bf16(pairs),
+            Self::Panels(panels) => Matrix::Panels(panels),
         }
     }
 }
@@ -58,7 +93,7 @@ pub(crate) enum Split {
 const GRAIN_BYTES: usize = 64 << 10;
 
 /// `x` (rows, width) rounded to bf16, rows in whole sixteens of pairs with zeros at their end.
-pub(crate) fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
+fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
     struct Round<'a> {
         x: &'a [f32],
         width: usize,
@@ -165,18 +200,29 @@ pub(crate) fn gated(
     });
 }
 
-/// Calls `work` with `x` in the type of `weight`.
+thread_local! {
+    /// Rows rounded for a product, kept from product to product.
+    static ROUNDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `work` with `x` in the type that `weight` is multiplied by.
 fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>)) {
     match weight {
         Matrix::F32(_) => work(Matrix::F32(x)),
         Matrix::Bf16(_) => work(Matrix::Bf16(&rounded(x, x.len() / rows))),
+        Matrix::Panels(_) => {
+            let mut to = ROUNDED.take();
+            round(x, &mut to);
+            work(Matrix::F32(&to));
+            ROUNDED.set(to);
+        }
     }
 }
 
 /// Calls `work(from, to)` for consecutive ranges that cover `0..total` once; `bytes` of weight each.
 fn features(split: Split, total: usize, bytes: usize, work: impl Fn(usize, usize) + Sync) {
-    // Whole tiles, so that no range ends in slow single features.
-    let grain = (GRAIN_BYTES / bytes).next_multiple_of(8).max(8);
+    // Whole tiles and panels, so that no range ends in slow single features.
+    let grain = (GRAIN_BYTES / bytes).next_multiple_of(WIDTH).max(WIDTH);
     let tasks = total.div_ceil(grain);
     if split == Split::Alone || tasks < 2 {
         return work(0, total);
@@ -202,7 +248,8 @@ impl PairKernel for Range<'_> {
         match (self.x, self.w.weight) {
             (Matrix::F32(x), Matrix::F32(w)) => self.all::<L, P, f32>(l, p, x, w),
             (Matrix::Bf16(x), Matrix::Bf16(w)) => self.all::<L, P, Sixteen>(l, p, x, w),
-            _ => unreachable!("`like` makes both of one type"),
+            (Matrix::F32(x), Matrix::Panels(w)) => panels::range(l, &self, x, w),
+            _ => unreachable!("`like` makes what the weight is multiplied by"),
         }
     }
 }
@@ -365,6 +412,28 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_rounded_numbers_does_not_depend_on_the_others() {
+        on_every_form(|| {
+            for (width, out) in [(37, 13), (576, 50)] {
+                let (x, w) = (noise(1, 20 * width), Rounded::new(&noise(2, out * width), width));
+                let product = |x: &[f32]| {
+                    let mut y = vec![0.0; x.len() / width * out];
+                    linear(Split::Pool, x, Linear::plain(w.matrix()), x.len() / width, &mut y);
+                    y
+                };
+                let one_by_one: Vec<f32> = x.chunks_exact(width).flat_map(product).collect();
+                for rows in 1..=20 {
+                    assert_eq!(
+                        product(&x[..rows * width]),
+                        one_by_one[..rows * out],
+                        "{rows} rows"
+                    );
+                }
+            }
+        });
+    }
+
+    #[test]
     fn several_at_once_and_gated_match_single_products() {
         let (rows, width) = (3, 96);
         let (x, w, v) = (noise(1, rows * width), noise(2, 700 * width), noise(3, 700 * width));
@@ -412,8 +481,8 @@ mod tests {
                 for rows in [1, 2, 3, 4, 5, 7, 16] {
                     let (x, w, b) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
                     let mut y = vec![f32::NAN; rows * out];
-                    let short = rounded(&w, width);
-                    let weight = Linear { weight: Matrix::Bf16(&short), bias: Some(&b) };
+                    let short = Rounded::new(&w, width);
+                    let weight = Linear { weight: short.matrix(), bias: Some(&b) };
                     linear(Split::Pool, &x, weight, rows, &mut y);
                     let (x, w) = (round(&x), round(&w));
                     let want = (0..rows * out).map(|i| {

@@ -156,6 +156,14 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen numbers are readable.
+        unsafe {
+            let a = _mm512_cvtepu16_epi32(_mm256_loadu_si256(a.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(a))
+        }
+    }
+    #[inline(always)]
     fn sum4x4(self, a: [[Self::V; 4]; 4]) -> [[f32; 4]; 4] {
         let mut out = [[0.0; 4]; 4];
         // SAFETY: `self` proves the feature; `out` holds sixteen numbers.
@@ -348,6 +356,15 @@ impl Lanes for Avx2 {
             let high = |a| _mm256_castsi256_ps(_mm256_and_si256(a, _mm256_set1_epi32(HIGH)));
             let (a, b) = (half(0), half(8));
             [[low(a), low(b)], [high(a), high(b)]]
+        }
+    }
+    #[inline(always)]
+    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen numbers are readable.
+        unsafe {
+            let half = |at: usize| _mm_loadu_si128(a.as_ptr().add(at).cast());
+            let wide = |a| _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(a));
+            [_mm256_castsi256_ps(wide(half(0))), _mm256_castsi256_ps(wide(half(8)))]
         }
     }
     #[inline(always)]
