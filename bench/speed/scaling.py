@@ -21,7 +21,7 @@ from typing import Any
 # A step is two prompts of 48 tokens with eight completions of 64 tokens, unless a table says otherwise.
 GROUPS = [2, 4, 8, 16, 32]
 LENGTHS = [16, 32, 64, 128, 256]
-SLOTS = [1, 2, 4, 8, 16]
+SLOTS = [2, 4, 8, 16]
 SEQUENCES = [1, 2, 4, 8, 16, 32, 64]
 VOCABULARIES = [2048, 8192, 32768, 131072]
 

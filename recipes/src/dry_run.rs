@@ -106,8 +106,10 @@ pub struct Memory {
     pub cache: u64,
     /// What the forward pass leaves for the backward pass, at the micro-batch's limit.
     pub activations: u64,
-    /// What the backward pass makes of one block of it, and of the head.
+    /// What the backward pass makes of one block of it.
     pub working: u64,
+    /// One gradient of the head, which is as large as the embedding.
+    pub head: u64,
     /// Whether activations are let go while gradients appear, as in an update of one micro-batch.
     pub in_turn: bool,
     /// The program itself and what its allocator keeps.
@@ -281,9 +283,6 @@ impl Need {
             Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
             Activations::Recompute => inputs,
         };
-        // Of the head and the embedding one dense gradient is alive besides the buffers; a block's
-        // backward pass makes about three times what its forward pass keeps.
-        let embedding = (model.vocab_size * model.hidden_size) as u64 * F32;
         Memory {
             weights,
             gradients: weights,
@@ -291,7 +290,9 @@ impl Need {
             reference: if self.reference { weights } else { 0 },
             cache: self.cached * cache_bytes_a_row(model),
             activations: self.rows * kept,
-            working: embedding + 3 * self.rows * block,
+            // As measured: about three times what the block's forward pass keeps.
+            working: 3 * self.rows * block,
+            head: (model.vocab_size * model.hidden_size) as u64 * F32,
             in_turn: self.alone,
             program: PROGRAM,
         }
@@ -334,11 +335,9 @@ impl Memory {
     /// slots are filled.
     pub fn total(&self) -> u64 {
         let lasting = self.weights + self.optimizer + self.reference + self.program;
-        let pass = if self.in_turn {
-            self.gradients.max(self.activations)
-        } else {
-            self.gradients + self.activations
-        };
+        // The head's gradient is the first, while all activations are there.
+        let first = self.activations + self.head;
+        let pass = if self.in_turn { self.gradients.max(first) } else { self.gradients + first };
         lasting + self.cache.max(pass + self.working)
     }
 }

@@ -117,7 +117,8 @@ impl fmt::Display for Memory {
             ("reference", self.reference),
             ("cache", self.cache),
             ("activations", self.activations),
-            ("backward pass", self.working),
+            ("head's gradient", self.head),
+            ("a block's backward pass", self.working),
             ("program", self.program),
         ];
         let listed: Vec<_> = parts
