@@ -458,7 +458,7 @@ mod tests {
     fn vector_forms_agree_to_the_bit() {
         let (rows, width, out) = (5, 133, 27);
         let (x, w) = (noise(1, rows * width), noise(2, out * width));
-        let results = std::cell::RefCell::new(Vec::new());
+        let results = RefCell::new(Vec::new());
         on_every_form(|| {
             let mut y = vec![0.0; rows * out];
             linear(Split::Alone, &x, Linear::plain(Matrix::F32(&w)), rows, &mut y);
