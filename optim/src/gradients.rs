@@ -54,7 +54,8 @@ impl Gradients {
         Ok(Self { slots: slots.collect() })
     }
 
-    /// Adds to the gradient of parameter `index`.
+    /// Adds to the gradient of parameter `index`. The first one is not copied: until
+    /// [`clear`](Self::clear) nobody may write its storage, so it is not the parameter's own.
     ///
     /// # Errors
     ///

@@ -272,7 +272,7 @@ impl<'a> Bench<'a> {
         };
         let parameters = self.params.iter().map(|param| param.var.elem_count() as u64).sum();
         let mut memory = need.memory(self.model.config(), parameters);
-        if self.model.products() == Products::Bf16 {
+        if what == What::Step && self.model.products() == Products::Bf16 {
             memory.round_cache(parameters);
         }
         Some(memory.total())

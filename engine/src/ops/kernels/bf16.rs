@@ -60,7 +60,8 @@ const ROUNDED_AT_ONCE: usize = 1 << 15;
 
 /// `x` rounded to bf16, as `f32`.
 pub(super) fn round(x: &[f32], to: &mut Vec<f32>) {
-    round_by(x, to, Parallelism::None);
+    to.resize(x.len(), 0.0);
+    dispatch(Round { x, to });
 }
 
 fn round_by(x: &[f32], to: &mut Vec<f32>, threads: Parallelism) {

@@ -1,7 +1,7 @@
 //! bf16 in pairs: thirty-two numbers at once, the products of neighbours summed in `f32`.
 //!
 //! A pair is a `u32` with the first number in its low half. Machines with AVX512-BF16 have one
-//! instruction for it; elsewhere each half is widened to `f32` first. Both add the second product,
+//! instruction for it; in the portable form each half is widened to `f32` first. Both add the second product,
 //! then the first, and each product is exact; the instruction takes subnormal numbers for zero.
 
 use super::{Kernel, Lanes, WIDTH, dispatch};
@@ -61,7 +61,8 @@ pub(crate) fn rounded(x: f32) -> u32 {
     bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16
 }
 
-/// Products of widened halves, for machines without the instruction.
+/// Products of widened halves: what the instruction computes, for the tests of its kernels on machines
+/// without it. There products take other ways (`bf16::product`, `linear::panels`).
 #[derive(Clone, Copy)]
 pub(crate) struct Widened;
 
