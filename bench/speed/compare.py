@@ -13,6 +13,7 @@ import platform
 import re
 import shlex
 import signal
+import statistics
 import sys
 
 from job import Failed, Job, Measured, Runner
@@ -64,10 +65,25 @@ def line(row: Row, comparison: Comparison, peer: Measured, mine: Measured | None
     return [row.work, row.unit, comparison.peer.who, *measured, *memory]
 
 
-def our_side(runner: Runner, row: Row, job: Job) -> Measured | None:
+def middle(rounds: list[Measured]) -> Measured:
+    figures = (done.figure for done in rounds)
+    return Measured(statistics.median(figures), max(done.peak_mib for done in rounds))
+
+
+def side_by_side(runner: Runner, row: Row, comparison: Comparison, rounds: int) -> tuple[Measured, Measured | None]:
+    """One after the other, round by round, so that an hour in which the machine is slow is slow for both."""
+    theirs, mine = [], []
+    for turn in range(rounds):
+        theirs.append(runner.measure(row.name, comparison.peer, turn))
+        mine.append(our_side(runner, row, comparison.ours, turn))
+    done = [measured for measured in mine if measured]
+    return middle(theirs), middle(done) if done else None
+
+
+def our_side(runner: Runner, row: Row, job: Job, turn: int) -> Measured | None:
     """Nothing where bf16 is asked for and refused."""
     try:
-        return runner.measure(row.name, job)
+        return runner.measure(row.name, job, turn)
     except Failed as refusal:
         if "--dtype" not in job.commands[0]:
             raise
@@ -82,7 +98,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of llama.cpp's programs")
     parser.add_argument("--models", type=pathlib.Path, required=True, help="folder of the peers' copies of the model")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="names of rows; an unknown one lists them")
-    parser.add_argument("--quick", action="store_true", help="one repetition instead of three")
+    parser.add_argument("--quick", action="store_true", help="one round instead of three")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--flags", default="", help="more flags of `stearin bench`, in one word")
     parser.add_argument("--out", type=pathlib.Path, help="file of the raw lines")
@@ -106,26 +122,25 @@ def main() -> None:
     now = datetime.datetime.now(datetime.UTC)
     machine = {"processor": processor(), "has": extensions(), "cores": os.cpu_count(), "threads": options.threads}
     machine |= {"load": round(os.getloadavg()[0], 2), "date": f"{now:%Y-%m-%d %H:%M} UTC", "model": options.model.name}
-    reps = 1 if options.quick else 3
+    rounds = 1 if options.quick else 3
     places = [options.stearin, options.model, options.llama, options.models]
     stearin, model, llama, models = (place.resolve() for place in places)
     flags = tuple(shlex.split(options.flags))
-    setting = Setting(stearin, flags, model, llama, models, options.threads, reps)
+    setting = Setting(stearin, flags, model, llama, models, options.threads)
     measured = chosen(rows(setting), options.only)
     out = options.out or options.models.parent / f"bench-speed-{now:%Y%m%dT%H%M%S}.jsonl"
     print(
         f"{machine['processor']} ({', '.join(machine['has'])}), {machine['cores']} cores, {options.threads} threads, "
-        f"load {machine['load']} at the start, {machine['date']}, {options.model.name}, medians of {reps}\n"
+        f"load {machine['load']} at the start, {machine['date']}, {options.model.name}, medians of {rounds} rounds\n"
     )
     cells(HEAD)
     cells(["---"] * len(HEAD))
     with out.open("w") as raw:
-        print(json.dumps(machine | {"reps": reps}), file=raw, flush=True)
+        print(json.dumps(machine | {"rounds": rounds}), file=raw, flush=True)
         runner = Runner(options.threads, raw)
         for row in measured:
             for comparison in row.comparisons:
-                peer = runner.measure(row.name, comparison.peer)
-                cells(line(row, comparison, peer, our_side(runner, row, comparison.ours)))
+                cells(line(row, comparison, *side_by_side(runner, row, comparison, rounds)))
     print(f"raw lines: {out}", file=sys.stderr)
 
 

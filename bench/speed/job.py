@@ -33,11 +33,11 @@ class Measured:
 
 
 class Runner:
-    """Measures jobs; a command that two rows share runs once."""
+    """Measures jobs; a command that two rows share runs once a round."""
 
     def __init__(self, threads: int, raw: TextIO) -> None:
         self.raw = raw
-        self.known: dict[tuple[str, ...], tuple[list[Line], float]] = {}
+        self.known: dict[tuple[int, tuple[str, ...]], tuple[list[Line], float]] = {}
         self.environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
@@ -46,20 +46,20 @@ class Runner:
             "CUDA_VISIBLE_DEVICES": "",
         }
 
-    def measure(self, row: str, job: Job) -> Measured:
-        done = [self.run(row, job.who, command) for command in job.commands]
+    def measure(self, row: str, job: Job, turn: int) -> Measured:
+        done = [self.run(row, job.who, command, turn) for command in job.commands]
         return Measured(job.figure([lines for lines, _ in done]), max(peak for _, peak in done))
 
-    def run(self, row: str, who: str, command: tuple[str, ...]) -> tuple[list[Line], float]:
-        if command not in self.known:
+    def run(self, row: str, who: str, command: tuple[str, ...], turn: int) -> tuple[list[Line], float]:
+        if (turn, command) not in self.known:
             print(f"{row}: {who}", file=sys.stderr, flush=True)
             load, began = os.getloadavg()[0], time.time()
             lines, peak = execute(command, self.environment)
-            record = {"row": row, "who": who, "command": command, "load": load, "began": round(began)}
+            record = {"row": row, "who": who, "round": turn, "command": command, "load": load, "began": round(began)}
             record |= {"took_s": round(time.time() - began, 1), "peak_rss_mib": round(peak, 1), "printed": lines}
             print(json.dumps(record), file=self.raw, flush=True)
-            self.known[command] = lines, peak
-        return self.known[command]
+            self.known[turn, command] = lines, peak
+        return self.known[turn, command]
 
 
 def execute(command: tuple[str, ...], environment: dict[str, str]) -> tuple[list[Line], float]:

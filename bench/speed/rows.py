@@ -14,6 +14,8 @@ SECONDS, RATE = "s", "tokens/s"
 PROMPTS, GROUP, NEW, SHORT, LONG = 2, 8, 64, 48, 373
 SEQUENCES, LENGTH = 16, 128
 SLOTS = [1, 4, 16, 64]
+# In each round, after one that is not counted: of what takes long, and of decoding.
+REPS, DECODE_REPS = 1, 2
 TORCH_NAMES = {"f32": "float32", "bf16": "bfloat16"}
 
 
@@ -46,7 +48,6 @@ class Setting:
     llama: pathlib.Path
     models: pathlib.Path
     threads: int
-    reps: int
 
     def weights_read(self) -> int:
         return int(json.loads((self.models / "facts.json").read_text())["weights_read"])
@@ -60,7 +61,7 @@ def taken(outputs: list[list[Line]]) -> float:
 def torch_job(setting: Setting, package: str, program: str, dtype: str, *arguments: str, rate: bool = True) -> Job:
     """A program of this folder on the model in the layout of transformers."""
     command = [sys.executable, str(HERE / program), "--model", str(setting.models / "transformers"), *arguments]
-    command += ["--dtype", TORCH_NAMES[dtype], "--threads", str(setting.threads), "--reps", str(setting.reps)]
+    command += ["--dtype", TORCH_NAMES[dtype], "--threads", str(setting.threads), "--reps", str(REPS)]
 
     def figure(outputs: list[list[Line]]) -> float:
         return int(outputs[0][0]["tokens"]) / taken(outputs) if rate else taken(outputs)
@@ -73,11 +74,11 @@ def groups(prompts: int, group: int, new: int, prompt_tokens: int) -> tuple[str,
     return tuple(word for name, value in shape.items() for word in (f"--{name}", str(value)))
 
 
-def bench(setting: Setting, what: str, dtype: str, *arguments: str) -> tuple[str, ...]:
+def bench(setting: Setting, what: str, dtype: str, *arguments: str, reps: int = REPS) -> tuple[str, ...]:
     command = (str(setting.stearin), "bench", what, "--model", str(setting.model), *arguments, *setting.flags)
     # Left out where it is the default, so that a binary without the flag is measured in f32.
     command += () if dtype == "f32" else ("--dtype", dtype)
-    return command + ("--threads", str(setting.threads), "--reps", str(setting.reps))
+    return command + ("--threads", str(setting.threads), "--reps", str(reps))
 
 
 def ours(setting: Setting, what: str, dtype: str, *arguments: str) -> Job:
@@ -88,7 +89,8 @@ def ours(setting: Setting, what: str, dtype: str, *arguments: str) -> Job:
 
 def decode_alone(setting: Setting, dtype: str, sequences: int) -> Job:
     """Passes over new tokens only: what `NEW` tokens take longer than one, which the prompt's pass gives."""
-    commands = [bench(setting, "decode", dtype, *groups(sequences, 1, new, SHORT)) for new in (NEW, 1)]
+    shapes = [groups(sequences, 1, new, SHORT) for new in (NEW, 1)]
+    commands = [bench(setting, "decode", dtype, *shape, reps=DECODE_REPS) for shape in shapes]
 
     def figure(outputs: list[list[Line]]) -> float:
         longer = float(outputs[0][0]["s_per_step"] - outputs[1][0]["s_per_step"])
@@ -99,7 +101,7 @@ def decode_alone(setting: Setting, dtype: str, sequences: int) -> Job:
 
 def llama_job(setting: Setting, dtype: str, sequences: int) -> Job:
     """llama-batched-bench, each sequence with a prompt of its own; the first of its repetitions is dropped."""
-    repeated = ",".join([str(sequences)] * (setting.reps + 1))
+    repeated = ",".join([str(sequences)] * (DECODE_REPS + 1))
     threads = str(setting.threads)
     # Twice what the tokens need: it divides the context among the sequences, in blocks.
     context = str(2 * sequences * (SHORT + NEW))
@@ -115,13 +117,13 @@ def llama_job(setting: Setting, dtype: str, sequences: int) -> Job:
 
 
 def bound(setting: Setting, who: str, what: str, key: str, need: int) -> Job:
-    """Tokens a second, were the best rate of one thing all there is; `need` is how much of it a token takes."""
+    """Tokens a second, were the rate of one thing all there is; `need` is how much of it a token takes."""
     command = [sys.executable, str(HERE / "limits.py"), "--what", what]
-    command += ["--threads", str(setting.threads), "--reps", str(setting.reps)]
+    command += ["--threads", str(setting.threads)]
 
     def figure(outputs: list[list[Line]]) -> float:
         [[printed]] = outputs
-        return float(printed[key] / min(printed["seconds"]) / need)
+        return float(printed[key] / statistics.median(printed["seconds"]) / need)
 
     return Job(f"bound: {who}", [tuple(command)], figure)
 

@@ -161,7 +161,8 @@ pub(super) fn step(
         scratch.resize_with(threads, Scratch::default);
         let pass = Pass { config, view, paging: *paging, angles };
         if threads == 1 {
-            return pass.run(Split::Pool, &mut scratch[0], work, feed, logits);
+            // Begun on a thread of the pool: from outside, each product would put the caller to sleep.
+            return rayon::scope(|_| pass.run(Split::Pool, &mut scratch[0], work, feed, logits));
         }
         let share = work.len().div_ceil(threads);
         work.par_chunks_mut(share)

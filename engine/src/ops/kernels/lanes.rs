@@ -23,6 +23,10 @@ pub(crate) trait Kernel {
 pub(crate) trait Lanes: Copy {
     /// Sixteen numbers.
     type V: Copy;
+    /// What one register holds.
+    type N: Copy;
+    /// Numbers in [`Self::N`].
+    const NARROW: usize;
     /// Vector registers of the machine.
     const REGISTERS: usize;
 
@@ -45,6 +49,15 @@ pub(crate) trait Lanes: Copy {
     fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2];
     /// Numbers in bf16 as `f32`.
     fn widen_features(self, a: &[u16; WIDTH]) -> Self::V;
+    /// Four numbers of each of [`Self::NARROW`] rows that lie `stride` apart: all first ones, all second
+    /// ones and so on.
+    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4];
+    /// One number of each of as many rows.
+    fn column(self, from: &[f32], stride: usize) -> Self::N;
+    fn narrow_splat(self, a: f32) -> Self::N;
+    fn narrow_store(self, to: &mut [f32], a: Self::N);
+    /// `a * b + c`
+    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N;
     /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
@@ -134,6 +147,8 @@ fn zip(a: [f32; WIDTH], b: [f32; WIDTH], f: impl Fn(f32, f32) -> f32) -> [f32; W
 
 impl Lanes for Portable {
     type V = [f32; WIDTH];
+    type N = Self::V;
+    const NARROW: usize = WIDTH;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
@@ -194,6 +209,26 @@ impl Lanes for Portable {
     #[inline(always)]
     fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
         a.map(|a| f32::from_bits(u32::from(a) << 16))
+    }
+    #[inline(always)]
+    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
+        std::array::from_fn(|j| self.column(&from[j..], stride))
+    }
+    #[inline(always)]
+    fn column(self, from: &[f32], stride: usize) -> Self::N {
+        std::array::from_fn(|i| from[i * stride])
+    }
+    #[inline(always)]
+    fn narrow_splat(self, a: f32) -> Self::N {
+        self.splat(a)
+    }
+    #[inline(always)]
+    fn narrow_store(self, to: &mut [f32], a: Self::N) {
+        self.store_part(to, a);
+    }
+    #[inline(always)]
+    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N {
+        self.mul_add(a, b, c)
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

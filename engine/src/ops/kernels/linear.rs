@@ -1,12 +1,10 @@
-//! Products of few rows with a weight as it lies, (out, in): what decoding spends its time on.
+//! Products of few rows with a weight, (out, in): what decoding spends its time on.
 //!
-//! Every output is one sum over sixteen lanes in ascending order, then [`Lanes::sum4`], however many
-//! rows there are and however the features are split: a row's result does not depend on the others.
-//! Weights that are rounded anyway have a layout of their own in [`panels`] where the machine has no
-//! instruction for pairs; there an output is one sum in ascending order.
+//! Every output is one sum whose order is that of its weight's layout ([`panels`], [`strips`]), however
+//! many rows there are and however the features are split: a row's result does not depend on the others.
 
 mod panels;
-mod terms;
+mod strips;
 
 use std::cell::RefCell;
 
@@ -18,7 +16,6 @@ use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instru
 use super::lanes::{Lanes, WIDTH};
 use super::rows::swiglu;
 pub(crate) use panels::Features;
-use terms::Terms;
 
 /// Rows of numbers, each as long as the next.
 #[derive(Clone, Copy)]
@@ -246,107 +243,10 @@ impl PairKernel for Range<'_> {
     #[inline(always)]
     fn run<L: Lanes, P: Pairs<L>>(self, l: L, p: P) {
         match (self.x, self.w.weight) {
-            (Matrix::F32(x), Matrix::F32(w)) => self.all::<L, P, f32>(l, p, x, w),
-            (Matrix::Bf16(x), Matrix::Bf16(w)) => self.all::<L, P, Sixteen>(l, p, x, w),
-            (Matrix::F32(x), Matrix::Panels(w)) => panels::range(l, &self, x, w),
+            (Matrix::F32(x), Matrix::F32(w)) => panels::of_rows(l, &self, x, w),
+            (Matrix::Bf16(x), Matrix::Bf16(w)) => strips::range(l, p, &self, x, w),
+            (Matrix::F32(x), Matrix::Panels(w)) => panels::of_rounded(l, &self, x, w),
             _ => unreachable!("`like` makes what the weight is multiplied by"),
-        }
-    }
-}
-
-impl Range<'_> {
-    #[inline(always)]
-    fn all<L: Lanes, P: Pairs<L>, T: Terms>(&self, l: L, p: P, x: &[T], w: &[T]) {
-        let width = x.len() / self.rows;
-        let strips = Strips { range: self, x, w, width };
-        // Accumulators are what limits a tile: 32 registers of sixteen lanes, or 16 of eight.
-        match (L::REGISTERS, self.rows) {
-            (32, 1) => strips.walk::<L, P, 8, 1>(l, p),
-            (32, _) => strips.walk::<L, P, 4, 4>(l, p),
-            (_, 1) => strips.walk::<L, P, 4, 1>(l, p),
-            _ => strips.walk::<L, P, 2, 2>(l, p),
-        }
-    }
-}
-
-/// A range with its operands by rows of `width`.
-struct Strips<'a, T> {
-    range: &'a Range<'a>,
-    x: &'a [T],
-    w: &'a [T],
-    width: usize,
-}
-
-impl<T: Terms> Strips<'_, T> {
-    /// Features by tiles of `R`, then one by one.
-    #[inline(always)]
-    fn walk<L: Lanes, P: Pairs<L>, const R: usize, const M: usize>(&self, l: L, p: P) {
-        let mut n = self.range.from;
-        while n + R <= self.range.to {
-            self.strip::<L, P, R, M>(l, p, n);
-            n += R;
-        }
-        while n < self.range.to {
-            self.strip::<L, P, 1, M>(l, p, n);
-            n += 1;
-        }
-    }
-
-    /// `R` features: rows by tiles of `M`, then what is left. `M` is at most four. The first tile
-    /// asks for the weights of the next features, which come in while the others work.
-    #[inline(always)]
-    fn strip<L: Lanes, P: Pairs<L>, const R: usize, const M: usize>(&self, l: L, p: P, n: usize) {
-        let rows = self.range.rows;
-        if rows < M {
-            return match rows {
-                3 => self.tile::<L, P, R, 3, true>(l, p, n, 0),
-                2 => self.tile::<L, P, R, 2, true>(l, p, n, 0),
-                _ => self.tile::<L, P, R, 1, true>(l, p, n, 0),
-            };
-        }
-        self.tile::<L, P, R, M, true>(l, p, n, 0);
-        let mut m = M;
-        while m + M <= rows {
-            self.tile::<L, P, R, M, false>(l, p, n, m);
-            m += M;
-        }
-        match rows - m {
-            3 => self.tile::<L, P, R, 3, false>(l, p, n, m),
-            2 => self.tile::<L, P, R, 2, false>(l, p, n, m),
-            1 => self.tile::<L, P, R, 1, false>(l, p, n, m),
-            _ => {}
-        }
-    }
-
-    /// `R` features of `M` rows: each number loaded serves the whole tile.
-    #[inline(always)]
-    fn tile<L: Lanes, P: Pairs<L>, const R: usize, const M: usize, const FETCH: bool>(
-        &self,
-        l: L,
-        p: P,
-        n: usize,
-        m: usize,
-    ) {
-        let width = self.width;
-        let mut x = [&[] as &[T]; M];
-        for i in 0..M {
-            x[i] = &self.x[(m + i) * width..][..width];
-        }
-        let mut w = [&[] as &[T]; R];
-        for i in 0..R {
-            w[i] = &self.w[(n + i) * width..][..width];
-        }
-        let sums = T::products::<L, P, R, M, FETCH>(l, p, x, w);
-        for i in 0..M {
-            // SAFETY: `features` gives each task its own columns.
-            let y = unsafe { self.range.y.part(m + i, n, n + R) };
-            for j in 0..R {
-                let mut value = sums[i][j];
-                if let Some(bias) = self.range.w.bias {
-                    value += bias[n + j];
-                }
-                y[j] = if self.range.add { y[j] + value } else { value };
-            }
         }
     }
 }
@@ -355,6 +255,11 @@ impl<T: Terms> Strips<'_, T> {
 mod tests {
     use super::*;
     use crate::ops::kernels::testing::{noise, on_every_form, worst};
+
+    /// What rounding of a sum in order may come to.
+    fn bound(width: usize) -> f64 {
+        1e-6 * (width as f64).sqrt().max(4.0)
+    }
 
     fn check(rows: usize, width: usize, out: usize, split: Split) -> Vec<f32> {
         let (x, w, b) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
@@ -367,7 +272,8 @@ mod tests {
                 .sum();
             dot + f64::from(b[n])
         });
-        assert!(worst(&y, want) < 2e-5, "{rows} rows, ({out}, {width})");
+        let off = worst(&y, want);
+        assert!(off < bound(width), "{rows} rows, ({out}, {width}): off by {off}");
         y
     }
 
@@ -491,7 +397,7 @@ mod tests {
                             (0..width).map(|k| x[row * width + k] * w[n * width + k]).sum();
                         dot + f64::from(b[n])
                     });
-                    assert!(worst(&y, want) < 2e-5, "{rows} rows, ({out}, {width})");
+                    assert!(worst(&y, want) < bound(width), "{rows} rows, ({out}, {width})");
                 }
             }
         });

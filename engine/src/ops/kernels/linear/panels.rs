@@ -1,15 +1,28 @@
-//! Weights rounded to bf16 for machines that cannot multiply pairs: sixteen features side by side, so
-//! that they widen into the lanes of one vector, and no sum over lanes is needed.
+//! Products by panels: a number of each of sixteen features fills a vector, and a number of a row of
+//! `x` is spread over one, so that no sum over lanes is needed. Every output is one sum in ascending
+//! order.
+//!
+//! Weights of `f32` are read as they lie and turned on the way; those rounded to bf16 are laid out so
+//! once, on machines that cannot multiply pairs.
+
+use std::ops;
 
 use super::Range;
 use crate::ops::kernels::lanes::pairs::rounded;
 use crate::ops::kernels::lanes::{Lanes, WIDTH};
 
-/// One number of each of sixteen features.
+/// One number of each of sixteen features, in bf16.
 pub(crate) type Features = [u16; WIDTH];
 
-/// Rows of a tile, at most: two registers of sums each where sixteen lanes are two.
-const ROWS: usize = 6;
+/// Rows whose sums are kept while a group of features passes.
+const ROWS: usize = 64;
+
+/// Rows up to which weights are turned in registers: each number serves all rows there and then.
+const FEW: usize = 4;
+
+/// Numbers of each feature that are turned at once for more rows: 6 KiB, which with as much of `x`
+/// stays in the first cache.
+const BLOCK: usize = 96;
 
 /// `w` (out, width) by groups of sixteen features, the last one filled up with zeros, and numbers:
 /// (groups, width, sixteen).
@@ -27,93 +40,250 @@ pub(super) fn lay_out(w: &[f32], width: usize) -> Vec<Features> {
     to
 }
 
-/// The columns of a range; `x` holds rounded rows.
+/// The columns of a range, of rounded weights; `x` holds rounded rows.
 #[inline(always)]
-pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[Features]) {
+pub(super) fn of_rounded<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[Features]) {
     let width = x.len() / range.rows;
-    for group in range.from / WIDTH..range.to.div_ceil(WIDTH) {
-        let panel = &w[group * width..][..width];
-        let parts = range.rows.div_ceil(ROWS);
-        for part in 0..parts {
-            let row = part * ROWS;
-            let rows = (range.rows - row).min(ROWS);
-            let tile = Tile { range, x: &x[row * width..][..rows * width], panel, group, row };
-            // The parts share the asking for the next panel, which comes in while they work.
-            let bound = |part| part * width / parts;
-            let fetch = bound(part)..bound(part + 1);
-            match rows {
-                1 => tile.run::<L, 1>(l, fetch),
-                2 => tile.run::<L, 2>(l, fetch),
-                3 => tile.run::<L, 3>(l, fetch),
-                4 => tile.run::<L, 4>(l, fetch),
-                5 => tile.run::<L, 5>(l, fetch),
-                _ => tile.run::<L, ROWS>(l, fetch),
-            }
+    let mut sums = [[0.0; WIDTH]; ROWS];
+    for group in range.groups() {
+        let numbers = &w[group * width..][..width];
+        let next = numbers.as_ptr().wrapping_add(width);
+        for (chunk, x) in x.chunks(ROWS * width).enumerate() {
+            let sums = &mut sums[..x.len() / width];
+            sums.fill([0.0; WIDTH]);
+            tiles(l, &Panel { numbers, x, width, next }, sums);
+            range.store(group, chunk * ROWS, sums);
         }
     }
 }
 
-/// Some rows by sixteen features.
-struct Tile<'a> {
-    range: &'a Range<'a>,
-    x: &'a [f32],
-    panel: &'a [Features],
-    group: usize,
-    row: usize,
-}
-
-impl Tile<'_> {
-    #[inline(always)]
-    fn run<L: Lanes, const M: usize>(&self, l: L, fetch: std::ops::Range<usize>) {
-        let sums = self.add::<L, M, false>(l, 0..fetch.start, [l.splat(0.0); M]);
-        let sums = self.add::<L, M, true>(l, fetch.clone(), sums);
-        let sums = self.add::<L, M, false>(l, fetch.end..self.panel.len(), sums);
-        for i in 0..M {
-            self.store(l, sums[i], self.row + i);
+/// The columns of a range, of weights as they lie.
+#[inline(always)]
+pub(super) fn of_rows<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[f32]) {
+    let width = x.len() / range.rows;
+    let (mut sums, mut turned) = ([[0.0; WIDTH]; ROWS], [[0.0; WIDTH]; BLOCK]);
+    for group in range.groups() {
+        let strip = &w[group * WIDTH * width..];
+        let strip = &strip[..strip.len().min(WIDTH * width)];
+        for (chunk, x) in x.chunks(ROWS * width).enumerate() {
+            let sums = &mut sums[..x.len() / width];
+            let whole = strip.len() == WIDTH * width;
+            match sums.len() {
+                _ if !whole => by_blocks(l, x, strip, width, &mut turned, sums),
+                1 => in_registers::<L, 1>(l, x, strip, sums),
+                2 => in_registers::<L, 2>(l, x, strip, sums),
+                3 => in_registers::<L, 3>(l, x, strip, sums),
+                FEW => in_registers::<L, FEW>(l, x, strip, sums),
+                _ => by_blocks(l, x, strip, width, &mut turned, sums),
+            }
+            range.store(group, chunk * ROWS, sums);
         }
     }
+}
 
-    /// Adds the products of some numbers of the rows; with `FETCH`, asks for those of the next panel.
-    #[inline(always)]
-    fn add<L: Lanes, const M: usize, const FETCH: bool>(
-        &self,
-        l: L,
-        numbers: std::ops::Range<usize>,
-        // By value: behind a reference they would be written at every number.
-        mut sums: [L::V; M],
-    ) -> [L::V; M] {
-        let width = self.panel.len();
-        let panel = &self.panel[numbers.clone()];
-        let mut x = [&[] as &[f32]; M];
-        for i in 0..M {
-            x[i] = &self.x[i * width..][..width][numbers.clone()][..panel.len()];
-        }
-        for k in 0..panel.len() {
-            let w = l.widen_features(&panel[k]);
-            if FETCH {
-                l.fetch(panel[k].as_ptr().wrapping_add(width * WIDTH).cast());
+/// The products of a few rows with sixteen features, a register of features after the other.
+#[inline(always)]
+fn in_registers<L: Lanes, const M: usize>(
+    l: L,
+    x: &[f32],
+    strip: &[f32],
+    sums: &mut [[f32; WIDTH]],
+) {
+    let width = strip.len() / WIDTH;
+    let mut rows = [&[] as &[f32]; M];
+    for i in 0..M {
+        rows[i] = &x[i * width..][..width];
+    }
+    for (part, strip) in strip.chunks_exact(L::NARROW * width).enumerate() {
+        let next = strip.as_ptr().wrapping_add(strip.len());
+        let mut totals = [l.narrow_splat(0.0); M];
+        let whole = width / 4 * 4;
+        for k in (0..whole).step_by(4) {
+            let columns = l.columns(&strip[k..], width);
+            for line in 0..L::NARROW / 4 {
+                l.fetch(next.wrapping_add(k * L::NARROW + line * WIDTH));
             }
+            for j in 0..4 {
+                for i in 0..M {
+                    let x = l.narrow_splat(rows[i][k + j]);
+                    totals[i] = l.narrow_mul_add(x, columns[j], totals[i]);
+                }
+            }
+        }
+        for k in whole..width {
+            let column = l.column(&strip[k..], width);
             for i in 0..M {
-                sums[i] = l.mul_add(l.splat(x[i][k]), w, sums[i]);
+                totals[i] = l.narrow_mul_add(l.narrow_splat(rows[i][k]), column, totals[i]);
             }
         }
-        sums
+        for i in 0..M {
+            l.narrow_store(&mut sums[i][part * L::NARROW..][..L::NARROW], totals[i]);
+        }
+    }
+}
+
+/// Number `k` of each feature, then zeros.
+#[inline(always)]
+fn column(strip: &[f32], width: usize, k: usize) -> [f32; WIDTH] {
+    let mut column = [0.0; WIDTH];
+    for (number, row) in column.iter_mut().zip(strip.chunks_exact(width)) {
+        *number = row[k];
+    }
+    column
+}
+
+/// The products of rows with up to sixteen features, `turned` block by block.
+#[inline(always)]
+fn by_blocks<L: Lanes>(
+    l: L,
+    x: &[f32],
+    strip: &[f32],
+    width: usize,
+    turned: &mut [[f32; WIDTH]; BLOCK],
+    sums: &mut [[f32; WIDTH]],
+) {
+    sums.fill([0.0; WIDTH]);
+    for from in (0..width).step_by(BLOCK) {
+        let numbers = &mut turned[..(width - from).min(BLOCK)];
+        let whole = if strip.len() == WIDTH * width { numbers.len() / 4 * 4 } else { 0 };
+        for k in (0..whole).step_by(4) {
+            for first in (0..WIDTH).step_by(L::NARROW) {
+                let columns = l.columns(&strip[first * width + from + k..], width);
+                for j in 0..4 {
+                    l.narrow_store(&mut numbers[k + j][first..][..L::NARROW], columns[j]);
+                }
+            }
+        }
+        for k in whole..numbers.len() {
+            numbers[k] = column(strip, width, from + k);
+        }
+        let next = strip.as_ptr().wrapping_add(strip.len() + from * WIDTH).cast();
+        tiles(l, &Panel { numbers, x: &x[from..], width, next }, sums);
+    }
+}
+
+/// What fills a vector: a number of each of sixteen features.
+trait Number {
+    fn widen<L: Lanes>(l: L, number: &Self) -> L::V;
+}
+
+impl Number for Features {
+    #[inline(always)]
+    fn widen<L: Lanes>(l: L, number: &Self) -> L::V {
+        l.widen_features(number)
+    }
+}
+
+impl Number for [f32; WIDTH] {
+    #[inline(always)]
+    fn widen<L: Lanes>(l: L, number: &Self) -> L::V {
+        l.load(number)
+    }
+}
+
+/// Numbers of sixteen features, with the rows that they are multiplied by.
+struct Panel<'a, N> {
+    numbers: &'a [N],
+    /// From the number of the first row that belongs to the panel's first; rows lie `width` apart.
+    x: &'a [f32],
+    width: usize,
+    /// What to bring near meanwhile, as much as `numbers`.
+    next: *const N,
+}
+
+/// Adds a panel's products with every row to that row's sums.
+#[inline(always)]
+fn tiles<L: Lanes, N: Number>(l: L, panel: &Panel<'_, N>, sums: &mut [[f32; WIDTH]]) {
+    // Sums of a tile are what limits it: 32 registers of sixteen lanes, or 16 of eight.
+    let parts = sums.len().div_ceil(if L::REGISTERS == 32 { 8 } else { 6 });
+    let (rows, numbers) = (sums.len(), panel.numbers.len());
+    for part in 0..parts {
+        let row = part * rows / parts;
+        let sums = &mut sums[row..(part + 1) * rows / parts];
+        // The tiles share the asking for what follows, which comes in while they work.
+        let fetch = part * numbers / parts..(part + 1) * numbers / parts;
+        match sums.len() {
+            1 => tile::<L, N, 1>(l, panel, row, fetch, sums),
+            2 => tile::<L, N, 2>(l, panel, row, fetch, sums),
+            3 => tile::<L, N, 3>(l, panel, row, fetch, sums),
+            4 => tile::<L, N, 4>(l, panel, row, fetch, sums),
+            5 => tile::<L, N, 5>(l, panel, row, fetch, sums),
+            6 => tile::<L, N, 6>(l, panel, row, fetch, sums),
+            7 => tile::<L, N, 7>(l, panel, row, fetch, sums),
+            _ => tile::<L, N, 8>(l, panel, row, fetch, sums),
+        }
+    }
+}
+
+/// Adds a panel's products with `M` rows from `row` on.
+#[inline(always)]
+fn tile<L: Lanes, N: Number, const M: usize>(
+    l: L,
+    panel: &Panel<'_, N>,
+    row: usize,
+    fetch: ops::Range<usize>,
+    to: &mut [[f32; WIDTH]],
+) {
+    let mut sums = [l.splat(0.0); M];
+    for i in 0..M {
+        sums[i] = l.load(&to[i]);
+    }
+    let sums = add::<L, N, M, false>(l, panel, row, 0..fetch.start, sums);
+    let sums = add::<L, N, M, true>(l, panel, row, fetch.clone(), sums);
+    let sums = add::<L, N, M, false>(l, panel, row, fetch.end..panel.numbers.len(), sums);
+    for i in 0..M {
+        l.store(&mut to[i], sums[i]);
+    }
+}
+
+/// Adds the products of some numbers of the rows; with `FETCH`, asks for what follows.
+#[inline(always)]
+fn add<L: Lanes, N: Number, const M: usize, const FETCH: bool>(
+    l: L,
+    panel: &Panel<'_, N>,
+    row: usize,
+    numbers: ops::Range<usize>,
+    // By value: behind a reference they would be written at every number.
+    mut sums: [L::V; M],
+) -> [L::V; M] {
+    let weights = &panel.numbers[numbers.clone()];
+    let mut x = [&[] as &[f32]; M];
+    for i in 0..M {
+        x[i] = &panel.x[(row + i) * panel.width..][numbers.clone()][..weights.len()];
+    }
+    for k in 0..weights.len() {
+        let w = N::widen(l, &weights[k]);
+        if FETCH {
+            l.fetch(panel.next.wrapping_add(numbers.start + k).cast());
+        }
+        for i in 0..M {
+            sums[i] = l.mul_add(l.splat(x[i][k]), w, sums[i]);
+        }
+    }
+    sums
+}
+
+impl Range<'_> {
+    /// Groups of sixteen features that the range has a part in.
+    fn groups(&self) -> ops::Range<usize> {
+        self.from / WIDTH..self.to.div_ceil(WIDTH)
     }
 
+    /// Writes the sums of a group for consecutive rows from `row` on, as far as they are the range's.
     #[inline(always)]
-    fn store<L: Lanes>(&self, l: L, sum: L::V, row: usize) {
-        let (range, first) = (self.range, self.group * WIDTH);
-        let (from, to) = (range.from.max(first), range.to.min(first + WIDTH));
-        let mut values = [0.0; WIDTH];
-        l.store(&mut values, sum);
-        // SAFETY: `features` gives each task its own columns.
-        let y = unsafe { range.y.part(row, from, to) };
-        for (j, y) in y.iter_mut().enumerate() {
-            let mut value = values[from - first + j];
-            if let Some(bias) = range.w.bias {
-                value += bias[from + j];
+    fn store(&self, group: usize, row: usize, sums: &[[f32; WIDTH]]) {
+        let first = group * WIDTH;
+        let (from, to) = (self.from.max(first), self.to.min(first + WIDTH));
+        for (i, sums) in sums.iter().enumerate() {
+            // SAFETY: `features` gives each task its own columns.
+            let y = unsafe { self.y.part(row + i, from, to) };
+            for (j, y) in y.iter_mut().enumerate() {
+                let mut value = sums[from - first + j];
+                if let Some(bias) = self.w.bias {
+                    value += bias[from + j];
+                }
+                *y = if self.add { *y + value } else { value };
             }
-            *y = if range.add { *y + value } else { value };
         }
     }
 }

@@ -1,0 +1,231 @@
+//! Two times eight lanes.
+
+#[cfg_attr(
+    not(test),
+    expect(clippy::wildcard_imports, reason = "names begin with _mm or __m")
+)]
+use std::arch::x86_64::*;
+
+use super::{HIGH, check_rows};
+use crate::ops::kernels::lanes::{Kernel, Lanes, SHIFT_BITS, WIDTH};
+
+/// The machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// The proof, where the machine has the features.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// Runs `kernel` compiled for AVX2 with FMA.
+#[inline]
+pub(crate) fn avx2<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma")]
+    fn inner<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+        kernel.run(lanes)
+    }
+    // SAFETY: `lanes` proves both features.
+    unsafe { inner(lanes, kernel) }
+}
+
+impl Lanes for Avx2 {
+    type V = [__m256; 2];
+    type N = __m256;
+    const NARROW: usize = WIDTH / 2;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn fetch(self, at: *const f32) {
+        // SAFETY: every such machine has the instruction, which faults for no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
+    fn splat(self, a: f32) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_set1_ps(a); 2] }
+    }
+    #[inline(always)]
+    fn load(self, a: &[f32; WIDTH]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen numbers are readable.
+        unsafe { [_mm256_loadu_ps(a.as_ptr()), _mm256_loadu_ps(a.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32; WIDTH], a: Self::V) {
+        // SAFETY: `self` proves the feature; sixteen numbers are writable.
+        unsafe {
+            _mm256_storeu_ps(to.as_mut_ptr(), a[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), a[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn power_of_two(self, a: Self::V) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature.
+        let (low, high) = unsafe { (power256(a[0]), power256(a[1])) };
+        [[low[0], high[0]], [low[1], high[1]]]
+    }
+    #[inline(always)]
+    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature; sixteen pairs are readable.
+        unsafe {
+            let half = |at: usize| _mm256_loadu_si256(a.as_ptr().add(at).cast());
+            let low = |a| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(a));
+            let high = |a| _mm256_castsi256_ps(_mm256_and_si256(a, _mm256_set1_epi32(HIGH)));
+            let (a, b) = (half(0), half(8));
+            [[low(a), low(b)], [high(a), high(b)]]
+        }
+    }
+    #[inline(always)]
+    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen numbers are readable.
+        unsafe {
+            let half = |at: usize| _mm_loadu_si128(a.as_ptr().add(at).cast());
+            let wide = |a| _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(a));
+            [_mm256_castsi256_ps(wide(half(0))), _mm256_castsi256_ps(wide(half(8)))]
+        }
+    }
+    #[inline(always)]
+    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
+        check_rows::<8>(from, stride, 4);
+        // SAFETY: `self` proves the feature; eight rows of four numbers are readable.
+        unsafe {
+            let [a, b] = [halves(from, stride, 0), halves(from, stride, 1)];
+            let [c, d] = [halves(from, stride, 2), halves(from, stride, 3)];
+            let [p, q] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
+            let [r, s] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
+            [
+                _mm256_shuffle_ps::<0x44>(p, q),
+                _mm256_shuffle_ps::<0xEE>(p, q),
+                _mm256_shuffle_ps::<0x44>(r, s),
+                _mm256_shuffle_ps::<0xEE>(r, s),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn column(self, from: &[f32], stride: usize) -> Self::N {
+        let numbers: [f32; 8] = std::array::from_fn(|i| from[i * stride]);
+        // SAFETY: `self` proves the feature; eight numbers are readable.
+        unsafe { _mm256_loadu_ps(numbers.as_ptr()) }
+    }
+    #[inline(always)]
+    fn narrow_splat(self, a: f32) -> Self::N {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_set1_ps(a) }
+    }
+    #[inline(always)]
+    fn narrow_store(self, to: &mut [f32], a: Self::N) {
+        assert!(to.len() == 8, "room for eight numbers");
+        // SAFETY: `self` proves the feature; eight numbers are writable.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            fold256([
+                _mm256_add_ps(a[0][0], a[0][1]),
+                _mm256_add_ps(a[1][0], a[1][1]),
+                _mm256_add_ps(a[2][0], a[2][1]),
+                _mm256_add_ps(a[3][0], a[3][1]),
+            ])
+        }
+    }
+}
+
+/// Four numbers of `row` and of the fourth row after it.
+///
+/// # Safety
+///
+/// The machine has AVX2; [`check_rows`] has passed for eight rows of four; `row` is below four.
+#[inline(always)]
+unsafe fn halves(from: &[f32], stride: usize, row: usize) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let at = from.as_ptr().add(row * stride);
+        let a = _mm256_castps128_ps256(_mm_loadu_ps(at));
+        _mm256_insertf128_ps::<1>(a, _mm_loadu_ps(at.add(4 * stride)))
+    }
+}
+
+/// The sums of four vectors of eight: upper half added to the lower, then neighbours twice.
+///
+/// # Safety
+///
+/// The machine has AVX2.
+#[inline(always)]
+pub(super) unsafe fn fold256(a: [__m256; 4]) -> [f32; 4] {
+    let mut out = [0.0; 4];
+    // SAFETY: the caller's promise; `out` holds four numbers.
+    unsafe {
+        let a0 = _mm_add_ps(_mm256_castps256_ps128(a[0]), _mm256_extractf128_ps::<1>(a[0]));
+        let a1 = _mm_add_ps(_mm256_castps256_ps128(a[1]), _mm256_extractf128_ps::<1>(a[1]));
+        let a2 = _mm_add_ps(_mm256_castps256_ps128(a[2]), _mm256_extractf128_ps::<1>(a[2]));
+        let a3 = _mm_add_ps(_mm256_castps256_ps128(a[3]), _mm256_extractf128_ps::<1>(a[3]));
+        let sums = _mm_hadd_ps(_mm_hadd_ps(a0, a1), _mm_hadd_ps(a2, a3));
+        _mm_storeu_ps(out.as_mut_ptr(), sums);
+    }
+    out
+}
+
+/// [`Lanes::power_of_two`] of eight lanes.
+///
+/// # Safety
+///
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn power256(a: __m256) -> [__m256; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let n = _mm256_sub_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(SHIFT_BITS));
+        let half = _mm256_srai_epi32::<1>(n);
+        let rest = _mm256_sub_epi32(n, half);
+        let bias = _mm256_set1_epi32(127);
+        [
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias))),
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(rest, bias))),
+        ]
+    }
+}
