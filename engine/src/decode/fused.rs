@@ -10,10 +10,9 @@ use super::not_finite;
 use crate::block::fused::{self as block, Rows};
 use crate::cache::{Page, Paging, PrefixRows, Slot};
 use crate::ops::kernels::attention::{POSITIONS, attend};
-use crate::ops::kernels::linear::{
-    Linear, Matrix, Rounded, Split, gated, linear, linear_add, linears,
-};
+use crate::ops::kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
 use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
+use crate::ops::kernels::team::{Split, with_team};
 use crate::ops::values;
 use crate::{BlockWeights, Model, ModelConfig, Packed, Products, Result, Weights};
 
@@ -124,7 +123,8 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
     let (x, head) = (values(&x)?, values(&head)?);
     match products {
         Products::F32 => {
-            linear(Split::Pool, x, Linear::plain(Matrix::F32(head)), 1, &mut logits);
+            let head = Linear::plain(Matrix::F32(head));
+            with_team(|split| linear(split, x, head, 1, &mut logits));
         }
         // Piece by piece: a rounded copy of the whole head would be written for one row.
         Products::Bf16 => logits
@@ -161,8 +161,7 @@ pub(super) fn step(
         scratch.resize_with(threads, Scratch::default);
         let pass = Pass { config, view, paging: *paging, angles };
         if threads == 1 {
-            // Begun on a thread of the pool: from outside, each product would put the caller to sleep.
-            return rayon::scope(|_| pass.run(Split::Pool, &mut scratch[0], work, feed, logits));
+            return with_team(|split| pass.run(split, &mut scratch[0], work, feed, logits));
         }
         let share = work.len().div_ceil(threads);
         work.par_chunks_mut(share)
@@ -285,7 +284,7 @@ impl Pass<'_> {
     /// Runs rows through the model. Yields the least position whose numbers are not finite.
     fn run(
         &self,
-        split: Split,
+        split: Split<'_>,
         s: &mut Scratch,
         slots: &mut [Slot],
         feed: &[(usize, u32)],
@@ -343,10 +342,11 @@ impl Pass<'_> {
     }
 
     /// Attention of every row to its prompt and to its own rows, the new one included.
-    fn attend(&self, split: Split, layer: usize, s: &mut Scratch, slots: &[Slot]) {
+    fn attend(&self, split: Split<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
         let (head_dim, kv) = (self.config.head_dim, self.config.num_kv_heads);
         let group = self.config.num_heads / kv * head_dim;
-        let one = |i: usize, q: &[f32], scores: &mut Vec<f32>, out: &mut [f32]| {
+        let Scratch { q, attention, scores, .. } = s;
+        split.chunks(attention, group, scores, |i, out, scores| {
             let (slot, head) = (&slots[i / kv], i % kv);
             let prefix = slot.prefix.as_ref().expect("checked before the step");
             let PrefixRows::Fused(prompt) = &prefix.rows else {
@@ -359,17 +359,9 @@ impl Pass<'_> {
                 };
                 self.paging.read(page, layer, head, held.min(POSITIONS))
             };
+            let q = &q[i * group..][..group];
             attend(q, head_dim, prompt.len() + slot.pages.len(), block, scores, out);
-        };
-        if split == Split::Alone {
-            let rows = s.q.chunks_exact(group).zip(&mut s.scores);
-            let rows = rows.zip(s.attention.chunks_exact_mut(group)).enumerate();
-            rows.for_each(|(i, ((q, scores), out))| one(i, q, scores, out));
-        } else {
-            let rows = s.q.par_chunks_exact(group).zip(&mut s.scores);
-            let rows = rows.zip(s.attention.par_chunks_exact_mut(group)).enumerate();
-            rows.for_each(|(i, ((q, scores), out))| one(i, q, scores, out));
-        }
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! CPU kernels: the one module whose code may be unsafe, each block with its reason.
 //!
 //! Reading order: [`lanes`] (sixteen numbers at once), [`exp`], [`rows`], [`linear`],
-//! [`attention`], [`distribution`]; apart from them [`product`] (gemm with any strides) and [`bf16`].
+//! [`attention`], [`distribution`], [`team`] (threads that share a decode step); apart from them [`product`] (gemm with any strides) and [`bf16`].
 
 #![expect(unsafe_code, reason = "vector instructions, and threads that write disjoint columns")]
 #![expect(
@@ -22,6 +22,7 @@ pub(crate) mod lanes;
 pub(crate) mod linear;
 pub(crate) mod product;
 pub(crate) mod rows;
+pub(crate) mod team;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -8,13 +8,12 @@ mod strips;
 
 use std::cell::RefCell;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
-
 use super::bf16::round;
 use super::columns::Columns;
 use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
 use super::lanes::{Lanes, WIDTH};
 use super::rows::swiglu;
+use super::team::Split;
 pub(crate) use panels::Features;
 
 /// Rows of numbers, each as long as the next.
@@ -77,15 +76,6 @@ impl<'a> Linear<'a> {
     }
 }
 
-/// Who does the work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Split {
-    /// The caller's thread alone.
-    Alone,
-    /// The pool, by output features.
-    Pool,
-}
-
 /// Features that one task takes at least, as bytes of weight: below it, handing over costs more.
 const GRAIN_BYTES: usize = 64 << 10;
 
@@ -122,20 +112,20 @@ fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
 /// `y = x W^T + b`.
 ///
 /// Shapes: `x` (rows, in), `y` (rows, out).
-pub(crate) fn linear(split: Split, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
+pub(crate) fn linear(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
     many(split, x, rows, [(w, y)], false);
 }
 
 /// `y = y + x W^T + b`.
 ///
 /// Shapes: as [`linear`].
-pub(crate) fn linear_add(split: Split, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
+pub(crate) fn linear_add(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
     many(split, x, rows, [(w, y)], true);
 }
 
 /// [`linear`] for several weights of one type on the same rows.
 pub(crate) fn linears<const N: usize>(
-    split: Split,
+    split: Split<'_>,
     x: &[f32],
     rows: usize,
     products: [(Linear<'_>, &mut [f32]); N],
@@ -144,7 +134,7 @@ pub(crate) fn linears<const N: usize>(
 }
 
 fn many<const N: usize>(
-    split: Split,
+    split: Split<'_>,
     x: &[f32],
     rows: usize,
     products: [(Linear<'_>, &mut [f32]); N],
@@ -173,7 +163,7 @@ fn many<const N: usize>(
 ///
 /// Shapes: `x` (rows, in), `gate` and `up` (rows, out).
 pub(crate) fn gated(
-    split: Split,
+    split: Split<'_>,
     x: &[f32],
     rows: usize,
     weights: [Matrix<'_>; 2],
@@ -217,14 +207,10 @@ fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>
 }
 
 /// Calls `work(from, to)` for consecutive ranges that cover `0..total` once; `bytes` of weight each.
-fn features(split: Split, total: usize, bytes: usize, work: impl Fn(usize, usize) + Sync) {
+fn features(split: Split<'_>, total: usize, bytes: usize, work: impl Fn(usize, usize) + Sync) {
     // Whole tiles and panels, so that no range ends in slow single features.
     let grain = (GRAIN_BYTES / bytes).next_multiple_of(WIDTH).max(WIDTH);
-    let tasks = total.div_ceil(grain);
-    if split == Split::Alone || tasks < 2 {
-        return work(0, total);
-    }
-    (0..tasks).into_par_iter().for_each(|i| work(i * grain, ((i + 1) * grain).min(total)));
+    split.each(total.div_ceil(grain), |i| work(i * grain, ((i + 1) * grain).min(total)));
 }
 
 /// The columns `from..to` of one product.
@@ -254,6 +240,7 @@ impl PairKernel for Range<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::kernels::team::with_team;
     use crate::ops::kernels::testing::{noise, on_every_form, worst};
 
     /// What rounding of a sum in order may come to.
@@ -261,7 +248,7 @@ mod tests {
         1e-6 * (width as f64).sqrt().max(4.0)
     }
 
-    fn check(rows: usize, width: usize, out: usize, split: Split) -> Vec<f32> {
+    fn check(rows: usize, width: usize, out: usize, split: Split<'_>) -> Vec<f32> {
         let (x, w, b) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
         let mut y = vec![f32::NAN; rows * out];
         linear(split, &x, Linear { weight: Matrix::F32(&w), bias: Some(&b) }, rows, &mut y);
@@ -285,7 +272,7 @@ mod tests {
                     check(rows, width, out, Split::Alone);
                 }
             }
-            check(5, 1536, 200, Split::Pool);
+            with_team(|split| check(5, 1536, 200, split));
         });
     }
 
@@ -308,11 +295,11 @@ mod tests {
                 })
                 .collect();
             for rows in 1..=20 {
-                for split in [Split::Alone, Split::Pool] {
-                    // `noise` is a stream: the first rows of a longer one are the same.
-                    let together = check(rows, width, out, split);
-                    assert_eq!(together, one_by_one[..rows].concat(), "{rows} rows");
-                }
+                // `noise` is a stream: the first rows of a longer one are the same.
+                let alone = check(rows, width, out, Split::Alone);
+                let together = with_team(|split| check(rows, width, out, split));
+                assert_eq!(alone, one_by_one[..rows].concat(), "{rows} rows");
+                assert_eq!(together, alone, "{rows} rows");
             }
         }
     }
@@ -324,7 +311,8 @@ mod tests {
                 let (x, w) = (noise(1, 20 * width), Rounded::new(&noise(2, out * width), width));
                 let product = |x: &[f32]| {
                     let mut y = vec![0.0; x.len() / width * out];
-                    linear(Split::Pool, x, Linear::plain(w.matrix()), x.len() / width, &mut y);
+                    let weight = Linear::plain(w.matrix());
+                    linear(Split::Alone, x, weight, x.len() / width, &mut y);
                     y
                 };
                 let one_by_one: Vec<f32> = x.chunks_exact(width).flat_map(product).collect();
@@ -348,14 +336,14 @@ mod tests {
         linear(Split::Alone, &x, w, rows, &mut a);
         linear(Split::Alone, &x, v, rows, &mut b);
         let (mut c, mut d) = (vec![0.0; rows * 700], vec![0.0; rows * 700]);
-        linears(Split::Pool, &x, rows, [(w, &mut c), (v, &mut d)]);
+        with_team(|split| linears(split, &x, rows, [(w, &mut c), (v, &mut d)]));
         assert_eq!((&a, &b), (&c, &d));
 
-        linear_add(Split::Pool, &x, v, rows, &mut c);
+        with_team(|split| linear_add(split, &x, v, rows, &mut c));
         let sum: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
         assert_eq!(c, sum);
 
-        gated(Split::Pool, &x, rows, [w.weight, v.weight], &mut c, &mut d);
+        with_team(|split| gated(split, &x, rows, [w.weight, v.weight], &mut c, &mut d));
         swiglu(&mut a, &b);
         assert_eq!(a, c);
     }
@@ -389,7 +377,7 @@ mod tests {
                     let mut y = vec![f32::NAN; rows * out];
                     let short = Rounded::new(&w, width);
                     let weight = Linear { weight: short.matrix(), bias: Some(&b) };
-                    linear(Split::Pool, &x, weight, rows, &mut y);
+                    linear(Split::Alone, &x, weight, rows, &mut y);
                     let (x, w) = (round(&x), round(&w));
                     let want = (0..rows * out).map(|i| {
                         let (row, n) = (i / out, i % out);
