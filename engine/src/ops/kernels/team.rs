@@ -247,7 +247,9 @@ mod tests {
                     for tasks in (0..40).cycle().take(4000) {
                         let (mut counts, mut sums) = (vec![0; 3 * tasks], vec![0; tasks]);
                         split.chunks(&mut counts, 3, &mut sums, |i, counts, sum| {
-                            counts.iter_mut().for_each(|count| *count += 1);
+                            for count in counts {
+                                *count += 1;
+                            }
                             *sum += i;
                         });
                         assert_eq!(counts, vec![1; 3 * tasks]);
