@@ -31,7 +31,7 @@ RULES = [
     ("AdamW and gradients", r"^optim::|optim/src"),
     ("choice of tokens", r"rollout/src/sampling"),
     ("reading the model", r"candle_core::quantized|candle-core.*quantized"),
-    ("handing work over", r"rayon|crossbeam"),
+    ("handing work over", r"rayon|crossbeam|kernels/team"),
     ("Candle", r"candle_core|candle-core"),
 ]
 KERNEL = [
