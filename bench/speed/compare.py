@@ -70,14 +70,22 @@ def middle(rounds: list[Measured]) -> Measured:
     return Measured(statistics.median(figures), max(done.peak_mib for done in rounds))
 
 
-def side_by_side(runner: Runner, row: Row, comparison: Comparison, rounds: int) -> tuple[Measured, Measured | None]:
-    """One after the other, round by round, so that an hour in which the machine is slow is slow for both."""
-    theirs, mine = [], []
+Pair = tuple[Measured, Measured | None]
+
+
+def side_by_side(runner: Runner, row: Row, rounds: int) -> list[Pair]:
+    """Each comparison; round by round, so that an hour in which the machine is slow is slow for all."""
+    pairs: list[list[Pair]] = [[] for _ in row.comparisons]
     for turn in range(rounds):
-        theirs.append(runner.measure(row.name, comparison.peer, turn))
-        mine.append(our_side(runner, row, comparison.ours, turn))
-    done = [measured for measured in mine if measured]
-    return middle(theirs), middle(done) if done else None
+        for comparison, done in zip(row.comparisons, pairs, strict=True):
+            peer = runner.measure(row.name, comparison.peer, turn)
+            done.append((peer, our_side(runner, row, comparison.ours, turn)))
+    return [middle_of_both(done) for done in pairs]
+
+
+def middle_of_both(pairs: list[Pair]) -> Pair:
+    ours = [mine for _, mine in pairs if mine]
+    return middle([peer for peer, _ in pairs]), middle(ours) if ours else None
 
 
 def our_side(runner: Runner, row: Row, job: Job, turn: int) -> Measured | None:
@@ -139,8 +147,8 @@ def main() -> None:
         print(json.dumps(machine | {"rounds": rounds}), file=raw, flush=True)
         runner = Runner(options.threads, raw)
         for row in measured:
-            for comparison in row.comparisons:
-                cells(line(row, comparison, *side_by_side(runner, row, comparison, rounds)))
+            for comparison, pair in zip(row.comparisons, side_by_side(runner, row, rounds), strict=True):
+                cells(line(row, comparison, *pair))
     print(f"raw lines: {out}", file=sys.stderr)
 
 

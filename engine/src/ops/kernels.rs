@@ -1,7 +1,8 @@
 //! CPU kernels: the one module whose code may be unsafe, each block with its reason.
 //!
 //! Reading order: [`lanes`] (sixteen numbers at once), [`exp`], [`rows`], [`linear`],
-//! [`attention`], [`distribution`], [`team`] (threads that share a decode step); apart from them [`product`] (gemm with any strides) and [`bf16`].
+//! [`attention`], [`distribution`], [`team`] (threads that share a decode step); apart from them
+//! [`product`] (gemm with any strides) and [`bf16`].
 
 #![expect(unsafe_code, reason = "vector instructions, and threads that write disjoint columns")]
 #![expect(

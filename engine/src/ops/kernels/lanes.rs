@@ -52,8 +52,6 @@ pub(crate) trait Lanes: Copy {
     /// Four numbers of each of [`Self::NARROW`] rows that lie `stride` apart: all first ones, all second
     /// ones and so on.
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4];
-    /// One number of each of as many rows.
-    fn column(self, from: &[f32], stride: usize) -> Self::N;
     fn narrow_splat(self, a: f32) -> Self::N;
     fn narrow_store(self, to: &mut [f32], a: Self::N);
     /// `a * b + c`
@@ -212,11 +210,7 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
-        std::array::from_fn(|j| self.column(&from[j..], stride))
-    }
-    #[inline(always)]
-    fn column(self, from: &[f32], stride: usize) -> Self::N {
-        std::array::from_fn(|i| from[i * stride])
+        std::array::from_fn(|j| std::array::from_fn(|i| from[i * stride + j]))
     }
     #[inline(always)]
     fn narrow_splat(self, a: f32) -> Self::N {

@@ -210,6 +210,9 @@ fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>
 fn features(split: Split<'_>, total: usize, bytes: usize, work: impl Fn(usize, usize) + Sync) {
     // Whole tiles and panels, so that no range ends in slow single features.
     let grain = (GRAIN_BYTES / bytes).next_multiple_of(WIDTH).max(WIDTH);
+    if matches!(split, Split::Alone) {
+        return work(0, total);
+    }
     split.each(total.div_ceil(grain), |i| work(i * grain, ((i + 1) * grain).min(total)));
 }
 

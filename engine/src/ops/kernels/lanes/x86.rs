@@ -147,7 +147,7 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
-        check_rows::<WIDTH>(from, stride, 4);
+        check_rows::<WIDTH>(from, stride);
         // SAFETY: `self` proves the feature; sixteen rows of four numbers are readable.
         unsafe {
             let [a, b] = [quarters(from, stride, 0), quarters(from, stride, 1)];
@@ -161,10 +161,6 @@ impl Lanes for Avx512 {
                 _mm512_shuffle_ps::<0xEE>(r, s),
             ]
         }
-    }
-    #[inline(always)]
-    fn column(self, from: &[f32], stride: usize) -> Self::N {
-        self.load(&std::array::from_fn(|i| from[i * stride]))
     }
     #[inline(always)]
     fn narrow_splat(self, a: f32) -> Self::N {
@@ -236,10 +232,10 @@ unsafe fn add_neighbours(a: __m512, b: __m512) -> __m512 {
 
 /// # Panics
 ///
-/// Panics unless as many numbers of each of `ROWS` rows lie in `from`.
+/// Panics unless four numbers of each of `ROWS` rows lie in `from`.
 #[inline(always)]
-fn check_rows<const ROWS: usize>(from: &[f32], stride: usize, numbers: usize) {
-    assert!((ROWS - 1) * stride + numbers <= from.len(), "rows inside the slice");
+fn check_rows<const ROWS: usize>(from: &[f32], stride: usize) {
+    assert!((ROWS - 1) * stride + 4 <= from.len(), "rows of four numbers inside the slice");
 }
 
 /// Four numbers of `row` and of every fourth row after it.

@@ -67,9 +67,9 @@ pub(super) fn of_rows<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[f32]) {
         let strip = &strip[..strip.len().min(WIDTH * width)];
         for (chunk, x) in x.chunks(ROWS * width).enumerate() {
             let sums = &mut sums[..x.len() / width];
-            let whole = strip.len() == WIDTH * width;
+            let by_fours = strip.len() == WIDTH * width && width.is_multiple_of(4);
             match sums.len() {
-                _ if !whole => by_blocks(l, x, strip, width, &mut turned, sums),
+                _ if !by_fours => by_blocks(l, x, strip, width, &mut turned, sums),
                 1 => in_registers::<L, 1>(l, x, strip, sums),
                 2 => in_registers::<L, 2>(l, x, strip, sums),
                 3 => in_registers::<L, 3>(l, x, strip, sums),
@@ -81,7 +81,7 @@ pub(super) fn of_rows<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[f32]) {
     }
 }
 
-/// The products of a few rows with sixteen features, a register of features after the other.
+/// The products of a few rows, of whole fours, with sixteen features, a register of them after the other.
 #[inline(always)]
 fn in_registers<L: Lanes, const M: usize>(
     l: L,
@@ -97,8 +97,7 @@ fn in_registers<L: Lanes, const M: usize>(
     for (part, strip) in strip.chunks_exact(L::NARROW * width).enumerate() {
         let next = strip.as_ptr().wrapping_add(strip.len());
         let mut totals = [l.narrow_splat(0.0); M];
-        let whole = width / 4 * 4;
-        for k in (0..whole).step_by(4) {
+        for k in (0..width).step_by(4) {
             let columns = l.columns(&strip[k..], width);
             for line in 0..L::NARROW / 4 {
                 l.fetch(next.wrapping_add(k * L::NARROW + line * WIDTH));
@@ -108,12 +107,6 @@ fn in_registers<L: Lanes, const M: usize>(
                     let x = l.narrow_splat(rows[i][k + j]);
                     totals[i] = l.narrow_mul_add(x, columns[j], totals[i]);
                 }
-            }
-        }
-        for k in whole..width {
-            let column = l.column(&strip[k..], width);
-            for i in 0..M {
-                totals[i] = l.narrow_mul_add(l.narrow_splat(rows[i][k]), column, totals[i]);
             }
         }
         for i in 0..M {

@@ -124,7 +124,7 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
-        check_rows::<8>(from, stride, 4);
+        check_rows::<8>(from, stride);
         // SAFETY: `self` proves the feature; eight rows of four numbers are readable.
         unsafe {
             let [a, b] = [halves(from, stride, 0), halves(from, stride, 1)];
@@ -138,12 +138,6 @@ impl Lanes for Avx2 {
                 _mm256_shuffle_ps::<0xEE>(r, s),
             ]
         }
-    }
-    #[inline(always)]
-    fn column(self, from: &[f32], stride: usize) -> Self::N {
-        let numbers: [f32; 8] = std::array::from_fn(|i| from[i * stride]);
-        // SAFETY: `self` proves the feature; eight numbers are readable.
-        unsafe { _mm256_loadu_ps(numbers.as_ptr()) }
     }
     #[inline(always)]
     fn narrow_splat(self, a: f32) -> Self::N {
