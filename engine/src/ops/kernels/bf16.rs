@@ -9,13 +9,12 @@
 use std::cell::RefCell;
 
 use gemm::Parallelism;
-use rayon::prelude::*;
 
+use super::blocks::{Operand, Target, block, each, tasks};
 use super::columns::Columns;
 use super::lanes::pairs::{self, PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
 use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 use super::product::{How, Into, View};
-use crate::Products;
 
 /// Terms of a sum that are laid out at once, at most: sixteen rows of them are 32 KiB.
 const BLOCK: usize = 1024;
@@ -35,23 +34,22 @@ thread_local! {
 }
 
 /// As [`super::product::product`], of operands rounded to bf16.
-pub(crate) fn product(
-    out: &mut [f32],
-    out_row: usize,
+pub(super) fn product(
+    y: &Columns<'_>,
     shape: (usize, usize, usize),
     lhs: View<'_>,
     rhs: View<'_>,
     how: How,
 ) {
     if has_instruction() {
-        return by_tiles(out, out_row, shape, lhs, rhs, how);
+        return by_tiles(y, shape, lhs, rhs, how);
     }
     let (m, n, k) = shape;
     let [mut a, mut b] = ROUNDED.take();
     round_by(&lhs.values[..lhs.extent(m, k)], &mut a, how.threads);
     round_by(&rhs.values[..rhs.extent(k, n)], &mut b, how.threads);
     let (lhs, rhs) = (View { values: &a, ..lhs }, View { values: &b, ..rhs });
-    super::product::product(out, out_row, shape, lhs, rhs, How { products: Products::F32, ..how });
+    super::product::of_f32(y, shape, lhs, rhs, how);
     ROUNDED.set([a, b]);
 }
 
@@ -87,42 +85,28 @@ impl Kernel for Round<'_> {
 
 /// The product of operands laid out anew.
 fn by_tiles(
-    out: &mut [f32],
-    out_row: usize,
+    y: &Columns<'_>,
     (m, n, k): (usize, usize, usize),
     lhs: View<'_>,
     rhs: View<'_>,
     how: How,
 ) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    let rows = &mut out[..(m - 1) * out_row + n];
-    let step = k.div_ceil(k.div_ceil(BLOCK).max(1)).next_multiple_of(2).max(2);
     let [mut a, mut b] = LAID_OUT.take();
-    let mut add = how.into == Into::Add;
+    let mut target = Target { y, scale: how.scale, add: how.into == Into::Add };
+    let step = block(k, BLOCK, 2);
     for from in (0..k.max(1)).step_by(step) {
         let terms = from..(from + step).min(k);
-        let left = Operand { values: lhs.values, item: lhs.row, step: lhs.col, items: m };
-        let right = Operand { values: rhs.values, item: rhs.col, step: rhs.row, items: n };
         let pairs = terms.len().div_ceil(2);
-        lay_out(left, terms.clone(), &mut a, how.threads);
-        lay_out(right, terms, &mut b, how.threads);
-        let y = Columns::within(rows, out_row.max(n), n);
-        let scale = how.scale;
-        multiply(&Blocks { a: &a, b: &b, pairs, y: &y, m, n, scale, add }, how.threads);
-        add = true;
+        lay_out(Operand::rows(lhs, m), terms.clone(), &mut a, how.threads);
+        lay_out(Operand::columns(rhs, n), terms, &mut b, how.threads);
+        let blocks = Blocks { a: &a, b: &b, pairs, target: &target };
+        let groups = (m.div_ceil(WIDTH), n.div_ceil(WIDTH));
+        each(tasks(groups, TASK), how.threads, |(rows, columns)| {
+            dispatch_pairs(Task { blocks: &blocks, rows, columns });
+        });
+        target.add = true;
     }
     LAID_OUT.set([a, b]);
-}
-
-/// Rows or columns to be laid out: number `k` of item `i` at `i * item + k * step`.
-#[derive(Clone, Copy)]
-struct Operand<'a> {
-    values: &'a [f32],
-    item: usize,
-    step: usize,
-    items: usize,
 }
 
 /// Groups of sixteen items: (groups, pairs, sixteen).
@@ -142,14 +126,6 @@ fn lay_out(
         let first = group * WIDTH;
         dispatch_pairs(LayOut { operand, first, terms: terms.clone(), to });
     });
-}
-
-/// Runs `work` on every task, on the calling thread or on all of them.
-fn each<T: Send>(tasks: Vec<T>, threads: Parallelism, work: impl Fn(T) + Send + Sync) {
-    match threads {
-        Parallelism::None => tasks.into_iter().for_each(work),
-        Parallelism::Rayon(_) => tasks.into_par_iter().for_each(work),
-    }
 }
 
 /// One group.
@@ -248,22 +224,7 @@ struct Blocks<'a> {
     a: &'a [Sixteen],
     b: &'a [Sixteen],
     pairs: usize,
-    y: &'a Columns<'a>,
-    m: usize,
-    n: usize,
-    scale: f32,
-    add: bool,
-}
-
-fn multiply(blocks: &Blocks<'_>, threads: Parallelism) {
-    let (rows, columns) = (blocks.m.div_ceil(WIDTH), blocks.n.div_ceil(WIDTH));
-    let mut tasks = Vec::new();
-    for column in (0..columns).step_by(TASK.1) {
-        for row in (0..rows).step_by(TASK.0) {
-            tasks.push((row..(row + TASK.0).min(rows), column..(column + TASK.1).min(columns)));
-        }
-    }
-    each(tasks, threads, |(rows, columns)| dispatch_pairs(Task { blocks, rows, columns }));
+    target: &'a Target<'a>,
 }
 
 /// Some groups of rows by some groups of columns.
@@ -296,7 +257,7 @@ impl Task<'_> {
     /// Sixteen rows by `N` times sixteen columns.
     #[inline(always)]
     fn group<L: Lanes, P: Pairs<L>, const N: usize>(&self, l: L, p: P, row: usize, column: usize) {
-        let Blocks { a, b, pairs, .. } = *self.blocks;
+        let Blocks { a, b, pairs, target } = *self.blocks;
         let a = &a[row * pairs..][..pairs];
         let mut columns = [&[] as &[Sixteen]; N];
         for j in 0..N {
@@ -304,37 +265,10 @@ impl Task<'_> {
         }
         for half in 0..2 {
             let first = row * WIDTH + half * ROWS;
-            if first < self.blocks.m {
+            if first < target.y.rows() {
                 let sums = tile::<L, P, N>(l, p, a, half, columns);
-                self.store(l, sums, first, column * WIDTH);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn store<L: Lanes, const N: usize>(
-        &self,
-        l: L,
-        sums: [[L::V; N]; ROWS],
-        row: usize,
-        column: usize,
-    ) {
-        let Blocks { y, m, n, scale, add, .. } = *self.blocks;
-        let scale = l.splat(scale);
-        for i in 0..ROWS {
-            if row + i >= m {
-                break;
-            }
-            for j in 0..N {
-                let from = column + j * WIDTH;
-                let to = (from + WIDTH).min(n);
                 // SAFETY: each task has its own rows and columns.
-                let y = unsafe { y.part(row + i, from, to) };
-                let mut value = l.mul(scale, sums[i][j]);
-                if add {
-                    value = l.add(l.load_part(y), value);
-                }
-                l.store_part(y, value);
+                unsafe { target.store(l, sums, first, column * WIDTH) }
             }
         }
     }
@@ -369,51 +303,28 @@ fn tile<L: Lanes, P: Pairs<L>, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{noise, on_every_form, worst};
-
-    fn rounded(x: &[f32]) -> Vec<f64> {
-        x.iter().map(|&x| half::bf16::from_f32(x).to_f64()).collect()
-    }
-
-    type Product = fn(&mut [f32], usize, (usize, usize, usize), View<'_>, View<'_>, How);
+    use crate::ops::kernels::testing::{
+        Lies, Product, check_product, noise, on_every_form, product_keeps_nan,
+    };
 
     /// What the machine would choose, and the tiles, which every machine can run.
     const BOTH: [Product; 2] = [product, by_tiles];
 
-    /// `scale * lhs rhs`, added to ones, against loops over rounded numbers in double precision.
-    fn check(product: Product, (m, n, k): (usize, usize, usize), flips: [bool; 2], into: Into) {
-        let (a, b) = (noise(1, m * k), noise(2, k * n));
-        let lhs = if flips[0] { View::rows(&a, m).t() } else { View::rows(&a, k) };
-        let rhs = if flips[1] { View::rows(&b, k).t() } else { View::rows(&b, n) };
-        let wide = n + 3;
-        let mut out = vec![1.0; m * wide];
-        let how = How { scale: 0.5, into, ..How::pool(Products::Bf16) };
-        product(&mut out, wide, (m, n, k), lhs, rhs, how);
-        let (x, y) = (rounded(&a), rounded(&b));
-        let want = (0..m * wide).map(|at| {
-            let (i, j) = (at / wide, at % wide);
-            if j >= n {
-                return 1.0;
-            }
-            let dot: f64 =
-                (0..k).map(|t| x[i * lhs.row + t * lhs.col] * y[t * rhs.row + j * rhs.col]).sum();
-            0.5 * dot + f64::from(u8::from(into == Into::Add))
-        });
-        let bound = 1e-6 * (k as f64).sqrt().max(4.0);
-        assert!(worst(&out, want) < bound, "({m}, {n}, {k}), turned {flips:?}");
-    }
-
     #[test]
     fn equals_the_product_of_rounded_numbers() {
+        let rounded = |x: f32| half::bf16::from_f32(x).to_f64();
         on_every_form(|| {
             for product in BOTH {
+                let check = |shape, lies, into| check_product(product, rounded, shape, lies, into);
                 for shape in [(1, 1, 1), (3, 17, 5), (8, 48, 32), (16, 16, 33), (37, 100, 70)] {
-                    for flips in [[false, false], [false, true], [true, false], [true, true]] {
-                        check(product, shape, flips, Into::Set);
+                    for lhs in Lies::ALL {
+                        for rhs in Lies::ALL {
+                            check(shape, [lhs, rhs], Into::Set);
+                        }
                     }
                 }
-                check(product, (300, 250, 64), [false, true], Into::Add);
-                check(product, (9, 20, 2500), [true, false], Into::Add);
+                check((300, 250, 64), [Lies::Rows, Lies::Turned], Into::Add);
+                check((9, 20, 2500), [Lies::Turned, Lies::Rows], Into::Add);
             }
         });
     }
@@ -425,7 +336,8 @@ mod tests {
         let all = |m: usize, threads| {
             let mut out = vec![0.0; m * n];
             let how = How { threads, ..How::ALONE };
-            by_tiles(&mut out, n, (m, n, k), View::rows(&a, k), View::rows(&b, n), how);
+            let y = Columns::new(&mut out, m);
+            by_tiles(&y, (m, n, k), View::rows(&a, k), View::rows(&b, n), how);
             out
         };
         let whole = all(40, Parallelism::Rayon(0));
@@ -436,15 +348,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_stays_so() {
-        on_every_form(|| {
-            for product in BOTH {
-                let mut out = [0.0; 4];
-                let (a, b) = ([1.0, f32::NAN, f32::INFINITY, 1.0], [1.0, 0.0, 0.0, 1.0]);
-                product(&mut out, 2, (2, 2, 2), View::rows(&a, 2), View::rows(&b, 2), How::ALONE);
-                assert!(out[1].is_nan());
-                assert!(out[2] == f32::INFINITY || out[2].is_nan());
-            }
-        });
+        on_every_form(|| BOTH.into_iter().for_each(product_keeps_nan));
     }
 
     /// Rounding is to the nearest, ties to even, by every form.
@@ -459,7 +363,8 @@ mod tests {
             let (lhs, rhs) = (View::rows(&values, 1), View::rows(&[1.0], 1));
             for product in BOTH {
                 let mut out = vec![0.0; values.len()];
-                product(&mut out, 1, (values.len(), 1, 1), lhs, rhs, How::ALONE);
+                let y = Columns::new(&mut out, values.len());
+                product(&y, (values.len(), 1, 1), lhs, rhs, How::ALONE);
                 assert_eq!(out, want);
             }
         });

@@ -1,8 +1,11 @@
-//! Matrix products on plain slices: of `f32` by the `gemm` crate, of numbers rounded to bf16 by
-//! [`super::bf16`].
+//! Matrix products on plain slices: of `f32` by [`tiles`] where the machine's vectors hold eight
+//! numbers and by the `gemm` crate elsewhere, of numbers rounded to bf16 by [`super::bf16`].
+
+mod tiles;
 
 use gemm::Parallelism;
 
+use super::columns::Columns;
 use crate::Products;
 
 /// A matrix in a slice: element (i, j) at `i * row + j * col`.
@@ -77,18 +80,12 @@ pub(crate) fn product(
 ) {
     let (m, n, _) = shape;
     check(shape, lhs, rhs);
-    assert!(
-        View::rows(out, out_row).extent(m, n) <= out.len(),
-        "the result does not lie within its slice"
-    );
+    let extent = View::rows(out, out_row).extent(m, n);
+    assert!(extent <= out.len(), "the result does not lie within its slice");
     assert!(out_row >= n || m <= 1, "rows of the result overlap");
-    if how.products == Products::Bf16 {
-        return super::bf16::product(out, out_row, shape, lhs, rhs, how);
+    if extent > 0 {
+        multiply(&Columns::within(&mut out[..extent], out_row.max(n), n), shape, lhs, rhs, how);
     }
-    // SAFETY: the operands were checked; every element (i, j) of the result lies within its slice
-    // (asserted above), which is borrowed mutably, so it overlaps neither operand, and its rows do
-    // not overlap.
-    unsafe { multiply(out.as_mut_ptr(), out_row, shape, lhs, rhs, how) }
 }
 
 /// `scale * lhs rhs`, whatever `how` says of a destination.
@@ -104,24 +101,22 @@ pub(crate) fn made(
     rhs: View<'_>,
     how: How,
 ) -> Vec<f32> {
-    let ((m, n, k), how) = (shape, How { into: Into::Set, ..how });
-    if how.products == Products::Bf16 || k == 0 {
-        let mut out = vec![0.0; m * n];
-        product(&mut out, n, shape, lhs, rhs, how);
-        return out;
-    }
+    let (m, n, _) = shape;
     check(shape, lhs, rhs);
     // Not zeroed, which one thread would do alone.
     let mut out = Vec::with_capacity(m * n);
-    // SAFETY: the operands were checked; there is room for the whole result, apart from both; with
-    // `Set` and a sum of at least one term each of its elements is written and none is read.
-    unsafe {
-        multiply(out.as_mut_ptr(), n, shape, lhs, rhs, how);
-        out.set_len(m * n);
+    if m * n > 0 {
+        let y = Columns::unwritten(&mut out.spare_capacity_mut()[..m * n], n);
+        multiply(&y, shape, lhs, rhs, How { into: Into::Set, ..how });
     }
+    // SAFETY: there is room for the whole result, and with `Set` each of its elements was written.
+    unsafe { out.set_len(m * n) }
     out
 }
 
+/// # Panics
+///
+/// Panics when an operand does not lie within its slice.
 fn check((m, n, k): (usize, usize, usize), lhs: View<'_>, rhs: View<'_>) {
     assert!(
         lhs.extent(m, k) <= lhs.values.len() && rhs.extent(k, n) <= rhs.values.len(),
@@ -129,29 +124,36 @@ fn check((m, n, k): (usize, usize, usize), lhs: View<'_>, rhs: View<'_>) {
     );
 }
 
-/// The product of `f32`.
-///
-/// # Safety
-///
-/// The operands lie within their slices; `out` may be written where the result's elements lie, and
-/// read where they are added to.
-unsafe fn multiply(
-    out: *mut f32,
-    out_row: usize,
-    (m, n, k): (usize, usize, usize),
+/// The product of operands that were checked, into all of `y`; with `Set`, it need not have been written.
+fn multiply(y: &Columns<'_>, shape: (usize, usize, usize), lhs: View<'_>, rhs: View<'_>, how: How) {
+    match how.products {
+        Products::Bf16 => super::bf16::product(y, shape, lhs, rhs, how),
+        Products::F32 => of_f32(y, shape, lhs, rhs, how),
+    }
+}
+
+/// [`multiply`] without rounding, whatever `how` says of it.
+pub(super) fn of_f32(
+    y: &Columns<'_>,
+    shape: (usize, usize, usize),
     lhs: View<'_>,
     rhs: View<'_>,
     how: How,
 ) {
-    // SAFETY: the caller's promise.
+    if tiles::suit(shape) {
+        return tiles::product(y, shape, lhs, rhs, how);
+    }
+    let (m, n, k) = shape;
+    // SAFETY: the operands lie within their slices; the result is all of `y`, which is borrowed mutably,
+    // so it overlaps neither; with `Set` and a sum of at least one term none of it is read.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out,
+            y.start(),
             1,
-            out_row.cast_signed(),
+            y.stride().cast_signed(),
             how.into == Into::Add,
             lhs.values.as_ptr(),
             lhs.col.cast_signed(),

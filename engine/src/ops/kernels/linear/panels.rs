@@ -10,6 +10,7 @@ use std::ops;
 use super::Range;
 use crate::ops::kernels::lanes::pairs::rounded;
 use crate::ops::kernels::lanes::{Lanes, WIDTH};
+use crate::ops::kernels::turn::turn;
 
 /// One number of each of sixteen features, in bf16.
 pub(crate) type Features = [u16; WIDTH];
@@ -115,16 +116,6 @@ fn in_registers<L: Lanes, const M: usize>(
     }
 }
 
-/// Number `k` of each feature, then zeros.
-#[inline(always)]
-fn column(strip: &[f32], width: usize, k: usize) -> [f32; WIDTH] {
-    let mut column = [0.0; WIDTH];
-    for (number, row) in column.iter_mut().zip(strip.chunks_exact(width)) {
-        *number = row[k];
-    }
-    column
-}
-
 /// The products of rows with up to sixteen features, `turned` block by block.
 #[inline(always)]
 fn by_blocks<L: Lanes>(
@@ -138,18 +129,7 @@ fn by_blocks<L: Lanes>(
     sums.fill([0.0; WIDTH]);
     for from in (0..width).step_by(BLOCK) {
         let numbers = &mut turned[..(width - from).min(BLOCK)];
-        let whole = if strip.len() == WIDTH * width { numbers.len() / 4 * 4 } else { 0 };
-        for k in (0..whole).step_by(4) {
-            for first in (0..WIDTH).step_by(L::NARROW) {
-                let columns = l.columns(&strip[first * width + from + k..], width);
-                for j in 0..4 {
-                    l.narrow_store(&mut numbers[k + j][first..][..L::NARROW], columns[j]);
-                }
-            }
-        }
-        for k in whole..numbers.len() {
-            numbers[k] = column(strip, width, from + k);
-        }
+        turn(l, &strip[from..], width, strip.len() / width, numbers);
         let next = strip.as_ptr().wrapping_add(strip.len() + from * WIDTH).cast();
         tiles(l, &Panel { numbers, x: &x[from..], width, next }, sums);
     }
