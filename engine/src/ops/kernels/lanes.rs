@@ -53,6 +53,8 @@ pub(crate) trait Lanes: Copy {
     /// ones and so on.
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4];
     fn narrow_splat(self, a: f32) -> Self::N;
+    /// The first [`Self::NARROW`] numbers.
+    fn narrow_load(self, a: &[f32; WIDTH]) -> Self::N;
     fn narrow_store(self, to: &mut [f32], a: Self::N);
     /// `a * b + c`
     fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N;
@@ -215,6 +217,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn narrow_splat(self, a: f32) -> Self::N {
         self.splat(a)
+    }
+    #[inline(always)]
+    fn narrow_load(self, a: &[f32; WIDTH]) -> Self::N {
+        self.load(a)
     }
     #[inline(always)]
     fn narrow_store(self, to: &mut [f32], a: Self::N) {

@@ -1,9 +1,13 @@
 //! Products of few rows with a weight, (out, in): what decoding spends its time on.
 //!
-//! Every output is one sum whose order is that of its weight's layout ([`panels`], [`strips`]), however
-//! many rows there are and however the features are split: a row's result does not depend on the others.
+//! Every output is one sum, in ascending order but for [`strips`], however many rows there are and however
+//! the features are split: a row's result does not depend on the others. Weights of `f32` are multiplied
+//! as they lie ([`few`], [`beside`]), and rounded ones as they were laid out ([`strips`], [`panels`]).
 
+mod beside;
+mod few;
 mod panels;
+mod range;
 mod strips;
 
 use std::cell::RefCell;
@@ -15,6 +19,7 @@ use super::lanes::{Lanes, WIDTH};
 use super::rows::swiglu;
 use super::team::Split;
 pub(crate) use panels::Features;
+use range::Range;
 
 /// Rows of numbers, each as long as the next.
 #[derive(Clone, Copy)]
@@ -24,14 +29,25 @@ pub(crate) enum Matrix<'a> {
     Bf16(&'a [Sixteen]),
     /// Rounded to bf16, as [`panels`] lays them out.
     Panels(&'a [Features]),
+    /// As [`beside`] lays them out.
+    Beside(&'a [[f32; WIDTH]]),
 }
 
 impl Matrix<'_> {
+    /// Features that a task should take a multiple of, so that it ends in no slow single ones.
+    fn unit(self) -> usize {
+        match self {
+            Self::Beside(_) => beside::FEATURES,
+            _ => WIDTH,
+        }
+    }
+
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::F32(values) => size_of_val(values),
             Self::Bf16(values) => size_of_val(values),
             Self::Panels(values) => size_of_val(values),
+            Self::Beside(values) => size_of_val(values),
         }
     }
 }
@@ -143,7 +159,7 @@ fn many<const N: usize>(
     let products = products.map(|(w, y)| (w, Columns::new(y, rows)));
     let sizes = products.each_ref().map(|(_, y)| y.columns());
     let bytes = products[0].0.weight.bytes() / sizes[0];
-    like(products[0].0.weight, x, rows, |x| {
+    like(products[0].0.weight, x, rows, &sizes, |x| {
         let work = |from: usize, to: usize| {
             let mut start = 0;
             for ((w, y), size) in products.iter().zip(sizes) {
@@ -155,7 +171,7 @@ fn many<const N: usize>(
                 start += size;
             }
         };
-        features(split, sizes.iter().sum(), bytes, work);
+        features(split, sizes.iter().sum(), bytes, x.unit(), work);
     });
 }
 
@@ -171,7 +187,8 @@ pub(crate) fn gated(
     up: &mut [f32],
 ) {
     let (gate, up) = (Columns::new(gate, rows), Columns::new(up, rows));
-    like(weights[0], x, rows, |x| {
+    let out = gate.columns();
+    like(weights[0], x, rows, &[out], |x| {
         let work = |from: usize, to: usize| {
             for (weight, y) in weights.into_iter().zip([&gate, &up]) {
                 let w = Linear::plain(weight);
@@ -183,20 +200,29 @@ pub(crate) fn gated(
                 swiglu(gate, up);
             }
         };
-        features(split, gate.columns(), weights[0].bytes() / gate.columns(), work);
+        features(split, out, weights[0].bytes() / out, x.unit(), work);
     });
 }
 
 thread_local! {
     /// Rows rounded for a product, kept from product to product.
     static ROUNDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Rows laid out beside each other, kept likewise.
+    static BESIDE: RefCell<Vec<[f32; WIDTH]>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with `x` in the type that `weight` is multiplied by.
-fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>)) {
+/// Calls `work` with `x` as weights like `weight`, of `outs` features each, are multiplied by.
+fn like(weight: Matrix<'_>, x: &[f32], rows: usize, outs: &[usize], work: impl FnOnce(Matrix<'_>)) {
+    let width = x.len() / rows;
     match weight {
-        Matrix::F32(_) => work(Matrix::F32(x)),
-        Matrix::Bf16(_) => work(Matrix::Bf16(&rounded(x, x.len() / rows))),
+        Matrix::F32(_) if few::suit(rows, width, outs) => work(Matrix::F32(x)),
+        Matrix::F32(_) | Matrix::Beside(_) => {
+            let mut to = BESIDE.take();
+            beside::lay_out(x, width, &mut to);
+            work(Matrix::Beside(&to));
+            BESIDE.set(to);
+        }
+        Matrix::Bf16(_) => work(Matrix::Bf16(&rounded(x, width))),
         Matrix::Panels(_) => {
             let mut to = ROUNDED.take();
             round(x, &mut to);
@@ -206,38 +232,20 @@ fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>
     }
 }
 
-/// Calls `work(from, to)` for consecutive ranges that cover `0..total` once; `bytes` of weight each.
-fn features(split: Split<'_>, total: usize, bytes: usize, work: impl Fn(usize, usize) + Sync) {
-    // Whole tiles and panels, so that no range ends in slow single features.
-    let grain = (GRAIN_BYTES / bytes).next_multiple_of(WIDTH).max(WIDTH);
+/// Calls `work(from, to)` for consecutive ranges that cover `0..total` once, of whole `unit`s; `bytes` of
+/// weight each feature.
+fn features(
+    split: Split<'_>,
+    total: usize,
+    bytes: usize,
+    unit: usize,
+    work: impl Fn(usize, usize) + Sync,
+) {
+    let grain = (GRAIN_BYTES / bytes).next_multiple_of(unit).max(unit);
     if matches!(split, Split::Alone) {
         return work(0, total);
     }
     split.each(total.div_ceil(grain), |i| work(i * grain, ((i + 1) * grain).min(total)));
-}
-
-/// The columns `from..to` of one product.
-struct Range<'a> {
-    x: Matrix<'a>,
-    rows: usize,
-    w: Linear<'a>,
-    add: bool,
-    y: &'a Columns<'a>,
-    from: usize,
-    to: usize,
-}
-
-impl PairKernel for Range<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<L: Lanes, P: Pairs<L>>(self, l: L, p: P) {
-        match (self.x, self.w.weight) {
-            (Matrix::F32(x), Matrix::F32(w)) => panels::of_rows(l, &self, x, w),
-            (Matrix::Bf16(x), Matrix::Bf16(w)) => strips::range(l, p, &self, x, w),
-            (Matrix::F32(x), Matrix::Panels(w)) => panels::of_rounded(l, &self, x, w),
-            _ => unreachable!("`like` makes what the weight is multiplied by"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -271,11 +279,12 @@ mod tests {
     fn matches_loops_in_double_precision() {
         on_every_form(|| {
             for (width, out) in [(1, 1), (6, 3), (16, 8), (37, 13), (128, 64), (576, 21)] {
-                for rows in [1, 2, 3, 4, 5, 7, 16] {
+                for rows in [1, 2, 3, 4, 5, 8, 16, 23, 70] {
                     check(rows, width, out, Split::Alone);
                 }
             }
             with_team(|split| check(5, 1536, 200, split));
+            with_team(|split| check(20, 576, 201, split));
         });
     }
 

@@ -167,6 +167,10 @@ impl Lanes for Avx512 {
         self.splat(a)
     }
     #[inline(always)]
+    fn narrow_load(self, a: &[f32; WIDTH]) -> Self::N {
+        self.load(a)
+    }
+    #[inline(always)]
     fn narrow_store(self, to: &mut [f32], a: Self::N) {
         self.store_part(to, a);
     }

@@ -1,7 +1,7 @@
 //! Products of rows in pairs of bf16 with weights in pairs, by tiles. Every output is one sum over
 //! sixteen lanes in ascending order, then [`Lanes::sum4`].
 
-use super::Range;
+use super::range::Range;
 use crate::ops::kernels::lanes::pairs::{Pairs, Sixteen};
 use crate::ops::kernels::lanes::{Lanes, WIDTH};
 

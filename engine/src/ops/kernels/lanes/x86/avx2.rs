@@ -145,6 +145,11 @@ impl Lanes for Avx2 {
         unsafe { _mm256_set1_ps(a) }
     }
     #[inline(always)]
+    fn narrow_load(self, a: &[f32; WIDTH]) -> Self::N {
+        // SAFETY: `self` proves the feature; eight numbers are readable.
+        unsafe { _mm256_loadu_ps(a.as_ptr()) }
+    }
+    #[inline(always)]
     fn narrow_store(self, to: &mut [f32], a: Self::N) {
         assert!(to.len() == 8, "room for eight numbers");
         // SAFETY: `self` proves the feature; eight numbers are writable.

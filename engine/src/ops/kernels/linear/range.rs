@@ -1,0 +1,58 @@
+//! A part of a product: what a task is given, and where its sums go.
+
+use std::ops;
+
+use super::{Linear, Matrix, beside, few, panels, strips};
+use crate::ops::kernels::columns::Columns;
+use crate::ops::kernels::lanes::pairs::{PairKernel, Pairs};
+use crate::ops::kernels::lanes::{Lanes, WIDTH};
+
+/// The columns `from..to` of one product.
+pub(super) struct Range<'a> {
+    pub(super) x: Matrix<'a>,
+    pub(super) rows: usize,
+    pub(super) w: Linear<'a>,
+    pub(super) add: bool,
+    pub(super) y: &'a Columns<'a>,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+impl PairKernel for Range<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes, P: Pairs<L>>(self, l: L, p: P) {
+        match (self.x, self.w.weight) {
+            (Matrix::F32(x), Matrix::F32(w)) => few::range(l, &self, x, w),
+            (Matrix::Beside(x), Matrix::F32(w)) => beside::range(l, &self, x, w),
+            (Matrix::Bf16(x), Matrix::Bf16(w)) => strips::range(l, p, &self, x, w),
+            (Matrix::F32(x), Matrix::Panels(w)) => panels::range(l, &self, x, w),
+            _ => unreachable!("`like` makes what the weight is multiplied by"),
+        }
+    }
+}
+
+impl Range<'_> {
+    /// Groups of sixteen features that the range has a part in.
+    pub(super) fn groups(&self) -> ops::Range<usize> {
+        self.from / WIDTH..self.to.div_ceil(WIDTH)
+    }
+
+    /// Writes the sums of a group for consecutive rows from `row` on, as far as they are the range's.
+    #[inline(always)]
+    pub(super) fn store(&self, group: usize, row: usize, sums: &[[f32; WIDTH]]) {
+        let first = group * WIDTH;
+        let (from, to) = (self.from.max(first), self.to.min(first + WIDTH));
+        for (i, sums) in sums.iter().enumerate() {
+            // SAFETY: `features` gives each task its own columns.
+            let y = unsafe { self.y.part(row + i, from, to) };
+            for (j, y) in y.iter_mut().enumerate() {
+                let mut value = sums[from - first + j];
+                if let Some(bias) = self.w.bias {
+                    value += bias[from + j];
+                }
+                *y = if self.add { *y + value } else { value };
+            }
+        }
+    }
+}
