@@ -17,8 +17,8 @@ import tempfile
 
 # What one frame says, innermost first, decides: the first rule that fits the name or the place of a frame.
 RULES = [
-    ("matrix products", r"gemm_\w+::microkernel"),
-    ("matrix products: layout of operands", r"gemm_common|gemm_f32|gemm::"),
+    ("matrix products: layout of operands", r"gemm_common|gemm_f32|gemm::|tiles::LayOut|tiles::lay_out|kernels/turn\.rs"),
+    ("matrix products", r"gemm_\w+::microkernel|product/tiles\.rs|kernels/blocks\.rs"),
     ("matrix products of few rows", r"kernels/linear"),
     ("matrix products, bf16", r"kernels/bf16\.rs|lanes/pairs\.rs|x86/bf16\.rs"),
     ("attention", r"kernels/attention\.rs|fused/attention\.rs|cache\.rs"),

@@ -117,7 +117,7 @@ pub fn bench(
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
     }
-    let mut bench = Bench::new(model, shape)?;
+    let mut bench = Bench { model, shape, params: params(model), optimizer: None };
     let mut seconds = Vec::with_capacity(reps);
     for repetition in 0..=reps as u64 {
         let took = bench.repeat(what, repetition)?;
@@ -132,16 +132,11 @@ struct Bench<'a> {
     model: &'a Model,
     shape: &'a Shape,
     params: Vec<Param>,
-    optimizer: Box<dyn Optimizer>,
+    /// Made by the first update: decoding has none, nor its two moments a parameter.
+    optimizer: Option<Box<dyn Optimizer>>,
 }
 
-impl<'a> Bench<'a> {
-    fn new(model: &'a Model, shape: &'a Shape) -> Result<Self> {
-        let params = params(model);
-        let optimizer = OptimConfig::default().build(&params)?;
-        Ok(Self { model, shape, params, optimizer })
-    }
-
+impl Bench<'_> {
     fn repeat(&mut self, what: What, repetition: u64) -> Result<Seconds> {
         let began = Instant::now();
         let mut parts = None;
@@ -206,7 +201,11 @@ impl<'a> Bench<'a> {
             schedule: &schedule,
             total_updates: 1,
         };
-        let done = descend(&plan, self.optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
+        let optimizer = match &mut self.optimizer {
+            Some(optimizer) => optimizer,
+            none => none.insert(OptimConfig::default().build(&self.params)?),
+        };
+        let done = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
         ensure!(
             done.grad_norm > 0.0,
             "nothing was computed: no sequence of the update has a gradient"

@@ -25,6 +25,7 @@ pub(crate) mod linear;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod team;
+mod tile;
 mod turn;
 
 #[cfg(test)]

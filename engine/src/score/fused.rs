@@ -9,9 +9,6 @@ use crate::ops::kernels::distribution;
 use crate::ops::kernels::exp::exp_in_place;
 use crate::ops::kernels::product::{How, Into, View, product};
 
-/// Rows treated at once, so that a chunk of logits stays within the cache.
-const ROWS: usize = 512;
-
 /// Each row's sums, and each target's scaled logit.
 pub(super) fn forward(
     pass: &Pass,
@@ -43,12 +40,9 @@ pub(super) fn forward(
 /// Scaled logits of all rows over a part of the head.
 fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: usize) {
     let len = part.len() / width;
-    let scale = pass.inverse_temperature as f32;
-    for (out, hidden) in out.chunks_mut(ROWS * len).zip(hidden.chunks(ROWS * width)) {
-        let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
-        let shape = (hidden.len() / width, len, width);
-        product(out, len, shape, lhs, rhs, How { scale, ..How::pool(pass.products) });
-    }
+    let how = How { scale: pass.inverse_temperature as f32, ..How::pool(pass.products) };
+    let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
+    product(out, len, (pass.rows.len(), len, width), lhs, rhs, how);
 }
 
 /// The sums of one row's chunk.

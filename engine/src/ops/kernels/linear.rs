@@ -296,13 +296,8 @@ mod tests {
                     let (x, w, b) = (noise(1, 20 * width), noise(2, out * width), noise(3, out));
                     let mut y = vec![0.0; out];
                     let x = &x[row * width..][..width];
-                    linear(
-                        Split::Alone,
-                        x,
-                        Linear { weight: Matrix::F32(&w), bias: Some(&b) },
-                        1,
-                        &mut y,
-                    );
+                    let weight = Linear { weight: Matrix::F32(&w), bias: Some(&b) };
+                    linear(Split::Alone, x, weight, 1, &mut y);
                     y
                 })
                 .collect();

@@ -4,6 +4,7 @@
 
 use super::range::Range;
 use crate::ops::kernels::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums};
 use crate::ops::kernels::turn::turn;
 
 /// Features whose sums are kept before they are turned into rows: whole sixteens, and whole tiles.
@@ -91,7 +92,7 @@ fn products<L: Lanes>(
 
 /// Some features by a group of rows, in tiles as large as the registers hold.
 #[inline(always)]
-fn features<L: Lanes, R: Rows<L>>(
+fn features<L: Lanes, S: Side<L>>(
     l: L,
     mut w: &[f32],
     x: &[[f32; WIDTH]],
@@ -99,116 +100,31 @@ fn features<L: Lanes, R: Rows<L>>(
     mut to: &mut [[f32; WIDTH]],
 ) {
     while !w.is_empty() {
-        let (left, most) = (w.len() / x.len(), L::REGISTERS * L::NARROW / R::COUNT);
+        let (left, most) = (w.len() / x.len(), L::REGISTERS * L::NARROW / S::COUNT);
         let taken = match left {
-            TILE.. if most > TILE => tile::<L, R, TILE>(l, w, x, fetch, to),
-            6.. => tile::<L, R, 6>(l, w, x, fetch, to),
-            4.. => tile::<L, R, 4>(l, w, x, fetch, to),
-            2.. => tile::<L, R, 2>(l, w, x, fetch, to),
-            _ => tile::<L, R, 1>(l, w, x, fetch, to),
+            TILE.. if most > TILE => tile::<L, S, TILE>(l, w, x, fetch, to),
+            6.. => tile::<L, S, 6>(l, w, x, fetch, to),
+            4.. => tile::<L, S, 4>(l, w, x, fetch, to),
+            2.. => tile::<L, S, 2>(l, w, x, fetch, to),
+            _ => tile::<L, S, 1>(l, w, x, fetch, to),
         };
         (w, to) = (&w[taken * x.len()..], &mut to[taken..]);
     }
 }
 
-/// A number of each row of a group.
-trait Rows<L: Lanes> {
-    type V: Copy;
-    /// Rows.
-    const COUNT: usize;
-    fn splat(l: L, a: f32) -> Self::V;
-    fn load(l: L, a: &[f32; WIDTH]) -> Self::V;
-    fn store(l: L, to: &mut [f32; WIDTH], a: Self::V);
-    fn mul_add(l: L, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-}
-
-/// All sixteen.
-struct Wide;
-
-/// The first of them, as many as a register holds.
-struct Narrow;
-
-impl<L: Lanes> Rows<L> for Wide {
-    type V = L::V;
-    const COUNT: usize = WIDTH;
-    #[inline(always)]
-    fn splat(l: L, a: f32) -> L::V {
-        l.splat(a)
-    }
-    #[inline(always)]
-    fn load(l: L, a: &[f32; WIDTH]) -> L::V {
-        l.load(a)
-    }
-    #[inline(always)]
-    fn store(l: L, to: &mut [f32; WIDTH], a: L::V) {
-        l.store(to, a);
-    }
-    #[inline(always)]
-    fn mul_add(l: L, a: L::V, b: L::V, c: L::V) -> L::V {
-        l.mul_add(a, b, c)
-    }
-}
-
-impl<L: Lanes> Rows<L> for Narrow {
-    type V = L::N;
-    const COUNT: usize = L::NARROW;
-    #[inline(always)]
-    fn splat(l: L, a: f32) -> L::N {
-        l.narrow_splat(a)
-    }
-    #[inline(always)]
-    fn load(l: L, a: &[f32; WIDTH]) -> L::N {
-        l.narrow_load(a)
-    }
-    #[inline(always)]
-    fn store(l: L, to: &mut [f32; WIDTH], a: L::N) {
-        l.narrow_store(&mut to[..L::NARROW], a);
-    }
-    #[inline(always)]
-    fn mul_add(l: L, a: L::N, b: L::N, c: L::N) -> L::N {
-        l.narrow_mul_add(a, b, c)
-    }
-}
-
 /// The sums of the first `M` features by a group of rows. Returns `M`.
 #[inline(always)]
-fn tile<L: Lanes, R: Rows<L>, const M: usize>(
+fn tile<L: Lanes, S: Side<L>, const M: usize>(
     l: L,
     w: &[f32],
     x: &[[f32; WIDTH]],
     fetch: bool,
     to: &mut [[f32; WIDTH]],
 ) -> usize {
-    let width = x.len();
-    assert!(M * width <= w.len(), "whole features");
-    let mut sums = [R::splat(l, 0.0); M];
-    for (line, x) in x.chunks(WIDTH).enumerate() {
-        let w = &w[line * WIDTH..];
-        if fetch {
-            for i in 0..M {
-                l.fetch(w.as_ptr().wrapping_add((M + i) * width));
-            }
-        }
-        let (fours, rest) = x.as_chunks::<4>();
-        for (four, x) in fours.iter().enumerate() {
-            for k in 0..4 {
-                let x = R::load(l, &x[k]);
-                for i in 0..M {
-                    // SAFETY: below `width` in feature `i`, which `w` holds whole.
-                    let number = unsafe { *w.get_unchecked(i * width + 4 * four + k) };
-                    sums[i] = R::mul_add(l, R::splat(l, number), x, sums[i]);
-                }
-            }
-        }
-        for (k, x) in (4 * fours.len()..).zip(rest) {
-            let x = R::load(l, x);
-            for i in 0..M {
-                sums[i] = R::mul_add(l, R::splat(l, w[i * width + k]), x, sums[i]);
-            }
-        }
-    }
+    let weights = Spread { numbers: w, item: x.len(), step: 1 };
+    let sums = sums::<L, S, M>(l, weights, x, fetch);
     for i in 0..M {
-        R::store(l, &mut to[i], sums[i]);
+        S::store(l, &mut to[i], sums[i]);
     }
     M
 }

@@ -14,6 +14,7 @@ use super::{How, Into, View};
 use crate::ops::kernels::blocks::{Operand, Target, block, each, tasks};
 use crate::ops::kernels::columns::Columns;
 use crate::ops::kernels::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use crate::ops::kernels::tile::{Spread, Wide, sums};
 use crate::ops::kernels::turn::turn;
 
 /// Terms of a sum in one block, at most: six rows of them, and what passes of sixteen columns, stay in
@@ -189,50 +190,33 @@ impl Task<'_> {
         let columns = &columns[column * terms..][..terms];
         let numbers = &left.numbers[(group * left.group).min(left.numbers.len())..];
         target.fetch(l, group * ROWS, M, column * WIDTH);
-        // Two calls, so that each loop knows where the next number is, and each with its own sums, which
-        // would otherwise be kept in memory.
+        // Two calls, so that each loop knows where the next number is.
         if left.step == 1 {
-            let sums = sums::<L, M>(l, numbers, left.row, 1, columns);
-            // SAFETY: each task has its own rows and columns.
-            unsafe { target.store(l, sums, group * ROWS, column * WIDTH) }
+            let rows = Spread { numbers, item: left.row, step: 1 };
+            self.store::<L, M>(l, rows, columns, group, column);
         } else {
-            let sums = sums::<L, M>(l, numbers, 1, ROWS, columns);
-            // SAFETY: each task has its own rows and columns.
-            unsafe { target.store(l, sums, group * ROWS, column * WIDTH) }
+            let rows = Spread { numbers, item: 1, step: ROWS };
+            self.store::<L, M>(l, rows, columns, group, column);
         }
     }
-}
 
-/// Sums of `M` rows by sixteen columns.
-#[inline(always)]
-fn sums<L: Lanes, const M: usize>(
-    l: L,
-    a: &[f32],
-    row: usize,
-    step: usize,
-    columns: &[[f32; WIDTH]],
-) -> [[L::V; 1]; M] {
-    let reach = (M - 1) * row + columns.len().saturating_sub(1) * step;
-    assert!(columns.is_empty() || reach < a.len(), "rows inside the slice");
-    let mut sums = [[l.splat(0.0)]; M];
-    let (fours, rest) = columns.as_chunks::<4>();
-    for (block, four) in fours.iter().enumerate() {
-        for k in 0..4 {
-            let column = l.load(&four[k]);
-            for i in 0..M {
-                // SAFETY: below `reach`.
-                let x = unsafe { a.get_unchecked((4 * block + k) * step + i * row) };
-                sums[i][0] = l.mul_add(l.splat(*x), column, sums[i][0]);
-            }
+    #[inline(always)]
+    fn store<L: Lanes, const M: usize>(
+        &self,
+        l: L,
+        rows: Spread<'_>,
+        columns: &[[f32; WIDTH]],
+        group: usize,
+        column: usize,
+    ) {
+        let sums = sums::<L, Wide, M>(l, rows, columns, false);
+        let mut tile = [[sums[0]]; M];
+        for i in 1..M {
+            tile[i] = [sums[i]];
         }
+        // SAFETY: each task has its own rows and columns.
+        unsafe { self.blocks.target.store(l, tile, group * ROWS, column * WIDTH) }
     }
-    for (k, column) in (4 * fours.len()..).zip(rest) {
-        let column = l.load(column);
-        for i in 0..M {
-            sums[i][0] = l.mul_add(l.splat(a[k * step + i * row]), column, sums[i][0]);
-        }
-    }
-    sums
 }
 
 #[cfg(test)]
