@@ -1,8 +1,8 @@
 //! CPU kernels: the one module whose code may be unsafe, each block with its reason.
 //!
-//! Reading order: [`lanes`] (sixteen numbers at once), [`exp`], [`rows`], [`linear`],
-//! [`attention`], [`distribution`], [`team`] (threads that share a decode step); apart from them
-//! [`product`] (with any strides) and [`bf16`].
+//! Reading order: [`lanes`] (sixteen numbers at once), [`exp`], [`rows`], [`tile`] (what products of
+//! `f32` are made of), [`linear`], [`attention`], [`distribution`], [`team`] (threads that share a
+//! decode step); apart from them [`product`] (with any strides) and [`bf16`].
 
 #![expect(unsafe_code, reason = "vector instructions, and threads that write disjoint columns")]
 #![expect(
