@@ -14,7 +14,8 @@ pub(crate) struct Columns<'a> {
     owner: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: every access goes through `part`, whose caller promises disjoint parts.
+// SAFETY: every access is by `part`, `write` or a pointer of unsafe code, whose caller promises disjoint
+// parts.
 unsafe impl Sync for Columns<'_> {}
 
 impl<'a> Columns<'a> {

@@ -159,7 +159,7 @@ fn many<const N: usize>(
     let products = products.map(|(w, y)| (w, Columns::new(y, rows)));
     let sizes = products.each_ref().map(|(_, y)| y.columns());
     let bytes = products[0].0.weight.bytes() / sizes[0];
-    like(products[0].0.weight, x, rows, &sizes, |x| {
+    like(products[0].0.weight, x, rows, |x| {
         let work = |from: usize, to: usize| {
             let mut start = 0;
             for ((w, y), size) in products.iter().zip(sizes) {
@@ -188,7 +188,7 @@ pub(crate) fn gated(
 ) {
     let (gate, up) = (Columns::new(gate, rows), Columns::new(up, rows));
     let out = gate.columns();
-    like(weights[0], x, rows, &[out], |x| {
+    like(weights[0], x, rows, |x| {
         let work = |from: usize, to: usize| {
             for (weight, y) in weights.into_iter().zip([&gate, &up]) {
                 let w = Linear::plain(weight);
@@ -211,11 +211,11 @@ thread_local! {
     static BESIDE: RefCell<Vec<[f32; WIDTH]>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with `x` as weights like `weight`, of `outs` features each, are multiplied by.
-fn like(weight: Matrix<'_>, x: &[f32], rows: usize, outs: &[usize], work: impl FnOnce(Matrix<'_>)) {
+/// Calls `work` with `x` as weights like `weight` are multiplied by.
+fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>)) {
     let width = x.len() / rows;
     match weight {
-        Matrix::F32(_) if few::suit(rows, width, outs) => work(Matrix::F32(x)),
+        Matrix::F32(_) if few::suit(rows, width) => work(Matrix::F32(x)),
         Matrix::F32(_) | Matrix::Beside(_) => {
             let mut to = BESIDE.take();
             beside::lay_out(x, width, &mut to);

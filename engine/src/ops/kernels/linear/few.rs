@@ -8,9 +8,9 @@ use crate::ops::kernels::lanes::{Lanes, WIDTH};
 /// Rows, at most.
 const ROWS: usize = 4;
 
-/// Whether products of so many rows with weights (out, width) are taken here.
-pub(super) fn suit(rows: usize, width: usize, outs: &[usize]) -> bool {
-    rows <= ROWS && width.is_multiple_of(4) && outs.iter().all(|out| out.is_multiple_of(WIDTH))
+/// Whether products of so many rows of `width` numbers are taken here.
+pub(super) fn suit(rows: usize, width: usize) -> bool {
+    rows <= ROWS && width.is_multiple_of(4)
 }
 
 /// The columns of a range.
@@ -20,14 +20,26 @@ pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[f32]) {
     let mut sums = [[0.0; WIDTH]; ROWS];
     let sums = &mut sums[..range.rows];
     for group in range.groups() {
-        let strip = &w[group * WIDTH * width..][..WIDTH * width];
-        match range.rows {
-            1 => in_registers::<L, 1>(l, x, strip, sums),
-            2 => in_registers::<L, 2>(l, x, strip, sums),
-            3 => in_registers::<L, 3>(l, x, strip, sums),
-            _ => in_registers::<L, ROWS>(l, x, strip, sums),
+        let strip = &w[group * WIDTH * width..];
+        if strip.len() < WIDTH * width {
+            // The last features, with zeros for those that lack.
+            let mut full = vec![0.0; WIDTH * width];
+            full[..strip.len()].copy_from_slice(strip);
+            of_strip(l, x, &full, sums);
+        } else {
+            of_strip(l, x, &strip[..WIDTH * width], sums);
         }
         range.store(group, 0, sums);
+    }
+}
+
+#[inline(always)]
+fn of_strip<L: Lanes>(l: L, x: &[f32], strip: &[f32], sums: &mut [[f32; WIDTH]]) {
+    match sums.len() {
+        1 => in_registers::<L, 1>(l, x, strip, sums),
+        2 => in_registers::<L, 2>(l, x, strip, sums),
+        3 => in_registers::<L, 3>(l, x, strip, sums),
+        _ => in_registers::<L, ROWS>(l, x, strip, sums),
     }
 }
 
