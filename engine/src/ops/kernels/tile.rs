@@ -70,7 +70,14 @@ impl<L: Lanes> Side<L> for Narrow {
     }
 }
 
-/// The sums of the first `M` items; with `fetch`, the items after them are brought near.
+/// No sums yet.
+#[inline(always)]
+pub(super) fn zeros<L: Lanes, S: Side<L>, const M: usize>(l: L) -> [S::V; M] {
+    [S::splat(l, 0.0); M]
+}
+
+/// `sums` of the first `M` items, with the products added; before each sixteen terms, `ahead` is told the
+/// first, to bring near what is read later.
 ///
 /// # Panics
 ///
@@ -80,19 +87,16 @@ pub(super) fn sums<L: Lanes, S: Side<L>, const M: usize>(
     l: L,
     spread: Spread<'_>,
     beside: &[[f32; WIDTH]],
-    fetch: bool,
+    // By value: behind a reference they would be written at every term.
+    mut sums: [S::V; M],
+    ahead: impl Fn(usize),
 ) -> [S::V; M] {
     let Spread { numbers, item, step } = spread;
     let reach = (M - 1) * item + beside.len().saturating_sub(1) * step;
     assert!(beside.is_empty() || reach < numbers.len(), "numbers inside the slice");
-    let mut sums = [S::splat(l, 0.0); M];
     for (line, beside) in beside.chunks(WIDTH).enumerate() {
         let first = line * WIDTH;
-        if fetch {
-            for i in 0..M {
-                l.fetch(numbers.as_ptr().wrapping_add((M + i) * item + first * step));
-            }
-        }
+        ahead(first);
         let (fours, rest) = beside.as_chunks::<4>();
         for (four, beside) in fours.iter().enumerate() {
             for k in 0..4 {

@@ -4,7 +4,7 @@
 
 use super::range::Range;
 use crate::ops::kernels::lanes::{Kernel, Lanes, WIDTH, dispatch};
-use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums};
+use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums, zeros};
 use crate::ops::kernels::turn::turn;
 
 /// Features whose sums are kept before they are turned into rows: whole sixteens, and whole tiles.
@@ -121,8 +121,15 @@ fn tile<L: Lanes, S: Side<L>, const M: usize>(
     fetch: bool,
     to: &mut [[f32; WIDTH]],
 ) -> usize {
-    let weights = Spread { numbers: w, item: x.len(), step: 1 };
-    let sums = sums::<L, S, M>(l, weights, x, fetch);
+    let width = x.len();
+    let weights = Spread { numbers: w, item: width, step: 1 };
+    let sums = sums::<L, S, M>(l, weights, x, zeros::<L, S, M>(l), |first| {
+        if fetch {
+            for i in 0..M {
+                l.fetch(w.as_ptr().wrapping_add((M + i) * width + first));
+            }
+        }
+    });
     for i in 0..M {
         S::store(l, &mut to[i], sums[i]);
     }

@@ -2,7 +2,7 @@
 
 use std::ops;
 
-use super::{Linear, Matrix, beside, few, panels, strips};
+use super::{Linear, Matrix, beside, few, panels, strips, widened};
 use crate::ops::kernels::columns::Columns;
 use crate::ops::kernels::lanes::pairs::{PairKernel, Pairs};
 use crate::ops::kernels::lanes::{Lanes, WIDTH};
@@ -27,6 +27,7 @@ impl PairKernel for Range<'_> {
             (Matrix::Beside(x), Matrix::F32(w)) => beside::range(l, &self, x, w),
             (Matrix::Bf16(x), Matrix::Bf16(w)) => strips::range(l, p, &self, x, w),
             (Matrix::F32(x), Matrix::Panels(w)) => panels::range(l, &self, x, w),
+            (Matrix::Beside(x), Matrix::Panels(w)) => widened::range(l, &self, x, w),
             _ => unreachable!("`like` makes what the weight is multiplied by"),
         }
     }

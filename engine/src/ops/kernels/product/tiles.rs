@@ -14,7 +14,7 @@ use super::{How, Into, View};
 use crate::ops::kernels::blocks::{Operand, Target, block, each, tasks};
 use crate::ops::kernels::columns::Columns;
 use crate::ops::kernels::lanes::{Kernel, Lanes, WIDTH, dispatch};
-use crate::ops::kernels::tile::{Spread, Wide, sums};
+use crate::ops::kernels::tile::{Spread, Wide, sums, zeros};
 use crate::ops::kernels::turn::turn;
 
 /// Terms of a sum in one block, at most: six rows of them, and what passes of sixteen columns, stay in
@@ -209,7 +209,7 @@ impl Task<'_> {
         group: usize,
         column: usize,
     ) {
-        let sums = sums::<L, Wide, M>(l, rows, columns, false);
+        let sums = sums::<L, Wide, M>(l, rows, columns, zeros::<L, Wide, M>(l), |_| ());
         let mut tile = [[sums[0]]; M];
         for i in 1..M {
             tile[i] = [sums[i]];
