@@ -55,7 +55,7 @@ fn products<L: Lanes>(
         for (group, (x, sums)) in x.chunks_exact(width).zip(&mut *sums).enumerate() {
             let x = &x[step * BLOCK..][..w.len()];
             // The first group of rows asks for the next block, which comes in while it works.
-            let next = (group == 0).then(|| w.as_ptr_range().end);
+            let next = (group == 0).then_some(w.as_ptr_range().end);
             if rows - group * WIDTH > L::NARROW {
                 block.features::<L, Wide>(l, x, next, sums);
             } else {
