@@ -9,6 +9,7 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use super::not_finite;
 use crate::block::fused::{self as block, Rows};
 use crate::cache::{Page, Paging, PrefixRows, Slot};
+use crate::ops::fused;
 use crate::ops::kernels::attention::{POSITIONS, attend};
 use crate::ops::kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
 use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
@@ -119,22 +120,18 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
     let (vocab, width) = head.dims2()?;
     let x = x.contiguous()?;
     let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
-    let mut logits = vec![0.0; vocab];
     let (x, head) = (values(&x)?, values(&head)?);
-    match products {
-        Products::F32 => {
-            let head = Linear::plain(Matrix::F32(head));
-            with_team(|split| linear(split, x, head, 1, &mut logits));
-        }
-        // Piece by piece: a rounded copy of the whole head would be written for one row.
-        Products::Bf16 => logits
-            .par_chunks_mut(ROUNDED)
-            .zip(head.par_chunks(ROUNDED * width))
-            .for_each(|(logits, head)| {
-                let head = Rounded::new(head, width);
-                linear(Split::Alone, x, Linear::plain(head.matrix()), 1, logits);
-            }),
+    if products == Products::F32 {
+        return Ok(fused::Linear::new(head, width, products).forward(x));
     }
+    // Piece by piece: a rounded copy of the whole head would be written for one row.
+    let mut logits = vec![0.0; vocab];
+    logits.par_chunks_mut(ROUNDED).zip(head.par_chunks(ROUNDED * width)).for_each(
+        |(logits, head)| {
+            let head = Rounded::new(head, width);
+            linear(Split::Alone, x, Linear::plain(head.matrix()), 1, logits);
+        },
+    );
     Ok(logits)
 }
 
