@@ -90,7 +90,7 @@ fn products<L: Lanes>(
     }
 }
 
-/// Some features by a group of rows, in tiles as large as the registers hold.
+/// Some features by a group of rows, in tiles.
 #[inline(always)]
 fn features<L: Lanes, S: Side<L>>(
     l: L,
@@ -100,9 +100,10 @@ fn features<L: Lanes, S: Side<L>>(
     mut to: &mut [[f32; WIDTH]],
 ) {
     while !w.is_empty() {
-        let (left, most) = (w.len() / x.len(), L::REGISTERS * L::NARROW / S::COUNT);
-        let taken = match left {
-            TILE.. if most > TILE => tile::<L, S, TILE>(l, w, x, fetch, to),
+        let taken = match w.len() / x.len() {
+            // Not of narrow sums in 16 registers: twelve features and the next twelve, in rows of 6 KiB,
+            // fall on more lines of one set than the first cache holds.
+            TILE.. if L::REGISTERS == 32 => tile::<L, S, TILE>(l, w, x, fetch, to),
             6.. => tile::<L, S, 6>(l, w, x, fetch, to),
             4.. => tile::<L, S, 4>(l, w, x, fetch, to),
             2.. => tile::<L, S, 2>(l, w, x, fetch, to),
