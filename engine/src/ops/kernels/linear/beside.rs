@@ -101,8 +101,7 @@ fn features<L: Lanes, S: Side<L>>(
 ) {
     while !w.is_empty() {
         let taken = match w.len() / x.len() {
-            // Not of narrow sums in 16 registers: twelve features and the next twelve, in rows of 6 KiB,
-            // fall on more lines of one set than the first cache holds.
+            // Narrow sums would have room in 16 registers too, but twelve were a fifth slower than six.
             TILE.. if L::REGISTERS == 32 => tile::<L, S, TILE>(l, w, x, fetch, to),
             6.. => tile::<L, S, 6>(l, w, x, fetch, to),
             4.. => tile::<L, S, 4>(l, w, x, fetch, to),
