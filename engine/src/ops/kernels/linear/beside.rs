@@ -45,7 +45,6 @@ type Sums = [[[f32; WIDTH]; FEATURES]; GROUPS];
 pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[f32]) {
     let width = x.len() / range.rows.div_ceil(WIDTH);
     let mut sums: Sums = [[[0.0; WIDTH]; FEATURES]; GROUPS];
-    let mut turned = [[0.0; WIDTH]; WIDTH];
     let groups = range.groups();
     for first in groups.clone().step_by(FEATURES / WIDTH) {
         let last = (first + FEATURES / WIDTH).min(groups.end);
@@ -55,11 +54,9 @@ pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[
             let rows = (range.rows - row).min(GROUPS * WIDTH);
             products(l, w, x, rows, part == 0, &mut sums);
             for at in (0..rows).step_by(WIDTH) {
-                let turned = &mut turned[..(rows - at).min(WIDTH)];
                 for group in first..last {
                     let sums = &sums[at / WIDTH][(group - first) * WIDTH..][..WIDTH];
-                    turn(l, sums.as_flattened(), WIDTH, WIDTH, turned);
-                    range.store(group, row + at, turned);
+                    range.store_turned(l, group, row + at, sums);
                 }
             }
         }

@@ -6,6 +6,7 @@ use super::{Linear, Matrix, beside, few, panels, strips, widened};
 use crate::ops::kernels::columns::Columns;
 use crate::ops::kernels::lanes::pairs::{PairKernel, Pairs};
 use crate::ops::kernels::lanes::{Lanes, WIDTH};
+use crate::ops::kernels::turn::turn;
 
 /// The columns `from..to` of one product.
 pub(super) struct Range<'a> {
@@ -37,6 +38,21 @@ impl Range<'_> {
     /// Groups of sixteen features that the range has a part in.
     pub(super) fn groups(&self) -> ops::Range<usize> {
         self.from / WIDTH..self.to.div_ceil(WIDTH)
+    }
+
+    /// [`Self::store`] of sums that lie the other way: of each feature, a number of each of sixteen rows.
+    #[inline(always)]
+    pub(super) fn store_turned<L: Lanes>(
+        &self,
+        l: L,
+        group: usize,
+        row: usize,
+        sums: &[[f32; WIDTH]],
+    ) {
+        let mut turned = [[0.0; WIDTH]; WIDTH];
+        let turned = &mut turned[..(self.rows - row).min(WIDTH)];
+        turn(l, sums.as_flattened(), WIDTH, WIDTH, turned);
+        self.store(group, row, turned);
     }
 
     /// Writes the sums of a group for consecutive rows from `row` on, as far as they are the range's.

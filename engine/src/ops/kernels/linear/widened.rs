@@ -1,12 +1,11 @@
 //! Products of more rows with weights laid out for [`super::panels`]: a block of a group of features is
-//! widened to `f32` once for all rows, whose numbers lie side by side as [`super::beside`] lays them out.
+//! widened to `f32` once for up to 64 rows, whose numbers lie side by side as [`super::beside`] lays them out.
 //! Every output is one sum in ascending order.
 
 use super::panels::Features;
 use super::range::Range;
 use crate::ops::kernels::lanes::{Lanes, WIDTH};
-use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums};
-use crate::ops::kernels::turn::turn;
+use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums, zeros};
 
 /// Terms of a block: those of sixteen features and of sixteen rows stay in the first cache.
 const BLOCK: usize = 192;
@@ -21,7 +20,6 @@ type Sums = [[f32; WIDTH]; WIDTH];
 #[inline(always)]
 pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[Features]) {
     let width = x.len() / range.rows.div_ceil(WIDTH);
-    let mut turned = [[0.0; WIDTH]; WIDTH];
     let mut block = Block { numbers: [[0.0; WIDTH]; BLOCK] };
     for group in range.groups() {
         let w = &w[group * width..][..width];
@@ -30,10 +28,8 @@ pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[
             let rows = (range.rows - row).min(GROUPS * WIDTH);
             let mut sums = [[[0.0; WIDTH]; WIDTH]; GROUPS];
             products(l, w, x, rows, &mut block, &mut sums);
-            for (at, sums) in (0..rows).step_by(WIDTH).zip(&sums) {
-                let turned = &mut turned[..(rows - at).min(WIDTH)];
-                turn(l, sums.as_flattened(), WIDTH, WIDTH, turned);
-                range.store(group, row + at, turned);
+            for (row, sums) in (row..row + rows).step_by(WIDTH).zip(&sums) {
+                range.store_turned(l, group, row, sums);
             }
         }
     }
@@ -112,7 +108,7 @@ impl Block {
         to: &mut Sums,
     ) {
         let to = &mut to[first..][..M];
-        let mut from = [S::splat(l, 0.0); M];
+        let mut from = zeros::<L, S, M>(l);
         for i in 0..M {
             from[i] = S::load(l, &to[i]);
         }
