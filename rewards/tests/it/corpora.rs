@@ -28,6 +28,21 @@ struct Row {
     policy: Option<String>,
     #[serde(default)]
     max_ms: Option<u64>,
+    #[serde(default)]
+    kind: Option<String>,
+    /// The policy that a row of `trials` is for: `rl`, `eval` or `both`.
+    #[serde(default)]
+    expected_policy: Option<String>,
+}
+
+impl Row {
+    fn is_for(&self, policy: Policy) -> bool {
+        match self.expected_policy.as_deref() {
+            Some("rl") => policy == Policy::Rl,
+            Some("eval") => policy == Policy::Eval,
+            _ => true,
+        }
+    }
 }
 
 /// A text as it is, or run-length coded.
@@ -291,4 +306,46 @@ fn adversarial() {
     }
     assert!(false_positives.is_empty(), "false positives: {false_positives:?}");
     assert!(share >= 1.0, "accuracy {share}");
+}
+
+/// Reports from users of graders, by kind. `STEARIN_KINDS`, names with commas between them, picks some
+/// kinds and prints their rows whole.
+#[test]
+fn trials() {
+    let Some(rows) = judged("trials/grader.jsonl") else { return };
+    let picked = std::env::var("STEARIN_KINDS").ok();
+    let mut kinds: BTreeMap<&str, Vec<(&Judged, Policy)>> = BTreeMap::new();
+    for judged in &rows {
+        let kind = judged.row.kind.as_deref().unwrap_or_default();
+        if picked.as_deref().is_some_and(|picked| !picked.split(',').any(|name| name == kind)) {
+            continue;
+        }
+        let tries = kinds.entry(kind).or_default();
+        for policy in [Policy::Rl, Policy::Eval] {
+            if judged.row.is_for(policy) {
+                tries.push((judged, policy));
+            }
+        }
+    }
+    let mut wrong = [0, 0];
+    for (kind, tries) in &kinds {
+        let failed: Vec<_> = tries
+            .iter()
+            .filter(|(judged, policy)| judged.accepted(*policy) != judged.row.expected)
+            .collect();
+        if !failed.is_empty() {
+            println!("{kind}: {} of {} wrong", failed.len(), tries.len());
+        }
+        for (judged, policy) in failed {
+            wrong[usize::from(judged.row.expected)] += 1;
+            let verdict = if *policy == Policy::Rl { judged.rl } else { judged.eval };
+            let Row { id, gold, prediction, .. } = &judged.row;
+            let short = |text: &Option<String>| -> String {
+                let limit = if picked.is_some() { usize::MAX } else { 60 };
+                text.as_deref().unwrap_or_default().chars().take(limit).collect()
+            };
+            println!("  {id} {policy:?} {verdict:?}: {:?} <- {:?}", short(gold), short(prediction));
+        }
+    }
+    println!("trials: {} false positives, {} false negatives", wrong[0], wrong[1]);
 }
