@@ -121,7 +121,9 @@ impl Text {
                 "the checkpoint has no chat template\nadd chat_template.jinja to its folder".into(),
             )
         })?;
-        template.render(system, user, &self.tokenizer_config, self.date)
+        let system = system.map(|content| ("system", content));
+        let turns: Vec<_> = system.into_iter().chain([("user", user)]).collect();
+        template.render(&turns, true, &self.tokenizer_config, self.date)
     }
 
     /// The tokens that end a turn: those of the generation configuration first.

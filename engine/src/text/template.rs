@@ -48,24 +48,22 @@ impl Template {
         &self.source
     }
 
+    /// A conversation of `turns`, each a role and what it says; with `generation_prompt`, up to where
+    /// the assistant is to speak.
     pub(super) fn render(
         &self,
-        system: Option<&str>,
-        user: &str,
+        turns: &[(&str, &str)],
+        generation_prompt: bool,
         tokenizer_config: &Map<String, Json>,
         date: Date,
     ) -> Result<String> {
-        let message = |role: &str, content: &str| json!({ "role": role, "content": content });
-        let messages: Vec<_> = system
-            .map(|content| message("system", content))
-            .into_iter()
-            .chain([message("user", user)])
-            .collect();
+        let message = |&(role, content): &(&str, &str)| json!({ "role": role, "content": content });
+        let messages: Vec<_> = turns.iter().map(message).collect();
         let mut values = special_tokens(tokenizer_config);
         values.insert("messages".into(), messages.into());
         values.insert("tools".into(), Json::Null);
         values.insert("documents".into(), Json::Null);
-        values.insert("add_generation_prompt".into(), true.into());
+        values.insert("add_generation_prompt".into(), generation_prompt.into());
         self.environment(date)?
             .get_template(NAME)
             .and_then(|template| template.render(Value::from(Serde(&values))))
