@@ -27,6 +27,9 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// Tokenizer, chat template and end-of-turn tokens.
     pub text: Text,
+    /// What a user should know about how the files were read, one line each: what was left out, what
+    /// goes another way than a file says.
+    pub notes: Vec<String>,
     weights: Stored,
     read: BTreeSet<String>,
 }
@@ -53,7 +56,20 @@ impl Checkpoint {
             (gguf.config()?, gguf.text()?, Stored::Gguf(gguf))
         };
         text.check_vocabulary(config.vocab_size)?;
-        Ok(Self { config, text, weights, read: BTreeSet::new() })
+        Ok(Self { config, text, notes: Vec::new(), weights, read: BTreeSet::new() })
+    }
+
+    /// The model and the text.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a weight is missing, left over, of another shape or not finite.
+    pub fn load(mut self, device: &Device, dtype: DType) -> Result<(Model, Text)> {
+        let config = self.config.clone();
+        let mut get = |name: &str, shape: &[usize]| self.get(name, shape, dtype, device);
+        let model = Model::new(config, &mut get, dtype, device)?;
+        self.check_all_read()?;
+        Ok((model, self.text))
     }
 
     /// One weight by its Hugging Face name.
@@ -102,19 +118,14 @@ impl Checkpoint {
     }
 }
 
-/// Loads a model and its text from a folder in Hugging Face layout or a GGUF file.
+/// Loads a model and its text from a folder in Hugging Face layout or a GGUF file; the notes of
+/// [`Checkpoint::notes`] are left out.
 ///
 /// # Errors
 ///
-/// As [`Checkpoint::open`], and when a weight is missing, left over, of another shape or not
-/// finite.
+/// As [`Checkpoint::open`] and [`Checkpoint::load`].
 pub fn load(path: &Path, device: &Device, dtype: DType) -> Result<(Model, Text)> {
-    let mut checkpoint = Checkpoint::open(path)?;
-    let config = checkpoint.config.clone();
-    let mut get = |name: &str, shape: &[usize]| checkpoint.get(name, shape, dtype, device);
-    let model = Model::new(config, &mut get, dtype, device)?;
-    checkpoint.check_all_read()?;
-    Ok((model, checkpoint.text))
+    Checkpoint::open(path)?.load(device, dtype)
 }
 
 /// Saves a checkpoint in Hugging Face layout, which `transformers` opens and [`load`] reads back

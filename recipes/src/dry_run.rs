@@ -122,6 +122,7 @@ pub struct Plan {
     recipe: Recipe,
     parameters: u64,
     sizes: String,
+    notes: Vec<String>,
     threads: usize,
     known: Known,
     /// The stages.
@@ -172,6 +173,7 @@ impl Plan {
         Ok(Self {
             parameters,
             sizes: model.source.clone(),
+            notes: model.notes.clone(),
             threads,
             known,
             evaluations: evaluations(recipe),

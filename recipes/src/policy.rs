@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::text::Text;
-use engine::{Model, Products, checkpoint, hub};
+use engine::{Checkpoint, Model, Products, hub};
 use evals::PromptStyle;
 
 use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
 use crate::data::Places;
 use crate::run_dir;
+use crate::train::Console;
 
 /// What a model's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +102,7 @@ pub struct Compute {
     device: Device,
     dtype: DType,
     products: Products,
+    console: Console,
 }
 
 impl Compute {
@@ -121,7 +123,13 @@ impl Compute {
                 Device::new_cuda_with_stream(0).context("opening the first CUDA device")?
             }
         };
-        Ok(Self { device, dtype, products })
+        Ok(Self { device, dtype, products, console: Console::silent() })
+    }
+
+    /// The same, with the notes of the checkpoints that it loads written to `console`.
+    #[must_use]
+    pub fn with_notes_on(self, console: Console) -> Self {
+        Self { console, ..self }
     }
 
     /// The model and the text of a folder in Hugging Face layout or of a `.gguf` file.
@@ -130,7 +138,11 @@ impl Compute {
     ///
     /// Fails when it cannot be read or does not fit together.
     pub fn load(&self, path: &Path) -> Result<(Model, Text)> {
-        let (model, text) = checkpoint::load(path, &self.device, self.dtype)?;
+        let checkpoint = Checkpoint::open(path)?;
+        for note in &checkpoint.notes {
+            self.console.say(&format!("note: {}: {note}", path.display()));
+        }
+        let (model, text) = checkpoint.load(&self.device, self.dtype)?;
         Ok((model.with_products(self.products), text))
     }
 }

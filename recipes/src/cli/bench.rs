@@ -10,6 +10,7 @@ use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
 use crate::policy::{self, Compute};
+use crate::train::Console;
 use crate::{grade, machine};
 
 /// Measures this machine; one line of JSON on stdout, medians over the repetitions.
@@ -126,8 +127,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         DType::F32 => DTypeChoice::F32,
         DType::Bf16 => DTypeChoice::Bf16,
     };
+    let compute = Compute::new(device, dtype)?.with_notes_on(Console::lines());
     let (model, _) = policy::locate(&work.model, &Places::of_recipe(Path::new("")))?
-        .open(1, &Compute::new(device, dtype)?)
+        .open(1, &compute)
         .with_context(|| format!("opening {}", work.model))?;
     let shape = Shape {
         prompts: work.prompts.get(),

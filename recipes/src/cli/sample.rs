@@ -12,6 +12,7 @@ use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
 use crate::machine;
 use crate::policy::{self, Compute};
+use crate::train::Console;
 
 /// Completes a prompt.
 #[derive(Debug, clap::Args)]
@@ -57,7 +58,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("sampling: {first}");
     }
     let located = policy::locate(&args.model, &Places::of_recipe(Path::new("")))?;
-    let compute = Compute::new(DeviceChoice::default(), DTypeChoice::default())?;
+    let compute = Compute::new(DeviceChoice::default(), DTypeChoice::default())?
+        .with_notes_on(Console::lines());
     let (model, text) =
         located.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
     let style = match located.style()? {

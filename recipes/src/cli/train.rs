@@ -55,6 +55,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         console.say(&format!("data.train: left out {repeated} problems that are held out"));
     }
     let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
+    let compute = compute.with_notes_on(console.clone());
     let base = || {
         let opened = located.open(recipe.seed, &compute);
         opened.with_context(|| format!("opening {}", recipe.model.path))

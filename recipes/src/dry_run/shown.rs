@@ -41,6 +41,9 @@ impl fmt::Display for Plan {
             ),
         )?;
         line("sizes", &self.sizes)?;
+        for note in &self.notes {
+            line("note", note)?;
+        }
         line("problems", &self.known.describe(recipe.data.max_prompt_tokens.get()))?;
         for (index, stage) in self.stages.iter().enumerate() {
             line(&format!("stage {index} {}", stage.kind.name()), &stage.to_string())?;

@@ -21,6 +21,8 @@ pub struct Sizes {
     pub text: Option<Text>,
     /// Where the sizes come from, for people.
     pub source: String,
+    /// What to know about how the model's files were read.
+    pub notes: Vec<String>,
 }
 
 impl Sizes {
@@ -37,7 +39,8 @@ impl Sizes {
             Ok(Located::Builtin(builtin)) => {
                 let (model, text) = builtin.make(recipe.seed, DType::F32, &Device::Cpu)?;
                 let source = "of the model, which is made on the spot".into();
-                return Ok(Self { config: model.config().clone(), text: Some(text), source });
+                let (config, text, notes) = (model.config().clone(), Some(text), Vec::new());
+                return Ok(Self { config, text, source, notes });
             }
             Ok(Located::Path(path)) => (Some(path), None),
             Ok(Located::Hub(address)) => (Hub::from_env()?.find(&address)?, None),
@@ -48,7 +51,7 @@ impl Sizes {
         }
         if let Some((config, known)) = published(name) {
             let source = format!("as published for {known}: the model is not here");
-            return Ok(Self { config, text: None, source });
+            return Ok(Self { config, text: None, source, notes: Vec::new() });
         }
         if let Some(problem) = problem {
             return Err(problem);
@@ -64,9 +67,9 @@ impl Sizes {
         let opened = Checkpoint::open(path);
         let json = path.join("config.json");
         match opened {
-            Ok(Checkpoint { config, text, .. }) => {
+            Ok(Checkpoint { config, text, notes, .. }) => {
                 let source = format!("of the model, {}", path.display());
-                Ok(Self { config, text: Some(text), source })
+                Ok(Self { config, text: Some(text), source, notes })
             }
             Err(problem) if json.is_file() => {
                 let bytes =
@@ -78,7 +81,7 @@ impl Sizes {
                 let text = Text::from_folder(path, &value).ok();
                 let source =
                     format!("of {}; as a model it cannot be opened: {problem}", json.display());
-                Ok(Self { config, text, source })
+                Ok(Self { config, text, source, notes: Vec::new() })
             }
             Err(problem) => Err(problem.into()),
         }
@@ -172,7 +175,7 @@ mod tests {
         for (name, parameters) in counts {
             let (config, _) = published(name).unwrap();
             config.validate().unwrap();
-            let sizes = Sizes { config, text: None, source: String::new() };
+            let sizes = Sizes { config, text: None, source: String::new(), notes: Vec::new() };
             assert_eq!(sizes.parameters().unwrap(), parameters, "{name}");
         }
         assert!(published("hf://Qwen/Qwen2.5-Math-72B").is_none());

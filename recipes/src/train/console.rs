@@ -23,6 +23,11 @@ impl Console {
         Self { bar, speaks: true }
     }
 
+    /// Plain lines on stderr, for commands without a bar.
+    pub const fn lines() -> Self {
+        Self { bar: None, speaks: true }
+    }
+
     /// Says nothing.
     pub const fn silent() -> Self {
         Self { bar: None, speaks: false }
