@@ -46,6 +46,26 @@ pub enum RopeScaling {
     },
 }
 
+/// Which linear maps of a block add a bias.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// Output of attention.
+    pub o: bool,
+    /// Gate, up and down.
+    pub mlp: bool,
+}
+
+impl Biases {
+    /// No map.
+    pub const NONE: Self = Self { qkv: false, o: false, mlp: false };
+    /// Queries, keys and values only, as in Qwen2.
+    pub const QKV: Self = Self { qkv: true, ..Self::NONE };
+    /// Every map of attention: `attention_bias` in the `config.json` of llama and qwen3.
+    pub const ATTENTION: Self = Self { o: true, ..Self::QKV };
+}
+
 /// Everything the forward pass needs to know about a model besides its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
@@ -75,8 +95,8 @@ pub struct ModelConfig {
     pub rms_norm_eps: f64,
     /// Whether the output head is the embedding.
     pub tie_embeddings: bool,
-    /// Whether queries, keys and values have a bias.
-    pub qkv_bias: bool,
+    /// Which linear maps add a bias.
+    pub biases: Biases,
     /// Whether each head of queries and keys is normed.
     pub qk_norm: bool,
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use candle::quantized::gguf_file::TensorInfo;
 use candle::{DType, Device, Tensor};
 
-use crate::{Error, Family, ModelConfig, Result};
+use crate::{Biases, Error, Family, ModelConfig, Result};
 use header::{Header, Value};
 
 /// An open GGUF file; its tensors are read when they are asked for.
@@ -74,7 +74,7 @@ impl Gguf {
                 .and_then(as_number)
                 .ok_or_else(|| self.problem("has no attention.layer_norm_rms_epsilon"))?,
             tie_embeddings: !self.header.tensors.contains_key("output.weight"),
-            qkv_bias: family == Family::Qwen2,
+            biases: if family == Family::Qwen2 { Biases::QKV } else { Biases::NONE },
             qk_norm: family == Family::Qwen3,
         };
         config.validate()?;

@@ -28,7 +28,7 @@ pub mod weights;
 pub use backward::{Activations, Columns, Passed, backward};
 pub use cache::{Cache, Prefix};
 pub use checkpoint::{Checkpoint, load, save};
-pub use config::{Family, ModelConfig, RopeScaling};
+pub use config::{Biases, Family, ModelConfig, RopeScaling};
 pub use decode::Distribution;
 pub use error::{Error, Result};
 pub use model::{Model, Parameter};

@@ -2,7 +2,7 @@
 
 use candle::Tensor;
 
-use crate::{ModelConfig, Products, Result};
+use crate::{Biases, ModelConfig, Products, Result};
 
 /// The weights of one block; linear weights are (out, in).
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct BlockWeights {
     pub qk_norm: Option<[Tensor; 2]>,
     /// Output of attention: (width, heads * head width).
     pub o: Tensor,
+    /// Bias of attention's output: (width).
+    pub o_bias: Option<Tensor>,
     /// Norm before the feed-forward layer: (width).
     pub mlp_norm: Tensor,
     /// Gate: (intermediate, width).
@@ -29,6 +31,8 @@ pub struct BlockWeights {
     pub up: Tensor,
     /// Down: (width, intermediate).
     pub down: Tensor,
+    /// Biases of gate, up and down.
+    pub mlp_bias: Option<[Tensor; 3]>,
     /// How its linear maps multiply.
     pub products: Products,
 }
@@ -94,7 +98,7 @@ impl BlockWeights {
         let q = at("self_attn.q_proj.weight", &[heads, width])?;
         let k = at("self_attn.k_proj.weight", &[kv, width])?;
         let v = at("self_attn.v_proj.weight", &[kv, width])?;
-        let qkv_bias = if config.qkv_bias {
+        let qkv_bias = if config.biases.qkv {
             Some([
                 at("self_attn.q_proj.bias", &[heads])?,
                 at("self_attn.k_proj.bias", &[kv])?,
@@ -111,6 +115,22 @@ impl BlockWeights {
         } else {
             None
         };
+        let o = at("self_attn.o_proj.weight", &[width, heads])?;
+        let o_bias = config.biases.o.then(|| at("self_attn.o_proj.bias", &[width])).transpose()?;
+        let mlp_norm = at("post_attention_layernorm.weight", &[width])?;
+        let gate = at("mlp.gate_proj.weight", &[inner, width])?;
+        let up = at("mlp.up_proj.weight", &[inner, width])?;
+        let down = at("mlp.down_proj.weight", &[width, inner])?;
+        let mlp_bias = if config.biases.mlp {
+            Some([
+                at("mlp.gate_proj.bias", &[inner])?,
+                at("mlp.up_proj.bias", &[inner])?,
+                at("mlp.down_proj.bias", &[width])?,
+            ])
+        } else {
+            None
+        };
+        let products = Products::F32;
         Ok(Self {
             attn_norm,
             q,
@@ -118,12 +138,14 @@ impl BlockWeights {
             v,
             qkv_bias,
             qk_norm,
-            o: at("self_attn.o_proj.weight", &[width, heads])?,
-            mlp_norm: at("post_attention_layernorm.weight", &[width])?,
-            gate: at("mlp.gate_proj.weight", &[inner, width])?,
-            up: at("mlp.up_proj.weight", &[inner, width])?,
-            down: at("mlp.down_proj.weight", &[width, inner])?,
-            products: Products::F32,
+            o,
+            o_bias,
+            mlp_norm,
+            gate,
+            up,
+            down,
+            mlp_bias,
+            products,
         })
     }
 }
@@ -140,21 +162,30 @@ impl BlockWeights {
             qkv_bias,
             qk_norm,
             o,
+            o_bias,
             mlp_norm,
             gate,
             up,
             down,
+            mlp_bias,
             products: _,
         } = self;
         [attn_norm, q, k, v]
             .into_iter()
             .chain(qkv_bias.iter().flatten())
             .chain(qk_norm.iter().flatten())
-            .chain([o, mlp_norm, gate, up, down])
+            .chain([o])
+            .chain(o_bias)
+            .chain([mlp_norm, gate, up, down])
+            .chain(mlp_bias.iter().flatten())
     }
 }
 
 /// Number of parameters of one block.
 pub(crate) fn per_block(config: &ModelConfig) -> usize {
-    9 + if config.qkv_bias { 3 } else { 0 } + if config.qk_norm { 2 } else { 0 }
+    let Biases { qkv, o, mlp } = config.biases;
+    9 + 3 * usize::from(qkv)
+        + 2 * usize::from(config.qk_norm)
+        + usize::from(o)
+        + 3 * usize::from(mlp)
 }

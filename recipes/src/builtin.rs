@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::text::Text;
 use engine::text::tokenizers::Tokenizer;
-use engine::{Family, Model, ModelConfig, RopeScaling};
+use engine::{Biases, Family, Model, ModelConfig, RopeScaling};
 use serde_json::{Map, json};
 
 use crate::config::nearest;
@@ -86,7 +86,7 @@ impl Builtin {
             rope_scaling: RopeScaling::None,
             rms_norm_eps: 1e-5,
             tie_embeddings: true,
-            qkv_bias: false,
+            biases: Biases::NONE,
             qk_norm: false,
         }
     }

@@ -7,7 +7,7 @@ use candle::{DType, Device, Tensor, Var};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use engine::ops::{Span, fused};
-use engine::{Distribution, Family, Model, ModelConfig, Packed, Products, RopeScaling};
+use engine::{Biases, Distribution, Family, Model, ModelConfig, Packed, Products, RopeScaling};
 use optim::{AdamWConfig, Gradients, Objective, OptimConfig, Param};
 
 #[global_allocator]
@@ -160,7 +160,7 @@ fn model(num_layers: usize, vocab_size: usize, products: Products) -> Model {
         rope_scaling: RopeScaling::None,
         rms_norm_eps: 1e-5,
         tie_embeddings: true,
-        qkv_bias: false,
+        biases: Biases::NONE,
         qk_norm: false,
     };
     let model = Model::random(config, 1, DType::F32, &Device::Cpu).expect("a model of this size");

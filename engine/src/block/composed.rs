@@ -44,13 +44,11 @@ pub(crate) fn project(
     let rows = x.dim(0)?;
     let x = composed::rms_norm(x, &weights.attn_norm, config.rms_norm_eps)?;
     let [q_bias, k_bias, v_bias] = match &weights.qkv_bias {
-        Some([q, k, v]) => [Some(q), Some(k), Some(v)],
+        Some(biases) => biases.each_ref().map(Some),
         None => [None; 3],
     };
-    let head = |weight, bias: Option<&Tensor>, heads: usize| -> Result<Tensor> {
-        let y = composed::linear(&x, weight)?;
-        let y = bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?;
-        Ok(y.reshape((rows, heads, config.head_dim))?)
+    let head = |weight, bias, heads: usize| -> Result<Tensor> {
+        Ok(affine(&x, weight, bias)?.reshape((rows, heads, config.head_dim))?)
     };
     let mut q = head(&weights.q, q_bias, config.num_heads)?;
     let mut k = head(&weights.k, k_bias, config.num_kv_heads)?;
@@ -71,10 +69,20 @@ pub(crate) fn finish(
     x: &Tensor,
     attention: &Tensor,
 ) -> Result<Tensor> {
-    let x = (x + composed::linear(attention, &weights.o)?)?;
+    let x = (x + affine(attention, &weights.o, weights.o_bias.as_ref())?)?;
     let inner = composed::rms_norm(&x, &weights.mlp_norm, config.rms_norm_eps)?;
-    let gate = composed::linear(&inner, &weights.gate)?;
-    let up = composed::linear(&inner, &weights.up)?;
+    let [gate_bias, up_bias, down_bias] = match &weights.mlp_bias {
+        Some(biases) => biases.each_ref().map(Some),
+        None => [None; 3],
+    };
+    let gate = affine(&inner, &weights.gate, gate_bias)?;
+    let up = affine(&inner, &weights.up, up_bias)?;
     let inner = composed::swiglu(&gate, &up)?;
-    Ok((x + composed::linear(&inner, &weights.down)?)?)
+    Ok((x + affine(&inner, &weights.down, down_bias)?)?)
+}
+
+/// `x W^T + b`.
+fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let y = composed::linear(x, weight)?;
+    Ok(bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?)
 }

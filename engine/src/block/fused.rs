@@ -37,10 +37,12 @@ pub(crate) struct Block<'a> {
     qkv_bias: Option<[&'a [f32]; 3]>,
     qk_norm: Option<[&'a [f32]; 2]>,
     o: Linear<'a>,
+    o_bias: Option<&'a [f32]>,
     mlp_norm: &'a [f32],
     gate: Linear<'a>,
     up: Linear<'a>,
     down: Linear<'a>,
+    mlp_bias: Option<[&'a [f32]; 3]>,
 }
 
 /// What the backward pass needs besides the block's input.
@@ -84,13 +86,15 @@ pub(crate) fn with<R>(
         rows,
         attn_norm: next(),
         qkv: [next(), next(), next()].map(|weight| map(weight, width)),
-        qkv_bias: config.qkv_bias.then(|| [next(), next(), next()]),
+        qkv_bias: config.biases.qkv.then(|| [next(), next(), next()]),
         qk_norm: config.qk_norm.then(|| [next(), next()]),
         o: map(next(), config.num_heads * config.head_dim),
+        o_bias: config.biases.o.then(&mut next),
         mlp_norm: next(),
         gate: map(next(), width),
         up: map(next(), width),
         down: map(next(), config.intermediate_size),
+        mlp_bias: config.biases.mlp.then(|| [next(), next(), next()]),
     };
     Ok(f(&block))
 }
@@ -112,9 +116,7 @@ impl Block<'_> {
         let normed = rms_norm(x, self.attn_norm, eps);
         let mut qkv = self.qkv.map(|map| map.forward(&normed));
         for (y, bias) in qkv.iter_mut().zip(self.qkv_bias.iter().flatten()) {
-            for row in y.chunks_exact_mut(bias.len()) {
-                row.iter_mut().zip(*bias).for_each(|(y, b)| *y += b);
-            }
+            add_bias(y, bias);
         }
         let mut unnormed = None;
         if let Some([q_norm, k_norm]) = self.qk_norm {
@@ -147,9 +149,17 @@ impl Block<'_> {
     fn feed_forward(&self, x: &[f32], attention: &[f32]) -> (Vec<f32>, After) {
         let mut x = x.to_vec();
         self.o.forward_add(attention, &mut x);
+        if let Some(bias) = self.o_bias {
+            add_bias(&mut x, bias);
+        }
         let normed = rms_norm(&x, self.mlp_norm, self.config.rms_norm_eps);
-        let (gate, up) = (self.gate.forward(&normed), self.up.forward(&normed));
+        let (mut gate, mut up) = (self.gate.forward(&normed), self.up.forward(&normed));
         let mut y = x.clone();
+        if let Some([gate_bias, up_bias, down_bias]) = self.mlp_bias {
+            add_bias(&mut gate, gate_bias);
+            add_bias(&mut up, up_bias);
+            add_bias(&mut y, down_bias);
+        }
         self.down.forward_add(&swiglu(&gate, &up), &mut y);
         (y, After { x, gate, up })
     }
@@ -161,7 +171,8 @@ impl Block<'_> {
     pub(crate) fn backward(&self, x: &[f32], kept: Kept, dy: &mut [f32]) -> Vec<Vec<f32>> {
         let eps = self.config.rms_norm_eps;
         let Kept { qkv, unnormed, attention, after } = kept;
-        let [d_mlp_norm, d_gate, d_up, d_down] = self.feed_forward_backward(after, dy);
+        let d_feed_forward = self.feed_forward_backward(after, dy);
+        let d_o_bias = self.o_bias.map(|bias| columns(dy, bias.len()));
         let d_o = self.o.weight_gradient(&attention, dy);
         let mut d_qkv = attention_backward(
             self.heads(),
@@ -183,24 +194,33 @@ impl Block<'_> {
         }
         gradients.extend(d_norms);
         gradients[0] = rms_norm_backward(x, self.attn_norm, eps, &d_normed, dy);
-        gradients.extend([d_o, d_mlp_norm, d_gate, d_up, d_down]);
+        gradients.push(d_o);
+        gradients.extend(d_o_bias);
+        gradients.extend(d_feed_forward);
         gradients
     }
 
-    /// Turns `dy` into the gradient of the sum after attention; returns those of norm, gate, up and
-    /// down.
-    fn feed_forward_backward(&self, after: After, dy: &mut [f32]) -> [Vec<f32>; 4] {
+    /// Turns `dy` into the gradient of the sum after attention; returns those of norm, gate, up, down
+    /// and of the biases, where there are any.
+    fn feed_forward_backward(&self, after: After, dy: &mut [f32]) -> Vec<Vec<f32>> {
         let After { x, mut gate, mut up } = after;
         let eps = self.config.rms_norm_eps;
         let d_down = self.down.weight_gradient(&swiglu(&gate, &up), dy);
+        let d_down_bias = self.mlp_bias.map(|[.., bias]| columns(dy, bias.len()));
         swiglu_backward(&mut gate, &mut up, &self.down.input_gradient(dy));
         let normed = rms_norm(&x, self.mlp_norm, eps);
         let d_gate = self.gate.weight_gradient(&normed, &gate);
         let d_up = self.up.weight_gradient(&normed, &up);
+        let d_biases = d_down_bias.map(|down| {
+            let inner = self.config.intermediate_size;
+            [columns(&gate, inner), columns(&up, inner), down]
+        });
         let mut d_normed = self.gate.input_gradient(&gate);
         self.up.input_gradient_add(&up, &mut d_normed);
         let d_norm = rms_norm_backward(&x, self.mlp_norm, eps, &d_normed, dy);
-        [d_norm, d_gate, d_up, d_down]
+        let mut gradients = vec![d_norm, d_gate, d_up, d_down];
+        gradients.extend(d_biases.into_iter().flatten());
+        gradients
     }
 
     /// Turns the gradients of rotated and normed queries and keys into those of the linear maps'
@@ -223,6 +243,13 @@ impl Block<'_> {
             d_norm
         };
         norms.zip(inputs).map(through).collect()
+    }
+}
+
+/// Adds the bias to each row.
+fn add_bias(x: &mut [f32], bias: &[f32]) {
+    for row in x.chunks_exact_mut(bias.len()) {
+        row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Family, ModelConfig, RopeScaling};
+use super::{Biases, Family, ModelConfig, RopeScaling};
 use crate::{Error, Result};
 
 impl ModelConfig {
@@ -20,7 +20,7 @@ impl ModelConfig {
             json.as_object().ok_or_else(|| Error::Config("expected a JSON object".to_owned()))?,
         );
         let family = family(&keys)?;
-        refuse_unsupported(&keys, family)?;
+        refuse_unsupported(&keys)?;
         let hidden_size = keys.size("hidden_size")?;
         let num_heads = keys.size("num_attention_heads")?;
         let context = keys.size_or("max_position_embeddings", default_context(family))?;
@@ -39,7 +39,7 @@ impl ModelConfig {
             rope_scaling,
             rms_norm_eps: keys.number_or("rms_norm_eps", 1e-6)?,
             tie_embeddings: keys.flag_or("tie_word_embeddings", false)?,
-            qkv_bias: family == Family::Qwen2,
+            biases: biases(&keys, family)?,
             qk_norm: family == Family::Qwen3,
         };
         config.validate()?;
@@ -88,12 +88,12 @@ impl ModelConfig {
         });
         match self.family {
             Family::Llama => {
-                json["attention_bias"] = json!(false);
-                json["mlp_bias"] = json!(false);
+                json["attention_bias"] = json!(self.biases.o);
+                json["mlp_bias"] = json!(self.biases.mlp);
             }
             Family::Qwen2 => json["use_sliding_window"] = json!(false),
             Family::Qwen3 => {
-                json["attention_bias"] = json!(false);
+                json["attention_bias"] = json!(self.biases.o);
                 json["use_sliding_window"] = json!(false);
             }
         }
@@ -116,22 +116,12 @@ fn family(keys: &Keys<'_>) -> Result<Family> {
     }
 }
 
-fn refuse_unsupported(keys: &Keys<'_>, family: Family) -> Result<()> {
+fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     let mut problems = Vec::new();
     if let Some(act) = keys.get("hidden_act")
         && act != "silu"
     {
         problems.push(format!("hidden_act is {act}, only \"silu\" is supported"));
-    }
-    let biases: &[&str] = match family {
-        Family::Llama => &["attention_bias", "mlp_bias"],
-        Family::Qwen2 => &[],
-        Family::Qwen3 => &["attention_bias"],
-    };
-    for &bias in biases {
-        if keys.flag_or(bias, false)? {
-            problems.push(format!("{bias} is true, which {family} here does not have"));
-        }
     }
     if keys.flag_or("use_sliding_window", false)? {
         problems.push("use_sliding_window is true, only full attention is supported".into());
@@ -151,6 +141,16 @@ fn refuse_unsupported(keys: &Keys<'_>, family: Family) -> Result<()> {
         problems.push("partial_rotary_factor is not 1, only whole heads are rotated".into());
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems.join("; "))) }
+}
+
+/// Qwen2 has biases without a key; `mlp_bias` is llama's only.
+fn biases(keys: &Keys<'_>, family: Family) -> Result<Biases> {
+    if family == Family::Qwen2 {
+        return Ok(Biases::QKV);
+    }
+    let attention = keys.flag_or("attention_bias", false)?;
+    let mlp = family == Family::Llama && keys.flag_or("mlp_bias", false)?;
+    Ok(Biases { mlp, ..if attention { Biases::ATTENTION } else { Biases::NONE } })
 }
 
 fn default_context(family: Family) -> usize {

@@ -221,10 +221,10 @@ struct BlockView<'a> {
     attn_norm: &'a [f32],
     qkv: [Linear<'a>; 3],
     qk_norm: Option<[&'a [f32]; 2]>,
-    o: Matrix<'a>,
+    o: Linear<'a>,
     mlp_norm: &'a [f32],
-    gate_up: [Matrix<'a>; 2],
-    down: Matrix<'a>,
+    gate_up: [Linear<'a>; 2],
+    down: Linear<'a>,
 }
 
 impl<'a> View<'a> {
@@ -244,15 +244,24 @@ impl<'a> View<'a> {
             for linear in &mut qkv[1..] {
                 linear.weight = matrix(next()?);
             }
-            if config.qkv_bias {
+            if config.biases.qkv {
                 for linear in &mut qkv {
                     linear.bias = Some(next()?);
                 }
             }
             let qk_norm = if config.qk_norm { Some([next()?, next()?]) } else { None };
-            let (o, mlp_norm) = (matrix(next()?), next()?);
-            let gate_up = [matrix(next()?), matrix(next()?)];
-            let down = matrix(next()?);
+            let mut o = Linear::plain(matrix(next()?));
+            if config.biases.o {
+                o.bias = Some(next()?);
+            }
+            let mlp_norm = next()?;
+            let mut gate_up = [matrix(next()?), matrix(next()?)].map(Linear::plain);
+            let mut down = Linear::plain(matrix(next()?));
+            if config.biases.mlp {
+                for linear in gate_up.iter_mut().chain([&mut down]) {
+                    linear.bias = Some(next()?);
+                }
+            }
             Ok(BlockView { attn_norm, qkv, qk_norm, o, mlp_norm, gate_up, down })
         });
         let blocks = blocks.collect::<Result<_>>()?;
@@ -262,8 +271,8 @@ impl<'a> View<'a> {
     /// Bytes that a step reads.
     fn bytes(&self) -> usize {
         let block = |b: &BlockView<'_>| {
-            let attention = b.qkv.iter().map(|w| w.weight.bytes()).sum::<usize>() + b.o.bytes();
-            attention + 3 * b.down.bytes()
+            let attention = b.qkv.iter().chain([&b.o]).map(|w| w.weight.bytes()).sum::<usize>();
+            attention + 3 * b.down.weight.bytes()
         };
         self.head.bytes() + self.blocks.iter().map(block).sum::<usize>()
     }
@@ -299,10 +308,10 @@ impl Pass<'_> {
             linears(split, &s.normed, rows, outputs);
             self.place(layer, w, s, slots);
             self.attend(split, layer, s, slots);
-            linear_add(split, &s.attention, Linear::plain(w.o), rows, &mut s.x);
+            linear_add(split, &s.attention, w.o, rows, &mut s.x);
             rms_norm(&s.x, w.mlp_norm, eps, &mut s.normed);
             gated(split, &s.normed, rows, w.gate_up, &mut s.gate, &mut s.up);
-            linear_add(split, &s.gate, Linear::plain(w.down), rows, &mut s.x);
+            linear_add(split, &s.gate, w.down, rows, &mut s.x);
         }
         rms_norm(&s.x, self.view.norm, eps, &mut s.normed);
         linear(split, &s.normed, Linear::plain(self.view.head), rows, logits);

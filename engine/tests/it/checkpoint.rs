@@ -56,14 +56,14 @@ const FILES: [&str; 5] = [
 
 #[test]
 fn a_saved_folder_loads_back_equal() {
-    for family in support::FAMILIES {
+    for config in support::configs() {
         let scaled = RopeScaling::Llama3 {
             factor: 8.0,
             low_freq_factor: 1.0,
             high_freq_factor: 4.0,
             original_context: 16,
         };
-        let config = ModelConfig { rope_scaling: scaled, ..config(family) };
+        let config = ModelConfig { rope_scaling: scaled, ..config };
         let model = support::model(config.clone(), DType::F32);
         let text = disk::text(37);
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! `config.json`: both spellings of rope settings, round trips, and what is refused.
 
-use engine::{Family, ModelConfig, RopeScaling};
+use engine::{Biases, Family, ModelConfig, RopeScaling};
 use serde_json::{Value, json};
 
 use crate::support;
@@ -47,7 +47,7 @@ fn smollm2_is_read() {
     assert_eq!(config.family, Family::Llama);
     assert_eq!((config.head_dim, config.num_kv_heads, config.context), (64, 3, 8192));
     assert_eq!((config.rope_theta, config.rms_norm_eps), (100_000.0, 1e-5));
-    assert!(config.tie_embeddings && !config.qkv_bias && !config.qk_norm);
+    assert!(config.tie_embeddings && config.biases == Biases::NONE && !config.qk_norm);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn absent_keys_have_the_defaults_of_transformers() {
     assert!(with(&qwen).unwrap().qk_norm);
     let qwen = json!({ "model_type": "qwen2", "architectures": null });
     assert_eq!(with(&qwen).unwrap().head_dim, 64);
-    assert!(with(&qwen).unwrap().qkv_bias);
+    assert_eq!(with(&qwen).unwrap().biases, Biases::QKV);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn both_spellings_of_rope_settings_are_read() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    for family in support::FAMILIES {
+    for config in support::configs() {
         for rope_scaling in [
             RopeScaling::None,
             RopeScaling::Linear { factor: 2.5 },
@@ -110,10 +110,26 @@ fn what_is_written_is_read_back() {
                 original_context: 32,
             },
         ] {
-            let config = ModelConfig { rope_scaling, ..support::config(family) };
+            let config = ModelConfig { rope_scaling, ..config.clone() };
             assert_eq!(ModelConfig::from_json(&config.to_json()).unwrap(), config);
         }
     }
+}
+
+#[test]
+fn biases_follow_the_keys_of_the_family() {
+    let read = |changes: Value| with(&changes).unwrap().biases;
+    let mlp = Biases { mlp: true, ..Biases::NONE };
+    assert_eq!(read(json!({ "attention_bias": false, "mlp_bias": null })), Biases::NONE);
+    assert_eq!(read(json!({ "attention_bias": true })), Biases::ATTENTION);
+    assert_eq!(read(json!({ "mlp_bias": true })), mlp);
+    let qwen3 = json!({ "model_type": "qwen3", "architectures": null, "attention_bias": true,
+        "mlp_bias": true });
+    assert_eq!(read(qwen3), Biases::ATTENTION);
+    let qwen2 = json!({ "model_type": "qwen2", "architectures": null, "attention_bias": false });
+    assert_eq!(read(qwen2), Biases::QKV);
+    refused(&json!({ "attention_bias": "yes" }), &["attention_bias is \"yes\"", "true or false"]);
+    refused(&json!({ "mlp_bias": 1 }), &["mlp_bias is 1"]);
 }
 
 #[test]
@@ -150,7 +166,6 @@ fn contradictory_sizes_are_all_listed() {
 #[test]
 fn settings_that_are_not_implemented_are_refused() {
     refused(&json!({ "hidden_act": "gelu" }), &["gelu"]);
-    refused(&json!({ "attention_bias": true, "mlp_bias": true }), &["attention_bias", "mlp_bias"]);
     refused(&json!({ "quantization_config": { "bits": 4 } }), &["quantised"]);
     refused(&json!({ "layer_types": ["full_attention", "sliding_attention"] }), &["sliding"]);
     refused(&json!({ "partial_rotary_factor": 0.5 }), &["partial_rotary_factor"]);

@@ -3,7 +3,7 @@
 use candle::{DType, Device, Tensor};
 use engine::{Distribution, Family, Model, ModelConfig, Packed, Products};
 
-use crate::support::{FAMILIES, close, config, model, tokens, wide};
+use crate::support::{self, FAMILIES, close, config, model, tokens, wide};
 
 /// A prompt and what is fed after it.
 type Sequence = (Vec<u32>, Vec<u32>);
@@ -77,8 +77,8 @@ fn full_scores(model: &Model, sequences: &[Sequence], temperature: f64) -> [Vec<
 }
 
 fn configs() -> impl Iterator<Item = ModelConfig> {
-    FAMILIES.into_iter().flat_map(|family| {
-        [true, false].map(|tie_embeddings| ModelConfig { tie_embeddings, ..config(family) })
+    support::configs().into_iter().flat_map(|config| {
+        [true, false].map(|tie_embeddings| ModelConfig { tie_embeddings, ..config.clone() })
     })
 }
 

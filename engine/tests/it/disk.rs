@@ -10,7 +10,7 @@ use candle::{DType, Device, Tensor};
 use engine::text::tokenizers::Tokenizer;
 use engine::text::tokenizers::models::wordlevel::WordLevel;
 use engine::text::tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use engine::{Family, Model, ModelConfig, RopeScaling, Text};
+use engine::{Biases, Family, Model, ModelConfig, RopeScaling, Text};
 use serde_json::Value as Json;
 
 pub(crate) fn vectors() -> Json {
@@ -52,7 +52,7 @@ pub(crate) fn wide_config(family: Family, vocab_size: usize) -> ModelConfig {
         rope_scaling: RopeScaling::None,
         rms_norm_eps: 1e-5,
         tie_embeddings: family == Family::Llama,
-        qkv_bias: family == Family::Qwen2,
+        biases: if family == Family::Qwen2 { Biases::QKV } else { Biases::NONE },
         qk_norm: family == Family::Qwen3,
     }
 }

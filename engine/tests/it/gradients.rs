@@ -6,7 +6,7 @@ use engine::ops::{Span, composed, fused};
 use engine::{Activations, Model, Packed, Target};
 
 use crate::packing::gradients;
-use crate::support::{FAMILIES, close, config, draws, groups, model, pack, values, wide};
+use crate::support::{close, configs, draws, groups, model, pack, values, wide};
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut draw = draws(seed);
@@ -228,8 +228,8 @@ fn loss(model: &Model, packed: &Packed, targets: &[Target]) -> f64 {
 #[test]
 fn whole_loss_through_each_family() {
     const STEP: f64 = 1e-6;
-    for family in FAMILIES {
-        let model = model(config(family), DType::F64);
+    for config in configs() {
+        let model = model(config.clone(), DType::F64);
         let (packed, targets) = pack(&groups(37));
         let batch = [(packed.clone(), targets.clone())];
         let gradients = gradients(&model, &batch, Activations::Keep);
@@ -251,7 +251,8 @@ fn whole_loss_through_each_family() {
                 let got = gradient[at];
                 assert!(
                     (got - slope).abs() <= 1e-6 * (1.0 + slope.abs()),
-                    "{family:?} {} at {at}: gradient {got}, finite difference {slope}",
+                    "{:?} {} at {at}: gradient {got}, finite difference {slope}",
+                    config.family,
                     parameter.name
                 );
             }
@@ -261,10 +262,10 @@ fn whole_loss_through_each_family() {
 
 #[test]
 fn fused_gradients_equal_composed_ones_through_each_family() {
-    for family in FAMILIES {
+    for config in configs() {
         let batch = [pack(&groups(37))];
-        let narrow = gradients(&model(config(family), DType::F32), &batch, Activations::Keep);
-        let wide = gradients(&model(config(family), DType::F64), &batch, Activations::Keep);
+        let narrow = gradients(&model(config.clone(), DType::F32), &batch, Activations::Keep);
+        let wide = gradients(&model(config, DType::F64), &batch, Activations::Keep);
         for (narrow, wide) in narrow.iter().zip(&wide) {
             close(narrow, wide, 1e-4);
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use candle::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{llama, qwen2, qwen3};
-use engine::{Family, Model, ModelConfig, Packed, RopeScaling, Target};
+use engine::{Biases, Family, Model, ModelConfig, Packed, RopeScaling, Target};
 use serde_json::json;
 
 use crate::support::{close, config, model, tokens, values, wide};
@@ -28,7 +28,7 @@ fn sizes(config: &ModelConfig) -> serde_json::Value {
         "num_attention_heads": config.num_heads,
         "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_dim,
-        "attention_bias": false,
+        "attention_bias": config.biases == Biases::ATTENTION,
         "rms_norm_eps": config.rms_norm_eps,
         "rope_theta": config.rope_theta,
         "max_position_embeddings": config.context,
@@ -135,7 +135,17 @@ fn qwen2() {
 
 #[test]
 fn qwen3() {
-    let model = model(config(Family::Qwen3), DType::F32);
+    check_qwen3(config(Family::Qwen3));
+}
+
+#[test]
+fn qwen3_with_a_bias_on_every_map_of_attention() {
+    check_qwen3(ModelConfig { biases: Biases::ATTENTION, ..config(Family::Qwen3) });
+}
+
+#[track_caller]
+fn check_qwen3(config: ModelConfig) {
+    let model = model(config, DType::F32);
     let sizes: qwen3::Config = serde_json::from_value(sizes(model.config())).unwrap();
     check_hidden(&model, &mut |ids| qwen3::Model::new(&sizes, weights(&model))?.forward(ids, 0));
     let mut oracle = qwen3::ModelForCausalLM::new(&sizes, weights(&model)).unwrap();

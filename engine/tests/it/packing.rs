@@ -3,13 +3,13 @@
 use candle::{DType, Tensor};
 use engine::{Activations, Model, Packed, Target, backward};
 
-use crate::support::{FAMILIES, close, config, groups, model, pack, values, wide};
+use crate::support::{close, configs, groups, model, pack, values, wide};
 
 #[test]
 fn shared_prompts_score_as_one_sequence_at_a_time() {
-    for family in FAMILIES {
+    for config in configs() {
         for (dtype, tolerance) in [(DType::F64, 1e-6), (DType::F32, 2e-5)] {
-            let model = model(config(family), dtype);
+            let model = model(config.clone(), dtype);
             let groups = groups(37);
             let (packed, targets) = pack(&groups);
             let together = model.score(&packed, &targets, 0.7).unwrap();
@@ -66,8 +66,8 @@ pub(crate) fn gradients(
 
 #[test]
 fn every_parameter_has_a_gradient_that_is_not_zero() {
-    for family in FAMILIES {
-        let model = model(config(family), DType::F32);
+    for config in configs() {
+        let model = model(config.clone(), DType::F32);
         let batch = pack(&groups(37));
         let gradients = gradients(&model, &[batch], Activations::Keep);
         for (gradient, parameter) in gradients.iter().zip(model.parameters()) {
@@ -79,21 +79,21 @@ fn every_parameter_has_a_gradient_that_is_not_zero() {
 
 #[test]
 fn recompute_equals_plain_backward() {
-    for family in FAMILIES {
+    for config in configs() {
         for dtype in [DType::F32, DType::F64] {
-            let model = model(config(family), dtype);
+            let model = model(config.clone(), dtype);
             let batches = [pack(&groups(37))];
             let kept = gradients(&model, &batches, Activations::Keep);
             let again = gradients(&model, &batches, Activations::Recompute);
-            assert_eq!(kept, again, "{family:?} {dtype:?}");
+            assert_eq!(kept, again, "{:?} {dtype:?}", config.family);
         }
     }
 }
 
 #[test]
 fn many_micro_batches_equal_one() {
-    for family in FAMILIES {
-        let model = model(config(family), DType::F32);
+    for config in configs() {
+        let model = model(config.clone(), DType::F32);
         let groups = groups(37);
         let one = gradients(&model, &[pack(&groups)], Activations::Keep);
         let parts: Vec<_> = groups

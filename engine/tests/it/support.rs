@@ -1,7 +1,7 @@
 //! Small models and comparisons shared by the tests.
 
 use candle::{DType, Device, Tensor};
-use engine::{Family, Model, ModelConfig, Packed, RopeScaling, Target};
+use engine::{Biases, Family, Model, ModelConfig, Packed, RopeScaling, Target};
 
 /// A two-block model of a family, with grouped heads.
 pub(crate) fn config(family: Family) -> ModelConfig {
@@ -19,9 +19,16 @@ pub(crate) fn config(family: Family) -> ModelConfig {
         rope_scaling: RopeScaling::None,
         rms_norm_eps: 1e-5,
         tie_embeddings: family == Family::Llama,
-        qkv_bias: family == Family::Qwen2,
+        biases: if family == Family::Qwen2 { Biases::QKV } else { Biases::NONE },
         qk_norm: family == Family::Qwen3,
     }
+}
+
+/// A model of each family, and a llama whose every linear map has a bias.
+pub(crate) fn configs() -> [ModelConfig; 4] {
+    let [llama, qwen2, qwen3] = FAMILIES.map(config);
+    let biases = Biases { mlp: true, ..Biases::ATTENTION };
+    [llama.clone(), qwen2, qwen3, ModelConfig { biases, ..llama }]
 }
 
 pub(crate) const FAMILIES: [Family; 3] = [Family::Llama, Family::Qwen2, Family::Qwen3];

@@ -3,7 +3,7 @@
 use candle::{DType, Device};
 use engine::text::Text;
 use engine::text::tokenizers::Tokenizer;
-use engine::{Family, Model, ModelConfig, RopeScaling};
+use engine::{Biases, Family, Model, ModelConfig, RopeScaling};
 use serde_json::{Map, json};
 
 const CHARACTERS: &str = "0123456789+={}\\boxed ";
@@ -50,7 +50,7 @@ pub(crate) fn model(text: &Text) -> Model {
         rope_scaling: RopeScaling::None,
         rms_norm_eps: 1e-5,
         tie_embeddings: true,
-        qkv_bias: false,
+        biases: Biases::NONE,
         qk_norm: false,
     };
     Model::random(config, 7, DType::F32, &Device::Cpu).unwrap()

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device, Tensor};
 use engine::hub::Hub;
-use engine::{Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
+use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
 
 use crate::config::Recipe;
 use crate::data::Places;
@@ -124,7 +124,7 @@ fn published(name: &str) -> Option<(ModelConfig, &'static str)> {
         rope_scaling: RopeScaling::None,
         rms_norm_eps: 1e-6,
         tie_embeddings: false,
-        qkv_bias: true,
+        biases: Biases::QKV,
         qk_norm: false,
     };
     let config = match wanted {
@@ -150,7 +150,7 @@ fn published(name: &str) -> Option<(ModelConfig, &'static str)> {
                 rope_theta: 1e5,
                 rms_norm_eps: 1e-5,
                 tie_embeddings: true,
-                qkv_bias: false,
+                biases: Biases::NONE,
                 ..qwen2(576, 1536, 30, 9, 3)
             };
             (config, "HuggingFaceTB/SmolLM2-135M")

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use candle::{DType, Device, Tensor};
-use engine::{Family, Model, ModelConfig, Packed, RopeScaling};
+use engine::{Biases, Family, Model, ModelConfig, Packed, RopeScaling};
 use rollout::{Finish, Group, Key, Purpose, Request, Sampling, Stop, Trajectory, generate};
 
 fn config(family: Family) -> ModelConfig {
@@ -21,7 +21,7 @@ fn config(family: Family) -> ModelConfig {
         rope_scaling: RopeScaling::None,
         rms_norm_eps: 1e-5,
         tie_embeddings: family == Family::Llama,
-        qkv_bias: family == Family::Qwen2,
+        biases: if family == Family::Qwen2 { Biases::QKV } else { Biases::NONE },
         qk_norm: family == Family::Qwen3,
     }
 }

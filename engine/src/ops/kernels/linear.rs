@@ -177,23 +177,22 @@ fn many<const N: usize>(
     });
 }
 
-/// `silu(x G^T) * (x U^T)`, into `gate`; `up` is scratch.
+/// `silu(x G^T + b) * (x U^T + c)`, into `gate`; `up` is scratch.
 ///
 /// Shapes: `x` (rows, in), `gate` and `up` (rows, out).
 pub(crate) fn gated(
     split: Split<'_>,
     x: &[f32],
     rows: usize,
-    weights: [Matrix<'_>; 2],
+    maps: [Linear<'_>; 2],
     gate: &mut [f32],
     up: &mut [f32],
 ) {
     let (gate, up) = (Columns::new(gate, rows), Columns::new(up, rows));
     let out = gate.columns();
-    like(weights[0], x, rows, |x| {
+    like(maps[0].weight, x, rows, |x| {
         let work = |from: usize, to: usize| {
-            for (weight, y) in weights.into_iter().zip([&gate, &up]) {
-                let w = Linear::plain(weight);
+            for (w, y) in maps.into_iter().zip([&gate, &up]) {
                 dispatch_pairs(Range { x, rows, w, add: false, y, from, to });
             }
             for row in 0..rows {
@@ -202,7 +201,7 @@ pub(crate) fn gated(
                 swiglu(gate, up);
             }
         };
-        features(split, out, weights[0].bytes() / out, x.unit(), work);
+        features(split, out, maps[0].weight.bytes() / out, x.unit(), work);
     });
 }
 

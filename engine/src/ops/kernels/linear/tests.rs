@@ -81,7 +81,9 @@ fn a_row_of_rounded_numbers_does_not_depend_on_the_others() {
 fn several_at_once_and_gated_match_single_products() {
     let (rows, width) = (3, 96);
     let (x, w, v) = (noise(1, rows * width), noise(2, 700 * width), noise(3, 700 * width));
-    let [w, v] = [&w, &v].map(|weight| Linear::plain(Matrix::F32(weight)));
+    let biases = [noise(4, 700), noise(5, 700)];
+    let with_bias = |weight, bias| Linear { weight: Matrix::F32(weight), bias: Some(bias) };
+    let (w, v) = (with_bias(&w, &biases[0]), with_bias(&v, &biases[1]));
     let (mut a, mut b) = (vec![0.0; rows * 700], vec![0.0; rows * 700]);
     linear(Split::Alone, &x, w, rows, &mut a);
     linear(Split::Alone, &x, v, rows, &mut b);
@@ -93,7 +95,7 @@ fn several_at_once_and_gated_match_single_products() {
     let sum: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
     assert_eq!(c, sum);
 
-    with_team(|split| gated(split, &x, rows, [w.weight, v.weight], &mut c, &mut d));
+    with_team(|split| gated(split, &x, rows, [w, v], &mut c, &mut d));
     swiglu(&mut a, &b);
     assert_eq!(a, c);
 }
