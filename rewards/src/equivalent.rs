@@ -6,6 +6,7 @@
 mod build;
 mod characters;
 mod compare;
+mod grouping;
 mod infix;
 mod lex;
 mod literal;
@@ -15,6 +16,7 @@ mod number;
 mod parse;
 mod read;
 mod show;
+mod text;
 mod tree;
 mod words;
 
@@ -34,7 +36,7 @@ pub enum Equivalence {
     Undecided,
     /// The answer is longer than the policy looks at.
     Limit,
-    /// The gold answer itself cannot be read: no answer can be judged by it.
+    /// The gold answer itself cannot be read: no answer can be judged by it, but for the same text.
     GoldUnparseable,
 }
 
@@ -75,13 +77,16 @@ fn as_numbers(gold: &str, answer: &str, policy: Policy) -> Option<Equivalence> {
 
 /// [`equivalent`] by the readings of one policy alone.
 fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
-    let text = gold;
-    let Some(gold) = read_gold(gold, policy) else { return Equivalence::GoldUnparseable };
-    if text == answer {
+    let same_text = || text::same(gold, answer, policy);
+    let Some(tree) = read_gold(gold, policy) else {
+        return if same_text() { Equivalence::Equal } else { Equivalence::GoldUnparseable };
+    };
+    if gold == answer {
         return Equivalence::Equal;
     }
     match read::read(answer, policy) {
-        Ok(answer) => compare::compare(&gold, &answer, policy),
+        Ok(answer) => compare::compare(&tree, &answer, policy),
+        Err(_) if same_text() => Equivalence::Equal,
         Err(Unreadable::NotMathematics) => Equivalence::Different,
         Err(Unreadable::Limit) => Equivalence::Limit,
     }

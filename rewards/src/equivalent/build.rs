@@ -3,6 +3,7 @@
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
+use super::grouping::group;
 use super::lex::Head;
 use super::literal::Literal;
 use super::tree::{Constant, Function, Id, MAX_DEPTH, MAX_NODES, Node, Tree, Unreadable};
@@ -176,6 +177,14 @@ impl Builder {
                 }
                 self.push(Node::Apply(function, argument))?
             }
+            Head::Cis if inverse || base.is_some() => return Err(Unreadable::NotMathematics),
+            Head::Cis => {
+                let cosine = self.push(Node::Apply(Function::Cos, argument))?;
+                let sine = self.push(Node::Apply(Function::Sin, argument))?;
+                let unit = self.push(Node::Constant(Constant::I))?;
+                let imaginary = self.push(Node::Product(vec![unit, sine]))?;
+                self.push(Node::Sum(vec![cosine, imaginary]))?
+            }
             Head::Log | Head::Lg if inverse => return Err(Unreadable::NotMathematics),
             Head::Log | Head::Lg => match (base, head) {
                 (Some(base), _) => self.push(Node::Log { base, of: argument })?,
@@ -201,6 +210,7 @@ impl Builder {
 
     /// The tree under `root`, without what is not part of it.
     pub(super) fn finish(mut self, root: Id) -> Result<Tree, Unreadable> {
+        group(&mut self.nodes[..=root as usize]);
         let mut used = vec![false; self.nodes.len()];
         used[root as usize] = true;
         for at in (0..=root as usize).rev() {

@@ -6,7 +6,7 @@ use dashu_ratio::RBig;
 
 use super::build::{Builder, Built};
 use super::lex::Token;
-use super::tree::{Id, Node, Relation, Unreadable};
+use super::tree::{Constant, Id, Node, Relation, Unreadable};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Infix {
@@ -99,9 +99,9 @@ pub(super) fn join(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> B
             // lists of lists stay as they are; `1, 2 and 3` is one list
             let all_lists = operands.iter().all(|&id| matches!(builder.node(id), Node::List(_)));
             let items = if all_lists { operands } else { flat(builder, operands) };
-            builder.push(Node::List(items))
+            list(builder, items)
         }
-        Infix::Comma => builder.push(Node::List(operands)),
+        Infix::Comma => list(builder, operands),
         Infix::Choose | Infix::Over => match operands[..] {
             [upper, lower] if run[0] == Infix::Choose => builder.push(Node::Binomial(upper, lower)),
             [above, below] => builder.push(Node::Quotient(above, below)),
@@ -116,6 +116,88 @@ pub(super) fn join(builder: &mut Builder, run: &[Infix], operands: Vec<Id>) -> B
         Infix::Times | Infix::Divide | Infix::Modulo | Infix::Factor => {
             product(builder, run, operands)
         }
+    }
+}
+
+/// A list, unless its items are conditions that hold together: `x \ne 1, 2`, `x > 0, x \ne 1`.
+fn list(builder: &mut Builder, items: Vec<Id>) -> Built {
+    if let Some(links) = excluded(builder, &items)? {
+        return builder.push(Node::All(links));
+    }
+    let names: Vec<_> = items.iter().map(|&id| condition_on(builder, id)).collect();
+    let one_name = names.windows(2).all(|pair| pair[0] == pair[1]);
+    // two bounds may be two pieces: only exclusions and sets surely hold together with what stands beside
+    let is_bound = |&&id: &&Id| {
+        !matches!(
+            builder.node(id),
+            Node::Relation { operator: Relation::NotEqual | Relation::In | Relation::NotIn, .. }
+        )
+    };
+    if names[0].is_some() && one_name && items.iter().filter(is_bound).count() <= 1 {
+        let links = links(builder, &items);
+        return builder.push(Node::All(links));
+    }
+    builder.push(Node::List(items))
+}
+
+/// The points of `x \ne 1, 2`, each with its relation.
+fn excluded(builder: &mut Builder, items: &[Id]) -> Result<Option<Vec<Id>>, Unreadable> {
+    let Some((&first, points)) = items.split_first() else { return Ok(None) };
+    let &Node::Relation { operator: operator @ Relation::NotEqual, left, .. } = builder.node(first)
+    else {
+        return Ok(None);
+    };
+    let is_value = |&id: &Id| {
+        matches!(
+            builder.node(id),
+            Node::Number { .. }
+                | Node::Symbol(_)
+                | Node::Negated(_)
+                | Node::Quotient(..)
+                | Node::Root { .. }
+                | Node::PlusMinus(_)
+                | Node::Sum(_)
+                | Node::Product(_)
+                | Node::Constant(Constant::Pi | Constant::E)
+        )
+    };
+    if points.is_empty()
+        || !matches!(builder.node(left), Node::Symbol(_))
+        || !points.iter().all(is_value)
+    {
+        return Ok(None);
+    }
+    let mut links = vec![first];
+    for &right in points {
+        links.push(builder.push(Node::Relation { operator, left, right })?);
+    }
+    Ok(Some(links))
+}
+
+/// The variable that an inequality, a chain of them or a membership is about.
+fn condition_on(builder: &Builder, id: Id) -> Option<&str> {
+    let symbol = |id: Id| match builder.node(id) {
+        Node::Symbol(name) => Some(&**name),
+        _ => None,
+    };
+    match builder.node(id) {
+        Node::Relation { operator: Relation::In | Relation::NotIn, left, .. } => symbol(*left),
+        Node::Relation {
+            operator:
+                Relation::NotEqual
+                | Relation::Less
+                | Relation::LessEqual
+                | Relation::Greater
+                | Relation::GreaterEqual,
+            left,
+            right,
+        } => symbol(*left).or_else(|| symbol(*right)),
+        Node::All(of) => {
+            let mut names = of.iter().map(|&link| condition_on(builder, link));
+            let first = names.next()??;
+            names.all(|name| name == Some(first)).then_some(first)
+        }
+        _ => None,
     }
 }
 

@@ -29,12 +29,16 @@ pub(super) enum Head {
     Log,
     /// To the base ten.
     Lg,
+    /// `cos` plus `i` times `sin`.
+    Cis,
     Call(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {
     Matrix,
+    /// As a matrix, but that one cell alone is what stands in it: only layout.
+    Array,
     Determinant,
     /// Lines of one list; `&` only aligns them.
     Lines,

@@ -135,6 +135,7 @@ pub(super) fn head(name: &str) -> Option<Head> {
         "sgn" | "sign" => Function::Sign,
         "log" => return Some(Head::Log),
         "lg" => return Some(Head::Lg),
+        "cis" => return Some(Head::Cis),
         "gcd" => return Some(Head::Call("gcd")),
         "lcm" => return Some(Head::Call("lcm")),
         "max" => return Some(Head::Call("max")),

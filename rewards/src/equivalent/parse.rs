@@ -6,6 +6,7 @@ mod after;
 mod before;
 mod cases;
 mod close;
+mod numbers;
 mod reduce;
 
 use close::separates;
@@ -182,6 +183,10 @@ impl Parser<'_> {
             Token::Symbol(name) => {
                 let id = self.builder.push(Node::Symbol(name))?;
                 return self.operand(id, Last::Letter);
+            }
+            Token::Constant(constant) if constant.is_set() => {
+                let id = self.set_of_numbers(constant)?;
+                return self.operand(id, Last::Other);
             }
             Token::Constant(constant) => Node::Constant(constant),
             Token::Ellipsis => Node::Symbol("…".into()),

@@ -1,6 +1,8 @@
 //! From text to tree: what only dresses the answer is taken off, and what is left is mathematics, a
 //! marked choice, or a few words.
 
+mod excluded;
+
 use std::borrow::Cow;
 
 use dashu_ratio::RBig;
@@ -27,6 +29,7 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
     // emphasis of Markdown
     let bold = text.strip_prefix("**").and_then(|text| text.strip_suffix("**"));
     let text = bold.map_or(text, trim);
+    let text = without_marks(text);
     if text.is_empty() {
         return Err(Unreadable::NotMathematics);
     }
@@ -38,6 +41,9 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
         return Ok(Tree { nodes: vec![node] });
     }
     if let Some(tree) = words.as_deref().and_then(measures::compound) {
+        return Ok(tree);
+    }
+    if let Some(tree) = excluded::excluded(text, policy) {
         return Ok(tree);
     }
     match parse(text, policy) {
@@ -69,6 +75,38 @@ pub(super) fn trim(text: &str) -> &str {
         Some(sentence) => without_spaces(sentence),
         None => text,
     }
+}
+
+/// Takes the marks off with which a proof or a check ends; what is nothing else stays.
+fn without_marks(text: &str) -> &str {
+    const MARKS: [&str; 20] = [
+        r"\checkmark",
+        r"\blacksquare",
+        r"\square",
+        r"\Box",
+        r"\qed",
+        r"\qedsymbol",
+        r"\qedhere",
+        r"\text{QED}",
+        r"\text{Q.E.D.}",
+        r"\text{ QED}",
+        r"\text{ Q.E.D.}",
+        r"\text{✓}",
+        "✓",
+        "✔",
+        "✅",
+        "☑",
+        "∎",
+        "■",
+        "□",
+        "\u{fe0f}",
+    ];
+    let inner = text.strip_prefix('$').and_then(|text| text.strip_suffix('$'));
+    let mut plain = inner.filter(|inner| !inner.contains('$')).map_or(text, trim);
+    while let Some(rest) = MARKS.iter().find_map(|mark| plain.strip_suffix(mark)) {
+        plain = trim(rest);
+    }
+    if plain.is_empty() { text } else { plain }
 }
 
 /// Takes white space and LaTeX's spaces off the end.

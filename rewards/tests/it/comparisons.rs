@@ -36,11 +36,18 @@ impl From<Said> for Equivalence {
     }
 }
 
+fn cases() -> Vec<Case> {
+    let tables = [
+        include_str!("../../testdata/comparisons.toml"),
+        include_str!("../../testdata/formulas.toml"),
+    ];
+    tables.into_iter().flat_map(|table| toml::from_str::<Table>(table).unwrap().case).collect()
+}
+
 #[test]
 fn comparisons_follow_the_table() {
-    let table: Table = toml::from_str(include_str!("../../testdata/comparisons.toml")).unwrap();
     let mut wrong = Vec::new();
-    for case in &table.case {
+    for case in &cases() {
         for (policy, said) in [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))]
         {
             let wanted = Equivalence::from(said);
@@ -58,11 +65,11 @@ fn comparisons_follow_the_table() {
 
 #[test]
 fn every_comparison_has_its_own_reason() {
-    let table: Table = toml::from_str(include_str!("../../testdata/comparisons.toml")).unwrap();
-    let mut pairs: Vec<_> = table.case.iter().map(|case| (&case.gold, &case.answer)).collect();
+    let cases = cases();
+    let mut pairs: Vec<_> = cases.iter().map(|case| (&case.gold, &case.answer)).collect();
     pairs.sort_unstable();
     pairs.dedup();
-    assert_eq!(pairs.len(), table.case.len(), "a pair stands twice");
-    assert!(table.case.iter().all(|case| !case.why.is_empty()));
-    assert!(table.case.len() >= 150);
+    assert_eq!(pairs.len(), cases.len(), "a pair stands twice");
+    assert!(cases.iter().all(|case| !case.why.is_empty()));
+    assert!(cases.len() >= 150);
 }

@@ -201,7 +201,7 @@ const CHOICES: [(&str, Choice, Choice); 41] = {
         ("last-number", Label, Refuse),
         ("lenient", Mixed, Mixed),
         ("macros", Label, Label),
-        ("malformed-escape", Refuse, Refuse),
+        ("malformed-escape", Accept, Refuse),
         ("mcq-gold-text", Mixed, Refuse),
         ("multi-box-join", Mixed, Mixed),
         ("newline-answer", Label, Refuse),

@@ -3,7 +3,7 @@
 use dashu_ratio::RBig;
 
 use super::{
-    super::tree::{Constant, Id, Node, Tree},
+    super::tree::{Constant, Function, Id, Node, Tree},
     ball::{Context, Real, is_negative},
     complex::Complex,
     exact::Exact,
@@ -100,6 +100,32 @@ impl<'tree> Form<'tree> {
         self.any(|node| matches!(node, Node::Constant(Constant::Pi)))
     }
 
+    /// Whether it is an angle by the way it is written: multiples and sums of inverses of sines and the
+    /// like.
+    pub(super) fn is_angle(&self) -> bool {
+        use Function as F;
+        let (term, exact) = &self.parts[0];
+        let mut angle = vec![false; term.root as usize + 1];
+        for (id, node) in term.nodes() {
+            let is = |id: Id| angle[id as usize];
+            let number = |id: Id| exact.rational[id as usize].is_some();
+            angle[id as usize] = match node {
+                Node::Apply(function, _) => matches!(
+                    function,
+                    F::Arcsin | F::Arccos | F::Arctan | F::Arccot | F::Arcsec | F::Arccsc | F::Arg
+                ),
+                Node::Negated(of) | Node::Quotient(of, _) => is(*of),
+                Node::Sum(of) => of.iter().all(|&id| is(id)),
+                Node::Product(of) => {
+                    let angles = of.iter().filter(|&&id| is(id)).count();
+                    angles == 1 && of.iter().all(|&id| is(id) || number(id))
+                }
+                _ => false,
+            };
+        }
+        self.multipliers.is_empty() && angle[term.root as usize]
+    }
+
     /// Whether signs are left open in it.
     pub(super) fn is_open(&self) -> bool {
         self.any(|node| matches!(node, Node::PlusMinus(_) | Node::MinusPlus(_)))
@@ -115,17 +141,19 @@ impl<'tree> Form<'tree> {
 
     /// Whether the value is rational by the way it is written, however large.
     pub(super) fn is_rational(&self) -> bool {
-        !self.any(|node| {
-            matches!(
-                node,
-                Node::Constant(_)
-                    | Node::Symbol(_)
-                    | Node::Call(..)
-                    | Node::Root { .. }
-                    | Node::Log { .. }
-                    | Node::Apply(..)
-            )
-        }) || self.rational().is_some()
+        !self.times_pi
+            && !self.any(|node| {
+                matches!(
+                    node,
+                    Node::Constant(_)
+                        | Node::Symbol(_)
+                        | Node::Call(..)
+                        | Node::Root { .. }
+                        | Node::Log { .. }
+                        | Node::Apply(..)
+                )
+            })
+            || self.rational().is_some()
     }
 
     pub(super) fn needs_whole(&self) -> bool {

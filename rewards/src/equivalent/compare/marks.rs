@@ -195,7 +195,7 @@ fn values(
         let radians = RBig::from_parts(IBig::ONE, UBig::from(180u8));
         let (bare, marked) =
             if gold_marks.degrees { (&right, &mut left) } else { (&left, &mut right) };
-        if bare.has_pi() {
+        if bare.has_pi() || bare.is_angle() {
             marked.scale(&radians);
             marked.multiply_by_pi();
             return same(&left, &right, Scale::One, judge.policy, fuel);

@@ -214,7 +214,17 @@ impl Judge<'_> {
                 (*other, *other_left, *other_right),
                 nesting,
             ),
-            (Node::All(of), Node::All(others)) => self.chains(of, others, nesting),
+            (Node::All(of), Node::All(others)) => {
+                let excluded = |tree: &Tree, id: &Id| {
+                    matches!(tree.node(*id), Node::Relation { operator: Relation::NotEqual, .. })
+                };
+                let any_order = of.iter().all(|id| excluded(self.gold, id))
+                    && others.iter().all(|id| excluded(self.answer, id));
+                if any_order && of.len() == others.len() {
+                    return self.in_any_order(of, others, nesting);
+                }
+                self.chains(of, others, nesting)
+            }
             (Node::Any(of), Node::Any(others)) if of.len() == others.len() => {
                 self.in_any_order(of, others, nesting)
             }

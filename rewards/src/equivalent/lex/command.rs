@@ -162,7 +162,7 @@ impl<'a> Lexer<'a> {
             "array" => {
                 // the alignment of its columns
                 self.braced().ok_or(Unreadable::NotMathematics)?;
-                Ok(Token::Begin(Table::Matrix))
+                Ok(Token::Begin(Table::Array))
             }
             _ => Err(Unreadable::NotMathematics),
         }

@@ -234,7 +234,9 @@ impl Parser<'_> {
                 return Err(WRONG);
             }
             (Last::Degrees, Token::Number(number)) => return self.minutes(number),
-            (Last::Whole, Token::Fraction) => {
+            (Last::Whole, Token::Fraction | Token::Open(Bracket::Group))
+                if token == Token::Fraction || self.fraction_in_group()? =>
+            {
                 let whole = self.values.pop().ok_or(WRONG)?;
                 self.operators.push(Operator::Command(Command::Mixed(whole)));
                 self.wanting = true;
@@ -260,6 +262,11 @@ impl Parser<'_> {
         };
         self.infix(infix)?;
         self.begin(token)
+    }
+
+    /// Whether the group that has just been opened begins with a fraction, as in `2{\frac{1}{3}}`.
+    fn fraction_in_group(&self) -> Done<bool> {
+        Ok(self.lexer.peek(Place::Bracketed)? == Token::Fraction)
     }
 
     /// `f(x)` is a call where the letter is one of those that functions have, and the argument is a

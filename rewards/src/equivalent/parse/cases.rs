@@ -35,7 +35,7 @@ impl Parser<'_> {
             self.operators.iter().rev().find(|operator| !aside(operator)),
             Some(
                 Operator::Table { kind: Table::Cases, .. }
-                    | Operator::Table { kind: Table::Matrix, row: 1, .. }
+                    | Operator::Table { kind: Table::Matrix | Table::Array, row: 1, .. }
             )
         );
         // the reader of words took what follows, too

@@ -34,8 +34,9 @@ impl Parser<'_> {
         };
         self.inside -= usize::from(separates(opening));
         let id = self.enclosed(opening, bracket, content)?;
-        // TeX sets `{5}6` as one number: it is no product
+        // TeX sets `{5}6` as one number and `{5}\frac{1}{6}` as a mixed one: they are no products
         let last = match (opening, self.builder.node(id)) {
+            (Bracket::Group, Node::Number { value, places: None }) if value.is_int() => Last::Whole,
             (Bracket::Group, Node::Number { .. }) => Last::Number,
             _ => Last::Other,
         };
@@ -77,7 +78,6 @@ impl Parser<'_> {
                 None if opening != closing => return Err(WRONG),
                 None if is_list => builder.enclose(content, Node::Tuple),
                 None if matches!(builder.node(content), Node::Matrix { .. }) => content,
-                None if self.policy == Policy::Eval => content,
                 None => builder.push(Node::Tuple(vec![content]))?,
             },
             (Bracket::Curly, Bracket::Curly) if is_list => builder.enclose(content, Node::Set),
@@ -183,11 +183,11 @@ impl Parser<'_> {
         let rows = (cells.len() / width) as u32;
         let is_relation = |id: &Id| matches!(self.builder.node(*id), Node::Relation { .. });
         let lines = matches!(kind, Table::Lines | Table::Cases)
-            || kind == Table::Matrix && width == 1 && cells.iter().all(is_relation);
-        if let ([only], true) = (&cells[..], lines) {
+            || kind != Table::Determinant && width == 1 && cells.iter().all(is_relation);
+        if let ([only], true) = (&cells[..], lines || kind == Table::Array) {
             return self.operand(*only, Last::Other);
         }
-        if matches!(kind, Table::Cases | Table::Matrix)
+        if matches!(kind, Table::Cases | Table::Matrix | Table::Array)
             && let Some(rows) = self.rows_of_cases(kind, &cells, width)
             && let Some(id) = self.piecewise(rows)?
         {
@@ -196,8 +196,8 @@ impl Parser<'_> {
         let node = match kind {
             Table::Cases if width > 1 => return Err(WRONG),
             _ if lines => Node::List(cells),
-            Table::Lines | Table::Cases | Table::Matrix => Node::Matrix { rows, entries: cells },
             Table::Determinant => Node::Determinant { rows, entries: cells },
+            _ => Node::Matrix { rows, entries: cells },
         };
         let id = self.builder.push(node)?;
         self.operand(id, Last::Other)
