@@ -4,7 +4,9 @@
 //! `text/files.rs` (the tokenizer's files in a checkpoint folder) and [`StopStrings`]. It knows no
 //! tensor; that ids fit the embedding is checked by [`Text::check_vocabulary`].
 
+mod continuation;
 mod files;
+mod special;
 mod stop;
 mod template;
 
@@ -15,6 +17,7 @@ pub use tokenizers;
 use tokenizers::Tokenizer;
 
 pub(crate) use files::pretty;
+pub use special::{KeepRule, KeepSpecialTokens};
 pub use stop::StopStrings;
 pub use template::Date;
 use template::Template;

@@ -10,7 +10,7 @@ use crate::{PromptStyle, Result};
 /// One completion, decoded and judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// Its text, without special tokens and without the prompt.
+    /// Its text without the prompt and without the special tokens that the style hides.
     pub text: String,
     /// Its tokens and their scores.
     pub trajectory: Trajectory,
@@ -118,10 +118,11 @@ impl Setup<'_> {
     /// Fails when a completion cannot be decoded or a verifier is unavailable.
     pub fn judge(&self, problems: &[Asked<'_>], sampled: Sampled) -> Result<Vec<Graded>> {
         let Sampled(groups) = sampled;
+        let hidden = self.text.hidden_tokens(&self.style.keep_special_tokens)?;
         let texts = groups
             .iter()
             .flat_map(|group| &group.trajectories)
-            .map(|trajectory| Ok(self.text.decode(&trajectory.completion)?))
+            .map(|trajectory| Ok(self.text.decode_without(&trajectory.completion, &hidden)?))
             .collect::<Result<Vec<_>>>()?;
         let judged = self.rubric.judge(&attempts(problems, &groups, &texts, self.sampling))?;
         let mut graded = texts.into_iter().zip(judged);

@@ -1,6 +1,6 @@
 //! How a problem is put to the policy.
 
-use engine::text::Text;
+use engine::text::{KeepSpecialTokens, Text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,18 @@ pub struct PromptStyle {
     pub suffix: String,
     /// Texts that end a completion.
     pub stop: Vec<String>,
+    /// Special tokens that stay in the text of a completion, which verifiers read: `"auto"`, `"all"`,
+    /// `"none"` or a list of tokens.
+    pub keep_special_tokens: KeepSpecialTokens,
+}
+
+/// What a supervised stage learns of one problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Tokens of the prompt.
+    pub prompt: Vec<u32>,
+    /// Tokens of the solution, as sampling would leave them: the token that ends a turn is the last.
+    pub completion: Vec<u32>,
 }
 
 /// What a problem is put into.
@@ -90,6 +102,42 @@ impl PromptStyle {
             return Err(Error::Prompt("the prompt is empty; give it a `template`".into()));
         }
         Ok(tokens)
+    }
+
+    /// `text` with the token that ends a turn in this style among its stop tokens.
+    ///
+    /// Checkpoints exist whose chat template ends turns with another token than their generation
+    /// configuration names: a base model with a chat template is one. Sampling stops at either.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the token is not in the vocabulary.
+    pub fn with_stop_token(&self, text: Text) -> Result<Text> {
+        let end = self.end(&text);
+        Ok(text.with_stop_token(end)?)
+    }
+
+    /// The token that ends a completion: the chat template's where that is used, else the
+    /// tokenizer's, else the first stop token.
+    pub fn end(&self, text: &Text) -> u32 {
+        let of_template = if self.template == Template::Chat { text.turn_end() } else { None };
+        of_template
+            .or_else(|| text.named_token("eos_token"))
+            .unwrap_or_else(|| text.stop_tokens()[0])
+    }
+
+    /// The tokens of a prompt, and those of a solution after it; `end` is the token that
+    /// [`PromptStyle::end`] names.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`PromptStyle::tokens`] does, and when the solution cannot be encoded after the
+    /// prompt.
+    pub fn target(&self, text: &Text, problem: &str, solution: &str, end: u32) -> Result<Target> {
+        let prompt = self.tokens(text, problem)?;
+        let mut completion = text.encode_after(&self.prompt(text, problem)?, solution)?;
+        completion.push(end);
+        Ok(Target { prompt, completion })
     }
 }
 

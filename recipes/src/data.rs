@@ -127,52 +127,6 @@ fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Proble
     aside
 }
 
-/// Drops the problems whose prompts are longer than `limit` tokens and says which, or nothing.
-///
-/// # Errors
-///
-/// Fails when `length` does, and when no problem is short enough.
-pub fn drop_long(
-    what: &str,
-    problems: &mut Vec<Problem>,
-    limit: usize,
-    length: &mut dyn FnMut(&Problem) -> Result<usize>,
-) -> Result<Option<String>> {
-    let mut lengths = Vec::with_capacity(problems.len());
-    for problem in problems.iter() {
-        lengths.push(length(problem).with_context(|| format!("problem {}", problem.id))?);
-    }
-    let longest = lengths.iter().copied().max().unwrap_or_default();
-    let is_long = |length: &usize| *length > limit;
-    let long = lengths.iter().filter(|length| is_long(length)).count();
-    if long == 0 {
-        return Ok(None);
-    }
-    if long == problems.len() {
-        bail!(
-            "{what}: every prompt is longer than data.max_prompt_tokens = {limit}; the shortest has \
-             {} tokens",
-            lengths.iter().min().copied().unwrap_or_default()
-        );
-    }
-    let mut first = Vec::new();
-    let mut lengths = lengths.iter();
-    problems.retain(|problem| {
-        let long = lengths.next().is_some_and(is_long);
-        if long && first.len() < 3 {
-            first.push(problem.id.clone());
-        }
-        !long
-    });
-    Ok(Some(format!(
-        "{what}: dropped {long} of {} problems with prompts longer than data.max_prompt_tokens = \
-         {limit} (the longest has {longest}): {}{}",
-        long + problems.len(),
-        first.join(", "),
-        if long > first.len() { ", ..." } else { "" }
-    )))
-}
-
 /// The order in which problems are drawn: pass after pass, each complete.
 #[derive(Debug)]
 pub struct Order {
@@ -238,34 +192,6 @@ mod tests {
         // From any number on: what a resumed run asks for.
         assert_eq!(Order::new(5, 10, true).at(17), passes[1][7]);
         assert_eq!(Order::new(5, 10, false).at(17), 7);
-    }
-
-    fn problem(text: &str) -> Problem {
-        Problem {
-            id: format!("id-{text}"),
-            problem: text.to_owned(),
-            answer: "1".into(),
-            source: "test".into(),
-            solution: None,
-        }
-    }
-
-    #[test]
-    fn long_prompts_are_dropped_and_named() {
-        let mut problems: Vec<_> = ["a", "bbbb", "cc", "ddddd"].map(problem).to_vec();
-        let mut length = |p: &Problem| Ok(p.problem.len());
-        let said = drop_long("data.train", &mut problems, 2, &mut length).unwrap();
-        assert_eq!(
-            said.as_deref(),
-            Some(
-                "data.train: dropped 2 of 4 problems with prompts longer than \
-                 data.max_prompt_tokens = 2 (the longest has 5): id-bbbb, id-ddddd"
-            )
-        );
-        assert_eq!(problems.len(), 2);
-        assert_eq!(drop_long("data.train", &mut problems, 2, &mut length).unwrap(), None);
-        let error = drop_long("data.train", &mut problems, 0, &mut length).unwrap_err();
-        assert!(error.to_string().contains("the shortest has 1 tokens"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
-//! Reading order: [`config`], [`data`] and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
+//! Reading order: [`config`], [`data`], [`fit`](mod@fit) and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
 //! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
 //! [`summary`](mod@summary),
 //! [`machine`], [`dry_run`], [`mod@bench`], [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
@@ -8,6 +8,7 @@
 pub mod builtin;
 pub mod config;
 pub mod data;
+pub mod fit;
 pub mod policy;
 pub mod shipped;
 pub mod tasks;

@@ -16,18 +16,19 @@ mod probe;
 mod report;
 pub(crate) mod stage;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use engine::Scores;
 use engine::loss::LossConfig;
 use evals::attempt::Graded;
 use evals::record::Credit;
-use evals::{Metrics, Warning};
+use evals::{Metrics, Target, Warning};
 use rewards::Problem;
 
 pub use console::Console;
 pub use life::{Ended, Job, Options, train};
 
 use crate::config::{OldLogProbs, RlStage, SftStage, Stage};
+use crate::fit;
 use clock::Clock;
 use descend::{Descended, descend, score};
 use gather::Gathered;
@@ -152,16 +153,11 @@ impl StageRun<'_> {
     /// The next `count` problems with their solutions as completions.
     fn solutions(&mut self, count: usize) -> Result<Vec<Prompted>> {
         let (text, style) = (self.run.text, &self.run.recipe.prompt);
-        let end = text.stop_tokens()[0];
+        let end = style.end(text);
         let prompted = |(_, problem): (u64, &Problem)| -> Result<Prompted> {
-            let Some(solution) = &problem.solution else {
-                bail!("problem {} has no `solution`, which a supervised stage learns", problem.id);
-            };
-            let mut completion = text.encode(solution)?;
-            completion.push(end);
+            let Target { prompt, completion } = fit::target(style, text, problem, end)?;
             let weights = vec![1.0; completion.len()];
             let sample = Sample { completion, advantage: 1.0, weights, ..Sample::default() };
-            let prompt = style.tokens(text, &problem.problem)?;
             Ok(Prompted { prompt, samples: vec![sample] })
         };
         self.draw(count).into_iter().map(prompted).collect()

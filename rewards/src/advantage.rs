@@ -75,6 +75,11 @@ impl AdvantageConfig {
         }
     }
 
+    /// Whether attempts are compared with those of other problems, so that a group may hold one.
+    pub fn compares_over_step(&self) -> bool {
+        matches!(self, Self::ReinforcePlusPlus {})
+    }
+
     /// One advantage for each attempt of each group, in order.
     ///
     /// Rewards that are equal wherever they are compared give exactly 0, whatever their value.

@@ -15,5 +15,6 @@ mod loss_family;
 mod oracles;
 mod packing;
 mod real;
+mod special;
 mod support;
 mod text;

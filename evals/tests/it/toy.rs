@@ -10,19 +10,27 @@ const CHARACTERS: &str = "0123456789+={}\\boxed ";
 const END: &str = "<end>";
 
 pub(crate) fn text() -> Text {
+    with_special(&[], None)
+}
+
+/// With more special tokens and a chat template.
+pub(crate) fn with_special(special: &[&str], template: Option<&str>) -> Text {
     let mut ids = Map::new();
-    let tokens = CHARACTERS.chars().map(String::from).chain([END.to_owned()]);
-    for token in tokens {
+    let special: Vec<_> = [END].iter().chain(special).map(|&token| token.to_owned()).collect();
+    for token in CHARACTERS.chars().map(String::from).chain(special.clone()) {
         let id = ids.len();
         ids.entry(token).or_insert(json!(id));
     }
     let end = ids[END].as_u64().unwrap() as u32;
+    let added = |token: &String| {
+        json!({
+            "id": ids[token], "content": token, "special": true,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        })
+    };
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
-        "added_tokens": [{
-            "id": end, "content": END, "special": true,
-            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-        }],
+        "added_tokens": special.iter().map(added).collect::<Vec<_>>(),
         "pre_tokenizer": {
             "type": "Split", "pattern": { "Regex": "[\\s\\S]" },
             "behavior": "Isolated", "invert": false,
@@ -32,7 +40,7 @@ pub(crate) fn text() -> Text {
         "model": { "type": "WordLevel", "vocab": ids, "unk_token": "<unknown>" },
     });
     let tokenizer = Tokenizer::from_bytes(tokenizer.to_string()).unwrap();
-    Text::new(tokenizer, None, vec![end]).unwrap()
+    Text::new(tokenizer, template.map(str::to_owned), vec![end]).unwrap()
 }
 
 pub(crate) fn model(text: &Text) -> Model {

@@ -70,6 +70,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
         _ => PromptStyle::default(),
     };
+    let text = style.with_stop_token(text)?;
     let request = Request {
         prompt: style.tokens(&text, &args.prompt)?,
         problem: 0,
@@ -88,10 +89,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         key,
         &mut |_| {},
     )?;
+    let hidden = text.hidden_tokens(&style.keep_special_tokens)?;
     let trajectories = groups.iter().flat_map(|group| &group.trajectories);
     for (index, trajectory) in trajectories.enumerate() {
         let rule = if index == 0 { "" } else { "---\n" };
-        print(&format!("{rule}{}\n", text.decode(&trajectory.completion)?))?;
+        let shown = text.decode_without(&trajectory.completion, &hidden)?;
+        print(&format!("{rule}{shown}\n"))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::dry_run::{Known, Plan, Prompts, Sizes};
 use crate::policy::{self, Compute};
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Console, Ended, Job, Options, train};
-use crate::{machine, shipped};
+use crate::{fit, machine, shipped};
 
 /// Trains a recipe.
 #[derive(Debug, clap::Args)]
@@ -79,21 +79,14 @@ fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
         let missing = format!("{} not in {}", missing.join(", "), places.listed());
         return Plan::new(recipe, &model, Known::Nothing { missing }, threads);
     }
-    let problems = data::problems(&recipe.data, recipe.seed, places)?;
-    let limit = recipe.data.max_prompt_tokens.get();
-    let prompts = model.text.as_ref().map(|text| -> Result<_> {
-        let mut lengths = Vec::with_capacity(problems.train.len());
-        for problem in &problems.train {
-            lengths.push(recipe.prompt.tokens(text, &problem.problem)?.len());
+    let mut problems = data::problems(&recipe.data, recipe.seed, places)?;
+    let prompts = match &model.text {
+        Some(text) => {
+            let fitted = fit::fit(recipe, &mut problems, text, model.config.context)?;
+            Some(Prompts::of(&fitted.prompts))
         }
-        lengths.retain(|&length| length <= limit);
-        Ok(Prompts::of(&lengths))
-    });
+        None => None,
+    };
     let (train, held_out) = (problems.train.len(), problems.held_out.len());
-    Plan::new(
-        recipe,
-        &model,
-        Known::Problems { train, held_out, prompts: prompts.transpose()? },
-        threads,
-    )
+    Plan::new(recipe, &model, Known::Problems { train, held_out, prompts }, threads)
 }

@@ -154,13 +154,37 @@ fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
              `old_log_probs = \"rescore\"`"
         )
     });
-    found.need(stage.group_size > NonZeroUsize::MIN, || {
-        format!("{at}.group_size: a group of one has no advantage over its siblings; use 2 or more")
-    });
+    check_group(at, stage, found);
     found.need(stage.rollout.temperature > 0.0, || {
         format!(
             "{at}.rollout.temperature: greedy siblings are all the same and teach nothing; use a \
              temperature above 0"
+        )
+    });
+}
+
+/// A completion without siblings can be compared with the other problems of its step, by the
+/// advantages that do so.
+fn check_group(at: &str, stage: &RlStage, found: &mut Problems) {
+    if stage.group_size > NonZeroUsize::MIN {
+        return;
+    }
+    found.need(stage.advantage.compares_over_step(), || {
+        format!(
+            "{at}.group_size: a group of one has no advantage over its siblings; use 2 or more, or \
+             `algorithm = \"reinforce++\"`, which compares over the whole step"
+        )
+    });
+    found.need(stage.batch > NonZeroUsize::MIN, || {
+        format!(
+            "{at}.batch: one completion a step has nothing to be compared with; use 2 problems or \
+             more, or a larger group_size"
+        )
+    });
+    found.need(stage.dynamic_sampling.is_none(), || {
+        format!(
+            "{at}.dynamic_sampling: it waits for groups whose completions differ, and a group of one \
+             never does; remove it, or use a larger group_size"
         )
     });
 }

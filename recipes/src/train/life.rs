@@ -5,7 +5,7 @@ pub(crate) mod evaluation;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use engine::Model;
 use engine::text::Text;
 use evals::health::{Precision, Watch};
@@ -15,8 +15,9 @@ use rewards::{Problem, Rubric};
 
 use super::stage::{Open, Shared, StageRun};
 use super::{Console, Done};
-use crate::config::{DTypeChoice, Recipe, Stage};
-use crate::data::{Problems, drop_long};
+use crate::config::{DTypeChoice, Recipe};
+use crate::data::Problems;
+use crate::fit;
 use crate::resume::resume;
 use crate::run_dir::{Environment, RunDir, Saved, State, TrainerState};
 use crate::signals::Stop;
@@ -79,7 +80,11 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         Some(saved) => (job.open)(&saved.path)?,
         None => (job.base)()?,
     };
-    fit(&mut job, &model, &text, &console)?;
+    let text = job.recipe.prompt.with_stop_token(text)?;
+    let context = model.config().context;
+    for said in fit::fit(job.recipe, &mut job.problems, &text, context)?.dropped {
+        console.say(&said);
+    }
     let waiting = Waiting::new(console.clone(), stop.clone());
     verifiers::check(job.recipe)?;
     let rubric = verifiers::build(&job.recipe.eval.rewards, &waiting).context("eval.rewards")?;
@@ -143,39 +148,6 @@ fn go_on(job: &Job<'_>, root: &Path, console: &Console) -> Result<(Option<RunDir
         ));
     }
     Ok((Some(run_dir), saved))
-}
-
-/// Leaves out the problems that are too long and refuses those that a stage cannot use.
-fn fit(job: &mut Job<'_>, model: &Model, text: &Text, console: &Console) -> Result<()> {
-    let recipe = job.recipe;
-    let limit = recipe.data.max_prompt_tokens.get();
-    let mut length = |problem: &Problem| Ok(recipe.prompt.tokens(text, &problem.problem)?.len());
-    let Problems { train, held_out, .. } = &mut job.problems;
-    for (what, problems) in [("data.train", &mut *train), ("data.held_out", held_out)] {
-        if let Some(said) = drop_long(what, problems, limit, &mut length)? {
-            console.say(&said);
-        }
-        let context = model.config().context;
-        for problem in problems.iter() {
-            let tokens = length(problem)?;
-            if tokens >= context {
-                bail!(
-                    "{what}: the prompt of {} has {tokens} tokens, the model's context {context}\n\
-                     set data.max_prompt_tokens below it to leave such problems out",
-                    problem.id
-                );
-            }
-        }
-    }
-    let supervised = recipe.stages.iter().any(|stage| matches!(stage, Stage::Sft(_)));
-    if supervised && let Some(problem) = train.iter().find(|one| one.solution.is_none()) {
-        bail!(
-            "data.train: problem {} has no `solution`, which a supervised stage learns\n\
-             add one to every row, or remove the stage",
-            problem.id
-        );
-    }
-    Ok(())
 }
 
 /// A run under way.

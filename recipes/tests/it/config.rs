@@ -184,7 +184,7 @@ fn contradictions_are_told_all_at_once() {
         "
 recipe layer0: 3 problems
 - data.held_out.count: 500 of 500 problems leave none to train on
-- stage.1.group_size: a group of one has no advantage over its siblings; use 2 or more
+- stage.1.group_size: a group of one has no advantage over its siblings; use 2 or more, or `algorithm = \"reinforce++\"`, which compares over the whole step
 - stage.1.rollout.temperature: greedy siblings are all the same and teach nothing; use a temperature above 0",
     );
 }
@@ -206,4 +206,23 @@ recipe layer0: 7 problems
 - data.train: retries: expected a share, from 0 to 1, got -0.1
 - data.held_out.count: 50 of 40 problems leave none to train on",
     );
+}
+
+#[test]
+fn a_group_of_one_needs_an_advantage_over_the_step() {
+    let one = ["stage.rl.group_size=1", "stage.rl.algorithm=reinforce++"];
+    let recipe = read(&[PLAIN], &one).unwrap();
+    assert_eq!(rl(&recipe).group_size.get(), 1);
+    let refused = |more: &[&str], words: &str| {
+        let error = read(&[PLAIN], &[&["stage.rl.group_size=1"], more].concat()).unwrap_err();
+        assert!(error.contains(words), "{more:?}: {error}");
+    };
+    for algorithm in ["grpo", "rloo", "dr-grpo", "gpg", "reinforce++-baseline", "stare", "gspo"] {
+        let setting = format!("stage.rl.algorithm={algorithm}");
+        refused(&[&setting], "stage.1.group_size: a group of one");
+    }
+    refused(&[], "reinforce++");
+    refused(&[one[1], "stage.rl.batch=1"], "stage.1.batch");
+    let dynamic = "stage.rl.dynamic_sampling={metric=\"reward\"}";
+    refused(&[one[1], dynamic], "stage.1.dynamic_sampling");
 }

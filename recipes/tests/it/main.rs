@@ -4,6 +4,7 @@ mod algorithms;
 mod cli;
 mod config;
 mod entropy;
+mod fit;
 mod killed;
 mod resume;
 mod runs;

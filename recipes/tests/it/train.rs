@@ -242,7 +242,8 @@ fn a_supervised_stage_needs_solutions() {
         &format!("{{ kind = \"jsonl\", path = \"{}\" }}", held_out.display()),
     );
     let root = temp.path().join("run");
-    let error = Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap_err().to_string();
-    assert!(error.contains("problem a has no `solution`"), "{error}");
+    let error = Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("problem a: no `solution`"), "{error}");
     assert!(!root.exists(), "nothing was begun");
 }

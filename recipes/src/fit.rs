@@ -1,0 +1,223 @@
+//! Which problems a run can use: their prompts and solutions against the recipe's limits and the
+//! model's context, before the first step and in a dry run.
+
+use anyhow::{Context as _, Result, bail};
+use engine::text::Text;
+use evals::{PromptStyle, Target};
+use rewards::Problem;
+
+use crate::config::{Recipe, Stage};
+use crate::data::Problems;
+
+/// Problems that a message names.
+const NAMED: usize = 10;
+
+/// What was found while problems were measured.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Fitted {
+    /// What was dropped, for people.
+    pub dropped: Vec<String>,
+    /// Lengths of the training prompts that are left, in tokens.
+    pub prompts: Vec<usize>,
+}
+
+/// Drops the problems that the recipe's limits leave out; `context` is the model's, in tokens.
+///
+/// # Errors
+///
+/// Fails when a prompt cannot be made, when a limit leaves no problem, when a prompt does not fit the
+/// context, and, where a stage is supervised, when a problem has no solution or one that does not fit
+/// the context after its prompt.
+pub fn fit(
+    recipe: &Recipe,
+    problems: &mut Problems,
+    text: &Text,
+    context: usize,
+) -> Result<Fitted> {
+    let mut fitted = Fitted::default();
+    let style = &recipe.prompt;
+    let Problems { train, held_out, .. } = problems;
+    for (what, list) in [("data.held_out", held_out), ("data.train", &mut *train)] {
+        let mut lengths = measured(list, &|one| Ok(style.tokens(text, &one.problem)?.len()))?;
+        let limit = recipe.data.max_prompt_tokens.get();
+        let limit = Limit { what, of: "prompt", key: "data.max_prompt_tokens", tokens: limit };
+        if let Some((kept, said)) = limit.apply(list, &lengths)? {
+            retain(list, &kept);
+            retain(&mut lengths, &kept);
+            fitted.dropped.push(said);
+        }
+        // A completion needs room for one token at least.
+        let long = listed(list, &lengths, &|length| length >= context);
+        if let Some(long) = long {
+            bail!(
+                "{what}: prompts do not fit the model's context of {context} tokens: {long}\n\
+                 set data.max_prompt_tokens below it to leave such problems out"
+            );
+        }
+        fitted.prompts = lengths;
+    }
+    if recipe.stages.iter().any(|stage| matches!(stage, Stage::Sft(_))) {
+        fit_solutions(recipe, train, text, context, &mut fitted)?;
+    }
+    Ok(fitted)
+}
+
+/// What a supervised stage learns of a problem; `end` is the token that ends a completion.
+///
+/// # Errors
+///
+/// Fails when the problem has no solution or it cannot be encoded.
+pub fn target(style: &PromptStyle, text: &Text, problem: &Problem, end: u32) -> Result<Target> {
+    let Some(solution) = &problem.solution else {
+        bail!(
+            "no `solution`, which a supervised stage learns\nadd one to every row, or remove the \
+             stage"
+        );
+    };
+    Ok(style.target(text, &problem.problem, solution, end)?)
+}
+
+fn fit_solutions(
+    recipe: &Recipe,
+    train: &mut Vec<Problem>,
+    text: &Text,
+    context: usize,
+    fitted: &mut Fitted,
+) -> Result<()> {
+    let style = &recipe.prompt;
+    let end = style.end(text);
+    let mut lengths = measured(train, &|one| Ok(target(style, text, one, end)?.completion.len()))?;
+    if let Some(limit) = recipe.data.max_solution_tokens {
+        let key = "data.max_solution_tokens";
+        let limit = Limit { what: "data.train", of: "solution", key, tokens: limit.get() };
+        if let Some((kept, said)) = limit.apply(train, &lengths)? {
+            retain(train, &kept);
+            retain(&mut lengths, &kept);
+            retain(&mut fitted.prompts, &kept);
+            fitted.dropped.push(said);
+        }
+    }
+    let whole: Vec<_> = lengths.iter().zip(&fitted.prompts).map(|(a, b)| a + b).collect();
+    if let Some(long) = listed(train, &whole, &|length| length > context) {
+        let longest_prompt = fitted.prompts.iter().max().copied().unwrap_or_default();
+        bail!(
+            "data.train: solutions do not fit the model's context of {context} tokens with their \
+             prompts: {long}\nshorten them, or set data.max_solution_tokens = {} to leave such \
+             problems out",
+            context - longest_prompt
+        );
+    }
+    Ok(())
+}
+
+fn measured(
+    problems: &[Problem],
+    length: &dyn Fn(&Problem) -> Result<usize>,
+) -> Result<Vec<usize>> {
+    let one =
+        |problem: &Problem| length(problem).with_context(|| format!("problem {}", problem.id));
+    problems.iter().map(one).collect()
+}
+
+/// A limit on a length that the recipe sets.
+struct Limit {
+    /// The list of problems it is set on.
+    what: &'static str,
+    /// What is measured.
+    of: &'static str,
+    key: &'static str,
+    tokens: usize,
+}
+
+impl Limit {
+    /// Which problems it leaves, and what to say of the others; nothing where it leaves all.
+    fn apply(
+        &self,
+        problems: &[Problem],
+        lengths: &[usize],
+    ) -> Result<Option<(Vec<bool>, String)>> {
+        let Self { what, of, key, tokens } = *self;
+        let Some(long) = listed(problems, lengths, &|length| length > tokens) else {
+            return Ok(None);
+        };
+        let kept: Vec<_> = lengths.iter().map(|&length| length <= tokens).collect();
+        let dropped = kept.iter().filter(|&&kept| !kept).count();
+        if dropped == problems.len() {
+            bail!(
+                "{what}: every {of} is longer than {key} = {tokens}; the shortest has {} tokens",
+                lengths.iter().min().copied().unwrap_or_default()
+            );
+        }
+        let said = format!(
+            "{what}: dropped {dropped} of {} problems with {of}s longer than {key} = {tokens}: {long}",
+            problems.len()
+        );
+        Ok(Some((kept, said)))
+    }
+}
+
+/// The problems whose length is too long, by id and length; `None` where there is none.
+fn listed(
+    problems: &[Problem],
+    lengths: &[usize],
+    is_long: &dyn Fn(usize) -> bool,
+) -> Option<String> {
+    let long: Vec<_> =
+        problems.iter().zip(lengths).filter(|(_, length)| is_long(**length)).collect();
+    let named: Vec<_> = long
+        .iter()
+        .take(NAMED)
+        .map(|(problem, length)| format!("{} ({length} tokens)", problem.id))
+        .collect();
+    let more = long.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+}
+
+fn retain<T>(list: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    list.retain(|_| kept.next().is_some_and(|&kept| kept));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(texts: &[&str]) -> Vec<Problem> {
+        let problem = |text: &&str| Problem {
+            id: format!("id-{text}"),
+            problem: (*text).to_owned(),
+            answer: "1".into(),
+            source: "test".into(),
+            solution: None,
+        };
+        texts.iter().map(problem).collect()
+    }
+
+    #[test]
+    fn long_problems_are_dropped_and_named() {
+        let mut list = problems(&["a", "bbbb", "cc", "ddddd"]);
+        let limit = |tokens| Limit { what: "data.train", of: "prompt", key: "the.key", tokens };
+        let lengths = measured(&list, &|one| Ok(one.problem.len())).unwrap();
+        let (kept, said) = limit(2).apply(&list, &lengths).unwrap().unwrap();
+        assert_eq!(
+            said,
+            "data.train: dropped 2 of 4 problems with prompts longer than the.key = 2: \
+             id-bbbb (4 tokens), id-ddddd (5 tokens)"
+        );
+        assert_eq!(limit(5).apply(&list, &lengths).unwrap(), None);
+        let error = limit(0).apply(&list, &lengths).unwrap_err().to_string();
+        assert!(error.contains("the shortest has 1 tokens"), "{error}");
+        retain(&mut list, &kept);
+        assert_eq!(list, problems(&["a", "cc"]));
+    }
+
+    #[test]
+    fn a_message_names_some_and_counts_the_rest() {
+        let list = problems(&["x"; 14]);
+        let said = listed(&list, &[7; 14], &|length| length > 6).unwrap();
+        assert_eq!(said.matches("id-x (7 tokens)").count(), NAMED);
+        assert!(said.ends_with(" and 4 more"), "{said}");
+        assert_eq!(listed(&list, &[7; 14], &|length| length > 7), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! Problems that a run cannot use are found before its first step and by a dry run.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const RECIPE: &str = r#"
+model = { path = "builtin:atom" }
+prompt = { template = { kind = "none" } }
+[data]
+train = { kind = "jsonl", path = "rows.jsonl" }
+held_out = { kind = "jsonl", path = "held.jsonl" }
+[eval.sampling]
+max_new_tokens = 4
+[[stage]]
+kind = "sft"
+steps = 1
+batch = 1
+schedule = { kind = "constant", lr = 1e-3 }
+"#;
+
+fn row(id: &str, problem: &str, solution: &str) -> String {
+    serde_json::json!({
+        "id": id, "problem": problem, "answer": "1", "source": "x", "solution": solution,
+    })
+    .to_string()
+}
+
+/// Trains on `rows`, or tells what that would do.
+fn run(folder: &Path, rows: &[String], arguments: &[&str]) -> Output {
+    fs::write(folder.join("mine.toml"), RECIPE).unwrap();
+    fs::write(folder.join("rows.jsonl"), rows.join("\n")).unwrap();
+    fs::write(folder.join("held.jsonl"), row("h", "2+3", "5")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_stearin"))
+        .args(["train", "mine.toml"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("RAYON_NUM_THREADS", "1")
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_solution_beyond_the_context_is_refused_by_its_id() {
+    let folder = tempfile::tempdir().unwrap();
+    // The context is 512 tokens, the prompt has 3, and a token ends the solution.
+    let fits = "1".repeat(512 - 3 - 1);
+    let long = format!("{fits}1");
+    let rows = [row("short", "1+1", "2"), row("fits", "2+1", &fits), row("long", "2+2", &long)];
+    for arguments in [&["--dry-run"][..], &[]] {
+        let output = run(folder.path(), &rows, arguments);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("long (513 tokens)") && said.contains("512 tokens"), "{said}");
+        assert!(!said.contains("fits (") && !said.contains("short ("), "{said}");
+        assert!(said.contains("data.max_solution_tokens = 509"), "{said}");
+        assert!(!folder.path().join("runs").exists());
+    }
+    // What the message advises works.
+    let limit = ["--set", "data.max_solution_tokens=509"];
+    let output = run(folder.path(), &rows, &limit);
+    let said_now = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said_now}");
+    assert!(said_now.contains("dropped 1 of 3 problems with solutions longer"), "{said_now}");
+    assert!(said_now.contains("long (510 tokens)"), "{said_now}");
+}
+
+#[test]
+fn a_limit_that_leaves_nothing_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [row("a", "1+1", "2222"), row("b", "2+1", "3333")];
+    let output = run(folder.path(), &rows, &["--set", "data.max_solution_tokens=4"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("every solution is longer than"), "{}", said(&output));
+    let output = run(folder.path(), &rows, &["--dry-run", "--set", "data.max_prompt_tokens=2"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("every prompt is longer than"), "{}", said(&output));
+}
+
+#[test]
+fn a_row_without_solution_is_named_by_a_dry_run_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let bare = r#"{"id": "bare", "problem": "3+3", "answer": "6", "source": "x"}"#.to_owned();
+    for arguments in [&["--dry-run"][..], &[]] {
+        let output = run(folder.path(), &[row("a", "1+1", "2"), bare.clone()], arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let said = said(&output);
+        assert!(said.contains("problem bare: no `solution`"), "{said}");
+    }
+}
