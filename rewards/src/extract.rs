@@ -3,13 +3,20 @@
 //! Every rule reads the response once, without recursion and in bounded memory. It does not know
 //! what an answer means: that is [`equivalent`](mod@crate::equivalent)'s part.
 
+mod announced;
 mod boxes;
+mod choice;
+mod clause;
+mod delimited;
 mod lenient;
 mod lines;
+mod marks;
 mod markup;
+mod prose;
 
 pub(crate) use boxes::Boxes;
 pub use boxes::MAX_OPEN_BOXES;
+pub(crate) use marks::after_reasoning;
 
 use crate::{Marker, Policy};
 
@@ -42,7 +49,7 @@ pub enum Extracted<'a> {
 ///
 /// Source: the order of `inspect_ai`'s `math()`; DAPO's and GSM8K's lines.
 pub fn extract(response: &str, policy: Policy, marker: Marker) -> Extracted<'_> {
-    let text = after_reasoning(turn(response));
+    let text = after_reasoning(marks::turn(response));
     let max_bytes = policy.max_answer_bytes();
     let line = match marker {
         Marker::Boxed => None,
@@ -106,38 +113,6 @@ fn trimmed(content: &str) -> &str {
         answer = answer[..answer.len() - 1].trim_end();
     }
     answer
-}
-
-/// What a response says before its turn ends; tokens that begin a text end nothing.
-fn turn(response: &str) -> &str {
-    const ENDS: [&str; 7] = [
-        "<|im_end|>",
-        "<|im_start|>",
-        "<|endoftext|>",
-        "<|eot_id|>",
-        "<|end_of_text|>",
-        "<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>",
-        "</s>",
-    ];
-    let bytes = response.as_bytes();
-    let end = response.match_indices('<').map(|(at, _)| at).find(|&at| {
-        matches!(bytes.get(at + 1), Some(b'|' | b'/' | 0xEF))
-            && ENDS.iter().any(|end| bytes[at..].starts_with(end.as_bytes()))
-            && !response[..at].trim_start().is_empty()
-    });
-    &response[..end.unwrap_or(response.len())]
-}
-
-/// The part of a response that follows its reasoning: what stands after the last `</think>`, up to a
-/// further `<think>`. A response that never leaves its reasoning has no such part.
-pub(crate) fn after_reasoning(response: &str) -> &str {
-    // here and below: `contains` is faster than the search for a place, and nearly always says no
-    if !response.contains("think>") {
-        return response;
-    }
-    let start = response.rfind("</think>").map_or(0, |at| at + "</think>".len());
-    let text = &response[start..];
-    &text[..text.find("<think>").unwrap_or(text.len())]
 }
 
 #[cfg(test)]

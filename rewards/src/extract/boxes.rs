@@ -113,8 +113,8 @@ impl Open {
 /// Whether a text between two boxes says only that both are answers.
 fn joins(between: &str) -> bool {
     const MAX_BYTES: usize = 64;
-    const DRESS: [&str; 10] =
-        ["$", r"\(", r"\)", r"\[", r"\]", r"\quad", r"\ ", r"\,", r"\;", "**"];
+    const DRESS: [&str; 13] =
+        ["$", r"\(", r"\)", r"\[", r"\]", r"\quad", r"\qquad", r"\ ", r"\,", r"\;", "~", "*", "_"];
     let between = between.trim();
     if between.is_empty() || between.len() > MAX_BYTES {
         return false;
@@ -122,17 +122,41 @@ fn joins(between: &str) -> bool {
     let mut joined = false;
     let mut rest = between;
     while !rest.is_empty() {
-        let word =
-            [",", ";", "or", "and", r"\text{or}", r"\text{ or }", r"\text{and}", r"\text{ and }"]
-                .into_iter()
-                .find(|word| rest.starts_with(word));
-        joined |= word.is_some();
-        match word.or_else(|| DRESS.into_iter().find(|dress| rest.starts_with(dress))) {
-            Some(part) => rest = rest[part.len()..].trim_start(),
+        let joint = joint(rest);
+        joined |= joint.is_some();
+        match joint.or_else(|| DRESS.into_iter().find_map(|dress| rest.strip_prefix(dress))) {
+            Some(after) => rest = after.trim_start(),
             None => return false,
         }
     }
     joined
+}
+
+/// What follows a comma, "or" or "and", in any case, also as the argument of a command for text.
+fn joint(text: &str) -> Option<&str> {
+    if let Some(rest) = text.strip_prefix([',', ';']) {
+        return Some(rest);
+    }
+    if let Some(rest) = [r"\lor", r"\vee", r"\land", r"\wedge"]
+        .into_iter()
+        .find_map(|command| text.strip_prefix(command))
+    {
+        return (!rest.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(rest);
+    }
+    let argument = text.strip_prefix('\\').and_then(|command| {
+        let inner = command.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        (inner.len() < command.len()).then(|| inner.trim_start().strip_prefix('{')).flatten()
+    });
+    let word = argument.unwrap_or(text).trim_start();
+    let letters = word.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let (word, rest) = word.split_at(letters);
+    if !["or", "and"].iter().any(|joint| word.eq_ignore_ascii_case(joint)) {
+        return None;
+    }
+    match argument {
+        Some(_) => rest.trim_start_matches([',', ' ']).strip_prefix('}'),
+        None => Some(rest),
+    }
 }
 
 /// The last `\\boxed{...}`, `\beginboxed{...}` or `\boxed ...`.

@@ -21,6 +21,15 @@ pub(super) fn unstyled(text: &str) -> &str {
     }
 }
 
+/// What is in bold type last, if something is besides what begins the line as an item does.
+pub(super) fn last_emphasised(line: &str) -> Option<&str> {
+    let (before, _) = line.rsplit_once("**")?;
+    let (before, inner) = before.rsplit_once("**")?;
+    let item = before.trim_matches(|c: char| c.is_whitespace() || "-*#".contains(c)).is_empty()
+        && inner.ends_with(['.', ':', ')']);
+    (!item && before.matches("**").count() % 2 == 0).then(|| inner.trim())
+}
+
 /// Whether a fenced block begins a text.
 pub(super) fn begins_block(text: &str) -> bool {
     text.lines().next().is_some_and(|line| line.starts_with("```") && !line[3..].contains("```"))
