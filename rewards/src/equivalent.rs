@@ -15,12 +15,14 @@ mod names;
 mod number;
 mod parse;
 mod read;
+mod roles;
 mod show;
 mod text;
 mod tree;
 mod words;
 
 use number::Number;
+use roles::Roles;
 use tree::{Tree, Unreadable};
 
 use crate::{Extracted, Marker, Policy, extract};
@@ -78,13 +80,14 @@ fn as_numbers(gold: &str, answer: &str, policy: Policy) -> Option<Equivalence> {
 /// [`equivalent`] by the readings of one policy alone.
 fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     let same_text = || text::same(gold, answer, policy);
-    let Some(tree) = read_gold(gold, policy) else {
+    let roles = Roles::of(gold, answer, policy);
+    let Some(tree) = read_gold(gold, policy, &roles) else {
         return if same_text() { Equivalence::Equal } else { Equivalence::GoldUnparseable };
     };
     if gold == answer {
         return Equivalence::Equal;
     }
-    match read::read(answer, policy) {
+    match read::read_beside(answer, policy, &roles) {
         Ok(answer) => compare::compare(&tree, &answer, policy),
         Err(_) if same_text() => Equivalence::Equal,
         Err(Unreadable::NotMathematics) => Equivalence::Different,
@@ -95,22 +98,23 @@ fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
 /// Whether a gold answer can be read, so that attempts can be judged by it.
 pub fn is_readable(gold: &str, policy: Policy) -> bool {
     gold.len() <= policy.max_answer_bytes() && Number::parse(gold).is_some()
-        || read_gold(gold, policy).is_some()
+        || read_gold(gold, policy, &Roles::of(gold, "", policy)).is_some()
 }
 
 /// A gold answer may also be a whole solution, in `eval`; what `rl` can read, `eval` can.
-fn read_gold(gold: &str, policy: Policy) -> Option<Tree> {
-    let strictly = || read::read(gold, Policy::Rl).ok();
+fn read_gold(gold: &str, policy: Policy, roles: &Roles) -> Option<Tree> {
+    let read = |text, policy| read::read_beside(text, policy, roles).ok();
+    let strictly = || read(gold, Policy::Rl);
     let found = || match extract(gold, policy, Marker::Boxed) {
-        Extracted::Answer(answer) => read::read(answer, policy).ok(),
+        Extracted::Answer(answer) => read(answer, policy),
         _ => None,
     };
     match policy {
         Policy::Rl => strictly(),
         Policy::Eval if gold.contains(r"\boxed") => {
-            found().or_else(|| read::read(gold, policy).ok()).or_else(strictly)
+            found().or_else(|| read(gold, policy)).or_else(strictly)
         }
-        Policy::Eval => read::read(gold, policy).ok().or_else(found).or_else(strictly),
+        Policy::Eval => read(gold, policy).or_else(found).or_else(strictly),
     }
 }
 
@@ -128,7 +132,9 @@ pub(crate) enum Reading {
 /// How `text` is read, as a gold answer or as another.
 pub(crate) fn reading(text: &str, policy: Policy, gold: bool) -> Reading {
     let read = match read::read(text, policy) {
-        Err(unreadable) if gold => read_gold(text, policy).ok_or(unreadable),
+        Err(unreadable) if gold => {
+            read_gold(text, policy, &Roles::of(text, "", policy)).ok_or(unreadable)
+        }
         read => read,
     };
     match read {

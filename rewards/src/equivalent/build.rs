@@ -90,14 +90,28 @@ impl Builder {
 
     /// A call of what a symbol names.
     pub(super) fn call(&self, name: Id, argument: Id) -> Option<Node> {
+        match self.node(name) {
+            Node::Symbol(name) => Some(self.call_named(name, argument)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn call_named(&self, name: &str, argument: Id) -> Node {
         let arguments = match self.node(argument) {
             Node::Tuple(items) => items.clone(),
             _ => vec![argument],
         };
-        match self.node(name) {
-            Node::Symbol(name) => Some(Node::Call(name.clone(), arguments)),
-            _ => None,
+        Node::Call(name.into(), arguments)
+    }
+
+    /// Functions one after the other, the last of them first.
+    pub(super) fn composed(&mut self, names: Id, mut argument: Id) -> Built {
+        let Node::Tuple(names) = self.node(names) else { return Err(Unreadable::NotMathematics) };
+        for name in names.clone().into_iter().rev() {
+            let call = self.call(name, argument).ok_or(Unreadable::NotMathematics)?;
+            argument = self.push(call)?;
         }
+        Ok(argument)
     }
 
     /// Numbers, and points side by side: a bar over them marks a segment or an arc.

@@ -1,7 +1,8 @@
 //! From two trees to a verdict.
 //!
 //! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
-//! and inequalities ([`points`] and [`solved`] some of the former), [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
+//! and inequalities ([`points`], [`chain`] and [`solved`] some of the former, [`quantity`] what they name, [`parameter`] what they declare),
+//! [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
 //! [`exact`], [`modular`], [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`]. [`arithmetic`], [`field`], [`ball`],
 //! [`functions`], [`complex`] and [`radical`] are the numbers below, [`fuel`] bounds the work of all of them together.
@@ -9,6 +10,7 @@
 mod agreement;
 mod arithmetic;
 mod ball;
+mod chain;
 mod collection;
 mod complex;
 mod evaluate;
@@ -19,8 +21,10 @@ mod fuel;
 mod functions;
 mod marks;
 mod modular;
+mod parameter;
 mod place;
 mod points;
+mod quantity;
 mod radical;
 mod real_set;
 mod relation;
@@ -51,6 +55,8 @@ pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy) -> Equivalence
     if gold == answer {
         return Equivalence::Equal;
     }
+    let renamed = parameter::renamed(gold, answer);
+    let answer = renamed.as_ref().unwrap_or(answer);
     let mut judge = Judge { gold, answer, policy, fuel: Fuel::new() };
     judge.compare(gold.root().into(), answer.root().into(), 0)
 }

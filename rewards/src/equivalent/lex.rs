@@ -1,5 +1,6 @@
 //! The tokens of an answer, one at a time, from where the parser stands.
 
+mod ahead;
 mod command;
 
 use super::literal::{self, Literal, Place};
@@ -59,7 +60,8 @@ pub(super) enum Token<'a> {
     Conjugate,
     /// A mark that makes another letter of a letter.
     Accent(&'static str),
-    Determinant,
+    /// An operator that takes one operand, by its name: `\\det`, `\\dim`, `\\mathbb{E}`.
+    Named(&'static str),
     Modulo,
     Choose,
     Over,
@@ -317,45 +319,6 @@ impl<'a> Lexer<'a> {
         let letter = rest.get(..1).filter(|letter| letter.as_bytes()[0].is_ascii_alphabetic())?;
         self.at = self.text.len() - rest.len() + 1;
         Some(letter)
-    }
-
-    /// How many bytes the variable of a set takes and what separates it from its condition:
-    /// `x \mid`, `x :`, `x \in \mathbb{R} \mid`.
-    pub(super) fn variable_of_set(&self) -> Option<usize> {
-        let text = self.rest();
-        let rest = without_spaces(text);
-        let rest = without_spaces(rest.strip_prefix(|first: char| first.is_ascii_alphabetic())?);
-        let rest = match rest.strip_prefix(r"\in") {
-            Some(domain) => without_spaces(without_spaces(domain).strip_prefix(r"\mathbb{R}")?),
-            None => rest,
-        };
-        let rest = [r"\mid", r"\vert", "|", ":"].iter().find_map(|mark| rest.strip_prefix(mark))?;
-        Some(text.len() - rest.len())
-    }
-
-    /// Takes what follows an opening parenthesis, if it says a modulus: `\text{mod } 4)`.
-    pub(super) fn modulus(&mut self) -> Option<&'a str> {
-        let rest = without_spaces(self.rest());
-        let rest = [r"\text{mod }", r"\text{mod}", r"\bmod", r"\mod", r"\mathrm{mod}", "mod"]
-            .iter()
-            .find_map(|word| rest.strip_prefix(word))?;
-        let rest = without_spaces(rest);
-        let (modulus, rest) = literal::split_digits(rest);
-        let rest = without_spaces(rest).strip_prefix(')')?;
-        self.at = self.text.len() - rest.len();
-        (!modulus.is_empty()).then_some(modulus)
-    }
-
-    /// Whether nothing but numbers and single letters stand before the next closing parenthesis.
-    pub(super) fn plain_arguments(&self) -> bool {
-        let Some((arguments, _)) = self.rest().split_once(')') else { return false };
-        arguments.split(',').all(|argument| {
-            let value = argument.trim();
-            let value = value.strip_prefix('-').unwrap_or(value);
-            value.len() == 1 && value.bytes().all(|byte| byte.is_ascii_alphabetic())
-                || !value.is_empty()
-                    && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        })
     }
 
     /// Skips white space and the spaces of LaTeX.

@@ -12,7 +12,6 @@ pub(super) fn command(name: &str) -> Option<Token<'static>> {
         "overline" | "bar" => Token::Conjugate,
         "hat" | "widehat" => Token::Accent("hat"),
         "tilde" | "widetilde" => Token::Accent("tilde"),
-        "det" => Token::Determinant,
         "bmod" | "mod" => Token::Modulo,
         "cdot" | "times" | "ast" | "bullet" => Token::Times,
         "div" => Token::Divide,
@@ -53,6 +52,7 @@ pub(super) fn command(name: &str) -> Option<Token<'static>> {
                 .map(Token::Constant)
                 .or_else(|| relation(name).map(Token::Relation))
                 .or_else(|| head(name).map(Token::Function))
+                .or_else(|| operator(name).map(Token::Named))
                 .or_else(|| greek(name).map(|name| Token::Symbol(name.into())));
         }
     })
@@ -79,6 +79,29 @@ pub(super) fn number_set(letter: &str) -> Option<Constant> {
         "N" => Constant::Naturals,
         "Q" => Constant::Rationals,
         "C" => Constant::Complexes,
+        _ => return None,
+    })
+}
+
+/// Blackboard letters that are functions of random variables and events.
+pub(super) fn of_chance(letter: &str) -> Option<&'static str> {
+    ["E", "P", "V"].into_iter().find(|&known| known == letter)
+}
+
+/// Operators whose one operand may stand without brackets, by their one name.
+pub(super) fn operator(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "det" => "det",
+        "Pr" => "P",
+        "dim" => "dim",
+        "deg" => "deg",
+        "ker" => "ker",
+        "rank" | "rk" => "rank",
+        "nullity" => "nullity",
+        "tr" | "Tr" | "trace" => "tr",
+        "Var" | "var" => "var",
+        "Cov" | "cov" => "cov",
+        "ord" => "ord",
         _ => return None,
     })
 }
@@ -145,10 +168,11 @@ pub(super) fn head(name: &str) -> Option<Head> {
 }
 
 fn greek(name: &str) -> Option<&'static str> {
-    const NAMES: [&str; 33] = [
+    const NAMES: [&str; 35] = [
         "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa",
         "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
         "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar",
+        "nabla", "partial",
     ];
     let name = match name {
         "varepsilon" => "epsilon",

@@ -15,14 +15,16 @@ use super::build::Builder;
 use super::infix::Infix;
 use super::lex::{Bracket, Head, Lexer, Table, Token};
 use super::literal::Place;
+use super::roles::Roles;
 use super::tree::{Function, Id, Node, Tree, Unreadable};
 use crate::Policy;
 
 /// Reads a whole text.
-pub(super) fn parse(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
+pub(super) fn parse(text: &str, policy: Policy, roles: &Roles) -> Result<Tree, Unreadable> {
     let mut parser = Parser {
         lexer: Lexer::new(text, policy),
         policy,
+        roles,
         builder: Builder::default(),
         values: Vec::new(),
         operators: Vec::new(),
@@ -101,13 +103,16 @@ enum Command {
     Exponent(Id),
     Conjugate,
     Accent(&'static str),
-    Determinant,
+    /// An operator with a name of its own.
+    Named(&'static str),
     Currency(&'static str),
     Minus,
     /// A function with its argument in brackets.
     Apply(Head, Option<Id>, Option<Id>),
     /// What may be a call of a function with a letter for its name.
     Call(Id),
+    /// A composition of functions, the outermost first.
+    Composed(Id),
     /// The whole part of what may be a mixed number.
     Mixed(Id),
     FunctionPower,
@@ -117,6 +122,7 @@ enum Command {
 struct Parser<'a> {
     lexer: Lexer<'a>,
     policy: Policy,
+    roles: &'a Roles,
     builder: Builder,
     values: Vec<Id>,
     operators: Vec<Operator>,
@@ -219,7 +225,7 @@ impl Parser<'_> {
             Token::Binomial => Operator::Command(Command::Upper),
             Token::Conjugate => Operator::Command(Command::Conjugate),
             Token::Accent(name) => Operator::Command(Command::Accent(name)),
-            Token::Determinant => Operator::Command(Command::Determinant),
+            Token::Named(name) => return self.named(name),
             // one amount has one currency
             Token::Currency(_)
                 if matches!(
@@ -242,6 +248,7 @@ impl Parser<'_> {
                 self.operators.push(Operator::Function { head, power: None, base: None });
                 return self.head();
             }
+            Token::Open(Bracket::Round) if self.composed()? => return Ok(()),
             Token::Open(bracket) => match self.lexer.variable_of_set() {
                 Some(length) if bracket == Bracket::Curly => {
                     self.lexer.skip(length);
@@ -361,13 +368,17 @@ impl Parser<'_> {
                 let name = format!("{name} {accent}").into();
                 return Ok((builder.push(Node::Symbol(name))?, Last::Letter));
             }
-            Command::Determinant => builder.determinant(id).ok_or(WRONG)?,
+            Command::Named("det") if builder.determinant(id).is_some() => {
+                builder.determinant(id).ok_or(WRONG)?
+            }
+            Command::Named(name) => builder.call_named(name, id),
             Command::Currency(name) => after::mark(id, name),
             Command::Minus => Node::Negated(id),
             Command::Apply(head, power, base) => {
                 return Ok((builder.apply(head, (power, base), id)?, Last::Other));
             }
             Command::Call(name) => builder.call(name, id).ok_or(WRONG)?,
+            Command::Composed(names) => return Ok((builder.composed(names, id)?, Last::Other)),
             Command::Mixed(whole) => match (builder.node(whole), builder.proper_fraction(id)) {
                 (Node::Number { value, .. }, Some(fraction)) => {
                     Node::Number { value: value.clone() + fraction, places: None }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use dashu_ratio::RBig;
 
 use super::parse::parse;
+use super::roles::Roles;
 use super::tree::{Constant, Node, Tree, Unreadable};
 use super::{characters, measures, names, words};
 use crate::Policy;
@@ -18,8 +19,13 @@ const MAX_WORDS_BYTES: usize = 80;
 /// The spaces of LaTeX.
 const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~"];
 
-/// Reads a bare answer.
+/// Reads a bare answer, by itself.
 pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
+    read_beside(text, policy, &Roles::of(text, "", policy))
+}
+
+/// Reads a bare answer whose letters have the roles that both texts of a comparison give them.
+pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<Tree, Unreadable> {
     if text.len() > policy.max_answer_bytes() {
         return Err(Unreadable::Limit);
     }
@@ -43,17 +49,17 @@ pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
     if let Some(tree) = words.as_deref().and_then(measures::compound) {
         return Ok(tree);
     }
-    if let Some(tree) = excluded::excluded(text, policy) {
+    if let Some(tree) = excluded::excluded(text, policy, roles) {
         return Ok(tree);
     }
-    match parse(text, policy) {
+    match parse(text, policy, roles) {
         Err(Unreadable::NotMathematics) => {}
         read => return read,
     }
     // of a computation that is not read, its result is
     if policy == Policy::Eval
         && let Some((_, result)) = text.rsplit_once('=')
-        && let Ok(tree) = parse(trim(result).trim_end_matches('$'), policy)
+        && let Ok(tree) = parse(trim(result).trim_end_matches('$'), policy, roles)
     {
         return Ok(tree);
     }
@@ -214,13 +220,17 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
         .unwrap_or(&lower)
         .to_owned();
     match &*lower {
-        "empty set" => return Some(Node::Constant(Constant::EmptySet)),
+        _ if words::say_none(&lower) => return Some(Node::Constant(Constant::EmptySet)),
+        "empty set" | "null set" => return Some(Node::Constant(Constant::EmptySet)),
         "all real numbers" | "all reals" | "all real" | "real numbers" => {
             return Some(Node::Constant(Constant::Reals));
         }
         _ => {}
     }
-    if matches!(&*lower, "undefined" | "dne" | "does not exist" | "not defined") {
+    let value =
+        ["limit ", "value ", "it ", "this "].iter().find_map(|word| lower.strip_prefix(word));
+    let value = value.map_or(&*lower, |rest| rest.trim_start_matches("is "));
+    if matches!(value, "undefined" | "dne" | "does not exist" | "not defined") {
         return Some(Node::Constant(Constant::Undefined));
     }
     if policy == Policy::Eval

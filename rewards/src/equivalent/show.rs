@@ -7,8 +7,13 @@ const MAX_BYTES: usize = 400;
 
 /// The tree in plain text, cut where it is long.
 pub(super) fn shown(tree: &Tree) -> String {
-    let mut texts: Vec<String> = Vec::with_capacity(tree.nodes.len());
-    for node in &tree.nodes {
+    shown_at(tree, tree.root())
+}
+
+/// One node of a tree with what it holds, in the same way.
+pub(super) fn shown_at(tree: &Tree, id: Id) -> String {
+    let mut texts: Vec<String> = Vec::with_capacity(id as usize + 1);
+    for node in &tree.nodes[..=id as usize] {
         let text = text(node, &texts);
         texts.push(cut(text));
     }
@@ -211,7 +216,8 @@ mod tests {
             "a function by cases",
             r"1 if x < 0; 2 if the reals \ x < 0",
         );
-        check("no solution", "words", "\"no solution\"");
+        check("two apples", "words", "\"two apples\"");
+        check("no solution", "a set", "the empty set");
     }
 
     #[test]

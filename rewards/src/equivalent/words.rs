@@ -76,6 +76,22 @@ pub(super) fn unit(words: &str) -> Option<Box<str>> {
     (!name.is_empty()).then(|| name.into())
 }
 
+/// Whether words say that nothing is a solution: "no solution", "there are no real solutions".
+pub(super) fn say_none(words: &str) -> bool {
+    let words =
+        ["there is ", "there are ", "there exist ", "there exists ", "it has ", "equation has "]
+            .iter()
+            .find_map(|start| words.strip_prefix(start))
+            .unwrap_or(words);
+    let words =
+        [" exist", " exists"].iter().find_map(|end| words.strip_suffix(end)).unwrap_or(words);
+    let Some(what) = words.strip_prefix("no ") else { return false };
+    matches!(
+        what.strip_prefix("real ").unwrap_or(what),
+        "solution" | "solutions" | "root" | "roots"
+    )
+}
+
 /// Whether words do nothing but announce the value after them.
 pub(super) fn announces(words: &str) -> bool {
     let Some(words) = words.trim().strip_suffix(':') else { return false };

@@ -40,6 +40,7 @@ fn cases() -> Vec<Case> {
     let tables = [
         include_str!("../../testdata/comparisons.toml"),
         include_str!("../../testdata/formulas.toml"),
+        include_str!("../../testdata/names.toml"),
     ];
     tables.into_iter().flat_map(|table| toml::from_str::<Table>(table).unwrap().case).collect()
 }

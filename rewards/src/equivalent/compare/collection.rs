@@ -59,6 +59,12 @@ impl Judge<'_> {
         use Kind::{List, Set, Tuple};
         let ordered = match kinds {
             (Tuple, Tuple) => true,
+            (Tuple, List) | (List, Tuple)
+                if let Some(verdict) =
+                    self.named_as_tuple(gold, answer, kinds.1 == List, nesting) =>
+            {
+                return verdict;
+            }
             // brackets forgotten, or put around a list
             (Tuple, List) | (List, Tuple) if self.policy == Policy::Eval => true,
             (Tuple, _) | (_, Tuple) => return Equivalence::Different,

@@ -212,6 +212,13 @@ impl Point<'_> {
             }
             Node::Call(name, of) => unknown(&format!("call {name}"), of)
                 .map(|known| Known { faithful: exact_call(of, values), ..known }),
+            // statements are arguments only: of the probability of an event
+            Node::Relation { operator, left, right } => {
+                unknown(&format!("{operator:?}"), &[*left, *right])
+            }
+            Node::Union(of) => unknown("union", &sorted(of, values)),
+            Node::Intersection(of) => unknown("intersection", &sorted(of, values)),
+            Node::All(of) => unknown("all", of),
             Node::Determinant { rows, entries } => {
                 self.determinant(*rows as usize, entries, values, fuel)?
             }

@@ -3,7 +3,9 @@
 use super::{
     super::tree::{Id, Node, Relation, Tree},
     Judge,
-    relation::{assigned, name},
+    quantity::symbol,
+    relation::assigned,
+    structure::Item,
 };
 use crate::Equivalence;
 
@@ -14,21 +16,71 @@ type Named = Vec<(String, Id)>;
 fn point(tree: &Tree, id: Id) -> Option<Named> {
     let assigned = assigned(tree, id)?;
     match (tree.node(assigned.left), tree.node(assigned.value)) {
-        (Node::Tuple(names), Node::Tuple(values)) if names.len() == values.len() => names
-            .iter()
-            .zip(values)
-            .map(|(&id, &value)| Some((name(tree, id)?.to_owned(), value)))
-            .collect(),
+        (Node::Tuple(names), Node::Tuple(values)) => pairs(tree, names, values),
         _ => None,
     }
+}
+
+/// `a : b : c = 2 : 3 : 4`.
+fn ratio(tree: &Tree, id: Id) -> Option<Named> {
+    let assigned = assigned(tree, id)?;
+    match (tree.node(assigned.left), tree.node(assigned.value)) {
+        (Node::Ratio(names), Node::Ratio(values)) => pairs(tree, names, values),
+        _ => None,
+    }
+}
+
+/// Names with the values that stand in the same order.
+fn pairs(tree: &Tree, names: &[Id], values: &[Id]) -> Option<Named> {
+    if names.len() != values.len() {
+        return None;
+    }
+    let pairs = names.iter().zip(values);
+    pairs.map(|(&id, &value)| Some((symbol(tree, id)?.to_owned(), value))).collect()
 }
 
 /// `x = 1, y = 2`.
 fn list(tree: &Tree, id: Id) -> Option<Named> {
     let Node::List(of) = tree.node(id) else { return None };
     of.iter()
-        .map(|&id| assigned(tree, id).and_then(|a| Some((a.name?.to_owned(), a.value))))
+        .map(|&id| {
+            assigned(tree, id).and_then(|a| Some((symbol(tree, a.left)?.to_owned(), a.value)))
+        })
         .collect()
+}
+
+/// The values of both sides in the order of their names; `None` where those differ.
+fn by_name(mut gold: Named, mut answer: Named) -> Option<(Vec<Id>, Vec<Id>)> {
+    gold.sort();
+    answer.sort();
+    let same =
+        gold.len() == answer.len() && gold.iter().zip(&answer).all(|(one, other)| one.0 == other.0);
+    let values = |of: &Named| of.iter().map(|(_, value)| *value).collect();
+    same.then(|| (values(&gold), values(&answer)))
+}
+
+/// A letter and its index, by which names are in order.
+fn rank(name: &str) -> (&str, u64) {
+    let (stem, index) = name.split_once('_').unwrap_or((name, ""));
+    (stem, index.parse().unwrap_or(u64::MAX))
+}
+
+/// Sorts names by the alphabet, where it has all of them: letters of one case, or one letter with indices.
+/// Whether that moved any.
+fn in_alphabet(named: &mut Named) -> bool {
+    let case = |name: &str| match name.as_bytes() {
+        [letter @ (b'a'..=b'z' | b'A'..=b'Z')] => Some(letter.is_ascii_uppercase()),
+        _ => None,
+    };
+    let have_order = named.windows(2).all(|pair| {
+        let [(one, _), (other, _)] = [rank(&pair[0].0), rank(&pair[1].0)];
+        one == other || case(one).is_some() && case(one) == case(other)
+    });
+    let sorted = named.is_sorted_by_key(|(name, _)| rank(name));
+    if have_order && !sorted {
+        named.sort_by(|one, other| rank(&one.0).cmp(&rank(&other.0)));
+    }
+    have_order && !sorted
 }
 
 /// `x = y = 1`: the symbols of a chain of equations, two at least, and what else stands in it.
@@ -68,29 +120,73 @@ impl Judge<'_> {
     /// where the other gives none by name or in order.
     pub(super) fn points(&mut self, gold: Id, answer: Id, nesting: u32) -> Option<Equivalence> {
         let sides = [(self.gold, gold), (self.answer, answer)];
+        if let [Some(gold), Some(answer)] = sides.map(|(tree, id)| ratio(tree, id)) {
+            return Some(match by_name(gold, answer) {
+                Some((gold, answer)) => self.proportions(&gold, &answer),
+                None => Equivalence::Different,
+            });
+        }
         let chains = sides.map(|(tree, id)| chain(tree, id));
         let points = sides.map(|(tree, id)| point(tree, id));
         if chains.iter().any(Option::is_some) {
             return self.chains_of_names(sides.map(|side| side.1), &chains, points, nesting);
         }
         let [one, other] = match points {
+            [Some(gold), Some(answer)] => [gold, answer],
             [Some(gold), None] => [gold, list(self.answer, answer)?],
-            [None, Some(answer)] => [list(self.gold, gold)?, answer],
+            [None, Some(mut named)] => match self.gold.node(gold) {
+                Node::Tuple(of) => {
+                    in_alphabet(&mut named);
+                    let values: Vec<Id> = named.iter().map(|(_, value)| *value).collect();
+                    return Some(self.in_order(of, &values, nesting));
+                }
+                _ => [list(self.gold, gold)?, named],
+            },
             _ => return None,
         };
         Some(self.named_alike(one, other, nesting))
     }
 
-    /// The same names with the same values.
-    fn named_alike(&mut self, mut gold: Named, mut answer: Named, nesting: u32) -> Equivalence {
-        gold.sort();
-        answer.sort();
-        let names = |of: &Named| of.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        if names(&gold) != names(&answer) {
-            return Equivalence::Different;
+    /// `x = 1, y = 2` against `(1, 2)`: the coordinates are in the order of the alphabet, or as they are
+    /// named where their names have none. `None` where a list names no coordinates.
+    pub(super) fn named_as_tuple(
+        &mut self,
+        gold: &[Item],
+        answer: &[Item],
+        answer_is_named: bool,
+        nesting: u32,
+    ) -> Option<Equivalence> {
+        let (tree, items) = if answer_is_named { (self.answer, answer) } else { (self.gold, gold) };
+        let mut named = Vec::with_capacity(items.len());
+        for item in items {
+            let assigned = assigned(tree, item.id)?;
+            let Node::Symbol(name) = tree.node(assigned.left) else { return None };
+            if item.signs.is_some()
+                || named.iter().any(|(other, _): &(String, Id)| **other == **name)
+            {
+                return None;
+            }
+            named.push((name.to_string(), assigned.value));
         }
-        let values = |of: &Named| of.iter().map(|(_, value)| *value).collect::<Vec<_>>();
-        self.in_order(&values(&gold), &values(&answer), nesting)
+        let moved = in_alphabet(&mut named);
+        let named: Vec<Id> = named.iter().map(|(_, value)| *value).collect();
+        let bare = |items: &[Item]| items.iter().map(|item| item.id).collect::<Vec<_>>();
+        let verdict = if answer_is_named {
+            self.in_order(&bare(gold), &named, nesting)
+        } else {
+            self.in_order(&named, &bare(answer), nesting)
+        };
+        // a gold that names them in another order may mean either
+        let unsure = moved && !answer_is_named && verdict == Equivalence::Equal;
+        Some(if unsure { Equivalence::Undecided } else { verdict })
+    }
+
+    /// The same names with the same values.
+    fn named_alike(&mut self, gold: Named, answer: Named, nesting: u32) -> Equivalence {
+        match by_name(gold, answer) {
+            Some((gold, answer)) => self.in_order(&gold, &answer, nesting),
+            None => Equivalence::Different,
+        }
     }
 
     /// A chain on one side at least.

@@ -7,9 +7,11 @@ use super::{
     super::tree::{Id, Node, Relation, Tree},
     Judge,
     form::Form,
+    quantity::{is_combination, is_quantity, name, num_names, symbol},
     real_set,
     scalar::{Scale, same},
     structure::{Item, Kind, kind},
+    term::Term,
 };
 use crate::{Equivalence, Policy};
 
@@ -39,32 +41,10 @@ pub(super) fn is_inequality(tree: &Tree, id: Id) -> bool {
 /// An equation read as naming a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Assigned<'tree> {
-    /// The lone symbol or call that is named; `None` where something else stands there.
+    /// The quantity that is named; `None` where something else stands there.
     pub(super) name: Option<&'tree str>,
     pub(super) left: Id,
     pub(super) value: Id,
-}
-
-/// What names a value: a symbol, a function of something, a ratio of symbols, capital letters side by
-/// side (a segment, an angle).
-pub(super) fn name(tree: &Tree, id: Id) -> Option<&str> {
-    let symbol = |id: &Id| match tree.node(*id) {
-        Node::Symbol(name) => Some(&**name),
-        _ => None,
-    };
-    match tree.node(id) {
-        Node::Symbol(name) | Node::Call(name, _) => Some(name),
-        Node::Ratio(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a ratio"),
-        Node::Tuple(of) => of.iter().all(|id| symbol(id).is_some()).then_some("a point"),
-        Node::Product(of) => {
-            let capital = |id: &Id| {
-                symbol(id)
-                    .is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
-            };
-            of.iter().all(capital).then_some("letters")
-        }
-        _ => None,
-    }
 }
 
 /// Reads an equation, or a chain of equations of which the last value counts. What only approximates
@@ -94,8 +74,19 @@ pub(super) fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
     };
     Some(match (name(tree, left), name(tree, right)) {
         (None, Some(name)) => Assigned { name: Some(name), left: right, value: left },
-        (name, _) => Assigned { name, left, value: right },
+        (Some(name), _) => Assigned { name: Some(name), left, value: right },
+        // `x^2 = \sin x` is an equation
+        _ if gives(tree, left, right) => Assigned { name: Some("a quantity"), left, value: right },
+        _ if gives(tree, right, left) => {
+            Assigned { name: Some("a quantity"), left: right, value: left }
+        }
+        _ => Assigned { name: None, left, value: right },
     })
+}
+
+/// Whether one side of an equation is a quantity, and the other its value.
+fn gives(tree: &Tree, quantity: Id, value: Id) -> bool {
+    is_quantity(tree, quantity, kind(tree, value) == Kind::Scalar) && num_names(tree, value) == 0
 }
 
 /// The name that an equation gives to a value.
@@ -149,18 +140,22 @@ impl Judge<'_> {
         nesting: u32,
     ) -> Equivalence {
         // an equation between expressions is no value: only a number may be what a sum comes to
-        if assigned.name.is_none() && kind(self.gold, gold.id) == Kind::Scalar {
+        let is_number = kind(self.gold, gold.id) == Kind::Scalar;
+        if assigned.name.is_none() && is_number {
             let form = Form::new(self.gold, gold.id, None, 0, &mut self.fuel);
             if form.has_symbol() {
                 return Equivalence::Different;
             }
         }
         let value = self.compare(gold, assigned.value.into(), nesting + 1);
-        if value != Equivalence::Equal || self.policy == Policy::Eval {
+        if value != Equivalence::Equal {
             return value;
         }
         // for a reward every value of a chain has to be the gold's
         if let Node::All(of) = self.answer.node(answer) {
+            if self.policy == Policy::Eval {
+                return value;
+            }
             for &link in of {
                 let Node::Relation { operator: Relation::Equal, left, right } =
                     self.answer.node(link)
@@ -168,7 +163,8 @@ impl Judge<'_> {
                     return Equivalence::Different;
                 };
                 for side in [*left, *right] {
-                    let names = name(self.answer, side).is_some();
+                    let names = is_quantity(self.answer, side, is_number)
+                        || is_combination(self.answer, side, is_number);
                     if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal
                     {
                         return Equivalence::Different;
@@ -177,15 +173,21 @@ impl Judge<'_> {
             }
             return Equivalence::Equal;
         }
-        // a sum of names may come to the gold, a multiple or a power of one may not
-        let left = Form::new(self.answer, assigned.left, None, 0, &mut self.fuel);
-        let is_value = kind(self.gold, gold.id) == Kind::Scalar;
-        let has_number = left.any(|node| matches!(node, Node::Number { .. }));
-        let is_plain = left.has_symbol() && !(is_value && has_number);
-        if assigned.name.is_some() || is_plain || kind(self.answer, assigned.left) == Kind::Text {
+        let left = assigned.left;
+        if assigned.name.is_some()
+            || is_combination(self.answer, left, is_number)
+            || kind(self.answer, left) == Kind::Text
+        {
             return Equivalence::Equal;
         }
-        self.compare(gold, assigned.left.into(), nesting + 1)
+        if num_names(self.answer, left) == 0 {
+            return self.compare(gold, left.into(), nesting + 1);
+        }
+        // an equation still to be solved: its right side is no value of its unknown
+        if is_number && self.is_no_solution(gold.id, [left, assigned.value]) {
+            return Equivalence::Different;
+        }
+        Equivalence::Undecided
     }
 
     fn both(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
@@ -201,7 +203,17 @@ impl Judge<'_> {
         {
             let values = self.compare(one.value.into(), other.value.into(), nesting + 1);
             let calls = self.compare(one.left.into(), other.left.into(), nesting + 1);
-            if name == other_name && calls == Equivalence::Equal {
+            let chains = matches!(
+                (self.gold.node(gold), self.answer.node(answer)),
+                (Node::All(_), Node::All(_))
+            );
+            if name == other_name
+                && calls == Equivalence::Equal
+                && (values == Equivalence::Equal || !chains)
+            {
+                return values;
+            }
+            if self.stand_for_one(one, other) && values == Equivalence::Equal {
                 return values;
             }
         }
@@ -232,19 +244,6 @@ impl Judge<'_> {
         }
     }
 
-    /// Chains link by link, from either end.
-    fn chains(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
-        let forward = self.in_order(gold, answer, nesting);
-        if forward == Equivalence::Equal {
-            return forward;
-        }
-        let backward: Vec<Id> = answer.iter().rev().copied().collect();
-        match self.in_order(gold, &backward, nesting) {
-            Equivalence::Different => forward,
-            verdict => verdict,
-        }
-    }
-
     fn in_any_order(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
         let mut free: Vec<Id> = answer.to_vec();
         for &one in gold {
@@ -259,7 +258,26 @@ impl Judge<'_> {
         Equivalence::Equal
     }
 
-    fn single_relations(
+    /// `y` for `f(x)` before the expression that both stand for.
+    fn stand_for_one(&self, gold: Assigned<'_>, answer: Assigned<'_>) -> bool {
+        let is_graph = |call: (&Tree, Assigned<'_>), lone: (&Tree, Assigned<'_>)| {
+            let Node::Call(_, of) = call.0.node(call.1.left) else { return false };
+            let symbols = |tree: &Tree, id| {
+                Term::new(tree, id, 0, false)
+                    .nodes()
+                    .any(|(_, node)| matches!(node, Node::Symbol(name) if &**name == "y"))
+            };
+            let plain = of.iter().all(|&id| symbol(call.0, id).is_some_and(|name| name != "y"));
+            plain
+                && symbol(lone.0, lone.1.left) == Some("y")
+                && !symbols(call.0, call.1.value)
+                && !symbols(lone.0, lone.1.value)
+        };
+        let (gold, answer) = ((self.gold, gold), (self.answer, answer));
+        is_graph(gold, answer) || is_graph(answer, gold)
+    }
+
+    pub(super) fn single_relations(
         &mut self,
         gold: (Relation, Id, Id),
         answer: (Relation, Id, Id),

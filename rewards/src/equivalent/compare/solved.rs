@@ -12,6 +12,7 @@ use super::{
     form::Form,
     fuel::Fuel,
     scalar::{Scale, same},
+    term::Term,
 };
 use crate::Equivalence;
 
@@ -60,7 +61,55 @@ fn cleared<'tree>(
     Some((form, true))
 }
 
+/// The only symbol of two sides; `None` where there are more, or functions without values of their own.
+fn unknown(tree: &Tree, sides: [Id; 2]) -> Option<&str> {
+    let mut unknown = None;
+    for side in sides {
+        for (_, node) in Term::new(tree, side, 0, false).nodes() {
+            match node {
+                Node::Symbol(name) if unknown.is_none_or(|known| known == &**name) => {
+                    unknown = Some(&**name);
+                }
+                Node::Symbol(_) | Node::Call(..) => return None,
+                _ => {}
+            }
+        }
+    }
+    unknown
+}
+
+/// The nodes of a value, then those of an equation with the value in the place of an unknown; and where
+/// the sides of the equation are.
+fn substituted(
+    (value, id): (&Tree, Id),
+    (equation, sides): (&Tree, [Id; 2]),
+    unknown: &str,
+) -> (Tree, [Id; 2]) {
+    let mut nodes = value.nodes[..=id as usize].to_vec();
+    let mut places = Vec::with_capacity(equation.nodes.len());
+    for node in &equation.nodes {
+        if matches!(node, Node::Symbol(name) if &**name == unknown) {
+            places.push(id);
+            continue;
+        }
+        let mut node = node.clone();
+        node.for_each_child_mut(|child| *child = places[*child as usize]);
+        places.push(nodes.len() as Id);
+        nodes.push(node);
+    }
+    (Tree { nodes }, sides.map(|side| places[side as usize]))
+}
+
 impl Judge<'_> {
+    /// Whether the gold answer, a number, is proved not to solve the answer's equation in one unknown.
+    pub(super) fn is_no_solution(&mut self, gold: Id, sides: [Id; 2]) -> bool {
+        let Some(unknown) = unknown(self.answer, sides) else { return false };
+        let (tree, [left, right]) = substituted((self.gold, gold), (self.answer, sides), unknown);
+        let [left, right] =
+            [left, right].map(|side| Form::new(&tree, side, None, 0, &mut self.fuel));
+        same(&left, &right, Scale::One, self.policy, &mut self.fuel) == Equivalence::Different
+    }
+
     /// Whether two equations are the same once a fraction is cleared on one side or on both.
     pub(super) fn solved_alike(&mut self, gold: (Id, Id), answer: (Id, Id)) -> bool {
         let Some((gold, gold_cleared)) = cleared(self.gold, gold, &mut self.fuel) else {

@@ -334,7 +334,7 @@ impl Judge<'_> {
     }
 
     /// `a : b : c`, up to a factor.
-    fn proportions(&mut self, gold: &[Id], answer: &[Id]) -> Equivalence {
+    pub(super) fn proportions(&mut self, gold: &[Id], answer: &[Id]) -> Equivalence {
         if gold.len() != answer.len() {
             return Equivalence::Different;
         }

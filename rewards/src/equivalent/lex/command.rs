@@ -76,9 +76,9 @@ impl<'a> Lexer<'a> {
                 modulus.map(|modulus| Some(Token::Modulus(modulus))).ok_or(WRONG)
             }
             "mathbb" | "Bbb" => {
-                let letter = self.braced().or_else(|| self.one_letter());
-                let set = letter.and_then(|letter| names::number_set(letter.trim()));
-                set.map(|set| Some(Token::Constant(set))).ok_or(WRONG)
+                let letter = self.braced().or_else(|| self.one_letter()).map_or("", str::trim);
+                let set = names::number_set(letter).map(Token::Constant);
+                set.or_else(|| names::of_chance(letter).map(Token::Named)).map(Some).ok_or(WRONG)
             }
             "dot" | "ddot" => Err(WRONG),
             _ => return None,
@@ -95,6 +95,7 @@ impl<'a> Lexer<'a> {
             Some('{') => Token::Open(Bracket::Curly),
             Some('&') => Token::And,
             Some('}') => Token::Close(Bracket::Curly),
+            Some('#') => Token::Named("#"),
             Some('%') => Token::Percent,
             Some('$') => Token::Currency("dollar"),
             Some('\\') => {

@@ -4,11 +4,13 @@ use dashu_base::RemEuclid;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
+use super::before::is_description;
 use super::{Command, Done, Last, Operator, Parser, WRONG};
 use crate::Policy;
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::literal::{self, Place};
+use crate::equivalent::roles::{is_conditional, is_of_chance};
 use crate::equivalent::tree::{Constant, Id, Node, Relation};
 use crate::equivalent::words;
 
@@ -40,6 +42,7 @@ impl Parser<'_> {
             Token::Bar | Token::Relation(Relation::Divides) if self.bar_is_open() => {
                 self.close_bar()
             }
+            Token::Bar if self.is_conditional() => self.infix(Infix::Relation(Relation::Divides)),
             Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
             Token::Ampersand if self.table() == Some(Table::Cases) => self.cases_ampersand(),
             Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
@@ -98,6 +101,9 @@ impl Parser<'_> {
             self.lexer.skip(length);
             return self.postfix(Last::Unit, |id| Node::Unit(id, "th".into()));
         }
+        if self.last == Last::Letter && self.raised_function()? {
+            return Ok(());
+        }
         // a power of a power needs braces or parentheses
         if matches!(self.last, Last::Power | Last::Words) {
             return Err(WRONG);
@@ -106,6 +112,27 @@ impl Parser<'_> {
         self.operators.push(Operator::Command(Command::Exponent(base)));
         self.wanting = true;
         Ok(())
+    }
+
+    /// Takes what is raised at the name of a function: `f^{-1}(x)`, `f^{\prime}(x)`; false where it is an
+    /// exponent.
+    fn raised_function(&mut self) -> Done<bool> {
+        let &id = self.values.last().ok_or(WRONG)?;
+        for (raised, suffix) in [(r"{\prime}", "'"), (r"\prime", "'"), (r"{\prime\prime}", "''")] {
+            if self.lexer.rest().starts_with(raised) {
+                self.lexer.skip(raised.len());
+                return Ok(self.builder.rename(id, suffix));
+            }
+        }
+        let is_function =
+            matches!(self.builder.node(id), Node::Symbol(name) if self.roles.is_function(name));
+        match self.lexer.raised() {
+            Some((raised, length)) if is_function => {
+                self.lexer.skip(length);
+                Ok(self.builder.rename(id, &format!("^{raised}")))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// A subscript belongs to a letter's name, or says in which base a number is written.
@@ -229,7 +256,33 @@ impl Parser<'_> {
         {
             return self.modulus(modulus);
         }
+        if let Token::Open(bracket) = token
+            && self.is_call(bracket)
+        {
+            let id = self.values.pop().ok_or(WRONG)?;
+            self.operators.push(Operator::Command(Command::Call(id)));
+            self.wanting = true;
+            return self.open(&token);
+        }
+        // `2k\pi (k \in \mathbb{Z})`
+        if token == Token::Open(Bracket::Round)
+            && self.inside == 0
+            && self.lexer.enclosed().is_condition()
+        {
+            self.infix(Infix::Comma)?;
+            return self.begin(token);
+        }
         match (self.last, &token) {
+            // `\text{Area of } ABC`
+            (Last::Words, Token::Symbol(_)) => {
+                let &id = self.values.last().ok_or(WRONG)?;
+                match self.builder.node(id) {
+                    Node::Symbol(name) if is_description(name) => {}
+                    _ => return Err(WRONG),
+                }
+                self.infix(Infix::Times)?;
+                return self.begin(token);
+            }
             (Last::Whole | Last::Number, Token::Number(_)) | (Last::Words | Last::Unit, _) => {
                 return Err(WRONG);
             }
@@ -239,12 +292,6 @@ impl Parser<'_> {
             {
                 let whole = self.values.pop().ok_or(WRONG)?;
                 self.operators.push(Operator::Command(Command::Mixed(whole)));
-                self.wanting = true;
-                return self.open(&token);
-            }
-            (Last::Letter, Token::Open(Bracket::Round)) if self.is_call() => {
-                let id = self.values.pop().ok_or(WRONG)?;
-                self.operators.push(Operator::Command(Command::Call(id)));
                 self.wanting = true;
                 return self.open(&token);
             }
@@ -269,14 +316,34 @@ impl Parser<'_> {
         Ok(self.lexer.peek(Place::Bracketed)? == Token::Fraction)
     }
 
-    /// `f(x)` is a call where the letter is one of those that functions have, and the argument is a
-    /// value as one would put in; else it is a product, as in `h(a + b)`.
-    pub(super) fn is_call(&self) -> bool {
+    /// Whether the symbol before a bracket is applied to what the bracket holds: `f(x + 1)`, `E[X]`,
+    /// `\text{Area}(ABC)`; else the two are a product, as in `a(x + 1)`.
+    fn is_call(&self, bracket: Bracket) -> bool {
         let Some(Node::Symbol(name)) = self.values.last().map(|&id| self.builder.node(id)) else {
             return false;
         };
-        let letter = name.trim_end_matches('\'').split('_').next().unwrap_or_default();
-        matches!(letter, "f" | "g" | "h" | "F" | "G" | "P" | "Q") && self.lexer.plain_arguments()
+        match bracket {
+            _ if self.last == Last::Words => matches!(bracket, Bracket::Round | Bracket::Square),
+            _ if self.last != Last::Letter => false,
+            Bracket::Round => self.roles.applies(name, &self.lexer.enclosed()),
+            Bracket::Square => is_of_chance(name, &self.lexer.enclosed()),
+            _ => false,
+        }
+    }
+
+    /// A bar between an event and its condition, as in `P(A|B)`.
+    fn is_conditional(&self) -> bool {
+        let function = self.operators.iter().rev().find_map(|operator| match operator {
+            Operator::Command(Command::Call(name)) => match self.builder.node(*name) {
+                Node::Symbol(name) => Some(&**name),
+                _ => None,
+            },
+            Operator::Command(Command::Named(name)) => Some(*name),
+            _ => None,
+        });
+        self.opens_argument()
+            && function.is_some_and(is_conditional)
+            && self.lexer.enclosed().bars == 0
     }
 }
 

@@ -1,9 +1,28 @@
 //! What may stand where an operand is expected, and is none.
 
-use super::{Done, Last, Open, Operator, Parser, WRONG};
+use super::{Command, Done, Last, Open, Operator, Parser, WRONG};
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Token};
+use crate::equivalent::literal::Place;
+use crate::equivalent::names;
+use crate::equivalent::roles::skip_script;
 use crate::equivalent::tree::{Node, Relation};
+
+/// Whether several words describe a quantity, with nothing in them that could say more of its value.
+pub(super) fn is_description(words: &str) -> bool {
+    const WORDS: &str = "the a an of in for area perimeter circumference volume length width height \
+        sum product difference quotient ratio mean median mode average range variance standard \
+        deviation probability expected value number total speed rate slope angle measure radius \
+        diameter degree rank dimension maximum minimum greatest least largest smallest common \
+        divisor multiple factor remainder surface lateral side sides edge base triangle circle \
+        square rectangle parallelogram trapezoid sphere cone cylinder cube ways";
+    let is_known = |word: &str| {
+        word.len() == 1 && word.chars().all(char::is_uppercase)
+            || word.len() > 1 && word.chars().all(char::is_uppercase) && word.len() < 6
+            || WORDS.split_whitespace().any(|known| known == word.to_lowercase())
+    };
+    words.split(' ').all(is_known)
+}
 
 impl Parser<'_> {
     /// Words in front name something: `\text{Area} = 5`.
@@ -14,7 +33,17 @@ impl Parser<'_> {
         if self.condition(words) {
             return Ok(());
         }
-        if words.contains(' ') || matches!(self.operators.last(), Some(Operator::Command(_))) {
+        let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
+        // `rank A`, of which the reader of words took both
+        if let Some(name) = names::operator(first)
+            && (rest.is_empty() && self.operand_follows()? || self.lexer.give_back(words, rest))
+        {
+            return self.named(name);
+        }
+        let argument = self.opens_argument();
+        if words.contains(' ') && !argument && !is_description(words)
+            || matches!(self.operators.last(), Some(Operator::Command(_)))
+        {
             return Err(WRONG);
         }
         let (name, last) = match words.len() {
@@ -23,6 +52,59 @@ impl Parser<'_> {
         };
         let id = self.builder.push(Node::Symbol(name.into()))?;
         self.operand(id, last)
+    }
+
+    /// An operator with a name, which takes the next operand.
+    pub(super) fn named(&mut self, name: &'static str) -> Done {
+        if self.lexer.peek(Place::Argument)? == Token::Underscore {
+            self.lexer.next(Place::Argument)?;
+            skip_script(&mut self.lexer);
+        }
+        self.operators.push(Operator::Command(Command::Named(name)));
+        self.wanting = true;
+        Ok(())
+    }
+
+    /// Takes `f \circ g)` after an opening parenthesis, where the composition is applied.
+    pub(super) fn composed(&mut self) -> Done<bool> {
+        let Some((names, length)) = self.lexer.composition() else { return Ok(false) };
+        self.lexer.skip(length);
+        let mut functions = Vec::with_capacity(names.len());
+        for name in names {
+            functions.push(self.builder.push(Node::Symbol(name))?);
+        }
+        let functions = self.builder.push(Node::Tuple(functions))?;
+        self.operators.push(Operator::Command(Command::Composed(functions)));
+        Ok(true)
+    }
+
+    /// Whether the innermost bracket is that of a function's argument.
+    pub(super) fn opens_argument(&self) -> bool {
+        let mut inner =
+            self.operators.iter().rev().skip_while(|operator| {
+                !matches!(operator, Operator::Open(_) | Operator::Table { .. })
+            });
+        let is_bracket = matches!(
+            inner.next(),
+            Some(Operator::Open(Open::Bracket(Bracket::Round | Bracket::Square)))
+        );
+        let is_call = |operator: &Operator| {
+            matches!(operator, Operator::Command(Command::Call(_) | Command::Named(_)))
+        };
+        is_bracket && inner.next().is_some_and(is_call)
+    }
+
+    /// Whether an operand begins with the next token.
+    fn operand_follows(&self) -> Done<bool> {
+        Ok(matches!(
+            self.lexer.peek(Place::Open)?,
+            Token::Symbol(_)
+                | Token::Open(_)
+                | Token::Named(_)
+                | Token::Begin(_)
+                | Token::Words(_)
+                | Token::Underscore
+        ))
     }
 
     /// A relation without its left side.
