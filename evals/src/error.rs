@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use crate::metrics::Log;
 
 /// What can go wrong between a problem and a line in the record.
+///
+/// A message leaves out the cause that [`source`](std::error::Error::source) returns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +19,7 @@ pub enum Error {
         hint: Option<String>,
     },
     /// The record could not be written.
-    #[error("writing {file} of the run record: {source}")]
+    #[error("writing {file} of the run record")]
     Write {
         /// File, relative to the run directory.
         file: String,
@@ -25,7 +27,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of the record could not be read.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("reading {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,

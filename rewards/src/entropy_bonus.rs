@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result, exact};
+use crate::{Error, Result, exact, json};
 
 /// The coefficient of the mean entropy that is subtracted from the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -136,7 +136,7 @@ impl EntropyControl {
     ///
     /// Fails when `state` is not one that a control saves.
     pub fn restore(&mut self, state: &Value) -> Result<()> {
-        match State::deserialize(state) {
+        match json::read(state) {
             Ok(state) => {
                 self.state = state;
                 Ok(())

@@ -1,16 +1,23 @@
+use crate::rows::Foreign;
+
 /// What can be wrong with the data and the settings that this crate is given.
+///
+/// A message leaves out the cause that [`source`](std::error::Error::source) returns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The reader of problems failed.
-    #[error("line {line}: {source}")]
+    /// The reader of rows failed.
+    #[error("line {line}")]
     Io {
         /// The line, from one, that could not be read.
         line: usize,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A line of problems cannot be used.
+    /// A file is of another kind than rows of JSON.
+    #[error("this is {}, expected one JSON object a line\n{}", .0.what, .0.act)]
+    Foreign(Foreign),
+    /// A row cannot be used.
     #[error("line {line}: {problem}")]
     Row {
         /// The line, from one.
@@ -18,9 +25,12 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
-    /// The reader of problems held none.
-    #[error("no rows: expected one JSON object a line, {{id, problem, answer, source}}")]
-    NoRows,
+    /// The reader of rows held none.
+    #[error("no rows: expected one JSON object a line, {expected}")]
+    NoRows {
+        /// The fields of a row.
+        expected: &'static str,
+    },
     /// Settings that contradict each other or lie outside their range: all of them.
     #[error("{}", .0.join("\n"))]
     Settings(Vec<String>),

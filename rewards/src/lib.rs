@@ -1,6 +1,6 @@
 //! What a completion is worth, from its text to one weight for each of its tokens.
 //!
-//! Reading order: [`problem`], [`verifier`] and [`rubric`] say what an attempt earns; under the
+//! Reading order: [`rows`] and [`problem`] read data; [`verifier`] and [`rubric`] say what an attempt earns; under the
 //! answer verifier lie [`mod@extract`], [`mod@equivalent`] and the [`policy`] that both obey.
 //! [`group`] and [`advantage`] compare siblings; [`weighting`] goes down to tokens, and [`importance`]
 //! says how much those count that another policy sampled. [`mod@dynamics`] and [`entropy_bonus`] are
@@ -17,8 +17,10 @@ mod exact;
 pub mod extract;
 pub mod group;
 pub mod importance;
+pub mod json;
 pub mod policy;
 pub mod problem;
+pub mod rows;
 pub mod rubric;
 pub mod verifier;
 pub mod weighting;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::rows::{Fields, read_rows};
 
 /// A question, and the answer that an attempt is judged by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Name, unique in its file.
     pub id: String,
@@ -19,53 +20,51 @@ pub struct Problem {
     /// Where the problem comes from.
     pub source: String,
     /// A worked text that ends in the answer, for supervised stages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub solution: Option<String>,
 }
 
-/// Reads one JSON object a line, in the order of the lines; empty lines and further fields are
-/// passed over.
+/// Reads one JSON object a line, in the order of the lines.
+///
+/// `id` and `answer` are text or a number, which is taken as it is written; `problem` and `source`
+/// are text; `solution` is text, null or left out. Further fields are not read. Lines are those of
+/// [`read_rows`].
 ///
 /// # Errors
 ///
-/// Fails at the first line that cannot be read or is not such an object, whose id, problem, answer
-/// or solution is empty, or whose id stands on an earlier line; and when there is no row at all.
-pub fn read_problems(mut rows: impl BufRead) -> Result<Vec<Problem>> {
+/// Fails where [`read_rows`] does, at the first row whose fields are others, whose id, problem,
+/// answer or solution is empty, or whose id stands on an earlier line.
+pub fn read_problems(rows: impl BufRead) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     let mut seen = HashMap::new();
-    let mut bytes = Vec::new();
-    for line in 1.. {
-        bytes.clear();
-        let read =
-            rows.read_until(b'\n', &mut bytes).map_err(|source| Error::Io { line, source })?;
-        if read == 0 {
-            break;
-        }
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let problem = parse(&bytes).map_err(|problem| Error::Row { line, problem })?;
+    read_rows(rows, "{id, problem, answer, source}", |line, fields| {
+        let problem = problem(fields)?;
         if let Some(earlier) = seen.insert(problem.id.clone(), line) {
-            let problem =
-                format!("id `{}` stands on line {earlier} too: ids are unique", problem.id);
-            return Err(Error::Row { line, problem });
+            return Err(format!(
+                "id `{}` stands on line {earlier} too: ids are unique",
+                problem.id
+            ));
         }
         problems.push(problem);
-    }
-    if problems.is_empty() { Err(Error::NoRows) } else { Ok(problems) }
+        Ok(())
+    })?;
+    Ok(problems)
 }
 
-fn parse(bytes: &[u8]) -> Result<Problem, String> {
-    let row: Problem = serde_json::from_slice(bytes).map_err(|error| {
-        let text = error.to_string();
-        // the parser saw one line only: its "line 1" would contradict ours
-        text.replace(" at line 1 column ", " at column ")
-    })?;
+fn problem(fields: &Fields<'_>) -> Result<Problem, String> {
+    let solution = "solution";
+    let row = Problem {
+        id: fields.text_or_number("id")?,
+        problem: fields.text("problem")?,
+        answer: fields.text_or_number("answer")?,
+        source: fields.text("source")?,
+        solution: fields.optional(solution, Fields::text)?,
+    };
     let fields = [
         ("id", Some(&row.id)),
         ("problem", Some(&row.problem)),
         ("answer", Some(&row.answer)),
-        ("solution", row.solution.as_ref()),
+        (solution, row.solution.as_ref()),
     ];
     match fields.iter().find(|(_, text)| text.is_some_and(|text| text.trim().is_empty())) {
         Some((name, _)) => Err(format!("field `{name}` is empty: expected text")),
@@ -99,36 +98,77 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_is_named_by_its_line() {
+    fn numbers_are_answers_and_ids_with_every_digit() {
+        let row = |id: &str, answer: &str| {
+            format!("{{\"id\":{id},\"problem\":\"p\",\"answer\":{answer},\"source\":\"us\"}}\n")
+        };
+        let texts = ["42", "-7", "1.50", "12345678901234567890123", "0.1", "-0", "3e8"];
+        let rows: String = texts.iter().map(|number| row(number, number)).collect();
+        for (problem, text) in read_problems(rows.as_bytes()).unwrap().iter().zip(texts) {
+            assert_eq!((problem.id.as_str(), problem.answer.as_str()), (text, text));
+        }
+        for (value, got) in [("true", "true"), ("null", "null"), ("[4, 2]", "[4, 2]"), ("{}", "{}")]
+        {
+            let expected = "expected text or a number, got";
+            refused(
+                row("1", value).as_bytes(),
+                &format!("line 1: field `answer`: {expected} {got}"),
+            );
+            refused(row(value, "1").as_bytes(), &format!("line 1: field `id`: {expected} {got}"));
+        }
+        // A number and a text of the same digits name the same problem.
         refused(
-            format!("{GOOD}\n\n{{\"id\": \"b\"").as_bytes(),
-            "line 3: EOF while parsing an object at column 10",
+            (row("1", "2") + &row("\"1\"", "2")).as_bytes(),
+            "line 2: id `1` stands on line 1 too: ids are unique",
         );
+        let row = r#"{"id": 1, "problem": 2, "answer": 3, "source": "us"}"#;
+        refused(row.as_bytes(), "line 1: field `problem`: expected text, got 2");
+    }
+
+    #[test]
+    fn a_bad_row_is_named_by_its_line() {
+        let open = "the object is not closed at the end";
+        let error = read_problems(format!("{GOOD}\n\n{{\"id\": \"b\"").as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("line 3: {open}")), "{error}");
         refused(
             br#"{"id": "a", "problem": "1+1", "source": "us"}"#,
-            "line 1: missing field `answer` at column 45",
-        );
-        refused(
-            br#"{"id": "a", "problem": "1+1", "answer": 2, "source": "us"}"#,
-            "line 1: invalid type: integer `2`, expected a string at column 41",
+            "line 1: field `answer` is missing: expected text or a number, the object has `id`, \
+             `problem`, `source`",
         );
         refused(
             br#"{"id": "a", "problem": "1+1", "answer": " ", "source": "us"}"#,
             "line 1: field `answer` is empty: expected text",
         );
         refused(
+            br#"{"id": "a", "problem": "1+1", "answer": "2", "answer": "3", "source": "us"}"#,
+            "line 1: field `answer` stands twice: expected each field once",
+        );
+        refused(
             format!("{GOOD}\n{GOOD}").as_bytes(),
             "line 2: id `a` stands on line 1 too: ids are unique",
         );
+        let error = read_problems(format!("{GOOD}\n[\"b\", \"1+1\", \"2\", \"us\"]").as_bytes());
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.starts_with("line 2: a list, expected an object with named fields"),
+            "{error}"
+        );
         refused(b" \n", "no rows: expected one JSON object a line, {id, problem, answer, source}");
-        assert!(matches!(
-            read_problems(&b"{\"id\": \"\xff\"}"[..]),
-            Err(Error::Row { line: 1, .. })
-        ));
     }
 
     #[test]
-    fn a_reader_that_fails_is_an_error() {
+    fn a_file_of_another_kind_is_named_before_its_first_line() {
+        refused(
+            b"\x1f\x8b\x08\0",
+            "this is a gzip file, expected one JSON object a line\n\
+             `gzip -dc FILE > rows.jsonl` unpacks it",
+        );
+        let csv = read_problems(&b"id,problem,answer,source\na,1+1,2,us\n"[..]).unwrap_err();
+        assert!(csv.to_string().starts_with("this is a table with commas (CSV), "), "{csv}");
+    }
+
+    #[test]
+    fn a_reader_that_fails_is_an_error_with_its_cause() {
         struct Broken;
         impl std::io::Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -136,6 +176,7 @@ mod tests {
             }
         }
         let error = read_problems(std::io::BufReader::new(Broken)).unwrap_err();
-        assert_eq!(error.to_string(), "line 1: gone");
+        assert_eq!(error.to_string(), "line 1");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "gone");
     }
 }

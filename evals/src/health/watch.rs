@@ -151,7 +151,7 @@ impl Watch {
     pub fn restore(&mut self, state: &Value) -> Result<()> {
         self.memory = match state {
             Value::Null => Memory::default(),
-            state => Memory::deserialize(state).map_err(|error| Error::Watch(error.to_string()))?,
+            state => rewards::json::read(state).map_err(Error::Watch)?,
         };
         Ok(())
     }

@@ -87,6 +87,8 @@ fn a_full_disk_is_an_error_that_names_the_file_and_leaves_whole_lines() {
     let sink = FullAfter { bytes: 200, folder: Folder::new(root.path()) };
     let mut record = Record::new(Box::new(sink));
     let error = (1..10).find_map(|step| record.values(step, "rl", &row(step)).err()).unwrap();
-    assert_eq!(error.to_string(), "writing metrics.jsonl of the run record: no storage space");
+    assert_eq!(error.to_string(), "writing metrics.jsonl of the run record");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "no storage space");
     assert_eq!(read_log(&root.path().join("metrics.jsonl")).unwrap().len(), 2);
 }

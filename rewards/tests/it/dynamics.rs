@@ -278,8 +278,10 @@ fn a_restored_bonus_goes_on_bit_for_bit() {
     other.restore(&serde_json::from_str::<Value>(&text).unwrap()).unwrap();
     // 0.1 + 0.1 + 0.1 is not 0.3
     assert_eq!(other.observe(0.1).to_bits(), whole.observe(0.1).to_bits());
-    let error = other.restore(&json!({"coefficient": 1.0})).unwrap_err();
-    assert!(error.to_string().starts_with("state of `entropy bonus`: expected its coefficient"));
+    for foreign in [json!({"coefficient": 1.0}), json!(["0.5"])] {
+        let error = other.restore(&foreign).unwrap_err().to_string();
+        assert!(error.starts_with("state of `entropy bonus`: expected its coefficient"), "{error}");
+    }
 }
 
 #[test]

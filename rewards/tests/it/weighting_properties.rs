@@ -404,7 +404,8 @@ fn a_foreign_state_is_refused() {
     let mut weighting = stare(Stare::default());
     let mut state = weighting.state();
     state["weight"] = json!("much");
-    for foreign in [json!(null), json!({}), json!({"gate": true}), state] {
+    let listed: Value = weighting.state().as_object().unwrap().values().cloned().collect();
+    for foreign in [json!(null), json!({}), json!({"gate": true}), state, listed] {
         let error = weighting.restore(&foreign).unwrap_err().to_string();
         assert!(error.starts_with("state of `stare`: expected its gate"), "{error}");
     }

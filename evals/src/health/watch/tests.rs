@@ -254,3 +254,18 @@ fn every_warning_is_a_declared_metric() {
         assert!(crate::metrics::spec(&format!("health/{}", warning.name)).is_some());
     }
 }
+
+#[test]
+fn a_state_with_a_list_for_an_object_is_refused() {
+    let mut one = watch();
+    for (step, metrics) in (1..).zip(&troubled()) {
+        one.observe(step, metrics);
+    }
+    let state = one.state();
+    let name = state["said"].as_object().unwrap().keys().next().unwrap().clone();
+    let mut listed = state.clone();
+    listed["said"][&name] = serde_json::json!([1, 2]);
+    let error = watch().restore(&listed).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("said.{name}: expected an object, got a list")), "{error}");
+    watch().restore(&state).unwrap();
+}

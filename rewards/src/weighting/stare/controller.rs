@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::super::{Scope, TokenColumns, TokenWeighting, TokenWeights};
 use super::operation::{Action, NamedOperation};
 use super::{AutoWeight, Gate, Select, Stare, Weight};
-use crate::{Error, Result, exact};
+use crate::{Error, Result, exact, json};
 
 /// STARE at work: the settings and what moves from step to step.
 #[derive(Debug, Clone)]
@@ -228,7 +228,7 @@ impl TokenWeighting for Controller {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        match State::deserialize(state) {
+        match json::read(state) {
             Ok(state) => {
                 self.state = state;
                 Ok(())

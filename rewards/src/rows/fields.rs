@@ -1,0 +1,381 @@
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::without_bom;
+
+/// The fields of one JSON object, each as it is written.
+///
+/// A derived reader would take an array for an object, keep the last of several equal names, and
+/// round long numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields<'a>(Vec<(String, &'a str)>);
+
+impl<'a> Fields<'a> {
+    /// Reads an object whose names differ.
+    ///
+    /// # Errors
+    ///
+    /// Says what else the text is, or what is wrong with it and in which column, counted in bytes.
+    pub fn read(text: &'a [u8]) -> Result<Self, String> {
+        let text = without_bom(text);
+        if let Some(at) = text.iter().position(|&byte| byte == 0) {
+            let column = at + 1;
+            return Err(format!("a NUL byte at column {column}: expected UTF-8, got UTF-16?"));
+        }
+        let text = std::str::from_utf8(text).map_err(|error| {
+            let column = error.valid_up_to() + 1;
+            format!("column {column} is not UTF-8")
+        })?;
+        if !text.trim_start().starts_with('{') {
+            return Err(no_object(text.trim()));
+        }
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| syntax(text, &error))?;
+        let mut fields: Vec<(String, &str)> = Vec::new();
+        let mut rest = inside(text);
+        while rest.starts_with('"') {
+            let (name, after) = first(rest);
+            let name = string(name).map_err(|problem| format!("the name {name}: {problem}"))?;
+            if fields.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(format!("field `{name}` stands twice: expected each field once"));
+            }
+            let (value, after) = first(after.trim_start_matches([':', ' ', '\t', '\n', '\r']));
+            fields.push((name, value));
+            rest = next(after);
+        }
+        Ok(Self(fields))
+    }
+
+    /// The value of `name` as it is written.
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+    }
+
+    /// Whether there is no field `name`, or null in it.
+    pub fn is_absent(&self, name: &str) -> bool {
+        self.raw(name).is_none_or(|value| value == "null")
+    }
+
+    /// A field that holds text.
+    ///
+    /// # Errors
+    ///
+    /// Names the field where it is missing or holds something else.
+    pub fn text(&self, name: &str) -> Result<String, String> {
+        let expected = "text";
+        let value = self.required(name, expected)?;
+        if value.starts_with('"') {
+            text_of(name, value)
+        } else {
+            Err(unlike(name, expected, value))
+        }
+    }
+
+    /// A field that holds text, or a number, which is then the text as it is written.
+    ///
+    /// # Errors
+    ///
+    /// Names the field where it is missing or holds something else.
+    pub fn text_or_number(&self, name: &str) -> Result<String, String> {
+        let expected = "text or a number";
+        let value = self.required(name, expected)?;
+        match value.as_bytes()[0] {
+            b'"' => text_of(name, value),
+            b'-' | b'0'..=b'9' => Ok(value.to_owned()),
+            _ => Err(unlike(name, expected, value)),
+        }
+    }
+
+    /// A field that `read` takes, such as [`Fields::text`]; none where it is absent or null.
+    ///
+    /// # Errors
+    ///
+    /// Fails where `read` does.
+    pub fn optional<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Self, &str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        (!self.is_absent(name)).then(|| read(self, name)).transpose()
+    }
+
+    /// A field that `T` reads, such as a number or a list; none where it is absent or null.
+    ///
+    /// # Errors
+    ///
+    /// Names the field and what was `expected` where it holds something else.
+    pub fn parsed<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, String> {
+        let Some(value) = self.raw(name).filter(|value| *value != "null") else { return Ok(None) };
+        serde_json::from_str(value).map(Some).map_err(|_| unlike(name, expected, value))
+    }
+
+    /// The items of a field that holds a list, as they are written.
+    ///
+    /// # Errors
+    ///
+    /// Names the field where it is missing or holds something else.
+    pub fn list(&self, name: &str) -> Result<Vec<&'a str>, String> {
+        let value = self.required(name, "a list")?;
+        if !value.starts_with('[') {
+            return Err(unlike(name, "a list", value));
+        }
+        let (mut items, mut rest) = (Vec::new(), inside(value));
+        while !rest.starts_with(']') {
+            let (item, after) = first(rest);
+            items.push(item);
+            rest = next(after);
+        }
+        Ok(items)
+    }
+
+    fn required(&self, name: &str, expected: &str) -> Result<&'a str, String> {
+        self.raw(name).ok_or_else(|| {
+            let names: Vec<_> = self.0.iter().take(8).map(|(own, _)| format!("`{own}`")).collect();
+            let there = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            let more = if self.0.len() > names.len() { ", ..." } else { "" };
+            format!("field `{name}` is missing: expected {expected}, the object has {there}{more}")
+        })
+    }
+}
+
+/// A value for a message: at most 40 characters of it.
+pub fn brief(value: &str) -> String {
+    match value.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn unlike(name: &str, expected: &str, value: &str) -> String {
+    format!("field `{name}`: expected {expected}, got {}", brief(value))
+}
+
+fn text_of(name: &str, value: &str) -> Result<String, String> {
+    string(value).map_err(|problem| format!("field `{name}`: {problem}"))
+}
+
+/// The text of a JSON string.
+fn string(value: &str) -> Result<String, String> {
+    serde_json::from_str(value).map_err(|error| without_place(&error))
+}
+
+/// What follows the opening bracket of an object or a list.
+fn inside(value: &str) -> &str {
+    value.trim_start()[1..].trim_start()
+}
+
+/// The value at the start of a valid JSON text, and what follows it.
+fn first(text: &str) -> (&str, &str) {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next();
+    text.split_at(values.byte_offset())
+}
+
+/// What follows the comma after a value, or the closing bracket.
+fn next(after: &str) -> &str {
+    let after = after.trim_start();
+    after.strip_prefix(',').unwrap_or(after).trim_start()
+}
+
+/// What is said of a list of objects or of lists.
+pub(super) const ARRAY: &str = "a JSON array";
+
+/// What is said of an object that its line does not end.
+pub(super) const NOT_CLOSED: &str = "the object is not closed at the end of the text";
+
+/// What a text is that does not begin as an object.
+fn no_object(text: &str) -> String {
+    let begins = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    if let Some(rest) = text.strip_prefix('[') {
+        let rest = rest.trim_start();
+        let what =
+            if rest.is_empty() || rest.starts_with(['{', '[', ']']) { ARRAY } else { "a list" };
+        return format!("{what}, expected an object with named fields, got `{}`", brief(text));
+    }
+    if begins(&["//", "/*", "#"]) {
+        return format!("a comment, which JSON has none of: remove {}", brief(text));
+    }
+    let what = match text.as_bytes().first() {
+        Some(b'"') => "text",
+        Some(b'-' | b'0'..=b'9') => "a number",
+        _ if begins(&["true", "false", "null"]) => "a bare value",
+        _ => "no JSON",
+    };
+    format!("{what}, expected a JSON object, got `{}`", brief(text))
+}
+
+/// What is wrong with an object that does not parse, with the column and a hint.
+fn syntax(text: &str, error: &serde_json::Error) -> String {
+    let column = error.column();
+    let place = match error.line() {
+        1 => format!("column {column}"),
+        line => format!("line {line} column {column}"),
+    };
+    if error.is_eof() {
+        return NOT_CLOSED.into();
+    }
+    let said = without_place(error);
+    // The parser has just read this byte, or looks at it.
+    let at = text.lines().nth(error.line() - 1).unwrap_or_default();
+    let near = at.as_bytes().get(column.saturating_sub(1)..).unwrap_or_default();
+    let word = |words: &[&str]| words.iter().any(|word| near.starts_with(word.as_bytes()));
+    if said == "trailing characters" {
+        return format!("a second value after the object at {place}: expected one object a line");
+    }
+    let hint = match near.first() {
+        Some(b'\'') => ": JSON puts text in double quotes",
+        Some(b'/' | b'#') => ": JSON has no comments",
+        Some(b'}') if said == "key must be a string" => ": no comma follows the last field",
+        Some(b'N' | b'I') if word(&["NaN", "Inf"]) => {
+            ": JSON has no NaN and no infinity, leave the field out or write text"
+        }
+        Some(b'T' | b'F' | b'N') if word(&["True", "False", "None"]) => {
+            ": JSON writes true, false and null"
+        }
+        Some(b'0'..=b'9') if said == "invalid number" => {
+            ": a number with leading zeros has to be text, in quotes"
+        }
+        _ => "",
+    };
+    format!("{said} at {place}{hint}")
+}
+
+/// The parser's words alone: it sees one row and counts lines from there.
+fn without_place(error: &serde_json::Error) -> String {
+    let (text, line, column) = (error.to_string(), error.line(), error.column());
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(words) => words.to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Fields<'_> {
+        Fields::read(text.as_bytes()).unwrap()
+    }
+
+    #[track_caller]
+    fn refused(text: &str, words: &[&str]) {
+        let error = Fields::read(text.as_bytes()).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+
+    #[test]
+    fn values_are_taken_as_they_are_written() {
+        let fields = read(concat!(
+            "\u{feff} { \"a\" : \"x\\u00e9\\\"}\" ,\t\"\\u0062\":-12e-3 , \"c\":[ 1, {\"a\":\"]\"} ],",
+            "\"d\":{\"a\":{}},\"e\":null}\r"
+        ));
+        assert_eq!(fields.text("a").unwrap(), "xé\"}");
+        assert_eq!(fields.raw("b"), Some("-12e-3"));
+        assert_eq!(fields.list("c").unwrap(), ["1", "{\"a\":\"]\"}"]);
+        assert_eq!(fields.raw("d"), Some("{\"a\":{}}"));
+        assert!(fields.is_absent("e") && fields.is_absent("f") && !fields.is_absent("d"));
+        assert_eq!(read("{}").raw("a"), None);
+        assert_eq!(read("{\"a\":[]}").list("a").unwrap(), [""; 0]);
+        assert_eq!(read("{\"a\":[ [1] ,\n\"x,]\" ]}").list("a").unwrap(), ["[1]", "\"x,]\""]);
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        for number in [
+            "0",
+            "-0",
+            "42",
+            "1.50",
+            "1e3",
+            "6.02E+23",
+            "12345678901234567890123",
+            "-9223372036854775809",
+            "0.10000000000000000000000001",
+            "1e999",
+        ] {
+            let row = format!("{{\"a\":{number}}}");
+            assert_eq!(read(&row).text_or_number("a").unwrap(), number);
+        }
+        for no_number in
+            ["007", "+1", ".5", "1.", "0x10", "1_000", "NaN", "Infinity", "-Infinity", "1e"]
+        {
+            refused(&format!("{{\"a\":{no_number}}}"), &["column "]);
+        }
+    }
+
+    #[test]
+    fn neither_booleans_nor_null_nor_containers_are_text() {
+        for value in ["true", "false", "null", "[\"x\"]", "[]", "{}", "{\"x\":\"y\"}"] {
+            let row = format!("{{\"a\":{value}}}");
+            let expected = format!("field `a`: expected text or a number, got {value}");
+            assert_eq!(read(&row).text_or_number("a").unwrap_err(), expected);
+        }
+        let error = read("{\"a\":7}").text("a").unwrap_err();
+        assert_eq!(error, "field `a`: expected text, got 7");
+        let error = read("{\"b\":7,\"c\":1}").text("a").unwrap_err();
+        assert_eq!(error, "field `a` is missing: expected text, the object has `b`, `c`");
+        assert_eq!(
+            read("{\"a\":2}").parsed::<bool>("a", "a truth"),
+            Err("field `a`: expected a truth, got 2".into())
+        );
+        assert_eq!(read("{\"a\":2}").parsed("a", "a number"), Ok(Some(2.0)));
+        assert_eq!(read("{\"a\":null}").parsed::<f64>("a", "a number"), Ok(None));
+    }
+
+    #[test]
+    fn a_name_stands_once_however_it_is_written() {
+        refused("{\"a\":1,\"b\":2,\"a\":1}", &["field `a` stands twice"]);
+        refused("{\"a\":1,\"\\u0061\":1}", &["field `a` stands twice"]);
+        // Other names, and names inside values, are no repetition.
+        read("{\"a\":1,\"A\":1,\"a \":1,\"b\":{\"a\":1,\"c\":[{\"a\":1}]}}");
+    }
+
+    #[test]
+    fn what_is_no_object_is_named() {
+        let array = ["a JSON array, expected an object"];
+        for text in ["[", "[{\"a\":1}]", "[ {\"a\":1},", "[[1],[2]]", "[]"] {
+            refused(text, &array);
+        }
+        for text in ["[\"a\",\"1+1\"]", "[1]", "[null, {}]"] {
+            refused(text, &["a list, expected an object"]);
+        }
+        refused("\"a\"", &["text, expected a JSON object"]);
+        refused("-1", &["a number, expected"]);
+        refused("null", &["a bare value, expected"]);
+        refused("}", &["no JSON, expected a JSON object, got `}`"]);
+        refused("// rows", &["a comment"]);
+        refused("# rows", &["a comment"]);
+        refused(&"word ".repeat(99), &["no JSON", "…"]);
+    }
+
+    #[test]
+    fn a_mistake_has_one_column_and_a_hint() {
+        refused("{\"a\":1", &["not closed at the end"]);
+        refused("{", &["not closed"]);
+        refused("{\"a\":\"x", &["not closed"]);
+        refused("{\"a\":NaN}", &["column 6", "no NaN"]);
+        refused("{\"a\":Infinity}", &["no infinity"]);
+        refused("{'a':1}", &["column 2", "double quotes"]);
+        refused("{\"a\":'x'}", &["column 6", "double quotes"]);
+        refused("{\"a\":1, // one\n\"b\":2}", &["column 9", "no comments"]);
+        refused("{\"a\":1 /* one */}", &["column 8", "no comments"]);
+        refused("{\"a\":None}", &["column 6", "true, false and null"]);
+        refused("{\"a\":007}", &["leading zeros"]);
+        refused("{\"a\":1,}", &["column 8", "no comma follows"]);
+        refused("{\"a\":1}{\"a\":2}", &["a second value after the object at column 8"]);
+        refused("{\"a\":\"x\0\"}", &["a NUL byte at column 8"]);
+        let latin = Fields::read(b"{\"a\":\"caf\xe9\"}").unwrap_err();
+        assert_eq!(latin, "column 10 is not UTF-8");
+        let surrogate = read(r#"{"a":"\ud800"}"#).text("a").unwrap_err();
+        assert!(surrogate.starts_with("field `a`: ") && !surrogate.contains("line"), "{surrogate}");
+        refused(r#"{"\ud800":1}"#, &["the name"]);
+    }
+
+    #[test]
+    fn nesting_in_fields_that_nobody_reads_has_no_bound() {
+        let deep = format!("{{\"a\":{}1{},\"b\":2}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(read(&deep).raw("b"), Some("2"));
+    }
+}
