@@ -1,7 +1,6 @@
 //! The problems of a run: where they come from, which are set aside, and in which order they come.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use rand_philox::{Philox, splitmix64};
 use rewards::Problem;
 
 use crate::config::{DataConfig, HeldOut, JsonLines, Source};
+use crate::identity::{Digesting, Files};
 use crate::tasks;
 
 /// Where files that a recipe names are looked for, in this order.
@@ -54,6 +54,8 @@ pub struct Problems {
     pub held_out: Vec<Problem>,
     /// Training problems left out because they are held out too.
     pub repeated: usize,
+    /// The files that they were read from, as `data.train` and `data.held_out`.
+    pub files: Files,
 }
 
 /// Reads or makes the problems of a run; `seed` counts where the settings name none.
@@ -64,13 +66,14 @@ pub struct Problems {
 /// asked for, and when nothing is left to train on.
 pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Problems> {
     let seed = config.seed.unwrap_or(seed);
+    let mut files = Files::default();
     let mut train = match &config.train {
-        Source::Jsonl(file) => read(file, places)?,
+        Source::Jsonl(file) => read("data.train", file, places, &mut files)?,
         Source::Arithmetic(task) => tasks::arithmetic(task, seed),
         Source::Countdown(task) => tasks::countdown(task, seed)?,
     };
     let held_out = match &config.held_out {
-        HeldOut::Jsonl(file) => read(file, places)?,
+        HeldOut::Jsonl(file) => read("data.held_out", file, places, &mut files)?,
         HeldOut::Split { count } => set_aside(&mut train, count.get(), seed),
     };
     let judged_by: HashSet<&str> = held_out.iter().map(|p| p.problem.as_str()).collect();
@@ -84,7 +87,7 @@ pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Probl
             held_out.len()
         );
     }
-    Ok(Problems { train, held_out, repeated })
+    Ok(Problems { train, held_out, repeated, files })
 }
 
 /// The files of problems that are nowhere to be found, as the recipe names them.
@@ -95,17 +98,20 @@ pub fn missing<'a>(config: &'a DataConfig, places: &Places) -> Vec<&'a str> {
     named.filter(|path| places.find(path).is_none()).collect()
 }
 
-fn read(file: &JsonLines, places: &Places) -> Result<Vec<Problem>> {
+/// The problems in the file that the key `name` has, whose digest goes into `files`.
+fn read(name: &str, file: &JsonLines, places: &Places, files: &mut Files) -> Result<Vec<Problem>> {
     let Some(path) = places.find(&file.path) else {
         bail!(
-            "data: there is no file `{}` in {}; set STEARIN_DATA to the folder that has it",
+            "{name}: there is no file `{}` in {}; set STEARIN_DATA to the folder that has it",
             file.path,
             places.listed()
         );
     };
-    let open = || format!("reading {}", path.display());
-    let rows = BufReader::new(File::open(&path).with_context(open)?);
-    let mut problems = rewards::problem::read_problems(rows).with_context(open)?;
+    let opened = Digesting::open(&path, "a file of JSON lines").with_context(|| name.to_owned())?;
+    let mut rows = BufReader::new(opened);
+    let mut problems = rewards::problem::read_problems(&mut rows)
+        .with_context(|| format!("{name}: reading {}", path.display()))?;
+    files.0.insert(name.to_owned(), rows.into_inner().digest());
     if let Some(limit) = file.limit {
         problems.truncate(limit.get());
     }

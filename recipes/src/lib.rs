@@ -1,7 +1,7 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
 //! Reading order: [`config`], [`data`], [`fit`](mod@fit) and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
-//! [`run_dir`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
+//! [`run_dir`], [`identity`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
 //! [`summary`](mod@summary),
 //! [`machine`], [`dry_run`], [`mod@bench`], [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
 
@@ -13,6 +13,7 @@ pub mod policy;
 pub mod shipped;
 pub mod tasks;
 
+pub mod identity;
 pub mod resume;
 pub mod run_dir;
 pub mod signals;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
+use engine::hub::Hub;
 use engine::text::Text;
 use engine::{Checkpoint, Model, Products, hub};
 use evals::PromptStyle;
@@ -11,6 +12,7 @@ use evals::PromptStyle;
 use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
 use crate::data::Places;
+use crate::identity::Files;
 use crate::run_dir;
 use crate::train::Console;
 
@@ -63,6 +65,23 @@ impl Located {
             }
             Self::Path(path) => compute.load(path),
             Self::Hub(address) => compute.load(&hub::resolve(address)?),
+        }
+    }
+
+    /// The files that it is read from; none of a builtin policy, `None` of a model on a hub that is not
+    /// in the cache.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read.
+    pub fn files(&self) -> Result<Option<Files>> {
+        match self {
+            Self::Builtin(_) => Ok(Some(Files::default())),
+            Self::Path(path) => Files::of_model(path).map(Some),
+            Self::Hub(address) => {
+                let cached = Hub::from_env()?.find(address)?;
+                cached.map(|folder| Files::of_model(&folder)).transpose()
+            }
         }
     }
 

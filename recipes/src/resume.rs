@@ -7,41 +7,59 @@ use toml::Value;
 
 use crate::run_dir::{Environment, RunDir, Saved};
 
-/// The newest complete checkpoint of a run that may go on with this recipe here; none if the run
-/// ended before its first.
+/// What a run goes on with.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The newest complete checkpoint; none if the run ended before its first.
+    pub saved: Option<Saved>,
+    /// Files that are other ones than at the run's start, one line each: accepted.
+    pub changed: Vec<String>,
+}
+
+/// Where a run may go on with this recipe here; with `accept_files` also on other files.
 ///
 /// # Errors
 ///
-/// Fails, and says what differs, when the recipe or the thread count is not that of the run's
+/// Fails, and says what differs, when the recipe, the thread count or a file is not that of the run's
 /// start, and when no step is left to do.
 pub fn resume(
     run: &RunDir,
     recipe: &str,
     environment: &Environment,
     total_steps: u64,
-) -> Result<Option<Saved>> {
+    accept_files: bool,
+) -> Result<Resumed> {
     let mut differences = differences(&run.recipe()?, recipe)?;
-    let before = run.environment()?.threads;
-    if before != environment.threads {
-        differences.push(format!("threads: {before} then, {} now", environment.threads));
+    let before = run.environment()?;
+    if before.threads != environment.threads {
+        differences.push(format!("threads: {} then, {} now", before.threads, environment.threads));
     }
-    if !differences.is_empty() {
+    let changed = match (&environment.files, &before.files) {
+        (Some(now), Some(then)) => now.changes_since(then),
+        _ => Vec::new(),
+    };
+    let (mut refused, mut acts) = (differences, "set these back".to_owned());
+    if !accept_files && !changed.is_empty() {
+        refused.extend(changed.iter().cloned());
+        acts.push_str(", go on with changed files by --accept-changed-files");
+    }
+    if !refused.is_empty() {
         bail!(
             "cannot resume {}: a resumed run equals an unbroken one, and this one would not\n  {}\n\
-             set these back, or start anew in another --run-dir",
+             {acts}, or start anew in another --run-dir",
             run.root().display(),
-            differences.join("\n  ")
+            refused.join("\n  ")
         );
     }
-    let newest = run.checkpoints()?.pop();
-    if newest.as_ref().is_some_and(|saved| saved.state.step >= total_steps) {
+    let saved = run.checkpoints()?.pop();
+    if saved.as_ref().is_some_and(|saved| saved.state.step >= total_steps) {
         bail!(
             "nothing to resume: all {total_steps} steps of {} are done\n\
              start anew in another --run-dir",
             run.root().display()
         );
     }
-    Ok(newest)
+    Ok(Resumed { saved, changed })
 }
 
 /// Keys whose values differ between two recipes, with both values.

@@ -17,13 +17,16 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use evals::record::{sync_folder, write_whole};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::identity::Files;
 
 pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, TrainerState, checkpoints};
-pub use environment::Environment;
+pub use environment::{Accepted, Environment};
 
 /// Version of the JSON files written here.
 pub const FORMAT: u32 = 1;
@@ -134,6 +137,18 @@ impl RunDir {
     /// Fails when it cannot be read.
     pub fn environment(&self) -> Result<Environment> {
         read_json(&self.root.join(ENVIRONMENT))
+    }
+
+    /// Puts `files` in the place of those of the run's start, and keeps what was accepted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the environment cannot be read or written.
+    pub fn accept(&self, files: Files, accepted: Accepted) -> Result<()> {
+        let mut environment = self.environment()?;
+        environment.files = Some(files);
+        environment.accepted.push(accepted);
+        write_json(&self.root.join(ENVIRONMENT), &environment)
     }
 
     /// Tells readers what the run is doing.
@@ -260,9 +275,12 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_whole(path, &text).with_context(|| format!("writing {}", path.display()))
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+/// Reads a JSON file of a run.
+pub(crate) fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
+    let value = serde_json::from_slice(&text).map_err(|error| error.to_string());
+    let read = value.and_then(|value| rewards::json::read(&value));
+    read.map_err(|problem| anyhow!("reading {}: {problem}", path.display()))
 }
 
 #[cfg(test)]
@@ -326,6 +344,20 @@ mod tests {
         assert_eq!(run.checkpoints().unwrap(), []);
         assert!(!root.join("checkpoints/step-000003.partial").exists());
         assert!(!root.join("status.json.partial").exists());
+    }
+
+    #[test]
+    fn a_list_is_no_status() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = create(&temp.path().join("a")).unwrap();
+        let path = run.root().join(ENVIRONMENT);
+        let environment: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let listed: serde_json::Value =
+            environment.as_object().unwrap().values().cloned().collect();
+        fs::write(&path, listed.to_string()).unwrap();
+        let error = run.environment().unwrap_err().to_string();
+        assert!(error.ends_with("environment.json: expected an object, got a list"), "{error}");
     }
 
     #[test]

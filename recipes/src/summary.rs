@@ -1,7 +1,6 @@
 //! The closing summary: what a run did, read from its directory, for a person.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -237,8 +236,7 @@ fn evaluations(root: &Path, set: &str) -> Result<Vec<Evaluation>> {
     let mut found = Vec::new();
     for (_, step) in steps {
         for path in run_dir::entries(&step)? {
-            let read = || -> Result<Evaluation> { Ok(serde_json::from_slice(&fs::read(&path)?)?) };
-            let evaluation = read().with_context(|| format!("reading {}", path.display()))?;
+            let evaluation: Evaluation = run_dir::read_json(&path)?;
             found.extend(Some(evaluation).filter(|evaluation| evaluation.set == set));
         }
     }

@@ -7,7 +7,7 @@ mod patience;
 mod process;
 mod protocol;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rewards::rubric::Weighted;
@@ -50,27 +50,56 @@ pub fn build(config: &RewardsConfig, waiting: &Waiting) -> Result<Rubric> {
 ///
 /// Fails, naming the key, when there is none of that name, or no certificate in the file.
 pub fn check(recipe: &Recipe) -> Result<()> {
-    let stages = recipe.stages.iter().enumerate().filter_map(|(index, stage)| match stage {
-        Stage::Rl(stage) => Some((format!("stage.{index}.rewards"), &stage.rewards)),
-        Stage::Sft(_) => None,
-    });
-    for (key, rewards) in stages.chain([("eval.rewards".to_owned(), &recipe.eval.rewards)]) {
-        for (index, verifier) in rewards.0.iter().enumerate() {
-            match verifier {
-                RewardConfig::Outside(OutsideConfig::Process(config)) => {
-                    let program = config.command.first().map(String::as_str).unwrap_or_default();
-                    if !exists(program) {
-                        bail!("{key}[{index}].command: there is no program `{program}`");
-                    }
+    for (key, verifier) in outside(recipe) {
+        match verifier {
+            OutsideConfig::Process(config) => {
+                let program = config.command.first().map(String::as_str).unwrap_or_default();
+                if !exists(program) {
+                    bail!("{key}.command: there is no program `{program}`");
                 }
-                RewardConfig::Outside(OutsideConfig::Http(config)) => {
-                    Http::new(config.clone()).with_context(|| format!("{key}[{index}]"))?;
-                }
-                RewardConfig::Inside(_) => {}
+            }
+            OutsideConfig::Http(config) => {
+                Http::new(config.clone()).with_context(|| key)?;
             }
         }
     }
     Ok(())
+}
+
+/// The files that the commands of a recipe's verifiers name, by their keys: programs by a path, and
+/// arguments.
+///
+/// A program that is found through `PATH` belongs to the machine, and a `.log` is written, not read.
+pub fn files(recipe: &Recipe) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for (key, verifier) in outside(recipe) {
+        let OutsideConfig::Process(config) = verifier else { continue };
+        for (index, word) in config.command.iter().enumerate() {
+            let is_named = index > 0 || word.contains('/');
+            let path = PathBuf::from(word);
+            let is_log = path.extension().is_some_and(|extension| extension == "log");
+            if is_named && !is_log && path.is_file() {
+                found.push((format!("{key}.command[{index}]"), path));
+            }
+        }
+    }
+    found
+}
+
+/// The verifiers of a recipe that are outside this process, by their keys.
+fn outside(recipe: &Recipe) -> Vec<(String, &OutsideConfig)> {
+    let stages = recipe.stages.iter().enumerate().filter_map(|(index, stage)| match stage {
+        Stage::Rl(stage) => Some((format!("stage.{index}.rewards"), &stage.rewards)),
+        Stage::Sft(_) => None,
+    });
+    let all = stages.chain([("eval.rewards".to_owned(), &recipe.eval.rewards)]);
+    let outside = all.flat_map(|(key, rewards)| {
+        rewards.0.iter().enumerate().filter_map(move |(index, verifier)| match verifier {
+            RewardConfig::Outside(config) => Some((format!("{key}[{index}]"), config)),
+            RewardConfig::Inside(_) => None,
+        })
+    });
+    outside.collect()
 }
 
 /// Whether a program can be found as the system does: by its path, or else by name in `PATH`.

@@ -30,6 +30,10 @@ pub(super) struct Args {
     /// Go on with the run in that folder.
     #[arg(long)]
     resume: bool,
+    /// Resume also where a file of the data, the model or a verifier has changed since the run's
+    /// start; `environment.json` then lists the changes.
+    #[arg(long, requires = "resume")]
+    accept_changed_files: bool,
     /// Say what the run would do and need, and do nothing.
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
@@ -61,10 +65,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         opened.with_context(|| format!("opening {}", recipe.model.path))
     };
     let open = |path: &Path| compute.load(path);
-    let job = Job { recipe: &recipe, problems, base: &base, open: &open, threads };
+    let job =
+        Job { recipe: &recipe, problems, located: &located, base: &base, open: &open, threads };
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let stop = Stop::listen()?;
-    let options = Options { run_dir: &run_dir, resume: args.resume, stop, console, sink: None };
+    let options = Options {
+        run_dir: &run_dir,
+        resume: args.resume,
+        accept_changed_files: args.accept_changed_files,
+        stop,
+        console,
+        sink: None,
+    };
     Ok(match train(job, options)? {
         Ended::Finished => ExitCode::SUCCESS,
         Ended::Interrupted => ExitCode::from(INTERRUPTED),

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
+use crate::identity::Files;
 
 /// What a run's numbers may depend on besides its recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,21 @@ pub struct Environment {
     pub cpu_features: Vec<String>,
     /// Threads that share a matrix product; sums depend on it.
     pub threads: usize,
+    /// What the run read from files; none in runs from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
+    /// Files that were other ones when the run was resumed, as its user accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Accepted>,
+}
+
+/// Changed files that a resume was told to accept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Steps done before.
+    pub step: u64,
+    /// What differed, one line a file.
+    pub changes: Vec<String>,
 }
 
 impl Environment {
@@ -38,12 +54,14 @@ impl Environment {
             arch: std::env::consts::ARCH.into(),
             cpu_features: cpu_features(),
             threads,
+            files: None,
+            accepted: Vec::new(),
         }
     }
 }
 
 impl Environment {
-    /// What else than the threads is not as it was `then`: a run that goes on under it may differ in
+    /// What else than threads and files is not as it was `then`: a run that goes on under it may differ in
     /// its last digits.
     pub fn changes_since(&self, then: &Self) -> Vec<String> {
         let now_then = [

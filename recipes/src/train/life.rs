@@ -1,5 +1,6 @@
 //! The run around the steps: where it begins, what it leaves on disk, how it ends.
 
+mod begin;
 pub(crate) mod evaluation;
 
 use std::path::Path;
@@ -18,11 +19,12 @@ use super::{Console, Done};
 use crate::config::{DTypeChoice, Recipe};
 use crate::data::Problems;
 use crate::fit;
-use crate::resume::resume;
-use crate::run_dir::{Environment, RunDir, Saved, State, TrainerState};
+use crate::policy::Located;
+use crate::run_dir::{RunDir, Saved, State, TrainerState};
 use crate::signals::Stop;
 use crate::summary::{duration, summary};
 use crate::verifiers::{self, Waiting};
+use begin::{environment, go_on};
 
 /// What is to be trained, on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -31,7 +33,9 @@ pub struct Job<'a> {
     pub recipe: &'a Recipe,
     /// Its problems.
     pub problems: Problems,
-    /// Opens the model that the recipe starts from.
+    /// What the name of the model that it starts from stands for.
+    pub located: &'a Located,
+    /// Opens that model.
     pub base: &'a dyn Fn() -> Result<(Model, Text)>,
     /// Opens a checkpoint of the run, on the device and in the type of the recipe.
     pub open: &'a dyn Fn(&Path) -> Result<(Model, Text)>,
@@ -46,6 +50,8 @@ pub struct Options<'a> {
     pub run_dir: &'a Path,
     /// Whether it is to be gone on with.
     pub resume: bool,
+    /// Whether it may be gone on with where its files have changed.
+    pub accept_changed_files: bool,
     /// Who may stop it.
     pub stop: Stop,
     /// Who is told how it goes.
@@ -67,15 +73,17 @@ pub enum Ended {
 ///
 /// # Errors
 ///
-/// Fails on a run directory that exists (or, to resume, does not), on a recipe or thread count other
-/// than the run's, on problems that cannot be used, on a record that cannot be written, and on
+/// Fails on a run directory that exists (or, to resume, does not), on a recipe, thread count or file
+/// other than the run's, on problems that cannot be used, on a record that cannot be written, and on
 /// whatever stops an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
-    let Options { run_dir: root, resume, stop, console, sink } = options;
-    let (run_dir, saved) = if resume { go_on(&job, root, &console)? } else { (None, None) };
-    if run_dir.is_none() {
+    let Options { run_dir: root, resume, accept_changed_files, stop, console, sink } = options;
+    let begun =
+        if resume { Some(go_on(&job, root, accept_changed_files, &console)?) } else { None };
+    if begun.is_none() {
         RunDir::check_new(root)?;
     }
+    let saved = begun.as_ref().and_then(|begun| begun.saved.clone());
     let (model, text) = match &saved {
         Some(saved) => (job.open)(&saved.path)?,
         None => (job.base)()?,
@@ -88,9 +96,11 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let waiting = Waiting::new(console.clone(), stop.clone());
     verifiers::check(job.recipe)?;
     let rubric = verifiers::build(&job.recipe.eval.rewards, &waiting).context("eval.rewards")?;
-    let run_dir = match run_dir {
-        Some(run_dir) => run_dir,
-        None => RunDir::create(root, &job.recipe.to_toml()?, &environment(&job))?,
+    let run_dir = if let Some(begun) = begun {
+        begun.accepted(&console)?
+    } else {
+        let environment = environment(&job, job.located.files()?)?;
+        RunDir::create(root, &job.recipe.to_toml()?, &environment)?
     };
     cut(root, saved.as_ref().map(|saved| saved.state.step))?;
     let sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
@@ -129,25 +139,6 @@ fn precision(recipe: &Recipe) -> Precision {
         DTypeChoice::F32 => Precision::Single,
         DTypeChoice::Bf16 => Precision::Half,
     }
-}
-
-fn environment(job: &Job<'_>) -> Environment {
-    Environment::of_this_process(job.threads)
-}
-
-/// The run to go on with and where.
-fn go_on(job: &Job<'_>, root: &Path, console: &Console) -> Result<(Option<RunDir>, Option<Saved>)> {
-    let run_dir = RunDir::open(root)?;
-    let (recipe, environment) = (job.recipe.to_toml()?, environment(job));
-    let saved = resume(&run_dir, &recipe, &environment, job.recipe.total_steps())?;
-    let changes = environment.changes_since(&run_dir.environment()?);
-    if !changes.is_empty() {
-        console.say(&format!(
-            "the run began elsewhere, so it may now differ in the last digits\n  {}",
-            changes.join("\n  ")
-        ));
-    }
-    Ok((Some(run_dir), saved))
 }
 
 /// A run under way.

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod entropy;
 mod fit;
+mod identity;
 mod killed;
 mod resume;
 mod runs;

@@ -58,6 +58,7 @@ pub(crate) struct Run<'a> {
     pub(crate) root: &'a Path,
     pub(crate) recipe: &'a str,
     pub(crate) resume: bool,
+    pub(crate) accept_changed_files: bool,
     pub(crate) threads: usize,
     pub(crate) stop: Stop,
     pub(crate) sink: Option<Box<dyn Sink>>,
@@ -66,7 +67,8 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(root: &'a Path) -> Self {
         let (stop, sink) = Default::default();
-        Self { root, recipe: RECIPE, resume: false, threads: 2, stop, sink }
+        let (resume, accept_changed_files) = (false, false);
+        Self { root, recipe: RECIPE, resume, accept_changed_files, threads: 2, stop, sink }
     }
 
     pub(crate) fn resumed(root: &'a Path) -> Self {
@@ -77,16 +79,19 @@ impl<'a> Run<'a> {
         let recipe = Recipe::parse("small", self.recipe)?;
         let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
         let places = Places::of_recipe(Path::new(""));
+        let located = policy::locate(&recipe.model.path, &places)?;
         let job = Job {
             recipe: &recipe,
             problems: problems(&recipe.data, recipe.seed, &places)?,
-            base: &|| policy::locate("builtin:atom", &places)?.open(recipe.seed, &compute),
+            located: &located,
+            base: &|| located.open(recipe.seed, &compute),
             open: &|path| compute.load(path),
             threads: self.threads,
         };
         let options = Options {
             run_dir: self.root,
             resume: self.resume,
+            accept_changed_files: self.accept_changed_files,
             stop: self.stop,
             console: Console::silent(),
             sink: self.sink,

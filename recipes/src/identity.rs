@@ -1,0 +1,295 @@
+//! What a run depends on that lies in files: its data, its model and its verifiers, by digest.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The contents of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Where the file was found; another place with the same contents is the same file.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of all of it, in hexadecimal, as `sha256sum` prints it.
+    pub sha256: String,
+}
+
+/// Digests by what the file is to the run: `data.train`, `model/tokenizer.json`, or the key of the
+/// recipe that names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files(pub BTreeMap<String, Digest>);
+
+/// What the names of a model's files begin with.
+const MODEL: &str = "model";
+/// Files in a checkpoint of a run that are not of its model.
+const TRAINERS: [&str; 2] = ["optimizer.safetensors", "trainer.json"];
+
+impl Files {
+    /// The files that a model is read from: a file by itself, or of a folder every `.json`, `.jinja`
+    /// and `.safetensors` file but the optimizer's and the trainer's.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read.
+    pub fn of_model(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            return Self::of(vec![(MODEL.to_owned(), path.to_owned())]);
+        }
+        let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
+        let mut named = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(|| format!("reading {}", path.display()))?.path();
+            let kind = path.extension().and_then(|extension| extension.to_str());
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let counts = matches!(kind, Some("json" | "jinja" | "safetensors"));
+            if counts && path.is_file() && !TRAINERS.contains(&name.as_str()) {
+                named.push((format!("{MODEL}/{name}"), path));
+            }
+        }
+        Self::of(named)
+    }
+
+    /// The digests of named files, on as many threads as there are processors.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read.
+    pub fn of(named: Vec<(String, PathBuf)>) -> Result<Self> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(named.len());
+        let (left, done) = (Mutex::new(named.into_iter()), Mutex::new(BTreeMap::new()));
+        let work = || -> Result<()> {
+            loop {
+                let next = left.lock().expect("a worker does not panic").next();
+                let Some((name, path)) = next else { return Ok(()) };
+                let digest = Digest::of(&path)?;
+                done.lock().expect("a worker does not panic").insert(name, digest);
+            }
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|one| one.join().expect("a worker does not panic"))
+        })?;
+        Ok(Self(done.into_inner().expect("a worker does not panic")))
+    }
+
+    /// Adds the files of another list.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// The model's files of this list.
+    #[must_use]
+    pub fn model(&self) -> Self {
+        let is_model = |name: &str| name.split('/').next() == Some(MODEL);
+        let files = self.0.iter().filter(|(name, _)| is_model(name));
+        Self(files.map(|(name, digest)| (name.clone(), digest.clone())).collect())
+    }
+
+    /// What differs from the files `then`, one line a file.
+    ///
+    /// A verifier's argument that named no file `then` is one that the verifier wrote since.
+    pub fn changes_since(&self, then: &Self) -> Vec<String> {
+        let is_input = |name: &str| !name.contains("rewards[");
+        let mut names: Vec<_> = then.0.keys().collect();
+        names.extend(self.0.keys().filter(|name| !then.0.contains_key(*name) && is_input(name)));
+        names.sort_unstable();
+        let change = |name: &String| match (then.0.get(name), self.0.get(name)) {
+            (Some(then), Some(now)) if then.sha256 == now.sha256 => None,
+            (Some(then), Some(now)) => Some(format!(
+                "{name}: {} has other contents, sha256 {} then, {} now",
+                now.path,
+                then.short(),
+                now.short()
+            )),
+            (Some(then), None) => Some(format!("{name}: {} is no longer there", then.path)),
+            (None, now) => now.map(|now| format!("{name}: {} was not there then", now.path)),
+        };
+        names.into_iter().filter_map(change).collect()
+    }
+}
+
+impl Digest {
+    /// The digest of a file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read.
+    pub fn of(path: &Path) -> Result<Self> {
+        let mut file = Digesting::open(path, "a file")?;
+        let mut buffer = vec![0; 1 << 20];
+        while file.read(&mut buffer).with_context(|| format!("reading {}", path.display()))? > 0 {}
+        Ok(file.digest())
+    }
+
+    /// As much of the digest as tells two files apart for a reader.
+    fn short(&self) -> &str {
+        self.sha256.get(..12).unwrap_or(&self.sha256)
+    }
+}
+
+/// A file whose digest is taken while it is read.
+#[derive(Debug)]
+pub struct Digesting {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    sha256: Sha256,
+}
+
+impl Digesting {
+    /// Opens a file that is `expected`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, when it may not be read, and on a folder.
+    pub fn open(path: &Path, expected: &str) -> Result<Self> {
+        let file = open(path, expected)?;
+        Ok(Self { path: path.to_owned(), file, bytes: 0, sha256: Sha256::new() })
+    }
+
+    /// The digest of what was read.
+    pub fn digest(self) -> Digest {
+        use std::fmt::Write as _;
+        let mut sha256 = String::new();
+        for byte in self.sha256.finalize() {
+            write!(sha256, "{byte:02x}").expect("a string takes all that is written");
+        }
+        Digest { path: self.path.display().to_string(), bytes: self.bytes, sha256 }
+    }
+}
+
+impl Read for Digesting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.sha256.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// Opens a file that is `expected`.
+///
+/// # Errors
+///
+/// Fails when there is none, when it may not be read, and on a folder, which the system opens and
+/// then does not read.
+pub fn open(path: &Path, expected: &str) -> Result<File> {
+    const LISTED: usize = 5;
+    if path.is_dir() {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        let more = if names.len() > LISTED { ", ..." } else { "" };
+        names.truncate(LISTED);
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        bail!("{} is a folder, expected {expected}\nit holds {names}{more}", path.display());
+    }
+    File::open(path).with_context(|| format!("reading {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(folder: &Path, contents: &str) -> Digest {
+        let path = folder.join("file");
+        fs::write(&path, contents).unwrap();
+        Digest::of(&path).unwrap()
+    }
+
+    fn files(named: &[(&str, &str)]) -> Files {
+        let folder = tempfile::tempdir().unwrap();
+        let named =
+            named.iter().map(|(name, text)| (name.to_string(), digest(folder.path(), text)));
+        Files(named.collect())
+    }
+
+    #[test]
+    fn a_digest_is_of_all_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        // From the standard, FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let found = digest(folder.path(), "abc");
+        assert_eq!((found.sha256.as_str(), found.bytes), (abc, 3));
+        let long = "x".repeat(3 << 20);
+        let last = long[1..].to_owned() + "y";
+        let (one, other) = (digest(folder.path(), &long), digest(folder.path(), &last));
+        assert_eq!(one.bytes, other.bytes);
+        assert_ne!(one.sha256, other.sha256);
+    }
+
+    #[test]
+    fn a_model_is_what_is_read_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "config.json",
+            "tokenizer.json",
+            "chat_template.jinja",
+            "model-1.safetensors",
+            "model-2.safetensors",
+            "README.md",
+            "pytorch_model.bin",
+            "optimizer.safetensors",
+            "trainer.json",
+        ] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        fs::create_dir(folder.path().join("more.json")).unwrap();
+        let found = Files::of_model(folder.path()).unwrap();
+        let names: Vec<_> = found.0.keys().map(String::as_str).collect();
+        let expected = ["chat_template.jinja", "config.json", "model-1.safetensors"]
+            .into_iter()
+            .chain(["model-2.safetensors", "tokenizer.json"])
+            .map(|name| format!("model/{name}"));
+        assert_eq!(names, expected.collect::<Vec<_>>());
+        let one = Files::of_model(&folder.path().join("config.json")).unwrap();
+        assert_eq!(one.0.keys().collect::<Vec<_>>(), ["model"]);
+        assert_eq!(one.0["model"].sha256, found.0["model/config.json"].sha256);
+    }
+
+    #[test]
+    fn changes_are_of_contents_not_of_places() {
+        let then = files(&[("data.train", "a"), ("model/config.json", "b")]);
+        let mut moved = then.clone();
+        moved.0.get_mut("data.train").unwrap().path = "elsewhere".into();
+        assert_eq!(moved.changes_since(&then), [""; 0]);
+        let now = files(&[("data.train", "c"), ("model/added_tokens.json", "d")]);
+        let changes = now.changes_since(&then);
+        let begins: Vec<_> = changes.iter().map(|c| c.split(": ").next().unwrap()).collect();
+        assert_eq!(begins, ["data.train", "model/added_tokens.json", "model/config.json"]);
+        assert!(changes[0].contains("has other contents, sha256 "), "{}", changes[0]);
+        assert!(changes[1].ends_with("was not there then"), "{}", changes[1]);
+        assert!(changes[2].ends_with("is no longer there"), "{}", changes[2]);
+    }
+
+    #[test]
+    fn what_a_verifier_wrote_since_is_no_change() {
+        let (script, log) = ("eval.rewards[0].command[1]", "eval.rewards[0].command[2]");
+        let then = files(&[(script, "a")]);
+        assert_eq!(files(&[(script, "a"), (log, "x")]).changes_since(&then), [""; 0]);
+        assert_eq!(files(&[(script, "b"), (log, "x")]).changes_since(&then).len(), 1);
+        assert_eq!(files(&[(log, "x")]).changes_since(&then).len(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_named_as_one_with_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = || open(folder.path(), "rows").unwrap_err().to_string();
+        assert!(said().ends_with("is a folder, expected rows\nit holds nothing"), "{}", said());
+        for name in ["b.jsonl", "a.jsonl", "c", "d", "e", "f"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert!(said().ends_with("it holds a.jsonl, b.jsonl, c, d, e, ..."), "{}", said());
+        let error = open(&folder.path().join("none"), "rows").unwrap_err();
+        assert_eq!(format!("{error:#}").matches("os error").count(), 1, "{error:#}");
+    }
+}

@@ -1,0 +1,84 @@
+//! What a run begins with: its files and this process, compared with those of its start where it is
+//! resumed.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Console, Job};
+use crate::identity::Files;
+use crate::resume::{Resumed, resume};
+use crate::run_dir::{Accepted, Environment, RunDir, Saved};
+use crate::verifiers;
+
+/// This process, and the files of the run; of a model's files nothing where they are not here.
+pub(super) fn environment(job: &Job<'_>, model: Option<Files>) -> Result<Environment> {
+    let mut files = job.problems.files.clone();
+    files.extend(Files::of(verifiers::files(job.recipe))?);
+    files.extend(model.unwrap_or_default());
+    Ok(Environment { files: Some(files), ..Environment::of_this_process(job.threads) })
+}
+
+/// A run to go on with.
+#[derive(Debug)]
+pub(super) struct Begun {
+    run_dir: RunDir,
+    /// The checkpoint to go on from.
+    pub(super) saved: Option<Saved>,
+    /// Its files now.
+    files: Files,
+    /// Those that are not as they were, accepted.
+    changed: Vec<String>,
+}
+
+impl Begun {
+    /// The run, in which is written down what was accepted.
+    pub(super) fn accepted(self, console: &Console) -> Result<RunDir> {
+        if !self.changed.is_empty() {
+            console.say(&format!(
+                "the run goes on with changed files, so it does not equal an unbroken one\n  {}",
+                self.changed.join("\n  ")
+            ));
+            let step = self.saved.map_or(0, |saved| saved.state.step);
+            self.run_dir.accept(self.files, Accepted { step, changes: self.changed })?;
+        }
+        Ok(self.run_dir)
+    }
+}
+
+/// The run to go on with and where.
+pub(super) fn go_on(
+    job: &Job<'_>,
+    root: &Path,
+    accept_files: bool,
+    console: &Console,
+) -> Result<Begun> {
+    let run_dir = RunDir::open(root)?;
+    let then = run_dir.environment()?;
+    let mut model = job.located.files()?;
+    if model.is_none() && run_dir.checkpoints()?.is_empty() {
+        // What is not here is fetched all the same, since the run begins from it again.
+        (job.base)()?;
+        model = job.located.files()?;
+    }
+    if let (None, Some(files)) = (&model, &then.files) {
+        console.say("the model is not in the cache, so its files are not compared with the run's");
+        model = Some(files.model());
+    }
+    let environment = environment(job, model)?;
+    let total_steps = job.recipe.total_steps();
+    let recipe = job.recipe.to_toml()?;
+    let Resumed { saved, changed } =
+        resume(&run_dir, &recipe, &environment, total_steps, accept_files)?;
+    if then.files.is_none() {
+        console.say("the run has no digests of its files, so they are not compared");
+    }
+    let changes = environment.changes_since(&then);
+    if !changes.is_empty() {
+        console.say(&format!(
+            "the run began elsewhere, so it may now differ in the last digits\n  {}",
+            changes.join("\n  ")
+        ));
+    }
+    Ok(Begun { run_dir, saved, files: environment.files.unwrap_or_default(), changed })
+}
