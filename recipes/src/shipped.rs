@@ -31,11 +31,15 @@ pub const ALL: &[Shipped] = &[
 ///
 /// Fails when it is neither, naming the nearest shipped one, and when the file cannot be read.
 pub fn layer(argument: &str) -> Result<Layer> {
-    if Path::new(argument).exists() {
-        return Layer::file(Path::new(argument));
-    }
-    if let Some(shipped) = ALL.iter().find(|shipped| shipped.name == argument) {
-        return Ok(Layer::text(&format!("{}.toml", shipped.name), shipped.text));
+    let path = Path::new(argument);
+    let shipped = ALL.iter().find(|shipped| shipped.name == argument);
+    match shipped {
+        // A folder that has a recipe's name does not hide it.
+        Some(shipped) if !path.is_file() => {
+            return Ok(Layer::text(&format!("{}.toml", shipped.name), shipped.text));
+        }
+        _ if path.exists() => return Layer::file(path),
+        _ => {}
     }
     let names = ALL.iter().map(|shipped| shipped.name);
     let listed = names.clone().collect::<Vec<_>>().join(", ");

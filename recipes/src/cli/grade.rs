@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use rewards::{Extracted, Marker, Policy, Verifier as _, extract};
 
 use super::print;
 use crate::grade::{self, Mode, Row, Totals};
+use crate::identity;
 
 /// Grades predictions: one line of JSON a row, or a table on a terminal.
 #[derive(Debug, clap::Args)]
@@ -80,12 +80,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 /// All rows of a file.
 pub(super) fn rows(file: &Path) -> Result<Vec<Row>> {
-    let what = || format!("reading {}", file.display());
     if file == Path::new("-") {
         return grade::read_rows(io::stdin().lock()).context("reading the standard input");
     }
-    let open = File::open(file).with_context(what)?;
-    grade::read_rows(BufReader::new(open)).with_context(what)
+    let opened = identity::open(file, "a file of JSON lines")?;
+    grade::read_rows(BufReader::new(opened)).with_context(|| format!("reading {}", file.display()))
 }
 
 fn grade_file(math: Math, file: &Path) -> Result<()> {

@@ -274,3 +274,19 @@ fn find_name(value: &Spanned<DeValue<'_>>, name: &str) -> Option<Range<usize>> {
         _ => None,
     }
 }
+
+/// The span of the value at `path`, names and numbers of items with dots between.
+pub(super) fn span_at(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
+    let (name, mut rest) = path.split_once('.').unwrap_or((path, ""));
+    let mut value = table.get(name)?;
+    while !rest.is_empty() {
+        let (name, below) = rest.split_once('.').unwrap_or((rest, ""));
+        value = match value.get_ref() {
+            DeValue::Table(table) => table.get(name)?,
+            DeValue::Array(array) => array.get(name.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+        rest = below;
+    }
+    Some(value.span())
+}

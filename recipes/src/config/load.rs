@@ -1,12 +1,16 @@
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use rewards::json::list_for_object;
+use rewards::rows::{Foreign, foreign};
 use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::layers::{self, Sources};
 use super::{Recipe, check, message};
+use crate::identity;
 
 /// A recipe or an overlay, read but not yet parsed.
 #[derive(Debug, Clone)]
@@ -32,15 +36,26 @@ impl Layer {
     ///
     /// Fails when it cannot be read as text.
     pub fn file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("reading the recipe {}", path.display()))?;
+        const EXPECTED: &str = "a recipe in TOML";
+        let named = || format!("reading the recipe {}", path.display());
+        let mut bytes = Vec::new();
+        identity::open(path, EXPECTED)?.read_to_end(&mut bytes).with_context(named)?;
+        if let Some(Foreign { what, .. }) = foreign(&bytes) {
+            bail!("{} is {what}, expected {EXPECTED} as UTF-8 text", path.display());
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = bytes[..error.valid_up_to()].split(|&byte| byte == b'\n').count();
+            anyhow!("{}:{line}: expected UTF-8, got other bytes", path.display())
+        })?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { name: path.display().to_string(), text, folder })
+        Ok(Self { folder, ..Self::text(&path.display().to_string(), text) })
     }
 
-    /// Takes text; its relative paths start from the working directory.
+    /// Takes text, without the byte order mark that some editors put before it; its relative paths
+    /// start from the working directory.
     pub fn text(name: &str, text: &str) -> Self {
-        Self { name: name.to_owned(), text: text.to_owned(), folder: PathBuf::new() }
+        let text = text.trim_start_matches('\u{feff}').to_owned();
+        Self { name: name.to_owned(), text, folder: PathBuf::new() }
     }
 
     fn stem(&self) -> String {
@@ -83,7 +98,8 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
 
 fn deserialize(sources: &Sources, root: DeTable<'_>) -> Result<Recipe> {
     let tree = root.clone();
-    Recipe::deserialize(Deserializer::from(Spanned::new(0..0, root))).map_err(|error| {
+    let recipe = Recipe::deserialize(Deserializer::from(Spanned::new(0..0, root)));
+    let recipe = recipe.map_err(|error| {
         let text = error.message();
         let mut span = error.span().unwrap_or(0..0);
         if let Some(name) = message::culprit(text)
@@ -92,5 +108,13 @@ fn deserialize(sources: &Sources, root: DeTable<'_>) -> Result<Recipe> {
             span = inside;
         }
         message::at(sources, span, text)
-    })
+    })?;
+    // Serde takes an array for a table, value by value in the order of the keys.
+    let given = toml::Value::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone())))?;
+    let [given, read] = [serde_json::to_value(given)?, serde_json::to_value(&recipe)?];
+    if let Some(path) = list_for_object(&given, &read) {
+        let span = layers::span_at(&tree, &path).unwrap_or(0..0);
+        return Err(message::at(sources, span, &format!("{path}: expected a table, got an array")));
+    }
+    Ok(recipe)
 }

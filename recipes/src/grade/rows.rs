@@ -4,17 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use rewards::rows::{self, Fields, brief};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 /// What a row is called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Id {
-    /// A whole number: its own, or that of its line.
+    /// A whole number of up to 64 bits: its own, or that of its line.
     Number(serde_json::Number),
-    /// A text.
+    /// A text, or another number as it is written.
     Text(String),
 }
 
@@ -87,97 +86,63 @@ pub struct Row {
     pub mode: Mode,
 }
 
-/// Reads all rows, in order; empty lines and further fields are passed over.
+/// Reads all rows, in order, from lines as those of [`rows::read_rows`]; further fields are not read.
 ///
-/// A long text may be written in runs, `"prediction_rle": [["\\sqrt{", 1000], ["2", 1]]`, instead of
-/// the field without `_rle`.
+/// `gold` and `prediction` are text or a number, which is taken as it is written. A long text may be
+/// written in runs, `"prediction_rle": [["\\sqrt{", 1000], ["2", 1]]`, instead of the field without
+/// `_rle`.
 ///
 /// # Errors
 ///
 /// Fails at the first line that cannot be read or is no such row, with its number and the field, and
 /// when there is no row at all.
-pub fn read_rows(mut lines: impl BufRead) -> Result<Vec<Row>> {
-    let (mut rows, mut bytes) = (Vec::new(), Vec::new());
-    for number in 1_u64.. {
-        bytes.clear();
-        let read = lines.read_until(b'\n', &mut bytes);
-        if read.with_context(|| format!("line {number}"))? == 0 {
-            break;
-        }
-        if !bytes.trim_ascii().is_empty() {
-            rows.push(row(&bytes, number).with_context(|| format!("line {number}"))?);
-        }
-    }
-    if rows.is_empty() {
-        bail!("no rows: expected one JSON object a line, {{id?, gold, prediction, mode}}");
-    }
-    Ok(rows)
+pub fn read_rows(lines: impl BufRead) -> rewards::Result<Vec<Row>> {
+    let mut found = Vec::new();
+    rows::read_rows(lines, "{id?, gold, prediction, mode}", |line, fields| {
+        found.push(row(fields, line)?);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
-fn row(bytes: &[u8], number: u64) -> Result<Row> {
-    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
-        // The parser saw one line only: its "line 1" would contradict ours.
-        anyhow!(error.to_string().replace(" at line 1 column ", " at column "))
-    })?;
-    let id = match fields.get("id") {
-        None | Some(Value::Null) => Id::Number(number.into()),
-        Some(Value::String(text)) => Id::Text(text.clone()),
-        Some(Value::Number(own)) if !own.is_f64() => Id::Number(own.clone()),
-        Some(other) => bail!("field `id`: expected text or a whole number, got {}", brief(other)),
+fn row(fields: &Fields<'_>, line: usize) -> Result<Row, String> {
+    let modes = "expected \"response\" or \"answer\"";
+    let mode = match fields.raw("mode") {
+        Some("\"response\"") => Mode::Response,
+        Some("\"answer\"") => Mode::Answer,
+        Some(other) => return Err(format!("field `mode`: {modes}, got {}", brief(other))),
+        None => return Err(format!("field `mode` is missing: {modes}")),
     };
-    let mode = match fields.get("mode") {
-        Some(Value::String(mode)) if mode == "response" => Mode::Response,
-        Some(Value::String(mode)) if mode == "answer" => Mode::Answer,
-        None => bail!("field `mode` is missing: expected \"response\" or \"answer\""),
-        Some(other) => {
-            bail!("field `mode`: expected \"response\" or \"answer\", got {}", brief(other))
-        }
-    };
-    let (gold, prediction) = (text(&fields, "gold")?, text(&fields, "prediction")?);
+    let (id, gold, prediction) =
+        (id(fields, line)?, text(fields, "gold")?, text(fields, "prediction")?);
     Ok(Row { id, gold, prediction, mode })
 }
 
-fn text(fields: &Map<String, Value>, name: &str) -> Result<Text> {
+fn id(fields: &Fields<'_>, line: usize) -> Result<Id, String> {
+    let Some(text) = fields.optional("id", Fields::text_or_number)? else {
+        return Ok(Id::Number(line.into()));
+    };
+    let is_number = fields.raw("id").is_some_and(|value| !value.starts_with('"'));
+    // Wider numbers and fractions would not be written back as they came.
+    Ok(match serde_json::from_str::<serde_json::Number>(&text) {
+        Ok(number) if is_number && !number.is_f64() => Id::Number(number),
+        _ => Id::Text(text),
+    })
+}
+
+fn text(fields: &Fields<'_>, name: &str) -> Result<Text, String> {
     let in_runs = format!("{name}_rle");
-    match (fields.get(name), fields.get(&in_runs)) {
-        (Some(Value::String(text)), _) => Ok(Text::Plain(text.clone())),
-        (None | Some(Value::Null), Some(Value::Array(list))) => {
-            let pieces: Option<Vec<_>> = list.iter().map(run).collect();
-            let Some(pieces) = pieces else {
-                bail!(
-                    "field `{in_runs}`: expected a list of [text, count], got {}",
-                    brief(&fields[&in_runs])
-                );
-            };
-            let length = pieces.iter().try_fold(0_usize, |sum, (piece, count)| {
-                sum.checked_add(piece.len().checked_mul(*count)?)
-            });
-            match length {
-                Some(length) if length <= MAX_EXPANDED => Ok(Text::Runs(pieces)),
-                _ => bail!("field `{in_runs}`: expected a text of at most {MAX_EXPANDED} bytes"),
-            }
-        }
-        (None | Some(Value::Null), Some(other)) if !other.is_null() => {
-            bail!("field `{in_runs}`: expected a list of [text, count], got {}", brief(other))
-        }
-        (None, _) => bail!("field `{name}` is missing: expected text"),
-        (Some(other), _) => bail!("field `{name}`: expected text, got {}", brief(other)),
+    if !fields.is_absent(name) || fields.is_absent(&in_runs) {
+        return fields.text_or_number(name).map(Text::Plain);
     }
-}
-
-fn run(value: &Value) -> Option<(String, usize)> {
-    match value.as_array()?.as_slice() {
-        [Value::String(piece), count] => Some((piece.clone(), count.as_u64()?.try_into().ok()?)),
-        _ => None,
-    }
-}
-
-/// A value for a message.
-fn brief(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    let runs: Option<Vec<(String, usize)>> = fields.parsed(&in_runs, "a list of [text, count]")?;
+    let runs = runs.unwrap_or_default();
+    let length = runs
+        .iter()
+        .try_fold(0_usize, |sum, (piece, count)| sum.checked_add(piece.len().checked_mul(*count)?));
+    match length {
+        Some(length) if length <= MAX_EXPANDED => Ok(Text::Runs(runs)),
+        _ => Err(format!("field `{in_runs}`: expected a text of at most {MAX_EXPANDED} bytes")),
     }
 }
 
@@ -204,32 +169,65 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_taken_as_they_are_written() {
+        let read = |row: &str| read_rows(row.as_bytes()).unwrap().remove(0);
+        for number in ["42", "-0", "1.50", "1e3", "12345678901234567890123"] {
+            let row = format!(r#"{{"gold":{number},"prediction":{number},"mode":"answer"}}"#);
+            let row = read(&row);
+            assert_eq!((&row.gold, &row.prediction), (&Text::Plain(number.into()), &row.gold));
+        }
+        let named = |id: &str| {
+            let row = read(&format!(r#"{{"id":{id},"gold":1,"prediction":1,"mode":"answer"}}"#));
+            serde_json::to_string(&row.id).unwrap()
+        };
+        for (id, shown) in [
+            ("7", "7"),
+            ("-7", "-7"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("\"7\"", "\"7\""),
+            ("null", "1"),
+            ("1.0", "\"1.0\""),
+            ("-0", "\"-0\""),
+            ("12345678901234567890123", "\"12345678901234567890123\""),
+        ] {
+            assert_eq!(named(id), shown);
+        }
+    }
+
+    #[test]
     fn a_bad_row_is_named_by_line_and_field() {
         let refused = |row: &str, message: &str| {
             let good = r#"{"gold":"1","prediction":"2","mode":"answer"}"#;
-            let error = read_rows(format!("{good}\n{row}").as_bytes()).unwrap_err();
-            assert_eq!(format!("{error:#}"), format!("line 2: {message}"));
+            let error = read_rows(format!("{good}\n{row}").as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("line 2: {message}")), "{error}");
         };
-        refused("{\"gold\"", "EOF while parsing an object at column 7");
-        refused("[1]", "invalid type: sequence, expected a map at column 0");
-        refused(r#"{"prediction":"2","mode":"answer"}"#, "field `gold` is missing: expected text");
+        refused("{\"gold\"", "the object is not closed");
+        refused("[1]", "a list, expected an object with named fields, got `[1]`");
+        refused(r#"["7","8","answer"]"#, "a list, expected an object with named fields");
+        refused(
+            r#"{"gold":1,"gold":2,"prediction":"2","mode":"answer"}"#,
+            "field `gold` stands twice",
+        );
+        let number = "expected text or a number";
+        let row = r#"{"prediction":"2","mode":"answer"}"#;
+        refused(row, &format!("field `gold` is missing: {number}"));
         let row = r#"{"gold":"1","mode":"answer"}"#;
-        refused(row, "field `prediction` is missing: expected text");
-        let row = r#"{"gold":"1","prediction":["2"],"mode":"answer"}"#;
-        refused(row, "field `prediction`: expected text, got [\"2\"]");
-        let row = r#"{"gold":"1","prediction":null,"mode":"answer"}"#;
-        refused(row, "field `prediction`: expected text, got null");
-        let row = r#"{"gold":1,"prediction":"2","mode":"answer"}"#;
-        refused(row, "field `gold`: expected text, got 1");
+        refused(row, &format!("field `prediction` is missing: {number}"));
+        for value in ["[\"2\"]", "null", "true", "{}"] {
+            let row = format!(r#"{{"gold":"1","prediction":{value},"mode":"answer"}}"#);
+            refused(&row, &format!("field `prediction`: {number}, got {value}"));
+        }
         let modes = "expected \"response\" or \"answer\"";
         let row = r#"{"gold":"1","prediction":"2"}"#;
         refused(row, &format!("field `mode` is missing: {modes}"));
         let row = r#"{"gold":"1","prediction":"2","mode":"bare"}"#;
         refused(row, &format!("field `mode`: {modes}, got \"bare\""));
-        let row = r#"{"id":1.5,"gold":"1","prediction":"2","mode":"answer"}"#;
-        refused(row, "field `id`: expected text or a whole number, got 1.5");
+        let row = r#"{"id":true,"gold":"1","prediction":"2","mode":"answer"}"#;
+        refused(row, &format!("field `id`: {number}, got true"));
         let row = r#"{"gold_rle":[["1"]],"prediction":"2","mode":"answer"}"#;
         refused(row, "field `gold_rle`: expected a list of [text, count], got [[\"1\"]]");
+        let row = r#"{"gold_rle":{"1":1},"prediction":"2","mode":"answer"}"#;
+        refused(row, "field `gold_rle`: expected a list of [text, count], got {\"1\":1}");
         let row = r#"{"gold_rle":[["1",100000000]],"prediction":"2","mode":"answer"}"#;
         refused(row, "field `gold_rle`: expected a text of at most 67108864 bytes");
         let none = read_rows(&b"\n"[..]).unwrap_err().to_string();

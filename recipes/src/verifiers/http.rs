@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use rewards::rows::Fields;
 use rewards::rubric::Described;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 use schemars::JsonSchema;
@@ -123,10 +124,6 @@ impl Http {
         struct Requests<'a> {
             attempts: Vec<Request<'a>>,
         }
-        #[derive(Deserialize)]
-        struct Replies {
-            verdicts: Vec<Reply>,
-        }
         let requests =
             attempts.iter().enumerate().map(|(id, attempt)| Request::new(id, attempt)).collect();
         let body = serde_json::to_vec(&Requests { attempts: requests });
@@ -146,10 +143,10 @@ impl Http {
         if !status.is_success() {
             return Err(broken(format!("expected status 200, got {}", status.as_u16())));
         }
-        let replies: Replies = serde_json::from_str(&text)
+        let replies = replies(&text)
             .map_err(|error| broken(format!("expected {{\"verdicts\": [...]}} ({error})")))?;
         let mut verdicts: Vec<_> = attempts.iter().map(|_| None).collect();
-        for reply in replies.verdicts {
+        for reply in replies {
             let id = reply.id;
             match verdicts.get_mut(id) {
                 Some(place @ None) => {
@@ -162,6 +159,12 @@ impl Http {
         let all: Option<Vec<_>> = verdicts.into_iter().collect();
         all.ok_or_else(|| broken(format!("expected {} verdicts", attempts.len())))
     }
+}
+
+/// The replies of an answer `{"verdicts": [...]}`.
+fn replies(text: &str) -> Result<Vec<Reply>, String> {
+    let verdicts = Fields::read(text.as_bytes())?.list("verdicts")?;
+    verdicts.into_iter().map(|verdict| Reply::read(verdict.as_bytes())).collect()
 }
 
 /// Trust in the certificates of a PEM file, and in no others.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use rewards::rows::Fields;
 use rewards::rubric::Described;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 use schemars::JsonSchema;
@@ -229,17 +230,14 @@ impl Running {
 
     /// Waits until it is ready.
     fn wait(&mut self, limit: Duration) -> Result<(), String> {
-        #[derive(Deserialize)]
-        struct Ready {
-            ready: bool,
-        }
         if self.ready {
             return Ok(());
         }
         let line = self.line(limit.saturating_sub(self.started.elapsed())).map_err(|reason| {
             format!("it was started and did not say {{\"ready\": true}}: {reason}")
         })?;
-        self.ready = matches!(serde_json::from_slice(&line), Ok(Ready { ready: true }));
+        let ready = Fields::read(&line).and_then(|fields| fields.parsed("ready", "true"));
+        self.ready = ready == Ok(Some(true));
         if self.ready {
             return Ok(());
         }
@@ -254,7 +252,7 @@ impl Running {
         let requests = self.requests.as_ref().expect("it is not to end");
         requests.send(line).map_err(|_| "it takes no more requests".to_owned())?;
         let line = self.line(limit)?;
-        let reply: Reply = serde_json::from_slice(&line).map_err(|error| {
+        let reply = Reply::read(&line).map_err(|error| {
             let line = String::from_utf8_lossy(&line);
             format!(
                 "expected a reply as one JSON object a line, got `{}`: {error}",

@@ -1,7 +1,8 @@
 //! What is said to a verifier outside this process, and what it answers.
 
+use rewards::rows::Fields;
 use rewards::{Attempt, Outcome, Verdict};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// One attempt, as it is handed over.
 #[derive(Debug, Serialize)]
@@ -35,7 +36,7 @@ impl<'a> Request<'a> {
 }
 
 /// What a verifier says about one attempt.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Reply {
     pub(super) id: usize,
     reward: Option<f64>,
@@ -45,6 +46,23 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    /// Reads one JSON object; further fields are not read.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the text.
+    pub(super) fn read(text: &[u8]) -> Result<Self, String> {
+        let fields = Fields::read(text)?;
+        let id = fields.parsed("id", "the number of an attempt")?;
+        Ok(Self {
+            id: id.ok_or("field `id` is missing: expected the number of an attempt")?,
+            reward: fields.parsed("reward", "a number")?,
+            outcome: fields.parsed("outcome", "the name of an outcome")?,
+            answer: fields.optional("answer", Fields::text_or_number)?,
+            error: fields.optional("error", Fields::text)?,
+        })
+    }
+
     /// The verdict; why there is none where the verifier says so or leaves the reward out.
     pub(super) fn verdict(self, judges_answers: bool) -> Result<Verdict, String> {
         if let Some(error) = self.error {
@@ -82,7 +100,7 @@ mod tests {
     use super::*;
 
     fn reply(text: &str, judges: bool) -> Result<Verdict, String> {
-        serde_json::from_str::<Reply>(text).unwrap().verdict(judges)
+        Reply::read(text.as_bytes()).unwrap().verdict(judges)
     }
 
     #[test]
@@ -98,7 +116,31 @@ mod tests {
         assert_eq!(reply(text, false).unwrap(), Verdict::form(0.0));
         assert_eq!(reply(r#"{"id":1,"error":"no","reward":1}"#, true).unwrap_err(), "no");
         assert!(reply(r#"{"id":1}"#, true).unwrap_err().contains("`reward`"));
-        assert!(serde_json::from_str::<Reply>(r#"{"reward":1}"#).is_err());
+        let verdict = reply("\u{feff}{\"id\":1,\"reward\":1,\"answer\":1.50,\"error\":null}", true);
+        assert_eq!(verdict.unwrap().answer.as_deref(), Some("1.50"));
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused_by_field() {
+        for (text, problem) in [
+            (r#"{"reward":1}"#, "field `id` is missing"),
+            (r#"{"id":-1,"reward":1}"#, "field `id`: expected the number of an attempt, got -1"),
+            (r#"{"id":[1],"reward":1}"#, "field `id`"),
+            (r#"{"id":1,"reward":"1"}"#, "field `reward`: expected a number, got \"1\""),
+            (r#"{"id":1,"reward":[1]}"#, "field `reward`"),
+            (r#"{"id":1,"reward":true}"#, "field `reward`"),
+            (r#"{"id":1,"reward":1e999}"#, "field `reward`"),
+            (r#"{"id":1,"reward":NaN}"#, "expected value at column 18"),
+            (r#"{"id":1,"reward":1,"outcome":"good"}"#, "field `outcome`"),
+            (r#"{"id":1,"reward":1,"answer":["7"]}"#, "field `answer`"),
+            (r#"{"id":1,"reward":0,"reward":1}"#, "field `reward` stands twice"),
+            (r#"[1, 0.5, "correct", "7", null]"#, "a list, expected an object"),
+            ("1", "a number, expected a JSON object"),
+            ("", "no JSON"),
+        ] {
+            let error = Reply::read(text.as_bytes()).unwrap_err();
+            assert!(error.starts_with(problem), "{text}: {error}");
+        }
     }
 
     #[test]

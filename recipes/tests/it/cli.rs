@@ -272,7 +272,7 @@ fn grading_has_one_line_a_row_in_order_and_totals_besides() {
 fn a_bad_row_is_named_and_nothing_is_graded() {
     let good = r#"{"gold":"1","prediction":"1","mode":"answer"}"#;
     for (row, words) in [
-        ("{\"gold\":", ["line 2", "EOF"]),
+        ("{\"gold\":", ["line 2", "not closed"]),
         (r#"{"gold":"1","mode":"answer"}"#, ["line 2", "`prediction`"]),
         (r#"{"gold":"1","prediction":"1","mode":"x"}"#, ["line 2", "`mode`"]),
     ] {

@@ -3,6 +3,7 @@
 mod algorithms;
 mod cli;
 mod config;
+mod data;
 mod entropy;
 mod fit;
 mod identity;
