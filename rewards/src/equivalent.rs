@@ -19,6 +19,7 @@ mod roles;
 mod show;
 mod text;
 mod tree;
+mod units;
 mod words;
 
 use number::Number;

@@ -1,5 +1,7 @@
 //! Nodes under construction: every one is counted and knows how deep it is.
 
+mod quantity;
+
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
@@ -20,8 +22,10 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Adds a node; a fraction with a written zero below it has no value and is none.
+    /// Adds a node; a fraction with a written zero below it has no value and is none. Units under it
+    /// are computed with, so that one stands around it at most.
     pub(super) fn push(&mut self, node: Node) -> Built {
+        let node = self.with_units_outside(node)?;
         if let Node::Quotient(_, below) = node
             && matches!(self.node(below), Node::Number { value, .. } if value.is_zero())
         {
@@ -66,7 +70,7 @@ impl Builder {
             _ => symbol,
         };
         match &mut self.nodes[target as usize] {
-            Node::Symbol(name) | Node::Unit(_, name) => {
+            Node::Symbol(name) => {
                 *name = format!("{name}{suffix}").into();
                 true
             }

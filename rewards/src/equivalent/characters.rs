@@ -137,6 +137,7 @@ fn word(character: char, policy: Policy) -> Option<&'static str> {
 fn amount(character: char) -> Option<&'static str> {
     Some(match character {
         '¢' => r"\text{ cents}",
+        '‰' => r"\text{ per mille}",
         '€' => r"\euro ",
         '£' => r"\pounds ",
         '¥' => r"\yen ",

@@ -58,5 +58,8 @@ pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy) -> Equivalence
     let renamed = parameter::renamed(gold, answer);
     let answer = renamed.as_ref().unwrap_or(answer);
     let mut judge = Judge { gold, answer, policy, fuel: Fuel::new() };
+    if !judge.units_fit() {
+        return Equivalence::Different;
+    }
     judge.compare(gold.root().into(), answer.root().into(), 0)
 }

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod command;
+mod unit;
 
 use super::literal::{self, Literal, Place};
 use super::names;
@@ -17,6 +18,8 @@ pub(super) enum Bracket {
     Curly,
     /// A TeX group, which is not seen.
     Group,
+    /// The same, of text: what stands in it is no factor unless it is a letter.
+    Text,
     Floor,
     Ceil,
     Angle,
@@ -196,7 +199,8 @@ impl<'a> Lexer<'a> {
             self.at += length;
             return Token::Number(Literal::whole(value));
         }
-        if let Some(token) = names::plain(run) {
+        let is_time = self.is_time(run, self.at, &rest[length..]);
+        if let Some(token) = names::plain(run).filter(|_| !is_time) {
             self.at += length;
             return token;
         }
@@ -205,10 +209,10 @@ impl<'a> Lexer<'a> {
             return Token::Function(function);
         }
         if length > 4
+            || is_time
             || matches!(run, "not" | "nor" | "is" | "if" | "no" | "by" | "of" | "to")
             || words::is_word(run)
             || words::is_short_unit(run)
-            || words::magnitude(run).is_some()
         {
             // words go on to the next word
             let end = rest

@@ -6,8 +6,10 @@ mod after;
 mod before;
 mod cases;
 mod close;
+mod complete;
 mod numbers;
 mod reduce;
+mod unit;
 
 use close::separates;
 
@@ -16,7 +18,7 @@ use super::infix::Infix;
 use super::lex::{Bracket, Head, Lexer, Table, Token};
 use super::literal::Place;
 use super::roles::Roles;
-use super::tree::{Function, Id, Node, Tree, Unreadable};
+use super::tree::{Id, Node, Tree, Unreadable};
 use crate::Policy;
 
 /// Reads a whole text.
@@ -50,6 +52,7 @@ enum Last {
     Unit,
     Words,
     Degrees,
+    Percent,
     Other,
 }
 
@@ -185,6 +188,9 @@ impl Parser<'_> {
                 let last = if number.is_whole() { Last::Whole } else { Last::Number };
                 let id = self.builder.number(number)?;
                 return self.operand(id, last);
+            }
+            Token::Symbol(name) if self.is_divisor_of_unit() && self.unit_operand(&name)? => {
+                return Ok(());
             }
             Token::Symbol(name) => {
                 let id = self.builder.push(Node::Symbol(name))?;
@@ -338,60 +344,5 @@ impl Parser<'_> {
         self.values.push(id);
         (self.wanting, self.last) = (false, last);
         Ok(())
-    }
-
-    /// A command with its last operand.
-    fn complete(&mut self, command: Command, id: Id) -> Done<(Id, Last)> {
-        let builder = &mut self.builder;
-        let node = match command {
-            Command::Denominator(above) => Node::Quotient(above, id),
-            Command::Lower(upper) => Node::Binomial(upper, id),
-            Command::Root(index) => {
-                let index = match index {
-                    Some(index) => index,
-                    None => builder.whole(2)?,
-                };
-                Node::Root { radicand: id, index }
-            }
-            Command::Exponent(base) => match builder.node(id) {
-                Node::Symbol(name) if &**name == "∘" => {
-                    return Ok((builder.push(Node::Degrees(base))?, Last::Degrees));
-                }
-                _ => return Ok((builder.push(Node::Power(base, id))?, Last::Power)),
-            },
-            Command::Conjugate | Command::Accent(_) if builder.is_plain(id) => {
-                return Ok((id, Last::Other));
-            }
-            Command::Conjugate => Node::Apply(Function::Conjugate, id),
-            Command::Accent(accent) => {
-                let Node::Symbol(name) = builder.node(id) else { return Err(WRONG) };
-                let name = format!("{name} {accent}").into();
-                return Ok((builder.push(Node::Symbol(name))?, Last::Letter));
-            }
-            Command::Named("det") if builder.determinant(id).is_some() => {
-                builder.determinant(id).ok_or(WRONG)?
-            }
-            Command::Named(name) => builder.call_named(name, id),
-            Command::Currency(name) => after::mark(id, name),
-            Command::Minus => Node::Negated(id),
-            Command::Apply(head, power, base) => {
-                return Ok((builder.apply(head, (power, base), id)?, Last::Other));
-            }
-            Command::Call(name) => builder.call(name, id).ok_or(WRONG)?,
-            Command::Composed(names) => return Ok((builder.composed(names, id)?, Last::Other)),
-            Command::Mixed(whole) => match (builder.node(whole), builder.proper_fraction(id)) {
-                (Node::Number { value, .. }, Some(fraction)) => {
-                    Node::Number { value: value.clone() + fraction, places: None }
-                }
-                _ => Node::Product(vec![whole, id]),
-            },
-            Command::Numerator
-            | Command::Upper
-            | Command::FunctionPower
-            | Command::FunctionBase => {
-                return Err(WRONG);
-            }
-        };
-        Ok((builder.push(node)?, Last::Other))
     }
 }

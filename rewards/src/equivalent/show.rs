@@ -62,7 +62,6 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Percent(value) => format!("{} %", of(value)),
         Node::Degrees(value) => format!("{}°", of(value)),
         Node::Unit(value, unit) => format!("{} {unit}", of(value)),
-        Node::Currency(value) => format!("{} dollars", of(value)),
         Node::Compound(parts) => all(parts, " "),
         Node::Tuple(entries) => format!("({})", all(entries, ", ")),
         Node::Set(entries) => format!("{{{}}}", all(entries, ", ")),
@@ -167,7 +166,6 @@ pub(super) fn kind(tree: &Tree) -> &'static str {
         Node::Percent(_) => "a percentage",
         Node::Degrees(_) => "a number of degrees",
         Node::Unit(..) | Node::Compound(_) => "a value with a unit",
-        Node::Currency(_) => "a sum of money",
         Node::Tuple(_) => "a tuple",
         Node::Interval { .. } => "an interval",
         Node::Ratio(_) => "a ratio",
@@ -210,7 +208,7 @@ mod tests {
         check(r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "a matrix", "matrix[1, 2; 3, 4]");
         check("(A)", "a choice", "choice A");
         check("7!!", "a value", "7!!");
-        check("3 h 20 min", "a value with a unit", "3 hour 20 minute");
+        check("3 h 20 min", "a value with a unit", "3 h 20 min");
         check(
             r"\begin{cases}1&x<0\\2&\text{else}\end{cases}",
             "a function by cases",

@@ -4,6 +4,8 @@
 
 use dashu_ratio::RBig;
 
+use super::units::Unit;
+
 /// How many nodes a tree may have.
 pub(super) const MAX_NODES: usize = 512;
 
@@ -83,8 +85,9 @@ pub(super) enum Node {
     /// Marks around a value, dropped or kept by policy.
     Percent(Id),
     Degrees(Id),
-    Unit(Id, Box<str>),
-    Currency(Id),
+    /// A value with its unit. Sums, products and the like have none inside: what is built of units is
+    /// computed with them, and carries one unit or is a plain number.
+    Unit(Id, Unit),
     /// One measure in several units, the largest first: `3 hours 20 minutes`.
     Compound(Vec<Id>),
     /// `(a, b)`; also `\langle a, b \rangle`.
@@ -178,8 +181,7 @@ macro_rules! visit_children {
             | Self::MinusPlus(a)
             | Self::Percent(a)
             | Self::Degrees(a)
-            | Self::Unit(a, _)
-            | Self::Currency(a) => visit(a),
+            | Self::Unit(a, _) => visit(a),
         }
     }};
 }

@@ -1,15 +1,97 @@
-//! Words that stand in answers: units and nouns, and numbers by name.
+//! Words that stand in answers: numbers by name, plurals, and what questions a value.
 
-/// How many ones a word of number stands for, by its exponent of ten.
-pub(super) fn magnitude(word: &str) -> Option<usize> {
-    Some(match word {
-        "hundred" => 2,
-        "thousand" => 3,
-        "million" => 6,
-        "billion" => 9,
-        "trillion" => 12,
+use dashu_int::UBig;
+use dashu_ratio::RBig;
+
+/// How many ones a word of number stands for, singular or plural; short forms keep their case, since
+/// `mN` is a unit.
+pub(super) fn magnitude(word: &str) -> Option<RBig> {
+    let exponent = match word {
+        "mn" | "mln" => 6,
+        "bn" | "bln" => 9,
+        "tn" | "trn" => 12,
+        _ => match singular(word).as_str() {
+            "dozen" => return Some(RBig::from(12)),
+            "hundred" => 2,
+            "thousand" => 3,
+            "myriad" => 4,
+            "lakh" | "lac" => 5,
+            "million" => 6,
+            "crore" => 7,
+            "billion" | "milliard" => 9,
+            "trillion" => 12,
+            "quadrillion" => 15,
+            "quintillion" => 18,
+            _ => return None,
+        },
+    };
+    Some(RBig::from(UBig::from(10u8).pow(exponent)))
+}
+
+/// What words after a number say of it, where they name a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Percent,
+    /// One of so many.
+    Of(u32),
+}
+
+/// Splits the name of a part off the start of words.
+pub(super) fn part(words: &str) -> Option<(Part, &str)> {
+    const NAMES: [(&str, Part); 23] = [
+        ("percentage points", Part::Percent),
+        ("percentage point", Part::Percent),
+        ("percent points", Part::Percent),
+        ("percentage", Part::Percent),
+        ("percents", Part::Percent),
+        ("percent", Part::Percent),
+        ("per cent", Part::Percent),
+        ("pct", Part::Percent),
+        ("pour cent", Part::Percent),
+        ("por ciento", Part::Percent),
+        ("por cento", Part::Percent),
+        ("per cento", Part::Percent),
+        ("prozent", Part::Percent),
+        ("per mille", Part::Of(1000)),
+        ("per mill", Part::Of(1000)),
+        ("per mil", Part::Of(1000)),
+        ("permille", Part::Of(1000)),
+        ("promille", Part::Of(1000)),
+        ("basis points", Part::Of(10_000)),
+        ("basis point", Part::Of(10_000)),
+        ("parts per million", Part::Of(1_000_000)),
+        ("ppm", Part::Of(1_000_000)),
+        ("ppb", Part::Of(1_000_000_000)),
+    ];
+    NAMES.iter().find_map(|&(name, part)| {
+        let start = words.get(..name.len())?;
+        let rest = &words[name.len()..];
+        let ends = rest.is_empty() || rest.starts_with(' ');
+        (ends && start.eq_ignore_ascii_case(name)).then_some((part, rest.trim_start()))
+    })
+}
+
+/// The base of a numeral in words: `in binary`, `octal`, `in base seven`.
+pub(super) fn numeral_base(words: &str) -> Option<u32> {
+    let lower = words.to_lowercase();
+    let words = lower.trim_start_matches("in ");
+    if let Some(number) = words.strip_prefix("base ") {
+        return number_word(number).map(u32::from).filter(|base| *base > 1);
+    }
+    Some(match words {
+        "binary" => 2,
+        "ternary" => 3,
+        "octal" => 8,
+        "decimal" => 10,
+        "duodecimal" => 12,
+        "hexadecimal" | "hex" => 16,
         _ => return None,
     })
+}
+
+/// Whether words say that the last decimal repeats.
+pub(super) fn repeats(words: &str) -> bool {
+    matches!(&*words.to_lowercase(), "repeating" | "recurring" | "repeated" | "repeats" | "recurs")
 }
 
 /// The small numbers by name.
@@ -32,48 +114,13 @@ pub(super) fn is_word(letters: &str) -> bool {
 
 /// Two or three letters that are a unit after a number, and no product.
 pub(super) fn is_short_unit(word: &str) -> bool {
-    const UNITS: [&str; 38] = [
+    const UNITS: [&str; 43] = [
         "cm", "mm", "km", "kg", "mg", "lb", "lbs", "oz", "ft", "yd", "mi", "mph", "kph", "ml",
         "mL", "hr", "hrs", "sec", "mins", "pct", "sq", "cal", "rad", "deg", "USD", "usd", "AM",
-        "PM", "am", "pm", "yrs", "way", "day", "men", "st", "nd", "rd", "th",
+        "PM", "am", "pm", "yrs", "way", "day", "men", "st", "nd", "rd", "th", "Hz", "kHz", "MHz",
+        "GHz", "kWh",
     ];
     UNITS.contains(&word)
-}
-
-/// The one spelling of a unit or noun: lower case, singular, `m^2` for square metres, `m/s` for metres
-/// per second. `None` for words that are no unit, since they say something about the number.
-pub(super) fn unit(words: &str) -> Option<Box<str>> {
-    let (words, mut power) = match words.split_once('^') {
-        Some((words, power)) => (words, power.trim_matches(['{', '}'])),
-        None => (words, ""),
-    };
-    let mut name = String::new();
-    for (count, word) in words.split_whitespace().enumerate() {
-        let word = word.trim_matches(['.', '(', ')']);
-        let lower = word.to_lowercase();
-        if count == 5 || says_something(&lower) || number_word(&lower).is_some() {
-            return None;
-        }
-        if !word.chars().all(|letter| letter.is_alphabetic() || letter == '-' || letter == '/') {
-            return None;
-        }
-        match &*lower {
-            "square" | "sq" if name.is_empty() && words.contains(' ') => power = "2",
-            "cubic" | "cu" if name.is_empty() && words.contains(' ') => power = "3",
-            "per" if !name.is_empty() => name.push('/'),
-            _ => {
-                if !name.is_empty() && !name.ends_with('/') {
-                    name.push(' ');
-                }
-                let parts: Vec<_> = word.split('/').map(singular).collect();
-                name.push_str(&parts.join("/"));
-            }
-        }
-    }
-    if !power.is_empty() {
-        name = format!("{name}^{power}");
-    }
-    (!name.is_empty()).then(|| name.into())
 }
 
 /// Whether words say that nothing is a solution: "no solution", "there are no real solutions".
@@ -112,8 +159,9 @@ pub(super) fn ordinal(text: &str) -> Option<usize> {
     Some(text.len() - closed.len())
 }
 
-/// Whether a word changes or questions the number before it, so that it is no unit.
-fn says_something(word: &str) -> bool {
+/// Whether a word changes or questions the number before it, so that a gold answer with it is not a
+/// number and a noun.
+pub(super) fn says_something(word: &str) -> bool {
     const WORDS: &str = "or and not no nor is are was if when wrong incorrect false either maybe but \
         to from between minus plus times over than less more least most below under negative \
         approximately approx about roughly almost nearly mod modulo base root factorial choose \
@@ -125,39 +173,43 @@ fn says_something(word: &str) -> bool {
     WORDS.split_whitespace().any(|known| known == word)
 }
 
-fn singular(word: &str) -> String {
+/// A word in lower case and singular.
+pub(super) fn singular(word: &str) -> String {
     let lower = word.to_lowercase();
-    let name = match &*lower {
-        "centimeters" | "centimeter" | "centimetres" | "centimetre" => "cm",
-        "millimeters" | "millimeter" | "millimetres" | "millimetre" => "mm",
-        "kilometers" | "kilometer" | "kilometres" | "kilometre" => "km",
-        "meters" | "meter" | "metres" | "metre" => "m",
-        "inches" | "in" => "inch",
-        "feet" | "ft" => "foot",
-        "yd" | "yds" => "yard",
-        "mi" => "mile",
-        "mph" => "mile/hour",
-        "hr" | "hrs" | "h" => "hour",
-        "min" | "mins" => "minute",
-        "s" | "sec" | "secs" => "second",
-        "kilograms" | "kilogram" | "kgs" => "kg",
-        "grams" | "gram" => "g",
-        "l" | "liters" | "litre" | "litres" => "liter",
-        "ml" | "milliliters" | "millilitres" | "millilitre" => "milliliter",
-        "lb" | "lbs" | "pounds" => "pound",
-        "rad" | "radians" => "radian",
-        "v" | "volts" => "volt",
-        "w" | "watts" => "watt",
-        "n" | "newtons" => "newton",
-        "j" | "joules" => "joule",
-        "k" | "kelvins" => "kelvin",
-        "mol" | "moles" => "mole",
-        "celsius" => "celsius",
-        "deg" | "degrees" => "degree",
-        "st" | "nd" | "rd" => "th",
-        _ if lower.ends_with("ss") => &lower,
-        _ if lower.len() > 2 => lower.strip_suffix('s').unwrap_or(&lower),
-        _ => &lower,
+    let irregular = match &*lower {
+        "feet" => "foot",
+        "teeth" => "tooth",
+        "geese" => "goose",
+        "mice" => "mouse",
+        "men" => "man",
+        "women" => "woman",
+        "people" | "persons" => "person",
+        "children" => "child",
+        "pennies" | "penny" => "cent",
+        "leaves" => "leaf",
+        "knives" => "knife",
+        "lives" => "life",
+        "halves" => "half",
+        "vertices" => "vertex",
+        "millennia" => "millennium",
+        "paise" => "paisa",
+        "cookies" | "movies" | "ties" | "pies" | "shoes" | "toes" => {
+            return lower.trim_end_matches('s').to_owned();
+        }
+        _ => "",
     };
-    name.to_owned()
+    if !irregular.is_empty() {
+        return irregular.to_owned();
+    }
+    let ends = |ends: &[&str]| ends.iter().any(|end| lower.ends_with(end));
+    if lower.len() < 3 || ends(&["ss", "us", "is", "hertz", "siemens"]) {
+        return lower;
+    }
+    if let Some(stem) = lower.strip_suffix("ies").filter(|stem| stem.len() > 1) {
+        return format!("{stem}y");
+    }
+    if ends(&["xes", "ches", "shes", "sses", "oes"]) {
+        return lower[..lower.len() - 2].to_owned();
+    }
+    lower.strip_suffix('s').unwrap_or(&lower).to_owned()
 }

@@ -50,14 +50,17 @@ impl Case {
     }
 }
 
-fn table() -> Vec<Case> {
-    toml::from_str::<Table>(include_str!("../../testdata/redteam.toml")).unwrap().case
+const ATTACKS: &str = include_str!("../../testdata/redteam.toml");
+const UNITS: &str = include_str!("../../testdata/units.toml");
+
+fn table(text: &str) -> Vec<Case> {
+    toml::from_str::<Table>(text).unwrap().case
 }
 
-#[test]
-fn attacks_follow_the_table() {
+#[track_caller]
+fn follows(text: &str) {
     let mut wrong = Vec::new();
-    for case in table() {
+    for case in table(text) {
         for (policy, wanted) in
             [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))]
         {
@@ -76,8 +79,18 @@ fn attacks_follow_the_table() {
 }
 
 #[test]
+fn attacks_follow_the_table() {
+    follows(ATTACKS);
+}
+
+#[test]
+fn words_after_a_number_follow_the_table() {
+    follows(UNITS);
+}
+
+#[test]
 fn every_attack_has_its_own_reason() {
-    let table = table();
+    let table = table(ATTACKS);
     let mut pairs: Vec<_> =
         table.iter().map(|case| (&case.gold, &case.answer, &case.response)).collect();
     pairs.sort_unstable();

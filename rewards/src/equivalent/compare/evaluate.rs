@@ -114,7 +114,7 @@ impl Context<'_> {
                 let degree = self.quotient(&pi, &Ball::integer(180))?;
                 self.multiply(get(*of)?, &degree.into())
             }
-            Node::Degrees(of) | Node::Unit(of, _) | Node::Currency(of) => Ok(get(*of)?.clone()),
+            Node::Degrees(of) | Node::Unit(of, _) => Ok(get(*of)?.clone()),
             Node::Factorial(of) => self.whole_factorial(get(*of)?, 1),
             Node::DoubleFactorial(of) => self.whole_factorial(get(*of)?, 2),
             Node::Binomial(n, k) => self.whole_binomial(get(*n)?, get(*k)?),

@@ -158,7 +158,7 @@ impl Exact {
             }
             Node::Percent(of) => self.get(*of).map(|value| value / IBig::from(100)),
             Node::Degrees(of) if !term.is_angle[id as usize] => self.get(*of).cloned(),
-            Node::Unit(of, _) | Node::Currency(of) => self.get(*of).cloned(),
+            Node::Unit(of, _) => self.get(*of).cloned(),
             _ => None,
         })
     }

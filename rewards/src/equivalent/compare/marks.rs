@@ -5,8 +5,8 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::{
-    super::measures::{conversion, size},
     super::tree::{Id, Node, Tree},
+    super::units::Unit,
     Judge,
     ball::is_negative,
     form::Form,
@@ -20,17 +20,25 @@ use crate::{Equivalence, Policy};
 struct Marks<'tree> {
     percent: bool,
     degrees: bool,
-    unit: Option<&'tree str>,
+    unit: Option<&'tree Unit>,
 }
 
 impl Marks<'_> {
-    /// Whether both sides carry marks, and marks of different kinds. Degrees and radians are one kind.
+    fn has_radians(self) -> bool {
+        self.unit.is_some_and(Unit::is_radian)
+    }
+
+    /// Whether both sides carry marks, and marks of different kinds. Degrees and radians are one kind,
+    /// and degrees may be those of a temperature.
     fn contradicts(self, other: Self) -> bool {
         let is_marked = |marks: Self| marks.percent || marks.degrees || marks.unit.is_some();
-        let is_angle = |marks: Self| marks.degrees || marks.unit == Some("radian");
+        let is_angle = |marks: Self| marks.degrees || marks.has_radians();
+        let is_temperature = |marks: Self| marks.unit.is_some_and(Unit::is_temperature);
+        let degrees =
+            self.degrees && is_temperature(other) || other.degrees && is_temperature(self);
         is_marked(self)
             && is_marked(other)
-            && (self.percent != other.percent || is_angle(self) != is_angle(other))
+            && (self.percent != other.percent || is_angle(self) != is_angle(other) && !degrees)
     }
 }
 
@@ -51,18 +59,14 @@ fn unmarked(tree: &Tree, mut id: Id) -> (Id, Marks<'_>) {
                 marks.unit = Some(unit);
                 *of
             }
-            Node::Currency(of) if marks.unit.is_none() => {
-                marks.unit = Some("dollar");
-                *of
-            }
             _ => return (id, marks),
         };
     }
 }
 
 /// Whether two numbers leave the same rest, where both are said to modulo the same number.
-fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &str) -> Option<bool> {
-    let modulus: IBig = unit.strip_prefix("mod ")?.parse().ok()?;
+fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &Unit) -> Option<bool> {
+    let modulus: IBig = unit.as_modulus()?.parse().ok()?;
     let whole = |tree: &Tree, id: Id| match tree.node(id) {
         Node::Number { value, .. } if value.is_int() => Some(value.numerator().clone()),
         _ => None,
@@ -71,36 +75,60 @@ fn congruent(judge: &Judge<'_>, gold: Id, answer: Id, unit: &str) -> Option<bool
     (!modulus.is_zero()).then(|| (difference % modulus).is_zero())
 }
 
-/// A measure in the smallest unit of its kind, and that kind.
-fn measure(judge: &mut Judge<'_>, is_gold: bool, id: Id) -> Option<(u8, Option<RBig>)> {
-    let tree = if is_gold { judge.gold } else { judge.answer };
+/// A measure in the unit of its first part, and that unit; no value where it is not rational.
+fn measure<'tree>(
+    judge: &mut Judge<'tree>,
+    tree: &'tree Tree,
+    id: Id,
+) -> Option<(&'tree Unit, Option<RBig>)> {
     let parts = match tree.node(id) {
-        Node::Compound(parts) => parts.as_slice(),
-        _ => &[id],
+        Node::Compound(parts) => parts.clone(),
+        _ => vec![id],
     };
-    let (mut kind, mut sum) = (None, Some(RBig::ZERO));
-    for &part in parts {
+    let (mut first, mut sum) = (None, Some(RBig::ZERO));
+    for part in parts {
         let (of, marks) = unmarked(tree, part);
         if marks.percent || marks.degrees {
             return None;
         }
-        let (part_kind, unit) = size(marks.unit?)?;
-        if kind.replace(part_kind).is_some_and(|kind| kind != part_kind) {
-            return None;
-        }
+        let unit = marks.unit?;
+        let size = unit.conversion(first.get_or_insert(unit))?;
         let value = Form::new(tree, of, None, 0, &mut judge.fuel).rational();
-        sum = sum.zip(value).map(|(sum, value)| sum + value * IBig::from(unit));
+        sum = sum.zip(value).map(|(sum, value)| sum + value * size);
     }
-    Some((kind?, sum))
+    Some((first?, sum))
+}
+
+/// The units in a part of an answer, each once.
+fn units(tree: &Tree, root: Id) -> Vec<&Unit> {
+    let mut wanted = vec![false; root as usize + 1];
+    wanted[root as usize] = true;
+    let mut found: Vec<&Unit> = Vec::new();
+    for id in (0..=root).rev() {
+        if wanted[id as usize] {
+            let node = tree.node(id);
+            node.for_each_child(|child| wanted[child as usize] = true);
+            if let Node::Unit(_, unit) = node
+                && !holds(&found, unit)
+            {
+                found.push(unit);
+            }
+        }
+    }
+    found
+}
+
+/// Whether a unit of the same dimension and size is among others.
+fn holds(units: &[&Unit], unit: &Unit) -> bool {
+    units.iter().any(|known| known.conversion(unit) == Some(RBig::ONE))
 }
 
 impl Judge<'_> {
     /// Compares where one side is a measure in several units: a number without a unit is none.
     pub(super) fn measures(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
         // a list says how it is to be read only where it names its units
-        let marked = |tree: &Tree, of: &[Id]| {
-            of.iter().all(|&id| matches!(tree.node(id), Node::Unit(..) | Node::Currency(_)))
-        };
+        let marked =
+            |tree: &Tree, of: &[Id]| of.iter().all(|&id| matches!(tree.node(id), Node::Unit(..)));
         match (self.gold.node(gold), self.answer.node(answer)) {
             (Node::Compound(gold), Node::List(answer)) if marked(self.answer, answer) => {
                 return self.in_order(gold, answer, nesting);
@@ -110,14 +138,35 @@ impl Judge<'_> {
             }
             _ => {}
         }
-        match (measure(self, true, gold), measure(self, false, answer)) {
-            (Some((kind, one)), Some((other, two))) if kind == other => match (one, two) {
-                (Some(one), Some(two)) if one == two => Equivalence::Equal,
-                (Some(_), Some(_)) => Equivalence::Different,
-                _ => Equivalence::Undecided,
-            },
-            _ => Equivalence::Different,
+        let (Some((unit, one)), Some((other, two))) =
+            (measure(self, self.gold, gold), measure(self, self.answer, answer))
+        else {
+            return Equivalence::Different;
+        };
+        match (other.conversion(unit), one, two) {
+            (Some(size), Some(one), Some(two)) if one == &two * &size => Equivalence::Equal,
+            (None, ..) | (_, Some(_), Some(_)) => Equivalence::Different,
+            _ => Equivalence::Undecided,
         }
+    }
+
+    /// Whether the units of two parts are those of one and the same measure, so that their numbers
+    /// alone may be compared: the same ones, or some on one side only. What the answer adds has to be
+    /// one known unit.
+    pub(super) fn units_agree(&self, gold: Id, answer: Id) -> bool {
+        let (gold, answer) = (units(self.gold, gold), units(self.answer, answer));
+        match (&gold[..], &answer[..]) {
+            (_, []) => true,
+            ([], [unit]) => unit.may_be_added(self.policy),
+            ([], _) => false,
+            _ => gold.len() == answer.len() && answer.iter().all(|unit| holds(&gold, unit)),
+        }
+    }
+
+    /// Whether an answer to a gold without units has none, or one on the whole of it.
+    pub(super) fn units_fit(&self) -> bool {
+        let (gold, answer) = (self.gold.root(), self.answer.root());
+        !units(self.gold, gold).is_empty() || self.units_agree(gold, answer)
     }
 }
 
@@ -134,10 +183,11 @@ pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equiva
         return Equivalence::Equal;
     }
     let factor = match (gold_marks.unit, answer_marks.unit) {
-        (Some(gold), Some(answer)) => match conversion(answer, gold) {
+        (Some(gold), Some(answer)) => match answer.conversion(gold) {
             Some(factor) => factor,
             None => return Equivalence::Different,
         },
+        (None, Some(unit)) if !unit.may_be_added(judge.policy) => return Equivalence::Different,
         _ => RBig::ONE,
     };
     if let (Some(unit), true) = (gold_marks.unit, gold_marks.unit == answer_marks.unit)
@@ -180,8 +230,9 @@ fn values(
     let mut left = form(judge.gold, gold, false, fuel);
     let mut right = form(judge.answer, answer, false, fuel);
     right.scale(factor);
-    let radians = |marks: Marks<'_>| marks.unit == Some("radian");
-    if gold_marks.degrees && radians(answer_marks) || answer_marks.degrees && radians(gold_marks) {
+    if gold_marks.degrees && answer_marks.has_radians()
+        || answer_marks.degrees && gold_marks.has_radians()
+    {
         let marked = if gold_marks.degrees { &mut left } else { &mut right };
         marked.scale(&RBig::from_parts(IBig::ONE, UBig::from(180u8)));
         marked.multiply_by_pi();

@@ -190,7 +190,7 @@ impl Point<'_> {
                     None => None,
                 }
             }
-            Node::Unit(of, _) | Node::Currency(of) => get(*of),
+            Node::Unit(of, _) => get(*of),
             Node::Quotient(above, below) => self.quotient(get(*above), get(*below), fuel)?,
             Node::Ratio(of) if of.len() == 2 => self.quotient(get(of[0]), get(of[1]), fuel)?,
             Node::Ratio(of) => unknown("ratio", of),

@@ -194,6 +194,7 @@ impl Judge<'_> {
         let sides = ((self.gold, gold), (self.answer, answer));
         if is_inequality(self.gold, gold)
             && is_inequality(self.answer, answer)
+            && self.units_agree(gold, answer)
             && let Some(verdict) = real_set::compare(sides.0, sides.1, &mut self.fuel)
         {
             return verdict;
@@ -221,7 +222,7 @@ impl Judge<'_> {
             (
                 Node::Relation { operator, left, right },
                 Node::Relation { operator: other, left: other_left, right: other_right },
-            ) => self.single_relations(
+            ) if self.units_agree(gold, answer) => self.single_relations(
                 (*operator, *left, *right),
                 (*other, *other_left, *other_right),
                 nesting,
@@ -319,6 +320,9 @@ impl Judge<'_> {
     /// An inequality against an interval or another set of its solutions.
     fn relation_and_set(&mut self, gold: Id, answer: Id, other: Kind, nesting: u32) -> Equivalence {
         if !matches!(other, Kind::Interval | Kind::Region | Kind::Set | Kind::Tuple | Kind::List) {
+            return Equivalence::Different;
+        }
+        if !self.units_agree(gold, answer) {
             return Equivalence::Different;
         }
         let sides = ((self.gold, gold), (self.answer, answer));

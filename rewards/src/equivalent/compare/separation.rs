@@ -120,11 +120,9 @@ impl Separation {
                 let b = get(id)?;
                 Some(Bounds { above: a.above + b.above, below: a.below + b.below })
             }),
-            Node::Negated(of)
-            | Node::PlusMinus(of)
-            | Node::MinusPlus(of)
-            | Node::Unit(of, _)
-            | Node::Currency(of) => get(*of),
+            Node::Negated(of) | Node::PlusMinus(of) | Node::MinusPlus(of) | Node::Unit(of, _) => {
+                get(*of)
+            }
             Node::Degrees(of) if !term.is_angle[id as usize] => get(*of),
             Node::Percent(of) => get(*of).map(|of| Bounds { below: of.below + 7, ..of }),
             Node::Quotient(above, below) => quotient(get(*above)?, get(*below)?),

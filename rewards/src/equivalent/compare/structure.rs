@@ -214,6 +214,9 @@ impl Judge<'_> {
         if plain(&one) && plain(&other) {
             return self.in_order(one.entries, other.entries, nesting);
         }
+        if !self.units_agree(gold, answer) {
+            return Equivalence::Different;
+        }
         let mut result = Equivalence::Equal;
         for (&g, &a) in one.entries.iter().zip(other.entries) {
             let left = scaled(self.gold, g, &one, &mut self.fuel);
@@ -278,6 +281,9 @@ impl Judge<'_> {
 
     /// Intervals, unions and named sets.
     pub(super) fn regions(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
+        if !self.units_agree(gold, answer) {
+            return Equivalence::Different;
+        }
         let sides = ((self.gold, gold), (self.answer, answer));
         if let Some(verdict) = real_set::compare(sides.0, sides.1, &mut self.fuel) {
             return verdict;
@@ -312,6 +318,12 @@ impl Judge<'_> {
 
     /// Two values, with what stands around them.
     pub(super) fn scalars(&mut self, gold: Item, answer: Item) -> Equivalence {
+        if let Some(clock) = self.clock(gold.id) {
+            return match self.answer.node(answer.id) {
+                Node::Ratio(parts) => self.in_order(&clock, &parts.clone(), 0),
+                _ => Equivalence::Different,
+            };
+        }
         if let (Node::Ratio(of), Node::Ratio(others)) =
             (self.gold.node(gold.id), self.answer.node(answer.id))
             && (of.len() > 2 || others.len() > 2)
@@ -331,6 +343,21 @@ impl Judge<'_> {
             (true, true) => Equivalence::Equal,
             _ => Equivalence::Different,
         }
+    }
+
+    /// The parts of a gold that may be a time of day, such as `12:30`: of those, none is another ratio.
+    /// What follows a name, as in `a:b = 12:30`, is one.
+    fn clock(&self, gold: Id) -> Option<Vec<Id>> {
+        let Node::Ratio(parts) = self.gold.node(gold) else { return None };
+        let named = matches!(self.gold.node(self.gold.root()), Node::Relation { .. });
+        let below = |id: Id, low: u8, high: u8| match self.gold.node(id) {
+            Node::Number { value, places: None } => {
+                value.is_int() && (RBig::from(low)..RBig::from(high)).contains(value)
+            }
+            _ => false,
+        };
+        (parts.len() == 2 && !named && below(parts[0], 0, 25) && below(parts[1], 10, 60))
+            .then(|| parts.clone())
     }
 
     /// `a : b : c`, up to a factor.
@@ -391,7 +418,7 @@ fn spelled(tree: &Tree, id: Id) -> Option<String> {
         Node::Text(text) => Some(text.to_string()),
         Node::Choice(choice) => Some(choice.to_string()),
         Node::Product(of) => of.iter().map(|&id| letter(id)).collect(),
-        Node::Unit(of, unit) => Some(letter(*of)? + unit),
+        Node::Unit(of, unit) => Some(letter(*of)? + &unit.to_string()),
         _ => letter(id),
     }
 }

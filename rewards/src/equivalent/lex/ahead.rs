@@ -11,7 +11,7 @@ const MAX_TOKENS: usize = 48;
 /// Whether a token may stand among single symbols, `filled` saying whether one stands there already.
 fn is_plain(token: &Token<'_>, filled: bool) -> bool {
     match token {
-        Token::Close(Bracket::Group) | Token::Open(Bracket::Group) => true,
+        Token::Close(Bracket::Group) | Token::Open(Bracket::Group | Bracket::Text) => true,
         Token::Symbol(_)
         | Token::Minus
         | Token::Plus
@@ -80,7 +80,8 @@ impl<'a> Lexer<'a> {
             };
             found.content = found.content.max(content);
             match token {
-                Token::Open(bracket) if bracket != Bracket::Group => depth += 1,
+                Token::Open(Bracket::Group | Bracket::Text) => {}
+                Token::Open(_) => depth += 1,
                 Token::Close(bracket) if bracket != Bracket::Group => depth -= 1,
                 Token::Bar => found.bars += 1,
                 Token::Comma => filled = false,

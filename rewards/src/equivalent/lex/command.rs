@@ -4,6 +4,7 @@ use super::{Bracket, Found, Lexer, Table, Token};
 use crate::Policy;
 use crate::equivalent::names;
 use crate::equivalent::tree::{Relation, Unreadable};
+use crate::equivalent::units::Unit;
 use crate::equivalent::words;
 
 impl<'a> Lexer<'a> {
@@ -113,19 +114,12 @@ impl<'a> Lexer<'a> {
         Ok(Some(token))
     }
 
-    /// The argument of `\text` and its kin: words, or mathematics whose braces then do nothing.
+    /// The argument of `\text` and its kin: words, or mathematics in a group of its own.
     fn words(&mut self, name: &str) -> Option<Token<'a>> {
         let before = *self;
-        let content = self.braced()?.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
+        let argument = self.braced()?;
+        let content = argument.trim_matches(|edge: char| edge.is_whitespace() || edge == '~');
         let bare = content.trim_matches(['(', ')', ',', '.', ';', ' ']);
-        // capitals alone are points, which are factors
-        let plain = ["^{2}", "^{3}", "^2", "^3"].iter().find_map(|power| bare.strip_suffix(power));
-        let plain = plain.unwrap_or(bare);
-        let wordy = (plain.len() > 1 || plain != bare)
-            && plain.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
-            && (bare.contains(char::is_lowercase)
-                || words::is_short_unit(bare)
-                || bare.contains('.'));
         // degrees of temperature
         let after_degrees = self.text[..before.at].trim_end().trim_end_matches([' ', '}']);
         match bare {
@@ -135,20 +129,25 @@ impl<'a> Lexer<'a> {
             _ if self.policy == Policy::Eval && words::announces(content) => return None,
             r"^\circ" => return Some(Token::Degree),
             r"\$" => return Some(Token::Currency("dollar")),
+            "%" | r"\%" => return Some(Token::Percent),
             "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
             "and" | "And" => return Some(Token::And),
             "or" | "Or" => return Some(Token::Or),
+            _ if self.is_time(bare, before.at - name.len() - 1, self.rest()) => {
+                return Some(Token::Words(bare));
+            }
             _ if names::head(content).is_some() && name != "textbf" => {
                 return names::head(content).map(Token::Function);
             }
             "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {
                 return Some(Token::Words(bare));
             }
-            _ if wordy => return Some(Token::Words(bare)),
+            _ if is_wordy(bare) || is_unit(argument) => return Some(Token::Words(bare)),
             _ => {}
         }
         *self = before;
-        None
+        self.at = self.text.len() - self.rest().trim_start().len() + 1;
+        Some(Token::Open(Bracket::Text))
     }
 
     fn begin(&mut self) -> Found<'a> {
@@ -168,6 +167,25 @@ impl<'a> Lexer<'a> {
             _ => Err(Unreadable::NotMathematics),
         }
     }
+}
+
+/// Whether the argument of `\text` is words. Capitals alone are points, which are factors.
+fn is_wordy(bare: &str) -> bool {
+    let plain = ["^{2}", "^{3}", "^2", "^3"].iter().find_map(|power| bare.strip_suffix(power));
+    let plain = plain.unwrap_or(bare);
+    (plain.len() > 1 || plain != bare)
+        && plain.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
+        && (bare.contains(char::is_lowercase)
+            || words::is_short_unit(bare)
+            || bare.contains('.')
+            || bare.len() > 2 && Unit::read_known(bare).is_some())
+}
+
+/// Whether the argument of `\text` is a formula of units, such as `m\,s^{-1}`; letters alone are one
+/// where a space sets them off from a number.
+fn is_unit(argument: &str) -> bool {
+    let set_off = argument.starts_with([' ', '~']);
+    (set_off || !argument.chars().all(char::is_alphabetic)) && Unit::read_known(argument).is_some()
 }
 
 /// How many bytes the space between two rows takes: `[4pt]`.

@@ -12,6 +12,7 @@ use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::literal::{self, Place};
 use crate::equivalent::roles::{is_conditional, is_of_chance};
 use crate::equivalent::tree::{Constant, Id, Node, Relation};
+use crate::equivalent::units::Unit;
 use crate::equivalent::words;
 
 impl Parser<'_> {
@@ -32,10 +33,10 @@ impl Parser<'_> {
                 self.postfix(Last::Factorial, Node::DoubleFactorial)
             }
             Token::Bang => self.postfix(Last::Factorial, Node::Factorial),
-            Token::Percent => self.postfix(Last::Other, Node::Percent),
+            Token::Percent => self.postfix(Last::Percent, Node::Percent),
             Token::Degree => self.postfix(Last::Degrees, Node::Degrees),
-            Token::Currency(name) => self.postfix(Last::Other, |id| mark(id, name)),
-            Token::Words(words) => self.unit(words),
+            Token::Currency(name) => self.unit(name),
+            Token::Words(words) => self.words_after(words),
             Token::Modulus(modulus) => self.modulus(modulus),
             Token::Close(bracket) => self.close(bracket),
             Token::RightBar => self.close_bar(),
@@ -59,19 +60,6 @@ impl Parser<'_> {
     }
 
     pub(super) fn infix(&mut self, infix: Infix) -> Done {
-        // kilometres per hour
-        if (infix, self.last) == (Infix::Divide, Last::Unit)
-            && let Token::Words(below) = self.lexer.peek(Place::Bracketed)?
-        {
-            self.lexer.next(Place::Bracketed)?;
-            let &unit = self.values.last().ok_or(WRONG)?;
-            let below = words::unit(below).ok_or(WRONG)?;
-            return if self.builder.rename(unit, &format!("/{below}")) {
-                Ok(())
-            } else {
-                Err(WRONG)
-            };
-        }
         self.reduce(infix.precedence() + 1)?;
         self.operators.push(Operator::Infix(infix));
         self.wanting = true;
@@ -87,25 +75,15 @@ impl Parser<'_> {
     }
 
     pub(super) fn caret(&mut self) -> Done {
-        if self.last == Last::Unit {
-            let raised = self.lexer.rest().trim_start();
-            let exponent =
-                ["{2}", "2", "{3}", "3"].into_iter().find(|text| raised.starts_with(text));
-            let exponent = exponent.ok_or(WRONG)?;
-            self.lexer.skip(self.lexer.rest().len() - raised.len() + exponent.len());
-            let &unit = self.values.last().ok_or(WRONG)?;
-            let suffix = format!("^{}", exponent.trim_matches(['{', '}']));
-            return if self.builder.rename(unit, &suffix) { Ok(()) } else { Err(WRONG) };
-        }
         if let Some(length) = words::ordinal(self.lexer.rest()) {
             self.lexer.skip(length);
-            return self.postfix(Last::Unit, |id| Node::Unit(id, "th".into()));
+            return self.postfix(Last::Unit, |id| Node::Unit(id, Unit::ordinal()));
         }
         if self.last == Last::Letter && self.raised_function()? {
             return Ok(());
         }
-        // a power of a power needs braces or parentheses
-        if matches!(self.last, Last::Power | Last::Words) {
+        // a power of a power needs braces or parentheses; that of a unit has been read with it
+        if matches!(self.last, Last::Power | Last::Words | Last::Unit) {
             return Err(WRONG);
         }
         let base = self.values.pop().ok_or(WRONG)?;
@@ -167,47 +145,10 @@ impl Parser<'_> {
         if named && self.builder.rename(id, &format!("_{text}")) { Ok(()) } else { Err(WRONG) }
     }
 
-    /// Words after a value are its unit, a noun, or a power of ten.
-    pub(super) fn unit(&mut self, words: &str) -> Done {
-        if self.condition_after_value(words)? {
-            return Ok(());
-        }
-        if matches!(self.last, Last::Words | Last::Unit) {
-            return Err(WRONG);
-        }
-        self.reduce(Infix::Union.precedence() + 1)?;
-        let id = self.values.pop().ok_or(WRONG)?;
-        // a letter before words is a choice or a name, and no value
-        if matches!(self.builder.node(id), Node::Symbol(_)) {
-            return Err(WRONG);
-        }
-        if matches!(words, "base" | "in base") {
-            self.values.push(id);
-            return self.subscript();
-        }
-        let (first, others) = words.split_once(' ').unwrap_or((words, ""));
-        let node = if let Some(exponent) = words::magnitude(&first.to_lowercase()) {
-            let power = literal::Literal::whole(dashu_int::UBig::from(10u8).pow(exponent));
-            let power = self.builder.number(power)?;
-            Node::Product(vec![id, power])
-        } else {
-            mark(id, &words::unit(words).ok_or(WRONG)?)
-        };
-        let is_magnitude = matches!(node, Node::Product(_));
-        self.last = if matches!(node, Node::Unit(..)) { Last::Unit } else { Last::Other };
-        let mut id = self.builder.push(node)?;
-        if is_magnitude && !others.is_empty() {
-            id = self.builder.push(mark(id, &words::unit(others).ok_or(WRONG)?))?;
-            self.last = Last::Unit;
-        }
-        self.values.push(id);
-        Ok(())
-    }
-
     /// The modulus of a congruence is a mark of its right side, which stands for its whole class.
     fn modulus(&mut self, modulus: &str) -> Done {
         self.reduce(Infix::Union.precedence() + 1)?;
-        let name = format!("mod {}", modulus.replace(' ', ""));
+        let unit = Unit::modulus(&modulus.replace(' ', ""));
         let id = self.values.pop().ok_or(WRONG)?;
         let modulus = modulus.trim().parse::<u64>().ok().filter(|modulus| *modulus > 0);
         let id = match (self.builder.integer(id), modulus) {
@@ -218,7 +159,7 @@ impl Parser<'_> {
             _ => id,
         };
         self.values.push(id);
-        self.postfix(Last::Unit, |id| Node::Unit(id, name.into()))
+        self.postfix(Last::Unit, |id| Node::Unit(id, unit))
     }
 
     /// Minutes or seconds of arc after degrees.
@@ -246,31 +187,10 @@ impl Parser<'_> {
 
     /// Two operands side by side are a product, or a mixed number, or a call.
     pub(super) fn juxtapose(&mut self, token: Token<'_>) -> Done {
-        // an empty group
-        if token == Token::Open(Bracket::Group) && self.lexer.rest().trim_start().starts_with('}') {
-            self.lexer.next(Place::Bracketed)?;
-            return Ok(());
-        }
-        if token == Token::Open(Bracket::Round)
-            && let Some(modulus) = self.lexer.modulus()
-        {
-            return self.modulus(modulus);
-        }
         if let Token::Open(bracket) = token
-            && self.is_call(bracket)
+            && self.opens_no_factor(bracket)?
         {
-            let id = self.values.pop().ok_or(WRONG)?;
-            self.operators.push(Operator::Command(Command::Call(id)));
-            self.wanting = true;
-            return self.open(&token);
-        }
-        // `2k\pi (k \in \mathbb{Z})`
-        if token == Token::Open(Bracket::Round)
-            && self.inside == 0
-            && self.lexer.enclosed().is_condition()
-        {
-            self.infix(Infix::Comma)?;
-            return self.begin(token);
+            return Ok(());
         }
         match (self.last, &token) {
             // `\text{Area of } ABC`
@@ -283,7 +203,17 @@ impl Parser<'_> {
                 self.infix(Infix::Times)?;
                 return self.begin(token);
             }
-            (Last::Whole | Last::Number, Token::Number(_)) | (Last::Words | Last::Unit, _) => {
+            // `m\,s^{-1}`
+            (Last::Unit, Token::Symbol(name)) => return self.unit(name),
+            // `7 % 5` is a remainder in code
+            (Last::Whole | Last::Number, Token::Number(_))
+            | (Last::Words | Last::Unit | Last::Percent, _) => {
+                return Err(WRONG);
+            }
+            (Last::Degrees, Token::Symbol(name)) if matches!(&**name, "C" | "F") => {
+                return self.unit(name);
+            }
+            (_, Token::Open(Bracket::Group | Bracket::Text)) if !self.is_factor(&token)? => {
                 return Err(WRONG);
             }
             (Last::Degrees, Token::Number(number)) => return self.minutes(number),
@@ -311,9 +241,52 @@ impl Parser<'_> {
         self.begin(token)
     }
 
+    /// Takes a bracket after an operand which opens no factor: an empty group, a modulus, the argument of
+    /// a function, a condition; false for any other.
+    fn opens_no_factor(&mut self, bracket: Bracket) -> Done<bool> {
+        if bracket == Bracket::Group && self.lexer.rest().trim_start().starts_with('}') {
+            self.lexer.next(Place::Bracketed)?;
+            return Ok(true);
+        }
+        if bracket == Bracket::Round
+            && let Some(modulus) = self.lexer.modulus()
+        {
+            self.modulus(modulus)?;
+            return Ok(true);
+        }
+        if self.is_call(bracket) {
+            let id = self.values.pop().ok_or(WRONG)?;
+            self.operators.push(Operator::Command(Command::Call(id)));
+            self.wanting = true;
+            self.open(&Token::Open(bracket))?;
+            return Ok(true);
+        }
+        // `2k\pi (k \in \mathbb{Z})`
+        let is_condition =
+            bracket == Bracket::Round && self.inside == 0 && self.lexer.enclosed().is_condition();
+        if is_condition {
+            self.infix(Infix::Comma)?;
+            self.begin(Token::Open(bracket))?;
+        }
+        Ok(is_condition)
+    }
+
     /// Whether the group that has just been opened begins with a fraction, as in `2{\frac{1}{3}}`.
     fn fraction_in_group(&self) -> Done<bool> {
         Ok(self.lexer.peek(Place::Bracketed)? == Token::Fraction)
+    }
+
+    /// Whether a group may be a factor: `10{+2}` is set as a sum and `1{0}` as ten, and text is no
+    /// mathematics but for its letters.
+    fn is_factor(&self, opening: &Token<'_>) -> Done<bool> {
+        let first = self.lexer.peek(Place::Bracketed)?;
+        Ok(match first {
+            Token::Symbol(_) | Token::Constant(_) | Token::Words(_) | Token::Function(_) => true,
+            Token::Number(_) | Token::Plus | Token::Minus | Token::PlusMinus | Token::MinusPlus => {
+                false
+            }
+            _ => *opening == Token::Open(Bracket::Group),
+        })
     }
 
     /// Whether the symbol before a bracket is applied to what the bracket holds: `f(x + 1)`, `E[X]`,
@@ -344,17 +317,5 @@ impl Parser<'_> {
         self.opens_argument()
             && function.is_some_and(is_conditional)
             && self.lexer.enclosed().bars == 0
-    }
-}
-
-/// A value with its unit: some units are marks of their own.
-pub(super) fn mark(id: Id, unit: &str) -> Node {
-    match unit {
-        "percent" | "pct" | "percentage" | "percentage point" => Node::Percent(id),
-        "degree" | "deg" => Node::Degrees(id),
-        "dollar" | "usd" => Node::Currency(id),
-        "degree celsius" | "celsius" | "c" => Node::Unit(id, "celsius".into()),
-        "degree fahrenheit" | "fahrenheit" | "f" => Node::Unit(id, "fahrenheit".into()),
-        _ => Node::Unit(id, unit.into()),
     }
 }

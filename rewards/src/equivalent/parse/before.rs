@@ -1,6 +1,7 @@
 //! What may stand where an operand is expected, and is none.
 
 use super::{Command, Done, Last, Open, Operator, Parser, WRONG};
+use crate::Policy;
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Token};
 use crate::equivalent::literal::Place;
@@ -31,6 +32,9 @@ impl Parser<'_> {
             return self.open(&Token::Minus);
         }
         if self.condition(words) {
+            return Ok(());
+        }
+        if self.is_place_of_unit() && self.unit_operand(words)? {
             return Ok(());
         }
         let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
@@ -114,7 +118,10 @@ impl Parser<'_> {
             None | Some(Operator::Open(_) | Operator::Infix(Infix::Comma))
         );
         match relation {
-            Relation::Equal | Relation::Approximately if first => return Ok(()),
+            Relation::Equal if first => return Ok(()),
+            // what is about five is not five
+            Relation::Approximately if first && self.policy == Policy::Eval => return Ok(()),
+            Relation::Approximately => return Err(WRONG),
             Relation::Divides => {
                 self.operators.push(Operator::Open(Open::Bar));
                 return Ok(());

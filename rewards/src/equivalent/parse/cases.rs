@@ -28,7 +28,8 @@ impl Parser<'_> {
         let aside = |operator: &&Operator| {
             matches!(
                 operator,
-                Operator::Open(Open::Bracket(Bracket::Group)) | Operator::Infix(Infix::Comma)
+                Operator::Open(Open::Bracket(Bracket::Group | Bracket::Text))
+                    | Operator::Infix(Infix::Comma)
             )
         };
         let in_cases = matches!(

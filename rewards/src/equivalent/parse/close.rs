@@ -37,9 +37,15 @@ impl Parser<'_> {
         // TeX sets `{5}6` as one number and `{5}\frac{1}{6}` as a mixed one: they are no products; and
         // `{f}(x)` as `f(x)`
         let last = match (opening, self.builder.node(id)) {
-            (Bracket::Group, Node::Number { value, places: None }) if value.is_int() => Last::Whole,
-            (Bracket::Group, Node::Number { .. }) => Last::Number,
-            (Bracket::Group, Node::Symbol(_)) if self.last == Last::Letter => Last::Letter,
+            (Bracket::Group | Bracket::Text, Node::Number { value, places: None })
+                if value.is_int() =>
+            {
+                Last::Whole
+            }
+            (Bracket::Group | Bracket::Text, Node::Number { .. }) => Last::Number,
+            (Bracket::Group | Bracket::Text, Node::Symbol(_)) if self.last == Last::Letter => {
+                Last::Letter
+            }
             _ => Last::Other,
         };
         self.operand(id, last)
@@ -54,7 +60,7 @@ impl Parser<'_> {
         };
         let is_list = matches!(builder.node(content), Node::List(_));
         Ok(match (opening, closing) {
-            (Bracket::Group, Bracket::Group) => content,
+            (Bracket::Group | Bracket::Text, Bracket::Group) => content,
             (Bracket::Round, Bracket::Round) | (Bracket::Angle, Bracket::Angle) => match pair {
                 Some((low, high))
                     if opening == Bracket::Round
@@ -208,5 +214,5 @@ impl Parser<'_> {
 
 /// Whether commas separate between these brackets.
 pub(super) fn separates(bracket: Bracket) -> bool {
-    !matches!(bracket, Bracket::Group | Bracket::Floor | Bracket::Ceil)
+    !matches!(bracket, Bracket::Group | Bracket::Text | Bracket::Floor | Bracket::Ceil)
 }

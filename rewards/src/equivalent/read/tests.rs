@@ -75,7 +75,6 @@ fn operator(node: &Node) -> String {
         Node::Percent(_) => "%".into(),
         Node::Degrees(_) => "deg".into(),
         Node::Unit(_, unit) => format!("unit '{unit}'"),
-        Node::Currency(_) => "$".into(),
         Node::Tuple(_) => "tuple:".into(),
         Node::Set(_) => "set:".into(),
         Node::List(_) => "list:".into(),
