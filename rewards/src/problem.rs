@@ -6,7 +6,7 @@ use std::io::BufRead;
 use serde::Serialize;
 
 use crate::Result;
-use crate::rows::{Fields, read_rows};
+use crate::rows::{Fields, brief, read_rows};
 
 /// A question, and the answer that an attempt is judged by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,10 +40,8 @@ pub fn read_problems(rows: impl BufRead) -> Result<Vec<Problem>> {
     read_rows(rows, "{id, problem, answer, source}", |line, fields| {
         let problem = problem(fields)?;
         if let Some(earlier) = seen.insert(problem.id.clone(), line) {
-            return Err(format!(
-                "id `{}` stands on line {earlier} too: ids are unique",
-                problem.id
-            ));
+            let id = brief(&problem.id);
+            return Err(format!("id `{id}` stands on line {earlier} too: ids are unique"));
         }
         problems.push(problem);
         Ok(())

@@ -185,7 +185,10 @@ mod tests {
         assert!(latin.contains("`iconv -f WINDOWS-1252"), "{latin}");
         // As when one program wrote UTF-8 and the next appended UTF-16.
         let mixed = said(b"{\"a\":1}\n{\0\"\0a\0");
-        assert_eq!(mixed, "line 2: a NUL byte at column 2: expected UTF-8, got UTF-16?");
+        assert_eq!(
+            mixed,
+            "line 2: a NUL byte at column 2: expected UTF-8, the text is UTF-16 or damaged"
+        );
         for plain in [&b"{\"a\":}"[..], b"{\"a\":true}", b"word", b"[1, {\"a\":1}]"] {
             assert_eq!(said(plain).lines().count(), 1);
         }

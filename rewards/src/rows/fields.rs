@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::without_bom;
@@ -7,7 +9,7 @@ use super::without_bom;
 /// A derived reader would take an array for an object, keep the last of several equal names, and
 /// round long numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fields<'a>(Vec<(String, &'a str)>);
+pub struct Fields<'a>(BTreeMap<String, &'a str>);
 
 impl<'a> Fields<'a> {
     /// Reads an object whose names differ.
@@ -19,7 +21,9 @@ impl<'a> Fields<'a> {
         let text = without_bom(text);
         if let Some(at) = text.iter().position(|&byte| byte == 0) {
             let column = at + 1;
-            return Err(format!("a NUL byte at column {column}: expected UTF-8, got UTF-16?"));
+            return Err(format!(
+                "a NUL byte at column {column}: expected UTF-8, the text is UTF-16 or damaged"
+            ));
         }
         let text = std::str::from_utf8(text).map_err(|error| {
             let column = error.valid_up_to() + 1;
@@ -29,16 +33,18 @@ impl<'a> Fields<'a> {
             return Err(no_object(text.trim()));
         }
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| syntax(text, &error))?;
-        let mut fields: Vec<(String, &str)> = Vec::new();
+        let mut fields = BTreeMap::new();
         let mut rest = inside(text);
         while rest.starts_with('"') {
             let (name, after) = first(rest);
-            let name = string(name).map_err(|problem| format!("the name {name}: {problem}"))?;
-            if fields.iter().any(|(earlier, _)| *earlier == name) {
+            let name =
+                string(name).map_err(|problem| format!("the name {}: {problem}", brief(name)))?;
+            if fields.contains_key(&name) {
+                let name = brief(&name);
                 return Err(format!("field `{name}` stands twice: expected each field once"));
             }
             let (value, after) = first(after.trim_start_matches([':', ' ', '\t', '\n', '\r']));
-            fields.push((name, value));
+            fields.insert(name, value);
             rest = next(after);
         }
         Ok(Self(fields))
@@ -46,7 +52,7 @@ impl<'a> Fields<'a> {
 
     /// The value of `name` as it is written.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+        self.0.get(name).copied()
     }
 
     /// Whether there is no field `name`, or null in it.
@@ -132,7 +138,8 @@ impl<'a> Fields<'a> {
 
     fn required(&self, name: &str, expected: &str) -> Result<&'a str, String> {
         self.raw(name).ok_or_else(|| {
-            let names: Vec<_> = self.0.iter().take(8).map(|(own, _)| format!("`{own}`")).collect();
+            let names: Vec<_> =
+                self.0.keys().take(8).map(|own| format!("`{}`", brief(own))).collect();
             let there = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             let more = if self.0.len() > names.len() { ", ..." } else { "" };
             format!("field `{name}` is missing: expected {expected}, the object has {there}{more}")
@@ -140,12 +147,17 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value for a message: at most 40 characters of it.
+/// A value for a message: at most 40 characters of it, none of which a terminal obeys.
 pub fn brief(value: &str) -> String {
-    match value.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+    const SHOWN: usize = 40;
+    let mut shown = String::new();
+    for c in value.chars().take(SHOWN) {
+        if c.is_control() { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
+    if value.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn unlike(name: &str, expected: &str, value: &str) -> String {
@@ -195,11 +207,12 @@ fn no_object(text: &str) -> String {
         return format!("{what}, expected an object with named fields, got `{}`", brief(text));
     }
     if begins(&["//", "/*", "#"]) {
-        return format!("a comment, which JSON has none of: remove {}", brief(text));
+        return format!("a comment, and JSON has none: remove `{}`", brief(text));
     }
     let what = match text.as_bytes().first() {
         Some(b'"') => "text",
-        Some(b'-' | b'0'..=b'9') => "a number",
+        Some(b'0'..=b'9') => "a number",
+        Some(b'-') if text.as_bytes().get(1).is_some_and(u8::is_ascii_digit) => "a number",
         _ if begins(&["true", "false", "null"]) => "a bare value",
         _ => "no JSON",
     };
@@ -345,6 +358,8 @@ mod tests {
         refused("-1", &["a number, expected"]);
         refused("null", &["a bare value, expected"]);
         refused("}", &["no JSON, expected a JSON object, got `}`"]);
+        refused("- a", &["no JSON", "got `- a`"]);
+        refused("\u{1e}\u{1b}[2J", &["got `\\u{1e}\\u{1b}[2J`"]);
         refused("// rows", &["a comment"]);
         refused("# rows", &["a comment"]);
         refused(&"word ".repeat(99), &["no JSON", "…"]);
@@ -371,6 +386,13 @@ mod tests {
         let surrogate = read(r#"{"a":"\ud800"}"#).text("a").unwrap_err();
         assert!(surrogate.starts_with("field `a`: ") && !surrogate.contains("line"), "{surrogate}");
         refused(r#"{"\ud800":1}"#, &["the name"]);
+    }
+
+    #[test]
+    fn a_row_of_many_fields_takes_no_time_of_its_own() {
+        let many: Vec<_> = (0..200_000).map(|name| format!("\"{name}\":1")).collect();
+        let row = format!("{{{}}}", many.join(","));
+        assert_eq!(read(&row).raw("199999"), Some("1"));
     }
 
     #[test]

@@ -140,20 +140,22 @@ fn table(text: &[u8]) -> Option<Foreign> {
     let (what, act) = if named('\t') {
         (
             "a table with tabs (TSV)",
-            "`python3 -c \"import csv, json, sys; [print(json.dumps(row)) for row in \
-             csv.DictReader(sys.stdin, delimiter='\\t')]\" < FILE > rows.jsonl` converts it",
+            "`python3 -c \"import csv, json; [print(json.dumps(row)) for row in csv.DictReader(\
+             open('FILE', encoding='utf-8-sig', newline=''), delimiter='\\t')]\" > rows.jsonl` \
+             converts it",
         )
     } else if named(',') {
         (
             "a table with commas (CSV)",
-            "`python3 -c \"import csv, json, sys; [print(json.dumps(row)) for row in \
-             csv.DictReader(sys.stdin)]\" < FILE > rows.jsonl` converts it",
+            "`python3 -c \"import csv, json; [print(json.dumps(row)) for row in csv.DictReader(\
+             open('FILE', encoding='utf-8-sig', newline=''))]\" > rows.jsonl` converts it",
         )
     } else if named(';') {
         (
             "a table with semicolons (CSV)",
-            "`python3 -c \"import csv, json, sys; [print(json.dumps(row)) for row in \
-             csv.DictReader(sys.stdin, delimiter=';')]\" < FILE > rows.jsonl` converts it",
+            "`python3 -c \"import csv, json; [print(json.dumps(row)) for row in csv.DictReader(\
+             open('FILE', encoding='utf-8-sig', newline=''), delimiter=';')]\" > rows.jsonl` \
+             converts it",
         )
     } else {
         return None;
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn tables_are_told_by_a_line_of_names() {
-        told(b"id,problem,answer,source\na,1+1,2,us\n", "CSV", "csv.DictReader(sys.stdin)]");
+        told(b"id,problem,answer,source\na,1+1,2,us\n", "CSV", "newline=''))]");
         told(b"\xef\xbb\xbf\"id\",\"the problem\"\r\n", "CSV", "csv");
         told(b"id\tproblem\tanswer\n", "TSV", "delimiter='\\t'");
         told(b"id;problem;answer\n", "semicolons", "delimiter=';'");

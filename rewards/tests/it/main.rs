@@ -15,6 +15,7 @@ mod importance;
 mod properties;
 mod reading_properties;
 mod redteam;
+mod rows;
 mod settings;
 mod vectors;
 mod weighting;
