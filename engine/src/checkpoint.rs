@@ -55,8 +55,9 @@ impl Checkpoint {
             let gguf = Gguf::open(path)?;
             (gguf.config()?, gguf.text()?, Stored::Gguf(gguf))
         };
-        text.check_vocabulary(config.vocab_size)?;
-        Ok(Self { config, text, notes: Vec::new(), weights, read: BTreeSet::new() })
+        let mut notes = text.notes().to_vec();
+        notes.extend(text.check_vocabulary(config.vocab_size)?);
+        Ok(Self { config, text, notes, weights, read: BTreeSet::new() })
     }
 
     /// The model and the text.

@@ -3,6 +3,7 @@
 //! `gguf/header.rs` reads the file's head, `gguf/tokenizer.rs` builds the tokenizer.
 
 mod header;
+mod pre_tokenizer;
 mod rope;
 mod tokenizer;
 

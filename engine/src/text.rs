@@ -1,9 +1,11 @@
 //! Text to token ids and back, the chat template, and what ends a turn.
 //!
 //! Reading order: [`Text`], then `text/template.rs` (Jinja as `transformers` renders it),
-//! `text/files.rs` (the tokenizer's files in a checkpoint folder) and [`StopStrings`]. It knows no
-//! tensor; that ids fit the embedding is checked by [`Text::check_vocabulary`].
+//! `text/files.rs` (the tokenizer's files in a checkpoint folder), `text/added.rs` (the tokens that
+//! files beside `tokenizer.json` add) and [`StopStrings`]. It knows no tensor; that ids fit the
+//! embedding is checked by [`Text::check_vocabulary`].
 
+mod added;
 mod continuation;
 mod files;
 mod special;
@@ -14,8 +16,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 pub use tokenizers;
-use tokenizers::Tokenizer;
+use tokenizers::tokenizer::{PostProcessor, Token};
+use tokenizers::{Encoding, Tokenizer};
 
+use added::Beside;
 pub(crate) use files::pretty;
 pub use special::{KeepRule, KeepSpecialTokens};
 pub use stop::StopStrings;
@@ -30,7 +34,11 @@ pub struct Text {
     tokenizer: Tokenizer,
     template: Option<Template>,
     stop_tokens: Vec<u32>,
-    vocab_size: usize,
+    /// Every id that has a token, ascending.
+    ids: Vec<u32>,
+    /// What the tokenizer puts before a text and after it.
+    frame: Frame,
+    notes: Vec<String>,
     /// What `tokenizer_config.json` says, less the chat template.
     tokenizer_config: Map<String, Value>,
     /// What `generation_config.json` says.
@@ -39,21 +47,23 @@ pub struct Text {
 }
 
 impl Text {
-    /// A text made on the spot: `template` is a Jinja chat template, `stop_tokens` end a turn.
+    /// A text made on the spot: `template` is a Jinja chat template, `stop_tokens` end a turn. The
+    /// first of them is the tokenizer's `eos_token`, which is a special one.
     ///
     /// # Errors
     ///
     /// Fails when the template does not parse, when no stop token is given, or when one is not in
     /// the vocabulary.
     pub fn new(
-        tokenizer: Tokenizer,
+        mut tokenizer: Tokenizer,
         template: Option<String>,
         stop_tokens: Vec<u32>,
     ) -> Result<Self> {
-        let mut config = Map::new();
+        let mut beside = Beside::default();
         if let Some(end) = stop_tokens.first().and_then(|&id| tokenizer.id_to_token(id)) {
-            config.insert("eos_token".into(), end.into());
+            beside.config.insert("eos_token".into(), end.into());
         }
+        let (config, _) = beside.apply(&mut tokenizer)?;
         Self::assemble(tokenizer, template, stop_tokens, config, Map::new())
     }
 
@@ -80,12 +90,14 @@ impl Text {
         let template = template.map(Template::new).transpose()?;
         let mut seen = BTreeSet::new();
         let stop_tokens = stop_tokens.into_iter().filter(|&id| seen.insert(id)).collect();
-        let largest = tokenizer.get_vocab(true).into_values().max();
+        let ids: BTreeSet<u32> = tokenizer.get_vocab(true).into_values().collect();
         Ok(Self {
+            frame: Frame::of(&tokenizer)?,
             tokenizer,
             template,
             stop_tokens,
-            vocab_size: largest.map_or(0, |id| id as usize + 1),
+            ids: ids.into_iter().collect(),
+            notes: Vec::new(),
             tokenizer_config,
             generation,
             date: Date::default(),
@@ -136,7 +148,31 @@ impl Text {
 
     /// One more than the largest token id.
     pub fn vocab_size(&self) -> usize {
-        self.vocab_size
+        self.ids.last().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// The rows of an embedding of `rows` rows that stand for no token, ascending: padding above the
+    /// tokenizer's ids, and gaps between them. No text becomes one, and none should be drawn.
+    pub fn unused_ids(&self, rows: usize) -> Vec<u32> {
+        let mut used = self.ids.iter().copied().peekable();
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        (0..rows).filter(|&id| used.next_if_eq(&id).is_none()).collect()
+    }
+
+    /// The tokens that the tokenizer puts before a text that is not a conversation: what
+    /// `tokenizer(text)` of `transformers` begins with, most often the begin token or nothing.
+    pub fn begin(&self) -> &[u32] {
+        &self.frame.begin
+    }
+
+    /// What a user should know about how the tokenizer's files were read, one line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
     }
 
     /// The chat template's source.
@@ -171,22 +207,64 @@ impl Text {
         &self.tokenizer
     }
 
-    /// Whether the token ids and the `rows` of the embedding belong together.
+    /// Whether the token ids and the `rows` of the embedding belong together. Gives a note where some
+    /// rows stand for no token.
     ///
-    /// Embeddings are often padded (Qwen2.5-0.5B: 271 rows of 151,936), so up to one row in 64 may
-    /// have no token.
+    /// Embeddings are often padded: 271 rows of 151,936 in Qwen2.5-0.5B, 2,385 of 102,400 in
+    /// deepseek-llm-7b. Such rows count in the softmax, in sampling and in training alike, as they do
+    /// in `transformers`; they are never drawn ([`Text::unused_ids`]).
     ///
     /// # Errors
     ///
-    /// Fails when a token has no row, and when more rows than that have no token.
-    pub fn check_vocabulary(&self, rows: usize) -> Result<()> {
+    /// Fails when a token has no row.
+    pub fn check_vocabulary(&self, rows: usize) -> Result<Option<String>> {
         let tokens = self.vocab_size();
-        if tokens > rows || rows - tokens > rows / 64 {
+        if tokens > rows {
+            let last = self.ids.last().and_then(|&id| self.tokenizer.id_to_token(id));
             return Err(Error::Text(format!(
-                "the tokenizer has {tokens} tokens, but the model's vocabulary has {rows} rows\n\
-                 take the tokenizer and the weights from the same checkpoint"
+                "the tokenizer has ids up to {} (`{}`), but the model's embedding has {rows} rows\n\
+                 take the tokenizer and the weights from the same checkpoint; where tokens were added \
+                 to the tokenizer, resize the embedding first",
+                tokens - 1,
+                last.unwrap_or_default()
             )));
         }
-        Ok(())
+        let unused = rows - self.ids.len();
+        Ok((unused > 0).then(|| {
+            format!(
+                "{unused} of the embedding's {rows} rows stand for no token: they count in the \
+                 softmax and are never drawn"
+            )
+        }))
+    }
+}
+
+/// What a tokenizer's post-processor puts around a text.
+#[derive(Debug, Clone, Default)]
+struct Frame {
+    begin: Vec<u32>,
+    end: Vec<u32>,
+}
+
+impl Frame {
+    fn of(tokenizer: &Tokenizer) -> Result<Self> {
+        let Some(processor) = tokenizer.get_post_processor() else {
+            return Ok(Self::default());
+        };
+        // A text of one token whose id none has, so that it is found again.
+        let text = Encoding::from_tokens(vec![Token::new(u32::MAX, "a".into(), (0, 1))], 0);
+        let framed = processor
+            .process(text, None, true)
+            .map_err(|e| Error::Text(format!("the tokenizer's post-processor: {e}")))?;
+        let mut parts = framed.get_ids().split(|&id| id == u32::MAX);
+        let mut part = || parts.next().unwrap_or_default().to_vec();
+        let frame = Self { begin: part(), end: part() };
+        let all = frame.begin.iter().chain(&frame.end);
+        if let Some(id) = all.into_iter().find(|&&id| tokenizer.id_to_token(id).is_none()) {
+            return Err(Error::Text(format!(
+                "the tokenizer's post-processor adds the id {id}, which is not in the vocabulary"
+            )));
+        }
+        Ok(frame)
     }
 }

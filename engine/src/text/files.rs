@@ -7,35 +7,70 @@ use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
 use super::Text;
+use super::added::Beside;
 use crate::{Error, Result};
 
 impl Text {
-    /// Reads `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` and
-    /// `chat_template.jinja` of a folder; all but the first may be absent.
+    /// Reads the tokenizer's files in a folder: `tokenizer.json`, and where they are there
+    /// `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`,
+    /// `generation_config.json` and `chat_template.jinja`.
     ///
     /// `config` is the folder's `config.json`, which may name end-of-turn tokens as well. The
     /// stop tokens are those of the generation configuration, of `config` and the tokenizer's.
+    /// [`Text::notes`] has what the files say against one another.
     ///
     /// # Errors
     ///
-    /// Fails when a file cannot be read or parsed, and when no token ends a turn.
+    /// Fails when a file cannot be read or parsed, when a listed token cannot have the id that it is
+    /// listed with, and when no token ends a turn.
     pub fn from_folder(folder: &Path, config: &Value) -> Result<Self> {
         let path = folder.join("tokenizer.json");
         let bytes =
             std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let tokenizer = Tokenizer::from_bytes(&bytes)
+        let mut tokenizer = Tokenizer::from_bytes(&bytes)
             .map_err(|e| Error::File { path, problem: format!("not a tokenizer: {e}") })?;
         let mut tokenizer_config = object(&folder.join("tokenizer_config.json"))?;
         let generation = object(&folder.join("generation_config.json"))?;
         let template = chat_template(folder, tokenizer_config.shift_remove("chat_template"))?;
+        let beside = Beside {
+            config: tokenizer_config,
+            special: object(&folder.join("special_tokens_map.json"))?,
+            added: object(&folder.join("added_tokens.json"))?,
+            rows: config.get("vocab_size").and_then(Value::as_u64).map(|rows| rows as usize),
+        };
+        let (tokenizer_config, mut notes) = beside.apply(&mut tokenizer)?;
         let mut stop_tokens = Vec::new();
         for place in [generation.get("eos_token_id"), config.get("eos_token_id")] {
             stop_tokens.extend(token_ids(place)?);
         }
-        let eos = tokenizer_config.get("eos_token");
-        let eos = eos.and_then(|value| value.get("content").unwrap_or(value).as_str());
+        let eos = tokenizer_config.get("eos_token").and_then(Value::as_str);
         stop_tokens.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
-        Self::assemble(tokenizer, template, stop_tokens, tokenizer_config, generation)
+        let text = Self::assemble(tokenizer, template, stop_tokens, tokenizer_config, generation)?;
+        notes.extend(text.frame_notes());
+        Ok(text.with_notes(notes))
+    }
+
+    /// Where `tokenizer_config.json` says otherwise than the post-processor, which `transformers`
+    /// follows, and where the post-processor ends a text.
+    fn frame_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let said = self.tokenizer_config.get("add_bos_token").and_then(Value::as_bool);
+        if said.is_some_and(|said| said == self.frame.begin.is_empty()) {
+            let does = if self.frame.begin.is_empty() { "adds none" } else { "adds one" };
+            notes.push(format!(
+                "add_bos_token is {} in tokenizer_config.json, but the post-processor in \
+                 tokenizer.json {does}: the latter is followed; `prompt.bos` sets it",
+                said.unwrap_or_default()
+            ));
+        }
+        if !self.frame.end.is_empty() {
+            notes.push(
+                "the post-processor in tokenizer.json ends a text with a token: prompts go without \
+                 it"
+                .to_owned(),
+            );
+        }
+        notes
     }
 
     /// The files that [`Text::from_folder`] reads back as this text, by name.
@@ -111,13 +146,15 @@ fn chat_template(folder: &Path, in_config: Option<Value>) -> Result<Option<Strin
     }
 }
 
+/// Token ids as `eos_token_id` has them: one or a list, where null and negative numbers are none.
 fn token_ids(value: Option<&Value>) -> Result<Vec<u32>> {
     let ids = match value {
-        None | Some(Value::Null) => return Ok(Vec::new()),
+        None => return Ok(Vec::new()),
         Some(Value::Array(ids)) => ids.as_slice(),
         Some(id) => std::slice::from_ref(id),
     };
     ids.iter()
+        .filter(|id| !id.is_null() && id.as_f64().is_none_or(|id| id >= 0.0))
         .map(|id| {
             id.as_u64()
                 .and_then(|id| u32::try_from(id).ok())

@@ -272,11 +272,19 @@ fn a_configuration_that_is_wrong_says_in_which_file() {
 }
 
 #[test]
-fn a_tokenizer_of_another_size_is_refused() {
+fn a_tokenizer_with_more_ids_than_rows_is_refused_and_one_with_less_gets_a_note() {
     let (folder, model, _) = saved();
-    for size in [36, 38, 200] {
+    for size in [38, 200] {
         save(&model, &disk::text(size), folder.path()).unwrap();
-        refused(folder.path(), &[&format!("{size} tokens"), "37 rows"]);
+        refused(folder.path(), &[&format!("ids up to {}", size - 1), "37 rows"]);
+    }
+    for size in [3, 20, 36] {
+        save(&model, &disk::text(size), folder.path()).unwrap();
+        let note = &Checkpoint::open(folder.path()).unwrap().notes[0];
+        assert!(note.starts_with(&format!("{} of the embedding's 37 rows", 37 - size)), "{note}");
+        let (model, text) = load(folder.path(), &Device::Cpu, DType::F32).unwrap();
+        assert_eq!(model.config().vocab_size, 37);
+        assert!(text.unused_ids(37).into_iter().eq(size as u32..37));
     }
 }
 

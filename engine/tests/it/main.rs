@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod added;
 mod checkpoint;
 mod config;
 mod decode;
@@ -14,6 +15,7 @@ mod loss;
 mod loss_family;
 mod oracles;
 mod packing;
+mod pre_tokenizer;
 mod real;
 mod special;
 mod support;

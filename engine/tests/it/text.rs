@@ -134,18 +134,6 @@ fn a_template_of_its_own_file_goes_first() {
     assert_eq!(template().unwrap(), "in its own file");
 }
 
-#[test]
-fn tokens_and_rows_must_fit() {
-    let text = disk::text(128);
-    for rows in [128, 130] {
-        text.check_vocabulary(rows).unwrap();
-    }
-    for rows in [127, 131, 64, 49152] {
-        let error = text.check_vocabulary(rows).unwrap_err().to_string();
-        assert!(error.contains("128 tokens") && error.contains(&rows.to_string()), "{error}");
-    }
-}
-
 /// Byte-level tokens: letters, and the emoji in pieces.
 fn byte_level() -> Text {
     let vectors = disk::vectors();
