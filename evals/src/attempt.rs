@@ -103,6 +103,7 @@ impl Setup<'_> {
             &requests,
             self.sampling,
             self.text.stop_tokens(),
+            &self.text.unused_ids(self.model.config().vocab_size),
             (!strings.is_empty()).then_some(&stops),
             self.slots,
             key,

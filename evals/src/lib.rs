@@ -22,5 +22,5 @@ pub use health::Warning;
 pub use interval::Estimate;
 pub use metrics::{Log, Metrics};
 pub use pass::{pass_at, pass_rates, pass_sizes};
-pub use prompt::{PromptStyle, Target, Template};
+pub use prompt::{Bos, PromptStyle, Target, Template};
 pub use record::{Record, RecordConfig};

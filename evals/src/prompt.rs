@@ -15,6 +15,8 @@ pub struct PromptStyle {
     pub system: Option<String>,
     /// What the problem is put into.
     pub template: Template,
+    /// Whether the prompt begins with the tokenizer's begin token.
+    pub bos: Bos,
     /// Text right after the problem, for example how to give the answer.
     pub suffix: String,
     /// Texts that end a completion.
@@ -22,6 +24,21 @@ pub struct PromptStyle {
     /// Special tokens that stay in the text of a completion, which verifiers read: `"auto"`, `"all"`,
     /// `"none"` or a list of tokens.
     pub keep_special_tokens: KeepSpecialTokens,
+}
+
+/// Whether a prompt begins with the tokenizer's begin token. It is never there twice: a prompt whose
+/// text writes it gets no second one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bos {
+    /// As in `transformers`: a plain prompt begins as the tokenizer begins a text, and what a chat
+    /// begins with is for its template to write.
+    #[default]
+    Auto,
+    /// Always, in a chat too.
+    Always,
+    /// Only where the text of the prompt writes it.
+    Never,
 }
 
 /// What a supervised stage learns of one problem.
@@ -95,13 +112,35 @@ impl PromptStyle {
     ///
     /// # Errors
     ///
-    /// Fails where [`PromptStyle::prompt`] does, and when the prompt has no token.
+    /// Fails where [`PromptStyle::prompt`] does, when the prompt has no token, and when it is to begin
+    /// with a begin token and the tokenizer has none.
     pub fn tokens(&self, text: &Text, problem: &str) -> Result<Vec<u32>> {
-        let tokens = text.encode(&self.prompt(text, problem)?)?;
+        let mut tokens = text.encode(&self.prompt(text, problem)?)?;
+        let begin = self.begin(text)?;
+        if !tokens.starts_with(&begin) {
+            tokens.splice(0..0, begin);
+        }
         if tokens.is_empty() {
             return Err(Error::Prompt("the prompt is empty; give it a `template`".into()));
         }
         Ok(tokens)
+    }
+
+    /// What the tokens of a prompt begin with.
+    fn begin(&self, text: &Text) -> Result<Vec<u32>> {
+        let own = text.begin();
+        match (self.bos, &self.template) {
+            (Bos::Never, _) | (Bos::Auto, Template::Chat) => Ok(Vec::new()),
+            (Bos::Auto, _) => Ok(own.to_vec()),
+            (Bos::Always, _) if !own.is_empty() => Ok(own.to_vec()),
+            (Bos::Always, _) => text.named_token("bos_token").map(|id| vec![id]).ok_or_else(|| {
+                Error::Prompt(
+                    "`bos` is \"always\", but the tokenizer has no begin token; name one as bos_token \
+                     in tokenizer_config.json, or set `bos` to \"auto\""
+                        .into(),
+                )
+            }),
+        }
     }
 
     /// `text` with the token that ends a turn in this style among its stop tokens.

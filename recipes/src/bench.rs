@@ -168,7 +168,17 @@ impl Bench<'_> {
         let all = prompts * group;
         let slots = if self.shape.slots == 0 { all } else { self.shape.slots.min(all) };
         // No stop token, so that every completion has its full length.
-        Ok(rollout::generate(self.model, &requests, &sampling, &[], None, slots, key, &mut |_| {})?)
+        Ok(rollout::generate(
+            self.model,
+            &requests,
+            &sampling,
+            &[],
+            &[],
+            None,
+            slots,
+            key,
+            &mut |_| {},
+        )?)
     }
 
     fn sequences(&self, repetition: u64) -> Vec<Prompted> {

@@ -1,5 +1,6 @@
 //! Continuous batching: schedule, run, draw, until every group is complete.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use engine::{Cache, Model, Prefix};
@@ -33,6 +34,10 @@ const BURST: usize = 16;
 /// Draws every request's group of completions, `slots` sequences at a time; groups come in the order
 /// of the requests. `progress` hears of it now and then, and at the end.
 ///
+/// A token of `stop_tokens` ends a completion. A token of `unused` is never drawn: these are the rows
+/// of the embedding that stand for no text. They count in the scores all the same, as they do in
+/// training and in `transformers`, so that a log-probability is one of the whole vocabulary.
+///
 /// On CPU the result is a function of the weights, the requests, `sampling`, the stops, `key` and the
 /// number of threads: neither `slots` nor the order of the requests matters.
 ///
@@ -47,12 +52,15 @@ pub fn generate(
     requests: &[Request],
     sampling: &Sampling,
     stop_tokens: &[u32],
+    unused: &[u32],
     stop: Option<&dyn Stop>,
     slots: usize,
     key: Key,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Group>> {
     check(model, requests, sampling, slots)?;
+    let early = [stop_tokens, unused].concat();
+    check_choice(model, sampling, &early, unused)?;
     let sizes: Vec<usize> = requests.iter().map(|request| request.group_size).collect();
     let sequences: usize = sizes.iter().sum();
     let slots = slots.min(sequences);
@@ -64,6 +72,8 @@ pub fn generate(
         requests,
         sampling,
         stop_tokens,
+        unused,
+        early,
         stop,
         key,
         cache: model.cache(slots, rows)?,
@@ -118,12 +128,31 @@ fn check(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize)
     Ok(())
 }
 
+/// Makes sure that there is always a token to draw.
+fn check_choice(model: &Model, sampling: &Sampling, early: &[u32], unused: &[u32]) -> Result<()> {
+    let suppressed = if sampling.min_new_tokens > 0 { early } else { unused };
+    let vocab = model.config().vocab_size;
+    let rows: BTreeSet<u32> =
+        suppressed.iter().copied().filter(|&token| (token as usize) < vocab).collect();
+    if rows.len() < vocab {
+        return Ok(());
+    }
+    Err(Error::Sampling(vec![format!(
+        "none of the vocabulary's {vocab} tokens may be drawn: each one is a stop token or stands for \
+         no text"
+    )]))
+}
+
 /// The state of one call.
 struct Room<'a> {
     model: &'a Model,
     requests: &'a [Request],
     sampling: &'a Sampling,
     stop_tokens: &'a [u32],
+    /// Never drawn.
+    unused: &'a [u32],
+    /// Not drawn before `min_new_tokens`: the stop tokens and the unused ones.
+    early: Vec<u32>,
     stop: Option<&'a dyn Stop>,
     key: Key,
     scheduler: Scheduler,
@@ -225,7 +254,7 @@ impl Room<'_> {
         let problem = self.requests[seat.group].problem;
         let uniform = self.key.uniform(draw.length as u32, seat.sibling as u32, problem);
         let early = draw.length < self.sampling.min_new_tokens;
-        let suppressed = if early { self.stop_tokens } else { &[] };
+        let suppressed = if early { &self.early } else { self.unused };
         draw.drawn = draw.sampler.draw(self.sampling, logits, suppressed, uniform);
     }
 

@@ -92,8 +92,8 @@ pub(crate) struct Sampler {
 const BLOCK: usize = 512;
 
 impl Sampler {
-    /// Draws a token by a uniform number in (0, 1), never one of `suppressed`. `None` where the
-    /// logits are not finite.
+    /// Draws a token by a uniform number in (0, 1), never one of `suppressed`, which must leave at
+    /// least one. `None` where the logits are not finite.
     pub(crate) fn draw(
         &mut self,
         sampling: &Sampling,
@@ -108,26 +108,16 @@ impl Sampler {
         if !full.is_finite() {
             return None;
         }
-        let mut allowed = logits;
-        if !suppressed.is_empty() {
-            self.masked.clear();
-            self.masked.extend_from_slice(logits);
-            for &token in suppressed {
-                if let Some(logit) = self.masked.get_mut(token as usize) {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
-            // Anew, since all that is left may have vanished beside a suppressed token.
-            Distribution::with_weights(&self.masked, temperature, &mut self.weights);
-            allowed = &self.masked;
-        }
         let token = if greedy {
-            largest(allowed)
-        } else if sampling.filters() {
-            self.filter(sampling);
-            self.pick_kept(uniform)
+            self.likeliest(logits, suppressed)
         } else {
-            self.pick(uniform)
+            self.suppress(temperature, logits, suppressed);
+            if sampling.filters() {
+                self.filter(sampling);
+                self.pick_kept(uniform)
+            } else {
+                self.pick(uniform)
+            }
         };
         Some(Drawn {
             token: token as u32,
@@ -135,6 +125,46 @@ impl Sampler {
             entropy: full.entropy,
             phi_sum: full.phi_sum,
         })
+    }
+
+    /// The likeliest token that is not suppressed, the lowest id among equals.
+    fn likeliest(&mut self, logits: &[f32], suppressed: &[u32]) -> usize {
+        let first = largest(logits);
+        if !suppressed.contains(&(first as u32)) {
+            return first;
+        }
+        self.mask(logits, suppressed);
+        largest(&self.masked)
+    }
+
+    /// Takes the weights of the suppressed tokens away.
+    fn suppress(&mut self, temperature: f64, logits: &[f32], suppressed: &[u32]) {
+        // The likeliest token has weight 1. Where that one is suppressed, the weights of all others
+        // may have vanished beside it, so they are made anew.
+        if suppressed
+            .iter()
+            .any(|&token| self.weights.get(token as usize).is_some_and(|&w| w > 0.5))
+        {
+            self.mask(logits, suppressed);
+            Distribution::with_weights(&self.masked, temperature, &mut self.weights);
+            return;
+        }
+        for &token in suppressed {
+            if let Some(weight) = self.weights.get_mut(token as usize) {
+                *weight = 0.0;
+            }
+        }
+    }
+
+    /// Sets `masked` to the logits without the suppressed tokens.
+    fn mask(&mut self, logits: &[f32], suppressed: &[u32]) {
+        self.masked.clear();
+        self.masked.extend_from_slice(logits);
+        for &token in suppressed {
+            if let Some(logit) = self.masked.get_mut(token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
     }
 
     /// The token at which the running sum of weights, in order of ids, passes its share.

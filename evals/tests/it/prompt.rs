@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use engine::text::{KeepRule, KeepSpecialTokens, Text};
 use evals::attempt::{Asked, Graded, Setup, attempt};
-use evals::{PromptStyle, Target, Template};
+use evals::{Bos, PromptStyle, Target, Template};
 use rewards::{Problem, RubricConfig};
 use rollout::{Key, Purpose, Sampling};
 
@@ -93,4 +93,76 @@ fn verifiers_read_the_special_tokens_that_the_style_keeps() {
     let listed = texts(&text, KeepSpecialTokens::Listed(vec!["</turn>".into()]));
     let shown = listed[0].completions.iter().any(|one| one.text.contains("</turn>"));
     assert!(shown && listed[0].completions.iter().all(|one| !one.text.contains("<think>")));
+}
+
+/// The toy's tokens with `<begin>`, which the tokenizer names, and puts before a text.
+fn beginning(names: bool, puts: bool) -> Text {
+    let template = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    let text = toy::with_special(&["<begin>"], Some(template));
+    let id = text.encode("<begin>").unwrap()[0];
+    let folder = tempfile::tempdir().unwrap();
+    for (name, contents) in text.to_files().unwrap() {
+        let mut json: serde_json::Value = serde_json::from_str(&contents).unwrap();
+        if name == "tokenizer.json" && puts {
+            json["post_processor"] = serde_json::json!({
+                "type": "BertProcessing", "sep": ["<end>", id - 1], "cls": ["<begin>", id]
+            });
+        }
+        if name == "tokenizer_config.json" && names {
+            json["bos_token"] = "<begin>".into();
+        }
+        std::fs::write(folder.path().join(name), json.to_string()).unwrap();
+    }
+    Text::from_folder(folder.path(), &serde_json::Value::Null).unwrap()
+}
+
+fn plain(text: &str) -> Template {
+    Template::Plain { text: text.into() }
+}
+
+#[test]
+fn a_plain_prompt_begins_as_the_tokenizer_begins_a_text() {
+    let text = beginning(true, true);
+    let ids = |source: &str| text.encode(source).unwrap();
+    let prompt = |template, problem: &str| {
+        PromptStyle { template, ..PromptStyle::default() }.tokens(&text, problem).unwrap()
+    };
+    assert_eq!(prompt(Template::None, "1+1="), ids("<begin>1+1="));
+    assert_eq!(prompt(plain("{problem}="), "1+1"), ids("<begin>1+1="));
+    assert_eq!(prompt(Template::None, ""), ids("<begin>"), "a prompt of nothing else");
+    // What a chat begins with is for its template to say, and nothing is said twice.
+    assert_eq!(prompt(Template::Chat, "1+1"), ids("1+1"));
+    assert_eq!(prompt(Template::None, "<begin>1+1"), ids("<begin>1+1"));
+    assert_eq!(prompt(plain("<begin>{problem}"), "1"), ids("<begin>1"));
+    assert_eq!(prompt(Template::None, "<begin><begin>1"), ids("<begin><begin>1"));
+    assert_eq!(prompt(Template::None, "1<begin>"), ids("<begin>1<begin>"));
+    // The post-processor's end of the text is no part of a prompt.
+    assert!(!prompt(Template::None, "1").contains(&ids("<end>")[0]));
+    let style = PromptStyle { template: Template::None, ..PromptStyle::default() };
+    let Target { prompt, completion } = target(&style, &text, "=2");
+    assert_eq!((prompt, completion), (ids("<begin>1+1"), ids("=2<end>")));
+}
+
+#[test]
+fn the_begin_token_can_be_set() {
+    let styles = [Template::Chat, Template::None, plain("{problem}")];
+    for (names, puts) in [(true, true), (false, true), (true, false)] {
+        let text = beginning(names, puts);
+        let ids = |source: &str| text.encode(source).unwrap();
+        for template in &styles {
+            let style =
+                |bos| PromptStyle { bos, template: template.clone(), ..PromptStyle::default() };
+            let prompt = |bos, problem: &str| style(bos).tokens(&text, problem).unwrap();
+            assert_eq!(prompt(Bos::Always, "1"), ids("<begin>1"));
+            assert_eq!(prompt(Bos::Always, "<begin>1"), ids("<begin>1"));
+            assert_eq!(prompt(Bos::Never, "1"), ids("1"));
+            assert_eq!(prompt(Bos::Never, "<begin>1"), ids("<begin>1"));
+            let auto = if puts && *template != Template::Chat { "<begin>1" } else { "1" };
+            assert_eq!(prompt(Bos::Auto, "1"), ids(auto));
+        }
+    }
+    let style =
+        PromptStyle { bos: Bos::Always, template: Template::None, ..PromptStyle::default() };
+    let error = style.tokens(&beginning(false, false), "1").unwrap_err().to_string();
+    assert!(error.contains("`bos` is \"always\"") && error.contains("no begin token"), "{error}");
 }

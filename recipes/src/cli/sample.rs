@@ -4,8 +4,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use engine::text::StopStrings;
 use evals::attempt::Stops;
-use evals::{PromptStyle, Template};
+use evals::{Bos, PromptStyle, Template};
 use rollout::{Key, Purpose, Request, Sampling};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::Error as ValueError;
 
 use super::print;
 use crate::config::{DTypeChoice, DeviceChoice};
@@ -38,12 +41,20 @@ pub(super) struct Args {
     /// Give the prompt as it stands, without a chat template.
     #[arg(long)]
     plain: bool,
+    /// Whether the prompt begins with the begin token: auto, always or never. Left out: as the run
+    /// did, else auto, which is as the tokenizer begins a text that is not a chat.
+    #[arg(long, value_name = "WHEN", value_parser = bos)]
+    bos: Option<Bos>,
     /// Threads. Left out: all.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// The prompt.
     #[arg(value_name = "PROMPT")]
     prompt: String,
+}
+
+fn bos(word: &str) -> Result<Bos, ValueError> {
+    Bos::deserialize(word.into_deserializer())
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -62,13 +73,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .with_notes_on(Console::lines());
     let (model, text) =
         located.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
-    let style = match located.style()? {
-        Some(style) if !args.plain => style,
+    let of_run = located.style()?;
+    let bos = args.bos.or(of_run.as_ref().map(|style| style.bos)).unwrap_or_default();
+    let style = match of_run {
+        Some(style) if !args.plain => PromptStyle { bos, ..style },
         // A base model has no chat template and needs none.
         _ if args.plain || text.template().is_none() => {
-            PromptStyle { template: Template::None, ..PromptStyle::default() }
+            PromptStyle { template: Template::None, bos, ..PromptStyle::default() }
         }
-        _ => PromptStyle::default(),
+        _ => PromptStyle { bos, ..PromptStyle::default() },
     };
     let text = style.with_stop_token(text)?;
     let request = Request {
@@ -84,6 +97,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         &[request],
         &sampling,
         text.stop_tokens(),
+        &text.unused_ids(model.config().vocab_size),
         (!strings.is_empty()).then_some(&stops),
         args.n.get(),
         key,

@@ -171,6 +171,67 @@ fn a_suppressed_certainty_leaves_the_rest() {
     }
 }
 
+/// Every kind of setting, alone and together.
+fn settings() -> Vec<Sampling> {
+    let plain = Sampling::default();
+    let mut settings = Vec::new();
+    for temperature in [0.0, 0.2, 1.0, 3.0] {
+        let plain = Sampling { temperature, ..plain.clone() };
+        settings.push(Sampling { top_k: 1, ..plain.clone() });
+        settings.push(Sampling { top_k: 40, top_p: 0.9, ..plain.clone() });
+        settings.push(Sampling { top_p: 0.3, ..plain.clone() });
+        settings.push(Sampling { min_p: 0.5, ..plain.clone() });
+        settings.push(Sampling { top_k: 2000, top_p: 0.999, min_p: 0.01, ..plain.clone() });
+        settings.push(plain);
+    }
+    settings
+}
+
+#[test]
+fn suppressing_is_drawing_from_the_others_with_the_scores_of_all() {
+    let key = Key { seed: 6, purpose: Purpose::Sample, step: 0 };
+    let mut sampler = Sampler::default();
+    let logits: Vec<f32> = (0..1500).map(|i| key.uniform(i, 0, 9) as f32 * 12.0 - 6.0).collect();
+    let mut order: Vec<u32> = (0..1500).collect();
+    order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
+    // The likeliest one, the likeliest half, the unlikeliest half, every other, all but one.
+    let odd = (0..1500).filter(|i| i % 2 == 1).collect();
+    let sets: [Vec<u32>; 5] =
+        [order[..1].into(), order[..750].into(), order[750..].into(), odd, order[1..].into()];
+    for suppressed in &sets {
+        let mut masked = logits.clone();
+        for &token in suppressed {
+            masked[token as usize] = f32::NEG_INFINITY;
+        }
+        for sampling in settings() {
+            for i in 0..60 {
+                let u = key.uniform(i, 1, 0);
+                let got = sampler.draw(&sampling, &logits, suppressed, u).unwrap();
+                let others = sampler.draw(&sampling, &masked, &[], u).unwrap();
+                let all = sampler.draw(&sampling, &logits, &[], u).unwrap();
+                assert!(!suppressed.contains(&got.token), "{sampling:?}");
+                assert_eq!(got.token, others.token, "{sampling:?}");
+                assert_eq!((got.entropy, got.phi_sum), (all.entropy, all.phi_sum));
+                if got.token == all.token {
+                    assert_eq!(got, all);
+                } else {
+                    assert!(got.log_prob < others.log_prob, "of the whole vocabulary");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_suppressed_id_outside_the_logits_does_no_harm() {
+    let mut sampler = Sampler::default();
+    for temperature in [0.0, 1.0] {
+        let sampling = Sampling { temperature, ..Sampling::default() };
+        let drawn = sampler.draw(&sampling, &[0.0, 9.0], &[2, 700], 0.9).unwrap();
+        assert_eq!(drawn.token, 1);
+    }
+}
+
 #[test]
 fn extreme_uniforms_and_broken_logits() {
     let mut sampler = Sampler::default();

@@ -62,7 +62,7 @@ fn requests() -> Vec<Request> {
 }
 
 fn run(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize) -> Vec<Group> {
-    generate(model, requests, sampling, STOPS, None, slots, KEY, &mut |_| ()).unwrap()
+    generate(model, requests, sampling, STOPS, &[], None, slots, KEY, &mut |_| ()).unwrap()
 }
 
 fn trajectories(groups: &[Group]) -> impl Iterator<Item = &Trajectory> {
@@ -99,7 +99,7 @@ fn siblings_differ_and_so_do_steps() {
     completions.dedup();
     assert!(completions.len() >= 7);
     let next = Key { step: KEY.step + 1, ..KEY };
-    let other = generate(&model, &request, &sampling(20), STOPS, None, 8, next, &mut |_| ());
+    let other = generate(&model, &request, &sampling(20), STOPS, &[], None, 8, next, &mut |_| ());
     assert!(other.unwrap() != groups);
 }
 
@@ -200,7 +200,8 @@ fn no_stop_before_the_minimum() {
     let sampling = Sampling { min_new_tokens: 25, ..sampling(30) };
     for stop in [None, Some(&Always as &dyn Stop)] {
         let groups =
-            generate(&model, &requests(), &sampling, STOPS, stop, 4, KEY, &mut |_| ()).unwrap();
+            generate(&model, &requests(), &sampling, STOPS, &[], stop, 4, KEY, &mut |_| ())
+                .unwrap();
         for t in trajectories(&groups) {
             assert!(t.completion.len() >= 25);
             assert!(!t.completion[..25].iter().any(|token| STOPS.contains(token)));
@@ -208,6 +209,63 @@ fn no_stop_before_the_minimum() {
                 assert_eq!((t.completion.len(), t.finish), (25, Finish::StopString));
             }
         }
+    }
+}
+
+#[test]
+fn a_row_that_stands_for_no_text_is_never_drawn_and_counts_in_the_scores() {
+    let model = model(config(Family::Qwen2), DType::F32);
+    // Padding at the end, a hole, and an id beyond the embedding.
+    let unused: Vec<u32> = [3, 4].into_iter().chain(19..41).chain([99]).collect();
+    let mut drawn_without = 0;
+    for temperature in [0.0, 1.0, 2.0] {
+        for (top_k, min_new_tokens) in [(0, 0), (3, 12)] {
+            let sampling = Sampling { temperature, top_k, min_new_tokens, ..sampling(30) };
+            let all = run(&model, &requests(), &sampling, 4);
+            let found = trajectories(&all).flat_map(|t| &t.completion);
+            drawn_without += found.filter(|token| unused.contains(token)).count();
+            let draw = |slots| {
+                generate(
+                    &model,
+                    &requests(),
+                    &sampling,
+                    STOPS,
+                    &unused,
+                    None,
+                    slots,
+                    KEY,
+                    &mut |_| (),
+                )
+                .unwrap()
+            };
+            let groups = draw(4);
+            assert!(draw(1) == groups);
+            for group in &groups {
+                for trajectory in &group.trajectories {
+                    assert!(!trajectory.completion.iter().any(|token| unused.contains(token)));
+                    let early = &trajectory.completion[..min_new_tokens];
+                    assert!(!early.iter().any(|token| STOPS.contains(token)));
+                    check_scores(&model, &group.prompt, trajectory, temperature);
+                }
+            }
+        }
+    }
+    assert!(drawn_without > 100, "without the list they are drawn: {drawn_without}");
+}
+
+#[test]
+fn a_vocabulary_that_leaves_no_choice_is_refused() {
+    let model = model(config(Family::Llama), DType::F32);
+    let call = |min_new_tokens, unused: &[u32]| {
+        let sampling = Sampling { min_new_tokens, ..sampling(4) };
+        generate(&model, &requests(), &sampling, STOPS, unused, None, 2, KEY, &mut |_| ())
+    };
+    let but_the_stops: Vec<u32> = (0..41).filter(|token| !STOPS.contains(token)).collect();
+    let all: Vec<u32> = (0..50).collect();
+    call(0, &but_the_stops).unwrap();
+    for error in [call(1, &but_the_stops), call(0, &all), call(1, &all)] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("none of the vocabulary's 41 tokens may be drawn"), "{error}");
     }
 }
 
@@ -225,7 +283,8 @@ fn text_ends_a_completion() {
     let model = model(config(Family::Llama), DType::F32);
     let sampling = sampling(60);
     let groups =
-        generate(&model, &requests(), &sampling, STOPS, Some(&Five), 3, KEY, &mut |_| ()).unwrap();
+        generate(&model, &requests(), &sampling, STOPS, &[], Some(&Five), 3, KEY, &mut |_| ())
+            .unwrap();
     let mut found = 0;
     for t in trajectories(&groups) {
         let at = t.completion.iter().position(|&token| token == 5);
@@ -243,7 +302,7 @@ fn text_ends_a_completion() {
 fn progress_counts_to_the_end() {
     let model = model(config(Family::Llama), DType::F32);
     let mut heard = Vec::new();
-    let groups = generate(&model, &requests(), &sampling(30), STOPS, None, 2, KEY, &mut |p| {
+    let groups = generate(&model, &requests(), &sampling(30), STOPS, &[], None, 2, KEY, &mut |p| {
         heard.push((p.finished, p.tokens));
         assert_eq!(p.sequences, 16);
     })
@@ -262,7 +321,7 @@ fn what_cannot_be_served_is_refused() {
             Request { prompt: vec![1], problem: 1, group_size: 1 },
             Request { prompt, problem: 0, group_size },
         ];
-        generate(&model, &requests, sampling, STOPS, None, slots, KEY, &mut |_| ())
+        generate(&model, &requests, sampling, STOPS, &[], None, slots, KEY, &mut |_| ())
             .unwrap_err()
             .to_string()
     };

@@ -52,8 +52,18 @@ fn scores_of_a_rollout_equal_those_of_training() {
     };
     let key = Key { seed: 1, purpose: Purpose::Train, step: 0 };
     let draw = |slots| {
-        generate(&model, &requests, &sampling, text.stop_tokens(), None, slots, key, &mut |_| ())
-            .unwrap()
+        generate(
+            &model,
+            &requests,
+            &sampling,
+            text.stop_tokens(),
+            &[],
+            None,
+            slots,
+            key,
+            &mut |_| (),
+        )
+        .unwrap()
     };
     let groups = draw(5);
     if model.device().is_cpu() {
