@@ -22,6 +22,8 @@ mod tree;
 mod units;
 mod words;
 
+use compare::Fuel;
+use literal::decimal_point;
 use number::Number;
 use roles::Roles;
 use tree::{Tree, Unreadable};
@@ -52,15 +54,16 @@ pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     if let Some(found) = as_numbers(gold, answer, policy) {
         return found;
     }
-    let found = judge(gold, answer, policy);
+    let mut fuel = Fuel::new();
     // The lenient reading of a text is another one, and may lose what the strict one finds.
-    if policy == Policy::Eval
-        && found != Equivalence::Equal
-        && judge(gold, answer, Policy::Rl) == Equivalence::Equal
-    {
-        return Equivalence::Equal;
+    let strict = judge(gold, answer, Policy::Rl, &mut fuel);
+    if policy == Policy::Rl || strict == Equivalence::Equal {
+        return strict;
     }
-    found
+    match decimal_point(gold, answer) {
+        Some(pointed) => judge(gold, &pointed, policy, &mut fuel),
+        None => judge(gold, answer, policy, &mut fuel),
+    }
 }
 
 /// The shorter way of two plain numbers; `None` where it is closed.
@@ -79,7 +82,7 @@ fn as_numbers(gold: &str, answer: &str, policy: Policy) -> Option<Equivalence> {
 }
 
 /// [`equivalent`] by the readings of one policy alone.
-fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
+fn judge(gold: &str, answer: &str, policy: Policy, fuel: &mut Fuel) -> Equivalence {
     let same_text = || text::same(gold, answer, policy);
     let roles = Roles::of(gold, answer, policy);
     let Some(tree) = read_gold(gold, policy, &roles) else {
@@ -89,7 +92,7 @@ fn judge(gold: &str, answer: &str, policy: Policy) -> Equivalence {
         return Equivalence::Equal;
     }
     match read::read_beside(answer, policy, &roles) {
-        Ok(answer) => compare::compare(&tree, &answer, policy),
+        Ok(answer) => compare::compare(&tree, &answer, policy, fuel),
         Err(_) if same_text() => Equivalence::Equal,
         Err(Unreadable::NotMathematics) => Equivalence::Different,
         Err(Unreadable::Limit) => Equivalence::Limit,

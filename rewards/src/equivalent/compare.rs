@@ -1,6 +1,6 @@
 //! From two trees to a verdict.
 //!
-//! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets, [`relation`] equations
+//! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets (by their [`likeness`]), [`relation`] equations
 //! and inequalities ([`points`], [`chain`] and [`solved`] some of the former, [`quantity`] what they name, [`parameter`] what they declare),
 //! [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
@@ -19,6 +19,7 @@ mod field;
 mod form;
 mod fuel;
 mod functions;
+mod likeness;
 mod marks;
 mod modular;
 mod parameter;
@@ -36,7 +37,7 @@ mod term;
 #[cfg(test)]
 mod tests;
 
-use fuel::Fuel;
+pub(super) use fuel::Fuel;
 
 use super::tree::Tree;
 use crate::{Equivalence, Policy};
@@ -50,16 +51,19 @@ struct Judge<'tree> {
     fuel: Fuel,
 }
 
-/// Compares an answer with the gold answer.
-pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy) -> Equivalence {
+/// Compares an answer with the gold answer, by what is left of the work that a pair may take.
+pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy, fuel: &mut Fuel) -> Equivalence {
     if gold == answer {
         return Equivalence::Equal;
     }
     let renamed = parameter::renamed(gold, answer);
     let answer = renamed.as_ref().unwrap_or(answer);
-    let mut judge = Judge { gold, answer, policy, fuel: Fuel::new() };
-    if !judge.units_fit() {
-        return Equivalence::Different;
-    }
-    judge.compare(gold.root().into(), answer.root().into(), 0)
+    let mut judge = Judge { gold, answer, policy, fuel: std::mem::take(fuel) };
+    let verdict = if judge.units_fit() {
+        judge.compare(gold.root().into(), answer.root().into(), 0)
+    } else {
+        Equivalence::Different
+    };
+    *fuel = judge.fuel;
+    verdict
 }

@@ -314,6 +314,30 @@ fn separator(text: &str, allowed: Separators) -> Option<(Separator, &str)> {
     .then_some((kind, rest))
 }
 
+/// `answer` with a decimal point for its decimal comma; `None` where it has none, or the comma may stand
+/// between thousands or, beside a `gold` of several values, between values.
+pub(super) fn decimal_point(gold: &str, answer: &str) -> Option<String> {
+    if gold.contains([',', ';']) || !answer.contains(',') {
+        return None;
+    }
+    let answer = answer.replace("{,}", ",");
+    let (whole, rest) = answer.split_once(',')?;
+    let (places, behind) = split_digits(rest);
+    let start = whole.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let (before, whole) = whole.split_at(start);
+    let groups: Vec<_> = whole.split('.').collect();
+    let thousands = groups.len() > 1 && groups[1..].iter().all(|group| group.len() == 3);
+    let fits =
+        groups.len() == 1 && !groups[0].is_empty() && (places.len() != 3 || groups[0] == "0")
+            || thousands && (1..=3).contains(&groups[0].len());
+    // nothing else may be a number, nor several things
+    let bare = |text: &str| !text.contains(|c: char| c.is_ascii_digit() || "([,;".contains(c));
+    // `5,0` for 5 may be two values
+    let decimal = places.bytes().any(|digit| digit != b'0');
+    (fits && decimal && bare(before) && bare(behind))
+        .then(|| format!("{before}{}.{places}{behind}", groups.concat()))
+}
+
 /// What follows `{,}`.
 fn braced_comma(text: &str) -> Option<&str> {
     let inner = text.trim_start().strip_prefix('{')?.trim_start();

@@ -220,7 +220,7 @@ pub(super) fn plain(word: &str) -> Option<Token<'static>> {
         "sqrt" => Token::Root,
         "pi" | "Pi" => Token::Constant(Constant::Pi),
         "infinity" | "inf" | "oo" | "infty" => Token::Constant(Constant::Infinity),
-        "and" | "And" => Token::And,
+        "and" | "And" | "AND" => Token::And,
         "or" | "Or" | "OR" => Token::Or,
         "theta" | "alpha" | "beta" | "gamma" | "lambda" | "phi" | "omega" | "sigma" => {
             Token::Symbol(word.into())

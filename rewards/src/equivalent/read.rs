@@ -5,8 +5,6 @@ mod excluded;
 
 use std::borrow::Cow;
 
-use dashu_ratio::RBig;
-
 use super::parse::parse;
 use super::roles::Roles;
 use super::tree::{Constant, Node, Tree, Unreadable};
@@ -43,7 +41,7 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     if let Some(node) = words.as_deref().and_then(|words| choice(words, policy)) {
         return Ok(Tree { nodes: vec![node] });
     }
-    if let Some(node) = words.as_deref().and_then(|words| name(words, policy)) {
+    if let Some(node) = words.as_deref().and_then(name) {
         return Ok(Tree { nodes: vec![node] });
     }
     if let Some(tree) = words.as_deref().and_then(measures::compound) {
@@ -58,7 +56,8 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     }
     // of a computation that is not read, its result is
     if policy == Policy::Eval
-        && let Some((_, result)) = text.rsplit_once('=')
+        && let Some((computation, result)) = text.rsplit_once('=')
+        && is_computation(computation)
         && let Ok(tree) = parse(trim(result).trim_end_matches('$'), policy, roles)
     {
         return Ok(tree);
@@ -67,6 +66,24 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
         Some(node) => Ok(Tree { nodes: vec![node] }),
         None => Err(Unreadable::NotMathematics),
     }
+}
+
+/// Whether what stands before an equals sign only leads to what stands behind it: it is no condition, no
+/// quantifier, and no list of which the equation is the last part.
+fn is_computation(text: &str) -> bool {
+    const LOGIC: &str = "forall exists nexists neg lnot not implies Rightarrow Longrightarrow iff \
+        Leftrightarrow Leftarrow Longleftrightarrow land lor wedge vee if unless when where for let \
+        suppose assume all any every some no never given then or and";
+    let bytes = text.as_bytes();
+    let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let listed = text
+        .match_indices([',', ';'])
+        .any(|(at, _)| !digit(at.checked_sub(1)) || !digit(Some(at + 1)));
+    let mut words = text.split(|c: char| !c.is_ascii_alphabetic());
+    !listed
+        && !text.trim_end().ends_with(['!', '<', '>', ':', '~', '≠'])
+        && !text.contains(['∀', '∃', '⇒', '⇔', '¬', '?'])
+        && words.all(|word| !LOGIC.split_whitespace().any(|known| known == word))
 }
 
 /// Takes white space, LaTeX's spaces and the end of a sentence off the ends.
@@ -209,7 +226,7 @@ fn choice(words: &str, policy: Policy) -> Option<Node> {
 }
 
 /// An answer that is a name or a word: letters only.
-fn name(words: &str, policy: Policy) -> Option<Node> {
+fn name(words: &str) -> Option<Node> {
     if let Some(time) = time(words) {
         return Some(Node::Text(time.into()));
     }
@@ -232,11 +249,6 @@ fn name(words: &str, policy: Policy) -> Option<Node> {
     let value = value.map_or(&*lower, |rest| rest.trim_start_matches("is "));
     if matches!(value, "undefined" | "dne" | "does not exist" | "not defined") {
         return Some(Node::Constant(Constant::Undefined));
-    }
-    if policy == Policy::Eval
-        && let Some(number) = words::number_word(&lower)
-    {
-        return Some(Node::Number { value: RBig::from(number), places: None });
     }
     if matches!(&*lower, "no" | "yes" | "in" | "on" | "up" | "down" | "both") {
         return Some(Node::Text(lower.into()));

@@ -107,3 +107,69 @@ fn the_hardest_comparisons_end_in_time() {
     }
     println!("slowest comparison: {:?}, {}", slowest.0, slowest.1);
 }
+
+/// The part of a list by its number.
+type Part = fn(usize) -> String;
+
+/// Parts that are told apart by different things: values, names, ends, roots, units.
+const PARTS: [Part; 10] = [
+    |n| format!("({n},{})", n + 1),
+    |n| format!("x_{{{}}}={n}", n + 1),
+    |n| format!(r"(\sqrt{{{}}},{n})", 8 * n + 3),
+    |n| format!("x^{{{}}}+1", n + 2),
+    |n| format!(r"\frac{{1}}{{{}}}\pi", n + 3),
+    |n| format!("{n}+{}i", n + 1),
+    |n| format!(r"\{{{n},{}\}}", n + 1),
+    |n| format!("f({n})={}", n * n),
+    |n| format!("1 \\le x \\le {}", n + 2),
+    |n| format!("(a,{n})"),
+];
+
+/// The parts joined, from the first on or from the last.
+fn list(part: Part, count: usize, backwards: bool, join: &str) -> String {
+    let parts = (0..count).map(|n| part(if backwards { count - 1 - n } else { n }));
+    parts.collect::<Vec<_>>().join(join)
+}
+
+#[track_caller]
+fn ends_in_time(gold: &str, answer: &str, policy: Policy, wanted: Equivalence) {
+    let mut took = Duration::MAX;
+    for _ in 0..4 {
+        let start = running_time();
+        assert_eq!(equivalent(gold, answer, policy), wanted, "{gold:.60} against {answer:.60}");
+        took = took.min(running_time().saturating_sub(start));
+    }
+    assert!(took < LIMIT / 2, "{took:?}: {gold:.60} against {answer:.60}");
+}
+
+#[test]
+fn long_lists_are_matched_in_any_order() {
+    for part in PARTS {
+        for policy in [Policy::Rl, Policy::Eval] {
+            let gold = list(part, 40, false, ", ");
+            let answer = list(part, 40, true, ", ");
+            ends_in_time(&gold, &answer, policy, Equivalence::Equal);
+            let other = answer.replacen(&part(20), &part(41), 1);
+            ends_in_time(&gold, &other, policy, Equivalence::Different);
+        }
+    }
+}
+
+#[test]
+fn long_unions_and_alternatives_are_matched_in_any_order() {
+    let interval = |n: usize| format!("({},{})", 2 * n, 2 * n + 1);
+    let closed = |n: usize| format!("[{},{})", 2 * n, 2 * n + 1);
+    let between = |n: usize| format!("{}<x<{}", 2 * n, 2 * n + 1);
+    let at_most = |n: usize| format!(r"{}<x\le {}", 2 * n, 2 * n + 1);
+    let parts: [(Part, Part, &str); 2] =
+        [(interval, closed, r" \cup "), (between, at_most, r" \text{ or } ")];
+    for (part, other, join) in parts {
+        for policy in [Policy::Rl, Policy::Eval] {
+            let gold = list(part, 70, false, join);
+            let answer = list(part, 70, true, join);
+            ends_in_time(&gold, &answer, policy, Equivalence::Equal);
+            let wrong = answer.replacen(&part(30), &other(30), 1);
+            ends_in_time(&gold, &wrong, policy, Equivalence::Different);
+        }
+    }
+}

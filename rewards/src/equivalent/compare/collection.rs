@@ -5,18 +5,14 @@ use dashu_ratio::RBig;
 use super::{
     super::tree::{Id, Node, Tree},
     Judge,
-    field::Field,
     form::Form,
     fuel::Fuel,
-    modular::Point,
+    likeness::Likeness,
     relation,
     structure::{Item, Kind, kind},
     term::Term,
 };
 use crate::{Equivalence, Policy};
-
-/// Seed of the keys by which items of long lists are found.
-const KEYS: u64 = 7;
 
 /// Largest number of open signs in one value.
 const MAX_SIGNS: u32 = 4;
@@ -117,91 +113,58 @@ impl Judge<'_> {
         if let Some(verdict) = self.matched_numbers(gold, answer, once) {
             return verdict;
         }
-        let keys = self.keys(gold, answer);
+        let looks = self.looks(gold, answer);
         let mut taken = vec![false; answer.len()];
-        let mut undecided = false;
         for (place, &one) in gold.iter().enumerate() {
-            // what looks the same is compared first
-            let alike = |at: &usize| keys.0[place].is_some() && keys.0[place] == keys.1[*at];
-            let (first, rest): (Vec<_>, Vec<_>) = (0..answer.len()).partition(alike);
-            let mut found = false;
-            for at in first.into_iter().chain(rest) {
-                if taken[at] && (found || !once) {
-                    continue;
-                }
-                // with repetitions every equal one is taken, but only those that look the same
-                if found && !alike(&at) {
-                    break;
-                }
-                match self.compare(one, answer[at], nesting + 1) {
-                    Equivalence::Equal => {
-                        taken[at] = true;
-                        found = true;
-                        if !once {
-                            break;
-                        }
-                    }
-                    Equivalence::Different => {}
-                    _ => undecided = true,
-                }
-            }
-            if !found {
-                return if undecided { Equivalence::Undecided } else { Equivalence::Different };
+            let free = (0..answer.len()).filter(|&at| once || !taken[at]);
+            let near = nearest(free, |at| looks.between(place, at));
+            match self.first_equal(near, |at| (one, answer[at]), nesting) {
+                Ok(at) => taken[at] = true,
+                Err(verdict) => return verdict,
             }
         }
-        if once {
-            return self.rest_found(gold, answer, &taken, undecided, nesting);
+        // what nothing was matched with has to repeat something
+        for at in (0..answer.len()).filter(|&at| !taken[at]) {
+            let near = nearest(0..gold.len(), |place| looks.between(place, at));
+            if let Err(verdict) = self.first_equal(near, |place| (gold[place], answer[at]), nesting)
+            {
+                return verdict;
+            }
         }
         Equivalence::Equal
     }
 
-    /// Whether what nothing was matched with repeats something.
-    fn rest_found(
+    /// The first place whose parts are equal; otherwise what is known of them all.
+    fn first_equal(
         &mut self,
-        gold: &[Item],
-        answer: &[Item],
-        taken: &[bool],
-        mut undecided: bool,
+        places: Vec<usize>,
+        parts: impl Fn(usize) -> (Item, Item),
         nesting: u32,
-    ) -> Equivalence {
-        for (at, &one) in answer.iter().enumerate() {
-            if taken[at] {
-                continue;
-            }
-            let mut found = false;
-            for &other in gold {
-                match self.compare(other, one, nesting + 1) {
-                    Equivalence::Equal => {
-                        found = true;
-                        break;
-                    }
-                    Equivalence::Different => {}
-                    _ => undecided = true,
-                }
-            }
-            if !found {
-                return if undecided { Equivalence::Undecided } else { Equivalence::Different };
+    ) -> Result<usize, Equivalence> {
+        let mut verdict = Equivalence::Different;
+        for at in places {
+            let (gold, answer) = parts(at);
+            match self.compare(gold, answer, nesting + 1) {
+                Equivalence::Equal => return Ok(at),
+                Equivalence::Different => {}
+                _ => verdict = Equivalence::Undecided,
             }
         }
-        Equivalence::Equal
+        Err(verdict)
     }
 
-    /// A number for each item, equal where items look equal; none for short lists, which need none.
-    fn keys(&mut self, gold: &[Item], answer: &[Item]) -> (Vec<Option<u64>>, Vec<Option<u64>>) {
+    /// What the parts look like; of short lists, which need it not, nothing.
+    fn looks(&mut self, gold: &[Item], answer: &[Item]) -> Looks {
         if gold.len().min(answer.len()) < 6 {
-            return (vec![None; gold.len()], vec![None; answer.len()]);
+            return Looks { gold: Vec::new(), answer: Vec::new() };
         }
-        let field = Field::random(KEYS);
-        let point = Point { field: &field, seed: KEYS };
-        let fuel = &mut self.fuel;
-        let mut keys = |tree, items: &[Item]| -> Vec<Option<u64>> {
-            let key = |item: &Item| {
-                let form = Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel);
-                form.residue(&point, fuel).ok().map(|residue| residue.0)
-            };
-            items.iter().map(key).collect()
+        let (policy, fuel) = (self.policy, &mut self.fuel);
+        // out of work, every later step says so
+        let _ = fuel.burn((gold.len() * answer.len()) as u64);
+        let mut looks = |tree: &Tree, items: &[Item]| -> Vec<_> {
+            items.iter().map(|&item| Likeness::of(tree, item, policy, fuel)).collect()
         };
-        (keys(self.gold, gold), keys(self.answer, answer))
+        Looks { gold: looks(self.gold, gold), answer: looks(self.answer, answer) }
     }
 
     /// The same for rational numbers, by sorting.
@@ -215,6 +178,32 @@ impl Judge<'_> {
         let answer = numbers(self.answer, answer, once, &mut self.fuel)?;
         Some(if gold == answer { Equivalence::Equal } else { Equivalence::Different })
     }
+}
+
+/// What the parts of two lists look like.
+struct Looks {
+    gold: Vec<Likeness>,
+    answer: Vec<Likeness>,
+}
+
+impl Looks {
+    /// How far two parts are apart; `None` where they differ for certain.
+    fn between(&self, gold: usize, answer: usize) -> Option<f64> {
+        match (self.gold.get(gold), self.answer.get(answer)) {
+            (Some(gold), Some(answer)) => gold.distance(answer),
+            _ => Some(0.0),
+        }
+    }
+}
+
+/// Places in the order of their distance, without those that are out of question.
+fn nearest(
+    places: impl Iterator<Item = usize>,
+    distance: impl Fn(usize) -> Option<f64>,
+) -> Vec<usize> {
+    let mut near: Vec<_> = places.filter_map(|at| Some((distance(at)?, at))).collect();
+    near.sort_by(|one, other| one.0.total_cmp(&other.0));
+    near.into_iter().map(|(_, at)| at).collect()
 }
 
 /// The values of items in order, where all are rational and bare.

@@ -13,9 +13,9 @@ pub(super) enum Trouble {
     Foreign,
 }
 
-/// What is left of the work, in steps of five nanoseconds or so.
-#[derive(Debug)]
-pub(super) struct Fuel {
+/// What is left of the work, in steps of five nanoseconds or so; by default, nothing.
+#[derive(Debug, Default)]
+pub(in crate::equivalent) struct Fuel {
     steps: u64,
 }
 
@@ -23,7 +23,7 @@ impl Fuel {
     /// Enough for every comparison of two answers that people wrote, and below 20 ms.
     pub(super) const STEPS: u64 = 800_000;
 
-    pub(super) fn new() -> Self {
+    pub(in crate::equivalent) fn new() -> Self {
         Self { steps: Self::STEPS }
     }
 

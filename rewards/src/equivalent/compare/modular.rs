@@ -210,7 +210,8 @@ impl Point<'_> {
             Node::Call(name, of) if matches!(&**name, "max" | "min" | "gcd" | "lcm") => {
                 unknown(name, &sorted(arguments(term.tree, of), values))
             }
-            Node::Call(name, of) => unknown(&format!("call {name}"), of)
+            // another function at each point: `f(7) = 49` is no multiple of `f(4) = 16`
+            Node::Call(name, of) => unknown(&format!("call {name} {}", self.seed), of)
                 .map(|known| Known { faithful: exact_call(of, values), ..known }),
             // statements are arguments only: of the probability of an event
             Node::Relation { operator, left, right } => {

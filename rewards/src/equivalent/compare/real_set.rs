@@ -11,14 +11,11 @@ use super::{
     super::tree::{Constant, Function, Id, Node, Relation, Tree},
     form::Form,
     fuel::Fuel,
-    scalar::order,
+    scalar::{Known, order},
     structure::infinite,
     term::Term,
 };
 use crate::Equivalence;
-
-/// Largest number of ends.
-const MAX_ENDS: usize = 64;
 
 type Cells = Vec<bool>;
 
@@ -182,9 +179,8 @@ impl<'tree> Line<'tree> {
                 );
             }
         }
-        if ends_met.len() > MAX_ENDS {
-            return None;
-        }
+        // each end is looked up among all of them
+        fuel.burn((ends_met.len() * ends_met.len()) as u64).ok()?;
         let mut forms = Vec::with_capacity(ends_met.len());
         for &(tree, end) in &ends_met {
             let mut form = Form::new(tree, end.id, None, 0, fuel);
@@ -196,13 +192,14 @@ impl<'tree> Line<'tree> {
             }
             forms.push(form);
         }
+        let known: Vec<_> = forms.into_iter().map(|form| Known::of(form, fuel)).collect();
         let mut sorted: Vec<Vec<usize>> = Vec::new();
-        for at in 0..forms.len() {
+        for at in 0..known.len() {
             let (mut low, mut high) = (0, sorted.len());
             let mut same = None;
             while low < high {
                 let middle = usize::midpoint(low, high);
-                match order(&forms[at], &forms[sorted[middle][0]], fuel)? {
+                match order(&known[at], &known[sorted[middle][0]], fuel)? {
                     Ordering::Less => high = middle,
                     Ordering::Greater => low = middle + 1,
                     Ordering::Equal => {
@@ -216,7 +213,7 @@ impl<'tree> Line<'tree> {
                 None => sorted.insert(low, vec![at]),
             }
         }
-        let mut ends = Vec::with_capacity(forms.len());
+        let mut ends = Vec::with_capacity(known.len());
         for (rank, group) in sorted.iter().enumerate() {
             ends.extend(group.iter().map(|&at| (ends_met[at].0, ends_met[at].1, rank)));
         }

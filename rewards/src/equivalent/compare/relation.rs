@@ -7,6 +7,7 @@ use super::{
     super::tree::{Id, Node, Relation, Tree},
     Judge,
     form::Form,
+    likeness::items,
     quantity::{is_combination, is_quantity, name, num_names, symbol},
     real_set,
     scalar::{Scale, same},
@@ -234,29 +235,15 @@ impl Judge<'_> {
                 let any_order = of.iter().all(|id| excluded(self.gold, id))
                     && others.iter().all(|id| excluded(self.answer, id));
                 if any_order && of.len() == others.len() {
-                    return self.in_any_order(of, others, nesting);
+                    return self.matched(&items(of), &items(others), false, nesting);
                 }
                 self.chains(of, others, nesting)
             }
             (Node::Any(of), Node::Any(others)) if of.len() == others.len() => {
-                self.in_any_order(of, others, nesting)
+                self.matched(&items(of), &items(others), false, nesting)
             }
             _ => Equivalence::Different,
         }
-    }
-
-    fn in_any_order(&mut self, gold: &[Id], answer: &[Id], nesting: u32) -> Equivalence {
-        let mut free: Vec<Id> = answer.to_vec();
-        for &one in gold {
-            let found = (0..free.len()).find(|&at| {
-                self.compare(one.into(), free[at].into(), nesting + 1) == Equivalence::Equal
-            });
-            match found {
-                Some(at) => drop(free.swap_remove(at)),
-                None => return Equivalence::Different,
-            }
-        }
-        Equivalence::Equal
     }
 
     /// `y` for `f(x)` before the expression that both stand for.

@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use dashu_ratio::RBig;
+
 use super::{
     super::tree::{Constant, Node},
     agreement::{PRECISIONS, at_places, constants},
@@ -177,18 +179,33 @@ fn signs_agree(
     None
 }
 
-/// The order of two real constants; `None` where it is not known.
-pub(super) fn order(a: &Form<'_>, b: &Form<'_>, fuel: &mut Fuel) -> Option<Ordering> {
-    if let (Some(a), Some(b)) = (a.rational(), b.rational()) {
-        return Some(a.cmp(&b));
+/// A real constant whose value is asked for more than once.
+#[derive(Debug)]
+pub(super) struct Known<'tree> {
+    form: Form<'tree>,
+    rational: Option<RBig>,
+    /// To the first precision.
+    value: Option<Ball>,
+}
+
+impl<'tree> Known<'tree> {
+    pub(super) fn of(form: Form<'tree>, fuel: &mut Fuel) -> Self {
+        let rational = form.rational();
+        let value = approximate(&form, fuel);
+        Self { form, rational, value }
     }
-    let place = Place::without_symbols();
+}
+
+/// The order of two real constants; `None` where it is not known.
+pub(super) fn order(a: &Known<'_>, b: &Known<'_>, fuel: &mut Fuel) -> Option<Ordering> {
+    fuel.burn(8).ok()?;
+    if let (Some(a), Some(b)) = (&a.rational, &b.rational) {
+        return Some(a.cmp(b));
+    }
     let mut context = Context::new(PRECISIONS[0], fuel);
-    let left = a.value(&mut context, place).ok()?;
-    let right = b.value(&mut context, place).ok()?;
-    match context.order(left.real().ok()?, right.real().ok()?).ok()? {
+    match context.order(a.value.as_ref()?, b.value.as_ref()?).ok()? {
         Some(order) => Some(order),
-        None => match same(a, b, Scale::One, Policy::Eval, fuel) {
+        None => match same(&a.form, &b.form, Scale::One, Policy::Eval, fuel) {
             Equivalence::Equal => Some(Ordering::Equal),
             _ => None,
         },

@@ -9,6 +9,7 @@ use super::{
     Judge,
     form::Form,
     fuel::Fuel,
+    likeness::items,
     marks, real_set, relation,
     scalar::{Scale, same},
 };
@@ -204,10 +205,7 @@ impl Judge<'_> {
         else {
             return Equivalence::Different;
         };
-        let vector =
-            |matrix: &Matrix<'_>| matrix.rows == 1 || matrix.rows as usize == matrix.entries.len();
-        let turned = self.policy == Policy::Eval && vector(&one) && vector(&other);
-        if one.entries.len() != other.entries.len() || (one.rows != other.rows && !turned) {
+        if (one.rows, one.entries.len()) != (other.rows, other.entries.len()) {
             return Equivalence::Different;
         }
         let plain = |matrix: &Matrix<'_>| matrix.factors.is_empty() && !matrix.negative;
@@ -306,7 +304,6 @@ impl Judge<'_> {
             }
             (Node::Union(of), Node::Union(others))
             | (Node::Intersection(of), Node::Intersection(others)) => {
-                let items = |of: &[Id]| of.iter().map(|&id| id.into()).collect::<Vec<Item>>();
                 self.matched(&items(of), &items(others), true, nesting)
             }
             (Node::Difference(a, b), Node::Difference(c, d)) => {

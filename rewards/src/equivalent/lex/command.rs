@@ -131,8 +131,8 @@ impl<'a> Lexer<'a> {
             r"\$" => return Some(Token::Currency("dollar")),
             "%" | r"\%" => return Some(Token::Percent),
             "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
-            "and" | "And" => return Some(Token::And),
-            "or" | "Or" => return Some(Token::Or),
+            "and" | "And" | "AND" => return Some(Token::And),
+            "or" | "Or" | "OR" => return Some(Token::Or),
             _ if self.is_time(bare, before.at - name.len() - 1, self.rest()) => {
                 return Some(Token::Words(bare));
             }
