@@ -1,24 +1,30 @@
 //! Checkpoints: a folder in Hugging Face layout or a GGUF file in, a folder out.
 //!
-//! `checkpoint/shards.rs` reads tensors one at a time, `checkpoint/staged.rs` writes so that nothing
-//! half-written ever has a name that counts.
+//! `checkpoint/shards.rs` reads tensors one at a time, `checkpoint/reconcile.rs` compares what is
+//! stored with what the configuration asks for, `checkpoint/place.rs` tells what a path is instead of a
+//! checkpoint, `checkpoint/staged.rs` writes so that nothing half-written ever has a name that counts.
 
+mod place;
+mod reconcile;
 mod shards;
 mod staged;
+mod stored;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use candle::{DType, Device, Tensor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::gguf::Gguf;
 use crate::text::pretty;
 use crate::{Error, Model, ModelConfig, Result, Text};
+use reconcile::{Decided, reconcile};
 use shards::Shards;
 #[cfg(feature = "hub")]
 pub(crate) use shards::shard_names;
 use staged::Staged;
+use stored::Stored;
 
 /// An open checkpoint; its tensors are read when they are asked for.
 #[derive(Debug)]
@@ -31,46 +37,51 @@ pub struct Checkpoint {
     /// goes another way than a file says.
     pub notes: Vec<String>,
     weights: Stored,
-    read: BTreeSet<String>,
-}
-
-#[derive(Debug)]
-enum Stored {
-    Folder(Shards),
-    Gguf(Gguf),
+    /// Weights that are not stored and begin at zero.
+    zeros: BTreeSet<String>,
+    /// What `config.json` says; empty for a GGUF file.
+    keys: Map<String, Value>,
 }
 
 impl Checkpoint {
     /// Opens a folder in Hugging Face layout or a GGUF file.
     ///
+    /// Where the stored weights and the configuration differ, the weights go first, as in
+    /// transformers: an output head with other values than the embedding unties the model. A stored
+    /// weight is left out only if it is proved to say nothing, or if it belongs to another task.
+    ///
     /// # Errors
     ///
-    /// Fails when a file is missing, damaged or cut short, when the architecture is unknown, and
-    /// when the tokenizer does not fit the vocabulary.
+    /// Fails when a file is missing, damaged or cut short, when the architecture is unknown, when a
+    /// weight is left over, and when the tokenizer does not fit the vocabulary.
     pub fn open(path: &Path) -> Result<Self> {
-        let (config, text, weights) = if path.is_dir() {
-            let (config, json) = read_config(path)?;
-            (config, Text::from_folder(path, &json)?, Stored::Folder(Shards::open(path)?))
+        let (mut config, mut notes, keys, text, mut weights) = if path.is_dir() {
+            let (config, notes, keys) = read_config(path)?;
+            let text = Text::from_folder(path, &Value::Object(keys.clone()))?;
+            (config, notes, keys, text, Stored::Folder(Shards::open(path)?))
         } else {
+            if let Some(problem) = place::not_gguf(path) {
+                return Err(problem);
+            }
             let gguf = Gguf::open(path)?;
-            (gguf.config()?, gguf.text()?, Stored::Gguf(gguf))
+            (gguf.config()?, Vec::new(), Map::new(), gguf.text()?, Stored::Gguf(gguf))
         };
-        let mut notes = text.notes().to_vec();
+        notes.extend_from_slice(text.notes());
         notes.extend(text.check_vocabulary(config.vocab_size)?);
-        Ok(Self { config, text, notes, weights, read: BTreeSet::new() })
+        let Decided { notes: decided, zeros } = reconcile(&mut config, &mut weights)?;
+        notes.extend(decided);
+        Ok(Self { config, text, notes, weights, zeros, keys })
     }
 
     /// The model and the text.
     ///
     /// # Errors
     ///
-    /// Fails when a weight is missing, left over, of another shape or not finite.
-    pub fn load(mut self, device: &Device, dtype: DType) -> Result<(Model, Text)> {
-        let config = self.config.clone();
+    /// Fails when a weight is missing, of another shape or not finite.
+    pub fn load(self, device: &Device, dtype: DType) -> Result<(Model, Text)> {
         let mut get = |name: &str, shape: &[usize]| self.get(name, shape, dtype, device);
-        let model = Model::new(config, &mut get, dtype, device)?;
-        self.check_all_read()?;
-        Ok((model, self.text))
+        let model = Model::new(self.config.clone(), &mut get, dtype, device)?;
+        Ok((model.with_config_keys(self.keys), self.text))
     }
 
     /// One weight by its Hugging Face name.
@@ -79,43 +90,16 @@ impl Checkpoint {
     ///
     /// Fails when the weight is missing or has another shape.
     pub fn get(
-        &mut self,
+        &self,
         name: &str,
         shape: &[usize],
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
-        self.read.insert(name.to_owned());
-        match &self.weights {
-            Stored::Folder(shards) => shards.get(name, shape, dtype, device),
-            Stored::Gguf(gguf) => gguf.get(name, shape, &self.config, dtype, device),
+        if self.zeros.contains(name) {
+            return Ok(Tensor::zeros(shape, dtype, device)?);
         }
-    }
-
-    /// Makes sure that every weight of the file was asked for: one left over means that the model
-    /// computes something else than the file was made for.
-    ///
-    /// # Errors
-    ///
-    /// Names the weights left over.
-    pub fn check_all_read(&self) -> Result<()> {
-        let read = self.read.iter().map(String::as_str);
-        let unused = match &self.weights {
-            Stored::Folder(shards) => shards.unused(&self.config, &self.read),
-            Stored::Gguf(gguf) => gguf.unused(read),
-        };
-        let Some(first) = unused.first() else {
-            return Ok(());
-        };
-        Err(Error::Weight {
-            name: (*first).to_owned(),
-            problem: format!(
-                "is in the checkpoint, but {} as configured has no such weight ({} in all)\n\
-                 the configuration and the weights are of different models",
-                self.config.family,
-                unused.len()
-            ),
-        })
+        self.weights.get(name, shape, &self.config, dtype, device)
     }
 }
 
@@ -145,14 +129,38 @@ pub fn save(model: &Model, text: &Text, folder: &Path) -> Result<()> {
     for (name, contents) in text.to_files()? {
         staged.file(name, contents.as_bytes())?;
     }
-    let mut config = model.config().to_json();
-    config["dtype"] = torch_dtype(model.dtype()).into();
-    config["eos_token_id"] = text.stop_ids_json();
-    if let Some(bos) = text.generation().get("bos_token_id") {
-        config["bos_token_id"] = bos.clone();
-    }
+    let config = Value::Object(saved_config(model, text));
     staged.file("config.json", pretty(&config).as_bytes())?;
     staged.commit()
+}
+
+/// The `config.json` of a model: what it was read with, less what does not hold any more.
+fn saved_config(model: &Model, text: &Text) -> Map<String, Value> {
+    let mut keys = model.config().to_json_over(model.config_keys());
+    let dtype = torch_dtype(model.dtype());
+    match keys.get_mut("torch_dtype") {
+        Some(old) => *old = dtype.into(),
+        None => drop(keys.insert("dtype".into(), dtype.into())),
+    }
+    if let Some(new) = keys.get_mut("dtype") {
+        *new = dtype.into();
+    }
+    // Ids that the text does not stop at are of another text.
+    let stops = |id: &Value| id.as_u64().is_some_and(|id| text.stops_at(id));
+    let known = match keys.get("eos_token_id") {
+        Some(Value::Array(ids)) => ids.iter().all(stops),
+        Some(id) => stops(id),
+        None => false,
+    };
+    if !known {
+        keys.insert("eos_token_id".into(), text.stop_ids_json());
+    }
+    for name in ["bos_token_id", "pad_token_id"] {
+        if let (None, Some(id)) = (keys.get(name), text.generation().get(name)) {
+            keys.insert(name.into(), id.clone());
+        }
+    }
+    keys
 }
 
 /// The name that `transformers` has for a type.
@@ -165,21 +173,21 @@ fn torch_dtype(dtype: DType) -> &'static str {
     }
 }
 
-fn read_config(folder: &Path) -> Result<(ModelConfig, Value)> {
+fn read_config(folder: &Path) -> Result<(ModelConfig, Vec<String>, Map<String, Value>)> {
     let path = folder.join("config.json");
     let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::File {
-            path: folder.to_owned(),
-            problem: "has no config.json, so it is no checkpoint in Hugging Face layout".into(),
-        },
+        std::io::ErrorKind::NotFound => place::no_config(folder),
         _ => Error::Io { path: path.clone(), source },
     })?;
     let file = |problem| Error::File { path: path.clone(), problem };
-    let json: Value =
+    let keys: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|e| file(format!("not a JSON object: {e}")))?;
-    let config = ModelConfig::from_json(&json).map_err(|e| match e {
+    let (config, mut notes) = ModelConfig::read(&keys).map_err(|e| match e {
         Error::Config(problem) => file(problem),
         other => other,
     })?;
-    Ok((config, json))
+    if folder.join("adapter_config.json").is_file() {
+        notes.push("the adapter beside the weights (adapter_config.json) is not applied".into());
+    }
+    Ok((config, notes, keys))
 }

@@ -123,6 +123,15 @@ impl Family {
         }
     }
 
+    /// The class of the decoder without its head.
+    pub(crate) fn base_class(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaModel",
+            Self::Qwen2 => "Qwen2Model",
+            Self::Qwen3 => "Qwen3Model",
+        }
+    }
+
     /// The family called `name`, either its model type or its class.
     ///
     /// # Errors

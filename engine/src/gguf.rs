@@ -1,20 +1,21 @@
 //! GGUF files: configuration, tokenizer and dequantised weights under Hugging Face names.
 //!
-//! `gguf/header.rs` reads the file's head, `gguf/tokenizer.rs` builds the tokenizer.
+//! `gguf/header.rs` reads the file's head, `gguf/settings.rs` and `gguf/rope.rs` make the configuration
+//! of it, `gguf/tokenizer.rs` builds the tokenizer.
 
 mod header;
 mod pre_tokenizer;
 mod rope;
+mod settings;
 mod tokenizer;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle::quantized::gguf_file::TensorInfo;
 use candle::{DType, Device, Tensor};
 
-use crate::{Biases, Error, Family, ModelConfig, Result};
+use crate::{Error, Family, ModelConfig, Result};
 use header::{Header, Value};
 
 /// An open GGUF file; its tensors are read when they are asked for.
@@ -33,83 +34,6 @@ impl Gguf {
     /// cannot be dequantised.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), header: Header::read(path)? })
-    }
-
-    /// The model's configuration.
-    ///
-    /// # Errors
-    ///
-    /// Fails on an unknown architecture, a missing size, and settings that the model code does not
-    /// implement.
-    pub fn config(&self) -> Result<ModelConfig> {
-        let name = self.string("general.architecture").unwrap_or("(not given)");
-        let family = Family::from_name(name)?;
-        self.refuse_unsupported()?;
-        let hidden_size = self.size_of("embedding_length")?;
-        let num_heads = self.size_of("attention.head_count")?;
-        let embedding = self.header.tensors.get("token_embd.weight");
-        let head_dim = match self.key("attention.key_length").and_then(as_size) {
-            Some(width) => width,
-            None => hidden_size.checked_div(num_heads).unwrap_or(0),
-        };
-        let rope_theta = self.key("rope.freq_base").and_then(as_number).unwrap_or(10_000.0);
-        let config = ModelConfig {
-            family,
-            vocab_size: embedding
-                .and_then(|entry| entry.shape.first().copied())
-                .ok_or_else(|| self.problem("has no token_embd.weight"))?,
-            hidden_size,
-            intermediate_size: self.size_of("feed_forward_length")?,
-            num_layers: self.size_of("block_count")?,
-            num_heads,
-            num_kv_heads: match self.key("attention.head_count_kv") {
-                Some(_) => self.size_of("attention.head_count_kv")?,
-                None => num_heads,
-            },
-            head_dim,
-            context: self.size_of("context_length")?,
-            rope_theta,
-            rope_scaling: self.rope_scaling(head_dim, rope_theta)?,
-            rms_norm_eps: self
-                .key("attention.layer_norm_rms_epsilon")
-                .and_then(as_number)
-                .ok_or_else(|| self.problem("has no attention.layer_norm_rms_epsilon"))?,
-            tie_embeddings: !self.header.tensors.contains_key("output.weight"),
-            biases: if family == Family::Qwen2 { Biases::QKV } else { Biases::NONE },
-            qk_norm: family == Family::Qwen3,
-        };
-        config.validate()?;
-        Ok(config)
-    }
-
-    fn refuse_unsupported(&self) -> Result<()> {
-        if self.key("expert_count").and_then(as_size).is_some_and(|experts| experts > 0) {
-            return Err(self.problem("is a mixture of experts, only dense models are supported"));
-        }
-        if self.key("attention.sliding_window").and_then(as_size).is_some_and(|rows| rows > 0) {
-            return Err(self.problem("has a sliding window, only full attention is supported"));
-        }
-        if self.int("split.count").is_some_and(|parts| parts > 1) {
-            return Err(
-                self.problem("is one part of several; join them with llama-gguf-split first")
-            );
-        }
-        for key in ["attention.value_length", "rope.dimension_count"] {
-            let heads = self.key("attention.head_count").and_then(as_size);
-            let width = self.key("embedding_length").and_then(as_size);
-            let key_length = self.key("attention.key_length").and_then(as_size);
-            let expected = key_length.or_else(|| width?.checked_div(heads?));
-            if let Some(found) = self.key(key).and_then(as_size)
-                && Some(found) != expected
-            {
-                return Err(self.problem(format!(
-                    "{key} is {found}, but a head is {} wide: only whole heads are rotated, and \
-                     values are as wide as keys",
-                    expected.unwrap_or(0)
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// One weight by its Hugging Face name, dequantised and in its Hugging Face layout.
@@ -152,12 +76,21 @@ impl Gguf {
         Ok(tensor.to_dtype(dtype)?.to_device(device)?)
     }
 
-    /// Tensors of the file other than the weights with the Hugging Face names `read`, by their names
-    /// in the file.
-    pub fn unused<'a>(&self, read: impl IntoIterator<Item = &'a str>) -> Vec<&str> {
-        let read: BTreeSet<_> = read.into_iter().filter_map(stored_name).collect();
-        let names = self.header.tensors.keys().map(String::as_str);
-        names.filter(|&name| !read.contains(name) && name != rope::FREQUENCIES).collect()
+    /// Names of all weights: Hugging Face names, and the file's own where there is none. What the
+    /// configuration is read from is not among them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.header.tensors.keys().filter(|name| *name != rope::FREQUENCIES);
+        names.map(|name| hugging_face_name(name).unwrap_or_else(|| name.clone())).collect()
+    }
+
+    /// All numbers of one of [`Self::names`], in the order of the file.
+    pub(crate) fn whole(&self, name: &str) -> Result<Tensor> {
+        self.dequantise(&self.own_name(name).unwrap_or_else(|| name.to_owned()))
+    }
+
+    /// What the file calls one of [`Self::names`], where it is another name.
+    pub(crate) fn own_name(&self, name: &str) -> Option<String> {
+        stored_name(name).filter(|own| self.header.tensors.contains_key(own))
     }
 
     fn dequantise(&self, stored: &str) -> Result<Tensor> {
@@ -188,12 +121,28 @@ impl Gguf {
         self.metadata(&format!("{architecture}.{key}"))
     }
 
+    /// A key of the architecture's own that is one whole number, if it is there.
+    fn size(&self, key: &str) -> Result<Option<usize>> {
+        let problem = |value| self.problem(format!("{key} is {value:?}, expected one size"));
+        let size = |value: &Value| match value {
+            Value::Int(number) => usize::try_from(*number).map_err(|_| problem(value.clone())),
+            _ => Err(problem(value.clone())),
+        };
+        self.key(key).map(size).transpose()
+    }
+
     fn size_of(&self, key: &str) -> Result<usize> {
-        match self.key(key) {
-            None => Err(self.problem(format!("metadata has no {key}"))),
-            Some(value) => as_size(value)
-                .ok_or_else(|| self.problem(format!("{key} is {value:?}, expected one size"))),
-        }
+        self.size(key)?.ok_or_else(|| self.problem(format!("metadata has no {key}")))
+    }
+
+    /// A key of the architecture's own that is a number, if it is there.
+    fn number(&self, key: &str) -> Result<Option<f64>> {
+        let number = |value: &Value| match value {
+            Value::Int(number) => Ok(*number as f64),
+            Value::Float(number) => Ok(*number),
+            _ => Err(self.problem(format!("{key} is {value:?}, expected a number"))),
+        };
+        self.key(key).map(number).transpose()
     }
 
     fn string(&self, key: &str) -> Option<&str> {
@@ -222,59 +171,54 @@ impl Gguf {
     }
 }
 
-fn as_size(value: &Value) -> Option<usize> {
-    match value {
-        Value::Int(number) => usize::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn as_number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Int(number) => Some(*number as f64),
-        Value::Float(number) => Some(*number),
-        _ => None,
-    }
-}
+/// Modules by their names in Hugging Face's layout and in the file.
+const OUTER: [(&str, &str); 3] =
+    [("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
+/// Modules of a layer, likewise.
+const INNER: [(&str, &str); 11] = [
+    ("input_layernorm", "attn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+    ("self_attn.o_proj", "attn_output"),
+    ("post_attention_layernorm", "ffn_norm"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+];
 
 /// The name in the file of the weight that Hugging Face calls `name`.
 fn stored_name(name: &str) -> Option<String> {
-    let outer = match name {
-        "model.embed_tokens.weight" => Some("token_embd.weight"),
-        "model.norm.weight" => Some("output_norm.weight"),
-        "lm_head.weight" => Some("output.weight"),
-        _ => None,
-    };
-    if let Some(outer) = outer {
-        return Some(outer.to_owned());
+    let (module, kind) = name.rsplit_once('.')?;
+    if let Some((_, outer)) = OUTER.iter().find(|(outer, _)| *outer == module) {
+        return Some(format!("{outer}.{kind}"));
     }
-    let (layer, inner) = name.strip_prefix("model.layers.")?.split_once('.')?;
-    let (inner, kind) = inner.rsplit_once('.')?;
-    let stored = match inner {
-        "input_layernorm" => "attn_norm",
-        "self_attn.q_proj" => "attn_q",
-        "self_attn.k_proj" => "attn_k",
-        "self_attn.v_proj" => "attn_v",
-        "self_attn.q_norm" => "attn_q_norm",
-        "self_attn.k_norm" => "attn_k_norm",
-        "self_attn.o_proj" => "attn_output",
-        "post_attention_layernorm" => "ffn_norm",
-        "mlp.gate_proj" => "ffn_gate",
-        "mlp.up_proj" => "ffn_up",
-        "mlp.down_proj" => "ffn_down",
-        _ => return None,
-    };
-    Some(format!("blk.{layer}.{stored}.{kind}"))
+    let (layer, module) = module.strip_prefix("model.layers.")?.split_once('.')?;
+    let (_, inner) = INNER.iter().find(|(inner, _)| *inner == module)?;
+    Some(format!("blk.{layer}.{inner}.{kind}"))
+}
+
+/// The name that Hugging Face has for the weight `name` of a file.
+fn hugging_face_name(name: &str) -> Option<String> {
+    let (module, kind) = name.rsplit_once('.')?;
+    if let Some((outer, _)) = OUTER.iter().find(|(_, outer)| *outer == module) {
+        return Some(format!("{outer}.{kind}"));
+    }
+    let (layer, module) = module.strip_prefix("blk.")?.split_once('.')?;
+    let (inner, _) = INNER.iter().find(|(_, inner)| *inner == module)?;
+    Some(format!("model.layers.{layer}.{inner}.{kind}"))
 }
 
 /// Rows of queries or keys from pairs side by side, which llama.cpp rotates, back to halves.
 ///
-/// Shapes: `weight` and the result (heads * head width, width).
+/// Shapes: `weight` and the result (heads * head width, width), or (heads * head width) of a bias.
 ///
 /// Source: `LlamaModel.permute` in llama.cpp's `convert_hf_to_gguf.py`, undone.
 fn rotate_half_layout(weight: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, width) = weight.dims2()?;
-    let half = rows / heads / 2;
+    let rows = weight.dim(0)?;
+    let (half, width) = (rows / heads / 2, weight.elem_count() / rows);
     let halves = weight.reshape((heads, half, 2, width))?.transpose(1, 2)?.contiguous()?;
-    Ok(halves.reshape((rows, width))?)
+    Ok(halves.reshape(weight.dims())?)
 }

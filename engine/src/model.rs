@@ -1,6 +1,7 @@
 //! The policy: variables in checkpoint order, and the forward passes over them.
 
 use candle::{DType, Device, Tensor, Var};
+use serde_json::{Map, Value};
 
 use crate::block::{self, Layout};
 use crate::rope::Rope;
@@ -26,6 +27,8 @@ pub struct Model {
     live: Weights,
     device: Device,
     dtype: DType,
+    /// What the `config.json` said that it was read with.
+    config_keys: Map<String, Value>,
 }
 
 impl Model {
@@ -55,8 +58,20 @@ impl Model {
             let parameter = views.next().expect("both trees ask for the same parameters");
             Ok(parameter.var.as_detached_tensor())
         })?;
-        let rope = Rope::new(&config);
-        Ok(Self { config, rope, parameters, tracked, live, device: device.clone(), dtype })
+        let (rope, device) = (Rope::new(&config), device.clone());
+        let config_keys = Map::new();
+        Ok(Self { config, rope, parameters, tracked, live, device, dtype, config_keys })
+    }
+
+    /// The same model with the keys of the `config.json` that it was read with, which
+    /// [`crate::save`] keeps.
+    pub(crate) fn with_config_keys(self, config_keys: Map<String, Value>) -> Self {
+        Self { config_keys, ..self }
+    }
+
+    /// What the `config.json` said that it was read with; empty where there was none.
+    pub(crate) fn config_keys(&self) -> &Map<String, Value> {
+        &self.config_keys
     }
 
     /// A model with normal weights of standard deviation 0.02 and norms of one, a function of

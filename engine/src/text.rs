@@ -146,6 +146,11 @@ impl Text {
         &self.stop_tokens
     }
 
+    /// Whether this token ends a turn.
+    pub(crate) fn stops_at(&self, id: u64) -> bool {
+        self.stop_tokens.iter().any(|&stop| u64::from(stop) == id)
+    }
+
     /// One more than the largest token id.
     pub fn vocab_size(&self) -> usize {
         self.ids.last().map_or(0, |&id| id as usize + 1)

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::causes::with_causes;
+
 /// Trains language models by reinforcement learning, grades them, and shows what happened.
 #[derive(Debug, Parser)]
 #[command(name = "stearin", version, max_term_width = 100)]
@@ -44,7 +46,7 @@ pub fn main() -> ExitCode {
         // Who reads our output has gone, as `head` does: there is nobody to tell.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", with_causes(&error));
             ExitCode::from(BAD_INPUT)
         }
     }

@@ -10,6 +10,7 @@ use candle::{DType, Device, Tensor, Var};
 use engine::{Activations, Model, Packed, Target, backward};
 
 use crate::builtin::Builtin;
+use crate::causes::with_causes;
 use crate::machine;
 use crate::run_dir::Environment;
 
@@ -158,7 +159,7 @@ fn gradients() -> Finding {
                 format!("a derivative is off by {worst:.1e}; expected below {DERIVATIVE:.0e}");
             Finding { what, state: State::Broken, text }
         }
-        Err(error) => Finding { what, state: State::Broken, text: format!("{error:#}") },
+        Err(error) => Finding { what, state: State::Broken, text: with_causes(&error) },
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`machine`], [`dry_run`], [`mod@bench`], [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
+mod causes;
 pub mod config;
 pub mod data;
 pub mod fit;

@@ -1,5 +1,6 @@
 //! Tensors of one or many safetensors files, read one at a time.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,16 +10,21 @@ use candle::{DType, Device, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
-use crate::{Error, ModelConfig, Result};
+use super::place;
+use crate::{Error, Result};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// The bound of the safetensors crate itself.
 const MAX_HEADER: u64 = 100_000_000;
 
+/// Bytes of two tensors that are compared at a time.
+const COMPARED: u64 = 1 << 24;
+
 #[derive(Debug)]
 pub(super) struct Shards {
     folder: PathBuf,
+    /// By their names in the class with an output head.
     tensors: BTreeMap<String, Place>,
 }
 
@@ -35,6 +41,7 @@ impl Shards {
         let mut tensors = BTreeMap::new();
         for path in files(folder)? {
             for (name, place) in header(&path)? {
+                let name = full_name(&name).into_owned();
                 if let Some(other) = tensors.insert(name.clone(), place) {
                     let problem = format!("tensor {name} is in {} as well", other.path.display());
                     return Err(Error::File { path, problem });
@@ -52,11 +59,8 @@ impl Shards {
         device: &Device,
     ) -> Result<Tensor> {
         let weight = |problem: String| Error::Weight { name: name.to_owned(), problem };
-        let place = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| weight(format!("missing in {}", self.folder.display())))?;
-        let Place { path, info, start } = place;
+        let place = self.place(name)?;
+        let Place { path, info, .. } = place;
         if info.shape != shape {
             return Err(weight(format!(
                 "expected shape {shape:?}, {} has {:?}",
@@ -64,28 +68,110 @@ impl Shards {
                 info.shape
             )));
         }
-        let Ok(stored @ (DType::BF16 | DType::F16 | DType::F32 | DType::F64)) =
-            DType::try_from(info.dtype)
-        else {
-            return Err(weight(format!(
-                "{} has type {:?}, supported: BF16, F16, F32, F64",
-                path.display(),
-                info.dtype
-            )));
-        };
-        let bytes = read_at(path, *start, info.data_offsets.1 - info.data_offsets.0)?;
+        let stored = place.dtype(name)?;
+        let bytes = place.bytes(0, place.len())?;
         Ok(Tensor::from_raw_buffer(&bytes, stored, shape, device)?.to_dtype(dtype)?)
     }
 
-    /// Weights that are not among `read`, less those that are known to say nothing.
-    pub(super) fn unused(&self, config: &ModelConfig, read: &BTreeSet<String>) -> Vec<&str> {
-        let says_nothing = |name: &str| {
-            // Old checkpoints hold the rotary frequencies; tied ones may hold the head twice.
-            name.ends_with("rotary_emb.inv_freq")
-                || (config.tie_embeddings && name == "lm_head.weight")
-        };
-        let names = self.tensors.keys().map(String::as_str);
-        names.filter(|&name| !read.contains(name) && !says_nothing(name)).collect()
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Gives a tensor that exists another name.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        if let Some(place) = self.tensors.remove(from) {
+            self.tensors.insert(to.to_owned(), place);
+        }
+    }
+
+    /// A tensor as it is stored, and its type.
+    pub(super) fn whole(&self, name: &str) -> Result<(Tensor, DType)> {
+        let dtype = self.place(name)?.dtype(name)?;
+        let shape = self.place(name)?.info.shape.clone();
+        Ok((self.get(name, &shape, dtype, &Device::Cpu)?, dtype))
+    }
+
+    /// Whether two tensors have equal shapes and values, read piece by piece.
+    pub(super) fn equal(&self, a: &str, b: &str) -> Result<bool> {
+        let (a, b) = ((self.place(a)?, a), (self.place(b)?, b));
+        if a.0.info.shape != b.0.info.shape {
+            return Ok(false);
+        }
+        let (a_type, b_type) = (a.0.dtype(a.1)?, b.0.dtype(b.1)?);
+        let total: usize = a.0.info.shape.iter().product();
+        let piece = COMPARED / 8;
+        let mut from = 0;
+        while from < total as u64 {
+            let count = piece.min(total as u64 - from);
+            let read = |place: &Place, dtype: DType| {
+                let size = dtype.size_in_bytes() as u64;
+                place.bytes(from * size, (count * size) as usize)
+            };
+            let (x, y) = (read(a.0, a_type)?, read(b.0, b_type)?);
+            if a_type != b_type || x != y {
+                let values = |bytes: &[u8], dtype| -> Result<Vec<f64>> {
+                    let tensor =
+                        Tensor::from_raw_buffer(bytes, dtype, &[count as usize], &Device::Cpu)?;
+                    Ok(tensor.to_dtype(DType::F64)?.to_vec1()?)
+                };
+                if values(&x, a_type)? != values(&y, b_type)? {
+                    return Ok(false);
+                }
+            }
+            from += count;
+        }
+        Ok(true)
+    }
+
+    fn place(&self, name: &str) -> Result<&Place> {
+        self.tensors.get(name).ok_or_else(|| Error::Weight {
+            name: name.to_owned(),
+            problem: format!("missing in {}", self.folder.display()),
+        })
+    }
+}
+
+impl Place {
+    fn len(&self) -> usize {
+        self.info.data_offsets.1 - self.info.data_offsets.0
+    }
+
+    /// Bytes of the tensor from its byte `from` on.
+    fn bytes(&self, from: u64, len: usize) -> Result<Vec<u8>> {
+        read_at(&self.path, self.start + from, len)
+    }
+
+    fn dtype(&self, name: &str) -> Result<DType> {
+        match DType::try_from(self.info.dtype) {
+            Ok(dtype @ (DType::BF16 | DType::F16 | DType::F32 | DType::F64)) => Ok(dtype),
+            _ => Err(Error::Weight {
+                name: name.to_owned(),
+                problem: format!(
+                    "{} has type {:?}, supported: BF16, F16, F32, F64",
+                    self.path.display(),
+                    self.info.dtype
+                ),
+            }),
+        }
+    }
+}
+
+/// A tensor's name in the class with an output head: files of the decoder alone lack `model.`, and
+/// some wrappers repeat it.
+///
+/// Source: `rename_source_key` in `core_model_loading.py` of transformers 5.
+fn full_name(name: &str) -> Cow<'_, str> {
+    let inner = name.strip_prefix("model.");
+    if let Some(inner) = inner.filter(|x| x.starts_with("model.") || x.starts_with("lm_head.")) {
+        return inner.into();
+    }
+    match name.split('.').next() {
+        Some("embed_tokens" | "layers" | "norm" | "rotary_emb") => format!("model.{name}").into(),
+        _ => name.into(),
     }
 }
 
@@ -97,12 +183,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     let path = folder.join(INDEX);
     if !path.exists() {
-        return Err(Error::File {
-            path: folder.to_owned(),
-            problem: format!(
-                "has neither {SINGLE} nor {INDEX}\nother weight files have to be converted first"
-            ),
-        });
+        return Err(place::no_weights(folder, &format!("{SINGLE} and no {INDEX}")));
     }
     let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
     let names = shard_names(&bytes).map_err(|problem| Error::File { path, problem })?;

@@ -6,23 +6,58 @@
 
 use std::f64::consts::TAU;
 
-use super::{Gguf, as_number};
+use super::Gguf;
+use super::header::Value;
 use crate::{Result, RopeScaling};
 
 pub(super) const FREQUENCIES: &str = "rope_freqs.weight";
 
+/// Keys under `rope.` that are read, or that do nothing without `YaRN` and without windows.
+const KNOWN: [&str; 9] = [
+    "dimension_count",
+    "freq_base",
+    "freq_base_swa",
+    "scale_linear",
+    "scaling.type",
+    "scaling.factor",
+    "scaling.original_context_length",
+    "scaling.yarn_beta_fast",
+    "scaling.yarn_beta_slow",
+];
+
+/// Keys under `rope.` that do nothing at these values.
+const NEUTRAL: [(&str, &[f64]); 5] = [
+    ("scaling.attn_factor", &[0.0, 1.0]),
+    ("scaling.alpha", &[0.0, 1.0]),
+    ("scaling.yarn_ext_factor", &[0.0, -1.0]),
+    ("scaling.yarn_attn_factor", &[1.0]),
+    ("scaling.yarn_log_multiplier", &[0.0]),
+];
+
 impl Gguf {
+    /// Source: `llama_model_base::load_hparams` of llama.cpp. A factor without a type is linear, zero
+    /// is no factor, and `rope.scale_linear` is the older name.
     pub(super) fn rope_scaling(&self, head_dim: usize, theta: f64) -> Result<RopeScaling> {
-        let factor = self.key("rope.scaling.factor").and_then(as_number);
-        let architecture = self.string("general.architecture").unwrap_or_default();
-        let kind = self.string(&format!("{architecture}.rope.scaling.type"));
+        self.refuse_other_rope_keys()?;
+        let kind = match self.key("rope.scaling.type") {
+            None => None,
+            Some(Value::String(kind)) => Some(kind.as_str()),
+            Some(other) => {
+                return Err(self.problem(format!("rope.scaling.type is {other:?}")));
+            }
+        };
+        let factor = match self.number("rope.scaling.factor")? {
+            Some(factor) => Some(factor),
+            None => self.number("rope.scale_linear")?,
+        };
+        let factor = factor.filter(|&factor| factor != 0.0);
         let named = match (kind, factor) {
-            (None | Some("none"), _) => RopeScaling::None,
-            (Some("linear"), Some(factor)) => RopeScaling::Linear { factor },
+            (Some("none"), _) | (None | Some("linear"), None) => RopeScaling::None,
+            (None | Some("linear"), Some(factor)) => RopeScaling::Linear { factor },
             (Some(other), _) => {
                 return Err(self.problem(format!(
-                    "rope.scaling.type is {other}, supported: none, linear with its factor, and \
-                     Llama 3's {FREQUENCIES}"
+                    "rope.scaling.type is {other}, supported: none, linear, and Llama 3's \
+                     {FREQUENCIES}"
                 )));
             }
         };
@@ -30,17 +65,57 @@ impl Gguf {
             return Ok(named);
         }
         let divisors = self.dequantise(FREQUENCIES)?.flatten_all()?.to_vec1::<f32>()?;
-        if named != RopeScaling::None || divisors.len() != head_dim / 2 {
+        if divisors.len() != head_dim / 2 {
             return Err(self.problem(format!(
-                "{FREQUENCIES} has {} numbers for heads of width {head_dim}, and rope.scaling.type \
-                 is {}",
-                divisors.len(),
-                kind.unwrap_or("none")
+                "{FREQUENCIES} has {} numbers for heads of width {head_dim}",
+                divisors.len()
             )));
         }
-        fit(&divisors, theta)
-            .ok_or_else(|| self.problem(format!("{FREQUENCIES} does not follow Llama 3's rule")))
+        let fitted = fit(&divisors, theta)
+            .ok_or_else(|| self.problem(format!("{FREQUENCIES} does not follow Llama 3's rule")))?;
+        match (named, fitted) {
+            (RopeScaling::None, scaling) | (scaling, RopeScaling::None) => Ok(scaling),
+            (RopeScaling::Linear { factor }, scaling) if is_one(factor) => Ok(scaling),
+            _ => Err(self.problem(format!(
+                "has {FREQUENCIES} and a rope.scaling.factor besides, only one of them is supported"
+            ))),
+        }
     }
+
+    /// Refuses every key of the rope that is not read, unless it does nothing at its value.
+    fn refuse_other_rope_keys(&self) -> Result<()> {
+        let prefix = format!("{}.rope.", self.string("general.architecture").unwrap_or_default());
+        for (name, value) in &self.header.metadata {
+            let Some(key) = name.strip_prefix(&prefix) else { continue };
+            let number = match value {
+                Value::Int(number) => Some(*number as f64),
+                Value::Float(number) => Some(*number),
+                _ => None,
+            };
+            let neutral = match key {
+                // Says how the model came about.
+                "scaling.finetuned" => matches!(value, Value::Bool(_)),
+                // One section for each axis of a picture; text has none.
+                "dimension_sections" => {
+                    matches!(value, Value::Numbers(sections) if sections.iter().all(|&n| n == 0))
+                }
+                _ => NEUTRAL.iter().any(|(name, values)| {
+                    *name == key && number.is_some_and(|number| values.contains(&number))
+                }),
+            };
+            if !neutral && !KNOWN.contains(&key) {
+                return Err(self.problem(format!(
+                    "rope.{key} is {value:?}, which changes the rotary positions and is not \
+                     supported"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_one(x: f64) -> bool {
+    (x - 1.0).abs() < 1e-9
 }
 
 /// The parameters of Llama 3's rule that give `divisors`.

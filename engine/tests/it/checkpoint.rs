@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::disk;
 use crate::support;
 
-fn config(family: Family) -> ModelConfig {
+pub(crate) fn config(family: Family) -> ModelConfig {
     ModelConfig { vocab_size: 37, ..support::config(family) }
 }
 
@@ -26,12 +26,12 @@ fn saved() -> (TempDir, Model, Text) {
     (folder, model, text)
 }
 
-fn open(folder: &Path) -> engine::Result<(Model, Text)> {
+pub(crate) fn open(folder: &Path) -> engine::Result<(Model, Text)> {
     load(folder, &Device::Cpu, DType::F32)
 }
 
 #[track_caller]
-fn refused(folder: &Path, words: &[&str]) {
+pub(crate) fn refused(folder: &Path, words: &[&str]) {
     let error = open(folder).map(drop).unwrap_err().to_string();
     for word in words {
         assert!(error.contains(word), "{word:?} not in {error:?}");
@@ -175,7 +175,7 @@ fn many_files_by_an_index() {
     std::fs::write(&index, "{}").unwrap();
     refused(folder.path(), &["index.json", "weight_map"]);
     std::fs::remove_file(&index).unwrap();
-    refused(folder.path(), &["neither model.safetensors nor"]);
+    refused(folder.path(), &["no model.safetensors and no model.safetensors.index.json"]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn truncated_safetensors_are_an_error_wherever_they_are_cut() {
 }
 
 /// Saves the folder's tensors again after `change`.
-fn change(folder: &Path, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
+pub(crate) fn change(folder: &Path, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
     let path = folder.join("model.safetensors");
     let mut tensors = candle::safetensors::load(&path, &Device::Cpu).unwrap();
     change(&mut tensors);
@@ -237,21 +237,9 @@ fn weights_that_do_not_fit_the_configuration_are_named() {
         };
         with(&broken, &[UP, "not finite"]);
     }
-    let bias = "model.layers.0.self_attn.o_proj.bias";
-    let more = |t: &mut HashMap<_, _>| drop(t.insert(bias.into(), zeros((1, 16), DType::F32)));
-    with(&more, &[bias, "different models"]);
-}
-
-#[test]
-fn what_says_nothing_may_be_left_over() {
-    let (folder, model, _) = saved();
-    change(folder.path(), |tensors| {
-        let embedding = tensors["model.embed_tokens.weight"].clone();
-        tensors.insert("lm_head.weight".into(), embedding);
-        let frequencies = Tensor::ones(2, DType::F32, &Device::Cpu).unwrap();
-        tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), frequencies);
-    });
-    disk::assert_weights(&open(folder.path()).unwrap().0, &model, 0.0);
+    let norm = "model.layers.0.self_attn.q_norm.weight";
+    let more = |t: &mut HashMap<_, _>| drop(t.insert(norm.into(), zeros((1, 16), DType::F32)));
+    with(&more, &[norm, "different models"]);
 }
 
 #[test]
@@ -339,12 +327,11 @@ fn a_gguf_tensor_left_over_is_refused() {
 #[test]
 fn weights_are_read_when_they_are_asked_for() {
     let (folder, model, _) = saved();
-    let mut checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
     let name = "model.norm.weight";
     let got = checkpoint.get(name, &[16], DType::F32, &Device::Cpu).unwrap();
     let want = model.parameters().iter().find(|p| p.name == name).unwrap();
     assert_eq!(support::values(&got), support::values(want.var.as_tensor()));
-    assert!(checkpoint.check_all_read().is_err());
 }
 
 /// Damage is an error or goes unnoticed; it is never a panic and never a giant allocation.

@@ -24,7 +24,7 @@ fn llama() -> Value {
     })
 }
 
-fn with(changes: &Value) -> engine::Result<ModelConfig> {
+pub(crate) fn with(changes: &Value) -> engine::Result<ModelConfig> {
     let mut json = llama();
     for (key, value) in changes.as_object().unwrap() {
         json[key] = value.clone();
@@ -33,7 +33,7 @@ fn with(changes: &Value) -> engine::Result<ModelConfig> {
 }
 
 #[track_caller]
-fn refused(changes: &Value, words: &[&str]) {
+pub(crate) fn refused(changes: &Value, words: &[&str]) {
     let error = with(changes).unwrap_err().to_string();
     assert!(error.starts_with("model configuration: "), "{error}");
     for word in words {
@@ -90,7 +90,6 @@ fn both_spellings_of_rope_settings_are_read() {
 
     let linear = json!({ "rope_type": "linear", "factor": 2.0 });
     refused(&json!({ "rope_scaling": linear, "rope_parameters": scaling }), &["Linear", "Llama3"]);
-    refused(&json!({ "rope_parameters": scaling }), &["100000", "500000"]);
     refused(&json!({ "rope_scaling": { "type": "yarn", "factor": 2.0 } }), &["yarn", "llama3"]);
     refused(&json!({ "rope_scaling": { "factor": 2.0 } }), &["rope_type"]);
     refused(&json!({ "rope_scaling": { "rope_type": "llama3" } }), &["no factor"]);
@@ -136,10 +135,13 @@ fn biases_follow_the_keys_of_the_family() {
 fn an_unknown_architecture_is_told_the_known_ones() {
     let known = ["llama", "qwen2", "qwen3"];
     refused(&json!({ "model_type": "mamba" }), &[&["\"mamba\""], &known[..]].concat());
-    refused(
-        &json!({ "architectures": ["LlamaForSequenceClassification"] }),
-        &["LlamaForSequenceClassification"],
-    );
+    let class = |name: &str| json!({ "architectures": [name] });
+    for other in ["LlamaForSequenceClassification", "LlamaForTokenClassification", "MyLlama"] {
+        refused(&class(other), &[other, "expected LlamaForCausalLM"]);
+    }
+    refused(&class("Qwen2ForCausalLM"), &["\"llama\"", "Qwen2ForCausalLM", "does not hold"]);
+    refused(&class("Qwen3Model"), &["\"llama\"", "Qwen3Model"]);
+    refused(&json!({ "model_type": null, "architectures": ["MambaModel"] }), &["\"MambaModel\""]);
     refused(&json!({ "model_type": null, "architectures": [] }), &["neither model_type"]);
     assert!(ModelConfig::from_json(&json!([])).is_err());
 }
@@ -167,8 +169,144 @@ fn contradictory_sizes_are_all_listed() {
 fn settings_that_are_not_implemented_are_refused() {
     refused(&json!({ "hidden_act": "gelu" }), &["gelu"]);
     refused(&json!({ "quantization_config": { "bits": 4 } }), &["quantised"]);
-    refused(&json!({ "layer_types": ["full_attention", "sliding_attention"] }), &["sliding"]);
-    refused(&json!({ "partial_rotary_factor": 0.5 }), &["partial_rotary_factor"]);
-    let qwen = json!({ "model_type": "qwen2", "architectures": null, "use_sliding_window": true });
-    refused(&qwen, &["use_sliding_window"]);
+    refused(&json!({ "hidden_act": "gelu", "alibi": true }), &["gelu", "alibi is true"]);
+}
+
+#[test]
+fn a_class_without_its_head_and_older_capitals_are_the_family() {
+    for class in ["LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"] {
+        assert_eq!(with(&json!({ "architectures": [class] })).unwrap().family, Family::Llama);
+        let alone = json!({ "architectures": [class], "model_type": null });
+        assert_eq!(with(&alone).unwrap().family, Family::Llama, "{class}");
+    }
+    let qwen = json!({ "architectures": ["Qwen3Model"], "model_type": "qwen3" });
+    assert_eq!(with(&qwen).unwrap().family, Family::Qwen3);
+}
+
+/// A key that would change the function, with values at which it does nothing and others.
+#[test]
+fn a_key_that_changes_the_function_loads_at_rest_and_is_refused_by_name_elsewhere() {
+    let scale = 1.0 / 64f64.sqrt();
+    let cases = [
+        ("hidden_act", json!(["silu", "swish"]), json!(["gelu", "relu", 1])),
+        ("hidden_activation", json!(["silu"]), json!(["gelu_pytorch_tanh"])),
+        ("partial_rotary_factor", json!([1, 1.0]), json!([0.5, 0.99, "1"])),
+        ("rotary_pct", json!([1.0]), json!([0.25])),
+        ("rotary_dim", json!([64]), json!([32, 128])),
+        ("attention_multiplier", json!([scale, scale as f32]), json!([1.0, 0.015_625])),
+        ("query_pre_attn_scalar", json!([64]), json!([256, 65])),
+        ("residual_multiplier", json!([1, 1.0]), json!([0.22, 0])),
+        ("embedding_multiplier", json!([1.0]), json!([12])),
+        ("logits_scaling", json!([1.0]), json!([8, 1.01])),
+        ("logit_scale", json!([1]), json!([0.0625])),
+        ("attn_logit_softcapping", json!([0, 0.0, false]), json!([50.0])),
+        ("final_logit_softcapping", json!([0.0]), json!([30])),
+        ("logit_softcapping", json!([0]), json!([15.0, true])),
+        ("clip_qkv", json!([0]), json!([8])),
+        ("alibi", json!([false]), json!([true])),
+        ("parallel_attn", json!([false]), json!([true])),
+        ("use_parallel_residual", json!([false]), json!([true])),
+        ("no_rope_layers", json!([[], [1, 1], [true]]), json!([[1, 0], [false], 0])),
+        ("no_rope_layer_interval", json!([0]), json!([4])),
+        ("rope_interleaved", json!([false]), json!([true])),
+        ("rope_interleave", json!([false]), json!([true])),
+        ("is_neox_style", json!([true]), json!([false])),
+        ("rope_ratio", json!([1]), json!([2.0])),
+        ("rotary_emb_base", json!([100_000, 1e5]), json!([10_000])),
+        ("position_embedding_type", json!(["rope"]), json!(["alibi", "nope"])),
+        ("scale_attn_weights", json!([true]), json!([false])),
+        ("is_causal", json!([true]), json!([false])),
+        ("use_qk_norm", json!([false]), json!([true])),
+        ("num_experts", json!([0]), json!([8])),
+        ("num_local_experts", json!([0]), json!([2])),
+        ("per_layer_config", json!([{}]), json!([{ "0": { "head_dim": 32 } }])),
+        ("attn_temperature_tuning", json!([false, 0]), json!([true, 4])),
+        ("quantization_config", json!([null]), json!([{ "bits": 4 }])),
+    ];
+    let plain = with(&json!({})).unwrap();
+    for (key, at_rest, others) in cases {
+        assert_eq!(with(&json!({ key: null })).unwrap(), plain, "{key} null");
+        for value in at_rest.as_array().unwrap() {
+            assert_eq!(with(&json!({ key: value })).unwrap(), plain, "{key} {value}");
+        }
+        for value in others.as_array().unwrap() {
+            refused(&json!({ key: value }), &[key]);
+        }
+    }
+}
+
+#[test]
+fn keys_without_a_part_in_the_function_are_passed_over() {
+    let changes = json!({ "pretraining_tp": 4, "attention_dropout": 0.1, "use_cache": false,
+        "initializer_range": 0.3, "transformers_version": "4.31.0", "max_sequence_length": 2048,
+        "auto_map": { "AutoConfig": "x.y" }, "my_own_key": [1, 2], "pad_token_id": -1,
+        "original_max_position_embeddings": 4096 });
+    assert_eq!(with(&changes).unwrap(), with(&json!({})).unwrap());
+}
+
+#[test]
+fn qwen3_norms_queries_and_keys_and_the_others_do_not() {
+    let qwen3 = |value: bool| json!({ "model_type": "qwen3", "architectures": null, "qk_norm": value, "head_dim": 64 });
+    assert!(with(&qwen3(true)).unwrap().qk_norm);
+    refused(&qwen3(false), &["qk_norm is false"]);
+    refused(&json!({ "qk_norm": true }), &["qk_norm is true"]);
+}
+
+fn qwen2(changes: &Value) -> Value {
+    let mut json = json!({ "model_type": "qwen2", "architectures": null, "num_hidden_layers": 4,
+        "max_position_embeddings": 128 });
+    json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    json
+}
+
+#[test]
+fn a_sliding_window_that_hides_nothing_is_full_attention() {
+    let full = ["full_attention"; 4];
+    let plain = with(&qwen2(&json!({}))).unwrap();
+    for changes in [
+        json!({ "use_sliding_window": false, "sliding_window": 8, "max_window_layers": 0 }),
+        json!({ "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 4 }),
+        json!({ "use_sliding_window": true, "sliding_window": 8 }),
+        json!({ "use_sliding_window": true, "sliding_window": null, "max_window_layers": 0 }),
+        json!({ "use_sliding_window": true, "sliding_window": 128, "max_window_layers": 0 }),
+        json!({ "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 0,
+            "layer_types": full }),
+        json!({ "layer_types": ["attention", "full_attention", "attention", "attention"] }),
+        json!({ "use_sliding_window": true, "sliding_window": 4096, "max_window_layers": 0,
+            "layer_types": (["sliding_attention"; 4]) }),
+    ] {
+        assert_eq!(with(&qwen2(&changes)).unwrap(), plain, "{changes}");
+    }
+}
+
+#[test]
+fn a_sliding_window_that_hides_positions_is_refused() {
+    let on = |window: Value, first: usize| {
+        qwen2(&json!({ "use_sliding_window": true, "sliding_window": window,
+            "max_window_layers": first }))
+    };
+    refused(&on(json!(8), 3), &["use_sliding_window", "from 3 on", "8 of 128"]);
+    refused(&on(json!(127), 0), &["127 of 128"]);
+    refused(&on(json!(0), 0), &["0 of 128"]);
+    refused(&on(json!("8"), 0), &["sliding_window is \"8\""]);
+    let types = |types: Value| qwen2(&json!({ "layer_types": types }));
+    let mixed = ["full_attention", "sliding_attention", "full_attention", "full_attention"];
+    refused(&types(json!(mixed)), &["layer_types has \"sliding_attention\""]);
+    refused(&types(json!((["linear_attention"; 4]))), &["linear_attention"]);
+    refused(&types(json!((["full_attention"; 3]))), &["3 entries", "num_hidden_layers is 4"]);
+    refused(&types(json!("full_attention")), &["expected a list"]);
+    let absent = json!({ "use_sliding_window": true, "max_window_layers": 0,
+        "max_position_embeddings": 8192 });
+    refused(&qwen2(&absent), &["4096 of 8192"]);
+    let llama = json!({ "use_sliding_window": true, "sliding_window": 8, "max_window_layers": 0 });
+    refused(&llama, &["use_sliding_window"]);
+}
+
+/// transformers has no window in llama, whatever the key says.
+#[test]
+fn a_window_that_llama_does_not_use_changes_nothing() {
+    let plain = with(&json!({})).unwrap();
+    for window in [json!(8), json!(4096), json!(false)] {
+        assert_eq!(with(&json!({ "sliding_window": window })).unwrap(), plain, "{window}");
+    }
 }

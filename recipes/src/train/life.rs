@@ -16,6 +16,7 @@ use rewards::{Problem, Rubric};
 
 use super::stage::{Open, Shared, StageRun};
 use super::{Console, Done};
+use crate::causes::with_causes;
 use crate::config::{DTypeChoice, Recipe};
 use crate::data::Problems;
 use crate::fit;
@@ -326,7 +327,7 @@ impl<'a> Life<'a> {
         match ended {
             // The first error is the one to report.
             Err(error) => {
-                let _ = self.set_status(State::Failed { reason: format!("{error:#}") });
+                let _ = self.set_status(State::Failed { reason: with_causes(error) });
                 return Ok(());
             }
             Ok(Ended::Finished) => self.set_status(State::Finished)?,

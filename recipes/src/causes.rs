@@ -1,0 +1,48 @@
+//! An error with its causes, on one line.
+
+/// The messages of an error and its causes, outermost first; a cause that the message before it ends
+/// with already is not repeated.
+pub(crate) fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for message in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = message;
+        } else if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use anyhow::Context as _;
+    use candle::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_missing_is_told_once() {
+        let path = Path::new("/nowhere/model.gguf");
+        let loaded = engine::load(path, &Device::Cpu, DType::F32).map(drop);
+        let error = loaded.context("opening model").unwrap_err();
+        assert_eq!(
+            with_causes(&error),
+            "opening model: /nowhere/model.gguf: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn causes_that_say_more_are_kept() {
+        let full = io::Error::other("disk full");
+        let error = anyhow::Error::new(full).context("writing").context("saving");
+        assert_eq!(with_causes(&error), "saving: writing: disk full");
+        let error = anyhow::anyhow!("full").context("the disk is full").context("saving");
+        assert_eq!(with_causes(&error), "saving: the disk is full");
+        let error = anyhow::anyhow!("a").context("a is first, then b");
+        assert_eq!(with_causes(&error), "a is first, then b: a");
+    }
+}
