@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "hub")]
+use std::process::Command;
 
 use recipes::signals::Stop;
 use recipes::train::Ended;
@@ -203,6 +205,55 @@ fn a_changed_verifier_is_refused_and_what_it_writes_is_not() {
     fs::write(run.path("judge.sh"), JUDGE.replace("1}", "2}")).unwrap();
     run.refused("stage.1.rewards[0].command[1]: ");
     assert_eq!(run.resume(true), Ok(Ended::Interrupted));
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_model_of_a_hub_is_held_to_its_files_in_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    Run { stop: stopped(), ..Run::new(&path("base")) }.train().unwrap();
+    let cached = path("home/hub/models--us--small");
+    fs::create_dir_all(cached.join("refs")).unwrap();
+    fs::create_dir_all(cached.join("snapshots")).unwrap();
+    fs::write(cached.join("refs/main"), "0123abc").unwrap();
+    let snapshot = cached.join("snapshots/0123abc");
+    fs::rename(path("base/checkpoints/step-000001"), &snapshot).unwrap();
+    let recipe = RECIPE.replace("builtin:atom", "hf://us/small").replace("steps = 4", "steps = 1");
+    fs::write(path("mine.toml"), recipe).unwrap();
+    let stearin = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_stearin"))
+            .args(["train", "mine.toml", "--run-dir", "run"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("HF_HOME", path("home"))
+            .env("HF_ENDPOINT", "http://127.0.0.1:9")
+            .env("RAYON_NUM_THREADS", "1")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = stearin(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    let environment = fs::read_to_string(path("run/environment.json")).unwrap();
+    for name in ["model/config.json", "model/model.safetensors", "snapshots/0123abc/tokenizer.json"]
+    {
+        assert!(environment.contains(name), "{environment}");
+    }
+    let (_, said) = stearin(&["--resume"]);
+    assert!(said.contains("nothing to resume"), "{said}");
+    // Another revision, as after a push to the hub.
+    let config = snapshot.join("tokenizer_config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "\n").unwrap();
+    let (code, said) = stearin(&["--resume"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("model/tokenizer_config.json: "), "{said}");
+    // Without the cache there is nothing to compare, and a checkpoint to go on from.
+    fs::remove_dir_all(path("home")).unwrap();
+    let (_, said) = stearin(&["--resume"]);
+    assert!(said.contains("the model is not in the cache"), "{said}");
+    assert!(said.contains("nothing to resume"), "{said}");
 }
 
 #[test]
