@@ -81,7 +81,9 @@ impl Text {
         }
         if let Some(id) = stop_tokens.iter().find(|&&id| tokenizer.id_to_token(id).is_none()) {
             return Err(Error::Text(format!(
-                "stop token {id} is not in the tokenizer's vocabulary"
+                "stop token {id} is not in the tokenizer's vocabulary\n\
+                 name another as eos_token_id in generation_config.json or config.json, or take all \
+                 files from one checkpoint"
             )));
         }
         // Rows are packed and lengths are the recipe's business: nothing is cut or padded here.

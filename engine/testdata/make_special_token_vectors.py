@@ -147,7 +147,8 @@ CASES = [
     ),
     (
         "named extra tokens",
-        {"tokenizer_config.json": {**CONFIG, "extra_special_tokens": {"image_token": "<other>"}}},
+        {"tokenizer_config.json": {**CONFIG, "extra_special_tokens": {
+            "image_token": "<other>", "turn_token": "<turn>"}}},
         ["image_token `<other>`"],
     ),
     (
@@ -244,6 +245,11 @@ CASES = [
         },
         ["added_tokens.json gives `<new>` the id %d" % SIZE, "none"],
     ),
+    (
+        "special tokens in a text are split",
+        {"tokenizer_config.json": {**CONFIG, "split_special_tokens": True}},
+        [],
+    ),
     # What a text begins with.
     ("begins", {"tokenizer.json": {**TOKENIZER, "post_processor": post_processor([3], [])}}, []),
     (
@@ -324,8 +330,11 @@ def made(name, changes, notes):
         "ids": ids,
         "whole": [tokenizer(text)["input_ids"] for text in texts],
         "decoded": [tokenizer.decode(one, skip_special_tokens=True) for one in ids],
-        "bos": tokenizer.bos_token_id,
-        "eos": tokenizer.eos_token_id,
+        "named": {
+            name: tokenizer.convert_tokens_to_ids(text)
+            for name, text in tokenizer.special_tokens_map.items()
+            if text in tokenizer.get_vocab() and (text != "<pad>" or not without_row)
+        },
     }
 
 

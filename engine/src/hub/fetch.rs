@@ -13,8 +13,13 @@ const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 /// Files besides the weights; those without which no model loads first.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
-const WELCOME: [&str; 3] =
-    ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+const WELCOME: [&str; 5] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+];
 
 impl Hub {
     /// The hub and the cache that the environment names: `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`.

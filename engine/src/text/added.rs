@@ -60,13 +60,22 @@ impl Beside {
             }
         }
         self.add_named(tokenizer, &mut notes)?;
+        if self.config.get("split_special_tokens") == Some(&Value::Bool(true)) {
+            tokenizer.set_encode_special_tokens(true);
+        }
         for value in self.config.iter_mut().filter(|(key, _)| is_named(key)).map(|(_, v)| v) {
             flatten(value);
         }
         for key in LISTS {
             match self.config.get_mut(key) {
                 Some(Value::Array(list)) => list.iter_mut().for_each(flatten),
-                Some(Value::Object(names)) => names.values_mut().for_each(flatten),
+                // Names of the model's own, which templates may use like the others.
+                Some(Value::Object(names)) => {
+                    let mut names = std::mem::take(names);
+                    names.values_mut().for_each(flatten);
+                    self.config.shift_remove(key);
+                    self.config.extend(names);
+                }
                 _ => {}
             }
         }

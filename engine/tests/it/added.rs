@@ -62,12 +62,15 @@ fn differences(text: &Text, case: &Value) -> Vec<String> {
         let decoded = text.decode(&ids).unwrap();
         need(case["decoded"][i] == decoded.as_str(), format!("{ids:?} reads {decoded:?}"));
     }
-    need(
-        json!(text.named_token("bos_token")) == case["bos"],
-        format!("bos is {:?}", text.named_token("bos_token")),
-    );
-    if let Some(eos) = case["eos"].as_u64() {
-        need(text.stop_tokens().contains(&(eos as u32)), format!("{eos} does not stop"));
+    let named = case["named"].as_object().unwrap();
+    for name in ["bos_token", "eos_token", "pad_token", "image_token", "turn_token"] {
+        let id = named.get(name).and_then(Value::as_u64).map(|id| id as u32);
+        need(text.named_token(name) == id, format!("{name} is {:?}", text.named_token(name)));
+        if name == "eos_token"
+            && let Some(eos) = id
+        {
+            need(text.stop_tokens().contains(&eos), format!("{eos} does not stop"));
+        }
     }
     wrong
 }
