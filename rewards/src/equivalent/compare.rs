@@ -56,14 +56,20 @@ pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy, fuel: &mut Fue
     if gold == answer {
         return Equivalence::Equal;
     }
-    let renamed = parameter::renamed(gold, answer);
-    let answer = renamed.as_ref().unwrap_or(answer);
-    let mut judge = Judge { gold, answer, policy, fuel: std::mem::take(fuel) };
-    let verdict = if judge.units_fit() {
-        judge.compare(gold.root().into(), answer.root().into(), 0)
-    } else {
-        Equivalence::Different
-    };
-    *fuel = judge.fuel;
+    let mut verdict = Equivalence::Different;
+    for answer in &parameter::forms(gold, answer) {
+        let mut judge = Judge { gold, answer, policy, fuel: std::mem::take(fuel) };
+        let found = if judge.units_fit() {
+            judge.compare(gold.root().into(), answer.root().into(), 0)
+        } else {
+            Equivalence::Different
+        };
+        *fuel = judge.fuel;
+        match found {
+            Equivalence::Equal => return Equivalence::Equal,
+            Equivalence::Different => {}
+            undecided => verdict = undecided,
+        }
+    }
     verdict
 }

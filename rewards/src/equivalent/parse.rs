@@ -286,7 +286,7 @@ impl Parser<'_> {
             _ => return Err(WRONG),
         };
         self.operators.push(operator);
-        Ok(())
+        self.event_in_words()
     }
 
     /// What stands between a function's name and its argument.

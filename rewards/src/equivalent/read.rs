@@ -1,6 +1,7 @@
 //! From text to tree: what only dresses the answer is taken off, and what is left is mathematics, a
 //! marked choice, or a few words.
 
+mod declared;
 mod excluded;
 
 use std::borrow::Cow;
@@ -53,6 +54,11 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     match parse(text, policy, roles) {
         Err(Unreadable::NotMathematics) => {}
         read => return read,
+    }
+    if let Some(text) = declared::declared(text)
+        && let Ok(tree) = parse(&text, policy, roles)
+    {
+        return Ok(tree);
     }
     // of a computation that is not read, its result is
     if policy == Policy::Eval

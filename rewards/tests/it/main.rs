@@ -12,6 +12,7 @@ mod corpora;
 mod dynamics;
 mod extraction;
 mod importance;
+mod name_properties;
 mod properties;
 mod reading_properties;
 mod redteam;

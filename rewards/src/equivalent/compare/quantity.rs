@@ -39,6 +39,20 @@ fn is_figure(tree: &Tree, of: &[Id]) -> bool {
     })
 }
 
+/// Segments side by side, `PA \cdot PB`, each of them once.
+fn is_product_of_segments(tree: &Tree, of: &[Id]) -> bool {
+    let mut segments: Vec<_> = of
+        .chunks(2)
+        .map(|ends| ends.iter().map(|&id| symbol(tree, id)).collect::<Vec<_>>())
+        .collect();
+    for ends in &mut segments {
+        ends.sort_unstable();
+    }
+    segments.sort_unstable();
+    of.chunks(2).all(|ends| ends.len() == 2 && is_figure(tree, ends))
+        && segments.windows(2).all(|pair| pair[0] != pair[1])
+}
+
 /// `\frac{dy}{dx}`, `\frac{d}{dx}`, `\frac{d^2y}{dx^2}`, also with the sign of partial derivatives.
 fn is_derivative(tree: &Tree, above: Id, below: Id) -> bool {
     let first = |id: Id| match tree.node(id) {
@@ -73,6 +87,10 @@ pub(super) fn name(tree: &Tree, id: Id) -> Option<&str> {
             }
             _ => is_figure(tree, of).then_some("letters"),
         },
+        // a vector by its coordinates
+        Node::Matrix { entries, .. } => {
+            entries.iter().all(|&id| symbol(tree, id).is_some()).then_some("a vector")
+        }
         Node::Quotient(above, below) => {
             is_derivative(tree, *above, *below).then_some("a derivative")
         }
@@ -101,11 +119,25 @@ pub(super) fn is_quantity(tree: &Tree, id: Id, is_number: bool) -> bool {
         })
     };
     match tree.node(id) {
-        Node::Call(name, _) if is_computed(name) => num_names(tree, id) > 1,
+        Node::Call(name, of) if is_computed(name) => {
+            // the largest of one thing is that of its values
+            let is_lone = matches!(of[..], [only] if symbol(tree, only).is_some());
+            is_lone || num_names(tree, id) > 1
+        }
         Node::Apply(Function::Abs, of) => is_sized(tree, *of),
         Node::Apply(function, of) => is_function_of_name(*function) && num_names(tree, *of) > 0,
-        Node::Power(base, _) => {
-            has_power(*base) || symbol(tree, *base).is_none() && is_quantity(tree, *base, is_number)
+        Node::Power(base, exponent) => {
+            // a power of a sine or of a length is asked for as often as itself
+            let has_own = match tree.node(*base) {
+                Node::Apply(..) => is_quantity(tree, *base, is_number),
+                Node::Product(of) => is_figure(tree, of),
+                // `\det A^{-1}`
+                Node::Call(name, _) => {
+                    !is_computed(name) && name.len() > 1 && !name.contains(['\'', '_', '^'])
+                }
+                _ => false,
+            };
+            has_power(*base) || has_own && matches!(tree.node(*exponent), Node::Number { .. })
         }
         // a segment's power takes the last of its letters
         Node::Product(of) if name(tree, id).is_none() => {
@@ -115,7 +147,7 @@ pub(super) fn is_quantity(tree: &Tree, id: Id, is_number: bool) -> bool {
             {
                 *last = *base;
             }
-            is_figure(tree, &letters)
+            is_figure(tree, &letters) || is_product_of_segments(tree, of)
         }
         Node::Union(of) | Node::Intersection(of) => of.iter().all(|&id| num_names(tree, id) > 0),
         Node::Difference(a, b) => num_names(tree, *a) > 0 && num_names(tree, *b) > 0,
@@ -145,6 +177,7 @@ fn is_sized(tree: &Tree, id: Id) -> bool {
     match tree.node(id) {
         Node::Symbol(name) => is_other(name),
         Node::Sum(_) => is_combination(tree, id, true),
+        Node::Power(base, _) => symbol(tree, *base).is_some_and(is_capital),
         _ => is_quantity(tree, id, true),
     }
 }
@@ -165,6 +198,45 @@ pub(super) fn num_names(tree: &Tree, id: Id) -> usize {
     names.len()
 }
 
+/// Whether a symbol stands in a node.
+pub(super) fn occurs(tree: &Tree, id: Id, name: &str) -> bool {
+    let term = Term::new(tree, id, 0, false);
+    term.nodes().any(|(_, node)| matches!(node, Node::Symbol(other) if &**other == name))
+}
+
+/// Whether a name is that of a function at another place than its variable, or of another term of a
+/// sequence, where `value` is an expression in that variable: `f(x + 1) = x^2` and `a_{n+1} = 2n` do not
+/// say what `f(x)` and `a_n` are.
+pub(super) fn is_elsewhere(tree: &Tree, left: Id, value: Id) -> bool {
+    let is_place = |id: Id| {
+        let is_expression = matches!(
+            tree.node(id),
+            Node::Sum(_)
+                | Node::Product(_)
+                | Node::Quotient(..)
+                | Node::Power(..)
+                | Node::Negated(_)
+                | Node::Root { .. }
+        );
+        let term = Term::new(tree, id, 0, false);
+        is_expression
+            && term
+                .nodes()
+                .any(|(_, node)| matches!(node, Node::Symbol(name) if occurs(tree, value, name)))
+    };
+    match tree.node(left) {
+        Node::Symbol(name) => name.split_once('_').is_some_and(|(_, index)| {
+            let signs = ['+', '-'];
+            index.contains(signs) && index.split(signs).any(|part| occurs(tree, value, part))
+        }),
+        Node::Call(name, of) => {
+            let is_letter = stem(name.trim_end_matches('\'')).chars().count() == 1;
+            is_letter && of.iter().any(|&id| is_place(id))
+        }
+        _ => false,
+    }
+}
+
 /// Whether a node is a sum, a product or a quotient of two quantities or more, each of them once and
 /// without a factor or a sign before the first: what `a + b = 7` says is the value of the sum, since it
 /// determines none of the parts.
@@ -176,7 +248,14 @@ pub(super) fn is_combination(tree: &Tree, id: Id, is_number: bool) -> bool {
             return false;
         }
         match tree.node(id) {
-            _ if is_quantity(tree, id, is_number) => parts.push(shown_at(tree, id)),
+            _ if is_quantity(tree, id, is_number) => parts.push(id),
+            // `E(X^2) - E(X)^2`
+            Node::Power(base, times)
+                if matches!(tree.node(*base), Node::Call(..))
+                    && matches!(tree.node(*times), Node::Number { .. }) =>
+            {
+                parts.push(id);
+            }
             Node::Sum(of) => {
                 for (at, &id) in of.iter().enumerate() {
                     open.push(match tree.node(id) {
@@ -185,13 +264,25 @@ pub(super) fn is_combination(tree: &Tree, id: Id, is_number: bool) -> bool {
                     });
                 }
             }
-            Node::Product(of) => open.extend(of),
-            Node::Quotient(above, below) => open.extend([*above, *below]),
+            // a matrix times a vector is one side of a system
+            Node::Product(of) if is_number => open.extend(of),
+            Node::Quotient(above, below) if is_number => open.extend([*above, *below]),
             _ => return false,
         }
     }
-    let count = parts.len();
-    parts.sort_unstable();
-    parts.dedup();
-    count > 1 && parts.len() == count
+    parts.len() > 1 && are_independent(tree, &parts)
+}
+
+/// Whether quantities are all different, and no letter is one and occurs in another: `x \sin x` is an
+/// expression in an unknown.
+fn are_independent(tree: &Tree, parts: &[Id]) -> bool {
+    let mut shown: Vec<_> = parts.iter().map(|&id| shown_at(tree, id)).collect();
+    shown.sort_unstable();
+    let is_used =
+        |name: &str| parts.iter().any(|&id| symbol(tree, id).is_none() && occurs(tree, id, name));
+    shown.windows(2).all(|pair| pair[0] != pair[1])
+        && parts
+            .iter()
+            .filter_map(|&id| symbol(tree, id))
+            .all(|name| is_capital(name) || !is_used(name))
 }

@@ -4,11 +4,11 @@
 //! zero in an equation. `x = 5` against a bare `5` is compared by its value.
 
 use super::{
-    super::tree::{Id, Node, Relation, Tree},
+    super::tree::{Function, Id, Node, Relation, Tree},
     Judge,
     form::Form,
     likeness::items,
-    quantity::{is_combination, is_quantity, name, num_names, symbol},
+    quantity::{is_combination, is_elsewhere, is_quantity, name, num_names, occurs, symbol},
     real_set,
     scalar::{Scale, same},
     structure::{Item, Kind, kind},
@@ -58,10 +58,17 @@ pub(super) fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
     let (left, right) = match tree.node(id) {
         Node::All(of) => {
             let (first, last) = (equation(*of.first()?)?, of.iter().rev());
+            let mut last_name = None;
             let mut right = None;
             for &link in last {
                 match tree.node(link) {
                     Node::Relation { operator: Relation::Approximately, .. } if right.is_none() => {
+                    }
+                    // `AB = 5 = BC`
+                    Node::Relation { operator: Relation::Equal, right: value, .. }
+                        if name(tree, *value).is_some() =>
+                    {
+                        last_name = last_name.or(Some(*value));
                     }
                     Node::Relation { operator: Relation::Equal, right: value, .. } => {
                         right = right.or(Some(*value));
@@ -69,11 +76,15 @@ pub(super) fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
                     _ => return None,
                 }
             }
-            (first.0, right?)
+            (first.0, right.or(last_name)?)
         }
         _ => equation(id)?,
     };
-    Some(match (name(tree, left), name(tree, right)) {
+    // `x = 6x + 5` is an equation
+    let defined = |id: Id, by: Id| {
+        name(tree, id).filter(|_| symbol(tree, id).is_none_or(|name| !occurs(tree, by, name)))
+    };
+    Some(match (defined(left, right), defined(right, left)) {
         (None, Some(name)) => Assigned { name: Some(name), left: right, value: left },
         (Some(name), _) => Assigned { name: Some(name), left, value: right },
         // `x^2 = \sin x` is an equation
@@ -87,6 +98,11 @@ pub(super) fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
 
 /// Whether one side of an equation is a quantity, and the other its value.
 fn gives(tree: &Tree, quantity: Id, value: Id) -> bool {
+    // a conjugate determines its number, which differs from it unless it is real
+    let is_conjugate = matches!(tree.node(quantity), Node::Apply(Function::Conjugate, _));
+    if is_conjugate && Term::new(tree, value, 0, false).has_imaginary_unit() {
+        return false;
+    }
     is_quantity(tree, quantity, kind(tree, value) == Kind::Scalar) && num_names(tree, value) == 0
 }
 
@@ -175,6 +191,9 @@ impl Judge<'_> {
             return Equivalence::Equal;
         }
         let left = assigned.left;
+        if is_elsewhere(self.answer, left, assigned.value) {
+            return Equivalence::Undecided;
+        }
         if assigned.name.is_some()
             || is_combination(self.answer, left, is_number)
             || kind(self.answer, left) == Kind::Text

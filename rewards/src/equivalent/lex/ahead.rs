@@ -8,6 +8,9 @@ use crate::equivalent::tree::{Constant, Relation};
 /// How many tokens of an argument are looked at.
 const MAX_TOKENS: usize = 48;
 
+/// How many characters an event in words has at most.
+const MAX_EVENT: usize = 120;
+
 /// Whether a token may stand among single symbols, `filled` saying whether one stands there already.
 fn is_plain(token: &Token<'_>, filled: bool) -> bool {
     match token {
@@ -95,6 +98,24 @@ impl<'a> Lexer<'a> {
             }
         }
         Enclosed { content: found.content.max(Content::Expression), ..found }
+    }
+
+    /// The text before the end of the bracket that was opened last, where it has words in it.
+    pub(in crate::equivalent) fn worded(&self) -> Option<&'a str> {
+        let mut depth = 0usize;
+        let text = self.rest();
+        let end = text.char_indices().take(MAX_EVENT).find(|&(_, next)| {
+            let ends = depth == 0 && matches!(next, ')' | ']');
+            match next {
+                '(' | '[' | '{' => depth += 1,
+                ')' | ']' | '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            ends
+        });
+        let text = &text[..end?.0];
+        let text = text.strip_suffix(r"\right").unwrap_or(text);
+        (text.contains(r"\text{") || text.contains(r"\mathrm{")).then_some(text)
     }
 
     /// What stands raised at the letter of a function before its argument: `^{-1}`, `^{(4)}`, `^2`; and

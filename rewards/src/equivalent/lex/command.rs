@@ -139,6 +139,12 @@ impl<'a> Lexer<'a> {
             _ if names::head(content).is_some() && name != "textbf" => {
                 return names::head(content).map(Token::Function);
             }
+            // `\operatorname{Var}(X)`; before anything else it may be a unit
+            _ if (name == "operatorname" || self.rest().trim_start().starts_with(['(', '[']))
+                && let Some(operator) = names::operator(bare) =>
+            {
+                return Some(Token::Named(operator));
+            }
             "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {
                 return Some(Token::Words(bare));
             }

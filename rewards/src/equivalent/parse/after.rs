@@ -43,7 +43,10 @@ impl Parser<'_> {
             Token::Bar | Token::Relation(Relation::Divides) if self.bar_is_open() => {
                 self.close_bar()
             }
-            Token::Bar if self.is_conditional() => self.infix(Infix::Relation(Relation::Divides)),
+            // an event and its condition, as in `P(A|B)`
+            Token::Bar if self.holds_event() && self.lexer.enclosed().bars == 0 => {
+                self.infix(Infix::Relation(Relation::Divides))
+            }
             Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
             Token::Ampersand if self.table() == Some(Table::Cases) => self.cases_ampersand(),
             Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
@@ -140,7 +143,7 @@ impl Parser<'_> {
             self.values.push(id);
             return Ok(());
         }
-        let named = matches!(self.last, Last::Letter | Last::Power)
+        let named = matches!(self.last, Last::Letter | Last::Power | Last::Words)
             || matches!(self.builder.node(id), Node::Constant(Constant::E | Constant::I));
         if named && self.builder.rename(id, &format!("_{text}")) { Ok(()) } else { Err(WRONG) }
     }
@@ -304,8 +307,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A bar between an event and its condition, as in `P(A|B)`.
-    fn is_conditional(&self) -> bool {
+    /// Whether the innermost bracket holds what a function of events is applied to.
+    pub(super) fn holds_event(&self) -> bool {
         let function = self.operators.iter().rev().find_map(|operator| match operator {
             Operator::Command(Command::Call(name)) => match self.builder.node(*name) {
                 Node::Symbol(name) => Some(&**name),
@@ -314,8 +317,6 @@ impl Parser<'_> {
             Operator::Command(Command::Named(name)) => Some(*name),
             _ => None,
         });
-        self.opens_argument()
-            && function.is_some_and(is_conditional)
-            && self.lexer.enclosed().bars == 0
+        self.opens_argument() && function.is_some_and(is_conditional)
     }
 }

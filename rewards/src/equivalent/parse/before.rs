@@ -16,7 +16,8 @@ pub(super) fn is_description(words: &str) -> bool {
         deviation probability expected value number total speed rate slope angle measure radius \
         diameter degree rank dimension maximum minimum greatest least largest smallest common \
         divisor multiple factor remainder surface lateral side sides edge base triangle circle \
-        square rectangle parallelogram trapezoid sphere cone cylinder cube ways";
+        square rectangle parallelogram trapezoid rhombus quadrilateral pentagon hexagon polygon region \
+        sector segment arc chord sphere cone cylinder cube pyramid prism tetrahedron ways";
     let is_known = |word: &str| {
         word.len() == 1 && word.chars().all(char::is_uppercase)
             || word.len() > 1 && word.chars().all(char::is_uppercase) && word.len() < 6
@@ -80,6 +81,18 @@ impl Parser<'_> {
         let functions = self.builder.push(Node::Tuple(functions))?;
         self.operators.push(Operator::Command(Command::Composed(functions)));
         Ok(true)
+    }
+
+    /// Takes an event in words, `P(X \text{ is even})`, as its text, where one has just been opened.
+    pub(super) fn event_in_words(&mut self) -> Done {
+        if !matches!(self.operators.last(), Some(Operator::Open(_))) || !self.holds_event() {
+            return Ok(());
+        }
+        let Some(text) = self.lexer.worded() else { return Ok(()) };
+        self.lexer.skip(text.len());
+        let name = text.split_whitespace().collect::<String>();
+        let id = self.builder.push(Node::Symbol(name.into()))?;
+        self.operand(id, Last::Other)
     }
 
     /// Whether the innermost bracket is that of a function's argument.
