@@ -51,14 +51,14 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     if let Some(tree) = excluded::excluded(text, policy, roles) {
         return Ok(tree);
     }
-    match parse(text, policy, roles) {
-        Err(Unreadable::NotMathematics) => {}
-        read => return read,
-    }
     if let Some(text) = declared::declared(text)
         && let Ok(tree) = parse(&text, policy, roles)
     {
         return Ok(tree);
+    }
+    match parse(text, policy, roles) {
+        Err(Unreadable::NotMathematics) => {}
+        read => return read,
     }
     // of a computation that is not read, its result is
     if policy == Policy::Eval
