@@ -295,6 +295,9 @@ fn a_sliding_window_that_hides_positions_is_refused() {
     refused(&types(json!((["linear_attention"; 4]))), &["linear_attention"]);
     refused(&types(json!((["full_attention"; 3]))), &["3 entries", "num_hidden_layers is 4"]);
     refused(&types(json!("full_attention")), &["expected a list"]);
+    let without = json!({ "use_sliding_window": true, "sliding_window": null,
+        "layer_types": mixed });
+    refused(&qwen2(&without), &["layer_types has \"sliding_attention\""]);
     let absent = json!({ "use_sliding_window": true, "max_window_layers": 0,
         "max_position_embeddings": 8192 });
     refused(&qwen2(&absent), &["4096 of 8192"]);

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use recipes::config::{DTypeChoice, DeviceChoice};
+use recipes::data::Places;
+use recipes::policy::{self, Compute};
+
 /// A recipe that trains in a second.
 const SMALL: &str = r#"
 [model]
@@ -193,6 +197,32 @@ fn a_run_trains_and_its_folder_is_a_model_and_is_not_overwritten() {
     );
     assert_eq!(sampled.status.code(), Some(0), "{}", stderr(&sampled));
     assert!(stdout(&sampled).contains("---\n"), "two completions with a rule between");
+}
+
+#[test]
+fn notes_of_loading_are_told_by_every_command_that_loads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = folder.path().join("model");
+    let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).expect("a CPU");
+    let builtin = policy::locate("builtin:atom", &Places::of_recipe(Path::new("")));
+    let (atom, text) = builtin.and_then(|it| it.open(1, &compute)).expect("a builtin policy");
+    engine::save(&atom, &text, &model).expect("a writable folder");
+    let path = model.join("config.json");
+    let config = fs::read_to_string(&path).expect("a saved configuration");
+    fs::write(&path, config.replacen('{', r#"{"sliding_window": 8,"#, 1)).expect("writable");
+    fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
+
+    let note = "note: model: config.json has sliding_window 8";
+    let set = ["mine.toml", "--set", "model.path=model"];
+    let train = stearin(folder.path(), &[&["train"], &set[..]].concat());
+    let sample = ["sample", "--model", "model", "--plain", "--max-new-tokens", "2", "1+1"];
+    let sample = stearin(folder.path(), &sample);
+    for output in [train, sample] {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stderr(&output).matches(note).count(), 1, "{}", stderr(&output));
+    }
+    let dry = stearin(folder.path(), &[&["train", "--dry-run"], &set[..]].concat());
+    assert!(stdout(&dry).contains("note  config.json has sliding_window 8"), "{}", stdout(&dry));
 }
 
 #[test]

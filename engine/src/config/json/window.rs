@@ -29,11 +29,11 @@ pub(super) fn refuse(
         Some(_) => Some(keys.size("sliding_window")?),
     };
     // A window as long as the context hides nothing.
-    let window = window.filter(|&window| window < context);
+    let hides_nothing = |window: usize| window >= context;
     if let Some(layers) = keys.get("layer_types") {
-        return by_layer(layers, num_layers, window.is_none() && wanted);
+        return by_layer(layers, num_layers, wanted && window.is_some_and(hides_nothing));
     }
-    let Some(window) = window else { return Ok(()) };
+    let Some(window) = window.filter(|&window| !hides_nothing(window)) else { return Ok(()) };
     let first = keys.size_or("max_window_layers", FIRST_LAYER)?;
     if wanted && first < num_layers {
         return Err(Error::Config(format!(
