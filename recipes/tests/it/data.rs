@@ -192,6 +192,7 @@ fn said_once(said: &str) {
 fn no_failure_names_its_cause_twice() {
     let place = Place::new();
     fs::create_dir_all(place.path().join("folder/run")).unwrap();
+    fs::create_dir_all(place.path().join("model/config.json")).unwrap();
     place.write("file", b"x");
     place.write("cut.gguf", b"GGUF");
     place.write("folder/run/recipe.toml", RECIPE.as_bytes());
@@ -208,6 +209,7 @@ fn no_failure_names_its_cause_twice() {
         set("model.path=folder"),
         set("model.path=folder/run"),
         set("model.path=file"),
+        set("model.path=model"),
         set("model.path=cut.gguf"),
         set("stage.rl.rewards=[{kind=\"process\",command=[\"./none\"]}]"),
         set("stage.rl.rewards=[{kind=\"process\",command=[\"./folder\"]}]"),
