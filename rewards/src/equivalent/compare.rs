@@ -49,6 +49,8 @@ struct Judge<'tree> {
     answer: &'tree Tree,
     policy: Policy,
     fuel: Fuel,
+    /// Whether a unit stands in either tree.
+    has_units: bool,
 }
 
 /// Compares an answer with the gold answer, by what is left of the work that a pair may take.
@@ -56,9 +58,10 @@ pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy, fuel: &mut Fue
     if gold == answer {
         return Equivalence::Equal;
     }
+    let has_units = [gold, answer].iter().any(|tree| marks::has_units(tree));
     let mut verdict = Equivalence::Different;
     for answer in &parameter::forms(gold, answer) {
-        let mut judge = Judge { gold, answer, policy, fuel: std::mem::take(fuel) };
+        let mut judge = Judge { gold, answer, policy, fuel: std::mem::take(fuel), has_units };
         let found = if judge.units_fit() {
             judge.compare(gold.root().into(), answer.root().into(), 0)
         } else {

@@ -13,8 +13,17 @@ use dashu_ratio::RBig;
 
 use crate::Policy;
 
-/// Largest magnitude of an exponent: a length to the ninth power is a mistake.
-const MAX_POWER: i32 = 9;
+/// Largest magnitude of an exponent: a length to the tenth power is a mistake.
+const MAX_POWER: u32 = 9;
+
+/// Most factors of one unit.
+const MAX_FACTORS: usize = 8;
+
+/// Whether a unit of these factors is within the bounds.
+fn fits(factors: &[Factor]) -> bool {
+    factors.len() <= MAX_FACTORS
+        && factors.iter().all(|factor| factor.power.unsigned_abs() <= MAX_POWER)
+}
 
 /// What the dimensions of units are made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,7 +173,7 @@ impl Unit {
             }
         }
         product.factors.retain(|factor| factor.power != 0);
-        if product.factors.iter().any(|factor| factor.power.abs() > MAX_POWER) {
+        if !fits(&product.factors) {
             return None;
         }
         if product.dimension().is_empty() {
@@ -213,8 +222,7 @@ impl Unit {
         for factor in &mut raised.factors {
             factor.power = factor.power.checked_mul(times)?;
         }
-        (times != 0 && raised.factors.iter().all(|factor| factor.power.abs() <= MAX_POWER))
-            .then_some(raised)
+        (times != 0 && fits(&raised.factors)).then_some(raised)
     }
 
     /// The unit of which it is a power; `None` where it is none.

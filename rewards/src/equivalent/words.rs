@@ -38,7 +38,7 @@ pub(super) enum Part {
 
 /// Splits the name of a part off the start of words.
 pub(super) fn part(words: &str) -> Option<(Part, &str)> {
-    const NAMES: [(&str, Part); 23] = [
+    const NAMES: [(&str, Part); 26] = [
         ("percentage points", Part::Percent),
         ("percentage point", Part::Percent),
         ("percent points", Part::Percent),
@@ -59,7 +59,10 @@ pub(super) fn part(words: &str) -> Option<(Part, &str)> {
         ("promille", Part::Of(1000)),
         ("basis points", Part::Of(10_000)),
         ("basis point", Part::Of(10_000)),
+        ("parts per hundred", Part::Percent),
+        ("parts per thousand", Part::Of(1000)),
         ("parts per million", Part::Of(1_000_000)),
+        ("parts per billion", Part::Of(1_000_000_000)),
         ("ppm", Part::Of(1_000_000)),
         ("ppb", Part::Of(1_000_000_000)),
     ];

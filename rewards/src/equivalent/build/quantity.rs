@@ -173,28 +173,42 @@ impl Builder {
         self.measured(value, unit, scale)
     }
 
+    /// A whole number of moderate size.
+    fn small(&self, id: Id) -> Option<i32> {
+        i32::try_from(self.integer(id)?).ok()
+    }
+
     fn power(&mut self, base: Id, exponent: Id) -> Lifted {
-        let times = self.integer(exponent).and_then(|times| i32::try_from(times).ok());
-        let (value, unit) = self.quantity(base).ok_or(WRONG)?;
-        let unit = times.and_then(|times| unit.to_power(times)).ok_or(WRONG)?;
-        let value =
-            if self.is_one(value) { value } else { self.push(Node::Power(value, exponent))? };
-        Ok(Node::Unit(value, unit))
+        let times = match *self.node(exponent) {
+            Node::Quotient(above, below) => self.small(above).zip(self.small(below)),
+            _ => self.small(exponent).map(|times| (times, 1)),
+        };
+        self.raised(base, times.ok_or(WRONG)?, |value| Node::Power(value, exponent))
     }
 
     fn root(&mut self, radicand: Id, index: Id) -> Lifted {
-        let degree = self.integer(index).and_then(|index| i32::try_from(index).ok());
-        let degree = degree.ok_or(WRONG)?;
-        let (value, unit) = self.quantity(radicand).ok_or(WRONG)?;
-        let whole = unit.root(degree).map(|root| (root, RBig::ONE));
+        let degree = self.small(index).ok_or(WRONG)?;
+        self.raised(radicand, (1, degree), |radicand| Node::Root { radicand, index })
+    }
+
+    /// A value to the power of `times` over `index`, as `node` builds it, with its unit.
+    fn raised(
+        &mut self,
+        base: Id,
+        (times, index): (i32, i32),
+        node: impl FnOnce(Id) -> Node,
+    ) -> Lifted {
+        let (value, unit) = self.quantity(base).ok_or(WRONG)?;
+        let as_it_is = unit.root(index).map(|root| (root, RBig::ONE));
         let coherent = || {
             let (coherent, size) = unit.coherent();
-            Some((coherent.root(degree)?, size))
+            Some((coherent.root(index)?, size))
         };
-        let (unit, scale) = whole.or_else(coherent).ok_or(WRONG)?;
-        let radicand = self.times_number(value, scale)?;
-        let root = self.push(Node::Root { radicand, index })?;
-        Ok(Node::Unit(root, unit))
+        let (root, scale) = as_it_is.or_else(coherent).ok_or(WRONG)?;
+        let unit = root.to_power(times).ok_or(WRONG)?;
+        let value = self.times_number(value, scale)?;
+        let value = if self.is_one(value) { value } else { self.push(node(value))? };
+        Ok(Node::Unit(value, unit))
     }
 
     /// A value with what the words after it measure.

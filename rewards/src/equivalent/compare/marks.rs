@@ -99,6 +99,11 @@ fn measure<'tree>(
     Some((first?, sum))
 }
 
+/// Whether a unit stands anywhere in an answer.
+pub(super) fn has_units(tree: &Tree) -> bool {
+    tree.nodes.iter().any(|node| matches!(node, Node::Unit(..)))
+}
+
 /// The units in a part of an answer, each once.
 fn units(tree: &Tree, root: Id) -> Vec<&Unit> {
     let mut wanted = vec![false; root as usize + 1];
@@ -153,7 +158,13 @@ impl Judge<'_> {
     /// Whether the units of two parts are those of one and the same measure, so that their numbers
     /// alone may be compared: the same ones, or some on one side only. What the answer adds has to be
     /// one known unit.
-    pub(super) fn units_agree(&self, gold: Id, answer: Id) -> bool {
+    pub(super) fn units_agree(&mut self, gold: Id, answer: Id) -> bool {
+        if !self.has_units {
+            return true;
+        }
+        if self.fuel.burn(10 * u64::from(gold + answer)).is_err() {
+            return false;
+        }
         let (gold, answer) = (units(self.gold, gold), units(self.answer, answer));
         match (&gold[..], &answer[..]) {
             (_, []) => true,
@@ -164,9 +175,9 @@ impl Judge<'_> {
     }
 
     /// Whether an answer to a gold without units has none, or one on the whole of it.
-    pub(super) fn units_fit(&self) -> bool {
+    pub(super) fn units_fit(&mut self) -> bool {
         let (gold, answer) = (self.gold.root(), self.answer.root());
-        !units(self.gold, gold).is_empty() || self.units_agree(gold, answer)
+        has_units(self.gold) || self.units_agree(gold, answer)
     }
 }
 

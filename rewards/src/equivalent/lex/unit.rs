@@ -1,8 +1,20 @@
 //! What belongs to a unit beside its words.
 
-use super::{Lexer, without_spaces};
+use super::{Bracket, Lexer, Token, without_spaces};
+use crate::equivalent::literal::Place;
 
-impl Lexer<'_> {
+impl<'a> Lexer<'a> {
+    /// Takes the words and the end of a group that has just been opened, if there is nothing else in it.
+    pub(in crate::equivalent) fn words_in_group(&mut self) -> Option<&'a str> {
+        let mut ahead = *self;
+        let Ok(Token::Words(words)) = ahead.next(Place::Bracketed) else { return None };
+        if ahead.next(Place::Bracketed) != Ok(Token::Close(Bracket::Group)) {
+            return None;
+        }
+        *self = ahead;
+        Some(words)
+    }
+
     /// Whether a name is minutes or seconds after a number, and not the minimum or the secant of what
     /// follows.
     pub(super) fn is_time(&self, name: &str, start: usize, after: &str) -> bool {
@@ -33,8 +45,8 @@ impl Lexer<'_> {
         if rest.starts_with(|next: char| next.is_ascii_digit()) {
             return None;
         }
-        let exponent = exponent.trim().parse().ok()?;
+        let exponent: i8 = exponent.trim().parse().ok()?;
         self.at = self.text.len() - rest.len();
-        Some(exponent)
+        Some(exponent.into())
     }
 }

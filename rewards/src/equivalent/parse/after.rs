@@ -216,9 +216,6 @@ impl Parser<'_> {
             (Last::Degrees, Token::Symbol(name)) if matches!(&**name, "C" | "F") => {
                 return self.unit(name);
             }
-            (_, Token::Open(Bracket::Group | Bracket::Text)) if !self.is_factor(&token)? => {
-                return Err(WRONG);
-            }
             (Last::Degrees, Token::Number(number)) => return self.minutes(number),
             (Last::Whole, Token::Fraction | Token::Open(Bracket::Group))
                 if token == Token::Fraction || self.fraction_in_group()? =>
@@ -245,7 +242,7 @@ impl Parser<'_> {
     }
 
     /// Takes a bracket after an operand which opens no factor: an empty group, a modulus, the argument of
-    /// a function, a condition; false for any other.
+    /// a function, words, a condition; false for any other.
     fn opens_no_factor(&mut self, bracket: Bracket) -> Done<bool> {
         if bracket == Bracket::Group && self.lexer.rest().trim_start().starts_with('}') {
             self.lexer.next(Place::Bracketed)?;
@@ -264,6 +261,14 @@ impl Parser<'_> {
             self.open(&Token::Open(bracket))?;
             return Ok(true);
         }
+        if matches!(bracket, Bracket::Group | Bracket::Text) {
+            // `{\rm hours}`
+            if let Some(words) = self.lexer.words_in_group() {
+                self.words_after(words)?;
+                return Ok(true);
+            }
+            return if self.is_factor(bracket)? { Ok(false) } else { Err(WRONG) };
+        }
         // `2k\pi (k \in \mathbb{Z})`
         let is_condition =
             bracket == Bracket::Round && self.inside == 0 && self.lexer.enclosed().is_condition();
@@ -281,14 +286,14 @@ impl Parser<'_> {
 
     /// Whether a group may be a factor: `10{+2}` is set as a sum and `1{0}` as ten, and text is no
     /// mathematics but for its letters.
-    fn is_factor(&self, opening: &Token<'_>) -> Done<bool> {
+    fn is_factor(&self, opening: Bracket) -> Done<bool> {
         let first = self.lexer.peek(Place::Bracketed)?;
         Ok(match first {
             Token::Symbol(_) | Token::Constant(_) | Token::Words(_) | Token::Function(_) => true,
             Token::Number(_) | Token::Plus | Token::Minus | Token::PlusMinus | Token::MinusPlus => {
                 false
             }
-            _ => *opening == Token::Open(Bracket::Group),
+            _ => opening == Bracket::Group,
         })
     }
 

@@ -1,13 +1,10 @@
 //! Units as they are written: `square feet`, `miles per hour`, `m/s^2`, `kg\,m^{2}\,s^{-2}`.
 
-use super::{Factor, MAX_POWER, Unit, table};
+use super::{Factor, Unit, fits, table};
 use crate::equivalent::words;
 
 /// Most words of a noun.
 const MAX_NOUN: usize = 5;
-
-/// Most factors of one unit.
-const MAX_FACTORS: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece<'a> {
@@ -61,7 +58,7 @@ fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
                 let after = rest[1..].trim_start();
                 let end =
                     after.find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(after.len());
-                pieces.push(Piece::Power(after[..end].parse().ok()?));
+                pieces.push(Piece::Power(after[..end].parse::<i8>().ok()?.into()));
                 &after[end..]
             }
             _ => {
@@ -168,13 +165,13 @@ impl<'a> Phrase<'a> {
             }
         }
         self.power = 1;
-        (self.factors.len() <= MAX_FACTORS).then_some(())
+        fits(&self.factors).then_some(())
     }
 
     fn raise(&mut self, times: i32) -> Option<()> {
         let last = self.factors.last_mut().filter(|_| self.noun.is_empty())?;
         last.power = last.power.checked_mul(times)?;
-        (last.power != 0 && last.power.abs() <= MAX_POWER).then_some(())
+        (last.power != 0 && fits(&self.factors)).then_some(())
     }
 
     fn per(&mut self) -> Option<()> {
@@ -194,7 +191,6 @@ impl<'a> Phrase<'a> {
     fn finish(mut self) -> Option<Unit> {
         self.end_noun()?;
         self.factors.retain(|factor| factor.power != 0);
-        let fits = self.factors.iter().all(|factor| factor.power.abs() <= MAX_POWER);
-        (!self.factors.is_empty() && fits).then_some(Unit { factors: self.factors })
+        (!self.factors.is_empty()).then_some(Unit { factors: self.factors })
     }
 }
