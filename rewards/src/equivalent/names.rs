@@ -167,6 +167,11 @@ pub(super) fn head(name: &str) -> Option<Head> {
     }))
 }
 
+/// Whether a name is that of a letter.
+pub(super) fn is_letter(name: &str) -> bool {
+    name.chars().count() == 1 || greek(name).is_some()
+}
+
 fn greek(name: &str) -> Option<&'static str> {
     const NAMES: [&str; 35] = [
         "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa",

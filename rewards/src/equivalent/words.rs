@@ -142,6 +142,23 @@ pub(super) fn say_none(words: &str) -> bool {
     )
 }
 
+/// Whether words describe a quantity, with nothing in them that could say more of its value.
+pub(super) fn describe(words: &str) -> bool {
+    const WORDS: &str = "the a an of in for area perimeter circumference volume length width height \
+        sum product difference quotient ratio mean median mode average range variance standard \
+        deviation probability expected value number total speed rate slope angle measure radius \
+        diameter degree rank dimension maximum minimum greatest least largest smallest common \
+        divisor multiple factor remainder surface lateral side sides edge base triangle circle \
+        square rectangle parallelogram trapezoid rhombus quadrilateral pentagon hexagon polygon region \
+        sector segment arc chord answer result sample population constant term sphere cone cylinder cube pyramid prism tetrahedron ways";
+    let is_known = |word: &str| {
+        word.len() == 1 && word.chars().all(char::is_uppercase)
+            || word.len() > 1 && word.chars().all(char::is_uppercase) && word.len() < 6
+            || WORDS.split_whitespace().any(|known| known == word.to_lowercase())
+    };
+    words.split(' ').all(is_known)
+}
+
 /// Whether words do nothing but announce the value after them.
 pub(super) fn announces(words: &str) -> bool {
     let Some(words) = words.trim().strip_suffix(':') else { return false };

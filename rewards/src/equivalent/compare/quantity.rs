@@ -3,8 +3,10 @@
 
 use super::{
     super::{
+        names,
         show::shown_at,
         tree::{Function, Id, Node, Tree},
+        words,
     },
     term::Term,
 };
@@ -196,6 +198,15 @@ pub(super) fn num_names(tree: &Tree, id: Id) -> usize {
     names.sort_unstable();
     names.dedup();
     names.len()
+}
+
+/// Whether a name is a word that describes no quantity, and may question or deny the value after it.
+pub(super) fn is_other_word(tree: &Tree, id: Id) -> bool {
+    symbol(tree, id).is_some_and(|name| {
+        let first = name.split([' ', '_', '\'', '^']).next().unwrap_or_default();
+        let phrase = name.split('_').next().unwrap_or_default();
+        !names::is_letter(first) && !words::describe(phrase)
+    })
 }
 
 /// Whether a symbol stands in a node.

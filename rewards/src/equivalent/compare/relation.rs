@@ -8,7 +8,9 @@ use super::{
     Judge,
     form::Form,
     likeness::items,
-    quantity::{is_combination, is_elsewhere, is_quantity, name, num_names, occurs, symbol},
+    quantity::{
+        is_combination, is_elsewhere, is_other_word, is_quantity, name, num_names, occurs, symbol,
+    },
     real_set,
     scalar::{Scale, same},
     structure::{Item, Kind, kind},
@@ -191,7 +193,8 @@ impl Judge<'_> {
             return Equivalence::Equal;
         }
         let left = assigned.left;
-        if is_elsewhere(self.answer, left, assigned.value) {
+        let doubtful = self.policy == Policy::Rl && is_other_word(self.answer, left);
+        if doubtful || is_elsewhere(self.answer, left, assigned.value) {
             return Equivalence::Undecided;
         }
         if assigned.name.is_some()

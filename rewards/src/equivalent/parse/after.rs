@@ -4,7 +4,6 @@ use dashu_base::RemEuclid;
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
-use super::before::is_description;
 use super::{Command, Done, Last, Operator, Parser, WRONG};
 use crate::Policy;
 use crate::equivalent::infix::Infix;
@@ -200,7 +199,7 @@ impl Parser<'_> {
             (Last::Words, Token::Symbol(_)) => {
                 let &id = self.values.last().ok_or(WRONG)?;
                 match self.builder.node(id) {
-                    Node::Symbol(name) if is_description(name) => {}
+                    Node::Symbol(name) if words::describe(name) => {}
                     _ => return Err(WRONG),
                 }
                 self.infix(Infix::Times)?;

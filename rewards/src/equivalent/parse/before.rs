@@ -8,23 +8,7 @@ use crate::equivalent::literal::Place;
 use crate::equivalent::names;
 use crate::equivalent::roles::skip_script;
 use crate::equivalent::tree::{Node, Relation};
-
-/// Whether several words describe a quantity, with nothing in them that could say more of its value.
-pub(super) fn is_description(words: &str) -> bool {
-    const WORDS: &str = "the a an of in for area perimeter circumference volume length width height \
-        sum product difference quotient ratio mean median mode average range variance standard \
-        deviation probability expected value number total speed rate slope angle measure radius \
-        diameter degree rank dimension maximum minimum greatest least largest smallest common \
-        divisor multiple factor remainder surface lateral side sides edge base triangle circle \
-        square rectangle parallelogram trapezoid rhombus quadrilateral pentagon hexagon polygon region \
-        sector segment arc chord sphere cone cylinder cube pyramid prism tetrahedron ways";
-    let is_known = |word: &str| {
-        word.len() == 1 && word.chars().all(char::is_uppercase)
-            || word.len() > 1 && word.chars().all(char::is_uppercase) && word.len() < 6
-            || WORDS.split_whitespace().any(|known| known == word.to_lowercase())
-    };
-    words.split(' ').all(is_known)
-}
+use crate::equivalent::words;
 
 impl Parser<'_> {
     /// Words in front name something: `\text{Area} = 5`.
@@ -46,7 +30,7 @@ impl Parser<'_> {
             return self.named(name);
         }
         let argument = self.opens_argument();
-        if words.contains(' ') && !argument && !is_description(words)
+        if words.contains(' ') && !argument && !words::describe(words)
             || matches!(self.operators.last(), Some(Operator::Command(_)))
         {
             return Err(WRONG);
