@@ -1,13 +1,14 @@
 //! Text to token ids and back, the chat template, and what ends a turn.
 //!
-//! Reading order: [`Text`], then `text/template.rs` (Jinja as `transformers` renders it),
-//! `text/files.rs` (the tokenizer's files in a checkpoint folder), `text/added.rs` (the tokens that
-//! files beside `tokenizer.json` add) and [`StopStrings`]. It knows no tensor; that ids fit the
-//! embedding is checked by [`Text::check_vocabulary`].
+//! Reading order: [`Text`], then `text/template.rs` (what chat templates are given; their language is
+//! in `text/jinja.rs`), `text/files.rs` (the tokenizer's files in a checkpoint folder),
+//! `text/added.rs` (the tokens that files beside `tokenizer.json` add) and [`StopStrings`]. It knows
+//! no tensor; that ids fit the embedding is checked by [`Text::check_vocabulary`].
 
 mod added;
 mod continuation;
 mod files;
+mod jinja;
 mod special;
 mod stop;
 mod template;
@@ -21,10 +22,10 @@ use tokenizers::{Encoding, Tokenizer};
 
 use added::Beside;
 pub(crate) use files::pretty;
+pub use jinja::Date;
 pub use special::{KeepRule, KeepSpecialTokens};
 pub use stop::StopStrings;
-pub use template::Date;
-use template::Template;
+use template::{Context, Template};
 
 use crate::{Error, Result};
 
@@ -43,6 +44,8 @@ pub struct Text {
     tokenizer_config: Map<String, Value>,
     /// What `generation_config.json` says.
     generation: Map<String, Value>,
+    /// Further names that the chat template may read.
+    template_args: Map<String, Value>,
     date: Date,
 }
 
@@ -52,8 +55,7 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// Fails when the template does not parse, when no stop token is given, or when one is not in
-    /// the vocabulary.
+    /// Fails when no stop token is given, or when one is not in the vocabulary.
     pub fn new(
         mut tokenizer: Tokenizer,
         template: Option<String>,
@@ -89,7 +91,7 @@ impl Text {
         // Rows are packed and lengths are the recipe's business: nothing is cut or padded here.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::Text(e.to_string()))?;
-        let template = template.map(Template::new).transpose()?;
+        let template = template.map(Template::new);
         let mut seen = BTreeSet::new();
         let stop_tokens = stop_tokens.into_iter().filter(|&id| seen.insert(id)).collect();
         let ids: BTreeSet<u32> = tokenizer.get_vocab(true).into_values().collect();
@@ -102,6 +104,7 @@ impl Text {
             notes: Vec::new(),
             tokenizer_config,
             generation,
+            template_args: Map::new(),
             date: Date::default(),
         })
     }
@@ -131,16 +134,53 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// Fails when there is no chat template or the template refuses.
+    /// Fails when there is no chat template, and when it does not parse or refuses; the message names
+    /// its line.
     pub fn render(&self, system: Option<&str>, user: &str) -> Result<String> {
-        let template = self.template.as_ref().ok_or_else(|| {
+        let template = self.chat_template()?;
+        let system = system.map(|content| ("system", content));
+        let turns: Vec<_> = system.into_iter().chain([("user", user)]).collect();
+        template.render(&turns, true, self.context())
+    }
+
+    fn chat_template(&self) -> Result<&Template> {
+        self.template.as_ref().ok_or_else(|| {
             Error::Text(
                 "the checkpoint has no chat template\nadd chat_template.jinja to its folder".into(),
             )
-        })?;
-        let system = system.map(|content| ("system", content));
-        let turns: Vec<_> = system.into_iter().chain([("user", user)]).collect();
-        template.render(&turns, true, &self.tokenizer_config, self.date)
+        })
+    }
+
+    fn context(&self) -> Context<'_> {
+        let (tokenizer_config, args) = (&self.tokenizer_config, &self.template_args);
+        Context { tokenizer_config, args, date: self.date }
+    }
+
+    /// The same text with further names that the chat template may read, such as `enable_thinking`,
+    /// in place of earlier ones.
+    #[must_use]
+    pub fn with_template_args(mut self, args: Map<String, Value>) -> Self {
+        self.template_args = args;
+        self
+    }
+
+    /// What [`Text::with_template_args`] gave.
+    pub fn template_args(&self) -> &Map<String, Value> {
+        &self.template_args
+    }
+
+    /// The names of the arguments that the chat template does not read.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no chat template or it does not parse.
+    pub fn unread_template_args(&self) -> Result<Vec<&str>> {
+        self.chat_template()?.unread(&self.template_args)
+    }
+
+    /// Why an argument of the name cannot be given to a chat template; `None` where it can.
+    pub fn reserved_template_arg(name: &str) -> Option<&'static str> {
+        template::reserved(name)
     }
 
     /// The tokens that end a turn: those of the generation configuration first.
@@ -187,14 +227,11 @@ impl Text {
         self.template.as_ref().map(Template::source)
     }
 
-    /// The same text with another chat template.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the template does not parse.
-    pub fn with_template(mut self, source: String) -> Result<Self> {
-        self.template = Some(Template::new(source)?);
-        Ok(self)
+    /// The same text with another chat template, which is parsed when it is first needed.
+    #[must_use]
+    pub fn with_template(mut self, source: String) -> Self {
+        self.template = Some(Template::new(source));
+        self
     }
 
     /// The same text with the day that templates are told by `strftime_now`.

@@ -158,7 +158,7 @@ impl Text {
     /// A conversation as the chat template writes it down; `None` where it does not.
     fn conversation(&self, turns: &[(&str, &str)]) -> Option<String> {
         let template = self.template.as_ref()?;
-        template.render(turns, false, &self.tokenizer_config, self.date).ok()
+        template.render(turns, false, self.context()).ok()
     }
 }
 

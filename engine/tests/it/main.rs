@@ -23,4 +23,5 @@ mod saved_keys;
 mod special;
 mod stored_weights;
 mod support;
+mod templates;
 mod text;
