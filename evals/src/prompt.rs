@@ -1,8 +1,11 @@
 //! How a problem is put to the policy.
 
+mod template_args;
+
 use engine::text::{KeepSpecialTokens, Text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
@@ -17,6 +20,10 @@ pub struct PromptStyle {
     pub template: Template,
     /// Whether the prompt begins with the tokenizer's begin token.
     pub bos: Bos,
+    /// Names that the chat template reads besides the conversation, such as `enable_thinking = false`;
+    /// `tools` and `documents` are lists of tables.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub template_args: Map<String, Value>,
     /// Text right after the problem, for example how to give the answer.
     pub suffix: String,
     /// Texts that end a completion.
@@ -51,19 +58,25 @@ pub struct Target {
 }
 
 /// What a problem is put into.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Template {
     /// The model's own chat template, one user turn.
-    #[default]
-    Chat,
+    // Not a unit variant, nor is the last: serde would take any key beside its `kind`.
+    Chat {},
     /// A text, for models without a chat template.
     Plain {
         /// The text; `{problem}` stands for the problem and its suffix.
         text: String,
     },
     /// Nothing: the prompt is the problem and its suffix.
-    None,
+    None {},
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self::Chat {}
+    }
 }
 
 const SLOT: &str = "{problem}";
@@ -79,9 +92,15 @@ impl PromptStyle {
                     .push(format!("`template.text` needs `{SLOT}` once, found it {found} times"));
             }
         }
-        if self.system.is_some() && self.template != Template::Chat {
-            problems.push("`system` needs `template = { kind = \"chat\" }`".into());
+        let chat = self.template == Template::Chat {};
+        for (key, set) in
+            [("system", self.system.is_some()), ("template_args", !self.template_args.is_empty())]
+        {
+            if set && !chat {
+                problems.push(format!("`{key}` needs `template = {{ kind = \"chat\" }}`"));
+            }
         }
+        problems.extend(template_args::problems(&self.template_args));
         if self.stop.iter().any(String::is_empty) {
             problems.push("`stop` holds an empty text, which would end every completion".into());
         }
@@ -96,7 +115,10 @@ impl PromptStyle {
     pub fn prompt(&self, text: &Text, problem: &str) -> Result<String> {
         let asked = format!("{problem}{}", self.suffix);
         match &self.template {
-            Template::Chat => Ok(text.render(self.system.as_deref(), &asked)?),
+            Template::Chat {} if *text.template_args() != self.template_args => {
+                Err(Error::Prompt("`template_args` are not the text's: prepare it first".into()))
+            }
+            Template::Chat {} => Ok(text.render(self.system.as_deref(), &asked)?),
             Template::Plain { text } => {
                 // Not `replace`, so that a problem which itself says `{problem}` stays as it is.
                 let (before, after) = text.split_once(SLOT).ok_or_else(|| {
@@ -104,7 +126,7 @@ impl PromptStyle {
                 })?;
                 Ok(format!("{before}{asked}{after}"))
             }
-            Template::None => Ok(asked),
+            Template::None {} => Ok(asked),
         }
     }
 
@@ -130,7 +152,7 @@ impl PromptStyle {
     fn begin(&self, text: &Text) -> Result<Vec<u32>> {
         let own = text.begin();
         match (self.bos, &self.template) {
-            (Bos::Never, _) | (Bos::Auto, Template::Chat) => Ok(Vec::new()),
+            (Bos::Never, _) | (Bos::Auto, Template::Chat {}) => Ok(Vec::new()),
             (Bos::Auto, _) => Ok(own.to_vec()),
             (Bos::Always, _) if !own.is_empty() => Ok(own.to_vec()),
             (Bos::Always, _) => text.named_token("bos_token").map(|id| vec![id]).ok_or_else(|| {
@@ -143,7 +165,8 @@ impl PromptStyle {
         }
     }
 
-    /// `text` with the token that ends a turn in this style among its stop tokens.
+    /// `text` as this style uses it: its chat template is given `template_args`, and the token that
+    /// ends a turn in this style is among its stop tokens.
     ///
     /// Checkpoints exist whose chat template ends turns with another token than their generation
     /// configuration names: a base model with a chat template is one. Sampling stops at either.
@@ -151,15 +174,30 @@ impl PromptStyle {
     /// # Errors
     ///
     /// Fails when the token is not in the vocabulary.
-    pub fn with_stop_token(&self, text: Text) -> Result<Text> {
+    pub fn prepare(&self, text: Text) -> Result<Text> {
+        let text = text.with_template_args(self.template_args.clone());
         let end = self.end(&text);
         Ok(text.with_stop_token(end)?)
+    }
+
+    /// What to know about the style with a prepared `text`: arguments that its template ignores.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there are arguments and the template does not parse.
+    pub fn notes(&self, text: &Text) -> Result<Vec<String>> {
+        if self.template_args.is_empty() {
+            return Ok(Vec::new());
+        }
+        let note =
+            |name| format!("the chat template does not read `{name}` of prompt.template_args");
+        Ok(text.unread_template_args()?.into_iter().map(note).collect())
     }
 
     /// The token that ends a completion: the chat template's where that is used, else the
     /// tokenizer's, else the first stop token.
     pub fn end(&self, text: &Text) -> u32 {
-        let of_template = if self.template == Template::Chat { text.turn_end() } else { None };
+        let of_template = if self.template == (Template::Chat {}) { text.turn_end() } else { None };
         of_template
             .or_else(|| text.named_token("eos_token"))
             .unwrap_or_else(|| text.stop_tokens()[0])

@@ -30,11 +30,11 @@ fn a_solution_ends_as_the_template_ends_a_turn() {
     assert_eq!(completion, text.encode("=2</turn>").unwrap());
     // Sampling stops at the same token.
     let end = text.encode("<end></turn>").unwrap();
-    assert_eq!(style.with_stop_token(text.clone()).unwrap().stop_tokens(), end);
+    assert_eq!(style.prepare(text.clone()).unwrap().stop_tokens(), end);
     // Without the template the tokenizer's own token is the end.
-    let plain = PromptStyle { template: Template::None, ..style };
+    let plain = PromptStyle { template: Template::None {}, ..style };
     assert_eq!(target(&plain, &text, "=2").completion, text.encode("=2<end>").unwrap());
-    assert_eq!(plain.with_stop_token(text).unwrap().stop_tokens().len(), 1);
+    assert_eq!(plain.prepare(text).unwrap().stop_tokens().len(), 1);
 }
 
 #[test]
@@ -127,25 +127,25 @@ fn a_plain_prompt_begins_as_the_tokenizer_begins_a_text() {
     let prompt = |template, problem: &str| {
         PromptStyle { template, ..PromptStyle::default() }.tokens(&text, problem).unwrap()
     };
-    assert_eq!(prompt(Template::None, "1+1="), ids("<begin>1+1="));
+    assert_eq!(prompt(Template::None {}, "1+1="), ids("<begin>1+1="));
     assert_eq!(prompt(plain("{problem}="), "1+1"), ids("<begin>1+1="));
-    assert_eq!(prompt(Template::None, ""), ids("<begin>"), "a prompt of nothing else");
+    assert_eq!(prompt(Template::None {}, ""), ids("<begin>"), "a prompt of nothing else");
     // What a chat begins with is for its template to say, and nothing is said twice.
-    assert_eq!(prompt(Template::Chat, "1+1"), ids("1+1"));
-    assert_eq!(prompt(Template::None, "<begin>1+1"), ids("<begin>1+1"));
+    assert_eq!(prompt(Template::Chat {}, "1+1"), ids("1+1"));
+    assert_eq!(prompt(Template::None {}, "<begin>1+1"), ids("<begin>1+1"));
     assert_eq!(prompt(plain("<begin>{problem}"), "1"), ids("<begin>1"));
-    assert_eq!(prompt(Template::None, "<begin><begin>1"), ids("<begin><begin>1"));
-    assert_eq!(prompt(Template::None, "1<begin>"), ids("<begin>1<begin>"));
+    assert_eq!(prompt(Template::None {}, "<begin><begin>1"), ids("<begin><begin>1"));
+    assert_eq!(prompt(Template::None {}, "1<begin>"), ids("<begin>1<begin>"));
     // The post-processor's end of the text is no part of a prompt.
-    assert!(!prompt(Template::None, "1").contains(&ids("<end>")[0]));
-    let style = PromptStyle { template: Template::None, ..PromptStyle::default() };
+    assert!(!prompt(Template::None {}, "1").contains(&ids("<end>")[0]));
+    let style = PromptStyle { template: Template::None {}, ..PromptStyle::default() };
     let Target { prompt, completion } = target(&style, &text, "=2");
     assert_eq!((prompt, completion), (ids("<begin>1+1"), ids("=2<end>")));
 }
 
 #[test]
 fn the_begin_token_can_be_set() {
-    let styles = [Template::Chat, Template::None, plain("{problem}")];
+    let styles = [Template::Chat {}, Template::None {}, plain("{problem}")];
     for (names, puts) in [(true, true), (false, true), (true, false)] {
         let text = beginning(names, puts);
         let ids = |source: &str| text.encode(source).unwrap();
@@ -157,12 +157,12 @@ fn the_begin_token_can_be_set() {
             assert_eq!(prompt(Bos::Always, "<begin>1"), ids("<begin>1"));
             assert_eq!(prompt(Bos::Never, "1"), ids("1"));
             assert_eq!(prompt(Bos::Never, "<begin>1"), ids("<begin>1"));
-            let auto = if puts && *template != Template::Chat { "<begin>1" } else { "1" };
+            let auto = if puts && *template != (Template::Chat {}) { "<begin>1" } else { "1" };
             assert_eq!(prompt(Bos::Auto, "1"), ids(auto));
         }
     }
     let style =
-        PromptStyle { bos: Bos::Always, template: Template::None, ..PromptStyle::default() };
+        PromptStyle { bos: Bos::Always, template: Template::None {}, ..PromptStyle::default() };
     let error = style.tokens(&beginning(false, false), "1").unwrap_err().to_string();
     assert!(error.contains("`bos` is \"always\"") && error.contains("no begin token"), "{error}");
 }

@@ -2,19 +2,20 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use engine::text::StopStrings;
+use engine::text::{StopStrings, Text};
 use evals::attempt::Stops;
 use evals::{Bos, PromptStyle, Template};
 use rollout::{Key, Purpose, Request, Sampling};
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as ValueError;
+use serde_json::{Map, Value};
 
 use super::print;
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
 use crate::machine;
-use crate::policy::{self, Compute};
+use crate::policy::{self, Compute, Located};
 use crate::train::Console;
 
 /// Completes a prompt.
@@ -45,6 +46,10 @@ pub(super) struct Args {
     /// did, else auto, which is as the tokenizer begins a text that is not a chat.
     #[arg(long, value_name = "WHEN", value_parser = bos)]
     bos: Option<Bos>,
+    /// Names for the chat template as a JSON object, such as `{"enable_thinking": false}`; they go over
+    /// those of a run's recipe.
+    #[arg(long = "template-args", value_name = "JSON", value_parser = json_object)]
+    names: Option<Map<String, Value>>,
     /// Threads. Left out: all.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -73,17 +78,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
         .with_notes_on(Console::lines());
     let (model, text) =
         located.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
-    let of_run = located.style()?;
-    let bos = args.bos.or(of_run.as_ref().map(|style| style.bos)).unwrap_or_default();
-    let style = match of_run {
-        Some(style) if !args.plain => PromptStyle { bos, ..style },
-        // A base model has no chat template and needs none.
-        _ if args.plain || text.template().is_none() => {
-            PromptStyle { template: Template::None, bos, ..PromptStyle::default() }
-        }
-        _ => PromptStyle { bos, ..PromptStyle::default() },
-    };
-    let text = style.with_stop_token(text)?;
+    let style = style(args, &located, &text)?;
+    let text = style.prepare(text)?;
+    for note in style.notes(&text)? {
+        Console::lines().say(&format!("note: {note}"));
+    }
     let request = Request {
         prompt: style.tokens(&text, &args.prompt)?,
         problem: 0,
@@ -111,4 +110,28 @@ pub(super) fn run(args: &Args) -> Result<()> {
         print(&format!("{rule}{shown}\n"))?;
     }
     Ok(())
+}
+
+fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text)
+        .map_err(|e| format!("expected a JSON object such as {{\"enable_thinking\": false}}: {e}"))
+}
+
+/// How the prompt is made: as the model's run did, with what the arguments say in its place.
+fn style(args: &Args, located: &Located, text: &Text) -> Result<PromptStyle> {
+    let of_run = located.style()?;
+    let bos = args.bos.or(of_run.as_ref().map(|style| style.bos)).unwrap_or_default();
+    let mut style = match of_run {
+        Some(style) if !args.plain => PromptStyle { bos, ..style },
+        // A base model has no chat template and needs none.
+        _ if args.plain || text.template().is_none() => {
+            PromptStyle { template: Template::None {}, bos, ..PromptStyle::default() }
+        }
+        _ => PromptStyle { bos, ..PromptStyle::default() },
+    };
+    style.template_args.extend(args.names.clone().unwrap_or_default());
+    match style.problems().as_slice() {
+        [] => Ok(style),
+        [first, ..] => bail!("prompt: {first}"),
+    }
 }

@@ -85,7 +85,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 
 /// What the run would do and need, as far as it can be known here.
 fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
-    let model = Sizes::of(recipe, places)?;
+    let mut model = Sizes::of(recipe, places)?;
+    if let Some(text) = model.text.take() {
+        let text = recipe.prompt.prepare(text)?;
+        model.notes.extend(recipe.prompt.notes(&text)?);
+        model.text = Some(text);
+    }
     let missing = data::missing(&recipe.data, places);
     if !missing.is_empty() {
         let missing = format!("{} not in {}", missing.join(", "), places.listed());

@@ -89,7 +89,10 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         Some(saved) => (job.open)(&saved.path)?,
         None => (job.base)()?,
     };
-    let text = job.recipe.prompt.with_stop_token(text)?;
+    let text = job.recipe.prompt.prepare(text)?;
+    for note in job.recipe.prompt.notes(&text)? {
+        console.say(&format!("note: {note}"));
+    }
     let context = model.config().context;
     for said in fit::fit(job.recipe, &mut job.problems, &text, context)?.dropped {
         console.say(&said);

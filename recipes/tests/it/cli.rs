@@ -355,3 +355,69 @@ fn grading_is_measured() {
         assert!(report[key].as_f64().is_some_and(|value| value > 0.0), "{key}");
     }
 }
+
+/// A run's last checkpoint, with another chat template.
+fn model_with(folder: &Path, template: &str) -> String {
+    let checkpoints = folder.join("runs/mine/checkpoints");
+    if !checkpoints.exists() {
+        fs::write(folder.join("mine.toml"), SMALL).expect("a writable folder");
+        let output = stearin(folder, &["train", "mine.toml"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let entries = fs::read_dir(&checkpoints).expect("the run has checkpoints");
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let model = paths.max().expect("the run has a checkpoint");
+    fs::write(model.join("chat_template.jinja"), template).expect("a writable folder");
+    model.display().to_string()
+}
+
+#[test]
+fn template_args_reach_the_template_in_every_command() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let folder = temp.path();
+    // The template tells what it was given by refusing it.
+    let model = model_with(folder, "{{ raise_exception('got ' ~ effort|default('nothing')) }}");
+    let recipe = SMALL.replace("builtin:atom", &model);
+    assert_ne!(recipe, SMALL);
+    fs::write(folder.join("own.toml"), recipe).expect("a writable folder");
+    let set = ["--set", "prompt.template_args.effort=\"high\""];
+    for command in [
+        [&["train", "own.toml"][..], &set].concat(),
+        [&["train", "own.toml", "--dry-run"][..], &set].concat(),
+        vec!["sample", "--model", &model, "--template-args", "{\"effort\": \"high\"}", "1+1"],
+    ] {
+        let output = stearin(folder, &command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(stderr(&output).contains("got high"), "{}", stderr(&output));
+    }
+    let without = stearin(folder, &["sample", "--model", &model, "1+1"]);
+    assert!(stderr(&without).contains("got nothing"), "{}", stderr(&without));
+    // An argument that no template reads is said, not refused.
+    let model = model_with(folder, "{{ messages[0].content }}");
+    let args = ["--template-args", "{\"effort\": 1}", "--max-new-tokens", "2", "1+1"];
+    let unread = stearin(folder, &[&["sample", "--model", &model][..], &args].concat());
+    assert_eq!(unread.status.code(), Some(0), "{}", stderr(&unread));
+    let note = "note: the chat template does not read `effort` of prompt.template_args";
+    assert!(stderr(&unread).contains(note), "{}", stderr(&unread));
+    for (json, words) in
+        [("[1]", "expected a JSON object"), ("{\"messages\": 1}", "is the conversation")]
+    {
+        let output =
+            stearin(folder, &["sample", "--model", &model, "--template-args", json, "1+1"]);
+        assert_eq!(output.status.code(), Some(2), "{json}");
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_broken_template_stops_only_those_who_use_it() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let folder = temp.path();
+    let model = model_with(folder, "fine\n{% if %}");
+    let sample = ["sample", "--model", &model, "--max-new-tokens", "2"];
+    let plain = stearin(folder, &[&sample[..], &["--plain", "1+1"]].concat());
+    assert_eq!(plain.status.code(), Some(0), "{}", stderr(&plain));
+    let chat = stearin(folder, &[&sample[..], &["1+1"]].concat());
+    assert_eq!(chat.status.code(), Some(2));
+    assert!(stderr(&chat).contains("chat template line 2: "), "{}", stderr(&chat));
+}

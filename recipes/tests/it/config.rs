@@ -226,3 +226,51 @@ fn a_group_of_one_needs_an_advantage_over_the_step() {
     let dynamic = "stage.rl.dynamic_sampling={metric=\"reward\"}";
     refused(&[one[1], dynamic], "stage.1.dynamic_sampling");
 }
+
+#[test]
+fn a_key_beside_the_kind_of_a_template_is_unknown() {
+    for (kind, more) in [("chat", ""), ("none", ""), ("plain", ", text = \"{problem}\"")] {
+        let table = |rest: &str| format!("prompt.template = {{ kind = \"{kind}\"{more}{rest} }}");
+        assert!(read(&[PLAIN, &table("")], &[]).is_ok(), "{kind}");
+        let error = read(&[PLAIN, &table(", enable_thinking = false")], &[]).unwrap_err();
+        assert!(error.starts_with("layer1.toml:1:"), "{error}");
+        assert!(error.contains("unknown key `enable_thinking`"), "{error}");
+    }
+}
+
+#[test]
+fn template_args_are_part_of_the_recipe() {
+    let overlay =
+        "[prompt.template_args]\nenable_thinking = true\ntools = [{ name = \"add\", n = 2.5 }]\n";
+    let recipe = read(&[PLAIN, overlay], &["prompt.template_args.enable_thinking=false"]).unwrap();
+    let args = serde_json::Value::Object(recipe.prompt.template_args.clone());
+    let want =
+        serde_json::json!({ "enable_thinking": false, "tools": [{ "name": "add", "n": 2.5 }] });
+    assert_eq!(args, want);
+    assert_eq!(Recipe::parse("again", &recipe.to_toml().unwrap()).unwrap().prompt, recipe.prompt);
+    assert!(!read(&[PLAIN], &[]).unwrap().to_toml().unwrap().contains("template_args"));
+}
+
+#[test]
+fn template_args_that_no_template_can_take_are_refused_by_name() {
+    for (arg, reason) in [
+        ("messages = []", "`template_args.messages` is the conversation"),
+        ("add_generation_prompt = false", "`template_args.add_generation_prompt` is set by what"),
+        ("bos_token = \"x\"", "`template_args.bos_token` is a token of the tokenizer"),
+        ("range = 3", "`template_args.range` is a function of the language"),
+        ("\"two words\" = 3", "`template_args.two words` is no name in a template"),
+        ("day = 2024-07-26", "`template_args.day` holds a date"),
+        (
+            "a = { b = [nan] }",
+            "`template_args.a` holds a date, a null or a number that is not finite",
+        ),
+        ("tools = \"add\"", "`template_args.tools` is a list of tables"),
+        ("documents = [1]", "`template_args.documents` is a list of tables"),
+    ] {
+        let error = read(&[PLAIN, &format!("[prompt.template_args]\n{arg}\n")], &[]).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+    let plain = "[prompt]\ntemplate = { kind = \"none\" }\ntemplate_args = { a = 1 }\n";
+    let error = read(&[PLAIN, plain], &[]).unwrap_err();
+    assert!(error.contains("`template_args` needs `template = { kind = \"chat\" }`"), "{error}");
+}

@@ -142,3 +142,26 @@ fn every_metric_key_in_the_code_is_declared() {
         }
     }
 }
+
+/// Serde takes any key beside the tag of a unit variant, also where unknown keys are denied; a variant
+/// with braces denies them.
+#[test]
+fn no_tagged_setting_swallows_keys() {
+    let mut tagged = 0;
+    for (path, text) in sources() {
+        for (start, _) in text.match_indices("#[serde(tag = ") {
+            let derives = text[..start].lines().rev().find(|line| line.starts_with("#[derive("));
+            if !derives.is_some_and(|line| line.contains("JsonSchema")) {
+                continue;
+            }
+            tagged += 1;
+            let body = text[start..].split_once("{\n").map_or("", |(_, body)| body);
+            let body = body.split("\n}").next().unwrap_or_default();
+            let name = |line: &str| line.chars().all(char::is_alphanumeric);
+            let unit = body.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(','));
+            let unit: Vec<_> = unit.filter(|line| name(line)).collect();
+            assert!(unit.is_empty(), "{}: write {unit:?} with braces", path.display());
+        }
+    }
+    assert!(tagged > 10, "the settings are where this test looks, found {tagged}");
+}

@@ -211,9 +211,13 @@ pub(super) fn urlencode(machine: &mut Machine, value: &Value, given: Given) -> O
     };
     let pairs = match value {
         Value::Dict(dict) => dict.view(super::super::value::View::Items)?,
-        Value::List(_) | Value::Tuple(_) | Value::View(..) | Value::Stream(_) => {
-            iterate(value, budget)?
-        }
+        Value::List(_)
+        | Value::Tuple(_)
+        | Value::Group(_)
+        | Value::View(..)
+        | Value::Range(..)
+        | Value::Undefined(_)
+        | Value::Stream(_) => iterate(value, budget)?,
         other => return quoted(other, false).map(Value::str),
     };
     let pair = |pair: &Value| match iterate(pair, budget)?.as_slice() {
