@@ -27,6 +27,7 @@ mod place;
 mod points;
 mod quantity;
 mod radical;
+mod ratio;
 mod real_set;
 mod relation;
 mod scalar;
