@@ -13,7 +13,7 @@ use super::{
     },
     real_set,
     scalar::{Scale, same},
-    structure::{Item, Kind, kind},
+    structure::{Item, Kind, all, kind},
     term::Term,
 };
 use crate::{Equivalence, Policy};
@@ -163,7 +163,10 @@ impl Judge<'_> {
         if assigned.name.is_none() && is_number {
             let form = Form::new(self.gold, gold.id, None, 0, &mut self.fuel);
             if form.has_symbol() {
-                return Equivalence::Different;
+                // but both sides of an identity are
+                let values = [assigned.left, assigned.value]
+                    .map(|side| self.compare(gold, side.into(), nesting + 1));
+                return all(values);
             }
         }
         let value = self.compare(gold, assigned.value.into(), nesting + 1);
