@@ -8,7 +8,9 @@ use dashu_ratio::RBig;
 use super::grouping::group;
 use super::lex::Head;
 use super::literal::Literal;
-use super::tree::{Constant, Function, Id, MAX_DEPTH, MAX_NODES, Node, Tree, Unreadable};
+use super::tree::{
+    Bound, Constant, Function, Id, MAX_DEPTH, MAX_NODES, Node, Tree, Unreadable, bound_name,
+};
 
 /// How many nodes may be built on the way to a tree, those that others replace included.
 const MAX_BUILT: usize = 4 * MAX_NODES;
@@ -81,6 +83,56 @@ impl Builder {
             }
             _ => false,
         }
+    }
+
+    /// An operation over a variable, which its bounds do not know.
+    pub(super) fn bound(
+        &mut self,
+        operator: Bound,
+        variable: &str,
+        body: Id,
+        bounds: &[Id],
+    ) -> Built {
+        let within = self.under(body);
+        let levels = within.iter().map(|&id| match self.node(id) {
+            Node::Bound { level, .. } => *level,
+            _ => 0,
+        });
+        let level = levels.max().unwrap_or(0) + 1;
+        let is_variable = |node: &Node| match node {
+            Node::Symbol(name) => renamed(name, variable, "").is_some(),
+            Node::Constant(Constant::I) => variable == "i",
+            _ => false,
+        };
+        let mut outside = bounds.iter().flat_map(|&id| self.under(id));
+        if outside.any(|id| is_variable(self.node(id))) {
+            return Err(Unreadable::NotMathematics);
+        }
+        let bound = bound_name(level);
+        for id in within {
+            let name = match self.node(id) {
+                Node::Symbol(name) => renamed(name, variable, &bound),
+                Node::Constant(Constant::I) if variable == "i" => Some(bound.clone()),
+                _ => None,
+            };
+            if let Some(name) = name {
+                self.nodes[id as usize] = Node::Symbol(name.into());
+            }
+        }
+        let of = std::iter::once(body).chain(bounds.iter().copied()).collect();
+        self.push(Node::Bound { operator, level, of })
+    }
+
+    /// All nodes under one, itself included.
+    fn under(&self, id: Id) -> Vec<Id> {
+        let mut needed = vec![false; id as usize + 1];
+        needed[id as usize] = true;
+        for at in (0..=id as usize).rev() {
+            if needed[at] {
+                self.nodes[at].for_each_child(|child| needed[child as usize] = true);
+            }
+        }
+        (0..=id).filter(|&id| needed[id as usize]).collect()
     }
 
     pub(super) fn determinant(&self, matrix: Id) -> Option<Node> {
@@ -251,6 +303,17 @@ impl Builder {
         let tree = Tree { nodes };
         if ellipsis_in_terms(&tree) { Err(Unreadable::NotMathematics) } else { Ok(tree) }
     }
+}
+
+/// A name in which a variable is called otherwise; `None` where the variable does not occur. A subscript
+/// may hold it, too.
+fn renamed(name: &str, variable: &str, other: &str) -> Option<String> {
+    if name == variable {
+        return Some(other.to_owned());
+    }
+    let (letter, subscript) = name.split_once('_')?;
+    let found = subscript.contains(variable);
+    found.then(|| format!("{letter}_{}", subscript.replace(variable, other)))
 }
 
 /// An ellipsis stands for elements of a list; what it would mean between terms is a guess.

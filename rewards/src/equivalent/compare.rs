@@ -1,6 +1,6 @@
 //! From two trees to a verdict.
 //!
-//! Reading order: [`structure`] takes an answer apart, [`collection`] lists and sets (by their [`likeness`]), [`relation`] equations
+//! Reading order: [`expand`] works out what it can, [`structure`] takes an answer apart, [`collection`] lists and sets (by their [`likeness`]), [`relation`] equations
 //! and inequalities ([`points`], [`chain`] and [`solved`] some of the former, [`quantity`] what they name, [`parameter`] what they declare),
 //! [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
@@ -15,6 +15,7 @@ mod collection;
 mod complex;
 mod evaluate;
 mod exact;
+mod expand;
 mod field;
 mod form;
 mod fuel;
@@ -38,6 +39,7 @@ mod term;
 #[cfg(test)]
 mod tests;
 
+use expand::expanded;
 pub(super) use fuel::Fuel;
 
 use super::tree::Tree;
@@ -60,9 +62,15 @@ pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy, fuel: &mut Fue
         return Equivalence::Equal;
     }
     let has_units = [gold, answer].iter().any(|tree| marks::has_units(tree));
+    let (forms, gold) = (parameter::forms(gold, answer), expanded(gold, fuel));
     let mut verdict = Equivalence::Different;
-    for answer in &parameter::forms(gold, answer) {
-        let mut judge = Judge { gold, answer, policy, fuel: std::mem::take(fuel), has_units };
+    for answer in &forms {
+        let answer = expanded(answer, fuel);
+        if gold == answer {
+            return Equivalence::Equal;
+        }
+        let fuel_left = std::mem::take(fuel);
+        let mut judge = Judge { gold: &gold, answer: &answer, policy, fuel: fuel_left, has_units };
         let found = if judge.units_fit() {
             judge.compare(gold.root().into(), answer.root().into(), 0)
         } else {

@@ -6,7 +6,7 @@ mod unit;
 
 use super::literal::{self, Literal, Place};
 use super::names;
-use super::tree::{Constant, Function, Relation, Unreadable};
+use super::tree::{Bound, Constant, Function, Relation, Unreadable};
 use super::words;
 use crate::Policy;
 
@@ -58,6 +58,8 @@ pub(super) enum Token<'a> {
     Constant(Constant),
     Function(Head),
     Root,
+    /// A sum, product, integral or limit, whose variable and bounds follow.
+    Bound(Bound),
     Fraction,
     Binomial,
     Conjugate,

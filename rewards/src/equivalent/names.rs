@@ -1,13 +1,18 @@
 //! What commands mean in an answer, and letters that are names without a backslash.
 
 use super::lex::{Bracket, Head, Token};
-use super::tree::{Constant, Function, Relation};
+use super::tree::{Bound, Constant, Function, Relation};
 
 /// What a command says, without its backslash; `None` for one that answers do not need.
 pub(super) fn command(name: &str) -> Option<Token<'static>> {
     Some(match name {
         "frac" | "dfrac" | "tfrac" | "cfrac" => Token::Fraction,
         "sqrt" => Token::Root,
+        "sum" => Token::Bound(Bound::Sum),
+        "prod" => Token::Bound(Bound::Product),
+        "int" => Token::Bound(Bound::Integral),
+        "lim" => Token::Bound(Bound::Limit),
+        "top" | "intercal" => Token::Symbol("T".into()),
         "binom" | "dbinom" | "tbinom" => Token::Binomial,
         "overline" | "bar" => Token::Conjugate,
         "hat" | "widehat" => Token::Accent("hat"),
@@ -188,6 +193,12 @@ fn greek(name: &str) -> Option<&'static str> {
         _ => name,
     };
     NAMES.into_iter().find(|&known| known == name)
+}
+
+/// Commands that only size the delimiter that follows.
+pub(super) fn is_size(name: &str) -> bool {
+    let sizes = ["big", "Big", "bigg", "Bigg"];
+    sizes.contains(&name.strip_suffix(['l', 'r', 'm']).unwrap_or(name))
 }
 
 /// Commands that only dress what follows: fonts, sizes, spaces, arrows over letters.

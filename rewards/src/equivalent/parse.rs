@@ -4,6 +4,7 @@
 
 mod after;
 mod before;
+mod bound;
 mod cases;
 mod close;
 mod complete;
@@ -11,6 +12,7 @@ mod numbers;
 mod reduce;
 mod unit;
 
+use bound::Scope;
 use close::separates;
 
 use super::build::Builder;
@@ -67,6 +69,9 @@ enum Operator {
         power: Option<Id>,
         base: Option<Id>,
     },
+    /// A sum or the like: its bounds, and then what it is of, have not been read. An integral ends with
+    /// its differential, as a bracket does.
+    Bound(Scope),
     /// Waits for one operand more, which it takes at once.
     Command(Command),
     Open(Open),
@@ -120,6 +125,9 @@ enum Command {
     Mixed(Id),
     FunctionPower,
     FunctionBase,
+    /// The bounds of a sum or the like.
+    Low,
+    High,
 }
 
 struct Parser<'a> {
@@ -149,7 +157,9 @@ impl Parser<'_> {
                 | Command::Denominator(_)
                 | Command::Upper
                 | Command::Lower(_)
-                | Command::FunctionBase),
+                | Command::FunctionBase
+                | Command::Low
+                | Command::High),
             )) = self.operators.last()
             // of all bases of two digits, ten is the one that people mean
             && !(matches!(command, Command::FunctionBase) && self.lexer.rest().starts_with("10"))
@@ -158,6 +168,10 @@ impl Parser<'_> {
             let id = self.builder.whole(digit.into())?;
             self.operand(id, Last::Other)?;
             return Ok(true);
+        }
+        if let Some((variable, length)) = self.differential() {
+            self.lexer.skip(length);
+            return self.close_integral(variable).map(|()| true);
         }
         let token = self.lexer.next(self.place())?;
         if self.wanting {
@@ -227,6 +241,8 @@ impl Parser<'_> {
     fn open(&mut self, token: &Token<'_>) -> Done {
         let in_command = matches!(self.operators.last(), Some(Operator::Command(_)));
         let operator = match *token {
+            Token::Bound(_) if in_command => return Err(WRONG),
+            Token::Bound(operator) => return self.open_bound(operator),
             Token::Fraction => Operator::Command(Command::Numerator),
             Token::Binomial => Operator::Command(Command::Upper),
             Token::Conjugate => Operator::Command(Command::Conjugate),
@@ -242,14 +258,7 @@ impl Parser<'_> {
                 return Err(WRONG);
             }
             Token::Currency(name) => Operator::Command(Command::Currency(name)),
-            Token::Root => {
-                self.operators.push(Operator::Command(Command::Root(None)));
-                if self.lexer.peek(Place::Bracketed)? != Token::Open(Bracket::Square) {
-                    return Ok(());
-                }
-                self.lexer.next(Place::Bracketed)?;
-                Operator::Open(Open::Index)
-            }
+            Token::Root => return self.open_root(),
             Token::Function(head) => {
                 self.operators.push(Operator::Function { head, power: None, base: None });
                 return self.head();
@@ -287,6 +296,16 @@ impl Parser<'_> {
         };
         self.operators.push(operator);
         self.event_in_words()
+    }
+
+    /// A root, whose index may follow.
+    fn open_root(&mut self) -> Done {
+        self.operators.push(Operator::Command(Command::Root(None)));
+        if self.lexer.peek(Place::Bracketed)? == Token::Open(Bracket::Square) {
+            self.lexer.next(Place::Bracketed)?;
+            self.operators.push(Operator::Open(Open::Index));
+        }
+        Ok(())
     }
 
     /// What stands between a function's name and its argument.
@@ -327,6 +346,13 @@ impl Parser<'_> {
                         return Err(WRONG);
                     }
                     return self.head();
+                }
+                Command::Low | Command::High => {
+                    let Some(Operator::Bound(scope)) = self.operators.last_mut() else {
+                        return Err(WRONG);
+                    };
+                    scope.set(matches!(command, Command::Low), id);
+                    return self.scripts();
                 }
                 Command::Numerator => {
                     self.operators.push(Operator::Command(Command::Denominator(id)));

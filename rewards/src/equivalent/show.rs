@@ -1,6 +1,6 @@
 //! How a tree reads, for people: what kind of answer it is, and one line of plain text.
 
-use super::tree::{Constant, Function, Id, Node, Relation, Tree};
+use super::tree::{Constant, Id, Node, Relation, Tree};
 
 /// Longest text of a node, in bytes: nodes are shared, and so texts could grow without bound.
 const MAX_BYTES: usize = 400;
@@ -51,9 +51,10 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Power(base, exponent) => format!("({} ^ {})", of(base), of(exponent)),
         Node::Negated(value) => format!("-{}", of(value)),
         Node::Root { radicand, index } => format!("root({}, {})", of(radicand), of(index)),
-        Node::Apply(function, value) => format!("{}({})", function_name(*function), of(value)),
+        Node::Apply(function, value) => format!("{}({})", function.name(), of(value)),
         Node::Call(name, arguments) => format!("{name}({})", all(arguments, ", ")),
         Node::Log { base, of: value } => format!("log({}, {})", of(value), of(base)),
+        Node::Bound { operator, of, .. } => format!("{}({})", operator.name(), all(of, ", ")),
         Node::Factorial(value) => format!("{}!", of(value)),
         Node::DoubleFactorial(value) => format!("{}!!", of(value)),
         Node::Binomial(n, k) => format!("binomial({}, {})", of(n), of(k)),
@@ -66,13 +67,9 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Tuple(entries) => format!("({})", all(entries, ", ")),
         Node::Set(entries) => format!("{{{}}}", all(entries, ", ")),
         Node::List(entries) => all(entries, ", "),
-        Node::Interval { low, high, low_closed, high_closed } => format!(
-            "{}{}, {}{}",
-            if *low_closed { '[' } else { '(' },
-            of(low),
-            of(high),
-            if *high_closed { ']' } else { ')' }
-        ),
+        Node::Interval { low, high, low_closed, high_closed } => {
+            interval((of(low), of(high)), (*low_closed, *high_closed))
+        }
         Node::Union(parts) => all(parts, " ∪ "),
         Node::Intersection(parts) => all(parts, " ∩ "),
         Node::Difference(from, less) => format!("{} \\ {}", of(from), of(less)),
@@ -88,6 +85,11 @@ fn text(node: &Node, texts: &[String]) -> String {
         Node::Text(words) => format!("\"{words}\""),
         Node::Choice(letter) => format!("choice {letter}"),
     }
+}
+
+fn interval((low, high): (&str, &str), closed: (bool, bool)) -> String {
+    let (open, close) = (if closed.0 { '[' } else { '(' }, if closed.1 { ']' } else { ')' });
+    format!("{open}{low}, {high}{close}")
 }
 
 fn table(name: &str, rows: u32, entries: &[Id], all: &dyn Fn(&[Id], &str) -> String) -> String {
@@ -114,10 +116,6 @@ fn constant_name(constant: Constant) -> &'static str {
         Constant::Complexes => "the complex numbers",
         Constant::Undefined => "undefined",
     }
-}
-
-fn function_name(function: Function) -> String {
-    format!("{function:?}").to_lowercase()
 }
 
 fn sign(relation: Relation) -> &'static str {

@@ -13,7 +13,7 @@ pub(super) fn same(gold: &str, answer: &str, policy: Policy) -> bool {
     }
     let [gold, answer] = [gold, answer].map(|text| characters::plain(text, policy));
     let (gold, answer) = (read::trim(&gold), read::trim(&answer));
-    is_meant(gold) && Parts::of(gold).eq(Parts::of(answer))
+    Parts::of(gold).eq(Parts::of(answer)) && is_meant(gold)
 }
 
 fn is_meant(text: &str) -> bool {
@@ -77,12 +77,13 @@ fn first_part(text: &str) -> Option<&str> {
 }
 
 fn is_seen(part: &str) -> bool {
-    const UNSEEN: &str = "left right middle limits nolimits displaystyle textstyle quad qquad enspace \
-        thinspace , ; : ! > ( ) [ ]";
     match part.strip_prefix('\\') {
-        Some(name) if name.trim().is_empty() => false,
-        Some(name) if UNSEEN.split_whitespace().any(|unseen| unseen == name) => false,
-        Some(name) => !(name.to_lowercase().starts_with("big") && names::is_dress(name)),
+        Some(
+            "left" | "right" | "middle" | "limits" | "nolimits" | "displaystyle" | "textstyle"
+            | "quad" | "qquad" | "enspace" | "thinspace" | "" | " " | "\n" | "," | ";" | ":" | "!"
+            | ">" | "(" | ")" | "[" | "]",
+        ) => false,
+        Some(name) => !(name.starts_with(['b', 'B']) && names::is_size(name)),
         None => !(part.starts_with(char::is_whitespace) || matches!(part, "~" | "$")),
     }
 }

@@ -74,6 +74,15 @@ pub(super) enum Node {
         base: Id,
         of: Id,
     },
+    /// An operation over a variable, which stands in its first child alone, named by [`bound_name`].
+    Bound {
+        operator: Bound,
+        /// Larger than that of any such operation in it.
+        level: u32,
+        /// What is operated on; then the two bounds, or where a limit is taken, or the variable of an
+        /// integral without bounds, which is free.
+        of: Vec<Id>,
+    },
     Factorial(Id),
     /// `n!!`, the product of every second number.
     DoubleFactorial(Id),
@@ -158,6 +167,7 @@ macro_rules! visit_children {
             | Self::Ratio(children)
             | Self::Piecewise(children)
             | Self::Compound(children)
+            | Self::Bound { of: children, .. }
             | Self::Matrix { entries: children, .. }
             | Self::Determinant { entries: children, .. }
             | Self::All(children)
@@ -195,6 +205,30 @@ impl Node {
     /// The same for changing where children are.
     pub(super) fn for_each_child_mut(&mut self, visit: impl FnMut(&mut Id)) {
         visit_children!(self, visit, iter_mut);
+    }
+}
+
+/// The name of a bound variable: no text has such a symbol.
+pub(super) fn bound_name(level: u32) -> String {
+    format!("#{level}")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    Sum,
+    Product,
+    Integral,
+    Limit,
+}
+
+impl Bound {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Product => "product",
+            Self::Integral => "integral",
+            Self::Limit => "limit",
+        }
     }
 }
 
@@ -257,6 +291,38 @@ pub(super) enum Function {
     Im,
     Arg,
     Sign,
+}
+
+impl Function {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sin => "sin",
+            Self::Cos => "cos",
+            Self::Tan => "tan",
+            Self::Cot => "cot",
+            Self::Sec => "sec",
+            Self::Csc => "csc",
+            Self::Arcsin => "arcsin",
+            Self::Arccos => "arccos",
+            Self::Arctan => "arctan",
+            Self::Arccot => "arccot",
+            Self::Arcsec => "arcsec",
+            Self::Arccsc => "arccsc",
+            Self::Sinh => "sinh",
+            Self::Cosh => "cosh",
+            Self::Tanh => "tanh",
+            Self::Ln => "ln",
+            Self::Exp => "exp",
+            Self::Abs => "abs",
+            Self::Floor => "floor",
+            Self::Ceil => "ceil",
+            Self::Conjugate => "conjugate",
+            Self::Re => "re",
+            Self::Im => "im",
+            Self::Arg => "arg",
+            Self::Sign => "sign",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::running_time;
 const LIMIT: Duration = Duration::from_millis(40);
 
 /// Parts that cost much for their length.
-const UNITS: [&str; 40] = [
+const UNITS: [&str; 52] = [
     r"\sin x",
     r"\sqrt{2}",
     r"\sqrt{x}",
@@ -51,6 +51,18 @@ const UNITS: [&str; 40] = [
     r"\frac{1}{10^{4000}}",
     r"1\pm\sqrt{3}",
     r"\frac{1}{1000003}",
+    r"\sum_{k=1}^{4000} \frac{1}{k^2+1}",
+    r"\sum_{k=1}^{99} \sqrt{k}",
+    r"\sum_{k=1}^{10^9} k^8",
+    r"\prod_{k=1}^{2000} \frac{k}{k+2}",
+    r"\sum_{i=1}^{40}\sum_{j=1}^{40} \frac{1}{i+j}",
+    r"\sum_{k=1}^{n} k^8x^k",
+    r"\sum_{k=0}^{\infty} \frac{k^8}{7^k}",
+    r"\int_a^b (ax+b)^8 dx",
+    r"\begin{pmatrix}1&x\\y&2\end{pmatrix}^8",
+    r"|x^2-|x||",
+    r"(x^3-720720x+1)(x^2-x-1)",
+    r"\frac{x-1}{x^2-2}",
 ];
 
 fn repeated(unit: &str, join: &str, bytes: usize) -> String {

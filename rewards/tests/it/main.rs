@@ -11,6 +11,7 @@ mod comparisons;
 mod corpora;
 mod dynamics;
 mod extraction;
+mod formula_properties;
 mod importance;
 mod name_properties;
 mod properties;

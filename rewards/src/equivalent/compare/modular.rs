@@ -15,11 +15,12 @@ use dashu_ratio::RBig;
 use rand_philox::philox4x32_10;
 
 use super::{
-    super::tree::{Constant, Function, Id, Node},
+    super::tree::{Bound, Constant, Function, Id, Node, Tree},
     arithmetic::whole,
     exact::{Exact, arguments},
     field::Field,
     fuel::{Fuel, Trouble},
+    structure::infinite,
     term::Term,
 };
 
@@ -206,7 +207,7 @@ impl Point<'_> {
             Node::Apply(function, _) if is_conjugating(*function) && term.has_imaginary_unit() => {
                 None
             }
-            Node::Apply(function, of) => unknown(name_of(*function), &[*of]),
+            Node::Apply(function, of) => unknown(function.name(), &[*of]),
             Node::Call(name, of) if matches!(&**name, "max" | "min" | "gcd" | "lcm") => {
                 unknown(name, &sorted(arguments(term.tree, of), values))
             }
@@ -225,11 +226,36 @@ impl Point<'_> {
             }
             Node::Root { radicand, index } => unknown("root", &[*radicand, *index]),
             Node::Log { base, of } => unknown("log", &[*base, *of]),
+            Node::Bound { operator, of, .. } => self.bound(*operator, of, term.tree, values),
             Node::Factorial(of) => unknown("factorial", &[*of]),
             Node::DoubleFactorial(of) => unknown("double factorial", &[*of]),
             Node::Binomial(n, k) => unknown("binomial", &[*n, *k]),
             _ => None,
         })
+    }
+
+    /// An operation over a variable, by what it is of at one value of that variable: as a function of
+    /// it, equal values mean equal functions.
+    fn bound(
+        &self,
+        operator: Bound,
+        of: &[Id],
+        tree: &Tree,
+        values: &[Option<Known>],
+    ) -> Option<Known> {
+        let (mut arguments, mut degree) = (vec![of.len() as u64], 1);
+        for &id in of {
+            let known = if let Some(sign) = infinite(tree, id) {
+                random(digest("infinity"), sign as u64) % self.field.p
+            } else {
+                let known = values[id as usize]?;
+                degree = degree.max(known.degree);
+                known.value
+            };
+            arguments.push(known);
+        }
+        let value = self.field.unknown(digest(operator.name()), &arguments);
+        Some(Known { value, degree, faithful: false })
     }
 
     /// By elimination.
@@ -347,35 +373,4 @@ fn exact_call(of: &[Id], values: &[Option<Known>]) -> bool {
 fn is_conjugating(function: Function) -> bool {
     use Function as F;
     matches!(function, F::Conjugate | F::Re | F::Im | F::Arg | F::Abs)
-}
-
-fn name_of(function: Function) -> &'static str {
-    use Function as F;
-    match function {
-        F::Sin => "sin",
-        F::Cos => "cos",
-        F::Tan => "tan",
-        F::Cot => "cot",
-        F::Sec => "sec",
-        F::Csc => "csc",
-        F::Arcsin => "arcsin",
-        F::Arccos => "arccos",
-        F::Arctan => "arctan",
-        F::Arccot => "arccot",
-        F::Arcsec => "arcsec",
-        F::Arccsc => "arccsc",
-        F::Sinh => "sinh",
-        F::Cosh => "cosh",
-        F::Tanh => "tanh",
-        F::Ln => "ln",
-        F::Exp => "exp",
-        F::Abs => "abs",
-        F::Floor => "floor",
-        F::Ceil => "ceil",
-        F::Conjugate => "conjugate",
-        F::Re => "re",
-        F::Im => "im",
-        F::Arg => "arg",
-        F::Sign => "sign",
-    }
 }

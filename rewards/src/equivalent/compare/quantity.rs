@@ -153,6 +153,8 @@ pub(super) fn is_quantity(tree: &Tree, id: Id, is_number: bool) -> bool {
         }
         Node::Union(of) | Node::Intersection(of) => of.iter().all(|&id| num_names(tree, id) > 0),
         Node::Difference(a, b) => num_names(tree, *a) > 0 && num_names(tree, *b) > 0,
+        // a sum or an integral that no rule works out
+        Node::Bound { .. } => true,
         _ => name(tree, id).is_some(),
     }
 }
@@ -190,7 +192,8 @@ pub(super) fn num_names(tree: &Tree, id: Id) -> usize {
     let mut names: Vec<&str> = term
         .nodes()
         .filter_map(|(_, node)| match node {
-            Node::Symbol(name) => Some(&**name),
+            // a bound variable is no name
+            Node::Symbol(name) => Some(&**name).filter(|name| !name.starts_with('#')),
             Node::Call(name, _) if !is_computed(name) => Some(&**name),
             _ => None,
         })

@@ -21,24 +21,27 @@ use crate::{Equivalence, Policy};
 /// Whether a node is an inequality, or made of some.
 pub(super) fn is_inequality(tree: &Tree, id: Id) -> bool {
     use Relation as R;
-    match tree.node(id) {
-        Node::Relation { operator, .. } => matches!(
-            operator,
-            R::NotEqual
-                | R::Less
-                | R::LessEqual
-                | R::Greater
-                | R::GreaterEqual
-                | R::In
-                | R::NotIn
-                | R::Subset
-                | R::SubsetEqual
-        ),
-        Node::All(of) | Node::Any(of) => of
-            .iter()
-            .any(|&id| matches!(tree.node(id), Node::Relation { .. }) && is_inequality(tree, id)),
-        _ => false,
+    let mut parts = vec![id];
+    while let Some(id) = parts.pop() {
+        match tree.node(id) {
+            Node::Relation {
+                operator:
+                    R::NotEqual
+                    | R::Less
+                    | R::LessEqual
+                    | R::Greater
+                    | R::GreaterEqual
+                    | R::In
+                    | R::NotIn
+                    | R::Subset
+                    | R::SubsetEqual,
+                ..
+            } => return true,
+            Node::All(of) | Node::Any(of) => parts.extend(of),
+            _ => {}
+        }
     }
+    false
 }
 
 /// An equation read as naming a value.
@@ -351,6 +354,10 @@ impl Judge<'_> {
                 if name(self.answer, *left).is_some() =>
             {
                 self.compare(gold.into(), (*right).into(), nesting + 1)
+            }
+            // an inequality that no rule solves
+            _ if is_inequality(self.gold, gold) || is_inequality(self.answer, answer) => {
+                Equivalence::Undecided
             }
             _ => Equivalence::Different,
         }

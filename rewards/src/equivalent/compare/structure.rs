@@ -2,16 +2,11 @@
 
 use std::cmp::Ordering;
 
-use dashu_ratio::RBig;
-
 use super::{
     super::tree::{Constant, Id, Node, Tree},
     Judge,
-    form::Form,
-    fuel::Fuel,
     likeness::items,
     marks, real_set, relation,
-    scalar::{Scale, same},
 };
 use crate::{Equivalence, Policy};
 
@@ -64,45 +59,12 @@ pub(super) fn kind(tree: &Tree, id: Id) -> Kind {
         Node::Interval { .. } => Kind::Interval,
         Node::Union(_) | Node::Intersection(_) | Node::Difference(..) => Kind::Region,
         Node::Constant(constant) if constant.is_set() => Kind::Region,
-        _ if matrix(tree, id).is_some() => Kind::Matrix,
+        Node::Matrix { .. } => Kind::Matrix,
         Node::Piecewise(_) => Kind::Piecewise,
         Node::Compound(_) => Kind::Measure,
         Node::Text(_) | Node::Choice(_) => Kind::Text,
         Node::Relation { .. } | Node::All(_) => Kind::Relation,
         _ => Kind::Scalar,
-    }
-}
-
-/// A matrix, with the values that stand before it and their sign.
-struct Matrix<'tree> {
-    rows: u32,
-    entries: &'tree [Id],
-    factors: Vec<Id>,
-    negative: bool,
-}
-
-fn matrix(tree: &Tree, id: Id) -> Option<Matrix<'_>> {
-    match tree.node(id) {
-        Node::Matrix { rows, entries } => {
-            Some(Matrix { rows: *rows, entries, factors: Vec::new(), negative: false })
-        }
-        Node::Negated(of) => match tree.node(*of) {
-            Node::Matrix { rows, entries } => {
-                Some(Matrix { rows: *rows, entries, factors: Vec::new(), negative: true })
-            }
-            _ => None,
-        },
-        Node::Product(of) => {
-            let (&last, factors) = of.split_last()?;
-            match tree.node(last) {
-                Node::Matrix { rows, entries } => {
-                    let factors = factors.to_vec();
-                    Some(Matrix { rows: *rows, entries, factors, negative: false })
-                }
-                _ => None,
-            }
-        }
-        _ => None,
     }
 }
 
@@ -201,31 +163,13 @@ impl Judge<'_> {
     }
 
     fn matrices(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
-        let (Some(one), Some(other)) = (matrix(self.gold, gold), matrix(self.answer, answer))
-        else {
-            return Equivalence::Different;
-        };
-        if (one.rows, one.entries.len()) != (other.rows, other.entries.len()) {
-            return Equivalence::Different;
+        match (self.gold.node(gold), self.answer.node(answer)) {
+            (
+                Node::Matrix { rows, entries },
+                Node::Matrix { rows: other_rows, entries: other_entries },
+            ) if rows == other_rows => self.in_order(entries, other_entries, nesting),
+            _ => Equivalence::Different,
         }
-        let plain = |matrix: &Matrix<'_>| matrix.factors.is_empty() && !matrix.negative;
-        if plain(&one) && plain(&other) {
-            return self.in_order(one.entries, other.entries, nesting);
-        }
-        if !self.units_agree(gold, answer) {
-            return Equivalence::Different;
-        }
-        let mut result = Equivalence::Equal;
-        for (&g, &a) in one.entries.iter().zip(other.entries) {
-            let left = scaled(self.gold, g, &one, &mut self.fuel);
-            let right = scaled(self.answer, a, &other, &mut self.fuel);
-            match same(&left, &right, Scale::One, self.policy, &mut self.fuel) {
-                Equivalence::Equal => {}
-                Equivalence::Different => return Equivalence::Different,
-                _ => result = Equivalence::Undecided,
-            }
-        }
-        result
     }
 
     /// Functions by cases: the same values under the same conditions, in any order.
@@ -341,23 +285,6 @@ impl Judge<'_> {
             _ => Equivalence::Different,
         }
     }
-}
-
-/// An entry of a matrix, times what stands before the matrix.
-fn scaled<'tree>(
-    tree: &'tree Tree,
-    entry: Id,
-    matrix: &Matrix<'_>,
-    fuel: &mut Fuel,
-) -> Form<'tree> {
-    let mut form = Form::new(tree, entry, None, 0, fuel);
-    for &factor in &matrix.factors {
-        form.multiply(tree, factor, fuel);
-    }
-    if matrix.negative {
-        form.scale(&RBig::NEG_ONE);
-    }
-    form
 }
 
 /// A node as a word: text, a choice, or letters side by side.

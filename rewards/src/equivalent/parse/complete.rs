@@ -59,7 +59,9 @@ impl Parser<'_> {
             Command::Numerator
             | Command::Upper
             | Command::FunctionPower
-            | Command::FunctionBase => {
+            | Command::FunctionBase
+            | Command::Low
+            | Command::High => {
                 return Err(WRONG);
             }
         };

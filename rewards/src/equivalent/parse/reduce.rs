@@ -6,6 +6,8 @@ use crate::equivalent::tree::Node;
 
 /// A function's bare argument goes up to the next explicit operator.
 const FUNCTION: u8 = 61;
+/// A sum over an index goes up to the next term.
+const BOUND: u8 = 55;
 /// A sign binds to one factor; its value is the same for a product.
 const SIGN: u8 = 70;
 
@@ -37,6 +39,14 @@ impl Parser<'_> {
                     };
                     let id = self.values.pop().ok_or(WRONG)?;
                     let id = self.builder.apply(head, (power, base), id)?;
+                    self.values.push(id);
+                }
+                Some(Operator::Bound(scope)) if scope.is_prefix() && BOUND >= floor => {
+                    let Some(Operator::Bound(scope)) = self.operators.pop() else {
+                        return Err(WRONG);
+                    };
+                    let body = self.values.pop().ok_or(WRONG)?;
+                    let id = scope.build(&mut self.builder, body)?;
                     self.values.push(id);
                 }
                 _ => return Ok(()),

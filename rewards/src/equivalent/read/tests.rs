@@ -67,6 +67,7 @@ fn operator(node: &Node) -> String {
         Node::Apply(function, _) => format!("{function:?}").to_lowercase(),
         Node::Call(name, _) => format!("call {name}"),
         Node::Log { .. } => "log".into(),
+        Node::Bound { operator, .. } => operator.name().into(),
         Node::Factorial(_) => "!".into(),
         Node::DoubleFactorial(_) => "!!".into(),
         Node::Binomial(..) => "choose".into(),
