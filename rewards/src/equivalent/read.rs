@@ -89,7 +89,9 @@ fn is_computation(text: &str) -> bool {
     !listed
         && !text.trim_end().ends_with(['!', '<', '>', ':', '~', '≠'])
         && !text.contains(['∀', '∃', '⇒', '⇔', '¬', '?'])
-        && words.all(|word| !LOGIC.split_whitespace().any(|known| known == word))
+        && words.all(|word| {
+            !words::takes_back(word) && !LOGIC.split_whitespace().any(|known| known == word)
+        })
 }
 
 /// Takes white space, LaTeX's spaces and the end of a sentence off the ends.

@@ -14,6 +14,7 @@ mod extraction;
 mod formula_properties;
 mod importance;
 mod name_properties;
+mod near_misses;
 mod properties;
 mod reading_properties;
 mod redteam;

@@ -19,6 +19,9 @@ impl Parser<'_> {
         if self.condition(words) {
             return Ok(());
         }
+        if words.split(' ').any(words::takes_back) {
+            return Err(WRONG);
+        }
         if self.is_place_of_unit() && self.unit_operand(words)? {
             return Ok(());
         }
