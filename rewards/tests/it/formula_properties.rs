@@ -1,6 +1,6 @@
 //! Sums over an index, solved inequalities and matrices against the same written out by the test.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use rewards::{Equivalence, Policy, equivalent};
 
 const POLICIES: [Policy; 2] = [Policy::Rl, Policy::Eval];
@@ -74,7 +74,11 @@ fn matrix(entries: &[i64], columns: usize) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn sums_equal_their_terms_written_out(

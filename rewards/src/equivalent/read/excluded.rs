@@ -29,7 +29,7 @@ pub(super) fn excluded(text: &str, policy: Policy, roles: &Roles) -> Option<Tree
         let ends = [all.chars().next_back()?, after.chars().next()?];
         ends.iter().all(|c| !c.is_alphanumeric()).then_some((all, after))
     })?;
-    let plain = all.trim().trim_start_matches('$').trim_end_matches('$');
+    let plain = all.trim().trim_end_matches(r"\text{").trim().trim_matches('$');
     let is_all = plain == r"\mathbb{R}"
         || words(all).is_some_and(|words| ALL.contains(&&*words.to_lowercase()));
     if !is_all {
