@@ -10,7 +10,7 @@ const CLOSING: &str = "in for of on at as by with because since which that this 
     after before among within from during altogether total overall here then thus hence therefore \
     indeed too exactly respectively again also per each the its it we you he she they i our his her \
     their there who whose into until via using due thanks based according rounded simplified while \
-    now or and to a an";
+    now or and to a an left remaining needed required available sold used still";
 
 /// Words by which a sentence takes back, doubts or limits what it states.
 const DENYING: &str = "not no never none nor neither cannot wrong incorrect false mistaken invalid \
