@@ -6,9 +6,12 @@ mod excluded;
 
 use std::borrow::Cow;
 
+use dashu_ratio::RBig;
+
 use super::parse::parse;
 use super::roles::Roles;
 use super::tree::{Constant, Node, Tree, Unreadable};
+use super::words::number_word;
 use super::{characters, measures, names, words};
 use crate::Policy;
 
@@ -41,6 +44,11 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     let words = words(text);
     if let Some(node) = words.as_deref().and_then(|words| choice(words, policy)) {
         return Ok(Tree { nodes: vec![node] });
+    }
+    if policy == Policy::Eval
+        && let Some(number) = words.as_deref().and_then(|words| number_word(&words.to_lowercase()))
+    {
+        return Ok(Tree { nodes: vec![Node::Number { value: RBig::from(number), places: None }] });
     }
     if let Some(node) = words.as_deref().and_then(name) {
         return Ok(Tree { nodes: vec![node] });

@@ -308,32 +308,8 @@ fn adversarial() {
     assert!(share >= 1.0, "accuracy {share}");
 }
 
-/// Kinds of which no row may fail.
-const SETTLED: [&str; 23] = [
-    "angle-values",
-    "approx-in-box",
-    "base-in-words",
-    "clock-as-ratio",
-    "compound-units",
-    "condition-as-unit",
-    "denial-as-unit",
-    "gsm-glue",
-    "gsm-sign",
-    "gsm-zeros",
-    "hedge-as-unit",
-    "hedge-in-box",
-    "opposite-units",
-    "percent-by-another-name",
-    "percent-juxtaposed",
-    "recurring-word",
-    "scale-word-as-unit",
-    "signed-text-multiplies",
-    "text-number",
-    "unit-in-command",
-    "unit-letter-case",
-    "units-in-expression",
-    "words",
-];
+/// Rows that are judged otherwise, for reasons that docs/grader.md gives.
+const DOCUMENTED: [&str; 3] = ["gt-0352", "gt-0362", "gt-1306"];
 
 /// Reports from users of graders, by kind. `STEARIN_KINDS`, names with commas between them, picks some
 /// kinds and prints their rows whole.
@@ -354,7 +330,7 @@ fn trials() {
             }
         }
     }
-    let (mut wrong, mut unsettled) = ([0, 0], Vec::new());
+    let (mut wrong, mut undocumented) = ([0, 0], Vec::new());
     for (kind, tries) in &kinds {
         let failed: Vec<_> = tries
             .iter()
@@ -363,11 +339,11 @@ fn trials() {
         if !failed.is_empty() {
             println!("{kind}: {} of {} wrong", failed.len(), tries.len());
         }
-        unsettled.extend((!failed.is_empty() && SETTLED.contains(kind)).then_some(*kind));
         for (judged, policy) in failed {
             wrong[usize::from(judged.row.expected)] += 1;
             let verdict = if *policy == Policy::Rl { judged.rl } else { judged.eval };
             let Row { id, gold, prediction, .. } = &judged.row;
+            undocumented.extend((!DOCUMENTED.contains(&&**id)).then_some(id));
             let short = |text: &Option<String>| -> String {
                 let limit = if picked.is_some() { usize::MAX } else { 60 };
                 text.as_deref().unwrap_or_default().chars().take(limit).collect()
@@ -376,5 +352,5 @@ fn trials() {
         }
     }
     println!("trials: {} false positives, {} false negatives", wrong[0], wrong[1]);
-    assert!(unsettled.is_empty(), "settled kinds with failures: {unsettled:?}");
+    assert!(undocumented.is_empty(), "rows without a reason: {undocumented:?}");
 }

@@ -174,7 +174,15 @@ impl Judge<'_> {
         }
         let value = self.compare(gold, assigned.value.into(), nesting + 1);
         if value != Equivalence::Equal {
-            return value;
+            let sides = [assigned.left, assigned.value];
+            let unsolved = is_number
+                && assigned.name.is_none()
+                && !is_combination(self.answer, assigned.left, is_number);
+            return if unsolved && self.solves(gold.id, sides) == Some(true) {
+                Equivalence::Undecided
+            } else {
+                value
+            };
         }
         // for a reward every value of a chain has to be the gold's
         if let Node::All(of) = self.answer.node(answer) {
@@ -213,7 +221,7 @@ impl Judge<'_> {
             return self.compare(gold, left.into(), nesting + 1);
         }
         // an equation still to be solved: its right side is no value of its unknown
-        if is_number && self.is_no_solution(gold.id, [left, assigned.value]) {
+        if is_number && self.solves(gold.id, [left, assigned.value]) == Some(false) {
             return Equivalence::Different;
         }
         Equivalence::Undecided

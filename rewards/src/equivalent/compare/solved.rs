@@ -101,13 +101,18 @@ fn substituted(
 }
 
 impl Judge<'_> {
-    /// Whether the gold answer, a number, is proved not to solve the answer's equation in one unknown.
-    pub(super) fn is_no_solution(&mut self, gold: Id, sides: [Id; 2]) -> bool {
-        let Some(unknown) = unknown(self.answer, sides) else { return false };
+    /// Whether the gold answer, a number, solves the answer's equation in one unknown; `None` where that
+    /// is not decided, or the equation has more unknowns than one.
+    pub(super) fn solves(&mut self, gold: Id, sides: [Id; 2]) -> Option<bool> {
+        let unknown = unknown(self.answer, sides)?;
         let (tree, [left, right]) = substituted((self.gold, gold), (self.answer, sides), unknown);
         let [left, right] =
             [left, right].map(|side| Form::new(&tree, side, None, 0, &mut self.fuel));
-        same(&left, &right, Scale::One, self.policy, &mut self.fuel) == Equivalence::Different
+        match same(&left, &right, Scale::One, self.policy, &mut self.fuel) {
+            Equivalence::Equal => Some(true),
+            Equivalence::Different => Some(false),
+            _ => None,
+        }
     }
 
     /// Whether two equations are the same once a fraction is cleared on one side or on both.
