@@ -36,11 +36,14 @@ pub fn fit(
 ) -> Result<Fitted> {
     let mut fitted = Fitted::default();
     let style = &recipe.prompt;
+    // A token that is misspelt would hide the one that is meant.
+    text.hidden_tokens(&style.keep_special_tokens).context("prompt")?;
     let Problems { train, held_out, .. } = problems;
     for (what, list) in [("data.held_out", held_out), ("data.train", &mut *train)] {
         let mut lengths = measured(list, &|one| Ok(style.tokens(text, &one.problem)?.len()))?;
         let limit = recipe.data.max_prompt_tokens.get();
-        let limit = Limit { what, of: "prompt", key: "data.max_prompt_tokens", tokens: limit };
+        let key = "data.max_prompt_tokens";
+        let limit = Limit { what, one: "prompt", many: "prompts", key, tokens: limit };
         if let Some((kept, said)) = limit.apply(list, &lengths)? {
             retain(list, &kept);
             retain(&mut lengths, &kept);
@@ -87,24 +90,42 @@ fn fit_solutions(
     let style = &recipe.prompt;
     let end = style.end(text);
     let mut lengths = measured(train, &|one| Ok(target(style, text, one, end)?.completion.len()))?;
-    if let Some(limit) = recipe.data.max_solution_tokens {
-        let key = "data.max_solution_tokens";
-        let limit = Limit { what: "data.train", of: "solution", key, tokens: limit.get() };
-        if let Some((kept, said)) = limit.apply(train, &lengths)? {
-            retain(train, &kept);
-            retain(&mut lengths, &kept);
-            retain(&mut fitted.prompts, &kept);
-            fitted.dropped.push(said);
+    let mut drop = |limit: &Limit, train: &mut Vec<_>, lengths: &mut [&mut Vec<usize>]| {
+        let Some((kept, said)) = limit.apply(train, lengths[0])? else { return anyhow::Ok(()) };
+        retain(train, &kept);
+        for lengths in lengths {
+            retain(lengths, &kept);
         }
+        fitted.dropped.push(said);
+        Ok(())
+    };
+    let limit = recipe.data.max_solution_tokens;
+    if let Some(limit) = limit {
+        let limit = Limit {
+            what: "data.train",
+            one: "solution",
+            many: "solutions",
+            key: "data.max_solution_tokens",
+            tokens: limit.get(),
+        };
+        drop(&limit, train, &mut [&mut lengths, &mut fitted.prompts])?;
     }
-    let whole: Vec<_> = lengths.iter().zip(&fitted.prompts).map(|(a, b)| a + b).collect();
+    let mut whole = lengths.iter().zip(&fitted.prompts).map(|(a, b)| a + b).collect::<Vec<_>>();
+    if limit.is_some() {
+        let limit = Limit {
+            what: "data.train",
+            one: "prompt with its solution",
+            many: "prompts and solutions",
+            key: "the model's context",
+            tokens: context,
+        };
+        return drop(&limit, train, &mut [&mut whole, &mut fitted.prompts]);
+    }
     if let Some(long) = listed(train, &whole, &|length| length > context) {
-        let longest_prompt = fitted.prompts.iter().max().copied().unwrap_or_default();
         bail!(
-            "data.train: solutions do not fit the model's context of {context} tokens with their \
-             prompts: {long}\nshorten them, or set data.max_solution_tokens = {} to leave such \
-             problems out",
-            context - longest_prompt
+            "data.train: solutions do not fit the model's context of {context} tokens after their \
+             prompts: {long}\nshorten them, or set data.max_solution_tokens (to {context}, say) to \
+             drop such problems"
         );
     }
     Ok(())
@@ -123,8 +144,10 @@ fn measured(
 struct Limit {
     /// The list of problems it is set on.
     what: &'static str,
-    /// What is measured.
-    of: &'static str,
+    /// What is measured, in the singular.
+    one: &'static str,
+    /// The same in the plural.
+    many: &'static str,
     key: &'static str,
     tokens: usize,
 }
@@ -136,7 +159,7 @@ impl Limit {
         problems: &[Problem],
         lengths: &[usize],
     ) -> Result<Option<(Vec<bool>, String)>> {
-        let Self { what, of, key, tokens } = *self;
+        let Self { what, one, many, key, tokens } = *self;
         let Some(long) = listed(problems, lengths, &|length| length > tokens) else {
             return Ok(None);
         };
@@ -144,12 +167,12 @@ impl Limit {
         let dropped = kept.iter().filter(|&&kept| !kept).count();
         if dropped == problems.len() {
             bail!(
-                "{what}: every {of} is longer than {key} = {tokens}; the shortest has {} tokens",
+                "{what}: every {one} is longer than {key} = {tokens}; the shortest has {} tokens",
                 lengths.iter().min().copied().unwrap_or_default()
             );
         }
         let said = format!(
-            "{what}: dropped {dropped} of {} problems with {of}s longer than {key} = {tokens}: {long}",
+            "{what}: dropped {dropped} of {} problems with {many} longer than {key} = {tokens}: {long}",
             problems.len()
         );
         Ok(Some((kept, said)))
@@ -197,7 +220,13 @@ mod tests {
     #[test]
     fn long_problems_are_dropped_and_named() {
         let mut list = problems(&["a", "bbbb", "cc", "ddddd"]);
-        let limit = |tokens| Limit { what: "data.train", of: "prompt", key: "the.key", tokens };
+        let limit = |tokens| Limit {
+            what: "data.train",
+            one: "prompt",
+            many: "prompts",
+            key: "the.key",
+            tokens,
+        };
         let lengths = measured(&list, &|one| Ok(one.problem.len())).unwrap();
         let (kept, said) = limit(2).apply(&list, &lengths).unwrap().unwrap();
         assert_eq!(

@@ -100,8 +100,10 @@ impl Located {
     }
 }
 
+/// Whether a folder is a run's. A model or a project may hold a recipe, too, but not what a run leaves
+/// beside its own.
 fn is_run(path: &Path) -> bool {
-    path.join(run_dir::RECIPE).is_file()
+    [run_dir::RECIPE, run_dir::ENVIRONMENT].iter().all(|name| path.join(name).is_file())
 }
 
 fn best_checkpoint(run: &Path) -> Result<PathBuf> {

@@ -38,15 +38,15 @@ pub fn resume(
         (Some(now), Some(then)) => now.changes_since(then),
         _ => Vec::new(),
     };
-    let (mut refused, mut acts) = (differences, "set these back".to_owned());
+    let (mut refused, mut acts) = (differences, "restore these".to_owned());
     if !accept_files && !changed.is_empty() {
         refused.extend(changed.iter().cloned());
-        acts.push_str(", go on with changed files by --accept-changed-files");
+        acts.push_str(", or accept the changed files with --accept-changed-files");
     }
     if !refused.is_empty() {
         bail!(
             "cannot resume {}: a resumed run equals an unbroken one, and this one would not\n  {}\n\
-             {acts}, or start anew in another --run-dir",
+             {acts}, or start a new run in another --run-dir",
             run.root().display(),
             refused.join("\n  ")
         );
@@ -55,7 +55,7 @@ pub fn resume(
     if saved.as_ref().is_some_and(|saved| saved.state.step >= total_steps) {
         bail!(
             "nothing to resume: all {total_steps} steps of {} are done\n\
-             start anew in another --run-dir",
+             start a new run in another --run-dir",
             run.root().display()
         );
     }

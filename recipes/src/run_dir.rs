@@ -70,7 +70,7 @@ pub struct RunDir {
 }
 
 pub(crate) const RECIPE: &str = "recipe.toml";
-const ENVIRONMENT: &str = "environment.json";
+pub(crate) const ENVIRONMENT: &str = "environment.json";
 const STATUS: &str = "status.json";
 
 impl RunDir {
@@ -106,7 +106,7 @@ impl RunDir {
     pub fn open(root: &Path) -> Result<Self> {
         if !root.join(RECIPE).is_file() {
             bail!(
-                "nothing to resume: {} is not a run directory\nrun without --resume to start anew",
+                "nothing to resume: {} is not a run directory\nrun without --resume to start a new run",
                 root.display()
             );
         }

@@ -12,7 +12,7 @@ const CONVERT: &str = "PyTorch's own files are not read; convert them in Python:
 /// The error of a folder without a `config.json`.
 pub(super) fn no_config(folder: &Path) -> Error {
     let names = names(folder);
-    let problem = if let Some(problem) = gguf(&names).or_else(|| adapter(folder, &names)) {
+    let problem = if let Some(problem) = gguf(folder, &names).or_else(|| adapter(folder, &names)) {
         problem
     } else if names.iter().any(|name| name == "params.json") {
         "has weights in Meta's layout: take the model in Hugging Face layout, or convert it with \
@@ -30,12 +30,12 @@ pub(super) fn no_config(folder: &Path) -> Error {
 pub(super) fn no_weights(folder: &Path, expected: &str) -> Error {
     let names = names(folder);
     let pickled = ["bin", "pth", "pt", "ckpt"];
-    let problem = if let Some(problem) = gguf(&names).or_else(|| adapter(folder, &names)) {
+    let problem = if let Some(problem) = gguf(folder, &names).or_else(|| adapter(folder, &names)) {
         problem
     } else if let Some(name) = names.iter().find(|name| pickled.iter().any(|end| ends(name, end))) {
-        format!("has no {expected}, but {name}\n{CONVERT}")
+        format!("has no {expected}, but it has {name}\n{CONVERT}")
     } else if let Some(name) = names.iter().find(|name| ends(name, "safetensors")) {
-        format!("has no {expected}, but {name}: rename it, if it is the whole model")
+        format!("has no {expected}, but it has {name}: rename it, if it is the whole model")
     } else {
         format!("has no {expected}\nother weight files have to be converted first")
     };
@@ -52,10 +52,12 @@ pub(super) fn not_gguf(path: &Path) -> Option<Error> {
     let problem = match &head[..] {
         [b'G', b'G', b'U', b'F', ..] => return None,
         [_, _, _, _, _, _, _, _, b'{', ..] => {
-            format!("is a safetensors file, one of a checkpoint's: give its folder, {folder}")
+            format!("is a safetensors file of a checkpoint: give its folder, {folder}")
         }
-        [b'{', ..] => format!("is a JSON file, one of a checkpoint's: give its folder, {folder}"),
-        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => format!("is no GGUF file\n{CONVERT}"),
+        [b'{', ..] => format!(
+            "is a JSON file, not a model: if it belongs to a checkpoint, give its folder, {folder}"
+        ),
+        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => format!("is not a GGUF file\n{CONVERT}"),
         _ => return None,
     };
     Some(Error::File { path: path.to_owned(), problem })
@@ -74,10 +76,13 @@ fn ends(name: &str, extension: &str) -> bool {
     Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case(extension))
 }
 
-fn gguf(names: &[String]) -> Option<String> {
-    let files: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| ends(name, "gguf")).collect();
-    match files[..] {
+fn gguf(folder: &Path, names: &[String]) -> Option<String> {
+    let files: Vec<String> = names
+        .iter()
+        .filter(|name| ends(name, "gguf"))
+        .map(|name| folder.join(name).display().to_string())
+        .collect();
+    match &files[..] {
         [] => None,
         [one] => Some(format!("is a folder that holds a GGUF file: give the file, {one}")),
         _ => Some(format!("is a folder that holds GGUF files: give one of {}", files.join(", "))),

@@ -51,7 +51,7 @@ fn a_folder_without_a_configuration_is_told_by_what_it_holds() {
     let one = holding(&["tiny-q8_0.gguf", "README.md"]);
     refused(one.path(), &["holds a GGUF file", "tiny-q8_0.gguf"]);
     let two = holding(&["a.gguf", "b.GGUF"]);
-    refused(two.path(), &["one of a.gguf, b.GGUF"]);
+    refused(two.path(), &["give one of /", "/a.gguf, /", "/b.GGUF"]);
     let meta = holding(&["params.json", "consolidated.00.pth", "tokenizer.model"]);
     refused(meta.path(), &["Meta's layout"]);
     let adapter = holding(&["adapter_model.safetensors"]);
@@ -80,7 +80,7 @@ fn a_folder_without_weights_that_are_read_is_told_by_what_it_holds() {
     let bin = ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"];
     refused(without(&bin).path(), &["pytorch_model-00001-of-00002.bin", "save_pretrained"]);
     refused(without(&["consolidated.pth"]).path(), &["consolidated.pth", "save_pretrained"]);
-    refused(without(&["tiny.gguf"]).path(), &["give the file, tiny.gguf"]);
+    refused(without(&["tiny.gguf"]).path(), &["give the file, /", "/tiny.gguf"]);
     let adapter = ["adapter_config.json", "adapter_model.safetensors"];
     refused(without(&adapter).path(), &["is an adapter"]);
     refused(without(&["weights.safetensors"]).path(), &["weights.safetensors", "rename"]);

@@ -21,9 +21,10 @@ pub struct DataConfig {
     /// Longest prompt, in tokens; longer problems are dropped, and the run says which.
     #[serde(default = "default_max_prompt_tokens")]
     pub max_prompt_tokens: NonZeroUsize,
-    /// Longest solution that supervised stages learn, in tokens with the one that ends it; problems
-    /// with longer ones are dropped, and the run says which. Left out: none is dropped, and one that
-    /// does not fit the model's context is an error.
+    /// Longest solution that supervised stages learn, in tokens with the one that ends it. Problems
+    /// with longer ones are dropped, and so are those whose solution does not fit the model's context
+    /// after its prompt; the run says which. Left out: none is dropped, and one that does not fit is an
+    /// error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_solution_tokens: Option<NonZeroUsize>,
 }

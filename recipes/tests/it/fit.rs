@@ -58,16 +58,22 @@ fn a_solution_beyond_the_context_is_refused_by_its_id() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("long (513 tokens)") && said.contains("512 tokens"), "{said}");
         assert!(!said.contains("fits (") && !said.contains("short ("), "{said}");
-        assert!(said.contains("data.max_solution_tokens = 509"), "{said}");
+        assert!(said.contains("data.max_solution_tokens (to 512, say)"), "{said}");
         assert!(!folder.path().join("runs").exists());
     }
     // What the message advises works.
-    let limit = ["--set", "data.max_solution_tokens=509"];
-    let output = run(folder.path(), &rows, &limit);
-    let said_now = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{said_now}");
-    assert!(said_now.contains("dropped 1 of 3 problems with solutions longer"), "{said_now}");
-    assert!(said_now.contains("long (510 tokens)"), "{said_now}");
+    let output = run(folder.path(), &rows, &["--set", "data.max_solution_tokens=512"]);
+    let dropped = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{dropped}");
+    assert!(dropped.contains("dropped 1 of 3 problems with prompts and solutions"), "{dropped}");
+    assert!(dropped.contains("the model's context = 512: long (513 tokens)"), "{dropped}");
+    // A limit of the solution alone drops by its own length.
+    let arguments = ["--run-dir", "other", "--set", "data.max_solution_tokens=508"];
+    let output = run(folder.path(), &rows, &arguments);
+    let dropped = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{dropped}");
+    assert!(dropped.contains("dropped 2 of 3 problems with solutions longer"), "{dropped}");
+    assert!(dropped.contains("fits (509 tokens), long (510 tokens)"), "{dropped}");
 }
 
 #[test]
@@ -91,5 +97,16 @@ fn a_row_without_solution_is_named_by_a_dry_run_too() {
         assert_eq!(output.status.code(), Some(2));
         let said = said(&output);
         assert!(said.contains("problem bare: no `solution`"), "{said}");
+    }
+}
+
+#[test]
+fn a_special_token_that_does_not_exist_is_named_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--dry-run"][..], &[]] {
+        let keep = ["--set", "prompt.keep_special_tokens=[\"<thnk>\"]"];
+        let output = run(folder.path(), &[row("a", "1+1", "2")], &[arguments, &keep].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains("names \"<thnk>\""), "{}", said(&output));
     }
 }
