@@ -93,12 +93,19 @@ impl Gguf {
         stored_name(name).filter(|own| self.header.tensors.contains_key(own))
     }
 
+    /// Outermost dimension first, of one of [`Self::names`].
+    pub(crate) fn shape(&self, name: &str) -> Result<&[usize]> {
+        let own = self.own_name(name);
+        Ok(&self.entry(own.as_deref().unwrap_or(name))?.shape)
+    }
+
+    fn entry(&self, stored: &str) -> Result<&header::Entry> {
+        let missing = || self.problem(format!("has no tensor {stored}"));
+        self.header.tensors.get(stored).ok_or_else(missing)
+    }
+
     fn dequantise(&self, stored: &str) -> Result<Tensor> {
-        let entry = self
-            .header
-            .tensors
-            .get(stored)
-            .ok_or_else(|| self.problem(format!("has no tensor {stored}")))?;
+        let entry = self.entry(stored)?;
         let io = |source| Error::Io { path: self.path.clone(), source };
         let mut file = File::open(&self.path).map_err(io)?;
         let info = TensorInfo {

@@ -16,6 +16,26 @@ use crate::{Error, Family, ModelConfig, Result, RopeScaling, Weights};
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 
+/// Top-level modules that give something else than the next token's logits, as transformers, TRL and
+/// other trainers name them.
+const OTHER_HEADS: [&str; 13] = [
+    "v_head",
+    "value_head",
+    "critic_head",
+    "reward_head",
+    "rm_head",
+    "scalar_head",
+    "regression_head",
+    "ranking_head",
+    "classification_head",
+    "cls_head",
+    "classifier",
+    "score",
+    "qa_outputs",
+];
+/// A head whose name is not known is left out if its outputs are this many times fewer than the width.
+const FEWER_OUTPUTS: usize = 8;
+
 /// What was decided, besides the changes to the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Decided {
@@ -119,11 +139,29 @@ fn absent_biases(
     }
 }
 
-/// Whether a top-level module is the head of another task: of a critic, a reward model, a classifier.
-fn is_other_head(name: &str) -> bool {
+/// Whether a weight is certainly part of a head of another task: of a critic, a reward model, a
+/// classifier.
+///
+/// An output head under another name must not pass for one, nor a layer before it: a known name is not
+/// enough for a matrix of the output head's shape, and an unknown one needs few outputs.
+fn is_other_head(config: &ModelConfig, name: &str, shape: &[usize]) -> bool {
     let module = name.split('.').next().unwrap_or(name);
-    module != "lm_head"
-        && (module.ends_with("head") || ["score", "classifier", "qa_outputs"].contains(&module))
+    if module == "lm_head" || is_output_shaped(config, shape) {
+        return false;
+    }
+    let few = |outputs: usize| outputs * FEWER_OUTPUTS <= config.hidden_size.min(config.vocab_size);
+    let few_outputs = match *shape {
+        [outputs] => few(outputs) && is_bias(name),
+        [outputs, width] => few(outputs) && width == config.hidden_size,
+        _ => false,
+    };
+    OTHER_HEADS.contains(&module) || module.ends_with("head") && few_outputs
+}
+
+/// Whether a matrix has the shape of the output head, either way round.
+fn is_output_shaped(config: &ModelConfig, shape: &[usize]) -> bool {
+    let (vocabulary, width) = (config.vocab_size, config.hidden_size);
+    shape == [vocabulary, width] || shape == [width, vocabulary]
 }
 
 /// What a weight is that the model does not ask for.
@@ -157,8 +195,16 @@ fn left_over(
         }
     }
     if let [first, ..] = unknown[..] {
-        let first = stored.own_name(first);
-        return Err(unknown_weight(config, first, unknown.len(), names, expected));
+        // The most telling one first.
+        let mut shaped = None;
+        for name in &unknown {
+            if shaped.is_none() && is_output_shaped(config, stored.shape(name)?) {
+                shaped = Some(*name);
+            }
+        }
+        let head = shaped.is_some();
+        let first = stored.own_name(shaped.unwrap_or(first));
+        return Err(unknown_weight(config, (first, head), unknown.len(), names, expected));
     }
     if let Some((name, largest)) = bias {
         return Err(bias_left_over(config, name, stored.own_name(name), largest));
@@ -177,7 +223,7 @@ fn left_over(
 }
 
 fn judge(config: &ModelConfig, stored: &Stored, name: &str) -> Result<Left> {
-    if is_other_head(name) {
+    if is_other_head(config, name, stored.shape(name)?) {
         return Ok(Left::OtherHead);
     }
     if name == HEAD {
@@ -229,9 +275,10 @@ fn bias_left_over(config: &ModelConfig, name: &str, own: String, largest: f64) -
     }
 }
 
+/// `head` says that the weight has the shape of the output head.
 fn unknown_weight(
     config: &ModelConfig,
-    name: String,
+    (name, head): (String, bool),
     number: usize,
     names: &BTreeSet<String>,
     expected: &BTreeSet<String>,
@@ -242,6 +289,11 @@ fn unknown_weight(
         "it holds an adapter's weights: merge them into the model first".to_owned()
     } else if let Some(prefix) = wrapped {
         format!("names begin with \"{prefix}\": save the model itself, not what it is wrapped in")
+    } else if head {
+        format!(
+            "it has the shape of the output head: if the model computes its logits with it, name it \
+             {HEAD}; otherwise take it out"
+        )
     } else {
         "the configuration and the weights are of different models".to_owned()
     };

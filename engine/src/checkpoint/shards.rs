@@ -81,6 +81,10 @@ impl Shards {
         self.tensors.contains_key(name)
     }
 
+    pub(super) fn shape(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.place(name)?.info.shape)
+    }
+
     /// Gives a tensor that exists another name.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         if let Some(place) = self.tensors.remove(from) {

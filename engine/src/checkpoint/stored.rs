@@ -30,6 +30,14 @@ impl Stored {
         own.unwrap_or_else(|| name.to_owned())
     }
 
+    /// Outermost dimension first.
+    pub(super) fn shape(&self, name: &str) -> Result<&[usize]> {
+        match self {
+            Self::Folder(shards) => shards.shape(name),
+            Self::Gguf(gguf) => gguf.shape(name),
+        }
+    }
+
     pub(super) fn get(
         &self,
         name: &str,

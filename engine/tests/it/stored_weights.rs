@@ -177,12 +177,16 @@ fn names_may_lack_their_prefix_or_repeat_it() {
 
 #[test]
 fn the_head_of_another_task_is_left_out_with_a_note() {
-    let heads: [&[(&str, &[usize])]; 5] = [
+    let heads: [&[(&str, &[usize])]; 8] = [
         &[("v_head.summary.weight", &[1, 16]), ("v_head.summary.bias", &[1])],
         &[("value_head.weight", &[1, 16])],
         &[("score.weight", &[3, 16])],
         &[("reward_head.0.weight", &[16, 16]), ("reward_head.2.bias", &[1])],
         &[("classifier.bias", &[2])],
+        &[("critic_head.dense.weight", &[64, 16]), ("critic_head.dense.bias", &[64])],
+        // An unknown name with few outputs.
+        &[("toxicity_head.weight", &[1, 16]), ("toxicity_head.bias", &[1])],
+        &[("head.weight", &[2, 16])],
     ];
     for head in heads {
         let (folder, model) = saved(config(Family::Llama));
@@ -195,6 +199,42 @@ fn the_head_of_another_task_is_left_out_with_a_note() {
         noted(&folder, &[&names[..], &["another task"]].concat());
         let (read, _) = open(folder.path()).unwrap();
         disk::assert_weights(&read, &model, 0.0);
+    }
+}
+
+/// Of vocabulary 37 and width 16.
+#[test]
+fn an_output_head_under_another_name_is_not_left_out() {
+    let shaped: [(&str, &[usize]); 7] = [
+        ("head.weight", &[37, 16]),
+        ("output_head.weight", &[37, 16]),
+        ("score.weight", &[37, 16]),
+        ("v_head.summary.weight", &[37, 16]),
+        ("head.weight", &[16, 37]),
+        ("output.weight", &[37, 16]),
+        ("decoder_head.out.weight", &[37, 16]),
+    ];
+    for (name, shape) in shaped {
+        let (folder, _) = saved(config(Family::Llama));
+        change(folder.path(), |tensors| {
+            tensors.insert("a_head.dense.weight".into(), values(&[16, 16], 6));
+            tensors.insert(name.to_owned(), values(shape, 5));
+        });
+        refused(folder.path(), &[name, "shape of the output head", HEAD]);
+    }
+    let doubtful: [(&str, &[usize]); 6] = [
+        // A larger vocabulary, a layer before the head, a low rank, a factor, a norm.
+        ("output_head.weight", &[40, 16]),
+        ("head.dense.weight", &[16, 16]),
+        ("head.down.weight", &[4, 16]),
+        ("head.weight", &[1, 37]),
+        ("logit_head.scale", &[1]),
+        ("head.norm.weight", &[16]),
+    ];
+    for (name, shape) in doubtful {
+        let (folder, _) = saved(config(Family::Llama));
+        change(folder.path(), |tensors| drop(tensors.insert(name.into(), values(shape, 5))));
+        refused(folder.path(), &[name, "has no such weight"]);
     }
 }
 
@@ -398,6 +438,10 @@ fn what_is_left_over_in_a_gguf_file_is_judged_likewise() {
     assert!(error.contains("rope_factors_short.weight"), "{error}");
     let error = open("blk.0.attn_q_norm.weight", &[1.0; 4]).unwrap_err();
     assert!(error.contains("blk.0.attn_q_norm.weight"), "{error}");
+    let error = open("head.scale", &[2.0]).unwrap_err();
+    assert!(error.contains("head.scale"), "{error}");
+    let notes = open("score.bias", &[2.0]).unwrap();
+    assert!(notes[0].contains("another task"), "{notes:?}");
     // A bias of a kind that a file has in one layer has to be in all.
     let error = open("blk.0.ffn_up.bias", &[0.0; 24]).unwrap_err();
     assert!(error.contains("bias") && error.contains("missing"), "{error}");
