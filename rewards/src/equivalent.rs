@@ -133,17 +133,14 @@ pub(crate) enum Reading {
     Limit,
 }
 
-/// How `text` is read, as a gold answer or as another.
-pub(crate) fn reading(text: &str, policy: Policy, gold: bool) -> Reading {
-    let read = match read::read(text, policy) {
-        Err(unreadable) if gold => {
-            read_gold(text, policy, &Roles::of(text, "", policy)).ok_or(unreadable)
-        }
-        read => read,
-    };
-    match read {
+/// How a gold answer and an answer are read beside each other.
+pub(crate) fn readings(gold: &str, answer: &str, policy: Policy) -> [Reading; 2] {
+    let roles = Roles::of(gold, answer, policy);
+    let [gold_read, answer] = [gold, answer].map(|text| read::read_beside(text, policy, &roles));
+    let gold = gold_read.or_else(|unreadable| read_gold(gold, policy, &roles).ok_or(unreadable));
+    [gold, answer].map(|read| match read {
         Ok(tree) => Reading::Tree { kind: show::kind(&tree), shown: show::shown(&tree) },
         Err(Unreadable::NotMathematics) => Reading::NotMathematics,
         Err(Unreadable::Limit) => Reading::Limit,
-    }
+    })
 }

@@ -173,6 +173,13 @@ impl Parser<'_> {
             self.lexer.skip(length);
             return self.close_integral(variable).map(|()| true);
         }
+        if !self.wanting
+            && self.roles.letters_are_units()
+            && let Some((formula, length)) = self.lexer.unit_ahead()
+        {
+            self.lexer.skip(length);
+            return self.unit(&formula).map(|()| true);
+        }
         let token = self.lexer.next(self.place())?;
         if self.wanting {
             self.begin(token)?;

@@ -22,6 +22,7 @@ const MAX_WORDS_BYTES: usize = 80;
 const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad", "~"];
 
 /// Reads a bare answer, by itself.
+#[cfg(test)]
 pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
     read_beside(text, policy, &Roles::of(text, "", policy))
 }

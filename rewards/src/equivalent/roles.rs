@@ -1,7 +1,10 @@
-//! Which letters stand for functions: `f(x + 1)` is a value of `f`, `a(x + 1)` is a product.
+//! Which letters stand for functions: `f(x + 1)` is a value of `f`, `a(x + 1)` is a product; and which
+//! for [`units`].
 //!
 //! The letter alone does not tell, so both texts of a comparison are looked at. What the gold answer
 //! uses as a factor is a factor in the answer, and what it applies is applied.
+
+mod units;
 
 use super::characters;
 use super::lex::{Bracket, Lexer, Token};
@@ -88,19 +91,26 @@ impl Enclosed {
 pub(super) struct Roles {
     functions: Vec<Box<str>>,
     factors: Vec<Box<str>>,
+    /// Letters after a number are a unit where they spell one.
+    letters_are_units: bool,
 }
 
 impl Roles {
     pub(super) fn of(gold: &str, answer: &str, policy: Policy) -> Self {
+        let letters_are_units = units::are_letters(gold, answer, policy);
         if !gold.contains('(') && !answer.contains('(') {
-            return Self::default();
+            return Self { letters_are_units, ..Self::default() };
         }
         let [gold, answer] = [gold, answer].map(|text| Uses::of(text, policy));
         let mut factors = gold.factors;
         factors.extend(answer.factors.into_iter().filter(|name| !gold.applied.contains(name)));
         let mut functions = gold.defined;
         functions.extend(answer.defined);
-        Self { functions, factors }
+        Self { functions, factors, letters_are_units }
+    }
+
+    pub(super) fn letters_are_units(&self) -> bool {
+        self.letters_are_units
     }
 
     /// Whether a symbol before a round bracket is applied to what the bracket holds.

@@ -129,6 +129,11 @@ impl<'a> Lexer<'a> {
             _ if self.policy == Policy::Eval && words::announces(content) => return None,
             r"^\circ" => return Some(Token::Degree),
             r"\$" => return Some(Token::Currency("dollar")),
+            _ if let Some(currency @ Token::Currency(_)) =
+                bare.strip_prefix('\\').and_then(names::command) =>
+            {
+                return Some(currency);
+            }
             "%" | r"\%" => return Some(Token::Percent),
             "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
             "and" | "And" | "AND" => return Some(Token::And),

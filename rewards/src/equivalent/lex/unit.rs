@@ -2,6 +2,7 @@
 
 use super::{Bracket, Lexer, Token, without_spaces};
 use crate::equivalent::literal::Place;
+use crate::equivalent::units::Unit;
 
 impl<'a> Lexer<'a> {
     /// Takes the words and the end of a group that has just been opened, if there is nothing else in it.
@@ -35,18 +36,95 @@ impl<'a> Lexer<'a> {
 
     /// Takes the exponent of a unit, which is a whole number: `^2`, `^{-1}`.
     pub(in crate::equivalent) fn unit_exponent(&mut self) -> Option<i32> {
-        let raised = without_spaces(self.rest()).strip_prefix('^')?.trim_start();
-        let (exponent, rest) = if let Some(inner) = raised.strip_prefix('{') {
-            inner.split_once('}')?
-        } else {
-            raised.split_at_checked(1 + usize::from(raised.starts_with('-')))?
-        };
+        let (exponent, rest) = exponent(self.rest())?;
         // `m^23` is set as the square of a unit and a digit
         if rest.starts_with(|next: char| next.is_ascii_digit()) {
             return None;
         }
-        let exponent: i8 = exponent.trim().parse().ok()?;
         self.at = self.text.len() - rest.len();
-        Some(exponent.into())
+        Some(exponent)
     }
+
+    /// The unit that the letters ahead spell up to the end of a value, and how many bytes they take:
+    /// `m/s^2`, `kg\,m^{2}`, `\frac{m}{s}`. `None` where they are no phrase of the table.
+    pub(in crate::equivalent) fn unit_ahead(&self) -> Option<(String, usize)> {
+        let start = without_spaces(self.rest());
+        let (formula, rest) = if let Some(found) = self.fraction_of_units() {
+            found
+        } else {
+            let rest = after_formula(start)?;
+            (start[..start.len() - rest.len()].to_owned(), rest)
+        };
+        (ends_value(rest) && Unit::read_known(&formula).is_some())
+            .then(|| (formula, self.rest().len() - rest.len()))
+    }
+
+    fn fraction_of_units(&self) -> Option<(String, &'a str)> {
+        let mut ahead = *self;
+        ahead.skip_dress();
+        let rest =
+            ["frac", "dfrac", "tfrac"].iter().find_map(|name| command(ahead.rest(), name))?;
+        ahead.at = self.text.len() - rest.len();
+        let (above, below) = (ahead.braced()?.trim(), ahead.braced()?.trim());
+        let is_product = |part: &str| after_formula(part) == Some("") && !part.contains('/');
+        let formula =
+            (is_product(above) && is_product(below)).then(|| format!("{above}/{below}"))?;
+        Some((formula, ahead.rest()))
+    }
+}
+
+/// Takes an exponent off the start of a text.
+fn exponent(text: &str) -> Option<(i32, &str)> {
+    let raised = without_spaces(text).strip_prefix('^')?.trim_start();
+    let (exponent, rest) = if let Some(inner) = raised.strip_prefix('{') {
+        inner.split_once('}')?
+    } else {
+        raised.split_at_checked(1 + usize::from(raised.starts_with('-')))?
+    };
+    let exponent: i8 = exponent.trim().parse().ok()?;
+    Some((exponent.into(), rest))
+}
+
+/// What follows a command, if a text begins with it.
+fn command<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let rest = text.strip_prefix('\\')?.strip_prefix(name)?;
+    (!rest.starts_with(|next: char| next.is_ascii_alphabetic())).then_some(rest)
+}
+
+/// What follows one name of a unit, if a text begins with what may be one: `km`, `\mu m`, `k\Omega`.
+fn after_name(text: &str) -> Option<&str> {
+    let letters = |text| str::trim_start_matches(text, |next: char| next.is_ascii_alphabetic());
+    let rest = command(text, "mu").map_or_else(|| letters(text), str::trim_start);
+    let rest = command(rest, "Omega").unwrap_or_else(|| letters(rest));
+    (rest.len() < text.len()).then_some(rest)
+}
+
+/// What follows names with exponents, and the signs between them.
+fn after_formula(text: &str) -> Option<&str> {
+    let mut rest = after_name(text)?;
+    loop {
+        if without_spaces(rest).starts_with('^') {
+            rest = exponent(rest)?.1;
+        }
+        let next = without_spaces(rest);
+        let sign = next.strip_prefix(['/', '*']);
+        let sign = sign.or_else(|| command(next, "cdot")).or_else(|| command(next, "times"));
+        match after_name(sign.map_or(next, without_spaces)) {
+            Some(after) => rest = after,
+            None => return Some(rest),
+        }
+    }
+}
+
+/// Whether nothing in a text belongs to the value before it.
+fn ends_value(text: &str) -> bool {
+    const ENDS: [&str; 16] = [
+        ",", ";", ")", "]", "}", "=", "<", ">", "+", "-", "$", r"\)", r"\]", r"\}", r"\\",
+        r"\right",
+    ];
+    let text = without_spaces(text);
+    // `newton-meters`
+    let is_hyphen =
+        text.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+    text.is_empty() || !is_hyphen && ENDS.iter().any(|end| text.starts_with(end))
 }

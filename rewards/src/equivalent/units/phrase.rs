@@ -42,7 +42,7 @@ fn plain(text: &str) -> String {
     let text = [r"\cdot", r"\times", r"\,", r"\;", r"\:", r"\ ", "~", "*"]
         .iter()
         .fold(text.to_owned(), |text, space| text.replace(space, " "));
-    text.replace(r"\mu ", "u").replace(['{', '}'], "")
+    text.replace(r"\mu ", "u").replace(r"\Omega", "Ω").replace(['{', '}'], "")
 }
 
 fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {

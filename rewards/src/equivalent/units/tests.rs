@@ -65,6 +65,25 @@ fn a_symbol_in_another_case_is_another_unit() {
 }
 
 #[test]
+fn letters_are_the_explicit_unit_of_the_other_side() {
+    let symbols = ["m", "s", "g", "L", "N", "J", "W", "V", "A", "K", "h", "kg", "ms", "mol", "kPa"];
+    for one in symbols {
+        for other in symbols {
+            for policy in [Policy::Rl, Policy::Eval] {
+                let (text, letters) = (format!(r"7 \text{{ {one}}}"), format!("7 {other}"));
+                assert_eq!(accepted(&text, &letters, policy), one == other, "{text}, {letters}");
+                assert_eq!(accepted(&letters, &text, policy), one == other, "{letters}, {text}");
+                for letters in [format!("7x {other}"), format!("7 {other} x"), format!("8 {other}")]
+                {
+                    assert!(!accepted(&text, &letters, policy), "{text}, {letters}");
+                    assert!(!accepted(&letters, &text, policy), "{letters}, {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn formulas_have_one_reading() {
     for (text, shown) in [
         ("square feet", "foot^2"),
@@ -79,6 +98,7 @@ fn formulas_have_one_reading() {
         ("newton-meters", "N m"),
         ("light-years", "light year"),
         (r"\mu m", "um"),
+        (r"k\Omega", "kΩ"),
         ("red apples per day", "red apple/d"),
         ("fl. oz.", "fluid ounce"),
         ("square", "square"),

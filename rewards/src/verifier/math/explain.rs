@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::Math;
-use crate::equivalent::{Reading, reading};
+use crate::equivalent::{Reading, readings};
 use crate::{Extracted, Marker, Outcome, Policy, extract};
 
 /// Why an answer is accepted or refused, step by step.
@@ -54,7 +54,8 @@ impl Math {
         }
         let (outcome, _) = self.judge_response(gold, response);
         if outcome == Outcome::GoldUnparseable {
-            steps.push(("gold", Read::new(gold, self.policy, true).said));
+            let [gold, _] = readings(gold, "", self.policy).map(Read::from);
+            steps.push(("gold", gold.said));
         }
         Explanation { outcome, steps }
     }
@@ -62,12 +63,11 @@ impl Math {
     /// Why [`judge_answer`](Self::judge_answer) says what it says.
     pub fn explain_answer(self, gold: &str, answer: &str) -> Explanation {
         let outcome = self.judge_answer(gold, answer);
-        let gold = Read::new(gold, self.policy, true);
+        let [gold, answer] = readings(gold, answer, self.policy).map(Read::from);
         let mut steps = vec![("gold", gold.said)];
         if outcome == Outcome::GoldUnparseable {
             return Explanation { outcome, steps };
         }
-        let answer = Read::new(answer, self.policy, false);
         steps.push(("answer", answer.said));
         let compared = match (outcome, gold.kind, answer.kind) {
             (Outcome::Correct, ..) => "they are equal".to_owned(),
@@ -104,9 +104,9 @@ struct Read {
     said: String,
 }
 
-impl Read {
-    fn new(text: &str, policy: Policy, gold: bool) -> Self {
-        match reading(text, policy, gold) {
+impl From<Reading> for Read {
+    fn from(reading: Reading) -> Self {
+        match reading {
             Reading::Tree { kind, shown } => {
                 Self { kind: Some(kind), said: format!("{kind}, {shown}") }
             }
@@ -168,5 +168,15 @@ mod tests {
         ];
         let expected = expected.map(|(what, found)| (what, found.to_owned()));
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn both_sides_are_read_beside_each_other() {
+        let said = |gold, answer| {
+            let steps = Math::default().explain_answer(gold, answer).steps;
+            steps.into_iter().find(|(what, _)| *what == "answer").unwrap().1
+        };
+        assert_eq!(said(r"7\text{ m}", "7 m"), said("7 m", r"7\text{ m}"));
+        assert_ne!(said("7", "7 m"), said(r"7\text{ m}", "7 m"));
     }
 }
