@@ -135,6 +135,19 @@ impl<'tree> Form<'tree> {
         self.any(|node| matches!(node, Node::Symbol(_) | Node::Call(..)))
     }
 
+    /// Whether it holds a function whose value jumps or bends at places that numbers in it decide.
+    pub(super) fn has_steps(&self) -> bool {
+        self.terms().any(|(term, exact)| {
+            term.nodes().any(|(_, node)| match node {
+                Node::Apply(function, _) => matches!(function, Function::Floor | Function::Ceil),
+                Node::Call(name, of) if matches!(&**name, "max" | "min") => {
+                    of.iter().any(|&id| exact.rational[id as usize].is_some())
+                }
+                _ => false,
+            })
+        })
+    }
+
     pub(super) fn any(&self, wanted: impl Fn(&Node) -> bool) -> bool {
         self.terms().any(|(term, _)| term.nodes().any(|(_, node)| wanted(node)))
     }

@@ -49,6 +49,13 @@ fn list(tree: &Tree, id: Id) -> Option<Named> {
         .collect()
 }
 
+/// `x = 1 or y = 2`: alternatives that give values to different unknowns.
+pub(super) fn names_alternatives(tree: &Tree, id: Id) -> bool {
+    let Node::Any(of) = tree.node(id) else { return false };
+    let mut names = of.iter().filter_map(|&id| symbol(tree, assigned(tree, id)?.left));
+    names.next().is_some_and(|first| names.any(|name| name != first))
+}
+
 /// The values of both sides in the order of their names; `None` where those differ.
 fn by_name(mut gold: Named, mut answer: Named) -> Option<(Vec<Id>, Vec<Id>)> {
     gold.sort();

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::points::names_alternatives;
 use super::{
     super::tree::{Constant, Id, Node, Tree},
     Judge,
@@ -121,6 +122,12 @@ impl Judge<'_> {
         let is_region = |kind| matches!(kind, Kind::Interval | Kind::Region);
         if is_region(kinds.0) || is_region(kinds.1) {
             return self.regions(gold.id, answer.id, nesting);
+        }
+        // values of different unknowns that hold one or the other are no point and no list of values
+        let alternatives =
+            (names_alternatives(self.gold, gold.id), names_alternatives(self.answer, answer.id));
+        if alternatives.0 != alternatives.1 {
+            return Equivalence::Different;
         }
         let items = (self.parts(true, gold), self.parts(false, answer));
         // a tuple with open signs is a list of tuples
