@@ -136,10 +136,17 @@ fn contrasted(sentence: &str) -> Option<&str> {
 fn is_doubted(lead: &str) -> bool {
     const DOUBTS: &str = "if suppose supposing assume assuming doubt doubts nobody whether hope hopes \
         wish unless check verify maybe perhaps";
+    const OTHERS: &str = "wrong incorrect false mistaken invalid erroneous bad bogus rejected refuted \
+        previous earlier prior old former initial naive tempting misleading";
     const REPORTS: &str = "that think say says said believe claim claims mean means true case sure \
         know agree convinced";
     let reports = clause::words(lead).any(|word| is_among(REPORTS, &word));
-    clause::words(lead).any(|word| is_among(DOUBTS, &word)) || reports && denies(lead)
+    // "the wrong answer", "the previous final answer"
+    let words: Vec<_> = clause::words(lead).collect();
+    let kind = words.iter().rev().find(|word| !is_among("final numerical possible", word));
+    words.iter().any(|word| is_among(DOUBTS, word))
+        || reports && denies(lead)
+        || kind.is_some_and(|kind| is_among(OTHERS, kind))
 }
 
 /// The words of the clause before a noun.
@@ -222,7 +229,7 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
     let Some(said) = VERBS.iter().rev().find_map(|verb| rest.strip_prefix(verb).filter(ends))
     else {
         let first = clause::words(rest).next()?;
-        let denied = first.ends_with("n't") || is_among("cannot can may might could", &first);
+        let denied = first.ends_with("n't") || is_among("cannot can may might could would", &first);
         return denied.then_some(Verb::Denies);
     };
     let bare = skip(said.trim_start_matches([' ', ':']), SURE);

@@ -1,6 +1,6 @@
 //! Letters of a multiple choice in prose.
 
-use super::clause::denies;
+use super::clause::{denies, is_among, words};
 
 /// Words after which a clause says why, and not what.
 const REASONS: [&str; 6] = [" because ", " since ", " as ", " while ", " whereas ", " unlike "];
@@ -26,7 +26,42 @@ fn clauses(sentence: &str) -> impl Iterator<Item = &str> {
         .max()
         .filter(|&at| at >= stated.len())
         .map_or("", |at| &sentence[at..]);
-    [conclusion, stated].into_iter().flat_map(|part| part.rsplit([',', ';', ':', '，', '；']))
+    [conclusion, stated]
+        .into_iter()
+        .flat_map(|part| part.rsplit([',', ';', ':', '，', '；']))
+        .flat_map(statements)
+}
+
+/// The statements of a clause that "but" or "so" join, the last first.
+fn statements(clause: &str) -> impl Iterator<Item = &str> {
+    const JOINTS: [&str; 7] =
+        [" but ", " so ", " therefore ", " hence ", " thus ", " leaving ", " which leaves "];
+    let mut rest = Some(clause);
+    std::iter::from_fn(move || {
+        let whole = rest?;
+        let joint = JOINTS.iter().filter_map(|joint| Some((whole.rfind(joint)?, joint.len())));
+        // "anything but D"
+        let joint = joint.max().filter(|(at, _)| !whole[..*at].ends_with("anything"));
+        rest = joint.map(|(at, _)| &whole[..at]);
+        Some(joint.map_or(whole, |(at, length)| &whole[at + length..]))
+    })
+}
+
+/// Whether a clause says of a choice that it is none.
+fn rejects(clause: &str) -> bool {
+    const REJECTING: &str = "tempting plausible eliminate eliminates eliminated eliminating exclude \
+        excludes excluded excluding reject rejects rejecting dismiss dismisses dismissed discard \
+        discards discarding implausible inconsistent contradicts contradicted fails fail distractor \
+        trap unsuitable inadequate";
+    let words: Vec<_> = words(clause).collect();
+    words.iter().any(|word| is_among(REJECTING, word))
+        || words.windows(2).any(|pair| match &*pair[1] {
+            "out" => is_among(
+                "rule rules ruled ruling cross crosses crossed strike struck is are",
+                &pair[0],
+            ),
+            _ => pair[0] == "too",
+        })
 }
 
 /// The letter that a clause names without denying it; empty where it names several.
@@ -36,10 +71,15 @@ fn named(clause: &str) -> Option<&str> {
         .iter()
         .filter_map(|&contrast| clause.find(contrast))
         .min()
-        .filter(|&at| letters(&clause[..at]).next().is_some() && !denies(&clause[..at]));
+        .filter(|&at| letters(&clause[..at]).next().is_some() && !denies(&clause[..at]))
+        // "D is not possible" is none
+        .filter(|&at| {
+            let verb = clause[..at].rsplit(' ').next().unwrap_or_default();
+            !is_among("is was are were does did can could will would may might should", verb)
+        });
     let said = &clause[..contrast.unwrap_or(clause.len())];
     let mut named = letters(said);
-    let at = named.next().filter(|_| !denies(said))?;
+    let at = named.next().filter(|_| !denies(said) && !rejects(said))?;
     let same = named.all(|other| said.as_bytes()[other] == said.as_bytes()[at]);
     Some(if same { &said[at..=at] } else { "" })
 }
@@ -95,6 +135,24 @@ mod tests {
             ("I have no idea", None),
             ("It is not D", None),
             ("D不是 A", Some("D")),
+            ("D is tempting, but C is right", Some("C")),
+            ("D is tempting but C is right", Some("C")),
+            ("C is right, though D is tempting", Some("C")),
+            ("D is too small so it is C", Some("C")),
+            ("It turns out D fits best", Some("D")),
+            ("It is C too", Some("C")),
+            ("By elimination it is D", Some("D")),
+            ("not A but C", Some("C")),
+            ("I would rule out D", None),
+            ("D can be ruled out", None),
+            ("D is out", None),
+            ("option (D) is eliminated", None),
+            ("D is not possible", None),
+            ("D does not fit", None),
+            ("D and not another", Some("D")),
+            ("D is too small", None),
+            ("This contradicts D", None),
+            ("It is anything but D", None),
         ] {
             assert_eq!(last(text), expected, "{text}");
         }

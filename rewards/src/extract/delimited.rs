@@ -149,12 +149,18 @@ pub(super) fn is_display(text: &str) -> bool {
     ["$$", r"\[", r"\begin{"].iter().any(|left| text.starts_with(left))
 }
 
+/// What a text says that is one displayed formula.
+pub(super) fn only_display(text: &str) -> Option<&str> {
+    let (said, rest) = first(text).filter(|_| is_display(text))?;
+    rest.trim_matches(|c: char| c.is_whitespace() || ".,*".contains(c)).is_empty().then_some(said)
+}
+
 /// What a formula says: of a computation over several lines, its last.
 fn content<'a>(text: &'a str, formula: &Formula) -> &'a str {
     let whole = text[formula.inner.clone()].trim();
     let named = text[formula.outer.clone()].starts_with(r"\begin");
     let inner = if named { Some(whole) } else { lines(whole) };
-    let Some(inner) = inner else { return whole };
+    let Some(inner) = inner else { return last_line(whole) };
     let inner = inner
         .strip_prefix("{")
         .map_or(inner, |columns| columns.split_once('}').map_or(inner, |(_, rest)| rest));
@@ -175,6 +181,24 @@ fn content<'a>(text: &'a str, formula: &Formula) -> &'a str {
             }
         }
         _ => bare(last),
+    }
+}
+
+/// What follows the equals sign of the last line, where lines are broken outside of environments and a
+/// computation goes on over them.
+fn last_line(whole: &str) -> &str {
+    let broken = whole.match_indices(r"\\").all(|(at, _)| {
+        !whole[at + 2..].starts_with(|c: char| c.is_ascii_alphabetic() || "([{)]}".contains(c))
+    });
+    let Some((above, last)) = whole.rsplit_once(r"\\").filter(|_| broken) else { return whole };
+    if above.contains(r"\begin") || above.matches('{').count() != above.matches('}').count() {
+        return whole;
+    }
+    match last.split_once('=').map(|(left, right)| (bare(left), bare(right))) {
+        Some(("", right)) => right,
+        // of other names, the lines are a system
+        Some((name, right)) if is_name(name) && above.contains(name) => right,
+        _ => whole,
     }
 }
 
@@ -261,6 +285,21 @@ mod tests {
                 r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",
             ),
             (r"\begin{equation} x^2 + y^2 = 4 \end{equation}", "x^2 + y^2 = 4"),
+        ] {
+            assert_eq!(last(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_without_an_environment_are_a_computation_or_taken_whole() {
+        for (text, expected) in [
+            (r"\[ 2x = 24 \\ x = 12 \]", "12"),
+            (r"\[ S = 3 \cdot 4 \\ = 12 \]", "12"),
+            (r"\[ x = 1 \\ y = 2 \]", r"x = 1 \\ y = 2"),
+            (r"\[ 1 \\ 2 \]", r"1 \\ 2"),
+            (r"\[ \sum_{\substack{i = 1 \\ i = x}} i \]", r"\sum_{\substack{i = 1 \\ i = x}} i"),
+            (r"\[ x = 5 \\ \text{or } x = 6 \]", r"x = 5 \\ \text{or } x = 6"),
+            (r"$\\frac{1}{2} = x$", r"\\frac{1}{2} = x"),
         ] {
             assert_eq!(last(text), Some(expected), "{text}");
         }

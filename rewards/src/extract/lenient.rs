@@ -60,6 +60,9 @@ fn unannounced(text: &str) -> Option<&str> {
     {
         return Some(unstyled(answer));
     }
+    if let Some(answer) = delimited::only_display(text) {
+        return Some(answer);
+    }
     let around =
         text.contains('\n') && delimited::first(text).is_none() && delimited::last(text).is_some();
     if text.len() <= MAX_WHOLE_BYTES && !around && prose::is_answer(unstyled(text)) {
