@@ -46,6 +46,21 @@ pub enum RopeScaling {
     },
 }
 
+/// In the words of a `config.json`.
+impl fmt::Display for RopeScaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("default"),
+            Self::Linear { factor } => write!(f, "linear with factor {factor}"),
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => write!(
+                f,
+                "llama3 with factor {factor}, low_freq_factor {low_freq_factor}, high_freq_factor \
+                 {high_freq_factor}, original_max_position_embeddings {original_context}"
+            ),
+        }
+    }
+}
+
 /// Which linear maps of a block add a bias.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Biases {

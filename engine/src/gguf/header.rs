@@ -5,6 +5,7 @@
 //! short is an error and nothing else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -24,6 +25,24 @@ pub(super) enum Value {
     Strings(Vec<String>),
     /// An array of a kind that no key of ours has.
     Other,
+}
+
+/// As JSON would write it.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+            Self::Bool(flag) => flag.fmt(f),
+            Self::String(text) => write!(f, "\"{text}\""),
+            Self::Numbers(numbers) => {
+                let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
+                write!(f, "[{}]", numbers.join(", "))
+            }
+            Self::Strings(list) => write!(f, "a list of {} strings", list.len()),
+            Self::Other => f.write_str("an array"),
+        }
+    }
 }
 
 /// Where a tensor lies.
@@ -87,7 +106,11 @@ impl Cursor<'_> {
         let alignment = match metadata.get("general.alignment") {
             None => 32,
             Some(Value::Int(bytes)) if *bytes > 0 && *bytes <= 1 << 16 => *bytes as u64,
-            Some(other) => return Err(self.problem(format!("general.alignment is {other:?}"))),
+            Some(other) => {
+                return Err(self.problem(format!(
+                    "general.alignment is {other}, expected a whole number from 1 to 65536"
+                )));
+            }
         };
         let data = self.at.div_ceil(alignment) * alignment;
         for (name, entry) in &mut tensors {

@@ -43,7 +43,9 @@ impl Gguf {
             None => None,
             Some(Value::String(kind)) => Some(kind.as_str()),
             Some(other) => {
-                return Err(self.problem(format!("rope.scaling.type is {other:?}")));
+                return Err(
+                    self.problem(format!("rope.scaling.type is {other}, expected a string"))
+                );
             }
         };
         let factor = match self.number("rope.scaling.factor")? {
@@ -105,7 +107,7 @@ impl Gguf {
             };
             if !neutral && !KNOWN.contains(&key) {
                 return Err(self.problem(format!(
-                    "rope.{key} is {value:?}, which changes the rotary positions and is not \
+                    "rope.{key} is {value}, which changes the rotary positions and is not \
                      supported"
                 )));
             }

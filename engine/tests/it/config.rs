@@ -89,7 +89,13 @@ fn both_spellings_of_rope_settings_are_read() {
     assert_eq!(linear.rope_scaling, RopeScaling::Linear { factor: 2.0 });
 
     let linear = json!({ "rope_type": "linear", "factor": 2.0 });
-    refused(&json!({ "rope_scaling": linear, "rope_parameters": scaling }), &["Linear", "Llama3"]);
+    refused(
+        &json!({ "rope_scaling": linear, "rope_parameters": scaling }),
+        &[
+            "rope_scaling says linear with factor 2 and rope_parameters says llama3 with factor 32, \
+             low_freq_factor 1, high_freq_factor 4, original_max_position_embeddings 8192: remove",
+        ],
+    );
     refused(&json!({ "rope_scaling": { "type": "yarn", "factor": 2.0 } }), &["yarn", "llama3"]);
     refused(&json!({ "rope_scaling": { "factor": 2.0 } }), &["rope_type"]);
     refused(&json!({ "rope_scaling": { "rope_type": "llama3" } }), &["no factor"]);

@@ -222,7 +222,10 @@ fn a_factor_is_read_with_and_without_a_type_and_under_its_older_name() {
         (vec![kind("longrope")], "longrope"),
         (vec![(FACTOR, Value::String("4".into()))], "rope.scaling.factor"),
         (vec![number(FACTOR, -1.0)], "rope factor is -1"),
-        (vec![("rope.scaling.type", Value::U32(1))], "rope.scaling.type"),
+        (vec![("rope.scaling.type", Value::U32(1))], "rope.scaling.type is 1, expected a string"),
+        (vec![("rope.mystery", Value::F32(0.5))], "rope.mystery is 0.5, which"),
+        (vec![("rope.mystery", Value::Bool(true))], "rope.mystery is true, which"),
+        (vec![("rope.mystery", Value::String("a".into()))], "rope.mystery is \"a\", which"),
         (vec![("rope.freq_base", Value::String("1e6".into()))], "rope.freq_base"),
         (vec![("attention.key_length", Value::F32(4.0))], "attention.key_length"),
     ] {

@@ -88,7 +88,7 @@ fn agree(table: &Table, other: &Table, theta: f64) -> Result<()> {
     let (a, b) = (table.name, other.name);
     if table.scaling != other.scaling {
         return Err(Error::Config(format!(
-            "{a} says {:?} and {b} says {:?}: remove the one that does not hold",
+            "{a} says {} and {b} says {}: remove the one that does not hold",
             table.scaling, other.scaling
         )));
     }
