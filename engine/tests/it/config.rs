@@ -189,62 +189,212 @@ fn a_class_without_its_head_and_older_capitals_are_the_family() {
     assert_eq!(with(&qwen).unwrap().family, Family::Qwen3);
 }
 
-/// A key that would change the function, with values at which it does nothing and others.
+/// Keys, values at which they do nothing in [`llama`], and others.
+type AtRest = (&'static [&'static str], Value, Value);
+
+#[rustfmt::skip]
+const OFF: &[&str] = &[
+    "attn_logit_softcapping", "final_logit_softcapping", "logit_softcapping", "logits_soft_cap",
+    "attention_logit_softcapping", "attn_logit_softcap", "final_logit_softcap", "logit_softcap",
+    "max_attn_value", "clip_qkv", "clamp_qkv", "swiglu_limit", "alibi", "use_alibi",
+    "parallel_attn", "parallel_residual", "use_parallel_residual",
+    "scale_attn_by_inverse_layer_idx", "rope_interleave", "rope_interleaved",
+    "rotary_interleaved", "use_dynamic_ntk", "use_logn_attn", "use_scaled_rope", "nope_layers",
+    "attn_temperature_tuning", "attention_chunk_size", "attention_output_gate",
+    "attn_output_gate", "use_sinks", "attention_sinks", "num_attention_sinks", "add_zero_attn",
+    "attention_window", "use_bidirectional_attention", "is_encoder_decoder",
+    "add_cross_attention", "num_experts", "num_local_experts", "n_routed_experts",
+    "moe_num_experts", "scale_embeddings", "scale_embedding", "sandwich_norm", "use_post_norm",
+    "post_norm", "norm_after", "apply_residual_connection_post_layernorm",
+    "layernorm_zero_centered", "add_unit_offset", "zero_centered_gamma", "apply_layernorm_1p",
+    "pruned_heads", "per_layer_config", "num_kv_shared_layers", "layer_sharing", "use_cla",
+    "altup_num_inputs", "no_rope", "use_nope", "use_xpos", "rotary_emb_scale_base",
+    "qk_nope_head_dim", "qk_l2_norm", "use_qk_l2_norm", "use_mup", "mup_use_scaling",
+    "mup_scale_qk_dot_by_d", "lm_head_bias", "no_rope_layer_interval", "nope_layer_interval",
+    "qk_norm", "use_qk_norm", "qk_layernorm", "use_qk_layernorm", "qk_ln", "query_key_norm",
+    "qkv_bias", "use_qkv_bias", "add_qkv_bias", "attn_qkv_bias",
+    "use_bias", "bias", "add_bias_linear",
+];
+#[rustfmt::skip]
+const ON: &[&str] = &[
+    "is_causal", "use_rope", "use_rotary", "rotary", "rope_is_neox_style", "is_neox_style",
+    "scale_attn_weights", "do_layer_norm_before", "use_pre_norm", "pre_norm", "rmsnorm",
+    "use_rmsnorm", "use_rms_norm", "use_swiglu", "gated_mlp", "use_gated_mlp", "no_bias",
+];
+#[rustfmt::skip]
+const ONE: &[&str] = &[
+    "partial_rotary_factor", "rotary_pct", "rotary_percent", "rotary_percentage", "rope_pct",
+    "rope_percent", "rope_ratio", "rope_scaling_factor", "factor", "embedding_multiplier",
+    "embedding_multiplier_scale", "embedding_scale", "scale_emb", "residual_multiplier",
+    "residual_scale", "residual_scaling", "logits_scaling", "logit_scale", "logits_scale",
+    "output_multiplier_scale", "lm_head_multiplier", "key_multiplier",
+    "attention_in_multiplier", "attention_out_multiplier", "mlp_multiplier",
+    "width_multiplier", "mup_width_multiplier", "mup_width_scale", "mup_embeddings_scale",
+    "mup_embedding_multiplier", "mup_output_alpha", "total_ut_steps",
+];
+
+#[expect(clippy::too_many_lines, reason = "one entry for each kind of key")]
+fn at_rest() -> Vec<AtRest> {
+    let scale = 1.0 / 64f64.sqrt();
+    vec![
+        (OFF, json!([false, 0, 0.0, []]), json!([true, 0.5, 3, "no", [3], { "0": [1] }])),
+        (ON, json!([true, 1]), json!([false, 0, "yes"])),
+        (ONE, json!([1, 1.0]), json!([0, 0.22, 1.01, 12, "1", true])),
+        (
+            &[
+                "hidden_act",
+                "hidden_activation",
+                "activation_function",
+                "activation_fn",
+                "act_fn",
+                "mlp_hidden_act",
+            ],
+            json!(["silu", "swish"]),
+            json!(["gelu", "gelu_pytorch_tanh", "relu", 1]),
+        ),
+        (&["activation"], json!(["silu", "swiglu"]), json!(["geglu", "relu2"])),
+        (
+            &[
+                "query_pre_attn_scalar",
+                "rotary_dim",
+                "rotary_ndims",
+                "qk_rope_head_dim",
+                "v_head_dim",
+            ],
+            json!([64, 64.0]),
+            json!([32, 65, 256, 0]),
+        ),
+        (
+            &[
+                "attention_multiplier",
+                "attention_scale",
+                "attn_scale",
+                "qk_scale",
+                "softmax_scale",
+                "attn_output_multiplier",
+                "mup_attn_multiplier",
+            ],
+            json!([scale, scale as f32]),
+            json!([1.0, 0.015_625, "auto"]),
+        ),
+        (
+            &[
+                "rope_base",
+                "rotary_base",
+                "rotary_emb_base",
+                "rope_freq_base",
+                "rope_local_base_freq",
+                "local_rope_theta",
+                "global_rope_theta",
+                "swa_rope_theta",
+            ],
+            json!([100_000, 1e5]),
+            json!([10_000, 1e6]),
+        ),
+        (
+            &["rope_type", "rope_scaling_type", "rope_scaling_method"],
+            json!(["default", "none"]),
+            json!(["linear", "dynamic", "yarn", "llama3", 2]),
+        ),
+        (
+            &[
+                "layer_norm_eps",
+                "layer_norm_epsilon",
+                "layernorm_epsilon",
+                "norm_eps",
+                "norm_epsilon",
+            ],
+            json!([1e-5]),
+            json!([1e-6, 1e-12, "1e-5"]),
+        ),
+        (
+            &["norm_type", "normalization_type", "layer_norm_type"],
+            json!(["rms", "rms_norm", "rmsnorm", "RMSNorm", "RMSnorm"]),
+            json!(["layer_norm", "layernorm", "LayerNorm", "default"]),
+        ),
+        (&["no_rope_layers"], json!([[], [1, 1], [true]]), json!([[1, 0], [false], 0])),
+        (&["mlp_multipliers"], json!([[1, 1.0]]), json!([[1, 0.5], 2])),
+        (
+            &["activation_sparsity_pattern"],
+            json!([0, 0.0, [0.0, 0], []]),
+            json!([0.95, [0.95, 0], "x"]),
+        ),
+        (&["position_embedding_type"], json!(["rope", "rotary"]), json!(["alibi", "nope"])),
+        (&["scale_depth"], json!([30f64.sqrt()]), json!([1.4, 30])),
+        (&["dim_model_base"], json!([576]), json!([256])),
+        (
+            &["quantization_config", "compression_config"],
+            json!([null]),
+            json!([{ "bits": 4 }, "x"]),
+        ),
+    ]
+}
+
 #[test]
 fn a_key_that_changes_the_function_loads_at_rest_and_is_refused_by_name_elsewhere() {
-    let scale = 1.0 / 64f64.sqrt();
-    let cases = [
-        ("hidden_act", json!(["silu", "swish"]), json!(["gelu", "relu", 1])),
-        ("hidden_activation", json!(["silu"]), json!(["gelu_pytorch_tanh"])),
-        ("partial_rotary_factor", json!([1, 1.0]), json!([0.5, 0.99, "1"])),
-        ("rotary_pct", json!([1.0]), json!([0.25])),
-        ("rotary_dim", json!([64]), json!([32, 128])),
-        ("attention_multiplier", json!([scale, scale as f32]), json!([1.0, 0.015_625])),
-        ("query_pre_attn_scalar", json!([64]), json!([256, 65])),
-        ("residual_multiplier", json!([1, 1.0]), json!([0.22, 0])),
-        ("embedding_multiplier", json!([1.0]), json!([12])),
-        ("logits_scaling", json!([1.0]), json!([8, 1.01])),
-        ("logit_scale", json!([1]), json!([0.0625])),
-        ("attn_logit_softcapping", json!([0, 0.0, false]), json!([50.0])),
-        ("final_logit_softcapping", json!([0.0]), json!([30])),
-        ("logit_softcapping", json!([0]), json!([15.0, true])),
-        ("clip_qkv", json!([0]), json!([8])),
-        ("alibi", json!([false]), json!([true])),
-        ("parallel_attn", json!([false]), json!([true])),
-        ("use_parallel_residual", json!([false]), json!([true])),
-        ("no_rope_layers", json!([[], [1, 1], [true]]), json!([[1, 0], [false], 0])),
-        ("no_rope_layer_interval", json!([0]), json!([4])),
-        ("rope_interleaved", json!([false]), json!([true])),
-        ("rope_interleave", json!([false]), json!([true])),
-        ("is_neox_style", json!([true]), json!([false])),
-        ("rope_ratio", json!([1]), json!([2.0])),
-        ("rotary_emb_base", json!([100_000, 1e5]), json!([10_000])),
-        ("position_embedding_type", json!(["rope"]), json!(["alibi", "nope"])),
-        ("scale_attn_weights", json!([true]), json!([false])),
-        ("is_causal", json!([true]), json!([false])),
-        ("use_qk_norm", json!([false]), json!([true])),
-        ("num_experts", json!([0]), json!([8])),
-        ("num_local_experts", json!([0]), json!([2])),
-        ("per_layer_config", json!([{}]), json!([{ "0": { "head_dim": 32 } }])),
-        ("attn_temperature_tuning", json!([false, 0]), json!([true, 4])),
-        ("quantization_config", json!([null]), json!([{ "bits": 4 }])),
-    ];
     let plain = with(&json!({})).unwrap();
-    for (key, at_rest, others) in cases {
-        assert_eq!(with(&json!({ key: null })).unwrap(), plain, "{key} null");
-        for value in at_rest.as_array().unwrap() {
-            assert_eq!(with(&json!({ key: value })).unwrap(), plain, "{key} {value}");
-        }
-        for value in others.as_array().unwrap() {
-            refused(&json!({ key: value }), &[key]);
+    for (keys, at_rest, others) in at_rest() {
+        for &key in keys {
+            assert_eq!(with(&json!({ key: null })).unwrap(), plain, "{key} null");
+            for value in at_rest.as_array().unwrap() {
+                assert_eq!(with(&json!({ key: value })).unwrap(), plain, "{key} {value}");
+            }
+            for value in others.as_array().unwrap() {
+                refused(&json!({ key: value }), &[key]);
+            }
         }
     }
+}
+
+#[test]
+fn every_key_that_is_looked_at_is_in_the_table_above() {
+    let source = include_str!("../../src/config/json/neutral.rs");
+    let tested: Vec<&str> = at_rest().iter().flat_map(|(keys, ..)| keys.iter().copied()).collect();
+    let words = [
+        "rope", "silu", "swish", "swiglu", "default", "none", "linear", "llama3", "rms",
+        "rms_norm", "true",
+    ];
+    let is_name = |word: &&str| {
+        !word.is_empty()
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named: Vec<&str> = source.split('"').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 150, "{}", named.len());
+    for name in named {
+        assert!(tested.contains(&name) || words.contains(&name), "{name} is not tested");
+    }
+}
+
+#[test]
+fn what_a_key_asks_for_may_be_what_the_configuration_does() {
+    let qwen2 = |key: &str, value: bool| {
+        with(&json!({ "model_type": "qwen2", "architectures": null, key: value }))
+    };
+    assert!(qwen2("qkv_bias", true).is_ok() && qwen2("use_bias", false).is_ok());
+    for (key, value) in [("qkv_bias", false), ("use_bias", true), ("no_bias", false)] {
+        assert!(qwen2(key, value).unwrap_err().to_string().contains(key), "{key}");
+    }
+    let biases = json!({ "attention_bias": true, "mlp_bias": true, "use_bias": true,
+        "no_bias": false, "qkv_bias": true });
+    assert!(with(&biases).unwrap().biases.mlp);
+    refused(&json!({ "attention_bias": true, "use_bias": true }), &["use_bias is true"]);
+
+    let linear = |changes: Value| {
+        let mut json = json!({ "rope_scaling": { "rope_type": "linear", "factor": 2.0 } });
+        json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        json
+    };
+    assert!(with(&linear(json!({ "rope_type": "linear", "factor": 2 }))).is_ok());
+    refused(&linear(json!({ "rope_type": "yarn" })), &["rope_type is \"yarn\"", "\"linear\""]);
+    refused(&linear(json!({ "factor": 4.0 })), &["factor is 4.0, only 2 is supported"]);
+    refused(&json!({ "rope_type": "linear", "factor": 2.0 }), &["rope_type", "factor is 2.0"]);
 }
 
 #[test]
 fn keys_without_a_part_in_the_function_are_passed_over() {
     let changes = json!({ "pretraining_tp": 4, "attention_dropout": 0.1, "use_cache": false,
         "initializer_range": 0.3, "transformers_version": "4.31.0", "max_sequence_length": 2048,
+        "norm_topk_prob": true, "multiple_of": 256,
         "auto_map": { "AutoConfig": "x.y" }, "my_own_key": [1, 2], "pad_token_id": -1,
         "original_max_position_embeddings": 4096 });
     assert_eq!(with(&changes).unwrap(), with(&json!({})).unwrap());
