@@ -61,7 +61,7 @@ fn accepts(gold: &str, answer: &str, policy: Policy) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 300,
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         ..ProptestConfig::default()
     })]
 
