@@ -212,7 +212,9 @@ impl<'a> Lexer<'a> {
         }
         if length > 4
             || is_time
-            || matches!(run, "not" | "nor" | "is" | "if" | "no" | "by" | "of" | "to")
+            || matches!(run, "is" | "by" | "of" | "to")
+            // `NO` may be a segment
+            || words::takes_back(run) && (length > 2 || run.contains(char::is_lowercase))
             || words::is_word(run)
             || words::is_short_unit(run)
         {

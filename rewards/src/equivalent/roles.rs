@@ -81,6 +81,11 @@ impl Enclosed {
         self.content <= Content::Numbers
     }
 
+    /// Nothing but single symbols, this letter first.
+    fn is_letter(&self, letter: &str) -> bool {
+        self.content == Content::Symbols && self.first.as_deref() == Some(letter)
+    }
+
     pub(super) fn is_condition(&self) -> bool {
         self.content >= Content::Membership
     }
@@ -116,6 +121,10 @@ impl Roles {
     /// Whether a symbol before a round bracket is applied to what the bracket holds.
     pub(super) fn applies(&self, symbol: &str, argument: &Enclosed) -> bool {
         let letter = letter(symbol);
+        // `f(f)` is a square
+        if argument.is_letter(letter) {
+            return false;
+        }
         let among = |names: &[Box<str>]| names.iter().any(|name| &**name == letter);
         let is_factor = among(&self.factors);
         let by_custom = FUNCTIONS.contains(&letter);
@@ -232,7 +241,11 @@ impl Uses {
                 drop(inside.next(Place::Bracketed));
                 let argument = inside.enclosed();
                 let counted = argument.content == Content::Numbers && UNKNOWNS.contains(&name);
-                let is_definition = starts && argument.equated && argument.is_plain() && !counted;
+                let is_definition = starts
+                    && argument.equated
+                    && argument.is_plain()
+                    && !counted
+                    && !argument.is_letter(name);
                 if raised || is_definition {
                     self.defined.push(name.into());
                 }

@@ -193,10 +193,15 @@ pub(super) fn says_something(word: &str) -> bool {
     WORDS.split_whitespace().any(|known| known == word)
 }
 
+/// Whether a name or a script holds a word that takes back or doubts a value.
+pub(super) fn deny(name: &str) -> bool {
+    name.split(|c: char| !c.is_alphabetic() && c != '\'').any(takes_back)
+}
+
 /// Whether a word in front takes back or doubts what follows, so that it names nothing.
 pub(super) fn takes_back(word: &str) -> bool {
     const WORDS: &str = "not never no none nor neither hardly scarcely except unless without cannot \
-        wrong false unlikely maybe perhaps possibly probably presumably supposedly approximately approx \
+        wrong incorrect false invalid untrue impossible unlikely maybe perhaps possibly probably presumably supposedly approximately approx \
         about around roughly nearly almost if whether either some any every other";
     let lower = word.to_lowercase();
     WORDS.split_whitespace().any(|known| known == lower) || lower.ends_with("n't")

@@ -26,6 +26,10 @@ const UNSOLVED: [&str; 16] = [
     r"\pi @",
 ];
 
+/// Quantities that depend on an unknown, `@`.
+const OF_UNKNOWN: [&str; 8] =
+    ["@", r"\sin @", r"\cos @", r"\tan(@)", r"\cot @", r"\sin^2 @", "f(@)", "g'(@)"];
+
 /// Names of quantities, `@` being a capital letter.
 const NAMED: [&str; 24] = [
     "@",
@@ -74,6 +78,65 @@ proptest! {
             for answer in [format!("{left}={value}"), format!("{value}={left}")] {
                 prop_assert!(!accepts(&value.to_string(), &answer, policy), "{answer}");
             }
+        }
+    }
+
+    #[test]
+    fn quantities_of_one_unknown_are_no_value_of_their_sum_and_of_two_unknowns_are(
+        one in select(&OF_UNKNOWN[..]), other in select(&OF_UNKNOWN[..]),
+        sign in select(&["+", "-", r" \cdot "][..]), value in -60i64..60,
+    ) {
+        prop_assume!(one != other && value != 0);
+        for policy in POLICIES {
+            let sum = |letter: &str| {
+                format!("{}{sign}{}={value}", one.replace('@', "x"), other.replace('@', letter))
+            };
+            prop_assert!(!accepts(&value.to_string(), &sum("x"), policy), "{}", sum("x"));
+            prop_assert!(accepts(&value.to_string(), &sum("y"), policy), "{}", sum("y"));
+        }
+    }
+
+    #[test]
+    fn a_letter_applied_to_itself_is_a_square(
+        letters in select(&["x", "n", "a", "f", "P", "X", r"\theta", "x_1"][..]), value in 1i64..60,
+    ) {
+        for policy in POLICIES {
+            for answer in [format!("{letters}({letters})={value}"), format!("{value}={letters}({letters})")] {
+                prop_assert!(!accepts(&value.to_string(), &answer, policy), "{answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quantity_that_is_zero_leaves_its_unknown_open(
+        one in select(&OF_UNKNOWN[..]), letter in select(&["x", "t", "n"][..]),
+    ) {
+        for policy in POLICIES {
+            let call = one.replace('@', letter);
+            for answer in [format!("{call}=0"), format!("0={call}"), format!("{call} y=0")] {
+                let is_solved = one == "@" && !answer.contains('y');
+                prop_assert_eq!(accepts("0", &answer, policy), is_solved, "{}", answer);
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_denies_gives_no_value_in_any_place_font_or_case(
+        word in select(&["not", "no", "wrong", "false", "never", "incorrect"][..]),
+        case in 0..3usize,
+        place in select(&[r"\text{@}", r"\mathrm{@}", r"\textbf{@}", r"x_{\text{@}}", "x_{@}", r"A_{\mathrm{@}}", r"f_{@}(2)"][..]),
+        value in -60i64..60,
+    ) {
+        let word = match case {
+            0 => word.to_owned(),
+            1 => word.to_uppercase(),
+            _ => format!("{}{}", word[..1].to_uppercase(), &word[1..]),
+        };
+        let answer = format!("{}={value}", place.replace('@', &word));
+        for policy in POLICIES {
+            prop_assert!(!accepts(&value.to_string(), &answer, policy), "{answer}");
+            let other = format!("{}={value}", place.replace('@', "max"));
+            prop_assert!(accepts(&value.to_string(), &other, policy) || !place.contains('_'), "{other}");
         }
     }
 

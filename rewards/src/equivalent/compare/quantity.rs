@@ -168,10 +168,25 @@ fn stem(name: &str) -> &str {
 /// its value, and is what is asked for.
 fn is_function_of_name(function: Function) -> bool {
     use Function as F;
-    matches!(
-        function,
-        F::Sin | F::Cos | F::Tan | F::Cot | F::Sec | F::Csc | F::Conjugate | F::Re | F::Im | F::Arg
-    )
+    matches!(function, F::Conjugate | F::Re | F::Im | F::Arg) || is_trigonometric(function)
+}
+
+fn is_trigonometric(function: Function) -> bool {
+    use Function as F;
+    matches!(function, F::Sin | F::Cos | F::Tan | F::Cot | F::Sec | F::Csc)
+}
+
+/// The trigonometric function, or its power, of an angle that is not given by points.
+fn is_of_angle(tree: &Tree, id: Id) -> bool {
+    match tree.node(id) {
+        Node::Power(base, _) => is_of_angle(tree, *base),
+        Node::Apply(function, of) => {
+            let is_by_points =
+                matches!(tree.node(*of), Node::Product(letters) if is_figure(tree, letters));
+            is_trigonometric(*function) && !is_by_points
+        }
+        _ => false,
+    }
 }
 
 /// Whether bars around a node mean the size of something that is no real unknown: of a segment, a set, a
@@ -184,6 +199,35 @@ fn is_sized(tree: &Tree, id: Id) -> bool {
         Node::Power(base, _) => symbol(tree, *base).is_some_and(is_capital),
         _ => is_quantity(tree, id, true),
     }
+}
+
+/// The symbols of a node, of which a bound variable is none.
+fn symbols(tree: &Tree, id: Id) -> Vec<&str> {
+    Term::new(tree, id, 0, false)
+        .nodes()
+        .filter_map(|(_, node)| match node {
+            Node::Symbol(name) => Some(&**name).filter(|name| !name.starts_with('#')),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether a quantity depends on an unknown, so that it is zero for some values of the unknown:
+/// `f(x) = 0` and `xy = 0` are still to be solved, `f(2) = 0` and `P(x > 3) = 0` are not.
+pub(super) fn has_roots(tree: &Tree, id: Id) -> bool {
+    let is_value = match tree.node(id) {
+        Node::Symbol(_) | Node::Bound { .. } => true,
+        Node::Call(name, of) => {
+            let is_of_event =
+                |&id: &Id| matches!(tree.node(id), Node::Relation { .. } | Node::All(_));
+            stem(name.trim_end_matches('\'')).chars().count() > 1 || of.iter().any(is_of_event)
+        }
+        Node::Apply(function, _) => !is_trigonometric(*function),
+        Node::Power(base, _) => symbol(tree, *base).is_some(),
+        _ => false,
+    };
+    let is_of_angle = is_of_angle(tree, id);
+    !is_value && symbols(tree, id).iter().any(|name| is_of_angle || !is_capital(name))
 }
 
 /// How many different symbols and functions without a value of their own a node holds.
@@ -287,16 +331,26 @@ pub(super) fn is_combination(tree: &Tree, id: Id, is_number: bool) -> bool {
     parts.len() > 1 && are_independent(tree, &parts)
 }
 
-/// Whether quantities are all different, and no letter is one and occurs in another: `x \sin x` is an
-/// expression in an unknown.
+/// Whether quantities are all different, and no unknown occurs in two of them: `\sin x + \cos x` and
+/// `y'' + y` are expressions in an unknown. Segments, events and the like may share capital letters.
 fn are_independent(tree: &Tree, parts: &[Id]) -> bool {
     let mut shown: Vec<_> = parts.iter().map(|&id| shown_at(tree, id)).collect();
     shown.sort_unstable();
-    let is_used =
-        |name: &str| parts.iter().any(|&id| symbol(tree, id).is_none() && occurs(tree, id, name));
-    shown.windows(2).all(|pair| pair[0] != pair[1])
-        && parts
+    let unknowns: Vec<Vec<&str>> = parts
+        .iter()
+        .map(|&id| {
+            let names = symbols(tree, id).into_iter();
+            names
+                .map(|name| if is_capital(name) { name } else { name.trim_end_matches('\'') })
+                .collect()
+        })
+        .collect();
+    let share = |one: usize, other: usize| {
+        let of_angles = is_of_angle(tree, parts[one]) && is_of_angle(tree, parts[other]);
+        unknowns[one]
             .iter()
-            .filter_map(|&id| symbol(tree, id))
-            .all(|name| is_capital(name) || !is_used(name))
+            .any(|name| (of_angles || !is_capital(name)) && unknowns[other].contains(name))
+    };
+    shown.windows(2).all(|pair| pair[0] != pair[1])
+        && (0..parts.len()).all(|one| (0..one).all(|other| !share(one, other)))
 }

@@ -9,7 +9,8 @@ use super::{
     form::Form,
     likeness::items,
     quantity::{
-        is_combination, is_elsewhere, is_other_word, is_quantity, name, num_names, occurs, symbol,
+        has_roots, is_combination, is_elsewhere, is_other_word, is_quantity, name, num_names,
+        occurs, symbol,
     },
     real_set,
     scalar::{Scale, same},
@@ -136,7 +137,10 @@ impl Judge<'_> {
             }
             _ => {
                 if let Some(assigned) = assigned(self.answer, answer.id) {
-                    return self.named(gold, answer.id, assigned, nesting);
+                    let verdict = self.named(gold, answer.id, assigned, nesting);
+                    let is_open =
+                        verdict == Equivalence::Equal && self.has_roots(gold.id, assigned);
+                    return if is_open { Equivalence::Undecided } else { verdict };
                 }
                 if let Node::Relation { operator: Relation::Approximately, left, right } =
                     self.answer.node(answer.id)
@@ -225,6 +229,16 @@ impl Judge<'_> {
             return Equivalence::Different;
         }
         Equivalence::Undecided
+    }
+
+    /// Whether an answer says that a quantity is zero for some values of an unknown, and not which.
+    fn has_roots(&mut self, gold: Id, answer: Assigned<'_>) -> bool {
+        kind(self.gold, gold) == Kind::Scalar
+            && (answer.name.is_some() || is_combination(self.answer, answer.left, true))
+            && has_roots(self.answer, answer.left)
+            && Form::new(self.gold, gold, None, 0, &mut self.fuel)
+                .rational()
+                .is_some_and(|value| value.is_zero())
     }
 
     fn both(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {

@@ -187,6 +187,7 @@ fn is_wordy(bare: &str) -> bool {
     (plain.len() > 1 || plain != bare)
         && plain.chars().all(|c| c.is_alphabetic() || " -/.,'".contains(c))
         && (bare.contains(char::is_lowercase)
+            || words::deny(bare)
             || words::is_short_unit(bare)
             || bare.contains('.')
             || bare.len() > 2 && Unit::read_known(bare).is_some())

@@ -128,9 +128,14 @@ impl Parser<'_> {
                 _ => return Err(WRONG),
             },
         };
+        let is_denied = words::deny(&text);
         let text =
             [r"\text", r"\mathrm", r"\rm"].iter().fold(text, |text, font| text.replace(font, ""));
         let text = text.replace(['{', '}', '\\', ' '], "");
+        // `x_{\text{not}}` is not what `x` is
+        if is_denied || words::deny(&text) {
+            return Err(WRONG);
+        }
         if let Node::Number { value, places: None } = self.builder.node(id) {
             let base = text.parse().ok().filter(|base| (2..=36).contains(base)).ok_or(WRONG)?;
             if !value.is_int() || value < &RBig::ZERO {

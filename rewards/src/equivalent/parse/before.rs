@@ -19,7 +19,7 @@ impl Parser<'_> {
         if self.condition(words) {
             return Ok(());
         }
-        if words.split(' ').any(words::takes_back) {
+        if words::deny(words) {
             return Err(WRONG);
         }
         if self.is_place_of_unit() && self.unit_operand(words)? {
@@ -50,6 +50,10 @@ impl Parser<'_> {
     pub(super) fn named(&mut self, name: &'static str) -> Done {
         if self.lexer.peek(Place::Argument)? == Token::Underscore {
             self.lexer.next(Place::Argument)?;
+            let mut script = self.lexer;
+            if script.braced().is_some_and(words::deny) {
+                return Err(WRONG);
+            }
             skip_script(&mut self.lexer);
         }
         self.operators.push(Operator::Command(Command::Named(name)));
