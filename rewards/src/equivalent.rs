@@ -45,12 +45,16 @@ pub enum Equivalence {
     GoldUnparseable,
 }
 
-/// Compares `answer` with `gold`, both bare: without the prose or the box that held them.
+/// Compares `answer` with `gold`, both bare: without the prose or the box that held them. Of a gold whose
+/// last line holds the mark `####`, as GSM8K's solutions do, only what follows the mark counts.
 ///
 /// Numbers are compared first, exactly. Everything else is read into a tree, of bounded size, and
 /// compared by value, each kind of answer in its own way. Nothing is evaluated as code. What is equal
 /// for rewards is equal for scores.
 pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
+    let bare = unmarked(gold);
+    // a gold equals its own text
+    let (gold, answer) = (bare, if gold == answer { bare } else { answer });
     if let Some(found) = as_numbers(gold, answer, policy) {
         return found;
     }
@@ -63,6 +67,17 @@ pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     match decimal_point(gold, answer) {
         Some(pointed) => judge(gold, &pointed, policy, &mut fuel),
         None => judge(gold, answer, policy, &mut fuel),
+    }
+}
+
+/// What stands behind `####` on the last line of a gold answer, as in the solutions of GSM8K; the whole
+/// text where no such mark is.
+fn unmarked(gold: &str) -> &str {
+    let line = gold.trim_end().lines().next_back().unwrap_or_default();
+    match line.rsplit_once("####") {
+        // more of them are no mark
+        Some((before, answer)) if !before.ends_with('#') && !answer.is_empty() => answer.trim(),
+        _ => gold,
     }
 }
 
@@ -101,6 +116,7 @@ fn judge(gold: &str, answer: &str, policy: Policy, fuel: &mut Fuel) -> Equivalen
 
 /// Whether a gold answer can be read, so that attempts can be judged by it.
 pub fn is_readable(gold: &str, policy: Policy) -> bool {
+    let gold = unmarked(gold);
     gold.len() <= policy.max_answer_bytes() && Number::parse(gold).is_some()
         || read_gold(gold, policy, &Roles::of(gold, "", policy)).is_some()
 }
@@ -135,6 +151,7 @@ pub(crate) enum Reading {
 
 /// How a gold answer and an answer are read beside each other.
 pub(crate) fn readings(gold: &str, answer: &str, policy: Policy) -> [Reading; 2] {
+    let gold = unmarked(gold);
     let roles = Roles::of(gold, answer, policy);
     let [gold_read, answer] = [gold, answer].map(|text| read::read_beside(text, policy, &roles));
     let gold = gold_read.or_else(|unreadable| read_gold(gold, policy, &roles).ok_or(unreadable));

@@ -8,6 +8,7 @@
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 
+mod absence;
 pub mod advantage;
 pub mod dynamics;
 pub mod entropy_bonus;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use rewards::verifier::Math;
-use rewards::{Extracted, Marker, Policy, Verifier as _, extract};
+use rewards::{Marker, Policy, Verifier as _};
 
 use super::print;
 use crate::grade::{self, Mode, Row, Totals};
@@ -26,6 +26,9 @@ pub(super) struct Args {
         conflicts_with = "file"
     )]
     explain: Vec<String>,
+    /// What PREDICTION is: a whole response, in which the answer is found first, or a bare answer.
+    #[arg(long = "as", value_enum, default_value = "response", requires = "explain")]
+    taken_as: TakenAs,
     #[command(flatten)]
     how: How,
 }
@@ -39,6 +42,12 @@ pub(super) struct How {
     /// How the prompt asked for the answer to be marked.
     #[arg(long, value_enum, default_value = "boxed")]
     marker: Mark,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TakenAs {
+    Response,
+    Answer,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,7 +81,7 @@ impl How {
 pub(super) fn run(args: &Args) -> Result<()> {
     let math = args.how.math();
     match (args.explain.as_slice(), &args.file) {
-        ([gold, prediction], _) => explain(math, gold, prediction),
+        ([gold, prediction], _) => explain(math, args.taken_as, gold, prediction),
         (_, Some(file)) => grade_file(math, file),
         _ => unreachable!("one of both is required"),
     }
@@ -111,13 +120,12 @@ fn grade_file(math: Math, file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn explain(math: Math, gold: &str, prediction: &str) -> Result<()> {
-    // A prediction without the mark is more likely a bare answer than a response that lacks one.
-    let marked = extract(prediction, Policy::Rl, math.marker);
-    let mode = if marked == Extracted::NoAnswer { Mode::Answer } else { Mode::Response };
-    let taken = match mode {
-        Mode::Response => "a response",
-        Mode::Answer => "a bare answer, since nothing in it is marked as one",
+fn explain(math: Math, taken_as: TakenAs, gold: &str, prediction: &str) -> Result<()> {
+    let (mode, taken) = match taken_as {
+        TakenAs::Response => {
+            (Mode::Response, "a response; `--as answer` takes it as a bare answer")
+        }
+        TakenAs::Answer => (Mode::Answer, "a bare answer"),
     };
     print(&format!("{:<9} {taken}\n{}", "taken as", grade::explain(math, mode, gold, prediction)))
 }

@@ -334,9 +334,18 @@ fn one_pair_is_explained() {
         assert!(said.contains(word), "{said}");
     }
     let said = explained(&["204", "203, 204", "--mode", "eval"]);
-    for word in ["a bare answer", "several values", "verdict   wrong"] {
+    for word in ["a response", "several values", "verdict   wrong"] {
         assert!(said.contains(word), "{said}");
     }
+    // as a row of mode "response" is judged
+    let said = explained(&["204", "the answer is 204", "--mode", "eval"]);
+    assert!(said.contains("`204`") && said.contains("verdict   correct"), "{said}");
+    let said = explained(&["204", "204"]);
+    assert!(said.contains("--as answer") && said.contains("verdict   no-answer"), "{said}");
+    let said = explained(&["204", "204", "--as", "answer"]);
+    assert!(said.contains("a bare answer\n") && said.contains("verdict   correct"), "{said}");
+    let said = explained(&["204", "the answer is 204", "--mode", "eval", "--as", "answer"]);
+    assert!(said.contains("verdict   wrong"), "{said}");
     let output = stearin(folder.path(), &["grade", "--explain", "204"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(stearin(folder.path(), &["grade"]).status.code(), Some(2));

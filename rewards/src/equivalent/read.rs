@@ -14,6 +14,7 @@ use super::tree::{Constant, Node, Tree, Unreadable};
 use super::words::number_word;
 use super::{characters, measures, names, words};
 use crate::Policy;
+use crate::absence::{Absence, absence};
 
 /// The longest answer that may be words, in bytes.
 const MAX_WORDS_BYTES: usize = 80;
@@ -254,18 +255,17 @@ fn name(words: &str) -> Option<Node> {
         .unwrap_or(&lower)
         .to_owned();
     match &*lower {
-        _ if words::say_none(&lower) => return Some(Node::Constant(Constant::EmptySet)),
         "empty set" | "null set" => return Some(Node::Constant(Constant::EmptySet)),
         "all real numbers" | "all reals" | "all real" | "real numbers" => {
             return Some(Node::Constant(Constant::Reals));
         }
         _ => {}
     }
-    let value =
-        ["limit ", "value ", "it ", "this "].iter().find_map(|word| lower.strip_prefix(word));
-    let value = value.map_or(&*lower, |rest| rest.trim_start_matches("is "));
-    if matches!(value, "undefined" | "dne" | "does not exist" | "not defined") {
-        return Some(Node::Constant(Constant::Undefined));
+    match absence(words) {
+        Some(Absence::NoSolution) => return Some(Node::Constant(Constant::EmptySet)),
+        Some(Absence::NoValue) => return Some(Node::Constant(Constant::Undefined)),
+        Some(Absence::Endless) => return Some(Node::Text("infinitely many".into())),
+        None => {}
     }
     if matches!(&*lower, "no" | "yes" | "in" | "on" | "up" | "down" | "both") {
         return Some(Node::Text(lower.into()));

@@ -126,22 +126,6 @@ pub(super) fn is_short_unit(word: &str) -> bool {
     UNITS.contains(&word)
 }
 
-/// Whether words say that nothing is a solution: "no solution", "there are no real solutions".
-pub(super) fn say_none(words: &str) -> bool {
-    let words =
-        ["there is ", "there are ", "there exist ", "there exists ", "it has ", "equation has "]
-            .iter()
-            .find_map(|start| words.strip_prefix(start))
-            .unwrap_or(words);
-    let words =
-        [" exist", " exists"].iter().find_map(|end| words.strip_suffix(end)).unwrap_or(words);
-    let Some(what) = words.strip_prefix("no ") else { return false };
-    matches!(
-        what.strip_prefix("real ").unwrap_or(what),
-        "solution" | "solutions" | "root" | "roots"
-    )
-}
-
 /// Whether words describe a quantity, with nothing in them that could say more of its value.
 pub(super) fn describe(words: &str) -> bool {
     const WORDS: &str = "the a an of in for area perimeter circumference volume length width height \

@@ -1,6 +1,6 @@
 //! Sentences that announce an answer: "the answer is 5", "**Final answer:** 5", "the result equals 5".
 
-use super::clause::{self, denies, is_among};
+use super::clause::{self, denies, is_among, skip};
 use super::prose;
 use super::{delimited, markup};
 
@@ -94,6 +94,10 @@ fn announcement(text: &str, start: usize, end: usize, strong: bool) -> Option<An
     let line = line.lines().next().unwrap_or("");
     let lead = lead(&text[..start]);
     let behind = |sentence: &str| &after[sentence.len()..];
+    // "no solution is negative"
+    if !strong && clause::words(lead).last().is_some_and(|word| word == "no") {
+        return None;
+    }
     let headed = heading(text, start, line);
     if let Some(question) = question(line) {
         let rest = behind(question);
@@ -239,6 +243,7 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
             "not never no neither nor unknown anything nothing wrong incorrect false",
             &first,
         ) && !is_whole_word(bare, &first)
+            && prose::absent(prose::sentence(bare)).is_none()
             || first == "far" && words(bare));
     if denied {
         return Some(Verb::Denies);
@@ -248,7 +253,7 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
     (!judged).then(|| Verb::States(behind(after, line, bare)))
 }
 
-/// Whether a sentence says "no" or "none" and nothing else, as an answer.
+/// Whether a sentence says "no" or "never" and nothing else, as an answer.
 fn is_whole_word(text: &str, word: &str) -> bool {
     matches!(word, "no" | "never" | "neither")
         && prose::sentence(text).trim().trim_end_matches(['.', '*']).len() == word.len()
@@ -262,19 +267,6 @@ const SURE: &str = "thus therefore then hence indeed simply just exactly precise
 /// What is said of an answer that is told elsewhere.
 const JUDGED: &str = "correct right valid reasonable sensible plausible consistent confirmed verified \
     complete clear obvious accurate final as found obtained independent the-same checked";
-
-/// Takes words of a list off the start of a text.
-fn skip<'a>(mut text: &'a str, list: &str) -> &'a str {
-    loop {
-        let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let rest = text[letters..].trim_start_matches([' ', ',', ':', '=']);
-        let known = letters > 0 && is_among(list, &text[..letters].to_lowercase());
-        if !known || rest.len() == text.len() - letters {
-            return text;
-        }
-        text = rest;
-    }
-}
 
 /// The text from `said` on, which is a part of `line`, and `line` the start of `after`.
 fn behind<'a>(after: &'a str, line: &str, said: &str) -> &'a str {

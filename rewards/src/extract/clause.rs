@@ -39,6 +39,19 @@ pub(super) fn is_among(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|known| known == word)
 }
 
+/// Takes words of a list off the start of a text.
+pub(super) fn skip<'a>(mut text: &'a str, list: &str) -> &'a str {
+    loop {
+        let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let rest = text[letters..].trim_start_matches([' ', ',', ':', '=']);
+        let known = letters > 0 && is_among(list, &text[..letters].to_lowercase());
+        if !known || rest.len() == text.len() - letters {
+            return text;
+        }
+        text = rest;
+    }
+}
+
 /// Whether a clause takes back, doubts or limits what it states.
 pub(super) fn denies(clause: &str) -> bool {
     words(clause).any(|word| is_among(DENYING, &word) || word.ends_with("n't"))

@@ -3,9 +3,13 @@
 use super::announced::{self, Announced};
 use super::markup::{self, unstyled};
 use super::{boxes, choice, clause, delimited, lines, prose};
+use crate::absence::absence;
 
 /// The longest response that may be an answer as a whole, in bytes.
 const MAX_WHOLE_BYTES: usize = 512;
+
+/// How much of the end of a line is searched for its last sentence, in bytes.
+const MAX_SENTENCE_BYTES: usize = 2048;
 
 /// How much of the end of a response is searched, in bytes.
 const MAX_TAIL_BYTES: usize = 1 << 18;
@@ -69,10 +73,13 @@ fn unannounced(text: &str) -> Option<&str> {
         return Some(unstyled(text));
     }
     let line = text.lines().next_back().unwrap_or_default().trim();
+    if let Some(answer) = absent(text, line) {
+        return Some(answer);
+    }
     if let Some(answer) = markup::last_emphasised(line).and_then(number_or_formula) {
         return Some(answer);
     }
-    if let Some(answer) = delimited::last(text) {
+    if let Some(answer) = delimited::last(text).filter(|answer| !is_denied(text, answer)) {
         return Some(answer);
     }
     if line == "```" {
@@ -88,7 +95,31 @@ fn unannounced(text: &str) -> Option<&str> {
             return found;
         }
     }
-    last_number(text).or_else(|| choice::last(text))
+    last_number(text).filter(|answer| !is_denied(text, answer)).or_else(|| choice::last(text))
+}
+
+/// That there is no solution or value, where the last sentence says so of the whole problem, or the
+/// response says nothing else.
+fn absent<'a>(text: &'a str, line: &'a str) -> Option<&'a str> {
+    let whole = unstyled(text);
+    if absence(whole).is_some() {
+        return Some(whole);
+    }
+    let start = line.len().saturating_sub(MAX_SENTENCE_BYTES);
+    let start = (start..=line.len()).find(|&at| line.is_char_boundary(at)).unwrap_or(start);
+    let said =
+        prose::absent(prose::last_sentence(&line[start..])).filter(|said| said.contains(' '))?;
+    let by_cases = clause::words(text).any(|word| clause::is_among("case cases", &word));
+    (!by_cases).then_some(said)
+}
+
+/// Whether "not" stands right before the last occurrence of a value.
+fn is_denied(text: &str, value: &str) -> bool {
+    let at = text.rfind(value).unwrap_or(0);
+    let before = text[..at].trim_end_matches(|c: char| c.is_whitespace() || "$\\([*".contains(c));
+    let word =
+        before.rsplit(|c: char| !(c.is_alphabetic() || c == '\'')).next().unwrap_or_default();
+    word.eq_ignore_ascii_case("not") || word.ends_with("n't")
 }
 
 /// What of a value is no name or word.

@@ -1,8 +1,9 @@
 //! Answers among words: which part of a sentence is the value that it states.
 
-use super::clause::{is_among, is_judged, leading, leaves, starts_with_word, weight, words};
+use super::clause::{is_among, is_judged, leading, leaves, skip, starts_with_word, weight, words};
 use super::delimited;
 use super::markup::unstyled;
+use crate::absence::absence;
 
 /// Up to the end of the first sentence of a line.
 pub(super) fn sentence(line: &str) -> &str {
@@ -74,12 +75,63 @@ pub(super) fn value(sentence: &str) -> Option<&str> {
     {
         return value(head);
     }
+    if let Some(said) = absent(sentence) {
+        return Some(said);
+    }
     let plain = || is_answer(unstyled(sentence)).then(|| unstyled(sentence));
     formula(sentence)
         .or_else(|| emphasised(sentence))
         .or_else(|| leading(sentence))
         .or_else(plain)
         .or_else(|| before_reason(sentence))
+}
+
+/// What a sentence concludes, if that is that there is no solution, no value, or no end of them.
+pub(super) fn absent(sentence: &str) -> Option<&str> {
+    const CONDITIONS: &str = "if suppose supposing assume assuming when whenever for case cases unless \
+        while otherwise else except but however whether wrong incorrect false";
+    const CONCLUSIONS: [&str; 7] =
+        [", so ", " so ", ", hence ", ", thus ", ", therefore ", ", then ", ", which means "];
+    const JOINTS: &str = "so thus hence therefore then consequently clearly and that \
+        conclusion";
+    let sentence = unstyled(sentence.trim_end().trim_end_matches('!'));
+    let reason =
+        [" because ", " since ", ", as "].iter().filter_map(|why| sentence.find(why)).min();
+    let (said, why) = sentence.split_at(reason.unwrap_or(sentence.len()));
+    let said = said.trim_end_matches(',');
+    let concluded =
+        CONCLUSIONS.iter().filter_map(|joint| Some(said.rfind(joint)? + joint.len())).max();
+    let begins_with_reason =
+        words(said).next().is_some_and(|word| is_among("since as because", &word));
+    let clause = concluded
+        .or_else(|| begins_with_reason.then(|| said.rfind(", ")).flatten().map(|comma| comma + 2));
+    let (lead, clause) = said.split_at(clause.unwrap_or(0));
+    let limited = words(lead).chain(words(why)).any(|word| is_among(CONDITIONS, &word));
+    let clause = unstyled(skip(clause, JOINTS));
+    if limited {
+        return None;
+    }
+    // of "the equation $x^2 = -1$ has no solution", the words that say it without their formula
+    let (words, masked) = around_formulas(clause)?;
+    absence(&masked)?;
+    words.into_iter().map(str::trim).find(|part| absence(part).is_some())
+}
+
+/// What stands between the formulas of a clause, and the clause with a letter for each of these.
+fn around_formulas(clause: &str) -> Option<(Vec<&str>, String)> {
+    let (mut between, mut masked) = (Vec::new(), String::new());
+    let mut rest = clause;
+    while let Some(at) = rest.find('$').into_iter().chain(rest.find(r"\(")).min() {
+        let (before, formula) = rest.split_at(at);
+        let (open, close) = if formula.starts_with('$') { ("$", "$") } else { (r"\(", r"\)") };
+        between.push(before);
+        masked.push_str(before);
+        masked.push('x');
+        rest = formula[open.len()..].split_once(close)?.1;
+    }
+    between.push(rest);
+    masked.push_str(rest);
+    Some((between, masked))
 }
 
 /// The answer before the words that say why it is one.
@@ -138,6 +190,7 @@ fn value_inside(inner: &str) -> Option<&str> {
     delimited::first(inner)
         .filter(|(_, rest)| rest.trim_matches(['.', ' ']).is_empty())
         .map(|(inner, _)| inner)
+        .or_else(|| absent(inner))
         .or_else(|| is_answer(unstyled(inner)).then(|| unstyled(inner)))
         .or_else(|| leading(inner))
 }
