@@ -125,6 +125,61 @@ fn a_template_without_end_is_stopped_and_named() {
 }
 
 #[test]
+fn looking_through_long_text_again_and_again_is_stopped() {
+    let text = "{% set s = 'a' * 1000000 %}{% set t = 'b' * 1000000 ~ 'a' %}{% set d = {s: 1} %}";
+    let items = "{% set l = range(1000)|list %}{% set many = [s] * 1000 %}";
+    for operation in [
+        "s|length",
+        "s|count",
+        "s[-1:]",
+        "s[:1]",
+        "s[::-999999]",
+        "s|int",
+        "s|int(base=16)",
+        "s|float",
+        "'x'|truncate(2000000, end=s)",
+        "[]|sum(attribute=s)",
+        "s|attr(s)",
+        "'a'.find(s)",
+        "'a' in s",
+        "s in 'a'",
+        "s.strip(t)",
+        "'a'.startswith((s, t))",
+        "s is sameas t",
+        "d[s]",
+        "d.get(s)",
+        "s in d",
+        "{s: 1}",
+        "d.keys() == d.keys()",
+        "d|tojson",
+        "[1, 2]|tojson(separators=(s, s))",
+        "l|unique",
+        "many|unique|list|length",
+        "l|map('string')|first",
+    ] {
+        let source = format!(
+            "{text}{items}{{% for i in range(100000) %}}{{% set x = {operation} %}}{{% endfor %}}"
+        );
+        let start = Instant::now();
+        let error = render(&source).expect_err(operation);
+        assert!(error.contains("stopped at the bound of"), "{operation}: {error}");
+        assert!(start.elapsed() < Duration::from_secs(8), "{operation}: {:?}", start.elapsed());
+    }
+    // A key that is a tuple of tuples has as many parts as it is written with.
+    let tuples = "{% set n = namespace(t=(1,)) %}{% for a in range(60) %}{% set n.t = (n.t, n.t) %}\
+                  {% endfor %}{{ {1: 2}[n.t] }}";
+    assert!(render(tuples).unwrap_err().contains("stopped at the bound of"));
+    // Once is no trouble.
+    let once =
+        format!("{text}{{{{ s|length + s[-1:]|length + d[s] + [s, t, s]|unique|list|length }}}}");
+    assert_eq!(render(&once).unwrap(), "1000004");
+    assert_eq!(render("{{ 'xxabyx'.strip('yx') ~ 'a'.strip('') }}").unwrap(), "aba");
+    let keys =
+        "{{ {1: 2, 'a': 3}.keys() == {'a': 1, 1: 0}.keys() }}{{ {1: 2}.keys() == {2: 2}.keys() }}";
+    assert_eq!(render(keys).unwrap(), "TrueFalse");
+}
+
+#[test]
 fn recursion_and_nesting_without_end_are_errors() {
     let calls = "{% macro m(n) %}{% if true %}{{ m(n + 1) }}{% endif %}{% endmacro %}{{ m(0) }}";
     assert!(render(calls).unwrap_err().contains("a macro calls itself too often"));

@@ -7,12 +7,12 @@ use super::value::{Callable, Value, range_length};
 use super::{Outcome, methods, trouble};
 
 /// `value.name`: an attribute first, then an item, else undefined.
-pub(super) fn attribute(value: &Value, name: &str) -> Outcome<Value> {
+pub(super) fn attribute(value: &Value, name: &str, budget: &Budget) -> Outcome<Value> {
     if let Some(found) = own(value.defined()?, name)? {
         return Ok(found);
     }
     if let Value::Dict(dict) = value
-        && let Some(found) = dict.get(&Value::str(name))?
+        && let Some(found) = dict.get(&Value::str(name), budget)?
     {
         return Ok(found.clone());
     }
@@ -25,7 +25,7 @@ pub(super) fn item(value: &Value, item: &Value, budget: &Budget) -> Outcome<Valu
     let found = match value {
         Value::Dict(dict) => match item {
             Value::List(_) | Value::Dict(_) => None,
-            key => dict.get(key)?.cloned(),
+            key => dict.get(key, budget)?.cloned(),
         },
         Value::Str(text) | Value::Safe(text) => {
             budget.text(text.len())?;
@@ -133,6 +133,9 @@ pub(super) fn slice(value: &Value, bounds: &[Value; 3], budget: &Budget) -> Outc
         };
     }
     let [start, stop, step] = numbers;
+    if let Some(text) = value.as_str() {
+        budget.text(text.len())?;
+    }
     let length = match value {
         Value::Str(_) | Value::Safe(_) | Value::List(_) | Value::Tuple(_) | Value::Group(_) => {
             value.len()

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::ast::Macro;
+use super::bounds::Budget;
 use super::machine::Machine;
 use super::order::iterate;
 use super::value::{Callable, Cycler, Dict, Seq, Value};
@@ -35,6 +36,12 @@ impl Given {
         }
         self.named.push((name, value));
         Ok(())
+    }
+
+    /// Before the arguments are looked through.
+    pub(super) fn charge(&self, budget: &Budget) -> Outcome<()> {
+        let values = self.positional.iter().chain(self.named.iter().map(|(_, value)| value));
+        values.filter_map(Value::as_str).try_for_each(|text| budget.text(text.len()))
     }
 
     pub(super) fn take_named(&mut self, name: &str) -> Option<Value> {
@@ -200,7 +207,7 @@ impl Machine {
         }
         if made.takes.kwargs {
             let pairs = given.named.into_iter().map(|(name, value)| (Value::Str(name), value));
-            self.define(&"kwargs".into(), Value::Dict(Dict::new(pairs)?));
+            self.define(&"kwargs".into(), Value::Dict(Dict::new(pairs, &self.budget)?));
         } else if let Some((unknown, _)) = given.named.first() {
             return Err(trouble(format!("macro `{name}` has no argument `{unknown}`")));
         }
@@ -273,7 +280,7 @@ impl Machine {
         };
         pairs.extend(named.into_iter().map(|(name, value)| (Value::Str(name), value)));
         self.budget.slots(2 * pairs.len())?;
-        Dict::new(pairs)
+        Dict::new(pairs, &self.budget)
     }
 }
 

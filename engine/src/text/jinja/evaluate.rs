@@ -34,7 +34,7 @@ impl Machine {
             Expr::List(items) => Value::list(self.all(items)?),
             Expr::Tuple(items) => Value::tuple(self.all(items)?),
             Expr::Dict(items) => self.dict(items),
-            Expr::Attribute(value, name) => attribute(&self.eval(value)?, name),
+            Expr::Attribute(value, name) => attribute(&self.eval(value)?, name, &self.budget),
             Expr::Item(pair) => {
                 let (value, key) = (self.eval(&pair.0)?, self.eval(&pair.1)?);
                 item(&value, &key, &self.budget)
@@ -85,7 +85,7 @@ impl Machine {
         self.budget.slots(2 * items.len())?;
         let pair = |(key, value): &(Expr, Expr)| Ok((self.eval(key)?, self.eval(value)?));
         let pairs: Vec<_> = items.iter().map(pair).collect::<Outcome<_>>()?;
-        Dict::new(pairs).map(Value::Dict)
+        Dict::new(pairs, &self.budget).map(Value::Dict)
     }
 
     fn slice(&mut self, value: &Expr, bounds: &[Option<Expr>; 3]) -> Outcome<Value> {

@@ -88,9 +88,17 @@ pub(super) fn apply(
         }));
     };
     machine.budget.enter()?;
-    let result = filter(machine, value, given);
+    let result = charge(machine, value, &given).and_then(|()| filter(machine, value, given));
     machine.budget.leave();
     result
+}
+
+/// Most filters look through the text that they are given.
+fn charge(machine: &Machine, value: &Value, given: &Given) -> Outcome<()> {
+    if let Some(text) = value.as_str() {
+        machine.budget.text(text.len())?;
+    }
+    given.charge(&machine.budget)
 }
 
 fn tojson(machine: &mut Machine, value: &Value, given: Given) -> Outcome<Value> {

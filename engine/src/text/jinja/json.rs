@@ -74,7 +74,9 @@ impl Layout {
             Value::Dict(dict) => {
                 let items = self.items(dict, budget)?;
                 self.all(("{", "}"), &items, level, budget, out, |(key, value), out| {
-                    self.quote(&key_text(key)?, out);
+                    let key = key_text(key)?;
+                    budget.text(2 * key.len() + self.colon.len())?;
+                    self.quote(&key, out);
                     out.push_str(&self.colon);
                     self.write(value, level + 1, budget, out)
                 })?;
@@ -113,6 +115,7 @@ impl Layout {
         };
         out.push_str(start);
         for (at, item) in items.iter().enumerate() {
+            budget.text(self.comma.len())?;
             out.push_str(if at > 0 { &self.comma } else { "" });
             line(level + 1, out)?;
             write(item, out)?;

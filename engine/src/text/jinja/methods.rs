@@ -127,7 +127,7 @@ pub(super) fn call(value: &Value, name: &str, given: Given, budget: &Budget) -> 
             "get" => {
                 if given.named.is_empty() {
                     let [key, default] = given.bind(name, ["key", "default"], 1)?;
-                    let found = dict.get(&key.unwrap_or(Value::None))?.cloned();
+                    let found = dict.get(&key.unwrap_or(Value::None), budget)?.cloned();
                     return Ok(found.or(default).unwrap_or(Value::None));
                 }
                 Err(trouble("`get` takes no keyword arguments"))

@@ -28,7 +28,7 @@ pub(super) fn equal(left: &Value, right: &Value, budget: &Budget) -> Outcome<boo
                 return Ok(false);
             }
             for (key, value) in left.items() {
-                match right.get(key)? {
+                match right.get(key, budget)? {
                     Some(other) if equal(value, other, budget)? => {}
                     _ => return Ok(false),
                 }
@@ -36,7 +36,15 @@ pub(super) fn equal(left: &Value, right: &Value, budget: &Budget) -> Outcome<boo
             true
         }
         (Value::View(View::Keys, left), Value::View(View::Keys, right)) => {
-            left.keys().eq(right.keys())
+            if left.items().len() != right.items().len() {
+                return Ok(false);
+            }
+            for (key, _) in left.items() {
+                if right.get(key, budget)?.is_none() {
+                    return Ok(false);
+                }
+            }
+            true
         }
         (Value::Range(..), Value::Range(..)) => {
             let (left, right) = (iterate(left, budget)?, iterate(right, budget)?);
@@ -152,11 +160,11 @@ pub(super) fn contains(container: &Value, value: &Value, budget: &Budget) -> Out
             value.defined()?;
             return Err(trouble(format!("'in' a text requires a text, got '{}'", value.kind())));
         };
-        budget.text(text.len())?;
+        budget.text(text.len() + part.len())?;
         return Ok(text.contains(&**part));
     }
     match container {
-        Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.get(value)?.is_some()),
+        Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.get(value, budget)?.is_some()),
         Value::Range(..)
         | Value::List(_)
         | Value::Tuple(_)

@@ -105,8 +105,9 @@ impl<'a> State<'a> {
         let key = &rest[..end];
         self.rest = &rest[end + 1..];
         self.at = self.items.len();
-        let value =
-            dict.get(&Value::str(key))?.ok_or_else(|| trouble(format!("no key {key:?}")))?;
+        let value = dict
+            .get(&Value::str(key), self.budget)?
+            .ok_or_else(|| trouble(format!("no key {key:?}")))?;
         Ok(Some(value.clone()))
     }
 

@@ -74,6 +74,7 @@ pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &Budget) ->
             return rest_is(value, &divisor.unwrap_or(Value::None), 0, budget);
         }
         "sameas" => {
+            given.charge(budget)?;
             let [other] = given.bind(name, ["other"], 1)?;
             return same(value, &other.unwrap_or(Value::None));
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::ast::{For, Macro};
+use super::bounds::Budget;
 use super::{Outcome, trouble};
 
 /// How deep lists, tuples and dicts may hold each other.
@@ -139,10 +140,14 @@ impl Stream {
 
 impl Dict {
     /// Of several equal keys the first one's place and the last one's value count.
-    pub(super) fn new(pairs: impl IntoIterator<Item = (Value, Value)>) -> Outcome<Rc<Self>> {
+    pub(super) fn new(
+        pairs: impl IntoIterator<Item = (Value, Value)>,
+        budget: &Budget,
+    ) -> Outcome<Rc<Self>> {
         let mut dict = Self::default();
         for (key, value) in pairs {
-            let found = *dict.index.entry(key.key()?).or_insert(dict.items.len());
+            let found =
+                *dict.index.entry(key.key(dict.items.len(), budget)?).or_insert(dict.items.len());
             match dict.items.get_mut(found) {
                 Some((_, old)) => *old = value,
                 None => dict.items.push((key, value)),
@@ -156,13 +161,9 @@ impl Dict {
         &self.items
     }
 
-    pub(super) fn get(&self, key: &Value) -> Outcome<Option<&Value>> {
-        let found = self.index.get(&key.key()?);
+    pub(super) fn get(&self, key: &Value, budget: &Budget) -> Outcome<Option<&Value>> {
+        let found = self.index.get(&key.key(self.items.len(), budget)?);
         Ok(found.and_then(|&at| self.items.get(at)).map(|(_, value)| value))
-    }
-
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.index.keys()
     }
 
     /// A view's items.
@@ -193,7 +194,7 @@ impl Value {
         Self::Undefined(reason.into())
     }
 
-    pub(super) fn from_json(json: &Json) -> Outcome<Self> {
+    pub(super) fn from_json(json: &Json, budget: &Budget) -> Outcome<Self> {
         Ok(match json {
             Json::Null => Self::None,
             Json::Bool(value) => Self::Bool(*value),
@@ -204,13 +205,15 @@ impl Value {
                 .map_or_else(|| Self::Float(number.as_f64().unwrap_or(f64::NAN)), Self::Int),
             Json::String(text) => Self::str(text.as_str()),
             Json::Array(items) => {
-                Self::list(items.iter().map(Self::from_json).collect::<Outcome<_>>()?)?
+                let items = items.iter().map(|item| Self::from_json(item, budget));
+                Self::list(items.collect::<Outcome<_>>()?)?
             }
             Json::Object(items) => {
                 let pair = |(key, value): (&String, &Json)| {
-                    Ok((Self::str(key.as_str()), Self::from_json(value)?))
+                    Ok((Self::str(key.as_str()), Self::from_json(value, budget)?))
                 };
-                Self::Dict(Dict::new(items.iter().map(pair).collect::<Outcome<Vec<_>>>()?)?)
+                let pairs = items.iter().map(pair).collect::<Outcome<Vec<_>>>()?;
+                Self::Dict(Dict::new(pairs, budget)?)
             }
         })
     }
@@ -312,8 +315,13 @@ impl Value {
         }
     }
 
-    /// What makes it equal to other keys of a dict.
-    pub(super) fn key(&self) -> Outcome<Key> {
+    /// What makes it equal to other keys, of which it is to be looked up among so many.
+    pub(super) fn key(&self, others: usize, budget: &Budget) -> Outcome<Key> {
+        budget.spend(1)?;
+        if let Some(text) = self.as_str() {
+            let compared = (others + 1).ilog2() as usize + 1;
+            budget.text(text.len().saturating_mul(compared))?;
+        }
         Ok(match self {
             Self::Undefined(_) => Key::Undefined,
             Self::None => Key::None,
@@ -323,7 +331,8 @@ impl Value {
             }
             Self::Float(number) => Key::Int(*number as i128),
             Self::Tuple(seq) | Self::Group(seq) => {
-                Key::Tuple(seq.items.iter().map(Self::key).collect::<Outcome<_>>()?)
+                let keys = seq.items.iter().map(|item| item.key(others, budget));
+                Key::Tuple(keys.collect::<Outcome<_>>()?)
             }
             other => match other.as_int() {
                 Some(number) => Key::Int(number),

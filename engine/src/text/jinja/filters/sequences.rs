@@ -21,14 +21,14 @@ pub(super) fn default(_: &mut Machine, value: &Value, given: Given) -> Outcome<V
     Ok(if absent { default.unwrap_or_else(|| Value::str("")) } else { value.clone() })
 }
 
-pub(super) fn attr(_: &mut Machine, value: &Value, given: Given) -> Outcome<Value> {
+pub(super) fn attr(machine: &mut Machine, value: &Value, given: Given) -> Outcome<Value> {
     let [name] = given.bind("attr", ["name"], 1)?;
     let name = name.as_ref().and_then(Value::as_str);
     let name = name.ok_or_else(|| trouble("`attr` wants a name"))?;
     if matches!(value, Value::Dict(_)) && !methods::exists(value, name) {
         return Ok(Value::undefined(format!("'dict' has no attribute '{name}'")));
     }
-    attribute(value, name)
+    attribute(value, name, &machine.budget)
 }
 
 pub(super) fn list(machine: &mut Machine, value: &Value, given: Given) -> Outcome<Value> {
@@ -52,6 +52,7 @@ pub(super) fn first(machine: &mut Machine, value: &Value, given: Given) -> Outco
     given.nothing("first")?;
     if let Value::Stream(stream) = value {
         let mut items = stream.items.borrow_mut();
+        machine.budget.slots(items.len())?;
         let first = if items.is_empty() { None } else { Some(items.remove(0)) };
         return Ok(first.unwrap_or_else(|| Value::undefined("there is no first item")));
     }

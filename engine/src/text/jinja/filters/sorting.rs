@@ -128,7 +128,8 @@ pub(super) fn unique(machine: &mut Machine, value: &Value, given: Given) -> Outc
     let mut seen = std::collections::BTreeSet::new();
     let mut kept = Vec::new();
     for value in iterate(value, &machine.budget)? {
-        if seen.insert(getter.get(&value, &machine.budget)?.key()?) {
+        let key = getter.get(&value, &machine.budget)?.key(seen.len(), &machine.budget)?;
+        if seen.insert(key) {
             kept.push(value);
         }
     }

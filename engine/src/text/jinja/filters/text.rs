@@ -92,7 +92,7 @@ pub(super) fn format(machine: &mut Machine, value: &Value, mut given: Given) -> 
         Value::tuple(given.positional)?
     } else if given.positional.is_empty() {
         let pairs = named.into_iter().map(|(name, value)| (Value::Str(name), value));
-        Value::Dict(Dict::new(pairs)?)
+        Value::Dict(Dict::new(pairs, &machine.budget)?)
     } else {
         return Err(trouble("`format` takes positional or named arguments, not both"));
     };

@@ -114,7 +114,7 @@ impl Fields<'_> {
             } else {
                 let rest = &path[1..];
                 let end = rest.find(['.', '[']).unwrap_or(rest.len());
-                value = attribute(&value, &rest[..end])?;
+                value = attribute(&value, &rest[..end], self.budget)?;
                 path = &rest[end..];
             }
         }

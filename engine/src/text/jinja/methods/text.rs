@@ -1,5 +1,7 @@
 //! Methods of `str`.
 
+use std::collections::BTreeSet;
+
 use super::super::bounds::Budget;
 use super::super::calls::Given;
 use super::super::order::iterate;
@@ -11,6 +13,7 @@ use super::parts::{bounds, expand_tabs, words, words_from_right};
 
 pub(super) fn call(text: &str, name: &str, given: Given, budget: &Budget) -> Outcome<Value> {
     budget.text(text.len())?;
+    given.charge(budget)?;
     match name {
         "encode" | "maketrans" | "translate" => Err(unsupported(name)),
         "format" => format::format(text, &given, budget).map(Value::str),
@@ -24,7 +27,7 @@ pub(super) fn call(text: &str, name: &str, given: Given, budget: &Budget) -> Out
             strings(unicode::lines(text, keep), budget)
         }
         "partition" | "rpartition" => partition(text, name, given),
-        "startswith" | "endswith" => affix(text, name, given).map(Value::Bool),
+        "startswith" | "endswith" => affix(text, name, given, budget).map(Value::Bool),
         "find" | "index" | "rfind" | "rindex" | "count" => search(text, name, given),
         "strip" | "lstrip" | "rstrip" => strip(text, name, given).map(Value::str),
         "removeprefix" | "removesuffix" => {
@@ -198,13 +201,17 @@ fn window<'t>(text: &'t str, name: &str, args: &[Value]) -> Outcome<Option<(&'t 
     Ok(Some((&text[byte(start)..byte(end)], start)))
 }
 
-fn affix(text: &str, name: &str, given: Given) -> Outcome<bool> {
+fn affix(text: &str, name: &str, given: Given, budget: &Budget) -> Outcome<bool> {
     let args = given.only_positional(name)?;
     let [affix, rest @ ..] = args.as_slice() else {
         return Err(trouble(format!("`{name}` needs a text")));
     };
     let affixes = match affix {
         Value::Tuple(seq) => {
+            budget.slots(seq.items.len())?;
+            for affix in seq.items.iter().filter_map(Value::as_str) {
+                budget.text(affix.len())?;
+            }
             seq.items.iter().map(|item| string(name, item)).collect::<Outcome<_>>()?
         }
         other => vec![string(name, other)?],
@@ -244,7 +251,8 @@ fn strip(text: &str, name: &str, given: Given) -> Outcome<String> {
         [chars] => Some(string(name, chars)?),
         _ => return Err(trouble(format!("`{name}` takes at most one argument"))),
     };
-    let cut = |c: char| chars.as_ref().map_or_else(|| is_space(c), |chars| chars.contains(c));
+    let chars: Option<BTreeSet<_>> = chars.map(|chars| chars.chars().collect());
+    let cut = |c: char| chars.as_ref().map_or_else(|| is_space(c), |chars| chars.contains(&c));
     Ok(match name {
         "lstrip" => text.trim_start_matches(cut),
         "rstrip" => text.trim_end_matches(cut),
