@@ -2,13 +2,15 @@
 //!
 //! Reading order: [`Text`], then `text/template.rs` (what chat templates are given; their language is
 //! in `text/jinja.rs`), `text/files.rs` (the tokenizer's files in a checkpoint folder),
-//! `text/added.rs` (the tokens that files beside `tokenizer.json` add) and [`StopStrings`]. It knows
+//! `text/loadable.rs` (what of `tokenizer.json` is refused), `text/added.rs` (the tokens that files
+//! beside `tokenizer.json` add) and [`StopStrings`]. It knows
 //! no tensor; that ids fit the embedding is checked by [`Text::check_vocabulary`].
 
 mod added;
 mod continuation;
 mod files;
 mod jinja;
+mod loadable;
 mod special;
 mod stop;
 mod template;

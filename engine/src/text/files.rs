@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use tokenizers::Tokenizer;
+use tokenizers::{ModelWrapper, Tokenizer};
 
 use super::Text;
 use super::added::Beside;
+use super::loadable;
 use crate::{Error, Result};
 
 impl Text {
@@ -27,8 +28,13 @@ impl Text {
         let path = folder.join("tokenizer.json");
         let bytes =
             std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let mut tokenizer = Tokenizer::from_bytes(&bytes)
-            .map_err(|e| Error::File { path, problem: format!("not a tokenizer: {e}") })?;
+        let file = serde_json::from_slice(&bytes).map_err(|e| e.to_string());
+        let made = file
+            .and_then(|file| loadable::check(&file))
+            .and_then(|()| Tokenizer::from_bytes(&bytes).map_err(|e| e.to_string()));
+        let mut tokenizer =
+            made.map_err(|e| Error::File { path, problem: format!("not a tokenizer: {e}") })?;
+        let dropout = without_dropout(&mut tokenizer);
         let mut tokenizer_config = object(&folder.join("tokenizer_config.json"))?;
         let generation = object(&folder.join("generation_config.json"))?;
         let template = chat_template(folder, tokenizer_config.shift_remove("chat_template"))?;
@@ -47,6 +53,7 @@ impl Text {
         stop_tokens.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
         let text = Self::assemble(tokenizer, template, stop_tokens, tokenizer_config, generation)?;
         notes.extend(text.frame_notes());
+        notes.extend(dropout);
         Ok(text.with_notes(notes))
     }
 
@@ -103,6 +110,19 @@ impl Text {
             several => json!(several),
         }
     }
+}
+
+/// Switches the dropout of merges off, by which the ids of a text would be random; the note on it.
+fn without_dropout(tokenizer: &mut Tokenizer) -> Option<String> {
+    let ModelWrapper::BPE(model) = tokenizer.get_model() else { return None };
+    let dropout = model.dropout.filter(|&dropout| dropout > 0.0)?;
+    let mut model = model.clone();
+    model.dropout = None;
+    tokenizer.with_model(model);
+    Some(format!(
+        "model.dropout is {dropout} in tokenizer.json: it is switched off, so that equal texts have \
+         equal ids"
+    ))
 }
 
 pub(crate) fn pretty(value: &Value) -> String {

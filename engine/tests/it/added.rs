@@ -154,6 +154,96 @@ fn a_post_processor_that_adds_an_unknown_id_is_refused() {
     refused(&[("tokenizer.json", tokenizer)], &["adds the id 700"]);
 }
 
+/// The small tokenizer with this at a path of its JSON.
+fn tokenizer_with(path: &str, value: Value) -> Value {
+    let mut tokenizer: Value =
+        serde_json::from_str(vectors()["tokenizer.json"].as_str().unwrap()).unwrap();
+    *tokenizer.pointer_mut(path).unwrap() = value;
+    tokenizer
+}
+
+/// A byte-pair model of a few letters.
+fn bpe(prefix: &str, merges: &Value) -> Value {
+    let vocab = json!({ "<begin>": 1, "<stop>": 2, "<unk>": 0, "a": 3, "b": 4, "##b": 5, "ab": 6, "a##b": 7 });
+    let prefix = if prefix.is_empty() { Value::Null } else { prefix.into() };
+    json!({
+        "type": "BPE", "vocab": vocab, "merges": merges, "unk_token": "<unk>",
+        "continuing_subword_prefix": prefix,
+    })
+}
+
+#[test]
+fn merges_that_do_not_fit_the_vocabulary_or_the_prefix_are_refused() {
+    let model = |prefix: &str, merges: Value| {
+        [("tokenizer.json", tokenizer_with("/model", bpe(prefix, &merges)))]
+    };
+    for merges in [json!([["a", "b"]]), json!(["a b"])] {
+        refused(&model("##", merges), &["`a` and `b`", "prefix `##`", "set model.contin"]);
+    }
+    // Longer than any token, and shorter.
+    refused(&model("", json!([["a##b", "ab"]])), &["makes `a##bab`", "same tokenizer"]);
+    refused(&model("", json!([["b", "a"]])), &["makes `ba`", "same tokenizer"]);
+    for (prefix, merge) in
+        [("##", json!(["a", "##b"])), ("", json!(["a", "b"])), ("", json!(["a", "##b"]))]
+    {
+        let mut file = tokenizer_with("/model", bpe(prefix, &json!([merge])));
+        file["post_processor"] = Value::Null;
+        assert!(read_file(&file).is_ok(), "{prefix}");
+    }
+}
+
+fn read_file(file: &Value) -> engine::Result<Text> {
+    let folder = folder(&vectors(), &[("tokenizer.json", file.to_string())]);
+    read(folder.path(), 64)
+}
+
+#[test]
+fn parts_that_the_tokenizer_would_fail_on_are_refused() {
+    let text = json!({ "Sequence": { "id": "A", "type_id": 0 } });
+    let other = json!({ "Sequence": { "id": "B", "type_id": 0 } });
+    let begin = json!({ "SpecialToken": { "id": "<begin>", "type_id": 0 } });
+    let template = |single: Value, listed: Value| {
+        json!({
+            "type": "TemplateProcessing", "single": single, "pair": [text, other],
+            "special_tokens": listed,
+        })
+    };
+    let listed = json!({ "<begin>": { "id": "<begin>", "ids": [1], "tokens": ["<begin>"] } });
+    let missing = template(json!([begin, text]), json!({}));
+    let nested = json!({ "type": "Sequence", "processors": [missing] });
+    let file = |path: &str, part: &Value| [("tokenizer.json", tokenizer_with(path, part.clone()))];
+    for part in [&missing, &nested, &json!({ "type": "Sequence", "processors": [nested] })] {
+        refused(&file("/post_processor", part), &["adds the token `<begin>`", "add it there"]);
+    }
+    let second = template(json!([other]), json!({}));
+    refused(&file("/post_processor", &second), &["the sequence B", "name the sequence A"]);
+    let fixed = json!({ "type": "FixedLength", "length": 0 });
+    refused(&file("/pre_tokenizer", &fixed), &["has the length 0"]);
+    let strip = json!({ "type": "Strip", "content": " ", "start": 0, "stop": 1 });
+    refused(&file("/decoder", &strip), &["has stop 1"]);
+    for part in [template(json!([begin, text]), listed), template(json!([text]), json!({}))] {
+        assert!(read_file(&tokenizer_with("/post_processor", part)).is_ok());
+    }
+}
+
+#[test]
+fn dropout_of_merges_is_switched_off_with_a_note() {
+    let merges = json!([["a", "b"]]);
+    for (dropout, noted) in [(json!(0.9), true), (json!(0.0), false), (Value::Null, false)] {
+        let mut model = bpe("", &merges);
+        model["dropout"] = dropout;
+        let mut file = tokenizer_with("/model", model);
+        file["pre_tokenizer"] = Value::Null;
+        file["post_processor"] = Value::Null;
+        let text = read_file(&file).unwrap();
+        let note = text.notes().iter().find(|note| note.contains("model.dropout is 0.9"));
+        assert_eq!(note.is_some(), noted);
+        for _ in 0..50 {
+            assert_eq!(text.encode("ab").unwrap(), [6]);
+        }
+    }
+}
+
 #[test]
 fn end_tokens_that_are_negative_or_null_are_none() {
     let vectors = vectors();
