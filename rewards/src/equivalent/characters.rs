@@ -31,6 +31,10 @@ pub(super) fn plain(text: &str, policy: Policy) -> Cow<'_, str> {
         if raised.take().is_some() {
             plain.push('}');
         }
+        // a space before these says that they are units, as a space of LaTeX does
+        if matches!(character, 'μ' | 'µ' | 'Ω' | '\u{2126}') && plain.ends_with(' ') {
+            plain.push_str(r"\,");
+        }
         match word(character, policy) {
             Some(word) => plain.push_str(word),
             None => plain.push(compatible(character)),
@@ -117,6 +121,8 @@ fn word(character: char, policy: Policy) -> Option<&'static str> {
         '⊥' => r"\perp ",
         '∥' => r"\parallel ",
         '…' => r"\ldots ",
+        // the sign of the angstrom is the letter
+        '\u{212B}' => "Å",
         '′' | '’' => "'",
         '⌊' => r"\lfloor ",
         '⌋' => r"\rfloor ",
@@ -191,7 +197,7 @@ fn greek(character: char) -> Option<&'static str> {
         'Σ' => r"\Sigma ",
         'Φ' => r"\Phi ",
         'Ψ' => r"\Psi ",
-        'Ω' => r"\Omega ",
+        'Ω' | '\u{2126}' => r"\Omega ",
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`expand`] works out what it can, [`structure`] takes an answer apart, [`collection`] lists and sets (by their [`likeness`]), [`relation`] equations
 //! and inequalities ([`points`], [`chain`] and [`solved`] some of the former, [`quantity`] what they name, [`parameter`] what they declare),
-//! [`real_set`] the solutions of the latter, [`marks`] units and percent signs; what
+//! [`real_set`] the solutions of the latter, [`marks`] units (by their [`coverage`]) and percent signs; what
 //! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
 //! [`exact`], [`modular`], [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`]. [`arithmetic`], [`field`], [`ball`],
 //! [`functions`], [`complex`] and [`radical`] are the numbers below, [`fuel`] bounds the work of all of them together.
@@ -13,6 +13,7 @@ mod ball;
 mod chain;
 mod collection;
 mod complex;
+mod coverage;
 mod evaluate;
 mod exact;
 mod expand;

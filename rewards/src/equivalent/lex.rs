@@ -215,6 +215,7 @@ impl<'a> Lexer<'a> {
             || matches!(run, "is" | "by" | "of" | "to")
             // `NO` may be a segment
             || words::takes_back(run) && (length > 2 || run.contains(char::is_lowercase))
+            || rest.starts_with("in base")
             || words::is_word(run)
             || words::is_short_unit(run)
         {

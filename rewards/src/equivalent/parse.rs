@@ -180,6 +180,9 @@ impl Parser<'_> {
             self.lexer.skip(length);
             return self.unit(&formula).map(|()| true);
         }
+        if self.unit_of_signs()? {
+            return Ok(true);
+        }
         let token = self.lexer.next(self.place())?;
         if self.wanting {
             self.begin(token)?;

@@ -74,12 +74,13 @@ pub(super) fn part(words: &str) -> Option<(Part, &str)> {
     })
 }
 
-/// The base of a numeral in words: `in binary`, `octal`, `in base seven`.
+/// The base of a numeral in words: `in binary`, `octal`, `in base seven`, `base-7`.
 pub(super) fn numeral_base(words: &str) -> Option<u32> {
     let lower = words.to_lowercase();
     let words = lower.trim_start_matches("in ");
-    if let Some(number) = words.strip_prefix("base ") {
-        return number_word(number).map(u32::from).filter(|base| *base > 1);
+    if let Some(number) = words.strip_prefix("base").and_then(|rest| rest.strip_prefix([' ', '-']))
+    {
+        return base(number);
     }
     Some(match words {
         "binary" => 2,
@@ -90,6 +91,16 @@ pub(super) fn numeral_base(words: &str) -> Option<u32> {
         "hexadecimal" | "hex" => 16,
         _ => return None,
     })
+}
+
+/// A base as a word or in digits.
+pub(super) fn base(number: &str) -> Option<u32> {
+    let number = number.trim();
+    let in_digits = || {
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        number.parse().ok().filter(|_| is_plain)
+    };
+    number_word(number).map(u32::from).or_else(in_digits).filter(|base| (2..=36).contains(base))
 }
 
 /// Whether words say that the last decimal repeats.

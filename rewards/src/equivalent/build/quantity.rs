@@ -24,6 +24,15 @@ impl Builder {
         self.quantity(id).is_some()
     }
 
+    /// Whether a value is written with digits alone: a number, a fraction, a power of ten.
+    pub(in crate::equivalent) fn is_plain_number(&self, id: Id) -> bool {
+        let is_number = |id: &Id| matches!(self.node(*id), Node::Number { .. });
+        match self.node(id) {
+            Node::Quotient(a, b) | Node::Power(a, b) => is_number(a) && is_number(b),
+            _ => is_number(&id),
+        }
+    }
+
     fn is_degrees(&self, id: Id) -> bool {
         matches!(self.node(id), Node::Degrees(_))
     }
@@ -211,8 +220,36 @@ impl Builder {
         Ok(Node::Unit(value, unit))
     }
 
-    /// A value with what the words after it measure.
+    /// A value with what the words after it measure; of a point, a set, an interval or a matrix, that is
+    /// each value in it.
     pub(in crate::equivalent) fn measure(&mut self, id: Id, unit: Unit) -> Built {
+        // what stands behind an empty set is no unit of anything
+        let is_collection = |node: &Node| match node {
+            Node::Set(of) => !of.is_empty(),
+            Node::Tuple(_) | Node::Interval { .. } | Node::Matrix { .. } => true,
+            _ => false,
+        };
+        if !is_collection(self.node(id)) {
+            return self.measure_value(id, unit);
+        }
+        let (mut node, mut failed) = (self.node(id).clone(), None);
+        node.for_each_child_mut(|child| {
+            if is_collection(self.node(*child)) || self.has_unit(*child) {
+                failed = Some(WRONG);
+                return;
+            }
+            match self.measure_value(*child, unit.clone()) {
+                Ok(measured) => *child = measured,
+                Err(error) => failed = Some(error),
+            }
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => self.push(node),
+        }
+    }
+
+    fn measure_value(&mut self, id: Id, unit: Unit) -> Built {
         match *self.node(id) {
             Node::Unit(value, ref before) => {
                 let (unit, scale) = before.times(&unit, 1).ok_or(WRONG)?;
@@ -224,7 +261,7 @@ impl Builder {
             // thirty degrees east, or a second
             Node::Degrees(value) => {
                 let degree = Unit::read_known("degree").ok_or(WRONG)?;
-                self.measure(value, unit.times(&degree, 1).ok_or(WRONG)?.0)
+                self.measure_value(value, unit.times(&degree, 1).ok_or(WRONG)?.0)
             }
             _ => self.push(Node::Unit(id, unit)),
         }

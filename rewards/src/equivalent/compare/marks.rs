@@ -9,6 +9,7 @@ use super::{
     super::units::Unit,
     Judge,
     ball::is_negative,
+    coverage,
     form::Form,
     scalar::{Scale, approximate, same},
     structure::Item,
@@ -105,7 +106,7 @@ pub(super) fn has_units(tree: &Tree) -> bool {
 }
 
 /// The units in a part of an answer, each once.
-fn units(tree: &Tree, root: Id) -> Vec<&Unit> {
+pub(super) fn units(tree: &Tree, root: Id) -> Vec<&Unit> {
     let mut wanted = vec![false; root as usize + 1];
     wanted[root as usize] = true;
     let mut found: Vec<&Unit> = Vec::new();
@@ -157,7 +158,7 @@ impl Judge<'_> {
 
     /// Whether the units of two parts are those of one and the same measure, so that their numbers
     /// alone may be compared: the same ones, or some on one side only. What the answer adds has to be
-    /// one known unit.
+    /// one known unit, on every value.
     pub(super) fn units_agree(&mut self, gold: Id, answer: Id) -> bool {
         if !self.has_units {
             return true;
@@ -165,12 +166,15 @@ impl Judge<'_> {
         if self.fuel.burn(10 * u64::from(gold + answer)).is_err() {
             return false;
         }
-        let (gold, answer) = (units(self.gold, gold), units(self.answer, answer));
-        match (&gold[..], &answer[..]) {
+        let (gold, found) = (units(self.gold, gold), units(self.answer, answer));
+        match (&gold[..], &found[..]) {
             (_, []) => true,
-            ([], [unit]) => unit.may_be_added(self.policy),
+            ([], [unit]) => {
+                unit.may_be_added(self.policy)
+                    && coverage::is_complete(self.answer, answer, self.policy)
+            }
             ([], _) => false,
-            _ => gold.len() == answer.len() && answer.iter().all(|unit| holds(&gold, unit)),
+            _ => gold.len() == found.len() && found.iter().all(|unit| holds(&gold, unit)),
         }
     }
 

@@ -4,9 +4,13 @@ use super::{Bracket, Lexer, Token, without_spaces};
 use crate::equivalent::literal::{self, Place};
 use crate::equivalent::roles::{Content, Enclosed, skip_script};
 use crate::equivalent::tree::{Constant, Relation};
+use crate::equivalent::words;
 
 /// How many tokens of an argument are looked at.
 const MAX_TOKENS: usize = 48;
+
+/// How many bytes a base in words has at most, with the bracket that ends it.
+const MAX_BASE: usize = 40;
 
 /// How many characters an event in words has at most.
 const MAX_EVENT: usize = 120;
@@ -50,6 +54,18 @@ impl<'a> Lexer<'a> {
         let rest = without_spaces(rest).strip_prefix(')')?;
         self.at = self.text.len() - rest.len();
         (!modulus.is_empty()).then_some(modulus)
+    }
+
+    /// Takes what follows an opening parenthesis, if it says a base: `\text{base } 2)`, `in base 2)`.
+    pub(in crate::equivalent) fn base_in_brackets(&mut self) -> Option<u32> {
+        let end = self.rest().bytes().take(MAX_BASE).position(|byte| byte == b')')?;
+        let (inner, rest) = (&self.rest()[..end], &self.rest()[end + 1..]);
+        let plain = [r"\text", r"\mathrm", "{", "}", "$"]
+            .iter()
+            .fold(inner.to_owned(), |plain, dress| plain.replace(dress, ""));
+        let base = words::numeral_base(&plain.split_whitespace().collect::<Vec<_>>().join(" "))?;
+        self.at = self.text.len() - rest.len();
+        Some(base)
     }
 
     /// What stands before the end of the round or square bracket that was opened last.

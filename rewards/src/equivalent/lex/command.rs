@@ -135,7 +135,9 @@ impl<'a> Lexer<'a> {
                 return Some(currency);
             }
             "%" | r"\%" => return Some(Token::Percent),
-            "C" | "F" if after_degrees.contains(r"\circ") => return Some(Token::Words(bare)),
+            "C" | "F" if [r"\circ", r"\degree"].iter().any(|sign| after_degrees.contains(sign)) => {
+                return Some(Token::Words(bare));
+            }
             "and" | "And" | "AND" => return Some(Token::And),
             "or" | "Or" | "OR" => return Some(Token::Or),
             _ if self.is_time(bare, before.at - name.len() - 1, self.rest()) => {
@@ -153,7 +155,9 @@ impl<'a> Lexer<'a> {
             "m" | "g" | "s" | "h" | "L" | "N" | "J" | "W" | "V" | "K" => {
                 return Some(Token::Words(bare));
             }
-            _ if is_wordy(bare) || is_unit(argument) => return Some(Token::Words(bare)),
+            _ if is_wordy(bare) || is_unit(argument) || words::numeral_base(bare).is_some() => {
+                return Some(Token::Words(bare));
+            }
             _ => {}
         }
         *self = before;
@@ -196,7 +200,7 @@ fn is_wordy(bare: &str) -> bool {
 /// Whether the argument of `\text` is a formula of units, such as `m\,s^{-1}`; letters alone are one
 /// where a space sets them off from a number.
 fn is_unit(argument: &str) -> bool {
-    let set_off = argument.starts_with([' ', '~']);
+    let set_off = argument.starts_with([' ', '~']) || !argument.is_ascii();
     (set_off || !argument.chars().all(char::is_alphabetic)) && Unit::read_known(argument).is_some()
 }
 

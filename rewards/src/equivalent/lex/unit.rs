@@ -34,6 +34,42 @@ impl<'a> Lexer<'a> {
             && !goes_on
     }
 
+    /// Takes a unit that is set with a sign outside of words: `\mu\text{m}`, `\text{k}\Omega`, `\AA`.
+    /// Without a font, `\mu m` and `\Omega` may be variables: they are units where a space of LaTeX
+    /// sets them off from a number, and nothing follows that they could be factors of.
+    pub(in crate::equivalent) fn unit_of_signs(&mut self, is_after_number: bool) -> Option<String> {
+        let text = without_spaces(self.rest());
+        let in_front = &self.rest()[..self.rest().len() - text.len()];
+        let (prefix, after) = upright(text).unwrap_or(("", text));
+        let (sign, after) = [(r"\mu", "u"), (r"\Omega", "Ω"), (r"\AA", "Å"), ("Å", "Å")]
+            .iter()
+            .find_map(|(name, sign)| Some((*sign, without_spaces(after).strip_prefix(name)?)))?;
+        if sign != "Å" && after.starts_with(|next: char| next.is_ascii_alphabetic()) {
+            return None;
+        }
+        let (base, is_upright, rest) = match sign {
+            "u" => {
+                let after = without_spaces(after.strip_prefix("{}").unwrap_or(after));
+                match (upright(after), after.strip_prefix(r"\Omega")) {
+                    (Some((base, rest)), _) => (base, true, rest),
+                    (None, Some(rest)) => ("Ω", false, rest),
+                    (None, None) => {
+                        let length = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+                        (&after[..length], false, &after[length..])
+                    }
+                }
+            }
+            sign => ("", sign == "Å" || !prefix.is_empty(), after),
+        };
+        let is_set_off = is_after_number && in_front.contains(['\\', '~']) && is_end(rest);
+        let unit = format!("{prefix}{sign}{base}");
+        if !(is_upright || is_set_off) || Unit::read_known(&unit).is_none() {
+            return None;
+        }
+        self.at = self.text.len() - rest.len();
+        Some(unit)
+    }
+
     /// Takes the exponent of a unit, which is a whole number: `^2`, `^{-1}`.
     pub(in crate::equivalent) fn unit_exponent(&mut self) -> Option<i32> {
         let (exponent, rest) = exponent(self.rest())?;
@@ -127,4 +163,22 @@ fn ends_value(text: &str) -> bool {
     let is_hyphen =
         text.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
     text.is_empty() || !is_hyphen && ENDS.iter().any(|end| text.starts_with(end))
+}
+
+/// Splits letters in an upright font off the start of a text.
+fn upright(text: &str) -> Option<(&str, &str)> {
+    let fonts = [r"\text{", r"\mathrm{", r"\textrm{"];
+    let inner = fonts.iter().find_map(|font| text.strip_prefix(font))?;
+    let (letters, rest) = inner.split_once('}')?;
+    let letters = letters.trim();
+    let is_word = !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_word.then_some((letters, rest))
+}
+
+/// Whether a value ends before a text, but for more of its unit.
+fn is_end(rest: &str) -> bool {
+    const ENDS: [&str; 9] =
+        [",", ";", ")", "]", "$", r"\text", r"\mathrm", r"\right", r"\cdot\text"];
+    let rest = without_spaces(rest);
+    rest.is_empty() || ENDS.iter().any(|end| rest.starts_with(end))
 }

@@ -137,7 +137,7 @@ impl Parser<'_> {
             return Err(WRONG);
         }
         if let Node::Number { value, places: None } = self.builder.node(id) {
-            let base = text.parse().ok().filter(|base| (2..=36).contains(base)).ok_or(WRONG)?;
+            let base = words::base(text.strip_prefix("base").unwrap_or(&text)).ok_or(WRONG)?;
             if !value.is_int() || value < &RBig::ZERO {
                 return Err(WRONG);
             }
@@ -256,6 +256,12 @@ impl Parser<'_> {
             && let Some(modulus) = self.lexer.modulus()
         {
             self.modulus(modulus)?;
+            return Ok(true);
+        }
+        if bracket == Bracket::Round
+            && let Some(base) = self.lexer.base_in_brackets()
+        {
+            self.in_base(base)?;
             return Ok(true);
         }
         if self.is_call(bracket) {

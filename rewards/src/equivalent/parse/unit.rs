@@ -28,6 +28,7 @@ impl Parser<'_> {
         }
         if matches!(words, "base" | "in base") {
             self.attach()?;
+            self.lexer.skip(usize::from(self.lexer.rest().starts_with('-')));
             return self.subscript();
         }
         if let Some(base) = words::numeral_base(words) {
@@ -84,7 +85,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn in_base(&mut self, base: u32) -> Done {
+    pub(super) fn in_base(&mut self, base: u32) -> Done {
         let (value, places) = self.number().ok_or(WRONG)?;
         if places.is_some() || !value.is_int() || value < RBig::ZERO {
             return Err(WRONG);
@@ -121,6 +122,18 @@ impl Parser<'_> {
             Last::Unit
         };
         Ok(())
+    }
+
+    /// Takes a unit that is set with a sign outside of words, after an operand; false where none follows.
+    pub(super) fn unit_of_signs(&mut self) -> Done<bool> {
+        if self.wanting || self.last == Last::Words {
+            return Ok(false);
+        }
+        let is_number = self.values.last().is_some_and(|&id| self.builder.is_plain_number(id));
+        match self.lexer.unit_of_signs(is_number) {
+            Some(unit) => self.unit(&unit).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn read_unit(&mut self, words: &str) -> Option<Unit> {

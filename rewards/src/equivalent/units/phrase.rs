@@ -42,7 +42,22 @@ fn plain(text: &str) -> String {
     let text = [r"\cdot", r"\times", r"\,", r"\;", r"\:", r"\ ", "~", "*"]
         .iter()
         .fold(text.to_owned(), |text, space| text.replace(space, " "));
-    text.replace(r"\mu ", "u").replace(r"\Omega", "Ω").replace(['{', '}'], "")
+    // signs of units, as commands; the degree before what it is of
+    [
+        (r"\mu ", "u"),
+        (r"\mu", "u"),
+        (r"\Omega", "Ω"),
+        (r"\AA", "Å"),
+        (r"^\circ", "°"),
+        (r"\degree", "°"),
+        ("° ", "°"),
+        ("° ", "°"),
+        ("°C", "celsius"),
+        ("°F", "fahrenheit"),
+        ("°", "degree "),
+    ]
+    .iter()
+    .fold(text.replace(['{', '}'], ""), |text, (sign, plain)| text.replace(sign, plain))
 }
 
 fn pieces(text: &str) -> Option<Vec<Piece<'_>>> {
