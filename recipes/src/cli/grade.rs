@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use rewards::verifier::Math;
-use rewards::{Marker, Policy, Verifier as _};
+use rewards::{Extracted, Marker, Policy, Verifier as _, extract};
 
 use super::print;
 use crate::grade::{self, Mode, Row, Totals};
@@ -26,9 +26,10 @@ pub(super) struct Args {
         conflicts_with = "file"
     )]
     explain: Vec<String>,
-    /// What PREDICTION is: a whole response, in which the answer is found first, or a bare answer.
-    #[arg(long = "as", value_enum, default_value = "response", requires = "explain")]
-    taken_as: TakenAs,
+    /// What PREDICTION is: a whole response, in which the answer is found first, or a bare answer. Left
+    /// out: a response where an answer is found in it.
+    #[arg(long = "as", value_enum, requires = "explain")]
+    taken_as: Option<TakenAs>,
     #[command(flatten)]
     how: How,
 }
@@ -120,12 +121,16 @@ fn grade_file(math: Math, file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn explain(math: Math, taken_as: TakenAs, gold: &str, prediction: &str) -> Result<()> {
+fn explain(math: Math, taken_as: Option<TakenAs>, gold: &str, prediction: &str) -> Result<()> {
+    let found = || extract(prediction, math.policy, math.marker);
     let (mode, taken) = match taken_as {
-        TakenAs::Response => {
-            (Mode::Response, "a response; `--as answer` takes it as a bare answer")
-        }
-        TakenAs::Answer => (Mode::Answer, "a bare answer"),
+        Some(TakenAs::Response) => (Mode::Response, "a response"),
+        Some(TakenAs::Answer) => (Mode::Answer, "a bare answer"),
+        None if found() == Extracted::NoAnswer => (
+            Mode::Answer,
+            "a bare answer, since no answer is marked in it; `--as response` takes it as a response",
+        ),
+        None => (Mode::Response, "a response; `--as answer` takes it as a bare answer"),
     };
     print(&format!("{:<9} {taken}\n{}", "taken as", grade::explain(math, mode, gold, prediction)))
 }

@@ -340,10 +340,11 @@ fn one_pair_is_explained() {
     // as a row of mode "response" is judged
     let said = explained(&["204", "the answer is 204", "--mode", "eval"]);
     assert!(said.contains("`204`") && said.contains("verdict   correct"), "{said}");
+    // what is marked nowhere is a bare answer, unless it is said to be a response
     let said = explained(&["204", "204"]);
-    assert!(said.contains("--as answer") && said.contains("verdict   no-answer"), "{said}");
-    let said = explained(&["204", "204", "--as", "answer"]);
-    assert!(said.contains("a bare answer\n") && said.contains("verdict   correct"), "{said}");
+    assert!(said.contains("a bare answer") && said.contains("verdict   correct"), "{said}");
+    let said = explained(&["204", "204", "--as", "response"]);
+    assert!(said.contains("a response\n") && said.contains("verdict   no-answer"), "{said}");
     let said = explained(&["204", "the answer is 204", "--mode", "eval", "--as", "answer"]);
     assert!(said.contains("verdict   wrong"), "{said}");
     let output = stearin(folder.path(), &["grade", "--explain", "204"]);
