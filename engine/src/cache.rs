@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle::Tensor;
 
 use crate::ModelConfig;
-use crate::ops::kernels::attention::{Block, POSITIONS};
+use kernels::attention::{Block, POSITIONS};
 
 /// A prompt's keys and values at every layer, rotated, and the logits after its last row. Shared by
 /// all that continue the prompt.

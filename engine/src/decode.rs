@@ -16,7 +16,7 @@ use crate::{Error, Model, Packed, Result};
 
 pub(crate) use fused::Buffers;
 
-pub use crate::ops::kernels::distribution::Distribution;
+pub use kernels::distribution::Distribution;
 
 /// Which of the two forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,24 +6,12 @@
 
 pub mod composed;
 pub mod fused;
-pub(crate) mod kernels;
 mod span;
 
 use candle::{DType, Layout, Result, Storage, StorageRef, Tensor};
 
+pub use kernels::Products;
 pub use span::Span;
-
-/// In what precision the operands of matrix products are; sums and all else are in the weights'
-/// type.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Products {
-    /// As they are.
-    #[default]
-    F32,
-    /// Rounded to bf16, for `f32` weights on a CPU: twice the rate where it has AVX512-BF16. The
-    /// products of attention stay as they are.
-    Bf16,
-}
 
 /// Whether the fused forms serve this tensor.
 pub(crate) fn has_fused(x: &Tensor) -> bool {

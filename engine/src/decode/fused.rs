@@ -10,12 +10,12 @@ use super::not_finite;
 use crate::block::fused::{self as block, Rows};
 use crate::cache::{Page, Paging, PrefixRows, Slot};
 use crate::ops::fused;
-use crate::ops::kernels::attention::{POSITIONS, attend};
-use crate::ops::kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
-use crate::ops::kernels::rows::{rms_norm, rms_norm_in_place, rope};
-use crate::ops::kernels::team::{Split, with_team};
 use crate::ops::values;
 use crate::{BlockWeights, Model, ModelConfig, Packed, Products, Result, Weights};
+use kernels::attention::{POSITIONS, attend};
+use kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
+use kernels::rows::{rms_norm, rms_norm_in_place, rope};
+use kernels::team::{Split, with_team};
 
 /// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
 /// of all weights comes from a near cache; above it they share the features of each product.

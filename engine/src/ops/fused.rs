@@ -6,10 +6,10 @@ mod rows;
 pub use attention::{Heads, attention, attention_backward};
 pub use rows::{rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
 
-use super::kernels::linear::{self, Matrix, linear, linear_add};
-use super::kernels::product::{How, Into, View, made, product};
-use super::kernels::team::with_team;
 use crate::Products;
+use kernels::linear::{self, Matrix, linear, linear_add};
+use kernels::product::{How, Into, View, made, product};
+use kernels::team::with_team;
 
 /// Rows for which a weight of `f32` is not laid out anew but read as it lies, at most: on AVX2 a prompt of
 /// 16 is twice as fast so, one of 64 faster by a fifth, one of 96 not.
@@ -105,7 +105,15 @@ impl<'a> Linear<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{noise, worst};
+
+    fn noise(seed: usize, len: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
+    }
+
+    fn worst(got: &[f32], want: impl Iterator<Item = f64>) -> f64 {
+        let differences = got.iter().zip(want).map(|(&a, b)| (f64::from(a) - b).abs());
+        differences.fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst })
+    }
 
     #[test]
     fn few_rows_and_many_are_the_product() {

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::{CHUNK, Pass, Pull, Sums};
 use crate::Result;
-use crate::ops::kernels::distribution;
-use crate::ops::kernels::exp::exp_in_place;
-use crate::ops::kernels::product::{How, Into, View, product};
+use kernels::distribution;
+use kernels::exp::exp_in_place;
+use kernels::product::{How, Into, View, product};
 
 /// Each row's sums, and each target's scaled logit.
 pub(super) fn forward(

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 
 /// Every room, and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("engine", &[]),
-    ("rollout", &["engine"]),
+    ("kernels", &[]),
+    ("engine", &["kernels"]),
+    ("rollout", &["engine", "kernels"]),
     ("rewards", &[]),
-    ("optim", &[]),
+    ("optim", &["kernels"]),
     ("evals", &["engine", "rewards", "rollout"]),
     ("recipes", &["engine", "evals", "optim", "rewards", "rollout"]),
 ];
 
 /// Rooms without tensors.
-const WITHOUT_TENSORS: &[&str] = &["rewards"];
+const WITHOUT_TENSORS: &[&str] = &["kernels", "rewards"];
 
 /// Lines of a file, without its tests.
 const LONGEST: usize = 400;

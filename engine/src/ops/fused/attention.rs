@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use crate::ops::Span;
-use crate::ops::kernels::product::{How, Into, View, product};
-use crate::ops::kernels::rows::{softmax, softmax_backward};
+use kernels::product::{How, Into, View, product};
+use kernels::rows::{softmax, softmax_backward};
 
 /// Added to what is there, on the calling thread.
 const ADD: How = How { into: Into::Add, ..How::ALONE };

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::ops::kernels::rows;
+use kernels::rows;
 
 /// Fewer values than this in all are not worth the threads.
 const PARALLEL_VALUES: usize = 1 << 15;

@@ -3,7 +3,7 @@
 //! output is one sum in ascending order.
 
 use super::range::Range;
-use crate::ops::kernels::lanes::{Lanes, WIDTH};
+use crate::lanes::{Lanes, WIDTH};
 
 /// Rows, at most.
 const ROWS: usize = 4;

@@ -6,13 +6,13 @@ use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 /// `x / sqrt(mean(x^2) + eps) * weight` for each row of `x`, into `y`.
 ///
 /// Shapes: `x` and `y` (rows, width), `weight` (width).
-pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
     y.copy_from_slice(x);
     rms_norm_in_place(y, weight, eps);
 }
 
 /// [`rms_norm`] over its input.
-pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
+pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
     struct Norm<'a> {
         x: &'a mut [f32],
         weight: &'a [f32],
@@ -39,7 +39,7 @@ pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
 /// to `dw`.
 ///
 /// Shapes: `x`, `dy` and `dx` (rows, width), `weight` and `dw` (width).
-pub(crate) fn rms_norm_backward(
+pub fn rms_norm_backward(
     x: &[f32],
     weight: &[f32],
     eps: f64,
@@ -82,7 +82,7 @@ pub(crate) fn rms_norm_backward(
 }
 
 /// The softmax of a row, in place.
-pub(crate) fn softmax(row: &mut [f32]) {
+pub fn softmax(row: &mut [f32]) {
     struct Softmax<'a>(&'a mut [f32]);
     impl Kernel for Softmax<'_> {
         type Output = ();
@@ -113,7 +113,7 @@ pub(crate) fn softmax(row: &mut [f32]) {
 
 /// The gradient of [`softmax`] in its input, over `dp`, given its result `p` and the gradient `dp`
 /// in that.
-pub(crate) fn softmax_backward(p: &[f32], dp: &mut [f32]) {
+pub fn softmax_backward(p: &[f32], dp: &mut [f32]) {
     struct Back<'a>(&'a [f32], &'a mut [f32]);
     impl Kernel for Back<'_> {
         type Output = ();
@@ -157,7 +157,7 @@ pub(super) fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
 /// Rotates the halves of each head against one another, in place.
 ///
 /// Shapes: `x` (heads, head width), `cos` and `sin` (head width / 2).
-pub(crate) fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
     let half = cos.len();
     for head in x.chunks_exact_mut(2 * half) {
         let (low, high) = head.split_at_mut(half);
@@ -168,7 +168,7 @@ pub(crate) fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 }
 
 /// The gradients of [`swiglu`] in `gate` and `up`, over the two, given that of its result.
-pub(crate) fn swiglu_backward(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
+pub fn swiglu_backward(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
     struct Slopes<'a>(&'a mut [f32], &'a mut [f32], &'a [f32]);
     impl Kernel for Slopes<'_> {
         type Output = ();
@@ -194,7 +194,7 @@ pub(crate) fn swiglu_backward(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
 }
 
 /// `gate * sigmoid(gate) * up`, into `gate`.
-pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
+pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     struct SwiGlu<'a>(&'a mut [f32], &'a [f32]);
     impl Kernel for SwiGlu<'_> {
         type Output = ();
@@ -217,7 +217,7 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{noise, on_every_form, worst};
+    use crate::testing::{noise, on_every_form, worst};
 
     #[test]
     fn norm_matches_the_formula() {

@@ -7,24 +7,24 @@ use super::exp::exp;
 use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 
 /// Positions in a block: as many as there are lanes.
-pub(crate) const POSITIONS: usize = WIDTH;
+pub const POSITIONS: usize = WIDTH;
 
 /// Keys and values of one head at up to sixteen consecutive positions.
-#[derive(Clone, Copy)]
-pub(crate) struct Block<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
     /// (head width, 16)
-    pub(crate) keys: &'a [f32],
+    pub keys: &'a [f32],
     /// (16, head width rounded up to sixteen)
-    pub(crate) values: &'a [f32],
+    pub values: &'a [f32],
     /// Positions that hold something, at least one.
-    pub(crate) len: usize,
+    pub len: usize,
 }
 
 /// `softmax(q k^T / sqrt(head width)) v` for the query heads that share a key head, into `out`.
 ///
 /// Shapes: `queries` and `out` (heads, head width). `scores` is scratch. `block(i)` for `i` below
 /// `blocks` yields the cached positions in order.
-pub(crate) fn attend<'a>(
+pub fn attend<'a>(
     queries: &[f32],
     head_dim: usize,
     blocks: usize,
@@ -212,7 +212,7 @@ fn add<L: Lanes, const G: usize, const C: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{noise, on_every_form, worst};
+    use crate::testing::{noise, on_every_form, worst};
 
     /// Positions come in two runs, each from the start of a block, as prompt and completion do.
     fn check(heads: usize, hd: usize, runs: [usize; 2]) {

@@ -3,9 +3,9 @@
 //! ascending order.
 
 use super::range::Range;
-use crate::ops::kernels::lanes::{Kernel, Lanes, WIDTH, dispatch};
-use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums, zeros};
-use crate::ops::kernels::turn::turn;
+use crate::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use crate::tile::{Narrow, Side, Spread, Wide, sums, zeros};
+use crate::turn::turn;
 
 /// Features whose sums are kept before they are turned into rows: whole sixteens, and whole tiles.
 pub(super) const FEATURES: usize = 48;

@@ -10,32 +10,36 @@ use crate::Products;
 
 /// A matrix in a slice: element (i, j) at `i * row + j * col`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) row: usize,
-    pub(crate) col: usize,
+pub struct View<'a> {
+    /// The elements.
+    pub values: &'a [f32],
+    /// Distance from a row to the next.
+    pub row: usize,
+    /// Distance from a column to the next.
+    pub col: usize,
 }
 
 impl<'a> View<'a> {
     /// A matrix whose rows lie `row` apart.
-    pub(crate) fn rows(values: &'a [f32], row: usize) -> Self {
+    pub fn rows(values: &'a [f32], row: usize) -> Self {
         Self { values, row, col: 1 }
     }
 
     /// The transpose.
-    pub(crate) fn t(self) -> Self {
+    #[must_use]
+    pub fn t(self) -> Self {
         Self { values: self.values, row: self.col, col: self.row }
     }
 
     /// Numbers of the slice that the first rows and columns reach over.
-    pub(crate) fn extent(&self, rows: usize, cols: usize) -> usize {
+    pub fn extent(&self, rows: usize, cols: usize) -> usize {
         if rows == 0 || cols == 0 { 0 } else { (rows - 1) * self.row + (cols - 1) * self.col + 1 }
     }
 }
 
 /// What happens to the values already in the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Into {
+pub enum Into {
     /// They are replaced.
     Set,
     /// The product is added to them.
@@ -44,21 +48,24 @@ pub(crate) enum Into {
 
 /// How a product is taken.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
-    pub(crate) scale: f32,
-    pub(crate) into: Into,
+pub struct How {
+    /// Factor of the product.
+    pub scale: f32,
+    /// What happens to the destination.
+    pub into: Into,
     /// The calling thread, or all of them.
-    pub(crate) threads: Parallelism,
-    pub(crate) products: Products,
+    pub threads: Parallelism,
+    /// Precision of the operands.
+    pub products: Products,
 }
 
 impl How {
     /// On the calling thread, unscaled, replacing what was there.
-    pub(crate) const ALONE: Self =
+    pub const ALONE: Self =
         Self { scale: 1.0, into: Into::Set, threads: Parallelism::None, products: Products::F32 };
 
     /// On all threads, unscaled, replacing what was there.
-    pub(crate) const fn pool(products: Products) -> Self {
+    pub const fn pool(products: Products) -> Self {
         Self { threads: Parallelism::Rayon(0), products, ..Self::ALONE }
     }
 }
@@ -70,7 +77,7 @@ impl How {
 /// # Panics
 ///
 /// Panics when a matrix does not lie within its slice.
-pub(crate) fn product(
+pub fn product(
     out: &mut [f32],
     out_row: usize,
     shape: (usize, usize, usize),
@@ -95,12 +102,7 @@ pub(crate) fn product(
 /// # Panics
 ///
 /// Panics when an operand does not lie within its slice.
-pub(crate) fn made(
-    shape: (usize, usize, usize),
-    lhs: View<'_>,
-    rhs: View<'_>,
-    how: How,
-) -> Vec<f32> {
+pub fn made(shape: (usize, usize, usize), lhs: View<'_>, rhs: View<'_>, how: How) -> Vec<f32> {
     let (m, n, _) = shape;
     check(shape, lhs, rhs);
     // Not zeroed, which one thread would do alone.

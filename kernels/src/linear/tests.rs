@@ -1,6 +1,6 @@
 use super::*;
-use crate::ops::kernels::team::with_team;
-use crate::ops::kernels::testing::{noise, on_every_form, worst};
+use crate::team::with_team;
+use crate::testing::{noise, on_every_form, worst};
 
 /// What rounding of a sum in order may come to.
 fn bound(width: usize) -> f64 {

@@ -7,8 +7,8 @@
 use std::arch::x86_64::*;
 
 use super::Avx512;
-use crate::ops::kernels::lanes::WIDTH;
-use crate::ops::kernels::lanes::pairs::{PairKernel, Pairs, Sixteen};
+use crate::lanes::WIDTH;
+use crate::lanes::pairs::{PairKernel, Pairs, Sixteen};
 
 /// The machine has AVX512-BF16.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{HIGH, check_rows};
-use crate::ops::kernels::lanes::{Kernel, Lanes, SHIFT_BITS, WIDTH};
+use crate::lanes::{Kernel, Lanes, SHIFT_BITS, WIDTH};
 
 /// The machine has AVX2 and FMA.
 #[derive(Clone, Copy)]

@@ -113,7 +113,7 @@ pub(crate) fn has_instruction() -> bool {
 #[inline]
 fn widest() -> Option<(super::x86::Avx512, super::x86::Bf16)> {
     #[cfg(test)]
-    if crate::ops::kernels::testing::form() != crate::ops::kernels::testing::Form::Widest {
+    if crate::testing::form() != crate::testing::Form::Widest {
         return None;
     }
     Some((super::x86::Avx512::detect()?, super::x86::Bf16::detect()?))

@@ -4,8 +4,8 @@
 
 use super::panels::Features;
 use super::range::Range;
-use crate::ops::kernels::lanes::{Lanes, WIDTH};
-use crate::ops::kernels::tile::{Narrow, Side, Spread, Wide, sums, zeros};
+use crate::lanes::{Lanes, WIDTH};
+use crate::tile::{Narrow, Side, Spread, Wide, sums, zeros};
 
 /// Terms of a block: those of sixteen features and of sixteen rows stay in the first cache.
 const BLOCK: usize = 192;

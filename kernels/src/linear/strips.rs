@@ -2,8 +2,8 @@
 //! sixteen lanes in ascending order, then [`Lanes::sum4`].
 
 use super::range::Range;
-use crate::ops::kernels::lanes::pairs::{Pairs, Sixteen};
-use crate::ops::kernels::lanes::{Lanes, WIDTH};
+use crate::lanes::pairs::{Pairs, Sixteen};
+use crate::lanes::{Lanes, WIDTH};
 
 /// The columns of a range; rows of `x` and `w` are whole sixteens of pairs.
 #[inline(always)]

@@ -11,11 +11,11 @@ use std::ops::Range;
 use gemm::Parallelism;
 
 use super::{How, Into, View};
-use crate::ops::kernels::blocks::{Operand, Target, block, each, tasks};
-use crate::ops::kernels::columns::Columns;
-use crate::ops::kernels::lanes::{Kernel, Lanes, WIDTH, dispatch};
-use crate::ops::kernels::tile::{Spread, Wide, sums, zeros};
-use crate::ops::kernels::turn::turn;
+use crate::blocks::{Operand, Target, block, each, tasks};
+use crate::columns::Columns;
+use crate::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use crate::tile::{Spread, Wide, sums, zeros};
+use crate::turn::turn;
 
 /// Terms of a sum in one block, at most: six rows of them, and what passes of sixteen columns, stay in
 /// the first cache.
@@ -223,9 +223,7 @@ impl Task<'_> {
 mod tests {
     use super::*;
     use crate::Products;
-    use crate::ops::kernels::testing::{
-        Lies, check_product, noise, on_every_form, product_keeps_nan,
-    };
+    use crate::testing::{Lies, check_product, noise, on_every_form, product_keeps_nan};
 
     #[test]
     fn equals_loops_in_double_precision() {

@@ -303,9 +303,7 @@ fn tile<L: Lanes, P: Pairs<L>, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{
-        Lies, Product, check_product, noise, on_every_form, product_keeps_nan,
-    };
+    use crate::testing::{Lies, Product, check_product, noise, on_every_form, product_keeps_nan};
 
     /// What the machine would choose, and the tiles, which every machine can run.
     const BOTH: [Product; 2] = [product, by_tiles];

@@ -1,8 +1,7 @@
-//! CPU kernels: the one module whose code may be unsafe, each block with its reason.
+//! CPU arithmetic on slices: matrix products, attention, norms and head statistics.
 //!
-//! Reading order: [`lanes`] (sixteen numbers at once), [`exp`], [`rows`], [`tile`] (what products of
-//! `f32` are made of), [`linear`], [`attention`], [`distribution`], [`team`] (threads that share a
-//! decode step); apart from them [`product`] (with any strides) and [`bf16`].
+//! This is the only CPU crate with `unsafe` code; each block states its reason. It knows no tensor
+//! and no model.
 
 #![expect(unsafe_code, reason = "vector instructions, and threads that write disjoint columns")]
 #![expect(
@@ -14,19 +13,35 @@
     reason = "loops over a tile's constant sizes, which must be unrolled into registers"
 )]
 
-pub(crate) mod attention;
-pub(crate) mod bf16;
+mod lanes;
+
+pub mod exp;
+pub mod rows;
+
 mod blocks;
-pub(crate) mod columns;
-pub(crate) mod distribution;
-pub(crate) mod exp;
-pub(crate) mod lanes;
-pub(crate) mod linear;
-pub(crate) mod product;
-pub(crate) mod rows;
-pub(crate) mod team;
+mod columns;
 mod tile;
 mod turn;
+
+mod bf16;
+pub mod linear;
+pub mod product;
+
+pub mod attention;
+pub mod distribution;
+pub mod team;
+
+/// In what precision the operands of matrix products are; sums and all else are in the weights'
+/// type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Products {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bf16, for `f32` weights on a CPU: twice the rate where it has AVX512-BF16. The
+    /// products of attention stay as they are.
+    Bf16,
+}
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -34,8 +49,8 @@ pub(crate) mod testing {
 
     use std::cell::Cell;
 
-    use super::columns::Columns;
-    use super::product::{How, Into, View};
+    use crate::columns::Columns;
+    use crate::product::{How, Into, View};
 
     thread_local! {
         static FORM: Cell<Form> = const { Cell::new(Form::Widest) };
@@ -79,7 +94,7 @@ pub(crate) mod testing {
         let differences =
             got.iter().zip(want).map(|(&a, b)| (f64::from(a) - b).abs() / b.abs().max(1.0));
         // A NaN must not pass for small.
-        differences.fold(0.0, |worst, d| if d <= worst { worst } else { d })
+        differences.fold(0.0, |worst: f64, d| if worst.is_nan() || d <= worst { worst } else { d })
     }
 
     /// How an operand lies in its slice.

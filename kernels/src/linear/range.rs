@@ -3,10 +3,10 @@
 use std::ops;
 
 use super::{Linear, Matrix, beside, few, panels, strips, widened};
-use crate::ops::kernels::columns::Columns;
-use crate::ops::kernels::lanes::pairs::{PairKernel, Pairs};
-use crate::ops::kernels::lanes::{Lanes, WIDTH};
-use crate::ops::kernels::turn::turn;
+use crate::columns::Columns;
+use crate::lanes::pairs::{PairKernel, Pairs};
+use crate::lanes::{Lanes, WIDTH};
+use crate::turn::turn;
 
 /// The columns `from..to` of one product.
 pub(super) struct Range<'a> {

@@ -59,7 +59,7 @@ impl Distribution {
 
 /// Largest logit of a part of a row, and with `d = logit - max`, `e = exp(d)` the sums of `e`, `e d`,
 /// `e^2`, `e^2 d` over the part.
-pub(crate) fn sums(logits: &[f32]) -> (f32, [f64; 4]) {
+pub fn sums(logits: &[f32]) -> (f32, [f64; 4]) {
     dispatch(Sums { logits, scale: 1.0, weights: None })
 }
 
@@ -127,7 +127,7 @@ fn add<L: Lanes>(l: L, sums: &mut [L::V; 4], d: L::V, e: L::V) {
 #[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::{noise, on_every_form};
+    use crate::testing::{noise, on_every_form};
 
     /// Log-probabilities, entropy and the sum behind Phi, in double precision.
     fn plain(logits: &[f32], temperature: f64) -> (Vec<f64>, f64, f64) {

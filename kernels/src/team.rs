@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 /// Who does the work.
-#[derive(Clone, Copy)]
-pub(crate) enum Split<'t> {
+#[derive(Debug, Clone, Copy)]
+pub enum Split<'t> {
     /// The caller's thread alone.
     Alone,
     /// All threads of the pool.
@@ -18,7 +18,7 @@ pub(crate) enum Split<'t> {
 
 impl Split<'_> {
     /// Calls `work` once for each of `0..tasks`; a thread takes neighbours as long as it can.
-    pub(crate) fn each(self, tasks: usize, work: impl Fn(usize) + Sync) {
+    pub fn each(self, tasks: usize, work: impl Fn(usize) + Sync) {
         match self {
             Self::Team(team) if tasks > 1 => team.each(tasks, &work),
             _ => (0..tasks).for_each(work),
@@ -26,7 +26,7 @@ impl Split<'_> {
     }
 
     /// Calls `work(i, chunk, item)` for each chunk of `width` with the item of the same place.
-    pub(crate) fn chunks<A: Send, B: Send>(
+    pub fn chunks<A: Send, B: Send>(
         self,
         chunks: &mut [A],
         width: usize,
@@ -64,7 +64,7 @@ impl<T> Start<T> {
 }
 
 /// Runs `work` on a thread of the pool, with the others at its service until it returns.
-pub(crate) fn with_team<R: Send>(work: impl FnOnce(Split<'_>) -> R + Send) -> R {
+pub fn with_team<R: Send>(work: impl FnOnce(Split<'_>) -> R + Send) -> R {
     let threads = rayon::current_num_threads();
     if threads == 1 {
         return work(Split::Alone);
@@ -88,7 +88,8 @@ pub(crate) fn with_team<R: Send>(work: impl FnOnce(Split<'_>) -> R + Send) -> R 
 }
 
 /// The leader's handle. Not `Sync`, so that one thread alone hands work out, and no task does.
-pub(crate) struct Team<'t> {
+#[derive(Debug)]
+pub struct Team<'t> {
     shared: &'t Shared,
     one_leader: PhantomData<*mut ()>,
 }
@@ -141,6 +142,12 @@ const OPEN: usize = 1 << (usize::BITS - 1);
 
 /// Looks at the gate between which a helper offers its core to others: some microseconds.
 const LOOKS: u32 = 256;
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("threads", &self.next.len()).finish_non_exhaustive()
+    }
+}
 
 impl Shared {
     /// The first task of a thread's part.

@@ -20,15 +20,16 @@ use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instru
 use super::lanes::{Lanes, WIDTH};
 use super::rows::swiglu;
 use super::team::Split;
-pub(crate) use panels::Features;
+pub use panels::Features;
 use range::Range;
 
 /// Rows of numbers, each as long as the next.
-#[derive(Clone, Copy)]
-pub(crate) enum Matrix<'a> {
+#[derive(Debug, Clone, Copy)]
+pub enum Matrix<'a> {
+    /// As it is.
     F32(&'a [f32]),
     /// Rounded to bf16: rows of whole sixteens of pairs with zeros at their end.
-    Bf16(&'a [Sixteen]),
+    Bf16(&'a [[u32; WIDTH]]),
     /// Rounded to bf16, as [`panels`] lays them out.
     Panels(&'a [Features]),
     /// As [`beside`] lays them out.
@@ -44,7 +45,8 @@ impl Matrix<'_> {
         }
     }
 
-    pub(crate) fn bytes(self) -> usize {
+    /// Bytes that a product reads.
+    pub fn bytes(self) -> usize {
         match self {
             Self::F32(values) => size_of_val(values),
             Self::Bf16(values) => size_of_val(values),
@@ -56,14 +58,16 @@ impl Matrix<'_> {
 
 /// A weight rounded to bf16, laid out as the machine multiplies it best.
 #[derive(Debug)]
-pub(crate) enum Rounded {
-    Pairs(Vec<Sixteen>),
+pub enum Rounded {
+    /// For machines that multiply pairs of bf16.
+    Pairs(Vec<[u32; WIDTH]>),
+    /// For all others.
     Panels(Vec<Features>),
 }
 
 impl Rounded {
     /// Shapes: `w` (out, width).
-    pub(crate) fn new(w: &[f32], width: usize) -> Self {
+    pub fn new(w: &[f32], width: usize) -> Self {
         if has_instruction() {
             Self::Pairs(rounded(w, width))
         } else {
@@ -71,7 +75,8 @@ impl Rounded {
         }
     }
 
-    pub(crate) fn matrix(&self) -> Matrix<'_> {
+    /// The weight as an operand.
+    pub fn matrix(&self) -> Matrix<'_> {
         match self {
             Self::Pairs(pairs) => Matrix::Bf16(pairs),
             Self::Panels(panels) => Matrix::Panels(panels),
@@ -80,16 +85,17 @@ impl Rounded {
 }
 
 /// One weight with what is added to its product.
-#[derive(Clone, Copy)]
-pub(crate) struct Linear<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Linear<'a> {
     /// (out, in)
-    pub(crate) weight: Matrix<'a>,
+    pub weight: Matrix<'a>,
     /// (out)
-    pub(crate) bias: Option<&'a [f32]>,
+    pub bias: Option<&'a [f32]>,
 }
 
 impl<'a> Linear<'a> {
-    pub(crate) fn plain(weight: Matrix<'a>) -> Self {
+    /// A weight without bias.
+    pub fn plain(weight: Matrix<'a>) -> Self {
         Self { weight, bias: None }
     }
 }
@@ -130,19 +136,19 @@ fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
 /// `y = x W^T + b`.
 ///
 /// Shapes: `x` (rows, in), `y` (rows, out).
-pub(crate) fn linear(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
+pub fn linear(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
     many(split, x, rows, [(w, y)], false);
 }
 
 /// `y = y + x W^T + b`.
 ///
 /// Shapes: as [`linear`].
-pub(crate) fn linear_add(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
+pub fn linear_add(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
     many(split, x, rows, [(w, y)], true);
 }
 
 /// [`linear`] for several weights of one type on the same rows.
-pub(crate) fn linears<const N: usize>(
+pub fn linears<const N: usize>(
     split: Split<'_>,
     x: &[f32],
     rows: usize,
@@ -180,7 +186,7 @@ fn many<const N: usize>(
 /// `silu(x G^T + b) * (x U^T + c)`, into `gate`; `up` is scratch.
 ///
 /// Shapes: `x` (rows, in), `gate` and `up` (rows, out).
-pub(crate) fn gated(
+pub fn gated(
     split: Split<'_>,
     x: &[f32],
     rows: usize,

@@ -3,11 +3,11 @@
 //! row of `x` is spread over one. Every output is one sum in ascending order.
 
 use super::range::Range;
-use crate::ops::kernels::lanes::pairs::rounded;
-use crate::ops::kernels::lanes::{Lanes, WIDTH};
+use crate::lanes::pairs::rounded;
+use crate::lanes::{Lanes, WIDTH};
 
 /// One number of each of sixteen features, in bf16.
-pub(crate) type Features = [u16; WIDTH];
+pub type Features = [u16; WIDTH];
 
 /// Rows, at most.
 const ROWS: usize = 8;

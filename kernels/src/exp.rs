@@ -6,7 +6,7 @@ use super::lanes::{Kernel, Lanes, SHIFT, WIDTH, dispatch};
 ///
 /// Relative error below 1.5e-7 (two units in the last place) where the result is a normal number;
 /// below -104 the result is 0, above 88.73 infinite, and a NaN stays.
-pub(crate) fn exp_in_place(x: &mut [f32]) {
+pub fn exp_in_place(x: &mut [f32]) {
     struct Exp<'a>(&'a mut [f32]);
     impl Kernel for Exp<'_> {
         type Output = ();
@@ -72,7 +72,7 @@ pub(super) fn swiglu_slopes<L: Lanes>(l: L, gate: L::V, up: L::V, grad: L::V) ->
 #[expect(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
-    use crate::ops::kernels::testing::on_every_form;
+    use crate::testing::on_every_form;
 
     #[test]
     fn exp_is_within_its_bound() {
