@@ -168,8 +168,8 @@ pub(super) fn step(
             .map(|(((slots, feed), logits), scratch)| {
                 pass.run(Split::Alone, scratch, slots, feed, logits)
             })
-            .min()
             .flatten()
+            .min()
     });
     for (&(index, _), slot) in feed.iter().zip(buffers.work.drain(..)) {
         slots[index] = slot;
@@ -287,7 +287,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Runs rows through the model. Yields the least position whose numbers are not finite.
+    /// Runs rows through the model. Returns the least position whose logits are not finite.
     fn run(
         &self,
         split: Split<'_>,
@@ -315,10 +315,12 @@ impl Pass<'_> {
         }
         rms_norm(&s.x, self.view.norm, eps, &mut s.normed);
         linear(split, &s.normed, Linear::plain(self.view.head), rows, logits);
-        let mut broken = None;
-        for (slot, x) in slots.iter_mut().zip(s.normed.chunks_exact(width)) {
-            if x.iter().any(|x| !x.is_finite()) {
-                broken = broken.min(Some(slot.position())).or(Some(slot.position()));
+        let mut broken: Option<usize> = None;
+        let vocab = self.config.vocab_size;
+        for (slot, logits) in slots.iter_mut().zip(logits.chunks_exact(vocab)) {
+            // No early exit, so that the loop is vectorised.
+            if logits.iter().fold(false, |any, x| any | !x.is_finite()) {
+                broken = Some(broken.map_or(slot.position(), |least| slot.position().min(least)));
             }
             slot.len += 1;
         }

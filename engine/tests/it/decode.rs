@@ -237,3 +237,51 @@ fn diverged_weights_are_an_error() {
         assert!(decode.contains("after position 2 are not finite"), "{decode}");
     }
 }
+
+/// Sets one element of a parameter to NaN.
+fn spoil(model: &Model, name: &str, index: usize) {
+    let parameter = model.parameters().iter().find(|parameter| parameter.name == name).unwrap();
+    let shape = parameter.var.shape().clone();
+    let mut values: Vec<f32> = parameter.var.flatten_all().unwrap().to_vec1().unwrap();
+    values[index] = f32::NAN;
+    parameter.var.set(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap();
+}
+
+/// Threads share the rows of a model of this size.
+#[test]
+fn one_diverged_row_among_others_is_an_error() {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let model = model(ModelConfig { tie_embeddings: false, ..config(Family::Llama) }, DType::F32);
+    for broken in 0..3 {
+        let mut cache = model.cache(3, 3).unwrap();
+        for slot in 0..3 {
+            cache.attach(slot, model.prefill(&[1; 4][..=slot]).unwrap());
+        }
+        let mut feed = [(0, 1), (1, 1), (2, 1)];
+        feed[broken].1 = 2;
+        let width = model.config().hidden_size;
+        spoil(&model, "model.embed_tokens.weight", 2 * width);
+        let result = threads.install(|| model.decode(&mut cache, &feed, &mut Vec::new()));
+        let error = result.unwrap_err().to_string();
+        let expected = format!("after position {} are not finite", broken + 1);
+        assert!(error.contains(&expected), "row {broken}: {error}");
+    }
+}
+
+#[test]
+fn a_head_that_is_not_finite_is_an_error() {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for slots in [1, 2] {
+        let untied = ModelConfig { tie_embeddings: false, ..config(Family::Llama) };
+        let model = model(untied, DType::F32);
+        let mut cache = model.cache(slots, 3).unwrap();
+        let feed: Vec<(usize, u32)> = (0..slots).map(|slot| (slot, 1)).collect();
+        for slot in 0..slots {
+            cache.attach(slot, model.prefill(&[1, 2]).unwrap());
+        }
+        spoil(&model, "lm_head.weight", 36 * model.config().hidden_size);
+        let result = threads.install(|| model.decode(&mut cache, &feed, &mut Vec::new()));
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("after position 2 are not finite"), "{slots} slots: {error}");
+    }
+}
