@@ -36,18 +36,21 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Fails when `get` fails, and when a weight has another shape than asked for or holds a value
-    /// that is not finite.
+    /// Fails on a configuration that [`ModelConfig::validate`] refuses, when `get` fails, and when a
+    /// weight has another shape than asked for, holds a value that is not finite, or one too large
+    /// for `dtype`.
     pub fn new(
         config: ModelConfig,
         get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        config.validate()?;
         let mut parameters = Vec::new();
         let tracked = Weights::build(&config, &mut |name, shape| {
-            let tensor = get(name, shape)?.to_dtype(dtype)?.to_device(device)?;
-            check(name, &tensor, shape)?;
+            let stored = get(name, shape)?;
+            let tensor = stored.to_dtype(dtype)?.to_device(device)?;
+            check(name, &stored, &tensor, shape)?;
             let var = Var::from_tensor(&tensor)?;
             let shared = var.as_tensor().clone();
             parameters.push(Parameter { name: name.to_owned(), var });
@@ -226,17 +229,38 @@ impl Model {
     }
 }
 
-fn check(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+/// Compares a weight with what was asked for: `stored` as it was read, `tensor` as it is used.
+fn check(name: &str, stored: &Tensor, tensor: &Tensor, shape: &[usize]) -> Result<()> {
     let wrong = |problem| Err(Error::Weight { name: name.to_owned(), problem });
     if tensor.dims() != shape {
         return wrong(format!("expected shape {shape:?}, got {:?}", tensor.dims()));
     }
-    let sum = tensor.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    if sum.is_finite() {
+    if all_finite(tensor)? {
         return Ok(());
+    }
+    if all_finite(stored)? {
+        let dtype = tensor.dtype().as_str();
+        return wrong(format!("holds a value too large for {dtype}: load the model as f32"));
     }
     wrong(
         "holds values that are not finite: the file is damaged or was saved after a divergence"
             .into(),
     )
+}
+
+/// Elements that [`all_finite`] looks at together.
+const CHECKED: usize = 1 << 20;
+
+/// Whether every element is finite. Exact in every dtype, where a sum of the elements may overflow.
+fn all_finite(tensor: &Tensor) -> Result<bool> {
+    let elements = tensor.flatten_all()?;
+    for start in (0..elements.elem_count()).step_by(CHECKED) {
+        let part = elements.narrow(0, start, CHECKED.min(elements.elem_count() - start))?;
+        // 0 x is 0 for a finite x and NaN otherwise, and so is the sum.
+        let sum = (part * 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if sum.is_nan() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -13,6 +13,7 @@ mod gradients;
 mod hub;
 mod loss;
 mod loss_family;
+mod model;
 mod oracles;
 mod packing;
 mod places;
