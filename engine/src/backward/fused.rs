@@ -64,8 +64,13 @@ impl<'a> Trunk<'a> {
     }
 
     fn hand_over(&self, stage: usize, gradients: Vec<Vec<f32>>, sink: Sink<'_>) -> Result<()> {
-        let model = self.model;
-        for (index, gradient) in model.parameters_of(stage).zip(gradients) {
+        let (model, indices) = (self.model, self.model.parameters_of(stage));
+        assert_eq!(
+            indices.len(),
+            gradients.len(),
+            "one gradient for each parameter of stage {stage}"
+        );
+        for (index, gradient) in indices.zip(gradients) {
             let shape = model.parameters()[index].var.shape();
             sink(index, Tensor::from_vec(gradient, shape, model.device())?)?;
         }
