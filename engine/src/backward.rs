@@ -1,17 +1,16 @@
 //! The gradient of a loss on the scores, one block at a time.
 
-mod composed;
-mod fused;
-
 use candle::{Tensor, Var};
 
+use crate::backend::{Backend, cpu, reference};
 use crate::score::{self, Scores};
-use crate::{Error, Model, Packed, Result, Target, ops};
+use crate::{Error, Model, Packed, Result, Target};
 
 /// What a backward pass keeps of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
-    /// What the backward pass needs; the fused form makes norms and gated products again.
+    /// Everything that the backward pass needs, except that the CPU form computes norms and gated
+    /// products again.
     Keep,
     /// The inputs of the blocks; a block's forward pass is done again before its backward.
     Recompute,
@@ -36,7 +35,7 @@ pub struct Passed {
 }
 
 /// Takes the gradient of a parameter, by index into [`Model::parameters`].
-type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 
 /// Hands the gradient of every parameter to `sink`, once each, by index into
 /// [`Model::parameters`], detached, topmost first.
@@ -60,7 +59,8 @@ pub fn backward(
 ) -> Result<Passed> {
     let (trunk, hidden) = Trunk::forward(model, packed, activations)?;
     let live = model.live();
-    let pass = score::forward(&hidden, &live.head, live.products, targets, temperature)?;
+    let pass =
+        score::forward(model.backend(), &hidden, &live.head, live.products, targets, temperature)?;
     let upstream = loss_gradient(model, &pass, loss)?;
     let (d_hidden, d_head) =
         score::backward(&pass, &hidden, &live.head, &upstream.log_probs, &upstream.entropies)?;
@@ -118,8 +118,8 @@ fn loss_gradient(
 
 /// The blocks and the final norm, in the form that the model allows.
 enum Trunk<'a> {
-    Fused(fused::Trunk<'a>),
-    Composed(composed::Trunk<'a>),
+    Cpu(cpu::trunk::Trunk<'a>),
+    Reference(reference::trunk::Trunk<'a>),
 }
 
 impl<'a> Trunk<'a> {
@@ -128,23 +128,27 @@ impl<'a> Trunk<'a> {
         packed: &Packed,
         activations: Activations,
     ) -> Result<(Self, Tensor)> {
-        if ops::has_fused(&model.live().embed) {
-            let (trunk, hidden) = fused::Trunk::forward(model, packed, activations)?;
-            return Ok((Self::Fused(trunk), hidden));
-        }
-        let (trunk, hidden) = composed::Trunk::forward(model, packed, activations)?;
-        Ok((Self::Composed(trunk), hidden))
+        Ok(match model.backend() {
+            Backend::Cpu => {
+                let (trunk, hidden) = cpu::trunk::Trunk::forward(model, packed, activations)?;
+                (Self::Cpu(trunk), hidden)
+            }
+            Backend::Reference => {
+                let (trunk, hidden) = reference::trunk::Trunk::forward(model, packed, activations)?;
+                (Self::Reference(trunk), hidden)
+            }
+        })
     }
 
     fn backward(self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
         match self {
-            Self::Fused(trunk) => trunk.backward(d_hidden, sink),
-            Self::Composed(trunk) => trunk.backward(d_hidden, sink),
+            Self::Cpu(trunk) => trunk.backward(d_hidden, sink),
+            Self::Reference(trunk) => trunk.backward(d_hidden, sink),
         }
     }
 }
 
-fn no_gradient(name: &str) -> Error {
+pub(crate) fn no_gradient(name: &str) -> Error {
     Error::Weight {
         name: name.to_owned(),
         problem: "no gradient reached it: an operation cut the graph".into(),

@@ -1,7 +1,7 @@
 //! Storage of keys and values: a prompt's once for its group, own rows for every slot.
 //!
-//! The fused form keeps pages of sixteen positions, taken from a pool as a completion grows; the
-//! composed form keeps one tensor a layer. No cache may outlive a change of the weights.
+//! The CPU form keeps pages of sixteen positions, taken from a pool as a completion grows; the
+//! reference form keeps one tensor a layer. No cache may outlive a change of the weights.
 
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ impl Prefix {
 #[derive(Debug)]
 pub(crate) enum PrefixRows {
     /// Pages of plain numbers.
-    Fused(Vec<Page>),
+    Cpu(Vec<Page>),
     /// Keys (kv heads, head width, rows) and values (kv heads, rows, head width) of every layer.
-    Composed(Vec<[Tensor; 2]>),
+    Reference(Vec<[Tensor; 2]>),
 }
 
 /// The rows that decoding adds, by slot.
@@ -55,7 +55,7 @@ pub(crate) struct Slot {
     pub(crate) prefix: Option<Arc<Prefix>>,
     /// Own rows.
     pub(crate) len: usize,
-    /// The fused form's own rows.
+    /// The CPU form's own rows.
     pub(crate) pages: Vec<Page>,
 }
 
@@ -70,9 +70,9 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) enum Store {
     /// Free pages, and buffers that last from step to step.
-    Fused(Box<crate::decode::Buffers>),
+    Cpu(Box<crate::backend::cpu::decode::Buffers>),
     /// Keys and values of every layer, each (slots * capacity, kv heads * head width).
-    Composed(Vec<[Tensor; 2]>),
+    Reference(Vec<[Tensor; 2]>),
 }
 
 impl Cache {
@@ -88,10 +88,10 @@ impl Cache {
     /// Panics when there is no such slot, when it is in use, or when the prefix was made for another
     /// device or type.
     pub fn attach(&mut self, slot: usize, prefix: Arc<Prefix>) {
-        let fused = matches!(self.store, Store::Fused(_));
+        let cpu = matches!(self.store, Store::Cpu(_));
         assert_eq!(
-            fused,
-            matches!(prefix.rows, PrefixRows::Fused(_)),
+            cpu,
+            matches!(prefix.rows, PrefixRows::Cpu(_)),
             "prefix and cache are of one model"
         );
         let slot = &mut self.slots[slot];
@@ -108,7 +108,7 @@ impl Cache {
         let slot = &mut self.slots[slot];
         slot.prefix = None;
         slot.len = 0;
-        if let Store::Fused(buffers) = &mut self.store {
+        if let Store::Cpu(buffers) = &mut self.store {
             buffers.free.append(&mut slot.pages);
         }
     }

@@ -1,36 +1,16 @@
 //! Prefill and step-by-step decoding.
 //!
-//! Two forms behind the same calls: plain slices for `f32` on CPU, tensors for everything else and
-//! as the oracle. In the fused form a sequence's numbers do not depend on who else is decoded.
-
-mod composed;
-mod fused;
+//! In the CPU form a sequence's numbers do not depend on what else is decoded.
 
 use std::sync::Arc;
 
 use candle::Tensor;
 
+use crate::backend::{Backend, cpu, reference};
 use crate::cache::{Cache, Prefix, PrefixRows, Slot, Store};
-use crate::ops;
 use crate::{Error, Model, Packed, Result};
 
-pub(crate) use fused::Buffers;
-
 pub use kernels::distribution::Distribution;
-
-/// Which of the two forms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Fused,
-    Composed,
-}
-
-impl Form {
-    /// The fast one that the model allows.
-    fn of(model: &Model) -> Self {
-        if ops::has_fused(&model.live().embed) { Self::Fused } else { Self::Composed }
-    }
-}
 
 impl Model {
     /// Runs a prompt once, for all that will continue it.
@@ -40,7 +20,7 @@ impl Model {
     /// Fails when the prompt is empty or longer than the context, when a token is outside the
     /// vocabulary, and when the weights make numbers that are not finite.
     pub fn prefill(&self, prompt: &[u32]) -> Result<Arc<Prefix>> {
-        self.prefill_as(Form::of(self), prompt)
+        self.prefill_as(self.backend(), prompt)
     }
 
     /// An empty cache for `slots` sequences of at most `new_tokens` rows each beyond their prompts.
@@ -49,7 +29,7 @@ impl Model {
     ///
     /// Fails when the device refuses the storage.
     pub fn cache(&self, slots: usize, new_tokens: usize) -> Result<Cache> {
-        self.cache_as(Form::of(self), slots, new_tokens)
+        self.cache_as(self.backend(), slots, new_tokens)
     }
 
     /// Adds one token to each slot named in `feed`; `logits` becomes what follows each.
@@ -69,9 +49,9 @@ impl Model {
     ) -> Result<()> {
         self.check_feed(cache, feed)?;
         match &mut cache.store {
-            Store::Fused(buffers) => fused::step(self, buffers, &mut cache.slots, feed, logits),
-            Store::Composed(layers) => {
-                composed::step(self, layers, cache.capacity, &cache.slots, feed, logits)?;
+            Store::Cpu(buffers) => cpu::decode::step(self, buffers, &mut cache.slots, feed, logits),
+            Store::Reference(layers) => {
+                reference::decode::step(self, layers, cache.capacity, &cache.slots, feed, logits)?;
                 for &(slot, _) in feed {
                     cache.slots[slot].len += 1;
                 }
@@ -80,17 +60,17 @@ impl Model {
         }
     }
 
-    fn prefill_as(&self, form: Form, prompt: &[u32]) -> Result<Arc<Prefix>> {
+    fn prefill_as(&self, form: Backend, prompt: &[u32]) -> Result<Arc<Prefix>> {
         let mut packed = Packed::default();
         packed.push(prompt, None)?;
         let (logits, rows) = match form {
-            Form::Fused => {
-                let (logits, pages) = fused::prefill(self, &packed)?;
-                (logits, PrefixRows::Fused(pages))
+            Backend::Cpu => {
+                let (logits, pages) = cpu::decode::prefill(self, &packed)?;
+                (logits, PrefixRows::Cpu(pages))
             }
-            Form::Composed => {
-                let (logits, layers) = composed::prefill(self, &packed)?;
-                (logits, PrefixRows::Composed(layers))
+            Backend::Reference => {
+                let (logits, layers) = reference::decode::prefill(self, &packed)?;
+                (logits, PrefixRows::Reference(layers))
             }
         };
         if logits.iter().any(|logit| !logit.is_finite()) {
@@ -99,15 +79,15 @@ impl Model {
         Ok(Arc::new(Prefix { len: prompt.len(), logits, rows }))
     }
 
-    fn cache_as(&self, form: Form, slots: usize, new_tokens: usize) -> Result<Cache> {
+    fn cache_as(&self, form: Backend, slots: usize, new_tokens: usize) -> Result<Cache> {
         let config = self.config();
         let store = match form {
-            Form::Fused => Store::Fused(Box::new(Buffers::new(self)?)),
-            Form::Composed => {
+            Backend::Cpu => Store::Cpu(Box::new(cpu::decode::Buffers::new(self)?)),
+            Backend::Reference => {
                 let shape = (slots * new_tokens.max(1), config.num_kv_heads * config.head_dim);
                 let zeros = || Tensor::zeros(shape, self.dtype(), self.device());
                 let layers = (0..config.num_layers).map(|_| Ok([zeros()?, zeros()?]));
-                Store::Composed(layers.collect::<Result<_>>()?)
+                Store::Reference(layers.collect::<Result<_>>()?)
             }
         };
         let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
@@ -144,7 +124,7 @@ impl Model {
     }
 }
 
-fn not_finite(position: usize) -> Error {
+pub(crate) fn not_finite(position: usize) -> Error {
     Error::Input(format!(
         "the logits after position {position} are not finite: the weights have diverged"
     ))

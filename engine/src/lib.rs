@@ -1,13 +1,13 @@
 //! The policy as a differentiable function.
 //!
-//! Reading order: [`config`], [`weights`], [`packed`], [`ops`], [`block`], [`model`], [`score`],
+//! Reading order: [`config`], [`weights`], [`packed`], [`layout`], [`backend`], [`model`], [`score`],
 //! [`mod@backward`], [`loss`]; then [`cache`] and [`decode`] for sampling; [`checkpoint`], [`gguf`],
 //! [`text`] and [`hub`] for what lies on disk.
 //!
 //! It does not know what a reward, a group or a step is: it receives columns of numbers per token.
 
+pub mod backend;
 pub mod backward;
-pub mod block;
 pub mod cache;
 pub mod checkpoint;
 pub mod config;
@@ -15,24 +15,25 @@ pub mod decode;
 mod error;
 pub mod gguf;
 pub mod hub;
+pub mod layout;
 pub mod loss;
 pub mod model;
 mod noise;
-pub mod ops;
 pub mod packed;
 pub mod rope;
 pub mod score;
 pub mod text;
 pub mod weights;
 
+pub use backend::Backend;
 pub use backward::{Activations, Columns, Passed, backward};
 pub use cache::{Cache, Prefix};
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Biases, Family, ModelConfig, RopeScaling};
 pub use decode::Distribution;
 pub use error::{Error, Result};
+pub use kernels::Products;
 pub use model::{Model, Parameter};
-pub use ops::Products;
 pub use packed::{Packed, Segment, Target};
 pub use score::Scores;
 pub use text::{StopStrings, Text};

@@ -3,10 +3,11 @@
 use candle::{DType, Device, Tensor, Var};
 use serde_json::{Map, Value};
 
-use crate::block::{self, Layout};
+use crate::backend::{Backend, cpu, reference};
+use crate::layout::Layout;
 use crate::rope::Rope;
 use crate::score::{self, Scores};
-use crate::{Error, ModelConfig, Packed, Products, Result, Target, Weights, noise, ops, weights};
+use crate::{Error, ModelConfig, Packed, Products, Result, Target, Weights, noise, weights};
 
 /// A trainable tensor and its name in the checkpoint.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Model {
     live: Weights,
     device: Device,
     dtype: DType,
+    backend: Backend,
     /// What the `config.json` said that it was read with.
     config_keys: Map<String, Value>,
 }
@@ -62,8 +64,8 @@ impl Model {
             Ok(parameter.var.as_detached_tensor())
         })?;
         let (rope, device) = (Rope::new(&config), device.clone());
-        let config_keys = Map::new();
-        Ok(Self { config, rope, parameters, tracked, live, device, dtype, config_keys })
+        let (backend, config_keys) = (Backend::of(dtype, &device), Map::new());
+        Ok(Self { config, rope, parameters, tracked, live, device, dtype, backend, config_keys })
     }
 
     /// The same model with the keys of the `config.json` that it was read with, which
@@ -131,6 +133,11 @@ impl Model {
         self.dtype
     }
 
+    /// The form in which it computes.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
     /// The trainable tensors, in checkpoint order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
@@ -161,26 +168,26 @@ impl Model {
     pub fn hidden(&self, packed: &Packed) -> Result<Tensor> {
         let layout = self.layout(packed)?;
         let mut x = self.embed(packed)?;
-        if ops::has_fused(&x) {
-            let rows = block::fused::Rows::new(&layout)?;
+        if self.backend == Backend::Cpu {
+            let rows = cpu::block::Rows::new(&layout)?;
             let mut x: Vec<f32> = x.flatten_all()?.to_vec1()?;
             for weights in &self.live.blocks {
-                let forward = |block: &block::fused::Block<'_>| block.forward(&x).0;
-                x = block::fused::with(&self.config, weights, &rows, forward)?;
+                let forward = |block: &cpu::block::Block<'_>| block.forward(&x).0;
+                x = cpu::block::with(&self.config, weights, &rows, forward)?;
             }
             return self.normed(&x);
         }
         for weights in &self.live.blocks {
-            x = block::composed::block(&self.config, weights, &x, &layout)?;
+            x = reference::block::block(&self.config, weights, &x, &layout)?;
         }
-        ops::composed::rms_norm(&x, &self.live.norm, self.config.rms_norm_eps)
+        reference::ops::rms_norm(&x, &self.live.norm, self.config.rms_norm_eps)
     }
 
     /// Hidden states after the final norm, of plain ones before it.
     pub(crate) fn normed(&self, x: &[f32]) -> Result<Tensor> {
         let shape = (x.len() / self.config.hidden_size, self.config.hidden_size);
-        let norm = |norm: &[f32]| ops::fused::rms_norm(x, norm, self.config.rms_norm_eps);
-        let normed = ops::with([&self.live.norm], |[weight]| Ok(norm(weight)))?;
+        let norm = |norm: &[f32]| cpu::rms_norm(x, norm, self.config.rms_norm_eps);
+        let normed = cpu::with([&self.live.norm], |[weight]| Ok(norm(weight)))?;
         Ok(Tensor::from_vec(normed, shape, &self.device)?)
     }
 
@@ -191,8 +198,9 @@ impl Model {
     /// As [`Self::hidden`], and when a target's row or token does not exist.
     pub fn score(&self, packed: &Packed, targets: &[Target], temperature: f64) -> Result<Scores> {
         let hidden = self.hidden(packed)?;
-        Ok(score::forward(&hidden, &self.live.head, self.products(), targets, temperature)?
-            .scores())
+        let (head, products) = (&self.live.head, self.products());
+        let pass = score::forward(self.backend, &hidden, head, products, targets, temperature)?;
+        Ok(pass.scores())
     }
 
     /// The layout of a pack that fits this model.

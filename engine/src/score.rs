@@ -1,15 +1,13 @@
 //! Log-probabilities and entropies of chosen tokens, forward and backward, in one pass over
 //! vocabulary chunks: (rows, vocabulary) never exists at once.
 
-mod composed;
-mod fused;
-
 use candle::{DType, Device, Tensor};
 
-use crate::{Error, Products, Result, Target, ops};
+use crate::backend::{Backend, cpu, reference};
+use crate::{Error, Products, Result, Target};
 
 /// Vocabulary entries treated at once.
-const CHUNK: usize = 2048;
+pub(crate) const CHUNK: usize = 2048;
 
 /// What the full distribution at a target's row says, one entry a target.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,29 +23,29 @@ pub struct Scores {
 
 /// The distribution of one row.
 #[derive(Debug, Clone, Copy)]
-struct RowStats {
+pub(crate) struct RowStats {
     /// Log of the sum of the exponentials of the scaled logits.
-    log_sum: f64,
-    entropy: f64,
+    pub(crate) log_sum: f64,
+    pub(crate) entropy: f64,
     phi_sum: f64,
 }
 
 /// Sums over the part of a row seen so far, relative to its largest scaled logit.
 #[derive(Debug, Clone, Copy)]
-struct Sums {
-    max: f64,
+pub(crate) struct Sums {
+    pub(crate) max: f64,
     /// `sum e^(z - max)`
-    exp: f64,
+    pub(crate) exp: f64,
     /// `sum e^(z - max) (z - max)`
-    weighted: f64,
+    pub(crate) weighted: f64,
     /// `sum e^(2 (z - max))`
-    square: f64,
+    pub(crate) square: f64,
     /// `sum e^(2 (z - max)) (z - max)`
-    square_weighted: f64,
+    pub(crate) square_weighted: f64,
 }
 
 impl Sums {
-    const EMPTY: Self =
+    pub(crate) const EMPTY: Self =
         Self { max: f64::NEG_INFINITY, exp: 0.0, weighted: 0.0, square: 0.0, square_weighted: 0.0 };
 
     /// The same sums relative to a larger maximum.
@@ -66,7 +64,7 @@ impl Sums {
         }
     }
 
-    fn merged(self, other: Self) -> Self {
+    pub(crate) fn merged(self, other: Self) -> Self {
         let max = self.max.max(other.max);
         let (a, b) = (self.raised(max), other.raised(max));
         Self {
@@ -95,19 +93,21 @@ impl Sums {
 #[derive(Debug)]
 pub(crate) struct Pass {
     /// The distinct rows that have targets, ascending.
-    rows: Vec<u32>,
-    stats: Vec<RowStats>,
+    pub(crate) rows: Vec<u32>,
+    pub(crate) stats: Vec<RowStats>,
     /// One a target: index into `rows`, and the token.
-    targets: Vec<(usize, usize)>,
+    pub(crate) targets: Vec<(usize, usize)>,
     log_probs: Vec<f64>,
-    inverse_temperature: f64,
-    products: Products,
+    pub(crate) inverse_temperature: f64,
+    pub(crate) products: Products,
+    backend: Backend,
 }
 
 /// Scores `targets` under the distributions of their rows.
 ///
 /// Shapes: `hidden` (rows, width), `head` (vocabulary, width). A temperature of zero counts as one.
 pub(crate) fn forward(
+    backend: Backend,
     hidden: &Tensor,
     head: &Tensor,
     products: Products,
@@ -115,12 +115,11 @@ pub(crate) fn forward(
     temperature: f64,
 ) -> Result<Pass> {
     let mut pass = Pass::new(hidden.dim(0)?, head.dim(0)?, targets, temperature)?;
-    pass.products = products;
+    (pass.backend, pass.products) = (backend, products);
     let hidden = pass.gather(hidden)?;
-    let (sums, logits) = if ops::has_fused(&hidden) {
-        fused::forward(&pass, &hidden, head)?
-    } else {
-        composed::forward(&pass, &hidden, head)?
+    let (sums, logits) = match backend {
+        Backend::Cpu => cpu::head::forward(&pass, &hidden, head)?,
+        Backend::Reference => reference::head::forward(&pass, &hidden, head)?,
     };
     pass.stats = sums.into_iter().map(Sums::stats).collect();
     let scored = pass.targets.iter().zip(logits);
@@ -144,10 +143,9 @@ pub(crate) fn backward(
 ) -> Result<(Tensor, Tensor)> {
     let picked = pass.gather(hidden)?;
     let pull = Pull::new(pass, d_log_probs, d_entropies);
-    let (d_picked, d_head) = if ops::has_fused(hidden) {
-        fused::backward(pass, &pull, &picked, head)?
-    } else {
-        composed::backward(pass, &pull, &picked, head)?
+    let (d_picked, d_head) = match pass.backend {
+        Backend::Cpu => cpu::head::backward(pass, &pull, &picked, head)?,
+        Backend::Reference => reference::head::backward(pass, &pull, &picked, head)?,
     };
     let rows = Tensor::new(pass.rows.as_slice(), hidden.device())?;
     let d_hidden = hidden.zeros_like()?.index_add(&rows, &d_picked, 0)?;
@@ -156,11 +154,11 @@ pub(crate) fn backward(
 
 /// The upstream gradients, gathered by row.
 #[derive(Debug)]
-struct Pull {
+pub(crate) struct Pull {
     /// Sum of the gradients of the row's log-probabilities.
-    log_prob: Vec<f64>,
+    pub(crate) log_prob: Vec<f64>,
     /// Sum of the gradients of the row's entropy.
-    entropy: Vec<f64>,
+    pub(crate) entropy: Vec<f64>,
     /// (row, token, gradient of the log-probability), by token.
     picks: Vec<(usize, usize, f64)>,
 }
@@ -182,7 +180,7 @@ impl Pull {
     }
 
     /// The picks whose token lies in a chunk.
-    fn within(&self, start: usize, len: usize) -> &[(usize, usize, f64)] {
+    pub(crate) fn within(&self, start: usize, len: usize) -> &[(usize, usize, f64)] {
         let from = self.picks.partition_point(|&(_, token, _)| token < start);
         let to = self.picks.partition_point(|&(_, token, _)| token < start + len);
         &self.picks[from..to]
@@ -214,6 +212,7 @@ impl Pass {
             log_probs: Vec::new(),
             inverse_temperature: if temperature == 0.0 { 1.0 } else { 1.0 / temperature },
             products: Products::F32,
+            backend: Backend::Reference,
         })
     }
 
@@ -223,7 +222,7 @@ impl Pass {
     }
 
     /// The targets in order of their tokens: (index of the target, row, token).
-    fn by_token(&self) -> Vec<(usize, usize, usize)> {
+    pub(crate) fn by_token(&self) -> Vec<(usize, usize, usize)> {
         let mut order: Vec<_> =
             self.targets.iter().enumerate().map(|(i, &(row, token))| (i, row, token)).collect();
         order.sort_by_key(|&(_, row, token)| (token, row));

@@ -6,7 +6,8 @@
 use candle::{DType, Device, Tensor, Var};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use engine::ops::{Span, fused};
+use engine::backend::cpu;
+use engine::layout::Span;
 use engine::{Biases, Distribution, Family, Model, ModelConfig, Packed, Products, RopeScaling};
 use optim::{AdamWConfig, Gradients, Objective, OptimConfig, Param};
 
@@ -50,7 +51,7 @@ mod linear {
 
     fn forward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
         let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]));
-        let map = fused::Linear::new(&w, WIDTH, products);
+        let map = cpu::Linear::new(&w, WIDTH, products);
         bencher
             .counter(ItemsCount::new(2 * rows * WIDTH * INNER))
             .bench_local(|| map.forward(&x));
@@ -58,7 +59,7 @@ mod linear {
 
     fn backward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
         let (x, w, dy) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]), numbers(&[rows, INNER]));
-        let map = fused::Linear::new(&w, WIDTH, products);
+        let map = cpu::Linear::new(&w, WIDTH, products);
         bencher
             .counter(ItemsCount::new(4 * rows * WIDTH * INNER))
             .bench_local(|| (map.input_gradient(&dy), map.weight_gradient(&x, &dy)));
@@ -90,8 +91,8 @@ mod linear {
 fn rms_norm(bencher: Bencher<'_, '_>, rows: usize) {
     let (x, w, mut dx) = (numbers(&[rows, WIDTH]), numbers(&[WIDTH]), numbers(&[rows, WIDTH]));
     bencher.counter(ItemsCount::new(rows * WIDTH)).bench_local(|| {
-        let y = fused::rms_norm(&x, &w, 1e-5);
-        fused::rms_norm_backward(&x, &w, 1e-5, &y, &mut dx)
+        let y = cpu::rms_norm(&x, &w, 1e-5);
+        cpu::rms_norm_backward(&x, &w, 1e-5, &y, &mut dx)
     });
 }
 
@@ -100,8 +101,8 @@ fn rms_norm(bencher: Bencher<'_, '_>, rows: usize) {
 fn swiglu(bencher: Bencher<'_, '_>, rows: usize) {
     let (mut gate, mut up) = (numbers(&[rows, INNER]), numbers(&[rows, INNER]));
     bencher.counter(ItemsCount::new(rows * INNER)).bench_local(|| {
-        let y = fused::swiglu(&gate, &up);
-        fused::swiglu_backward(&mut gate, &mut up, &y);
+        let y = cpu::swiglu(&gate, &up);
+        cpu::swiglu_backward(&mut gate, &mut up, &y);
     });
 }
 
@@ -111,7 +112,7 @@ fn rope(bencher: Bencher<'_, '_>, rows: usize) {
     let (cos, sin) = (numbers(&[rows, HEAD / 2]), numbers(&[rows, HEAD / 2]));
     bencher
         .counter(ItemsCount::new(rows * WIDTH))
-        .bench_local(|| fused::rope(&mut x, &cos, &sin, HEAD / 2));
+        .bench_local(|| cpu::rope(&mut x, &cos, &sin, HEAD / 2));
 }
 
 /// Two prompts of this length with eight completions of 64 tokens each, forward and backward.
@@ -119,7 +120,7 @@ fn rope(bencher: Bencher<'_, '_>, rows: usize) {
 fn attention(bencher: Bencher<'_, '_>, prompt: usize) {
     let packed = groups(prompt).0;
     let (rows, spans) = (packed.rows(), Span::of(&packed));
-    let heads = fused::Heads { query: HEADS, key: KV_HEADS, width: HEAD };
+    let heads = cpu::Heads { query: HEADS, key: KV_HEADS, width: HEAD };
     let q = numbers(&[rows, HEADS, HEAD]);
     let [k, v] = [(); 2].map(|()| numbers(&[rows, KV_HEADS, HEAD]));
     let pairs: usize = spans.iter().map(|span| {
@@ -127,8 +128,8 @@ fn attention(bencher: Bencher<'_, '_>, prompt: usize) {
         span.len * before + span.len * (span.len + 1) / 2
     }).sum();
     bencher.counter(ItemsCount::new(12 * pairs * HEADS * HEAD)).bench_local(|| {
-        let y = fused::attention(heads, [&q, &k, &v], &spans);
-        fused::attention_backward(heads, [&q, &k, &v], &spans, &y)
+        let y = cpu::attention(heads, [&q, &k, &v], &spans);
+        cpu::attention_backward(heads, [&q, &k, &v], &spans, &y)
     });
 }
 
@@ -199,7 +200,7 @@ mod head {
         let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[vocabulary, WIDTH]));
         bencher.counter(ItemsCount::new(operations)).bench_local(|| {
             for w in w.chunks(CHUNK * WIDTH) {
-                divan::black_box(fused::Linear::new(w, WIDTH, Products::F32).forward(&x));
+                divan::black_box(cpu::Linear::new(w, WIDTH, Products::F32).forward(&x));
             }
         });
     }
@@ -227,10 +228,10 @@ mod head {
         let mut dx = numbers(&[rows, WIDTH]);
         bencher.counter(ItemsCount::new(4 * operations)).bench_local(|| {
             for w in w.chunks(CHUNK * WIDTH) {
-                divan::black_box(fused::Linear::new(w, WIDTH, Products::F32).forward(&x));
+                divan::black_box(cpu::Linear::new(w, WIDTH, Products::F32).forward(&x));
             }
             for w in w.chunks(CHUNK * WIDTH) {
-                let map = fused::Linear::new(w, WIDTH, Products::F32);
+                let map = cpu::Linear::new(w, WIDTH, Products::F32);
                 let d = map.forward(&x);
                 map.input_gradient_add(&d, &mut dx);
                 divan::black_box(map.weight_gradient(&x, &d));

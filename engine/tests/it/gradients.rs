@@ -2,7 +2,8 @@
 //! forms against the composed ones.
 
 use candle::{DType, Device, Result, Tensor, Var};
-use engine::ops::{Span, composed, fused};
+use engine::backend::{cpu, reference::ops};
+use engine::layout::Span;
 use engine::{Activations, Model, Packed, Target};
 
 use crate::packing::gradients;
@@ -99,9 +100,9 @@ fn narrow(x: &Tensor) -> Vec<f32> {
 #[test]
 fn linear() {
     let inputs = [random(&[5, 7], 1), random(&[3, 7], 2)];
-    let op = |x: &[Tensor]| composed::linear(&x[0], &x[1]);
+    let op = |x: &[Tensor]| ops::linear(&x[0], &x[1]);
     check_both(&inputs, &op, &|x, dy| {
-        let map = fused::Linear::new(x[1], 7, engine::Products::F32);
+        let map = cpu::Linear::new(x[1], 7, engine::Products::F32);
         (map.forward(x[0]), vec![map.input_gradient(dy), map.weight_gradient(x[0], dy)])
     });
 }
@@ -109,7 +110,7 @@ fn linear() {
 #[test]
 fn a_linear_map_adds_to_what_is_there() {
     let [x, w, dy] = [(5, 7), (3, 7), (5, 3)].map(|(a, b)| narrow(&random(&[a, b], 1)));
-    let map = fused::Linear::new(&w, 7, engine::Products::F32);
+    let map = cpu::Linear::new(&w, 7, engine::Products::F32);
     let (mut y, mut dx) = (vec![1.0; 15], vec![1.0; 35]);
     map.forward_add(&x, &mut y);
     map.input_gradient_add(&dy, &mut dx);
@@ -121,16 +122,16 @@ fn a_linear_map_adds_to_what_is_there() {
 fn fused_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
     // On top of ones, since the gradient is added.
     let mut dx = vec![1.0; x[0].len()];
-    let dw = fused::rms_norm_backward(x[0], x[1], 1e-5, dy, &mut dx);
+    let dw = cpu::rms_norm_backward(x[0], x[1], 1e-5, dy, &mut dx);
     for dx in &mut dx {
         *dx -= 1.0;
     }
-    (fused::rms_norm(x[0], x[1], 1e-5), vec![dx, dw])
+    (cpu::rms_norm(x[0], x[1], 1e-5), vec![dx, dw])
 }
 
 #[test]
 fn rms_norm() {
-    let op = |x: &[Tensor]| composed::rms_norm(&x[0], &x[1], 1e-5);
+    let op = |x: &[Tensor]| ops::rms_norm(&x[0], &x[1], 1e-5);
     check_both(&[random(&[5, 8], 1), random(&[8], 2)], &op, &fused_norm);
     check_both(&[random(&[3, 37], 1), random(&[37], 2)], &op, &fused_norm);
     check_both(&[random(&[3, 2, 8], 1), random(&[8], 2)], &op, &fused_norm);
@@ -138,7 +139,7 @@ fn rms_norm() {
 
 #[test]
 fn rms_norm_over_many_rows() {
-    let op = |x: &[Tensor]| composed::rms_norm(&x[0], &x[1], 1e-5);
+    let op = |x: &[Tensor]| ops::rms_norm(&x[0], &x[1], 1e-5);
     agree(&[random(&[700, 64], 1), random(&[64], 2)], &op, &fused_norm);
 }
 
@@ -148,14 +149,14 @@ fn rope() {
         let angles = random(&[rows, 3], 5);
         let op = |x: &[Tensor]| {
             let angles = angles.to_dtype(x[0].dtype())?;
-            composed::rope(&x[0], &angles.cos()?, &angles.sin()?)
+            ops::rope(&x[0], &angles.cos()?, &angles.sin()?)
         };
         let fused = |x: &[&[f32]], dy: &[f32]| {
             let [cos, sin] = [angles.cos(), angles.sin()].map(|x| narrow(&x.unwrap()));
             let back: Vec<f32> = sin.iter().map(|sin| -sin).collect();
             let (mut y, mut dx) = (x[0].to_vec(), dy.to_vec());
-            fused::rope(&mut y, &cos, &sin, 3);
-            fused::rope(&mut dx, &cos, &back, 3);
+            cpu::rope(&mut y, &cos, &sin, 3);
+            cpu::rope(&mut dx, &cos, &back, 3);
             (y, vec![dx])
         };
         let inputs = [random(&[rows, 2, 6], 1)];
@@ -165,11 +166,11 @@ fn rope() {
 
 #[test]
 fn swiglu() {
-    let op = |x: &[Tensor]| composed::swiglu(&x[0], &x[1]);
+    let op = |x: &[Tensor]| ops::swiglu(&x[0], &x[1]);
     let fused = |x: &[&[f32]], dy: &[f32]| {
         let (mut gate, mut up) = (x[0].to_vec(), x[1].to_vec());
-        fused::swiglu_backward(&mut gate, &mut up, dy);
-        (fused::swiglu(x[0], x[1]), vec![gate, up])
+        cpu::swiglu_backward(&mut gate, &mut up, dy);
+        (cpu::swiglu(x[0], x[1]), vec![gate, up])
     };
     check_both(&[random(&[4, 6], 1), random(&[4, 6], 2)], &op, &fused);
     agree(&[random(&[40, 1000], 1), random(&[40, 1000], 2)], &op, &fused);
@@ -177,7 +178,7 @@ fn swiglu() {
 
 #[test]
 fn softmax() {
-    check(&[random(&[3, 5], 1)], &|x| composed::softmax(&x[0]));
+    check(&[random(&[3, 5], 1)], &|x| ops::softmax(&x[0]));
 }
 
 #[track_caller]
@@ -186,12 +187,12 @@ fn check_attention(packed: &Packed, [heads, kv_heads, width]: [usize; 3]) {
     let rows = packed.rows();
     let shapes = [[rows, heads, width], [rows, kv_heads, width], [rows, kv_heads, width]];
     let inputs = [1, 2, 3].map(|seed| random(&shapes[seed as usize - 1], seed));
-    let op = |x: &[Tensor]| composed::attention(&x[0], &x[1], &x[2], &spans);
+    let op = |x: &[Tensor]| ops::attention(&x[0], &x[1], &x[2], &spans);
     check_both(&inputs, &op, &|x, dy| {
-        let heads = fused::Heads { query: heads, key: kv_heads, width };
+        let heads = cpu::Heads { query: heads, key: kv_heads, width };
         let qkv = [x[0], x[1], x[2]];
-        let value = fused::attention(heads, qkv, &spans);
-        (value, fused::attention_backward(heads, qkv, &spans, dy).into())
+        let value = cpu::attention(heads, qkv, &spans);
+        (value, cpu::attention_backward(heads, qkv, &spans, dy).into())
     });
 }
 

@@ -8,7 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use candle::{DType, Device, Tensor};
-use engine::{Model, Packed, Target, Text, checkpoint, ops};
+use engine::backend::reference::ops;
+use engine::{Model, Packed, Target, Text, checkpoint};
 use serde_json::{Value, json};
 
 use crate::support;
@@ -57,7 +58,7 @@ fn floats(list: &Value) -> Vec<f64> {
 fn logits(model: &Model, tokens: &[u32]) -> Tensor {
     let mut packed = Packed::default();
     packed.push(tokens, None).unwrap();
-    ops::composed::linear(&model.hidden(&packed).unwrap(), &model.live().head).unwrap()
+    ops::linear(&model.hidden(&packed).unwrap(), &model.live().head).unwrap()
 }
 
 #[test]

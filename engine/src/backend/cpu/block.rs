@@ -1,16 +1,15 @@
-//! A block on plain slices: `f32` on CPU.
+//! A decoder block, forward and backward.
 //!
 //! Its forward pass can keep what the backward pass needs and cannot cheaply make again: norms and
 //! the gated product are made again.
 
 use candle::Tensor;
 
-use super::Layout;
-use crate::ops::fused::{
+use super::{
     Heads, Linear, attention, attention_backward, rms_norm, rms_norm_backward, rope, swiglu,
-    swiglu_backward,
+    swiglu_backward, values,
 };
-use crate::ops::{self, Span};
+use crate::layout::{Layout, Span};
 use crate::{BlockWeights, ModelConfig, Result};
 
 /// What a block needs to know about its rows, as slices.
@@ -76,7 +75,7 @@ pub(crate) fn with<R>(
     f: impl FnOnce(&Block<'_>) -> R,
 ) -> Result<R> {
     let lent: Vec<_> = weights.tensors().map(Tensor::storage_and_layout).collect();
-    let slices: Vec<_> = lent.iter().map(ops::values).collect::<candle::Result<_>>()?;
+    let slices: Vec<_> = lent.iter().map(values).collect::<candle::Result<_>>()?;
     let mut slices = slices.into_iter();
     let mut next = || slices.next().expect("as many tensors as the configuration has");
     let width = config.hidden_size;

@@ -1,4 +1,4 @@
-//! Who attends to whom: the runs of rows of a pack.
+//! The runs of rows of a pack, and the earlier runs that each attends to.
 
 use std::sync::Arc;
 

@@ -1,12 +1,13 @@
-//! The trunk on tensors: Candle's graph, one stage at a time.
+//! The blocks and the final norm: Candle's graph, one stage at a time.
 
 use candle::backprop::GradStore;
 use candle::{Tensor, Var};
 
-use super::{Activations, Sink, no_gradient};
-use crate::block::Layout;
-use crate::block::composed::block;
-use crate::ops::composed;
+use super::block::block;
+use super::ops;
+use crate::Activations;
+use crate::backward::{Sink, no_gradient};
+use crate::layout::Layout;
 use crate::{Model, Packed, Result};
 
 /// One stage of the trunk: its input as a variable, and its output where it was kept.
@@ -16,7 +17,7 @@ struct Stage {
 }
 
 /// The blocks and the final norm, cut between stages.
-pub(super) struct Trunk<'a> {
+pub(crate) struct Trunk<'a> {
     model: &'a Model,
     layout: Layout,
     stages: Vec<Stage>,
@@ -24,7 +25,7 @@ pub(super) struct Trunk<'a> {
 
 impl<'a> Trunk<'a> {
     /// Runs all stages and keeps what the backward needs; the hidden states have no graph.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         model: &'a Model,
         packed: &Packed,
         activations: Activations,
@@ -51,12 +52,12 @@ impl<'a> Trunk<'a> {
         let weights = if tracked { model.tracked() } else { model.live() };
         match weights.blocks.get(stage) {
             Some(weights) => block(model.config(), weights, x, &self.layout),
-            None => composed::rms_norm(x, &weights.norm, model.config().rms_norm_eps),
+            None => ops::rms_norm(x, &weights.norm, model.config().rms_norm_eps),
         }
     }
 
     /// Walks the stages from the top; returns the gradient of the embeddings of the rows.
-    pub(super) fn backward(mut self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
+    pub(crate) fn backward(mut self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
         let mut upstream = d_hidden;
         while let Some(Stage { input, output }) = self.stages.pop() {
             let stage = self.stages.len();

@@ -1,9 +1,9 @@
-//! A block on tensors.
+//! A decoder block.
 
 use candle::Tensor;
 
-use super::Layout;
-use crate::ops::composed;
+use super::ops;
+use crate::layout::Layout;
 use crate::{BlockWeights, ModelConfig, Result};
 
 /// Queries, keys and values of every row.
@@ -27,7 +27,7 @@ pub(crate) fn block(
     layout: &Layout,
 ) -> Result<Tensor> {
     let Qkv { q, k, v } = project(config, weights, x, &layout.cos, &layout.sin)?;
-    let attention = composed::attention(&q, &k, &v, &layout.spans)?;
+    let attention = ops::attention(&q, &k, &v, &layout.spans)?;
     finish(config, weights, x, &attention)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn project(
     sin: &Tensor,
 ) -> Result<Qkv> {
     let rows = x.dim(0)?;
-    let x = composed::rms_norm(x, &weights.attn_norm, config.rms_norm_eps)?;
+    let x = ops::rms_norm(x, &weights.attn_norm, config.rms_norm_eps)?;
     let [q_bias, k_bias, v_bias] = match &weights.qkv_bias {
         Some(biases) => biases.each_ref().map(Some),
         None => [None; 3],
@@ -54,10 +54,10 @@ pub(crate) fn project(
     let mut k = head(&weights.k, k_bias, config.num_kv_heads)?;
     let v = head(&weights.v, v_bias, config.num_kv_heads)?;
     if let Some([q_norm, k_norm]) = &weights.qk_norm {
-        q = composed::rms_norm(&q, q_norm, config.rms_norm_eps)?;
-        k = composed::rms_norm(&k, k_norm, config.rms_norm_eps)?;
+        q = ops::rms_norm(&q, q_norm, config.rms_norm_eps)?;
+        k = ops::rms_norm(&k, k_norm, config.rms_norm_eps)?;
     }
-    Ok(Qkv { q: composed::rope(&q, cos, sin)?, k: composed::rope(&k, cos, sin)?, v })
+    Ok(Qkv { q: ops::rope(&q, cos, sin)?, k: ops::rope(&k, cos, sin)?, v })
 }
 
 /// The block after attention: output map, residual, feed-forward layer, residual.
@@ -70,19 +70,19 @@ pub(crate) fn finish(
     attention: &Tensor,
 ) -> Result<Tensor> {
     let x = (x + affine(attention, &weights.o, weights.o_bias.as_ref())?)?;
-    let inner = composed::rms_norm(&x, &weights.mlp_norm, config.rms_norm_eps)?;
+    let inner = ops::rms_norm(&x, &weights.mlp_norm, config.rms_norm_eps)?;
     let [gate_bias, up_bias, down_bias] = match &weights.mlp_bias {
         Some(biases) => biases.each_ref().map(Some),
         None => [None; 3],
     };
     let gate = affine(&inner, &weights.gate, gate_bias)?;
     let up = affine(&inner, &weights.up, up_bias)?;
-    let inner = composed::swiglu(&gate, &up)?;
+    let inner = ops::swiglu(&gate, &up)?;
     Ok((x + affine(&inner, &weights.down, down_bias)?)?)
 }
 
 /// `x W^T + b`.
 fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let y = composed::linear(x, weight)?;
+    let y = ops::linear(x, weight)?;
     Ok(bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?)
 }

@@ -1,24 +1,24 @@
-//! Decoding on tensors: any device and type.
+//! Prefill and decoding.
 
 use std::sync::Arc;
 
 use candle::{D, DType, Tensor};
 
-use super::not_finite;
-use crate::block::composed::{Qkv, finish, project};
+use super::block::{Qkv, finish, project};
+use super::ops;
 use crate::cache::{PrefixRows, Slot};
-use crate::ops::composed;
+use crate::decode::not_finite;
 use crate::{Model, Packed, Result};
 
 /// A prompt through the model: logits after its last row, and its keys (kv heads, head width, rows)
 /// and values (kv heads, rows, head width) of every layer.
-pub(super) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
+pub(crate) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
     let (config, live, layout) = (model.config(), model.live(), model.layout(packed)?);
     let mut x = model.embed(packed)?;
     let mut layers = Vec::with_capacity(config.num_layers);
     for (i, weights) in live.blocks.iter().enumerate() {
         let Qkv { q, k, v } = project(config, weights, &x, &layout.cos, &layout.sin)?;
-        let mut attention = composed::attention(&q, &k, &v, &layout.spans)?;
+        let mut attention = ops::attention(&q, &k, &v, &layout.spans)?;
         if i + 1 == config.num_layers {
             // Of the last block only the last row is asked for.
             x = x.narrow(0, packed.rows() - 1, 1)?;
@@ -28,18 +28,18 @@ pub(super) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<[
         layers.push([k.permute((1, 2, 0))?.contiguous()?, v.transpose(0, 1)?.contiguous()?]);
     }
     let x = x.narrow(0, x.dim(0)? - 1, 1)?;
-    let x = composed::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
+    let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
     Ok((head(&x, &live.head)?, layers))
 }
 
 /// Logits (rows, vocabulary) of normed rows, as plain numbers.
 fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let logits = composed::linear(x, head)?;
+    let logits = ops::linear(x, head)?;
     Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
 /// One step. The caller moves the slots on.
-pub(super) fn step(
+pub(crate) fn step(
     model: &Model,
     layers: &[[Tensor; 2]],
     capacity: usize,
@@ -72,7 +72,7 @@ pub(super) fn step(
         }
         x = finish(config, weights, &x, &attention)?;
     }
-    let x = composed::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
+    let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
     *logits = head(&x, &live.head)?;
     let vocab = config.vocab_size;
     match logits.iter().position(|logit| !logit.is_finite()) {
@@ -110,7 +110,7 @@ fn siblings<'a>(
         }
     }
     let build = |rows: Vec<u32>| -> Result<Siblings<'a>> {
-        let PrefixRows::Composed(layers) = &prefix(rows[0] as usize).rows else {
+        let PrefixRows::Reference(layers) = &prefix(rows[0] as usize).rows else {
             unreachable!("a cache holds prefixes of its own form")
         };
         let members = || rows.iter().map(|&row| feed[row as usize].0);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::ops::Span;
+use crate::layout::Span;
 use kernels::product::{How, Into, View, product};
 use kernels::rows::{softmax, softmax_backward};
 

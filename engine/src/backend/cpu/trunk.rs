@@ -1,10 +1,11 @@
-//! The trunk on plain slices: `f32` on CPU.
+//! The blocks and the final norm, forward and backward.
 
 use candle::Tensor;
 
-use super::{Activations, Sink};
-use crate::block::fused::{self, Kept, Rows};
-use crate::ops::{self, fused::rms_norm_backward};
+use super::block::{self, Kept, Rows};
+use super::{rms_norm_backward, with};
+use crate::Activations;
+use crate::backward::Sink;
 use crate::{Model, Packed, Result};
 
 /// A block's input, and what its forward pass kept where it did.
@@ -14,7 +15,7 @@ struct Stage {
 }
 
 /// The blocks, and the input of the final norm.
-pub(super) struct Trunk<'a> {
+pub(crate) struct Trunk<'a> {
     model: &'a Model,
     rows: Rows,
     stages: Vec<Stage>,
@@ -23,7 +24,7 @@ pub(super) struct Trunk<'a> {
 
 impl<'a> Trunk<'a> {
     /// Runs all blocks and the final norm, and keeps what the backward needs.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         model: &'a Model,
         packed: &Packed,
         activations: Activations,
@@ -32,7 +33,7 @@ impl<'a> Trunk<'a> {
         let mut x: Vec<f32> = model.embed(packed)?.flatten_all()?.to_vec1()?;
         let mut stages = Vec::with_capacity(model.config().num_layers);
         for weights in &model.live().blocks {
-            let (y, kept) = fused::with(model.config(), weights, &rows, |block| block.forward(&x))?;
+            let (y, kept) = block::with(model.config(), weights, &rows, |block| block.forward(&x))?;
             let kept = (activations == Activations::Keep).then_some(kept);
             stages.push(Stage { x: std::mem::replace(&mut x, y), kept });
         }
@@ -41,11 +42,11 @@ impl<'a> Trunk<'a> {
     }
 
     /// Walks the stages from the top; returns the gradient of the embeddings of the rows.
-    pub(super) fn backward(mut self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
+    pub(crate) fn backward(mut self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
         let (model, config) = (self.model, self.model.config());
         let (last, eps) = (std::mem::take(&mut self.last), config.rms_norm_eps);
         let mut upstream = vec![0.0; last.len()];
-        let d_norm = ops::with([&d_hidden, &model.live().norm], |[dy, norm]| {
+        let d_norm = with([&d_hidden, &model.live().norm], |[dy, norm]| {
             Ok(rms_norm_backward(&last, norm, eps, dy, &mut upstream))
         })?;
         drop((last, d_hidden));
@@ -53,7 +54,7 @@ impl<'a> Trunk<'a> {
         while let Some(Stage { x, kept }) = self.stages.pop() {
             let stage = self.stages.len();
             let weights = &model.live().blocks[stage];
-            let gradients = fused::with(config, weights, &self.rows, |block| {
+            let gradients = block::with(config, weights, &self.rows, |block| {
                 let kept = kept.unwrap_or_else(|| block.forward(&x).1);
                 block.backward(&x, kept, &mut upstream)
             })?;

@@ -1,9 +1,9 @@
-//! The chunked head by Candle operations: any device and float type.
+//! The chunked head, forward and backward.
 
 use candle::{DType, Tensor};
 
-use super::{CHUNK, Pass, Pull, Sums};
 use crate::Result;
+use crate::score::{CHUNK, Pass, Pull, Sums};
 
 fn host(x: &Tensor) -> Result<Vec<f64>> {
     Ok(x.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
@@ -15,7 +15,7 @@ fn logits(pass: &Pass, hidden: &Tensor, part: &Tensor) -> Result<Tensor> {
 }
 
 /// Each row's sums, and each target's scaled logit.
-pub(super) fn forward(
+pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
     head: &Tensor,
@@ -59,7 +59,7 @@ pub(super) fn forward(
 }
 
 /// Gradients of the picked rows and of the head.
-pub(super) fn backward(
+pub(crate) fn backward(
     pass: &Pass,
     pull: &Pull,
     hidden: &Tensor,

@@ -1,4 +1,4 @@
-//! Decoding on plain slices: `f32` on CPU, the weights read in place.
+//! Prefill and decoding, the weights read in place.
 
 use candle::{Layout, StorageRef, Tensor};
 use rayon::iter::{
@@ -6,11 +6,10 @@ use rayon::iter::{
 };
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
-use super::not_finite;
-use crate::block::fused::{self as block, Rows};
+use super::block::{self, Rows};
+use super::values;
 use crate::cache::{Page, Paging, PrefixRows, Slot};
-use crate::ops::fused;
-use crate::ops::values;
+use crate::decode::not_finite;
 use crate::{BlockWeights, Model, ModelConfig, Packed, Products, Result, Weights};
 use kernels::attention::{POSITIONS, attend};
 use kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
@@ -83,7 +82,7 @@ fn rounded_weights(weights: &Weights) -> Result<Vec<Rounded>> {
 }
 
 /// A prompt through the model: logits after its last row, and the pages of its keys and values.
-pub(super) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<Page>)> {
+pub(crate) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<Page>)> {
     let (config, live) = (model.config(), model.live());
     let (paging, rows) = (Paging::new(config), Rows::new(&model.layout(packed)?)?);
     let mut x: Vec<f32> = model.embed(packed)?.flatten_all()?.to_vec1()?;
@@ -122,7 +121,7 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
     let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
     let (x, head) = (values(&x)?, values(&head)?);
     if products == Products::F32 {
-        return Ok(fused::Linear::new(head, width, products).forward(x));
+        return Ok(super::Linear::new(head, width, products).forward(x));
     }
     // Piece by piece: a rounded copy of the whole head would be written for one row.
     let mut logits = vec![0.0; vocab];
@@ -136,7 +135,7 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// One step.
-pub(super) fn step(
+pub(crate) fn step(
     model: &Model,
     buffers: &mut Buffers,
     slots: &mut [Slot],
@@ -357,7 +356,7 @@ impl Pass<'_> {
         split.chunks(attention, group, scores, |i, out, scores| {
             let (slot, head) = (&slots[i / kv], i % kv);
             let prefix = slot.prefix.as_ref().expect("checked before the step");
-            let PrefixRows::Fused(prompt) = &prefix.rows else {
+            let PrefixRows::Cpu(prompt) = &prefix.rows else {
                 unreachable!("a cache holds prefixes of its own form")
             };
             let block = |b: usize| {

@@ -1,16 +1,17 @@
-//! The chunked head on plain slices: `f32` on CPU.
+//! The chunked head, forward and backward.
 
 use candle::Tensor;
 use rayon::prelude::*;
 
-use super::{CHUNK, Pass, Pull, Sums};
+use super::with;
 use crate::Result;
+use crate::score::{CHUNK, Pass, Pull, Sums};
 use kernels::distribution;
 use kernels::exp::exp_in_place;
 use kernels::product::{How, Into, View, product};
 
 /// Each row's sums, and each target's scaled logit.
-pub(super) fn forward(
+pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
     head: &Tensor,
@@ -19,7 +20,7 @@ pub(super) fn forward(
     let mut sums = vec![Sums::EMPTY; pass.rows.len()];
     let mut picked = vec![0.0; pass.targets.len()];
     let mut order = pass.by_token().into_iter().peekable();
-    crate::ops::with([hidden, head], |[hidden, head]| {
+    with([hidden, head], |[hidden, head]| {
         let mut logits = vec![0.0; pass.rows.len() * CHUNK.min(vocab)];
         for start in (0..vocab).step_by(CHUNK) {
             let len = CHUNK.min(vocab - start);
@@ -52,7 +53,7 @@ fn chunk_sums(row: &[f32]) -> Sums {
 }
 
 /// Gradients of the picked rows and of the head.
-pub(super) fn backward(
+pub(crate) fn backward(
     pass: &Pass,
     pull: &Pull,
     hidden: &Tensor,
@@ -60,7 +61,7 @@ pub(super) fn backward(
 ) -> Result<(Tensor, Tensor)> {
     let (vocab, width) = head.dims2()?;
     let rows = pass.rows.len();
-    let (d_hidden, d_head) = crate::ops::with([hidden, head], |[hidden, head]| {
+    let (d_hidden, d_head) = with([hidden, head], |[hidden, head]| {
         let mut d_hidden = vec![0.0; rows * width];
         let mut d_head = vec![0.0; vocab * width];
         let mut d = vec![0.0; rows * CHUNK.min(vocab)];

@@ -1,16 +1,15 @@
-//! One decoder block as a function of its weights: `composed` on tensors, differentiable, for any
-//! device and float type; `fused` on plain slices, with its own backward.
+//! Which rows of a pack attend to which, and their rotary angles.
 
-pub(crate) mod composed;
-pub(crate) mod fused;
+mod span;
 
 use std::sync::Arc;
 
 use candle::{DType, Device, Tensor};
 
-use crate::ops::Span;
 use crate::rope::Rope;
 use crate::{Packed, Result};
+
+pub use span::Span;
 
 /// What a block needs to know about its rows: who attends to whom, and the rotary angles.
 #[derive(Debug, Clone)]

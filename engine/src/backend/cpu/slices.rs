@@ -1,28 +1,12 @@
-//! The operations of a block, in two forms: Candle's, differentiable, for any device and float
-//! type, and fused ones for `f32` on CPU, on plain slices, each with its own backward.
-//!
-//! Candle's own fused `rms_norm`, `rope` and softmax are not used: they cut the graph without an
-//! error.
+//! Tensors as slices.
 
-pub mod composed;
-pub mod fused;
-mod span;
-
-use candle::{DType, Layout, Result, Storage, StorageRef, Tensor};
-
-pub use kernels::Products;
-pub use span::Span;
-
-/// Whether the fused forms serve this tensor.
-pub(crate) fn has_fused(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
-}
+use candle::{Layout, Result, Storage, StorageRef, Tensor};
 
 /// The numbers of a contiguous `f32` tensor on CPU.
 pub(crate) fn values<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<&'a [f32]> {
     match (&**storage, layout.contiguous_offsets()) {
         (Storage::Cpu(storage), Some((from, to))) => Ok(&storage.as_slice::<f32>()?[from..to]),
-        _ => candle::bail!("a fused form needs contiguous values on CPU, got {layout:?}"),
+        _ => candle::bail!("expected contiguous values on a CPU, got {layout:?}"),
     }
 }
 

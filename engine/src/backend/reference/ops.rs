@@ -1,9 +1,9 @@
-//! The composed forms: Candle operations only, checked by finite differences in `f64`.
+//! The operations of a block, checked by finite differences in `f64`.
 
 use candle::{D, Tensor};
 
-use super::Span;
 use crate::Result;
+use crate::layout::Span;
 
 /// `x W^T`.
 ///
@@ -12,14 +12,14 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.matmul(&weight.t()?)?)
 }
 
-/// As [`super::fused::rms_norm`], over the last dimension.
+/// As [`crate::backend::cpu::rms_norm`], over the last dimension.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
     let normed = x.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
     Ok(normed.broadcast_mul(weight)?)
 }
 
-/// As [`super::fused::rope`], of `x` (rows, heads, head width); the result is a new tensor.
+/// As [`crate::backend::cpu::rope`], of `x` (rows, heads, head width); the result is a new tensor.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let half = x.dim(D::Minus1)? / 2;
     let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
@@ -29,7 +29,7 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     Ok(Tensor::cat(&[low, high], D::Minus1)?)
 }
 
-/// As [`super::fused::swiglu`].
+/// As [`crate::backend::cpu::swiglu`].
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok((gate.silu()? * up)?)
 }
@@ -41,7 +41,7 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
 }
 
-/// As [`super::fused::attention`], of `q`, `k` and `v` with heads as a dimension.
+/// As [`crate::backend::cpu::attention`], of `q`, `k` and `v` with heads as a dimension.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<Tensor> {
     let outputs: Vec<Tensor> = spans
         .iter()

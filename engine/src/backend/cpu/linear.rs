@@ -1,10 +1,4 @@
-//! The fused forms: `f32` on CPU, on plain slices, each with its own backward.
-
-mod attention;
-mod rows;
-
-pub use attention::{Heads, attention, attention_backward};
-pub use rows::{rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
+//! Linear maps, forward and backward.
 
 use crate::Products;
 use kernels::linear::{self, Matrix, linear, linear_add};

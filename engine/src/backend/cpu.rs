@@ -1,0 +1,16 @@
+//! The model on plain slices: `f32` on a CPU, every operation with its own backward.
+
+mod attention;
+mod linear;
+mod rows;
+mod slices;
+
+pub(crate) mod block;
+pub(crate) mod decode;
+pub(crate) mod head;
+pub(crate) mod trunk;
+
+pub use attention::{Heads, attention, attention_backward};
+pub use linear::Linear;
+pub use rows::{rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
+pub(crate) use slices::{values, with};
