@@ -4,10 +4,10 @@
 //! multiply-add; values lie as rows. Sums run over positions in order, whoever else is decoding.
 
 use super::exp::exp;
-use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use super::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Positions in a block: as many as there are lanes.
-pub const POSITIONS: usize = WIDTH;
+pub const POSITIONS: usize = LANES;
 
 /// Keys and values of one head at up to sixteen consecutive positions.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ struct Attend<'s, F> {
 impl<'a, F: Fn(usize) -> Block<'a>> Kernel for Attend<'_, F> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) {
+    fn run<L: Simd>(mut self, l: L) {
         match self.q.len() / self.head_dim {
             1 => self.heads::<L, 1>(l),
             2 => self.heads::<L, 2>(l),
@@ -63,20 +63,20 @@ impl<'a, F: Fn(usize) -> Block<'a>> Kernel for Attend<'_, F> {
 
 impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
     #[inline(always)]
-    fn heads<L: Lanes, const G: usize>(&mut self, l: L) {
+    fn heads<L: Simd, const G: usize>(&mut self, l: L) {
         let scales = self.scores::<L, G>(l);
-        let padded = self.head_dim.next_multiple_of(WIDTH);
+        let padded = self.head_dim.next_multiple_of(LANES);
         let mut at = 0;
-        while at + 4 * WIDTH <= padded {
+        while at + 4 * LANES <= padded {
             match G {
                 1 => self.mix::<L, G, 4, 2>(l, at, scales),
                 _ => self.mix::<L, G, 4, 1>(l, at, scales),
             }
-            at += 4 * WIDTH;
+            at += 4 * LANES;
         }
-        if at + 2 * WIDTH <= padded {
+        if at + 2 * LANES <= padded {
             self.mix::<L, G, 2, 2>(l, at, scales);
-            at += 2 * WIDTH;
+            at += 2 * LANES;
         }
         if at < padded {
             self.mix::<L, G, 1, 4>(l, at, scales);
@@ -85,26 +85,26 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
 
     /// Exponentials of the scores less their maximum, and one over each head's sum of them.
     #[inline(always)]
-    fn scores<L: Lanes, const G: usize>(&mut self, l: L) -> [f32; G] {
+    fn scores<L: Simd, const G: usize>(&mut self, l: L) -> [f32; G] {
         let (hd, scale) = (self.head_dim, 1.0 / (self.head_dim as f32).sqrt());
         let mut max = [l.splat(f32::NEG_INFINITY); G];
         for i in 0..self.blocks {
             let block = (self.block)(i);
-            let (keys, _) = block.keys[..hd * WIDTH].as_chunks::<WIDTH>();
+            let (keys, _) = block.keys[..hd * LANES].as_chunks::<LANES>();
             let sums = dots::<L, G>(l, self.q, keys);
             for g in 0..G {
-                let to = &mut self.scores[(g * self.blocks + i) * WIDTH..][..WIDTH];
-                l.store_part(to, l.mul(sums[g], l.splat(scale)));
+                let to = &mut self.scores[(g * self.blocks + i) * LANES..][..LANES];
+                l.store_partial(to, l.mul(sums[g], l.splat(scale)));
                 to[block.len..].fill(f32::NEG_INFINITY);
-                max[g] = l.max(max[g], l.load_part(to));
+                max[g] = l.max(max[g], l.load_partial(to));
             }
         }
         let mut scales = [0.0; G];
         for g in 0..G {
-            let top = l.splat(l.largest(max[g]));
-            let row = &mut self.scores[g * self.blocks * WIDTH..][..self.blocks * WIDTH];
+            let top = l.splat(l.max_lane(max[g]));
+            let row = &mut self.scores[g * self.blocks * LANES..][..self.blocks * LANES];
             let mut sum = l.splat(0.0);
-            for chunk in row.as_chunks_mut::<WIDTH>().0 {
+            for chunk in row.as_chunks_mut::<LANES>().0 {
                 let e = exp(l, l.sub(l.load(chunk), top));
                 sum = l.add(sum, e);
                 l.store(chunk, e);
@@ -117,19 +117,19 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
     /// Weighted sums of the values' columns from `at`, `C` times sixteen of them, in `S` parts by
     /// position, so that one sum need not wait for another.
     #[inline(always)]
-    fn mix<L: Lanes, const G: usize, const C: usize, const S: usize>(
+    fn mix<L: Simd, const G: usize, const C: usize, const S: usize>(
         &mut self,
         l: L,
         at: usize,
         scales: [f32; G],
     ) {
-        let padded = self.head_dim.next_multiple_of(WIDTH);
+        let padded = self.head_dim.next_multiple_of(LANES);
         let mut sums = [[[l.splat(0.0); C]; G]; S];
         for i in 0..self.blocks {
             let block = (self.block)(i);
             let mut weights = [&[] as &[f32]; G];
             for g in 0..G {
-                weights[g] = &self.scores[(g * self.blocks + i) * WIDTH..][..WIDTH];
+                weights[g] = &self.scores[(g * self.blocks + i) * LANES..][..LANES];
             }
             let mut p = 0;
             while p + S <= block.len {
@@ -149,10 +149,10 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
                 for s in 1..S {
                     sum = l.add(sum, sums[s][g][c]);
                 }
-                let from = at + c * WIDTH;
-                let to = (from + WIDTH).min(self.head_dim);
+                let from = at + c * LANES;
+                let to = (from + LANES).min(self.head_dim);
                 let out = &mut self.out[g * self.head_dim..][from..to];
-                l.store_part(out, l.mul(sum, l.splat(scales[g])));
+                l.store_partial(out, l.mul(sum, l.splat(scales[g])));
             }
         }
     }
@@ -161,7 +161,7 @@ impl<'a, F: Fn(usize) -> Block<'a>> Attend<'_, F> {
 /// Scores of sixteen positions for each head, in parts by component of the head, so that one sum
 /// need not wait for another.
 #[inline(always)]
-fn dots<L: Lanes, const G: usize>(l: L, q: &[f32], keys: &[[f32; WIDTH]]) -> [L::V; G] {
+fn dots<L: Simd, const G: usize>(l: L, q: &[f32], keys: &[[f32; LANES]]) -> [L::V; G] {
     let hd = keys.len();
     let mut sums = [[l.splat(0.0); 4]; G];
     let (chunks, tail) = keys.as_chunks::<4>();
@@ -191,7 +191,7 @@ fn dots<L: Lanes, const G: usize>(l: L, q: &[f32], keys: &[[f32; WIDTH]]) -> [L:
 
 /// Adds one position's values, weighted, to each head's sums.
 #[inline(always)]
-fn add<L: Lanes, const G: usize, const C: usize>(
+fn add<L: Simd, const G: usize, const C: usize>(
     l: L,
     sums: &mut [[L::V; C]; G],
     values: &[f32],
@@ -200,7 +200,7 @@ fn add<L: Lanes, const G: usize, const C: usize>(
     p: usize,
     weights: [&[f32]; G],
 ) {
-    let (row, _) = values[p * padded + at..][..C * WIDTH].as_chunks::<WIDTH>();
+    let (row, _) = values[p * padded + at..][..C * LANES].as_chunks::<LANES>();
     for g in 0..G {
         let weight = l.splat(weights[g][p]);
         for c in 0..C {

@@ -12,9 +12,9 @@ use gemm::Parallelism;
 
 use super::blocks::{Operand, Target, block, each, tasks};
 use super::columns::Columns;
-use super::lanes::pairs::{self, PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
-use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 use super::product::{How, Into, View};
+use super::simd::pairs::{self, PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
+use super::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Terms of a sum that are laid out at once, at most: sixteen rows of them are 32 KiB.
 const BLOCK: usize = 1024;
@@ -76,7 +76,7 @@ struct Round<'a> {
 impl Kernel for Round<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes>(self, _: L) {
+    fn run<L: Simd>(self, _: L) {
         for (to, &x) in self.to.iter_mut().zip(self.x) {
             *to = f32::from_bits(pairs::rounded(x) << 16);
         }
@@ -100,7 +100,7 @@ fn by_tiles(
         lay_out(Operand::rows(lhs, m), terms.clone(), &mut a, how.threads);
         lay_out(Operand::columns(rhs, n), terms, &mut b, how.threads);
         let blocks = Blocks { a: &a, b: &b, pairs, target: &target };
-        let groups = (m.div_ceil(WIDTH), n.div_ceil(WIDTH));
+        let groups = (m.div_ceil(LANES), n.div_ceil(LANES));
         each(tasks(groups, TASK), how.threads, |(rows, columns)| {
             dispatch_pairs(Task { blocks: &blocks, rows, columns });
         });
@@ -117,13 +117,13 @@ fn lay_out(
     threads: Parallelism,
 ) {
     let pairs = terms.len().div_ceil(2);
-    let groups = operand.items.div_ceil(WIDTH);
-    to.resize(groups * pairs, [0; WIDTH]);
+    let groups = operand.items.div_ceil(LANES);
+    to.resize(groups * pairs, [0; LANES]);
     if pairs == 0 {
         return;
     }
     each(to.chunks_mut(pairs).enumerate().collect(), threads, |(group, to)| {
-        let first = group * WIDTH;
+        let first = group * LANES;
         dispatch_pairs(LayOut { operand, first, terms: terms.clone(), to });
     });
 }
@@ -139,7 +139,7 @@ struct LayOut<'a> {
 impl PairKernel for LayOut<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes, P: Pairs<L>>(self, _: L, p: P) {
+    fn run<L: Simd, P: Pairs<L>>(self, _: L, p: P) {
         match (self.operand.item, self.operand.step) {
             (_, 1) => self.along::<L, P>(p),
             (1, _) => self.across::<L, P>(p),
@@ -150,17 +150,17 @@ impl PairKernel for LayOut<'_> {
 
 impl LayOut<'_> {
     fn items(&self) -> usize {
-        (self.operand.items - self.first).min(WIDTH)
+        (self.operand.items - self.first).min(LANES)
     }
 
     /// Each item's numbers lie side by side.
     #[inline(always)]
-    fn along<L: Lanes, P: Pairs<L>>(self, p: P) {
+    fn along<L: Simd, P: Pairs<L>>(self, p: P) {
         let items = self.items();
-        for (block, to) in self.to.chunks_mut(WIDTH).enumerate() {
-            let from = self.terms.start + 2 * WIDTH * block;
-            let held = (self.terms.end - from).min(2 * WIDTH);
-            let mut rows = [[0; WIDTH]; WIDTH];
+        for (block, to) in self.to.chunks_mut(LANES).enumerate() {
+            let from = self.terms.start + 2 * LANES * block;
+            let held = (self.terms.end - from).min(2 * LANES);
+            let mut rows = [[0; LANES]; LANES];
             for (i, row) in rows[..items].iter_mut().enumerate() {
                 let at = (self.first + i) * self.operand.item + from;
                 let values = &self.operand.values[at..at + held];
@@ -172,11 +172,11 @@ impl LayOut<'_> {
 
     /// The items' numbers lie side by side.
     #[inline(always)]
-    fn across<L: Lanes, P: Pairs<L>>(self, p: P) {
+    fn across<L: Simd, P: Pairs<L>>(self, p: P) {
         let items = self.items();
         let line = |term: usize| {
             if term >= self.terms.end {
-                return [0.0; WIDTH];
+                return [0.0; LANES];
             }
             let at = term * self.operand.step + self.first;
             padded(&self.operand.values[at..at + items])
@@ -188,10 +188,10 @@ impl LayOut<'_> {
     }
 
     #[inline(always)]
-    fn anyhow<L: Lanes, P: Pairs<L>>(self, p: P) {
+    fn anyhow<L: Simd, P: Pairs<L>>(self, p: P) {
         let items = self.items();
         let line = |term: usize| {
-            let mut line = [0.0; WIDTH];
+            let mut line = [0.0; LANES];
             if term < self.terms.end {
                 for (i, x) in line[..items].iter_mut().enumerate() {
                     let Operand { values, item, step, .. } = self.operand;
@@ -237,7 +237,7 @@ struct Task<'a> {
 impl PairKernel for Task<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes, P: Pairs<L>>(self, l: L, p: P) {
+    fn run<L: Simd, P: Pairs<L>>(self, l: L, p: P) {
         for column in self.columns.clone().step_by(TILE) {
             for row in self.rows.clone() {
                 match self.columns.end - column {
@@ -251,12 +251,12 @@ impl PairKernel for Task<'_> {
 }
 
 /// Rows of a tile.
-const ROWS: usize = WIDTH / 2;
+const ROWS: usize = LANES / 2;
 
 impl Task<'_> {
     /// Sixteen rows by `N` times sixteen columns.
     #[inline(always)]
-    fn group<L: Lanes, P: Pairs<L>, const N: usize>(&self, l: L, p: P, row: usize, column: usize) {
+    fn group<L: Simd, P: Pairs<L>, const N: usize>(&self, l: L, p: P, row: usize, column: usize) {
         let Blocks { a, b, pairs, target } = *self.blocks;
         let a = &a[row * pairs..][..pairs];
         let mut columns = [&[] as &[Sixteen]; N];
@@ -264,11 +264,11 @@ impl Task<'_> {
             columns[j] = &b[(column + j) * pairs..][..pairs];
         }
         for half in 0..2 {
-            let first = row * WIDTH + half * ROWS;
+            let first = row * LANES + half * ROWS;
             if first < target.y.rows() {
                 let sums = tile::<L, P, N>(l, p, a, half, columns);
                 // SAFETY: each task has its own rows and columns.
-                unsafe { target.store(l, sums, first, column * WIDTH) }
+                unsafe { target.store(l, sums, first, column * LANES) }
             }
         }
     }
@@ -276,7 +276,7 @@ impl Task<'_> {
 
 /// Sums of half a group of rows by `N` groups of columns.
 #[inline(always)]
-fn tile<L: Lanes, P: Pairs<L>, const N: usize>(
+fn tile<L: Simd, P: Pairs<L>, const N: usize>(
     l: L,
     p: P,
     a: &[Sixteen],

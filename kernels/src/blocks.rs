@@ -6,8 +6,8 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::lanes::{Lanes, WIDTH};
 use super::product::View;
+use super::simd::{LANES, Simd};
 
 /// Rows or columns to be laid out: number `k` of item `i` at `i * item + k * step`.
 #[derive(Clone, Copy)]
@@ -69,11 +69,11 @@ pub(super) struct Target<'a> {
 impl Target<'_> {
     /// Asks for a tile of `rows` by sixteen columns to be brought near, since [`Self::store`] is next.
     #[inline(always)]
-    pub(super) fn fetch<L: Lanes>(&self, l: L, row: usize, rows: usize, column: usize) {
+    pub(super) fn fetch<L: Simd>(&self, l: L, row: usize, rows: usize, column: usize) {
         for i in row..row + rows {
             let at = self.y.start().wrapping_add(i * self.y.stride() + column);
-            l.fetch(at);
-            l.fetch(at.wrapping_add(WIDTH - 1));
+            l.prefetch(at);
+            l.prefetch(at.wrapping_add(LANES - 1));
         }
     }
 
@@ -83,7 +83,7 @@ impl Target<'_> {
     ///
     /// Meanwhile nobody else asks for any of them.
     #[inline(always)]
-    pub(super) unsafe fn store<L: Lanes, const M: usize, const N: usize>(
+    pub(super) unsafe fn store<L: Simd, const M: usize, const N: usize>(
         &self,
         l: L,
         sums: [[L::V; N]; M],
@@ -96,14 +96,14 @@ impl Target<'_> {
                 break;
             }
             for j in 0..N {
-                let from = column + j * WIDTH;
-                let to = (from + WIDTH).min(self.y.columns());
+                let from = column + j * LANES;
+                let to = (from + LANES).min(self.y.columns());
                 let mut value = l.mul(scale, sums[i][j]);
                 if self.add {
                     // SAFETY: nobody else has them by the caller's promise, and they were written.
-                    value = l.add(l.load_part(unsafe { self.y.part(row + i, from, to) }), value);
+                    value = l.add(l.load_partial(unsafe { self.y.part(row + i, from, to) }), value);
                 }
-                let mut numbers = [0.0; WIDTH];
+                let mut numbers = [0.0; LANES];
                 l.store(&mut numbers, value);
                 // SAFETY: nobody else has them by the caller's promise.
                 unsafe { self.y.write(row + i, from, &numbers[..to - from]) }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::lanes::WIDTH;
+use super::simd::LANES;
 
 /// A (rows, columns) matrix whose rows lie a stride apart.
 pub(crate) struct Columns<'a> {
@@ -90,8 +90,8 @@ impl<'a> Columns<'a> {
         unsafe {
             let at = self.start.add(row * self.stride + from);
             // A copy of known length is no call.
-            match values.as_array::<WIDTH>() {
-                Some(whole) => at.cast::<[f32; WIDTH]>().write(*whole),
+            match values.as_array::<LANES>() {
+                Some(whole) => at.cast::<[f32; LANES]>().write(*whole),
                 None => at.copy_from_nonoverlapping(values.as_ptr(), values.len()),
             }
         }

@@ -1,8 +1,8 @@
 //! What a row of logits says: the distribution at a temperature, and its sums.
 
 use super::exp::exp;
-use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
 use super::rows::largest;
+use super::simd::{Kernel, LANES, Simd, dispatch};
 
 /// The softmax of a row of logits at a temperature, in one pass after the maximum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,34 +76,34 @@ struct Sums<'a> {
 impl Kernel for Sums<'_> {
     type Output = (f32, [f64; 4]);
     #[inline(always)]
-    fn run<L: Lanes>(mut self, l: L) -> (f32, [f64; 4]) {
+    fn run<L: Simd>(mut self, l: L) -> (f32, [f64; 4]) {
         let max = largest(l, self.logits);
         let (scale, top) = (l.splat(self.scale), l.splat(max));
         // Exponentials vanish below this; a bound keeps `0 * infinity` away. A NaN passes.
         let least = l.splat(-104.0);
         let mut total = [0.0; 4];
-        for (i, block) in self.logits.chunks(STEPS * WIDTH).enumerate() {
+        for (i, block) in self.logits.chunks(STEPS * LANES).enumerate() {
             let mut sums = [l.splat(0.0); 4];
-            let (chunks, tail) = block.as_chunks::<WIDTH>();
+            let (chunks, tail) = block.as_chunks::<LANES>();
             for (k, chunk) in chunks.iter().enumerate() {
                 let d = l.max(least, l.mul(l.sub(l.load(chunk), top), scale));
                 let e = exp(l, d);
                 add(l, &mut sums, d, e);
                 if let Some(weights) = &mut self.weights {
-                    let at = (i * STEPS + k) * WIDTH;
-                    l.store_part(&mut weights[at..at + WIDTH], e);
+                    let at = (i * STEPS + k) * LANES;
+                    l.store_partial(&mut weights[at..at + LANES], e);
                 }
             }
             if !tail.is_empty() {
                 // Missing lanes are minus infinity, hence exactly zero.
-                let mut full = [f32::NEG_INFINITY; WIDTH];
+                let mut full = [f32::NEG_INFINITY; LANES];
                 full[..tail.len()].copy_from_slice(tail);
                 let d = l.max(least, l.mul(l.sub(l.load(&full), top), scale));
                 let e = exp(l, d);
                 add(l, &mut sums, d, e);
                 if let Some(weights) = &mut self.weights {
-                    let at = (i * STEPS + chunks.len()) * WIDTH;
-                    l.store_part(&mut weights[at..], e);
+                    let at = (i * STEPS + chunks.len()) * LANES;
+                    l.store_partial(&mut weights[at..], e);
                 }
             }
             for (total, sum) in total.iter_mut().zip(l.sum4(sums)) {
@@ -115,7 +115,7 @@ impl Kernel for Sums<'_> {
 }
 
 #[inline(always)]
-fn add<L: Lanes>(l: L, sums: &mut [L::V; 4], d: L::V, e: L::V) {
+fn add<L: Simd>(l: L, sums: &mut [L::V; 4], d: L::V, e: L::V) {
     let ee = l.mul(e, e);
     sums[0] = l.add(sums[0], e);
     sums[1] = l.mul_add(e, d, sums[1]);

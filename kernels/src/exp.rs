@@ -1,6 +1,6 @@
 //! The exponential of sixteen numbers, and what is made of it.
 
-use super::lanes::{Kernel, Lanes, SHIFT, WIDTH, dispatch};
+use super::simd::{Kernel, LANES, SHIFT, Simd, dispatch};
 
 /// Replaces each number by its exponential.
 ///
@@ -11,14 +11,14 @@ pub fn exp_in_place(x: &mut [f32]) {
     impl Kernel for Exp<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
-            let (chunks, tail) = self.0.as_chunks_mut::<WIDTH>();
+        fn run<L: Simd>(self, l: L) {
+            let (chunks, tail) = self.0.as_chunks_mut::<LANES>();
             for chunk in chunks {
                 l.store(chunk, exp(l, l.load(chunk)));
             }
             if !tail.is_empty() {
-                let y = exp(l, l.load_part(tail));
-                l.store_part(tail, y);
+                let y = exp(l, l.load_partial(tail));
+                l.store_partial(tail, y);
             }
         }
     }
@@ -30,7 +30,7 @@ pub fn exp_in_place(x: &mut [f32]) {
 /// `e^x = 2^n e^r` with `n` whole and `|r| <= ln 2 / 2`; `e^r` is `1 + r + r^2 q(r)`, with `q` of
 /// degree four least in its largest relative error (3.1e-9), found by the Remez exchange.
 #[inline(always)]
-pub(super) fn exp<L: Lanes>(l: L, x: L::V) -> L::V {
+pub(super) fn exp<L: Simd>(l: L, x: L::V) -> L::V {
     // `x` second, so that a NaN passes.
     let x = l.min(l.splat(89.0), l.max(l.splat(-104.0), x));
     let shifted = l.mul_add(x, l.splat(std::f32::consts::LOG2_E), l.splat(SHIFT));
@@ -53,7 +53,7 @@ const Q: [f32; 5] = [0.499_999_93, 0.166_665_2, 0.041_668_4, 0.008_368_851, 0.00
 
 /// `gate * sigmoid(gate) * up`, into `gate`.
 #[inline(always)]
-pub(super) fn swiglu_lanes<L: Lanes>(l: L, gate: L::V, up: L::V) -> L::V {
+pub(super) fn swiglu_lanes<L: Simd>(l: L, gate: L::V, up: L::V) -> L::V {
     let one = l.splat(1.0);
     let decay = exp(l, l.sub(l.splat(0.0), gate));
     l.mul(l.div(gate, l.add(one, decay)), up)
@@ -61,7 +61,7 @@ pub(super) fn swiglu_lanes<L: Lanes>(l: L, gate: L::V, up: L::V) -> L::V {
 
 /// The gradients of `gate * sigmoid(gate) * up` in both, given that of the result.
 #[inline(always)]
-pub(super) fn swiglu_slopes<L: Lanes>(l: L, gate: L::V, up: L::V, grad: L::V) -> (L::V, L::V) {
+pub(super) fn swiglu_slopes<L: Simd>(l: L, gate: L::V, up: L::V, grad: L::V) -> (L::V, L::V) {
     let one = l.splat(1.0);
     let sigmoid = l.div(one, l.add(one, exp(l, l.sub(l.splat(0.0), gate))));
     let slope = l.mul(sigmoid, l.mul_add(gate, l.sub(one, sigmoid), one));

@@ -3,7 +3,7 @@
 //! This is the only CPU crate with `unsafe` code; each block states its reason. It knows no tensor
 //! and no model.
 
-#![expect(unsafe_code, reason = "vector instructions, and threads that write disjoint columns")]
+#![expect(unsafe_code, reason = "vector instructions, and outputs that threads share")]
 #![expect(
     clippy::inline_always,
     reason = "a vector instruction is one only inside the function that enables its feature"
@@ -13,7 +13,11 @@
     reason = "loops over a tile's constant sizes, which must be unrolled into registers"
 )]
 
-mod lanes;
+pub mod matrix;
+pub mod output;
+pub mod threads;
+
+mod simd;
 
 pub mod exp;
 pub mod rows;
@@ -29,7 +33,6 @@ pub mod product;
 
 pub mod attention;
 pub mod distribution;
-pub mod team;
 
 /// In what precision the operands of matrix products are; sums and all else are in the weights'
 /// type.
@@ -68,13 +71,25 @@ pub(crate) mod testing {
         FORM.get()
     }
 
-    /// Runs a test with every form of the kernels, on this thread.
+    /// Runs a test with every form of the kernels, and with the threads of [`crate::threads`] in
+    /// the same one.
     pub(crate) fn on_every_form(test: impl Fn()) {
         for form in [Form::Widest, Form::Avx2, Form::Portable] {
-            FORM.set(form);
-            test();
+            in_form(form, &test);
         }
-        FORM.set(Form::Widest);
+    }
+
+    pub(crate) fn in_form<R>(form: Form, work: impl FnOnce() -> R) -> R {
+        let before = FORM.replace(form);
+        let result = work();
+        FORM.set(before);
+        result
+    }
+
+    /// `work` for tasks on other threads, in the form of this one.
+    pub(crate) fn in_form_of_caller(work: impl Fn(usize) + Sync) -> impl Fn(usize) + Sync {
+        let form = form();
+        move |i| in_form(form, || work(i))
     }
 
     /// A stream of numbers about as wide as a unit normal.

@@ -16,10 +16,10 @@ use std::cell::RefCell;
 
 use super::bf16::round;
 use super::columns::Columns;
-use super::lanes::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
-use super::lanes::{Lanes, WIDTH};
 use super::rows::swiglu;
-use super::team::Split;
+use super::simd::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
+use super::simd::{LANES, Simd};
+use super::threads::Threads;
 pub use panels::Features;
 use range::Range;
 
@@ -29,11 +29,11 @@ pub enum Matrix<'a> {
     /// As it is.
     F32(&'a [f32]),
     /// Rounded to bf16: rows of whole sixteens of pairs with zeros at their end.
-    Bf16(&'a [[u32; WIDTH]]),
+    Bf16(&'a [[u32; LANES]]),
     /// Rounded to bf16, as [`panels`] lays them out.
     Panels(&'a [Features]),
     /// As [`beside`] lays them out.
-    Beside(&'a [[f32; WIDTH]]),
+    Beside(&'a [[f32; LANES]]),
 }
 
 impl Matrix<'_> {
@@ -41,7 +41,7 @@ impl Matrix<'_> {
     fn unit(self) -> usize {
         match self {
             Self::Beside(_) => beside::FEATURES,
-            _ => WIDTH,
+            _ => LANES,
         }
     }
 
@@ -60,7 +60,7 @@ impl Matrix<'_> {
 #[derive(Debug)]
 pub enum Rounded {
     /// For machines that multiply pairs of bf16.
-    Pairs(Vec<[u32; WIDTH]>),
+    Pairs(Vec<[u32; LANES]>),
     /// For all others.
     Panels(Vec<Features>),
 }
@@ -113,22 +113,22 @@ fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
     impl PairKernel for Round<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes, P: Pairs<L>>(self, _: L, p: P) {
-            let chunks = self.width.div_ceil(2 * WIDTH);
+        fn run<L: Simd, P: Pairs<L>>(self, _: L, p: P) {
+            let chunks = self.width.div_ceil(2 * LANES);
             for (row, to) in self.x.chunks_exact(self.width).zip(self.to.chunks_exact_mut(chunks)) {
                 let (whole, tail) = row.as_chunks();
                 for (x, to) in whole.iter().zip(to.iter_mut()) {
                     *to = p.neighbours(x);
                 }
                 if let (false, Some(to)) = (tail.is_empty(), to.last_mut()) {
-                    let mut full = [0.0; 2 * WIDTH];
+                    let mut full = [0.0; 2 * LANES];
                     full[..tail.len()].copy_from_slice(tail);
                     *to = p.neighbours(&full);
                 }
             }
         }
     }
-    let mut to = vec![[0; WIDTH]; x.len() / width * width.div_ceil(2 * WIDTH)];
+    let mut to = vec![[0; LANES]; x.len() / width * width.div_ceil(2 * LANES)];
     dispatch_pairs(Round { x, width, to: &mut to });
     to
 }
@@ -136,20 +136,20 @@ fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
 /// `y = x W^T + b`.
 ///
 /// Shapes: `x` (rows, in), `y` (rows, out).
-pub fn linear(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
+pub fn linear(split: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
     many(split, x, rows, [(w, y)], false);
 }
 
 /// `y = y + x W^T + b`.
 ///
 /// Shapes: as [`linear`].
-pub fn linear_add(split: Split<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
+pub fn linear_add(split: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
     many(split, x, rows, [(w, y)], true);
 }
 
 /// [`linear`] for several weights of one type on the same rows.
 pub fn linears<const N: usize>(
-    split: Split<'_>,
+    split: Threads<'_>,
     x: &[f32],
     rows: usize,
     products: [(Linear<'_>, &mut [f32]); N],
@@ -158,7 +158,7 @@ pub fn linears<const N: usize>(
 }
 
 fn many<const N: usize>(
-    split: Split<'_>,
+    split: Threads<'_>,
     x: &[f32],
     rows: usize,
     products: [(Linear<'_>, &mut [f32]); N],
@@ -187,7 +187,7 @@ fn many<const N: usize>(
 ///
 /// Shapes: `x` (rows, in), `gate` and `up` (rows, out).
 pub fn gated(
-    split: Split<'_>,
+    split: Threads<'_>,
     x: &[f32],
     rows: usize,
     maps: [Linear<'_>; 2],
@@ -215,7 +215,7 @@ thread_local! {
     /// Rows rounded for a product, kept from product to product.
     static ROUNDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     /// Rows laid out beside each other, kept likewise.
-    static BESIDE: RefCell<Vec<[f32; WIDTH]>> = const { RefCell::new(Vec::new()) };
+    static BESIDE: RefCell<Vec<[f32; LANES]>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `work` with `x` as weights like `weight` are multiplied by.
@@ -249,14 +249,14 @@ fn beside(x: &[f32], width: usize, work: impl FnOnce(Matrix<'_>)) {
 /// Calls `work(from, to)` for consecutive ranges that cover `0..total` once, of whole `unit`s; `bytes` of
 /// weight each feature.
 fn features(
-    split: Split<'_>,
+    split: Threads<'_>,
     total: usize,
     bytes: usize,
     unit: usize,
     work: impl Fn(usize, usize) + Sync,
 ) {
     let grain = (GRAIN_BYTES / bytes).next_multiple_of(unit).max(unit);
-    if matches!(split, Split::Alone) {
+    if matches!(split, Threads::One) {
         return work(0, total);
     }
     split.each(total.div_ceil(grain), |i| work(i * grain, ((i + 1) * grain).min(total)));

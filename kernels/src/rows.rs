@@ -1,7 +1,7 @@
 //! Work on single rows: the norm, the rotation, and the gated activation.
 
 use super::exp::{exp, swiglu_lanes, swiglu_slopes};
-use super::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use super::simd::{Kernel, LANES, Simd, dispatch};
 
 /// `x / sqrt(mean(x^2) + eps) * weight` for each row of `x`, into `y`.
 ///
@@ -21,7 +21,7 @@ pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
     impl Kernel for Norm<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
+        fn run<L: Simd>(self, l: L) {
             let width = self.weight.len();
             for x in self.x.chunks_exact_mut(width) {
                 let mean = f64::from(dot(l, x, x)) / width as f64;
@@ -58,7 +58,7 @@ pub fn rms_norm_backward(
     impl Kernel for Back<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
+        fn run<L: Simd>(self, l: L) {
             let width = self.weight.len();
             let mut weighted = vec![0.0; width];
             let rows = self.x.chunks_exact(width).zip(self.dy.chunks_exact(width));
@@ -87,10 +87,10 @@ pub fn softmax(row: &mut [f32]) {
     impl Kernel for Softmax<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
+        fn run<L: Simd>(self, l: L) {
             let top = largest(l, self.0);
             let (top, mut sums) = (l.splat(top), l.splat(0.0));
-            let (chunks, tail) = self.0.as_chunks_mut::<WIDTH>();
+            let (chunks, tail) = self.0.as_chunks_mut::<LANES>();
             for chunk in chunks {
                 let e = exp(l, l.sub(l.load(chunk), top));
                 sums = l.add(sums, e);
@@ -98,8 +98,8 @@ pub fn softmax(row: &mut [f32]) {
             }
             let mut sum = l.sum(sums);
             if !tail.is_empty() {
-                let e = exp(l, l.sub(l.load_part(tail), top));
-                l.store_part(tail, e);
+                let e = exp(l, l.sub(l.load_partial(tail), top));
+                l.store_partial(tail, e);
                 sum += tail.iter().sum::<f32>();
             }
             let scale = 1.0 / sum;
@@ -118,7 +118,7 @@ pub fn softmax_backward(p: &[f32], dp: &mut [f32]) {
     impl Kernel for Back<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
+        fn run<L: Simd>(self, l: L) {
             let mean = dot(l, self.0, self.1);
             for (p, dp) in self.0.iter().zip(self.1) {
                 *dp = p * (*dp - mean);
@@ -130,28 +130,28 @@ pub fn softmax_backward(p: &[f32], dp: &mut [f32]) {
 
 /// Sum of products.
 #[inline(always)]
-fn dot<L: Lanes>(l: L, a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_tail) = a.as_chunks::<WIDTH>();
-    let (b, b_tail) = b.as_chunks::<WIDTH>();
+fn dot<L: Simd>(l: L, a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_tail) = a.as_chunks::<LANES>();
+    let (b, b_tail) = b.as_chunks::<LANES>();
     let mut sum = l.splat(0.0);
     for (a, b) in a.iter().zip(b) {
         sum = l.mul_add(l.load(a), l.load(b), sum);
     }
     if !a_tail.is_empty() {
-        sum = l.mul_add(l.load_part(a_tail), l.load_part(b_tail), sum);
+        sum = l.mul_add(l.load_partial(a_tail), l.load_partial(b_tail), sum);
     }
     l.sum(sum)
 }
 
 /// Largest number.
 #[inline(always)]
-pub(super) fn largest<L: Lanes>(l: L, x: &[f32]) -> f32 {
-    let (chunks, tail) = x.as_chunks::<WIDTH>();
+pub(super) fn largest<L: Simd>(l: L, x: &[f32]) -> f32 {
+    let (chunks, tail) = x.as_chunks::<LANES>();
     let mut max = l.splat(f32::NEG_INFINITY);
     for chunk in chunks {
         max = l.max(max, l.load(chunk));
     }
-    tail.iter().copied().fold(l.largest(max), f32::max)
+    tail.iter().copied().fold(l.max_lane(max), f32::max)
 }
 
 /// Rotates the halves of each head against one another, in place.
@@ -173,20 +173,20 @@ pub fn swiglu_backward(gate: &mut [f32], up: &mut [f32], grad: &[f32]) {
     impl Kernel for Slopes<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
-            let (gate, gate_tail) = self.0.as_chunks_mut::<WIDTH>();
-            let (up, up_tail) = self.1.as_chunks_mut::<WIDTH>();
-            let (grad, grad_tail) = self.2.as_chunks::<WIDTH>();
+        fn run<L: Simd>(self, l: L) {
+            let (gate, gate_tail) = self.0.as_chunks_mut::<LANES>();
+            let (up, up_tail) = self.1.as_chunks_mut::<LANES>();
+            let (grad, grad_tail) = self.2.as_chunks::<LANES>();
             for ((gate, up), grad) in gate.iter_mut().zip(up).zip(grad) {
                 let (dg, du) = swiglu_slopes(l, l.load(gate), l.load(up), l.load(grad));
                 l.store(gate, dg);
                 l.store(up, du);
             }
             if !gate_tail.is_empty() {
-                let [gate, up] = [l.load_part(gate_tail), l.load_part(up_tail)];
-                let (dg, du) = swiglu_slopes(l, gate, up, l.load_part(grad_tail));
-                l.store_part(gate_tail, dg);
-                l.store_part(up_tail, du);
+                let [gate, up] = [l.load_partial(gate_tail), l.load_partial(up_tail)];
+                let (dg, du) = swiglu_slopes(l, gate, up, l.load_partial(grad_tail));
+                l.store_partial(gate_tail, dg);
+                l.store_partial(up_tail, du);
             }
         }
     }
@@ -199,15 +199,15 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     impl Kernel for SwiGlu<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
-            let (gate, gate_tail) = self.0.as_chunks_mut::<WIDTH>();
-            let (up, up_tail) = self.1.as_chunks::<WIDTH>();
+        fn run<L: Simd>(self, l: L) {
+            let (gate, gate_tail) = self.0.as_chunks_mut::<LANES>();
+            let (up, up_tail) = self.1.as_chunks::<LANES>();
             for (gate, up) in gate.iter_mut().zip(up) {
                 l.store(gate, swiglu_lanes(l, l.load(gate), l.load(up)));
             }
             if !gate_tail.is_empty() {
-                let y = swiglu_lanes(l, l.load_part(gate_tail), l.load_part(up_tail));
-                l.store_part(gate_tail, y);
+                let y = swiglu_lanes(l, l.load_partial(gate_tail), l.load_partial(up_tail));
+                l.store_partial(gate_tail, y);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Products of a few items by up to sixteen others: numbers of the first are spread over a vector, those of
 //! the others lie side by side, and the sums stay in registers. Every sum is taken in ascending order.
 
-use super::lanes::{Lanes, WIDTH};
+use super::simd::{LANES, Simd};
 
 /// Items whose numbers are spread: number `k` of item `i` at `i * item + k * step`.
 #[derive(Clone, Copy)]
@@ -12,13 +12,13 @@ pub(super) struct Spread<'a> {
 }
 
 /// A number of each of the items that lie side by side.
-pub(super) trait Side<L: Lanes> {
+pub(super) trait Side<L: Simd> {
     type V: Copy;
     /// Items.
     const COUNT: usize;
     fn splat(l: L, a: f32) -> Self::V;
-    fn load(l: L, a: &[f32; WIDTH]) -> Self::V;
-    fn store(l: L, to: &mut [f32; WIDTH], a: Self::V);
+    fn load(l: L, a: &[f32; LANES]) -> Self::V;
+    fn store(l: L, to: &mut [f32; LANES], a: Self::V);
     fn mul_add(l: L, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 }
 
@@ -28,19 +28,19 @@ pub(super) struct Wide;
 /// The first of them, as many as a register holds.
 pub(super) struct Narrow;
 
-impl<L: Lanes> Side<L> for Wide {
+impl<L: Simd> Side<L> for Wide {
     type V = L::V;
-    const COUNT: usize = WIDTH;
+    const COUNT: usize = LANES;
     #[inline(always)]
     fn splat(l: L, a: f32) -> L::V {
         l.splat(a)
     }
     #[inline(always)]
-    fn load(l: L, a: &[f32; WIDTH]) -> L::V {
+    fn load(l: L, a: &[f32; LANES]) -> L::V {
         l.load(a)
     }
     #[inline(always)]
-    fn store(l: L, to: &mut [f32; WIDTH], a: L::V) {
+    fn store(l: L, to: &mut [f32; LANES], a: L::V) {
         l.store(to, a);
     }
     #[inline(always)]
@@ -49,7 +49,7 @@ impl<L: Lanes> Side<L> for Wide {
     }
 }
 
-impl<L: Lanes> Side<L> for Narrow {
+impl<L: Simd> Side<L> for Narrow {
     type V = L::N;
     const COUNT: usize = L::NARROW;
     #[inline(always)]
@@ -57,11 +57,11 @@ impl<L: Lanes> Side<L> for Narrow {
         l.narrow_splat(a)
     }
     #[inline(always)]
-    fn load(l: L, a: &[f32; WIDTH]) -> L::N {
+    fn load(l: L, a: &[f32; LANES]) -> L::N {
         l.narrow_load(a)
     }
     #[inline(always)]
-    fn store(l: L, to: &mut [f32; WIDTH], a: L::N) {
+    fn store(l: L, to: &mut [f32; LANES], a: L::N) {
         l.narrow_store(&mut to[..L::NARROW], a);
     }
     #[inline(always)]
@@ -72,7 +72,7 @@ impl<L: Lanes> Side<L> for Narrow {
 
 /// No sums yet.
 #[inline(always)]
-pub(super) fn zeros<L: Lanes, S: Side<L>, const M: usize>(l: L) -> [S::V; M] {
+pub(super) fn zeros<L: Simd, S: Side<L>, const M: usize>(l: L) -> [S::V; M] {
     [S::splat(l, 0.0); M]
 }
 
@@ -83,10 +83,10 @@ pub(super) fn zeros<L: Lanes, S: Side<L>, const M: usize>(l: L) -> [S::V; M] {
 ///
 /// Panics when a number of an item does not lie in its slice.
 #[inline(always)]
-pub(super) fn sums<L: Lanes, S: Side<L>, const M: usize>(
+pub(super) fn sums<L: Simd, S: Side<L>, const M: usize>(
     l: L,
     spread: Spread<'_>,
-    beside: &[[f32; WIDTH]],
+    beside: &[[f32; LANES]],
     // By value: behind a reference they would be written at every term.
     mut sums: [S::V; M],
     ahead: impl Fn(usize),
@@ -94,8 +94,8 @@ pub(super) fn sums<L: Lanes, S: Side<L>, const M: usize>(
     let Spread { numbers, item, step } = spread;
     let reach = (M - 1) * item + beside.len().saturating_sub(1) * step;
     assert!(beside.is_empty() || reach < numbers.len(), "numbers inside the slice");
-    for (line, beside) in beside.chunks(WIDTH).enumerate() {
-        let first = line * WIDTH;
+    for (line, beside) in beside.chunks(LANES).enumerate() {
+        let first = line * LANES;
         ahead(first);
         let (fours, rest) = beside.as_chunks::<4>();
         for (four, beside) in fours.iter().enumerate() {

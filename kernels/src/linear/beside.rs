@@ -3,7 +3,7 @@
 //! ascending order.
 
 use super::range::Range;
-use crate::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 use crate::tile::{Narrow, Side, Spread, Wide, sums, zeros};
 use crate::turn::turn;
 
@@ -17,45 +17,45 @@ const TILE: usize = 12;
 const GROUPS: usize = 4;
 
 /// `x` (rows, width) by groups of sixteen rows, the last one filled up with zeros: (groups, width, sixteen).
-pub(super) fn lay_out(x: &[f32], width: usize, to: &mut Vec<[f32; WIDTH]>) {
+pub(super) fn lay_out(x: &[f32], width: usize, to: &mut Vec<[f32; LANES]>) {
     struct LayOut<'a> {
         x: &'a [f32],
         width: usize,
-        to: &'a mut [[f32; WIDTH]],
+        to: &'a mut [[f32; LANES]],
     }
     impl Kernel for LayOut<'_> {
         type Output = ();
         #[inline(always)]
-        fn run<L: Lanes>(self, l: L) {
-            let groups = self.x.chunks(WIDTH * self.width);
+        fn run<L: Simd>(self, l: L) {
+            let groups = self.x.chunks(LANES * self.width);
             for (x, to) in groups.zip(self.to.chunks_mut(self.width)) {
                 turn(l, x, self.width, x.len() / self.width, to);
             }
         }
     }
-    to.resize((x.len() / width).div_ceil(WIDTH) * width, [0.0; WIDTH]);
+    to.resize((x.len() / width).div_ceil(LANES) * width, [0.0; LANES]);
     dispatch(LayOut { x, width, to });
 }
 
 /// The sums of features by groups of rows, a number of each row side by side.
-type Sums = [[[f32; WIDTH]; FEATURES]; GROUPS];
+type Sums = [[[f32; LANES]; FEATURES]; GROUPS];
 
 /// The columns of a range; `x` is laid out.
 #[inline(always)]
-pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[f32]) {
-    let width = x.len() / range.rows.div_ceil(WIDTH);
-    let mut sums: Sums = [[[0.0; WIDTH]; FEATURES]; GROUPS];
+pub(super) fn range<L: Simd>(l: L, range: &Range<'_>, x: &[[f32; LANES]], w: &[f32]) {
+    let width = x.len() / range.rows.div_ceil(LANES);
+    let mut sums: Sums = [[[0.0; LANES]; FEATURES]; GROUPS];
     let groups = range.groups();
-    for first in groups.clone().step_by(FEATURES / WIDTH) {
-        let last = (first + FEATURES / WIDTH).min(groups.end);
-        let w = &w[first * WIDTH * width..w.len().min(last * WIDTH * width)];
+    for first in groups.clone().step_by(FEATURES / LANES) {
+        let last = (first + FEATURES / LANES).min(groups.end);
+        let w = &w[first * LANES * width..w.len().min(last * LANES * width)];
         for (part, x) in x.chunks(GROUPS * width).enumerate() {
-            let row = part * GROUPS * WIDTH;
-            let rows = (range.rows - row).min(GROUPS * WIDTH);
+            let row = part * GROUPS * LANES;
+            let rows = (range.rows - row).min(GROUPS * LANES);
             products(l, w, x, rows, part == 0, &mut sums);
-            for at in (0..rows).step_by(WIDTH) {
+            for at in (0..rows).step_by(LANES) {
                 for group in first..last {
-                    let sums = &sums[at / WIDTH][(group - first) * WIDTH..][..WIDTH];
+                    let sums = &sums[at / LANES][(group - first) * LANES..][..LANES];
                     range.store_turned(l, group, row + at, sums);
                 }
             }
@@ -65,20 +65,20 @@ pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[
 
 /// The sums of all features of `w` by all rows; with `fetch`, what follows in `w` is brought near.
 #[inline(always)]
-fn products<L: Lanes>(
+fn products<L: Simd>(
     l: L,
     w: &[f32],
-    x: &[[f32; WIDTH]],
+    x: &[[f32; LANES]],
     rows: usize,
     fetch: bool,
     sums: &mut Sums,
 ) {
-    let width = x.len() / rows.div_ceil(WIDTH);
+    let width = x.len() / rows.div_ceil(LANES);
     for (step, w) in w.chunks(TILE * width).enumerate() {
         for (group, x) in x.chunks_exact(width).enumerate() {
             let to = &mut sums[group][step * TILE..];
             let fetch = fetch && group == 0;
-            if rows - group * WIDTH > L::NARROW {
+            if rows - group * LANES > L::NARROW {
                 features::<L, Wide>(l, w, x, fetch, to);
             } else {
                 features::<L, Narrow>(l, w, x, fetch, to);
@@ -89,12 +89,12 @@ fn products<L: Lanes>(
 
 /// Some features by a group of rows, in tiles.
 #[inline(always)]
-fn features<L: Lanes, S: Side<L>>(
+fn features<L: Simd, S: Side<L>>(
     l: L,
     mut w: &[f32],
-    x: &[[f32; WIDTH]],
+    x: &[[f32; LANES]],
     fetch: bool,
-    mut to: &mut [[f32; WIDTH]],
+    mut to: &mut [[f32; LANES]],
 ) {
     while !w.is_empty() {
         let taken = match w.len() / x.len() {
@@ -111,19 +111,19 @@ fn features<L: Lanes, S: Side<L>>(
 
 /// The sums of the first `M` features by a group of rows. Returns `M`.
 #[inline(always)]
-fn tile<L: Lanes, S: Side<L>, const M: usize>(
+fn tile<L: Simd, S: Side<L>, const M: usize>(
     l: L,
     w: &[f32],
-    x: &[[f32; WIDTH]],
+    x: &[[f32; LANES]],
     fetch: bool,
-    to: &mut [[f32; WIDTH]],
+    to: &mut [[f32; LANES]],
 ) -> usize {
     let width = x.len();
     let weights = Spread { numbers: w, item: width, step: 1 };
     let sums = sums::<L, S, M>(l, weights, x, zeros::<L, S, M>(l), |first| {
         if fetch {
             for i in 0..M {
-                l.fetch(w.as_ptr().wrapping_add((M + i) * width + first));
+                l.prefetch(w.as_ptr().wrapping_add((M + i) * width + first));
             }
         }
     });

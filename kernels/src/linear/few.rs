@@ -3,7 +3,7 @@
 //! output is one sum in ascending order.
 
 use super::range::Range;
-use crate::lanes::{Lanes, WIDTH};
+use crate::simd::{LANES, Simd};
 
 /// Rows, at most.
 const ROWS: usize = 4;
@@ -15,26 +15,26 @@ pub(super) fn suit(rows: usize, width: usize) -> bool {
 
 /// The columns of a range.
 #[inline(always)]
-pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[f32]) {
+pub(super) fn range<L: Simd>(l: L, range: &Range<'_>, x: &[f32], w: &[f32]) {
     let width = x.len() / range.rows;
-    let mut sums = [[0.0; WIDTH]; ROWS];
+    let mut sums = [[0.0; LANES]; ROWS];
     let sums = &mut sums[..range.rows];
     for group in range.groups() {
-        let strip = &w[group * WIDTH * width..];
-        if strip.len() < WIDTH * width {
+        let strip = &w[group * LANES * width..];
+        if strip.len() < LANES * width {
             // The last features, with zeros for those that lack.
-            let mut full = vec![0.0; WIDTH * width];
+            let mut full = vec![0.0; LANES * width];
             full[..strip.len()].copy_from_slice(strip);
             of_strip(l, x, &full, sums);
         } else {
-            of_strip(l, x, &strip[..WIDTH * width], sums);
+            of_strip(l, x, &strip[..LANES * width], sums);
         }
         range.store(group, 0, sums);
     }
 }
 
 #[inline(always)]
-fn of_strip<L: Lanes>(l: L, x: &[f32], strip: &[f32], sums: &mut [[f32; WIDTH]]) {
+fn of_strip<L: Simd>(l: L, x: &[f32], strip: &[f32], sums: &mut [[f32; LANES]]) {
     match sums.len() {
         1 => in_registers::<L, 1>(l, x, strip, sums),
         2 => in_registers::<L, 2>(l, x, strip, sums),
@@ -45,13 +45,13 @@ fn of_strip<L: Lanes>(l: L, x: &[f32], strip: &[f32], sums: &mut [[f32; WIDTH]])
 
 /// The products with sixteen features, a register of them after the other.
 #[inline(always)]
-fn in_registers<L: Lanes, const M: usize>(
+fn in_registers<L: Simd, const M: usize>(
     l: L,
     x: &[f32],
     strip: &[f32],
-    sums: &mut [[f32; WIDTH]],
+    sums: &mut [[f32; LANES]],
 ) {
-    let width = strip.len() / WIDTH;
+    let width = strip.len() / LANES;
     let mut rows = [&[] as &[f32]; M];
     for i in 0..M {
         rows[i] = &x[i * width..][..width];
@@ -62,7 +62,7 @@ fn in_registers<L: Lanes, const M: usize>(
         for k in (0..width).step_by(4) {
             let columns = l.columns(&strip[k..], width);
             for line in 0..L::NARROW / 4 {
-                l.fetch(next.wrapping_add(k * L::NARROW + line * WIDTH));
+                l.prefetch(next.wrapping_add(k * L::NARROW + line * LANES));
             }
             for j in 0..4 {
                 for i in 0..M {

@@ -3,11 +3,11 @@
 //! row of `x` is spread over one. Every output is one sum in ascending order.
 
 use super::range::Range;
-use crate::lanes::pairs::rounded;
-use crate::lanes::{Lanes, WIDTH};
+use crate::simd::pairs::rounded;
+use crate::simd::{LANES, Simd};
 
 /// One number of each of sixteen features, in bf16.
-pub type Features = [u16; WIDTH];
+pub type Features = [u16; LANES];
 
 /// Rows, at most.
 const ROWS: usize = 8;
@@ -24,10 +24,10 @@ pub(super) fn suit(rows: usize) -> bool {
 /// (groups, width, sixteen).
 pub(super) fn lay_out(w: &[f32], width: usize) -> Vec<Features> {
     let out = w.len() / width;
-    let mut to = vec![[0; WIDTH]; out.div_ceil(WIDTH) * width];
+    let mut to = vec![[0; LANES]; out.div_ceil(LANES) * width];
     // Rounded by themselves first, which vector instructions do.
     let mut short = vec![0; width];
-    for (to, w) in to.chunks_exact_mut(width).zip(w.chunks(WIDTH * width)) {
+    for (to, w) in to.chunks_exact_mut(width).zip(w.chunks(LANES * width)) {
         for (lane, row) in w.chunks_exact(width).enumerate() {
             short.iter_mut().zip(row).for_each(|(short, &x)| *short = rounded(x) as u16);
             to.iter_mut().zip(&short).for_each(|(to, &short)| to[lane] = short);
@@ -38,13 +38,13 @@ pub(super) fn lay_out(w: &[f32], width: usize) -> Vec<Features> {
 
 /// The columns of a range; `x` holds rounded rows.
 #[inline(always)]
-pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[Features]) {
+pub(super) fn range<L: Simd>(l: L, range: &Range<'_>, x: &[f32], w: &[Features]) {
     let width = x.len() / range.rows;
     let half = if range.rows > TILE { range.rows / 2 } else { range.rows };
     for group in range.groups() {
         let numbers = &w[group * width..][..width];
         let (first, second) = x.split_at(half * width);
-        let mut sums = [[0.0; WIDTH]; ROWS];
+        let mut sums = [[0.0; LANES]; ROWS];
         let (a, b) = sums[..range.rows].split_at_mut(half);
         rows(l, numbers, first, a);
         rows(l, numbers, second, b);
@@ -54,7 +54,7 @@ pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[f32], w: &[Features]
 
 /// The products of a group of features with up to [`TILE`] rows.
 #[inline(always)]
-fn rows<L: Lanes>(l: L, numbers: &[Features], x: &[f32], to: &mut [[f32; WIDTH]]) {
+fn rows<L: Simd>(l: L, numbers: &[Features], x: &[f32], to: &mut [[f32; LANES]]) {
     match to.len() {
         0 => {}
         1 => tile::<L, 1>(l, numbers, x, to),
@@ -67,7 +67,7 @@ fn rows<L: Lanes>(l: L, numbers: &[Features], x: &[f32], to: &mut [[f32; WIDTH]]
 }
 
 #[inline(always)]
-fn tile<L: Lanes, const M: usize>(l: L, numbers: &[Features], x: &[f32], to: &mut [[f32; WIDTH]]) {
+fn tile<L: Simd, const M: usize>(l: L, numbers: &[Features], x: &[f32], to: &mut [[f32; LANES]]) {
     let next = numbers.as_ptr_range().end;
     let mut rows = [&[] as &[f32]; M];
     for i in 0..M {
@@ -76,7 +76,7 @@ fn tile<L: Lanes, const M: usize>(l: L, numbers: &[Features], x: &[f32], to: &mu
     let mut sums = [l.splat(0.0); M];
     for k in 0..numbers.len() {
         let w = l.widen_features(&numbers[k]);
-        l.fetch(next.wrapping_add(k).cast());
+        l.prefetch(next.wrapping_add(k).cast());
         for i in 0..M {
             sums[i] = l.mul_add(l.splat(rows[i][k]), w, sums[i]);
         }

@@ -4,8 +4,8 @@ use std::ops;
 
 use super::{Linear, Matrix, beside, few, panels, strips, widened};
 use crate::columns::Columns;
-use crate::lanes::pairs::{PairKernel, Pairs};
-use crate::lanes::{Lanes, WIDTH};
+use crate::simd::pairs::{PairKernel, Pairs};
+use crate::simd::{LANES, Simd};
 use crate::turn::turn;
 
 /// The columns `from..to` of one product.
@@ -22,7 +22,7 @@ pub(super) struct Range<'a> {
 impl PairKernel for Range<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes, P: Pairs<L>>(self, l: L, p: P) {
+    fn run<L: Simd, P: Pairs<L>>(self, l: L, p: P) {
         match (self.x, self.w.weight) {
             (Matrix::F32(x), Matrix::F32(w)) => few::range(l, &self, x, w),
             (Matrix::Beside(x), Matrix::F32(w)) => beside::range(l, &self, x, w),
@@ -37,29 +37,29 @@ impl PairKernel for Range<'_> {
 impl Range<'_> {
     /// Groups of sixteen features that the range has a part in.
     pub(super) fn groups(&self) -> ops::Range<usize> {
-        self.from / WIDTH..self.to.div_ceil(WIDTH)
+        self.from / LANES..self.to.div_ceil(LANES)
     }
 
     /// [`Self::store`] of sums that lie the other way: of each feature, a number of each of sixteen rows.
     #[inline(always)]
-    pub(super) fn store_turned<L: Lanes>(
+    pub(super) fn store_turned<L: Simd>(
         &self,
         l: L,
         group: usize,
         row: usize,
-        sums: &[[f32; WIDTH]],
+        sums: &[[f32; LANES]],
     ) {
-        let mut turned = [[0.0; WIDTH]; WIDTH];
-        let turned = &mut turned[..(self.rows - row).min(WIDTH)];
-        turn(l, sums.as_flattened(), WIDTH, WIDTH, turned);
+        let mut turned = [[0.0; LANES]; LANES];
+        let turned = &mut turned[..(self.rows - row).min(LANES)];
+        turn(l, sums.as_flattened(), LANES, LANES, turned);
         self.store(group, row, turned);
     }
 
     /// Writes the sums of a group for consecutive rows from `row` on, as far as they are the range's.
     #[inline(always)]
-    pub(super) fn store(&self, group: usize, row: usize, sums: &[[f32; WIDTH]]) {
-        let first = group * WIDTH;
-        let (from, to) = (self.from.max(first), self.to.min(first + WIDTH));
+    pub(super) fn store(&self, group: usize, row: usize, sums: &[[f32; LANES]]) {
+        let first = group * LANES;
+        let (from, to) = (self.from.max(first), self.to.min(first + LANES));
         for (i, sums) in sums.iter().enumerate() {
             // SAFETY: `features` gives each task its own columns.
             let y = unsafe { self.y.part(row + i, from, to) };

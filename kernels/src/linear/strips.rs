@@ -1,13 +1,13 @@
 //! Products of rows in pairs of bf16 with weights in pairs, by tiles. Every output is one sum over
-//! sixteen lanes in ascending order, then [`Lanes::sum4`].
+//! sixteen lanes in ascending order, then [`Simd::sum4`].
 
 use super::range::Range;
-use crate::lanes::pairs::{Pairs, Sixteen};
-use crate::lanes::{Lanes, WIDTH};
+use crate::simd::pairs::{Pairs, Sixteen};
+use crate::simd::{LANES, Simd};
 
 /// The columns of a range; rows of `x` and `w` are whole sixteens of pairs.
 #[inline(always)]
-pub(super) fn range<L: Lanes, P: Pairs<L>>(
+pub(super) fn range<L: Simd, P: Pairs<L>>(
     l: L,
     p: P,
     range: &Range<'_>,
@@ -35,7 +35,7 @@ struct Strips<'a> {
 impl Strips<'_> {
     /// Features by tiles of `R`, then one by one.
     #[inline(always)]
-    fn walk<L: Lanes, P: Pairs<L>, const R: usize, const M: usize>(&self, l: L, p: P) {
+    fn walk<L: Simd, P: Pairs<L>, const R: usize, const M: usize>(&self, l: L, p: P) {
         let mut n = self.range.from;
         while n + R <= self.range.to {
             self.strip::<L, P, R, M>(l, p, n);
@@ -50,7 +50,7 @@ impl Strips<'_> {
     /// `R` features: rows by tiles of `M`, then what is left. `M` is at most four. The first tile
     /// asks for the weights of the next features, which come in while the others work.
     #[inline(always)]
-    fn strip<L: Lanes, P: Pairs<L>, const R: usize, const M: usize>(&self, l: L, p: P, n: usize) {
+    fn strip<L: Simd, P: Pairs<L>, const R: usize, const M: usize>(&self, l: L, p: P, n: usize) {
         let rows = self.range.rows;
         if rows < M {
             return match rows {
@@ -75,7 +75,7 @@ impl Strips<'_> {
 
     /// `R` features of `M` rows: each number loaded serves the whole tile.
     #[inline(always)]
-    fn tile<L: Lanes, P: Pairs<L>, const R: usize, const M: usize, const FETCH: bool>(
+    fn tile<L: Simd, P: Pairs<L>, const R: usize, const M: usize, const FETCH: bool>(
         &self,
         l: L,
         p: P,
@@ -109,7 +109,7 @@ impl Strips<'_> {
 /// All products of the rows of `x` with the rows of `w`. With `FETCH`, asks for what follows each row
 /// of `w` by `R` rows.
 #[inline(always)]
-fn products<L: Lanes, P: Pairs<L>, const R: usize, const M: usize, const FETCH: bool>(
+fn products<L: Simd, P: Pairs<L>, const R: usize, const M: usize, const FETCH: bool>(
     l: L,
     p: P,
     x: [&[Sixteen]; M],
@@ -125,7 +125,7 @@ fn products<L: Lanes, P: Pairs<L>, const R: usize, const M: usize, const FETCH: 
         for j in 0..R {
             let b = p.load(l, &w[j][k]);
             if FETCH {
-                l.fetch(w[j][k].as_ptr().wrapping_add(R * width * WIDTH).cast());
+                l.prefetch(w[j][k].as_ptr().wrapping_add(R * width * LANES).cast());
             }
             for i in 0..M {
                 sums[i][j] = p.dot(l, a[i], b, sums[i][j]);
@@ -137,7 +137,7 @@ fn products<L: Lanes, P: Pairs<L>, const R: usize, const M: usize, const FETCH: 
 
 /// The sum of every accumulator's lanes.
 #[inline(always)]
-fn fold<L: Lanes, const R: usize, const M: usize>(l: L, sums: [[L::V; R]; M]) -> [[f32; R]; M] {
+fn fold<L: Simd, const R: usize, const M: usize>(l: L, sums: [[L::V; R]; M]) -> [[f32; R]; M] {
     let mut out = [[0.0; R]; M];
     if (R, M) == (4, 4) {
         let mut square = [[l.splat(0.0); 4]; 4];

@@ -1,13 +1,13 @@
 use super::*;
-use crate::team::with_team;
 use crate::testing::{noise, on_every_form, worst};
+use crate::threads::with_team;
 
 /// What rounding of a sum in order may come to.
 fn bound(width: usize) -> f64 {
     1e-6 * (width as f64).sqrt().max(4.0)
 }
 
-fn check(rows: usize, width: usize, out: usize, split: Split<'_>) -> Vec<f32> {
+fn check(rows: usize, width: usize, out: usize, split: Threads<'_>) -> Vec<f32> {
     let (x, w, b) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
     let mut y = vec![f32::NAN; rows * out];
     linear(split, &x, Linear { weight: Matrix::F32(&w), bias: Some(&b) }, rows, &mut y);
@@ -27,7 +27,7 @@ fn matches_loops_in_double_precision() {
     on_every_form(|| {
         for (width, out) in [(1, 1), (6, 3), (16, 8), (37, 13), (128, 64), (576, 21)] {
             for rows in [1, 2, 3, 4, 5, 8, 16, 23, 70] {
-                check(rows, width, out, Split::Alone);
+                check(rows, width, out, Threads::One);
             }
         }
         with_team(|split| check(5, 1536, 200, split));
@@ -44,13 +44,13 @@ fn a_row_does_not_depend_on_the_others() {
                 let mut y = vec![0.0; out];
                 let x = &x[row * width..][..width];
                 let weight = Linear { weight: Matrix::F32(&w), bias: Some(&b) };
-                linear(Split::Alone, x, weight, 1, &mut y);
+                linear(Threads::One, x, weight, 1, &mut y);
                 y
             })
             .collect();
         for rows in 1..=20 {
             // `noise` is a stream: the first rows of a longer one are the same.
-            let alone = check(rows, width, out, Split::Alone);
+            let alone = check(rows, width, out, Threads::One);
             let together = with_team(|split| check(rows, width, out, split));
             assert_eq!(alone, one_by_one[..rows].concat(), "{rows} rows");
             assert_eq!(together, alone, "{rows} rows");
@@ -66,7 +66,7 @@ fn a_row_of_rounded_numbers_does_not_depend_on_the_others() {
             let product = |x: &[f32]| {
                 let mut y = vec![0.0; x.len() / width * out];
                 let weight = Linear::plain(w.matrix());
-                linear(Split::Alone, x, weight, x.len() / width, &mut y);
+                linear(Threads::One, x, weight, x.len() / width, &mut y);
                 y
             };
             let one_by_one: Vec<f32> = x.chunks_exact(width).flat_map(product).collect();
@@ -85,8 +85,8 @@ fn several_at_once_and_gated_match_single_products() {
     let with_bias = |weight, bias| Linear { weight: Matrix::F32(weight), bias: Some(bias) };
     let (w, v) = (with_bias(&w, &biases[0]), with_bias(&v, &biases[1]));
     let (mut a, mut b) = (vec![0.0; rows * 700], vec![0.0; rows * 700]);
-    linear(Split::Alone, &x, w, rows, &mut a);
-    linear(Split::Alone, &x, v, rows, &mut b);
+    linear(Threads::One, &x, w, rows, &mut a);
+    linear(Threads::One, &x, v, rows, &mut b);
     let (mut c, mut d) = (vec![0.0; rows * 700], vec![0.0; rows * 700]);
     with_team(|split| linears(split, &x, rows, [(w, &mut c), (v, &mut d)]));
     assert_eq!((&a, &b), (&c, &d));
@@ -107,14 +107,12 @@ fn vector_forms_agree_to_the_bit() {
     let results = RefCell::new(Vec::new());
     on_every_form(|| {
         let mut y = vec![0.0; rows * out];
-        linear(Split::Alone, &x, Linear::plain(Matrix::F32(&w)), rows, &mut y);
+        linear(Threads::One, &x, Linear::plain(Matrix::F32(&w)), rows, &mut y);
         results.borrow_mut().push(y);
     });
     let [widest, avx2, portable] = <[_; 3]>::try_from(results.into_inner()).expect("three");
-    if cfg!(target_arch = "x86_64") {
-        assert_eq!(widest, avx2);
-    }
-    assert!(worst(&portable, widest.iter().map(|&b| f64::from(b))) < 1e-5);
+    assert_eq!(widest, avx2);
+    assert_eq!(widest, portable);
 }
 
 #[test]
@@ -128,7 +126,7 @@ fn of_rounded_numbers_it_is_the_product_of_the_rounded() {
                 let mut y = vec![f32::NAN; rows * out];
                 let short = Rounded::new(&w, width);
                 let weight = Linear { weight: short.matrix(), bias: Some(&b) };
-                linear(Split::Alone, &x, weight, rows, &mut y);
+                linear(Threads::One, &x, weight, rows, &mut y);
                 let (x, w) = (round(&x), round(&w));
                 let want = (0..rows * out).map(|i| {
                     let (row, n) = (i / out, i % out);

@@ -4,7 +4,7 @@
 
 use super::panels::Features;
 use super::range::Range;
-use crate::lanes::{Lanes, WIDTH};
+use crate::simd::{LANES, Simd};
 use crate::tile::{Narrow, Side, Spread, Wide, sums, zeros};
 
 /// Terms of a block: those of sixteen features and of sixteen rows stay in the first cache.
@@ -14,21 +14,21 @@ const BLOCK: usize = 192;
 const GROUPS: usize = 4;
 
 /// The sums of sixteen features by a group of rows, a number of each row side by side.
-type Sums = [[f32; WIDTH]; WIDTH];
+type Sums = [[f32; LANES]; LANES];
 
 /// The columns of a range; `x` holds rounded rows, laid out.
 #[inline(always)]
-pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[Features]) {
-    let width = x.len() / range.rows.div_ceil(WIDTH);
-    let mut block = Block { numbers: [[0.0; WIDTH]; BLOCK] };
+pub(super) fn range<L: Simd>(l: L, range: &Range<'_>, x: &[[f32; LANES]], w: &[Features]) {
+    let width = x.len() / range.rows.div_ceil(LANES);
+    let mut block = Block { numbers: [[0.0; LANES]; BLOCK] };
     for group in range.groups() {
         let w = &w[group * width..][..width];
         for (part, x) in x.chunks(GROUPS * width).enumerate() {
-            let row = part * GROUPS * WIDTH;
-            let rows = (range.rows - row).min(GROUPS * WIDTH);
-            let mut sums = [[[0.0; WIDTH]; WIDTH]; GROUPS];
+            let row = part * GROUPS * LANES;
+            let rows = (range.rows - row).min(GROUPS * LANES);
+            let mut sums = [[[0.0; LANES]; LANES]; GROUPS];
             products(l, w, x, rows, &mut block, &mut sums);
-            for (row, sums) in (row..row + rows).step_by(WIDTH).zip(&sums) {
+            for (row, sums) in (row..row + rows).step_by(LANES).zip(&sums) {
                 range.store_turned(l, group, row, sums);
             }
         }
@@ -37,10 +37,10 @@ pub(super) fn range<L: Lanes>(l: L, range: &Range<'_>, x: &[[f32; WIDTH]], w: &[
 
 /// Adds the products of a group of features with every row.
 #[inline(always)]
-fn products<L: Lanes>(
+fn products<L: Simd>(
     l: L,
     w: &[Features],
-    x: &[[f32; WIDTH]],
+    x: &[[f32; LANES]],
     rows: usize,
     block: &mut Block,
     sums: &mut [Sums],
@@ -52,7 +52,7 @@ fn products<L: Lanes>(
             let x = &x[step * BLOCK..][..w.len()];
             // The first group of rows asks for the next block, which comes in while it works.
             let next = (group == 0).then_some(w.as_ptr_range().end);
-            if rows - group * WIDTH > L::NARROW {
+            if rows - group * LANES > L::NARROW {
                 block.features::<L, Wide>(l, x, next, sums);
             } else {
                 block.features::<L, Narrow>(l, x, next, sums);
@@ -63,12 +63,12 @@ fn products<L: Lanes>(
 
 /// Some numbers of sixteen features.
 struct Block {
-    numbers: [[f32; WIDTH]; BLOCK],
+    numbers: [[f32; LANES]; BLOCK],
 }
 
 impl Block {
     #[inline(always)]
-    fn widen<L: Lanes>(&mut self, l: L, w: &[Features]) {
+    fn widen<L: Simd>(&mut self, l: L, w: &[Features]) {
         for (to, w) in self.numbers.iter_mut().zip(w) {
             l.store(to, l.widen_features(w));
         }
@@ -76,10 +76,10 @@ impl Block {
 
     /// All features by a group of rows, in tiles as large as the registers hold.
     #[inline(always)]
-    fn features<L: Lanes, S: Side<L>>(
+    fn features<L: Simd, S: Side<L>>(
         &self,
         l: L,
-        x: &[[f32; WIDTH]],
+        x: &[[f32; LANES]],
         next: Option<*const Features>,
         sums: &mut Sums,
     ) {
@@ -99,11 +99,11 @@ impl Block {
 
     /// `M` features from `first` on by a group of rows.
     #[inline(always)]
-    fn tile<L: Lanes, S: Side<L>, const M: usize>(
+    fn tile<L: Simd, S: Side<L>, const M: usize>(
         &self,
         l: L,
         first: usize,
-        x: &[[f32; WIDTH]],
+        x: &[[f32; LANES]],
         next: Option<*const Features>,
         to: &mut Sums,
     ) {
@@ -113,12 +113,12 @@ impl Block {
             from[i] = S::load(l, &to[i]);
         }
         let features =
-            Spread { numbers: &self.numbers.as_flattened()[first..], item: 1, step: WIDTH };
+            Spread { numbers: &self.numbers.as_flattened()[first..], item: 1, step: LANES };
         let sums = sums::<L, S, M>(l, features, x, from, |term| {
             if let Some(next) = next {
                 // A line holds two terms of the sixteen features: the tiles share them.
                 for i in (first..first + M).step_by(2) {
-                    l.fetch(next.wrapping_add(term + i).cast());
+                    l.prefetch(next.wrapping_add(term + i).cast());
                 }
             }
         });

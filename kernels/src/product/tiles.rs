@@ -13,7 +13,7 @@ use gemm::Parallelism;
 use super::{How, Into, View};
 use crate::blocks::{Operand, Target, block, each, tasks};
 use crate::columns::Columns;
-use crate::lanes::{Kernel, Lanes, WIDTH, dispatch};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 use crate::tile::{Spread, Wide, sums, zeros};
 use crate::turn::turn;
 
@@ -37,7 +37,7 @@ type Laid<const ITEMS: usize> = Vec<[f32; ITEMS]>;
 
 thread_local! {
     /// Both operands laid out, kept from product to product.
-    static LAID_OUT: RefCell<(Laid<ROWS>, Laid<WIDTH>)> =
+    static LAID_OUT: RefCell<(Laid<ROWS>, Laid<LANES>)> =
         const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
@@ -47,8 +47,8 @@ pub(super) fn suit((rows, _, terms): (usize, usize, usize)) -> bool {
     impl Kernel for Narrow {
         type Output = bool;
         #[inline(always)]
-        fn run<L: Lanes>(self, _: L) -> bool {
-            L::NARROW < WIDTH
+        fn run<L: Simd>(self, _: L) -> bool {
+            L::NARROW < LANES
         }
     }
     terms == 0 || rows >= FEWEST && dispatch(Narrow)
@@ -76,7 +76,7 @@ pub(super) fn product(
             Left { numbers: rows.as_flattened(), group, row: 1, step: ROWS }
         };
         let blocks = Blocks { left, columns: &columns, terms: terms.len(), target: &target };
-        let groups = (m.div_ceil(ROWS), n.div_ceil(WIDTH));
+        let groups = (m.div_ceil(ROWS), n.div_ceil(LANES));
         each(tasks(groups, TASK), how.threads, |(rows, columns)| {
             dispatch(Task { blocks: &blocks, rows, columns });
         });
@@ -116,11 +116,11 @@ struct LayOut<'a, const N: usize> {
 impl<const N: usize> Kernel for LayOut<'_, N> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
+    fn run<L: Simd>(self, l: L) {
         let Operand { values, item, step, items } = self.operand;
         let values = &values[self.first * item + self.from * step..];
         let held = (items - self.first).min(N);
-        if step == 1 && N == WIDTH {
+        if step == 1 && N == LANES {
             let (to, _) = self.to.as_flattened_mut().as_chunks_mut();
             return turn(l, values, item, held, to);
         }
@@ -151,7 +151,7 @@ struct Left<'a> {
 struct Blocks<'a> {
     left: Left<'a>,
     /// (groups, terms)
-    columns: &'a [[f32; WIDTH]],
+    columns: &'a [[f32; LANES]],
     terms: usize,
     target: &'a Target<'a>,
 }
@@ -166,7 +166,7 @@ struct Task<'a> {
 impl Kernel for Task<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lanes>(self, l: L) {
+    fn run<L: Simd>(self, l: L) {
         for column in self.columns.clone() {
             for row in self.rows.clone() {
                 match self.blocks.target.y.rows() - row * ROWS {
@@ -185,11 +185,11 @@ impl Kernel for Task<'_> {
 impl Task<'_> {
     /// The first `M` rows of a group by a group of columns.
     #[inline(always)]
-    fn tile<L: Lanes, const M: usize>(&self, l: L, group: usize, column: usize) {
+    fn tile<L: Simd, const M: usize>(&self, l: L, group: usize, column: usize) {
         let Blocks { left, columns, terms, target } = *self.blocks;
         let columns = &columns[column * terms..][..terms];
         let numbers = &left.numbers[(group * left.group).min(left.numbers.len())..];
-        target.fetch(l, group * ROWS, M, column * WIDTH);
+        target.fetch(l, group * ROWS, M, column * LANES);
         // Two calls, so that each loop knows where the next number is.
         if left.step == 1 {
             let rows = Spread { numbers, item: left.row, step: 1 };
@@ -201,11 +201,11 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn store<L: Lanes, const M: usize>(
+    fn store<L: Simd, const M: usize>(
         &self,
         l: L,
         rows: Spread<'_>,
-        columns: &[[f32; WIDTH]],
+        columns: &[[f32; LANES]],
         group: usize,
         column: usize,
     ) {
@@ -215,7 +215,7 @@ impl Task<'_> {
             tile[i] = [sums[i]];
         }
         // SAFETY: each task has its own rows and columns.
-        unsafe { self.blocks.target.store(l, tile, group * ROWS, column * WIDTH) }
+        unsafe { self.blocks.target.store(l, tile, group * ROWS, column * LANES) }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{BlockWeights, Model, ModelConfig, Packed, Products, Result, Weights}
 use kernels::attention::{POSITIONS, attend};
 use kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
 use kernels::rows::{rms_norm, rms_norm_in_place, rope};
-use kernels::team::{Split, with_team};
+use kernels::threads::{Threads, with_team};
 
 /// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
 /// of all weights comes from a near cache; above it they share the features of each product.
@@ -128,7 +128,7 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
     logits.par_chunks_mut(ROUNDED).zip(head.par_chunks(ROUNDED * width)).for_each(
         |(logits, head)| {
             let head = Rounded::new(head, width);
-            linear(Split::Alone, x, Linear::plain(head.matrix()), 1, logits);
+            linear(Threads::One, x, Linear::plain(head.matrix()), 1, logits);
         },
     );
     Ok(logits)
@@ -165,7 +165,7 @@ pub(crate) fn step(
             .zip(logits.par_chunks_mut(share * config.vocab_size))
             .zip(scratch.par_iter_mut())
             .map(|(((slots, feed), logits), scratch)| {
-                pass.run(Split::Alone, scratch, slots, feed, logits)
+                pass.run(Threads::One, scratch, slots, feed, logits)
             })
             .flatten()
             .min()
@@ -289,7 +289,7 @@ impl Pass<'_> {
     /// Runs rows through the model. Returns the least position whose logits are not finite.
     fn run(
         &self,
-        split: Split<'_>,
+        split: Threads<'_>,
         s: &mut Scratch,
         slots: &mut [Slot],
         feed: &[(usize, u32)],
@@ -349,11 +349,12 @@ impl Pass<'_> {
     }
 
     /// Attention of every row to its prompt and to its own rows, the new one included.
-    fn attend(&self, split: Split<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
+    fn attend(&self, split: Threads<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
         let (head_dim, kv) = (self.config.head_dim, self.config.num_kv_heads);
         let group = self.config.num_heads / kv * head_dim;
         let Scratch { q, attention, scores, .. } = s;
-        split.chunks(attention, group, scores, |i, out, scores| {
+        let heads = attention.chunks_exact_mut(group).zip(scores).enumerate();
+        split.each_of(heads, |(i, (out, scores))| {
             let (slot, head) = (&slots[i / kv], i % kv);
             let prefix = slot.prefix.as_ref().expect("checked before the step");
             let PrefixRows::Cpu(prompt) = &prefix.rows else {

@@ -3,7 +3,7 @@
 use crate::Products;
 use kernels::linear::{self, Matrix, linear, linear_add};
 use kernels::product::{How, Into, View, made, product};
-use kernels::team::with_team;
+use kernels::threads::with_team;
 
 /// Rows for which a weight of `f32` is not laid out anew but read as it lies, at most: on AVX2 a prompt of
 /// 16 is twice as fast so, one of 64 faster by a fifth, one of 96 not.

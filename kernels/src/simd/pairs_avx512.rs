@@ -6,9 +6,9 @@
 )]
 use std::arch::x86_64::*;
 
-use super::Avx512;
-use crate::lanes::WIDTH;
-use crate::lanes::pairs::{PairKernel, Pairs, Sixteen};
+use super::LANES;
+use super::avx512::Avx512;
+use super::pairs::{PairKernel, Pairs, Sixteen};
 
 /// The machine has AVX512-BF16.
 #[derive(Clone, Copy)]
@@ -25,11 +25,11 @@ impl Bf16 {
 /// Runs `kernel` compiled for AVX-512 with BF16.
 #[inline]
 pub(crate) fn avx512_bf16<K: PairKernel>(lanes: Avx512, pairs: Bf16, kernel: K) -> K::Output {
-    #[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma")]
     fn inner<K: PairKernel>(lanes: Avx512, pairs: Bf16, kernel: K) -> K::Output {
         kernel.run(lanes, pairs)
     }
-    // SAFETY: `lanes` proves F and VL, `pairs` BF16, and every machine with them has AVX2 and FMA.
+    // SAFETY: `lanes` proves all but BF16, `pairs` that.
     unsafe { inner(lanes, pairs, kernel) }
 }
 
@@ -55,20 +55,20 @@ impl Pairs<Avx512> for Bf16 {
         }
     }
     #[inline(always)]
-    fn neighbours(self, a: &[f32; 2 * WIDTH]) -> Sixteen {
+    fn neighbours(self, a: &[f32; 2 * LANES]) -> Sixteen {
         // SAFETY: `self` proves the feature; thirty-two numbers are readable; the types differ in
         // name only.
         unsafe {
-            let (low, high) = (_mm512_loadu_ps(a.as_ptr()), _mm512_loadu_ps(a.as_ptr().add(WIDTH)));
+            let (low, high) = (_mm512_loadu_ps(a.as_ptr()), _mm512_loadu_ps(a.as_ptr().add(LANES)));
             std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
         }
     }
     #[inline(always)]
-    fn zip(self, low: &[f32; WIDTH], high: &[f32; WIDTH]) -> Sixteen {
+    fn zip(self, low: &[f32; LANES], high: &[f32; LANES]) -> Sixteen {
         // SAFETY: `self` proves the feature; sixteen numbers each are readable; the types differ in
         // name only.
         unsafe {
-            let wide = |a: &[f32; WIDTH]| {
+            let wide = |a: &[f32; LANES]| {
                 let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(a.as_ptr()));
                 _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(rounded))
             };
@@ -77,17 +77,17 @@ impl Pairs<Avx512> for Bf16 {
         }
     }
     #[inline(always)]
-    fn transpose(self, a: &[Sixteen; WIDTH]) -> [Sixteen; WIDTH] {
-        let mut out = [[0; WIDTH]; WIDTH];
+    fn transpose(self, a: &[Sixteen; LANES]) -> [Sixteen; LANES] {
+        let mut out = [[0; LANES]; LANES];
         // SAFETY: the feature is that of the lanes, without which there is no such kernel.
         let columns = unsafe {
-            let mut rows = [_mm512_setzero_si512(); WIDTH];
-            for i in 0..WIDTH {
+            let mut rows = [_mm512_setzero_si512(); LANES];
+            for i in 0..LANES {
                 rows[i] = _mm512_loadu_si512(a[i].as_ptr().cast());
             }
             transposed(rows)
         };
-        for i in 0..WIDTH {
+        for i in 0..LANES {
             // SAFETY: as above; sixteen pairs are writable.
             unsafe { _mm512_storeu_si512(out[i].as_mut_ptr().cast(), columns[i]) };
         }
@@ -101,7 +101,7 @@ impl Pairs<Avx512> for Bf16 {
 ///
 /// The machine has AVX-512F.
 #[inline(always)]
-unsafe fn transposed(a: [__m512i; WIDTH]) -> [__m512i; WIDTH] {
+unsafe fn transposed(a: [__m512i; LANES]) -> [__m512i; LANES] {
     // SAFETY: the caller's promise.
     unsafe {
         let (mut b, mut c) = (a, a);

@@ -1,4 +1,4 @@
-//! Two times eight lanes.
+//! The form for AVX2 with FMA: two registers of eight lanes.
 
 #[cfg_attr(
     not(test),
@@ -6,8 +6,10 @@
 )]
 use std::arch::x86_64::*;
 
-use super::{HIGH, check_rows};
-use crate::lanes::{Kernel, Lanes, SHIFT_BITS, WIDTH};
+use super::{Kernel, LANES, SHIFT_BITS, Simd};
+
+/// The upper half of a pair.
+pub(super) const HIGH: i32 = 0xFFFF_0000_u32.cast_signed();
 
 /// The machine has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -23,23 +25,23 @@ impl Avx2 {
 
 /// Runs `kernel` compiled for AVX2 with FMA.
 #[inline]
-pub(crate) fn avx2<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+pub(crate) fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     #[target_feature(enable = "avx2,fma")]
-    fn inner<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
-        kernel.run(lanes)
+    fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+        kernel.run(simd)
     }
-    // SAFETY: `lanes` proves both features.
-    unsafe { inner(lanes, kernel) }
+    // SAFETY: `simd` proves every feature that is enabled.
+    unsafe { inner(simd, kernel) }
 }
 
-impl Lanes for Avx2 {
+impl Simd for Avx2 {
     type V = [__m256; 2];
     type N = __m256;
-    const NARROW: usize = WIDTH / 2;
+    const NARROW: usize = LANES / 2;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
-    fn fetch(self, at: *const f32) {
+    fn prefetch(self, at: *const f32) {
         // SAFETY: every such machine has the instruction, which faults for no address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
@@ -49,12 +51,12 @@ impl Lanes for Avx2 {
         unsafe { [_mm256_set1_ps(a); 2] }
     }
     #[inline(always)]
-    fn load(self, a: &[f32; WIDTH]) -> Self::V {
+    fn load(self, a: &[f32; LANES]) -> Self::V {
         // SAFETY: `self` proves the feature; sixteen numbers are readable.
         unsafe { [_mm256_loadu_ps(a.as_ptr()), _mm256_loadu_ps(a.as_ptr().add(8))] }
     }
     #[inline(always)]
-    fn store(self, to: &mut [f32; WIDTH], a: Self::V) {
+    fn store(self, to: &mut [f32; LANES], a: Self::V) {
         // SAFETY: `self` proves the feature; sixteen numbers are writable.
         unsafe {
             _mm256_storeu_ps(to.as_mut_ptr(), a[0]);
@@ -103,7 +105,7 @@ impl Lanes for Avx2 {
         [[low[0], high[0]], [low[1], high[1]]]
     }
     #[inline(always)]
-    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
+    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
         // SAFETY: `self` proves the feature; sixteen pairs are readable.
         unsafe {
             let half = |at: usize| _mm256_loadu_si256(a.as_ptr().add(at).cast());
@@ -114,7 +116,7 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
+    fn widen_features(self, a: &[u16; LANES]) -> Self::V {
         // SAFETY: `self` proves the feature; sixteen numbers are readable.
         unsafe {
             let half = |at: usize| _mm_loadu_si128(a.as_ptr().add(at).cast());
@@ -145,7 +147,7 @@ impl Lanes for Avx2 {
         unsafe { _mm256_set1_ps(a) }
     }
     #[inline(always)]
-    fn narrow_load(self, a: &[f32; WIDTH]) -> Self::N {
+    fn narrow_load(self, a: &[f32; LANES]) -> Self::N {
         // SAFETY: `self` proves the feature; eight numbers are readable.
         unsafe { _mm256_loadu_ps(a.as_ptr()) }
     }
@@ -172,6 +174,14 @@ impl Lanes for Avx2 {
             ])
         }
     }
+}
+
+/// # Panics
+///
+/// Panics unless four numbers of each of `ROWS` rows lie in `from`.
+#[inline(always)]
+pub(super) fn check_rows<const ROWS: usize>(from: &[f32], stride: usize) {
+    assert!((ROWS - 1) * stride + 4 <= from.len(), "rows of four numbers inside the slice");
 }
 
 /// Four numbers of `row` and of the fourth row after it.
@@ -209,7 +219,7 @@ pub(super) unsafe fn fold256(a: [__m256; 4]) -> [f32; 4] {
     out
 }
 
-/// [`Lanes::power_of_two`] of eight lanes.
+/// [`Simd::power_of_two`] of eight lanes.
 ///
 /// # Safety
 ///

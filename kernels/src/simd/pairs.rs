@@ -4,21 +4,21 @@
 //! instruction for it; in the portable form each half is widened to `f32` first. Both add the second product,
 //! then the first, and each product is exact; the instruction takes subnormal numbers for zero.
 
-use super::{Kernel, Lanes, WIDTH, dispatch};
+use super::{Kernel, LANES, Simd, dispatch};
 
 /// Sixteen pairs.
-pub(crate) type Sixteen = [u32; WIDTH];
+pub(crate) type Sixteen = [u32; LANES];
 
 /// A kernel on pairs, to be run with the widest instructions that the machine has.
 pub(crate) trait PairKernel {
     /// What it returns.
     type Output;
     /// The work. Must be `#[inline(always)]`, as [`Kernel::run`].
-    fn run<L: Lanes, P: Pairs<L>>(self, lanes: L, pairs: P) -> Self::Output;
+    fn run<L: Simd, P: Pairs<L>>(self, lanes: L, pairs: P) -> Self::Output;
 }
 
 /// How pairs are multiplied. A value of the type proves that the machine has the instructions.
-pub(crate) trait Pairs<L: Lanes>: Copy {
+pub(crate) trait Pairs<L: Simd>: Copy {
     /// Sixteen pairs.
     type P: Copy;
 
@@ -29,19 +29,19 @@ pub(crate) trait Pairs<L: Lanes>: Copy {
 
     /// Neighbours, rounded to the nearest, ties to even.
     #[inline(always)]
-    fn neighbours(self, a: &[f32; 2 * WIDTH]) -> Sixteen {
+    fn neighbours(self, a: &[f32; 2 * LANES]) -> Sixteen {
         std::array::from_fn(|i| pair(a[2 * i], a[2 * i + 1]))
     }
 
     /// Numbers of `low` paired with those of `high`, rounded likewise.
     #[inline(always)]
-    fn zip(self, low: &[f32; WIDTH], high: &[f32; WIDTH]) -> Sixteen {
+    fn zip(self, low: &[f32; LANES], high: &[f32; LANES]) -> Sixteen {
         std::array::from_fn(|i| pair(low[i], high[i]))
     }
 
     /// Rows for columns.
     #[inline(always)]
-    fn transpose(self, a: &[Sixteen; WIDTH]) -> [Sixteen; WIDTH] {
+    fn transpose(self, a: &[Sixteen; LANES]) -> [Sixteen; LANES] {
         std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]))
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn rounded(x: f32) -> u32 {
 #[derive(Clone, Copy)]
 pub(crate) struct Widened;
 
-impl<L: Lanes> Pairs<L> for Widened {
+impl<L: Simd> Pairs<L> for Widened {
     type P = [L::V; 2];
 
     #[inline(always)]
@@ -90,13 +90,13 @@ pub(crate) fn dispatch_pairs<K: PairKernel>(kernel: K) -> K::Output {
     impl<K: PairKernel> Kernel for Plain<K> {
         type Output = K::Output;
         #[inline(always)]
-        fn run<L: Lanes>(self, lanes: L) -> K::Output {
+        fn run<L: Simd>(self, lanes: L) -> K::Output {
             self.0.run(lanes, Widened)
         }
     }
     #[cfg(target_arch = "x86_64")]
     if let Some((lanes, pairs)) = widest() {
-        return super::x86::avx512_bf16(lanes, pairs, kernel);
+        return super::pairs_avx512::avx512_bf16(lanes, pairs, kernel);
     }
     dispatch(Plain(kernel))
 }
@@ -111,10 +111,10 @@ pub(crate) fn has_instruction() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn widest() -> Option<(super::x86::Avx512, super::x86::Bf16)> {
+fn widest() -> Option<(super::avx512::Avx512, super::pairs_avx512::Bf16)> {
     #[cfg(test)]
     if crate::testing::form() != crate::testing::Form::Widest {
         return None;
     }
-    Some((super::x86::Avx512::detect()?, super::x86::Bf16::detect()?))
+    Some((super::avx512::Avx512::detect()?, super::pairs_avx512::Bf16::detect()?))
 }

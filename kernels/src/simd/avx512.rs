@@ -1,4 +1,4 @@
-//! The vector forms. Every intrinsic here needs only the feature that the type proves.
+//! The form for AVX-512. Every intrinsic here needs only features that [`Avx512`] proves.
 
 #[cfg_attr(
     not(test),
@@ -6,51 +6,47 @@
 )]
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes, SHIFT_BITS, WIDTH};
+use super::avx2::{HIGH, check_rows, fold256};
+use super::{Kernel, LANES, SHIFT_BITS, Simd};
 
-mod avx2;
-mod bf16;
-
-use avx2::fold256;
-pub(crate) use avx2::{Avx2, avx2};
-pub(crate) use bf16::{Bf16, avx512_bf16};
-
-/// The upper half of a pair.
-const HIGH: i32 = 0xFFFF_0000_u32.cast_signed();
-
-/// The machine has AVX-512F and VL.
+/// The machine has AVX-512 F, VL, BW and DQ, AVX2 and FMA: all that [`run`] enables.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
-    /// The proof, where the machine has the feature.
+    /// The proof, where the machine has the features.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl"))
-            .then_some(Self(()))
+        let detected = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma");
+        detected.then_some(Self(()))
     }
 }
 
 /// Runs `kernel` compiled for AVX-512.
 #[inline]
-pub(crate) fn avx512<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
-    // Without VL only half of the registers could be halved, so that only half would be used.
-    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-    fn inner<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
-        kernel.run(lanes)
+pub(crate) fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    // VL too: without it the compiler has only sixteen registers for vectors of 256 bits.
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+        kernel.run(simd)
     }
-    // SAFETY: `lanes` proves F and VL, and every machine with them has AVX2 and FMA.
-    unsafe { inner(lanes, kernel) }
+    // SAFETY: `simd` proves every feature that is enabled.
+    unsafe { inner(simd, kernel) }
 }
 
-impl Lanes for Avx512 {
+impl Simd for Avx512 {
     type V = __m512;
     type N = Self::V;
-    const NARROW: usize = WIDTH;
+    const NARROW: usize = LANES;
     const REGISTERS: usize = 32;
 
     #[inline(always)]
-    fn fetch(self, at: *const f32) {
+    fn prefetch(self, at: *const f32) {
         // SAFETY: every such machine has the instruction, which faults for no address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
@@ -60,22 +56,22 @@ impl Lanes for Avx512 {
         unsafe { _mm512_set1_ps(a) }
     }
     #[inline(always)]
-    fn load(self, a: &[f32; WIDTH]) -> Self::V {
+    fn load(self, a: &[f32; LANES]) -> Self::V {
         // SAFETY: `self` proves the feature; sixteen numbers are readable.
         unsafe { _mm512_loadu_ps(a.as_ptr()) }
     }
     #[inline(always)]
-    fn load_part(self, a: &[f32]) -> Self::V {
+    fn load_partial(self, a: &[f32]) -> Self::V {
         // SAFETY: `self` proves the feature; the mask lets through what `a` holds.
         unsafe { _mm512_maskz_loadu_ps(first(a.len()), a.as_ptr()) }
     }
     #[inline(always)]
-    fn store(self, to: &mut [f32; WIDTH], a: Self::V) {
+    fn store(self, to: &mut [f32; LANES], a: Self::V) {
         // SAFETY: `self` proves the feature; sixteen numbers are writable.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
     }
     #[inline(always)]
-    fn store_part(self, to: &mut [f32], a: Self::V) {
+    fn store_partial(self, to: &mut [f32], a: Self::V) {
         // SAFETY: `self` proves the feature; the mask lets through what `to` holds.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), a) }
     }
@@ -129,7 +125,7 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    fn widen(self, a: &[u32; WIDTH]) -> [Self::V; 2] {
+    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
         // SAFETY: `self` proves the feature; sixteen pairs are readable.
         unsafe {
             let a = _mm512_loadu_si512(a.as_ptr().cast());
@@ -138,7 +134,7 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    fn widen_features(self, a: &[u16; WIDTH]) -> Self::V {
+    fn widen_features(self, a: &[u16; LANES]) -> Self::V {
         // SAFETY: `self` proves the feature; sixteen numbers are readable.
         unsafe {
             let a = _mm512_cvtepu16_epi32(_mm256_loadu_si256(a.as_ptr().cast()));
@@ -147,7 +143,7 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
-        check_rows::<WIDTH>(from, stride);
+        check_rows::<LANES>(from, stride);
         // SAFETY: `self` proves the feature; sixteen rows of four numbers are readable.
         unsafe {
             let [a, b] = [quarters(from, stride, 0), quarters(from, stride, 1)];
@@ -167,12 +163,12 @@ impl Lanes for Avx512 {
         self.splat(a)
     }
     #[inline(always)]
-    fn narrow_load(self, a: &[f32; WIDTH]) -> Self::N {
+    fn narrow_load(self, a: &[f32; LANES]) -> Self::N {
         self.load(a)
     }
     #[inline(always)]
     fn narrow_store(self, to: &mut [f32], a: Self::N) {
-        self.store_part(to, a);
+        self.store_partial(to, a);
     }
     #[inline(always)]
     fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N {
@@ -234,19 +230,11 @@ unsafe fn add_neighbours(a: __m512, b: __m512) -> __m512 {
     unsafe { _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)) }
 }
 
-/// # Panics
-///
-/// Panics unless four numbers of each of `ROWS` rows lie in `from`.
-#[inline(always)]
-fn check_rows<const ROWS: usize>(from: &[f32], stride: usize) {
-    assert!((ROWS - 1) * stride + 4 <= from.len(), "rows of four numbers inside the slice");
-}
-
 /// Four numbers of `row` and of every fourth row after it.
 ///
 /// # Safety
 ///
-/// The machine has AVX-512F; [`check_rows`] has passed for sixteen rows of four; `row` is below four.
+/// The machine has AVX-512F; `check_rows` has passed for sixteen rows of four; `row` is below four.
 #[inline(always)]
 unsafe fn quarters(from: &[f32], stride: usize, row: usize) -> __m512 {
     // SAFETY: the caller's promise.
@@ -262,7 +250,7 @@ unsafe fn quarters(from: &[f32], stride: usize, row: usize) -> __m512 {
 /// The first `n` lanes, at most sixteen.
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
-    ((1u32 << n.min(WIDTH)) - 1) as __mmask16
+    ((1u32 << n.min(LANES)) - 1) as __mmask16
 }
 
 /// Lower and upper half, added.

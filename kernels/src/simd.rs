@@ -1,0 +1,150 @@
+//! Sixteen `f32` at once. Every kernel is written once over [`Simd`] and compiled for AVX-512, for
+//! AVX2 with FMA and for any machine.
+//!
+//! The number of lanes and the order of every sum are fixed here, and a multiply-add rounds once
+//! everywhere, so all forms give the same bits.
+
+pub(crate) mod pairs;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod pairs_avx512;
+
+pub(crate) use portable::Portable;
+
+/// Numbers handled at once.
+pub(crate) const LANES: usize = 16;
+
+/// A kernel, to be run in the widest form that the machine supports.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The work. Must be `#[inline(always)]`: the code is compiled with the instructions of the
+    /// function that it is inlined into.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Sixteen numbers at once. A value of the type proves that the machine has the instructions.
+pub(crate) trait Simd: Copy {
+    /// Sixteen numbers.
+    type V: Copy;
+    /// What one register holds.
+    type N: Copy;
+    /// Numbers in [`Self::N`].
+    const NARROW: usize;
+    /// Vector registers of the machine.
+    const REGISTERS: usize;
+
+    fn splat(self, a: f32) -> Self::V;
+    fn load(self, a: &[f32; LANES]) -> Self::V;
+    fn store(self, to: &mut [f32; LANES], a: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a` where `a > b`, else `b`: a NaN in `b` stays, one in `a` is lost.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where `a < b`, else `b`: a NaN in `b` stays, one in `a` is lost.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Two factors whose product is `2^n`, where `a` is `1.5 * 2^23 + n` and `-250 < n < 250`.
+    fn power_of_two(self, a: Self::V) -> [Self::V; 2];
+    /// Pairs of bf16 as `f32`: the low halves, and the high ones.
+    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
+    /// Numbers in bf16 as `f32`.
+    fn widen_features(self, a: &[u16; LANES]) -> Self::V;
+    /// Four numbers of each of [`Self::NARROW`] rows `stride` apart, transposed: all first ones, all
+    /// second ones and so on.
+    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4];
+    fn narrow_splat(self, a: f32) -> Self::N;
+    /// The first [`Self::NARROW`] numbers.
+    fn narrow_load(self, a: &[f32; LANES]) -> Self::N;
+    fn narrow_store(self, to: &mut [f32], a: Self::N);
+    /// `a * b + c`, rounded once.
+    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N;
+    /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
+    /// neighbours twice.
+    fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
+
+    /// [`Self::sum4`] of each row of four.
+    #[inline(always)]
+    fn sum4x4(self, a: [[Self::V; 4]; 4]) -> [[f32; 4]; 4] {
+        [self.sum4(a[0]), self.sum4(a[1]), self.sum4(a[2]), self.sum4(a[3])]
+    }
+
+    /// Asks for the cache line at `at`, which may be any address.
+    #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        let _ = at;
+    }
+
+    /// The first numbers of `a`, then zeros. `a` has at most sixteen.
+    #[inline(always)]
+    fn load_partial(self, a: &[f32]) -> Self::V {
+        if let Some(whole) = a.as_array() {
+            return self.load(whole);
+        }
+        let mut full = [0.0; LANES];
+        full[..a.len()].copy_from_slice(a);
+        self.load(&full)
+    }
+
+    /// Stores the first lanes. `to` has at most sixteen.
+    #[inline(always)]
+    fn store_partial(self, to: &mut [f32], a: Self::V) {
+        if let Some(whole) = to.as_mut_array() {
+            return self.store(whole, a);
+        }
+        let mut full = [0.0; LANES];
+        self.store(&mut full, a);
+        to.copy_from_slice(&full[..to.len()]);
+    }
+
+    /// Sum of the lanes, in the order of [`Self::sum4`].
+    #[inline(always)]
+    fn sum(self, a: Self::V) -> f32 {
+        self.sum4([a; 4])[0]
+    }
+
+    /// Largest lane; lanes that are NaN are left out.
+    #[inline(always)]
+    fn max_lane(self, a: Self::V) -> f32 {
+        let mut full = [0.0; LANES];
+        self.store(&mut full, a);
+        full.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+/// Runs `kernel` in the widest form that the machine supports.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(test)]
+    match super::testing::form() {
+        super::testing::Form::Widest => {}
+        #[cfg(target_arch = "x86_64")]
+        super::testing::Form::Avx2 if let Some(simd) = avx2::Avx2::detect() => {
+            return avx2::run(simd, kernel);
+        }
+        _ => return kernel.run(Portable),
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(simd) = avx512::Avx512::detect() {
+            return avx512::run(simd, kernel);
+        }
+        if let Some(simd) = avx2::Avx2::detect() {
+            return avx2::run(simd, kernel);
+        }
+    }
+    kernel.run(Portable)
+}
+
+/// Adding this and subtracting it again rounds to a whole number; after the addition the low bits
+/// hold that number.
+pub(super) const SHIFT: f32 = 12_582_912.0;
+const SHIFT_BITS: i32 = 0x4B40_0000;
