@@ -10,18 +10,71 @@ pub mod reference;
 
 use candle::{DType, Device};
 
-/// The form in which a model computes.
+use crate::{Error, Result};
+
+/// The form in which a model computes; chosen once, when it is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// Candle tensors: any device and float type.
     Reference,
     /// Slices: `f32` on a CPU.
-    Cpu,
+    Cpu {
+        /// The precision of matrix products.
+        precision: MatmulPrecision,
+    },
+}
+
+/// The precision of the operands of matrix products. Sums and all else are of the weights' type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MatmulPrecision {
+    /// As they are: of the weights' type.
+    #[default]
+    F32,
+    /// Rounded to bf16, for `f32` weights on a CPU. The products of attention stay as they are.
+    Bf16,
+}
+
+impl From<MatmulPrecision> for kernels::Products {
+    fn from(precision: MatmulPrecision) -> Self {
+        match precision {
+            MatmulPrecision::F32 => Self::F32,
+            MatmulPrecision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl Backend {
     /// The fastest form for weights of this type on this device.
     pub fn of(dtype: DType, device: &Device) -> Self {
-        if device.is_cpu() && dtype == DType::F32 { Self::Cpu } else { Self::Reference }
+        if device.is_cpu() && dtype == DType::F32 {
+            Self::Cpu { precision: MatmulPrecision::F32 }
+        } else {
+            Self::Reference
+        }
+    }
+
+    /// The precision of its matrix products.
+    pub fn precision(self) -> MatmulPrecision {
+        match self {
+            Self::Reference => MatmulPrecision::F32,
+            Self::Cpu { precision } => precision,
+        }
+    }
+
+    /// The same backend with another precision.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it has no products of that precision.
+    pub fn with_precision(self, precision: MatmulPrecision) -> Result<Self> {
+        match self {
+            Self::Cpu { .. } => Ok(Self::Cpu { precision }),
+            Self::Reference if precision == MatmulPrecision::F32 => Ok(self),
+            Self::Reference => Err(Error::Input(
+                "matrix products in bf16 need f32 weights on a CPU: the reference backend multiplies \
+                 in the type of the weights; load the model as f32, or leave the precision as it is"
+                    .into(),
+            )),
+        }
     }
 }

@@ -4,7 +4,7 @@ use candle::{Tensor, Var};
 
 use crate::backend::{Backend, cpu, reference};
 use crate::score::{self, Scores};
-use crate::{Error, Model, Packed, Result, Target};
+use crate::{Error, Packed, Policy, Result, Target};
 
 /// What a backward pass keeps of the forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,22 +34,24 @@ pub struct Passed {
     pub scores: Scores,
 }
 
-/// Takes the gradient of a parameter, by index into [`Model::parameters`].
+/// Takes the gradient of a parameter, by its place in [`Model::trainable`](crate::Model::trainable).
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 
-/// Hands the gradient of every parameter to `sink`, once each, by index into
-/// [`Model::parameters`], detached, topmost first.
+/// Hands the gradient of every trainable parameter to `sink`, once each, by its place in
+/// [`Model::trainable`](crate::Model::trainable), detached, topmost first. Nothing is computed for
+/// frozen parameters, nor below the lowest trainable one.
 ///
 /// Shapes: one entry a target in both columns; `loss` returns a scalar.
 ///
 /// # Errors
 ///
 /// Fails on rows or targets that do not fit the model, on a loss that is not finite (before any
-/// gradient reaches `sink`), when a parameter has no gradient, and when `loss` or `sink` fails.
+/// gradient reaches `sink`), when a trainable parameter has no gradient, and when `loss` or `sink`
+/// fails.
 ///
 /// Source: recomputation as in arXiv 1604.06174, section 4, one block a segment.
-pub fn backward(
-    model: &Model,
+pub fn backward<'a>(
+    policy: impl Into<Policy<'a>>,
     packed: &Packed,
     targets: &[Target],
     temperature: f64,
@@ -57,27 +59,38 @@ pub fn backward(
     loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
     sink: Sink<'_>,
 ) -> Result<Passed> {
-    let (trunk, hidden) = Trunk::forward(model, packed, activations)?;
-    let live = model.live();
-    let pass =
-        score::forward(model.backend(), &hidden, &live.head, live.products, targets, temperature)?;
-    let upstream = loss_gradient(model, &pass, loss)?;
-    let (d_hidden, d_head) =
-        score::backward(&pass, &hidden, &live.head, &upstream.log_probs, &upstream.entropies)?;
-    let passed = Passed { loss: upstream.loss, scores: pass.scores() };
-    drop(hidden);
-    let into = if model.config().tie_embeddings {
-        d_head
-    } else {
-        sink(model.parameters().len() - 1, d_head)?;
-        live.embed.zeros_like()?
+    let policy = policy.into();
+    let (trunk, hidden) = Trunk::forward(policy, packed, activations)?;
+    let head = policy.head()?;
+    let pass = score::forward(policy.backend(), &hidden, &head, targets, temperature)?;
+    let upstream = loss_gradient(policy, &pass, loss)?;
+    let trainable = policy.trainable();
+    let want = score::Want {
+        hidden: policy.lowest_stage() <= policy.config().num_layers,
+        head: trainable.head().is_some(),
     };
-    let d_embed = trunk.backward(d_hidden, sink)?;
-    let (rows, width) = d_embed.dims2()?;
-    let tokens = Tensor::new(packed.tokens(), model.device())?.reshape((rows, 1))?;
-    // In place: a second gradient of this size would be among the largest tensors of a step.
-    into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_embed, 0)?;
-    sink(0, into)?;
+    let Upstream { loss, log_probs, entropies } = upstream;
+    let (d_hidden, mut d_head) =
+        score::backward(&pass, &hidden, &head, &log_probs, &entropies, want)?;
+    let passed = Passed { loss, scores: pass.scores() };
+    drop((hidden, head));
+    if let Some(Some(index)) = trainable.head {
+        sink(index, d_head.take().ok_or_else(|| no_gradient("lm_head.weight"))?)?;
+    }
+    let Some(d_hidden) = d_hidden else { return Ok(passed) };
+    let d_rows = trunk.backward(d_hidden, sink)?;
+    if let Some(index) = trainable.embed {
+        // What is left of the head is the tied embedding's.
+        let into = match d_head {
+            Some(d_head) => d_head,
+            None => policy.embed()?.zeros_like()?,
+        };
+        let (rows, width) = d_rows.dims2()?;
+        let tokens = Tensor::new(packed.tokens(), policy.device())?.reshape((rows, 1))?;
+        // In place: a second gradient of this size would be among the largest tensors of a step.
+        into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_rows, 0)?;
+        sink(index, into)?;
+    }
     Ok(passed)
 }
 
@@ -89,11 +102,11 @@ struct Upstream {
 }
 
 fn loss_gradient(
-    model: &Model,
+    policy: Policy<'_>,
     pass: &score::Pass,
     loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
 ) -> Result<Upstream> {
-    let (log_probs, entropies) = pass.columns(model.dtype(), model.device())?;
+    let (log_probs, entropies) = pass.columns(policy.dtype(), policy.device())?;
     let (log_probs, entropies) = (Var::from_tensor(&log_probs)?, Var::from_tensor(&entropies)?);
     let columns = Columns {
         log_probs: log_probs.as_tensor().clone(),
@@ -124,17 +137,18 @@ enum Trunk<'a> {
 
 impl<'a> Trunk<'a> {
     fn forward(
-        model: &'a Model,
+        policy: Policy<'a>,
         packed: &Packed,
         activations: Activations,
     ) -> Result<(Self, Tensor)> {
-        Ok(match model.backend() {
-            Backend::Cpu => {
-                let (trunk, hidden) = cpu::trunk::Trunk::forward(model, packed, activations)?;
+        Ok(match policy.backend() {
+            Backend::Cpu { .. } => {
+                let (trunk, hidden) = cpu::trunk::Trunk::forward(policy, packed, activations)?;
                 (Self::Cpu(trunk), hidden)
             }
             Backend::Reference => {
-                let (trunk, hidden) = reference::trunk::Trunk::forward(model, packed, activations)?;
+                let (trunk, hidden) =
+                    reference::trunk::Trunk::forward(policy, packed, activations)?;
                 (Self::Reference(trunk), hidden)
             }
         })

@@ -8,19 +8,35 @@ use candle::Tensor;
 
 use crate::backend::{Backend, cpu, reference};
 use crate::cache::{Cache, Prefix, PrefixRows, Slot, Store};
-use crate::{Error, Model, Packed, Result};
+use crate::{Error, Packed, Policy, Result};
 
 pub use kernels::distribution::Distribution;
 
-impl Model {
+impl Policy<'_> {
     /// Runs a prompt once, for all that will continue it.
     ///
     /// # Errors
     ///
     /// Fails when the prompt is empty or longer than the context, when a token is outside the
     /// vocabulary, and when the weights make numbers that are not finite.
-    pub fn prefill(&self, prompt: &[u32]) -> Result<Arc<Prefix>> {
-        self.prefill_as(self.backend(), prompt)
+    pub fn prefill(self, prompt: &[u32]) -> Result<Arc<Prefix>> {
+        let mut packed = Packed::default();
+        packed.push(prompt, None)?;
+        let version = self.version();
+        let (logits, rows) = match self.backend() {
+            Backend::Cpu { .. } => {
+                let (logits, kv_blocks) = cpu::decode::prefill(self, &packed)?;
+                (logits, PrefixRows::Cpu(kv_blocks))
+            }
+            Backend::Reference => {
+                let (logits, layers) = reference::decode::prefill(self, &packed)?;
+                (logits, PrefixRows::Reference(layers))
+            }
+        };
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(not_finite(prompt.len() - 1));
+        }
+        Ok(Arc::new(Prefix { len: prompt.len(), logits, rows, version }))
     }
 
     /// An empty cache for `slots` sequences of at most `new_tokens` rows each beyond their prompts.
@@ -28,8 +44,19 @@ impl Model {
     /// # Errors
     ///
     /// Fails when the device refuses the storage.
-    pub fn cache(&self, slots: usize, new_tokens: usize) -> Result<Cache> {
-        self.cache_as(self.backend(), slots, new_tokens)
+    pub fn cache(self, slots: usize, new_tokens: usize) -> Result<Cache> {
+        let (config, version) = (self.config(), self.version());
+        let store = match self.backend() {
+            Backend::Cpu { .. } => Store::Cpu(Box::new(cpu::decode::Buffers::new(self)?)),
+            Backend::Reference => {
+                let shape = (slots * new_tokens.max(1), config.num_kv_heads * config.head_dim);
+                let zeros = || Tensor::zeros(shape, self.dtype(), self.device());
+                let layers = (0..config.num_layers).map(|_| Ok([zeros()?, zeros()?]));
+                Store::Reference(layers.collect::<Result<_>>()?)
+            }
+        };
+        let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
+        Ok(Cache { slots, capacity: new_tokens, store, version })
     }
 
     /// Adds one token to each slot named in `feed`; `logits` becomes what follows each.
@@ -39,10 +66,11 @@ impl Model {
     /// # Errors
     ///
     /// Fails, and changes nothing, when a slot is empty or full or named twice, when a token is
-    /// outside the vocabulary, and when the context is used up. Fails when the weights make numbers
-    /// that are not finite.
+    /// outside the vocabulary, when the context is used up, and when the cache was made for other
+    /// weights, or for these before [`crate::Model::update`]. Fails when the weights make numbers that
+    /// are not finite.
     pub fn decode(
-        &self,
+        self,
         cache: &mut Cache,
         feed: &[(usize, u32)],
         logits: &mut Vec<f32>,
@@ -60,41 +88,14 @@ impl Model {
         }
     }
 
-    fn prefill_as(&self, form: Backend, prompt: &[u32]) -> Result<Arc<Prefix>> {
-        let mut packed = Packed::default();
-        packed.push(prompt, None)?;
-        let (logits, rows) = match form {
-            Backend::Cpu => {
-                let (logits, pages) = cpu::decode::prefill(self, &packed)?;
-                (logits, PrefixRows::Cpu(pages))
-            }
-            Backend::Reference => {
-                let (logits, layers) = reference::decode::prefill(self, &packed)?;
-                (logits, PrefixRows::Reference(layers))
-            }
-        };
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(not_finite(prompt.len() - 1));
+    fn check_feed(self, cache: &Cache, feed: &[(usize, u32)]) -> Result<()> {
+        if cache.version != self.version() {
+            return Err(Error::Input(
+                "the cache was made for other weights, or for these before they were updated: make \
+                 a new cache, and prefill the prompts again"
+                    .into(),
+            ));
         }
-        Ok(Arc::new(Prefix { len: prompt.len(), logits, rows }))
-    }
-
-    fn cache_as(&self, form: Backend, slots: usize, new_tokens: usize) -> Result<Cache> {
-        let config = self.config();
-        let store = match form {
-            Backend::Cpu => Store::Cpu(Box::new(cpu::decode::Buffers::new(self)?)),
-            Backend::Reference => {
-                let shape = (slots * new_tokens.max(1), config.num_kv_heads * config.head_dim);
-                let zeros = || Tensor::zeros(shape, self.dtype(), self.device());
-                let layers = (0..config.num_layers).map(|_| Ok([zeros()?, zeros()?]));
-                Store::Reference(layers.collect::<Result<_>>()?)
-            }
-        };
-        let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
-        Ok(Cache { slots, capacity: new_tokens, store })
-    }
-
-    fn check_feed(&self, cache: &Cache, feed: &[(usize, u32)]) -> Result<()> {
         let config = self.config();
         for (i, &(index, token)) in feed.iter().enumerate() {
             let input = |problem: String| Err(Error::Input(format!("slot {index}: {problem}")));

@@ -1,21 +1,30 @@
-//! The policy: variables in checkpoint order, and the forward passes over them.
+//! The model: its parameters in checkpoint order, and the passes over them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle::{DType, Device, Tensor, Var};
 use serde_json::{Map, Value};
 
-use crate::backend::{Backend, cpu, reference};
-use crate::layout::Layout;
+use crate::backend::Backend;
 use crate::rope::Rope;
-use crate::score::{self, Scores};
-use crate::{Error, ModelConfig, Packed, Products, Result, Target, Weights, noise, weights};
+use crate::weights::{BlockWeights, Spec, Version, WeightSource, Weights};
+use crate::{
+    Cache, Error, MatmulPrecision, ModelConfig, Packed, Policy, Prefix, Result, Scores, Target,
+    noise,
+};
 
-/// A trainable tensor and its name in the checkpoint.
+/// A tensor of the model and its name in the checkpoint. A head that is tied to the embedding is no
+/// parameter of its own.
 #[derive(Debug, Clone)]
 pub struct Parameter {
     /// Hugging Face name.
     pub name: String,
-    /// The values; every view of the model shares this storage.
+    /// The values; every view of the model shares this storage. Write them inside [`Model::update`].
     pub var: Var,
+    /// Whether [`crate::backward`](crate::backward()) computes its gradient.
+    pub trainable: bool,
 }
 
 /// A decoder with its weights.
@@ -23,18 +32,23 @@ pub struct Parameter {
 pub struct Model {
     config: ModelConfig,
     rope: Rope,
+    specs: Weights<Spec>,
     parameters: Vec<Parameter>,
-    tracked: Weights,
-    live: Weights,
+    /// The parameters' variables.
+    weights: Weights<Tensor>,
+    version: AtomicU64,
+    /// The place of each weight among the trainable parameters.
+    trainable: Weights<Option<usize>>,
+    backend: Backend,
     device: Device,
     dtype: DType,
-    backend: Backend,
     /// What the `config.json` said that it was read with.
     config_keys: Map<String, Value>,
 }
 
 impl Model {
-    /// Builds a model, asking `get` for each parameter by name and shape, in checkpoint order.
+    /// Builds a model, asking `get` for each parameter by name and shape, in checkpoint order. All
+    /// are trainable.
     ///
     /// # Errors
     ///
@@ -48,24 +62,29 @@ impl Model {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let mut parameters = Vec::new();
-        let tracked = Weights::build(&config, &mut |name, shape| {
+        let (specs, mut parameters) = (Weights::of(&config), Vec::new());
+        let weights = specs.as_ref().try_map(|Spec { name, shape }| -> Result<Tensor> {
             let stored = get(name, shape)?;
             let tensor = stored.to_dtype(dtype)?.to_device(device)?;
             check(name, &stored, &tensor, shape)?;
             let var = Var::from_tensor(&tensor)?;
             let shared = var.as_tensor().clone();
-            parameters.push(Parameter { name: name.to_owned(), var });
+            parameters.push(Parameter { name: name.clone(), var, trainable: true });
             Ok(shared)
         })?;
-        let mut views = parameters.iter();
-        let live = Weights::build(&config, &mut |_, _| {
-            let parameter = views.next().expect("both trees ask for the same parameters");
-            Ok(parameter.var.as_detached_tensor())
-        })?;
-        let (rope, device) = (Rope::new(&config), device.clone());
-        let (backend, config_keys) = (Backend::of(dtype, &device), Map::new());
-        Ok(Self { config, rope, parameters, tracked, live, device, dtype, backend, config_keys })
+        Ok(Self {
+            rope: Rope::new(&config),
+            trainable: places(&specs, &parameters),
+            config,
+            specs,
+            parameters,
+            weights,
+            version: AtomicU64::new(Version::unique().0),
+            backend: Backend::of(dtype, device),
+            device: device.clone(),
+            dtype,
+            config_keys: Map::new(),
+        })
     }
 
     /// The same model with the keys of the `config.json` that it was read with, which
@@ -105,17 +124,19 @@ impl Model {
         )
     }
 
-    /// The same model with its products taken otherwise; its weights stay what they are.
-    #[must_use]
-    pub fn with_products(self, products: Products) -> Self {
-        let (tracked, live) =
-            (self.tracked.multiplied_by(products), self.live.multiplied_by(products));
-        Self { tracked, live, ..self }
+    /// The same model with another precision of its matrix products. The weights are not converted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the model's backend has no products of that precision.
+    pub fn with_precision(self, precision: MatmulPrecision) -> Result<Self> {
+        let backend = self.backend.with_precision(precision)?;
+        Ok(Self { backend, ..self })
     }
 
-    /// In what precision its products are taken.
-    pub fn products(&self) -> Products {
-        self.live.products
+    /// The precision of its matrix products.
+    pub fn precision(&self) -> MatmulPrecision {
+        self.backend.precision()
     }
 
     /// Sizes and switches.
@@ -133,108 +154,133 @@ impl Model {
         self.dtype
     }
 
-    /// The form in which it computes.
-    pub fn backend(&self) -> Backend {
-        self.backend
-    }
-
-    /// The trainable tensors, in checkpoint order.
+    /// All parameters, in checkpoint order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// The rotary frequencies.
-    pub fn rope(&self) -> &Rope {
-        &self.rope
+    /// The parameters that are trained, in checkpoint order. The gradients of
+    /// [`crate::backward`](crate::backward()) are numbered in this order.
+    pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| parameter.trainable)
     }
 
-    /// The weights without a graph: always the current values.
-    pub fn live(&self) -> &Weights {
-        &self.live
-    }
-
-    /// The weights as variables.
-    pub(crate) fn tracked(&self) -> &Weights {
-        &self.tracked
-    }
-
-    /// Hidden states after the final norm, without a graph.
-    ///
-    /// Shapes: result (rows, width).
+    /// Freezes the parameters whose name `frozen` picks, and makes all others trainable. No gradient
+    /// of a frozen parameter is computed.
     ///
     /// # Errors
     ///
-    /// Fails when a token is outside the vocabulary or a position outside the context.
+    /// Fails, and changes nothing, when every parameter would be frozen.
+    pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) -> Result<()> {
+        if self.parameters.iter().all(|parameter| frozen(&parameter.name)) {
+            return Err(Error::Input(format!(
+                "all {} parameters would be frozen: leave at least one to train",
+                self.parameters.len()
+            )));
+        }
+        for parameter in &mut self.parameters {
+            parameter.trainable = !frozen(&parameter.name);
+        }
+        self.trainable = places(&self.specs, &self.parameters);
+        Ok(())
+    }
+
+    /// Runs `write`, which may change the values of the parameters. Every cache and prefix made
+    /// before is refused from then on.
+    pub fn update<R>(&self, write: impl FnOnce() -> R) -> R {
+        let result = write();
+        self.version.store(Version::unique().0, Ordering::Release);
+        result
+    }
+
+    /// The policy with the model's own weights.
+    pub fn policy(&self) -> Policy<'_> {
+        self.policy_with(self)
+    }
+
+    /// The policy with weights of another source.
+    pub fn policy_with<'a>(&'a self, weights: &'a dyn WeightSource) -> Policy<'a> {
+        Policy {
+            config: &self.config,
+            rope: &self.rope,
+            specs: &self.specs,
+            weights,
+            trainable: &self.trainable,
+            backend: self.backend,
+            dtype: self.dtype,
+            device: &self.device,
+        }
+    }
+
+    /// [`Policy::hidden`] of the model's own weights.
     pub fn hidden(&self, packed: &Packed) -> Result<Tensor> {
-        let layout = self.layout(packed)?;
-        let mut x = self.embed(packed)?;
-        if self.backend == Backend::Cpu {
-            let rows = cpu::block::Rows::new(&layout)?;
-            let mut x: Vec<f32> = x.flatten_all()?.to_vec1()?;
-            for weights in &self.live.blocks {
-                let forward = |block: &cpu::block::Block<'_>| block.forward(&x).0;
-                x = cpu::block::with(&self.config, weights, &rows, forward)?;
-            }
-            return self.normed(&x);
-        }
-        for weights in &self.live.blocks {
-            x = reference::block::block(&self.config, weights, &x, &layout)?;
-        }
-        reference::ops::rms_norm(&x, &self.live.norm, self.config.rms_norm_eps)
+        self.policy().hidden(packed)
     }
 
-    /// Hidden states after the final norm, of plain ones before it.
-    pub(crate) fn normed(&self, x: &[f32]) -> Result<Tensor> {
-        let shape = (x.len() / self.config.hidden_size, self.config.hidden_size);
-        let norm = |norm: &[f32]| cpu::rms_norm(x, norm, self.config.rms_norm_eps);
-        let normed = cpu::with([&self.live.norm], |[weight]| Ok(norm(weight)))?;
-        Ok(Tensor::from_vec(normed, shape, &self.device)?)
-    }
-
-    /// Log-probabilities and entropies of the targets, without a graph.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::hidden`], and when a target's row or token does not exist.
+    /// [`Policy::score`] of the model's own weights.
     pub fn score(&self, packed: &Packed, targets: &[Target], temperature: f64) -> Result<Scores> {
-        let hidden = self.hidden(packed)?;
-        let (head, products) = (&self.live.head, self.products());
-        let pass = score::forward(self.backend, &hidden, head, products, targets, temperature)?;
-        Ok(pass.scores())
+        self.policy().score(packed, targets, temperature)
     }
 
-    /// The layout of a pack that fits this model.
-    pub(crate) fn layout(&self, packed: &Packed) -> Result<Layout> {
-        if let Some(&token) =
-            packed.tokens().iter().find(|&&token| token as usize >= self.config.vocab_size)
-        {
-            return Err(Error::Input(format!(
-                "token {token} is outside the vocabulary of {} tokens",
-                self.config.vocab_size
-            )));
-        }
-        let longest = packed.positions().iter().max().map_or(0, |&p| p as usize + 1);
-        if longest > self.config.context {
-            return Err(Error::Input(format!(
-                "a sequence of {longest} tokens does not fit the model's context of {} tokens",
-                self.config.context
-            )));
-        }
-        Layout::new(packed, &self.rope, self.dtype, &self.device)
+    /// [`Policy::prefill`] with the model's own weights.
+    pub fn prefill(&self, prompt: &[u32]) -> Result<Arc<Prefix>> {
+        self.policy().prefill(prompt)
     }
 
-    /// Embeddings of the rows, without a graph: (rows, width).
-    pub(crate) fn embed(&self, packed: &Packed) -> Result<Tensor> {
-        let tokens = Tensor::new(packed.tokens(), &self.device)?;
-        Ok(self.live.embed.index_select(&tokens, 0)?)
+    /// [`Policy::cache`] for the model's own weights.
+    pub fn cache(&self, slots: usize, new_tokens: usize) -> Result<Cache> {
+        self.policy().cache(slots, new_tokens)
     }
 
-    /// The parameters of a block, or of the final norm that follows the last.
-    pub(crate) fn parameters_of(&self, stage: usize) -> std::ops::Range<usize> {
-        let each = weights::per_block(&self.config);
-        let start = 1 + stage * each;
-        if stage < self.config.num_layers { start..start + each } else { start..start + 1 }
+    /// [`Policy::decode`] with the model's own weights.
+    pub fn decode(
+        &self,
+        cache: &mut Cache,
+        feed: &[(usize, u32)],
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.policy().decode(cache, feed, logits)
     }
+}
+
+impl<'a> From<&'a Model> for Policy<'a> {
+    fn from(model: &'a Model) -> Self {
+        model.policy()
+    }
+}
+
+/// The resident weights, as variables.
+impl WeightSource for Model {
+    fn version(&self) -> Version {
+        Version(self.version.load(Ordering::Acquire))
+    }
+
+    fn embed(&self) -> Result<Tensor> {
+        Ok(self.weights.embed.clone())
+    }
+
+    fn block(&self, layer: usize) -> Result<Cow<'_, BlockWeights<Tensor>>> {
+        Ok(Cow::Borrowed(&self.weights.blocks[layer]))
+    }
+
+    fn norm(&self) -> Result<Tensor> {
+        Ok(self.weights.norm.clone())
+    }
+
+    fn head(&self) -> Result<Tensor> {
+        Ok(self.weights.head().clone())
+    }
+}
+
+/// For each weight, its place among the trainable parameters.
+fn places(specs: &Weights<Spec>, parameters: &[Parameter]) -> Weights<Option<usize>> {
+    let (mut parameters, mut count) = (parameters.iter(), 0);
+    specs.as_ref().map(|_| {
+        let parameter = parameters.next().expect("the parameters are those of the list");
+        let place = parameter.trainable.then_some(count);
+        count += usize::from(parameter.trainable);
+        place
+    })
 }
 
 /// Compares a weight with what was asked for: `stored` as it was read, `tensor` as it is used.

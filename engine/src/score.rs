@@ -4,7 +4,7 @@
 use candle::{DType, Device, Tensor};
 
 use crate::backend::{Backend, cpu, reference};
-use crate::{Error, Products, Result, Target};
+use crate::{Error, MatmulPrecision, Result, Target};
 
 /// Vocabulary entries treated at once.
 pub(crate) const CHUNK: usize = 2048;
@@ -99,8 +99,16 @@ pub(crate) struct Pass {
     pub(crate) targets: Vec<(usize, usize)>,
     log_probs: Vec<f64>,
     pub(crate) inverse_temperature: f64,
-    pub(crate) products: Products,
     backend: Backend,
+}
+
+/// Which gradients [`backward`] computes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    /// With respect to the hidden states.
+    pub(crate) hidden: bool,
+    /// With respect to the head.
+    pub(crate) head: bool,
 }
 
 /// Scores `targets` under the distributions of their rows.
@@ -110,15 +118,14 @@ pub(crate) fn forward(
     backend: Backend,
     hidden: &Tensor,
     head: &Tensor,
-    products: Products,
     targets: &[Target],
     temperature: f64,
 ) -> Result<Pass> {
     let mut pass = Pass::new(hidden.dim(0)?, head.dim(0)?, targets, temperature)?;
-    (pass.backend, pass.products) = (backend, products);
+    pass.backend = backend;
     let hidden = pass.gather(hidden)?;
     let (sums, logits) = match backend {
-        Backend::Cpu => cpu::head::forward(&pass, &hidden, head)?,
+        Backend::Cpu { .. } => cpu::head::forward(&pass, &hidden, head)?,
         Backend::Reference => reference::head::forward(&pass, &hidden, head)?,
     };
     pass.stats = sums.into_iter().map(Sums::stats).collect();
@@ -127,8 +134,8 @@ pub(crate) fn forward(
     Ok(pass)
 }
 
-/// Gradients of the hidden states and of the head, given those of every target's log-probability
-/// and entropy.
+/// Gradients with respect to the hidden states and to the head, those that `want` names, given those
+/// with respect to every target's log-probability and entropy.
 ///
 /// Shapes: `hidden` (rows, width), `head` (vocabulary, width); results the same.
 ///
@@ -140,16 +147,17 @@ pub(crate) fn backward(
     head: &Tensor,
     d_log_probs: &[f64],
     d_entropies: &[f64],
-) -> Result<(Tensor, Tensor)> {
+    want: Want,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let picked = pass.gather(hidden)?;
     let pull = Pull::new(pass, d_log_probs, d_entropies);
     let (d_picked, d_head) = match pass.backend {
-        Backend::Cpu => cpu::head::backward(pass, &pull, &picked, head)?,
-        Backend::Reference => reference::head::backward(pass, &pull, &picked, head)?,
+        Backend::Cpu { .. } => cpu::head::backward(pass, &pull, &picked, head, want)?,
+        Backend::Reference => reference::head::backward(pass, &pull, &picked, head, want)?,
     };
     let rows = Tensor::new(pass.rows.as_slice(), hidden.device())?;
-    let d_hidden = hidden.zeros_like()?.index_add(&rows, &d_picked, 0)?;
-    Ok((d_hidden, d_head))
+    let spread = |picked: Tensor| hidden.zeros_like()?.index_add(&rows, &picked, 0);
+    Ok((d_picked.map(spread).transpose()?, d_head))
 }
 
 /// The upstream gradients, gathered by row.
@@ -211,7 +219,6 @@ impl Pass {
             stats: Vec::new(),
             log_probs: Vec::new(),
             inverse_temperature: if temperature == 0.0 { 1.0 } else { 1.0 / temperature },
-            products: Products::F32,
             backend: Backend::Reference,
         })
     }
@@ -227,6 +234,11 @@ impl Pass {
             self.targets.iter().enumerate().map(|(i, &(row, token))| (i, row, token)).collect();
         order.sort_by_key(|&(_, row, token)| (token, row));
         order
+    }
+
+    /// The precision of its matrix products.
+    pub(crate) fn precision(&self) -> MatmulPrecision {
+        self.backend.precision()
     }
 
     /// The scores, one entry a target.

@@ -1,191 +1,254 @@
-//! Weights are data: the same functions run on variables, live views, copies or streamed slots.
+//! Weights are data: the same functions run on variables, live views, copies or streamed blocks.
+//!
+//! [`Weights`] and [`BlockWeights`] hold one value of any type for each parameter of a model: a
+//! tensor, a slice, a gradient, an index. [`Weights::of`] is the one list of names and shapes. Every
+//! order of parameters is that of [`Weights::try_map`].
 
-use candle::Tensor;
+mod linear;
+mod source;
 
-use crate::{Biases, ModelConfig, Products, Result};
+use std::convert::Infallible;
 
-/// The weights of one block; linear weights are (out, in).
+pub use linear::Linear;
+pub use source::{Version, WeightSource};
+
+use crate::{Error, ModelConfig, Result};
+
+/// What a checkpoint calls a parameter, and its shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Hugging Face name.
+    pub name: String,
+    /// Sizes of its dimensions.
+    pub shape: Vec<usize>,
+}
+
+/// The weights of one block, or one value for each of them.
 #[derive(Debug, Clone)]
-pub struct BlockWeights {
+pub struct BlockWeights<T> {
     /// Norm before attention: (width).
-    pub attn_norm: Tensor,
-    /// Queries: (heads * head width, width).
-    pub q: Tensor,
-    /// Keys: (kv heads * head width, width).
-    pub k: Tensor,
-    /// Values: (kv heads * head width, width).
-    pub v: Tensor,
-    /// Biases of queries, keys and values.
-    pub qkv_bias: Option<[Tensor; 3]>,
+    pub attn_norm: T,
+    /// Queries: width to heads * head width.
+    pub q: Linear<T>,
+    /// Keys: width to kv heads * head width.
+    pub k: Linear<T>,
+    /// Values: width to kv heads * head width.
+    pub v: Linear<T>,
     /// Norms over each head of queries and keys: (head width).
-    pub qk_norm: Option<[Tensor; 2]>,
-    /// Output of attention: (width, heads * head width).
-    pub o: Tensor,
-    /// Bias of attention's output: (width).
-    pub o_bias: Option<Tensor>,
+    pub qk_norm: Option<[T; 2]>,
+    /// Output of attention: heads * head width to width.
+    pub o: Linear<T>,
     /// Norm before the feed-forward layer: (width).
-    pub mlp_norm: Tensor,
-    /// Gate: (intermediate, width).
-    pub gate: Tensor,
-    /// Up: (intermediate, width).
-    pub up: Tensor,
-    /// Down: (width, intermediate).
-    pub down: Tensor,
-    /// Biases of gate, up and down.
-    pub mlp_bias: Option<[Tensor; 3]>,
-    /// How its linear maps multiply.
-    pub products: Products,
+    pub mlp_norm: T,
+    /// Gate: width to intermediate.
+    pub gate: Linear<T>,
+    /// Up: width to intermediate.
+    pub up: Linear<T>,
+    /// Down: intermediate to width.
+    pub down: Linear<T>,
 }
 
-/// All weights of a model.
+/// All weights of a model, or one value for each of them.
 #[derive(Debug, Clone)]
-pub struct Weights {
+pub struct Weights<T> {
     /// Embedding: (vocabulary, width).
-    pub embed: Tensor,
+    pub embed: T,
     /// The blocks, bottom first.
-    pub blocks: Vec<BlockWeights>,
+    pub blocks: Vec<BlockWeights<T>>,
     /// Final norm: (width).
-    pub norm: Tensor,
-    /// Output head: (vocabulary, width); the embedding itself where tied.
-    pub head: Tensor,
-    /// How the head multiplies.
-    pub products: Products,
+    pub norm: T,
+    /// Output head: (vocabulary, width). `None` where it is tied to the embedding.
+    pub head: Option<T>,
 }
 
-impl Weights {
-    /// Builds the tree by asking `get` for each parameter of `config`, in checkpoint order, by its
-    /// Hugging Face name and shape.
-    pub fn build(
-        config: &ModelConfig,
-        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
-    ) -> Result<Self> {
+impl Weights<Spec> {
+    /// Names and shapes of the parameters of a model.
+    pub fn of(config: &ModelConfig) -> Self {
         let width = config.hidden_size;
-        let embed = get("model.embed_tokens.weight", &[config.vocab_size, width])?;
-        let blocks = (0..config.num_layers)
-            .map(|i| BlockWeights::build(config, i, get))
-            .collect::<Result<_>>()?;
-        let norm = get("model.norm.weight", &[width])?;
-        let head = if config.tie_embeddings {
-            embed.clone()
-        } else {
-            get("lm_head.weight", &[config.vocab_size, width])?
-        };
-        Ok(Self { embed, blocks, norm, head, products: Products::F32 })
-    }
-
-    /// The same weights, multiplied otherwise.
-    pub(crate) fn multiplied_by(mut self, products: Products) -> Self {
-        self.products = products;
-        for block in &mut self.blocks {
-            block.products = products;
+        let spec = |name: &str, shape: &[usize]| Spec::new(name.to_owned(), shape);
+        Self {
+            embed: spec("model.embed_tokens.weight", &[config.vocab_size, width]),
+            blocks: (0..config.num_layers).map(|layer| BlockWeights::of(config, layer)).collect(),
+            norm: spec("model.norm.weight", &[width]),
+            head: (!config.tie_embeddings)
+                .then(|| spec("lm_head.weight", &[config.vocab_size, width])),
         }
-        self
     }
 }
 
-impl BlockWeights {
-    fn build(
-        config: &ModelConfig,
-        layer: usize,
-        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
-    ) -> Result<Self> {
+impl BlockWeights<Spec> {
+    fn of(config: &ModelConfig, layer: usize) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let (heads, kv) =
-            (config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim);
-        let mut at =
-            |name: &str, shape: &[usize]| get(&format!("model.layers.{layer}.{name}"), shape);
-        let attn_norm = at("input_layernorm.weight", &[width])?;
-        let q = at("self_attn.q_proj.weight", &[heads, width])?;
-        let k = at("self_attn.k_proj.weight", &[kv, width])?;
-        let v = at("self_attn.v_proj.weight", &[kv, width])?;
-        let qkv_bias = if config.biases.qkv {
-            Some([
-                at("self_attn.q_proj.bias", &[heads])?,
-                at("self_attn.k_proj.bias", &[kv])?,
-                at("self_attn.v_proj.bias", &[kv])?,
-            ])
-        } else {
-            None
+        let [heads, kv] = [config.num_heads, config.num_kv_heads].map(|n| n * config.head_dim);
+        let biases = config.biases;
+        let norm = |name: &str, width: usize| {
+            Spec::new(format!("model.layers.{layer}.{name}.weight"), &[width])
         };
-        let qk_norm = if config.qk_norm {
-            Some([
-                at("self_attn.q_norm.weight", &[config.head_dim])?,
-                at("self_attn.k_norm.weight", &[config.head_dim])?,
-            ])
-        } else {
-            None
+        let linear = |name: &str, out: usize, width: usize, bias: bool| {
+            let name = format!("model.layers.{layer}.{name}");
+            Linear::Dense {
+                weight: Spec::new(format!("{name}.weight"), &[out, width]),
+                bias: bias.then(|| Spec::new(format!("{name}.bias"), &[out])),
+            }
         };
-        let o = at("self_attn.o_proj.weight", &[width, heads])?;
-        let o_bias = config.biases.o.then(|| at("self_attn.o_proj.bias", &[width])).transpose()?;
-        let mlp_norm = at("post_attention_layernorm.weight", &[width])?;
-        let gate = at("mlp.gate_proj.weight", &[inner, width])?;
-        let up = at("mlp.up_proj.weight", &[inner, width])?;
-        let down = at("mlp.down_proj.weight", &[width, inner])?;
-        let mlp_bias = if config.biases.mlp {
-            Some([
-                at("mlp.gate_proj.bias", &[inner])?,
-                at("mlp.up_proj.bias", &[inner])?,
-                at("mlp.down_proj.bias", &[width])?,
-            ])
-        } else {
-            None
-        };
-        let products = Products::F32;
-        Ok(Self {
-            attn_norm,
-            q,
-            k,
-            v,
-            qkv_bias,
-            qk_norm,
-            o,
-            o_bias,
-            mlp_norm,
-            gate,
-            up,
-            down,
-            mlp_bias,
-            products,
+        Self {
+            attn_norm: norm("input_layernorm", width),
+            q: linear("self_attn.q_proj", heads, width, biases.qkv),
+            k: linear("self_attn.k_proj", kv, width, biases.qkv),
+            v: linear("self_attn.v_proj", kv, width, biases.qkv),
+            qk_norm: config.qk_norm.then(|| {
+                ["q_norm", "k_norm"].map(|n| norm(&format!("self_attn.{n}"), config.head_dim))
+            }),
+            o: linear("self_attn.o_proj", width, heads, biases.o),
+            mlp_norm: norm("post_attention_layernorm", width),
+            gate: linear("mlp.gate_proj", inner, width, biases.mlp),
+            up: linear("mlp.up_proj", inner, width, biases.mlp),
+            down: linear("mlp.down_proj", width, inner, biases.mlp),
+        }
+    }
+}
+
+impl Spec {
+    fn new(name: String, shape: &[usize]) -> Self {
+        Self { name, shape: shape.to_vec() }
+    }
+
+    /// Number of values.
+    pub fn elem_count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl<T> Weights<T> {
+    /// The head: the embedding where it is tied.
+    pub fn head(&self) -> &T {
+        self.head.as_ref().unwrap_or(&self.embed)
+    }
+
+    /// References to the values.
+    pub fn as_ref(&self) -> Weights<&T> {
+        Weights {
+            embed: &self.embed,
+            blocks: self.blocks.iter().map(BlockWeights::as_ref).collect(),
+            norm: &self.norm,
+            head: self.head.as_ref(),
+        }
+    }
+
+    /// Maps every value, in the order of the parameters: embedding, blocks from the bottom, final
+    /// norm, head.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `f` fails.
+    pub fn try_map<U, E>(self, mut f: impl FnMut(T) -> Result<U, E>) -> Result<Weights<U>, E> {
+        Ok(Weights {
+            embed: f(self.embed)?,
+            blocks: self
+                .blocks
+                .into_iter()
+                .map(|block| block.try_map(&mut f))
+                .collect::<Result<_, E>>()?,
+            norm: f(self.norm)?,
+            head: self.head.map(f).transpose()?,
+        })
+    }
+
+    /// [`Self::try_map`] of a function that cannot fail.
+    #[must_use]
+    pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Weights<U> {
+        let Ok(mapped) = self.try_map(|value| Ok::<U, Infallible>(f(value)));
+        mapped
+    }
+
+    /// Calls `f` with every value, in the order of [`Self::try_map`].
+    pub fn visit<'a>(&'a self, mut f: impl FnMut(&'a T)) {
+        let Weights { .. } = self.as_ref().map(&mut f);
+    }
+}
+
+impl<T> BlockWeights<T> {
+    /// References to the values.
+    pub fn as_ref(&self) -> BlockWeights<&T> {
+        BlockWeights {
+            attn_norm: &self.attn_norm,
+            q: self.q.as_ref(),
+            k: self.k.as_ref(),
+            v: self.v.as_ref(),
+            qk_norm: self.qk_norm.as_ref().map(<[T; 2]>::each_ref),
+            o: self.o.as_ref(),
+            mlp_norm: &self.mlp_norm,
+            gate: self.gate.as_ref(),
+            up: self.up.as_ref(),
+            down: self.down.as_ref(),
+        }
+    }
+
+    /// Maps every value, in the order of the parameters.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `f` fails.
+    pub fn try_map<U, E>(self, mut f: impl FnMut(T) -> Result<U, E>) -> Result<BlockWeights<U>, E> {
+        // The fields of a literal are evaluated as they stand here: this is the order.
+        Ok(BlockWeights {
+            attn_norm: f(self.attn_norm)?,
+            q: self.q.try_map(&mut f)?,
+            k: self.k.try_map(&mut f)?,
+            v: self.v.try_map(&mut f)?,
+            qk_norm: match self.qk_norm {
+                Some([q, k]) => Some([f(q)?, f(k)?]),
+                None => None,
+            },
+            o: self.o.try_map(&mut f)?,
+            mlp_norm: f(self.mlp_norm)?,
+            gate: self.gate.try_map(&mut f)?,
+            up: self.up.try_map(&mut f)?,
+            down: self.down.try_map(&mut f)?,
+        })
+    }
+
+    /// [`Self::try_map`] of a function that cannot fail.
+    #[must_use]
+    pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> BlockWeights<U> {
+        let Ok(mapped) = self.try_map(|value| Ok::<U, Infallible>(f(value)));
+        mapped
+    }
+
+    /// Calls `f` with every value, in the order of [`Self::try_map`].
+    pub fn visit<'a>(&'a self, mut f: impl FnMut(&'a T)) {
+        let BlockWeights { .. } = self.as_ref().map(&mut f);
+    }
+
+    /// Pairs the values of two blocks.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one has a part that the other lacks.
+    pub fn zip<U>(self, other: BlockWeights<U>) -> Result<BlockWeights<(T, U)>> {
+        Ok(BlockWeights {
+            attn_norm: (self.attn_norm, other.attn_norm),
+            q: self.q.zip(other.q)?,
+            k: self.k.zip(other.k)?,
+            v: self.v.zip(other.v)?,
+            qk_norm: both(self.qk_norm, other.qk_norm, "norms of queries and keys")?
+                .map(|([q, k], [other_q, other_k])| [(q, other_q), (k, other_k)]),
+            o: self.o.zip(other.o)?,
+            mlp_norm: (self.mlp_norm, other.mlp_norm),
+            gate: self.gate.zip(other.gate)?,
+            up: self.up.zip(other.up)?,
+            down: self.down.zip(other.down)?,
         })
     }
 }
 
-impl BlockWeights {
-    /// Its tensors, in checkpoint order.
-    pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        // every field by name: a new weight that is missed here does not compile
-        let Self {
-            attn_norm,
-            q,
-            k,
-            v,
-            qkv_bias,
-            qk_norm,
-            o,
-            o_bias,
-            mlp_norm,
-            gate,
-            up,
-            down,
-            mlp_bias,
-            products: _,
-        } = self;
-        [attn_norm, q, k, v]
-            .into_iter()
-            .chain(qkv_bias.iter().flatten())
-            .chain(qk_norm.iter().flatten())
-            .chain([o])
-            .chain(o_bias)
-            .chain([mlp_norm, gate, up, down])
-            .chain(mlp_bias.iter().flatten())
+/// Two optional parts, if both are there or neither.
+fn both<T, U>(a: Option<T>, b: Option<U>, part: &str) -> Result<Option<(T, U)>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Ok(Some((a, b))),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => Err(Error::Input(format!(
+            "the weights of two blocks do not fit together: only one of them has {part}"
+        ))),
     }
-}
-
-/// Number of parameters of one block.
-pub(crate) fn per_block(config: &ModelConfig) -> usize {
-    let Biases { qkv, o, mlp } = config.biases;
-    9 + 3 * usize::from(qkv)
-        + 2 * usize::from(config.qk_norm)
-        + usize::from(o)
-        + 3 * usize::from(mlp)
 }

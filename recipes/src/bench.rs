@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use candle::DType;
 use engine::loss::LossConfig;
-use engine::{Activations, Model, Products};
+use engine::{Activations, MatmulPrecision, Model};
 use optim::{OptimConfig, Optimizer, Param, Schedule};
 use rand_philox::Philox;
 use rewards::{AdvantageConfig, GroupRewards};
@@ -239,8 +239,8 @@ impl Bench<'_> {
         Report {
             what,
             model: name.to_owned(),
-            dtype: match (self.model.dtype(), self.model.products()) {
-                (DType::BF16, _) | (_, Products::Bf16) => "bf16",
+            dtype: match (self.model.dtype(), self.model.precision()) {
+                (DType::BF16, _) | (_, MatmulPrecision::Bf16) => "bf16",
                 _ => "f32",
             },
             device: if self.model.device().is_cpu() { "cpu" } else { "cuda" }.to_owned(),
@@ -281,7 +281,7 @@ impl Bench<'_> {
         };
         let parameters = self.params.iter().map(|param| param.var.elem_count() as u64).sum();
         let mut memory = need.memory(self.model.config(), parameters);
-        if what == What::Step && self.model.products() == Products::Bf16 {
+        if what == What::Step && self.model.precision() == MatmulPrecision::Bf16 {
             memory.round_cache(parameters);
         }
         Some(memory.total())

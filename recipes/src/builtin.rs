@@ -98,14 +98,17 @@ impl Builtin {
     /// Fails when the device refuses a tensor.
     pub fn make(&self, seed: u64, dtype: DType, device: &Device) -> Result<(Model, Text)> {
         let model = Model::random(self.config(), seed, dtype, device)?;
-        for parameter in model.parameters() {
-            if let &[_, inputs] = parameter.var.dims() {
-                // 0.02 suits a thousand inputs; with a hundred, layers hand on next to nothing and
-                // the first stage takes twice as long.
-                let spread = 1.0 / (inputs as f64).sqrt() / RANDOM_SPREAD;
-                parameter.var.set(&(parameter.var.as_tensor().copy()? * spread)?)?;
+        model.update(|| {
+            for parameter in model.parameters() {
+                if let &[_, inputs] = parameter.var.dims() {
+                    // 0.02 suits a thousand inputs; with a hundred, layers hand on next to nothing
+                    // and the first stage takes twice as long.
+                    let spread = 1.0 / (inputs as f64).sqrt() / RANDOM_SPREAD;
+                    parameter.var.set(&(parameter.var.as_tensor().copy()? * spread)?)?;
+                }
             }
-        }
+            anyhow::Ok(())
+        })?;
         Ok((model, self.tokens.text()?))
     }
 }

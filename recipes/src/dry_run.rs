@@ -142,7 +142,7 @@ impl Plan {
     ///
     /// Fails when the sizes of the model make no model.
     pub fn new(recipe: &Recipe, model: &Sizes, known: Known, threads: usize) -> Result<Self> {
-        let parameters = model.parameters()?;
+        let parameters = model.parameters();
         let limit = recipe.data.max_prompt_tokens.get();
         let (train, prompt) = match &known {
             Known::Problems { train, prompts, .. } => {

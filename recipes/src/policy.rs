@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::hub::Hub;
 use engine::text::Text;
-use engine::{Checkpoint, Model, Products, hub};
+use engine::{Checkpoint, MatmulPrecision, Model, hub};
 use evals::PromptStyle;
 
 use crate::builtin::Builtin;
@@ -61,7 +61,7 @@ impl Located {
         match self {
             Self::Builtin(builtin) => {
                 let (model, text) = builtin.make(seed, compute.dtype, &compute.device)?;
-                Ok((model.with_products(compute.products), text))
+                Ok((model.with_precision(compute.precision)?, text))
             }
             Self::Path(path) => compute.load(path),
             Self::Hub(address) => compute.load(&hub::resolve(address)?),
@@ -122,21 +122,21 @@ fn best_checkpoint(run: &Path) -> Result<PathBuf> {
 pub struct Compute {
     device: Device,
     dtype: DType,
-    products: Products,
+    precision: MatmulPrecision,
     console: Console,
 }
 
 impl Compute {
-    /// What the choices stand for: bf16 on a CPU is products of rounded numbers on `f32` weights.
+    /// What the choices stand for: bf16 on a CPU is matrix products in bf16 on `f32` weights.
     ///
     /// # Errors
     ///
     /// Fails when the machine does not have the device.
     pub fn new(device: DeviceChoice, dtype: DTypeChoice) -> Result<Self> {
-        let (dtype, products) = match (device, dtype) {
-            (DeviceChoice::Cpu, DTypeChoice::Bf16) => (DType::F32, Products::Bf16),
-            (DeviceChoice::Cuda, DTypeChoice::Bf16) => (DType::BF16, Products::F32),
-            (_, DTypeChoice::F32) => (DType::F32, Products::F32),
+        let (dtype, precision) = match (device, dtype) {
+            (DeviceChoice::Cpu, DTypeChoice::Bf16) => (DType::F32, MatmulPrecision::Bf16),
+            (DeviceChoice::Cuda, DTypeChoice::Bf16) => (DType::BF16, MatmulPrecision::F32),
+            (_, DTypeChoice::F32) => (DType::F32, MatmulPrecision::F32),
         };
         let device = match device {
             DeviceChoice::Cpu => Device::Cpu,
@@ -144,7 +144,7 @@ impl Compute {
                 Device::new_cuda_with_stream(0).context("opening the first CUDA device")?
             }
         };
-        Ok(Self { device, dtype, products, console: Console::silent() })
+        Ok(Self { device, dtype, precision, console: Console::silent() })
     }
 
     /// The same, with the notes of the checkpoints that it loads written to `console`.
@@ -164,6 +164,6 @@ impl Compute {
             self.console.say(&format!("note: {}: {note}", path.display()));
         }
         let (model, text) = checkpoint.load(&self.device, self.dtype)?;
-        Ok((model.with_products(self.products), text))
+        Ok((model.with_precision(self.precision)?, text))
     }
 }

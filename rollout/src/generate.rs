@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use engine::{Cache, Model, Prefix};
+use engine::{Cache, Policy, Prefix};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
@@ -47,8 +47,8 @@ const BURST: usize = 16;
 /// empty, leaves no room in the context or holds a token outside the vocabulary. Fails when the
 /// weights make numbers that are not finite.
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and callers name them")]
-pub fn generate(
-    model: &Model,
+pub fn generate<'a>(
+    policy: impl Into<Policy<'a>>,
     requests: &[Request],
     sampling: &Sampling,
     stop_tokens: &[u32],
@@ -58,17 +58,18 @@ pub fn generate(
     key: Key,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Group>> {
-    check(model, requests, sampling, slots)?;
+    let policy = policy.into();
+    check(policy, requests, sampling, slots)?;
     let early = [stop_tokens, unused].concat();
-    check_choice(model, sampling, &early, unused)?;
+    check_choice(policy, sampling, &early, unused)?;
     let sizes: Vec<usize> = requests.iter().map(|request| request.group_size).collect();
     let sequences: usize = sizes.iter().sum();
     let slots = slots.min(sequences);
     let shortest = requests.iter().map(|request| request.prompt.len()).min().unwrap_or(0);
     // The last token of a completion is never fed.
-    let rows = (sampling.max_new_tokens.get() - 1).min(model.config().context - shortest);
+    let rows = (sampling.max_new_tokens.get() - 1).min(policy.config().context - shortest);
     let mut room = Room {
-        model,
+        policy,
         requests,
         sampling,
         stop_tokens,
@@ -76,7 +77,7 @@ pub fn generate(
         early,
         stop,
         key,
-        cache: model.cache(slots, rows)?,
+        cache: policy.cache(slots, rows)?,
         prefixes: vec![None; requests.len()],
         running: (0..slots).map(|_| Running::default()).collect(),
         done: sizes.iter().map(|&size| vec![None; size]).collect(),
@@ -96,7 +97,12 @@ pub fn generate(
     }
 }
 
-fn check(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize) -> Result<()> {
+fn check(
+    policy: Policy<'_>,
+    requests: &[Request],
+    sampling: &Sampling,
+    slots: usize,
+) -> Result<()> {
     let problems = sampling.problems();
     if !problems.is_empty() {
         return Err(Error::Sampling(problems));
@@ -104,7 +110,7 @@ fn check(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize)
     if slots == 0 {
         return Err(Error::NoSlots);
     }
-    let (context, vocab) = (model.config().context, model.config().vocab_size);
+    let (context, vocab) = (policy.config().context, policy.config().vocab_size);
     for (index, request) in requests.iter().enumerate() {
         let problem = |problem| Err(Error::Request { index, problem });
         let length = request.prompt.len();
@@ -129,9 +135,14 @@ fn check(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize)
 }
 
 /// Makes sure that there is always a token to draw.
-fn check_choice(model: &Model, sampling: &Sampling, early: &[u32], unused: &[u32]) -> Result<()> {
+fn check_choice(
+    policy: Policy<'_>,
+    sampling: &Sampling,
+    early: &[u32],
+    unused: &[u32],
+) -> Result<()> {
     let suppressed = if sampling.min_new_tokens > 0 { early } else { unused };
-    let vocab = model.config().vocab_size;
+    let vocab = policy.config().vocab_size;
     let rows: BTreeSet<u32> =
         suppressed.iter().copied().filter(|&token| (token as usize) < vocab).collect();
     if rows.len() < vocab {
@@ -145,7 +156,7 @@ fn check_choice(model: &Model, sampling: &Sampling, early: &[u32], unused: &[u32
 
 /// The state of one call.
 struct Room<'a> {
-    model: &'a Model,
+    policy: Policy<'a>,
     requests: &'a [Request],
     sampling: &'a Sampling,
     stop_tokens: &'a [u32],
@@ -212,7 +223,7 @@ impl Room<'_> {
         while let Some((slot, seat)) = self.scheduler.admit() {
             let prefix = match &self.prefixes[seat.group] {
                 Some(prefix) => prefix.clone(),
-                None => self.model.prefill(&self.requests[seat.group].prompt)?,
+                None => self.policy.prefill(&self.requests[seat.group].prompt)?,
             };
             self.prefixes[seat.group] = Some(prefix.clone());
             self.cache.attach(slot, prefix.clone());
@@ -227,13 +238,13 @@ impl Room<'_> {
 
     /// One token for every running sequence.
     fn step(&mut self) -> Result<()> {
-        self.model.decode(&mut self.cache, &self.feed, &mut self.logits)?;
+        self.policy.decode(&mut self.cache, &self.feed, &mut self.logits)?;
         let mut draws = std::mem::take(&mut self.draws);
         draws.resize_with(self.feed.len(), Draw::default);
         for ((slot, seat), draw) in self.scheduler.running().zip(&mut draws) {
             (draw.seat, draw.length) = (Some(seat), self.running[slot].completion.len());
         }
-        let vocab = self.model.config().vocab_size;
+        let vocab = self.policy.config().vocab_size;
         if self.logits.len() < 1 << 15 {
             let rows = draws.iter_mut().zip(self.logits.chunks(vocab));
             rows.for_each(|(draw, logits)| self.draw(draw, logits));
@@ -300,7 +311,7 @@ impl Room<'_> {
         }
         let total = self.requests[seat.group].prompt.len() + completion.len();
         let full = completion.len() == self.sampling.max_new_tokens.get();
-        (full || total >= self.model.config().context).then_some(Finish::Length)
+        (full || total >= self.policy.config().context).then_some(Finish::Length)
     }
 
     fn groups(self) -> Vec<Group> {

@@ -8,7 +8,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use engine::backend::cpu;
 use engine::layout::Span;
-use engine::{Biases, Distribution, Family, Model, ModelConfig, Packed, Products, RopeScaling};
+use engine::{Biases, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed, RopeScaling};
 use optim::{AdamWConfig, Gradients, Objective, OptimConfig, Param};
 
 #[global_allocator]
@@ -49,17 +49,17 @@ fn numbers(shape: &[usize]) -> Vec<f32> {
 mod linear {
     use super::*;
 
-    fn forward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
+    fn forward(bencher: Bencher<'_, '_>, precision: MatmulPrecision, rows: usize) {
         let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]));
-        let map = cpu::Linear::new(&w, WIDTH, products);
+        let map = cpu::Weight::new(&w, WIDTH, precision);
         bencher
             .counter(ItemsCount::new(2 * rows * WIDTH * INNER))
             .bench_local(|| map.forward(&x));
     }
 
-    fn backward(bencher: Bencher<'_, '_>, products: Products, rows: usize) {
+    fn backward(bencher: Bencher<'_, '_>, precision: MatmulPrecision, rows: usize) {
         let (x, w, dy) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]), numbers(&[rows, INNER]));
-        let map = cpu::Linear::new(&w, WIDTH, products);
+        let map = cpu::Weight::new(&w, WIDTH, precision);
         bencher
             .counter(ItemsCount::new(4 * rows * WIDTH * INNER))
             .bench_local(|| (map.input_gradient(&dy), map.weight_gradient(&x, &dy)));
@@ -67,22 +67,22 @@ mod linear {
 
     #[divan::bench(args = ROWS)]
     fn f32_forward(bencher: Bencher<'_, '_>, rows: usize) {
-        forward(bencher, Products::F32, rows);
+        forward(bencher, MatmulPrecision::F32, rows);
     }
 
     #[divan::bench(args = ROWS)]
     fn f32_backward(bencher: Bencher<'_, '_>, rows: usize) {
-        backward(bencher, Products::F32, rows);
+        backward(bencher, MatmulPrecision::F32, rows);
     }
 
     #[divan::bench(args = ROWS)]
     fn bf16_forward(bencher: Bencher<'_, '_>, rows: usize) {
-        forward(bencher, Products::Bf16, rows);
+        forward(bencher, MatmulPrecision::Bf16, rows);
     }
 
     #[divan::bench(args = ROWS)]
     fn bf16_backward(bencher: Bencher<'_, '_>, rows: usize) {
-        backward(bencher, Products::Bf16, rows);
+        backward(bencher, MatmulPrecision::Bf16, rows);
     }
 }
 
@@ -146,7 +146,7 @@ fn groups(prompt: usize) -> (Packed, Vec<engine::Target>) {
 }
 
 /// A model of SmolLM2's sizes with `num_layers` blocks.
-fn model(num_layers: usize, vocab_size: usize, products: Products) -> Model {
+fn model(num_layers: usize, vocab_size: usize, precision: MatmulPrecision) -> Model {
     let config = ModelConfig {
         family: Family::Llama,
         vocab_size,
@@ -165,7 +165,7 @@ fn model(num_layers: usize, vocab_size: usize, products: Products) -> Model {
         qk_norm: false,
     };
     let model = Model::random(config, 1, DType::F32, &Device::Cpu).expect("a model of this size");
-    model.with_products(products)
+    model.with_precision(precision).expect("a CPU")
 }
 
 /// Scores of 1024 targets under a model without blocks, which is the head alone, and its products as
@@ -187,7 +187,7 @@ mod head {
 
     #[divan::bench(args = VOCABULARIES)]
     fn forward(bencher: Bencher<'_, '_>, vocabulary: usize) {
-        let model = model(0, vocabulary, Products::F32);
+        let model = model(0, vocabulary, MatmulPrecision::F32);
         let (packed, targets) = groups(48);
         bencher
             .counter(ItemsCount::new(operations(&targets, vocabulary).1))
@@ -200,7 +200,7 @@ mod head {
         let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[vocabulary, WIDTH]));
         bencher.counter(ItemsCount::new(operations)).bench_local(|| {
             for w in w.chunks(CHUNK * WIDTH) {
-                divan::black_box(cpu::Linear::new(w, WIDTH, Products::F32).forward(&x));
+                divan::black_box(cpu::Weight::new(w, WIDTH, MatmulPrecision::F32).forward(&x));
             }
         });
     }
@@ -208,7 +208,7 @@ mod head {
     /// Forward and backward: logits twice, and two gradients.
     #[divan::bench(args = VOCABULARIES)]
     fn backward(bencher: Bencher<'_, '_>, vocabulary: usize) {
-        let model = model(0, vocabulary, Products::F32);
+        let model = model(0, vocabulary, MatmulPrecision::F32);
         let (packed, targets) = groups(48);
         let keep = engine::Activations::Keep;
         bencher.counter(ItemsCount::new(4 * operations(&targets, vocabulary).1)).bench_local(|| {
@@ -228,10 +228,10 @@ mod head {
         let mut dx = numbers(&[rows, WIDTH]);
         bencher.counter(ItemsCount::new(4 * operations)).bench_local(|| {
             for w in w.chunks(CHUNK * WIDTH) {
-                divan::black_box(cpu::Linear::new(w, WIDTH, Products::F32).forward(&x));
+                divan::black_box(cpu::Weight::new(w, WIDTH, MatmulPrecision::F32).forward(&x));
             }
             for w in w.chunks(CHUNK * WIDTH) {
-                let map = cpu::Linear::new(w, WIDTH, Products::F32);
+                let map = cpu::Weight::new(w, WIDTH, MatmulPrecision::F32);
                 let d = map.forward(&x);
                 map.input_gradient_add(&d, &mut dx);
                 divan::black_box(map.weight_gradient(&x, &d));
@@ -251,8 +251,8 @@ fn distribution(bencher: Bencher<'_, '_>) {
 mod decode {
     use super::*;
 
-    fn step(bencher: Bencher<'_, '_>, products: Products, slots: usize) {
-        let model = model(4, 2048, products);
+    fn step(bencher: Bencher<'_, '_>, precision: MatmulPrecision, slots: usize) {
+        let model = model(4, 2048, precision);
         let mut cache = model.cache(slots, 1024).expect("a cache");
         let prefix = model.prefill(&[1; 64]).expect("a prompt");
         (0..slots).for_each(|slot| cache.attach(slot, prefix.clone()));
@@ -266,12 +266,12 @@ mod decode {
 
     #[divan::bench(args = [1, 4, 16, 64], max_time = 1, sample_size = 1, sample_count = 200)]
     fn f32(bencher: Bencher<'_, '_>, slots: usize) {
-        step(bencher, Products::F32, slots);
+        step(bencher, MatmulPrecision::F32, slots);
     }
 
     #[divan::bench(args = [1, 4, 16, 64], max_time = 1, sample_size = 1, sample_count = 200)]
     fn bf16(bencher: Bencher<'_, '_>, slots: usize) {
-        step(bencher, Products::Bf16, slots);
+        step(bencher, MatmulPrecision::Bf16, slots);
     }
 }
 

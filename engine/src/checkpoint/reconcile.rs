@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use candle::{DType, Tensor};
+use candle::DType;
 
 use super::shards::Shards;
 use super::stored::Stored;
@@ -56,21 +56,19 @@ pub(super) fn reconcile(config: &mut ModelConfig, stored: &mut Stored) -> Result
         head(config, shards, &mut decided.notes)?;
     }
     let names: BTreeSet<String> = stored.names().into_iter().collect();
-    let expected = expected(config)?;
+    let expected = expected(config);
     absent_biases(config, &names, &expected, &mut decided);
     left_over(config, stored, &names, &expected, &mut decided.notes)?;
     Ok(decided)
 }
 
 /// Names of all weights that the model asks for.
-fn expected(config: &ModelConfig) -> Result<BTreeSet<String>> {
-    let nothing = Tensor::zeros(0, DType::F32, &candle::Device::Cpu)?;
+fn expected(config: &ModelConfig) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    Weights::build(config, &mut |name, _| {
-        names.insert(name.to_owned());
-        Ok(nothing.clone())
-    })?;
-    Ok(names)
+    Weights::of(config).visit(|spec| {
+        names.insert(spec.name.clone());
+    });
+    names
 }
 
 /// Whether the head is the embedding, by what is stored.

@@ -1,7 +1,7 @@
 //! Cached decoding against the full forward pass.
 
 use candle::{DType, Device, Tensor};
-use engine::{Distribution, Family, Model, ModelConfig, Packed, Products};
+use engine::{Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed};
 
 use crate::support::{self, FAMILIES, close, config, model, tokens, wide};
 
@@ -117,7 +117,7 @@ fn rounded_products_decode_as_they_score_and_near_the_full_ones() {
     for config in configs() {
         let sequences = sequences(config.vocab_size);
         let full = full_scores(&model(config.clone(), DType::F32), &sequences, 1.0);
-        let rounded = model(config, DType::F32).with_products(Products::Bf16);
+        let rounded = model(config, DType::F32).with_precision(MatmulPrecision::Bf16).unwrap();
         let got = decoded_scores(&rounded, &sequences, 1.0);
         let want = full_scores(&rounded, &sequences, 1.0);
         for ((got, want), full) in got.iter().zip(&want).zip(&full) {

@@ -4,7 +4,7 @@
 use candle::{DType, Device, Result, Tensor, Var};
 use engine::backend::{cpu, reference::ops};
 use engine::layout::Span;
-use engine::{Activations, Model, Packed, Target};
+use engine::{Activations, MatmulPrecision, Model, Packed, Target};
 
 use crate::packing::gradients;
 use crate::support::{close, configs, draws, groups, model, pack, values, wide};
@@ -102,7 +102,7 @@ fn linear() {
     let inputs = [random(&[5, 7], 1), random(&[3, 7], 2)];
     let op = |x: &[Tensor]| ops::linear(&x[0], &x[1]);
     check_both(&inputs, &op, &|x, dy| {
-        let map = cpu::Linear::new(x[1], 7, engine::Products::F32);
+        let map = cpu::Weight::new(x[1], 7, MatmulPrecision::F32);
         (map.forward(x[0]), vec![map.input_gradient(dy), map.weight_gradient(x[0], dy)])
     });
 }
@@ -110,7 +110,7 @@ fn linear() {
 #[test]
 fn a_linear_map_adds_to_what_is_there() {
     let [x, w, dy] = [(5, 7), (3, 7), (5, 3)].map(|(a, b)| narrow(&random(&[a, b], 1)));
-    let map = cpu::Linear::new(&w, 7, engine::Products::F32);
+    let map = cpu::Weight::new(&w, 7, MatmulPrecision::F32);
     let (mut y, mut dx) = (vec![1.0; 15], vec![1.0; 35]);
     map.forward_add(&x, &mut y);
     map.input_gradient_add(&dy, &mut dx);

@@ -17,6 +17,7 @@ mod model;
 mod oracles;
 mod packing;
 mod places;
+mod policy;
 mod pre_tokenizer;
 mod real;
 mod rope_settings;

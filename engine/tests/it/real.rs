@@ -58,7 +58,9 @@ fn floats(list: &Value) -> Vec<f64> {
 fn logits(model: &Model, tokens: &[u32]) -> Tensor {
     let mut packed = Packed::default();
     packed.push(tokens, None).unwrap();
-    ops::linear(&model.hidden(&packed).unwrap(), &model.live().head).unwrap()
+    // Its head is the embedding.
+    let head = &model.parameters()[0].var;
+    ops::linear(&model.hidden(&packed).unwrap(), head).unwrap()
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(crate) fn descend(
     for part in parts(groups, plan.updates_per_step) {
         let mut update = Update::new(plan, part, progress)?;
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
-        let step = optimizer.step(plan.params, &mut update, lr)?;
+        let step = plan.model.update(|| optimizer.step(plan.params, &mut update, lr))?;
         if report.updates == 0 {
             report.gap = update.seen.gap;
         }

@@ -131,14 +131,14 @@ pub(crate) fn likelihood() -> LossConfig {
     }
 }
 
-/// The model's variables as the optimizer takes them; norms and biases do not decay.
+/// The model's trainable variables as the optimizer takes them; norms and biases do not decay.
 pub(crate) fn params(model: &Model) -> Vec<Param> {
     let param = |parameter: &engine::Parameter| Param {
         name: parameter.name.clone(),
         var: parameter.var.clone(),
         decay: parameter.var.rank() > 1,
     };
-    model.parameters().iter().map(param).collect()
+    model.trainable().map(param).collect()
 }
 
 /// The weights at the stage's start, where its loss needs them: saved once, so that a resumed stage

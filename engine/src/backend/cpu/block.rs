@@ -1,16 +1,17 @@
 //! A decoder block, forward and backward.
 //!
-//! Its forward pass can keep what the backward pass needs and cannot cheaply make again: norms and
-//! the gated product are made again.
+//! The forward pass keeps what the backward pass needs and cannot cheaply compute again: norms and
+//! the gated product are computed again.
 
 use candle::Tensor;
 
 use super::{
-    Heads, Linear, attention, attention_backward, rms_norm, rms_norm_backward, rope, swiglu,
+    Heads, Weight, attention, attention_backward, rms_norm, rms_norm_backward, rope, swiglu,
     swiglu_backward, values,
 };
 use crate::layout::{Layout, Span};
-use crate::{BlockWeights, ModelConfig, Result};
+use crate::weights::{BlockWeights, Linear};
+use crate::{MatmulPrecision, ModelConfig, Result};
 
 /// What a block needs to know about its rows, as slices.
 #[derive(Debug)]
@@ -28,37 +29,28 @@ impl Rows {
 }
 
 /// A block's weights, and its rows.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Block<'a> {
-    config: &'a ModelConfig,
-    rows: &'a Rows,
-    attn_norm: &'a [f32],
-    qkv: [Linear<'a>; 3],
-    qkv_bias: Option<[&'a [f32]; 3]>,
-    qk_norm: Option<[&'a [f32]; 2]>,
-    o: Linear<'a>,
-    o_bias: Option<&'a [f32]>,
-    mlp_norm: &'a [f32],
-    gate: Linear<'a>,
-    up: Linear<'a>,
-    down: Linear<'a>,
-    mlp_bias: Option<[&'a [f32]; 3]>,
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) rows: &'a Rows,
+    pub(crate) weights: &'a BlockWeights<Weight<'a>>,
 }
 
 /// What the backward pass needs besides the block's input.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct Saved {
     /// As attention takes them: (rows, heads, head width) and twice (rows, kv heads, head width).
     qkv: [Vec<f32>; 3],
     /// Queries and keys before their norms, where they have norms.
-    unnormed: Option<[Vec<f32>; 2]>,
+    pre_norm: Option<[Vec<f32>; 2]>,
     /// (rows, heads * head width)
     attention: Vec<f32>,
-    after: After,
+    mlp: SavedMlp,
 }
 
-/// What the second half of a block made.
+/// What the feed-forward half needs.
 #[derive(Debug)]
-struct After {
+struct SavedMlp {
     /// The sum after attention: (rows, width).
     x: Vec<f32>,
     /// (rows, intermediate)
@@ -67,67 +59,54 @@ struct After {
     up: Vec<f32>,
 }
 
-/// Calls `f` with the block of these weights over these rows.
-pub(crate) fn with<R>(
-    config: &ModelConfig,
-    weights: &BlockWeights,
-    rows: &Rows,
-    f: impl FnOnce(&Block<'_>) -> R,
+/// The gradients of a block's weights; `None` for those that were not asked for.
+pub(crate) type BlockGradients = BlockWeights<Option<Vec<f32>>>;
+
+/// Calls `f` with a block's weights as slices.
+pub(crate) fn with_slices<R>(
+    weights: &BlockWeights<Tensor>,
+    precision: MatmulPrecision,
+    f: impl FnOnce(&BlockWeights<Weight<'_>>) -> R,
 ) -> Result<R> {
-    let lent: Vec<_> = weights.tensors().map(Tensor::storage_and_layout).collect();
-    let slices: Vec<_> = lent.iter().map(values).collect::<candle::Result<_>>()?;
-    let mut slices = slices.into_iter();
-    let mut next = || slices.next().expect("as many tensors as the configuration has");
-    let width = config.hidden_size;
-    let map = |weight, width| Linear::new(weight, width, weights.products);
-    let block = Block {
-        config,
-        rows,
-        attn_norm: next(),
-        qkv: [next(), next(), next()].map(|weight| map(weight, width)),
-        qkv_bias: config.biases.qkv.then(|| [next(), next(), next()]),
-        qk_norm: config.qk_norm.then(|| [next(), next()]),
-        o: map(next(), config.num_heads * config.head_dim),
-        o_bias: config.biases.o.then(&mut next),
-        mlp_norm: next(),
-        gate: map(next(), width),
-        up: map(next(), width),
-        down: map(next(), config.intermediate_size),
-        mlp_bias: config.biases.mlp.then(|| [next(), next(), next()]),
-    };
-    Ok(f(&block))
+    let guards = weights.as_ref().map(Tensor::storage_and_layout);
+    let slices = guards.as_ref().try_map(|guard| {
+        let width = *guard.1.dims().last().unwrap_or(&1);
+        candle::Result::Ok(Weight::new(values(guard)?, width, precision))
+    })?;
+    Ok(f(&slices))
 }
 
 impl Block<'_> {
     /// The block's result, and what its backward pass needs.
     ///
     /// Shapes: `x` (rows, width); result the same.
-    pub(crate) fn forward(&self, x: &[f32]) -> (Vec<f32>, Kept) {
-        let (qkv, unnormed) = self.project(x);
+    pub(crate) fn forward(&self, x: &[f32]) -> (Vec<f32>, Saved) {
+        let (qkv, pre_norm) = self.project(x);
         let attention = self.attend(&qkv);
-        let (y, after) = self.feed_forward(x, &attention);
-        (y, Kept { qkv, unnormed, attention, after })
+        let (y, mlp) = self.mlp(x, &attention);
+        (y, Saved { qkv, pre_norm, attention, mlp })
     }
 
     /// Queries, keys and values as attention takes them, and queries and keys before their norms.
     pub(crate) fn project(&self, x: &[f32]) -> ([Vec<f32>; 3], Option<[Vec<f32>; 2]>) {
-        let eps = self.config.rms_norm_eps;
-        let normed = rms_norm(x, self.attn_norm, eps);
-        let mut qkv = self.qkv.map(|map| map.forward(&normed));
-        for (y, bias) in qkv.iter_mut().zip(self.qkv_bias.iter().flatten()) {
-            add_bias(y, bias);
-        }
-        let mut unnormed = None;
-        if let Some([q_norm, k_norm]) = self.qk_norm {
+        let (w, eps) = (self.weights, self.config.rms_norm_eps);
+        // 1. Norm: (rows, width).
+        let normed = rms_norm(x, w.attn_norm.values, eps);
+        // 2. Linear maps: (rows, heads * head width) and twice (rows, kv heads * head width).
+        let mut qkv = [&w.q, &w.k, &w.v].map(|map| map.forward(&normed));
+        // 3. Norm over each head: (rows * heads, head width).
+        let mut pre_norm = None;
+        if let Some([q_norm, k_norm]) = &w.qk_norm {
             let [q, k, _] = &mut qkv;
-            let normed = [rms_norm(q, q_norm, eps), rms_norm(k, k_norm, eps)];
+            let normed = [rms_norm(q, q_norm.values, eps), rms_norm(k, k_norm.values, eps)];
             let [q_normed, k_normed] = normed;
-            unnormed = Some([std::mem::replace(q, q_normed), std::mem::replace(k, k_normed)]);
+            pre_norm = Some([std::mem::replace(q, q_normed), std::mem::replace(k, k_normed)]);
         }
+        // 4. Rotation by position.
         for x in &mut qkv[..2] {
             rope(x, &self.rows.cos, &self.rows.sin, self.config.head_dim / 2);
         }
-        (qkv, unnormed)
+        (qkv, pre_norm)
     }
 
     /// Attention: (rows, heads * head width).
@@ -142,121 +121,110 @@ impl Block<'_> {
 
     /// The block after attention, of any of its rows.
     pub(crate) fn finish(&self, x: &[f32], attention: &[f32]) -> Vec<f32> {
-        self.feed_forward(x, attention).0
+        self.mlp(x, attention).0
     }
 
-    fn feed_forward(&self, x: &[f32], attention: &[f32]) -> (Vec<f32>, After) {
+    fn mlp(&self, x: &[f32], attention: &[f32]) -> (Vec<f32>, SavedMlp) {
+        let w = self.weights;
+        // 5. Output of attention, and the residual: (rows, width).
         let mut x = x.to_vec();
-        self.o.forward_add(attention, &mut x);
-        if let Some(bias) = self.o_bias {
-            add_bias(&mut x, bias);
-        }
-        let normed = rms_norm(&x, self.mlp_norm, self.config.rms_norm_eps);
-        let (mut gate, mut up) = (self.gate.forward(&normed), self.up.forward(&normed));
+        w.o.forward_add(attention, &mut x);
+        // 6. Norm: (rows, width).
+        let normed = rms_norm(&x, w.mlp_norm.values, self.config.rms_norm_eps);
+        // 7. Gate and up: (rows, intermediate).
+        let (gate, up) = (w.gate.forward(&normed), w.up.forward(&normed));
+        // 8. Down, and the residual: (rows, width).
         let mut y = x.clone();
-        if let Some([gate_bias, up_bias, down_bias]) = self.mlp_bias {
-            add_bias(&mut gate, gate_bias);
-            add_bias(&mut up, up_bias);
-            add_bias(&mut y, down_bias);
-        }
-        self.down.forward_add(&swiglu(&gate, &up), &mut y);
-        (y, After { x, gate, up })
+        w.down.forward_add(&swiglu(&gate, &up), &mut y);
+        (y, SavedMlp { x, gate, up })
     }
 
-    /// Turns the gradient `dy` of the result into that of the input; returns those of the weights in
-    /// the order of [`BlockWeights::tensors`].
+    /// Replaces `dy`, the gradient with respect to the result, by that with respect to the input;
+    /// returns those with respect to the weights that `want` names.
     ///
     /// Shapes: `x` and `dy` (rows, width).
-    pub(crate) fn backward(&self, x: &[f32], kept: Kept, dy: &mut [f32]) -> Vec<Vec<f32>> {
-        let eps = self.config.rms_norm_eps;
-        let Kept { qkv, unnormed, attention, after } = kept;
-        let d_feed_forward = self.feed_forward_backward(after, dy);
-        let d_o_bias = self.o_bias.map(|bias| columns(dy, bias.len()));
-        let d_o = self.o.weight_gradient(&attention, dy);
+    pub(crate) fn backward(
+        &self,
+        x: &[f32],
+        saved: Saved,
+        dy: &mut [f32],
+        want: &BlockWeights<bool>,
+    ) -> BlockGradients {
+        let (w, eps) = (self.weights, self.config.rms_norm_eps);
+        let Saved { qkv, pre_norm, attention, mlp } = saved;
+        let MlpGradients { mlp_norm, gate, up, down } = self.mlp_backward(mlp, dy, want);
+        let mut d_attention = vec![0.0; attention.len()];
+        let o = w.o.backward(&attention, dy, &want.o, &mut d_attention);
         let mut d_qkv = attention_backward(
             self.heads(),
             qkv.each_ref().map(Vec::as_slice),
             &self.rows.spans,
-            &self.o.input_gradient(dy),
+            &d_attention,
         );
-        drop((qkv, attention));
-        let d_norms = self.heads_backward(unnormed.as_ref(), &mut d_qkv);
-        let normed = rms_norm(x, self.attn_norm, eps);
-        let mut gradients = vec![Vec::new()];
+        drop((qkv, attention, d_attention));
+        let qk_norm = self.heads_backward(pre_norm.as_ref(), &mut d_qkv, want);
+        let normed = rms_norm(x, w.attn_norm.values, eps);
         let mut d_normed = vec![0.0; x.len()];
-        for (map, dy) in self.qkv.iter().zip(&d_qkv) {
-            gradients.push(map.weight_gradient(&normed, dy));
-            map.input_gradient_add(dy, &mut d_normed);
-        }
-        if let Some(biases) = &self.qkv_bias {
-            gradients.extend(d_qkv.iter().zip(biases).map(|(dy, bias)| columns(dy, bias.len())));
-        }
-        gradients.extend(d_norms);
-        gradients[0] = rms_norm_backward(x, self.attn_norm, eps, &d_normed, dy);
-        gradients.push(d_o);
-        gradients.extend(d_o_bias);
-        gradients.extend(d_feed_forward);
-        gradients
+        let [d_q, d_k, d_v] = &d_qkv;
+        let q = w.q.backward(&normed, d_q, &want.q, &mut d_normed);
+        let k = w.k.backward(&normed, d_k, &want.k, &mut d_normed);
+        let v = w.v.backward(&normed, d_v, &want.v, &mut d_normed);
+        let d_norm = rms_norm_backward(x, w.attn_norm.values, eps, &d_normed, dy);
+        let attn_norm = want.attn_norm.then_some(d_norm);
+        BlockWeights { attn_norm, q, k, v, qk_norm, o, mlp_norm, gate, up, down }
     }
 
-    /// Turns `dy` into the gradient of the sum after attention; returns those of norm, gate, up, down
-    /// and of the biases, where there are any.
-    fn feed_forward_backward(&self, after: After, dy: &mut [f32]) -> Vec<Vec<f32>> {
-        let After { x, mut gate, mut up } = after;
-        let eps = self.config.rms_norm_eps;
-        let d_down = self.down.weight_gradient(&swiglu(&gate, &up), dy);
-        let d_down_bias = self.mlp_bias.map(|[.., bias]| columns(dy, bias.len()));
-        swiglu_backward(&mut gate, &mut up, &self.down.input_gradient(dy));
-        let normed = rms_norm(&x, self.mlp_norm, eps);
-        let d_gate = self.gate.weight_gradient(&normed, &gate);
-        let d_up = self.up.weight_gradient(&normed, &up);
-        let d_biases = d_down_bias.map(|down| {
-            let inner = self.config.intermediate_size;
-            [columns(&gate, inner), columns(&up, inner), down]
-        });
-        let mut d_normed = self.gate.input_gradient(&gate);
-        self.up.input_gradient_add(&up, &mut d_normed);
-        let d_norm = rms_norm_backward(&x, self.mlp_norm, eps, &d_normed, dy);
-        let mut gradients = vec![d_norm, d_gate, d_up, d_down];
-        gradients.extend(d_biases.into_iter().flatten());
-        gradients
+    /// Replaces `dy` by the gradient with respect to the sum after attention.
+    fn mlp_backward(
+        &self,
+        saved: SavedMlp,
+        dy: &mut [f32],
+        want: &BlockWeights<bool>,
+    ) -> MlpGradients {
+        let (w, eps) = (self.weights, self.config.rms_norm_eps);
+        let SavedMlp { x, mut gate, mut up } = saved;
+        let mut d_inner = vec![0.0; gate.len()];
+        let down = w.down.backward(&swiglu(&gate, &up), dy, &want.down, &mut d_inner);
+        swiglu_backward(&mut gate, &mut up, &d_inner);
+        drop(d_inner);
+        let normed = rms_norm(&x, w.mlp_norm.values, eps);
+        let mut d_normed = vec![0.0; x.len()];
+        let d_gate = w.gate.backward(&normed, &gate, &want.gate, &mut d_normed);
+        let d_up = w.up.backward(&normed, &up, &want.up, &mut d_normed);
+        let d_norm = rms_norm_backward(&x, w.mlp_norm.values, eps, &d_normed, dy);
+        let mlp_norm = want.mlp_norm.then_some(d_norm);
+        MlpGradients { mlp_norm, gate: d_gate, up: d_up, down }
     }
 
-    /// Turns the gradients of rotated and normed queries and keys into those of the linear maps'
-    /// results; returns those of the norms, where there are any.
+    /// Replaces the gradients with respect to rotated and normed queries and keys by those with
+    /// respect to the results of the linear maps.
     fn heads_backward(
         &self,
-        unnormed: Option<&[Vec<f32>; 2]>,
+        pre_norm: Option<&[Vec<f32>; 2]>,
         d_qkv: &mut [Vec<f32>; 3],
-    ) -> Vec<Vec<f32>> {
+        want: &BlockWeights<bool>,
+    ) -> Option<[Option<Vec<f32>>; 2]> {
         let back: Vec<f32> = self.rows.sin.iter().map(|sin| -sin).collect();
-        for dx in &mut d_qkv[..2] {
+        let [d_q, d_k, _] = d_qkv;
+        for dx in [&mut *d_q, &mut *d_k] {
             rope(dx, &self.rows.cos, &back, self.config.head_dim / 2);
         }
-        let norms = self.qk_norm.iter().flatten();
-        let inputs = unnormed.into_iter().flatten().zip(d_qkv);
-        let through = |(norm, (x, dy)): (&&[f32], (&Vec<f32>, &mut Vec<f32>))| {
+        let ([q_norm, k_norm], [q, k]) = (self.weights.qk_norm.as_ref()?, pre_norm?);
+        let [want_q, want_k] = want.qk_norm?;
+        let through = |norm: &Weight<'_>, x: &[f32], dy: &mut Vec<f32>, want: bool| {
             let mut dx = vec![0.0; x.len()];
-            let d_norm = rms_norm_backward(x, norm, self.config.rms_norm_eps, dy, &mut dx);
+            let d_norm = rms_norm_backward(x, norm.values, self.config.rms_norm_eps, dy, &mut dx);
             *dy = dx;
-            d_norm
+            want.then_some(d_norm)
         };
-        norms.zip(inputs).map(through).collect()
+        Some([through(q_norm, q, d_q, want_q), through(k_norm, k, d_k, want_k)])
     }
 }
 
-/// Adds the bias to each row.
-fn add_bias(x: &mut [f32], bias: &[f32]) {
-    for row in x.chunks_exact_mut(bias.len()) {
-        row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
-    }
-}
-
-/// Sums of columns.
-fn columns(x: &[f32], width: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; width];
-    for row in x.chunks_exact(width) {
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-    }
-    sums
+/// The gradients of the feed-forward half.
+struct MlpGradients {
+    mlp_norm: Option<Vec<f32>>,
+    gate: Linear<Option<Vec<f32>>>,
+    up: Linear<Option<Vec<f32>>>,
+    down: Linear<Option<Vec<f32>>>,
 }

@@ -1,18 +1,19 @@
 //! Prefill and decoding, the weights read in place.
 
-use candle::{Layout, StorageRef, Tensor};
-use rayon::iter::{
-    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator,
-};
+use candle::Tensor;
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
-use super::block::{self, Rows};
-use super::values;
-use crate::cache::{Page, Paging, PrefixRows, Slot};
+use super::block::{self, Block, Rows};
+use super::kv::{KvBlock, KvLayout};
+use super::operand::{Operand, bf16_copies, is_matrix};
+use super::{Weight, values};
+use crate::cache::{PrefixRows, Slot};
 use crate::decode::not_finite;
-use crate::{BlockWeights, Model, ModelConfig, Packed, Products, Result, Weights};
+use crate::weights::{Linear, Spec, Weights};
+use crate::{MatmulPrecision, ModelConfig, Packed, Policy, Result};
 use kernels::attention::{POSITIONS, attend};
-use kernels::linear::{Linear, Matrix, Rounded, gated, linear, linear_add, linears};
+use kernels::linear::{Matrix, Rounded, gated, linear, linear_add, linears};
 use kernels::rows::{rms_norm, rms_norm_in_place, rope};
 use kernels::threads::{Threads, with_team};
 
@@ -23,11 +24,13 @@ const SMALL_BYTES: usize = 24 << 20;
 /// What lasts from step to step.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    /// Copies of the weights that a step multiplies by, where these are rounded: (out, in) each, in
-    /// the order in which [`View::new`] takes them. The weights do not change while a cache lives.
-    rounded: Vec<Rounded>,
-    paging: Paging,
-    pub(crate) free: Vec<Page>,
+    /// Copies of the matrices that a step multiplies by, where these are rounded to bf16. The cache
+    /// that owns them refuses other weights than those that they were made from.
+    bf16: Option<Weights<Option<Rounded>>>,
+    /// Bytes of weights that a step reads.
+    bytes: usize,
+    kv: KvLayout,
+    pub(crate) free: Vec<KvBlock>,
     angles: Angles,
     /// The slots of the feed during a step.
     work: Vec<Slot>,
@@ -57,13 +60,20 @@ struct Scratch {
 }
 
 impl Buffers {
-    pub(crate) fn new(model: &Model) -> Result<Self> {
+    pub(crate) fn new(policy: Policy<'_>) -> Result<Self> {
+        let (bf16, size) = match policy.precision() {
+            MatmulPrecision::F32 => (None, size_of::<f32>()),
+            MatmulPrecision::Bf16 => (Some(bf16_copies(policy)?), size_of::<u16>()),
+        };
+        let mut elements = 0;
+        let mut count =
+            |spec: &Spec| elements += if is_matrix(spec) { spec.elem_count() } else { 0 };
+        policy.specs().blocks.iter().for_each(|block| block.visit(&mut count));
+        count(policy.specs().head());
         Ok(Self {
-            rounded: match model.products() {
-                Products::F32 => Vec::new(),
-                Products::Bf16 => rounded_weights(model.live())?,
-            },
-            paging: Paging::new(model.config()),
+            bf16,
+            bytes: elements * size,
+            kv: KvLayout::new(policy.config()),
             free: Vec::new(),
             angles: Angles::default(),
             work: Vec::new(),
@@ -72,25 +82,19 @@ impl Buffers {
     }
 }
 
-/// Copies of all that is multiplied by, in bf16.
-fn rounded_weights(weights: &Weights) -> Result<Vec<Rounded>> {
-    let matrices = tensors(weights).skip(1).filter(|weight| weight.rank() == 2);
-    let matrices: Vec<_> = matrices.map(Tensor::storage_and_layout).collect();
-    let lent = matrices.iter().map(|lent| Ok((values(lent)?, lent.1.dims()[1])));
-    let lent: Vec<(&[f32], usize)> = lent.collect::<Result<_>>()?;
-    Ok(lent.into_par_iter().map(|(values, width)| Rounded::new(values, width)).collect())
-}
-
-/// A prompt through the model: logits after its last row, and the pages of its keys and values.
-pub(crate) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<Page>)> {
-    let (config, live) = (model.config(), model.live());
-    let (paging, rows) = (Paging::new(config), Rows::new(&model.layout(packed)?)?);
-    let mut x: Vec<f32> = model.embed(packed)?.flatten_all()?.to_vec1()?;
-    let mut pages: Vec<_> = (0..packed.rows().div_ceil(POSITIONS)).map(|_| paging.page()).collect();
-    for (layer, weights) in live.blocks.iter().enumerate() {
-        x = block::with(config, weights, &rows, |block| {
+/// A prompt through the model: logits after its last row, and the blocks of its keys and values.
+pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, Vec<KvBlock>)> {
+    let config = policy.config();
+    let (kv, rows) = (KvLayout::new(config), Rows::new(&policy.layout(packed)?)?);
+    let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
+    let mut kv_blocks: Vec<_> =
+        (0..packed.rows().div_ceil(POSITIONS)).map(|_| kv.block()).collect();
+    for layer in 0..config.num_layers {
+        let weights = policy.block(layer)?;
+        x = block::with_slices(&weights, policy.precision(), |weights| {
+            let block = Block { config, rows: &rows, weights };
             let qkv = block.project(&x).0;
-            write(paging, &mut pages, layer, packed.rows(), &qkv);
+            write(kv, &mut kv_blocks, layer, packed.rows(), &qkv);
             let attention = block.attend(&qkv);
             // Of the last block only the last row is asked for.
             let skipped = if layer + 1 == config.num_layers { packed.rows() - 1 } else { 0 };
@@ -99,15 +103,21 @@ pub(crate) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<P
         })?;
     }
     let last = x.len() - config.hidden_size;
-    let logits = head(live.products, &model.normed(&x[last..])?, &live.head)?;
-    Ok((logits, pages))
+    let x = super::trunk::final_norm(policy, &x[last..])?;
+    Ok((head(policy.precision(), &x, &policy.head()?)?, kv_blocks))
 }
 
 /// Writes a prompt's keys and values of one layer.
-fn write(paging: Paging, pages: &mut [Page], layer: usize, rows: usize, [_, k, v]: &[Vec<f32>; 3]) {
+fn write(
+    kv: KvLayout,
+    kv_blocks: &mut [KvBlock],
+    layer: usize,
+    rows: usize,
+    [_, k, v]: &[Vec<f32>; 3],
+) {
     let width = k.len() / rows;
     for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-        paging.write(&mut pages[row / POSITIONS], layer, row % POSITIONS, k, v);
+        kv.write(&mut kv_blocks[row / POSITIONS], layer, row % POSITIONS, k, v);
     }
 }
 
@@ -115,20 +125,20 @@ fn write(paging: Paging, pages: &mut [Page], layer: usize, rows: usize, [_, k, v
 const ROUNDED: usize = 256;
 
 /// Logits of a normed row, by the kernel that decoding uses.
-fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
+fn head(precision: MatmulPrecision, x: &[f32], head: &Tensor) -> Result<Vec<f32>> {
     let (vocab, width) = head.dims2()?;
-    let x = x.contiguous()?;
-    let (x, head) = (x.storage_and_layout(), head.storage_and_layout());
-    let (x, head) = (values(&x)?, values(&head)?);
-    if products == Products::F32 {
-        return Ok(super::Linear::new(head, width, products).forward(x));
+    let head = head.storage_and_layout();
+    let head = values(&head)?;
+    if precision == MatmulPrecision::F32 {
+        return Ok(Weight::new(head, width, precision).forward(x));
     }
     // Piece by piece: a rounded copy of the whole head would be written for one row.
     let mut logits = vec![0.0; vocab];
     logits.par_chunks_mut(ROUNDED).zip(head.par_chunks(ROUNDED * width)).for_each(
         |(logits, head)| {
             let head = Rounded::new(head, width);
-            linear(Threads::One, x, Linear::plain(head.matrix()), 1, logits);
+            let map = kernels::linear::Linear::plain(head.matrix());
+            linear(Threads::One, x, map, 1, logits);
         },
     );
     Ok(logits)
@@ -136,7 +146,7 @@ fn head(products: Products, x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
 
 /// One step.
 pub(crate) fn step(
-    model: &Model,
+    policy: Policy<'_>,
     buffers: &mut Buffers,
     slots: &mut [Slot],
     feed: &[(usize, u32)],
@@ -146,52 +156,31 @@ pub(crate) fn step(
         logits.clear();
         return Ok(());
     }
-    let config = model.config();
-    logits.resize(feed.len() * config.vocab_size, 0.0);
-    buffers.prepare(model, slots, feed);
-    let lent: Vec<_> = tensors(model.live()).map(Tensor::storage_and_layout).collect();
-    let Buffers { rounded, paging, angles, work, scratch, .. } = &mut *buffers;
-    let finite = View::new(config, &lent, rounded).map(|view| {
-        let small = view.bytes() <= SMALL_BYTES && work.len() > 1;
-        let threads = if small { rayon::current_num_threads().min(work.len()) } else { 1 };
-        scratch.resize_with(threads, Scratch::default);
-        let pass = Pass { config, view, paging: *paging, angles };
-        if threads == 1 {
-            return with_team(|split| pass.run(split, &mut scratch[0], work, feed, logits));
-        }
-        let share = work.len().div_ceil(threads);
-        work.par_chunks_mut(share)
-            .zip(feed.par_chunks(share))
-            .zip(logits.par_chunks_mut(share * config.vocab_size))
-            .zip(scratch.par_iter_mut())
-            .map(|(((slots, feed), logits), scratch)| {
-                pass.run(Threads::One, scratch, slots, feed, logits)
-            })
-            .flatten()
-            .min()
-    });
+    logits.resize(feed.len() * policy.config().vocab_size, 0.0);
+    buffers.prepare(policy, slots, feed);
+    let diverged = buffers.run(policy, feed, logits);
     for (&(index, _), slot) in feed.iter().zip(buffers.work.drain(..)) {
         slots[index] = slot;
     }
-    match finite? {
+    match diverged? {
         Some(position) => Err(not_finite(position)),
         None => Ok(()),
     }
 }
 
 impl Buffers {
-    /// Takes the slots of the feed out, gives each a page for its next row, and extends the angles.
-    fn prepare(&mut self, model: &Model, slots: &mut [Slot], feed: &[(usize, u32)]) {
+    /// Takes the slots of the feed out, gives each a block for its next row, and extends the angles.
+    fn prepare(&mut self, policy: Policy<'_>, slots: &mut [Slot], feed: &[(usize, u32)]) {
         let mut furthest = 0;
         for &(index, _) in feed {
             let mut slot = std::mem::take(&mut slots[index]);
-            if slot.len == slot.pages.len() * POSITIONS {
-                slot.pages.push(self.free.pop().unwrap_or_else(|| self.paging.page()));
+            if slot.len == slot.kv_blocks.len() * POSITIONS {
+                slot.kv_blocks.push(self.free.pop().unwrap_or_else(|| self.kv.block()));
             }
             furthest = furthest.max(slot.position());
             self.work.push(slot);
         }
-        let frequencies = model.rope().inverse_frequencies();
+        let frequencies = policy.rope().inverse_frequencies();
         for position in self.angles.cos.len() / frequencies.len()..=furthest {
             for w in frequencies {
                 let angle = position as f64 * w;
@@ -200,142 +189,159 @@ impl Buffers {
             }
         }
     }
-}
 
-/// All weights, in the order in which [`View::new`] takes them.
-fn tensors(weights: &Weights) -> impl Iterator<Item = &Tensor> {
-    let ends = [&weights.embed, &weights.norm, &weights.head];
-    ends.into_iter().chain(weights.blocks.iter().flat_map(BlockWeights::tensors))
-}
-
-/// The weights as slices; what is multiplied by, rounded where it is to be.
-struct View<'a> {
-    embed: &'a [f32],
-    blocks: Vec<BlockView<'a>>,
-    norm: &'a [f32],
-    head: Matrix<'a>,
-}
-
-struct BlockView<'a> {
-    attn_norm: &'a [f32],
-    qkv: [Linear<'a>; 3],
-    qk_norm: Option<[&'a [f32]; 2]>,
-    o: Linear<'a>,
-    mlp_norm: &'a [f32],
-    gate_up: [Linear<'a>; 2],
-    down: Linear<'a>,
-}
-
-impl<'a> View<'a> {
-    fn new(
-        config: &ModelConfig,
-        lent: &'a [(StorageRef<'_>, &Layout)],
-        rounded: &'a [Rounded],
-    ) -> Result<Self> {
-        let mut lent = lent.iter();
-        let mut rounded = rounded.iter();
-        let mut next = || values(lent.next().expect("as many tensors as the configuration has"));
-        let mut matrix = |values| rounded.next().map_or(Matrix::F32(values), Rounded::matrix);
-        let (embed, norm, head) = (next()?, next()?, matrix(next()?));
-        let blocks = (0..config.num_layers).map(|_| {
-            let attn_norm = next()?;
-            let mut qkv = [Linear::plain(matrix(next()?)); 3];
-            for linear in &mut qkv[1..] {
-                linear.weight = matrix(next()?);
-            }
-            if config.biases.qkv {
-                for linear in &mut qkv {
-                    linear.bias = Some(next()?);
-                }
-            }
-            let qk_norm = if config.qk_norm { Some([next()?, next()?]) } else { None };
-            let mut o = Linear::plain(matrix(next()?));
-            if config.biases.o {
-                o.bias = Some(next()?);
-            }
-            let mlp_norm = next()?;
-            let mut gate_up = [matrix(next()?), matrix(next()?)].map(Linear::plain);
-            let mut down = Linear::plain(matrix(next()?));
-            if config.biases.mlp {
-                for linear in gate_up.iter_mut().chain([&mut down]) {
-                    linear.bias = Some(next()?);
-                }
-            }
-            Ok(BlockView { attn_norm, qkv, qk_norm, o, mlp_norm, gate_up, down })
-        });
-        let blocks = blocks.collect::<Result<_>>()?;
-        Ok(Self { embed, blocks, norm, head })
-    }
-
-    /// Bytes that a step reads.
-    fn bytes(&self) -> usize {
-        let block = |b: &BlockView<'_>| {
-            let attention = b.qkv.iter().chain([&b.o]).map(|w| w.weight.bytes()).sum::<usize>();
-            attention + 3 * b.down.weight.bytes()
-        };
-        self.head.bytes() + self.blocks.iter().map(block).sum::<usize>()
+    /// Runs the rows of a step. Returns the least position whose logits are not finite.
+    fn run(
+        &mut self,
+        policy: Policy<'_>,
+        feed: &[(usize, u32)],
+        logits: &mut [f32],
+    ) -> Result<Option<usize>> {
+        let Self { bf16, bytes, kv, angles, work, scratch, .. } = self;
+        let small = *bytes <= SMALL_BYTES && work.len() > 1;
+        let shares = if small { rayon::current_num_threads().min(work.len()) } else { 1 };
+        scratch.resize_with(shares, Scratch::default);
+        let step = Step { policy, bf16: bf16.as_ref(), kv: *kv, angles };
+        if shares == 1 {
+            return with_team(|threads| step.run(threads, &mut scratch[0], work, feed, logits));
+        }
+        let share = work.len().div_ceil(shares);
+        let diverged: Result<Vec<_>> = work
+            .par_chunks_mut(share)
+            .zip(feed.par_chunks(share))
+            .zip(logits.par_chunks_mut(share * policy.config().vocab_size))
+            .zip(scratch.par_iter_mut())
+            .map(|(((slots, feed), logits), scratch)| {
+                step.run(Threads::One, scratch, slots, feed, logits)
+            })
+            .collect();
+        Ok(diverged?.into_iter().flatten().min())
     }
 }
 
 /// What all threads of a step read.
-struct Pass<'a> {
-    config: &'a ModelConfig,
-    view: View<'a>,
-    paging: Paging,
+struct Step<'a> {
+    policy: Policy<'a>,
+    bf16: Option<&'a Weights<Option<Rounded>>>,
+    kv: KvLayout,
     angles: &'a Angles,
 }
 
-impl Pass<'_> {
+impl Step<'_> {
     /// Runs rows through the model. Returns the least position whose logits are not finite.
     fn run(
         &self,
-        split: Threads<'_>,
+        threads: Threads<'_>,
         s: &mut Scratch,
         slots: &mut [Slot],
         feed: &[(usize, u32)],
         logits: &mut [f32],
-    ) -> Option<usize> {
-        let (rows, width, eps) = (feed.len(), self.config.hidden_size, self.config.rms_norm_eps);
-        s.resize(self.config, rows);
-        for (x, &(_, token)) in s.x.chunks_exact_mut(width).zip(feed) {
-            x.copy_from_slice(&self.view.embed[token as usize * width..][..width]);
+    ) -> Result<Option<usize>> {
+        let config = self.policy.config();
+        s.resize(config, feed.len());
+        self.embed(s, feed)?;
+        for layer in 0..config.num_layers {
+            self.block(threads, layer, s, slots)?;
         }
-        for (layer, w) in self.view.blocks.iter().enumerate() {
-            rms_norm(&s.x, w.attn_norm, eps, &mut s.normed);
-            let [q, k, v] = w.qkv;
-            let outputs = [(q, &mut *s.q), (k, &mut *s.k), (v, &mut *s.v)];
-            linears(split, &s.normed, rows, outputs);
-            self.place(layer, w, s, slots);
-            self.attend(split, layer, s, slots);
-            linear_add(split, &s.attention, w.o, rows, &mut s.x);
-            rms_norm(&s.x, w.mlp_norm, eps, &mut s.normed);
-            gated(split, &s.normed, rows, w.gate_up, &mut s.gate, &mut s.up);
-            linear_add(split, &s.gate, w.down, rows, &mut s.x);
-        }
-        rms_norm(&s.x, self.view.norm, eps, &mut s.normed);
-        linear(split, &s.normed, Linear::plain(self.view.head), rows, logits);
-        let mut broken: Option<usize> = None;
-        let vocab = self.config.vocab_size;
-        for (slot, logits) in slots.iter_mut().zip(logits.chunks_exact(vocab)) {
+        let norm = self.policy.norm()?;
+        super::with([&norm], |[norm]| {
+            rms_norm(&s.x, norm, config.rms_norm_eps, &mut s.normed);
+            Ok(())
+        })?;
+        self.head(threads, &s.normed, feed.len(), logits)?;
+        let mut diverged: Option<usize> = None;
+        for (slot, logits) in slots.iter_mut().zip(logits.chunks_exact(config.vocab_size)) {
             // No early exit, so that the loop is vectorised.
             if logits.iter().fold(false, |any, x| any | !x.is_finite()) {
-                broken = Some(broken.map_or(slot.position(), |least| slot.position().min(least)));
+                diverged =
+                    Some(diverged.map_or(slot.position(), |least| slot.position().min(least)));
             }
             slot.len += 1;
         }
-        broken
+        Ok(diverged)
     }
 
-    /// Norms and rotates queries and keys, and writes keys and values into the slots' pages.
-    fn place(&self, layer: usize, w: &BlockView<'_>, s: &mut Scratch, slots: &mut [Slot]) {
-        let (head_dim, half) = (self.config.head_dim, self.config.head_dim / 2);
-        if let Some([q_norm, k_norm]) = w.qk_norm {
+    /// The embeddings of the rows, into `s.x`.
+    fn embed(&self, s: &mut Scratch, feed: &[(usize, u32)]) -> Result<()> {
+        let width = self.policy.config().hidden_size;
+        let embed = self.policy.embed()?;
+        let guard = embed.storage_and_layout();
+        let embed = values(&guard)?;
+        for (x, &(_, token)) in s.x.chunks_exact_mut(width).zip(feed) {
+            x.copy_from_slice(&embed[token as usize * width..][..width]);
+        }
+        Ok(())
+    }
+
+    /// One block over the rows in `s.x`: the same function as [`Block`], without an allocation.
+    fn block(
+        &self,
+        threads: Threads<'_>,
+        layer: usize,
+        s: &mut Scratch,
+        slots: &mut [Slot],
+    ) -> Result<()> {
+        let weights = self.policy.block(layer)?;
+        let guards = (*weights).as_ref().map(Tensor::storage_and_layout);
+        let w =
+            match self.bf16 {
+                None => guards.as_ref().try_map(|guard| values(guard).map(Operand::F32))?,
+                Some(copies) => guards.as_ref().zip(copies.blocks[layer].as_ref())?.try_map(
+                    |(guard, copy)| match copy {
+                        Some(copy) => Ok(Operand::Bf16(copy)),
+                        None => values(guard).map(Operand::F32),
+                    },
+                )?,
+            };
+        let (rows, eps) = (slots.len(), self.policy.config().rms_norm_eps);
+        // 1. Norm, linear maps, norm over each head, rotation; keys and values go to the cache.
+        rms_norm(&s.x, w.attn_norm.vector(), eps, &mut s.normed);
+        let [q, k, v] = [&w.q, &w.k, &w.v].map(Linear::operand);
+        let outputs = [(q, &mut *s.q), (k, &mut *s.k), (v, &mut *s.v)];
+        linears(threads, &s.normed, rows, outputs);
+        self.rotate_and_append(layer, w.qk_norm.map(|norms| norms.map(Operand::vector)), s, slots);
+        // 2. Attention, its output map, the residual.
+        self.attend(threads, layer, s, slots);
+        linear_add(threads, &s.attention, w.o.operand(), rows, &mut s.x);
+        // 3. Norm, gated product, down, the residual.
+        rms_norm(&s.x, w.mlp_norm.vector(), eps, &mut s.normed);
+        let gate_up = [w.gate.operand(), w.up.operand()];
+        gated(threads, &s.normed, rows, gate_up, &mut s.gate, &mut s.up);
+        linear_add(threads, &s.gate, w.down.operand(), rows, &mut s.x);
+        Ok(())
+    }
+
+    /// Logits of normed rows.
+    fn head(&self, threads: Threads<'_>, x: &[f32], rows: usize, logits: &mut [f32]) -> Result<()> {
+        let mut project = |matrix| {
+            linear(threads, x, kernels::linear::Linear::plain(matrix), rows, logits);
+        };
+        if let Some(copies) = self.bf16 {
+            project(copies.head().as_ref().expect("the head has a copy").matrix());
+            return Ok(());
+        }
+        let head = self.policy.head()?;
+        let guard = head.storage_and_layout();
+        project(Matrix::F32(values(&guard)?));
+        Ok(())
+    }
+
+    /// Norms and rotates queries and keys, and writes keys and values into the slots' blocks.
+    fn rotate_and_append(
+        &self,
+        layer: usize,
+        qk_norm: Option<[&[f32]; 2]>,
+        s: &mut Scratch,
+        slots: &mut [Slot],
+    ) {
+        let config = self.policy.config();
+        let (head_dim, half) = (config.head_dim, config.head_dim / 2);
+        if let Some([q_norm, k_norm]) = qk_norm {
             for (x, norm) in [(&mut s.q, q_norm), (&mut s.k, k_norm)] {
-                rms_norm_in_place(x, norm, self.config.rms_norm_eps);
+                rms_norm_in_place(x, norm, config.rms_norm_eps);
             }
         }
-        let (q_width, kv_width) =
-            (self.config.num_heads * head_dim, self.config.num_kv_heads * head_dim);
+        let (q_width, kv_width) = (config.num_heads * head_dim, config.num_kv_heads * head_dim);
         let rows = s.q.chunks_exact_mut(q_width).zip(s.k.chunks_exact_mut(kv_width));
         let rows = rows.zip(s.v.chunks_exact(kv_width)).zip(slots);
         for (((q, k), v), slot) in rows {
@@ -343,32 +349,33 @@ impl Pass<'_> {
             let (cos, sin) = (&self.angles.cos[at..at + half], &self.angles.sin[at..at + half]);
             rope(q, cos, sin);
             rope(k, cos, sin);
-            let page = &mut slot.pages[slot.len / POSITIONS];
-            self.paging.write(page, layer, slot.len % POSITIONS, k, v);
+            let block = &mut slot.kv_blocks[slot.len / POSITIONS];
+            self.kv.write(block, layer, slot.len % POSITIONS, k, v);
         }
     }
 
     /// Attention of every row to its prompt and to its own rows, the new one included.
-    fn attend(&self, split: Threads<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
-        let (head_dim, kv) = (self.config.head_dim, self.config.num_kv_heads);
-        let group = self.config.num_heads / kv * head_dim;
+    fn attend(&self, threads: Threads<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
+        let config = self.policy.config();
+        let (head_dim, kv_heads) = (config.head_dim, config.num_kv_heads);
+        let group = config.num_heads / kv_heads * head_dim;
         let Scratch { q, attention, scores, .. } = s;
         let heads = attention.chunks_exact_mut(group).zip(scores).enumerate();
-        split.each_of(heads, |(i, (out, scores))| {
-            let (slot, head) = (&slots[i / kv], i % kv);
+        threads.each_of(heads, |(i, (out, scores))| {
+            let (slot, head) = (&slots[i / kv_heads], i % kv_heads);
             let prefix = slot.prefix.as_ref().expect("checked before the step");
             let PrefixRows::Cpu(prompt) = &prefix.rows else {
                 unreachable!("a cache holds prefixes of its own form")
             };
             let block = |b: usize| {
-                let (page, held) = match b.checked_sub(prompt.len()) {
+                let (block, held) = match b.checked_sub(prompt.len()) {
                     None => (&prompt[b], prefix.len - b * POSITIONS),
-                    Some(b) => (&slot.pages[b], slot.len + 1 - b * POSITIONS),
+                    Some(b) => (&slot.kv_blocks[b], slot.len + 1 - b * POSITIONS),
                 };
-                self.paging.read(page, layer, head, held.min(POSITIONS))
+                self.kv.read(block, layer, head, held.min(POSITIONS))
             };
             let q = &q[i * group..][..group];
-            attend(q, head_dim, prompt.len() + slot.pages.len(), block, scores, out);
+            attend(q, head_dim, prompt.len() + slot.kv_blocks.len(), block, scores, out);
         });
     }
 }

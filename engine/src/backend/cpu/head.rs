@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::with;
 use crate::Result;
-use crate::score::{CHUNK, Pass, Pull, Sums};
+use crate::score::{CHUNK, Pass, Pull, Sums, Want};
 use kernels::distribution;
 use kernels::exp::exp_in_place;
 use kernels::product::{How, Into, View, product};
@@ -41,7 +41,7 @@ pub(crate) fn forward(
 /// Scaled logits of all rows over a part of the head.
 fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: usize) {
     let len = part.len() / width;
-    let how = How { scale: pass.inverse_temperature as f32, ..How::pool(pass.products) };
+    let how = How { scale: pass.inverse_temperature as f32, ..How::pool(pass.precision().into()) };
     let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
     product(out, len, (pass.rows.len(), len, width), lhs, rhs, how);
 }
@@ -52,18 +52,19 @@ fn chunk_sums(row: &[f32]) -> Sums {
     Sums { max: f64::from(max), exp, weighted, square, square_weighted }
 }
 
-/// Gradients of the picked rows and of the head.
+/// Gradients with respect to the picked rows and to the head.
 pub(crate) fn backward(
     pass: &Pass,
     pull: &Pull,
     hidden: &Tensor,
     head: &Tensor,
-) -> Result<(Tensor, Tensor)> {
+    want: Want,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (vocab, width) = head.dims2()?;
     let rows = pass.rows.len();
     let (d_hidden, d_head) = with([hidden, head], |[hidden, head]| {
-        let mut d_hidden = vec![0.0; rows * width];
-        let mut d_head = vec![0.0; vocab * width];
+        let mut d_hidden = want.hidden.then(|| vec![0.0; rows * width]);
+        let mut d_head = want.head.then(|| vec![0.0; vocab * width]);
         let mut d = vec![0.0; rows * CHUNK.min(vocab)];
         for start in (0..vocab).step_by(CHUNK) {
             let len = CHUNK.min(vocab - start);
@@ -73,19 +74,22 @@ pub(crate) fn backward(
             for &(row, token, pick) in pull.within(start, len) {
                 d[row * len + token - start] += (pick * pass.inverse_temperature) as f32;
             }
-            let how = How { into: Into::Add, ..How::pool(pass.products) };
+            let how = How { into: Into::Add, ..How::pool(pass.precision().into()) };
             let (d, hidden) = (View::rows(d, len), View::rows(hidden, width));
-            product(&mut d_hidden, width, (rows, width, len), d, View::rows(part, width), how);
-            let d_part = &mut d_head[start * width..][..len * width];
-            product(d_part, width, (len, width, rows), d.t(), hidden, how);
+            if let Some(d_hidden) = &mut d_hidden {
+                product(d_hidden, width, (rows, width, len), d, View::rows(part, width), how);
+            }
+            if let Some(d_head) = &mut d_head {
+                let d_part = &mut d_head[start * width..][..len * width];
+                product(d_part, width, (len, width, rows), d.t(), hidden, how);
+            }
         }
         Ok((d_hidden, d_head))
     })?;
-    let device = hidden.device();
-    Ok((
-        Tensor::from_vec(d_hidden, (rows, width), device)?,
-        Tensor::from_vec(d_head, (vocab, width), device)?,
-    ))
+    let tensor = |gradient: Option<Vec<f32>>, rows: usize| {
+        gradient.map(|x| Tensor::from_vec(x, (rows, width), hidden.device())).transpose()
+    };
+    Ok((tensor(d_hidden, rows)?, tensor(d_head, vocab)?))
 }
 
 /// Turns a row's scaled logits into their gradient, less what the picked tokens add.

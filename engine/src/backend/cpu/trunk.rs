@@ -2,79 +2,114 @@
 
 use candle::Tensor;
 
-use super::block::{self, Kept, Rows};
-use super::{rms_norm_backward, with};
-use crate::Activations;
-use crate::backward::Sink;
-use crate::{Model, Packed, Result};
+use super::block::{Block, Rows, Saved, with_slices};
+use super::{rms_norm, rms_norm_backward, with};
+use crate::backward::{Sink, no_gradient};
+use crate::{Activations, Packed, Policy, Result};
 
 /// A block's input, and what its forward pass kept where it did.
 struct Stage {
     x: Vec<f32>,
-    kept: Option<Kept>,
+    saved: Option<Saved>,
 }
 
-/// The blocks, and the input of the final norm.
+/// What the backward pass needs of the forward pass, from the lowest stage that it reaches.
 pub(crate) struct Trunk<'a> {
-    model: &'a Model,
+    policy: Policy<'a>,
     rows: Rows,
     stages: Vec<Stage>,
+    /// The input of the final norm.
     last: Vec<f32>,
 }
 
+/// Hidden states after the final norm, without what a backward pass needs: (rows, width).
+pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
+    let rows = Rows::new(&policy.layout(packed)?)?;
+    let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
+    for layer in 0..policy.config().num_layers {
+        x = run(policy, layer, &rows, |block| block.forward(&x).0)?;
+    }
+    tensor(policy, final_norm(policy, &x)?)
+}
+
+/// Calls `f` with a block.
+fn run<R>(
+    policy: Policy<'_>,
+    layer: usize,
+    rows: &Rows,
+    f: impl FnOnce(Block<'_>) -> R,
+) -> Result<R> {
+    let weights = policy.block(layer)?;
+    with_slices(&weights, policy.precision(), |weights| {
+        f(Block { config: policy.config(), rows, weights })
+    })
+}
+
+/// The final norm.
+///
+/// Shapes: `x` (rows, width); result the same.
+pub(crate) fn final_norm(policy: Policy<'_>, x: &[f32]) -> Result<Vec<f32>> {
+    let norm = policy.norm()?;
+    Ok(with([&norm], |[norm]| Ok(rms_norm(x, norm, policy.config().rms_norm_eps)))?)
+}
+
+fn tensor(policy: Policy<'_>, x: Vec<f32>) -> Result<Tensor> {
+    let width = policy.config().hidden_size;
+    let shape = (x.len() / width, width);
+    Ok(Tensor::from_vec(x, shape, policy.device())?)
+}
+
 impl<'a> Trunk<'a> {
-    /// Runs all blocks and the final norm, and keeps what the backward needs.
+    /// Runs all blocks and the final norm, and keeps what the backward pass needs.
     pub(crate) fn forward(
-        model: &'a Model,
+        policy: Policy<'a>,
         packed: &Packed,
         activations: Activations,
     ) -> Result<(Self, Tensor)> {
-        let rows = Rows::new(&model.layout(packed)?)?;
-        let mut x: Vec<f32> = model.embed(packed)?.flatten_all()?.to_vec1()?;
-        let mut stages = Vec::with_capacity(model.config().num_layers);
-        for weights in &model.live().blocks {
-            let (y, kept) = block::with(model.config(), weights, &rows, |block| block.forward(&x))?;
-            let kept = (activations == Activations::Keep).then_some(kept);
-            stages.push(Stage { x: std::mem::replace(&mut x, y), kept });
+        let rows = Rows::new(&policy.layout(packed)?)?;
+        let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
+        let mut stages = Vec::with_capacity(policy.config().num_layers);
+        for layer in 0..policy.config().num_layers {
+            let (y, saved) = run(policy, layer, &rows, |block| block.forward(&x))?;
+            let x = std::mem::replace(&mut x, y);
+            if layer >= policy.lowest_stage() {
+                let saved = (activations == Activations::Keep).then_some(saved);
+                stages.push(Stage { x, saved });
+            }
         }
-        let hidden = model.normed(&x)?;
-        Ok((Self { model, rows, stages, last: x }, hidden))
+        let hidden = tensor(policy, final_norm(policy, &x)?)?;
+        Ok((Self { policy, rows, stages, last: x }, hidden))
     }
 
-    /// Walks the stages from the top; returns the gradient of the embeddings of the rows.
+    /// Walks the stages from the top to the lowest that is asked for; returns the gradient with
+    /// respect to its input.
     pub(crate) fn backward(mut self, d_hidden: Tensor, sink: Sink<'_>) -> Result<Tensor> {
-        let (model, config) = (self.model, self.model.config());
+        let (policy, config) = (self.policy, self.policy.config());
         let (last, eps) = (std::mem::take(&mut self.last), config.rms_norm_eps);
         let mut upstream = vec![0.0; last.len()];
-        let d_norm = with([&d_hidden, &model.live().norm], |[dy, norm]| {
+        let d_norm = with([&d_hidden, &policy.norm()?], |[dy, norm]| {
             Ok(rms_norm_backward(&last, norm, eps, dy, &mut upstream))
         })?;
         drop((last, d_hidden));
-        self.hand_over(config.num_layers, vec![d_norm], sink)?;
-        while let Some(Stage { x, kept }) = self.stages.pop() {
-            let stage = self.stages.len();
-            let weights = &model.live().blocks[stage];
-            let gradients = block::with(config, weights, &self.rows, |block| {
-                let kept = kept.unwrap_or_else(|| block.forward(&x).1);
-                block.backward(&x, kept, &mut upstream)
+        if let Some(index) = policy.trainable().norm {
+            sink(index, Tensor::from_vec(d_norm, config.hidden_size, policy.device())?)?;
+        }
+        while let Some(Stage { x, saved }) = self.stages.pop() {
+            let layer = policy.lowest_stage() + self.stages.len();
+            let indices = &policy.trainable().blocks[layer];
+            let want = indices.as_ref().map(Option::is_some);
+            let gradients = run(policy, layer, &self.rows, |block| {
+                let saved = saved.unwrap_or_else(|| block.forward(&x).1);
+                block.backward(&x, saved, &mut upstream, &want)
             })?;
-            self.hand_over(stage, gradients, sink)?;
+            let specs = &policy.specs().blocks[layer];
+            let gradients = specs.as_ref().zip(indices.as_ref().zip(gradients)?)?;
+            gradients.try_map(|(spec, (index, gradient))| {
+                let Some(index) = *index else { return Ok(()) };
+                let gradient = gradient.ok_or_else(|| no_gradient(&spec.name))?;
+                sink(index, Tensor::from_vec(gradient, spec.shape.as_slice(), policy.device())?)
+            })?;
         }
-        let shape = (upstream.len() / config.hidden_size, config.hidden_size);
-        Ok(Tensor::from_vec(upstream, shape, model.device())?)
-    }
-
-    fn hand_over(&self, stage: usize, gradients: Vec<Vec<f32>>, sink: Sink<'_>) -> Result<()> {
-        let (model, indices) = (self.model, self.model.parameters_of(stage));
-        assert_eq!(
-            indices.len(),
-            gradients.len(),
-            "one gradient for each parameter of stage {stage}"
-        );
-        for (index, gradient) in indices.zip(gradients) {
-            let shape = model.parameters()[index].var.shape();
-            sink(index, Tensor::from_vec(gradient, shape, model.device())?)?;
-        }
-        Ok(())
+        tensor(policy, upstream)
     }
 }

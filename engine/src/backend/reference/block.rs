@@ -4,7 +4,8 @@ use candle::Tensor;
 
 use super::ops;
 use crate::layout::Layout;
-use crate::{BlockWeights, ModelConfig, Result};
+use crate::weights::{BlockWeights, Linear};
+use crate::{ModelConfig, Result};
 
 /// Queries, keys and values of every row.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub(crate) struct Qkv {
 /// Shapes: `x` (rows, width); result the same.
 pub(crate) fn block(
     config: &ModelConfig,
-    weights: &BlockWeights,
+    weights: &BlockWeights<Tensor>,
     x: &Tensor,
     layout: &Layout,
 ) -> Result<Tensor> {
@@ -36,27 +37,27 @@ pub(crate) fn block(
 /// Shapes: `x` (rows, width), `cos` and `sin` (rows, head width / 2).
 pub(crate) fn project(
     config: &ModelConfig,
-    weights: &BlockWeights,
+    weights: &BlockWeights<Tensor>,
     x: &Tensor,
     cos: &Tensor,
     sin: &Tensor,
 ) -> Result<Qkv> {
-    let rows = x.dim(0)?;
-    let x = ops::rms_norm(x, &weights.attn_norm, config.rms_norm_eps)?;
-    let [q_bias, k_bias, v_bias] = match &weights.qkv_bias {
-        Some(biases) => biases.each_ref().map(Some),
-        None => [None; 3],
+    let (rows, eps) = (x.dim(0)?, config.rms_norm_eps);
+    // 1. Norm: (rows, width).
+    let x = ops::rms_norm(x, &weights.attn_norm, eps)?;
+    // 2. Linear maps: (rows, heads, head width) and twice (rows, kv heads, head width).
+    let map = |map: &Linear<Tensor>, heads: usize| -> Result<Tensor> {
+        Ok(map.forward(&x)?.reshape((rows, heads, config.head_dim))?)
     };
-    let head = |weight, bias, heads: usize| -> Result<Tensor> {
-        Ok(affine(&x, weight, bias)?.reshape((rows, heads, config.head_dim))?)
-    };
-    let mut q = head(&weights.q, q_bias, config.num_heads)?;
-    let mut k = head(&weights.k, k_bias, config.num_kv_heads)?;
-    let v = head(&weights.v, v_bias, config.num_kv_heads)?;
+    let mut q = map(&weights.q, config.num_heads)?;
+    let mut k = map(&weights.k, config.num_kv_heads)?;
+    let v = map(&weights.v, config.num_kv_heads)?;
+    // 3. Norm over each head.
     if let Some([q_norm, k_norm]) = &weights.qk_norm {
-        q = ops::rms_norm(&q, q_norm, config.rms_norm_eps)?;
-        k = ops::rms_norm(&k, k_norm, config.rms_norm_eps)?;
+        q = ops::rms_norm(&q, q_norm, eps)?;
+        k = ops::rms_norm(&k, k_norm, eps)?;
     }
+    // 4. Rotation by position.
     Ok(Qkv { q: ops::rope(&q, cos, sin)?, k: ops::rope(&k, cos, sin)?, v })
 }
 
@@ -65,24 +66,16 @@ pub(crate) fn project(
 /// Shapes: `x` (rows, width), `attention` (rows, heads * head width); result (rows, width).
 pub(crate) fn finish(
     config: &ModelConfig,
-    weights: &BlockWeights,
+    weights: &BlockWeights<Tensor>,
     x: &Tensor,
     attention: &Tensor,
 ) -> Result<Tensor> {
-    let x = (x + affine(attention, &weights.o, weights.o_bias.as_ref())?)?;
-    let inner = ops::rms_norm(&x, &weights.mlp_norm, config.rms_norm_eps)?;
-    let [gate_bias, up_bias, down_bias] = match &weights.mlp_bias {
-        Some(biases) => biases.each_ref().map(Some),
-        None => [None; 3],
-    };
-    let gate = affine(&inner, &weights.gate, gate_bias)?;
-    let up = affine(&inner, &weights.up, up_bias)?;
-    let inner = ops::swiglu(&gate, &up)?;
-    Ok((x + affine(&inner, &weights.down, down_bias)?)?)
-}
-
-/// `x W^T + b`.
-fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let y = ops::linear(x, weight)?;
-    Ok(bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?)
+    // 5. Output of attention, and the residual: (rows, width).
+    let x = (x + weights.o.forward(attention)?)?;
+    // 6. Norm: (rows, width).
+    let normed = ops::rms_norm(&x, &weights.mlp_norm, config.rms_norm_eps)?;
+    // 7. Gate and up: (rows, intermediate).
+    let inner = ops::swiglu(&weights.gate.forward(&normed)?, &weights.up.forward(&normed)?)?;
+    // 8. Down, and the residual: (rows, width).
+    Ok((x + weights.down.forward(&inner)?)?)
 }

@@ -8,28 +8,29 @@ use super::block::{Qkv, finish, project};
 use super::ops;
 use crate::cache::{PrefixRows, Slot};
 use crate::decode::not_finite;
-use crate::{Model, Packed, Result};
+use crate::{Packed, Policy, Result};
 
 /// A prompt through the model: logits after its last row, and its keys (kv heads, head width, rows)
 /// and values (kv heads, rows, head width) of every layer.
-pub(crate) fn prefill(model: &Model, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
-    let (config, live, layout) = (model.config(), model.live(), model.layout(packed)?);
-    let mut x = model.embed(packed)?;
+pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
+    let (config, layout) = (policy.config(), policy.layout(packed)?);
+    let mut x = policy.embed_rows(packed)?;
     let mut layers = Vec::with_capacity(config.num_layers);
-    for (i, weights) in live.blocks.iter().enumerate() {
-        let Qkv { q, k, v } = project(config, weights, &x, &layout.cos, &layout.sin)?;
+    for layer in 0..config.num_layers {
+        let weights = policy.detached_block(layer)?;
+        let Qkv { q, k, v } = project(config, &weights, &x, &layout.cos, &layout.sin)?;
         let mut attention = ops::attention(&q, &k, &v, &layout.spans)?;
-        if i + 1 == config.num_layers {
+        if layer + 1 == config.num_layers {
             // Of the last block only the last row is asked for.
             x = x.narrow(0, packed.rows() - 1, 1)?;
             attention = attention.narrow(0, packed.rows() - 1, 1)?.contiguous()?;
         }
-        x = finish(config, weights, &x, &attention)?;
+        x = finish(config, &weights, &x, &attention)?;
         layers.push([k.permute((1, 2, 0))?.contiguous()?, v.transpose(0, 1)?.contiguous()?]);
     }
     let x = x.narrow(0, x.dim(0)? - 1, 1)?;
-    let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
-    Ok((head(&x, &live.head)?, layers))
+    let x = ops::rms_norm(&x, &policy.norm()?.detach(), config.rms_norm_eps)?;
+    Ok((head(&x, &policy.head()?)?, layers))
 }
 
 /// Logits (rows, vocabulary) of normed rows, as plain numbers.
@@ -40,14 +41,14 @@ fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
 
 /// One step. The caller moves the slots on.
 pub(crate) fn step(
-    model: &Model,
+    policy: Policy<'_>,
     layers: &[[Tensor; 2]],
     capacity: usize,
     slots: &[Slot],
     feed: &[(usize, u32)],
     logits: &mut Vec<f32>,
 ) -> Result<()> {
-    let (config, live, device) = (model.config(), model.live(), model.device());
+    let (config, device) = (policy.config(), policy.device());
     let tokens: Vec<u32> = feed.iter().map(|&(_, token)| token).collect();
     let positions: Vec<u32> = feed.iter().map(|&(s, _)| slots[s].position() as u32).collect();
     let target: Vec<u32> =
@@ -56,12 +57,13 @@ pub(crate) fn step(
     let rows = feed.len();
     let target = Tensor::new(target, device)?.reshape((rows, 1))?.broadcast_as((rows, width))?;
     let target = target.contiguous()?;
-    let (cos, sin) = model.rope().tables(&positions, model.dtype(), device)?;
-    let siblings = siblings(model, capacity, slots, feed)?;
-    let order = order(model, &siblings)?;
-    let mut x = live.embed.index_select(&Tensor::new(tokens, device)?, 0)?;
-    for (layer, (weights, store)) in live.blocks.iter().zip(layers).enumerate() {
-        let Qkv { q, k, v } = project(config, weights, &x, &cos, &sin)?;
+    let (cos, sin) = policy.rope().tables(&positions, policy.dtype(), device)?;
+    let siblings = siblings(policy, capacity, slots, feed)?;
+    let order = order(policy, &siblings)?;
+    let mut x = policy.embed()?.index_select(&Tensor::new(tokens, device)?, 0)?;
+    for (layer, store) in layers.iter().enumerate() {
+        let weights = policy.detached_block(layer)?;
+        let Qkv { q, k, v } = project(config, &weights, &x, &cos, &sin)?;
         for (store, new) in store.iter().zip([k, v]) {
             store.scatter_set(&target, &new.reshape((rows, width))?.contiguous()?, 0)?;
         }
@@ -70,10 +72,10 @@ pub(crate) fn step(
         if let Some(order) = &order {
             attention = attention.index_select(order, 0)?;
         }
-        x = finish(config, weights, &x, &attention)?;
+        x = finish(config, &weights, &x, &attention)?;
     }
-    let x = ops::rms_norm(&x, &live.norm, config.rms_norm_eps)?;
-    *logits = head(&x, &live.head)?;
+    let x = ops::rms_norm(&x, &policy.norm()?.detach(), config.rms_norm_eps)?;
+    *logits = head(&x, &policy.head()?)?;
     let vocab = config.vocab_size;
     match logits.iter().position(|logit| !logit.is_finite()) {
         Some(at) => Err(not_finite(positions[at / vocab] as usize)),
@@ -95,7 +97,7 @@ struct Siblings<'a> {
 
 /// The feed by prompt, with each slot's rows including the one being added.
 fn siblings<'a>(
-    model: &Model,
+    policy: Policy<'_>,
     capacity: usize,
     slots: &'a [Slot],
     feed: &[(usize, u32)],
@@ -127,7 +129,7 @@ fn siblings<'a>(
                 (0..longest).map(move |i| if i < held { 0.0 } else { f32::NEG_INFINITY })
             })
             .collect();
-        let device = model.device();
+        let device = policy.device();
         let mask = Tensor::from_vec(mask, (rows.len(), 1, 1, longest), device)?;
         let all = rows.len() == feed.len();
         Ok(Siblings {
@@ -143,7 +145,7 @@ fn siblings<'a>(
 
 /// Where each row of the feed stands once the groups lie one after another. None where it is where
 /// it was.
-fn order(model: &Model, siblings: &[Siblings<'_>]) -> Result<Option<Tensor>> {
+fn order(policy: Policy<'_>, siblings: &[Siblings<'_>]) -> Result<Option<Tensor>> {
     let grouped: Vec<u32> = siblings.iter().flat_map(|s| s.rows.iter().copied()).collect();
     let mut place = vec![0; grouped.len()];
     for (at, &row) in (0u32..).zip(&grouped) {
@@ -152,7 +154,7 @@ fn order(model: &Model, siblings: &[Siblings<'_>]) -> Result<Option<Tensor>> {
     if place.is_sorted() {
         return Ok(None);
     }
-    Ok(Some(Tensor::new(place, model.device())?))
+    Ok(Some(Tensor::new(place, policy.device())?))
 }
 
 impl Siblings<'_> {

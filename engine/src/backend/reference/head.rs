@@ -3,7 +3,7 @@
 use candle::{DType, Tensor};
 
 use crate::Result;
-use crate::score::{CHUNK, Pass, Pull, Sums};
+use crate::score::{CHUNK, Pass, Pull, Sums, Want};
 
 fn host(x: &Tensor) -> Result<Vec<f64>> {
     Ok(x.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
@@ -58,13 +58,14 @@ pub(crate) fn forward(
     Ok((sums, picked))
 }
 
-/// Gradients of the picked rows and of the head.
+/// Gradients with respect to the picked rows and to the head.
 pub(crate) fn backward(
     pass: &Pass,
     pull: &Pull,
     hidden: &Tensor,
     head: &Tensor,
-) -> Result<(Tensor, Tensor)> {
+    want: Want,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (vocab, rows, device) = (head.dim(0)?, pass.rows.len(), hidden.device());
     let column = |values: Vec<f64>| -> Result<Tensor> {
         let tensor = Tensor::from_vec(values, (rows, 1), &candle::Device::Cpu)?;
@@ -94,8 +95,13 @@ pub(crate) fn backward(
                 .reshape((rows, len))?;
         }
         let d = (d * pass.inverse_temperature)?;
-        d_hidden = (d_hidden + d.matmul(&part)?)?;
-        d_head.push(d.t()?.matmul(hidden)?);
+        if want.hidden {
+            d_hidden = (d_hidden + d.matmul(&part)?)?;
+        }
+        if want.head {
+            d_head.push(d.t()?.matmul(hidden)?);
+        }
     }
-    Ok((d_hidden, Tensor::cat(&d_head, 0)?))
+    let d_head = want.head.then(|| Tensor::cat(&d_head, 0)).transpose()?;
+    Ok((want.hidden.then_some(d_hidden), d_head))
 }

@@ -4,6 +4,21 @@ use candle::{D, Tensor};
 
 use crate::Result;
 use crate::layout::Span;
+use crate::weights::Linear;
+
+impl Linear<Tensor> {
+    /// `x W^T + b`. Its backward pass is that of Candle's graph.
+    ///
+    /// Shapes: `x` (rows, in); result (rows, out).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let Self::Dense { weight, bias } = self;
+        let y = linear(x, weight)?;
+        Ok(match bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        })
+    }
+}
 
 /// `x W^T`.
 ///

@@ -1,0 +1,72 @@
+//! The weights as decoding reads them: in place, or as copies in bf16.
+
+use candle::Tensor;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::values;
+use crate::weights::{BlockWeights, Linear, Spec, Weights};
+use crate::{Policy, Result};
+use kernels::linear::{Matrix, Rounded};
+
+/// Whether a parameter is multiplied by, rather than added or multiplied elementwise.
+pub(super) fn is_matrix(spec: &Spec) -> bool {
+    spec.shape.len() == 2
+}
+
+/// Copies of all matrices in bf16; of the embedding only where it is the head.
+pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<Rounded>>> {
+    let specs = policy.specs();
+    let copy = |spec: &Spec, tensor: &Tensor| -> Result<Option<Rounded>> {
+        let guard = tensor.storage_and_layout();
+        let values = values(&guard)?;
+        Ok(is_matrix(spec).then(|| Rounded::new(values, spec.shape[1])))
+    };
+    let block = |(layer, specs): (usize, &BlockWeights<Spec>)| {
+        let weights = policy.block(layer)?;
+        let mut pairs = Vec::new();
+        specs.as_ref().zip((*weights).as_ref())?.visit(|&pair| pairs.push(pair));
+        let copies: Result<Vec<_>> = pairs.into_par_iter().map(|(s, t)| copy(s, t)).collect();
+        let mut copies = copies?.into_iter();
+        Ok(specs.as_ref().map(|_| copies.next().expect("one copy for each parameter")))
+    };
+    let (head, blocks) = rayon::join(
+        || copy(specs.head(), &policy.head()?),
+        || specs.blocks.iter().enumerate().map(block).collect::<Result<_>>(),
+    );
+    let (head, blocks) = (head?, blocks?);
+    Ok(match specs.head {
+        None => Weights { embed: head, blocks, norm: None, head: None },
+        Some(_) => Weights { embed: None, blocks, norm: None, head: Some(head) },
+    })
+}
+
+/// A parameter as a step reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Operand<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a Rounded),
+}
+
+impl<'a> Operand<'a> {
+    pub(super) fn matrix(self) -> Matrix<'a> {
+        match self {
+            Self::F32(values) => Matrix::F32(values),
+            Self::Bf16(copy) => copy.matrix(),
+        }
+    }
+
+    pub(super) fn vector(self) -> &'a [f32] {
+        match self {
+            Self::F32(values) => values,
+            Self::Bf16(_) => unreachable!("norms and biases have no rounded copy"),
+        }
+    }
+}
+
+impl<'a> Linear<Operand<'a>> {
+    /// As the kernels take it.
+    pub(super) fn operand(&self) -> kernels::linear::Linear<'a> {
+        let Self::Dense { weight, bias } = self;
+        kernels::linear::Linear { weight: weight.matrix(), bias: bias.map(Operand::vector) }
+    }
+}
