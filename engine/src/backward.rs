@@ -1,6 +1,6 @@
 //! The gradient of a loss on the scores, one block at a time.
 
-use candle::{Tensor, Var};
+use candle::{DType, Tensor, Var};
 
 use crate::backend::{Backend, cpu, reference};
 use crate::score::{self, Scores};
@@ -16,7 +16,8 @@ pub enum Activations {
     Recompute,
 }
 
-/// The scores as the loss sees them: tracked tensors of shape (targets), in nats.
+/// The scores as the loss sees them: f64 tensors on the host of shape (targets), in nats. They are
+/// variables in [`backward()`].
 #[derive(Debug)]
 pub struct Columns {
     /// Log-probability of each target.
@@ -25,7 +26,7 @@ pub struct Columns {
     pub entropies: Tensor,
 }
 
-/// What a backward pass found on its way.
+/// What a pass found on its way.
 #[derive(Debug)]
 pub struct Passed {
     /// Value of the loss.
@@ -63,7 +64,7 @@ pub fn backward<'a>(
     let (trunk, hidden) = Trunk::forward(policy, packed, activations)?;
     let head = policy.head()?;
     let pass = score::forward(policy.backend(), &hidden, &head, targets, temperature)?;
-    let upstream = loss_gradient(policy, &pass, loss)?;
+    let upstream = loss_gradient(policy.dtype(), &pass, loss)?;
     let trainable = policy.trainable();
     let want = score::Want {
         hidden: policy.lowest_stage() <= policy.config().num_layers,
@@ -83,15 +84,50 @@ pub fn backward<'a>(
         // What is left of the head is the tied embedding's.
         let into = match d_head {
             Some(d_head) => d_head,
-            None => policy.embed()?.zeros_like()?,
+            // In f32 at least, like the head's: a token's rows are summed.
+            None => reference::ops::wide(&policy.embed()?)?.zeros_like()?,
         };
         let (rows, width) = d_rows.dims2()?;
         let tokens = Tensor::new(packed.tokens(), policy.device())?.reshape((rows, 1))?;
+        let d_rows = d_rows.to_dtype(into.dtype())?;
         // In place: a second gradient of this size would be among the largest tensors of a step.
         into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_rows, 0)?;
         sink(index, into)?;
     }
     Ok(passed)
+}
+
+/// The value of a loss without its gradient: exactly what [`backward()`] returns.
+///
+/// Shapes: one entry a target in both columns; `loss` returns a scalar.
+///
+/// # Errors
+///
+/// Fails on rows or targets that do not fit the model, on a loss that is not finite, and when `loss`
+/// fails.
+pub fn forward<'a>(
+    policy: impl Into<Policy<'a>>,
+    packed: &Packed,
+    targets: &[Target],
+    temperature: f64,
+    loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
+) -> Result<Passed> {
+    let policy = policy.into();
+    let pass = policy.pass(packed, targets, temperature)?;
+    let (log_probs, entropies) = pass.columns(policy.dtype())?;
+    let loss = value(&loss(&Columns { log_probs, entropies })?)?;
+    Ok(Passed { loss, scores: pass.scores() })
+}
+
+/// A loss as a number.
+fn value(loss: &Tensor) -> Result<f64> {
+    let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::Input(format!(
+        "the loss is {value}: nothing was changed; look at the rewards and old log-probs of this step"
+    )))
 }
 
 /// The loss and its gradient in each column.
@@ -102,27 +138,22 @@ struct Upstream {
 }
 
 fn loss_gradient(
-    policy: Policy<'_>,
+    dtype: DType,
     pass: &score::Pass,
     loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
 ) -> Result<Upstream> {
-    let (log_probs, entropies) = pass.columns(policy.dtype(), policy.device())?;
+    let (log_probs, entropies) = pass.columns(dtype)?;
     let (log_probs, entropies) = (Var::from_tensor(&log_probs)?, Var::from_tensor(&entropies)?);
     let columns = Columns {
         log_probs: log_probs.as_tensor().clone(),
         entropies: entropies.as_tensor().clone(),
     };
     let scalar = loss(&columns)?;
-    let value = scalar.to_dtype(candle::DType::F64)?.to_scalar::<f64>()?;
-    if !value.is_finite() {
-        return Err(Error::Input(format!(
-            "the loss is {value}: nothing was changed; look at the rewards and old log-probs of this step"
-        )));
-    }
+    let value = value(&scalar)?;
     let mut grads = scalar.backward()?;
     let mut take = |var: &Var| -> Result<Vec<f64>> {
         match grads.remove(var) {
-            Some(grad) => Ok(grad.to_dtype(candle::DType::F64)?.to_vec1()?),
+            Some(grad) => Ok(grad.to_dtype(DType::F64)?.to_vec1()?),
             None => Ok(vec![0.0; var.dim(0)?]),
         }
     };

@@ -37,6 +37,9 @@ pub enum Error {
     /// Rows, targets or positions that do not fit together or do not fit the model.
     #[error("{0}")]
     Input(String),
+    /// The caller's sink of gradients failed.
+    #[error(transparent)]
+    Sink(Box<dyn std::error::Error + Send + Sync>),
     /// Text could not be turned into tokens or back, or a chat template failed.
     #[error("text: {0}")]
     Text(String),

@@ -27,7 +27,7 @@ pub mod text;
 pub mod weights;
 
 pub use backend::{Backend, MatmulPrecision};
-pub use backward::{Activations, Columns, Passed, backward};
+pub use backward::{Activations, Columns, Passed, backward, forward};
 pub use cache::{Cache, Prefix};
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Biases, Family, ModelConfig, RopeScaling};

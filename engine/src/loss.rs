@@ -3,8 +3,8 @@
 //! Reading order: [`LossConfig`], [`LossColumns`], [`PolicyLoss`] and its formulas in
 //! `loss/surrogate.rs`, `loss/ratio.rs` and `loss/sequence.rs`, [`Kl`], [`Aggregation`].
 //!
-//! Everything is composed of Candle ops on tensors of shape (targets), so it runs on any device and
-//! in f32 or f64. What a token weighs in the whole update is in its coefficient, so the losses of
+//! Everything is composed of Candle ops on f64 tensors of shape (targets) on the host, whatever the
+//! model computes in: ratios are differences of nearly equal numbers. What a token weighs in the whole update is in its coefficient, so the losses of
 //! micro-batches add up to the loss of the update.
 
 mod aggregation;
@@ -127,11 +127,12 @@ impl AddAssign for LossSums {
 impl LossConfig {
     /// The loss of a micro-batch, differentiable in both tensors, and its share of the metrics.
     ///
-    /// Shapes: `log_probs` and `entropies` (targets), nats; every column has one entry per target.
+    /// Shapes: `log_probs` and `entropies` (targets), nats, f64 on the host; every column has one
+    /// entry per target.
     ///
     /// # Errors
     ///
-    /// Fails on a column of another length, on no targets, and where the KL is on without reference
+    /// Fails on tensors of another type or place, on a column of another length, on no targets, and where the KL is on without reference
     /// log-probs.
     pub fn loss(
         &self,
@@ -140,13 +141,22 @@ impl LossConfig {
         columns: &LossColumns<'_>,
     ) -> Result<(Tensor, LossSums)> {
         let targets = log_probs.dims1()?;
+        for scores in [log_probs, entropies] {
+            if scores.dtype() != DType::F64 || !scores.device().is_cpu() {
+                return Err(Error::Input(format!(
+                    "loss: expected scores in f64 on the CPU, got {} on {:?}",
+                    scores.dtype().as_str(),
+                    scores.device().location()
+                )));
+            }
+        }
         check_length("entropies", entropies.dims1()?, targets)?;
         check_length("tokens of `lengths`", columns.lengths.iter().sum(), targets)?;
         if targets == 0 {
             return Err(Error::Input("loss: expected at least one target, got none".into()));
         }
         let mut sums = LossSums { tokens: targets as u64, ..LossSums::default() };
-        let coefficients = beside(log_probs, "coefficients", columns.coefficients)?;
+        let coefficients = constant(log_probs, "coefficients", columns.coefficients)?;
         let policy = (self.policy_losses(log_probs, columns, &mut sums)? * &coefficients)?;
         let mut loss = policy.sum_all()?;
         sums.policy_loss = total(&loss)?;
@@ -154,7 +164,7 @@ impl LossConfig {
             let reference = columns.ref_log_probs.ok_or_else(|| {
                 Error::Input("loss: kl is on, but there are no reference log-probs".into())
             })?;
-            let reference = beside(log_probs, "ref_log_probs", reference)?;
+            let reference = constant(log_probs, "ref_log_probs", reference)?;
             let estimates = estimator.estimates(log_probs, &reference)?;
             sums.ref_kl = total(&estimates)?;
             let penalty = (estimates * &coefficients)?.sum_all()?;
@@ -184,14 +194,14 @@ impl LossConfig {
         sums: &mut LossSums,
     ) -> Result<Tensor> {
         let losses = self.policy.losses(log_probs, columns, sums)?;
-        let mut losses = (losses * beside(log_probs, "weights", columns.weights)?)?;
+        let mut losses = (losses * constant(log_probs, "weights", columns.weights)?)?;
         if let Some(penalties) = columns.penalties {
-            let penalties = beside(log_probs, "penalties", penalties)?;
-            let old = beside(log_probs, "old_log_probs", columns.old_log_probs)?;
+            let penalties = constant(log_probs, "penalties", penalties)?;
+            let old = constant(log_probs, "old_log_probs", columns.old_log_probs)?;
             losses = (losses + (distances(log_probs, &old)? * penalties)?)?;
         }
         Ok(match columns.importance {
-            Some(importance) => (losses * beside(log_probs, "importance", importance)?)?,
+            Some(importance) => (losses * constant(log_probs, "importance", importance)?)?,
             None => losses,
         })
     }
@@ -212,20 +222,16 @@ fn check_length(name: &str, got: usize, targets: usize) -> Result<()> {
     Err(Error::Input(format!("loss: expected {targets} {name}, one per target, got {got}")))
 }
 
-/// A column as a constant tensor with the type and device of the scores.
-fn beside<T: Copy + Into<f64>>(log_probs: &Tensor, name: &str, column: &[T]) -> Result<Tensor> {
+/// A column as a constant tensor like the scores.
+fn constant<T: Copy + Into<f64>>(log_probs: &Tensor, name: &str, column: &[T]) -> Result<Tensor> {
     check_length(name, column.len(), log_probs.elem_count())?;
     let values = column.iter().map(|&value| value.into());
-    let device = log_probs.device();
-    Ok(match log_probs.dtype() {
-        DType::F64 => Tensor::from_iter(values, device)?,
-        dtype => Tensor::from_iter(values.map(|value| value as f32), device)?.to_dtype(dtype)?,
-    })
+    Ok(Tensor::from_iter(values, log_probs.device())?)
 }
 
-/// The sum of a tensor's entries, taken in f64.
+/// The sum of a tensor's entries.
 fn total(tensor: &Tensor) -> candle::Result<f64> {
-    tensor.detach().to_dtype(DType::F64)?.sum_all()?.to_scalar()
+    tensor.detach().sum_all()?.to_scalar()
 }
 
 /// How many tokens of a mask are set.

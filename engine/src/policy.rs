@@ -94,9 +94,18 @@ impl<'a> Policy<'a> {
     ///
     /// As [`Self::hidden`], and when a target's row or token does not exist.
     pub fn score(self, packed: &Packed, targets: &[Target], temperature: f64) -> Result<Scores> {
+        Ok(self.pass(packed, targets, temperature)?.scores())
+    }
+
+    /// [`Self::score`], before it is rounded.
+    pub(crate) fn pass(
+        self,
+        packed: &Packed,
+        targets: &[Target],
+        temperature: f64,
+    ) -> Result<score::Pass> {
         let hidden = self.hidden(packed)?;
-        let pass = score::forward(self.backend, &hidden, &self.head()?, targets, temperature)?;
-        Ok(pass.scores())
+        score::forward(self.backend, &hidden, &self.head()?, targets, temperature)
     }
 
     /// The layout of a pack that fits this model.

@@ -137,7 +137,8 @@ pub(crate) fn forward(
 /// Gradients with respect to the hidden states and to the head, those that `want` names, given those
 /// with respect to every target's log-probability and entropy.
 ///
-/// Shapes: `hidden` (rows, width), `head` (vocabulary, width); results the same.
+/// Shapes: `hidden` (rows, width), `head` (vocabulary, width); results the same. The head's is in
+/// f32 at least.
 ///
 /// Source: `d log pi_a / dz_v = 1[v=a] - pi_v`; `dH / dz_v = -pi_v (ln pi_v + H)`
 /// (arXiv 2606.19236, lemma 2.1).
@@ -253,13 +254,17 @@ impl Pass {
         }
     }
 
-    /// Log-probabilities and entropies as tensors of shape (targets).
-    pub(crate) fn columns(&self, dtype: DType, device: &Device) -> Result<(Tensor, Tensor)> {
-        let entropies: Vec<f64> =
-            self.targets.iter().map(|&(row, _)| self.stats[row].entropy).collect();
-        let column = |values: &[f64]| -> Result<Tensor> {
-            Ok(Tensor::new(values, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
-        };
-        Ok((column(&self.log_probs)?, column(&entropies)?))
+    /// Log-probabilities and entropies as a loss sees them: f64 on the host, of shape (targets).
+    ///
+    /// Unless the model computes in f64, log-probabilities are rounded to f32 as in [`Scores`], so
+    /// that the ratio to the same number from sampling is exactly 1.
+    pub(crate) fn columns(&self, model: DType) -> Result<(Tensor, Tensor)> {
+        let round = |x: &f64| if model == DType::F64 { *x } else { f64::from(*x as f32) };
+        let entropies = self.targets.iter().map(|&(row, _)| self.stats[row].entropy);
+        let log_probs = self.log_probs.iter().map(round);
+        Ok((
+            Tensor::from_iter(log_probs, &Device::Cpu)?,
+            Tensor::from_iter(entropies, &Device::Cpu)?,
+        ))
     }
 }

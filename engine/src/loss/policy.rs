@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::surrogate::ClippedSurrogate;
-use super::{LossColumns, LossSums, beside, clamp, ratio, sequence, total};
+use super::{LossColumns, LossSums, clamp, constant, ratio, sequence, total};
 use crate::Result;
 
 /// The loss of one token.
@@ -133,8 +133,8 @@ impl PolicyLoss {
         }
         let tokens = Tokens {
             log_probs,
-            old_log_probs: beside(log_probs, "old_log_probs", columns.old_log_probs)?,
-            advantages: beside(log_probs, "advantages", columns.advantages)?,
+            old_log_probs: constant(log_probs, "old_log_probs", columns.old_log_probs)?,
+            advantages: constant(log_probs, "advantages", columns.advantages)?,
             lengths: columns.lengths,
         };
         sums.old_kl = -total(&tokens.log_ratios()?)?;

@@ -1,9 +1,9 @@
 //! Losses with one ratio for a sequence, written token by token.
 
-use candle::{DType, Tensor};
+use candle::Tensor;
 
 use super::policy::{Clip, Tokens};
-use super::{LossSums, beside, clamp, count};
+use super::{LossSums, clamp, constant, count};
 use crate::Result;
 
 /// Largest logarithm of a sequence's ratio in GSPO.
@@ -34,7 +34,7 @@ pub(super) fn gmpo(tokens: &Tokens<'_>, clip: Clip, sums: &mut LossSums) -> Resu
 
 /// Each token's sequence mean of `x`, with gradient 1 in the token's own entry and 0 in the others.
 fn shared(x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-    let values: Vec<f64> = x.detach().to_dtype(DType::F64)?.to_vec1()?;
+    let values: Vec<f64> = x.detach().to_vec1()?;
     let mut rest = values.as_slice();
     let mut means = Vec::with_capacity(values.len());
     for &length in lengths {
@@ -42,5 +42,5 @@ fn shared(x: &Tensor, lengths: &[usize]) -> Result<Tensor> {
         means.extend(std::iter::repeat_n(own.iter().sum::<f64>() / length as f64, length));
         rest = after;
     }
-    Ok(((x - x.detach())? + beside(x, "sequence means", &means)?)?)
+    Ok(((x - x.detach())? + constant(x, "sequence means", &means)?)?)
 }

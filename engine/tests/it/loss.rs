@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
 }
 
 fn to_vec(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    tensor.to_vec1().unwrap()
 }
 
 impl Case {
@@ -57,9 +57,9 @@ impl Case {
         if self.lengths.is_empty() { vec![self.log_probs.len()] } else { self.lengths.clone() }
     }
 
-    pub(crate) fn run(&self, config: &LossConfig, dtype: DType) -> Outcome {
+    pub(crate) fn run(&self, config: &LossConfig) -> Outcome {
         let var = |values: &[f64]| {
-            let tensor = Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let tensor = Tensor::new(values, &Device::Cpu).unwrap();
             Var::from_tensor(&tensor).unwrap()
         };
         let (log_probs, entropies) = (var(&self.log_probs), var(&self.entropies));
@@ -67,7 +67,7 @@ impl Case {
         let (loss, sums) = config.loss(&log_probs, &entropies, &self.columns(&lengths)).unwrap();
         let store = loss.backward().unwrap();
         Outcome {
-            loss: loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap(),
+            loss: loss.to_scalar().unwrap(),
             d_log_probs: to_vec(store.get(&log_probs).unwrap()),
             d_entropies: store.get(&entropies).map(to_vec),
             sums,
@@ -159,7 +159,8 @@ fn aggregation(vector: &Value) -> Aggregation {
     from_value(table).unwrap()
 }
 
-pub(crate) const BOUNDS: [(DType, f64); 2] = [(DType::F64, 1e-10), (DType::F32, 3e-5)];
+/// Of differences between sums in f64 in another order.
+pub(crate) const BOUND: f64 = 1e-10;
 
 #[test]
 fn the_surrogate_equals_the_vectors() {
@@ -178,23 +179,21 @@ fn the_surrogate_equals_the_vectors() {
         let coefficients = aggregation(vector).coefficients(&lengths(&mask, &all), counts).unwrap();
         case.coefficients = coefficients.iter().map(|c| c * scale).collect();
         let config = surrogate_config(&vector["clip"]);
-        for (dtype, bound) in BOUNDS {
-            let got = case.run(&config, dtype);
-            close(&[got.loss], &[expect["loss"].as_f64().unwrap()], bound, name);
-            let gradient = packed(&rows(&expect["grad_logp"]), &mask, &all);
-            close(&got.d_log_probs, &gradient, bound, name);
-            assert!(got.d_entropies.is_none());
-            // verl's masked mean has 1e-8 in its denominator.
-            let count = got.sums.tokens as f64;
-            let masked = |mean: f64| mean * count / (count + 1e-8);
-            for (key, mean) in [
-                ("pg_clipfrac", got.sums.pg_clipfrac()),
-                ("pg_clipfrac_lower", got.sums.pg_clipfrac_lower()),
-                ("ppo_kl", got.sums.ppo_kl()),
-            ] {
-                let expected = expect["metrics"][key].as_f64().unwrap();
-                close(&[masked(mean)], &[expected], bound, &format!("{name}: {key}"));
-            }
+        let got = case.run(&config);
+        close(&[got.loss], &[expect["loss"].as_f64().unwrap()], BOUND, name);
+        let gradient = packed(&rows(&expect["grad_logp"]), &mask, &all);
+        close(&got.d_log_probs, &gradient, BOUND, name);
+        assert!(got.d_entropies.is_none());
+        // verl's masked mean has 1e-8 in its denominator.
+        let count = got.sums.tokens as f64;
+        let masked = |mean: f64| mean * count / (count + 1e-8);
+        for (key, mean) in [
+            ("pg_clipfrac", got.sums.pg_clipfrac()),
+            ("pg_clipfrac_lower", got.sums.pg_clipfrac_lower()),
+            ("ppo_kl", got.sums.ppo_kl()),
+        ] {
+            let expected = expect["metrics"][key].as_f64().unwrap();
+            close(&[masked(mean)], &[expected], BOUND, &format!("{name}: {key}"));
         }
     }
 }
@@ -208,15 +207,13 @@ fn token_losses_equal_the_vectors() {
         let all: Vec<usize> = (0..mask.len()).collect();
         let mut case = surrogate_case(vector, &expect["weights"], &all);
         let expected = packed(&rows(&expect["token_loss"]), &mask, &all);
-        for (dtype, bound) in BOUNDS {
-            let token = |i: usize| {
-                case.coefficients = vec![0.0; expected.len()];
-                case.coefficients[i] = 1.0;
-                case.run(&surrogate_config(&vector["clip"]), dtype).loss
-            };
-            let got: Vec<f64> = (0..expected.len()).map(token).collect();
-            close(&got, &expected, bound, vector["name"].as_str().unwrap());
-        }
+        let token = |i: usize| {
+            case.coefficients = vec![0.0; expected.len()];
+            case.coefficients[i] = 1.0;
+            case.run(&surrogate_config(&vector["clip"])).loss
+        };
+        let got: Vec<f64> = (0..expected.len()).map(token).collect();
+        close(&got, &expected, BOUND, vector["name"].as_str().unwrap());
     }
 }
 
@@ -232,22 +229,20 @@ fn micro_batches_equal_the_vectors() {
         let config = surrogate_config(&vector["clip"]);
         for (key, local) in [("expect_batch", false), ("expect_micro", true)] {
             let expect = &vector[key];
-            for (dtype, bound) in BOUNDS {
-                let mut loss = 0.0;
-                for part in &parts {
-                    let own = lengths(&mask, part);
-                    let counts = if local { Counts::of(&own) } else { whole };
-                    let share = if local { part.len() as f64 / all.len() as f64 } else { 1.0 };
-                    let mut case = surrogate_case(vector, &expect["weights"], part);
-                    let coefficients = config.aggregation.coefficients(&own, counts).unwrap();
-                    case.coefficients = coefficients.iter().map(|c| c * share).collect();
-                    let got = case.run(&config, dtype);
-                    loss += got.loss;
-                    let gradient = packed(&rows(&expect["grad_logp"]), &mask, part);
-                    close(&got.d_log_probs, &gradient, bound, vector["name"].as_str().unwrap());
-                }
-                close(&[loss], &[expect["loss"].as_f64().unwrap()], bound, key);
+            let mut loss = 0.0;
+            for part in &parts {
+                let own = lengths(&mask, part);
+                let counts = if local { Counts::of(&own) } else { whole };
+                let share = if local { part.len() as f64 / all.len() as f64 } else { 1.0 };
+                let mut case = surrogate_case(vector, &expect["weights"], part);
+                let coefficients = config.aggregation.coefficients(&own, counts).unwrap();
+                case.coefficients = coefficients.iter().map(|c| c * share).collect();
+                let got = case.run(&config);
+                loss += got.loss;
+                let gradient = packed(&rows(&expect["grad_logp"]), &mask, part);
+                close(&got.d_log_probs, &gradient, BOUND, vector["name"].as_str().unwrap());
             }
+            close(&[loss], &[expect["loss"].as_f64().unwrap()], BOUND, key);
         }
     }
 }
@@ -329,7 +324,7 @@ proptest! {
         let case = case(&tokens);
         for surrogate in surrogates() {
             let config = with_policy(PolicyLoss::ClippedSurrogate(surrogate.clone()));
-            let got = case.run(&config, DType::F64);
+            let got = case.run(&config);
             let mut loss = 0.0;
             for (i, token) in tokens.iter().enumerate() {
                 let [log_prob, _, advantage, weight, importance, coefficient, ..] = *token;
@@ -357,9 +352,9 @@ proptest! {
         ];
         for (kind, value, slope) in kinds {
             let mut config = with_policy(PolicyLoss::NegativeLogLikelihood {});
-            let policy = case.run(&config, DType::F64);
+            let policy = case.run(&config);
             config.kl = from_value(json!({"kind": kind, "coefficient": 0.3})).unwrap();
-            let got = case.run(&config, DType::F64);
+            let got = case.run(&config);
             let gaps = tokens.iter().zip(case.ref_log_probs.as_ref().unwrap());
             let gap = |(token, &reference): (&[f64; 8], &f32)| token[0] - f64::from(reference);
             let gaps: Vec<f64> = gaps.map(gap).collect();
@@ -386,13 +381,11 @@ fn likelihood_and_entropy_are_linear() {
     case.advantages.clear();
     let mut config = with_policy(PolicyLoss::NegativeLogLikelihood {});
     config.entropy_coefficient = 0.1;
-    for (dtype, bound) in BOUNDS {
-        let got = case.run(&config, dtype);
-        let (policy, entropy) = (1.5 * 0.25 + 0.5 * 0.75, 0.7 * 0.25 + 1.3 * 0.75);
-        close(&[got.loss, got.sums.policy_loss], &[policy - 0.1 * entropy, policy], bound, "loss");
-        close(&got.d_log_probs, &[-0.25, -0.75], bound, "log-probs");
-        close(&got.d_entropies.unwrap(), &[-0.025, -0.075], bound, "entropies");
-    }
+    let got = case.run(&config);
+    let (policy, entropy) = (1.5 * 0.25 + 0.5 * 0.75, 0.7 * 0.25 + 1.3 * 0.75);
+    close(&[got.loss, got.sums.policy_loss], &[policy - 0.1 * entropy, policy], BOUND, "loss");
+    close(&got.d_log_probs, &[-0.25, -0.75], BOUND, "log-probs");
+    close(&got.d_entropies.unwrap(), &[-0.025, -0.075], BOUND, "entropies");
 }
 
 // Finite differences ---------------------------------------------------------------------------
@@ -434,12 +427,12 @@ fn gradients_equal_finite_differences() {
     let case = case(&tokens);
     let step = 1e-6;
     for config in every_loss() {
-        let got = case.run(&config, DType::F64);
+        let got = case.run(&config);
         let slope = |column: fn(&mut Case) -> &mut Vec<f64>, i: usize| {
             let at = |offset: f64| {
                 let mut moved = case.clone();
                 column(&mut moved)[i] += offset;
-                moved.run(&config, DType::F64).loss
+                moved.run(&config).loss
             };
             (at(step) - at(-step)) / (2.0 * step)
         };
@@ -467,13 +460,11 @@ fn one(log_prob: f64, old: f32, advantage: f64) -> Case {
 #[test]
 fn on_policy_the_gradient_is_that_of_advantage_times_log_prob() {
     for surrogate in surrogates() {
-        for dtype in [DType::F64, DType::F32] {
-            for advantage in [1.5, -0.5, 0.0] {
-                let config = with_policy(PolicyLoss::ClippedSurrogate(surrogate.clone()));
-                let got = one(-1.25, -1.25, advantage).run(&config, dtype);
-                assert_eq!((got.loss, got.d_log_probs), (-advantage, vec![-advantage]));
-                assert_eq!((got.sums.clipped, got.sums.clipped_lower), (0, 0));
-            }
+        for advantage in [1.5, -0.5, 0.0] {
+            let config = with_policy(PolicyLoss::ClippedSurrogate(surrogate.clone()));
+            let got = one(-1.25, -1.25, advantage).run(&config);
+            assert_eq!((got.loss, got.d_log_probs), (-advantage, vec![-advantage]));
+            assert_eq!((got.sums.clipped, got.sums.clipped_lower), (0, 0));
         }
     }
 }
@@ -483,7 +474,7 @@ fn on_policy_the_gradient_is_that_of_advantage_times_log_prob() {
 fn a_ratio_on_its_bound_is_within_it() {
     let on_bound = |surrogate: ClippedSurrogate, log_prob: f64, advantage: f64| {
         let config = with_policy(PolicyLoss::ClippedSurrogate(surrogate));
-        one(log_prob, 0.0, advantage).run(&config, DType::F64)
+        one(log_prob, 0.0, advantage).run(&config)
     };
     let off = DualClip::Off(Off::Off);
     // exp(ln x) need not be x to the last bit: the bound is taken from the ratio itself.
@@ -514,7 +505,7 @@ fn a_log_prob_that_is_not_a_number_reaches_the_loss() {
     for config in every_loss().into_iter().chain(stopped()) {
         let mut case = one(f64::NAN, -1.0, -1.0);
         case.ref_log_probs = Some(vec![-1.0]);
-        assert!(case.run(&config, DType::F64).loss.is_nan());
+        assert!(case.run(&config).loss.is_nan());
     }
 }
 
@@ -547,6 +538,20 @@ fn columns_that_do_not_fit_are_named() {
     }
     let missing = Case { ref_log_probs: None, ..good };
     assert_eq!(message(&missing), "loss: kl is on, but there are no reference log-probs");
+}
+
+#[test]
+fn scores_in_another_type_than_f64_are_refused() {
+    let case = one(-1.0, -1.0, 1.0);
+    let wide = Tensor::new(&[-1.0_f64], &Device::Cpu).unwrap();
+    for dtype in [DType::F32, DType::BF16] {
+        let narrow = wide.to_dtype(dtype).unwrap();
+        for (log_probs, entropies) in [(&narrow, &wide), (&wide, &narrow)] {
+            let loss = LossConfig::default().loss(log_probs, entropies, &case.columns(&[1]));
+            let error = loss.unwrap_err().to_string();
+            assert!(error.starts_with("loss: expected scores in f64 on the CPU"), "{error}");
+        }
+    }
 }
 
 // Aggregation ----------------------------------------------------------------------------------
@@ -594,7 +599,7 @@ proptest! {
                 whole.penalties = Some(whole.entropies.clone());
                 whole.coefficients = aggregation.coefficients(&lengths, counts).unwrap();
                 config.aggregation = aggregation.clone();
-                let expected = whole.run(&config, DType::F64);
+                let expected = whole.run(&config);
                 let (mut loss, mut gradient, mut sums) = (0.0, Vec::new(), LossSums::default());
                 let (front, back) = lengths.split_at(cut);
                 for (part, range) in [(front, 0..row), (back, row..tokens.len())] {
@@ -603,7 +608,7 @@ proptest! {
                     }
                     let mut piece = whole.part(range, part);
                     piece.coefficients = aggregation.coefficients(part, counts).unwrap();
-                    let got = piece.run(&config, DType::F64);
+                    let got = piece.run(&config);
                     loss += got.loss;
                     gradient.extend(got.d_log_probs);
                     sums += got.sums;

@@ -9,6 +9,7 @@ mod decode;
 mod disk;
 mod gguf;
 mod gradients;
+mod half;
 #[cfg(feature = "hub")]
 mod hub;
 mod loss;

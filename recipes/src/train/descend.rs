@@ -189,10 +189,7 @@ impl<'a> Update<'a> {
         for (done, pack) in self.packs.iter().enumerate() {
             (self.progress)(done, self.packs.len());
             let columns = Columns::of(plan.loss, pack, self.counts)?;
-            let scores = match into.as_deref_mut() {
-                Some(into) => downhill(plan, pack, &columns, into, &mut seen)?,
-                None => level(plan, pack, &columns, &mut seen)?,
-            };
+            let scores = loss_of(plan, pack, &columns, into.as_deref_mut(), &mut seen)?;
             for (&rollout, &training) in columns.rollout.iter().zip(&scores.log_probs) {
                 seen.gap.see(rollout, training);
             }
@@ -218,48 +215,37 @@ impl Objective for Update<'_> {
     }
 }
 
-/// Loss and gradient of one micro-batch.
-fn downhill(
+/// Loss of one micro-batch, its gradient added `into` where there is one.
+fn loss_of(
     plan: &Plan<'_>,
     pack: &MicroBatch<'_>,
     columns: &Columns,
-    into: &mut Gradients,
+    into: Option<&mut Gradients>,
     seen: &mut Seen,
 ) -> engine::Result<Scores> {
-    let passed = engine::backward(
-        plan.model,
-        &pack.packed,
-        &pack.targets,
-        plan.temperature,
-        plan.activations,
-        &mut |scores| {
-            let (loss, sums) =
-                plan.loss.loss(&scores.log_probs, &scores.entropies, &columns.borrow())?;
-            seen.sums += sums;
-            Ok(loss)
-        },
-        &mut |index, gradient| {
-            into.add(index, gradient).map_err(|error| candle::Error::wrap(error).into())
-        },
-    )?;
+    let (model, packed, targets) = (plan.model, &pack.packed, &pack.targets);
+    let mut loss = |scores: &engine::Columns| {
+        let (loss, sums) =
+            plan.loss.loss(&scores.log_probs, &scores.entropies, &columns.borrow())?;
+        seen.sums += sums;
+        Ok(loss)
+    };
+    let passed = match into {
+        None => engine::forward(model, packed, targets, plan.temperature, &mut loss)?,
+        Some(into) => engine::backward(
+            model,
+            packed,
+            targets,
+            plan.temperature,
+            plan.activations,
+            &mut loss,
+            &mut |index, gradient| {
+                into.add(index, gradient).map_err(|error| engine::Error::Sink(error.into()))
+            },
+        )?,
+    };
     seen.loss += passed.loss;
     Ok(passed.scores)
-}
-
-/// Loss of one micro-batch without a gradient.
-fn level(
-    plan: &Plan<'_>,
-    pack: &MicroBatch<'_>,
-    columns: &Columns,
-    seen: &mut Seen,
-) -> engine::Result<Scores> {
-    let scores = plan.model.score(&pack.packed, &pack.targets, plan.temperature)?;
-    let tensor = |column: &[f32]| candle::Tensor::new(column, plan.model.device());
-    let (log_probs, entropies) = (tensor(&scores.log_probs)?, tensor(&scores.entropies)?);
-    let (loss, sums) = plan.loss.loss(&log_probs, &entropies, &columns.borrow())?;
-    seen.sums += sums;
-    seen.loss += f64::from(loss.to_scalar::<f32>()?);
-    Ok(scores)
 }
 
 /// Columns of a micro-batch, sample after sample.
@@ -314,6 +300,8 @@ fn lengths<'a>(pack: &'a MicroBatch<'_>) -> impl Iterator<Item = usize> + 'a {
 
 #[cfg(test)]
 mod tests {
+    use candle::DType;
+
     use super::super::pack::Sample;
     use super::*;
 
@@ -337,23 +325,33 @@ mod tests {
         }
     }
 
-    /// Parameters after one update on `groups`, and what it saw.
-    fn updated(groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
-        let builtin = crate::builtin::Builtin::find("atom").unwrap();
-        let (model, _) = builtin.make(1, candle::DType::F32, &candle::Device::Cpu).unwrap();
-        let params = crate::train::stage::params(&model);
-        let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
-        let plan = Plan {
-            model: &model,
-            params: &params,
-            loss: &LossConfig::default(),
+    fn plan<'a>(
+        model: &'a Model,
+        params: &'a [Param],
+        loss: &'a LossConfig,
+        schedule: &'a Schedule,
+    ) -> Plan<'a> {
+        Plan {
+            model,
+            params,
+            loss,
             temperature: 1.0,
             activations: Activations::Keep,
             budget: 100,
             updates_per_step: 1,
-            schedule: &schedule,
+            schedule,
             total_updates: 1,
-        };
+        }
+    }
+
+    /// Parameters after one update on `groups`, and what it saw.
+    fn updated(groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
+        let builtin = crate::builtin::Builtin::find("atom").unwrap();
+        let (model, _) = builtin.make(1, DType::F32, &candle::Device::Cpu).unwrap();
+        let params = crate::train::stage::params(&model);
+        let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
+        let loss = LossConfig::default();
+        let plan = plan(&model, &params, &loss, &schedule);
         let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
         let mut optimizer = optim::OptimConfig::AdamW(still).build(&params).unwrap();
         let seen = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
@@ -400,6 +398,26 @@ mod tests {
         assert_eq!((seen.loss, seen.grad_norm), (0.0, 0.0));
         let (before, _) = updated(&[]);
         assert_eq!(after, before);
+    }
+
+    #[test]
+    fn the_loss_alone_is_the_loss_of_the_gradient() {
+        let builtin = crate::builtin::Builtin::find("atom").unwrap();
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
+            let (model, _) = builtin.make(1, dtype, &candle::Device::Cpu).unwrap();
+            let params = crate::train::stage::params(&model);
+            let loss = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
+            let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
+            let plan = plan(&model, &params, &loss, &schedule);
+            let groups = beside(sample(0.5, &[8, 9, 10]));
+            let mut progress = |_, _| {};
+            let mut update = Update::new(&plan, &groups, &mut progress).unwrap();
+            let value = update.value().unwrap();
+            let alone = update.seen;
+            let gradient = update.gradient(&mut Gradients::new(&params).unwrap()).unwrap();
+            assert_eq!(value.to_bits(), gradient.to_bits(), "{dtype:?}");
+            assert_eq!(alone.sums, update.seen.sums, "{dtype:?}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, 
 
 /// Logits (rows, vocabulary) of normed rows, as plain numbers.
 fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let logits = ops::linear(x, head)?;
+    let logits = ops::logits(x, head)?;
     Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
@@ -182,12 +182,8 @@ impl Siblings<'_> {
         };
         let before = unstacked(&stacked(&q, head_dim)?.matmul(prompt_k)?, prompt)?;
         let after = q.matmul(&own(k)?.transpose(2, 3)?.contiguous()?)?;
-        // Exponentials of half-width numbers would be worth little.
-        let wide = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let after = after.to_dtype(wide)?.broadcast_add(&self.mask.to_dtype(wide)?)?;
-        let scores = Tensor::cat(&[before.to_dtype(wide)?, after], 3)?;
-        let e = scores.broadcast_sub(&scores.max_keepdim(3)?)?.exp()?;
-        let p = e.broadcast_div(&e.sum_keepdim(3)?)?.to_dtype(q.dtype())?;
+        let after = after.broadcast_add(&self.mask.to_dtype(after.dtype())?)?;
+        let p = ops::softmax(&Tensor::cat(&[before, after], 3)?)?;
         let before = stacked(&p.narrow(3, 0, prompt)?, prompt)?.matmul(prompt_v)?;
         let before = unstacked(&before, head_dim)?;
         let after = p.narrow(3, prompt, longest)?.contiguous()?.matmul(&own(v)?)?;

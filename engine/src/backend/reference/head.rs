@@ -1,7 +1,9 @@
-//! The chunked head, forward and backward.
+//! The chunked head, forward and backward. Logits, their sums and their gradients are in f32 at
+//! least.
 
 use candle::{DType, Tensor};
 
+use super::ops::{self, wide};
 use crate::Result;
 use crate::score::{CHUNK, Pass, Pull, Sums, Want};
 
@@ -11,7 +13,7 @@ fn host(x: &Tensor) -> Result<Vec<f64>> {
 
 /// Scaled logits of one chunk: (rows, chunk).
 fn logits(pass: &Pass, hidden: &Tensor, part: &Tensor) -> Result<Tensor> {
-    Ok((hidden.matmul(&part.t()?)? * pass.inverse_temperature)?)
+    Ok((ops::logits(hidden, part)? * pass.inverse_temperature)?)
 }
 
 /// Each row's sums, and each target's scaled logit.
@@ -20,7 +22,7 @@ pub(crate) fn forward(
     hidden: &Tensor,
     head: &Tensor,
 ) -> Result<(Vec<Sums>, Vec<f64>)> {
-    let vocab = head.dim(0)?;
+    let (vocab, hidden) = (head.dim(0)?, &wide(hidden)?);
     let mut sums = vec![Sums::EMPTY; pass.rows.len()];
     let mut picked = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
@@ -58,7 +60,7 @@ pub(crate) fn forward(
     Ok((sums, picked))
 }
 
-/// Gradients with respect to the picked rows and to the head.
+/// Gradients with respect to the picked rows, in their dtype, and to the head, in f32 at least.
 pub(crate) fn backward(
     pass: &Pass,
     pull: &Pull,
@@ -67,6 +69,7 @@ pub(crate) fn backward(
     want: Want,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (vocab, rows, device) = (head.dim(0)?, pass.rows.len(), hidden.device());
+    let (dtype, hidden) = (hidden.dtype(), &wide(hidden)?);
     let column = |values: Vec<f64>| -> Result<Tensor> {
         let tensor = Tensor::from_vec(values, (rows, 1), &candle::Device::Cpu)?;
         Ok(tensor.to_dtype(hidden.dtype())?.to_device(device)?)
@@ -78,7 +81,7 @@ pub(crate) fn backward(
     let mut d_head = Vec::new();
     for start in (0..vocab).step_by(CHUNK) {
         let len = CHUNK.min(vocab - start);
-        let part = head.narrow(0, start, len)?;
+        let part = wide(&head.narrow(0, start, len)?)?;
         let log_p = logits(pass, hidden, &part)?.broadcast_sub(&log_sum)?;
         let slope = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
         let mut d = (log_p.exp()? * slope.broadcast_add(&d_log_prob)?)?.neg()?;
@@ -103,5 +106,5 @@ pub(crate) fn backward(
         }
     }
     let d_head = want.head.then(|| Tensor::cat(&d_head, 0)).transpose()?;
-    Ok((want.hidden.then_some(d_hidden), d_head))
+    Ok((want.hidden.then(|| d_hidden.to_dtype(dtype)).transpose()?, d_head))
 }

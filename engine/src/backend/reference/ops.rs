@@ -1,6 +1,6 @@
 //! The operations of a block, checked by finite differences in `f64`.
 
-use candle::{D, Tensor};
+use candle::{D, DType, Tensor};
 
 use crate::Result;
 use crate::layout::Span;
@@ -27,11 +27,39 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.matmul(&weight.t()?)?)
 }
 
-/// As [`crate::backend::cpu::rms_norm`], over the last dimension.
+/// `x` in f32 where its dtype has 16 bits: for sums and exponentials, which need more digits.
+pub fn wide(x: &Tensor) -> candle::Result<Tensor> {
+    match x.dtype() {
+        DType::BF16 | DType::F16 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}
+
+/// Rows of a 16-bit head that [`logits`] converts to f32 at once.
+const CONVERTED: usize = 2048;
+
+/// Logits, in f32 at least: the products of 16-bit operands are not rounded.
+///
+/// Shapes: `x` (rows, width), `head` (vocabulary, width); result (rows, vocabulary).
+pub fn logits(x: &Tensor, head: &Tensor) -> Result<Tensor> {
+    let x = wide(x)?;
+    if head.dtype() == x.dtype() {
+        return linear(&x, head);
+    }
+    let vocab = head.dim(0)?;
+    let parts = (0..vocab)
+        .step_by(CONVERTED)
+        .map(|start| linear(&x, &wide(&head.narrow(0, start, CONVERTED.min(vocab - start))?)?));
+    Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?)
+}
+
+/// As [`crate::backend::cpu::rms_norm`], over the last dimension, in f32 at least; only the result has the
+/// dtype of `x`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
-    let normed = x.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
-    Ok(normed.broadcast_mul(weight)?)
+    let input = wide(x)?;
+    let mean_square = input.sqr()?.mean_keepdim(D::Minus1)?;
+    let normed = input.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
+    Ok(normed.broadcast_mul(&wide(weight)?)?.to_dtype(x.dtype())?)
 }
 
 /// As [`crate::backend::cpu::rope`], of `x` (rows, heads, head width); the result is a new tensor.
@@ -49,11 +77,12 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok((gate.silu()? * up)?)
 }
 
-/// Softmax over the last dimension.
+/// Softmax over the last dimension, in f32 at least; only the result has the dtype of `x`.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
-    let max = x.max_keepdim(D::Minus1)?.detach();
-    let exp = x.broadcast_sub(&max)?.exp()?;
-    Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
+    let input = wide(x)?;
+    let max = input.max_keepdim(D::Minus1)?.detach();
+    let exp = input.broadcast_sub(&max)?.exp()?;
+    Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?.to_dtype(x.dtype())?)
 }
 
 /// As [`crate::backend::cpu::attention`], of `q`, `k` and `v` with heads as a dimension.
