@@ -24,8 +24,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Adds a node; a fraction with a written zero below it has no value and is none. Units under it
-    /// are computed with, so that one stands around it at most.
+    /// Adds a node; a fraction with a written zero below it has no value and is none. Units under
+    /// it are computed with, so that one stands around it at most.
     pub(super) fn push(&mut self, node: Node) -> Built {
         let node = self.with_units_outside(node)?;
         if let Node::Quotient(_, below) = node
@@ -232,22 +232,20 @@ impl Builder {
         };
         let value = match head {
             Head::Apply(function) => {
-                let function = match (inverse, function) {
-                    (true, Function::Sin) => Function::Arcsin,
-                    (true, Function::Cos) => Function::Arccos,
-                    (true, Function::Tan) => Function::Arctan,
-                    (true, Function::Cot) => Function::Arccot,
-                    (true, Function::Sec) => Function::Arcsec,
-                    (true, Function::Csc) => Function::Arccsc,
-                    (true, _) => return Err(Unreadable::NotMathematics),
-                    (false, function) => function,
+                let function = if inverse {
+                    inverted(function).ok_or(Unreadable::NotMathematics)?
+                } else {
+                    function
                 };
                 if base.is_some() {
                     return Err(Unreadable::NotMathematics);
                 }
                 self.push(Node::Apply(function, argument))?
             }
-            Head::Cis if inverse || base.is_some() => return Err(Unreadable::NotMathematics),
+            // neither has a function of many an inverse, nor is the maximum over `x` one of numbers
+            Head::Cis | Head::Call(_) if inverse || base.is_some() => {
+                return Err(Unreadable::NotMathematics);
+            }
             Head::Cis => {
                 let cosine = self.push(Node::Apply(Function::Cos, argument))?;
                 let sine = self.push(Node::Apply(Function::Sin, argument))?;
@@ -305,8 +303,8 @@ impl Builder {
     }
 }
 
-/// A name in which a variable is called otherwise; `None` where the variable does not occur. A subscript
-/// may hold it, too.
+/// A name in which a variable is called otherwise; `None` where the variable does not occur. A
+/// subscript may hold it, too.
 fn renamed(name: &str, variable: &str, other: &str) -> Option<String> {
     if name == variable {
         return Some(other.to_owned());
@@ -326,4 +324,17 @@ fn ellipsis_in_terms(tree: &Tree) -> bool {
         }
         found
     }) || is_ellipsis(tree.root())
+}
+
+/// The inverse of a circular function.
+fn inverted(function: Function) -> Option<Function> {
+    Some(match function {
+        Function::Sin => Function::Arcsin,
+        Function::Cos => Function::Arccos,
+        Function::Tan => Function::Arctan,
+        Function::Cot => Function::Arccot,
+        Function::Sec => Function::Arcsec,
+        Function::Csc => Function::Arccsc,
+        _ => return None,
+    })
 }

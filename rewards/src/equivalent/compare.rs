@@ -1,17 +1,21 @@
 //! From two trees to a verdict.
 //!
-//! Reading order: [`expand`] works out what it can, [`structure`] takes an answer apart, [`collection`] lists and sets (by their [`likeness`]), [`relation`] equations
-//! and inequalities ([`points`], [`chain`] and [`solved`] some of the former, [`quantity`] what they name, [`parameter`] what they declare),
-//! [`real_set`] the solutions of the latter, [`marks`] units (by their [`coverage`]) and percent signs; what
-//! remains are single values (a [`form`] of [`term`]s), which [`scalar`] compares by the help of
-//! [`exact`], [`modular`], [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`]. [`arithmetic`], [`field`], [`ball`],
-//! [`functions`], [`complex`] and [`radical`] are the numbers below, [`fuel`] bounds the work of all of them together.
+//! Reading order: [`expand`] works out what it can, [`structure`] takes an answer apart,
+//! [`collection`] lists and sets (by their [`likeness`]), [`relation`] equations and inequalities
+//! ([`points`], [`chain`] and [`solved`] some of the former, [`quantity`] what they name,
+//! [`parameter`] what they declare), [`real_set`] the solutions of the latter, [`marks`] units (by
+//! their [`coverage`]) and percent signs; what remains are single values (a [`form`] of [`term`]s),
+//! which [`scalar`] compares by the help of [`exact`], [`modular`] (and its [`laws`] of
+//! [`combination`]s), [`evaluate`] (at a [`place`]), [`separation`] and [`agreement`].
+//! [`arithmetic`], [`field`], [`ball`], [`functions`], [`complex`] and [`radical`] are the numbers
+//! below, [`fuel`] bounds the work of all of them together.
 
 mod agreement;
 mod arithmetic;
 mod ball;
 mod chain;
 mod collection;
+mod combination;
 mod complex;
 mod coverage;
 mod evaluate;
@@ -21,6 +25,7 @@ mod field;
 mod form;
 mod fuel;
 mod functions;
+mod laws;
 mod likeness;
 mod marks;
 mod modular;

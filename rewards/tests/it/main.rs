@@ -23,6 +23,7 @@ mod settings;
 mod vectors;
 mod weighting;
 mod weighting_properties;
+mod whole_properties;
 
 use rewards::{Attempt, Outcome, Problem, Verdict, Verifier};
 

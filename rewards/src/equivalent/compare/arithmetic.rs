@@ -1,4 +1,5 @@
-//! Rational results of roots, powers, logarithms, factorials and circular functions, where they exist.
+//! Rational results of roots, powers, logarithms, factorials and circular functions, where they
+//! exist.
 
 use dashu_base::{BitTest, Gcd, UnsignedAbs};
 use dashu_int::{IBig, UBig};
@@ -159,6 +160,13 @@ pub(super) fn product(n: i64, step: usize, fuel: &mut Fuel) -> Result<UBig, Trou
         result *= factor.unsigned_abs();
     }
     Ok(result)
+}
+
+/// The lower number of a binomial, where it is so small that the binomial is a polynomial of the
+/// upper.
+pub(super) fn small_lower(k: &RBig) -> Option<u64> {
+    const LARGEST: i64 = 64;
+    whole(k).filter(|k| (0..=LARGEST).contains(k)).map(i64::unsigned_abs)
 }
 
 pub(super) fn binomial(n: i64, k: i64, fuel: &mut Fuel) -> Result<RBig, Trouble> {

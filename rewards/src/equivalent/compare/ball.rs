@@ -1,4 +1,5 @@
-//! Real numbers with a bound on their error: dyadic midpoints on `dashu-int`, radii as powers of two.
+//! Real numbers with a bound on their error: dyadic midpoints on `dashu-int`, radii as powers of
+//! two.
 //!
 //! A radius is only ever rounded up, to a whole power of two, so a result encloses the true value
 //! whatever the rounding of its midpoint; an operation loses at most two bits by that.
@@ -118,13 +119,16 @@ pub(super) struct Context<'fuel> {
     pub(super) fuel: &'fuel mut Fuel,
     /// Size of the smallest value met, as an exponent of two; at most zero.
     pub(super) least: i64,
+    /// A binomial was met whose lower number is none of its range: zero, where a quotient of
+    /// factorials has no value.
+    pub(super) outside: bool,
     pub(super) pi: Option<(usize, IBig)>,
     pub(super) ln_two: Option<(usize, IBig)>,
 }
 
 impl<'fuel> Context<'fuel> {
     pub(super) fn new(bits: usize, fuel: &'fuel mut Fuel) -> Self {
-        Self { bits, fuel, least: 0, pi: None, ln_two: None }
+        Self { bits, fuel, least: 0, outside: false, pi: None, ln_two: None }
     }
 
     /// Cuts the midpoint to the precision, and refuses numbers beyond all size.

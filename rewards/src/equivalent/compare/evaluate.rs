@@ -7,7 +7,7 @@ use dashu_int::IBig;
 
 use super::{
     super::tree::{Constant, Function, Id, Node},
-    arithmetic::{product, whole},
+    arithmetic::{product, small_lower, whole},
     ball::{Ball, Context, MAX_ROOT, Real},
     complex::Complex,
     exact::{Exact, arguments},
@@ -117,7 +117,12 @@ impl Context<'_> {
             Node::Degrees(of) | Node::Unit(of, _) => Ok(get(*of)?.clone()),
             Node::Factorial(of) => self.whole_factorial(get(*of)?, 1),
             Node::DoubleFactorial(of) => self.whole_factorial(get(*of)?, 2),
-            Node::Binomial(n, k) => self.whole_binomial(get(*n)?, get(*k)?),
+            Node::Binomial(n, k) => {
+                match exact.rational[*k as usize].as_ref().and_then(small_lower) {
+                    Some(lower) => self.polynomial_binomial(get(*n)?, lower),
+                    None => self.whole_binomial(get(*n)?, get(*k)?),
+                }
+            }
             _ => Err(Trouble::Foreign),
         }
     }
@@ -288,12 +293,24 @@ impl Context<'_> {
         Ok(self.trimmed(Ball::integer(exact))?.into())
     }
 
+    /// `n(n-1)...(n-k+1) / k!`, for any `n`.
+    fn polynomial_binomial(&mut self, n: &Complex, lower: u64) -> Real<Complex> {
+        let mut result = Complex::from(Ball::integer(1));
+        for below in 0..lower {
+            let factor = self.subtract(n, &Ball::integer(below).into())?;
+            result = self.multiply(&result, &factor)?;
+            result = self.divide(&result, &Ball::integer(below + 1).into())?;
+        }
+        Ok(result)
+    }
+
     fn whole_binomial(&mut self, n: &Complex, k: &Complex) -> Real<Complex> {
         let (n, k) = (Self::small(n)?, Self::small(k)?);
         if n < 0 {
             return Err(Trouble::Undefined);
         }
         if k > n || k < 0 {
+            self.outside = true;
             return Ok(Ball::zero().into());
         }
         let k = k.min(n - k);

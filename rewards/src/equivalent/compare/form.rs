@@ -4,6 +4,7 @@ use dashu_ratio::RBig;
 
 use super::{
     super::tree::{Constant, Function, Id, Node, Tree},
+    arithmetic::small_lower,
     ball::{Context, Real, is_negative},
     complex::Complex,
     exact::Exact,
@@ -100,8 +101,8 @@ impl<'tree> Form<'tree> {
         self.any(|node| matches!(node, Node::Constant(Constant::Pi)))
     }
 
-    /// Whether it is an angle by the way it is written: multiples and sums of inverses of sines and the
-    /// like.
+    /// Whether it is an angle by the way it is written: multiples and sums of inverses of sines and
+    /// the like.
     pub(super) fn is_angle(&self) -> bool {
         use Function as F;
         let (term, exact) = &self.parts[0];
@@ -174,8 +175,10 @@ impl<'tree> Form<'tree> {
             term.nodes().any(|(id, node)| {
                 let known = |id: Id| exact.rational[id as usize].as_ref();
                 match node {
-                    Node::Factorial(_) | Node::DoubleFactorial(_) | Node::Binomial(..) => {
-                        known(id).is_none()
+                    Node::Factorial(_) | Node::DoubleFactorial(_) => known(id).is_none(),
+                    // a polynomial, where the lower number is one
+                    Node::Binomial(_, lower) => {
+                        known(id).is_none() && known(*lower).and_then(small_lower).is_none()
                     }
                     // (-1)^n
                     Node::Power(base, exponent) => {

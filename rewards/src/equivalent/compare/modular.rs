@@ -1,13 +1,14 @@
 //! Rational functions by their values modulo two primes of 61 bits.
 //!
-//! Two rational functions of degree at most `d` that differ agree at a random point modulo a prime `p`
-//! with probability at most `d/p` (Schwartz 1980, Zippel 1979): below 2^-40 a point under the degree
-//! cap, below 2^-80 for two primes. Points and primes come from Philox, counted by a digest of both
-//! answers, so that no answer can be written to fit them: it would have to be a fixed point of the digest.
+//! Two rational functions of degree at most `d` that differ agree at a random point modulo a prime
+//! `p` with probability at most `d/p` (Schwartz 1980, Zippel 1979): below 2^-40 a point under the
+//! degree cap, below 2^-80 for two primes. Points and primes come from Philox, counted by a digest
+//! of both answers, so that no answer can be written to fit them: it would have to be a fixed point
+//! of the digest.
 //!
-//! Everything that is no rational function (a sine, a root, a power with a symbol in the exponent) is
-//! taken for an unknown function of its arguments' values. Agreement then still proves equality;
-//! disagreement proves nothing.
+//! Everything that is no rational function (a sine, a root) is taken for an unknown function of its
+//! arguments' values, once [`laws`](super::laws) have taken powers with symbols in the exponent and
+//! factorials apart. Agreement then still proves equality; disagreement proves nothing.
 
 use dashu_base::Sign;
 use dashu_int::UBig;
@@ -20,6 +21,7 @@ use super::{
     exact::{Exact, arguments},
     field::Field,
     fuel::{Fuel, Trouble},
+    laws::Laws,
     structure::infinite,
     term::Term,
 };
@@ -53,10 +55,10 @@ pub(super) struct Value {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    value: u64,
-    degree: u64,
-    faithful: bool,
+pub(super) struct Known {
+    pub(super) value: u64,
+    pub(super) degree: u64,
+    pub(super) faithful: bool,
 }
 
 /// One evaluation: a field, a point, and which term with what is known of it.
@@ -80,17 +82,24 @@ impl Point<'_> {
         fuel: &mut Fuel,
     ) -> Result<Vec<Option<Known>>, Trouble> {
         let mut values = vec![None; term.root as usize + 1];
+        let mut laws = Laws::of(term, exact);
         for (id, node) in term.nodes() {
             fuel.burn(8)?;
             let at = id as usize;
-            values[at] = match &exact.rational[at] {
-                Some(value) => {
-                    fuel.burn(value.numerator().as_sign_words().1.len() as u64 / 2)?;
-                    let value = self.field.rational(value)?;
-                    Some(Known { value, degree: 0, faithful: true })
+            values[at] = if let Some(value) = &exact.rational[at] {
+                fuel.burn(value.numerator().as_sign_words().1.len() as u64 / 2)?;
+                let value = self.field.rational(value)?;
+                Some(Known { value, degree: 0, faithful: true })
+            } else {
+                let laws = laws.as_ref();
+                match laws.map(|laws| self.by_law(node, exact, &values, laws, fuel)).transpose()? {
+                    Some(Some(known)) => Some(known),
+                    _ => self.node(term, id, node, exact, &values, fuel)?,
                 }
-                None => self.node(term, id, node, exact, &values, fuel)?,
             };
+            if let Some(laws) = &mut laws {
+                self.combine((id, node), exact, &values, laws, fuel)?;
+            }
             if values[at].is_some_and(|known| known.degree > MAX_DEGREE) {
                 return Err(Trouble::Spent);
             }
@@ -234,8 +243,8 @@ impl Point<'_> {
         })
     }
 
-    /// An operation over a variable, by what it is of at one value of that variable: as a function of
-    /// it, equal values mean equal functions.
+    /// An operation over a variable, by what it is of at one value of that variable: as a function
+    /// of it, equal values mean equal functions.
     fn bound(
         &self,
         operator: Bound,

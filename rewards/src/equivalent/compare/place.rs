@@ -1,7 +1,8 @@
 //! Where symbols stand when expressions in them are compared by their values.
 //!
 //! What tells `x` from `|x|` or `\max(x, y)` from `x` is not left to chance: the first places are
-//! positive, then every pattern of signs of two symbols occurs, and each symbol is the largest once.
+//! positive, then every pattern of signs of two symbols occurs, and each symbol is the largest
+//! once.
 
 use dashu_int::IBig;
 
@@ -123,6 +124,11 @@ impl<'tree> Survey<'tree> {
         }
     }
 
+    /// Whether symbols are whole numbers at all places.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole != Whole::No
+    }
+
     pub(super) fn place(&self, index: u64) -> Place<'_> {
         let Self { names, seed, whole, real, complex, .. } = self;
         Place { names, seed: *seed, index, whole: *whole, real: *real, complex: *complex }
@@ -175,7 +181,8 @@ impl Place<'_> {
         };
         let count = self.names.len() as u64;
         let largest = count > 1 && self.index % count == rank;
-        // start + width * (an odd fraction of 2^40); the largest has at least half the width, 16 times
+        // start + width * (an odd fraction of 2^40); the largest has at least half the width, 16
+        // times
         let fraction = IBig::from(bits >> 24 | 1 | if largest { 1 << 39 } else { 0 });
         let mantissa = fraction + (IBig::from(start) << (40 - width) as usize);
         Ball {

@@ -83,9 +83,11 @@ fn is_defined(
         let place = survey.place(index);
         let mut context = Context::new(PRECISIONS[0], fuel);
         let sides = [gold.value(&mut context, place), answer.value(&mut context, place)];
+        let outside = context.outside;
         let troubles = sides.map(Result::err);
         match troubles {
             [Some(Trouble::Undefined), Some(Trouble::Undefined)] => {}
+            [Some(Trouble::Undefined), None] | [None, Some(Trouble::Undefined)] if outside => {}
             [Some(Trouble::Undefined), _] | [_, Some(Trouble::Undefined)] => {
                 return Equivalence::Different;
             }
