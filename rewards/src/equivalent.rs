@@ -1,7 +1,8 @@
 //! Second layer: whether an answer is the gold answer.
 //!
-//! Without a computer algebra system: both sides are read into trees of bounded size (`read`), and those
-//! are compared by value (`compare`); plain numbers take a shorter way. It does not know where the answer was found: that is [`extract`](mod@crate::extract)'s part.
+//! Without a computer algebra system: both sides are read into trees of bounded size (`read`), and
+//! those are compared by value (`compare`); plain numbers take a shorter way. It does not know
+//! where the answer was found: that is [`extract`](mod@crate::extract)'s part.
 
 mod build;
 mod characters;
@@ -45,16 +46,20 @@ pub enum Equivalence {
     GoldUnparseable,
 }
 
-/// Compares `answer` with `gold`, both bare: without the prose or the box that held them. Of a gold whose
-/// last line holds the mark `####`, as GSM8K's solutions do, only what follows the mark counts.
+/// Compares `answer` with `gold`, both bare: without the prose or the box that held them. Of a gold
+/// whose last line holds the mark `####`, as GSM8K's solutions do, only what follows the mark
+/// counts.
 ///
 /// Numbers are compared first, exactly. Everything else is read into a tree, of bounded size, and
-/// compared by value, each kind of answer in its own way. Nothing is evaluated as code. What is equal
-/// for rewards is equal for scores.
+/// compared by value, each kind of answer in its own way. Nothing is evaluated as code. What is
+/// equal for rewards is equal for scores.
 pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     let bare = unmarked(gold);
     // a gold equals its own text
     let (gold, answer) = (bare, if gold == answer { bare } else { answer });
+    if text::is_struck_out(answer) {
+        return Equivalence::Different;
+    }
     if let Some(found) = as_numbers(gold, answer, policy) {
         return found;
     }
@@ -70,8 +75,8 @@ pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
     }
 }
 
-/// What stands behind `####` on the last line of a gold answer, as in the solutions of GSM8K; the whole
-/// text where no such mark is.
+/// What stands behind `####` on the last line of a gold answer, as in the solutions of GSM8K; the
+/// whole text where no such mark is.
 fn unmarked(gold: &str) -> &str {
     let line = gold.trim_end().lines().next_back().unwrap_or_default();
     match line.rsplit_once("####") {

@@ -12,6 +12,7 @@ mod lenient;
 mod lines;
 mod marks;
 mod markup;
+mod operand;
 mod prose;
 
 pub(crate) use boxes::Boxes;
@@ -33,17 +34,19 @@ pub enum Extracted<'a> {
     Limit,
 }
 
-/// Finds the answer of `response`, in what follows its reasoning and precedes its end-of-turn token.
+/// Finds the answer of `response`, in what follows its reasoning and precedes its end-of-turn
+/// token.
 ///
 /// Under `rl` it stands where `marker` says: in the last `\boxed{...}` or `\fbox{...}`, which must
 /// be closed, or on the last line that begins with `Answer:` or `####`. Boxes joined by nothing but
-/// "or", "and" or a comma are one answer, of several values.
+/// "or", "and" or a comma are one answer, of several values. A box within a larger formula, as in
+/// `10^{\boxed{5}}`, is no answer.
 ///
-/// Under `eval` it may stand elsewhere. In this order: the marked line, where the marker is one; the
-/// last box, with small mistakes in its command; what follows the last "answer is", "answer:" or
-/// "result is"; a fenced block of one line at the end; a response that is an answer and no prose; the
-/// last delimited mathematics; the last line, if it is no prose; the last number; the last capital
-/// letter of a choice. Emphasis and quotation marks around it are taken off.
+/// Under `eval` it may stand elsewhere. In this order: the marked line, where the marker is one;
+/// the last box, with small mistakes in its command; what follows the last "answer is", "answer:"
+/// or "result is"; a fenced block of one line at the end; a response that is an answer and no
+/// prose; the last delimited mathematics; the last line, if it is no prose; the last number; the
+/// last capital letter of a choice. Emphasis and quotation marks around it are taken off.
 ///
 /// Work is linear in the length of `response`.
 ///
@@ -91,6 +94,8 @@ fn in_boxes<'a>(text: &'a str, boxes: &Boxes, max_bytes: usize) -> Extracted<'a>
         _ if boxes.too_deep => Extracted::Limit,
         // a box is opened after the last closed one: the response was about to answer anew
         (Some(closed), Some(open)) if open > closed.start => Extracted::Unclosed,
+        // nothing says what the formula around it is worth
+        (Some(_), _) if operand::is_operand(text, &boxes.whole) => Extracted::NoAnswer,
         (Some(closed), _) => {
             let content = trimmed(&text[closed.clone()]);
             match boxes.chain {
@@ -105,7 +110,8 @@ fn in_boxes<'a>(text: &'a str, boxes: &Boxes, max_bytes: usize) -> Extracted<'a>
     }
 }
 
-/// `content` of a closed box without the white space around it, the control spaces at its end included.
+/// `content` of a closed box without the white space around it, the control spaces at its end
+/// included.
 fn trimmed(content: &str) -> &str {
     let mut answer = content.trim();
     // In a closed box, only a control space `\ ` leaves an unpaired backslash at the end.
@@ -159,6 +165,113 @@ mod tests {
         check(r"<think>\boxed{1}</think>so 2", Extracted::NoAnswer);
         check(r"<think>\boxed{1}", Extracted::NoAnswer);
         check(r"\boxed{1}</think>", Extracted::NoAnswer);
+    }
+
+    #[test]
+    fn a_part_of_a_formula_is_no_answer() {
+        for response in [
+            r"10^{\boxed{5}}",
+            r"10^\boxed{5}",
+            r"$-\boxed{5}$",
+            r"$x = - \boxed{5}$",
+            r"so it is -\boxed{5}.",
+            r"$3 - \boxed{5}$",
+            r"\cancel{\boxed{5}}",
+            r"\sout{the answer is \boxed{5}}",
+            r"\sqrt{\boxed{5}}",
+            r"\sqrt\boxed{5}",
+            r"\sqrt[3]{\boxed{5}}",
+            r"\frac{1}{\boxed{5}}",
+            r"\dfrac{\boxed{5}}{2}",
+            r"\text{so } \frac{\boxed{5}}{2}",
+            r"\sqrt{\text{\boxed{5}}}",
+            r"x_{\boxed{5}}",
+            r"2\boxed{5}",
+            r"2 \cdot \boxed{5}",
+            r"2 + \boxed{5}",
+            r"2/\boxed{5}",
+            r"$2*\boxed{5}$",
+            r"x \ne \boxed{5}",
+            r"x \not= \boxed{5} \ne \boxed{5}",
+            r"\sin\boxed{5}",
+            r"\sin(\boxed{5})",
+            r"f(\boxed{5})",
+            r"|\boxed{-5}|",
+            r"\lfloor \boxed{5} \rfloor",
+            r"\boxed{5}^2",
+            r"\boxed{5}^{10}",
+            r"\boxed{5}_8",
+            r"$\boxed{5}!$",
+            r"\boxed{5} + 3",
+            r"\boxed{5} - 3",
+            r"\boxed{5}/2",
+            r"\boxed{5} \cdot 10^3",
+            r"\boxed{5}\times 10^3",
+            r"\boxed{5}\,\pi",
+            r"$\boxed{5}x$",
+            r"$\boxed{5}00$",
+            r"\boxed{5}.5",
+            r"~~\boxed{5}~~",
+            r"The answer is ~~\boxed{5}~~.",
+        ] {
+            for policy in [Policy::Rl, Policy::Eval] {
+                let said = extract(response, policy, Marker::Boxed);
+                assert_eq!(said, Extracted::NoAnswer, "{response}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_a_box_its_value_may_stand_around_it() {
+        for response in [
+            r"$x = \boxed{5}$",
+            r"\[ 2 + 3 = \boxed{5}. \]",
+            r"{\boxed{5}}",
+            r"\textbf{\boxed{5}}",
+            r"\textbf{The answer is $\boxed{5}$.}",
+            r"\textcolor{red}{\boxed{5}}",
+            r"{\color{red}\boxed{5}}",
+            r"\color{red}{\boxed{5}}",
+            r"\colorbox{yellow}{$\boxed{5}$}",
+            r"\begin{align*} x &= 2 + 3 \\ &= \boxed{5} \end{align*}",
+            r"\begin{center}{\boxed{5}}\end{center}",
+            r"\therefore {\boxed{5}}",
+            r"\therefore\quad\boxed{5}",
+            r"\implies \boxed{5}",
+            r"x \approx \boxed{5}",
+            r"\left(\boxed{5}\right)",
+            r"**\boxed{5}**",
+            r"**Answer:** \boxed{5}",
+            r"_\boxed{5}_",
+            "- \\boxed{5}",
+            "* \\boxed{5}",
+            "Steps:\n- \\boxed{5}",
+            "1. \\boxed{5}",
+            "Final answer - \\boxed{5}",
+            "Final answer: \u{2014} \\boxed{5}",
+            "2 + 3 is 5 -> \\boxed{5}",
+            r"The answer is\boxed{5}",
+            r"The cost is \$\boxed{5}",
+            r"$\$\boxed{5}$",
+            r"\boxed{5}^\circ",
+            r"$\boxed{5}^{\circ}$",
+            r"\boxed{5}\%",
+            r"\boxed{5}\text{ cm}^2",
+            r"\boxed{5} cm",
+            r"\boxed{5}!",
+            r"\boxed{5}! And $2+2=4$.",
+            r"\boxed{5}.",
+            r"\boxed{5} - the only one",
+            r"\boxed{5} = 2 + 3",
+            r"\frac{1}{2} and so \boxed{5}",
+            "a stray \\frac{1 and\n\nthen \\boxed{5}",
+            "a stray \\sqrt{ and then \\boxed{5}",
+            r"x^{2} = 25, x = \boxed{5}",
+            r"\boxed{4} +++ \boxed{5}",
+            "| n | x |\n| 1 | \\boxed{5} |",
+        ] {
+            check(response, Extracted::Answer("5"));
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! What a completion is worth, from its text to one weight for each of its tokens.
 //!
-//! Reading order: [`rows`] and [`problem`] read data; [`verifier`] and [`rubric`] say what an attempt earns; under the
-//! answer verifier lie [`mod@extract`], [`mod@equivalent`] and the [`policy`] that both obey.
-//! [`group`] and [`advantage`] compare siblings; [`weighting`] goes down to tokens, and [`importance`]
-//! says how much those count that another policy sampled. [`mod@dynamics`] and [`entropy_bonus`] are
-//! about what a step does to the entropy.
+//! Reading order: [`rows`] and [`problem`] read data; [`verifier`] and [`rubric`] say what an
+//! attempt earns; under the answer verifier are [`mod@extract`], [`mod@equivalent`] and the
+//! [`policy`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes down
+//! to tokens, and [`importance`] says how much those count that another policy sampled.
+//! [`mod@dynamics`] and [`entropy_bonus`] are about what a step does to the entropy.
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 
 mod absence;
 pub mod advantage;
+mod denial;
 pub mod dynamics;
 pub mod entropy_bonus;
 pub mod equivalent;

@@ -3,6 +3,7 @@
 
 mod declared;
 mod excluded;
+mod notation;
 
 use std::borrow::Cow;
 
@@ -39,7 +40,8 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     // emphasis of Markdown
     let bold = text.strip_prefix("**").and_then(|text| text.strip_suffix("**"));
     let text = bold.map_or(text, trim);
-    let text = without_marks(text);
+    let text = notation::plain(without_marks(text));
+    let text = &*text;
     if text.is_empty() {
         return Err(Unreadable::NotMathematics);
     }
@@ -84,12 +86,12 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     }
 }
 
-/// Whether what stands before an equals sign only leads to what stands behind it: it is no condition, no
-/// quantifier, and no list of which the equation is the last part.
+/// Whether what stands before an equals sign only leads to what stands behind it: it is no
+/// condition, no quantifier, and no list of which the equation is the last part.
 fn is_computation(text: &str) -> bool {
-    const LOGIC: &str = "forall exists nexists neg lnot not implies Rightarrow Longrightarrow iff \
-        Leftrightarrow Leftarrow Longleftrightarrow land lor wedge vee if unless when where for let \
-        suppose assume all any every some no never given then or and";
+    const LOGIC: &str = "forall exists nexists neg lnot implies Rightarrow Longrightarrow iff \
+        Leftrightarrow Leftarrow Longleftrightarrow land lor wedge vee when where for let all given \
+        then or and";
     let bytes = text.as_bytes();
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     let listed = text

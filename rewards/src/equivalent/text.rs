@@ -1,11 +1,17 @@
-//! Whether two texts are the same but for what does not show: white space and spacing commands, sizes
-//! of delimiters, dollar signs. Where a text cannot be read, nothing else is left to compare.
+//! Whether two texts are the same but for what does not show: white space and spacing commands,
+//! sizes of delimiters, dollar signs. Where a text cannot be read, nothing else is left to compare.
 
 use super::{characters, names, read};
 use crate::Policy;
 
-/// Whether `gold` and `answer` are the same text. No text without a letter or a digit is an answer, and
-/// none whose braces do not match.
+/// Whether a text is struck out, in the marks of Markdown: `~~5~~`.
+pub(super) fn is_struck_out(text: &str) -> bool {
+    let inner = text.trim().strip_prefix("~~").and_then(|text| text.strip_suffix("~~"));
+    inner.is_some_and(|inner| !inner.trim_matches('~').trim().is_empty())
+}
+
+/// Whether `gold` and `answer` are the same text. No text without a letter or a digit is an answer,
+/// and none whose braces do not match.
 pub(super) fn same(gold: &str, answer: &str, policy: Policy) -> bool {
     let max_bytes = policy.max_answer_bytes();
     if gold.len() > max_bytes || answer.len() > max_bytes {
@@ -28,8 +34,8 @@ fn is_meant(text: &str) -> bool {
     said && depth == 0
 }
 
-/// The parts of a text that show: commands and single characters; a space stands only where it keeps
-/// two letters or digits apart.
+/// The parts of a text that show: commands and single characters; a space stands only where it
+/// keeps two letters or digits apart.
 struct Parts<'a> {
     rest: &'a str,
     in_word: bool,

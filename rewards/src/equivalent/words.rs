@@ -3,8 +3,10 @@
 use dashu_int::UBig;
 use dashu_ratio::RBig;
 
-/// How many ones a word of number stands for, singular or plural; short forms keep their case, since
-/// `mN` is a unit.
+use crate::denial::{Denial, denial};
+
+/// How many ones a word of number stands for, singular or plural; short forms keep their case,
+/// since `mN` is a unit.
 pub(super) fn magnitude(word: &str) -> Option<RBig> {
     let exponent = match word {
         "mn" | "mln" => 6,
@@ -177,15 +179,14 @@ pub(super) fn ordinal(text: &str) -> Option<usize> {
 /// Whether a word changes or questions the number before it, so that a gold answer with it is not a
 /// number and a noun.
 pub(super) fn says_something(word: &str) -> bool {
-    const WORDS: &str = "or and not no nor is are was if when wrong incorrect false either maybe but \
-        to from between minus plus times over than less more least most below under negative \
-        approximately approx about roughly almost nearly mod modulo base root factorial choose \
-        squared cubed inverse reciprocal twice double pi infinity undefined none \
+    const WORDS: &str = "or and is are was when to from between minus plus times over least most \
+        below under negative mod modulo base root factorial choose squared cubed inverse reciprocal \
+        twice double pi infinity undefined \
         half halves third thirds fourth fourths fifth fifths sixth sixths seventh sevenths eighth \
         eighths ninth ninths tenth tenths twelfth twelfths hundredth hundredths thousandth \
         thousandths millionth millionths quarter quarters dozen hundred thousand million billion \
         trillion";
-    WORDS.split_whitespace().any(|known| known == word)
+    denial(word).is_some() || WORDS.split_whitespace().any(|known| known == word)
 }
 
 /// Whether a name or a script holds a word that takes back or doubts a value.
@@ -195,11 +196,7 @@ pub(super) fn deny(name: &str) -> bool {
 
 /// Whether a word in front takes back or doubts what follows, so that it names nothing.
 pub(super) fn takes_back(word: &str) -> bool {
-    const WORDS: &str = "not never no none nor neither hardly scarcely except unless without cannot \
-        wrong incorrect false invalid untrue impossible unlikely maybe perhaps possibly probably presumably supposedly approximately approx \
-        about around roughly nearly almost if whether either some any every other";
-    let lower = word.to_lowercase();
-    WORDS.split_whitespace().any(|known| known == lower) || lower.ends_with("n't")
+    denial(&word.to_lowercase()).is_some_and(|kind| kind != Denial::Contrast)
 }
 
 /// A word in lower case and singular.

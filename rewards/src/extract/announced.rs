@@ -1,8 +1,10 @@
-//! Sentences that announce an answer: "the answer is 5", "**Final answer:** 5", "the result equals 5".
+//! Sentences that announce an answer: "the answer is 5", "**Final answer:** 5", "the result equals
+//! 5".
 
 use super::clause::{self, denies, is_among, skip};
 use super::prose;
 use super::{delimited, markup};
+use crate::denial::{Denial, is_one_of};
 
 /// The longest line that is searched for an answer in prose, in bytes.
 const MAX_LINE_BYTES: usize = 4096;
@@ -138,19 +140,19 @@ fn contrasted(sentence: &str) -> Option<&str> {
 /// Whether the words before a noun make an announcement none: "if the answer", "I doubt that the
 /// answer", "nobody says the answer".
 fn is_doubted(lead: &str) -> bool {
-    const DOUBTS: &str = "if suppose supposing assume assuming doubt doubts nobody whether hope hopes \
-        wish unless check verify maybe perhaps";
-    const OTHERS: &str = "wrong incorrect false mistaken invalid erroneous bad bogus rejected refuted \
-        previous earlier prior old former initial naive tempting misleading";
+    const HOPES: &str = "nobody whether hope hopes wish check verify";
+    const OTHERS: &str = "bad bogus previous earlier prior old former initial naive tempting \
+        misleading";
     const REPORTS: &str = "that think say says said believe claim claims mean means true case sure \
         know agree convinced";
     let reports = clause::words(lead).any(|word| is_among(REPORTS, &word));
     // "the wrong answer", "the previous final answer"
     let words: Vec<_> = clause::words(lead).collect();
     let kind = words.iter().rev().find(|word| !is_among("final numerical possible", word));
-    words.iter().any(|word| is_among(DOUBTS, word))
+    let unsure = [Denial::Condition, Denial::Doubt];
+    words.iter().any(|word| is_one_of(&unsure, word) || is_among(HOPES, word))
         || reports && denies(lead)
-        || kind.is_some_and(|kind| is_among(OTHERS, kind))
+        || kind.is_some_and(|kind| is_one_of(&[Denial::Refutation], kind) || is_among(OTHERS, kind))
 }
 
 /// The words of the clause before a noun.
@@ -206,7 +208,8 @@ const VERBS: [&str; 15] = [
     "turns out to be",
 ];
 
-/// What follows the verb of an announcement: "is", a colon, an equals sign, or the end of a heading.
+/// What follows the verb of an announcement: "is", a colon, an equals sign, or the end of a
+/// heading.
 fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
     let dress = |c: char| c == ' ' || c == '*' || c == '_';
     let mut rest = line.trim_start_matches(dress);
@@ -239,10 +242,10 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
     let bare = skip(said.trim_start_matches([' ', ':']), SURE);
     let first = clause::words(bare).next().unwrap_or_default();
     let denied = bare.starts_with(char::is_alphabetic)
-        && (is_among(
-            "not never no neither nor unknown anything nothing wrong incorrect false",
-            &first,
-        ) && !is_whole_word(bare, &first)
+        && (is_one_of(&[Denial::Negation, Denial::Refutation], &first)
+            // "none of these" is a choice
+            && first != "none"
+            && !is_whole_word(bare, &first)
             && prose::absent(prose::sentence(bare)).is_none()
             || first == "far" && words(bare));
     if denied {
@@ -253,9 +256,9 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
     (!judged).then(|| Verb::States(behind(after, line, bare)))
 }
 
-/// Whether a sentence says "no" or "never" and nothing else, as an answer.
+/// Whether a sentence says "no", "never" or "impossible" and nothing else, as an answer.
 fn is_whole_word(text: &str, word: &str) -> bool {
-    matches!(word, "no" | "never" | "neither")
+    matches!(word, "no" | "never" | "neither" | "impossible")
         && prose::sentence(text).trim().trim_end_matches(['.', '*']).len() == word.len()
 }
 

@@ -10,8 +10,10 @@ pub const MAX_OPEN_BOXES: usize = 64;
 pub(crate) struct Boxes {
     /// Content of the last closed box that stands in no other closed box.
     pub(crate) last_closed: Option<Range<usize>>,
-    /// Where the boxes begin that only "or", "and" and commas join to the last closed one, if they do
-    /// not all hold the same.
+    /// That box with its command, from the first of its chain on.
+    pub(crate) whole: Range<usize>,
+    /// Where the boxes begin that only "or", "and" and commas join to the last closed one, if they
+    /// do not all hold the same.
     pub(crate) chain: Option<usize>,
     /// Start of the content of the last box that never closes.
     pub(crate) open: Option<usize>,
@@ -65,6 +67,7 @@ impl Boxes {
         found.open = open.last().map(|open| open.content);
         if let Some(closed) = closed {
             found.chain = (!closed.same).then_some(closed.first);
+            found.whole = closed.first..closed.content.end + 1;
             found.last_closed = Some(closed.content);
         }
         found
@@ -186,8 +189,8 @@ pub(super) fn misspelled(text: &str) -> Option<&str> {
     None
 }
 
-/// Reads the command whose name starts at `at`. Returns where reading goes on and, if the command is
-/// a box with a braced argument, where that argument starts.
+/// Reads the command whose name starts at `at`. Returns where reading goes on and, if the command
+/// is a box with a braced argument, where that argument starts.
 fn command(bytes: &[u8], at: usize) -> (usize, Option<usize>) {
     let letters = bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     if letters == 0 {

@@ -5,8 +5,8 @@ use super::clause::{denies, is_among, words};
 /// Words after which a clause says why, and not what.
 const REASONS: [&str; 6] = [" because ", " since ", " as ", " while ", " whereas ", " unlike "];
 
-/// The letter of a choice: one that begins the text with a mark after it, or the only one of the last
-/// clause that names one and does not deny it.
+/// The letter of a choice: one that begins the text with a mark after it, or the only one of the
+/// last clause that names one and does not deny it.
 pub(super) fn last(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
     if bytes.len() > 1 && is_letter(bytes[0]) && matches!(bytes[1], b'.' | b')' | b':') {

@@ -1,9 +1,10 @@
 //! What of a clause is the value that it begins with, and what the words behind it do to it.
 //!
-//! A clause that denies, doubts or limits its value states none: whoever takes it whole will not accept
-//! it as an answer.
+//! A clause that denies, doubts or limits its value states none: whoever takes it whole will not
+//! accept it as an answer.
 
 use super::markup::unstyled;
+use crate::denial::{Denial, is_one_of};
 
 /// Words before which a value ends: what follows says where it comes from, or what it counts.
 const CLOSING: &str = "in for of on at as by with because since which that this where so when given \
@@ -12,17 +13,12 @@ const CLOSING: &str = "in for of on at as by with because since which that this 
     their there who whose into until via using due thanks based according rounded simplified while \
     now or and to a an left remaining needed required available sold used still";
 
-/// Words by which a sentence takes back, doubts or limits what it states.
-const DENYING: &str = "not no never none nor neither cannot wrong incorrect false mistaken invalid \
-    unless except otherwise else if maybe perhaps possibly probably presumably might could \
-    depending instead rejected discarded impossible unlikely doubtful guess provided assuming but \
-    however than more less fewer";
+/// How a sentence takes back, doubts or limits what it states.
+const DENYING: [Denial; 5] =
+    [Denial::Negation, Denial::Refutation, Denial::Condition, Denial::Doubt, Denial::Contrast];
 
 /// Words that begin a clause of its own, which may deny what it likes, but not the value itself.
 const SUBORDINATE: &str = "because since as which so while where given";
-
-/// What such a clause says of a value that is none.
-const VERDICTS: &str = "wrong incorrect false mistaken invalid impossible";
 
 /// Words by which it says the value again.
 const AGAIN: [&str; 8] =
@@ -34,7 +30,7 @@ const PUNCTUATION: [char; 4] = [',', ';', ':', '.'];
 /// Longest unit or noun after a value, in words.
 const MAX_NOUNS: usize = 4;
 
-/// Whether one of the words of a list, in lower case.
+/// Whether one of the words of a list.
 pub(super) fn is_among(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|known| known == word)
 }
@@ -54,12 +50,12 @@ pub(super) fn skip<'a>(mut text: &'a str, list: &str) -> &'a str {
 
 /// Whether a clause takes back, doubts or limits what it states.
 pub(super) fn denies(clause: &str) -> bool {
-    words(clause).any(|word| is_among(DENYING, &word) || word.ends_with("n't"))
+    words(clause).any(|word| is_one_of(&DENYING, &word))
 }
 
 /// Whether a clause says of a value that it is none.
 pub(super) fn is_judged(clause: &str) -> bool {
-    words(clause).any(|word| is_among(VERDICTS, &word))
+    words(clause).any(|word| is_one_of(&[Denial::Refutation], &word))
 }
 
 /// Whether a text begins with a word, and no name in mathematics.
@@ -162,7 +158,8 @@ pub(super) fn leading(sentence: &str) -> Option<&str> {
     Some(unstyled(sentence[..end].trim_end_matches(PUNCTUATION)))
 }
 
-/// How many words right after a value are a unit or a noun; `None` where the words behind it change it.
+/// How many words right after a value are a unit or a noun; `None` where the words behind it change
+/// it.
 fn follows(sentence: &str, tail: &[Token<'_>]) -> Option<usize> {
     let mut nouns = None;
     for (at, token) in tail.iter().enumerate() {
@@ -177,14 +174,14 @@ fn follows(sentence: &str, tail: &[Token<'_>]) -> Option<usize> {
         }
         if is_among(SUBORDINATE, &word) {
             let clause = tail[at + 1..].iter().take(3);
-            if clause.clone().any(|token| is_among(VERDICTS, token.core))
+            if clause.clone().any(|token| is_one_of(&[Denial::Refutation], token.core))
                 || word == "where" && next.len() == 1
             {
                 return None;
             }
             return within(nouns.unwrap_or(at));
         }
-        if is_among(DENYING, &word) || word.ends_with("n't") {
+        if is_one_of(&DENYING, &word) {
             return None;
         }
         let condition = match &*word {

@@ -40,8 +40,8 @@ pub(super) fn formulas(text: &str) -> Vec<Formula> {
     found
 }
 
-/// The formula that begins at `at`, or how many bytes hold none. Closing delimiters that the rest of
-/// the text has not are `missing`.
+/// The formula that begins at `at`, or how many bytes hold none. Closing delimiters that the rest
+/// of the text has not are `missing`.
 fn formula(text: &str, at: usize, missing: &mut Vec<String>) -> Result<Formula, usize> {
     let rest = &text[at..];
     let mut until = |left: usize, right: &str| {
@@ -79,8 +79,8 @@ fn formula(text: &str, at: usize, missing: &mut Vec<String>) -> Result<Formula, 
     Ok(Formula { outer: at..inner.end + 1, inner })
 }
 
-/// How many bytes stand before the dollar sign that closes a formula; `None` where the sign in front is
-/// money, as in `$5 and $7`.
+/// How many bytes stand before the dollar sign that closes a formula; `None` where the sign in
+/// front is money, as in `$5 and $7`.
 fn closing_dollar(text: &str) -> Option<usize> {
     let mut escaped = false;
     let end = text.find(|c: char| {
@@ -184,8 +184,8 @@ fn content<'a>(text: &'a str, formula: &Formula) -> &'a str {
     }
 }
 
-/// What follows the equals sign of the last line, where lines are broken outside of environments and a
-/// computation goes on over them.
+/// What follows the equals sign of the last line, where lines are broken outside of environments
+/// and a computation goes on over them.
 fn last_line(whole: &str) -> &str {
     let broken = whole.match_indices(r"\\").all(|(at, _)| {
         !whole[at + 2..].starts_with(|c: char| c.is_ascii_alphabetic() || "([{)]}".contains(c))

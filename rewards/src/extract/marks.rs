@@ -122,8 +122,8 @@ pub(super) fn turn(response: &str) -> &str {
     response
 }
 
-/// The part of a response that follows its reasoning: what stands after the mark that last ends some,
-/// up to one that begins more. A response that never leaves its reasoning has no such part.
+/// The part of a response that follows its reasoning: what stands after the mark that last ends
+/// some, up to one that begins more. A response that never leaves its reasoning has no such part.
 pub(crate) fn after_reasoning(response: &str) -> &str {
     let (mut start, mut end) = (0, None);
     for mark in Marks::of(response) {
@@ -140,7 +140,8 @@ fn is_channel(response: &str, mark: Mark) -> bool {
     response[mark.start..].starts_with(CHANNEL)
 }
 
-/// What begins a channel in the harmony format of `gpt-oss`; the answer stands in the one called `final`.
+/// What begins a channel in the harmony format of `gpt-oss`; the answer stands in the one called
+/// `final`.
 const CHANNEL: &str = "<|channel|>";
 const MESSAGE: &str = "<|message|>";
 
@@ -247,8 +248,9 @@ fn reasoning(name: &str, barred: bool) -> Option<Meaning> {
     (is(name.strip_prefix('/')) || of("end")).then_some(Meaning::Closing)
 }
 
-/// Whether a name that is not known has the shape of a mark that ends a turn. The marks of templates are
-/// too many to be listed, and whatever stands behind an unknown one is not the answer.
+/// Whether a name that is not known has the shape of a mark that ends a turn. The marks of
+/// templates are too many to be listed, and whatever stands behind an unknown one is not the
+/// answer.
 fn ends_by_shape(written: &str, name: &str, left: &str, barred: bool) -> bool {
     let words = || written.split(['_', '-', '\u{2581}', '/', ' ']);
     if words().any(|word| CONTENT.contains(&&*word.to_lowercase())) {

@@ -4,6 +4,7 @@ use super::clause::{is_among, is_judged, leading, leaves, skip, starts_with_word
 use super::delimited;
 use super::markup::unstyled;
 use crate::absence::absence;
+use crate::denial::{Denial, is_one_of};
 
 /// Up to the end of the first sentence of a line.
 pub(super) fn sentence(line: &str) -> &str {
@@ -88,8 +89,8 @@ pub(super) fn value(sentence: &str) -> Option<&str> {
 
 /// What a sentence concludes, if that is that there is no solution, no value, or no end of them.
 pub(super) fn absent(sentence: &str) -> Option<&str> {
-    const CONDITIONS: &str = "if suppose supposing assume assuming when whenever for case cases unless \
-        while otherwise else except but however whether wrong incorrect false";
+    const CONDITIONS: &str = "when whenever for case cases while else otherwise but however \
+        whether";
     const CONCLUSIONS: [&str; 7] =
         [", so ", " so ", ", hence ", ", thus ", ", therefore ", ", then ", ", which means "];
     const JOINTS: &str = "so thus hence therefore then consequently clearly and that \
@@ -106,7 +107,10 @@ pub(super) fn absent(sentence: &str) -> Option<&str> {
     let clause = concluded
         .or_else(|| begins_with_reason.then(|| said.rfind(", ")).flatten().map(|comma| comma + 2));
     let (lead, clause) = said.split_at(clause.unwrap_or(0));
-    let limited = words(lead).chain(words(why)).any(|word| is_among(CONDITIONS, &word));
+    let limits = [Denial::Condition, Denial::Refutation];
+    let limited = words(lead)
+        .chain(words(why))
+        .any(|word| is_one_of(&limits, &word) || is_among(CONDITIONS, &word));
     let clause = unstyled(skip(clause, JOINTS));
     if limited {
         return None;
