@@ -36,8 +36,8 @@ pub enum AdvantageConfig {
     ///
     /// Source: RLOO, arXiv 2402.14740, section 3.2.
     Rloo {},
-    /// (reward - mean) / sqrt(variance + 1e-8), over all tokens of the step, each with the reward of
-    /// its attempt; the variance without bias. Problems are not told apart.
+    /// (reward - mean) / sqrt(variance + 1e-8), over all tokens of the step, each with the reward
+    /// of its attempt; the variance without bias. Problems are not told apart.
     ///
     /// Source: REINFORCE++, arXiv 2501.03262, section 3, without a KL in the reward; the statistics
     /// over tokens and 1e-8 as in verl.
@@ -49,8 +49,8 @@ pub enum AdvantageConfig {
     /// alpha (reward - mean of the group), with alpha the groups of the step divided by those whose
     /// rewards differ: groups without gradient do not make the others count less.
     ///
-    /// Source: GPG, arXiv 2504.02546, with a normalizer of 1. verl's `gpg` instead takes for alpha the
-    /// attempts of the step divided by those whose reward is not 0.
+    /// Source: GPG, arXiv 2504.02546, with a normalizer of 1. verl's `gpg` instead takes for alpha
+    /// the attempts of the step divided by those whose reward is not 0.
     Gpg {},
 }
 

@@ -19,11 +19,11 @@ const BINS: [(&str, f64); 8] = [
 
 /// Metric keys and values of a step; none without tokens.
 ///
-/// `weights` has one factor for each token. A token is of high surprisal by the quantile where it is
-/// among the `share` of largest surprisals of its advantage sign, and by s* where its Phi is below 0.
-/// The quadrants are u (low) and l (high surprisal), by the sign of the advantage A; their entropy is
-/// the sum of -A Phi over them per token of the step, in nats per unit of step in the logits. A
-/// quantile is the smallest value that so many of the tokens do not exceed.
+/// `weights` has one factor for each token. A token is of high surprisal by the quantile where it
+/// is among the `share` of largest surprisals of its advantage sign, and by s* where its Phi is
+/// below 0. The quadrants are u (low) and l (high surprisal), by the sign of the advantage A; their
+/// entropy is the sum of -A Phi over them per token of the step, in nats per unit of step in the
+/// logits. A quantile is the smallest value that so many of the tokens do not exceed.
 ///
 /// Source: STARE, arXiv 2606.19236, theorem 3.1, propositions 3.2 and 3.5, corollary 3.6.
 pub fn dynamics(tokens: &TokenColumns<'_>, weights: &[f64], share: f64) -> Vec<(String, f64)> {

@@ -18,11 +18,11 @@ pub enum EntropyBonus {
         coefficient: f64,
     },
     /// c, which rises by `step` when the mean entropy is below `target` and falls by it otherwise,
-    /// within 0 and `max`, before it is used in the same step; it is applied only while the entropy is
-    /// at most the target.
+    /// within 0 and `max`, before it is used in the same step; it is applied only while the entropy
+    /// is at most the target.
     ///
-    /// Source: Skywork-OR1, arXiv 2505.22312, section 3.2.5; its code, `EntController`, does not apply
-    /// it at the target itself. The defaults are those of its training scripts.
+    /// Source: Skywork-OR1, arXiv 2505.22312, section 3.2.5; its code, `EntController`, does not
+    /// apply it at the target itself. The defaults are those of its training scripts.
     Adaptive {
         /// Mean entropy in nats a token that is aimed at.
         #[serde(default = "default_target")]
@@ -111,8 +111,9 @@ impl EntropyControl {
         Self { config, state: State { coefficient } }
     }
 
-    /// Takes in the mean entropy of a step, in nats a token, and gives the coefficient of that step. An
-    /// entropy that is not finite moves nothing, and has no bonus if the bonus is adaptive.
+    /// Takes in the mean entropy of a step, in nats a token, and gives the coefficient of that
+    /// step. An entropy that is not finite moves nothing, and has no bonus if the bonus is
+    /// adaptive.
     pub fn observe(&mut self, mean_entropy: f64) -> f64 {
         let EntropyBonus::Adaptive { target, step, max, .. } = self.config else {
             return self.state.coefficient;

@@ -4,8 +4,8 @@
 ///
 /// `values` is one number for each sibling, such as the reward or whether it is correct.
 ///
-/// Source: dynamic sampling of DAPO, arXiv 2503.14476, equation 11, as verl filters groups; there by
-/// a standard deviation above 0, here exactly.
+/// Source: dynamic sampling of DAPO, arXiv 2503.14476, equation 11, as verl filters groups; there
+/// by a standard deviation above 0, here exactly.
 pub fn has_spread(values: &[f64]) -> bool {
     match values {
         [] => false,

@@ -26,11 +26,11 @@ pub enum Importance {
         #[serde(default = "usual_cap")]
         cap: f64,
     },
-    /// The ratio where it is within `low..=high`, and 0 elsewhere; what is masked stays in the loss's
-    /// denominator.
+    /// The ratio where it is within `low..=high`, and 0 elsewhere; what is masked stays in the
+    /// loss's denominator.
     ///
-    /// Source: masked importance sampling, verl's rollout correction, which takes masked tokens out of
-    /// the denominator as well.
+    /// Source: masked importance sampling, verl's rollout correction, which takes masked tokens out
+    /// of the denominator as well.
     Masked {
         /// What has a ratio.
         #[serde(default)]
@@ -110,9 +110,9 @@ impl Importance {
 
     /// The weights of a step's tokens; none where this is off.
     ///
-    /// `old` and `rollout` are log-probs in nats, one for each token; `samples` are the tokens of each
-    /// completion. Of what is recorded, all over tokens, extremes and shares are those of the ratios,
-    /// the rest that of the weights; the effective sample size is Kish's, as a share.
+    /// `old` and `rollout` are log-probs in nats, one for each token; `samples` are the tokens of
+    /// each completion. Of what is recorded, all over tokens, extremes and shares are those of the
+    /// ratios, the rest that of the weights; the effective sample size is Kish's, as a share.
     pub fn weights(
         &self,
         old: &[f32],

@@ -20,8 +20,8 @@ pub fn read<T: Serialize + DeserializeOwned>(value: &Value) -> Result<T, String>
     }
 }
 
-/// Where `given` has a list and what was read from it is `written` as an object: names and numbers of
-/// items, with dots between.
+/// Where `given` has a list and what was read from it is `written` as an object: names and numbers
+/// of items, with dots between.
 pub fn list_for_object(given: &Value, written: &Value) -> Option<String> {
     let below = |key: &str, given, written| {
         let path = list_for_object(given, written)?;

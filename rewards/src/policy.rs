@@ -12,8 +12,8 @@ pub enum Policy {
     /// gold earns nothing.
     #[default]
     Rl,
-    /// For scores: an answer in another place counts too, and a decimal may stand for a gold that is
-    /// no rational number.
+    /// For scores: an answer in another place counts too, and a decimal may stand for a gold that
+    /// is no rational number.
     Eval,
 }
 

@@ -1,6 +1,7 @@
 //! Rows of JSON, one object a line: how files of problems and of predictions are read.
 //!
-//! Reading order: this file; [`Fields`] is one object, [`foreign`] tells other kinds of files apart.
+//! Reading order: this file; [`Fields`] is one object, [`foreign`] tells other kinds of files
+//! apart.
 
 mod fields;
 mod foreign;
@@ -26,7 +27,8 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 /// # Errors
 ///
 /// Fails when the file is of another kind, at the first line that cannot be read, is not a JSON
-/// object or is refused by `take`, and when there is no row at all; `expected` then names the fields.
+/// object or is refused by `take`, and when there is no row at all; `expected` then names the
+/// fields.
 pub fn read_rows(
     mut file: impl BufRead,
     expected: &'static str,
@@ -49,7 +51,8 @@ pub fn read_rows(
             break;
         }
         let text = chunk.strip_suffix(b"\n").unwrap_or(&chunk);
-        // Raw carriage returns are never part of a JSON text, so that they can end lines by themselves.
+        // Raw carriage returns are never part of a JSON text, so that they can end lines by
+        // themselves.
         for row in text.strip_suffix(b"\r").unwrap_or(text).split(|&byte| byte == b'\r') {
             line += 1;
             let row = without_bom(row);

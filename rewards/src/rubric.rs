@@ -71,8 +71,8 @@ pub enum VerifierConfig {
         /// What is demanded of the completion.
         require: Vec<Rule>,
     },
-    /// 1 if the completion starts with its only `<think>` and has a `</think>`, else 0: the rule of that
-    /// name in `format`, with a weight of its own.
+    /// 1 if the completion starts with its only `<think>` and has a `</think>`, else 0: the rule of
+    /// that name in `format`, with a weight of its own.
     ThinkTags {
         /// Factor of its reward.
         #[serde(default = "one")]
@@ -338,9 +338,9 @@ impl Rubric {
     }
 }
 
-/// Why these verifiers are no rubric, each with its index: not exactly one judges answers, two have one
-/// name, a name cannot be part of a metric key, or a weight is negative or not finite, or 0 where answers
-/// are judged.
+/// Why these verifiers are no rubric, each with its index: not exactly one judges answers, two have
+/// one name, a name cannot be part of a metric key, or a weight is negative or not finite, or 0
+/// where answers are judged.
 pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut judges = Vec::new();

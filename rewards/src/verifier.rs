@@ -130,12 +130,14 @@ pub trait Verifier: Debug + Send + Sync {
         false
     }
 
-    /// What its verdicts depend on, for records of scores: its name, and the settings that change one.
+    /// What its verdicts depend on, for records of scores: its name, and the settings that change
+    /// one.
     fn criterion(&self) -> String {
         self.name().to_owned()
     }
 
-    /// One verdict for each attempt, in order. Text that cannot be read is an outcome, not an error.
+    /// One verdict for each attempt, in order. Text that cannot be read is an outcome, not an
+    /// error.
     ///
     /// # Errors
     ///

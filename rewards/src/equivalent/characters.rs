@@ -6,8 +6,9 @@ use crate::Policy;
 
 /// Rewrites every character that has one plain meaning; the others stay, and stop the reader later.
 ///
-/// Full-width forms and the digits and letters of the mathematical alphabets are what Unicode's NFKC
-/// makes of them. Superscripts are exponents and never digits; the digits of other scripts stay.
+/// Full-width forms and the digits and letters of the mathematical alphabets are what Unicode's
+/// NFKC makes of them. Superscripts are exponents and never digits; the digits of other scripts
+/// stay.
 pub(super) fn plain(text: &str, policy: Policy) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);

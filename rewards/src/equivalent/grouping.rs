@@ -1,5 +1,6 @@
-//! Square brackets around one value. In the middle of a formula they group, as in `2[x + 1]`; alone they
-//! may be a list of one element, and around a fraction, a root or a lone letter the integer part.
+//! Square brackets around one value. In the middle of a formula they group, as in `2[x + 1]`; alone
+//! they may be a list of one element, and around a fraction, a root or a lone letter the integer
+//! part.
 
 use super::tree::{Id, Node};
 
@@ -54,8 +55,8 @@ fn is_function(node: &Node) -> bool {
     }
 }
 
-/// Whether what stands in brackets is more than one writes an integer part of: a sum, or what holds one
-/// in brackets of its own. With a fraction in it, only a power tells.
+/// Whether what stands in brackets is more than one writes an integer part of: a sum, or what holds
+/// one in brackets of its own. With a fraction in it, only a power tells.
 fn is_group(nodes: &[Node], content: Id, raised: bool) -> bool {
     let mut under = vec![content];
     let (mut has_fraction, mut has_group) = (false, false);

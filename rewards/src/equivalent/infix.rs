@@ -126,7 +126,8 @@ fn list(builder: &mut Builder, items: Vec<Id>) -> Built {
     }
     let names: Vec<_> = items.iter().map(|&id| condition_on(builder, id)).collect();
     let one_name = names.windows(2).all(|pair| pair[0] == pair[1]);
-    // two bounds may be two pieces: only exclusions and sets surely hold together with what stands beside
+    // two bounds may be two pieces: only exclusions and sets surely hold together with what stands
+    // beside
     let is_bound = |&&id: &&Id| {
         !matches!(
             builder.node(id),

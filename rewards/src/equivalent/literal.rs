@@ -314,8 +314,8 @@ fn separator(text: &str, allowed: Separators) -> Option<(Separator, &str)> {
     .then_some((kind, rest))
 }
 
-/// `answer` with a decimal point for its decimal comma; `None` where it has none, or the comma may stand
-/// between thousands or, beside a `gold` of several values, between values.
+/// `answer` with a decimal point for its decimal comma; `None` where it has none, or the comma may
+/// stand between thousands or, beside a `gold` of several values, between values.
 pub(super) fn decimal_point(gold: &str, answer: &str) -> Option<String> {
     if gold.contains([',', ';']) || !answer.contains(',') {
         return None;

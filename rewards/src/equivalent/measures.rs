@@ -9,8 +9,8 @@ use super::units::Unit;
 /// Most units of one measure.
 const MAX_PARTS: usize = 4;
 
-/// Reads a measure in several units of one kind, the largest first: numbers and units in turn, of which
-/// only the last number may have places. `None` where a text is anything else.
+/// Reads a measure in several units of one kind, the largest first: numbers and units in turn, of
+/// which only the last number may have places. `None` where a text is anything else.
 pub(super) fn compound(text: &str) -> Option<Tree> {
     let (mut nodes, mut parts) = (Vec::new(), Vec::new());
     let mut last: Option<Unit> = None;

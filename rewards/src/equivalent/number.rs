@@ -135,7 +135,8 @@ fn fraction_command(text: &str) -> Option<&str> {
 
 /// A command's name, and what follows it.
 fn command(text: &str) -> Option<(&str, &str)> {
-    // by its byte, as elsewhere in this file: to ask for a prefix is a call, and half the time of a pair
+    // by its byte, as elsewhere in this file: to ask for a prefix is a call, and half the time of a
+    // pair
     if text.as_bytes().first() != Some(&b'\\') {
         return None;
     }

@@ -69,8 +69,8 @@ enum Operator {
         power: Option<Id>,
         base: Option<Id>,
     },
-    /// A sum or the like: its bounds, and then what it is of, have not been read. An integral ends with
-    /// its differential, as a bracket does.
+    /// A sum or the like: its bounds, and then what it is of, have not been read. An integral ends
+    /// with its differential, as a bracket does.
     Bound(Scope),
     /// Waits for one operand more, which it takes at once.
     Command(Command),

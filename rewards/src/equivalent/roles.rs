@@ -1,8 +1,8 @@
-//! Which letters stand for functions: `f(x + 1)` is a value of `f`, `a(x + 1)` is a product; and which
-//! for [`units`].
+//! Which letters stand for functions: `f(x + 1)` is a value of `f`, `a(x + 1)` is a product; and
+//! which for [`units`].
 //!
-//! The letter alone does not tell, so both texts of a comparison are looked at. What the gold answer
-//! uses as a factor is a factor in the answer, and what it applies is applied.
+//! The letter alone does not tell, so both texts of a comparison are looked at. What the gold
+//! answer uses as a factor is a factor in the answer, and what it applies is applied.
 
 mod units;
 

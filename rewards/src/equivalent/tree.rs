@@ -47,7 +47,8 @@ pub(super) enum Node {
     /// An exact number: integer, decimal, repeating decimal, mixed number, other base, scientific.
     Number {
         value: RBig,
-        /// How many digits stand after the decimal point as written; `None` where there is no point.
+        /// How many digits stand after the decimal point as written; `None` where there is no
+        /// point.
         places: Option<u32>,
     },
     Constant(Constant),
@@ -68,19 +69,21 @@ pub(super) enum Node {
         index: Id,
     },
     Apply(Function, Id),
-    /// `f(x)` with a function that is none of [`Function`]: its name (`f`, `gcd`, `max`) and arguments.
+    /// `f(x)` with a function that is none of [`Function`]: its name (`f`, `gcd`, `max`) and
+    /// arguments.
     Call(Box<str>, Vec<Id>),
     Log {
         base: Id,
         of: Id,
     },
-    /// An operation over a variable, which stands in its first child alone, named by [`bound_name`].
+    /// An operation over a variable, which stands in its first child alone, named by
+    /// [`bound_name`].
     Bound {
         operator: Bound,
         /// Larger than that of any such operation in it.
         level: u32,
-        /// What is operated on; then the two bounds, or where a limit is taken, or the variable of an
-        /// integral without bounds, which is free.
+        /// What is operated on; then the two bounds, or where a limit is taken, or the variable of
+        /// an integral without bounds, which is free.
         of: Vec<Id>,
     },
     Factorial(Id),
@@ -94,8 +97,8 @@ pub(super) enum Node {
     /// Marks around a value, dropped or kept by policy.
     Percent(Id),
     Degrees(Id),
-    /// A value with its unit. Sums, products and the like have none inside: what is built of units is
-    /// computed with them, and carries one unit or is a plain number.
+    /// A value with its unit. Sums, products and the like have none inside: what is built of units
+    /// is computed with them, and carries one unit or is a plain number.
     Unit(Id, Unit),
     /// One measure in several units, the largest first: `3 hours 20 minutes`.
     Compound(Vec<Id>),
@@ -105,7 +108,8 @@ pub(super) enum Node {
     Set(Vec<Id>),
     /// Bare `a, b`; also `a; b` and `a and b`.
     List(Vec<Id>),
-    /// `(a, b)` of two finite ends is a [`Tuple`](Self::Tuple); everything else with two ends is this.
+    /// `(a, b)` of two finite ends is a [`Tuple`](Self::Tuple); everything else with two ends is
+    /// this.
     Interval {
         low: Id,
         high: Id,
@@ -126,8 +130,8 @@ pub(super) enum Node {
         rows: u32,
         entries: Vec<Id>,
     },
-    /// A function by cases: a value, then the condition under which it holds, row by row. "Otherwise"
-    /// is all numbers without those of the other conditions.
+    /// A function by cases: a value, then the condition under which it holds, row by row.
+    /// "Otherwise" is all numbers without those of the other conditions.
     Piecewise(Vec<Id>),
     Relation {
         operator: Relation,
@@ -145,8 +149,8 @@ pub(super) enum Node {
     Choice(char),
 }
 
-/// Calls `$visit` for every child of `$node`, in order; `$iter` is `iter` or `iter_mut`, as the node is
-/// borrowed.
+/// Calls `$visit` for every child of `$node`, in order; `$iter` is `iter` or `iter_mut`, as the
+/// node is borrowed.
 macro_rules! visit_children {
     ($node:expr, $visit:expr, $iter:ident) => {{
         let mut visit = $visit;

@@ -57,8 +57,8 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// Reads words, or a formula such as `kg\,m^2/s^2`. `None` where a word says something about the
-    /// number before it, or where it is no word.
+    /// Reads words, or a formula such as `kg\,m^2/s^2`. `None` where a word says something about
+    /// the number before it, or where it is no word.
     pub(super) fn read(text: &str) -> Option<Self> {
         phrase::read(text)
     }
@@ -158,8 +158,8 @@ impl Unit {
         (self.dimension() == other.dimension()).then(|| self.size() / other.size())
     }
 
-    /// The product with a power of another, and what the number before it is multiplied by: units of
-    /// one dimension become one, and a product without dimension is a number.
+    /// The product with a power of another, and what the number before it is multiplied by: units
+    /// of one dimension become one, and a product without dimension is a number.
     pub(super) fn times(&self, other: &Self, sign: i32) -> Option<(Self, RBig)> {
         let (mut product, mut scale) = (self.clone(), RBig::ONE);
         for factor in &other.factors {

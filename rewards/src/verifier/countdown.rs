@@ -13,11 +13,11 @@ const MAX_ANSWER_BYTES: usize = 4096;
 /// Earns 1 if the last attempt is a chain of legal steps from the numbers to the target, and 0
 /// otherwise.
 ///
-/// The problem is `3 5 7> 12`: numbers, `>`, the target. A step is `a op b c`, with white space or none
-/// between its parts and `=` before `c` or none; steps are separated by white space, `,`, `;` or
-/// nothing. It takes `a` and `b` out of the numbers at hand and puts `c` there: a whole number from 0 to
-/// 99 that equals `a op b`, op being one of `+ - * /`. `R` drops the attempt before it. Not all numbers
-/// need be used; the last `c` has to be the target.
+/// The problem is `3 5 7> 12`: numbers, `>`, the target. A step is `a op b c`, with white space or
+/// none between its parts and `=` before `c` or none; steps are separated by white space, `,`, `;`
+/// or nothing. It takes `a` and `b` out of the numbers at hand and puts `c` there: a whole number
+/// from 0 to 99 that equals `a op b`, op being one of `+ - * /`. `R` drops the attempt before it.
+/// Not all numbers need be used; the last `c` has to be the target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Countdown;
 

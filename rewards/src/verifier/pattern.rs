@@ -4,8 +4,8 @@ use super::{Attempt, Unavailable, Verdict, Verifier};
 
 /// Earns 1 if a regular expression is found in the completion, and 0 otherwise.
 ///
-/// The syntax is that of the crate `regex`: no look-around and no back references, and so a search in
-/// time linear in the completion.
+/// The syntax is that of the crate `regex`: no look-around and no back references, and so a search
+/// in time linear in the completion.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     name: String,

@@ -5,12 +5,12 @@ use super::{Attempt, Unavailable, Verdict, Verifier};
 
 /// Earns from -1 to 0: the share of a completion's n-grams that stood in it before, negated.
 ///
-/// `d / t - 1`, where `t` counts the stretches of [`words`](Self::words) words, one starting at every
-/// word, and `d` the different ones among them; 0 for a completion of fewer words. Words are parted by
-/// white space and compared in lower case.
+/// `d / t - 1`, where `t` counts the stretches of [`words`](Self::words) words, one starting at
+/// every word, and `d` the different ones among them; 0 for a completion of fewer words. Words are
+/// parted by white space and compared in lower case.
 ///
-/// Source: `get_repetition_penalty_reward` of open-r1, after the penalty of arXiv 2502.03373, section 4.3;
-/// the weight of the verifier is its `max_penalty`.
+/// Source: `get_repetition_penalty_reward` of open-r1, after the penalty of arXiv 2502.03373,
+/// section 4.3; the weight of the verifier is its `max_penalty`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repetition {
     /// Length of the n-grams, in words; at most [`MOST_WORDS`](Self::MOST_WORDS).

@@ -1,5 +1,5 @@
-//! Tokens whose advantage and log-prob are far from the mean on the same side: what lowers the entropy
-//! most, by arXiv 2505.22617.
+//! Tokens whose advantage and log-prob are far from the mean on the same side: what lowers the
+//! entropy most, by arXiv 2505.22617.
 
 use rand_philox::Philox;
 use schemars::JsonSchema;
@@ -10,8 +10,9 @@ use super::{
     Scope, TokenColumns, TokenWeighting, TokenWeights, below, selection_statistics, some_share,
 };
 
-/// Weight 0 for max(1, floor(share · N)) tokens, or as many as there are, drawn at random among those
-/// whose covariance (A - mean A) (ln p - mean ln p) lies between `low` and `high`; 1 for all others.
+/// Weight 0 for max(1, floor(share · N)) tokens, or as many as there are, drawn at random among
+/// those whose covariance (A - mean A) (ln p - mean ln p) lies between `low` and `high`; 1 for all
+/// others.
 ///
 /// ln p is that of the rollout, as in the reference in the first update of a step; where a step has
 /// several, the reference takes the covariance anew and leaves out tokens that the ratio clips.
@@ -50,11 +51,12 @@ impl ClipCov {
 }
 
 /// The penalty `coefficient` · |log-prob - old log-prob| for the max(1, floor(share · N)) tokens of
-/// largest covariance (A - mean A) (ln p - mean ln p); of equal ones the lower index. All weights are 1.
+/// largest covariance (A - mean A) (ln p - mean ln p); of equal ones the lower index. All weights
+/// are 1.
 ///
 /// ln p is that of the rollout, as in the reference in the first update of a step. The penalty has
-/// no gradient where the log-prob is the old one: it takes effect from the second update of a step on.
-/// The reference's loss beside it is the surrogate without a clip.
+/// no gradient where the log-prob is the old one: it takes effect from the second update of a step
+/// on. The reference's loss beside it is the surrogate without a clip.
 ///
 /// Source: arXiv 2505.22617, section 4.2; the count as in verl, `compute_policy_loss_kl_cov`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-/// Number of tokens that a share of `n` selects: none for a share of 0 or less, else the share rounded
-/// up, within 1 to `n`; a share that is off a whole number by less than a millionth counts as that.
+/// Number of tokens that a share of `n` selects: none for a share of 0 or less, else the share
+/// rounded up, within 1 to `n`; a share that is off a whole number by less than a millionth counts
+/// as that.
 ///
 /// Source: the reference code of STARE, `compute_stare_token_weights`, in f64.
 pub fn budget(n: usize, share: f64) -> usize {
@@ -13,7 +14,8 @@ pub fn budget(n: usize, share: f64) -> usize {
     ((n as f64 * share + 0.999_999) as usize).clamp(1, n)
 }
 
-/// The `k` tokens of `candidates` with the largest keys, in no order; of equal keys the lower index.
+/// The `k` tokens of `candidates` with the largest keys, in no order; of equal keys the lower
+/// index.
 pub(super) fn largest(candidates: Vec<usize>, k: usize, key: impl Fn(usize) -> f64) -> Vec<usize> {
     let mut ranked = ranked(candidates, key);
     if k == 0 {

@@ -17,9 +17,10 @@ use controller::Controller;
 pub use operation::{Action, NamedOperation, Operation, Table};
 pub(crate) use rule::side;
 
-/// Weights W and M for the tokens that `operation` raises and lowers while the gate is open; 1 for all
-/// others, and for all while it is closed. A token's high side is what `select` selects among the
-/// tokens whose advantage has the same sign, its low side is the rest; an advantage of 0 has no side.
+/// Weights W and M for the tokens that `operation` raises and lowers while the gate is open; 1 for
+/// all others, and for all while it is closed. A token's high side is what `select` selects among
+/// the tokens whose advantage has the same sign, its low side is the rest; an advantage of 0 has no
+/// side.
 ///
 /// Source: arXiv 2606.19236, algorithm 1, and its reference code; where these differ, each key says
 /// what it follows. The defaults are the paper's.
@@ -41,7 +42,8 @@ pub struct Stare {
     /// Moves W and M by the sign of target less entropy; absent: they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
-    /// Which tokens are ranked together; the paper's is `batch`, the reference code's `micro-batch`.
+    /// Which tokens are ranked together; the paper's is `batch`, the reference code's
+    /// `micro-batch`.
     pub scope: Scope,
 }
 
@@ -152,11 +154,11 @@ pub enum Weight {
     Auto(AutoWeight),
 }
 
-/// W = `auto` · W*, within `min` and `max`, where W* = 1 + (Lambda - (1 - M) D) / Gamma is the weight
-/// at which the step neither raises nor lowers the entropy, to first order.
+/// W = `auto` · W*, within `min` and `max`, where W* = 1 + (Lambda - (1 - M) D) / Gamma is the
+/// weight at which the step neither raises nor lowers the entropy, to first order.
 ///
-/// Lambda is the sum of A Phi over all tokens, Gamma minus that over the raised ones, D that over the
-/// lowered ones, each per token of the step, and each a running mean over about `memory` steps
+/// Lambda is the sum of A Phi over all tokens, Gamma minus that over the raised ones, D that over
+/// the lowered ones, each per token of the step, and each a running mean over about `memory` steps
 /// without bias towards the start. While the mean Gamma is 0 or less, W stays what it is; it begins
 /// at `max`. The whole step is ranked together here, whatever the scope.
 ///

@@ -6,7 +6,8 @@ use rewards::{AdvantageConfig, GroupRewards};
 /// Rewards and lengths of each group.
 type Step = Vec<Vec<(f64, usize)>>;
 
-/// The advantages of a step with one group; the lengths do not matter to those that look at a group.
+/// The advantages of a step with one group; the lengths do not matter to those that look at a
+/// group.
 pub(crate) fn of_group(config: &AdvantageConfig, rewards: &[f64]) -> Vec<f64> {
     let lengths: Vec<usize> = (1..=rewards.len()).collect();
     config.advantages(&[GroupRewards { rewards, lengths: &lengths }]).remove(0)

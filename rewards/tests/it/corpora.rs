@@ -183,8 +183,8 @@ enum Choice {
     Mixed,
 }
 
-/// The rows on which suites differ, by their flag: what we chose for a score, and for a reward of the
-/// boxed prompt. docs/grader.md says why.
+/// The rows on which suites differ, by their flag: what we chose for a score, and for a reward of
+/// the boxed prompt. docs/grader.md says why.
 const CHOICES: [(&str, Choice, Choice); 41] = {
     use Choice::{Accept, Label, Mixed, Refuse};
     [
@@ -311,8 +311,8 @@ fn adversarial() {
 /// Rows that are judged otherwise, for reasons that docs/grader.md gives.
 const DOCUMENTED: [&str; 3] = ["gt-0352", "gt-0362", "gt-1306"];
 
-/// Reports from users of graders, by kind. `STEARIN_KINDS`, names with commas between them, picks some
-/// kinds and prints their rows whole.
+/// Reports from users of graders, by kind. `STEARIN_KINDS`, names with commas between them, picks
+/// some kinds and prints their rows whole.
 #[test]
 fn trials() {
     let Some(rows) = judged("trials/grader.jsonl") else { return };

@@ -11,8 +11,8 @@ fn entropy(logits: &[f64]) -> f64 {
     scores(logits).1
 }
 
-/// The derivative of the entropy along the update of an unclipped policy gradient with this credit, by
-/// central differences.
+/// The derivative of the entropy along the update of an unclipped policy gradient with this credit,
+/// by central differences.
 fn entropy_slope(logits: &[f64], token: usize, credit: f64) -> f64 {
     let (log_probs, ..) = scores(logits);
     let moved = |by: f64| {

@@ -1,5 +1,5 @@
-//! Functions, named quantities, equations still to be solved and parameters, with whatever letters and
-//! numbers.
+//! Functions, named quantities, equations still to be solved and parameters, with whatever letters
+//! and numbers.
 
 use proptest::{prelude::*, sample::select, test_runner::FileFailurePersistence};
 use rewards::{Equivalence, Policy, equivalent};

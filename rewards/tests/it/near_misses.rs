@@ -1,8 +1,9 @@
-//! Fresh near misses: accepted answers, those of our own tables and larger ones built of them, are changed
-//! into other answers in many ways drawn from a seed, and none of the changed ones may earn a reward.
+//! Fresh near misses: accepted answers, those of our own tables and larger ones built of them, are
+//! changed into other answers in many ways drawn from a seed, and none of the changed ones may earn
+//! a reward.
 //!
-//! A change counts only where it is certain to give another answer; where its conditions do not hold, it
-//! makes none.
+//! A change counts only where it is certain to give another answer; where its conditions do not
+//! hold, it makes none.
 
 mod built;
 mod parts;

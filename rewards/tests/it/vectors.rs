@@ -1,5 +1,6 @@
 //! The golden vectors of `testdata/stare_vectors.json`, made by the program beside them and checked
-//! there against the reference code; and deliberately broken variants, which the vectors must catch.
+//! there against the reference code; and deliberately broken variants, which the vectors must
+//! catch.
 
 use rewards::verifier::Overlong;
 use rewards::{AdvantageConfig, group};

@@ -1,5 +1,6 @@
-//! Token weightings against the golden vectors, broken variants that the vectors must catch, and what
-//! the vectors do not cover: the rest of the table, the gates, the selections, the other weightings.
+//! Token weightings against the golden vectors, broken variants that the vectors must catch, and
+//! what the vectors do not cover: the rest of the table, the gates, the selections, the other
+//! weightings.
 
 use rewards::weighting::{
     Action, Adaptive, ClipCov, Gate, KlCov, NamedOperation, Operation, Select, Stare, Table, Ties,

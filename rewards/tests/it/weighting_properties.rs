@@ -283,7 +283,8 @@ proptest! {
     }
 }
 
-/// Winners' rare tokens raise the entropy, and their common ones lower it more: what training meets.
+/// Winners' rare tokens raise the entropy, and their common ones lower it more: what training
+/// meets.
 fn stationary(step: u64) -> Columns {
     let samples: Vec<(f64, usize)> =
         (0..48).map(|sample| (if sample % 3 == 0 { 1.4 } else { -0.7 }, 8)).collect();

@@ -1,5 +1,5 @@
-//! Arithmetic with units: every node that is built of values with units is a value with one unit, or a
-//! plain number, or nothing.
+//! Arithmetic with units: every node that is built of values with units is a value with one unit,
+//! or a plain number, or nothing.
 
 use dashu_ratio::RBig;
 
@@ -123,9 +123,9 @@ impl Builder {
         matches!(self.node(id), Node::Number { value, .. } if *value == RBig::ONE)
     }
 
-    /// The unit of a product, and what its value is multiplied by. Where units of several sizes measure
-    /// a dimension in part, such as kilowatts and hours, the coherent ones are taken, unless one side is
-    /// a unit alone.
+    /// The unit of a product, and what its value is multiplied by. Where units of several sizes
+    /// measure a dimension in part, such as kilowatts and hours, the coherent ones are taken,
+    /// unless one side is a unit alone.
     fn multiplied(
         &self,
         (one, unit): (Id, &Unit),
@@ -220,8 +220,8 @@ impl Builder {
         Ok(Node::Unit(value, unit))
     }
 
-    /// A value with what the words after it measure; of a point, a set, an interval or a matrix, that is
-    /// each value in it.
+    /// A value with what the words after it measure; of a point, a set, an interval or a matrix,
+    /// that is each value in it.
     pub(in crate::equivalent) fn measure(&mut self, id: Id, unit: Unit) -> Built {
         // what stands behind an empty set is no unit of anything
         let is_collection = |node: &Node| match node {

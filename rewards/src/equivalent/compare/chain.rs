@@ -1,9 +1,11 @@
-//! Chains of relations: `a < b < c`, and proportions `\frac{x}{2} = \frac{y}{3} = \frac{z}{4}`, whose sides
-//! may stand in any order.
+//! Chains of relations: `a < b < c`, and proportions `\frac{x}{2} = \frac{y}{3} = \frac{z}{4}`,
+//! whose sides may stand in any order.
 
 use super::{
     super::tree::{Id, Node, Relation, Tree},
     Judge,
+    quantity::{is_combination, is_quantity},
+    structure::Item,
 };
 use crate::Equivalence;
 
@@ -45,8 +47,27 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the sides of the answer's chain follow each other in some order as the gold's do, `taken`
-    /// being the first of them.
+    /// Whether every value in an answer's chain of equations is the gold's; what they name is none.
+    pub(super) fn every_value(
+        &mut self,
+        gold: Item,
+        links: &[Id],
+        is_number: bool,
+        nesting: u32,
+    ) -> Equivalence {
+        let Some(sides) = sides(self.answer, links) else { return Equivalence::Different };
+        for side in sides {
+            let names = is_quantity(self.answer, side, is_number)
+                || is_combination(self.answer, side, is_number);
+            if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal {
+                return Equivalence::Different;
+            }
+        }
+        Equivalence::Equal
+    }
+
+    /// Whether the sides of the answer's chain follow each other in some order as the gold's do,
+    /// `taken` being the first of them.
     fn rearranged(
         &mut self,
         gold: &[Id],

@@ -166,7 +166,8 @@ impl Context<'_> {
         Ok(result)
     }
 
-    /// The root people mean: a real one of a real number where there is one, else the principal one.
+    /// The root people mean: a real one of a real number where there is one, else the principal
+    /// one.
     pub(super) fn principal_root(&mut self, z: &Complex, index: u32) -> Real<Complex> {
         if !z.is_real() || index > MAX_ROOT {
             if z.re.is_exact_zero() && z.im.is_exact_zero() {

@@ -5,8 +5,9 @@ use super::structure::{Kind, infinite, kind};
 use crate::Policy;
 
 /// Whether all values of an answer with a unit carry one: the elements of collections, the ends of
-/// intervals, the entries of matrices, the bounds of inequalities. What `(1 \text{ cm}, 2)` says of its
-/// second value is unknown. A score also reads a unit after the last value as that of all of them.
+/// intervals, the entries of matrices, the bounds of inequalities. What `(1 \text{ cm}, 2)` says of
+/// its second value is unknown. A score also reads a unit after the last value as that of all of
+/// them.
 pub(super) fn is_complete(tree: &Tree, root: Id, policy: Policy) -> bool {
     let mut carried = Vec::new();
     // the last value first

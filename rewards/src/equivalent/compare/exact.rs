@@ -44,7 +44,8 @@ fn is_e(tree: &Tree, id: Id) -> bool {
 }
 
 impl Exact {
-    /// Values of all nodes of a term. Out of work, the rest stays unknown, but for numbers as written.
+    /// Values of all nodes of a term. Out of work, the rest stays unknown, but for numbers as
+    /// written.
     pub(super) fn of(term: &Term<'_>, fuel: &mut Fuel) -> Self {
         let size = term.root as usize + 1;
         let has = |wanted: fn(&Node) -> bool| term.nodes().any(|(_, node)| wanted(node));

@@ -1,8 +1,8 @@
-//! What is written as an operation on other parts, worked out where an exact rule says how: sums and
-//! products over an index, integrals, arithmetic of matrices, inequalities that can be solved.
+//! What is written as an operation on other parts, worked out where an exact rule says how: sums
+//! and products over an index, integrals, arithmetic of matrices, inequalities that can be solved.
 //!
-//! A new tree is built node by node, and each node is looked at when its children are there. What no rule
-//! covers stays as it is, and is compared by its parts.
+//! A new tree is built node by node, and each node is looked at when its children are there. What
+//! no rule covers stays as it is, and is compared by its parts.
 
 mod index;
 mod integral;

@@ -1,7 +1,8 @@
-//! Elementary functions of balls: reduce the argument, sum a series in fixed point, undo the reduction.
+//! Elementary functions of balls: reduce the argument, sum a series in fixed point, undo the
+//! reduction.
 //!
-//! Every bound is a power of two, and generous: a series of fewer than 2^12 terms, each cut to a unit
-//! of the last place, is taken to be wrong by 2^12 units, and its guard digits pay for it.
+//! Every bound is a power of two, and generous: a series of fewer than 2^12 terms, each cut to a
+//! unit of the last place, is taken to be wrong by 2^12 units, and its guard digits pay for it.
 
 use std::cmp::Ordering;
 
@@ -320,7 +321,8 @@ mod tests {
 
     type Oracle = FBig<HalfEven, 2>;
 
-    /// Panics unless `expected`, worked out far more finely, lies in the ball, and the ball is fine.
+    /// Panics unless `expected`, worked out far more finely, lies in the ball, and the ball is
+    /// fine.
     fn encloses(what: &str, ball: &Ball, expected: &Oracle, fineness: i64) {
         let middle = Oracle::from_parts(ball.mantissa.clone(), ball.exponent as isize)
             .with_precision(4096)

@@ -1,5 +1,5 @@
-//! What parts of long lists look like, so that each is compared with the nearest first, and with those
-//! that its values rule out not at all.
+//! What parts of long lists look like, so that each is compared with the nearest first, and with
+//! those that its values rule out not at all.
 
 use std::cmp::Ordering;
 
@@ -28,8 +28,8 @@ pub(super) struct Likeness {
     shape: u64,
     /// The values in it, in order.
     values: Vec<Value>,
-    /// Whether other values make it another part: there is no mark, name or decimal that may stand for
-    /// another value.
+    /// Whether other values make it another part: there is no mark, name or decimal that may stand
+    /// for another value.
     plain: bool,
 }
 
@@ -87,23 +87,7 @@ impl Likeness {
                 ("matrix", entries.clone())
             }
             Node::Relation { operator, left, right } => {
-                let rational = |id: Id, fuel: &mut Fuel| {
-                    Form::new(tree, id, None, 0, fuel).rational().is_some()
-                };
-                let mut children = vec![*left, *right];
-                // what a symbol or a value of a function equals is all that such an equation says
-                self.plain &= *operator == Relation::Equal && rational(*right, fuel);
-                match tree.node(*left) {
-                    Node::Symbol(_) => {}
-                    Node::Call(name, of)
-                        if !matches!(&**name, "max" | "min" | "gcd" | "lcm")
-                            && of.iter().all(|&id| rational(id, fuel)) =>
-                    {
-                        self.mix(digest(name));
-                        children = of.iter().copied().chain([*right]).collect();
-                    }
-                    _ => self.plain = false,
-                }
+                let children = self.sides(tree, (*left, *right), *operator, fuel);
                 self.mix(digest(&format!("{operator:?}")));
                 ("relation", children)
             }
@@ -134,6 +118,32 @@ impl Likeness {
         for id in children {
             self.add(tree, Item { id, signs: item.signs }, policy, nesting + 1, fuel);
         }
+    }
+
+    /// The parts of a relation. What a symbol or a value of a function equals is all that such an
+    /// equation says.
+    fn sides(
+        &mut self,
+        tree: &Tree,
+        (left, right): (Id, Id),
+        operator: Relation,
+        fuel: &mut Fuel,
+    ) -> Vec<Id> {
+        let rational =
+            |id: Id, fuel: &mut Fuel| Form::new(tree, id, None, 0, fuel).rational().is_some();
+        self.plain &= operator == Relation::Equal && rational(right, fuel);
+        match tree.node(left) {
+            Node::Symbol(_) => {}
+            Node::Call(name, of)
+                if !matches!(&**name, "max" | "min" | "gcd" | "lcm")
+                    && of.iter().all(|&id| rational(id, fuel)) =>
+            {
+                self.mix(digest(name));
+                return of.iter().copied().chain([right]).collect();
+            }
+            _ => self.plain = false,
+        }
+        vec![left, right]
     }
 
     fn add_value(&mut self, tree: &Tree, item: Item, policy: Policy, fuel: &mut Fuel) {

@@ -29,14 +29,14 @@ impl Marks<'_> {
         self.unit.is_some_and(Unit::is_radian)
     }
 
-    /// Whether both sides carry marks, and marks of different kinds. Degrees and radians are one kind,
-    /// and degrees may be those of a temperature.
+    /// Whether a gold and an answer carry marks, and marks of different kinds. Degrees and radians
+    /// are one kind. Of a temperature the answer may leave the scale out, but a gold in degrees is
+    /// an angle.
     fn contradicts(self, other: Self) -> bool {
         let is_marked = |marks: Self| marks.percent || marks.degrees || marks.unit.is_some();
         let is_angle = |marks: Self| marks.degrees || marks.has_radians();
         let is_temperature = |marks: Self| marks.unit.is_some_and(Unit::is_temperature);
-        let degrees =
-            self.degrees && is_temperature(other) || other.degrees && is_temperature(self);
+        let degrees = other.degrees && is_temperature(self);
         is_marked(self)
             && is_marked(other)
             && (self.percent != other.percent || is_angle(self) != is_angle(other) && !degrees)
@@ -157,8 +157,8 @@ impl Judge<'_> {
     }
 
     /// Whether the units of two parts are those of one and the same measure, so that their numbers
-    /// alone may be compared: the same ones, or some on one side only. What the answer adds has to be
-    /// one known unit, on every value.
+    /// alone may be compared: the same ones, or some on one side only. What the answer adds has to
+    /// be one known unit, on every value.
     pub(super) fn units_agree(&mut self, gold: Id, answer: Id) -> bool {
         if !self.has_units {
             return true;
@@ -288,8 +288,8 @@ fn decimal(tree: &Tree, item: Item) -> Option<(RBig, u32)> {
     }
 }
 
-/// Whether one side is a decimal that rounds the other: the answer a gold that is no rational number,
-/// or either side any number by a decimal of the length in which programs print theirs.
+/// Whether one side is a decimal that rounds the other: the answer a gold that is no rational
+/// number, or either side any number by a decimal of the length in which programs print theirs.
 fn is_rounded(judge: &mut Judge<'_>, gold: Item, answer: Item) -> bool {
     let (as_gold, as_answer) = (decimal(judge.gold, gold), decimal(judge.answer, answer));
     let ((value, places), tree, other, is_answer) = match (as_gold, as_answer) {

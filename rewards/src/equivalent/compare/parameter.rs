@@ -1,5 +1,5 @@
-//! Parameters that an answer declares, `k` in `\frac{\pi}{4} + k\pi, k \in \mathbb{Z}`: their names say
-//! nothing, and one that is any integer may be counted from elsewhere or backwards.
+//! Parameters that an answer declares, `k` in `\frac{\pi}{4} + k\pi, k \in \mathbb{Z}`: their names
+//! say nothing, and one that is any integer may be counted from elsewhere or backwards.
 
 use std::borrow::Cow;
 

@@ -72,8 +72,8 @@ fn rank(name: &str) -> (&str, u64) {
     (stem, index.parse().unwrap_or(u64::MAX))
 }
 
-/// Sorts names by the alphabet, where it has all of them: letters of one case, or one letter with indices.
-/// Whether that moved any.
+/// Sorts names by the alphabet, where it has all of them: letters of one case, or one letter with
+/// indices. Whether that moved any.
 fn in_alphabet(named: &mut Named) -> bool {
     let case = |name: &str| match name.as_bytes() {
         [letter @ (b'a'..=b'z' | b'A'..=b'Z')] => Some(letter.is_ascii_uppercase()),
@@ -154,8 +154,8 @@ impl Judge<'_> {
         Some(self.named_alike(one, other, nesting))
     }
 
-    /// `x = 1, y = 2` against `(1, 2)`: the coordinates are in the order of the alphabet, or as they are
-    /// named where their names have none. `None` where a list names no coordinates.
+    /// `x = 1, y = 2` against `(1, 2)`: the coordinates are in the order of the alphabet, or as
+    /// they are named where their names have none. `None` where a list names no coordinates.
     pub(super) fn named_as_tuple(
         &mut self,
         gold: &[Item],

@@ -1,5 +1,6 @@
-//! What the left side of an equation names: `P(X = 1) = \frac{1}{5}` gives the value of a probability,
-//! and `-x = 5` is an equation still to be solved, whose right side is the value of nothing asked for.
+//! What the left side of an equation names: `P(X = 1) = \frac{1}{5}` gives the value of a
+//! probability, and `-x = 5` is an equation still to be solved, whose right side is the value of
+//! nothing asked for.
 
 use super::{
     super::{
@@ -70,8 +71,8 @@ fn is_derivative(tree: &Tree, above: Id, below: Id) -> bool {
         && matches!(sign(below), Some("d" | "partial"))
 }
 
-/// The name of a quantity that stands for a value whatever that is: a symbol, a function of something,
-/// a ratio of names, a point, capital letters side by side, a derivative.
+/// The name of a quantity that stands for a value whatever that is: a symbol, a function of
+/// something, a ratio of names, a point, capital letters side by side, a derivative.
 pub(super) fn name(tree: &Tree, id: Id) -> Option<&str> {
     let named = |of: &[Id]| of.iter().all(|&id| name_of_part(tree, id).is_some());
     match tree.node(id) {
@@ -110,9 +111,9 @@ fn name_of_part(tree: &Tree, id: Id) -> Option<&str> {
     }
 }
 
-/// Whether a node names a quantity whose value is a number, or something else: a [`name`], or a function
-/// of one that is a quantity of its own and from whose value nothing else is concluded: a size, a sine,
-/// a greatest common divisor, a set made of named ones; a power of these.
+/// Whether a node names a quantity whose value is a number, or something else: a [`name`], or a
+/// function of one that is a quantity of its own and from whose value nothing else is concluded: a
+/// size, a sine, a greatest common divisor, a set made of named ones; a power of these.
 pub(super) fn is_quantity(tree: &Tree, id: Id, is_number: bool) -> bool {
     // of powers of lone symbols, those that have names: variances; and powers of matrices
     let has_power = |id: Id| {
@@ -164,8 +165,8 @@ fn stem(name: &str) -> &str {
     name.split('_').next().unwrap_or_default()
 }
 
-/// Functions whose values are asked for as such. What a logarithm or a root is of can be concluded from
-/// its value, and is what is asked for.
+/// Functions whose values are asked for as such. What a logarithm or a root is of can be concluded
+/// from its value, and is what is asked for.
 fn is_function_of_name(function: Function) -> bool {
     use Function as F;
     matches!(function, F::Conjugate | F::Re | F::Im | F::Arg) || is_trigonometric(function)
@@ -189,8 +190,8 @@ fn is_of_angle(tree: &Tree, id: Id) -> bool {
     }
 }
 
-/// Whether bars around a node mean the size of something that is no real unknown: of a segment, a set, a
-/// vector, a complex number, a difference of two quantities.
+/// Whether bars around a node mean the size of something that is no real unknown: of a segment, a
+/// set, a vector, a complex number, a difference of two quantities.
 fn is_sized(tree: &Tree, id: Id) -> bool {
     let is_other = |name: &str| is_capital(name) || matches!(stem(name), "z" | "w" | "u" | "v");
     match tree.node(id) {
@@ -247,7 +248,8 @@ pub(super) fn num_names(tree: &Tree, id: Id) -> usize {
     names.len()
 }
 
-/// Whether a name is a word that describes no quantity, and may question or deny the value after it.
+/// Whether a name is a word that describes no quantity, and may question or deny the value after
+/// it.
 pub(super) fn is_other_word(tree: &Tree, id: Id) -> bool {
     symbol(tree, id).is_some_and(|name| {
         let first = name.split([' ', '_', '\'', '^']).next().unwrap_or_default();
@@ -263,8 +265,8 @@ pub(super) fn occurs(tree: &Tree, id: Id, name: &str) -> bool {
 }
 
 /// Whether a name is that of a function at another place than its variable, or of another term of a
-/// sequence, where `value` is an expression in that variable: `f(x + 1) = x^2` and `a_{n+1} = 2n` do not
-/// say what `f(x)` and `a_n` are.
+/// sequence, where `value` is an expression in that variable: `f(x + 1) = x^2` and `a_{n+1} = 2n`
+/// do not say what `f(x)` and `a_n` are.
 pub(super) fn is_elsewhere(tree: &Tree, left: Id, value: Id) -> bool {
     let is_place = |id: Id| {
         let is_expression = matches!(
@@ -295,9 +297,9 @@ pub(super) fn is_elsewhere(tree: &Tree, left: Id, value: Id) -> bool {
     }
 }
 
-/// Whether a node is a sum, a product or a quotient of two quantities or more, each of them once and
-/// without a factor or a sign before the first: what `a + b = 7` says is the value of the sum, since it
-/// determines none of the parts.
+/// Whether a node is a sum, a product or a quotient of two quantities or more, each of them once
+/// and without a factor or a sign before the first: what `a + b = 7` says is the value of the sum,
+/// since it determines none of the parts.
 pub(super) fn is_combination(tree: &Tree, id: Id, is_number: bool) -> bool {
     let mut parts = Vec::new();
     let mut open = vec![id];
@@ -331,8 +333,9 @@ pub(super) fn is_combination(tree: &Tree, id: Id, is_number: bool) -> bool {
     parts.len() > 1 && are_independent(tree, &parts)
 }
 
-/// Whether quantities are all different, and no unknown occurs in two of them: `\sin x + \cos x` and
-/// `y'' + y` are expressions in an unknown. Segments, events and the like may share capital letters.
+/// Whether quantities are all different, and no unknown occurs in two of them: `\sin x + \cos x`
+/// and `y'' + y` are expressions in an unknown. Segments, events and the like may share capital
+/// letters.
 fn are_independent(tree: &Tree, parts: &[Id]) -> bool {
     let mut shown: Vec<_> = parts.iter().map(|&id| shown_at(tree, id)).collect();
     shown.sort_unstable();

@@ -1,5 +1,5 @@
-//! Positive values some power of which is rational, so that a logarithm of one to the base of another can
-//! be rational though neither of them is: `log_{sqrt 2} 2 = 2`.
+//! Positive values some power of which is rational, so that a logarithm of one to the base of
+//! another can be rational though neither of them is: `log_{sqrt 2} 2 = 2`.
 
 use dashu_int::IBig;
 use dashu_ratio::RBig;
@@ -28,7 +28,8 @@ impl Radical {
         positive.then(|| Self { radicand: value.clone(), index: 1 })
     }
 
-    /// A node whose value is not rational, its children being `known`, and their rational values `exact`.
+    /// A node whose value is not rational, its children being `known`, and their rational values
+    /// `exact`.
     pub(super) fn of(
         node: &Node,
         known: &[Option<Self>],

@@ -12,8 +12,8 @@ use super::{
 use crate::Equivalence;
 
 impl Judge<'_> {
-    /// The parts of a gold that may be a time of day, such as `12:30`: of those, none is another ratio.
-    /// What follows a name, as in `a:b = 12:30`, is one.
+    /// The parts of a gold that may be a time of day, such as `12:30`: of those, none is another
+    /// ratio. What follows a name, as in `a:b = 12:30`, is one.
     pub(super) fn clock(&self, gold: Id) -> Option<Vec<Id>> {
         let Node::Ratio(parts) = self.gold.node(gold) else { return None };
         let named = matches!(self.gold.node(self.gold.root()), Node::Relation { .. });

@@ -1,7 +1,8 @@
-//! Sets of real numbers with constant ends, as cells between and at all ends that either side names.
+//! Sets of real numbers with constant ends, as cells between and at all ends that either side
+//! names.
 //!
-//! `n` ends in order cut the line into `2n + 1` cells, alternately open gaps and points. A union, an
-//! intersection, a complement and equality are then those of lists of bits.
+//! `n` ends in order cut the line into `2n + 1` cells, alternately open gaps and points. A union,
+//! an intersection, a complement and equality are then those of lists of bits.
 
 use std::cmp::Ordering;
 
@@ -47,8 +48,8 @@ struct Ray {
     size: bool,
 }
 
-/// A variable: false, or its size: true. Names that complex numbers have are none, since their sizes
-/// bound discs.
+/// A variable: false, or its size: true. Names that complex numbers have are none, since their
+/// sizes bound discs.
 fn variable(tree: &Tree, id: Id) -> Option<bool> {
     match tree.node(id) {
         Node::Symbol(_) => Some(false),
@@ -242,8 +243,8 @@ impl<'tree> Line<'tree> {
         (1..self.behind()).map(|cell| (first..behind).contains(&cell)).collect()
     }
 
-    /// The variables whose size relates so to a number, the cells of that number and its negative given:
-    /// nothing is smaller than a negative number.
+    /// The variables whose size relates so to a number, the cells of that number and its negative
+    /// given: nothing is smaller than a negative number.
     fn of_size(&self, operator: Relation, low: usize, high: usize) -> Option<Cells> {
         let both = || {
             let (low, high) =

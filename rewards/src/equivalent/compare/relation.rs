@@ -1,7 +1,7 @@
 //! Equations, inequalities and what they assign.
 //!
-//! A relation is taken to `p relation 0`, `p` counting up to a positive factor, or up to any factor but
-//! zero in an equation. `x = 5` against a bare `5` is compared by its value.
+//! A relation is taken to `p relation 0`, `p` counting up to a positive factor, or up to any factor
+//! but zero in an equation. `x = 5` against a bare `5` is compared by its value.
 
 use super::{
     super::tree::{Function, Id, Node, Relation, Tree},
@@ -54,8 +54,8 @@ pub(super) struct Assigned<'tree> {
     pub(super) value: Id,
 }
 
-/// Reads an equation, or a chain of equations of which the last value counts. What only approximates
-/// the last value is left out.
+/// Reads an equation, or a chain of equations of which the last value counts. What only
+/// approximates the last value is left out.
 pub(super) fn assigned(tree: &Tree, id: Id) -> Option<Assigned<'_>> {
     let equation = |id: Id| match tree.node(id) {
         Node::Relation { operator: Relation::Equal, left, right } => Some((*left, *right)),
@@ -117,6 +117,14 @@ pub(super) fn assigned_name(tree: &Tree, id: Id) -> Option<&str> {
     if kind(tree, id) == Kind::Relation { assigned(tree, id)?.name } else { None }
 }
 
+/// The value of a set of one, beside an equation that gives a value to an unknown: a set of solutions.
+fn solution(tree: &Tree, item: Item, other: &Tree, assigned: Assigned<'_>) -> Item {
+    match (tree.node(item.id), other.node(assigned.left)) {
+        (Node::Set(of), Node::Symbol(_)) if of.len() == 1 => Item { id: of[0], ..item },
+        _ => item,
+    }
+}
+
 impl Judge<'_> {
     /// Compares where one side at least is a relation.
     pub(super) fn relations(&mut self, gold: Item, answer: Item, nesting: u32) -> Equivalence {
@@ -129,7 +137,10 @@ impl Judge<'_> {
             (Kind::Relation, _) => {
                 if let Some(assigned) = assigned(self.gold, gold.id) {
                     return match assigned.name {
-                        Some(_) => self.compare(assigned.value.into(), answer, nesting + 1),
+                        Some(_) => {
+                            let answer = solution(self.answer, answer, self.gold, assigned);
+                            self.compare(assigned.value.into(), answer, nesting + 1)
+                        }
                         // a computation without unknowns: its result is what was asked for
                         None if num_names(self.gold, gold.id) == 0 => {
                             self.compare(assigned.value.into(), answer, nesting + 1)
@@ -141,6 +152,7 @@ impl Judge<'_> {
             }
             _ => {
                 if let Some(assigned) = assigned(self.answer, answer.id) {
+                    let gold = solution(self.gold, gold, self.answer, assigned);
                     let verdict = self.named(gold, answer.id, assigned, nesting);
                     let is_open =
                         verdict == Equivalence::Equal && self.has_roots(gold.id, assigned);
@@ -192,27 +204,11 @@ impl Judge<'_> {
                 value
             };
         }
-        // for a reward every value of a chain has to be the gold's
-        if let Node::All(of) = self.answer.node(answer) {
-            if self.policy == Policy::Eval {
-                return value;
-            }
-            for &link in of {
-                let Node::Relation { operator: Relation::Equal, left, right } =
-                    self.answer.node(link)
-                else {
-                    return Equivalence::Different;
-                };
-                for side in [*left, *right] {
-                    let names = is_quantity(self.answer, side, is_number)
-                        || is_combination(self.answer, side, is_number);
-                    if !names && self.compare(gold, side.into(), nesting + 1) != Equivalence::Equal
-                    {
-                        return Equivalence::Different;
-                    }
-                }
-            }
-            return Equivalence::Equal;
+        if let Node::All(links) = self.answer.node(answer) {
+            return match self.policy {
+                Policy::Rl => self.every_value(gold, links, is_number, nesting),
+                Policy::Eval => value,
+            };
         }
         let left = assigned.left;
         let doubtful = self.policy == Policy::Rl && is_other_word(self.answer, left);

@@ -1,13 +1,14 @@
 //! How near to zero an algebraic number may be without being zero.
 //!
-//! The bound of Burnikel, Funke, Mehlhorn, Schirra and Schmitt ("A separation bound for real algebraic
-//! expressions", ESA 2001): an expression of integers, `+ - * /` and roots is a quotient of two algebraic
-//! integers, `u` and `l` bounding the size of all conjugates of the one above and the one below. With
-//! `D` the product of the indices of its distinct roots, a value that is not zero is at least
-//! `1 / (u^(D - 1) l)` in size. Bounds are kept as logarithms to the base 2, rounded up.
+//! The bound of Burnikel, Funke, Mehlhorn, Schirra and Schmitt ("A separation bound for real
+//! algebraic expressions", ESA 2001): an expression of integers, `+ - * /` and roots is a quotient
+//! of two algebraic integers, `u` and `l` bounding the size of all conjugates of the one above and
+//! the one below. With `D` the product of the indices of its distinct roots, a value that is not
+//! zero is at least `1 / (u^(D - 1) l)` in size. Bounds are kept as logarithms to the base 2,
+//! rounded up.
 //!
-//! A sine or cosine of a rational multiple of pi is half a sum of two roots of unity: `u = 2`, `l = 2`,
-//! and `D` grows by the order of that root. The imaginary unit is a root of index 2.
+//! A sine or cosine of a rational multiple of pi is half a sum of two roots of unity: `u = 2`, `l =
+//! 2`, and `D` grows by the order of that root. The imaginary unit is a root of index 2.
 
 use dashu_base::BitTest;
 use dashu_ratio::RBig;

@@ -1,8 +1,9 @@
 //! Equations solved for an unknown, `y = 1/x`, against the same without a fraction, `xy = 1`.
 //!
-//! Clearing a denominator may let in points at which it is zero. It does not where the numerator is a
-//! number other than zero: `P = c / D` and `P D = c` hold at the same points, since at none of the latter
-//! is `D` zero. So only equations of that form are cleared, `P` and `D` being polynomials.
+//! Clearing a denominator may let in points at which it is zero. It does not where the numerator is
+//! a number other than zero: `P = c / D` and `P D = c` hold at the same points, since at none of
+//! the latter is `D` zero. So only equations of that form are cleared, `P` and `D` being
+//! polynomials.
 
 use dashu_ratio::RBig;
 
@@ -43,8 +44,8 @@ fn denominator(tree: &Tree, id: Id, fuel: &mut Fuel) -> Option<Id> {
     (!number.is_zero() && is_polynomial(tree, below, fuel)).then_some(below)
 }
 
-/// `left - right` without its fraction, and whether there was one; `None` where neither side is a polynomial,
-/// or the other neither a polynomial nor a fraction as above.
+/// `left - right` without its fraction, and whether there was one; `None` where neither side is a
+/// polynomial, or the other neither a polynomial nor a fraction as above.
 fn cleared<'tree>(
     tree: &'tree Tree,
     (left, right): (Id, Id),
@@ -61,7 +62,8 @@ fn cleared<'tree>(
     Some((form, true))
 }
 
-/// The only symbol of two sides; `None` where there are more, or functions without values of their own.
+/// The only symbol of two sides; `None` where there are more, or functions without values of their
+/// own.
 fn unknown(tree: &Tree, sides: [Id; 2]) -> Option<&str> {
     let mut unknown = None;
     for side in sides {
@@ -78,8 +80,8 @@ fn unknown(tree: &Tree, sides: [Id; 2]) -> Option<&str> {
     unknown
 }
 
-/// The nodes of a value, then those of an equation with the value in the place of an unknown; and where
-/// the sides of the equation are.
+/// The nodes of a value, then those of an equation with the value in the place of an unknown; and
+/// where the sides of the equation are.
 fn substituted(
     (value, id): (&Tree, Id),
     (equation, sides): (&Tree, [Id; 2]),
@@ -101,8 +103,8 @@ fn substituted(
 }
 
 impl Judge<'_> {
-    /// Whether the gold answer, a number, solves the answer's equation in one unknown; `None` where that
-    /// is not decided, or the equation has more unknowns than one.
+    /// Whether the gold answer, a number, solves the answer's equation in one unknown; `None` where
+    /// that is not decided, or the equation has more unknowns than one.
     pub(super) fn solves(&mut self, gold: Id, sides: [Id; 2]) -> Option<bool> {
         let unknown = unknown(self.answer, sides)?;
         let (tree, [left, right]) = substituted((self.gold, gold), (self.answer, sides), unknown);

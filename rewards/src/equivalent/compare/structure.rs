@@ -123,7 +123,8 @@ impl Judge<'_> {
         if is_region(kinds.0) || is_region(kinds.1) {
             return self.regions(gold.id, answer.id, nesting);
         }
-        // values of different unknowns that hold one or the other are no point and no list of values
+        // values of different unknowns that hold one or the other are no point and no list of
+        // values
         let alternatives =
             (names_alternatives(self.gold, gold.id), names_alternatives(self.answer, answer.id));
         if alternatives.0 != alternatives.1 {

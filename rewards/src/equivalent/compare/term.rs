@@ -10,7 +10,8 @@ pub(super) struct Term<'tree> {
     /// Which of the two signs each plus-minus takes: a bit for each, in the order of their nodes.
     pub(super) signs: u32,
     pub(super) order: Vec<Id>,
-    /// By node: whether it stands in the argument of a trigonometric function, where degrees are angles.
+    /// By node: whether it stands in the argument of a trigonometric function, where degrees are
+    /// angles.
     pub(super) is_angle: Vec<bool>,
 }
 

@@ -15,7 +15,8 @@ const MAX_BASE: usize = 40;
 /// How many characters an event in words has at most.
 const MAX_EVENT: usize = 120;
 
-/// Whether a token may stand among single symbols, `filled` saying whether one stands there already.
+/// Whether a token may stand among single symbols, `filled` saying whether one stands there
+/// already.
 fn is_plain(token: &Token<'_>, filled: bool) -> bool {
     match token {
         Token::Close(Bracket::Group) | Token::Open(Bracket::Group | Bracket::Text) => true,
@@ -56,7 +57,8 @@ impl<'a> Lexer<'a> {
         (!modulus.is_empty()).then_some(modulus)
     }
 
-    /// Takes what follows an opening parenthesis, if it says a base: `\text{base } 2)`, `in base 2)`.
+    /// Takes what follows an opening parenthesis, if it says a base: `\text{base } 2)`, `in base
+    /// 2)`.
     pub(in crate::equivalent) fn base_in_brackets(&mut self) -> Option<u32> {
         let end = self.rest().bytes().take(MAX_BASE).position(|byte| byte == b')')?;
         let (inner, rest) = (&self.rest()[..end], &self.rest()[end + 1..]);
@@ -134,8 +136,8 @@ impl<'a> Lexer<'a> {
         (text.contains(r"\text{") || text.contains(r"\mathrm{")).then_some(text)
     }
 
-    /// What stands raised at the letter of a function before its argument: `^{-1}`, `^{(4)}`, `^2`; and
-    /// how many bytes it takes, the caret being read.
+    /// What stands raised at the letter of a function before its argument: `^{-1}`, `^{(4)}`, `^2`;
+    /// and how many bytes it takes, the caret being read.
     pub(in crate::equivalent) fn raised(&self) -> Option<(&'a str, usize)> {
         let mut ahead = *self;
         let raised = match ahead.braced() {
@@ -148,8 +150,8 @@ impl<'a> Lexer<'a> {
         (is_order && applied).then_some((raised, ahead.at - self.at))
     }
 
-    /// The functions of a composition that is applied, `f \circ g)(`, the bracket before it being read;
-    /// and how many bytes come before the second bracket.
+    /// The functions of a composition that is applied, `f \circ g)(`, the bracket before it being
+    /// read; and how many bytes come before the second bracket.
     pub(in crate::equivalent) fn composition(&self) -> Option<(Vec<Box<str>>, usize)> {
         let mut ahead = *self;
         let mut names = Vec::new();

@@ -197,8 +197,8 @@ fn is_wordy(bare: &str) -> bool {
             || bare.len() > 2 && Unit::read_known(bare).is_some())
 }
 
-/// Whether the argument of `\text` is a formula of units, such as `m\,s^{-1}`; letters alone are one
-/// where a space sets them off from a number.
+/// Whether the argument of `\text` is a formula of units, such as `m\,s^{-1}`; letters alone are
+/// one where a space sets them off from a number.
 fn is_unit(argument: &str) -> bool {
     let set_off = argument.starts_with([' ', '~']) || !argument.is_ascii();
     (set_off || !argument.chars().all(char::is_alphabetic)) && Unit::read_known(argument).is_some()

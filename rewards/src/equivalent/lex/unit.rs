@@ -5,7 +5,8 @@ use crate::equivalent::literal::Place;
 use crate::equivalent::units::Unit;
 
 impl<'a> Lexer<'a> {
-    /// Takes the words and the end of a group that has just been opened, if there is nothing else in it.
+    /// Takes the words and the end of a group that has just been opened, if there is nothing else
+    /// in it.
     pub(in crate::equivalent) fn words_in_group(&mut self) -> Option<&'a str> {
         let mut ahead = *self;
         let Ok(Token::Words(words)) = ahead.next(Place::Bracketed) else { return None };
@@ -16,10 +17,12 @@ impl<'a> Lexer<'a> {
         Some(words)
     }
 
-    /// Whether a name is minutes or seconds after a number, and not the minimum or the secant of what
-    /// follows.
+    /// Whether a name is minutes or seconds after a number, and not the minimum or the secant of
+    /// what follows.
     pub(super) fn is_time(&self, name: &str, start: usize, after: &str) -> bool {
         let before = self.text[..start].trim_end_matches([' ', '~', '\\', ',', ';', ':', '!']);
+        // `5 min^{-1}` is a rate, `5 \sec^2 x` a function
+        let after = exponent(after).map_or(after, |(_, rest)| rest);
         let after = without_spaces(after);
         let goes_on = match after.strip_prefix('\\') {
             Some(command) => {
@@ -34,9 +37,9 @@ impl<'a> Lexer<'a> {
             && !goes_on
     }
 
-    /// Takes a unit that is set with a sign outside of words: `\mu\text{m}`, `\text{k}\Omega`, `\AA`.
-    /// Without a font, `\mu m` and `\Omega` may be variables: they are units where a space of LaTeX
-    /// sets them off from a number, and nothing follows that they could be factors of.
+    /// Takes a unit that is set with a sign outside of words: `\mu\text{m}`, `\text{k}\Omega`,
+    /// `\AA`. Without a font, `\mu m` and `\Omega` may be variables: they are units where a space
+    /// of LaTeX sets them off from a number, and nothing follows that they could be factors of.
     pub(in crate::equivalent) fn unit_of_signs(&mut self, is_after_number: bool) -> Option<String> {
         let text = without_spaces(self.rest());
         let in_front = &self.rest()[..self.rest().len() - text.len()];
@@ -81,8 +84,8 @@ impl<'a> Lexer<'a> {
         Some(exponent)
     }
 
-    /// The unit that the letters ahead spell up to the end of a value, and how many bytes they take:
-    /// `m/s^2`, `kg\,m^{2}`, `\frac{m}{s}`. `None` where they are no phrase of the table.
+    /// The unit that the letters ahead spell up to the end of a value, and how many bytes they
+    /// take: `m/s^2`, `kg\,m^{2}`, `\frac{m}{s}`. `None` where they are no phrase of the table.
     pub(in crate::equivalent) fn unit_ahead(&self) -> Option<(String, usize)> {
         let start = without_spaces(self.rest());
         let (formula, rest) = if let Some(found) = self.fraction_of_units() {
@@ -127,7 +130,8 @@ fn command<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     (!rest.starts_with(|next: char| next.is_ascii_alphabetic())).then_some(rest)
 }
 
-/// What follows one name of a unit, if a text begins with what may be one: `km`, `\mu m`, `k\Omega`.
+/// What follows one name of a unit, if a text begins with what may be one: `km`, `\mu m`,
+/// `k\Omega`.
 fn after_name(text: &str) -> Option<&str> {
     let letters = |text| str::trim_start_matches(text, |next: char| next.is_ascii_alphabetic());
     let rest = command(text, "mu").map_or_else(|| letters(text), str::trim_start);

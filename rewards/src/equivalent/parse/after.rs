@@ -94,8 +94,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Takes what is raised at the name of a function: `f^{-1}(x)`, `f^{\prime}(x)`; false where it is an
-    /// exponent.
+    /// Takes what is raised at the name of a function: `f^{-1}(x)`, `f^{\prime}(x)`; false where it
+    /// is an exponent.
     fn raised_function(&mut self) -> Done<bool> {
         let &id = self.values.last().ok_or(WRONG)?;
         for (raised, suffix) in [(r"{\prime}", "'"), (r"\prime", "'"), (r"{\prime\prime}", "''")] {
@@ -245,8 +245,8 @@ impl Parser<'_> {
         self.begin(token)
     }
 
-    /// Takes a bracket after an operand which opens no factor: an empty group, a modulus, the argument of
-    /// a function, words, a condition; false for any other.
+    /// Takes a bracket after an operand which opens no factor: an empty group, a modulus, the
+    /// argument of a function, words, a condition; false for any other.
     fn opens_no_factor(&mut self, bracket: Bracket) -> Done<bool> {
         if bracket == Bracket::Group && self.lexer.rest().trim_start().starts_with('}') {
             self.lexer.next(Place::Bracketed)?;
@@ -307,8 +307,8 @@ impl Parser<'_> {
         })
     }
 
-    /// Whether the symbol before a bracket is applied to what the bracket holds: `f(x + 1)`, `E[X]`,
-    /// `\text{Area}(ABC)`; else the two are a product, as in `a(x + 1)`.
+    /// Whether the symbol before a bracket is applied to what the bracket holds: `f(x + 1)`,
+    /// `E[X]`, `\text{Area}(ABC)`; else the two are a product, as in `a(x + 1)`.
     fn is_call(&self, bracket: Bracket) -> bool {
         let Some(Node::Symbol(name)) = self.values.last().map(|&id| self.builder.node(id)) else {
             return false;

@@ -74,7 +74,8 @@ impl Parser<'_> {
         Ok(true)
     }
 
-    /// Takes an event in words, `P(X \text{ is even})`, as its text, where one has just been opened.
+    /// Takes an event in words, `P(X \text{ is even})`, as its text, where one has just been
+    /// opened.
     pub(super) fn event_in_words(&mut self) -> Done {
         if !matches!(self.operators.last(), Some(Operator::Open(_))) || !self.holds_event() {
             return Ok(());

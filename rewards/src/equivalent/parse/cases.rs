@@ -71,8 +71,8 @@ impl Parser<'_> {
         matches!(self.builder.node(id), Node::Symbol(name) if matches!(&**name, "otherwise" | "else"))
     }
 
-    /// The cells of a table as rows of a value and a condition, a comma between them being as good as
-    /// an ampersand.
+    /// The cells of a table as rows of a value and a condition, a comma between them being as good
+    /// as an ampersand.
     pub(super) fn rows_of_cases(&self, kind: Table, cells: &[Id], width: usize) -> Option<Vec<Id>> {
         match (kind, width) {
             (_, 2) => Some(cells.to_vec()),

@@ -34,8 +34,8 @@ impl Parser<'_> {
         };
         self.inside -= usize::from(separates(opening));
         let id = self.enclosed(opening, bracket, content)?;
-        // TeX sets `{5}6` as one number and `{5}\frac{1}{6}` as a mixed one: they are no products; and
-        // `{f}(x)` as `f(x)`
+        // TeX sets `{5}6` as one number and `{5}\frac{1}{6}` as a mixed one: they are no products;
+        // and `{f}(x)` as `f(x)`
         let last = match (opening, self.builder.node(id)) {
             (Bracket::Group | Bracket::Text, Node::Number { value, places: None })
                 if value.is_int() =>

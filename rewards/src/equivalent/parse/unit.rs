@@ -124,7 +124,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Takes a unit that is set with a sign outside of words, after an operand; false where none follows.
+    /// Takes a unit that is set with a sign outside of words, after an operand; false where none
+    /// follows.
     pub(super) fn unit_of_signs(&mut self) -> Done<bool> {
         if self.wanting || self.last == Last::Words {
             return Ok(false);

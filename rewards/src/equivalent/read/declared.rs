@@ -5,7 +5,8 @@ use super::words;
 /// How many places a text is cut at.
 const MAX_CUTS: usize = 8;
 
-/// The text with its last part written as a membership; `None` where that declares nothing in words.
+/// The text with its last part written as a membership; `None` where that declares nothing in
+/// words.
 pub(super) fn declared(text: &str) -> Option<String> {
     let has_words = ["integer", "where", "for", "with"].iter().any(|word| text.contains(word));
     if !has_words {

@@ -1,7 +1,7 @@
 //! Whether letters without a font are units: `10 m/s` beside `10 \text{ m/s}`.
 //!
-//! A letter alone is a variable. It is a unit where the other text has an explicit one, if the letters
-//! after each number spell a phrase of the table and neither text has a variable.
+//! A letter alone is a variable. It is a unit where the other text has an explicit one, if the
+//! letters after each number spell a phrase of the table and neither text has a variable.
 
 use super::{MAX_BYTES, MAX_TOKENS};
 use crate::Policy;

@@ -1,5 +1,5 @@
-//! Nouns that may follow a number although the gold answer has none: they count, and say nothing about
-//! the number. A word outside these lists is text.
+//! Nouns that may follow a number although the gold answer has none: they count, and say nothing
+//! about the number. A word outside these lists is text.
 
 use crate::Policy;
 

@@ -1,9 +1,9 @@
 //! The table of units.
 //!
-//! Sizes are exact by definition: of the international yard and pound (1959), the litre and the gallon
-//! of 231 cubic inches, the calorie of thermochemistry, the units of the SI brochure (2019). Units that
-//! have several sizes in use (the ton, the horsepower, the month in days) are bases of their own, which
-//! convert into nothing outside their kind.
+//! Sizes are exact by definition: of the international yard and pound (1959), the litre and the
+//! gallon of 231 cubic inches, the calorie of thermochemistry, the units of the SI brochure (2019).
+//! Units that have several sizes in use (the ton, the horsepower, the month in days) are bases of
+//! their own, which convert into nothing outside their kind.
 
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
@@ -183,8 +183,8 @@ const FORMULAS: [(&str, &str); 9] = [
     ("kgs", "kg"),
 ];
 
-/// Prefixes of the SI: symbol, name, exponent of ten. Those that nobody writes are left out: `am` is no
-/// length.
+/// Prefixes of the SI: symbol, name, exponent of ten. Those that nobody writes are left out: `am`
+/// is no length.
 const PREFIXES: [(&str, &str, i32); 18] = [
     ("da", "deca", 1),
     ("da", "deka", 1),
@@ -215,8 +215,8 @@ pub(super) fn formula(singular: &str) -> Option<&'static str> {
     FORMULAS.iter().find(|known| known.0 == singular).map(|known| known.1)
 }
 
-/// The unit of a spelling: a symbol as it is, else a name in lower case and singular, else either with
-/// a prefix.
+/// The unit of a spelling: a symbol as it is, else a name in lower case and singular, else either
+/// with a prefix.
 pub(super) fn find(spelling: &str, singular: &str) -> Option<Factor> {
     let plain = |found: &'static Row| factor(found, found.shown(), 0);
     if let Some(found) = TABLE.iter().find(|row| holds(row.symbols, spelling)) {

@@ -28,7 +28,8 @@ struct State {
     means: Means,
 }
 
-/// Exponential running means and the total of their coefficients, which takes the start out of them.
+/// Exponential running means and the total of their coefficients, which takes the start out of
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Means {

@@ -1,5 +1,5 @@
-//! Answers built of known numbers: lists, tuples, points, intervals and measures. What an answer means is
-//! computed along with its text.
+//! Answers built of known numbers: lists, tuples, points, intervals and measures. What an answer
+//! means is computed along with its text.
 
 use dashu_ratio::RBig;
 
@@ -13,7 +13,8 @@ pub(super) struct Number {
     pub(super) value: RBig,
 }
 
-/// The pairs of the tables whose gold is a plain number, and whose answer may stand in a larger one.
+/// The pairs of the tables whose gold is a plain number, and whose answer may stand in a larger
+/// one.
 pub(super) fn numbers(pairs: &[Pair]) -> Vec<Number> {
     let usable = pairs.iter().filter(|pair| {
         tables::is_value(&pair.answer) && !tables::is_marked(pair) && pair.gold.len() < 10

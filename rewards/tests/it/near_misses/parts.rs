@@ -1,4 +1,5 @@
-//! Changes of one thing in an answer of known parts, which count where they change what the answer means.
+//! Changes of one thing in an answer of known parts, which count where they change what the answer
+//! means.
 #![expect(clippy::unnecessary_wraps, reason = "all changes have one type")]
 
 use dashu_ratio::RBig;
@@ -10,7 +11,7 @@ use super::built::{Answer, Number, Shape, UNITS, Unit, fresh_number, value_of};
 pub(super) type Change = fn(&mut Answer, &mut Draw) -> Option<()>;
 
 /// The kinds of changes, each with the number of rows that it has to make at least.
-pub(super) const CHANGES: [(&str, Change, usize); 14] = [
+pub(super) const CHANGES: [(&str, Change, usize); 15] = [
     ("another value of a part", a_value, 300),
     ("another sign of a part", a_sign, 300),
     ("an inverse of a part", an_inverse, 300),
@@ -25,6 +26,7 @@ pub(super) const CHANGES: [(&str, Change, usize); 14] = [
     ("a unit of another dimension", a_dimension, 300),
     ("a prefix in another case", a_case, 300),
     ("another power of a unit", a_power, 300),
+    ("a unit on one part only", a_unit_on_one, 300),
 ];
 
 /// A text as one factor.
@@ -160,7 +162,16 @@ fn a_power(answer: &mut Answer, draw: &mut Draw) -> Option<()> {
     Some(())
 }
 
-/// A gold, an answer that has to be accepted for it, and the answer with a change that makes it another.
+/// On every part it would be that of the whole, which a gold without units accepts.
+fn a_unit_on_one(answer: &mut Answer, draw: &mut Draw) -> Option<()> {
+    let bare = answer.parts.iter().all(|part| part.unit.is_none());
+    (bare && answer.parts.len() > 1).then_some(())?;
+    answer.part(draw).unit = Some((draw.of(&UNITS), 1));
+    Some(())
+}
+
+/// A gold, an answer that has to be accepted for it, and the answer with a change that makes it
+/// another.
 pub(super) struct Changed {
     pub(super) gold: String,
     pub(super) answer: String,

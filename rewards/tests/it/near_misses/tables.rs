@@ -5,8 +5,8 @@ use rewards::{Equivalence, Policy, equivalent};
 
 use super::{Draw, Pair, STRANGER};
 
-/// Whether a text is one value, written with numbers, letters, the usual operators and functions: no list,
-/// relation, words, unit, percent sign, open sign or infinity.
+/// Whether a text is one value, written with numbers, letters, the usual operators and functions:
+/// no list, relation, words, unit, percent sign, open sign or infinity.
 pub(super) fn is_value(text: &str) -> bool {
     const COMMANDS: [&str; 15] = [
         "frac", "dfrac", "tfrac", "sqrt", "pi", "cdot", "times", "left", "right", "sin", "cos",
@@ -248,11 +248,22 @@ fn a_place(pair: &Pair, draw: &mut Draw) -> Option<String> {
         "<|end|>",
     ]);
     let tag = draw.of(&["think", "THINK", "Thinking", "reasoning", "Thought", "scratchpad"]);
-    Some(match draw.below(6) {
+    let part = draw.of(&[
+        ("10^{", "}"),
+        (r"\sqrt{", "}"),
+        (r"$x = -", "$"),
+        (r"\cancel{", "}"),
+        ("2 + ", ""),
+        ("", r" \cdot 10^3"),
+        ("", "^2"),
+        ("~~", "~~"),
+    ]);
+    Some(match draw.below(8) {
         0 => format!("{right}, so {at_end}"),
         1 => format!("{at_end}{mark}\n{right}"),
         2 => format!("<{tag}>{right}</{tag}> so {at_end}"),
         3 => format!("<{tag}>{right}</{tag}>"),
+        5 | 6 => format!("{}{right}{}", part.0, part.1),
         4 => format!("{right} and then \\boxed{{{STRANGER}"),
         _ => format!("so {right} OR {at_end}"),
     })

@@ -1,11 +1,10 @@
 //! Sums and products over an index.
 //!
-//! Few terms are written out. Many, or as many as a symbol says, have a closed form where the term is a
-//! polynomial times a geometric sequence, by Newton's forward differences: with `D^j p` the `j`-th
-//! difference of `p` at the first index,
-//! `sum of p over N indices = sum over j of D^j p C(N, j + 1)`, and from `x` on, for `|r| < 1`,
-//! `sum of p(k) r^(k - x) = sum over j of D^j p r^j / (1 - r)^(j + 1)` (Graham, Knuth and Patashnik,
-//! "Concrete Mathematics", 2.6 and 5.3).
+//! Few terms are written out. Many, or as many as a symbol says, have a closed form where the term
+//! is a polynomial times a geometric sequence, by Newton's forward differences: with `D^j p` the
+//! `j`-th difference of `p` at the first index, `sum of p over N indices = sum over j of D^j p C(N,
+//! j + 1)`, and from `x` on, for `|r| < 1`, `sum of p(k) r^(k - x) = sum over j of D^j p r^j / (1 -
+//! r)^(j + 1)` (Graham, Knuth and Patashnik, "Concrete Mathematics", 2.6 and 5.3).
 
 use dashu_int::IBig;
 use dashu_ratio::RBig;
@@ -310,8 +309,8 @@ impl Work<'_> {
         parts[body as usize]
     }
 
-    /// A sum or an integral that has no closed form: factors without its variable are taken out of it, a
-    /// finite sum of sums is split, and its index begins at zero.
+    /// A sum or an integral that has no closed form: factors without its variable are taken out of
+    /// it, a finite sum of sums is split, and its index begins at zero.
     pub(super) fn taken_apart(&mut self, operator: Bound, level: u32, of: &[Id]) -> Option<Id> {
         let &[body, low, high] = of else { return None };
         let again = |work: &mut Self, body: Id| {

@@ -1,5 +1,6 @@
-//! Integrals of polynomials, exactly: a polynomial of degree `d` is the sum of its values at `0` to `d`
-//! times those polynomials that are one at one of these places and zero at the others (Lagrange).
+//! Integrals of polynomials, exactly: a polynomial of degree `d` is the sum of its values at `0` to
+//! `d` times those polynomials that are one at one of these places and zero at the others
+//! (Lagrange).
 
 use dashu_ratio::RBig;
 
@@ -46,8 +47,8 @@ impl Work<'_> {
     }
 }
 
-/// The antiderivative of the polynomial of this degree that is one at `place` and zero at the others of
-/// `0` to `degree`; coefficients from the constant on.
+/// The antiderivative of the polynomial of this degree that is one at `place` and zero at the
+/// others of `0` to `degree`; coefficients from the constant on.
 fn antiderivative(place: usize, degree: usize) -> Vec<RBig> {
     let mut basis = vec![RBig::ONE];
     for zero in (0..=degree).filter(|&zero| zero != place) {

@@ -52,8 +52,8 @@ impl Work<'_> {
         self.push(Node::Matrix { rows: grid.rows as u32, entries: grid.entries })
     }
 
-    /// What an operation on matrices comes to; `None` where a node is none, or where their sizes do not
-    /// fit.
+    /// What an operation on matrices comes to; `None` where a node is none, or where their sizes do
+    /// not fit.
     pub(super) fn matrix(&mut self, node: &Node) -> Option<Id> {
         match node {
             Node::Sum(of) => {

@@ -1,5 +1,5 @@
-//! Rational functions of one variable with rational coefficients, and the real roots of polynomials,
-//! where these are rational or a rational number and a square root apart.
+//! Rational functions of one variable with rational coefficients, and the real roots of
+//! polynomials, where these are rational or a rational number and a square root apart.
 
 use dashu_base::{Signed, UnsignedAbs};
 use dashu_int::{IBig, UBig};
@@ -183,7 +183,8 @@ fn quadratic(a: &RBig, b: &RBig, c: &RBig, fuel: &mut Fuel) -> Option<Vec<Root>>
     Some([away.negated(), away].map(|root| root.plus(&middle)).to_vec())
 }
 
-/// `rational + factor * sqrt(radicand)`, the factor being `1`, `-1` or, with a radicand of zero, `0`.
+/// `rational + factor * sqrt(radicand)`, the factor being `1`, `-1` or, with a radicand of zero,
+/// `0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Root {
     pub(super) rational: RBig,

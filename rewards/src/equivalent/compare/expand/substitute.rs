@@ -59,7 +59,8 @@ impl Work<'_> {
                 } else if let Some((letter, subscript)) = name.split_once('_')
                     && subscript.contains(&variable)
                 {
-                    // `a_k` with a number for `k`; `a_{n-k}` has another name then, which is a guess
+                    // `a_k` with a number for `k`; `a_{n-k}` has another name then, which is a
+                    // guess
                     let digits = digits.as_ref().filter(|_| subscript == variable)?;
                     let name = format!("{letter}_{digits}").into();
                     places[id as usize] = self.push(Node::Symbol(name))?;
