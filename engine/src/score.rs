@@ -201,8 +201,12 @@ impl Pass {
         if targets.is_empty() {
             return Err(Error::Input("there is nothing to score: no targets".into()));
         }
-        if !temperature.is_finite() || temperature < 0.0 {
-            return Err(Error::Input(format!("temperature {temperature} is not a number >= 0")));
+        // Scaled logits have to stay finite in f32.
+        if temperature != 0.0 && !(1e-6..=1e6).contains(&temperature) {
+            return Err(Error::Input(format!(
+                "temperature {temperature} cannot be scored at: expected 0.000001 to 1000000, or 0, \
+                 which counts as 1"
+            )));
         }
         if let Some(t) = targets.iter().find(|t| t.row >= rows || t.token as usize >= vocab) {
             return Err(Error::Input(format!(

@@ -1,6 +1,7 @@
 //! From logits to a token.
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 
 use engine::Distribution;
 use schemars::JsonSchema;
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
-    /// What logits are divided by; 0 takes the likeliest token, the lowest id among equals.
+    /// What logits are divided by, 1e-6 to 1e6; 0 takes the likeliest token, the lowest id among
+    /// equals.
     pub temperature: f64,
     /// Keep this many of the likeliest tokens; 0 keeps all.
     pub top_k: usize,
@@ -39,12 +41,20 @@ impl Default for Sampling {
     }
 }
 
+/// Within these bounds scaled logits and their differences stay finite in f32.
+const TEMPERATURES: RangeInclusive<f64> = 1e-6..=1e6;
+
 impl Sampling {
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            problems.push(format!("temperature is {}, expected at least 0", self.temperature));
+        if self.temperature != 0.0 && !TEMPERATURES.contains(&self.temperature) {
+            problems.push(format!(
+                "temperature is {}, expected 0 (greedy), or {} to {}",
+                self.temperature,
+                TEMPERATURES.start(),
+                TEMPERATURES.end()
+            ));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             problems.push(format!("top_p is {}, expected above 0 and at most 1", self.top_p));
@@ -139,8 +149,8 @@ impl Sampler {
 
     /// Takes the weights of the suppressed tokens away.
     fn suppress(&mut self, temperature: f64, logits: &[f32], suppressed: &[u32]) {
-        // The likeliest token has weight 1. Where that one is suppressed, the weights of all others
-        // may have vanished beside it, so they are made anew.
+        // The likeliest token has weight 1. Where that one is suppressed, all other weights may have
+        // underflowed, so they are computed again without it.
         if suppressed
             .iter()
             .any(|&token| self.weights.get(token as usize).is_some_and(|&w| w > 0.5))

@@ -177,6 +177,14 @@ fn a_greedy_evaluation_has_nothing_besides() {
 }
 
 #[test]
+fn a_temperature_that_overflows_is_refused_before_the_run() {
+    for key in ["eval.sampling.temperature", "stage.rl.rollout.temperature"] {
+        let error = read(&[PLAIN], &[&format!("{key}=1e-40")]).unwrap_err();
+        assert!(error.contains("expected 0 (greedy), or 0.000001 to 1000000"), "{error}");
+    }
+}
+
+#[test]
 fn contradictions_are_told_all_at_once() {
     refused(
         "",

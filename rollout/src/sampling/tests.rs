@@ -258,7 +258,7 @@ fn settings_are_checked_all_at_once() {
     assert_eq!(
         broken.problems(),
         [
-            "temperature is NaN, expected at least 0",
+            "temperature is NaN, expected 0 (greedy), or 0.000001 to 1000000",
             "top_p is 0, expected above 0 and at most 1",
             "min_p is 1.5, expected 0 to 1",
             "min_new_tokens is 2, expected at most max_new_tokens, which is 1",
@@ -266,4 +266,20 @@ fn settings_are_checked_all_at_once() {
     );
     let error = serde_json::from_str::<Sampling>(r#"{"topp": 1}"#).unwrap_err().to_string();
     assert!(error.contains("unknown field `topp`"), "{error}");
+}
+
+#[test]
+fn temperatures_at_which_scaled_logits_overflow_are_refused() {
+    for temperature in [5e-324, 1e-38, 9e-7, -1.0, f64::INFINITY, 1.1e6] {
+        let sampling = Sampling { temperature, ..Sampling::default() };
+        assert_eq!(sampling.problems().len(), 1, "{temperature}");
+    }
+    let logits = [-3e38, 0.0, 1e30, 3e38];
+    for temperature in [0.0, 1e-6, 1.0, 1e6] {
+        let sampling = Sampling { temperature, ..Sampling::default() };
+        assert_eq!(sampling.problems(), [""; 0], "{temperature}");
+        let sampled = Sampler::default().draw(&sampling, &logits, &[3], 0.5).unwrap();
+        assert_ne!(sampled.token, 3, "{temperature}");
+        assert!(sampled.log_prob.is_finite() && sampled.entropy.is_finite(), "{temperature}");
+    }
 }
