@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use engine::loss::PolicyLoss;
 use rewards::Importance;
 
-use super::{Arithmetic, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage};
+use super::{
+    Arithmetic, DTypeChoice, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage,
+};
 
 /// All problems of a recipe, each with the key to change.
 pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
@@ -49,6 +51,12 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
     let model = &recipe.model;
     found.need(model.device == DeviceChoice::Cpu || cfg!(feature = "cuda"), || {
         "model.device: `cuda` needs a build with `--features cuda`; this one has the CPU only"
+            .into()
+    });
+    let on_cuda = model.device == DeviceChoice::Cuda;
+    found.need(!on_cuda || model.dtype != DTypeChoice::Bf16, || {
+        "model.dtype: `bf16` on CUDA keeps the weights themselves in bf16, where most of an update \
+         is rounded away; train with `f32`"
             .into()
     });
     for (key, seed) in [("seed", Some(recipe.seed)), ("data.seed", recipe.data.seed)] {

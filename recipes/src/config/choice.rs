@@ -38,7 +38,8 @@ pub enum DTypeChoice {
     #[default]
     F32,
     /// 16-bit brain floats: on a CPU the operands of the linear maps' products, rounded from `f32`
-    /// weights and summed in `f32`; on CUDA everything, the weights too.
+    /// weights and summed in `f32`; on CUDA everything, the weights too, so training there is
+    /// refused.
     Bf16,
 }
 

@@ -176,6 +176,18 @@ fn a_greedy_evaluation_has_nothing_besides() {
     );
 }
 
+/// The weights would be in bf16, too: an update at a usual learning rate is less than their rounding.
+#[test]
+fn training_in_bf16_on_cuda_is_refused_with_the_way_out() {
+    let error = read(&[PLAIN], &["model.device=cuda", "model.dtype=bf16"]).unwrap_err();
+    assert!(error.contains("model.dtype: `bf16` on CUDA keeps the weights"), "{error}");
+    assert!(error.contains("train with `f32`"), "{error}");
+    for (device, dtype) in [("cpu", "bf16"), ("cpu", "f32")] {
+        let set = [format!("model.device={device}"), format!("model.dtype={dtype}")];
+        read(&[PLAIN], &[&set[0], &set[1]]).unwrap();
+    }
+}
+
 #[test]
 fn a_temperature_that_overflows_is_refused_before_the_run() {
     for key in ["eval.sampling.temperature", "stage.rl.rollout.temperature"] {
