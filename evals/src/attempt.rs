@@ -3,7 +3,7 @@
 use engine::Model;
 use engine::text::{StopStrings, Text};
 use rewards::{Judged, Problem, Rubric};
-use rollout::{Finish, Key, Progress, Request, Sampling, Trajectory};
+use rollout::{Finish, Generator, Key, Progress, Request, Sampling, Trajectory};
 
 use crate::{PromptStyle, Result};
 
@@ -98,18 +98,16 @@ impl Setup<'_> {
             .collect::<Result<Vec<_>>>()?;
         let strings = StopStrings::new(&self.style.stop);
         let stops = Stops { text: self.text, strings: &strings };
-        let groups = rollout::generate(
-            self.model,
-            &requests,
-            self.sampling,
-            self.text.stop_tokens(),
-            &self.text.unused_ids(self.model.config().vocab_size),
-            (!strings.is_empty()).then_some(&stops),
-            self.slots,
+        let generator = Generator {
+            policy: self.model.policy(),
+            sampling: self.sampling,
+            stop_tokens: self.text.stop_tokens(),
+            unused: &self.text.unused_ids(self.model.config().vocab_size),
+            stop: if strings.is_empty() { None } else { Some(&stops) },
+            slots: self.slots,
             key,
-            progress,
-        )?;
-        Ok(Sampled(groups))
+        };
+        Ok(Sampled(generator.generate(&requests, progress)?))
     }
 
     /// Second half of [`attempt`]: texts and verdicts, for the problems that were sampled.

@@ -9,7 +9,7 @@ use engine::{Activations, MatmulPrecision, Model};
 use optim::{OptimConfig, Optimizer, Param, Schedule};
 use rand_philox::Philox;
 use rewards::{AdvantageConfig, GroupRewards};
-use rollout::{Key, Purpose, Request, Sampling};
+use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
 use crate::config;
@@ -167,18 +167,17 @@ impl Bench<'_> {
         let key = Key { seed: 1, purpose: Purpose::Sample, step: repetition };
         let all = prompts * group;
         let slots = if self.shape.slots == 0 { all } else { self.shape.slots.min(all) };
-        // No stop token, so that every completion has its full length.
-        Ok(rollout::generate(
-            self.model,
-            &requests,
-            &sampling,
-            &[],
-            &[],
-            None,
+        let generator = Generator {
+            policy: self.model.policy(),
+            sampling: &sampling,
+            // None, so that every completion has its full length.
+            stop_tokens: &[],
+            unused: &[],
+            stop: None,
             slots,
             key,
-            &mut |_| {},
-        )?)
+        };
+        Ok(generator.generate(&requests, &mut |_| {})?)
     }
 
     fn sequences(&self, repetition: u64) -> Vec<Prompted> {

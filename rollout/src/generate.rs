@@ -1,14 +1,15 @@
 //! Continuous batching: schedule, run, draw, until every group is complete.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use engine::{Cache, Policy, Prefix};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
-use crate::sampling::{Drawn, Sampler};
-use crate::scheduler::{Scheduler, Seat};
+use crate::sampling::{Sampled, Sampler};
+use crate::scheduler::{Scheduler, SequenceId};
 use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
 
 /// Ends a completion for what its text says; rollout itself knows no text.
@@ -29,146 +30,178 @@ pub struct Progress {
 }
 
 /// Decoding steps between two reports of progress.
-const BURST: usize = 16;
+const STEPS: usize = 16;
 
-/// Draws every request's group of completions, `slots` sequences at a time; groups come in the order
-/// of the requests. `progress` hears of it now and then, and at the end.
+/// From this many logits on, threads share the draws of a step.
+const SHARED: usize = 1 << 15;
+
+/// What completions depend on besides the requests.
 ///
-/// A token of `stop_tokens` ends a completion. A token of `unused` is never drawn: these are the rows
-/// of the embedding that stand for no text. They count in the scores all the same, as they do in
-/// training and in `transformers`, so that a log-probability is one of the whole vocabulary.
+/// On a CPU a completion is a function of the weights, its request, `sampling`, the stops, `key` and
+/// the number of threads: neither `slots` nor the order of the requests matters.
 ///
-/// On CPU the result is a function of the weights, the requests, `sampling`, the stops, `key` and the
-/// number of threads: neither `slots` nor the order of the requests matters.
+/// ```
+/// use candle::{DType, Device};
+/// use engine::{Biases, Family, Model, ModelConfig, RopeScaling};
+/// use rollout::{Generator, Key, Purpose, Request, Sampling};
 ///
-/// # Errors
-///
-/// Fails, before anything runs, for settings that contradict one another, and for a prompt that is
-/// empty, leaves no room in the context or holds a token outside the vocabulary. Fails when the
-/// weights make numbers that are not finite.
-#[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and callers name them")]
-pub fn generate<'a>(
-    policy: impl Into<Policy<'a>>,
-    requests: &[Request],
-    sampling: &Sampling,
-    stop_tokens: &[u32],
-    unused: &[u32],
-    stop: Option<&dyn Stop>,
-    slots: usize,
-    key: Key,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Group>> {
-    let policy = policy.into();
-    check(policy, requests, sampling, slots)?;
-    let early = [stop_tokens, unused].concat();
-    check_choice(policy, sampling, &early, unused)?;
-    let sizes: Vec<usize> = requests.iter().map(|request| request.group_size).collect();
-    let sequences: usize = sizes.iter().sum();
-    let slots = slots.min(sequences);
-    let shortest = requests.iter().map(|request| request.prompt.len()).min().unwrap_or(0);
-    // The last token of a completion is never fed.
-    let rows = (sampling.max_new_tokens.get() - 1).min(policy.config().context - shortest);
-    let mut room = Room {
-        policy,
-        requests,
-        sampling,
-        stop_tokens,
-        unused,
-        early,
-        stop,
-        key,
-        cache: policy.cache(slots, rows)?,
-        prefixes: vec![None; requests.len()],
-        running: (0..slots).map(|_| Running::default()).collect(),
-        done: sizes.iter().map(|&size| vec![None; size]).collect(),
-        scheduler: Scheduler::new(sizes, slots),
-        progress: Progress { finished: 0, sequences, tokens: 0 },
-        feed: Vec::new(),
-        logits: Vec::new(),
-        draws: Vec::new(),
-    };
-    loop {
-        // On a thread of the pool, where handing work to the other threads costs least.
-        let more = rayon::scope(|_| room.burst())?;
-        progress(room.progress);
-        if !more {
-            return Ok(room.groups());
-        }
-    }
+/// let config = ModelConfig {
+///     family: Family::Llama,
+///     vocab_size: 32,
+///     hidden_size: 16,
+///     intermediate_size: 32,
+///     num_layers: 1,
+///     num_heads: 2,
+///     num_kv_heads: 1,
+///     head_dim: 8,
+///     context: 64,
+///     rope_theta: 10_000.0,
+///     rope_scaling: RopeScaling::None,
+///     rms_norm_eps: 1e-5,
+///     tie_embeddings: true,
+///     biases: Biases::NONE,
+///     qk_norm: false,
+/// };
+/// let model = Model::random(config, 1, DType::F32, &Device::Cpu)?;
+/// let generator = Generator {
+///     policy: model.policy(),
+///     sampling: &Sampling { max_new_tokens: 8.try_into()?, ..Sampling::default() },
+///     stop_tokens: &[0],
+///     unused: &[],
+///     stop: None,
+///     slots: 4,
+///     key: Key { seed: 1, purpose: Purpose::Sample, step: 0 },
+/// };
+/// let request = Request { prompt: vec![3, 1, 4], problem: 0, group_size: 4 };
+/// let groups = generator.generate(&[request], &mut |_| ())?;
+/// assert_eq!(groups[0].trajectories.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Generator<'a> {
+    /// What the tokens are drawn from.
+    pub policy: Policy<'a>,
+    /// How they are drawn.
+    pub sampling: &'a Sampling,
+    /// Tokens that end a completion.
+    pub stop_tokens: &'a [u32],
+    /// Tokens that are never drawn: rows of the embedding that stand for no text. They count in the
+    /// scores, as in training and in `transformers`, so that a log-probability is one of the whole
+    /// vocabulary.
+    pub unused: &'a [u32],
+    /// Ends a completion for its text.
+    pub stop: Option<&'a dyn Stop>,
+    /// Sequences that are decoded at a time, at least one.
+    pub slots: usize,
+    /// Key of the draws.
+    pub key: Key,
 }
 
-fn check(
-    policy: Policy<'_>,
-    requests: &[Request],
-    sampling: &Sampling,
-    slots: usize,
-) -> Result<()> {
-    let problems = sampling.problems();
-    if !problems.is_empty() {
-        return Err(Error::Sampling(problems));
-    }
-    if slots == 0 {
-        return Err(Error::NoSlots);
-    }
-    let (context, vocab) = (policy.config().context, policy.config().vocab_size);
-    for (index, request) in requests.iter().enumerate() {
-        let problem = |problem| Err(Error::Request { index, problem });
-        let length = request.prompt.len();
-        if length == 0 {
-            return problem("the prompt is empty".to_owned());
-        }
-        if length >= context {
-            return problem(format!(
-                "a prompt of {length} tokens leaves no room in the model's context of {context}"
-            ));
-        }
-        if let Some(token) = request.prompt.iter().find(|&&token| token as usize >= vocab) {
-            return problem(format!(
-                "token {token} of the prompt is outside the vocabulary of {vocab} tokens"
-            ));
-        }
-        if request.group_size == 0 {
-            return problem("a group of no completions".to_owned());
+impl Generator<'_> {
+    /// Draws every request's group of completions; groups come in the order of the requests.
+    /// `progress` is called every few steps, and at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails, before anything runs, for settings that contradict one another, and for a prompt that
+    /// is empty, leaves no room in the context or holds a token outside the vocabulary. Fails when
+    /// the weights make numbers that are not finite.
+    pub fn generate(
+        &self,
+        requests: &[Request],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Group>> {
+        self.check(requests)?;
+        let mut run = Run::new(self, requests)?;
+        loop {
+            // On a thread of the pool, where handing work to the other threads costs least.
+            let more = rayon::scope(|_| run.run_steps())?;
+            progress(run.progress);
+            if !more {
+                return Ok(run.groups());
+            }
         }
     }
-    Ok(())
-}
 
-/// Makes sure that there is always a token to draw.
-fn check_choice(
-    policy: Policy<'_>,
-    sampling: &Sampling,
-    early: &[u32],
-    unused: &[u32],
-) -> Result<()> {
-    let suppressed = if sampling.min_new_tokens > 0 { early } else { unused };
-    let vocab = policy.config().vocab_size;
-    let rows: BTreeSet<u32> =
-        suppressed.iter().copied().filter(|&token| (token as usize) < vocab).collect();
-    if rows.len() < vocab {
-        return Ok(());
+    fn check(&self, requests: &[Request]) -> Result<()> {
+        let problems = self.sampling.problems();
+        if !problems.is_empty() {
+            return Err(Error::Sampling(problems));
+        }
+        if self.slots == 0 {
+            return Err(Error::NoSlots);
+        }
+        let config = self.policy.config();
+        let (context, vocab) = (config.context, config.vocab_size);
+        for (index, request) in requests.iter().enumerate() {
+            let problem = |problem| Err(Error::Request { index, problem });
+            let length = request.prompt.len();
+            if length == 0 {
+                return problem("the prompt is empty".to_owned());
+            }
+            if length >= context {
+                return problem(format!(
+                    "a prompt of {length} tokens leaves no room in the model's context of {context}"
+                ));
+            }
+            if let Some(token) = request.prompt.iter().find(|&&token| token as usize >= vocab) {
+                return problem(format!(
+                    "token {token} of the prompt is outside the vocabulary of {vocab} tokens"
+                ));
+            }
+            if request.group_size == 0 {
+                return problem("a group of no completions".to_owned());
+            }
+        }
+        self.check_choice()
     }
-    Err(Error::Sampling(vec![format!(
-        "none of the vocabulary's {vocab} tokens may be drawn: each one is a stop token or stands for \
+
+    /// Fails where no token may be drawn.
+    fn check_choice(&self) -> Result<()> {
+        let suppressed =
+            if self.sampling.min_new_tokens > 0 { self.early() } else { self.unused.to_vec() };
+        let vocab = self.policy.config().vocab_size;
+        let rows: BTreeSet<u32> =
+            suppressed.into_iter().filter(|&token| (token as usize) < vocab).collect();
+        if rows.len() < vocab {
+            return Ok(());
+        }
+        Err(Error::Sampling(vec![format!(
+            "none of the vocabulary's {vocab} tokens may be drawn: each one is a stop token or stands for \
          no text"
-    )]))
+        )]))
+    }
+
+    /// The tokens that are not drawn before `min_new_tokens`.
+    fn early(&self) -> Vec<u32> {
+        [self.stop_tokens, self.unused].concat()
+    }
+}
+
+impl fmt::Debug for Generator<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, sampling, stop_tokens, unused, stop, slots, key } = self;
+        f.debug_struct("Generator")
+            .field("policy", policy)
+            .field("sampling", sampling)
+            .field("stop_tokens", stop_tokens)
+            .field("unused", unused)
+            .field("stop", &stop.is_some())
+            .field("slots", slots)
+            .field("key", key)
+            .finish()
+    }
 }
 
 /// The state of one call.
-struct Room<'a> {
-    policy: Policy<'a>,
+struct Run<'a> {
+    generator: &'a Generator<'a>,
     requests: &'a [Request],
-    sampling: &'a Sampling,
-    stop_tokens: &'a [u32],
-    /// Never drawn.
-    unused: &'a [u32],
-    /// Not drawn before `min_new_tokens`: the stop tokens and the unused ones.
+    /// Not drawn before `min_new_tokens`.
     early: Vec<u32>,
-    stop: Option<&'a dyn Stop>,
-    key: Key,
     scheduler: Scheduler,
     cache: Cache,
-    /// The prompts of groups that have begun and not ended.
+    /// The prompts of groups of which some sequence runs.
     prefixes: Vec<Option<Arc<Prefix>>>,
     /// By slot.
     running: Vec<Running>,
@@ -176,10 +209,13 @@ struct Room<'a> {
     progress: Progress,
     feed: Vec<(usize, u32)>,
     logits: Vec<f32>,
-    draws: Vec<Draw>,
+    /// One for each sequence of the feed.
+    samples: Vec<SampleSlot>,
+    /// For the first token of a sequence.
+    first: SampleSlot,
 }
 
-/// A completion on its way.
+/// A completion that is not complete.
 #[derive(Debug, Default)]
 struct Running {
     completion: Vec<u32>,
@@ -188,19 +224,42 @@ struct Running {
     phi_sums: Vec<f32>,
 }
 
-/// One draw of a step.
+/// The draw of one token, with its buffers.
 #[derive(Debug, Default)]
-struct Draw {
+struct SampleSlot {
     sampler: Sampler,
-    seat: Option<Seat>,
-    length: usize,
-    drawn: Option<Drawn>,
+    sampled: Option<Sampled>,
 }
 
-impl Room<'_> {
-    /// Runs some steps. Whether any sequence is left.
-    fn burst(&mut self) -> Result<bool> {
-        for _ in 0..BURST {
+impl<'a> Run<'a> {
+    fn new(generator: &'a Generator<'a>, requests: &'a [Request]) -> Result<Self> {
+        let Generator { policy, sampling, .. } = generator;
+        let sizes: Vec<usize> = requests.iter().map(|request| request.group_size).collect();
+        let sequences: usize = sizes.iter().sum();
+        let slots = generator.slots.min(sequences);
+        let shortest = requests.iter().map(|request| request.prompt.len()).min().unwrap_or(0);
+        // The last token of a completion is never fed.
+        let rows = (sampling.max_new_tokens.get() - 1).min(policy.config().context - shortest);
+        Ok(Self {
+            generator,
+            requests,
+            early: generator.early(),
+            cache: policy.cache(slots, rows)?,
+            prefixes: vec![None; requests.len()],
+            running: (0..slots).map(|_| Running::default()).collect(),
+            done: sizes.iter().map(|&size| vec![None; size]).collect(),
+            scheduler: Scheduler::new(sizes, slots),
+            progress: Progress { finished: 0, sequences, tokens: 0 },
+            feed: Vec::new(),
+            logits: Vec::new(),
+            samples: Vec::new(),
+            first: SampleSlot::default(),
+        })
+    }
+
+    /// Runs some steps. Returns whether any sequence is left.
+    fn run_steps(&mut self) -> Result<bool> {
+        for _ in 0..STEPS {
             self.admit()?;
             self.feed.clear();
             for (slot, _) in self.scheduler.running() {
@@ -217,72 +276,67 @@ impl Room<'_> {
 
     /// Fills the free slots, each with a sequence and its first token.
     fn admit(&mut self) -> Result<()> {
-        if self.draws.is_empty() {
-            self.draws.push(Draw::default());
-        }
-        while let Some((slot, seat)) = self.scheduler.admit() {
-            let prefix = match &self.prefixes[seat.group] {
+        while let Some((slot, id)) = self.scheduler.admit() {
+            let prefix = match &self.prefixes[id.group] {
                 Some(prefix) => prefix.clone(),
-                None => self.policy.prefill(&self.requests[seat.group].prompt)?,
+                None => self.generator.policy.prefill(&self.requests[id.group].prompt)?,
             };
-            self.prefixes[seat.group] = Some(prefix.clone());
+            self.prefixes[id.group] = Some(prefix.clone());
             self.cache.attach(slot, prefix.clone());
-            let mut draw = std::mem::take(&mut self.draws[0]);
-            (draw.seat, draw.length) = (Some(seat), 0);
-            self.draw(&mut draw, prefix.logits());
-            self.accept(slot, seat, draw.drawn)?;
-            self.draws[0] = draw;
+            let mut sample = std::mem::take(&mut self.first);
+            self.sample(&mut sample, slot, id, prefix.logits());
+            self.accept(slot, id, sample.sampled)?;
+            self.first = sample;
         }
         Ok(())
     }
 
     /// One token for every running sequence.
     fn step(&mut self) -> Result<()> {
-        self.policy.decode(&mut self.cache, &self.feed, &mut self.logits)?;
-        let mut draws = std::mem::take(&mut self.draws);
-        draws.resize_with(self.feed.len(), Draw::default);
-        for ((slot, seat), draw) in self.scheduler.running().zip(&mut draws) {
-            (draw.seat, draw.length) = (Some(seat), self.running[slot].completion.len());
-        }
-        let vocab = self.policy.config().vocab_size;
-        if self.logits.len() < 1 << 15 {
-            let rows = draws.iter_mut().zip(self.logits.chunks(vocab));
-            rows.for_each(|(draw, logits)| self.draw(draw, logits));
+        let policy = self.generator.policy;
+        policy.decode(&mut self.cache, &self.feed, &mut self.logits)?;
+        let running: Vec<(usize, SequenceId)> = self.scheduler.running().collect();
+        let mut samples = std::mem::take(&mut self.samples);
+        samples.resize_with(running.len(), SampleSlot::default);
+        let vocab = policy.config().vocab_size;
+        if self.logits.len() < SHARED {
+            let rows = samples.iter_mut().zip(&running).zip(self.logits.chunks(vocab));
+            rows.for_each(|((sample, &(slot, id)), logits)| self.sample(sample, slot, id, logits));
         } else {
-            let rows = draws.par_iter_mut().zip(self.logits.par_chunks(vocab));
-            rows.for_each(|(draw, logits)| self.draw(draw, logits));
+            let rows = samples.par_iter_mut().zip(&running).zip(self.logits.par_chunks(vocab));
+            rows.for_each(|((sample, &(slot, id)), logits)| self.sample(sample, slot, id, logits));
         }
-        for (i, draw) in draws.iter().enumerate() {
-            let seat = draw.seat.expect("set above");
-            self.accept(self.feed[i].0, seat, draw.drawn)?;
+        for (&(slot, id), sample) in running.iter().zip(&samples) {
+            self.accept(slot, id, sample.sampled)?;
         }
-        self.draws = draws;
+        self.samples = samples;
         Ok(())
     }
 
-    fn draw(&self, draw: &mut Draw, logits: &[f32]) {
-        let seat = draw.seat.expect("a draw is for a sequence");
-        let problem = self.requests[seat.group].problem;
-        let uniform = self.key.uniform(draw.length as u32, seat.sibling as u32, problem);
-        let early = draw.length < self.sampling.min_new_tokens;
-        let suppressed = if early { &self.early } else { self.unused };
-        draw.drawn = draw.sampler.draw(self.sampling, logits, suppressed, uniform);
+    /// Draws the next token of the sequence in a slot.
+    fn sample(&self, sample: &mut SampleSlot, slot: usize, id: SequenceId, logits: &[f32]) {
+        let Generator { sampling, unused, key, .. } = self.generator;
+        let length = self.running[slot].completion.len();
+        let problem = self.requests[id.group].problem;
+        let uniform = key.uniform(length as u32, id.sibling as u32, problem);
+        let suppressed = if length < sampling.min_new_tokens { &self.early } else { *unused };
+        sample.sampled = sample.sampler.draw(sampling, logits, suppressed, uniform);
     }
 
     /// Appends a token to the sequence in a slot, and ends it where it is complete.
-    fn accept(&mut self, slot: usize, seat: Seat, drawn: Option<Drawn>) -> Result<()> {
+    fn accept(&mut self, slot: usize, id: SequenceId, sampled: Option<Sampled>) -> Result<()> {
         let running = &mut self.running[slot];
-        let Some(drawn) = drawn else {
-            return Err(Error::NotFinite { index: seat.group, length: running.completion.len() });
+        let Some(sampled) = sampled else {
+            return Err(Error::NotFinite { index: id.group, length: running.completion.len() });
         };
-        running.completion.push(drawn.token);
-        running.log_probs.push(drawn.log_prob as f32);
-        running.entropies.push(drawn.entropy as f32);
-        running.phi_sums.push(drawn.phi_sum as f32);
+        running.completion.push(sampled.token);
+        running.log_probs.push(sampled.log_prob as f32);
+        running.entropies.push(sampled.entropy as f32);
+        running.phi_sums.push(sampled.phi_sum as f32);
         self.progress.tokens += 1;
-        if let Some(finish) = self.finish(seat, &self.running[slot].completion) {
+        if let Some(finish) = self.finish(id, &self.running[slot].completion) {
             let running = std::mem::take(&mut self.running[slot]);
-            self.done[seat.group][seat.sibling] = Some(Trajectory {
+            self.done[id.group][id.sibling] = Some(Trajectory {
                 completion: running.completion,
                 log_probs: running.log_probs,
                 entropies: running.entropies,
@@ -293,25 +347,25 @@ impl Room<'_> {
             self.cache.release(slot);
             let (_, last_of_group) = self.scheduler.finish(slot);
             if last_of_group {
-                self.prefixes[seat.group] = None;
+                self.prefixes[id.group] = None;
             }
         }
         Ok(())
     }
 
     /// Why a completion is complete, if it is.
-    fn finish(&self, seat: Seat, completion: &[u32]) -> Option<Finish> {
+    fn finish(&self, id: SequenceId, completion: &[u32]) -> Option<Finish> {
         let last = completion.last()?;
-        if self.stop_tokens.contains(last) {
+        if self.generator.stop_tokens.contains(last) {
             return Some(Finish::Stop);
         }
-        let free_to_stop = completion.len() >= self.sampling.min_new_tokens;
-        if free_to_stop && self.stop.is_some_and(|stop| stop.stops(completion)) {
+        let free_to_stop = completion.len() >= self.generator.sampling.min_new_tokens;
+        if free_to_stop && self.generator.stop.is_some_and(|stop| stop.stops(completion)) {
             return Some(Finish::StopString);
         }
-        let total = self.requests[seat.group].prompt.len() + completion.len();
-        let full = completion.len() == self.sampling.max_new_tokens.get();
-        (full || total >= self.policy.config().context).then_some(Finish::Length)
+        let total = self.requests[id.group].prompt.len() + completion.len();
+        let full = completion.len() == self.generator.sampling.max_new_tokens.get();
+        (full || total >= self.generator.policy.config().context).then_some(Finish::Length)
     }
 
     fn groups(self) -> Vec<Group> {

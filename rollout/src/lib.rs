@@ -1,7 +1,7 @@
 //! Token ids in, trajectories out.
 //!
 //! Reading order: [`trajectory`] (what comes out), [`sampling`] (from logits to a token),
-//! [`random`] (where the draws come from), [`scheduler`] (who runs next), [`mod@generate`].
+//! [`random`] (where the draws come from), [`scheduler`] (who runs next), [`generate`].
 //!
 //! It does not know what text or a reward is.
 
@@ -13,7 +13,7 @@ pub mod scheduler;
 pub mod trajectory;
 
 pub use error::{Error, Result};
-pub use generate::{Progress, Stop, generate};
+pub use generate::{Generator, Progress, Stop};
 pub use random::{Key, Purpose};
 pub use sampling::Sampling;
 pub use trajectory::{Finish, Group, Request, Trajectory};

@@ -78,7 +78,7 @@ impl Sampling {
 
 /// A token and what the full distribution says of it, in nats.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Drawn {
+pub(crate) struct Sampled {
     pub(crate) token: u32,
     pub(crate) log_prob: f64,
     pub(crate) entropy: f64,
@@ -110,7 +110,7 @@ impl Sampler {
         logits: &[f32],
         suppressed: &[u32],
         uniform: f64,
-    ) -> Option<Drawn> {
+    ) -> Option<Sampled> {
         let greedy = sampling.temperature == 0.0;
         let temperature = if greedy { 1.0 } else { sampling.temperature };
         self.weights.resize(logits.len(), 0.0);
@@ -129,7 +129,7 @@ impl Sampler {
                 self.pick(uniform)
             }
         };
-        Some(Drawn {
+        Some(Sampled {
             token: token as u32,
             log_prob: full.log_prob(logits[token]),
             entropy: full.entropy,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// A sequence: the group and which of its siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seat {
+pub struct SequenceId {
     /// Index of the group.
     pub group: usize,
     /// Index in the group.
@@ -18,8 +18,8 @@ pub struct Scheduler {
     unfinished: Vec<usize>,
     sizes: Vec<usize>,
     /// The next to run.
-    next: Seat,
-    slots: Vec<Option<Seat>>,
+    next: SequenceId,
+    slots: Vec<Option<SequenceId>>,
     free: BTreeSet<usize>,
 }
 
@@ -29,25 +29,25 @@ impl Scheduler {
         Self {
             unfinished: sizes.clone(),
             sizes,
-            next: Seat { group: 0, sibling: 0 },
+            next: SequenceId { group: 0, sibling: 0 },
             slots: vec![None; slots],
             free: (0..slots).collect(),
         }
     }
 
     /// Gives the lowest free slot to the next waiting sequence, while there are both.
-    pub fn admit(&mut self) -> Option<(usize, Seat)> {
+    pub fn admit(&mut self) -> Option<(usize, SequenceId)> {
         while self.sizes.get(self.next.group).is_some_and(|&size| self.next.sibling == size) {
-            self.next = Seat { group: self.next.group + 1, sibling: 0 };
+            self.next = SequenceId { group: self.next.group + 1, sibling: 0 };
         }
         if self.next.group == self.sizes.len() {
             return None;
         }
         let slot = self.free.pop_first()?;
-        let seat = self.next;
-        self.slots[slot] = Some(seat);
+        let id = self.next;
+        self.slots[slot] = Some(id);
         self.next.sibling += 1;
-        Some((slot, seat))
+        Some((slot, id))
     }
 
     /// Frees a slot. Yields its sequence, and whether it was the last of its group.
@@ -55,15 +55,15 @@ impl Scheduler {
     /// # Panics
     ///
     /// Panics when nothing runs in the slot.
-    pub fn finish(&mut self, slot: usize) -> (Seat, bool) {
-        let seat = self.slots[slot].take().expect("only a running sequence ends");
+    pub fn finish(&mut self, slot: usize) -> (SequenceId, bool) {
+        let id = self.slots[slot].take().expect("only a running sequence ends");
         self.free.insert(slot);
-        self.unfinished[seat.group] -= 1;
-        (seat, self.unfinished[seat.group] == 0)
+        self.unfinished[id.group] -= 1;
+        (id, self.unfinished[id.group] == 0)
     }
 
     /// The running sequences, by slot.
-    pub fn running(&self) -> impl Iterator<Item = (usize, Seat)> {
-        self.slots.iter().enumerate().filter_map(|(slot, seat)| Some((slot, (*seat)?)))
+    pub fn running(&self) -> impl Iterator<Item = (usize, SequenceId)> {
+        self.slots.iter().enumerate().filter_map(|(slot, id)| Some((slot, (*id)?)))
     }
 }

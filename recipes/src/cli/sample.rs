@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use engine::text::{StopStrings, Text};
 use evals::attempt::Stops;
 use evals::{Bos, PromptStyle, Template};
-use rollout::{Key, Purpose, Request, Sampling};
+use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as ValueError;
@@ -91,17 +91,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let key = Key { seed: args.seed, purpose: Purpose::Sample, step: 0 };
     let strings = StopStrings::new(&style.stop);
     let stops = Stops { text: &text, strings: &strings };
-    let groups = rollout::generate(
-        &model,
-        &[request],
-        &sampling,
-        text.stop_tokens(),
-        &text.unused_ids(model.config().vocab_size),
-        (!strings.is_empty()).then_some(&stops),
-        args.n.get(),
+    let generator = Generator {
+        policy: model.policy(),
+        sampling: &sampling,
+        stop_tokens: text.stop_tokens(),
+        unused: &text.unused_ids(model.config().vocab_size),
+        stop: if strings.is_empty() { None } else { Some(&stops) },
+        slots: args.n.get(),
         key,
-        &mut |_| {},
-    )?;
+    };
+    let groups = generator.generate(&[request], &mut |_| {})?;
     let hidden = text.hidden_tokens(&style.keep_special_tokens)?;
     let trajectories = groups.iter().flat_map(|group| &group.trajectories);
     for (index, trajectory) in trajectories.enumerate() {

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 
 use candle::{DType, Device, Tensor};
 use engine::{Biases, Family, Model, ModelConfig, Packed, RopeScaling};
-use rollout::{Finish, Group, Key, Purpose, Request, Sampling, Stop, Trajectory, generate};
+use rollout::{
+    Finish, Generator, Group, Key, Progress, Purpose, Request, Sampling, Stop, Trajectory,
+};
 
 fn config(family: Family) -> ModelConfig {
     ModelConfig {
@@ -62,7 +64,19 @@ fn requests() -> Vec<Request> {
 }
 
 fn run(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize) -> Vec<Group> {
-    generate(model, requests, sampling, STOPS, &[], None, slots, KEY, &mut |_| ()).unwrap()
+    generator(model, sampling, slots).generate(requests, &mut |_| ()).unwrap()
+}
+
+fn generator<'a>(model: &'a Model, sampling: &'a Sampling, slots: usize) -> Generator<'a> {
+    Generator {
+        policy: model.policy(),
+        sampling,
+        stop_tokens: STOPS,
+        unused: &[],
+        stop: None,
+        slots,
+        key: KEY,
+    }
 }
 
 fn trajectories(groups: &[Group]) -> impl Iterator<Item = &Trajectory> {
@@ -99,8 +113,9 @@ fn siblings_differ_and_so_do_steps() {
     completions.dedup();
     assert!(completions.len() >= 7);
     let next = Key { step: KEY.step + 1, ..KEY };
-    let other = generate(&model, &request, &sampling(20), STOPS, &[], None, 8, next, &mut |_| ());
-    assert!(other.unwrap() != groups);
+    let sampling = sampling(20);
+    let other = Generator { key: next, ..generator(&model, &sampling, 8) };
+    assert!(other.generate(&request, &mut |_| ()).unwrap() != groups);
 }
 
 #[test]
@@ -199,9 +214,8 @@ fn no_stop_before_the_minimum() {
     let model = model(config(Family::Llama), DType::F32);
     let sampling = Sampling { min_new_tokens: 25, ..sampling(30) };
     for stop in [None, Some(&Always as &dyn Stop)] {
-        let groups =
-            generate(&model, &requests(), &sampling, STOPS, &[], stop, 4, KEY, &mut |_| ())
-                .unwrap();
+        let generator = Generator { stop, ..generator(&model, &sampling, 4) };
+        let groups = generator.generate(&requests(), &mut |_| ()).unwrap();
         for t in trajectories(&groups) {
             assert!(t.completion.len() >= 25);
             assert!(!t.completion[..25].iter().any(|token| STOPS.contains(token)));
@@ -225,18 +239,9 @@ fn a_row_that_stands_for_no_text_is_never_drawn_and_counts_in_the_scores() {
             let found = trajectories(&all).flat_map(|t| &t.completion);
             drawn_without += found.filter(|token| unused.contains(token)).count();
             let draw = |slots| {
-                generate(
-                    &model,
-                    &requests(),
-                    &sampling,
-                    STOPS,
-                    &unused,
-                    None,
-                    slots,
-                    KEY,
-                    &mut |_| (),
-                )
-                .unwrap()
+                let generator =
+                    Generator { unused: &unused, ..generator(&model, &sampling, slots) };
+                generator.generate(&requests(), &mut |_| ()).unwrap()
             };
             let groups = draw(4);
             assert!(draw(1) == groups);
@@ -258,7 +263,8 @@ fn a_vocabulary_that_leaves_no_choice_is_refused() {
     let model = model(config(Family::Llama), DType::F32);
     let call = |min_new_tokens, unused: &[u32]| {
         let sampling = Sampling { min_new_tokens, ..sampling(4) };
-        generate(&model, &requests(), &sampling, STOPS, unused, None, 2, KEY, &mut |_| ())
+        let generator = Generator { unused, ..generator(&model, &sampling, 2) };
+        generator.generate(&requests(), &mut |_| ())
     };
     let but_the_stops: Vec<u32> = (0..41).filter(|token| !STOPS.contains(token)).collect();
     let all: Vec<u32> = (0..50).collect();
@@ -282,9 +288,8 @@ impl Stop for Five {
 fn text_ends_a_completion() {
     let model = model(config(Family::Llama), DType::F32);
     let sampling = sampling(60);
-    let groups =
-        generate(&model, &requests(), &sampling, STOPS, &[], Some(&Five), 3, KEY, &mut |_| ())
-            .unwrap();
+    let generator = Generator { stop: Some(&Five), ..generator(&model, &sampling, 3) };
+    let groups = generator.generate(&requests(), &mut |_| ()).unwrap();
     let mut found = 0;
     for t in trajectories(&groups) {
         let at = t.completion.iter().position(|&token| token == 5);
@@ -302,11 +307,11 @@ fn text_ends_a_completion() {
 fn progress_counts_to_the_end() {
     let model = model(config(Family::Llama), DType::F32);
     let mut heard = Vec::new();
-    let groups = generate(&model, &requests(), &sampling(30), STOPS, &[], None, 2, KEY, &mut |p| {
+    let mut progress = |p: Progress| {
         heard.push((p.finished, p.tokens));
         assert_eq!(p.sequences, 16);
-    })
-    .unwrap();
+    };
+    let groups = generator(&model, &sampling(30), 2).generate(&requests(), &mut progress).unwrap();
     assert!(heard.len() > 3 && heard.is_sorted());
     let tokens = trajectories(&groups).map(|t| t.completion.len()).sum();
     assert_eq!(heard.last(), Some(&(16, tokens)));
@@ -321,9 +326,8 @@ fn what_cannot_be_served_is_refused() {
             Request { prompt: vec![1], problem: 1, group_size: 1 },
             Request { prompt, problem: 0, group_size },
         ];
-        generate(&model, &requests, sampling, STOPS, &[], None, slots, KEY, &mut |_| ())
-            .unwrap_err()
-            .to_string()
+        let generator = generator(&model, sampling, slots);
+        generator.generate(&requests, &mut |_| ()).unwrap_err().to_string()
     };
     let plain = sampling(4);
     assert_eq!(error(vec![], 1, &plain, 1), "request 1: the prompt is empty");

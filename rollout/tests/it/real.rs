@@ -9,7 +9,7 @@ use std::path::Path;
 
 use candle::{DType, Device};
 use engine::{Model, Packed, Text, checkpoint};
-use rollout::{Group, Key, Purpose, Request, Sampling, generate};
+use rollout::{Generator, Group, Key, Purpose, Request, Sampling};
 
 /// Log-probabilities and entropies in nats, absolute: decoding and the packed pass sum in
 /// different orders.
@@ -52,18 +52,16 @@ fn scores_of_a_rollout_equal_those_of_training() {
     };
     let key = Key { seed: 1, purpose: Purpose::Train, step: 0 };
     let draw = |slots| {
-        generate(
-            &model,
-            &requests,
-            &sampling,
-            text.stop_tokens(),
-            &[],
-            None,
+        let generator = Generator {
+            policy: model.policy(),
+            sampling: &sampling,
+            stop_tokens: text.stop_tokens(),
+            unused: &[],
+            stop: None,
             slots,
             key,
-            &mut |_| (),
-        )
-        .unwrap()
+        };
+        generator.generate(&requests, &mut |_| ()).unwrap()
     };
     let groups = draw(5);
     if model.device().is_cpu() {
