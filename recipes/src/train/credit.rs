@@ -49,7 +49,7 @@ impl StageRun<'_> {
         }
         credited.say_all(self.weighting.observe(mean_entropy, &table.borrow()));
         for sample in each_mut(samples) {
-            sample.idle = is_idle(config, credited.entropy_coefficient, sample);
+            sample.without_gradient = !has_gradient(config, credited.entropy_coefficient, sample);
         }
         let statistics = self.weigh(config, samples, &table)?;
         credited.say_all(statistics);
@@ -73,19 +73,22 @@ impl StageRun<'_> {
         }
         let mut found = Vec::new();
         for part in parts(samples, config.updates_per_step.get()) {
-            for batch in pack(part, config.micro_batch_tokens.get(), |sample| !sample.idle)? {
+            for batch in
+                pack(part, config.micro_batch_tokens.get(), |sample| !sample.without_gradient)?
+            {
                 // What is drawn for one micro-batch must not be drawn for all.
                 let seed = splitmix64(table.seed ^ found.len() as u64);
                 let table = TokenTable::of(batch.samples.iter().copied(), seed);
                 found.push(self.weighting.weights(&table.borrow()));
             }
         }
-        let mut active = each_mut(samples).filter(|sample| !sample.idle);
+        let mut active = each_mut(samples).filter(|sample| !sample.without_gradient);
         for weighed in &found {
             hand_out(weighed, active.by_ref());
         }
         drop(active);
-        for sample in each_mut(samples).filter(|sample| sample.idle && !sample.filtered) {
+        for sample in each_mut(samples).filter(|sample| sample.without_gradient && !sample.filtered)
+        {
             sample.weights = vec![1.0; sample.completion.len()];
         }
         Ok(means(&found))
@@ -169,12 +172,12 @@ fn mean_entropy(config: &RlStage, table: &TokenTable) -> Result<f64> {
     Ok(coefficients.iter().zip(entropies).map(|(share, entropy)| share * entropy).sum())
 }
 
-/// Whether a completion has no gradient.
-fn is_idle(config: &RlStage, entropy_coefficient: f64, sample: &Sample) -> bool {
+/// Whether the loss has a gradient in a completion's tokens.
+fn has_gradient(config: &RlStage, entropy_coefficient: f64, sample: &Sample) -> bool {
     let every = config.loss.kl != (engine::loss::Kl::Off {})
         || entropy_coefficient != 0.0
         || matches!(config.weighting, WeightingConfig::KlCov { .. });
-    sample.filtered || !(every || sample.advantage != 0.0)
+    !sample.filtered && (every || sample.advantage != 0.0)
 }
 
 /// The share of tokens that the entropy views call high.

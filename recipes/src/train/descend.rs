@@ -1,7 +1,6 @@
 //! From credit to moved parameters: updates, each over its micro-batches.
 //!
-//! A completion that does not pull counts in the denominator and has no gradient, so it is not
-//! computed.
+//! A completion without a gradient counts in the denominator and is not computed.
 
 use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
@@ -30,7 +29,7 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Descended {
     /// Updates done.
     pub(crate) updates: u64,
-    /// Sums of all updates, over the completions that pull.
+    /// Sums of all updates, over the completions with a gradient.
     pub(crate) sums: LossSums,
     /// Tokens of all completions.
     pub(crate) tokens: usize,
@@ -174,7 +173,7 @@ impl<'a> Update<'a> {
         let samples = groups.iter().flat_map(|group| &group.samples);
         let counted = samples.filter(|sample| !sample.filtered);
         let lengths: Vec<_> = counted.map(|sample| sample.completion.len()).collect();
-        let packs = pack(groups, plan.budget, |sample| !sample.idle)?;
+        let packs = pack(groups, plan.budget, |sample| !sample.without_gradient)?;
         Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
     }
 
@@ -206,7 +205,7 @@ impl Objective for Update<'_> {
 
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
         if self.packs.is_empty() {
-            // All are idle: the gradient is zero, and the optimizer is told so.
+            // No completion has a gradient: the sum is zero, which is not the same as a missing one.
             for (index, param) in self.plan.params.iter().enumerate() {
                 into.add(index, param.var.zeros_like()?)?;
             }
@@ -320,7 +319,7 @@ mod tests {
             old_log_probs: vec![-4.5; tokens.len()],
             weights: vec![1.0; tokens.len()],
             advantage,
-            idle: advantage == 0.0,
+            without_gradient: advantage == 0.0,
             ..Sample::default()
         }
     }
@@ -359,19 +358,19 @@ mod tests {
         (params.iter().map(values).collect(), seen)
     }
 
-    /// A group with a gradient, and one of `idle`.
-    fn beside(idle: Sample) -> [Prompted; 2] {
+    /// A group with a gradient, and one of `other`.
+    fn two_groups(other: Sample) -> [Prompted; 2] {
         let active = vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])];
         [
             Prompted { prompt: vec![1, 2], samples: active },
-            Prompted { prompt: vec![2, 2, 2], samples: vec![idle; 2] },
+            Prompted { prompt: vec![2, 2, 2], samples: vec![other; 2] },
         ]
     }
 
     #[test]
     fn a_completion_without_advantage_costs_nothing_and_counts() {
-        let idle = |advantage| updated(&beside(sample(advantage, &[8, 9, 10])));
-        let ((skipped, few), (computed, all)) = (idle(0.0), idle(1e-30));
+        let with = |advantage| updated(&two_groups(sample(advantage, &[8, 9, 10])));
+        let ((skipped, few), (computed, all)) = (with(0.0), with(1e-30));
         assert_eq!((few.rows, all.rows), (2 + 1 + 2, 2 + 1 + 2 + 3 + 2 + 2));
         assert_eq!((few.tokens, all.tokens), (11, 11));
         assert!((few.grad_norm - all.grad_norm).abs() < 1e-6 * all.grad_norm);
@@ -384,16 +383,16 @@ mod tests {
     #[test]
     fn a_filtered_completion_is_in_no_count() {
         let filtered = Sample { filtered: true, ..sample(0.0, &[8, 9, 10]) };
-        let (_, without) = updated(&beside(filtered));
-        let (_, alone) = updated(&beside(sample(0.0, &[8, 9, 10]))[..1]);
+        let (_, without) = updated(&two_groups(filtered));
+        let (_, alone) = updated(&two_groups(sample(0.0, &[8, 9, 10]))[..1]);
         assert_eq!(without.tokens, 5);
         assert_eq!((without.loss, without.grad_norm), (alone.loss, alone.grad_norm));
     }
 
     #[test]
-    fn a_step_in_which_all_are_idle_costs_nothing_and_moves_nothing() {
-        let idle = || vec![sample(0.0, &[3, 4]); 2];
-        let (after, seen) = updated(&[Prompted { prompt: vec![1, 2], samples: idle() }]);
+    fn a_step_without_any_gradient_costs_nothing_and_moves_nothing() {
+        let samples = vec![sample(0.0, &[3, 4]); 2];
+        let (after, seen) = updated(&[Prompted { prompt: vec![1, 2], samples }]);
         assert_eq!((seen.rows, seen.tokens, seen.updates), (0, 4, 1));
         assert_eq!((seen.loss, seen.grad_norm), (0.0, 0.0));
         let (before, _) = updated(&[]);
@@ -409,7 +408,7 @@ mod tests {
             let loss = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
             let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
             let plan = plan(&model, &params, &loss, &schedule);
-            let groups = beside(sample(0.5, &[8, 9, 10]));
+            let groups = two_groups(sample(0.5, &[8, 9, 10]));
             let mut progress = |_, _| {};
             let mut update = Update::new(&plan, &groups, &mut progress).unwrap();
             let value = update.value().unwrap();

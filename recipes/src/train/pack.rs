@@ -32,8 +32,8 @@ pub(crate) struct Sample {
     pub(crate) importance: Vec<f64>,
     /// It is in no count and no loss.
     pub(crate) filtered: bool,
-    /// It has no gradient, so nothing of it is computed.
-    pub(crate) idle: bool,
+    /// The loss has no gradient in its tokens, so they are not computed.
+    pub(crate) without_gradient: bool,
 }
 
 /// What one forward and backward pass holds.
