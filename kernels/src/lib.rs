@@ -29,6 +29,7 @@ mod turn;
 
 mod bf16;
 pub mod linear;
+pub mod matmul;
 pub mod product;
 
 pub mod attention;

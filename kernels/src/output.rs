@@ -52,22 +52,37 @@ impl<'a> Output<'a> {
         self.to.blocks(rows, columns).into_iter().map(move |to| Self { to, add })
     }
 
+    /// Asks for the cache lines of a part of one row, which [`Self::write`] accesses next.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd>(&mut self, simd: S, row: usize, column: usize, columns: usize) {
+        let to = &mut self.to.row(row)[column..][..columns];
+        let mut from = 0;
+        while from < columns {
+            simd.prefetch(to[from..].as_ptr().cast());
+            from += LANES;
+        }
+    }
+
     /// Writes, or adds, `values` to one row from `column` on.
     ///
     /// # Panics
     ///
     /// Panics when they do not fit.
     #[inline(always)]
-    #[expect(dead_code, reason = "the products that write through it come next")]
     pub(crate) fn write<S: Simd>(&mut self, simd: S, row: usize, column: usize, values: &[f32]) {
         let add = self.add;
         let to = &mut self.to.row(row)[column..][..values.len()];
         if add {
             // SAFETY: an output that is added to was made of initialised numbers.
             let to = unsafe { to.assume_init_mut() };
-            for (to, values) in to.chunks_mut(LANES).zip(values.chunks(LANES)) {
+            // No iterator adapters: within functions that enable a feature they were not inlined.
+            let mut from = 0;
+            while from < values.len() {
+                let end = (from + LANES).min(values.len());
+                let (to, values) = (&mut to[from..end], &values[from..end]);
                 let sum = simd.add(simd.load_partial(to), simd.load_partial(values));
                 simd.store_partial(to, sum);
+                from = end;
             }
         } else {
             to.write_copy_of_slice(values);

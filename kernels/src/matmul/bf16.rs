@@ -1,0 +1,242 @@
+//! Matrix products of numbers rounded to bf16, with sums in `f32`.
+//!
+//! Both operands are rounded and packed in tiles of sixteen rows or columns by 32 terms ([`tile`]),
+//! the same for all three microkernels. Which one multiplies depends on the processor alone, never on
+//! the numbers of rows or on timing, since each has its own order of sums: [`kernel`]. With one kernel,
+//! every output has one order of sums, whatever the other rows, the tasks and the threads.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use crate::matrix::MatRef;
+use crate::output::Output;
+use crate::threads::Threads;
+use pack::Operand;
+use product::{Product, multiply};
+use tile::{Form, Tile, Tiles};
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod pack;
+mod product;
+mod round;
+mod tile;
+mod widened;
+
+#[cfg(test)]
+mod emulate;
+#[cfg(test)]
+mod tests;
+
+/// Which microkernel multiplies. Each has its own order of sums, so results of two of them differ in
+/// the last bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// TDPBF16PS of AMX: for each 32 terms the even and the odd ones are summed apart, then added to
+    /// each other and to the sum so far. Subnormal numbers are zero.
+    Amx,
+    /// VDPBF16PS of AVX512-BF16: one chain, in which the second term of each pair comes first.
+    /// Subnormal numbers are zero.
+    Avx512Bf16,
+    /// Fused multiply-adds of `f32`, in the order of [`Self::Avx512Bf16`]. Subnormal sums stay.
+    Widened,
+}
+
+impl Kernel {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amx => "amx-bf16",
+            Self::Avx512Bf16 => "avx512-bf16",
+            Self::Widened => "widened",
+        }
+    }
+}
+
+/// The microkernel that this machine uses: AMX where the processor has it and the operating system
+/// permits it; else AVX512-BF16 on processors of AMD, since on those of Intel it takes twice as long
+/// as `f32`; else widening.
+pub fn kernel() -> Kernel {
+    Choice::of_machine().kernel()
+}
+
+/// A [`Kernel`] with the proof that the machine has its instructions.
+#[derive(Debug, Clone, Copy)]
+enum Choice {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx(amx::Amx),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(avx512::Avx512Bf16),
+    Widened,
+}
+
+impl Choice {
+    fn of_machine() -> Self {
+        static CHOICE: OnceLock<Choice> = OnceLock::new();
+        *CHOICE.get_or_init(|| {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            if let Some(proof) = amx::Amx::detect() {
+                return Self::Amx(proof);
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let (true, Some(proof)) = (avx512::of_amd(), avx512::Avx512Bf16::detect()) {
+                return Self::Avx512Bf16(proof);
+            }
+            Self::Widened
+        })
+    }
+
+    fn kernel(self) -> Kernel {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx(_) => Kernel::Amx,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(_) => Kernel::Avx512Bf16,
+            Self::Widened => Kernel::Widened,
+        }
+    }
+
+    fn multiply<'a>(self, threads: Threads<'_>, products: impl IntoIterator<Item = Product<'a>>) {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Self::Amx(kernel) => multiply(kernel, threads, products),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(kernel) => multiply(kernel, threads, products),
+            Self::Widened => multiply(widened::Widened, threads, products),
+        }
+    }
+}
+
+/// A weight rounded to bf16 and packed for [`forward`].
+#[derive(Debug, Clone)]
+pub struct PackedBf16 {
+    tiles: Vec<Tile>,
+    out: usize,
+    width: usize,
+}
+
+impl PackedBf16 {
+    /// Rounds and packs a weight.
+    ///
+    /// Shapes: `weight` (out, width).
+    ///
+    /// # Panics
+    ///
+    /// Panics when `weight` is empty.
+    pub fn new(threads: Threads<'_>, weight: MatRef<'_>) -> Self {
+        let (out, width) = (weight.rows(), weight.columns());
+        assert!(out > 0 && width > 0, "a weight of ({out}, {width}): expected at least one number");
+        let mut packed = Self { tiles: Vec::new(), out, width };
+        packed.update(threads, weight);
+        packed
+    }
+
+    /// Packs another weight of the same shape in place of this one.
+    ///
+    /// Shapes: `weight` (out, width).
+    ///
+    /// # Panics
+    ///
+    /// Panics when `weight` has another shape than the first.
+    pub fn update(&mut self, threads: Threads<'_>, weight: MatRef<'_>) {
+        let (shape, expected) = ((weight.rows(), weight.columns()), (self.out, self.width));
+        assert!(shape == expected, "a weight of {shape:?}: expected {expected:?}");
+        Operand::rows(weight).pack(threads, Form::B, &mut self.tiles);
+    }
+
+    /// Features that it yields: rows of the weight.
+    pub fn out(&self) -> usize {
+        self.out
+    }
+
+    /// Features that it takes: columns of the weight.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Bytes that a product reads.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.tiles.as_slice())
+    }
+
+    fn tiles(&self) -> Tiles<'_> {
+        Tiles::new(&self.tiles, self.width)
+    }
+}
+
+thread_local! {
+    /// Operands that are packed for one product, kept from product to product.
+    static PACKED: RefCell<[Vec<Tile>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// `x W^T` for weights of the same rows, which are packed once.
+///
+/// Shapes: `x` (rows, width); of each product, the weight (out, width) and the output (rows, out).
+///
+/// # Panics
+///
+/// Panics when a shape does not fit.
+pub fn forward<const N: usize>(
+    threads: Threads<'_>,
+    x: MatRef<'_>,
+    products: [(&PackedBf16, Output<'_>); N],
+) {
+    forward_with(Choice::of_machine(), threads, x, products);
+}
+
+fn forward_with<const N: usize>(
+    choice: Choice,
+    threads: Threads<'_>,
+    x: MatRef<'_>,
+    products: [(&PackedBf16, Output<'_>); N],
+) {
+    let (rows, width) = (x.rows(), x.columns());
+    for (weight, y) in &products {
+        let shapes = [(y.rows(), y.columns()), (weight.out, weight.width)];
+        let expected = [(rows, weight.out), (weight.out, width)];
+        assert!(shapes == expected, "output and weight of {shapes:?}: expected {expected:?}");
+    }
+    if rows == 0 {
+        return;
+    }
+    let [mut a, b] = PACKED.take();
+    let x = Operand::rows(x).pack(threads, Form::A, &mut a);
+    let products = products.map(|(weight, y)| Product::new(x, weight.tiles(), y));
+    choice.multiply(threads, products);
+    PACKED.set([a, b]);
+}
+
+/// `a b`, of operands that are packed for this product: the gradient in the rows of a linear map is
+/// `dy W`, that in its weight `dy^T x`.
+///
+/// Shapes: `a` (rows, terms), `b` (terms, columns), `out` (rows, columns).
+///
+/// # Panics
+///
+/// Panics when a shape does not fit.
+pub fn product(threads: Threads<'_>, a: MatRef<'_>, b: MatRef<'_>, out: Output<'_>) {
+    product_with(Choice::of_machine(), threads, a, b, out);
+}
+
+fn product_with(
+    choice: Choice,
+    threads: Threads<'_>,
+    a: MatRef<'_>,
+    b: MatRef<'_>,
+    out: Output<'_>,
+) {
+    let (rows, columns) = (out.rows(), out.columns());
+    let shapes = [(a.rows(), a.columns()), (b.rows(), b.columns())];
+    let expected = [(rows, b.rows()), (a.columns(), columns)];
+    assert!(shapes == expected, "operands of {shapes:?}: expected {expected:?}");
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let [mut a_tiles, mut b_tiles] = PACKED.take();
+    let a = Operand::rows(a).pack(threads, Form::A, &mut a_tiles);
+    let b = Operand::columns(b).pack(threads, Form::B, &mut b_tiles);
+    choice.multiply(threads, [Product::new(a, b, out)]);
+    PACKED.set([a_tiles, b_tiles]);
+}
