@@ -1,8 +1,9 @@
 //! Checkpoints: a folder in Hugging Face layout or a GGUF file in, a folder out.
 //!
 //! `checkpoint/shards.rs` reads tensors one at a time, `checkpoint/reconcile.rs` compares what is
-//! stored with what the configuration asks for, `checkpoint/place.rs` tells what a path is instead of a
-//! checkpoint, `checkpoint/staged.rs` writes so that nothing half-written ever has a name that counts.
+//! stored with what the configuration asks for, `checkpoint/place.rs` tells what a path is instead
+//! of a checkpoint, `checkpoint/staged.rs` writes so that nothing half-written ever has a name that
+//! counts.
 
 mod place;
 mod reconcile;
@@ -33,8 +34,8 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// Tokenizer, chat template and end-of-turn tokens.
     pub text: Text,
-    /// What a user should know about how the files were read, one line each: what was left out, what
-    /// goes another way than a file says.
+    /// What a user should know about how the files were read, one line each: what was left out,
+    /// what goes another way than a file says.
     pub notes: Vec<String>,
     weights: Stored,
     /// Weights that are not stored and begin at zero.

@@ -1,10 +1,10 @@
 //! Text to token ids and back, the chat template, and what ends a turn.
 //!
-//! Reading order: [`Text`], then `text/template.rs` (what chat templates are given; their language is
-//! in `text/jinja.rs`), `text/files.rs` (the tokenizer's files in a checkpoint folder),
+//! Reading order: [`Text`], then `text/template.rs` (what chat templates are given; their language
+//! is in `text/jinja.rs`), `text/files.rs` (the tokenizer's files in a checkpoint folder),
 //! `text/loadable.rs` (what of `tokenizer.json` is refused), `text/added.rs` (the tokens that files
-//! beside `tokenizer.json` add) and [`StopStrings`]. It knows
-//! no tensor; that ids fit the embedding is checked by [`Text::check_vocabulary`].
+//! beside `tokenizer.json` add) and [`StopStrings`]. It knows no tensor; that ids fit the embedding
+//! is checked by [`Text::check_vocabulary`].
 
 mod added;
 mod continuation;
@@ -117,9 +117,29 @@ impl Text {
     ///
     /// Fails when the tokenizer has no token, not even an unknown one, for a part of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding =
-            self.tokenizer.encode_fast(text, false).map_err(|e| Error::Text(e.to_string()))?;
+        let encoding = self.tokenizer.encode_fast(text, false);
+        let encoding = encoding.map_err(|e| self.unencodable(text, &e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Where the tokenizer first has no token for a part of `text`, which it answers with
+    /// `problem`.
+    fn unencodable(&self, text: &str, problem: &str) -> Error {
+        /// How much before the part is shown, in characters.
+        const SHOWN: usize = 16;
+        if !problem.contains("UNK") {
+            return Error::Text(problem.to_owned());
+        }
+        let ends: Vec<usize> = text.char_indices().map(|(at, c)| at + c.len_utf8()).collect();
+        let count = ends
+            .partition_point(|&end| self.tokenizer.encode_fast(&text[..end], false).is_ok())
+            .min(ends.len().saturating_sub(1));
+        let start = count.checked_sub(SHOWN).map_or(0, |at| ends[at]);
+        let shown = ends.get(count).map_or(text, |&end| &text[start..end]);
+        Error::Text(format!(
+            "the tokenizer has no token for what ends {shown:?}\n\
+             leave it out, or take a model whose vocabulary has it"
+        ))
     }
 
     /// The text of `tokens`, special tokens left out.
@@ -136,8 +156,8 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// Fails when there is no chat template, and when it does not parse or refuses; the message names
-    /// its line.
+    /// Fails when there is no chat template, and when it does not parse or refuses; the message
+    /// names its line.
     pub fn render(&self, system: Option<&str>, user: &str) -> Result<String> {
         let template = self.chat_template()?;
         let system = system.map(|content| ("system", content));
@@ -200,8 +220,8 @@ impl Text {
         self.ids.last().map_or(0, |&id| id as usize + 1)
     }
 
-    /// The rows of an embedding of `rows` rows that stand for no token, ascending: padding above the
-    /// tokenizer's ids, and gaps between them. No text becomes one, and none should be drawn.
+    /// The rows of an embedding of `rows` rows that stand for no token, ascending: padding above
+    /// the tokenizer's ids, and gaps between them. No text becomes one, and none should be drawn.
     pub fn unused_ids(&self, rows: usize) -> Vec<u32> {
         let mut used = self.ids.iter().copied().peekable();
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
@@ -217,6 +237,12 @@ impl Text {
     /// What a user should know about how the tokenizer's files were read, one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The same text, its chat template said to stand in `origin`.
+    pub(crate) fn with_template_origin(mut self, origin: String) -> Self {
+        self.template = self.template.map(|template| template.within(origin));
+        self
     }
 
     pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
@@ -253,12 +279,12 @@ impl Text {
         &self.tokenizer
     }
 
-    /// Whether the token ids and the `rows` of the embedding belong together. Gives a note where some
-    /// rows stand for no token.
+    /// Whether the token ids and the `rows` of the embedding belong together. Gives a note where
+    /// some rows stand for no token.
     ///
     /// Embeddings are often padded: 271 rows of 151,936 in Qwen2.5-0.5B, 2,385 of 102,400 in
-    /// deepseek-llm-7b. Such rows count in the softmax, in sampling and in training alike, as they do
-    /// in `transformers`; they are never drawn ([`Text::unused_ids`]).
+    /// deepseek-llm-7b. Such rows count in the softmax, in sampling and in training alike, as they
+    /// do in `transformers`; they are never drawn ([`Text::unused_ids`]).
     ///
     /// # Errors
     ///

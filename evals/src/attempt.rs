@@ -63,8 +63,8 @@ pub struct Sampled(Vec<rollout::Group>);
 ///
 /// # Errors
 ///
-/// Fails when a prompt cannot be made or is longer than the model's context, when the model does, or
-/// when a verifier is unavailable.
+/// Fails when a prompt cannot be made or is longer than the model's context, when the model does,
+/// or when a verifier is unavailable.
 pub fn attempt(
     setup: &Setup<'_>,
     problems: &[Asked<'_>],

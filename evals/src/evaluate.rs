@@ -16,8 +16,8 @@ pub struct Evaluation {
     pub format: u32,
     /// Name of the set of problems.
     pub set: String,
-    /// What the outcomes depend on: the verifier, its policy and marker; nothing in files from before
-    /// it was written.
+    /// What the outcomes depend on: the verifier, its policy and marker; nothing in files from
+    /// before it was written.
     #[serde(default)]
     pub criterion: String,
     /// Steps that the policy was trained for.
@@ -36,8 +36,8 @@ pub struct Evaluation {
     pub low: f64,
     /// Upper end of it.
     pub high: f64,
-    /// Chance that one of k completions is correct, for k = 1, 2, 4 and so on up to `samples`; none in
-    /// files from before it was measured.
+    /// Chance that one of k completions is correct, for k = 1, 2, 4 and so on up to `samples`; none
+    /// in files from before it was measured.
     #[serde(default)]
     pub pass: Vec<PassAt>,
     /// Correct completions of a problem with different texts; none in files from before it was

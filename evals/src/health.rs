@@ -123,7 +123,8 @@ impl Graded {
         self.completions.iter().any(|one| one.judged.outcome == Outcome::GoldUnparseable)
     }
 
-    /// Whether a verifier failed on one of its completions, so that nothing is known about that one.
+    /// Whether a verifier failed on one of its completions, so that nothing is known about that
+    /// one.
     pub fn verifier_failed(&self) -> bool {
         self.completions.iter().any(|one| one.judged.outcome == Outcome::Error)
     }

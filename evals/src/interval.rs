@@ -18,8 +18,8 @@ impl Estimate {
     ///
     /// A problem is the unit because samples of one problem are no independent trials. The interval
     /// is mean +- 1.96 standard errors. Where every value is 0 or `top`, as with one sample a
-    /// problem, problems are plain trials, and where all are equal there is no spread to measure: then
-    /// it is Wilson's, which does not shrink to a point.
+    /// problem, problems are plain trials, and where all are equal there is no spread to measure:
+    /// then it is Wilson's, which does not shrink to a point.
     ///
     /// Source: Miller, arXiv 2411.00640, for the problem as the unit.
     #[expect(clippy::float_cmp, reason = "values that were not rounded apart are equal to the bit")]
@@ -40,7 +40,8 @@ impl Estimate {
 /// The standard normal quantile of 0.975.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// Wilson's 95 % interval of a share `p` seen in `n` independent trials; the whole of 0 to 1 for none.
+/// Wilson's 95 % interval of a share `p` seen in `n` independent trials; the whole of 0 to 1 for
+/// none.
 ///
 /// Source: Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212, with z = 1.959964.
 pub fn wilson(p: f64, n: usize) -> (f64, f64) {

@@ -1,7 +1,7 @@
 //! The one table of metric keys: what is measured, in which unit, and in which log it stands.
 //!
-//! Keys are verl's where verl logs the same thing, and STARE's where its reference code has one. A part
-//! in angle brackets stands for any name.
+//! Keys are verl's where verl logs the same thing, and STARE's where its reference code has one. A
+//! part in angle brackets stands for any name.
 
 mod table;
 

@@ -20,21 +20,21 @@ pub struct PromptStyle {
     pub template: Template,
     /// Whether the prompt begins with the tokenizer's begin token.
     pub bos: Bos,
-    /// Names that the chat template reads besides the conversation, such as `enable_thinking = false`;
-    /// `tools` and `documents` are lists of tables.
+    /// Names that the chat template reads besides the conversation, such as `enable_thinking =
+    /// false`; `tools` and `documents` are lists of tables.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub template_args: Map<String, Value>,
     /// Text right after the problem, for example how to give the answer.
     pub suffix: String,
     /// Texts that end a completion.
     pub stop: Vec<String>,
-    /// Special tokens that stay in the text of a completion, which verifiers read: `"auto"`, `"all"`,
-    /// `"none"` or a list of tokens.
+    /// Special tokens that stay in the text of a completion, which verifiers read: `"auto"`,
+    /// `"all"`, `"none"` or a list of tokens.
     pub keep_special_tokens: KeepSpecialTokens,
 }
 
-/// Whether a prompt begins with the tokenizer's begin token. It is never there twice: a prompt whose
-/// text writes it gets no second one.
+/// Whether a prompt begins with the tokenizer's begin token. It is never there twice: a prompt
+/// whose text writes it gets no second one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bos {
@@ -53,7 +53,8 @@ pub enum Bos {
 pub struct Target {
     /// Tokens of the prompt.
     pub prompt: Vec<u32>,
-    /// Tokens of the solution, as sampling would leave them: the token that ends a turn is the last.
+    /// Tokens of the solution, as sampling would leave them: the token that ends a turn is the
+    /// last.
     pub completion: Vec<u32>,
 }
 
@@ -134,8 +135,8 @@ impl PromptStyle {
     ///
     /// # Errors
     ///
-    /// Fails where [`PromptStyle::prompt`] does, when the prompt has no token, and when it is to begin
-    /// with a begin token and the tokenizer has none.
+    /// Fails where [`PromptStyle::prompt`] does, when the prompt has no token, and when it is to
+    /// begin with a begin token and the tokenizer has none.
     pub fn tokens(&self, text: &Text, problem: &str) -> Result<Vec<u32>> {
         let mut tokens = text.encode(&self.prompt(text, problem)?)?;
         let begin = self.begin(text)?;

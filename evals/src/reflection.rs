@@ -141,8 +141,8 @@ static BY_FIRST: LazyLock<BTreeMap<&str, Vec<Rest>>> = LazyLock::new(|| {
     by_first
 });
 
-/// How often each class occurs in `text`, in the order of [`KEYS`]. Whole words, in any case; a word
-/// counts once, for the longest phrase that it begins. Time is linear in the text.
+/// How often each class occurs in `text`, in the order of [`KEYS`]. Whole words, in any case; a
+/// word counts once, for the longest phrase that it begins. Time is linear in the text.
 pub fn count(text: &str) -> [usize; 6] {
     let text = text.to_lowercase().replace('\u{2019}', "'");
     let words: Vec<_> = text

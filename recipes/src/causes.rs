@@ -1,7 +1,7 @@
 //! An error with its causes, on one line.
 
-/// The messages of an error and its causes, outermost first; a cause that the message before it ends
-/// with already is not repeated.
+/// The messages of an error and its causes, outermost first; a cause that the message before it
+/// ends with already is not repeated.
 pub(crate) fn with_causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for message in error.chain().map(ToString::to_string) {

@@ -9,6 +9,7 @@ mod schema;
 mod train;
 
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -63,6 +64,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A number of things on the command line.
+fn count(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "expected a whole number, 1 or more")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

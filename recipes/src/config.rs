@@ -79,8 +79,8 @@ pub struct EvalConfig {
     /// Steps between evaluations. Left out: only at the start of each stage and at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<NonZeroU64>,
-    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With several
-    /// there is pass@k for k = 1, 2, 4 and so on up to their number.
+    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With
+    /// several there is pass@k for k = 1, 2, 4 and so on up to their number.
     pub samples: NonZeroUsize,
     /// Whether the likeliest completion of each problem is judged besides, as the set
     /// `held-out-greedy`.

@@ -183,6 +183,11 @@ impl Plan {
             recipe: recipe.clone(),
         })
     }
+
+    /// Whether the plan was made without the problems.
+    pub fn lacks_problems(&self) -> bool {
+        matches!(self.known, Known::Nothing { .. })
+    }
 }
 
 fn stage_plan(
@@ -333,8 +338,8 @@ impl Memory {
         self.cache += parameters * BF16;
     }
 
-    /// Most at a time: slots are emptied before activations are kept, and gradients are let go before
-    /// slots are filled.
+    /// Most at a time: slots are emptied before activations are kept, and gradients are let go
+    /// before slots are filled.
     pub fn total(&self) -> u64 {
         let lasting = self.weights + self.optimizer + self.reference + self.program;
         // The head's gradient is the first, while all activations are there.

@@ -25,9 +25,9 @@ pub struct Fitted {
 ///
 /// # Errors
 ///
-/// Fails when a prompt cannot be made, when a limit leaves no problem, when a prompt does not fit the
-/// context, and, where a stage is supervised, when a problem has no solution or one that does not fit
-/// the context after its prompt.
+/// Fails when a prompt cannot be made, when a limit leaves no problem, when a prompt does not fit
+/// the context, and, where a stage is supervised, when a problem has no solution or one that does
+/// not fit the context after its prompt.
 pub fn fit(
     recipe: &Recipe,
     problems: &mut Problems,

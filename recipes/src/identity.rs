@@ -33,8 +33,8 @@ const MODEL: &str = "model";
 const TRAINERS: [&str; 2] = ["optimizer.safetensors", "trainer.json"];
 
 impl Files {
-    /// The files that a model is read from: a file by itself, or of a folder every `.json`, `.jinja`
-    /// and `.safetensors` file but the optimizer's and the trainer's.
+    /// The files that a model is read from: a file by itself, or of a folder every `.json`,
+    /// `.jinja` and `.safetensors` file but the optimizer's and the trainer's.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
-//! Reading order: [`config`], [`data`], [`fit`](mod@fit) and [`tasks`], [`builtin`], [`policy`], [`shipped`], then
-//! [`run_dir`], [`identity`], [`resume`] and [`signals`], [`train`](mod@train), [`verifiers`] and
-//! [`summary`](mod@summary),
-//! [`machine`], [`dry_run`], [`mod@bench`], [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
+//! Reading order: [`config`], [`data`], [`fit`](mod@fit) and [`tasks`], [`builtin`], [`policy`],
+//! [`shipped`], then [`run_dir`], [`identity`], [`resume`] and [`signals`], [`train`](mod@train),
+//! [`verifiers`] and [`summary`](mod@summary), [`machine`], [`dry_run`], [`mod@bench`],
+//! [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
 
 pub mod builtin;
 mod causes;

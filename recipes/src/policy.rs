@@ -68,8 +68,8 @@ impl Located {
         }
     }
 
-    /// The files that it is read from; none of a builtin policy, `None` of a model on a hub that is not
-    /// in the cache.
+    /// The files that it is read from; none of a builtin policy, `None` of a model on a hub that is
+    /// not in the cache.
     ///
     /// # Errors
     ///
@@ -100,8 +100,8 @@ impl Located {
     }
 }
 
-/// Whether a folder is a run's. A model or a project may hold a recipe, too, but not what a run leaves
-/// beside its own.
+/// Whether a folder is a run's. A model or a project may hold a recipe, too, but not what a run
+/// leaves beside its own.
 fn is_run(path: &Path) -> bool {
     [run_dir::RECIPE, run_dir::ENVIRONMENT].iter().all(|name| path.join(name).is_file())
 }

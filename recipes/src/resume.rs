@@ -20,8 +20,8 @@ pub struct Resumed {
 ///
 /// # Errors
 ///
-/// Fails, and says what differs, when the recipe, the thread count or a file is not that of the run's
-/// start, and when no step is left to do.
+/// Fails, and says what differs, when the recipe, the thread count or a file is not that of the
+/// run's start, and when no step is left to do.
 pub fn resume(
     run: &RunDir,
     recipe: &str,

@@ -25,21 +25,24 @@ pub const ALL: &[Shipped] = &[
     Shipped { name: "dapo-qwen2.5-32b", text: include_str!("../dapo-qwen2.5-32b.toml") },
 ];
 
+/// The shipped recipe that an argument names. A folder that has its name does not hide it, a file
+/// does.
+pub fn named(argument: &str) -> Option<&'static Shipped> {
+    ALL.iter().find(|shipped| shipped.name == argument && !Path::new(argument).is_file())
+}
+
 /// The recipe or overlay that an argument means: a file, or else the name of a shipped recipe.
 ///
 /// # Errors
 ///
 /// Fails when it is neither, naming the nearest shipped one, and when the file cannot be read.
 pub fn layer(argument: &str) -> Result<Layer> {
+    if let Some(shipped) = named(argument) {
+        return Ok(Layer::text(&format!("{}.toml", shipped.name), shipped.text));
+    }
     let path = Path::new(argument);
-    let shipped = ALL.iter().find(|shipped| shipped.name == argument);
-    match shipped {
-        // A folder that has a recipe's name does not hide it.
-        Some(shipped) if !path.is_file() => {
-            return Ok(Layer::text(&format!("{}.toml", shipped.name), shipped.text));
-        }
-        _ if path.exists() => return Layer::file(path),
-        _ => {}
+    if path.exists() {
+        return Layer::file(path);
     }
     let names = ALL.iter().map(|shipped| shipped.name);
     let listed = names.clone().collect::<Vec<_>>().join(", ");

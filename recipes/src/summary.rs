@@ -82,8 +82,8 @@ fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &[Line]) {
     }
 }
 
-/// What evaluations say besides accuracy, in the first and the last of them: the likeliest completion,
-/// and what several completions of a problem are good for.
+/// What evaluations say besides accuracy, in the first and the last of them: the likeliest
+/// completion, and what several completions of a problem are good for.
 fn besides(text: &mut String, sampled: &[Evaluation], greedy: &[Evaluation]) {
     let mut tell = |name: &str, [before, after]: [Estimate; 2], of: f64, unit: &str, what: &str| {
         let [before, mean, low, high] =

@@ -1,8 +1,8 @@
 //! The loop: gather, rescore, credit, descend, summarize.
 //!
 //! Reading order: this file, one step after the other; `train/gather.rs`, `train/credit.rs` and
-//! `train/descend.rs` are its parts; `train/life.rs` is the run around the steps: resume, evaluation,
-//! checkpoints, the end.
+//! `train/descend.rs` are its parts; `train/life.rs` is the run around the steps: resume,
+//! evaluation, checkpoints, the end.
 
 mod clock;
 mod columns;

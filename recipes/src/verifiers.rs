@@ -69,7 +69,8 @@ pub fn check(recipe: &Recipe) -> Result<()> {
 /// The files that the commands of a recipe's verifiers name, by their keys: programs by a path, and
 /// arguments.
 ///
-/// A program that is found through `PATH` belongs to the machine, and a `.log` is written, not read.
+/// A program that is found through `PATH` belongs to the machine, and a `.log` is written, not
+/// read.
 pub fn files(recipe: &Recipe) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for (key, verifier) in outside(recipe) {

@@ -102,7 +102,8 @@ fn adapter(folder: &Path, names: &[String]) -> Option<String> {
     ))
 }
 
-/// The first folder inside that has a `config.json`: also in `snapshots/`, as the hub's cache has it.
+/// The first folder inside that has a `config.json`: also in `snapshots/`, as the hub's cache has
+/// it.
 fn inner(folder: &Path) -> Option<PathBuf> {
     let within = |folder: PathBuf| {
         let names = names(&folder);

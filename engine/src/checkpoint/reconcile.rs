@@ -1,8 +1,8 @@
 //! What is stored against what the configuration asks for.
 //!
 //! Every stored weight is used, or is proved to say nothing, or is named in a note as belonging to
-//! another task; any other is an error, since the model would compute something else than the file was
-//! made for.
+//! another task; any other is an error, since the model would compute something else than the file
+//! was made for.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use crate::{Error, Family, ModelConfig, Result, RopeScaling, Weights};
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 
-/// Top-level modules that give something else than the next token's logits, as transformers, TRL and
-/// other trainers name them.
+/// Top-level modules that give something else than the next token's logits, as transformers, TRL
+/// and other trainers name them.
 const OTHER_HEADS: [&str; 13] = [
     "v_head",
     "value_head",
@@ -33,7 +33,8 @@ const OTHER_HEADS: [&str; 13] = [
     "score",
     "qa_outputs",
 ];
-/// A head whose name is not known is left out if its outputs are this many times fewer than the width.
+/// A head whose name is not known is left out if its outputs are this many times fewer than the
+/// width.
 const FEWER_OUTPUTS: usize = 8;
 
 /// What was decided, besides the changes to the configuration.
@@ -140,8 +141,8 @@ fn absent_biases(
 /// Whether a weight is certainly part of a head of another task: of a critic, a reward model, a
 /// classifier.
 ///
-/// An output head under another name must not pass for one, nor a layer before it: a known name is not
-/// enough for a matrix of the output head's shape, and an unknown one needs few outputs.
+/// An output head under another name must not pass for one, nor a layer before it: a known name is
+/// not enough for a matrix of the output head's shape, and an unknown one needs few outputs.
 fn is_other_head(config: &ModelConfig, name: &str, shape: &[usize]) -> bool {
     let module = name.split('.').next().unwrap_or(name);
     if module == "lm_head" || is_output_shaped(config, shape) {

@@ -61,8 +61,8 @@ impl ModelConfig {
         Ok((config, notes))
     }
 
-    /// The keys of `original`, which may be empty, with those changed that describe another model, so
-    /// that the result reads back as this one.
+    /// The keys of `original`, which may be empty, with those changed that describe another model,
+    /// so that the result reads back as this one.
     pub(crate) fn to_json_over(&self, original: &Map<String, Value>) -> Map<String, Value> {
         let Value::Object(own) = self.to_json() else { unreachable!("an object is written") };
         let mut merged = original.clone();

@@ -4,8 +4,8 @@
 //! (llama.cpp's `convert_hf_to_gguf_update.py` names the models); otherwise the expressions in
 //! llama.cpp's `src/llama-vocab.cpp`. The two differ for deepseek-llm, falcon3, gigachat and
 //! minerva-7b: there the model's own tokenizer is followed, since the model was trained with it.
-//! Whether words are taken whole, and whether a text begins with the begin token where the file does
-//! not say, is as in llama.cpp.
+//! Whether words are taken whole, and whether a text begins with the begin token where the file
+//! does not say, is as in llama.cpp.
 
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -53,8 +53,8 @@ enum Step {
 impl Pipeline {
     /// # Errors
     ///
-    /// Says what is wrong with a name that is not known, or stands for something else than byte-level
-    /// BPE.
+    /// Says what is wrong with a name that is not known, or stands for something else than
+    /// byte-level BPE.
     pub(super) fn named(name: &str) -> Result<Self, String> {
         let found = words(name)
             .or_else(|| one_expression(name))

@@ -35,8 +35,8 @@ const NEUTRAL: [(&str, &[f64]); 5] = [
 ];
 
 impl Gguf {
-    /// Source: `llama_model_base::load_hparams` of llama.cpp. A factor without a type is linear, zero
-    /// is no factor, and `rope.scale_linear` is the older name.
+    /// Source: `llama_model_base::load_hparams` of llama.cpp. A factor without a type is linear,
+    /// zero is no factor, and `rope.scale_linear` is the older name.
     pub(super) fn rope_scaling(&self, head_dim: usize, theta: f64) -> Result<RopeScaling> {
         self.refuse_other_rope_keys()?;
         let kind = match self.key("rope.scaling.type") {

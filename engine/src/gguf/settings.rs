@@ -4,8 +4,8 @@ use super::Gguf;
 use super::header::Value;
 use crate::{Biases, Family, ModelConfig, Result};
 
-/// Keys that would change the forward pass, and the values at which they do nothing; llama.cpp takes
-/// a scale of zero as none.
+/// Keys that would change the forward pass, and the values at which they do nothing; llama.cpp
+/// takes a scale of zero as none.
 ///
 /// Source: `LLM_KV_NAMES` and `llama_model_base::load_hparams` of llama.cpp.
 const NEUTRAL: [(&str, &[f64]); 16] = [

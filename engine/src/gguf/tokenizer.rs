@@ -78,7 +78,8 @@ impl Gguf {
             }
         }
         let text = Text::assemble(tokenizer, template, stop_tokens, config, generation)?;
-        Ok(text.with_notes(notes))
+        let origin = format!("tokenizer.chat_template of {}", self.path.display());
+        Ok(text.with_template_origin(origin).with_notes(notes))
     }
 
     fn tokenizer(&self, vocabulary: &Vocabulary<'_>, parts: Pipeline) -> Result<Tokenizer> {
@@ -192,8 +193,8 @@ impl<'a> Vocabulary<'a> {
         Ok(Self { tokens, kinds })
     }
 
-    /// The token of this name that can end a turn: one that is not an ordinary piece of text, or any
-    /// where the file does not tell them apart.
+    /// The token of this name that can end a turn: one that is not an ordinary piece of text, or
+    /// any where the file does not tell them apart.
     fn control(&self, name: &str) -> Option<u32> {
         let id = self.tokens.iter().position(|token| token == name)?;
         let told_apart = self.kinds.iter().any(|&kind| kind != NORMAL);
@@ -204,8 +205,8 @@ impl<'a> Vocabulary<'a> {
         self.kinds[id as usize] = CONTROL;
     }
 
-    /// Ids by token, less the rows that the converter padded the vocabulary with: they have a name in
-    /// the file, but stand for no text.
+    /// Ids by token, less the rows that the converter padded the vocabulary with: they have a name
+    /// in the file, but stand for no text.
     fn used(&self, merges: &[(String, String)]) -> Result<Vocab, String> {
         let parts: BTreeSet<String> =
             merges.iter().flat_map(|(a, b)| [a.clone(), b.clone(), format!("{a}{b}")]).collect();

@@ -40,8 +40,8 @@ struct Listed {
 }
 
 impl Beside {
-    /// Adds to `tokenizer` what the files name. Gives `tokenizer_config.json` with the special tokens
-    /// of all files, each as plain text, and what differed.
+    /// Adds to `tokenizer` what the files name. Gives `tokenizer_config.json` with the special
+    /// tokens of all files, each as plain text, and what differed.
     pub(super) fn apply(
         mut self,
         tokenizer: &mut Tokenizer,
@@ -82,8 +82,8 @@ impl Beside {
         Ok((self.config, notes))
     }
 
-    /// `special_tokens_map.json` goes before `tokenizer_config.json` where the latter lists no added
-    /// tokens.
+    /// `special_tokens_map.json` goes before `tokenizer_config.json` where the latter lists no
+    /// added tokens.
     fn merge_special(&mut self, notes: &mut Vec<String>) {
         for (key, value) in std::mem::take(&mut self.special) {
             let before = self.config.get(&key);

@@ -1,7 +1,7 @@
 //! The tokenizer's files in a checkpoint folder.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tokenizers::{ModelWrapper, Tokenizer};
@@ -22,12 +22,20 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// Fails when a file cannot be read or parsed, when a listed token cannot have the id that it is
-    /// listed with, and when no token ends a turn.
+    /// Fails when a file cannot be read or parsed, when a listed token cannot have the id that it
+    /// is listed with, and when no token ends a turn.
     pub fn from_folder(folder: &Path, config: &Value) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let bytes =
-            std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::File {
+                path: path.clone(),
+                problem: "the tokenizer is missing\n\
+                          AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER) of \
+                          transformers writes it"
+                    .into(),
+            },
+            _ => Error::Io { path: path.clone(), source },
+        })?;
         let file = serde_json::from_slice(&bytes).map_err(|e| e.to_string());
         let made = file
             .and_then(|file| loadable::check(&file))
@@ -37,7 +45,8 @@ impl Text {
         let dropout = without_dropout(&mut tokenizer);
         let mut tokenizer_config = object(&folder.join("tokenizer_config.json"))?;
         let generation = object(&folder.join("generation_config.json"))?;
-        let template = chat_template(folder, tokenizer_config.shift_remove("chat_template"))?;
+        let (template, origin) =
+            chat_template(folder, tokenizer_config.shift_remove("chat_template"))?;
         let beside = Beside {
             config: tokenizer_config,
             special: object(&folder.join("special_tokens_map.json"))?,
@@ -54,7 +63,7 @@ impl Text {
         let text = Self::assemble(tokenizer, template, stop_tokens, tokenizer_config, generation)?;
         notes.extend(text.frame_notes());
         notes.extend(dropout);
-        Ok(text.with_notes(notes))
+        Ok(text.with_template_origin(origin.display().to_string()).with_notes(notes))
     }
 
     /// Where `tokenizer_config.json` says otherwise than the post-processor, which `transformers`
@@ -144,26 +153,30 @@ fn object(path: &Path) -> Result<Map<String, Value>> {
     })
 }
 
-/// The file of its own goes before the tokenizer configuration; of several named templates the
-/// default one is meant.
-fn chat_template(folder: &Path, in_config: Option<Value>) -> Result<Option<String>> {
+/// The chat template, if there is one, and the file that has it or would have it. The file of its
+/// own goes before the tokenizer configuration; of several named templates the default one is
+/// meant.
+fn chat_template(folder: &Path, in_config: Option<Value>) -> Result<(Option<String>, PathBuf)> {
     let path = folder.join("chat_template.jinja");
     match std::fs::read_to_string(&path) {
-        Ok(template) => return Ok(Some(template)),
+        Ok(template) => return Ok((Some(template), path)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(source) => return Err(Error::Io { path, source }),
     }
-    match in_config {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(template)) => Ok(Some(template)),
+    let path = folder.join("tokenizer_config.json");
+    let problem = |problem: &str| Error::File { path: path.clone(), problem: problem.into() };
+    let template = match in_config {
+        None | Some(Value::Null) => None,
+        Some(Value::String(template)) => Some(template),
         Some(Value::Array(named)) => named
             .iter()
             .find(|entry| entry["name"] == "default")
             .and_then(|entry| entry["template"].as_str())
             .map(|template| Some(template.to_owned()))
-            .ok_or_else(|| Error::Text("tokenizer_config.json names no default template".into())),
-        Some(_) => Err(Error::Text("chat_template in tokenizer_config.json is not text".into())),
-    }
+            .ok_or_else(|| problem("chat_template names no default template"))?,
+        Some(_) => return Err(problem("chat_template is not text")),
+    };
+    Ok((template, path))
 }
 
 /// Token ids as `eos_token_id` has them: one or a list, where null and negative numbers are none.

@@ -4,12 +4,13 @@
 //! A template either renders to the bytes that Jinja2 renders, or fails with what is not supported:
 //! templates are copied from checkpoints, and one that renders a little differently would train on
 //! prompts that the model never saw. Jinja for Rust programs (`minijinja`) takes other decisions on
-//! purpose: it orders values of different types, goes through none, prints other floats, and has no `%`
-//! on text.
+//! purpose: it orders values of different types, goes through none, prints other floats, and has no
+//! `%` on text.
 //!
 //! Reading order: [`lexer`], [`ast`], [`parser`] with `expressions`, [`value`], [`machine`] with
-//! `evaluate` and `calls`; then what values can do (`attributes`, `arithmetic`, `order`, `printing`,
-//! `methods`) and the vocabulary (`filters`, `predicates`). [`bounds`] ends what runs too long.
+//! `evaluate` and `calls`; then what values can do (`attributes`, `arithmetic`, `order`,
+//! `printing`, `methods`) and the vocabulary (`filters`, `predicates`). [`bounds`] ends what runs
+//! too long.
 
 mod arithmetic;
 mod ast;

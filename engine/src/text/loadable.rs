@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 /// # Errors
 ///
 /// Fails on what the crate takes for granted: that merges fit the vocabulary and the subword
-/// prefix, that a template's tokens are listed and its single form has one text, that a fixed length
-/// is not 0, and that a decoder strips nothing from the end of a token, which may be empty.
+/// prefix, that a template's tokens are listed and its single form has one text, that a fixed
+/// length is not 0, and that a decoder strips nothing from the end of a token, which may be empty.
 pub(super) fn check(file: &Value) -> Result<(), String> {
     let model = &file["model"];
     if matches!(model["type"].as_str(), None | Some("BPE"))

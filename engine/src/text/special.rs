@@ -25,8 +25,8 @@ pub enum KeepSpecialTokens {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepRule {
-    /// All but those that end a turn, that the tokenizer names (begin, end, padding, unknown and the
-    /// like), and that the chat template writes around turns. `<think>` stays.
+    /// All but those that end a turn, that the tokenizer names (begin, end, padding, unknown and
+    /// the like), and that the chat template writes around turns. `<think>` stays.
     #[default]
     Auto,
     /// Every one.

@@ -10,11 +10,13 @@ use serde_json::{Map, Value as Json, json};
 use super::jinja::{Date, Outcome, Program, Trouble, is_function};
 use crate::{Error, Result};
 
-/// A template's source. It is parsed when it is first needed, so that a broken one which nobody asks
-/// for stops nothing.
+/// A template's source. It is parsed when it is first needed, so that a broken one which nobody
+/// asks for stops nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
     source: String,
+    /// The file that it stands in, for messages.
+    origin: Option<String>,
     program: Arc<OnceLock<Outcome<Program>>>,
 }
 
@@ -29,7 +31,12 @@ pub(super) struct Context<'a> {
 
 impl Template {
     pub(super) fn new(source: String) -> Self {
-        Self { source, program: Arc::default() }
+        Self { source, origin: None, program: Arc::default() }
+    }
+
+    /// The same, with the file that it stands in.
+    pub(super) fn within(self, origin: String) -> Self {
+        Self { origin: Some(origin), ..self }
     }
 
     pub(super) fn source(&self) -> &str {
@@ -38,11 +45,11 @@ impl Template {
 
     fn program(&self) -> Result<&Program> {
         let program = self.program.get_or_init(|| Program::parse(&self.source));
-        program.as_ref().map_err(failure)
+        program.as_ref().map_err(|trouble| self.failure(trouble))
     }
 
-    /// A conversation of `turns`, each a role and what it says; with `generation_prompt`, up to where
-    /// the assistant is to speak.
+    /// A conversation of `turns`, each a role and what it says; with `generation_prompt`, up to
+    /// where the assistant is to speak.
     pub(super) fn render(
         &self,
         turns: &[(&str, &str)],
@@ -58,7 +65,14 @@ impl Template {
         given.extend(context.args.clone());
         given.insert("messages".into(), messages.into());
         given.insert("add_generation_prompt".into(), generation_prompt.into());
-        self.program()?.render(&given, context.date).map_err(|trouble| failure(&trouble))
+        self.program()?.render(&given, context.date).map_err(|trouble| self.failure(&trouble))
+    }
+
+    fn failure(&self, trouble: &Trouble) -> Error {
+        let origin = self.origin.iter().map(|origin| format!(" in {origin}"));
+        let line = trouble.line.map(|line| format!(" line {line}"));
+        let place: String = origin.chain(line).collect();
+        Error::Text(format!("chat template{place}: {}", trouble.message))
     }
 
     /// The names of `args` that the template does not read.
@@ -66,11 +80,6 @@ impl Template {
         let program = self.program()?;
         Ok(args.keys().map(String::as_str).filter(|name| !program.reads(name)).collect())
     }
-}
-
-fn failure(trouble: &Trouble) -> Error {
-    let line = trouble.line.map(|line| format!(" line {line}")).unwrap_or_default();
-    Error::Text(format!("chat template{line}: {}", trouble.message))
 }
 
 /// `bos_token` and its kin, each of which may be a string or an object with its `content`.

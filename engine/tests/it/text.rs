@@ -53,6 +53,16 @@ fn a_broken_template_is_an_error_with_its_line() {
     let text = with_template("fine\n{% if %}");
     let error = text.render(None, "").unwrap_err().to_string();
     assert!(error.starts_with("text: chat template line 2: "), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, contents) in disk::text(8).to_files().unwrap() {
+        std::fs::write(folder.path().join(name), contents).unwrap();
+    }
+    let path = folder.path().join("chat_template.jinja");
+    std::fs::write(&path, "fine\n{% if %}").unwrap();
+    let named = Text::from_folder(folder.path(), &Value::Null).unwrap();
+    let error = named.render(None, "").unwrap_err().to_string();
+    let place = format!("text: chat template in {} line 2: ", path.display());
+    assert!(error.starts_with(&place), "{error}");
     let text = with_template("{{ raise_exception('no tools here') }}");
     let error = text.render(None, "").unwrap_err().to_string();
     assert!(error.contains("no tools here"), "{error}");
@@ -90,6 +100,8 @@ fn every_end_of_turn_token_of_the_files_stops() {
     let write = |name: &str, contents: &str| {
         std::fs::write(folder.path().join(name), contents).unwrap();
     };
+    let error = Text::from_folder(folder.path(), &Value::Null).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json: the tokenizer is missing"), "{error}");
     write("tokenizer.json", &disk::text(8).tokenizer().to_string(false).unwrap());
     let config = serde_json::json!({ "eos_token_id": 4 });
     let read = || Text::from_folder(folder.path(), &config);

@@ -41,8 +41,8 @@ impl Precision {
     }
 }
 
-/// Looks at the metrics of one step after the other. Its memory is bounded and part of the checkpoint, so
-/// that a resumed run is warned of what an unbroken one is.
+/// Looks at the metrics of one step after the other. Its memory is bounded and part of the
+/// checkpoint, so that a resumed run is warned of what an unbroken one is.
 #[derive(Debug, Clone)]
 pub struct Watch {
     /// Entropy of a uniform policy, in nats.
@@ -102,8 +102,8 @@ impl Watch {
         self.memory.history = History::default();
     }
 
-    /// Looks at the metrics of a step, counted from 1; returns what is to be said now. A warning that
-    /// goes on is said again every 50 steps.
+    /// Looks at the metrics of a step, counted from 1; returns what is to be said now. A warning
+    /// that goes on is said again every 50 steps.
     pub fn observe(&mut self, step: u64, metrics: &Metrics) -> Vec<Warning> {
         // Compared with the steps before this one.
         let spike = self.memory.history.grad_norm_spike(metrics);
@@ -122,8 +122,8 @@ impl Watch {
         found
     }
 
-    /// Whether a warning whose cause is seen in this step is to be said: it begins, or was last said 50
-    /// steps ago.
+    /// Whether a warning whose cause is seen in this step is to be said: it begins, or was last
+    /// said 50 steps ago.
     pub fn is_news(&mut self, step: u64, name: &str) -> bool {
         let Some(last) = self.memory.said.get_mut(name) else {
             self.memory.said.insert(name.to_owned(), Said { said: step, seen: step });
@@ -171,7 +171,8 @@ impl History {
         if let (Some(mean), Some(min), Some(max)) = (mean, min, max) {
             push(&mut self.rewards, Rewards { mean, min, max }, LONG);
         }
-        // A norm of 0 is of a step in which no completion had an advantage: there is no usual one then.
+        // A norm of 0 is of a step in which no completion had an advantage: there is no usual one
+        // then.
         if let Some(norm) = finite(metrics, &["actor/grad_norm"]).filter(|norm| *norm > 0.0) {
             push(&mut self.norms, norm, NORMS);
         }
@@ -271,8 +272,8 @@ impl History {
         })
     }
 
-    /// Of three steps, because a single one three times the usual is no trouble; before `metrics` are
-    /// taken in.
+    /// Of three steps, because a single one three times the usual is no trouble; before `metrics`
+    /// are taken in.
     fn grad_norm_spike(&self, metrics: &Metrics) -> Option<Warning> {
         let norm = finite(metrics, &["actor/grad_norm"])?;
         let count = self.norms.len();

@@ -23,7 +23,8 @@ impl Line {
     }
 }
 
-/// Reads a log; a last line without its end is still being written and is left out. No file is no lines.
+/// Reads a log; a last line without its end is still being written and is left out. No file is no
+/// lines.
 ///
 /// # Errors
 ///

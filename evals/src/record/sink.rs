@@ -72,7 +72,8 @@ impl Sink for Folder {
     }
 }
 
-/// Writes `bytes` under a temporary name, syncs, and renames: the old file or the new, never a part.
+/// Writes `bytes` under a temporary name, syncs, and renames: the old file or the new, never a
+/// part.
 ///
 /// # Errors
 ///

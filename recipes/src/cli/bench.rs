@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 
 use super::grade::{How, rows};
-use super::print;
+use super::{count, print};
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
@@ -40,7 +40,7 @@ struct Rows {
     #[command(flatten)]
     how: How,
     /// Repetitions; a row's time is the least of them.
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
     reps: NonZeroUsize,
 }
 
@@ -50,34 +50,34 @@ struct Work {
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// Prompts of a step.
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = count)]
     prompts: NonZeroUsize,
     /// Completions of each prompt.
-    #[arg(long, value_name = "N", default_value = "8")]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
     group: NonZeroUsize,
     /// Tokens of each completion.
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
     new: NonZeroUsize,
     /// Tokens of each prompt.
-    #[arg(long, value_name = "N", default_value = "48")]
+    #[arg(long, value_name = "N", default_value = "48", value_parser = count)]
     prompt_tokens: NonZeroUsize,
     /// Completions sampled at a time. Left out: all.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     slots: Option<NonZeroUsize>,
     /// Sequences that are trained on.
-    #[arg(long, value_name = "N", default_value = "16")]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = count)]
     batch: NonZeroUsize,
     /// Tokens of each sequence.
-    #[arg(long, value_name = "N", default_value = "128")]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = count)]
     seq: NonZeroUsize,
     /// Rows that one backward pass may hold.
-    #[arg(long, value_name = "N", default_value = "4096")]
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = count)]
     micro_batch_tokens: NonZeroUsize,
     /// What the forward pass of training keeps.
     #[arg(long, value_enum, default_value = "keep")]
     activations: Activations,
     /// Threads. Left out: all.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
     /// Where it runs.
     #[arg(long, value_enum, default_value = "cpu")]
@@ -86,7 +86,7 @@ struct Work {
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DType,
     /// Repetitions, after one that is not measured.
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
     reps: NonZeroUsize,
 }
 

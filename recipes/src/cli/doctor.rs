@@ -2,14 +2,14 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
 
-use super::print;
+use super::{count, print};
 use crate::{doctor, machine};
 
 /// Looks at this machine and this build, and checks gradients against finite differences.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Threads. Left out: all.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
 }
 

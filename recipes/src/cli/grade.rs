@@ -13,8 +13,8 @@ use crate::identity;
 /// Grades predictions: one line of JSON a row, or a table on a terminal.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Rows {id?, gold, prediction, mode: response|answer}, one JSON object a line; `-` is the standard
-    /// input.
+    /// Rows {id?, gold, prediction, mode: response|answer}, one JSON object a line; `-` is the
+    /// standard input.
     #[arg(value_name = "FILE.jsonl", required_unless_present = "explain")]
     file: Option<PathBuf>,
     /// Say of one pair what is extracted, how both sides are read, and why it is refused.
@@ -26,8 +26,8 @@ pub(super) struct Args {
         conflicts_with = "file"
     )]
     explain: Vec<String>,
-    /// What PREDICTION is: a whole response, in which the answer is found first, or a bare answer. Left
-    /// out: a response where an answer is found in it.
+    /// What PREDICTION is: a whole response, in which the answer is found first, or a bare answer.
+    /// Left out: a response where an answer is found in it.
     #[arg(long = "as", value_enum, requires = "explain")]
     taken_as: Option<TakenAs>,
     #[command(flatten)]

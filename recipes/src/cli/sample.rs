@@ -11,7 +11,7 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as ValueError;
 use serde_json::{Map, Value};
 
-use super::print;
+use super::{count, print};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::data::Places;
 use crate::machine;
@@ -25,13 +25,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// Completions.
-    #[arg(short, value_name = "N", default_value = "1")]
+    #[arg(short, value_name = "N", default_value = "1", value_parser = count)]
     n: NonZeroUsize,
     /// Temperature; 0 is greedy.
     #[arg(long, value_name = "T", default_value = "1.0")]
     temperature: f64,
     /// Longest completion, in tokens.
-    #[arg(long, value_name = "N", default_value = "256")]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = count)]
     max_new_tokens: NonZeroUsize,
     /// Smallest probability mass that is drawn from.
     #[arg(long, value_name = "P", default_value = "1.0")]
@@ -46,12 +46,12 @@ pub(super) struct Args {
     /// did, else auto, which is as the tokenizer begins a text that is not a chat.
     #[arg(long, value_name = "WHEN", value_parser = bos)]
     bos: Option<Bos>,
-    /// Names for the chat template as a JSON object, such as `{"enable_thinking": false}`; they go over
-    /// those of a run's recipe.
+    /// Names for the chat template as a JSON object, such as `{"enable_thinking": false}`; they go
+    /// over those of a run's recipe.
     #[arg(long = "template-args", value_name = "JSON", value_parser = json_object)]
     names: Option<Map<String, Value>>,
     /// Threads. Left out: all.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
     /// The prompt.
     #[arg(value_name = "PROMPT")]

@@ -10,7 +10,7 @@ use crate::dry_run::{Known, Plan, Prompts, Sizes};
 use crate::policy::{self, Compute};
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Console, Ended, Job, Options, train};
-use crate::{fit, machine, shipped};
+use crate::{fit, machine, shipped, verifiers};
 
 /// Trains a recipe.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,8 @@ pub(super) struct Args {
     /// Files whose settings go over the recipe's, the last over all.
     #[arg(value_name = "OVERLAY.toml")]
     overlays: Vec<String>,
-    /// A setting that goes over all files, such as `stage.rl.steps=3` or `model.path=hf://org/name`.
+    /// A setting that goes over all files, such as `stage.rl.steps=3` or
+    /// `model.path=hf://org/name`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// The run's folder. Left out: `runs/` and the recipe's name.
@@ -48,7 +49,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let threads = machine::fix_threads(recipe.threads);
     let places = Places::of_recipe(&folder);
     if args.dry_run {
-        print(&plan(&recipe, &places, threads)?.to_string())?;
+        verifiers::check(&recipe)?;
+        let plan = plan(&recipe, &places, threads)?;
+        print(&plan.to_string())?;
+        // A shipped recipe is planned before its problems are fetched; one of the user's names
+        // files that should be there.
+        if plan.lacks_problems() && shipped::named(&args.recipe).is_none() {
+            data::problems(&recipe.data, recipe.seed, &places)?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let located = policy::locate(&recipe.model.path, &places)?;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// lists. They take the place of what a stage leaves out; whatever it sets itself goes over them,
 /// and the resolved recipe shows them all.
 ///
-/// In what follows, `A` is the advantage, `r` the ratio of the new probability to the old one, and a
-/// completion `o` has `|o|` tokens.
+/// In what follows, `A` is the advantage, `r` the ratio of the new probability to the old one, and
+/// a completion `o` has `|o|` tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
@@ -15,8 +15,8 @@ pub enum Algorithm {
     ///
     /// Source: arXiv 2402.03300, equation 3.
     Grpo,
-    /// `A = R - mean` in the group; the mean over completions of the sum over tokens, so that neither
-    /// length nor spread scales it.
+    /// `A = R - mean` in the group; the mean over completions of the sum over tokens, so that
+    /// neither length nor spread scales it.
     ///
     /// Source: arXiv 2503.20783, section 3.2.
     DrGrpo,
@@ -39,8 +39,8 @@ pub enum Algorithm {
     /// Source: arXiv 2501.03262, section 3.3.
     #[serde(rename = "reinforce++-baseline")]
     ReinforcePlusPlusBaseline,
-    /// `A = alpha (R - mean)` with `alpha` making up for the groups without spread; `-A log_prob`, the
-    /// mean over all tokens.
+    /// `A = alpha (R - mean)` with `alpha` making up for the groups without spread; `-A log_prob`,
+    /// the mean over all tokens.
     ///
     /// Source: arXiv 2504.02546.
     Gpg,
@@ -60,7 +60,8 @@ pub enum Algorithm {
     ///
     /// Source: arXiv 2511.20347.
     Sapo,
-    /// GRPO in which a few of the tokens whose log-prob and advantage vary together have no gradient.
+    /// GRPO in which a few of the tokens whose log-prob and advantage vary together have no
+    /// gradient.
     ///
     /// Source: arXiv 2505.22617, section 4.2; settings of its 7B script.
     ClipCov,
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(stage.loss.aggregation, engine::loss::Aggregation::TokenMean {});
         let unknown = PLAIN.replace("steps = 1", "steps = 1\nalgorithm = \"gsp\"");
         let error = load(&[Layer::text("plain", &unknown)], &[]).unwrap_err().to_string();
-        assert!(error.starts_with("plain:8:13: unknown variant `gsp`"), "{error}");
+        assert!(error.starts_with("plain:8:13: unknown value `gsp`"), "{error}");
         assert!(error.contains("did you mean `gspo`?"), "{error}");
     }
 }

@@ -118,8 +118,8 @@ pub enum AtCap {
     GoOn,
 }
 
-/// The probe: every so many steps, rollouts of other problems are scored before and after the step's
-/// updates, and the step's own batch is scored again.
+/// The probe: every so many steps, rollouts of other problems are scored before and after the
+/// step's updates, and the step's own batch is scored again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {

@@ -22,9 +22,9 @@ pub struct DataConfig {
     #[serde(default = "default_max_prompt_tokens")]
     pub max_prompt_tokens: NonZeroUsize,
     /// Longest solution that supervised stages learn, in tokens with the one that ends it. Problems
-    /// with longer ones are dropped, and so are those whose solution does not fit the model's context
-    /// after its prompt; the run says which. Left out: none is dropped, and one that does not fit is an
-    /// error.
+    /// with longer ones are dropped, and so are those whose solution does not fit the model's
+    /// context after its prompt; the run says which. Left out: none is dropped, and one that does
+    /// not fit is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_solution_tokens: Option<NonZeroUsize>,
 }
@@ -82,16 +82,16 @@ pub enum Operation {
     Subtract,
 }
 
-/// Generated problems of the form `3 5 7> 12`: numbers, and a target that a chain of steps
-/// `a op b c` (c = a op b, a whole number from 0 to 99) reaches, without repetition; a worked solution
-/// is ` 3* 5 15 15- 7 8`. The verifier `countdown` judges them.
+/// Generated problems of the form `3 5 7> 12`: numbers, and a target that a chain of steps `a op b
+/// c` (c = a op b, a whole number from 0 to 99) reaches, without repetition; a worked solution is `
+/// 3* 5 15 15- 7 8`. The verifier `countdown` judges them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Countdown {
     /// Number of different problems; the same numbers in another order are the same problem.
     pub count: NonZeroUsize,
-    /// Worked solutions for each of them, on average: rows with the same text, for supervised stages
-    /// that would otherwise learn one solution by heart.
+    /// Worked solutions for each of them, on average: rows with the same text, for supervised
+    /// stages that would otherwise learn one solution by heart.
     #[serde(default = "one")]
     pub solutions: NonZeroUsize,
     /// Numbers in a problem, 2 to 6.

@@ -49,7 +49,8 @@ pub(super) fn culprit(text: &str) -> Option<&str> {
 
 /// Serde's words in ours, with the nearest of the names it expected.
 fn reword(text: &str) -> String {
-    let text = text.trim_end().replace("unknown field", "unknown key").replace('\n', "; ");
+    let text = text.trim_end().replace('\n', "; ");
+    let text = plain(&text);
     let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     let Some((wrong, known)) = names.split_first() else { return text };
     if !text.starts_with("unknown ") {
@@ -61,6 +62,75 @@ fn reword(text: &str) -> String {
     }
 }
 
+/// Serde's and TOML's words for kinds of values, and what a recipe calls them; the longer come
+/// first.
+const KINDS: [(&str, &str); 20] = [
+    ("variant identifier", "a name in quotation marks"),
+    ("a nonzero usize", "a whole number, 1 or more"),
+    ("a nonzero u64", "a whole number, 1 or more"),
+    ("a nonzero u32", "a whole number, 1 or more"),
+    ("usize", "a whole number, 0 or more"),
+    ("u64", "a whole number, 0 or more"),
+    ("u32", "a whole number, 0 or more"),
+    ("u16", "a whole number, 0 or more"),
+    ("u8", "a whole number, 0 or more"),
+    ("i64", "a whole number"),
+    ("i32", "a whole number"),
+    ("f64", "a number"),
+    ("f32", "a number"),
+    ("a boolean", "true or false"),
+    ("a string", "text in quotation marks"),
+    ("a sequence", "a list"),
+    ("sequence", "a list"),
+    ("a map", "a table"),
+    ("map", "a table"),
+    ("string or table", "text in quotation marks or a table"),
+];
+
+/// What a recipe calls a kind of value.
+fn kind(serde: &str) -> String {
+    if serde.starts_with("internally tagged enum ") {
+        return "a table with `kind`".to_owned();
+    }
+    if ["struct ", "tuple struct ", "unit struct "].iter().any(|start| serde.starts_with(start)) {
+        return "a table".to_owned();
+    }
+    let known = KINDS.iter().find(|(name, _)| *name == serde);
+    known.map_or(serde, |(_, ours)| ours).to_owned()
+}
+
+/// What a recipe calls a value: serde says "integer `5`" for 5.
+fn value(serde: &str) -> String {
+    let number = ["integer `", "floating point `", "boolean `"]
+        .iter()
+        .find_map(|start| serde.strip_prefix(start)?.strip_suffix('`'));
+    match number.or_else(|| serde.strip_prefix("string ")) {
+        Some(value) => value.to_owned(),
+        None => kind(serde),
+    }
+}
+
+/// A message without the names that serde has for kinds of values.
+fn plain(text: &str) -> String {
+    let mismatch = ["invalid type: ", "invalid value: ", "invalid length: "]
+        .iter()
+        .find_map(|start| text.strip_prefix(start)?.rsplit_once(", expected "));
+    if let Some((got, expected)) = mismatch {
+        return format!("expected {}, got {}", kind(expected), value(got));
+    }
+    if let Some(wanted) = text.strip_prefix("wanted ") {
+        return format!("expected {}", kind(wanted));
+    }
+    [
+        ("unknown field", "unknown key"),
+        ("missing field", "missing key"),
+        ("unknown variant", "unknown value"),
+    ]
+    .iter()
+    .find_map(|(serde, ours)| Some(format!("{ours}{}", text.strip_prefix(serde)?)))
+    .unwrap_or_else(|| text.to_owned())
+}
+
 /// The known name most like `wrong`, if any is near.
 pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -68,4 +138,49 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
         .filter(|(similarity, _)| *similarity >= NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_values_have_plain_names() {
+        for (serde, ours) in [
+            (
+                "invalid type: integer `5`, expected internally tagged enum Source",
+                "expected a table with `kind`, got 5",
+            ),
+            (
+                "invalid type: string \"x\", expected struct ModelChoice",
+                "expected a table, got \"x\"",
+            ),
+            (
+                "invalid value: integer `0`, expected a nonzero usize",
+                "expected a whole number, 1 or more, got 0",
+            ),
+            ("invalid type: map, expected f64", "expected a number, got a table"),
+            (
+                "invalid type: sequence, expected a string",
+                "expected text in quotation marks, got a list",
+            ),
+            (
+                "invalid type: floating point `1.5`, expected u64",
+                "expected a whole number, 0 or more, got 1.5",
+            ),
+            (
+                "invalid type: string \"a, expected b\", expected a boolean",
+                "expected true or false, got \"a, expected b\"",
+            ),
+            ("wanted string or table", "expected text in quotation marks or a table"),
+            ("missing field `url`", "missing key `url`"),
+            (
+                "unknown variant `f64`, expected `f32` or `bf16`",
+                "unknown value `f64`, expected `f32` or `bf16`",
+            ),
+            ("anything else", "anything else"),
+        ] {
+            assert_eq!(plain(serde), ours);
+        }
+    }
 }

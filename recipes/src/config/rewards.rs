@@ -34,7 +34,8 @@ pub enum OutsideConfig {
 /// Kinds of [`OutsideConfig`].
 const OUTSIDE: [&str; 2] = ["process", "http"];
 
-// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one meant.
+// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one
+// meant.
 impl<'de> Deserialize<'de> for RewardConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = toml::Value::deserialize(deserializer)?;

@@ -210,7 +210,8 @@ impl Stage {
 }
 
 // Written by hand: serde's tagged enums buffer the table, and with it goes the line and column of
-// every mistake inside. Here `kind` comes first (the loader sees to it) and the rest is read in place.
+// every mistake inside. Here `kind` comes first (the loader sees to it) and the rest is read in
+// place.
 impl<'de> Deserialize<'de> for Stage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(StageVisitor)

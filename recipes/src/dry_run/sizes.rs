@@ -26,9 +26,9 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// The sizes of a recipe's model, with nothing fetched and no weight read: from the model where it
-    /// is here, from its `config.json` where only that is, else from the published configuration of
-    /// a model of its name.
+    /// The sizes of a recipe's model, with nothing fetched and no weight read: from the model where
+    /// it is here, from its `config.json` where only that is, else from the published configuration
+    /// of a model of its name.
     ///
     /// # Errors
     ///

@@ -86,16 +86,17 @@ pub struct Row {
     pub mode: Mode,
 }
 
-/// Reads all rows, in order, from lines as those of [`rows::read_rows`]; further fields are not read.
+/// Reads all rows, in order, from lines as those of [`rows::read_rows`]; further fields are not
+/// read.
 ///
-/// `gold` and `prediction` are text or a number, which is taken as it is written. A long text may be
-/// written in runs, `"prediction_rle": [["\\sqrt{", 1000], ["2", 1]]`, instead of the field without
-/// `_rle`.
+/// `gold` and `prediction` are text or a number, which is taken as it is written. A long text may
+/// be written in runs, `"prediction_rle": [["\\sqrt{", 1000], ["2", 1]]`, instead of the field
+/// without `_rle`.
 ///
 /// # Errors
 ///
-/// Fails at the first line that cannot be read or is no such row, with its number and the field, and
-/// when there is no row at all.
+/// Fails at the first line that cannot be read or is no such row, with its number and the field,
+/// and when there is no row at all.
 pub fn read_rows(lines: impl BufRead) -> rewards::Result<Vec<Row>> {
     let mut found = Vec::new();
     rows::read_rows(lines, "{id?, gold, prediction, mode}", |line, fields| {

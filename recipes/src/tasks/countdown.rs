@@ -35,8 +35,8 @@ struct Task {
     chain: Vec<Step>,
 }
 
-/// Different problems, as many as asked for, with worked solutions, some of which miss the target if
-/// asked. The same numbers in another order are the same problem; its solutions stand in rows of
+/// Different problems, as many as asked for, with worked solutions, some of which miss the target
+/// if asked. The same numbers in another order are the same problem; its solutions stand in rows of
 /// their own, the first of every problem before all others.
 ///
 /// # Errors

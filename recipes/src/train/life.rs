@@ -74,9 +74,9 @@ pub enum Ended {
 ///
 /// # Errors
 ///
-/// Fails on a run directory that exists (or, to resume, does not), on a recipe, thread count or file
-/// other than the run's, on problems that cannot be used, on a record that cannot be written, and on
-/// whatever stops an update. A run that had begun is then marked as failed.
+/// Fails on a run directory that exists (or, to resume, does not), on a recipe, thread count or
+/// file other than the run's, on problems that cannot be used, on a record that cannot be written,
+/// and on whatever stops an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let Options { run_dir: root, resume, accept_changed_files, stop, console, sink } = options;
     let begun =
@@ -210,8 +210,8 @@ impl<'a> Life<'a> {
         let recipe = self.shared.recipe;
         self.shared.console.steps(self.state.step, recipe.total_steps());
         let done = stage.step(self.state.step);
-        // Judging comes before anything moves: this is still the state after the step before. What an
-        // evaluation after the step interrupts is done again from the checkpoint before it.
+        // Judging comes before anything moves: this is still the state after the step before. What
+        // an evaluation after the step interrupts is done again from the checkpoint before it.
         if done.as_ref().err().is_some_and(|error| self.stopped_waiting(error))
             && self.state.step > 0
         {

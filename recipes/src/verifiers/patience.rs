@@ -43,8 +43,8 @@ impl Waiting {
     }
 }
 
-/// Asks a verifier again and again while it is away: the run pauses, since a reward that nobody gave is
-/// none. Being stopped meanwhile, it says [`Unavailable`].
+/// Asks a verifier again and again while it is away: the run pauses, since a reward that nobody
+/// gave is none. Being stopped meanwhile, it says [`Unavailable`].
 #[derive(Debug)]
 pub struct Patient {
     verifier: Box<dyn Verifier>,

@@ -88,7 +88,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the children without waiting for them to be ready; `console` is told of their failures.
+    /// Starts the children without waiting for them to be ready; `console` is told of their
+    /// failures.
     ///
     /// # Errors
     ///
@@ -276,7 +277,8 @@ impl Running {
         }
     }
 
-    /// How it ended; nothing where it goes on for a moment. Its pipes close a little before it is gone.
+    /// How it ended; nothing where it goes on for a moment. Its pipes close a little before it is
+    /// gone.
     fn ended(&mut self) -> Option<ExitStatus> {
         const MOMENT: Duration = Duration::from_millis(300);
         let end = Instant::now() + MOMENT;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use recipes::config::{DTypeChoice, DeviceChoice};
 use recipes::data::Places;
 use recipes::policy::{self, Compute};
+
+use crate::binary::{stderr, stdout, stearin};
 
 /// A recipe that trains in a second.
 const SMALL: &str = r#"
@@ -30,25 +31,6 @@ group_size = 2
 rollout = { max_new_tokens = 8 }
 schedule = { kind = "constant", lr = 1e-4 }
 "#;
-
-fn stearin(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_stearin"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("STEARIN_DATA")
-        .env("HF_HOME", folder.join("no-cache"))
-        .env("RAYON_NUM_THREADS", "1")
-        .output()
-        .expect("the binary runs")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 /// Trains `recipe` in a folder with `files` and expects a refusal with all of `words`, exit code 2,
 /// and no run directory.
@@ -149,6 +131,75 @@ fn every_shipped_recipe_is_planned_without_its_weights_and_problems() {
         }
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0, "{said}");
     }
+}
+
+#[test]
+fn a_dry_run_says_what_of_the_users_own_is_missing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
+    let judge = "[{ kind = \"process\", command = [\"no-such-judge\"] }]";
+    for (setting, words) in [
+        (
+            "data.train={kind=\"jsonl\",path=\"rows.jsonl\"}".to_owned(),
+            "data.train: there is no file `rows.jsonl`",
+        ),
+        (
+            "data.held_out={kind=\"jsonl\",path=\"held.jsonl\"}".to_owned(),
+            "data.held_out: there is no file `held.jsonl`",
+        ),
+        (
+            format!("stage.rl.rewards={judge}"),
+            "stage.1.rewards[0].command: there is no program `no-such-judge`",
+        ),
+        (
+            format!("eval.rewards={judge}"),
+            "eval.rewards[0].command: there is no program `no-such-judge`",
+        ),
+    ] {
+        let arguments = ["train", "mine.toml", "--dry-run", "--set", &setting];
+        let output = stearin(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{setting}: {}", stdout(&output));
+        assert!(stderr(&output).contains(words), "{setting}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn no_message_has_the_names_of_types() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
+    for (setting, words) in [
+        ("data.train=5", "expected a table with `kind`, got 5"),
+        ("data.train.count=0", "expected a whole number, 1 or more, got 0"),
+        ("model=5", "expected a table, got 5"),
+        ("model.dtype=5", "expected text in quotation marks or a table"),
+        ("seed=-1", "expected a whole number, 0 or more, got -1"),
+        ("eval.rewards=5", "expected a list, got 5"),
+        ("eval.rewards=[{kind=\"length\",weight=\"x\"}]", "expected a number, got \"x\""),
+        ("eval.rewards=[{kind=5}]", ""),
+        ("stage.sft.schedule=5", "expected a table with `kind`, got 5"),
+        ("stage.sft.schedule={kind=\"x\"}", "unknown value `x`"),
+        ("stage.sft.schedule={kind=5}", "expected a name in quotation marks, got 5"),
+        ("prompt.template=5", "expected a table with `kind`, got 5"),
+        ("prompt.bos=5", ""),
+        ("checkpoint.best=5", "expected true or false, got 5"),
+    ] {
+        let output = stearin(folder.path(), &["train", "mine.toml", "--dry-run", "--set", setting]);
+        assert_eq!(output.status.code(), Some(2), "{setting}: {}", stdout(&output));
+        let said = stderr(&output);
+        assert!(said.contains(words), "{setting}: {said}");
+        for type_name in
+            ["enum", "struct", "usize", "u64", "f64", "variant", "integer", "identifier"]
+        {
+            assert!(!said.contains(type_name), "{setting}: {said}");
+        }
+    }
+    let none = stearin(folder.path(), &["sample", "--model", "builtin:atom", "-n", "0", "1+1"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("expected a whole number, 1 or more"), "{}", stderr(&none));
+    let unknown = stearin(folder.path(), &["sample", "--model", "builtin:atom", "1\u{20ac}"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let words = "the tokenizer has no token for what ends \"1\u{20ac}\"";
+    assert!(stderr(&unknown).contains(words), "{}", stderr(&unknown));
 }
 
 #[test]
@@ -429,5 +480,6 @@ fn a_broken_template_stops_only_those_who_use_it() {
     assert_eq!(plain.status.code(), Some(0), "{}", stderr(&plain));
     let chat = stearin(folder, &[&sample[..], &["1+1"]].concat());
     assert_eq!(chat.status.code(), Some(2));
-    assert!(stderr(&chat).contains("chat template line 2: "), "{}", stderr(&chat));
+    let place = format!("chat template in {model}/chat_template.jinja line 2: ");
+    assert!(stderr(&chat).contains(&place), "{}", stderr(&chat));
 }

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use crate::binary::stearin;
 
 /// A recipe on two files.
 const RECIPE: &str = r#"
@@ -47,14 +49,7 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_stearin"))
-            .args(arguments)
-            .current_dir(self.path())
-            .env_remove("STEARIN_DATA")
-            .env("HF_HOME", self.path().join("no-cache"))
-            .env("RAYON_NUM_THREADS", "1")
-            .output()
-            .unwrap()
+        stearin(self.path(), arguments)
     }
 
     /// Expects exit code 2 and no run, and returns what is said.

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use crate::binary::{stderr, stearin};
 
 const RECIPE: &str = r#"
 model = { path = "builtin:atom" }
@@ -32,17 +34,7 @@ fn run(folder: &Path, rows: &[String], arguments: &[&str]) -> Output {
     fs::write(folder.join("mine.toml"), RECIPE).unwrap();
     fs::write(folder.join("rows.jsonl"), rows.join("\n")).unwrap();
     fs::write(folder.join("held.jsonl"), row("h", "2+3", "5")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_stearin"))
-        .args(["train", "mine.toml"])
-        .args(arguments)
-        .current_dir(folder)
-        .env("RAYON_NUM_THREADS", "1")
-        .output()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    stearin(folder, &[&["train", "mine.toml"], arguments].concat())
 }
 
 #[test]
@@ -54,7 +46,7 @@ fn a_solution_beyond_the_context_is_refused_by_its_id() {
     let rows = [row("short", "1+1", "2"), row("fits", "2+1", &fits), row("long", "2+2", &long)];
     for arguments in [&["--dry-run"][..], &[]] {
         let output = run(folder.path(), &rows, arguments);
-        let said = said(&output);
+        let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("long (513 tokens)") && said.contains("512 tokens"), "{said}");
         assert!(!said.contains("fits (") && !said.contains("short ("), "{said}");
@@ -63,14 +55,14 @@ fn a_solution_beyond_the_context_is_refused_by_its_id() {
     }
     // What the message advises works.
     let output = run(folder.path(), &rows, &["--set", "data.max_solution_tokens=512"]);
-    let dropped = said(&output);
+    let dropped = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{dropped}");
     assert!(dropped.contains("dropped 1 of 3 problems with prompts and solutions"), "{dropped}");
     assert!(dropped.contains("the model's context = 512: long (513 tokens)"), "{dropped}");
     // A limit of the solution alone drops by its own length.
     let arguments = ["--run-dir", "other", "--set", "data.max_solution_tokens=508"];
     let output = run(folder.path(), &rows, &arguments);
-    let dropped = said(&output);
+    let dropped = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{dropped}");
     assert!(dropped.contains("dropped 2 of 3 problems with solutions longer"), "{dropped}");
     assert!(dropped.contains("fits (509 tokens), long (510 tokens)"), "{dropped}");
@@ -82,10 +74,10 @@ fn a_limit_that_leaves_nothing_is_refused() {
     let rows = [row("a", "1+1", "2222"), row("b", "2+1", "3333")];
     let output = run(folder.path(), &rows, &["--set", "data.max_solution_tokens=4"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("every solution is longer than"), "{}", said(&output));
+    assert!(stderr(&output).contains("every solution is longer than"), "{}", stderr(&output));
     let output = run(folder.path(), &rows, &["--dry-run", "--set", "data.max_prompt_tokens=2"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("every prompt is longer than"), "{}", said(&output));
+    assert!(stderr(&output).contains("every prompt is longer than"), "{}", stderr(&output));
 }
 
 #[test]
@@ -95,7 +87,7 @@ fn a_row_without_solution_is_named_by_a_dry_run_too() {
     for arguments in [&["--dry-run"][..], &[]] {
         let output = run(folder.path(), &[row("a", "1+1", "2"), bare.clone()], arguments);
         assert_eq!(output.status.code(), Some(2));
-        let said = said(&output);
+        let said = stderr(&output);
         assert!(said.contains("problem bare: no `solution`"), "{said}");
     }
 }
@@ -107,6 +99,6 @@ fn a_special_token_that_does_not_exist_is_named_before_the_first_step() {
         let keep = ["--set", "prompt.keep_special_tokens=[\"<thnk>\"]"];
         let output = run(folder.path(), &[row("a", "1+1", "2")], &[arguments, &keep].concat());
         assert_eq!(output.status.code(), Some(2));
-        assert!(said(&output).contains("names \"<thnk>\""), "{}", said(&output));
+        assert!(stderr(&output).contains("names \"<thnk>\""), "{}", stderr(&output));
     }
 }

@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-#[cfg(feature = "hub")]
-use std::process::Command;
 
 use recipes::signals::Stop;
 use recipes::train::Ended;
@@ -213,7 +211,7 @@ fn a_model_of_a_hub_is_held_to_its_files_in_the_cache() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     Run { stop: stopped(), ..Run::new(&path("base")) }.train().unwrap();
-    let cached = path("home/hub/models--us--small");
+    let cached = path("no-cache/hub/models--us--small");
     fs::create_dir_all(cached.join("refs")).unwrap();
     fs::create_dir_all(cached.join("snapshots")).unwrap();
     fs::write(cached.join("refs/main"), "0123abc").unwrap();
@@ -222,16 +220,9 @@ fn a_model_of_a_hub_is_held_to_its_files_in_the_cache() {
     let recipe = RECIPE.replace("builtin:atom", "hf://us/small").replace("steps = 4", "steps = 1");
     fs::write(path("mine.toml"), recipe).unwrap();
     let stearin = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_stearin"))
-            .args(["train", "mine.toml", "--run-dir", "run"])
-            .args(arguments)
-            .current_dir(folder.path())
-            .env("HF_HOME", path("home"))
-            .env("HF_ENDPOINT", "http://127.0.0.1:9")
-            .env("RAYON_NUM_THREADS", "1")
-            .output()
-            .unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let train = ["train", "mine.toml", "--run-dir", "run"];
+        let output = crate::binary::stearin(folder.path(), &[&train, arguments].concat());
+        (output.status.code(), crate::binary::stderr(&output))
     };
     let (code, said) = stearin(&[]);
     assert_eq!(code, Some(0), "{said}");
@@ -250,7 +241,7 @@ fn a_model_of_a_hub_is_held_to_its_files_in_the_cache() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("model/tokenizer_config.json: "), "{said}");
     // Without the cache there is nothing to compare, and a checkpoint to go on from.
-    fs::remove_dir_all(path("home")).unwrap();
+    fs::remove_dir_all(path("no-cache")).unwrap();
     let (_, said) = stearin(&["--resume"]);
     assert!(said.contains("the model is not in the cache"), "{said}");
     assert!(said.contains("nothing to resume"), "{said}");

@@ -11,6 +11,7 @@ use rand_philox::Philox;
 use recipes::run_dir::{State, status};
 use recipes::signals::INTERRUPTED;
 
+use crate::binary;
 use crate::runs::{RECIPE, assert_equal};
 
 /// Long enough to be caught on its way.
@@ -134,14 +135,9 @@ fn an_existing_run_directory_is_bad_input() {
     let recipe = recipe(temp.path());
     let root = temp.path().join("run");
     finish(&recipe, &root);
-    let output = Command::new(env!("CARGO_BIN_EXE_stearin"))
-        .arg("train")
-        .arg(&recipe)
-        .arg("--run-dir")
-        .arg(&root)
-        .output()
-        .unwrap();
+    let [recipe, root] = [&recipe, &root].map(|path| path.to_str().unwrap());
+    let output = binary::stearin(temp.path(), &["train", recipe, "--run-dir", root]);
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = binary::stderr(&output);
     assert!(said.contains("exists already"), "{said}");
 }

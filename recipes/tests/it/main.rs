@@ -1,6 +1,7 @@
 //! One binary for all integration tests of the crate.
 
 mod algorithms;
+mod binary;
 mod cli;
 mod config;
 mod data;

@@ -144,8 +144,8 @@ fn every_metric_key_in_the_code_is_declared() {
     }
 }
 
-/// Serde takes any key beside the tag of a unit variant, also where unknown keys are denied; a variant
-/// with braces denies them.
+/// Serde takes any key beside the tag of a unit variant, also where unknown keys are denied; a
+/// variant with braces denies them.
 #[test]
 fn no_tagged_setting_swallows_keys() {
     let mut tagged = 0;

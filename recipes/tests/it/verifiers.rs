@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use recipes::train::{Console, Ended};
-use recipes::verifiers::Process;
-use rewards::{Outcome, Verifier as _};
+use recipes::verifiers::{Http, Process};
+use rewards::{Outcome, Verdict, Verifier};
 use serde_json::{Value, json};
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
@@ -23,8 +23,8 @@ fn recipe(rewards: &str) -> String {
     RECIPE.replace(there, &format!("rewards = {rewards}"))
 }
 
-/// Half a point for every completion of an even number of tokens; `broken` is done instead for those
-/// of 3.
+/// Half a point for every completion of an even number of tokens; `broken` is done instead for
+/// those of 3.
 fn script(broken: &str) -> String {
     format!(
         r#"
@@ -72,6 +72,63 @@ fn a_child_process_gives_the_rewards() {
     assert!(!completions.contains("\"error\""), "no group with an error is learnt from");
 }
 
+/// What a verifier says of completions that have used 3 of 8 tokens.
+fn judged(verifier: &impl Verifier, completions: &[&str]) -> Vec<Verdict> {
+    let problem = rewards::Problem {
+        id: "a".into(),
+        problem: "1+1".into(),
+        answer: "2".into(),
+        source: "test".into(),
+        solution: None,
+    };
+    let attempt = |&text| rewards::Attempt {
+        problem: &problem,
+        text,
+        num_tokens: 3,
+        max_tokens: 8,
+        truncated: false,
+    };
+    let attempts: Vec<_> = completions.iter().map(attempt).collect();
+    verifier.verify(&attempts).unwrap()
+}
+
+#[test]
+fn marks_of_reasoning_reach_a_program_and_a_server_as_they_are() {
+    let completions = [
+        "<think>\n1+1 is \"two\"\n</think>\n\nso \\boxed{2}",
+        "<|think|>hm<|/think|> 2",
+        "1+1 is two, so 2",
+    ];
+    // `sh` can compare a line, and not read JSON.
+    let script = r#"
+        echo '{"ready": true}'
+        while read -r line; do
+            id=${line#*'"id":'}; id=${id%%,*}
+            case $line in
+                *'"completion":"<think>\n1+1 is \"two\"\n</think>\n\nso \\boxed{2}"'*) reward=1 ;;
+                *'"completion":"<|think|>hm<|/think|> 2"'*) reward=1 ;;
+                *) reward=0 ;;
+            esac
+            echo '{"id": '$id', "reward": '$reward'}'
+        done
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let judge = folder.path().join("judge.sh");
+    fs::write(&judge, script).unwrap();
+    let config = format!("command = [\"sh\", {:?}]", judge.display().to_string());
+    let process = Process::start(toml::from_str(&config).unwrap(), Console::silent()).unwrap();
+    let rewards: Vec<_> = judged(&process, &completions).iter().map(|said| said.reward).collect();
+    assert_eq!(rewards, [1.0, 1.0, 0.0]);
+
+    let address = free();
+    serve(address, usize::MAX);
+    let config = format!("url = \"http://{address}/\"");
+    let http = Http::new(toml::from_str(&config).unwrap()).unwrap();
+    let said = judged(&http, &completions);
+    let answers: Vec<_> = said.iter().map(|verdict| verdict.answer.as_deref().unwrap()).collect();
+    assert_eq!(answers, completions);
+}
+
 /// The documentation's program, where there is a Python to run it.
 #[test]
 fn the_example_of_the_documentation_works() {
@@ -89,22 +146,7 @@ fn the_example_of_the_documentation_works() {
     let command = ["python3".to_owned(), judge.display().to_string()];
     let config = format!("command = {command:?}");
     let process = Process::start(toml::from_str(&config).unwrap(), Console::silent()).unwrap();
-    let problem = rewards::Problem {
-        id: "a".into(),
-        problem: "1+1".into(),
-        answer: "2".into(),
-        source: "test".into(),
-        solution: None,
-    };
-    let attempt = |&text| rewards::Attempt {
-        problem: &problem,
-        text,
-        num_tokens: 3,
-        max_tokens: 8,
-        truncated: false,
-    };
-    let attempts: Vec<_> = ["1+1 = 2", "1+1 = 3", "\"", ""].iter().map(attempt).collect();
-    let verdicts = process.verify(&attempts).unwrap();
+    let verdicts = judged(&process, &["1+1 = 2", "1+1 = 3", "\"", ""]);
     let outcomes: Vec<_> = verdicts.iter().filter_map(|verdict| verdict.outcome).collect();
     assert_eq!(outcomes, [Outcome::Correct, Outcome::Wrong, Outcome::Wrong, Outcome::Wrong]);
     assert_eq!(verdicts[0].answer.as_deref(), Some("2"));
@@ -130,7 +172,8 @@ fn a_program_that_is_not_there_is_refused_before_the_run_begins() {
     assert!(!run.exists());
 }
 
-/// Serves so many verdicts at `address`: the share of the allowed tokens that was used.
+/// Serves so many verdicts at `address`: the share of the allowed tokens that was used, and the
+/// completion as the answer.
 fn serve(address: SocketAddr, requests: usize) {
     let listener = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
@@ -148,7 +191,7 @@ fn serve(address: SocketAddr, requests: usize) {
             let request: Value = serde_json::from_slice(&body).unwrap();
             let verdict = |one: &Value| {
                 let tokens = one["tokens"].as_f64().unwrap() / one["max_tokens"].as_f64().unwrap();
-                json!({ "id": one["id"], "reward": tokens })
+                json!({ "id": one["id"], "reward": tokens, "answer": one["completion"] })
             };
             let verdicts: Vec<_> =
                 request["attempts"].as_array().unwrap().iter().map(verdict).collect();

@@ -14,11 +14,12 @@ const MAX_REACH: usize = 512;
 const LAYOUT: &str = "text textbf textit textrm textsf texttt textsc textnormal textcolor textup emph \
     mathbf mathrm mathit mathsf mathtt mathnormal boldsymbol bm pmb mbox hbox makebox framebox \
     colorbox fcolorbox color underline ensuremath underbrace overbrace centerline parbox section \
-    subsection paragraph boxed fbox begin end";
+    subsection paragraph caption boxed fbox begin end";
 
 /// Commands without an argument, behind which a brace groups.
-const BARE: &str = "displaystyle textstyle large Large LARGE huge Huge bf bfseries it rm item quad qquad \
-    therefore because implies iff to rightarrow longrightarrow Rightarrow Longrightarrow \
+const BARE: &str = "displaystyle textstyle tiny scriptsize footnotesize small normalsize large \
+    Large LARGE huge Huge bf bfseries it rm item quad qquad therefore because implies iff to \
+    rightarrow longrightarrow Rightarrow Longrightarrow \
     leftrightarrow Leftrightarrow approx equiv le leq ge geq left right big Big bigg Bigg";
 
 /// Commands that take what follows them as an operand.
@@ -128,18 +129,13 @@ fn takes_last(behind: &str) -> bool {
     let mut signs = rest.chars();
     let sign = signs.next();
     let next = signs.as_str();
-    let operand = next
-        .trim_start_matches([' ', '\t'])
-        .starts_with(|c: char| c.is_ascii_digit() || "\\(".contains(c));
     match sign {
         Some('^') => {
             let raised = next.trim_start_matches(['{', ' ']);
             !raised.starts_with(r"\circ") && !raised.starts_with(r"\degree")
         }
         Some('_') => next.starts_with(|c: char| c == '{' || c.is_ascii_digit()),
-        Some('+' | '-' | '\u{2212}' | '/') => {
-            operand || is_tight && next.starts_with(|c: char| c.is_ascii_alphabetic())
-        }
+        Some('+' | '-' | '\u{2212}' | '/') => begins_operand(next, is_tight),
         Some('*') => is_tight && next.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '\\'),
         Some('\u{00d7}' | '\u{00b7}' | '\u{00f7}' | '\u{00b1}') => true,
         Some('0'..='9') => is_tight,
@@ -155,6 +151,19 @@ fn takes_last(behind: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a text begins with an operand: a number, a letter or a command. Words, as in
+/// `\boxed{5}-sided` and `\boxed{5} - the only one`, are none.
+fn begins_operand(text: &str, is_tight: bool) -> bool {
+    const WORDS: &str = "text textbf textit textrm mathrm mbox quad qquad";
+    let text = text.trim_start_matches([' ', '\t']);
+    let letters = |text: &str| text.bytes().take_while(u8::is_ascii_alphabetic).count();
+    if let Some(command) = text.strip_prefix('\\') {
+        let name = &command[..letters(command)];
+        return !name.is_empty() && !is_among(WORDS, name);
+    }
+    text.starts_with(|c: char| c.is_ascii_digit()) || is_tight && letters(text) == 1
 }
 
 /// `~~\boxed{5}~~` and `|\boxed{5}|`.

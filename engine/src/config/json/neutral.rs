@@ -1,8 +1,9 @@
-//! Keys of other models and other writers that would change the forward pass: each loads at the value
-//! at which it does nothing, and is refused by name at any other.
+//! Keys of other models and other writers that would change the forward pass: each loads at the
+//! value at which it does nothing, and is refused by name at any other.
 //!
-//! Source: the configurations of the decoders in transformers and vLLM. The list need not be complete
-//! for what comes with weights of its own: a tensor that nothing reads is an error as well.
+//! Source: the configurations of the decoders in transformers and vLLM. The list need not be
+//! complete for what comes with weights of its own: a tensor that nothing reads is an error as
+//! well.
 
 use serde_json::Value;
 

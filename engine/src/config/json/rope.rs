@@ -1,9 +1,9 @@
 //! The rope settings of a `config.json`, wherever they stand.
 //!
 //! Source: `RotaryEmbeddingConfigMixin` of transformers 5: `rope_scaling` is the older name of
-//! `rope_parameters` and goes before it, a base inside a table goes before the one at the top level,
-//! and for llama3 an `original_max_position_embeddings` at the top level goes before the one inside.
-//! transformers passes over keys that a type does not use; here they are errors.
+//! `rope_parameters` and goes before it, a base inside a table goes before the one at the top
+//! level, and for llama3 an `original_max_position_embeddings` at the top level goes before the one
+//! inside. transformers passes over keys that a type does not use; here they are errors.
 
 use serde_json::{Map, Value};
 

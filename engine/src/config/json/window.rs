@@ -11,8 +11,8 @@ const FIRST_LAYER: usize = 28;
 
 /// Refuses windows that are shorter than the context.
 ///
-/// Source: `Qwen2Config.__post_init__` of transformers, which qwen3 shares. Its llama has no windows
-/// and passes over `sliding_window`.
+/// Source: `Qwen2Config.__post_init__` of transformers, which qwen3 shares. Its llama has no
+/// windows and passes over `sliding_window`.
 pub(super) fn refuse(
     keys: Keys<'_>,
     family: Family,
@@ -50,8 +50,8 @@ pub(super) fn refuse(
     Ok(())
 }
 
-/// Refuses a list of layer types with another one than full attention; windows that hide nothing are
-/// full attention too.
+/// Refuses a list of layer types with another one than full attention; windows that hide nothing
+/// are full attention too.
 fn by_layer(layers: &Value, num_layers: usize, hides_nothing: bool) -> Result<()> {
     let Value::Array(layers) = layers else {
         return Err(Error::Config(format!("layer_types is {layers}, expected a list")));

@@ -1,5 +1,5 @@
-//! Arithmetic, as Python has it: integers that stay integers, floats, and what `+` and `*` do to text
-//! and lists.
+//! Arithmetic, as Python has it: integers that stay integers, floats, and what `+` and `*` do to
+//! text and lists.
 
 use super::ast::Operator;
 use super::bounds::Budget;

@@ -1,4 +1,5 @@
-//! What `.name`, `[item]` and `[start:stop:step]` give, in the sandbox that `transformers` renders in.
+//! What `.name`, `[item]` and `[start:stop:step]` give, in the sandbox that `transformers` renders
+//! in.
 
 use std::rc::Rc;
 
@@ -73,8 +74,8 @@ fn index(at: i128, length: Option<usize>) -> Option<usize> {
     usize::try_from(at).ok().filter(|_| at < length)
 }
 
-/// An attribute in Python's sense: a method or a field. What changes a value, and what starts with an
-/// underscore, is out of reach in the sandbox.
+/// An attribute in Python's sense: a method or a field. What changes a value, and what starts with
+/// an underscore, is out of reach in the sandbox.
 fn own(value: &Value, name: &str) -> Outcome<Option<Value>> {
     if name.starts_with('_') && !matches!(value, Value::Namespace(_) | Value::Dict(_)) {
         return Ok(Some(Value::undefined(format!("access to attribute '{name}' is unsafe"))));

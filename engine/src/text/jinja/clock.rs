@@ -86,8 +86,8 @@ impl Date {
     }
 }
 
-/// `format` with its codes replaced, as glibc's `strftime` does for midnight of a day without a time
-/// zone.
+/// `format` with its codes replaced, as glibc's `strftime` does for midnight of a day without a
+/// time zone.
 pub(super) fn strftime(date: Date, format: &str, budget: &Budget) -> Outcome<String> {
     budget.text(format.len())?;
     let mut out = String::new();
@@ -179,8 +179,8 @@ fn simple(date: Date, code: char) -> Outcome<Part> {
 }
 
 impl Part {
-    /// With glibc's flags: `-` fills with nothing, `_` with blanks, `0` with zeros; `^` is upper case,
-    /// `#` the other one.
+    /// With glibc's flags: `-` fills with nothing, `_` with blanks, `0` with zeros; `^` is upper
+    /// case, `#` the other one.
     fn padded(self, code: char, flags: &str, least: usize) -> String {
         let fill = flags.chars().rev().find(|flag| "-_0".contains(*flag));
         let (text, width, usual) = match self {

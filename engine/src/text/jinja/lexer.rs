@@ -1,8 +1,8 @@
 //! From the source of a template to tokens.
 //!
-//! Source: Jinja2's `lexer.py` with `trim_blocks` and `lstrip_blocks`: every line end becomes `\n`, one
-//! at the end of the source is dropped, one after a block tag too, and so are the blanks before a
-//! block tag that is the first on its line.
+//! Source: Jinja2's `lexer.py` with `trim_blocks` and `lstrip_blocks`: every line end becomes `\n`,
+//! one at the end of the source is dropped, one after a block tag too, and so are the blanks before
+//! a block tag that is the first on its line.
 
 use std::sync::Arc;
 

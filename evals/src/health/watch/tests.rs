@@ -1,8 +1,8 @@
 use super::*;
 use crate::Log;
 
-/// A step of a run that goes well: the reward rises from 0.3, the entropy falls from 0.5 to 0.3, and
-/// everything is noisy.
+/// A step of a run that goes well: the reward rises from 0.3, the entropy falls from 0.5 to 0.3,
+/// and everything is noisy.
 fn healthy(step: u64) -> Vec<(&'static str, f64)> {
     let time = step as f64 / 200.0;
     let noise = ((step * 7919 % 101) as f64 / 50.0) - 1.0;

@@ -16,8 +16,8 @@ pub(crate) const HELD_OUT: &str = "held-out";
 pub(crate) const HELD_OUT_GREEDY: &str = "held-out-greedy";
 
 impl Life<'_> {
-    /// Judges the policy as the recipe samples, and greedily besides where it asks for that. Returns
-    /// metrics and timings.
+    /// Judges the policy as the recipe samples, and greedily besides where it asks for that.
+    /// Returns metrics and timings.
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
         let config = &self.shared.recipe.eval;
         let mut clock = Clock::start();
