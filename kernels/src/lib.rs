@@ -27,7 +27,6 @@ mod columns;
 mod tile;
 mod turn;
 
-mod bf16;
 pub mod linear;
 pub mod matmul;
 pub mod product;

@@ -1,26 +1,22 @@
 //! Products of few rows with a weight, (out, in): what decoding spends its time on.
 //!
-//! Every output is one sum, in ascending order but for [`strips`], however many rows there are and however
-//! the features are split: a row's result does not depend on the others. Weights of `f32` are multiplied
-//! as they lie ([`few`], [`beside`]), and rounded ones as they were laid out ([`strips`], [`panels`],
-//! [`widened`]).
+//! Every output is one sum in ascending order, however many rows there are and however the features
+//! are split: a row's result does not depend on the others. Weights of `f32` are multiplied as they
+//! lie ([`few`], [`beside`]), and rounded ones by [`bf16`].
 
 mod beside;
 mod few;
-mod panels;
 mod range;
-mod strips;
-mod widened;
 
 use std::cell::RefCell;
 
-use super::bf16::round;
 use super::columns::Columns;
+use super::matmul::bf16::{self, Map, PackedBf16};
+use super::matrix::{MatMut, MatRef};
+use super::output::Output;
 use super::rows::swiglu;
-use super::simd::pairs::{PairKernel, Pairs, Sixteen, dispatch_pairs, has_instruction};
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, dispatch};
 use super::threads::Threads;
-pub use panels::Features;
 use range::Range;
 
 /// Rows of numbers, each as long as the next.
@@ -28,10 +24,8 @@ use range::Range;
 pub enum Matrix<'a> {
     /// As it is.
     F32(&'a [f32]),
-    /// Rounded to bf16: rows of whole sixteens of pairs with zeros at their end.
-    Bf16(&'a [[u32; LANES]]),
-    /// Rounded to bf16, as [`panels`] lays them out.
-    Panels(&'a [Features]),
+    /// Rounded to bf16.
+    Bf16(&'a PackedBf16),
     /// As [`beside`] lays them out.
     Beside(&'a [[f32; LANES]]),
 }
@@ -49,37 +43,8 @@ impl Matrix<'_> {
     pub fn bytes(self) -> usize {
         match self {
             Self::F32(values) => size_of_val(values),
-            Self::Bf16(values) => size_of_val(values),
-            Self::Panels(values) => size_of_val(values),
+            Self::Bf16(packed) => packed.bytes(),
             Self::Beside(values) => size_of_val(values),
-        }
-    }
-}
-
-/// A weight rounded to bf16, laid out as the machine multiplies it best.
-#[derive(Debug)]
-pub enum Rounded {
-    /// For machines that multiply pairs of bf16.
-    Pairs(Vec<[u32; LANES]>),
-    /// For all others.
-    Panels(Vec<Features>),
-}
-
-impl Rounded {
-    /// Shapes: `w` (out, width).
-    pub fn new(w: &[f32], width: usize) -> Self {
-        if has_instruction() {
-            Self::Pairs(rounded(w, width))
-        } else {
-            Self::Panels(panels::lay_out(w, width))
-        }
-    }
-
-    /// The weight as an operand.
-    pub fn matrix(&self) -> Matrix<'_> {
-        match self {
-            Self::Pairs(pairs) => Matrix::Bf16(pairs),
-            Self::Panels(panels) => Matrix::Panels(panels),
         }
     }
 }
@@ -102,36 +67,6 @@ impl<'a> Linear<'a> {
 
 /// Features that one task takes at least, as bytes of weight: below it, handing over costs more.
 const GRAIN_BYTES: usize = 64 << 10;
-
-/// `x` (rows, width) rounded to bf16, rows in whole sixteens of pairs with zeros at their end.
-fn rounded(x: &[f32], width: usize) -> Vec<Sixteen> {
-    struct Round<'a> {
-        x: &'a [f32],
-        width: usize,
-        to: &'a mut [Sixteen],
-    }
-    impl PairKernel for Round<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn run<L: Simd, P: Pairs<L>>(self, _: L, p: P) {
-            let chunks = self.width.div_ceil(2 * LANES);
-            for (row, to) in self.x.chunks_exact(self.width).zip(self.to.chunks_exact_mut(chunks)) {
-                let (whole, tail) = row.as_chunks();
-                for (x, to) in whole.iter().zip(to.iter_mut()) {
-                    *to = p.neighbours(x);
-                }
-                if let (false, Some(to)) = (tail.is_empty(), to.last_mut()) {
-                    let mut full = [0.0; 2 * LANES];
-                    full[..tail.len()].copy_from_slice(tail);
-                    *to = p.neighbours(&full);
-                }
-            }
-        }
-    }
-    let mut to = vec![[0; LANES]; x.len() / width * width.div_ceil(2 * LANES)];
-    dispatch_pairs(Round { x, width, to: &mut to });
-    to
-}
 
 /// `y = x W^T + b`.
 ///
@@ -164,6 +99,10 @@ fn many<const N: usize>(
     products: [(Linear<'_>, &mut [f32]); N],
     add: bool,
 ) {
+    if matches!(products[0].0.weight, Matrix::Bf16(_)) {
+        let maps = products.map(|(w, y)| rounded(w, rows, y, add));
+        return bf16::forward(split, MatRef::new(x, rows, x.len() / rows), maps);
+    }
     let products = products.map(|(w, y)| (w, Columns::new(y, rows)));
     let sizes = products.each_ref().map(|(_, y)| y.columns());
     let bytes = products[0].0.weight.bytes() / sizes[0];
@@ -174,13 +113,27 @@ fn many<const N: usize>(
                 let (a, b) = (from.max(start), to.min(start + size));
                 if a < b {
                     let (from, to) = (a - start, b - start);
-                    dispatch_pairs(Range { x, rows, w: *w, add, y, from, to });
+                    dispatch(Range { x, rows, w: *w, add, y, from, to });
                 }
                 start += size;
             }
         };
         features(split, sizes.iter().sum(), bytes, x.unit(), work);
     });
+}
+
+/// Numbers of the gated product that a task takes at once.
+const GATED: usize = 4096;
+
+/// A map of a weight in bf16.
+///
+/// # Panics
+///
+/// Panics when the weight is another.
+fn rounded<'a>(w: Linear<'a>, rows: usize, y: &'a mut [f32], add: bool) -> Map<'a> {
+    let Matrix::Bf16(weight) = w.weight else { panic!("expected weights of one format") };
+    let y = MatMut::new(y, rows, weight.out());
+    Map { weight, bias: w.bias, y: if add { Output::add(y) } else { Output::set(y) } }
 }
 
 /// `silu(x G^T + b) * (x U^T + c)`, into `gate`; `up` is scratch.
@@ -194,12 +147,18 @@ pub fn gated(
     gate: &mut [f32],
     up: &mut [f32],
 ) {
+    if matches!(maps[0].weight, Matrix::Bf16(_)) {
+        let [w, v] = maps;
+        linears(split, x, rows, [(w, &mut *gate), (v, &mut *up)]);
+        let parts = gate.chunks_mut(GATED).zip(up.chunks(GATED));
+        return split.each_of(parts, |(gate, up)| swiglu(gate, up));
+    }
     let (gate, up) = (Columns::new(gate, rows), Columns::new(up, rows));
     let out = gate.columns();
     like(maps[0].weight, x, rows, |x| {
         let work = |from: usize, to: usize| {
             for (w, y) in maps.into_iter().zip([&gate, &up]) {
-                dispatch_pairs(Range { x, rows, w, add: false, y, from, to });
+                dispatch(Range { x, rows, w, add: false, y, from, to });
             }
             for row in 0..rows {
                 // SAFETY: `features` gives each task its own columns, and the products are done.
@@ -212,9 +171,7 @@ pub fn gated(
 }
 
 thread_local! {
-    /// Rows rounded for a product, kept from product to product.
-    static ROUNDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    /// Rows laid out beside each other, kept likewise.
+    /// Rows laid out beside each other, kept from product to product.
     static BESIDE: RefCell<Vec<[f32; LANES]>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -224,17 +181,7 @@ fn like(weight: Matrix<'_>, x: &[f32], rows: usize, work: impl FnOnce(Matrix<'_>
     match weight {
         Matrix::F32(_) if few::suit(rows, width) => work(Matrix::F32(x)),
         Matrix::F32(_) | Matrix::Beside(_) => beside(x, width, work),
-        Matrix::Bf16(_) => work(Matrix::Bf16(&rounded(x, width))),
-        Matrix::Panels(_) => {
-            let mut to = ROUNDED.take();
-            round(x, &mut to);
-            if panels::suit(rows) {
-                work(Matrix::F32(&to));
-            } else {
-                beside(&to, width, work);
-            }
-            ROUNDED.set(to);
-        }
+        Matrix::Bf16(_) => panic!("expected weights of one format"),
     }
 }
 

@@ -1,11 +1,15 @@
 //! Matrix products on plain slices: of `f32` by [`tiles`] where the machine's vectors hold eight
-//! numbers and by the `gemm` crate elsewhere, of numbers rounded to bf16 by [`super::bf16`].
+//! numbers and by the `gemm` crate elsewhere, of numbers rounded to bf16 by [`bf16`].
 
 mod tiles;
 
 use gemm::Parallelism;
 
 use super::columns::Columns;
+use super::matmul::bf16;
+use super::matrix::{MatMut, MatRef};
+use super::output::Output;
+use super::threads::Threads;
 use crate::Products;
 
 /// A matrix in a slice: element (i, j) at `i * row + j * col`.
@@ -29,6 +33,14 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn t(self) -> Self {
         Self { values: self.values, row: self.col, col: self.row }
+    }
+
+    fn matrix(self, rows: usize, cols: usize) -> MatRef<'a> {
+        if self.col == 1 {
+            return MatRef::strided(self.values, rows, cols, self.row);
+        }
+        assert_eq!(self.row, 1, "rows or columns of an operand in bf16 are contiguous");
+        MatRef::strided(self.values, cols, rows, self.col).t()
     }
 
     /// Numbers of the slice that the first rows and columns reach over.
@@ -90,8 +102,17 @@ pub fn product(
     let extent = View::rows(out, out_row).extent(m, n);
     assert!(extent <= out.len(), "the result does not lie within its slice");
     assert!(out_row >= n || m <= 1, "rows of the result overlap");
-    if extent > 0 {
-        multiply(&Columns::within(&mut out[..extent], out_row.max(n), n), shape, lhs, rhs, how);
+    if extent == 0 {
+        return;
+    }
+    let (out, out_row) = (&mut out[..extent], out_row.max(n));
+    match how.products {
+        Products::F32 => of_f32(&Columns::within(out, out_row, n), shape, lhs, rhs, how),
+        Products::Bf16 => {
+            let to = MatMut::strided(out, m, n, out_row);
+            let to = if how.into == Into::Add { Output::add(to) } else { Output::set(to) };
+            of_bf16(to, shape, lhs, rhs, how);
+        }
     }
 }
 
@@ -108,8 +129,12 @@ pub fn made(shape: (usize, usize, usize), lhs: View<'_>, rhs: View<'_>, how: How
     // Not zeroed, which one thread would do alone.
     let mut out = Vec::with_capacity(m * n);
     if m * n > 0 {
-        let y = Columns::unwritten(&mut out.spare_capacity_mut()[..m * n], n);
-        multiply(&y, shape, lhs, rhs, How { into: Into::Set, ..how });
+        let y = &mut out.spare_capacity_mut()[..m * n];
+        let how = How { into: Into::Set, ..how };
+        match how.products {
+            Products::F32 => of_f32(&Columns::unwritten(y, n), shape, lhs, rhs, how),
+            Products::Bf16 => of_bf16(Output::init(MatMut::new(y, m, n)), shape, lhs, rhs, how),
+        }
     }
     // SAFETY: there is room for the whole result, and with `Set` each of its elements was written.
     unsafe { out.set_len(m * n) }
@@ -126,22 +151,28 @@ fn check((m, n, k): (usize, usize, usize), lhs: View<'_>, rhs: View<'_>) {
     );
 }
 
-/// The product of operands that were checked, into all of `y`; with `Set`, it need not have been written.
-fn multiply(y: &Columns<'_>, shape: (usize, usize, usize), lhs: View<'_>, rhs: View<'_>, how: How) {
-    match how.products {
-        Products::Bf16 => super::bf16::product(y, shape, lhs, rhs, how),
-        Products::F32 => of_f32(y, shape, lhs, rhs, how),
-    }
-}
-
-/// [`multiply`] without rounding, whatever `how` says of it.
-pub(super) fn of_f32(
-    y: &Columns<'_>,
-    shape: (usize, usize, usize),
+/// The product of operands that were checked, rounded to bf16.
+///
+/// # Panics
+///
+/// Panics unless rows or columns of each operand are contiguous.
+fn of_bf16(
+    to: Output<'_>,
+    (m, n, k): (usize, usize, usize),
     lhs: View<'_>,
     rhs: View<'_>,
     how: How,
 ) {
+    let threads = match how.threads {
+        Parallelism::None => Threads::One,
+        Parallelism::Rayon(_) => Threads::Pool,
+    };
+    bf16::product(threads, how.scale, lhs.matrix(m, k), rhs.matrix(k, n), to);
+}
+
+/// The product of operands that were checked, into all of `y`; with `Set`, it need not have been
+/// written.
+fn of_f32(y: &Columns<'_>, shape: (usize, usize, usize), lhs: View<'_>, rhs: View<'_>, how: How) {
     if tiles::suit(shape) {
         return tiles::product(y, shape, lhs, rhs, how);
     }

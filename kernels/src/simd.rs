@@ -4,15 +4,12 @@
 //! The number of lanes and the order of every sum are fixed here, and a multiply-add rounds once
 //! everywhere, so all forms give the same bits.
 
-pub(crate) mod pairs;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod pairs_avx512;
 
 pub(crate) use portable::Portable;
 
@@ -56,8 +53,6 @@ pub(crate) trait Simd: Copy {
     fn power_of_two(self, a: Self::V) -> [Self::V; 2];
     /// Pairs of bf16 as `f32`: the low halves, and the high ones.
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
-    /// Numbers in bf16 as `f32`.
-    fn widen_features(self, a: &[u16; LANES]) -> Self::V;
     /// Four numbers of each of [`Self::NARROW`] rows `stride` apart, transposed: all first ones, all
     /// second ones and so on.
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4];
@@ -70,12 +65,6 @@ pub(crate) trait Simd: Copy {
     /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
-
-    /// [`Self::sum4`] of each row of four.
-    #[inline(always)]
-    fn sum4x4(self, a: [[Self::V; 4]; 4]) -> [[f32; 4]; 4] {
-        [self.sum4(a[0]), self.sum4(a[1]), self.sum4(a[2]), self.sum4(a[3])]
-    }
 
     /// Asks for the cache line at `at`, which may be any address.
     #[inline(always)]

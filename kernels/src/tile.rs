@@ -14,8 +14,6 @@ pub(super) struct Spread<'a> {
 /// A number of each of the items that lie side by side.
 pub(super) trait Side<L: Simd> {
     type V: Copy;
-    /// Items.
-    const COUNT: usize;
     fn splat(l: L, a: f32) -> Self::V;
     fn load(l: L, a: &[f32; LANES]) -> Self::V;
     fn store(l: L, to: &mut [f32; LANES], a: Self::V);
@@ -30,7 +28,6 @@ pub(super) struct Narrow;
 
 impl<L: Simd> Side<L> for Wide {
     type V = L::V;
-    const COUNT: usize = LANES;
     #[inline(always)]
     fn splat(l: L, a: f32) -> L::V {
         l.splat(a)
@@ -51,7 +48,6 @@ impl<L: Simd> Side<L> for Wide {
 
 impl<L: Simd> Side<L> for Narrow {
     type V = L::N;
-    const COUNT: usize = L::NARROW;
     #[inline(always)]
     fn splat(l: L, a: f32) -> L::N {
         l.narrow_splat(a)

@@ -2,10 +2,9 @@
 
 use std::ops;
 
-use super::{Linear, Matrix, beside, few, panels, strips, widened};
+use super::{Linear, Matrix, beside, few};
 use crate::columns::Columns;
-use crate::simd::pairs::{PairKernel, Pairs};
-use crate::simd::{LANES, Simd};
+use crate::simd::{Kernel, LANES, Simd};
 use crate::turn::turn;
 
 /// The columns `from..to` of one product.
@@ -19,16 +18,13 @@ pub(super) struct Range<'a> {
     pub(super) to: usize,
 }
 
-impl PairKernel for Range<'_> {
+impl Kernel for Range<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Simd, P: Pairs<L>>(self, l: L, p: P) {
+    fn run<L: Simd>(self, l: L) {
         match (self.x, self.w.weight) {
             (Matrix::F32(x), Matrix::F32(w)) => few::range(l, &self, x, w),
             (Matrix::Beside(x), Matrix::F32(w)) => beside::range(l, &self, x, w),
-            (Matrix::Bf16(x), Matrix::Bf16(w)) => strips::range(l, p, &self, x, w),
-            (Matrix::F32(x), Matrix::Panels(w)) => panels::range(l, &self, x, w),
-            (Matrix::Beside(x), Matrix::Panels(w)) => widened::range(l, &self, x, w),
             _ => unreachable!("`like` makes what the weight is multiplied by"),
         }
     }

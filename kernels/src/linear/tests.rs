@@ -7,6 +7,10 @@ fn bound(width: usize) -> f64 {
     1e-6 * (width as f64).sqrt().max(4.0)
 }
 
+fn packed(w: &[f32], width: usize) -> PackedBf16 {
+    PackedBf16::new(Threads::One, MatRef::new(w, w.len() / width, width))
+}
+
 fn check(rows: usize, width: usize, out: usize, split: Threads<'_>) -> Vec<f32> {
     let (x, w, b) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
     let mut y = vec![f32::NAN; rows * out];
@@ -62,10 +66,10 @@ fn a_row_does_not_depend_on_the_others() {
 fn a_row_of_rounded_numbers_does_not_depend_on_the_others() {
     on_every_form(|| {
         for (width, out) in [(37, 13), (576, 50)] {
-            let (x, w) = (noise(1, 20 * width), Rounded::new(&noise(2, out * width), width));
+            let (x, w) = (noise(1, 20 * width), packed(&noise(2, out * width), width));
             let product = |x: &[f32]| {
                 let mut y = vec![0.0; x.len() / width * out];
-                let weight = Linear::plain(w.matrix());
+                let weight = Linear::plain(Matrix::Bf16(&w));
                 linear(Threads::One, x, weight, x.len() / width, &mut y);
                 y
             };
@@ -79,11 +83,20 @@ fn a_row_of_rounded_numbers_does_not_depend_on_the_others() {
 
 #[test]
 fn several_at_once_and_gated_match_single_products() {
-    let (rows, width) = (3, 96);
-    let (x, w, v) = (noise(1, rows * width), noise(2, 700 * width), noise(3, 700 * width));
+    let (w, v) = (noise(2, 700 * 96), noise(3, 700 * 96));
+    several_at_once(Matrix::F32(&w), Matrix::F32(&v));
+    let (w, v) = (packed(&w, 96), packed(&v, 96));
+    several_at_once(Matrix::Bf16(&w), Matrix::Bf16(&v));
+}
+
+fn several_at_once(w: Matrix<'_>, v: Matrix<'_>) {
+    let (rows, width) = (9, 96);
+    let x = noise(1, rows * width);
     let biases = [noise(4, 700), noise(5, 700)];
-    let with_bias = |weight, bias| Linear { weight: Matrix::F32(weight), bias: Some(bias) };
-    let (w, v) = (with_bias(&w, &biases[0]), with_bias(&v, &biases[1]));
+    let (w, v) = (
+        Linear { weight: w, bias: Some(&biases[0]) },
+        Linear { weight: v, bias: Some(&biases[1]) },
+    );
     let (mut a, mut b) = (vec![0.0; rows * 700], vec![0.0; rows * 700]);
     linear(Threads::One, &x, w, rows, &mut a);
     linear(Threads::One, &x, v, rows, &mut b);
@@ -124,8 +137,8 @@ fn of_rounded_numbers_it_is_the_product_of_the_rounded() {
             for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 23, 70] {
                 let (x, w, b) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
                 let mut y = vec![f32::NAN; rows * out];
-                let short = Rounded::new(&w, width);
-                let weight = Linear { weight: short.matrix(), bias: Some(&b) };
+                let short = packed(&w, width);
+                let weight = Linear { weight: Matrix::Bf16(&short), bias: Some(&b) };
                 linear(Threads::One, &x, weight, rows, &mut y);
                 let (x, w) = (round(&x), round(&w));
                 let want = (0..rows * out).map(|i| {

@@ -12,7 +12,7 @@ use crate::matrix::MatRef;
 use crate::output::Output;
 use crate::threads::Threads;
 use pack::Operand;
-use product::{Product, multiply};
+use product::{Epilogue, Product, multiply};
 use tile::{Form, Tile, Tiles};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -171,58 +171,69 @@ thread_local! {
     static PACKED: RefCell<[Vec<Tile>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// `x W^T` for weights of the same rows, which are packed once.
+/// A linear map and where its product goes.
+#[derive(Debug)]
+pub struct Map<'a> {
+    /// (out, width)
+    pub weight: &'a PackedBf16,
+    /// (out), added to the sums.
+    pub bias: Option<&'a [f32]>,
+    /// (rows, out)
+    pub y: Output<'a>,
+}
+
+/// `y (+)= x W^T + b` for maps of the same rows, which are packed once.
 ///
-/// Shapes: `x` (rows, width); of each product, the weight (out, width) and the output (rows, out).
+/// Shapes: `x` (rows, width).
 ///
 /// # Panics
 ///
 /// Panics when a shape does not fit.
-pub fn forward<const N: usize>(
-    threads: Threads<'_>,
-    x: MatRef<'_>,
-    products: [(&PackedBf16, Output<'_>); N],
-) {
-    forward_with(Choice::of_machine(), threads, x, products);
+pub fn forward<const N: usize>(threads: Threads<'_>, x: MatRef<'_>, maps: [Map<'_>; N]) {
+    forward_with(Choice::of_machine(), threads, x, maps);
 }
 
 fn forward_with<const N: usize>(
     choice: Choice,
     threads: Threads<'_>,
     x: MatRef<'_>,
-    products: [(&PackedBf16, Output<'_>); N],
+    maps: [Map<'_>; N],
 ) {
     let (rows, width) = (x.rows(), x.columns());
-    for (weight, y) in &products {
+    for Map { weight, bias, y } in &maps {
         let shapes = [(y.rows(), y.columns()), (weight.out, weight.width)];
         let expected = [(rows, weight.out), (weight.out, width)];
         assert!(shapes == expected, "output and weight of {shapes:?}: expected {expected:?}");
+        assert!(bias.is_none_or(|bias| bias.len() == weight.out), "a bias for each feature");
     }
     if rows == 0 {
         return;
     }
     let [mut a, b] = PACKED.take();
     let x = Operand::rows(x).pack(threads, Form::A, &mut a);
-    let products = products.map(|(weight, y)| Product::new(x, weight.tiles(), y));
+    let products = maps.map(|Map { weight, bias, y }| {
+        Product::new(x, weight.tiles(), Epilogue { scale: 1.0, bias }, y)
+    });
     choice.multiply(threads, products);
     PACKED.set([a, b]);
 }
 
-/// `a b`, of operands that are packed for this product: the gradient in the rows of a linear map is
-/// `dy W`, that in its weight `dy^T x`.
+/// `out (+)= scale * a b`, of operands that are packed for this product: the gradient in the rows of
+/// a linear map is `dy W`, that in its weight `dy^T x`.
 ///
 /// Shapes: `a` (rows, terms), `b` (terms, columns), `out` (rows, columns).
 ///
 /// # Panics
 ///
 /// Panics when a shape does not fit.
-pub fn product(threads: Threads<'_>, a: MatRef<'_>, b: MatRef<'_>, out: Output<'_>) {
-    product_with(Choice::of_machine(), threads, a, b, out);
+pub fn product(threads: Threads<'_>, scale: f32, a: MatRef<'_>, b: MatRef<'_>, out: Output<'_>) {
+    product_with(Choice::of_machine(), threads, scale, a, b, out);
 }
 
 fn product_with(
     choice: Choice,
     threads: Threads<'_>,
+    scale: f32,
     a: MatRef<'_>,
     b: MatRef<'_>,
     out: Output<'_>,
@@ -237,6 +248,6 @@ fn product_with(
     let [mut a_tiles, mut b_tiles] = PACKED.take();
     let a = Operand::rows(a).pack(threads, Form::A, &mut a_tiles);
     let b = Operand::columns(b).pack(threads, Form::B, &mut b_tiles);
-    choice.multiply(threads, [Product::new(a, b, out)]);
+    choice.multiply(threads, [Product::new(a, b, Epilogue { scale, bias: None }, out)]);
     PACKED.set([a_tiles, b_tiles]);
 }

@@ -116,15 +116,6 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn widen_features(self, a: &[u16; LANES]) -> Self::V {
-        // SAFETY: `self` proves the feature; sixteen numbers are readable.
-        unsafe {
-            let half = |at: usize| _mm_loadu_si128(a.as_ptr().add(at).cast());
-            let wide = |a| _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(a));
-            [_mm256_castsi256_ps(wide(half(0))), _mm256_castsi256_ps(wide(half(8)))]
-        }
-    }
-    #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
         check_rows::<8>(from, stride);
         // SAFETY: `self` proves the feature; eight rows of four numbers are readable.

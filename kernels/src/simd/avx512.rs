@@ -134,14 +134,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn widen_features(self, a: &[u16; LANES]) -> Self::V {
-        // SAFETY: `self` proves the feature; sixteen numbers are readable.
-        unsafe {
-            let a = _mm512_cvtepu16_epi32(_mm256_loadu_si256(a.as_ptr().cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(a))
-        }
-    }
-    #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
         check_rows::<LANES>(from, stride);
         // SAFETY: `self` proves the feature; sixteen rows of four numbers are readable.
@@ -175,59 +167,10 @@ impl Simd for Avx512 {
         self.mul_add(a, b, c)
     }
     #[inline(always)]
-    fn sum4x4(self, a: [[Self::V; 4]; 4]) -> [[f32; 4]; 4] {
-        let mut out = [[0.0; 4]; 4];
-        // SAFETY: `self` proves the feature; `out` holds sixteen numbers.
-        unsafe {
-            let columns = [
-                fold_column([a[0][0], a[1][0], a[2][0], a[3][0]]),
-                fold_column([a[0][1], a[1][1], a[2][1], a[3][1]]),
-                fold_column([a[0][2], a[1][2], a[2][2], a[3][2]]),
-                fold_column([a[0][3], a[1][3], a[2][3], a[3][3]]),
-            ];
-            let left = add_neighbours(columns[0], columns[1]);
-            let right = add_neighbours(columns[2], columns[3]);
-            _mm512_storeu_ps(out.as_mut_ptr().cast(), add_neighbours(left, right));
-        }
-        out
-    }
-    #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
         // SAFETY: `self` proves the feature.
         unsafe { fold256([fold512(a[0]), fold512(a[1]), fold512(a[2]), fold512(a[3])]) }
     }
-}
-
-/// Upper half added to the lower, again, for each of four: four lanes each, side by side.
-///
-/// # Safety
-///
-/// The machine has AVX-512F.
-#[inline(always)]
-unsafe fn fold_column(a: [__m512; 4]) -> __m512 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let ab = _mm512_add_ps(
-            _mm512_shuffle_f32x4::<0x44>(a[0], a[1]),
-            _mm512_shuffle_f32x4::<0xEE>(a[0], a[1]),
-        );
-        let cd = _mm512_add_ps(
-            _mm512_shuffle_f32x4::<0x44>(a[2], a[3]),
-            _mm512_shuffle_f32x4::<0xEE>(a[2], a[3]),
-        );
-        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd))
-    }
-}
-
-/// Neighbours added: in each four lanes the two sums of `a`, then the two of `b`.
-///
-/// # Safety
-///
-/// The machine has AVX-512F.
-#[inline(always)]
-unsafe fn add_neighbours(a: __m512, b: __m512) -> __m512 {
-    // SAFETY: the caller's promise.
-    unsafe { _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)) }
 }
 
 /// Four numbers of `row` and of every fourth row after it.

@@ -73,10 +73,6 @@ impl Simd for Portable {
         [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
     }
     #[inline(always)]
-    fn widen_features(self, a: &[u16; LANES]) -> Self::V {
-        a.map(|a| f32::from_bits(u32::from(a) << 16))
-    }
-    #[inline(always)]
     fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
         std::array::from_fn(|j| std::array::from_fn(|i| from[i * stride + j]))
     }

@@ -13,7 +13,9 @@ use crate::decode::not_finite;
 use crate::weights::{Linear, Spec, Weights};
 use crate::{MatmulPrecision, ModelConfig, Packed, Policy, Result};
 use kernels::attention::{POSITIONS, attend};
-use kernels::linear::{Matrix, Rounded, gated, linear, linear_add, linears};
+use kernels::linear::{Matrix, gated, linear, linear_add, linears};
+use kernels::matmul::bf16::PackedBf16;
+use kernels::matrix::MatRef;
 use kernels::rows::{rms_norm, rms_norm_in_place, rope};
 use kernels::threads::{Threads, with_team};
 
@@ -26,7 +28,7 @@ const SMALL_BYTES: usize = 24 << 20;
 pub(crate) struct Buffers {
     /// Copies of the matrices that a step multiplies by, where these are rounded to bf16. The cache
     /// that owns them refuses other weights than those that they were made from.
-    bf16: Option<Weights<Option<Rounded>>>,
+    bf16: Option<Weights<Option<PackedBf16>>>,
     /// Bytes of weights that a step reads.
     bytes: usize,
     kv: KvLayout,
@@ -136,8 +138,9 @@ fn head(precision: MatmulPrecision, x: &[f32], head: &Tensor) -> Result<Vec<f32>
     let mut logits = vec![0.0; vocab];
     logits.par_chunks_mut(ROUNDED).zip(head.par_chunks(ROUNDED * width)).for_each(
         |(logits, head)| {
-            let head = Rounded::new(head, width);
-            let map = kernels::linear::Linear::plain(head.matrix());
+            let head = MatRef::new(head, logits.len(), width);
+            let head = PackedBf16::new(Threads::One, head);
+            let map = kernels::linear::Linear::plain(Matrix::Bf16(&head));
             linear(Threads::One, x, map, 1, logits);
         },
     );
@@ -222,7 +225,7 @@ impl Buffers {
 /// What all threads of a step read.
 struct Step<'a> {
     policy: Policy<'a>,
-    bf16: Option<&'a Weights<Option<Rounded>>>,
+    bf16: Option<&'a Weights<Option<PackedBf16>>>,
     kv: KvLayout,
     angles: &'a Angles,
 }
@@ -317,7 +320,7 @@ impl Step<'_> {
             linear(threads, x, kernels::linear::Linear::plain(matrix), rows, logits);
         };
         if let Some(copies) = self.bf16 {
-            project(copies.head().as_ref().expect("the head has a copy").matrix());
+            project(Matrix::Bf16(copies.head().as_ref().expect("the head has a copy")));
             return Ok(());
         }
         let head = self.policy.head()?;

@@ -6,7 +6,10 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::values;
 use crate::weights::{BlockWeights, Linear, Spec, Weights};
 use crate::{Policy, Result};
-use kernels::linear::{Matrix, Rounded};
+use kernels::linear::Matrix;
+use kernels::matmul::bf16::PackedBf16;
+use kernels::matrix::MatRef;
+use kernels::threads::Threads;
 
 /// Whether a parameter is multiplied by, rather than added or multiplied elementwise.
 pub(super) fn is_matrix(spec: &Spec) -> bool {
@@ -14,12 +17,15 @@ pub(super) fn is_matrix(spec: &Spec) -> bool {
 }
 
 /// Copies of all matrices in bf16; of the embedding only where it is the head.
-pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<Rounded>>> {
+pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf16>>> {
     let specs = policy.specs();
-    let copy = |spec: &Spec, tensor: &Tensor| -> Result<Option<Rounded>> {
+    let copy = |spec: &Spec, tensor: &Tensor| -> Result<Option<PackedBf16>> {
         let guard = tensor.storage_and_layout();
         let values = values(&guard)?;
-        Ok(is_matrix(spec).then(|| Rounded::new(values, spec.shape[1])))
+        Ok(is_matrix(spec).then(|| {
+            let matrix = MatRef::new(values, spec.shape[0], spec.shape[1]);
+            PackedBf16::new(Threads::Pool, matrix)
+        }))
     };
     let block = |(layer, specs): (usize, &BlockWeights<Spec>)| {
         let weights = policy.block(layer)?;
@@ -44,14 +50,14 @@ pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<Rounded>>
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Operand<'a> {
     F32(&'a [f32]),
-    Bf16(&'a Rounded),
+    Bf16(&'a PackedBf16),
 }
 
 impl<'a> Operand<'a> {
     pub(super) fn matrix(self) -> Matrix<'a> {
         match self {
             Self::F32(values) => Matrix::F32(values),
-            Self::Bf16(copy) => copy.matrix(),
+            Self::Bf16(copy) => Matrix::Bf16(copy),
         }
     }
 

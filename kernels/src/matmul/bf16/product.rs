@@ -82,10 +82,38 @@ impl<'a> Operands<'a> {
     }
 }
 
+/// What becomes of a sum before it goes to the output.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Epilogue<'a> {
+    /// Factor of the sums.
+    pub(super) scale: f32,
+    /// Added to each row.
+    pub(super) bias: Option<&'a [f32]>,
+}
+
+impl Epilogue<'_> {
+    /// Applied to results of the columns from `column` on.
+    #[inline(always)]
+    fn apply(&self, column: usize, results: &mut [f32]) {
+        if self.scale.to_bits() != 1_f32.to_bits() {
+            for i in 0..results.len() {
+                results[i] *= self.scale;
+            }
+        }
+        if let Some(bias) = self.bias {
+            let bias = &bias[column..][..results.len()];
+            for i in 0..results.len() {
+                results[i] += bias[i];
+            }
+        }
+    }
+}
+
 /// One product of packed operands.
 pub(super) struct Product<'a> {
     a: Tiles<'a>,
     b: Tiles<'a>,
+    epilogue: Epilogue<'a>,
     out: Output<'a>,
 }
 
@@ -93,22 +121,22 @@ impl<'a> Product<'a> {
     /// # Panics
     ///
     /// Panics unless the operands have groups for all rows and columns of `out`, and equal terms.
-    pub(super) fn new(a: Tiles<'a>, b: Tiles<'a>, out: Output<'a>) -> Self {
+    pub(super) fn new(a: Tiles<'a>, b: Tiles<'a>, epilogue: Epilogue<'a>, out: Output<'a>) -> Self {
         assert_eq!(a.groups(), out.rows().div_ceil(GROUP), "groups of rows");
         assert_eq!(b.groups(), out.columns().div_ceil(GROUP), "groups of columns");
         assert_eq!(a.terms(), b.terms(), "terms");
-        Self { a, b, out }
+        Self { a, b, epilogue, out }
     }
 
     /// Appends the tasks, with those of equal columns next to each other.
     fn tasks<K: Microkernel>(self, kernel: K, threads: usize, tasks: &mut Vec<Task<'a, K>>) {
-        let Self { a, b, out } = self;
+        let Self { a, b, epilogue, out } = self;
         let grid = Grid::new(a.groups(), b.groups(), blocks(a.terms()), K::GROUPS, threads);
         let (across, first) = (b.groups().div_ceil(grid.columns), tasks.len());
         let parts = out.blocks(grid.rows * GROUP, grid.columns * GROUP);
         tasks.extend(parts.enumerate().map(|(i, out)| {
             let (row, group) = (i / across * grid.rows * GROUP, i % across * grid.columns);
-            Task { kernel, a, b, row, group, out }
+            Task { kernel, a, b, epilogue, row, group, out }
         }));
         tasks[first..].sort_by_key(|task| task.group);
     }
@@ -119,6 +147,7 @@ struct Task<'a, K> {
     kernel: K,
     a: Tiles<'a>,
     b: Tiles<'a>,
+    epilogue: Epilogue<'a>,
     /// Where it begins in the product.
     row: usize,
     group: usize,
@@ -150,7 +179,9 @@ impl<K: Microkernel> Kernel for Task<'_, K> {
                 }
                 K::multiply(&ready, simd, &operands, results);
                 for i in 0..rows {
-                    self.out.write(simd, row + i, column, &results[i].0[..columns]);
+                    let results = &mut results[i].0[..columns];
+                    self.epilogue.apply(self.group * GROUP + column, results);
+                    self.out.write(simd, row + i, column, results);
                 }
             }
         }

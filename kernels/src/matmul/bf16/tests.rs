@@ -69,6 +69,10 @@ fn output(add: bool, to: MatMut<'_>) -> Output<'_> {
     if add { Output::add(to) } else { Output::set(to) }
 }
 
+fn plain<'a>(weight: &'a PackedBf16, y: MatMut<'a>) -> Map<'a> {
+    Map { weight, bias: None, y: Output::set(y) }
+}
+
 /// The three products of one linear map, set and added.
 fn check_map(
     choice: Choice,
@@ -88,13 +92,13 @@ fn check_map(
         let start_y = start(rows * out);
         let mut y = before(&start_y);
         let to = output(add, MatMut::new(&mut y, rows, out));
-        forward_with(choice, threads, x, [(&packed, to)]);
+        forward_with(choice, threads, x, [Map { weight: &packed, bias: None, y: to }]);
         check(kernel, &format!("y, {what}"), x, w.t(), &start_y, &y);
         for (name, a, b) in [("dx", dy, w), ("dw", dy.t(), x)] {
             let start = start(a.rows() * b.columns());
             let mut got = before(&start);
             let to = output(add, MatMut::new(&mut got, a.rows(), b.columns()));
-            product_with(choice, threads, a, b, to);
+            product_with(choice, threads, 1.0, a, b, to);
             check(kernel, &format!("{name}, {what}"), a, b, &start, &got);
         }
     }
@@ -177,7 +181,7 @@ fn a_row_does_not_depend_on_the_others_or_on_the_threads() {
             let mut y = vec![0.0; rows * out];
             let (x, to) =
                 (MatRef::new(&x[..rows * width], rows, width), MatMut::new(&mut y, rows, out));
-            forward_with(choice, threads, x, [(&packed, Output::set(to))]);
+            forward_with(choice, threads, x, [plain(&packed, to)]);
             y
         };
         let all = forward(300, Threads::One);
@@ -200,15 +204,42 @@ fn several_weights_of_the_same_rows_are_as_one_by_one() {
     });
     let mut alone = outs.map(|out| vec![0.0; rows * out]);
     for ((y, weight), out) in alone.iter_mut().zip(&weights).zip(outs) {
-        forward(Threads::One, x, [(weight, Output::set(MatMut::new(y, rows, out)))]);
+        forward(Threads::One, x, [plain(weight, MatMut::new(y, rows, out))]);
     }
     on_one_and_two_threads(|threads| {
         let mut together = outs.map(|out| vec![0.0; rows * out]);
         let mut ys = together.iter_mut().zip(outs).map(|(y, out)| MatMut::new(y, rows, out));
-        let products = weights.each_ref().map(|w| (w, Output::set(ys.next().unwrap())));
+        let products = weights.each_ref().map(|w| plain(w, ys.next().unwrap()));
         forward(threads, x, products);
         assert_eq!(together, alone);
     });
+}
+
+#[test]
+fn scale_and_bias_come_after_the_sum_and_before_the_addition() {
+    let (rows, out, width) = (19, 50, 70);
+    let (x, w, bias) = (noise(1, rows * width), noise(2, out * width), noise(3, out));
+    let (x, w) = (MatRef::new(&x, rows, width), MatRef::new(&w, out, width));
+    let packed = PackedBf16::new(Threads::One, w);
+    for choice in choices() {
+        let (mut sums, start) = (vec![0.0; rows * out], noise(4, rows * out));
+        let to = MatMut::new(&mut sums, rows, out);
+        forward_with(choice, Threads::One, x, [plain(&packed, to)]);
+        for add in [false, true] {
+            let start = |i: usize| if add { start[i] } else { 0.0 };
+            let mut y: Vec<f32> = (0..rows * out).map(start).collect();
+            let to = output(add, MatMut::new(&mut y, rows, out));
+            let map = Map { weight: &packed, bias: Some(&bias), y: to };
+            forward_with(choice, Threads::Pool, x, [map]);
+            let want = |i: usize| start(i) + (sums[i] + bias[i % out]);
+            assert_eq!(y, (0..rows * out).map(want).collect::<Vec<_>>(), "{choice:?}");
+            let mut y: Vec<f32> = (0..rows * out).map(start).collect();
+            let to = output(add, MatMut::new(&mut y, rows, out));
+            product_with(choice, Threads::Pool, 0.7, x, w.t(), to);
+            let want = |i: usize| start(i) + 0.7 * sums[i];
+            assert_eq!(y, (0..rows * out).map(want).collect::<Vec<_>>(), "{choice:?}");
+        }
+    }
 }
 
 #[test]
@@ -217,9 +248,9 @@ fn an_output_with_a_stride_keeps_what_lies_between_its_rows() {
         let (a, b) = (noise(1, 20 * 33), noise(2, 33 * 50));
         let (a, b) = (MatRef::new(&a, 20, 33), MatRef::new(&b, 33, 50));
         let (mut tight, mut wide) = (vec![0.0; 20 * 50], vec![7.0; 20 * 60]);
-        product_with(choice, Threads::One, a, b, Output::set(MatMut::new(&mut tight, 20, 50)));
+        product_with(choice, Threads::One, 1.0, a, b, Output::set(MatMut::new(&mut tight, 20, 50)));
         let to = MatMut::strided(&mut wide, 20, 50, 60);
-        product_with(choice, Threads::One, a, b, Output::set(to));
+        product_with(choice, Threads::One, 1.0, a, b, Output::set(to));
         for (wide, tight) in wide.chunks(60).zip(tight.chunks(50)) {
             assert_eq!(wide[..50], *tight);
             assert_eq!(wide[50..], [7.0; 10]);
@@ -232,11 +263,11 @@ fn products_of_nothing_are_zeros_or_nothing() {
     for choice in choices() {
         let mut to = vec![f32::NAN; 6];
         let (a, b) = (MatRef::new(&[], 2, 0), MatRef::new(&[], 0, 3));
-        product_with(choice, Threads::One, a, b, Output::set(MatMut::new(&mut to, 2, 3)));
+        product_with(choice, Threads::One, 1.0, a, b, Output::set(MatMut::new(&mut to, 2, 3)));
         assert_eq!(to, [0.0; 6]);
         let packed = PackedBf16::new(Threads::One, MatRef::new(&[1.0; 6], 2, 3));
-        let y = Output::set(MatMut::new(&mut [], 0, 2));
-        forward_with(choice, Threads::One, MatRef::new(&[], 0, 3), [(&packed, y)]);
+        let y = plain(&packed, MatMut::new(&mut [], 0, 2));
+        forward_with(choice, Threads::One, MatRef::new(&[], 0, 3), [y]);
     }
 }
 
@@ -250,7 +281,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let packed = PackedBf16::new(Threads::One, matrix(4, 8));
     let run = |x, rows, columns| {
         let mut y = vec![0.0; rows * columns];
-        forward(Threads::One, x, [(&packed, Output::set(MatMut::new(&mut y, rows, columns)))]);
+        forward(Threads::One, x, [plain(&packed, MatMut::new(&mut y, rows, columns))]);
     };
     run(matrix(2, 8), 2, 4);
     refused(&|| run(matrix(2, 7), 2, 4));
@@ -260,7 +291,7 @@ fn shapes_that_do_not_fit_are_refused() {
     refused(&|| drop(PackedBf16::new(Threads::One, matrix(0, 4))));
     let run = |a, b, rows, columns| {
         let mut y = vec![0.0; rows * columns];
-        product(Threads::One, a, b, Output::set(MatMut::new(&mut y, rows, columns)));
+        product(Threads::One, 1.0, a, b, Output::set(MatMut::new(&mut y, rows, columns)));
     };
     run(matrix(2, 3), matrix(3, 5), 2, 5);
     refused(&|| run(matrix(2, 3), matrix(4, 5), 2, 5));
