@@ -22,35 +22,26 @@ pub(crate) enum Denial {
     Contrast,
 }
 
-/// Every word with its kind, in lower case.
-const WORDS: [(Denial, &str); 7] = [
-    (
-        Denial::Negation,
-        "not no never none nor neither cannot hardly scarcely nobody nothing anything unknown",
-    ),
-    (
-        Denial::Refutation,
-        "wrong incorrect false mistaken invalid untrue impossible erroneous rejected refuted discarded",
-    ),
-    (
-        Denial::Condition,
-        "if unless except without provided assuming assume suppose supposing depending",
-    ),
-    (
-        Denial::Doubt,
-        "maybe perhaps possibly probably presumably supposedly might could unlikely doubtful doubt \
-         doubts guess",
-    ),
-    (Denial::Vagueness, "approximately approx about around roughly nearly almost"),
-    (Denial::Choice, "whether either some any every other"),
-    (Denial::Contrast, "but however otherwise instead else than more less fewer"),
-];
-
 /// The kind of a word in lower case; a contraction with "not" is a negation.
 pub(crate) fn denial(word: &str) -> Option<Denial> {
-    let known = WORDS.iter().find(|(_, words)| words.split_ascii_whitespace().any(|w| w == word));
-    let contracted = word.ends_with("n't").then_some(Denial::Negation);
-    known.map(|(kind, _)| *kind).or(contracted)
+    Some(match word {
+        "not" | "no" | "never" | "none" | "nor" | "neither" | "cannot" | "hardly" | "scarcely"
+        | "nobody" | "nothing" | "anything" | "unknown" => Denial::Negation,
+        "wrong" | "incorrect" | "false" | "mistaken" | "invalid" | "untrue" | "impossible"
+        | "erroneous" | "rejected" | "refuted" | "discarded" => Denial::Refutation,
+        "if" | "unless" | "except" | "without" | "provided" | "assuming" | "assume" | "suppose"
+        | "supposing" | "depending" => Denial::Condition,
+        "maybe" | "perhaps" | "possibly" | "probably" | "presumably" | "supposedly" | "might"
+        | "could" | "unlikely" | "doubtful" | "doubt" | "doubts" | "guess" => Denial::Doubt,
+        "approximately" | "approx" | "about" | "around" | "roughly" | "nearly" | "almost" => {
+            Denial::Vagueness
+        }
+        "whether" | "either" | "some" | "any" | "every" | "other" => Denial::Choice,
+        "but" | "however" | "otherwise" | "instead" | "else" | "than" | "more" | "less"
+        | "fewer" => Denial::Contrast,
+        _ if word.ends_with("n't") => Denial::Negation,
+        _ => return None,
+    })
 }
 
 /// Whether a word in lower case is of one of the kinds.
@@ -63,17 +54,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_stands_once() {
-        let mut words: Vec<_> =
-            WORDS.iter().flat_map(|(_, words)| words.split_ascii_whitespace()).collect();
-        let count = words.len();
-        words.sort_unstable();
-        words.dedup();
-        assert_eq!(words.len(), count);
-    }
-
-    #[test]
-    fn contractions_are_negations() {
+    fn words_have_kinds_and_contractions_are_negations() {
+        assert_eq!(denial("unless"), Some(Denial::Condition));
         assert_eq!(denial("isn't"), Some(Denial::Negation));
         assert_eq!(denial("wrong"), Some(Denial::Refutation));
         assert_eq!(denial("wrongly"), None);

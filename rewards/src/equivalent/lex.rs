@@ -214,7 +214,8 @@ impl<'a> Lexer<'a> {
             || is_time
             || matches!(run, "is" | "by" | "of" | "to")
             // `NO` may be a segment
-            || words::takes_back(run) && (length > 2 || run.contains(char::is_lowercase))
+            || (length > 2 || length > 1 && run.contains(char::is_lowercase))
+                && words::takes_back(run)
             || rest.starts_with("in base")
             || words::is_word(run)
             || words::is_short_unit(run)

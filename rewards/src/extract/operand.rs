@@ -37,9 +37,9 @@ pub(super) fn is_operand(text: &str, command: &Range<usize>) -> bool {
     let before = near_end(&text[..command.start]);
     let behind = near_start(&text[command.end..]);
     takes_next(before) || takes_last(behind) || is_between_marks(before, behind) || {
-        let owners = owners(before);
+        // most boxes stand in no braces
         let closed = closings(behind);
-        owners.iter().rev().take(closed).any(|owner| !matches!(owner, Owner::None | Owner::Layout))
+        closed > 0 && owners(before).iter().rev().take(closed).any(|owner| *owner == Owner::Formula)
     }
 }
 

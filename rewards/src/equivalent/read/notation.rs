@@ -11,10 +11,12 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
             plain = Cow::Owned(changed);
         }
     }
-    match measured(&plain) {
-        Some(changed) => Cow::Owned(changed),
-        None => plain,
+    if text.contains("angle")
+        && let Some(changed) = measured(&plain)
+    {
+        plain = Cow::Owned(changed);
     }
+    plain
 }
 
 /// Writes the first `{}_{n}C_{k}`, `{}^{n}C_{k}` or the like, also without braces, as `\binom{n}{k}`.
