@@ -124,13 +124,16 @@ impl Model {
         )
     }
 
-    /// The same model with another precision of its matrix products. The weights are not converted.
+    /// The same model with another precision of its matrix products. The weights are not converted;
+    /// caches made before are refused.
     ///
     /// # Errors
     ///
     /// Fails when the model's backend has no products of that precision.
     pub fn with_precision(self, precision: MatmulPrecision) -> Result<Self> {
         let backend = self.backend.with_precision(precision)?;
+        // A cache may hold copies of the weights in the precision it was made with.
+        self.update(|| ());
         Ok(Self { backend, ..self })
     }
 

@@ -310,7 +310,7 @@ fn cache_bytes_a_row(model: &ModelConfig) -> u64 {
     2 * (model.num_layers * model.num_kv_heads * model.head_dim) as u64 * F32
 }
 
-/// Bytes that a row of a pack leaves behind in all blocks, by what the fused form of a block keeps:
+/// Bytes that a row of a pack leaves behind in all blocks, by what the CPU form of a block keeps:
 /// its input, the sum after attention, what attention takes and makes, gate and up.
 pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
     let taken = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim;

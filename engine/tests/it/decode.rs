@@ -9,7 +9,7 @@ use crate::support::{self, FAMILIES, close, config, model, tokens, wide};
 type Sequence = (Vec<u32>, Vec<u32>);
 
 /// Two siblings of one prompt and one sequence of another, of uneven length; prompt and completion
-/// end inside, at and beyond a page of sixteen.
+/// end inside, at and beyond a block of sixteen.
 fn sequences(vocab: usize) -> Vec<Sequence> {
     let (long, short) = (tokens(1, 19, vocab), tokens(2, 16, vocab));
     vec![
@@ -130,13 +130,13 @@ fn rounded_products_decode_as_they_score_and_near_the_full_ones() {
 }
 
 #[test]
-fn the_fused_form_equals_the_composed_one() {
+fn the_cpu_backend_equals_the_reference() {
     for config in configs() {
         let sequences = sequences(config.vocab_size);
-        let fused = decoded(&model(config.clone(), DType::F32), &sequences);
-        let composed = decoded(&model(config, DType::F64), &sequences);
-        for (fused, composed) in fused.iter().flatten().zip(composed.iter().flatten()) {
-            close(&wide(fused), &wide(composed), 2e-5);
+        let cpu = decoded(&model(config.clone(), DType::F32), &sequences);
+        let reference = decoded(&model(config, DType::F64), &sequences);
+        for (cpu, reference) in cpu.iter().flatten().zip(reference.iter().flatten()) {
+            close(&wide(cpu), &wide(reference), 2e-5);
         }
     }
 }

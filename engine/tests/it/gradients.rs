@@ -1,10 +1,10 @@
-//! Finite differences in `f64` on every composed operation and through whole models; the fused
-//! forms against the composed ones.
+//! Finite differences in `f64` on every operation of the reference and through whole models; the CPU
+//! backend against the reference.
 
 use candle::{DType, Device, Result, Tensor, Var};
 use engine::backend::{cpu, reference::ops};
 use engine::layout::Span;
-use engine::{Activations, MatmulPrecision, Model, Packed, Target};
+use engine::{Activations, Linear, MatmulPrecision, Model, Packed, Target};
 
 use crate::packing::gradients;
 use crate::support::{close, configs, draws, groups, model, pack, values, wide};
@@ -54,7 +54,7 @@ fn differences(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> Tensor) -> Vec<Vec<f
         .collect()
 }
 
-/// The composed form's gradient by finite differences in `f64`.
+/// The reference's gradient by finite differences in `f64`.
 #[track_caller]
 fn check(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>) {
     let op = |x: &[Tensor]| op(x).unwrap();
@@ -64,27 +64,23 @@ fn check(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>) {
 }
 
 /// Value and gradients, given that of the value.
-type Fused<'a> = &'a dyn Fn(&[&[f32]], &[f32]) -> (Vec<f32>, Vec<Vec<f32>>);
+type Cpu<'a> = &'a dyn Fn(&[&[f32]], &[f32]) -> (Vec<f32>, Vec<Vec<f32>>);
 
-/// [`check`], then the fused form in `f32` against the composed one, value and gradient.
+/// [`check`], then the CPU form in `f32` against the reference, value and gradient.
 #[track_caller]
-fn check_both(
-    inputs: &[Tensor],
-    op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>,
-    fused: Fused<'_>,
-) {
+fn check_both(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>, cpu: Cpu<'_>) {
     check(inputs, op);
-    agree(inputs, op, fused);
+    agree(inputs, op, cpu);
 }
 
 #[track_caller]
-fn agree(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>, fused: Fused<'_>) {
+fn agree(inputs: &[Tensor], op: &dyn Fn(&[Tensor]) -> engine::Result<Tensor>, cpu: Cpu<'_>) {
     let op = |x: &[Tensor]| op(x).unwrap();
     let value = op(inputs);
     let dy = narrow(&random(value.dims(), 99));
     let plain: Vec<Vec<f32>> = inputs.iter().map(narrow).collect();
     let plain: Vec<&[f32]> = plain.iter().map(Vec::as_slice).collect();
-    let (got, gradients) = fused(&plain, &dy);
+    let (got, gradients) = cpu(&plain, &dy);
     close(&wide(&got), &values(&value), 1e-5);
     let want = analytic(inputs, &op);
     assert_eq!(gradients.len(), want.len(), "a gradient in every input");
@@ -119,7 +115,37 @@ fn a_linear_map_adds_to_what_is_there() {
     close(&wide(&dx), &plus_one(map.input_gradient(&dy)), 1e-6);
 }
 
-fn fused_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
+#[test]
+fn a_linear_map_gives_the_gradients_that_are_asked_for() {
+    let inputs = [random(&[5, 7], 1), random(&[3, 7], 2), random(&[3], 3)];
+    let op = |x: &[Tensor]| {
+        Linear::Dense { weight: x[1].clone(), bias: Some(x[2].clone()) }.forward(&x[0])
+    };
+    check_both(&inputs, &op, &|x, dy| {
+        let precision = MatmulPrecision::F32;
+        let (weight, bias) =
+            (cpu::Weight::new(x[1], 7, precision), cpu::Weight::new(x[2], 3, precision));
+        let map = Linear::Dense { weight, bias: Some(bias) };
+        let gradients = |weight, bias| {
+            let want = Linear::Dense { weight, bias: Some(bias) };
+            let mut dx = vec![1.0; x[0].len()];
+            let Linear::Dense { weight, bias } = map.backward(x[0], dy, &want, &mut dx);
+            (weight, bias.expect("the map has a bias"), dx)
+        };
+        let (d_weight, d_bias, mut dx) = gradients(true, true);
+        let (d_weight, d_bias) = (d_weight.unwrap(), d_bias.unwrap());
+        assert_eq!(gradients(false, false), (None, None, dx.clone()));
+        assert_eq!(gradients(true, false), (Some(d_weight.clone()), None, dx.clone()));
+        assert_eq!(gradients(false, true), (None, Some(d_bias.clone()), dx.clone()));
+        // It was added to ones.
+        for dx in &mut dx {
+            *dx -= 1.0;
+        }
+        (map.forward(x[0]), vec![dx, d_weight, d_bias])
+    });
+}
+
+fn cpu_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
     // On top of ones, since the gradient is added.
     let mut dx = vec![1.0; x[0].len()];
     let dw = cpu::rms_norm_backward(x[0], x[1], 1e-5, dy, &mut dx);
@@ -132,15 +158,15 @@ fn fused_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
 #[test]
 fn rms_norm() {
     let op = |x: &[Tensor]| ops::rms_norm(&x[0], &x[1], 1e-5);
-    check_both(&[random(&[5, 8], 1), random(&[8], 2)], &op, &fused_norm);
-    check_both(&[random(&[3, 37], 1), random(&[37], 2)], &op, &fused_norm);
-    check_both(&[random(&[3, 2, 8], 1), random(&[8], 2)], &op, &fused_norm);
+    check_both(&[random(&[5, 8], 1), random(&[8], 2)], &op, &cpu_norm);
+    check_both(&[random(&[3, 37], 1), random(&[37], 2)], &op, &cpu_norm);
+    check_both(&[random(&[3, 2, 8], 1), random(&[8], 2)], &op, &cpu_norm);
 }
 
 #[test]
 fn rms_norm_over_many_rows() {
     let op = |x: &[Tensor]| ops::rms_norm(&x[0], &x[1], 1e-5);
-    agree(&[random(&[700, 64], 1), random(&[64], 2)], &op, &fused_norm);
+    agree(&[random(&[700, 64], 1), random(&[64], 2)], &op, &cpu_norm);
 }
 
 #[test]
@@ -151,7 +177,7 @@ fn rope() {
             let angles = angles.to_dtype(x[0].dtype())?;
             ops::rope(&x[0], &angles.cos()?, &angles.sin()?)
         };
-        let fused = |x: &[&[f32]], dy: &[f32]| {
+        let cpu = |x: &[&[f32]], dy: &[f32]| {
             let [cos, sin] = [angles.cos(), angles.sin()].map(|x| narrow(&x.unwrap()));
             let back: Vec<f32> = sin.iter().map(|sin| -sin).collect();
             let (mut y, mut dx) = (x[0].to_vec(), dy.to_vec());
@@ -160,20 +186,20 @@ fn rope() {
             (y, vec![dx])
         };
         let inputs = [random(&[rows, 2, 6], 1)];
-        if rows < 100 { check_both(&inputs, &op, &fused) } else { agree(&inputs, &op, &fused) }
+        if rows < 100 { check_both(&inputs, &op, &cpu) } else { agree(&inputs, &op, &cpu) }
     }
 }
 
 #[test]
 fn swiglu() {
     let op = |x: &[Tensor]| ops::swiglu(&x[0], &x[1]);
-    let fused = |x: &[&[f32]], dy: &[f32]| {
+    let cpu = |x: &[&[f32]], dy: &[f32]| {
         let (mut gate, mut up) = (x[0].to_vec(), x[1].to_vec());
         cpu::swiglu_backward(&mut gate, &mut up, dy);
         (cpu::swiglu(x[0], x[1]), vec![gate, up])
     };
-    check_both(&[random(&[4, 6], 1), random(&[4, 6], 2)], &op, &fused);
-    agree(&[random(&[40, 1000], 1), random(&[40, 1000], 2)], &op, &fused);
+    check_both(&[random(&[4, 6], 1), random(&[4, 6], 2)], &op, &cpu);
+    agree(&[random(&[40, 1000], 1), random(&[40, 1000], 2)], &op, &cpu);
 }
 
 #[test]
@@ -262,7 +288,7 @@ fn whole_loss_through_each_family() {
 }
 
 #[test]
-fn fused_gradients_equal_composed_ones_through_each_family() {
+fn cpu_gradients_equal_the_reference_through_each_family() {
     for config in configs() {
         let batch = [pack(&groups(37))];
         let narrow = gradients(&model(config.clone(), DType::F32), &batch, Activations::Keep);

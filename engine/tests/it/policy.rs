@@ -249,12 +249,71 @@ fn a_cache_of_weights_that_have_changed_is_refused() {
         model.update(|| ());
         let error = model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("make a new cache, and prefill the prompts again"), "{error}");
+        let mut cache = model.cache(1, 3).unwrap();
+        let model = model.with_precision(MatmulPrecision::F32).unwrap();
+        let error = model.decode(&mut cache, &[], &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("made for other weights"), "{error}");
         let source = Perturbed::new(&model, 0.1);
         let mut cache = model.cache(1, 3).unwrap();
         cache.attach(0, model.prefill(&[1, 2]).unwrap());
         let policy = model.policy_with(&source);
         let error = policy.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("made for other weights"), "{error}");
+    }
+}
+
+/// Hands out a model's weights until there are none left.
+#[derive(Debug)]
+struct Failing<'a>(&'a Model, AtomicUsize);
+
+impl WeightSource for Failing<'_> {
+    fn version(&self) -> Version {
+        self.0.version()
+    }
+
+    fn embed(&self) -> engine::Result<Tensor> {
+        self.0.embed()
+    }
+
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+        let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        left.map_err(|_| engine::Error::Input("the disk is gone".into()))?;
+        self.0.block(layer)
+    }
+
+    fn norm(&self) -> engine::Result<Tensor> {
+        self.0.norm()
+    }
+
+    fn head(&self) -> engine::Result<Tensor> {
+        self.0.head()
+    }
+}
+
+#[test]
+fn a_step_whose_weights_are_not_available_adds_no_row() {
+    for dtype in [DType::F32, DType::F64] {
+        let model = model(config(Family::Llama), dtype);
+        let (feed, mut want) = ([(0, 1), (1, 2), (2, 3)], Vec::new());
+        let cache = || {
+            let mut cache = model.cache(3, 4).unwrap();
+            let prompt = model.prefill(&[1, 2]).unwrap();
+            for slot in 0..3 {
+                cache.attach(slot, prompt.clone());
+            }
+            cache
+        };
+        model.decode(&mut cache(), &feed, &mut want).unwrap();
+        let mut cache = cache();
+        for available in 0..2 {
+            let source = Failing(&model, AtomicUsize::new(available));
+            let policy = model.policy_with(&source);
+            let error = policy.decode(&mut cache, &feed, &mut Vec::new()).unwrap_err();
+            assert!(error.to_string().contains("the disk is gone"), "{error}");
+        }
+        let mut got = Vec::new();
+        model.decode(&mut cache, &feed, &mut got).unwrap();
+        assert_eq!(got, want);
     }
 }
 

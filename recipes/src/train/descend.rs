@@ -343,19 +343,40 @@ mod tests {
         }
     }
 
+    fn model() -> Model {
+        let builtin = crate::builtin::Builtin::find("atom").unwrap();
+        builtin.make(1, DType::F32, &candle::Device::Cpu).unwrap().0
+    }
+
     /// Parameters after one update on `groups`, and what it saw.
     fn updated(groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
-        let builtin = crate::builtin::Builtin::find("atom").unwrap();
-        let (model, _) = builtin.make(1, DType::F32, &candle::Device::Cpu).unwrap();
-        let params = crate::train::stage::params(&model);
+        updated_of(&model(), groups)
+    }
+
+    fn updated_of(model: &Model, groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
+        let params = crate::train::stage::params(model);
         let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
         let loss = LossConfig::default();
-        let plan = plan(&model, &params, &loss, &schedule);
+        let plan = plan(model, &params, &loss, &schedule);
         let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
         let mut optimizer = optim::OptimConfig::AdamW(still).build(&params).unwrap();
         let seen = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
-        let values = |param: &Param| param.var.flatten_all().unwrap().to_vec1().unwrap();
-        (params.iter().map(values).collect(), seen)
+        let values =
+            |parameter: &engine::Parameter| parameter.var.flatten_all().unwrap().to_vec1().unwrap();
+        (model.parameters().iter().map(values).collect(), seen)
+    }
+
+    #[test]
+    fn an_update_moves_the_trainable_parameters_only() {
+        let groups = beside(sample(0.0, &[8, 9, 10]));
+        let mut model = model();
+        let (before, _) = updated_of(&model, &[]);
+        model.freeze(|name| !name.contains("norm")).unwrap();
+        let (after, seen) = updated_of(&model, &groups);
+        assert!(seen.grad_norm > 0.0);
+        for ((parameter, before), after) in model.parameters().iter().zip(&before).zip(&after) {
+            assert_eq!(before != after, parameter.trainable, "{}", parameter.name);
+        }
     }
 
     /// A group with a gradient, and one of `other`.

@@ -1,9 +1,13 @@
 //! Whole calls on small random models.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 
 use candle::{DType, Device, Tensor};
-use engine::{Biases, Family, Model, ModelConfig, Packed, RopeScaling};
+use engine::{
+    Biases, BlockWeights, Family, Model, ModelConfig, Packed, Policy, RopeScaling, Version,
+    WeightSource,
+};
 use rollout::{
     Finish, Generator, Group, Key, Progress, Purpose, Request, Sampling, Stop, Trajectory,
 };
@@ -156,13 +160,65 @@ fn check_scores(model: &Model, prompt: &[u32], trajectory: &Trajectory, temperat
 }
 
 #[test]
-fn both_forms_draw_the_same_tokens() {
-    let fused = model(config(Family::Qwen3), DType::F32);
-    let composed = model(config(Family::Qwen3), DType::F64);
-    let fused = run(&fused, &requests(), &sampling(30), 5);
-    let composed = run(&composed, &requests(), &sampling(30), 3);
-    for (a, b) in trajectories(&fused).zip(trajectories(&composed)) {
+fn both_backends_draw_the_same_tokens() {
+    let cpu = model(config(Family::Qwen3), DType::F32);
+    let reference = model(config(Family::Qwen3), DType::F64);
+    let cpu = run(&cpu, &requests(), &sampling(30), 5);
+    let reference = run(&reference, &requests(), &sampling(30), 3);
+    for (a, b) in trajectories(&cpu).zip(trajectories(&reference)) {
         assert_eq!((&a.completion, a.finish), (&b.completion, b.finish));
+    }
+}
+
+/// A model's blocks, computed as often as they are asked for: its weights doubled.
+#[derive(Debug)]
+struct Doubled<'a>(&'a Model, Version);
+
+impl WeightSource for Doubled<'_> {
+    fn version(&self) -> Version {
+        self.1
+    }
+
+    fn embed(&self) -> engine::Result<Tensor> {
+        self.0.embed()
+    }
+
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+        let block = self.0.block(layer)?;
+        let doubled = (*block).as_ref().try_map(|weight| weight.detach() * 2.0)?;
+        Ok(Cow::Owned(doubled))
+    }
+
+    fn norm(&self) -> engine::Result<Tensor> {
+        self.0.norm()
+    }
+
+    fn head(&self) -> engine::Result<Tensor> {
+        self.0.head()
+    }
+}
+
+#[test]
+fn a_policy_of_other_weights_draws_as_a_model_that_holds_them() {
+    for family in [Family::Llama, Family::Qwen3] {
+        let model = model(config(family), DType::F32);
+        let source = Doubled(&model, Version::unique());
+        let policy = model.policy_with(&source);
+        let sampling = sampling(30);
+        let draw = |policy: Policy<'_>| {
+            let generator = Generator { policy, ..generator(&model, &sampling, 5) };
+            generator.generate(&requests(), &mut |_| ()).unwrap()
+        };
+        let (plain, got) = (draw(model.policy()), draw(policy));
+        model.update(|| {
+            for parameter in model.parameters() {
+                if parameter.name.contains(".layers.") {
+                    parameter.var.set(&(parameter.var.as_tensor() * 2.0).unwrap()).unwrap();
+                }
+            }
+        });
+        assert_eq!(got, draw(model.policy()));
+        assert_ne!(got, plain, "doubled weights draw other tokens");
     }
 }
 

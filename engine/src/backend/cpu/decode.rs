@@ -162,7 +162,10 @@ pub(crate) fn step(
     logits.resize(feed.len() * policy.config().vocab_size, 0.0);
     buffers.prepare(policy, slots, feed);
     let diverged = buffers.run(policy, feed, logits);
-    for (&(index, _), slot) in feed.iter().zip(buffers.work.drain(..)) {
+    // A step whose weights were not available has added no row.
+    let added = usize::from(diverged.is_ok());
+    for (&(index, _), mut slot) in feed.iter().zip(buffers.work.drain(..)) {
+        slot.len += added;
         slots[index] = slot;
     }
     match diverged? {
@@ -252,16 +255,11 @@ impl Step<'_> {
             Ok(())
         })?;
         self.head(threads, &s.normed, feed.len(), logits)?;
-        let mut diverged: Option<usize> = None;
-        for (slot, logits) in slots.iter_mut().zip(logits.chunks_exact(config.vocab_size)) {
-            // No early exit, so that the loop is vectorised.
-            if logits.iter().fold(false, |any, x| any | !x.is_finite()) {
-                diverged =
-                    Some(diverged.map_or(slot.position(), |least| slot.position().min(least)));
-            }
-            slot.len += 1;
-        }
-        Ok(diverged)
+        let rows = slots.iter().zip(logits.chunks_exact(config.vocab_size));
+        // No early exit within a row, so that the loop is vectorised.
+        let diverged =
+            rows.filter(|(_, row)| row.iter().fold(false, |any, x| any | !x.is_finite()));
+        Ok(diverged.map(|(slot, _)| slot.position()).min())
     }
 
     /// The embeddings of the rows, into `s.x`.
