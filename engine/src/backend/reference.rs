@@ -6,5 +6,6 @@
 pub(crate) mod block;
 pub(crate) mod decode;
 pub(crate) mod head;
+mod linear;
 pub mod ops;
 pub(crate) mod trunk;

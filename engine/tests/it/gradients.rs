@@ -115,6 +115,28 @@ fn a_linear_map_adds_to_what_is_there() {
     close(&wide(&dx), &plus_one(map.input_gradient(&dy)), 1e-6);
 }
 
+/// The gradients that Candle's backward pass holds at its end, and that of the weight.
+fn held(weight: &Tensor, x: &Tensor) -> (usize, Option<Vec<f64>>) {
+    let x = Var::from_tensor(x).unwrap();
+    let y = ops::linear(&x, weight).unwrap();
+    let gradients = weigh(&y).unwrap().backward().unwrap();
+    assert!(gradients.get(&x).is_some());
+    (gradients.get_ids().count(), gradients.get(weight).map(values))
+}
+
+#[test]
+fn no_gradient_of_a_frozen_weight_is_computed_on_tensors() {
+    let (x, weight) = (random(&[5, 7], 1), random(&[3, 7], 2));
+    let (frozen, none) = held(&weight, &x);
+    let (trained, some) = held(Var::from_tensor(&weight).unwrap().as_tensor(), &x);
+    assert_eq!((frozen + 1, none), (trained, None));
+    assert!(some.is_some());
+    // The gradient of Candle's own product, to the bit.
+    let variable = Var::from_tensor(&weight).unwrap();
+    let own = weigh(&x.matmul(&variable.t().unwrap()).unwrap()).unwrap().backward().unwrap();
+    assert_eq!(some, own.get(&variable).map(values));
+}
+
 #[test]
 fn a_linear_map_gives_the_gradients_that_are_asked_for() {
     let inputs = [random(&[5, 7], 1), random(&[3, 7], 2), random(&[3], 3)];

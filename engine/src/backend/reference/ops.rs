@@ -2,30 +2,9 @@
 
 use candle::{D, DType, Tensor};
 
+pub use super::linear::linear;
 use crate::Result;
 use crate::layout::Span;
-use crate::weights::Linear;
-
-impl Linear<Tensor> {
-    /// `x W^T + b`. Its backward pass is that of Candle's graph.
-    ///
-    /// Shapes: `x` (rows, in); result (rows, out).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let Self::Dense { weight, bias } = self;
-        let y = linear(x, weight)?;
-        Ok(match bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        })
-    }
-}
-
-/// `x W^T`.
-///
-/// Shapes: `x` (rows, in), `weight` (out, in); result (rows, out).
-pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    Ok(x.matmul(&weight.t()?)?)
-}
 
 /// `x` in f32 where its dtype has 16 bits: for sums and exponentials, which need more digits.
 pub fn wide(x: &Tensor) -> candle::Result<Tensor> {
