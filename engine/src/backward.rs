@@ -19,19 +19,19 @@ pub enum Activations {
 /// The scores as the loss sees them: f64 tensors on the host of shape (targets), in nats. They are
 /// variables in [`backward()`].
 #[derive(Debug)]
-pub struct Columns {
+pub struct ScoreTensors {
     /// Log-probability of each target.
     pub log_probs: Tensor,
     /// Entropy of each target's row.
     pub entropies: Tensor,
 }
 
-/// What a pass found on its way.
+/// What [`forward`] and [`backward()`] return.
 #[derive(Debug)]
-pub struct Passed {
+pub struct LossOutput {
     /// Value of the loss.
     pub loss: f64,
-    /// The scores that the loss was taken on.
+    /// The scores that it is a function of.
     pub scores: Scores,
 }
 
@@ -57,9 +57,9 @@ pub fn backward<'a>(
     targets: &[Target],
     temperature: f64,
     activations: Activations,
-    loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
+    loss: &mut dyn FnMut(&ScoreTensors) -> Result<Tensor>,
     sink: Sink<'_>,
-) -> Result<Passed> {
+) -> Result<LossOutput> {
     let policy = policy.into();
     let (trunk, hidden) = Trunk::forward(policy, packed, activations)?;
     let head = policy.head()?;
@@ -73,12 +73,12 @@ pub fn backward<'a>(
     let Upstream { loss, log_probs, entropies } = upstream;
     let (d_hidden, mut d_head) =
         score::backward(&pass, &hidden, &head, &log_probs, &entropies, want)?;
-    let passed = Passed { loss, scores: pass.scores() };
+    let output = LossOutput { loss, scores: pass.scores() };
     drop((hidden, head));
     if let Some(Some(index)) = trainable.head {
         sink(index, d_head.take().ok_or_else(|| no_gradient("lm_head.weight"))?)?;
     }
-    let Some(d_hidden) = d_hidden else { return Ok(passed) };
+    let Some(d_hidden) = d_hidden else { return Ok(output) };
     let d_rows = trunk.backward(d_hidden, sink)?;
     if let Some(index) = trainable.embed {
         // What is left of the head is the tied embedding's.
@@ -94,7 +94,7 @@ pub fn backward<'a>(
         into.scatter_add_set(&tokens.broadcast_as((rows, width))?.contiguous()?, &d_rows, 0)?;
         sink(index, into)?;
     }
-    Ok(passed)
+    Ok(output)
 }
 
 /// The value of a loss without its gradient: exactly what [`backward()`] returns.
@@ -110,13 +110,13 @@ pub fn forward<'a>(
     packed: &Packed,
     targets: &[Target],
     temperature: f64,
-    loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
-) -> Result<Passed> {
+    loss: &mut dyn FnMut(&ScoreTensors) -> Result<Tensor>,
+) -> Result<LossOutput> {
     let policy = policy.into();
     let pass = policy.pass(packed, targets, temperature)?;
     let (log_probs, entropies) = pass.columns(policy.dtype())?;
-    let loss = value(&loss(&Columns { log_probs, entropies })?)?;
-    Ok(Passed { loss, scores: pass.scores() })
+    let loss = value(&loss(&ScoreTensors { log_probs, entropies })?)?;
+    Ok(LossOutput { loss, scores: pass.scores() })
 }
 
 /// A loss as a number.
@@ -140,11 +140,11 @@ struct Upstream {
 fn loss_gradient(
     dtype: DType,
     pass: &score::Pass,
-    loss: &mut dyn FnMut(&Columns) -> Result<Tensor>,
+    loss: &mut dyn FnMut(&ScoreTensors) -> Result<Tensor>,
 ) -> Result<Upstream> {
     let (log_probs, entropies) = pass.columns(dtype)?;
     let (log_probs, entropies) = (Var::from_tensor(&log_probs)?, Var::from_tensor(&entropies)?);
-    let columns = Columns {
+    let columns = ScoreTensors {
         log_probs: log_probs.as_tensor().clone(),
         entropies: entropies.as_tensor().clone(),
     };

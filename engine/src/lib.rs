@@ -38,7 +38,7 @@
 //! // The mean negative log-likelihood, and its gradient: one tensor for each trainable parameter.
 //! let mut names = Vec::new();
 //! let parameters: Vec<_> = model.trainable().collect();
-//! let passed = backward(
+//! let output = backward(
 //!     &model,
 //!     &packed,
 //!     &targets,
@@ -54,7 +54,7 @@
 //! assert_eq!(names[0], "model.norm.weight", "topmost first");
 //! assert_eq!(names.len(), model.parameters().len() - 1, "the embedding is frozen");
 //! // 3.47 nats: nearly that of 32 equal tokens.
-//! assert!((passed.loss - 32f64.ln()).abs() < 0.1);
+//! assert!((output.loss - 32f64.ln()).abs() < 0.1);
 //! # Ok::<(), engine::Error>(())
 //! ```
 
@@ -95,7 +95,7 @@ mod error;
 mod noise;
 
 pub use backend::{Backend, MatmulPrecision};
-pub use backward::{Activations, Columns, Passed, backward, forward};
+pub use backward::{Activations, LossOutput, ScoreTensors, backward, forward};
 pub use cache::{Cache, Prefix};
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Biases, Family, ModelConfig, RopeScaling};

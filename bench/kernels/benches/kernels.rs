@@ -212,7 +212,7 @@ mod head {
         let (packed, targets) = groups(48);
         let keep = engine::Activations::Keep;
         bencher.counter(ItemsCount::new(4 * operations(&targets, vocabulary).1)).bench_local(|| {
-            let mut loss = |columns: &engine::Columns| Ok(columns.log_probs.sum_all()?);
+            let mut loss = |columns: &engine::ScoreTensors| Ok(columns.log_probs.sum_all()?);
             engine::backward(&model, &packed, &targets, 1.0, keep, &mut loss, &mut |_, gradient| {
                 drop(divan::black_box(gradient));
                 Ok(())

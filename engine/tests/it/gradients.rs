@@ -263,7 +263,7 @@ fn attention_over_a_chain_of_segments() {
 fn loss(model: &Model, packed: &Packed, targets: &[Target]) -> f64 {
     let mut value = f64::NAN;
     let weights: Vec<f64> = targets.iter().map(|t| f64::from(t.token % 5) - 1.7).collect();
-    let mut of = |columns: &engine::Columns| {
+    let mut of = |columns: &engine::ScoreTensors| {
         let log_probs = values(&columns.log_probs);
         value = log_probs.iter().zip(&weights).map(|(l, w)| l * w).sum::<f64>()
             + 0.3 * values(&columns.entropies).iter().sum::<f64>();

@@ -30,7 +30,7 @@ fn losses(
     let config = LossConfig { entropy_coefficient: 0.25, ..LossConfig::default() };
     [None, Some(Activations::Keep), Some(Activations::Recompute)].map(|activations| {
         let mut sums = LossSums::default();
-        let mut loss = |scores: &engine::Columns| {
+        let mut loss = |scores: &engine::ScoreTensors| {
             let (loss, own) = config.loss(&scores.log_probs, &scores.entropies, &columns)?;
             sums += own;
             Ok(loss)

@@ -44,7 +44,7 @@ pub(crate) fn gradients(
         // A weight by token, so that the loss of a batch is the sum over its parts.
         let weights: Vec<f64> = targets.iter().map(|t| f64::from(t.token % 5) - 1.7).collect();
         let weights = Tensor::new(weights, &Device::Cpu).unwrap();
-        let mut loss = |columns: &engine::Columns| {
+        let mut loss = |columns: &engine::ScoreTensors| {
             let log_probs = (&columns.log_probs * &weights)?.sum_all()?;
             Ok((log_probs + (columns.entropies.sum_all()? * 0.3)?)?)
         };

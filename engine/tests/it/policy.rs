@@ -79,7 +79,7 @@ fn gradients(
 ) -> Vec<(String, Vec<f64>)> {
     let (packed, targets) = pack(&groups(37));
     let names: Vec<&str> = model.trainable().map(|parameter| parameter.name.as_str()).collect();
-    let mut loss = |columns: &engine::Columns| {
+    let mut loss = |columns: &engine::ScoreTensors| {
         Ok((columns.log_probs.sqr()?.sum_all()? + columns.entropies.sum_all()?)?)
     };
     let mut gradients = Vec::new();

@@ -223,7 +223,7 @@ fn loss_of(
     seen: &mut Seen,
 ) -> engine::Result<Scores> {
     let (model, packed, targets) = (plan.model, &pack.packed, &pack.targets);
-    let mut loss = |scores: &engine::Columns| {
+    let mut loss = |scores: &engine::ScoreTensors| {
         let (loss, sums) =
             plan.loss.loss(&scores.log_probs, &scores.entropies, &columns.borrow())?;
         seen.sums += sums;
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn an_update_moves_the_trainable_parameters_only() {
-        let groups = beside(sample(0.0, &[8, 9, 10]));
+        let groups = two_groups(sample(0.0, &[8, 9, 10]));
         let mut model = model();
         let (before, _) = updated_of(&model, &[]);
         model.freeze(|name| !name.contains("norm")).unwrap();
