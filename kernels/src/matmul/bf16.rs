@@ -81,7 +81,7 @@ impl Choice {
                 return Self::Amx(proof);
             }
             #[cfg(target_arch = "x86_64")]
-            if let (true, Some(proof)) = (avx512::of_amd(), avx512::Avx512Bf16::detect()) {
+            if let Some(proof) = avx512::Avx512Bf16::detect().filter(|_| avx512::of_amd()) {
                 return Self::Avx512Bf16(proof);
             }
             Self::Widened

@@ -3,9 +3,11 @@
 //! Every output is one chain of fused multiply-adds, in the order of VDPBF16PS: for each pair of terms
 //! the second product, then the first. Subnormal sums stay, which is the only difference.
 
-use super::product::{Microkernel, Operands, Row};
+use super::product::{Microkernel, Operands, ROWS, Row};
 use super::tile::{GROUP, Tile};
 use crate::simd::Simd;
+
+mod chunks;
 
 /// The microkernel of every machine.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +15,7 @@ pub(super) struct Widened;
 
 impl Microkernel for Widened {
     type Ready = Self;
-    const ROWS: usize = GROUP;
+    const ROWS: usize = ROWS;
     const GROUPS: usize = 3;
 
     fn ready(self) -> Self {
@@ -22,11 +24,14 @@ impl Microkernel for Widened {
 
     #[inline(always)]
     fn multiply<S: Simd>(_: &Self, s: S, operands: &Operands<'_>, results: &mut [Row]) {
+        // With 16 registers there is no room to widen columns next to enough sums.
+        if S::REGISTERS < 32 && operands.rows > 8 {
+            return chunks::multiply(s, operands, results);
+        }
         let mut row = 0;
         while row < operands.rows {
             let left = operands.rows - row;
-            // Twenty-four sums where there are 32 vector registers, else eight of half a vector. Rows
-            // beyond the last are zeros.
+            // Rows beyond the last are zeros.
             row += match (S::REGISTERS >= 32, left) {
                 (_, 1) => rows::<S, 1, 3>(s, operands, row, results),
                 (true, 2) => rows::<S, 2, 3>(s, operands, row, results),
