@@ -22,11 +22,6 @@ mod simd;
 pub mod exp;
 pub mod rows;
 
-mod blocks;
-mod columns;
-mod tile;
-mod turn;
-
 pub mod linear;
 pub mod matmul;
 pub mod product;
@@ -51,9 +46,6 @@ pub(crate) mod testing {
     //! Inputs and comparison for the kernels' tests.
 
     use std::cell::Cell;
-
-    use crate::columns::Columns;
-    use crate::product::{How, Into, View};
 
     thread_local! {
         static FORM: Cell<Form> = const { Cell::new(Form::Widest) };
@@ -110,65 +102,5 @@ pub(crate) mod testing {
             got.iter().zip(want).map(|(&a, b)| (f64::from(a) - b).abs() / b.abs().max(1.0));
         // A NaN must not pass for small.
         differences.fold(0.0, |worst: f64, d| if worst.is_nan() || d <= worst { worst } else { d })
-    }
-
-    /// How an operand lies in its slice.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Lies {
-        Rows,
-        Turned,
-        /// With a number between any two.
-        Apart,
-    }
-
-    impl Lies {
-        pub(crate) const ALL: [Self; 3] = [Self::Rows, Self::Turned, Self::Apart];
-
-        fn view(self, values: &[f32], rows: usize, columns: usize) -> View<'_> {
-            match self {
-                Self::Rows => View::rows(values, columns),
-                Self::Turned => View::rows(values, rows).t(),
-                Self::Apart => View { values, row: 2 * columns, col: 2 },
-            }
-        }
-    }
-
-    pub(crate) type Product = fn(&Columns<'_>, (usize, usize, usize), View<'_>, View<'_>, How);
-
-    /// Compares a product, halved, of numbers that `round` rounds, with loops in double precision, in a
-    /// result wider than the product, of ones, which is to be added to or not.
-    pub(crate) fn check_product(
-        product: Product,
-        round: impl Fn(f32) -> f64,
-        (m, n, k): (usize, usize, usize),
-        lies: [Lies; 2],
-        into: Into,
-    ) {
-        let (a, b) = (noise(1, 2 * m * k), noise(2, 2 * k * n));
-        let (lhs, rhs) = (lies[0].view(&a, m, k), lies[1].view(&b, k, n));
-        let wide = n + 3;
-        let mut out = vec![1.0; m * wide];
-        let how = How { scale: 0.5, into, ..How::ALONE };
-        product(&Columns::within(&mut out, wide, n), (m, n, k), lhs, rhs, how);
-        let want = (0..m * wide).map(|at| {
-            let (i, j) = (at / wide, at % wide);
-            if j >= n {
-                return 1.0;
-            }
-            let term =
-                |t| round(a[i * lhs.row + t * lhs.col]) * round(b[t * rhs.row + j * rhs.col]);
-            0.5 * (0..k).map(term).sum::<f64>() + f64::from(u8::from(into == Into::Add))
-        });
-        let (off, bound) = (worst(&out, want), 1e-6 * (k as f64).sqrt().max(4.0));
-        assert!(off < bound, "({m}, {n}, {k}), {lies:?}: off by {off}");
-    }
-
-    pub(crate) fn product_keeps_nan(product: Product) {
-        let mut out = [0.0; 4];
-        let (a, b) = ([1.0, f32::NAN, f32::INFINITY, 1.0], [1.0, 0.0, 0.0, 1.0]);
-        let y = Columns::new(&mut out, 2);
-        product(&y, (2, 2, 2), View::rows(&a, 2), View::rows(&b, 2), How::ALONE);
-        assert!(out[1].is_nan());
-        assert!(out[2] == f32::INFINITY || out[2].is_nan());
     }
 }

@@ -1,3 +1,110 @@
 //! Matrix products.
+//!
+//! In `f32` every output is one chain of fused multiply-adds over ascending terms, which starts at
+//! 0: the same bits whatever the number of rows, the threads, the blocks and the vector
+//! instructions.
 
 pub mod bf16;
+
+mod gemv;
+mod microkernel;
+mod pack;
+mod packed;
+mod select;
+
+#[cfg(test)]
+mod tests;
+
+use crate::matrix::MatRef;
+use crate::output::Output;
+use crate::threads::Threads;
+use pack::Operand;
+use packed::Epilogue;
+
+/// A linear map and where its product goes.
+#[derive(Debug)]
+pub struct Map<'a> {
+    /// (out, in)
+    pub weight: &'a [f32],
+    /// (out), added to the sums.
+    pub bias: Option<&'a [f32]>,
+    /// (rows, out)
+    pub y: Output<'a>,
+}
+
+/// `y (+)= x W^T + b` for maps that share `x`, which is packed once for all.
+///
+/// Shapes: `x` (rows, in).
+///
+/// # Panics
+///
+/// Panics unless the shapes fit and the columns of `x` are neighbours.
+pub fn forward<'a>(threads: Threads<'_>, x: MatRef<'_>, maps: impl IntoIterator<Item = Map<'a>>) {
+    let (rows, width) = (x.rows(), x.columns());
+    assert!(x.column_stride() == 1 || width <= 1, "the columns of x are neighbours");
+    let maps = maps.into_iter().inspect(|Map { weight, bias, y }| {
+        assert_eq!(y.rows(), rows, "rows of y, and of x");
+        assert_eq!(weight.len(), y.columns() * width, "elements of a weight (out, in)");
+        assert!(bias.is_none_or(|bias| bias.len() == y.columns()), "a bias for each feature");
+    });
+    match select::forward(rows) {
+        select::Forward::Gemv => {
+            let products =
+                maps.map(|Map { weight, bias, y }| gemv::Product { weight, bias, output: y });
+            gemv::multiply(threads, x, products.collect());
+        }
+        select::Forward::Packed => {
+            let products = maps.map(|Map { weight, bias, y }| {
+                let a = Operand::rows(MatRef::new(weight, y.columns(), width));
+                packed::Product { a, bias, output: y }
+            });
+            let epilogue = Epilogue { scale: 1.0, transposed: true };
+            packed::multiply(threads, products.collect(), Operand::rows(x), epilogue);
+        }
+    }
+}
+
+/// `dx (+)= dy W`, the gradient in the input of a linear map.
+///
+/// Shapes: `dy` (rows, out), `weight` (out, in), `dx` (rows, in).
+///
+/// # Panics
+///
+/// Panics unless the shapes fit.
+pub fn input_gradient(threads: Threads<'_>, dy: MatRef<'_>, weight: &[f32], dx: Output<'_>) {
+    let weight = MatRef::new(weight, dy.columns(), dx.columns());
+    product(threads, 1.0, dy, weight, dx);
+}
+
+/// `dW (+)= dy^T x`, the gradient in the weight of a linear map.
+///
+/// Shapes: `dy` (rows, out), `x` (rows, in), `dw` (out, in).
+///
+/// # Panics
+///
+/// Panics unless the shapes fit.
+pub fn weight_gradient(threads: Threads<'_>, dy: MatRef<'_>, x: MatRef<'_>, dw: Output<'_>) {
+    product(threads, 1.0, dy.t(), x, dw);
+}
+
+/// `c (+)= scale * a b`.
+///
+/// Shapes: `a` (m, k), `b` (k, n), `c` (m, n).
+///
+/// # Panics
+///
+/// Panics unless the shapes fit.
+pub fn product(threads: Threads<'_>, scale: f32, a: MatRef<'_>, b: MatRef<'_>, c: Output<'_>) {
+    assert_eq!(a.columns(), b.rows(), "columns of a, and rows of b");
+    assert_eq!(
+        (c.rows(), c.columns()),
+        (a.rows(), b.columns()),
+        "rows of a by columns of b, and the output"
+    );
+    // An operand whose terms are neighbours in memory is read in place; the other one fills the lanes.
+    let transposed = b.row_stride() == 1;
+    let (a, b) = if transposed { (b.t(), a.t()) } else { (a, b) };
+    let product = packed::Product { a: Operand::rows(a), bias: None, output: c };
+    let epilogue = Epilogue { scale, transposed };
+    packed::multiply(threads, vec![product], Operand::columns(b), epilogue);
+}

@@ -136,6 +136,25 @@ impl<'a, T> MatMut<'a, T> {
         }
     }
 
+    /// Where `rows` rows of `columns` elements begin, from `row` and `column` on, and the distance
+    /// between the rows. All of it may be accessed for as long as the matrix is borrowed.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the matrix has fewer rows or columns.
+    #[inline(always)]
+    pub(crate) fn block(
+        &mut self,
+        row: usize,
+        column: usize,
+        rows: usize,
+        columns: usize,
+    ) -> (*mut T, usize) {
+        assert!(row < self.rows && rows <= self.rows - row, "rows inside the matrix");
+        assert!(column < self.columns && columns <= self.columns - column, "columns inside it");
+        (self.start.wrapping_add(row * self.row_stride + column), self.row_stride)
+    }
+
     /// The matrix for as long as the borrow lasts.
     pub fn reborrow(&mut self) -> MatMut<'_, T> {
         MatMut { owner: PhantomData, ..*self }
@@ -163,31 +182,27 @@ impl<'a, T> MatMut<'a, T> {
         (Self { columns: column, ..self }, Self { start, columns: self.columns - column, ..self })
     }
 
-    /// Blocks of `rows` by `columns`, smaller at the ends, in the order of rows of blocks.
+    /// Blocks of `rows` by `columns`, smaller at the ends, each with its first row and column; in
+    /// the order of rows of blocks.
     ///
     /// # Panics
     ///
     /// Panics when a block would be empty.
-    pub fn blocks(self, rows: usize, columns: usize) -> Vec<Self> {
+    pub fn blocks(self, rows: usize, columns: usize) -> Vec<(usize, usize, Self)> {
         assert!(rows > 0 && columns > 0, "blocks of {rows} by {columns}");
-        let mut blocks = Vec::new();
+        let (high, wide) = (self.rows, self.columns);
+        let mut blocks = Vec::with_capacity(high.div_ceil(rows) * wide.div_ceil(columns));
         let mut below = self;
-        while below.rows > 0 {
-            let (mut band, rest) = below.split_at_row_or_end(rows);
-            while band.columns > 0 {
-                let at = columns.min(band.columns);
-                let (block, right) = band.split_at_column(at);
-                blocks.push(block);
+        for row in (0..high).step_by(rows) {
+            let (mut band, rest) = below.split_at_row(rows.min(high - row));
+            for column in (0..wide).step_by(columns) {
+                let (block, right) = band.split_at_column(columns.min(wide - column));
+                blocks.push((row, column, block));
                 band = right;
             }
             below = rest;
         }
         blocks
-    }
-
-    fn split_at_row_or_end(self, row: usize) -> (Self, Self) {
-        let row = row.min(self.rows);
-        self.split_at_row(row)
     }
 
     /// The elements as another type of the same layout.
@@ -243,7 +258,7 @@ mod tests {
             for (high, wide) in [(1, 1), (3, 4), (7, 10), (20, 20)] {
                 let mut values = vec![0; 7 * 13];
                 let blocks = MatMut::strided(&mut values, rows, columns, stride).blocks(high, wide);
-                Threads::Pool.each_of(blocks, |mut block| {
+                Threads::Pool.each_of(blocks, |(_, _, mut block)| {
                     assert!(block.rows() <= high && block.columns() <= wide);
                     for row in 0..block.rows() {
                         block.row(row).iter_mut().for_each(|count| *count += 1);

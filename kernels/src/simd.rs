@@ -29,12 +29,13 @@ pub(crate) trait Kernel {
 pub(crate) trait Simd: Copy {
     /// Sixteen numbers.
     type V: Copy;
-    /// What one register holds.
-    type N: Copy;
-    /// Numbers in [`Self::N`].
-    const NARROW: usize;
+    /// Eight numbers.
+    type Half: Copy;
     /// Vector registers of the machine.
     const REGISTERS: usize;
+
+    /// Runs `kernel` as a function of its own: the compiler then allots the registers to it alone.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
     fn splat(self, a: f32) -> Self::V;
     fn load(self, a: &[f32; LANES]) -> Self::V;
@@ -51,17 +52,17 @@ pub(crate) trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Two factors whose product is `2^n`, where `a` is `1.5 * 2^23 + n` and `-250 < n < 250`.
     fn power_of_two(self, a: Self::V) -> [Self::V; 2];
+    fn half_splat(self, a: f32) -> Self::Half;
+    fn half_load(self, a: &[f32; LANES / 2]) -> Self::Half;
+    fn half_store(self, to: &mut [f32; LANES / 2], a: Self::Half);
+    /// `a * b + c`, rounded once.
+    fn half_mul_add(self, a: Self::Half, b: Self::Half, c: Self::Half) -> Self::Half;
+    /// The transpose of four numbers each of eight rows `stride` apart.
+    fn transpose_8x4(self, from: &[f32], stride: usize) -> [Self::Half; 4];
+    /// The transpose of four numbers each of sixteen rows `stride` apart.
+    fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4];
     /// Pairs of bf16 as `f32`: the low halves, and the high ones.
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
-    /// Four numbers of each of [`Self::NARROW`] rows `stride` apart, transposed: all first ones, all
-    /// second ones and so on.
-    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4];
-    fn narrow_splat(self, a: f32) -> Self::N;
-    /// The first [`Self::NARROW`] numbers.
-    fn narrow_load(self, a: &[f32; LANES]) -> Self::N;
-    fn narrow_store(self, to: &mut [f32], a: Self::N);
-    /// `a * b + c`, rounded once.
-    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N;
     /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
     /// neighbours twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];

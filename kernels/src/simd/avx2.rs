@@ -27,6 +27,7 @@ impl Avx2 {
 #[inline]
 pub(crate) fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     #[target_feature(enable = "avx2,fma")]
+    #[inline(never)]
     fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
         kernel.run(simd)
     }
@@ -36,10 +37,13 @@ pub(crate) fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
 
 impl Simd for Avx2 {
     type V = [__m256; 2];
-    type N = __m256;
-    const NARROW: usize = LANES / 2;
+    type Half = __m256;
     const REGISTERS: usize = 16;
 
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        run(self, kernel)
+    }
     #[inline(always)]
     fn prefetch(self, at: *const f32) {
         // SAFETY: every such machine has the instruction, which faults for no address.
@@ -105,6 +109,42 @@ impl Simd for Avx2 {
         [[low[0], high[0]], [low[1], high[1]]]
     }
     #[inline(always)]
+    fn half_splat(self, a: f32) -> Self::Half {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_set1_ps(a) }
+    }
+    #[inline(always)]
+    fn half_load(self, a: &[f32; LANES / 2]) -> Self::Half {
+        // SAFETY: `self` proves the feature; eight numbers are readable.
+        unsafe { _mm256_loadu_ps(a.as_ptr()) }
+    }
+    #[inline(always)]
+    fn half_store(self, to: &mut [f32; LANES / 2], a: Self::Half) {
+        // SAFETY: `self` proves the feature; eight numbers are writable.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn half_mul_add(self, a: Self::Half, b: Self::Half, c: Self::Half) -> Self::Half {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn transpose_8x4(self, from: &[f32], stride: usize) -> [Self::Half; 4] {
+        check_rows::<8>(from, stride);
+        // SAFETY: `self` proves the feature; eight rows of four numbers are readable.
+        unsafe { transpose256(from.as_ptr(), stride) }
+    }
+    #[inline(always)]
+    fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4] {
+        check_rows::<16>(from, stride);
+        // SAFETY: `self` proves the feature; sixteen rows of four numbers are readable.
+        let (low, high) = unsafe {
+            let at = from.as_ptr();
+            (transpose256(at, stride), transpose256(at.add(8 * stride), stride))
+        };
+        [[low[0], high[0]], [low[1], high[1]], [low[2], high[2]], [low[3], high[3]]]
+    }
+    #[inline(always)]
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
         // SAFETY: `self` proves the feature; sixteen pairs are readable.
         unsafe {
@@ -114,44 +154,6 @@ impl Simd for Avx2 {
             let (a, b) = (half(0), half(8));
             [[low(a), low(b)], [high(a), high(b)]]
         }
-    }
-    #[inline(always)]
-    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
-        check_rows::<8>(from, stride);
-        // SAFETY: `self` proves the feature; eight rows of four numbers are readable.
-        unsafe {
-            let [a, b] = [halves(from, stride, 0), halves(from, stride, 1)];
-            let [c, d] = [halves(from, stride, 2), halves(from, stride, 3)];
-            let [p, q] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
-            let [r, s] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
-            [
-                _mm256_shuffle_ps::<0x44>(p, q),
-                _mm256_shuffle_ps::<0xEE>(p, q),
-                _mm256_shuffle_ps::<0x44>(r, s),
-                _mm256_shuffle_ps::<0xEE>(r, s),
-            ]
-        }
-    }
-    #[inline(always)]
-    fn narrow_splat(self, a: f32) -> Self::N {
-        // SAFETY: `self` proves the feature.
-        unsafe { _mm256_set1_ps(a) }
-    }
-    #[inline(always)]
-    fn narrow_load(self, a: &[f32; LANES]) -> Self::N {
-        // SAFETY: `self` proves the feature; eight numbers are readable.
-        unsafe { _mm256_loadu_ps(a.as_ptr()) }
-    }
-    #[inline(always)]
-    fn narrow_store(self, to: &mut [f32], a: Self::N) {
-        assert!(to.len() == 8, "room for eight numbers");
-        // SAFETY: `self` proves the feature; eight numbers are writable.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
-    }
-    #[inline(always)]
-    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N {
-        // SAFETY: `self` proves the feature.
-        unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
@@ -175,18 +177,28 @@ pub(super) fn check_rows<const ROWS: usize>(from: &[f32], stride: usize) {
     assert!((ROWS - 1) * stride + 4 <= from.len(), "rows of four numbers inside the slice");
 }
 
-/// Four numbers of `row` and of the fourth row after it.
+/// The transpose of four numbers each of eight rows.
 ///
 /// # Safety
 ///
-/// The machine has AVX2; [`check_rows`] has passed for eight rows of four; `row` is below four.
+/// The machine has AVX2; eight rows of four numbers, `stride` apart, are readable at `at`.
 #[inline(always)]
-unsafe fn halves(from: &[f32], stride: usize, row: usize) -> __m256 {
+pub(super) unsafe fn transpose256(at: *const f32, stride: usize) -> [__m256; 4] {
     // SAFETY: the caller's promise.
     unsafe {
-        let at = from.as_ptr().add(row * stride);
-        let a = _mm256_castps128_ps256(_mm_loadu_ps(at));
-        _mm256_insertf128_ps::<1>(a, _mm_loadu_ps(at.add(4 * stride)))
+        let halves = |row: usize| {
+            let low = _mm256_castps128_ps256(_mm_loadu_ps(at.add(row * stride)));
+            _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(at.add((row + 4) * stride)))
+        };
+        let [a, b, c, d] = [halves(0), halves(1), halves(2), halves(3)];
+        let [p, q] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
+        let [r, s] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
+        [
+            _mm256_shuffle_ps::<0x44>(p, q),
+            _mm256_shuffle_ps::<0xEE>(p, q),
+            _mm256_shuffle_ps::<0x44>(r, s),
+            _mm256_shuffle_ps::<0xEE>(r, s),
+        ]
     }
 }
 

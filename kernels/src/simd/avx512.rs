@@ -6,7 +6,7 @@
 )]
 use std::arch::x86_64::*;
 
-use super::avx2::{HIGH, check_rows, fold256};
+use super::avx2::{HIGH, check_rows, fold256, transpose256};
 use super::{Kernel, LANES, SHIFT_BITS, Simd};
 
 /// The machine has AVX-512 F, VL, BW and DQ, AVX2 and FMA: all that [`run`] enables.
@@ -32,6 +32,7 @@ impl Avx512 {
 pub(crate) fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     // VL too: without it the compiler has only sixteen registers for vectors of 256 bits.
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    #[inline(never)]
     fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
         kernel.run(simd)
     }
@@ -41,10 +42,13 @@ pub(crate) fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
 
 impl Simd for Avx512 {
     type V = __m512;
-    type N = Self::V;
-    const NARROW: usize = LANES;
+    type Half = __m256;
     const REGISTERS: usize = 32;
 
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        run(self, kernel)
+    }
     #[inline(always)]
     fn prefetch(self, at: *const f32) {
         // SAFETY: every such machine has the instruction, which faults for no address.
@@ -125,16 +129,33 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
-        // SAFETY: `self` proves the feature; sixteen pairs are readable.
-        unsafe {
-            let a = _mm512_loadu_si512(a.as_ptr().cast());
-            let high = _mm512_and_si512(a, _mm512_set1_epi32(HIGH));
-            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(a)), _mm512_castsi512_ps(high)]
-        }
+    fn half_splat(self, a: f32) -> Self::Half {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_set1_ps(a) }
     }
     #[inline(always)]
-    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
+    fn half_load(self, a: &[f32; LANES / 2]) -> Self::Half {
+        // SAFETY: `self` proves the feature; eight numbers are readable.
+        unsafe { _mm256_loadu_ps(a.as_ptr()) }
+    }
+    #[inline(always)]
+    fn half_store(self, to: &mut [f32; LANES / 2], a: Self::Half) {
+        // SAFETY: `self` proves the feature; eight numbers are writable.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn half_mul_add(self, a: Self::Half, b: Self::Half, c: Self::Half) -> Self::Half {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn transpose_8x4(self, from: &[f32], stride: usize) -> [Self::Half; 4] {
+        check_rows::<8>(from, stride);
+        // SAFETY: `self` proves the feature; eight rows of four numbers are readable.
+        unsafe { transpose256(from.as_ptr(), stride) }
+    }
+    #[inline(always)]
+    fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4] {
         check_rows::<LANES>(from, stride);
         // SAFETY: `self` proves the feature; sixteen rows of four numbers are readable.
         unsafe {
@@ -151,20 +172,13 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn narrow_splat(self, a: f32) -> Self::N {
-        self.splat(a)
-    }
-    #[inline(always)]
-    fn narrow_load(self, a: &[f32; LANES]) -> Self::N {
-        self.load(a)
-    }
-    #[inline(always)]
-    fn narrow_store(self, to: &mut [f32], a: Self::N) {
-        self.store_partial(to, a);
-    }
-    #[inline(always)]
-    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N {
-        self.mul_add(a, b, c)
+    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
+        // SAFETY: `self` proves the feature; sixteen pairs are readable.
+        unsafe {
+            let a = _mm512_loadu_si512(a.as_ptr().cast());
+            let high = _mm512_and_si512(a, _mm512_set1_epi32(HIGH));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(a)), _mm512_castsi512_ps(high)]
+        }
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

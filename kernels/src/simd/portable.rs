@@ -1,6 +1,6 @@
 //! The form for any machine, on arrays. Reference for the others.
 
-use super::{LANES, SHIFT_BITS, Simd};
+use super::{Kernel, LANES, SHIFT_BITS, Simd};
 
 /// The form on arrays.
 #[derive(Clone, Copy)]
@@ -13,10 +13,12 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 
 impl Simd for Portable {
     type V = [f32; LANES];
-    type N = Self::V;
-    const NARROW: usize = LANES;
+    type Half = [f32; LANES / 2];
     const REGISTERS: usize = 16;
 
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
     #[inline(always)]
     fn splat(self, a: f32) -> Self::V {
         [a; LANES]
@@ -69,28 +71,32 @@ impl Simd for Portable {
         [parts.map(|p| p[0]), parts.map(|p| p[1])]
     }
     #[inline(always)]
-    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
-        [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
+    fn half_splat(self, a: f32) -> Self::Half {
+        [a; LANES / 2]
     }
     #[inline(always)]
-    fn columns(self, from: &[f32], stride: usize) -> [Self::N; 4] {
+    fn half_load(self, a: &[f32; LANES / 2]) -> Self::Half {
+        *a
+    }
+    #[inline(always)]
+    fn half_store(self, to: &mut [f32; LANES / 2], a: Self::Half) {
+        *to = a;
+    }
+    #[inline(always)]
+    fn half_mul_add(self, a: Self::Half, b: Self::Half, c: Self::Half) -> Self::Half {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn transpose_8x4(self, from: &[f32], stride: usize) -> [Self::Half; 4] {
         std::array::from_fn(|j| std::array::from_fn(|i| from[i * stride + j]))
     }
     #[inline(always)]
-    fn narrow_splat(self, a: f32) -> Self::N {
-        self.splat(a)
+    fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4] {
+        std::array::from_fn(|j| std::array::from_fn(|i| from[i * stride + j]))
     }
     #[inline(always)]
-    fn narrow_load(self, a: &[f32; LANES]) -> Self::N {
-        self.load(a)
-    }
-    #[inline(always)]
-    fn narrow_store(self, to: &mut [f32], a: Self::N) {
-        self.store_partial(to, a);
-    }
-    #[inline(always)]
-    fn narrow_mul_add(self, a: Self::N, b: Self::N, c: Self::N) -> Self::N {
-        self.mul_add(a, b, c)
+    fn widen(self, a: &[u32; LANES]) -> [Self::V; 2] {
+        [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

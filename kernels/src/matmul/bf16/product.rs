@@ -132,11 +132,16 @@ impl<'a> Product<'a> {
     fn tasks<K: Microkernel>(self, kernel: K, threads: usize, tasks: &mut Vec<Task<'a, K>>) {
         let Self { a, b, epilogue, out } = self;
         let grid = Grid::new(a.groups(), b.groups(), blocks(a.terms()), K::GROUPS, threads);
-        let (across, first) = (b.groups().div_ceil(grid.columns), tasks.len());
+        let first = tasks.len();
         let parts = out.blocks(grid.rows * GROUP, grid.columns * GROUP);
-        tasks.extend(parts.enumerate().map(|(i, out)| {
-            let (row, group) = (i / across * grid.rows * GROUP, i % across * grid.columns);
-            Task { kernel, a, b, epilogue, row, group, out }
+        tasks.extend(parts.map(|(row, column, out)| Task {
+            kernel,
+            a,
+            b,
+            epilogue,
+            row,
+            group: column / GROUP,
+            out,
         }));
         tasks[first..].sort_by_key(|task| task.group);
     }

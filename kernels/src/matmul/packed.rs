@@ -1,0 +1,173 @@
+//! Products with one packed operand: all but those of a few rows.
+//!
+//! The numbers of one operand, `a`, are broadcast; those of the other, `b`, are packed in panels of
+//! sixteen and fill the lanes. In a forward pass `a` is the weight, read in place, and the result
+//! is transposed on its way out; so a weight is never packed, and one kernel serves 5 rows as well
+//! as 2,048.
+//!
+//! Every output is one chain of fused multiply-adds over ascending terms, which starts at 0.
+//! Nothing else enters it: not the other rows, the blocks, the tasks, the threads or the form.
+
+mod task;
+
+use std::cell::RefCell;
+
+use super::microkernel::{Across, Broadcast, PANELS};
+use super::pack::{Line, Operand, pack};
+use super::select;
+use crate::output::Output;
+use crate::simd::{LANES, dispatch};
+use crate::threads::Threads;
+use task::{GROUP, TERMS, Task, Tiles};
+
+/// Bytes of a packed operand, at most, but for one task's share.
+const PACKED_BYTES: usize = 16 << 20;
+
+/// Items of `a` in a task, at most: the more, the less often `b` is read.
+const ITEMS: usize = 384;
+
+/// Items of `a` in a task of a product with few items of `b`, at most.
+const ITEMS_OF_FEW: usize = 128;
+
+/// Tasks across `b` below which there are few items of it.
+const FEW: usize = 3;
+
+/// Bytes of `b` that a task reads for every few items of `a`.
+const RUN_BYTES: usize = 384 << 10;
+
+/// Tasks for each thread, at least, where there are enough items.
+const TASKS_PER_THREAD: usize = 4;
+
+thread_local! {
+    /// Packed operands, kept from product to product.
+    static PACKED: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// One of the products that share `b`.
+pub(super) struct Product<'a> {
+    pub(super) a: Operand<'a>,
+    /// Added to each item of `a`, for a transposed output only.
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) output: Output<'a>,
+}
+
+/// What happens to a sum on its way out.
+#[derive(Clone, Copy)]
+pub(super) struct Epilogue {
+    /// Factor.
+    pub(super) scale: f32,
+    /// Whether the output's rows are the items of `b`, not those of `a`.
+    pub(super) transposed: bool,
+}
+
+/// `scale * a b` for each product.
+///
+/// # Panics
+///
+/// Panics unless operands and outputs fit.
+pub(super) fn multiply(
+    threads: Threads<'_>,
+    products: Vec<Product<'_>>,
+    mut b: Operand<'_>,
+    epilogue: Epilogue,
+) {
+    let most = chunk(b.terms);
+    let [mut a_buffer, mut b_buffer] = PACKED.take();
+    let mut rest = products;
+    while b.items > 0 {
+        let (now, later) = b.split_at(most.min(b.items));
+        b = later;
+        let split = |product| split_b(product, now.items, epilogue.transposed);
+        let (products, others): (Vec<_>, _) = rest.into_iter().map(split).unzip();
+        rest = others;
+        let items = products.iter().map(|product| product.a.items).sum();
+        let across = if select::b_is_packed(now, items) {
+            Across::packed(pack(threads, now, &mut b_buffer), now.terms)
+        } else {
+            Across { values: now.values, panel: LANES, line: now.term }
+        };
+        let (packed, in_place): (Vec<_>, Vec<_>) =
+            products.into_iter().partition(|product| select::a_is_packed(product.a));
+        let in_place =
+            in_place.into_iter().map(|product| (Broadcast::in_place(product.a), product));
+        run(threads, in_place.collect(), now, across, epilogue);
+        for mut product in packed {
+            while product.a.items > 0 {
+                let (piece, others) = split_a(product, most, epilogue.transposed);
+                product = others;
+                let lines = pack(threads, piece.a, &mut a_buffer);
+                let a = Broadcast::packed(lines, piece.a.terms);
+                run(threads, vec![(a, piece)], now, across, epilogue);
+            }
+        }
+    }
+    PACKED.set([a_buffer, b_buffer]);
+}
+
+/// Items that are packed at once, at most.
+fn chunk(terms: usize) -> usize {
+    let unit = PANELS * LANES;
+    (PACKED_BYTES / (size_of::<f32>() * unit * terms.max(1))).max(1) * unit
+}
+
+/// The product with the first items of `b`, and that with the others.
+fn split_b(product: Product<'_>, items: usize, transposed: bool) -> (Product<'_>, Product<'_>) {
+    let Product { a, bias, output } = product;
+    let (first, others) =
+        if transposed { output.split_at_row(items) } else { output.split_at_column(items) };
+    (Product { a, bias, output: first }, Product { a, bias, output: others })
+}
+
+/// The product with up to `most` items of `a`, and that with the others.
+fn split_a(product: Product<'_>, most: usize, transposed: bool) -> (Product<'_>, Product<'_>) {
+    let Product { a, bias, output } = product;
+    let at = most.min(a.items);
+    let (a, others) = a.split_at(at);
+    let (bias, other_bias) = bias.map(|bias| bias.split_at(at)).unzip();
+    let (first, rest) =
+        if transposed { output.split_at_column(at) } else { output.split_at_row(at) };
+    (Product { a, bias, output: first }, Product { a: others, bias: other_bias, output: rest })
+}
+
+/// The products, each with its `a` as the microkernel reads it.
+fn run(
+    threads: Threads<'_>,
+    products: Vec<(Broadcast<'_>, Product<'_>)>,
+    b: Operand<'_>,
+    across: Across<'_>,
+    epilogue: Epilogue,
+) {
+    let items = products.iter().map(|(_, product)| product.a.items).sum();
+    let wide = task_lanes(b, epilogue);
+    let high = task_items(items, b.items.div_ceil(wide), threads.count());
+    let tasks = products.into_iter().flat_map(|(mut a, Product { bias, output, .. })| {
+        a.prefetch = b.items <= PANELS * LANES;
+        let (rows, columns) = if epilogue.transposed { (wide, high) } else { (high, wide) };
+        output.blocks(rows, columns).map(move |(row, column, output)| {
+            let (first, lane) = if epilogue.transposed { (column, row) } else { (row, column) };
+            let across = across.from(lane / LANES, 0);
+            Task { tiles: Tiles { a, across, terms: b.terms }, bias, output, epilogue, first }
+        })
+    });
+    threads.each_of(tasks, dispatch);
+}
+
+/// Items of `b` in a task: those of one tile, or as many as the second cache holds where sums go
+/// straight to the output, so that its rows are written in runs.
+fn task_lanes(b: Operand<'_>, epilogue: Epilogue) -> usize {
+    let tile = PANELS * LANES;
+    if epilogue.transposed || b.terms > TERMS {
+        return tile;
+    }
+    (RUN_BYTES / (size_of::<f32>() * tile * b.terms.max(1))).max(1) * tile
+}
+
+/// Items of `a` in a task: as many as pay, and few enough for all threads.
+fn task_items(a_items: usize, across: usize, threads: usize) -> usize {
+    let most = if across < FEW { ITEMS_OF_FEW } else { ITEMS };
+    if threads == 1 {
+        return most;
+    }
+    let fair = (a_items * across).div_ceil(TASKS_PER_THREAD * threads);
+    fair.clamp(1, most).next_multiple_of(GROUP)
+}

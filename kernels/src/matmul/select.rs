@@ -1,0 +1,54 @@
+//! Which kernel multiplies, and which operands are packed: the one place that chooses.
+//!
+//! | format | product | when | kernel | measured, or why |
+//! |---|---|---|---|---|
+//! | `f32` | `x W^T` | 1 to 4 rows | [`gemv`] | bound by reading the weight, which passes once: 14 to 71 GFLOP/s; the packed kernel would fill 4 lanes of 16 |
+//! | `f32` | `x W^T` | from 5 rows | [`super::packed`], `x` packed | the weight stays in place: 50 at 5 rows, 80 at 8, 112 from 16 on |
+//! | `f32` | `dy W`, `dy^T x` | few rows | [`super::packed`], in place | packing took as long as the product at 16 rows, 5 % of it at 256 |
+//! | `f32` | `dy W`, `dy^T x` | more rows | [`super::packed`], packed | a stride of a power of two falls on few sets of a cache, which packing avoids |
+//! | bf16 | all | AMX | [`bf16`], tiles | not measured |
+//! | bf16 | all | AVX512-BF16 of AMD | [`bf16`], pairs | one instruction for two products |
+//! | bf16 | all | else | [`bf16`], widened | the instruction is slower than `f32` on Intel |
+//!
+//! GFLOP/s of one thread of an EPYC (Zen 4, AVX-512), maps of 576 x 576, operands in cache; its peak is
+//! about 114. In `f32` the choice never changes a result: all kernels take every sum in the same
+//! order. In bf16 the processor alone decides ([`bf16::kernel`]), since the order of sums is the
+//! instruction's.
+
+#[cfg(doc)]
+use super::bf16;
+use super::gemv;
+use super::pack::Operand;
+use crate::simd::LANES;
+
+/// How a forward product in `f32` is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forward {
+    /// [`gemv`]: the weight passes once, features in the lanes.
+    Gemv,
+    /// [`super::packed`]: `x` is packed, rows in the lanes.
+    Packed,
+}
+
+/// The kernel of a forward product in `f32`.
+pub(super) fn forward(rows: usize) -> Forward {
+    match rows {
+        0..=gemv::ROWS => Forward::Gemv,
+        _ => Forward::Packed,
+    }
+}
+
+/// Items of one operand, or terms, up to which the other operand is not packed.
+const FEW: usize = 256;
+
+/// Whether the operand that fills the lanes is packed for `items` items of the other one.
+pub(super) fn b_is_packed(b: Operand<'_>, items: usize) -> bool {
+    let whole_lines = b.item == 1 && b.items.is_multiple_of(LANES);
+    !whole_lines || items > FEW
+}
+
+/// Whether the operand whose numbers are broadcast is packed.
+pub(super) fn a_is_packed(a: Operand<'_>) -> bool {
+    let neighbours = a.item == 1 && a.terms <= FEW;
+    a.term != 1 && !neighbours
+}
