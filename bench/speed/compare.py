@@ -17,7 +17,7 @@ import statistics
 import sys
 
 from job import Failed, Job, Measured, Runner
-from rows import SECONDS, Comparison, Row, Setting, rows
+from rows import SECONDS, Comparison, Row, Setting, earlier, rows
 
 HEAD = ["work", "unit", "peer", "its figure", "ours", "times as fast", "at least"]
 HEAD += ["its peak, MiB", "ours, MiB", "times as small", "at least"]
@@ -106,7 +106,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of llama.cpp's programs")
     parser.add_argument("--models", type=pathlib.Path, required=True, help="folder of the peers' copies of the model")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="names of rows; an unknown one lists them")
-    parser.add_argument("--quick", action="store_true", help="one round instead of three")
+    parser.add_argument("--rounds", type=int, default=3, help="of every row, peer and we in turn")
+    parser.add_argument("--earlier", type=pathlib.Path, metavar="BINARY", help="compare with this build of ours alone")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--flags", default="", help="more flags of `stearin bench`, in one word")
     parser.add_argument("--out", type=pathlib.Path, help="file of the raw lines")
@@ -124,18 +125,22 @@ def chosen(all_rows: list[Row], only: list[str] | None) -> list[Row]:
 def main() -> None:
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench/speed: ended from outside"))
-    for program in [options.stearin, options.llama / "llama-batched-bench"]:
+    for program in filter(None, [options.stearin, options.llama / "llama-batched-bench", options.earlier]):
         if not os.access(program, os.X_OK):
             raise SystemExit(f"bench/speed: {program} is no program that can be run")
     now = datetime.datetime.now(datetime.UTC)
     machine = {"processor": processor(), "has": extensions(), "cores": os.cpu_count(), "threads": options.threads}
     machine |= {"load": round(os.getloadavg()[0], 2), "date": f"{now:%Y-%m-%d %H:%M} UTC", "model": options.model.name}
-    rounds = 1 if options.quick else 3
+    rounds = options.rounds
+    if rounds < 1:
+        raise SystemExit(f"bench/speed: --rounds {rounds}: expected 1 or more")
     places = [options.stearin, options.model, options.llama, options.models]
     stearin, model, llama, models = (place.resolve() for place in places)
     flags = tuple(shlex.split(options.flags))
     setting = Setting(stearin, flags, model, llama, models, options.threads)
     measured = chosen(rows(setting), options.only)
+    if options.earlier:
+        measured = [earlier(row, options.earlier.resolve()) for row in measured]
     out = options.out or options.models.parent / f"bench-speed-{now:%Y%m%dT%H%M%S}.jsonl"
     print(
         f"{machine['processor']} ({', '.join(machine['has'])}), {machine['cores']} cores, {options.threads} threads, "

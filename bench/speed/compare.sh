@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Sets our speed and memory beside TRL, PyTorch, transformers and llama.cpp on the same model file and
-# threads, in one run, and prints one table. Needs python3 with pip, a C++
-# compiler and 10 GB of disk. Without a model file: bash scripts/fetch-smollm2.sh.
+# Compares our speed and memory with TRL, PyTorch, transformers and llama.cpp on the same model file and
+# threads, peer and we in alternating rounds, and prints one table with the ratios. Needs python3 with pip,
+# a C++ compiler and 10 GB of disk. Without a model file: bash scripts/fetch-smollm2.sh.
 #
-#     bash bench/speed/compare.sh MODEL.gguf [--only ROW...] [--quick] [--threads N] [--flags "OURS"] [--out RAW.jsonl]
+#     bash bench/speed/compare.sh MODEL.gguf [--only ROW...] [--rounds N] [--earlier BINARY] [--threads N]
+#                                            [--flags "OURS"] [--out RAW.jsonl]
 #     bash bench/speed/compare.sh --setup-only
 set -euo pipefail
 caller=$PWD
