@@ -1,4 +1,4 @@
-//! CPU arithmetic on slices: matrix products, attention, norms and head statistics.
+//! CPU arithmetic on slices: matrix products, attention, norms, head statistics, `AdamW`.
 //!
 //! This is the only CPU crate with `unsafe` code; each block states its reason. It knows no tensor
 //! and no model.
@@ -19,6 +19,7 @@ pub mod threads;
 
 mod simd;
 
+pub mod adamw;
 pub mod exp;
 pub mod rows;
 

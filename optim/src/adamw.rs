@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
-use candle::{Device, Tensor};
+use candle::Tensor;
+use kernels::adamw::Update;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::first_order::{FirstOrder, Rule, Step};
 use crate::gradients::accumulator_dtype;
 use crate::slices::{self, CHUNK};
-use crate::{Error, Gradients, Objective, Optimizer, Param, Result, StepReport};
+use crate::{Error, Param, Result};
 
 /// Settings of [`AdamW`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,11 +54,6 @@ impl AdamWConfig {
         }
         problems
     }
-
-    /// What a gradient of this norm is multiplied by, as `torch.nn.utils.clip_grad_norm_` has it.
-    fn clip_scale(&self, norm: f64) -> f64 {
-        if self.max_grad_norm == 0.0 { 1.0 } else { (self.max_grad_norm / (norm + 1e-6)).min(1.0) }
-    }
 }
 
 /// Adam with decoupled weight decay and global norm clipping.
@@ -67,12 +64,40 @@ impl AdamWConfig {
 ///
 /// Source: arXiv 1711.05101, algorithm 2, with the learning rate as the schedule multiplier of the
 /// decay.
+///
+/// ```
+/// use candle::{Device, Tensor, Var};
+/// use optim::{AdamW, AdamWConfig, Gradients, Objective, Optimizer, Param, Result};
+///
+/// /// `(w - 3)^2`, summed.
+/// struct Parabola(Var);
+///
+/// impl Objective for Parabola {
+///     fn value(&mut self) -> Result<f64> {
+///         Ok(f64::from((self.0.as_tensor() - 3.0)?.sqr()?.sum_all()?.to_scalar::<f32>()?))
+///     }
+///     fn gradient(&mut self, into: &mut Gradients) -> Result<f64> {
+///         into.add(0, ((self.0.as_tensor() - 3.0)? * 2.0)?.detach())?;
+///         self.value()
+///     }
+/// }
+///
+/// let var = Var::from_tensor(&Tensor::zeros(2, candle::DType::F32, &Device::Cpu)?)?;
+/// let params = [Param { name: "w".into(), var: var.clone(), decay: false }];
+/// let mut adamw = AdamW::new(AdamWConfig::default(), &params)?;
+/// for _ in 0..300 {
+///     adamw.step(&params, &mut Parabola(var.clone()), 0.05)?;
+/// }
+/// assert!(Parabola(var).value()? < 1e-3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type AdamW = FirstOrder<AdamWRule>;
+
+/// The rule of [`AdamW`].
 #[derive(Debug)]
-pub struct AdamW {
+pub struct AdamWRule {
     config: AdamWConfig,
-    gradients: Gradients,
     moments: Vec<Moments>,
-    updates: u64,
 }
 
 #[derive(Debug)]
@@ -81,23 +106,6 @@ struct Moments {
     first: Tensor,
     second: Tensor,
 }
-
-/// The numbers of one update of one parameter: with `h = clip g`, `m = b1 m + (1 - b1) h`,
-/// `v = b2 v + (1 - b2) h^2`, `w -= rate m / (root sqrt(v) + eps) + decay w`.
-///
-/// Decay joins the step before it meets the weight: `1 - lr * weight_decay` alone rounds to 1 in
-/// f32 at small rates.
-struct Update {
-    beta1: f64,
-    beta2: f64,
-    eps: f64,
-    clip: f64,
-    rate: f64,
-    root: f64,
-    decay: f64,
-}
-
-const UPDATES: &str = "adamw.updates";
 
 impl AdamW {
     /// No updates made, moments at zero.
@@ -118,81 +126,47 @@ impl AdamW {
             Ok(Moments { name: param.name.clone(), first: zeros(param)?, second: zeros(param)? })
         });
         let moments = moments.collect::<Result<_>>()?;
-        Ok(Self { config, gradients: Gradients::new(params)?, moments, updates: 0 })
-    }
-
-    fn update(&self, param: &Param, clip: f64, lr: f64) -> Update {
-        let AdamWConfig { beta1, beta2, eps, weight_decay, .. } = self.config;
-        let count = (self.updates + 1) as f64;
-        Update {
-            beta1,
-            beta2,
-            eps,
-            clip,
-            rate: lr / (1.0 - beta1.powf(count)),
-            root: 1.0 / (1.0 - beta2.powf(count)).sqrt(),
-            decay: if param.decay { lr * weight_decay } else { 0.0 },
-        }
+        Self::with_rule(AdamWRule { config, moments }, params)
     }
 }
 
-impl Optimizer for AdamW {
-    fn step(
-        &mut self,
-        params: &[Param],
-        objective: &mut dyn Objective,
-        lr: f64,
-    ) -> Result<StepReport> {
-        if !(lr.is_finite() && lr >= 0.0) {
-            return Err(Error::LearningRate { lr });
-        }
-        self.gradients.check(params)?;
-        self.gradients.clear();
-        let loss = objective.gradient(&mut self.gradients)?;
-        if !loss.is_finite() {
-            return Err(Error::NonFiniteLoss { loss });
-        }
-        let grad_norm = self.gradients.norm()?;
-        let clip_scale = self.config.clip_scale(grad_norm);
-        for (index, param) in params.iter().enumerate() {
-            let update = self.update(param, clip_scale, lr);
-            let gradient = self.gradients.get(index).expect("the norm saw every gradient");
-            let moments = &mut self.moments[index];
-            if slices::fits(&param.var) {
-                update.fused(param, moments, gradient)?;
-            } else {
-                update.composed(param, moments, gradient)?;
-            }
-        }
-        self.gradients.clear();
-        self.updates += 1;
-        Ok(StepReport { loss, grad_norm, clip_scale })
+impl Rule for AdamWRule {
+    const NAME: &str = "adamw";
+
+    fn max_grad_norm(&self) -> f64 {
+        self.config.max_grad_norm
     }
 
-    fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let updates = i64::try_from(self.updates).expect("no run makes 2^63 updates");
-        let mut state = vec![(UPDATES.to_owned(), Tensor::new(&[updates], &Device::Cpu)?)];
-        for moments in &self.moments {
-            let [first, second] = moments.keys();
-            state.push((first, moments.first.clone()));
-            state.push((second, moments.second.clone()));
+    fn apply(&mut self, index: usize, param: &Param, step: Step<'_>) -> Result<()> {
+        let AdamWConfig { beta1, beta2, eps, weight_decay, .. } = self.config;
+        let count = step.update as f64;
+        let update = Update {
+            beta1,
+            beta2,
+            eps,
+            clip: step.clip_scale,
+            rate: step.lr / (1.0 - beta1.powf(count)),
+            root: 1.0 / (1.0 - beta2.powf(count)).sqrt(),
+            decay: if param.decay { step.lr * weight_decay } else { 0.0 },
+        };
+        let moments = &mut self.moments[index];
+        if slices::fits(&param.var) {
+            fused(&update, param, moments, step.gradient)?;
+        } else {
+            composed(&update, param, moments, step.gradient)?;
         }
-        Ok(state)
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        let both = |moments: &Moments| {
+            let [first, second] = moments.keys();
+            [(first, moments.first.clone()), (second, moments.second.clone())]
+        };
+        self.moments.iter().flat_map(both).collect()
     }
 
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        let expected = self.state()?;
-        let mut problems: Vec<String> =
-            expected.iter().filter_map(|(key, like)| mismatch(key, state.get(key), like)).collect();
-        let unknown = state.keys().filter(|key| expected.iter().all(|(known, _)| known != *key));
-        problems.extend(unknown.map(|key| format!("{key} is unknown")));
-        if !problems.is_empty() {
-            return Err(Error::State { problems });
-        }
-        let updates = state[UPDATES].to_vec1::<i64>()?[0];
-        let updates = u64::try_from(updates).map_err(|_| Error::State {
-            problems: vec![format!("{UPDATES} is {updates}, expected at least 0")],
-        })?;
         let moments = self.moments.iter().map(|own| {
             let [first, second] = own.keys();
             // Copies: the fused form changes moments in place.
@@ -204,7 +178,6 @@ impl Optimizer for AdamW {
             })
         });
         self.moments = moments.collect::<Result<_>>()?;
-        self.updates = updates;
         Ok(())
     }
 }
@@ -216,81 +189,48 @@ impl Moments {
     }
 }
 
-fn mismatch(key: &str, got: Option<&Tensor>, like: &Tensor) -> Option<String> {
-    let Some(got) = got else {
-        return Some(format!("{key} is missing"));
-    };
-    let same = got.shape() == like.shape() && got.dtype() == like.dtype();
-    (!same).then(|| {
-        let (expected, found) = (like.shape(), got.shape());
-        format!("{key} is {:?} {found:?}, expected {:?} {expected:?}", got.dtype(), like.dtype())
-    })
+/// The update by Candle ops: any device and type.
+fn composed(
+    update: &Update,
+    param: &Param,
+    moments: &mut Moments,
+    gradient: &Tensor,
+) -> candle::Result<()> {
+    let &Update { beta1, beta2, eps, clip, rate, root, decay } = update;
+    let gradient = (gradient * clip)?;
+    let first = ((&moments.first * beta1)? + (&gradient * (1.0 - beta1))?)?;
+    let second = ((&moments.second * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
+    let denominator = second.sqrt()?.affine(root, eps)?;
+    let weight = param.var.as_detached_tensor().to_dtype(first.dtype())?;
+    let step = (((&first * rate)? / denominator)? + (&weight * decay)?)?;
+    param.var.set(&(weight - step)?.to_dtype(param.var.dtype())?)?;
+    (moments.first, moments.second) = (first, second);
+    Ok(())
 }
 
-impl Update {
-    fn composed(
-        &self,
-        param: &Param,
-        moments: &mut Moments,
-        gradient: &Tensor,
-    ) -> candle::Result<()> {
-        let gradient = (gradient * self.clip)?;
-        let first = ((&moments.first * self.beta1)? + (&gradient * (1.0 - self.beta1))?)?;
-        let second = ((&moments.second * self.beta2)? + (gradient.sqr()? * (1.0 - self.beta2))?)?;
-        let denominator = second.sqrt()?.affine(self.root, self.eps)?;
-        let weight = param.var.as_detached_tensor().to_dtype(first.dtype())?;
-        let step = (((&first * self.rate)? / denominator)? + (&weight * self.decay)?)?;
-        param.var.set(&(weight - step)?.to_dtype(param.var.dtype())?)?;
-        (moments.first, moments.second) = (first, second);
-        Ok(())
-    }
-
-    /// One pass over weight, moments and gradient, all f32 on the CPU.
-    fn fused(&self, param: &Param, moments: &mut Moments, gradient: &Tensor) -> candle::Result<()> {
-        slices::write(&param.var, |weight| {
-            slices::write(&moments.first, |first| {
-                slices::write(&moments.second, |second| {
-                    slices::read(gradient, |gradient| {
-                        let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
-                        let data = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
-                        data.zip(moments).for_each(|((w, g), (m, v))| self.move_slice(w, m, v, g));
-                    })
+/// One pass over weight, moments and gradient, all f32 on the CPU.
+fn fused(
+    update: &Update,
+    param: &Param,
+    moments: &mut Moments,
+    gradient: &Tensor,
+) -> candle::Result<()> {
+    slices::write(&param.var, |weight| {
+        slices::write(&moments.first, |first| {
+            slices::write(&moments.second, |second| {
+                slices::read(gradient, |gradient| {
+                    let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+                    let data = weight.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
+                    data.zip(moments).for_each(|((w, g), (m, v))| update.apply(w, m, v, g));
                 })
             })
         })
-    }
-
-    fn move_slice(
-        &self,
-        weight: &mut [f32],
-        first: &mut [f32],
-        second: &mut [f32],
-        gradient: &[f32],
-    ) {
-        let [beta1, beta2, eps, clip, rate, root, decay, rest1, rest2] = [
-            self.beta1,
-            self.beta2,
-            self.eps,
-            self.clip,
-            self.rate,
-            self.root,
-            self.decay,
-            1.0 - self.beta1,
-            1.0 - self.beta2,
-        ]
-        .map(|number| number as f32);
-        for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(gradient) {
-            let h = clip * g;
-            *m = beta1 * *m + rest1 * h;
-            *v = beta2 * *v + rest2 * (h * h);
-            *w -= rate * *m / (root * v.sqrt() + eps) + decay * *w;
-        }
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use candle::Var;
+    use candle::{Device, Var};
 
     use super::*;
 
@@ -324,8 +264,8 @@ mod tests {
         let (start, ..) = fixture(2 * CHUNK + 77);
         let (fused, mut fused_moments, gradient) = fixture(2 * CHUNK + 77);
         let (composed, mut composed_moments, _) = fixture(2 * CHUNK + 77);
-        update.fused(&fused, &mut fused_moments, &gradient).unwrap();
-        update.composed(&composed, &mut composed_moments, &gradient).unwrap();
+        super::fused(&update, &fused, &mut fused_moments, &gradient).unwrap();
+        super::composed(&update, &composed, &mut composed_moments, &gradient).unwrap();
         let values = |tensor: &Tensor| tensor.to_vec1::<f32>().unwrap();
         let moved =
             values(&fused.var).into_iter().zip(values(&composed.var)).zip(values(&start.var));

@@ -95,6 +95,26 @@ impl Gradients {
         }
     }
 
+    /// Replaces every gradient by what `reduce` returns for it, in parameter order, such as its sum
+    /// over processes. An objective calls it once all its parts are added.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `reduce` does, and when the result has another shape.
+    pub fn reduce(
+        &mut self,
+        reduce: &mut dyn FnMut(&str, &Tensor) -> Result<Tensor>,
+    ) -> Result<()> {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if let Some(own) = slot.gradient.take() {
+                let reduced = reduce(&slot.name, &own)?;
+                self.add(index, reduced)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Euclidean norm over all parameters: squares summed in f64, in parameter order.
     ///
     /// # Errors

@@ -1,22 +1,24 @@
 //! Moves parameters.
 //!
-//! Reading order: [`Param`] and [`Gradients`], [`Objective`] and [`Optimizer`], [`AdamW`],
-//! [`Schedule`].
+//! Reading order: [`Param`] and [`Gradients`], [`Objective`] and [`Optimizer`],
+//! [`FirstOrder`], [`AdamW`], [`Schedule`].
 //!
 //! It knows tensors, not transformers: every method here can be tried on a parabola.
 
 mod adamw;
 mod config;
 mod error;
+mod first_order;
 mod gradients;
 mod optimizer;
 mod params;
 mod schedule;
 mod slices;
 
-pub use adamw::{AdamW, AdamWConfig};
+pub use adamw::{AdamW, AdamWConfig, AdamWRule};
 pub use config::OptimConfig;
 pub use error::{Error, Result};
+pub use first_order::{FirstOrder, Rule, Step};
 pub use gradients::Gradients;
 pub use optimizer::{Objective, Optimizer, StepReport};
 pub use params::Param;

@@ -44,6 +44,29 @@ fn a_transposed_view_is_added_in_row_major_order() {
     assert_eq!(values(gradients.get(0).unwrap()), [0.0, 4.0, 8.0, 2.0, 6.0, 10.0]);
 }
 
+#[test]
+fn every_gradient_is_reduced_by_name_and_none_is_made_up() {
+    let params = ["a", "b", "c"].map(|name| param(name, &[0.0, 0.0], DType::F32));
+    let mut gradients = Gradients::new(&params).unwrap();
+    let gradient = Tensor::new(&[1.0_f32, -2.0], &Device::Cpu).unwrap();
+    gradients.add(0, gradient.clone()).unwrap();
+    gradients.add(2, gradient.clone()).unwrap();
+    let mut seen = Vec::new();
+    let mut double = |name: &str, own: &Tensor| {
+        seen.push(name.to_owned());
+        Ok((own * 2.0)?)
+    };
+    gradients.reduce(&mut double).unwrap();
+    assert_eq!(seen, ["a", "c"]);
+    assert_eq!(gradients.missing(), ["b"]);
+    // Further parts add to the result, and the caller's tensor stays as it is.
+    gradients.add(2, gradient.clone()).unwrap();
+    assert_eq!(values(gradients.get(2).unwrap()), [3.0, -6.0]);
+    assert_eq!(values(&gradient), [1.0, -2.0]);
+    let wrong = gradients.reduce(&mut |_, own| Ok(own.narrow(0, 0, 1)?)).unwrap_err();
+    assert!(wrong.to_string().starts_with("gradient of a: expected shape [2]"), "{wrong}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -5,6 +5,7 @@
 mod adamw;
 mod config;
 mod conformance;
+mod first_order;
 mod gradients;
 mod objectives;
 mod schedule;

@@ -1,0 +1,141 @@
+//! What every first-order method does around its rule: checks, gradient, norm, clipping, state.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use candle::{Device, Tensor};
+
+use crate::{Error, Gradients, Objective, Optimizer, Param, Result, StepReport};
+
+/// How a first-order method moves one parameter, and what it remembers.
+pub trait Rule: Debug + Send {
+    /// Prefix of the names in a saved state.
+    const NAME: &str;
+
+    /// Norm that the whole gradient is scaled down to; 0 = no clipping.
+    fn max_grad_norm(&self) -> f64;
+
+    /// Moves parameter `index`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a tensor operation does.
+    fn apply(&mut self, index: usize, param: &Param, step: Step<'_>) -> Result<()>;
+
+    /// What the rule remembers, by name. The tensors share the rule's storage.
+    fn state(&self) -> Vec<(String, Tensor)>;
+
+    /// Takes copies of a state with the names, shapes and types of [`Self::state`].
+    ///
+    /// # Errors
+    ///
+    /// Fails, and keeps its own state, when a tensor operation does.
+    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()>;
+}
+
+/// One parameter's part of an update.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Its gradient, not clipped.
+    pub gradient: &'a Tensor,
+    /// What the gradient is to be multiplied by.
+    pub clip_scale: f64,
+    /// The learning rate.
+    pub lr: f64,
+    /// Number of the update, from 1.
+    pub update: u64,
+}
+
+/// A first-order optimizer: a rule that is given each parameter's gradient.
+#[derive(Debug)]
+pub struct FirstOrder<R> {
+    rule: R,
+    gradients: Gradients,
+    updates: u64,
+}
+
+impl<R: Rule> FirstOrder<R> {
+    /// No updates made.
+    ///
+    /// # Errors
+    ///
+    /// Fails on no parameters and on two of one name.
+    pub fn with_rule(rule: R, params: &[Param]) -> Result<Self> {
+        Ok(Self { rule, gradients: Gradients::new(params)?, updates: 0 })
+    }
+
+    fn updates_key() -> String {
+        format!("{}.updates", R::NAME)
+    }
+}
+
+impl<R: Rule> Optimizer for FirstOrder<R> {
+    fn step(
+        &mut self,
+        params: &[Param],
+        objective: &mut dyn Objective,
+        lr: f64,
+    ) -> Result<StepReport> {
+        if !(lr.is_finite() && lr >= 0.0) {
+            return Err(Error::LearningRate { lr });
+        }
+        self.gradients.check(params)?;
+        self.gradients.clear();
+        let loss = objective.gradient(&mut self.gradients)?;
+        if !loss.is_finite() {
+            return Err(Error::NonFiniteLoss { loss });
+        }
+        let grad_norm = self.gradients.norm()?;
+        let clip_scale = clip_scale(self.rule.max_grad_norm(), grad_norm);
+        let update = self.updates + 1;
+        for (index, param) in params.iter().enumerate() {
+            let gradient = self.gradients.get(index).expect("the norm saw every gradient");
+            self.rule.apply(index, param, Step { gradient, clip_scale, lr, update })?;
+        }
+        self.gradients.clear();
+        self.updates = update;
+        Ok(StepReport { loss, grad_norm, clip_scale })
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let updates = i64::try_from(self.updates).expect("no run makes 2^63 updates");
+        let mut state = vec![(Self::updates_key(), Tensor::new(&[updates], &Device::Cpu)?)];
+        state.extend(self.rule.state());
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        let expected = self.state()?;
+        let mut problems: Vec<String> =
+            expected.iter().filter_map(|(key, like)| mismatch(key, state.get(key), like)).collect();
+        let unknown = state.keys().filter(|key| expected.iter().all(|(known, _)| known != *key));
+        problems.extend(unknown.map(|key| format!("{key} is unknown")));
+        if !problems.is_empty() {
+            return Err(Error::State { problems });
+        }
+        let key = Self::updates_key();
+        let updates = state[&key].to_vec1::<i64>()?[0];
+        let updates = u64::try_from(updates).map_err(|_| Error::State {
+            problems: vec![format!("{key} is {updates}, expected at least 0")],
+        })?;
+        self.rule.restore(state)?;
+        self.updates = updates;
+        Ok(())
+    }
+}
+
+/// What a gradient of this norm is multiplied by, as `torch.nn.utils.clip_grad_norm_` has it.
+fn clip_scale(max_grad_norm: f64, norm: f64) -> f64 {
+    if max_grad_norm == 0.0 { 1.0 } else { (max_grad_norm / (norm + 1e-6)).min(1.0) }
+}
+
+fn mismatch(key: &str, got: Option<&Tensor>, like: &Tensor) -> Option<String> {
+    let Some(got) = got else {
+        return Some(format!("{key} is missing"));
+    };
+    let same = got.shape() == like.shape() && got.dtype() == like.dtype();
+    (!same).then(|| {
+        let (expected, found) = (like.shape(), got.shape());
+        format!("{key} is {:?} {found:?}, expected {:?} {expected:?}", got.dtype(), like.dtype())
+    })
+}
