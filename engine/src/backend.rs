@@ -43,6 +43,12 @@ impl From<MatmulPrecision> for kernels::Products {
     }
 }
 
+/// Name of the kernel that multiplies in bf16 on this machine's CPU. Each has its own order of sums,
+/// so results of two of them differ in the last bits.
+pub fn bf16_kernel() -> &'static str {
+    kernels::matmul::bf16::kernel().name()
+}
+
 impl Backend {
     /// The fastest form for weights of this type on this device.
     pub fn of(dtype: DType, device: &Device) -> Self {

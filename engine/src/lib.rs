@@ -94,7 +94,7 @@ pub mod text;
 mod error;
 mod noise;
 
-pub use backend::{Backend, MatmulPrecision};
+pub use backend::{Backend, MatmulPrecision, bf16_kernel};
 pub use backward::{Activations, LossOutput, ScoreTensors, backward, forward};
 pub use cache::{Cache, Prefix};
 pub use checkpoint::{Checkpoint, load, save};

@@ -62,6 +62,9 @@ pub struct Report {
     model: String,
     dtype: &'static str,
     device: String,
+    /// What multiplies in bf16, where anything does on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bf16_kernel: Option<&'static str>,
     threads: usize,
     #[serde(flatten)]
     work: Work,
@@ -243,6 +246,8 @@ impl Bench<'_> {
                 _ => "f32",
             },
             device: if self.model.device().is_cpu() { "cpu" } else { "cuda" }.to_owned(),
+            bf16_kernel: (self.model.precision() == MatmulPrecision::Bf16)
+                .then(engine::bf16_kernel),
             threads,
             work,
             reps: seconds.len(),

@@ -80,7 +80,11 @@ fn processor(environment: &Environment) -> String {
     } else {
         environment.cpu_features.join(" ")
     };
-    format!("{}, {} threads, {features}", environment.arch, environment.threads)
+    let bf16 = engine::bf16_kernel();
+    format!(
+        "{}, {} threads, {features}; products in bf16 by {bf16}",
+        environment.arch, environment.threads
+    )
 }
 
 fn memory() -> Finding {

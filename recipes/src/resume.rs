@@ -20,8 +20,8 @@ pub struct Resumed {
 ///
 /// # Errors
 ///
-/// Fails, and says what differs, when the recipe, the thread count or a file is not that of the
-/// run's start, and when no step is left to do.
+/// Fails, and says what differs, when the recipe, the thread count, the kernel of bf16 or a file is
+/// not that of the run's start, and when no step is left to do.
 pub fn resume(
     run: &RunDir,
     recipe: &str,
@@ -33,6 +33,11 @@ pub fn resume(
     let before = run.environment()?;
     if before.threads != environment.threads {
         differences.push(format!("threads: {} then, {} now", before.threads, environment.threads));
+    }
+    if let (Some(then), Some(now)) = (&before.bf16_kernel, &environment.bf16_kernel)
+        && then != now
+    {
+        differences.push(format!("bf16 kernel: {then} then, {now} now: another processor"));
     }
     let changed = match (&environment.files, &before.files) {
         (Some(now), Some(then)) => now.changes_since(then),

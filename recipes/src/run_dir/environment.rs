@@ -24,6 +24,9 @@ pub struct Environment {
     pub cpu_features: Vec<String>,
     /// Threads that share a matrix product; sums depend on it.
     pub threads: usize,
+    /// What multiplies in bf16, where the run does so on a CPU; sums depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bf16_kernel: Option<String>,
     /// What the run read from files; none in runs from before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
@@ -54,6 +57,7 @@ impl Environment {
             arch: std::env::consts::ARCH.into(),
             cpu_features: cpu_features(),
             threads,
+            bf16_kernel: None,
             files: None,
             accepted: Vec::new(),
         }
@@ -61,8 +65,8 @@ impl Environment {
 }
 
 impl Environment {
-    /// What else than threads and files is not as it was `then`: a run that goes on under it may
-    /// differ in its last digits.
+    /// What else than threads, kernel and files is not as it was `then`: a run that goes on under it
+    /// may differ in its last digits.
     pub fn changes_since(&self, then: &Self) -> Vec<String> {
         let now_then = [
             ("stearin", &self.stearin, &then.stearin),

@@ -94,6 +94,23 @@ fn another_recipe_or_thread_count_is_refused_by_name() {
 }
 
 #[test]
+fn another_kernel_of_bf16_is_refused_by_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = RECIPE.replace("builtin:atom\"", "builtin:atom\", dtype = \"bf16\"");
+    assert_ne!(recipe, RECIPE);
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let path = root.join("environment.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let kernel = engine::bf16_kernel();
+    assert!(text.contains(kernel), "{text}");
+    fs::write(&path, text.replace(kernel, "abacus")).unwrap();
+    let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err().to_string();
+    let line = format!("bf16 kernel: abacus then, {kernel} now");
+    assert!(error.contains(&line), "{error}");
+}
+
+#[test]
 fn a_resume_that_would_do_nothing_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Console, Job};
+use crate::config::{DTypeChoice, DeviceChoice};
 use crate::identity::Files;
 use crate::resume::{Resumed, resume};
 use crate::run_dir::{Accepted, Environment, RunDir, Saved};
@@ -16,7 +17,13 @@ pub(super) fn environment(job: &Job<'_>, model: Option<Files>) -> Result<Environ
     let mut files = job.problems.files.clone();
     files.extend(Files::of(verifiers::files(job.recipe))?);
     files.extend(model.unwrap_or_default());
-    Ok(Environment { files: Some(files), ..Environment::of_this_process(job.threads) })
+    let choice = &job.recipe.model;
+    let rounds = (choice.device, choice.dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16);
+    Ok(Environment {
+        files: Some(files),
+        bf16_kernel: rounds.then(|| engine::bf16_kernel().to_owned()),
+        ..Environment::of_this_process(job.threads)
+    })
 }
 
 /// A run to go on with.
