@@ -188,11 +188,9 @@ impl Buffers {
         }
         let frequencies = policy.rope().inverse_frequencies();
         for position in self.angles.cos.len() / frequencies.len()..=furthest {
-            for w in frequencies {
-                let angle = position as f64 * w;
-                self.angles.cos.push(angle.cos() as f32);
-                self.angles.sin.push(angle.sin() as f32);
-            }
+            let angles = frequencies.iter().map(|w| position as f64 * w);
+            self.angles.cos.extend(angles.clone().map(|angle| angle.cos() as f32));
+            self.angles.sin.extend(angles.map(|angle| angle.sin() as f32));
         }
     }
 
