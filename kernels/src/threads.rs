@@ -59,6 +59,9 @@ impl Threads<'_> {
     ///
     /// Panics when a task does; items of tasks that have not run are then leaked.
     pub fn each_of<T: Send>(self, items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
+        if matches!(self, Self::One) {
+            return items.into_iter().for_each(work);
+        }
         let items: Vec<Slot<T>> = items.into_iter().map(Slot::new).collect();
         self.each(items.len(), |i| {
             // SAFETY: `each` calls this once for every `i`.
