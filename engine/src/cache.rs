@@ -4,12 +4,14 @@
 //! reference form keeps one tensor a layer. Both carry the version of the weights that they
 //! were made from, and are refused after a change.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle::Tensor;
 
 use crate::backend::cpu::{self, KvBlock};
 use crate::weights::Version;
+use kernels::attention::POSITIONS;
 
 /// A prompt's keys and values at every layer, rotated, and the logits after its last row. Shared by
 /// all that continue the prompt.
@@ -67,8 +69,43 @@ pub(crate) struct Slot {
 impl Slot {
     /// Position of the next row.
     pub(crate) fn position(&self) -> usize {
-        self.len + self.prefix.as_ref().map_or(0, |prefix| prefix.len)
+        self.len + self.prefix_len()
     }
+
+    fn prefix_len(&self) -> usize {
+        self.prefix.as_ref().map_or(0, |prefix| prefix.len)
+    }
+
+    /// Which of its own blocks the next row goes to. A position's lane is the same in every block,
+    /// so the first own block starts with the lane after the prefix.
+    pub(crate) fn block(&self) -> usize {
+        self.position() / POSITIONS - self.prefix_len() / POSITIONS
+    }
+
+    /// The blocks of the prefix and its own, each with the positions that it holds, the next row's
+    /// included.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&KvBlock, Range<usize>)> {
+        let (middle, end) = (self.prefix_len(), self.position() + 1);
+        let prefix: &[KvBlock] = match self.prefix.as_ref().map(|prefix| &prefix.rows) {
+            Some(PrefixRows::Cpu(blocks)) => blocks,
+            Some(PrefixRows::Reference(_)) => {
+                unreachable!("a cache holds prefixes of its own form")
+            }
+            None => &[],
+        };
+        positions(prefix, 0..middle).chain(positions(&self.kv_blocks, middle..end))
+    }
+}
+
+/// Blocks that hold consecutive positions, each with its own.
+fn positions(
+    blocks: &[KvBlock],
+    all: Range<usize>,
+) -> impl Iterator<Item = (&KvBlock, Range<usize>)> {
+    let first = all.start / POSITIONS;
+    blocks.iter().zip(first..).map(move |(block, i)| {
+        (block, all.start.max(i * POSITIONS)..all.end.min((i + 1) * POSITIONS))
+    })
 }
 
 /// What a form keeps besides the slots.

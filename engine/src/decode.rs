@@ -10,7 +10,7 @@ use crate::backend::{Backend, cpu, reference};
 use crate::cache::{Cache, Prefix, PrefixRows, Slot, Store};
 use crate::{Error, Packed, Policy, Result};
 
-pub use kernels::distribution::Distribution;
+pub use kernels::logits::Distribution;
 
 impl Policy<'_> {
     /// Runs a prompt once, for all that will continue it.

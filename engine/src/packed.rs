@@ -1,17 +1,8 @@
 //! Rows of tokens in one pack: no padding, and a prompt stands once for all that continue it.
 
-use crate::{Error, Result};
+pub use kernels::attention::Segment;
 
-/// A run of rows. It attends to its ancestors' rows, whole, and to itself, causally.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// First row.
-    pub start: usize,
-    /// Number of rows, at least one.
-    pub len: usize,
-    /// The segment that this one continues: an earlier one.
-    pub parent: Option<usize>,
-}
+use crate::{Error, Result};
 
 /// Token ids with their positions, and the segments that say who attends to whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,9 +5,7 @@ use candle::{DType, Device, Tensor};
 
 use crate::backend::{Backend, cpu, reference};
 use crate::{Error, MatmulPrecision, Result, Target};
-
-/// Vocabulary entries treated at once.
-pub(crate) const CHUNK: usize = 2048;
+use kernels::logits::{self, Distribution};
 
 /// What the full distribution at a target's row says, one entry a target.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,84 +19,18 @@ pub struct Scores {
     pub phi_sums: Vec<f32>,
 }
 
-/// The distribution of one row.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RowStats {
-    /// Log of the sum of the exponentials of the scaled logits.
-    pub(crate) log_sum: f64,
-    pub(crate) entropy: f64,
-    phi_sum: f64,
-}
-
-/// Sums over the part of a row seen so far, relative to its largest scaled logit.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sums {
-    pub(crate) max: f64,
-    /// `sum e^(z - max)`
-    pub(crate) exp: f64,
-    /// `sum e^(z - max) (z - max)`
-    pub(crate) weighted: f64,
-    /// `sum e^(2 (z - max))`
-    pub(crate) square: f64,
-    /// `sum e^(2 (z - max)) (z - max)`
-    pub(crate) square_weighted: f64,
-}
-
-impl Sums {
-    pub(crate) const EMPTY: Self =
-        Self { max: f64::NEG_INFINITY, exp: 0.0, weighted: 0.0, square: 0.0, square_weighted: 0.0 };
-
-    /// The same sums relative to a larger maximum.
-    fn raised(self, max: f64) -> Self {
-        if self.exp == 0.0 {
-            return Self { max, ..Self::EMPTY };
-        }
-        let shift = self.max - max;
-        let (scale, scale_square) = (shift.exp(), (2.0 * shift).exp());
-        Self {
-            max,
-            exp: scale * self.exp,
-            weighted: scale * (self.weighted + shift * self.exp),
-            square: scale_square * self.square,
-            square_weighted: scale_square * (self.square_weighted + shift * self.square),
-        }
-    }
-
-    pub(crate) fn merged(self, other: Self) -> Self {
-        let max = self.max.max(other.max);
-        let (a, b) = (self.raised(max), other.raised(max));
-        Self {
-            max,
-            exp: a.exp + b.exp,
-            weighted: a.weighted + b.weighted,
-            square: a.square + b.square,
-            square_weighted: a.square_weighted + b.square_weighted,
-        }
-    }
-
-    fn stats(self) -> RowStats {
-        let log_exp = self.exp.ln();
-        let entropy = log_exp - self.weighted / self.exp;
-        let total = self.exp * self.exp;
-        let square_log = (self.square_weighted - log_exp * self.square) / total;
-        RowStats {
-            log_sum: self.max + log_exp,
-            entropy,
-            phi_sum: square_log + entropy * self.square / total,
-        }
-    }
-}
-
 /// A forward pass over the head, and what its backward needs.
 #[derive(Debug)]
 pub(crate) struct Pass {
     /// The distinct rows that have targets, ascending.
     pub(crate) rows: Vec<u32>,
-    pub(crate) stats: Vec<RowStats>,
+    pub(crate) stats: Vec<Distribution>,
     /// One a target: index into `rows`, and the token.
     pub(crate) targets: Vec<(usize, usize)>,
     log_probs: Vec<f64>,
     pub(crate) inverse_temperature: f64,
+    /// The same number as the sampler has it, which multiplies logits in f32.
+    pub(crate) scale: f32,
     backend: Backend,
 }
 
@@ -128,7 +60,7 @@ pub(crate) fn forward(
         Backend::Cpu { .. } => cpu::head::forward(&pass, &hidden, head)?,
         Backend::Reference => reference::head::forward(&pass, &hidden, head)?,
     };
-    pass.stats = sums.into_iter().map(Sums::stats).collect();
+    pass.stats = sums.into_iter().map(|sums| sums.finish(pass.scale)).collect();
     let scored = pass.targets.iter().zip(logits);
     pass.log_probs = scored.map(|(&(row, _), logit)| logit - pass.stats[row].log_sum).collect();
     Ok(pass)
@@ -214,6 +146,7 @@ impl Pass {
                 t.token, t.row
             )));
         }
+        let temperature = if temperature == 0.0 { 1.0 } else { temperature };
         let mut distinct: Vec<u32> = targets.iter().map(|t| t.row as u32).collect();
         distinct.sort_unstable();
         distinct.dedup();
@@ -223,7 +156,8 @@ impl Pass {
             rows: distinct,
             stats: Vec::new(),
             log_probs: Vec::new(),
-            inverse_temperature: if temperature == 0.0 { 1.0 } else { 1.0 / temperature },
+            inverse_temperature: 1.0 / temperature,
+            scale: logits::scale(temperature),
             backend: Backend::Reference,
         })
     }
@@ -248,7 +182,7 @@ impl Pass {
 
     /// The scores, one entry a target.
     pub(crate) fn scores(&self) -> Scores {
-        let stats = |f: fn(&RowStats) -> f64| {
+        let stats = |f: fn(&Distribution) -> f64| {
             self.targets.iter().map(|&(row, _)| f(&self.stats[row]) as f32).collect()
         };
         Scores {

@@ -1,4 +1,4 @@
-//! The exponential of sixteen numbers, and what is made of it.
+//! The exponential.
 
 use super::simd::{Kernel, LANES, SHIFT, Simd, dispatch};
 
@@ -50,23 +50,6 @@ pub(super) fn exp<L: Simd>(l: L, x: L::V) -> L::V {
 }
 
 const Q: [f32; 5] = [0.499_999_93, 0.166_665_2, 0.041_668_4, 0.008_368_851, 0.001_381_433];
-
-/// `gate * sigmoid(gate) * up`, into `gate`.
-#[inline(always)]
-pub(super) fn swiglu_lanes<L: Simd>(l: L, gate: L::V, up: L::V) -> L::V {
-    let one = l.splat(1.0);
-    let decay = exp(l, l.sub(l.splat(0.0), gate));
-    l.mul(l.div(gate, l.add(one, decay)), up)
-}
-
-/// The gradients of `gate * sigmoid(gate) * up` in both, given that of the result.
-#[inline(always)]
-pub(super) fn swiglu_slopes<L: Simd>(l: L, gate: L::V, up: L::V, grad: L::V) -> (L::V, L::V) {
-    let one = l.splat(1.0);
-    let sigmoid = l.div(one, l.add(one, exp(l, l.sub(l.splat(0.0), gate))));
-    let slope = l.mul(sigmoid, l.mul_add(gate, l.sub(one, sigmoid), one));
-    (l.mul(l.mul(grad, up), slope), l.mul(l.mul(grad, gate), sigmoid))
-}
 
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these values are exact")]

@@ -21,14 +21,16 @@ mod simd;
 
 pub mod adamw;
 pub mod exp;
-pub mod rows;
+pub mod norm;
+pub mod rope;
+pub mod swiglu;
 
 pub mod linear;
 pub mod matmul;
 pub mod product;
 
 pub mod attention;
-pub mod distribution;
+pub mod logits;
 
 /// In what precision the operands of matrix products are; sums and all else are in the weights'
 /// type.
@@ -70,6 +72,18 @@ pub(crate) mod testing {
         for form in [Form::Widest, Form::Avx2, Form::Portable] {
             in_form(form, &test);
         }
+    }
+
+    /// Runs a test with every form of the kernels; what it returns must be the same in all.
+    pub(crate) fn same_on_every_form<T: PartialEq + std::fmt::Debug>(test: impl Fn() -> T) {
+        let widest = test();
+        for form in [Form::Avx2, Form::Portable] {
+            assert!(in_form(form, &test) == widest, "{form:?} gives other bits");
+        }
+    }
+
+    pub(crate) fn bits(x: &[f32]) -> Vec<u32> {
+        x.iter().map(|x| x.to_bits()).collect()
     }
 
     pub(crate) fn in_form<R>(form: Form, work: impl FnOnce() -> R) -> R {

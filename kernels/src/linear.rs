@@ -4,7 +4,7 @@ use crate::Products;
 use crate::matmul::{self, bf16};
 use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
-use crate::rows::swiglu;
+use crate::swiglu::swiglu;
 use crate::threads::Threads;
 
 /// A weight, (out, in).

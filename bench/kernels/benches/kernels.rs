@@ -128,8 +128,9 @@ fn attention(bencher: Bencher<'_, '_>, prompt: usize) {
         span.len * before + span.len * (span.len + 1) / 2
     }).sum();
     bencher.counter(ItemsCount::new(12 * pairs * HEADS * HEAD)).bench_local(|| {
-        let y = cpu::attention(heads, [&q, &k, &v], &spans);
-        cpu::attention_backward(heads, [&q, &k, &v], &spans, &y)
+        let (threads, segments) = (cpu::Threads::Pool, packed.segments());
+        let y = cpu::attention(threads, heads, [&q, &k, &v], segments);
+        cpu::attention_backward(threads, heads, [&q, &k, &v], segments, &y, &y.out)
     });
 }
 

@@ -1,6 +1,5 @@
 //! The model on plain slices: `f32` on a CPU, every operation with its own backward.
 
-mod attention;
 mod kv;
 mod linear;
 mod operand;
@@ -12,7 +11,8 @@ pub(crate) mod decode;
 pub(crate) mod head;
 pub(crate) mod trunk;
 
-pub use attention::{Heads, attention, attention_backward};
+pub use kernels::attention::{Attended, Heads, attention, attention_backward};
+pub use kernels::threads::Threads;
 pub(crate) use kv::KvBlock;
 pub use linear::Weight;
 pub use rows::{rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};

@@ -30,9 +30,4 @@ impl Span {
     pub(crate) fn reads(&self) -> impl Iterator<Item = (usize, usize)> {
         self.ancestors.iter().copied().chain(std::iter::once((self.start, self.len)))
     }
-
-    /// Number of rows before the span's own.
-    pub(crate) fn before(&self) -> usize {
-        self.ancestors.iter().map(|&(_, len)| len).sum()
-    }
 }

@@ -239,8 +239,10 @@ fn check_attention(packed: &Packed, [heads, kv_heads, width]: [usize; 3]) {
     check_both(&inputs, &op, &|x, dy| {
         let heads = cpu::Heads { query: heads, key: kv_heads, width };
         let qkv = [x[0], x[1], x[2]];
-        let value = cpu::attention(heads, qkv, &spans);
-        (value, cpu::attention_backward(heads, qkv, &spans, dy).into())
+        let (threads, segments) = (cpu::Threads::Pool, packed.segments());
+        let attended = cpu::attention(threads, heads, qkv, segments);
+        let gradients = cpu::attention_backward(threads, heads, qkv, segments, &attended, dy);
+        (attended.out, gradients.into())
     });
 }
 

@@ -5,18 +5,21 @@
 
 use candle::Tensor;
 
+use super::kv::heads;
 use super::{
-    Heads, Weight, attention, attention_backward, rms_norm, rms_norm_backward, rope, swiglu,
+    Attended, Weight, attention, attention_backward, rms_norm, rms_norm_backward, rope, swiglu,
     swiglu_backward, values,
 };
-use crate::layout::{Layout, Span};
+use crate::layout::Layout;
+use crate::packed::Segment;
 use crate::weights::{BlockWeights, Linear};
 use crate::{MatmulPrecision, ModelConfig, Result};
+use kernels::threads::Threads;
 
 /// What a block needs to know about its rows, as slices.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    spans: std::sync::Arc<[Span]>,
+    segments: std::sync::Arc<[Segment]>,
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
@@ -24,7 +27,8 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(layout: &Layout) -> Result<Self> {
         let plain = |x: &Tensor| x.flatten_all()?.to_vec1();
-        Ok(Self { spans: layout.spans.clone(), cos: plain(&layout.cos)?, sin: plain(&layout.sin)? })
+        let segments = layout.segments.clone();
+        Ok(Self { segments, cos: plain(&layout.cos)?, sin: plain(&layout.sin)? })
     }
 }
 
@@ -43,8 +47,7 @@ pub(crate) struct Saved {
     qkv: [Vec<f32>; 3],
     /// Queries and keys before their norms, where they have norms.
     pre_norm: Option<[Vec<f32>; 2]>,
-    /// (rows, heads * head width)
-    attention: Vec<f32>,
+    attention: Attended,
     mlp: SavedMlp,
 }
 
@@ -83,7 +86,7 @@ impl Block<'_> {
     pub(crate) fn forward(&self, x: &[f32]) -> (Vec<f32>, Saved) {
         let (qkv, pre_norm) = self.project(x);
         let attention = self.attend(&qkv);
-        let (y, mlp) = self.mlp(x, &attention);
+        let (y, mlp) = self.mlp(x, &attention.out);
         (y, Saved { qkv, pre_norm, attention, mlp })
     }
 
@@ -109,14 +112,10 @@ impl Block<'_> {
         (qkv, pre_norm)
     }
 
-    /// Attention: (rows, heads * head width).
-    pub(crate) fn attend(&self, qkv: &[Vec<f32>; 3]) -> Vec<f32> {
-        attention(self.heads(), qkv.each_ref().map(Vec::as_slice), &self.rows.spans)
-    }
-
-    fn heads(&self) -> Heads {
-        let ModelConfig { num_heads, num_kv_heads, head_dim, .. } = *self.config;
-        Heads { query: num_heads, key: num_kv_heads, width: head_dim }
+    /// Attention: (rows, heads * head width), and what its backward pass needs.
+    pub(crate) fn attend(&self, qkv: &[Vec<f32>; 3]) -> Attended {
+        let qkv = qkv.each_ref().map(Vec::as_slice);
+        attention(Threads::Pool, heads(self.config), qkv, &self.rows.segments)
     }
 
     /// The block after attention, of any of its rows.
@@ -153,12 +152,14 @@ impl Block<'_> {
         let (w, eps) = (self.weights, self.config.rms_norm_eps);
         let Saved { qkv, pre_norm, attention, mlp } = saved;
         let MlpGradients { mlp_norm, gate, up, down } = self.mlp_backward(mlp, dy, want);
-        let mut d_attention = vec![0.0; attention.len()];
-        let o = w.o.backward(&attention, dy, &want.o, &mut d_attention);
+        let mut d_attention = vec![0.0; attention.out.len()];
+        let o = w.o.backward(&attention.out, dy, &want.o, &mut d_attention);
         let mut d_qkv = attention_backward(
-            self.heads(),
+            Threads::Pool,
+            heads(self.config),
             qkv.each_ref().map(Vec::as_slice),
-            &self.rows.spans,
+            &self.rows.segments,
+            &attention,
             &d_attention,
         );
         drop((qkv, attention, d_attention));

@@ -8,15 +8,16 @@ use super::block::{self, Block, Rows};
 use super::kv::{KvBlock, KvLayout};
 use super::operand::{Operand, bf16_copies, is_matrix};
 use super::{Weight, values};
-use crate::cache::{PrefixRows, Slot};
+use crate::cache::Slot;
 use crate::decode::not_finite;
 use crate::weights::{Linear, Spec, Weights};
 use crate::{MatmulPrecision, ModelConfig, Packed, Policy, Result};
-use kernels::attention::{POSITIONS, attend};
+use kernels::attention::{POSITIONS, Queries, attend};
 use kernels::linear::{Matrix, gated, linear, linear_add, linears};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::matrix::MatRef;
-use kernels::rows::{rms_norm, rms_norm_in_place, rope};
+use kernels::norm::{rms_norm, rms_norm_in_place};
+use kernels::rope::rope;
 use kernels::threads::{Threads, with_team};
 
 /// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
@@ -57,8 +58,8 @@ struct Scratch {
     attention: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
-    /// One for each row and key head.
-    scores: Vec<Vec<f32>>,
+    /// Of attention, one for each row and key head.
+    heads: Vec<Vec<f32>>,
 }
 
 impl Buffers {
@@ -97,7 +98,7 @@ pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, 
             let block = Block { config, rows: &rows, weights };
             let qkv = block.project(&x).0;
             write(kv, &mut kv_blocks, layer, packed.rows(), &qkv);
-            let attention = block.attend(&qkv);
+            let attention = block.attend(&qkv).out;
             // Of the last block only the last row is asked for.
             let skipped = if layer + 1 == config.num_layers { packed.rows() - 1 } else { 0 };
             let from = |x: &[f32]| x.len() / packed.rows() * skipped;
@@ -119,7 +120,7 @@ fn write(
 ) {
     let width = k.len() / rows;
     for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-        kv.write(&mut kv_blocks[row / POSITIONS], layer, row % POSITIONS, k, v);
+        kv.write(&mut kv_blocks[row / POSITIONS], layer, row, k, v);
     }
 }
 
@@ -180,7 +181,7 @@ impl Buffers {
         let mut furthest = 0;
         for &(index, _) in feed {
             let mut slot = std::mem::take(&mut slots[index]);
-            if slot.len == slot.kv_blocks.len() * POSITIONS {
+            if slot.block() == slot.kv_blocks.len() {
                 slot.kv_blocks.push(self.free.pop().unwrap_or_else(|| self.kv.block()));
             }
             furthest = furthest.max(slot.position());
@@ -348,33 +349,31 @@ impl Step<'_> {
             let (cos, sin) = (&self.angles.cos[at..at + half], &self.angles.sin[at..at + half]);
             rope(q, cos, sin);
             rope(k, cos, sin);
-            let block = &mut slot.kv_blocks[slot.len / POSITIONS];
-            self.kv.write(block, layer, slot.len % POSITIONS, k, v);
+            let (block, position) = (slot.block(), slot.position());
+            self.kv.write(&mut slot.kv_blocks[block], layer, position, k, v);
         }
     }
 
     /// Attention of every row to its prompt and to its own rows, the new one included.
     fn attend(&self, threads: Threads<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
         let config = self.policy.config();
-        let (head_dim, kv_heads) = (config.head_dim, config.num_kv_heads);
-        let group = config.num_heads / kv_heads * head_dim;
-        let Scratch { q, attention, scores, .. } = s;
-        let heads = attention.chunks_exact_mut(group).zip(scores).enumerate();
-        threads.each_of(heads, |(i, (out, scores))| {
+        let (width, kv_heads) = (config.head_dim, config.num_kv_heads);
+        let group = config.num_heads / kv_heads;
+        let Scratch { q, attention, heads, .. } = s;
+        let heads = attention.chunks_exact_mut(group * width).zip(heads).enumerate();
+        threads.each_of(heads, |(i, (out, scratch))| {
             let (slot, head) = (&slots[i / kv_heads], i % kv_heads);
-            let prefix = slot.prefix.as_ref().expect("checked before the step");
-            let PrefixRows::Cpu(prompt) = &prefix.rows else {
-                unreachable!("a cache holds prefixes of its own form")
+            let blocks: Vec<_> =
+                slot.held().map(|(block, held)| self.kv.read(block, layer, head, held)).collect();
+            let queries = Queries {
+                values: &q[i * group * width..],
+                stride: group * width,
+                rows: 1,
+                group,
+                width,
+                position: slot.position(),
             };
-            let block = |b: usize| {
-                let (block, held) = match b.checked_sub(prompt.len()) {
-                    None => (&prompt[b], prefix.len - b * POSITIONS),
-                    Some(b) => (&slot.kv_blocks[b], slot.len + 1 - b * POSITIONS),
-                };
-                self.kv.read(block, layer, head, held.min(POSITIONS))
-            };
-            let q = &q[i * group..][..group];
-            attend(q, head_dim, prompt.len() + slot.kv_blocks.len(), block, scores, out);
+            attend(queries, &blocks, scratch, out, &mut vec![[0.0; 2]; group]);
         });
     }
 }
@@ -395,6 +394,6 @@ impl Scratch {
         ] {
             buffer.resize(rows * width, 0.0);
         }
-        self.scores.resize_with(rows * config.num_kv_heads, Vec::new);
+        self.heads.resize_with(rows * config.num_kv_heads, Vec::new);
     }
 }

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::with;
 use crate::Result;
-use crate::score::{CHUNK, Pass, Pull, Sums, Want};
-use kernels::distribution;
+use crate::score::{Pass, Pull, Want};
 use kernels::exp::exp_in_place;
+use kernels::logits::{CHUNK, LogitStats};
 use kernels::product::{How, Into, View, product};
 
 /// Each row's sums, and each target's scaled logit.
@@ -15,9 +15,9 @@ pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
     head: &Tensor,
-) -> Result<(Vec<Sums>, Vec<f64>)> {
+) -> Result<(Vec<LogitStats>, Vec<f64>)> {
     let (vocab, width) = head.dims2()?;
-    let mut sums = vec![Sums::EMPTY; pass.rows.len()];
+    let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
     let mut picked = vec![0.0; pass.targets.len()];
     let mut order = pass.by_token().into_iter().peekable();
     with([hidden, head], |[hidden, head]| {
@@ -27,10 +27,11 @@ pub(crate) fn forward(
             let logits = &mut logits[..pass.rows.len() * len];
             project(pass, logits, hidden, &head[start * width..][..len * width], width);
             sums.par_iter_mut().zip(logits.par_chunks_mut(len)).for_each(|(sum, row)| {
-                *sum = sum.merged(chunk_sums(row));
+                *sum = sum.merged(LogitStats::of_chunk(row, pass.scale));
             });
             while let Some((target, row, token)) = order.next_if(|&(_, _, t)| t < start + len) {
-                picked[target] = f64::from(logits[row * len + token - start]);
+                let logit = logits[row * len + token - start];
+                picked[target] = f64::from(logit * pass.scale);
             }
         }
         Ok(())
@@ -38,18 +39,12 @@ pub(crate) fn forward(
     Ok((sums, picked))
 }
 
-/// Scaled logits of all rows over a part of the head.
+/// Logits of all rows over a part of the head.
 fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: usize) {
     let len = part.len() / width;
-    let how = How { scale: pass.inverse_temperature as f32, ..How::pool(pass.precision().into()) };
+    let how = How::pool(pass.precision().into());
     let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
     product(out, len, (pass.rows.len(), len, width), lhs, rhs, how);
-}
-
-/// The sums of one row's chunk.
-fn chunk_sums(row: &[f32]) -> Sums {
-    let (max, [exp, weighted, square, square_weighted]) = distribution::sums(row);
-    Sums { max: f64::from(max), exp, weighted, square, square_weighted }
 }
 
 /// Gradients with respect to the picked rows and to the head.
@@ -92,21 +87,21 @@ pub(crate) fn backward(
     Ok((tensor(d_hidden, rows)?, tensor(d_head, vocab)?))
 }
 
-/// Turns a row's scaled logits into their gradient, less what the picked tokens add.
+/// Turns a row's logits into their gradient, less what the picked tokens add.
 fn slope(pass: &Pass, pull: &Pull, row: usize, d: &mut [f32]) {
     let stats = pass.stats[row];
-    let (log_sum, scale) = (stats.log_sum as f32, pass.inverse_temperature as f32);
+    let (log_sum, scale) = (stats.log_sum as f32, pass.scale);
     let (d_log_prob, d_entropy) = (pull.log_prob[row] as f32, pull.entropy[row] as f32);
     let entropy = stats.entropy as f32;
     let mut buffer = [0.0; 512];
     for d in d.chunks_mut(buffer.len()) {
         let p = &mut buffer[..d.len()];
         for (p, z) in p.iter_mut().zip(d.iter()) {
-            *p = z - log_sum;
+            *p = z * scale - log_sum;
         }
         exp_in_place(p);
         for (z, p) in d.iter_mut().zip(p) {
-            let above = *z - log_sum + entropy;
+            let above = *z * scale - log_sum + entropy;
             *z = -*p * (d_log_prob + d_entropy * above) * scale;
         }
     }

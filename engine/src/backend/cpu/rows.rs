@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use kernels::rows;
+use kernels::{norm, rope, swiglu};
 
 /// Fewer values than this in all are not worth the threads.
 const PARALLEL_VALUES: usize = 1 << 15;
@@ -26,7 +26,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64) -> Vec<f32> {
     let task = task_len(weight.len(), x.len());
     y.par_chunks_mut(task)
         .zip(x.par_chunks(task))
-        .for_each(|(y, x)| rows::rms_norm(x, weight, eps, y));
+        .for_each(|(y, x)| norm::rms_norm(x, weight, eps, y));
     y
 }
 
@@ -50,7 +50,7 @@ pub fn rms_norm_backward(
         .zip(dy.par_chunks(task))
         .map(|((dx, x), dy)| {
             let mut dw = vec![0.0; width];
-            rows::rms_norm_backward(x, weight, eps, dy, dx, &mut dw);
+            norm::rms_norm_backward(x, weight, eps, dy, dx, &mut dw);
             dw
         })
         .collect();
@@ -82,7 +82,7 @@ pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32], half: usize) {
         .for_each(|((x, cos), sin)| {
             let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
             for (x, (cos, sin)) in x.chunks_exact_mut(width).zip(angles) {
-                rows::rope(x, cos, sin);
+                rope::rope(x, cos, sin);
             }
         });
 }
@@ -95,7 +95,7 @@ pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32], half: usize) {
 pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut y = gate.to_vec();
     let task = task_len(1, y.len());
-    y.par_chunks_mut(task).zip(up.par_chunks(task)).for_each(|(y, up)| rows::swiglu(y, up));
+    y.par_chunks_mut(task).zip(up.par_chunks(task)).for_each(|(y, up)| swiglu::swiglu(y, up));
     y
 }
 
@@ -107,5 +107,5 @@ pub fn swiglu_backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
     gate.par_chunks_mut(task)
         .zip(up.par_chunks_mut(task))
         .zip(dy.par_chunks(task))
-        .for_each(|((gate, up), dy)| rows::swiglu_backward(gate, up, dy));
+        .for_each(|((gate, up), dy)| swiglu::swiglu_backward(gate, up, dy));
 }

@@ -5,7 +5,8 @@ use candle::{DType, Tensor};
 
 use super::ops::{self, wide};
 use crate::Result;
-use crate::score::{CHUNK, Pass, Pull, Sums, Want};
+use crate::score::{Pass, Pull, Want};
+use kernels::logits::{CHUNK, LogitStats};
 
 fn host(x: &Tensor) -> Result<Vec<f64>> {
     Ok(x.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
@@ -21,9 +22,9 @@ pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
     head: &Tensor,
-) -> Result<(Vec<Sums>, Vec<f64>)> {
+) -> Result<(Vec<LogitStats>, Vec<f64>)> {
     let (vocab, hidden) = (head.dim(0)?, &wide(hidden)?);
-    let mut sums = vec![Sums::EMPTY; pass.rows.len()];
+    let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
     let mut picked = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
     for start in (0..vocab).step_by(CHUNK) {
@@ -43,7 +44,7 @@ pub(crate) fn forward(
         for (row, sum) in sums.iter_mut().enumerate() {
             let [max, exp, weighted, square, square_weighted] =
                 std::array::from_fn(|i| columns[i][row]);
-            *sum = sum.merged(Sums { max, exp, weighted, square, square_weighted });
+            *sum = sum.merged(LogitStats { max, exp, weighted, square, square_weighted });
         }
         let within: Vec<_> =
             order.iter().filter(|&&(_, _, token)| (start..start + len).contains(&token)).collect();

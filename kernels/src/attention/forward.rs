@@ -1,0 +1,223 @@
+//! Attention of the query heads that share one key head, over the KV blocks of one sequence.
+
+use std::array;
+use std::ops::Range;
+
+use super::tile::{Mix, ROWS, blocks_at_once, by_columns, by_rows, products};
+use super::{KvBlock, POSITIONS};
+use crate::exp::exp;
+use crate::simd::{Kernel, LANES, Simd, dispatch};
+
+/// Query heads that share one key head, at consecutive positions.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    /// The first query head of the first row; a head's components are contiguous, and so are the
+    /// heads of a row.
+    pub values: &'a [f32],
+    /// Values from one row to the next.
+    pub stride: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Query heads.
+    pub group: usize,
+    /// Components of each.
+    pub width: usize,
+    /// Absolute position of the first row. A row attends to positions up to its own.
+    pub position: usize,
+}
+
+impl Queries<'_> {
+    /// Where the components of a query are, counting rows first and heads within.
+    pub(super) fn at(&self, query: usize) -> usize {
+        query / self.group * self.stride + query % self.group * self.width
+    }
+
+    /// Positions that a query attends to lie below this one.
+    pub(super) fn limit(&self, query: usize) -> usize {
+        self.position + query / self.group + 1
+    }
+}
+
+/// `softmax(q k^T / sqrt(width)) v`, into `out`; the maximum of the scores, and one over the sum of
+/// their exponentials, into `stats`, for each query in the order of rows, then heads.
+///
+/// Shapes: `out` as [`Queries::values`], `stats` (rows * group). `blocks` hold every position up to
+/// the last row's in ascending order, each once. `scratch` is overwritten.
+///
+/// # Panics
+///
+/// Panics when a slice is too short.
+///
+/// Source: arXiv 1706.03762, equation 1; grouped heads as in arXiv 2305.13245.
+pub fn attend(
+    queries: Queries<'_>,
+    blocks: &[KvBlock<'_>],
+    scratch: &mut Vec<f32>,
+    out: &mut [f32],
+    stats: &mut [[f32; 2]],
+) {
+    let all = queries.rows * queries.group;
+    let mut done = 0;
+    // Tiles of equal size as far as possible: 7 queries are 4 and 3, not 6 and 1.
+    for tiles in (1..=all.div_ceil(ROWS)).rev() {
+        let rows = (all - done).div_ceil(tiles);
+        by_rows!(rows, |M| {
+            let stats = stats[done..].first_chunk_mut().expect("numbers of each query");
+            tile::<M>(queries, done, blocks, scratch, out, stats);
+        });
+        done += rows;
+    }
+}
+
+/// [`attend`] for the queries from `first`.
+fn tile<const M: usize>(
+    queries: Queries<'_>,
+    first: usize,
+    blocks: &[KvBlock<'_>],
+    scratch: &mut Vec<f32>,
+    out: &mut [f32],
+    stats: &mut [[f32; 2]; M],
+) {
+    let limits: [usize; M] = array::from_fn(|m| queries.limit(first + m));
+    let at: [usize; M] = array::from_fn(|m| queries.at(first + m));
+    let seen = blocks.partition_point(|block| block.held.start < limits[M - 1]);
+    let blocks = &blocks[..seen];
+    let len = M * POSITIONS * seen;
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
+    }
+    let scores = scratch[..len].as_chunks_mut().0.as_chunks_mut().0;
+    let rows = at.map(|at| &queries.values[at..at + queries.width]);
+    // Each step is compiled by itself: in one function the sums do not stay in registers.
+    let max = dispatch(Scores { queries: rows, blocks, limits, out: scores });
+    let inverse = dispatch(Exponentials { max, scores });
+    let weights = scores.as_flattened().as_flattened();
+    let padded = queries.width.next_multiple_of(LANES);
+    let mix = Mix { blocks, weights, stride: M, row: 0, padded, limits };
+    dispatch(Weighted { mix, inverse, at, width: queries.width, out });
+    *stats = array::from_fn(|m| [max[m], inverse[m]]);
+}
+
+/// The weighted sums of the values, times one over the sum of the weights.
+struct Weighted<'a, const M: usize> {
+    mix: Mix<'a, M>,
+    inverse: [f32; M],
+    at: [usize; M],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl<const M: usize> Kernel for Weighted<'_, M> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { mix, inverse, at, width, out } = self;
+        by_columns!(S, M, mix.padded, |from, C| {
+            let mut sums = [[s.splat(0.0); C]; M];
+            mix.add::<S, C>(s, from, &mut sums);
+            for m in 0..M {
+                let row = &mut out[at[m]..][..width];
+                for c in 0..C {
+                    let from = from + c * LANES;
+                    let to = (from + LANES).min(width);
+                    s.store_partial(&mut row[from..to], s.mul(sums[m][c], s.splat(inverse[m])));
+                }
+            }
+        });
+    }
+}
+
+/// Scores over all blocks, minus infinity where a query must not look; yields their maxima.
+struct Scores<'a, const M: usize> {
+    queries: [&'a [f32]; M],
+    blocks: &'a [KvBlock<'a>],
+    limits: [usize; M],
+    out: &'a mut [[[f32; POSITIONS]; M]],
+}
+
+impl<const M: usize> Kernel for Scores<'_, M> {
+    type Output = [f32; M];
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) -> [f32; M] {
+        let mut max = [s.splat(f32::NEG_INFINITY); M];
+        let mut done = 0;
+        while done < self.blocks.len() {
+            done += match blocks_at_once(S::REGISTERS, M).min(self.blocks.len() - done) {
+                4.. => self.some::<S, 4>(s, done, &mut max),
+                2.. => self.some::<S, 2>(s, done, &mut max),
+                _ => self.some::<S, 1>(s, done, &mut max),
+            };
+        }
+        let mut out = [0.0; M];
+        for m in 0..M {
+            out[m] = s.max_lane(max[m]);
+        }
+        out
+    }
+}
+
+impl<const M: usize> Scores<'_, M> {
+    /// The `N` blocks from `first`; yields `N`.
+    #[inline(always)]
+    fn some<S: Simd, const N: usize>(&mut self, s: S, first: usize, max: &mut [S::V; M]) -> usize {
+        let scale = s.splat(1.0 / (self.queries[0].len() as f32).sqrt());
+        let mut keys = [&[] as &[f32]; N];
+        for n in 0..N {
+            keys[n] = self.blocks[first + n].keys;
+        }
+        let sums = products::<S, M, N>(s, self.queries, keys);
+        for n in 0..N {
+            let scores = &mut self.out[first + n];
+            for m in 0..M {
+                let score = s.mul(sums[m][n], scale);
+                s.store(&mut scores[m], score);
+                let seen = self.blocks[first + n].lanes(self.limits[m]);
+                // A NaN among the scores is left out of the maximum, and returns with its
+                // exponential.
+                if seen.len() == LANES {
+                    max[m] = s.max(score, max[m]);
+                } else {
+                    hide(&mut scores[m], seen, f32::NEG_INFINITY);
+                    max[m] = s.max(s.load(&scores[m]), max[m]);
+                }
+            }
+        }
+        N
+    }
+}
+
+/// Overwrites the lanes outside `seen`.
+#[inline(always)]
+pub(super) fn hide(lanes: &mut [f32; LANES], seen: Range<usize>, with: f32) {
+    for (lane, x) in lanes.iter_mut().enumerate() {
+        if !seen.contains(&lane) {
+            *x = with;
+        }
+    }
+}
+
+/// Replaces scores by `exp(score - max)`; yields one over each query's sum of them.
+struct Exponentials<'a, const M: usize> {
+    max: [f32; M],
+    scores: &'a mut [[[f32; POSITIONS]; M]],
+}
+
+impl<const M: usize> Kernel for Exponentials<'_, M> {
+    type Output = [f32; M];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f32; M] {
+        let mut sums = [s.splat(0.0); M];
+        for scores in self.scores {
+            for m in 0..M {
+                let e = exp(s, s.sub(s.load(&scores[m]), s.splat(self.max[m])));
+                sums[m] = s.add(sums[m], e);
+                s.store(&mut scores[m], e);
+            }
+        }
+        let mut inverse = [0.0; M];
+        for m in 0..M {
+            inverse[m] = 1.0 / s.sum(sums[m]);
+        }
+        inverse
+    }
+}
