@@ -1,8 +1,8 @@
 //! The forms in which the model computes, a folder each. They have the same pieces: the operations,
 //! a decoder block, the trunk of the backward pass, the chunked head, and decoding.
 //!
-//! [`reference`] is the definition: Candle tensors, any device and float type, differentiable. It is
-//! the oracle of every other form and is not tuned. [`cpu`] computes the same on plain slices, for
+//! [`mod@reference`] is the definition: Candle tensors, any device and float type, differentiable. It
+//! is the oracle of every other form and is not tuned. [`cpu`] computes the same on plain slices, for
 //! `f32` weights on a CPU, each piece with its own backward.
 
 pub mod cpu;

@@ -1,9 +1,10 @@
 //! Matrix products of numbers rounded to bf16, with sums in `f32`.
 //!
-//! Both operands are rounded and packed in tiles of sixteen rows or columns by 32 terms ([`tile`]),
-//! the same for all three microkernels. Which one multiplies depends on the processor alone, never on
-//! the numbers of rows or on timing, since each has its own order of sums: [`kernel`]. With one kernel,
-//! every output has one order of sums, whatever the other rows, the tasks and the threads.
+//! Both operands are rounded and packed in tiles of sixteen rows or columns by 32 terms
+//! (`bf16/tile.rs`), the same for all three microkernels. Which one multiplies depends on the
+//! processor alone, never on the numbers of rows or on timing, since each has its own order of sums:
+//! [`kernel`]. With one kernel, every output has one order of sums, whatever the other rows, the tasks
+//! and the threads.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
