@@ -11,9 +11,12 @@ use candle::{DType, Device};
 use engine::{Model, Packed, Text, checkpoint};
 use rollout::{Generator, Group, Key, Purpose, Request, Sampling};
 
-/// Log-probabilities and entropies in nats, absolute: decoding and the packed pass sum in
-/// different orders.
-const BOUND: f32 = 1e-4;
+/// How far apart rollout and training may be, in nats: not at all on a CPU, where decoding and the
+/// packed pass have one order of sums.
+fn bound(model: &Model) -> f32 {
+    if model.device().is_cpu() { 0.0 } else { 1e-4 }
+}
+
 const TEMPERATURE: f64 = 0.8;
 
 /// The CPU, or what `scripts/gpu-accept.sh` asks for.
@@ -93,6 +96,6 @@ fn compare(model: &Model, groups: &[Group]) {
             "{name}: {} tokens, rollout and training at most {worst:.1e} apart",
             trained.len()
         );
-        assert!(worst <= BOUND, "{name}: rollout and training are {worst:.1e} apart");
+        assert!(worst <= bound(model), "{name}: rollout and training are {worst:.1e} apart");
     }
 }
