@@ -179,45 +179,53 @@ impl Kernel for Chunk<'_> {
         // Without a number above minus infinity all exponentials must vanish; a NaN must stay.
         let top = s.splat(if max == f32::NEG_INFINITY { 0.0 } else { max });
         let scale = s.splat(self.scale);
-        // Exponentials vanish below this; a bound avoids `0 * infinity`. A NaN passes.
-        let least = s.splat(-104.0);
         let mut total = [0.0; 4];
         for (i, block) in self.logits.chunks(VECTORS * LANES).enumerate() {
             let mut sums = [s.splat(0.0); 4];
             let (chunks, tail) = block.as_chunks::<LANES>();
-            let mut add = |logits: S::V| {
-                let d = s.max(least, s.sub(s.mul(logits, scale), top));
-                let e = exp(s, d);
-                let square = s.mul(e, e);
-                sums[0] = s.add(sums[0], e);
-                sums[1] = s.mul_add(e, d, sums[1]);
-                sums[2] = s.add(sums[2], square);
-                sums[3] = s.mul_add(square, d, sums[3]);
-                e
-            };
+            // Indices and functions that are always inlined: an iterator or a closure that is not
+            // would be compiled without the instructions.
             if let Some(weights) = &mut self.weights {
                 let weights = &mut weights[i * VECTORS * LANES..][..block.len()];
                 let (weights, weights_tail) = weights.as_chunks_mut::<LANES>();
-                for (chunk, weights) in chunks.iter().zip(weights) {
-                    s.store(weights, add(s.load(chunk)));
+                for k in 0..chunks.len() {
+                    let e = add(s, s.load(&chunks[k]), scale, top, &mut sums);
+                    s.store(&mut weights[k], e);
                 }
                 if !tail.is_empty() {
-                    s.store_partial(weights_tail, add(s.load(&padded(tail))));
+                    let e = add(s, s.load(&padded(tail)), scale, top, &mut sums);
+                    s.store_partial(weights_tail, e);
                 }
             } else {
-                for chunk in chunks {
-                    add(s.load(chunk));
+                for k in 0..chunks.len() {
+                    add(s, s.load(&chunks[k]), scale, top, &mut sums);
                 }
                 if !tail.is_empty() {
-                    add(s.load(&padded(tail)));
+                    add(s, s.load(&padded(tail)), scale, top, &mut sums);
                 }
             }
-            for (total, sum) in total.iter_mut().zip(s.sum4(sums)) {
-                *total += f64::from(sum);
+            let sums = s.sum4(sums);
+            for i in 0..4 {
+                total[i] += f64::from(sums[i]);
             }
         }
         (max, total)
     }
+}
+
+/// Adds sixteen logits to the sums; yields their exponentials.
+#[inline(always)]
+fn add<S: Simd>(s: S, logits: S::V, scale: S::V, top: S::V, sums: &mut [S::V; 4]) -> S::V {
+    // Exponentials vanish below this; a bound avoids `0 * infinity`. A NaN passes.
+    let least = s.splat(-104.0);
+    let d = s.max(least, s.sub(s.mul(logits, scale), top));
+    let e = exp(s, d);
+    let square = s.mul(e, e);
+    sums[0] = s.add(sums[0], e);
+    sums[1] = s.mul_add(e, d, sums[1]);
+    sums[2] = s.add(sums[2], square);
+    sums[3] = s.mul_add(square, d, sums[3]);
+    e
 }
 
 /// The tail of a chunk; what is missing is minus infinity, whose exponential is exactly zero.
@@ -237,8 +245,8 @@ fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
     // that a NaN is lost.
     let mut max = [s.splat(f32::NEG_INFINITY); 4];
     for four in fours {
-        for (max, x) in max.iter_mut().zip(four) {
-            *max = s.max(s.load(x), *max);
+        for i in 0..4 {
+            max[i] = s.max(s.load(&four[i]), max[i]);
         }
     }
     for x in rest {
