@@ -9,7 +9,7 @@
 //! 1. a score for each key, one chain of multiply-adds over the components, then times the scale;
 //! 2. the maximum of all scores;
 //! 3. `exp(score - max)`, added up in sixteen lane sums over ascending blocks, which are then added
-//!    as in [`Simd::sum`](crate::simd::Simd::sum); a lane outside a partial block adds zero;
+//!    by one tree; a lane outside a partial block adds zero;
 //! 4. the weighted sum of the values, one chain of multiply-adds over ascending positions, then
 //!    times one over the sum of the exponentials.
 //!
