@@ -39,8 +39,9 @@ pub enum Products {
     /// As they are.
     #[default]
     F32,
-    /// Rounded to bf16, for `f32` weights on a CPU: twice the rate where it has AVX512-BF16. The
-    /// products of attention stay as they are.
+    /// Rounded to bf16, for `f32` weights on a CPU: multiplied by AMX on Intel, by AVX512-BF16 on
+    /// AMD, or widened to `f32` again ([`matmul::bf16::kernel`]). The products of attention stay as
+    /// they are.
     Bf16,
 }
 

@@ -6,14 +6,15 @@
 //! | `f32` | `x W^T` | from 5 rows | [`super::packed`], `x` packed | the weight stays in place: 50 at 5 rows, 80 at 8, 112 from 16 on |
 //! | `f32` | `dy W`, `dy^T x` | few rows | [`super::packed`], in place | packing took as long as the product at 16 rows, 5 % of it at 256 |
 //! | `f32` | `dy W`, `dy^T x` | more rows | [`super::packed`], packed | a stride of a power of two falls on few sets of a cache, which packing avoids |
-//! | bf16 | all | AMX | [`bf16`], tiles | not measured |
-//! | bf16 | all | AVX512-BF16 of AMD | [`bf16`], pairs | one instruction for two products |
-//! | bf16 | all | else | [`bf16`], widened | the instruction is slower than `f32` on Intel |
+//! | bf16 | all | AMX | [`bf16`], tiles | not yet measured on hardware |
+//! | bf16 | all | AVX512-BF16 of AMD | [`bf16`], pairs | one instruction for two products: 185 to 240 GFLOP/s |
+//! | bf16 | all | else | [`bf16`], widened | about 100 GFLOP/s, where `f32` has about 112; on Intel the instruction for pairs is slower than `f32` |
 //!
-//! GFLOP/s of one thread of an EPYC (Zen 4, AVX-512), maps of 576 x 576, operands in cache; its peak is
-//! about 114. In `f32` the choice never changes a result: all kernels take every sum in the same
-//! order. In bf16 the processor alone decides ([`bf16::kernel`]), since the order of sums is the
-//! instruction's.
+//! GFLOP/s of one thread of an EPYC (Zen 4, AVX-512), operands in cache. In `f32`, maps of
+//! 576 x 576, where its peak is about 114; in bf16, maps of 576 x 576 to 1536 with 16 to 128 rows.
+//!
+//! In `f32` the choice never changes a result: all kernels take every sum in the same order. In bf16
+//! the processor alone decides ([`bf16::kernel`]), since the order of sums is the instruction's.
 
 #[cfg(doc)]
 use super::bf16;

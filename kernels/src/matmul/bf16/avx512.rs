@@ -12,7 +12,7 @@ use super::product::{Microkernel, Operands, Row};
 use super::tile::Line;
 use crate::simd::Simd;
 
-/// The machine has AVX512-BF16, with F, BW, VL and DQ.
+/// The proof that the machine has AVX512-F, AVX512-BW and AVX512-BF16.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx512Bf16(());
 
