@@ -4,8 +4,9 @@
 //! `loss/surrogate.rs`, `loss/ratio.rs` and `loss/sequence.rs`, [`Kl`], [`Aggregation`].
 //!
 //! Everything is composed of Candle ops on f64 tensors of shape (targets) on the host, whatever the
-//! model computes in: ratios are differences of nearly equal numbers. What a token weighs in the whole update is in its coefficient, so the losses of
-//! micro-batches add up to the loss of the update.
+//! model computes in: ratios are differences of nearly equal numbers. What a token weighs in the
+//! whole update is in its coefficient, so the losses of micro-batches add up to the loss of the
+//! update.
 
 mod aggregation;
 mod kl;

@@ -37,8 +37,9 @@ const SHARED: usize = 1 << 15;
 
 /// What completions depend on besides the requests.
 ///
-/// On a CPU a completion is a function of the weights, its request, `sampling`, the stops, `key` and
-/// the number of threads: neither `slots` nor the order of the requests matters.
+/// On a CPU a completion is a function of the weights, its request, `sampling`, the stops, `key`
+/// and, in bf16, the kernel that multiplies. Neither `slots` nor the order of the requests nor the
+/// number of threads matters.
 ///
 /// ```
 /// use candle::{DType, Device};
