@@ -9,7 +9,7 @@ use std::fmt;
 use rewards::Outcome;
 use rollout::Finish;
 
-pub use watch::{Precision, Watch};
+pub use watch::{Agreement, Watch};
 
 use crate::attempt::Graded;
 

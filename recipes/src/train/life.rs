@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use engine::Model;
 use engine::text::Text;
-use evals::health::{Precision, Watch};
+use evals::health::{Agreement, Watch};
 use evals::record::{Folder, Sink, cut};
 use evals::{Log, Metrics, Record, Warning};
 use rewards::{Problem, Rubric};
@@ -17,7 +17,7 @@ use rewards::{Problem, Rubric};
 use super::stage::{Open, Shared, StageRun};
 use super::{Console, Done};
 use crate::causes::with_causes;
-use crate::config::{DTypeChoice, Recipe};
+use crate::config::{DeviceChoice, Recipe};
 use crate::data::Problems;
 use crate::fit;
 use crate::policy::Located;
@@ -117,7 +117,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         waiting: &waiting,
     };
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
-    let mut watch = Watch::new(model.config().vocab_size, precision(job.recipe));
+    let mut watch = Watch::new(model.config().vocab_size, agreement(job.recipe));
     watch.restore(&state.watch)?;
     let mut life = Life {
         shared,
@@ -137,11 +137,11 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     ended
 }
 
-/// The type that sampling and training compute in.
-fn precision(recipe: &Recipe) -> Precision {
-    match recipe.model.dtype {
-        DTypeChoice::F32 => Precision::Single,
-        DTypeChoice::Bf16 => Precision::Half,
+/// How well sampling and training agree where the recipe runs. On CUDA, training is in f32 alone.
+fn agreement(recipe: &Recipe) -> Agreement {
+    match recipe.model.device {
+        DeviceChoice::Cpu => Agreement::Exact,
+        DeviceChoice::Cuda => Agreement::Rounded,
     }
 }
 

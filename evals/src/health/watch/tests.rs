@@ -41,7 +41,7 @@ fn run(steps: u64, change: impl Fn(u64) -> Values) -> Vec<Metrics> {
 }
 
 fn watch() -> Watch {
-    Watch::new(1000, Precision::Single)
+    Watch::new(1000, Agreement::Rounded)
 }
 
 /// Steps and warnings of a run.
@@ -154,15 +154,22 @@ fn an_end_token_that_is_never_sampled_is_told_from_one_bad_step() {
 }
 
 #[test]
-fn a_gap_is_judged_by_the_precision() {
+fn a_gap_is_judged_by_the_agreement_that_is_due() {
     let mean = |_| vec![("rollout_corr/log_prob_gap_mean", 2e-4)];
     check(9, mean, &[(1, "log_prob_gap")]);
     let max = |_| vec![("rollout_corr/log_prob_gap_max", 2e-3)];
     check(9, max, &[(1, "log_prob_gap")]);
-    let mut half = Watch::new(1000, Precision::Half);
-    assert!(run(9, max).iter().all(|step| half.observe(1, step).is_empty()));
-    let far = run(1, |_| vec![("rollout_corr/log_prob_gap_max", 2.0)]);
-    assert_eq!(half.observe(2, &far[0])[0].name, "log_prob_gap");
+    let gaps = |mean: f64, max: f64| {
+        let values =
+            vec![("rollout_corr/log_prob_gap_mean", mean), ("rollout_corr/log_prob_gap_max", max)];
+        run(1, |_| values.clone()).remove(0)
+    };
+    let mut exact = Watch::new(1000, Agreement::Exact);
+    assert!(exact.observe(1, &gaps(0.0, 0.0)).is_empty());
+    let found = exact.observe(2, &gaps(1e-12, 1e-9));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, "log_prob_gap");
+    assert!(found[0].cause.contains("1.0e-9 at most; on a CPU"), "{}", found[0].cause);
 }
 
 #[test]
@@ -245,7 +252,7 @@ fn its_memory_is_bounded_and_a_strange_state_is_refused() {
     let error = watch.restore(&serde_json::json!({"moods": 1})).unwrap_err().to_string();
     assert!(error.starts_with("state of the health watch: unknown field `moods`"), "{error}");
     watch.restore(&Value::Null).unwrap();
-    assert_eq!(watch.state(), Watch::new(1000, Precision::Single).state());
+    assert_eq!(watch.state(), Watch::new(1000, Agreement::Rounded).state());
 }
 
 #[test]
