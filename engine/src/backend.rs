@@ -10,6 +10,8 @@ pub mod reference;
 
 use candle::{DType, Device};
 
+pub use kernels::MatmulPrecision;
+
 use crate::{Error, Result};
 
 /// The form in which a model computes; chosen once, when it is built.
@@ -22,25 +24,6 @@ pub enum Backend {
         /// The precision of matrix products.
         precision: MatmulPrecision,
     },
-}
-
-/// The precision of the operands of matrix products. Sums and all else are of the weights' type.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MatmulPrecision {
-    /// As they are: of the weights' type.
-    #[default]
-    F32,
-    /// Rounded to bf16, for `f32` weights on a CPU. The products of attention stay as they are.
-    Bf16,
-}
-
-impl From<MatmulPrecision> for kernels::Products {
-    fn from(precision: MatmulPrecision) -> Self {
-        match precision {
-            MatmulPrecision::F32 => Self::F32,
-            MatmulPrecision::Bf16 => Self::Bf16,
-        }
-    }
 }
 
 /// Name of the kernel that multiplies in bf16 on this machine's CPU. Each has its own order of sums,

@@ -27,7 +27,6 @@ pub mod swiglu;
 
 pub mod linear;
 pub mod matmul;
-pub mod product;
 
 pub mod attention;
 pub mod logits;
@@ -35,7 +34,7 @@ pub mod logits;
 /// In what precision the operands of matrix products are; sums and all else are in the weights'
 /// type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Products {
+pub enum MatmulPrecision {
     /// As they are.
     #[default]
     F32,

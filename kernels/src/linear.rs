@@ -1,6 +1,6 @@
 //! Linear maps of rows, with weights in either format: what decoding spends its time on.
 
-use crate::Products;
+use crate::MatmulPrecision;
 use crate::matmul::{self, bf16};
 use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
@@ -25,10 +25,18 @@ impl Matrix<'_> {
         }
     }
 
-    fn format(self) -> Products {
+    fn format(self) -> MatmulPrecision {
         match self {
-            Self::F32(_) => Products::F32,
-            Self::Bf16(_) => Products::Bf16,
+            Self::F32(_) => MatmulPrecision::F32,
+            Self::Bf16(_) => MatmulPrecision::Bf16,
+        }
+    }
+
+    /// Features that it yields, of `width` that it takes.
+    fn out(self, width: usize) -> usize {
+        match self {
+            Self::F32(values) => values.len() / width,
+            Self::Bf16(packed) => packed.out(),
         }
     }
 }
@@ -69,7 +77,7 @@ impl<'a> Linear<'a> {
 ///
 /// Panics unless the shapes fit.
 pub fn linear(threads: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
-    forward(threads, x, rows, [(w, y)], Output::set);
+    linears(threads, x, rows, [(w, y)]);
 }
 
 /// `y = y + (x W^T + b)`.
@@ -80,10 +88,12 @@ pub fn linear(threads: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &m
 ///
 /// As [`linear`].
 pub fn linear_add(threads: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y: &mut [f32]) {
-    forward(threads, x, rows, [(w, y)], Output::add);
+    if let Some(columns) = y.len().checked_div(rows) {
+        forward(threads, x, rows, [(w, Output::add(MatMut::new(y, rows, columns)))]);
+    }
 }
 
-/// [`linear`] for several weights of one format on the same rows.
+/// [`linear`] for several weights of one format on the same rows, which are packed once.
 ///
 /// # Panics
 ///
@@ -94,31 +104,62 @@ pub fn linears<const N: usize>(
     rows: usize,
     maps: [(Linear<'_>, &mut [f32]); N],
 ) {
-    forward(threads, x, rows, maps, Output::set);
+    if rows > 0 {
+        let outputs = maps.map(|(map, y)| {
+            let columns = y.len() / rows;
+            (map, Output::set(MatMut::new(y, rows, columns)))
+        });
+        forward(threads, x, rows, outputs);
+    }
+}
+
+/// [`linears`] into new vectors. They are not cleared first, which one thread would do alone.
+///
+/// # Panics
+///
+/// As [`linears`].
+pub fn linears_to_vec<const N: usize>(
+    threads: Threads<'_>,
+    x: &[f32],
+    rows: usize,
+    maps: [Linear<'_>; N],
+) -> [Vec<f32>; N] {
+    if rows == 0 {
+        return [const { Vec::new() }; N];
+    }
+    let out = maps.map(|map| map.weight.out(x.len() / rows));
+    let mut ys = out.map(|out| Vec::with_capacity(rows * out));
+    {
+        let mut spare = ys.iter_mut().zip(out);
+        let outputs = maps.map(|map| {
+            let (y, out) = spare.next().expect("a vector for each map");
+            let to = &mut Vec::<f32>::spare_capacity_mut(y)[..rows * out];
+            (map, Output::init(MatMut::new(to, rows, out)))
+        });
+        forward(threads, x, rows, outputs);
+    }
+    for (y, out) in ys.iter_mut().zip(out) {
+        // SAFETY: there is room for all elements, and the product has written each of them.
+        unsafe { y.set_len(rows * out) }
+    }
+    ys
 }
 
 fn forward<'a, const N: usize>(
     threads: Threads<'_>,
     x: &[f32],
     rows: usize,
-    maps: [(Linear<'a>, &'a mut [f32]); N],
-    output: fn(MatMut<'a>) -> Output<'a>,
+    maps: [(Linear<'a>, Output<'a>); N],
 ) {
-    let (Some((first, _)), true) = (maps.first(), rows > 0) else { return };
+    let Some((first, _)) = maps.first() else { return };
     let (format, x) = (first.weight.format(), MatRef::new(x, rows, x.len() / rows));
-    let maps = maps.map(|(map, y)| {
-        let columns = y.len() / rows;
-        (map, output(MatMut::new(y, rows, columns)))
-    });
     let same = "weights of one format";
     match format {
-        Products::F32 => {
-            let maps = maps.map(|(map, y)| map.of_f32(y).expect(same));
-            matmul::forward(threads, x, maps);
+        MatmulPrecision::F32 => {
+            matmul::forward(threads, x, maps.map(|(map, y)| map.of_f32(y).expect(same)));
         }
-        Products::Bf16 => {
-            let maps = maps.map(|(map, y)| map.of_bf16(y).expect(same));
-            bf16::forward(threads, x, maps);
+        MatmulPrecision::Bf16 => {
+            bf16::forward(threads, x, maps.map(|(map, y)| map.of_bf16(y).expect(same)));
         }
     }
 }

@@ -15,7 +15,8 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-use crate::matrix::MatRef;
+use crate::MatmulPrecision;
+use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
 use crate::threads::Threads;
 use pack::Operand;
@@ -64,27 +65,44 @@ pub fn forward<'a>(threads: Threads<'_>, x: MatRef<'_>, maps: impl IntoIterator<
     }
 }
 
-/// `dx (+)= dy W`, the gradient in the input of a linear map.
+/// `c (+)= a b`, of operands as they are or rounded to bf16.
 ///
-/// Shapes: `dy` (rows, out), `weight` (out, in), `dx` (rows, in).
+/// Shapes: `a` (m, k), `b` (k, n), `c` (m, n).
 ///
 /// # Panics
 ///
 /// Panics unless the shapes fit.
-pub fn input_gradient(threads: Threads<'_>, dy: MatRef<'_>, weight: &[f32], dx: Output<'_>) {
-    let weight = MatRef::new(weight, dy.columns(), dx.columns());
-    product(threads, 1.0, dy, weight, dx);
+pub fn product_in(
+    precision: MatmulPrecision,
+    threads: Threads<'_>,
+    a: MatRef<'_>,
+    b: MatRef<'_>,
+    c: Output<'_>,
+) {
+    match precision {
+        MatmulPrecision::F32 => product(threads, 1.0, a, b, c),
+        MatmulPrecision::Bf16 => bf16::product(threads, 1.0, a, b, c),
+    }
 }
 
-/// `dW (+)= dy^T x`, the gradient in the weight of a linear map.
-///
-/// Shapes: `dy` (rows, out), `x` (rows, in), `dw` (out, in).
+/// [`product_in`] into a new vector, which is not cleared first.
 ///
 /// # Panics
 ///
-/// Panics unless the shapes fit.
-pub fn weight_gradient(threads: Threads<'_>, dy: MatRef<'_>, x: MatRef<'_>, dw: Output<'_>) {
-    product(threads, 1.0, dy.t(), x, dw);
+/// As [`product_in`].
+pub fn product_to_vec(
+    precision: MatmulPrecision,
+    threads: Threads<'_>,
+    a: MatRef<'_>,
+    b: MatRef<'_>,
+) -> Vec<f32> {
+    let (m, n) = (a.rows(), b.columns());
+    let mut c = Vec::with_capacity(m * n);
+    let to = MatMut::new(&mut c.spare_capacity_mut()[..m * n], m, n);
+    product_in(precision, threads, a, b, Output::init(to));
+    // SAFETY: there is room for all elements, and the product has written each of them.
+    unsafe { c.set_len(m * n) }
+    c
 }
 
 /// `c (+)= scale * a b`.

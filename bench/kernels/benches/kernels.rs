@@ -9,6 +9,10 @@ use divan::counter::ItemsCount;
 use engine::backend::cpu;
 use engine::layout::Span;
 use engine::{Biases, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed, RopeScaling};
+use kernels::matmul::{product, product_to_vec};
+use kernels::matrix::{MatMut, MatRef};
+use kernels::output::Output;
+use kernels::threads::Threads;
 use optim::{AdamWConfig, Gradients, Objective, OptimConfig, Param};
 
 #[global_allocator]
@@ -19,7 +23,8 @@ const INNER: usize = 1536;
 const HEADS: usize = 9;
 const KV_HEADS: usize = 3;
 const HEAD: usize = 64;
-const ROWS: [usize; 2] = [128, 2048];
+/// Beside many rows, those around which the choice of a kernel changes.
+const ROWS: [usize; 8] = [4, 5, 16, 17, 48, 128, 257, 2048];
 
 fn main() {
     divan::main();
@@ -51,18 +56,20 @@ mod linear {
 
     fn forward(bencher: Bencher<'_, '_>, precision: MatmulPrecision, rows: usize) {
         let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]));
-        let map = cpu::Weight::new(&w, WIDTH, precision);
+        let (x, w) = (MatRef::new(&x, rows, WIDTH), MatRef::new(&w, INNER, WIDTH));
         bencher
             .counter(ItemsCount::new(2 * rows * WIDTH * INNER))
-            .bench_local(|| map.forward(&x));
+            .bench_local(|| product_to_vec(precision, Threads::Pool, x, w.t()));
     }
 
     fn backward(bencher: Bencher<'_, '_>, precision: MatmulPrecision, rows: usize) {
         let (x, w, dy) = (numbers(&[rows, WIDTH]), numbers(&[INNER, WIDTH]), numbers(&[rows, INNER]));
-        let map = cpu::Weight::new(&w, WIDTH, precision);
+        let (x, w) = (MatRef::new(&x, rows, WIDTH), MatRef::new(&w, INNER, WIDTH));
+        let dy = MatRef::new(&dy, rows, INNER);
+        let product = |a, b| product_to_vec(precision, Threads::Pool, a, b);
         bencher
             .counter(ItemsCount::new(4 * rows * WIDTH * INNER))
-            .bench_local(|| (map.input_gradient(&dy), map.weight_gradient(&x, &dy)));
+            .bench_local(|| (product(dy, w), product(dy.t(), x)));
     }
 
     #[divan::bench(args = ROWS)]
@@ -178,6 +185,13 @@ mod head {
     const VOCABULARIES: [usize; 2] = [2_048, 49_152];
     const CHUNK: usize = 2_048;
 
+    /// Logits of rows over a part of the head.
+    fn project(x: &[f32], part: &[f32]) -> Vec<f32> {
+        let x = MatRef::new(x, x.len() / WIDTH, WIDTH);
+        let part = MatRef::new(part, part.len() / WIDTH, WIDTH);
+        product_to_vec(MatmulPrecision::F32, Threads::Pool, x, part.t())
+    }
+
     /// Floating-point operations of one product over all rows that have targets.
     fn operations(targets: &[engine::Target], vocabulary: usize) -> (usize, usize) {
         let mut rows: Vec<_> = targets.iter().map(|target| target.row).collect();
@@ -201,7 +215,7 @@ mod head {
         let (x, w) = (numbers(&[rows, WIDTH]), numbers(&[vocabulary, WIDTH]));
         bencher.counter(ItemsCount::new(operations)).bench_local(|| {
             for w in w.chunks(CHUNK * WIDTH) {
-                divan::black_box(cpu::Weight::new(w, WIDTH, MatmulPrecision::F32).forward(&x));
+                divan::black_box(project(&x, w));
             }
         });
     }
@@ -229,13 +243,16 @@ mod head {
         let mut dx = numbers(&[rows, WIDTH]);
         bencher.counter(ItemsCount::new(4 * operations)).bench_local(|| {
             for w in w.chunks(CHUNK * WIDTH) {
-                divan::black_box(cpu::Weight::new(w, WIDTH, MatmulPrecision::F32).forward(&x));
+                divan::black_box(project(&x, w));
             }
             for w in w.chunks(CHUNK * WIDTH) {
-                let map = cpu::Weight::new(w, WIDTH, MatmulPrecision::F32);
-                let d = map.forward(&x);
-                map.input_gradient_add(&d, &mut dx);
-                divan::black_box(map.weight_gradient(&x, &d));
+                let d = project(&x, w);
+                let len = w.len() / WIDTH;
+                let d = MatRef::new(&d, rows, len);
+                let to = Output::add(MatMut::new(&mut dx, rows, WIDTH));
+                product(Threads::Pool, 1.0, d, MatRef::new(w, len, WIDTH), to);
+                let x = MatRef::new(&x, rows, WIDTH);
+                divan::black_box(product_to_vec(MatmulPrecision::F32, Threads::Pool, d.t(), x));
             }
         });
     }

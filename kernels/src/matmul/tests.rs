@@ -60,6 +60,10 @@ impl Case {
         MatRef::new(&self.dy, self.rows, self.out)
     }
 
+    fn w(&self) -> MatRef<'_> {
+        MatRef::new(&self.w, self.out, self.width)
+    }
+
     fn forward(&self, threads: Threads<'_>, mode: Mode) -> Vec<f32> {
         let mut y = vec![1.0; self.rows * self.out];
         let output = mode.output(&mut y, self.rows, self.out);
@@ -80,7 +84,7 @@ impl Case {
     fn input_gradient(&self, threads: Threads<'_>, mode: Mode) -> Vec<f32> {
         let mut dx = vec![1.0; self.rows * self.width];
         let output = mode.output(&mut dx, self.rows, self.width);
-        input_gradient(threads, self.dy(), &self.w, output);
+        product(threads, 1.0, self.dy(), self.w(), output);
         dx
     }
 
@@ -96,7 +100,7 @@ impl Case {
     fn weight_gradient(&self, threads: Threads<'_>, mode: Mode) -> Vec<f32> {
         let mut dw = vec![1.0; self.out * self.width];
         let output = mode.output(&mut dw, self.out, self.width);
-        weight_gradient(threads, self.dy(), self.x(), output);
+        product(threads, 1.0, self.dy().t(), self.x(), output);
         dw
     }
 

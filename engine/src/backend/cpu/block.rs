@@ -7,8 +7,8 @@ use candle::Tensor;
 
 use super::kv::heads;
 use super::{
-    Attended, Weight, attention, attention_backward, rms_norm, rms_norm_backward, rope, swiglu,
-    swiglu_backward, values,
+    Attended, Weight, attention, attention_backward, linear, rms_norm, rms_norm_backward, rope,
+    swiglu, swiglu_backward, values,
 };
 use crate::layout::Layout;
 use crate::packed::Segment;
@@ -96,7 +96,7 @@ impl Block<'_> {
         // 1. Norm: (rows, width).
         let normed = rms_norm(x, w.attn_norm.values, eps);
         // 2. Linear maps: (rows, heads * head width) and twice (rows, kv heads * head width).
-        let mut qkv = [&w.q, &w.k, &w.v].map(|map| map.forward(&normed));
+        let mut qkv = linear::forward([&w.q, &w.k, &w.v], &normed);
         // 3. Norm over each head: (rows * heads, head width).
         let mut pre_norm = None;
         if let Some([q_norm, k_norm]) = &w.qk_norm {
@@ -131,7 +131,7 @@ impl Block<'_> {
         // 6. Norm: (rows, width).
         let normed = rms_norm(&x, w.mlp_norm.values, self.config.rms_norm_eps);
         // 7. Gate and up: (rows, intermediate).
-        let (gate, up) = (w.gate.forward(&normed), w.up.forward(&normed));
+        let [gate, up] = linear::forward([&w.gate, &w.up], &normed);
         // 8. Down, and the residual: (rows, width).
         let mut y = x.clone();
         w.down.forward_add(&swiglu(&gate, &up), &mut y);

@@ -7,7 +7,7 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use super::block::{self, Block, Rows};
 use super::kv::{KvBlock, KvLayout};
 use super::operand::{Operand, bf16_copies, is_matrix};
-use super::{Weight, values};
+use super::values;
 use crate::cache::Slot;
 use crate::decode::not_finite;
 use crate::weights::{Linear, Spec, Weights};
@@ -132,11 +132,13 @@ fn head(precision: MatmulPrecision, x: &[f32], head: &Tensor) -> Result<Vec<f32>
     let (vocab, width) = head.dims2()?;
     let head = head.storage_and_layout();
     let head = values(&head)?;
+    let mut logits = vec![0.0; vocab];
     if precision == MatmulPrecision::F32 {
-        return Ok(Weight::new(head, width, precision).forward(x));
+        let map = kernels::linear::Linear::plain(Matrix::F32(head));
+        linear(Threads::Pool, x, map, 1, &mut logits);
+        return Ok(logits);
     }
     // Piece by piece: a rounded copy of the whole head would be written for one row.
-    let mut logits = vec![0.0; vocab];
     logits.par_chunks_mut(ROUNDED).zip(head.par_chunks(ROUNDED * width)).for_each(
         |(logits, head)| {
             let head = MatRef::new(head, logits.len(), width);

@@ -8,7 +8,10 @@ use crate::Result;
 use crate::score::{Pass, Pull, Want};
 use kernels::exp::exp_in_place;
 use kernels::logits::{CHUNK, LogitStats};
-use kernels::product::{How, Into, View, product};
+use kernels::matmul::product_in;
+use kernels::matrix::{MatMut, MatRef};
+use kernels::output::Output;
+use kernels::threads::Threads;
 
 /// Each row's sums, and each target's scaled logit.
 pub(crate) fn forward(
@@ -41,10 +44,10 @@ pub(crate) fn forward(
 
 /// Logits of all rows over a part of the head.
 fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: usize) {
-    let len = part.len() / width;
-    let how = How::pool(pass.precision().into());
-    let (lhs, rhs) = (View::rows(hidden, width), View::rows(part, width).t());
-    product(out, len, (pass.rows.len(), len, width), lhs, rhs, how);
+    let (rows, len) = (pass.rows.len(), part.len() / width);
+    let (hidden, part) = (MatRef::new(hidden, rows, width), MatRef::new(part, len, width));
+    let logits = Output::set(MatMut::new(out, rows, len));
+    product_in(pass.precision(), Threads::Pool, hidden, part.t(), logits);
 }
 
 /// Gradients with respect to the picked rows and to the head.
@@ -69,14 +72,16 @@ pub(crate) fn backward(
             for &(row, token, pick) in pull.within(start, len) {
                 d[row * len + token - start] += (pick * pass.inverse_temperature) as f32;
             }
-            let how = How { into: Into::Add, ..How::pool(pass.precision().into()) };
-            let (d, hidden) = (View::rows(d, len), View::rows(hidden, width));
+            let (d, hidden) = (MatRef::new(d, rows, len), MatRef::new(hidden, rows, width));
+            let (part, precision) = (MatRef::new(part, len, width), pass.precision());
             if let Some(d_hidden) = &mut d_hidden {
-                product(d_hidden, width, (rows, width, len), d, View::rows(part, width), how);
+                let to = Output::add(MatMut::new(d_hidden, rows, width));
+                product_in(precision, Threads::Pool, d, part, to);
             }
             if let Some(d_head) = &mut d_head {
-                let d_part = &mut d_head[start * width..][..len * width];
-                product(d_part, width, (len, width, rows), d.t(), hidden, how);
+                let to = &mut d_head[start * width..][..len * width];
+                let to = Output::add(MatMut::new(to, len, width));
+                product_in(precision, Threads::Pool, d.t(), hidden, to);
             }
         }
         Ok((d_hidden, d_head))

@@ -2,14 +2,12 @@
 
 use crate::MatmulPrecision;
 use crate::weights::Linear;
-use kernels::Products;
-use kernels::linear::{Matrix, linear, linear_add};
-use kernels::product::{How, Into, View, made, product};
-use kernels::threads::with_team;
-
-/// Up to this many rows the weight is read in place instead of being packed. AVX2: twice as fast at
-/// 16 rows, 1.2 times at 64, even at 96.
-const FEW: usize = 64;
+use kernels::linear::{self, Matrix, linear_add, linears_to_vec};
+use kernels::matmul::bf16::PackedBf16;
+use kernels::matmul::{product_in, product_to_vec};
+use kernels::matrix::{MatMut, MatRef};
+use kernels::output::Output;
+use kernels::threads::Threads;
 
 /// A weight as a slice, and how it multiplies.
 #[derive(Debug, Clone, Copy)]
@@ -20,16 +18,42 @@ pub struct Weight<'a> {
     precision: MatmulPrecision,
 }
 
+/// `x W^T + b` for maps of one precision that share `x`, which is packed once.
+///
+/// Shapes: `x` (rows, in); results (rows, out).
+pub(super) fn forward<const N: usize>(maps: [&Linear<Weight<'_>>; N], x: &[f32]) -> [Vec<f32>; N] {
+    let copies = maps.map(Linear::bf16_copy);
+    let mut copies = copies.iter();
+    let operands = maps.map(|map| map.operand(copies.next().and_then(Option::as_ref)));
+    linears_to_vec(Threads::Pool, x, maps[0].rows(x), operands)
+}
+
 impl Linear<Weight<'_>> {
+    /// Number of rows of `x`.
+    fn rows(&self, x: &[f32]) -> usize {
+        let Self::Dense { weight, .. } = self;
+        x.len() / weight.width
+    }
+
+    /// The copy that it multiplies by, unless that is the weight itself.
+    fn bf16_copy(&self) -> Option<PackedBf16> {
+        let Self::Dense { weight, .. } = self;
+        let rounded = weight.precision == MatmulPrecision::Bf16;
+        rounded.then(|| PackedBf16::new(Threads::Pool, weight.matrix()))
+    }
+
+    /// As the kernels take it.
+    fn operand<'a>(&'a self, copy: Option<&'a PackedBf16>) -> linear::Linear<'a> {
+        let Self::Dense { weight, bias } = self;
+        let weight = copy.map_or(Matrix::F32(weight.values), Matrix::Bf16);
+        linear::Linear { weight, bias: bias.as_ref().map(|bias| bias.values) }
+    }
+
     /// `x W^T + b`.
     ///
     /// Shapes: `x` (rows, in); result (rows, out).
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let Self::Dense { weight, bias } = self;
-        let mut y = weight.forward(x);
-        if let Some(bias) = bias {
-            add_bias(&mut y, bias.values);
-        }
+        let [y] = forward([self], x);
         y
     }
 
@@ -37,11 +61,8 @@ impl Linear<Weight<'_>> {
     ///
     /// Shapes: `x` (rows, in), `y` (rows, out).
     pub fn forward_add(&self, x: &[f32], y: &mut [f32]) {
-        let Self::Dense { weight, bias } = self;
-        weight.forward_add(x, y);
-        if let Some(bias) = bias {
-            add_bias(y, bias.values);
-        }
+        let copy = self.bf16_copy();
+        linear_add(Threads::Pool, x, self.operand(copy.as_ref()), self.rows(x), y);
     }
 
     /// Adds the gradient with respect to `x` to `dx`, given that with respect to the result; returns
@@ -83,75 +104,27 @@ impl<'a> Weight<'a> {
         self.values.len() / self.width
     }
 
-    /// The operand of the kernels for few rows, and the number of rows, where `x` has no more.
-    fn of_few(&self, x: &[f32]) -> Option<(kernels::linear::Linear<'a>, usize)> {
-        let rows = x.len() / self.width;
-        let few = self.precision == MatmulPrecision::F32 && (1..=FEW).contains(&rows);
-        few.then(|| (kernels::linear::Linear::plain(Matrix::F32(self.values)), rows))
+    /// The weight as a matrix: (out, width).
+    pub(super) fn matrix(&self) -> MatRef<'a> {
+        MatRef::new(self.values, self.out(), self.width)
     }
 
-    fn products(&self) -> Products {
-        self.precision.into()
-    }
-
-    /// `x W^T`.
-    ///
-    /// Shapes: `x` (rows, width); result (rows, out).
-    pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        if let Some((w, rows)) = self.of_few(x) {
-            let mut y = vec![0.0; rows * self.out()];
-            with_team(|split| linear(split, x, w, rows, &mut y));
-            return y;
-        }
-        let (lhs, rhs) = (View::rows(x, self.width), View::rows(self.values, self.width).t());
-        made((x.len() / self.width, self.out(), self.width), lhs, rhs, How::pool(self.products()))
-    }
-
-    /// `y + x W^T`, into `y`.
-    ///
-    /// Shapes: `x` (rows, width), `y` (rows, out).
-    pub fn forward_add(&self, x: &[f32], y: &mut [f32]) {
-        if let Some((w, rows)) = self.of_few(x) {
-            return with_team(|split| linear_add(split, x, w, rows, y));
-        }
-        let (width, out) = (self.width, self.out());
-        let shape = (x.len() / width, out, width);
-        let how = How { into: Into::Add, ..How::pool(self.products()) };
-        product(y, out, shape, View::rows(x, width), View::rows(self.values, width).t(), how);
-    }
-
-    /// The gradient with respect to `x`, given that with respect to the result: `dy W`.
-    ///
-    /// Shapes: `dy` (rows, out); result (rows, width).
-    pub fn input_gradient(&self, dy: &[f32]) -> Vec<f32> {
-        let (width, out) = (self.width, self.out());
-        let (lhs, rhs) = (View::rows(dy, out), View::rows(self.values, width));
-        made((dy.len() / out, width, out), lhs, rhs, How::pool(self.products()))
-    }
-
-    /// [`Self::input_gradient`], added to `dx`.
+    /// Adds the gradient with respect to `x`, given that with respect to the result: `dy W`.
     ///
     /// Shapes: `dy` (rows, out), `dx` (rows, width).
-    pub fn input_gradient_add(&self, dy: &[f32], dx: &mut [f32]) {
-        let (width, out) = (self.width, self.out());
-        let shape = (dy.len() / out, width, out);
-        let how = How { into: Into::Add, ..How::pool(self.products()) };
-        product(dx, width, shape, View::rows(dy, out), View::rows(self.values, width), how);
+    fn input_gradient_add(&self, dy: &[f32], dx: &mut [f32]) {
+        let rows = dx.len() / self.width;
+        let (dy, dx) = (MatRef::new(dy, rows, self.out()), MatMut::new(dx, rows, self.width));
+        product_in(self.precision, Threads::Pool, dy, self.matrix(), Output::add(dx));
     }
 
     /// The gradient with respect to the weight, given that with respect to the result: `dy^T x`.
     ///
     /// Shapes: `x` (rows, width), `dy` (rows, out); result (out, width).
-    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {
-        let (lhs, rhs) = (View::rows(dy, self.out()).t(), View::rows(x, self.width));
-        made((self.out(), self.width, dy.len() / self.out()), lhs, rhs, How::pool(self.products()))
-    }
-}
-
-/// Adds the bias to each row.
-fn add_bias(x: &mut [f32], bias: &[f32]) {
-    for row in x.chunks_exact_mut(bias.len()) {
-        row.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
+    fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.width;
+        let (dy, x) = (MatRef::new(dy, rows, self.out()), MatRef::new(x, rows, self.width));
+        product_to_vec(self.precision, Threads::Pool, dy.t(), x)
     }
 }
 
@@ -172,28 +145,24 @@ mod tests {
         (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
     }
 
-    fn worst(got: &[f32], want: impl Iterator<Item = f64>) -> f64 {
-        let differences = got.iter().zip(want).map(|(&a, b)| (f64::from(a) - b).abs());
-        differences.fold(0.0, |worst: f64, d| if d > worst || d.is_nan() { d } else { worst })
-    }
-
     #[test]
-    fn few_rows_and_many_are_the_product() {
-        let (width, out) = (70, 33);
-        let weight = noise(1, out * width);
-        let map = Weight::new(&weight, width, MatmulPrecision::F32);
-        for rows in [1, 5, FEW, FEW + 1] {
-            let (x, added) = (noise(2, rows * width), noise(3, rows * out));
-            let dot = |i: usize| -> f64 {
-                let (x, w) = (&x[i / out * width..], &weight[i % out * width..]);
-                x.iter().zip(w).take(width).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum()
+    fn maps_that_share_rows_equal_each_alone_and_a_residual_is_added_last() {
+        let (rows, width) = (7, 70);
+        let (w, v, x) = (noise(1, 33 * width), noise(2, 20 * width), noise(3, rows * width));
+        let (b, c) = (noise(4, 33), noise(5, 20));
+        for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+            let map = |weight, bias| Linear::Dense {
+                weight: Weight::new(weight, width, precision),
+                bias: Some(Weight::new(bias, bias.len(), precision)),
             };
-            let forward = map.forward(&x);
-            assert!(worst(&forward, (0..rows * out).map(dot)) < 1e-5, "{rows} rows");
-            let mut y = added.clone();
-            map.forward_add(&x, &mut y);
-            let sum = (0..rows * out).map(|i| dot(i) + f64::from(added[i]));
-            assert!(worst(&y, sum) < 1e-5, "{rows} rows");
+            let (first, second) = (map(&w, &b), map(&v, &c));
+            let [y, z] = forward([&first, &second], &x);
+            assert_eq!((&y, &z), (&first.forward(&x), &second.forward(&x)));
+            let residual = noise(6, y.len());
+            let mut sum = residual.clone();
+            first.forward_add(&x, &mut sum);
+            let want: Vec<f32> = residual.iter().zip(&y).map(|(a, b)| a + b).collect();
+            assert_eq!(sum, want);
         }
     }
 }
