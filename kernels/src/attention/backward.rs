@@ -26,7 +26,7 @@ const PARTS: usize = 8;
 ///
 /// # Panics
 ///
-/// Panics when the lengths do not fit together.
+/// Panics where [`attention`](super::attention) does, and when `attended` or `dy` has another length.
 pub fn attention_backward(
     threads: Threads<'_>,
     heads: Heads,

@@ -35,7 +35,8 @@ const QUERIES: usize = 48;
 ///
 /// # Panics
 ///
-/// Panics when the lengths do not fit together.
+/// Panics when the lengths do not fit together, when the query heads are not a multiple of the key
+/// heads, when a segment is empty, and when one continues a segment that is not an earlier one.
 ///
 /// Source: arXiv 1706.03762, equation 1; grouped heads as in arXiv 2305.13245.
 pub fn attention(
@@ -44,9 +45,9 @@ pub fn attention(
     [q, k, v]: [&[f32]; 3],
     segments: &[Segment],
 ) -> Attended {
+    check(heads, [q, k, v], segments);
     let (row, group) = (heads.query * heads.width, heads.group());
     let places = places(segments);
-    check(heads, [q, k, v], segments);
     let kv = Kv::new(threads, heads, [k, v], segments, &places);
     let (mut out, mut stats) = (vec![0.0; q.len()], vec![[0.0; 2]; q.len() / heads.width]);
     let mut tasks = Vec::new();
@@ -94,14 +95,27 @@ struct Task<'a> {
     stats: &'a mut [[f32; 2]],
 }
 
-/// Panics unless the lengths fit together.
+/// Panics unless the heads, the lengths and the segments fit together.
 pub(super) fn check(heads: Heads, [q, k, v]: [&[f32]; 3], segments: &[Segment]) {
+    assert!(
+        heads.key > 0 && heads.query.is_multiple_of(heads.key),
+        "query heads are a multiple of key heads, got {} and {}",
+        heads.query,
+        heads.key
+    );
     let rows: usize = segments.iter().map(|segment| segment.len).sum();
     assert_eq!(q.len(), rows * heads.query * heads.width, "queries of {rows} rows");
     assert_eq!(k.len(), rows * heads.key * heads.width, "keys of {rows} rows");
     assert_eq!(v.len(), k.len(), "values of {rows} rows");
     let mut next = 0;
-    for segment in segments {
+    for (index, segment) in segments.iter().enumerate() {
+        assert!(segment.len > 0, "segment {index} has no rows, expected at least one");
+        if let Some(parent) = segment.parent {
+            assert!(
+                parent < index,
+                "segment {index} continues segment {parent}, expected an earlier one"
+            );
+        }
         assert_eq!(segment.start, next, "segments follow one another");
         next += segment.len;
     }

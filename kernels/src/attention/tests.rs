@@ -298,3 +298,29 @@ fn a_block_of_two_sixteens_is_refused() {
     let heads = heads(1, 1, 2);
     heads.read(&vec![0.0; heads.block_len()], 0, 12..17);
 }
+
+/// What attention says about a pack of segments that it refuses.
+#[track_caller]
+fn refusal(heads: Heads, parts: &[(usize, Option<usize>)]) -> String {
+    let case = Case::new(heads, parts);
+    let panic = std::panic::catch_unwind(|| case.run(Threads::One)).expect_err("a refusal");
+    *panic.downcast::<String>().expect("a message")
+}
+
+#[test]
+fn heads_and_segments_that_do_not_fit_are_refused() {
+    for key in [2, 0] {
+        let message = refusal(heads(3, key, 2), &[(2, None)]);
+        assert!(
+            message.contains(&format!("a multiple of key heads, got 3 and {key}")),
+            "{message}"
+        );
+    }
+    let one = heads(1, 1, 2);
+    let message = refusal(one, &[(2, None), (0, Some(0))]);
+    assert!(message.contains("segment 1 has no rows"), "{message}");
+    for parent in [1, 2, 7] {
+        let message = refusal(one, &[(2, None), (3, Some(parent)), (1, None)]);
+        assert!(message.contains(&format!("segment 1 continues segment {parent}")), "{message}");
+    }
+}
