@@ -11,6 +11,7 @@ use candle::Tensor;
 
 use crate::backend::cpu::{self, KvBlock};
 use crate::weights::Version;
+use crate::{Error, Result};
 use kernels::attention::POSITIONS;
 
 /// A prompt's keys and values at every layer, rotated, and the logits after its last row. Shared by
@@ -125,18 +126,28 @@ impl Cache {
 
     /// Starts a sequence: the slot's rows now follow `prefix`.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Panics when there is no such slot, when it is in use, or when the prefix was made from other
-    /// weights than the cache was made for.
-    pub fn attach(&mut self, slot: usize, prefix: Arc<Prefix>) {
-        assert_eq!(
-            self.version, prefix.version,
-            "the prefix was made from other weights than the cache: prefill the prompt again"
-        );
-        let slot = &mut self.slots[slot];
-        assert!(slot.prefix.is_none(), "a slot is released before it is used again");
-        slot.prefix = Some(prefix);
+    /// Fails, and changes nothing, when there is no such slot, when it is in use, and when the prefix
+    /// was made from other weights than the cache was made for.
+    pub fn attach(&mut self, slot: usize, prefix: Arc<Prefix>) -> Result<()> {
+        let input = |problem: String| Err(Error::Input(format!("slot {slot}: {problem}")));
+        if self.version != prefix.version {
+            return input(
+                "the prefix was made from other weights than the cache, or from these before they \
+                 were updated: prefill the prompt again"
+                    .into(),
+            );
+        }
+        let slots = self.slots.len();
+        let Some(entry) = self.slots.get_mut(slot) else {
+            return input(format!("the cache has {slots} slots"));
+        };
+        if entry.prefix.is_some() {
+            return input("a prompt is attached already: release the slot first".into());
+        }
+        entry.prefix = Some(prefix);
+        Ok(())
     }
 
     /// Ends a sequence: the slot is empty, its rows can be used again, its prefix is let go.

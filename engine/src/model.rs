@@ -188,12 +188,11 @@ impl Model {
         Ok(())
     }
 
-    /// Runs `write`, which may change the values of the parameters. Every cache and prefix made
-    /// before is refused from then on.
+    /// Runs `write`, which may change the values of the parameters. Caches and prefixes made before
+    /// are refused from the start of `write`, those made during it from its end, also when it panics.
     pub fn update<R>(&self, write: impl FnOnce() -> R) -> R {
-        let result = write();
-        self.version.store(Version::unique().0, Ordering::Release);
-        result
+        let _renewed = Renewed::new(&self.version);
+        write()
     }
 
     /// The policy with the model's own weights.
@@ -243,6 +242,28 @@ impl Model {
         logits: &mut Vec<f32>,
     ) -> Result<()> {
         self.policy().decode(cache, feed, logits)
+    }
+}
+
+/// Gives weights a new version when it is created and another one when it is dropped, which a panic
+/// does too.
+struct Renewed<'a>(&'a AtomicU64);
+
+impl<'a> Renewed<'a> {
+    fn new(version: &'a AtomicU64) -> Self {
+        let renewed = Self(version);
+        renewed.renew();
+        renewed
+    }
+
+    fn renew(&self) {
+        self.0.store(Version::unique().0, Ordering::Release);
+    }
+}
+
+impl Drop for Renewed<'_> {
+    fn drop(&mut self) {
+        self.renew();
     }
 }
 

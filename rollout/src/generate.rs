@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
                 None => self.generator.policy.prefill(&self.requests[id.group].prompt)?,
             };
             self.prefixes[id.group] = Some(prefix.clone());
-            self.cache.attach(slot, prefix.clone());
+            self.cache.attach(slot, prefix.clone())?;
             let mut sample = std::mem::take(&mut self.first);
             self.sample(&mut sample, slot, id, prefix.logits());
             self.accept(slot, id, sample.sampled)?;

@@ -273,7 +273,7 @@ mod decode {
         let model = model(4, 2048, precision);
         let mut cache = model.cache(slots, 1024).expect("a cache");
         let prefix = model.prefill(&[1; 64]).expect("a prompt");
-        (0..slots).for_each(|slot| cache.attach(slot, prefix.clone()));
+        (0..slots).for_each(|slot| cache.attach(slot, prefix.clone()).expect("a free slot"));
         let feed: Vec<_> = (0..slots).map(|slot| (slot, 1)).collect();
         let weights = 4 * (WIDTH * (2 * HEADS + 2 * KV_HEADS) * HEAD + 3 * WIDTH * INNER) + 2048 * WIDTH;
         let mut logits = Vec::new();

@@ -32,7 +32,7 @@ fn decoded(model: &Model, sequences: &[Sequence]) -> Vec<Vec<Vec<f32>>> {
             None => model.prefill(prompt).unwrap(),
         };
         out.push(vec![prefix.logits().to_vec()]);
-        cache.attach(slot, prefix.clone());
+        cache.attach(slot, prefix.clone()).unwrap();
         prefixes.push((prompt, prefix));
     }
     let mut logits = Vec::new();
@@ -181,7 +181,7 @@ fn released_slots_start_anew() {
     let mut cache = model.cache(1, 35).unwrap();
     let mut logits = Vec::new();
     for (prompt, fed) in &sequences {
-        cache.attach(0, model.prefill(prompt).unwrap());
+        cache.attach(0, model.prefill(prompt).unwrap()).unwrap();
         for &token in fed {
             model.decode(&mut cache, &[(0, token)], &mut logits).unwrap();
         }
@@ -207,10 +207,10 @@ fn what_does_not_fit_is_refused() {
     let mut decode = |cache: &mut _, feed: &[_]| error(model.decode(cache, feed, &mut logits));
     assert!(decode(&mut cache, &[(0, 1)]).contains("slot 0: no prompt is attached"));
     assert!(decode(&mut cache, &[(2, 1)]).contains("slot 2: the cache has 2 slots"));
-    cache.attach(0, model.prefill(&[1; 4]).unwrap());
+    cache.attach(0, model.prefill(&[1; 4]).unwrap()).unwrap();
     assert!(decode(&mut cache, &[(0, 1), (0, 2)]).contains("slot 0: named twice"));
     assert!(decode(&mut cache, &[(0, 37)]).contains("token 37 is outside the vocabulary"));
-    cache.attach(1, model.prefill(&[1; 64]).unwrap());
+    cache.attach(1, model.prefill(&[1; 64]).unwrap()).unwrap();
     assert!(decode(&mut cache, &[(1, 1)]).contains("the context of 64 tokens is used up"));
     let mut logits = Vec::new();
     for _ in 0..3 {
@@ -225,7 +225,7 @@ fn diverged_weights_are_an_error() {
     for dtype in [DType::F32, DType::F64] {
         let model = model(config(Family::Llama), dtype);
         let mut cache = model.cache(1, 3).unwrap();
-        cache.attach(0, model.prefill(&[1, 2]).unwrap());
+        cache.attach(0, model.prefill(&[1, 2]).unwrap()).unwrap();
         let norm = &model.parameters().last().unwrap().var;
         norm.set(
             &Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap(),
@@ -255,7 +255,7 @@ fn one_diverged_row_among_others_is_an_error() {
     for broken in 0..3 {
         let mut cache = model.cache(3, 3).unwrap();
         for slot in 0..3 {
-            cache.attach(slot, model.prefill(&[1; 4][..=slot]).unwrap());
+            cache.attach(slot, model.prefill(&[1; 4][..=slot]).unwrap()).unwrap();
         }
         let mut feed = [(0, 1), (1, 1), (2, 1)];
         feed[broken].1 = 2;
@@ -277,7 +277,7 @@ fn a_head_that_is_not_finite_is_an_error() {
         let mut cache = model.cache(slots, 3).unwrap();
         let feed: Vec<(usize, u32)> = (0..slots).map(|slot| (slot, 1)).collect();
         for slot in 0..slots {
-            cache.attach(slot, model.prefill(&[1, 2]).unwrap());
+            cache.attach(slot, model.prefill(&[1, 2]).unwrap()).unwrap();
         }
         spoil(&model, "lm_head.weight", 36 * model.config().hidden_size);
         let result = threads.install(|| model.decode(&mut cache, &feed, &mut Vec::new()));

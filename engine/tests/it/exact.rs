@@ -1,11 +1,14 @@
 //! Decoding, prefill and training give the same log-probs, entropies and sums behind Phi, to the
-//! bit, whoever else is in the batch and however many threads there are.
+//! bit, whoever else is in the batch and however many threads there are. Nor do gradients depend on
+//! the number of threads.
 
 use candle::DType;
 use engine::{
-    Biases, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed, RopeScaling, Target,
+    Activations, Biases, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed,
+    RopeScaling, Target,
 };
 
+use crate::packing::gradients;
 use crate::support::{self, FAMILIES, draws};
 
 const TEMPERATURE: f64 = 0.7;
@@ -20,6 +23,21 @@ type Groups = Vec<(Vec<u32>, Vec<Vec<u32>>)>;
 fn whole(seed: u64) -> impl FnMut(usize) -> usize {
     let mut draw = draws(seed);
     move |bound| ((draw() + 0.5) * bound as f64) as usize
+}
+
+/// Every choice of biases and of rotary scaling, one a seed.
+fn biases(seed: u64) -> Biases {
+    [Biases::QKV, Biases::NONE][seed as usize % 2]
+}
+
+fn rope_scaling(seed: u64) -> RopeScaling {
+    let llama3 = RopeScaling::Llama3 {
+        factor: 4.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_context: 64,
+    };
+    [RopeScaling::None, RopeScaling::Linear { factor: 2.5 }, llama3][seed as usize % 3]
 }
 
 /// A small model of a family with random sizes; most vocabularies end inside a chunk.
@@ -38,13 +56,52 @@ fn random_model(family: Family, seed: u64) -> Model {
         head_dim,
         context: 256,
         rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
+        rope_scaling: rope_scaling(seed),
         rms_norm_eps: 1e-5,
         tie_embeddings: pick(2) == 0,
-        biases: if family == Family::Qwen2 { Biases::QKV } else { Biases::NONE },
+        biases: biases(seed),
         qk_norm: family == Family::Qwen3,
     };
     support::model(config, DType::F32)
+}
+
+/// Bytes of weights above which the threads of a decoding step share each product, not the rows.
+const SHARED_PRODUCTS: usize = 24 << 20;
+
+/// A model whose every sum is longer than the 768 terms that a packed product adds in one go, and
+/// whose products are shared by threads in either precision.
+fn wide_model() -> Model {
+    let config = ModelConfig {
+        family: Family::Llama,
+        vocab_size: 2100,
+        hidden_size: 800,
+        intermediate_size: 1820,
+        num_layers: 2,
+        num_heads: 10,
+        num_kv_heads: 2,
+        head_dim: 80,
+        context: 512,
+        rope_theta: 10_000.0,
+        rope_scaling: rope_scaling(2),
+        rms_norm_eps: 1e-5,
+        tie_embeddings: false,
+        biases: Biases::QKV,
+        qk_norm: true,
+    };
+    let (embed, model) =
+        (config.vocab_size * config.hidden_size, support::model(config, DType::F32));
+    let all: usize = model.parameters().iter().map(|p| p.var.elem_count()).sum();
+    assert!(2 * (all - embed) > SHARED_PRODUCTS + (1 << 16), "too small to share products");
+    model
+}
+
+/// Few tokens, since each costs a pass over many weights.
+fn wide_groups(vocab: usize) -> Groups {
+    let group = |seed, prompt, lens: &[usize]| {
+        let completions = (seed + 1..).zip(lens).map(|(i, &len)| support::tokens(i, len, vocab));
+        (support::tokens(seed, prompt, vocab), completions.collect())
+    };
+    vec![group(10, 29, &[6, 1, 9, 4]), group(20, 16, &[5])]
 }
 
 fn random_groups(vocab: usize, seed: u64) -> Groups {
@@ -92,7 +149,7 @@ fn decoded(model: &Model, groups: &Groups, slots: usize) -> Vec<Vec<Scored>> {
                 && let Some(next) = waiting.next()
             {
                 if sequences[next].1.len() > 1 {
-                    cache.attach(slot, prefixes[sequences[next].0].clone());
+                    cache.attach(slot, prefixes[sequences[next].0].clone()).unwrap();
                     *running = Some(next);
                 }
             }
@@ -178,42 +235,94 @@ fn equal(got: &[Vec<Scored>], want: &[Vec<Scored>], what: &str, config: &ModelCo
     assert_eq!(got.len(), want.len());
 }
 
-fn check(model: &Model, seed: u64) {
+fn check(model: &Model, groups: &Groups) {
     let config = model.config();
-    let groups = random_groups(config.vocab_size, seed + 500);
-    let want = in_pool(1, || trained(model, &groups, 100));
+    let want = in_pool(1, || trained(model, groups, 100));
     for threads in [1, 2] {
         in_pool(threads, || {
             for at_once in [1, 2, 4, 100] {
-                let got = trained(model, &groups, at_once);
+                let got = trained(model, groups, at_once);
                 equal(&got, &want, &format!("{at_once} a pack, {threads} threads"), config);
             }
             for slots in [1, 2, 5, 33] {
-                let got = decoded(model, &groups, slots);
+                let got = decoded(model, groups, slots);
                 equal(&got, &want, &format!("{slots} slots, {threads} threads"), config);
             }
-            let got = prefilled(model, &groups);
+            let got = prefilled(model, groups);
             equal(&got, &want, &format!("prefilled, {threads} threads"), config);
         });
     }
 }
 
-#[test]
-fn rollouts_equal_training_to_the_bit_in_f32() {
+fn check_random(precision: MatmulPrecision) {
     for seed in 0..6 {
         for family in FAMILIES {
-            check(&random_model(family, seed), seed);
+            let model = random_model(family, seed).with_precision(precision).unwrap();
+            check(&model, &random_groups(model.config().vocab_size, seed + 500));
         }
     }
 }
 
 #[test]
+fn rollouts_equal_training_to_the_bit_in_f32() {
+    check_random(MatmulPrecision::F32);
+}
+
+#[test]
 fn rollouts_equal_training_to_the_bit_in_bf16() {
-    for seed in 0..6 {
-        for family in FAMILIES {
-            let model = random_model(family, seed).with_precision(MatmulPrecision::Bf16).unwrap();
-            check(&model, seed);
+    check_random(MatmulPrecision::Bf16);
+}
+
+#[test]
+fn rollouts_of_a_wide_model_equal_training_to_the_bit() {
+    let mut model = wide_model();
+    for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+        model = model.with_precision(precision).unwrap();
+        check(&model, &wide_groups(model.config().vocab_size));
+    }
+}
+
+/// Gradients of a pack with shared prompts and a long segment, as bits.
+fn gradient_bits(model: &Model, activations: Activations, long: usize) -> Vec<Vec<u64>> {
+    let vocab = model.config().vocab_size;
+    let (mut packed, mut targets) = support::pack(&wide_groups(vocab));
+    let prompt = packed.push(&support::tokens(1, 3, vocab), None).unwrap();
+    let completion = support::tokens(2, long, vocab);
+    targets.extend(packed.push_completion(prompt, &completion).unwrap());
+    let gradients = gradients(model, &[(packed, targets)], activations);
+    gradients.iter().map(|gradient| gradient.iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+fn check_gradients(model: &Model, long: usize) {
+    let names: Vec<&str> = model.trainable().map(|p| p.name.as_str()).collect();
+    for activations in [Activations::Keep, Activations::Recompute] {
+        let want = in_pool(1, || gradient_bits(model, activations, long));
+        for threads in [2, 3] {
+            let got = in_pool(threads, || gradient_bits(model, activations, long));
+            for (name, (got, want)) in names.iter().zip(got.iter().zip(&want)) {
+                let differ = got.iter().zip(want).filter(|(got, want)| got != want).count();
+                assert_eq!(
+                    differ,
+                    0,
+                    "{name}: of {} components, {threads} threads and one, {activations:?}, {:?}, \
+                     {:?}",
+                    want.len(),
+                    model.precision(),
+                    model.config()
+                );
+            }
         }
+    }
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_threads() {
+    for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+        for (family, seed) in FAMILIES.into_iter().zip(0..) {
+            let model = random_model(family, seed).with_precision(precision).unwrap();
+            check_gradients(&model, 240);
+        }
+        check_gradients(&wide_model().with_precision(precision).unwrap(), 400);
     }
 }
 

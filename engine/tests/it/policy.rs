@@ -1,12 +1,14 @@
 //! Weights from other sources, frozen parameters, and what refuses weights that have changed.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle::{DType, Device, Tensor};
 use engine::{
-    Activations, Backend, BlockWeights, Family, MatmulPrecision, Model, ModelConfig, Policy, Spec,
-    Version, WeightSource, Weights,
+    Activations, Backend, BlockWeights, Cache, Family, MatmulPrecision, Model, ModelConfig, Policy,
+    Prefix, Spec, Version, WeightSource, Weights,
 };
 
 use crate::support::{config, configs, draws, groups, model, pack, tokens, values};
@@ -97,7 +99,7 @@ fn decoded(policy: Policy<'_>) -> Vec<Vec<f32>> {
     let prompt = policy.prefill(&tokens(1, 17, 37)).unwrap();
     let mut all = vec![prompt.logits().to_vec()];
     for slot in 0..2 {
-        cache.attach(slot, prompt.clone());
+        cache.attach(slot, prompt.clone()).unwrap();
     }
     for token in 0..5 {
         let mut logits = Vec::new();
@@ -244,7 +246,7 @@ fn a_cache_of_weights_that_have_changed_is_refused() {
     for dtype in [DType::F32, DType::F64] {
         let model = model(config(Family::Llama), dtype);
         let mut cache = model.cache(1, 3).unwrap();
-        cache.attach(0, model.prefill(&[1, 2]).unwrap());
+        cache.attach(0, model.prefill(&[1, 2]).unwrap()).unwrap();
         model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap();
         model.update(|| ());
         let error = model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
@@ -255,7 +257,7 @@ fn a_cache_of_weights_that_have_changed_is_refused() {
         assert!(error.contains("made for other weights"), "{error}");
         let source = Perturbed::new(&model, 0.1);
         let mut cache = model.cache(1, 3).unwrap();
-        cache.attach(0, model.prefill(&[1, 2]).unwrap());
+        cache.attach(0, model.prefill(&[1, 2]).unwrap()).unwrap();
         let policy = model.policy_with(&source);
         let error = policy.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("made for other weights"), "{error}");
@@ -299,7 +301,7 @@ fn a_step_whose_weights_are_not_available_adds_no_row() {
             let mut cache = model.cache(3, 4).unwrap();
             let prompt = model.prefill(&[1, 2]).unwrap();
             for slot in 0..3 {
-                cache.attach(slot, prompt.clone());
+                cache.attach(slot, prompt.clone()).unwrap();
             }
             cache
         };
@@ -318,12 +320,50 @@ fn a_step_whose_weights_are_not_available_adds_no_row() {
 }
 
 #[test]
-#[should_panic(expected = "prefill the prompt again")]
-fn a_prefix_of_weights_that_have_changed_is_refused() {
+fn a_prefix_that_cannot_be_attached_is_refused() {
     let model = model(config(Family::Llama), DType::F32);
-    let prefix = model.prefill(&[1, 2]).unwrap();
+    let stale = model.prefill(&[1, 2]).unwrap();
     model.update(|| ());
-    model.cache(1, 3).unwrap().attach(0, prefix);
+    let mut cache = model.cache(1, 3).unwrap();
+    let prefix = model.prefill(&[1, 2]).unwrap();
+    let mut refused = |slot, prefix: &Arc<Prefix>, why: &str| {
+        let error = cache.attach(slot, prefix.clone()).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    refused(0, &stale, "slot 0: the prefix was made from other weights");
+    refused(1, &prefix, "slot 1: the cache has 1 slots");
+    cache.attach(0, prefix.clone()).unwrap();
+    let error = cache.attach(0, prefix).unwrap_err().to_string();
+    assert!(error.contains("slot 0: a prompt is attached already"), "{error}");
+    model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_cache_from_before_or_during_an_update_is_refused_even_when_the_update_panics() {
+    let model = model(config(Family::Llama), DType::F32);
+    let new_cache = || {
+        let mut cache = model.cache(1, 3).unwrap();
+        cache.attach(0, model.prefill(&[1, 2]).unwrap()).unwrap();
+        cache
+    };
+    let refused = |cache: &mut Cache| {
+        let error = model.decode(cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("made for other weights"), "{error}");
+    };
+    for panics in [false, true] {
+        let (mut before, mut during) = (new_cache(), None);
+        let update = || {
+            model.update(|| {
+                refused(&mut before);
+                during = Some(new_cache());
+                assert!(!panics, "half of the weights are written");
+            });
+        };
+        assert_eq!(catch_unwind(AssertUnwindSafe(update)).is_err(), panics);
+        refused(&mut before);
+        refused(&mut during.unwrap());
+        model.decode(&mut new_cache(), &[(0, 1)], &mut Vec::new()).unwrap();
+    }
 }
 
 #[test]

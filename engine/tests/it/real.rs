@@ -138,7 +138,7 @@ fn greedy_decoding_equals_transformers() {
         let prefix = model.prefill(&prompt).unwrap();
         let mut cache = model.cache(1, want.len()).unwrap();
         let mut next = prefix.logits().to_vec();
-        cache.attach(0, prefix);
+        cache.attach(0, prefix).unwrap();
         let mut got = Vec::new();
         while got.len() < want.len() {
             let best = (0..next.len()).max_by(|&a, &b| next[a].total_cmp(&next[b])).unwrap();
