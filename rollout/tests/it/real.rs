@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use candle::{DType, Device};
-use engine::{Model, Packed, Text, checkpoint};
+use engine::{MatmulPrecision, Model, Packed, Text, checkpoint};
 use rollout::{Generator, Group, Key, Purpose, Request, Sampling};
 
 /// How far apart rollout and training may be, in nats: not at all on a CPU, where decoding and the
@@ -39,6 +39,14 @@ fn smollm2() -> Option<(Model, Text)> {
 #[test]
 fn scores_of_a_rollout_equal_those_of_training() {
     let Some((model, text)) = smollm2() else { return };
+    check(&model, &text);
+    // Products in bf16 are a CPU's.
+    if model.device().is_cpu() {
+        check(&model.with_precision(MatmulPrecision::Bf16).unwrap(), &text);
+    }
+}
+
+fn check(model: &Model, text: &Text) {
     let questions = ["What is 23 + 58?", "Name three rivers and the countries they flow through."];
     let requests: Vec<Request> = (0..)
         .zip(questions)
@@ -70,7 +78,7 @@ fn scores_of_a_rollout_equal_those_of_training() {
     if model.device().is_cpu() {
         assert_eq!(groups, draw(2), "completions depend on the number of slots");
     }
-    compare(&model, &groups);
+    compare(model, &groups);
 }
 
 fn compare(model: &Model, groups: &[Group]) {
@@ -93,7 +101,8 @@ fn compare(model: &Model, groups: &[Group]) {
         let gaps = sampled.iter().zip(&trained).map(|(a, b)| (a - b).abs());
         let worst = gaps.fold(0.0, f32::max);
         eprintln!(
-            "{name}: {} tokens, rollout and training at most {worst:.1e} apart",
+            "{:?}, {name}: {} tokens, rollout and training at most {worst:.1e} apart",
+            model.precision(),
             trained.len()
         );
         assert!(worst <= bound(model), "{name}: rollout and training are {worst:.1e} apart");
