@@ -25,9 +25,12 @@ fn whole(seed: u64) -> impl FnMut(usize) -> usize {
     move |bound| ((draw() + 0.5) * bound as f64) as usize
 }
 
+/// A bias on every linear map.
+const ALL: Biases = Biases { mlp: true, ..Biases::ATTENTION };
+
 /// Every choice of biases and of rotary scaling, one a seed.
 fn biases(seed: u64) -> Biases {
-    [Biases::QKV, Biases::NONE][seed as usize % 2]
+    [ALL, Biases::NONE, Biases::QKV, Biases::ATTENTION][seed as usize % 4]
 }
 
 fn rope_scaling(seed: u64) -> RopeScaling {
@@ -85,7 +88,7 @@ fn wide_model() -> Model {
         rope_scaling: rope_scaling(2),
         rms_norm_eps: 1e-5,
         tie_embeddings: false,
-        biases: Biases::QKV,
+        biases: ALL,
         qk_norm: true,
     };
     let (embed, model) =
