@@ -58,6 +58,8 @@
 //! # Ok::<(), engine::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 // What a model is: sizes, and one list of weights.
 pub mod config;
 

@@ -5,6 +5,8 @@
 //!
 //! It knows no trainer: what it writes and reads is the run directory's record.
 
+#![forbid(unsafe_code)]
+
 pub mod attempt;
 mod error;
 pub mod evaluate;

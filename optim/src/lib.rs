@@ -5,6 +5,8 @@
 //!
 //! It knows tensors, not transformers: every method here can be tried on a parabola.
 
+#![forbid(unsafe_code)]
+
 mod adamw;
 mod config;
 mod error;

@@ -8,6 +8,8 @@
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 
+#![forbid(unsafe_code)]
+
 mod absence;
 pub mod advantage;
 mod denial;

@@ -5,6 +5,8 @@
 //!
 //! It does not know what text or a reward is.
 
+#![forbid(unsafe_code)]
+
 mod error;
 pub mod generate;
 pub mod random;
