@@ -17,7 +17,7 @@ fn bounded<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
     let taken = start.elapsed();
-    assert!(taken < Duration::from_secs(5), "{what}: {taken:?}");
+    assert!(taken < Duration::from_secs(20), "{what}: {taken:?}");
     result
 }
 
