@@ -99,7 +99,7 @@ pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<f32> {
     y
 }
 
-/// The gradients of [`swiglu`] in `gate` and `up`, over the two, given that of its result.
+/// The gradients of [`swiglu()`] in `gate` and `up`, over the two, given that of its result.
 ///
 /// Shapes: all (rows, inner).
 pub fn swiglu_backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
