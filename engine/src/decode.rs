@@ -25,7 +25,7 @@ impl Policy<'_> {
         let version = self.version();
         let (logits, rows) = match self.backend() {
             Backend::Cpu { .. } => {
-                let (logits, kv_blocks) = cpu::decode::prefill(self, &packed)?;
+                let (logits, kv_blocks) = cpu::prefill::prefill(self, &packed)?;
                 (logits, PrefixRows::Cpu(kv_blocks))
             }
             Backend::Reference => {

@@ -9,6 +9,7 @@ mod slices;
 pub(crate) mod block;
 pub(crate) mod decode;
 pub(crate) mod head;
+pub(crate) mod prefill;
 pub(crate) mod trunk;
 
 pub use kernels::attention::{Attended, Heads, attention, attention_backward};
