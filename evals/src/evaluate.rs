@@ -241,7 +241,7 @@ pub(crate) mod tests {
             problem: "2+2".into(),
             answer: "4".into(),
             source: String::new(),
-            solution: None,
+            ..Problem::default()
         };
         let completions = outcomes.iter().map(|&outcome| completion(outcome, finish)).collect();
         Graded { problem, prompt: vec![0], completions }

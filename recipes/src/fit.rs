@@ -212,7 +212,7 @@ mod tests {
             problem: (*text).to_owned(),
             answer: "1".into(),
             source: "test".into(),
-            solution: None,
+            ..Problem::default()
         };
         texts.iter().map(problem).collect()
     }

@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use extract::{Extracted, extract};
 pub use importance::Importance;
 pub use policy::{Marker, Policy};
-pub use problem::Problem;
+pub use problem::{Problem, Role, Turn};
 pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};
 pub use verifier::{Attempt, Outcome, Unavailable, Verdict, Verifier};
 pub use weighting::{Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};

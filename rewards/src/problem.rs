@@ -3,25 +3,64 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::Result;
 use crate::rows::{Fields, brief, read_rows};
 
 /// A question, and the answer that an attempt is judged by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Name, unique in its file.
     pub id: String,
-    /// The question as the policy reads it, before any template.
+    /// The turns of a chat before the question; empty where the problem is the question alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Turn>,
+    /// The question as the policy reads it, before any template: the last user turn of a chat.
     pub problem: String,
-    /// The gold answer.
+    /// The gold answer; empty where the data has none.
     pub answer: String,
     /// Where the problem comes from.
     pub source: String,
     /// A worked text that ends in the answer, for supervised stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub solution: Option<String>,
+    /// The other columns of the row, for verifiers that read them.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub columns: Map<String, Value>,
+}
+
+/// A message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+}
+
+/// Who speaks in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions before the conversation.
+    System,
+    /// Asks.
+    User,
+    /// Answers: the policy.
+    Assistant,
+}
+
+impl Role {
+    /// The name that chat templates know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
 }
 
 /// Reads one JSON object a line, in the order of the lines.
@@ -57,6 +96,7 @@ fn problem(fields: &Fields<'_>) -> Result<Problem, String> {
         answer: fields.text_or_number("answer")?,
         source: fields.text("source")?,
         solution: fields.optional(solution, Fields::text)?,
+        ..Problem::default()
     };
     let fields = [
         ("id", Some(&row.id)),

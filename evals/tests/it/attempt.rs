@@ -17,7 +17,7 @@ fn problem(id: &str, problem: &str, answer: &str) -> Problem {
         problem: problem.into(),
         answer: answer.into(),
         source: String::new(),
-        solution: None,
+        ..Problem::default()
     }
 }
 

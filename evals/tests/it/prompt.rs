@@ -62,7 +62,7 @@ fn texts(text: &Text, keep: KeepSpecialTokens) -> Vec<Graded> {
         problem: "1+1".into(),
         answer: "2".into(),
         source: String::new(),
-        solution: None,
+        ..Problem::default()
     };
     let asked = [Asked { number: 0, problem: &problem }];
     let key = Key { seed: 1, purpose: Purpose::Train, step: 0 };

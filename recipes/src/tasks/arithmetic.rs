@@ -96,6 +96,7 @@ impl Task {
             problem,
             answer: self.answer().to_string(),
             source: "generated: arithmetic".into(),
+            ..Problem::default()
         }
     }
 }

@@ -175,6 +175,7 @@ impl Teacher<'_> {
             answer: task.target.to_string(),
             source: "generated: countdown".into(),
             solution: Some(solution),
+            ..Problem::default()
         }
     }
 

@@ -263,7 +263,7 @@ mod tests {
             problem: "1+1".into(),
             answer: "2".into(),
             source: String::new(),
-            solution: None,
+            ..Problem::default()
         };
         let attempt = |&text| Attempt {
             problem: &problem,

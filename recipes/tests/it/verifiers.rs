@@ -79,7 +79,7 @@ fn judged(verifier: &impl Verifier, completions: &[&str]) -> Vec<Verdict> {
         problem: "1+1".into(),
         answer: "2".into(),
         source: "test".into(),
-        solution: None,
+        ..rewards::Problem::default()
     };
     let attempt = |&text| rewards::Attempt {
         problem: &problem,

@@ -164,7 +164,7 @@ mod tests {
             problem: problem.into(),
             answer: "12".into(),
             source: "test".into(),
-            solution: None,
+            ..Problem::default()
         };
         let attempt =
             Attempt { problem: &problem, text, num_tokens: 9, max_tokens: 9, truncated: false };

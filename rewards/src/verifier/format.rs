@@ -106,7 +106,7 @@ mod tests {
             problem: "1+1".into(),
             answer: "2".into(),
             source: String::new(),
-            solution: None,
+            ..Problem::default()
         };
         let attempt =
             Attempt { problem: &problem, text, num_tokens: 3, max_tokens: 8, truncated: true };

@@ -33,7 +33,7 @@ fn problem(answer: &str) -> Problem {
         problem: "how many?".into(),
         answer: answer.into(),
         source: "test".into(),
-        solution: None,
+        ..Problem::default()
     }
 }
 
