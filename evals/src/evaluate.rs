@@ -9,6 +9,11 @@ use crate::pass::{pass_at, pass_sizes};
 use crate::record::FORMAT;
 use crate::{Estimate, Log, Metrics, Result, Warning, health};
 
+/// Name of the held-out set in metric keys and files.
+pub const HELD_OUT: &str = "held-out";
+/// Its name where the likeliest completion of each problem is judged.
+pub const HELD_OUT_GREEDY: &str = "held-out-greedy";
+
 /// What an evaluation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {

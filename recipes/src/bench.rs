@@ -13,9 +13,9 @@ use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
 use crate::config;
-use crate::data::draws;
-use crate::dry_run::Need;
 use crate::machine;
+use crate::memory::Need;
+use crate::random::draws;
 use crate::train::descend::{Plan, descend};
 use crate::train::pack::{Prompted, Sample};
 use crate::train::stage::{likelihood, params};

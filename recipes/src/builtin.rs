@@ -7,7 +7,7 @@ use engine::text::tokenizers::Tokenizer;
 use engine::{Biases, Family, Model, ModelConfig, RopeScaling};
 use serde_json::{Map, json};
 
-use crate::config::nearest;
+use crate::names::nearest;
 
 /// A builtin policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@ mod data;
 mod layers;
 mod load;
 mod message;
-mod rewards;
 mod schema;
+mod sources;
 mod stage;
 
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -20,20 +20,18 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::rewards::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use algorithm::Algorithm;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
-pub(crate) use data::smallest;
-pub use data::{Arithmetic, Countdown, DataConfig, HeldOut, JsonLines, Operation, Source};
+pub use data::{DataConfig, HeldOut, JsonLines, Source};
 pub use load::{Layer, Loaded, load};
-pub(crate) use message::nearest;
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SftStage, Stage, StageKind};
 
 use crate::config::stage::default_one;
+use crate::verifiers::RewardsConfig;
 
 /// A run: the policy, its problems, and the stages that train it, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +137,15 @@ impl Recipe {
     /// Steps of all stages together.
     pub fn total_steps(&self) -> u64 {
         self.stages.iter().map(Stage::steps).sum()
+    }
+
+    /// The verifiers of every stage that has some, and of the evaluation, with their keys.
+    pub fn rewards(&self) -> Vec<(String, &RewardsConfig)> {
+        let stages = self.stages.iter().enumerate().filter_map(|(index, stage)| match stage {
+            Stage::Rl(stage) => Some((format!("stage.{index}.rewards"), &stage.rewards)),
+            Stage::Sft(_) => None,
+        });
+        stages.chain([("eval.rewards".to_owned(), &self.eval.rewards)]).collect()
     }
 
     /// The stage that runs `step`, counted from 0 over the whole run, and the step within it.

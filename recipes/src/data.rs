@@ -2,48 +2,16 @@
 
 use std::collections::HashSet;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use rand_philox::{Philox, splitmix64};
+use rand_philox::splitmix64;
 use rewards::Problem;
 
 use crate::config::{DataConfig, HeldOut, JsonLines, Source};
 use crate::identity::{Digesting, Files};
+use crate::places::Places;
+use crate::random::{draws, shuffled};
 use crate::tasks;
-
-/// Where files that a recipe names are looked for, in this order.
-#[derive(Debug, Clone)]
-pub struct Places(Vec<PathBuf>);
-
-impl Places {
-    /// The recipe's folder, the working directory, and the folder in `STEARIN_DATA`.
-    pub fn of_recipe(folder: &Path) -> Self {
-        let data = std::env::var_os("STEARIN_DATA").map(PathBuf::from);
-        let mut places = vec![folder.to_owned(), PathBuf::new()];
-        places.extend(data);
-        Self(places)
-    }
-
-    /// The first place that has `path`.
-    pub fn find(&self, path: &str) -> Option<PathBuf> {
-        self.0.iter().map(|place| place.join(path)).find(|path| path.exists())
-    }
-
-    /// The places, for a message.
-    pub fn listed(&self) -> String {
-        let name = |place: &PathBuf| {
-            if place.as_os_str().is_empty() {
-                "the working directory".to_owned()
-            } else {
-                place.display().to_string()
-            }
-        };
-        let mut names: Vec<_> = self.0.iter().map(name).collect();
-        names.dedup();
-        names.join(", ")
-    }
-}
 
 /// Problems to train on and problems to be judged by; no text is in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,23 +133,10 @@ impl Order {
     }
 }
 
-/// Random words for one purpose of one seed.
-pub(crate) fn draws(seed: u64, purpose: &str) -> Philox {
-    let stream = purpose.bytes().fold(0, |hash, byte| splitmix64(hash ^ u64::from(byte)));
-    Philox::from_u64_seed_stream(splitmix64(seed), stream)
-}
-
-/// The numbers below `len` in random order (Fisher and Yates).
-pub(crate) fn shuffled(len: usize, words: &mut Philox) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..len).collect();
-    for i in (1..len).rev() {
-        order.swap(i, words.bounded(i as u32 + 1) as usize);
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

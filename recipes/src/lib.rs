@@ -1,30 +1,51 @@
 //! What you run: the recipe, the data, the loop, the run's life, and the command line.
 //!
-//! Reading order: [`config`], [`data`], [`fit`](mod@fit) and [`tasks`], [`builtin`], [`policy`],
-//! [`shipped`], then [`run_dir`], [`identity`], [`resume`] and [`signals`], [`train`](mod@train),
-//! [`verifiers`] and [`summary`](mod@summary), [`machine`], [`dry_run`], [`mod@bench`],
-//! [`mod@grade`], [`doctor`], and [`cli`], which calls the rest.
+//! The modules, in layers. Each uses modules of the layers below its own, none beside it and none
+//! above:
+//!
+//! ```text
+//! cli                              the commands
+//! bench  doctor  dry_run  grade    what they do, besides training
+//! train                            the steps, and the run around them
+//! fit  policy  resume  summary     what a run begins with, goes on with and ends with
+//! builtin  data  memory  run_dir  shipped
+//! config                           the recipe
+//! tasks  verifiers                 components with settings of their own
+//! causes  console  identity  machine  names  places  random  signals
+//! ```
+//!
+//! `tests/it/tidy/layers.rs` holds the code to this picture.
 
-pub mod builtin;
 mod causes;
-pub mod config;
-pub mod data;
-pub mod fit;
-pub mod policy;
-pub mod shipped;
-pub mod tasks;
-
+pub mod console;
 pub mod identity;
-pub mod resume;
-pub mod run_dir;
+pub mod machine;
+mod names;
+pub mod places;
+mod random;
 pub mod signals;
-pub mod summary;
-pub mod train;
+
+pub mod tasks;
 pub mod verifiers;
 
+pub mod config;
+
+pub mod builtin;
+pub mod data;
+pub mod memory;
+pub mod run_dir;
+pub mod shipped;
+
+pub mod fit;
+pub mod policy;
+pub mod resume;
+pub mod summary;
+
+pub mod train;
+
 pub mod bench;
-pub mod cli;
 pub mod doctor;
 pub mod dry_run;
 pub mod grade;
-pub mod machine;
+
+pub mod cli;

@@ -11,10 +11,10 @@ use evals::PromptStyle;
 
 use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
-use crate::data::Places;
+use crate::console::Console;
 use crate::identity::Files;
+use crate::places::Places;
 use crate::run_dir;
-use crate::train::Console;
 
 /// What a model's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

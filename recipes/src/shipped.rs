@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::config::{Layer, nearest};
+use crate::config::Layer;
+use crate::names::nearest;
 
 /// A recipe inside the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use evals::evaluate::{HELD_OUT, HELD_OUT_GREEDY};
 use evals::record::{Line, read_log, step_of_name};
 use evals::{Estimate, Evaluation};
 
+use crate::console::duration;
 use crate::run_dir::{self, RunDir, Saved, State, best_of};
-use crate::train::life::evaluation::{HELD_OUT, HELD_OUT_GREEDY};
 
 /// Width of the reward curve, in characters.
 const CURVE: usize = 40;
@@ -256,16 +257,6 @@ fn excerpt(text: &str) -> String {
     line.chars().take(EXCERPT).chain([' ', '…']).collect()
 }
 
-/// Seconds as people say them.
-pub fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
-        (0, 0, _) => format!("{seconds:.1} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use evals::evaluate::PassAt;
@@ -382,12 +373,5 @@ mod tests {
             "     warning  a, 2 times, in steps 3 to 9: it is low\n   to change  raise `lr`\n     \
              warning  b, in step 4: it is low\n   to change  raise `lr`\n"
         );
-    }
-
-    #[test]
-    fn durations_read_well() {
-        assert_eq!(duration(3.21), "3.2 s");
-        assert_eq!(duration(192.4), "3 min 12 s");
-        assert_eq!(duration(7260.0), "2 h 1 min");
     }
 }

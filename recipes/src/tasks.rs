@@ -3,5 +3,5 @@
 mod arithmetic;
 mod countdown;
 
-pub use arithmetic::arithmetic;
-pub use countdown::countdown;
+pub use arithmetic::{Arithmetic, Operation, arithmetic};
+pub use countdown::{Countdown, countdown};

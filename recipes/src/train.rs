@@ -6,7 +6,6 @@
 
 mod clock;
 mod columns;
-mod console;
 mod credit;
 pub(crate) mod descend;
 mod gather;
@@ -24,7 +23,6 @@ use evals::record::Credit;
 use evals::{Metrics, Target, Warning};
 use rewards::Problem;
 
-pub use console::Console;
 pub use life::{Ended, Job, Options, train};
 
 use crate::config::{OldLogProbs, RlStage, SftStage, Stage};

@@ -2,6 +2,7 @@
 //!
 //! docs/verifiers.md is the protocol that both speak.
 
+mod config;
 mod http;
 mod patience;
 mod process;
@@ -13,11 +14,10 @@ use anyhow::{Context, Result, bail};
 use rewards::rubric::Weighted;
 use rewards::{Rubric, Verifier};
 
+pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use http::{Http, HttpConfig};
 pub use patience::{Patient, Waiting};
 pub use process::{Process, ProcessConfig};
-
-use crate::config::{OutsideConfig, Recipe, RewardConfig, RewardsConfig, Stage};
 
 /// The verifiers of a recipe. Those outside this process are waited for while they are away.
 ///
@@ -43,14 +43,14 @@ pub fn build(config: &RewardsConfig, waiting: &Waiting) -> Result<Rubric> {
     Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
 }
 
-/// Looks for the programs that a recipe starts, and the certificates that it trusts, before its run
-/// begins.
+/// Looks for the programs that verifiers start, and the certificates that they trust, before a run
+/// begins; `rewards` are all verifiers of its recipe, with their keys.
 ///
 /// # Errors
 ///
 /// Fails, naming the key, when there is none of that name, or no certificate in the file.
-pub fn check(recipe: &Recipe) -> Result<()> {
-    for (key, verifier) in outside(recipe) {
+pub fn check(rewards: &[(String, &RewardsConfig)]) -> Result<()> {
+    for (key, verifier) in outside(rewards) {
         match verifier {
             OutsideConfig::Process(config) => {
                 let program = config.command.first().map(String::as_str).unwrap_or_default();
@@ -66,14 +66,14 @@ pub fn check(recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// The files that the commands of a recipe's verifiers name, by their keys: programs by a path, and
+/// The files that the commands of verifiers name, by their keys: programs by a path, and
 /// arguments.
 ///
 /// A program that is found through `PATH` belongs to the machine, and a `.log` is written, not
 /// read.
-pub fn files(recipe: &Recipe) -> Vec<(String, PathBuf)> {
+pub fn files(rewards: &[(String, &RewardsConfig)]) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    for (key, verifier) in outside(recipe) {
+    for (key, verifier) in outside(rewards) {
         let OutsideConfig::Process(config) = verifier else { continue };
         for (index, word) in config.command.iter().enumerate() {
             let is_named = index > 0 || word.contains('/');
@@ -87,20 +87,16 @@ pub fn files(recipe: &Recipe) -> Vec<(String, PathBuf)> {
     found
 }
 
-/// The verifiers of a recipe that are outside this process, by their keys.
-fn outside(recipe: &Recipe) -> Vec<(String, &OutsideConfig)> {
-    let stages = recipe.stages.iter().enumerate().filter_map(|(index, stage)| match stage {
-        Stage::Rl(stage) => Some((format!("stage.{index}.rewards"), &stage.rewards)),
-        Stage::Sft(_) => None,
-    });
-    let all = stages.chain([("eval.rewards".to_owned(), &recipe.eval.rewards)]);
-    let outside = all.flat_map(|(key, rewards)| {
+/// The verifiers outside this process, by their keys.
+fn outside<'a>(
+    rewards: &[(String, &'a RewardsConfig)],
+) -> impl Iterator<Item = (String, &'a OutsideConfig)> {
+    rewards.iter().flat_map(|(key, rewards)| {
         rewards.0.iter().enumerate().filter_map(move |(index, verifier)| match verifier {
             RewardConfig::Outside(config) => Some((format!("{key}[{index}]"), config)),
             RewardConfig::Inside(_) => None,
         })
-    });
-    outside.collect()
+    })
 }
 
 /// Whether a program can be found as the system does: by its path, or else by name in `PATH`.

@@ -8,9 +8,9 @@ use super::grade::{How, rows};
 use super::{count, print};
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
-use crate::data::Places;
+use crate::console::Console;
+use crate::places::Places;
 use crate::policy::{self, Compute};
-use crate::train::Console;
 use crate::{grade, machine};
 
 /// Measures this machine; one line of JSON on stdout, medians over the repetitions.

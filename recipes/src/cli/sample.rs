@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 
 use super::{count, print};
 use crate::config::{DTypeChoice, DeviceChoice};
-use crate::data::Places;
+use crate::console::Console;
 use crate::machine;
+use crate::places::Places;
 use crate::policy::{self, Compute, Located};
-use crate::train::Console;
 
 /// Completes a prompt.
 #[derive(Debug, clap::Args)]

@@ -5,11 +5,13 @@ use anyhow::{Context as _, Result};
 
 use super::print;
 use crate::config::{Loaded, Recipe, load};
-use crate::data::{self, Places};
+use crate::console::Console;
+use crate::data;
 use crate::dry_run::{Known, Plan, Prompts, Sizes};
+use crate::places::Places;
 use crate::policy::{self, Compute};
 use crate::signals::{INTERRUPTED, Stop};
-use crate::train::{Console, Ended, Job, Options, train};
+use crate::train::{Ended, Job, Options, train};
 use crate::{fit, machine, shipped, verifiers};
 
 /// Trains a recipe.
@@ -49,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let threads = machine::fix_threads(recipe.threads);
     let places = Places::of_recipe(&folder);
     if args.dry_run {
-        verifiers::check(&recipe)?;
+        verifiers::check(&recipe.rewards())?;
         let plan = plan(&recipe, &places, threads)?;
         print(&plan.to_string())?;
         // A shipped recipe is planned before its problems are fetched; one of the user's names

@@ -5,9 +5,8 @@ use std::num::NonZeroUsize;
 use engine::loss::PolicyLoss;
 use rewards::Importance;
 
-use super::{
-    Arithmetic, DTypeChoice, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage,
-};
+use super::{DTypeChoice, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage};
+use crate::tasks::Arithmetic;
 
 /// All problems of a recipe, each with the key to change.
 pub(super) fn problems(recipe: &Recipe) -> Vec<String> {

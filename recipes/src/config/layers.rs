@@ -1,74 +1,17 @@
 //! Files and overrides become one tree in which every value remembers where it was written.
-//!
-//! Each source is parsed after as many blanks as all earlier ones are long, so that a span says
-//! which source it points into, and any later complaint finds its file, line and column, or its
-//! `--set`.
 
 use std::ops::Range;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use rewards::WeightingConfig;
 use rewards::weighting::Stare;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::algorithm::PRESETS;
+use super::sources::Sources;
 use super::{Stage, StageKind, message};
 
-/// One source of settings.
-#[derive(Debug)]
-pub(super) struct Source {
-    /// File name, or the override as it was given.
-    pub(super) name: String,
-    /// Its text, after `start` blanks.
-    pub(super) padded: String,
-    pub(super) start: usize,
-    /// Overrides have no lines to speak of.
-    pub(super) is_override: bool,
-}
-
-/// The presets of the algorithms, then all sources in the order in which they are merged.
-#[derive(Debug)]
-pub(super) struct Sources(pub(super) Vec<Source>);
-
 impl Sources {
-    /// No sources yet.
-    pub(super) fn new() -> Self {
-        let mut sources = Self(Vec::new());
-        sources.push_file("presets.toml", PRESETS);
-        sources
-    }
-
-    /// Adds a file.
-    pub(super) fn push_file(&mut self, name: &str, text: &str) {
-        self.push(name, text, false);
-    }
-
-    /// Adds an override `key.path=value`, which is TOML already, except that a value that is not
-    /// TOML is taken as a bare string: paths and names need no second pair of quotes.
-    pub(super) fn push_override(&mut self, text: &str) -> Result<()> {
-        let Some((path, value)) = text.split_once('=') else {
-            bail!("--set {text}: expected key.path=value");
-        };
-        if text.contains('\n') {
-            bail!("--set {text}: expected one line");
-        }
-        if DeTable::parse(text).is_ok() {
-            self.push(text, text, true);
-        } else {
-            let quoted = toml::Value::String(value.trim().to_owned());
-            self.push(text, &format!("{path}={quoted}"), true);
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, name: &str, text: &str, is_override: bool) {
-        // One past the end, so that an error at the end of a file stays in that file.
-        let start = self.0.last().map_or(0, |s| s.padded.len() + 1);
-        let padded = format!("{:start$}{text}", "");
-        self.0.push(Source { name: name.to_owned(), padded, start, is_override });
-    }
-
     /// Merges all of them; later ones go over earlier ones.
     pub(super) fn merge(&self) -> Result<DeTable<'_>> {
         let mut tables = self.0.iter().map(|source| -> Result<DeTable<'_>> {
@@ -143,12 +86,6 @@ impl Sources {
         }
         merge(root, over);
         Ok(())
-    }
-}
-
-impl Source {
-    fn here(&self) -> Range<usize> {
-        self.start..self.start
     }
 }
 

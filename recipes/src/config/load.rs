@@ -8,7 +8,8 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
-use super::layers::{self, Sources};
+use super::layers;
+use super::sources::Sources;
 use super::{Recipe, check, message};
 use crate::identity;
 

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use super::layers::{Source, Sources};
-
-/// Names within this similarity are offered as what was meant.
-const NEAR: f64 = 0.75;
+use super::sources::{Source, Sources};
+use crate::names::nearest;
 
 /// An error at `span`: `file:line:column: text`, the line with a mark, and the nearest known name.
 pub(super) fn at(sources: &Sources, span: Range<usize>, text: &str) -> anyhow::Error {
@@ -129,15 +127,6 @@ fn plain(text: &str) -> String {
     .iter()
     .find_map(|(serde, ours)| Some(format!("{ours}{}", text.strip_prefix(serde)?)))
     .unwrap_or_else(|| text.to_owned())
-}
-
-/// The known name most like `wrong`, if any is near.
-pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::jaro_winkler(wrong, name), name))
-        .filter(|(similarity, _)| *similarity >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

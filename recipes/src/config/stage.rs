@@ -6,7 +6,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Activations, Algorithm, DynamicSampling, OldLogProbs, Probe, RewardsConfig};
+use super::{Activations, Algorithm, DynamicSampling, OldLogProbs, Probe};
+use crate::verifiers::RewardsConfig;
 
 /// One stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Known, Memory, Plan, Prompts, StagePlan};
+use super::{Known, Plan, Prompts, StagePlan};
 use crate::config::StageKind;
+use crate::memory::Memory;
 
 fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);

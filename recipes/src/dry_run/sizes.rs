@@ -9,7 +9,7 @@ use engine::hub::Hub;
 use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
 
 use crate::config::Recipe;
-use crate::data::Places;
+use crate::places::Places;
 use crate::policy::{Located, locate};
 
 /// The sizes of a model, and how they are known.

@@ -8,7 +8,7 @@ use rewards::verifier::Math;
 use serde::Serialize;
 
 use super::{Id, Row, judge};
-use crate::data::draws;
+use crate::random::draws;
 
 /// What was measured: one line of JSON. A row's time is the least of its repetitions.
 #[derive(Debug, Clone, PartialEq, Serialize)]

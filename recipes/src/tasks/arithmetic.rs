@@ -1,10 +1,62 @@
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
 use rand_philox::{Philox, u32_to_unit_f64};
 use rewards::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::{Arithmetic, Operation, smallest};
-use crate::data::{draws, shuffled};
+use crate::random::{draws, shuffled};
+
+/// Generated arithmetic, without repetition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Arithmetic {
+    /// Number of problems.
+    pub count: NonZeroUsize,
+    /// Fewest digits of an operand.
+    pub min_digits: NonZeroUsize,
+    /// Most digits of an operand.
+    pub max_digits: NonZeroUsize,
+    /// What is asked for.
+    pub operations: Vec<Operation>,
+    /// Share of the columns that the worked solution gets wrong by one, as a careless teacher does;
+    /// the answer is right all the same. Who imitates can be no better than that.
+    #[serde(default)]
+    pub slips: f64,
+}
+
+/// An operation of generated arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Operation {
+    /// A sum.
+    #[serde(rename = "+")]
+    Add,
+    /// A difference, never negative.
+    #[serde(rename = "-")]
+    Subtract,
+}
+
+impl Arithmetic {
+    /// Most digits that an operand may have.
+    pub const MOST_DIGITS: NonZeroUsize = NonZeroUsize::new(9).expect("9 is not zero");
+
+    /// How many different problems there are.
+    pub fn distinct(&self) -> u64 {
+        let low = smallest(self.min_digits.get());
+        let operands = 10_u64.pow(self.max_digits.get() as u32) - low;
+        let of = |operation: Operation| match operation {
+            Operation::Add => operands.saturating_mul(operands),
+            // A pair and its mirror are the same difference.
+            Operation::Subtract => operands.saturating_mul(operands + 1) / 2,
+        };
+        [Operation::Add, Operation::Subtract]
+            .into_iter()
+            .filter(|operation| self.operations.contains(operation))
+            .map(of)
+            .fold(0, u64::saturating_add)
+    }
+}
 
 /// One problem: which operation on which operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +91,11 @@ pub fn arithmetic(config: &Arithmetic, seed: u64) -> Vec<Problem> {
     };
     let mut slips = Slips { share: config.slips, words: draws(seed, "slips") };
     tasks.iter().map(|task| task.problem(&mut slips)).collect()
+}
+
+/// The smallest number with so many digits; 0 has one.
+fn smallest(digits: usize) -> u64 {
+    if digits == 1 { 0 } else { 10_u64.pow(digits as u32 - 1) }
 }
 
 fn draw(config: &Arithmetic, words: &mut Philox) -> Task {
@@ -179,8 +236,6 @@ fn columns(mut left: u64, mut right: u64) -> impl Iterator<Item = (u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use super::*;
 
     #[track_caller]

@@ -1,13 +1,102 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
 use rand_philox::{Philox, u32_to_unit_f64};
 use rewards::Problem;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::Countdown;
-use crate::data::draws;
+use crate::random::draws;
+
+/// Generated problems of the form `3 5 7> 12`: numbers, and a target that a chain of steps `a op b
+/// c` (c = a op b, a whole number from 0 to 99) reaches, without repetition; a worked solution is `
+/// 3* 5 15 15- 7 8`. The verifier `countdown` judges them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Countdown {
+    /// Number of different problems; the same numbers in another order are the same problem.
+    pub count: NonZeroUsize,
+    /// Worked solutions for each of them, on average: rows with the same text, for supervised
+    /// stages that would otherwise learn one solution by heart.
+    #[serde(default = "one")]
+    pub solutions: NonZeroUsize,
+    /// Numbers in a problem, 2 to 6.
+    #[serde(default = "three")]
+    pub numbers: NonZeroUsize,
+    /// The largest of them, at most 49; the smallest is 1.
+    #[serde(default = "twenty")]
+    pub max_number: NonZeroUsize,
+    /// Most attempts in a worked solution: `R` drops what stands before it, and the last is judged.
+    #[serde(default = "one")]
+    pub attempts: NonZeroUsize,
+    /// Share of the worked solutions that miss the target, as a careless teacher does; the problem
+    /// can be solved all the same.
+    #[serde(default = "three_tenths")]
+    pub misses: f64,
+    /// Share of the attempts before the last that are there: random chains, dropped.
+    #[serde(default = "half")]
+    pub retries: f64,
+}
+
+fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
+fn three() -> NonZeroUsize {
+    NonZeroUsize::new(3).expect("3 is not zero")
+}
+
+fn twenty() -> NonZeroUsize {
+    NonZeroUsize::new(20).expect("20 is not zero")
+}
+
+fn three_tenths() -> f64 {
+    0.3
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl Countdown {
+    /// Most solutions for each problem.
+    const MOST_SOLUTIONS: usize = 64;
+    /// Most numbers in a problem.
+    const MOST_NUMBERS: usize = 6;
+    /// The largest number there may be: the sum of any two stays below 100.
+    const LARGEST: usize = 49;
+    /// Most attempts.
+    const MOST_ATTEMPTS: usize = 64;
+
+    /// Rows: one for each solution.
+    pub(crate) fn rows(&self) -> usize {
+        self.count.get().saturating_mul(self.solutions.get())
+    }
+
+    /// Everything wrong with the settings, each with its key.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let within = |key: &str, value: NonZeroUsize, low: usize, high: usize| {
+            let wrong = value.get() < low || value.get() > high;
+            wrong.then(|| format!("{key}: expected {low} to {high}, got {value}"))
+        };
+        let share = |key: &str, value: f64| {
+            (!(0.0..=1.0).contains(&value))
+                .then(|| format!("{key}: expected a share, from 0 to 1, got {value}"))
+        };
+        let found = [
+            within("solutions", self.solutions, 1, Self::MOST_SOLUTIONS),
+            within("numbers", self.numbers, 2, Self::MOST_NUMBERS),
+            within("max_number", self.max_number, 1, Self::LARGEST),
+            within("attempts", self.attempts, 1, Self::MOST_ATTEMPTS),
+            share("misses", self.misses),
+            share("retries", self.retries),
+        ];
+        found.into_iter().flatten().collect()
+    }
+}
 
 /// What results stay below: a policy with one token a number has so many.
 const BEYOND: u32 = 100;
@@ -209,12 +298,10 @@ fn write(chain: &[Step], text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-    use std::num::NonZeroUsize;
-
     use proptest::prelude::*;
     use rewards::verifier::Countdown as Judge;
     use rewards::{Attempt, Outcome, Verifier};
+    use std::collections::HashSet;
 
     use super::*;
 

@@ -14,16 +14,17 @@ use evals::record::{Folder, Sink, cut};
 use evals::{Log, Metrics, Record, Warning};
 use rewards::{Problem, Rubric};
 
+use super::Done;
 use super::stage::{Open, Shared, StageRun};
-use super::{Console, Done};
 use crate::causes::with_causes;
 use crate::config::{DeviceChoice, Recipe};
+use crate::console::{Console, duration};
 use crate::data::Problems;
 use crate::fit;
 use crate::policy::Located;
 use crate::run_dir::{RunDir, Saved, State, TrainerState};
 use crate::signals::Stop;
-use crate::summary::{duration, summary};
+use crate::summary::summary;
 use crate::verifiers::{self, Waiting};
 use begin::{environment, go_on};
 
@@ -98,7 +99,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         console.say(&said);
     }
     let waiting = Waiting::new(console.clone(), stop.clone());
-    verifiers::check(job.recipe)?;
+    verifiers::check(&job.recipe.rewards())?;
     let rubric = verifiers::build(&job.recipe.eval.rewards, &waiting).context("eval.rewards")?;
     let run_dir = if let Some(begun) = begun {
         begun.accepted(&console)?

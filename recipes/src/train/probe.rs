@@ -10,7 +10,7 @@ use super::pack::{Prompted, Sample};
 use super::stage::StageRun;
 use super::{mean, rollouts};
 use crate::config::RlStage;
-use crate::data::{draws, shuffled};
+use crate::random::{draws, shuffled};
 
 /// Rollouts of the policy before an update.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ use rand_philox::splitmix64;
 use rewards::entropy_bonus::EntropyControl;
 use rewards::{EntropyBonus, Problem, Rubric, TokenWeighting, WeightingConfig};
 
-use super::Console;
 use crate::config::{self, Recipe, Stage};
+use crate::console::Console;
 use crate::data::Order;
-use crate::dry_run::kept_bytes_a_row;
 use crate::machine;
+use crate::memory::kept_bytes_a_row;
 use crate::run_dir::{RunDir, Saved};
 use crate::verifiers::{self, Waiting};
 

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 
+use crate::console::{Console, duration};
 use crate::signals::Stop;
-use crate::summary::duration;
-use crate::train::Console;
 
 /// How a run waits: whom it tells, who may end it, and how long it sleeps.
 #[derive(Debug, Clone)]

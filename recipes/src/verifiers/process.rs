@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem;
 use super::protocol::{Reply, Request, failed, shortened};
-use crate::train::Console;
+use crate::console::Console;
 
 /// A verifier that is a child process and stays: one JSON object a line in both directions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use recipes::config::{DTypeChoice, DeviceChoice};
-use recipes::data::Places;
+use recipes::places::Places;
 use recipes::policy::{self, Compute};
 
 use crate::binary::{stderr, stdout, stearin};

@@ -55,7 +55,7 @@ fn a_task_has_the_problems_of_its_warm_policy() {
         let other = task.with_file_name(format!("{name}.toml"));
         let [warm, rl] = [read(&[&task]), read(&[&other])];
         assert_eq!(rl.model.path, format!("runs/{}", warm.name));
-        let places = recipes::data::Places::of_recipe(Path::new(""));
+        let places = recipes::places::Places::of_recipe(Path::new(""));
         let of = |recipe: &Recipe| {
             recipes::data::problems(&recipe.data, recipe.seed, &places).unwrap().held_out
         };

@@ -7,10 +7,12 @@ use std::path::Path;
 
 use evals::record::Sink;
 use recipes::config::Recipe;
-use recipes::data::{Places, problems};
+use recipes::console::Console;
+use recipes::data::problems;
+use recipes::places::Places;
 use recipes::policy::{self, Compute};
 use recipes::signals::Stop;
-use recipes::train::{Console, Ended, Job, Options, train};
+use recipes::train::{Ended, Job, Options, train};
 
 /// Two supervised steps and four of reinforcement learning, on sums of one digit.
 pub(crate) const RECIPE: &str = r#"

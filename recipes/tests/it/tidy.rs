@@ -1,5 +1,7 @@
 //! The house keeps its rules: layering, file length, no unfinished business, nothing stale.
 
+mod layers;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use recipes::train::{Console, Ended};
+use recipes::console::Console;
+use recipes::train::Ended;
 use recipes::verifiers::{Http, Process};
 use rewards::{Outcome, Verdict, Verifier};
 use serde_json::{Value, json};

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Console, Job};
+use super::Job;
 use crate::config::{DTypeChoice, DeviceChoice};
+use crate::console::Console;
 use crate::identity::Files;
 use crate::resume::{Resumed, resume};
 use crate::run_dir::{Accepted, Environment, RunDir, Saved};
@@ -15,7 +16,7 @@ use crate::verifiers;
 /// This process, and the files of the run; of a model's files nothing where they are not here.
 pub(super) fn environment(job: &Job<'_>, model: Option<Files>) -> Result<Environment> {
     let mut files = job.problems.files.clone();
-    files.extend(Files::of(verifiers::files(job.recipe))?);
+    files.extend(Files::of(verifiers::files(&job.recipe.rewards()))?);
     files.extend(model.unwrap_or_default());
     let choice = &job.recipe.model;
     let rounds = (choice.device, choice.dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16);

@@ -2,18 +2,13 @@
 
 use anyhow::Result;
 use evals::attempt::Setup;
-use evals::evaluate::{HeldOut, evaluate};
+use evals::evaluate::{HELD_OUT, HELD_OUT_GREEDY, HeldOut, evaluate};
 use evals::{Evaluation, Log, Metrics, Warning};
 use rollout::Sampling;
 
 use super::Life;
 use crate::train::clock::Clock;
 use crate::train::stage::Shared;
-
-/// Name of the held-out set in metric keys and files.
-pub(crate) const HELD_OUT: &str = "held-out";
-/// Its name where the likeliest completions are judged.
-pub(crate) const HELD_OUT_GREEDY: &str = "held-out-greedy";
 
 impl Life<'_> {
     /// Judges the policy as the recipe samples, and greedily besides where it asks for that.

@@ -72,3 +72,25 @@ impl Console {
         }
     }
 }
+
+/// Seconds as people say them.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) => format!("{seconds:.1} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(3.21), "3.2 s");
+        assert_eq!(duration(192.4), "3 min 12 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+}

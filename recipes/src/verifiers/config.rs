@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::verifiers::{HttpConfig, ProcessConfig};
+use super::{HttpConfig, ProcessConfig};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

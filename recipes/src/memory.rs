@@ -1,0 +1,110 @@
+//! How much memory a stage of training takes, computed from the sizes of its model.
+
+use engine::ModelConfig;
+
+use crate::config::Activations;
+
+/// Bytes of a number in 32 bits.
+pub const F32: u64 = 4;
+/// Bytes of a number in bf16.
+const BF16: u64 = 2;
+/// Resident memory of a process that trains next to nothing, as measured.
+const PROGRAM: u64 = 48 << 20;
+
+/// Memory of a stage at its peak, in bytes, by what needs it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The weights.
+    pub weights: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// The optimizer's state.
+    pub optimizer: u64,
+    /// The reference model.
+    pub reference: u64,
+    /// Keys and values of all slots and their prompts, and the rounded copy of the weights.
+    pub cache: u64,
+    /// What the forward pass leaves for the backward pass, at the micro-batch's limit.
+    pub activations: u64,
+    /// What the backward pass makes of one block of it.
+    pub working: u64,
+    /// One gradient of the head, which is as large as the embedding.
+    pub head: u64,
+    /// Whether activations are let go while gradients appear, as in an update of one micro-batch.
+    pub in_turn: bool,
+    /// The program itself and what its allocator keeps.
+    pub program: u64,
+}
+
+/// What decides how much memory training takes, besides the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Rows of a micro-batch.
+    pub rows: u64,
+    /// Whether it is the only one of its update.
+    pub alone: bool,
+    /// What its forward pass keeps.
+    pub activations: Activations,
+    /// Rows of keys and values while sampling.
+    pub cached: u64,
+    /// Whether there is a reference model.
+    pub reference: bool,
+}
+
+impl Need {
+    /// Memory at its peak, of training in f32.
+    pub fn memory(self, model: &ModelConfig, parameters: u64) -> Memory {
+        let weights = parameters * F32;
+        let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
+        let block = kept_bytes_a_row(model) / model.num_layers as u64;
+        let kept = match self.activations {
+            Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
+            Activations::Recompute => inputs,
+        };
+        Memory {
+            weights,
+            gradients: weights,
+            optimizer: 2 * weights,
+            reference: if self.reference { weights } else { 0 },
+            cache: self.cached * cache_bytes_a_row(model),
+            activations: self.rows * kept,
+            // As measured: about three times what the block's forward pass keeps.
+            working: 3 * self.rows * block,
+            head: (model.vocab_size * model.hidden_size) as u64 * F32,
+            in_turn: self.alone,
+            program: PROGRAM,
+        }
+    }
+}
+
+fn cache_bytes_a_row(model: &ModelConfig) -> u64 {
+    2 * (model.num_layers * model.num_kv_heads * model.head_dim) as u64 * F32
+}
+
+/// Bytes that a row of a pack leaves behind in all blocks, by what the CPU form of a block keeps:
+/// its input, the sum after attention, what attention takes and makes, gate and up.
+pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
+    let taken = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim;
+    let unnormed = (model.num_heads + model.num_kv_heads) * model.head_dim;
+    let made = model.num_heads * model.head_dim;
+    let block = 2 * model.hidden_size + taken + made + 2 * model.intermediate_size;
+    let norms = if model.qk_norm { unnormed } else { 0 };
+    (model.num_layers * (block + norms)) as u64 * F32
+}
+
+impl Memory {
+    /// Adds the copy of the weights in bf16 that sampling multiplies by.
+    pub fn round_cache(&mut self, parameters: u64) {
+        self.cache += parameters * BF16;
+    }
+
+    /// Most at a time: slots are emptied before activations are kept, and gradients are let go
+    /// before slots are filled.
+    pub fn total(&self) -> u64 {
+        let lasting = self.weights + self.optimizer + self.reference + self.program;
+        // The head's gradient is the first, while all activations are there.
+        let first = self.activations + self.head;
+        let pass = if self.in_turn { self.gradients.max(first) } else { self.gradients + first };
+        lasting + self.cache.max(pass + self.working)
+    }
+}
