@@ -236,7 +236,8 @@ pub(crate) mod tests {
         };
         let reward = f64::from(u8::from(outcome == Outcome::Correct));
         let parts = vec![("math".into(), reward)];
-        let judged = Judged { reward, outcome, answer: Some("4".into()), parts };
+        let judged =
+            Judged { reward, outcome, answer: Some("4".into()), parts, metrics: Vec::new() };
         Completion { text: "4".into(), trajectory, judged }
     }
 

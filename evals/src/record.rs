@@ -212,6 +212,8 @@ struct CompletionLine<'a> {
     outcome: rewards::Outcome,
     reward: f64,
     parts: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metrics: Map<String, Value>,
     num_tokens: usize,
     truncated: bool,
 }
@@ -219,12 +221,16 @@ struct CompletionLine<'a> {
 impl<'a> CompletionLine<'a> {
     fn of(completion: &'a Completion) -> Self {
         let Completion { text, trajectory, judged } = completion;
+        let named = |values: &[(String, f64)]| {
+            values.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+        };
         Self {
             text,
             answer: judged.answer.as_deref(),
             outcome: judged.outcome,
             reward: judged.reward,
-            parts: judged.parts.iter().map(|(name, part)| (name.clone(), json!(part))).collect(),
+            parts: named(&judged.parts),
+            metrics: named(&judged.metrics),
             num_tokens: trajectory.completion.len(),
             truncated: trajectory.finish == Finish::Length,
         }

@@ -66,8 +66,8 @@ impl Role {
 /// Reads one JSON object a line, in the order of the lines.
 ///
 /// `id` and `answer` are text or a number, which is taken as it is written; `problem` and `source`
-/// are text; `solution` is text, null or left out. Further fields are not read. Lines are those of
-/// [`read_rows`].
+/// are text; `solution` is text, null or left out. Further fields go into [`Problem::columns`]. Lines
+/// are those of [`read_rows`].
 ///
 /// # Errors
 ///
@@ -96,6 +96,7 @@ fn problem(fields: &Fields<'_>) -> Result<Problem, String> {
         answer: fields.text_or_number("answer")?,
         source: fields.text("source")?,
         solution: fields.optional(solution, Fields::text)?,
+        columns: fields.others(&["id", "problem", "answer", "source", solution])?,
         ..Problem::default()
     };
     let fields = [
@@ -125,12 +126,15 @@ mod tests {
     fn rows_keep_their_order_and_may_carry_a_solution_and_more() {
         let rows = format!(
             "{GOOD}\r\n\n{}",
-            r#"{"id":"b","problem":"ü","answer":"3","source":"","solution":"so 3","level":5}"#
+            r#"{"id":"b","problem":"ü","answer":"3","source":"","solution":"so 3","level":5,"tests":[["1",2],null]}"#
         );
         let problems = read_problems(rows.as_bytes()).unwrap();
         assert_eq!(problems.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(problems[0].solution, None);
         assert_eq!(problems[1].solution.as_deref(), Some("so 3"));
+        assert!(problems[0].columns.is_empty());
+        let columns = serde_json::json!({ "level": 5, "tests": [["1", 2], null] });
+        assert_eq!(Value::Object(problems[1].columns.clone()), columns);
         let again = serde_json::to_string(&problems[0]).unwrap();
         assert_eq!(read_problems(again.as_bytes()).unwrap()[0], problems[0]);
     }

@@ -1,7 +1,10 @@
 //! What an attempt earns in all: verifiers and their weights.
 
+mod described;
+
 use std::num::NonZeroUsize;
 
+pub use described::{Described, problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +179,7 @@ impl VerifierConfig {
         };
         let judges_answers =
             matches!(self, Self::Math { .. } | Self::Gsm8k { .. } | Self::Countdown { .. });
-        Described { name, weight: self.weight(), judges_answers }
+        Described { name, weight: self.weight(), judges_answers, outside: false }
     }
 
     /// What is wrong with its own settings, with the key.
@@ -242,19 +245,8 @@ impl Weighted {
     pub fn described(&self) -> Described<'_> {
         let Self { weight, verifier } = self;
         let judges_answers = verifier.judges_answers();
-        Described { name: verifier.name(), weight: *weight, judges_answers }
+        Described { name: verifier.name(), weight: *weight, judges_answers, outside: false }
     }
-}
-
-/// What is known about a verifier before it is built.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Described<'a> {
-    /// Its name: the key of its part in records.
-    pub name: &'a str,
-    /// Factor of its reward.
-    pub weight: f64,
-    /// Whether its verdicts carry the outcome.
-    pub judges_answers: bool,
 }
 
 /// What a rubric says about one attempt.
@@ -269,6 +261,8 @@ pub struct Judged {
     pub answer: Option<String>,
     /// Every verifier's name and reward before its weight, in the order of the recipe.
     pub parts: Vec<(String, f64)>,
+    /// Further numbers of the verifiers, each named `VERIFIER/NAME`.
+    pub metrics: Vec<(String, f64)>,
 }
 
 /// Verifiers with their weights, exactly one of which judges answers.
@@ -301,7 +295,13 @@ impl Rubric {
     ///
     /// Fails when a verifier is unavailable or does not return one verdict for each attempt.
     pub fn judge(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judged>, Unavailable> {
-        let unjudged = Judged { reward: 0.0, outcome: Outcome::Error, answer: None, parts: vec![] };
+        let unjudged = Judged {
+            reward: 0.0,
+            outcome: Outcome::Error,
+            answer: None,
+            parts: Vec::new(),
+            metrics: Vec::new(),
+        };
         let mut judged = vec![unjudged; attempts.len()];
         let mut failed = vec![false; attempts.len()];
         for Weighted { weight, verifier } in &self.parts {
@@ -319,9 +319,12 @@ impl Rubric {
             for (verdict, (judged, failed)) in
                 verdicts.into_iter().zip(judged.iter_mut().zip(&mut failed))
             {
-                let Verdict { reward, outcome, answer } = verdict;
+                let Verdict { reward, outcome, answer, metrics } = verdict;
+                let name = verifier.name();
                 judged.reward += weight * reward;
-                judged.parts.push((verifier.name().to_owned(), reward));
+                judged.parts.push((name.to_owned(), reward));
+                let own = metrics.into_iter().map(|(own, value)| (format!("{name}/{own}"), value));
+                judged.metrics.extend(own);
                 *failed |= outcome == Some(Outcome::Error) || !reward.is_finite();
                 if verifier.judges_answers() {
                     judged.outcome = outcome.unwrap_or(Outcome::Error);
@@ -336,39 +339,4 @@ impl Rubric {
         }
         Ok(judged)
     }
-}
-
-/// Why these verifiers are no rubric, each with its index: not exactly one judges answers, two have
-/// one name, a name cannot be part of a metric key, or a weight is negative or not finite, or 0
-/// where answers are judged.
-pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut judges = Vec::new();
-    for (index, &Described { name, weight, judges_answers }) in parts.iter().enumerate() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || !name.chars().all(plain) {
-            problems.push(format!(
-                "[{index}].name: expected letters, digits, `-`, `_` and `.`, got `{name}`"
-            ));
-        }
-        if parts[..index].iter().any(|earlier| earlier.name == name) {
-            problems.push(format!("[{index}]: expected every verifier once, got `{name}` again"));
-        }
-        if !weight.is_finite() || weight < 0.0 {
-            problems.push(format!("[{index}].weight: expected 0 or more, got {weight}"));
-        }
-        if judges_answers {
-            judges.push(name);
-            if weight == 0.0 {
-                problems.push(format!(
-                    "[{index}].weight: expected more than 0, since `{name}` judges answers, got 0"
-                ));
-            }
-        }
-    }
-    if judges.len() != 1 {
-        let got = if judges.is_empty() { "none".to_owned() } else { judges.join(", ") };
-        problems.push(format!("expected exactly one verifier that judges answers, got {got}"));
-    }
-    problems
 }

@@ -9,6 +9,7 @@ mod pattern;
 mod repetition;
 
 use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
 
 pub use countdown::Countdown;
 pub use format::{Format, Rule, ThinkTags};
@@ -101,12 +102,14 @@ pub struct Verdict {
     pub outcome: Option<Outcome>,
     /// The answer that was found, as written.
     pub answer: Option<String>,
+    /// Further numbers about the attempt, by name. They do not count in the reward.
+    pub metrics: Vec<(String, f64)>,
 }
 
 impl Verdict {
     /// A verdict on something else than the answer.
     pub fn form(reward: f64) -> Self {
-        Self { reward, outcome: None, answer: None }
+        Self { reward, outcome: None, answer: None, metrics: Vec::new() }
     }
 }
 
@@ -143,6 +146,25 @@ pub trait Verifier: Debug + Send + Sync {
     ///
     /// Fails when a verifier outside this process is away; the ones of this crate never fail.
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable>;
+}
+
+/// One verifier in several rubrics.
+impl<V: Verifier + ?Sized> Verifier for Arc<V> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn judges_answers(&self) -> bool {
+        (**self).judges_answers()
+    }
+
+    fn criterion(&self) -> String {
+        (**self).criterion()
+    }
+
+    fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
+        (**self).verify(attempts)
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,11 @@ pub const TABLE: &[Spec] = &[
         "chance that one of k completions is correct, unbiased, all groups sampled (arXiv 2107.03374)",
     ),
     m(
+        "reward/<verifier>/<name>",
+        "1",
+        "mean of a further number of this verifier, over the completions that it gave it for",
+    ),
+    m(
         "unfiltered/score/mean",
         "1",
         "critic/score/mean over everything sampled, before groups and completions are discarded",

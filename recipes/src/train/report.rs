@@ -1,5 +1,7 @@
 //! Summarize: what a step's values are called.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use engine::loss::Kl;
 use evals::attempt::{Completion, Graded};
@@ -192,12 +194,20 @@ fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     Ok(())
 }
 
-/// Every verifier's own mean; all completions of a step have the same verifiers.
+/// Every verifier's own mean, and the means of its further numbers; all completions of a step have
+/// the same verifiers.
 fn parts(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     let Some(first) = completions(gathered).next() else { return Ok(()) };
     for (at, (name, _)) in first.judged.parts.iter().enumerate() {
         let own = mean(completions(gathered).map(|one| one.judged.parts[at].1));
         metrics.set(format!("reward/part/{name}"), own)?;
+    }
+    let mut further: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (name, value) in completions(gathered).flat_map(|one| &one.judged.metrics) {
+        further.entry(name).or_default().push(*value);
+    }
+    for (name, values) in further {
+        metrics.set(format!("reward/{name}"), mean(values.into_iter()))?;
     }
     Ok(())
 }

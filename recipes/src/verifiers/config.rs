@@ -151,11 +151,41 @@ mod tests {
             "[3].url: expected http:// or https:// and a host, got `127.0.0.1`",
             "[4].timeout_s: expected more than 0 and at most 86400 seconds, got inf",
             "[5].ca: expected an https:// url to use it for, got `http://here`",
-            "[2]: expected every verifier once, got `one` again",
+            "[2]: expected every verifier once, got `one` again: set another `name`",
             "[3].weight: expected 0 or more, got -1",
             "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
-            "expected exactly one verifier that judges answers, got one, one, http, , ca",
+            "expected exactly one verifier that judges answers, got [1] `one` and [2] `one` and [3] \
+             `http` and [4] `` and [5] `ca`: add `judges_answers = false` to [2] `one` and [3] `http` \
+             and [4] `` and [5] `ca`, and its reward is added to the sum",
         ];
         assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn who_is_to_judge_is_said_with_the_key_to_change() {
+        let problem = |text: &str| read(text).unwrap().problems().remove(0);
+        let process = "{ kind = \"process\", command = [\"x\"] }";
+        assert_eq!(
+            problem(&format!("[{{ kind = \"math\" }}, {process}]")),
+            "expected exactly one verifier that judges answers, got [0] `math` and [1] `process`: \
+             add `judges_answers = false` to [1] `process`, and its reward is added to the sum; or \
+             remove [0] `math` if it is to judge instead"
+        );
+        assert_eq!(
+            problem("[{ kind = \"math\" }, { kind = \"countdown\" }]"),
+            "expected exactly one verifier that judges answers, got [0] `math` and [1] `countdown`: \
+             remove all but one"
+        );
+        assert_eq!(
+            problem("[{ kind = \"process\", command = [\"x\"], judges_answers = false }]"),
+            "expected exactly one verifier that judges answers, got none: set `judges_answers = \
+             true` for [0] `process`, or add `{ kind = \"math\" }`"
+        );
+        assert_eq!(
+            problem(
+                "[{ kind = \"math\" }, { kind = \"http\", url = \"http://a\", name = \"part\", judges_answers = false }]"
+            ),
+            "[1].name: `part` is part of the keys of other metrics: choose another name"
+        );
     }
 }

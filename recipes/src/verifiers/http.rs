@@ -54,7 +54,7 @@ fn default_timeout() -> f64 {
 impl HttpConfig {
     pub(crate) fn described(&self) -> Described<'_> {
         let Self { name, weight, judges_answers, .. } = self;
-        Described { name, weight: *weight, judges_answers: *judges_answers }
+        Described { name, weight: *weight, judges_answers: *judges_answers, outside: true }
     }
 
     pub(crate) fn problem(&self) -> Option<String> {

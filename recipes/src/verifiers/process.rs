@@ -63,7 +63,7 @@ fn default_workers() -> NonZeroUsize {
 impl ProcessConfig {
     pub(crate) fn described(&self) -> Described<'_> {
         let Self { name, weight, judges_answers, .. } = self;
-        Described { name, weight: *weight, judges_answers: *judges_answers }
+        Described { name, weight: *weight, judges_answers: *judges_answers, outside: true }
     }
 
     pub(crate) fn problem(&self) -> Option<String> {

@@ -1,8 +1,10 @@
 //! What is said to a verifier outside this process, and what it answers.
 
-use rewards::rows::Fields;
+use rewards::problem::Turn;
+use rewards::rows::{Fields, brief};
 use rewards::{Attempt, Outcome, Verdict};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// One attempt, as it is handed over.
 #[derive(Debug, Serialize)]
@@ -16,6 +18,10 @@ pub(super) struct Request<'a> {
     tokens: usize,
     max_tokens: usize,
     truncated: bool,
+    columns: &'a Map<String, Value>,
+    /// The turns of a chat before the problem.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    history: &'a [Turn],
 }
 
 impl<'a> Request<'a> {
@@ -31,6 +37,8 @@ impl<'a> Request<'a> {
             tokens: num_tokens,
             max_tokens,
             truncated,
+            columns: &problem.columns,
+            history: &problem.history,
         }
     }
 }
@@ -43,7 +51,11 @@ pub(super) struct Reply {
     outcome: Option<Outcome>,
     answer: Option<String>,
     error: Option<String>,
+    metrics: Vec<(String, f64)>,
 }
+
+/// Most further numbers of one reply.
+const MAX_METRICS: usize = 64;
 
 impl Reply {
     /// Reads one JSON object; further fields are not read.
@@ -60,6 +72,7 @@ impl Reply {
             outcome: fields.parsed("outcome", "the name of an outcome")?,
             answer: fields.optional("answer", Fields::text_or_number)?,
             error: fields.optional("error", Fields::text)?,
+            metrics: metrics(&fields)?,
         })
     }
 
@@ -71,18 +84,52 @@ impl Reply {
         let Some(reward) = self.reward else {
             return Err("expected `reward` or `error` in the reply, got neither".into());
         };
+        let verdict = Verdict { metrics: self.metrics, ..Verdict::form(reward) };
         if !judges_answers {
-            return Ok(Verdict::form(reward));
+            return Ok(verdict);
         }
         let by_reward = if reward > 0.0 { Outcome::Correct } else { Outcome::Wrong };
         let outcome = Some(self.outcome.unwrap_or(by_reward));
-        Ok(Verdict { reward, outcome, answer: self.answer })
+        Ok(Verdict { outcome, answer: self.answer, ..verdict })
     }
+}
+
+/// The numbers in the field `metrics`, by name; null stands for none.
+fn metrics(fields: &Fields<'_>) -> Result<Vec<(String, f64)>, String> {
+    let expected = "an object of numbers";
+    let named: Option<Map<String, Value>> = fields.parsed("metrics", expected)?;
+    let named = named.unwrap_or_default();
+    if named.len() > MAX_METRICS {
+        return Err(format!(
+            "field `metrics`: expected at most {MAX_METRICS}, got {}",
+            named.len()
+        ));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    let mut found = Vec::new();
+    for (name, value) in &named {
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(format!(
+                "field `metrics`: expected names of letters, digits, `-`, `_`, `.` and `@`, got `{}`",
+                brief(name)
+            ));
+        }
+        match value {
+            Value::Null => {}
+            Value::Bool(holds) => found.push((name.clone(), f64::from(u8::from(*holds)))),
+            Value::Number(number) => found.extend(number.as_f64().map(|n| (name.clone(), n))),
+            other => {
+                let got = brief(&other.to_string());
+                return Err(format!("field `metrics.{name}`: expected a number, got {got}"));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The verdict on an attempt that a verifier failed on: no reward, and no zero either.
 pub(super) fn failed() -> Verdict {
-    Verdict { reward: 0.0, outcome: Some(Outcome::Error), answer: None }
+    Verdict { outcome: Some(Outcome::Error), ..Verdict::form(0.0) }
 }
 
 /// The first of `text`, for a message.
@@ -121,6 +168,28 @@ mod tests {
     }
 
     #[test]
+    fn further_numbers_come_with_a_verdict_of_either_kind() {
+        let text = r#"{"id":1,"reward":1,"metrics":{"passed":2,"ok":true,"none":null,"s":0.5}}"#;
+        let expected = [("passed", 2.0), ("ok", 1.0), ("s", 0.5)];
+        for judges in [true, false] {
+            let metrics = reply(text, judges).unwrap().metrics;
+            let found: Vec<_> = metrics.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+            assert_eq!(found, expected);
+        }
+        assert_eq!(reply(r#"{"id":1,"reward":1,"metrics":null}"#, true).unwrap().metrics, []);
+    }
+
+    #[test]
+    fn the_other_columns_of_a_row_are_in_the_request() {
+        let row = r#"{"id":"a","problem":"p","answer":"1","source":"s","tests":["f(1) == 2"]}"#;
+        let problem = &rewards::problem::read_problems(row.as_bytes()).unwrap()[0];
+        let attempt =
+            Attempt { problem, text: "t", num_tokens: 1, max_tokens: 2, truncated: false };
+        let request = serde_json::to_value(Request::new(0, &attempt)).unwrap();
+        assert_eq!(request["columns"], serde_json::json!({ "tests": ["f(1) == 2"] }));
+    }
+
+    #[test]
     fn what_is_no_reply_is_refused_by_field() {
         for (text, problem) in [
             (r#"{"reward":1}"#, "field `id` is missing"),
@@ -134,6 +203,9 @@ mod tests {
             (r#"{"id":1,"reward":1,"outcome":"good"}"#, "field `outcome`"),
             (r#"{"id":1,"reward":1,"answer":["7"]}"#, "field `answer`"),
             (r#"{"id":1,"reward":0,"reward":1}"#, "field `reward` stands twice"),
+            (r#"{"id":1,"reward":0,"metrics":[1]}"#, "field `metrics`: expected an object of"),
+            (r#"{"id":1,"reward":0,"metrics":{"a/b":1}}"#, "field `metrics`: expected names of"),
+            (r#"{"id":1,"reward":0,"metrics":{"a":"1"}}"#, "field `metrics.a`: expected a number"),
             (r#"[1, 0.5, "correct", "7", null]"#, "a list, expected an object"),
             ("1", "a number, expected a JSON object"),
             ("", "no JSON"),

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value};
 
 use super::without_bom;
 
@@ -134,6 +135,22 @@ impl<'a> Fields<'a> {
             rest = next(after);
         }
         Ok(items)
+    }
+
+    /// The fields whose names are not `known`, by name.
+    ///
+    /// A number is the nearest that 64 bits hold.
+    ///
+    /// # Errors
+    ///
+    /// Names a field that holds a number out of their range.
+    pub fn others(&self, known: &[&str]) -> Result<Map<String, Value>, String> {
+        let others = self.0.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        let pair = |(name, text): (&String, &&str)| match serde_json::from_str(text) {
+            Ok(value) => Ok((name.clone(), value)),
+            Err(error) => Err(format!("field `{}`: {}", brief(name), without_place(&error))),
+        };
+        others.map(pair).collect()
     }
 
     fn required(&self, name: &str, expected: &str) -> Result<&'a str, String> {

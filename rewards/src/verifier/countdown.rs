@@ -47,11 +47,9 @@ fn judge(attempt: &Attempt<'_>) -> Verdict {
         Some(_) => Outcome::Wrong,
     };
     let judged = matches!(outcome, Outcome::Correct | Outcome::Wrong);
-    Verdict {
-        reward: if outcome == Outcome::Correct { 1.0 } else { 0.0 },
-        outcome: Some(outcome),
-        answer: judged.then(|| last.to_owned()),
-    }
+    let reward = if outcome == Outcome::Correct { 1.0 } else { 0.0 };
+    let answer = judged.then(|| last.to_owned());
+    Verdict { outcome: Some(outcome), answer, ..Verdict::form(reward) }
 }
 
 /// The numbers at hand and the target.

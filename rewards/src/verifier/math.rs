@@ -60,7 +60,8 @@ impl Verifier for Math {
         let verdict = |attempt: &Attempt<'_>| {
             let (outcome, answer) = self.judge_response(&attempt.problem.answer, attempt.text);
             let reward = if outcome == Outcome::Correct { 1.0 } else { 0.0 };
-            Verdict { reward, outcome: Some(outcome), answer: answer.map(str::to_owned) }
+            let answer = answer.map(str::to_owned);
+            Verdict { outcome: Some(outcome), answer, ..Verdict::form(reward) }
         };
         Ok(attempts.iter().map(verdict).collect())
     }

@@ -134,7 +134,7 @@ fn all_problems_are_listed_at_once() {
         "[0].weight: expected 0 or more, got -1",
         "[1].weight: expected 0 or more, got NaN",
         "[2]: expected every verifier once, got `length` again",
-        "expected exactly one verifier that judges answers, got none",
+        "expected exactly one verifier that judges answers, got none: add `{ kind = \"math\" }`",
     ];
     assert_eq!(config.problems(), expected);
     let Err(Error::Settings(problems)) = config.build() else { panic!("built") };
@@ -265,7 +265,7 @@ fn scripted(answers: Result<Vec<Verdict>, Unavailable>, forms: Vec<Verdict>) -> 
 }
 
 fn says(outcome: Outcome) -> Verdict {
-    Verdict { reward: 0.5, outcome: Some(outcome), answer: Some("7".into()) }
+    Verdict { outcome: Some(outcome), answer: Some("7".into()), ..Verdict::form(0.5) }
 }
 
 #[test]
@@ -291,6 +291,19 @@ fn an_error_of_any_verifier_is_the_outcome() {
     let outcomes: Vec<_> = judged.iter().map(|judged| judged.outcome).collect();
     assert_eq!(outcomes, [Outcome::Correct, Outcome::Error, Outcome::Error]);
     assert_eq!(judged[0].reward, 1.5);
+}
+
+#[test]
+fn further_numbers_carry_the_name_of_their_verifier_and_earn_nothing() {
+    let problem = crate::problem("7");
+    let metrics = vec![("passed".to_owned(), 3.0)];
+    let answers = vec![Verdict { metrics, ..says(Outcome::Correct) }];
+    let metrics = vec![("passed".to_owned(), 4.0)];
+    let forms = vec![Verdict { metrics, ..Verdict::form(1.0) }];
+    let judged = scripted(Ok(answers), forms).judge(&[crate::attempt(&problem, "7")]).unwrap();
+    assert_eq!(judged[0].reward, 1.5);
+    let expected = [("remote/passed".to_owned(), 3.0), ("remote-form/passed".to_owned(), 4.0)];
+    assert_eq!(judged[0].metrics, expected);
 }
 
 #[test]
