@@ -12,6 +12,10 @@ use crate::{Error, Packed, Policy, Result};
 
 pub use kernels::logits::Distribution;
 
+/// Rows of the prompts that one pass computes together. The matrix products of few rows wait for the
+/// weights, those of this many do not; more rows would only take more memory.
+const PREFILL_ROWS: usize = 256;
+
 impl Policy<'_> {
     /// Runs a prompt once, for all that will continue it.
     ///
@@ -20,23 +24,57 @@ impl Policy<'_> {
     /// Fails when the prompt is empty or longer than the context, when a token is outside the
     /// vocabulary, and when the weights make numbers that are not finite.
     pub fn prefill(self, prompt: &[u32]) -> Result<Arc<Prefix>> {
-        let mut packed = Packed::default();
-        packed.push(prompt, None)?;
-        let version = self.version();
-        let (logits, rows) = match self.backend() {
-            Backend::Cpu { .. } => {
-                let (logits, kv_blocks) = cpu::prefill::prefill(self, &packed)?;
-                (logits, PrefixRows::Cpu(kv_blocks))
-            }
+        Ok(self.prefill_all(&[prompt])?.swap_remove(0))
+    }
+
+    /// [`Self::prefill`] of each prompt, in order. On a CPU short prompts are computed together, up to
+    /// 256 tokens in a pass, which changes no result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prefill`].
+    pub fn prefill_all(self, prompts: &[&[u32]]) -> Result<Vec<Arc<Prefix>>> {
+        let (mut prefixes, mut rest) = (Vec::with_capacity(prompts.len()), prompts);
+        while !rest.is_empty() {
+            let mut rows = 0;
+            let fits = |prompt: &&&[u32]| {
+                rows += prompt.len();
+                rows <= PREFILL_ROWS
+            };
+            let count = match self.backend() {
+                Backend::Cpu { .. } => rest.iter().take_while(fits).count().max(1),
+                Backend::Reference => 1,
+            };
+            let (together, later) = rest.split_at(count);
+            prefixes.extend(self.prefill_pass(together)?);
+            rest = later;
+        }
+        Ok(prefixes)
+    }
+
+    /// Prefills prompts in one pass; the reference backend takes one.
+    fn prefill_pass(self, prompts: &[&[u32]]) -> Result<Vec<Arc<Prefix>>> {
+        let (mut packed, version) = (Packed::default(), self.version());
+        for prompt in prompts {
+            packed.push(prompt, None)?;
+        }
+        let prefilled: Vec<_> = match self.backend() {
+            Backend::Cpu { .. } => cpu::prefill::prefill(self, &packed)?
+                .into_iter()
+                .map(|(logits, kv_blocks)| (logits, PrefixRows::Cpu(kv_blocks)))
+                .collect(),
             Backend::Reference => {
                 let (logits, layers) = reference::decode::prefill(self, &packed)?;
-                (logits, PrefixRows::Reference(layers))
+                vec![(logits, PrefixRows::Reference(layers))]
             }
         };
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(not_finite(prompt.len() - 1));
-        }
-        Ok(Arc::new(Prefix { len: prompt.len(), logits, rows, version }))
+        let prefix = |(prompt, (logits, rows)): (&&[u32], (Vec<f32>, PrefixRows))| {
+            if logits.iter().any(|logit| !logit.is_finite()) {
+                return Err(not_finite(prompt.len() - 1));
+            }
+            Ok(Arc::new(Prefix { len: prompt.len(), logits, rows, version }))
+        };
+        prompts.iter().zip(prefilled).map(prefix).collect()
     }
 
     /// An empty cache for `slots` sequences of at most `new_tokens` rows each beyond their prompts.

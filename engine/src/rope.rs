@@ -30,6 +30,16 @@ impl Rope {
     }
 
     /// Cosines and sines of every position's angles, each (positions, head width / 2).
+    pub fn angles(&self, positions: impl Iterator<Item = usize>) -> [Vec<f64>; 2] {
+        let of_position = |position: usize| {
+            self.inverse_frequencies.iter().map(move |frequency| position as f64 * frequency)
+        };
+        let (cos, sin) =
+            positions.flat_map(of_position).map(|angle| (angle.cos(), angle.sin())).unzip();
+        [cos, sin]
+    }
+
+    /// [`Self::angles`] as tensors.
     ///
     /// # Errors
     ///
@@ -41,14 +51,11 @@ impl Rope {
         device: &Device,
     ) -> Result<(Tensor, Tensor)> {
         let shape = (positions.len(), self.inverse_frequencies.len());
-        let table = |f: fn(f64) -> f64| -> Result<Tensor> {
-            let values: Vec<f64> = positions
-                .iter()
-                .flat_map(|&p| self.inverse_frequencies.iter().map(move |w| f(f64::from(p) * w)))
-                .collect();
+        let [cos, sin] = self.angles(positions.iter().map(|&position| position as usize));
+        let table = |values: Vec<f64>| -> Result<Tensor> {
             Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
         };
-        Ok((table(f64::cos)?, table(f64::sin)?))
+        Ok((table(cos)?, table(sin)?))
     }
 }
 

@@ -1,11 +1,13 @@
 //! Log-probabilities and entropies of chosen tokens, forward and backward, in one pass over
 //! vocabulary chunks: (rows, vocabulary) never exists at once.
 
+use std::ops::Range;
+
 use candle::{DType, Device, Tensor};
 
 use crate::backend::{Backend, cpu, reference};
 use crate::{Error, MatmulPrecision, Result, Target};
-use kernels::logits::{self, Distribution};
+use kernels::logits::{self, CHUNK, Distribution};
 
 /// What the full distribution at a target's row says, one entry a target.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -120,12 +122,30 @@ impl Pull {
         pull
     }
 
-    /// The picks whose token lies in a chunk.
-    pub(crate) fn within(&self, start: usize, len: usize) -> &[(usize, usize, f64)] {
-        let from = self.picks.partition_point(|&(_, token, _)| token < start);
-        let to = self.picks.partition_point(|&(_, token, _)| token < start + len);
-        &self.picks[from..to]
+    /// The chunks of the vocabulary, each with its picks.
+    pub(crate) fn chunks(
+        &self,
+        vocab: usize,
+    ) -> impl Iterator<Item = (Range<usize>, &[(usize, usize, f64)])> {
+        chunks(vocab, &self.picks, |&(_, token, _)| token)
     }
+}
+
+/// The chunks in which both backends pass over a vocabulary, forward and backward, each with the
+/// entries whose token lies in it. `entries` are in order of their tokens.
+pub(crate) fn chunks<T>(
+    vocab: usize,
+    entries: &[T],
+    token: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = (Range<usize>, &[T])> {
+    let mut rest = entries;
+    (0..vocab).step_by(CHUNK).map(move |start| {
+        let end = vocab.min(start + CHUNK);
+        let within = rest.partition_point(|entry| token(entry) < end);
+        let (within, after) = rest.split_at(within);
+        rest = after;
+        (start..end, within)
+    })
 }
 
 impl Pass {
@@ -167,7 +187,8 @@ impl Pass {
         Ok(hidden.index_select(&rows, 0)?)
     }
 
-    /// The targets in order of their tokens: (index of the target, row, token).
+    /// The targets in order of their tokens, as [`chunks`] takes them: (index of the target, row,
+    /// token).
     pub(crate) fn by_token(&self) -> Vec<(usize, usize, usize)> {
         let mut order: Vec<_> =
             self.targets.iter().enumerate().map(|(i, &(row, token))| (i, row, token)).collect();

@@ -4,7 +4,6 @@ use crate::MatmulPrecision;
 use crate::matmul::{self, bf16};
 use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
-use crate::swiglu::swiglu;
 use crate::threads::Threads;
 
 /// A weight, (out, in).
@@ -164,29 +163,6 @@ fn forward<'a, const N: usize>(
     }
 }
 
-/// Numbers of the gated product that a task takes at once.
-const GATED: usize = 4096;
-
-/// `silu(x G^T + b) * (x U^T + c)`, into `gate`; `up` is scratch.
-///
-/// Shapes: `x` (rows, in), `gate` and `up` (rows, out).
-///
-/// # Panics
-///
-/// As [`linears`].
-pub fn gated(
-    threads: Threads<'_>,
-    x: &[f32],
-    rows: usize,
-    [g, u]: [Linear<'_>; 2],
-    gate: &mut [f32],
-    up: &mut [f32],
-) {
-    linears(threads, x, rows, [(g, &mut *gate), (u, &mut *up)]);
-    let parts = gate.chunks_mut(GATED).zip(up.chunks(GATED));
-    threads.each_of(parts, |(gate, up)| swiglu(gate, up));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +170,7 @@ mod tests {
     use crate::threads::with_team;
 
     #[test]
-    fn several_at_once_and_gated_match_single_products() {
+    fn several_at_once_match_single_products() {
         let (rows, width) = (3, 96);
         let (x, w, v) = (noise(1, rows * width), noise(2, 700 * width), noise(3, 700 * width));
         let biases = [noise(4, 700), noise(5, 700)];
@@ -210,9 +186,5 @@ mod tests {
         with_team(|threads| linear_add(threads, &x, v, rows, &mut c));
         let sum: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
         assert_eq!(c, sum);
-
-        with_team(|threads| gated(threads, &x, rows, [w, v], &mut c, &mut d));
-        swiglu(&mut a, &b);
-        assert_eq!(a, c);
     }
 }

@@ -277,17 +277,34 @@ impl<'a> Run<'a> {
 
     /// Fills the free slots, each with a sequence and its first token.
     fn admit(&mut self) -> Result<()> {
-        while let Some((slot, id)) = self.scheduler.admit() {
-            let prefix = match &self.prefixes[id.group] {
-                Some(prefix) => prefix.clone(),
-                None => self.generator.policy.prefill(&self.requests[id.group].prompt)?,
-            };
-            self.prefixes[id.group] = Some(prefix.clone());
-            self.cache.attach(slot, prefix.clone())?;
-            let mut sample = std::mem::take(&mut self.first);
-            self.sample(&mut sample, slot, id, prefix.logits());
-            self.accept(slot, id, sample.sampled)?;
-            self.first = sample;
+        loop {
+            let admitted: Vec<_> = std::iter::from_fn(|| self.scheduler.admit()).collect();
+            if admitted.is_empty() {
+                return Ok(());
+            }
+            self.prefill(&admitted)?;
+            for (slot, id) in admitted {
+                let prefix = self.prefixes[id.group].clone().expect("it was prefilled");
+                self.cache.attach(slot, prefix.clone())?;
+                let mut sample = std::mem::take(&mut self.first);
+                self.sample(&mut sample, slot, id, prefix.logits());
+                self.accept(slot, id, sample.sampled)?;
+                self.first = sample;
+            }
+        }
+    }
+
+    /// Prefills the prompts of the groups that start with these sequences.
+    fn prefill(&mut self, admitted: &[(usize, SequenceId)]) -> Result<()> {
+        let groups = admitted.iter().map(|(_, id)| id.group);
+        // Siblings are admitted one after another.
+        let mut groups: Vec<_> = groups.filter(|&group| self.prefixes[group].is_none()).collect();
+        groups.dedup();
+        let prompts: Vec<_> =
+            groups.iter().map(|&group| self.requests[group].prompt.as_slice()).collect();
+        let prefixes = self.generator.policy.prefill_all(&prompts)?;
+        for (group, prefix) in groups.into_iter().zip(prefixes) {
+            self.prefixes[group] = Some(prefix);
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ mod linear {
 fn rms_norm(bencher: Bencher<'_, '_>, rows: usize) {
     let (x, w, mut dx) = (numbers(&[rows, WIDTH]), numbers(&[WIDTH]), numbers(&[rows, WIDTH]));
     bencher.counter(ItemsCount::new(rows * WIDTH)).bench_local(|| {
-        let y = cpu::rms_norm(&x, &w, 1e-5);
+        let y = cpu::rms_norm(cpu::Threads::Pool, &x, &w, 1e-5);
         cpu::rms_norm_backward(&x, &w, 1e-5, &y, &mut dx)
     });
 }
@@ -108,7 +108,7 @@ fn rms_norm(bencher: Bencher<'_, '_>, rows: usize) {
 fn swiglu(bencher: Bencher<'_, '_>, rows: usize) {
     let (mut gate, mut up) = (numbers(&[rows, INNER]), numbers(&[rows, INNER]));
     bencher.counter(ItemsCount::new(rows * INNER)).bench_local(|| {
-        let y = cpu::swiglu(&gate, &up);
+        let y = cpu::swiglu(cpu::Threads::Pool, &gate, &up);
         cpu::swiglu_backward(&mut gate, &mut up, &y);
     });
 }
@@ -119,7 +119,7 @@ fn rope(bencher: Bencher<'_, '_>, rows: usize) {
     let (cos, sin) = (numbers(&[rows, HEAD / 2]), numbers(&[rows, HEAD / 2]));
     bencher
         .counter(ItemsCount::new(rows * WIDTH))
-        .bench_local(|| cpu::rope(&mut x, &cos, &sin, HEAD / 2));
+        .bench_local(|| cpu::rope(cpu::Threads::Pool, &mut x, &cos, &sin, HEAD / 2));
 }
 
 /// Two prompts of this length with eight completions of 64 tokens each, forward and backward.

@@ -1,8 +1,8 @@
 //! The model on plain slices: `f32` on a CPU, every operation with its own backward.
 
+mod copies;
 mod kv;
 mod linear;
-mod operand;
 mod rows;
 mod slices;
 

@@ -102,7 +102,7 @@ fn linear() {
         let map = Linear::Dense { weight, bias: None };
         let (want, mut dx) = (Linear::Dense { weight: true, bias: None }, vec![0.0; x[0].len()]);
         let Linear::Dense { weight, .. } = map.backward(x[0], dy, &want, &mut dx);
-        (map.forward(x[0]), vec![dx, weight.expect("asked for")])
+        (map.forward(cpu::Threads::Pool, x[0]), vec![dx, weight.expect("asked for")])
     });
 }
 
@@ -111,8 +111,9 @@ fn a_linear_map_adds_to_what_is_there() {
     let [x, w] = [(5, 7), (3, 7)].map(|(a, b)| narrow(&random(&[a, b], 1)));
     let map = Linear::Dense { weight: cpu::Weight::new(&w, 7, MatmulPrecision::F32), bias: None };
     let mut y = vec![1.0; 15];
-    map.forward_add(&x, &mut y);
-    let plus_one: Vec<_> = map.forward(&x).into_iter().map(|x| f64::from(x) + 1.0).collect();
+    map.forward_add(cpu::Threads::Pool, &x, &mut y);
+    let plus_one: Vec<_> =
+        map.forward(cpu::Threads::Pool, &x).into_iter().map(|x| f64::from(x) + 1.0).collect();
     close(&wide(&y), &plus_one, 1e-6);
 }
 
@@ -164,7 +165,7 @@ fn a_linear_map_gives_the_gradients_that_are_asked_for() {
         for dx in &mut dx {
             *dx -= 1.0;
         }
-        (map.forward(x[0]), vec![dx, d_weight, d_bias])
+        (map.forward(cpu::Threads::Pool, x[0]), vec![dx, d_weight, d_bias])
     });
 }
 
@@ -175,7 +176,7 @@ fn cpu_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
     for dx in &mut dx {
         *dx -= 1.0;
     }
-    (cpu::rms_norm(x[0], x[1], 1e-5), vec![dx, dw])
+    (cpu::rms_norm(cpu::Threads::Pool, x[0], x[1], 1e-5), vec![dx, dw])
 }
 
 #[test]
@@ -204,8 +205,8 @@ fn rope() {
             let [cos, sin] = [angles.cos(), angles.sin()].map(|x| narrow(&x.unwrap()));
             let back: Vec<f32> = sin.iter().map(|sin| -sin).collect();
             let (mut y, mut dx) = (x[0].to_vec(), dy.to_vec());
-            cpu::rope(&mut y, &cos, &sin, 3);
-            cpu::rope(&mut dx, &cos, &back, 3);
+            cpu::rope(cpu::Threads::Pool, &mut y, &cos, &sin, 3);
+            cpu::rope(cpu::Threads::Pool, &mut dx, &cos, &back, 3);
             (y, vec![dx])
         };
         let inputs = [random(&[rows, 2, 6], 1)];
@@ -219,7 +220,7 @@ fn swiglu() {
     let cpu = |x: &[&[f32]], dy: &[f32]| {
         let (mut gate, mut up) = (x[0].to_vec(), x[1].to_vec());
         cpu::swiglu_backward(&mut gate, &mut up, dy);
-        (cpu::swiglu(x[0], x[1]), vec![gate, up])
+        (cpu::swiglu(cpu::Threads::Pool, x[0], x[1]), vec![gate, up])
     };
     check_both(&[random(&[4, 6], 1), random(&[4, 6], 2)], &op, &cpu);
     agree(&[random(&[40, 1000], 1), random(&[40, 1000], 2)], &op, &cpu);

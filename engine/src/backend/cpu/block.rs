@@ -1,7 +1,7 @@
-//! A decoder block, forward and backward.
+//! A decoder block, forward and backward. Training, prefill and decoding all use this one.
 //!
-//! The forward pass keeps what the backward pass needs and cannot cheaply compute again: norms and
-//! the gated product are computed again.
+//! The forward pass keeps what the backward pass needs, except the norms and the gated product, which
+//! are cheap to recompute.
 
 use candle::Tensor;
 
@@ -14,29 +14,29 @@ use crate::layout::Layout;
 use crate::packed::Segment;
 use crate::weights::{BlockWeights, Linear};
 use crate::{MatmulPrecision, ModelConfig, Result};
+use kernels::matmul::bf16::PackedBf16;
 use kernels::threads::Threads;
 
-/// What a block needs to know about its rows, as slices.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    segments: std::sync::Arc<[Segment]>,
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+/// Cosines and sines of the rows' rotary angles, each (rows, head width / 2).
+#[derive(Debug, Default)]
+pub(crate) struct Angles {
+    pub(crate) cos: Vec<f32>,
+    pub(crate) sin: Vec<f32>,
 }
 
-impl Rows {
+impl Angles {
     pub(crate) fn new(layout: &Layout) -> Result<Self> {
         let plain = |x: &Tensor| x.flatten_all()?.to_vec1();
-        let segments = layout.segments.clone();
-        Ok(Self { segments, cos: plain(&layout.cos)?, sin: plain(&layout.sin)? })
+        Ok(Self { cos: plain(&layout.cos)?, sin: plain(&layout.sin)? })
     }
 }
 
-/// A block's weights, and its rows.
+/// A block's weights, the angles of its rows, and the threads that compute its forward pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Block<'a> {
     pub(crate) config: &'a ModelConfig,
-    pub(crate) rows: &'a Rows,
+    pub(crate) threads: Threads<'a>,
+    pub(crate) angles: &'a Angles,
     pub(crate) weights: &'a BlockWeights<Weight<'a>>,
 }
 
@@ -65,17 +65,22 @@ struct SavedMlp {
 /// The gradients of a block's weights; `None` for those that were not asked for.
 pub(crate) type BlockGradients = BlockWeights<Option<Vec<f32>>>;
 
-/// Calls `f` with a block's weights as slices.
+/// Calls `f` with a block's weights as slices, and with `copies` of its matrices in bf16 where there
+/// are any.
 pub(crate) fn with_slices<R>(
     weights: &BlockWeights<Tensor>,
     precision: MatmulPrecision,
+    copies: Option<&BlockWeights<Option<PackedBf16>>>,
     f: impl FnOnce(&BlockWeights<Weight<'_>>) -> R,
 ) -> Result<R> {
     let guards = weights.as_ref().map(Tensor::storage_and_layout);
-    let slices = guards.as_ref().try_map(|guard| {
+    let mut slices = guards.as_ref().try_map(|guard| {
         let width = *guard.1.dims().last().unwrap_or(&1);
         candle::Result::Ok(Weight::new(values(guard)?, width, precision))
     })?;
+    if let Some(copies) = copies {
+        slices = slices.zip(copies.as_ref())?.map(|(slice, copy)| slice.with_copy(copy.as_ref()));
+    }
     Ok(f(&slices))
 }
 
@@ -83,42 +88,47 @@ impl Block<'_> {
     /// The block's result, and what its backward pass needs.
     ///
     /// Shapes: `x` (rows, width); result the same.
-    pub(crate) fn forward(&self, x: &[f32]) -> (Vec<f32>, Saved) {
+    pub(crate) fn forward(&self, x: &[f32], segments: &[Segment]) -> (Vec<f32>, Saved) {
         let (qkv, pre_norm) = self.project(x);
-        let attention = self.attend(&qkv);
+        let attention = self.attend(&qkv, segments);
         let (y, mlp) = self.mlp(x, &attention.out);
         (y, Saved { qkv, pre_norm, attention, mlp })
     }
 
     /// Queries, keys and values as attention takes them, and queries and keys before their norms.
+    ///
+    /// Shapes: `x` (rows, width).
     pub(crate) fn project(&self, x: &[f32]) -> ([Vec<f32>; 3], Option<[Vec<f32>; 2]>) {
         let (w, eps) = (self.weights, self.config.rms_norm_eps);
         // 1. Norm: (rows, width).
-        let normed = rms_norm(x, w.attn_norm.values, eps);
+        let normed = rms_norm(self.threads, x, w.attn_norm.values, eps);
         // 2. Linear maps: (rows, heads * head width) and twice (rows, kv heads * head width).
-        let mut qkv = linear::forward([&w.q, &w.k, &w.v], &normed);
+        let mut qkv = linear::forward(self.threads, [&w.q, &w.k, &w.v], &normed);
         // 3. Norm over each head: (rows * heads, head width).
         let mut pre_norm = None;
         if let Some([q_norm, k_norm]) = &w.qk_norm {
             let [q, k, _] = &mut qkv;
-            let normed = [rms_norm(q, q_norm.values, eps), rms_norm(k, k_norm.values, eps)];
-            let [q_normed, k_normed] = normed;
-            pre_norm = Some([std::mem::replace(q, q_normed), std::mem::replace(k, k_normed)]);
+            pre_norm = Some([(q, q_norm), (k, k_norm)].map(|(x, norm)| {
+                let normed = rms_norm(self.threads, x, norm.values, eps);
+                std::mem::replace(x, normed)
+            }));
         }
         // 4. Rotation by position.
         for x in &mut qkv[..2] {
-            rope(x, &self.rows.cos, &self.rows.sin, self.config.head_dim / 2);
+            rope(self.threads, x, &self.angles.cos, &self.angles.sin, self.config.head_dim / 2);
         }
         (qkv, pre_norm)
     }
 
-    /// Attention: (rows, heads * head width), and what its backward pass needs.
-    pub(crate) fn attend(&self, qkv: &[Vec<f32>; 3]) -> Attended {
+    /// Attention of packed rows: (rows, heads * head width), and what its backward pass needs.
+    pub(crate) fn attend(&self, qkv: &[Vec<f32>; 3], segments: &[Segment]) -> Attended {
         let qkv = qkv.each_ref().map(Vec::as_slice);
-        attention(Threads::Pool, heads(self.config), qkv, &self.rows.segments)
+        attention(self.threads, heads(self.config), qkv, segments)
     }
 
-    /// The block after attention, of any of its rows.
+    /// The block after attention, for any subset of its rows.
+    ///
+    /// Shapes: `x` (rows, width), `attention` (rows, heads * head width); result as `x`.
     pub(crate) fn finish(&self, x: &[f32], attention: &[f32]) -> Vec<f32> {
         self.mlp(x, attention).0
     }
@@ -127,14 +137,14 @@ impl Block<'_> {
         let w = self.weights;
         // 5. Output of attention, and the residual: (rows, width).
         let mut x = x.to_vec();
-        w.o.forward_add(attention, &mut x);
+        w.o.forward_add(self.threads, attention, &mut x);
         // 6. Norm: (rows, width).
-        let normed = rms_norm(&x, w.mlp_norm.values, self.config.rms_norm_eps);
+        let normed = rms_norm(self.threads, &x, w.mlp_norm.values, self.config.rms_norm_eps);
         // 7. Gate and up: (rows, intermediate).
-        let [gate, up] = linear::forward([&w.gate, &w.up], &normed);
+        let [gate, up] = linear::forward(self.threads, [&w.gate, &w.up], &normed);
         // 8. Down, and the residual: (rows, width).
         let mut y = x.clone();
-        w.down.forward_add(&swiglu(&gate, &up), &mut y);
+        w.down.forward_add(self.threads, &swiglu(self.threads, &gate, &up), &mut y);
         (y, SavedMlp { x, gate, up })
     }
 
@@ -145,6 +155,7 @@ impl Block<'_> {
     pub(crate) fn backward(
         &self,
         x: &[f32],
+        segments: &[Segment],
         saved: Saved,
         dy: &mut [f32],
         want: &BlockWeights<bool>,
@@ -155,16 +166,16 @@ impl Block<'_> {
         let mut d_attention = vec![0.0; attention.out.len()];
         let o = w.o.backward(&attention.out, dy, &want.o, &mut d_attention);
         let mut d_qkv = attention_backward(
-            Threads::Pool,
+            self.threads,
             heads(self.config),
             qkv.each_ref().map(Vec::as_slice),
-            &self.rows.segments,
+            segments,
             &attention,
             &d_attention,
         );
         drop((qkv, attention, d_attention));
         let qk_norm = self.heads_backward(pre_norm.as_ref(), &mut d_qkv, want);
-        let normed = rms_norm(x, w.attn_norm.values, eps);
+        let normed = rms_norm(self.threads, x, w.attn_norm.values, eps);
         let mut d_normed = vec![0.0; x.len()];
         let [d_q, d_k, d_v] = &d_qkv;
         let q = w.q.backward(&normed, d_q, &want.q, &mut d_normed);
@@ -185,10 +196,10 @@ impl Block<'_> {
         let (w, eps) = (self.weights, self.config.rms_norm_eps);
         let SavedMlp { x, mut gate, mut up } = saved;
         let mut d_inner = vec![0.0; gate.len()];
-        let down = w.down.backward(&swiglu(&gate, &up), dy, &want.down, &mut d_inner);
+        let down = w.down.backward(&swiglu(self.threads, &gate, &up), dy, &want.down, &mut d_inner);
         swiglu_backward(&mut gate, &mut up, &d_inner);
         drop(d_inner);
-        let normed = rms_norm(&x, w.mlp_norm.values, eps);
+        let normed = rms_norm(self.threads, &x, w.mlp_norm.values, eps);
         let mut d_normed = vec![0.0; x.len()];
         let d_gate = w.gate.backward(&normed, &gate, &want.gate, &mut d_normed);
         let d_up = w.up.backward(&normed, &up, &want.up, &mut d_normed);
@@ -205,10 +216,10 @@ impl Block<'_> {
         d_qkv: &mut [Vec<f32>; 3],
         want: &BlockWeights<bool>,
     ) -> Option<[Option<Vec<f32>>; 2]> {
-        let back: Vec<f32> = self.rows.sin.iter().map(|sin| -sin).collect();
+        let back: Vec<f32> = self.angles.sin.iter().map(|sin| -sin).collect();
         let [d_q, d_k, _] = d_qkv;
         for dx in [&mut *d_q, &mut *d_k] {
-            rope(dx, &self.rows.cos, &back, self.config.head_dim / 2);
+            rope(self.threads, dx, &self.angles.cos, &back, self.config.head_dim / 2);
         }
         let ([q_norm, k_norm], [q, k]) = (self.weights.qk_norm.as_ref()?, pre_norm?);
         let [want_q, want_k] = want.qk_norm?;

@@ -1,21 +1,21 @@
-//! Decoding, the weights read in place.
+//! Decoding: the block of training over the last row of each sequence, with its keys and values from
+//! the cache.
 
-use candle::Tensor;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
+use super::block::{Angles, Block, with_slices};
+use super::copies::{bf16_copies, is_matrix};
 use super::kv::{KvBlock, KvLayout};
-use super::operand::{Operand, bf16_copies, is_matrix};
-use super::values;
+use super::{rms_norm, values};
 use crate::cache::Slot;
 use crate::decode::not_finite;
-use crate::weights::{Linear, Spec, Weights};
-use crate::{MatmulPrecision, ModelConfig, Policy, Result};
+use crate::rope::Rope;
+use crate::weights::{Spec, Weights};
+use crate::{MatmulPrecision, Policy, Result};
 use kernels::attention::{Queries, attend};
-use kernels::linear::{Matrix, gated, linear, linear_add, linears};
+use kernels::linear::{Linear, Matrix, linear};
 use kernels::matmul::bf16::PackedBf16;
-use kernels::norm::{rms_norm, rms_norm_in_place};
-use kernels::rope::rope;
 use kernels::threads::{Threads, with_team};
 
 /// Below this many bytes of weights, threads share the rows of a step, since every thread's reading
@@ -32,33 +32,15 @@ pub(crate) struct Buffers {
     bytes: usize,
     kv: KvLayout,
     pub(crate) free: Vec<KvBlock>,
+    /// Of all positions so far.
     angles: Angles,
     /// The slots of the feed during a step.
     work: Vec<Slot>,
     scratch: Vec<Scratch>,
 }
 
-/// Cosines and sines of the positions met so far, each (positions, head width / 2).
-#[derive(Debug, Default)]
-struct Angles {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
-
-/// Intermediate values of a thread's rows.
-#[derive(Debug, Default)]
-struct Scratch {
-    x: Vec<f32>,
-    normed: Vec<f32>,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    attention: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    /// Of attention, one for each row and key head.
-    heads: Vec<Vec<f32>>,
-}
+/// Scratch memory of attention, one for each row and key head of a thread.
+type Scratch = Vec<Vec<f32>>;
 
 impl Buffers {
     pub(crate) fn new(policy: Policy<'_>) -> Result<Self> {
@@ -122,12 +104,7 @@ impl Buffers {
             furthest = furthest.max(slot.position());
             self.work.push(slot);
         }
-        let frequencies = policy.rope().inverse_frequencies();
-        for position in self.angles.cos.len() / frequencies.len()..=furthest {
-            let angles = frequencies.iter().map(|w| position as f64 * w);
-            self.angles.cos.extend(angles.clone().map(|angle| angle.cos() as f32));
-            self.angles.sin.extend(angles.map(|angle| angle.sin() as f32));
-        }
+        self.angles.extend(policy.rope(), furthest);
     }
 
     /// Runs the rows of a step. Returns the least position whose logits are not finite.
@@ -172,23 +149,21 @@ impl Step<'_> {
     fn run(
         &self,
         threads: Threads<'_>,
-        s: &mut Scratch,
+        scratch: &mut Scratch,
         slots: &mut [Slot],
         feed: &[(usize, u32)],
         logits: &mut [f32],
     ) -> Result<Option<usize>> {
         let config = self.policy.config();
-        s.resize(config, feed.len());
-        self.embed(s, feed)?;
+        let angles = self.angles.of(slots.iter().map(Slot::position), config.head_dim / 2);
+        let mut x = self.embed(feed)?;
         for layer in 0..config.num_layers {
-            self.block(threads, layer, s, slots)?;
+            x = self.block(threads, layer, &angles, &x, slots, scratch)?;
         }
         let norm = self.policy.norm()?;
-        super::with([&norm], |[norm]| {
-            rms_norm(&s.x, norm, config.rms_norm_eps, &mut s.normed);
-            Ok(())
-        })?;
-        self.head(threads, &s.normed, feed.len(), logits)?;
+        let x =
+            super::with([&norm], |[norm]| Ok(rms_norm(threads, &x, norm, config.rms_norm_eps)))?;
+        self.head(threads, &x, feed.len(), logits)?;
         let rows = slots.iter().zip(logits.chunks_exact(config.vocab_size));
         // No early exit within a row, so that the loop is vectorised.
         let diverged =
@@ -196,60 +171,47 @@ impl Step<'_> {
         Ok(diverged.map(|(slot, _)| slot.position()).min())
     }
 
-    /// The embeddings of the rows, into `s.x`.
-    fn embed(&self, s: &mut Scratch, feed: &[(usize, u32)]) -> Result<()> {
+    /// The embeddings of the rows: (rows, width).
+    fn embed(&self, feed: &[(usize, u32)]) -> Result<Vec<f32>> {
         let width = self.policy.config().hidden_size;
         let embed = self.policy.embed()?;
         let guard = embed.storage_and_layout();
         let embed = values(&guard)?;
-        for (x, &(_, token)) in s.x.chunks_exact_mut(width).zip(feed) {
-            x.copy_from_slice(&embed[token as usize * width..][..width]);
-        }
-        Ok(())
+        let row = |&(_, token): &(usize, u32)| &embed[token as usize * width..][..width];
+        Ok(feed.iter().flat_map(row).copied().collect())
     }
 
-    /// One block over the rows in `s.x`: the same function as [`Block`], without an allocation.
+    /// One block.
+    ///
+    /// Shapes: `x` (rows, width); result the same.
     fn block(
         &self,
         threads: Threads<'_>,
         layer: usize,
-        s: &mut Scratch,
+        angles: &Angles,
+        x: &[f32],
         slots: &mut [Slot],
-    ) -> Result<()> {
-        let weights = self.policy.block(layer)?;
-        let guards = (*weights).as_ref().map(Tensor::storage_and_layout);
-        let w =
-            match self.bf16 {
-                None => guards.as_ref().try_map(|guard| values(guard).map(Operand::F32))?,
-                Some(copies) => guards.as_ref().zip(copies.blocks[layer].as_ref())?.try_map(
-                    |(guard, copy)| match copy {
-                        Some(copy) => Ok(Operand::Bf16(copy)),
-                        None => values(guard).map(Operand::F32),
-                    },
-                )?,
-            };
-        let (rows, eps) = (slots.len(), self.policy.config().rms_norm_eps);
-        // 1. Norm, linear maps, norm over each head, rotation; keys and values go to the cache.
-        rms_norm(&s.x, w.attn_norm.vector(), eps, &mut s.normed);
-        let [q, k, v] = [&w.q, &w.k, &w.v].map(Linear::operand);
-        let outputs = [(q, &mut *s.q), (k, &mut *s.k), (v, &mut *s.v)];
-        linears(threads, &s.normed, rows, outputs);
-        self.rotate_and_append(layer, w.qk_norm.map(|norms| norms.map(Operand::vector)), s, slots);
-        // 2. Attention, its output map, the residual.
-        self.attend(threads, layer, s, slots);
-        linear_add(threads, &s.attention, w.o.operand(), rows, &mut s.x);
-        // 3. Norm, gated product, down, the residual.
-        rms_norm(&s.x, w.mlp_norm.vector(), eps, &mut s.normed);
-        let gate_up = [w.gate.operand(), w.up.operand()];
-        gated(threads, &s.normed, rows, gate_up, &mut s.gate, &mut s.up);
-        linear_add(threads, &s.gate, w.down.operand(), rows, &mut s.x);
-        Ok(())
+        scratch: &mut Scratch,
+    ) -> Result<Vec<f32>> {
+        let (config, weights) = (self.policy.config(), self.policy.block(layer)?);
+        let copies = self.bf16.map(|copies| &copies.blocks[layer]);
+        with_slices(&weights, self.policy.precision(), copies, |weights| {
+            let block = Block { config, threads, angles, weights };
+            let ([q, k, v], _) = block.project(x);
+            let rows = k.chunks_exact(self.kv.width()).zip(v.chunks_exact(self.kv.width()));
+            for (slot, (k, v)) in slots.iter_mut().zip(rows) {
+                let (block, position) = (slot.block(), slot.position());
+                self.kv.write(&mut slot.kv_blocks[block], layer, position, k, v);
+            }
+            let attention = self.attend(threads, layer, &q, slots, scratch);
+            block.finish(x, &attention)
+        })
     }
 
     /// Logits of normed rows.
     fn head(&self, threads: Threads<'_>, x: &[f32], rows: usize, logits: &mut [f32]) -> Result<()> {
         let mut project = |matrix| {
-            linear(threads, x, kernels::linear::Linear::plain(matrix), rows, logits);
+            linear(threads, x, Linear::plain(matrix), rows, logits);
         };
         if let Some(copies) = self.bf16 {
             project(Matrix::Bf16(copies.head().as_ref().expect("the head has a copy")));
@@ -261,41 +223,23 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Norms and rotates queries and keys, and writes keys and values into the slots' blocks.
-    fn rotate_and_append(
+    /// Attention of each row to its prompt and to its own rows, including the new one.
+    ///
+    /// Shapes: `q` (rows, heads * head width); result the same.
+    fn attend(
         &self,
+        threads: Threads<'_>,
         layer: usize,
-        qk_norm: Option<[&[f32]; 2]>,
-        s: &mut Scratch,
-        slots: &mut [Slot],
-    ) {
-        let config = self.policy.config();
-        let (head_dim, half) = (config.head_dim, config.head_dim / 2);
-        if let Some([q_norm, k_norm]) = qk_norm {
-            for (x, norm) in [(&mut s.q, q_norm), (&mut s.k, k_norm)] {
-                rms_norm_in_place(x, norm, config.rms_norm_eps);
-            }
-        }
-        let (q_width, kv_width) = (config.num_heads * head_dim, config.num_kv_heads * head_dim);
-        let rows = s.q.chunks_exact_mut(q_width).zip(s.k.chunks_exact_mut(kv_width));
-        let rows = rows.zip(s.v.chunks_exact(kv_width)).zip(slots);
-        for (((q, k), v), slot) in rows {
-            let at = slot.position() * half;
-            let (cos, sin) = (&self.angles.cos[at..at + half], &self.angles.sin[at..at + half]);
-            rope(q, cos, sin);
-            rope(k, cos, sin);
-            let (block, position) = (slot.block(), slot.position());
-            self.kv.write(&mut slot.kv_blocks[block], layer, position, k, v);
-        }
-    }
-
-    /// Attention of every row to its prompt and to its own rows, the new one included.
-    fn attend(&self, threads: Threads<'_>, layer: usize, s: &mut Scratch, slots: &[Slot]) {
+        q: &[f32],
+        slots: &[Slot],
+        scratch: &mut Scratch,
+    ) -> Vec<f32> {
         let config = self.policy.config();
         let (width, kv_heads) = (config.head_dim, config.num_kv_heads);
         let group = config.num_heads / kv_heads;
-        let Scratch { q, attention, heads, .. } = s;
-        let heads = attention.chunks_exact_mut(group * width).zip(heads).enumerate();
+        let mut attention = vec![0.0; q.len()];
+        scratch.resize_with(slots.len() * kv_heads, Vec::new);
+        let heads = attention.chunks_exact_mut(group * width).zip(scratch).enumerate();
         threads.each_of(heads, |(i, (out, scratch))| {
             let (slot, head) = (&slots[i / kv_heads], i % kv_heads);
             let blocks: Vec<_> =
@@ -310,25 +254,28 @@ impl Step<'_> {
             };
             attend(queries, &blocks, scratch, out, &mut vec![[0.0; 2]; group]);
         });
+        attention
     }
 }
 
-impl Scratch {
-    fn resize(&mut self, config: &ModelConfig, rows: usize) {
-        let heads = config.num_heads * config.head_dim;
-        let kv = config.num_kv_heads * config.head_dim;
-        for (buffer, width) in [
-            (&mut self.x, config.hidden_size),
-            (&mut self.normed, config.hidden_size),
-            (&mut self.q, heads),
-            (&mut self.k, kv),
-            (&mut self.v, kv),
-            (&mut self.attention, heads),
-            (&mut self.gate, config.intermediate_size),
-            (&mut self.up, config.intermediate_size),
-        ] {
-            buffer.resize(rows * width, 0.0);
+impl Angles {
+    /// Adds the positions from the first that is missing to `last`.
+    fn extend(&mut self, rope: &Rope, last: usize) {
+        let first = self.cos.len() / rope.inverse_frequencies().len();
+        let [cos, sin] = rope.angles(first..=last);
+        for (angles, new) in [(&mut self.cos, cos), (&mut self.sin, sin)] {
+            angles.extend(new.into_iter().map(|x| x as f32));
         }
-        self.heads.resize_with(rows * config.num_kv_heads, Vec::new);
+    }
+
+    /// Those of some positions, each of `width` numbers.
+    fn of(&self, positions: impl Iterator<Item = usize>, width: usize) -> Self {
+        let mut of = Self::default();
+        for position in positions {
+            let at = position * width..(position + 1) * width;
+            of.cos.extend_from_slice(&self.cos[at.clone()]);
+            of.sin.extend_from_slice(&self.sin[at]);
+        }
+        of
     }
 }

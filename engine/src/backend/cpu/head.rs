@@ -1,11 +1,13 @@
-//! The chunked head, forward and backward.
+//! The output head over chunks of the vocabulary, forward and backward.
+
+use std::ops::Range;
 
 use candle::Tensor;
 use rayon::prelude::*;
 
 use super::with;
 use crate::Result;
-use crate::score::{Pass, Pull, Want};
+use crate::score::{Pass, Pull, Want, chunks};
 use kernels::exp::exp_in_place;
 use kernels::logits::{CHUNK, LogitStats};
 use kernels::matmul::product_in;
@@ -22,17 +24,17 @@ pub(crate) fn forward(
     let (vocab, width) = head.dims2()?;
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
     let mut picked = vec![0.0; pass.targets.len()];
-    let mut order = pass.by_token().into_iter().peekable();
+    let order = pass.by_token();
     with([hidden, head], |[hidden, head]| {
         let mut logits = vec![0.0; pass.rows.len() * CHUNK.min(vocab)];
-        for start in (0..vocab).step_by(CHUNK) {
-            let len = CHUNK.min(vocab - start);
+        for (Range { start, end }, targets) in chunks(vocab, &order, |&(_, _, token)| token) {
+            let len = end - start;
             let logits = &mut logits[..pass.rows.len() * len];
-            project(pass, logits, hidden, &head[start * width..][..len * width], width);
+            project(pass, logits, hidden, &head[start * width..end * width], width);
             sums.par_iter_mut().zip(logits.par_chunks_mut(len)).for_each(|(sum, row)| {
                 *sum = sum.merged(LogitStats::of_chunk(row, pass.scale));
             });
-            while let Some((target, row, token)) = order.next_if(|&(_, _, t)| t < start + len) {
+            for &(target, row, token) in targets {
                 let logit = logits[row * len + token - start];
                 picked[target] = f64::from(logit * pass.scale);
             }
@@ -42,7 +44,7 @@ pub(crate) fn forward(
     Ok((sums, picked))
 }
 
-/// Logits of all rows over a part of the head.
+/// Logits of all rows for a part of the head: (rows, tokens).
 fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: usize) {
     let (rows, len) = (pass.rows.len(), part.len() / width);
     let (hidden, part) = (MatRef::new(hidden, rows, width), MatRef::new(part, len, width));
@@ -50,7 +52,7 @@ fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: us
     product_in(pass.precision(), Threads::Pool, hidden, part.t(), logits);
 }
 
-/// Gradients with respect to the picked rows and to the head.
+/// Gradients with respect to the rows that have targets and to the head, those that `want` names.
 pub(crate) fn backward(
     pass: &Pass,
     pull: &Pull,
@@ -64,12 +66,12 @@ pub(crate) fn backward(
         let mut d_hidden = want.hidden.then(|| vec![0.0; rows * width]);
         let mut d_head = want.head.then(|| vec![0.0; vocab * width]);
         let mut d = vec![0.0; rows * CHUNK.min(vocab)];
-        for start in (0..vocab).step_by(CHUNK) {
-            let len = CHUNK.min(vocab - start);
-            let (d, part) = (&mut d[..rows * len], &head[start * width..][..len * width]);
+        for (Range { start, end }, picks) in pull.chunks(vocab) {
+            let len = end - start;
+            let (d, part) = (&mut d[..rows * len], &head[start * width..end * width]);
             project(pass, d, hidden, part, width);
             d.par_chunks_mut(len).enumerate().for_each(|(row, d)| slope(pass, pull, row, d));
-            for &(row, token, pick) in pull.within(start, len) {
+            for &(row, token, pick) in picks {
                 d[row * len + token - start] += (pick * pass.inverse_temperature) as f32;
             }
             let (d, hidden) = (MatRef::new(d, rows, len), MatRef::new(hidden, rows, width));
@@ -79,7 +81,7 @@ pub(crate) fn backward(
                 product_in(precision, Threads::Pool, d, part, to);
             }
             if let Some(d_head) = &mut d_head {
-                let to = &mut d_head[start * width..][..len * width];
+                let to = &mut d_head[start * width..end * width];
                 let to = Output::add(MatMut::new(to, len, width));
                 product_in(precision, Threads::Pool, d.t(), hidden, to);
             }
@@ -92,7 +94,7 @@ pub(crate) fn backward(
     Ok((tensor(d_hidden, rows)?, tensor(d_head, vocab)?))
 }
 
-/// Turns a row's logits into their gradient, less what the picked tokens add.
+/// Replaces the logits of a row by their gradients, without the term of the row's targets.
 fn slope(pass: &Pass, pull: &Pull, row: usize, d: &mut [f32]) {
     let stats = pass.stats[row];
     let (log_sum, scale) = (stats.log_sum as f32, pass.scale);

@@ -20,6 +20,11 @@ impl KvLayout {
         Self { layers: config.num_layers, heads: heads(config) }
     }
 
+    /// Numbers in the keys, or the values, of one position at one layer.
+    pub(crate) fn width(self) -> usize {
+        self.heads.key * self.heads.width
+    }
+
     /// An empty block.
     pub(crate) fn block(self) -> KvBlock {
         vec![0.0; self.layers * self.heads.block_len()].into()

@@ -9,23 +9,29 @@ use kernels::matrix::{MatMut, MatRef};
 use kernels::output::Output;
 use kernels::threads::Threads;
 
-/// A weight as a slice, and how it multiplies.
+/// A weight as a slice, and the precision of its products.
 #[derive(Debug, Clone, Copy)]
 pub struct Weight<'a> {
     /// Rows of `width`, or a vector.
     pub(crate) values: &'a [f32],
     width: usize,
     precision: MatmulPrecision,
+    /// A copy in bf16 that was packed before. Without it, each product in bf16 packs its own.
+    copy: Option<&'a PackedBf16>,
 }
 
 /// `x W^T + b` for maps of one precision that share `x`, which is packed once.
 ///
 /// Shapes: `x` (rows, in); results (rows, out).
-pub(super) fn forward<const N: usize>(maps: [&Linear<Weight<'_>>; N], x: &[f32]) -> [Vec<f32>; N] {
-    let copies = maps.map(Linear::bf16_copy);
+pub(super) fn forward<const N: usize>(
+    threads: Threads<'_>,
+    maps: [&Linear<Weight<'_>>; N],
+    x: &[f32],
+) -> [Vec<f32>; N] {
+    let copies = maps.map(|map| map.bf16_copy(threads));
     let mut copies = copies.iter();
     let operands = maps.map(|map| map.operand(copies.next().and_then(Option::as_ref)));
-    linears_to_vec(Threads::Pool, x, maps[0].rows(x), operands)
+    linears_to_vec(threads, x, maps[0].rows(x), operands)
 }
 
 impl Linear<Weight<'_>> {
@@ -35,34 +41,34 @@ impl Linear<Weight<'_>> {
         x.len() / weight.width
     }
 
-    /// The copy that it multiplies by, unless that is the weight itself.
-    fn bf16_copy(&self) -> Option<PackedBf16> {
+    /// A copy for one product, where it is in bf16 and there is no copy yet.
+    fn bf16_copy(&self, threads: Threads<'_>) -> Option<PackedBf16> {
         let Self::Dense { weight, .. } = self;
-        let rounded = weight.precision == MatmulPrecision::Bf16;
-        rounded.then(|| PackedBf16::new(Threads::Pool, weight.matrix()))
+        let needed = weight.precision == MatmulPrecision::Bf16 && weight.copy.is_none();
+        needed.then(|| PackedBf16::new(threads, weight.matrix()))
     }
 
-    /// As the kernels take it.
+    /// The operand of a kernel. `copy` is that of [`Self::bf16_copy`].
     fn operand<'a>(&'a self, copy: Option<&'a PackedBf16>) -> linear::Linear<'a> {
         let Self::Dense { weight, bias } = self;
-        let weight = copy.map_or(Matrix::F32(weight.values), Matrix::Bf16);
+        let weight = weight.copy.or(copy).map_or(Matrix::F32(weight.values), Matrix::Bf16);
         linear::Linear { weight, bias: bias.as_ref().map(|bias| bias.values) }
     }
 
     /// `x W^T + b`.
     ///
     /// Shapes: `x` (rows, in); result (rows, out).
-    pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let [y] = forward([self], x);
+    pub fn forward(&self, threads: Threads<'_>, x: &[f32]) -> Vec<f32> {
+        let [y] = forward(threads, [self], x);
         y
     }
 
     /// Adds `x W^T + b` to `y`.
     ///
     /// Shapes: `x` (rows, in), `y` (rows, out).
-    pub fn forward_add(&self, x: &[f32], y: &mut [f32]) {
-        let copy = self.bf16_copy();
-        linear_add(Threads::Pool, x, self.operand(copy.as_ref()), self.rows(x), y);
+    pub fn forward_add(&self, threads: Threads<'_>, x: &[f32], y: &mut [f32]) {
+        let copy = self.bf16_copy(threads);
+        linear_add(threads, x, self.operand(copy.as_ref()), self.rows(x), y);
     }
 
     /// Adds the gradient with respect to `x` to `dx`, given that with respect to the result; returns
@@ -96,7 +102,12 @@ impl<'a> Weight<'a> {
     /// Panics when `values` has no whole rows of `width`.
     pub fn new(values: &'a [f32], width: usize, precision: MatmulPrecision) -> Self {
         assert!(width > 0 && values.len().is_multiple_of(width), "whole rows of {width}");
-        Self { values, width, precision }
+        Self { values, width, precision, copy: None }
+    }
+
+    /// The same weight with a copy in bf16, which products then use.
+    pub(super) fn with_copy(self, copy: Option<&'a PackedBf16>) -> Self {
+        Self { copy, ..self }
     }
 
     /// Number of rows.
@@ -156,11 +167,19 @@ mod tests {
                 bias: Some(Weight::new(bias, bias.len(), precision)),
             };
             let (first, second) = (map(&w, &b), map(&v, &c));
-            let [y, z] = forward([&first, &second], &x);
-            assert_eq!((&y, &z), (&first.forward(&x), &second.forward(&x)));
+            let [y, z] = forward(Threads::Pool, [&first, &second], &x);
+            let alone = [&first, &second].map(|map| map.forward(Threads::One, &x));
+            assert_eq!([&y, &z], alone.each_ref());
+            let copy = PackedBf16::new(Threads::One, MatRef::new(&w, 33, width));
+            let copied = Linear::Dense {
+                weight: Weight::new(&w, width, precision)
+                    .with_copy((precision == MatmulPrecision::Bf16).then_some(&copy)),
+                bias: Some(Weight::new(&b, b.len(), precision)),
+            };
+            assert_eq!(y, copied.forward(Threads::Pool, &x));
             let residual = noise(6, y.len());
             let mut sum = residual.clone();
-            first.forward_add(&x, &mut sum);
+            first.forward_add(Threads::Pool, &x, &mut sum);
             let want: Vec<f32> = residual.iter().zip(&y).map(|(a, b)| a + b).collect();
             assert_eq!(sum, want);
         }

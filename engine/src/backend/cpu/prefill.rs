@@ -1,42 +1,60 @@
-//! Prefill: a prompt through the blocks of training, into the cache of decoding.
+//! Prefill: prompts through the block of training, into the cache of decoding.
 
 use candle::Tensor;
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
-use rayon::slice::{ParallelSlice, ParallelSliceMut};
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 
-use super::block::{self, Block, Rows};
+use super::block::Angles;
 use super::kv::{KvBlock, KvLayout};
+use super::trunk::{final_norm, run};
 use super::values;
-use crate::{MatmulPrecision, Packed, Policy, Result};
+use crate::{MatmulPrecision, Packed, Policy, Result, Segment};
 use kernels::attention::POSITIONS;
 use kernels::linear::{Linear, Matrix, linear};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::matrix::MatRef;
 use kernels::threads::Threads;
 
-/// A prompt through the model: logits after its last row, and the blocks of its keys and values.
-pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, Vec<KvBlock>)> {
-    let config = policy.config();
-    let (kv, rows) = (KvLayout::new(config), Rows::new(&policy.layout(packed)?)?);
+/// What decoding needs of a prompt: the logits after its last row, and its keys and values.
+pub(crate) type Prefilled = (Vec<f32>, Vec<KvBlock>);
+
+/// Runs prompts, each a segment without a parent.
+pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<Vec<Prefilled>> {
+    let (config, layout) = (policy.config(), policy.layout(packed)?);
+    let (kv, angles) = (KvLayout::new(config), Angles::new(&layout)?);
+    let segments = &*layout.segments;
+    let blocks = |prompt: &Segment| {
+        (0..prompt.len.div_ceil(POSITIONS)).map(|_| kv.block()).collect::<Vec<_>>()
+    };
+    let mut kv_blocks: Vec<_> = segments.iter().map(blocks).collect();
     let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
-    let mut kv_blocks: Vec<_> =
-        (0..packed.rows().div_ceil(POSITIONS)).map(|_| kv.block()).collect();
     for layer in 0..config.num_layers {
-        let weights = policy.block(layer)?;
-        x = block::with_slices(&weights, policy.precision(), |weights| {
-            let block = Block { config, rows: &rows, weights };
+        x = run(policy, layer, &angles, |block| {
             let qkv = block.project(&x).0;
-            write(kv, &mut kv_blocks, layer, packed.rows(), &qkv);
-            let attention = block.attend(&qkv).out;
-            // Of the last block only the last row is asked for.
-            let skipped = if layer + 1 == config.num_layers { packed.rows() - 1 } else { 0 };
-            let from = |x: &[f32]| x.len() / packed.rows() * skipped;
-            block.finish(&x[from(&x)..], &attention[from(&attention)..])
+            for (prompt, kv_blocks) in segments.iter().zip(&mut kv_blocks) {
+                write(kv, kv_blocks, layer, prompt, &qkv);
+            }
+            let attention = block.attend(&qkv, segments).out;
+            if layer + 1 < config.num_layers {
+                return block.finish(&x, &attention);
+            }
+            // Of the last block only the last row of each prompt is needed.
+            let last = |x: &[f32]| last_rows(x, packed.rows(), segments);
+            block.finish(&last(&x), &last(&attention))
         })?;
     }
-    let last = x.len() - config.hidden_size;
-    let x = super::trunk::final_norm(policy, &x[last..])?;
-    Ok((head(policy.precision(), &x, &policy.head()?)?, kv_blocks))
+    let x = final_norm(policy, &x)?;
+    let logits = head(policy.precision(), &x, segments.len(), &policy.head()?)?;
+    Ok(logits.into_iter().zip(kv_blocks).collect())
+}
+
+/// The last row of each prompt.
+///
+/// Shapes: `x` (rows, width); result (prompts, width).
+fn last_rows(x: &[f32], rows: usize, prompts: &[Segment]) -> Vec<f32> {
+    let width = x.len() / rows;
+    let last = |prompt: &Segment| &x[(prompt.start + prompt.len - 1) * width..][..width];
+    prompts.iter().flat_map(last).copied().collect()
 }
 
 /// Writes a prompt's keys and values of one layer.
@@ -44,37 +62,50 @@ fn write(
     kv: KvLayout,
     kv_blocks: &mut [KvBlock],
     layer: usize,
-    rows: usize,
+    prompt: &Segment,
     [_, k, v]: &[Vec<f32>; 3],
 ) {
-    let width = k.len() / rows;
-    for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-        kv.write(&mut kv_blocks[row / POSITIONS], layer, row, k, v);
+    let width = kv.width();
+    let rows = |x| <[f32]>::chunks_exact(x, width).skip(prompt.start).take(prompt.len);
+    for (position, (k, v)) in rows(k).zip(rows(v)).enumerate() {
+        kv.write(&mut kv_blocks[position / POSITIONS], layer, position, k, v);
     }
 }
 
 /// Tokens of the head that are rounded at once.
 const ROUNDED: usize = 256;
 
-/// Logits of a normed row, by the kernel that decoding uses.
-fn head(precision: MatmulPrecision, x: &[f32], head: &Tensor) -> Result<Vec<f32>> {
+/// Logits of each of the normed rows, by the kernel that decoding uses.
+fn head(
+    precision: MatmulPrecision,
+    x: &[f32],
+    rows: usize,
+    head: &Tensor,
+) -> Result<Vec<Vec<f32>>> {
     let (vocab, width) = head.dims2()?;
     let head = head.storage_and_layout();
     let head = values(&head)?;
-    let mut logits = vec![0.0; vocab];
     if precision == MatmulPrecision::F32 {
+        let mut logits = vec![0.0; rows * vocab];
         let map = Linear::plain(Matrix::F32(head));
-        linear(Threads::Pool, x, map, 1, &mut logits);
-        return Ok(logits);
+        linear(Threads::Pool, x, map, rows, &mut logits);
+        return Ok(logits.chunks_exact(vocab).map(<[f32]>::to_vec).collect());
     }
-    // Piece by piece: a rounded copy of the whole head would be written for one row.
-    logits.par_chunks_mut(ROUNDED).zip(head.par_chunks(ROUNDED * width)).for_each(
-        |(logits, head)| {
-            let head = MatRef::new(head, logits.len(), width);
-            let head = PackedBf16::new(Threads::One, head);
-            let map = Linear::plain(Matrix::Bf16(&head));
-            linear(Threads::One, x, map, 1, logits);
-        },
-    );
-    Ok(logits)
+    // Piece by piece: a rounded copy of the whole head would be written for few rows.
+    let piece = |head: &[f32]| {
+        let tokens = head.len() / width;
+        let mut logits = vec![0.0; rows * tokens];
+        let head = PackedBf16::new(Threads::One, MatRef::new(head, tokens, width));
+        linear(Threads::One, x, Linear::plain(Matrix::Bf16(&head)), rows, &mut logits);
+        logits
+    };
+    let pieces: Vec<Vec<f32>> = head.par_chunks(ROUNDED * width).map(piece).collect();
+    let row = |row| {
+        let of_piece = |piece: &Vec<f32>| {
+            let tokens = piece.len() / rows;
+            piece[row * tokens..][..tokens].to_vec()
+        };
+        pieces.iter().flat_map(of_piece).collect()
+    };
+    Ok((0..rows).map(row).collect())
 }

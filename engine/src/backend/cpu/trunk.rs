@@ -1,11 +1,13 @@
 //! The blocks and the final norm, forward and backward.
 
+use std::sync::Arc;
+
 use candle::Tensor;
 
-use super::block::{Block, Rows, Saved, with_slices};
-use super::{rms_norm, rms_norm_backward, with};
+use super::block::{Angles, Block, Saved, with_slices};
+use super::{Threads, rms_norm, rms_norm_backward, with};
 use crate::backward::{Sink, no_gradient};
-use crate::{Activations, Packed, Policy, Result};
+use crate::{Activations, Packed, Policy, Result, Segment};
 
 /// A block's input, and what its forward pass kept where it did.
 struct Stage {
@@ -16,7 +18,8 @@ struct Stage {
 /// What the backward pass needs of the forward pass, from the lowest stage that it reaches.
 pub(crate) struct Trunk<'a> {
     policy: Policy<'a>,
-    rows: Rows,
+    angles: Angles,
+    segments: Arc<[Segment]>,
     stages: Vec<Stage>,
     /// The input of the final norm.
     last: Vec<f32>,
@@ -24,24 +27,25 @@ pub(crate) struct Trunk<'a> {
 
 /// Hidden states after the final norm, without what a backward pass needs: (rows, width).
 pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
-    let rows = Rows::new(&policy.layout(packed)?)?;
+    let layout = policy.layout(packed)?;
+    let angles = Angles::new(&layout)?;
     let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
     for layer in 0..policy.config().num_layers {
-        x = run(policy, layer, &rows, |block| block.forward(&x).0)?;
+        x = run(policy, layer, &angles, |block| block.forward(&x, &layout.segments).0)?;
     }
     tensor(policy, final_norm(policy, &x)?)
 }
 
 /// Calls `f` with a block.
-fn run<R>(
+pub(crate) fn run<R>(
     policy: Policy<'_>,
     layer: usize,
-    rows: &Rows,
+    angles: &Angles,
     f: impl FnOnce(Block<'_>) -> R,
 ) -> Result<R> {
     let weights = policy.block(layer)?;
-    with_slices(&weights, policy.precision(), |weights| {
-        f(Block { config: policy.config(), rows, weights })
+    with_slices(&weights, policy.precision(), None, |weights| {
+        f(Block { config: policy.config(), threads: Threads::Pool, angles, weights })
     })
 }
 
@@ -50,7 +54,7 @@ fn run<R>(
 /// Shapes: `x` (rows, width); result the same.
 pub(crate) fn final_norm(policy: Policy<'_>, x: &[f32]) -> Result<Vec<f32>> {
     let norm = policy.norm()?;
-    Ok(with([&norm], |[norm]| Ok(rms_norm(x, norm, policy.config().rms_norm_eps)))?)
+    Ok(with([&norm], |[norm]| Ok(rms_norm(Threads::Pool, x, norm, policy.config().rms_norm_eps)))?)
 }
 
 fn tensor(policy: Policy<'_>, x: Vec<f32>) -> Result<Tensor> {
@@ -66,11 +70,13 @@ impl<'a> Trunk<'a> {
         packed: &Packed,
         activations: Activations,
     ) -> Result<(Self, Tensor)> {
-        let rows = Rows::new(&policy.layout(packed)?)?;
+        let layout = policy.layout(packed)?;
+        let angles = Angles::new(&layout)?;
         let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
         let mut stages = Vec::with_capacity(policy.config().num_layers);
         for layer in 0..policy.config().num_layers {
-            let (y, saved) = run(policy, layer, &rows, |block| block.forward(&x))?;
+            let (y, saved) =
+                run(policy, layer, &angles, |block| block.forward(&x, &layout.segments))?;
             let x = std::mem::replace(&mut x, y);
             if layer >= policy.lowest_stage() {
                 let saved = (activations == Activations::Keep).then_some(saved);
@@ -78,7 +84,8 @@ impl<'a> Trunk<'a> {
             }
         }
         let hidden = tensor(policy, final_norm(policy, &x)?)?;
-        Ok((Self { policy, rows, stages, last: x }, hidden))
+        let segments = layout.segments;
+        Ok((Self { policy, angles, segments, stages, last: x }, hidden))
     }
 
     /// Walks the stages from the top to the lowest that is asked for; returns the gradient with
@@ -98,9 +105,10 @@ impl<'a> Trunk<'a> {
             let layer = policy.lowest_stage() + self.stages.len();
             let indices = &policy.trainable().blocks[layer];
             let want = indices.as_ref().map(Option::is_some);
-            let gradients = run(policy, layer, &self.rows, |block| {
-                let saved = saved.unwrap_or_else(|| block.forward(&x).1);
-                block.backward(&x, saved, &mut upstream, &want)
+            let segments = &self.segments;
+            let gradients = run(policy, layer, &self.angles, |block| {
+                let saved = saved.unwrap_or_else(|| block.forward(&x, segments).1);
+                block.backward(&x, segments, saved, &mut upstream, &want)
             })?;
             let specs = &policy.specs().blocks[layer];
             let gradients = specs.as_ref().zip(indices.as_ref().zip(gradients)?)?;

@@ -1,12 +1,14 @@
 //! The chunked head, forward and backward. Logits, their sums and their gradients are in f32 at
 //! least.
 
+use std::ops::Range;
+
 use candle::{DType, Tensor};
 
 use super::ops::{self, wide};
 use crate::Result;
-use crate::score::{Pass, Pull, Want};
-use kernels::logits::{CHUNK, LogitStats};
+use crate::score::{Pass, Pull, Want, chunks};
+use kernels::logits::LogitStats;
 
 fn host(x: &Tensor) -> Result<Vec<f64>> {
     Ok(x.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
@@ -27,8 +29,8 @@ pub(crate) fn forward(
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
     let mut picked = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
-    for start in (0..vocab).step_by(CHUNK) {
-        let len = CHUNK.min(vocab - start);
+    for (Range { start, end }, within) in chunks(vocab, &order, |&(_, _, token)| token) {
+        let len = end - start;
         let z = logits(pass, hidden, &head.narrow(0, start, len)?)?;
         let max = z.max_keepdim(1)?;
         let shifted = z.broadcast_sub(&max)?;
@@ -46,14 +48,12 @@ pub(crate) fn forward(
                 std::array::from_fn(|i| columns[i][row]);
             *sum = sum.merged(LogitStats { max, exp, weighted, square, square_weighted });
         }
-        let within: Vec<_> =
-            order.iter().filter(|&&(_, _, token)| (start..start + len).contains(&token)).collect();
         if !within.is_empty() {
             let at: Vec<u32> =
                 within.iter().map(|(_, row, token)| (row * len + token - start) as u32).collect();
             let at = Tensor::new(at, hidden.device())?;
             let values = host(&z.flatten_all()?.index_select(&at, 0)?)?;
-            for (&&(target, _, _), value) in within.iter().zip(values) {
+            for (&(target, _, _), value) in within.iter().zip(values) {
                 picked[target] = value;
             }
         }
@@ -80,13 +80,12 @@ pub(crate) fn backward(
     let (d_log_prob, d_entropy) = (column(pull.log_prob.clone())?, column(pull.entropy.clone())?);
     let mut d_hidden = hidden.zeros_like()?;
     let mut d_head = Vec::new();
-    for start in (0..vocab).step_by(CHUNK) {
-        let len = CHUNK.min(vocab - start);
+    for (Range { start, end }, picks) in pull.chunks(vocab) {
+        let len = end - start;
         let part = wide(&head.narrow(0, start, len)?)?;
         let log_p = logits(pass, hidden, &part)?.broadcast_sub(&log_sum)?;
         let slope = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
         let mut d = (log_p.exp()? * slope.broadcast_add(&d_log_prob)?)?.neg()?;
-        let picks = pull.within(start, len);
         if !picks.is_empty() {
             let at: Vec<u32> =
                 picks.iter().map(|(row, token, _)| (row * len + token - start) as u32).collect();

@@ -1,12 +1,11 @@
-//! The weights as decoding reads them: in place, or as copies in bf16.
+//! Copies of the weights in bf16, which decoding packs once and multiplies by at every step.
 
 use candle::Tensor;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::values;
-use crate::weights::{BlockWeights, Linear, Spec, Weights};
+use crate::weights::{BlockWeights, Spec, Weights};
 use crate::{Policy, Result};
-use kernels::linear::Matrix;
 use kernels::matmul::bf16::PackedBf16;
 use kernels::matrix::MatRef;
 use kernels::threads::Threads;
@@ -44,35 +43,4 @@ pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf1
         None => Weights { embed: head, blocks, norm: None, head: None },
         Some(_) => Weights { embed: None, blocks, norm: None, head: Some(head) },
     })
-}
-
-/// A parameter as a step reads it.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Operand<'a> {
-    F32(&'a [f32]),
-    Bf16(&'a PackedBf16),
-}
-
-impl<'a> Operand<'a> {
-    pub(super) fn matrix(self) -> Matrix<'a> {
-        match self {
-            Self::F32(values) => Matrix::F32(values),
-            Self::Bf16(copy) => Matrix::Bf16(copy),
-        }
-    }
-
-    pub(super) fn vector(self) -> &'a [f32] {
-        match self {
-            Self::F32(values) => values,
-            Self::Bf16(_) => unreachable!("norms and biases have no rounded copy"),
-        }
-    }
-}
-
-impl<'a> Linear<Operand<'a>> {
-    /// As the kernels take it.
-    pub(super) fn operand(&self) -> kernels::linear::Linear<'a> {
-        let Self::Dense { weight, bias } = self;
-        kernels::linear::Linear { weight: weight.matrix(), bias: bias.map(Operand::vector) }
-    }
 }
