@@ -125,7 +125,7 @@ pub fn load(path: &Path, device: &Device, dtype: DType) -> Result<(Model, Text)>
 /// Fails when a file cannot be written; then nothing is left behind.
 pub fn save(model: &Model, text: &Text, folder: &Path) -> Result<()> {
     let mut staged = Staged::new(folder)?;
-    let tensors = model.parameters().iter().map(|p| (p.name.as_str(), p.var.as_detached_tensor()));
+    let tensors = model.parameters().iter().map(|p| (p.name.as_str(), p.tensor.clone()));
     staged.tensors("model.safetensors", &tensors.collect::<Vec<_>>())?;
     for (name, contents) in text.to_files()? {
         staged.file(name, contents.as_bytes())?;

@@ -46,7 +46,7 @@
 //!     Activations::Keep,
 //!     &mut |scores| Ok(scores.log_probs.mean_all()?.neg()?),
 //!     &mut |index, gradient| {
-//!         assert_eq!(gradient.dims(), parameters[index].var.dims());
+//!         assert_eq!(gradient.dims(), parameters[index].tensor.dims());
 //!         names.push(&parameters[index].name);
 //!         Ok(())
 //!     },
@@ -103,7 +103,7 @@ pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Biases, Family, ModelConfig, RopeScaling};
 pub use decode::Distribution;
 pub use error::{Error, Result};
-pub use model::{Model, Parameter};
+pub use model::{Model, Parameter, Variables};
 pub use packed::{Packed, Segment, Target};
 pub use policy::Policy;
 pub use score::Scores;

@@ -21,8 +21,8 @@ use crate::{
 pub struct Parameter {
     /// Hugging Face name.
     pub name: String,
-    /// The values; every view of the model shares this storage. Write them inside [`Model::update`].
-    pub var: Var,
+    /// The values, for reading. [`Model::update`] changes them in place.
+    pub tensor: Tensor,
     /// Whether [`crate::backward`](crate::backward()) computes its gradient.
     pub trainable: bool,
 }
@@ -34,7 +34,9 @@ pub struct Model {
     rope: Rope,
     specs: Weights<Spec>,
     parameters: Vec<Parameter>,
-    /// The parameters' variables.
+    /// The variables of `parameters`, in the same order.
+    variables: Vec<Var>,
+    /// The same variables by place. Tied weights are one variable.
     weights: Weights<Tensor>,
     version: AtomicU64,
     /// The place of each weight among the trainable parameters.
@@ -62,14 +64,15 @@ impl Model {
         device: &Device,
     ) -> Result<Self> {
         config.validate()?;
-        let (specs, mut parameters) = (Weights::of(&config), Vec::new());
+        let (specs, mut parameters, mut variables) = (Weights::of(&config), Vec::new(), Vec::new());
         let weights = specs.as_ref().try_map(|Spec { name, shape }| -> Result<Tensor> {
             let stored = get(name, shape)?;
             let tensor = stored.to_dtype(dtype)?.to_device(device)?;
             check(name, &stored, &tensor, shape)?;
-            let var = Var::from_tensor(&tensor)?;
-            let shared = var.as_tensor().clone();
-            parameters.push(Parameter { name: name.clone(), var, trainable: true });
+            let variable = Var::from_tensor(&tensor)?;
+            let (tensor, shared) = (variable.as_detached_tensor(), variable.as_tensor().clone());
+            parameters.push(Parameter { name: name.clone(), tensor, trainable: true });
+            variables.push(variable);
             Ok(shared)
         })?;
         Ok(Self {
@@ -78,6 +81,7 @@ impl Model {
             config,
             specs,
             parameters,
+            variables,
             weights,
             version: AtomicU64::new(Version::unique().0),
             backend: Backend::of(dtype, device),
@@ -133,7 +137,7 @@ impl Model {
     pub fn with_precision(self, precision: MatmulPrecision) -> Result<Self> {
         let backend = self.backend.with_precision(precision)?;
         // A cache may hold copies of the weights in the precision it was made with.
-        self.update(|| ());
+        self.update(|_| ());
         Ok(Self { backend, ..self })
     }
 
@@ -188,11 +192,22 @@ impl Model {
         Ok(())
     }
 
-    /// Runs `write`, which may change the values of the parameters. Caches and prefixes made before
+    /// Lends the variables to `write`, which may change their values. Caches and prefixes made before
     /// are refused from the start of `write`, those made during it from its end, also when it panics.
-    pub fn update<R>(&self, write: impl FnOnce() -> R) -> R {
+    ///
+    /// There is no other way to a variable, and they cannot leave `write`:
+    ///
+    /// ```compile_fail
+    /// # use candle::Var;
+    /// fn escape(model: &engine::Model) -> &Var {
+    ///     model.update(|variables| variables.all().next().unwrap().1)
+    /// }
+    /// ```
+    ///
+    /// Do not keep clones of them: a value that is written later would leave old caches valid.
+    pub fn update<R>(&self, write: impl FnOnce(Variables<'_>) -> R) -> R {
         let _renewed = Renewed::new(&self.version);
-        write()
+        write(Variables(self))
     }
 
     /// The policy with the model's own weights.
@@ -242,6 +257,22 @@ impl Model {
         logits: &mut Vec<f32>,
     ) -> Result<()> {
         self.policy().decode(cache, feed, logits)
+    }
+}
+
+/// The variables of a model while they may be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Variables<'a>(&'a Model);
+
+impl<'a> Variables<'a> {
+    /// Every parameter with its variable, in checkpoint order.
+    pub fn all(self) -> impl Iterator<Item = (&'a Parameter, &'a Var)> {
+        self.0.parameters.iter().zip(&self.0.variables)
+    }
+
+    /// Those of the parameters that are trained.
+    pub fn trainable(self) -> impl Iterator<Item = (&'a Parameter, &'a Var)> {
+        self.all().filter(|(parameter, _)| parameter.trainable)
     }
 }
 

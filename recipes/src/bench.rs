@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use candle::DType;
 use engine::loss::LossConfig;
 use engine::{Activations, MatmulPrecision, Model};
-use optim::{OptimConfig, Optimizer, Param, Schedule};
+use optim::{OptimConfig, Optimizer, Schedule};
 use rand_philox::Philox;
 use rewards::{AdvantageConfig, GroupRewards};
 use rollout::{Generator, Key, Purpose, Request, Sampling};
@@ -18,7 +18,7 @@ use crate::memory::Need;
 use crate::random::draws;
 use crate::train::descend::{Plan, descend};
 use crate::train::pack::{Prompted, Sample};
-use crate::train::stage::{likelihood, params};
+use crate::train::stage::{likelihood, optimizer};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,7 +120,7 @@ pub fn bench(
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
     }
-    let mut bench = Bench { model, shape, params: params(model), optimizer: None };
+    let mut bench = Bench { model, shape, optimizer: None };
     let mut seconds = Vec::with_capacity(reps);
     for repetition in 0..=reps as u64 {
         let took = bench.repeat(what, repetition)?;
@@ -134,7 +134,6 @@ pub fn bench(
 struct Bench<'a> {
     model: &'a Model,
     shape: &'a Shape,
-    params: Vec<Param>,
     /// Made by the first update: decoding has none, nor its two moments a parameter.
     optimizer: Option<Box<dyn Optimizer>>,
 }
@@ -204,7 +203,6 @@ impl Bench<'_> {
         let schedule = Schedule::Constant { lr: 1e-6, warmup: 0 };
         let plan = Plan {
             model: self.model,
-            params: &self.params,
             loss,
             temperature: 1.0,
             activations: self.shape.activations,
@@ -215,7 +213,7 @@ impl Bench<'_> {
         };
         let optimizer = match &mut self.optimizer {
             Some(optimizer) => optimizer,
-            none => none.insert(OptimConfig::default().build(&self.params)?),
+            none => none.insert(optimizer(&OptimConfig::default(), self.model)?),
         };
         let done = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
         ensure!(
@@ -283,7 +281,8 @@ impl Bench<'_> {
             cached: cached as u64,
             reference: false,
         };
-        let parameters = self.params.iter().map(|param| param.var.elem_count() as u64).sum();
+        let sizes = self.model.trainable().map(|parameter| parameter.tensor.elem_count() as u64);
+        let parameters = sizes.sum();
         let mut memory = need.memory(self.model.config(), parameters);
         if what == What::Step && self.model.precision() == MatmulPrecision::Bf16 {
             memory.round_cache(parameters);

@@ -98,13 +98,13 @@ impl Builtin {
     /// Fails when the device refuses a tensor.
     pub fn make(&self, seed: u64, dtype: DType, device: &Device) -> Result<(Model, Text)> {
         let model = Model::random(self.config(), seed, dtype, device)?;
-        model.update(|| {
-            for parameter in model.parameters() {
-                if let &[_, inputs] = parameter.var.dims() {
+        model.update(|variables| {
+            for (parameter, variable) in variables.all() {
+                if let &[_, inputs] = parameter.tensor.dims() {
                     // 0.02 suits a thousand inputs; with a hundred, layers hand on next to nothing
                     // and the first stage takes twice as long.
                     let spread = 1.0 / (inputs as f64).sqrt() / RANDOM_SPREAD;
-                    parameter.var.set(&(parameter.var.as_tensor().copy()? * spread)?)?;
+                    variable.set(&(parameter.tensor.copy()? * spread)?)?;
                 }
             }
             anyhow::Ok(())
@@ -237,7 +237,7 @@ mod tests {
             let (model, text) =
                 Builtin::find(name).unwrap().make(1, DType::F32, &Device::Cpu).unwrap();
             text.check_vocabulary(model.config().vocab_size).unwrap();
-            model.parameters().iter().map(|one| one.var.elem_count()).sum::<usize>()
+            model.parameters().iter().map(|one| one.tensor.elem_count()).sum::<usize>()
         };
         assert_eq!((count("tiny"), count("numbers")), (865_664, 866_944));
     }

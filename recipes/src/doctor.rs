@@ -5,9 +5,9 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use candle::{DType, Device, Tensor, Var};
-use engine::{Activations, Model, Packed, Target, backward};
+use anyhow::{Context, Result, bail};
+use candle::{DType, Device, Tensor};
+use engine::{Activations, Model, Packed, Parameter, Target, backward};
 
 use crate::builtin::Builtin;
 use crate::causes::with_causes;
@@ -183,7 +183,7 @@ fn worst_derivative() -> Result<f64> {
         let Some((at, _)) = sizes.max_by(|a, b| a.1.total_cmp(&b.1)) else {
             bail!("{} has no gradient", parameter.name);
         };
-        let slope = probe.slope(&parameter.var, at)?;
+        let slope = probe.slope(parameter, at)?;
         worst = worst.max((slope - gradient[at]).abs() / slope.abs());
     }
     Ok(worst)
@@ -219,19 +219,27 @@ impl<'a> Probe<'a> {
         Ok(passed.loss)
     }
 
-    /// Slope of the loss in one entry of `var`, by a central difference.
-    fn slope(&self, var: &Var, at: usize) -> Result<f64> {
-        let before = var.as_tensor().copy()?;
+    /// Slope of the loss in one entry of a parameter, by a central difference.
+    fn slope(&self, parameter: &Parameter, at: usize) -> Result<f64> {
+        let before = parameter.tensor.copy()?;
         let values = before.flatten_all()?.to_vec1::<f64>()?;
         let loss_at = |step: f64| -> Result<f64> {
             let mut values = values.clone();
             values[at] += step;
-            var.set(&Tensor::from_vec(values, before.shape(), before.device())?)?;
+            self.write(parameter, &Tensor::from_vec(values, before.shape(), before.device())?)?;
             self.loss(&mut |_, _| Ok(()))
         };
         let slope = (loss_at(STEP)? - loss_at(-STEP)?) / (2.0 * STEP);
-        var.set(&before)?;
+        self.write(parameter, &before)?;
         Ok(slope)
+    }
+
+    fn write(&self, parameter: &Parameter, values: &Tensor) -> Result<()> {
+        self.model.update(|variables| {
+            let mut named = variables.all().filter(|(own, _)| own.name == parameter.name);
+            let (_, variable) = named.next().context("a parameter of the model")?;
+            Ok(variable.set(values)?)
+        })
     }
 }
 

@@ -129,7 +129,6 @@ impl StageRun<'_> {
         let descent = self.stage.descent();
         let plan = descend::Plan {
             model: self.run.model,
-            params: &self.params,
             loss,
             temperature: self.temperature(),
             activations: self.activations,

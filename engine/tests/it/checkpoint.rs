@@ -331,7 +331,7 @@ fn weights_are_read_when_they_are_asked_for() {
     let name = "model.norm.weight";
     let got = checkpoint.get(name, &[16], DType::F32, &Device::Cpu).unwrap();
     let want = model.parameters().iter().find(|p| p.name == name).unwrap();
-    assert_eq!(support::values(&got), support::values(want.var.as_tensor()));
+    assert_eq!(support::values(&got), support::values(&want.tensor));
 }
 
 /// Damage is an error or goes unnoticed; it is never a panic and never a giant allocation.

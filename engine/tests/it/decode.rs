@@ -1,7 +1,12 @@
 //! Cached decoding against the full forward pass.
 
+use std::borrow::Cow;
+
 use candle::{DType, Device, Tensor};
-use engine::{Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed};
+use engine::{
+    BlockWeights, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed, Version,
+    WeightSource,
+};
 
 use crate::support::{self, FAMILIES, close, config, model, tokens, wide};
 
@@ -260,31 +265,66 @@ fn what_does_not_fit_is_refused() {
     assert!(full.contains("all 3 rows of the cache are used"), "{full}");
 }
 
+/// A model's weights, of which some are replaced without a new version: a step must notice by itself
+/// that its numbers are not finite.
+#[derive(Debug)]
+struct Replaced<'a> {
+    model: &'a Model,
+    embed: Option<Tensor>,
+    norm: Option<Tensor>,
+    head: Option<Tensor>,
+}
+
+impl<'a> Replaced<'a> {
+    fn new(model: &'a Model) -> Self {
+        Self { model, embed: None, norm: None, head: None }
+    }
+}
+
+impl WeightSource for Replaced<'_> {
+    fn version(&self) -> Version {
+        self.model.version()
+    }
+
+    fn embed(&self) -> engine::Result<Tensor> {
+        self.embed.clone().map_or_else(|| self.model.embed(), Ok)
+    }
+
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+        self.model.block(layer)
+    }
+
+    fn norm(&self) -> engine::Result<Tensor> {
+        self.norm.clone().map_or_else(|| self.model.norm(), Ok)
+    }
+
+    fn head(&self) -> engine::Result<Tensor> {
+        self.head.clone().map_or_else(|| self.model.head(), Ok)
+    }
+}
+
 #[test]
 fn diverged_weights_are_an_error() {
     for dtype in [DType::F32, DType::F64] {
         let model = model(config(Family::Llama), dtype);
         let mut cache = model.cache(1, 3).unwrap();
         cache.attach(0, model.prefill(&[1, 2]).unwrap()).unwrap();
-        let norm = &model.parameters().last().unwrap().var;
-        norm.set(
-            &Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap(),
-        )
-        .unwrap();
-        let prefill = model.prefill(&[1, 2]).unwrap_err().to_string();
+        let nan = Tensor::full(f32::NAN, model.config().hidden_size, &Device::Cpu).unwrap();
+        let diverged =
+            Replaced { norm: Some(nan.to_dtype(dtype).unwrap()), ..Replaced::new(&model) };
+        let policy = model.policy_with(&diverged);
+        let prefill = policy.prefill(&[1, 2]).unwrap_err().to_string();
         assert!(prefill.contains("after position 1 are not finite"), "{prefill}");
-        let decode = model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
+        let decode = policy.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
         assert!(decode.contains("after position 2 are not finite"), "{decode}");
     }
 }
 
-/// Sets one element of a parameter to NaN.
-fn spoil(model: &Model, name: &str, index: usize) {
-    let parameter = model.parameters().iter().find(|parameter| parameter.name == name).unwrap();
-    let shape = parameter.var.shape().clone();
-    let mut values: Vec<f32> = parameter.var.flatten_all().unwrap().to_vec1().unwrap();
+/// A weight with one element NaN.
+fn spoiled(weight: &Tensor, index: usize) -> Tensor {
+    let mut values: Vec<f32> = weight.flatten_all().unwrap().to_vec1().unwrap();
     values[index] = f32::NAN;
-    parameter.var.set(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap();
+    Tensor::from_vec(values, weight.shape(), &Device::Cpu).unwrap()
 }
 
 /// Threads share the rows of a model of this size.
@@ -292,6 +332,8 @@ fn spoil(model: &Model, name: &str, index: usize) {
 fn one_diverged_row_among_others_is_an_error() {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let model = model(ModelConfig { tie_embeddings: false, ..config(Family::Llama) }, DType::F32);
+    let embed = Some(spoiled(&model.embed().unwrap(), 2 * model.config().hidden_size));
+    let diverged = Replaced { embed, ..Replaced::new(&model) };
     for broken in 0..3 {
         let mut cache = model.cache(3, 3).unwrap();
         for slot in 0..3 {
@@ -299,9 +341,8 @@ fn one_diverged_row_among_others_is_an_error() {
         }
         let mut feed = [(0, 1), (1, 1), (2, 1)];
         feed[broken].1 = 2;
-        let width = model.config().hidden_size;
-        spoil(&model, "model.embed_tokens.weight", 2 * width);
-        let result = threads.install(|| model.decode(&mut cache, &feed, &mut Vec::new()));
+        let policy = model.policy_with(&diverged);
+        let result = threads.install(|| policy.decode(&mut cache, &feed, &mut Vec::new()));
         let error = result.unwrap_err().to_string();
         let expected = format!("after position {} are not finite", broken + 1);
         assert!(error.contains(&expected), "row {broken}: {error}");
@@ -319,8 +360,10 @@ fn a_head_that_is_not_finite_is_an_error() {
         for slot in 0..slots {
             cache.attach(slot, model.prefill(&[1, 2]).unwrap()).unwrap();
         }
-        spoil(&model, "lm_head.weight", 36 * model.config().hidden_size);
-        let result = threads.install(|| model.decode(&mut cache, &feed, &mut Vec::new()));
+        let head = Some(spoiled(&model.head().unwrap(), 36 * model.config().hidden_size));
+        let diverged = Replaced { head, ..Replaced::new(&model) };
+        let policy = model.policy_with(&diverged);
+        let result = threads.install(|| policy.decode(&mut cache, &feed, &mut Vec::new()));
         let error = result.unwrap_err().to_string();
         assert!(error.contains("after position 2 are not finite"), "{slots} slots: {error}");
     }

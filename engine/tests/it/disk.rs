@@ -71,7 +71,7 @@ impl GgufFile {
         let mut file = Self { metadata: metadata(config), tensors: Vec::new() };
         file.set_tokenizer(vocabulary);
         for parameter in model.parameters() {
-            let tensor = parameter.var.as_tensor().to_dtype(DType::F32).unwrap();
+            let tensor = parameter.tensor.to_dtype(DType::F32).unwrap();
             let name = stored_name(&parameter.name);
             let heads = match (config.family, name.split('.').nth(2)) {
                 (Family::Llama, Some("attn_q")) => Some(config.num_heads),
@@ -191,7 +191,7 @@ pub(crate) fn assert_weights(got: &Model, want: &Model, tolerance: f64) {
     assert_eq!(got.parameters().len(), want.parameters().len());
     for (got, want) in got.parameters().iter().zip(want.parameters()) {
         assert_eq!(got.name, want.name);
-        let difference = (got.var.as_tensor() - want.var.as_tensor()).unwrap();
+        let difference = (&got.tensor - &want.tensor).unwrap();
         let largest = difference.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
         let largest = f64::from(largest.to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap());
         assert!(largest <= tolerance, "{}: off by {largest}, allowed {tolerance}", got.name);

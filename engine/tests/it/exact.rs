@@ -93,7 +93,7 @@ fn wide_model() -> Model {
     };
     let (embed, model) =
         (config.vocab_size * config.hidden_size, support::model(config, DType::F32));
-    let all: usize = model.parameters().iter().map(|p| p.var.elem_count()).sum();
+    let all: usize = model.parameters().iter().map(|p| p.tensor.elem_count()).sum();
     assert!(2 * (all - embed) > SHARED_PRODUCTS + (1 << 16), "too small to share products");
     model
 }

@@ -7,7 +7,7 @@ use engine::layout::Span;
 use engine::{Activations, Linear, MatmulPrecision, Model, Packed, Target};
 
 use crate::packing::gradients;
-use crate::support::{close, configs, draws, groups, model, pack, values, wide};
+use crate::support::{close, configs, draws, groups, model, pack, set, values, wide};
 
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut draw = draws(seed);
@@ -288,15 +288,15 @@ fn whole_loss_through_each_family() {
         let gradients = gradients(&model, &batch, Activations::Keep);
         let mut draw = draws(11);
         for (parameter, gradient) in model.parameters().iter().zip(&gradients) {
-            let shape = parameter.var.shape();
-            let base = values(parameter.var.as_tensor());
+            let shape = parameter.tensor.shape();
+            let base = values(&parameter.tensor);
             for _ in 0..4 {
                 let at = ((draw() + 0.5) * base.len() as f64) as usize;
                 let moved = |shift: f64| {
                     let mut values = base.clone();
                     values[at] += shift;
                     let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-                    parameter.var.set(&tensor).unwrap();
+                    set(&model, &parameter.name, &tensor);
                     loss(&model, &packed, &targets)
                 };
                 let slope = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);

@@ -89,7 +89,7 @@ fn a_half_width_head_is_summed_in_f32() {
         let f64s = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
         let head = model.parameters().last().unwrap();
         assert_eq!(head.name, "lm_head.weight");
-        let (hidden, head) = (f64s(&model.hidden(&packed).unwrap()), f64s(&head.var));
+        let (hidden, head) = (f64s(&model.hidden(&packed).unwrap()), f64s(&head.tensor));
         let logits = (hidden.matmul(&head.t().unwrap()).unwrap() / 0.7).unwrap();
         let exp = logits.exp().unwrap().sum(D::Minus1).unwrap();
         let (logits, sums) = (logits.to_vec2::<f64>().unwrap(), values(&exp));

@@ -15,7 +15,7 @@ const ROWS: usize = 40;
 
 fn weights(model: &Model) -> VarBuilder<'static> {
     let tensors: HashMap<String, Tensor> =
-        model.parameters().iter().map(|p| (p.name.clone(), p.var.as_detached_tensor())).collect();
+        model.parameters().iter().map(|p| (p.name.clone(), p.tensor.clone())).collect();
     VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)
 }
 

@@ -68,7 +68,7 @@ fn holding(source: &Perturbed<'_>, dtype: DType) -> Model {
     let mut get = |name: &str, shape: &[usize]| {
         let own = source.model.parameters().iter().find(|own| own.name == name).unwrap();
         let spec = Spec { name: name.to_owned(), shape: shape.to_vec() };
-        source.perturb(&spec, own.var.as_tensor())
+        source.perturb(&spec, &own.tensor)
     };
     Model::new(source.model.config().clone(), &mut get, dtype, &Device::Cpu).unwrap()
 }
@@ -248,7 +248,7 @@ fn a_cache_of_weights_that_have_changed_is_refused() {
         let mut cache = model.cache(1, 3).unwrap();
         cache.attach(0, model.prefill(&[1, 2]).unwrap()).unwrap();
         model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap();
-        model.update(|| ());
+        model.update(|_| ());
         let error = model.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("make a new cache, and prefill the prompts again"), "{error}");
         let mut cache = model.cache(1, 3).unwrap();
@@ -323,7 +323,7 @@ fn a_step_whose_weights_are_not_available_adds_no_row() {
 fn a_prefix_that_cannot_be_attached_is_refused() {
     let model = model(config(Family::Llama), DType::F32);
     let stale = model.prefill(&[1, 2]).unwrap();
-    model.update(|| ());
+    model.update(|_| ());
     let mut cache = model.cache(1, 3).unwrap();
     let prefix = model.prefill(&[1, 2]).unwrap();
     let mut refused = |slot, prefix: &Arc<Prefix>, why: &str| {
@@ -353,7 +353,7 @@ fn a_cache_from_before_or_during_an_update_is_refused_even_when_the_update_panic
     for panics in [false, true] {
         let (mut before, mut during) = (new_cache(), None);
         let update = || {
-            model.update(|| {
+            model.update(|_| {
                 refused(&mut before);
                 during = Some(new_cache());
                 assert!(!panics, "half of the weights are written");
@@ -387,7 +387,7 @@ fn every_parameter_has_one_name_and_the_order_of_the_list() {
         let built: Vec<_> = model
             .parameters()
             .iter()
-            .map(|parameter| (parameter.name.clone(), parameter.var.dims().to_vec()))
+            .map(|parameter| (parameter.name.clone(), parameter.tensor.dims().to_vec()))
             .collect();
         assert_eq!(built, listed);
         let mut names: Vec<_> = built.iter().map(|(name, _)| name).collect();

@@ -59,7 +59,7 @@ fn logits(model: &Model, tokens: &[u32]) -> Tensor {
     let mut packed = Packed::default();
     packed.push(tokens, None).unwrap();
     // Its head is the embedding.
-    let head = &model.parameters()[0].var;
+    let head = &model.parameters()[0].tensor;
     ops::linear(&model.hidden(&packed).unwrap(), head).unwrap()
 }
 

@@ -92,9 +92,9 @@ fn a_head_with_other_values_unties_the_model() {
     assert_eq!(read.parameters().len(), model.parameters().len() + 1);
     let head = read.parameters().last().unwrap();
     assert_eq!(
-        (head.name.as_str(), support::values(&head.var)[400]),
+        (head.name.as_str(), support::values(&head.tensor)[400]),
         (HEAD, {
-            let embedding = support::values(&read.parameters()[0].var);
+            let embedding = support::values(&read.parameters()[0].tensor);
             f64::from((embedding[400] as f32) + 0.5)
         })
     );

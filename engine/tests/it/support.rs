@@ -44,6 +44,14 @@ pub(crate) fn model(config: ModelConfig, dtype: DType) -> Model {
     Model::new(config, &mut get, dtype, &Device::Cpu).unwrap()
 }
 
+/// Writes a parameter's values.
+pub(crate) fn set(model: &Model, name: &str, values: &Tensor) {
+    model.update(|variables| {
+        let (_, variable) = variables.all().find(|(own, _)| own.name == name).unwrap();
+        variable.set(values).unwrap();
+    });
+}
+
 /// Numbers in [-0.5, 0.5), the same on every machine.
 pub(crate) fn draws(seed: u64) -> impl FnMut() -> f64 {
     let mut state = seed;

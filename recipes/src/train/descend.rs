@@ -4,15 +4,15 @@
 
 use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
-use optim::{Gradients, Objective, Optimizer, Param, Schedule};
+use optim::{Gradients, Objective, Optimizer, Schedule};
 
 use super::pack::{MicroBatch, Prompted, pack};
+use super::stage::params;
 
 /// What does not change between the updates of a stage.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) model: &'a Model,
-    pub(crate) params: &'a [Param],
     pub(crate) loss: &'a LossConfig,
     pub(crate) temperature: f64,
     pub(crate) activations: Activations,
@@ -57,7 +57,8 @@ pub(crate) fn descend(
     for part in parts(groups, plan.updates_per_step) {
         let mut update = Update::new(plan, part, progress)?;
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
-        let step = plan.model.update(|| optimizer.step(plan.params, &mut update, lr))?;
+        let step =
+            plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
         if report.updates == 0 {
             report.gap = update.seen.gap;
         }
@@ -206,8 +207,8 @@ impl Objective for Update<'_> {
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
         if self.packs.is_empty() {
             // No completion has a gradient: the sum is zero, which is not the same as a missing one.
-            for (index, param) in self.plan.params.iter().enumerate() {
-                into.add(index, param.var.zeros_like()?)?;
+            for (index, parameter) in self.plan.model.trainable().enumerate() {
+                into.add(index, parameter.tensor.zeros_like()?)?;
             }
         }
         self.walk(Some(into)).map_err(|error| optim::Error::Objective(error.into()))
@@ -324,15 +325,9 @@ mod tests {
         }
     }
 
-    fn plan<'a>(
-        model: &'a Model,
-        params: &'a [Param],
-        loss: &'a LossConfig,
-        schedule: &'a Schedule,
-    ) -> Plan<'a> {
+    fn plan<'a>(model: &'a Model, loss: &'a LossConfig, schedule: &'a Schedule) -> Plan<'a> {
         Plan {
             model,
-            params,
             loss,
             temperature: 1.0,
             activations: Activations::Keep,
@@ -354,15 +349,16 @@ mod tests {
     }
 
     fn updated_of(model: &Model, groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
-        let params = crate::train::stage::params(model);
         let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
         let loss = LossConfig::default();
-        let plan = plan(model, &params, &loss, &schedule);
+        let plan = plan(model, &loss, &schedule);
         let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
-        let mut optimizer = optim::OptimConfig::AdamW(still).build(&params).unwrap();
+        let still = optim::OptimConfig::AdamW(still);
+        let mut optimizer = crate::train::stage::optimizer(&still, model).unwrap();
         let seen = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
-        let values =
-            |parameter: &engine::Parameter| parameter.var.flatten_all().unwrap().to_vec1().unwrap();
+        let values = |parameter: &engine::Parameter| {
+            parameter.tensor.flatten_all().unwrap().to_vec1().unwrap()
+        };
         (model.parameters().iter().map(values).collect(), seen)
     }
 
@@ -425,16 +421,16 @@ mod tests {
         let builtin = crate::builtin::Builtin::find("atom").unwrap();
         for dtype in [DType::F32, DType::BF16, DType::F16] {
             let (model, _) = builtin.make(1, dtype, &candle::Device::Cpu).unwrap();
-            let params = crate::train::stage::params(&model);
             let loss = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
             let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
-            let plan = plan(&model, &params, &loss, &schedule);
+            let plan = plan(&model, &loss, &schedule);
             let groups = two_groups(sample(0.5, &[8, 9, 10]));
             let mut progress = |_, _| {};
             let mut update = Update::new(&plan, &groups, &mut progress).unwrap();
             let value = update.value().unwrap();
             let alone = update.seen;
-            let gradient = update.gradient(&mut Gradients::new(&params).unwrap()).unwrap();
+            let gradients = model.update(|variables| Gradients::new(&params(variables)));
+            let gradient = update.gradient(&mut gradients.unwrap()).unwrap();
             assert_eq!(value.to_bits(), gradient.to_bits(), "{dtype:?}");
             assert_eq!(alone.sums, update.seen.sums, "{dtype:?}");
         }

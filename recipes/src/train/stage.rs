@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use candle::Var;
 use engine::loss::{Aggregation, Kl, LossConfig, PolicyLoss};
 use engine::text::Text;
-use engine::{Activations, Model};
-use optim::{Optimizer, Param};
+use engine::{Activations, Model, Parameter, Variables};
+use optim::{OptimConfig, Optimizer, Param};
 use rand_philox::splitmix64;
 use rewards::entropy_bonus::EntropyControl;
 use rewards::{EntropyBonus, Problem, Rubric, TokenWeighting, WeightingConfig};
@@ -40,7 +41,6 @@ pub(super) struct Shared<'a> {
 pub(super) struct StageRun<'a> {
     pub(super) run: Shared<'a>,
     pub(super) stage: &'a Stage,
-    pub(super) params: Vec<Param>,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) weighting: Box<dyn TokenWeighting>,
     /// Chooses the factor of the entropy in the loss.
@@ -67,7 +67,6 @@ impl<'a> StageRun<'a> {
         open: Open<'_>,
     ) -> Result<Self> {
         let stage = &run.recipe.stages[index];
-        let params = params(run.model);
         let (rubric, weighting, bonus) = match stage {
             Stage::Rl(config) => {
                 let rubric = verifiers::build(&config.rewards, run.waiting)
@@ -77,13 +76,12 @@ impl<'a> StageRun<'a> {
             Stage::Sft(_) => (None, &WeightingConfig::Uniform {}, EntropyBonus::Off {}),
         };
         let mut stage_run = Self {
-            optimizer: stage.descent().optim.build(&params)?,
+            optimizer: optimizer(stage.descent().optim, run.model)?,
             reference: reference(run, index, saved.is_some(), run_dir, open)?,
             activations: activations(stage, run.model),
             order: Order::new(run.recipe.seed, run.problems.len(), run.recipe.data.shuffle),
             run,
             stage,
-            params,
             weighting: weighting.build(),
             entropy_control: EntropyControl::new(bonus),
             rubric,
@@ -131,14 +129,19 @@ pub(crate) fn likelihood() -> LossConfig {
     }
 }
 
-/// The model's trainable variables as the optimizer takes them; norms and biases do not decay.
-pub(crate) fn params(model: &Model) -> Vec<Param> {
-    let param = |parameter: &engine::Parameter| Param {
+/// The trainable variables as the optimizer takes them; norms and biases do not decay.
+pub(crate) fn params(variables: Variables<'_>) -> Vec<Param> {
+    let param = |(parameter, variable): (&Parameter, &Var)| Param {
         name: parameter.name.clone(),
-        var: parameter.var.clone(),
-        decay: parameter.var.rank() > 1,
+        var: variable.clone(),
+        decay: variable.rank() > 1,
     };
-    model.trainable().map(param).collect()
+    variables.trainable().map(param).collect()
+}
+
+/// An optimizer of the model's trainable parameters.
+pub(crate) fn optimizer(config: &OptimConfig, model: &Model) -> optim::Result<Box<dyn Optimizer>> {
+    model.update(|variables| config.build(&params(variables)))
 }
 
 /// The weights at the stage's start, where its loss needs them: saved once, so that a resumed stage

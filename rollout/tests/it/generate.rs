@@ -210,10 +210,10 @@ fn a_policy_of_other_weights_draws_as_a_model_that_holds_them() {
             generator.generate(&requests(), &mut |_| ()).unwrap()
         };
         let (plain, got) = (draw(model.policy()), draw(policy));
-        model.update(|| {
-            for parameter in model.parameters() {
+        model.update(|variables| {
+            for (parameter, variable) in variables.all() {
                 if parameter.name.contains(".layers.") {
-                    parameter.var.set(&(parameter.var.as_tensor() * 2.0).unwrap()).unwrap();
+                    variable.set(&(&parameter.tensor * 2.0).unwrap()).unwrap();
                 }
             }
         });
@@ -402,7 +402,9 @@ fn what_cannot_be_served_is_refused() {
         error(vec![1], 1, &broken, 1),
         "sampling: top_p is 2, expected above 0 and at most 1"
     );
-    let norm = &model.parameters().last().unwrap().var;
-    norm.set(&Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap()).unwrap();
+    model.update(|variables| {
+        let (_, norm) = variables.all().last().unwrap();
+        norm.set(&Tensor::full(f32::NAN, norm.shape(), &Device::Cpu).unwrap()).unwrap();
+    });
     assert!(error(vec![1], 1, &plain, 1).contains("the weights have diverged"));
 }
