@@ -1,6 +1,6 @@
 //! The gradient of a loss on the scores, one block at a time.
 
-use candle::{DType, Tensor, Var};
+use candle::{DType, DeviceLocation, Tensor, Var};
 
 use crate::backend::{Backend, cpu, reference};
 use crate::score::{self, Scores};
@@ -46,8 +46,8 @@ pub(crate) type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 ///
 /// # Errors
 ///
-/// Fails on rows or targets that do not fit the model, on a loss that is not finite (before any
-/// gradient reaches `sink`), when a trainable parameter has no gradient, and when `loss` or `sink`
+/// Fails on 16-bit weights on a GPU, whose updates would be lost. Fails on rows or targets that do not
+/// fit the model, on a loss that is not finite (before any gradient reaches `sink`), when a trainable parameter has no gradient, and when `loss` or `sink`
 /// fails.
 ///
 /// Source: recomputation as in arXiv 1604.06174, section 4, one block a segment.
@@ -61,6 +61,7 @@ pub fn backward<'a>(
     sink: Sink<'_>,
 ) -> Result<LossOutput> {
     let policy = policy.into();
+    check_masters(policy.dtype(), &policy.device().location())?;
     let (trunk, hidden) = Trunk::forward(policy, packed, activations)?;
     let head = policy.head()?;
     let pass = score::forward(policy.backend(), &hidden, &head, targets, temperature)?;
@@ -117,6 +118,19 @@ pub fn forward<'a>(
     let (log_probs, entropies) = pass.columns(policy.dtype())?;
     let loss = value(&loss(&ScoreTensors { log_probs, entropies })?)?;
     Ok(LossOutput { loss, scores: pass.scores() })
+}
+
+/// Refuses gradients of 16-bit weights on a GPU: there are no f32 copies that collect the updates. On
+/// a CPU the reference backend takes such weights, since tests compare it with wider types.
+fn check_masters(dtype: DType, device: &DeviceLocation) -> Result<()> {
+    if !matches!(dtype, DType::BF16 | DType::F16) || matches!(device, DeviceLocation::Cpu) {
+        return Ok(());
+    }
+    Err(Error::Input(format!(
+        "gradients of {dtype} weights on a GPU: expected f32 weights, since an update is smaller than \
+         the rounding of {dtype} and would be lost; load the model as f32 to train it",
+        dtype = dtype.as_str()
+    )))
 }
 
 /// A loss as a number.
@@ -197,5 +211,22 @@ pub(crate) fn no_gradient(name: &str) -> Error {
     Error::Weight {
         name: name.to_owned(),
         problem: "no gradient reached it: an operation cut the graph".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_of_16_bit_weights_are_refused_on_a_gpu_alone() {
+        let gpu = DeviceLocation::Cuda { gpu_id: 0 };
+        for (dtype, name) in [(DType::BF16, "bf16"), (DType::F16, "f16")] {
+            let error = check_masters(dtype, &gpu).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("load the model as f32"), "{error}");
+            check_masters(dtype, &DeviceLocation::Cpu).unwrap();
+        }
+        check_masters(DType::F32, &gpu).unwrap();
+        check_masters(DType::F64, &gpu).unwrap();
     }
 }
