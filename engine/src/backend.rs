@@ -29,7 +29,7 @@ pub enum Backend {
 /// Name of the kernel that multiplies in bf16 on this machine's CPU. Each has its own order of sums,
 /// so results of two of them differ in the last bits.
 pub fn bf16_kernel() -> &'static str {
-    kernels::matmul::bf16::kernel().name()
+    kernels::matmul::bf16::instruction().name()
 }
 
 impl Backend {

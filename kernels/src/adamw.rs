@@ -81,7 +81,7 @@ impl Kernel for Slices<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Form, in_form, noise, on_every_form};
+    use crate::testing::{bits, noise, same_on_every_form};
 
     const UPDATE: Update = Update {
         beta1: 0.9,
@@ -110,39 +110,31 @@ mod tests {
 
     #[test]
     fn an_update_equals_its_formula_in_double_precision() {
-        on_every_form(|| {
-            let [w, m, v, g] = slices(1037);
-            let got = updated([w.clone(), m.clone(), v.clone(), g.clone()]);
-            for i in 0..w.len() {
-                let [w, m, v, g] = [w[i], m[i], v[i], g[i]].map(f64::from);
-                let u = &UPDATE;
-                let h = u.clip * g;
-                let (m, v) = (u.beta1 * m + 0.1 * h, u.beta2 * v + 0.001 * h * h);
-                let step = u.rate * m / (u.root * v.sqrt() + u.eps) + u.decay * w;
-                // A rounding of every term; the first moment's two terms may cancel.
-                let term = 0.1 * h.abs() + m.abs();
-                let scale = u.rate * term / (u.root * v.sqrt() + u.eps) + u.decay * w.abs();
-                for (got, want, scale) in [
-                    (got[0][i], w - step, w.abs() + 4.0 * scale),
-                    (got[1][i], m, 2.0 * term),
-                    (got[2][i], v, 2.0 * v),
-                ] {
-                    let off = (f64::from(got) - want).abs();
-                    assert!(off <= scale * f64::from(f32::EPSILON), "{i}: {got}, want {want}");
-                }
+        let [w, m, v, g] = slices(1037);
+        let got = updated([w.clone(), m.clone(), v.clone(), g.clone()]);
+        for i in 0..w.len() {
+            let [w, m, v, g] = [w[i], m[i], v[i], g[i]].map(f64::from);
+            let u = &UPDATE;
+            let h = u.clip * g;
+            let (m, v) = (u.beta1 * m + 0.1 * h, u.beta2 * v + 0.001 * h * h);
+            let step = u.rate * m / (u.root * v.sqrt() + u.eps) + u.decay * w;
+            // A rounding of every term; the first moment's two terms may cancel.
+            let term = 0.1 * h.abs() + m.abs();
+            let scale = u.rate * term / (u.root * v.sqrt() + u.eps) + u.decay * w.abs();
+            for (got, want, scale) in [
+                (got[0][i], w - step, w.abs() + 4.0 * scale),
+                (got[1][i], m, 2.0 * term),
+                (got[2][i], v, 2.0 * v),
+            ] {
+                let off = (f64::from(got) - want).abs();
+                assert!(off <= scale * f64::from(f32::EPSILON), "{i}: {got}, want {want}");
             }
-        });
+        }
     }
 
     #[test]
     fn every_form_gives_the_same_bits() {
-        let bits = |form| {
-            in_form(form, || {
-                updated(slices(1037)).map(|x| x.into_iter().map(f32::to_bits).collect::<Vec<_>>())
-            })
-        };
-        let portable = bits(Form::Portable);
-        assert!(portable == bits(Form::Avx2) && portable == bits(Form::Widest));
+        same_on_every_form(|| updated(slices(1037)).map(|values| bits(&values)));
     }
 
     #[test]

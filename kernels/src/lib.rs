@@ -39,7 +39,7 @@ pub enum MatmulPrecision {
     #[default]
     F32,
     /// Rounded to bf16, for `f32` weights on a CPU: multiplied by AMX on Intel, by AVX512-BF16 on
-    /// AMD, or widened to `f32` again ([`matmul::bf16::kernel`]). The products of attention stay as
+    /// AMD, or widened to `f32` again ([`matmul::bf16::instruction`]). The products of attention stay as
     /// they are.
     Bf16,
 }

@@ -16,14 +16,6 @@ pub enum Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    /// Bytes that a product reads.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32(values) => size_of_val(values),
-            Self::Bf16(packed) => packed.bytes(),
-        }
-    }
-
     fn format(self) -> MatmulPrecision {
         match self {
             Self::F32(_) => MatmulPrecision::F32,

@@ -20,7 +20,7 @@ use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
 use crate::threads::Threads;
 use pack::Operand;
-use packed::Epilogue;
+use packed::Store;
 
 /// A linear map and where its product goes.
 #[derive(Debug)]
@@ -59,8 +59,8 @@ pub fn forward<'a>(threads: Threads<'_>, x: MatRef<'_>, maps: impl IntoIterator<
                 let a = Operand::rows(MatRef::new(weight, y.columns(), width));
                 packed::Product { a, bias, output: y }
             });
-            let epilogue = Epilogue { scale: 1.0, transposed: true };
-            packed::multiply(threads, products.collect(), Operand::rows(x), epilogue);
+            let store = Store { scale: 1.0, transposed: true };
+            packed::multiply(threads, products.collect(), Operand::rows(x), store);
         }
     }
 }
@@ -123,6 +123,6 @@ pub fn product(threads: Threads<'_>, scale: f32, a: MatRef<'_>, b: MatRef<'_>, c
     let transposed = b.row_stride() == 1;
     let (a, b) = if transposed { (b.t(), a.t()) } else { (a, b) };
     let product = packed::Product { a: Operand::rows(a), bias: None, output: c };
-    let epilogue = Epilogue { scale, transposed };
-    packed::multiply(threads, vec![product], Operand::columns(b), epilogue);
+    let store = Store { scale, transposed };
+    packed::multiply(threads, vec![product], Operand::columns(b), store);
 }

@@ -3,18 +3,19 @@
 //! Both operands are rounded and packed in tiles of sixteen rows or columns by 32 terms
 //! (`bf16/tile.rs`), the same for all three microkernels. Which one multiplies depends on the
 //! processor alone, never on the numbers of rows or on timing, since each has its own order of sums:
-//! [`kernel`]. With one kernel, every output has one order of sums, whatever the other rows, the tasks
-//! and the threads.
+//! [`instruction`]. With one of them, every output has one order of sums, whatever the other rows,
+//! the tasks and the threads.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
+use super::pack::Operand;
 use crate::matrix::MatRef;
 use crate::output::Output;
 use crate::threads::Threads;
-use pack::Operand;
+use pack::pack;
 use product::{Epilogue, Product, multiply};
-use tile::{Form, Tile, Tiles};
+use tile::{Layout, Tile, Tiles};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -31,10 +32,10 @@ mod emulate;
 #[cfg(test)]
 mod tests;
 
-/// Which microkernel multiplies. Each has its own order of sums, so results of two of them differ in
-/// the last bits.
+/// By which instruction products are computed. Each has its own order of sums, so results of two of
+/// them differ in the last bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
+pub enum Instruction {
     /// TDPBF16PS of AMX: for each 32 terms the even and the odd ones are summed apart, then added to
     /// each other and to the sum so far. Subnormal numbers are zero.
     Amx,
@@ -45,7 +46,7 @@ pub enum Kernel {
     Widened,
 }
 
-impl Kernel {
+impl Instruction {
     /// Its name in logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,14 +57,14 @@ impl Kernel {
     }
 }
 
-/// The microkernel that this machine uses: AMX where the processor has it and the operating system
+/// The instruction that this machine uses: AMX where the processor has it and the operating system
 /// permits it; else AVX512-BF16 on processors of AMD, since on those of Intel it takes twice as long
 /// as `f32`; else widening.
-pub fn kernel() -> Kernel {
-    Choice::of_machine().kernel()
+pub fn instruction() -> Instruction {
+    Choice::of_machine().instruction()
 }
 
-/// A [`Kernel`] with the proof that the machine has its instructions.
+/// An [`Instruction`] with the proof that the machine has its instructions.
 #[derive(Debug, Clone, Copy)]
 enum Choice {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -89,13 +90,13 @@ impl Choice {
         })
     }
 
-    fn kernel(self) -> Kernel {
+    fn instruction(self) -> Instruction {
         match self {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Self::Amx(_) => Kernel::Amx,
+            Self::Amx(_) => Instruction::Amx,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(_) => Kernel::Avx512Bf16,
-            Self::Widened => Kernel::Widened,
+            Self::Avx512Bf16(_) => Instruction::Avx512Bf16,
+            Self::Widened => Instruction::Widened,
         }
     }
 
@@ -129,37 +130,14 @@ impl PackedBf16 {
     pub fn new(threads: Threads<'_>, weight: MatRef<'_>) -> Self {
         let (out, width) = (weight.rows(), weight.columns());
         assert!(out > 0 && width > 0, "a weight of ({out}, {width}): expected at least one number");
-        let mut packed = Self { tiles: Vec::new(), out, width };
-        packed.update(threads, weight);
-        packed
-    }
-
-    /// Packs another weight of the same shape in place of this one.
-    ///
-    /// Shapes: `weight` (out, width).
-    ///
-    /// # Panics
-    ///
-    /// Panics when `weight` has another shape than the first.
-    pub fn update(&mut self, threads: Threads<'_>, weight: MatRef<'_>) {
-        let (shape, expected) = ((weight.rows(), weight.columns()), (self.out, self.width));
-        assert!(shape == expected, "a weight of {shape:?}: expected {expected:?}");
-        Operand::rows(weight).pack(threads, Form::B, &mut self.tiles);
+        let mut tiles = Vec::new();
+        pack(threads, Operand::rows(weight), Layout::Vnni, &mut tiles);
+        Self { tiles, out, width }
     }
 
     /// Features that it yields: rows of the weight.
     pub fn out(&self) -> usize {
         self.out
-    }
-
-    /// Features that it takes: columns of the weight.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Bytes that a product reads.
-    pub fn bytes(&self) -> usize {
-        size_of_val(self.tiles.as_slice())
     }
 
     fn tiles(&self) -> Tiles<'_> {
@@ -211,7 +189,7 @@ fn forward_with<const N: usize>(
         return;
     }
     let [mut a, b] = PACKED.take();
-    let x = Operand::rows(x).pack(threads, Form::A, &mut a);
+    let x = pack(threads, Operand::rows(x), Layout::Rows, &mut a);
     let products = maps.map(|Map { weight, bias, y }| {
         Product::new(x, weight.tiles(), Epilogue { scale: 1.0, bias }, y)
     });
@@ -247,8 +225,8 @@ fn product_with(
         return;
     }
     let [mut a_tiles, mut b_tiles] = PACKED.take();
-    let a = Operand::rows(a).pack(threads, Form::A, &mut a_tiles);
-    let b = Operand::columns(b).pack(threads, Form::B, &mut b_tiles);
+    let a = pack(threads, Operand::rows(a), Layout::Rows, &mut a_tiles);
+    let b = pack(threads, Operand::columns(b), Layout::Vnni, &mut b_tiles);
     choice.multiply(threads, [Product::new(a, b, Epilogue { scale, bias: None }, out)]);
     PACKED.set([a_tiles, b_tiles]);
 }

@@ -90,7 +90,7 @@ impl Task<'_> {
             let first = (self.first + column).min(self.out.saturating_sub(lanes));
             let (weight, skipped) = (&self.weight[first * width..], self.first + column - first);
             let sums = match lanes {
-                LANES => sixteen(simd, rows, weight),
+                LANES => simd.call(Sixteen { rows, weight }),
                 _ if self.out < HALF => one_by_one(rows, weight),
                 _ => eight(simd, rows, weight),
             };
@@ -111,7 +111,11 @@ impl Task<'_> {
         sums: [[f32; LANES]; R],
     ) {
         for r in 0..R {
-            let mut value = simd.load_partial(&sums[r][skipped..][..count]);
+            // A masked load would wait until the sums have reached the cache.
+            let mut value = match sums[r][skipped..][..count].as_array() {
+                Some(whole) => simd.load(whole),
+                None => simd.load_partial(&sums[r][skipped..][..count]),
+            };
             if let Some(bias) = self.bias {
                 let bias = simd.load_partial(&bias[self.first + column..][..count]);
                 value = simd.add(value, bias);
@@ -121,32 +125,37 @@ impl Task<'_> {
     }
 }
 
-/// The products of rows with the first sixteen features of `weight`.
-#[inline(always)]
-fn sixteen<S: Simd, const R: usize>(
-    simd: S,
-    rows: [&[f32]; R],
-    weight: &[f32],
-) -> [[f32; LANES]; R] {
-    let width = rows[0].len();
-    let mut totals = [simd.splat(0.0); R];
-    let fours = fours(rows);
-    for four in 0..width / 4 {
-        let t = 4 * four;
-        prefetch::<S, LANES>(simd, weight, width, t);
-        let columns = simd.transpose_16x4(&weight[t..], width);
-        for j in 0..4 {
-            for r in 0..R {
-                totals[r] = simd.mul_add(simd.splat(fours[r][four][j]), columns[j], totals[r]);
+/// The products of rows with the first sixteen features of a weight.
+struct Sixteen<'a, const R: usize> {
+    rows: [&'a [f32]; R],
+    weight: &'a [f32],
+}
+
+impl<const R: usize> Kernel for Sixteen<'_, R> {
+    type Output = [[f32; LANES]; R];
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { rows, weight } = self;
+        let width = rows[0].len();
+        let mut totals = [simd.splat(0.0); R];
+        let fours = fours(rows);
+        for four in 0..width / 4 {
+            let t = 4 * four;
+            prefetch::<S, LANES>(simd, weight, width, t);
+            let columns = simd.transpose_16x4(&weight[t..], width);
+            for j in 0..4 {
+                for r in 0..R {
+                    totals[r] = simd.mul_add(simd.splat(fours[r][four][j]), columns[j], totals[r]);
+                }
             }
         }
+        let mut sums = [[0.0; LANES]; R];
+        for r in 0..R {
+            simd.store(&mut sums[r], totals[r]);
+        }
+        add_last_terms::<R, LANES>(rows, weight, &mut sums);
+        sums
     }
-    let mut sums = [[0.0; LANES]; R];
-    for r in 0..R {
-        simd.store(&mut sums[r], totals[r]);
-    }
-    add_last_terms::<R, LANES>(rows, weight, &mut sums);
-    sums
 }
 
 /// The products of rows with the first eight features of `weight`.

@@ -125,6 +125,8 @@ impl Across<'_> {
 
 /// Where the sums of a tile come from and go to.
 pub(super) trait Sink {
+    /// Whether there may be more than [`PANELS`] panels where there are no sums so far.
+    const WIDE: bool;
     /// The sums so far of items by panels, from `item` and `panel` on: of item `i` by panel `n` line
     /// `PANELS * i + n`.
     fn sums(&self, item: usize, panel: usize) -> &[Line];
@@ -142,6 +144,7 @@ pub(super) trait Sink {
 pub(super) struct Sums<'a>(pub(super) &'a mut [Line]);
 
 impl Sink for Sums<'_> {
+    const WIDE: bool = false;
     #[inline(always)]
     fn sums(&self, item: usize, panel: usize) -> &[Line] {
         &self.0[PANELS * item + panel..]
@@ -164,13 +167,9 @@ impl Sink for Sums<'_> {
     }
 }
 
-/// The products of `M` items with `N` panels, added to the sums so far or to 0. Each sum is one chain
-/// of fused multiply-adds in the order of the terms.
-///
-/// # Panics
-///
-/// Running it panics when an operand has fewer items or terms.
-pub(super) struct Tile<'s, K, const M: usize, const N: usize, const ROWS: bool> {
+/// What both microkernels take: some items and some panels, whose products are added to the sums so
+/// far or to 0. Each sum is one chain of fused multiply-adds in the order of the terms.
+pub(super) struct Arguments<'s, K> {
     pub(super) a: Broadcast<'s>,
     pub(super) b: Across<'s>,
     pub(super) terms: usize,
@@ -183,23 +182,16 @@ pub(super) struct Tile<'s, K, const M: usize, const N: usize, const ROWS: bool> 
     pub(super) sink: &'s mut K,
 }
 
-impl<K, const M: usize, const N: usize, const ROWS: bool> Tile<'_, K, M, N, ROWS> {
-    /// # Panics
-    ///
-    /// Panics unless the operands have all terms of the tile, and `width` lanes.
-    #[inline(always)]
-    fn check(&self, width: usize) {
-        if self.terms > 0 {
-            self.a.check::<ROWS>(M, self.terms);
-            self.b.check(N, self.terms, width);
-        }
-    }
+/// The products of `M` items with `tiles` times `N` whole panels. All tiles are computed within one
+/// call: where the terms are few, a call for each took longer than the products.
+///
+/// # Panics
+///
+/// Running it panics when an operand has fewer items, panels or terms.
+pub(super) struct Whole<'s, K, const M: usize, const N: usize, const ROWS: bool> {
+    pub(super) arguments: Arguments<'s, K>,
+    pub(super) tiles: usize,
 }
-
-/// A [`Tile`], to be run with whole panels.
-pub(super) struct Whole<'s, K, const M: usize, const N: usize, const ROWS: bool>(
-    pub(super) Tile<'s, K, M, N, ROWS>,
-);
 
 impl<K: Sink, const M: usize, const N: usize, const ROWS: bool> Kernel
     for Whole<'_, K, M, N, ROWS>
@@ -207,69 +199,86 @@ impl<K: Sink, const M: usize, const N: usize, const ROWS: bool> Kernel
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let tile = self.0;
-        let mut totals = [[simd.splat(0.0); N]; M];
-        if tile.add {
-            let sums = tile.sink.sums(tile.item, tile.panel);
-            for i in 0..M {
-                for n in 0..N {
-                    totals[i][n] = simd.load(&sums[PANELS * i + n].0);
-                }
-            }
+        let Self { arguments: Arguments { a, b, terms, add, item, panel, sink }, tiles } = self;
+        if tiles == 0 {
+            return;
         }
-        tile.check(LANES);
-        let mut from = 0;
-        while from < tile.terms {
-            tile.a.prefetch::<S, ROWS>(simd, M, from);
-            let to = tile.terms.min(from + AHEAD);
-            for t in from..to {
-                let mut across = [simd.splat(0.0); N];
-                for n in 0..N {
-                    // SAFETY: checked above.
-                    across[n] = simd.load(unsafe { tile.b.get(n, t) });
-                }
+        if terms > 0 {
+            a.check::<ROWS>(M, terms);
+            b.check(tiles * N, terms, LANES);
+        }
+        for tile in 0..tiles {
+            let b = b.from(tile * N, 0);
+            let panel = panel + tile * N;
+            let mut totals = [[simd.splat(0.0); N]; M];
+            if add {
+                let sums = sink.sums(item, panel);
                 for i in 0..M {
-                    // SAFETY: checked above.
-                    let number = simd.splat(unsafe { tile.a.get::<ROWS>(i, t) });
                     for n in 0..N {
-                        totals[i][n] = simd.mul_add(number, across[n], totals[i][n]);
+                        totals[i][n] = simd.load(&sums[PANELS * i + n].0);
                     }
                 }
             }
-            from = to;
+            let mut from = 0;
+            while from < terms {
+                a.prefetch::<S, ROWS>(simd, M, from);
+                let to = terms.min(from + AHEAD);
+                for t in from..to {
+                    let mut across = [simd.splat(0.0); N];
+                    for n in 0..N {
+                        // SAFETY: checked above.
+                        across[n] = simd.load(unsafe { b.get(n, t) });
+                    }
+                    for i in 0..M {
+                        // SAFETY: checked above.
+                        let number = simd.splat(unsafe { a.get::<ROWS>(i, t) });
+                        for n in 0..N {
+                            totals[i][n] = simd.mul_add(number, across[n], totals[i][n]);
+                        }
+                    }
+                }
+                from = to;
+            }
+            sink.put(simd, item, panel, totals);
         }
-        tile.sink.put(simd, tile.item, tile.panel, totals);
     }
 }
 
-/// A [`Tile`] of one panel, to be run with its first eight lanes.
-pub(super) struct Half<'s, K, const M: usize, const ROWS: bool>(pub(super) Tile<'s, K, M, 1, ROWS>);
+/// The products of `M` items with the first eight lanes of one panel.
+///
+/// # Panics
+///
+/// Running it panics when an operand has fewer items or terms.
+pub(super) struct Half<'s, K, const M: usize, const ROWS: bool>(pub(super) Arguments<'s, K>);
 
 impl<K: Sink, const M: usize, const ROWS: bool> Kernel for Half<'_, K, M, ROWS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         const HALF: usize = LANES / 2;
-        let tile = self.0;
+        let Arguments { a, b, terms, add, item, panel, sink } = self.0;
+        if terms > 0 {
+            a.check::<ROWS>(M, terms);
+            b.check(1, terms, HALF);
+        }
         let mut totals = [simd.half_splat(0.0); M];
-        if tile.add {
-            let sums = tile.sink.sums(tile.item, tile.panel);
+        if add {
+            let sums = sink.sums(item, panel);
             for i in 0..M {
                 let sum = sums[PANELS * i].0.first_chunk().expect("eight of sixteen");
                 totals[i] = simd.half_load(sum);
             }
         }
-        tile.check(HALF);
         let mut from = 0;
-        while from < tile.terms {
-            tile.a.prefetch::<S, ROWS>(simd, M, from);
-            let to = tile.terms.min(from + AHEAD);
+        while from < terms {
+            a.prefetch::<S, ROWS>(simd, M, from);
+            let to = terms.min(from + AHEAD);
             for t in from..to {
                 // SAFETY: checked above.
-                let across = simd.half_load(unsafe { tile.b.get(0, t) });
+                let across = simd.half_load(unsafe { b.get(0, t) });
                 for i in 0..M {
                     // SAFETY: checked above.
-                    let number = simd.half_splat(unsafe { tile.a.get::<ROWS>(i, t) });
+                    let number = simd.half_splat(unsafe { a.get::<ROWS>(i, t) });
                     totals[i] = simd.half_mul_add(number, across, totals[i]);
                 }
             }
@@ -281,6 +290,6 @@ impl<K: Sink, const M: usize, const ROWS: bool> Kernel for Half<'_, K, M, ROWS> 
             simd.half_store(sum.first_chunk_mut().expect("eight of sixteen"), totals[i]);
             sums[i] = [simd.load(&sum)];
         }
-        tile.sink.put(simd, tile.item, tile.panel, sums);
+        sink.put(simd, item, panel, sums);
     }
 }

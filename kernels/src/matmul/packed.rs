@@ -18,7 +18,7 @@ use super::select;
 use crate::output::Output;
 use crate::simd::{LANES, dispatch};
 use crate::threads::Threads;
-use task::{GROUP, TERMS, Task, Tiles};
+use task::{GROUP, Operands, Task};
 
 /// Bytes of a packed operand, at most, but for one task's share.
 const PACKED_BYTES: usize = 16 << 20;
@@ -51,10 +51,10 @@ pub(super) struct Product<'a> {
     pub(super) output: Output<'a>,
 }
 
-/// What happens to a sum on its way out.
+/// How sums are written to the output.
 #[derive(Clone, Copy)]
-pub(super) struct Epilogue {
-    /// Factor.
+pub(super) struct Store {
+    /// What they are multiplied by.
     pub(super) scale: f32,
     /// Whether the output's rows are the items of `b`, not those of `a`.
     pub(super) transposed: bool,
@@ -69,7 +69,7 @@ pub(super) fn multiply(
     threads: Threads<'_>,
     products: Vec<Product<'_>>,
     mut b: Operand<'_>,
-    epilogue: Epilogue,
+    store: Store,
 ) {
     let most = chunk(b.terms);
     let [mut a_buffer, mut b_buffer] = PACKED.take();
@@ -77,7 +77,7 @@ pub(super) fn multiply(
     while b.items > 0 {
         let (now, later) = b.split_at(most.min(b.items));
         b = later;
-        let split = |product| split_b(product, now.items, epilogue.transposed);
+        let split = |product| split_b(product, now.items, store.transposed);
         let (products, others): (Vec<_>, _) = rest.into_iter().map(split).unzip();
         rest = others;
         let items = products.iter().map(|product| product.a.items).sum();
@@ -90,14 +90,14 @@ pub(super) fn multiply(
             products.into_iter().partition(|product| select::a_is_packed(product.a));
         let in_place =
             in_place.into_iter().map(|product| (Broadcast::in_place(product.a), product));
-        run(threads, in_place.collect(), now, across, epilogue);
+        run(threads, in_place.collect(), now, across, store);
         for mut product in packed {
             while product.a.items > 0 {
-                let (piece, others) = split_a(product, most, epilogue.transposed);
+                let (piece, others) = split_a(product, most, store.transposed);
                 product = others;
                 let lines = pack(threads, piece.a, &mut a_buffer);
                 let a = Broadcast::packed(lines, piece.a.terms);
-                run(threads, vec![(a, piece)], now, across, epilogue);
+                run(threads, vec![(a, piece)], now, across, store);
             }
         }
     }
@@ -135,18 +135,19 @@ fn run(
     products: Vec<(Broadcast<'_>, Product<'_>)>,
     b: Operand<'_>,
     across: Across<'_>,
-    epilogue: Epilogue,
+    store: Store,
 ) {
     let items = products.iter().map(|(_, product)| product.a.items).sum();
-    let wide = task_lanes(b, epilogue);
+    let wide = task_lanes(b, items, store, threads.count());
     let high = task_items(items, b.items.div_ceil(wide), threads.count());
     let tasks = products.into_iter().flat_map(|(mut a, Product { bias, output, .. })| {
         a.prefetch = b.items <= PANELS * LANES;
-        let (rows, columns) = if epilogue.transposed { (wide, high) } else { (high, wide) };
+        let (rows, columns) = if store.transposed { (wide, high) } else { (high, wide) };
         output.blocks(rows, columns).map(move |(row, column, output)| {
-            let (first, lane) = if epilogue.transposed { (column, row) } else { (row, column) };
+            let (first, lane) = if store.transposed { (column, row) } else { (row, column) };
             let across = across.from(lane / LANES, 0);
-            Task { tiles: Tiles { a, across, terms: b.terms }, bias, output, epilogue, first }
+            let operands = Operands { a, across, terms: b.terms };
+            Task { operands, first, bias, output, store }
         })
     });
     threads.each_of(tasks, dispatch);
@@ -154,12 +155,18 @@ fn run(
 
 /// Items of `b` in a task: those of one tile, or as many as the second cache holds where sums go
 /// straight to the output, so that its rows are written in runs.
-fn task_lanes(b: Operand<'_>, epilogue: Epilogue) -> usize {
+fn task_lanes(b: Operand<'_>, a_items: usize, store: Store, threads: usize) -> usize {
     let tile = PANELS * LANES;
-    if epilogue.transposed || b.terms > TERMS {
+    if store.transposed || b.terms > select::terms_of_block(a_items) {
         return tile;
     }
-    (RUN_BYTES / (size_of::<f32>() * tile * b.terms.max(1))).max(1) * tile
+    let few = a_items <= select::ONE_PASS;
+    if few && threads == 1 {
+        // Nothing is read twice, so nothing need stay in a cache.
+        return usize::MAX / 2 / tile * tile;
+    }
+    let tiles = RUN_BYTES / (size_of::<f32>() * tile * b.terms.max(1));
+    tiles.max(if few { 2 } else { 1 }) * tile
 }
 
 /// Items of `a` in a task: as many as pay, and few enough for all threads.

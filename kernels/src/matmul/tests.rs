@@ -150,7 +150,7 @@ fn on_two_threads(test: impl Fn(Threads<'_>) + Send + Sync) {
 
 #[test]
 fn every_output_is_one_chain_of_fused_multiply_adds() {
-    for rows in [1, 3, 5, 8, 15, 16, 17, 33, 48, 49, 128, 511] {
+    for rows in [1, 3, 5, 6, 7, 8, 15, 16, 17, 33, 48, 49, 128, 511] {
         for (out, width) in [(576, 576), (192, 576), (576, 1536), (208, 580)] {
             // The scalar chains of the large ones take long; odd ones of each kind are enough.
             if rows > 49 && (out, width) != (208, 580) {
@@ -173,7 +173,9 @@ fn every_output_is_one_chain_of_fused_multiply_adds() {
 
 #[test]
 fn gradients_are_chains_too() {
-    for (rows, out, width) in [(49, 208, 580), (128, 70, 48), (33, 576, 50), (4, 100, 64)] {
+    for (rows, out, width) in
+        [(49, 208, 580), (128, 70, 48), (33, 576, 50), (4, 100, 64), (3, 800, 340), (8, 780, 97)]
+    {
         let case = Case::new(rows, width, out);
         for form in [Form::Widest, Form::Avx2] {
             in_form(form, || {
@@ -197,7 +199,7 @@ fn many_terms_and_many_items_go_through_several_blocks_and_chunks() {
 #[test]
 fn odd_shapes_in_every_form() {
     on_every_form(|| {
-        for rows in [0, 1, 2, 3, 4, 5, 8, 9, 17, 24, 25, 49] {
+        for rows in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 24, 25, 49] {
             for (out, width) in
                 [(1, 1), (1, 40), (40, 1), (7, 5), (9, 16), (16, 3), (49, 33), (0, 3)]
             {

@@ -21,6 +21,12 @@ impl Avx2 {
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
+
+    /// The proof out of that of AVX-512, which has these features too.
+    #[inline(always)]
+    pub(super) fn of(_: super::avx512::Avx512) -> Self {
+        Self(())
+    }
 }
 
 /// Runs `kernel` compiled for AVX2 with FMA.
@@ -183,7 +189,7 @@ pub(super) fn check_rows<const ROWS: usize>(from: &[f32], stride: usize) {
 ///
 /// The machine has AVX2; eight rows of four numbers, `stride` apart, are readable at `at`.
 #[inline(always)]
-pub(super) unsafe fn transpose256(at: *const f32, stride: usize) -> [__m256; 4] {
+unsafe fn transpose256(at: *const f32, stride: usize) -> [__m256; 4] {
     // SAFETY: the caller's promise.
     unsafe {
         let halves = |row: usize| {

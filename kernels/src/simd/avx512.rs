@@ -6,7 +6,7 @@
 )]
 use std::arch::x86_64::*;
 
-use super::avx2::{HIGH, check_rows, fold256, transpose256};
+use super::avx2::{Avx2, HIGH, check_rows, fold256};
 use super::{Kernel, LANES, SHIFT_BITS, Simd};
 
 /// The machine has AVX-512 F, VL, BW and DQ, AVX2 and FMA: all that [`run`] enables.
@@ -24,6 +24,12 @@ impl Avx512 {
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma");
         detected.then_some(Self(()))
+    }
+
+    /// The form for eight lanes.
+    #[inline(always)]
+    fn avx2(self) -> Avx2 {
+        Avx2::of(self)
     }
 }
 
@@ -130,29 +136,23 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn half_splat(self, a: f32) -> Self::Half {
-        // SAFETY: `self` proves the feature.
-        unsafe { _mm256_set1_ps(a) }
+        self.avx2().half_splat(a)
     }
     #[inline(always)]
     fn half_load(self, a: &[f32; LANES / 2]) -> Self::Half {
-        // SAFETY: `self` proves the feature; eight numbers are readable.
-        unsafe { _mm256_loadu_ps(a.as_ptr()) }
+        self.avx2().half_load(a)
     }
     #[inline(always)]
     fn half_store(self, to: &mut [f32; LANES / 2], a: Self::Half) {
-        // SAFETY: `self` proves the feature; eight numbers are writable.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
+        self.avx2().half_store(to, a);
     }
     #[inline(always)]
     fn half_mul_add(self, a: Self::Half, b: Self::Half, c: Self::Half) -> Self::Half {
-        // SAFETY: `self` proves the feature.
-        unsafe { _mm256_fmadd_ps(a, b, c) }
+        self.avx2().half_mul_add(a, b, c)
     }
     #[inline(always)]
     fn transpose_8x4(self, from: &[f32], stride: usize) -> [Self::Half; 4] {
-        check_rows::<8>(from, stride);
-        // SAFETY: `self` proves the feature; eight rows of four numbers are readable.
-        unsafe { transpose256(from.as_ptr(), stride) }
+        self.avx2().transpose_8x4(from, stride)
     }
     #[inline(always)]
     fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4] {

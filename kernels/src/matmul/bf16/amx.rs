@@ -8,7 +8,7 @@ use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::product::{GROUPS, Microkernel, Operands, Row};
+use super::product::{Microkernel, Operands, Row};
 use super::tile::{GROUP, Tile};
 use crate::simd::Simd;
 
@@ -122,8 +122,9 @@ impl Drop for Configured {
 
 impl Microkernel for Amx {
     type Ready = Configured;
-    const ROWS: usize = 2 * GROUP;
-    const GROUPS: usize = 4;
+    type Results = [Row; 2 * GROUP];
+    const RESULTS: Self::Results = [Row::ZERO; 2 * GROUP];
+    const GROUPS: usize = TILES;
 
     fn ready(self) -> Configured {
         Configured::new(self)
@@ -145,6 +146,9 @@ impl Microkernel for Amx {
     }
 }
 
+/// Groups of sixteen columns that are multiplied at once: one for each tile register of sums.
+const TILES: usize = 4;
+
 /// The bytes from a line of a packed tile to the next.
 const LINE: usize = 64;
 
@@ -156,7 +160,7 @@ const ROW: usize = size_of::<Row>();
 fn two_by_two(_: &Configured, a: [&[Tile]; 2], b: [&[Tile]; 2], results: &mut [Row], group: usize) {
     let blocks = a[0].len();
     assert!(blocks > 0 && [a[1], b[0], b[1]].iter().all(|x| x.len() == blocks), "as many blocks");
-    assert!(group + 2 <= GROUPS && results.len() == 2 * GROUP, "a part of the results");
+    assert!(group + 2 <= TILES && results.len() == 2 * GROUP, "a part of the results");
     // One block of assembly from the first use of a tile register to the last: the compiler promises
     // nothing about them in between.
     //
@@ -206,7 +210,7 @@ fn two_by_two(_: &Configured, a: [&[Tile]; 2], b: [&[Tile]; 2], results: &mut [R
 
 /// One group of rows by four of columns, whose tiles are prefetched four blocks ahead.
 #[inline]
-fn one_by_four(_: &Configured, a: &[Tile], b: [&[Tile]; GROUPS], results: &mut [Row]) {
+fn one_by_four(_: &Configured, a: &[Tile], b: [&[Tile]; TILES], results: &mut [Row]) {
     let blocks = a.len();
     assert!(blocks > 0 && b.iter().all(|x| x.len() == blocks), "as many blocks");
     assert!(results.len() >= GROUP, "sixteen rows of results");

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use super::product::{Microkernel, Operands, Row};
+use super::product::{GROUPS, Microkernel, Operands, Row};
 use super::tile::Line;
 use crate::simd::Simd;
 
@@ -32,8 +32,9 @@ impl Avx512Bf16 {
 
 impl Microkernel for Avx512Bf16 {
     type Ready = Self;
-    const ROWS: usize = 8;
-    const GROUPS: usize = 3;
+    type Results = [Row; 8];
+    const RESULTS: Self::Results = [Row::ZERO; 8];
+    const GROUPS: usize = GROUPS;
 
     fn ready(self) -> Self {
         self
@@ -41,37 +42,50 @@ impl Microkernel for Avx512Bf16 {
 
     #[inline]
     fn multiply<S: Simd>(_: &Self, _: S, operands: &Operands<'_>, results: &mut [Row]) {
-        // Rows beyond the last are zeros.
-        //
         // SAFETY: the first argument proves the features.
         unsafe {
             match operands.rows {
                 1 => rows::<1>(operands, results),
                 2 => rows::<2>(operands, results),
-                3..=4 => rows::<4>(operands, results),
+                3 => rows::<3>(operands, results),
+                4 => rows::<4>(operands, results),
+                5 => rows::<5>(operands, results),
+                6 => rows::<6>(operands, results),
+                7 => rows::<7>(operands, results),
                 _ => rows::<8>(operands, results),
             }
         }
     }
 }
 
+/// `M` rows by all groups of columns: by threes, which fill the registers at eight rows. One or two
+/// rows take more, since sums of three groups wait for one another.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn rows<const M: usize>(operands: &Operands<'_>, results: &mut [Row]) {
-    match operands.groups {
-        1 => tile::<M, 1>(operands, results),
-        2 => tile::<M, 2>(operands, results),
-        _ => tile::<M, 3>(operands, results),
+    let mut group = 0;
+    while group < operands.groups {
+        group += match operands.groups - group {
+            6.. if M <= 2 => tile::<M, 6>(operands, group, results),
+            4.. if M <= 2 => tile::<M, 4>(operands, group, results),
+            3.. => tile::<M, 3>(operands, group, results),
+            2 => tile::<M, 2>(operands, group, results),
+            _ => tile::<M, 1>(operands, group, results),
+        };
     }
 }
 
-/// `M` rows by `N` groups of columns.
+/// `M` rows by `N` groups of columns from `group` on. Returns `N`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn tile<const M: usize, const N: usize>(operands: &Operands<'_>, results: &mut [Row]) {
+fn tile<const M: usize, const N: usize>(
+    operands: &Operands<'_>,
+    group: usize,
+    results: &mut [Row],
+) -> usize {
     let (a, first) = operands.rows(0);
-    let mut b = [operands.columns(0); N];
+    let mut b = [operands.columns(group); N];
     for j in 1..N {
-        b[j] = operands.columns(j);
+        b[j] = operands.columns(group + j);
     }
     let mut sums = [[_mm512_setzero_ps(); N]; M];
     for block in 0..a.len() {
@@ -92,9 +106,10 @@ fn tile<const M: usize, const N: usize>(operands: &Operands<'_>, results: &mut [
     for i in 0..M {
         for j in 0..N {
             // SAFETY: sixteen numbers are writable.
-            unsafe { _mm512_storeu_ps(results[i].group(j).as_mut_ptr(), sums[i][j]) }
+            unsafe { _mm512_storeu_ps(results[i].group(group + j).as_mut_ptr(), sums[i][j]) }
         }
     }
+    N
 }
 
 #[inline]

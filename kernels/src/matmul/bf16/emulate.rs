@@ -1,23 +1,23 @@
 //! The orders of sums in plain loops: what each microkernel computes, to the bit.
 
-use super::Kernel;
+use super::Instruction;
 use super::tile::TERMS;
 
 /// One output, of a row and a column in bf16.
-pub(super) fn emulate(kernel: Kernel, row: &[u16], column: &[u16]) -> f32 {
+pub(super) fn emulate(instruction: Instruction, row: &[u16], column: &[u16]) -> f32 {
     assert_eq!(row.len(), column.len(), "as many terms");
     // Some padding is multiplied as well, and turns a sum of -0 into 0.
-    let unit = if kernel == Kernel::Amx { TERMS } else { 2 };
+    let unit = if instruction == Instruction::Amx { TERMS } else { 2 };
     let padded = |x: &[u16]| {
         let mut x = x.to_vec();
         x.resize(x.len().next_multiple_of(unit), 0);
         x
     };
     let terms: Vec<_> = padded(row).into_iter().zip(padded(column)).collect();
-    match kernel {
-        Kernel::Amx => tdpbf16ps(&terms),
-        Kernel::Avx512Bf16 => pairs(&terms, flush),
-        Kernel::Widened => pairs(&terms, |x| x),
+    match instruction {
+        Instruction::Amx => tdpbf16ps(&terms),
+        Instruction::Avx512Bf16 => pairs(&terms, flush),
+        Instruction::Widened => pairs(&terms, |x| x),
     }
 }
 

@@ -1,24 +1,13 @@
 //! Packing: rounds an operand to bf16 and lays it out in tiles.
 
 use super::round::round;
-use super::tile::{Form, GROUP, Line, Pair, TERMS, Tile, Tiles, blocks};
-use crate::matrix::MatRef;
+use super::tile::{GROUP, Layout, Line, Pair, TERMS, Tile, Tiles, blocks};
+use crate::matmul::pack::Operand;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::Threads;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
-
-/// An operand of a product: `items` rows or columns of `terms` numbers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operand<'a> {
-    values: &'a [f32],
-    items: usize,
-    terms: usize,
-    order: Order,
-    /// Numbers from an item, or from a term, to the next: of those that are not contiguous.
-    stride: usize,
-}
 
 /// What is contiguous in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,45 +21,32 @@ enum Order {
 /// Tiles that a task packs at least: below it, handing tasks over costs more.
 const GRAIN: usize = 64;
 
-impl<'a> Operand<'a> {
-    /// The rows of a matrix (items, terms).
-    pub(super) fn rows(matrix: MatRef<'a>) -> Self {
-        let (items, terms) = (matrix.rows(), matrix.columns());
-        let (order, stride) = match (matrix.row_stride(), matrix.column_stride()) {
-            (stride, 1) => (Order::Along, stride),
-            (_, stride) => (Order::Across, stride),
-        };
-        Self { values: matrix.values(), items, terms, order, stride }
+/// Packs an operand. Its tiles are the first of `to`, which grows as needed.
+///
+/// Every line of every tile is written: what an earlier operand left in the padding may be NaN.
+pub(super) fn pack<'t>(
+    threads: Threads<'_>,
+    operand: Operand<'_>,
+    layout: Layout,
+    to: &'t mut Vec<Tile>,
+) -> Tiles<'t> {
+    let (groups, blocks) = (operand.items.div_ceil(GROUP), blocks(operand.terms));
+    if to.len() < groups * blocks {
+        to.resize(groups * blocks, Tile::ZERO);
     }
+    let to = &mut to[..groups * blocks];
+    let share = groups.div_ceil(2 * threads.count()).max(GRAIN.div_ceil(blocks)).max(1);
+    threads.each_of(to.chunks_mut(share * blocks).enumerate(), |(task, to)| {
+        pack_groups(operand, layout, task * share, to);
+    });
+    Tiles::new(to, operand.terms)
+}
 
-    /// The columns of a matrix (terms, items).
-    pub(super) fn columns(matrix: MatRef<'a>) -> Self {
-        Self::rows(matrix.t())
-    }
-
-    fn groups(&self) -> usize {
-        self.items.div_ceil(GROUP)
-    }
-
-    /// Packs the operand. Its tiles are the first of `to`, which grows as needed.
-    ///
-    /// Every line of every tile is written: what an earlier operand left in the padding may be NaN.
-    pub(super) fn pack<'t>(
-        self,
-        threads: Threads<'_>,
-        form: Form,
-        to: &'t mut Vec<Tile>,
-    ) -> Tiles<'t> {
-        let (groups, blocks) = (self.groups(), blocks(self.terms));
-        if to.len() < groups * blocks {
-            to.resize(groups * blocks, Tile::ZERO);
-        }
-        let to = &mut to[..groups * blocks];
-        let share = groups.div_ceil(2 * threads.count()).max(GRAIN.div_ceil(blocks)).max(1);
-        threads.each_of(to.chunks_mut(share * blocks).enumerate(), |(task, to)| {
-            pack_groups(self, form, task * share, to);
-        });
-        Tiles::new(to, self.terms)
+impl Operand<'_> {
+    /// What is contiguous, and the numbers from one run of it to the next.
+    #[inline(always)]
+    fn order(&self) -> (Order, usize) {
+        if self.term == 1 { (Order::Along, self.item) } else { (Order::Across, self.term) }
     }
 
     /// Calls `convert` for strips of tiles that cover the groups from `first` on: with their source,
@@ -84,7 +60,7 @@ impl<'a> Operand<'a> {
             let tiles = &mut to[group * blocks + block..];
             convert(source, Strip { tiles, blocks, groups });
         };
-        match self.order {
+        match self.order().0 {
             Order::Along => (0..groups).for_each(|g| (0..blocks).for_each(|b| strip(g, b, 1))),
             Order::Across => {
                 for b in 0..blocks {
@@ -97,12 +73,13 @@ impl<'a> Operand<'a> {
     #[inline(always)]
     fn source(&self, item: usize, items: usize, term: usize) -> Source<'_> {
         let (items, terms) = ((self.items - item).min(items), (self.terms - term).min(TERMS));
-        let (at, lines, width) = match self.order {
-            Order::Along => (item * self.stride + term, items, terms),
-            Order::Across => (term * self.stride + item, terms, items),
+        let (order, stride) = self.order();
+        let (at, lines, width) = match order {
+            Order::Along => (item * stride + term, items, terms),
+            Order::Across => (term * stride + item, terms, items),
         };
         let values = self.values.get(at..).unwrap_or_default();
-        Source { values, stride: self.stride, lines, width }
+        Source { values, stride, lines, width }
     }
 }
 
@@ -144,21 +121,21 @@ impl<'a> Source<'a> {
 }
 
 /// Packs the groups from `first` on.
-fn pack_groups(operand: Operand<'_>, form: Form, first: usize, to: &mut [Tile]) {
+fn pack_groups(operand: Operand<'_>, layout: Layout, first: usize, to: &mut [Tile]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(proof) = super::avx512::Avx512Bf16::detect() {
-        let order = operand.order;
+        let (order, _) = operand.order();
         return operand.each_strip(first, to, |source, to| {
-            x86::convert(proof, source, order, form, to);
+            x86::convert(proof, source, order, layout, to);
         });
     }
-    dispatch(Portable { operand, form, first, to });
+    dispatch(Portable { operand, layout, first, to });
 }
 
 /// [`pack_groups`] without intrinsics, compiled for whatever vectors the machine has.
 struct Portable<'a> {
     operand: Operand<'a>,
-    form: Form,
+    layout: Layout,
     first: usize,
     to: &'a mut [Tile],
 }
@@ -167,16 +144,16 @@ impl Kernel for Portable<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let order = self.operand.order;
+        let (order, _) = self.operand.order();
         self.operand.each_strip(self.first, self.to, |source, to| {
-            convert(source, order, self.form, to);
+            convert(source, order, self.layout, to);
         });
     }
 }
 
 /// Makes the tiles of a strip.
 #[inline(always)]
-fn convert(source: Source<'_>, order: Order, form: Form, mut to: Strip<'_>) {
+fn convert(source: Source<'_>, order: Order, layout: Layout, mut to: Strip<'_>) {
     let line = |i, group| {
         let line: &[f32] = source.line(i).unwrap_or_default();
         line.get(group * GROUP..).unwrap_or_default()
@@ -188,16 +165,16 @@ fn convert(source: Source<'_>, order: Order, form: Form, mut to: Strip<'_>) {
                 Order::Across => across(line(2 * i, group), line(2 * i + 1, group)),
             };
         }
-        if transposes(order, form) {
+        if transposes(order, layout) {
             to.0 = transpose(&to.0);
         }
     }
 }
 
-/// Whether the lines that packing yields are those of the other form.
+/// Whether the lines that packing yields are those of the other layout.
 #[inline(always)]
-fn transposes(order: Order, form: Form) -> bool {
-    (order == Order::Along) == (form == Form::B)
+fn transposes(order: Order, layout: Layout) -> bool {
+    (order == Order::Along) == (layout == Layout::Vnni)
 }
 
 /// The pairs of one item's terms.
@@ -240,6 +217,7 @@ fn transpose(lines: &[Line; GROUP]) -> [Line; GROUP] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::MatRef;
     use crate::testing::{noise, on_every_form};
 
     fn numbers(len: usize) -> Vec<f32> {
@@ -251,7 +229,7 @@ mod tests {
         values
     }
 
-    /// Both orders, in both forms, into tiles that held other numbers, by every form of the code.
+    /// Both orders, in both layouts, into tiles that held other numbers, by every form of the code.
     #[test]
     fn every_number_is_in_its_place_and_the_padding_is_zero() {
         for (items, terms) in [(1, 1), (16, 32), (17, 33), (31, 15), (50, 70), (5, 0)] {
@@ -267,9 +245,9 @@ mod tests {
         let rows = MatRef::strided(&along, items, terms, terms + apart);
         let columns = MatRef::strided(&across, terms, items, items + apart);
         for operand in [Operand::rows(rows), Operand::columns(columns)] {
-            for (form, threads) in [(Form::A, Threads::One), (Form::B, Threads::Pool)] {
+            for (layout, threads) in [(Layout::Rows, Threads::One), (Layout::Vnni, Threads::Pool)] {
                 let mut to = vec![Tile([[u32::MAX; GROUP]; GROUP]); 200];
-                let tiles = operand.pack(threads, form, &mut to);
+                let tiles = pack(threads, operand, layout, &mut to);
                 assert_eq!(tiles.groups(), items.div_ceil(GROUP));
                 for item in 0..tiles.groups() * GROUP {
                     for term in 0..blocks(terms) * TERMS {
@@ -277,10 +255,12 @@ mod tests {
                         let want = if held { round(at(operand, item, term)) } else { 0 };
                         let tile = tiles.group(item / GROUP)[term / TERMS].0;
                         let (item, pair) = (item % GROUP, term % TERMS / 2);
-                        let pair =
-                            if form == Form::A { tile[item][pair] } else { tile[pair][item] };
+                        let pair = match layout {
+                            Layout::Rows => tile[item][pair],
+                            Layout::Vnni => tile[pair][item],
+                        };
                         let got = (pair >> (16 * (term % 2))) as u16;
-                        assert_eq!(got, want, "{form:?} of {operand:?}: ({item}, {term})");
+                        assert_eq!(got, want, "{layout:?} of {operand:?}: ({item}, {term})");
                     }
                 }
             }
@@ -288,9 +268,6 @@ mod tests {
     }
 
     fn at(operand: Operand<'_>, item: usize, term: usize) -> f32 {
-        operand.values[match operand.order {
-            Order::Along => item * operand.stride + term,
-            Order::Across => term * operand.stride + item,
-        }]
+        operand.values[item * operand.item + term * operand.term]
     }
 }

@@ -9,14 +9,16 @@ use crate::threads::Threads;
 pub(super) trait Microkernel: Copy + Send {
     /// What a task holds while it uses the kernel.
     type Ready;
-    /// Rows of a tile of results, at most: a power of two, and no more than [`ROWS`].
-    const ROWS: usize;
+    /// A tile of results: as many rows as are multiplied at once.
+    type Results: AsMut<[Row]>;
+    /// Rows that nothing was written to.
+    const RESULTS: Self::Results;
     /// Groups of sixteen columns of a tile of results, at most; no more than [`GROUPS`].
     const GROUPS: usize;
 
     fn ready(self) -> Self::Ready;
 
-    /// Computes one tile of results, of [`Self::ROWS`] rows. What it leaves in rows and columns that
+    /// Computes one tile of results. What it leaves in rows and columns that
     /// `operands` does not have is never read.
     fn multiply<S: Simd>(
         ready: &Self::Ready,
@@ -26,11 +28,8 @@ pub(super) trait Microkernel: Copy + Send {
     );
 }
 
-/// Rows of a tile of results.
-pub(super) const ROWS: usize = 32;
-
 /// Groups of sixteen columns of a tile of results.
-pub(super) const GROUPS: usize = 4;
+pub(super) const GROUPS: usize = 6;
 
 /// Columns of a tile of results.
 const COLUMNS: usize = GROUPS * GROUP;
@@ -41,6 +40,8 @@ const COLUMNS: usize = GROUPS * GROUP;
 pub(super) struct Row([f32; COLUMNS]);
 
 impl Row {
+    pub(super) const ZERO: Self = Self([0.0; COLUMNS]);
+
     /// Sixteen columns.
     #[inline(always)]
     pub(super) fn group(&mut self, group: usize) -> &mut [f32; GROUP] {
@@ -164,13 +165,13 @@ impl<K: Microkernel> Kernel for Task<'_, K> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let ready = self.kernel.ready();
-        let mut results = [Row([0.0; COLUMNS]); ROWS];
-        let results = &mut results[..K::ROWS];
+        let mut results = K::RESULTS;
+        let results = results.as_mut();
         let (all_rows, all_columns) = (self.out.rows(), self.out.columns());
         for column in (0..all_columns).step_by(K::GROUPS * GROUP) {
             let columns = (all_columns - column).min(K::GROUPS * GROUP);
-            for row in (0..all_rows).step_by(K::ROWS) {
-                let rows = (all_rows - row).min(K::ROWS);
+            for row in (0..all_rows).step_by(results.len()) {
+                let rows = (all_rows - row).min(results.len());
                 let operands = Operands {
                     a: self.a,
                     b: self.b,

@@ -40,14 +40,21 @@ fn rounded(matrix: MatRef<'_>) -> Vec<Vec<u16>> {
 }
 
 /// Compares `a b`, added to `start`, with the emulation and with `f64`.
-fn check(kernel: Kernel, what: &str, a: MatRef<'_>, b: MatRef<'_>, start: &[f32], got: &[f32]) {
+fn check(
+    instruction: Instruction,
+    what: &str,
+    a: MatRef<'_>,
+    b: MatRef<'_>,
+    start: &[f32],
+    got: &[f32],
+) {
     let (rows, columns) = (rounded(a), rounded(b.t()));
     for (at, (&got, &start)) in got.iter().zip(start).enumerate() {
         let (row, column) = (&rows[at / columns.len()], &columns[at % columns.len()]);
-        let product = emulate(kernel, row, column);
+        let product = emulate(instruction, row, column);
         // A product of -0 is replaced by 0 where it is added to 0, not where it is set.
         let want = if start == 0.0 { product } else { start + product };
-        let what = || format!("{kernel:?}, {what}, element {at}: got {got:e}");
+        let what = || format!("{instruction:?}, {what}, element {at}: got {got:e}");
         let equal = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
         assert!(equal, "{}, emulated {want:e}", what());
         let products =
@@ -81,7 +88,7 @@ fn check_map(
     (out, width): (usize, usize),
     values: impl Fn(u32, usize) -> Vec<f32>,
 ) {
-    let (kernel, what) = (choice.kernel(), format!("{rows} rows of ({out}, {width})"));
+    let (instruction, what) = (choice.instruction(), format!("{rows} rows of ({out}, {width})"));
     let (x, w, dy) = (values(1, rows * width), values(2, out * width), values(3, rows * out));
     let (x, w) = (MatRef::new(&x, rows, width), MatRef::new(&w, out, width));
     let dy = MatRef::new(&dy, rows, out);
@@ -93,18 +100,18 @@ fn check_map(
         let mut y = before(&start_y);
         let to = output(add, MatMut::new(&mut y, rows, out));
         forward_with(choice, threads, x, [Map { weight: &packed, bias: None, y: to }]);
-        check(kernel, &format!("y, {what}"), x, w.t(), &start_y, &y);
+        check(instruction, &format!("y, {what}"), x, w.t(), &start_y, &y);
         for (name, a, b) in [("dx", dy, w), ("dw", dy.t(), x)] {
             let start = start(a.rows() * b.columns());
             let mut got = before(&start);
             let to = output(add, MatMut::new(&mut got, a.rows(), b.columns()));
             product_with(choice, threads, 1.0, a, b, to);
-            check(kernel, &format!("{name}, {what}"), a, b, &start, &got);
+            check(instruction, &format!("{name}, {what}"), a, b, &start, &got);
         }
     }
 }
 
-const ROWS: [usize; 14] = [1, 2, 4, 5, 8, 15, 16, 17, 31, 32, 33, 48, 128, 300];
+const ROWS: [usize; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 31, 32, 33, 48, 128, 300];
 
 /// (out, width)
 const SHAPES: [(usize, usize); 9] =
@@ -287,7 +294,6 @@ fn shapes_that_do_not_fit_are_refused() {
     refused(&|| run(matrix(2, 7), 2, 4));
     refused(&|| run(matrix(2, 8), 3, 4));
     refused(&|| run(matrix(2, 8), 2, 5));
-    refused(&|| packed.clone().update(Threads::One, matrix(8, 4)));
     refused(&|| drop(PackedBf16::new(Threads::One, matrix(0, 4))));
     let run = |a, b, rows, columns| {
         let mut y = vec![0.0; rows * columns];
@@ -300,19 +306,10 @@ fn shapes_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn an_update_replaces_the_weight() {
-    let (first, second) = (noise(1, 50 * 70), noise(2, 50 * 70));
-    let [first, second] = [&first, &second].map(|values| MatRef::new(values, 50, 70));
-    let mut packed = PackedBf16::new(Threads::One, first);
-    packed.update(Threads::Pool, second);
-    assert_eq!(packed.tiles, PackedBf16::new(Threads::One, second).tiles);
-    assert_eq!((packed.out(), packed.width(), packed.bytes()), (50, 70, 4 * 3 * 1024));
-}
-
-#[test]
-fn the_kernel_is_one_that_the_machine_has() {
-    assert!(choices().iter().any(|choice| choice.kernel() == kernel()), "{}", kernel().name());
-    assert_eq!(kernel(), kernel());
+fn the_instruction_is_one_that_the_machine_has() {
+    let used = instruction();
+    assert!(choices().iter().any(|choice| choice.instruction() == used), "{}", used.name());
+    assert_eq!(instruction(), used);
 }
 
 /// Runs the code of AMX whether or not the processor has it. On one without, the process must emulate

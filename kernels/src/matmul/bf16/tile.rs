@@ -14,8 +14,7 @@ pub(super) type Line = [Pair; GROUP];
 
 /// Sixteen rows or columns by 32 terms.
 ///
-/// In A form a line is a row with its sixteen pairs of terms; in B form ("VNNI") a line is a pair of
-/// terms of the sixteen columns. One is the transpose of the other.
+/// Which are the lines is said by its [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub(super) struct Tile(pub(super) [Line; GROUP]);
@@ -24,13 +23,13 @@ impl Tile {
     pub(super) const ZERO: Self = Self([[0; GROUP]; GROUP]);
 }
 
-/// Which operand of a product the tiles are.
+/// How the pairs of a tile are laid out. One layout is the transpose of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// The left one, whose rows are the rows of the result.
-    A,
-    /// The right one, whose columns are the columns of the result.
-    B,
+pub(super) enum Layout {
+    /// A line is a row with its sixteen pairs of terms: the left operand of a product.
+    Rows,
+    /// A line is a pair of terms of the sixteen columns: the right operand, as TDPBF16PS takes it.
+    Vnni,
 }
 
 /// A packed operand: (groups, blocks of terms) tiles, zeros where rows, columns or terms end.

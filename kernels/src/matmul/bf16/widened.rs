@@ -3,11 +3,15 @@
 //! Every output is one chain of fused multiply-adds, in the order of VDPBF16PS: for each pair of terms
 //! the second product, then the first. Subnormal sums stay, which is the only difference.
 
-use super::product::{Microkernel, Operands, ROWS, Row};
+use super::product::{Microkernel, Operands, Row};
 use super::tile::{GROUP, Tile};
+use crate::matmul::select;
 use crate::simd::Simd;
 
 mod chunks;
+
+/// Rows of a tile of results.
+const ROWS: usize = 32;
 
 /// The microkernel of every machine.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +19,8 @@ pub(super) struct Widened;
 
 impl Microkernel for Widened {
     type Ready = Self;
-    const ROWS: usize = ROWS;
+    type Results = [Row; ROWS];
+    const RESULTS: Self::Results = [Row::ZERO; ROWS];
     const GROUPS: usize = 3;
 
     fn ready(self) -> Self {
@@ -24,8 +29,7 @@ impl Microkernel for Widened {
 
     #[inline(always)]
     fn multiply<S: Simd>(_: &Self, s: S, operands: &Operands<'_>, results: &mut [Row]) {
-        // With 16 registers there is no room to widen columns next to enough sums.
-        if S::REGISTERS < 32 && operands.rows > 8 {
+        if select::widens_in_chunks(S::REGISTERS, operands.rows) {
             return chunks::multiply(s, operands, results);
         }
         let mut row = 0;

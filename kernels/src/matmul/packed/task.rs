@@ -1,16 +1,14 @@
-//! A task of a packed product: some items of `a` by up to three panels of `b`.
+//! A task of a packed product: some items of `a` by some panels of `b`.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::Epilogue;
-use crate::matmul::microkernel::{Across, Broadcast, Half, PANELS, Sink, Sums, Tile, Whole};
+use super::Store;
+use crate::matmul::microkernel::{Across, Arguments, Broadcast, Half, PANELS, Sink, Sums, Whole};
 use crate::matmul::pack::Line;
+use crate::matmul::select;
 use crate::output::Output;
 use crate::simd::{Kernel, LANES, Simd};
-
-/// Terms of a block, so that the panels of a task stay in the second cache: three are 144 KiB.
-pub(super) const TERMS: usize = 768;
 
 /// Items of `a` whose sums are written at once: whole tiles of 8 and of 6, and whole sixteens.
 pub(super) const GROUP: usize = 48;
@@ -20,18 +18,19 @@ thread_local! {
     static SUMS: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Some items of `a`, from `first` on, by up to three panels.
+/// Some items of `a`, from `first` on, by some panels: up to three, unless the sums of all terms go
+/// straight to the output.
 pub(super) struct Task<'a> {
-    pub(super) tiles: Tiles<'a>,
+    pub(super) operands: Operands<'a>,
     pub(super) first: usize,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) output: Output<'a>,
-    pub(super) epilogue: Epilogue,
+    pub(super) store: Store,
 }
 
-/// The operands of a task's tiles.
+/// Both operands of a task.
 #[derive(Clone, Copy)]
-pub(super) struct Tiles<'a> {
+pub(super) struct Operands<'a> {
     pub(super) a: Broadcast<'a>,
     pub(super) across: Across<'a>,
     pub(super) terms: usize,
@@ -48,13 +47,14 @@ impl Kernel for Task<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let (items, lanes) = if self.epilogue.transposed {
+        let (items, lanes) = if self.store.transposed {
             (self.output.columns(), self.output.rows())
         } else {
             (self.output.rows(), self.output.columns())
         };
-        let blocks = self.tiles.terms.div_ceil(TERMS).max(1);
-        if blocks == 1 && !self.epilogue.transposed {
+        let most = select::terms_of_block(items);
+        let blocks = self.operands.terms.div_ceil(most).max(1);
+        if blocks == 1 && !self.store.transposed {
             return self.straight(simd, items, lanes);
         }
         let mut sums = SUMS.take();
@@ -64,12 +64,13 @@ impl Kernel for Task<'_> {
             sums.resize(kept * PANELS, Line::ZERO);
         }
         for block in 0..blocks {
-            let terms = block * TERMS..self.tiles.terms.min((block + 1) * TERMS);
+            let last = block + 1 == blocks;
+            let terms = block * most..if last { self.operands.terms } else { (block + 1) * most };
             for first in (0..items).step_by(GROUP) {
                 let group = Group { first, len: GROUP.min(items - first) };
                 let at = if blocks > 1 { first * PANELS } else { 0 };
                 let sums = &mut sums[at..][..GROUP * PANELS];
-                self.group(simd, group, lanes, terms.clone(), block + 1 == blocks, sums);
+                self.group(simd, group, lanes, terms.clone(), last, sums);
             }
         }
         SUMS.set(sums);
@@ -80,18 +81,9 @@ impl Task<'_> {
     /// All sums in one block, a row of tiles after the other: each writes a run of the output.
     #[inline(always)]
     fn straight<S: Simd>(&mut self, simd: S, items: usize, lanes: usize) {
-        let scale = self.epilogue.scale;
-        let high = if S::REGISTERS == 32 { 8 } else { 6 };
-        for row in (0..items).step_by(high) {
-            for lane in (0..lanes).step_by(PANELS * LANES) {
-                let output = &mut self.output;
-                let (len, lanes) = (high.min(items - row), lanes.min(lane + PANELS * LANES) - lane);
-                let mut sink = Direct { sums: &[], output, scale, row, column: lane, lanes };
-                let tiles = Tiles { across: self.tiles.across.from(lane / LANES, 0), ..self.tiles };
-                let first = self.first + row;
-                tiles.all(simd, first, len, lanes, 0..self.tiles.terms, &mut sink);
-            }
-        }
+        let Self { operands, first, output, store, .. } = self;
+        let mut sink = Direct { sums: &[], output, scale: store.scale, row: 0, column: 0, lanes };
+        operands.multiply(simd, *first, items, lanes, 0..operands.terms, &mut sink);
     }
 
     /// The sums of a group over some terms, which are the last ones or not.
@@ -106,13 +98,13 @@ impl Task<'_> {
         sums: &mut [Line],
     ) {
         let first = self.first + group.first;
-        if last && !self.epilogue.transposed {
-            let scale = self.epilogue.scale;
+        if last && !self.store.transposed {
+            let scale = self.store.scale;
             let output = &mut self.output;
             let mut sink = Direct { sums, output, scale, row: group.first, column: 0, lanes };
-            return self.tiles.all(simd, first, group.len, lanes, terms, &mut sink);
+            return self.operands.multiply(simd, first, group.len, lanes, terms, &mut sink);
         }
-        self.tiles.all(simd, first, group.len, lanes, terms, &mut Sums(&mut *sums));
+        self.operands.multiply(simd, first, group.len, lanes, terms, &mut Sums(&mut *sums));
         if last {
             self.write_transposed(simd, group, lanes, sums);
         }
@@ -120,7 +112,7 @@ impl Task<'_> {
 
     #[inline(always)]
     fn write_transposed<S: Simd>(&mut self, simd: S, group: Group, lanes: usize, sums: &[Line]) {
-        let scale = simd.splat(self.epilogue.scale);
+        let scale = simd.splat(self.store.scale);
         for first in (0..group.len).step_by(LANES) {
             let count = LANES.min(group.len - first);
             let column = group.first + first;
@@ -141,10 +133,10 @@ impl Task<'_> {
     }
 }
 
-impl Tiles<'_> {
+impl Operands<'_> {
     /// `len` items from `first` on by all lanes, over some terms.
     #[inline(always)]
-    fn all<S: Simd>(
+    fn multiply<S: Simd>(
         &self,
         simd: S,
         first: usize,
@@ -175,61 +167,81 @@ impl Tiles<'_> {
         while i < len {
             let left = (len - i).min(self.a.neighbours(first + i));
             let a = self.a.from(first + i, terms.start);
+            let at = At { a, item: i, lanes, terms: &terms };
+            // Rows are often few, and each pass reads all of `b`: any number takes one pass. Where
+            // items are neighbours they are many, and tiles of 8 or 6 leave few of them.
             i += match left {
-                8.. if S::REGISTERS == 32 => {
-                    self.row::<S, 8, ROWS>(simd, a, i, lanes, &terms, sink)
-                }
-                6.. if S::REGISTERS < 32 => self.row::<S, 6, ROWS>(simd, a, i, lanes, &terms, sink),
-                4.. => self.row::<S, 4, ROWS>(simd, a, i, lanes, &terms, sink),
-                2.. => self.row::<S, 2, ROWS>(simd, a, i, lanes, &terms, sink),
-                _ => self.row::<S, 1, ROWS>(simd, a, i, lanes, &terms, sink),
+                8.. if S::REGISTERS == 32 => self.row::<S, _, 8, ROWS>(simd, at, sink),
+                7 if S::REGISTERS == 32 && ROWS => self.row::<S, _, 7, ROWS>(simd, at, sink),
+                6.. if S::REGISTERS < 32 || ROWS => self.row::<S, _, 6, ROWS>(simd, at, sink),
+                5 if ROWS => self.row::<S, _, 5, ROWS>(simd, at, sink),
+                4.. => self.row::<S, _, 4, ROWS>(simd, at, sink),
+                3 if ROWS => self.row::<S, _, 3, ROWS>(simd, at, sink),
+                2.. => self.row::<S, _, 2, ROWS>(simd, at, sink),
+                _ => self.row::<S, _, 1, ROWS>(simd, at, sink),
             };
         }
     }
 
     /// `M` items by all lanes; returns `M`.
     #[inline(always)]
-    fn row<S: Simd, const M: usize, const ROWS: bool>(
+    fn row<S: Simd, K: Sink, const M: usize, const ROWS: bool>(
         &self,
         simd: S,
-        a: Broadcast<'_>,
-        i: usize,
-        lanes: usize,
-        terms: &Range<usize>,
-        sink: &mut impl Sink,
+        at: At<'_>,
+        sink: &mut K,
     ) -> usize {
-        let whole = lanes.div_ceil(LANES / 2) / 2;
-        match whole {
-            3 if S::REGISTERS == 32 => {
-                simd.call(Whole(self.tile::<_, M, 3, ROWS>(a, i, 0, terms, sink)));
+        let whole = at.lanes.div_ceil(LANES / 2) / 2;
+        let mut done = 0;
+        if S::REGISTERS == 32 {
+            if M <= 3 && K::WIDE {
+                done += self.whole::<S, K, M, 6, ROWS>(simd, at, done, whole, sink);
             }
-            2 if S::REGISTERS == 32 => {
-                simd.call(Whole(self.tile::<_, M, 2, ROWS>(a, i, 0, terms, sink)));
-            }
-            _ => {
-                for n in 0..whole {
-                    simd.call(Whole(self.tile::<_, M, 1, ROWS>(a, i, n, terms, sink)));
-                }
-            }
+            done += self.whole::<S, K, M, 3, ROWS>(simd, at, done, whole, sink);
+            done += self.whole::<S, K, M, 2, ROWS>(simd, at, done, whole, sink);
         }
-        if whole * LANES < lanes {
-            simd.call(Half(self.tile::<_, M, 1, ROWS>(a, i, whole, terms, sink)));
+        done += self.whole::<S, K, M, 1, ROWS>(simd, at, done, whole, sink);
+        if done * LANES < at.lanes {
+            simd.call(Half::<_, M, ROWS>(self.arguments(at, done, sink)));
         }
         M
     }
 
+    /// `M` items by as many times `N` panels as there are between `done` and `whole`; returns the
+    /// number of panels.
     #[inline(always)]
-    fn tile<'s, K, const M: usize, const N: usize, const ROWS: bool>(
-        &'s self,
-        a: Broadcast<'s>,
-        item: usize,
-        panel: usize,
-        terms: &Range<usize>,
-        sink: &'s mut K,
-    ) -> Tile<'s, K, M, N, ROWS> {
-        let b = self.across.from(panel, terms.start);
-        Tile { a, b, terms: terms.len(), add: terms.start > 0, item, panel, sink }
+    fn whole<S: Simd, K: Sink, const M: usize, const N: usize, const ROWS: bool>(
+        &self,
+        simd: S,
+        at: At<'_>,
+        done: usize,
+        whole: usize,
+        sink: &mut K,
+    ) -> usize {
+        let tiles = (whole - done) / N;
+        if tiles > 0 {
+            simd.call(Whole::<_, M, N, ROWS> { arguments: self.arguments(at, done, sink), tiles });
+        }
+        tiles * N
     }
+
+    #[inline(always)]
+    fn arguments<'s, K>(&'s self, at: At<'s>, panel: usize, sink: &'s mut K) -> Arguments<'s, K> {
+        let b = self.across.from(panel, at.terms.start);
+        let (terms, add) = (at.terms.len(), at.terms.start > 0);
+        Arguments { a: at.a, b, terms, add, item: at.item, panel, sink }
+    }
+}
+
+/// Some items by all lanes, over some terms.
+#[derive(Clone, Copy)]
+struct At<'s> {
+    /// From the first of the items and of the terms on.
+    a: Broadcast<'s>,
+    /// The first item, for the sink.
+    item: usize,
+    lanes: usize,
+    terms: &'s Range<usize>,
 }
 
 /// Sums of earlier blocks are in lines, and complete ones go to the output.
@@ -243,6 +255,7 @@ struct Direct<'s, 'a> {
 }
 
 impl Sink for Direct<'_, '_> {
+    const WIDE: bool = true;
     #[inline(always)]
     fn sums(&self, item: usize, panel: usize) -> &[Line] {
         &self.sums[PANELS * item + panel..]
@@ -256,10 +269,13 @@ impl Sink for Direct<'_, '_> {
         panel: usize,
         mut sums: [[S::V; N]; M],
     ) {
-        let scale = simd.splat(self.scale);
-        for i in 0..M {
-            for n in 0..N {
-                sums[i][n] = simd.mul(scale, sums[i][n]);
+        // Where the terms are few, multiplying by 1 takes as long as a term.
+        if self.scale.to_bits() != 1_f32.to_bits() {
+            let scale = simd.splat(self.scale);
+            for i in 0..M {
+                for n in 0..N {
+                    sums[i][n] = simd.mul(scale, sums[i][n]);
+                }
             }
         }
         let lane = panel * LANES;

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 };
 
 use super::super::avx512::Avx512Bf16;
-use super::super::tile::{Form, GROUP, TERMS, Tile};
+use super::super::tile::{GROUP, Layout, TERMS, Tile};
 use super::{Order, Source, Strip, transposes};
 
 /// [`super::convert`] with AVX512-BF16.
@@ -17,10 +17,10 @@ pub(super) fn convert(
     _: Avx512Bf16,
     source: Source<'_>,
     order: Order,
-    form: Form,
+    layout: Layout,
     mut to: Strip<'_>,
 ) {
-    let transposed = transposes(order, form);
+    let transposed = transposes(order, layout);
     // SAFETY: the argument proves the features.
     unsafe {
         match order {

@@ -1,8 +1,9 @@
 //! More than a few rows, with 16 vector registers: both operands are widened to scratch by chunks of
 //! terms, which stay in the first cache, and multiplied as `f32`.
 
-use super::super::product::{Operands, ROWS, Row};
+use super::super::product::{Operands, Row};
 use super::super::tile::GROUP;
+use super::ROWS;
 use crate::simd::Simd;
 
 /// Blocks of terms of a chunk.
