@@ -25,7 +25,7 @@ pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
-pub use data::{DataConfig, HeldOut, JsonLines, Source};
+pub use data::{AnswerFrom, Columns, DataConfig, HeldOut, Names, Rows, Source};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SftStage, Stage, StageKind};

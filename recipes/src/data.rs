@@ -1,17 +1,33 @@
 //! The problems of a run: where they come from, which are set aside, and in which order they come.
+//!
+//! Reading order: this file; `data/files.rs` finds the files, `data/rows.rs` reads their rows in
+//! any format, `data/columns.rs` makes problems of them.
 
-use std::collections::HashSet;
-use std::io::BufReader;
+mod answer;
+mod chat;
+mod columns;
+mod csv;
+mod files;
+mod parquet;
+mod roles;
+mod row;
+mod rows;
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result, bail};
 use rand_philox::splitmix64;
 use rewards::Problem;
+use rewards::rows::brief;
 
-use crate::config::{DataConfig, HeldOut, JsonLines, Source};
-use crate::identity::{Digesting, Files};
+use crate::config::{DataConfig, HeldOut, Recipe, Rows, Source, Stage};
+use crate::identity::Files;
 use crate::places::Places;
 use crate::random::{draws, shuffled};
 use crate::tasks;
+use columns::Mapping;
+use rows::Accept;
 
 /// Problems to train on and problems to be judged by; no text is in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,28 +38,79 @@ pub struct Problems {
     pub held_out: Vec<Problem>,
     /// Training problems left out because they are held out too.
     pub repeated: usize,
-    /// The files that they were read from, as `data.train` and `data.held_out`.
+    /// The files that they were read from, as `data.train` and `data.held_out`; of several files
+    /// with their names behind a slash.
     pub files: Files,
+    /// How files were read where that is not plain from the recipe, one line each.
+    pub notes: Vec<String>,
 }
 
-/// Reads or makes the problems of a run; `seed` counts where the settings name none.
+/// Reads or makes the problems of a run.
 ///
 /// # Errors
 ///
-/// Fails when a file is missing or has a broken line, when a task has fewer different problems than
-/// asked for, and when nothing is left to train on.
-pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Problems> {
+/// Fails when a file is missing or has a broken row, when a row lacks the answer that a verifier
+/// reads, when a task has fewer different problems than asked for, and when nothing is left to
+/// train on.
+pub fn problems(recipe: &Recipe, places: &Places) -> Result<Problems> {
+    read_all(&recipe.data, recipe.seed, &Needs::of(recipe), places)
+}
+
+/// What a recipe's verifiers read of a row.
+#[derive(Debug, Default)]
+struct Needs {
+    /// Who reads the answers of training problems.
+    train_answers: Option<String>,
+    /// Who reads the answers of held-out problems.
+    held_out_answers: Option<String>,
+    /// Whether any may read further columns.
+    columns: bool,
+}
+
+impl Needs {
+    fn of(recipe: &Recipe) -> Self {
+        let stages = || {
+            recipe.stages.iter().enumerate().filter_map(|(at, stage)| match stage {
+                Stage::Rl(config) => Some((at, &config.rewards)),
+                Stage::Sft(_) => None,
+            })
+        };
+        let eval = &recipe.eval.rewards;
+        Self {
+            train_answers: stages().find_map(|(at, rewards)| {
+                Some(format!("`{}` of stage.{at}.rewards", rewards.reads_answers()?))
+            }),
+            held_out_answers: eval.reads_answers().map(|kind| format!("`{kind}` of eval.rewards")),
+            columns: eval.reads_columns() || stages().any(|(_, rewards)| rewards.reads_columns()),
+        }
+    }
+}
+
+fn read_all(config: &DataConfig, seed: u64, needs: &Needs, places: &Places) -> Result<Problems> {
     let seed = config.seed.unwrap_or(seed);
-    let mut files = Files::default();
+    let mut reading =
+        Reading { places, keep: needs.columns, files: Files::default(), notes: Vec::new() };
     let mut train = match &config.train {
-        Source::Jsonl(file) => read("data.train", file, places, &mut files)?,
+        Source::Jsonl(rows) => {
+            reading.read("data.train", rows, Accept::Lines, needs.train_answers.as_deref())?
+        }
+        Source::File(rows) => {
+            reading.read("data.train", rows, Accept::Any, needs.train_answers.as_deref())?
+        }
         Source::Arithmetic(task) => tasks::arithmetic(task, seed),
         Source::Countdown(task) => tasks::countdown(task, seed)?,
     };
+    let answers = needs.held_out_answers.as_deref();
     let held_out = match &config.held_out {
-        HeldOut::Jsonl(file) => read("data.held_out", file, places, &mut files)?,
+        HeldOut::Jsonl(rows) => reading.read("data.held_out", rows, Accept::Lines, answers)?,
+        HeldOut::File(rows) => reading.read("data.held_out", rows, Accept::Any, answers)?,
         HeldOut::Split { count } => set_aside(&mut train, count.get(), seed),
     };
+    if let (HeldOut::Split { .. }, Some(by)) = (&config.held_out, answers)
+        && let Some(problem) = held_out.iter().find(|problem| problem.answer.is_empty())
+    {
+        bail!("data.held_out: problem {}: {}", problem.id, no_answer(by));
+    }
     let judged_by: HashSet<&str> = held_out.iter().map(|p| p.problem.as_str()).collect();
     let before = train.len();
     train.retain(|p| !judged_by.contains(p.problem.as_str()));
@@ -55,35 +122,79 @@ pub fn problems(config: &DataConfig, seed: u64, places: &Places) -> Result<Probl
             held_out.len()
         );
     }
-    Ok(Problems { train, held_out, repeated, files })
+    let Reading { files, notes, .. } = reading;
+    Ok(Problems { train, held_out, repeated, files, notes })
 }
 
 /// The files of problems that are nowhere to be found, as the recipe names them.
 pub fn missing<'a>(config: &'a DataConfig, places: &Places) -> Vec<&'a str> {
-    let train = if let Source::Jsonl(file) = &config.train { Some(file) } else { None };
-    let held_out = if let HeldOut::Jsonl(file) = &config.held_out { Some(file) } else { None };
-    let named = train.into_iter().chain(held_out).map(|file| file.path.as_str());
-    named.filter(|path| places.find(path).is_none()).collect()
+    let named = config.train.rows().into_iter().chain(config.held_out.rows());
+    let paths = named.map(|(rows, _)| rows.path.as_str());
+    paths.filter(|path| !files::is_here(path, places)).collect()
 }
 
-/// The problems in the file that the key `name` has, whose digest goes into `files`.
-fn read(name: &str, file: &JsonLines, places: &Places, files: &mut Files) -> Result<Vec<Problem>> {
-    let Some(path) = places.find(&file.path) else {
-        bail!(
-            "{name}: there is no file `{}` in {}; set STEARIN_DATA to the folder that has it",
-            file.path,
-            places.listed()
-        );
-    };
-    let opened = Digesting::open(&path, "a file of JSON lines").with_context(|| name.to_owned())?;
-    let mut rows = BufReader::new(opened);
-    let mut problems = rewards::problem::read_problems(&mut rows)
-        .with_context(|| format!("{name}: reading {}", path.display()))?;
-    files.0.insert(name.to_owned(), rows.into_inner().digest());
-    if let Some(limit) = file.limit {
-        problems.truncate(limit.get());
+/// Files of problems while they are read.
+struct Reading<'a> {
+    places: &'a Places,
+    /// Whether further columns are kept.
+    keep: bool,
+    files: Files,
+    notes: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// The problems in the files that the key `name` has; `answers` says who reads their answers.
+    fn read(
+        &mut self,
+        name: &str,
+        rows: &Rows,
+        accept: Accept,
+        answers: Option<&str>,
+    ) -> Result<Vec<Problem>> {
+        let found = files::find(&rows.path, self.places, accept == Accept::Lines)
+            .with_context(|| name.to_owned())?;
+        self.notes.extend(found.note.map(|note| format!("{name}: {note}")));
+        let mut problems = Vec::new();
+        let is_only_file = found.files.len() == 1;
+        for path in &found.files {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let mut mapping = Mapping::new(rows, &file, is_only_file).keeping(self.keep);
+            let limit = rows.limit.map_or(usize::MAX, NonZeroUsize::get);
+            let mut seen = HashMap::new();
+            let mut number = 0;
+            let digest = rows::read(path, accept, &mut |at, row| {
+                if problems.len() == limit {
+                    return Ok(());
+                }
+                number += 1;
+                let problem = mapping.problem(number, row)?;
+                if let (true, Some(by)) = (problem.answer.is_empty(), answers) {
+                    return Err(no_answer(by));
+                }
+                if let Some(earlier) = seen.insert(problem.id.clone(), at) {
+                    let id = brief(&problem.id);
+                    return Err(format!(
+                        "id `{id}` stands on {earlier} too: ids are unique\nname another column by \
+                         columns.id, or number the rows by `id = \"off\"`"
+                    ));
+                }
+                problems.push(problem);
+                Ok(())
+            })
+            .with_context(|| format!("{name}: reading {}", path.display()))?;
+            let role = if is_only_file { name.to_owned() } else { format!("{name}/{file}") };
+            self.files.0.insert(role, digest);
+            self.notes.extend(mapping.report().map(|how| format!("{name}: {file}: {how}")));
+        }
+        Ok(problems)
     }
-    Ok(problems)
+}
+
+fn no_answer(by: &str) -> String {
+    format!(
+        "no answer, which {by} reads\nname its column by columns.answer, or set answer_from to how \
+         the solution states it"
+    )
 }
 
 /// Takes `count` problems out, the first row of each; rows with the same text are one problem.
@@ -139,6 +250,10 @@ mod tests {
 
     use super::*;
 
+    fn made(config: &DataConfig, seed: u64, places: &Places) -> Problems {
+        read_all(config, seed, &Needs::default(), places).unwrap()
+    }
+
     #[test]
     fn every_pass_is_complete_and_has_its_own_order() {
         let mut order = Order::new(5, 10, true);
@@ -164,13 +279,13 @@ mod tests {
         "#;
         let config: DataConfig = toml::from_str(text).unwrap();
         let places = Places::of_recipe(Path::new(""));
-        let found = problems(&config, 1, &places).unwrap();
+        let found = made(&config, 1, &places);
         assert_eq!((found.train.len(), found.held_out.len()), (110, 40));
         let judged_by: HashSet<_> = found.held_out.iter().map(|p| &p.problem).collect();
         assert!(found.train.iter().all(|p| !judged_by.contains(&p.problem)));
-        assert_eq!(problems(&config, 1, &places).unwrap(), found);
+        assert_eq!(made(&config, 1, &places), found);
         let own = DataConfig { seed: Some(1), ..config };
-        assert_eq!(problems(&own, 2, &places).unwrap(), found, "its own seed counts");
+        assert_eq!(made(&own, 2, &places), found, "its own seed counts");
     }
 
     #[test]
@@ -182,8 +297,7 @@ mod tests {
             )
         };
         let places = Places::of_recipe(Path::new(""));
-        let of =
-            |solutions| problems(&toml::from_str(&text(solutions)).unwrap(), 1, &places).unwrap();
+        let of = |solutions| made(&toml::from_str(&text(solutions)).unwrap(), 1, &places);
         let (one, five) = (of(1), of(5));
         assert_eq!((one.train.len(), one.repeated), (260, 0));
         assert_eq!(one.held_out, five.held_out);

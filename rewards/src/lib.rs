@@ -1,6 +1,6 @@
 //! What a completion is worth, from its text to one weight for each of its tokens.
 //!
-//! Reading order: [`rows`] and [`problem`] read data; [`verifier`] and [`rubric`] say what an
+//! Reading order: [`rows`] reads data, [`problem`] is a row of it; [`verifier`] and [`rubric`] say what an
 //! attempt earns; under the answer verifier are [`mod@extract`], [`mod@equivalent`] and the
 //! [`policy`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes down
 //! to tokens, and [`importance`] says how much those count that another policy sampled.

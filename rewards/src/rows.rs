@@ -8,13 +8,16 @@ mod foreign;
 
 use std::io::{BufRead, Read as _};
 
-pub use fields::{Fields, brief};
-pub use foreign::{Foreign, foreign};
+pub use fields::{Fields, brief, items, items_of};
+pub use foreign::{Foreign, delimiter, foreign};
 
 use crate::{Error, Result};
 
 /// Bytes at the start of a file that its kind is told by.
 const HEAD: u64 = 4096;
+
+/// Longest line that is read, in bytes.
+const MAX_LINE: u64 = 64 << 20;
 
 /// The mark that some editors put before UTF-8 text.
 const BOM: &[u8] = "\u{feff}".as_bytes();
@@ -46,9 +49,14 @@ pub fn read_rows(
     let (mut chunk, mut line, mut is_empty) = (Vec::new(), 0, true);
     loop {
         chunk.clear();
-        let read = file.read_until(b'\n', &mut chunk);
-        if read.map_err(|source| Error::Io { line: line + 1, source })? == 0 {
+        let read = file.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut chunk);
+        let read = read.map_err(|source| Error::Io { line: line + 1, source })?;
+        if read == 0 {
             break;
+        }
+        if read as u64 > MAX_LINE {
+            let problem = format!("a line of more than {} MiB, expected less", MAX_LINE >> 20);
+            return Err(Error::Row { line: line + 1, problem });
         }
         let text = chunk.strip_suffix(b"\n").unwrap_or(&chunk);
         // Raw carriage returns are never part of a JSON text, so that they can end lines by
@@ -149,6 +157,13 @@ mod tests {
         let long = "x".repeat(3 << 20);
         let file = format!("{{\"a\":\"{long}\"}}\n{{\"a\":2}}");
         rows(file.as_bytes(), &[(1, &long), (2, "2")]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_before_it_is_in_memory() {
+        let endless = std::io::BufReader::new(std::io::repeat(b' '));
+        let error = read_rows(endless, "{a}", |_, _| Ok(())).unwrap_err().to_string();
+        assert_eq!(error, "line 1: a line of more than 64 MiB, expected less");
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Hub {
     /// model is not in the cache.
     pub fn fetch(&self, address: &str) -> Result<PathBuf> {
         let Address { repo, revision } = Address::parse(address)?;
-        let failed = |what: &str, error: &ApiError| self.failure(address, what, error);
+        let failed = |what: &str, error: &ApiError| self.failure(address, "model", what, error);
         let api = self.api().map_err(|e| failed("no connection", &e))?;
         let named = Repo::with_revision(repo.clone(), RepoType::Model, revision);
         let info = match api.repo(named.clone()).info() {
@@ -83,7 +83,7 @@ impl Hub {
         Ok(config.and_then(|config| config.parent().map(Path::to_owned)))
     }
 
-    fn api(&self) -> Result<Api, ApiError> {
+    pub(super) fn api(&self) -> Result<Api, ApiError> {
         ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_endpoint(self.endpoint.trim_end_matches('/').to_owned())
             .with_token(self.token.clone())
@@ -105,14 +105,14 @@ impl Hub {
         Some(folder)
     }
 
-    fn failure(&self, address: &str, what: &str, error: &ApiError) -> Error {
+    pub(super) fn failure(&self, address: &str, noun: &str, what: &str, error: &ApiError) -> Error {
         let problem = match error {
             ApiError::RequestError(request) => match **request {
                 ureq::Error::StatusCode(404) => {
-                    format!("{what} at {}: no such model or revision", self.endpoint)
+                    format!("{what} at {}: no such {noun} or revision", self.endpoint)
                 }
                 ureq::Error::StatusCode(401 | 403) => format!(
-                    "{} refuses it: a private or gated model, or none of that name\nset HF_TOKEN \
+                    "{} refuses it: a private or gated {noun}, or none of that name\nset HF_TOKEN \
                      to a token that may read it",
                     self.endpoint
                 ),
@@ -171,6 +171,6 @@ impl Download<'_> {
     }
 
     fn one(&self, name: &str) -> Result<PathBuf> {
-        self.repo.get(name).map_err(|error| self.hub.failure(self.address, name, &error))
+        self.repo.get(name).map_err(|error| self.hub.failure(self.address, "model", name, &error))
     }
 }

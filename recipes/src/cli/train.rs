@@ -57,13 +57,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         // A shipped recipe is planned before its problems are fetched; one of the user's names
         // files that should be there.
         if plan.lacks_problems() && shipped::named(&args.recipe).is_none() {
-            data::problems(&recipe.data, recipe.seed, &places)?;
+            data::problems(&recipe, &places)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let located = policy::locate(&recipe.model.path, &places)?;
-    let problems = data::problems(&recipe.data, recipe.seed, &places)?;
+    let problems = data::problems(&recipe, &places)?;
     let console = Console::stderr();
+    problems.notes.iter().for_each(|note| console.say(note));
     if problems.repeated > 0 {
         let repeated = problems.repeated;
         console.say(&format!("data.train: left out {repeated} problems that are held out"));
@@ -106,7 +107,8 @@ fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
         let missing = format!("{} not in {}", missing.join(", "), places.listed());
         return Plan::new(recipe, &model, Known::Nothing { missing }, threads);
     }
-    let mut problems = data::problems(&recipe.data, recipe.seed, places)?;
+    let mut problems = data::problems(recipe, places)?;
+    model.notes.append(&mut problems.notes);
     let prompts = match &model.text {
         Some(text) => {
             let fitted = fit::fit(recipe, &mut problems, text, model.config.context)?;

@@ -87,14 +87,14 @@ fn check_data(recipe: &Recipe, found: &mut Problems) {
     match &data.train {
         Source::Arithmetic(task) => check_arithmetic(task, found),
         Source::Countdown(task) => found.all("data.train", task.problems()),
-        Source::Jsonl(_) => {}
+        Source::Jsonl(_) | Source::File(_) => {}
     }
     if let (Some(made), HeldOut::Split { count }) = (data.train.count(), &data.held_out) {
         found.need(*count < made, || {
             format!("data.held_out.count: {count} of {made} problems leave none to train on")
         });
     }
-    if let (Source::Jsonl(train), HeldOut::Jsonl(held_out)) = (&data.train, &data.held_out) {
+    if let (Some((train, _)), Some((held_out, _))) = (data.train.rows(), data.held_out.rows()) {
         found.need(train.path != held_out.path, || {
             format!(
                 "data.held_out.path: `{}` is the training file too; use `kind = \"split\"` to set \

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+use std::fmt;
 use std::num::NonZeroUsize;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::tasks::{Arithmetic, Countdown};
@@ -35,24 +37,149 @@ pub struct DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
-    /// A file with one JSON object a line: `{id, problem, answer, source}` and, for supervised
-    /// stages, `solution`.
-    Jsonl(JsonLines),
+    /// A file with one JSON object a line.
+    Jsonl(Rows),
+    /// Files of any known format: JSON lines, JSON arrays, CSV, Parquet; a folder of them, or a
+    /// data set on a hub. docs/data.md says more.
+    File(Rows),
     /// Sums and differences with their worked columns, made on the spot.
     Arithmetic(Arithmetic),
     /// Numbers and a target to reach with them by steps of arithmetic, made on the spot.
     Countdown(Countdown),
 }
 
-/// A file of problems.
+/// Rows in files, and what their columns mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct JsonLines {
-    /// The file; looked for beside the recipe, in the working directory and in `STEARIN_DATA`.
+pub struct Rows {
+    /// The file; looked for beside the recipe, in the working directory and in `STEARIN_DATA`. Of
+    /// kind `file`, also a folder, a pattern such as `data/train-*.parquet`, or
+    /// `hf://datasets/owner/name[@revision][/path]`.
     pub path: String,
     /// Rows taken from its start. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<NonZeroUsize>,
+    /// Which columns the problem, the answer and so on are in. Left out: columns of known names
+    /// (docs/data.md).
+    #[serde(default, skip_serializing_if = "Columns::is_default")]
+    pub columns: Columns,
+    /// How the answer is taken from its column, or from the solution where there is no such column:
+    /// `"text"` takes all of it, `"boxed"` the last `\boxed{...}`, any other text is a marker that
+    /// stands before the answer, such as `"####"`. Left out: what follows `####` where that stands
+    /// in the text, of a solution also the last box, of an answer else all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_from: Option<AnswerFrom>,
+}
+
+/// Names of the columns that mean something, with dots between for nested values, such as
+/// `reward_model.ground_truth`. One that is left out is found by its known names; `"off"` says that
+/// there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Columns {
+    /// The question: text, or a chat as a list of turns; TRL: `prompt`. Several columns of text are
+    /// put together with an empty line between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Names>,
+    /// The gold answer: text, a number or a boolean; verl: `ground_truth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// A worked text, which supervised stages learn; TRL: `completion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solution: Option<String>,
+    /// The name of a row, unique in its file. Without one it is the row's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Where a row comes from; verl: `data_source`. Without one it is the file's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Columns that process and http verifiers are given besides. Left out: all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<String>>,
+}
+
+impl Columns {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The name of a column, or of several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected the name of a column or a list of names")]
+pub enum Names {
+    /// One.
+    One(String),
+    /// Several, in this order.
+    Many(Vec<String>),
+}
+
+impl Names {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names,
+        };
+        names.iter().map(String::as_str)
+    }
+}
+
+/// How an answer is taken from a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum AnswerFrom {
+    /// All of it.
+    Text,
+    /// The last box.
+    Boxed,
+    /// What follows the last marker on its line.
+    After(String),
+}
+
+impl TryFrom<String> for AnswerFrom {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "text" => Ok(Self::Text),
+            "boxed" => Ok(Self::Boxed),
+            marker if marker.trim().is_empty() => {
+                Err("expected \"text\", \"boxed\" or a marker such as \"####\", got nothing".into())
+            }
+            _ => Ok(Self::After(text)),
+        }
+    }
+}
+
+impl From<AnswerFrom> for String {
+    fn from(from: AnswerFrom) -> Self {
+        match from {
+            AnswerFrom::Text => "text".into(),
+            AnswerFrom::Boxed => "boxed".into(),
+            AnswerFrom::After(marker) => marker,
+        }
+    }
+}
+
+impl fmt::Display for AnswerFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Boxed => f.write_str("\\boxed{...}"),
+            Self::After(marker) => write!(f, "`{marker}` with an answer behind it"),
+        }
+    }
+}
+
+impl JsonSchema for AnswerFrom {
+    fn schema_name() -> Cow<'static, str> {
+        "AnswerFrom".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
 }
 
 /// The problems that a run is judged by; never among those it trains on.
@@ -64,8 +191,10 @@ pub enum HeldOut {
         /// Number of problems.
         count: NonZeroUsize,
     },
-    /// A file of its own, as for training.
-    Jsonl(JsonLines),
+    /// A file of JSON lines of its own, as for training.
+    Jsonl(Rows),
+    /// Files of any known format, as for training.
+    File(Rows),
 }
 
 fn default_true() -> bool {
@@ -77,12 +206,32 @@ fn default_max_prompt_tokens() -> NonZeroUsize {
 }
 
 impl Source {
+    /// Its files, if it has any, and whether they may be other than one of JSON lines.
+    pub(crate) fn rows(&self) -> Option<(&Rows, bool)> {
+        match self {
+            Self::Jsonl(rows) => Some((rows, false)),
+            Self::File(rows) => Some((rows, true)),
+            Self::Arithmetic(_) | Self::Countdown(_) => None,
+        }
+    }
+
     /// How many problems it makes; `None` where only the file knows.
     pub(super) fn count(&self) -> Option<NonZeroUsize> {
         match self {
-            Self::Jsonl(_) => None,
+            Self::Jsonl(_) | Self::File(_) => None,
             Self::Arithmetic(task) => Some(task.count),
             Self::Countdown(task) => Some(task.count),
+        }
+    }
+}
+
+impl HeldOut {
+    /// Its files, as [`Source::rows`].
+    pub(crate) fn rows(&self) -> Option<(&Rows, bool)> {
+        match self {
+            Self::Jsonl(rows) => Some((rows, false)),
+            Self::File(rows) => Some((rows, true)),
+            Self::Split { .. } => None,
         }
     }
 }

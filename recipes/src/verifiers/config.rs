@@ -80,6 +80,20 @@ impl RewardConfig {
 }
 
 impl RewardsConfig {
+    /// The kind of a verifier of ours that compares with the gold answer, if there is one.
+    pub fn reads_answers(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|verifier| match verifier {
+            RewardConfig::Inside(VerifierConfig::Math { .. }) => Some("math"),
+            RewardConfig::Inside(VerifierConfig::Gsm8k { .. }) => Some("gsm8k"),
+            _ => None,
+        })
+    }
+
+    /// Whether a verifier may read any column of a row.
+    pub fn reads_columns(&self) -> bool {
+        self.0.iter().any(|verifier| matches!(verifier, RewardConfig::Outside(_)))
+    }
+
     /// Everything that is wrong, each with its key, from the verifier's index on.
     pub fn problems(&self) -> Vec<String> {
         let own = self.0.iter().enumerate().filter_map(|(index, verifier)| {

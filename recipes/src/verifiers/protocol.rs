@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn the_other_columns_of_a_row_are_in_the_request() {
-        let row = r#"{"id":"a","problem":"p","answer":"1","source":"s","tests":["f(1) == 2"]}"#;
-        let problem = &rewards::problem::read_problems(row.as_bytes()).unwrap()[0];
+        let columns = serde_json::from_str(r#"{"tests": ["f(1) == 2"]}"#).unwrap();
+        let problem = &rewards::Problem { columns, ..rewards::Problem::default() };
         let attempt =
             Attempt { problem, text: "t", num_tokens: 1, max_tokens: 2, truncated: false };
         let request = serde_json::to_value(Request::new(0, &attempt)).unwrap();

@@ -56,9 +56,7 @@ fn a_task_has_the_problems_of_its_warm_policy() {
         let [warm, rl] = [read(&[&task]), read(&[&other])];
         assert_eq!(rl.model.path, format!("runs/{}", warm.name));
         let places = recipes::places::Places::of_recipe(Path::new(""));
-        let of = |recipe: &Recipe| {
-            recipes::data::problems(&recipe.data, recipe.seed, &places).unwrap().held_out
-        };
+        let of = |recipe: &Recipe| recipes::data::problems(recipe, &places).unwrap().held_out;
         assert_eq!(of(&warm), of(&rl), "{name}");
     }
 }

@@ -3,14 +3,17 @@
 mod algorithms;
 mod binary;
 mod cli;
+mod columns;
 mod config;
 mod data;
 mod entropy;
 mod fit;
+mod hub;
 mod identity;
 mod killed;
 mod resume;
 mod runs;
+mod shapes;
 mod tidy;
 mod train;
 mod verifiers;

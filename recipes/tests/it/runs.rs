@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
         let located = policy::locate(&recipe.model.path, &places)?;
         let job = Job {
             recipe: &recipe,
-            problems: problems(&recipe.data, recipe.seed, &places)?,
+            problems: problems(&recipe, &places)?,
             located: &located,
             base: &|| located.open(recipe.seed, &compute),
             open: &|path| compute.load(path),

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::{Map, Value};
 
 use super::without_bom;
 
@@ -49,6 +48,46 @@ impl<'a> Fields<'a> {
             rest = next(after);
         }
         Ok(Self(fields))
+    }
+
+    /// Reads an object, or a list as an object whose names are the numbers of its items, from 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fields::read`].
+    pub fn read_item(text: &'a [u8]) -> Result<Self, String> {
+        match items_of(text) {
+            Ok(items) => {
+                let numbered = items.into_iter().enumerate();
+                Ok(Self(numbered.map(|(at, item)| (at.to_string(), item)).collect()))
+            }
+            Err(_) => Self::read(text),
+        }
+    }
+
+    /// All names and values, in the order of the names.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
+    /// The value at a path: a name, or names and numbers of items with dots between; none where
+    /// there is no such value.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an object on the way is malformed.
+    pub fn at(&self, path: &str) -> Result<Option<&'a str>, String> {
+        if let Some(value) = self.raw(path) {
+            return Ok(Some(value));
+        }
+        let Some((name, rest)) = path.split_once('.') else { return Ok(None) };
+        match self.raw(name) {
+            Some(value) if value.starts_with(['{', '[']) => {
+                let inside = Self::read_item(value.as_bytes());
+                inside.map_err(|problem| format!("field `{}`: {problem}", brief(name)))?.at(rest)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The value of `name` as it is written.
@@ -128,29 +167,7 @@ impl<'a> Fields<'a> {
         if !value.starts_with('[') {
             return Err(unlike(name, "a list", value));
         }
-        let (mut items, mut rest) = (Vec::new(), inside(value));
-        while !rest.starts_with(']') {
-            let (item, after) = first(rest);
-            items.push(item);
-            rest = next(after);
-        }
-        Ok(items)
-    }
-
-    /// The fields whose names are not `known`, by name.
-    ///
-    /// A number is the nearest that 64 bits hold.
-    ///
-    /// # Errors
-    ///
-    /// Names a field that holds a number out of their range.
-    pub fn others(&self, known: &[&str]) -> Result<Map<String, Value>, String> {
-        let others = self.0.iter().filter(|(name, _)| !known.contains(&name.as_str()));
-        let pair = |(name, text): (&String, &&str)| match serde_json::from_str(text) {
-            Ok(value) => Ok((name.clone(), value)),
-            Err(error) => Err(format!("field `{}`: {}", brief(name), without_place(&error))),
-        };
-        others.map(pair).collect()
+        Ok(items(value))
     }
 
     fn required(&self, name: &str, expected: &str) -> Result<&'a str, String> {
@@ -162,6 +179,38 @@ impl<'a> Fields<'a> {
             format!("field `{name}` is missing: expected {expected}, the object has {there}{more}")
         })
     }
+}
+
+/// The items of a valid JSON list, as they are written.
+///
+/// # Panics
+///
+/// Panics where the text is no list.
+pub fn items(list: &str) -> Vec<&str> {
+    let (mut items, mut rest) = (Vec::new(), inside(list));
+    while !rest.starts_with(']') {
+        let (item, after) = first(rest);
+        items.push(item);
+        rest = next(after);
+    }
+    items
+}
+
+/// The items of a JSON list.
+///
+/// # Errors
+///
+/// Says what is wrong where the text is no list, with line and column.
+pub fn items_of(text: &[u8]) -> Result<Vec<&str>, String> {
+    let text = without_bom(text);
+    let text = std::str::from_utf8(text)
+        .map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))?
+        .trim();
+    if !text.starts_with('[') {
+        return Err(format!("expected a list, got `{}`", brief(text)));
+    }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
+    Ok(items(text))
 }
 
 /// A value for a message: at most 40 characters of it, none of which a terminal obeys.

@@ -126,8 +126,9 @@ fn wide(head: &[u8]) -> Option<Foreign> {
     Some(Foreign { what, act })
 }
 
-/// A table as text, told by a first line of names.
-fn table(text: &[u8]) -> Option<Foreign> {
+/// What is between the cells of a table as text, told by a first line of names.
+pub fn delimiter(head: &[u8]) -> Option<u8> {
+    let text = super::without_bom(head).trim_ascii_start();
     let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next()?;
     let line = std::str::from_utf8(line).ok()?;
     let is_name = |cell: &str| {
@@ -136,29 +137,33 @@ fn table(text: &[u8]) -> Option<Foreign> {
         let known = |c: char| c.is_alphanumeric() || "_- .".contains(c);
         (1..=40).contains(&cell.len()) && cell.chars().all(known)
     };
-    let named = |separator| line.contains(separator) && line.split(separator).all(is_name);
-    let (what, act) = if named('\t') {
-        (
+    let named = |separator: &u8| {
+        let separator = char::from(*separator);
+        line.contains(separator) && line.split(separator).all(is_name)
+    };
+    [b'\t', b',', b';'].into_iter().find(named)
+}
+
+/// A table as text, told by a first line of names.
+fn table(text: &[u8]) -> Option<Foreign> {
+    let (what, act) = match delimiter(text)? {
+        b'\t' => (
             "a table with tabs (TSV)",
             "`python3 -c \"import csv, json; [print(json.dumps(row)) for row in csv.DictReader(\
              open('FILE', encoding='utf-8-sig', newline=''), delimiter='\\t')]\" > rows.jsonl` \
              converts it",
-        )
-    } else if named(',') {
-        (
+        ),
+        b',' => (
             "a table with commas (CSV)",
             "`python3 -c \"import csv, json; [print(json.dumps(row)) for row in csv.DictReader(\
              open('FILE', encoding='utf-8-sig', newline=''))]\" > rows.jsonl` converts it",
-        )
-    } else if named(';') {
-        (
+        ),
+        _ => (
             "a table with semicolons (CSV)",
             "`python3 -c \"import csv, json; [print(json.dumps(row)) for row in csv.DictReader(\
              open('FILE', encoding='utf-8-sig', newline=''), delimiter=';')]\" > rows.jsonl` \
              converts it",
-        )
-    } else {
-        return None;
+        ),
     };
     Some(Foreign { what, act })
 }

@@ -1,8 +1,7 @@
 //! What reading rows promises, on rows of every shape and on bytes of none.
 
 use proptest::prelude::*;
-use rewards::problem::read_problems;
-use rewards::rows::{Fields, foreign};
+use rewards::rows::{Fields, foreign, read_rows};
 use serde_json::{Map, Value};
 
 /// A JSON value with whole numbers, which every reader takes alike.
@@ -63,7 +62,8 @@ proptest! {
         ]
     ) {
         foreign(&bytes);
-        let error = read_problems(&bytes[..]).unwrap_err().to_string();
+        let refused = |_: usize, row: &Fields<'_>| row.text("problem").map(|_| ());
+        let error = read_rows(&bytes[..], "{problem}", refused).unwrap_err().to_string();
         prop_assert!(error.matches("line ").count() <= 1 + error.matches("a line ").count(), "{}", error);
         prop_assert!(error.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", error);
     }

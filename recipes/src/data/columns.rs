@@ -1,0 +1,362 @@
+//! From the columns of a row to a problem.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rewards::rows::{Fields, brief};
+use rewards::{Problem, Turn};
+use serde_json::{Map, Value};
+
+use super::roles::{CHATS, Role};
+use super::{answer, chat};
+use crate::config::{AnswerFrom, Columns, Rows};
+
+/// Says in a recipe that a role has no column.
+const OFF: &str = "off";
+/// Longest other columns of a row that are kept without being named, in bytes of JSON.
+const MAX_KEPT: usize = 1 << 20;
+
+/// Between the names of two columns that make one text.
+const BOTH: &str = "` + `";
+
+/// A column that has a value.
+#[derive(Debug, Clone)]
+struct Found<'r> {
+    column: String,
+    /// As JSON.
+    value: &'r str,
+}
+
+/// How the rows of one file become problems.
+#[derive(Debug)]
+pub(super) struct Mapping<'a> {
+    rows: &'a Rows,
+    /// The source that the recipe names; else the source of a row is its column or the file.
+    source: Option<&'a str>,
+    /// The file's name.
+    file: &'a str,
+    /// Whether numbers of rows are ids by themselves; else the file's name stands before them.
+    is_only_file: bool,
+    /// Whether verifiers may read the other columns.
+    keep: bool,
+    used: BTreeMap<Role, BTreeSet<String>>,
+}
+
+impl<'a> Mapping<'a> {
+    pub(super) fn new(rows: &'a Rows, file: &'a str, is_only_file: bool) -> Self {
+        Self { rows, source: None, file, is_only_file, keep: false, used: BTreeMap::new() }
+    }
+
+    /// The same, with the columns that have no role kept or not.
+    pub(super) fn keeping(self, keep: bool) -> Self {
+        Self { keep, ..self }
+    }
+
+    fn columns(&self) -> &'a Columns {
+        &self.rows.columns
+    }
+
+    /// The problem in row `number`, counted from 1.
+    pub(super) fn problem(&mut self, number: usize, row: &Fields<'_>) -> Result<Problem, String> {
+        let Asked { history, problem, reply } = self.asked(row)?;
+        let solution = self.solution(row, reply)?;
+        let (answer, worked) = self.answer(row, solution.as_deref())?;
+        let id = match self.one(Role::Id, self.columns().id.as_deref(), row)? {
+            Some(found) => scalar(&found)?,
+            None if self.is_only_file => number.to_string(),
+            None => format!("{}:{number}", self.file),
+        };
+        let columns = if self.keep { self.kept(row)? } else { Map::new() };
+        let problem = Problem {
+            id,
+            history,
+            problem,
+            answer: answer.unwrap_or_default(),
+            source: self.source(row)?,
+            solution: solution.or(worked),
+            columns,
+        };
+        for (role, text) in [("problem", &problem.problem), ("id", &problem.id)] {
+            if text.trim().is_empty() {
+                return Err(format!("the {role} is empty: expected text"));
+            }
+        }
+        Ok(problem)
+    }
+
+    /// What was read where it is not what a row of ours has: for people.
+    pub(super) fn report(&self) -> Option<String> {
+        let own =
+            |role: &Role, names: &BTreeSet<String>| names.len() == 1 && names.contains(role.name());
+        if self.used.iter().all(|(role, names)| own(role, names)) {
+            return None;
+        }
+        let said = Role::ALL.into_iter().filter_map(|role| {
+            let names: Vec<_> = self.used.get(&role)?.iter().map(String::as_str).collect();
+            Some(format!("{} from `{}`", role.name(), names.join("`, `")))
+        });
+        Some(said.collect::<Vec<_>>().join(", "))
+    }
+
+    fn asked(&mut self, row: &Fields<'_>) -> Result<Asked, String> {
+        let found = match &self.columns().problem {
+            Some(names) => {
+                let named = names.all().map(|name| set(Role::Problem, name, row));
+                named.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            }
+            None => Self::known_problem(row)?,
+        };
+        let names: Vec<_> = found.iter().map(|one| one.column.as_str()).collect();
+        self.used.entry(Role::Problem).or_default().insert(names.join(BOTH));
+        match found.as_slice() {
+            [] => Err(format!(
+                "no problem: expected a column `problem`, {}\nname the row's own by \
+                 columns.problem",
+                has(row)
+            )),
+            [one] if one.value.starts_with('[') => {
+                let turns = chat::turns(one.value)
+                    .map_err(|problem| format!("column `{}`: {problem}", one.column))?;
+                let chat::Split { history, asked, reply } = chat::split(turns)
+                    .map_err(|problem| format!("column `{}`: {problem}", one.column))?;
+                Ok(Asked { history, problem: asked, reply: reply.map(|r| (one.column.clone(), r)) })
+            }
+            many => {
+                let texts = many.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                let full: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+                Ok(Asked { history: Vec::new(), problem: full.join("\n\n"), reply: None })
+            }
+        }
+    }
+
+    /// The problem's column, or columns, where the recipe names none.
+    fn known_problem<'r>(row: &Fields<'r>) -> Result<Vec<Found<'r>>, String> {
+        let mut found = known(Role::Problem, row)?;
+        for name in CHATS {
+            found.extend(lookup(row, name)?);
+        }
+        match found.as_slice() {
+            [one] if one.column.eq_ignore_ascii_case("instruction") => {
+                // Alpaca's rows hold what the instruction is about in a second column.
+                let input = lookup(row, "input")?;
+                Ok(found.into_iter().chain(input).collect())
+            }
+            [] | [_] => Ok(found),
+            many => Err(several(Role::Problem, many)),
+        }
+    }
+
+    fn solution(
+        &mut self,
+        row: &Fields<'_>,
+        reply: Option<(String, String)>,
+    ) -> Result<Option<String>, String> {
+        let set = self.columns().solution.as_deref();
+        if let (None, Some((column, reply))) = (set, reply) {
+            self.used.entry(Role::Solution).or_default().insert(format!("{column} (last turn)"));
+            return Ok(Some(reply));
+        }
+        let Some(found) = self.one(Role::Solution, set, row)? else { return Ok(None) };
+        let solution = if found.value.starts_with('[') {
+            chat::turns(found.value)
+                .and_then(chat::only_reply)
+                .map_err(|problem| format!("column `{}`: {problem}", found.column))?
+        } else {
+            text(&found)?
+        };
+        Ok((!solution.trim().is_empty()).then_some(solution))
+    }
+
+    /// The answer, and the worked text that it stands in, if it does.
+    fn answer(
+        &mut self,
+        row: &Fields<'_>,
+        solution: Option<&str>,
+    ) -> Result<(Option<String>, Option<String>), String> {
+        let from = self.rows.answer_from.as_ref();
+        let set = self.columns().answer.as_deref();
+        if let Some(found) = self.one(Role::Answer, set, row)? {
+            let own = scalar(&found)?;
+            let taken = match from {
+                None => answer::after_hashes(&own),
+                Some(AnswerFrom::Text) => None,
+                Some(_) if !found.value.starts_with('"') => None,
+                Some(from) => Some(from.taken(&own).ok_or_else(|| {
+                    format!("column `{}`: no {from} in it (answer_from)", found.column)
+                })?),
+            };
+            return Ok(match taken {
+                Some(answer) => (Some(answer), Some(own)),
+                None => ((!own.trim().is_empty()).then_some(own), None),
+            });
+        }
+        let Some(solution) = solution.filter(|_| set != Some(OFF)) else { return Ok((None, None)) };
+        let answer = match from {
+            Some(from) => Some(
+                from.taken(solution)
+                    .ok_or_else(|| format!("no {from} in the solution (answer_from)"))?,
+            ),
+            None => answer::recognised(solution)?,
+        };
+        if answer.is_some() {
+            self.used.entry(Role::Answer).or_default().insert("the solution".into());
+        }
+        Ok((answer, None))
+    }
+
+    fn source(&mut self, row: &Fields<'_>) -> Result<String, String> {
+        let set = self.columns().source.as_deref();
+        match (set, self.source) {
+            (None, Some(name)) => Ok(name.to_owned()),
+            _ => match self.one(Role::Source, set, row)? {
+                Some(found) => text(&found),
+                None => Ok(self.source.unwrap_or(self.file).to_owned()),
+            },
+        }
+    }
+
+    /// The column of a role, where it has a value.
+    fn one<'r>(
+        &mut self,
+        role: Role,
+        set_to: Option<&str>,
+        row: &Fields<'r>,
+    ) -> Result<Option<Found<'r>>, String> {
+        let found = if let Some(name) = set_to {
+            set(role, name, row)?
+        } else {
+            let found = known(role, row)?;
+            if found.len() > 1 {
+                return Err(several(role, &found));
+            }
+            found.into_iter().next()
+        };
+        if let Some(found) = &found {
+            self.used.entry(role).or_default().insert(found.column.clone());
+        }
+        Ok(found)
+    }
+
+    /// The columns that have no role, for verifiers.
+    fn kept(&self, row: &Fields<'_>) -> Result<Map<String, Value>, String> {
+        let named = self.columns().keep.as_deref();
+        let used = self.used.values().flatten();
+        let roles: BTreeSet<_> = used.flat_map(|names| names.split(BOTH)).collect();
+        let mut kept = Map::new();
+        let mut size = 0;
+        for name in named.into_iter().flatten() {
+            if row.raw(name).is_none() {
+                return Err(format!("column `{name}` (columns.keep) is missing: {}", has(row)));
+            }
+        }
+        for (name, value) in row.all() {
+            let wanted =
+                named.map_or(!roles.contains(name), |named| named.iter().any(|n| n == name));
+            if !wanted {
+                continue;
+            }
+            size += value.len();
+            if named.is_none() && size > MAX_KEPT {
+                return Err(format!(
+                    "the columns for verifiers have more than {} KiB, up to `{}`\nname those that \
+                     verifiers read in columns.keep, or none by `keep = []`",
+                    MAX_KEPT >> 10,
+                    brief(name)
+                ));
+            }
+            let value = serde_json::from_str(value).map_err(|_| {
+                format!("column `{}`: nested too deep, or a number beyond f64", brief(name))
+            })?;
+            kept.insert(name.to_owned(), value);
+        }
+        Ok(kept)
+    }
+}
+
+/// What a row asks.
+struct Asked {
+    history: Vec<Turn>,
+    problem: String,
+    /// A chat's last turn, with the column that it is in.
+    reply: Option<(String, String)>,
+}
+
+/// The column that the recipe names for a role; none where its value is null.
+fn set<'r>(role: Role, name: &str, row: &Fields<'r>) -> Result<Option<Found<'r>>, String> {
+    if name == OFF {
+        return Ok(None);
+    }
+    match row.at(name)? {
+        Some("null") => Ok(None),
+        Some(value) => Ok(Some(Found { column: name.to_owned(), value })),
+        None => Err(format!("column `{name}` (columns.{}) is missing: {}", role.name(), has(row))),
+    }
+}
+
+/// The columns with the known names of a role; only ours where the row has it.
+fn known<'r>(role: Role, row: &Fields<'r>) -> Result<Vec<Found<'r>>, String> {
+    let mut all = Vec::new();
+    for (at, name) in role.known().iter().enumerate() {
+        let found = lookup(row, name)?;
+        if at == 0 && !found.is_empty() {
+            return Ok(found);
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// The columns of a name in any case of letters that have a value.
+fn lookup<'r>(row: &Fields<'r>, name: &str) -> Result<Vec<Found<'r>>, String> {
+    let of = |column: &str, value: &'r str| Found { column: column.to_owned(), value };
+    let exact = row.at(name)?.map(|value| of(name, value));
+    let others = row.all().filter(|(own, _)| *own != name && own.eq_ignore_ascii_case(name));
+    let found = exact.into_iter().chain(others.map(|(own, value)| of(own, value)));
+    Ok(found.filter(|found| found.value != "null").collect())
+}
+
+fn several(role: Role, found: &[Found<'_>]) -> String {
+    let names: Vec<_> = found.iter().map(|one| format!("`{}`", brief(&one.column))).collect();
+    let (key, first) = (role.name(), &found[0].column);
+    format!(
+        "the {key} may be in any of {}\nset columns.{key} to one of them, such as \
+         columns = {{ {key} = \"{first}\" }}",
+        names.join(", ")
+    )
+}
+
+/// The columns of a row, for a message.
+fn has(row: &Fields<'_>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<_> =
+        row.all().map(|(name, _)| format!("`{}`", brief(name))).take(SHOWN + 1).collect();
+    match names.as_slice() {
+        [] => "the row has none".into(),
+        [shown @ .., _] if names.len() > SHOWN => format!("the row has {}, ...", shown.join(", ")),
+        all => format!("the row has {}", all.join(", ")),
+    }
+}
+
+fn text(found: &Found<'_>) -> Result<String, String> {
+    if !found.value.starts_with('"') {
+        return Err(unlike(found, "text"));
+    }
+    string(found)
+}
+
+/// Text, or a number or a boolean as it is written.
+fn scalar(found: &Found<'_>) -> Result<String, String> {
+    match found.value.as_bytes()[0] {
+        b'"' => string(found),
+        b'[' | b'{' => Err(unlike(found, "text, a number or a boolean")),
+        _ => Ok(found.value.to_owned()),
+    }
+}
+
+fn string(found: &Found<'_>) -> Result<String, String> {
+    serde_json::from_str(found.value)
+        .map_err(|_| format!("column `{}`: half of a surrogate pair in it", brief(&found.column)))
+}
+
+fn unlike(found: &Found<'_>, expected: &str) -> String {
+    format!("column `{}`: expected {expected}, got {}", brief(&found.column), brief(found.value))
+}
