@@ -159,10 +159,19 @@ impl Text {
     /// Fails when there is no chat template, and when it does not parse or refuses; the message
     /// names its line.
     pub fn render(&self, system: Option<&str>, user: &str) -> Result<String> {
-        let template = self.chat_template()?;
         let system = system.map(|content| ("system", content));
         let turns: Vec<_> = system.into_iter().chain([("user", user)]).collect();
-        template.render(&turns, true, self.context())
+        self.render_turns(&turns)
+    }
+
+    /// A conversation of `turns`, each a role and what it says, through the chat template and up to
+    /// where the assistant is to speak.
+    ///
+    /// # Errors
+    ///
+    /// As [`Text::render`].
+    pub fn render_turns(&self, turns: &[(&str, &str)]) -> Result<String> {
+        self.chat_template()?.render(turns, true, self.context())
     }
 
     fn chat_template(&self) -> Result<&Template> {

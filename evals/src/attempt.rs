@@ -92,7 +92,7 @@ impl Setup<'_> {
         let requests = problems
             .iter()
             .map(|asked| {
-                let prompt = self.style.tokens(self.text, &asked.problem.problem)?;
+                let prompt = self.style.tokens(self.text, asked.problem)?;
                 Ok(Request { prompt, problem: asked.number, group_size })
             })
             .collect::<Result<Vec<_>>>()?;

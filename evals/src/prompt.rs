@@ -1,8 +1,10 @@
 //! How a problem is put to the policy.
 
+mod chat;
 mod template_args;
 
 use engine::text::{KeepSpecialTokens, Text};
+use rewards::{Problem, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,7 +15,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptStyle {
-    /// System prompt of a chat; left out, the model's template decides.
+    /// System prompt of a chat that has no system turn of its own; left out, the model's template
+    /// decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// What the problem is put into.
@@ -51,18 +54,20 @@ pub enum Bos {
 /// What a supervised stage learns of one problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Tokens of the prompt.
+    /// Tokens before the first that is learnt.
     pub prompt: Vec<u32>,
-    /// Tokens of the solution, as sampling would leave them: the token that ends a turn is the
-    /// last.
+    /// Tokens from there on, as sampling would leave them: the token that ends a turn is the last.
     pub completion: Vec<u32>,
+    /// Which tokens of the completion are learnt: those of the assistant's turns, each with the
+    /// token that ends it.
+    pub learnt: Vec<bool>,
 }
 
 /// What a problem is put into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Template {
-    /// The model's own chat template, one user turn.
+    /// The model's own chat template: the turns of a chat, or one user turn.
     // Not a unit variant, nor is the last: serde would take any key beside its `kind`.
     Chat {},
     /// A text, for models without a chat template.
@@ -112,14 +117,23 @@ impl PromptStyle {
     ///
     /// # Errors
     ///
-    /// Fails when the chat template does, or a plain template has no `{problem}`.
-    pub fn prompt(&self, text: &Text, problem: &str) -> Result<String> {
-        let asked = format!("{problem}{}", self.suffix);
+    /// Fails when the chat template does, when a plain template has no `{problem}`, and when a chat
+    /// of several turns has no chat template to go through.
+    pub fn prompt(&self, text: &Text, problem: &Problem) -> Result<String> {
+        let asked = format!("{}{}", problem.problem, self.suffix);
         match &self.template {
             Template::Chat {} if *text.template_args() != self.template_args => {
                 Err(Error::Prompt("`template_args` are not the text's: prepare it first".into()))
             }
-            Template::Chat {} => Ok(text.render(self.system.as_deref(), &asked)?),
+            Template::Chat {} => {
+                let mut turns = self.before(problem, problem.history.len());
+                turns.push((Role::User.name(), &asked));
+                Ok(text.render_turns(&turns)?)
+            }
+            _ if !problem.history.is_empty() => Err(Error::Prompt(
+                "the problem has turns before it, which need `template = { kind = \"chat\" }`"
+                    .into(),
+            )),
             Template::Plain { text } => {
                 // Not `replace`, so that a problem which itself says `{problem}` stays as it is.
                 let (before, after) = text.split_once(SLOT).ok_or_else(|| {
@@ -137,7 +151,7 @@ impl PromptStyle {
     ///
     /// Fails where [`PromptStyle::prompt`] does, when the prompt has no token, and when it is to
     /// begin with a begin token and the tokenizer has none.
-    pub fn tokens(&self, text: &Text, problem: &str) -> Result<Vec<u32>> {
+    pub fn tokens(&self, text: &Text, problem: &Problem) -> Result<Vec<u32>> {
         let mut tokens = text.encode(&self.prompt(text, problem)?)?;
         let begin = self.begin(text)?;
         if !tokens.starts_with(&begin) {
@@ -204,18 +218,35 @@ impl PromptStyle {
             .unwrap_or_else(|| text.stop_tokens()[0])
     }
 
-    /// The tokens of a prompt, and those of a solution after it; `end` is the token that
-    /// [`PromptStyle::end`] names.
+    /// What is learnt of a problem and its solution; `end` is the token that [`PromptStyle::end`]
+    /// names. The assistant's turns in its history are learnt, too.
     ///
     /// # Errors
     ///
-    /// Fails where [`PromptStyle::tokens`] does, and when the solution cannot be encoded after the
-    /// prompt.
-    pub fn target(&self, text: &Text, problem: &str, solution: &str, end: u32) -> Result<Target> {
-        let prompt = self.tokens(text, problem)?;
-        let mut completion = text.encode_after(&self.prompt(text, problem)?, solution)?;
-        completion.push(end);
-        Ok(Target { prompt, completion })
+    /// Fails where [`PromptStyle::tokens`] does, when the solution cannot be encoded after the
+    /// prompt, and when the chat template does not write an earlier turn of the assistant as
+    /// sampling would have left it.
+    pub fn target(
+        &self,
+        text: &Text,
+        problem: &Problem,
+        solution: &str,
+        end: u32,
+    ) -> Result<Target> {
+        let mut prompt = self.tokens(text, problem)?;
+        let rendered = self.prompt(text, problem)?;
+        let mut last = text.encode_after(&rendered, solution)?;
+        last.push(end);
+        let turns = self.earlier_turns(text, problem, &rendered, &prompt, end)?;
+        let first = turns.first().map_or(prompt.len(), |turn| turn.start);
+        let mut learnt = vec![false; prompt.len() - first];
+        for turn in turns {
+            learnt[turn.start - first..turn.end - first].fill(true);
+        }
+        learnt.resize(learnt.len() + last.len(), true);
+        let mut completion = prompt.split_off(first);
+        completion.append(&mut last);
+        Ok(Target { prompt, completion, learnt })
     }
 }
 

@@ -40,7 +40,7 @@ pub fn fit(
     text.hidden_tokens(&style.keep_special_tokens).context("prompt")?;
     let Problems { train, held_out, .. } = problems;
     for (what, list) in [("data.held_out", held_out), ("data.train", &mut *train)] {
-        let mut lengths = measured(list, &|one| Ok(style.tokens(text, &one.problem)?.len()))?;
+        let mut lengths = measured(list, &|one| Ok(style.tokens(text, one)?.len()))?;
         let limit = recipe.data.max_prompt_tokens.get();
         let key = "data.max_prompt_tokens";
         let limit = Limit { what, one: "prompt", many: "prompts", key, tokens: limit };
@@ -77,7 +77,7 @@ pub fn target(style: &PromptStyle, text: &Text, problem: &Problem, end: u32) -> 
              stage"
         );
     };
-    Ok(style.target(text, &problem.problem, solution, end)?)
+    Ok(style.target(text, problem, solution, end)?)
 }
 
 fn fit_solutions(

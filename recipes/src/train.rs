@@ -152,9 +152,9 @@ impl StageRun<'_> {
         let (text, style) = (self.run.text, &self.run.recipe.prompt);
         let end = style.end(text);
         let prompted = |(_, problem): (u64, &Problem)| -> Result<Prompted> {
-            let Target { prompt, completion } = fit::target(style, text, problem, end)?;
-            let weights = vec![1.0; completion.len()];
-            let sample = Sample { completion, advantage: 1.0, weights, ..Sample::default() };
+            let Target { prompt, completion, learnt } = fit::target(style, text, problem, end)?;
+            let mut sample = Sample { completion, learnt, advantage: 1.0, ..Sample::default() };
+            sample.weights = vec![1.0; sample.num_learnt()];
             Ok(Prompted { prompt, samples: vec![sample] })
         };
         self.draw(count).into_iter().map(prompted).collect()

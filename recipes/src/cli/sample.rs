@@ -83,11 +83,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for note in style.notes(&text)? {
         Console::lines().say(&format!("note: {note}"));
     }
-    let request = Request {
-        prompt: style.tokens(&text, &args.prompt)?,
-        problem: 0,
-        group_size: args.n.get(),
-    };
+    let asked = rewards::Problem { problem: args.prompt.clone(), ..rewards::Problem::default() };
+    let request =
+        Request { prompt: style.tokens(&text, &asked)?, problem: 0, group_size: args.n.get() };
     let key = Key { seed: args.seed, purpose: Purpose::Sample, step: 0 };
     let strings = StopStrings::new(&style.stop);
     let stops = Stops { text: &text, strings: &strings };

@@ -6,7 +6,7 @@ use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Schedule};
 
-use super::pack::{MicroBatch, Prompted, pack};
+use super::pack::{MicroBatch, Prompted, Sample, pack};
 use super::stage::params;
 
 /// What does not change between the updates of a stage.
@@ -95,7 +95,7 @@ pub(crate) fn score(
         let scores = model.score(&pack.packed, &pack.targets, temperature)?;
         let mut start = 0;
         for sample in &pack.samples {
-            let own = start..start + sample.completion.len();
+            let own = start..start + sample.num_learnt();
             columns.push(Scores {
                 log_probs: scores.log_probs[own.clone()].to_vec(),
                 entropies: scores.entropies[own.clone()].to_vec(),
@@ -173,7 +173,7 @@ impl<'a> Update<'a> {
     ) -> engine::Result<Self> {
         let samples = groups.iter().flat_map(|group| &group.samples);
         let counted = samples.filter(|sample| !sample.filtered);
-        let lengths: Vec<_> = counted.map(|sample| sample.completion.len()).collect();
+        let lengths: Vec<_> = counted.map(Sample::num_learnt).collect();
         let packs = pack(groups, plan.budget, |sample| !sample.without_gradient)?;
         Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
     }
@@ -274,7 +274,7 @@ impl Columns {
             columns.weights.extend(&sample.weights);
             columns.penalties.extend(&sample.penalties);
             columns.importance.extend(&sample.importance);
-            let tokens = sample.completion.len();
+            let tokens = sample.num_learnt();
             columns.advantages.extend(std::iter::repeat_n(sample.advantage, tokens));
         }
         Ok(columns)
@@ -295,14 +295,13 @@ impl Columns {
 }
 
 fn lengths<'a>(pack: &'a MicroBatch<'_>) -> impl Iterator<Item = usize> + 'a {
-    pack.samples.iter().map(|sample| sample.completion.len())
+    pack.samples.iter().map(|sample| sample.num_learnt())
 }
 
 #[cfg(test)]
 mod tests {
     use candle::DType;
 
-    use super::super::pack::Sample;
     use super::*;
 
     #[test]

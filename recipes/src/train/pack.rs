@@ -9,10 +9,13 @@ pub(crate) struct Prompted {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// A completion with its columns, one entry a token.
+/// A completion with its columns, one entry for each token that is learnt.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
     pub(crate) completion: Vec<u32>,
+    /// Which tokens of the completion are learnt; empty where all are. The others, such as a user's
+    /// turn between two of the assistant, are in no column, no count and no loss.
+    pub(crate) learnt: Vec<bool>,
     /// By the policy that sampled it; empty where nobody did.
     pub(crate) rollout_log_probs: Vec<f32>,
     /// What the ratio is taken against; empty where the loss has none.
@@ -34,6 +37,16 @@ pub(crate) struct Sample {
     pub(crate) filtered: bool,
     /// The loss has no gradient in its tokens, so they are not computed.
     pub(crate) without_gradient: bool,
+}
+
+impl Sample {
+    /// Tokens that are learnt: the length of each column.
+    pub(crate) fn num_learnt(&self) -> usize {
+        if self.learnt.is_empty() {
+            return self.completion.len();
+        }
+        self.learnt.iter().filter(|&&learnt| learnt).count()
+    }
 }
 
 /// What one forward and backward pass holds.
@@ -70,7 +83,10 @@ pub(crate) fn pack(
                 None => last.packed.push(&group.prompt, None)?,
             };
             prompt = Some(parent);
-            last.targets.extend(last.packed.push_completion(parent, &sample.completion)?);
+            let targets = last.packed.push_completion(parent, &sample.completion)?;
+            let learnt = |at: usize| sample.learnt.get(at).is_none_or(|&learnt| learnt);
+            let targets = targets.into_iter().enumerate().filter(|(at, _)| learnt(*at));
+            last.targets.extend(targets.map(|(_, target)| target));
             last.samples.push(sample);
         }
     }
@@ -103,6 +119,18 @@ mod tests {
         assert_eq!(rows(100), [4 + 3 * 2]);
         assert_eq!(rows(8), [8, 6]);
         assert_eq!(rows(1), [6, 6, 6]);
+    }
+
+    #[test]
+    fn what_is_not_learnt_is_computed_and_no_target() {
+        let mut groups = groups(&[(2, vec![4])]);
+        let whole = pack(&groups, 100, |_| true).unwrap();
+        let (rows, targets) = (whole[0].packed.rows(), whole[0].targets.clone());
+        groups[0].samples[0].learnt = vec![true, false, false, true];
+        assert_eq!(groups[0].samples[0].num_learnt(), 2);
+        let part = pack(&groups, 100, |_| true).unwrap();
+        assert_eq!(part[0].packed.rows(), rows);
+        assert_eq!(part[0].targets, [targets[0], targets[3]]);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::descend::{Descended, Gap};
 use super::gather::Gathered;
 use super::mean;
-use super::pack::Prompted;
+use super::pack::{Prompted, Sample};
 use super::stage::StageRun;
 use crate::config::RlStage;
 use crate::machine;
@@ -61,7 +61,7 @@ impl StageRun<'_> {
     fn progress(&self, samples: &[Prompted]) -> Result<Metrics> {
         let mut metrics = Metrics::new(Log::Metrics);
         let tokens: usize =
-            samples.iter().flat_map(|group| &group.samples).map(|one| one.completion.len()).sum();
+            samples.iter().flat_map(|group| &group.samples).map(Sample::num_learnt).sum();
         metrics.set("training/epoch", self.drawn as f64 / self.run.problems.len() as f64)?;
         metrics.set("training/updates", self.updates as f64)?;
         metrics.set("training/num_tokens", tokens as f64)?;
