@@ -272,6 +272,28 @@ fn results_and_gradients_do_not_depend_on_threads_or_form() {
 }
 
 #[test]
+fn gradients_do_not_depend_on_the_size_of_waves() {
+    let shared: Vec<_> = std::iter::once((75, None)).chain([(21, Some(0)); 8]).collect();
+    let shared = Case::new(heads(4, 2, 24), &shared);
+    let long = Case::new(heads(2, 1, 16), &[(1100, None), (30, Some(0)), (9, Some(0))]);
+    for case in (0..12).map(random).chain([shared, long]) {
+        let dy = noise(4, case.qkv[0].len());
+        let attended = case.run(Threads::One);
+        let all = |threads: Threads<'_>, limit| {
+            let (qkv, segments) = (case.slices(), &case.segments);
+            backward::in_waves(threads, case.heads, qkv, segments, &attended, &dy, limit)
+                .map(|gradient| bits(&gradient))
+        };
+        let one_wave = all(Threads::One, usize::MAX);
+        for limit in [0, 1 << 12, 1 << 14, 1 << 16] {
+            assert!(all(Threads::One, limit) == one_wave, "waves of {limit}: {case:?}");
+            let pooled = pool(3).install(|| all(Threads::Pool, limit));
+            assert!(pooled == one_wave, "waves of {limit} on three threads: {case:?}");
+        }
+    }
+}
+
+#[test]
 fn what_comes_later_never_reaches_a_row() {
     on_every_form(|| {
         for seed in 0..20 {
