@@ -27,7 +27,7 @@ mod tests;
 use std::ops::Range;
 
 pub use backward::attention_backward;
-pub use forward::{Queries, attend};
+pub use forward::{Queries, Scratch, attend};
 pub use packed::{Attended, Segment, attention};
 
 use crate::simd::LANES;

@@ -201,9 +201,8 @@ impl Pass<'_> {
         let first = self.segments[part.segment].start + part.first;
         let position = self.places[part.segment].position + part.first;
         let [forward, exchanged] = self.kv.each_ref().map(|kv| {
-            let mut blocks = kv.blocks(self.segments, self.places, part.segment, part.head);
-            blocks.truncate(part.blocks);
-            blocks
+            let blocks = kv.blocks(self.segments, self.places, part.segment, part.head);
+            blocks.take(part.blocks).collect::<Vec<_>>()
         });
         let Gradients { dq, dk, dv } = gradients;
         for gradient in [&mut *dq, &mut *dk, &mut *dv] {

@@ -38,32 +38,64 @@ impl Queries<'_> {
     }
 }
 
-/// `softmax(q k^T / sqrt(width)) v`, into `out`; the maximum of the scores, and one over the sum of
-/// their exponentials, into `stats`, for each query in the order of rows, then heads.
+/// Buffers of [`attend`] that last from call to call.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Empty between calls: only its memory is kept.
+    blocks: Vec<KvBlock<'static>>,
+    scores: Vec<f32>,
+    stats: Vec<[f32; 2]>,
+}
+
+impl Scratch {
+    /// For each query of the last call, in the order of rows, then heads: the maximum of the scores,
+    /// and one over the sum of their exponentials.
+    pub(super) fn stats(&self) -> &[[f32; 2]] {
+        &self.stats
+    }
+}
+
+/// The memory of a list, for blocks that are borrowed from elsewhere. Collecting the iterator of a
+/// vector into a vector of elements of the same size keeps the allocation.
+fn emptied<'a>(mut blocks: Vec<KvBlock<'_>>) -> Vec<KvBlock<'a>> {
+    blocks.clear();
+    blocks.into_iter().map(|_| unreachable!("the list is empty")).collect()
+}
+
+/// `softmax(q k^T / sqrt(width)) v`, into `out`.
 ///
-/// Shapes: `out` as [`Queries::values`], `stats` (rows * group). `blocks` hold every position up to
-/// the last row's in ascending order, each once. `scratch` is overwritten.
+/// Shapes: `out` as [`Queries::values`]. `blocks` hold every position up to the last row's in
+/// ascending order, each once. `scratch` is overwritten.
 ///
 /// # Panics
 ///
 /// Panics when a slice is too short.
 ///
 /// Source: arXiv 1706.03762, equation 1; grouped heads as in arXiv 2305.13245.
-pub fn attend(
+pub fn attend<'a>(
     queries: Queries<'_>,
-    blocks: &[KvBlock<'_>],
-    scratch: &mut Vec<f32>,
+    blocks: impl IntoIterator<Item = KvBlock<'a>>,
+    scratch: &mut Scratch,
     out: &mut [f32],
-    stats: &mut [[f32; 2]],
 ) {
+    let mut list = emptied(std::mem::take(&mut scratch.blocks));
+    list.extend(blocks);
+    tiles(queries, &list, scratch, out);
+    scratch.blocks = emptied(list);
+}
+
+/// [`attend`], tile by tile.
+fn tiles(queries: Queries<'_>, blocks: &[KvBlock<'_>], scratch: &mut Scratch, out: &mut [f32]) {
+    let Scratch { scores, stats, .. } = scratch;
     let all = queries.rows * queries.group;
+    stats.resize(all, [0.0; 2]);
     let mut done = 0;
     // Tiles of equal size as far as possible: 7 queries are 4 and 3, not 6 and 1.
     for tiles in (1..=all.div_ceil(ROWS)).rev() {
         let rows = (all - done).div_ceil(tiles);
         by_rows!(rows, |M| {
             let stats = stats[done..].first_chunk_mut().expect("numbers of each query");
-            tile::<M>(queries, done, blocks, scratch, out, stats);
+            tile::<M>(queries, done, blocks, scores, out, stats);
         });
         done += rows;
     }
@@ -74,7 +106,7 @@ fn tile<const M: usize>(
     queries: Queries<'_>,
     first: usize,
     blocks: &[KvBlock<'_>],
-    scratch: &mut Vec<f32>,
+    scores: &mut Vec<f32>,
     out: &mut [f32],
     stats: &mut [[f32; 2]; M],
 ) {
@@ -83,10 +115,10 @@ fn tile<const M: usize>(
     let seen = blocks.partition_point(|block| block.held.start < limits[M - 1]);
     let blocks = &blocks[..seen];
     let len = M * POSITIONS * seen;
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
+    if scores.len() < len {
+        scores.resize(len, 0.0);
     }
-    let scores = scratch[..len].as_chunks_mut().0.as_chunks_mut().0;
+    let scores = scores[..len].as_chunks_mut().0.as_chunks_mut().0;
     let rows = at.map(|at| &queries.values[at..at + queries.width]);
     // Each step is compiled by itself: in one function the sums do not stay in registers.
     let max = dispatch(Scores { queries: rows, blocks, limits, out: scores });
@@ -219,5 +251,33 @@ impl<const M: usize> Kernel for Exponentials<'_, M> {
             inverse[m] = 1.0 / s.sum(sums[m]);
         }
         inverse
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::Heads;
+
+    #[test]
+    fn a_list_of_blocks_keeps_its_memory_from_call_to_call() {
+        let heads = Heads { query: 2, key: 1, width: 4 };
+        let values = [1.0; 8];
+        let mut scratch = Scratch::default();
+        let mut memory = Vec::new();
+        for position in [99, 40, 99] {
+            // Of this call alone.
+            let pages = vec![vec![0.5; heads.block_len()]; position / POSITIONS + 1];
+            let blocks = pages.iter().enumerate().map(|(i, page)| {
+                let first = i * POSITIONS;
+                heads.read(page, 0, first..(first + POSITIONS).min(position + 1))
+            });
+            let queries =
+                Queries { values: &values, stride: 8, rows: 1, group: 2, width: 4, position };
+            attend(queries, blocks, &mut scratch, &mut [0.0; 8]);
+            assert!(scratch.blocks.is_empty());
+            memory.push((scratch.blocks.as_ptr(), scratch.blocks.capacity()));
+        }
+        assert!(memory[0].1 >= 7 && memory.iter().all(|m| *m == memory[0]), "{memory:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Attention over packed sequences: every row attends to its ancestors' rows and to its own
 //! segment's rows up to itself.
 
-use super::{Heads, KvBlock, POSITIONS, Queries, attend};
+use super::{Heads, KvBlock, POSITIONS, Queries, Scratch, attend};
 use crate::threads::Threads;
 
 /// A run of rows that continues another one, or starts a sequence.
@@ -62,8 +62,7 @@ pub fn attention(
         }
     }
     threads.each_of(tasks, |Task { index, first, rows, out, stats }| {
-        let mut scratch = Vec::new();
-        let mut by_head = vec![[0.0; 2]; rows * group];
+        let mut scratch = Scratch::default();
         for head in 0..heads.key {
             let at = head * group * heads.width;
             let queries = Queries {
@@ -75,8 +74,8 @@ pub fn attention(
                 position: places[index].position + first,
             };
             let blocks = kv.blocks(segments, &places, index, head);
-            attend(queries, &blocks, &mut scratch, &mut out[at..], &mut by_head);
-            let rows = stats.chunks_exact_mut(heads.query).zip(by_head.chunks_exact(group));
+            attend(queries, blocks, &mut scratch, &mut out[at..]);
+            let rows = stats.chunks_exact_mut(heads.query).zip(scratch.stats().chunks_exact(group));
             for (stats, by_head) in rows {
                 stats[head * group..][..group].copy_from_slice(by_head);
             }
@@ -184,23 +183,21 @@ impl Kv {
     }
 
     /// What a segment attends to, as one key head sees it.
-    pub(super) fn blocks(
-        &self,
-        segments: &[Segment],
-        places: &[Place],
+    pub(super) fn blocks<'a>(
+        &'a self,
+        segments: &'a [Segment],
+        places: &'a [Place],
         index: usize,
         head: usize,
-    ) -> Vec<KvBlock<'_>> {
+    ) -> impl Iterator<Item = KvBlock<'a>> {
         let len = self.heads.block_len();
-        let mut blocks = Vec::new();
-        for index in chain(segments, index) {
+        chain(segments, index).into_iter().flat_map(move |index| {
             let place = places[index];
-            blocks.extend((0..place.blocks).map(|i| {
+            (0..place.blocks).map(move |i| {
                 let block = &self.blocks[(place.block + i) * len..][..len];
                 self.heads.read(block, head, held(segments[index], place, i))
-            }));
-        }
-        blocks
+            })
+        })
     }
 }
 

@@ -177,6 +177,7 @@ fn decoded(case: &Case, cut: usize) -> Vec<f32> {
     let [q, k, v] = case.slices();
     let (row_len, group) = (query * width, case.heads.group());
     let mut out = vec![f32::NAN; q.len()];
+    let mut scratch = Scratch::default();
     for (row, out) in out.chunks_exact_mut(row_len).enumerate() {
         let seen = case.seen(row);
         let cut = cut.min(seen.len() - 1);
@@ -191,15 +192,11 @@ fn decoded(case: &Case, cut: usize) -> Vec<f32> {
             case.heads.write(page, position, &k[at..][..key * width], &v[at..][..key * width]);
         }
         for head in 0..key {
-            let blocks: Vec<KvBlock<'_>> = pages
-                .iter()
-                .map(|(held, page)| case.heads.read(page, head, held.clone()))
-                .collect();
+            let blocks = pages.iter().map(|(held, page)| case.heads.read(page, head, held.clone()));
             let values = &q[row * row_len + head * group * width..];
             let position = seen.len() - 1;
             let queries = Queries { values, stride: row_len, rows: 1, group, width, position };
-            let out = &mut out[head * group * width..];
-            attend(queries, &blocks, &mut Vec::new(), out, &mut vec![[0.0; 2]; group]);
+            attend(queries, blocks, &mut scratch, &mut out[head * group * width..]);
         }
     }
     out

@@ -13,7 +13,7 @@ use crate::decode::not_finite;
 use crate::rope::Rope;
 use crate::weights::{Spec, Weights};
 use crate::{MatmulPrecision, Policy, Result};
-use kernels::attention::{Queries, attend};
+use kernels::attention::{self, Queries, attend};
 use kernels::linear::{Linear, Matrix, linear};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::threads::{Threads, with_team};
@@ -40,7 +40,7 @@ pub(crate) struct Buffers {
 }
 
 /// Scratch memory of attention, one for each row and key head of a thread.
-type Scratch = Vec<Vec<f32>>;
+type Scratch = Vec<attention::Scratch>;
 
 impl Buffers {
     pub(crate) fn new(policy: Policy<'_>) -> Result<Self> {
@@ -238,12 +238,11 @@ impl Step<'_> {
         let (width, kv_heads) = (config.head_dim, config.num_kv_heads);
         let group = config.num_heads / kv_heads;
         let mut attention = vec![0.0; q.len()];
-        scratch.resize_with(slots.len() * kv_heads, Vec::new);
+        scratch.resize_with(slots.len() * kv_heads, attention::Scratch::default);
         let heads = attention.chunks_exact_mut(group * width).zip(scratch).enumerate();
         threads.each_of(heads, |(i, (out, scratch))| {
             let (slot, head) = (&slots[i / kv_heads], i % kv_heads);
-            let blocks: Vec<_> =
-                slot.held().map(|(block, held)| self.kv.read(block, layer, head, held)).collect();
+            let blocks = slot.held().map(|(block, held)| self.kv.read(block, layer, head, held));
             let queries = Queries {
                 values: &q[i * group * width..],
                 stride: group * width,
@@ -252,7 +251,7 @@ impl Step<'_> {
                 width,
                 position: slot.position(),
             };
-            attend(queries, &blocks, scratch, out, &mut vec![[0.0; 2]; group]);
+            attend(queries, blocks, scratch, out);
         });
         attention
     }
