@@ -12,13 +12,13 @@ use rewards::{AdvantageConfig, GroupRewards};
 use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
-use crate::config;
 use crate::machine;
 use crate::memory::Need;
 use crate::random::draws;
 use crate::train::descend::{Plan, descend};
 use crate::train::pack::{Prompted, Sample};
-use crate::train::stage::{likelihood, optimizer};
+use crate::train::params::optimizer;
+use crate::train::sft::likelihood;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -274,10 +274,7 @@ impl Bench<'_> {
         let need = Need {
             rows: rows.min(self.shape.micro_batch_tokens) as u64,
             alone: rows <= self.shape.micro_batch_tokens,
-            activations: match self.shape.activations {
-                Activations::Keep => config::Activations::Keep,
-                Activations::Recompute => config::Activations::Recompute,
-            },
+            activations: self.shape.activations,
             cached: cached as u64,
             reference: false,
         };

@@ -28,7 +28,7 @@ pub use choice::{
 pub use data::{AnswerFrom, Columns, DataConfig, HeldOut, Names, Rows, Source};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
-pub use stage::{Descent, RlStage, SftStage, Stage, StageKind};
+pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};
 
 use crate::config::stage::default_one;
 use crate::verifiers::RewardsConfig;
@@ -136,14 +136,13 @@ impl Default for CheckpointConfig {
 impl Recipe {
     /// Steps of all stages together.
     pub fn total_steps(&self) -> u64 {
-        self.stages.iter().map(Stage::steps).sum()
+        self.stages.iter().map(|stage| stage.settings().steps()).sum()
     }
 
     /// The verifiers of every stage that has some, and of the evaluation, with their keys.
     pub fn rewards(&self) -> Vec<(String, &RewardsConfig)> {
-        let stages = self.stages.iter().enumerate().filter_map(|(index, stage)| match stage {
-            Stage::Rl(stage) => Some((format!("stage.{index}.rewards"), &stage.rewards)),
-            Stage::Sft(_) => None,
+        let stages = self.stages.iter().enumerate().filter_map(|(index, stage)| {
+            Some((format!("stage.{index}.rewards"), stage.settings().rewards()?))
         });
         stages.chain([("eval.rewards".to_owned(), &self.eval.rewards)]).collect()
     }
@@ -152,10 +151,11 @@ impl Recipe {
     pub fn stage_at(&self, step: u64) -> Option<(usize, u64)> {
         let mut left = step;
         for (index, stage) in self.stages.iter().enumerate() {
-            if left < stage.steps() {
+            let steps = stage.settings().steps();
+            if left < steps {
                 return Some((index, left));
             }
-            left -= stage.steps();
+            left -= steps;
         }
         None
     }

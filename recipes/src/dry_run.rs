@@ -8,10 +8,9 @@ mod sizes;
 
 use anyhow::Result;
 use engine::ModelConfig;
-use engine::loss::Kl;
 
-use crate::config::{DTypeChoice, DeviceChoice, Recipe, Stage, StageKind};
-use crate::memory::{F32, Memory, Need};
+use crate::config::{DTypeChoice, DeviceChoice, Recipe, StageSettings, StepPlan};
+use crate::memory::{F32, Memory};
 
 pub use sizes::Sizes;
 
@@ -65,13 +64,13 @@ pub enum Known {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StagePlan {
     /// Its kind.
-    pub kind: StageKind,
+    pub kind: &'static str,
     /// Steps.
     pub steps: u64,
     /// Problems per step.
     pub batch: u64,
-    /// Completions per problem: sampled, or the solution.
-    pub group_size: u64,
+    /// Completions sampled per problem; none where solutions are learnt.
+    pub group_size: Option<u64>,
     /// Completions trained on.
     pub samples: u64,
     /// Completions sampled, at most, where more are drawn than trained on.
@@ -124,8 +123,9 @@ impl Plan {
             .stages
             .iter()
             .map(|stage| {
+                let stage = stage.settings();
                 let mut plan = stage_plan(stage, &model.config, parameters, train, prompt as u64);
-                if plan.kind == StageKind::Rl && rounds(recipe) {
+                if plan.group_size.is_some() && rounds(recipe) {
                     plan.memory.round_cache(parameters);
                 }
                 plan
@@ -161,29 +161,27 @@ impl Plan {
 }
 
 fn stage_plan(
-    stage: &Stage,
+    stage: &dyn StageSettings,
     model: &ModelConfig,
     parameters: u64,
     train: Option<usize>,
     prompt: u64,
 ) -> StagePlan {
     let (steps, batch) = (stage.steps(), stage.batch() as u64);
-    let (group_size, new) = match stage {
-        Stage::Sft(_) => (1, None),
-        Stage::Rl(rl) => (rl.group_size.get() as u64, Some(rl.rollout.max_new_tokens.get() as u64)),
-    };
-    let samples = steps * batch * group_size;
+    let StepPlan { sampled, need } = stage.plan(prompt);
+    let group_size = sampled.map(|sampled| sampled.group_size);
+    let samples = steps * batch * group_size.unwrap_or(1);
     StagePlan {
         kind: stage.kind(),
         steps,
         batch,
         group_size,
         samples,
-        most_drawn: most_drawn(stage),
+        most_drawn: sampled.and_then(|sampled| Some(steps * sampled.most_drawn?)),
         epochs: train.map(|train| (steps * batch) as f64 / train as f64),
         updates: stage.total_updates(),
-        most_tokens: new.map(|new| new * samples),
-        memory: memory(stage, model, parameters, prompt),
+        most_tokens: sampled.map(|sampled| sampled.max_new_tokens * samples),
+        memory: need.memory(model, parameters),
     }
 }
 
@@ -196,43 +194,10 @@ fn rounds(recipe: &Recipe) -> bool {
 fn evaluations(recipe: &Recipe) -> u64 {
     let every = recipe.eval.every.map_or(u64::MAX, u64::from);
     let ends = recipe.stages.iter().scan(0, |end, stage| {
-        *end += stage.steps();
+        *end += stage.settings().steps();
         Some(*end)
     });
     1 + recipe.total_steps() / every + ends.filter(|end| !end.is_multiple_of(every)).count() as u64
-}
-
-/// Completions that dynamic sampling draws when every step goes to the cap.
-fn most_drawn(stage: &Stage) -> Option<u64> {
-    let Stage::Rl(rl) = stage else { return None };
-    let dynamic = rl.dynamic_sampling?;
-    let round = dynamic.gen_batch.unwrap_or(rl.batch).get() * rl.group_size.get();
-    Some(rl.steps.get() * (dynamic.max_batches.get() * round) as u64)
-}
-
-fn memory(stage: &Stage, model: &ModelConfig, parameters: u64, prompt: u64) -> Memory {
-    let descent = stage.descent();
-    let activations = descent.activations;
-    let rows = descent.micro_batch_tokens as u64;
-    let need = match stage {
-        Stage::Sft(_) => Need { rows, activations, ..Need::default() },
-        Stage::Rl(rl) => {
-            let new = rl.rollout.max_new_tokens.get() as u64;
-            let completions = (rl.batch.get() * rl.group_size.get()) as u64;
-            let slots = completions.min(rl.slots.get() as u64);
-            let groups = slots.div_ceil(rl.group_size.get() as u64) + 1;
-            let whole = rl.batch.get() as u64 * prompt + completions * new;
-            let update = whole / descent.updates_per_step as u64;
-            Need {
-                rows: rows.min(update),
-                alone: update <= rows,
-                activations,
-                cached: slots * new + groups * prompt,
-                reference: rl.loss.kl != (Kl::Off {}),
-            }
-        }
-    };
-    need.memory(model, parameters)
 }
 
 /// Bytes of the record's completions and tokens.

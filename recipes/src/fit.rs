@@ -6,7 +6,7 @@ use engine::text::Text;
 use evals::{PromptStyle, Target};
 use rewards::Problem;
 
-use crate::config::{Recipe, Stage};
+use crate::config::Recipe;
 use crate::data::Problems;
 
 /// Problems that a message names.
@@ -59,7 +59,7 @@ pub fn fit(
         }
         fitted.prompts = lengths;
     }
-    if recipe.stages.iter().any(|stage| matches!(stage, Stage::Sft(_))) {
+    if recipe.stages.iter().any(|stage| stage.settings().learns_solutions()) {
         fit_solutions(recipe, train, text, context, &mut fitted)?;
     }
     Ok(fitted)

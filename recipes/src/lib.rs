@@ -8,10 +8,10 @@
 //! bench  doctor  dry_run  grade    what they do, besides training
 //! train                            the steps, and the run around them
 //! fit  policy  resume  summary     what a run begins with, goes on with and ends with
-//! builtin  data  memory  run_dir  shipped
+//! builtin  data  run_dir  shipped
 //! config                           the recipe
 //! tasks  verifiers                 components with settings of their own
-//! causes  console  identity  machine  names  places  random  signals
+//! causes  console  identity  machine  memory  names  places  random  signals
 //! ```
 //!
 //! `tests/it/tidy/layers.rs` holds the code to this picture.
@@ -20,6 +20,7 @@ mod causes;
 pub mod console;
 pub mod identity;
 pub mod machine;
+pub mod memory;
 mod names;
 pub mod places;
 mod random;
@@ -32,7 +33,6 @@ pub mod config;
 
 pub mod builtin;
 pub mod data;
-pub mod memory;
 pub mod run_dir;
 pub mod shipped;
 

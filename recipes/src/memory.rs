@@ -1,8 +1,6 @@
 //! How much memory a stage of training takes, computed from the sizes of its model.
 
-use engine::ModelConfig;
-
-use crate::config::Activations;
+use engine::{Activations, ModelConfig};
 
 /// Bytes of a number in 32 bits.
 pub const F32: u64 = 4;
@@ -37,7 +35,7 @@ pub struct Memory {
 }
 
 /// What decides how much memory training takes, besides the model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     /// Rows of a micro-batch.
     pub rows: u64,
@@ -58,7 +56,7 @@ impl Need {
         let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
         let block = kept_bytes_a_row(model) / model.num_layers as u64;
         let kept = match self.activations {
-            Activations::Keep | Activations::Auto => kept_bytes_a_row(model),
+            Activations::Keep => kept_bytes_a_row(model),
             Activations::Recompute => inputs,
         };
         Memory {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Files;
 
 pub(crate) use checkpoints::best_of;
-pub use checkpoints::{Saved, TrainerState, checkpoints};
+pub use checkpoints::{Saved, StageState, TrainerState, checkpoints};
 pub use environment::{Accepted, Environment};
 
 /// Version of the JSON files written here.

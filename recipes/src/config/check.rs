@@ -1,11 +1,6 @@
 //! What a recipe's settings must keep among themselves; everything wrong is said at once.
 
-use std::num::NonZeroUsize;
-
-use engine::loss::PolicyLoss;
-use rewards::Importance;
-
-use super::{DTypeChoice, DeviceChoice, HeldOut, OldLogProbs, Recipe, RlStage, Source, Stage};
+use super::{DTypeChoice, DeviceChoice, HeldOut, Recipe, Source, StageSettings};
 use crate::tasks::Arithmetic;
 
 /// All problems of a recipe, each with the key to change.
@@ -14,11 +9,9 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
     check_run(recipe, &mut found);
     check_data(recipe, &mut found);
     for (index, stage) in recipe.stages.iter().enumerate() {
-        let at = format!("stage.{index}");
+        let (at, stage) = (format!("stage.{index}"), stage.settings());
         check_descent(&at, stage, &mut found);
-        if let Stage::Rl(stage) = stage {
-            check_rl(&at, stage, &mut found);
-        }
+        found.0.extend(stage.problems().into_iter().map(|problem| format!("{at}.{problem}")));
     }
     found.0
 }
@@ -127,7 +120,7 @@ fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
     }
 }
 
-fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
+fn check_descent(at: &str, stage: &dyn StageSettings, found: &mut Problems) {
     found.all(&format!("{at}.optim"), stage.descent().optim.problems());
     found.all(&format!("{at}.schedule"), stage.descent().schedule.problems());
     let (warmup, total) = (stage.descent().schedule.warmup(), stage.total_updates());
@@ -137,61 +130,5 @@ fn check_descent(at: &str, stage: &Stage, found: &mut Problems) {
     let (updates, batch) = (stage.descent().updates_per_step, stage.batch());
     found.need(updates <= batch, || {
         format!("{at}.updates_per_step: {updates} updates cannot share a batch of {batch}")
-    });
-}
-
-fn check_rl(at: &str, stage: &RlStage, found: &mut Problems) {
-    found.all(&format!("{at}.loss"), stage.loss.problems());
-    found.need(!matches!(stage.loss.policy, PolicyLoss::NegativeLogLikelihood {}), || {
-        format!(
-            "{at}.loss.policy: `negative-log-likelihood` reads no reward; use it through a stage of \
-             kind `sft`"
-        )
-    });
-    found.all(&format!("{at}.rollout"), stage.rollout.problems());
-    found.all(&format!("{at}.rewards"), stage.rewards.problems());
-    found.all(&format!("{at}.advantage"), stage.advantage.problems());
-    found.all(&format!("{at}.weighting"), stage.weighting.problems());
-    found.all(&format!("{at}.importance"), stage.importance.problems());
-    found.all(&format!("{at}.entropy_bonus"), stage.entropy_bonus.problems());
-    let rescored = stage.old_log_probs == OldLogProbs::Rescore;
-    found.need(rescored || stage.importance == (Importance::Off {}), || {
-        format!(
-            "{at}.importance: the rollout's own log-probs differ from themselves by nothing; set \
-             `old_log_probs = \"rescore\"`"
-        )
-    });
-    check_group(at, stage, found);
-    found.need(stage.rollout.temperature > 0.0, || {
-        format!(
-            "{at}.rollout.temperature: greedy siblings are all the same and teach nothing; use a \
-             temperature above 0"
-        )
-    });
-}
-
-/// A completion without siblings can be compared with the other problems of its step, by the
-/// advantages that do so.
-fn check_group(at: &str, stage: &RlStage, found: &mut Problems) {
-    if stage.group_size > NonZeroUsize::MIN {
-        return;
-    }
-    found.need(stage.advantage.compares_over_step(), || {
-        format!(
-            "{at}.group_size: a group of one has no advantage over its siblings; use 2 or more, or \
-             `algorithm = \"reinforce++\"`, which compares over the whole step"
-        )
-    });
-    found.need(stage.batch > NonZeroUsize::MIN, || {
-        format!(
-            "{at}.batch: one completion a step has nothing to be compared with; use 2 problems or \
-             more, or a larger group_size"
-        )
-    });
-    found.need(stage.dynamic_sampling.is_none(), || {
-        format!(
-            "{at}.dynamic_sampling: it waits for groups whose completions differ, and a group of one \
-             never does; remove it, or use a larger group_size"
-        )
     });
 }

@@ -67,6 +67,16 @@ pub enum Activations {
     Auto,
 }
 
+impl Activations {
+    /// What is kept at most.
+    pub fn most(self) -> engine::Activations {
+        match self {
+            Self::Keep | Self::Auto => engine::Activations::Keep,
+            Self::Recompute => engine::Activations::Recompute,
+        }
+    }
+}
+
 /// Dynamic sampling: problems are drawn, round after round, until the batch is full of groups whose
 /// completions differ; what is left over is discarded, the last first.
 ///

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::sources::Sources;
-use super::{Stage, StageKind, message};
+use super::{Stage, message};
 
 impl Sources {
     /// Merges all of them; later ones go over earlier ones.
@@ -37,13 +37,8 @@ impl Sources {
     /// Gives the tables that an override has begun in a stage the `kind` they have by default, so
     /// that `--set stage.rl.optim.weight_decay=0.1` needs no second one.
     fn complete(&self, stage: &mut DeValue<'_>) {
-        let defaults = kind_of(stage).and_then(|kind| match kind {
-            "sft" => Some(StageKind::Sft),
-            "rl" => Some(StageKind::Rl),
-            _ => None,
-        });
-        let (Some(kind), DeValue::Table(stage)) = (defaults, stage) else { return };
-        let mut defaults = Stage::defaults(kind);
+        let defaults = kind_of(stage).and_then(Stage::defaults);
+        let (Some(mut defaults), DeValue::Table(stage)) = (defaults, stage) else { return };
         // Of the settings that are not the default ones, only STARE's hold a further `kind`.
         if stage.get("weighting").is_some_and(|own| kind_of(own.get_ref()) == Some("stare")) {
             let stare = toml::Value::try_from(WeightingConfig::Stare(Stare::default()));

@@ -1,137 +1,63 @@
+//! The stages of a recipe: what all kinds of them have, and the list of kinds.
+//!
+//! A kind of stage is a file here, with its settings, and one in `train`, with its driver. It is
+//! registered in two places: in the list below and in `train::begin_stage`.
+
+mod rl;
+mod sft;
+
 use std::fmt;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Activations, Algorithm, DynamicSampling, OldLogProbs, Probe};
+pub use rl::RlStage;
+pub use sft::SftStage;
+
+use super::Activations;
+use crate::memory::Need;
 use crate::verifiers::RewardsConfig;
 
-/// One stage of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "a recipe holds a handful of stages")]
-pub enum Stage {
-    /// Supervised: learns the worked solutions of the problems.
-    Sft(SftStage),
-    /// Reinforcement learning: samples, judges, credits, descends.
-    Rl(RlStage),
-}
+/// What the program asks of the settings of a stage, whatever its kind.
+pub trait StageSettings {
+    /// The name of the kind in recipes.
+    fn kind(&self) -> &'static str;
 
-/// The kinds of stages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StageKind {
-    /// Supervised.
-    Sft,
-    /// Reinforcement learning.
-    Rl,
-}
+    /// Number of steps.
+    fn steps(&self) -> u64;
 
-impl StageKind {
-    /// The name used in recipes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sft => "sft",
-            Self::Rl => "rl",
-        }
+    /// Problems per step.
+    fn batch(&self) -> usize;
+
+    /// The settings of its updates.
+    fn descent(&self) -> Descent<'_>;
+
+    /// Optimizer updates of the whole stage: the length of its schedule.
+    fn total_updates(&self) -> u64 {
+        self.steps() * self.descent().updates_per_step as u64
+    }
+
+    /// What a step does and needs at most, where the longest prompt has `prompt` tokens.
+    fn plan(&self, prompt: u64) -> StepPlan;
+
+    /// Everything wrong that only this kind of stage knows of, each with its key in the stage.
+    fn problems(&self) -> Vec<String>;
+
+    /// Its verifiers; none where it judges nothing.
+    fn rewards(&self) -> Option<&RewardsConfig> {
+        None
+    }
+
+    /// Whether it learns the solutions of the problems, so that each must have one.
+    fn learns_solutions(&self) -> bool {
+        false
     }
 }
 
-/// A supervised stage: the negative log-likelihood of the solutions, each token with credit 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SftStage {
-    /// Steps; each takes one batch of problems.
-    pub steps: NonZeroU64,
-    /// Problems per step.
-    pub batch: NonZeroUsize,
-    /// Optimizer updates per step: the batch is split evenly among them.
-    #[serde(default = "default_one")]
-    pub updates_per_step: NonZeroUsize,
-    /// Rows (tokens) that one backward pass may hold.
-    #[serde(default = "default_micro_batch_tokens")]
-    pub micro_batch_tokens: NonZeroUsize,
-    /// What the forward pass keeps.
-    #[serde(default)]
-    pub activations: Activations,
-    /// The optimizer.
-    #[serde(default)]
-    pub optim: optim::OptimConfig,
-    /// The learning rate, by update.
-    pub schedule: optim::Schedule,
-}
-
-/// A stage of reinforcement learning.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RlStage {
-    /// Where the settings left out here come from; every algorithm's are in the documentation of
-    /// its name. Left out: their own defaults, which are those of `grpo` with `token-mean`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<Algorithm>,
-    /// Steps; each takes one batch of rollouts.
-    pub steps: NonZeroU64,
-    /// Problems per step.
-    pub batch: NonZeroUsize,
-    /// Completions per problem.
-    pub group_size: NonZeroUsize,
-    /// Optimizer updates per step: the groups are split evenly among them.
-    #[serde(default = "default_one")]
-    pub updates_per_step: NonZeroUsize,
-    /// Rows (tokens) that one backward pass may hold.
-    #[serde(default = "default_micro_batch_tokens")]
-    pub micro_batch_tokens: NonZeroUsize,
-    /// What the forward pass keeps.
-    #[serde(default)]
-    pub activations: Activations,
-    /// Cache slots: completions decoded at a time. Does not change them on a CPU.
-    #[serde(default = "default_slots")]
-    pub slots: NonZeroUsize,
-    /// How completions are sampled.
-    #[serde(default)]
-    pub rollout: rollout::Sampling,
-    /// Whether problems are drawn until the batch is full of groups with spread. Left out: the
-    /// groups of a step are what was drawn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dynamic_sampling: Option<DynamicSampling>,
-    /// What a completion is worth.
-    #[serde(default)]
-    pub rewards: RewardsConfig,
-    /// Whether completions that were cut at the limit are left out of the loss.
-    #[serde(default)]
-    pub overlong_filtering: bool,
-    /// From the rewards of a group to advantages.
-    #[serde(default)]
-    pub advantage: rewards::AdvantageConfig,
-    /// From advantages to the weight of each token.
-    #[serde(default)]
-    pub weighting: rewards::WeightingConfig,
-    /// Where the log-probs that the loss compares with come from.
-    #[serde(default)]
-    pub old_log_probs: OldLogProbs,
-    /// The correction for rollouts of another precision; needs `old_log_probs = "rescore"`.
-    #[serde(default)]
-    pub importance: rewards::Importance,
-    /// The factor of the entropy in the loss.
-    #[serde(default)]
-    pub entropy_bonus: rewards::EntropyBonus,
-    /// The loss.
-    #[serde(default)]
-    pub loss: engine::loss::LossConfig,
-    /// The optimizer.
-    #[serde(default)]
-    pub optim: optim::OptimConfig,
-    /// The learning rate, by update.
-    pub schedule: optim::Schedule,
-    /// Measures on fresh rollouts how far an update moves the entropy. Left out: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<Probe>,
-}
-
-/// What the stages share about descending: borrowed from either kind.
+/// The settings of a stage's updates, borrowed from a stage of any kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Descent<'a> {
     /// Optimizer updates per step.
@@ -146,68 +72,121 @@ pub struct Descent<'a> {
     pub schedule: &'a optim::Schedule,
 }
 
-impl Stage {
-    /// Which kind it is.
-    pub fn kind(&self) -> StageKind {
-        match self {
-            Self::Sft(_) => StageKind::Sft,
-            Self::Rl(_) => StageKind::Rl,
+/// What a step does and needs, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepPlan {
+    /// What it samples; none where it samples nothing.
+    pub sampled: Option<SamplePlan>,
+    /// What decides its memory.
+    pub need: Need,
+}
+
+/// What a step samples, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SamplePlan {
+    /// Completions of each problem.
+    pub group_size: u64,
+    /// Tokens of each completion.
+    pub max_new_tokens: u64,
+    /// Completions sampled, where that may be more than are trained on.
+    pub most_drawn: Option<u64>,
+}
+
+/// Declares the settings of a kind of stage: those that every kind has, and its own.
+///
+/// Fields and not a nested struct: serde reads a flattened struct from a buffer, in which errors
+/// lose their line and column, and does not refuse unknown keys beside it.
+macro_rules! stage_settings {
+    ($(#[$meta:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// Steps; each takes one batch of problems.
+            pub steps: std::num::NonZeroU64,
+            /// Problems per step.
+            pub batch: NonZeroUsize,
+            /// Optimizer updates per step: the batch is split evenly among them.
+            #[serde(default = "super::default_one")]
+            pub updates_per_step: NonZeroUsize,
+            /// Rows (tokens) that one backward pass may hold.
+            #[serde(default = "super::default_micro_batch_tokens")]
+            pub micro_batch_tokens: NonZeroUsize,
+            /// What the forward pass keeps.
+            #[serde(default)]
+            pub activations: crate::config::Activations,
+            /// The optimizer.
+            #[serde(default)]
+            pub optim: optim::OptimConfig,
+            /// The learning rate, by update.
+            pub schedule: optim::Schedule,
+            $($own)*
         }
-    }
 
-    /// What a stage of this kind is where nothing is said about it.
-    pub(super) fn defaults(kind: StageKind) -> toml::Table {
-        const REQUIRED: &str =
-            "steps = 1\nbatch = 1\nschedule = { kind = \"constant\", lr = 1.0 }\n";
-        let text = match kind {
-            StageKind::Sft => REQUIRED.to_owned(),
-            StageKind::Rl => format!("group_size = 2\n{REQUIRED}"),
-        };
-        let stage: Self = toml::from_str(&format!("kind = \"{}\"\n{text}", kind.name()))
-            .expect("every setting but these has a default");
-        toml::Table::try_from(stage).expect("a stage has a TOML form")
-    }
-
-    /// Number of steps.
-    pub fn steps(&self) -> u64 {
-        match self {
-            Self::Sft(stage) => stage.steps.get(),
-            Self::Rl(stage) => stage.steps.get(),
+        impl $name {
+            fn descent_settings(&self) -> Descent<'_> {
+                Descent {
+                    updates_per_step: self.updates_per_step.get(),
+                    micro_batch_tokens: self.micro_batch_tokens.get(),
+                    activations: self.activations,
+                    optim: &self.optim,
+                    schedule: &self.schedule,
+                }
+            }
         }
-    }
+    };
+}
+use stage_settings;
 
-    /// Problems per step.
-    pub fn batch(&self) -> usize {
-        match self {
-            Self::Sft(stage) => stage.batch.get(),
-            Self::Rl(stage) => stage.batch.get(),
+/// Declares [`Stage`] and all that goes through its kinds.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident($settings:ty)),+ $(,)?) => {
+        /// One stage of a run.
+        #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        #[expect(clippy::large_enum_variant, reason = "a recipe holds a handful of stages")]
+        pub enum Stage {
+            $($(#[$doc])* $kind($settings),)+
         }
-    }
 
-    /// Settings of the descent.
-    pub fn descent(&self) -> Descent<'_> {
-        match self {
-            Self::Sft(stage) => Descent {
-                updates_per_step: stage.updates_per_step.get(),
-                micro_batch_tokens: stage.micro_batch_tokens.get(),
-                activations: stage.activations,
-                optim: &stage.optim,
-                schedule: &stage.schedule,
-            },
-            Self::Rl(stage) => Descent {
-                updates_per_step: stage.updates_per_step.get(),
-                micro_batch_tokens: stage.micro_batch_tokens.get(),
-                activations: stage.activations,
-                optim: &stage.optim,
-                schedule: &stage.schedule,
-            },
+        /// The names of the kinds.
+        const KINDS: &[&str] = &[$(<$settings>::KIND),+];
+
+        impl Stage {
+            /// Its settings, whatever its kind.
+            pub fn settings(&self) -> &dyn StageSettings {
+                match self {
+                    $(Self::$kind(settings) => settings,)+
+                }
+            }
+
+            /// A stage of this kind where nothing is said about it; none of a kind that there is
+            /// not.
+            pub(super) fn defaults(kind: &str) -> Option<toml::Table> {
+                let required = match kind {
+                    $(<$settings>::KIND => <$settings>::REQUIRED,)+
+                    _ => return None,
+                };
+                let stage: Self = toml::from_str(&format!("kind = \"{kind}\"\n{required}"))
+                    .expect("every setting but these has a default");
+                Some(toml::Table::try_from(stage).expect("a stage has a TOML form"))
+            }
+
+            fn read<'de, D: Deserializer<'de>>(kind: &str, rest: D) -> Result<Self, D::Error> {
+                match kind {
+                    $(<$settings>::KIND => <$settings>::deserialize(rest).map(Self::$kind),)+
+                    _ => Err(D::Error::unknown_variant(kind, KINDS)),
+                }
+            }
         }
-    }
+    };
+}
 
-    /// Optimizer updates of the whole stage: the length of its schedule.
-    pub fn total_updates(&self) -> u64 {
-        self.steps() * self.descent().updates_per_step as u64
-    }
+kinds! {
+    /// Supervised: learns the worked solutions of the problems.
+    Sft(SftStage),
+    /// Reinforcement learning: samples, judges, credits, descends.
+    Rl(RlStage),
 }
 
 // Written by hand: serde's tagged enums buffer the table, and with it goes the line and column of
@@ -225,18 +204,39 @@ impl<'de> Visitor<'de> for StageVisitor {
     type Value = Stage;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a stage with `kind` = \"sft\" or \"rl\"")
+        write!(f, "a stage with `kind` = \"{}\"", KINDS.join("\" or \""))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stage, A::Error> {
         if map.next_key::<String>()?.as_deref() != Some("kind") {
             return Err(A::Error::custom("missing field `kind`, which comes first in a stage"));
         }
-        let rest = MapAccessDeserializer::new;
-        match map.next_value::<StageKind>()? {
-            StageKind::Sft => SftStage::deserialize(rest(map)).map(Stage::Sft),
-            StageKind::Rl => RlStage::deserialize(rest(map)).map(Stage::Rl),
-        }
+        let Kind(kind) = map.next_value()?;
+        Stage::read(kind, MapAccessDeserializer::new(map))
+    }
+}
+
+/// The name of a kind, refused where it stands if there is none of that name.
+struct Kind(&'static str);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl Visitor<'_> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("variant identifier")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Kind, E> {
+        let known = KINDS.iter().find(|kind| **kind == name);
+        known.map(|kind| Kind(kind)).ok_or_else(|| E::unknown_variant(name, KINDS))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt::{self, Write as _};
 
 use super::{Known, Plan, Prompts, StagePlan};
-use crate::config::StageKind;
 use crate::memory::Memory;
 
 fn mib(bytes: u64) -> String {
@@ -47,7 +46,7 @@ impl fmt::Display for Plan {
         }
         line("problems", &self.known.describe(recipe.data.max_prompt_tokens.get()))?;
         for (index, stage) in self.stages.iter().enumerate() {
-            line(&format!("stage {index} {}", stage.kind.name()), &stage.to_string())?;
+            line(&format!("stage {index} {}", stage.kind), &stage.to_string())?;
             line("memory", &stage.memory.to_string())?;
         }
         let samples = recipe.eval.samples.get();
@@ -92,8 +91,8 @@ impl Known {
 impl fmt::Display for StagePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = format!("{} steps x {} problems", self.steps, self.batch);
-        if self.kind == StageKind::Rl {
-            write!(text, " x {} siblings", self.group_size)?;
+        if let Some(group_size) = self.group_size {
+            write!(text, " x {group_size} siblings")?;
         }
         let epochs = self.epochs.map_or_else(|| "unknown".into(), |epochs| format!("{epochs:.2}"));
         write!(

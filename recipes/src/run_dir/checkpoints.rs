@@ -2,13 +2,44 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle::{Device, Tensor};
 use evals::record::{step_name, step_of_name};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FORMAT, RunDir, entries, partial, read_json, write_json};
+use super::{RunDir, entries, partial, read_json, write_json};
+
+/// Version of `trainer.json`.
+const TRAINER_FORMAT: u32 = 2;
+
+/// Where a stage stands: values by name. Which names there are is up to the kind of stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StageState(BTreeMap<String, Value>);
+
+impl StageState {
+    /// Keeps `value` under `name`.
+    ///
+    /// # Panics
+    ///
+    /// If the value has no JSON form.
+    pub fn set(&mut self, name: &str, value: impl Serialize) {
+        let value = serde_json::to_value(value).expect("state has a JSON form");
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// The value under `name`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, or one of another type.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let value = self.0.get(name).with_context(|| format!("stage_state has no `{name}`"))?;
+        T::deserialize(value).with_context(|| format!("stage_state.{name}"))
+    }
+}
 
 /// Where training stands besides weights and optimizer: all that a resumed run needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,20 +50,9 @@ pub struct TrainerState {
     pub step: u64,
     /// Stage of the last step, counted from 0.
     pub stage: usize,
-    /// Optimizer updates done in that stage.
-    pub updates: u64,
-    /// Problems drawn in that stage.
-    pub drawn: u64,
-    /// State of the token weighting.
-    pub weighting: Value,
-    /// State of the entropy bonus.
-    #[serde(default)]
-    pub entropy_control: Value,
-    /// Mean entropy of what the last step sampled, nats a token; none at a stage's start.
-    #[serde(default)]
-    pub entropy: Option<f64>,
-    /// State of the health watch; null in checkpoints from before there was one.
-    #[serde(default)]
+    /// Where that stage stands, by the names that its driver gives.
+    pub stage_state: StageState,
+    /// State of the health watch.
     pub watch: Value,
     /// Held-out accuracy of these weights, where it was measured.
     pub accuracy: Option<f64>,
@@ -42,14 +62,10 @@ impl TrainerState {
     /// The state before the first step.
     pub fn start() -> Self {
         Self {
-            format: FORMAT,
+            format: TRAINER_FORMAT,
             step: 0,
             stage: 0,
-            updates: 0,
-            drawn: 0,
-            weighting: Value::Null,
-            entropy_control: Value::Null,
-            entropy: None,
+            stage_state: StageState::default(),
             watch: Value::Null,
             accuracy: None,
         }
@@ -147,10 +163,27 @@ pub fn checkpoints(root: &Path) -> Result<Vec<Saved>> {
     let mut saved = paths
         .into_iter()
         .filter(is_checkpoint)
-        .map(|path| Ok(Saved { state: read_json(&path.join(TRAINER))?, path }))
+        .map(|path| Ok(Saved { state: read_state(&path.join(TRAINER))?, path }))
         .collect::<Result<Vec<_>>>()?;
     saved.sort_by_key(|saved| saved.state.step);
     Ok(saved)
+}
+
+fn read_state(path: &Path) -> Result<TrainerState> {
+    #[derive(Serialize, Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let Version { format } = read_json(path)?;
+    if format != TRAINER_FORMAT {
+        bail!(
+            "{}: expected format {TRAINER_FORMAT}, got {format}: another version of stearin wrote \
+             it\nresume with that version, or start a new run from the checkpoint: --set model.path={}",
+            path.display(),
+            path.parent().unwrap_or(path).display()
+        );
+    }
+    read_json(path)
 }
 
 /// The checkpoint with the best held-out accuracy, the earliest of equals.
@@ -187,5 +220,28 @@ mod tests {
         assert_eq!(moment.to_vec1::<f32>().unwrap(), [4.0]);
         run.prune(1, false).unwrap();
         assert_eq!(steps(&run), [4]);
+    }
+
+    #[test]
+    fn a_state_of_another_version_is_refused_with_what_to_do() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("checkpoints/step-000001");
+        fs::create_dir_all(&folder).unwrap();
+        let old = r#"{"format":1,"step":1,"stage":0,"updates":1,"drawn":8,"weighting":null}"#;
+        fs::write(folder.join(TRAINER), old).unwrap();
+        let error = checkpoints(temp.path()).unwrap_err().to_string();
+        assert!(error.contains("trainer.json: expected format 2, got 1"), "{error}");
+        assert!(error.contains("--set model.path="), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_missing_or_of_another_type_is_named() {
+        let mut state = StageState::default();
+        state.set("updates", 3_u64);
+        assert_eq!(state.get::<u64>("updates").unwrap(), 3);
+        let error = |error: anyhow::Error| format!("{error:#}");
+        assert_eq!(error(state.get::<u64>("drawn").unwrap_err()), "stage_state has no `drawn`");
+        let other = error(state.get::<String>("updates").unwrap_err());
+        assert!(other.starts_with("stage_state.updates: invalid type"), "{other}");
     }
 }

@@ -7,7 +7,7 @@ use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Schedule};
 
 use super::pack::{MicroBatch, Prompted, Sample, pack};
-use super::stage::params;
+use super::params::params;
 
 /// What does not change between the updates of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -353,7 +353,7 @@ mod tests {
         let plan = plan(model, &loss, &schedule);
         let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
         let still = optim::OptimConfig::AdamW(still);
-        let mut optimizer = crate::train::stage::optimizer(&still, model).unwrap();
+        let mut optimizer = crate::train::params::optimizer(&still, model).unwrap();
         let seen = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
         let values = |parameter: &engine::Parameter| {
             parameter.tensor.flatten_all().unwrap().to_vec1().unwrap()

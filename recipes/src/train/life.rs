@@ -14,8 +14,8 @@ use evals::record::{Folder, Sink, cut};
 use evals::{Log, Metrics, Record, Warning};
 use rewards::{Problem, Rubric};
 
-use super::Done;
-use super::stage::{Open, Shared, StageRun};
+use super::stage::{Open, Shared, StageDriver};
+use super::{Done, begin_stage};
 use crate::causes::with_causes;
 use crate::config::{DeviceChoice, Recipe};
 use crate::console::{Console, duration};
@@ -164,7 +164,7 @@ struct Life<'a> {
     stop: Stop,
 }
 
-impl<'a> Life<'a> {
+impl Life<'_> {
     /// From where the run stands to its end, or to where it is stopped: after a step, or while it
     /// waits for a verifier that is away.
     fn live(&mut self) -> Result<Ended> {
@@ -190,15 +190,15 @@ impl<'a> Life<'a> {
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {
                 self.watch.begin_stage();
-                self.state.entropy = None;
             }
             let saved = if within > 0 { self.saved.as_ref() } else { None };
-            let mut stage = StageRun::begin(self.shared, index, saved, &self.run_dir, self.open)?;
-            let end = self.state.step - within + recipe.stages[index].steps();
+            let mut stage = begin_stage(self.shared, index, saved, &self.run_dir, self.open)?;
+            let settings = recipe.stages[index].settings();
+            let end = self.state.step - within + settings.steps();
             while self.state.step < end {
-                self.step(&mut stage, index, end)?;
+                self.step(stage.as_mut(), index, end)?;
                 if self.stop.asked() && self.state.step < recipe.total_steps() {
-                    self.save(&stage)?;
+                    self.save(stage.as_ref())?;
                     return Ok(Ended::Interrupted);
                 }
             }
@@ -207,7 +207,7 @@ impl<'a> Life<'a> {
     }
 
     /// One step, what it leaves behind, and what is due after it.
-    fn step(&mut self, stage: &mut StageRun<'a>, index: usize, end: u64) -> Result<()> {
+    fn step(&mut self, stage: &mut dyn StageDriver, index: usize, end: u64) -> Result<()> {
         let recipe = self.shared.recipe;
         self.shared.console.steps(self.state.step, recipe.total_steps());
         let done = stage.step(self.state.step);
@@ -222,17 +222,10 @@ impl<'a> Life<'a> {
         self.state.step += 1;
         let step = self.state.step;
         self.state.stage = index;
-        self.state.updates = stage.updates;
-        self.state.drawn = stage.drawn;
-        self.state.weighting = stage.weighting.state();
-        self.state.entropy_control = stage.entropy_control.state();
+        self.state.stage_state = stage.state();
         self.state.accuracy = None;
-        let entropy = done.metrics.get("unfiltered/entropy");
-        if let (Some(now), Some(before)) = (entropy, self.state.entropy) {
-            done.metrics.set("entropy/measured_delta", now - before)?;
-        }
-        self.state.entropy = entropy;
-        self.tell(stage, &done);
+        let kind = recipe.stages[index].settings().kind();
+        self.tell(kind, &done);
         self.warn(&done.warnings);
         for warning in self.watch.observe(step, &done.metrics) {
             done.metrics.set(format!("health/{}", warning.name), 1.0)?;
@@ -251,9 +244,8 @@ impl<'a> Life<'a> {
             metrics.extend(found);
             timings.extend(seconds);
         }
-        let name = stage.stage.kind().name();
-        self.record.values(step, name, &metrics)?;
-        self.record.values(step, name, &timings)?;
+        self.record.values(step, kind, &metrics)?;
+        self.record.values(step, kind, &timings)?;
         self.keep(step, &done)?;
         if step == end || step % recipe.checkpoint.every == 0 {
             self.save(stage)?;
@@ -276,7 +268,7 @@ impl<'a> Life<'a> {
     }
 
     /// Saves everything as it stands, once.
-    fn save(&mut self, stage: &StageRun<'_>) -> Result<()> {
+    fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
         let step = self.state.step;
         if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
             return Ok(());
@@ -286,7 +278,7 @@ impl<'a> Life<'a> {
         let began = Instant::now();
         self.record.sync()?;
         self.state.watch = self.watch.state();
-        let path = self.run_dir.save(&self.state, stage.optimizer.state()?, |folder| {
+        let path = self.run_dir.save(&self.state, stage.tensors()?, |folder| {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
         self.saved = Some(Saved { path, state: self.state.clone() });
@@ -296,7 +288,7 @@ impl<'a> Life<'a> {
     }
 
     /// Says how a step went.
-    fn tell(&self, stage: &StageRun<'_>, done: &Done) {
+    fn tell(&self, kind: &str, done: &Done) {
         let console = self.shared.console;
         let total = self.shared.recipe.total_steps();
         let value = |name: &str, key: &str| {
@@ -304,8 +296,7 @@ impl<'a> Life<'a> {
         };
         let seconds = done.timings.get("timing_s/step").unwrap_or_default();
         console.say(&format!(
-            "{} step {}/{total}{}{}{}{}, {}",
-            stage.stage.kind().name(),
+            "{kind} step {}/{total}{}{}{}{}, {}",
             self.state.step,
             value("loss", "train/loss"),
             value("reward", "critic/rewards/mean"),

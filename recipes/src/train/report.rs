@@ -1,83 +1,37 @@
-//! Summarize: what a step's values are called.
-
-use std::collections::BTreeMap;
+//! What the steps of every kind of stage log.
 
 use anyhow::Result;
-use engine::loss::Kl;
-use evals::attempt::{Completion, Graded};
 use evals::{Log, Metrics};
-use rewards::Outcome;
-use rollout::Finish;
 
 use super::clock::Clock;
-use super::descend::{Descended, Gap};
-use super::gather::Gathered;
-use super::mean;
+use super::descend::Descended;
 use super::pack::{Prompted, Sample};
-use super::stage::StageRun;
-use crate::config::RlStage;
+use super::stage::Draws;
+use super::updates::Updates;
 use crate::machine;
 
-impl StageRun<'_> {
-    /// The metrics of a step of reinforcement learning.
-    pub(super) fn summarize(
-        &self,
-        config: &RlStage,
-        gathered: &Gathered,
-        samples: &[Prompted],
-        descended: &Descended,
-    ) -> Result<Metrics> {
-        let groups = &gathered.groups;
-        let mut metrics = self.progress(samples)?;
-        critic(&mut metrics, groups, samples)?;
-        lengths(&mut metrics, groups)?;
-        unfiltered(&mut metrics, gathered)?;
-        outcomes(&mut metrics, gathered)?;
-        parts(&mut metrics, gathered)?;
-        actor(&mut metrics, config, groups, descended)?;
-        corrections(&mut metrics, &descended.gap)?;
-        if config.dynamic_sampling.is_some() {
-            sampled(&mut metrics, config, gathered)?;
-        }
-        for warning in &gathered.warnings {
-            metrics.set(format!("health/{}", warning.name), 1.0)?;
-        }
-        Ok(metrics)
-    }
-
-    /// The metrics of a supervised step.
-    pub(super) fn summarize_imitation(
-        &self,
-        samples: &[Prompted],
-        descended: &Descended,
-    ) -> Result<Metrics> {
-        let mut metrics = self.progress(samples)?;
-        metrics.set("train/loss", descended.loss)?;
-        metrics.set("train/grad_norm", descended.grad_norm)?;
-        metrics.set("train/lr", descended.lr)?;
-        Ok(metrics)
-    }
-
-    fn progress(&self, samples: &[Prompted]) -> Result<Metrics> {
-        let mut metrics = Metrics::new(Log::Metrics);
-        let tokens: usize =
-            samples.iter().flat_map(|group| &group.samples).map(Sample::num_learnt).sum();
-        metrics.set("training/epoch", self.drawn as f64 / self.run.problems.len() as f64)?;
-        metrics.set("training/updates", self.updates as f64)?;
-        metrics.set("training/num_tokens", tokens as f64)?;
-        Ok(metrics)
-    }
+/// How far the stage is.
+pub(super) fn progress(
+    draws: &Draws<'_>,
+    updates: &Updates<'_>,
+    samples: &[Prompted],
+) -> Result<Metrics> {
+    let mut metrics = Metrics::new(Log::Metrics);
+    let tokens: usize =
+        samples.iter().flat_map(|group| &group.samples).map(Sample::num_learnt).sum();
+    metrics.set("training/epoch", draws.epochs())?;
+    metrics.set("training/updates", updates.done as f64)?;
+    metrics.set("training/num_tokens", tokens as f64)?;
+    Ok(metrics)
 }
 
-/// The timings of a step; `groups` where it sampled.
+/// The timings of a step; `generated` tokens where it sampled.
 pub(super) fn timings(
     mut clock: Clock,
     descended: &Descended,
-    gathered: Option<&Gathered>,
+    generated: Option<usize>,
 ) -> Result<Metrics> {
-    if let Some(gathered) = gathered {
-        let generated: usize =
-            completions(gathered).map(|one| one.trajectory.completion.len()).sum();
+    if let Some(generated) = generated {
         let seconds = clock.seconds("timing_s/gen");
         clock.set("timing_per_token_ms/gen", 1e3 * seconds / generated.max(1) as f64);
         clock.set("perf/gen_throughput", generated as f64 / seconds);
@@ -94,146 +48,4 @@ pub(super) fn timings(
         timings.set("perf/throughput", rows / seconds)?;
     }
     Ok(timings)
-}
-
-fn actor(
-    metrics: &mut Metrics,
-    config: &RlStage,
-    groups: &[Graded],
-    descended: &Descended,
-) -> Result<()> {
-    let entropies = all(groups).flat_map(|one| &one.trajectory.entropies).copied();
-    metrics.set("actor/entropy", mean(entropies.map(f64::from)))?;
-    let updates = descended.updates.max(1) as f64;
-    let sums = &descended.sums;
-    metrics.set("actor/loss", descended.loss)?;
-    metrics.set("actor/pg_loss", sums.policy_loss / updates)?;
-    // Completions without advantage are not in the sums; no clip acts on them.
-    let tokens = descended.tokens.max(1) as f64;
-    metrics.set("actor/pg_clipfrac", sums.clipped as f64 / tokens)?;
-    metrics.set("actor/pg_clipfrac_lower", sums.clipped_lower as f64 / tokens)?;
-    metrics.set("actor/ppo_kl", sums.ppo_kl())?;
-    if let Kl::K1 { coefficient } | Kl::K2 { coefficient } | Kl::K3 { coefficient } = config.loss.kl
-    {
-        metrics.set("actor/kl_loss", sums.kl_loss / updates)?;
-        metrics.set("actor/kl_coef", coefficient)?;
-    }
-    metrics.set("actor/grad_norm", descended.grad_norm)?;
-    Ok(metrics.set("actor/lr", descended.lr)?)
-}
-
-fn critic(metrics: &mut Metrics, groups: &[Graded], samples: &[Prompted]) -> Result<()> {
-    let scores: Vec<_> = all(groups).map(|one| share(is(one, Outcome::Correct))).collect();
-    metrics.set_spread("critic/score", &scores)?;
-    let rewards: Vec<_> = all(groups).map(|one| one.judged.reward).collect();
-    metrics.set_spread("critic/rewards", &rewards)?;
-    let each = samples.iter().flat_map(|group| &group.samples);
-    let advantages: Vec<_> = each
-        .flat_map(|sample| std::iter::repeat_n(sample.advantage, sample.completion.len()))
-        .collect();
-    Ok(metrics.set_spread("critic/advantages", &advantages)?)
-}
-
-fn lengths(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
-    let responses: Vec<_> = all(groups).map(|one| one.trajectory.completion.len() as f64).collect();
-    metrics.set_spread("response_length", &responses)?;
-    let cut = all(groups).map(|one| share(one.trajectory.finish == Finish::Length));
-    metrics.set("response_length/clip_ratio", mean(cut))?;
-    let prompts: Vec<_> = groups.iter().map(|group| group.prompt.len() as f64).collect();
-    Ok(metrics.set_spread("prompt_length", &prompts)?)
-}
-
-/// What was sampled, before the choice of what is learnt from.
-fn unfiltered(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
-    let scores = completions(gathered).map(|one| share(is(one, Outcome::Correct)));
-    metrics.set("unfiltered/score/mean", mean(scores))?;
-    let rewards = completions(gathered).map(|one| one.judged.reward);
-    metrics.set("unfiltered/rewards/mean", mean(rewards))?;
-    let entropies = completions(gathered).flat_map(|one| &one.trajectory.entropies);
-    metrics.set("unfiltered/entropy", mean(entropies.map(|&entropy| f64::from(entropy))))?;
-    let lengths = completions(gathered).map(|one| one.trajectory.completion.len() as f64);
-    metrics.set("unfiltered/response_length/mean", mean(lengths))?;
-    let cut = completions(gathered).map(|one| share(one.trajectory.finish == Finish::Length));
-    Ok(metrics.set("unfiltered/response_length/clip_ratio", mean(cut))?)
-}
-
-/// How the batch was filled.
-fn sampled(metrics: &mut Metrics, config: &RlStage, gathered: &Gathered) -> Result<()> {
-    metrics.set("dynamic_sampling/batches", gathered.rounds as f64)?;
-    let judged = gathered.all().count();
-    metrics.set("dynamic_sampling/drawn", (judged + gathered.dropped.len()) as f64)?;
-    metrics.set("dynamic_sampling/kept", gathered.groups.len() as f64)?;
-    let full = config.batch.get() == gathered.groups.len();
-    let with_spread = gathered.others.iter().filter(|group| full && group.has_spread()).count();
-    Ok(metrics.set("dynamic_sampling/discarded", with_spread as f64)?)
-}
-
-fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
-    for outcome in Outcome::ALL {
-        let with = mean(completions(gathered).map(|one| share(is(one, outcome))));
-        if with > 0.0 {
-            metrics.set(format!("reward/outcome/{outcome}"), with)?;
-        }
-    }
-    let groups_with =
-        |holds: &dyn Fn(&Graded) -> bool| mean(gathered.all().map(|group| share(holds(group))));
-    metrics.set("reward/group/zero_spread", groups_with(&|group| !group.has_spread()))?;
-    let all_correct = groups_with(&|group| group.num_correct() == group.completions.len());
-    metrics.set("reward/group/all_correct", all_correct)?;
-    metrics.set("reward/group/none_correct", groups_with(&|group| group.num_correct() == 0))?;
-    metrics.set("reward/group/dropped", gathered.dropped.len() as f64)?;
-    let size = gathered.all().map(|group| group.completions.len()).min().unwrap_or(0);
-    for k in evals::pass_sizes(size) {
-        let each = gathered.all().map(|g| evals::pass_at(g.completions.len(), g.num_correct(), k));
-        metrics.set(format!("reward/pass@{k}"), mean(each))?;
-    }
-    let texts = completions(gathered).map(|one| one.text.as_str());
-    for (key, rate) in evals::reflection::rates(texts) {
-        metrics.set(key, rate)?;
-    }
-    Ok(())
-}
-
-/// Every verifier's own mean, and the means of its further numbers; all completions of a step have
-/// the same verifiers.
-fn parts(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
-    let Some(first) = completions(gathered).next() else { return Ok(()) };
-    for (at, (name, _)) in first.judged.parts.iter().enumerate() {
-        let own = mean(completions(gathered).map(|one| one.judged.parts[at].1));
-        metrics.set(format!("reward/part/{name}"), own)?;
-    }
-    let mut further: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, value) in completions(gathered).flat_map(|one| &one.judged.metrics) {
-        further.entry(name).or_default().push(*value);
-    }
-    for (name, values) in further {
-        metrics.set(format!("reward/{name}"), mean(values.into_iter()))?;
-    }
-    Ok(())
-}
-
-fn corrections(metrics: &mut Metrics, gap: &Gap) -> Result<()> {
-    if gap.is_known() {
-        metrics.set("rollout_corr/kl", gap.kl())?;
-        metrics.set("rollout_corr/k3_kl", gap.k3())?;
-        metrics.set("rollout_corr/log_prob_gap_mean", gap.mean())?;
-        metrics.set("rollout_corr/log_prob_gap_max", gap.max)?;
-    }
-    Ok(())
-}
-
-fn completions(gathered: &Gathered) -> impl Iterator<Item = &Completion> {
-    gathered.all().flat_map(|group| &group.completions)
-}
-
-fn all(groups: &[Graded]) -> impl Iterator<Item = &Completion> {
-    groups.iter().flat_map(|group| &group.completions)
-}
-
-fn is(completion: &Completion, outcome: Outcome) -> bool {
-    completion.judged.outcome == outcome
-}
-
-fn share(holds: bool) -> f64 {
-    f64::from(u8::from(holds))
 }

@@ -1,24 +1,36 @@
-//! A stage under way: all that changes from step to step besides the weights.
+//! What a stage is to the run around it, and what the kinds of stages share.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use candle::Var;
-use engine::loss::{Aggregation, Kl, LossConfig, PolicyLoss};
+use anyhow::Result;
+use candle::Tensor;
+use engine::Model;
 use engine::text::Text;
-use engine::{Activations, Model, Parameter, Variables};
-use optim::{OptimConfig, Optimizer, Param};
 use rand_philox::splitmix64;
-use rewards::entropy_bonus::EntropyControl;
-use rewards::{EntropyBonus, Problem, Rubric, TokenWeighting, WeightingConfig};
+use rewards::Problem;
 
-use crate::config::{self, Recipe, Stage};
+use super::Done;
+use crate::config::Recipe;
 use crate::console::Console;
 use crate::data::Order;
-use crate::machine;
-use crate::memory::kept_bytes_a_row;
-use crate::run_dir::{RunDir, Saved};
-use crate::verifiers::{self, Waiting};
+use crate::run_dir::{RunDir, StageState};
+use crate::verifiers::Waiting;
+
+/// A stage under way: one file a kind.
+pub(super) trait StageDriver {
+    /// One step; `step` counts the steps done before it, over the whole run.
+    fn step(&mut self, step: u64) -> Result<Done>;
+
+    /// All that the next step depends on, besides the weights and [`StageDriver::tensors`].
+    fn state(&self) -> StageState;
+
+    /// The state that is tensors: that of the optimizer.
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>>;
+
+    /// Goes on from what the two above gave.
+    fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()>;
+}
 
 /// Opens a model from its folder.
 pub(super) type Open<'a> = &'a dyn Fn(&Path) -> Result<(Model, Text)>;
@@ -36,150 +48,71 @@ pub(super) struct Shared<'a> {
     pub(super) waiting: &'a Waiting,
 }
 
-/// A stage under way.
-#[derive(Debug)]
-pub(super) struct StageRun<'a> {
-    pub(super) run: Shared<'a>,
-    pub(super) stage: &'a Stage,
-    pub(super) optimizer: Box<dyn Optimizer>,
-    pub(super) weighting: Box<dyn TokenWeighting>,
-    /// Chooses the factor of the entropy in the loss.
-    pub(super) entropy_control: EntropyControl,
-    /// What completions are worth; none in supervised stages.
-    pub(super) rubric: Option<Rubric>,
-    /// The weights at the stage's start, where the loss looks back at them.
-    pub(super) reference: Option<Model>,
-    pub(super) activations: Activations,
-    pub(super) order: Order,
-    /// Updates done.
-    pub(super) updates: u64,
-    /// Problems drawn.
-    pub(super) drawn: u64,
-}
-
-impl<'a> StageRun<'a> {
-    /// The stage at its start, or where `saved` left it.
-    pub(super) fn begin(
-        run: Shared<'a>,
-        index: usize,
-        saved: Option<&Saved>,
-        run_dir: &RunDir,
-        open: Open<'_>,
-    ) -> Result<Self> {
-        let stage = &run.recipe.stages[index];
-        let (rubric, weighting, bonus) = match stage {
-            Stage::Rl(config) => {
-                let rubric = verifiers::build(&config.rewards, run.waiting)
-                    .with_context(|| format!("stage.{index}.rewards"))?;
-                (Some(rubric), &config.weighting, config.entropy_bonus)
-            }
-            Stage::Sft(_) => (None, &WeightingConfig::Uniform {}, EntropyBonus::Off {}),
-        };
-        let mut stage_run = Self {
-            optimizer: optimizer(stage.descent().optim, run.model)?,
-            reference: reference(run, index, saved.is_some(), run_dir, open)?,
-            activations: activations(stage, run.model),
-            order: Order::new(run.recipe.seed, run.problems.len(), run.recipe.data.shuffle),
-            run,
-            stage,
-            weighting: weighting.build(),
-            entropy_control: EntropyControl::new(bonus),
-            rubric,
-            updates: 0,
-            drawn: 0,
-        };
-        if let Some(saved) = saved {
-            stage_run
-                .restore(saved)
-                .with_context(|| format!("reading {}", saved.path.display()))?;
-        }
-        Ok(stage_run)
-    }
-
-    fn restore(&mut self, saved: &Saved) -> Result<()> {
-        self.optimizer.restore(&saved.optimizer(self.run.model.device())?)?;
-        self.weighting.restore(&saved.state.weighting)?;
-        self.entropy_control.restore(&saved.state.entropy_control)?;
-        self.updates = saved.state.updates;
-        self.drawn = saved.state.drawn;
-        Ok(())
-    }
-
+impl Shared<'_> {
     /// A random word of the run and one of its steps.
     pub(super) fn seed_of(&self, step: u64) -> u64 {
-        splitmix64(self.run.recipe.seed ^ splitmix64(step))
+        splitmix64(self.recipe.seed ^ splitmix64(step))
     }
+}
 
-    /// Temperature that log-probs are taken at.
-    pub(super) fn temperature(&self) -> f64 {
-        match self.stage {
-            Stage::Rl(config) => config.rollout.temperature,
-            Stage::Sft(_) => 1.0,
+/// What a stage begins with.
+pub(super) struct Start<'a, 'b> {
+    pub(super) run: Shared<'a>,
+    pub(super) index: usize,
+    pub(super) resumed: bool,
+    pub(super) run_dir: &'b RunDir,
+    pub(super) open: Open<'b>,
+}
+
+impl Start<'_, '_> {
+    /// A copy of the weights at the stage's start, to look back at: saved once, so that a resumed
+    /// stage looks back at the same.
+    pub(super) fn reference(&self) -> Result<Model> {
+        let name = format!("reference/stage-{}", self.index);
+        if !self.resumed {
+            self.run_dir.write_folder(&name, |folder| {
+                Ok(engine::checkpoint::save(self.run.model, self.run.text, folder)?)
+            })?;
         }
+        let (model, _) = (self.open)(&self.run_dir.root().join(name))?;
+        Ok(model)
     }
 }
 
-/// The loss of supervised stages: the mean negative log-likelihood of a token.
-pub(crate) fn likelihood() -> LossConfig {
-    LossConfig {
-        policy: PolicyLoss::NegativeLogLikelihood {},
-        aggregation: Aggregation::TokenMean {},
-        kl: Kl::Off {},
-        entropy_coefficient: 0.0,
+/// The problems of a stage, in the order in which they come.
+#[derive(Debug)]
+pub(super) struct Draws<'a> {
+    problems: &'a [Problem],
+    order: Order,
+    drawn: u64,
+}
+
+impl<'a> Draws<'a> {
+    pub(super) fn new(run: &Shared<'a>) -> Self {
+        let Shared { recipe, problems, .. } = *run;
+        let order = Order::new(recipe.seed, problems.len(), recipe.data.shuffle);
+        Self { problems, order, drawn: 0 }
     }
-}
 
-/// The trainable variables as the optimizer takes them; norms and biases do not decay.
-pub(crate) fn params(variables: Variables<'_>) -> Vec<Param> {
-    let param = |(parameter, variable): (&Parameter, &Var)| Param {
-        name: parameter.name.clone(),
-        var: variable.clone(),
-        decay: variable.rank() > 1,
-    };
-    variables.trainable().map(param).collect()
-}
-
-/// An optimizer of the model's trainable parameters.
-pub(crate) fn optimizer(config: &OptimConfig, model: &Model) -> optim::Result<Box<dyn Optimizer>> {
-    model.update(|variables| config.build(&params(variables)))
-}
-
-/// The weights at the stage's start, where its loss needs them: saved once, so that a resumed stage
-/// looks back at the same.
-fn reference(
-    run: Shared<'_>,
-    index: usize,
-    resumed: bool,
-    run_dir: &RunDir,
-    open: Open<'_>,
-) -> Result<Option<Model>> {
-    match &run.recipe.stages[index] {
-        Stage::Rl(config) if config.loss.kl != (Kl::Off {}) => {}
-        _ => return Ok(None),
+    /// The next `count` problems, with their running numbers.
+    pub(super) fn draw(&mut self, count: usize) -> Vec<(u64, &'a Problem)> {
+        let first = self.drawn;
+        self.drawn += count as u64;
+        let (problems, order) = (self.problems, &mut self.order);
+        (first..self.drawn).map(|number| (number, &problems[order.at(number)])).collect()
     }
-    let name = format!("reference/stage-{index}");
-    if !resumed {
-        run_dir.write_folder(&name, |folder| {
-            Ok(engine::checkpoint::save(run.model, run.text, folder)?)
-        })?;
-    }
-    let (model, _) = open(&run_dir.root().join(name))?;
-    Ok(Some(model))
-}
 
-/// What the forward pass keeps: where the recipe leaves it open, everything if that takes no more
-/// than half of the memory that is free.
-fn activations(stage: &Stage, model: &Model) -> Activations {
-    let descent = stage.descent();
-    match descent.activations {
-        config::Activations::Keep => Activations::Keep,
-        config::Activations::Recompute => Activations::Recompute,
-        config::Activations::Auto => {
-            let kept = descent.micro_batch_tokens as u64 * kept_bytes_a_row(model.config());
-            match machine::memory() {
-                Some((_, free)) if kept > free / 2 => Activations::Recompute,
-                _ => Activations::Keep,
-            }
-        }
+    /// Passes over the problems.
+    pub(super) fn epochs(&self) -> f64 {
+        self.drawn as f64 / self.problems.len() as f64
+    }
+
+    pub(super) fn save(&self, state: &mut StageState) {
+        state.set("drawn", self.drawn);
+    }
+
+    pub(super) fn restore(&mut self, state: &StageState) -> Result<()> {
+        self.drawn = state.get("drawn")?;
+        Ok(())
     }
 }

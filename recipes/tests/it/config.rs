@@ -75,7 +75,7 @@ fn later_layers_and_overrides_go_over_earlier_ones() {
     assert_eq!((rl(&recipe).steps.get(), rl(&recipe).batch.get()), (3, 5));
     assert_eq!(rl(&recipe).rollout.max_new_tokens.get(), 16);
     assert!((rl(&recipe).rollout.temperature - 0.7).abs() < 1e-12);
-    assert_eq!(recipe.stages[0].batch(), 2);
+    assert_eq!(recipe.stages[0].settings().batch(), 2);
     assert_eq!(recipe.total_steps(), 13);
     assert_eq!(recipe.stage_at(9), Some((0, 9)));
     assert_eq!(recipe.stage_at(10), Some((1, 0)));
@@ -131,10 +131,10 @@ fn an_override_is_named() {
     refused(
         "",
         &["stage.rl.stpes=3"],
-        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `algorithm`, `steps`, `batch`, \
-         `group_size`, `updates_per_step`, `micro_batch_tokens`, `activations`, `slots`, `rollout`, \
-         `dynamic_sampling`, `rewards`, `overlong_filtering`, `advantage`, `weighting`, \
-         `old_log_probs`, `importance`, `entropy_bonus`, `loss`, `optim`, `schedule`, `probe`\n\
+        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, \
+         `updates_per_step`, `micro_batch_tokens`, `activations`, `optim`, `schedule`, `algorithm`, \
+         `group_size`, `slots`, `rollout`, `dynamic_sampling`, `rewards`, `overlong_filtering`, \
+         `advantage`, `weighting`, `old_log_probs`, `importance`, `entropy_bonus`, `loss`, `probe`\n\
          did you mean `steps`?",
     );
     refused(

@@ -4,13 +4,13 @@ use anyhow::Result;
 use evals::attempt::{Asked, attempt};
 use rollout::{Key, Purpose};
 
-use super::clock::Clock;
-use super::descend::score;
-use super::pack::{Prompted, Sample};
-use super::stage::StageRun;
-use super::{mean, rollouts};
+use super::{Rl, rollouts};
 use crate::config::RlStage;
 use crate::random::{draws, shuffled};
+use crate::train::clock::Clock;
+use crate::train::descend::score;
+use crate::train::mean;
+use crate::train::pack::{Prompted, Sample};
 
 /// Rollouts of the policy before an update.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Probe {
     fresh: Vec<Prompted>,
 }
 
-impl StageRun<'_> {
+impl Rl<'_> {
     /// Samples problems of the stage that are drawn for the probe alone, where it is due.
     pub(super) fn probe(
         &self,
@@ -31,7 +31,7 @@ impl StageRun<'_> {
             return Ok(None);
         };
         let problems = self.run.problems;
-        let order = shuffled(problems.len(), &mut draws(self.seed_of(step), "probe"));
+        let order = shuffled(problems.len(), &mut draws(self.run.seed_of(step), "probe"));
         let asked: Vec<_> = (0..)
             .zip(order.iter().take(probe.problems.get()))
             .map(|(number, &at)| Asked { number, problem: &problems[at] })

@@ -3,12 +3,11 @@
 use anyhow::{Result, bail};
 use evals::attempt::{Asked, Graded, Setup};
 use evals::{Warning, health};
-use rewards::Problem;
 use rollout::{Key, Purpose};
 
-use super::clock::Clock;
-use super::stage::StageRun;
+use super::Rl;
 use crate::config::{AtCap, DynamicSampling, RlStage, SampledMetric};
+use crate::train::clock::Clock;
 
 /// Everything sampled in a step.
 #[derive(Debug, Default)]
@@ -31,7 +30,7 @@ impl Gathered {
     }
 }
 
-impl<'a> StageRun<'a> {
+impl Rl<'_> {
     /// Samples and judges problems until the step's batch is full; groups that cannot be judged are
     /// dropped.
     ///
@@ -78,7 +77,7 @@ impl<'a> StageRun<'a> {
         clock: &mut Clock,
         gathered: &mut Gathered,
     ) -> Result<()> {
-        let drawn = self.draw(count);
+        let drawn = self.draws.draw(count);
         let asked: Vec<_> =
             drawn.iter().map(|&(number, problem)| Asked { number, problem }).collect();
         let setup = self.setup(config);
@@ -105,16 +104,8 @@ impl<'a> StageRun<'a> {
             style: &self.run.recipe.prompt,
             sampling: &config.rollout,
             slots: config.slots.get(),
-            rubric: self.rubric.as_ref().expect("a stage that samples has a rubric"),
+            rubric: &self.rubric,
         }
-    }
-
-    /// The next `count` problems of the stage, with their running numbers.
-    pub(super) fn draw(&mut self, count: usize) -> Vec<(u64, &'a Problem)> {
-        let first = self.drawn;
-        self.drawn += count as u64;
-        let (problems, order) = (self.run.problems, &mut self.order);
-        (first..self.drawn).map(|number| (number, &problems[order.at(number)])).collect()
     }
 }
 

@@ -10,11 +10,11 @@ use rewards::weighting::{Scope, Select};
 use rewards::{EntropyBonus, Importance, TokenWeights, WeightingConfig};
 use rollout::Finish;
 
-use super::columns::TokenTable;
-use super::descend::parts;
-use super::pack::{Prompted, Sample, pack};
-use super::stage::StageRun;
+use super::Rl;
 use crate::config::RlStage;
+use crate::train::columns::TokenTable;
+use crate::train::descend::parts;
+use crate::train::pack::{Prompted, Sample, pack};
 
 /// What credit assignment says about a step, and the entropy bonus that it chose.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Credited {
     pub(super) said: Vec<(String, f64)>,
 }
 
-impl StageRun<'_> {
+impl Rl<'_> {
     /// Fills in advantages, importance weights and token weights.
     pub(super) fn credit(
         &mut self,
@@ -39,7 +39,7 @@ impl StageRun<'_> {
         if config.overlong_filtering {
             credited.say("overlong/filtered", filter_overlong(groups, samples));
         }
-        let seed = self.seed_of(step);
+        let seed = self.run.seed_of(step);
         let table = TokenTable::of(each(samples), seed);
         credited.say_all(importance(config, &table, samples));
         let mean_entropy = mean_entropy(config, &table)?;

@@ -1,0 +1,56 @@
+use std::num::NonZeroUsize;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Descent, StageSettings, StepPlan, stage_settings};
+use crate::memory::Need;
+
+stage_settings! {
+    /// A supervised stage: the negative log-likelihood of the solutions, each token with credit 1.
+    pub struct SftStage {}
+}
+
+impl SftStage {
+    pub(super) const KIND: &str = "sft";
+    /// The settings without a default.
+    pub(super) const REQUIRED: &str =
+        "steps = 1\nbatch = 1\nschedule = { kind = \"constant\", lr = 1.0 }\n";
+}
+
+impl StageSettings for SftStage {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps.get()
+    }
+
+    fn batch(&self) -> usize {
+        self.batch.get()
+    }
+
+    fn descent(&self) -> Descent<'_> {
+        self.descent_settings()
+    }
+
+    fn plan(&self, _: u64) -> StepPlan {
+        let need = Need {
+            rows: self.micro_batch_tokens.get() as u64,
+            alone: false,
+            activations: self.activations.most(),
+            cached: 0,
+            reference: false,
+        };
+        StepPlan { sampled: None, need }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn learns_solutions(&self) -> bool {
+        true
+    }
+}

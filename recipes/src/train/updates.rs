@@ -1,0 +1,106 @@
+//! The optimizer of a stage, and how far it is.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use candle::Tensor;
+use engine::loss::LossConfig;
+use engine::{Activations, Model};
+use optim::Optimizer;
+
+use super::clock::Clock;
+use super::descend::{Descended, Plan, descend};
+use super::pack::Prompted;
+use super::params::optimizer;
+use super::stage::Shared;
+use crate::config::{self, Descent, StageSettings};
+use crate::console::Console;
+use crate::machine;
+use crate::memory::kept_bytes_a_row;
+use crate::run_dir::StageState;
+
+/// What moves the parameters of a stage.
+#[derive(Debug)]
+pub(super) struct Updates<'a> {
+    model: &'a Model,
+    console: &'a Console,
+    settings: Descent<'a>,
+    /// Updates of the whole stage.
+    total: u64,
+    activations: Activations,
+    optimizer: Box<dyn Optimizer>,
+    /// Updates done.
+    pub(super) done: u64,
+}
+
+impl<'a> Updates<'a> {
+    pub(super) fn new(stage: &'a dyn StageSettings, run: &Shared<'a>) -> Result<Self> {
+        let settings = stage.descent();
+        Ok(Self {
+            model: run.model,
+            console: run.console,
+            settings,
+            total: stage.total_updates(),
+            activations: activations(&settings, run.model),
+            optimizer: optimizer(settings.optim, run.model)?,
+            done: 0,
+        })
+    }
+
+    /// The updates of a step on `samples`, whose log-probs are taken at `temperature`.
+    pub(super) fn descend(
+        &mut self,
+        loss: &LossConfig,
+        temperature: f64,
+        samples: &[Prompted],
+        clock: &mut Clock,
+    ) -> Result<Descended> {
+        let plan = Plan {
+            model: self.model,
+            loss,
+            temperature,
+            activations: self.activations,
+            budget: self.settings.micro_batch_tokens,
+            updates_per_step: self.settings.updates_per_step,
+            schedule: self.settings.schedule,
+            total_updates: self.total,
+        };
+        let (console, optimizer, done) = (self.console, self.optimizer.as_mut(), self.done);
+        let descended = clock.time("timing_s/update_actor", || {
+            descend(&plan, optimizer, samples, done, &mut |done, total| {
+                console.now("updating", done, total);
+            })
+        })?;
+        self.done += descended.updates;
+        Ok(descended)
+    }
+
+    pub(super) fn save(&self, state: &mut StageState) {
+        state.set("updates", self.done);
+    }
+
+    pub(super) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(self.optimizer.state()?)
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        state: &StageState,
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> Result<()> {
+        self.optimizer.restore(tensors)?;
+        self.done = state.get("updates")?;
+        Ok(())
+    }
+}
+
+/// What the forward pass keeps: where the recipe leaves it open, everything if that takes no more
+/// than half of the memory that is free.
+fn activations(settings: &Descent<'_>, model: &Model) -> Activations {
+    let kept = settings.micro_batch_tokens as u64 * kept_bytes_a_row(model.config());
+    let is_tight = || machine::memory().is_some_and(|(_, free)| kept > free / 2);
+    match settings.activations {
+        config::Activations::Auto if is_tight() => Activations::Recompute,
+        choice => choice.most(),
+    }
+}
