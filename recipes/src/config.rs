@@ -25,7 +25,7 @@ pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
-pub use data::{AnswerFrom, Columns, DataConfig, HeldOut, Names, Rows, Source};
+pub use data::{AnswerFrom, Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, Train};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};

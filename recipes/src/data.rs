@@ -8,6 +8,7 @@ mod chat;
 mod columns;
 mod csv;
 mod files;
+mod order;
 mod parquet;
 mod roles;
 mod row;
@@ -17,16 +18,16 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result, bail};
-use rand_philox::splitmix64;
 use rewards::Problem;
 use rewards::rows::brief;
 
-use crate::config::{DataConfig, HeldOut, Recipe, Rows, Source, Stage};
+use crate::config::{DataConfig, HeldOut, Recipe, Rows, Source, Stage, Train};
 use crate::identity::Files;
 use crate::places::Places;
 use crate::random::{draws, shuffled};
 use crate::tasks;
 use columns::Mapping;
+pub use order::Order;
 use rows::Accept;
 
 /// Problems to train on and problems to be judged by; no text is in both.
@@ -90,16 +91,7 @@ fn read_all(config: &DataConfig, seed: u64, needs: &Needs, places: &Places) -> R
     let seed = config.seed.unwrap_or(seed);
     let mut reading =
         Reading { places, keep: needs.columns, files: Files::default(), notes: Vec::new() };
-    let mut train = match &config.train {
-        Source::Jsonl(rows) => {
-            reading.read("data.train", rows, Accept::Lines, needs.train_answers.as_deref())?
-        }
-        Source::File(rows) => {
-            reading.read("data.train", rows, Accept::Any, needs.train_answers.as_deref())?
-        }
-        Source::Arithmetic(task) => tasks::arithmetic(task, seed),
-        Source::Countdown(task) => tasks::countdown(task, seed)?,
-    };
+    let mut train = reading.train(&config.train, needs.train_answers.as_deref(), seed)?;
     let answers = needs.held_out_answers.as_deref();
     let held_out = match &config.held_out {
         HeldOut::Jsonl(rows) => reading.read("data.held_out", rows, Accept::Lines, answers)?,
@@ -122,14 +114,27 @@ fn read_all(config: &DataConfig, seed: u64, needs: &Needs, places: &Places) -> R
             held_out.len()
         );
     }
+    has_all(&train, &config.train.weights())?;
     let Reading { files, notes, .. } = reading;
     Ok(Problems { train, held_out, repeated, files, notes })
 }
 
+/// Refuses problems among which a source that is drawn by weight has none.
+pub(crate) fn has_all(problems: &[Problem], weights: &[(String, f64)]) -> Result<()> {
+    let none = weights.iter().find(|(name, _)| problems.iter().all(|one| one.source != *name));
+    match none {
+        Some((name, _)) => bail!(
+            "data.train: no problem of the source `{name}` is left to train on: raise its limits or \
+             remove it"
+        ),
+        None => Ok(()),
+    }
+}
+
 /// The files of problems that are nowhere to be found, as the recipe names them.
 pub fn missing<'a>(config: &'a DataConfig, places: &Places) -> Vec<&'a str> {
-    let named = config.train.rows().into_iter().chain(config.held_out.rows());
-    let paths = named.map(|(rows, _)| rows.path.as_str());
+    let train = config.train.sources().into_iter().filter_map(|(_, _, source)| source.rows());
+    let paths = train.chain(config.held_out.rows()).map(|(rows, _)| rows.path.as_str());
     paths.filter(|path| !files::is_here(path, places)).collect()
 }
 
@@ -143,6 +148,27 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// The problems of all sources, in their order.
+    fn train(&mut self, train: &Train, answers: Option<&str>, seed: u64) -> Result<Vec<Problem>> {
+        let mut problems = Vec::new();
+        for (at, name, source) in train.sources() {
+            let key = format!("data.train{at}");
+            let mut own = match source {
+                Source::Jsonl(rows) => self.read(&key, rows, Accept::Lines, answers)?,
+                Source::File(rows) => self.read(&key, rows, Accept::Any, answers)?,
+                Source::Arithmetic(task) => tasks::arithmetic(task, seed),
+                Source::Countdown(task) => tasks::countdown(task, seed)?,
+            };
+            if let Some(name) = name {
+                for problem in &mut own {
+                    name.clone_into(&mut problem.source);
+                }
+            }
+            problems.append(&mut own);
+        }
+        Ok(problems)
+    }
+
     /// The problems in the files that the key `name` has; `answers` says who reads their answers.
     fn read(
         &mut self,
@@ -212,38 +238,6 @@ fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Proble
     aside
 }
 
-/// The order in which problems are drawn: pass after pass, each complete.
-#[derive(Debug)]
-pub struct Order {
-    seed: u64,
-    len: usize,
-    shuffle: bool,
-    epoch: Option<u64>,
-    permutation: Vec<usize>,
-}
-
-impl Order {
-    /// The order of `len` problems.
-    pub fn new(seed: u64, len: usize, shuffle: bool) -> Self {
-        Self { seed, len, shuffle, epoch: None, permutation: Vec::new() }
-    }
-
-    /// Index of the problem that comes as number `draw`, counted from 0 over all passes: a function
-    /// of the seed and the number alone.
-    pub fn at(&mut self, draw: u64) -> usize {
-        let (epoch, place) = (draw / self.len as u64, (draw % self.len as u64) as usize);
-        if !self.shuffle {
-            return place;
-        }
-        if self.epoch != Some(epoch) {
-            let mut words = draws(splitmix64(self.seed ^ splitmix64(epoch)), "order");
-            self.permutation = shuffled(self.len, &mut words);
-            self.epoch = Some(epoch);
-        }
-        self.permutation[place]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -252,22 +246,6 @@ mod tests {
 
     fn made(config: &DataConfig, seed: u64, places: &Places) -> Problems {
         read_all(config, seed, &Needs::default(), places).unwrap()
-    }
-
-    #[test]
-    fn every_pass_is_complete_and_has_its_own_order() {
-        let mut order = Order::new(5, 10, true);
-        let passes: Vec<Vec<usize>> =
-            (0..2).map(|pass| (0..10).map(|i| order.at(pass * 10 + i)).collect()).collect();
-        for pass in &passes {
-            let mut sorted = pass.clone();
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..10).collect::<Vec<_>>());
-        }
-        assert_ne!(passes[0], passes[1]);
-        // From any number on: what a resumed run asks for.
-        assert_eq!(Order::new(5, 10, true).at(17), passes[1][7]);
-        assert_eq!(Order::new(5, 10, false).at(17), 7);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use evals::{PromptStyle, Target};
 use rewards::Problem;
 
 use crate::config::Recipe;
-use crate::data::Problems;
+use crate::data::{Problems, has_all};
 
 /// Problems that a message names.
 const NAMED: usize = 10;
@@ -62,6 +62,7 @@ pub fn fit(
     if recipe.stages.iter().any(|stage| stage.settings().learns_solutions()) {
         fit_solutions(recipe, train, text, context, &mut fitted)?;
     }
+    has_all(train, &recipe.data.train.weights())?;
     Ok(fitted)
 }
 

@@ -44,6 +44,13 @@ pub const TABLE: &[Spec] = &[
     m("prompt_length/min", "tokens", "shortest prompt"),
     m("reward/outcome/<outcome>", "1", "share of completions with this outcome"),
     m("reward/part/<verifier>", "1", "mean reward by this verifier, before its weight"),
+    m("reward/source/<source>/count", "1", "groups of this source that were judged"),
+    m(
+        "reward/source/<source>/mean",
+        "1",
+        "mean reward of their completions, all verifiers weighted",
+    ),
+    m("reward/source/<source>/acc", "1", "share of their completions that are correct"),
     m("reward/group/zero_spread", "1", "share of groups whose rewards are all equal"),
     m(
         "reward/group/all_correct",

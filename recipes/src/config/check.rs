@@ -1,6 +1,6 @@
 //! What a recipe's settings must keep among themselves; everything wrong is said at once.
 
-use super::{DTypeChoice, DeviceChoice, HeldOut, Recipe, Source, StageSettings};
+use super::{DTypeChoice, DeviceChoice, HeldOut, Recipe, Source, StageSettings, Train};
 use crate::tasks::Arithmetic;
 
 /// All problems of a recipe, each with the key to change.
@@ -77,45 +77,52 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {
     let data = &recipe.data;
-    match &data.train {
-        Source::Arithmetic(task) => check_arithmetic(task, found),
-        Source::Countdown(task) => found.all("data.train", task.problems()),
-        Source::Jsonl(_) | Source::File(_) => {}
-    }
-    if let (Some(made), HeldOut::Split { count }) = (data.train.count(), &data.held_out) {
-        found.need(*count < made, || {
+    found.0.extend(data.train.problems().into_iter().map(|problem| format!("data.{problem}")));
+    check_train("data.train", &data.train, &data.held_out, found);
+    let made = data.train.sources().iter().map(|(_, _, source)| source.count()).sum::<Option<_>>();
+    if let (Some(made), HeldOut::Split { count }) = (made, &data.held_out) {
+        found.need(count.get() < made, || {
             format!("data.held_out.count: {count} of {made} problems leave none to train on")
-        });
-    }
-    if let (Some((train, _)), Some((held_out, _))) = (data.train.rows(), data.held_out.rows()) {
-        found.need(train.path != held_out.path, || {
-            format!(
-                "data.held_out.path: `{}` is the training file too; use `kind = \"split\"` to set \
-                 some of it aside",
-                held_out.path
-            )
         });
     }
 }
 
-fn check_arithmetic(task: &Arithmetic, found: &mut Problems) {
+fn check_train(key: &str, train: &Train, held_out: &HeldOut, found: &mut Problems) {
+    for (at, _, source) in train.sources() {
+        let key = format!("{key}{at}");
+        match source {
+            Source::Arithmetic(task) => check_arithmetic(&key, task, found),
+            Source::Countdown(task) => found.all(&key, task.problems()),
+            Source::Jsonl(_) | Source::File(_) => {}
+        }
+        if let (Some((train, _)), Some((held_out, _))) = (source.rows(), held_out.rows()) {
+            found.need(train.path != held_out.path, || {
+                format!(
+                    "data.held_out.path: `{}` is the file of {key}, too; use `kind = \"split\"` to set \
+                     some of it aside",
+                    held_out.path
+                )
+            });
+        }
+    }
+}
+
+fn check_arithmetic(key: &str, task: &Arithmetic, found: &mut Problems) {
     let (low, high) = (task.min_digits, task.max_digits);
-    found.need(low <= high, || {
-        format!("data.train.min_digits: {low} is more than max_digits = {high}")
-    });
+    found.need(low <= high, || format!("{key}.min_digits: {low} is more than max_digits = {high}"));
     found.need(high <= Arithmetic::MOST_DIGITS, || {
-        format!("data.train.max_digits: {high} is more than {}", Arithmetic::MOST_DIGITS)
+        format!("{key}.max_digits: {high} is more than {}", Arithmetic::MOST_DIGITS)
     });
     found.need((0.0..=1.0).contains(&task.slips), || {
-        format!("data.train.slips: {} is a share, from 0 to 1", task.slips)
+        format!("{key}.slips: {} is a share, from 0 to 1", task.slips)
     });
     found.need(!task.operations.is_empty(), || {
-        "data.train.operations: there is none; add \"+\" or \"-\"".into()
+        format!("{key}.operations: there is none; add \"+\" or \"-\"")
     });
     if low <= high && high <= Arithmetic::MOST_DIGITS && !task.operations.is_empty() {
         let distinct = task.distinct();
         found.need(task.count.get() as u64 <= distinct, || {
-            format!("data.train.count: {} problems, but only {distinct} are different", task.count)
+            format!("{key}.count: {} problems, but only {distinct} are different", task.count)
         });
     }
 }

@@ -3,7 +3,9 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tasks::{Arithmetic, Countdown};
 
@@ -11,8 +13,9 @@ use crate::tasks::{Arithmetic, Countdown};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// What the run trains on.
-    pub train: Source,
+    /// What the run trains on: a source, or a list of sources, each with a `name`, and with a
+    /// `weight` where they are not to be one list.
+    pub train: Train,
     /// What it is judged by.
     pub held_out: HeldOut,
     /// Seed of the problems that are made and of those set aside, so that runs with other seeds
@@ -31,6 +34,110 @@ pub struct DataConfig {
     /// not fit is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_solution_tokens: Option<NonZeroUsize>,
+}
+
+/// What a run or a stage trains on.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Train {
+    /// One source.
+    One(Source),
+    /// Several.
+    Many(Vec<NamedSource>),
+}
+
+/// One of several sources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NamedSource {
+    /// What its problems are counted by in metrics: the `source` of each.
+    pub name: String,
+    /// How often it is drawn, beside the weights of the others. Left out of all: every problem is
+    /// drawn once in a pass over all sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// Where its problems come from.
+    #[serde(flatten)]
+    pub source: Source,
+}
+
+// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one
+// meant.
+impl<'de> Deserialize<'de> for Train {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Train;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table with `kind` or a list of tables")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Train, A::Error> {
+                Source::deserialize(MapAccessDeserializer::new(map)).map(Train::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, sources: A) -> Result<Train, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(sources)).map(Train::Many)
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl Train {
+    /// Its sources, each with its key in a recipe below `data.train` and its name.
+    pub fn sources(&self) -> Vec<(String, Option<&str>, &Source)> {
+        match self {
+            Self::One(source) => vec![(String::new(), None, source)],
+            Self::Many(sources) => (0..)
+                .zip(sources)
+                .map(|(at, one): (usize, _)| (format!("[{at}]"), Some(&*one.name), &one.source))
+                .collect(),
+        }
+    }
+
+    /// The sources that are drawn by weight, by name; none where all problems are one list.
+    pub fn weights(&self) -> Vec<(String, f64)> {
+        let Self::Many(sources) = self else { return Vec::new() };
+        let weights = sources.iter().map(|one| Some((one.name.clone(), one.weight?)));
+        weights.collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// Everything wrong with it, each with its key from `train` on.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let Self::Many(sources) = self else { return Vec::new() };
+        let mut found = Vec::new();
+        if sources.is_empty() {
+            found.push("train: there is no source".to_owned());
+        }
+        let weighted = sources.iter().filter(|one| one.weight.is_some()).count();
+        if weighted != 0 && weighted != sources.len() {
+            found.push(format!(
+                "train: {weighted} of {} sources have a weight: expected all or none",
+                sources.len()
+            ));
+        }
+        for (at, one) in sources.iter().enumerate() {
+            let mut wrong = |problem: String| found.push(format!("train[{at}].{problem}"));
+            if one.name.trim().is_empty() {
+                wrong("name: expected a name, got nothing".into());
+            }
+            if sources[..at].iter().any(|other| other.name == one.name) {
+                wrong(format!("name: `{}` is another source's name, too", one.name));
+            }
+            if let Some(weight) = one.weight.filter(|weight| !(weight.is_finite() && *weight > 0.0))
+            {
+                wrong(format!("weight: expected more than 0, got {weight}"));
+            }
+            if one.source.rows().is_some_and(|(rows, _)| rows.columns.source.is_some()) {
+                wrong(
+                    "columns.source: its name is the source of all of its rows; remove one".into(),
+                );
+            }
+        }
+        found
+    }
 }
 
 /// Where problems come from.
@@ -216,11 +323,11 @@ impl Source {
     }
 
     /// How many problems it makes; `None` where only the file knows.
-    pub(super) fn count(&self) -> Option<NonZeroUsize> {
+    pub(super) fn count(&self) -> Option<usize> {
         match self {
             Self::Jsonl(_) | Self::File(_) => None,
-            Self::Arithmetic(task) => Some(task.count),
-            Self::Countdown(task) => Some(task.count),
+            Self::Arithmetic(task) => Some(task.count.get()),
+            Self::Countdown(task) => Some(task.count.get()),
         }
     }
 }

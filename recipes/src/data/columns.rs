@@ -30,8 +30,6 @@ struct Found<'r> {
 #[derive(Debug)]
 pub(super) struct Mapping<'a> {
     rows: &'a Rows,
-    /// The source that the recipe names; else the source of a row is its column or the file.
-    source: Option<&'a str>,
     /// The file's name.
     file: &'a str,
     /// Whether numbers of rows are ids by themselves; else the file's name stands before them.
@@ -43,7 +41,7 @@ pub(super) struct Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     pub(super) fn new(rows: &'a Rows, file: &'a str, is_only_file: bool) -> Self {
-        Self { rows, source: None, file, is_only_file, keep: false, used: BTreeMap::new() }
+        Self { rows, file, is_only_file, keep: false, used: BTreeMap::new() }
     }
 
     /// The same, with the columns that have no role kept or not.
@@ -204,13 +202,9 @@ impl<'a> Mapping<'a> {
     }
 
     fn source(&mut self, row: &Fields<'_>) -> Result<String, String> {
-        let set = self.columns().source.as_deref();
-        match (set, self.source) {
-            (None, Some(name)) => Ok(name.to_owned()),
-            _ => match self.one(Role::Source, set, row)? {
-                Some(found) => text(&found),
-                None => Ok(self.source.unwrap_or(self.file).to_owned()),
-            },
+        match self.one(Role::Source, self.columns().source.as_deref(), row)? {
+            Some(found) => text(&found),
+            None => Ok(self.file.to_owned()),
         }
     }
 

@@ -90,7 +90,8 @@ pub(super) struct Draws<'a> {
 impl<'a> Draws<'a> {
     pub(super) fn new(run: &Shared<'a>) -> Self {
         let Shared { recipe, problems, .. } = *run;
-        let order = Order::new(recipe.seed, problems.len(), recipe.data.shuffle);
+        let data = &recipe.data;
+        let order = Order::new(recipe.seed, problems, &data.train.weights(), data.shuffle);
         Self { problems, order, drawn: 0 }
     }
 

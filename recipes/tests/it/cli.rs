@@ -168,7 +168,7 @@ fn no_message_has_the_names_of_types() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
     for (setting, words) in [
-        ("data.train=5", "expected a table with `kind`, got 5"),
+        ("data.train=5", "expected a table with `kind` or a list of tables, got 5"),
         ("data.train.count=0", "expected a whole number, 1 or more, got 0"),
         ("model=5", "expected a table, got 5"),
         ("model.dtype=5", "expected text in quotation marks or a table"),

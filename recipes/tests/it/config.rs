@@ -95,7 +95,10 @@ fn an_override_need_not_repeat_the_kind_that_a_table_has_by_default() {
 fn a_table_of_another_kind_is_replaced() {
     let overlay = "[data.train]\nkind = 'jsonl'\npath = 'rows.jsonl'";
     let recipe = read(&[PLAIN, overlay], &[]).unwrap();
-    assert!(matches!(recipe.data.train, recipes::config::Source::Jsonl(_)));
+    assert!(matches!(
+        recipe.data.train,
+        recipes::config::Train::One(recipes::config::Source::Jsonl(_))
+    ));
 }
 
 #[test]

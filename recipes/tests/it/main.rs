@@ -14,6 +14,7 @@ mod killed;
 mod resume;
 mod runs;
 mod shapes;
+mod sources;
 mod threads;
 mod tidy;
 mod train;

@@ -1,12 +1,12 @@
 //! Summarize: what a step's values are called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use engine::loss::Kl;
 use evals::Metrics;
 use evals::attempt::{Completion, Graded};
-use rewards::Outcome;
+use rewards::{Outcome, Problem};
 use rollout::Finish;
 
 use super::Rl;
@@ -32,6 +32,7 @@ impl Rl<'_> {
         unfiltered(&mut metrics, gathered)?;
         outcomes(&mut metrics, gathered)?;
         parts(&mut metrics, gathered)?;
+        sources(&mut metrics, gathered, self.run.problems)?;
         actor(&mut metrics, config, groups, descended)?;
         corrections(&mut metrics, &descended.gap)?;
         if config.dynamic_sampling.is_some() {
@@ -156,6 +157,40 @@ fn parts(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
     }
     for (name, values) in further {
         metrics.set(format!("reward/{name}"), mean(values.into_iter()))?;
+    }
+    Ok(())
+}
+
+/// What the problems of each source earned, where the stage has problems of a few.
+fn sources(metrics: &mut Metrics, gathered: &Gathered, problems: &[Problem]) -> Result<()> {
+    const MOST: usize = 32;
+    let mut names = BTreeSet::new();
+    for problem in problems {
+        // Most rows have the source of the row before.
+        if names.last() != Some(&problem.source.as_str()) {
+            names.insert(problem.source.as_str());
+        }
+        if names.len() > MOST {
+            return Ok(());
+        }
+    }
+    if names.len() < 2 {
+        return Ok(());
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    for name in names {
+        let own = || gathered.all().filter(|group| group.problem.source == name);
+        let count = own().count();
+        let key: String = name.chars().map(plain).collect();
+        let key = if key.is_empty() { "none".to_owned() } else { key };
+        metrics.set(format!("reward/source/{key}/count"), count as f64)?;
+        if count > 0 {
+            let completions = || own().flat_map(|group| &group.completions);
+            let rewards = mean(completions().map(|one| one.judged.reward));
+            metrics.set(format!("reward/source/{key}/mean"), rewards)?;
+            let scores = mean(completions().map(|one| share(is(one, Outcome::Correct))));
+            metrics.set(format!("reward/source/{key}/acc"), scores)?;
+        }
     }
     Ok(())
 }

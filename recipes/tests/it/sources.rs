@@ -1,0 +1,122 @@
+//! Several sources of problems: by weight or as one list, with metrics of each.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use recipes::config::Recipe;
+
+use crate::binary::{stderr, stearin};
+
+const RECIPE: &str = r#"
+model = { path = "builtin:atom" }
+prompt = { template = { kind = "plain", text = "{problem}=" } }
+[data]
+held_out = { kind = "jsonl", path = "held.jsonl" }
+[[data.train]]
+name = "sums"
+weight = 3
+kind = "file"
+path = "sums.csv"
+[[data.train]]
+name = "made/up"
+weight = 1
+kind = "arithmetic"
+count = 20
+min_digits = 1
+max_digits = 1
+operations = ["-"]
+[eval.sampling]
+max_new_tokens = 4
+[[stage]]
+kind = "rl"
+steps = 4
+batch = 16
+group_size = 2
+rollout = { max_new_tokens = 4 }
+schedule = { kind = "constant", lr = 1e-4 }
+"#;
+
+fn train(folder: &Path, recipe: &str, arguments: &[&str]) -> String {
+    fs::write(folder.join("mine.toml"), recipe).unwrap();
+    fs::write(folder.join("sums.csv"), "question,answer,source\n1+1,2,x\n1+2,3,y\n").unwrap();
+    fs::write(folder.join("held.jsonl"), r#"{"problem": "2+2", "answer": 4}"#).unwrap();
+    let output = stearin(folder, &[&["train", "mine.toml"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stderr(&output)
+}
+
+fn metrics(folder: &Path, run: &str, key: &str) -> Vec<Option<f64>> {
+    let lines = fs::read_to_string(folder.join(run).join("metrics.jsonl")).unwrap();
+    let rows = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let values = rows.map(|row| {
+        let found = row.get(key).or_else(|| row.get("metrics").and_then(|all| all.get(key)));
+        found.and_then(serde_json::Value::as_f64)
+    });
+    values.collect()
+}
+
+#[test]
+fn sources_are_drawn_by_weight_and_measured_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, RECIPE, &["--run-dir", "one"]);
+    let total = |key: &str| -> f64 { metrics(folder, "one", key).into_iter().flatten().sum() };
+    // 64 draws are one block of the order: each source has its share of them to within one.
+    let (sums, made) = (total("reward/source/sums/count"), total("reward/source/made-up/count"));
+    assert!((sums + made - 64.0).abs() < 1e-9, "{sums} {made}");
+    assert!((sums - 48.0).abs() <= 1.0, "{sums}");
+    for key in ["mean", "acc"] {
+        let values = metrics(folder, "one", &format!("reward/source/sums/{key}"));
+        assert!(values.iter().flatten().count() == 4, "{values:?}");
+    }
+    // Without weights every problem is drawn once in a pass.
+    let plain = RECIPE.replace("weight = 3\n", "").replace("weight = 1\n", "");
+    train(folder, &plain, &["--run-dir", "two"]);
+    let first: f64 = metrics(folder, "two", "reward/source/sums/count").into_iter().flatten().sum();
+    assert!(first < 10.0, "2 of 22 problems: {first}");
+}
+
+#[test]
+fn a_resumed_run_draws_what_an_unbroken_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder, RECIPE, &["--run-dir", "whole"]);
+    let short = format!("{RECIPE}\n[checkpoint]\nevery = 1\n");
+    train(folder, &short, &["--run-dir", "parts"]);
+    let own = |run: &str| metrics(folder, run, "reward/source/sums/count");
+    assert_eq!(own("whole"), own("parts"));
+}
+
+#[test]
+fn what_is_wrong_with_a_list_is_said_by_its_place() {
+    let refused = |from: &str, to: &str, words: &str| {
+        let error = Recipe::parse("mine", &RECIPE.replace(from, to)).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains(words), "{error}");
+    };
+    refused("weight = 1\n", "", "data.train: 1 of 2 sources have a weight: expected all or none");
+    refused("weight = 1\n", "weight = 0\n", "data.train[1].weight: expected more than 0, got 0");
+    refused(
+        "weight = 1\n",
+        "weight = inf\n",
+        "data.train[1].weight: expected more than 0, got inf",
+    );
+    refused("\"made/up\"", "\"sums\"", "data.train[1].name: `sums` is another source's name");
+    refused("name = \"sums\"\n", "", "name");
+    refused("path = \"sums.csv\"", "paht = \"sums.csv\"", "paht");
+    refused("count = 20", "count = 20000", "data.train[1].count: 20000 problems, but only");
+    refused(
+        "path = \"sums.csv\"",
+        "path = \"sums.csv\"\ncolumns = { source = \"source\" }",
+        "data.train[0].columns.source: its name is the source",
+    );
+    let none = RECIPE.split("[[data.train]]").next().unwrap().to_owned()
+        + "train = []\n[[stage]]"
+        + RECIPE.split("[[stage]]").nth(1).unwrap();
+    let error = format!("{:#}", Recipe::parse("mine", &none).unwrap_err());
+    assert!(error.contains("data.train: there is no source"), "{error}");
+    // Written and read back.
+    let recipe = Recipe::parse("mine", RECIPE).unwrap();
+    assert_eq!(Recipe::parse("mine", &recipe.to_toml().unwrap()).unwrap(), recipe);
+}
