@@ -9,46 +9,103 @@ mod process;
 mod protocol;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rewards::rubric::Weighted;
-use rewards::{Rubric, Verifier};
+use rewards::{Attempt, Problem, Rubric, Verifier};
 
 pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use http::{Http, HttpConfig};
-pub use patience::{Patient, Waiting};
+pub use patience::{Away, GiveUp, Met, Outside, Patient, Waiting};
 pub use process::{Process, ProcessConfig};
+use protocol::printable;
 
-/// The verifiers of a recipe. Those outside this process are waited for while they are away.
+use crate::console::Console;
+
+/// The verifiers of a run that are outside this process.
 ///
-/// # Errors
-///
-/// Fails on settings that are wrong and on a program that cannot be started.
-pub fn build(config: &RewardsConfig, waiting: &Waiting) -> Result<Rubric> {
-    let parts = config.0.iter().map(|one| match one {
-        RewardConfig::Inside(config) => Ok(config.build()?),
-        RewardConfig::Outside(config) => {
-            let (weight, verifier): (_, Box<dyn Verifier>) = match config {
-                OutsideConfig::Process(config) => {
-                    let process = Process::start(config.clone(), waiting.console.clone())?;
-                    (config.weight, Box::new(process))
-                }
-                OutsideConfig::Http(config) => {
-                    (config.weight, Box::new(Http::new(config.clone())?))
-                }
-            };
-            Ok(Weighted { weight, verifier: Box::new(Patient::new(verifier, waiting.clone())) })
-        }
-    });
-    Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
+/// Each is started once, and shared by the stages and the evaluation that have equal settings for
+/// it, but for its weight.
+#[derive(Debug)]
+pub struct Verifiers {
+    console: Console,
+    /// With the key of the first that names it.
+    outside: Vec<(String, OutsideConfig, Arc<Patient>)>,
 }
 
-/// Looks for the programs that verifiers start, and the certificates that they trust, before a run
-/// begins; `rewards` are all verifiers of its recipe, with their keys.
+impl Verifiers {
+    /// Starts them; `rewards` are all verifiers of a recipe, with their keys. Those that are away
+    /// later are waited for as `waiting` says.
+    ///
+    /// # Errors
+    ///
+    /// Fails, naming the key, where [`check`] does and on a program that cannot be started.
+    pub fn start(rewards: &[(String, &RewardsConfig)], waiting: &Waiting) -> Result<Self> {
+        check(rewards)?;
+        let mut started = Self { console: waiting.console.clone(), outside: Vec::new() };
+        for (key, config) in outside(rewards) {
+            if started.find(config).is_none() {
+                let patient = config.start(waiting).with_context(|| key.clone())?;
+                started.outside.push((key, config.clone(), Arc::new(patient)));
+            }
+        }
+        Ok(started)
+    }
+
+    /// First contact: each is asked to judge the answer of a problem, and the verdict is not used.
+    ///
+    /// # Errors
+    ///
+    /// Fails, naming the key, on the first that does not answer as the protocol has it. One that
+    /// cannot be reached is waited for first.
+    pub fn meet(&self, problem: &Problem) -> Result<()> {
+        let text = problem.solution.as_ref().unwrap_or(&problem.answer);
+        let attempt = Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
+        for (key, _, patient) in &self.outside {
+            let met = patient.meet(&attempt).with_context(|| key.clone())?;
+            if let Some(reason) = met.refusal {
+                self.console.say(&format!(
+                    "{key}: verifier `{}` answers a trial attempt, the answer of problem `{}`, with \
+                     an error: {reason}",
+                    patient.name(),
+                    printable(&problem.id)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The verifiers of one stage or evaluation.
+    ///
+    /// # Errors
+    ///
+    /// Fails on settings that are wrong, and on a verifier that was not started.
+    pub fn rubric(&self, config: &RewardsConfig) -> Result<Rubric> {
+        let parts = config.0.iter().map(|one| match one {
+            RewardConfig::Inside(config) => Ok(config.build()?),
+            RewardConfig::Outside(config) => {
+                let patient = self.find(config).context("this verifier was not started")?;
+                let verifier: Box<dyn Verifier> = Box::new(patient.clone());
+                Ok(Weighted { weight: config.weight(), verifier })
+            }
+        });
+        Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
+    }
+
+    fn find(&self, config: &OutsideConfig) -> Option<&Arc<Patient>> {
+        let same = self.outside.iter().find(|(_, started, _)| started.is_same_judge(config));
+        same.map(|(_, _, patient)| patient)
+    }
+}
+
+/// Looks for the programs that verifiers start, the certificates that they trust and the environment
+/// variables that they need, before a run begins; `rewards` are all verifiers of its recipe, with
+/// their keys.
 ///
 /// # Errors
 ///
-/// Fails, naming the key, when there is none of that name, or no certificate in the file.
+/// Fails, naming the key, when there is no such program, variable, or certificate in the file.
 pub fn check(rewards: &[(String, &RewardsConfig)]) -> Result<()> {
     for (key, verifier) in outside(rewards) {
         match verifier {
@@ -59,7 +116,7 @@ pub fn check(rewards: &[(String, &RewardsConfig)]) -> Result<()> {
                 }
             }
             OutsideConfig::Http(config) => {
-                Http::new(config.clone()).with_context(|| key)?;
+                Http::new(config.clone(), Console::silent()).with_context(|| key)?;
             }
         }
     }

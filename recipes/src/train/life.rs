@@ -25,8 +25,8 @@ use crate::policy::Located;
 use crate::run_dir::{RunDir, Saved, State, TrainerState};
 use crate::signals::Stop;
 use crate::summary::summary;
-use crate::verifiers::{self, Waiting};
-use begin::{environment, go_on};
+use crate::verifiers::Waiting;
+use begin::{environment, go_on, meet, programs};
 
 /// What is to be trained, on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -85,6 +85,11 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     if begun.is_none() {
         RunDir::check_new(root)?;
     }
+    let programs = programs(&job)?;
+    // Before anything that takes long: what is wrong with a verifier is known now.
+    let Some(verifiers) = meet(&job, &Waiting::new(console.clone(), stop.clone()))? else {
+        return Ok(Ended::Interrupted);
+    };
     let saved = begun.as_ref().and_then(|begun| begun.saved.clone());
     let (model, text) = match &saved {
         Some(saved) => (job.open)(&saved.path)?,
@@ -98,13 +103,11 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     for said in fit::fit(job.recipe, &mut job.problems, &text, context)?.dropped {
         console.say(&said);
     }
-    let waiting = Waiting::new(console.clone(), stop.clone());
-    verifiers::check(&job.recipe.rewards())?;
-    let rubric = verifiers::build(&job.recipe.eval.rewards, &waiting).context("eval.rewards")?;
+    let rubric = verifiers.rubric(&job.recipe.eval.rewards).context("eval.rewards")?;
     let run_dir = if let Some(begun) = begun {
         begun.accepted(&console)?
     } else {
-        let environment = environment(&job, job.located.files()?)?;
+        let environment = environment(&job, programs, job.located.files()?);
         RunDir::create(root, &job.recipe.to_toml()?, &environment)?
     };
     cut(root, saved.as_ref().map(|saved| saved.state.step))?;
@@ -115,7 +118,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         text: &text,
         problems: &job.problems.train,
         console: &console,
-        waiting: &waiting,
+        verifiers: &verifiers,
     };
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut watch = Watch::new(model.config().vocab_size, agreement(job.recipe));

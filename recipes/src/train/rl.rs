@@ -25,7 +25,6 @@ use super::updates::Updates;
 use super::{Done, report as shared};
 use crate::config::{OldLogProbs, RlStage};
 use crate::run_dir::StageState;
-use crate::verifiers;
 use gather::Gathered;
 
 /// A stage of reinforcement learning under way.
@@ -49,7 +48,9 @@ pub(super) struct Rl<'a> {
 impl<'a> Rl<'a> {
     pub(super) fn begin(config: &'a RlStage, start: &Start<'a, '_>) -> Result<Self> {
         let run = start.run;
-        let rubric = verifiers::build(&config.rewards, run.waiting)
+        let rubric = run
+            .verifiers
+            .rubric(&config.rewards)
             .with_context(|| format!("stage.{}.rewards", start.index))?;
         let looks_back = config.loss.kl != (Kl::Off {});
         Ok(Self {

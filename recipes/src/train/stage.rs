@@ -15,7 +15,7 @@ use crate::config::Recipe;
 use crate::console::Console;
 use crate::data::Order;
 use crate::run_dir::{RunDir, StageState};
-use crate::verifiers::Waiting;
+use crate::verifiers::Verifiers;
 
 /// A stage under way: one file a kind.
 pub(super) trait StageDriver {
@@ -44,8 +44,8 @@ pub(super) struct Shared<'a> {
     /// Trained on.
     pub(super) problems: &'a [Problem],
     pub(super) console: &'a Console,
-    /// How a verifier that is away is waited for.
-    pub(super) waiting: &'a Waiting,
+    /// Those outside this process.
+    pub(super) verifiers: &'a Verifiers,
 }
 
 impl Shared<'_> {

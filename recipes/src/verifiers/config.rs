@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{HttpConfig, ProcessConfig};
+use super::http::{Http, HttpConfig};
+use super::patience::{Outside, Patient, Waiting};
+use super::process::{Process, ProcessConfig};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +53,47 @@ impl<'de> Deserialize<'de> for RewardConfig {
             }
             D::Error::custom(message)
         })
+    }
+}
+
+impl OutsideConfig {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its program cannot be started, or a variable or file that it needs is missing.
+    pub fn start(&self, waiting: &Waiting) -> anyhow::Result<Patient> {
+        let console = waiting.console.clone();
+        let (verifier, give_up): (Box<dyn Outside>, _) = match self {
+            Self::Process(config) => {
+                (Box::new(Process::start(config.clone(), console)?), config.give_up_after_s)
+            }
+            Self::Http(config) => {
+                (Box::new(Http::new(config.clone(), console)?), config.give_up_after_s)
+            }
+        };
+        Ok(Patient::new(verifier, waiting.clone(), give_up))
+    }
+
+    /// Factor of its reward.
+    pub fn weight(&self) -> f64 {
+        match self {
+            Self::Process(config) => config.weight,
+            Self::Http(config) => config.weight,
+        }
+    }
+
+    /// Whether one instance can serve both: their settings are equal but for the weight.
+    pub fn is_same_judge(&self, other: &Self) -> bool {
+        let unweighted = |config: &Self| {
+            let mut config = config.clone();
+            match &mut config {
+                Self::Process(config) => config.weight = 1.0,
+                Self::Http(config) => config.weight = 1.0,
+            }
+            config
+        };
+        unweighted(self) == unweighted(other)
     }
 }
 

@@ -1,17 +1,30 @@
+//! A verifier that is a server of the user.
+
+mod ask;
+mod headers;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use rewards::rows::Fields;
 use rewards::rubric::Described;
-use rewards::{Attempt, Unavailable, Verdict, Verifier};
+use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use ureq::Agent;
 
+use super::patience::{Away, GiveUp, Met, Outside};
 use super::problem;
-use super::protocol::{Reply, Request, failed, shortened};
+use super::protocol::{Reply, Request, digest, failed, pending};
+use crate::console::Console;
+use crate::signals::Stop;
+use ask::{Asker, NoReply};
+use headers::Headers;
 
 /// A verifier that is asked by HTTP: batches of attempts as one JSON object, by POST.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +38,10 @@ pub struct HttpConfig {
     pub weight: f64,
     /// Where it is asked.
     pub url: String,
+    /// Headers of every request: names, and values of the form "env:NAME" or "Bearer env:NAME",
+    /// which are read from the environment and stored nowhere.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// A PEM file with the certificates that may sign the server's, in place of Mozilla's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
@@ -34,9 +51,15 @@ pub struct HttpConfig {
     /// Attempts of a request.
     #[serde(default = "default_batch")]
     pub batch: NonZeroUsize,
+    /// Requests that are under way at the same time.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: NonZeroUsize,
     /// Longest time for one request, in seconds.
     #[serde(default = "default_timeout")]
     pub timeout_s: f64,
+    /// Longest time that the run waits while it cannot be reached, in seconds, or "off".
+    #[serde(default)]
+    pub give_up_after_s: GiveUp,
 }
 
 fn default_name() -> String {
@@ -45,6 +68,10 @@ fn default_name() -> String {
 
 fn default_batch() -> NonZeroUsize {
     NonZeroUsize::new(64).expect("64 is not zero")
+}
+
+fn default_concurrency() -> NonZeroUsize {
+    NonZeroUsize::new(8).expect("8 is not zero")
 }
 
 fn default_timeout() -> f64 {
@@ -60,105 +87,164 @@ impl HttpConfig {
     pub(crate) fn problem(&self) -> Option<String> {
         let url = &self.url;
         let host = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+        let is_whole = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'));
+        if !is_whole || url.parse::<ureq::http::Uri>().is_err() {
+            let url = shown(url);
             return Some(format!("url: expected http:// or https:// and a host, got `{url}`"));
+        }
+        if authority(url).contains('@') {
+            return Some(
+                "url: expected no user or password in it, since recipes are stored with their runs: \
+                 set headers = { Authorization = \"Basic env:NAME\" }"
+                    .into(),
+            );
         }
         if url.starts_with("https") && cfg!(not(feature = "hub")) {
             return Some("url: https needs a build with the feature `hub`".into());
         }
         if self.ca.is_some() && !url.starts_with("https") {
+            let url = shown(url);
             return Some(format!("ca: expected an https:// url to use it for, got `{url}`"));
         }
-        problem(&[("timeout_s", self.timeout_s)])
+        headers::problem(&self.headers)
+            .or_else(|| problem(&[("timeout_s", self.timeout_s)]))
+            .or_else(|| self.give_up_after_s.problem())
+    }
+}
+
+/// The part of an address between the scheme and the path.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// An address for messages: without user, password and query, which may be secrets.
+fn shown(url: &str) -> String {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    let authority = authority(url);
+    match authority.rsplit_once('@') {
+        Some((_, host)) => place.replacen(authority, host, 1),
+        None => place.to_owned(),
     }
 }
 
 /// A verifier that is asked by HTTP.
 ///
-/// A server that cannot be reached, is late, refuses or breaks the protocol is [`Unavailable`]. One
-/// that says 500 is asked for each attempt by itself, and what it then says 500 to is an
-/// [`Outcome::Error`](rewards::Outcome::Error).
+/// A batch that the server fails on, or is late with, is asked for in halves, down to the attempt
+/// that is to blame: that is an [`Outcome::Error`](rewards::Outcome::Error). A server that cannot be
+/// reached, refuses or breaks the protocol is away.
 #[derive(Debug)]
 pub struct Http {
     config: HttpConfig,
-    agent: Agent,
+    asker: Arc<Asker>,
+    console: Console,
+    /// A request that was answered, once there is one.
+    trial: OnceLock<Arc<Vec<u8>>>,
 }
 
-/// Longest reply, in bytes.
-const MAX_REPLY: u64 = 64 << 20;
-/// Status of a server that failed on what it was sent.
-const FAILED: u16 = 500;
+/// Attempts by their numbers, and what the server answered.
+type Answer = (Vec<usize>, Result<String, NoReply>);
 
-/// Why there are no verdicts.
-enum Refused {
-    /// The server failed on these attempts.
-    Failed,
-    /// Nothing is known about them.
-    Away(String),
+/// Where the judging of a step stands.
+struct Round {
+    /// Batches that are to be sent.
+    queue: VecDeque<Vec<usize>>,
+    /// Why attempts have no verdict of the server's.
+    failures: BTreeMap<usize, String>,
+    away: Option<Away>,
 }
 
 impl Http {
-    /// A verifier that is first asked when there is something to judge.
+    /// A verifier that is first asked when there is something to judge; `console` is told of
+    /// failures.
     ///
     /// # Errors
     ///
-    /// Fails where the file `ca` cannot be read or holds no certificate.
-    pub fn new(config: HttpConfig) -> Result<Self> {
-        // The address of the recipe is the one that is asked: no proxy, no redirection.
-        let settings = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs_f64(config.timeout_s)))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None);
-        #[cfg(feature = "hub")]
-        let settings = match &config.ca {
-            Some(path) => settings.tls_config(signed_by(path)?),
-            None => settings,
-        };
-        Ok(Self { agent: settings.build().new_agent(), config })
+    /// Fails where an environment variable of `headers` is not set, or the file `ca` cannot be read
+    /// or holds no certificate.
+    pub fn new(config: HttpConfig, console: Console) -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let headers = Headers::read(&config.headers, variable).map_err(|error| anyhow!(error))?;
+        let asker = Arc::new(Asker::new(&config, headers)?);
+        Ok(Self { config, asker, console, trial: OnceLock::new() })
     }
 
-    fn ask(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Refused> {
-        #[derive(Serialize)]
-        struct Requests<'a> {
-            attempts: Vec<Request<'a>>,
+    /// Sends a request for these attempts; its answer goes to `answers`.
+    ///
+    /// The thread holds nothing of the caller's, so that a stop need not wait for it.
+    fn send(&self, attempts: &[Attempt<'_>], batch: Vec<usize>, answers: &Sender<Answer>) {
+        let (asker, answers) = (self.asker.clone(), answers.clone());
+        let body = body(batch.iter().map(|&index| &attempts[index]));
+        let trial = self.trial.get().cloned();
+        thread::spawn(move || {
+            let mut answer = asker.ask(&body);
+            // Either the attempt takes too long or the server hangs: what it has answered before
+            // shows which.
+            if batch.len() == 1
+                && let (Err(NoReply::Late(late)), Some(trial)) = (&answer, trial)
+                && asker.ask(&trial).is_err()
+            {
+                answer = Err(NoReply::Away(late.clone()));
+            }
+            // Nobody waits for it after a stop.
+            let _ = answers.send((batch, answer));
+        });
+    }
+
+    /// Enters an answer: its verdicts, or the halves that are to be asked for, or why the server is
+    /// away.
+    fn enter(&self, round: &mut Round, answer: Answer, verdicts: &mut [Option<Verdict>]) {
+        let (mut batch, answer) = answer;
+        match answer.and_then(|text| self.read(&text, batch.len())) {
+            Ok(said) => {
+                for (index, verdict) in batch.into_iter().zip(said) {
+                    verdicts[index] = Some(verdict.unwrap_or_else(|reason| {
+                        round.failures.insert(index, reason);
+                        failed()
+                    }));
+                }
+            }
+            Err(NoReply::Failed(reason) | NoReply::Late(reason)) if batch.len() == 1 => {
+                round.failures.insert(batch[0], reason.reason);
+                verdicts[batch[0]] = Some(failed());
+            }
+            Err(NoReply::Failed(_) | NoReply::Late(_)) => {
+                let second = batch.split_off(batch.len().div_ceil(2));
+                round.queue.push_front(second);
+                round.queue.push_front(batch);
+            }
+            Err(NoReply::Away(reason)) => {
+                round.away.get_or_insert(reason);
+            }
         }
-        let requests =
-            attempts.iter().enumerate().map(|(id, attempt)| Request::new(id, attempt)).collect();
-        let body = serde_json::to_vec(&Requests { attempts: requests });
-        let body = body.expect("a request has a JSON form");
-        let away = |error: ureq::Error| Refused::Away(format!("{}: {error}", self.config.url));
-        let request = self.agent.post(&self.config.url).content_type("application/json");
-        let mut response = request.send(&body[..]).map_err(away)?;
-        let status = response.status();
-        if status.as_u16() == FAILED {
-            return Err(Refused::Failed);
-        }
-        let text = response.body_mut().with_config().limit(MAX_REPLY).read_to_string();
-        let text = text.map_err(away)?;
-        let broken = |what: String| {
-            Refused::Away(format!("{}: {what}, got `{}`", self.config.url, shortened(&text)))
-        };
-        if !status.is_success() {
-            return Err(broken(format!("expected status 200, got {}", status.as_u16())));
-        }
-        let replies = replies(&text)
-            .map_err(|error| broken(format!("expected {{\"verdicts\": [...]}} ({error})")))?;
-        let mut verdicts: Vec<_> = attempts.iter().map(|_| None).collect();
+    }
+
+    /// The verdicts of a reply to so many attempts; those that the server refuses with the reason.
+    fn read(&self, text: &str, count: usize) -> Result<Vec<Result<Verdict, String>>, NoReply> {
+        let broken = |what: &str| NoReply::Away(self.asker.broken(what, text));
+        let replies = replies(text)
+            .map_err(|error| broken(&format!("expected {{\"verdicts\": [...]}} ({error})")))?;
+        let mut verdicts: Vec<_> = (0..count).map(|_| None).collect();
         for reply in replies {
             let id = reply.id;
             match verdicts.get_mut(id) {
-                Some(place @ None) => {
-                    let verdict = reply.verdict(self.config.judges_answers);
-                    *place = Some(verdict.unwrap_or_else(|_| failed()));
-                }
-                _ => return Err(broken(format!("a verdict on {id} that nobody asked for"))),
+                Some(place @ None) => *place = Some(reply.verdict(self.config.judges_answers)),
+                _ => return Err(broken(&format!("a verdict on {id} that nobody asked for"))),
             }
         }
         let all: Option<Vec<_>> = verdicts.into_iter().collect();
-        all.ok_or_else(|| broken(format!("expected {} verdicts", attempts.len())))
+        all.ok_or_else(|| broken(&format!("expected {count} verdicts")))
     }
+}
+
+/// The request for attempts, each with its place as `id`.
+fn body<'a>(attempts: impl Iterator<Item = &'a Attempt<'a>>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Requests<'a> {
+        attempts: Vec<Request<'a>>,
+    }
+    let attempts = attempts.enumerate().map(|(id, attempt)| Request::new(id, attempt)).collect();
+    serde_json::to_vec(&Requests { attempts }).expect("a request has a JSON form")
 }
 
 /// The replies of an answer `{"verdicts": [...]}`.
@@ -167,25 +253,19 @@ fn replies(text: &str) -> Result<Vec<Reply>, String> {
     verdicts.into_iter().map(|verdict| Reply::read(verdict.as_bytes())).collect()
 }
 
-/// Trust in the certificates of a PEM file, and in no others.
-#[cfg(feature = "hub")]
-fn signed_by(path: &std::path::Path) -> Result<ureq::tls::TlsConfig> {
-    use anyhow::Context;
-    use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-
-    let named = || format!("ca: {}", path.display());
-    let pem = std::fs::read(path).with_context(named)?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.with_context(named)? {
-            certificates.push(certificate);
+/// The next answer.
+fn receive(answers: &Receiver<Answer>, stop: &Stop) -> Result<Answer, Away> {
+    const GLANCE: Duration = Duration::from_millis(50);
+    loop {
+        match answers.recv_timeout(GLANCE) {
+            Ok(answer) => return Ok(answer),
+            Err(_) if stop.asked() => return Err(Away::stopped()),
+            Err(_) => {}
         }
     }
-    anyhow::ensure!(!certificates.is_empty(), "{}: there is no certificate in it", named());
-    Ok(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build())
 }
 
-impl Verifier for Http {
+impl Outside for Http {
     fn name(&self) -> &str {
         &self.config.name
     }
@@ -194,26 +274,56 @@ impl Verifier for Http {
         self.config.judges_answers
     }
 
-    fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
-        let away = |reason| Unavailable { verifier: self.config.name.clone(), reason };
-        let mut verdicts = Vec::with_capacity(attempts.len());
-        for batch in attempts.chunks(self.config.batch.get()) {
-            match self.ask(batch) {
-                Ok(said) => verdicts.extend(said),
-                Err(Refused::Away(reason)) => return Err(away(reason)),
-                Err(Refused::Failed) if batch.len() == 1 => verdicts.push(failed()),
-                Err(Refused::Failed) => {
-                    for attempt in batch {
-                        match self.ask(std::slice::from_ref(attempt)) {
-                            Ok(said) => verdicts.extend(said),
-                            Err(Refused::Failed) => verdicts.push(failed()),
-                            Err(Refused::Away(reason)) => return Err(away(reason)),
-                        }
-                    }
-                }
+    fn criterion(&self) -> String {
+        let HttpConfig { name, url, .. } = &self.config;
+        format!("http `{name}`, url {}", digest(&[shown(url).as_bytes()]))
+    }
+
+    fn meet(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Met, Away> {
+        let (sender, answers) = channel();
+        self.send(std::slice::from_ref(attempt), vec![0], &sender);
+        let (_, answer) = receive(&answers, stop)?;
+        let said = answer.and_then(|text| self.read(&text, 1));
+        let mut said = said.map_err(|reason| match reason {
+            NoReply::Failed(away) | NoReply::Late(away) | NoReply::Away(away) => away,
+        })?;
+        let _ = self.trial.set(Arc::new(body(std::iter::once(attempt))));
+        Ok(Met { refusal: said.remove(0).err() })
+    }
+
+    fn judge(
+        &self,
+        attempts: &[Attempt<'_>],
+        verdicts: &mut [Option<Verdict>],
+        stop: &Stop,
+    ) -> Result<(), Away> {
+        let pending = pending(verdicts);
+        let queue = pending.chunks(self.config.batch.get()).map(<[_]>::to_vec).collect();
+        let mut round = Round { queue, failures: BTreeMap::new(), away: None };
+        let (sender, answers) = channel();
+        let mut running = 0;
+        loop {
+            while running < self.config.concurrency.get()
+                && round.away.is_none()
+                && let Some(batch) = round.queue.pop_front()
+            {
+                self.send(attempts, batch, &sender);
+                running += 1;
             }
+            if running == 0 {
+                break;
+            }
+            // What is under way when the server goes away may still be answered, and is then kept.
+            let answer = receive(&answers, stop)?;
+            running -= 1;
+            self.enter(&mut round, answer, verdicts);
         }
-        Ok(verdicts)
+        if let Some((_, reason)) = round.failures.first_key_value() {
+            let (name, count, all) = (&self.config.name, round.failures.len(), pending.len());
+            self.console
+                .say(&format!("verifier `{name}` failed on {count} of {all} attempts: {reason}"));
+        }
+        round.away.map_or(Ok(()), Err)
     }
 }
 
@@ -221,48 +331,66 @@ impl Verifier for Http {
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
-    use std::thread;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::Instant;
 
-    use rewards::Outcome::{Correct, Error, Wrong};
+    use rewards::Outcome::{self, Correct, Error, Wrong};
     use rewards::Problem;
     use serde_json::{Value, json};
 
     use super::*;
 
-    /// A server that answers by `says`.
-    fn serve(says: impl Fn(&Value) -> (u16, String) + Send + 'static) -> String {
+    /// What a test server says to the head and the body of a request.
+    type Says = dyn Fn(&str, &Value) -> (u16, String) + Send + Sync;
+
+    /// A server that answers every connection on a thread of its own.
+    fn serve_all(says: Arc<Says>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = BufReader::new(stream.unwrap());
-                let (mut line, mut length) = (String::new(), 0);
-                while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
-                    let header = line.to_ascii_lowercase();
-                    if let Some(value) = header.strip_prefix("content-length:") {
-                        length = value.trim().parse().unwrap();
+                let (mut stream, says) = (BufReader::new(stream.unwrap()), says.clone());
+                thread::spawn(move || {
+                    let (mut head, mut length, mut from) = (String::new(), 0, 0);
+                    while stream.read_line(&mut head).is_ok_and(|read| read > 2) {
+                        let header = head[from..].to_ascii_lowercase();
+                        if let Some(value) = header.strip_prefix("content-length:") {
+                            length = value.trim().parse().unwrap();
+                        }
+                        from = head.len();
                     }
-                    line.clear();
-                }
-                let mut body = vec![0; length];
-                stream.read_exact(&mut body).unwrap();
-                let (status, text) = says(&serde_json::from_slice(&body).unwrap());
-                let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n");
-                let length = text.len();
-                let _ = write!(stream.get_mut(), "{head}content-length: {length}\r\n\r\n{text}");
+                    let mut body = vec![0; length];
+                    if stream.read_exact(&mut body).is_err() {
+                        return;
+                    }
+                    let (status, text) = says(&head, &serde_json::from_slice(&body).unwrap());
+                    let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n");
+                    let length = text.len();
+                    let _ =
+                        write!(stream.get_mut(), "{head}content-length: {length}\r\n\r\n{text}");
+                });
             }
         });
         format!("http://{address}/judge")
     }
 
-    fn ask(url: &str, change: &str, texts: &[&str]) -> Result<Vec<Verdict>, Unavailable> {
+    fn serve(says: impl Fn(&Value) -> (u16, String) + Send + Sync + 'static) -> String {
+        serve_all(Arc::new(move |_: &str, body: &Value| says(body)))
+    }
+
+    fn http(url: &str, change: &str) -> Http {
         let config: HttpConfig = toml::from_str(&format!("url = \"{url}\"\n{change}")).unwrap();
         assert_eq!(config.problem(), None);
+        Http::new(config, Console::silent()).unwrap()
+    }
+
+    /// Attempts with these texts.
+    fn with<T>(texts: &[&str], run: impl FnOnce(&[Attempt<'_>]) -> T) -> T {
         let problem = Problem {
             id: "p".into(),
             problem: "1+1".into(),
             answer: "2".into(),
-            source: String::new(),
             ..Problem::default()
         };
         let attempt = |&text| Attempt {
@@ -272,7 +400,31 @@ mod tests {
             max_tokens: 8,
             truncated: false,
         };
-        Http::new(config).unwrap().verify(&texts.iter().map(attempt).collect::<Vec<_>>())
+        run(&texts.iter().map(attempt).collect::<Vec<_>>())
+    }
+
+    fn judge(http: &Http, texts: &[&str]) -> Result<Vec<Verdict>, Away> {
+        let mut verdicts = vec![None; texts.len()];
+        with(texts, |attempts| http.judge(attempts, &mut verdicts, &Stop::default()))?;
+        Ok(verdicts.into_iter().map(Option::unwrap).collect())
+    }
+
+    fn ask(url: &str, change: &str, texts: &[&str]) -> Result<Vec<Verdict>, Away> {
+        judge(&http(url, change), texts)
+    }
+
+    fn meet(http: &Http, text: &str) -> Result<Met, Away> {
+        with(&[text], |attempts| http.meet(&attempts[0], &Stop::default()))
+    }
+
+    fn outcomes(said: &[Verdict]) -> Vec<Outcome> {
+        said.iter().filter_map(|one| one.outcome).collect()
+    }
+
+    /// Whether a request holds this completion.
+    fn holds(request: &Value, text: &str) -> bool {
+        let attempts = request["attempts"].as_array().unwrap();
+        attempts.iter().any(|attempt| attempt["completion"] == text)
     }
 
     /// Verdicts in reverse: the length of the completion, an error for "refuse".
@@ -304,7 +456,7 @@ mod tests {
             let config: HttpConfig = toml::from_str("url = 'https://localhost/judge'").unwrap();
             let config = HttpConfig { ca: Some(path.clone()), ..config };
             assert_eq!(config.problem(), None);
-            let error = format!("{:#}", Http::new(config).unwrap_err());
+            let error = format!("{:#}", Http::new(config, Console::silent()).unwrap_err());
             assert!(error.contains(path.to_str().unwrap()), "{error}");
             error
         };
@@ -320,8 +472,7 @@ mod tests {
             let said = ask(&url, &format!("batch = {batch}"), &["", "a", "refuse", "abc"]).unwrap();
             let rewards: Vec<_> = said.iter().map(|one| one.reward).collect();
             assert_eq!(rewards, [0.0, 1.0, 0.0, 3.0]);
-            let outcomes: Vec<_> = said.iter().filter_map(|one| one.outcome).collect();
-            assert_eq!(outcomes, [Wrong, Correct, Error, Correct]);
+            assert_eq!(outcomes(&said), [Wrong, Correct, Error, Correct]);
             assert_eq!(said[3].answer.as_deref(), Some("abc"));
         }
     }
@@ -333,13 +484,12 @@ mod tests {
             if broken { (500, "oh".into()) } else { lengths(request) }
         });
         let said = ask(&url, "", &["a", "poison", "b"]).unwrap();
-        let outcomes: Vec<_> = said.iter().filter_map(|one| one.outcome).collect();
-        assert_eq!(outcomes, [Correct, Error, Correct]);
+        assert_eq!(outcomes(&said), [Correct, Error, Correct]);
     }
 
     #[test]
     fn a_server_that_is_no_judge_is_away() {
-        for status in [404, 429, 502, 503] {
+        for status in [301, 401, 404, 429, 502, 503] {
             let url = serve(move |_| (status, "busy".into()));
             away(&url, &format!("got {status}, got `busy`"));
         }
@@ -349,12 +499,209 @@ mod tests {
         away(&says(r#"{"verdicts":[{"id":2,"reward":1}]}"#), "a verdict on 2");
         let twice = r#"{"verdicts":[{"id":0,"reward":1},{"id":0,"reward":1}]}"#;
         away(&says(twice), "a verdict on 0");
-        let late = serve(|request| {
-            thread::sleep(Duration::from_secs(2));
-            lengths(request)
-        });
-        away(&late, "timeout");
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         away(&format!("http://{nobody}/"), "refused");
+    }
+
+    /// Sleeps for longer than the time limit of these tests.
+    fn too_late() {
+        thread::sleep(Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_batch_that_takes_too_long_is_asked_for_in_halves() {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = sizes.clone();
+        let url = serve(move |request| {
+            let size = request["attempts"].as_array().unwrap().len();
+            seen.lock().unwrap().push(size);
+            if size > 2 {
+                too_late();
+            }
+            lengths(request)
+        });
+        let said = ask(&url, "timeout_s = 0.5", &["", "a", "ab", "abc", "abcd"]).unwrap();
+        let rewards: Vec<_> = said.iter().map(|one| one.reward).collect();
+        assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0, 4.0]);
+        let mut sizes = sizes.lock().unwrap().clone();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, 2, 2, 3, 5]);
+    }
+
+    #[test]
+    fn an_attempt_that_takes_too_long_is_an_error_and_a_server_that_hangs_is_away() {
+        let hangs = Arc::new(AtomicBool::new(false));
+        let now = hangs.clone();
+        let url = serve(move |request| {
+            if holds(request, "slow") || now.load(Ordering::SeqCst) {
+                too_late();
+            }
+            lengths(request)
+        });
+        let http = http(&url, "timeout_s = 0.5");
+        assert_eq!(meet(&http, "2"), Ok(Met { refusal: None }));
+        let said = judge(&http, &["a", "slow", "b"]).unwrap();
+        assert_eq!(outcomes(&said), [Correct, Error, Correct]);
+        assert_eq!(outcomes(&judge(&http, &["slow"]).unwrap()), [Error]);
+        hangs.store(true, Ordering::SeqCst);
+        let away = judge(&http, &["a", "b"]).unwrap_err();
+        assert!(away.reason.contains("no reply within 0.5 s: raise `timeout_s`"), "{away:?}");
+        // Before there was any contact it is waited for.
+        assert!(meet(&self::http(&url, "timeout_s = 0.5"), "2").unwrap_err().passes);
+    }
+
+    #[test]
+    fn what_was_judged_before_it_went_away_is_kept() {
+        let (asked, away) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(true)));
+        let (seen, now) = (asked.clone(), away.clone());
+        let url = serve(move |request| {
+            let attempts = request["attempts"].as_array().unwrap();
+            let texts = attempts.iter().map(|one| one["completion"].as_str().unwrap().to_owned());
+            seen.lock().unwrap().extend(texts);
+            if holds(request, "cc") && now.load(Ordering::SeqCst) {
+                return (503, "busy".into());
+            }
+            lengths(request)
+        });
+        let http = http(&url, "batch = 1\nconcurrency = 1");
+        let mut verdicts = vec![None; 4];
+        with(&["a", "cc", "bbb", ""], |attempts| {
+            let mut judge = || http.judge(attempts, &mut verdicts, &Stop::default());
+            assert!(judge().unwrap_err().passes);
+            away.store(false, Ordering::SeqCst);
+            judge().unwrap();
+        });
+        let rewards: Vec<_> = verdicts.iter().map(|one| one.as_ref().unwrap().reward).collect();
+        assert_eq!(rewards, [1.0, 2.0, 3.0, 0.0]);
+        assert_eq!(*asked.lock().unwrap(), ["a", "cc", "cc", "bbb", ""]);
+    }
+
+    #[test]
+    fn several_requests_are_under_way_and_never_more_than_asked_for() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count, highest) = (now.clone(), most.clone());
+        let url = serve(move |request| {
+            highest.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(150));
+            count.fetch_sub(1, Ordering::SeqCst);
+            lengths(request)
+        });
+        let texts = ["", "a", "aa", "aaa", "aaaa", "aaaaa"];
+        for concurrency in [1, 3] {
+            most.store(0, Ordering::SeqCst);
+            let change = format!("batch = 1\nconcurrency = {concurrency}");
+            let said = ask(&url, &change, &texts).unwrap();
+            let rewards: Vec<_> = said.iter().map(|one| one.reward).collect();
+            assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+            assert_eq!(most.load(Ordering::SeqCst), concurrency);
+        }
+    }
+
+    #[test]
+    fn at_the_first_contact_a_refusal_is_an_error_with_the_next_act() {
+        for (status, act) in [
+            (301, "set `url` to the address"),
+            (400, "docs/verifiers.md has their form"),
+            (401, "set `headers` in the recipe"),
+            (403, "set `headers` in the recipe"),
+            (404, "check the path in `url`"),
+            (405, "takes POST there"),
+            (422, "docs/verifiers.md has their form"),
+        ] {
+            let url = serve(move |_| (status, "no".into()));
+            let away = meet(&http(&url, ""), "2").unwrap_err();
+            assert!(!away.passes && away.reason.contains(act), "{away:?}");
+            assert!(away.reason.contains(&format!("got {status}, got `no`")), "{away:?}");
+        }
+        let url = serve(|_| (200, "hello".into()));
+        assert!(!meet(&http(&url, ""), "2").unwrap_err().passes);
+        for status in [408, 429, 500, 502, 503, 504] {
+            let url = serve(move |_| (status, "busy".into()));
+            assert!(meet(&http(&url, ""), "2").unwrap_err().passes, "{status}");
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(meet(&http(&format!("http://{nobody}/"), ""), "2").unwrap_err().passes);
+        let refusal = Some("not mine".to_owned());
+        assert_eq!(meet(&http(&serve(lengths), ""), "refuse"), Ok(Met { refusal }));
+    }
+
+    #[test]
+    fn a_request_that_is_refused_later_costs_its_attempt() {
+        for status in [400, 413, 422] {
+            let url =
+                serve(
+                    move |request| {
+                        if holds(request, "odd") { (status, "no".into()) } else { lengths(request) }
+                    },
+                );
+            assert_eq!(outcomes(&ask(&url, "", &["a", "odd"]).unwrap()), [Correct, Error]);
+        }
+    }
+
+    #[test]
+    fn headers_are_sent_and_shown_nowhere() {
+        // Every process of cargo's has this variable.
+        let secret = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+        let expected = format!("authorization: bearer {}", secret.to_ascii_lowercase());
+        let url = serve_all(Arc::new(move |head: &str, body: &Value| {
+            let head = head.to_ascii_lowercase();
+            if head.contains(&expected) && holds(body, "a") {
+                return lengths(body);
+            }
+            (401, format!("not {head}"))
+        }));
+        let headers = "headers = { Authorization = \"Bearer env:CARGO_MANIFEST_DIR\" }";
+        assert_eq!(outcomes(&ask(&url, headers, &["a"]).unwrap()), [Correct]);
+        assert!(meet(&http(&url, ""), "a").unwrap_err().reason.contains("got 401"));
+        let http = http(&url, headers);
+        let shown = format!("{:?} {http:?}", judge(&http, &["b"]).unwrap_err());
+        assert!(!shown.contains(&secret), "{shown}");
+        assert!(serde_json::to_string(&http.config).unwrap().contains("env:CARGO_MANIFEST_DIR"));
+        let config = toml::from_str("url = 'http://a'\nheaders = { A = 'env:NO_SUCH_VARIABLE' }");
+        let error = Http::new(config.unwrap(), Console::silent()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("headers.A: the environment variable `NO_SUCH_VARIABLE`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn addresses_are_shown_without_what_may_be_secret() {
+        for (url, expected) in [
+            ("http://a:80/b?key=s3cret#d", "http://a:80/b"),
+            ("https://me:s3cret@a/b", "https://a/b"),
+            ("http://a@b@c?x", "http://c"),
+            ("me:s3cret@a/b", "a/b"),
+            ("http://a/b@c", "http://a/b@c"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+        let problem = |url: &str| {
+            let config: HttpConfig = toml::from_str(&format!("url = \"{url}\"")).unwrap();
+            config.problem().unwrap()
+        };
+        let said = problem("http://me:s3cret@a/b");
+        assert!(said.contains("Basic env:NAME") && !said.contains("s3cret"), "{said}");
+        assert!(!problem("ftp://me:s3cret@a/b?s3cret").contains("s3cret"));
+        let url = serve(|_| (404, "no".into())) + "?key=s3cret";
+        let away = meet(&http(&url, ""), "2").unwrap_err();
+        assert!(away.reason.contains("/judge: ") && !away.reason.contains("s3cret"), "{away:?}");
+        let criterion = |url: &str| http(url, "").criterion();
+        assert_eq!(criterion("http://a/b?key=1"), criterion("http://a/b?key=2"));
+        assert_ne!(criterion("http://a/b"), criterion("http://a/c"));
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_an_answer() {
+        let url = serve(|request| {
+            thread::sleep(Duration::from_secs(20));
+            lengths(request)
+        });
+        let (http, stop, began) = (http(&url, ""), Stop::default(), Instant::now());
+        stop.ask();
+        let mut verdicts = vec![None; 1];
+        let ended = with(&["a"], |attempts| http.judge(attempts, &mut verdicts, &stop));
+        assert_eq!(ended, Err(Away::stopped()));
+        assert!(began.elapsed() < Duration::from_secs(5));
     }
 }

@@ -1,9 +1,13 @@
-//! Waiting for a verifier that is away.
+//! Verifiers outside this process: how they are asked, and waited for while they are away.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+use engine::loss::Off;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::console::{Console, duration};
 use crate::signals::Stop;
@@ -42,18 +46,201 @@ impl Waiting {
     }
 }
 
-/// Asks a verifier again and again while it is away: the run pauses, since a reward that nobody
-/// gave is none. Being stopped meanwhile, it says [`Unavailable`].
+/// How long a run waits for a verifier that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a number of seconds, or \"off\"")]
+pub enum GiveUp {
+    /// So many seconds; the run then ends with an error.
+    After(f64),
+    /// Without end.
+    Off(Off),
+}
+
+impl Default for GiveUp {
+    fn default() -> Self {
+        Self::Off(Off::Off)
+    }
+}
+
+impl GiveUp {
+    pub(super) fn problem(self) -> Option<String> {
+        match self {
+            Self::After(seconds) => super::problem(&[("give_up_after_s", seconds)]),
+            Self::Off(_) => None,
+        }
+    }
+
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::After(seconds) => Some(Duration::from_secs_f64(seconds)),
+            Self::Off(_) => None,
+        }
+    }
+}
+
+/// Why a verifier gives no verdicts now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// What happened, and the next act.
+    pub reason: String,
+    /// Whether this is what a server does that is still starting: waiting may be enough.
+    pub passes: bool,
+}
+
+impl Away {
+    /// It may come back by itself.
+    pub(super) fn absent(reason: String) -> Self {
+        Self { reason, passes: true }
+    }
+
+    /// Something has to be repaired.
+    pub(super) fn broken(reason: String) -> Self {
+        Self { reason, passes: false }
+    }
+
+    /// The run is to stop.
+    pub(super) fn stopped() -> Self {
+        Self { reason: "the run was stopped".into(), passes: false }
+    }
+}
+
+/// What a verifier said at the first contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// Its error where it answered with one, which may be right for that attempt.
+    pub refusal: Option<String>,
+}
+
+/// A verifier outside this process, as [`Patient`] asks it.
+pub trait Outside: std::fmt::Debug + Send + Sync {
+    /// Its name, unique in its rubric.
+    fn name(&self) -> &str;
+
+    /// Whether its verdicts carry the outcome.
+    fn judges_answers(&self) -> bool;
+
+    /// What its verdicts depend on, without secrets.
+    fn criterion(&self) -> String;
+
+    /// First contact: asks for one verdict that is not used.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no reply that follows the protocol.
+    fn meet(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Met, Away>;
+
+    /// Fills the empty places of `verdicts`, one for each attempt.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the verifier is away or `stop` was asked; what was filled by then is kept.
+    fn judge(
+        &self,
+        attempts: &[Attempt<'_>],
+        verdicts: &mut [Option<Verdict>],
+        stop: &Stop,
+    ) -> Result<(), Away>;
+}
+
+/// Asks a verifier again and again while it is away: the run pauses, and no attempt gets a reward
+/// that nobody gave. Once stopped or past its limit, it returns [`Unavailable`].
 #[derive(Debug)]
 pub struct Patient {
-    verifier: Box<dyn Verifier>,
+    verifier: Box<dyn Outside>,
     waiting: Waiting,
+    give_up: Option<Duration>,
+}
+
+/// The pauses for one question.
+struct Pauses<'a> {
+    patient: &'a Patient,
+    next: Duration,
+    since: Option<Instant>,
+    /// What Ctrl-C does meanwhile.
+    on_stop: &'static str,
 }
 
 impl Patient {
     /// Waits for `verifier`.
-    pub fn new(verifier: Box<dyn Verifier>, waiting: Waiting) -> Self {
-        Self { verifier, waiting }
+    pub fn new(verifier: Box<dyn Outside>, waiting: Waiting, give_up: GiveUp) -> Self {
+        Self { verifier, waiting, give_up: give_up.limit() }
+    }
+
+    /// First contact, before the run does anything else. A verifier that may still be starting is
+    /// waited for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the verifier answers in a way that waiting does not change, when it is away for
+    /// longer than its limit, and when the run is stopped.
+    pub fn meet(&self, attempt: &Attempt<'_>) -> Result<Met, Unavailable> {
+        let mut pauses = self.pauses("Ctrl-C ends the run, which has not begun yet");
+        loop {
+            match self.verifier.meet(attempt, &self.waiting.stop) {
+                Ok(met) => {
+                    pauses.end();
+                    return Ok(met);
+                }
+                Err(away) if away.passes => pauses.wait(&away)?,
+                Err(away) => return Err(self.unavailable(away.reason)),
+            }
+        }
+    }
+
+    fn pauses(&self, on_stop: &'static str) -> Pauses<'_> {
+        Pauses { patient: self, next: self.waiting.first, since: None, on_stop }
+    }
+
+    fn unavailable(&self, reason: String) -> Unavailable {
+        Unavailable { verifier: self.verifier.name().to_owned(), reason }
+    }
+}
+
+impl Pauses<'_> {
+    /// Sleeps until the verifier is to be asked again.
+    fn wait(&mut self, away: &Away) -> Result<(), Unavailable> {
+        let Patient { verifier, waiting, give_up, .. } = self.patient;
+        let unavailable = |reason| self.patient.unavailable(reason);
+        if waiting.stop.asked() {
+            return Err(unavailable(away.reason.clone()));
+        }
+        let gone = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let left = give_up.map(|limit| limit.saturating_sub(gone));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(unavailable(format!(
+                "gave up after {}, which is give_up_after_s: {}",
+                duration(gone.as_secs_f64()),
+                away.reason
+            )));
+        }
+        let pause = left.map_or(self.next, |left| left.min(self.next));
+        let (name, reason, again) = (verifier.name(), &away.reason, duration(pause.as_secs_f64()));
+        waiting.console.say(&match self.since {
+            None => format!(
+                "paused: verifier `{name}` is unavailable: {reason}\n  start it or repair it, and the \
+                 run goes on by itself; asking again in {again}, then less often\n  {}",
+                self.on_stop
+            ),
+            Some(_) => format!(
+                "paused for {}: verifier `{name}` is unavailable: {reason}; asking again in {again}",
+                duration(gone.as_secs_f64())
+            ),
+        });
+        self.since = self.since.or_else(|| Some(Instant::now()));
+        if !waiting.sleep(pause) {
+            return Err(unavailable(away.reason.clone()));
+        }
+        self.next = (2 * self.next).min(waiting.most);
+        Ok(())
+    }
+
+    /// Says that the verifier is back, where it was away.
+    fn end(&self) {
+        if let Some(since) = self.since {
+            let (name, gone) = (self.patient.name(), duration(since.elapsed().as_secs_f64()));
+            let console = &self.patient.waiting.console;
+            console.say(&format!("`{name}` answers again after {gone}: going on"));
+        }
     }
 }
 
@@ -71,96 +258,163 @@ impl Verifier for Patient {
     }
 
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
-        let Waiting { console, most, .. } = &self.waiting;
-        let (mut pause, mut since) = (self.waiting.first, None);
-        loop {
-            let away = match self.verifier.verify(attempts) {
-                Err(away) => away,
-                Ok(verdicts) => {
-                    if let Some(since) = since {
-                        let (name, gone) = (self.name(), seconds(since));
-                        console.say(&format!("`{name}` answers again after {gone}: going on"));
-                    }
-                    return Ok(verdicts);
-                }
-            };
-            if self.waiting.stop.asked() {
-                return Err(away);
-            }
-            let again = duration(pause.as_secs_f64());
-            match since {
-                None => console.say(&format!(
-                    "paused: {away}\n  start it or repair it, and the run goes on by itself; asking \
-                     again in {again}, then less often\n  Ctrl-C saves what is learnt and ends the run; \
-                     --resume takes it up from there"
-                )),
-                Some(since) => console.say(&format!(
-                    "paused for {}: {away}; asking again in {again}",
-                    seconds(since)
-                )),
-            }
-            since = since.or_else(|| Some(Instant::now()));
-            if !self.waiting.sleep(pause) {
-                return Err(away);
-            }
-            pause = (2 * pause).min(*most);
+        let mut verdicts: Vec<_> = attempts.iter().map(|_| None).collect();
+        let mut pauses = self.pauses(
+            "Ctrl-C saves the state before this step and ends the run; --resume goes on from there",
+        );
+        while let Err(away) = self.verifier.judge(attempts, &mut verdicts, &self.waiting.stop) {
+            pauses.wait(&away)?;
         }
+        pauses.end();
+        let verdicts: Option<Vec<_>> = verdicts.into_iter().collect();
+        verdicts.ok_or_else(|| self.unavailable("it left attempts without a verdict".into()))
     }
-}
-
-fn seconds(since: Instant) -> String {
-    duration(since.elapsed().as_secs_f64())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Mutex;
+
+    use rewards::Problem;
 
     use super::*;
 
-    /// Away for so many questions.
-    #[derive(Debug)]
-    struct Away(AtomicUsize);
+    /// Away for so many questions; each time it judges one attempt more, and notes which.
+    #[derive(Debug, Clone, Default)]
+    struct Shy(std::sync::Arc<Mutex<(usize, Vec<usize>)>>);
 
-    impl Verifier for Away {
-        fn name(&self) -> &'static str {
-            "away"
+    impl Shy {
+        fn away(questions: usize) -> Self {
+            let shy = Self::default();
+            shy.0.lock().unwrap().0 = questions;
+            shy
         }
 
-        fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
-            let left =
-                self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-            match left {
-                Ok(_) => Err(Unavailable { verifier: "away".into(), reason: "asleep".into() }),
-                Err(_) => Ok(vec![Verdict::form(1.0); attempts.len()]),
-            }
+        fn is_away(&self) -> bool {
+            let left = &mut self.0.lock().unwrap().0;
+            let away = *left > 0;
+            *left = left.saturating_sub(1);
+            away
+        }
+
+        fn patient(&self, stop: &Stop, give_up: GiveUp) -> Patient {
+            let (first, most) = (Duration::from_millis(1), Duration::from_millis(4));
+            let waiting = Waiting { first, most, ..Waiting::new(Console::silent(), stop.clone()) };
+            Patient::new(Box::new(self.clone()), waiting, give_up)
         }
     }
 
-    fn patient(away: usize, stop: &Stop) -> Patient {
-        let (first, most) = (Duration::from_millis(1), Duration::from_millis(4));
-        let waiting = Waiting { first, most, ..Waiting::new(Console::silent(), stop.clone()) };
-        Patient::new(Box::new(Away(AtomicUsize::new(away))), waiting)
+    impl Outside for Shy {
+        fn name(&self) -> &'static str {
+            "shy"
+        }
+
+        fn judges_answers(&self) -> bool {
+            false
+        }
+
+        fn criterion(&self) -> String {
+            "shy".into()
+        }
+
+        fn meet(&self, _: &Attempt<'_>, _: &Stop) -> Result<Met, Away> {
+            if self.is_away() {
+                return Err(Away::absent("asleep".into()));
+            }
+            Ok(Met { refusal: None })
+        }
+
+        fn judge(
+            &self,
+            attempts: &[Attempt<'_>],
+            verdicts: &mut [Option<Verdict>],
+            _: &Stop,
+        ) -> Result<(), Away> {
+            let is_away = self.is_away();
+            let most = if is_away { 1 } else { attempts.len() };
+            let places = verdicts.iter_mut().enumerate().filter(|(_, place)| place.is_none());
+            for (index, place) in places.take(most) {
+                *place = Some(Verdict::form(index as f64));
+                self.0.lock().unwrap().1.push(index);
+            }
+            if is_away { Err(Away::broken("asleep".into())) } else { Ok(()) }
+        }
+    }
+
+    fn with_attempts<T>(count: usize, run: impl FnOnce(&[Attempt<'_>]) -> T) -> T {
+        let problem = Problem {
+            id: "1".into(),
+            problem: "1+1".into(),
+            answer: "2".into(),
+            source: String::new(),
+            ..Problem::default()
+        };
+        let (text, truncated) = ("", false);
+        let attempt = Attempt { problem: &problem, text, num_tokens: 1, max_tokens: 1, truncated };
+        run(&vec![attempt; count])
     }
 
     #[test]
-    fn a_verifier_that_comes_back_is_waited_for() {
+    fn a_verifier_that_comes_back_is_waited_for_and_asked_for_the_rest() {
         let stop = Stop::default();
-        for away in [0, 1, 5] {
-            assert_eq!(patient(away, &stop).verify(&[]).unwrap(), []);
+        for away in [0, 1, 3, 5] {
+            let shy = Shy::away(away);
+            let patient = shy.patient(&stop, GiveUp::default());
+            let verdicts = with_attempts(4, |attempts| patient.verify(attempts).unwrap());
+            let rewards: Vec<_> = verdicts.iter().map(|verdict| verdict.reward).collect();
+            assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0]);
+            assert_eq!(shy.0.lock().unwrap().1, [0, 1, 2, 3], "each is judged once");
         }
     }
 
     #[test]
     fn a_stop_ends_the_waiting() {
         let stop = Stop::default();
-        let patient = patient(usize::MAX, &stop);
+        let patient = Shy::away(usize::MAX).patient(&stop, GiveUp::default());
         let asked = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
             stop.ask();
         });
-        assert_eq!(patient.verify(&[]).unwrap_err().reason, "asleep");
-        asked.join().unwrap();
-        assert!(patient.verify(&[]).is_err());
+        with_attempts(2, |attempts| {
+            assert_eq!(patient.verify(attempts).unwrap_err().reason, "asleep");
+            asked.join().unwrap();
+            assert!(patient.verify(attempts).is_err());
+            assert!(patient.meet(&attempts[0]).is_err());
+        });
+    }
+
+    #[test]
+    fn a_limit_ends_the_waiting_with_an_error_that_names_it() {
+        let stop = Stop::default();
+        let began = Instant::now();
+        with_attempts(2, |attempts| {
+            let patient = Shy::away(usize::MAX).patient(&stop, GiveUp::After(0.05));
+            for error in
+                [patient.verify(attempts).unwrap_err(), patient.meet(&attempts[0]).unwrap_err()]
+            {
+                assert!(error.reason.starts_with("gave up after "), "{error}");
+                assert!(error.reason.ends_with("give_up_after_s: asleep"), "{error}");
+            }
+            let patient = Shy::away(3).patient(&stop, GiveUp::After(60.0));
+            assert_eq!(patient.verify(attempts).unwrap().len(), 2);
+        });
+        assert!(began.elapsed() >= Duration::from_millis(100), "it waits until then");
+        assert!(!stop.asked());
+    }
+
+    #[test]
+    fn the_limit_is_a_number_or_off() {
+        #[derive(Debug, Deserialize)]
+        struct At {
+            at: GiveUp,
+        }
+        let read = |text: &str| toml::from_str::<At>(text).map(|at| at.at);
+        assert_eq!(read("at = 60"), Ok(GiveUp::After(60.0)));
+        assert_eq!(read("at = \"off\""), Ok(GiveUp::default()));
+        let error = read("at = \"never\"").unwrap_err().to_string();
+        assert!(error.contains("expected a number of seconds, or \"off\""), "{error}");
+        assert!(
+            GiveUp::After(0.0).problem().unwrap().starts_with("give_up_after_s: expected more")
+        );
     }
 }

@@ -1,22 +1,29 @@
-use std::io::{BufRead, BufReader, Read, Write};
+//! A verifier that is a program of the user.
+
+mod child;
+mod guard;
+mod stderr;
+
 use std::num::NonZeroUsize;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use rewards::rows::Fields;
 use rewards::rubric::Described;
-use rewards::{Attempt, Unavailable, Verdict, Verifier};
+use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::patience::{Away, GiveUp, Met, Outside};
 use super::problem;
-use super::protocol::{Reply, Request, failed, shortened};
+use super::protocol::{Reply, Request, digest, failed, pending, shortened};
 use crate::console::Console;
+use crate::signals::Stop;
+use child::{NoLine, Running};
+use stderr::Voice;
 
 /// A verifier that is a child process and stays: one JSON object a line in both directions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,12 +43,15 @@ pub struct ProcessConfig {
     /// Longest time for one attempt, in seconds from when it is handed over.
     #[serde(default = "default_deadline")]
     pub deadline_s: f64,
-    /// Longest time until it says that it is ready, in seconds from its start.
+    /// Longest time until its first line, in seconds from its start.
     #[serde(default = "default_start")]
     pub start_s: f64,
     /// Processes that share the attempts of a step.
     #[serde(default = "default_workers")]
     pub workers: NonZeroUsize,
+    /// Longest time that the run waits while it cannot be started, in seconds, or "off".
+    #[serde(default)]
+    pub give_up_after_s: GiveUp,
 }
 
 fn default_name() -> String {
@@ -70,7 +80,8 @@ impl ProcessConfig {
         if self.command.first().is_none_or(String::is_empty) {
             return Some("command: expected a program and its arguments, got nothing".into());
         }
-        problem(&[("deadline_s", self.deadline_s), ("start_s", self.start_s)])
+        let times = [("deadline_s", self.deadline_s), ("start_s", self.start_s)];
+        problem(&times).or_else(|| self.give_up_after_s.problem())
     }
 }
 
@@ -78,106 +89,15 @@ impl ProcessConfig {
 ///
 /// A child that dies, is late or breaks the protocol costs the attempt that it was at
 /// ([`Outcome::Error`](rewards::Outcome::Error)) and is started again for the next; one that cannot
-/// be started is [`Unavailable`].
+/// be started is away.
 #[derive(Debug)]
 pub struct Process {
     config: ProcessConfig,
-    console: Console,
+    voice: Arc<Voice>,
     /// Every worker's child, while it has one.
     children: Vec<Mutex<Option<Running>>>,
-}
-
-impl Process {
-    /// Starts the children without waiting for them to be ready; `console` is told of their
-    /// failures.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the program cannot be started.
-    pub fn start(config: ProcessConfig, console: Console) -> Result<Self> {
-        let mut children = Vec::with_capacity(config.workers.get());
-        for _ in 0..config.workers.get() {
-            match Running::start(&config) {
-                Ok(child) => children.push(Mutex::new(Some(child))),
-                Err(reason) => bail!("verifier `{}`: {reason}", config.name),
-            }
-        }
-        Ok(Self { config, console, children })
-    }
-
-    /// What one worker's child says about the attempts that it takes.
-    fn work(
-        &self,
-        child: &Mutex<Option<Running>>,
-        attempts: &[Attempt<'_>],
-        next: &AtomicUsize,
-    ) -> Result<Vec<Said>, Unavailable> {
-        let mut child = child.lock().expect("a worker does not panic");
-        let mut said = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(attempt) = attempts.get(index) else { return Ok(said) };
-            let running = self.ready(&mut child).inspect_err(|_| {
-                // The others need not go on with what will have to be judged anew.
-                next.store(attempts.len(), Ordering::Relaxed);
-            })?;
-            let deadline = Duration::from_secs_f64(self.config.deadline_s);
-            let reply = running.ask(&Request::new(index, attempt), index, deadline);
-            if reply.is_err() {
-                *child = None;
-            }
-            // An error that the child itself reports is about the attempt: the child is sound.
-            let verdict = reply.and_then(|reply| reply.verdict(self.config.judges_answers));
-            said.push(Said { index, verdict });
-        }
-    }
-
-    /// The child of a worker, alive and ready for the next attempt.
-    fn ready<'a>(&self, child: &'a mut Option<Running>) -> Result<&'a mut Running, Unavailable> {
-        let away = |reason| Unavailable { verifier: self.config.name.clone(), reason };
-        // What died while nothing was asked of it has cost no attempt.
-        if child.as_mut().is_some_and(|running| !running.is_well()) {
-            *child = None;
-        }
-        let mut running = match child.take() {
-            Some(running) => running,
-            None => Running::start(&self.config).map_err(away)?,
-        };
-        running.wait(Duration::from_secs_f64(self.config.start_s)).map_err(away)?;
-        Ok(child.insert(running))
-    }
-}
-
-impl Verifier for Process {
-    fn name(&self) -> &str {
-        &self.config.name
-    }
-
-    fn judges_answers(&self) -> bool {
-        self.config.judges_answers
-    }
-
-    fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
-        let next = &AtomicUsize::new(0);
-        let done: Vec<_> = thread::scope(|scope| {
-            let work = |child| scope.spawn(move || self.work(child, attempts, next));
-            let workers: Vec<_> = self.children.iter().map(work).collect();
-            workers.into_iter().map(|one| one.join().expect("a worker does not panic")).collect()
-        });
-        let mut said = Vec::with_capacity(attempts.len());
-        for worker in done {
-            said.extend(worker?);
-        }
-        said.sort_unstable_by_key(|said| said.index);
-        let reasons: Vec<_> = said.iter().filter_map(|said| said.verdict.as_ref().err()).collect();
-        if let Some(reason) = reasons.first() {
-            let (name, failures, all) = (&self.config.name, reasons.len(), attempts.len());
-            self.console.say(&format!(
-                "verifier `{name}` failed on {failures} of {all} attempts: {reason}"
-            ));
-        }
-        Ok(said.into_iter().map(|said| said.verdict.unwrap_or_else(|_| failed())).collect())
-    }
+    /// Whether the program says that it is ready, once that is known.
+    announces: OnceLock<bool>,
 }
 
 /// The verdict on an attempt, or why there is none.
@@ -187,159 +107,237 @@ struct Said {
     verdict: Result<Verdict, String>,
 }
 
-/// Longest line of a child, in bytes.
-const MAX_LINE: u64 = 1 << 20;
-
-/// A child and the threads that hold its pipes, so that none of ours ever waits without end.
+/// Why a child gave no reply.
 #[derive(Debug)]
-struct Running {
-    child: Child,
-    /// Lines for it. Gone where it is to end.
-    requests: Option<Sender<Vec<u8>>>,
-    /// Its lines, or what is wrong with them.
-    replies: Receiver<Result<Vec<u8>, String>>,
-    started: Instant,
-    ready: bool,
+enum NoReply {
+    /// It failed on the attempt.
+    Broken(String),
+    /// It did not become ready: that is not about the attempt.
+    Unready(String),
+    /// The run is to stop.
+    Stopped,
 }
 
-impl Running {
-    fn start(config: &ProcessConfig) -> Result<Self, String> {
-        let (program, arguments) = config.command.split_first().expect("a command has a program");
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A group of its own: Ctrl-C on our terminal is ours alone, and its children end with it.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn().map_err(|error| {
-            format!("cannot start `{program}`: {error}\n  check `command` in the recipe")
-        })?;
-        let stdin = child.stdin.take().expect("its stdin is piped");
-        let stdout = child.stdout.take().expect("its stdout is piped");
-        let (requests, lines) = channel();
-        let (said, replies) = channel();
-        thread::spawn(move || write_lines(stdin, &lines));
-        thread::spawn(move || read_lines(stdout, &said));
-        let (requests, started) = (Some(requests), Instant::now());
-        Ok(Self { child, requests, replies, started, ready: false })
-    }
-
-    /// Whether it runs and has said nothing unasked.
-    fn is_well(&mut self) -> bool {
-        let runs = matches!(self.child.try_wait(), Ok(None));
-        runs && (!self.ready || matches!(self.replies.try_recv(), Err(TryRecvError::Empty)))
-    }
-
-    /// Waits until it is ready.
-    fn wait(&mut self, limit: Duration) -> Result<(), String> {
-        if self.ready {
-            return Ok(());
+impl NoReply {
+    fn broken(reason: NoLine) -> Self {
+        match reason {
+            NoLine::Stopped => Self::Stopped,
+            NoLine::Failed(reason) => Self::Broken(reason),
         }
-        let line = self.line(limit.saturating_sub(self.started.elapsed())).map_err(|reason| {
-            format!("it was started and did not say {{\"ready\": true}}: {reason}")
-        })?;
-        let ready = Fields::read(&line).and_then(|fields| fields.parsed("ready", "true"));
-        self.ready = ready == Ok(Some(true));
-        if self.ready {
-            return Ok(());
-        }
-        let line = String::from_utf8_lossy(&line);
-        Err(format!("expected {{\"ready\": true}} as its first line, got `{}`", shortened(&line)))
     }
 
-    /// Hands one attempt over; the clock starts now.
-    fn ask(&mut self, request: &Request<'_>, id: usize, limit: Duration) -> Result<Reply, String> {
+    fn unready(reason: NoLine) -> Self {
+        match reason {
+            NoLine::Stopped => Self::Stopped,
+            NoLine::Failed(reason) => Self::Unready(format!(
+                "it was started and did not become ready: {reason}\n  it has to print \
+                 {{\"ready\": true}} as its first line and to flush it (docs/verifiers.md)"
+            )),
+        }
+    }
+}
+
+impl Process {
+    /// Starts the children without waiting for them to be ready; `console` is told of their
+    /// failures, and shows what they write to standard error.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the program cannot be started.
+    pub fn start(config: ProcessConfig, console: Console) -> Result<Self> {
+        let voice = Arc::new(Voice::new(&config.name, console));
+        let mut children = Vec::with_capacity(config.workers.get());
+        for _ in 0..config.workers.get() {
+            match Running::start(&config.command, &voice) {
+                Ok(child) => children.push(Mutex::new(Some(child))),
+                Err(reason) => bail!("verifier `{}`: {reason}", config.name),
+            }
+        }
+        Ok(Self { config, voice, children, announces: OnceLock::new() })
+    }
+
+    /// What one worker's child says about the attempts that it takes, and what kept it from taking
+    /// more.
+    fn work(
+        &self,
+        child: &Mutex<Option<Running>>,
+        attempts: &[Attempt<'_>],
+        pending: &[usize],
+        next: &AtomicUsize,
+        stop: &Stop,
+    ) -> (Vec<Said>, Option<Away>) {
+        let mut child = child.lock().expect("a worker does not panic");
+        let mut said = Vec::new();
+        while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let verdict = match self.one(&mut child, index, &attempts[index], stop) {
+                Ok(Ok(reply)) => reply.verdict(self.config.judges_answers),
+                Ok(Err(reason)) => Err(reason),
+                Err(away) => {
+                    // The others would only meet with the same.
+                    next.store(pending.len(), Ordering::Relaxed);
+                    return (said, Some(away));
+                }
+            };
+            said.push(Said { index, verdict });
+        }
+        (said, None)
+    }
+
+    /// The reply to one attempt, or why the child failed on it. A child that failed is gone
+    /// afterwards.
+    fn one(
+        &self,
+        child: &mut Option<Running>,
+        id: usize,
+        attempt: &Attempt<'_>,
+        stop: &Stop,
+    ) -> Result<Result<Reply, String>, Away> {
+        if stop.asked() {
+            return Err(Away::stopped());
+        }
+        // What died while nothing was asked of it has cost no attempt.
+        if child.as_mut().is_some_and(|running| !running.is_well()) {
+            *child = None;
+        }
+        let mut running = match child.take() {
+            Some(running) => running,
+            None => Running::start(&self.config.command, &self.voice).map_err(Away::broken)?,
+        };
+        match self.ask(&mut running, &Request::new(id, attempt), id, stop) {
+            Ok(reply) => {
+                *child = Some(running);
+                Ok(Ok(reply))
+            }
+            Err(NoReply::Broken(reason)) => Ok(Err(reason)),
+            Err(NoReply::Unready(reason)) => Err(Away::broken(reason)),
+            Err(NoReply::Stopped) => Err(Away::stopped()),
+        }
+    }
+
+    /// Hands one attempt over and waits for the reply.
+    ///
+    /// A program that is known to say that it is ready is waited for first. One that is not may be
+    /// ready without a word, so it gets the attempt at once, and its first line shows which it is.
+    fn ask(
+        &self,
+        running: &mut Running,
+        request: &Request<'_>,
+        id: usize,
+        stop: &Stop,
+    ) -> Result<Reply, NoReply> {
+        let deadline = Duration::from_secs_f64(self.config.deadline_s);
+        let start = Duration::from_secs_f64(self.config.start_s).saturating_sub(running.age());
+        let announces = self.announces.get().copied();
+        if !running.ready && announces == Some(true) {
+            await_ready(running, start, stop).map_err(NoReply::unready)?;
+        }
         let mut line = serde_json::to_vec(request).expect("a request has a JSON form");
         line.push(b'\n');
-        let requests = self.requests.as_ref().expect("it is not to end");
-        requests.send(line).map_err(|_| "it takes no more requests".to_owned())?;
-        let line = self.line(limit)?;
+        // What is not known to be ready has not failed on the attempt.
+        let failure = if running.ready || announces == Some(false) {
+            NoReply::broken
+        } else {
+            NoReply::unready
+        };
+        running.send(line).map_err(failure)?;
+        let limit = if running.ready { deadline } else { start + deadline };
+        let mut line = running.line(limit, stop).map_err(failure)?;
+        if !running.ready && is_ready(&line) {
+            running.ready = true;
+            let _ = self.announces.set(true);
+            line = running.line(deadline, stop).map_err(NoReply::broken)?;
+        }
+        let failure = if running.ready { NoReply::broken } else { failure };
+        let refused = |what: &str| failure(running.failed(what));
         let reply = Reply::read(&line).map_err(|error| {
             let line = String::from_utf8_lossy(&line);
-            format!(
-                "expected a reply as one JSON object a line, got `{}`: {error}",
-                shortened(&line)
-            )
+            let got = shortened(&line);
+            refused(&format!("expected a reply as one JSON object a line, got `{got}`: {error}"))
         })?;
         if reply.id != id {
-            return Err(format!("expected a reply to attempt {id}, got one to {}", reply.id));
+            let other = reply.id;
+            return Err(refused(&format!("expected a reply to attempt {id}, got one to {other}")));
+        }
+        if !running.ready {
+            running.ready = true;
+            let _ = self.announces.set(false);
         }
         Ok(reply)
     }
-
-    fn line(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
-        match self.replies.recv_timeout(limit) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => Err(format!("no reply within {limit:?}")),
-            Err(RecvTimeoutError::Disconnected) => Err(match self.ended() {
-                Some(status) => format!("it ended ({status})"),
-                None => "it closed its standard output".into(),
-            }),
-        }
-    }
-
-    /// How it ended; nothing where it goes on for a moment. Its pipes close a little before it is
-    /// gone.
-    fn ended(&mut self) -> Option<ExitStatus> {
-        const MOMENT: Duration = Duration::from_millis(300);
-        let end = Instant::now() + MOMENT;
-        loop {
-            match self.child.try_wait() {
-                Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
-                status => return status.ok().flatten(),
-            }
-        }
-    }
 }
 
-impl Drop for Running {
-    /// Ends it: by the end of its input, and by force where it goes on nevertheless.
-    fn drop(&mut self) {
-        self.requests = None;
-        let _ = self.ended();
-        #[cfg(unix)]
-        if let Ok(group) = i32::try_from(self.child.id()) {
-            use nix::sys::signal::{Signal, killpg};
-            // The group outlives its first process while it has others; it may also be gone.
-            let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Waits until a child says that it is ready.
+fn await_ready(running: &mut Running, limit: Duration, stop: &Stop) -> Result<(), NoLine> {
+    let line = running.line(limit, stop)?;
+    if !is_ready(&line) {
+        let line = String::from_utf8_lossy(&line);
+        return Err(running.failed(&format!("its first line was `{}`", shortened(&line))));
     }
+    running.ready = true;
+    Ok(())
 }
 
-fn write_lines(mut stdin: ChildStdin, lines: &Receiver<Vec<u8>>) {
-    for line in lines {
-        if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {
-            // The child has gone; who waits for its reply is told by the other pipe.
-            return;
-        }
-    }
+/// Whether a line says that the program is ready.
+fn is_ready(line: &[u8]) -> bool {
+    let ready = Fields::read(line).and_then(|fields| fields.parsed("ready", "true"));
+    ready == Ok(Some(true))
 }
 
-fn read_lines(stdout: ChildStdout, said: &Sender<Result<Vec<u8>, String>>) {
-    let mut stdout = BufReader::new(stdout);
-    loop {
-        let mut line = Vec::new();
-        let read = (&mut stdout).take(MAX_LINE).read_until(b'\n', &mut line);
-        let line = match read {
-            Ok(0) => return,
-            Ok(_) if line.last() == Some(&b'\n') => Ok(line),
-            Ok(_) if line.len() as u64 == MAX_LINE => {
-                Err(format!("a line of more than {MAX_LINE} bytes"))
-            }
-            Ok(_) => return,
-            Err(error) => Err(error.to_string()),
-        };
-        let broken = line.is_err();
-        if said.send(line).is_err() || broken {
-            return;
+impl Outside for Process {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn judges_answers(&self) -> bool {
+        self.config.judges_answers
+    }
+
+    fn criterion(&self) -> String {
+        let words: Vec<_> = self.config.command.iter().map(String::as_bytes).collect();
+        format!("process `{}`, command {}", self.config.name, digest(&words))
+    }
+
+    fn meet(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Met, Away> {
+        let mut child = self.children[0].lock().expect("a worker does not panic");
+        match self.one(&mut child, 0, attempt, stop)? {
+            Ok(reply) => Ok(Met { refusal: reply.verdict(self.config.judges_answers).err() }),
+            Err(reason) => Err(Away::broken(reason)),
         }
+    }
+
+    fn judge(
+        &self,
+        attempts: &[Attempt<'_>],
+        verdicts: &mut [Option<Verdict>],
+        stop: &Stop,
+    ) -> Result<(), Away> {
+        let (pending, next) = (&pending(verdicts)[..], &AtomicUsize::new(0));
+        let done: Vec<_> = thread::scope(|scope| {
+            let work = |child| scope.spawn(move || self.work(child, attempts, pending, next, stop));
+            let workers: Vec<_> = self.children.iter().map(work).collect();
+            workers.into_iter().map(|one| one.join().expect("a worker does not panic")).collect()
+        });
+        let (said, away): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        let mut said: Vec<_> = said.into_iter().flatten().collect();
+        said.sort_unstable_by_key(|said| said.index);
+        let reasons: Vec<_> = said.iter().filter_map(|said| said.verdict.as_ref().err()).collect();
+        if let Some(reason) = reasons.first() {
+            let (name, failures, all) = (&self.config.name, reasons.len(), pending.len());
+            self.voice.say(&format!(
+                "verifier `{name}` failed on {failures} of {all} attempts: {reason}"
+            ));
+        }
+        for Said { index, verdict } in said {
+            verdicts[index] = Some(verdict.unwrap_or_else(|_| failed()));
+        }
+        away.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Instant;
 
     use rewards::{Outcome, Problem};
 
@@ -360,10 +358,30 @@ mod tests {
                 *refuse*) echo '{"id": '$id', "error": "not mine"}' ;;
                 *silent*) exec >&-; sleep 60 ;;
                 *long*) head -c 2000000 /dev/zero | tr '\0' x; echo ;;
+                *flood*) while :; do echo again; done ;;
+                *noise*) yes noise | head -n 200000 >&2; echo '{"id": '$id', "reward": '$id'}' ;;
                 *) echo '{"id": '$id', "reward": '$id'}' ;;
             esac
         done
     "#;
+
+    /// Attempts with these texts.
+    fn with<T>(completions: &[&str], run: impl FnOnce(&[Attempt<'_>]) -> T) -> T {
+        let problem = Problem {
+            id: "1".into(),
+            problem: "1+1".into(),
+            answer: "2".into(),
+            ..Problem::default()
+        };
+        let attempt = |&text| Attempt {
+            problem: &problem,
+            text,
+            num_tokens: 3,
+            max_tokens: 8,
+            truncated: false,
+        };
+        run(&completions.iter().map(attempt).collect::<Vec<_>>())
+    }
 
     struct Judge {
         folder: tempfile::TempDir,
@@ -382,22 +400,16 @@ mod tests {
             Self { folder, process }
         }
 
-        fn ask(&self, completions: &[&str]) -> Result<Vec<Verdict>, Unavailable> {
-            let problem = Problem {
-                id: "1".into(),
-                problem: "1+1".into(),
-                answer: "2".into(),
-                source: String::new(),
-                ..Problem::default()
-            };
-            let attempt = |&text| Attempt {
-                problem: &problem,
-                text,
-                num_tokens: 3,
-                max_tokens: 8,
-                truncated: false,
-            };
-            self.process.verify(&completions.iter().map(attempt).collect::<Vec<_>>())
+        fn ask(&self, completions: &[&str]) -> Result<Vec<Verdict>, Away> {
+            let mut verdicts = vec![None; completions.len()];
+            with(completions, |attempts| {
+                self.process.judge(attempts, &mut verdicts, &Stop::default())
+            })?;
+            Ok(verdicts.into_iter().map(Option::unwrap).collect())
+        }
+
+        fn meet(&self, completion: &str) -> Result<Met, Away> {
+            with(&[completion], |attempts| self.process.meet(&attempts[0], &Stop::default()))
         }
 
         /// The rewards, nothing for an error.
@@ -431,7 +443,9 @@ mod tests {
     fn what_breaks_it_is_an_error_and_costs_nobody_else() {
         let judge = Judge::new(JUDGE, |_| {});
         let (one, three) = (Some(1.0), Some(3.0));
-        for (nth, word) in ["die", "hang", "chat", "other", "silent", "long"].iter().enumerate() {
+        for (nth, word) in
+            ["die", "hang", "chat", "other", "silent", "long", "flood"].iter().enumerate()
+        {
             assert_eq!(
                 judge.rewards(&["a", "b", word, "d"]),
                 [Some(0.0), one, None, three],
@@ -473,17 +487,104 @@ mod tests {
             let judge = Judge::new(script, |config| config.start_s = 1.5);
             for _ in 0..2 {
                 let error = judge.ask(&["a", "b"]).unwrap_err();
-                assert_eq!(error.verifier, "process");
                 assert!(error.reason.contains(words), "{}", error.reason);
+                let line = "print {\"ready\": true} as its first line and to flush it";
+                assert!(error.reason.contains(line), "{}", error.reason);
             }
         };
         away("exit 4", "it ended (exit status: 4)");
+        away("echo 'no module' >&2; exit 4", "its standard error ends in\n    no module");
         away("sleep 60", "no reply within");
         away("echo hello; sleep 60", "got `hello`");
         away("echo '{\"ready\": false}'; sleep 60", "as its first line");
         let config: ProcessConfig = toml::from_str("command = [\"./no-such\"]").unwrap();
         let error = Process::start(config, Console::silent()).unwrap_err().to_string();
         assert!(error.starts_with("verifier `process`: cannot start `./no-such`: "), "{error}");
+    }
+
+    #[test]
+    fn what_it_writes_in_a_loop_is_not_collected() {
+        // It counts the lines that it could write after its reply.
+        let script = r#"
+            echo '{"ready": true}'
+            line=$(head -c 60000 /dev/zero | tr '\0' x)
+            read -r request
+            echo '{"id": 0, "reward": 1}'
+            while :; do echo "$line"; echo line >> "$1"; done
+        "#;
+        let judge = Judge::new(script, |_| {});
+        assert_eq!(judge.rewards(&["a"]), [Some(1.0)]);
+        thread::sleep(Duration::from_millis(500));
+        let lines = judge.starts();
+        assert!((1..10).contains(&lines), "{lines} lines of 60 kB were taken");
+    }
+
+    #[test]
+    fn standard_error_is_read_however_much_it_is() {
+        let judge = Judge::new(JUDGE, |_| {});
+        assert_eq!(judge.rewards(&["a", "noise", "b"]), [Some(0.0), Some(1.0), Some(2.0)]);
+        assert_eq!(judge.starts(), 1);
+    }
+
+    #[test]
+    fn one_that_answers_without_saying_that_it_is_ready_is_ready() {
+        let script = JUDGE.replace("echo '{\"ready\": true}'", "");
+        assert!(!script.contains("ready"));
+        let judge = Judge::new(&script, |_| {});
+        assert_eq!(judge.meet("a"), Ok(Met { refusal: None }));
+        assert_eq!(judge.rewards(&["a", "b"]), [Some(0.0), Some(1.0)]);
+        assert_eq!(judge.starts(), 1);
+        // Known to be silent, what it dies of is the attempt, also right after a start.
+        assert_eq!(judge.rewards(&["die", "die", "c"]), [None, None, Some(2.0)]);
+        assert_eq!(judge.starts(), 3);
+    }
+
+    #[test]
+    fn at_the_first_contact_what_breaks_it_is_an_error() {
+        let judge = Judge::new(JUDGE, |_| {});
+        assert_eq!(judge.meet("a"), Ok(Met { refusal: None }));
+        assert_eq!(judge.meet("refuse"), Ok(Met { refusal: Some("not mine".into()) }));
+        for (word, reason) in [
+            ("die", "it ended (exit status: 3)"),
+            ("hang", "no reply within 1.0s"),
+            ("chat", "got `hello`"),
+            ("other", "expected a reply to attempt 0, got one to 99"),
+        ] {
+            let away = judge.meet(word).unwrap_err();
+            assert!(away.reason.contains(reason) && !away.passes, "{away:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_reply() {
+        let judge = Judge::new(JUDGE, |config| config.deadline_s = 60.0);
+        let (stop, began) = (Stop::default(), Instant::now());
+        let asked = stop.clone();
+        let stopping = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            asked.ask();
+        });
+        let mut verdicts = vec![None; 3];
+        let ended = with(&["a", "hang", "b"], |attempts| {
+            judge.process.judge(attempts, &mut verdicts, &stop)
+        });
+        assert_eq!(ended, Err(Away::stopped()));
+        assert!(verdicts[0].is_some() && verdicts[2].is_none(), "what it said is kept");
+        assert!(began.elapsed() < Duration::from_secs(5));
+        stopping.join().unwrap();
+    }
+
+    #[test]
+    fn its_criterion_tells_commands_apart_and_shows_none() {
+        let criterion = |command: &str| {
+            let text = format!("name = \"judge\"\ncommand = {command}");
+            let process = Process::start(toml::from_str(&text).unwrap(), Console::silent());
+            process.unwrap().criterion()
+        };
+        let one = criterion("[\"true\", \"--key\", \"s3cret\"]");
+        assert!(one.starts_with("process `judge`, command ") && !one.contains("s3cret"), "{one}");
+        assert_eq!(one, criterion("[\"true\", \"--key\", \"s3cret\"]"));
+        assert_ne!(one, criterion("[\"true\", \"--keys3cret\"]"));
     }
 
     #[test]

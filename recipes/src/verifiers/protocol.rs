@@ -5,6 +5,7 @@ use rewards::rows::{Fields, brief};
 use rewards::{Attempt, Outcome, Verdict};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 /// One attempt, as it is handed over.
 #[derive(Debug, Serialize)]
@@ -132,14 +133,39 @@ pub(super) fn failed() -> Verdict {
     Verdict { outcome: Some(Outcome::Error), ..Verdict::form(0.0) }
 }
 
+/// Places of the attempts that have no verdict yet.
+pub(super) fn pending(verdicts: &[Option<Verdict>]) -> Vec<usize> {
+    let places = verdicts.iter().enumerate();
+    places.filter(|(_, verdict)| verdict.is_none()).map(|(index, _)| index).collect()
+}
+
 /// The first of `text`, for a message.
 pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 80;
     let text = text.trim();
     match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", printable(&text[..end])),
+        None => printable(text),
     }
+}
+
+/// `text` without characters that a terminal obeys.
+pub(super) fn printable(text: &str) -> String {
+    let visible = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(visible).collect()
+}
+
+/// What tells settings apart without showing them: the start of their SHA-256, in hexadecimal.
+pub(super) fn digest(parts: &[&[u8]]) -> String {
+    const SHOWN: usize = 12;
+    let mut hasher = Sha256::new();
+    for part in parts {
+        // With their lengths, so that other divisions of the same bytes differ.
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let sum = format!("{:x}", hasher.finalize());
+    sum[..SHOWN].to_owned()
 }
 
 #[cfg(test)]
@@ -219,5 +245,6 @@ mod tests {
     fn long_text_is_cut_between_characters() {
         assert_eq!(shortened(" short\n"), "short");
         assert_eq!(shortened(&"é".repeat(99)), "é".repeat(80) + "…");
+        assert_eq!(shortened("a\u{1b}[2Jb\rc"), "a\u{fffd}[2Jb\u{fffd}c");
     }
 }

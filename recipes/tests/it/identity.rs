@@ -1,9 +1,10 @@
 //! A run goes on with the files that it began with, or says what has changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use evals::record::{Folder, Sink};
 use recipes::signals::Stop;
 use recipes::train::Ended;
 
@@ -27,6 +28,39 @@ fn stopped() -> Stop {
     stop
 }
 
+/// A folder that asks a run to stop when the record of a step comes. A run that is asked before it
+/// begins does not wait for its verifiers.
+#[derive(Debug)]
+struct StopAfterStep {
+    folder: Folder,
+    stop: Stop,
+}
+
+impl StopAfterStep {
+    /// The run, for one step.
+    fn of(run: Run<'_>) -> Run<'_> {
+        let (folder, stop) = (Folder::new(run.root), run.stop.clone());
+        Run { sink: Some(Box::new(Self { folder, stop })), ..run }
+    }
+}
+
+impl Sink for StopAfterStep {
+    fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        if file == "metrics.jsonl" && !String::from_utf8_lossy(bytes).contains("\"start\"") {
+            self.stop.ask();
+        }
+        self.folder.append(file, bytes)
+    }
+
+    fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.replace(file, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.folder.sync()
+    }
+}
+
 impl Begun {
     /// A run on files that is interrupted after its first step; `change` may change its recipe.
     fn new(change: impl FnOnce(String, &Path) -> String) -> Self {
@@ -45,7 +79,8 @@ impl Begun {
         let recipe = change(recipe, folder.path());
         let begun = Self { folder, recipe };
         let root = begun.root();
-        let run = Run { recipe: &begun.recipe, stop: stopped(), ..Run::new(&root) };
+        let run = Run { recipe: &begun.recipe, ..Run::new(&root) };
+        let run = StopAfterStep::of(run);
         assert_eq!(run.train().unwrap(), Ended::Interrupted);
         begun
     }
@@ -61,7 +96,7 @@ impl Begun {
     /// Goes on for a step.
     fn resume(&self, accept_changed_files: bool) -> Result<Ended, String> {
         let root = self.root();
-        let run = Run { recipe: &self.recipe, stop: stopped(), ..Run::resumed(&root) };
+        let run = StopAfterStep::of(Run { recipe: &self.recipe, ..Run::resumed(&root) });
         Run { accept_changed_files, ..run }.train().map_err(|error| format!("{error:#}"))
     }
 

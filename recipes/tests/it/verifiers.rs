@@ -4,17 +4,19 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use recipes::console::Console;
+use recipes::signals::Stop;
 use recipes::train::Ended;
-use recipes::verifiers::{Http, Process};
+use recipes::verifiers::{OutsideConfig, Patient, Waiting};
 use rewards::{Outcome, Verdict, Verifier};
 use serde_json::{Value, json};
 
+use crate::binary::{stderr, stearin};
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
 /// The small recipe with these verifiers in its stage of reinforcement learning.
@@ -41,6 +43,12 @@ fn script(broken: &str) -> String {
         done
         "#
     )
+}
+
+/// A verifier outside this process, from its table in a recipe.
+fn start(config: &str) -> Patient {
+    let config: OutsideConfig = toml::from_str(config).unwrap();
+    config.start(&Waiting::new(Console::silent(), Stop::default())).unwrap()
 }
 
 fn train(folder: &std::path::Path, recipe: &str) -> anyhow::Result<Ended> {
@@ -116,51 +124,227 @@ fn marks_of_reasoning_reach_a_program_and_a_server_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let judge = folder.path().join("judge.sh");
     fs::write(&judge, script).unwrap();
-    let config = format!("command = [\"sh\", {:?}]", judge.display().to_string());
-    let process = Process::start(toml::from_str(&config).unwrap(), Console::silent()).unwrap();
+    let command = format!("command = [\"sh\", {:?}]", judge.display().to_string());
+    let process = start(&format!("kind = \"process\"\n{command}"));
     let rewards: Vec<_> = judged(&process, &completions).iter().map(|said| said.reward).collect();
     assert_eq!(rewards, [1.0, 1.0, 0.0]);
 
     let address = free();
     serve(address, usize::MAX);
-    let config = format!("url = \"http://{address}/\"");
-    let http = Http::new(toml::from_str(&config).unwrap()).unwrap();
+    let http = start(&format!("kind = \"http\"\nurl = \"http://{address}/\""));
     let said = judged(&http, &completions);
     let answers: Vec<_> = said.iter().map(|verdict| verdict.answer.as_deref().unwrap()).collect();
     assert_eq!(answers, completions);
 }
 
-/// The documentation's program, where there is a Python to run it.
-#[test]
-fn the_example_of_the_documentation_works() {
+/// Programs of the documentation, in their order, where there is a Python to run them.
+fn documented() -> Option<Vec<&'static str>> {
     let python = Command::new("python3").arg("--version").output();
     if !python.is_ok_and(|output| output.status.success()) {
-        println!("skipped: there is no python3");
-        return;
+        return None;
     }
     let docs = include_str!("../../../docs/verifiers.md");
-    let (_, code) = docs.split_once("```python\n").unwrap();
-    let (code, _) = code.split_once("```").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let judge = folder.path().join("judge.py");
+    let code = docs.split("```python\n").skip(1).map(|after| after.split_once("```").unwrap().0);
+    Some(code.collect())
+}
+
+fn start_python(folder: &std::path::Path, code: &str) -> Patient {
+    let judge = folder.join("judge.py");
     fs::write(&judge, code).unwrap();
     let command = ["python3".to_owned(), judge.display().to_string()];
-    let config = format!("command = {command:?}");
-    let process = Process::start(toml::from_str(&config).unwrap(), Console::silent()).unwrap();
-    let verdicts = judged(&process, &["1+1 = 2", "1+1 = 3", "\"", ""]);
+    start(&format!("kind = \"process\"\ncommand = {command:?}"))
+}
+
+#[test]
+fn the_example_of_the_documentation_works() {
+    let Some(code) = documented() else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    assert!(code[0].lines().count() <= 15, "it is short");
+    let folder = tempfile::tempdir().unwrap();
+    let verdicts = judged(&start_python(folder.path(), code[0]), &["1+1 = 2", "1+1 = 3", "\"", ""]);
     let outcomes: Vec<_> = verdicts.iter().filter_map(|verdict| verdict.outcome).collect();
     assert_eq!(outcomes, [Outcome::Correct, Outcome::Wrong, Outcome::Wrong, Outcome::Wrong]);
     assert_eq!(verdicts[0].answer.as_deref(), Some("2"));
 }
 
 #[test]
+fn the_example_of_the_documentation_runs_the_test_cases_of_a_row() {
+    let Some(code) = documented() else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    let (before, after) = code[0].split_once("def grade").unwrap();
+    let (_, after) = after.split_once("\n\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let judge = start_python(folder.path(), &format!("{before}{}\n\n{after}", code[1]));
+    let docs = include_str!("../../../docs/verifiers.md");
+    let (_, row) = docs.split_once("### Example").unwrap();
+    let (_, row) = row.split_once("```json\n").unwrap();
+    let (row, _) = row.split_once("```").unwrap();
+    let row: Value = serde_json::from_str(row).unwrap();
+    let tests = serde_json::Map::from_iter([("tests".to_owned(), row["tests"].clone())]);
+    let problem = &rewards::Problem { columns: tests, ..rewards::Problem::default() };
+    let attempt =
+        |text| rewards::Attempt { problem, text, num_tokens: 3, max_tokens: 8, truncated: false };
+    let texts =
+        ["def f(x):\n    return x + 1", "def f(x):\n    return 2", "while True: pass", "no code"];
+    let verdicts = judge.verify(&texts.map(attempt)).unwrap();
+    let rewards: Vec<_> = verdicts.iter().map(|verdict| verdict.reward).collect();
+    assert_eq!(rewards, [1.0, 0.0, 0.0, 0.0]);
+    let passed: Vec<_> = verdicts.iter().map(|verdict| verdict.metrics[0].1).collect();
+    assert_eq!(passed, [1.0, 0.5, 0.0, 0.0]);
+    assert_eq!(verdicts[0].metrics[0].0, "passed");
+}
+
+#[test]
 fn a_verifier_that_always_fails_ends_the_run_loudly() {
     let folder = tempfile::tempdir().unwrap();
-    let rewards = r#"[{ kind = "process", command = ["sh", "-c", "echo '{\"ready\": true}'; read -r line"] }]"#;
-    let error = train(&folder.path().join("run"), &recipe(rewards)).unwrap_err();
+    let judge = folder.path().join("judge.sh");
+    let refuses = "echo '{\"id\": '${line#*:} | sed 's/,.*/, \"error\": \"not mine\"}/'";
+    let script = format!("echo '{{\"ready\": true}}'\nwhile read -r line; do {refuses}; done");
+    fs::write(&judge, script).unwrap();
+    let rewards =
+        format!("[{{ kind = \"process\", command = [\"sh\", \"{}\"] }}]", judge.display());
+    let error = train(&folder.path().join("run"), &recipe(&rewards)).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("no group of step 3 can be judged"), "{error}");
     assert!(error.contains("the verifier failed"), "{error}");
+}
+
+#[test]
+fn a_program_that_fails_on_the_trial_attempt_is_an_error_before_the_run_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let script = "echo '{\\\"ready\\\": true}'; read -r line; echo no such column >&2; exit 5";
+    let rewards = format!(r#"[{{ kind = "process", command = ["sh", "-c", "{script}"] }}]"#);
+    let error = format!("{:#}", train(&run, &recipe(&rewards)).unwrap_err());
+    assert!(error.starts_with("stage.1.rewards[0]: verifier `process` is unavailable"), "{error}");
+    assert!(error.contains("it ended (exit status: 5)"), "{error}");
+    assert!(error.ends_with("no such column"), "{error}");
+    assert!(!run.exists());
+}
+
+#[test]
+fn stage_and_evaluation_share_a_program_and_its_numbers_are_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (judge, run) = (folder.path().join("judge.sh"), folder.path().join("run"));
+    let script = r#"
+        echo start >> "$1"
+        echo '{"ready": true}'
+        while read -r line; do
+            id=${line#*'"id":'}; id=${id%%,*}
+            tokens=${line#*'"tokens":'}; tokens=${tokens%%,*}
+            echo '{"id": '$id', "reward": '$((tokens % 2))', "metrics": {"tokens": '$tokens'}}'
+        done
+    "#;
+    fs::write(&judge, script).unwrap();
+    let starts = folder.path().join("starts");
+    let command = ["sh".to_owned(), judge.display().to_string(), starts.display().to_string()];
+    let rewards = |weight: f64| {
+        format!("[{{ kind = \"process\", command = {command:?}, weight = {weight} }}]")
+    };
+    let text =
+        recipe(&rewards(0.5)).replace("[eval]\n", &format!("[eval]\nrewards = {}\n", rewards(1.0)));
+    assert_eq!(train(&run, &text).unwrap(), Ended::Finished);
+    assert_eq!(fs::read_to_string(starts).unwrap().lines().count(), 1);
+    let steps: Vec<_> = metrics(&run)
+        .into_iter()
+        .filter(|row| row.get("reward/process/tokens").is_some())
+        .collect();
+    assert_eq!(steps.len(), 4);
+    for row in steps {
+        assert_eq!(row["reward/process/tokens"], row["unfiltered/response_length/mean"]);
+    }
+}
+
+/// Whether a process runs; one that has ended and is not reaped yet does not.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_and_its_children_end_when_the_run_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    // It reads nothing, so the end of its input tells it nothing.
+    let script = r#"
+        sleep 600 &
+        echo $$ > "$1.part"; echo $! >> "$1.part"; mv "$1.part" "$1"
+        while :; do sleep 1; done
+    "#;
+    fs::write(file("judge.sh"), script).unwrap();
+    let command =
+        ["sh", &file("judge.sh").display().to_string(), &file("pids").display().to_string()]
+            .map(str::to_owned);
+    let rewards = format!("[{{ kind = \"process\", command = {command:?} }}]");
+    fs::write(file("mine.toml"), recipe(&rewards)).unwrap();
+    let mut stearin = Command::new(env!("CARGO_BIN_EXE_stearin"))
+        .args(["train", "mine.toml"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = |holds: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !holds() && began.elapsed() < Duration::from_mins(1) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        holds()
+    };
+    assert!(until(&|| file("pids").exists()), "the program was started");
+    let pids = fs::read_to_string(file("pids")).unwrap();
+    assert!(pids.lines().count() == 2 && pids.lines().all(runs), "{pids}");
+    stearin.kill().unwrap();
+    stearin.wait().unwrap();
+    assert!(until(&|| !pids.lines().any(runs)), "{pids} still run");
+}
+
+#[test]
+fn a_header_without_its_variable_is_refused_before_the_run_and_in_a_dry_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let rewards = r#"[{ kind = "http", url = "http://127.0.0.1:9/", headers = { Authorization = "env:NO_SUCH_TOKEN" } }]"#;
+    fs::write(folder.path().join("mine.toml"), recipe(rewards)).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let output = stearin(folder.path(), &[&["train", "mine.toml"], more].concat());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let expected =
+            "stage.1.rewards[0]: headers.Authorization: the environment variable `NO_SUCH_TOKEN`";
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn a_server_that_refuses_is_an_error_before_the_run_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, address) = (folder.path().join("run"), free());
+    serve_status(address, "401 Unauthorized");
+    let rewards = format!("[{{ kind = \"http\", url = \"http://{address}/?key=s3cret\" }}]");
+    let error = format!("{:#}", train(&run, &recipe(&rewards)).unwrap_err());
+    assert!(error.contains("got 401") && error.contains("set `headers`"), "{error}");
+    assert!(!error.contains("s3cret"), "{error}");
+    assert!(!run.exists());
+}
+
+#[test]
+fn a_run_gives_up_on_a_server_after_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, address) = (folder.path().join("run"), free());
+    let rewards =
+        format!("[{{ kind = \"http\", url = \"http://{address}/\", give_up_after_s = 1.5 }}]");
+    // It is there for the first contact alone.
+    serve(address, 1);
+    let error = format!("{:#}", train(&run, &recipe(&rewards)).unwrap_err());
+    assert!(error.contains("gave up after"), "{error}");
+    assert!(run.join("checkpoints/step-000002").exists(), "it began");
+    assert!(fs::read_to_string(run.join("status.json")).unwrap().contains("gave up after"));
 }
 
 #[test]
@@ -173,6 +357,20 @@ fn a_program_that_is_not_there_is_refused_before_the_run_begins() {
     assert!(!run.exists());
 }
 
+/// The body of a request.
+fn read_request(stream: &mut BufReader<TcpStream>) -> Value {
+    let (mut line, mut length) = (String::new(), 0);
+    while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
 /// Serves so many verdicts at `address`: the share of the allowed tokens that was used, and the
 /// completion as the answer.
 fn serve(address: SocketAddr, requests: usize) {
@@ -180,16 +378,7 @@ fn serve(address: SocketAddr, requests: usize) {
     thread::spawn(move || {
         for stream in listener.incoming().take(requests) {
             let mut stream = BufReader::new(stream.unwrap());
-            let (mut line, mut length) = (String::new(), 0);
-            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            let request: Value = serde_json::from_slice(&body).unwrap();
+            let request = read_request(&mut stream);
             let verdict = |one: &Value| {
                 let tokens = one["tokens"].as_f64().unwrap() / one["max_tokens"].as_f64().unwrap();
                 json!({ "id": one["id"], "reward": tokens, "answer": one["completion"] })
@@ -199,6 +388,19 @@ fn serve(address: SocketAddr, requests: usize) {
             let text = json!({ "verdicts": verdicts }).to_string();
             let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n";
             let _ = write!(stream.get_mut(), "{head}content-length: {}\r\n\r\n{text}", text.len());
+        }
+    });
+}
+
+/// Serves a status and nothing else at `address`.
+fn serve_status(address: SocketAddr, status: &'static str) {
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            read_request(&mut stream);
+            let head = "connection: close\r\ncontent-length: 0";
+            let _ = write!(stream.get_mut(), "HTTP/1.1 {status}\r\n{head}\r\n\r\n");
         }
     });
 }
@@ -215,7 +417,8 @@ fn a_run_pauses_while_the_server_is_away_and_a_stop_saves_it() {
     let address = free();
     let text = recipe(&format!("[{{ kind = \"http\", url = \"http://{address}/\" }}]"));
 
-    // Nobody listens: the run comes to its third step, and waits.
+    // The server ends after the first contact: the run comes to its third step, and waits.
+    serve(address, 1);
     let stopped = root("stopped");
     let run = Run { recipe: &text, ..Run::new(&stopped) };
     let stop = run.stop.clone();
@@ -236,7 +439,7 @@ fn a_run_pauses_while_the_server_is_away_and_a_stop_saves_it() {
     });
     assert_eq!(ended, Ended::Interrupted);
 
-    // It is gone on with before the server is there, and finishes when it is.
+    // It is resumed before the server is there, and finishes when it is.
     thread::scope(|scope| {
         let (text, stopped) = (&text, &stopped);
         let run = scope.spawn(|| Run { recipe: text, ..Run::resumed(stopped) }.train().unwrap());
@@ -261,7 +464,7 @@ fn a_run_that_is_stopped_while_it_waits_has_lost_no_step() {
     };
     let recipe = text(address);
     // The server ends after the fourth step; only the stages' ends are saved.
-    serve(address, 2);
+    serve(address, 3);
     let run = Run { recipe: &recipe, ..Run::new(&stopped) };
     let stop = run.stop.clone();
     thread::scope(|scope| {
@@ -294,9 +497,33 @@ fn a_stop_in_the_first_evaluation_leaves_a_run_that_begins_anew() {
     let (root, address) = (folder.path().join("run"), free());
     let eval = format!("[eval]\nrewards = [{{ kind = \"http\", url = \"http://{address}/\" }}]\n");
     let text = RECIPE.replace("[eval]\n", &eval);
+    // It is there for the first contact alone.
+    serve(address, 1);
+    let run = Run { recipe: &text, ..Run::new(&root) };
+    let stop = run.stop.clone();
+    thread::scope(|scope| {
+        let run = scope.spawn(|| run.train().unwrap());
+        let at = Instant::now();
+        while !root.join("status.json").exists() {
+            assert!(at.elapsed() < Duration::from_mins(2), "the run does not begin");
+            thread::sleep(Duration::from_millis(20));
+        }
+        stop.ask();
+        assert_eq!(run.join().unwrap(), Ended::Interrupted);
+    });
+    serve(address, usize::MAX);
+    assert_eq!(Run { recipe: &text, ..Run::resumed(&root) }.train().unwrap(), Ended::Finished);
+}
+
+#[test]
+fn a_stop_before_the_first_contact_leaves_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, address) = (folder.path().join("run"), free());
+    let text = recipe(&format!("[{{ kind = \"http\", url = \"http://{address}/\" }}]"));
     let run = Run { recipe: &text, ..Run::new(&root) };
     run.stop.ask();
     assert_eq!(run.train().unwrap(), Ended::Interrupted);
+    assert!(!root.exists());
     serve(address, usize::MAX);
-    assert_eq!(Run { recipe: &text, ..Run::resumed(&root) }.train().unwrap(), Ended::Finished);
+    assert_eq!(train(&root, &text).unwrap(), Ended::Finished);
 }

@@ -11,20 +11,36 @@ use crate::console::Console;
 use crate::identity::Files;
 use crate::resume::{Resumed, resume};
 use crate::run_dir::{Accepted, Environment, RunDir, Saved};
-use crate::verifiers;
+use crate::verifiers::{self, Verifiers, Waiting};
+
+/// The files of the verifiers' programs, as they are before these are started: what a program writes
+/// afterwards is not among them.
+pub(super) fn programs(job: &Job<'_>) -> Result<Files> {
+    Files::of(verifiers::files(&job.recipe.rewards()))
+}
+
+/// The verifiers outside this process, started and asked once; nothing where the run was stopped.
+pub(super) fn meet(job: &Job<'_>, waiting: &Waiting) -> Result<Option<Verifiers>> {
+    let verifiers = Verifiers::start(&job.recipe.rewards(), waiting)?;
+    let problem = job.problems.train.iter().chain(&job.problems.held_out).next();
+    match problem.map_or(Ok(()), |problem| verifiers.meet(problem)) {
+        Err(_) if waiting.stop.asked() => Ok(None),
+        met => met.map(|()| Some(verifiers)),
+    }
+}
 
 /// This process, and the files of the run; of a model's files nothing where they are not here.
-pub(super) fn environment(job: &Job<'_>, model: Option<Files>) -> Result<Environment> {
+pub(super) fn environment(job: &Job<'_>, programs: Files, model: Option<Files>) -> Environment {
     let mut files = job.problems.files.clone();
-    files.extend(Files::of(verifiers::files(&job.recipe.rewards()))?);
+    files.extend(programs);
     files.extend(model.unwrap_or_default());
     let choice = &job.recipe.model;
     let rounds = (choice.device, choice.dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16);
-    Ok(Environment {
+    Environment {
         files: Some(files),
         bf16_kernel: rounds.then(|| engine::bf16_kernel().to_owned()),
         ..Environment::of_this_process(job.threads)
-    })
+    }
 }
 
 /// A run to go on with.
@@ -73,7 +89,7 @@ pub(super) fn go_on(
         console.say("the model is not in the cache, so its files are not compared with the run's");
         model = Some(files.model());
     }
-    let environment = environment(job, model)?;
+    let environment = environment(job, programs(job)?, model);
     let total_steps = job.recipe.total_steps();
     let recipe = job.recipe.to_toml()?;
     let Resumed { saved, changed } =

@@ -1,0 +1,156 @@
+//! One request to a server, and what its answer means.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ureq::{Agent, Timeout};
+
+use super::super::patience::Away;
+use super::super::protocol::shortened;
+use super::headers::Headers;
+use super::{HttpConfig, shown};
+
+/// Longest reply, in bytes.
+const MAX_REPLY: u64 = 64 << 20;
+/// Longest time until a connection stands, in seconds.
+const MAX_CONNECT: f64 = 10.0;
+/// Statuses of a server that failed on what it was sent, or does not take it.
+const FAILED: [u16; 4] = [400, 413, 422, 500];
+/// Statuses of a server, or of one before it, that needed too long.
+const LATE: [u16; 2] = [408, 504];
+
+/// Why a request has no reply.
+#[derive(Debug)]
+pub(super) enum NoReply {
+    /// The server failed on these attempts, or does not take them.
+    Failed(Away),
+    /// The server did not answer in time.
+    Late(Away),
+    /// Nothing is known about them.
+    Away(Away),
+}
+
+/// Sends requests to one address.
+#[derive(Debug)]
+pub(super) struct Asker {
+    agent: Agent,
+    url: String,
+    headers: Headers,
+    timeout_s: f64,
+}
+
+impl Asker {
+    pub(super) fn new(config: &HttpConfig, headers: Headers) -> Result<Self> {
+        let timeout = |seconds| Some(Duration::from_secs_f64(seconds));
+        // The address of the recipe is the one that is asked: no proxy, no redirection.
+        let settings = Agent::config_builder()
+            .timeout_global(timeout(config.timeout_s))
+            // By itself, so that a server that is not there is told from one that is slow.
+            .timeout_connect(timeout((0.5 * config.timeout_s).min(MAX_CONNECT)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None);
+        #[cfg(feature = "hub")]
+        let settings = match &config.ca {
+            Some(path) => settings.tls_config(signed_by(path)?),
+            None => settings,
+        };
+        let (url, timeout_s) = (config.url.clone(), config.timeout_s);
+        Ok(Self { agent: settings.build().new_agent(), url, headers, timeout_s })
+    }
+
+    /// The text of the reply to one body.
+    pub(super) fn ask(&self, body: &[u8]) -> Result<String, NoReply> {
+        let mut request = self.agent.post(&self.url).content_type("application/json");
+        for (name, value) in &self.headers.pairs {
+            request = request.header(name, value);
+        }
+        let mut response = request.send(body).map_err(|error| self.unreached(&error))?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(MAX_REPLY).read_to_string();
+        if (200..300).contains(&status) {
+            return text.map_err(|error| self.unreached(&error));
+        }
+        let text = text.unwrap_or_default();
+        let reason = format!(
+            "{}: expected status 200, got {status}, got `{}`{}",
+            shown(&self.url),
+            self.excerpt(&text),
+            act(status)
+        );
+        let passes = status == 408 || status == 429 || status >= 500;
+        let away = Away { reason, passes };
+        Err(match status {
+            _ if FAILED.contains(&status) => NoReply::Failed(away),
+            _ if LATE.contains(&status) => NoReply::Late(away),
+            _ => NoReply::Away(away),
+        })
+    }
+
+    /// A reply that breaks the protocol.
+    pub(super) fn broken(&self, what: &str, text: &str) -> Away {
+        Away::broken(format!("{}: {what}, got `{}`", shown(&self.url), self.excerpt(text)))
+    }
+
+    fn unreached(&self, error: &ureq::Error) -> NoReply {
+        use std::io::ErrorKind::{InvalidData, InvalidInput};
+
+        let url = shown(&self.url);
+        match error {
+            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
+            | ureq::Error::HostNotFound
+            | ureq::Error::ConnectionFailed => {
+                NoReply::Away(Away::absent(format!("{url}: {error}")))
+            }
+            ureq::Error::BodyExceedsLimit(_) => NoReply::Failed(Away::broken(format!(
+                "{url}: a reply of more than {MAX_REPLY} bytes"
+            ))),
+            ureq::Error::Timeout(_) => NoReply::Late(Away::absent(format!(
+                "{url}: no reply within {} s: raise `timeout_s` if the server needs longer",
+                self.timeout_s
+            ))),
+            // Certificates among them.
+            ureq::Error::Io(io) if matches!(io.kind(), InvalidData | InvalidInput) => {
+                NoReply::Away(Away::broken(format!("{url}: {}", self.excerpt(&error.to_string()))))
+            }
+            ureq::Error::Io(_) => NoReply::Away(Away::absent(format!("{url}: {error}"))),
+            _ => {
+                NoReply::Away(Away::broken(format!("{url}: {}", self.excerpt(&error.to_string()))))
+            }
+        }
+    }
+
+    fn excerpt(&self, text: &str) -> String {
+        shortened(&self.headers.redact(text))
+    }
+}
+
+/// The next act after a status, where there is one.
+fn act(status: u16) -> &'static str {
+    match status {
+        300..=399 => ": redirections are not followed; set `url` to the address that is meant",
+        400 | 422 => ": the server does not take these requests; docs/verifiers.md has their form",
+        401 | 403 => ": set `headers` in the recipe, and check the variables that they name",
+        404 | 405 => ": check the path in `url`, and that the server takes POST there",
+        _ => "",
+    }
+}
+
+/// Trust in the certificates of a PEM file, and in no others.
+#[cfg(feature = "hub")]
+fn signed_by(path: &std::path::Path) -> Result<ureq::tls::TlsConfig> {
+    use anyhow::Context;
+    use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+    let named = || format!("ca: {}", path.display());
+    let pem = std::fs::read(path).with_context(named)?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.with_context(named)? {
+            certificates.push(certificate);
+        }
+    }
+    anyhow::ensure!(!certificates.is_empty(), "{}: there is no certificate in it", named());
+    Ok(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build())
+}
