@@ -84,50 +84,50 @@ pub(crate) fn backward(
     d_entropies: &[f64],
     want: Want,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let picked = pass.gather(hidden)?;
-    let pull = Pull::new(pass, d_log_probs, d_entropies);
-    let (d_picked, d_head) = match pass.backend {
-        Backend::Cpu { .. } => cpu::head::backward(pass, &pull, &picked, head, want)?,
-        Backend::Reference => reference::head::backward(pass, &pull, &picked, head, want)?,
+    let gathered = pass.gather(hidden)?;
+    let grad = ScoreGrad::new(pass, d_log_probs, d_entropies);
+    let (d_gathered, d_head) = match pass.backend {
+        Backend::Cpu { .. } => cpu::head::backward(pass, &grad, &gathered, head, want)?,
+        Backend::Reference => reference::head::backward(pass, &grad, &gathered, head, want)?,
     };
     let rows = Tensor::new(pass.rows.as_slice(), hidden.device())?;
-    let spread = |picked: Tensor| hidden.zeros_like()?.index_add(&rows, &picked, 0);
-    Ok((d_picked.map(spread).transpose()?, d_head))
+    let spread = |gathered: Tensor| hidden.zeros_like()?.index_add(&rows, &gathered, 0);
+    Ok((d_gathered.map(spread).transpose()?, d_head))
 }
 
 /// The upstream gradients, gathered by row.
 #[derive(Debug)]
-pub(crate) struct Pull {
+pub(crate) struct ScoreGrad {
     /// Sum of the gradients of the row's log-probabilities.
     pub(crate) log_prob: Vec<f64>,
     /// Sum of the gradients of the row's entropy.
     pub(crate) entropy: Vec<f64>,
     /// (row, token, gradient of the log-probability), by token.
-    picks: Vec<(usize, usize, f64)>,
+    targets: Vec<(usize, usize, f64)>,
 }
 
-impl Pull {
+impl ScoreGrad {
     fn new(pass: &Pass, d_log_probs: &[f64], d_entropies: &[f64]) -> Self {
-        let mut pull = Self {
+        let mut grad = Self {
             log_prob: vec![0.0; pass.rows.len()],
             entropy: vec![0.0; pass.rows.len()],
-            picks: Vec::with_capacity(pass.targets.len()),
+            targets: Vec::with_capacity(pass.targets.len()),
         };
         for (i, &(row, token)) in pass.targets.iter().enumerate() {
-            pull.log_prob[row] += d_log_probs[i];
-            pull.entropy[row] += d_entropies[i];
-            pull.picks.push((row, token, d_log_probs[i]));
+            grad.log_prob[row] += d_log_probs[i];
+            grad.entropy[row] += d_entropies[i];
+            grad.targets.push((row, token, d_log_probs[i]));
         }
-        pull.picks.sort_by_key(|&(row, token, _)| (token, row));
-        pull
+        grad.targets.sort_by_key(|&(row, token, _)| (token, row));
+        grad
     }
 
-    /// The chunks of the vocabulary, each with its picks.
+    /// The chunks of the vocabulary, each with its targets.
     pub(crate) fn chunks(
         &self,
         vocab: usize,
     ) -> impl Iterator<Item = (Range<usize>, &[(usize, usize, f64)])> {
-        chunks(vocab, &self.picks, |&(_, token, _)| token)
+        chunks(vocab, &self.targets, |&(_, token, _)| token)
     }
 }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::with;
 use crate::Result;
-use crate::score::{Pass, Pull, Want, chunks};
+use crate::score::{Pass, ScoreGrad, Want, chunks};
 use kernels::exp::exp_in_place;
 use kernels::logits::{CHUNK, LogitStats};
 use kernels::matmul::product_in;
@@ -23,7 +23,7 @@ pub(crate) fn forward(
 ) -> Result<(Vec<LogitStats>, Vec<f64>)> {
     let (vocab, width) = head.dims2()?;
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
-    let mut picked = vec![0.0; pass.targets.len()];
+    let mut target_logits = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
     with([hidden, head], |[hidden, head]| {
         let mut logits = vec![0.0; pass.rows.len() * CHUNK.min(vocab)];
@@ -36,12 +36,12 @@ pub(crate) fn forward(
             });
             for &(target, row, token) in targets {
                 let logit = logits[row * len + token - start];
-                picked[target] = f64::from(logit * pass.scale);
+                target_logits[target] = f64::from(logit * pass.scale);
             }
         }
         Ok(())
     })?;
-    Ok((sums, picked))
+    Ok((sums, target_logits))
 }
 
 /// Logits of all rows for a part of the head: (rows, tokens).
@@ -55,7 +55,7 @@ fn project(pass: &Pass, out: &mut [f32], hidden: &[f32], part: &[f32], width: us
 /// Gradients with respect to the rows that have targets and to the head, those that `want` names.
 pub(crate) fn backward(
     pass: &Pass,
-    pull: &Pull,
+    grad: &ScoreGrad,
     hidden: &Tensor,
     head: &Tensor,
     want: Want,
@@ -66,13 +66,15 @@ pub(crate) fn backward(
         let mut d_hidden = want.hidden.then(|| vec![0.0; rows * width]);
         let mut d_head = want.head.then(|| vec![0.0; vocab * width]);
         let mut d = vec![0.0; rows * CHUNK.min(vocab)];
-        for (Range { start, end }, picks) in pull.chunks(vocab) {
+        for (Range { start, end }, targets) in grad.chunks(vocab) {
             let len = end - start;
             let (d, part) = (&mut d[..rows * len], &head[start * width..end * width]);
             project(pass, d, hidden, part, width);
-            d.par_chunks_mut(len).enumerate().for_each(|(row, d)| slope(pass, pull, row, d));
-            for &(row, token, pick) in picks {
-                d[row * len + token - start] += (pick * pass.inverse_temperature) as f32;
+            d.par_chunks_mut(len)
+                .enumerate()
+                .for_each(|(row, d)| logit_gradient(pass, grad, row, d));
+            for &(row, token, d_log_prob) in targets {
+                d[row * len + token - start] += (d_log_prob * pass.inverse_temperature) as f32;
             }
             let (d, hidden) = (MatRef::new(d, rows, len), MatRef::new(hidden, rows, width));
             let (part, precision) = (MatRef::new(part, len, width), pass.precision());
@@ -95,10 +97,10 @@ pub(crate) fn backward(
 }
 
 /// Replaces the logits of a row by their gradients, without the term of the row's targets.
-fn slope(pass: &Pass, pull: &Pull, row: usize, d: &mut [f32]) {
+fn logit_gradient(pass: &Pass, grad: &ScoreGrad, row: usize, d: &mut [f32]) {
     let stats = pass.stats[row];
     let (log_sum, scale) = (stats.log_sum as f32, pass.scale);
-    let (d_log_prob, d_entropy) = (pull.log_prob[row] as f32, pull.entropy[row] as f32);
+    let (d_log_prob, d_entropy) = (grad.log_prob[row] as f32, grad.entropy[row] as f32);
     let entropy = stats.entropy as f32;
     let mut buffer = [0.0; 512];
     for d in d.chunks_mut(buffer.len()) {

@@ -7,7 +7,7 @@ use candle::{DType, Tensor};
 
 use super::ops::{self, wide};
 use crate::Result;
-use crate::score::{Pass, Pull, Want, chunks};
+use crate::score::{Pass, ScoreGrad, Want, chunks};
 use kernels::logits::LogitStats;
 
 fn host(x: &Tensor) -> Result<Vec<f64>> {
@@ -27,7 +27,7 @@ pub(crate) fn forward(
 ) -> Result<(Vec<LogitStats>, Vec<f64>)> {
     let (vocab, hidden) = (head.dim(0)?, &wide(hidden)?);
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
-    let mut picked = vec![0.0; pass.targets.len()];
+    let mut target_logits = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
     for (Range { start, end }, within) in chunks(vocab, &order, |&(_, _, token)| token) {
         let len = end - start;
@@ -54,17 +54,17 @@ pub(crate) fn forward(
             let at = Tensor::new(at, hidden.device())?;
             let values = host(&z.flatten_all()?.index_select(&at, 0)?)?;
             for (&(target, _, _), value) in within.iter().zip(values) {
-                picked[target] = value;
+                target_logits[target] = value;
             }
         }
     }
-    Ok((sums, picked))
+    Ok((sums, target_logits))
 }
 
-/// Gradients with respect to the picked rows, in their dtype, and to the head, in f32 at least.
+/// Gradients with respect to the rows that have targets, in their dtype, and to the head, in f32 at least.
 pub(crate) fn backward(
     pass: &Pass,
-    pull: &Pull,
+    grad: &ScoreGrad,
     hidden: &Tensor,
     head: &Tensor,
     want: Want,
@@ -77,19 +77,19 @@ pub(crate) fn backward(
     };
     let log_sum = column(pass.stats.iter().map(|s| s.log_sum).collect())?;
     let entropy = column(pass.stats.iter().map(|s| s.entropy).collect())?;
-    let (d_log_prob, d_entropy) = (column(pull.log_prob.clone())?, column(pull.entropy.clone())?);
+    let (d_log_prob, d_entropy) = (column(grad.log_prob.clone())?, column(grad.entropy.clone())?);
     let mut d_hidden = hidden.zeros_like()?;
     let mut d_head = Vec::new();
-    for (Range { start, end }, picks) in pull.chunks(vocab) {
+    for (Range { start, end }, targets) in grad.chunks(vocab) {
         let len = end - start;
         let part = wide(&head.narrow(0, start, len)?)?;
         let log_p = logits(pass, hidden, &part)?.broadcast_sub(&log_sum)?;
-        let slope = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
-        let mut d = (log_p.exp()? * slope.broadcast_add(&d_log_prob)?)?.neg()?;
-        if !picks.is_empty() {
+        let factor = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
+        let mut d = (log_p.exp()? * factor.broadcast_add(&d_log_prob)?)?.neg()?;
+        if !targets.is_empty() {
             let at: Vec<u32> =
-                picks.iter().map(|(row, token, _)| (row * len + token - start) as u32).collect();
-            let add: Vec<f64> = picks.iter().map(|&(_, _, d)| d).collect();
+                targets.iter().map(|(row, token, _)| (row * len + token - start) as u32).collect();
+            let add: Vec<f64> = targets.iter().map(|&(_, _, d)| d).collect();
             let add = Tensor::new(add, &candle::Device::Cpu)?.to_dtype(hidden.dtype())?;
             let at = Tensor::new(at, device)?;
             d = d
