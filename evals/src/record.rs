@@ -62,12 +62,12 @@ pub fn step_of_name(name: &str) -> Option<u64> {
 }
 
 /// What credit assignment made of one completion.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Credit {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Credit<'a> {
     /// Advantage of the completion.
     pub advantage: f64,
     /// Weight of each of its tokens.
-    pub weights: Vec<f64>,
+    pub weights: &'a [f64],
 }
 
 /// Writes the record.
@@ -128,7 +128,7 @@ impl Record {
     /// # Errors
     ///
     /// Fails when the write does.
-    pub fn tokens(&mut self, step: u64, groups: &[Graded], credits: &[Credit]) -> Result<()> {
+    pub fn tokens(&mut self, step: u64, groups: &[Graded], credits: &[Credit<'_>]) -> Result<()> {
         let mut credits = credits.iter();
         let lines: Vec<_> = groups
             .iter()
@@ -256,7 +256,7 @@ struct TokenColumns<'a> {
 }
 
 impl<'a> TokenColumns<'a> {
-    fn of(completion: &'a Completion, credit: &'a Credit) -> Self {
+    fn of(completion: &'a Completion, credit: &Credit<'a>) -> Self {
         let trajectory = &completion.trajectory;
         Self {
             advantage: credit.advantage,
@@ -264,7 +264,7 @@ impl<'a> TokenColumns<'a> {
             log_probs: &trajectory.log_probs,
             entropies: &trajectory.entropies,
             phi_sums: &trajectory.phi_sums,
-            weights: &credit.weights,
+            weights: credit.weights,
         }
     }
 }

@@ -16,9 +16,9 @@ use crate::machine;
 use crate::memory::Need;
 use crate::random::draws;
 use crate::train::descend::{Plan, descend};
-use crate::train::pack::{Prompted, Sample};
 use crate::train::params::optimizer;
 use crate::train::sft::likelihood;
+use crate::train::table::{Credit, Table};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -148,7 +148,7 @@ impl Bench<'_> {
             What::Step => {
                 let groups = self.sample(repetition)?;
                 let decoded = began.elapsed().as_secs_f64();
-                self.update(&LossConfig::default(), &credited(groups))?;
+                self.update(&LossConfig::default(), &credited(&groups))?;
                 parts = Some((decoded, began.elapsed().as_secs_f64() - decoded));
             }
         }
@@ -182,16 +182,15 @@ impl Bench<'_> {
         Ok(generator.generate(&requests, &mut |_| {})?)
     }
 
-    fn sequences(&self, repetition: u64) -> Vec<Prompted> {
+    fn sequences(&self, repetition: u64) -> Table {
         let mut words = draws(repetition, "bench");
-        let sequence = |_| {
-            let prompt = self.tokens(1, &mut words);
-            let completion = self.tokens(self.shape.seq, &mut words);
-            let weights = vec![1.0; completion.len()];
-            let sample = Sample { completion, advantage: 1.0, weights, ..Sample::default() };
-            Prompted { prompt, samples: vec![sample] }
-        };
-        (0..self.shape.batch).map(sequence).collect()
+        let mut table = Table::default();
+        for _ in 0..self.shape.batch {
+            table.push_prompt(self.tokens(1, &mut words));
+            table.push_completion(&self.tokens(self.shape.seq, &mut words));
+        }
+        table.credit = Credit::even(&table, 1.0);
+        table
     }
 
     fn tokens(&self, count: usize, words: &mut Philox) -> Vec<u32> {
@@ -199,7 +198,7 @@ impl Bench<'_> {
         (0..count).map(|_| words.bounded(vocabulary)).collect()
     }
 
-    fn update(&mut self, loss: &LossConfig, groups: &[Prompted]) -> Result<()> {
+    fn update(&mut self, loss: &LossConfig, table: &Table) -> Result<()> {
         let schedule = Schedule::Constant { lr: 1e-6, warmup: 0 };
         let plan = Plan {
             model: self.model,
@@ -215,7 +214,7 @@ impl Bench<'_> {
             Some(optimizer) => optimizer,
             none => none.insert(optimizer(&OptimConfig::default(), self.model)?),
         };
-        let done = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {})?;
+        let done = descend(&plan, optimizer.as_mut(), table, 0, &mut |_, _| {})?;
         ensure!(
             done.grad_norm > 0.0,
             "nothing was computed: no sequence of the update has a gradient"
@@ -289,24 +288,19 @@ impl Bench<'_> {
 }
 
 /// Groups as the loss takes them, every other sibling rewarded.
-fn credited(groups: Vec<rollout::Group>) -> Vec<Prompted> {
-    let credited = |group: rollout::Group| {
+fn credited(groups: &[rollout::Group]) -> Table {
+    let mut table = Table::default();
+    let mut advantages = Vec::new();
+    for group in groups {
+        table.push_prompt(group.prompt.clone());
+        group.trajectories.iter().for_each(|one| table.push_trajectory(one));
         let rewards: Vec<f64> = (0..group.trajectories.len()).map(|i| (i % 2) as f64).collect();
         let lengths: Vec<_> = group.trajectories.iter().map(|one| one.completion.len()).collect();
-        let groups = [GroupRewards { rewards: &rewards, lengths: &lengths }];
-        let advantages = AdvantageConfig::default().advantages(&groups);
-        let samples = group.trajectories.into_iter().zip(advantages.into_iter().flatten());
-        let samples = samples.map(|(trajectory, advantage)| Sample {
-            weights: vec![1.0; trajectory.completion.len()],
-            rollout_log_probs: trajectory.log_probs.clone(),
-            old_log_probs: trajectory.log_probs,
-            completion: trajectory.completion,
-            advantage,
-            ..Sample::default()
-        });
-        Prompted { prompt: group.prompt, samples: samples.collect() }
-    };
-    groups.into_iter().map(credited).collect()
+        let group = [GroupRewards { rewards: &rewards, lengths: &lengths }];
+        advantages.extend(AdvantageConfig::default().advantages(&group).into_iter().flatten());
+    }
+    table.credit = Credit { advantages, ..Credit::even(&table, 0.0) };
+    table
 }
 
 fn sorted(seconds: impl Iterator<Item = f64>) -> Vec<f64> {

@@ -6,20 +6,20 @@
 //! end.
 
 mod clock;
-mod columns;
 pub(crate) mod descend;
+mod gap;
 mod life;
-pub(crate) mod pack;
+mod pack;
 pub(crate) mod params;
 mod report;
 mod rl;
 pub(crate) mod sft;
 mod stage;
+pub(crate) mod table;
 mod updates;
 
 use anyhow::{Context as _, Result};
 use evals::attempt::Graded;
-use evals::record::Credit;
 use evals::{Metrics, Warning};
 
 pub use life::{Ended, Job, Options, train};
@@ -29,6 +29,7 @@ use crate::run_dir::{RunDir, Saved};
 use rl::Rl;
 use sft::Sft;
 use stage::{Open, Shared, StageDriver, Start};
+use table::Table;
 
 /// Stage `index` of the recipe, at its start or where `saved` left it.
 fn begin_stage<'a>(
@@ -60,7 +61,7 @@ struct Done {
     warnings: Vec<Warning>,
     /// What was sampled and learnt from; none in supervised stages.
     groups: Vec<Graded>,
-    credits: Vec<Credit>,
+    table: Table,
 }
 
 /// The mean of `values`, summed in their order; 0 of none.

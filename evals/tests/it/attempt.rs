@@ -113,11 +113,11 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
 fn a_group_is_a_line_of_texts_and_a_line_of_columns() {
     let root = tempfile::tempdir().unwrap();
     let groups = graded(4);
-    let credits: Vec<_> = groups
-        .iter()
-        .flat_map(|group| &group.completions)
-        .map(|one| Credit { advantage: 0.5, weights: vec![1.0; one.trajectory.completion.len()] })
-        .collect();
+    let completions = groups.iter().flat_map(|group| &group.completions);
+    let weights: Vec<_> =
+        completions.map(|one| vec![1.0; one.trajectory.completion.len()]).collect();
+    let credits: Vec<_> =
+        weights.iter().map(|weights| Credit { advantage: 0.5, weights }).collect();
     let mut record = Record::new(Box::new(Folder::new(root.path())));
     record.completions(3, &groups).unwrap();
     record.tokens(3, &groups, &credits).unwrap();

@@ -2,12 +2,17 @@
 //!
 //! A completion without a gradient counts in the denominator and is not computed.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Schedule};
 
-use super::pack::{MicroBatch, Prompted, Sample, pack};
+use super::gap::Gap;
+use super::pack::{MicroBatch, pack, parts};
 use super::params::params;
+use super::table::Table;
 
 /// What does not change between the updates of a stage.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +31,7 @@ pub(crate) struct Plan<'a> {
 
 /// What the updates of a step saw.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Descended {
+pub(crate) struct UpdateReport {
     /// Updates done.
     pub(crate) updates: u64,
     /// Sums of all updates, over the completions with a gradient.
@@ -40,22 +45,22 @@ pub(crate) struct Descended {
     /// Learning rate of the last update.
     pub(crate) lr: f64,
     /// Distance of the rollout's log-probs from those of the first update.
-    pub(crate) gap: Gap,
+    pub(super) gap: Gap,
     /// Rows of all packs.
     pub(crate) rows: usize,
 }
 
-/// Updates on `groups`, split evenly in their order, from update number `first` on.
+/// Updates on the groups of `table`, split evenly in their order, from update number `first` on.
 pub(crate) fn descend(
     plan: &Plan<'_>,
     optimizer: &mut dyn Optimizer,
-    groups: &[Prompted],
+    table: &Table,
     first: u64,
     progress: &mut dyn FnMut(usize, usize),
-) -> anyhow::Result<Descended> {
-    let mut report = Descended::default();
-    for part in parts(groups, plan.updates_per_step) {
-        let mut update = Update::new(plan, part, progress)?;
+) -> anyhow::Result<UpdateReport> {
+    let mut report = UpdateReport::default();
+    for groups in parts(table.prompts.len(), plan.updates_per_step) {
+        let mut update = Update::new(plan, table, groups, progress)?;
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
         let step =
             plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
@@ -73,79 +78,6 @@ pub(crate) fn descend(
     report.loss /= report.updates.max(1) as f64;
     report.grad_norm /= report.updates.max(1) as f64;
     Ok(report)
-}
-
-/// `groups` in `count` runs of nearly equal length; runs without a group are left out.
-pub(crate) fn parts(groups: &[Prompted], count: usize) -> impl Iterator<Item = &[Prompted]> {
-    let bound = move |part: usize| part * groups.len() / count;
-    (0..count)
-        .map(move |part| &groups[bound(part)..bound(part + 1)])
-        .filter(|part| !part.is_empty())
-}
-
-/// The scores of all samples of `groups`, in order, without a graph.
-pub(crate) fn score(
-    model: &Model,
-    groups: &[Prompted],
-    temperature: f64,
-    budget: usize,
-) -> engine::Result<Vec<Scores>> {
-    let mut columns = Vec::new();
-    for pack in pack(groups, budget, |_| true)? {
-        let scores = model.score(&pack.packed, &pack.targets, temperature)?;
-        let mut start = 0;
-        for sample in &pack.samples {
-            let own = start..start + sample.num_learnt();
-            columns.push(Scores {
-                log_probs: scores.log_probs[own.clone()].to_vec(),
-                entropies: scores.entropies[own.clone()].to_vec(),
-                phi_sums: scores.phi_sums[own.clone()].to_vec(),
-            });
-            start = own.end;
-        }
-    }
-    Ok(columns)
-}
-
-/// How far the rollout's log-probs are from training's: sums over tokens, in nats.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Gap {
-    tokens: f64,
-    difference: f64,
-    distance: f64,
-    k3: f64,
-    pub(crate) max: f64,
-}
-
-impl Gap {
-    fn see(&mut self, rollout: f32, training: f32) {
-        let ratio = f64::from(training) - f64::from(rollout);
-        self.tokens += 1.0;
-        self.difference -= ratio;
-        self.distance += ratio.abs();
-        self.k3 += ratio.exp() - ratio - 1.0;
-        self.max = self.max.max(ratio.abs());
-    }
-
-    /// Whether anything was seen.
-    pub(crate) fn is_known(&self) -> bool {
-        self.tokens > 0.0
-    }
-
-    /// Mean of rollout minus training log-prob.
-    pub(crate) fn kl(&self) -> f64 {
-        self.difference / self.tokens
-    }
-
-    /// The k3 estimate of the same.
-    pub(crate) fn k3(&self) -> f64 {
-        self.k3 / self.tokens
-    }
-
-    /// Mean distance.
-    pub(crate) fn mean(&self) -> f64 {
-        self.distance / self.tokens
-    }
 }
 
 /// What one evaluation of the loss saw.
@@ -168,13 +100,14 @@ struct Update<'a> {
 impl<'a> Update<'a> {
     fn new(
         plan: &'a Plan<'a>,
-        groups: &'a [Prompted],
+        table: &'a Table,
+        groups: Range<usize>,
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> engine::Result<Self> {
-        let samples = groups.iter().flat_map(|group| &group.samples);
-        let counted = samples.filter(|sample| !sample.filtered);
-        let lengths: Vec<_> = counted.map(Sample::num_learnt).collect();
-        let packs = pack(groups, plan.budget, |sample| !sample.without_gradient)?;
+        let samples = table.samples.iter().zip(&table.credit.filtered);
+        let counted = samples.filter(|(one, filtered)| groups.contains(&one.group) && !**filtered);
+        let lengths: Vec<_> = counted.map(|(one, _)| one.entries.len()).collect();
+        let packs = pack(table, groups, plan.budget, |sample| !table.credit.idle[sample])?;
         Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
     }
 
@@ -188,10 +121,11 @@ impl<'a> Update<'a> {
         let mut seen = Seen::default();
         for (done, pack) in self.packs.iter().enumerate() {
             (self.progress)(done, self.packs.len());
-            let columns = Columns::of(plan.loss, pack, self.counts)?;
-            let scores = loss_of(plan, pack, &columns, into.as_deref_mut(), &mut seen)?;
-            for (&rollout, &training) in columns.rollout.iter().zip(&scores.log_probs) {
-                seen.gap.see(rollout, training);
+            let scores = loss_of(plan, pack, self.counts, into.as_deref_mut(), &mut seen)?;
+            let Some(rollout) = &pack.part.table.rollout else { continue };
+            let rollout = pack.part.column(&rollout.log_probs);
+            for (&rollout, &training) in rollout.iter().zip(&scores.log_probs) {
+                seen.gap.add(rollout, training);
             }
         }
         self.seen = seen;
@@ -219,14 +153,31 @@ impl Objective for Update<'_> {
 fn loss_of(
     plan: &Plan<'_>,
     pack: &MicroBatch<'_>,
-    columns: &Columns,
+    counts: Counts,
     into: Option<&mut Gradients>,
     seen: &mut Seen,
 ) -> engine::Result<Scores> {
-    let (model, packed, targets) = (plan.model, &pack.packed, &pack.targets);
+    let MicroBatch { packed, targets, part } = pack;
+    let (model, table, credit) = (plan.model, part.table, &part.table.credit);
+    let lengths: Vec<_> = part.lengths().collect();
+    let coefficients = plan.loss.aggregation.coefficients(&lengths, counts)?;
+    let (advantages, weights) = (part.spread(&credit.advantages), part.column(&credit.weights));
+    let old = table.old().map_or(Cow::default(), |old| part.column(&old.log_probs));
+    let reference = table.scores.reference.as_ref().map(|column| part.column(column));
+    let importance = credit.importance.as_ref().map(|column| part.column(column));
+    let penalties = credit.penalties.as_ref().map(|column| part.column(column));
+    let columns = LossColumns {
+        old_log_probs: &old,
+        advantages: &advantages,
+        weights: &weights,
+        ref_log_probs: reference.as_deref(),
+        importance: importance.as_deref(),
+        penalties: penalties.as_deref(),
+        coefficients: &coefficients,
+        lengths: &lengths,
+    };
     let mut loss = |scores: &engine::ScoreTensors| {
-        let (loss, sums) =
-            plan.loss.loss(&scores.log_probs, &scores.entropies, &columns.borrow())?;
+        let (loss, sums) = plan.loss.loss(&scores.log_probs, &scores.entropies, &columns)?;
         seen.sums += sums;
         Ok(loss)
     };
@@ -248,81 +199,44 @@ fn loss_of(
     Ok(passed.scores)
 }
 
-/// Columns of a micro-batch, sample after sample.
-#[derive(Debug, Default)]
-struct Columns {
-    rollout: Vec<f32>,
-    old: Vec<f32>,
-    reference: Vec<f32>,
-    advantages: Vec<f64>,
-    weights: Vec<f64>,
-    penalties: Vec<f64>,
-    importance: Vec<f64>,
-    coefficients: Vec<f64>,
-    lengths: Vec<usize>,
-}
-
-impl Columns {
-    fn of(loss: &LossConfig, pack: &MicroBatch<'_>, counts: Counts) -> engine::Result<Self> {
-        let lengths: Vec<_> = lengths(pack).collect();
-        let coefficients = loss.aggregation.coefficients(&lengths, counts)?;
-        let mut columns = Self { coefficients, lengths, ..Self::default() };
-        for sample in &pack.samples {
-            columns.rollout.extend(&sample.rollout_log_probs);
-            columns.old.extend(&sample.old_log_probs);
-            columns.reference.extend(&sample.ref_log_probs);
-            columns.weights.extend(&sample.weights);
-            columns.penalties.extend(&sample.penalties);
-            columns.importance.extend(&sample.importance);
-            let tokens = sample.num_learnt();
-            columns.advantages.extend(std::iter::repeat_n(sample.advantage, tokens));
-        }
-        Ok(columns)
-    }
-
-    fn borrow(&self) -> LossColumns<'_> {
-        LossColumns {
-            old_log_probs: &self.old,
-            advantages: &self.advantages,
-            weights: &self.weights,
-            ref_log_probs: (!self.reference.is_empty()).then_some(&self.reference),
-            importance: (!self.importance.is_empty()).then_some(&self.importance),
-            penalties: (!self.penalties.is_empty()).then_some(&self.penalties),
-            coefficients: &self.coefficients,
-            lengths: &self.lengths,
-        }
-    }
-}
-
-fn lengths<'a>(pack: &'a MicroBatch<'_>) -> impl Iterator<Item = usize> + 'a {
-    pack.samples.iter().map(|sample| sample.num_learnt())
-}
-
 #[cfg(test)]
 mod tests {
     use candle::DType;
 
+    use super::super::table::{Credit, Rescored};
     use super::*;
 
-    #[test]
-    fn groups_are_split_evenly_and_none_is_lost() {
-        let groups = vec![Prompted::default(); 7];
-        let sizes = |count| parts(&groups, count).map(<[_]>::len).collect::<Vec<_>>();
-        assert_eq!(sizes(1), [7]);
-        assert_eq!(sizes(3), [2, 2, 3]);
-        assert_eq!(sizes(9).len(), 7);
+    /// Completions of a prompt, each with its advantage.
+    type Group<'a> = (&'a [u32], &'a [(f64, &'a [u32])]);
+
+    /// A table of these groups, in which completions without advantage are idle.
+    fn table(groups: &[Group<'_>]) -> Table {
+        let mut table = Table::default();
+        let mut advantages = Vec::new();
+        for (prompt, completions) in groups {
+            table.push_prompt(prompt.to_vec());
+            for (advantage, tokens) in *completions {
+                table.push_completion(tokens);
+                advantages.push(*advantage);
+            }
+        }
+        let log_probs = vec![-4.5; table.num_learnt];
+        table.scores = Rescored {
+            old: Some(Scores { log_probs, ..Scores::default() }),
+            ..Rescored::default()
+        };
+        let idle = advantages.iter().map(|&advantage| advantage == 0.0).collect();
+        table.credit = Credit { advantages, idle, ..Credit::even(&table, 0.0) };
+        table
     }
 
-    fn sample(advantage: f64, tokens: &[u32]) -> Sample {
-        Sample {
-            completion: tokens.to_vec(),
-            old_log_probs: vec![-4.5; tokens.len()],
-            weights: vec![1.0; tokens.len()],
-            advantage,
-            without_gradient: advantage == 0.0,
-            ..Sample::default()
-        }
+    /// A group with a gradient, and one with this advantage.
+    fn two_groups(advantage: f64) -> Table {
+        let other: (f64, &[u32]) = (advantage, &[8, 9, 10]);
+        table(&[ACTIVE, (&[2, 2, 2], &[other, other])])
     }
+
+    const ACTIVE: Group<'_> = (&[1, 2], &[(1.0, &[3, 4]), (-1.0, &[5, 6, 7])]);
 
     fn plan<'a>(model: &'a Model, loss: &'a LossConfig, schedule: &'a Schedule) -> Plan<'a> {
         Plan {
@@ -343,11 +257,11 @@ mod tests {
     }
 
     /// Parameters after one update on `groups`, and what it saw.
-    fn updated(groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
+    fn updated(groups: &Table) -> (Vec<Vec<f32>>, UpdateReport) {
         updated_of(&model(), groups)
     }
 
-    fn updated_of(model: &Model, groups: &[Prompted]) -> (Vec<Vec<f32>>, Descended) {
+    fn updated_of(model: &Model, groups: &Table) -> (Vec<Vec<f32>>, UpdateReport) {
         let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
         let loss = LossConfig::default();
         let plan = plan(model, &loss, &schedule);
@@ -363,9 +277,9 @@ mod tests {
 
     #[test]
     fn an_update_moves_the_trainable_parameters_only() {
-        let groups = two_groups(sample(0.0, &[8, 9, 10]));
+        let groups = two_groups(0.0);
         let mut model = model();
-        let (before, _) = updated_of(&model, &[]);
+        let (before, _) = updated_of(&model, &Table::default());
         model.freeze(|name| !name.contains("norm")).unwrap();
         let (after, seen) = updated_of(&model, &groups);
         assert!(seen.grad_norm > 0.0);
@@ -374,18 +288,9 @@ mod tests {
         }
     }
 
-    /// A group with a gradient, and one of `other`.
-    fn two_groups(other: Sample) -> [Prompted; 2] {
-        let active = vec![sample(1.0, &[3, 4]), sample(-1.0, &[5, 6, 7])];
-        [
-            Prompted { prompt: vec![1, 2], samples: active },
-            Prompted { prompt: vec![2, 2, 2], samples: vec![other; 2] },
-        ]
-    }
-
     #[test]
     fn a_completion_without_advantage_costs_nothing_and_counts() {
-        let with = |advantage| updated(&two_groups(sample(advantage, &[8, 9, 10])));
+        let with = |advantage| updated(&two_groups(advantage));
         let ((skipped, few), (computed, all)) = (with(0.0), with(1e-30));
         assert_eq!((few.rows, all.rows), (2 + 1 + 2, 2 + 1 + 2 + 3 + 2 + 2));
         assert_eq!((few.tokens, all.tokens), (11, 11));
@@ -398,20 +303,20 @@ mod tests {
 
     #[test]
     fn a_filtered_completion_is_in_no_count() {
-        let filtered = Sample { filtered: true, ..sample(0.0, &[8, 9, 10]) };
-        let (_, without) = updated(&two_groups(filtered));
-        let (_, alone) = updated(&two_groups(sample(0.0, &[8, 9, 10]))[..1]);
+        let mut filtered = two_groups(0.0);
+        filtered.credit.filtered = vec![false, false, true, true];
+        let (_, without) = updated(&filtered);
+        let (_, alone) = updated(&table(&[ACTIVE]));
         assert_eq!(without.tokens, 5);
         assert_eq!((without.loss, without.grad_norm), (alone.loss, alone.grad_norm));
     }
 
     #[test]
     fn a_step_without_any_gradient_costs_nothing_and_moves_nothing() {
-        let samples = vec![sample(0.0, &[3, 4]); 2];
-        let (after, seen) = updated(&[Prompted { prompt: vec![1, 2], samples }]);
+        let (after, seen) = updated(&table(&[(&[1, 2], &[(0.0, &[3, 4]), (0.0, &[3, 4])])]));
         assert_eq!((seen.rows, seen.tokens, seen.updates), (0, 4, 1));
         assert_eq!((seen.loss, seen.grad_norm), (0.0, 0.0));
-        let (before, _) = updated(&[]);
+        let (before, _) = updated(&Table::default());
         assert_eq!(after, before);
     }
 
@@ -423,9 +328,9 @@ mod tests {
             let loss = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
             let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
             let plan = plan(&model, &loss, &schedule);
-            let groups = two_groups(sample(0.5, &[8, 9, 10]));
+            let groups = two_groups(0.5);
             let mut progress = |_, _| {};
-            let mut update = Update::new(&plan, &groups, &mut progress).unwrap();
+            let mut update = Update::new(&plan, &groups, 0..2, &mut progress).unwrap();
             let value = update.value().unwrap();
             let alone = update.seen;
             let gradients = model.update(|variables| Gradients::new(&params(variables)));
@@ -433,15 +338,5 @@ mod tests {
             assert_eq!(value.to_bits(), gradient.to_bits(), "{dtype:?}");
             assert_eq!(alone.sums, update.seen.sums, "{dtype:?}");
         }
-    }
-
-    #[test]
-    fn equal_log_probs_have_no_gap() {
-        let mut gap = Gap::default();
-        assert!(!gap.is_known());
-        gap.see(-1.0, -1.0);
-        gap.see(-1.0, -1.5);
-        assert_eq!((gap.kl(), gap.mean(), gap.max), (0.25, 0.25, 0.5));
-        assert!((gap.k3() - (f64::exp(-0.5) + 0.5 - 1.0) / 2.0).abs() < 1e-12);
     }
 }

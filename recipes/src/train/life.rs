@@ -265,7 +265,8 @@ impl Life<'_> {
             self.record.completions(step, &done.groups)?;
         }
         if due(config.tokens_every) {
-            self.record.tokens(step, &done.groups, &done.credits)?;
+            let credits: Vec<_> = done.table.credits().collect();
+            self.record.tokens(step, &done.groups, &credits)?;
         }
         Ok(())
     }

@@ -1,96 +1,81 @@
 //! From groups to micro-batches: rows up to a budget, a prompt once for the siblings beside it.
 
-use engine::{Packed, Target};
+use std::ops::Range;
 
-/// A prompt and the completions of it that a step learns from.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Prompted {
-    pub(crate) prompt: Vec<u32>,
-    pub(crate) samples: Vec<Sample>,
-}
+use engine::{Packed, Scores, Target};
 
-/// A completion with its columns, one entry for each token that is learnt.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Sample {
-    pub(crate) completion: Vec<u32>,
-    /// Which tokens of the completion are learnt; empty where all are. The others, such as a user's
-    /// turn between two of the assistant, are in no column, no count and no loss.
-    pub(crate) learnt: Vec<bool>,
-    /// By the policy that sampled it; empty where nobody did.
-    pub(crate) rollout_log_probs: Vec<f32>,
-    /// What the ratio is taken against; empty where the loss has none.
-    pub(crate) old_log_probs: Vec<f32>,
-    /// By the reference model; empty where the loss does not ask.
-    pub(crate) ref_log_probs: Vec<f32>,
-    /// Of the distributions that the tokens were drawn from, like the old log-probs.
-    pub(crate) entropies: Vec<f32>,
-    /// The sums behind the entropy sensitivity, like the old log-probs.
-    pub(crate) phi_sums: Vec<f32>,
-    /// Of the whole completion.
-    pub(crate) advantage: f64,
-    pub(crate) weights: Vec<f64>,
-    /// Factors of the distance from the old log-probs; empty where the loss has none.
-    pub(crate) penalties: Vec<f64>,
-    /// For rollouts of another precision; empty where nothing is corrected.
-    pub(crate) importance: Vec<f64>,
-    /// It is in no count and no loss.
-    pub(crate) filtered: bool,
-    /// The loss has no gradient in its tokens, so they are not computed.
-    pub(crate) without_gradient: bool,
-}
-
-impl Sample {
-    /// Tokens that are learnt: the length of each column.
-    pub(crate) fn num_learnt(&self) -> usize {
-        if self.learnt.is_empty() {
-            return self.completion.len();
-        }
-        self.learnt.iter().filter(|&&learnt| learnt).count()
-    }
-}
+use super::table::{Part, Table};
 
 /// What one forward and backward pass holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MicroBatch<'a> {
     pub(crate) packed: Packed,
-    /// Of all samples, one after the other.
+    /// The tokens to learn of all samples, one after the other.
     pub(crate) targets: Vec<Target>,
-    pub(crate) samples: Vec<&'a Sample>,
+    pub(crate) part: Part<'a>,
+}
+
+/// `0..groups` in `count` runs of nearly equal length; runs without a group are left out.
+pub(crate) fn parts(groups: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    let bound = move |part: usize| part * groups / count;
+    (0..count).map(move |part| bound(part)..bound(part + 1)).filter(|part| !part.is_empty())
 }
 
 /// Packs the samples of `groups` that are to `keep`, in order, into packs of at most `budget` rows.
 ///
 /// A sample that is longer than the budget by itself gets a pack of its own.
 pub(crate) fn pack(
-    groups: &[Prompted],
+    table: &Table,
+    groups: Range<usize>,
     budget: usize,
-    keep: impl Fn(&Sample) -> bool,
+    keep: impl Fn(usize) -> bool,
 ) -> engine::Result<Vec<MicroBatch<'_>>> {
     let mut packs: Vec<MicroBatch<'_>> = Vec::new();
-    for group in groups {
-        // The group's prompt in the last pack, once it is there.
-        let mut prompt = None;
-        for sample in group.samples.iter().filter(|sample| keep(sample)) {
-            let own = sample.completion.len().saturating_sub(1);
-            let rows = own + if prompt.is_some() { 0 } else { group.prompt.len() };
-            if packs.last().is_none_or(|last| last.packed.rows() + rows > budget) {
-                packs.push(MicroBatch::default());
-                prompt = None;
-            }
-            let last = packs.last_mut().expect("one was pushed if there was none");
-            let parent = match prompt {
-                Some(parent) => parent,
-                None => last.packed.push(&group.prompt, None)?,
-            };
-            prompt = Some(parent);
-            let targets = last.packed.push_completion(parent, &sample.completion)?;
-            let learnt = |at: usize| sample.learnt.get(at).is_none_or(|&learnt| learnt);
-            let targets = targets.into_iter().enumerate().filter(|(at, _)| learnt(*at));
-            last.targets.extend(targets.map(|(_, target)| target));
-            last.samples.push(sample);
+    // The segment of a group's prompt in the last pack, once it is there.
+    let mut prompt = None;
+    for (index, sample) in table.samples.iter().enumerate() {
+        if !groups.contains(&sample.group) || !keep(index) {
+            continue;
         }
+        let tokens = &table.prompts[sample.group];
+        let completion = &table.tokens[sample.tokens.clone()];
+        prompt = prompt.filter(|&(group, _)| group == sample.group);
+        let own = completion.len().saturating_sub(1);
+        let rows = own + if prompt.is_some() { 0 } else { tokens.len() };
+        if packs.last().is_none_or(|last| last.packed.rows() + rows > budget) {
+            let (packed, targets) = Default::default();
+            packs.push(MicroBatch { packed, targets, part: table.part(Vec::new()) });
+            prompt = None;
+        }
+        let last = packs.last_mut().expect("one was pushed if there was none");
+        let parent = match prompt {
+            Some((_, parent)) => parent,
+            None => last.packed.push(tokens, None)?,
+        };
+        prompt = Some((sample.group, parent));
+        let targets = last.packed.push_completion(parent, completion)?;
+        let targets = targets.into_iter().zip(&table.learnt[sample.tokens.clone()]);
+        last.targets.extend(targets.filter(|(_, learnt)| **learnt).map(|(target, _)| target));
+        last.part.samples.push(index);
     }
     Ok(packs)
+}
+
+/// The scores of all tokens that are learnt, without a graph.
+pub(crate) fn score(
+    model: &engine::Model,
+    table: &Table,
+    temperature: f64,
+    budget: usize,
+) -> engine::Result<Scores> {
+    let mut all = Scores::default();
+    for pack in pack(table, 0..table.prompts.len(), budget, |_| true)? {
+        let scores = model.score(&pack.packed, &pack.targets, temperature)?;
+        all.log_probs.extend(scores.log_probs);
+        all.entropies.extend(scores.entropies);
+        all.phi_sums.extend(scores.phi_sums);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -99,22 +84,36 @@ mod tests {
 
     use super::*;
 
-    fn groups(shape: &[(usize, Vec<usize>)]) -> Vec<Prompted> {
+    fn table(shape: &[(usize, Vec<usize>)]) -> Table {
         let mut next = 0..;
         let mut tokens = |n: usize| next.by_ref().take(n).collect::<Vec<u32>>();
-        let mut group = |(prompt, completions): &(usize, Vec<usize>)| {
-            let prompt = tokens(*prompt);
-            let sample = |&n: &usize| Sample { completion: tokens(n), ..Sample::default() };
-            Prompted { prompt, samples: completions.iter().map(sample).collect() }
-        };
-        shape.iter().map(&mut group).collect()
+        let mut table = Table::default();
+        for (prompt, completions) in shape {
+            table.push_prompt(tokens(*prompt));
+            for &completion in completions {
+                table.push_completion(&tokens(completion));
+            }
+        }
+        table
+    }
+
+    fn all(table: &Table, budget: usize) -> Vec<MicroBatch<'_>> {
+        pack(table, 0..table.prompts.len(), budget, |_| true).unwrap()
+    }
+
+    #[test]
+    fn groups_are_split_evenly_and_none_is_lost() {
+        let sizes = |count| parts(7, count).map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(1), [7]);
+        assert_eq!(sizes(3), [2, 2, 3]);
+        assert_eq!(sizes(9).len(), 7);
     }
 
     #[test]
     fn siblings_share_their_prompt_and_a_split_group_has_it_twice() {
-        let groups = groups(&[(4, vec![3, 3, 3])]);
+        let table = table(&[(4, vec![3, 3, 3])]);
         let rows = |budget| -> Vec<usize> {
-            pack(&groups, budget, |_| true).unwrap().iter().map(|part| part.packed.rows()).collect()
+            all(&table, budget).iter().map(|part| part.packed.rows()).collect()
         };
         assert_eq!(rows(100), [4 + 3 * 2]);
         assert_eq!(rows(8), [8, 6]);
@@ -122,15 +121,25 @@ mod tests {
     }
 
     #[test]
+    fn only_the_samples_of_the_groups_asked_for_are_packed() {
+        let table = table(&[(1, vec![1, 1]), (1, vec![1]), (1, vec![1, 1])]);
+        let packs = pack(&table, 1..3, 100, |sample| sample != 3).unwrap();
+        assert_eq!(packs.len(), 1);
+        assert_eq!(packs[0].part.samples, [2, 4]);
+    }
+
+    #[test]
     fn what_is_not_learnt_is_computed_and_no_target() {
-        let mut groups = groups(&[(2, vec![4])]);
-        let whole = pack(&groups, 100, |_| true).unwrap();
-        let (rows, targets) = (whole[0].packed.rows(), whole[0].targets.clone());
-        groups[0].samples[0].learnt = vec![true, false, false, true];
-        assert_eq!(groups[0].samples[0].num_learnt(), 2);
-        let part = pack(&groups, 100, |_| true).unwrap();
-        assert_eq!(part[0].packed.rows(), rows);
-        assert_eq!(part[0].targets, [targets[0], targets[3]]);
+        let with = |learnt: &[bool]| {
+            let mut table = Table::default();
+            table.push_prompt(vec![1, 2]);
+            table.push_target(&[3, 4, 5, 6], learnt);
+            let packs = all(&table, 100);
+            (packs[0].packed.rows(), packs[0].targets.clone())
+        };
+        let (rows, targets) = with(&[true; 4]);
+        let part = with(&[true, false, false, true]);
+        assert_eq!(part, (rows, vec![targets[0], targets[3]]));
     }
 
     proptest! {
@@ -139,15 +148,13 @@ mod tests {
             shape in prop::collection::vec((1_usize..6, prop::collection::vec(1_usize..9, 1..5)), 1..6),
             budget in 1_usize..40,
         ) {
-            let groups = groups(&shape);
-            let packs = pack(&groups, budget, |_| true).unwrap();
-            let samples = groups.iter().flat_map(|group| &group.samples);
-            let wanted: Vec<u32> = samples.flat_map(|sample| sample.completion.clone()).collect();
+            let table = table(&shape);
+            let packs = all(&table, budget);
             let targets = packs.iter().flat_map(|pack| &pack.targets);
             let got: Vec<u32> = targets.map(|target| target.token).collect();
-            prop_assert_eq!(got, wanted);
+            prop_assert_eq!(&got, &table.tokens);
             for pack in &packs {
-                prop_assert!(pack.packed.rows() <= budget || pack.samples.len() == 1);
+                prop_assert!(pack.packed.rows() <= budget || pack.part.samples.len() == 1);
             }
         }
     }

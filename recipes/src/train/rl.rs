@@ -6,26 +6,25 @@ mod probe;
 mod report;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle::Tensor;
 use engine::loss::{Kl, LossConfig};
 use engine::{Model, Scores};
-use evals::attempt::Graded;
-use evals::record::Credit;
 use rewards::entropy_bonus::EntropyControl;
 use rewards::{Rubric, TokenWeighting};
 use serde_json::Value;
 
+use super::Done;
 use super::clock::Clock;
-use super::descend::score;
-use super::pack::{Prompted, Sample};
+use super::descend::UpdateReport;
+use super::pack::score;
 use super::stage::{Draws, Shared, StageDriver, Start};
+use super::table::{Rescored, Table};
 use super::updates::Updates;
-use super::{Done, report as shared};
 use crate::config::{OldLogProbs, RlStage};
 use crate::run_dir::StageState;
-use gather::Gathered;
 
 /// A stage of reinforcement learning under way.
 #[derive(Debug)]
@@ -43,6 +42,8 @@ pub(super) struct Rl<'a> {
     entropy_control: EntropyControl,
     /// Mean entropy of what the last step sampled, nats a token; none at the stage's start.
     entropy: Option<f64>,
+    /// Of the present step.
+    clock: Clock,
 }
 
 impl<'a> Rl<'a> {
@@ -61,76 +62,51 @@ impl<'a> Rl<'a> {
             weighting: config.weighting.build(),
             entropy_control: EntropyControl::new(config.entropy_bonus),
             entropy: None,
+            clock: Clock::start(),
             run,
             config,
         })
     }
 
-    /// A step of reinforcement learning, in the order the data flows.
-    fn reinforce(&mut self, step: u64) -> Result<Done> {
+    /// The scores that the loss compares with: by a reference model, or by this one again.
+    fn rescore(&self, table: &Table) -> Result<Rescored> {
         let config = self.config;
-        let mut clock = Clock::start();
-        let gathered = self.gather(config, step, &mut clock)?;
-        let mut samples = rollouts(&gathered.groups);
-        self.rescore(config, &mut samples, &mut clock)?;
-        let credited = clock
-            .time("timing_s/adv", || self.credit(config, step, &gathered.groups, &mut samples))?;
-        let probe = self.probe(config, step, &mut clock)?;
-        let entropy_coefficient = credited.entropy_coefficient;
-        let loss = LossConfig { entropy_coefficient, ..config.loss.clone() };
-        let descended =
-            self.updates.descend(&loss, config.rollout.temperature, &samples, &mut clock)?;
-        let mut metrics = self.summarize(config, &gathered, &samples, &descended)?;
-        for (key, value) in credited.said {
-            metrics.set(key, value)?;
-        }
-        if let Some(probe) = probe {
-            for (key, value) in self.probed(config, &probe, &samples, &mut clock)? {
-                metrics.set(key, value)?;
-            }
-        }
-        let entropy = metrics.get("unfiltered/entropy");
-        if let (Some(now), Some(before)) = (entropy, self.entropy) {
-            metrics.set("entropy/measured_delta", now - before)?;
-        }
-        self.entropy = entropy;
-        let timings = shared::timings(clock, &descended, Some(report::generated(&gathered)))?;
-        let credits = samples
-            .into_iter()
-            .flat_map(|group| group.samples)
-            .map(|sample| Credit { advantage: sample.advantage, weights: sample.weights });
-        let credits = credits.collect();
-        let Gathered { groups, warnings, .. } = gathered;
-        Ok(Done { metrics, timings, warnings, groups, credits })
+        let score = |model: &Model, key| -> Result<Scores> {
+            let began = Instant::now();
+            let (temperature, budget) =
+                (config.rollout.temperature, config.micro_batch_tokens.get());
+            let scores = score(model, table, temperature, budget)?;
+            self.clock.add(key, began);
+            Ok(scores)
+        };
+        let again = config.old_log_probs == OldLogProbs::Rescore;
+        let old = again.then(|| score(self.run.model, "timing_s/old_log_prob")).transpose()?;
+        let reference = self.reference.as_ref().map(|model| score(model, "timing_s/ref"));
+        let reference = reference.transpose()?.map(|scores| scores.log_probs);
+        Ok(Rescored { old, reference })
     }
 
-    /// Fills in what the loss compares with: log-probs of a reference model, or of this one again.
-    fn rescore(&self, config: &RlStage, samples: &mut [Prompted], clock: &mut Clock) -> Result<()> {
-        let (temperature, budget) = (config.rollout.temperature, config.micro_batch_tokens.get());
-        if config.old_log_probs == OldLogProbs::Rescore {
-            let old = clock.time("timing_s/old_log_prob", || -> Result<_> {
-                Ok(score(self.run.model, samples, temperature, budget)?)
-            })?;
-            let each = samples.iter_mut().flat_map(|group| &mut group.samples);
-            for (sample, Scores { log_probs, entropies, phi_sums }) in each.zip(old) {
-                (sample.old_log_probs, sample.entropies) = (log_probs, entropies);
-                sample.phi_sums = phi_sums;
-            }
-        }
-        if let Some(reference) = &self.reference {
-            let own = clock.time("timing_s/ref", || -> Result<_> {
-                Ok(score(reference, samples, temperature, budget)?)
-            })?;
-            let each = samples.iter_mut().flat_map(|group| &mut group.samples);
-            each.zip(own).for_each(|(sample, own)| sample.ref_log_probs = own.log_probs);
-        }
-        Ok(())
+    /// Moves the parameters.
+    fn descend(&mut self, table: &Table) -> Result<UpdateReport> {
+        let began = Instant::now();
+        let entropy_coefficient = table.credit.entropy_coefficient;
+        let loss = LossConfig { entropy_coefficient, ..self.config.loss.clone() };
+        let report = self.updates.descend(&loss, self.config.rollout.temperature, table)?;
+        self.clock.add("timing_s/update_actor", began);
+        Ok(report)
     }
 }
 
 impl StageDriver for Rl<'_> {
     fn step(&mut self, step: u64) -> Result<Done> {
-        self.reinforce(step)
+        self.clock = Clock::start();
+        let gathered = self.gather(step)?;
+        let mut table = Table::of(&gathered.groups);
+        table.scores = self.rescore(&table)?;
+        table.credit = self.credit(step, &gathered.groups, &table)?;
+        let probe = self.probe(step)?;
+        let report = self.descend(&table)?;
+        self.summarize(gathered, table, &report, probe.as_ref())
     }
 
     fn state(&self) -> StageState {
@@ -155,24 +131,4 @@ impl StageDriver for Rl<'_> {
         self.entropy = state.get("entropy")?;
         Ok(())
     }
-}
-
-/// What was sampled, as the loss takes it: the rollout's log-probs are the old ones.
-fn rollouts(groups: &[Graded]) -> Vec<Prompted> {
-    let prompted = |group: &Graded| Prompted {
-        prompt: group.prompt.clone(),
-        samples: group
-            .completions
-            .iter()
-            .map(|one| Sample {
-                completion: one.trajectory.completion.clone(),
-                rollout_log_probs: one.trajectory.log_probs.clone(),
-                old_log_probs: one.trajectory.log_probs.clone(),
-                entropies: one.trajectory.entropies.clone(),
-                phi_sums: one.trajectory.phi_sums.clone(),
-                ..Sample::default()
-            })
-            .collect(),
-    };
-    groups.iter().map(prompted).collect()
 }

@@ -1,17 +1,17 @@
 //! A supervised stage: the data's own completions, each with credit 1.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Result;
 use candle::Tensor;
 use engine::loss::{Aggregation, Kl, LossConfig, PolicyLoss};
 use evals::{Metrics, Target};
-use rewards::Problem;
 
 use super::clock::Clock;
-use super::descend::Descended;
-use super::pack::{Prompted, Sample};
+use super::descend::UpdateReport;
 use super::stage::{Draws, Shared, StageDriver, Start};
+use super::table::{Credit, Table};
 use super::updates::Updates;
 use super::{Done, report};
 use crate::config::SftStage;
@@ -33,37 +33,40 @@ impl<'a> Sft<'a> {
         Ok(Self { run, config, draws: Draws::new(&run), updates: Updates::new(config, &run)? })
     }
 
-    /// The next `count` problems with their solutions as completions.
-    fn solutions(&mut self, count: usize) -> Result<Vec<Prompted>> {
+    /// The next problems with their solutions as completions.
+    fn solutions(&mut self) -> Result<Table> {
         let (text, style) = (self.run.text, &self.run.recipe.prompt);
         let end = style.end(text);
-        let prompted = |(_, problem): (u64, &Problem)| -> Result<Prompted> {
+        let mut table = Table::default();
+        for (_, problem) in self.draws.draw(self.config.batch.get()) {
             let Target { prompt, completion, learnt } = fit::target(style, text, problem, end)?;
-            let mut sample = Sample { completion, learnt, advantage: 1.0, ..Sample::default() };
-            sample.weights = vec![1.0; sample.num_learnt()];
-            Ok(Prompted { prompt, samples: vec![sample] })
-        };
-        self.draws.draw(count).into_iter().map(prompted).collect()
+            table.push_prompt(prompt);
+            table.push_target(&completion, &learnt);
+        }
+        table.credit = Credit::even(&table, 1.0);
+        Ok(table)
     }
 
-    fn summarize(&self, samples: &[Prompted], descended: &Descended) -> Result<Metrics> {
-        let mut metrics = report::progress(&self.draws, &self.updates, samples)?;
-        metrics.set("train/loss", descended.loss)?;
-        metrics.set("train/grad_norm", descended.grad_norm)?;
-        metrics.set("train/lr", descended.lr)?;
+    fn summarize(&self, table: &Table, report: &UpdateReport) -> Result<Metrics> {
+        let mut metrics = report::progress(&self.draws, &self.updates, table)?;
+        metrics.set("train/loss", report.loss)?;
+        metrics.set("train/grad_norm", report.grad_norm)?;
+        metrics.set("train/lr", report.lr)?;
         Ok(metrics)
     }
 }
 
 impl StageDriver for Sft<'_> {
     fn step(&mut self, _: u64) -> Result<Done> {
-        let mut clock = Clock::start();
-        let samples = self.solutions(self.config.batch.get())?;
-        let descended = self.updates.descend(&likelihood(), 1.0, &samples, &mut clock)?;
-        let metrics = self.summarize(&samples, &descended)?;
-        let timings = report::timings(clock, &descended, None)?;
-        let (warnings, groups, credits) = Default::default();
-        Ok(Done { metrics, timings, warnings, groups, credits })
+        let clock = Clock::start();
+        let table = self.solutions()?;
+        let began = Instant::now();
+        let report = self.updates.descend(&likelihood(), 1.0, &table)?;
+        clock.add("timing_s/update_actor", began);
+        let metrics = self.summarize(&table, &report)?;
+        let timings = report::timings(&clock, &report, None)?;
+        let (warnings, groups) = Default::default();
+        Ok(Done { metrics, timings, warnings, groups, table })
     }
 
     fn state(&self) -> StageState {

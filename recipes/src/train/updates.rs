@@ -8,11 +8,10 @@ use engine::loss::LossConfig;
 use engine::{Activations, Model};
 use optim::Optimizer;
 
-use super::clock::Clock;
-use super::descend::{Descended, Plan, descend};
-use super::pack::Prompted;
+use super::descend::{Plan, UpdateReport, descend};
 use super::params::optimizer;
 use super::stage::Shared;
+use super::table::Table;
 use crate::config::{self, Descent, StageSettings};
 use crate::console::Console;
 use crate::machine;
@@ -47,14 +46,13 @@ impl<'a> Updates<'a> {
         })
     }
 
-    /// The updates of a step on `samples`, whose log-probs are taken at `temperature`.
+    /// The updates of a step, with log-probs taken at `temperature`.
     pub(super) fn descend(
         &mut self,
         loss: &LossConfig,
         temperature: f64,
-        samples: &[Prompted],
-        clock: &mut Clock,
-    ) -> Result<Descended> {
+        table: &Table,
+    ) -> Result<UpdateReport> {
         let plan = Plan {
             model: self.model,
             loss,
@@ -65,14 +63,11 @@ impl<'a> Updates<'a> {
             schedule: self.settings.schedule,
             total_updates: self.total,
         };
-        let (console, optimizer, done) = (self.console, self.optimizer.as_mut(), self.done);
-        let descended = clock.time("timing_s/update_actor", || {
-            descend(&plan, optimizer, samples, done, &mut |done, total| {
-                console.now("updating", done, total);
-            })
-        })?;
-        self.done += descended.updates;
-        Ok(descended)
+        let console = self.console;
+        let mut progress = |done, total| console.now("updating", done, total);
+        let report = descend(&plan, self.optimizer.as_mut(), table, self.done, &mut progress)?;
+        self.done += report.updates;
+        Ok(report)
     }
 
     pub(super) fn save(&self, state: &mut StageState) {

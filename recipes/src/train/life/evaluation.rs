@@ -1,5 +1,7 @@
 //! Judging the policy by problems that no step trains on.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use evals::attempt::Setup;
 use evals::evaluate::{HELD_OUT, HELD_OUT_GREEDY, HeldOut, evaluate};
@@ -7,7 +9,6 @@ use evals::{Evaluation, Log, Metrics, Warning};
 use rollout::Sampling;
 
 use super::Life;
-use crate::train::clock::Clock;
 use crate::train::stage::Shared;
 
 impl Life<'_> {
@@ -15,14 +16,12 @@ impl Life<'_> {
     /// Returns metrics and timings.
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
         let config = &self.shared.recipe.eval;
-        let mut clock = Clock::start();
-        let (sampled, greedy) = clock.time("timing_s/testing", || -> Result<_> {
-            let sampled = self.judge(HELD_OUT, &config.sampling, config.samples.get())?;
-            let greedy = Sampling { temperature: 0.0, ..config.sampling.clone() };
-            let greedy = config.greedy.then(|| self.judge(HELD_OUT_GREEDY, &greedy, 1));
-            Ok((sampled, greedy.transpose()?))
-        })?;
-        let (evaluation, mut warnings) = sampled;
+        let began = Instant::now();
+        let (evaluation, mut warnings) =
+            self.judge(HELD_OUT, &config.sampling, config.samples.get())?;
+        let greedy = Sampling { temperature: 0.0, ..config.sampling.clone() };
+        let greedy = config.greedy.then(|| self.judge(HELD_OUT_GREEDY, &greedy, 1)).transpose()?;
+        let seconds = began.elapsed().as_secs_f64();
         self.state.accuracy = Some(evaluation.accuracy);
         let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
         self.shared.console.say(&format!(
@@ -44,7 +43,7 @@ impl Life<'_> {
         self.record.warnings(self.state.step, &warnings)?;
         self.warn(&warnings);
         let mut timings = Metrics::new(Log::Timings);
-        timings.set("timing_s/testing", clock.seconds("timing_s/testing"))?;
+        timings.set("timing_s/testing", seconds)?;
         Ok((metrics, timings))
     }
 

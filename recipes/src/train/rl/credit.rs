@@ -1,5 +1,9 @@
 //! Credit: from the rewards of a step to what the loss is told of each token.
 
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Instant;
+
 use anyhow::Result;
 use engine::loss::Counts;
 use evals::attempt::Graded;
@@ -7,177 +11,193 @@ use rand_philox::splitmix64;
 use rewards::advantage::GroupRewards;
 use rewards::dynamics::dynamics;
 use rewards::weighting::{Scope, Select};
-use rewards::{EntropyBonus, Importance, TokenWeights, WeightingConfig};
+use rewards::{EntropyBonus, Importance, TokenColumns, TokenWeights, WeightingConfig};
 use rollout::Finish;
 
 use super::Rl;
 use crate::config::RlStage;
-use crate::train::columns::TokenTable;
-use crate::train::descend::parts;
-use crate::train::pack::{Prompted, Sample, pack};
-
-/// What credit assignment says about a step, and the entropy bonus that it chose.
-#[derive(Debug, Default)]
-pub(super) struct Credited {
-    /// Factor of the entropy in this step's loss.
-    pub(super) entropy_coefficient: f64,
-    /// Metric keys and values.
-    pub(super) said: Vec<(String, f64)>,
-}
+use crate::train::pack::{pack, parts};
+use crate::train::table::{Credit, Part, Table};
 
 impl Rl<'_> {
-    /// Fills in advantages, importance weights and token weights.
-    pub(super) fn credit(
-        &mut self,
-        config: &RlStage,
-        step: u64,
-        groups: &[Graded],
-        samples: &mut [Prompted],
-    ) -> Result<Credited> {
-        advantages(config, groups, samples);
-        let mut credited = Credited::default();
+    /// Advantages, importance weights, token weights, and the factor of the entropy.
+    pub(super) fn credit(&mut self, step: u64, groups: &[Graded], table: &Table) -> Result<Credit> {
+        let began = Instant::now();
+        let config = self.config;
+        let mut credit = Credit::even(table, 0.0);
+        credit.advantages = advantages(config, groups);
         if config.overlong_filtering {
-            credited.say("overlong/filtered", filter_overlong(groups, samples));
+            filter_overlong(groups, table, &mut credit);
         }
-        let seed = self.run.seed_of(step);
-        let table = TokenTable::of(each(samples), seed);
-        credited.say_all(importance(config, &table, samples));
-        let mean_entropy = mean_entropy(config, &table)?;
-        credited.entropy_coefficient = self.entropy_control.observe(mean_entropy);
+        let kept = (0..table.samples.len()).filter(|&sample| !credit.filtered[sample]);
+        let kept = table.part(kept.collect());
+        let columns = Columns::of(&kept, &credit.advantages, self.run.seed_of(step));
+        importance(config, &kept, &mut credit);
+        let mean_entropy = mean_entropy(config, &columns)?;
+        credit.entropy_coefficient = self.entropy_control.observe(mean_entropy);
         if config.entropy_bonus != (EntropyBonus::Off {}) {
-            credited.say("actor/entropy_coefficient", credited.entropy_coefficient);
+            credit.say("actor/entropy_coefficient", credit.entropy_coefficient);
         }
-        credited.say_all(self.weighting.observe(mean_entropy, &table.borrow()));
-        for sample in each_mut(samples) {
-            sample.without_gradient = !has_gradient(config, credited.entropy_coefficient, sample);
-        }
-        let statistics = self.weigh(config, samples, &table)?;
-        credited.say_all(statistics);
-        let weights: Vec<f64> =
-            each(samples).flat_map(|sample| sample.weights.iter().copied()).collect();
-        credited.said.extend(dynamics(&table.borrow(), &weights, share(&config.weighting)));
-        Ok(credited)
+        credit.say_all(self.weighting.observe(mean_entropy, &columns.borrow()));
+        credit.idle =
+            (0..table.samples.len()).map(|sample| is_idle(config, &credit, sample)).collect();
+        let statistics = self.weigh(&kept, &columns, &mut credit)?;
+        credit.say_all(statistics);
+        let weights = kept.column(&credit.weights);
+        let moved = dynamics(&columns.borrow(), &weights, share(&config.weighting));
+        credit.statistics.extend(moved);
+        self.clock.add("timing_s/adv", began);
+        Ok(credit)
     }
 
-    /// Fills in token weights, ranked over the step or over each micro-batch.
+    /// Token weights, ranked over the samples that are `kept` or over each micro-batch. Returns
+    /// their statistics.
     fn weigh(
         &self,
-        config: &RlStage,
-        samples: &mut [Prompted],
-        table: &TokenTable,
+        kept: &Part<'_>,
+        columns: &Columns<'_>,
+        credit: &mut Credit,
     ) -> Result<Vec<(&'static str, f64)>> {
         if self.weighting.scope() == Scope::Batch {
-            let weighed = self.weighting.weights(&table.borrow());
-            hand_out(&weighed, each_mut(samples).filter(|sample| !sample.filtered));
+            let weighed = self.weighting.weights(&columns.borrow());
+            credit.weigh(kept, &weighed);
             return Ok(weighed.statistics);
         }
+        let (table, budget) = (kept.table, self.config.micro_batch_tokens.get());
         let mut found = Vec::new();
-        for part in parts(samples, config.updates_per_step.get()) {
-            for batch in
-                pack(part, config.micro_batch_tokens.get(), |sample| !sample.without_gradient)?
-            {
+        for groups in parts(table.prompts.len(), self.config.updates_per_step.get()) {
+            for batch in pack(table, groups, budget, |sample| !credit.idle[sample])? {
                 // What is drawn for one micro-batch must not be drawn for all.
-                let seed = splitmix64(table.seed ^ found.len() as u64);
-                let table = TokenTable::of(batch.samples.iter().copied(), seed);
-                found.push(self.weighting.weights(&table.borrow()));
+                let seed = splitmix64(columns.seed ^ found.len() as u64);
+                let columns = Columns::of(&batch.part, &credit.advantages, seed);
+                let weighed = self.weighting.weights(&columns.borrow());
+                credit.weigh(&batch.part, &weighed);
+                found.push(weighed);
             }
-        }
-        let mut active = each_mut(samples).filter(|sample| !sample.without_gradient);
-        for weighed in &found {
-            hand_out(weighed, active.by_ref());
-        }
-        drop(active);
-        for sample in each_mut(samples).filter(|sample| sample.without_gradient && !sample.filtered)
-        {
-            sample.weights = vec![1.0; sample.completion.len()];
         }
         Ok(means(&found))
     }
 }
 
-impl Credited {
+impl Credit {
     fn say(&mut self, key: &str, value: f64) {
-        self.said.push((key.to_owned(), value));
+        self.statistics.push((key.to_owned(), value));
     }
 
     fn say_all(&mut self, all: impl IntoIterator<Item = (&'static str, f64)>) {
-        self.said.extend(all.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        all.into_iter().for_each(|(key, value)| self.say(key, value));
+    }
+
+    /// Takes the weights and penalties of the tokens of `part`.
+    fn weigh(&mut self, part: &Part<'_>, weighed: &TokenWeights) {
+        part.scatter(&weighed.weights, &mut self.weights);
+        if !weighed.penalties.is_empty() {
+            let none = || vec![0.0; part.table.num_learnt];
+            part.scatter(&weighed.penalties, self.penalties.get_or_insert_with(none));
+        }
+    }
+}
+
+/// The tokens of some samples as weightings read them.
+struct Columns<'a> {
+    surprisals: Vec<f32>,
+    entropies: Cow<'a, [f32]>,
+    phi_sums: Cow<'a, [f32]>,
+    advantages: Vec<f64>,
+    samples: Vec<Range<usize>>,
+    seed: u64,
+}
+
+impl<'a> Columns<'a> {
+    /// What is drawn for the tokens depends on `seed`.
+    fn of(part: &Part<'a>, advantages: &[f64], seed: u64) -> Self {
+        let old = part.table.old().expect("what was sampled has scores");
+        Self {
+            surprisals: part.column(&old.log_probs).iter().map(|log_prob| -log_prob).collect(),
+            entropies: part.column(&old.entropies),
+            phi_sums: part.column(&old.phi_sums),
+            advantages: part.spread(advantages),
+            samples: part.ranges(),
+            seed,
+        }
+    }
+
+    fn borrow(&self) -> TokenColumns<'_> {
+        TokenColumns {
+            surprisals: &self.surprisals,
+            entropies: &self.entropies,
+            phi_sums: &self.phi_sums,
+            advantages: &self.advantages,
+            samples: &self.samples,
+            seed: self.seed,
+        }
     }
 }
 
 /// One advantage for each completion, over the whole step.
-fn advantages(config: &RlStage, groups: &[Graded], samples: &mut [Prompted]) {
+fn advantages(config: &RlStage, groups: &[Graded]) -> Vec<f64> {
     let rewards: Vec<_> = groups.iter().map(Graded::rewards).collect();
-    let lengths: Vec<Vec<usize>> = samples
+    let lengths: Vec<Vec<_>> = groups
         .iter()
-        .map(|group| group.samples.iter().map(|sample| sample.completion.len()).collect())
+        .map(|group| group.completions.iter().map(|one| one.trajectory.completion.len()).collect())
         .collect();
     let step: Vec<_> = rewards
         .iter()
         .zip(&lengths)
         .map(|(rewards, lengths)| GroupRewards { rewards, lengths })
         .collect();
-    let advantages = config.advantage.advantages(&step);
-    for (sample, advantage) in each_mut(samples).zip(advantages.into_iter().flatten()) {
-        sample.advantage = advantage;
-    }
+    config.advantage.advantages(&step).into_iter().flatten().collect()
 }
 
 /// Takes completions that were cut off out of the loss; their rewards stay in the advantages.
-/// Returns their share.
 ///
 /// Source: overlong filtering, arXiv 2503.14476, section 3.4.
-fn filter_overlong(groups: &[Graded], samples: &mut [Prompted]) -> f64 {
+fn filter_overlong(groups: &[Graded], table: &Table, credit: &mut Credit) {
     let completions = groups.iter().flat_map(|group| &group.completions);
-    let (mut all, mut filtered) = (0.0_f64, 0.0);
-    for (one, sample) in completions.zip(each_mut(samples)) {
-        sample.filtered = one.trajectory.finish == Finish::Length;
-        if sample.filtered {
-            sample.weights = vec![0.0; sample.completion.len()];
+    let mut filtered = 0.0;
+    for ((one, sample), own) in completions.zip(&table.samples).zip(&mut credit.filtered) {
+        *own = one.trajectory.finish == Finish::Length;
+        if *own {
+            credit.weights[sample.entries.clone()].fill(0.0);
             filtered += 1.0;
         }
-        all += 1.0;
     }
-    filtered / all.max(1.0)
+    credit.say("overlong/filtered", filtered / (table.samples.len() as f64).max(1.0));
 }
 
-/// Fills in how much more likely each token is to the policy that trains than to the one that
-/// sampled, where the recipe corrects for it.
-fn importance(
-    config: &RlStage,
-    table: &TokenTable,
-    samples: &mut [Prompted],
-) -> Vec<(&'static str, f64)> {
+/// How much more likely each token is to the policy that trains than to the one that sampled, where
+/// the recipe corrects for it.
+fn importance(config: &RlStage, kept: &Part<'_>, credit: &mut Credit) {
+    let table = kept.table;
+    let (Some(old), Some(rollout)) = (table.old(), &table.rollout) else { return };
     if config.importance == (Importance::Off {}) {
-        return Vec::new();
+        return;
     }
-    let (old, rollout) = (table.old_log_probs(), &table.rollout_log_probs);
-    let Some(found) = config.importance.weights(&old, rollout, &table.samples) else {
-        return Vec::new();
-    };
-    let kept = each_mut(samples).filter(|sample| !sample.filtered);
-    for (sample, range) in kept.zip(&table.samples) {
-        sample.importance = found.weights[range.clone()].to_vec();
+    let (old, rollout) = (kept.column(&old.log_probs), kept.column(&rollout.log_probs));
+    if let Some(found) = config.importance.weights(&old, &rollout, &kept.ranges()) {
+        let mut importance = vec![1.0; table.num_learnt];
+        kept.scatter(&found.weights, &mut importance);
+        credit.importance = Some(importance);
+        credit.say_all(found.statistics);
     }
-    found.statistics
 }
 
 /// The mean entropy of a step's tokens, nats, as the loss aggregates them.
 ///
 /// Source: STARE's reference code, which measures the gate's entropy by `agg_loss`.
-fn mean_entropy(config: &RlStage, table: &TokenTable) -> Result<f64> {
-    let lengths: Vec<_> = table.samples.iter().map(ExactSizeIterator::len).collect();
+fn mean_entropy(config: &RlStage, columns: &Columns<'_>) -> Result<f64> {
+    let lengths: Vec<_> = columns.samples.iter().map(ExactSizeIterator::len).collect();
     let coefficients = config.loss.aggregation.coefficients(&lengths, Counts::of(&lengths))?;
-    let entropies = table.entropies.iter().map(|&entropy| f64::from(entropy));
+    let entropies = columns.entropies.iter().map(|&entropy| f64::from(entropy));
     Ok(coefficients.iter().zip(entropies).map(|(share, entropy)| share * entropy).sum())
 }
 
-/// Whether the loss has a gradient in a completion's tokens.
-fn has_gradient(config: &RlStage, entropy_coefficient: f64, sample: &Sample) -> bool {
+/// Whether the loss has no gradient in a completion's tokens.
+fn is_idle(config: &RlStage, credit: &Credit, sample: usize) -> bool {
     let every = config.loss.kl != (engine::loss::Kl::Off {})
-        || entropy_coefficient != 0.0
+        || credit.entropy_coefficient != 0.0
         || matches!(config.weighting, WeightingConfig::KlCov { .. });
-    !sample.filtered && (every || sample.advantage != 0.0)
+    credit.filtered[sample] || !(every || credit.advantages[sample] != 0.0)
 }
 
 /// The share of tokens that the entropy views call high.
@@ -192,20 +212,6 @@ fn share(weighting: &WeightingConfig) -> f64 {
     }
 }
 
-fn hand_out<'a>(weighed: &TokenWeights, samples: impl Iterator<Item = &'a mut Sample>) {
-    let mut start = 0;
-    let mut samples = samples;
-    while start < weighed.weights.len() {
-        let sample = samples.next().expect("as many tokens were weighed as the samples have");
-        let range = start..start + sample.completion.len();
-        sample.weights = weighed.weights[range.clone()].to_vec();
-        if !weighed.penalties.is_empty() {
-            sample.penalties = weighed.penalties[range.clone()].to_vec();
-        }
-        start = range.end;
-    }
-}
-
 /// Statistics of micro-batches: their means, as the reference code logs them.
 fn means(found: &[TokenWeights]) -> Vec<(&'static str, f64)> {
     let Some(first) = found.first() else { return Vec::new() };
@@ -215,12 +221,4 @@ fn means(found: &[TokenWeights]) -> Vec<(&'static str, f64)> {
         sum / f64::max(count, 1.0)
     };
     first.statistics.iter().map(|&(key, _)| (key, mean(key))).collect()
-}
-
-fn each(samples: &[Prompted]) -> impl Iterator<Item = &Sample> {
-    samples.iter().flat_map(|group| &group.samples).filter(|sample| !sample.filtered)
-}
-
-fn each_mut(samples: &mut [Prompted]) -> impl Iterator<Item = &mut Sample> {
-    samples.iter_mut().flat_map(|group| &mut group.samples)
 }

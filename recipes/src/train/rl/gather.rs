@@ -1,5 +1,7 @@
 //! Gather: sample and judge until the batch is full.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 use evals::attempt::{Asked, Graded, Setup};
 use evals::{Warning, health};
@@ -7,7 +9,6 @@ use rollout::{Key, Purpose};
 
 use super::Rl;
 use crate::config::{AtCap, DynamicSampling, RlStage, SampledMetric};
-use crate::train::clock::Clock;
 
 /// Everything sampled in a step.
 #[derive(Debug, Default)]
@@ -35,23 +36,19 @@ impl Rl<'_> {
     /// dropped.
     ///
     /// Source: dynamic sampling of DAPO, arXiv 2503.14476, section 3.2; the cap as in verl.
-    pub(super) fn gather(
-        &mut self,
-        config: &RlStage,
-        step: u64,
-        clock: &mut Clock,
-    ) -> Result<Gathered> {
+    pub(super) fn gather(&mut self, step: u64) -> Result<Gathered> {
+        let config = self.config;
         let mut gathered = Gathered::default();
         let batch = config.batch.get();
         let Some(dynamic) = &config.dynamic_sampling else {
-            self.round(config, batch, step, clock, &mut gathered)?;
+            self.round(batch, step, &mut gathered)?;
             gathered.groups = std::mem::take(&mut gathered.others);
             return finished(gathered, step);
         };
         let draw = dynamic.gen_batch.unwrap_or(config.batch).get();
         while gathered.groups.len() < batch && gathered.rounds < dynamic.max_batches.get() {
             let from = gathered.others.len();
-            self.round(config, draw, step, clock, &mut gathered)?;
+            self.round(draw, step, &mut gathered)?;
             let fresh = gathered.others.split_off(from);
             for group in fresh {
                 let room = gathered.groups.len() < batch;
@@ -69,26 +66,21 @@ impl Rl<'_> {
     }
 
     /// One round: the next `count` problems, sampled and judged, to the others.
-    fn round(
-        &mut self,
-        config: &RlStage,
-        count: usize,
-        step: u64,
-        clock: &mut Clock,
-        gathered: &mut Gathered,
-    ) -> Result<()> {
+    fn round(&mut self, count: usize, step: u64, gathered: &mut Gathered) -> Result<()> {
         let drawn = self.draws.draw(count);
         let asked: Vec<_> =
             drawn.iter().map(|&(number, problem)| Asked { number, problem }).collect();
-        let setup = self.setup(config);
+        let setup = self.setup();
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Train, step };
         let console = self.run.console;
-        let sampled = clock.time("timing_s/gen", || {
-            setup.sample(&asked, config.group_size.get(), key, &mut |progress| {
-                console.now("sampling", progress.finished, progress.sequences);
-            })
+        let mut began = Instant::now();
+        let sampled = setup.sample(&asked, self.config.group_size.get(), key, &mut |progress| {
+            console.now("sampling", progress.finished, progress.sequences);
         })?;
-        let all = clock.time("timing_s/reward", || setup.judge(&asked, sampled))?;
+        self.clock.add("timing_s/gen", began);
+        began = Instant::now();
+        let all = setup.judge(&asked, sampled)?;
+        self.clock.add("timing_s/reward", began);
         gathered.rounds += 1;
         let (dropped, judged): (Vec<_>, Vec<_>) = all.into_iter().partition(Graded::unjudged);
         gathered.dropped.extend(dropped);
@@ -97,13 +89,13 @@ impl Rl<'_> {
     }
 
     /// The policy as a stage asks it.
-    pub(super) fn setup<'b>(&'b self, config: &'b RlStage) -> Setup<'b> {
+    pub(super) fn setup(&self) -> Setup<'_> {
         Setup {
             model: self.run.model,
             text: self.run.text,
             style: &self.run.recipe.prompt,
-            sampling: &config.rollout,
-            slots: config.slots.get(),
+            sampling: &self.config.rollout,
+            slots: self.config.slots.get(),
             rubric: &self.rubric,
         }
     }

@@ -1,35 +1,24 @@
 //! The probe: how far an update moves the entropy, on rollouts that it did not learn from.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use evals::attempt::{Asked, attempt};
 use rollout::{Key, Purpose};
 
-use super::{Rl, rollouts};
-use crate::config::RlStage;
+use super::Rl;
 use crate::random::{draws, shuffled};
-use crate::train::clock::Clock;
-use crate::train::descend::score;
 use crate::train::mean;
-use crate::train::pack::{Prompted, Sample};
-
-/// Rollouts of the policy before an update.
-#[derive(Debug)]
-pub(super) struct Probe {
-    fresh: Vec<Prompted>,
-}
+use crate::train::pack::score;
+use crate::train::table::Table;
 
 impl Rl<'_> {
-    /// Samples problems of the stage that are drawn for the probe alone, where it is due.
-    pub(super) fn probe(
-        &self,
-        config: &RlStage,
-        step: u64,
-        clock: &mut Clock,
-    ) -> Result<Option<Probe>> {
-        let Some(probe) = config.probe.filter(|probe| step.is_multiple_of(probe.every.get()))
-        else {
-            return Ok(None);
-        };
+    /// Samples problems of the stage that are drawn for the probe alone, before an update; nothing
+    /// where no probe is due.
+    pub(super) fn probe(&self, step: u64) -> Result<Option<Table>> {
+        let due = self.config.probe.filter(|probe| step.is_multiple_of(probe.every.get()));
+        let Some(probe) = due else { return Ok(None) };
+        let began = Instant::now();
         let problems = self.run.problems;
         let order = shuffled(problems.len(), &mut draws(self.run.seed_of(step), "probe"));
         let asked: Vec<_> = (0..)
@@ -37,38 +26,32 @@ impl Rl<'_> {
             .map(|(number, &at)| Asked { number, problem: &problems[at] })
             .collect();
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Probe, step };
-        let groups = clock.time("timing_s/probe", || {
-            attempt(&self.setup(config), &asked, probe.group_size.get(), key, &mut |_| {})
-        })?;
-        Ok(Some(Probe { fresh: rollouts(&groups) }))
+        let groups = attempt(&self.setup(), &asked, probe.group_size.get(), key, &mut |_| {})?;
+        self.clock.add("timing_s/probe", began);
+        Ok(Some(Table::of(&groups)))
     }
 
     /// Mean entropies of the probe and changes since the update, nats a token: of the probe, and of
     /// the batch that was learnt from.
-    pub(super) fn probed(
-        &self,
-        config: &RlStage,
-        probe: &Probe,
-        samples: &[Prompted],
-        clock: &mut Clock,
-    ) -> Result<[(&'static str, f64); 3]> {
-        let (temperature, budget) = (config.rollout.temperature, config.micro_batch_tokens.get());
-        let mut after = |groups: &[Prompted]| -> Result<f64> {
-            let scores = clock
-                .time("timing_s/probe", || score(self.run.model, groups, temperature, budget))?;
-            Ok(mean(scores.iter().flat_map(|one| &one.entropies).map(|&h| f64::from(h))))
+    pub(super) fn probed(&self, probe: &Table, batch: &Table) -> Result<[(&'static str, f64); 3]> {
+        let (temperature, budget) =
+            (self.config.rollout.temperature, self.config.micro_batch_tokens.get());
+        let began = Instant::now();
+        let before = |table: &Table| table.old().map_or(0.0, |old| entropy(&old.entropies));
+        let after = |table: &Table| -> Result<f64> {
+            Ok(entropy(&score(self.run.model, table, temperature, budget)?.entropies))
         };
-        let (fresh, batch) = (before(&probe.fresh), before(samples));
-        let (fresh_after, batch_after) = (after(&probe.fresh)?, after(samples)?);
+        let fresh = before(probe);
+        let deltas = (after(probe)? - fresh, after(batch)? - before(batch));
+        self.clock.add("timing_s/probe", began);
         Ok([
             ("entropy/probe", fresh),
-            ("entropy/probe_delta", fresh_after - fresh),
-            ("entropy/batch_delta", batch_after - batch),
+            ("entropy/probe_delta", deltas.0),
+            ("entropy/batch_delta", deltas.1),
         ])
     }
 }
 
-fn before(groups: &[Prompted]) -> f64 {
-    let samples = groups.iter().flat_map(|group| &group.samples);
-    mean(samples.flat_map(|sample: &Sample| &sample.entropies).map(|&h| f64::from(h)))
+fn entropy(entropies: &[f32]) -> f64 {
+    mean(entropies.iter().map(|&entropy| f64::from(entropy)))
 }

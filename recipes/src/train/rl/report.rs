@@ -12,36 +12,64 @@ use rollout::Finish;
 use super::Rl;
 use super::gather::Gathered;
 use crate::config::RlStage;
-use crate::train::descend::{Descended, Gap};
-use crate::train::pack::Prompted;
-use crate::train::{mean, report};
+use crate::train::descend::UpdateReport;
+use crate::train::gap::Gap;
+use crate::train::table::Table;
+use crate::train::{Done, mean, report};
 
 impl Rl<'_> {
-    /// The metrics of a step of reinforcement learning.
+    /// The metrics of a step, and what else it leaves.
     pub(super) fn summarize(
+        &mut self,
+        gathered: Gathered,
+        table: Table,
+        report: &UpdateReport,
+        probe: Option<&Table>,
+    ) -> Result<Done> {
+        let mut metrics = report::progress(&self.draws, &self.updates, &table)?;
+        self.describe(&mut metrics, &gathered, &table, report)?;
+        for (key, value) in &table.credit.statistics {
+            metrics.set(key.clone(), *value)?;
+        }
+        if let Some(probe) = probe {
+            for (key, value) in self.probed(probe, &table)? {
+                metrics.set(key, value)?;
+            }
+        }
+        let entropy = metrics.get("unfiltered/entropy");
+        if let (Some(now), Some(before)) = (entropy, self.entropy) {
+            metrics.set("entropy/measured_delta", now - before)?;
+        }
+        self.entropy = entropy;
+        let generated = completions(&gathered).map(|one| one.trajectory.completion.len()).sum();
+        let timings = report::timings(&self.clock, report, Some(generated))?;
+        let Gathered { groups, warnings, .. } = gathered;
+        Ok(Done { metrics, timings, warnings, groups, table })
+    }
+
+    fn describe(
         &self,
-        config: &RlStage,
+        metrics: &mut Metrics,
         gathered: &Gathered,
-        samples: &[Prompted],
-        descended: &Descended,
-    ) -> Result<Metrics> {
-        let groups = &gathered.groups;
-        let mut metrics = report::progress(&self.draws, &self.updates, samples)?;
-        critic(&mut metrics, groups, samples)?;
-        lengths(&mut metrics, groups)?;
-        unfiltered(&mut metrics, gathered)?;
-        outcomes(&mut metrics, gathered)?;
-        parts(&mut metrics, gathered)?;
-        sources(&mut metrics, gathered, self.run.problems)?;
-        actor(&mut metrics, config, groups, descended)?;
-        corrections(&mut metrics, &descended.gap)?;
+        table: &Table,
+        report: &UpdateReport,
+    ) -> Result<()> {
+        let (config, groups) = (self.config, &gathered.groups);
+        critic(metrics, groups, table)?;
+        lengths(metrics, groups)?;
+        unfiltered(metrics, gathered)?;
+        outcomes(metrics, gathered)?;
+        parts(metrics, gathered)?;
+        sources(metrics, gathered, self.run.problems)?;
+        actor(metrics, config, groups, report)?;
+        corrections(metrics, &report.gap)?;
         if config.dynamic_sampling.is_some() {
-            sampled(&mut metrics, config, gathered)?;
+            sampled(metrics, config, gathered)?;
         }
         for warning in &gathered.warnings {
             metrics.set(format!("health/{}", warning.name), 1.0)?;
         }
-        Ok(metrics)
+        Ok(())
     }
 }
 
@@ -49,16 +77,16 @@ fn actor(
     metrics: &mut Metrics,
     config: &RlStage,
     groups: &[Graded],
-    descended: &Descended,
+    report: &UpdateReport,
 ) -> Result<()> {
     let entropies = all(groups).flat_map(|one| &one.trajectory.entropies).copied();
     metrics.set("actor/entropy", mean(entropies.map(f64::from)))?;
-    let updates = descended.updates.max(1) as f64;
-    let sums = &descended.sums;
-    metrics.set("actor/loss", descended.loss)?;
+    let updates = report.updates.max(1) as f64;
+    let sums = &report.sums;
+    metrics.set("actor/loss", report.loss)?;
     metrics.set("actor/pg_loss", sums.policy_loss / updates)?;
     // Completions without advantage are not in the sums; no clip acts on them.
-    let tokens = descended.tokens.max(1) as f64;
+    let tokens = report.tokens.max(1) as f64;
     metrics.set("actor/pg_clipfrac", sums.clipped as f64 / tokens)?;
     metrics.set("actor/pg_clipfrac_lower", sums.clipped_lower as f64 / tokens)?;
     metrics.set("actor/ppo_kl", sums.ppo_kl())?;
@@ -67,19 +95,17 @@ fn actor(
         metrics.set("actor/kl_loss", sums.kl_loss / updates)?;
         metrics.set("actor/kl_coef", coefficient)?;
     }
-    metrics.set("actor/grad_norm", descended.grad_norm)?;
-    Ok(metrics.set("actor/lr", descended.lr)?)
+    metrics.set("actor/grad_norm", report.grad_norm)?;
+    Ok(metrics.set("actor/lr", report.lr)?)
 }
 
-fn critic(metrics: &mut Metrics, groups: &[Graded], samples: &[Prompted]) -> Result<()> {
+fn critic(metrics: &mut Metrics, groups: &[Graded], table: &Table) -> Result<()> {
     let scores: Vec<_> = all(groups).map(|one| share(is(one, Outcome::Correct))).collect();
     metrics.set_spread("critic/score", &scores)?;
     let rewards: Vec<_> = all(groups).map(|one| one.judged.reward).collect();
     metrics.set_spread("critic/rewards", &rewards)?;
-    let each = samples.iter().flat_map(|group| &group.samples);
-    let advantages: Vec<_> = each
-        .flat_map(|sample| std::iter::repeat_n(sample.advantage, sample.completion.len()))
-        .collect();
+    let advantages = table.part((0..table.samples.len()).collect());
+    let advantages = advantages.spread(&table.credit.advantages);
     Ok(metrics.set_spread("critic/advantages", &advantages)?)
 }
 
@@ -203,11 +229,6 @@ fn corrections(metrics: &mut Metrics, gap: &Gap) -> Result<()> {
         metrics.set("rollout_corr/log_prob_gap_max", gap.max)?;
     }
     Ok(())
-}
-
-/// Tokens sampled.
-pub(super) fn generated(gathered: &Gathered) -> usize {
-    completions(gathered).map(|one| one.trajectory.completion.len()).sum()
 }
 
 fn completions(gathered: &Gathered) -> impl Iterator<Item = &Completion> {

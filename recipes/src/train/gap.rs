@@ -1,0 +1,58 @@
+//! How far the log-probs of sampling are from those of training.
+
+/// Sums over tokens, in nats.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gap {
+    tokens: f64,
+    difference: f64,
+    distance: f64,
+    k3: f64,
+    pub(super) max: f64,
+}
+
+impl Gap {
+    /// Adds a token.
+    pub(super) fn add(&mut self, rollout: f32, training: f32) {
+        let ratio = f64::from(training) - f64::from(rollout);
+        self.tokens += 1.0;
+        self.difference -= ratio;
+        self.distance += ratio.abs();
+        self.k3 += ratio.exp() - ratio - 1.0;
+        self.max = self.max.max(ratio.abs());
+    }
+
+    /// Whether there is any token.
+    pub(super) fn is_known(&self) -> bool {
+        self.tokens > 0.0
+    }
+
+    /// Mean of rollout minus training log-prob.
+    pub(super) fn kl(&self) -> f64 {
+        self.difference / self.tokens
+    }
+
+    /// The k3 estimate of the same.
+    pub(super) fn k3(&self) -> f64 {
+        self.k3 / self.tokens
+    }
+
+    /// Mean distance.
+    pub(super) fn mean(&self) -> f64 {
+        self.distance / self.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_log_probs_have_no_gap() {
+        let mut gap = Gap::default();
+        assert!(!gap.is_known());
+        gap.add(-1.0, -1.0);
+        gap.add(-1.0, -1.5);
+        assert_eq!((gap.kl(), gap.mean(), gap.max), (0.25, 0.25, 0.5));
+        assert!((gap.k3() - (f64::exp(-0.5) + 0.5 - 1.0) / 2.0).abs() < 1e-12);
+    }
+}
