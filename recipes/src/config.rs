@@ -25,7 +25,9 @@ pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
-pub use data::{AnswerFrom, Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, Train};
+pub use data::{
+    AnswerFrom, Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train,
+};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};
@@ -158,6 +160,17 @@ impl Recipe {
             left -= steps;
         }
         None
+    }
+
+    /// What the stage trains on: its own data, or that of the run.
+    pub fn train(&self, stage: usize) -> &Train {
+        self.stages[stage].settings().data().map_or(&self.data.train, |data| &data.train)
+    }
+
+    /// Whether any of the stages that have no data of their own is so.
+    pub(crate) fn any_on_shared_data(&self, holds: impl Fn(&dyn StageSettings) -> bool) -> bool {
+        let stages = self.stages.iter().map(Stage::settings);
+        stages.filter(|stage| stage.data().is_none()).any(holds)
     }
 
     /// Reads one recipe from text, as [`load`](self::load()) does for a file of its own.

@@ -26,6 +26,7 @@ use crate::identity::Files;
 use crate::places::Places;
 use crate::random::{draws, shuffled};
 use crate::tasks;
+use crate::verifiers::RewardsConfig;
 use columns::Mapping;
 pub use order::Order;
 use rows::Accept;
@@ -35,6 +36,8 @@ use rows::Accept;
 pub struct Problems {
     /// Trained on, in the order of their source.
     pub train: Vec<Problem>,
+    /// What stages train on that have data of their own; none of the others.
+    pub stages: Vec<Option<Vec<Problem>>>,
     /// Judged by.
     pub held_out: Vec<Problem>,
     /// Training problems left out because they are held out too.
@@ -46,6 +49,13 @@ pub struct Problems {
     pub notes: Vec<String>,
 }
 
+impl Problems {
+    /// What a stage trains on.
+    pub fn of_stage(&self, index: usize) -> &[Problem] {
+        self.stages.get(index).and_then(Option::as_ref).unwrap_or(&self.train)
+    }
+}
+
 /// Reads or makes the problems of a run.
 ///
 /// # Errors
@@ -54,87 +64,73 @@ pub struct Problems {
 /// reads, when a task has fewer different problems than asked for, and when nothing is left to
 /// train on.
 pub fn problems(recipe: &Recipe, places: &Places) -> Result<Problems> {
-    read_all(&recipe.data, recipe.seed, &Needs::of(recipe), places)
-}
-
-/// What a recipe's verifiers read of a row.
-#[derive(Debug, Default)]
-struct Needs {
-    /// Who reads the answers of training problems.
-    train_answers: Option<String>,
-    /// Who reads the answers of held-out problems.
-    held_out_answers: Option<String>,
-    /// Whether any may read further columns.
-    columns: bool,
-}
-
-impl Needs {
-    fn of(recipe: &Recipe) -> Self {
-        let stages = || {
-            recipe.stages.iter().enumerate().filter_map(|(at, stage)| match stage {
-                Stage::Rl(config) => Some((at, &config.rewards)),
-                Stage::Sft(_) => None,
-            })
-        };
-        let eval = &recipe.eval.rewards;
-        Self {
-            train_answers: stages().find_map(|(at, rewards)| {
-                Some(format!("`{}` of stage.{at}.rewards", rewards.reads_answers()?))
-            }),
-            held_out_answers: eval.reads_answers().map(|kind| format!("`{kind}` of eval.rewards")),
-            columns: eval.reads_columns() || stages().any(|(_, rewards)| rewards.reads_columns()),
-        }
-    }
-}
-
-fn read_all(config: &DataConfig, seed: u64, needs: &Needs, places: &Places) -> Result<Problems> {
-    let seed = config.seed.unwrap_or(seed);
-    let mut reading =
-        Reading { places, keep: needs.columns, files: Files::default(), notes: Vec::new() };
-    let mut train = reading.train(&config.train, needs.train_answers.as_deref(), seed)?;
-    let answers = needs.held_out_answers.as_deref();
-    let held_out = match &config.held_out {
-        HeldOut::Jsonl(rows) => reading.read("data.held_out", rows, Accept::Lines, answers)?,
-        HeldOut::File(rows) => reading.read("data.held_out", rows, Accept::Any, answers)?,
-        HeldOut::Split { count } => set_aside(&mut train, count.get(), seed),
+    let stages: Vec<_> = recipe.stages.iter().map(Stage::settings).collect();
+    let reads_columns = |rewards: &RewardsConfig| rewards.reads_columns();
+    let keep = reads_columns(&recipe.eval.rewards)
+        || stages.iter().filter_map(|stage| stage.rewards()).any(reads_columns);
+    let mut reading = Reading { places, keep, files: Files::default(), notes: Vec::new() };
+    // Who reads the answers of a stage's problems.
+    let reader = |index: usize| {
+        let kind = stages[index].rewards()?.reads_answers()?;
+        Some(format!("`{kind}` of stage.{index}.rewards"))
     };
-    if let (HeldOut::Split { .. }, Some(by)) = (&config.held_out, answers)
-        && let Some(problem) = held_out.iter().find(|problem| problem.answer.is_empty())
-    {
-        bail!("data.held_out: problem {}: {}", problem.id, no_answer(by));
+    let mut on_shared = (0..stages.len()).filter(|&index| stages[index].data().is_none());
+    let answers = on_shared.find_map(reader);
+    let judged = recipe.eval.rewards.reads_answers();
+    let judged = judged.map(|kind| format!("`{kind}` of eval.rewards"));
+    let readers = [answers.as_deref(), judged.as_deref()];
+    let (train, held_out, mut repeated) = reading.shared(&recipe.data, recipe.seed, readers)?;
+    let seed = recipe.data.seed.unwrap_or(recipe.seed);
+    let mut own = Vec::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let Some(data) = stage.data() else {
+            own.push(None);
+            continue;
+        };
+        let key = format!("stage.{index}.data.train");
+        let mut problems = reading.train(&key, &data.train, reader(index).as_deref(), seed)?;
+        repeated += without(&mut problems, &held_out, &key)?;
+        has_all(&key, &problems, &data.train.weights())?;
+        own.push(Some(problems));
     }
-    let judged_by: HashSet<&str> = held_out.iter().map(|p| p.problem.as_str()).collect();
-    let before = train.len();
-    train.retain(|p| !judged_by.contains(p.problem.as_str()));
-    let repeated = before - train.len();
-    if train.is_empty() {
+    let Reading { files, notes, .. } = reading;
+    Ok(Problems { train, stages: own, held_out, repeated, files, notes })
+}
+
+/// Takes the problems out that are held out, and returns their number.
+fn without(problems: &mut Vec<Problem>, held_out: &[Problem], key: &str) -> Result<usize> {
+    let judged_by: HashSet<_> = held_out.iter().map(Problem::asked).collect();
+    let before = problems.len();
+    problems.retain(|problem| !judged_by.contains(&problem.asked()));
+    let repeated = before - problems.len();
+    if problems.is_empty() {
         bail!(
-            "data: no problem is left to train on: {} are held out, {repeated} of the rest are \
+            "{key}: no problem is left to train on: {} are held out, {repeated} of the rest are \
              the same as those",
             held_out.len()
         );
     }
-    has_all(&train, &config.train.weights())?;
-    let Reading { files, notes, .. } = reading;
-    Ok(Problems { train, held_out, repeated, files, notes })
+    Ok(repeated)
 }
 
 /// Refuses problems among which a source that is drawn by weight has none.
-pub(crate) fn has_all(problems: &[Problem], weights: &[(String, f64)]) -> Result<()> {
+pub(crate) fn has_all(key: &str, problems: &[Problem], weights: &[(String, f64)]) -> Result<()> {
     let none = weights.iter().find(|(name, _)| problems.iter().all(|one| one.source != *name));
     match none {
         Some((name, _)) => bail!(
-            "data.train: no problem of the source `{name}` is left to train on: raise its limits or \
-             remove it"
+            "{key}: no problem of the source `{name}` is left to train on: raise its limits or remove \
+             it"
         ),
         None => Ok(()),
     }
 }
 
 /// The files of problems that are nowhere to be found, as the recipe names them.
-pub fn missing<'a>(config: &'a DataConfig, places: &Places) -> Vec<&'a str> {
-    let train = config.train.sources().into_iter().filter_map(|(_, _, source)| source.rows());
-    let paths = train.chain(config.held_out.rows()).map(|(rows, _)| rows.path.as_str());
+pub fn missing<'a>(recipe: &'a Recipe, places: &Places) -> Vec<&'a str> {
+    let own = recipe.stages.iter().filter_map(|stage| Some(&stage.settings().data()?.train));
+    let sources = [&recipe.data.train].into_iter().chain(own).flat_map(Train::sources);
+    let train = sources.filter_map(|(_, _, source)| source.rows());
+    let paths = train.chain(recipe.data.held_out.rows()).map(|(rows, _)| rows.path.as_str());
     paths.filter(|path| !files::is_here(path, places)).collect()
 }
 
@@ -148,11 +144,44 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The problems of all sources, in their order.
-    fn train(&mut self, train: &Train, answers: Option<&str>, seed: u64) -> Result<Vec<Problem>> {
+    /// The problems of the run: those to train on, those held out, and how many of the first were
+    /// left out because they are held out. `readers` read the answers of either.
+    fn shared(
+        &mut self,
+        config: &DataConfig,
+        seed: u64,
+        readers: [Option<&str>; 2],
+    ) -> Result<(Vec<Problem>, Vec<Problem>, usize)> {
+        const KEY: &str = "data.held_out";
+        let seed = config.seed.unwrap_or(seed);
+        let [answers, judged] = readers;
+        let mut train = self.train("data.train", &config.train, answers, seed)?;
+        let held_out = match &config.held_out {
+            HeldOut::Jsonl(rows) => self.read(KEY, rows, Accept::Lines, judged)?,
+            HeldOut::File(rows) => self.read(KEY, rows, Accept::Any, judged)?,
+            HeldOut::Split { count } => set_aside(&mut train, count.get(), seed),
+        };
+        if let (HeldOut::Split { .. }, Some(by)) = (&config.held_out, judged)
+            && let Some(problem) = held_out.iter().find(|problem| problem.answer.is_empty())
+        {
+            bail!("{KEY}: problem {}: {}", problem.id, no_answer(by));
+        }
+        let repeated = without(&mut train, &held_out, "data")?;
+        has_all("data.train", &train, &config.train.weights())?;
+        Ok((train, held_out, repeated))
+    }
+
+    /// The problems of all sources of the list that the key `list` has, in their order.
+    fn train(
+        &mut self,
+        list: &str,
+        train: &Train,
+        answers: Option<&str>,
+        seed: u64,
+    ) -> Result<Vec<Problem>> {
         let mut problems = Vec::new();
         for (at, name, source) in train.sources() {
-            let key = format!("data.train{at}");
+            let key = format!("{list}{at}");
             let mut own = match source {
                 Source::Jsonl(rows) => self.read(&key, rows, Accept::Lines, answers)?,
                 Source::File(rows) => self.read(&key, rows, Accept::Any, answers)?,
@@ -227,7 +256,7 @@ fn no_answer(by: &str) -> String {
 fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Problem> {
     let mut texts = HashSet::new();
     let different: Vec<usize> =
-        (0..problems.len()).filter(|&row| texts.insert(problems[row].problem.as_str())).collect();
+        (0..problems.len()).filter(|&row| texts.insert(problems[row].asked())).collect();
     let order = shuffled(different.len(), &mut draws(seed, "split"));
     let chosen: HashSet<usize> = order.into_iter().take(count).map(|i| different[i]).collect();
     let (mut aside, mut rest) = (Vec::new(), Vec::new());
@@ -245,7 +274,11 @@ mod tests {
     use super::*;
 
     fn made(config: &DataConfig, seed: u64, places: &Places) -> Problems {
-        read_all(config, seed, &Needs::default(), places).unwrap()
+        let (files, notes) = Default::default();
+        let mut reading = Reading { places, keep: false, files, notes };
+        let (train, held_out, repeated) = reading.shared(config, seed, [None, None]).unwrap();
+        let Reading { files, notes, .. } = reading;
+        Problems { train, stages: Vec::new(), held_out, repeated, files, notes }
     }
 
     #[test]

@@ -35,35 +35,64 @@ pub fn fit(
     context: usize,
 ) -> Result<Fitted> {
     let mut fitted = Fitted::default();
-    let style = &recipe.prompt;
     // A token that is misspelt would hide the one that is meant.
-    text.hidden_tokens(&style.keep_special_tokens).context("prompt")?;
-    let Problems { train, held_out, .. } = problems;
-    for (what, list) in [("data.held_out", held_out), ("data.train", &mut *train)] {
-        let mut lengths = measured(list, &|one| Ok(style.tokens(text, one)?.len()))?;
-        let limit = recipe.data.max_prompt_tokens.get();
-        let key = "data.max_prompt_tokens";
-        let limit = Limit { what, one: "prompt", many: "prompts", key, tokens: limit };
-        if let Some((kept, said)) = limit.apply(list, &lengths)? {
-            retain(list, &kept);
-            retain(&mut lengths, &kept);
-            fitted.dropped.push(said);
-        }
-        // A completion needs room for one token at least.
-        let long = listed(list, &lengths, &|length| length >= context);
-        if let Some(long) = long {
-            bail!(
-                "{what}: prompts do not fit the model's context of {context} tokens: {long}\n\
-                 set data.max_prompt_tokens below it to leave such problems out"
-            );
-        }
-        fitted.prompts = lengths;
+    text.hidden_tokens(&recipe.prompt.keep_special_tokens).context("prompt")?;
+    let Problems { train, held_out, stages, .. } = problems;
+    let room = Room { text, context };
+    fit_list(recipe, "data.held_out", held_out, false, &room, &mut fitted)?;
+    fitted.prompts.clear();
+    let learns = recipe.any_on_shared_data(|stage| stage.learns_solutions());
+    fit_list(recipe, "data.train", train, learns, &room, &mut fitted)?;
+    has_all("data.train", train, &recipe.data.train.weights())?;
+    for (index, own) in stages.iter_mut().enumerate() {
+        let Some(own) = own else { continue };
+        let key = format!("stage.{index}.data.train");
+        let learns = recipe.stages[index].settings().learns_solutions();
+        fit_list(recipe, &key, own, learns, &room, &mut fitted)?;
+        has_all(&key, own, &recipe.train(index).weights())?;
     }
-    if recipe.stages.iter().any(|stage| stage.settings().learns_solutions()) {
-        fit_solutions(recipe, train, text, context, &mut fitted)?;
-    }
-    has_all(train, &recipe.data.train.weights())?;
     Ok(fitted)
+}
+
+/// What problems have to fit.
+struct Room<'a> {
+    text: &'a Text,
+    /// The model's, in tokens.
+    context: usize,
+}
+
+/// Drops those of a list that the limits leave out; `learns` where solutions are learnt.
+fn fit_list(
+    recipe: &Recipe,
+    what: &str,
+    list: &mut Vec<Problem>,
+    learns: bool,
+    room: &Room<'_>,
+    fitted: &mut Fitted,
+) -> Result<()> {
+    let Room { text, context } = *room;
+    let mut lengths = measured(list, &|one| Ok(recipe.prompt.tokens(text, one)?.len()))?;
+    let limit = recipe.data.max_prompt_tokens.get();
+    let key = "data.max_prompt_tokens";
+    let limit = Limit { what, one: "prompt", many: "prompts", key, tokens: limit };
+    if let Some((kept, said)) = limit.apply(list, &lengths)? {
+        retain(list, &kept);
+        retain(&mut lengths, &kept);
+        fitted.dropped.push(said);
+    }
+    // A completion needs room for one token at least.
+    let long = listed(list, &lengths, &|length| length >= context);
+    if let Some(long) = long {
+        bail!(
+            "{what}: prompts do not fit the model's context of {context} tokens: {long}\n\
+             set data.max_prompt_tokens below it to leave such problems out"
+        );
+    }
+    if learns {
+        fit_solutions(recipe, what, list, room, &mut lengths, &mut fitted.dropped)?;
+    }
+    fitted.prompts.append(&mut lengths);
+    Ok(())
 }
 
 /// What a supervised stage learns of a problem; `end` is the token that ends a completion.
@@ -74,8 +103,8 @@ pub fn fit(
 pub fn target(style: &PromptStyle, text: &Text, problem: &Problem, end: u32) -> Result<Target> {
     let Some(solution) = &problem.solution else {
         bail!(
-            "no `solution`, which a supervised stage learns\nadd one to every row, or remove the \
-             stage"
+            "no `solution`, which a supervised stage learns\nname its column by columns.solution, or \
+             remove the stage"
         );
     };
     Ok(style.target(text, problem, solution, end)?)
@@ -83,48 +112,57 @@ pub fn target(style: &PromptStyle, text: &Text, problem: &Problem, end: u32) -> 
 
 fn fit_solutions(
     recipe: &Recipe,
-    train: &mut Vec<Problem>,
-    text: &Text,
-    context: usize,
-    fitted: &mut Fitted,
+    what: &str,
+    list: &mut Vec<Problem>,
+    room: &Room<'_>,
+    prompts: &mut Vec<usize>,
+    dropped: &mut Vec<String>,
 ) -> Result<()> {
+    let Room { text, context } = *room;
     let style = &recipe.prompt;
     let end = style.end(text);
-    let mut lengths = measured(train, &|one| Ok(target(style, text, one, end)?.completion.len()))?;
-    let mut drop = |limit: &Limit, train: &mut Vec<_>, lengths: &mut [&mut Vec<usize>]| {
-        let Some((kept, said)) = limit.apply(train, lengths[0])? else { return anyhow::Ok(()) };
-        retain(train, &kept);
+    let whole = |one: &Problem| -> Result<usize> {
+        let target = target(style, text, one, end)?;
+        Ok(target.prompt.len() + target.completion.len())
+    };
+    let mut lengths = measured(list, &whole)?;
+    for (length, prompt) in lengths.iter_mut().zip(&*prompts) {
+        *length -= prompt;
+    }
+    let mut drop = |limit: &Limit<'_>, list: &mut Vec<_>, lengths: &mut [&mut Vec<usize>]| {
+        let Some((kept, said)) = limit.apply(list, lengths[0])? else { return anyhow::Ok(()) };
+        retain(list, &kept);
         for lengths in lengths {
             retain(lengths, &kept);
         }
-        fitted.dropped.push(said);
+        dropped.push(said);
         Ok(())
     };
     let limit = recipe.data.max_solution_tokens;
     if let Some(limit) = limit {
         let limit = Limit {
-            what: "data.train",
+            what,
             one: "solution",
             many: "solutions",
             key: "data.max_solution_tokens",
             tokens: limit.get(),
         };
-        drop(&limit, train, &mut [&mut lengths, &mut fitted.prompts])?;
+        drop(&limit, list, &mut [&mut lengths, prompts])?;
     }
-    let mut whole = lengths.iter().zip(&fitted.prompts).map(|(a, b)| a + b).collect::<Vec<_>>();
+    let mut whole = lengths.iter().zip(&*prompts).map(|(a, b)| a + b).collect::<Vec<_>>();
     if limit.is_some() {
         let limit = Limit {
-            what: "data.train",
+            what,
             one: "prompt with its solution",
             many: "prompts and solutions",
             key: "the model's context",
             tokens: context,
         };
-        return drop(&limit, train, &mut [&mut whole, &mut fitted.prompts]);
+        return drop(&limit, list, &mut [&mut whole, prompts]);
     }
-    if let Some(long) = listed(train, &whole, &|length| length > context) {
+    if let Some(long) = listed(list, &whole, &|length| length > context) {
         bail!(
-            "data.train: solutions do not fit the model's context of {context} tokens after their \
+            "{what}: solutions do not fit the model's context of {context} tokens after their \
              prompts: {long}\nshorten them, or set data.max_solution_tokens (to {context}, say) to \
              drop such problems"
         );
@@ -142,9 +180,9 @@ fn measured(
 }
 
 /// A limit on a length that the recipe sets.
-struct Limit {
+struct Limit<'a> {
     /// The list of problems it is set on.
-    what: &'static str,
+    what: &'a str,
     /// What is measured, in the singular.
     one: &'static str,
     /// The same in the plural.
@@ -153,7 +191,7 @@ struct Limit {
     tokens: usize,
 }
 
-impl Limit {
+impl Limit<'_> {
     /// Which problems it leaves, and what to say of the others; nothing where it leaves all.
     fn apply(
         &self,

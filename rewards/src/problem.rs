@@ -25,8 +25,16 @@ pub struct Problem {
     pub columns: Map<String, Value>,
 }
 
+impl Problem {
+    /// What is asked: the question after its turns. Problems that ask the same are one problem,
+    /// whatever their answers.
+    pub fn asked(&self) -> (&[Turn], &str) {
+        (&self.history, &self.problem)
+    }
+}
+
 /// A message of a chat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Turn {
     /// Who speaks.
     pub role: Role,
@@ -35,7 +43,7 @@ pub struct Turn {
 }
 
 /// Who speaks in a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions before the conversation.

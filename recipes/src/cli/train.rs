@@ -102,7 +102,7 @@ fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
         model.notes.extend(recipe.prompt.notes(&text)?);
         model.text = Some(text);
     }
-    let missing = data::missing(&recipe.data, places);
+    let missing = data::missing(recipe, places);
     if !missing.is_empty() {
         let missing = format!("{} not in {}", missing.join(", "), places.listed());
         return Plan::new(recipe, &model, Known::Nothing { missing }, threads);

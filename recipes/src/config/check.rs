@@ -77,8 +77,12 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {
     let data = &recipe.data;
-    found.0.extend(data.train.problems().into_iter().map(|problem| format!("data.{problem}")));
-    check_train("data.train", &data.train, &data.held_out, found);
+    check_train("data", &data.train, &data.held_out, found);
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        if let Some(own) = stage.settings().data() {
+            check_train(&format!("stage.{index}.data"), &own.train, &data.held_out, found);
+        }
+    }
     let made = data.train.sources().iter().map(|(_, _, source)| source.count()).sum::<Option<_>>();
     if let (Some(made), HeldOut::Split { count }) = (made, &data.held_out) {
         found.need(count.get() < made, || {
@@ -87,9 +91,10 @@ fn check_data(recipe: &Recipe, found: &mut Problems) {
     }
 }
 
-fn check_train(key: &str, train: &Train, held_out: &HeldOut, found: &mut Problems) {
+fn check_train(table: &str, train: &Train, held_out: &HeldOut, found: &mut Problems) {
+    found.0.extend(train.problems().into_iter().map(|problem| format!("{table}.{problem}")));
     for (at, _, source) in train.sources() {
-        let key = format!("{key}{at}");
+        let key = format!("{table}.train{at}");
         match source {
             Source::Arithmetic(task) => check_arithmetic(&key, task, found),
             Source::Countdown(task) => found.all(&key, task.problems()),

@@ -36,6 +36,14 @@ pub struct DataConfig {
     pub max_solution_tokens: Option<NonZeroUsize>,
 }
 
+/// The problems of one stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageData {
+    /// What the stage trains on in place of `data.train`.
+    pub train: Train,
+}
+
 /// What a run or a stage trains on.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use rl::RlStage;
 pub use sft::SftStage;
 
-use super::Activations;
+use super::{Activations, StageData};
 use crate::memory::Need;
 use crate::verifiers::RewardsConfig;
 
@@ -34,6 +34,9 @@ pub trait StageSettings {
 
     /// The settings of its updates.
     fn descent(&self) -> Descent<'_>;
+
+    /// Its own problems; none where it trains on those of the run.
+    fn data(&self) -> Option<&StageData>;
 
     /// Optimizer updates of the whole stage: the length of its schedule.
     fn total_updates(&self) -> u64 {
@@ -106,6 +109,9 @@ macro_rules! stage_settings {
             pub steps: std::num::NonZeroU64,
             /// Problems per step.
             pub batch: NonZeroUsize,
+            /// What the stage trains on. Left out: what the run does, `data.train`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub data: Option<crate::config::StageData>,
             /// Optimizer updates per step: the batch is split evenly among them.
             #[serde(default = "super::default_one")]
             pub updates_per_step: NonZeroUsize,

@@ -12,7 +12,7 @@ use engine::text::Text;
 use evals::health::{Agreement, Watch};
 use evals::record::{Folder, Sink, cut};
 use evals::{Log, Metrics, Record, Warning};
-use rewards::{Problem, Rubric};
+use rewards::Rubric;
 
 use super::stage::{Open, Shared, StageDriver};
 use super::{Done, begin_stage};
@@ -117,6 +117,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         model: &model,
         text: &text,
         problems: &job.problems.train,
+        train: &job.recipe.data.train,
         console: &console,
         verifiers: &verifiers,
     };
@@ -125,7 +126,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     watch.restore(&state.watch)?;
     let mut life = Life {
         shared,
-        held_out: &job.problems.held_out,
+        problems: &job.problems,
         open: job.open,
         record: Record::new(sink),
         state,
@@ -152,7 +153,7 @@ fn agreement(recipe: &Recipe) -> Agreement {
 /// A run under way.
 struct Life<'a> {
     shared: Shared<'a>,
-    held_out: &'a [Problem],
+    problems: &'a Problems,
     open: Open<'a>,
     run_dir: RunDir,
     /// What judges held-out problems.
@@ -195,7 +196,12 @@ impl Life<'_> {
                 self.watch.begin_stage();
             }
             let saved = if within > 0 { self.saved.as_ref() } else { None };
-            let mut stage = begin_stage(self.shared, index, saved, &self.run_dir, self.open)?;
+            let run = Shared {
+                problems: self.problems.of_stage(index),
+                train: recipe.train(index),
+                ..self.shared
+            };
+            let mut stage = begin_stage(run, index, saved, &self.run_dir, self.open)?;
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();
             while self.state.step < end {

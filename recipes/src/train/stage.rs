@@ -11,7 +11,7 @@ use rand_philox::splitmix64;
 use rewards::Problem;
 
 use super::Done;
-use crate::config::Recipe;
+use crate::config::{Recipe, Train};
 use crate::console::Console;
 use crate::data::Order;
 use crate::run_dir::{RunDir, StageState};
@@ -41,8 +41,10 @@ pub(super) struct Shared<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) model: &'a Model,
     pub(super) text: &'a Text,
-    /// Trained on.
+    /// What the stage trains on.
     pub(super) problems: &'a [Problem],
+    /// Where that is from.
+    pub(super) train: &'a Train,
     pub(super) console: &'a Console,
     /// Those outside this process.
     pub(super) verifiers: &'a Verifiers,
@@ -89,9 +91,8 @@ pub(super) struct Draws<'a> {
 
 impl<'a> Draws<'a> {
     pub(super) fn new(run: &Shared<'a>) -> Self {
-        let Shared { recipe, problems, .. } = *run;
-        let data = &recipe.data;
-        let order = Order::new(recipe.seed, problems, &data.train.weights(), data.shuffle);
+        let Shared { recipe, problems, train, .. } = *run;
+        let order = Order::new(recipe.seed, problems, &train.weights(), recipe.data.shuffle);
         Self { problems, order, drawn: 0 }
     }
 

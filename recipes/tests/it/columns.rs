@@ -262,3 +262,18 @@ fn a_pipe_or_a_device_is_an_error_and_no_wait() {
         assert!(error.contains("expected a file, got a pipe or a device"), "{error}");
     }
 }
+
+#[test]
+fn chats_that_end_alike_are_different_problems() {
+    let row = |first: &str| {
+        format!(
+            "{{\"messages\":[{{\"role\":\"user\",\"content\":\"{first}\"}},\
+             {{\"role\":\"assistant\",\"content\":\"ok\"}},\
+             {{\"role\":\"user\",\"content\":\"held out\"}}],\"answer\":1}}\n"
+        )
+    };
+    // The held-out problem is the last question by itself.
+    assert_eq!(rows(&(row("a") + &row("b")), "").unwrap().len(), 2);
+    let error = rows(r#"{"problem": "held out", "answer": 1}"#, "").unwrap_err();
+    assert!(error.contains("no problem is left to train on"), "{error}");
+}

@@ -134,7 +134,7 @@ fn an_override_is_named() {
     refused(
         "",
         &["stage.rl.stpes=3"],
-        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, \
+        "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, `data`, \
          `updates_per_step`, `micro_batch_tokens`, `activations`, `optim`, `schedule`, `algorithm`, \
          `group_size`, `slots`, `rollout`, `dynamic_sampling`, `rewards`, `overlong_filtering`, \
          `advantage`, `weighting`, `old_log_probs`, `importance`, `entropy_bonus`, `loss`, `probe`\n\

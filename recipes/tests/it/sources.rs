@@ -120,3 +120,57 @@ fn what_is_wrong_with_a_list_is_said_by_its_place() {
     let recipe = Recipe::parse("mine", RECIPE).unwrap();
     assert_eq!(Recipe::parse("mine", &recipe.to_toml().unwrap()).unwrap(), recipe);
 }
+
+#[test]
+fn a_stage_may_train_on_data_of_its_own() {
+    const TWO: &str = r#"
+        model = { path = "builtin:atom" }
+        prompt = { template = { kind = "plain", text = "{problem}=" } }
+        [data]
+        held_out = { kind = "jsonl", path = "held.jsonl" }
+        train = { kind = "arithmetic", count = 20, min_digits = 1, max_digits = 1, operations = ["-"] }
+        [eval.sampling]
+        max_new_tokens = 4
+        [[stage]]
+        kind = "sft"
+        steps = 1
+        batch = 1
+        data = { train = { kind = "file", path = "worked.jsonl" } }
+        schedule = { kind = "constant", lr = 1e-4 }
+        [[stage]]
+        kind = "rl"
+        steps = 1
+        batch = 5
+        group_size = 2
+        rollout = { max_new_tokens = 4 }
+        schedule = { kind = "constant", lr = 1e-4 }
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // No verifier reads the answers of a supervised stage; one of its problems is held out.
+    let worked = "{\"prompt\":\"1+1\",\"completion\":\"2\"}\n{\"prompt\":\"1+2\",\"completion\":\"3\"}\n\
+                  {\"prompt\":\"2+2\",\"completion\":\"4\"}\n";
+    fs::write(folder.join("worked.jsonl"), worked).unwrap();
+    let said = train(folder, TWO, &["--run-dir", "one"]);
+    assert!(said.contains("left out 1 problems that are held out"), "{said}");
+    let epochs: Vec<_> = metrics(folder, "one", "training/epoch").into_iter().flatten().collect();
+    assert_eq!(epochs.len(), 2);
+    assert!((epochs[0] - 0.5).abs() < 1e-9 && (epochs[1] - 0.25).abs() < 1e-9, "{epochs:?}");
+    let kept = fs::read_to_string(folder.join("one/environment.json")).unwrap();
+    assert!(kept.contains("\"stage.0.data.train\""), "{kept}");
+    // A row of the stage's data is named by the stage's key.
+    fs::write(folder.join("worked.jsonl"), "{\"prompt\":\"1+1\"}\n").unwrap();
+    for arguments in [&["train", "mine.toml", "--dry-run"][..], &["train", "mine.toml"]] {
+        let output = stearin(folder, arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("problem 1: no `solution`"), "{}", stderr(&output));
+    }
+    let error =
+        Recipe::parse("mine", &TWO.replace("batch = 5", "batch = 5\ndata = {}")).unwrap_err();
+    assert!(format!("{error:#}").contains("train"), "{error:#}");
+    let many = TWO
+        .replace("data = { train = {", "data = { train = [{")
+        .replace("\"worked.jsonl\" }", "\"worked.jsonl\" }]");
+    let error = format!("{:#}", Recipe::parse("mine", &many).unwrap_err());
+    assert!(error.contains("name"), "{error}");
+}

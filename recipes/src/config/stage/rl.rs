@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Descent, SamplePlan, StageSettings, StepPlan, stage_settings};
-use crate::config::{Algorithm, DynamicSampling, OldLogProbs, Probe};
+use crate::config::{Algorithm, DynamicSampling, OldLogProbs, Probe, StageData};
 use crate::memory::Need;
 use crate::verifiers::RewardsConfig;
 
@@ -106,6 +106,10 @@ impl StageSettings for RlStage {
 
     fn descent(&self) -> Descent<'_> {
         self.descent_settings()
+    }
+
+    fn data(&self) -> Option<&StageData> {
+        self.data.as_ref()
     }
 
     fn plan(&self, prompt: u64) -> StepPlan {

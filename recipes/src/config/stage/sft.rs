@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Descent, StageSettings, StepPlan, stage_settings};
+use crate::config::StageData;
 use crate::memory::Need;
 
 stage_settings! {
@@ -33,6 +34,10 @@ impl StageSettings for SftStage {
 
     fn descent(&self) -> Descent<'_> {
         self.descent_settings()
+    }
+
+    fn data(&self) -> Option<&StageData> {
+        self.data.as_ref()
     }
 
     fn plan(&self, _: u64) -> StepPlan {

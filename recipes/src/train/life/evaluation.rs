@@ -63,7 +63,7 @@ impl Life<'_> {
             slots: config.slots.get(),
             rubric: &self.rubric,
         };
-        let (problems, seed, step) = (self.held_out, recipe.seed, self.state.step);
+        let (problems, seed, step) = (&*self.problems.held_out, recipe.seed, self.state.step);
         let held_out = HeldOut { set, problems, samples, seed, step };
         Ok(evaluate(&setup, held_out, &mut |progress| {
             console.now("evaluating", progress.finished, progress.sequences);
