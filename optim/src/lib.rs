@@ -24,4 +24,4 @@ pub use first_order::{FirstOrder, Rule, Step};
 pub use gradients::Gradients;
 pub use optimizer::{Objective, Optimizer, StepReport};
 pub use params::Param;
-pub use schedule::Schedule;
+pub use schedule::{Decay, Schedule};

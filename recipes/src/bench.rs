@@ -199,7 +199,7 @@ impl Bench<'_> {
     }
 
     fn update(&mut self, loss: &LossConfig, table: &Table) -> Result<()> {
-        let schedule = Schedule::Constant { lr: 1e-6, warmup: 0 };
+        let schedule = Schedule::Constant { lr: 1e-6, warmup: 0, warmup_ratio: 0.0 };
         let plan = Plan {
             model: self.model,
             loss,

@@ -12,14 +12,17 @@ fn a_kind_alone_takes_every_default() {
     assert_eq!(config, OptimConfig::default());
     assert_eq!(config, OptimConfig::AdamW(AdamWConfig::default()));
     let schedule: Schedule = from_value(json!({"kind": "cosine", "lr": 1e-3})).unwrap();
-    assert_eq!(schedule, Schedule::Cosine { lr: 1e-3, warmup: 0, min_ratio: 0.0 });
+    assert_eq!(
+        schedule,
+        Schedule::Cosine { lr: 1e-3, warmup: 0, warmup_ratio: 0.0, min_ratio: 0.0 }
+    );
 }
 
 #[test]
 fn a_resolved_configuration_reads_back() {
     let config = OptimConfig::AdamW(AdamWConfig { eps: 1e-6, ..AdamWConfig::default() });
     assert_eq!(from_value::<OptimConfig>(to_value(&config).unwrap()).unwrap(), config);
-    let schedule = Schedule::Linear { lr: 1e-5, warmup: 3, min_ratio: 0.1 };
+    let schedule = Schedule::Linear { lr: 1e-5, warmup: 3, warmup_ratio: 0.0, min_ratio: 0.1 };
     let value = to_value(&schedule).unwrap();
     assert_eq!(value["kind"], "linear");
     assert_eq!(from_value::<Schedule>(value).unwrap(), schedule);

@@ -39,7 +39,8 @@ fn a_parabola_reaches_its_minimum() {
         for (dtype, bound) in [(DType::F32, 0.02), (DType::F64, 0.02), (DType::BF16, 0.3)] {
             let params = [param("a", &[0.0, 7.0], dtype), param("b", &[-2.0], dtype)];
             let mut optimizer = config.build(&params).unwrap();
-            let schedule = Schedule::Linear { lr: 0.1, warmup: 10, min_ratio: 0.0 };
+            let schedule =
+                Schedule::Linear { lr: 0.1, warmup: 10, warmup_ratio: 0.0, min_ratio: 0.0 };
             for update in 0..400 {
                 optimizer.step(&params, &mut parabola(&params), schedule.lr(update, 400)).unwrap();
             }
@@ -60,7 +61,8 @@ fn a_curved_valley_is_followed() {
                 param.decay = false;
             }
             let mut optimizer = config.build(&params).unwrap();
-            let schedule = Schedule::Cosine { lr: 0.05, warmup: 0, min_ratio: 0.0 };
+            let schedule =
+                Schedule::Cosine { lr: 0.05, warmup: 0, warmup_ratio: 0.0, min_ratio: 0.0 };
             let mut first = None;
             for update in 0..4000 {
                 let lr = schedule.lr(update, 4000);

@@ -135,7 +135,8 @@ fn check_arithmetic(key: &str, task: &Arithmetic, found: &mut Problems) {
 fn check_descent(at: &str, stage: &dyn StageSettings, found: &mut Problems) {
     found.all(&format!("{at}.optim"), stage.descent().optim.problems());
     found.all(&format!("{at}.schedule"), stage.descent().schedule.problems());
-    let (warmup, total) = (stage.descent().schedule.warmup(), stage.total_updates());
+    let total = stage.total_updates();
+    let warmup = stage.descent().schedule.warmup(total);
     found.need(warmup < total, || {
         format!("{at}.schedule.warmup: {warmup} of {total} updates never reach the learning rate")
     });

@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn updated_of(model: &Model, groups: &Table) -> (Vec<Vec<f32>>, UpdateReport) {
-        let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
+        let schedule = Schedule::Constant { lr: 1e-3, warmup: 0, warmup_ratio: 0.0 };
         let loss = LossConfig::default();
         let plan = plan(model, &loss, &schedule);
         let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
@@ -326,7 +326,7 @@ mod tests {
         for dtype in [DType::F32, DType::BF16, DType::F16] {
             let (model, _) = builtin.make(1, dtype, &candle::Device::Cpu).unwrap();
             let loss = LossConfig { entropy_coefficient: 0.1, ..LossConfig::default() };
-            let schedule = Schedule::Constant { lr: 1e-3, warmup: 0 };
+            let schedule = Schedule::Constant { lr: 1e-3, warmup: 0, warmup_ratio: 0.0 };
             let plan = plan(&model, &loss, &schedule);
             let groups = two_groups(0.5);
             let mut progress = |_, _| {};
