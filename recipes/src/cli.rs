@@ -11,6 +11,7 @@ mod train;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -71,6 +72,25 @@ fn count(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "expected a whole number, 1 or more")
 }
 
+/// A time on the command line: whole numbers, each with `s`, `m`, `h` or `d`.
+fn time(text: &str) -> Result<Duration, &'static str> {
+    const EXPECTED: &str = "expected whole numbers with `s`, `m`, `h` or `d`, such as 90s or 3h30m";
+    let seconds = |part: &str| -> Option<u64> {
+        let (unit, scale) = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)]
+            .into_iter()
+            .find(|one| part.ends_with(one.0))?;
+        let number = part.strip_suffix(unit)?;
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| number.parse::<u64>().ok()?.checked_mul(scale))?
+    };
+    let parts = text.split_inclusive(|c: char| !c.is_ascii_digit());
+    let total = parts.map(seconds).try_fold(0_u64, |sum, part| sum.checked_add(part?));
+    match total {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(EXPECTED),
+    }
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let source = error.root_cause().downcast_ref::<io::Error>();
     source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -81,4 +101,24 @@ fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units_or_refused() {
+        let seconds = |text| time(text).map(|time| time.as_secs());
+        for (text, expected) in
+            [("90s", 90), ("30m", 1800), ("3h30m", 12_600), ("1d", 86_400), ("2h1s", 7201)]
+        {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "90", "s", "0s", "-1s", "+1s", "1.5h", "3h30", "1w", "h3", "99999999999999999999d"]
+        {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 }

@@ -81,10 +81,10 @@ struct Work {
     threads: Option<NonZeroUsize>,
     /// Where it runs.
     #[arg(long, value_enum, default_value = "cpu")]
-    device: Device,
+    device: DeviceChoice,
     /// In what weights are held.
     #[arg(long, value_enum, default_value = "f32")]
-    dtype: DType,
+    dtype: DTypeChoice,
     /// Repetitions, after one that is not measured.
     #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
     reps: NonZeroUsize,
@@ -94,18 +94,6 @@ struct Work {
 enum Activations {
     Keep,
     Recompute,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Device {
-    Cpu,
-    Cuda,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DType {
-    F32,
-    Bf16,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -119,15 +107,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
     };
     let threads = machine::fix_threads(work.threads);
-    let device = match work.device {
-        Device::Cpu => DeviceChoice::Cpu,
-        Device::Cuda => DeviceChoice::Cuda,
-    };
-    let dtype = match work.dtype {
-        DType::F32 => DTypeChoice::F32,
-        DType::Bf16 => DTypeChoice::Bf16,
-    };
-    let compute = Compute::new(device, dtype)?.with_notes_on(Console::lines());
+    let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
     let (model, _) = policy::locate(&work.model, &Places::of_recipe(Path::new("")))?
         .open(1, &compute)
         .with_context(|| format!("opening {}", work.model))?;

@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// Smallest probability mass that is drawn from.
     #[arg(long, value_name = "P", default_value = "1.0")]
     top_p: f64,
+    /// Keep this many of the likeliest tokens; 0 keeps all.
+    #[arg(long, value_name = "K", default_value = "0")]
+    top_k: usize,
     /// Seed of the draws.
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -46,10 +49,23 @@ pub(super) struct Args {
     /// did, else auto, which is as the tokenizer begins a text that is not a chat.
     #[arg(long, value_name = "WHEN", value_parser = bos)]
     bos: Option<Bos>,
+    /// System prompt, in place of that of a run's recipe.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// A text that ends a completion, besides the model's stop tokens; may be given several times.
+    /// Left out: those of a run's recipe.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
     /// Names for the chat template as a JSON object, such as `{"enable_thinking": false}`; they go
     /// over those of a run's recipe.
     #[arg(long = "template-args", value_name = "JSON", value_parser = json_object)]
     names: Option<Map<String, Value>>,
+    /// Where it runs.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
+    /// In what it computes.
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: DTypeChoice,
     /// Threads. Left out: all.
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
@@ -66,6 +82,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     machine::fix_threads(args.threads);
     let sampling = Sampling {
         temperature: args.temperature,
+        top_k: args.top_k,
         top_p: args.top_p,
         max_new_tokens: args.max_new_tokens,
         ..Sampling::default()
@@ -74,8 +91,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("sampling: {first}");
     }
     let located = policy::locate(&args.model, &Places::of_recipe(Path::new("")))?;
-    let compute = Compute::new(DeviceChoice::default(), DTypeChoice::default())?
-        .with_notes_on(Console::lines());
+    let compute = Compute::new(args.device, args.dtype)?.with_notes_on(Console::lines());
     let (model, text) =
         located.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
     let style = style(args, &located, &text)?;
@@ -126,6 +142,12 @@ fn style(args: &Args, located: &Located, text: &Text) -> Result<PromptStyle> {
         }
         _ => PromptStyle { bos, ..PromptStyle::default() },
     };
+    if args.system.is_some() {
+        style.system.clone_from(&args.system);
+    }
+    if !args.stop.is_empty() {
+        style.stop.clone_from(&args.stop);
+    }
     style.template_args.extend(args.names.clone().unwrap_or_default());
     match style.problems().as_slice() {
         [] => Ok(style),

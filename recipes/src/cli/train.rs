@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::print;
+use super::{print, time};
 use crate::config::{Loaded, Recipe, load};
 use crate::console::Console;
 use crate::data;
@@ -37,12 +38,17 @@ pub(super) struct Args {
     /// start; `environment.json` then lists the changes.
     #[arg(long, requires = "resume")]
     accept_changed_files: bool,
+    /// Save and stop after this time, such as `90s`, `30m` or `3h30m`, as Ctrl-C does; counted from
+    /// the start of this command.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_time: Option<Duration>,
     /// Say what the run would do and need, and do nothing.
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let began = Instant::now();
     let mut layers = vec![shipped::layer(&args.recipe)?];
     for overlay in &args.overlays {
         layers.push(shipped::layer(overlay)?);
@@ -80,6 +86,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         Job { recipe: &recipe, problems, located: &located, base: &base, open: &open, threads };
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let stop = Stop::listen()?;
+    if let Some(limit) = args.max_time {
+        stop.ask_after(limit.saturating_sub(began.elapsed()), console.clone());
+    }
     let options = Options {
         run_dir: &run_dir,
         resume: args.resume,

@@ -251,6 +251,54 @@ fn a_run_trains_and_its_folder_is_a_model_and_is_not_overwritten() {
 }
 
 #[test]
+fn a_run_that_reaches_its_time_limit_saves_and_goes_on_later() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let endless = SMALL.replacen("steps = 2", "steps = 1000000", 1);
+    fs::write(folder.path().join("mine.toml"), endless).expect("a writable folder");
+    let long = stearin(folder.path(), &["train", "mine.toml", "--max-time", "1.5h"]);
+    assert_eq!(long.status.code(), Some(2));
+    assert!(stderr(&long).contains("such as 90s or 3h30m"), "{}", stderr(&long));
+    for more in [&[][..], &["--resume"]] {
+        let train = [&["train", "mine.toml", "--max-time", "1s"], more].concat();
+        let output = stearin(folder.path(), &train);
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        assert!(stderr(&output).contains("the time limit is reached"), "{}", stderr(&output));
+    }
+    let saved = fs::read_dir(folder.path().join("runs/mine/checkpoints"));
+    assert!(saved.expect("checkpoints").count() > 0);
+}
+
+#[test]
+fn a_sample_takes_the_settings_of_a_rollout() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sample = |more: &[&str]| {
+        let common = ["sample", "--model", "builtin:atom", "-n", "8", "--max-new-tokens", "6"];
+        stearin(folder.path(), &[&common, more, &["1+1"][..]].concat())
+    };
+    let said = |more: &[&str]| {
+        let output = sample(more);
+        assert_eq!(output.status.code(), Some(0), "{more:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    // The likeliest token alone, at any temperature, is what a greedy completion takes.
+    let greedy = said(&["--temperature", "0"]);
+    assert_eq!(said(&["--top-k", "1", "--temperature", "5"]), greedy);
+    assert_ne!(said(&["--temperature", "5"]), greedy, "eight draws differ");
+    // A text that is in the greedy completion ends it there.
+    let first = greedy.split("---").next().expect("a completion").trim_end();
+    let end: String = first.chars().skip(1).take(1).collect();
+    let cut = said(&["--temperature", "0", "--stop", "never there", "--stop", &end]);
+    assert!(cut.len() < greedy.len(), "{cut:?} of {greedy:?} at {end:?}");
+    assert!(!said(&["--dtype", "bf16", "--device", "cpu"]).is_empty());
+    let system = sample(&["--system", "be brief"]);
+    assert_eq!(system.status.code(), Some(2), "there is no chat template for it");
+    assert!(stderr(&system).contains("`system` needs"), "{}", stderr(&system));
+    let device = sample(&["--device", "tpu"]);
+    assert_eq!(device.status.code(), Some(2));
+    assert!(stderr(&device).contains("[possible values: cpu, cuda]"), "{}", stderr(&device));
+}
+
+#[test]
 fn notes_of_loading_are_told_by_every_command_that_loads() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let model = folder.path().join("model");
