@@ -1,7 +1,11 @@
 //! The one table of metric keys: what is measured, in which unit, and in which log it stands.
 //!
 //! Keys are verl's where verl logs the same thing, and STARE's where its reference code has one. A
-//! part in angle brackets stands for any name.
+//! part in angle brackets stands for any name. Some keys of verl's have another meaning here:
+//! `critic/score` is the share of correct completions, and the raw reward there;
+//! `critic/rewards` is the reward before a KL is taken from it, and after that there;
+//! `perf/total_num_tokens` and `perf/throughput` count the rows of the packs, where siblings share
+//! their prompt, and all tokens of all sequences there.
 
 mod table;
 

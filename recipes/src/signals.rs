@@ -3,11 +3,8 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-
-use crate::console::Console;
 
 /// Exit code of a process that a second Ctrl-C ended, and of a run that the first one stopped:
 /// 128 and the number of SIGINT, as shells have it.
@@ -43,17 +40,6 @@ impl Stop {
     /// Asks, as Ctrl-C does.
     pub fn ask(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Asks once this time has passed, and says so.
-    pub fn ask_after(&self, time: Duration, console: Console) {
-        let stop = self.clone();
-        // Not joined: it must not keep a run that ends before.
-        std::thread::spawn(move || {
-            std::thread::sleep(time);
-            console.say("the time limit is reached: saving and stopping; go on with --resume");
-            stop.ask();
-        });
     }
 
     /// Whether it was asked.

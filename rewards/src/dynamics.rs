@@ -17,20 +17,60 @@ const BINS: [(&str, f64); 8] = [
     ("8", 8.0),
 ];
 
+/// How the loss of a step counts its tokens, besides their advantages and weights.
+///
+/// A column is empty or has one entry for each token. Both are empty for a mean over the tokens of
+/// the step, without a penalty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LossTerms<'a> {
+    /// N c i: the factor of the token's policy loss, relative to a mean over the N tokens of its
+    /// update, with the coefficient c of the aggregation and the importance weight i. Empty: 1.
+    pub factors: &'a [f64],
+    /// N c times the derivative, by the token's log-prob, of the penalty on the KL to a reference.
+    /// Empty: 0.
+    pub pulls: &'a [f64],
+}
+
+impl LossTerms<'_> {
+    /// The factor of a token's policy loss.
+    pub fn factor(&self, token: usize) -> f64 {
+        self.factors.get(token).copied().unwrap_or(1.0)
+    }
+
+    /// What the penalty takes from a token's credit.
+    pub fn pull(&self, token: usize) -> f64 {
+        self.pulls.get(token).copied().unwrap_or(0.0)
+    }
+}
+
 /// Metric keys and values of a step; none without tokens.
 ///
-/// `weights` has one factor for each token. A token is of high surprisal by the quantile where it
-/// is among the `share` of largest surprisals of its advantage sign, and by s* where its Phi is
-/// below 0. The quadrants are u (low) and l (high surprisal), by the sign of the advantage A; their
-/// entropy is the sum of -A Phi over them per token of the step, in nats per unit of step in the
-/// logits. A quantile is the smallest value that so many of the tokens do not exceed.
+/// `weights` has one factor of the advantage for each token. The credit of a token is f w A - d,
+/// with the factor f and the pull d of `terms`, its weight w and its advantage A: minus the
+/// derivative of the loss by its log-prob, at the policy that sampled, times the tokens of the
+/// step. The prediction is the change of the mean entropy by gradient descent on the logits of each
+/// token, in nats per unit of step: minus the mean of credit times Phi. A bonus on the entropy is
+/// not in it. Lambda is the mean of (f A - d) Phi, Gamma minus that of f A Phi over the selected
+/// tokens of A > 0.
 ///
-/// Source: STARE, arXiv 2606.19236, theorem 3.1, propositions 3.2 and 3.5, corollary 3.6.
-pub fn dynamics(tokens: &TokenColumns<'_>, weights: &[f64], share: f64) -> Vec<(String, f64)> {
+/// A token is of high surprisal by the quantile where it is among the `share` of largest surprisals
+/// of its advantage sign, and by s* where its Phi is below 0. The quadrants are u (low) and l (high
+/// surprisal), by the sign of A; their advantage is the sum of f A over them, their entropy that of
+/// -f A Phi, each per token of the step. A quantile is the smallest value that so many of the
+/// tokens do not exceed.
+///
+/// Source: STARE, arXiv 2606.19236, theorem 3.1, propositions 3.2 and 3.5, corollary 3.6; there
+/// with a mean over tokens.
+pub fn dynamics(
+    tokens: &TokenColumns<'_>,
+    terms: &LossTerms<'_>,
+    weights: &[f64],
+    share: f64,
+) -> Vec<(String, f64)> {
     if tokens.is_empty() {
         return Vec::new();
     }
-    let step = Step::new(tokens, share);
+    let step = Step::new(tokens, terms, share);
     let mut said = Vec::new();
     step.quadrants("quantile", |token| step.selected[token], &mut said);
     step.quadrants("critical", |token| step.phi[token] < 0.0, &mut said);
@@ -45,13 +85,14 @@ pub fn dynamics(tokens: &TokenColumns<'_>, weights: &[f64], share: f64) -> Vec<(
 
 struct Step<'a> {
     tokens: &'a TokenColumns<'a>,
+    terms: &'a LossTerms<'a>,
     phi: Vec<f64>,
     /// Whether the token is among the largest surprisals of its advantage sign.
     selected: Vec<bool>,
 }
 
 impl<'a> Step<'a> {
-    fn new(tokens: &'a TokenColumns<'a>, share: f64) -> Self {
+    fn new(tokens: &'a TokenColumns<'a>, terms: &'a LossTerms<'a>, share: f64) -> Self {
         let phi = (0..tokens.len()).map(|token| tokens.sensitivity(token)).collect();
         let mut selected = vec![false; tokens.len()];
         let select = Select::Quantile { share, ties: Ties::Exact };
@@ -60,7 +101,7 @@ impl<'a> Step<'a> {
                 selected[token] = true;
             }
         }
-        Self { tokens, phi, selected }
+        Self { tokens, terms, phi, selected }
     }
 
     fn quadrants(
@@ -78,9 +119,10 @@ impl<'a> Step<'a> {
                 _ => continue,
             };
             let sums = &mut sums[first + usize::from(is_high(token))];
+            let credit = self.terms.factor(token) * advantage;
             sums[0] += 1.0;
-            sums[1] += advantage;
-            sums[2] -= advantage * self.phi[token];
+            sums[1] += credit;
+            sums[2] -= credit * self.phi[token];
         }
         let n = self.tokens.len() as f64;
         for (name, sums) in names.iter().zip(sums) {
@@ -96,9 +138,10 @@ impl<'a> Step<'a> {
         let (mut winners, mut raising) = (0, 0);
         for (token, (&advantage, &phi)) in self.tokens.advantages.iter().zip(&self.phi).enumerate()
         {
-            let effect = advantage * phi;
-            lambda += effect;
-            predicted -= weights[token] * effect;
+            let effect = self.terms.factor(token) * advantage * phi;
+            let pulled = self.terms.pull(token) * phi;
+            lambda += effect - pulled;
+            predicted -= weights[token] * effect - pulled;
             if self.selected[token] && advantage > 0.0 {
                 gamma -= effect;
                 winners += 1;

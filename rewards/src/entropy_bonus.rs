@@ -111,9 +111,9 @@ impl EntropyControl {
         Self { config, state: State { coefficient } }
     }
 
-    /// Takes in the mean entropy of a step, in nats a token, and gives the coefficient of that
-    /// step. An entropy that is not finite moves nothing, and has no bonus if the bonus is
-    /// adaptive.
+    /// Takes in the mean entropy of a step's tokens in nats, and gives the coefficient of that
+    /// step. An entropy that is not finite, such as the NaN of a step without tokens, changes
+    /// nothing; an adaptive bonus is then 0 for the step.
     pub fn observe(&mut self, mean_entropy: f64) -> f64 {
         let EntropyBonus::Adaptive { target, step, max, .. } = self.config else {
             return self.state.coefficient;

@@ -4,7 +4,7 @@
 //! attempt earns; under the answer verifier are [`mod@extract`], [`mod@equivalent`] and the
 //! [`policy`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes down
 //! to tokens, and [`importance`] says how much those count that another policy sampled.
-//! [`mod@dynamics`] and [`entropy_bonus`] are about what a step does to the entropy.
+//! [`reward_kl`] takes a KL divergence from the reward; [`mod@dynamics`] and [`entropy_bonus`] are about what a step does to the entropy.
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 
@@ -24,13 +24,14 @@ pub mod importance;
 pub mod json;
 pub mod policy;
 pub mod problem;
+pub mod reward_kl;
 pub mod rows;
 pub mod rubric;
 pub mod verifier;
 pub mod weighting;
 
 pub use advantage::{AdvantageConfig, GroupRewards};
-pub use dynamics::dynamics;
+pub use dynamics::{LossTerms, dynamics};
 pub use entropy_bonus::{EntropyBonus, EntropyControl};
 pub use equivalent::{Equivalence, equivalent};
 pub use error::{Error, Result};
@@ -38,6 +39,7 @@ pub use extract::{Extracted, extract};
 pub use importance::Importance;
 pub use policy::{Marker, Policy};
 pub use problem::{Problem, Role, Turn};
+pub use reward_kl::{KlControl, RewardKl};
 pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};
 pub use verifier::{Attempt, Outcome, Unavailable, Verdict, Verifier};
 pub use weighting::{Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};

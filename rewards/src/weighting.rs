@@ -21,7 +21,7 @@ pub use stare::{
 };
 pub use top_entropy::TopEntropy;
 
-use crate::{Error, Result};
+use crate::{Error, LossTerms, Result};
 
 /// Tokens that the policy generated, sample by sample: no prompt, no padding, no tool output.
 ///
@@ -98,12 +98,14 @@ pub enum Scope {
 /// Gives tokens their weights. `observe` moves its state, once a step; `weights` only reads it, so
 /// that it may be asked for a whole step or for each micro-batch.
 pub trait TokenWeighting: Debug + Send {
-    /// Takes in a step before its weights are asked for: its mean entropy, in nats a token, as the
-    /// loss aggregates it, and all its tokens. Returns metric keys and values.
+    /// Takes in a step before its weights are asked for: the mean entropy of its tokens in nats,
+    /// NaN where it has none, its tokens, and how its loss counts them. Returns metric keys and
+    /// values. A mean entropy that is not finite changes nothing.
     fn observe(
         &mut self,
         _mean_entropy: f64,
         _tokens: &TokenColumns<'_>,
+        _terms: &LossTerms<'_>,
     ) -> Vec<(&'static str, f64)> {
         Vec::new()
     }

@@ -13,7 +13,8 @@ use super::clamp;
 pub enum Kl {
     /// None; no reference is needed.
     Off {},
-    /// `d`.
+    /// `d`. Its gradient in the loss has expectation 0 under the policy that samples, so it does
+    /// not pull towards the reference; recipes refuse it.
     K1 {
         /// Factor of the aggregated penalty.
         #[serde(default = "usual")]
@@ -43,6 +44,12 @@ fn usual() -> f64 {
     0.001
 }
 
+/// Largest distance of the two log-probs in `k3`.
+const MOST_NATS: f64 = 20.0;
+
+/// Largest `k3`.
+const MOST_K3: f64 = 10.0;
+
 /// A formula for the KL of one token.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Estimator {
@@ -60,6 +67,20 @@ impl Kl {
             Self::K2 { coefficient } => Some((Estimator::K2, coefficient)),
             Self::K3 { coefficient } => Some((Estimator::K3, coefficient)),
         }
+    }
+
+    /// Derivative by the log-prob of a token's penalty, its coefficient included; 0 where it is off
+    /// and where a clamp acts.
+    pub fn slope(&self, log_prob: f64, ref_log_prob: f64) -> f64 {
+        let Some((estimator, coefficient)) = self.parts() else { return 0.0 };
+        let d = log_prob - ref_log_prob;
+        coefficient
+            * match estimator {
+                Estimator::K1 => 1.0,
+                Estimator::K2 => d,
+                Estimator::K3 if d.abs() > MOST_NATS || (-d).exp_m1() + d > MOST_K3 => 0.0,
+                Estimator::K3 => -(-d).exp_m1(),
+            }
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
@@ -83,8 +104,8 @@ impl Estimator {
             Self::K1 => log_probs - ref_log_probs,
             Self::K2 => (log_probs - ref_log_probs)?.sqr()? * 0.5,
             Self::K3 => {
-                let log_ratios = clamp(&(ref_log_probs - log_probs)?, -20.0, 20.0)?;
-                clamp(&((log_ratios.exp()? - &log_ratios)? - 1.0)?, -10.0, 10.0)
+                let log_ratios = clamp(&(ref_log_probs - log_probs)?, -MOST_NATS, MOST_NATS)?;
+                clamp(&((log_ratios.exp()? - &log_ratios)? - 1.0)?, -MOST_K3, MOST_K3)
             }
         }
     }

@@ -21,7 +21,8 @@ pub struct ClippedSurrogate {
     pub clip_low: f64,
     /// How far above 1 the ratio may go, at least 0.
     pub clip_high: f64,
-    /// Largest loss of a token of advantage -1: a number above 1, or "off".
+    /// Largest loss of a token of advantage -1: a number above 1, or "off", as in the papers of
+    /// PPO and GRPO. verl's `clip_ratio_c`, which is 3 there where nothing is set.
     pub dual_clip: DualClip,
 }
 
@@ -45,7 +46,7 @@ pub enum Off {
 
 impl Default for ClippedSurrogate {
     fn default() -> Self {
-        Self { clip_low: 0.2, clip_high: 0.2, dual_clip: DualClip::At(3.0) }
+        Self { clip_low: 0.2, clip_high: 0.2, dual_clip: DualClip::Off(Off::Off) }
     }
 }
 

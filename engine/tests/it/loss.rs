@@ -367,6 +367,8 @@ proptest! {
             let added: Vec<f64> = both.map(|(a, b)| a - b).collect();
             let expected: Vec<f64> = pairs().map(|(&d, c)| 0.3 * slope(d) * c).collect();
             close(&added, &expected, 1e-10, kind);
+            let told: Vec<f64> = pairs().map(|(&d, c)| config.kl.slope(d, 0.0) * c).collect();
+            close(&added, &told, 1e-10, kind);
         }
     }
 }

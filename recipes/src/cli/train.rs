@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let stop = Stop::listen()?;
     if let Some(limit) = args.max_time {
-        stop.ask_after(limit.saturating_sub(began.elapsed()), console.clone());
+        stop_after(limit.saturating_sub(began.elapsed()), stop.clone(), console.clone());
     }
     let options = Options {
         run_dir: &run_dir,
@@ -101,6 +101,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         Ended::Finished => ExitCode::SUCCESS,
         Ended::Interrupted => ExitCode::from(INTERRUPTED),
     })
+}
+
+/// Asks the run to stop once this time has passed.
+fn stop_after(time: Duration, stop: Stop, console: Console) {
+    // Not joined: a run that ends earlier does not wait for it.
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        console.say("the time limit is reached: saving and stopping; go on with --resume");
+        stop.ask();
+    });
 }
 
 /// What the run would do and need, as far as it can be known here.

@@ -11,12 +11,18 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
     /// `A = (R - mean) / std` in the group; the mean over completions of the mean over tokens of
-    /// `min(r A, clip(r, 0.8, 1.2) A)`. The paper adds a KL to the reference: `loss.kl`.
+    /// `min(r A, clip(r, 0.8, 1.2) A)`, without a dual clip. The paper adds a KL to the reference:
+    /// `loss.kl`.
     ///
     /// Source: arXiv 2402.03300, equation 3.
     Grpo,
     /// `A = R - mean` in the group; the mean over completions of the sum over tokens, so that
     /// neither length nor spread scales it.
+    ///
+    /// The paper's code, verl and TRL divide the sum by a constant, such as the token limit: here
+    /// `loss.aggregation = { kind = "seq-mean-token-sum-norm", scale = S }`, with S the completions
+    /// of an update times that constant. Without it the gradient is larger by the constant, and
+    /// `optim.max_grad_norm` has to grow with it, or it scales every gradient down.
     ///
     /// Source: arXiv 2503.20783, section 3.2.
     DrGrpo,
@@ -25,7 +31,8 @@ pub enum Algorithm {
     ///
     /// Source: arXiv 2503.14476, equation 8.
     Dapo,
-    /// `A = R - (mean of the siblings)`; the mean over completions of the sum over tokens.
+    /// `A = R - (mean of the siblings)`; the mean over completions of the sum over tokens. The
+    /// gradient grows with the length, as in `dr-grpo`.
     ///
     /// Source: arXiv 2402.14740, section 3.3.
     Rloo,
@@ -54,7 +61,8 @@ pub enum Algorithm {
     Gmpo,
     /// `-sg(min(r, 1.2)) A log_prob`: what is clipped keeps its gradient.
     ///
-    /// Source: `MiniMax-M1`, arXiv 2506.13585, equations 4 and 5.
+    /// Source: `MiniMax-M1`, arXiv 2506.13585, equations 4 and 5. The paper does not give its bound;
+    /// 1.2 is that of verl's example, and others set it to several times that.
     Cispo,
     /// `4 / tau sigmoid(tau (r - 1)) A`, tau 1 where `A > 0` and 1.05 where `A < 0`.
     ///
@@ -68,7 +76,7 @@ pub enum Algorithm {
     /// GRPO without clip, with a penalty `|log r|` on the tokens whose log-prob and advantage vary
     /// together most. The penalty has no gradient at `r = 1`: it needs several updates a step.
     ///
-    /// Source: arXiv 2505.22617, section 4.3; settings of its 7B script.
+    /// Source: arXiv 2505.22617, section 4.2; settings of its 7B script.
     KlCov,
     /// DAPO's loss and sampling with STARE's token weights, variant O1.
     ///

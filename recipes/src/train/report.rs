@@ -15,7 +15,9 @@ pub(super) fn progress(draws: &Draws<'_>, updates: &Updates<'_>, table: &Table) 
     let mut metrics = Metrics::new(Log::Metrics);
     metrics.set("training/epoch", draws.epochs())?;
     metrics.set("training/updates", updates.done as f64)?;
-    metrics.set("training/num_tokens", table.num_learnt as f64)?;
+    let samples = table.samples.iter().zip(&table.credit.filtered);
+    let lengths = samples.filter(|(_, filtered)| !**filtered).map(|(one, _)| one.entries.len());
+    metrics.set("training/num_tokens", lengths.sum::<usize>() as f64)?;
     Ok(metrics)
 }
 

@@ -4,16 +4,17 @@ mod credit;
 mod gather;
 mod probe;
 mod report;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle::Tensor;
-use engine::loss::{Kl, LossConfig};
+use engine::loss::LossConfig;
 use engine::{Model, Scores};
 use rewards::entropy_bonus::EntropyControl;
-use rewards::{Rubric, TokenWeighting};
+use rewards::{KlControl, Rubric, TokenWeighting};
 use serde_json::Value;
 
 use super::Done;
@@ -35,8 +36,10 @@ pub(super) struct Rl<'a> {
     updates: Updates<'a>,
     /// What completions are worth.
     rubric: Rubric,
-    /// The weights at the stage's start, where the loss looks back at them.
+    /// The weights at the stage's start, where the loss or the reward looks back at them.
     reference: Option<Model>,
+    /// Takes the KL to the reference from the rewards.
+    kl_control: KlControl,
     weighting: Box<dyn TokenWeighting>,
     /// Chooses the factor of the entropy in the loss.
     entropy_control: EntropyControl,
@@ -53,12 +56,12 @@ impl<'a> Rl<'a> {
             .verifiers
             .rubric(&config.rewards)
             .with_context(|| format!("stage.{}.rewards", start.index))?;
-        let looks_back = config.loss.kl != (Kl::Off {});
         Ok(Self {
             draws: Draws::new(&run),
             updates: Updates::new(config, &run)?,
             rubric,
-            reference: looks_back.then(|| start.reference()).transpose()?,
+            reference: config.has_reference().then(|| start.reference()).transpose()?,
+            kl_control: KlControl::new(config.reward_kl),
             weighting: config.weighting.build(),
             entropy_control: EntropyControl::new(config.entropy_bonus),
             entropy: None,
@@ -113,6 +116,7 @@ impl StageDriver for Rl<'_> {
         let mut state = StageState::default();
         self.draws.save(&mut state);
         self.updates.save(&mut state);
+        state.set("kl_control", self.kl_control.state());
         state.set("weighting", self.weighting.state());
         state.set("entropy_control", self.entropy_control.state());
         state.set("entropy", self.entropy);
@@ -126,6 +130,7 @@ impl StageDriver for Rl<'_> {
     fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         self.draws.restore(state)?;
         self.updates.restore(state, tensors)?;
+        self.kl_control.restore(&state.get::<Value>("kl_control")?)?;
         self.weighting.restore(&state.get::<Value>("weighting")?)?;
         self.entropy_control.restore(&state.get::<Value>("entropy_control")?)?;
         self.entropy = state.get("entropy")?;

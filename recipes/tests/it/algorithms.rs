@@ -166,6 +166,75 @@ fn cut_completions_leave_the_loss_and_nothing_else() {
 }
 
 #[test]
+fn a_step_without_a_token_in_the_loss_leaves_controllers_alone() {
+    let settings = "overlong_filtering = true\n\
+        weighting = { kind = \"stare\", weight = 1.25, target_entropy = 0.001, adaptive = { step = 0.125 } }\n\
+        entropy_bonus = { kind = \"adaptive\", target = 1e6, step = 0.01, start = 0.02, max = 1.0 }";
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = with(settings);
+    let cut =
+        recipe.replace("rollout = { max_new_tokens = 6 }", "rollout = { max_new_tokens = 1 }");
+    let lines = train(&temp.path().join("cut"), &cut);
+    for line in steps(&lines) {
+        let number = |key: &str| line.number(key).unwrap();
+        assert_eq!(number("overlong/filtered"), 1.0, "every completion is cut");
+        assert_eq!((number("training/num_tokens"), number("actor/grad_norm")), (0.0, 0.0));
+        assert_eq!((number("stare/gate_on"), number("stare/reweight_w")), (1.0, 1.25));
+        assert!(line.number("entropy/lambda").is_none(), "of no token there is nothing to say");
+    }
+    let state =
+        std::fs::read_to_string(temp.path().join("cut/checkpoints/step-000006/trainer.json"));
+    let state = state.unwrap();
+    assert!(
+        state.contains(r#""coefficient":"0.02""#) || state.contains(r#""coefficient": "0.02""#)
+    );
+    // With tokens in the loss, both move.
+    let lines = train(&temp.path().join("whole"), &recipe.replace("overlong_filtering = true", ""));
+    let last = &steps(&lines)[3];
+    let (weight, gate) = (last.number("stare/reweight_w"), last.number("stare/gate_on"));
+    assert_eq!((weight, gate), (Some(1.0), Some(0.0)));
+    assert!((last.number("actor/entropy_coefficient").unwrap() - 0.06).abs() < 1e-12);
+}
+
+#[test]
+fn a_gate_compares_nats_a_token_whatever_the_aggregation() {
+    let temp = tempfile::tempdir().unwrap();
+    for aggregation in ["token-mean", "seq-mean-token-sum", "seq-mean-token-mean"] {
+        let settings = STARE.replace("TARGET", "0.5");
+        let settings = format!("{settings}\nloss.aggregation.kind = \"{aggregation}\"");
+        let lines = train(&temp.path().join(aggregation), &with(&settings));
+        for line in steps(&lines) {
+            let [gate, mean] = ["stare/batch_entropy", "actor/entropy"].map(|key| line.number(key));
+            assert!(
+                (gate.unwrap() - mean.unwrap()).abs() < 1e-12,
+                "{aggregation}: {gate:?} {mean:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_kl_in_the_reward_acts_through_the_advantages_once_there_is_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let dr = "advantage = { kind = \"dr-grpo\" }";
+    let plain = train(&temp.path().join("plain"), &with(dr));
+    let settings = format!("{dr}\nreward_kl = {{ kind = \"k2\", coefficient = 1e4 }}");
+    let lines = train(&temp.path().join("kl"), &with(&settings));
+    let number = |line: &Line, key: &str| line.number(key).unwrap();
+    let (first, last) = (&steps(&lines)[0], &steps(&lines)[3]);
+    assert_eq!(number(first, "actor/reward_kl_penalty"), 0.0, "it starts at the reference");
+    for key in ["actor/grad_norm", "critic/advantages/max", "critic/rewards/mean"] {
+        assert_eq!(first.number(key), steps(&plain)[0].number(key), "{key}");
+    }
+    // Rewards are within -1 and 1.
+    assert!(number(last, "actor/reward_kl_penalty") > 0.0);
+    assert!(
+        number(last, "critic/advantages/max") > 2.0 && number(last, "critic/rewards/max") <= 1.0
+    );
+    assert!(number(&steps(&plain)[3], "critic/advantages/max") < 2.0);
+}
+
+#[test]
 fn all_state_is_in_the_checkpoint() {
     let temp = tempfile::tempdir().unwrap();
     let recipe = with(&format!(
@@ -174,6 +243,7 @@ fn all_state_is_in_the_checkpoint() {
          entropy_bonus = {{ kind = \"adaptive\", target = 4.0, step = 0.01, start = 0.02, max = 1.0 }}\n\
          old_log_probs = \"rescore\"\n\
          importance = {{ kind = \"truncated\", level = \"token\", cap = 2.0 }}\n\
+         reward_kl = {{ kind = \"k2\", coefficient = 0.5, adaptive = {{ target = 1e-4, horizon = 12 }} }}\n\
          probe = {{ every = 2, problems = 2, group_size = 2 }}"
     ));
     let (whole, root) = (temp.path().join("whole"), temp.path().join("parts"));
@@ -183,6 +253,7 @@ fn all_state_is_in_the_checkpoint() {
     {
         assert!(lines[5].number(key).is_some(), "{key}");
     }
+    assert_ne!(lines[6].number("actor/reward_kl_penalty_coeff"), Some(0.5), "it moves");
     let changes = ["probe_delta", "batch_delta", "predicted_delta", "measured_delta"];
     for key in changes.map(|name| format!("entropy/{name}")) {
         assert!(lines[5].number(&key).is_some_and(|change| change != 0.0), "{key}");

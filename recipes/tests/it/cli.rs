@@ -290,8 +290,9 @@ fn a_sample_takes_the_settings_of_a_rollout() {
     let cut = said(&["--temperature", "0", "--stop", "never there", "--stop", &end]);
     assert!(cut.len() < greedy.len(), "{cut:?} of {greedy:?} at {end:?}");
     assert!(!said(&["--dtype", "bf16", "--device", "cpu"]).is_empty());
-    let system = sample(&["--system", "be brief"]);
-    assert_eq!(system.status.code(), Some(2), "there is no chat template for it");
+    assert!(!said(&["--system", "2+2"]).is_empty());
+    let system = sample(&["--plain", "--system", "2+2"]);
+    assert_eq!(system.status.code(), Some(2), "a plain prompt has no place for it");
     assert!(stderr(&system).contains("`system` needs"), "{}", stderr(&system));
     let device = sample(&["--device", "tpu"]);
     assert_eq!(device.status.code(), Some(2));

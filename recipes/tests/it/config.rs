@@ -136,7 +136,7 @@ fn an_override_is_named() {
         &["stage.rl.stpes=3"],
         "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, `data`, \
          `updates_per_step`, `micro_batch_tokens`, `activations`, `optim`, `schedule`, `algorithm`, \
-         `group_size`, `slots`, `rollout`, `dynamic_sampling`, `rewards`, `overlong_filtering`, \
+         `group_size`, `slots`, `rollout`, `dynamic_sampling`, `rewards`, `reward_kl`, `overlong_filtering`, \
          `advantage`, `weighting`, `old_log_probs`, `importance`, `entropy_bonus`, `loss`, `probe`\n\
          did you mean `steps`?",
     );
@@ -213,6 +213,19 @@ recipe layer0: 3 problems
 - stage.1.group_size: a group of one has no advantage over its siblings; use 2 or more, or `algorithm = \"reinforce++\"`, which compares over the whole step
 - stage.1.rollout.temperature: greedy siblings are all the same and teach nothing; use a temperature above 0",
     );
+}
+
+#[test]
+fn k1_in_the_loss_is_refused_with_its_reason() {
+    refused(
+        "",
+        &["stage.rl.loss.kl.kind=k1"],
+        "recipe layer0: stage.1.loss.kl: the gradient of `k1` in the loss has expectation 0, so it \
+         adds noise and does not pull towards the reference; use `k3` or `k2` there, or `reward_kl`",
+    );
+    for kind in ["k2", "k3"] {
+        read(&[PLAIN], &[&format!("stage.rl.loss.kl.kind={kind}")]).unwrap();
+    }
 }
 
 #[test]

@@ -79,6 +79,11 @@ fn a_child_process_gives_the_rewards() {
     let completions = fs::read_to_string(run.join("completions.jsonl")).unwrap_or_default();
     assert!(health.contains("verifier_failed"), "{health}");
     assert!(!completions.contains("\"error\""), "no group with an error is learnt from");
+    let rows = metrics(&run);
+    let failed = rows.iter().filter_map(|row| row.get("reward/outcome/error")?.as_f64());
+    assert!(failed.clone().all(|share| share > 0.0 && share < 1.0));
+    let dropped = rows.iter().filter_map(|row| row.get("reward/group/dropped")?.as_f64());
+    assert_eq!(failed.count(), dropped.filter(|&groups| groups > 0.0).count());
 }
 
 /// What a verifier says of completions that have used 3 of 8 tokens.

@@ -112,7 +112,11 @@ pub enum Ties {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// The mean entropy of the step, as the loss aggregates it. Open before the first step.
+    /// The mean entropy of the step's tokens, whatever the aggregation of the loss: the target is
+    /// in nats a token. Open before the first step.
+    ///
+    /// Source: arXiv 2606.19236, algorithm 1. Its reference code aggregates the entropy as the loss
+    /// is, which is the same with `token-mean`.
     #[default]
     Batch,
     /// The mean entropy of the token's sample (appendix G.6).
@@ -157,9 +161,10 @@ pub enum Weight {
 /// W = `auto` · W*, within `min` and `max`, where W* = 1 + (Lambda - (1 - M) D) / Gamma is the
 /// weight at which the step neither raises nor lowers the entropy, to first order.
 ///
-/// Lambda is the sum of A Phi over all tokens, Gamma minus that over the raised ones, D that over
-/// the lowered ones, each per token of the step, and each a running mean over about `memory` steps
-/// without bias towards the start. While the mean Gamma is 0 or less, W stays what it is; it begins
+/// Lambda is the sum of (f A - d) Phi over all tokens, Gamma minus that of f A Phi over the raised
+/// ones, D that over the lowered ones, with the factor f and the pull d of the loss
+/// ([`LossTerms`](crate::LossTerms)). Each is per token of the step, and a running mean over about
+/// `memory` steps without bias towards the start. While the mean Gamma is 0 or less, W stays what it is; it begins
 /// at `max`. The whole step is ranked together here, whatever the scope.
 ///
 /// Source: ours, from arXiv 2606.19236, proposition 3.5 and corollary 3.6. There W* - 1 falls as

@@ -1,11 +1,11 @@
 //! Phi against finite differences of the entropy, and what a step says about itself.
 
-use rewards::weighting::{Gate, Stare, Weight, phi};
-use rewards::{EntropyBonus, EntropyControl, dynamics};
+use rewards::weighting::{AutoWeight, Gate, Stare, Weight, phi};
+use rewards::{EntropyBonus, EntropyControl, LossTerms, dynamics};
 use serde_json::{Value, json};
 
 use crate::vectors::{TOLERANCE, floats, section};
-use crate::weighting::{Columns, scores, stare};
+use crate::weighting::{Columns, scores, stare, value};
 
 fn entropy(logits: &[f64]) -> f64 {
     scores(logits).1
@@ -122,7 +122,7 @@ fn the_predicted_change_is_the_slope_of_the_mean_entropy() {
         let each = positions.iter().zip(weights);
         each.map(|((logits, token, a), w)| entropy_slope(logits, *token, a * w)).sum::<f64>() / n
     };
-    let said = dynamics(&columns.borrow(), &weights, 0.1);
+    let said = dynamics(&columns.borrow(), &LossTerms::default(), &weights, 0.1);
     assert!((get(&said, "entropy/predicted_delta") - slope(&weights)).abs() < 1e-7);
     let ones = vec![1.0; positions.len()];
     assert!((-get(&said, "entropy/lambda") - slope(&ones)).abs() < 1e-7);
@@ -133,13 +133,76 @@ fn the_predicted_change_is_the_slope_of_the_mean_entropy() {
     assert!(critical > 0.0 && slope(&weights).abs() < 1e-7, "{critical} {}", slope(&weights));
 }
 
+/// Factors and pulls of all kinds: 0, above and below 1, of both signs.
+fn unequal_terms(n: usize) -> (Vec<f64>, Vec<f64>) {
+    let factors = (0..n).map(|token| [0.0, 0.4, 1.0, 2.5][token % 4]).collect();
+    let pulls = (0..n).map(|token| [0.3, -0.2, 0.0][token % 3]).collect();
+    (factors, pulls)
+}
+
+#[test]
+fn tokens_count_in_the_prediction_as_in_the_loss() {
+    let positions = positions();
+    let columns = columns(&positions);
+    let n = positions.len();
+    let (factors, pulls) = unequal_terms(n);
+    let terms = LossTerms { factors: &factors, pulls: &pulls };
+    let weights: Vec<f64> = (0..n).map(|token| [1.0, 3.0][token % 2]).collect();
+    let slope = |credit: &dyn Fn(usize) -> f64| -> f64 {
+        let each = positions.iter().enumerate();
+        let slopes = each.map(|(at, (logits, token, _))| entropy_slope(logits, *token, credit(at)));
+        slopes.sum::<f64>() / n as f64
+    };
+    let advantage = |at: usize| positions[at].2;
+    let said = dynamics(&columns.borrow(), &terms, &weights, 0.1);
+    let credit = slope(&|at| factors[at] * weights[at] * advantage(at) - pulls[at]);
+    assert!((get(&said, "entropy/predicted_delta") - credit).abs() < 1e-7);
+    let plain = slope(&|at| factors[at] * advantage(at) - pulls[at]);
+    assert!((get(&said, "entropy/lambda") + plain).abs() < 1e-7);
+    let quadrants = ["u_plus", "l_plus", "u_minus", "l_minus"];
+    let sum = |what: &str| -> f64 {
+        quadrants.iter().map(|one| get(&said, &format!("quadrant/critical/{one}/{what}"))).sum()
+    };
+    assert!((sum("entropy") - slope(&|at| factors[at] * advantage(at))).abs() < 1e-7);
+    let mean = (0..n).map(|at| factors[at] * advantage(at)).sum::<f64>() / n as f64;
+    assert!((sum("advantage") - mean).abs() < 1e-12);
+    // Counted as in a mean over tokens, they are of another loss.
+    let other = dynamics(&columns.borrow(), &LossTerms::default(), &weights, 0.1);
+    assert!((get(&other, "entropy/predicted_delta") - credit).abs() > 1e-3);
+    // The weight at which the prediction is 0.
+    let critical = get(&said, "entropy/critical_weight");
+    let settings = Stare { gate: Gate::Open, weight: Weight::Fixed(critical), ..Stare::default() };
+    let weights = stare(settings).weights(&columns.borrow()).weights;
+    let said = dynamics(&columns.borrow(), &terms, &weights, 0.1);
+    assert!(get(&said, "entropy/predicted_delta").abs() < 1e-9, "at {critical}");
+}
+
+#[test]
+fn the_controller_measures_what_the_prediction_is_made_of() {
+    let positions = positions();
+    let columns = columns(&positions);
+    let (factors, pulls) = unequal_terms(positions.len());
+    let terms = LossTerms { factors: &factors, pulls: &pulls };
+    let auto = AutoWeight { auto: 1.0, min: 0.0, max: 1e9, memory: 1.0 };
+    let mut controller = stare(Stare { weight: Weight::Auto(auto), ..Stare::default() });
+    let measured = controller.observe(0.1, &columns.borrow(), &terms);
+    let said = dynamics(&columns.borrow(), &terms, &vec![1.0; positions.len()], 0.1);
+    for (own, key) in [
+        ("stare/lambda", "entropy/lambda"),
+        ("stare/gamma", "entropy/gamma"),
+        ("stare/critical_weight", "entropy/critical_weight"),
+    ] {
+        assert!((value(&measured, own) - get(&said, key)).abs() < 1e-12, "{own}");
+    }
+}
+
 #[test]
 fn quadrants_share_out_the_step() {
     let positions = positions();
     let columns = columns(&positions);
     let n = positions.len() as f64;
     let ones = vec![1.0; positions.len()];
-    let said = dynamics(&columns.borrow(), &ones, 0.1);
+    let said = dynamics(&columns.borrow(), &LossTerms::default(), &ones, 0.1);
     let quadrants = ["u_plus", "l_plus", "u_minus", "l_minus"];
     let split = |split: &str, what: &str| {
         quadrants.map(|quadrant| get(&said, &format!("quadrant/{split}/{quadrant}/{what}")))
@@ -184,7 +247,7 @@ fn what_is_worked_out_by_hand() {
     let entropy = 1.75 * ln2;
     let sum: f64 = p.iter().map(|p| p * p * (p.ln() + entropy)).sum();
     let phi = |p: f64| p * (p.ln() + entropy) - sum;
-    let said = dynamics(&columns.borrow(), &[1.0, 2.0, 1.0, 1.0], 0.5);
+    let said = dynamics(&columns.borrow(), &LossTerms::default(), &[1.0, 2.0, 1.0, 1.0], 0.5);
     let near = |key: &str, expected: f64| {
         assert!((get(&said, key) - expected).abs() < 1e-6, "{key} {}", get(&said, key));
     };
@@ -211,9 +274,14 @@ fn what_is_worked_out_by_hand() {
     assert_eq!(keys.len(), 24 + 5 + 1 + 12 + 8);
     let once: std::collections::BTreeSet<_> = keys.iter().collect();
     assert_eq!(once.len(), keys.len());
-    assert!(dynamics(&Columns::of(&[], &[]).borrow(), &[], 0.1).is_empty());
+    assert!(dynamics(&Columns::of(&[], &[]).borrow(), &LossTerms::default(), &[], 0.1).is_empty());
     // losers alone: no winner to raise
-    let said = dynamics(&Columns::of(&[1.0, -1e-7, 9.0], &[-1.0; 3]).borrow(), &[1.0; 3], 0.1);
+    let said = dynamics(
+        &Columns::of(&[1.0, -1e-7, 9.0], &[-1.0; 3]).borrow(),
+        &LossTerms::default(),
+        &[1.0; 3],
+        0.1,
+    );
     assert!(said.iter().all(|(key, value)| !key.contains("selected") && value.is_finite()));
     assert_eq!(get(&said, "entropy/gamma"), 0.0);
     assert!((get(&said, "surprisal/histogram/8") - 1.0 / 3.0).abs() < 1e-12);
@@ -225,7 +293,7 @@ fn quantiles_are_the_smallest_values_that_cover() {
     for n in [1usize, 2, 7, 10, 100, 333] {
         let surprisals: Vec<f32> = (0..n).map(|i| ((i * 101) % n) as f32).collect();
         let columns = Columns::of(&surprisals, &vec![1.0; n]);
-        let said = dynamics(&columns.borrow(), &vec![1.0; n], 0.1);
+        let said = dynamics(&columns.borrow(), &LossTerms::default(), &vec![1.0; n], 0.1);
         for (name, percent) in
             [("p10", 10), ("p50", 50), ("p80", 80), ("p90", 90), ("p95", 95), ("p99", 99)]
         {

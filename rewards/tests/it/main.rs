@@ -18,6 +18,7 @@ mod near_misses;
 mod properties;
 mod reading_properties;
 mod redteam;
+mod reward_kl;
 mod rows;
 mod settings;
 mod vectors;

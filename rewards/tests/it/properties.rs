@@ -6,8 +6,8 @@ use rewards::verifier::{
     Aim, Countdown, Format, Length, Math, Overlong, Pattern, Repetition, Rule, ThinkTags,
 };
 use rewards::{
-    Equivalence, Extracted, Marker, Outcome, Policy, Rubric, RubricConfig, TokenColumns, Verifier,
-    WeightingConfig, equivalent, extract,
+    Equivalence, Extracted, LossTerms, Marker, Outcome, Policy, Rubric, RubricConfig, TokenColumns,
+    Verifier, WeightingConfig, equivalent, extract,
 };
 
 /// Text made of what graders care about, so that random strings come near an answer.
@@ -206,7 +206,7 @@ proptest! {
         };
         let mut uniform = WeightingConfig::default().build();
         let state = uniform.state();
-        prop_assert!(uniform.observe(0.5, &tokens).is_empty());
+        prop_assert!(uniform.observe(0.5, &tokens, &LossTerms::default()).is_empty());
         prop_assert_eq!(uniform.weights(&tokens).weights, vec![1.0; tokens.len()]);
         prop_assert_eq!(tokens.is_empty(), advantages.is_empty());
         uniform.restore(&state).unwrap();

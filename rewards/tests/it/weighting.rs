@@ -6,7 +6,7 @@ use rewards::weighting::{
     Action, Adaptive, ClipCov, Gate, KlCov, NamedOperation, Operation, Select, Stare, Table, Ties,
     TopEntropy, Weight, budget,
 };
-use rewards::{Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};
+use rewards::{LossTerms, Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};
 use serde_json::{Value, json};
 
 use crate::vectors::{TOLERANCE, floats, section};
@@ -385,7 +385,11 @@ fn wrong_states(change: impl Fn(Stare) -> Stare, late: bool) -> usize {
                 let infinite = entropy == &json!("inf");
                 let nan = entropy.as_f64().unwrap_or(f64::NAN);
                 let entropy = if infinite { f64::INFINITY } else { nan };
-                let said = weighting.observe(entropy, &Columns::of(&[], &[]).borrow());
+                let said = weighting.observe(
+                    entropy,
+                    &Columns::of(&[], &[]).borrow(),
+                    &LossTerms::default(),
+                );
                 let keys = ["gate_on", "reweight_w", "reweight_m", "batch_entropy"];
                 let keys = keys.map(|key| value(&said, &format!("stare/{key}")));
                 assert_eq!(keys, used(weighting.as_ref()));
@@ -424,7 +428,7 @@ fn the_controller_is_that_of_the_reference() {
     let adaptive = Some(Adaptive { step: 0.0, ..Adaptive::default() });
     let weight = Weight::Fixed(3.0);
     let mut fixed = stare(Stare { adaptive, weight, attenuation: 0.25, ..Stare::default() });
-    fixed.observe(0.1, &Columns::of(&[], &[]).borrow());
+    fixed.observe(0.1, &Columns::of(&[], &[]).borrow(), &LossTerms::default());
     let said = fixed.weights(&Columns::of(&[], &[]).borrow()).statistics;
     let keys = ["actor/stare/positive_weight", "actor/stare/negative_weight"];
     assert_eq!(keys.map(|key| value(&said, key)), [3.0, 0.25]);
@@ -474,7 +478,7 @@ fn from_logits_to_weights_end_to_end() {
         let expected = &case["expect"];
         assert!((mean_entropy - expected["batch_entropy"].as_f64().unwrap()).abs() < TOLERANCE);
         let mut weighting = stare(settings(&case));
-        let said = weighting.observe(mean_entropy, &columns.borrow());
+        let said = weighting.observe(mean_entropy, &columns.borrow(), &LossTerms::default());
         assert_eq!(json!(value(&said, "stare/gate_on") == 1.0), expected["gate_on"]);
         let mut own = vec![1.0; mask.concat().len()];
         for (&place, weight) in places.iter().zip(weighting.weights(&columns.borrow()).weights) {
@@ -559,7 +563,7 @@ fn gates_compare_what_they_say() {
     let weights = |gate, mean_entropy: f64| {
         let settings = Stare { gate, target_entropy: 0.25, ..open(Operation::Table(table), 0.4) };
         let mut weighting = stare(settings);
-        let said = weighting.observe(mean_entropy, &columns.borrow());
+        let said = weighting.observe(mean_entropy, &columns.borrow(), &LossTerms::default());
         let weighed = weighting.weights(&columns.borrow());
         let share = value(&said, "stare/gate_on");
         assert_eq!(share, value(&weighed.statistics, "actor/stare/gate_on"));
@@ -618,7 +622,7 @@ fn the_80_20_rule_learns_from_the_top_entropies_alone() {
     let config = WeightingConfig::TopEntropy(TopEntropy { share: 0.1, scope: Scope::MicroBatch });
     let mut weighting = config.build();
     assert_eq!(weighting.scope(), Scope::MicroBatch);
-    assert!(weighting.observe(1.0, &columns.borrow()).is_empty());
+    assert!(weighting.observe(1.0, &columns.borrow(), &LossTerms::default()).is_empty());
     let weighed = weighting.weights(&columns.borrow());
     let kept: Vec<usize> = (0..15).filter(|&token| weighed.weights[token] == 1.0).collect();
     assert_eq!(kept, [2, 3]);
@@ -711,7 +715,7 @@ fn no_tokens_are_no_trouble() {
     ];
     for config in configs {
         let mut weighting = config.build();
-        let said = weighting.observe(0.1, &none.borrow());
+        let said = weighting.observe(0.1, &none.borrow(), &LossTerms::default());
         let weighed = weighting.weights(&none.borrow());
         assert!(weighed.weights.is_empty() && weighed.penalties.is_empty());
         assert!(said.iter().chain(&weighed.statistics).all(|(_, value)| value.is_finite()));

@@ -6,7 +6,7 @@ use rewards::weighting::{
     Action, AutoWeight, ClipCov, Gate, KlCov, NamedOperation, Operation, Select, Stare, Table,
     Ties, TopEntropy, Weight, budget,
 };
-use rewards::{Scope, TokenWeighting, WeightingConfig};
+use rewards::{LossTerms, Scope, TokenWeighting, WeightingConfig};
 use serde_json::{Value, json};
 
 use crate::weighting::{Columns, scores, stare, value};
@@ -175,7 +175,7 @@ proptest! {
         };
         let weighed = |columns: &Columns| {
             let mut weighting = fixed.build();
-            weighting.observe(0.5, &columns.borrow());
+            weighting.observe(0.5, &columns.borrow(), &LossTerms::default());
             weighting.weights(&columns.borrow())
         };
         let (one, two) = (weighed(&columns), weighed(&other));
@@ -195,13 +195,13 @@ proptest! {
     fn a_closed_gate_is_the_identity(columns in step(), settings in settings()) {
         let settings = Stare { gate: Gate::Batch, ..settings };
         let mut weighting = stare(settings);
-        weighting.observe(settings.target_entropy, &columns.borrow());
+        weighting.observe(settings.target_entropy, &columns.borrow(), &LossTerms::default());
         let weighed = weighting.weights(&columns.borrow());
         prop_assert!(weighed.weights.iter().all(|weight| weight.to_bits() == 1f64.to_bits()));
         prop_assert_eq!(weighed.weights.len(), columns.advantages.len());
         prop_assert!(weighed.penalties.is_empty());
         // what would be selected is said all the same
-        weighting.observe(settings.target_entropy / 2.0, &columns.borrow());
+        weighting.observe(settings.target_entropy / 2.0, &columns.borrow(), &LossTerms::default());
         let open = weighting.weights(&columns.borrow());
         for key in ["actor/stare/positive_reweight_ratio", "actor/stare/negative_reweight_ratio"] {
             prop_assert_eq!(value(&weighed.statistics, key), value(&open.statistics, key));
@@ -213,7 +213,7 @@ proptest! {
         let operation = Operation::Named(NamedOperation::C2);
         let settings = Stare { operation, gate: Gate::Open, ..settings };
         let mut weighting = stare(settings);
-        weighting.observe(mean_entropy(&columns), &columns.borrow());
+        weighting.observe(mean_entropy(&columns), &columns.borrow(), &LossTerms::default());
         let weighed = weighting.weights(&columns.borrow());
         let said = |key: &str| value(&weighed.statistics, &format!("actor/stare/{key}"));
         let expected = 1.0
@@ -237,8 +237,8 @@ proptest! {
                 halves.restore(&state).unwrap();
                 prop_assert_eq!(saved(halves.as_ref()), state);
             }
-            let said = whole.observe(*entropy, &columns.borrow());
-            prop_assert_eq!(said, halves.observe(*entropy, &columns.borrow()));
+            let said = whole.observe(*entropy, &columns.borrow(), &LossTerms::default());
+            prop_assert_eq!(said, halves.observe(*entropy, &columns.borrow(), &LossTerms::default()));
             let weighed = whole.weights(&columns.borrow());
             prop_assert!(weighed.weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0));
             prop_assert_eq!(weighed, halves.weights(&columns.borrow()));
@@ -251,10 +251,10 @@ proptest! {
         columns in step(), settings in settings(), entropy in 0.0..2.0f64,
     ) {
         let mut weighting = stare(settings);
-        weighting.observe(entropy, &columns.borrow());
+        weighting.observe(entropy, &columns.borrow(), &LossTerms::default());
         let state = saved(weighting.as_ref());
         for broken in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let said = weighting.observe(broken, &columns.borrow());
+            let said = weighting.observe(broken, &columns.borrow(), &LossTerms::default());
             prop_assert!(said.iter().all(|(_, value)| value.is_finite()));
             prop_assert_eq!(saved(weighting.as_ref()), state.clone());
         }
@@ -265,7 +265,7 @@ proptest! {
         let auto = AutoWeight { auto: 1.5, min: 1.25, max: 4.0, memory: 5.0 };
         let mut weighting = stare(Stare { weight: Weight::Auto(auto), adaptive: None, ..settings });
         for columns in steps {
-            let said = weighting.observe(0.3, &columns.borrow());
+            let said = weighting.observe(0.3, &columns.borrow(), &LossTerms::default());
             prop_assert!((1.25..=4.0).contains(&value(&said, "stare/reweight_w")));
         }
     }
@@ -336,7 +336,7 @@ fn auto_finds_the_weight_of_a_stationary_step() {
         let (mut totals, mut found) = ([0.0; 3], Vec::new());
         for step in 0..steps {
             let columns = stationary(step);
-            let said = weighting.observe(0.2, &columns.borrow());
+            let said = weighting.observe(0.2, &columns.borrow(), &LossTerms::default());
             for (total, sum) in totals.iter_mut().zip(sums(&columns, 0.1)) {
                 *total += sum;
             }
@@ -359,7 +359,7 @@ fn running_means_have_no_bias_towards_the_start() {
     let [lambda, gamma, _] = sums(&columns, 0.1);
     let mut weighting = stare(automatic(NamedOperation::O1, 20.0));
     for _ in 0..30 {
-        let said = weighting.observe(0.2, &columns.borrow());
+        let said = weighting.observe(0.2, &columns.borrow(), &LossTerms::default());
         assert!((value(&said, "stare/lambda") - lambda).abs() < 1e-12);
         assert!((value(&said, "stare/gamma") - gamma).abs() < 1e-12);
         let critical = 1.0 + lambda / gamma;
@@ -369,9 +369,9 @@ fn running_means_have_no_bias_towards_the_start() {
     }
     // and of two steps with memory m the last counts as 1 to 1 - 1/m
     let mut weighting = stare(automatic(NamedOperation::O1, 4.0));
-    weighting.observe(0.2, &columns.borrow());
+    weighting.observe(0.2, &columns.borrow(), &LossTerms::default());
     let other = stationary(2);
-    let said = weighting.observe(0.2, &other.borrow());
+    let said = weighting.observe(0.2, &other.borrow(), &LossTerms::default());
     let expected = (0.75 * lambda + sums(&other, 0.1)[0]) / 1.75;
     assert!((value(&said, "stare/lambda") - expected).abs() < 1e-12);
 }
@@ -384,19 +384,19 @@ fn without_a_measure_the_weight_is_held() {
     certain.surprisals.fill(0.01);
     certain.entropies.fill(0.5);
     certain.phi_sums.fill(0.1);
-    let said = weighting.observe(0.2, &certain.borrow());
+    let said = weighting.observe(0.2, &certain.borrow(), &LossTerms::default());
     assert_eq!(value(&said, "stare/reweight_w"), 10.0);
     assert!(said.iter().all(|(key, _)| *key != "stare/critical_weight"));
-    let said = weighting.observe(0.2, &stationary(1).borrow());
+    let said = weighting.observe(0.2, &stationary(1).borrow(), &LossTerms::default());
     let measured = value(&said, "stare/reweight_w");
     assert!(measured < 10.0, "{measured}");
-    let said = weighting.observe(0.2, &certain.borrow());
+    let said = weighting.observe(0.2, &certain.borrow(), &LossTerms::default());
     assert_eq!(value(&said, "stare/reweight_w"), measured);
     // a column that is not finite is not taken in
     let mut broken = stationary(4);
     broken.phi_sums[0] = f32::NAN;
     let before = saved(weighting.as_ref());
-    weighting.observe(0.2, &broken.borrow());
+    weighting.observe(0.2, &broken.borrow(), &LossTerms::default());
     assert_eq!(saved(weighting.as_ref())["means"], before["means"]);
 }
 

@@ -33,6 +33,10 @@ stage_settings! {
         /// What a completion is worth.
         #[serde(default)]
         pub rewards: RewardsConfig,
+        /// A KL to the weights at the stage's start that is taken from the reward, beside that of
+        /// the loss. verl: `use_kl_in_reward`, `kl_penalty` and `kl_ctrl`.
+        #[serde(default)]
+        pub reward_kl: rewards::RewardKl,
         /// Whether completions that were cut at the limit are left out of the loss.
         #[serde(default)]
         pub overlong_filtering: bool,
@@ -66,6 +70,11 @@ impl RlStage {
     pub(super) const REQUIRED: &str =
         "group_size = 2\nsteps = 1\nbatch = 1\nschedule = { kind = \"constant\", lr = 1.0 }\n";
 
+    /// Whether it looks back at the weights at its start.
+    pub fn has_reference(&self) -> bool {
+        self.loss.kl != (Kl::Off {}) || !self.reward_kl.is_off()
+    }
+
     /// Completions that dynamic sampling draws in a step that goes to the cap.
     fn most_drawn(&self) -> Option<u64> {
         let dynamic = self.dynamic_sampling?;
@@ -86,7 +95,7 @@ impl RlStage {
             alone: update <= rows,
             activations: self.activations.most(),
             cached: slots * new + groups * prompt,
-            reference: self.loss.kl != (Kl::Off {}),
+            reference: self.has_reference(),
         }
     }
 }
@@ -126,6 +135,7 @@ impl StageSettings for RlStage {
             ("loss", self.loss.problems()),
             ("rollout", self.rollout.problems()),
             ("rewards", self.rewards.problems()),
+            ("reward_kl", self.reward_kl.problems(self.batch.get() * self.group_size.get())),
             ("advantage", self.advantage.problems()),
             ("weighting", self.weighting.problems()),
             ("importance", self.importance.problems()),
@@ -149,6 +159,11 @@ impl StageSettings for RlStage {
             self.old_log_probs == OldLogProbs::Rescore || self.importance == (Importance::Off {}),
             "importance: the rollout's own log-probs differ from themselves by nothing; set \
              `old_log_probs = \"rescore\"`",
+        );
+        need(
+            !matches!(self.loss.kl, Kl::K1 { .. }),
+            "loss.kl: the gradient of `k1` in the loss has expectation 0, so it adds noise and does \
+             not pull towards the reference; use `k3` or `k2` there, or `reward_kl`",
         );
         if self.group_size == NonZeroUsize::MIN {
             self.check_group_of_one(&mut need);

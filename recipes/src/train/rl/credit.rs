@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::Result;
-use engine::loss::Counts;
 use evals::attempt::Graded;
 use rand_philox::splitmix64;
 use rewards::advantage::GroupRewards;
@@ -15,6 +14,7 @@ use rewards::{EntropyBonus, Importance, TokenColumns, TokenWeights, WeightingCon
 use rollout::Finish;
 
 use super::Rl;
+use super::terms::{Counted, Terms};
 use crate::config::RlStage;
 use crate::train::pack::{pack, parts};
 use crate::train::table::{Credit, Part, Table};
@@ -25,7 +25,8 @@ impl Rl<'_> {
         let began = Instant::now();
         let config = self.config;
         let mut credit = Credit::even(table, 0.0);
-        credit.advantages = advantages(config, groups);
+        let penalties = self.kl_penalties(table, &mut credit);
+        credit.advantages = advantages(config, groups, &penalties);
         if config.overlong_filtering {
             filter_overlong(groups, table, &mut credit);
         }
@@ -33,21 +34,39 @@ impl Rl<'_> {
         let kept = table.part(kept.collect());
         let columns = Columns::of(&kept, &credit.advantages, self.run.seed_of(step));
         importance(config, &kept, &mut credit);
-        let mean_entropy = mean_entropy(config, &columns)?;
+        let mean_entropy = mean_entropy(&columns);
         credit.entropy_coefficient = self.entropy_control.observe(mean_entropy);
         if config.entropy_bonus != (EntropyBonus::Off {}) {
             credit.say("actor/entropy_coefficient", credit.entropy_coefficient);
         }
-        credit.say_all(self.weighting.observe(mean_entropy, &columns.borrow()));
+        let terms = terms(config, &kept, &credit)?;
+        let observed = self.weighting.observe(mean_entropy, &columns.borrow(), &terms.borrow());
+        credit.say_all(observed);
         credit.idle =
             (0..table.samples.len()).map(|sample| is_idle(config, &credit, sample)).collect();
         let statistics = self.weigh(&kept, &columns, &mut credit)?;
         credit.say_all(statistics);
         let weights = kept.column(&credit.weights);
-        let moved = dynamics(&columns.borrow(), &weights, share(&config.weighting));
+        let share = share(&config.weighting);
+        let moved = dynamics(&columns.borrow(), &terms.borrow(), &weights, share);
         credit.statistics.extend(moved);
         self.clock.add("timing_s/adv", began);
         Ok(credit)
+    }
+
+    /// What the KL to the reference takes from the reward of each completion; nothing where it is
+    /// not in the reward.
+    fn kl_penalties(&mut self, table: &Table, credit: &mut Credit) -> Vec<f64> {
+        let none = || vec![0.0; table.samples.len()];
+        let (Some(old), Some(reference)) = (table.old(), &table.scores.reference) else {
+            return none();
+        };
+        let entries = table.samples.iter().map(|sample| sample.entries.clone());
+        let log_probs: Vec<(&[f32], &[f32])> =
+            entries.map(|own| (&old.log_probs[own.clone()], &reference[own])).collect();
+        let Some(found) = self.kl_control.observe(&log_probs) else { return none() };
+        credit.say_all(found.statistics);
+        found.penalties
     }
 
     /// Token weights, ranked over the samples that are `kept` or over each micro-batch. Returns
@@ -134,9 +153,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// One advantage for each completion, over the whole step.
-fn advantages(config: &RlStage, groups: &[Graded]) -> Vec<f64> {
-    let rewards: Vec<_> = groups.iter().map(Graded::rewards).collect();
+/// One advantage for each completion, over the whole step, by its reward less its penalty.
+fn advantages(config: &RlStage, groups: &[Graded], penalties: &[f64]) -> Vec<f64> {
+    let mut penalties = penalties.iter();
+    let mut less = |rewards: Vec<f64>| -> Vec<f64> {
+        rewards.into_iter().zip(penalties.by_ref()).map(|(reward, kl)| reward - kl).collect()
+    };
+    let rewards: Vec<_> = groups.iter().map(|group| less(group.rewards())).collect();
     let lengths: Vec<Vec<_>> = groups
         .iter()
         .map(|group| group.completions.iter().map(|one| one.trajectory.completion.len()).collect())
@@ -182,14 +205,31 @@ fn importance(config: &RlStage, kept: &Part<'_>, credit: &mut Credit) {
     }
 }
 
-/// The mean entropy of a step's tokens, nats, as the loss aggregates them.
-///
-/// Source: STARE's reference code, which measures the gate's entropy by `agg_loss`.
-fn mean_entropy(config: &RlStage, columns: &Columns<'_>) -> Result<f64> {
-    let lengths: Vec<_> = columns.samples.iter().map(ExactSizeIterator::len).collect();
-    let coefficients = config.loss.aggregation.coefficients(&lengths, Counts::of(&lengths))?;
-    let entropies = columns.entropies.iter().map(|&entropy| f64::from(entropy));
-    Ok(coefficients.iter().zip(entropies).map(|(share, entropy)| share * entropy).sum())
+/// How the loss counts the tokens that are in it.
+fn terms(config: &RlStage, kept: &Part<'_>, credit: &Credit) -> Result<Terms> {
+    let table = kept.table;
+    let lengths = |groups: Range<usize>| {
+        let samples = kept.samples.iter().map(|&sample| &table.samples[sample]);
+        let own = samples.filter(|sample| groups.contains(&sample.group));
+        own.map(|sample| sample.entries.len()).collect()
+    };
+    let old = table.old().expect("what was sampled has scores");
+    let importance = credit.importance.as_ref().map(|column| kept.column(column));
+    let reference = table.scores.reference.as_ref().map(|column| kept.column(column));
+    let counted = Counted {
+        updates: parts(table.prompts.len(), config.updates_per_step.get()).map(lengths).collect(),
+        importance: importance.as_deref(),
+        old: &kept.column(&old.log_probs),
+        reference: reference.as_deref(),
+    };
+    Ok(Terms::of(&config.loss, &counted)?)
+}
+
+/// The mean entropy of the tokens in the loss, nats: what targets are compared with, whatever the
+/// aggregation. NaN where there is none, which moves no controller.
+fn mean_entropy(columns: &Columns<'_>) -> f64 {
+    let sum: f64 = columns.entropies.iter().map(|&entropy| f64::from(entropy)).sum();
+    sum / columns.entropies.len() as f64
 }
 
 /// Whether the loss has no gradient in a completion's tokens.

@@ -144,8 +144,10 @@ fn sampled(metrics: &mut Metrics, config: &RlStage, gathered: &Gathered) -> Resu
 }
 
 fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
+    // With dropped groups: some outcomes are the reason why a group is dropped.
+    let judged = || all(&gathered.dropped).chain(completions(gathered));
     for outcome in Outcome::ALL {
-        let with = mean(completions(gathered).map(|one| share(is(one, outcome))));
+        let with = mean(judged().map(|one| share(is(one, outcome))));
         if with > 0.0 {
             metrics.set(format!("reward/outcome/{outcome}"), with)?;
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::super::{Scope, TokenColumns, TokenWeighting, TokenWeights};
 use super::operation::{Action, NamedOperation};
 use super::{AutoWeight, Gate, Select, Stare, Weight};
-use crate::{Error, Result, exact, json};
+use crate::{Error, LossTerms, Result, exact, json};
 
 /// STARE at work: the settings and what moves from step to step.
 #[derive(Debug, Clone)]
@@ -91,11 +91,12 @@ impl Controller {
     }
 
     /// Sets W by what this and the last steps measured.
-    fn measure(&mut self, auto: AutoWeight, tokens: &TokenColumns<'_>) {
+    fn measure(&mut self, auto: AutoWeight, tokens: &TokenColumns<'_>, terms: &LossTerms<'_>) {
         let mut step = Means { total: 1.0, ..Means::NONE };
         for (token, action) in self.stare.actions(tokens).into_iter().enumerate() {
-            let effect = tokens.advantages[token] * tokens.sensitivity(token) / tokens.len() as f64;
-            step.lambda += effect;
+            let phi = tokens.sensitivity(token) / tokens.len() as f64;
+            let effect = terms.factor(token) * tokens.advantages[token] * phi;
+            step.lambda += effect - terms.pull(token) * phi;
             match action {
                 Action::Amplify => step.gamma -= effect,
                 Action::Attenuate => step.attenuated += effect,
@@ -179,13 +180,14 @@ impl TokenWeighting for Controller {
         &mut self,
         mean_entropy: f64,
         tokens: &TokenColumns<'_>,
+        terms: &LossTerms<'_>,
     ) -> Vec<(&'static str, f64)> {
         if mean_entropy.is_finite() {
             self.state.entropy = mean_entropy;
             self.state.gate = mean_entropy < self.stare.target_entropy;
             self.adapt(mean_entropy);
             if let Weight::Auto(auto) = self.stare.weight {
-                self.measure(auto, tokens);
+                self.measure(auto, tokens, terms);
             }
         }
         let open = self.stare.opens(tokens, self.is_open());
