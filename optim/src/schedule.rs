@@ -58,7 +58,7 @@ pub enum Schedule {
     /// Warm-up, stable, decay: `f = 1` up to the last `decay_ratio` of all updates, and over these
     /// `f = min_ratio + (1 - min_ratio) g(q)`, with the share `q` of them that is done.
     ///
-    /// Source: MiniCPM, arXiv 2404.06395, section 4; the shapes of the decay, arXiv 2405.18392.
+    /// Source: arXiv 2404.06395, section 4; the shapes of the decay, arXiv 2405.18392.
     Wsd {
         /// The learning rate after warm-up.
         lr: f64,
