@@ -119,11 +119,6 @@ pub(crate) enum Store {
 }
 
 impl Cache {
-    /// Number of slots.
-    pub fn num_slots(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Starts a sequence: the slot's rows now follow `prefix`.
     ///
     /// # Errors

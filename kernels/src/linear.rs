@@ -23,7 +23,7 @@ impl Matrix<'_> {
         }
     }
 
-    /// Features that it yields, of `width` that it takes.
+    /// Output features, given the input width.
     fn out(self, width: usize) -> usize {
         match self {
             Self::F32(values) => values.len() / width,
@@ -85,11 +85,7 @@ pub fn linear_add(threads: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y
 }
 
 /// [`linear`] for several weights of one format on the same rows, which are packed once.
-///
-/// # Panics
-///
-/// As [`linear`], and when the weights differ in format.
-pub fn linears<const N: usize>(
+fn linears<const N: usize>(
     threads: Threads<'_>,
     x: &[f32],
     rows: usize,
@@ -104,11 +100,12 @@ pub fn linears<const N: usize>(
     }
 }
 
-/// [`linears`] into new vectors. They are not cleared first, which one thread would do alone.
+/// [`linear`] for several weights of one format on the same rows, which are packed once, into new
+/// vectors. They are not cleared first, which one thread would do alone.
 ///
 /// # Panics
 ///
-/// As [`linears`].
+/// As [`linear`], and when the weights differ in format.
 pub fn linears_to_vec<const N: usize>(
     threads: Threads<'_>,
     x: &[f32],

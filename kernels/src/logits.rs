@@ -140,8 +140,7 @@ impl Distribution {
     pub fn with_weights(logits: &[f32], temperature: f64, weights: &mut [f32]) -> Self {
         assert_eq!(logits.len(), weights.len(), "one weight for each logit");
         let scale = scale(temperature);
-        // The largest of all comes first: every chunk's weights are relative to its own maximum, and
-        // a second pass that changes them would cost a fifth of the time.
+        // Finds the global maximum first; rescaling each chunk afterwards takes a fifth longer.
         let tops: Vec<f32> = logits.chunks(CHUNK).map(|chunk| dispatch(Largest(chunk))).collect();
         let top = f64::from(tops.iter().copied().fold(f32::NEG_INFINITY, f32::max) * scale);
         let mut stats = LogitStats::EMPTY;

@@ -119,7 +119,7 @@ pub fn product(threads: Threads<'_>, scale: f32, a: MatRef<'_>, b: MatRef<'_>, c
         (a.rows(), b.columns()),
         "rows of a by columns of b, and the output"
     );
-    // An operand whose terms are neighbours in memory is read in place; the other one fills the lanes.
+    // The operand that is contiguous along k is broadcast in place; the other fills the lanes.
     let transposed = b.row_stride() == 1;
     let (a, b) = if transposed { (b.t(), a.t()) } else { (a, b) };
     let product = packed::Product { a: Operand::rows(a), bias: None, output: c };

@@ -155,11 +155,6 @@ impl<'a, T> MatMut<'a, T> {
         (self.start.wrapping_add(row * self.row_stride + column), self.row_stride)
     }
 
-    /// The matrix for as long as the borrow lasts.
-    pub fn reborrow(&mut self) -> MatMut<'_, T> {
-        MatMut { owner: PhantomData, ..*self }
-    }
-
     /// The first `row` rows, and the others.
     ///
     /// # Panics

@@ -17,7 +17,7 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
 }
 
 /// [`rms_norm`] over its input.
-pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
+fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
     struct Norm<'a> {
         x: &'a mut [f32],
         weight: &'a [f32],

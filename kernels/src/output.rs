@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use crate::matrix::MatMut;
 use crate::simd::{LANES, Simd};
 
-/// A matrix that a product replaces, or that it is added to. An addition takes place once the
-/// product is complete: what was there before never enters the product's sums.
+/// A matrix that a product replaces, or that it is added to. Accumulation starts at 0; the finished
+/// product is added to the old value.
 #[derive(Debug)]
 pub struct Output<'a> {
     to: MatMut<'a, MaybeUninit<f32>>,

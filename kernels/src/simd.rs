@@ -63,8 +63,7 @@ pub(crate) trait Simd: Copy {
     fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4];
     /// Pairs of bf16 as `f32`: the low halves, and the high ones.
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
-    /// The four sums of four times sixteen lanes: upper half added to the lower, again, then
-    /// neighbours twice.
+    /// The sums of the lanes of four vectors. Adds halves 8+8, then 4+4, then adjacent pairs twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
 
     /// Asks for the cache line at `at`, which may be any address.

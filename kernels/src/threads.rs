@@ -168,7 +168,7 @@ struct Shared {
 // SAFETY: the job is written while no helper is inside the gate and read inside it.
 unsafe impl Sync for Shared {}
 
-/// On a cache line of its own: threads count without disturbing one another.
+/// Cache-line aligned, against false sharing.
 #[repr(align(64))]
 struct Counter(AtomicUsize);
 

@@ -187,7 +187,7 @@ impl Sampler {
             left -= self.blocks[block];
             block += 1;
         }
-        // Rounding may lead past the last weight: then the last that counts is meant.
+        // Rounding may pass the end; then use the last nonzero weight.
         let mut last = None;
         for (i, &weight) in self.weights.iter().enumerate().skip(block * BLOCK) {
             if weight > 0.0 {

@@ -173,8 +173,18 @@ fn decoded(model: &Model, groups: &Groups, slots: usize) -> Vec<Vec<Scored>> {
     }
 }
 
-/// Every completion as training scores it, this many to a pack.
-fn trained(model: &Model, groups: &Groups, at_once: usize) -> Vec<Vec<Scored>> {
+/// Adds a prompt as a chain of about this many segments, each the parent of the next; returns the
+/// last.
+fn push_in_parts(packed: &mut Packed, prompt: &[u32], parts: usize) -> usize {
+    let mut parent = None;
+    for part in prompt.chunks(prompt.len().div_ceil(parts)) {
+        parent = Some(packed.push(part, parent).unwrap());
+    }
+    parent.unwrap()
+}
+
+/// Every completion as training scores it, this many to a pack, with prompts of this many segments.
+fn trained(model: &Model, groups: &Groups, at_once: usize, parts: usize) -> Vec<Vec<Scored>> {
     let sequences: Vec<(&[u32], &[u32])> = groups
         .iter()
         .flat_map(|(prompt, completions)| completions.iter().map(move |c| (&prompt[..], &c[..])))
@@ -186,7 +196,7 @@ fn trained(model: &Model, groups: &Groups, at_once: usize) -> Vec<Vec<Scored>> {
         for &(prompt, completion) in micro_batch {
             let parent = match last {
                 Some((known, parent)) if known == prompt => parent,
-                _ => packed.push(prompt, None).unwrap(),
+                _ => push_in_parts(&mut packed, prompt, parts),
             };
             last = Some((prompt, parent));
             targets.extend(packed.push_completion(parent, completion).unwrap());
@@ -240,12 +250,16 @@ fn equal(got: &[Vec<Scored>], want: &[Vec<Scored>], what: &str, config: &ModelCo
 
 fn check(model: &Model, groups: &Groups) {
     let config = model.config();
-    let want = in_pool(1, || trained(model, groups, 100));
+    let want = in_pool(1, || trained(model, groups, 100, 1));
     for threads in [1, 2] {
         in_pool(threads, || {
             for at_once in [1, 2, 4, 100] {
-                let got = trained(model, groups, at_once);
+                let got = trained(model, groups, at_once, 1);
                 equal(&got, &want, &format!("{at_once} a pack, {threads} threads"), config);
+            }
+            for parts in [2, 3] {
+                let got = trained(model, groups, 4, parts);
+                equal(&got, &want, &format!("prompts in {parts}, {threads} threads"), config);
             }
             for slots in [1, 2, 5, 33] {
                 let got = decoded(model, groups, slots);
@@ -330,15 +344,20 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
-fn many_slots_equal_one() {
-    let model = random_model(Family::Llama, 3);
-    let vocab = model.config().vocab_size;
-    let groups: Groups = vec![(
-        support::tokens(1, 21, vocab),
-        (0..40).map(|i| support::tokens(i, 9, vocab)).collect(),
-    )];
-    let want = decoded(&model, &groups, 1);
-    for slots in [3, 4, 5, 8, 9, 16, 17, 32, 33] {
-        equal(&decoded(&model, &groups, slots), &want, &format!("{slots} slots"), model.config());
+fn many_slots_equal_training() {
+    for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+        for (family, seed) in FAMILIES.into_iter().cycle().zip(3..9) {
+            let model = random_model(family, seed).with_precision(precision).unwrap();
+            let vocab = model.config().vocab_size;
+            let groups: Groups = vec![(
+                support::tokens(seed + 40, 21, vocab),
+                (0..40).map(|i| support::tokens(i, 9, vocab)).collect(),
+            )];
+            let want = trained(&model, &groups, 100, 1);
+            for slots in [1, 3, 4, 5, 8, 9, 16, 17, 32, 33] {
+                let got = decoded(&model, &groups, slots);
+                equal(&got, &want, &format!("{slots} slots, {precision:?}"), model.config());
+            }
+        }
     }
 }

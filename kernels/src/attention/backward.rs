@@ -19,8 +19,7 @@ use crate::threads::Threads;
 /// Queries handled at once.
 const QUERIES: usize = 96;
 
-/// Pairs of a row and a position from which a segment is split into more parts, and parts at most:
-/// each has gradients of its own for all keys and values that it reads.
+/// One part per `PAIRS` (row, position) pairs, at most `PARTS`; each has its own dk and dv buffers.
 const PAIRS: usize = 1 << 18;
 const PARTS: usize = 8;
 

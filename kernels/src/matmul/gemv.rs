@@ -1,5 +1,5 @@
-//! Products of up to four rows with weights in place: a number of each of sixteen or eight
-//! features fills a vector, by transposes of 4 by 4, and serves all rows there and then.
+//! Products of up to four rows with weights in place. Each vector holds one term of 16 (or 8)
+//! features, by 4x4 transposes, and is used for all rows before the next is loaded.
 //!
 //! Every output is one chain of fused multiply-adds over ascending terms, which starts at 0.
 
@@ -86,7 +86,7 @@ impl Task<'_> {
                 9.. if self.out >= LANES && (R <= 2 || S::REGISTERS == 32) => LANES,
                 _ => HALF,
             };
-            // The last features of a weight are taken together with those before them.
+            // The last, partial group overlaps the one before, so that every load is full.
             let first = (self.first + column).min(self.out.saturating_sub(lanes));
             let (weight, skipped) = (&self.weight[first * width..], self.first + column - first);
             let sums = match lanes {
@@ -195,7 +195,7 @@ fn fours<const R: usize>(rows: [&[f32]; R]) -> [&[[f32; 4]]; R] {
     fours
 }
 
-/// Asks for what four terms of `FEATURES` features take of the features that follow them.
+/// Prefetches the same four terms of the next `FEATURES` features.
 #[inline(always)]
 fn prefetch<S: Simd, const FEATURES: usize>(simd: S, weight: &[f32], width: usize, t: usize) {
     let next = weight.as_ptr().wrapping_add(FEATURES * (width + t));

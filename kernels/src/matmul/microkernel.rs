@@ -9,8 +9,8 @@ pub(super) const PANELS: usize = 3;
 /// Terms between two prefetches: a cache line of a row.
 const AHEAD: usize = LANES;
 
-/// The items whose numbers are broadcast: sixteens of them begin every `sixteen` numbers; term `t` of
-/// item `i` of a sixteen is at `i * item + t * term`. One of the two strides is 1.
+/// The broadcast operand: groups of 16 items start `sixteen` elements apart. Term `t` of item `i` of
+/// a group is at `i * item + t * term`. One of the two strides is 1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broadcast<'a> {
     values: &'a [f32],
@@ -125,9 +125,9 @@ impl Across<'_> {
 
 /// Where the sums of a tile come from and go to.
 pub(super) trait Sink {
-    /// Whether there may be more than [`PANELS`] panels where there are no sums so far.
+    /// Whether tiles of the first block may be wider than [`PANELS`].
     const WIDE: bool;
-    /// The sums so far of items by panels, from `item` and `panel` on: of item `i` by panel `n` line
+    /// Accumulators from `item` and `panel` on; that of item `i`, panel `n` is line
     /// `PANELS * i + n`.
     fn sums(&self, item: usize, panel: usize) -> &[Line];
     /// Takes the sums of items by panels, from `item` and `panel` on.

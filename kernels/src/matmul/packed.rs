@@ -2,7 +2,7 @@
 //!
 //! The numbers of one operand, `a`, are broadcast; those of the other, `b`, are packed in panels of
 //! sixteen and fill the lanes. In a forward pass `a` is the weight, read in place, and the result
-//! is transposed on its way out; so a weight is never packed, and one kernel serves 5 rows as well
+//! is transposed when it is stored; so a weight is never packed, and one kernel serves 5 rows as well
 //! as 2,048.
 //!
 //! Every output is one chain of fused multiply-adds over ascending terms, which starts at 0.
@@ -29,10 +29,10 @@ const ITEMS: usize = 384;
 /// Items of `a` in a task of a product with few items of `b`, at most.
 const ITEMS_OF_FEW: usize = 128;
 
-/// Tasks across `b` below which there are few items of it.
+/// `b` counts as small below this many tasks across it.
 const FEW: usize = 3;
 
-/// Bytes of `b` that a task reads for every few items of `a`.
+/// Part of `b` that a task rereads for each tile of `a`; stays in L2.
 const RUN_BYTES: usize = 384 << 10;
 
 /// Tasks for each thread, at least, where there are enough items.

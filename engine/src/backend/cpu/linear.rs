@@ -49,9 +49,19 @@ impl Linear<Weight<'_>> {
     }
 
     /// The operand of a kernel. `copy` is that of [`Self::bf16_copy`].
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is a copy for products in f32, or none for products in bf16.
     fn operand<'a>(&'a self, copy: Option<&'a PackedBf16>) -> linear::Linear<'a> {
         let Self::Dense { weight, bias } = self;
-        let weight = weight.copy.or(copy).map_or(Matrix::F32(weight.values), Matrix::Bf16);
+        let weight = match (weight.precision, weight.copy.or(copy)) {
+            (MatmulPrecision::F32, None) => Matrix::F32(weight.values),
+            (MatmulPrecision::Bf16, Some(copy)) => Matrix::Bf16(copy),
+            (precision, copy) => {
+                panic!("products in {precision:?}, with a copy in bf16: {}", copy.is_some())
+            }
+        };
         linear::Linear { weight, bias: bias.as_ref().map(|bias| bias.values) }
     }
 

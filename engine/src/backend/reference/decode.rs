@@ -143,8 +143,7 @@ fn siblings<'a>(
     groups.into_iter().map(build).collect()
 }
 
-/// Where each row of the feed stands once the groups lie one after another. None where it is where
-/// it was.
+/// Index of each feed row after grouping by prompt; `None` if the order is unchanged.
 fn order(policy: Policy<'_>, siblings: &[Siblings<'_>]) -> Result<Option<Tensor>> {
     let grouped: Vec<u32> = siblings.iter().flat_map(|s| s.rows.iter().copied()).collect();
     let mut place = vec![0; grouped.len()];

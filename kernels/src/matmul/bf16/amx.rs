@@ -133,7 +133,7 @@ impl Microkernel for Amx {
     /// 2 x 2 tiles twice; up to sixteen rows 1 x 4, since these wait for memory.
     #[inline]
     fn multiply<S: Simd>(ready: &Configured, _: S, operands: &Operands<'_>, results: &mut [Row]) {
-        // A group beyond the last is stood in for by the last one: nobody reads its results.
+        // Missing groups repeat the last one; their results are never read.
         let b = |group: usize| operands.columns(group.min(operands.groups - 1));
         let (a, _) = operands.rows(0);
         if operands.rows <= GROUP {

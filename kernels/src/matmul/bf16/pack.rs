@@ -49,8 +49,8 @@ impl Operand<'_> {
         if self.term == 1 { (Order::Along, self.item) } else { (Order::Across, self.term) }
     }
 
-    /// Calls `convert` for strips of tiles that cover the groups from `first` on: with their source,
-    /// and the tiles from the first on, of which one every [`blocks`] belongs to the strip.
+    /// Calls `convert` for each strip from group `first` on: its source, and its tiles (every
+    /// [`blocks`]-th of the slice).
     #[inline(always)]
     fn each_strip(&self, first: usize, to: &mut [Tile], convert: impl Fn(Source<'_>, Strip<'_>)) {
         let blocks = blocks(self.terms);
@@ -171,7 +171,7 @@ fn convert(source: Source<'_>, order: Order, layout: Layout, mut to: Strip<'_>) 
     }
 }
 
-/// Whether the lines that packing yields are those of the other layout.
+/// Whether a packed tile must be transposed to get `layout`.
 #[inline(always)]
 fn transposes(order: Order, layout: Layout) -> bool {
     (order == Order::Along) == (layout == Layout::Vnni)

@@ -18,8 +18,7 @@ pub(super) trait Microkernel: Copy + Send {
 
     fn ready(self) -> Self::Ready;
 
-    /// Computes one tile of results. What it leaves in rows and columns that
-    /// `operands` does not have is never read.
+    /// Computes one tile of results. Results outside the operands' rows and columns are undefined.
     fn multiply<S: Simd>(
         ready: &Self::Ready,
         simd: S,
@@ -213,7 +212,7 @@ const TASK: usize = 16;
 /// Tiles of a task's rows at most: they stay in the second cache while the columns pass.
 const TASK_TILES: usize = 512;
 
-/// Products of tiles that a task should have at least: below it, handing it over costs more.
+/// Minimum tile products per task; smaller ones cost more to dispatch than to compute.
 const GRAIN: usize = 48;
 
 /// Tasks for each thread, so that one that is delayed leaves its share to others.

@@ -10,7 +10,7 @@ use crate::matmul::select;
 use crate::output::Output;
 use crate::simd::{Kernel, LANES, Simd};
 
-/// Items of `a` whose sums are written at once: whole tiles of 8 and of 6, and whole sixteens.
+/// Items per group: a multiple of the tile heights 8 and 6, and of 16.
 pub(super) const GROUP: usize = 48;
 
 thread_local! {
@@ -36,7 +36,7 @@ pub(super) struct Operands<'a> {
     pub(super) terms: usize,
 }
 
-/// Items of a task that are its tiles' at once: where they begin within the task, and how many.
+/// A group of items, finished before the next: offset and length.
 #[derive(Clone, Copy)]
 struct Group {
     first: usize,
