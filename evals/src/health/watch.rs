@@ -297,8 +297,10 @@ impl History {
 
 fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
     let (mean_bound, max_bound) = agreement.gaps();
-    let gap = finite(metrics, &["rollout_corr/log_prob_gap_mean"])?;
-    let max = finite(metrics, &["rollout_corr/log_prob_gap_max"])?;
+    let gap = metrics.get("rollout_corr/log_prob_gap_mean")?;
+    let max = metrics.get("rollout_corr/log_prob_gap_max")?;
+    // False for a NaN.
+    let agrees = gap <= mean_bound && max <= max_bound;
     let found = format!(
         "log-probabilities of the rollout and of training are {gap:.1e} nats apart in the mean and \
          {max:.1e} at most"
@@ -317,11 +319,7 @@ fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
              `importance`; without rollouts of another age or precision this is a fault to report",
         ),
     };
-    (gap > mean_bound || max > max_bound).then(|| Warning {
-        name: "log_prob_gap",
-        cause: format!("{found}; {expected}"),
-        act,
-    })
+    (!agrees).then(|| Warning { name: "log_prob_gap", cause: format!("{found}; {expected}"), act })
 }
 
 /// The first of `keys` that the step has, if it is a number.

@@ -42,10 +42,14 @@ fn tensor(rows: &[Vec<f64>], dtype: DType) -> Tensor {
     Tensor::new(rows.to_vec(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
 }
 
-/// Largest relative error of `got`, against the larger of 1e-3 and the expected value.
+/// Largest relative error of `got`, against the larger of 1e-3 and the expected value; NaN where
+/// any is.
 fn error(got: &Tensor, expected: &[Vec<f64>]) -> f64 {
     let pairs = values(got).into_iter().zip(expected.iter().flatten());
-    pairs.map(|(got, want)| (got - want).abs() / want.abs().max(1e-3)).fold(0.0, f64::max)
+    pairs
+        .map(|(got, want)| (got - want).abs() / want.abs().max(1e-3))
+        .max_by(f64::total_cmp)
+        .unwrap()
 }
 
 impl Case {
@@ -64,7 +68,7 @@ impl Case {
         let var = Var::from_tensor(&tensor(&problem.w0, dtype)).unwrap();
         let params = [Param { name: "w".into(), var, decay: !coupled }];
         let mut optimizer = AdamW::new(self.config(), &params).unwrap();
-        let mut worst: f64 = 0.0;
+        let mut errors = Vec::new();
         for (gradient, expected) in problem.grads.iter().zip(&self.w) {
             let mut gradient = tensor(gradient, dtype);
             if coupled {
@@ -73,11 +77,13 @@ impl Case {
             }
             let mut objective = Told { loss: 0.0, gradients: vec![(0, gradient)] };
             optimizer.step(&params, &mut objective, self.lr).unwrap();
-            worst = worst.max(error(&params[0].var, expected));
+            errors.push(error(&params[0].var, expected));
         }
         let state = optimizer.state().unwrap();
         let find = |key: &str| &state.iter().find(|(name, _)| name == key).unwrap().1;
-        worst.max(error(find("adamw.first.w"), &self.m)).max(error(find("adamw.second.w"), &self.v))
+        errors.push(error(find("adamw.first.w"), &self.m));
+        errors.push(error(find("adamw.second.w"), &self.v));
+        errors.into_iter().max_by(f64::total_cmp).unwrap()
     }
 }
 

@@ -18,7 +18,10 @@ impl Gap {
         self.difference -= ratio;
         self.distance += ratio.abs();
         self.k3 += ratio.exp() - ratio - 1.0;
-        self.max = self.max.max(ratio.abs());
+        // In the total order a NaN is the largest, so it stays; `f64::max` would drop it.
+        if ratio.abs().total_cmp(&self.max).is_gt() {
+            self.max = ratio.abs();
+        }
     }
 
     /// Whether there is any token.
@@ -54,5 +57,16 @@ mod tests {
         gap.add(-1.0, -1.5);
         assert_eq!((gap.kl(), gap.mean(), gap.max), (0.25, 0.25, 0.5));
         assert!((gap.k3() - (f64::exp(-0.5) + 0.5 - 1.0) / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_log_prob_that_is_no_number_makes_the_largest_gap_none() {
+        for (rollout, training) in [(f32::NAN, -1.0), (-1.0, f32::NAN), (-f32::NAN, -1.0)] {
+            let mut gap = Gap::default();
+            gap.add(-1.0, -1.5);
+            gap.add(rollout, training);
+            gap.add(-1.0, -9.0);
+            assert!(gap.max.is_nan() && gap.mean().is_nan(), "{gap:?}");
+        }
     }
 }

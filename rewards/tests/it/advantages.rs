@@ -104,7 +104,7 @@ fn distance(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
         assert_eq!(a.len(), b.len());
         a.iter().zip(b)
     });
-    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    pairs.map(|(a, b)| (a - b).abs()).max_by(f64::total_cmp).unwrap()
 }
 
 #[test]

@@ -94,17 +94,26 @@ fn compare(model: &Model, groups: &[Group]) {
     let all = || groups.iter().flat_map(|group| &group.trajectories);
     let log_probs: Vec<f32> = all().flat_map(|t| t.log_probs.iter().copied()).collect();
     let entropies: Vec<f32> = all().flat_map(|t| t.entropies.iter().copied()).collect();
-    let columns =
-        [("log-prob", log_probs, scores.log_probs), ("entropy", entropies, scores.entropies)];
+    let phi_sums: Vec<f32> = all().flat_map(|t| t.phi_sums.iter().copied()).collect();
+    let columns = [
+        ("log-prob", log_probs, scores.log_probs),
+        ("entropy", entropies, scores.entropies),
+        ("Phi sum", phi_sums, scores.phi_sums),
+    ];
     for (name, sampled, trained) in columns {
         assert_eq!(sampled.len(), trained.len());
         let gaps = sampled.iter().zip(&trained).map(|(a, b)| (a - b).abs());
-        let worst = gaps.fold(0.0, f32::max);
+        // A NaN is the largest.
+        let worst = gaps.max_by(f32::total_cmp).unwrap();
         eprintln!(
             "{:?}, {name}: {} tokens, rollout and training at most {worst:.1e} apart",
             model.precision(),
             trained.len()
         );
         assert!(worst <= bound(model), "{name}: rollout and training are {worst:.1e} apart");
+        if model.device().is_cpu() {
+            let bits = |column: &[f32]| column.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&sampled), bits(&trained), "{name}: signs of zero differ");
+        }
     }
 }

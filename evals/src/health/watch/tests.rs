@@ -173,6 +173,24 @@ fn a_gap_is_judged_by_the_agreement_that_is_due() {
 }
 
 #[test]
+fn a_gap_that_is_no_number_is_said() {
+    let mean = |_| vec![("rollout_corr/log_prob_gap_mean", f64::NAN)];
+    check(9, mean, &[(1, "log_prob_gap")]);
+    let max = |_| vec![("rollout_corr/log_prob_gap_max", f64::NAN)];
+    check(9, max, &[(1, "log_prob_gap")]);
+    let mut exact = Watch::new(1000, Agreement::Exact);
+    let both = |_| {
+        vec![
+            ("rollout_corr/log_prob_gap_mean", f64::NAN),
+            ("rollout_corr/log_prob_gap_max", f64::NAN),
+        ]
+    };
+    let found = exact.observe(1, &run(1, both)[0]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].cause.contains("NaN nats apart in the mean and NaN at most"), "{found:?}");
+}
+
+#[test]
 fn a_gradient_norm_far_from_the_usual_is_said() {
     let norm = |from: u64, norm: f64| {
         move |step: u64| vec![("actor/grad_norm", if step >= from { norm } else { 0.8 })]
