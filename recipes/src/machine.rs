@@ -1,30 +1,64 @@
 //! What the machine has: threads, memory.
 
+use std::env;
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
+
+use anyhow::{Result, bail};
+
+/// Threads, at most. Each is started at once and takes memory, so a slip of the finger could take
+/// the machine down.
+const MOST_THREADS: usize = 1024;
 
 /// Fixes the number of threads of this process and returns it: `asked`, else `RAYON_NUM_THREADS`,
 /// else all that the machine has.
 ///
 /// Has to come before the first tensor and before any other thread: rayon and Candle read the
 /// number once, from the environment.
+///
+/// # Errors
+///
+/// Fails, and fixes nothing, when the number is above 1,024, or that of the environment is none.
 #[expect(
     unsafe_code,
     reason = "Candle takes its number of threads from the environment and from nowhere else"
 )]
-pub fn fix_threads(asked: Option<NonZeroUsize>) -> usize {
-    let from_environment = || std::env::var("RAYON_NUM_THREADS").ok()?.parse::<NonZeroUsize>().ok();
-    let threads = asked
-        .or_else(from_environment)
-        .or_else(|| available_parallelism().ok())
-        .unwrap_or(NonZeroUsize::MIN)
-        .get();
+pub fn fix_threads(asked: Option<NonZeroUsize>) -> Result<usize> {
+    let all = available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads(asked, env::var_os("RAYON_NUM_THREADS"), all)?;
     for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
         // SAFETY: called by commands before they start a thread, so nobody reads the environment
         // at the same time.
-        unsafe { std::env::set_var(name, threads.to_string()) };
+        unsafe { env::set_var(name, threads.to_string()) };
     }
-    threads
+    Ok(threads)
+}
+
+/// The number of threads: `asked`, else that of the environment, else `all`. As for rayon, nothing
+/// and 0 in the environment mean all.
+fn threads(
+    asked: Option<NonZeroUsize>,
+    environment: Option<OsString>,
+    all: usize,
+) -> Result<usize> {
+    let environment = environment.unwrap_or_default();
+    let environment = environment.to_string_lossy();
+    let (name, threads) = match (asked, environment.as_ref()) {
+        (Some(asked), _) => ("threads", Some(asked.get())),
+        (None, "" | "0") => return Ok(all.min(MOST_THREADS)),
+        (None, text) => ("RAYON_NUM_THREADS", text.parse().ok()),
+    };
+    match threads {
+        Some(threads) if threads <= MOST_THREADS => Ok(threads),
+        _ => {
+            let got = threads.map_or_else(|| format!("`{environment}`"), |n| n.to_string());
+            bail!(
+                "{name}: expected a whole number up to {MOST_THREADS}, got {got}; leave it out to use \
+                 all {all} of this machine"
+            )
+        }
+    }
 }
 
 /// Memory of the machine, in bytes, all and not in use, where the system says.
@@ -47,6 +81,31 @@ fn kib_line(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_are_bounded_wherever_their_number_comes_from() {
+        let number = |asked, environment: &str| {
+            let environment = Some(environment.into()).filter(|text: &OsString| !text.is_empty());
+            threads(NonZeroUsize::new(asked), environment, 6).map_err(|error| error.to_string())
+        };
+        assert_eq!(number(0, ""), Ok(6));
+        assert_eq!(number(0, "0"), Ok(6));
+        assert_eq!(number(0, "3"), Ok(3));
+        assert_eq!(number(1024, "3"), Ok(1024));
+        assert_eq!(threads(None, None, 5000).unwrap(), 1024);
+        let most = "expected a whole number up to 1024, got";
+        for (asked, environment, expected) in [
+            (1025, "3", format!("threads: {most} 1025;")),
+            (i64::MAX as usize, "", format!("threads: {most} 9223372036854775807;")),
+            (0, "1025", format!("RAYON_NUM_THREADS: {most} 1025;")),
+            (0, "99999999999999999999", format!("RAYON_NUM_THREADS: {most} `9999999999999999")),
+            (0, "two", format!("RAYON_NUM_THREADS: {most} `two`;")),
+            (0, "-1", format!("RAYON_NUM_THREADS: {most} `-1`;")),
+        ] {
+            let error = number(asked, environment).unwrap_err();
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
 
     #[test]
     fn memory_is_read_in_kib() {

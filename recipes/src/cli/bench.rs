@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             return print(&format!("{}\n", serde_json::to_string(&report)?));
         }
     };
-    let threads = machine::fix_threads(work.threads);
+    let threads = machine::fix_threads(work.threads)?;
     let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
     let (model, _) = policy::locate(&work.model, &Places::of_recipe(Path::new("")))?
         .open(1, &compute)

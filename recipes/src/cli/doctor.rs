@@ -14,7 +14,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let findings = doctor::examine(machine::fix_threads(args.threads));
+    let findings = doctor::examine(machine::fix_threads(args.threads)?);
     for finding in &findings {
         print(&format!("{finding}\n"))?;
     }

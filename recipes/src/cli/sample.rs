@@ -79,7 +79,7 @@ fn bos(word: &str) -> Result<Bos, ValueError> {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    machine::fix_threads(args.threads);
+    machine::fix_threads(args.threads)?;
     let sampling = Sampling {
         temperature: args.temperature,
         top_k: args.top_k,

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         layers.push(shipped::layer(overlay)?);
     }
     let Loaded { recipe, folder } = load(&layers, &args.overrides)?;
-    let threads = machine::fix_threads(recipe.threads);
+    let threads = machine::fix_threads(recipe.threads)?;
     let places = Places::of_recipe(&folder);
     if args.dry_run {
         verifiers::check(&recipe.rewards())?;

@@ -326,6 +326,23 @@ fn notes_of_loading_are_told_by_every_command_that_loads() {
 }
 
 #[test]
+fn more_threads_than_any_machine_has_are_refused() {
+    const MOST: &str = "threads: expected a whole number up to 1024, got 9223372036854775807";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let threads = ["--threads", "9223372036854775807"];
+    for command in [
+        &["doctor"][..],
+        &["bench", "decode", "--model", "builtin:atom"],
+        &["sample", "hello", "--model", "builtin:atom"],
+    ] {
+        let output = stearin(folder.path(), &[command, threads.as_slice()].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(MOST), "{command:?}: {}", stderr(&output));
+    }
+    refused(&format!("threads = 9223372036854775807\n{SMALL}"), &[], &[], &[MOST]);
+}
+
+#[test]
 fn bench_prints_one_line_of_json() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for what in ["decode", "train", "step"] {
