@@ -10,6 +10,9 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 ///
 /// Panics when `x` and `y` differ in length.
 ///
+/// A row whose squares overflow `f32` becomes NaN, as one with a NaN does: zeros would hide that the
+/// model has diverged.
+///
 /// Source: arXiv 1910.07467, equation 4.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
     y.copy_from_slice(x);
@@ -83,11 +86,11 @@ pub fn rms_norm_backward(
     dispatch(Backward { x, weight, eps, dy, dx, dw });
 }
 
-/// `1 / sqrt(mean(x^2) + eps)` of a row.
+/// `1 / sqrt(mean(x^2) + eps)` of a row; NaN where the sum overflows.
 #[inline(always)]
 fn scale<S: Simd>(s: S, x: &[f32], eps: f64) -> f32 {
     let mean = f64::from(dot(s, x, x)) / x.len() as f64;
-    (1.0 / (mean + eps).sqrt()) as f32
+    if mean == f64::INFINITY { f32::NAN } else { (1.0 / (mean + eps).sqrt()) as f32 }
 }
 
 /// Sum of products: sixteen lane sums in ascending order, then [`Simd::sum`].
@@ -160,6 +163,20 @@ mod tests {
                 let want = (0..width).map(|i| 2.0 + slope(&|h| loss(&x, &moved(&w, i, h))));
                 assert!(worst(&dw, want) < 1e-5);
             }
+        });
+    }
+
+    #[test]
+    fn a_row_whose_squares_overflow_is_no_number() {
+        on_every_form(|| {
+            let (mut x, w) = (noise(1, 2 * 37), noise(2, 37));
+            x[40] = 2e19;
+            let mut y = vec![0.0; x.len()];
+            rms_norm(&x, &w, 1e-5, &mut y);
+            assert!(y[..37].iter().all(|y| y.is_finite()) && y[37..].iter().all(|y| y.is_nan()));
+            let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; 37]);
+            rms_norm_backward(&x, &w, 1e-5, &noise(3, 2 * 37), &mut dx, &mut dw);
+            assert!(dx[37..].iter().chain(&dw).all(|d| d.is_nan()));
         });
     }
 

@@ -41,6 +41,15 @@ pub enum Error {
         /// Its norm.
         norm: f64,
     },
+    /// Squares of the gradient would overflow f32.
+    #[error(
+        "the gradient norm is {norm:e}, whose square is beyond f32: nothing was moved; set \
+         `max_grad_norm`, or make the loss smaller"
+    )]
+    LargeNorm {
+        /// The norm over all parameters.
+        norm: f64,
+    },
     /// The learning rate is negative or not finite.
     #[error("the learning rate is {lr}, expected a finite number of at least 0")]
     LearningRate {

@@ -87,6 +87,9 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
         }
         let grad_norm = self.gradients.norm()?;
         let clip_scale = clip_scale(self.rule.max_grad_norm(), grad_norm);
+        if grad_norm * clip_scale > LARGEST_NORM {
+            return Err(Error::LargeNorm { norm: grad_norm });
+        }
         let update = self.updates + 1;
         for (index, param) in params.iter().enumerate() {
             let gradient = self.gradients.get(index).expect("the norm saw every gradient");
@@ -123,6 +126,10 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
         Ok(())
     }
 }
+
+/// The norm up to which no square of a gradient overflows f32: a second moment of infinity would
+/// keep its parameter where it is for good.
+const LARGEST_NORM: f64 = 1.8e19;
 
 /// What a gradient of this norm is multiplied by, as `torch.nn.utils.clip_grad_norm_` has it.
 fn clip_scale(max_grad_norm: f64, norm: f64) -> f64 {

@@ -55,6 +55,9 @@ pub struct Shape {
     pub activations: Activations,
 }
 
+/// Sequences of a repetition, at most.
+const MOST_SEQUENCES: usize = 1 << 24;
+
 /// What was measured: one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -112,10 +115,16 @@ pub fn bench(
     threads: usize,
     reps: usize,
 ) -> Result<Report> {
-    let longest = match what {
-        What::Train => shape.seq,
-        What::Decode | What::Step => shape.prompt_tokens + shape.new,
+    let (sequences, longest) = match what {
+        What::Train => (shape.batch, shape.seq),
+        What::Decode | What::Step => (
+            shape.prompts.saturating_mul(shape.group),
+            shape.prompt_tokens.saturating_add(shape.new),
+        ),
     };
+    if sequences > MOST_SEQUENCES {
+        bail!("expected at most {MOST_SEQUENCES} sequences, got {sequences}");
+    }
     let context = model.config().context;
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");

@@ -158,6 +158,22 @@ fn the_whole_gradient_is_scaled_to_the_norm() {
     assert_eq!(scale(&off, &[3.0, 4.0]).to_bits(), 1.0_f64.to_bits());
 }
 
+#[test]
+fn a_gradient_whose_square_overflows_is_refused_unless_it_is_clipped() {
+    let params = [param("w", &[0.5], DType::F32)];
+    let step = |max_grad_norm: f64| {
+        let config = AdamWConfig { max_grad_norm, ..AdamWConfig::default() };
+        let mut optimizer = AdamW::new(config, &params).unwrap();
+        let gradients = vec![(0, Tensor::new(&[1e20_f32], &Device::Cpu).unwrap())];
+        optimizer.step(&params, &mut Told { loss: 0.0, gradients }, 0.1)
+    };
+    let error = step(0.0).unwrap_err().to_string();
+    assert!(error.contains("e20") && error.contains("max_grad_norm"), "{error}");
+    assert_eq!(values(&params[0].var)[0].to_bits(), 0.5_f64.to_bits());
+    step(1.0).unwrap();
+    assert!(values(&params[0].var)[0] < 0.5);
+}
+
 /// The moments of a clipped gradient are those of the scaled one.
 #[test]
 fn clipping_comes_before_the_moments() {

@@ -216,6 +216,14 @@ recipe layer0: 3 problems
 }
 
 #[test]
+fn more_completions_than_anybody_samples_are_refused() {
+    for overlay in ["stage.rl.group_size=9223372036854775807", "stage.rl.batch=9223372036854775807"]
+    {
+        refused("", &[overlay], "expected batch * group_size of at most 16777216 completions");
+    }
+}
+
+#[test]
 fn k1_in_the_loss_is_refused_with_its_reason() {
     refused(
         "",

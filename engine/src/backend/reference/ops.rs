@@ -37,7 +37,9 @@ pub fn logits(x: &Tensor, head: &Tensor) -> Result<Tensor> {
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let input = wide(x)?;
     let mean_square = input.sqr()?.mean_keepdim(D::Minus1)?;
-    let normed = input.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
+    // Infinity times 0 is NaN: squares that overflow must not make the row 0.
+    let overflow = (&mean_square * 0.0)?;
+    let normed = input.broadcast_div(&((mean_square + eps)?.sqrt()? + overflow)?)?;
     Ok(normed.broadcast_mul(&wide(weight)?)?.to_dtype(x.dtype())?)
 }
 

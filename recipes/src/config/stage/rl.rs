@@ -10,6 +10,9 @@ use crate::config::{Algorithm, DynamicSampling, OldLogProbs, Probe, StageData};
 use crate::memory::Need;
 use crate::verifiers::RewardsConfig;
 
+/// Completions of a step, at most.
+const MOST_COMPLETIONS: usize = 1 << 24;
+
 stage_settings! {
     /// A stage of reinforcement learning. A step takes one batch of rollouts; the updates of a step
     /// share its groups.
@@ -131,11 +134,12 @@ impl StageSettings for RlStage {
     }
 
     fn problems(&self) -> Vec<String> {
+        let completions = self.batch.get().saturating_mul(self.group_size.get());
         let components = [
             ("loss", self.loss.problems()),
             ("rollout", self.rollout.problems()),
             ("rewards", self.rewards.problems()),
-            ("reward_kl", self.reward_kl.problems(self.batch.get() * self.group_size.get())),
+            ("reward_kl", self.reward_kl.problems(completions)),
             ("advantage", self.advantage.problems()),
             ("weighting", self.weighting.problems()),
             ("importance", self.importance.problems()),
@@ -150,6 +154,14 @@ impl StageSettings for RlStage {
                 found.push(problem.to_owned());
             }
         };
+        need(
+            completions <= MOST_COMPLETIONS,
+            &format!(
+                "group_size: expected batch * group_size of at most {MOST_COMPLETIONS} completions \
+                 a step, got {} * {}",
+                self.batch, self.group_size
+            ),
+        );
         need(
             !matches!(self.loss.policy, PolicyLoss::NegativeLogLikelihood {}),
             "loss.policy: `negative-log-likelihood` reads no reward; use it through a stage of kind \
