@@ -3,7 +3,7 @@
 use engine::Model;
 use engine::text::{StopStrings, Text};
 use rewards::{Judged, Problem, Rubric};
-use rollout::{Finish, Generator, Key, Progress, Request, Sampling, Trajectory};
+use rollout::{Finish, Generator, Key, OnProgress, Request, Sampling, Trajectory};
 
 use crate::{PromptStyle, Result};
 
@@ -70,7 +70,7 @@ pub fn attempt(
     problems: &[Asked<'_>],
     group_size: usize,
     key: Key,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut OnProgress<'_>,
 ) -> Result<Vec<Graded>> {
     let sampled = setup.sample(problems, group_size, key, progress)?;
     setup.judge(problems, sampled)
@@ -87,7 +87,7 @@ impl Setup<'_> {
         problems: &[Asked<'_>],
         group_size: usize,
         key: Key,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut OnProgress<'_>,
     ) -> Result<Sampled> {
         let requests = problems
             .iter()

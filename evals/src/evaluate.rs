@@ -1,7 +1,7 @@
 //! Held-out evaluation: how well a policy does on problems it never trains on.
 
 use rewards::{Outcome, Problem};
-use rollout::{Finish, Key, Progress, Purpose};
+use rollout::{Finish, Key, OnProgress, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Asked, Completion, Graded, Setup, attempt};
@@ -112,7 +112,7 @@ const SHOWN: usize = 8;
 pub fn evaluate(
     setup: &Setup<'_>,
     held_out: HeldOut<'_>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut OnProgress<'_>,
 ) -> Result<(Evaluation, Vec<Warning>)> {
     let HeldOut { set, problems, samples, seed, step } = held_out;
     let asked: Vec<_> =

@@ -188,7 +188,7 @@ impl Bench<'_> {
             slots,
             key,
         };
-        Ok(generator.generate(&requests, &mut |_| {})?)
+        Ok(generator.generate(&requests, &mut rollout::to_the_end)?)
     }
 
     fn sequences(&self, repetition: u64) -> Table {

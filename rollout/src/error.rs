@@ -16,6 +16,9 @@ pub enum Error {
         /// Expected and got.
         problem: String,
     },
+    /// The caller ended the call.
+    #[error("sampling was stopped")]
+    Stopped,
     /// No sequence may run.
     #[error("no slots: use at least one")]
     NoSlots,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use engine::{Cache, Policy, Prefix};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
@@ -29,8 +31,24 @@ pub struct Progress {
     pub tokens: usize,
 }
 
-/// Decoding steps between two reports of progress.
+/// Takes reports of progress, and says whether the call goes on.
+pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Lets a call go on to its end.
+pub fn to_the_end(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Most decoding steps between two reports of progress.
 const STEPS: usize = 16;
+
+/// No decoding step begins later than this after a report of progress: a large model takes long
+/// for few steps.
+const BURST: Duration = Duration::from_millis(250);
+
+/// Tokens of prompts that are prefilled between two reports of progress; one prompt is never
+/// divided.
+const PREFILLED: usize = 2048;
 
 /// From this many logits on, threads share the draws of a step.
 const SHARED: usize = 1 << 15;
@@ -74,7 +92,7 @@ const SHARED: usize = 1 << 15;
 ///     key: Key { seed: 1, purpose: Purpose::Sample, step: 0 },
 /// };
 /// let request = Request { prompt: vec![3, 1, 4], problem: 0, group_size: 4 };
-/// let groups = generator.generate(&[request], &mut |_| ())?;
+/// let groups = generator.generate(&[request], &mut rollout::to_the_end)?;
 /// assert_eq!(groups[0].trajectories.len(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -100,26 +118,30 @@ pub struct Generator<'a> {
 
 impl Generator<'_> {
     /// Draws every request's group of completions; groups come in the order of the requests.
-    /// `progress` is called every few steps, and at the end.
+    /// `progress` is called every few steps, and at the end; where it breaks, the call ends at once.
     ///
     /// # Errors
     ///
+    /// Fails with [`Error::Stopped`] where `progress` breaks before the end.
     /// Fails, before anything runs, for settings that contradict one another, and for a prompt that
     /// is empty, leaves no room in the context or holds a token outside the vocabulary. Fails when
     /// the weights make numbers that are not finite.
     pub fn generate(
         &self,
         requests: &[Request],
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut OnProgress<'_>,
     ) -> Result<Vec<Group>> {
         self.check(requests)?;
         let mut run = Run::new(self, requests)?;
         loop {
             // On a thread of the pool, where handing work to the other threads costs least.
             let more = rayon::scope(|_| run.run_steps())?;
-            progress(run.progress);
+            let flow = progress(run.progress);
             if !more {
                 return Ok(run.groups());
+            }
+            if flow.is_break() {
+                return Err(Error::Stopped);
             }
         }
     }
@@ -260,8 +282,11 @@ impl<'a> Run<'a> {
 
     /// Runs some steps. Returns whether any sequence is left.
     fn run_steps(&mut self) -> Result<bool> {
+        let began = Instant::now();
         for _ in 0..STEPS {
-            self.admit()?;
+            if self.admit()? || began.elapsed() >= BURST {
+                return Ok(true);
+            }
             self.feed.clear();
             for (slot, _) in self.scheduler.running() {
                 let last = self.running[slot].completion.last();
@@ -275,12 +300,14 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Fills the free slots, each with a sequence and its first token.
-    fn admit(&mut self) -> Result<()> {
-        loop {
-            let admitted: Vec<_> = std::iter::from_fn(|| self.scheduler.admit()).collect();
+    /// Fills the free slots, each with a sequence and its first token. Returns whether some may be
+    /// left, because prompts enough were prefilled for one report of progress.
+    fn admit(&mut self) -> Result<bool> {
+        let mut prefilled = 0;
+        while prefilled < PREFILLED {
+            let admitted = self.admitted(&mut prefilled);
             if admitted.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             self.prefill(&admitted)?;
             for (slot, id) in admitted {
@@ -292,6 +319,23 @@ impl<'a> Run<'a> {
                 self.first = sample;
             }
         }
+        Ok(true)
+    }
+
+    /// The next sequences for the free slots, until `prefilled` tokens of their prompts are enough.
+    fn admitted(&mut self, prefilled: &mut usize) -> Vec<(usize, SequenceId)> {
+        let mut admitted: Vec<(usize, SequenceId)> = Vec::new();
+        while *prefilled < PREFILLED
+            && let Some((slot, id)) = self.scheduler.admit()
+        {
+            // Siblings are admitted one after another.
+            let is_first = admitted.last().is_none_or(|(_, last)| last.group != id.group);
+            if is_first && self.prefixes[id.group].is_none() {
+                *prefilled += self.requests[id.group].prompt.len();
+            }
+            admitted.push((slot, id));
+        }
+        admitted
     }
 
     /// Prefills the prompts of the groups that start with these sequences.

@@ -15,7 +15,7 @@ pub mod scheduler;
 pub mod trajectory;
 
 pub use error::{Error, Result};
-pub use generate::{Generator, Progress, Stop};
+pub use generate::{Generator, OnProgress, Progress, Stop, to_the_end};
 pub use random::{Key, Purpose};
 pub use sampling::Sampling;
 pub use trajectory::{Finish, Group, Request, Trajectory};

@@ -50,7 +50,7 @@ fn graded(slots: usize) -> Vec<Graded> {
     let problems = problems();
     let asked: Vec<_> =
         (0..).zip(&problems).map(|(number, problem)| Asked { number, problem }).collect();
-    attempt(&setup, &asked, 8, KEY, &mut |_| {}).unwrap()
+    attempt(&setup, &asked, 8, KEY, &mut rollout::to_the_end).unwrap()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
     let problems = problems();
     let at = |step| {
         let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step };
-        evaluate(&setup, held_out, &mut |_| {}).unwrap()
+        evaluate(&setup, held_out, &mut rollout::to_the_end).unwrap()
     };
     let ((first, warnings), (mut later, _)) = (at(0), at(9));
     assert_eq!(warnings.last().unwrap().name, "held_out_unparseable");

@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         slots: args.n.get(),
         key,
     };
-    let groups = generator.generate(&[request], &mut |_| {})?;
+    let groups = generator.generate(&[request], &mut rollout::to_the_end)?;
     let hidden = text.hidden_tokens(&style.keep_special_tokens)?;
     let trajectories = groups.iter().flat_map(|group| &group.trajectories);
     for (index, trajectory) in trajectories.enumerate() {

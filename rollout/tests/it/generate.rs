@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 
 use candle::{DType, Device, Tensor};
 use engine::{
@@ -10,6 +11,7 @@ use engine::{
 };
 use rollout::{
     Finish, Generator, Group, Key, Progress, Purpose, Request, Sampling, Stop, Trajectory,
+    to_the_end,
 };
 
 fn config(family: Family) -> ModelConfig {
@@ -68,7 +70,7 @@ fn requests() -> Vec<Request> {
 }
 
 fn run(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize) -> Vec<Group> {
-    generator(model, sampling, slots).generate(requests, &mut |_| ()).unwrap()
+    generator(model, sampling, slots).generate(requests, &mut to_the_end).unwrap()
 }
 
 fn generator<'a>(model: &'a Model, sampling: &'a Sampling, slots: usize) -> Generator<'a> {
@@ -119,7 +121,7 @@ fn siblings_differ_and_so_do_steps() {
     let next = Key { step: KEY.step + 1, ..KEY };
     let sampling = sampling(20);
     let other = Generator { key: next, ..generator(&model, &sampling, 8) };
-    assert!(other.generate(&request, &mut |_| ()).unwrap() != groups);
+    assert!(other.generate(&request, &mut to_the_end).unwrap() != groups);
 }
 
 #[test]
@@ -210,7 +212,7 @@ fn a_policy_of_other_weights_draws_as_a_model_that_holds_them() {
         let sampling = sampling(30);
         let draw = |policy: Policy<'_>| {
             let generator = Generator { policy, ..generator(&model, &sampling, 5) };
-            generator.generate(&requests(), &mut |_| ()).unwrap()
+            generator.generate(&requests(), &mut to_the_end).unwrap()
         };
         let (plain, got) = (draw(model.policy()), draw(policy));
         model.update(|variables| {
@@ -274,7 +276,7 @@ fn no_stop_before_the_minimum() {
     let sampling = Sampling { min_new_tokens: 25, ..sampling(30) };
     for stop in [None, Some(&Always as &dyn Stop)] {
         let generator = Generator { stop, ..generator(&model, &sampling, 4) };
-        let groups = generator.generate(&requests(), &mut |_| ()).unwrap();
+        let groups = generator.generate(&requests(), &mut to_the_end).unwrap();
         for t in trajectories(&groups) {
             assert!(t.completion.len() >= 25);
             assert!(!t.completion[..25].iter().any(|token| STOPS.contains(token)));
@@ -300,7 +302,7 @@ fn a_row_that_stands_for_no_text_is_never_drawn_and_counts_in_the_scores() {
             let draw = |slots| {
                 let generator =
                     Generator { unused: &unused, ..generator(&model, &sampling, slots) };
-                generator.generate(&requests(), &mut |_| ()).unwrap()
+                generator.generate(&requests(), &mut to_the_end).unwrap()
             };
             let groups = draw(4);
             assert!(draw(1) == groups);
@@ -323,7 +325,7 @@ fn a_vocabulary_that_leaves_no_choice_is_refused() {
     let call = |min_new_tokens, unused: &[u32]| {
         let sampling = Sampling { min_new_tokens, ..sampling(4) };
         let generator = Generator { unused, ..generator(&model, &sampling, 2) };
-        generator.generate(&requests(), &mut |_| ())
+        generator.generate(&requests(), &mut to_the_end)
     };
     let but_the_stops: Vec<u32> = (0..41).filter(|token| !STOPS.contains(token)).collect();
     let all: Vec<u32> = (0..50).collect();
@@ -348,7 +350,7 @@ fn text_ends_a_completion() {
     let model = model(config(Family::Llama), DType::F32);
     let sampling = sampling(60);
     let generator = Generator { stop: Some(&Five), ..generator(&model, &sampling, 3) };
-    let groups = generator.generate(&requests(), &mut |_| ()).unwrap();
+    let groups = generator.generate(&requests(), &mut to_the_end).unwrap();
     let mut found = 0;
     for t in trajectories(&groups) {
         let at = t.completion.iter().position(|&token| token == 5);
@@ -369,12 +371,58 @@ fn progress_counts_to_the_end() {
     let mut progress = |p: Progress| {
         heard.push((p.finished, p.tokens));
         assert_eq!(p.sequences, 16);
+        ControlFlow::Continue(())
     };
     let groups = generator(&model, &sampling(30), 2).generate(&requests(), &mut progress).unwrap();
     assert!(heard.len() > 3 && heard.is_sorted());
     let tokens = trajectories(&groups).map(|t| t.completion.len()).sum();
     assert_eq!(heard.last(), Some(&(16, tokens)));
     assert!(run(&model, &[], &sampling(3), 4).is_empty());
+}
+
+#[test]
+fn a_call_ends_where_its_progress_breaks() {
+    let model = model(config(Family::Llama), DType::F32);
+    for reports in 1..4 {
+        let mut left = reports;
+        let mut last = 0;
+        let mut progress = |p: Progress| {
+            (left, last) = (left - 1, p.finished);
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let ended = generator(&model, &sampling(30), 2).generate(&requests(), &mut progress);
+        assert!(matches!(ended, Err(rollout::Error::Stopped)), "after {reports} reports");
+        assert!(last < 16, "it had not ended");
+    }
+    // At the end there is nothing left to stop.
+    let mut breaks_at_the_end = |p: Progress| {
+        if p.finished == p.sequences { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let groups = generator(&model, &sampling(30), 2).generate(&requests(), &mut breaks_at_the_end);
+    assert_eq!(groups.unwrap(), run(&model, &requests(), &sampling(30), 2));
+}
+
+#[test]
+fn long_prompts_are_prefilled_in_parts_with_reports_between_them() {
+    let context = 1200;
+    let model = model(ModelConfig { context, ..config(Family::Llama) }, DType::F32);
+    let request = |problem: u64| Request {
+        prompt: (0..1000).map(|t| (t * 13 + problem as u32) % 41).collect(),
+        problem,
+        group_size: 2,
+    };
+    let requests: Vec<_> = (0..8).map(request).collect();
+    let mut reports = Vec::new();
+    let mut progress = |p: Progress| {
+        reports.push(p.tokens);
+        ControlFlow::Continue(())
+    };
+    let together = generator(&model, &sampling(4), 16).generate(&requests, &mut progress).unwrap();
+    assert!(reports.len() >= 3, "{reports:?}: 8000 tokens are more than one part");
+    for request in requests {
+        let alone = run(&model, std::slice::from_ref(&request), &sampling(4), 1);
+        assert_eq!(alone[0], together[request.problem as usize]);
+    }
 }
 
 #[test]
@@ -386,7 +434,7 @@ fn what_cannot_be_served_is_refused() {
             Request { prompt, problem: 0, group_size },
         ];
         let generator = generator(&model, sampling, slots);
-        generator.generate(&requests, &mut |_| ()).unwrap_err().to_string()
+        generator.generate(&requests, &mut to_the_end).unwrap_err().to_string()
     };
     let plain = sampling(4);
     assert_eq!(error(vec![], 1, &plain, 1), "request 1: the prompt is empty");

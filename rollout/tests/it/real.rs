@@ -9,7 +9,7 @@ use std::path::Path;
 
 use candle::{DType, Device};
 use engine::{MatmulPrecision, Model, Packed, Text, checkpoint};
-use rollout::{Generator, Group, Key, Purpose, Request, Sampling};
+use rollout::{Generator, Group, Key, Purpose, Request, Sampling, to_the_end};
 
 /// How far apart rollout and training may be, in nats: not at all on a CPU, where decoding and the
 /// packed pass have one order of sums.
@@ -72,7 +72,7 @@ fn check(model: &Model, text: &Text) {
             slots,
             key,
         };
-        generator.generate(&requests, &mut |_| ()).unwrap()
+        generator.generate(&requests, &mut to_the_end).unwrap()
     };
     let groups = draw(5);
     if model.device().is_cpu() {
