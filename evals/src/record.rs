@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use cut::cut;
+pub use cut::{cut, cut_values};
 pub use read::{Line, read_log};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 

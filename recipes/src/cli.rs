@@ -17,10 +17,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::causes::with_causes;
+use crate::train::Failed;
 
 /// Trains language models by reinforcement learning, grades them, and shows what happened.
 #[derive(Debug, Parser)]
-#[command(name = "stearin", version, max_term_width = 100)]
+#[command(name = "stearin", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,8 +38,17 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-/// Exit code of everything that could not be done as asked.
+/// Exit code of what went wrong although it could be begun: a step, a verifier, a full disk.
+const FAILURE: u8 = 1;
+/// Exit code of what cannot be begun as asked: wrong arguments, a recipe, a data file, no model.
 const BAD_INPUT: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed on the way; the message says how to go on
+    2  bad input: arguments, recipe, data files, model, a run that cannot be resumed as asked
+  130  stopped by Ctrl-C or SIGTERM; a run is saved, and the same command with --resume goes on";
 
 /// Runs the program's arguments; an error goes to stderr with its causes.
 pub fn main() -> ExitCode {
@@ -49,7 +59,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", with_causes(&error));
-            ExitCode::from(BAD_INPUT)
+            ExitCode::from(if error.is::<Failed>() { FAILURE } else { BAD_INPUT })
         }
     }
 }

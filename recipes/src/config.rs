@@ -48,7 +48,7 @@ pub struct Recipe {
     /// Seed of everything drawn: builtin weights, problems, their order, completions.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Threads. Left out: as many as the machine has. A run resumes at the same number only.
+    /// Threads. Left out: as many as the machine has. Results do not depend on their number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
     /// The policy that the run starts from.

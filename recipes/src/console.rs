@@ -1,8 +1,13 @@
-//! What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere.
+//! What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere, and the lines
+//! once more in a file.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Speaks on stderr, or not at all.
@@ -10,6 +15,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub struct Console {
     bar: Option<ProgressBar>,
     speaks: bool,
+    /// Shared by all copies.
+    log: Arc<Mutex<Log>>,
+}
+
+/// Where the lines are kept.
+#[derive(Debug)]
+enum Log {
+    /// Nowhere yet; these wait.
+    Waiting(Vec<String>),
+    File(File),
+    Off,
 }
 
 impl Console {
@@ -20,21 +36,54 @@ impl Console {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { bar, speaks: true }
+        Self { bar, ..Self::with(true, Log::Waiting(Vec::new())) }
     }
 
-    /// Plain lines on stderr, for commands without a bar.
-    pub const fn lines() -> Self {
-        Self { bar: None, speaks: true }
+    /// Plain lines on stderr, for commands without a bar and without a file.
+    pub fn lines() -> Self {
+        Self::with(true, Log::Off)
     }
 
     /// Says nothing.
-    pub const fn silent() -> Self {
-        Self { bar: None, speaks: false }
+    pub fn silent() -> Self {
+        Self::with(false, Log::Waiting(Vec::new()))
+    }
+
+    fn with(speaks: bool, log: Log) -> Self {
+        Self { bar: None, speaks, log: Arc::new(Mutex::new(log)) }
+    }
+
+    /// Appends every line to the file `path` as well, those said before first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be opened or written.
+    pub(crate) fn log_to(&self, path: &Path) -> Result<()> {
+        let named = || format!("writing {}", path.display());
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(path).with_context(named)?;
+        let mut log = self.log.lock().expect("nobody panics with the log");
+        if let Log::Waiting(lines) = &*log {
+            lines.iter().try_for_each(|line| writeln!(file, "{line}")).with_context(named)?;
+        }
+        *log = Log::File(file);
+        Ok(())
+    }
+
+    /// A line for the file alone.
+    pub(crate) fn log(&self, line: &str) {
+        match &mut *self.log.lock().expect("nobody panics with the log") {
+            Log::Waiting(lines) => lines.push(line.to_owned()),
+            // One write a line, so that lines of other threads do not get into it. The run does not
+            // end for want of its log.
+            Log::File(file) => drop(file.write_all(format!("{line}\n").as_bytes())),
+            Log::Off => {}
+        }
     }
 
     /// A line that stays.
     pub fn say(&self, line: &str) {
+        self.log(line);
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.println(line),
             // Whoever closed stderr does not want to hear it; the run goes on.
@@ -86,6 +135,23 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_kept_in_a_file_also_those_from_before_it_was_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("log.txt");
+        let console = Console::silent();
+        console.say("one");
+        console.clone().log_to(&path).unwrap();
+        console.say("two");
+        let resumed = Console::silent();
+        resumed.say("three");
+        resumed.log_to(&path).unwrap();
+        let lines = Console::lines();
+        lines.log("four");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+        assert!(Console::silent().log_to(temp.path()).is_err());
+    }
 
     #[test]
     fn durations_read_well() {

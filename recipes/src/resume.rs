@@ -1,124 +1,136 @@
-//! Whether a run may go on, and from where.
+//! Whether a run may go on, from where, and with what other settings.
 
-use std::collections::BTreeMap;
+mod classes;
 
-use anyhow::{Context, Result, bail};
-use toml::Value;
+use anyhow::{Result, bail};
 
-use crate::run_dir::{Environment, RunDir, Saved};
+use crate::run_dir::{Change, Class, Environment, RunDir, Saved};
+use classes::{Difference, differences};
+
+/// What a run is to go on with.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The recipe as resolved now.
+    pub recipe: &'a str,
+    /// Steps that it has.
+    pub total_steps: u64,
+    /// This process and the files of the run.
+    pub environment: &'a Environment,
+    /// Whether settings may be others that change the steps to come.
+    pub changed: bool,
+    /// Whether files may be others.
+    pub changed_files: bool,
+    /// The command, without its flags for resuming.
+    pub command: &'a str,
+}
 
 /// What a run goes on with.
 #[derive(Debug)]
 pub struct Resumed {
     /// The newest complete checkpoint; none if the run ended before its first.
     pub saved: Option<Saved>,
-    /// Files that are other ones than at the run's start, one line each: accepted.
-    pub changed: Vec<String>,
+    /// Settings that are others than before, accepted, each with a line about it.
+    pub changes: Vec<(Change, String)>,
+    /// Files that are others than before, one line each: accepted.
+    pub changed_files: Vec<String>,
 }
 
-/// Where a run may go on with this recipe here; with `accept_files` also on other files.
+/// Where a run may go on as asked.
 ///
 /// # Errors
 ///
-/// Fails, and says what differs, when the recipe, the thread count, the kernel of bf16 or a file is
-/// not that of the run's start, and when no step is left to do.
-pub fn resume(
-    run: &RunDir,
-    recipe: &str,
-    environment: &Environment,
-    total_steps: u64,
-    accept_files: bool,
-) -> Result<Resumed> {
-    let mut differences = differences(&run.recipe()?, recipe)?;
-    let before = run.environment()?;
-    if before.threads != environment.threads {
-        differences.push(format!("threads: {} then, {} now", before.threads, environment.threads));
-    }
-    if let (Some(then), Some(now)) = (&before.bf16_kernel, &environment.bf16_kernel)
-        && then != now
-    {
-        differences.push(format!("bf16 kernel: {then} then, {now} now: another processor"));
-    }
-    let changed = match (&environment.files, &before.files) {
+/// Fails, and says what differs and with which command the run goes on, when a setting, the kernel
+/// of bf16 or a file is another one and that is impossible or was not allowed, and when no step is
+/// left to do.
+pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
+    let saved = run.checkpoints()?.pop();
+    let state = saved.as_ref().map(|saved| &saved.state);
+    let then = run.environment()?;
+    let mut found = differences(&run.recipe()?, request.recipe, state)?;
+    found.extend(surroundings(&then, request.environment));
+    found.sort_by_key(|one| one.change.class);
+    let changed_files = match (&request.environment.files, &then.files) {
         (Some(now), Some(then)) => now.changes_since(then),
         _ => Vec::new(),
     };
-    let (mut refused, mut acts) = (differences, "restore these".to_owned());
-    if !accept_files && !changed.is_empty() {
-        refused.extend(changed.iter().cloned());
-        acts.push_str(", or accept the changed files with --accept-changed-files");
-    }
-    if !refused.is_empty() {
+    refuse(run, request, &found, &changed_files)?;
+    let is_done = |state: &_| is_done(state, request.total_steps);
+    if state.is_some_and(is_done) {
         bail!(
-            "cannot resume {}: a resumed run equals an unbroken one, and this one would not\n  {}\n\
-             {acts}, or start a new run in another --run-dir",
-            run.root().display(),
-            refused.join("\n  ")
-        );
-    }
-    let saved = run.checkpoints()?.pop();
-    if saved.as_ref().is_some_and(|saved| saved.state.step >= total_steps) {
-        bail!(
-            "nothing to resume: all {total_steps} steps of {} are done\n\
-             start a new run in another --run-dir",
+            "nothing to resume: all {} steps of {} are done\n\
+             go on with more steps by --set stage.N.steps=..., or start a new run in another --run-dir",
+            request.total_steps,
             run.root().display()
         );
     }
-    Ok(Resumed { saved, changed })
+    let changes = found.into_iter().map(|one| (one.change.clone(), line(&one))).collect();
+    Ok(Resumed { saved, changes, changed_files })
 }
 
-/// Keys whose values differ between two recipes, with both values.
-fn differences(then: &str, now: &str) -> Result<Vec<String>> {
-    let flat = |text: &str| -> Result<BTreeMap<String, Value>> {
-        let mut leaves = BTreeMap::new();
-        flatten("", Value::Table(text.parse().context("reading recipe.toml")?), &mut leaves);
-        Ok(leaves)
+fn is_done(state: &crate::run_dir::TrainerState, total_steps: u64) -> bool {
+    state.step >= total_steps && state.pending.is_none() && state.unwritten.is_empty()
+}
+
+/// What else the numbers depend on.
+fn surroundings(then: &Environment, now: &Environment) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut differ =
+        |key: &str, class, then: serde_json::Value, now: serde_json::Value, note: &str| {
+            if then != now {
+                let (key, then, now) = (format!("environment.{key}"), Some(then), Some(now));
+                let change = Change { key, class, then, now };
+                found.push(Difference { change, note: Some(note.to_owned()) });
+            }
+        };
+    let note = "results do not depend on it";
+    differ("threads", Class::Free, then.threads.into(), now.threads.into(), note);
+    if let (Some(then), Some(now)) = (&then.bf16_kernel, &now.bf16_kernel) {
+        let note = "another processor, whose sums differ in the last digits";
+        differ("bf16_kernel", Class::Changing, then.as_str().into(), now.as_str().into(), note);
+    }
+    found
+}
+
+/// A change in a line.
+fn line(one: &Difference) -> String {
+    let note = one.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    format!("{:10}  {}{note}", one.change.class, one.change)
+}
+
+/// Fails where something may not differ.
+fn refuse(
+    run: &RunDir,
+    request: &Request<'_>,
+    found: &[Difference],
+    files: &[String],
+) -> Result<()> {
+    let has = |class| found.iter().any(|one| one.change.class == class);
+    let needs_changed = has(Class::Changing);
+    let refused_files = !files.is_empty() && !request.changed_files;
+    if !has(Class::Impossible) && !(needs_changed && !request.changed) && !refused_files {
+        return Ok(());
+    }
+    let mut lines: Vec<_> = found.iter().map(line).collect();
+    lines.extend(files.iter().map(|file| format!("{:10}  {file}", "file")));
+    let mut flags = String::new();
+    if needs_changed {
+        flags.push_str(" --changed");
+    }
+    if !files.is_empty() {
+        flags.push_str(" --accept-changed-files");
+    }
+    let command = request.command;
+    let act = if has(Class::Impossible) {
+        "take back what is impossible, or start a new run in another --run-dir".to_owned()
+    } else {
+        format!(
+            "to go on with these from here, knowing that the run then does not equal an unbroken one:\n  \
+             {command} --resume{flags}\nor restore them, or start a new run in another --run-dir"
+        )
     };
-    let (then, now) = (flat(then)?, flat(now)?);
-    let show = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
-    let mut keys: Vec<_> = then.keys().chain(now.keys()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys
-        .into_iter()
-        .map(|key| (key, then.get(key), now.get(key)))
-        .filter(|(_, then, now)| then != now)
-        .map(|(key, then, now)| format!("{key}: {} then, {} now", show(then), show(now)))
-        .collect())
-}
-
-fn flatten(path: &str, value: Value, leaves: &mut BTreeMap<String, Value>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match value {
-        Value::Table(table) => {
-            table.into_iter().for_each(|(key, value)| flatten(&below(&key), value, leaves));
-        }
-        Value::Array(items) if items.iter().any(Value::is_table) => {
-            let items = items.into_iter().enumerate();
-            items.for_each(|(at, value)| flatten(&below(&at.to_string()), value, leaves));
-        }
-        leaf => {
-            leaves.insert(path.to_owned(), leaf);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differing_keys_are_named_with_both_values() {
-        let then = "seed = 1\nname = \"a\"\n[[stage]]\nkind = \"rl\"\nsteps = 3\nlr = 0.1\n";
-        let now = "seed = 1\nname = \"b\"\n[[stage]]\nkind = \"rl\"\nsteps = 6\n";
-        assert_eq!(
-            differences(then, now).unwrap(),
-            [
-                "name: \"a\" then, \"b\" now",
-                "stage.0.lr: 0.1 then, not set now",
-                "stage.0.steps: 3 then, 6 now",
-            ]
-        );
-        assert!(differences(then, then).unwrap().is_empty());
-    }
+    bail!(
+        "cannot resume {} as asked: this differs from what it began with\n  {}\n{act}",
+        run.root().display(),
+        lines.join("\n  ")
+    );
 }

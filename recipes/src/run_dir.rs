@@ -3,6 +3,8 @@
 //! ```text
 //! recipe.toml        resolved; runs as it is       environment.json  machine and build
 //! status.json        running, finished, ...        lock              held while a trainer lives
+//! changes.jsonl      settings that a resume changed, recipe-0001.toml the recipe before the first
+//! log.txt            what the console said
 //! reference/stage-1  a stage's first weights, where its loss looks back at them
 //! checkpoints/step-000100/{Hugging Face files, optimizer.safetensors, trainer.json}
 //! ```
@@ -10,57 +12,39 @@
 //! and the record of [`evals::record`]. Everything is written under a temporary name, synced and
 //! renamed: what has its name is whole.
 
+mod changes;
 mod checkpoints;
+mod claim;
 mod environment;
+mod pending;
+mod status;
+mod unwritten;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use evals::record::{sync_folder, write_whole};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::identity::Files;
 
+pub use changes::{Change, Changes, Class};
 pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, StageState, TrainerState, checkpoints};
+pub use claim::Claim;
 pub use environment::{Accepted, Environment};
+pub use pending::Pending;
+pub use status::{State, Status, status};
+pub use unwritten::{Keeping, Kept, Unwritten};
+
+use claim::lock;
 
 /// Version of the JSON files written here.
 pub const FORMAT: u32 = 1;
-
-/// What a run is doing, for its readers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of this file.
-    pub format: u32,
-    /// What it is doing.
-    #[serde(flatten)]
-    pub state: State,
-    /// Steps done.
-    pub step: u64,
-    /// Steps of the whole run.
-    pub total_steps: u64,
-}
-
-/// Where a run is in its life. A run that says `running` while nobody holds its lock was killed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum State {
-    /// Training.
-    Running,
-    /// All steps are done.
-    Finished,
-    /// Asked to stop, and saved; `--resume` goes on.
-    Interrupted,
-    /// Stopped by an error.
-    Failed {
-        /// The error.
-        reason: String,
-    },
-}
 
 /// An open run directory. Holds the run's lock as long as it lives.
 #[derive(Debug)]
@@ -71,31 +55,20 @@ pub struct RunDir {
 
 pub(crate) const RECIPE: &str = "recipe.toml";
 pub(crate) const ENVIRONMENT: &str = "environment.json";
-const STATUS: &str = "status.json";
+/// Where the lines of the console are kept.
+pub(crate) const LOG: &str = "log.txt";
+const LOCK: &str = "lock";
+/// What the name of a folder ends in while another is put in its place.
+const REPLACED: &str = "replaced";
 
 impl RunDir {
     /// A new run directory at `root` with its resolved recipe and environment.
     ///
     /// # Errors
     ///
-    /// Fails when `root` exists and is not an empty folder, or cannot be written.
+    /// Fails where [`Claim::take`] and [`Claim::create`] do.
     pub fn create(root: &Path, recipe: &str, environment: &Environment) -> Result<Self> {
-        Self::check_new(root)?;
-        build(root, recipe, environment).with_context(|| format!("creating {}", root.display()))?;
-        Ok(Self { root: root.to_owned(), _lock: lock(root)? })
-    }
-
-    /// # Errors
-    ///
-    /// Fails when `root` exists and is not an empty folder.
-    pub fn check_new(root: &Path) -> Result<()> {
-        if root.exists() && !is_empty_folder(root) {
-            bail!(
-                "{} exists already\nuse --resume to go on with it, or --run-dir for another place",
-                root.display()
-            );
-        }
-        Ok(())
+        Claim::take(root)?.create(recipe, environment)
     }
 
     /// The run directory at `root`, to go on with; what a crash left half-written is removed.
@@ -110,7 +83,12 @@ impl RunDir {
                 root.display()
             );
         }
-        let run = Self { root: root.to_owned(), _lock: lock(root)? };
+        let path = root.join(LOCK);
+        let lock = lock(&path).with_context(|| format!("locking {}", path.display()))?;
+        let Some(lock) = lock else {
+            bail!("another process is training in {}", root.display());
+        };
+        let run = Self { root: root.to_owned(), _lock: lock };
         run.remove_partial().with_context(|| format!("cleaning {}", root.display()))?;
         Ok(run)
     }
@@ -151,17 +129,8 @@ impl RunDir {
         write_json(&self.root.join(ENVIRONMENT), &environment)
     }
 
-    /// Tells readers what the run is doing.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the file cannot be written.
-    pub fn set_status(&self, state: State, step: u64, total_steps: u64) -> Result<()> {
-        let status = Status { format: FORMAT, state, step, total_steps };
-        write_json(&self.root.join(STATUS), &status)
-    }
-
-    /// Writes the folder `name` whole: `fill` gets a temporary one.
+    /// Writes the folder `name` whole: `fill` gets a temporary one. A folder of that name is
+    /// replaced; if the system ends in between, [`RunDir::open`] puts the old one back.
     ///
     /// # Errors
     ///
@@ -174,10 +143,7 @@ impl RunDir {
             fs::create_dir_all(&partial)?;
             fill(&partial)?;
             sync_files(&partial)?;
-            if path.exists() {
-                fs::remove_dir_all(&path)?;
-            }
-            fs::rename(&partial, &path)?;
+            put(&partial, &path)?;
             Ok(sync_folder(&parent)?)
         };
         write()
@@ -192,7 +158,10 @@ impl RunDir {
             [self.root.clone(), self.root.join("checkpoints"), self.root.join("reference")]
         {
             for path in entries(&folder)? {
-                if path.extension().is_some_and(|extension| extension == "partial") {
+                let extension = path.extension().unwrap_or_default();
+                if extension == REPLACED && !path.with_extension("").exists() {
+                    fs::rename(&path, path.with_extension(""))?;
+                } else if extension == "partial" || extension == REPLACED {
                     if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }?;
                 }
             }
@@ -201,55 +170,33 @@ impl RunDir {
     }
 }
 
-/// Reads what a run is doing.
-///
-/// # Errors
-///
-/// Fails when `root` is no run directory that has begun.
-pub fn status(root: &Path) -> Result<Status> {
-    read_json(&root.join(STATUS))
-}
-
-/// Makes the folder under a temporary name first: one that exists has its recipe.
-fn build(root: &Path, recipe: &str, environment: &Environment) -> Result<()> {
-    let partial = partial(root);
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
+/// Renames the folder `partial` to `path`, in the place of one that may be there.
+fn put(partial: &Path, path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        return fs::rename(partial, path);
     }
-    fs::create_dir_all(&partial)?;
-    write_whole(&partial.join(RECIPE), recipe.as_bytes())?;
-    write_json(&partial.join(ENVIRONMENT), environment)?;
-    fs::rename(&partial, root)?;
-    Ok(sync_folder(match root.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    })?)
-}
-
-/// The system lets go of the lock when the process ends, however it ends.
-fn lock(root: &Path) -> Result<File> {
-    let path = root.join("lock");
-    let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another process is training in {}", root.display())
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("locking {}", path.display()))
-        }
+    let mut old = path.as_os_str().to_owned();
+    old.push(".");
+    old.push(REPLACED);
+    let old = PathBuf::from(old);
+    if old.exists() {
+        fs::remove_dir_all(&old)?;
     }
+    fs::rename(path, &old)?;
+    fs::rename(partial, path).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = fs::rename(&old, path);
+    })?;
+    fs::remove_dir_all(&old)
 }
 
-/// The temporary name beside `path`.
+/// A temporary name beside `path` that nobody else has.
 fn partial(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{count}.partial", std::process::id()));
     path.with_file_name(name)
-}
-
-fn is_empty_folder(path: &Path) -> bool {
-    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Paths in `folder`, in the order of their names; none if it does not exist.
@@ -330,7 +277,47 @@ mod tests {
         });
         assert!(format!("{:#}", failed.unwrap_err()).ends_with("disk full"));
         assert!(!run.root().join("reference/stage-0").exists());
-        assert!(!run.root().join("reference/stage-0.partial").exists());
+        assert_eq!(entries(&run.root().join("reference")).unwrap(), [""; 0].map(PathBuf::from));
+    }
+
+    fn write(run: &RunDir, text: &str) -> Result<()> {
+        run.write_folder("reference/stage-0", |folder| {
+            fs::write(folder.join("text"), text)?;
+            if text == "fails" { bail!("disk full") } else { Ok(()) }
+        })
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole_or_not_at_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = create(&temp.path().join("a")).unwrap();
+        let read = || fs::read_to_string(run.root().join("reference/stage-0/text")).unwrap();
+        write(&run, "one").unwrap();
+        assert!(write(&run, "fails").is_err());
+        assert_eq!(read(), "one");
+        write(&run, "two").unwrap();
+        assert_eq!(read(), "two");
+        assert_eq!(entries(&run.root().join("reference")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_interrupted_replacement_goes_back_to_the_old_folder_or_on_to_the_new() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("a");
+        let run = create(&root).unwrap();
+        write(&run, "old").unwrap();
+        drop(run);
+        let (folder, old) =
+            (root.join("reference/stage-0"), root.join("reference/stage-0.replaced"));
+        // Ended between the two renames.
+        fs::rename(&folder, &old).unwrap();
+        let run = RunDir::open(&root).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("text")).unwrap(), "old");
+        drop(run);
+        // Ended before the old folder was removed.
+        fs::create_dir(&old).unwrap();
+        drop(RunDir::open(&root).unwrap());
+        assert!(!old.exists() && folder.exists());
     }
 
     #[test]
@@ -358,15 +345,5 @@ mod tests {
         fs::write(&path, listed.to_string()).unwrap();
         let error = run.environment().unwrap_err().to_string();
         assert!(error.ends_with("environment.json: expected an object, got a list"), "{error}");
-    }
-
-    #[test]
-    fn a_status_says_why_a_run_failed() {
-        let temp = tempfile::tempdir().unwrap();
-        let run = create(&temp.path().join("a")).unwrap();
-        run.set_status(State::Failed { reason: "disk full".into() }, 3, 9).unwrap();
-        let read = status(run.root()).unwrap();
-        assert_eq!(read.state, State::Failed { reason: "disk full".into() });
-        assert_eq!((read.step, read.total_steps), (3, 9));
     }
 }

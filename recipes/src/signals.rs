@@ -1,6 +1,7 @@
-//! Ctrl-C: the first asks the run to finish its step and save, the second ends the process.
+//! Ctrl-C: the first asks the run to save and end, the second ends the process.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,7 +31,8 @@ impl Stop {
             // A closed terminal is no reason not to save.
             let _ = writeln!(
                 std::io::stderr(),
-                "\nfinishing this step, then saving; press Ctrl-C again to quit at once"
+                "\nstopping: a step that has finished sampling is completed, then the state is \
+                 saved; press Ctrl-C again to quit at once"
             );
         })
         .context("listening to Ctrl-C")?;
@@ -40,6 +42,11 @@ impl Stop {
     /// Asks, as Ctrl-C does.
     pub fn ask(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether work goes on, for work that can be broken off.
+    pub fn flow(&self) -> ControlFlow<()> {
+        if self.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Whether it was asked.

@@ -11,6 +11,7 @@ mod gap;
 mod life;
 mod pack;
 pub(crate) mod params;
+mod remedy;
 mod report;
 mod rl;
 pub(crate) mod sft;
@@ -22,7 +23,7 @@ use anyhow::{Context as _, Result};
 use evals::attempt::Graded;
 use evals::{Metrics, Warning};
 
-pub use life::{Ended, Job, Options, train};
+pub use life::{Ended, Failed, Job, Options, train};
 
 use crate::config::Stage;
 use crate::run_dir::{RunDir, Saved};

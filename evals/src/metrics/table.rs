@@ -5,6 +5,7 @@ use super::{Log, Spec};
 /// Every metric there is.
 pub const TABLE: &[Spec] = &[
     m("training/global_step", "steps", "steps done, over all stages"),
+    m("training/changed", "1", "1 in the first step with settings that a resume changed"),
     m("training/epoch", "epochs", "passes over the stage's problems, begun ones counted in part"),
     m("training/updates", "updates", "optimizer steps done in this stage"),
     m(

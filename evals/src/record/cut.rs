@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{BY_STEP, LOGS, step_of_name};
-use crate::{Error, Result};
+use crate::{Error, Log, Result};
 
 /// Removes from the record under `root` everything after `step`, and with `None` everything.
 ///
@@ -26,6 +26,16 @@ pub fn cut(root: &Path, step: Option<u64>) -> Result<()> {
         cut_folder(&path, step).map_err(|source| Error::Read { path, source })?;
     }
     Ok(())
+}
+
+/// Removes the values of `step` and later ones from one log under `root`.
+///
+/// # Errors
+///
+/// Fails when the log cannot be read or cut.
+pub fn cut_values(root: &Path, log: Log, step: u64) -> Result<()> {
+    let path = root.join(log.to_string());
+    cut_log(&path, step.checked_sub(1)).map_err(|source| Error::Read { path, source })
 }
 
 fn cut_log(path: &Path, step: Option<u64>) -> io::Result<()> {

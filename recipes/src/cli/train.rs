@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Go on with the run in that folder.
     #[arg(long)]
     resume: bool,
+    /// Resume also with settings that change the steps to come; `changes.jsonl` then lists them.
+    #[arg(long, requires = "resume")]
+    changed: bool,
     /// Resume also where a file of the data, the model or a verifier has changed since the run's
     /// start; `environment.json` then lists the changes.
     #[arg(long, requires = "resume")]
@@ -45,6 +48,30 @@ pub(super) struct Args {
     /// Say what the run would do and need, and do nothing.
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
+}
+
+impl Args {
+    /// These arguments as a command line, but for those about resuming.
+    fn command(&self) -> String {
+        let mut words = vec!["stearin".to_owned(), "train".to_owned(), quoted(&self.recipe)];
+        words.extend(self.overlays.iter().map(|overlay| quoted(overlay)));
+        for setting in &self.overrides {
+            words.extend(["--set".to_owned(), quoted(setting)]);
+        }
+        if let Some(folder) = &self.run_dir {
+            words.extend(["--run-dir".to_owned(), quoted(&folder.display().to_string())]);
+        }
+        words.join(" ")
+    }
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
@@ -92,9 +119,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let options = Options {
         run_dir: &run_dir,
         resume: args.resume,
+        changed: args.changed,
         accept_changed_files: args.accept_changed_files,
         stop,
         console,
+        command: &args.command(),
         sink: None,
     };
     Ok(match train(job, options)? {
@@ -137,4 +166,17 @@ fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
     };
     let (train, held_out) = (problems.train.len(), problems.held_out.len());
     Plan::new(recipe, &model, Known::Problems { train, held_out, prompts }, threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("stage.rl.steps=3"), "stage.rl.steps=3");
+        assert_eq!(quoted("runs/a b"), "'runs/a b'");
+        assert_eq!(quoted("name='it'"), r"'name='\''it'\'''");
+        assert_eq!(quoted(""), "''");
+    }
 }

@@ -126,11 +126,11 @@ pub enum SampledMetric {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AtCap {
-    /// The run stops and says why.
+    /// The step learns from the groups that there are, with a warning; without any, the run stops.
     #[default]
-    Error,
-    /// The step learns from the groups that there are; without any, the run stops.
     GoOn,
+    /// The run stops and says why. It can be resumed with other settings.
+    Error,
 }
 
 /// The probe: every so many steps, rollouts of other problems are scored before and after the

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{RunDir, entries, partial, read_json, write_json};
+use super::{Pending, RunDir, Unwritten, entries, partial, read_json, write_json};
 
 /// Version of `trainer.json`.
 const TRAINER_FORMAT: u32 = 2;
@@ -56,6 +56,12 @@ pub struct TrainerState {
     pub watch: Value,
     /// Held-out accuracy of these weights, where it was measured.
     pub accuracy: Option<f64>,
+    /// What the last step has yet to do; nothing in a checkpoint between two steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+    /// What the record lacks, since it could not be written.
+    #[serde(default, skip_serializing_if = "Unwritten::is_empty")]
+    pub unwritten: Unwritten,
 }
 
 impl TrainerState {
@@ -68,6 +74,8 @@ impl TrainerState {
             stage_state: StageState::default(),
             watch: Value::Null,
             accuracy: None,
+            pending: None,
+            unwritten: Unwritten::default(),
         }
     }
 }
@@ -85,6 +93,15 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const TRAINER: &str = "trainer.json";
 
 impl Saved {
+    /// Writes the changed `state` into the checkpoint, whose weights stay.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn amend(&self) -> Result<()> {
+        write_json(&self.path.join(TRAINER), &self.state)
+    }
+
     /// The optimizer's tensors by name.
     ///
     /// # Errors

@@ -1,32 +1,35 @@
 //! The run around the steps: where it begins, what it leaves on disk, how it ends.
 
 mod begin;
+mod end;
 pub(crate) mod evaluation;
+mod save;
+mod step;
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use engine::Model;
 use engine::text::Text;
+use evals::Record;
 use evals::health::{Agreement, Watch};
 use evals::record::{Folder, Sink, cut};
-use evals::{Log, Metrics, Record, Warning};
 use rewards::Rubric;
 
-use super::stage::{Open, Shared, StageDriver};
-use super::{Done, begin_stage};
-use crate::causes::with_causes;
+use super::begin_stage;
+use super::stage::{Open, Shared};
 use crate::config::{DeviceChoice, Recipe};
-use crate::console::{Console, duration};
+use crate::console::Console;
 use crate::data::Problems;
 use crate::fit;
 use crate::policy::Located;
-use crate::run_dir::{RunDir, Saved, State, TrainerState};
+use crate::run_dir::{
+    Claim, Class, Keeping, Kept, LOG, RunDir, Saved, State, Status, TrainerState,
+};
 use crate::signals::Stop;
-use crate::summary::summary;
 use crate::verifiers::Waiting;
 use begin::{environment, go_on, meet, programs};
+pub use end::Failed;
 
 /// What is to be trained, on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -52,12 +55,16 @@ pub struct Options<'a> {
     pub run_dir: &'a Path,
     /// Whether it is to be gone on with.
     pub resume: bool,
+    /// Whether it may be gone on with settings that change the steps to come.
+    pub changed: bool,
     /// Whether it may be gone on with where its files have changed.
     pub accept_changed_files: bool,
     /// Who may stop it.
     pub stop: Stop,
     /// Who is told how it goes.
     pub console: Console,
+    /// The command that asked for it, without `--resume`: what messages say to go on with.
+    pub command: &'a str,
     /// Where the record goes if not into the run directory.
     pub sink: Option<Box<dyn Sink>>,
 }
@@ -79,12 +86,9 @@ pub enum Ended {
 /// file other than the run's, on problems that cannot be used, on a record that cannot be written,
 /// and on whatever stops an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
-    let Options { run_dir: root, resume, accept_changed_files, stop, console, sink } = options;
-    let begun =
-        if resume { Some(go_on(&job, root, accept_changed_files, &console)?) } else { None };
-    if begun.is_none() {
-        RunDir::check_new(root)?;
-    }
+    let begun = if options.resume { Some(go_on(&job, &options)?) } else { None };
+    let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
+    let Options { run_dir: root, stop, console, command, sink, .. } = options;
     let programs = programs(&job)?;
     // Before anything that takes long: what is wrong with a verifier is known now.
     let Some(verifiers) = meet(&job, &Waiting::new(console.clone(), stop.clone()))? else {
@@ -104,14 +108,24 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         console.say(&said);
     }
     let rubric = verifiers.rubric(&job.recipe.eval.rewards).context("eval.rewards")?;
-    let run_dir = if let Some(begun) = begun {
-        begun.accepted(&console)?
-    } else {
-        let environment = environment(&job, programs, job.located.files()?);
-        RunDir::create(root, &job.recipe.to_toml()?, &environment)?
+    let run_dir = match (begun, claim) {
+        (Some(begun), _) => begun.accepted(&console)?,
+        (None, Some(claim)) => {
+            let environment = environment(&job, programs, job.located.files()?);
+            claim.create(&job.recipe.to_toml()?, &environment)?
+        }
+        (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
+    let changed = changed_steps(&run_dir)?;
+    console.log_to(&root.join(LOG))?;
+    let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     cut(root, saved.as_ref().map(|saved| saved.state.step))?;
-    let sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
+    if let Some(pending) = &state.pending {
+        pending.cut(root, state.step)?;
+    }
+    let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
+    state.unwritten.write(sink.as_mut(), root)?;
+    let kept = Kept::default();
     let shared = Shared {
         recipe: job.recipe,
         model: &model,
@@ -120,26 +134,34 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         train: &job.recipe.data.train,
         console: &console,
         verifiers: &verifiers,
+        stop: &stop,
     };
-    let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut watch = Watch::new(model.config().vocab_size, agreement(job.recipe));
     watch.restore(&state.watch)?;
     let mut life = Life {
         shared,
         problems: &job.problems,
         open: job.open,
-        record: Record::new(sink),
+        record: Record::new(Box::new(Keeping::new(sink, kept.clone()))),
+        kept,
         state,
         saved,
         run_dir,
         rubric,
         saving: None,
         watch,
-        stop,
+        command,
+        changed,
     };
     let ended = life.live();
-    life.end(&ended)?;
-    ended
+    life.end(ended)
+}
+
+/// The steps after which a resume changed the steps to come.
+fn changed_steps(run_dir: &RunDir) -> Result<Vec<u64>> {
+    let mut lines = run_dir.changes()?;
+    lines.retain(|line| line.changes.iter().any(|change| change.class == Class::Changing));
+    Ok(lines.into_iter().map(|line| line.step).collect())
 }
 
 /// How well sampling and training agree where the recipe runs. On CUDA, training is in f32 alone.
@@ -159,28 +181,35 @@ struct Life<'a> {
     /// What judges held-out problems.
     rubric: Rubric,
     record: Record,
+    /// What could not be recorded.
+    kept: Kept,
     state: TrainerState,
     /// The checkpoint that `state` was last saved in.
     saved: Option<Saved>,
     /// Seconds that it took, until they are recorded.
     saving: Option<f64>,
     watch: Watch,
-    stop: Stop,
+    command: &'a str,
+    /// Steps after which a resume changed the steps to come.
+    changed: Vec<u64>,
 }
 
 impl Life<'_> {
-    /// From where the run stands to its end, or to where it is stopped: after a step, or while it
-    /// waits for a verifier that is away.
+    /// From where the run stands to its end, or to where it is stopped.
     fn live(&mut self) -> Result<Ended> {
         match self.steps() {
-            Err(error) if self.stopped_waiting(&error) => Ok(Ended::Interrupted),
+            Err(error) if self.is_stop(&error) => Ok(Ended::Interrupted),
             ended => ended,
         }
     }
 
-    fn stopped_waiting(&self, error: &anyhow::Error) -> bool {
+    /// Whether `error` is the answer to a stop: from sampling, or from a verifier that was waited
+    /// for.
+    fn is_stop(&self, error: &anyhow::Error) -> bool {
+        use evals::Error::{Rollout, Unavailable};
         let error = error.downcast_ref::<evals::Error>();
-        self.stop.asked() && matches!(error, Some(evals::Error::Unavailable(_)))
+        let of_stop = matches!(error, Some(Unavailable(_) | Rollout(rollout::Error::Stopped)));
+        self.shared.stop.asked() && of_stop
     }
 
     fn steps(&mut self) -> Result<Ended> {
@@ -190,9 +219,15 @@ impl Life<'_> {
             let (metrics, timings) = self.evaluate()?;
             self.record.values(0, "start", &metrics)?;
             self.record.values(0, "start", &timings)?;
+            self.kept.check()?;
         }
+        self.settle_resumed()?;
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {
+                // The end of the stage before is saved, and before the first there is nothing to save.
+                if self.shared.stop.asked() {
+                    return Ok(Ended::Interrupted);
+                }
                 self.watch.begin_stage();
             }
             let saved = if within > 0 { self.saved.as_ref() } else { None };
@@ -205,145 +240,19 @@ impl Life<'_> {
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();
             while self.state.step < end {
-                self.step(stage.as_mut(), index, end)?;
-                if self.stop.asked() && self.state.step < recipe.total_steps() {
-                    self.save(stage.as_ref())?;
+                if self.shared.stop.asked() {
+                    self.save_unfinished(stage.as_ref())?;
                     return Ok(Ended::Interrupted);
                 }
+                self.step(stage.as_mut(), index, end)?;
             }
         }
         Ok(Ended::Finished)
     }
 
-    /// One step, what it leaves behind, and what is due after it.
-    fn step(&mut self, stage: &mut dyn StageDriver, index: usize, end: u64) -> Result<()> {
-        let recipe = self.shared.recipe;
-        self.shared.console.steps(self.state.step, recipe.total_steps());
-        let done = stage.step(self.state.step);
-        // Judging comes before anything moves: this is still the state after the step before. What
-        // an evaluation after the step interrupts is done again from the checkpoint before it.
-        if done.as_ref().err().is_some_and(|error| self.stopped_waiting(error))
-            && self.state.step > 0
-        {
-            self.save(stage)?;
-        }
-        let mut done = done?;
-        self.state.step += 1;
-        let step = self.state.step;
-        self.state.stage = index;
-        self.state.stage_state = stage.state();
-        self.state.accuracy = None;
-        let kind = recipe.stages[index].settings().kind();
-        self.tell(kind, &done);
-        self.warn(&done.warnings);
-        for warning in self.watch.observe(step, &done.metrics) {
-            done.metrics.set(format!("health/{}", warning.name), 1.0)?;
-            self.shared.console.say(&warning.to_string());
-            done.warnings.push(warning);
-        }
-        let mut metrics = Metrics::new(Log::Metrics);
-        metrics.set("training/global_step", step as f64)?;
-        metrics.extend(done.metrics.clone());
-        let mut timings = done.timings.clone();
-        if let Some(seconds) = self.saving.take() {
-            timings.set("timing_s/save_checkpoint", seconds)?;
-        }
-        if step == end || recipe.eval.every.is_some_and(|every| step % every == 0) {
-            let (found, seconds) = self.evaluate()?;
-            metrics.extend(found);
-            timings.extend(seconds);
-        }
-        self.record.values(step, kind, &metrics)?;
-        self.record.values(step, kind, &timings)?;
-        self.keep(step, &done)?;
-        if step == end || step % recipe.checkpoint.every == 0 {
-            self.save(stage)?;
-        }
-        Ok(())
-    }
-
-    /// Records what was sampled, and what looks wrong with it.
-    fn keep(&mut self, step: u64, done: &Done) -> Result<()> {
-        let config = &self.shared.recipe.record;
-        self.record.warnings(step, &done.warnings)?;
-        let due = |every: u64| every > 0 && step.is_multiple_of(every) && !done.groups.is_empty();
-        if due(config.completions_every) {
-            self.record.completions(step, &done.groups)?;
-        }
-        if due(config.tokens_every) {
-            let credits: Vec<_> = done.table.credits().collect();
-            self.record.tokens(step, &done.groups, &credits)?;
-        }
-        Ok(())
-    }
-
-    /// Saves everything as it stands, once.
-    fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
-        let step = self.state.step;
-        if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
-            return Ok(());
-        }
-        let Shared { recipe, model, text, console, .. } = self.shared;
-        console.now("saving", 0, 1);
-        let began = Instant::now();
-        self.record.sync()?;
-        self.state.watch = self.watch.state();
-        let path = self.run_dir.save(&self.state, stage.tensors()?, |folder| {
-            Ok(engine::checkpoint::save(model, text, folder)?)
-        })?;
-        self.saved = Some(Saved { path, state: self.state.clone() });
-        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best)?;
-        self.saving = Some(began.elapsed().as_secs_f64());
-        self.set_status(State::Running)
-    }
-
-    /// Says how a step went.
-    fn tell(&self, kind: &str, done: &Done) {
-        let console = self.shared.console;
-        let total = self.shared.recipe.total_steps();
-        let value = |name: &str, key: &str| {
-            done.metrics.get(key).map(|value| format!(", {name} {value:.3}")).unwrap_or_default()
-        };
-        let seconds = done.timings.get("timing_s/step").unwrap_or_default();
-        console.say(&format!(
-            "{kind} step {}/{total}{}{}{}{}, {}",
-            self.state.step,
-            value("loss", "train/loss"),
-            value("reward", "critic/rewards/mean"),
-            value("length", "response_length/mean"),
-            value("entropy", "actor/entropy"),
-            duration(seconds)
-        ));
-    }
-
-    /// Says the warnings that are news; the record has every one.
-    fn warn(&mut self, warnings: &[Warning]) {
-        for warning in warnings {
-            if self.watch.is_news(self.state.step, warning.name) {
-                self.shared.console.say(&warning.to_string());
-            }
-        }
-    }
-
-    /// Leaves word of how the run ended.
-    fn end(self, ended: &Result<Ended>) -> Result<()> {
-        let console = self.shared.console;
-        console.end();
-        match ended {
-            // The first error is the one to report.
-            Err(error) => {
-                let _ = self.set_status(State::Failed { reason: with_causes(error) });
-                return Ok(());
-            }
-            Ok(Ended::Finished) => self.set_status(State::Finished)?,
-            Ok(Ended::Interrupted) => self.set_status(State::Interrupted)?,
-        }
-        let text = summary(&self.run_dir).context("writing the summary")?;
-        console.say(&format!("\n{text}"));
-        Ok(())
-    }
-
     fn set_status(&self, state: State) -> Result<()> {
-        self.run_dir.set_status(state, self.state.step, self.shared.recipe.total_steps())
+        let (recipe, step) = (self.shared.recipe, self.state.step);
+        let stage = recipe.stage_at(step).map_or(recipe.stages.len() - 1, |(index, _)| index);
+        self.run_dir.set_status(&Status::now(state, step, recipe.total_steps(), stage))
     }
 }

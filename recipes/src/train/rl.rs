@@ -32,6 +32,8 @@ use crate::run_dir::StageState;
 pub(super) struct Rl<'a> {
     run: Shared<'a>,
     config: &'a RlStage,
+    /// Which stage of the recipe it is.
+    index: usize,
     draws: Draws<'a>,
     updates: Updates<'a>,
     /// What completions are worth.
@@ -68,6 +70,7 @@ impl<'a> Rl<'a> {
             clock: Clock::start(),
             run,
             config,
+            index: start.index,
         })
     }
 

@@ -15,6 +15,7 @@ use crate::config::{Recipe, Train};
 use crate::console::Console;
 use crate::data::Order;
 use crate::run_dir::{RunDir, StageState};
+use crate::signals::Stop;
 use crate::verifiers::Verifiers;
 
 /// A stage under way: one file a kind.
@@ -48,6 +49,8 @@ pub(super) struct Shared<'a> {
     pub(super) console: &'a Console,
     /// Those outside this process.
     pub(super) verifiers: &'a Verifiers,
+    /// Whether all this is to end.
+    pub(super) stop: &'a Stop,
 }
 
 impl Shared<'_> {

@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use evals::record::{Line, read_log};
-use recipes::signals::Stop;
 
 use crate::runs::{RECIPE, Run, assert_equal};
 
@@ -61,19 +60,20 @@ fn a_batch_that_cannot_be_filled_is_an_error_that_says_why() {
                  0 % of the groups are solved by every completion, 100 % by none";
     assert!(error.starts_with(start), "{error}");
     assert!(error.contains("raise dynamic_sampling.max_batches"), "{error}");
-    let error = refused(&with("dynamic_sampling = { max_batches = 2, at_cap = \"go-on\" }"));
+    assert!(error.ends_with("--resume --set stage.1.dynamic_sampling.max_batches=4 --changed"));
+    let error = refused(&with("dynamic_sampling = { max_batches = 2, at_cap = \"error\" }"));
     assert!(error.starts_with(start), "without any group there is nothing to go on with: {error}");
 }
 
 #[test]
 fn a_step_may_go_on_with_fewer_groups() {
     let temp = tempfile::tempdir().unwrap();
-    let recipe = with(
-        "dynamic_sampling = { metric = \"reward\", gen_batch = 1, max_batches = 2, at_cap = \"go-on\" }",
-    );
+    let recipe = with("dynamic_sampling = { metric = \"reward\", gen_batch = 1, max_batches = 2 }");
     let lines = train(&temp.path().join("run"), &recipe);
     let kept = steps(&lines).iter().map(|line| line.number("dynamic_sampling/kept").unwrap());
     assert!(kept.clone().all(|kept| (1.0..=2.0).contains(&kept)));
+    let warned = steps(&lines).iter().map(|line| line.number("health/batch_not_full"));
+    assert!(warned.clone().all(|warned| warned == Some(1.0)));
 }
 
 #[test]
@@ -258,12 +258,9 @@ fn all_state_is_in_the_checkpoint() {
     for key in changes.map(|name| format!("entropy/{name}")) {
         assert!(lines[5].number(&key).is_some_and(|change| change != 0.0), "{key}");
     }
-    // Asked before it begins, a run does one step and saves: so this stops after every step.
     for step in 0..6 {
-        let stop = Stop::default();
-        stop.ask();
         let run = if step == 0 { Run::new(&root) } else { Run::resumed(&root) };
-        Run { recipe: &recipe, stop, ..run }.train().unwrap();
+        Run { recipe: &recipe, one_step: true, ..run }.train().unwrap();
     }
     assert_equal(&whole, &root);
 }

@@ -1,11 +1,9 @@
 //! A run goes on with the files that it began with, or says what has changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
-use evals::record::{Folder, Sink};
-use recipes::signals::Stop;
 use recipes::train::Ended;
 
 use crate::runs::{RECIPE, Run, contents};
@@ -20,45 +18,6 @@ fn row(id: usize, answer: usize) -> String {
     format!(
         "{{\"id\":{id},\"problem\":\"{id}+1\",\"answer\":{answer},\"source\":\"test\",\"solution\":\"{answer}\"}}\n"
     )
-}
-
-fn stopped() -> Stop {
-    let stop = Stop::default();
-    stop.ask();
-    stop
-}
-
-/// A folder that asks a run to stop when the record of a step comes. A run that is asked before it
-/// begins does not wait for its verifiers.
-#[derive(Debug)]
-struct StopAfterStep {
-    folder: Folder,
-    stop: Stop,
-}
-
-impl StopAfterStep {
-    /// The run, for one step.
-    fn of(run: Run<'_>) -> Run<'_> {
-        let (folder, stop) = (Folder::new(run.root), run.stop.clone());
-        Run { sink: Some(Box::new(Self { folder, stop })), ..run }
-    }
-}
-
-impl Sink for StopAfterStep {
-    fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        if file == "metrics.jsonl" && !String::from_utf8_lossy(bytes).contains("\"start\"") {
-            self.stop.ask();
-        }
-        self.folder.append(file, bytes)
-    }
-
-    fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        self.folder.replace(file, bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.folder.sync()
-    }
 }
 
 impl Begun {
@@ -79,8 +38,7 @@ impl Begun {
         let recipe = change(recipe, folder.path());
         let begun = Self { folder, recipe };
         let root = begun.root();
-        let run = Run { recipe: &begun.recipe, ..Run::new(&root) };
-        let run = StopAfterStep::of(run);
+        let run = Run { recipe: &begun.recipe, one_step: true, ..Run::new(&root) };
         assert_eq!(run.train().unwrap(), Ended::Interrupted);
         begun
     }
@@ -96,7 +54,7 @@ impl Begun {
     /// Goes on for a step.
     fn resume(&self, accept_changed_files: bool) -> Result<Ended, String> {
         let root = self.root();
-        let run = StopAfterStep::of(Run { recipe: &self.recipe, ..Run::resumed(&root) });
+        let run = Run { recipe: &self.recipe, one_step: true, ..Run::resumed(&root) };
         Run { accept_changed_files, ..run }.train().map_err(|error| format!("{error:#}"))
     }
 
@@ -170,14 +128,17 @@ fn accepted_changes_are_written_down_and_accepted_once() {
     let root = run.root();
     let other = Run { recipe: &recipe, accept_changed_files: true, ..Run::resumed(&root) };
     let error = other.train().unwrap_err().to_string();
-    assert!(error.contains("seed: 3 then, 4 now") && !error.contains("--accept"), "{error}");
+    assert!(
+        error.contains("changing    seed: 3 then, 4 now") && !error.contains("--accept"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_changed_model_is_refused_by_file() {
     let run = Begun::new(|recipe, folder| {
         let base = folder.join("base");
-        Run { stop: stopped(), ..Run::new(&base) }.train().unwrap();
+        Run { one_step: true, ..Run::new(&base) }.train().unwrap();
         fs::rename(base.join("checkpoints/step-000001"), folder.join("model")).unwrap();
         recipe.replace("builtin:atom", &folder.join("model").display().to_string())
     });
@@ -245,7 +206,7 @@ fn a_changed_verifier_is_refused_and_what_it_writes_is_not() {
 fn a_model_of_a_hub_is_held_to_its_files_in_the_cache() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    Run { stop: stopped(), ..Run::new(&path("base")) }.train().unwrap();
+    Run { one_step: true, ..Run::new(&path("base")) }.train().unwrap();
     let cached = path("no-cache/hub/models--us--small");
     fs::create_dir_all(cached.join("refs")).unwrap();
     fs::create_dir_all(cached.join("snapshots")).unwrap();

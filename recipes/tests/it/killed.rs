@@ -120,7 +120,7 @@ fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(i32::from(INTERRUPTED)), "{said}");
-    assert!(said.contains("finishing this step") && said.contains("--resume"), "{said}");
+    assert!(said.contains("stopping: ") && said.contains("--resume"), "{said}");
     let left = status(&stopped).unwrap();
     assert_eq!(left.state, State::Interrupted);
     let saved = stopped.join(format!("checkpoints/step-{:06}", left.step));

@@ -3,7 +3,6 @@
 use std::fs;
 
 use recipes::run_dir::{State, status};
-use recipes::signals::Stop;
 use recipes::train::Ended;
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
@@ -13,21 +12,15 @@ fn stopped_after_any_step_and_resumed_it_equals_an_unbroken_run() {
     let temp = tempfile::tempdir().unwrap();
     let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
     Run::new(&whole).train().unwrap();
-    // Asked before it begins, a run does one step and saves: so this stops after every step.
-    let asked = || {
-        let stop = Stop::default();
-        stop.ask();
-        stop
-    };
-    let ended = Run { stop: asked(), ..Run::new(&broken) }.train().unwrap();
+    let ended = Run { one_step: true, ..Run::new(&broken) }.train().unwrap();
     assert_eq!(ended, Ended::Interrupted);
     assert_eq!(status(&broken).unwrap().state, State::Interrupted);
     for step in 2..6 {
-        let ended = Run { stop: asked(), ..Run::resumed(&broken) }.train().unwrap();
+        let ended = Run { one_step: true, ..Run::resumed(&broken) }.train().unwrap();
         assert_eq!(ended, Ended::Interrupted);
         assert_eq!(status(&broken).unwrap().step, step);
     }
-    let ended = Run { stop: asked(), ..Run::resumed(&broken) }.train().unwrap();
+    let ended = Run { one_step: true, ..Run::resumed(&broken) }.train().unwrap();
     assert_eq!(ended, Ended::Finished);
     assert_equal(&whole, &broken);
 }
@@ -43,10 +36,8 @@ fn what_the_watch_saw_before_a_stop_counts_after_it() {
     Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
     let mut ended = Ended::Interrupted;
     while ended == Ended::Interrupted {
-        let stop = Stop::default();
-        stop.ask();
         let run = if broken.exists() { Run::resumed(&broken) } else { Run::new(&broken) };
-        ended = Run { stop, recipe: &recipe, ..run }.train().unwrap();
+        ended = Run { one_step: true, recipe: &recipe, ..run }.train().unwrap();
     }
     assert_equal(&whole, &broken);
     let health = fs::read_to_string(broken.join("health.jsonl")).unwrap();
@@ -77,23 +68,6 @@ fn logs_beyond_the_checkpoint_are_cut_also_where_torn() {
 }
 
 #[test]
-fn another_recipe_or_thread_count_is_refused_by_name() {
-    let temp = tempfile::tempdir().unwrap();
-    let root = temp.path().join("run");
-    Run::new(&root).train().unwrap();
-    let before = contents(&root);
-    let recipe = RECIPE.replace("group_size = 4", "group_size = 5").replace("seed = 3", "seed = 4");
-    let run = Run { recipe: &recipe, threads: 1, ..Run::resumed(&root) };
-    let error = run.train().unwrap_err().to_string();
-    for line in
-        ["seed: 3 then, 4 now", "stage.1.group_size: 4 then, 5 now", "threads: 2 then, 1 now"]
-    {
-        assert!(error.contains(line), "{line} is not in: {error}");
-    }
-    assert_eq!(contents(&root), before);
-}
-
-#[test]
 fn another_kernel_of_bf16_is_refused_by_name() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");
@@ -106,8 +80,8 @@ fn another_kernel_of_bf16_is_refused_by_name() {
     assert!(text.contains(kernel), "{text}");
     fs::write(&path, text.replace(kernel, "abacus")).unwrap();
     let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err().to_string();
-    let line = format!("bf16 kernel: abacus then, {kernel} now");
-    assert!(error.contains(&line), "{error}");
+    let line = format!("changing    environment.bf16_kernel: \"abacus\" then, \"{kernel}\" now");
+    assert!(error.contains(&line) && error.contains("--resume --changed"), "{error}");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
-use evals::record::Sink;
+use evals::record::{Folder, Sink};
 use recipes::config::Recipe;
 use recipes::console::Console;
 use recipes::data::problems;
@@ -60,17 +61,21 @@ pub(crate) struct Run<'a> {
     pub(crate) root: &'a Path,
     pub(crate) recipe: &'a str,
     pub(crate) resume: bool,
+    pub(crate) changed: bool,
     pub(crate) accept_changed_files: bool,
     pub(crate) threads: usize,
     pub(crate) stop: Stop,
+    /// Whether it is asked to stop as soon as a step is recorded.
+    pub(crate) one_step: bool,
     pub(crate) sink: Option<Box<dyn Sink>>,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn new(root: &'a Path) -> Self {
         let (stop, sink) = Default::default();
-        let (resume, accept_changed_files) = (false, false);
-        Self { root, recipe: RECIPE, resume, accept_changed_files, threads: 2, stop, sink }
+        let (resume, changed, accept_changed_files) = (false, false, false);
+        let (recipe, threads, one_step) = (RECIPE, 2, false);
+        Self { root, recipe, resume, changed, accept_changed_files, threads, stop, one_step, sink }
     }
 
     pub(crate) fn resumed(root: &'a Path) -> Self {
@@ -90,21 +95,55 @@ impl<'a> Run<'a> {
             open: &|path| compute.load(path),
             threads: self.threads,
         };
+        let sink = if self.one_step {
+            let (folder, stop) = (Folder::new(self.root), self.stop.clone());
+            Some(Box::new(StopsAfterAStep { folder, stop }) as Box<dyn Sink>)
+        } else {
+            self.sink
+        };
         let options = Options {
             run_dir: self.root,
             resume: self.resume,
+            changed: self.changed,
             accept_changed_files: self.accept_changed_files,
             stop: self.stop,
             console: Console::silent(),
-            sink: self.sink,
+            command: "stearin train small.toml",
+            sink,
         };
         train(job, options)
     }
 }
 
+/// A folder that asks the run to stop once the values of a step are written.
+#[derive(Debug)]
+struct StopsAfterAStep {
+    folder: Folder,
+    stop: Stop,
+}
+
+impl Sink for StopsAfterAStep {
+    fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.append(file, bytes)?;
+        let is_step = !bytes.starts_with(b"{\"step\":0,");
+        if file == "metrics.jsonl" && is_step {
+            self.stop.ask();
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.replace(file, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.folder.sync()
+    }
+}
+
 /// Every file of a run that equal runs have alike, by its path.
 pub(crate) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    const OWN: [&str; 3] = ["timings.jsonl", "environment.json", "lock"];
+    const OWN: [&str; 5] = ["timings.jsonl", "environment.json", "lock", "status.json", "log.txt"];
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -211,16 +211,24 @@ fn full(root: &Path, room: usize) -> Box<dyn Sink> {
 #[test]
 fn a_full_disk_stops_the_run_and_it_can_go_on() {
     let temp = tempfile::tempdir().unwrap();
-    let (whole, root) = (temp.path().join("whole"), temp.path().join("run"));
-    Run::new(&whole).train().unwrap();
-    let error = Run { sink: Some(full(&root, 9000)), ..Run::new(&root) }.train().unwrap_err();
-    let error = format!("{error:#}");
-    assert!(error.starts_with("writing ") && error.contains("no storage space"), "{error}");
-    let left = status(&root).unwrap();
-    assert_eq!(left.state, State::Failed { reason: error });
-    assert!(left.step > 0 && left.step < 6, "it stopped on the way, in step {}", left.step);
-    Run::resumed(&root).train().unwrap();
-    assert_equal(&whole, &root);
+    let whole = temp.path().join("whole");
+    // Without checkpoints on the way, so that what is kept was saved in need.
+    let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 1\nbest = false");
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    for room in [4500, 7000, 9000, 12_000] {
+        let root = temp.path().join(room.to_string());
+        let run = Run { recipe: &recipe, sink: Some(full(&root, room)), ..Run::new(&root) };
+        let error = run.train().unwrap_err().to_string();
+        assert!(error.starts_with("writing ") && error.contains("no storage space"), "{error}");
+        let left = status(&root).unwrap();
+        let State::Failed { reason } = left.state else { panic!("{:?}", left.state) };
+        assert!(error.starts_with(&reason), "{error}");
+        assert!(left.step > 0 && left.step < 6, "it stopped on the way, in step {}", left.step);
+        let saved = format!("checkpoints/step-{:06}", left.step);
+        assert!(root.join(&saved).exists(), "the step is not lost: {saved}");
+        Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap();
+        assert_equal(&whole, &root);
+    }
 }
 
 #[test]

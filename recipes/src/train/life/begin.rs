@@ -1,16 +1,14 @@
 //! What a run begins with: its files and this process, compared with those of its start where it is
 //! resumed.
 
-use std::path::Path;
-
 use anyhow::Result;
 
-use super::Job;
+use super::{Job, Options};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
 use crate::identity::Files;
-use crate::resume::{Resumed, resume};
-use crate::run_dir::{Accepted, Environment, RunDir, Saved};
+use crate::resume::{Request, Resumed, resume};
+use crate::run_dir::{Accepted, Change, Environment, RunDir, Saved};
 use crate::verifiers::{self, Verifiers, Waiting};
 
 /// The files of the verifiers' programs, as they are before these are started: what a program writes
@@ -49,34 +47,43 @@ pub(super) struct Begun {
     run_dir: RunDir,
     /// The checkpoint to go on from.
     pub(super) saved: Option<Saved>,
-    /// Its files now.
-    files: Files,
-    /// Those that are not as they were, accepted.
-    changed: Vec<String>,
+    /// This process and its files now.
+    environment: Environment,
+    /// The recipe now.
+    recipe: String,
+    /// Settings that are not as they were, accepted, each with a line about it.
+    changes: Vec<(Change, String)>,
+    /// Files that are not as they were, accepted.
+    changed_files: Vec<String>,
 }
 
 impl Begun {
     /// The run, in which is written down what was accepted.
     pub(super) fn accepted(self, console: &Console) -> Result<RunDir> {
-        if !self.changed.is_empty() {
+        let step = self.saved.map_or(0, |saved| saved.state.step);
+        let (changes, lines): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
+        if !changes.is_empty() {
+            console.say(&format!(
+                "after step {step} the run goes on with other settings\n  {}",
+                lines.join("\n  ")
+            ));
+            self.run_dir.change(step, changes, &self.recipe, &self.environment)?;
+        }
+        if !self.changed_files.is_empty() {
             console.say(&format!(
                 "the run goes on with changed files, so it does not equal an unbroken one\n  {}",
-                self.changed.join("\n  ")
+                self.changed_files.join("\n  ")
             ));
-            let step = self.saved.map_or(0, |saved| saved.state.step);
-            self.run_dir.accept(self.files, Accepted { step, changes: self.changed })?;
+            let files = self.environment.files.unwrap_or_default();
+            self.run_dir.accept(files, Accepted { step, changes: self.changed_files })?;
         }
         Ok(self.run_dir)
     }
 }
 
 /// The run to go on with and where.
-pub(super) fn go_on(
-    job: &Job<'_>,
-    root: &Path,
-    accept_files: bool,
-    console: &Console,
-) -> Result<Begun> {
+pub(super) fn go_on(job: &Job<'_>, options: &Options<'_>) -> Result<Begun> {
+    let Options { run_dir: root, console, changed, accept_changed_files, command, .. } = options;
     let run_dir = RunDir::open(root)?;
     let then = run_dir.environment()?;
     let mut model = job.located.files()?;
@@ -90,19 +97,25 @@ pub(super) fn go_on(
         model = Some(files.model());
     }
     let environment = environment(job, programs(job)?, model);
-    let total_steps = job.recipe.total_steps();
     let recipe = job.recipe.to_toml()?;
-    let Resumed { saved, changed } =
-        resume(&run_dir, &recipe, &environment, total_steps, accept_files)?;
+    let request = Request {
+        recipe: &recipe,
+        total_steps: job.recipe.total_steps(),
+        environment: &environment,
+        changed: *changed,
+        changed_files: *accept_changed_files,
+        command,
+    };
+    let Resumed { saved, changes, changed_files } = resume(&run_dir, &request)?;
     if then.files.is_none() {
         console.say("the run has no digests of its files, so they are not compared");
     }
-    let changes = environment.changes_since(&then);
-    if !changes.is_empty() {
+    let elsewhere = environment.changes_since(&then);
+    if !elsewhere.is_empty() {
         console.say(&format!(
             "the run began elsewhere, so it may now differ in the last digits\n  {}",
-            changes.join("\n  ")
+            elsewhere.join("\n  ")
         ));
     }
-    Ok(Begun { run_dir, saved, files: environment.files.unwrap_or_default(), changed })
+    Ok(Begun { run_dir, saved, environment, recipe, changes, changed_files })
 }

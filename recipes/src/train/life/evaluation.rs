@@ -67,6 +67,7 @@ impl Life<'_> {
         let held_out = HeldOut { set, problems, samples, seed, step };
         Ok(evaluate(&setup, held_out, &mut |progress| {
             console.now("evaluating", progress.finished, progress.sequences);
+            self.shared.stop.flow()
         })?)
     }
 }

@@ -1,5 +1,6 @@
 //! Gather: sample and judge until the batch is full.
 
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -9,6 +10,7 @@ use rollout::{Key, Purpose};
 
 use super::Rl;
 use crate::config::{AtCap, DynamicSampling, RlStage, SampledMetric};
+use crate::train::remedy::Remedy;
 
 /// Everything sampled in a step.
 #[derive(Debug, Default)]
@@ -60,7 +62,9 @@ impl Rl<'_> {
             }
         }
         if gathered.groups.len() < batch {
-            capped(&gathered, config, dynamic, step)?;
+            let place = Place { index: self.index, step, batch };
+            let warning = capped(&gathered, dynamic, place)?;
+            gathered.warnings.push(warning);
         }
         finished(gathered, step)
     }
@@ -72,10 +76,11 @@ impl Rl<'_> {
             drawn.iter().map(|&(number, problem)| Asked { number, problem }).collect();
         let setup = self.setup();
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Train, step };
-        let console = self.run.console;
+        let (console, stop) = (self.run.console, self.run.stop);
         let mut began = Instant::now();
         let sampled = setup.sample(&asked, self.config.group_size.get(), key, &mut |progress| {
             console.now("sampling", progress.finished, progress.sequences);
+            stop.flow()
         })?;
         self.clock.add("timing_s/gen", began);
         began = Instant::now();
@@ -113,7 +118,8 @@ fn teaches(group: &Graded, metric: SampledMetric) -> bool {
 }
 
 fn finished(mut gathered: Gathered, step: u64) -> Result<Gathered> {
-    gathered.warnings = health::look(gathered.all().chain(&gathered.dropped));
+    let found = health::look(gathered.all().chain(&gathered.dropped));
+    gathered.warnings.extend(found);
     if gathered.groups.is_empty() {
         bail!(
             "no group of step {} can be judged: of {} problems, {} have a gold answer that cannot be \
@@ -127,34 +133,48 @@ fn finished(mut gathered: Gathered, step: u64) -> Result<Gathered> {
     Ok(gathered)
 }
 
-/// What becomes of a step whose batch is not full after the last round.
-fn capped(
-    gathered: &Gathered,
-    config: &RlStage,
-    dynamic: &DynamicSampling,
-    step: u64,
-) -> Result<()> {
+/// What becomes of a step whose batch is not full after the last round: it goes on with a warning,
+/// or ends the run.
+fn capped(gathered: &Gathered, dynamic: &DynamicSampling, place: Place) -> Result<Warning> {
+    let Place { index, step, batch } = place;
     let kept = gathered.groups.len();
-    if kept > 0 && dynamic.at_cap == AtCap::GoOn {
-        return Ok(());
-    }
     let share = |holds: &dyn Fn(&Graded) -> bool| {
         let count = gathered.all().filter(|group| holds(group)).count();
         format!("{:.0} %", 100.0 * count as f64 / gathered.all().count().max(1) as f64)
     };
     let solved = share(&|group| group.num_correct() == group.completions.len());
     let unsolved = share(&|group| group.num_correct() == 0);
-    let at_cap =
-        if kept > 0 { ", or let the step go on with fewer by at_cap = \"go-on\"" } else { "" };
-    bail!(
-        "dynamic sampling of step {}: {kept} of {} groups have spread after {} rounds of {} problems; \
-         {solved} of the groups are solved by every completion, {unsolved} by none, {} could not be \
-         judged\nraise dynamic_sampling.max_batches or group_size, or choose problems of a fitting \
-         difficulty{at_cap}",
-        step + 1,
-        config.batch,
+    let cause = format!(
+        "{kept} of {batch} groups have spread after {} rounds of {} problems; {solved} of the groups are \
+         solved by every completion, {unsolved} by none, {} could not be judged",
         gathered.rounds,
-        dynamic.gen_batch.unwrap_or(config.batch),
+        dynamic.gen_batch.map_or(batch, NonZeroUsize::get),
         gathered.dropped.len()
-    )
+    );
+    if kept > 0 && dynamic.at_cap == AtCap::GoOn {
+        let act = "the step learns from fewer groups; raise `dynamic_sampling.max_batches` or \
+                   `group_size`, or choose problems of a fitting difficulty";
+        return Ok(Warning { name: "batch_not_full", cause, act });
+    }
+    let at_cap =
+        if kept > 0 { ", let the step go on with fewer by at_cap = \"go-on\"" } else { "" };
+    let problem = format!(
+        "dynamic sampling of step {}: {cause}\nraise dynamic_sampling.max_batches or group_size{at_cap}, \
+         or choose problems of a fitting difficulty",
+        step + 1
+    );
+    let rounds = 2 * dynamic.max_batches.get();
+    let flags = format!("--set stage.{index}.dynamic_sampling.max_batches={rounds} --changed");
+    Err(Remedy { problem, flags }.into())
+}
+
+/// Where a batch was to be filled.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The stage.
+    index: usize,
+    /// Steps done before.
+    step: u64,
+    /// Groups that it asks for.
+    batch: usize,
 }

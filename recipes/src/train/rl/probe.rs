@@ -26,7 +26,9 @@ impl Rl<'_> {
             .map(|(number, &at)| Asked { number, problem: &problems[at] })
             .collect();
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Probe, step };
-        let groups = attempt(&self.setup(), &asked, probe.group_size.get(), key, &mut |_| {})?;
+        let stop = self.run.stop;
+        let mut progress = |_| stop.flow();
+        let groups = attempt(&self.setup(), &asked, probe.group_size.get(), key, &mut progress)?;
         self.clock.add("timing_s/probe", began);
         Ok(Some(Table::of(&groups)))
     }

@@ -1,0 +1,288 @@
+//! What a change of each setting does to a run that goes on.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use toml::{Table, Value};
+
+use crate::run_dir::{Change, Class, TrainerState};
+
+/// A change, and why it is impossible or what else there is to know.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Difference {
+    pub(super) change: Change,
+    pub(super) note: Option<String>,
+}
+
+/// Settings of a stage whose kind has a state in the checkpoint.
+const WITH_STATE: [&str; 3] = ["weighting", "entropy_bonus", "optim"];
+
+/// What differs between two recipes, for a run that stands at `state`.
+pub(super) fn differences(
+    then: &str,
+    now: &str,
+    state: Option<&TrainerState>,
+) -> Result<Vec<Difference>> {
+    let (then, now) = (Recipe::read(then)?, Recipe::read(now)?);
+    let mut keys: Vec<_> = then.leaves.keys().chain(now.leaves.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let place = Place::of(&then, state);
+    let differing = keys.into_iter().filter(|key| then.leaves.get(*key) != now.leaves.get(*key));
+    let json = |value: Option<&Value>| value.map(serde_json::to_value).transpose();
+    differing
+        .map(|key| {
+            let (class, note) = place.class(key, &then, &now);
+            let (then, now) = (json(then.leaves.get(key))?, json(now.leaves.get(key))?);
+            Ok(Difference { change: Change { key: key.clone(), class, then, now }, note })
+        })
+        .collect()
+}
+
+/// The values of a resolved recipe by their keys.
+struct Recipe {
+    leaves: BTreeMap<String, Value>,
+}
+
+impl Recipe {
+    fn read(text: &str) -> Result<Self> {
+        let mut leaves = BTreeMap::new();
+        let table: Table = text.parse().context("reading recipe.toml")?;
+        flatten("", Value::Table(table), &mut leaves);
+        Ok(Self { leaves })
+    }
+
+    fn steps(&self, stage: usize) -> u64 {
+        let steps = self.leaves.get(&format!("stage.{stage}.steps")).and_then(Value::as_integer);
+        steps.and_then(|steps| u64::try_from(steps).ok()).unwrap_or(0)
+    }
+}
+
+fn flatten(path: &str, value: Value, leaves: &mut BTreeMap<String, Value>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Table(table) => {
+            table.into_iter().for_each(|(key, value)| flatten(&below(&key), value, leaves));
+        }
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            let items = items.into_iter().enumerate();
+            items.for_each(|(at, value)| flatten(&below(&at.to_string()), value, leaves));
+        }
+        leaf => {
+            leaves.insert(path.to_owned(), leaf);
+        }
+    }
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Stage of its last step.
+    stage: usize,
+    /// Steps done in that stage; 0 before the first step of the run.
+    done: u64,
+}
+
+impl Place {
+    fn of(then: &Recipe, state: Option<&TrainerState>) -> Self {
+        let (step, stage) = state.map_or((0, 0), |state| (state.step, state.stage));
+        let before: u64 = (0..stage).map(|stage| then.steps(stage)).sum();
+        Self { stage, done: step.saturating_sub(before) }
+    }
+
+    fn class(self, key: &str, then: &Recipe, now: &Recipe) -> (Class, Option<String>) {
+        let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+        let other_model = "the weights and their tokenizer are of another model";
+        match first {
+            "name" | "about" | "threads" | "checkpoint" | "record" | "eval" => (Class::Free, None),
+            "model" if rest != "device" => (Class::Impossible, Some(other_model.into())),
+            "stage" => {
+                let (index, setting) = rest.split_once('.').unwrap_or((rest, ""));
+                let Ok(index) = index.parse() else { return (Class::Changing, None) };
+                self.class_in_stage(index, setting, then, now)
+            }
+            _ => (Class::Changing, None),
+        }
+    }
+
+    fn class_in_stage(
+        self,
+        index: usize,
+        setting: &str,
+        then: &Recipe,
+        now: &Recipe,
+    ) -> (Class, Option<String>) {
+        let impossible = |reason: String| (Class::Impossible, Some(reason));
+        let (before, after) = (then.steps(index), now.steps(index));
+        let begun = index == self.stage && self.done > 0;
+        let is_done = index < self.stage || (begun && self.done >= before && after <= before);
+        let name = setting.strip_suffix(".kind").unwrap_or(setting);
+        match setting {
+            "steps" if begun && after < self.done => {
+                impossible(format!("{} steps of the stage are done", self.done))
+            }
+            _ if is_done => impossible("the stage is done".into()),
+            "slots" => (Class::Free, None),
+            "steps" if after > before => (Class::Free, longer(index, then)),
+            "kind" if begun => impossible("the stage has begun".into()),
+            _ if begun && WITH_STATE.contains(&name) => {
+                impossible("its state in the checkpoint is of another kind".into())
+            }
+            _ if begun && name == "loss.kl" && is_off(index, then) => impossible(
+                "the weights of the stage's start, to look back at, were not kept".into(),
+            ),
+            _ => (Class::Changing, None),
+        }
+    }
+}
+
+/// What more steps do to the learning rate, where they do.
+fn longer(index: usize, then: &Recipe) -> Option<String> {
+    let key = format!("stage.{index}.schedule.kind");
+    let kind = then.leaves.get(&key).and_then(Value::as_str)?;
+    let note = format!("its {kind} schedule is spread over more steps from here on");
+    Some(note).filter(|_| kind != "constant")
+}
+
+fn is_off(index: usize, then: &Recipe) -> bool {
+    let keys = ["", ".kind"].map(|end| format!("stage.{index}.loss.kl{end}"));
+    let mut found = keys.iter().filter_map(|key| then.leaves.get(key)?.as_str());
+    found.next().is_none_or(|kind| kind == "off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THEN: &str = r#"
+        name = "a"
+        seed = 1
+        model = { path = "m", dtype = "f32", device = "cpu" }
+        eval = { every = 2, rewards = [{ kind = "math" }] }
+        checkpoint = { every = 1 }
+        record = { tokens_every = 1 }
+
+        [[stage]]
+        kind = "sft"
+        steps = 3
+        batch = 4
+
+        [[stage]]
+        kind = "rl"
+        steps = 6
+        slots = 8
+        loss = { kl = { kind = "off" } }
+        weighting = { kind = "uniform" }
+        schedule = { kind = "linear", lr = 0.1 }
+
+        [[stage]]
+        kind = "rl"
+        steps = 2
+        weighting = { kind = "uniform" }
+        schedule = { kind = "constant", lr = 0.1 }
+    "#;
+
+    fn state(step: u64, stage: usize) -> TrainerState {
+        TrainerState { step, stage, ..TrainerState::start() }
+    }
+
+    fn found(changes: &[(&str, &str)], state: Option<TrainerState>) -> Vec<Difference> {
+        let mut now = THEN.to_owned();
+        for (old, new) in changes {
+            assert!(now.contains(old), "{old}");
+            now = now.replacen(old, new, 1);
+        }
+        differences(THEN, &now, state.as_ref()).unwrap()
+    }
+
+    fn class(old: &str, new: &str, state: Option<TrainerState>) -> Class {
+        let found = found(&[(old, new)], state);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].change.class
+    }
+
+    /// In the second stage, after two of its steps.
+    fn under_way() -> Option<TrainerState> {
+        Some(state(5, 1))
+    }
+
+    #[test]
+    fn what_changes_no_step_is_free() {
+        for (old, new) in [
+            ("name = \"a\"", "name = \"b\""),
+            ("every = 2", "every = 3"),
+            ("kind = \"math\"", "kind = \"countdown\""),
+            ("checkpoint = { every = 1 }", "checkpoint = { every = 9 }"),
+            ("tokens_every = 1", "tokens_every = 0"),
+            ("slots = 8", "slots = 9"),
+            ("steps = 6", "steps = 7"),
+            ("steps = 2", "steps = 7"),
+        ] {
+            assert_eq!(class(old, new, under_way()), Class::Free, "{new}");
+        }
+        let longer = found(&[("steps = 6", "steps = 7")], under_way());
+        assert!(longer[0].note.as_ref().unwrap().contains("linear schedule"), "{longer:?}");
+        let longer = found(&[("steps = 2", "steps = 7")], under_way());
+        assert_eq!(longer[0].note, None, "a constant rate does not know the end");
+    }
+
+    #[test]
+    fn what_changes_the_steps_to_come_is_changing() {
+        for (old, new) in [
+            ("seed = 1", "seed = 2"),
+            ("device = \"cpu\"", "device = \"cuda\""),
+            ("kind = \"linear\", lr = 0.1", "kind = \"linear\", lr = 0.2"),
+            ("kind = \"linear\"", "kind = \"cosine\""),
+            ("slots = 8", "slots = 8\n        batch = 3"),
+            ("steps = 6", "steps = 5"),
+            ("steps = 6", "steps = 2"),
+            ("kind = \"constant\"", "kind = \"linear\""),
+        ] {
+            assert_eq!(class(old, new, under_way()), Class::Changing, "{new}");
+        }
+    }
+
+    #[test]
+    fn what_a_run_cannot_go_on_with_is_impossible() {
+        for (old, new) in [
+            ("path = \"m\"", "path = \"n\""),
+            ("dtype = \"f32\"", "dtype = \"bf16\""),
+            ("batch = 4", "batch = 5"),
+            ("steps = 3", "steps = 4"),
+            ("steps = 6", "steps = 1"),
+            ("kind = \"uniform\"", "kind = \"stare\""),
+            ("kind = \"off\"", "kind = \"k3\""),
+            ("kind = \"rl\"", "kind = \"sft\""),
+        ] {
+            let found = found(&[(old, new)], under_way());
+            assert_eq!(found[0].change.class, Class::Impossible, "{new}");
+            assert!(found[0].note.is_some(), "{new}: it says why");
+        }
+    }
+
+    #[test]
+    fn the_class_depends_on_where_the_run_stands() {
+        let kl = ("kind = \"off\"", "kind = \"k3\"");
+        assert_eq!(class(kl.0, kl.1, None), Class::Changing);
+        assert_eq!(class(kl.0, kl.1, Some(state(3, 0))), Class::Changing, "it has not begun");
+        assert_eq!(class(kl.0, kl.1, Some(state(4, 1))), Class::Impossible);
+        assert_eq!(class("batch = 4", "batch = 5", Some(state(2, 0))), Class::Changing);
+        assert_eq!(class("batch = 4", "batch = 5", Some(state(3, 0))), Class::Impossible);
+        // A stage that is done, of a run that is done, goes on with more steps.
+        let done = || Some(state(11, 2));
+        assert_eq!(class("steps = 2", "steps = 4", done()), Class::Free);
+        let both = found(
+            &[("steps = 2", "steps = 4"), ("kind = \"constant\"", "kind = \"linear\"")],
+            done(),
+        );
+        assert!(both.iter().all(|one| one.change.class != Class::Impossible), "{both:?}");
+    }
+
+    #[test]
+    fn a_difference_names_both_values() {
+        let found = found(&[("seed = 1", "seed = 2"), ("slots = 8", "")], under_way());
+        let lines: Vec<_> = found.iter().map(|one| one.change.to_string()).collect();
+        assert_eq!(lines, ["seed: 1 then, 2 now", "stage.1.slots: 8 then, not set now"]);
+        assert!(differences(THEN, THEN, None).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,258 @@
+//! The beginning of a run directory: one starter takes the place, the others get an error.
+
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use evals::record::{sync_folder, write_whole};
+
+use super::{ENVIRONMENT, Environment, LOCK, RECIPE, RunDir, entries, partial, write_json};
+
+/// The right to make the run directory at a place, from before the model is loaded until the folder
+/// is there. It is a lock on a file beside that place, which goes when the claim does.
+#[derive(Debug)]
+pub struct Claim {
+    root: PathBuf,
+    parent: PathBuf,
+    /// Whether the folder around the place was made for the claim.
+    made_parent: bool,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    /// Takes the place `root`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `root` exists and is not an empty folder, when another process has the claim, and
+    /// when the lock cannot be written.
+    pub fn take(root: &Path) -> Result<Self> {
+        check_new(root)?;
+        let parent = match root.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let made_parent = !parent.exists();
+        let path = parent.join(format!(".{}.lock", name(root)));
+        let lock = loop {
+            fs::create_dir_all(&parent)
+                .with_context(|| format!("creating {}", parent.display()))?;
+            match lock(&path) {
+                Ok(Some(lock)) if is_at(&lock, &path) => break lock,
+                // The starter before removed the file, or the folder around it, in between.
+                Ok(Some(_)) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(None) => bail!(
+                    "another process is starting a run in {}\nwait for it, or use --run-dir for another \
+                     place",
+                    root.display()
+                ),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("locking {}", path.display()));
+                }
+            }
+        };
+        let claim = Self { root: root.to_owned(), parent, made_parent, path, _lock: lock };
+        // The starter before may have made the folder while this one waited for its turn.
+        check_new(root)?;
+        Ok(claim)
+    }
+
+    /// Makes the run directory, locked: whoever sees it sees its recipe, and that it is taken.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `root` exists by now, or cannot be written; no part of it stays.
+    pub fn create(self, recipe: &str, environment: &Environment) -> Result<RunDir> {
+        self.remove_leftovers();
+        let partial = partial(&self.root);
+        let build = || -> Result<File> {
+            fs::create_dir(&partial)?;
+            write_whole(&partial.join(RECIPE), recipe.as_bytes())?;
+            write_json(&partial.join(ENVIRONMENT), environment)?;
+            let lock = lock(&partial.join(LOCK))?.ok_or_else(|| anyhow!("its lock is taken"))?;
+            check_new(&self.root)?;
+            fs::rename(&partial, &self.root)?;
+            sync_folder(&self.parent)?;
+            Ok(lock)
+        };
+        let lock = build()
+            .inspect_err(|_| {
+                let _ = fs::remove_dir_all(&partial);
+            })
+            .with_context(|| format!("creating {}", self.root.display()))?;
+        Ok(RunDir { root: self.root.clone(), _lock: lock })
+    }
+
+    /// Removes what starters of this place left when they were killed: while the claim is held,
+    /// nobody else is at work on it.
+    fn remove_leftovers(&self) {
+        let name = name(&self.root);
+        let is_digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_own = |path: &Path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let middle = file
+                .strip_prefix(&*name)
+                .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".partial"));
+            let numbers = middle.and_then(|middle| middle.split_once('-'));
+            numbers.is_some_and(|(pid, count)| is_digits(pid) && is_digits(count))
+        };
+        for path in entries(&self.parent).unwrap_or_default() {
+            if is_own(&path) {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Where files have no number to compare, a file that is removed could be locked by two.
+        if cfg!(unix) {
+            let _ = fs::remove_file(&self.path);
+        }
+        if self.made_parent {
+            // Fails, as it should, where it holds something.
+            let _ = fs::remove_dir(&self.parent);
+        }
+    }
+}
+
+/// # Errors
+///
+/// Fails when `root` exists and is not an empty folder.
+pub(super) fn check_new(root: &Path) -> Result<()> {
+    let is_empty = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    if root.exists() && !is_empty() {
+        bail!(
+            "{} exists already\nuse --resume to go on with it, or --run-dir for another place",
+            root.display()
+        );
+    }
+    Ok(())
+}
+
+/// The file at `path`, made and locked; nothing where another process has locked it. The system
+/// lets go of the lock when the process ends, however it ends.
+pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::create(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether `file` is still the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let numbers = |found: io::Result<Metadata>| found.ok().map(|metadata| number(&metadata));
+    let found = numbers(fs::metadata(path));
+    found.is_some() && found == numbers(file.metadata())
+}
+
+#[cfg(unix)]
+fn number(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn number(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+fn name(root: &Path) -> String {
+    root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let paths = entries(folder).unwrap();
+        paths.iter().map(|path| name(path)).collect()
+    }
+
+    fn environment() -> Environment {
+        Environment::of_this_process(1)
+    }
+
+    #[test]
+    fn the_second_starter_gets_an_error_at_once_and_the_first_goes_on() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("runs/a");
+        let first = Claim::take(&root).unwrap();
+        let error = Claim::take(&root).unwrap_err().to_string();
+        assert!(error.starts_with("another process is starting a run in "), "{error}");
+        let run = first.create("seed = 1\n", &environment()).unwrap();
+        let error = Claim::take(&root).unwrap_err().to_string();
+        assert!(error.contains("exists already"), "{error}");
+        assert_eq!(names(&temp.path().join("runs")), ["a"]);
+        assert!(RunDir::open(&root).unwrap_err().to_string().starts_with("another process"));
+        drop(run);
+        RunDir::open(&root).unwrap();
+    }
+
+    #[test]
+    fn a_claim_that_is_given_up_leaves_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("runs/a");
+        drop(Claim::take(&root).unwrap());
+        assert!(names(temp.path()).is_empty());
+        drop(Claim::take(&root).unwrap());
+    }
+
+    #[test]
+    fn leftovers_of_killed_starters_go_and_other_folders_stay() {
+        let temp = tempfile::tempdir().unwrap();
+        let others = ["a.b.1-2.partial", "a.partial", "a.x-2.partial", "b.1-2.partial"];
+        for name in others.iter().chain(&["a.1-2.partial"]) {
+            fs::create_dir(temp.path().join(name)).unwrap();
+        }
+        let claim = Claim::take(&temp.path().join("a")).unwrap();
+        drop(claim.create("", &environment()).unwrap());
+        assert_eq!(names(temp.path()), ["a"].iter().chain(&others).copied().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn of_many_starters_one_gets_the_folder_whole() {
+        for round in 0..60 {
+            let temp = tempfile::tempdir().unwrap();
+            let root = temp.path().join("runs/a");
+            let barrier = Barrier::new(4);
+            let start = |starter: usize| {
+                barrier.wait();
+                let claim = Claim::take(&root)?;
+                if (starter + round) % 2 == 0 {
+                    thread::yield_now();
+                }
+                claim.create(&format!("seed = {starter}\n"), &environment())
+            };
+            let started: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..4).map(|starter| scope.spawn(move || (starter, start(starter)))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let (won, lost): (Vec<_>, Vec<_>) =
+                started.into_iter().partition(|(_, run)| run.is_ok());
+            assert_eq!(won.len(), 1, "round {round}");
+            let recipe = fs::read_to_string(root.join(RECIPE)).unwrap();
+            assert_eq!(recipe, format!("seed = {}\n", won[0].0), "it is the winner's");
+            assert_eq!(names(&root), [ENVIRONMENT, LOCK, RECIPE]);
+            assert_eq!(names(&temp.path().join("runs")), ["a"], "nothing stays beside it");
+            for (_, error) in lost {
+                let error = format!("{:#}", error.unwrap_err());
+                let is_clear =
+                    error.contains("another process") || error.contains("exists already");
+                assert!(is_clear, "round {round}: {error}");
+            }
+        }
+    }
+}

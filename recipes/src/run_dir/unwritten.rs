@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use evals::record::Sink;
+use serde::{Deserialize, Serialize};
+
+/// Writes to the record that failed, by file: kept in the checkpoint, and done by the run that goes
+/// on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Unwritten(BTreeMap<String, Write>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Write {
+    Append(String),
+    Replace(String),
+}
+
+impl Unwritten {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keeps what was to be added at the end of `file`.
+    pub fn append(&mut self, file: &str, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        match self.0.entry(file.to_owned()).or_insert_with(|| Write::Append(String::new())) {
+            Write::Append(all) | Write::Replace(all) => all.push_str(&text),
+        }
+    }
+
+    /// Keeps what was to be the whole of `file`.
+    pub fn replace(&mut self, file: &str, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        self.0.insert(file.to_owned(), Write::Replace(text));
+    }
+
+    /// Does the writes, on the record under `root`; those that were done before are left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be done.
+    pub fn write(&self, sink: &mut dyn Sink, root: &Path) -> evals::Result<()> {
+        for (file, write) in &self.0 {
+            let done = match write {
+                Write::Append(text) if ends_with(&root.join(file), text) => Ok(()),
+                Write::Append(text) => sink.append(file, text.as_bytes()),
+                Write::Replace(text) => sink.replace(file, text.as_bytes()),
+            };
+            done.map_err(|source| evals::Error::Write { file: file.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+fn ends_with(path: &Path, text: &str) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.ends_with(text.as_bytes()))
+}
+
+/// A sink whose failed writes are kept. After the first failure it writes nothing more, so that what
+/// is written stays what came first.
+#[derive(Debug)]
+pub struct Keeping<S> {
+    sink: S,
+    kept: Kept,
+}
+
+/// What a [`Keeping`] sink kept.
+#[derive(Debug, Clone, Default)]
+pub struct Kept(Arc<Mutex<Failure>>);
+
+#[derive(Debug, Default)]
+struct Failure {
+    unwritten: Unwritten,
+    first: Option<(String, io::Error)>,
+}
+
+impl<S> Keeping<S> {
+    /// Writes to `sink`, and to `kept` once that fails.
+    pub fn new(sink: S, kept: Kept) -> Self {
+        Self { sink, kept }
+    }
+}
+
+impl Kept {
+    /// What was not written, and nothing from then on.
+    pub fn take(&self) -> Unwritten {
+        std::mem::take(&mut self.lock().unwritten)
+    }
+
+    /// # Errors
+    ///
+    /// Fails with the first failure.
+    pub fn check(&self) -> evals::Result<()> {
+        match self.lock().first.take() {
+            Some((file, source)) => Err(evals::Error::Write { file, source }),
+            None => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Failure> {
+        self.0.lock().expect("nobody panics with it")
+    }
+}
+
+impl Failure {
+    /// Whether a write is to be kept: `write` failed, or one before it.
+    fn keeps(&mut self, file: &str, write: impl FnOnce() -> io::Result<()>) -> bool {
+        if self.unwritten.is_empty()
+            && let Err(error) = write()
+        {
+            self.first = Some((file.to_owned(), error));
+            return true;
+        }
+        !self.unwritten.is_empty()
+    }
+}
+
+impl Sink for Keeping<Box<dyn Sink>> {
+    fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut failure = self.kept.lock();
+        if failure.keeps(file, || self.sink.append(file, bytes)) {
+            failure.unwritten.append(file, bytes);
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut failure = self.kept.lock();
+        if failure.keeps(file, || self.sink.replace(file, bytes)) {
+            failure.unwritten.replace(file, bytes);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sink.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evals::record::Folder;
+
+    use super::*;
+
+    /// A folder that takes so many writes.
+    #[derive(Debug)]
+    struct Full(Folder, usize);
+
+    impl Full {
+        fn take(&mut self) -> io::Result<()> {
+            self.1 = self.1.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(())
+        }
+    }
+
+    impl Sink for Full {
+        fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+            self.take()?;
+            self.0.append(file, bytes)
+        }
+
+        fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+            self.take()?;
+            self.0.replace(file, bytes)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.0.sync()
+        }
+    }
+
+    #[test]
+    fn what_fails_is_written_later_and_once() {
+        for room in 0..5 {
+            let temp = tempfile::tempdir().unwrap();
+            let kept = Kept::default();
+            let full: Box<dyn Sink> = Box::new(Full(Folder::new(temp.path()), room));
+            let mut sink = Keeping::new(full, kept.clone());
+            sink.append("log", b"one\n").unwrap();
+            sink.append("log", b"two\n").unwrap();
+            sink.replace("folder/file", b"old").unwrap();
+            sink.replace("folder/file", b"new").unwrap();
+            assert_eq!(kept.check().is_err(), room < 4, "{room}");
+            let unwritten = kept.take();
+            assert_eq!(unwritten.is_empty(), room == 4);
+            let text = serde_json::to_string(&unwritten).unwrap();
+            let read: Unwritten = serde_json::from_str(&text).unwrap();
+            for _ in 0..2 {
+                read.write(&mut Folder::new(temp.path()), temp.path()).unwrap();
+            }
+            let file = |name| fs::read_to_string(temp.path().join(name)).unwrap();
+            assert_eq!((file("log"), file("folder/file")), ("one\ntwo\n".into(), "new".into()));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! How a run ends, and what is said then.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+
+use super::{Ended, Life};
+use crate::causes::with_causes;
+use crate::run_dir::State;
+use crate::summary::summary;
+use crate::train::remedy::Remedy;
+
+/// The error of a run that had begun, with what to do next.
+#[derive(Debug)]
+pub struct Failed {
+    reason: String,
+    next: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.reason, self.next)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl Life<'_> {
+    /// Leaves word of how the run ended.
+    pub(super) fn end(self, ended: Result<Ended>) -> Result<Ended> {
+        let console = self.shared.console;
+        console.end();
+        let ended = match ended {
+            Err(error) => return Err(self.failed(&error).into()),
+            Ok(ended) => ended,
+        };
+        self.set_status(match ended {
+            Ended::Finished => State::Finished,
+            Ended::Interrupted => State::Interrupted,
+        })?;
+        let text = summary(&self.run_dir).context("writing the summary")?;
+        console.say(&format!("\n{text}"));
+        Ok(ended)
+    }
+
+    fn failed(&self, error: &anyhow::Error) -> Failed {
+        let reason = with_causes(error);
+        // The first error is the one to report.
+        let _ = self.set_status(State::Failed { reason: reason.clone() });
+        let saved = self.saved.as_ref().map_or(0, |saved| saved.state.step);
+        let state = match self.state.step {
+            0 => "no step was done".to_owned(),
+            done if done == saved => format!("the state after step {done} is saved"),
+            done => format!("{done} steps were done, of which {saved} are saved"),
+        };
+        let command = self.command;
+        let next = match error.downcast_ref::<Remedy>() {
+            Some(remedy) => format!("{state}; to go on:\n  {command} --resume {}", remedy.flags),
+            None => format!("{state}; to go on once the cause is removed:\n  {command} --resume"),
+        };
+        let failed = Failed { reason, next };
+        self.shared.console.log(&format!("error: {failed}"));
+        failed
+    }
+}

@@ -1,0 +1,91 @@
+//! What is saved so that a run can go on: checkpoints, and what a step has yet to record.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use evals::{Log, Metrics};
+
+use super::Life;
+use crate::causes::with_causes;
+use crate::run_dir::{Pending, Saved, State, Unwritten};
+use crate::train::stage::{Shared, StageDriver};
+
+impl Life<'_> {
+    /// Saves everything as it stands, once.
+    pub(super) fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
+        let step = self.state.step;
+        if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
+            return Ok(());
+        }
+        let Shared { recipe, model, text, console, .. } = self.shared;
+        console.now("saving", 0, 1);
+        let began = Instant::now();
+        self.record.sync()?;
+        self.state.watch = self.watch.state();
+        let path = self.run_dir.save(&self.state, stage.tensors()?, |folder| {
+            Ok(engine::checkpoint::save(model, text, folder)?)
+        })?;
+        self.saved = Some(Saved { path, state: self.state.clone() });
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best)?;
+        self.saving = Some(began.elapsed().as_secs_f64());
+        self.set_status(State::Running)
+    }
+
+    /// Saves the state between two steps of a stage; before the first step of a run there is none.
+    pub(super) fn save_unfinished(&mut self, stage: &dyn StageDriver) -> Result<()> {
+        if self.state.step == 0 { Ok(()) } else { self.save(stage) }
+    }
+
+    /// Saves the state after the last update, since an error ends the run. If that fails too, it is
+    /// said, and the first error stays the one to report.
+    pub(super) fn save_in_need(&mut self, stage: &dyn StageDriver) {
+        if let Err(error) = self.save_unfinished(stage) {
+            let error = with_causes(&error);
+            self.shared.console.say(&format!("the state cannot be saved either: {error}"));
+        }
+    }
+
+    /// Evaluates where that is due after the last step, and records the values of the step. What an
+    /// error leaves undone stays pending.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let Some(mut pending) = self.state.pending.take() else { return Ok(()) };
+        let settled = self.try_settle(&mut pending);
+        if settled.is_err() {
+            self.state.pending = Some(pending);
+        }
+        settled
+    }
+
+    fn try_settle(&mut self, pending: &mut Pending) -> Result<()> {
+        if pending.evaluate {
+            let (metrics, timings) = self.evaluate()?;
+            pending.add(&metrics);
+            pending.add(&timings);
+            pending.evaluate = false;
+        }
+        for log in [Log::Metrics, Log::Timings] {
+            let mut metrics = Metrics::new(log);
+            for (key, value) in pending.values(log).drain(..) {
+                metrics.set(key, value.unwrap_or(f64::NAN))?;
+            }
+            self.record.values(self.state.step, &pending.stage, &metrics)?;
+        }
+        Ok(self.kept.check()?)
+    }
+
+    /// Does what the last step had yet to do when the run ended.
+    pub(super) fn settle_resumed(&mut self) -> Result<()> {
+        if self.state.pending.is_none() && self.state.unwritten.is_empty() {
+            return Ok(());
+        }
+        self.settle()?;
+        self.state.unwritten = Unwritten::default();
+        self.record.sync()?;
+        self.state.watch = self.watch.state();
+        let saved = self.saved.as_mut().expect("a pending step is of a checkpoint");
+        saved.state = self.state.clone();
+        saved.amend()?;
+        let kept = &self.shared.recipe.checkpoint;
+        self.run_dir.prune(kept.keep.get(), kept.best)
+    }
+}
