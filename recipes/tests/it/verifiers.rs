@@ -459,6 +459,26 @@ fn a_run_pauses_while_the_server_is_away_and_a_stop_saves_it() {
 }
 
 #[test]
+fn a_verifier_that_gives_up_ends_the_run_and_loses_no_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, unbroken) = (folder.path().join("ended"), folder.path().join("unbroken"));
+    let address = free();
+    let url = format!("url = \"http://{address}/\", give_up_after_s = 0.3");
+    let text = recipe(&format!("[{{ kind = \"http\", {url} }}]"))
+        .replace("every = 1\nkeep = 2", "every = 100\nkeep = 1\nbest = false");
+    // The server ends after the fourth step; only the stages' ends are saved.
+    serve(address, 3);
+    let error = train(&ended, &text).unwrap_err().to_string();
+    assert!(error.contains("give_up_after_s") && error.contains("--resume"), "{error}");
+    assert!(error.contains("the state after step 4 is saved"), "{error}");
+    assert!(ended.join("checkpoints/step-000004").exists());
+    serve(address, usize::MAX);
+    assert_eq!(Run { recipe: &text, ..Run::resumed(&ended) }.train().unwrap(), Ended::Finished);
+    assert_eq!(train(&unbroken, &text).unwrap(), Ended::Finished);
+    assert_equal(&ended, &unbroken);
+}
+
+#[test]
 fn a_run_that_is_stopped_while_it_waits_has_lost_no_step() {
     let folder = tempfile::tempdir().unwrap();
     let (address, other) = (free(), free());
