@@ -106,8 +106,8 @@ fn refuse(
 ) -> Result<()> {
     let has = |class| found.iter().any(|one| one.change.class == class);
     let needs_changed = has(Class::Changing);
-    let refused_files = !files.is_empty() && !request.changed_files;
-    if !has(Class::Impossible) && !(needs_changed && !request.changed) && !refused_files {
+    let settings_pass = !has(Class::Impossible) && (request.changed || !needs_changed);
+    if settings_pass && (files.is_empty() || request.changed_files) {
         return Ok(());
     }
     let mut lines: Vec<_> = found.iter().map(line).collect();

@@ -283,7 +283,10 @@ mod tests {
     fn write(run: &RunDir, text: &str) -> Result<()> {
         run.write_folder("reference/stage-0", |folder| {
             fs::write(folder.join("text"), text)?;
-            if text == "fails" { bail!("disk full") } else { Ok(()) }
+            if text == "fails" {
+                bail!("disk full");
+            }
+            Ok(())
         })
     }
 

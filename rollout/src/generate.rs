@@ -1,8 +1,8 @@
 //! Continuous batching: schedule, run, draw, until every group is complete.
 
-use std::collections::BTreeSet;
+mod check;
+
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use engine::{Cache, Policy, Prefix};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
+use crate::progress::{OnProgress, Progress};
 use crate::sampling::{Sampled, Sampler};
 use crate::scheduler::{Scheduler, SequenceId};
 use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
@@ -18,25 +19,6 @@ use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
 pub trait Stop: Sync {
     /// Whether the completion ends after its last token.
     fn stops(&self, completion: &[u32]) -> bool;
-}
-
-/// How far a call has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Sequences that have ended.
-    pub finished: usize,
-    /// Sequences asked for.
-    pub sequences: usize,
-    /// Tokens generated, of unfinished sequences too.
-    pub tokens: usize,
-}
-
-/// Takes reports of progress, and says whether the call goes on.
-pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
-
-/// Lets a call go on to its end.
-pub fn to_the_end(_: Progress) -> ControlFlow<()> {
-    ControlFlow::Continue(())
 }
 
 /// Most decoding steps between two reports of progress.
@@ -144,55 +126,6 @@ impl Generator<'_> {
                 return Err(Error::Stopped);
             }
         }
-    }
-
-    fn check(&self, requests: &[Request]) -> Result<()> {
-        let problems = self.sampling.problems();
-        if !problems.is_empty() {
-            return Err(Error::Sampling(problems));
-        }
-        if self.slots == 0 {
-            return Err(Error::NoSlots);
-        }
-        let config = self.policy.config();
-        let (context, vocab) = (config.context, config.vocab_size);
-        for (index, request) in requests.iter().enumerate() {
-            let problem = |problem| Err(Error::Request { index, problem });
-            let length = request.prompt.len();
-            if length == 0 {
-                return problem("the prompt is empty".to_owned());
-            }
-            if length >= context {
-                return problem(format!(
-                    "a prompt of {length} tokens leaves no room in the model's context of {context}"
-                ));
-            }
-            if let Some(token) = request.prompt.iter().find(|&&token| token as usize >= vocab) {
-                return problem(format!(
-                    "token {token} of the prompt is outside the vocabulary of {vocab} tokens"
-                ));
-            }
-            if request.group_size == 0 {
-                return problem("a group of no completions".to_owned());
-            }
-        }
-        self.check_choice()
-    }
-
-    /// Fails where no token may be drawn.
-    fn check_choice(&self) -> Result<()> {
-        let suppressed =
-            if self.sampling.min_new_tokens > 0 { self.early() } else { self.unused.to_vec() };
-        let vocab = self.policy.config().vocab_size;
-        let rows: BTreeSet<u32> =
-            suppressed.into_iter().filter(|&token| (token as usize) < vocab).collect();
-        if rows.len() < vocab {
-            return Ok(());
-        }
-        Err(Error::Sampling(vec![format!(
-            "none of the vocabulary's {vocab} tokens may be drawn: each one is a stop token or stands for \
-         no text"
-        )]))
     }
 
     /// The tokens that are not drawn before `min_new_tokens`.

@@ -9,13 +9,15 @@
 
 mod error;
 pub mod generate;
+mod progress;
 pub mod random;
 pub mod sampling;
 pub mod scheduler;
 pub mod trajectory;
 
 pub use error::{Error, Result};
-pub use generate::{Generator, OnProgress, Progress, Stop, to_the_end};
+pub use generate::{Generator, Stop};
+pub use progress::{OnProgress, Progress, to_the_end};
 pub use random::{Key, Purpose};
 pub use sampling::Sampling;
 pub use trajectory::{Finish, Group, Request, Trajectory};

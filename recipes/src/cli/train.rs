@@ -17,6 +17,7 @@ use crate::{fit, machine, shipped, verifiers};
 
 /// Trains a recipe.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Args {
     /// A recipe file, or the name of a shipped recipe (`stearin recipes`).
     #[arg(value_name = "RECIPE.toml")]

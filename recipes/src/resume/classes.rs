@@ -186,24 +186,24 @@ mod tests {
         TrainerState { step, stage, ..TrainerState::start() }
     }
 
-    fn found(changes: &[(&str, &str)], state: Option<TrainerState>) -> Vec<Difference> {
+    fn found(changes: &[(&str, &str)], state: Option<&TrainerState>) -> Vec<Difference> {
         let mut now = THEN.to_owned();
         for (old, new) in changes {
             assert!(now.contains(old), "{old}");
             now = now.replacen(old, new, 1);
         }
-        differences(THEN, &now, state.as_ref()).unwrap()
+        differences(THEN, &now, state).unwrap()
     }
 
-    fn class(old: &str, new: &str, state: Option<TrainerState>) -> Class {
+    fn class(old: &str, new: &str, state: Option<&TrainerState>) -> Class {
         let found = found(&[(old, new)], state);
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].change.class
     }
 
     /// In the second stage, after two of its steps.
-    fn under_way() -> Option<TrainerState> {
-        Some(state(5, 1))
+    fn under_way() -> TrainerState {
+        state(5, 1)
     }
 
     #[test]
@@ -218,11 +218,11 @@ mod tests {
             ("steps = 6", "steps = 7"),
             ("steps = 2", "steps = 7"),
         ] {
-            assert_eq!(class(old, new, under_way()), Class::Free, "{new}");
+            assert_eq!(class(old, new, Some(&under_way())), Class::Free, "{new}");
         }
-        let longer = found(&[("steps = 6", "steps = 7")], under_way());
+        let longer = found(&[("steps = 6", "steps = 7")], Some(&under_way()));
         assert!(longer[0].note.as_ref().unwrap().contains("linear schedule"), "{longer:?}");
-        let longer = found(&[("steps = 2", "steps = 7")], under_way());
+        let longer = found(&[("steps = 2", "steps = 7")], Some(&under_way()));
         assert_eq!(longer[0].note, None, "a constant rate does not know the end");
     }
 
@@ -238,7 +238,7 @@ mod tests {
             ("steps = 6", "steps = 2"),
             ("kind = \"constant\"", "kind = \"linear\""),
         ] {
-            assert_eq!(class(old, new, under_way()), Class::Changing, "{new}");
+            assert_eq!(class(old, new, Some(&under_way())), Class::Changing, "{new}");
         }
     }
 
@@ -254,7 +254,7 @@ mod tests {
             ("kind = \"off\"", "kind = \"k3\""),
             ("kind = \"rl\"", "kind = \"sft\""),
         ] {
-            let found = found(&[(old, new)], under_way());
+            let found = found(&[(old, new)], Some(&under_way()));
             assert_eq!(found[0].change.class, Class::Impossible, "{new}");
             assert!(found[0].note.is_some(), "{new}: it says why");
         }
@@ -264,23 +264,23 @@ mod tests {
     fn the_class_depends_on_where_the_run_stands() {
         let kl = ("kind = \"off\"", "kind = \"k3\"");
         assert_eq!(class(kl.0, kl.1, None), Class::Changing);
-        assert_eq!(class(kl.0, kl.1, Some(state(3, 0))), Class::Changing, "it has not begun");
-        assert_eq!(class(kl.0, kl.1, Some(state(4, 1))), Class::Impossible);
-        assert_eq!(class("batch = 4", "batch = 5", Some(state(2, 0))), Class::Changing);
-        assert_eq!(class("batch = 4", "batch = 5", Some(state(3, 0))), Class::Impossible);
+        assert_eq!(class(kl.0, kl.1, Some(&state(3, 0))), Class::Changing, "it has not begun");
+        assert_eq!(class(kl.0, kl.1, Some(&state(4, 1))), Class::Impossible);
+        assert_eq!(class("batch = 4", "batch = 5", Some(&state(2, 0))), Class::Changing);
+        assert_eq!(class("batch = 4", "batch = 5", Some(&state(3, 0))), Class::Impossible);
         // A stage that is done, of a run that is done, goes on with more steps.
-        let done = || Some(state(11, 2));
-        assert_eq!(class("steps = 2", "steps = 4", done()), Class::Free);
+        let done = state(11, 2);
+        assert_eq!(class("steps = 2", "steps = 4", Some(&done)), Class::Free);
         let both = found(
             &[("steps = 2", "steps = 4"), ("kind = \"constant\"", "kind = \"linear\"")],
-            done(),
+            Some(&done),
         );
         assert!(both.iter().all(|one| one.change.class != Class::Impossible), "{both:?}");
     }
 
     #[test]
     fn a_difference_names_both_values() {
-        let found = found(&[("seed = 1", "seed = 2"), ("slots = 8", "")], under_way());
+        let found = found(&[("seed = 1", "seed = 2"), ("slots = 8", "")], Some(&under_way()));
         let lines: Vec<_> = found.iter().map(|one| one.change.to_string()).collect();
         assert_eq!(lines, ["seed: 1 then, 2 now", "stage.1.slots: 8 then, not set now"]);
         assert!(differences(THEN, THEN, None).unwrap().is_empty());

@@ -230,7 +230,7 @@ mod tests {
             let start = |starter: usize| {
                 barrier.wait();
                 let claim = Claim::take(&root)?;
-                if (starter + round) % 2 == 0 {
+                if (starter + round).is_multiple_of(2) {
                     thread::yield_now();
                 }
                 claim.create(&format!("seed = {starter}\n"), &environment())

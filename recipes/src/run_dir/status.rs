@@ -52,6 +52,7 @@ pub enum State {
 
 impl Status {
     /// What this process does now: `step` of `total_steps` are done, the next one is of `stage`.
+    #[expect(clippy::disallowed_methods, reason = "when it was written is for people alone")]
     pub fn now(state: State, step: u64, total_steps: u64, stage: usize) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (updated, pid) = (since.as_secs(), std::process::id());
@@ -116,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the clock is what is tested")]
     fn a_status_says_when_and_by_whom_it_was_written() {
         let temp = tempfile::tempdir().unwrap();
         let run = run(temp.path());

@@ -100,13 +100,10 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         None => (job.base)()?,
     };
     let text = job.recipe.prompt.prepare(text)?;
-    for note in job.recipe.prompt.notes(&text)? {
-        console.say(&format!("note: {note}"));
-    }
-    let context = model.config().context;
-    for said in fit::fit(job.recipe, &mut job.problems, &text, context)?.dropped {
-        console.say(&said);
-    }
+    let notes = job.recipe.prompt.notes(&text)?;
+    let fitted = fit::fit(job.recipe, &mut job.problems, &text, model.config().context)?;
+    let notes = notes.iter().map(|note| format!("note: {note}"));
+    notes.chain(fitted.dropped).for_each(|line| console.say(&line));
     let rubric = verifiers.rubric(&job.recipe.eval.rewards).context("eval.rewards")?;
     let run_dir = match (begun, claim) {
         (Some(begun), _) => begun.accepted(&console)?,
@@ -119,12 +116,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let changed = changed_steps(&run_dir)?;
     console.log_to(&root.join(LOG))?;
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
-    cut(root, saved.as_ref().map(|saved| saved.state.step))?;
-    if let Some(pending) = &state.pending {
-        pending.cut(root, state.step)?;
-    }
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
-    state.unwritten.write(sink.as_mut(), root)?;
+    cut_back(root, saved.as_ref(), sink.as_mut())?;
     let kept = Kept::default();
     let shared = Shared {
         recipe: job.recipe,
@@ -136,8 +129,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         verifiers: &verifiers,
         stop: &stop,
     };
-    let mut watch = Watch::new(model.config().vocab_size, agreement(job.recipe));
-    watch.restore(&state.watch)?;
+    let watch = watch(&model, job.recipe, &state)?;
     let mut life = Life {
         shared,
         problems: &job.problems,
@@ -157,11 +149,29 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     life.end(ended)
 }
 
+/// The record as the run is to go on with it: without what came after the checkpoint, and with what
+/// could not be written before it.
+fn cut_back(root: &Path, saved: Option<&Saved>, sink: &mut dyn Sink) -> Result<()> {
+    cut(root, saved.map(|saved| saved.state.step))?;
+    let Some(Saved { state, .. }) = saved else { return Ok(()) };
+    if let Some(pending) = &state.pending {
+        pending.cut(root, state.step)?;
+    }
+    Ok(state.unwritten.write(sink, root)?)
+}
+
 /// The steps after which a resume changed the steps to come.
 fn changed_steps(run_dir: &RunDir) -> Result<Vec<u64>> {
     let mut lines = run_dir.changes()?;
     lines.retain(|line| line.changes.iter().any(|change| change.class == Class::Changing));
     Ok(lines.into_iter().map(|line| line.step).collect())
+}
+
+/// What looks after the run's health, where `state` left it.
+fn watch(model: &Model, recipe: &Recipe, state: &TrainerState) -> Result<Watch> {
+    let mut watch = Watch::new(model.config().vocab_size, agreement(recipe));
+    watch.restore(&state.watch)?;
+    Ok(watch)
 }
 
 /// How well sampling and training agree where the recipe runs. On CUDA, training is in f32 alone.

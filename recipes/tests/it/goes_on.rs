@@ -227,12 +227,11 @@ fn a_stop_within_an_evaluation_keeps_the_step_before_it() {
         Box::new(StopsAt { file: "completions/step-000004.jsonl", folder, stop });
     assert_eq!(Run { sink: Some(sink), ..run }.train().unwrap(), Ended::Interrupted);
     let trainer = root.join("checkpoints/step-000004/trainer.json");
-    let trainer = || fs::read_to_string(&trainer).unwrap();
-    assert!(trainer().contains("\"pending\""), "the evaluation is left to do");
+    let trainer = fs::read_to_string(trainer).unwrap();
+    assert!(trainer.contains("\"pending\""), "the evaluation is left to do");
     let metrics = || read_log(&root.join("metrics.jsonl")).unwrap();
     assert_eq!(metrics().last().unwrap().step, 3);
     assert_eq!(Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap(), Ended::Finished);
-    assert!(!trainer().contains("\"pending\""));
     assert_equal(&whole, &root);
 }
 

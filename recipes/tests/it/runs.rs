@@ -57,6 +57,7 @@ schedule = { kind = "linear", lr = 1e-3 }
 "#;
 
 /// What a test may change about a run.
+#[expect(clippy::struct_excessive_bools, reason = "the command's flags")]
 pub(crate) struct Run<'a> {
     pub(crate) root: &'a Path,
     pub(crate) recipe: &'a str,

@@ -65,7 +65,6 @@ fn a_run_leaves_its_record() {
     let files = contents(&root);
     for file in [
         "recipe.toml",
-        "status.json",
         "reference/stage-1/model.safetensors",
         "checkpoints/step-000006/model.safetensors",
         "checkpoints/step-000006/optimizer.safetensors",
@@ -77,6 +76,10 @@ fn a_run_leaves_its_record() {
     ] {
         assert!(files.contains_key(file), "{file} is not among {:?}", files.keys());
     }
+    let status = status(&root).unwrap();
+    assert_eq!((status.state, status.step, status.stage), (State::Finished, 6, 1));
+    let log = fs::read_to_string(root.join("log.txt")).unwrap();
+    assert!(log.contains("sft step 1/6, loss ") && log.contains("rl step 6/6, "), "{log}");
 }
 
 /// The log's numbers under `key`, step by step.

@@ -9,7 +9,7 @@ use evals::{Warning, health};
 use rollout::{Key, Purpose};
 
 use super::Rl;
-use crate::config::{AtCap, DynamicSampling, RlStage, SampledMetric};
+use crate::config::{AtCap, DynamicSampling, SampledMetric};
 use crate::train::remedy::Remedy;
 
 /// Everything sampled in a step.
