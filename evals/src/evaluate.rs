@@ -29,8 +29,8 @@ pub struct Evaluation {
     pub step: u64,
     /// Problems judged; those that could not be are left out of every figure.
     pub problems: usize,
-    /// Problems left out: for want of a gold answer that can be read, or of a verdict.
-    pub unparseable: usize,
+    /// Problems left out: their gold answer cannot be read, or a verifier failed on a completion.
+    pub unjudged: usize,
     /// Completions for each problem.
     pub samples: usize,
     /// Temperature; 0 is greedy.
@@ -156,7 +156,7 @@ impl Evaluation {
             criterion: String::new(),
             step: 0,
             problems: kept.len(),
-            unparseable: groups.len() - kept.len(),
+            unjudged: groups.len() - kept.len(),
             samples: 0,
             temperature: 0.0,
             accuracy: share(Outcome::Correct),
@@ -261,7 +261,7 @@ pub(crate) mod tests {
             group(Finish::Stop, &[Outcome::GoldUnparseable; 2]),
             group(Finish::Stop, &[Outcome::Correct, Outcome::Error]),
         ]);
-        assert_eq!((found.problems, found.unparseable), (2, 2));
+        assert_eq!((found.problems, found.unjudged), (2, 2));
         assert!((found.accuracy - 0.75).abs() < 1e-12);
         let accuracy = Estimate::over_problems(&[0.5, 1.0], 1.0);
         assert_eq!((found.low, found.high), (accuracy.low, accuracy.high));

@@ -33,8 +33,13 @@ impl fmt::Display for Warning {
 /// Looks at everything sampled in one step, groups included that could not be judged.
 pub fn look<'a>(groups: impl IntoIterator<Item = &'a Graded>) -> Vec<Warning> {
     let groups: Vec<_> = groups.into_iter().collect();
-    let found =
-        [all_truncated(&groups), no_spread(&groups), gold_unparseable(&groups), failed(&groups)];
+    let found = [
+        all_truncated(&groups),
+        no_answer(&groups),
+        no_spread(&groups),
+        gold_unparseable(&groups),
+        failed(&groups),
+    ];
     found.into_iter().flatten().collect()
 }
 
@@ -56,7 +61,9 @@ pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
         act: warning.act,
     });
-    truncated.into_iter().chain(unparseable).chain(failed).collect()
+    let no_answer =
+        no_answer(&groups).map(|warning| Warning { name: "held_out_no_answer", ..warning });
+    truncated.into_iter().chain(no_answer).chain(unparseable).chain(failed).collect()
 }
 
 fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
@@ -66,6 +73,26 @@ fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
         name: "all_truncated",
         cause: "every completion was cut at the token limit".into(),
         act: "raise `rollout.max_new_tokens`, or check the prompt style and the stop tokens",
+    })
+}
+
+/// Completions that were cut are left out: the answer may have been to come.
+fn no_answer(groups: &[&Graded]) -> Option<Warning> {
+    let judged = groups.iter().filter(|group| !group.unjudged());
+    let completions: Vec<_> = judged.flat_map(|group| &group.completions).collect();
+    let silent = completions.iter().filter(|one| {
+        one.judged.outcome == Outcome::NoAnswer && one.trajectory.finish != Finish::Length
+    });
+    let (silent, all) = (silent.count(), completions.len());
+    (2 * silent > all).then(|| Warning {
+        name: "no_answer",
+        cause: format!(
+            "{silent} of {all} completions ended without an answer where the verifier looks for \
+             one: the prompt may not ask for it, or ask for another form"
+        ),
+        act: "ask for the form that the verifier reads in `prompt.suffix`, or set the verifier's \
+              `marker` to the form that the prompt asks for; a policy that cannot keep to it yet \
+              needs a supervised stage first",
     })
 }
 
@@ -147,7 +174,7 @@ impl Graded {
 
 #[cfg(test)]
 mod tests {
-    use rewards::Outcome::{Correct, Error, GoldUnparseable, Wrong};
+    use rewards::Outcome::{Correct, Error, GoldUnparseable, NoAnswer, Wrong};
 
     use super::*;
     use crate::evaluate::tests::group;
@@ -172,6 +199,24 @@ mod tests {
         check(&[fine.clone(), failed.clone()], &["verifier_failed"]);
         check(&[fine, failed, unparseable], &["gold_unparseable", "verifier_failed"]);
         check(&[group(Finish::Stop, &[Error, GoldUnparseable])], &["gold_unparseable"]);
+    }
+
+    #[test]
+    fn completions_without_an_answer_are_warned_of_unless_they_were_cut() {
+        let silent = group(Finish::Stop, &[NoAnswer, NoAnswer, Wrong, Correct]);
+        check(std::slice::from_ref(&silent), &[]);
+        let mostly = group(Finish::Stop, &[NoAnswer, NoAnswer, NoAnswer, Correct]);
+        check(&[silent, mostly.clone()], &["no_answer"]);
+        let warning = look(&[mostly.clone()]).remove(0);
+        assert!(warning.cause.starts_with("3 of 4 completions ended without an answer"));
+        assert!(warning.act.contains("`prompt.suffix`") && warning.act.contains("`marker`"));
+        check(
+            &[group(Finish::Length, &[NoAnswer, NoAnswer, NoAnswer, Correct])],
+            &["all_truncated"],
+        );
+        check(&[group(Finish::Stop, &[NoAnswer, Error])], &["verifier_failed"]);
+        let names: Vec<_> = look_held_out(&[mostly]).iter().map(|one| one.name).collect();
+        assert_eq!(names, ["held_out_no_answer"]);
     }
 
     #[test]

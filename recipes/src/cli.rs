@@ -17,6 +17,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::causes::with_causes;
+use crate::printable::printable;
 use crate::train::Failed;
 
 /// Trains language models by reinforcement learning, grades them, and shows what happened.
@@ -58,7 +59,7 @@ pub fn main() -> ExitCode {
         // Who reads our output has gone, as `head` does: there is nobody to tell.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", with_causes(&error));
+            let _ = writeln!(io::stderr(), "error: {}", printable(&with_causes(&error)));
             ExitCode::from(if error.is::<Failed>() { FAILURE } else { BAD_INPUT })
         }
     }
@@ -106,10 +107,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Writes data to stdout.
+/// Writes text to stdout, as [`printable`] makes it.
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(printable(text).as_bytes())?;
     Ok(out.flush()?)
 }
 

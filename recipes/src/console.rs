@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::printable::printable;
+
 /// Speaks on stderr, or not at all.
 #[derive(Debug, Clone)]
 pub struct Console {
@@ -81,9 +83,10 @@ impl Console {
         }
     }
 
-    /// A line that stays.
+    /// A line that stays. Whatever it quotes, of models and of data, reaches the terminal as text.
     pub fn say(&self, line: &str) {
-        self.log(line);
+        let line = printable(line);
+        self.log(&line);
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.println(line),
             // Whoever closed stderr does not want to hear it; the run goes on.

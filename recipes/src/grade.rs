@@ -10,6 +10,7 @@ use std::fmt;
 
 use rewards::Outcome;
 use rewards::verifier::{Explanation, Math};
+use crate::printable::printable;
 use serde::Serialize;
 
 pub use rows::{Id, Mode, Row, read_rows};
@@ -108,8 +109,7 @@ fn line(cells: &[String; 5]) -> String {
     let mut line = String::new();
     for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
         // One line a row, whatever stands in it.
-        let plain: String =
-            cell.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        let plain: String = printable(cell).replace(['\n', '\t'], " ").chars().take(200).collect();
         let count = plain.chars().count();
         if width == usize::MAX {
             line.push_str(&plain);

@@ -11,7 +11,7 @@
 //! builtin  data  run_dir  shipped
 //! config                           the recipe
 //! tasks  verifiers                 components with settings of their own
-//! causes  console  identity  machine  memory  names  places  random  signals
+//! causes  console  identity  machine  memory  names  places  printable  random  signals
 //! ```
 //!
 //! `tests/it/tidy/layers.rs` holds the code to this picture.
@@ -23,6 +23,7 @@ pub mod machine;
 pub mod memory;
 mod names;
 pub mod places;
+pub mod printable;
 mod random;
 pub mod signals;
 

@@ -9,14 +9,18 @@ use evals::record::{Line, read_log, step_of_name};
 use evals::{Estimate, Evaluation};
 
 use crate::console::duration;
+use crate::printable::{excerpt, printable};
 use crate::run_dir::{self, RunDir, Saved, State, best_of};
 
 /// Width of the reward curve, in characters.
 const CURVE: usize = 40;
 /// Completions shown.
 const SHOWN: usize = 3;
-/// Characters shown of a problem or completion.
-const EXCERPT: usize = 300;
+/// Characters shown of a problem, of its answer and of a completion: a policy that has learnt
+/// nothing fills no screen.
+const PROBLEM: usize = 160;
+const ANSWER: usize = 40;
+const COMPLETION: usize = 200;
 
 /// The summary of a run.
 ///
@@ -204,8 +208,9 @@ fn warnings(text: &mut String, lines: &[Line]) {
 
 fn completions(text: &mut String, evaluation: &Evaluation) {
     for shown in evaluation.shown.iter().take(SHOWN) {
-        say(text, "problem", &format!("{} (answer {})", excerpt(&shown.problem), shown.gold));
-        say(text, shown.outcome.name(), &excerpt(&shown.text));
+        let (problem, gold) = (excerpt(&shown.problem, PROBLEM), excerpt(&shown.gold, ANSWER));
+        say(text, "problem", &format!("{problem} (answer {gold})"));
+        say(text, shown.outcome.name(), &excerpt(&shown.text, COMPLETION));
     }
 }
 
@@ -245,21 +250,13 @@ fn evaluations(root: &Path, set: &str) -> Result<Vec<Evaluation>> {
 }
 
 fn say(text: &mut String, name: &str, what: &str) {
+    let what = printable(what);
     writeln!(text, "{name:>12}  {what}").expect("a string takes all that is written");
-}
-
-/// The first characters, on one line.
-fn excerpt(text: &str) -> String {
-    let line = text.trim().replace('\n', " ⏎ ");
-    if line.chars().count() <= EXCERPT {
-        return line;
-    }
-    line.chars().take(EXCERPT).chain([' ', '…']).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use evals::evaluate::PassAt;
+    use evals::evaluate::{PassAt, Shown};
     use serde_json::json;
 
     use super::*;
@@ -278,7 +275,7 @@ mod tests {
             criterion: "math".into(),
             step,
             problems: 10,
-            unparseable: 0,
+            unjudged: 0,
             samples: 1,
             temperature: 1.0,
             accuracy,
@@ -359,6 +356,22 @@ mod tests {
         assert_eq!(text, format!("        gate  {expected}\n"));
         gate(&mut text, &[entropy(1, 0.5)]);
         assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn completions_are_short_and_reach_the_terminal_as_text() {
+        let shown = Shown {
+            problem: "why?\n".repeat(500),
+            gold: "\u{1b}]0;title\u{7}".repeat(100),
+            text: "\u{1b}[2J\n".repeat(5000),
+            outcome: rewards::Outcome::NoAnswer,
+        };
+        let found = Evaluation { shown: vec![shown; 8], ..at(0, 0.0) };
+        let mut text = String::new();
+        completions(&mut text, &found);
+        assert_eq!(text.lines().count(), 2 * SHOWN);
+        assert!(text.lines().all(|line| line.chars().count() < 300), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
 
     #[test]

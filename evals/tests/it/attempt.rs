@@ -101,7 +101,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
     };
     let ((first, warnings), (mut later, _)) = (at(0), at(9));
     assert_eq!(warnings.last().unwrap().name, "held_out_unparseable");
-    assert_eq!((first.problems, first.unparseable, first.samples), (2, 1, 4));
+    assert_eq!((first.problems, first.unjudged, first.samples), (2, 1, 4));
     assert_eq!(first.shown.len(), 2);
     assert_eq!((first.step, later.step), (0, 9));
     later.step = 0;
