@@ -76,6 +76,44 @@ pub fn attempt(
     setup.judge(problems, sampled)
 }
 
+/// Completions that are judged together where groups are judged as they are complete.
+const JUDGED_TOGETHER: usize = 64;
+
+/// As [`attempt`], but judges while it samples, and hands over each group once it is judged: in the
+/// order in which they are complete, with the index of its problem.
+///
+/// # Errors
+///
+/// Fails where [`attempt`] does, and with what `judged` returns, at once.
+pub fn attempt_each(
+    setup: &Setup<'_>,
+    problems: &[Asked<'_>],
+    group_size: usize,
+    key: Key,
+    progress: &mut OnProgress<'_>,
+    judged: &mut dyn FnMut(usize, Graded) -> Result<()>,
+) -> Result<()> {
+    let mut waiting: (Vec<usize>, Vec<rollout::Group>) = Default::default();
+    let mut judge = |(indices, groups): (Vec<usize>, Vec<rollout::Group>)| {
+        if indices.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<_> = indices.iter().map(|&index| problems[index]).collect();
+        let graded = setup.judge(&asked, Sampled(groups))?;
+        indices.into_iter().zip(graded).try_for_each(|(index, group)| judged(index, group))
+    };
+    let requests = setup.requests(problems, group_size)?;
+    setup.generate(key, |generator| {
+        generator.generate_each(&requests, progress, &mut |index, group| -> Result<()> {
+            waiting.0.push(index);
+            waiting.1.push(group);
+            let enough = waiting.0.len() * group_size >= JUDGED_TOGETHER;
+            if enough { judge(std::mem::take(&mut waiting)) } else { Ok(()) }
+        })
+    })?;
+    judge(waiting)
+}
+
 impl Setup<'_> {
     /// First half of [`attempt`]: completions as tokens.
     ///
@@ -89,16 +127,23 @@ impl Setup<'_> {
         key: Key,
         progress: &mut OnProgress<'_>,
     ) -> Result<Sampled> {
-        let requests = problems
-            .iter()
-            .map(|asked| {
-                let prompt = self.style.tokens(self.text, asked.problem)?;
-                Ok(Request { prompt, problem: asked.number, group_size })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let requests = self.requests(problems, group_size)?;
+        Ok(Sampled(self.generate(key, |generator| generator.generate(&requests, progress))?))
+    }
+
+    fn requests(&self, problems: &[Asked<'_>], group_size: usize) -> Result<Vec<Request>> {
+        let request = |asked: &Asked<'_>| {
+            let prompt = self.style.tokens(self.text, asked.problem)?;
+            Ok(Request { prompt, problem: asked.number, group_size })
+        };
+        problems.iter().map(request).collect()
+    }
+
+    /// Gives `with` what draws this policy's completions.
+    fn generate<T>(&self, key: Key, with: impl FnOnce(&Generator<'_>) -> T) -> T {
         let strings = StopStrings::new(&self.style.stop);
         let stops = Stops { text: self.text, strings: &strings };
-        let generator = Generator {
+        with(&Generator {
             policy: self.model.policy(),
             sampling: self.sampling,
             stop_tokens: self.text.stop_tokens(),
@@ -106,8 +151,7 @@ impl Setup<'_> {
             stop: if strings.is_empty() { None } else { Some(&stops) },
             slots: self.slots,
             key,
-        };
-        Ok(Sampled(generator.generate(&requests, progress)?))
+        })
     }
 
     /// Second half of [`attempt`]: texts and verdicts, for the problems that were sampled.

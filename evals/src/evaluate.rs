@@ -4,15 +4,18 @@ use rewards::{Outcome, Problem};
 use rollout::{Finish, Key, OnProgress, Purpose};
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Asked, Completion, Graded, Setup, attempt};
+use crate::attempt::{Asked, Completion, Graded, Setup, attempt_each};
 use crate::pass::{pass_at, pass_sizes};
 use crate::record::FORMAT;
 use crate::{Estimate, Log, Metrics, Result, Warning, health};
 
 /// Name of the held-out set in metric keys and files.
 pub const HELD_OUT: &str = "held-out";
-/// Its name where the likeliest completion of each problem is judged.
-pub const HELD_OUT_GREEDY: &str = "held-out-greedy";
+
+/// The name of a set where the likeliest completion of each problem is judged.
+pub fn greedy(set: &str) -> String {
+    format!("{set}-greedy")
+}
 
 /// What an evaluation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,22 +107,31 @@ const SHOWN: usize = 8;
 
 /// Attempts every problem of a held-out set; also says what looks wrong with it.
 ///
-/// Intervals are over problems, as [`Estimate::over_problems`] has them.
+/// Intervals are over problems, as [`Estimate::over_problems`] has them. `judged` is given each
+/// problem's completions once they are judged, with the problem's index in the set, so that they
+/// can be kept before the set is complete.
 ///
 /// # Errors
 ///
-/// Fails where [`attempt`] does.
+/// Fails where [`attempt_each`] does, and with what `judged` returns.
 pub fn evaluate(
     setup: &Setup<'_>,
     held_out: HeldOut<'_>,
     progress: &mut OnProgress<'_>,
+    judged: &mut dyn FnMut(usize, &Graded) -> Result<()>,
 ) -> Result<(Evaluation, Vec<Warning>)> {
     let HeldOut { set, problems, samples, seed, step } = held_out;
     let asked: Vec<_> =
         (0..).zip(problems).map(|(number, problem)| Asked { number, problem }).collect();
     // The same draws at every step, so that two evaluations differ by their policies alone.
     let key = Key { seed, purpose: Purpose::Eval, step: 0 };
-    let groups = attempt(setup, &asked, samples, key, progress)?;
+    let mut groups: Vec<Option<Graded>> = problems.iter().map(|_| None).collect();
+    attempt_each(setup, &asked, samples, key, progress, &mut |index, group| {
+        judged(index, &group)?;
+        groups[index] = Some(group);
+        Ok(())
+    })?;
+    let groups: Vec<_> = groups.into_iter().flatten().collect();
     let evaluation = Evaluation {
         set: set.to_owned(),
         criterion: setup.rubric.criterion(),

@@ -207,7 +207,7 @@ mod tests {
         check(std::slice::from_ref(&silent), &[]);
         let mostly = group(Finish::Stop, &[NoAnswer, NoAnswer, NoAnswer, Correct]);
         check(&[silent, mostly.clone()], &["no_answer"]);
-        let warning = look(&[mostly.clone()]).remove(0);
+        let warning = look(std::slice::from_ref(&mostly)).remove(0);
         assert!(warning.cause.starts_with("3 of 4 completions ended without an answer"));
         assert!(warning.act.contains("`prompt.suffix`") && warning.act.contains("`marker`"));
         check(

@@ -27,8 +27,11 @@ pub struct PromptStyle {
     /// false`; `tools` and `documents` are lists of tables.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub template_args: Map<String, Value>,
-    /// Text right after the problem, for example how to give the answer.
-    pub suffix: String,
+    /// Text right after the problem, for example how to give the answer; `""` for none. Left out: in
+    /// a chat without `system` whose stages judge by a verifier that looks for an answer, a sentence
+    /// that asks for it in the form that is read; the dry run shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
     /// Texts that end a completion.
     pub stop: Vec<String>,
     /// Special tokens that stay in the text of a completion, which verifiers read: `"auto"`,
@@ -113,6 +116,14 @@ impl PromptStyle {
         problems
     }
 
+    /// Asks for the answer by `request` where the style leaves the suffix out and is a chat without
+    /// a system prompt; elsewhere a suffix that is left out is none.
+    pub fn ask_for_answer(&mut self, request: Option<&str>) {
+        let is_free = self.template == Template::Chat {} && self.system.is_none();
+        let request = request.filter(|_| is_free).map(|request| format!("\n{request}"));
+        self.suffix.get_or_insert_with(|| request.unwrap_or_default());
+    }
+
     /// The prompt of a problem.
     ///
     /// # Errors
@@ -120,7 +131,8 @@ impl PromptStyle {
     /// Fails when the chat template does, when a plain template has no `{problem}`, and when a chat
     /// of several turns has no chat template to go through.
     pub fn prompt(&self, text: &Text, problem: &Problem) -> Result<String> {
-        let asked = format!("{}{}", problem.problem, self.suffix);
+        let suffix = self.suffix.as_deref().unwrap_or_default();
+        let asked = format!("{}{suffix}", problem.problem);
         match &self.template {
             Template::Chat {} if *text.template_args() != self.template_args => {
                 Err(Error::Prompt("`template_args` are not the text's: prepare it first".into()))
@@ -264,5 +276,25 @@ mod tests {
         };
         assert_eq!(style.problems().len(), 3);
         assert_eq!(PromptStyle::default().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_answer_is_asked_for_only_where_the_style_says_nothing_of_its_own() {
+        let suffix = |style: PromptStyle, request| {
+            let mut style = style;
+            style.ask_for_answer(request);
+            style.suffix.unwrap()
+        };
+        let chat = PromptStyle::default();
+        assert_eq!(suffix(chat.clone(), Some("Box it.")), "\nBox it.");
+        assert_eq!(suffix(chat.clone(), None), "");
+        let own = |suffix: &str| PromptStyle { suffix: Some(suffix.into()), ..chat.clone() };
+        assert_eq!(suffix(own(""), Some("Box it.")), "");
+        assert_eq!(suffix(own("Say it."), Some("Box it.")), "Say it.");
+        let system = PromptStyle { system: Some("Box all.".into()), ..chat.clone() };
+        assert_eq!(suffix(system, Some("Box it.")), "");
+        for template in [Template::None {}, Template::Plain { text: "{problem}=".into() }] {
+            assert_eq!(suffix(PromptStyle { template, ..chat.clone() }, Some("Box it.")), "");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! completions/step-000020.jsonl     a group a line: problem, texts, verdicts
 //! tokens/step-000020.jsonl          the same groups as token ids and their columns
 //! evals/step-000100/NAME.json       one held-out evaluation
+//! evals/step-000100/NAME.jsonl      a problem of it a line: outcomes, rewards, lengths, texts
 //! ```
 
 mod cut;
@@ -18,13 +19,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use cut::{cut, cut_values};
-pub use read::{Line, read_log};
+pub use cut::{cut, cut_evaluations, cut_values};
+pub use read::{Line, read_log, read_results};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 
 use crate::attempt::{Completion, Graded};
 use crate::metrics::Metrics;
-use crate::{Error, Evaluation, Result, Warning};
+use crate::{Error, Evaluation, ProblemResult, Result, Warning};
 
 /// Files that grow by a line.
 const LOGS: [&str; 3] = ["metrics.jsonl", "timings.jsonl", "health.jsonl"];
@@ -146,13 +147,25 @@ impl Record {
         self.lines(&format!("tokens/{}.jsonl", step_name(step)), &lines)
     }
 
-    /// Writes one evaluation.
+    /// Appends a problem of an evaluation that is not complete.
     ///
     /// # Errors
     ///
     /// Fails when the write does.
-    pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<()> {
-        let file = format!("evals/{}/{}.json", step_name(evaluation.step), evaluation.set);
+    pub fn problem(&mut self, step: u64, set: &str, result: &ProblemResult) -> Result<()> {
+        let line = serde_json::to_value(result).expect("plain fields become JSON");
+        self.append(&results_file(step, set), &line)
+    }
+
+    /// Writes one evaluation and its problems, which replace those written one by one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a write does.
+    pub fn evaluation(&mut self, evaluation: &Evaluation, results: &[ProblemResult]) -> Result<()> {
+        let Evaluation { step, set, .. } = evaluation;
+        self.lines(&results_file(*step, set), results)?;
+        let file = format!("evals/{}/{set}.json", step_name(*step));
         let bytes = serde_json::to_vec_pretty(evaluation).expect("plain fields become JSON");
         self.sink.replace(&file, &bytes).map_err(|source| Error::Write { file, source })
     }
@@ -183,6 +196,10 @@ impl Record {
             .replace(file, &bytes)
             .map_err(|source| Error::Write { file: file.to_owned(), source })
     }
+}
+
+fn results_file(step: u64, set: &str) -> String {
+    format!("evals/{}/{set}.jsonl", step_name(step))
 }
 
 #[derive(Serialize)]

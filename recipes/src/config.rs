@@ -8,6 +8,7 @@ mod algorithm;
 mod check;
 mod choice;
 mod data;
+mod eval;
 mod layers;
 mod load;
 mod message;
@@ -15,7 +16,7 @@ mod schema;
 mod sources;
 mod stage;
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,11 +29,11 @@ pub use choice::{
 pub use data::{
     AnswerFrom, Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train,
 };
+pub use eval::{Best, BestBy, BestMetric, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};
 
-use crate::config::stage::default_one;
 use crate::verifiers::RewardsConfig;
 
 /// A run: the policy, its problems, and the stages that train it, in order.
@@ -72,69 +73,6 @@ pub struct Recipe {
     pub stages: Vec<Stage>,
 }
 
-/// Held-out evaluation: before the first step of every stage, every `every` steps, and at the end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvalConfig {
-    /// Steps between evaluations. Left out: only at the start of each stage and at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub every: Option<NonZeroU64>,
-    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With
-    /// several there is pass@k for k = 1, 2, 4 and so on up to their number.
-    pub samples: NonZeroUsize,
-    /// Whether the likeliest completion of each problem is judged besides, as the set
-    /// `held-out-greedy`.
-    pub greedy: bool,
-    /// Cache slots: completions decoded at a time. Does not change them on a CPU.
-    pub slots: NonZeroUsize,
-    /// How completions are sampled; temperature 0 is greedy.
-    pub sampling: rollout::Sampling,
-    /// What judges them.
-    pub rewards: RewardsConfig,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        Self {
-            every: None,
-            samples: default_one(),
-            greedy: false,
-            slots: stage::default_slots(),
-            sampling: rollout::Sampling::default(),
-            rewards: RewardsConfig::default(),
-        }
-    }
-}
-
-impl EvalConfig {
-    /// Completions of a held-out problem in one evaluation.
-    pub fn completions(&self) -> usize {
-        self.samples.get() + usize::from(self.greedy)
-    }
-}
-
-/// What is kept for going on. The end of the run is always saved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CheckpointConfig {
-    /// Steps between checkpoints.
-    pub every: NonZeroU64,
-    /// Newest checkpoints that are kept.
-    pub keep: NonZeroUsize,
-    /// Whether the checkpoint with the best held-out accuracy is kept besides.
-    pub best: bool,
-}
-
-impl Default for CheckpointConfig {
-    fn default() -> Self {
-        Self {
-            every: NonZeroU64::new(50).expect("50 is not zero"),
-            keep: NonZeroUsize::new(2).expect("2 is not zero"),
-            best: true,
-        }
-    }
-}
-
 impl Recipe {
     /// Steps of all stages together.
     pub fn total_steps(&self) -> u64 {
@@ -146,7 +84,9 @@ impl Recipe {
         let stages = self.stages.iter().enumerate().filter_map(|(index, stage)| {
             Some((format!("stage.{index}.rewards"), stage.settings().rewards()?))
         });
-        stages.chain([("eval.rewards".to_owned(), &self.eval.rewards)]).collect()
+        let sets = self.eval.sets.iter().enumerate();
+        let sets = sets.map(|(at, set)| (format!("eval.set.{at}.rewards"), &set.rewards));
+        stages.chain([("eval.rewards".to_owned(), &self.eval.rewards)]).chain(sets).collect()
     }
 
     /// The stage that runs `step`, counted from 0 over the whole run, and the step within it.

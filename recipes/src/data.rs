@@ -18,10 +18,11 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result, bail};
+use rand_philox::splitmix64;
 use rewards::Problem;
 use rewards::rows::brief;
 
-use crate::config::{DataConfig, HeldOut, Recipe, Rows, Source, Stage, Train};
+use crate::config::{DataConfig, EvalSet, HeldOut, Recipe, Rows, Source, Stage, Train};
 use crate::identity::Files;
 use crate::places::Places;
 use crate::random::{draws, shuffled};
@@ -40,6 +41,8 @@ pub struct Problems {
     pub stages: Vec<Option<Vec<Problem>>>,
     /// Judged by.
     pub held_out: Vec<Problem>,
+    /// Judged by, too: the problems of each of `eval.set`.
+    pub sets: Vec<Vec<Problem>>,
     /// Training problems left out because they are held out too.
     pub repeated: usize,
     /// The files that they were read from, as `data.train` and `data.held_out`; of several files
@@ -66,7 +69,7 @@ impl Problems {
 pub fn problems(recipe: &Recipe, places: &Places) -> Result<Problems> {
     let stages: Vec<_> = recipe.stages.iter().map(Stage::settings).collect();
     let reads_columns = |rewards: &RewardsConfig| rewards.reads_columns();
-    let keep = reads_columns(&recipe.eval.rewards)
+    let keep = recipe.held_out_sets().iter().any(|set| reads_columns(set.rewards))
         || stages.iter().filter_map(|stage| stage.rewards()).any(reads_columns);
     let mut reading = Reading { places, keep, files: Files::default(), notes: Vec::new() };
     // Who reads the answers of a stage's problems.
@@ -79,8 +82,14 @@ pub fn problems(recipe: &Recipe, places: &Places) -> Result<Problems> {
     let judged = recipe.eval.rewards.reads_answers();
     let judged = judged.map(|kind| format!("`{kind}` of eval.rewards"));
     let readers = [answers.as_deref(), judged.as_deref()];
-    let (train, held_out, mut repeated) = reading.shared(&recipe.data, recipe.seed, readers)?;
+    let (mut train, held_out, mut repeated) = reading.shared(&recipe.data, recipe.seed, readers)?;
     let seed = recipe.data.seed.unwrap_or(recipe.seed);
+    let sets = recipe.eval.sets.iter().map(|set| reading.set(set, seed));
+    let sets = sets.collect::<Result<Vec<_>>>()?;
+    for set in &sets {
+        repeated += without(&mut train, set, "data")?;
+    }
+    has_all("data.train", &train, &recipe.data.train.weights())?;
     let mut own = Vec::new();
     for (index, stage) in stages.iter().enumerate() {
         let Some(data) = stage.data() else {
@@ -89,12 +98,14 @@ pub fn problems(recipe: &Recipe, places: &Places) -> Result<Problems> {
         };
         let key = format!("stage.{index}.data.train");
         let mut problems = reading.train(&key, &data.train, reader(index).as_deref(), seed)?;
-        repeated += without(&mut problems, &held_out, &key)?;
+        for judged in std::iter::once(&held_out).chain(&sets) {
+            repeated += without(&mut problems, judged, &key)?;
+        }
         has_all(&key, &problems, &data.train.weights())?;
         own.push(Some(problems));
     }
     let Reading { files, notes, .. } = reading;
-    Ok(Problems { train, stages: own, held_out, repeated, files, notes })
+    Ok(Problems { train, stages: own, held_out, sets, repeated, files, notes })
 }
 
 /// Takes the problems out that are held out, and returns their number.
@@ -130,7 +141,9 @@ pub fn missing<'a>(recipe: &'a Recipe, places: &Places) -> Vec<&'a str> {
     let own = recipe.stages.iter().filter_map(|stage| Some(&stage.settings().data()?.train));
     let sources = [&recipe.data.train].into_iter().chain(own).flat_map(Train::sources);
     let train = sources.filter_map(|(_, _, source)| source.rows());
-    let paths = train.chain(recipe.data.held_out.rows()).map(|(rows, _)| rows.path.as_str());
+    let sets = recipe.eval.sets.iter().filter_map(|set| set.data.rows());
+    let held_out = recipe.data.held_out.rows().into_iter().chain(sets);
+    let paths = train.chain(held_out).map(|(rows, _)| rows.path.as_str());
     paths.filter(|path| !files::is_here(path, places)).collect()
 }
 
@@ -167,7 +180,6 @@ impl Reading<'_> {
             bail!("{KEY}: problem {}: {}", problem.id, no_answer(by));
         }
         let repeated = without(&mut train, &held_out, "data")?;
-        has_all("data.train", &train, &config.train.weights())?;
         Ok((train, held_out, repeated))
     }
 
@@ -181,13 +193,7 @@ impl Reading<'_> {
     ) -> Result<Vec<Problem>> {
         let mut problems = Vec::new();
         for (at, name, source) in train.sources() {
-            let key = format!("{list}{at}");
-            let mut own = match source {
-                Source::Jsonl(rows) => self.read(&key, rows, Accept::Lines, answers)?,
-                Source::File(rows) => self.read(&key, rows, Accept::Any, answers)?,
-                Source::Arithmetic(task) => tasks::arithmetic(task, seed),
-                Source::Countdown(task) => tasks::countdown(task, seed)?,
-            };
+            let mut own = self.source(&format!("{list}{at}"), source, answers, seed)?;
             if let Some(name) = name {
                 for problem in &mut own {
                     name.clone_into(&mut problem.source);
@@ -196,6 +202,31 @@ impl Reading<'_> {
             problems.append(&mut own);
         }
         Ok(problems)
+    }
+
+    /// The problems of a held-out set. Those that are made are others than those trained on, and
+    /// other sets have others.
+    fn set(&mut self, set: &EvalSet, seed: u64) -> Result<Vec<Problem>> {
+        let answers = set.rewards.reads_answers().map(|kind| format!("`{kind}` of the set"));
+        let word = |word, byte: u8| splitmix64(word ^ u64::from(byte));
+        let seed = set.name.bytes().fold(seed, word);
+        self.source(&format!("eval.set `{}`", set.name), &set.data, answers.as_deref(), seed)
+    }
+
+    /// The problems of the source that the key `name` has.
+    fn source(
+        &mut self,
+        name: &str,
+        source: &Source,
+        answers: Option<&str>,
+        seed: u64,
+    ) -> Result<Vec<Problem>> {
+        match source {
+            Source::Jsonl(rows) => self.read(name, rows, Accept::Lines, answers),
+            Source::File(rows) => self.read(name, rows, Accept::Any, answers),
+            Source::Arithmetic(task) => Ok(tasks::arithmetic(task, seed)),
+            Source::Countdown(task) => tasks::countdown(task, seed),
+        }
     }
 
     /// The problems in the files that the key `name` has; `answers` says who reads their answers.
@@ -278,7 +309,8 @@ mod tests {
         let mut reading = Reading { places, keep: false, files, notes };
         let (train, held_out, repeated) = reading.shared(config, seed, [None, None]).unwrap();
         let Reading { files, notes, .. } = reading;
-        Problems { train, stages: Vec::new(), held_out, repeated, files, notes }
+        let (stages, sets) = Default::default();
+        Problems { train, stages, held_out, sets, repeated, files, notes }
     }
 
     #[test]

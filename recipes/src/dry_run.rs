@@ -48,8 +48,8 @@ pub enum Known {
     Problems {
         /// Trained on.
         train: usize,
-        /// Judged by.
-        held_out: usize,
+        /// Judged by, in each held-out set.
+        held_out: Vec<usize>,
         /// Lengths of the prompts that are trained on; unknown without a tokenizer.
         prompts: Option<Prompts>,
     },
@@ -94,6 +94,8 @@ pub struct Plan {
     notes: Vec<String>,
     threads: usize,
     known: Known,
+    /// The prompt of a problem; none without a tokenizer or a problem.
+    prompt: Option<String>,
     /// The stages.
     pub stages: Vec<StagePlan>,
     /// Evaluations.
@@ -132,7 +134,8 @@ impl Plan {
             })
             .collect();
         let checkpoint = 3 * parameters * F32;
-        let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best);
+        let kept =
+            recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best.is_kept());
         let saves: u64 = recipe.total_steps() / recipe.checkpoint.every + stages.len() as u64;
         // One more than is kept lies there while it is written.
         let checkpoints = checkpoint * (kept.min(saves) + 1);
@@ -146,12 +149,19 @@ impl Plan {
             notes: model.notes.clone(),
             threads,
             known,
+            prompt: None,
             evaluations: evaluations(recipe),
             checkpoint,
             disk: checkpoints + references + recorded,
             stages,
             recipe: recipe.clone(),
         })
+    }
+
+    /// The plan with a prompt as an example.
+    #[must_use]
+    pub fn with_prompt(self, prompt: Option<String>) -> Self {
+        Self { prompt, ..self }
     }
 
     /// Whether the plan was made without the problems.

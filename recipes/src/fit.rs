@@ -37,9 +37,15 @@ pub fn fit(
     let mut fitted = Fitted::default();
     // A token that is misspelt would hide the one that is meant.
     text.hidden_tokens(&recipe.prompt.keep_special_tokens).context("prompt")?;
-    let Problems { train, held_out, stages, .. } = problems;
-    let room = Room { text, context };
+    let Problems { train, held_out, stages, sets, .. } = problems;
+    let room = Room { style: &recipe.prompt, text, context };
     fit_list(recipe, "data.held_out", held_out, false, &room, &mut fitted)?;
+    for (set, list) in recipe.eval.sets.iter().zip(sets) {
+        let own = own_text(&set.prompt, recipe, text)?;
+        let room = Room { style: &set.prompt, text: own.as_ref().unwrap_or(text), context };
+        let key = format!("eval.set `{}`", set.name);
+        fit_list(recipe, &key, list, false, &room, &mut fitted)?;
+    }
     fitted.prompts.clear();
     let learns = recipe.any_on_shared_data(|stage| stage.learns_solutions());
     fit_list(recipe, "data.train", train, learns, &room, &mut fitted)?;
@@ -56,6 +62,7 @@ pub fn fit(
 
 /// What problems have to fit.
 struct Room<'a> {
+    style: &'a PromptStyle,
     text: &'a Text,
     /// The model's, in tokens.
     context: usize,
@@ -70,8 +77,8 @@ fn fit_list(
     room: &Room<'_>,
     fitted: &mut Fitted,
 ) -> Result<()> {
-    let Room { text, context } = *room;
-    let mut lengths = measured(list, &|one| Ok(recipe.prompt.tokens(text, one)?.len()))?;
+    let Room { style, text, context } = *room;
+    let mut lengths = measured(list, &|one| Ok(style.tokens(text, one)?.len()))?;
     let limit = recipe.data.max_prompt_tokens.get();
     let key = "data.max_prompt_tokens";
     let limit = Limit { what, one: "prompt", many: "prompts", key, tokens: limit };
@@ -93,6 +100,16 @@ fn fit_list(
     }
     fitted.prompts.append(&mut lengths);
     Ok(())
+}
+
+/// `text` as a style uses it that is not the recipe's own; `text` is prepared for that one.
+///
+/// # Errors
+///
+/// Fails where [`PromptStyle::prepare`] does.
+pub fn own_text(style: &PromptStyle, recipe: &Recipe, text: &Text) -> Result<Option<Text>> {
+    let is_own = *style != recipe.prompt;
+    Ok(is_own.then(|| style.prepare(text.clone())).transpose()?)
 }
 
 /// What a supervised stage learns of a problem; `end` is the token that ends a completion.
@@ -118,8 +135,7 @@ fn fit_solutions(
     prompts: &mut Vec<usize>,
     dropped: &mut Vec<String>,
 ) -> Result<()> {
-    let Room { text, context } = *room;
-    let style = &recipe.prompt;
+    let Room { style, text, context } = *room;
     let end = style.end(text);
     let whole = |one: &Problem| -> Result<usize> {
         let target = target(style, text, one, end)?;

@@ -11,7 +11,8 @@
 //! builtin  data  run_dir  shipped
 //! config                           the recipe
 //! tasks  verifiers                 components with settings of their own
-//! causes  console  identity  machine  memory  names  places  printable  random  signals
+//! causes  console  identity  machine  memory  names  places  random  signals
+//! printable                        text that a terminal does not obey
 //! ```
 //!
 //! `tests/it/tidy/layers.rs` holds the code to this picture.

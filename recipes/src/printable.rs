@@ -69,6 +69,6 @@ mod tests {
         assert_eq!(excerpt(&lines, 50).lines().count(), 1);
         assert!(excerpt(&lines, 50).chars().count() < 90);
         assert_eq!(both_ends("abcdef", 3), "abcdef");
-        assert_eq!(both_ends("abcXXXdef", 3), "abc … (3 more characters) … def");
+        assert_eq!(both_ends("abc---def", 3), "abc … (3 more characters) … def");
     }
 }

@@ -34,7 +34,7 @@ use crate::identity::Files;
 
 pub use changes::{Change, Changes, Class};
 pub(crate) use checkpoints::best_of;
-pub use checkpoints::{Saved, StageState, TrainerState, checkpoints};
+pub use checkpoints::{Saved, Score, StageState, TrainerState, checkpoints};
 pub use claim::Claim;
 pub use environment::{Accepted, Environment};
 pub use pending::Pending;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use evals::evaluate::{HELD_OUT, HELD_OUT_GREEDY};
+use evals::evaluate::{HELD_OUT, greedy};
 use evals::record::{Line, read_log, step_of_name};
 use evals::{Estimate, Evaluation};
 
@@ -31,12 +31,14 @@ pub fn summary(run: &RunDir) -> Result<String> {
     let root = run.root();
     let metrics = read_log(&root.join("metrics.jsonl"))?;
     let timings = read_log(&root.join("timings.jsonl"))?;
-    let sampled = evaluations(root, HELD_OUT)?;
-    let greedy = evaluations(root, HELD_OUT_GREEDY)?;
+    let all = evaluations(root)?;
+    let of = |set: &str| all.iter().filter(|one| one.set == set).cloned().collect::<Vec<_>>();
+    let (sampled, greedy) = (of(HELD_OUT), of(&greedy(HELD_OUT)));
     let mut text = String::new();
     headline(&mut text, root, &timings)?;
     accuracy(&mut text, &sampled, &metrics);
     besides(&mut text, &sampled, &greedy);
+    other_sets(&mut text, &all);
     curves(&mut text, &metrics);
     gate(&mut text, &metrics);
     warnings(&mut text, &read_log(&root.join("health.jsonl"))?);
@@ -115,6 +117,31 @@ fn besides(text: &mut String, sampled: &[Evaluation], greedy: &[Evaluation]) {
     if let (Some(before), Some(after)) = (first.distinct_correct, last.distinct_correct) {
         let what = format!("right completions that differ, of {} a problem", last.samples);
         tell("distinct", [before, after], 1.0, "", &what);
+    }
+}
+
+/// Accuracy by the sets that have a name of their own, in the first and the last evaluation.
+fn other_sets(text: &mut String, evaluations: &[Evaluation]) {
+    let mut sets: Vec<&str> = evaluations.iter().map(|found| found.set.as_str()).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    for set in sets {
+        if set == HELD_OUT || set == greedy(HELD_OUT) {
+            continue;
+        }
+        let own: Vec<_> = evaluations.iter().filter(|found| found.set == set).collect();
+        let [first, .., last] = own.as_slice() else { continue };
+        let [before, accuracy, low, high] =
+            [first.accuracy, last.accuracy, last.low, last.high].map(|value| 100.0 * value);
+        say(
+            text,
+            set,
+            &format!(
+                "{before:.1} % before, {accuracy:.1} % (95 %: {low:.1} to {high:.1}) after, on {} \
+                 problems",
+                last.problems
+            ),
+        );
     }
 }
 
@@ -220,8 +247,8 @@ fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
     let newest = newest.path.display();
     say(text, "checkpoint", &newest.to_string());
     if let Some(best) = best {
-        let accuracy = 100.0 * best.state.accuracy.unwrap_or_default();
-        say(text, "best", &format!("{} ({accuracy:.1} %)", best.path.display()));
+        let score = best.state.score.as_ref().map(|score| format!(" ({score})"));
+        say(text, "best", &format!("{}{}", best.path.display(), score.unwrap_or_default()));
     }
     let next = match run_dir::status(root).map(|status| status.state) {
         Ok(State::Finished) => format!("stearin sample --model {newest} \"PROMPT\""),
@@ -230,8 +257,8 @@ fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
     say(text, "next", &next);
 }
 
-/// Evaluations of a run by the set of this name, in the order of their steps.
-fn evaluations(root: &Path, set: &str) -> Result<Vec<Evaluation>> {
+/// Evaluations of a run, in the order of their steps.
+fn evaluations(root: &Path) -> Result<Vec<Evaluation>> {
     let folder = root.join("evals");
     let steps = run_dir::entries(&folder)
         .with_context(|| format!("reading {}", folder.display()))?
@@ -242,8 +269,9 @@ fn evaluations(root: &Path, set: &str) -> Result<Vec<Evaluation>> {
     let mut found = Vec::new();
     for (_, step) in steps {
         for path in run_dir::entries(&step)? {
-            let evaluation: Evaluation = run_dir::read_json(&path)?;
-            found.extend(Some(evaluation).filter(|evaluation| evaluation.set == set));
+            if path.extension().is_some_and(|extension| extension == "json") {
+                found.push(run_dir::read_json(&path)?);
+            }
         }
     }
     Ok(found)

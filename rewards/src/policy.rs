@@ -58,11 +58,34 @@ impl Marker {
             Self::Hashes => "hashes",
         }
     }
+
+    /// A sentence for a prompt that asks for it.
+    pub fn request(self) -> &'static str {
+        match self {
+            Self::Boxed => r"Put your final answer within \boxed{}.",
+            Self::AnswerLine => "Give your final answer on a last line that begins with `Answer:`.",
+            Self::Hashes => "Give your final answer on a last line that begins with `####`.",
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What does as it is asked is found, where the policy is strictest.
+    #[test]
+    fn an_answer_in_the_form_that_is_asked_for_is_found() {
+        for (marker, form, reply) in [
+            (Marker::Boxed, r"\boxed{", r"So \boxed{42}."),
+            (Marker::AnswerLine, "Answer:", "So.\nAnswer: 42"),
+            (Marker::Hashes, "####", "So.\n#### 42"),
+        ] {
+            assert!(marker.request().contains(form), "{}", marker.request());
+            let found = crate::extract::extract(reply, Policy::Rl, marker);
+            assert_eq!(found, crate::extract::Extracted::Answer("42"), "{reply}");
+        }
+    }
 
     #[test]
     fn names_are_those_of_the_recipes() {

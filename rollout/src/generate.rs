@@ -104,33 +104,50 @@ impl Generator<'_> {
     ///
     /// # Errors
     ///
-    /// Fails with [`Error::Stopped`] where `progress` breaks before the end.
     /// Fails, before anything runs, for settings that contradict one another, and for a prompt that
-    /// is empty, leaves no room in the context or holds a token outside the vocabulary. Fails when
-    /// the weights make numbers that are not finite.
+    /// is empty, leaves no room in the context or holds a token outside the vocabulary. Fails with
+    /// [`Error::Stopped`] where `progress` breaks, and where the weights make no finite numbers.
     pub fn generate(
         &self,
         requests: &[Request],
         progress: &mut OnProgress<'_>,
     ) -> Result<Vec<Group>> {
+        let mut groups: Vec<Option<Group>> = requests.iter().map(|_| None).collect();
+        self.generate_each(requests, progress, &mut |index, group| {
+            groups[index] = Some(group);
+            Ok::<_, Error>(())
+        })?;
+        Ok(groups.into_iter().map(|group| group.expect("every group is complete")).collect())
+    }
+
+    /// As [`Generator::generate`], but hands over each group within a few steps of its last token,
+    /// with the index of its request: the groups come in the order in which they are complete.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Generator::generate`] does, and with what `complete` returns, at once.
+    pub fn generate_each<E: From<Error>>(
+        &self,
+        requests: &[Request],
+        progress: &mut OnProgress<'_>,
+        complete: &mut dyn FnMut(usize, Group) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.check(requests)?;
         let mut run = Run::new(self, requests)?;
         loop {
             // On a thread of the pool, where handing work to the other threads costs least.
             let more = rayon::scope(|_| run.run_steps())?;
             let flow = progress(run.progress);
+            for (index, group) in run.take_complete() {
+                complete(index, group)?;
+            }
             if !more {
-                return Ok(run.groups());
+                return Ok(());
             }
             if flow.is_break() {
-                return Err(Error::Stopped);
+                return Err(Error::Stopped.into());
             }
         }
-    }
-
-    /// The tokens that are not drawn before `min_new_tokens`.
-    fn early(&self) -> Vec<u32> {
-        [self.stop_tokens, self.unused].concat()
     }
 }
 
@@ -162,6 +179,8 @@ struct Run<'a> {
     /// By slot.
     running: Vec<Running>,
     done: Vec<Vec<Option<Trajectory>>>,
+    /// Groups that are complete and not handed over.
+    complete: Vec<usize>,
     progress: Progress,
     feed: Vec<(usize, u32)>,
     logits: Vec<f32>,
@@ -204,6 +223,7 @@ impl<'a> Run<'a> {
             prefixes: vec![None; requests.len()],
             running: (0..slots).map(|_| Running::default()).collect(),
             done: sizes.iter().map(|&size| vec![None; size]).collect(),
+            complete: Vec::new(),
             scheduler: Scheduler::new(sizes, slots),
             progress: Progress { finished: 0, sequences, tokens: 0 },
             feed: Vec::new(),
@@ -343,6 +363,7 @@ impl<'a> Run<'a> {
             let (_, last_of_group) = self.scheduler.finish(slot);
             if last_of_group {
                 self.prefixes[id.group] = None;
+                self.complete.push(id.group);
             }
         }
         Ok(())
@@ -363,14 +384,16 @@ impl<'a> Run<'a> {
         (full || total >= self.generator.policy.config().context).then_some(Finish::Length)
     }
 
-    fn groups(self) -> Vec<Group> {
-        let complete = |trajectory: Option<Trajectory>| trajectory.expect("every sequence ended");
-        self.requests
-            .iter()
-            .zip(self.done)
-            .map(|(request, done)| Group {
-                prompt: request.prompt.clone(),
-                trajectories: done.into_iter().map(complete).collect(),
+    /// The groups that became complete since it was last asked.
+    fn take_complete(&mut self) -> Vec<(usize, Group)> {
+        let complete = std::mem::take(&mut self.complete);
+        let ended = |trajectory: Option<Trajectory>| trajectory.expect("every sequence ended");
+        complete
+            .into_iter()
+            .map(|index| {
+                let done = std::mem::take(&mut self.done[index]);
+                let trajectories = done.into_iter().map(ended).collect();
+                (index, Group { prompt: self.requests[index].prompt.clone(), trajectories })
             })
             .collect()
     }

@@ -38,6 +38,16 @@ pub fn cut_values(root: &Path, log: Log, step: u64) -> Result<()> {
     cut_log(&path, step.checked_sub(1)).map_err(|source| Error::Read { path, source })
 }
 
+/// Removes the evaluations at `step` and later ones from the record under `root`.
+///
+/// # Errors
+///
+/// Fails when a folder cannot be read or removed.
+pub fn cut_evaluations(root: &Path, step: u64) -> Result<()> {
+    let path = root.join("evals");
+    cut_folder(&path, step.checked_sub(1)).map_err(|source| Error::Read { path, source })
+}
+
 fn cut_log(path: &Path, step: Option<u64>) -> io::Result<()> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -63,6 +63,8 @@ impl Sink for Folder {
     }
 
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        // What is appended from now on belongs to the new file.
+        self.open.remove(file);
         write_whole(&self.root.join(file), bytes)
     }
 
@@ -118,6 +120,16 @@ mod tests {
         write_whole(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_appended_after_a_replace_goes_to_the_new_file() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folder = Folder::new(root.path());
+        folder.append("a/b.jsonl", b"one\n").unwrap();
+        folder.replace("a/b.jsonl", b"two\n").unwrap();
+        folder.append("a/b.jsonl", b"three\n").unwrap();
+        assert_eq!(fs::read(root.path().join("a/b.jsonl")).unwrap(), b"two\nthree\n");
     }
 
     #[test]

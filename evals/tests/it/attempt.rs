@@ -1,13 +1,15 @@
 //! From problems to graded completions, through a real if foolish policy.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 
 use evals::attempt::{Asked, Graded, Setup, attempt};
 use evals::evaluate::{HeldOut, evaluate};
-use evals::record::{Credit, Folder, read_log};
-use evals::{PromptStyle, Record, Template, health};
-use rewards::{Problem, RubricConfig};
-use rollout::{Finish, Key, Purpose, Sampling};
+use evals::record::{Credit, Folder, read_log, read_results};
+use evals::{ProblemResult, PromptStyle, Record, Template, health};
+use rewards::{Outcome, Problem, RubricConfig};
+use rollout::{Finish, Key, Progress, Purpose, Sampling};
 
 use crate::toy;
 
@@ -97,7 +99,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
     let problems = problems();
     let at = |step| {
         let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step };
-        evaluate(&setup, held_out, &mut rollout::to_the_end).unwrap()
+        evaluate(&setup, held_out, &mut rollout::to_the_end, &mut |_, _| Ok(())).unwrap()
     };
     let ((first, warnings), (mut later, _)) = (at(0), at(9));
     assert_eq!(warnings.last().unwrap().name, "held_out_unparseable");
@@ -107,6 +109,68 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
     later.step = 0;
     assert_eq!(first, later);
     first.metrics().unwrap();
+}
+
+#[test]
+fn problems_are_on_disk_before_their_evaluation_is_complete() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("evals/step-000002/toy.jsonl");
+    let text = toy::text();
+    let sampling =
+        Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
+    let setup = Setup {
+        model: &toy::model(&text),
+        text: &text,
+        style: &style(),
+        sampling: &sampling,
+        slots: 4,
+        rubric: &RubricConfig::default().build().unwrap(),
+    };
+    // More completions than are judged together, so that judging begins before sampling ends.
+    let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();
+    let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step: 2 };
+    let mut record = Record::new(Box::new(Folder::new(root.path())));
+    let (mut results, finished, mut early) = (Vec::new(), Cell::new(0), 0);
+    let mut judged = |number, group: &Graded| {
+        let result = ProblemResult::of(number, group, true);
+        record.problem(2, "toy", &result)?;
+        results.push(result);
+        assert_eq!(read_results(&path).unwrap().len(), results.len());
+        early += usize::from(finished.get() < 24 * 4);
+        Ok(())
+    };
+    let mut progress = |progress: Progress| {
+        finished.set(progress.finished);
+        ControlFlow::Continue(())
+    };
+    let (evaluation, _) = evaluate(&setup, held_out, &mut progress, &mut judged).unwrap();
+    assert!(early >= 16, "{early} problems were kept before all were sampled");
+    results.sort_by_key(|result| result.number);
+    assert_eq!(read_results(&path).unwrap(), results);
+    let numbers: Vec<_> = results.iter().map(|result| result.number).collect();
+    assert_eq!(numbers, (0..24).collect::<Vec<_>>());
+    // What a kill tears is left out, a broken line in the middle is not.
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    assert_eq!(read_results(&path).unwrap().len(), 23);
+    std::fs::write(&path, format!("{{}}\n{whole}")).unwrap();
+    let error = read_results(&path).unwrap_err().to_string();
+    assert!(error.contains("line 1: missing field"), "{error}");
+    // The complete evaluation replaces what was kept on the way, in the order of the problems.
+    record.evaluation(&evaluation, &results).unwrap();
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let in_order = lines.lines().zip(0..).all(|(line, at)| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["number"] == at
+    });
+    assert!(in_order);
+    let correct: usize = results
+        .iter()
+        .filter(|one| !one.outcomes.contains(&Outcome::GoldUnparseable))
+        .map(|one| one.correct)
+        .sum();
+    let share = correct as f64 / (evaluation.problems * 4) as f64;
+    assert!((share - evaluation.accuracy).abs() < 1e-12);
 }
 
 #[test]

@@ -158,15 +158,17 @@ fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
     }
     let mut problems = data::problems(recipe, places)?;
     model.notes.append(&mut problems.notes);
-    let prompts = match &model.text {
-        Some(text) => {
-            let fitted = fit::fit(recipe, &mut problems, text, model.config.context)?;
-            Some(Prompts::of(&fitted.prompts))
-        }
-        None => None,
-    };
-    let (train, held_out) = (problems.train.len(), problems.held_out.len());
-    Plan::new(recipe, &model, Known::Problems { train, held_out, prompts }, threads)
+    let (mut prompts, mut prompt) = (None, None);
+    if let Some(text) = &model.text {
+        let fitted = fit::fit(recipe, &mut problems, text, model.config.context)?;
+        prompts = Some(Prompts::of(&fitted.prompts));
+        let first = problems.train.first();
+        prompt = first.map(|first| recipe.prompt.prompt(text, first)).transpose()?;
+    }
+    let sets = std::iter::once(&problems.held_out).chain(&problems.sets);
+    let (train, held_out) = (problems.train.len(), sets.map(Vec::len).collect());
+    let known = Known::Problems { train, held_out, prompts };
+    Ok(Plan::new(recipe, &model, known, threads)?.with_prompt(prompt))
 }
 
 #[cfg(test)]

@@ -58,21 +58,7 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
         });
     }
     found.all("prompt", recipe.prompt.problems());
-    let eval = &recipe.eval;
-    found.all("eval.sampling", eval.sampling.problems());
-    found.all("eval.rewards", eval.rewards.problems());
-    found.need(eval.sampling.temperature > 0.0 || eval.samples.get() == 1, || {
-        format!(
-            "eval.samples: {} greedy completions (eval.sampling.temperature = 0) are all the same; \
-             set `samples = 1` or a temperature",
-            eval.samples
-        )
-    });
-    found.need(eval.sampling.temperature > 0.0 || !eval.greedy, || {
-        "eval.greedy: eval.sampling.temperature = 0 is greedy already; remove `greedy` or set a \
-         temperature"
-            .into()
-    });
+    found.0.extend(super::eval::problems(recipe));
 }
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {

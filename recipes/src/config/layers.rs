@@ -31,6 +31,7 @@ impl Sources {
                 kind_first(stage.get_mut());
             }
         }
+        inherit(&mut root);
         Ok(root)
     }
 
@@ -115,6 +116,58 @@ fn preset<'a>(stage: &mut DeValue<'a>, presets: &DeTable<'a>) {
     if let Some(DeValue::Table(settings)) = found {
         let own = std::mem::replace(stage, settings.clone());
         merge(stage, own);
+    }
+}
+
+/// Gives the evaluation what it leaves out: how the last stage that samples does it, and what judges
+/// there; and each named set what `[eval]` and `[prompt]` say.
+fn inherit(root: &mut DeTable<'_>) {
+    let stages = root.get("stage").and_then(|stages| stages.get_ref().as_array());
+    let samples = |stage: &&Spanned<DeValue<'_>>| {
+        let defaults = kind_of(stage.get_ref()).and_then(Stage::defaults);
+        defaults.is_some_and(|defaults| defaults.contains_key("rollout"))
+    };
+    let last = stages.and_then(|stages| stages.iter().rev().find(samples));
+    let stage = last.and_then(|stage| stage.get_ref().as_table()).cloned().unwrap_or_default();
+    let prompt = root.get("prompt").cloned();
+    let (name, mut eval) = root.remove_entry("eval").unwrap_or_else(|| {
+        (Spanned::new(0..0, "eval".into()), Spanned::new(0..0, DeValue::Table(DeTable::new())))
+    });
+    if let DeValue::Table(eval) = eval.get_mut() {
+        // A list where a table is expected is refused where it stands, and only there.
+        let rollout = stage.get("rollout").filter(|rollout| rollout.get_ref().is_table());
+        put_under(eval, "sampling", rollout);
+        put_under(eval, "rewards", stage.get("rewards"));
+        let shared = ["samples", "greedy", "sampling", "rewards"];
+        let shared = shared.map(|key| (key, eval.get(key).cloned()));
+        if let Some(DeValue::Array(sets)) = eval.get_mut("set").map(Spanned::get_mut) {
+            for set in sets.iter_mut() {
+                let DeValue::Table(set) = set.get_mut() else { continue };
+                for (key, value) in &shared {
+                    put_under(set, key, value.as_ref());
+                }
+                put_under(set, "prompt", prompt.as_ref());
+            }
+        }
+    }
+    root.insert(name, eval);
+}
+
+/// Puts `value` under what `table` says about `key`: of a table those keys that are missing, all
+/// else where there is nothing.
+fn put_under<'a>(table: &mut DeTable<'a>, key: &str, value: Option<&Spanned<DeValue<'a>>>) {
+    let Some(value) = value else { return };
+    match table.remove_entry(key) {
+        None => {
+            table.insert(Spanned::new(value.span(), key.to_owned().into()), value.clone());
+        }
+        Some((name, over)) if value.get_ref().is_table() => {
+            table.insert(name.clone(), value.clone());
+            merge(table, DeTable::from_iter([(name, over)]));
+        }
+        Some((name, over)) => {
+            table.insert(name, over);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::layers;
 use super::sources::Sources;
 use super::{Recipe, check, message};
 use crate::identity;
+use crate::verifiers::RewardsConfig;
 
 /// A recipe or an overlay, read but not yet parsed.
 #[derive(Debug, Clone)]
@@ -89,11 +90,28 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     if recipe.name.is_empty() {
         recipe.name = stem;
     }
+    ask_for_answers(&mut recipe);
     let problems = check::problems(&recipe);
     match problems.as_slice() {
         [] => Ok(Loaded { recipe, folder }),
         [only] => bail!("recipe {}: {only}", recipe.name),
         many => bail!("recipe {}: {} problems\n- {}", recipe.name, many.len(), many.join("\n- ")),
+    }
+}
+
+/// Settles what prompts ask for where the recipe leaves it open. A builtin policy reads no words, and
+/// a supervised one learns the form of its solutions.
+fn ask_for_answers(recipe: &mut Recipe) {
+    let judging = recipe.stages.iter().filter_map(|stage| stage.settings().rewards());
+    let requests: Vec<_> = judging.map(RewardsConfig::request).collect();
+    let asks = !recipe.model.path.starts_with("builtin:") && !requests.is_empty();
+    // Stages that read answers in different forms share one prompt, which can ask for neither.
+    let first = requests.first().filter(|first| requests.iter().all(|other| other == *first));
+    let request = first.and_then(Option::as_deref).filter(|_| asks);
+    recipe.prompt.ask_for_answer(request);
+    for set in &mut recipe.eval.sets {
+        let request = set.rewards.request().filter(|_| asks);
+        set.prompt.ask_for_answer(request.as_deref());
     }
 }
 

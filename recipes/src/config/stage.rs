@@ -54,6 +54,11 @@ pub trait StageSettings {
         None
     }
 
+    /// How it samples; none where it samples nothing.
+    fn sampling(&self) -> Option<&rollout::Sampling> {
+        None
+    }
+
     /// Whether it learns the solutions of the problems, so that each must have one.
     fn learns_solutions(&self) -> bool {
         false

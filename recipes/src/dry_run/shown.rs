@@ -4,6 +4,10 @@ use std::fmt::{self, Write as _};
 
 use super::{Known, Plan, Prompts, StagePlan};
 use crate::memory::Memory;
+use crate::printable::both_ends;
+
+/// Characters shown of each end of a prompt.
+const PROMPT: usize = 300;
 
 fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
@@ -45,16 +49,28 @@ impl fmt::Display for Plan {
             line("note", note)?;
         }
         line("problems", &self.known.describe(recipe.data.max_prompt_tokens.get()))?;
+        match (&self.prompt, recipe.prompt.suffix.as_deref()) {
+            (Some(prompt), _) => line("a prompt", &both_ends(prompt, PROMPT))?,
+            (None, Some(suffix)) if !suffix.trim().is_empty() => {
+                line("suffix", &format!("of every prompt: {}", both_ends(suffix, PROMPT)))?;
+            }
+            (None, _) => {}
+        }
         for (index, stage) in self.stages.iter().enumerate() {
             line(&format!("stage {index} {}", stage.kind), &stage.to_string())?;
             line("memory", &stage.memory.to_string())?;
         }
-        let samples = recipe.eval.samples.get();
-        let completions = match self.known {
+        let sets = recipe.held_out_sets();
+        let completions = match &self.known {
             Known::Problems { held_out, .. } => {
-                format!("{} completions", thousands((held_out * samples) as u64))
+                let all = sets.iter().zip(held_out).map(|(set, count)| set.completions() * count);
+                format!("{} completions", thousands(all.sum::<usize>() as u64))
             }
-            Known::Nothing { .. } => format!("{samples} completions of each held-out problem"),
+            Known::Nothing { .. } => {
+                let each =
+                    sets.iter().map(|set| format!("{} of each in {}", set.completions(), set.name));
+                format!("completions of problems: {}", each.collect::<Vec<_>>().join(", "))
+            }
         };
         line("evaluation", &format!("{} times, {completions}", self.evaluations))?;
         line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
@@ -78,7 +94,7 @@ impl Known {
                 format!(
                     "{} to train on, {} held out; {lengths}",
                     thousands(*train as u64),
-                    thousands(*held_out as u64)
+                    thousands(held_out.iter().sum::<usize>() as u64)
                 )
             }
             Self::Nothing { missing } => {

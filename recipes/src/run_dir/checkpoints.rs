@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,8 +55,8 @@ pub struct TrainerState {
     pub stage_state: StageState,
     /// State of the health watch.
     pub watch: Value,
-    /// Held-out accuracy of these weights, where it was measured.
-    pub accuracy: Option<f64>,
+    /// What these weights are compared by with those of other checkpoints, where it was measured.
+    pub score: Option<Score>,
     /// What the last step has yet to do; nothing in a checkpoint between two steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -73,9 +74,45 @@ impl TrainerState {
             stage: 0,
             stage_state: StageState::default(),
             watch: Value::Null,
-            accuracy: None,
+            score: None,
             pending: None,
             unwritten: Unwritten::default(),
+        }
+    }
+}
+
+/// A figure of an evaluation, by which checkpoints are compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The held-out set.
+    pub set: String,
+    /// The name of the figure.
+    pub metric: String,
+    /// Its value; larger is better.
+    pub value: f64,
+}
+
+impl Score {
+    /// Whether it is better than all of `saved` that were compared by the same figure.
+    pub(crate) fn is_best(&self, saved: &[Saved]) -> bool {
+        saved
+            .iter()
+            .filter_map(|saved| saved.state.score.as_ref())
+            .all(|other| !self.is_like(other) || self.value > other.value)
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.set, &self.metric) == (&other.set, &other.metric)
+    }
+}
+
+impl fmt::Display for Score {
+    /// As in "held-out accuracy 41.7 %".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { set, metric, value } = self;
+        match metric.as_str() {
+            "reward" => write!(f, "{set} {metric} {value:.3}"),
+            _ => write!(f, "{set} {metric} {:.1} %", 100.0 * value),
         }
     }
 }
@@ -146,8 +183,8 @@ impl RunDir {
         checkpoints(&self.root)
     }
 
-    /// Removes checkpoints but the newest `keep` and, if asked, the one with the best held-out
-    /// accuracy; of equal ones the earliest.
+    /// Removes checkpoints but the newest `keep` and, if asked, the one with the best score; of equal
+    /// ones the earliest.
     ///
     /// # Errors
     ///
@@ -203,18 +240,42 @@ fn read_state(path: &Path) -> Result<TrainerState> {
     read_json(path)
 }
 
-/// The checkpoint with the best held-out accuracy, the earliest of equals.
+/// The checkpoint with the best score, the earliest of equals. Where some were scored by another
+/// figure than the newest, those do not count.
 pub(crate) fn best_of(saved: &[Saved]) -> Option<&Saved> {
-    saved
-        .iter()
-        .filter(|saved| saved.state.accuracy.is_some())
-        .reduce(|best, saved| if saved.state.accuracy > best.state.accuracy { saved } else { best })
+    let score = |saved: &'_ Saved| saved.state.score.clone();
+    let newest = saved.iter().rev().find_map(score)?;
+    let like = saved.iter().filter(|saved| score(saved).is_some_and(|one| newest.is_like(&one)));
+    let value = |saved: &Saved| saved.state.score.as_ref().map(|score| score.value);
+    like.reduce(|best, saved| if value(saved) > value(best) { saved } else { best })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::run_dir::Environment;
+
+    fn score(set: &str, value: f64) -> Score {
+        Score { set: set.into(), metric: "accuracy".into(), value }
+    }
+
+    #[test]
+    fn scores_are_compared_with_their_like() {
+        let saved = |step: u64, score| Saved {
+            path: format!("step-{step}").into(),
+            state: TrainerState { step, score, ..TrainerState::start() },
+        };
+        let a = |value| Some(score("a", value));
+        let all = [saved(1, a(0.2)), saved(2, a(0.7)), saved(3, None), saved(4, a(0.7))];
+        assert_eq!(best_of(&all).unwrap().state.step, 2);
+        assert!(score("a", 0.71).is_best(&all));
+        assert!(!score("a", 0.7).is_best(&all), "ties keep the earlier");
+        assert!(score("b", 0.1).is_best(&all), "the first of its kind");
+        let changed = [&all[..], &[saved(5, Some(score("b", 0.1)))]].concat();
+        assert_eq!(best_of(&changed).unwrap().state.step, 5, "by the figure in force");
+        assert_eq!(best_of(&all[2..3]), None);
+        assert_eq!(score("a", 0.417).to_string(), "a accuracy 41.7 %");
+    }
 
     fn steps(run: &RunDir) -> Vec<u64> {
         run.checkpoints().unwrap().iter().map(|saved| saved.state.step).collect()
@@ -225,8 +286,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let environment = Environment::of_this_process(1);
         let run = RunDir::create(&temp.path().join("a"), "", &environment).unwrap();
-        for (step, accuracy) in [(1, Some(0.5)), (2, Some(0.9)), (3, Some(0.9)), (4, None)] {
-            let state = TrainerState { step, accuracy, ..TrainerState::start() };
+        for (step, value) in [(1, Some(0.5)), (2, Some(0.9)), (3, Some(0.9)), (4, None)] {
+            let score = value.map(|value| score("held-out", value));
+            let state = TrainerState { step, score, ..TrainerState::start() };
             let moment = Tensor::new(&[step as f32], &Device::Cpu).unwrap();
             run.save(&state, vec![("m".into(), moment)], |_| Ok(())).unwrap();
             run.prune(2, true).unwrap();

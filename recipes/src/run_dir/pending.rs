@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use evals::record::cut_values;
+use evals::record::{cut_evaluations, cut_values};
 use evals::{Log, Metrics};
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,8 @@ impl Pending {
         self.values(metrics.log()).extend(entries);
     }
 
-    /// Removes from the record under `root` the values of `step` that are still to be written.
+    /// Removes from the record under `root` the values of `step` that are still to be written, and
+    /// what an evaluation that is still to be done has left.
     ///
     /// # Errors
     ///
@@ -51,6 +52,9 @@ impl Pending {
             if !values.is_empty() {
                 cut_values(root, log, step)?;
             }
+        }
+        if self.evaluate {
+            cut_evaluations(root, step)?;
         }
         Ok(())
     }

@@ -8,13 +8,12 @@ mod step;
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use engine::Model;
 use engine::text::Text;
 use evals::Record;
 use evals::health::{Agreement, Watch};
 use evals::record::{Folder, Sink, cut};
-use rewards::Rubric;
 
 use super::begin_stage;
 use super::stage::{Open, Shared};
@@ -30,6 +29,7 @@ use crate::signals::Stop;
 use crate::verifiers::Waiting;
 use begin::{environment, go_on, meet, programs};
 pub use end::Failed;
+use evaluation::{HeldOutSet, held_out_sets};
 
 /// What is to be trained, on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -104,7 +104,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let fitted = fit::fit(job.recipe, &mut job.problems, &text, model.config().context)?;
     let notes = notes.iter().map(|note| format!("note: {note}"));
     notes.chain(fitted.dropped).for_each(|line| console.say(&line));
-    let rubric = verifiers.rubric(&job.recipe.eval.rewards).context("eval.rewards")?;
+    let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers)?;
     let run_dir = match (begun, claim) {
         (Some(begun), _) => begun.accepted(&console)?,
         (None, Some(claim)) => {
@@ -133,13 +133,13 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let mut life = Life {
         shared,
         problems: &job.problems,
+        sets,
         open: job.open,
         record: Record::new(Box::new(Keeping::new(sink, kept.clone()))),
         kept,
         state,
         saved,
         run_dir,
-        rubric,
         saving: None,
         watch,
         command,
@@ -186,10 +186,9 @@ fn agreement(recipe: &Recipe) -> Agreement {
 struct Life<'a> {
     shared: Shared<'a>,
     problems: &'a Problems,
+    sets: Vec<HeldOutSet<'a>>,
     open: Open<'a>,
     run_dir: RunDir,
-    /// What judges held-out problems.
-    rubric: Rubric,
     record: Record,
     /// What could not be recorded.
     kept: Kept,

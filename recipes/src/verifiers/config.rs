@@ -1,5 +1,6 @@
-use rewards::VerifierConfig;
 use rewards::rubric::{self, Described};
+use rewards::verifier::Rule;
+use rewards::{Marker, VerifierConfig};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -132,6 +133,24 @@ impl RewardsConfig {
         })
     }
 
+    /// A sentence for a prompt that asks for the answer in the form that is read; `None` where no
+    /// verifier of ours looks for one.
+    pub fn request(&self) -> Option<String> {
+        let asked = self.0.iter().find_map(|verifier| match verifier {
+            RewardConfig::Inside(VerifierConfig::Math { marker, .. }) => Some(*marker),
+            RewardConfig::Inside(VerifierConfig::Gsm8k { .. }) => Some(Marker::Hashes),
+            _ => None,
+        })?;
+        let in_tags = self.0.iter().any(|verifier| {
+            let RewardConfig::Inside(VerifierConfig::Format { require, .. }) = verifier else {
+                return false;
+            };
+            require.contains(&Rule::AnswerTags)
+        });
+        let tags = if in_tags { " Write it between <answer> and </answer>." } else { "" };
+        Some(format!("{}{tags}", asked.request()))
+    }
+
     /// Whether a verifier may read any column of a row.
     pub fn reads_columns(&self) -> bool {
         self.0.iter().any(|verifier| matches!(verifier, RewardConfig::Outside(_)))
@@ -186,6 +205,25 @@ mod tests {
         refused("[{ kind = \"process\", comand = [] }]", &["unknown field `comand`", "`command`"]);
         refused("[{ kind = \"http\" }]", &["missing field `url`"]);
         refused("[{ weight = 1 }]", &["missing field `kind`"]);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_is_read() {
+        let request = |rewards: &str| read(rewards).unwrap().request();
+        assert_eq!(
+            request("[{ kind = \"length\", aim = \"short\" }, { kind = \"math\" }]").as_deref(),
+            Some("Put your final answer within \\boxed{}.")
+        );
+        let hashes = request("[{ kind = \"gsm8k\" }]").unwrap();
+        assert!(hashes.contains("####"), "{hashes}");
+        assert_eq!(request("[{ kind = \"math\", marker = \"hashes\" }]"), Some(hashes));
+        let line = request("[{ kind = \"math\", marker = \"answer-line\" }]").unwrap();
+        assert!(line.contains("Answer:"), "{line}");
+        let tags = "[{ kind = \"math\" }, { kind = \"format\", require = [\"answer-tags\"] }]";
+        let tags = request(tags).unwrap();
+        assert!(tags.contains("boxed") && tags.contains("<answer>"), "{tags}");
+        assert_eq!(request("[{ kind = \"countdown\" }]"), None);
+        assert_eq!(request("[{ kind = \"process\", command = [\"x\"] }]"), None);
     }
 
     #[test]

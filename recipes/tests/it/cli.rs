@@ -181,7 +181,7 @@ fn no_message_has_the_names_of_types() {
         ("stage.sft.schedule={kind=5}", "expected a name in quotation marks, got 5"),
         ("prompt.template=5", "expected a table with `kind`, got 5"),
         ("prompt.bos=5", ""),
-        ("checkpoint.best=5", "expected true or false, got 5"),
+        ("checkpoint.best=5", "expected true, false or a table with `set` and `metric`, got 5"),
     ] {
         let output = stearin(folder.path(), &["train", "mine.toml", "--dry-run", "--set", setting]);
         assert_eq!(output.status.code(), Some(2), "{setting}: {}", stdout(&output));

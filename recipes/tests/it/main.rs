@@ -7,6 +7,7 @@ mod columns;
 mod config;
 mod data;
 mod entropy;
+mod evaluation;
 mod fit;
 mod goes_on;
 mod hub;

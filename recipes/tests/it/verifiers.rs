@@ -19,11 +19,15 @@ use serde_json::{Value, json};
 use crate::binary::{stderr, stearin};
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
-/// The small recipe with these verifiers in its stage of reinforcement learning.
+/// What the evaluation of [`recipe`] is judged by.
+const EVAL_REWARDS: &str = "[eval]\nrewards = [{ kind = \"math\" }]\n";
+
+/// The small recipe with these verifiers in its stage of reinforcement learning, and there alone.
 fn recipe(rewards: &str) -> String {
     let there = r#"rewards = [{ kind = "math" }, { kind = "length", aim = "short" }]"#;
     assert!(RECIPE.contains(there));
-    RECIPE.replace(there, &format!("rewards = {rewards}"))
+    let recipe = RECIPE.replace(there, &format!("rewards = {rewards}"));
+    recipe.replace("[eval]\n", EVAL_REWARDS)
 }
 
 /// Half a point for every completion of an even number of tokens; `broken` is done instead for
@@ -250,8 +254,8 @@ fn stage_and_evaluation_share_a_program_and_its_numbers_are_metrics() {
     let rewards = |weight: f64| {
         format!("[{{ kind = \"process\", command = {command:?}, weight = {weight} }}]")
     };
-    let text =
-        recipe(&rewards(0.5)).replace("[eval]\n", &format!("[eval]\nrewards = {}\n", rewards(1.0)));
+    let text = recipe(&rewards(0.5))
+        .replace(EVAL_REWARDS, &format!("[eval]\nrewards = {}\n", rewards(1.0)));
     assert_eq!(train(&run, &text).unwrap(), Ended::Finished);
     assert_eq!(fs::read_to_string(starts).unwrap().lines().count(), 1);
     let steps: Vec<_> = metrics(&run)

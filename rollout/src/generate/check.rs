@@ -55,4 +55,9 @@ impl Generator<'_> {
          no text"
         )]))
     }
+
+    /// The tokens that are not drawn before `min_new_tokens`.
+    pub(super) fn early(&self) -> Vec<u32> {
+        [self.stop_tokens, self.unused].concat()
+    }
 }

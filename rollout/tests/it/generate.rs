@@ -426,6 +426,37 @@ fn long_prompts_are_prefilled_in_parts_with_reports_between_them() {
 }
 
 #[test]
+fn groups_are_handed_over_as_they_are_complete() {
+    let model = model(config(Family::Llama), DType::F32);
+    let sampling = sampling(30);
+    let generator = generator(&model, &sampling, 2);
+    let whole = generator.generate(&requests(), &mut to_the_end).unwrap();
+    let finished = std::cell::Cell::new(0);
+    let mut progress = |p: Progress| {
+        finished.set(p.finished);
+        ControlFlow::Continue(())
+    };
+    let mut heard = Vec::new();
+    let mut complete = |index: usize, group| {
+        heard.push((index, finished.get(), group));
+        Ok::<_, rollout::Error>(())
+    };
+    generator.generate_each(&requests(), &mut progress, &mut complete).unwrap();
+    assert!(heard[0].1 < 16, "the first is heard of before the last is complete");
+    heard.sort_by_key(|(index, ..)| *index);
+    assert!(heard.iter().map(|(_, _, group)| group).eq(&whole));
+    // What the caller makes of a group can end the call.
+    let mut calls = 0;
+    let mut fail = |_, _| {
+        calls += 1;
+        Err(rollout::Error::NoSlots)
+    };
+    let ended = generator.generate_each(&requests(), &mut to_the_end, &mut fail);
+    assert!(matches!(ended, Err(rollout::Error::NoSlots)));
+    assert_eq!(calls, 1);
+}
+
+#[test]
 fn what_cannot_be_served_is_refused() {
     let model = model(config(Family::Llama), DType::F32);
     let error = |prompt: Vec<u32>, group_size, sampling: &Sampling, slots| {

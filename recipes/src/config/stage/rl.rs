@@ -188,6 +188,10 @@ impl StageSettings for RlStage {
         found
     }
 
+    fn sampling(&self) -> Option<&rollout::Sampling> {
+        Some(&self.rollout)
+    }
+
     fn rewards(&self) -> Option<&RewardsConfig> {
         Some(&self.rewards)
     }

@@ -2,72 +2,147 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use engine::text::Text;
 use evals::attempt::Setup;
-use evals::evaluate::{HELD_OUT, HELD_OUT_GREEDY, HeldOut, evaluate};
-use evals::{Evaluation, Log, Metrics, Warning};
+use evals::evaluate::{HELD_OUT, HeldOut, evaluate, greedy};
+use evals::{Evaluation, Log, Metrics, ProblemResult, Warning};
+use rewards::{Problem, Rubric};
 use rollout::Sampling;
 
 use super::Life;
-use crate::train::stage::Shared;
+use crate::config::{Recipe, SetSettings};
+use crate::data::Problems;
+use crate::fit::own_text;
+use crate::run_dir::Score;
+use crate::verifiers::Verifiers;
+
+/// A held-out set and what it is judged by.
+pub(super) struct HeldOutSet<'a> {
+    settings: SetSettings<'a>,
+    problems: &'a [Problem],
+    rubric: Rubric,
+    /// The text as its prompts use it, where that is not the run's.
+    text: Option<Text>,
+}
+
+/// The held-out sets of a run, ready to be judged.
+pub(super) fn held_out_sets<'a>(
+    recipe: &'a Recipe,
+    problems: &'a Problems,
+    text: &Text,
+    verifiers: &Verifiers,
+) -> Result<Vec<HeldOutSet<'a>>> {
+    let lists = std::iter::once(&problems.held_out).chain(&problems.sets);
+    recipe
+        .held_out_sets()
+        .into_iter()
+        .zip(lists)
+        .map(|(settings, problems)| {
+            let name = || format!("the rewards of the held-out set `{}`", settings.name);
+            let rubric = verifiers.rubric(settings.rewards).with_context(name)?;
+            let text = own_text(settings.prompt, recipe, text)?;
+            Ok(HeldOutSet { settings, problems, rubric, text })
+        })
+        .collect()
+}
 
 impl Life<'_> {
-    /// Judges the policy as the recipe samples, and greedily besides where it asks for that.
-    /// Returns metrics and timings.
+    /// Judges the policy by every held-out set: as the set samples, and greedily besides where it
+    /// asks for that. Returns metrics and timings.
+    ///
+    /// What a kill interrupts is done again: the run goes on from a checkpoint before it.
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
-        let config = &self.shared.recipe.eval;
         let began = Instant::now();
-        let (evaluation, mut warnings) =
-            self.judge(HELD_OUT, &config.sampling, config.samples.get())?;
-        let greedy = Sampling { temperature: 0.0, ..config.sampling.clone() };
-        let greedy = config.greedy.then(|| self.judge(HELD_OUT_GREEDY, &greedy, 1)).transpose()?;
-        let seconds = began.elapsed().as_secs_f64();
-        self.state.accuracy = Some(evaluation.accuracy);
-        let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
-        self.shared.console.say(&format!(
-            "held-out accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
-            100.0 * accuracy,
-            100.0 * low,
-            100.0 * high
-        ));
-        let mut metrics = evaluation.metrics()?;
-        self.record.evaluation(&evaluation)?;
-        if let Some((greedy, said)) = greedy {
-            metrics.extend(greedy.metrics()?);
-            self.record.evaluation(&greedy)?;
-            // The problems are the same: what is wrong with them is said once.
-            let other = |one: &Warning| warnings.iter().all(|warning| warning.name != one.name);
-            let more: Vec<_> = said.into_iter().filter(other).collect();
-            warnings.extend(more);
+        let mut metrics = Metrics::new(Log::Metrics);
+        let mut warnings = Vec::new();
+        for at in 0..self.sets.len() {
+            let SetSettings { name, samples, sampling, .. } = self.sets[at].settings;
+            let (evaluation, mut found) = self.judge(at, name, sampling, samples)?;
+            let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
+            self.shared.console.say(&format!(
+                "{name} accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
+                100.0 * accuracy,
+                100.0 * low,
+                100.0 * high
+            ));
+            metrics.extend(evaluation.metrics()?);
+            if self.sets[at].settings.greedy {
+                let likeliest = Sampling { temperature: 0.0, ..sampling.clone() };
+                let (evaluation, more) = self.judge(at, &greedy(name), &likeliest, 1)?;
+                metrics.extend(evaluation.metrics()?);
+                // The problems are the same: what is wrong with them is said once.
+                let is_news = |one: &Warning| found.iter().all(|known| known.name != one.name);
+                let more: Vec<_> = more.into_iter().filter(is_news).collect();
+                found.extend(more);
+            }
+            warnings.extend(found.into_iter().map(|warning| of_set(warning, name)));
+        }
+        if self.learns_form() {
+            warnings.retain(|warning| warning.name != "held_out_no_answer");
         }
         self.record.warnings(self.state.step, &warnings)?;
         self.warn(&warnings);
         let mut timings = Metrics::new(Log::Timings);
-        timings.set("timing_s/testing", seconds)?;
+        timings.set("timing_s/testing", began.elapsed().as_secs_f64())?;
         Ok((metrics, timings))
     }
 
+    /// Whether the next step is supervised, so that the form of an answer may be to come.
+    fn learns_form(&self) -> bool {
+        let recipe = self.shared.recipe;
+        let next = recipe.stage_at(self.state.step);
+        next.is_some_and(|(index, _)| recipe.stages[index].settings().learns_solutions())
+    }
+
+    /// Judges and records one set, each problem once it is judged.
     fn judge(
-        &self,
-        set: &str,
+        &mut self,
+        at: usize,
+        name: &str,
         sampling: &Sampling,
         samples: usize,
     ) -> Result<(Evaluation, Vec<Warning>)> {
-        let Shared { recipe, model, text, console, .. } = self.shared;
-        let config = &recipe.eval;
+        let HeldOutSet { settings, problems, rubric, text } = &self.sets[at];
+        let (recipe, console, stop) = (self.shared.recipe, self.shared.console, self.shared.stop);
         let setup = Setup {
-            model,
-            text,
-            style: &recipe.prompt,
+            model: self.shared.model,
+            text: text.as_ref().unwrap_or(self.shared.text),
+            style: settings.prompt,
             sampling,
-            slots: config.slots.get(),
-            rubric: &self.rubric,
+            slots: recipe.eval.slots.get(),
+            rubric,
         };
-        let (problems, seed, step) = (&*self.problems.held_out, recipe.seed, self.state.step);
-        let held_out = HeldOut { set, problems, samples, seed, step };
-        Ok(evaluate(&setup, held_out, &mut |progress| {
+        let (seed, step) = (recipe.seed, self.state.step);
+        let held_out = HeldOut { set: name, problems, samples, seed, step };
+        let texts = recipe.record.completions_every > 0;
+        let (record, mut results) = (&mut self.record, Vec::new());
+        let mut progress = |progress: rollout::Progress| {
             console.now("evaluating", progress.finished, progress.sequences);
-            self.shared.stop.flow()
-        })?)
+            stop.flow()
+        };
+        let found = evaluate(&setup, held_out, &mut progress, &mut |number, group| {
+            let result = ProblemResult::of(number, group, texts);
+            record.problem(step, name, &result)?;
+            results.push(result);
+            Ok(())
+        })?;
+        results.sort_by_key(|result| result.number);
+        self.record.evaluation(&found.0, &results)?;
+        let by = recipe.checkpoint.best.by();
+        if by.set == name {
+            let metric = by.metric.name().to_owned();
+            let value = by.metric.of(&found.0);
+            self.state.score = value.map(|value| Score { set: by.set, metric, value });
+        }
+        Ok(found)
     }
+}
+
+/// A warning that says which set it is of, where that is not the only one by default.
+fn of_set(warning: Warning, set: &str) -> Warning {
+    if set == HELD_OUT {
+        return warning;
+    }
+    Warning { cause: format!("{set}: {}", warning.cause), ..warning }
 }

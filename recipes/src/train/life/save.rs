@@ -26,9 +26,19 @@ impl Life<'_> {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
         self.saved = Some(Saved { path, state: self.state.clone() });
-        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best)?;
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best.is_kept())?;
         self.saving = Some(began.elapsed().as_secs_f64());
         self.set_status(State::Running)
+    }
+
+    /// Whether these weights are kept because no checkpoint has a better score.
+    pub(super) fn is_best(&self) -> Result<bool> {
+        match &self.state.score {
+            Some(score) if self.shared.recipe.checkpoint.best.is_kept() => {
+                Ok(score.is_best(&self.run_dir.checkpoints()?))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Saves the state between two steps of a stage; before the first step of a run there is none.
@@ -86,6 +96,6 @@ impl Life<'_> {
         saved.state = self.state.clone();
         saved.amend()?;
         let kept = &self.shared.recipe.checkpoint;
-        self.run_dir.prune(kept.keep.get(), kept.best)
+        self.run_dir.prune(kept.keep.get(), kept.best.is_kept())
     }
 }

@@ -34,7 +34,7 @@ impl Life<'_> {
         let step = self.state.step;
         self.state.stage = index;
         self.state.stage_state = stage.state();
-        self.state.accuracy = None;
+        self.state.score = None;
         let kind = recipe.stages[index].settings().kind();
         self.tell(kind, &done);
         self.warn(&done.warnings);
@@ -51,7 +51,7 @@ impl Life<'_> {
             self.save_in_need(stage);
             return Err(error);
         }
-        if step == end || step % recipe.checkpoint.every == 0 {
+        if step == end || step % recipe.checkpoint.every == 0 || self.is_best()? {
             self.save(stage)?;
         }
         self.set_status(State::Running)

@@ -1,0 +1,331 @@
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
+
+use evals::evaluate::{HELD_OUT, greedy};
+use evals::{Evaluation, PromptStyle};
+use rollout::Sampling;
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::stage::{default_one, default_slots};
+use super::{Recipe, Source};
+use crate::verifiers::RewardsConfig;
+
+/// Held-out evaluation: before the first step, every `every` steps, and at the end of each stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Steps between evaluations. Left out: only at the start of the run and at the end of each
+    /// stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<NonZeroU64>,
+    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With
+    /// several there is pass@k for k = 1, 2, 4 and so on up to their number.
+    pub samples: NonZeroUsize,
+    /// Whether the likeliest completion of each problem is judged besides, as a set of its own:
+    /// `held-out-greedy`.
+    pub greedy: bool,
+    /// Cache slots: completions decoded at a time. Does not change them on a CPU.
+    pub slots: NonZeroUsize,
+    /// How completions are sampled; temperature 0 is greedy. Keys that are left out are those of
+    /// `rollout` in the last stage that samples.
+    pub sampling: Sampling,
+    /// What judges them. Left out: the `rewards` of the last stage that has some.
+    pub rewards: RewardsConfig,
+    /// Further held-out sets, beside `data.held_out`, which is the set `held-out`.
+    #[serde(rename = "set", skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<EvalSet>,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            every: None,
+            samples: default_one(),
+            greedy: false,
+            slots: default_slots(),
+            sampling: Sampling::default(),
+            rewards: RewardsConfig::default(),
+            sets: Vec::new(),
+        }
+    }
+}
+
+/// A held-out set by name. What it leaves out is as in `[eval]`, and its prompt as in `[prompt]`;
+/// of `sampling` and `prompt` it may set single keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvalSet {
+    /// Its name, in the keys of metrics and the names of files.
+    pub name: String,
+    /// Its problems. None of them is trained on.
+    pub data: Source,
+    /// Completions per problem.
+    #[serde(default = "default_one")]
+    pub samples: NonZeroUsize,
+    /// Whether the likeliest completion of each problem is judged besides, as the set
+    /// `NAME-greedy`.
+    #[serde(default)]
+    pub greedy: bool,
+    /// How completions are sampled.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// What judges them.
+    #[serde(default)]
+    pub rewards: RewardsConfig,
+    /// How its problems become prompts.
+    #[serde(default)]
+    pub prompt: PromptStyle,
+}
+
+/// A held-out set as it is judged, whether from `data.held_out` or by name.
+#[derive(Debug, Clone, Copy)]
+pub struct SetSettings<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Completions per problem.
+    pub samples: usize,
+    /// Whether the likeliest completion is judged besides.
+    pub greedy: bool,
+    /// How completions are sampled.
+    pub sampling: &'a Sampling,
+    /// What judges them.
+    pub rewards: &'a RewardsConfig,
+    /// How its problems become prompts.
+    pub prompt: &'a PromptStyle,
+}
+
+impl SetSettings<'_> {
+    /// Completions of a problem in one evaluation.
+    pub fn completions(&self) -> usize {
+        self.samples + usize::from(self.greedy)
+    }
+}
+
+impl Recipe {
+    /// The held-out sets: `data.held_out`, then those by name.
+    pub fn held_out_sets(&self) -> Vec<SetSettings<'_>> {
+        let EvalConfig { samples, greedy, sampling, rewards, sets, .. } = &self.eval;
+        let own = SetSettings {
+            name: HELD_OUT,
+            samples: samples.get(),
+            greedy: *greedy,
+            sampling,
+            rewards,
+            prompt: &self.prompt,
+        };
+        let named = sets.iter().map(|set| SetSettings {
+            name: &set.name,
+            samples: set.samples.get(),
+            greedy: set.greedy,
+            sampling: &set.sampling,
+            rewards: &set.rewards,
+            prompt: &set.prompt,
+        });
+        std::iter::once(own).chain(named).collect()
+    }
+}
+
+/// What is kept for going on. The end of the run is always saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints.
+    pub every: NonZeroU64,
+    /// Newest checkpoints that are kept.
+    pub keep: NonZeroUsize,
+    /// Whether the best checkpoint is kept besides: an evaluation after a step that is better than
+    /// all before it saves one at once. `true` goes by the accuracy of `data.held_out`;
+    /// `{ set = "NAME", metric = "accuracy" }` says by what.
+    pub best: Best,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every: NonZeroU64::new(50).expect("50 is not zero"),
+            keep: NonZeroUsize::new(2).expect("2 is not zero"),
+            best: Best::Is(true),
+        }
+    }
+}
+
+/// Whether the best checkpoint is kept, and by what it is chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Best {
+    /// By the accuracy of `data.held_out`, or not.
+    Is(bool),
+    /// By this.
+    By(BestBy),
+}
+
+/// What the best checkpoint is chosen by. Of equal ones it is the earliest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BestBy {
+    /// The held-out set.
+    pub set: String,
+    /// The figure; the largest is the best.
+    pub metric: BestMetric,
+}
+
+impl Default for BestBy {
+    fn default() -> Self {
+        Self { set: HELD_OUT.to_owned(), metric: BestMetric::Accuracy }
+    }
+}
+
+/// A figure of an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestMetric {
+    /// Share of completions that are correct.
+    Accuracy,
+    /// pass@k for the largest k that is measured.
+    Pass,
+    /// Mean reward.
+    Reward,
+}
+
+impl BestMetric {
+    /// Its name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Pass => "pass",
+            Self::Reward => "reward",
+        }
+    }
+
+    /// Its value in an evaluation; none where no problem could be judged.
+    pub fn of(self, evaluation: &Evaluation) -> Option<f64> {
+        if evaluation.problems == 0 {
+            return None;
+        }
+        match self {
+            Self::Accuracy => Some(evaluation.accuracy),
+            Self::Pass => evaluation.pass.last().map(|pass| pass.rate.mean),
+            Self::Reward => Some(evaluation.reward),
+        }
+    }
+}
+
+impl Best {
+    /// Whether the best checkpoint is kept.
+    pub fn is_kept(&self) -> bool {
+        *self != Self::Is(false)
+    }
+
+    /// What it is chosen by.
+    pub fn by(&self) -> BestBy {
+        match self {
+            Self::Is(_) => BestBy::default(),
+            Self::By(by) => by.clone(),
+        }
+    }
+}
+
+// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one
+// meant.
+impl<'de> Deserialize<'de> for Best {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IsOrBy;
+
+        impl<'de> Visitor<'de> for IsOrBy {
+            type Value = Best;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a table with `set` and `metric`")
+            }
+
+            fn visit_bool<E>(self, is: bool) -> Result<Best, E> {
+                Ok(Best::Is(is))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Best, A::Error> {
+                BestBy::deserialize(MapAccessDeserializer::new(map)).map(Best::By)
+            }
+        }
+        deserializer.deserialize_any(IsOrBy)
+    }
+}
+
+/// Everything wrong with the held-out sets among themselves, each with its key.
+pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut taken = vec![HELD_OUT.to_owned()];
+    taken.extend(recipe.eval.greedy.then(|| greedy(HELD_OUT)));
+    for (at, set) in recipe.eval.sets.iter().enumerate() {
+        let key = format!("eval.set.{at}");
+        let name = &set.name;
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            found.push(format!(
+                "{key}.name: `{name}` becomes a file: expected letters, digits, `-`, `_` and `.`"
+            ));
+        }
+        for name in [Some(name.clone()), set.greedy.then(|| greedy(name))].into_iter().flatten() {
+            if taken.contains(&name) {
+                found.push(format!("{key}.name: `{name}` is another set's name, too"));
+            }
+            taken.push(name);
+        }
+        let within = |part: &str, own: Vec<String>| {
+            own.into_iter().map(|problem| format!("{key}.{part}: {problem}")).collect::<Vec<_>>()
+        };
+        if set.prompt != recipe.prompt {
+            found.extend(within("prompt", set.prompt.problems()));
+        }
+        if set.rewards != recipe.eval.rewards {
+            found.extend(within("rewards", set.rewards.problems()));
+        }
+    }
+    // What is inherited from a stage is said to be wrong there.
+    let stages = || recipe.stages.iter().map(super::Stage::settings);
+    if !stages().any(|stage| stage.rewards() == Some(&recipe.eval.rewards)) {
+        let own = recipe.eval.rewards.problems();
+        found.extend(own.into_iter().map(|problem| format!("eval.rewards: {problem}")));
+    }
+    let keys = std::iter::once("eval".to_owned())
+        .chain((0..recipe.eval.sets.len()).map(|at| format!("eval.set.{at}")));
+    for (key, set) in keys.zip(recipe.held_out_sets()) {
+        if !stages().any(|stage| stage.sampling() == Some(set.sampling)) {
+            let own = set.sampling.problems();
+            found.extend(own.into_iter().map(|problem| format!("{key}.sampling: {problem}")));
+        }
+        greedy_problems(&key, &set, &mut found);
+    }
+    if let Best::By(by) = &recipe.checkpoint.best
+        && !taken.contains(&by.set)
+    {
+        found.push(format!(
+            "checkpoint.best.set: there is no set `{}`; there are {}",
+            by.set,
+            taken.join(", ")
+        ));
+    }
+    found
+}
+
+/// What says greedy twice.
+fn greedy_problems(key: &str, set: &SetSettings<'_>, found: &mut Vec<String>) {
+    if set.sampling.temperature > 0.0 {
+        return;
+    }
+    if set.samples > 1 {
+        found.push(format!(
+            "{key}.samples: {} greedy completions ({key}.sampling.temperature = 0) are all the \
+             same; set `samples = 1` or a temperature",
+            set.samples
+        ));
+    }
+    if set.greedy {
+        found.push(format!(
+            "{key}.greedy: {key}.sampling.temperature = 0 is greedy already; remove `greedy` or \
+             set a temperature"
+        ));
+    }
+}

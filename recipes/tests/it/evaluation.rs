@@ -1,0 +1,290 @@
+//! Held-out sets, the best checkpoint, and what an evaluation leaves.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use evals::Evaluation;
+use evals::record::{Folder, Sink, read_log, read_results};
+use recipes::config::Recipe;
+use recipes::places::Places;
+use recipes::policy::{self, Located};
+use recipes::run_dir::checkpoints;
+
+use crate::runs::{RECIPE, Run, assert_equal, contents};
+
+/// Evaluations after a step, in the order of the steps.
+fn evaluations(root: &Path, set: &str) -> Vec<Evaluation> {
+    let mut folders: Vec<_> =
+        fs::read_dir(root.join("evals")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let read = |folder: &std::path::PathBuf| {
+        let text = fs::read(folder.join(format!("{set}.json"))).unwrap();
+        serde_json::from_slice::<Evaluation>(&text).unwrap()
+    };
+    folders.iter().map(read).filter(|evaluation| evaluation.step > 0).collect()
+}
+
+fn steps(root: &Path) -> Vec<u64> {
+    checkpoints(root).unwrap().iter().map(|saved| saved.state.step).collect()
+}
+
+/// One stage of ten steps, judged and saved at steps that never meet before its end.
+fn never_meeting(best: &str) -> String {
+    let rl = RECIPE.find("[[stage]]\nkind = \"rl\"").unwrap();
+    RECIPE[..rl]
+        .replace("steps = 2", "steps = 10")
+        .replace("every = 2\n", "every = 3\nsamples = 2\n")
+        .replace("every = 1\nkeep = 2", &format!("every = 7\nkeep = 1\nbest = {best}"))
+        .replace("lr = 3e-2", "lr = 1e-1")
+        .replace(
+            "[record]",
+            "rewards = [{ kind = \"math\" }, { kind = \"length\", aim = { target = 3 } }]\n[record]",
+        )
+}
+
+#[test]
+fn the_best_checkpoint_is_saved_where_it_is_found() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut on_the_way = false;
+    for (best, metric) in [("true", "accuracy"), ("{ metric = \"reward\" }", "reward")] {
+        let root = temp.path().join(metric);
+        Run { recipe: &never_meeting(best), ..Run::new(&root) }.train().unwrap();
+        let found = evaluations(&root, "held-out");
+        let of = |one: &Evaluation| if metric == "reward" { one.reward } else { one.accuracy };
+        let judged: Vec<_> = found.iter().map(|one| one.step).collect();
+        assert_eq!(judged, [3, 6, 9, 10]);
+        let best = found.iter().reduce(|best, one| if of(one) > of(best) { one } else { best });
+        let best = best.unwrap().step;
+        let kept: Vec<u64> = if best == 10 { vec![10] } else { vec![best, 10] };
+        assert_eq!(steps(&root), kept, "{metric}: {:?}", found.iter().map(of).collect::<Vec<_>>());
+        let located =
+            policy::locate(&root.display().to_string(), &Places::of_recipe(Path::new("")));
+        let Located::Path(path) = located.unwrap() else { panic!("a run is a path") };
+        assert!(path.ends_with(format!("checkpoints/step-{best:06}")), "{}", path.display());
+        on_the_way |= best < 9;
+    }
+    assert!(on_the_way, "a best at no checkpoint's step was tried");
+    // Negative control: without it nothing of those steps stays.
+    let root = temp.path().join("off");
+    Run { recipe: &never_meeting("false"), ..Run::new(&root) }.train().unwrap();
+    assert_eq!(steps(&root), [10]);
+}
+
+#[test]
+fn another_set_may_decide_which_checkpoint_is_best() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let best = "{ set = \"short\", metric = \"reward\" }";
+    let recipe = with_sets(&never_meeting(best));
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let found = evaluations(&root, "short");
+    let best = found.iter().reduce(|a, b| if b.reward > a.reward { b } else { a }).unwrap().step;
+    let saved = checkpoints(&root).unwrap();
+    let kept = saved.iter().find(|saved| saved.state.step == best).unwrap();
+    assert_eq!(kept.state.score.as_ref().unwrap().set, "short");
+    let error =
+        Recipe::parse("r", &recipe.replace("set = \"short\"", "set = \"shor\"")).unwrap_err();
+    assert!(
+        error.to_string().contains(
+            "checkpoint.best.set: there is no set `shor`; there are held-out, short, short-greedy, \
+             other"
+        ),
+        "{error}"
+    );
+}
+
+fn with_sets(recipe: &str) -> String {
+    let sets = r#"
+        [[eval.set]]
+        name = "short"
+        data = { kind = "arithmetic", count = 4, min_digits = 2, max_digits = 2, operations = ["+"] }
+        samples = 3
+        greedy = true
+        sampling = { temperature = 0.5 }
+        rewards = [{ kind = "math" }, { kind = "length", aim = "short" }]
+
+        [[eval.set]]
+        name = "other"
+        data = { kind = "arithmetic", count = 5, min_digits = 2, max_digits = 2, operations = ["-"] }
+        prompt = { template = { kind = "plain", text = "{problem}" } }
+
+        [record]"#;
+    recipe.replace("[record]", sets)
+}
+
+#[test]
+fn named_sets_are_judged_by_their_own_settings_and_change_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let (plain, root) = (temp.path().join("plain"), temp.path().join("sets"));
+    Run::new(&plain).train().unwrap();
+    Run { recipe: &with_sets(RECIPE), ..Run::new(&root) }.train().unwrap();
+    let lines = read_log(&root.join("metrics.jsonl")).unwrap();
+    for line in &lines {
+        for key in ["short/acc/mean@3", "short-greedy/acc/mean@1", "other/acc/mean@1"] {
+            let judged = line.step.is_multiple_of(2);
+            assert_eq!(line.number(&format!("val-core/{key}")).is_some(), judged, "{key}");
+        }
+    }
+    for (set, problems, samples) in [("short", 4, 3), ("short-greedy", 4, 1), ("other", 5, 1)] {
+        for step in [0, 2, 4, 6] {
+            let path = root.join(format!("evals/step-{step:06}/{set}.jsonl"));
+            let results = read_results(&path).unwrap();
+            assert_eq!(results.len(), problems, "{set}");
+            assert!(results.iter().all(|one| one.samples == samples && one.texts.len() == samples));
+        }
+    }
+    let [short, other] = ["short", "other"].map(|set| evaluations(&root, set).pop().unwrap());
+    assert_eq!((short.temperature, other.temperature), (0.5, 1.0));
+    assert!(short.reward < short.accuracy, "length is judged, too");
+    // What is trained, and what `held-out` says, is what it was without them.
+    let (plain, sets) = (contents(&plain), contents(&root));
+    let same =
+        |file: &&String| file.ends_with("held-out.json") || file.ends_with("model.safetensors");
+    let files: Vec<_> = plain.keys().filter(same).collect();
+    assert!(files.len() > 6);
+    assert!(files.iter().all(|file| plain[*file] == sets[*file]));
+}
+
+/// A disk that is full once a file has been appended to so often.
+#[derive(Debug)]
+struct Stops {
+    file: String,
+    left: usize,
+    folder: Folder,
+}
+
+impl Sink for Stops {
+    fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        if file == self.file {
+            self.left = self.left.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        }
+        self.folder.append(file, bytes)
+    }
+
+    fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.replace(file, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.folder.sync()
+    }
+}
+
+#[test]
+fn an_evaluation_that_was_cut_off_leaves_its_problems_and_is_done_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let whole = temp.path().join("whole");
+    Run::new(&whole).train().unwrap();
+    for step in [0, 4] {
+        let root = temp.path().join(format!("cut-{step}"));
+        let file = format!("evals/step-{step:06}/held-out.jsonl");
+        let sink = Stops { file: file.clone(), left: 4, folder: Folder::new(&root) };
+        let sink: Option<Box<dyn Sink>> = Some(Box::new(sink));
+        let error = Run { sink, ..Run::new(&root) }.train().unwrap_err();
+        assert!(format!("{error:#}").contains(&file), "{error:#}");
+        assert_eq!(read_results(&root.join(&file)).unwrap().len(), 4, "what was judged is there");
+        // A kill may tear the last line.
+        let torn = fs::OpenOptions::new().append(true).open(root.join(&file));
+        io::Write::write_all(&mut torn.unwrap(), b"{\"number\":4,\"id").unwrap();
+        assert_eq!(read_results(&root.join(&file)).unwrap().len(), 4);
+        Run::resumed(&root).train().unwrap();
+        assert_equal(&whole, &root);
+    }
+}
+
+const CHAT: &str = r#"
+model = { path = "hf://org/name" }
+[data]
+train = { kind = "file", path = "train.jsonl" }
+held_out = { kind = "split", count = 5 }
+[[stage]]
+kind = "rl"
+steps = 1
+batch = 2
+group_size = 2
+rollout = { max_new_tokens = 33, temperature = 0.7 }
+schedule = { kind = "constant", lr = 1e-4 }
+"#;
+
+#[test]
+fn a_prompt_asks_for_what_the_verifier_reads_unless_it_says_something_of_its_own() {
+    let suffix = |more: &str| {
+        let recipe = Recipe::parse("r", &format!("{more}\n{CHAT}")).unwrap();
+        let again = Recipe::parse("r", &recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(again, recipe, "what is resolved reads back");
+        recipe.prompt.suffix.unwrap()
+    };
+    assert_eq!(suffix(""), "\nPut your final answer within \\boxed{}.");
+    assert_eq!(suffix("prompt.suffix = \"\""), "");
+    assert_eq!(suffix("prompt.suffix = \" Go.\""), " Go.");
+    assert_eq!(suffix("prompt.system = \"Box it.\""), "");
+    assert_eq!(suffix("prompt.template = { kind = \"none\" }"), "");
+    let with = |from: &str, to: &str| {
+        let recipe = Recipe::parse("r", &CHAT.replace(from, to)).unwrap();
+        recipe.prompt.suffix.unwrap()
+    };
+    assert_eq!(with("hf://org/name", "builtin:atom"), "", "it reads no words");
+    let rewards = |rewards: &str| with("[[stage]]\n", &format!("[[stage]]\nrewards = {rewards}\n"));
+    assert!(rewards("[{ kind = \"gsm8k\" }]").contains("####"));
+    assert_eq!(rewards("[{ kind = \"process\", command = [\"x\"] }]"), "");
+}
+
+#[test]
+fn evaluation_takes_what_it_leaves_out_from_the_last_stage_that_samples() {
+    let rewards = "rewards = [{ kind = \"gsm8k\" }, { kind = \"length\", aim = \"short\" }]\n";
+    let text = CHAT.replace("[[stage]]\n", &format!("[[stage]]\n{rewards}"));
+    let recipe = Recipe::parse("r", &text).unwrap();
+    let sampling = &recipe.eval.sampling;
+    assert_eq!((sampling.max_new_tokens.get(), sampling.temperature), (33, 0.7));
+    assert_eq!(recipe.eval.rewards.0.len(), 2);
+    let own = format!("eval.sampling.top_p = 0.5\neval.rewards = [{{ kind = \"math\" }}]\n{text}");
+    let recipe = Recipe::parse("r", &own).unwrap();
+    let sampling = &recipe.eval.sampling;
+    assert_eq!((sampling.max_new_tokens.get(), sampling.top_p), (33, 0.5));
+    assert_eq!(recipe.eval.rewards.0.len(), 1);
+    let toml = recipe.to_toml().unwrap();
+    assert!(
+        toml.contains("[eval.sampling]\ntemperature = 0.7"),
+        "the resolved recipe says so: {toml}"
+    );
+    // Sets take it from `[eval]`; the last of several stages counts, and one that learns does not.
+    let sets = "[[eval.set]]\nname = \"a\"\ndata = { kind = \"file\", path = \"a.jsonl\" }\n\
+                sampling = { max_new_tokens = 44 }\nprompt = { system = \"Box it.\" }\n";
+    let stages = "[[stage]]\nkind = \"rl\"\nsteps = 1\nbatch = 2\ngroup_size = 2\n\
+                  rollout = { max_new_tokens = 9 }\nschedule = { kind = \"constant\", lr = 1e-4 }\n\
+                  [[stage]]\nkind = \"sft\"\nsteps = 1\nbatch = 2\n\
+                  schedule = { kind = \"constant\", lr = 1e-4 }\n";
+    let recipe = Recipe::parse("r", &format!("{text}{stages}{sets}")).unwrap();
+    assert_eq!(recipe.eval.sampling.max_new_tokens.get(), 9);
+    let set = &recipe.eval.sets[0];
+    assert_eq!((set.sampling.max_new_tokens.get(), set.rewards.0.len()), (44, 1));
+    assert_eq!(set.prompt.suffix.as_deref(), Some(""), "its own system prompt asks");
+    assert_eq!(Recipe::parse("r", &recipe.to_toml().unwrap()).unwrap(), recipe);
+}
+
+#[test]
+fn sets_that_cannot_be_told_apart_are_refused() {
+    let set = |name: &str| {
+        format!(
+            "[[eval.set]]\nname = \"{name}\"\ndata = {{ kind = \"file\", path = \"a.jsonl\" }}\n"
+        )
+    };
+    for (sets, words) in [
+        (set("held-out"), "eval.set.0.name: `held-out` is another set's name, too"),
+        (set("a") + &set("a"), "eval.set.1.name: `a` is another set's name, too"),
+        (set("a/b"), "eval.set.0.name: `a/b` becomes a file"),
+        (
+            set("a") + "samples = 2\nsampling = { temperature = 0 }\n",
+            "eval.set.0.samples: 2 greedy",
+        ),
+        (set("a") + "smaples = 2\n", "unknown key `smaples`"),
+    ] {
+        let error = Recipe::parse("r", &format!("{CHAT}{sets}")).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let error = Recipe::parse("r", &format!("checkpoint.best = {{ stet = 1 }}\n{CHAT}"));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("unknown key `stet`") && error.contains("`set`"), "{error}");
+}
