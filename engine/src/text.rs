@@ -22,7 +22,7 @@ pub use tokenizers;
 use tokenizers::tokenizer::{PostProcessor, Token};
 use tokenizers::{Encoding, Tokenizer};
 
-use added::Beside;
+use added::SideFiles;
 pub(crate) use files::pretty;
 pub use jinja::Date;
 pub use special::{KeepRule, KeepSpecialTokens};
@@ -63,11 +63,11 @@ impl Text {
         template: Option<String>,
         stop_tokens: Vec<u32>,
     ) -> Result<Self> {
-        let mut beside = Beside::default();
+        let mut side_files = SideFiles::default();
         if let Some(end) = stop_tokens.first().and_then(|&id| tokenizer.id_to_token(id)) {
-            beside.config.insert("eos_token".into(), end.into());
+            side_files.config.insert("eos_token".into(), end.into());
         }
-        let (config, _) = beside.apply(&mut tokenizer)?;
+        let (config, _) = side_files.apply(&mut tokenizer)?;
         Self::assemble(tokenizer, template, stop_tokens, config, Map::new())
     }
 

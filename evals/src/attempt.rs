@@ -20,7 +20,7 @@ pub struct Completion {
 
 /// The completions of one problem.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Graded {
+pub struct GradedGroup {
     /// The problem.
     pub problem: Problem,
     /// Tokens of its prompt.
@@ -29,18 +29,18 @@ pub struct Graded {
     pub completions: Vec<Completion>,
 }
 
-/// A problem to be attempted, with the number that its random draws hang on.
+/// A problem to be attempted, with the number that its random numbers depend on.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Draw<'a> {
     /// Running number of the problem drawn.
     pub number: u64,
     /// The problem.
     pub problem: &'a Problem,
 }
 
-/// A policy, how it is asked, and how it is judged.
+/// A policy with its prompt style, its sampling settings and the rubric that judges it.
 #[derive(Debug, Clone, Copy)]
-pub struct Setup<'a> {
+pub struct Sampler<'a> {
     /// The weights.
     pub model: &'a Model,
     /// Their tokenizer.
@@ -55,7 +55,7 @@ pub struct Setup<'a> {
     pub rubric: &'a Rubric,
 }
 
-/// Completions that are not judged yet, a group for each problem asked.
+/// Completions that are not judged yet, a group for each draw.
 #[derive(Debug)]
 pub struct Sampled(Vec<rollout::Group>);
 
@@ -66,14 +66,14 @@ pub struct Sampled(Vec<rollout::Group>);
 /// Fails when a prompt cannot be made or is longer than the model's context, when the model does,
 /// or when a verifier is unavailable.
 pub fn attempt(
-    setup: &Setup<'_>,
-    problems: &[Asked<'_>],
+    sampler: &Sampler<'_>,
+    problems: &[Draw<'_>],
     group_size: usize,
     key: Key,
     progress: &mut OnProgress<'_>,
-) -> Result<Vec<Graded>> {
-    let sampled = setup.sample(problems, group_size, key, progress)?;
-    setup.judge(problems, sampled)
+) -> Result<Vec<GradedGroup>> {
+    let sampled = sampler.sample(problems, group_size, key, progress)?;
+    sampler.judge(problems, sampled)
 }
 
 /// Completions that are judged together where groups are judged as they are complete.
@@ -86,24 +86,24 @@ const JUDGED_TOGETHER: usize = 64;
 ///
 /// Fails where [`attempt`] does, and with what `judged` returns, at once.
 pub fn attempt_each(
-    setup: &Setup<'_>,
-    problems: &[Asked<'_>],
+    sampler: &Sampler<'_>,
+    problems: &[Draw<'_>],
     group_size: usize,
     key: Key,
     progress: &mut OnProgress<'_>,
-    judged: &mut dyn FnMut(usize, Graded) -> Result<()>,
+    judged: &mut dyn FnMut(usize, GradedGroup) -> Result<()>,
 ) -> Result<()> {
     let mut waiting: (Vec<usize>, Vec<rollout::Group>) = Default::default();
     let mut judge = |(indices, groups): (Vec<usize>, Vec<rollout::Group>)| {
         if indices.is_empty() {
             return Ok(());
         }
-        let asked: Vec<_> = indices.iter().map(|&index| problems[index]).collect();
-        let graded = setup.judge(&asked, Sampled(groups))?;
+        let draws: Vec<_> = indices.iter().map(|&index| problems[index]).collect();
+        let graded = sampler.judge(&draws, Sampled(groups))?;
         indices.into_iter().zip(graded).try_for_each(|(index, group)| judged(index, group))
     };
-    let requests = setup.requests(problems, group_size)?;
-    setup.generate(key, |generator| {
+    let requests = sampler.requests(problems, group_size)?;
+    sampler.generate(key, |generator| {
         generator.generate_each(&requests, progress, &mut |index, group| -> Result<()> {
             waiting.0.push(index);
             waiting.1.push(group);
@@ -114,7 +114,7 @@ pub fn attempt_each(
     judge(waiting)
 }
 
-impl Setup<'_> {
+impl Sampler<'_> {
     /// First half of [`attempt`]: completions as tokens.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Setup<'_> {
     /// Fails when a prompt cannot be made or is longer than the model's context, or the model does.
     pub fn sample(
         &self,
-        problems: &[Asked<'_>],
+        problems: &[Draw<'_>],
         group_size: usize,
         key: Key,
         progress: &mut OnProgress<'_>,
@@ -131,10 +131,10 @@ impl Setup<'_> {
         Ok(Sampled(self.generate(key, |generator| generator.generate(&requests, progress))?))
     }
 
-    fn requests(&self, problems: &[Asked<'_>], group_size: usize) -> Result<Vec<Request>> {
-        let request = |asked: &Asked<'_>| {
-            let prompt = self.style.tokens(self.text, asked.problem)?;
-            Ok(Request { prompt, problem: asked.number, group_size })
+    fn requests(&self, problems: &[Draw<'_>], group_size: usize) -> Result<Vec<Request>> {
+        let request = |draw: &Draw<'_>| {
+            let prompt = self.style.tokens(self.text, draw.problem)?;
+            Ok(Request { prompt, problem: draw.number, group_size })
         };
         problems.iter().map(request).collect()
     }
@@ -159,7 +159,7 @@ impl Setup<'_> {
     /// # Errors
     ///
     /// Fails when a completion cannot be decoded or a verifier is unavailable.
-    pub fn judge(&self, problems: &[Asked<'_>], sampled: Sampled) -> Result<Vec<Graded>> {
+    pub fn judge(&self, problems: &[Draw<'_>], sampled: Sampled) -> Result<Vec<GradedGroup>> {
         let Sampled(groups) = sampled;
         let hidden = self.text.hidden_tokens(&self.style.keep_special_tokens)?;
         let texts = groups
@@ -179,8 +179,8 @@ impl Setup<'_> {
         Ok(problems
             .iter()
             .zip(groups)
-            .map(|(asked, group)| Graded {
-                problem: asked.problem.clone(),
+            .map(|(draw, group)| GradedGroup {
+                problem: draw.problem.clone(),
                 prompt: group.prompt,
                 completions: completions(group.trajectories),
             })
@@ -189,7 +189,7 @@ impl Setup<'_> {
 }
 
 fn attempts<'a>(
-    problems: &[Asked<'a>],
+    problems: &[Draw<'a>],
     groups: &[rollout::Group],
     texts: &'a [String],
     sampling: &Sampling,
@@ -197,7 +197,7 @@ fn attempts<'a>(
     let siblings = problems
         .iter()
         .zip(groups)
-        .flat_map(|(asked, group)| group.trajectories.iter().map(|one| (asked.problem, one)));
+        .flat_map(|(draw, group)| group.trajectories.iter().map(|one| (draw.problem, one)));
     siblings
         .zip(texts)
         .map(|((problem, trajectory), text)| rewards::Attempt {

@@ -4,7 +4,7 @@ use rewards::{Outcome, Problem};
 use rollout::{Finish, Key, OnProgress, Purpose};
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Asked, Completion, Graded, Setup, attempt_each};
+use crate::attempt::{Completion, Draw, GradedGroup, Sampler, attempt_each};
 use crate::pass::{pass_at, pass_sizes};
 use crate::record::FORMAT;
 use crate::{Estimate, Log, Metrics, Result, Warning, health};
@@ -61,7 +61,7 @@ pub struct Evaluation {
     /// Share of completions with each outcome that occurred.
     pub outcomes: Vec<(Outcome, f64)>,
     /// A few completions, the first of the first problems.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<Excerpt>,
 }
 
 /// pass@k of a set.
@@ -76,7 +76,7 @@ pub struct PassAt {
 
 /// A completion to be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct Excerpt {
     /// The problem.
     pub problem: String,
     /// Its answer.
@@ -115,18 +115,18 @@ const SHOWN: usize = 8;
 ///
 /// Fails where [`attempt_each`] does, and with what `judged` returns.
 pub fn evaluate(
-    setup: &Setup<'_>,
+    sampler: &Sampler<'_>,
     held_out: HeldOut<'_>,
     progress: &mut OnProgress<'_>,
-    judged: &mut dyn FnMut(usize, &Graded) -> Result<()>,
+    judged: &mut dyn FnMut(usize, &GradedGroup) -> Result<()>,
 ) -> Result<(Evaluation, Vec<Warning>)> {
     let HeldOut { set, problems, samples, seed, step } = held_out;
-    let asked: Vec<_> =
-        (0..).zip(problems).map(|(number, problem)| Asked { number, problem }).collect();
+    let draws: Vec<_> =
+        (0..).zip(problems).map(|(number, problem)| Draw { number, problem }).collect();
     // The same draws at every step, so that two evaluations differ by their policies alone.
     let key = Key { seed, purpose: Purpose::Eval, step: 0 };
-    let mut groups: Vec<Option<Graded>> = problems.iter().map(|_| None).collect();
-    attempt_each(setup, &asked, samples, key, progress, &mut |index, group| {
+    let mut groups: Vec<Option<GradedGroup>> = problems.iter().map(|_| None).collect();
+    attempt_each(sampler, &draws, samples, key, progress, &mut |index, group| {
         judged(index, &group)?;
         groups[index] = Some(group);
         Ok(())
@@ -134,24 +134,24 @@ pub fn evaluate(
     let groups: Vec<_> = groups.into_iter().flatten().collect();
     let evaluation = Evaluation {
         set: set.to_owned(),
-        criterion: setup.rubric.criterion(),
+        criterion: sampler.rubric.criterion(),
         step,
         samples,
-        temperature: setup.sampling.temperature,
+        temperature: sampler.sampling.temperature,
         ..Evaluation::of(&groups)
     };
-    Ok((evaluation, health::look_held_out(&groups)))
+    Ok((evaluation, health::check_held_out(&groups)))
 }
 
 impl Evaluation {
-    fn of(groups: &[Graded]) -> Self {
+    fn of(groups: &[GradedGroup]) -> Self {
         let kept: Vec<_> = groups.iter().filter(|group| !group.unjudged()).collect();
         let all: Vec<_> = kept.iter().flat_map(|group| &group.completions).collect();
         let mean = |value: &dyn Fn(&Completion) -> f64| {
             all.iter().map(|completion| value(completion)).sum::<f64>() / all.len().max(1) as f64
         };
         let share = |outcome| mean(&|one| f64::from(u8::from(one.judged.outcome == outcome)));
-        let over = |top: f64, value: &dyn Fn(&Graded) -> f64| {
+        let over = |top: f64, value: &dyn Fn(&GradedGroup) -> f64| {
             let values: Vec<_> = kept.iter().map(|group| value(group)).collect();
             Estimate::over_problems(&values, top)
         };
@@ -186,7 +186,7 @@ impl Evaluation {
                 .map(|outcome| (outcome, share(outcome)))
                 .filter(|(_, share)| *share > 0.0)
                 .collect(),
-            shown: kept.iter().take(SHOWN).filter_map(|group| Shown::of(group)).collect(),
+            shown: kept.iter().take(SHOWN).filter_map(|group| Excerpt::of(group)).collect(),
         }
     }
 
@@ -218,8 +218,8 @@ impl Evaluation {
     }
 }
 
-impl Shown {
-    fn of(group: &Graded) -> Option<Self> {
+impl Excerpt {
+    fn of(group: &GradedGroup) -> Option<Self> {
         let first = group.completions.first()?;
         Some(Self {
             problem: group.problem.problem.clone(),
@@ -253,7 +253,7 @@ pub(crate) mod tests {
         Completion { text: "4".into(), trajectory, judged }
     }
 
-    pub(crate) fn group(finish: Finish, outcomes: &[Outcome]) -> Graded {
+    pub(crate) fn group(finish: Finish, outcomes: &[Outcome]) -> GradedGroup {
         let problem = Problem {
             id: "a".into(),
             problem: "2+2".into(),
@@ -262,7 +262,7 @@ pub(crate) mod tests {
             ..Problem::default()
         };
         let completions = outcomes.iter().map(|&outcome| completion(outcome, finish)).collect();
-        Graded { problem, prompt: vec![0], completions }
+        GradedGroup { problem, prompt: vec![0], completions }
     }
 
     #[test]

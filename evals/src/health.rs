@@ -11,7 +11,7 @@ use rollout::Finish;
 
 pub use watch::{Agreement, Watch};
 
-use crate::attempt::Graded;
+use crate::attempt::GradedGroup;
 
 /// One warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl fmt::Display for Warning {
 }
 
 /// Looks at everything sampled in one step, groups included that could not be judged.
-pub fn look<'a>(groups: impl IntoIterator<Item = &'a Graded>) -> Vec<Warning> {
+pub fn check_groups<'a>(groups: impl IntoIterator<Item = &'a GradedGroup>) -> Vec<Warning> {
     let groups: Vec<_> = groups.into_iter().collect();
     let found = [
         all_truncated(&groups),
@@ -44,7 +44,7 @@ pub fn look<'a>(groups: impl IntoIterator<Item = &'a Graded>) -> Vec<Warning> {
 }
 
 /// Looks at the completions of held-out problems.
-pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
+pub fn check_held_out(groups: &[GradedGroup]) -> Vec<Warning> {
     let groups: Vec<_> = groups.iter().collect();
     let unparseable = gold_unparseable(&groups).map(|warning| Warning {
         name: "held_out_unparseable",
@@ -66,7 +66,7 @@ pub fn look_held_out(groups: &[Graded]) -> Vec<Warning> {
     truncated.into_iter().chain(no_answer).chain(unparseable).chain(failed).collect()
 }
 
-fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
+fn all_truncated(groups: &[&GradedGroup]) -> Option<Warning> {
     let mut completions = groups.iter().flat_map(|group| &group.completions).peekable();
     completions.peek()?;
     completions.all(|completion| completion.trajectory.finish == Finish::Length).then(|| Warning {
@@ -77,7 +77,7 @@ fn all_truncated(groups: &[&Graded]) -> Option<Warning> {
 }
 
 /// Completions that were cut are left out: the answer may have been to come.
-fn no_answer(groups: &[&Graded]) -> Option<Warning> {
+fn no_answer(groups: &[&GradedGroup]) -> Option<Warning> {
     let judged = groups.iter().filter(|group| !group.unjudged());
     let completions: Vec<_> = judged.flat_map(|group| &group.completions).collect();
     let silent = completions.iter().filter(|one| {
@@ -96,7 +96,7 @@ fn no_answer(groups: &[&Graded]) -> Option<Warning> {
     })
 }
 
-fn no_spread(groups: &[&Graded]) -> Option<Warning> {
+fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
     // A group of one has no spread by its nature; nothing can be learnt from saying so.
     let mut kept =
         groups.iter().filter(|group| group.completions.len() > 1 && !group.unjudged()).peekable();
@@ -109,16 +109,16 @@ fn no_spread(groups: &[&Graded]) -> Option<Warning> {
     })
 }
 
-fn gold_unparseable(groups: &[&Graded]) -> Option<Warning> {
-    dropped(groups, Graded::gold_unparseable).map(|(dropped, ids)| Warning {
+fn gold_unparseable(groups: &[&GradedGroup]) -> Option<Warning> {
+    dropped(groups, GradedGroup::gold_unparseable).map(|(dropped, ids)| Warning {
         name: "gold_unparseable",
         cause: format!("{dropped}, their gold answers cannot be parsed: {ids}"),
         act: "repair these rows of the data file, or choose a verifier that reads their answers",
     })
 }
 
-fn failed(groups: &[&Graded]) -> Option<Warning> {
-    let failed = |group: &Graded| group.verifier_failed() && !group.gold_unparseable();
+fn failed(groups: &[&GradedGroup]) -> Option<Warning> {
+    let failed = |group: &GradedGroup| group.verifier_failed() && !group.gold_unparseable();
     dropped(groups, failed).map(|(dropped, ids)| Warning {
         name: "verifier_failed",
         cause: format!("{dropped}, a verifier failed on one of their completions: {ids}"),
@@ -127,7 +127,10 @@ fn failed(groups: &[&Graded]) -> Option<Warning> {
 }
 
 /// How many of the groups are `unjudged`, in words, and their problems; nothing for none.
-fn dropped(groups: &[&Graded], unjudged: impl Fn(&Graded) -> bool) -> Option<(String, String)> {
+fn dropped(
+    groups: &[&GradedGroup],
+    unjudged: impl Fn(&GradedGroup) -> bool,
+) -> Option<(String, String)> {
     let dropped = groups.iter().filter(|group| unjudged(group));
     let ids: Vec<_> = dropped.map(|group| group.problem.id.as_str()).collect();
     let said = format!("{} of {} groups were dropped", ids.len(), groups.len());
@@ -144,7 +147,7 @@ fn named(ids: &[&str]) -> String {
     }
 }
 
-impl Graded {
+impl GradedGroup {
     /// Whether the problem's own answer could not be read, so that no completion can be judged.
     pub fn gold_unparseable(&self) -> bool {
         self.completions.iter().any(|one| one.judged.outcome == Outcome::GoldUnparseable)
@@ -180,42 +183,42 @@ mod tests {
     use crate::evaluate::tests::group;
 
     #[track_caller]
-    fn check(groups: &[Graded], expected: &[&str]) {
-        let names: Vec<_> = look(groups).iter().map(|warning| warning.name).collect();
+    fn assert_warnings(groups: &[GradedGroup], expected: &[&str]) {
+        let names: Vec<_> = check_groups(groups).iter().map(|warning| warning.name).collect();
         assert_eq!(names, expected);
     }
 
     #[test]
     fn warnings_come_when_nothing_can_be_learnt() {
         let fine = group(Finish::Stop, &[Correct, Wrong]);
-        check(&[], &[]);
-        check(&[fine.clone(), group(Finish::Length, &[Wrong, Wrong])], &[]);
-        check(&[group(Finish::Stop, &[Wrong, Wrong])], &["no_spread"]);
-        check(&[group(Finish::Stop, &[Wrong])], &[]);
-        check(&[group(Finish::Length, &[Wrong, Wrong])], &["all_truncated", "no_spread"]);
+        assert_warnings(&[], &[]);
+        assert_warnings(&[fine.clone(), group(Finish::Length, &[Wrong, Wrong])], &[]);
+        assert_warnings(&[group(Finish::Stop, &[Wrong, Wrong])], &["no_spread"]);
+        assert_warnings(&[group(Finish::Stop, &[Wrong])], &[]);
+        assert_warnings(&[group(Finish::Length, &[Wrong, Wrong])], &["all_truncated", "no_spread"]);
         let unparseable = group(Finish::Stop, &[GoldUnparseable; 2]);
-        check(&[fine.clone(), unparseable.clone()], &["gold_unparseable"]);
+        assert_warnings(&[fine.clone(), unparseable.clone()], &["gold_unparseable"]);
         let failed = group(Finish::Stop, &[Correct, Error]);
-        check(&[fine.clone(), failed.clone()], &["verifier_failed"]);
-        check(&[fine, failed, unparseable], &["gold_unparseable", "verifier_failed"]);
-        check(&[group(Finish::Stop, &[Error, GoldUnparseable])], &["gold_unparseable"]);
+        assert_warnings(&[fine.clone(), failed.clone()], &["verifier_failed"]);
+        assert_warnings(&[fine, failed, unparseable], &["gold_unparseable", "verifier_failed"]);
+        assert_warnings(&[group(Finish::Stop, &[Error, GoldUnparseable])], &["gold_unparseable"]);
     }
 
     #[test]
     fn completions_without_an_answer_are_warned_of_unless_they_were_cut() {
         let silent = group(Finish::Stop, &[NoAnswer, NoAnswer, Wrong, Correct]);
-        check(std::slice::from_ref(&silent), &[]);
+        assert_warnings(std::slice::from_ref(&silent), &[]);
         let mostly = group(Finish::Stop, &[NoAnswer, NoAnswer, NoAnswer, Correct]);
-        check(&[silent, mostly.clone()], &["no_answer"]);
-        let warning = look(std::slice::from_ref(&mostly)).remove(0);
+        assert_warnings(&[silent, mostly.clone()], &["no_answer"]);
+        let warning = check_groups(std::slice::from_ref(&mostly)).remove(0);
         assert!(warning.cause.starts_with("3 of 4 completions ended without an answer"));
         assert!(warning.act.contains("`prompt.suffix`") && warning.act.contains("`marker`"));
-        check(
+        assert_warnings(
             &[group(Finish::Length, &[NoAnswer, NoAnswer, NoAnswer, Correct])],
             &["all_truncated"],
         );
-        check(&[group(Finish::Stop, &[NoAnswer, Error])], &["verifier_failed"]);
-        let names: Vec<_> = look_held_out(&[mostly]).iter().map(|one| one.name).collect();
+        assert_warnings(&[group(Finish::Stop, &[NoAnswer, Error])], &["verifier_failed"]);
+        let names: Vec<_> = check_held_out(&[mostly]).iter().map(|one| one.name).collect();
         assert_eq!(names, ["held_out_no_answer"]);
     }
 
@@ -223,20 +226,20 @@ mod tests {
     fn held_out_problems_have_warnings_of_their_own() {
         let groups =
             [Wrong, GoldUnparseable, Error].map(|outcome| group(Finish::Length, &[outcome]));
-        let warnings = look_held_out(&groups);
+        let warnings = check_held_out(&groups);
         let names: Vec<_> = warnings.iter().map(|warning| warning.name).collect();
         let expected = ["held_out_truncated", "held_out_unparseable", "held_out_verifier_failed"];
         assert_eq!(names, expected);
         for warning in &warnings[1..] {
             assert!(warning.cause.starts_with("1 of 3 held-out problems are left out, "));
         }
-        assert!(look_held_out(&[group(Finish::Stop, &[Wrong, Wrong])]).is_empty());
+        assert!(check_held_out(&[group(Finish::Stop, &[Wrong, Wrong])]).is_empty());
     }
 
     #[test]
     fn a_warning_names_a_few_of_many() {
         let groups = vec![group(Finish::Stop, &[GoldUnparseable; 2]); 7];
-        let warning = look(&groups).pop().unwrap();
+        let warning = check_groups(&groups).pop().unwrap();
         assert_eq!(
             warning.cause,
             "7 of 7 groups were dropped, their gold answers cannot be parsed: \

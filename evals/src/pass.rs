@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rewards::Outcome;
 
-use crate::attempt::{Completion, Graded};
+use crate::attempt::{Completion, GradedGroup};
 
 /// Chance that at least one of `k` completions is correct, drawn without replacement from `samples`
 /// of which `correct` are; the unbiased estimate for completions drawn independently.
@@ -31,7 +31,7 @@ pub fn pass_sizes(samples: usize) -> impl Iterator<Item = usize> {
 
 /// pass@k for each of [`pass_sizes`], mean over the groups that could be judged; of groups of
 /// several sizes, as far as the smallest goes. Nothing for no groups.
-pub fn pass_rates(groups: &[Graded]) -> Vec<(usize, f64)> {
+pub fn pass_rates(groups: &[GradedGroup]) -> Vec<(usize, f64)> {
     let counts: Vec<_> = groups
         .iter()
         .filter(|group| !group.unjudged())
@@ -45,7 +45,7 @@ pub fn pass_rates(groups: &[Graded]) -> Vec<(usize, f64)> {
     pass_sizes(smallest).map(|k| (k, mean(k))).collect()
 }
 
-impl Graded {
+impl GradedGroup {
     /// How many of its completions are correct.
     pub fn num_correct(&self) -> usize {
         self.correct().count()

@@ -4,7 +4,7 @@ use rewards::Outcome;
 use rollout::Finish;
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Completion, Graded};
+use crate::attempt::{Completion, GradedGroup};
 
 /// One problem of a held-out set: a line of `evals/step-NNNNNN/NAME.jsonl`. The lists have a value
 /// for each completion, in the order in which they were asked for.
@@ -38,7 +38,7 @@ pub struct ProblemResult {
 impl ProblemResult {
     /// What became of the problem with this index in its set; `texts` says whether the texts of its
     /// completions are kept.
-    pub fn of(number: usize, group: &Graded, texts: bool) -> Self {
+    pub fn of(number: usize, group: &GradedGroup, texts: bool) -> Self {
         let each = &group.completions;
         let text = |one: &Completion| texts.then(|| one.text.clone());
         Self {

@@ -23,7 +23,7 @@ pub use cut::{cut, cut_evaluations, cut_values};
 pub use read::{Line, read_log, read_results};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 
-use crate::attempt::{Completion, Graded};
+use crate::attempt::{Completion, GradedGroup};
 use crate::metrics::Metrics;
 use crate::{Error, Evaluation, ProblemResult, Result, Warning};
 
@@ -119,7 +119,7 @@ impl Record {
     /// # Errors
     ///
     /// Fails when the write does.
-    pub fn completions(&mut self, step: u64, groups: &[Graded]) -> Result<()> {
+    pub fn completions(&mut self, step: u64, groups: &[GradedGroup]) -> Result<()> {
         let lines: Vec<_> = groups.iter().map(GroupLine::of).collect();
         self.lines(&format!("completions/{}.jsonl", step_name(step)), &lines)
     }
@@ -129,7 +129,12 @@ impl Record {
     /// # Errors
     ///
     /// Fails when the write does.
-    pub fn tokens(&mut self, step: u64, groups: &[Graded], credits: &[Credit<'_>]) -> Result<()> {
+    pub fn tokens(
+        &mut self,
+        step: u64,
+        groups: &[GradedGroup],
+        credits: &[Credit<'_>],
+    ) -> Result<()> {
         let mut credits = credits.iter();
         let lines: Vec<_> = groups
             .iter()
@@ -211,7 +216,7 @@ struct GroupLine<'a> {
 }
 
 impl<'a> GroupLine<'a> {
-    fn of(group: &'a Graded) -> Self {
+    fn of(group: &'a GradedGroup) -> Self {
         Self {
             id: &group.problem.id,
             problem: &group.problem.problem,

@@ -7,14 +7,25 @@
 
 #![forbid(unsafe_code)]
 
-mod adamw;
-mod config;
-mod error;
-mod first_order;
-mod gradients;
-mod optimizer;
+// What is moved, and by what.
 mod params;
+
+mod gradients;
+
+// The interface: an objective, and a method that lowers it.
+mod optimizer;
+
+// First-order methods.
+mod first_order;
+
+mod adamw;
+
 mod schedule;
+
+// The settings of a method.
+mod config;
+
+mod error;
 mod slices;
 
 pub use adamw::{AdamW, AdamWConfig, AdamWRule};

@@ -13,12 +13,12 @@ use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
 use crate::machine;
-use crate::memory::Need;
+use crate::memory::MemoryFactors;
 use crate::random::draws;
-use crate::train::descend::{Plan, descend};
 use crate::train::params::optimizer;
 use crate::train::sft::likelihood;
 use crate::train::table::{Credit, Table};
+use crate::train::update::{UpdatePlan, update};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -209,7 +209,7 @@ impl Bench<'_> {
 
     fn update(&mut self, loss: &LossConfig, table: &Table) -> Result<()> {
         let schedule = Schedule::Constant { lr: 1e-6, warmup: 0, warmup_ratio: 0.0 };
-        let plan = Plan {
+        let plan = UpdatePlan {
             model: self.model,
             loss,
             temperature: 1.0,
@@ -223,7 +223,7 @@ impl Bench<'_> {
             Some(optimizer) => optimizer,
             none => none.insert(optimizer(&OptimConfig::default(), self.model)?),
         };
-        let done = descend(&plan, optimizer.as_mut(), table, 0, &mut |_, _| {})?;
+        let done = update(&plan, optimizer.as_mut(), table, 0, &mut |_, _| {})?;
         ensure!(
             done.grad_norm > 0.0,
             "nothing was computed: no sequence of the update has a gradient"
@@ -279,7 +279,7 @@ impl Bench<'_> {
                 (rows, rows)
             }
         };
-        let need = Need {
+        let memory = MemoryFactors {
             rows: rows.min(self.shape.micro_batch_tokens) as u64,
             alone: rows <= self.shape.micro_batch_tokens,
             activations: self.shape.activations,
@@ -288,7 +288,7 @@ impl Bench<'_> {
         };
         let sizes = self.model.trainable().map(|parameter| parameter.tensor.elem_count() as u64);
         let parameters = sizes.sum();
-        let mut memory = need.memory(self.model.config(), parameters);
+        let mut memory = memory.estimate(self.model.config(), parameters);
         if what == What::Step && self.model.precision() == MatmulPrecision::Bf16 {
             memory.round_cache(parameters);
         }

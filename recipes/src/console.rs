@@ -16,7 +16,7 @@ use crate::printable::printable;
 #[derive(Debug, Clone)]
 pub struct Console {
     bar: Option<ProgressBar>,
-    speaks: bool,
+    prints: bool,
     /// Shared by all copies.
     log: Arc<Mutex<Log>>,
 }
@@ -51,8 +51,8 @@ impl Console {
         Self::with(false, Log::Waiting(Vec::new()))
     }
 
-    fn with(speaks: bool, log: Log) -> Self {
-        Self { bar: None, speaks, log: Arc::new(Mutex::new(log)) }
+    fn with(prints: bool, log: Log) -> Self {
+        Self { bar: None, prints, log: Arc::new(Mutex::new(log)) }
     }
 
     /// Appends every line to the file `path` as well, those said before first.
@@ -84,13 +84,13 @@ impl Console {
     }
 
     /// A line that stays. Whatever it quotes, of models and of data, reaches the terminal as text.
-    pub fn say(&self, line: &str) {
+    pub fn print(&self, line: &str) {
         let line = printable(line);
         self.log(&line);
         match &self.bar {
             Some(bar) if !bar.is_finished() => bar.println(line),
             // Whoever closed stderr does not want to hear it; the run goes on.
-            _ if self.speaks => {
+            _ if self.prints => {
                 let _ = writeln!(io::stderr(), "{line}");
             }
             _ => {}
@@ -98,7 +98,7 @@ impl Console {
     }
 
     /// How far the run is, in steps.
-    pub(crate) fn steps(&self, done: u64, total: u64) {
+    pub(crate) fn set_steps(&self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
             let template = "{bar:30} {pos}/{len} steps, {elapsed} gone, {eta} left  {msg}";
             bar.set_style(ProgressStyle::with_template(template).expect("the template is fixed"));
@@ -108,7 +108,7 @@ impl Console {
     }
 
     /// What is being done within the step; gone with the next.
-    pub(crate) fn now(&self, what: &str, done: usize, total: usize) {
+    pub(crate) fn set_phase(&self, what: &str, done: usize, total: usize) {
         if let Some(bar) = &self.bar {
             bar.set_message(match total {
                 0 | 1 => what.to_owned(),
@@ -144,11 +144,11 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("log.txt");
         let console = Console::silent();
-        console.say("one");
+        console.print("one");
         console.clone().log_to(&path).unwrap();
-        console.say("two");
+        console.print("two");
         let resumed = Console::silent();
-        resumed.say("three");
+        resumed.print("three");
         resumed.log_to(&path).unwrap();
         let lines = Console::lines();
         lines.log("four");

@@ -24,8 +24,8 @@ use rewards::rows::brief;
 
 use crate::config::{DataConfig, EvalSet, HeldOut, Recipe, Rows, Source, Stage, Train};
 use crate::identity::Files;
-use crate::places::Places;
 use crate::random::{draws, shuffled};
+use crate::search_path::SearchPath;
 use crate::tasks;
 use crate::verifiers::RewardsConfig;
 use columns::Mapping;
@@ -66,12 +66,12 @@ impl Problems {
 /// Fails when a file is missing or has a broken row, when a row lacks the answer that a verifier
 /// reads, when a task has fewer different problems than asked for, and when nothing is left to
 /// train on.
-pub fn problems(recipe: &Recipe, places: &Places) -> Result<Problems> {
+pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
     let stages: Vec<_> = recipe.stages.iter().map(Stage::settings).collect();
     let reads_columns = |rewards: &RewardsConfig| rewards.reads_columns();
     let keep = recipe.held_out_sets().iter().any(|set| reads_columns(set.rewards))
         || stages.iter().filter_map(|stage| stage.rewards()).any(reads_columns);
-    let mut reading = Reading { places, keep, files: Files::default(), notes: Vec::new() };
+    let mut reading = Reading { search_path, keep, files: Files::default(), notes: Vec::new() };
     // Who reads the answers of a stage's problems.
     let reader = |index: usize| {
         let kind = stages[index].rewards()?.reads_answers()?;
@@ -137,19 +137,19 @@ pub(crate) fn has_all(key: &str, problems: &[Problem], weights: &[(String, f64)]
 }
 
 /// The files of problems that are nowhere to be found, as the recipe names them.
-pub fn missing<'a>(recipe: &'a Recipe, places: &Places) -> Vec<&'a str> {
+pub fn missing<'a>(recipe: &'a Recipe, search_path: &SearchPath) -> Vec<&'a str> {
     let own = recipe.stages.iter().filter_map(|stage| Some(&stage.settings().data()?.train));
     let sources = [&recipe.data.train].into_iter().chain(own).flat_map(Train::sources);
     let train = sources.filter_map(|(_, _, source)| source.rows());
     let sets = recipe.eval.sets.iter().filter_map(|set| set.data.rows());
     let held_out = recipe.data.held_out.rows().into_iter().chain(sets);
     let paths = train.chain(held_out).map(|(rows, _)| rows.path.as_str());
-    paths.filter(|path| !files::is_here(path, places)).collect()
+    paths.filter(|path| !files::is_here(path, search_path)).collect()
 }
 
 /// Files of problems while they are read.
 struct Reading<'a> {
-    places: &'a Places,
+    search_path: &'a SearchPath,
     /// Whether further columns are kept.
     keep: bool,
     files: Files,
@@ -237,7 +237,7 @@ impl Reading<'_> {
         accept: Accept,
         answers: Option<&str>,
     ) -> Result<Vec<Problem>> {
-        let found = files::find(&rows.path, self.places, accept == Accept::Lines)
+        let found = files::find(&rows.path, self.search_path, accept == Accept::Lines)
             .with_context(|| name.to_owned())?;
         self.notes.extend(found.note.map(|note| format!("{name}: {note}")));
         let mut problems = Vec::new();
@@ -304,9 +304,9 @@ mod tests {
 
     use super::*;
 
-    fn made(config: &DataConfig, seed: u64, places: &Places) -> Problems {
+    fn made(config: &DataConfig, seed: u64, search_path: &SearchPath) -> Problems {
         let (files, notes) = Default::default();
-        let mut reading = Reading { places, keep: false, files, notes };
+        let mut reading = Reading { search_path, keep: false, files, notes };
         let (train, held_out, repeated) = reading.shared(config, seed, [None, None]).unwrap();
         let Reading { files, notes, .. } = reading;
         let (stages, sets) = Default::default();
@@ -321,14 +321,14 @@ mod tests {
             held_out = { kind = "split", count = 40 }
         "#;
         let config: DataConfig = toml::from_str(text).unwrap();
-        let places = Places::of_recipe(Path::new(""));
-        let found = made(&config, 1, &places);
+        let search_path = SearchPath::of_recipe(Path::new(""));
+        let found = made(&config, 1, &search_path);
         assert_eq!((found.train.len(), found.held_out.len()), (110, 40));
         let judged_by: HashSet<_> = found.held_out.iter().map(|p| &p.problem).collect();
         assert!(found.train.iter().all(|p| !judged_by.contains(&p.problem)));
-        assert_eq!(made(&config, 1, &places), found);
+        assert_eq!(made(&config, 1, &search_path), found);
         let own = DataConfig { seed: Some(1), ..config };
-        assert_eq!(made(&own, 2, &places), found, "its own seed counts");
+        assert_eq!(made(&own, 2, &search_path), found, "its own seed counts");
     }
 
     #[test]
@@ -339,8 +339,8 @@ mod tests {
                  held_out = {{ kind = \"split\", count = 40 }}"
             )
         };
-        let places = Places::of_recipe(Path::new(""));
-        let of = |solutions| made(&toml::from_str(&text(solutions)).unwrap(), 1, &places);
+        let search_path = SearchPath::of_recipe(Path::new(""));
+        let of = |solutions| made(&toml::from_str(&text(solutions)).unwrap(), 1, &search_path);
         let (one, five) = (of(1), of(5));
         assert_eq!((one.train.len(), one.repeated), (260, 0));
         assert_eq!(one.held_out, five.held_out);

@@ -20,14 +20,14 @@ pub struct Finding {
     /// What.
     pub what: &'static str,
     /// How it is.
-    pub state: State,
+    pub state: CheckState,
     /// What was found.
     pub text: String,
 }
 
 /// How a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum CheckState {
     /// As it should be.
     Good,
     /// Missing, and work goes on without it.
@@ -39,9 +39,9 @@ pub enum State {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Good => "ok",
-            State::Absent => "--",
-            State::Broken => "XX",
+            CheckState::Good => "ok",
+            CheckState::Absent => "--",
+            CheckState::Broken => "XX",
         };
         write!(f, "{state}  {:9}  {}", self.what, self.text)
     }
@@ -57,7 +57,7 @@ const STEP: f64 = 1e-5;
 /// Looks at everything; the network is tried for two seconds and may be away.
 pub fn examine(threads: usize) -> Vec<Finding> {
     let environment = Environment::of_this_process(threads);
-    let good = |what, text| Finding { what, state: State::Good, text };
+    let good = |what, text| Finding { what, state: CheckState::Good, text };
     vec![
         good("stearin", build(&environment)),
         good("processor", processor(&environment)),
@@ -93,9 +93,9 @@ fn memory() -> Finding {
         Some((all, free)) => {
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
             let text = format!("{:.1} GiB, {:.1} GiB of them free", gib(all), gib(free));
-            Finding { what, state: State::Good, text }
+            Finding { what, state: CheckState::Good, text }
         }
-        None => Finding { what, state: State::Absent, text: "the system does not say".into() },
+        None => Finding { what, state: CheckState::Absent, text: "the system does not say".into() },
     }
 }
 
@@ -103,11 +103,11 @@ fn cuda() -> Finding {
     let what = "cuda";
     if !cfg!(feature = "cuda") {
         let text = "not in this build; `--features cuda` puts it in".into();
-        return Finding { what, state: State::Absent, text };
+        return Finding { what, state: CheckState::Absent, text };
     }
     match Device::new_cuda_with_stream(0) {
-        Ok(_) => Finding { what, state: State::Good, text: "the first device opens".into() },
-        Err(error) => Finding { what, state: State::Broken, text: error.to_string() },
+        Ok(_) => Finding { what, state: CheckState::Good, text: "the first device opens".into() },
+        Err(error) => Finding { what, state: CheckState::Broken, text: error.to_string() },
     }
 }
 
@@ -115,7 +115,7 @@ fn hub() -> Finding {
     let what = "hub";
     if !cfg!(feature = "hub") {
         let text = "not in this build: no hf:// models".into();
-        return Finding { what, state: State::Absent, text };
+        return Finding { what, state: CheckState::Absent, text };
     }
     let host = "huggingface.co:443";
     let reached =
@@ -123,10 +123,10 @@ fn hub() -> Finding {
             |address| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok(),
         );
     if reached {
-        return Finding { what, state: State::Good, text: format!("{host} answers") };
+        return Finding { what, state: CheckState::Good, text: format!("{host} answers") };
     }
     let text = format!("{host} does not answer: hf:// models only from the local cache");
-    Finding { what, state: State::Absent, text }
+    Finding { what, state: CheckState::Absent, text }
 }
 
 fn writable(folder: &Path) -> Finding {
@@ -142,12 +142,16 @@ fn writable(folder: &Path) -> Finding {
         let _ = std::fs::remove_dir(folder);
     }
     match tried {
-        Ok(()) => {
-            Finding { what, state: State::Good, text: format!("{} can be written", name.display()) }
-        }
-        Err(error) => {
-            Finding { what, state: State::Broken, text: format!("{}: {error}", name.display()) }
-        }
+        Ok(()) => Finding {
+            what,
+            state: CheckState::Good,
+            text: format!("{} can be written", name.display()),
+        },
+        Err(error) => Finding {
+            what,
+            state: CheckState::Broken,
+            text: format!("{}: {error}", name.display()),
+        },
     }
 }
 
@@ -156,14 +160,14 @@ fn gradients() -> Finding {
     match worst_derivative() {
         Ok(worst) if worst < DERIVATIVE => {
             let text = format!("forward and backward agree with finite differences to {worst:.0e}");
-            Finding { what, state: State::Good, text }
+            Finding { what, state: CheckState::Good, text }
         }
         Ok(worst) => {
             let text =
                 format!("a derivative is off by {worst:.1e}; expected below {DERIVATIVE:.0e}");
-            Finding { what, state: State::Broken, text }
+            Finding { what, state: CheckState::Broken, text }
         }
-        Err(error) => Finding { what, state: State::Broken, text: with_causes(&error) },
+        Err(error) => Finding { what, state: CheckState::Broken, text: with_causes(&error) },
     }
 }
 

@@ -1,16 +1,16 @@
 //! What a run would do and need, computed and not measured.
 //!
 //! It needs neither the weights nor the problems: what is not here is taken from `dry_run/sizes.rs`
-//! or said to be unknown; `dry_run/shown.rs` puts it into words.
+//! or said to be unknown; `dry_run/display.rs` puts it into words.
 
-mod shown;
+mod display;
 mod sizes;
 
 use anyhow::Result;
 use engine::ModelConfig;
 
 use crate::config::{DTypeChoice, DeviceChoice, Recipe, StageSettings, StepPlan};
-use crate::memory::{F32, Memory};
+use crate::memory::{F32, MemoryEstimate};
 
 pub use sizes::Sizes;
 
@@ -43,7 +43,7 @@ impl Prompts {
 
 /// What is known of the problems.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Known {
+pub enum ProblemStats {
     /// They are here.
     Problems {
         /// Trained on.
@@ -82,7 +82,7 @@ pub struct StagePlan {
     /// Tokens trained on, at most: completions at their limit. Unknown for solutions.
     pub most_tokens: Option<u64>,
     /// Memory.
-    pub memory: Memory,
+    pub memory: MemoryEstimate,
 }
 
 /// What a whole run would do.
@@ -93,7 +93,7 @@ pub struct Plan {
     sizes: String,
     notes: Vec<String>,
     threads: usize,
-    known: Known,
+    problems: ProblemStats,
     /// The prompt of a problem; none without a tokenizer or a problem.
     prompt: Option<String>,
     /// The stages.
@@ -112,14 +112,19 @@ impl Plan {
     /// # Errors
     ///
     /// Fails when the sizes of the model make no model.
-    pub fn new(recipe: &Recipe, model: &Sizes, known: Known, threads: usize) -> Result<Self> {
+    pub fn new(
+        recipe: &Recipe,
+        model: &Sizes,
+        problems: ProblemStats,
+        threads: usize,
+    ) -> Result<Self> {
         let parameters = model.parameters();
         let limit = recipe.data.max_prompt_tokens.get();
-        let (train, prompt) = match &known {
-            Known::Problems { train, prompts, .. } => {
+        let (train, prompt) = match &problems {
+            ProblemStats::Problems { train, prompts, .. } => {
                 (Some(*train), prompts.map_or(limit, |prompts| prompts.max))
             }
-            Known::Nothing { .. } => (None, limit),
+            ProblemStats::Nothing { .. } => (None, limit),
         };
         let stages: Vec<_> = recipe
             .stages
@@ -148,7 +153,7 @@ impl Plan {
             sizes: model.source.clone(),
             notes: model.notes.clone(),
             threads,
-            known,
+            problems,
             prompt: None,
             evaluations: evaluations(recipe),
             checkpoint,
@@ -166,7 +171,7 @@ impl Plan {
 
     /// Whether the plan was made without the problems.
     pub fn lacks_problems(&self) -> bool {
-        matches!(self.known, Known::Nothing { .. })
+        matches!(self.problems, ProblemStats::Nothing { .. })
     }
 }
 
@@ -178,7 +183,7 @@ fn stage_plan(
     prompt: u64,
 ) -> StagePlan {
     let (steps, batch) = (stage.steps(), stage.batch() as u64);
-    let StepPlan { sampled, need } = stage.plan(prompt);
+    let StepPlan { sampled, memory } = stage.plan(prompt);
     let group_size = sampled.map(|sampled| sampled.group_size);
     let samples = steps * batch * group_size.unwrap_or(1);
     StagePlan {
@@ -191,7 +196,7 @@ fn stage_plan(
         epochs: train.map(|train| (steps * batch) as f64 / train as f64),
         updates: stage.total_updates(),
         most_tokens: sampled.map(|sampled| sampled.max_new_tokens * samples),
-        memory: need.memory(model, parameters),
+        memory: memory.estimate(model, parameters),
     }
 }
 

@@ -17,7 +17,7 @@ pub use rows::{Id, Mode, Row, read_rows};
 
 /// What is said about a row: one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Graded {
+pub struct GradedRow {
     /// The row's own id, or the number of its line.
     pub id: Id,
     /// What became of the prediction.
@@ -31,12 +31,12 @@ pub struct Graded {
 }
 
 /// Grades a row.
-pub fn grade(math: Math, row: &Row) -> Graded {
+pub fn grade(math: Math, row: &Row) -> GradedRow {
     let (gold, prediction) = (row.gold.expanded(), row.prediction.expanded());
     let (verdict, answer) = judge(math, row.mode, &gold, &prediction);
     let why = (verdict != Outcome::Correct)
         .then(|| explain(math, row.mode, &gold, &prediction).reason().to_owned());
-    Graded { id: row.id.clone(), verdict, answer: answer.map(str::to_owned), why }
+    GradedRow { id: row.id.clone(), verdict, answer: answer.map(str::to_owned), why }
 }
 
 /// Judges a prediction; the second is the answer that was found in it.
@@ -95,7 +95,7 @@ pub fn heading() -> String {
 }
 
 /// A row of the table.
-pub fn table_line(row: &Row, graded: &Graded) -> String {
+pub fn table_line(row: &Row, graded: &GradedRow) -> String {
     let answer = match (&graded.answer, row.mode) {
         (Some(answer), _) => answer.clone(),
         (None, Mode::Answer) => row.prediction.start(),

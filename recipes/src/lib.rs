@@ -1,17 +1,18 @@
-//! What you run: the recipe, the data, the loop, the run's life, and the command line.
+//! What you run: the recipe, the data, the loop, the run, and the command line.
 //!
-//! The modules, in layers. Each uses modules of the layers below its own, none beside it and none
-//! above:
+//! The modules, in layers. Each uses modules of the layers below its own, none of its own layer and
+//! none above:
 //!
 //! ```text
 //! cli                              the commands
-//! bench  doctor  dry_run  grade    what they do, besides training
+//! bench  doctor  dry_run  grade    what they do, apart from training
 //! train                            the steps, and the run around them
-//! fit  policy  resume  summary     what a run begins with, goes on with and ends with
+//! length_limits  policy  resume  summary
+//!                                  what a run begins with, goes on with and ends with
 //! builtin  data  run_dir  shipped
 //! config                           the recipe
 //! tasks  verifiers                 components with settings of their own
-//! causes  console  identity  machine  memory  names  places  random  signals
+//! causes  console  identity  machine  memory  names  random  search_path  signals
 //! printable                        text that a terminal does not obey
 //! ```
 //!
@@ -23,9 +24,9 @@ pub mod identity;
 pub mod machine;
 pub mod memory;
 mod names;
-pub mod places;
 pub mod printable;
 mod random;
+pub mod search_path;
 pub mod signals;
 
 pub mod tasks;
@@ -38,7 +39,7 @@ pub mod data;
 pub mod run_dir;
 pub mod shipped;
 
-pub mod fit;
+pub mod length_limits;
 pub mod policy;
 pub mod resume;
 pub mod summary;

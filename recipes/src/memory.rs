@@ -11,7 +11,7 @@ const PROGRAM: u64 = 48 << 20;
 
 /// Memory of a stage at its peak, in bytes, by what needs it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryEstimate {
     /// The weights.
     pub weights: u64,
     /// Their gradients.
@@ -34,9 +34,9 @@ pub struct Memory {
     pub program: u64,
 }
 
-/// What decides how much memory training takes, besides the model.
+/// What decides how much memory training takes, apart from the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub struct MemoryFactors {
     /// Rows of a micro-batch.
     pub rows: u64,
     /// Whether it is the only one of its update.
@@ -49,9 +49,9 @@ pub struct Need {
     pub reference: bool,
 }
 
-impl Need {
+impl MemoryFactors {
     /// Memory at its peak, of training in f32.
-    pub fn memory(self, model: &ModelConfig, parameters: u64) -> Memory {
+    pub fn estimate(self, model: &ModelConfig, parameters: u64) -> MemoryEstimate {
         let weights = parameters * F32;
         let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
         let block = kept_bytes_a_row(model) / model.num_layers as u64;
@@ -59,7 +59,7 @@ impl Need {
             Activations::Keep => kept_bytes_a_row(model),
             Activations::Recompute => inputs,
         };
-        Memory {
+        MemoryEstimate {
             weights,
             gradients: weights,
             optimizer: 2 * weights,
@@ -90,7 +90,7 @@ pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
     (model.num_layers * (block + norms)) as u64 * F32
 }
 
-impl Memory {
+impl MemoryEstimate {
     /// Adds the copy of the weights in bf16 that sampling multiplies by.
     pub fn round_cache(&mut self, parameters: u64) {
         self.cache += parameters * BF16;

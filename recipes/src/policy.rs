@@ -13,12 +13,12 @@ use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::identity::Files;
-use crate::places::Places;
 use crate::run_dir;
+use crate::search_path::SearchPath;
 
 /// What a model's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Located {
+pub enum ModelRef {
     /// A policy made on the spot.
     Builtin(Builtin),
     /// A folder in Hugging Face layout or a `.gguf` file.
@@ -34,24 +34,28 @@ pub enum Located {
 /// # Errors
 ///
 /// Fails when there is no such builtin or path, and on a run without a checkpoint.
-pub fn locate(name: &str, places: &Places) -> Result<Located> {
+pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
     if let Some(name) = name.strip_prefix("builtin:") {
-        return Ok(Located::Builtin(Builtin::find(name)?));
+        return Ok(ModelRef::Builtin(Builtin::find(name)?));
     }
     if name.starts_with("hf://") {
-        return Ok(Located::Hub(name.to_owned()));
+        return Ok(ModelRef::Hub(name.to_owned()));
     }
-    let Some(path) = places.find(name) else {
+    let Some(path) = search_path.find(name) else {
         bail!(
             "there is no model {name} in {}\nexpected a folder, a .gguf file, a run directory, \
              hf://org/name or builtin:NAME",
-            places.listed()
+            search_path.describe()
         );
     };
-    if is_run(&path) { best_checkpoint(&path).map(Located::Path) } else { Ok(Located::Path(path)) }
+    if is_run(&path) {
+        best_checkpoint(&path).map(ModelRef::Path)
+    } else {
+        Ok(ModelRef::Path(path))
+    }
 }
 
-impl Located {
+impl ModelRef {
     /// Opens it; a builtin policy draws its weights by `seed`.
     ///
     /// # Errors
@@ -161,7 +165,7 @@ impl Compute {
     pub fn load(&self, path: &Path) -> Result<(Model, Text)> {
         let checkpoint = Checkpoint::open(path)?;
         for note in &checkpoint.notes {
-            self.console.say(&format!("note: {}: {note}", path.display()));
+            self.console.print(&format!("note: {}: {note}", path.display()));
         }
         let (model, text) = checkpoint.load(&self.device, self.dtype)?;
         Ok((model.with_precision(self.precision)?, text))

@@ -47,7 +47,7 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
     let state = saved.as_ref().map(|saved| &saved.state);
     let then = run.environment()?;
     let mut found = differences(&run.recipe()?, request.recipe, state)?;
-    found.extend(surroundings(&then, request.environment));
+    found.extend(environment_differences(&then, request.environment));
     found.sort_by_key(|one| one.change.class);
     let changed_files = match (&request.environment.files, &then.files) {
         (Some(now), Some(then)) => now.changes_since(then),
@@ -72,7 +72,7 @@ fn is_done(state: &crate::run_dir::TrainerState, total_steps: u64) -> bool {
 }
 
 /// What else the numbers depend on.
-fn surroundings(then: &Environment, now: &Environment) -> Vec<Difference> {
+fn environment_differences(then: &Environment, now: &Environment) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut differ =
         |key: &str, class, then: serde_json::Value, now: serde_json::Value, note: &str| {

@@ -39,7 +39,7 @@ pub use claim::Claim;
 pub use environment::{Accepted, Environment};
 pub use pending::Pending;
 pub use status::{State, Status, status};
-pub use unwritten::{Keeping, Kept, Unwritten};
+pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
 
 use claim::lock;
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 /// 128 and the number of SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
-/// Whether somebody asked the run to stop.
+/// A request to stop the run, shared by its clones.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicUsize>);
 
@@ -23,9 +23,9 @@ impl Stop {
     /// Fails when the system does not let it listen.
     pub fn listen() -> Result<Self> {
         let stop = Self::default();
-        let asked = stop.clone();
+        let requests = stop.clone();
         ctrlc::set_handler(move || {
-            if asked.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            if requests.0.fetch_add(1, Ordering::SeqCst) > 0 {
                 std::process::exit(i32::from(INTERRUPTED));
             }
             // A closed terminal is no reason not to save.
@@ -39,18 +39,18 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Asks, as Ctrl-C does.
-    pub fn ask(&self) {
+    /// Requests a stop, as Ctrl-C does.
+    pub fn request(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Whether work goes on, for work that can be broken off.
     pub fn flow(&self) -> ControlFlow<()> {
-        if self.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Whether it was asked.
-    pub fn asked(&self) -> bool {
+    /// Whether a stop was requested.
+    pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::SeqCst) > 0
     }
 }

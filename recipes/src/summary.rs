@@ -284,7 +284,7 @@ fn say(text: &mut String, name: &str, what: &str) {
 
 #[cfg(test)]
 mod tests {
-    use evals::evaluate::{PassAt, Shown};
+    use evals::evaluate::{Excerpt, PassAt};
     use serde_json::json;
 
     use super::*;
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn completions_are_short_and_reach_the_terminal_as_text() {
-        let shown = Shown {
+        let shown = Excerpt {
             problem: "why?\n".repeat(500),
             gold: "\u{1b}]0;title\u{7}".repeat(100),
             text: "\u{1b}[2J\n".repeat(5000),

@@ -1,46 +1,46 @@
 //! The loop.
 //!
-//! A step is in the file of its kind of stage: `train/rl.rs` (gather, rescore, credit, descend,
+//! A step is in the file of its kind of stage: `train/rl.rs` (gather, rescore, credit, update,
 //! summarize, each in a file of that name) and `train/sft.rs`. `train/stage.rs` has what every kind
-//! implements; `train/life.rs` is the run around the steps: resume, evaluation, checkpoints, the
+//! implements; `train/trainer.rs` is the run around the steps: resume, evaluation, checkpoints, the
 //! end.
 
 mod clock;
-pub(crate) mod descend;
-mod gap;
-mod life;
+mod learner;
+mod log_prob_gap;
 mod pack;
 pub(crate) mod params;
-mod remedy;
+mod recoverable;
 mod report;
 mod rl;
 pub(crate) mod sft;
 mod stage;
 pub(crate) mod table;
-mod updates;
+mod trainer;
+pub(crate) mod update;
 
 use anyhow::{Context as _, Result};
-use evals::attempt::Graded;
+use evals::attempt::GradedGroup;
 use evals::{Metrics, Warning};
 
-pub use life::{Ended, Failed, Job, Options, train};
+pub use trainer::{Ended, Failed, Job, Options, train};
 
 use crate::config::Stage;
 use crate::run_dir::{RunDir, Saved};
 use rl::Rl;
 use sft::Sft;
-use stage::{Open, Shared, StageDriver, Start};
+use stage::{OpenModel, RunContext, StageDriver, StageStart};
 use table::Table;
 
 /// Stage `index` of the recipe, at its start or where `saved` left it.
 fn begin_stage<'a>(
-    run: Shared<'a>,
+    run: RunContext<'a>,
     index: usize,
     saved: Option<&Saved>,
     run_dir: &RunDir,
-    open: Open<'_>,
+    open: OpenModel<'_>,
 ) -> Result<Box<dyn StageDriver + 'a>> {
-    let start = Start { run, index, resumed: saved.is_some(), run_dir, open };
+    let start = StageStart { run, index, resumed: saved.is_some(), run_dir, open };
     let mut driver: Box<dyn StageDriver + 'a> = match &run.recipe.stages[index] {
         Stage::Rl(config) => Box::new(Rl::begin(config, &start)?),
         Stage::Sft(config) => Box::new(Sft::begin(config, &start)?),
@@ -56,12 +56,12 @@ fn begin_stage<'a>(
 
 /// What a step leaves behind.
 #[derive(Debug)]
-struct Done {
+struct StepOutput {
     metrics: Metrics,
     timings: Metrics,
     warnings: Vec<Warning>,
     /// What was sampled and learnt from; none in supervised stages.
-    groups: Vec<Graded>,
+    groups: Vec<GradedGroup>,
     table: Table,
 }
 

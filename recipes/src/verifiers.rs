@@ -4,9 +4,9 @@
 
 mod config;
 mod http;
-mod patience;
 mod process;
 mod protocol;
+mod retry;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use rewards::{Attempt, Problem, Rubric, Verifier};
 
 pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use http::{Http, HttpConfig};
-pub use patience::{Away, GiveUp, Met, Outside, Patient, Waiting};
 pub use process::{Process, ProcessConfig};
 use protocol::printable;
+pub use retry::{Fault, GiveUp, Outside, RetryPolicy, Retrying, Trial};
 
 use crate::console::Console;
 
@@ -31,23 +31,23 @@ use crate::console::Console;
 pub struct Verifiers {
     console: Console,
     /// With the key of the first that names it.
-    outside: Vec<(String, OutsideConfig, Arc<Patient>)>,
+    outside: Vec<(String, OutsideConfig, Arc<Retrying>)>,
 }
 
 impl Verifiers {
     /// Starts them; `rewards` are all verifiers of a recipe, with their keys. Those that are away
-    /// later are waited for as `waiting` says.
+    /// later are waited for, as `retry_policy` says.
     ///
     /// # Errors
     ///
     /// Fails, naming the key, where [`check`] does and on a program that cannot be started.
-    pub fn start(rewards: &[(String, &RewardsConfig)], waiting: &Waiting) -> Result<Self> {
+    pub fn start(rewards: &[(String, &RewardsConfig)], retry_policy: &RetryPolicy) -> Result<Self> {
         check(rewards)?;
-        let mut started = Self { console: waiting.console.clone(), outside: Vec::new() };
+        let mut started = Self { console: retry_policy.console.clone(), outside: Vec::new() };
         for (key, config) in outside(rewards) {
             if started.find(config).is_none() {
-                let patient = config.start(waiting).with_context(|| key.clone())?;
-                started.outside.push((key, config.clone(), Arc::new(patient)));
+                let retrying = config.start(retry_policy).with_context(|| key.clone())?;
+                started.outside.push((key, config.clone(), Arc::new(retrying)));
             }
         }
         Ok(started)
@@ -59,16 +59,16 @@ impl Verifiers {
     ///
     /// Fails, naming the key, on the first that does not answer as the protocol has it. One that
     /// cannot be reached is waited for first.
-    pub fn meet(&self, problem: &Problem) -> Result<()> {
+    pub fn run_trials(&self, problem: &Problem) -> Result<()> {
         let text = problem.solution.as_ref().unwrap_or(&problem.answer);
         let attempt = Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
-        for (key, _, patient) in &self.outside {
-            let met = patient.meet(&attempt).with_context(|| key.clone())?;
-            if let Some(reason) = met.refusal {
-                self.console.say(&format!(
+        for (key, _, retrying) in &self.outside {
+            let trial = retrying.trial(&attempt).with_context(|| key.clone())?;
+            if let Some(reason) = trial.refusal {
+                self.console.print(&format!(
                     "{key}: verifier `{}` answers a trial attempt, the answer of problem `{}`, with \
                      an error: {reason}",
-                    patient.name(),
+                    retrying.name(),
                     printable(&problem.id)
                 ));
             }
@@ -85,17 +85,17 @@ impl Verifiers {
         let parts = config.0.iter().map(|one| match one {
             RewardConfig::Inside(config) => Ok(config.build()?),
             RewardConfig::Outside(config) => {
-                let patient = self.find(config).context("this verifier was not started")?;
-                let verifier: Box<dyn Verifier> = Box::new(patient.clone());
+                let retrying = self.find(config).context("this verifier was not started")?;
+                let verifier: Box<dyn Verifier> = Box::new(retrying.clone());
                 Ok(Weighted { weight: config.weight(), verifier })
             }
         });
         Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
     }
 
-    fn find(&self, config: &OutsideConfig) -> Option<&Arc<Patient>> {
+    fn find(&self, config: &OutsideConfig) -> Option<&Arc<Retrying>> {
         let same = self.outside.iter().find(|(_, started, _)| started.is_same_judge(config));
-        same.map(|(_, _, patient)| patient)
+        same.map(|(_, _, retrying)| retrying)
     }
 }
 

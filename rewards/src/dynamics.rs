@@ -71,16 +71,16 @@ pub fn dynamics(
         return Vec::new();
     }
     let step = Step::new(tokens, terms, share);
-    let mut said = Vec::new();
-    step.quadrants("quantile", |token| step.selected[token], &mut said);
-    step.quadrants("critical", |token| step.phi[token] < 0.0, &mut said);
-    step.entropy(weights, &mut said);
+    let mut metrics = Vec::new();
+    step.quadrants("quantile", |token| step.selected[token], &mut metrics);
+    step.quadrants("critical", |token| step.phi[token] < 0.0, &mut metrics);
+    step.entropy(weights, &mut metrics);
     let surprisals = tokens.surprisals.iter().map(|&surprisal| f64::from(surprisal));
-    said.push(("surprisal/mean".into(), surprisals.sum::<f64>() / tokens.len() as f64));
-    quantiles("surprisal", tokens.surprisals, &mut said);
-    quantiles("entropy", tokens.entropies, &mut said);
-    histogram(tokens.surprisals, &mut said);
-    said
+    metrics.push(("surprisal/mean".into(), surprisals.sum::<f64>() / tokens.len() as f64));
+    quantiles("surprisal", tokens.surprisals, &mut metrics);
+    quantiles("entropy", tokens.entropies, &mut metrics);
+    histogram(tokens.surprisals, &mut metrics);
+    metrics
 }
 
 struct Step<'a> {
@@ -108,7 +108,7 @@ impl<'a> Step<'a> {
         &self,
         split: &str,
         is_high: impl Fn(usize) -> bool,
-        said: &mut Vec<(String, f64)>,
+        metrics: &mut Vec<(String, f64)>,
     ) {
         let names = ["u_plus", "l_plus", "u_minus", "l_minus"];
         let mut sums = [[0.0; 3]; 4];
@@ -127,12 +127,12 @@ impl<'a> Step<'a> {
         let n = self.tokens.len() as f64;
         for (name, sums) in names.iter().zip(sums) {
             for (what, sum) in ["tokens", "advantage", "entropy"].iter().zip(sums) {
-                said.push((format!("quadrant/{split}/{name}/{what}"), sum / n));
+                metrics.push((format!("quadrant/{split}/{name}/{what}"), sum / n));
             }
         }
     }
 
-    fn entropy(&self, weights: &[f64], said: &mut Vec<(String, f64)>) {
+    fn entropy(&self, weights: &[f64], metrics: &mut Vec<(String, f64)>) {
         let n = self.tokens.len() as f64;
         let (mut lambda, mut gamma, mut predicted) = (0.0, 0.0, 0.0);
         let (mut winners, mut raising) = (0, 0);
@@ -148,32 +148,32 @@ impl<'a> Step<'a> {
                 raising += u32::from(phi < 0.0);
             }
         }
-        let mut say = |key: &str, value: f64| said.push((format!("entropy/{key}"), value));
-        say("lambda", lambda / n);
-        say("gamma", gamma / n);
+        let mut log = |key: &str, value: f64| metrics.push((format!("entropy/{key}"), value));
+        log("lambda", lambda / n);
+        log("gamma", gamma / n);
         if gamma > 0.0 {
-            say("critical_weight", 1.0 + lambda / gamma);
+            log("critical_weight", 1.0 + lambda / gamma);
         }
-        say("predicted_delta", predicted / n);
+        log("predicted_delta", predicted / n);
         if winners > 0 {
-            say("selected_raising", f64::from(raising) / f64::from(winners));
+            log("selected_raising", f64::from(raising) / f64::from(winners));
         }
     }
 }
 
-fn quantiles(of: &str, values: &[f32], said: &mut Vec<(String, f64)>) {
+fn quantiles(of: &str, values: &[f32], metrics: &mut Vec<(String, f64)>) {
     let mut values = values.to_vec();
     let mut from = 0;
     for (name, percent) in QUANTILES {
         let rank = (values.len() * percent).div_ceil(100).max(1) - 1;
         // the values before `from` are no larger than those after it, by the last selection
         let (_, value, _) = values[from..].select_nth_unstable_by(rank - from, f32::total_cmp);
-        said.push((format!("{of}/quantile/{name}"), f64::from(*value)));
+        metrics.push((format!("{of}/quantile/{name}"), f64::from(*value)));
         from = rank;
     }
 }
 
-fn histogram(surprisals: &[f32], said: &mut Vec<(String, f64)>) {
+fn histogram(surprisals: &[f32], metrics: &mut Vec<(String, f64)>) {
     let mut counts = [0_usize; BINS.len()];
     for &surprisal in surprisals {
         let above = BINS.iter().filter(|(_, from)| f64::from(surprisal) >= *from).count();
@@ -182,6 +182,6 @@ fn histogram(surprisals: &[f32], said: &mut Vec<(String, f64)>) {
     }
     for ((name, _), count) in BINS.iter().zip(counts) {
         let share = count as f64 / surprisals.len() as f64;
-        said.push((format!("surprisal/histogram/{name}"), share));
+        metrics.push((format!("surprisal/histogram/{name}"), share));
     }
 }

@@ -11,7 +11,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelI
 use rayon::slice::ParallelSlice;
 
 use crate::progress::{OnProgress, Progress};
-use crate::sampling::{Sampled, Sampler};
+use crate::sampling::{Sampled, TokenSampler};
 use crate::scheduler::{Scheduler, SequenceId};
 use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
 
@@ -202,7 +202,7 @@ struct Running {
 /// The draw of one token, with its buffers.
 #[derive(Debug, Default)]
 struct SampleSlot {
-    sampler: Sampler,
+    sampler: TokenSampler,
     sampled: Option<Sampled>,
 }
 

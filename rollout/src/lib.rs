@@ -7,13 +7,18 @@
 
 #![forbid(unsafe_code)]
 
-mod error;
-pub mod generate;
-mod progress;
-pub mod random;
-pub mod sampling;
-pub mod scheduler;
 pub mod trajectory;
+
+pub mod sampling;
+
+pub mod random;
+
+pub mod scheduler;
+
+pub mod generate;
+
+mod error;
+mod progress;
 
 pub use error::{Error, Result};
 pub use generate::{Generator, Stop};

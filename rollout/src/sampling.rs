@@ -87,7 +87,7 @@ pub(crate) struct Sampled {
 
 /// Buffers that last from draw to draw.
 #[derive(Debug, Default)]
-pub(crate) struct Sampler {
+pub(crate) struct TokenSampler {
     /// Proportional to the probabilities.
     weights: Vec<f32>,
     /// Logits without the suppressed tokens.
@@ -101,7 +101,7 @@ pub(crate) struct Sampler {
 /// Tokens whose weights are summed before a draw looks at single ones.
 const BLOCK: usize = 512;
 
-impl Sampler {
+impl TokenSampler {
     /// Draws a token by a uniform number in (0, 1), never one of `suppressed`, which must leave at
     /// least one. `None` where the logits are not finite.
     pub(crate) fn draw(

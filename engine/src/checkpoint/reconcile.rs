@@ -164,7 +164,7 @@ fn is_output_shaped(config: &ModelConfig, shape: &[usize]) -> bool {
 }
 
 /// What a weight is that the model does not ask for.
-enum Left {
+enum Leftover {
     /// Proved to say nothing.
     Redundant,
     /// A bias, by its largest number.
@@ -186,11 +186,11 @@ fn left_over(
     let mut bias = None;
     for name in names.difference(expected) {
         match judge(config, stored, name)? {
-            Left::Redundant => {}
-            Left::Bias(largest) if largest > 0.0 => bias = bias.or(Some((name, largest))),
-            Left::Bias(_) => zeros.push(name.as_str()),
-            Left::OtherHead => heads.push(name.as_str()),
-            Left::Unknown => unknown.push(name.as_str()),
+            Leftover::Redundant => {}
+            Leftover::Bias(largest) if largest > 0.0 => bias = bias.or(Some((name, largest))),
+            Leftover::Bias(_) => zeros.push(name.as_str()),
+            Leftover::OtherHead => heads.push(name.as_str()),
+            Leftover::Unknown => unknown.push(name.as_str()),
         }
     }
     if let [first, ..] = unknown[..] {
@@ -221,18 +221,18 @@ fn left_over(
     Ok(())
 }
 
-fn judge(config: &ModelConfig, stored: &Stored, name: &str) -> Result<Left> {
+fn judge(config: &ModelConfig, stored: &Stored, name: &str) -> Result<Leftover> {
     if is_other_head(config, name, stored.shape(name)?) {
-        return Ok(Left::OtherHead);
+        return Ok(Leftover::OtherHead);
     }
     if name == HEAD {
         // Equal to the embedding, or the configuration would ask for it.
-        return Ok(Left::Redundant);
+        return Ok(Leftover::Redundant);
     }
     if name.ends_with("rotary_emb.inv_freq") {
         let (values, dtype) = stored.values(name)?;
         return if are_frequencies(config, &values, dtype) {
-            Ok(Left::Redundant)
+            Ok(Leftover::Redundant)
         } else {
             Err(Error::Weight {
                 name: name.to_owned(),
@@ -248,12 +248,12 @@ fn judge(config: &ModelConfig, stored: &Stored, name: &str) -> Result<Left> {
         let values = stored.values(name)?.0;
         // `max` would pass over what is no number.
         let sizes = values.iter().map(|x| if x.is_nan() { f64::INFINITY } else { x.abs() });
-        return Ok(Left::Bias(sizes.fold(0.0, f64::max)));
+        return Ok(Leftover::Bias(sizes.fold(0.0, f64::max)));
     }
     // Factors of llama.cpp's longrope, which divide frequencies.
     let factors = name.starts_with("rope_factors_");
     let neutral = factors && stored.values(name)?.0.iter().all(|&x| (x - 1.0).abs() < 1e-6);
-    Ok(if neutral { Left::Redundant } else { Left::Unknown })
+    Ok(if neutral { Leftover::Redundant } else { Leftover::Unknown })
 }
 
 fn bias_left_over(config: &ModelConfig, name: &str, own: String, largest: f64) -> Error {

@@ -22,7 +22,7 @@ const DECODER: &str = "added_tokens_decoder";
 
 /// The files beside `tokenizer.json`, each empty where it is absent.
 #[derive(Default)]
-pub(super) struct Beside {
+pub(super) struct SideFiles {
     /// `tokenizer_config.json`.
     pub(super) config: Map<String, Value>,
     /// `special_tokens_map.json`.
@@ -39,7 +39,7 @@ struct Listed {
     token: AddedToken,
 }
 
-impl Beside {
+impl SideFiles {
     /// Adds to `tokenizer` what the files name. Gives `tokenizer_config.json` with the special
     /// tokens of all files, each as plain text, and what differed.
     pub(super) fn apply(

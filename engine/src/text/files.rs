@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::{ModelWrapper, Tokenizer};
 
 use super::Text;
-use super::added::Beside;
+use super::added::SideFiles;
 use super::loadable;
 use crate::{Error, Result};
 
@@ -47,13 +47,13 @@ impl Text {
         let generation = object(&folder.join("generation_config.json"))?;
         let (template, origin) =
             chat_template(folder, tokenizer_config.shift_remove("chat_template"))?;
-        let beside = Beside {
+        let side_files = SideFiles {
             config: tokenizer_config,
             special: object(&folder.join("special_tokens_map.json"))?,
             added: object(&folder.join("added_tokens.json"))?,
             rows: config.get("vocab_size").and_then(Value::as_u64).map(|rows| rows as usize),
         };
-        let (tokenizer_config, mut notes) = beside.apply(&mut tokenizer)?;
+        let (tokenizer_config, mut notes) = side_files.apply(&mut tokenizer)?;
         let mut stop_tokens = Vec::new();
         for place in [generation.get("eos_token_id"), config.get("eos_token_id")] {
             stop_tokens.extend(token_ids(place)?);

@@ -56,7 +56,7 @@ pub struct Watch {
 struct Memory {
     history: History,
     /// By name of the warning.
-    said: BTreeMap<String, Said>,
+    said: BTreeMap<String, WarningTimes>,
 }
 
 /// What this stage was like.
@@ -84,7 +84,7 @@ struct Rewards {
 
 /// When a warning was of interest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Said {
+struct WarningTimes {
     /// Step in which it was last said.
     said: u64,
     /// Step in which its cause was last seen.
@@ -126,7 +126,7 @@ impl Watch {
     /// said 50 steps ago.
     pub fn is_news(&mut self, step: u64, name: &str) -> bool {
         let Some(last) = self.memory.said.get_mut(name) else {
-            self.memory.said.insert(name.to_owned(), Said { said: step, seen: step });
+            self.memory.said.insert(name.to_owned(), WarningTimes { said: step, seen: step });
             return true;
         };
         let news = step > last.seen + QUIET || step >= last.said + AGAIN;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use evals::attempt::{Asked, Graded, Setup, attempt};
+use evals::attempt::{Draw, GradedGroup, Sampler, attempt};
 use evals::evaluate::{HeldOut, evaluate};
 use evals::record::{Credit, Folder, read_log, read_results};
 use evals::{ProblemResult, PromptStyle, Record, Template, health};
@@ -37,11 +37,11 @@ fn style() -> PromptStyle {
 
 const KEY: Key = Key { seed: 5, purpose: Purpose::Train, step: 2 };
 
-fn graded(slots: usize) -> Vec<Graded> {
+fn graded(slots: usize) -> Vec<GradedGroup> {
     let text = toy::text();
     let sampling =
         Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
-    let setup = Setup {
+    let sampler = Sampler {
         model: &toy::model(&text),
         text: &text,
         style: &style(),
@@ -50,9 +50,9 @@ fn graded(slots: usize) -> Vec<Graded> {
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems = problems();
-    let asked: Vec<_> =
-        (0..).zip(&problems).map(|(number, problem)| Asked { number, problem }).collect();
-    attempt(&setup, &asked, 8, KEY, &mut rollout::to_the_end).unwrap()
+    let draws: Vec<_> =
+        (0..).zip(&problems).map(|(number, problem)| Draw { number, problem }).collect();
+    attempt(&sampler, &draws, 8, KEY, &mut rollout::to_the_end).unwrap()
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn every_problem_has_its_group_in_order_with_text_and_verdict() {
         }
     }
     // The gold of the last problem is no number: nothing can be said about its completions.
-    let unparseable: Vec<_> = groups.iter().map(Graded::gold_unparseable).collect();
+    let unparseable: Vec<_> = groups.iter().map(GradedGroup::gold_unparseable).collect();
     assert_eq!(unparseable, [false, false, true]);
-    assert!(health::look(&groups).iter().any(|warning| warning.name == "gold_unparseable"));
+    assert!(health::check_groups(&groups).iter().any(|warning| warning.name == "gold_unparseable"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
     let text = toy::text();
     let sampling =
         Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
-    let setup = Setup {
+    let sampler = Sampler {
         model: &toy::model(&text),
         text: &text,
         style: &style(),
@@ -99,7 +99,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
     let problems = problems();
     let at = |step| {
         let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step };
-        evaluate(&setup, held_out, &mut rollout::to_the_end, &mut |_, _| Ok(())).unwrap()
+        evaluate(&sampler, held_out, &mut rollout::to_the_end, &mut |_, _| Ok(())).unwrap()
     };
     let ((first, warnings), (mut later, _)) = (at(0), at(9));
     assert_eq!(warnings.last().unwrap().name, "held_out_unparseable");
@@ -118,7 +118,7 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
     let text = toy::text();
     let sampling =
         Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
-    let setup = Setup {
+    let sampler = Sampler {
         model: &toy::model(&text),
         text: &text,
         style: &style(),
@@ -131,7 +131,7 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
     let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step: 2 };
     let mut record = Record::new(Box::new(Folder::new(root.path())));
     let (mut results, finished, mut early) = (Vec::new(), Cell::new(0), 0);
-    let mut judged = |number, group: &Graded| {
+    let mut judged = |number, group: &GradedGroup| {
         let result = ProblemResult::of(number, group, true);
         record.problem(2, "toy", &result)?;
         results.push(result);
@@ -143,7 +143,7 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
         finished.set(progress.finished);
         ControlFlow::Continue(())
     };
-    let (evaluation, _) = evaluate(&setup, held_out, &mut progress, &mut judged).unwrap();
+    let (evaluation, _) = evaluate(&sampler, held_out, &mut progress, &mut judged).unwrap();
     assert!(early >= 16, "{early} problems were kept before all were sampled");
     results.sort_by_key(|result| result.number);
     assert_eq!(read_results(&path).unwrap(), results);
@@ -185,7 +185,7 @@ fn a_group_is_a_line_of_texts_and_a_line_of_columns() {
     let mut record = Record::new(Box::new(Folder::new(root.path())));
     record.completions(3, &groups).unwrap();
     record.tokens(3, &groups, &credits).unwrap();
-    record.warnings(3, &health::look(&groups)).unwrap();
+    record.warnings(3, &health::check_groups(&groups)).unwrap();
     record.sync().unwrap();
     let lines = |folder: &str| -> Vec<serde_json::Value> {
         let path = root.path().join(folder).join("step-000003.jsonl");

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use engine::text::{KeepRule, KeepSpecialTokens, Text};
-use evals::attempt::{Asked, Graded, Setup, attempt};
+use evals::attempt::{Draw, GradedGroup, Sampler, attempt};
 use evals::{Bos, PromptStyle, Target, Template};
 use rewards::{Problem, Role, RubricConfig, Turn};
 use rollout::{Key, Purpose, Sampling};
@@ -49,11 +49,11 @@ fn a_template_that_marks_no_end_leaves_it_to_the_tokenizer() {
     assert_eq!(target(&style, &text, "2").completion, text.encode("2<end>").unwrap());
 }
 
-fn texts(text: &Text, keep: KeepSpecialTokens) -> Vec<Graded> {
+fn texts(text: &Text, keep: KeepSpecialTokens) -> Vec<GradedGroup> {
     let style = PromptStyle { keep_special_tokens: keep, ..PromptStyle::default() };
     let sampling =
         Sampling { max_new_tokens: NonZeroUsize::new(24).unwrap(), ..Sampling::default() };
-    let setup = Setup {
+    let sampler = Sampler {
         model: &toy::model(text),
         text,
         style: &style,
@@ -68,9 +68,9 @@ fn texts(text: &Text, keep: KeepSpecialTokens) -> Vec<Graded> {
         source: String::new(),
         ..Problem::default()
     };
-    let asked = [Asked { number: 0, problem: &problem }];
+    let draws = [Draw { number: 0, problem: &problem }];
     let key = Key { seed: 1, purpose: Purpose::Train, step: 0 };
-    attempt(&setup, &asked, 24, key, &mut rollout::to_the_end).unwrap()
+    attempt(&sampler, &draws, 24, key, &mut rollout::to_the_end).unwrap()
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::{count, print};
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
-use crate::places::Places;
 use crate::policy::{self, Compute};
+use crate::search_path::SearchPath;
 use crate::{grade, machine};
 
 /// Measures this machine; one line of JSON on stdout, medians over the repetitions.
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let threads = machine::fix_threads(work.threads)?;
     let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
-    let (model, _) = policy::locate(&work.model, &Places::of_recipe(Path::new("")))?
+    let (model, _) = policy::locate(&work.model, &SearchPath::of_recipe(Path::new("")))?
         .open(1, &compute)
         .with_context(|| format!("opening {}", work.model))?;
     let shape = Shape {

@@ -20,7 +20,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let broken: Vec<_> = findings
         .iter()
-        .filter(|finding| finding.state == doctor::State::Broken)
+        .filter(|finding| finding.state == doctor::CheckState::Broken)
         .map(|finding| finding.what)
         .collect();
     if broken.is_empty() { Ok(()) } else { bail!("broken: {}", broken.join(", ")) }

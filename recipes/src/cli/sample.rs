@@ -15,8 +15,8 @@ use super::{count, print};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
 use crate::machine;
-use crate::places::Places;
-use crate::policy::{self, Compute, Located};
+use crate::policy::{self, Compute, ModelRef};
+use crate::search_path::SearchPath;
 
 /// Completes a prompt.
 #[derive(Debug, clap::Args)]
@@ -90,14 +90,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if let [first, ..] = sampling.problems().as_slice() {
         bail!("sampling: {first}");
     }
-    let located = policy::locate(&args.model, &Places::of_recipe(Path::new("")))?;
+    let model_ref = policy::locate(&args.model, &SearchPath::of_recipe(Path::new("")))?;
     let compute = Compute::new(args.device, args.dtype)?.with_notes_on(Console::lines());
     let (model, text) =
-        located.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
-    let style = style(args, &located, &text)?;
+        model_ref.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
+    let style = style(args, &model_ref, &text)?;
     let text = style.prepare(text)?;
     for note in style.notes(&text)? {
-        Console::lines().say(&format!("note: {note}"));
+        Console::lines().print(&format!("note: {note}"));
     }
     let asked = rewards::Problem { problem: args.prompt.clone(), ..rewards::Problem::default() };
     let request =
@@ -131,8 +131,8 @@ fn json_object(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// How the prompt is made: as the model's run did, with what the arguments say in its place.
-fn style(args: &Args, located: &Located, text: &Text) -> Result<PromptStyle> {
-    let of_run = located.style()?;
+fn style(args: &Args, model_ref: &ModelRef, text: &Text) -> Result<PromptStyle> {
+    let of_run = model_ref.style()?;
     let bos = args.bos.or(of_run.as_ref().map(|style| style.bos)).unwrap_or_default();
     let mut style = match of_run {
         Some(style) if !args.plain => PromptStyle { bos, ..style },

@@ -8,12 +8,12 @@ use super::{print, time};
 use crate::config::{Loaded, Recipe, load};
 use crate::console::Console;
 use crate::data;
-use crate::dry_run::{Known, Plan, Prompts, Sizes};
-use crate::places::Places;
+use crate::dry_run::{Plan, ProblemStats, Prompts, Sizes};
 use crate::policy::{self, Compute};
+use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Ended, Job, Options, train};
-use crate::{fit, machine, shipped, verifiers};
+use crate::{length_limits, machine, shipped, verifiers};
 
 /// Trains a recipe.
 #[derive(Debug, clap::Args)]
@@ -83,35 +83,35 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let Loaded { recipe, folder } = load(&layers, &args.overrides)?;
     let threads = machine::fix_threads(recipe.threads)?;
-    let places = Places::of_recipe(&folder);
+    let search_path = SearchPath::of_recipe(&folder);
     if args.dry_run {
         verifiers::check(&recipe.rewards())?;
-        let plan = plan(&recipe, &places, threads)?;
+        let plan = plan(&recipe, &search_path, threads)?;
         print(&plan.to_string())?;
         // A shipped recipe is planned before its problems are fetched; one of the user's names
         // files that should be there.
         if plan.lacks_problems() && shipped::named(&args.recipe).is_none() {
-            data::problems(&recipe, &places)?;
+            data::problems(&recipe, &search_path)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let located = policy::locate(&recipe.model.path, &places)?;
-    let problems = data::problems(&recipe, &places)?;
+    let model_ref = policy::locate(&recipe.model.path, &search_path)?;
+    let problems = data::problems(&recipe, &search_path)?;
     let console = Console::stderr();
-    problems.notes.iter().for_each(|note| console.say(note));
+    problems.notes.iter().for_each(|note| console.print(note));
     if problems.repeated > 0 {
         let repeated = problems.repeated;
-        console.say(&format!("data.train: left out {repeated} problems that are held out"));
+        console.print(&format!("data.train: left out {repeated} problems that are held out"));
     }
     let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
     let compute = compute.with_notes_on(console.clone());
     let base = || {
-        let opened = located.open(recipe.seed, &compute);
+        let opened = model_ref.open(recipe.seed, &compute);
         opened.with_context(|| format!("opening {}", recipe.model.path))
     };
     let open = |path: &Path| compute.load(path);
     let job =
-        Job { recipe: &recipe, problems, located: &located, base: &base, open: &open, threads };
+        Job { recipe: &recipe, problems, model_ref: &model_ref, base: &base, open: &open, threads };
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     let stop = Stop::listen()?;
     if let Some(limit) = args.max_time {
@@ -138,36 +138,36 @@ fn stop_after(time: Duration, stop: Stop, console: Console) {
     // Not joined: a run that ends earlier does not wait for it.
     std::thread::spawn(move || {
         std::thread::sleep(time);
-        console.say("the time limit is reached: saving and stopping; go on with --resume");
-        stop.ask();
+        console.print("the time limit is reached: saving and stopping; go on with --resume");
+        stop.request();
     });
 }
 
 /// What the run would do and need, as far as it can be known here.
-fn plan(recipe: &Recipe, places: &Places, threads: usize) -> Result<Plan> {
-    let mut model = Sizes::of(recipe, places)?;
+fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Plan> {
+    let mut model = Sizes::of(recipe, search_path)?;
     if let Some(text) = model.text.take() {
         let text = recipe.prompt.prepare(text)?;
         model.notes.extend(recipe.prompt.notes(&text)?);
         model.text = Some(text);
     }
-    let missing = data::missing(recipe, places);
+    let missing = data::missing(recipe, search_path);
     if !missing.is_empty() {
-        let missing = format!("{} not in {}", missing.join(", "), places.listed());
-        return Plan::new(recipe, &model, Known::Nothing { missing }, threads);
+        let missing = format!("{} not in {}", missing.join(", "), search_path.describe());
+        return Plan::new(recipe, &model, ProblemStats::Nothing { missing }, threads);
     }
-    let mut problems = data::problems(recipe, places)?;
+    let mut problems = data::problems(recipe, search_path)?;
     model.notes.append(&mut problems.notes);
     let (mut prompts, mut prompt) = (None, None);
     if let Some(text) = &model.text {
-        let fitted = fit::fit(recipe, &mut problems, text, model.config.context)?;
-        prompts = Some(Prompts::of(&fitted.prompts));
+        let lengths = length_limits::apply(recipe, &mut problems, text, model.config.context)?;
+        prompts = Some(Prompts::of(&lengths.prompts));
         let first = problems.train.first();
         prompt = first.map(|first| recipe.prompt.prompt(text, first)).transpose()?;
     }
     let sets = std::iter::once(&problems.held_out).chain(&problems.sets);
     let (train, held_out) = (problems.train.len(), sets.map(Vec::len).collect());
-    let known = Known::Problems { train, held_out, prompts };
+    let known = ProblemStats::Problems { train, held_out, prompts };
     Ok(Plan::new(recipe, &model, known, threads)?.with_prompt(prompt))
 }
 

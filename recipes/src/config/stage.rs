@@ -18,7 +18,7 @@ pub use rl::RlStage;
 pub use sft::SftStage;
 
 use super::{Activations, StageData};
-use crate::memory::Need;
+use crate::memory::MemoryFactors;
 use crate::verifiers::RewardsConfig;
 
 /// What the program asks of the settings of a stage, whatever its kind.
@@ -86,7 +86,7 @@ pub struct StepPlan {
     /// What it samples; none where it samples nothing.
     pub sampled: Option<SamplePlan>,
     /// What decides its memory.
-    pub need: Need,
+    pub memory: MemoryFactors,
 }
 
 /// What a step samples, at most.

@@ -55,7 +55,7 @@ impl<'a> Mapping<'a> {
 
     /// The problem in row `number`, counted from 1.
     pub(super) fn problem(&mut self, number: usize, row: &Fields<'_>) -> Result<Problem, String> {
-        let Asked { history, problem, reply } = self.asked(row)?;
+        let Question { history, problem, reply } = self.question(row)?;
         let solution = self.solution(row, reply)?;
         let (answer, worked) = self.answer(row, solution.as_deref())?;
         let id = match self.one(Role::Id, self.columns().id.as_deref(), row)? {
@@ -95,7 +95,7 @@ impl<'a> Mapping<'a> {
         Some(said.collect::<Vec<_>>().join(", "))
     }
 
-    fn asked(&mut self, row: &Fields<'_>) -> Result<Asked, String> {
+    fn question(&mut self, row: &Fields<'_>) -> Result<Question, String> {
         let found = match &self.columns().problem {
             Some(names) => {
                 let named = names.all().map(|name| set(Role::Problem, name, row));
@@ -116,12 +116,16 @@ impl<'a> Mapping<'a> {
                     .map_err(|problem| format!("column `{}`: {problem}", one.column))?;
                 let chat::Split { history, asked, reply } = chat::split(turns)
                     .map_err(|problem| format!("column `{}`: {problem}", one.column))?;
-                Ok(Asked { history, problem: asked, reply: reply.map(|r| (one.column.clone(), r)) })
+                Ok(Question {
+                    history,
+                    problem: asked,
+                    reply: reply.map(|r| (one.column.clone(), r)),
+                })
             }
             many => {
                 let texts = many.iter().map(text).collect::<Result<Vec<_>, _>>()?;
                 let full: Vec<_> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-                Ok(Asked { history: Vec::new(), problem: full.join("\n\n"), reply: None })
+                Ok(Question { history: Vec::new(), problem: full.join("\n\n"), reply: None })
             }
         }
     }
@@ -267,7 +271,7 @@ impl<'a> Mapping<'a> {
 }
 
 /// What a row asks.
-struct Asked {
+struct Question {
     history: Vec<Turn>,
     problem: String,
     /// A chat's last turn, with the column that it is in.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use engine::hub::{DATASETS, Hub};
 
 use super::rows::is_known;
-use crate::places::Places;
+use crate::search_path::SearchPath;
 
 /// Names that a message lists.
 const LISTED: usize = 8;
@@ -34,34 +34,34 @@ pub(super) fn is_remote(path: &str) -> bool {
 ///
 /// Fails when there is none, when a folder or a pattern holds files of several splits, and where a
 /// hub does.
-pub(super) fn find(path: &str, places: &Places, one: bool) -> Result<Found> {
+pub(super) fn find(path: &str, search_path: &SearchPath, one: bool) -> Result<Found> {
     if is_remote(path) {
         return fetch(&Hub::from_env()?, path);
     }
     if path.starts_with("hf://") {
         bail!("`{path}` is no data set: expected {DATASETS}owner/name[@revision][/path]");
     }
-    let Some(found) = local(path, places, one)? else {
+    let Some(found) = local(path, search_path, one)? else {
         bail!(
             "there is no file `{path}` in {}; set STEARIN_DATA to the folder that has it",
-            places.listed()
+            search_path.describe()
         );
     };
     Ok(Found { files: found, note: None })
 }
 
 /// Whether a path names a file that is here.
-pub(super) fn is_here(path: &str, places: &Places) -> bool {
+pub(super) fn is_here(path: &str, search_path: &SearchPath) -> bool {
     if is_remote(path) {
         let hub = Hub::from_env();
         return hub.is_ok_and(|hub| hub.dataset_in_cache(path).is_ok_and(|found| found.is_some()));
     }
     // What else is wrong with a path is said when it is read.
-    !matches!(local(path, places, false), Ok(None))
+    !matches!(local(path, search_path, false), Ok(None))
 }
 
-fn local(path: &str, places: &Places, one: bool) -> Result<Option<Vec<PathBuf>>> {
-    let exact = places.find(path);
+fn local(path: &str, search_path: &SearchPath, one: bool) -> Result<Option<Vec<PathBuf>>> {
+    let exact = search_path.find(path);
     if let Some(found) = exact.as_ref().filter(|found| one || !found.is_dir()) {
         return Ok(Some(vec![found.clone()]));
     }
@@ -77,7 +77,7 @@ fn local(path: &str, places: &Places, one: bool) -> Result<Option<Vec<PathBuf>>>
         return Ok(Some(names.iter().map(|name| folder.join(name)).collect()));
     }
     let (folder, pattern) = path.rsplit_once('/').unwrap_or(("", path));
-    let Some(folder) = places.find(folder).filter(|_| pattern.contains('*')) else {
+    let Some(folder) = search_path.find(folder).filter(|_| pattern.contains('*')) else {
         return Ok(None);
     };
     let all = listed(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder })?;

@@ -9,8 +9,8 @@ use engine::hub::Hub;
 use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
 
 use crate::config::Recipe;
-use crate::places::Places;
-use crate::policy::{Located, locate};
+use crate::policy::{ModelRef, locate};
+use crate::search_path::SearchPath;
 
 /// The sizes of a model, and how they are known.
 #[derive(Debug)]
@@ -33,17 +33,17 @@ impl Sizes {
     /// # Errors
     ///
     /// Fails when none of these is there, and when the model's files are damaged.
-    pub fn of(recipe: &Recipe, places: &Places) -> Result<Self> {
+    pub fn of(recipe: &Recipe, search_path: &SearchPath) -> Result<Self> {
         let name = &recipe.model.path;
-        let (folder, problem) = match locate(name, places) {
-            Ok(Located::Builtin(builtin)) => {
+        let (folder, problem) = match locate(name, search_path) {
+            Ok(ModelRef::Builtin(builtin)) => {
                 let (model, text) = builtin.make(recipe.seed, DType::F32, &Device::Cpu)?;
                 let source = "of the model, which is made on the spot".into();
                 let (config, text, notes) = (model.config().clone(), Some(text), Vec::new());
                 return Ok(Self { config, text, source, notes });
             }
-            Ok(Located::Path(path)) => (Some(path), None),
-            Ok(Located::Hub(address)) => (Hub::from_env()?.find(&address)?, None),
+            Ok(ModelRef::Path(path)) => (Some(path), None),
+            Ok(ModelRef::Hub(address)) => (Hub::from_env()?.find(&address)?, None),
             Err(problem) => (None, Some(problem)),
         };
         if let Some(path) = folder {

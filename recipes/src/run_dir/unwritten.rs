@@ -62,17 +62,17 @@ fn ends_with(path: &Path, text: &str) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.ends_with(text.as_bytes()))
 }
 
-/// A sink whose failed writes are kept. After the first failure it writes nothing more, so that what
+/// A sink that buffers its failed writes. After the first failure it writes nothing more, so that what
 /// is written stays what came first.
 #[derive(Debug)]
-pub struct Keeping<S> {
+pub struct BufferingSink<S> {
     sink: S,
-    kept: Kept,
+    failed_writes: FailedWrites,
 }
 
-/// What a [`Keeping`] sink kept.
+/// The failed writes of a [`BufferingSink`], and the first error.
 #[derive(Debug, Clone, Default)]
-pub struct Kept(Arc<Mutex<Failure>>);
+pub struct FailedWrites(Arc<Mutex<Failure>>);
 
 #[derive(Debug, Default)]
 struct Failure {
@@ -80,14 +80,14 @@ struct Failure {
     first: Option<(String, io::Error)>,
 }
 
-impl<S> Keeping<S> {
-    /// Writes to `sink`, and to `kept` once that fails.
-    pub fn new(sink: S, kept: Kept) -> Self {
-        Self { sink, kept }
+impl<S> BufferingSink<S> {
+    /// Writes to `sink`, and to `failed_writes` once that fails.
+    pub fn new(sink: S, failed_writes: FailedWrites) -> Self {
+        Self { sink, failed_writes }
     }
 }
 
-impl Kept {
+impl FailedWrites {
     /// What was not written, and nothing from then on.
     pub fn take(&self) -> Unwritten {
         std::mem::take(&mut self.lock().unwritten)
@@ -121,9 +121,9 @@ impl Failure {
     }
 }
 
-impl Sink for Keeping<Box<dyn Sink>> {
+impl Sink for BufferingSink<Box<dyn Sink>> {
     fn append(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut failure = self.kept.lock();
+        let mut failure = self.failed_writes.lock();
         if failure.keeps(file, || self.sink.append(file, bytes)) {
             failure.unwritten.append(file, bytes);
         }
@@ -131,7 +131,7 @@ impl Sink for Keeping<Box<dyn Sink>> {
     }
 
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut failure = self.kept.lock();
+        let mut failure = self.failed_writes.lock();
         if failure.keeps(file, || self.sink.replace(file, bytes)) {
             failure.unwritten.replace(file, bytes);
         }
@@ -180,15 +180,15 @@ mod tests {
     fn what_fails_is_written_later_and_once() {
         for room in 0..5 {
             let temp = tempfile::tempdir().unwrap();
-            let kept = Kept::default();
+            let failed_writes = FailedWrites::default();
             let full: Box<dyn Sink> = Box::new(Full(Folder::new(temp.path()), room));
-            let mut sink = Keeping::new(full, kept.clone());
+            let mut sink = BufferingSink::new(full, failed_writes.clone());
             sink.append("log", b"one\n").unwrap();
             sink.append("log", b"two\n").unwrap();
             sink.replace("folder/file", b"old").unwrap();
             sink.replace("folder/file", b"new").unwrap();
-            assert_eq!(kept.check().is_err(), room < 4, "{room}");
-            let unwritten = kept.take();
+            assert_eq!(failed_writes.check().is_err(), room < 4, "{room}");
+            let unwritten = failed_writes.take();
             assert_eq!(unwritten.is_empty(), room == 4);
             let text = serde_json::to_string(&unwritten).unwrap();
             let read: Unwritten = serde_json::from_str(&text).unwrap();

@@ -4,17 +4,21 @@ use anyhow::Result;
 use evals::{Log, Metrics};
 
 use super::clock::Clock;
-use super::descend::UpdateReport;
-use super::stage::Draws;
+use super::learner::Learner;
+use super::stage::DataLoader;
 use super::table::Table;
-use super::updates::Updates;
+use super::update::UpdateReport;
 use crate::machine;
 
 /// How far the stage is.
-pub(super) fn progress(draws: &Draws<'_>, updates: &Updates<'_>, table: &Table) -> Result<Metrics> {
+pub(super) fn progress(
+    loader: &DataLoader<'_>,
+    learner: &Learner<'_>,
+    table: &Table,
+) -> Result<Metrics> {
     let mut metrics = Metrics::new(Log::Metrics);
-    metrics.set("training/epoch", draws.epochs())?;
-    metrics.set("training/updates", updates.done as f64)?;
+    metrics.set("training/epoch", loader.epochs())?;
+    metrics.set("training/updates", learner.done as f64)?;
     let samples = table.samples.iter().zip(&table.credit.filtered);
     let lengths = samples.filter(|(_, filtered)| !**filtered).map(|(one, _)| one.entries.len());
     metrics.set("training/num_tokens", lengths.sum::<usize>() as f64)?;

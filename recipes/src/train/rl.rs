@@ -1,4 +1,4 @@
-//! A stage of reinforcement learning: gather, rescore, credit, descend, summarize.
+//! A stage of reinforcement learning: gather, rescore, credit, update, summarize.
 
 mod credit;
 mod gather;
@@ -17,25 +17,25 @@ use rewards::entropy_bonus::EntropyControl;
 use rewards::{KlControl, Rubric, TokenWeighting};
 use serde_json::Value;
 
-use super::Done;
+use super::StepOutput;
 use super::clock::Clock;
-use super::descend::UpdateReport;
+use super::learner::Learner;
 use super::pack::score;
-use super::stage::{Draws, Shared, StageDriver, Start};
+use super::stage::{DataLoader, RunContext, StageDriver, StageStart};
 use super::table::{Rescored, Table};
-use super::updates::Updates;
+use super::update::UpdateReport;
 use crate::config::{OldLogProbs, RlStage};
 use crate::run_dir::StageState;
 
 /// A stage of reinforcement learning under way.
 #[derive(Debug)]
 pub(super) struct Rl<'a> {
-    run: Shared<'a>,
+    run: RunContext<'a>,
     config: &'a RlStage,
     /// Which stage of the recipe it is.
     index: usize,
-    draws: Draws<'a>,
-    updates: Updates<'a>,
+    loader: DataLoader<'a>,
+    learner: Learner<'a>,
     /// What completions are worth.
     rubric: Rubric,
     /// The weights at the stage's start, where the loss or the reward looks back at them.
@@ -52,15 +52,15 @@ pub(super) struct Rl<'a> {
 }
 
 impl<'a> Rl<'a> {
-    pub(super) fn begin(config: &'a RlStage, start: &Start<'a, '_>) -> Result<Self> {
+    pub(super) fn begin(config: &'a RlStage, start: &StageStart<'a, '_>) -> Result<Self> {
         let run = start.run;
         let rubric = run
             .verifiers
             .rubric(&config.rewards)
             .with_context(|| format!("stage.{}.rewards", start.index))?;
         Ok(Self {
-            draws: Draws::new(&run),
-            updates: Updates::new(config, &run)?,
+            loader: DataLoader::new(&run),
+            learner: Learner::new(config, &run)?,
             rubric,
             reference: config.has_reference().then(|| start.reference()).transpose()?,
             kl_control: KlControl::new(config.reward_kl),
@@ -93,32 +93,32 @@ impl<'a> Rl<'a> {
     }
 
     /// Moves the parameters.
-    fn descend(&mut self, table: &Table) -> Result<UpdateReport> {
+    fn update(&mut self, table: &Table) -> Result<UpdateReport> {
         let began = Instant::now();
         let entropy_coefficient = table.credit.entropy_coefficient;
         let loss = LossConfig { entropy_coefficient, ..self.config.loss.clone() };
-        let report = self.updates.descend(&loss, self.config.rollout.temperature, table)?;
+        let report = self.learner.update(&loss, self.config.rollout.temperature, table)?;
         self.clock.add("timing_s/update_actor", began);
         Ok(report)
     }
 }
 
 impl StageDriver for Rl<'_> {
-    fn step(&mut self, step: u64) -> Result<Done> {
+    fn step(&mut self, step: u64) -> Result<StepOutput> {
         self.clock = Clock::start();
-        let gathered = self.gather(step)?;
-        let mut table = Table::of(&gathered.groups);
+        let rollouts = self.gather(step)?;
+        let mut table = Table::of(&rollouts.groups);
         table.scores = self.rescore(&table)?;
-        table.credit = self.credit(step, &gathered.groups, &table)?;
+        table.credit = self.credit(step, &rollouts.groups, &table)?;
         let probe = self.probe(step)?;
-        let report = self.descend(&table)?;
-        self.summarize(gathered, table, &report, probe.as_ref())
+        let report = self.update(&table)?;
+        self.summarize(rollouts, table, &report, probe.as_ref())
     }
 
     fn state(&self) -> StageState {
         let mut state = StageState::default();
-        self.draws.save(&mut state);
-        self.updates.save(&mut state);
+        self.loader.save(&mut state);
+        self.learner.save(&mut state);
         state.set("kl_control", self.kl_control.state());
         state.set("weighting", self.weighting.state());
         state.set("entropy_control", self.entropy_control.state());
@@ -127,12 +127,12 @@ impl StageDriver for Rl<'_> {
     }
 
     fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        self.updates.tensors()
+        self.learner.tensors()
     }
 
     fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-        self.draws.restore(state)?;
-        self.updates.restore(state, tensors)?;
+        self.loader.restore(state)?;
+        self.learner.restore(state, tensors)?;
         self.kl_control.restore(&state.get::<Value>("kl_control")?)?;
         self.weighting.restore(&state.get::<Value>("weighting")?)?;
         self.entropy_control.restore(&state.get::<Value>("entropy_control")?)?;

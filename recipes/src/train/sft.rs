@@ -9,28 +9,33 @@ use engine::loss::{Aggregation, Kl, LossConfig, PolicyLoss};
 use evals::{Metrics, Target};
 
 use super::clock::Clock;
-use super::descend::UpdateReport;
-use super::stage::{Draws, Shared, StageDriver, Start};
+use super::learner::Learner;
+use super::stage::{DataLoader, RunContext, StageDriver, StageStart};
 use super::table::{Credit, Table};
-use super::updates::Updates;
-use super::{Done, report};
+use super::update::UpdateReport;
+use super::{StepOutput, report};
 use crate::config::SftStage;
-use crate::fit;
+use crate::length_limits;
 use crate::run_dir::StageState;
 
 /// A supervised stage under way.
 #[derive(Debug)]
 pub(super) struct Sft<'a> {
-    run: Shared<'a>,
+    run: RunContext<'a>,
     config: &'a SftStage,
-    draws: Draws<'a>,
-    updates: Updates<'a>,
+    loader: DataLoader<'a>,
+    learner: Learner<'a>,
 }
 
 impl<'a> Sft<'a> {
-    pub(super) fn begin(config: &'a SftStage, start: &Start<'a, '_>) -> Result<Self> {
+    pub(super) fn begin(config: &'a SftStage, start: &StageStart<'a, '_>) -> Result<Self> {
         let run = start.run;
-        Ok(Self { run, config, draws: Draws::new(&run), updates: Updates::new(config, &run)? })
+        Ok(Self {
+            run,
+            config,
+            loader: DataLoader::new(&run),
+            learner: Learner::new(config, &run)?,
+        })
     }
 
     /// The next problems with their solutions as completions.
@@ -38,8 +43,9 @@ impl<'a> Sft<'a> {
         let (text, style) = (self.run.text, &self.run.recipe.prompt);
         let end = style.end(text);
         let mut table = Table::default();
-        for (_, problem) in self.draws.draw(self.config.batch.get()) {
-            let Target { prompt, completion, learnt } = fit::target(style, text, problem, end)?;
+        for (_, problem) in self.loader.next_batch(self.config.batch.get()) {
+            let Target { prompt, completion, learnt } =
+                length_limits::target(style, text, problem, end)?;
             table.push_prompt(prompt);
             table.push_target(&completion, &learnt);
         }
@@ -48,7 +54,7 @@ impl<'a> Sft<'a> {
     }
 
     fn summarize(&self, table: &Table, report: &UpdateReport) -> Result<Metrics> {
-        let mut metrics = report::progress(&self.draws, &self.updates, table)?;
+        let mut metrics = report::progress(&self.loader, &self.learner, table)?;
         metrics.set("train/loss", report.loss)?;
         metrics.set("train/grad_norm", report.grad_norm)?;
         metrics.set("train/lr", report.lr)?;
@@ -57,32 +63,32 @@ impl<'a> Sft<'a> {
 }
 
 impl StageDriver for Sft<'_> {
-    fn step(&mut self, _: u64) -> Result<Done> {
+    fn step(&mut self, _: u64) -> Result<StepOutput> {
         let clock = Clock::start();
         let table = self.solutions()?;
         let began = Instant::now();
-        let report = self.updates.descend(&likelihood(), 1.0, &table)?;
+        let report = self.learner.update(&likelihood(), 1.0, &table)?;
         clock.add("timing_s/update_actor", began);
         let metrics = self.summarize(&table, &report)?;
         let timings = report::timings(&clock, &report, None)?;
         let (warnings, groups) = Default::default();
-        Ok(Done { metrics, timings, warnings, groups, table })
+        Ok(StepOutput { metrics, timings, warnings, groups, table })
     }
 
     fn state(&self) -> StageState {
         let mut state = StageState::default();
-        self.draws.save(&mut state);
-        self.updates.save(&mut state);
+        self.loader.save(&mut state);
+        self.learner.save(&mut state);
         state
     }
 
     fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        self.updates.tensors()
+        self.learner.tensors()
     }
 
     fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-        self.draws.restore(state)?;
-        self.updates.restore(state, tensors)
+        self.loader.restore(state)?;
+        self.learner.restore(state, tensors)
     }
 }
 

@@ -10,7 +10,7 @@ use engine::text::Text;
 use rand_philox::splitmix64;
 use rewards::Problem;
 
-use super::Done;
+use super::StepOutput;
 use crate::config::{Recipe, Train};
 use crate::console::Console;
 use crate::data::Order;
@@ -21,7 +21,7 @@ use crate::verifiers::Verifiers;
 /// A stage under way: one file a kind.
 pub(super) trait StageDriver {
     /// One step; `step` counts the steps done before it, over the whole run.
-    fn step(&mut self, step: u64) -> Result<Done>;
+    fn step(&mut self, step: u64) -> Result<StepOutput>;
 
     /// All that the next step depends on, besides the weights and [`StageDriver::tensors`].
     fn state(&self) -> StageState;
@@ -34,11 +34,11 @@ pub(super) trait StageDriver {
 }
 
 /// Opens a model from its folder.
-pub(super) type Open<'a> = &'a dyn Fn(&Path) -> Result<(Model, Text)>;
+pub(super) type OpenModel<'a> = &'a dyn Fn(&Path) -> Result<(Model, Text)>;
 
 /// What the stages of a run share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shared<'a> {
+pub(super) struct RunContext<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) model: &'a Model,
     pub(super) text: &'a Text,
@@ -53,7 +53,7 @@ pub(super) struct Shared<'a> {
     pub(super) stop: &'a Stop,
 }
 
-impl Shared<'_> {
+impl RunContext<'_> {
     /// A random word of the run and one of its steps.
     pub(super) fn seed_of(&self, step: u64) -> u64 {
         splitmix64(self.recipe.seed ^ splitmix64(step))
@@ -61,15 +61,15 @@ impl Shared<'_> {
 }
 
 /// What a stage begins with.
-pub(super) struct Start<'a, 'b> {
-    pub(super) run: Shared<'a>,
+pub(super) struct StageStart<'a, 'b> {
+    pub(super) run: RunContext<'a>,
     pub(super) index: usize,
     pub(super) resumed: bool,
     pub(super) run_dir: &'b RunDir,
-    pub(super) open: Open<'b>,
+    pub(super) open: OpenModel<'b>,
 }
 
-impl Start<'_, '_> {
+impl StageStart<'_, '_> {
     /// A copy of the weights at the stage's start, to look back at: saved once, so that a resumed
     /// stage looks back at the same.
     pub(super) fn reference(&self) -> Result<Model> {
@@ -86,21 +86,21 @@ impl Start<'_, '_> {
 
 /// The problems of a stage, in the order in which they come.
 #[derive(Debug)]
-pub(super) struct Draws<'a> {
+pub(super) struct DataLoader<'a> {
     problems: &'a [Problem],
     order: Order,
     drawn: u64,
 }
 
-impl<'a> Draws<'a> {
-    pub(super) fn new(run: &Shared<'a>) -> Self {
-        let Shared { recipe, problems, train, .. } = *run;
+impl<'a> DataLoader<'a> {
+    pub(super) fn new(run: &RunContext<'a>) -> Self {
+        let RunContext { recipe, problems, train, .. } = *run;
         let order = Order::new(recipe.seed, problems, &train.weights(), recipe.data.shuffle);
         Self { problems, order, drawn: 0 }
     }
 
     /// The next `count` problems, with their running numbers.
-    pub(super) fn draw(&mut self, count: usize) -> Vec<(u64, &'a Problem)> {
+    pub(super) fn next_batch(&mut self, count: usize) -> Vec<(u64, &'a Problem)> {
         let first = self.drawn;
         self.drawn += count as u64;
         let (problems, order) = (self.problems, &mut self.order);

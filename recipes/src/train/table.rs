@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use engine::Scores;
-use evals::attempt::Graded;
+use evals::attempt::GradedGroup;
 use rollout::Trajectory;
 
 /// The tokens of a step, and the samples and groups that they belong to.
@@ -87,7 +87,7 @@ impl Credit {
 
 impl Table {
     /// What was sampled.
-    pub(crate) fn of(groups: &[Graded]) -> Self {
+    pub(crate) fn of(groups: &[GradedGroup]) -> Self {
         let mut table = Self::default();
         for group in groups {
             table.push_prompt(group.prompt.clone());

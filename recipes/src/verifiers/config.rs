@@ -6,8 +6,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::http::{Http, HttpConfig};
-use super::patience::{Outside, Patient, Waiting};
 use super::process::{Process, ProcessConfig};
+use super::retry::{Outside, RetryPolicy, Retrying};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,8 +63,8 @@ impl OutsideConfig {
     /// # Errors
     ///
     /// Fails when its program cannot be started, or a variable or file that it needs is missing.
-    pub fn start(&self, waiting: &Waiting) -> anyhow::Result<Patient> {
-        let console = waiting.console.clone();
+    pub fn start(&self, retry_policy: &RetryPolicy) -> anyhow::Result<Retrying> {
+        let console = retry_policy.console.clone();
         let (verifier, give_up): (Box<dyn Outside>, _) = match self {
             Self::Process(config) => {
                 (Box::new(Process::start(config.clone(), console)?), config.give_up_after_s)
@@ -73,7 +73,7 @@ impl OutsideConfig {
                 (Box::new(Http::new(config.clone(), console)?), config.give_up_after_s)
             }
         };
-        Ok(Patient::new(verifier, waiting.clone(), give_up))
+        Ok(Retrying::new(verifier, retry_policy.clone(), give_up))
     }
 
     /// Factor of its reward.

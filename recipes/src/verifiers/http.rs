@@ -1,6 +1,6 @@
 //! A verifier that is a server of the user.
 
-mod ask;
+mod client;
 mod headers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,12 +18,12 @@ use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::patience::{Away, GiveUp, Met, Outside};
 use super::problem;
 use super::protocol::{Reply, Request, digest, failed, pending};
+use super::retry::{Fault, GiveUp, Outside, Trial};
 use crate::console::Console;
 use crate::signals::Stop;
-use ask::{Asker, NoReply};
+use client::{HttpClient, NoReply};
 use headers::Headers;
 
 /// A verifier that is asked by HTTP: batches of attempts as one JSON object, by POST.
@@ -89,7 +89,7 @@ impl HttpConfig {
         let host = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
         let is_whole = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'));
         if !is_whole || url.parse::<ureq::http::Uri>().is_err() {
-            let url = shown(url);
+            let url = without_secrets(url);
             return Some(format!("url: expected http:// or https:// and a host, got `{url}`"));
         }
         if authority(url).contains('@') {
@@ -103,7 +103,7 @@ impl HttpConfig {
             return Some("url: https needs a build with the feature `hub`".into());
         }
         if self.ca.is_some() && !url.starts_with("https") {
-            let url = shown(url);
+            let url = without_secrets(url);
             return Some(format!("ca: expected an https:// url to use it for, got `{url}`"));
         }
         headers::problem(&self.headers)
@@ -119,7 +119,7 @@ fn authority(url: &str) -> &str {
 }
 
 /// An address for messages: without user, password and query, which may be secrets.
-fn shown(url: &str) -> String {
+fn without_secrets(url: &str) -> String {
     let place = url.split(['?', '#']).next().unwrap_or_default();
     let authority = authority(url);
     match authority.rsplit_once('@') {
@@ -136,7 +136,7 @@ fn shown(url: &str) -> String {
 #[derive(Debug)]
 pub struct Http {
     config: HttpConfig,
-    asker: Arc<Asker>,
+    client: Arc<HttpClient>,
     console: Console,
     /// A request that was answered, once there is one.
     trial: OnceLock<Arc<Vec<u8>>>,
@@ -151,7 +151,7 @@ struct Round {
     queue: VecDeque<Vec<usize>>,
     /// Why attempts have no verdict of the server's.
     failures: BTreeMap<usize, String>,
-    away: Option<Away>,
+    fault: Option<Fault>,
 }
 
 impl Http {
@@ -165,26 +165,26 @@ impl Http {
     pub fn new(config: HttpConfig, console: Console) -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok();
         let headers = Headers::read(&config.headers, variable).map_err(|error| anyhow!(error))?;
-        let asker = Arc::new(Asker::new(&config, headers)?);
-        Ok(Self { config, asker, console, trial: OnceLock::new() })
+        let client = Arc::new(HttpClient::new(&config, headers)?);
+        Ok(Self { config, client, console, trial: OnceLock::new() })
     }
 
     /// Sends a request for these attempts; its answer goes to `answers`.
     ///
     /// The thread holds nothing of the caller's, so that a stop need not wait for it.
     fn send(&self, attempts: &[Attempt<'_>], batch: Vec<usize>, answers: &Sender<Answer>) {
-        let (asker, answers) = (self.asker.clone(), answers.clone());
+        let (client, answers) = (self.client.clone(), answers.clone());
         let body = body(batch.iter().map(|&index| &attempts[index]));
         let trial = self.trial.get().cloned();
         thread::spawn(move || {
-            let mut answer = asker.ask(&body);
+            let mut answer = client.post(&body);
             // Either the attempt takes too long or the server hangs: what it has answered before
             // shows which.
             if batch.len() == 1
                 && let (Err(NoReply::Late(late)), Some(trial)) = (&answer, trial)
-                && asker.ask(&trial).is_err()
+                && client.post(&trial).is_err()
             {
-                answer = Err(NoReply::Away(late.clone()));
+                answer = Err(NoReply::Unreachable(late.clone()));
             }
             // Nobody waits for it after a stop.
             let _ = answers.send((batch, answer));
@@ -196,8 +196,8 @@ impl Http {
     fn enter(&self, round: &mut Round, answer: Answer, verdicts: &mut [Option<Verdict>]) {
         let (mut batch, answer) = answer;
         match answer.and_then(|text| self.read(&text, batch.len())) {
-            Ok(said) => {
-                for (index, verdict) in batch.into_iter().zip(said) {
+            Ok(found) => {
+                for (index, verdict) in batch.into_iter().zip(found) {
                     verdicts[index] = Some(verdict.unwrap_or_else(|reason| {
                         round.failures.insert(index, reason);
                         failed()
@@ -213,15 +213,15 @@ impl Http {
                 round.queue.push_front(second);
                 round.queue.push_front(batch);
             }
-            Err(NoReply::Away(reason)) => {
-                round.away.get_or_insert(reason);
+            Err(NoReply::Unreachable(reason)) => {
+                round.fault.get_or_insert(reason);
             }
         }
     }
 
     /// The verdicts of a reply to so many attempts; those that the server refuses with the reason.
     fn read(&self, text: &str, count: usize) -> Result<Vec<Result<Verdict, String>>, NoReply> {
-        let broken = |what: &str| NoReply::Away(self.asker.broken(what, text));
+        let broken = |what: &str| NoReply::Unreachable(self.client.broken(what, text));
         let replies = replies(text)
             .map_err(|error| broken(&format!("expected {{\"verdicts\": [...]}} ({error})")))?;
         let mut verdicts: Vec<_> = (0..count).map(|_| None).collect();
@@ -254,12 +254,12 @@ fn replies(text: &str) -> Result<Vec<Reply>, String> {
 }
 
 /// The next answer.
-fn receive(answers: &Receiver<Answer>, stop: &Stop) -> Result<Answer, Away> {
+fn receive(answers: &Receiver<Answer>, stop: &Stop) -> Result<Answer, Fault> {
     const GLANCE: Duration = Duration::from_millis(50);
     loop {
         match answers.recv_timeout(GLANCE) {
             Ok(answer) => return Ok(answer),
-            Err(_) if stop.asked() => return Err(Away::stopped()),
+            Err(_) if stop.is_requested() => return Err(Fault::stopped()),
             Err(_) => {}
         }
     }
@@ -276,19 +276,19 @@ impl Outside for Http {
 
     fn criterion(&self) -> String {
         let HttpConfig { name, url, .. } = &self.config;
-        format!("http `{name}`, url {}", digest(&[shown(url).as_bytes()]))
+        format!("http `{name}`, url {}", digest(&[without_secrets(url).as_bytes()]))
     }
 
-    fn meet(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Met, Away> {
+    fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault> {
         let (sender, answers) = channel();
         self.send(std::slice::from_ref(attempt), vec![0], &sender);
         let (_, answer) = receive(&answers, stop)?;
-        let said = answer.and_then(|text| self.read(&text, 1));
-        let mut said = said.map_err(|reason| match reason {
-            NoReply::Failed(away) | NoReply::Late(away) | NoReply::Away(away) => away,
+        let found = answer.and_then(|text| self.read(&text, 1));
+        let mut found = found.map_err(|reason| match reason {
+            NoReply::Failed(fault) | NoReply::Late(fault) | NoReply::Unreachable(fault) => fault,
         })?;
         let _ = self.trial.set(Arc::new(body(std::iter::once(attempt))));
-        Ok(Met { refusal: said.remove(0).err() })
+        Ok(Trial { refusal: found.remove(0).err() })
     }
 
     fn judge(
@@ -296,15 +296,15 @@ impl Outside for Http {
         attempts: &[Attempt<'_>],
         verdicts: &mut [Option<Verdict>],
         stop: &Stop,
-    ) -> Result<(), Away> {
+    ) -> Result<(), Fault> {
         let pending = pending(verdicts);
         let queue = pending.chunks(self.config.batch.get()).map(<[_]>::to_vec).collect();
-        let mut round = Round { queue, failures: BTreeMap::new(), away: None };
+        let mut round = Round { queue, failures: BTreeMap::new(), fault: None };
         let (sender, answers) = channel();
         let mut running = 0;
         loop {
             while running < self.config.concurrency.get()
-                && round.away.is_none()
+                && round.fault.is_none()
                 && let Some(batch) = round.queue.pop_front()
             {
                 self.send(attempts, batch, &sender);
@@ -321,9 +321,9 @@ impl Outside for Http {
         if let Some((_, reason)) = round.failures.first_key_value() {
             let (name, count, all) = (&self.config.name, round.failures.len(), pending.len());
             self.console
-                .say(&format!("verifier `{name}` failed on {count} of {all} attempts: {reason}"));
+                .print(&format!("verifier `{name}` failed on {count} of {all} attempts: {reason}"));
         }
-        round.away.map_or(Ok(()), Err)
+        round.fault.map_or(Ok(()), Err)
     }
 }
 
@@ -403,18 +403,18 @@ mod tests {
         run(&texts.iter().map(attempt).collect::<Vec<_>>())
     }
 
-    fn judge(http: &Http, texts: &[&str]) -> Result<Vec<Verdict>, Away> {
+    fn judge(http: &Http, texts: &[&str]) -> Result<Vec<Verdict>, Fault> {
         let mut verdicts = vec![None; texts.len()];
         with(texts, |attempts| http.judge(attempts, &mut verdicts, &Stop::default()))?;
         Ok(verdicts.into_iter().map(Option::unwrap).collect())
     }
 
-    fn ask(url: &str, change: &str, texts: &[&str]) -> Result<Vec<Verdict>, Away> {
+    fn ask(url: &str, change: &str, texts: &[&str]) -> Result<Vec<Verdict>, Fault> {
         judge(&http(url, change), texts)
     }
 
-    fn meet(http: &Http, text: &str) -> Result<Met, Away> {
-        with(&[text], |attempts| http.meet(&attempts[0], &Stop::default()))
+    fn trial(http: &Http, text: &str) -> Result<Trial, Fault> {
+        with(&[text], |attempts| http.trial(&attempts[0], &Stop::default()))
     }
 
     fn outcomes(said: &[Verdict]) -> Vec<Outcome> {
@@ -539,7 +539,7 @@ mod tests {
             lengths(request)
         });
         let http = http(&url, "timeout_s = 0.5");
-        assert_eq!(meet(&http, "2"), Ok(Met { refusal: None }));
+        assert_eq!(trial(&http, "2"), Ok(Trial { refusal: None }));
         let said = judge(&http, &["a", "slow", "b"]).unwrap();
         assert_eq!(outcomes(&said), [Correct, Error, Correct]);
         assert_eq!(outcomes(&judge(&http, &["slow"]).unwrap()), [Error]);
@@ -547,7 +547,7 @@ mod tests {
         let away = judge(&http, &["a", "b"]).unwrap_err();
         assert!(away.reason.contains("no reply within 0.5 s: raise `timeout_s`"), "{away:?}");
         // Before there was any contact it is waited for.
-        assert!(meet(&self::http(&url, "timeout_s = 0.5"), "2").unwrap_err().passes);
+        assert!(trial(&self::http(&url, "timeout_s = 0.5"), "2").unwrap_err().is_transient);
     }
 
     #[test]
@@ -567,7 +567,7 @@ mod tests {
         let mut verdicts = vec![None; 4];
         with(&["a", "cc", "bbb", ""], |attempts| {
             let mut judge = || http.judge(attempts, &mut verdicts, &Stop::default());
-            assert!(judge().unwrap_err().passes);
+            assert!(judge().unwrap_err().is_transient);
             away.store(false, Ordering::SeqCst);
             judge().unwrap();
         });
@@ -609,20 +609,20 @@ mod tests {
             (422, "docs/verifiers.md has their form"),
         ] {
             let url = serve(move |_| (status, "no".into()));
-            let away = meet(&http(&url, ""), "2").unwrap_err();
-            assert!(!away.passes && away.reason.contains(act), "{away:?}");
+            let away = trial(&http(&url, ""), "2").unwrap_err();
+            assert!(!away.is_transient && away.reason.contains(act), "{away:?}");
             assert!(away.reason.contains(&format!("got {status}, got `no`")), "{away:?}");
         }
         let url = serve(|_| (200, "hello".into()));
-        assert!(!meet(&http(&url, ""), "2").unwrap_err().passes);
+        assert!(!trial(&http(&url, ""), "2").unwrap_err().is_transient);
         for status in [408, 429, 500, 502, 503, 504] {
             let url = serve(move |_| (status, "busy".into()));
-            assert!(meet(&http(&url, ""), "2").unwrap_err().passes, "{status}");
+            assert!(trial(&http(&url, ""), "2").unwrap_err().is_transient, "{status}");
         }
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(meet(&http(&format!("http://{nobody}/"), ""), "2").unwrap_err().passes);
+        assert!(trial(&http(&format!("http://{nobody}/"), ""), "2").unwrap_err().is_transient);
         let refusal = Some("not mine".to_owned());
-        assert_eq!(meet(&http(&serve(lengths), ""), "refuse"), Ok(Met { refusal }));
+        assert_eq!(trial(&http(&serve(lengths), ""), "refuse"), Ok(Trial { refusal }));
     }
 
     #[test]
@@ -652,7 +652,7 @@ mod tests {
         }));
         let headers = "headers = { Authorization = \"Bearer env:CARGO_MANIFEST_DIR\" }";
         assert_eq!(outcomes(&ask(&url, headers, &["a"]).unwrap()), [Correct]);
-        assert!(meet(&http(&url, ""), "a").unwrap_err().reason.contains("got 401"));
+        assert!(trial(&http(&url, ""), "a").unwrap_err().reason.contains("got 401"));
         let http = http(&url, headers);
         let shown = format!("{:?} {http:?}", judge(&http, &["b"]).unwrap_err());
         assert!(!shown.contains(&secret), "{shown}");
@@ -674,7 +674,7 @@ mod tests {
             ("me:s3cret@a/b", "a/b"),
             ("http://a/b@c", "http://a/b@c"),
         ] {
-            assert_eq!(shown(url), expected);
+            assert_eq!(without_secrets(url), expected);
         }
         let problem = |url: &str| {
             let config: HttpConfig = toml::from_str(&format!("url = \"{url}\"")).unwrap();
@@ -684,7 +684,7 @@ mod tests {
         assert!(said.contains("Basic env:NAME") && !said.contains("s3cret"), "{said}");
         assert!(!problem("ftp://me:s3cret@a/b?s3cret").contains("s3cret"));
         let url = serve(|_| (404, "no".into())) + "?key=s3cret";
-        let away = meet(&http(&url, ""), "2").unwrap_err();
+        let away = trial(&http(&url, ""), "2").unwrap_err();
         assert!(away.reason.contains("/judge: ") && !away.reason.contains("s3cret"), "{away:?}");
         let criterion = |url: &str| http(url, "").criterion();
         assert_eq!(criterion("http://a/b?key=1"), criterion("http://a/b?key=2"));
@@ -698,10 +698,10 @@ mod tests {
             lengths(request)
         });
         let (http, stop, began) = (http(&url, ""), Stop::default(), Instant::now());
-        stop.ask();
+        stop.request();
         let mut verdicts = vec![None; 1];
         let ended = with(&["a"], |attempts| http.judge(attempts, &mut verdicts, &stop));
-        assert_eq!(ended, Err(Away::stopped()));
+        assert_eq!(ended, Err(Fault::stopped()));
         assert!(began.elapsed() < Duration::from_secs(5));
     }
 }

@@ -17,13 +17,13 @@ use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::patience::{Away, GiveUp, Met, Outside};
 use super::problem;
 use super::protocol::{Reply, Request, digest, failed, pending, shortened};
+use super::retry::{Fault, GiveUp, Outside, Trial};
 use crate::console::Console;
 use crate::signals::Stop;
 use child::{NoLine, Running};
-use stderr::Voice;
+use stderr::StderrLog;
 
 /// A verifier that is a child process and stays: one JSON object a line in both directions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +93,7 @@ impl ProcessConfig {
 #[derive(Debug)]
 pub struct Process {
     config: ProcessConfig,
-    voice: Arc<Voice>,
+    stderr_log: Arc<StderrLog>,
     /// Every worker's child, while it has one.
     children: Vec<Mutex<Option<Running>>>,
     /// Whether the program says that it is ready, once that is known.
@@ -102,7 +102,7 @@ pub struct Process {
 
 /// The verdict on an attempt, or why there is none.
 #[derive(Debug)]
-struct Said {
+struct JudgedAttempt {
     index: usize,
     verdict: Result<Verdict, String>,
 }
@@ -145,15 +145,15 @@ impl Process {
     ///
     /// Fails when the program cannot be started.
     pub fn start(config: ProcessConfig, console: Console) -> Result<Self> {
-        let voice = Arc::new(Voice::new(&config.name, console));
+        let stderr_log = Arc::new(StderrLog::new(&config.name, console));
         let mut children = Vec::with_capacity(config.workers.get());
         for _ in 0..config.workers.get() {
-            match Running::start(&config.command, &voice) {
+            match Running::start(&config.command, &stderr_log) {
                 Ok(child) => children.push(Mutex::new(Some(child))),
                 Err(reason) => bail!("verifier `{}`: {reason}", config.name),
             }
         }
-        Ok(Self { config, voice, children, announces: OnceLock::new() })
+        Ok(Self { config, stderr_log, children, announces: OnceLock::new() })
     }
 
     /// What one worker's child says about the attempts that it takes, and what kept it from taking
@@ -165,22 +165,22 @@ impl Process {
         pending: &[usize],
         next: &AtomicUsize,
         stop: &Stop,
-    ) -> (Vec<Said>, Option<Away>) {
+    ) -> (Vec<JudgedAttempt>, Option<Fault>) {
         let mut child = child.lock().expect("a worker does not panic");
-        let mut said = Vec::new();
+        let mut judged = Vec::new();
         while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
             let verdict = match self.one(&mut child, index, &attempts[index], stop) {
                 Ok(Ok(reply)) => reply.verdict(self.config.judges_answers),
                 Ok(Err(reason)) => Err(reason),
-                Err(away) => {
+                Err(fault) => {
                     // The others would only meet with the same.
                     next.store(pending.len(), Ordering::Relaxed);
-                    return (said, Some(away));
+                    return (judged, Some(fault));
                 }
             };
-            said.push(Said { index, verdict });
+            judged.push(JudgedAttempt { index, verdict });
         }
-        (said, None)
+        (judged, None)
     }
 
     /// The reply to one attempt, or why the child failed on it. A child that failed is gone
@@ -191,9 +191,9 @@ impl Process {
         id: usize,
         attempt: &Attempt<'_>,
         stop: &Stop,
-    ) -> Result<Result<Reply, String>, Away> {
-        if stop.asked() {
-            return Err(Away::stopped());
+    ) -> Result<Result<Reply, String>, Fault> {
+        if stop.is_requested() {
+            return Err(Fault::stopped());
         }
         // What died while nothing was asked of it has cost no attempt.
         if child.as_mut().is_some_and(|running| !running.is_well()) {
@@ -201,7 +201,9 @@ impl Process {
         }
         let mut running = match child.take() {
             Some(running) => running,
-            None => Running::start(&self.config.command, &self.voice).map_err(Away::broken)?,
+            None => {
+                Running::start(&self.config.command, &self.stderr_log).map_err(Fault::permanent)?
+            }
         };
         match self.ask(&mut running, &Request::new(id, attempt), id, stop) {
             Ok(reply) => {
@@ -209,8 +211,8 @@ impl Process {
                 Ok(Ok(reply))
             }
             Err(NoReply::Broken(reason)) => Ok(Err(reason)),
-            Err(NoReply::Unready(reason)) => Err(Away::broken(reason)),
-            Err(NoReply::Stopped) => Err(Away::stopped()),
+            Err(NoReply::Unready(reason)) => Err(Fault::permanent(reason)),
+            Err(NoReply::Stopped) => Err(Fault::stopped()),
         }
     }
 
@@ -297,11 +299,11 @@ impl Outside for Process {
         format!("process `{}`, command {}", self.config.name, digest(&words))
     }
 
-    fn meet(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Met, Away> {
+    fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault> {
         let mut child = self.children[0].lock().expect("a worker does not panic");
         match self.one(&mut child, 0, attempt, stop)? {
-            Ok(reply) => Ok(Met { refusal: reply.verdict(self.config.judges_answers).err() }),
-            Err(reason) => Err(Away::broken(reason)),
+            Ok(reply) => Ok(Trial { refusal: reply.verdict(self.config.judges_answers).err() }),
+            Err(reason) => Err(Fault::permanent(reason)),
         }
     }
 
@@ -310,27 +312,27 @@ impl Outside for Process {
         attempts: &[Attempt<'_>],
         verdicts: &mut [Option<Verdict>],
         stop: &Stop,
-    ) -> Result<(), Away> {
+    ) -> Result<(), Fault> {
         let (pending, next) = (&pending(verdicts)[..], &AtomicUsize::new(0));
         let done: Vec<_> = thread::scope(|scope| {
             let work = |child| scope.spawn(move || self.work(child, attempts, pending, next, stop));
             let workers: Vec<_> = self.children.iter().map(work).collect();
             workers.into_iter().map(|one| one.join().expect("a worker does not panic")).collect()
         });
-        let (said, away): (Vec<_>, Vec<_>) = done.into_iter().unzip();
-        let mut said: Vec<_> = said.into_iter().flatten().collect();
-        said.sort_unstable_by_key(|said| said.index);
-        let reasons: Vec<_> = said.iter().filter_map(|said| said.verdict.as_ref().err()).collect();
+        let (judged, faults): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        let mut judged: Vec<_> = judged.into_iter().flatten().collect();
+        judged.sort_unstable_by_key(|one| one.index);
+        let reasons: Vec<_> = judged.iter().filter_map(|one| one.verdict.as_ref().err()).collect();
         if let Some(reason) = reasons.first() {
             let (name, failures, all) = (&self.config.name, reasons.len(), pending.len());
-            self.voice.say(&format!(
+            self.stderr_log.print(&format!(
                 "verifier `{name}` failed on {failures} of {all} attempts: {reason}"
             ));
         }
-        for Said { index, verdict } in said {
+        for JudgedAttempt { index, verdict } in judged {
             verdicts[index] = Some(verdict.unwrap_or_else(|_| failed()));
         }
-        away.into_iter().flatten().next().map_or(Ok(()), Err)
+        faults.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 }
 
@@ -400,7 +402,7 @@ mod tests {
             Self { folder, process }
         }
 
-        fn ask(&self, completions: &[&str]) -> Result<Vec<Verdict>, Away> {
+        fn ask(&self, completions: &[&str]) -> Result<Vec<Verdict>, Fault> {
             let mut verdicts = vec![None; completions.len()];
             with(completions, |attempts| {
                 self.process.judge(attempts, &mut verdicts, &Stop::default())
@@ -408,8 +410,8 @@ mod tests {
             Ok(verdicts.into_iter().map(Option::unwrap).collect())
         }
 
-        fn meet(&self, completion: &str) -> Result<Met, Away> {
-            with(&[completion], |attempts| self.process.meet(&attempts[0], &Stop::default()))
+        fn trial(&self, completion: &str) -> Result<Trial, Fault> {
+            with(&[completion], |attempts| self.process.trial(&attempts[0], &Stop::default()))
         }
 
         /// The rewards, nothing for an error.
@@ -531,7 +533,7 @@ mod tests {
         let script = JUDGE.replace("echo '{\"ready\": true}'", "");
         assert!(!script.contains("ready"));
         let judge = Judge::new(&script, |_| {});
-        assert_eq!(judge.meet("a"), Ok(Met { refusal: None }));
+        assert_eq!(judge.trial("a"), Ok(Trial { refusal: None }));
         assert_eq!(judge.rewards(&["a", "b"]), [Some(0.0), Some(1.0)]);
         assert_eq!(judge.starts(), 1);
         // Known to be silent, what it dies of is the attempt, also right after a start.
@@ -542,16 +544,16 @@ mod tests {
     #[test]
     fn at_the_first_contact_what_breaks_it_is_an_error() {
         let judge = Judge::new(JUDGE, |_| {});
-        assert_eq!(judge.meet("a"), Ok(Met { refusal: None }));
-        assert_eq!(judge.meet("refuse"), Ok(Met { refusal: Some("not mine".into()) }));
+        assert_eq!(judge.trial("a"), Ok(Trial { refusal: None }));
+        assert_eq!(judge.trial("refuse"), Ok(Trial { refusal: Some("not mine".into()) }));
         for (word, reason) in [
             ("die", "it ended (exit status: 3)"),
             ("hang", "no reply within 1.0s"),
             ("chat", "got `hello`"),
             ("other", "expected a reply to attempt 0, got one to 99"),
         ] {
-            let away = judge.meet(word).unwrap_err();
-            assert!(away.reason.contains(reason) && !away.passes, "{away:?}");
+            let away = judge.trial(word).unwrap_err();
+            assert!(away.reason.contains(reason) && !away.is_transient, "{away:?}");
         }
     }
 
@@ -559,16 +561,16 @@ mod tests {
     fn a_stop_does_not_wait_for_a_reply() {
         let judge = Judge::new(JUDGE, |config| config.deadline_s = 60.0);
         let (stop, began) = (Stop::default(), Instant::now());
-        let asked = stop.clone();
+        let requested = stop.clone();
         let stopping = thread::spawn(move || {
             thread::sleep(Duration::from_millis(300));
-            asked.ask();
+            requested.request();
         });
         let mut verdicts = vec![None; 3];
         let ended = with(&["a", "hang", "b"], |attempts| {
             judge.process.judge(attempts, &mut verdicts, &stop)
         });
-        assert_eq!(ended, Err(Away::stopped()));
+        assert_eq!(ended, Err(Fault::stopped()));
         assert!(verdicts[0].is_some() && verdicts[2].is_none(), "what it said is kept");
         assert!(began.elapsed() < Duration::from_secs(5));
         stopping.join().unwrap();

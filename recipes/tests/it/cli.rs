@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use recipes::config::{DTypeChoice, DeviceChoice};
-use recipes::places::Places;
 use recipes::policy::{self, Compute};
+use recipes::search_path::SearchPath;
 
 use crate::binary::{stderr, stdout, stearin};
 
@@ -304,7 +304,7 @@ fn notes_of_loading_are_told_by_every_command_that_loads() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let model = folder.path().join("model");
     let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).expect("a CPU");
-    let builtin = policy::locate("builtin:atom", &Places::of_recipe(Path::new("")));
+    let builtin = policy::locate("builtin:atom", &SearchPath::of_recipe(Path::new("")));
     let (atom, text) = builtin.and_then(|it| it.open(1, &compute)).expect("a builtin policy");
     engine::save(&atom, &text, &model).expect("a writable folder");
     let path = model.join("config.json");

@@ -55,8 +55,8 @@ fn a_task_has_the_problems_of_its_warm_policy() {
         let other = task.with_file_name(format!("{name}.toml"));
         let [warm, rl] = [read(&[&task]), read(&[&other])];
         assert_eq!(rl.model.path, format!("runs/{}", warm.name));
-        let places = recipes::places::Places::of_recipe(Path::new(""));
-        let of = |recipe: &Recipe| recipes::data::problems(recipe, &places).unwrap().held_out;
+        let search_path = recipes::search_path::SearchPath::of_recipe(Path::new(""));
+        let of = |recipe: &Recipe| recipes::data::problems(recipe, &search_path).unwrap().held_out;
         assert_eq!(of(&warm), of(&rl), "{name}");
     }
 }

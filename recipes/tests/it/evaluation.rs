@@ -8,9 +8,9 @@ use std::path::Path;
 use evals::Evaluation;
 use evals::record::{Folder, Sink, read_log, read_results};
 use recipes::config::Recipe;
-use recipes::places::Places;
-use recipes::policy::{self, Located};
+use recipes::policy::{self, ModelRef};
 use recipes::run_dir::checkpoints;
+use recipes::search_path::SearchPath;
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
@@ -59,9 +59,9 @@ fn the_best_checkpoint_is_saved_where_it_is_found() {
         let best = best.unwrap().step;
         let kept: Vec<u64> = if best == 10 { vec![10] } else { vec![best, 10] };
         assert_eq!(steps(&root), kept, "{metric}: {:?}", found.iter().map(of).collect::<Vec<_>>());
-        let located =
-            policy::locate(&root.display().to_string(), &Places::of_recipe(Path::new("")));
-        let Located::Path(path) = located.unwrap() else { panic!("a run is a path") };
+        let model_ref =
+            policy::locate(&root.display().to_string(), &SearchPath::of_recipe(Path::new("")));
+        let ModelRef::Path(path) = model_ref.unwrap() else { panic!("a run is a path") };
         assert!(path.ends_with(format!("checkpoints/step-{best:06}")), "{}", path.display());
         on_the_way |= best < 9;
     }

@@ -203,7 +203,7 @@ impl Sink for StopsAt {
 
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
         if file == self.file {
-            self.stop.ask();
+            self.stop.request();
         }
         self.folder.replace(file, bytes)
     }
@@ -241,7 +241,7 @@ fn a_stop_before_the_first_step_loses_nothing() {
     let (whole, root) = (temp.path().join("whole"), temp.path().join("run"));
     Run::new(&whole).train().unwrap();
     let run = Run::new(&root);
-    run.stop.ask();
+    run.stop.request();
     assert_eq!(run.train().unwrap(), Ended::Interrupted);
     assert_eq!(status(&root).unwrap().state, State::Interrupted);
     assert_eq!(Run::resumed(&root).train().unwrap(), Ended::Finished);

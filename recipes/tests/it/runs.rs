@@ -10,8 +10,8 @@ use evals::record::{Folder, Sink};
 use recipes::config::Recipe;
 use recipes::console::Console;
 use recipes::data::problems;
-use recipes::places::Places;
 use recipes::policy::{self, Compute};
+use recipes::search_path::SearchPath;
 use recipes::signals::Stop;
 use recipes::train::{Ended, Job, Options, train};
 
@@ -86,13 +86,13 @@ impl<'a> Run<'a> {
     pub(crate) fn train(self) -> anyhow::Result<Ended> {
         let recipe = Recipe::parse("small", self.recipe)?;
         let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
-        let places = Places::of_recipe(Path::new(""));
-        let located = policy::locate(&recipe.model.path, &places)?;
+        let search_path = SearchPath::of_recipe(Path::new(""));
+        let model_ref = policy::locate(&recipe.model.path, &search_path)?;
         let job = Job {
             recipe: &recipe,
-            problems: problems(&recipe, &places)?,
-            located: &located,
-            base: &|| located.open(recipe.seed, &compute),
+            problems: problems(&recipe, &search_path)?,
+            model_ref: &model_ref,
+            base: &|| model_ref.open(recipe.seed, &compute),
             open: &|path| compute.load(path),
             threads: self.threads,
         };
@@ -128,7 +128,7 @@ impl Sink for StopsAfterAStep {
         self.folder.append(file, bytes)?;
         let is_step = !bytes.starts_with(b"{\"step\":0,");
         if file == "metrics.jsonl" && is_step {
-            self.stop.ask();
+            self.stop.request();
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use recipes::config::{Layer, Recipe, load};
 use recipes::data::{Problems, problems};
-use recipes::places::Places;
+use recipes::search_path::SearchPath;
 
 const RECIPE: &str = r#"
 model = { path = "builtin:atom" }
@@ -35,7 +35,7 @@ pub(crate) fn read_in(folder: &Path, train: &str, recipe: &str) -> Result<Proble
     fs::write(folder.join("held.jsonl"), HELD).unwrap();
     let recipe = Recipe::parse("test", &recipe.replace("TRAIN", train));
     let recipe = recipe.map_err(|error| format!("{error:#}"))?;
-    problems(&recipe, &Places::of_recipe(folder)).map_err(|error| format!("{error:#}"))
+    problems(&recipe, &SearchPath::of_recipe(folder)).map_err(|error| format!("{error:#}"))
 }
 
 struct Shape {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use recipes::console::Console;
 use recipes::signals::Stop;
 use recipes::train::Ended;
-use recipes::verifiers::{OutsideConfig, Patient, Waiting};
+use recipes::verifiers::{OutsideConfig, RetryPolicy, Retrying};
 use rewards::{Outcome, Verdict, Verifier};
 use serde_json::{Value, json};
 
@@ -50,9 +50,9 @@ fn script(broken: &str) -> String {
 }
 
 /// A verifier outside this process, from its table in a recipe.
-fn start(config: &str) -> Patient {
+fn start(config: &str) -> Retrying {
     let config: OutsideConfig = toml::from_str(config).unwrap();
-    config.start(&Waiting::new(Console::silent(), Stop::default())).unwrap()
+    config.start(&RetryPolicy::new(Console::silent(), Stop::default())).unwrap()
 }
 
 fn train(folder: &std::path::Path, recipe: &str) -> anyhow::Result<Ended> {
@@ -157,7 +157,7 @@ fn documented() -> Option<Vec<&'static str>> {
     Some(code.collect())
 }
 
-fn start_python(folder: &std::path::Path, code: &str) -> Patient {
+fn start_python(folder: &std::path::Path, code: &str) -> Retrying {
     let judge = folder.join("judge.py");
     fs::write(&judge, code).unwrap();
     let command = ["python3".to_owned(), judge.display().to_string()];
@@ -443,7 +443,7 @@ fn a_run_pauses_while_the_server_is_away_and_a_stop_saves_it() {
         }
         thread::sleep(Duration::from_millis(1500));
         assert!(!run.is_finished(), "it waits");
-        stop.ask();
+        stop.request();
         run.join().unwrap()
     });
     assert_eq!(ended, Ended::Interrupted);
@@ -506,7 +506,7 @@ fn a_run_that_is_stopped_while_it_waits_has_lost_no_step() {
             );
             thread::sleep(Duration::from_millis(20));
         }
-        stop.ask();
+        stop.request();
         assert_eq!(run.join().unwrap(), Ended::Interrupted);
     });
     assert!(stopped.join("checkpoints/step-000004").exists());
@@ -537,7 +537,7 @@ fn a_stop_in_the_first_evaluation_leaves_a_run_that_begins_anew() {
             assert!(at.elapsed() < Duration::from_mins(2), "the run does not begin");
             thread::sleep(Duration::from_millis(20));
         }
-        stop.ask();
+        stop.request();
         assert_eq!(run.join().unwrap(), Ended::Interrupted);
     });
     serve(address, usize::MAX);
@@ -550,7 +550,7 @@ fn a_stop_before_the_first_contact_leaves_no_run() {
     let (root, address) = (folder.path().join("run"), free());
     let text = recipe(&format!("[{{ kind = \"http\", url = \"http://{address}/\" }}]"));
     let run = Run { recipe: &text, ..Run::new(&root) };
-    run.stop.ask();
+    run.stop.request();
     assert_eq!(run.train().unwrap(), Ended::Interrupted);
     assert!(!root.exists());
     serve(address, usize::MAX);

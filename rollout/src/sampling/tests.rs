@@ -11,7 +11,7 @@ fn logits() -> Vec<f32> {
 /// Share of each token among many draws.
 fn shares(sampling: &Sampling, logits: &[f32], suppressed: &[u32]) -> Vec<f64> {
     let key = Key { seed: 5, purpose: Purpose::Sample, step: 0 };
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     let mut counts = vec![0.0; logits.len()];
     for i in 0..20_000 {
         let drawn = sampler.draw(sampling, logits, suppressed, key.uniform(i, 0, 0)).unwrap();
@@ -88,7 +88,7 @@ fn filters_that_keep_everything_change_nothing() {
     let key = Key { seed: 5, purpose: Purpose::Eval, step: 0 };
     let logits: Vec<f32> = (0..700).map(|i| (i * 37 % 700) as f32 / 90.0).collect();
     let all = Sampling { top_k: 700, ..Sampling::default() };
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     for i in 0..500 {
         let u = key.uniform(i, 0, 0);
         let plain = sampler.draw(&Sampling::default(), &logits, &[], u).unwrap();
@@ -111,7 +111,7 @@ fn filters_match_a_plain_sort_on_wide_rows() {
             (300, 0.95, 0.001),
         ] {
             let sampling = Sampling { top_k, top_p, min_p, ..Sampling::default() };
-            let mut sampler = Sampler::default();
+            let mut sampler = TokenSampler::default();
             sampler.draw(&sampling, &logits, &[], 0.5).unwrap();
             let mut got: Vec<u32> = sampler.kept.iter().map(|&(_, token)| token).collect();
             got.sort_unstable();
@@ -138,7 +138,7 @@ fn filters_match_a_plain_sort_on_wide_rows() {
 #[test]
 fn greedy_takes_the_lowest_of_the_likeliest() {
     let greedy = Sampling { temperature: 0.0, ..Sampling::default() };
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     let logits = [1.0, 3.0, 2.0, 3.0];
     let drawn = sampler.draw(&greedy, &logits, &[], 0.99).unwrap();
     assert_eq!(drawn.token, 1);
@@ -151,7 +151,7 @@ fn greedy_takes_the_lowest_of_the_likeliest() {
 #[test]
 fn scores_are_of_the_full_distribution_at_the_temperature() {
     let sampling = Sampling { temperature: 0.5, top_k: 1, ..Sampling::default() };
-    let drawn = Sampler::default().draw(&sampling, &logits(), &[1], 0.5).unwrap();
+    let drawn = TokenSampler::default().draw(&sampling, &logits(), &[1], 0.5).unwrap();
     assert_eq!(drawn.token, 4);
     let squares: f64 = PROBABILITIES.iter().map(|p| p * p).sum();
     let log_probs = PROBABILITIES.map(|p| (p * p / squares).ln());
@@ -164,7 +164,7 @@ fn scores_are_of_the_full_distribution_at_the_temperature() {
 
 #[test]
 fn a_suppressed_certainty_leaves_the_rest() {
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     let logits = [900.0, 1.0, 1.0, -500.0];
     for (u, want) in [(0.3, 1), (0.7, 2)] {
         assert_eq!(sampler.draw(&Sampling::default(), &logits, &[0], u).unwrap().token, want);
@@ -190,7 +190,7 @@ fn settings() -> Vec<Sampling> {
 #[test]
 fn suppressing_is_drawing_from_the_others_with_the_scores_of_all() {
     let key = Key { seed: 6, purpose: Purpose::Sample, step: 0 };
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     let logits: Vec<f32> = (0..1500).map(|i| key.uniform(i, 0, 9) as f32 * 12.0 - 6.0).collect();
     let mut order: Vec<u32> = (0..1500).collect();
     order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
@@ -224,7 +224,7 @@ fn suppressing_is_drawing_from_the_others_with_the_scores_of_all() {
 
 #[test]
 fn a_suppressed_id_outside_the_logits_does_no_harm() {
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     for temperature in [0.0, 1.0] {
         let sampling = Sampling { temperature, ..Sampling::default() };
         let drawn = sampler.draw(&sampling, &[0.0, 9.0], &[2, 700], 0.9).unwrap();
@@ -234,7 +234,7 @@ fn a_suppressed_id_outside_the_logits_does_no_harm() {
 
 #[test]
 fn extreme_uniforms_and_broken_logits() {
-    let mut sampler = Sampler::default();
+    let mut sampler = TokenSampler::default();
     let logits: Vec<f32> = (0..1030).map(|i| if i < 1025 { 0.0 } else { -1e4 }).collect();
     let plain = Sampling::default();
     let tiny = 1.0 / (1u64 << 53) as f64;
@@ -279,7 +279,7 @@ fn temperatures_at_which_scaled_logits_overflow_are_refused() {
     for temperature in [0.0, 1e-6, 1.0, 1e6] {
         let sampling = Sampling { temperature, ..Sampling::default() };
         assert_eq!(sampling.problems(), [""; 0], "{temperature}");
-        let sampled = Sampler::default().draw(&sampling, &logits, &[3], 0.5).unwrap();
+        let sampled = TokenSampler::default().draw(&sampling, &logits, &[3], 0.5).unwrap();
         assert_ne!(sampled.token, 3, "{temperature}");
         assert!(sampled.log_prob.is_finite() && sampled.entropy.is_finite(), "{temperature}");
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descent, SamplePlan, StageSettings, StepPlan, stage_settings};
 use crate::config::{Algorithm, DynamicSampling, OldLogProbs, Probe, StageData};
-use crate::memory::Need;
+use crate::memory::MemoryFactors;
 use crate::verifiers::RewardsConfig;
 
 /// Completions of a step, at most.
@@ -85,7 +85,7 @@ impl RlStage {
         Some((dynamic.max_batches.get() * round) as u64)
     }
 
-    fn need(&self, prompt: u64) -> Need {
+    fn memory_factors(&self, prompt: u64) -> MemoryFactors {
         let new = self.rollout.max_new_tokens.get() as u64;
         let completions = (self.batch.get() * self.group_size.get()) as u64;
         let slots = completions.min(self.slots.get() as u64);
@@ -93,7 +93,7 @@ impl RlStage {
         let whole = self.batch.get() as u64 * prompt + completions * new;
         let update = whole / self.updates_per_step.get() as u64;
         let rows = self.micro_batch_tokens.get() as u64;
-        Need {
+        MemoryFactors {
             rows: rows.min(update),
             alone: update <= rows,
             activations: self.activations.most(),
@@ -130,7 +130,7 @@ impl StageSettings for RlStage {
             max_new_tokens: self.rollout.max_new_tokens.get() as u64,
             most_drawn: self.most_drawn(),
         };
-        StepPlan { sampled: Some(sampled), need: self.need(prompt) }
+        StepPlan { sampled: Some(sampled), memory: self.memory_factors(prompt) }
     }
 
     fn problems(&self) -> Vec<String> {

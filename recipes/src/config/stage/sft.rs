@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descent, StageSettings, StepPlan, stage_settings};
 use crate::config::StageData;
-use crate::memory::Need;
+use crate::memory::MemoryFactors;
 
 stage_settings! {
     /// A supervised stage: the negative log-likelihood of the solutions, each token with credit 1.
@@ -41,14 +41,14 @@ impl StageSettings for SftStage {
     }
 
     fn plan(&self, _: u64) -> StepPlan {
-        let need = Need {
+        let memory = MemoryFactors {
             rows: self.micro_batch_tokens.get() as u64,
             alone: false,
             activations: self.activations.most(),
             cached: 0,
             reference: false,
         };
-        StepPlan { sampled: None, need }
+        StepPlan { sampled: None, memory }
     }
 
     fn problems(&self) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::Result;
-use evals::attempt::Graded;
+use evals::attempt::GradedGroup;
 use rand_philox::splitmix64;
 use rewards::advantage::GroupRewards;
 use rewards::dynamics::dynamics;
@@ -14,14 +14,19 @@ use rewards::{EntropyBonus, Importance, TokenColumns, TokenWeights, WeightingCon
 use rollout::Finish;
 
 use super::Rl;
-use super::terms::{Counted, Terms};
+use super::terms::{LossTokens, Terms};
 use crate::config::RlStage;
 use crate::train::pack::{pack, parts};
 use crate::train::table::{Credit, Part, Table};
 
 impl Rl<'_> {
     /// Advantages, importance weights, token weights, and the factor of the entropy.
-    pub(super) fn credit(&mut self, step: u64, groups: &[Graded], table: &Table) -> Result<Credit> {
+    pub(super) fn credit(
+        &mut self,
+        step: u64,
+        groups: &[GradedGroup],
+        table: &Table,
+    ) -> Result<Credit> {
         let began = Instant::now();
         let config = self.config;
         let mut credit = Credit::even(table, 0.0);
@@ -32,20 +37,20 @@ impl Rl<'_> {
         }
         let kept = (0..table.samples.len()).filter(|&sample| !credit.filtered[sample]);
         let kept = table.part(kept.collect());
-        let columns = Columns::of(&kept, &credit.advantages, self.run.seed_of(step));
+        let columns = WeightingInput::of(&kept, &credit.advantages, self.run.seed_of(step));
         importance(config, &kept, &mut credit);
         let mean_entropy = mean_entropy(&columns);
         credit.entropy_coefficient = self.entropy_control.observe(mean_entropy);
         if config.entropy_bonus != (EntropyBonus::Off {}) {
-            credit.say("actor/entropy_coefficient", credit.entropy_coefficient);
+            credit.log("actor/entropy_coefficient", credit.entropy_coefficient);
         }
         let terms = terms(config, &kept, &credit)?;
         let observed = self.weighting.observe(mean_entropy, &columns.borrow(), &terms.borrow());
-        credit.say_all(observed);
+        credit.log_all(observed);
         credit.idle =
             (0..table.samples.len()).map(|sample| is_idle(config, &credit, sample)).collect();
-        let statistics = self.weigh(&kept, &columns, &mut credit)?;
-        credit.say_all(statistics);
+        let statistics = self.token_weights(&kept, &columns, &mut credit)?;
+        credit.log_all(statistics);
         let weights = kept.column(&credit.weights);
         let share = share(&config.weighting);
         let moved = dynamics(&columns.borrow(), &terms.borrow(), &weights, share);
@@ -65,21 +70,21 @@ impl Rl<'_> {
         let log_probs: Vec<(&[f32], &[f32])> =
             entries.map(|own| (&old.log_probs[own.clone()], &reference[own])).collect();
         let Some(found) = self.kl_control.observe(&log_probs) else { return none() };
-        credit.say_all(found.statistics);
+        credit.log_all(found.statistics);
         found.penalties
     }
 
     /// Token weights, ranked over the samples that are `kept` or over each micro-batch. Returns
     /// their statistics.
-    fn weigh(
+    fn token_weights(
         &self,
         kept: &Part<'_>,
-        columns: &Columns<'_>,
+        columns: &WeightingInput<'_>,
         credit: &mut Credit,
     ) -> Result<Vec<(&'static str, f64)>> {
         if self.weighting.scope() == Scope::Batch {
             let weighed = self.weighting.weights(&columns.borrow());
-            credit.weigh(kept, &weighed);
+            credit.set_weights(kept, &weighed);
             return Ok(weighed.statistics);
         }
         let (table, budget) = (kept.table, self.config.micro_batch_tokens.get());
@@ -88,9 +93,9 @@ impl Rl<'_> {
             for batch in pack(table, groups, budget, |sample| !credit.idle[sample])? {
                 // What is drawn for one micro-batch must not be drawn for all.
                 let seed = splitmix64(columns.seed ^ found.len() as u64);
-                let columns = Columns::of(&batch.part, &credit.advantages, seed);
+                let columns = WeightingInput::of(&batch.part, &credit.advantages, seed);
                 let weighed = self.weighting.weights(&columns.borrow());
-                credit.weigh(&batch.part, &weighed);
+                credit.set_weights(&batch.part, &weighed);
                 found.push(weighed);
             }
         }
@@ -99,16 +104,16 @@ impl Rl<'_> {
 }
 
 impl Credit {
-    fn say(&mut self, key: &str, value: f64) {
+    fn log(&mut self, key: &str, value: f64) {
         self.statistics.push((key.to_owned(), value));
     }
 
-    fn say_all(&mut self, all: impl IntoIterator<Item = (&'static str, f64)>) {
-        all.into_iter().for_each(|(key, value)| self.say(key, value));
+    fn log_all(&mut self, all: impl IntoIterator<Item = (&'static str, f64)>) {
+        all.into_iter().for_each(|(key, value)| self.log(key, value));
     }
 
     /// Takes the weights and penalties of the tokens of `part`.
-    fn weigh(&mut self, part: &Part<'_>, weighed: &TokenWeights) {
+    fn set_weights(&mut self, part: &Part<'_>, weighed: &TokenWeights) {
         part.scatter(&weighed.weights, &mut self.weights);
         if !weighed.penalties.is_empty() {
             let none = || vec![0.0; part.table.num_learnt];
@@ -118,7 +123,7 @@ impl Credit {
 }
 
 /// The tokens of some samples as weightings read them.
-struct Columns<'a> {
+struct WeightingInput<'a> {
     surprisals: Vec<f32>,
     entropies: Cow<'a, [f32]>,
     phi_sums: Cow<'a, [f32]>,
@@ -127,7 +132,7 @@ struct Columns<'a> {
     seed: u64,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> WeightingInput<'a> {
     /// What is drawn for the tokens depends on `seed`.
     fn of(part: &Part<'a>, advantages: &[f64], seed: u64) -> Self {
         let old = part.table.old().expect("what was sampled has scores");
@@ -154,7 +159,7 @@ impl<'a> Columns<'a> {
 }
 
 /// One advantage for each completion, over the whole step, by its reward less its penalty.
-fn advantages(config: &RlStage, groups: &[Graded], penalties: &[f64]) -> Vec<f64> {
+fn advantages(config: &RlStage, groups: &[GradedGroup], penalties: &[f64]) -> Vec<f64> {
     let mut penalties = penalties.iter();
     let mut less = |rewards: Vec<f64>| -> Vec<f64> {
         rewards.into_iter().zip(penalties.by_ref()).map(|(reward, kl)| reward - kl).collect()
@@ -175,7 +180,7 @@ fn advantages(config: &RlStage, groups: &[Graded], penalties: &[f64]) -> Vec<f64
 /// Takes completions that were cut off out of the loss; their rewards stay in the advantages.
 ///
 /// Source: overlong filtering, arXiv 2503.14476, section 3.4.
-fn filter_overlong(groups: &[Graded], table: &Table, credit: &mut Credit) {
+fn filter_overlong(groups: &[GradedGroup], table: &Table, credit: &mut Credit) {
     let completions = groups.iter().flat_map(|group| &group.completions);
     let mut filtered = 0.0;
     for ((one, sample), own) in completions.zip(&table.samples).zip(&mut credit.filtered) {
@@ -185,7 +190,7 @@ fn filter_overlong(groups: &[Graded], table: &Table, credit: &mut Credit) {
             filtered += 1.0;
         }
     }
-    credit.say("overlong/filtered", filtered / (table.samples.len() as f64).max(1.0));
+    credit.log("overlong/filtered", filtered / (table.samples.len() as f64).max(1.0));
 }
 
 /// How much more likely each token is to the policy that trains than to the one that sampled, where
@@ -201,7 +206,7 @@ fn importance(config: &RlStage, kept: &Part<'_>, credit: &mut Credit) {
         let mut importance = vec![1.0; table.num_learnt];
         kept.scatter(&found.weights, &mut importance);
         credit.importance = Some(importance);
-        credit.say_all(found.statistics);
+        credit.log_all(found.statistics);
     }
 }
 
@@ -216,7 +221,7 @@ fn terms(config: &RlStage, kept: &Part<'_>, credit: &Credit) -> Result<Terms> {
     let old = table.old().expect("what was sampled has scores");
     let importance = credit.importance.as_ref().map(|column| kept.column(column));
     let reference = table.scores.reference.as_ref().map(|column| kept.column(column));
-    let counted = Counted {
+    let counted = LossTokens {
         updates: parts(table.prompts.len(), config.updates_per_step.get()).map(lengths).collect(),
         importance: importance.as_deref(),
         old: &kept.column(&old.log_probs),
@@ -227,7 +232,7 @@ fn terms(config: &RlStage, kept: &Part<'_>, credit: &Credit) -> Result<Terms> {
 
 /// The mean entropy of the tokens in the loss, nats: what targets are compared with, whatever the
 /// aggregation. NaN where there is none, which moves no controller.
-fn mean_entropy(columns: &Columns<'_>) -> f64 {
+fn mean_entropy(columns: &WeightingInput<'_>) -> f64 {
     let sum: f64 = columns.entropies.iter().map(|&entropy| f64::from(entropy)).sum();
     sum / columns.entropies.len() as f64
 }

@@ -4,31 +4,31 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use evals::attempt::{Asked, Graded, Setup};
+use evals::attempt::{Draw, GradedGroup, Sampler};
 use evals::{Warning, health};
 use rollout::{Key, Purpose};
 
 use super::Rl;
 use crate::config::{AtCap, DynamicSampling, SampledMetric};
-use crate::train::remedy::Remedy;
+use crate::train::recoverable::Recoverable;
 
 /// Everything sampled in a step.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct Rollouts {
     /// Judged, and learnt from.
-    pub(super) groups: Vec<Graded>,
+    pub(super) groups: Vec<GradedGroup>,
     /// Judged, and not learnt from: without spread, or more than the batch holds.
-    pub(super) others: Vec<Graded>,
+    pub(super) others: Vec<GradedGroup>,
     /// Groups that could not be judged: dropped.
-    pub(super) dropped: Vec<Graded>,
+    pub(super) dropped: Vec<GradedGroup>,
     /// Rounds of sampling.
     pub(super) rounds: usize,
     pub(super) warnings: Vec<Warning>,
 }
 
-impl Gathered {
+impl Rollouts {
     /// All groups that were judged, those learnt from first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Graded> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &GradedGroup> {
         self.groups.iter().chain(&self.others)
     }
 }
@@ -38,64 +38,65 @@ impl Rl<'_> {
     /// dropped.
     ///
     /// Source: dynamic sampling of DAPO, arXiv 2503.14476, section 3.2; the cap as in verl.
-    pub(super) fn gather(&mut self, step: u64) -> Result<Gathered> {
+    pub(super) fn gather(&mut self, step: u64) -> Result<Rollouts> {
         let config = self.config;
-        let mut gathered = Gathered::default();
+        let mut rollouts = Rollouts::default();
         let batch = config.batch.get();
         let Some(dynamic) = &config.dynamic_sampling else {
-            self.round(batch, step, &mut gathered)?;
-            gathered.groups = std::mem::take(&mut gathered.others);
-            return finished(gathered, step);
+            self.round(batch, step, &mut rollouts)?;
+            rollouts.groups = std::mem::take(&mut rollouts.others);
+            return finished(rollouts, step);
         };
         let draw = dynamic.gen_batch.unwrap_or(config.batch).get();
-        while gathered.groups.len() < batch && gathered.rounds < dynamic.max_batches.get() {
-            let from = gathered.others.len();
-            self.round(draw, step, &mut gathered)?;
-            let fresh = gathered.others.split_off(from);
+        while rollouts.groups.len() < batch && rollouts.rounds < dynamic.max_batches.get() {
+            let from = rollouts.others.len();
+            self.round(draw, step, &mut rollouts)?;
+            let fresh = rollouts.others.split_off(from);
             for group in fresh {
-                let room = gathered.groups.len() < batch;
-                if room && teaches(&group, dynamic.metric) {
-                    gathered.groups.push(group);
+                let room = rollouts.groups.len() < batch;
+                if room && passes_filter(&group, dynamic.metric) {
+                    rollouts.groups.push(group);
                 } else {
-                    gathered.others.push(group);
+                    rollouts.others.push(group);
                 }
             }
         }
-        if gathered.groups.len() < batch {
+        if rollouts.groups.len() < batch {
             let place = Place { index: self.index, step, batch };
-            let warning = capped(&gathered, dynamic, place)?;
-            gathered.warnings.push(warning);
+            let warning = batch_not_full(&rollouts, dynamic, place)?;
+            rollouts.warnings.push(warning);
         }
-        finished(gathered, step)
+        finished(rollouts, step)
     }
 
     /// One round: the next `count` problems, sampled and judged, to the others.
-    fn round(&mut self, count: usize, step: u64, gathered: &mut Gathered) -> Result<()> {
-        let drawn = self.draws.draw(count);
-        let asked: Vec<_> =
-            drawn.iter().map(|&(number, problem)| Asked { number, problem }).collect();
-        let setup = self.setup();
+    fn round(&mut self, count: usize, step: u64, rollouts: &mut Rollouts) -> Result<()> {
+        let drawn = self.loader.next_batch(count);
+        let draws: Vec<_> =
+            drawn.iter().map(|&(number, problem)| Draw { number, problem }).collect();
+        let sampler = self.sampler();
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Train, step };
         let (console, stop) = (self.run.console, self.run.stop);
         let mut began = Instant::now();
-        let sampled = setup.sample(&asked, self.config.group_size.get(), key, &mut |progress| {
-            console.now("sampling", progress.finished, progress.sequences);
-            stop.flow()
-        })?;
+        let sampled =
+            sampler.sample(&draws, self.config.group_size.get(), key, &mut |progress| {
+                console.set_phase("sampling", progress.finished, progress.sequences);
+                stop.flow()
+            })?;
         self.clock.add("timing_s/gen", began);
         began = Instant::now();
-        let all = setup.judge(&asked, sampled)?;
+        let all = sampler.judge(&draws, sampled)?;
         self.clock.add("timing_s/reward", began);
-        gathered.rounds += 1;
-        let (dropped, judged): (Vec<_>, Vec<_>) = all.into_iter().partition(Graded::unjudged);
-        gathered.dropped.extend(dropped);
-        gathered.others.extend(judged);
+        rollouts.rounds += 1;
+        let (dropped, judged): (Vec<_>, Vec<_>) = all.into_iter().partition(GradedGroup::unjudged);
+        rollouts.dropped.extend(dropped);
+        rollouts.others.extend(judged);
         Ok(())
     }
 
-    /// The policy as a stage asks it.
-    pub(super) fn setup(&self) -> Setup<'_> {
-        Setup {
+    /// The policy of the stage with its sampling settings and rubric.
+    pub(super) fn sampler(&self) -> Sampler<'_> {
+        Sampler {
             model: self.run.model,
             text: self.run.text,
             style: &self.run.recipe.prompt,
@@ -107,7 +108,7 @@ impl Rl<'_> {
 }
 
 /// Whether the completions of a group differ in what they are filtered by.
-fn teaches(group: &Graded, metric: SampledMetric) -> bool {
+fn passes_filter(group: &GradedGroup, metric: SampledMetric) -> bool {
     match metric {
         SampledMetric::Reward => group.has_spread(),
         SampledMetric::Accuracy => {
@@ -117,39 +118,39 @@ fn teaches(group: &Graded, metric: SampledMetric) -> bool {
     }
 }
 
-fn finished(mut gathered: Gathered, step: u64) -> Result<Gathered> {
-    let found = health::look(gathered.all().chain(&gathered.dropped));
-    gathered.warnings.extend(found);
-    if gathered.groups.is_empty() {
+fn finished(mut rollouts: Rollouts, step: u64) -> Result<Rollouts> {
+    let found = health::check_groups(rollouts.all().chain(&rollouts.dropped));
+    rollouts.warnings.extend(found);
+    if rollouts.groups.is_empty() {
         bail!(
             "no group of step {} can be judged: of {} problems, {} have a gold answer that cannot be \
              parsed, and on the others the verifier failed\ncheck `answer` in the data file and the \
              verifier of the stage",
             step + 1,
-            gathered.dropped.len(),
-            gathered.dropped.iter().filter(|group| group.gold_unparseable()).count()
+            rollouts.dropped.len(),
+            rollouts.dropped.iter().filter(|group| group.gold_unparseable()).count()
         );
     }
-    Ok(gathered)
+    Ok(rollouts)
 }
 
 /// What becomes of a step whose batch is not full after the last round: it goes on with a warning,
 /// or ends the run.
-fn capped(gathered: &Gathered, dynamic: &DynamicSampling, place: Place) -> Result<Warning> {
+fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) -> Result<Warning> {
     let Place { index, step, batch } = place;
-    let kept = gathered.groups.len();
-    let share = |holds: &dyn Fn(&Graded) -> bool| {
-        let count = gathered.all().filter(|group| holds(group)).count();
-        format!("{:.0} %", 100.0 * count as f64 / gathered.all().count().max(1) as f64)
+    let kept = rollouts.groups.len();
+    let share = |holds: &dyn Fn(&GradedGroup) -> bool| {
+        let count = rollouts.all().filter(|group| holds(group)).count();
+        format!("{:.0} %", 100.0 * count as f64 / rollouts.all().count().max(1) as f64)
     };
     let solved = share(&|group| group.num_correct() == group.completions.len());
     let unsolved = share(&|group| group.num_correct() == 0);
     let cause = format!(
         "{kept} of {batch} groups have spread after {} rounds of {} problems; {solved} of the groups are \
          solved by every completion, {unsolved} by none, {} could not be judged",
-        gathered.rounds,
+        rollouts.rounds,
         dynamic.gen_batch.map_or(batch, NonZeroUsize::get),
-        gathered.dropped.len()
+        rollouts.dropped.len()
     );
     if kept > 0 && dynamic.at_cap == AtCap::GoOn {
         let act = "the step learns from fewer groups; raise `dynamic_sampling.max_batches` or \
@@ -165,7 +166,7 @@ fn capped(gathered: &Gathered, dynamic: &DynamicSampling, place: Place) -> Resul
     );
     let rounds = 2 * dynamic.max_batches.get();
     let flags = format!("--set stage.{index}.dynamic_sampling.max_batches={rounds} --changed");
-    Err(Remedy { problem, flags }.into())
+    Err(Recoverable { problem, flags }.into())
 }
 
 /// Where a batch was to be filled.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use evals::attempt::{Asked, attempt};
+use evals::attempt::{Draw, attempt};
 use rollout::{Key, Purpose};
 
 use super::Rl;
@@ -21,21 +21,25 @@ impl Rl<'_> {
         let began = Instant::now();
         let problems = self.run.problems;
         let order = shuffled(problems.len(), &mut draws(self.run.seed_of(step), "probe"));
-        let asked: Vec<_> = (0..)
+        let draws: Vec<_> = (0..)
             .zip(order.iter().take(probe.problems.get()))
-            .map(|(number, &at)| Asked { number, problem: &problems[at] })
+            .map(|(number, &at)| Draw { number, problem: &problems[at] })
             .collect();
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Probe, step };
         let stop = self.run.stop;
         let mut progress = |_| stop.flow();
-        let groups = attempt(&self.setup(), &asked, probe.group_size.get(), key, &mut progress)?;
+        let groups = attempt(&self.sampler(), &draws, probe.group_size.get(), key, &mut progress)?;
         self.clock.add("timing_s/probe", began);
         Ok(Some(Table::of(&groups)))
     }
 
     /// Mean entropies of the probe and changes since the update, nats a token: of the probe, and of
     /// the batch that was learnt from.
-    pub(super) fn probed(&self, probe: &Table, batch: &Table) -> Result<[(&'static str, f64); 3]> {
+    pub(super) fn probe_metrics(
+        &self,
+        probe: &Table,
+        batch: &Table,
+    ) -> Result<[(&'static str, f64); 3]> {
         let (temperature, budget) =
             (self.config.rollout.temperature, self.config.micro_batch_tokens.get());
         let began = Instant::now();

@@ -5,34 +5,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use engine::loss::Kl;
 use evals::Metrics;
-use evals::attempt::{Completion, Graded};
+use evals::attempt::{Completion, GradedGroup};
 use rewards::{Outcome, Problem};
 use rollout::Finish;
 
 use super::Rl;
-use super::gather::Gathered;
+use super::gather::Rollouts;
 use crate::config::RlStage;
-use crate::train::descend::UpdateReport;
-use crate::train::gap::Gap;
+use crate::train::log_prob_gap::LogProbGap;
 use crate::train::table::Table;
-use crate::train::{Done, mean, report};
+use crate::train::update::UpdateReport;
+use crate::train::{StepOutput, mean, report};
 
 impl Rl<'_> {
     /// The metrics of a step, and what else it leaves.
     pub(super) fn summarize(
         &mut self,
-        gathered: Gathered,
+        rollouts: Rollouts,
         table: Table,
         report: &UpdateReport,
         probe: Option<&Table>,
-    ) -> Result<Done> {
-        let mut metrics = report::progress(&self.draws, &self.updates, &table)?;
-        self.describe(&mut metrics, &gathered, &table, report)?;
+    ) -> Result<StepOutput> {
+        let mut metrics = report::progress(&self.loader, &self.learner, &table)?;
+        self.describe(&mut metrics, &rollouts, &table, report)?;
         for (key, value) in &table.credit.statistics {
             metrics.set(key.clone(), *value)?;
         }
         if let Some(probe) = probe {
-            for (key, value) in self.probed(probe, &table)? {
+            for (key, value) in self.probe_metrics(probe, &table)? {
                 metrics.set(key, value)?;
             }
         }
@@ -41,32 +41,32 @@ impl Rl<'_> {
             metrics.set("entropy/measured_delta", now - before)?;
         }
         self.entropy = entropy;
-        let generated = completions(&gathered).map(|one| one.trajectory.completion.len()).sum();
+        let generated = completions(&rollouts).map(|one| one.trajectory.completion.len()).sum();
         let timings = report::timings(&self.clock, report, Some(generated))?;
-        let Gathered { groups, warnings, .. } = gathered;
-        Ok(Done { metrics, timings, warnings, groups, table })
+        let Rollouts { groups, warnings, .. } = rollouts;
+        Ok(StepOutput { metrics, timings, warnings, groups, table })
     }
 
     fn describe(
         &self,
         metrics: &mut Metrics,
-        gathered: &Gathered,
+        rollouts: &Rollouts,
         table: &Table,
         report: &UpdateReport,
     ) -> Result<()> {
-        let (config, groups) = (self.config, &gathered.groups);
+        let (config, groups) = (self.config, &rollouts.groups);
         critic(metrics, groups, table)?;
         lengths(metrics, groups)?;
-        unfiltered(metrics, gathered)?;
-        outcomes(metrics, gathered)?;
-        parts(metrics, gathered)?;
-        sources(metrics, gathered, self.run.problems)?;
+        unfiltered(metrics, rollouts)?;
+        outcomes(metrics, rollouts)?;
+        parts(metrics, rollouts)?;
+        sources(metrics, rollouts, self.run.problems)?;
         actor(metrics, config, groups, report)?;
         corrections(metrics, &report.gap)?;
         if config.dynamic_sampling.is_some() {
-            sampled(metrics, config, gathered)?;
+            sampled(metrics, config, rollouts)?;
         }
-        for warning in &gathered.warnings {
+        for warning in &rollouts.warnings {
             metrics.set(format!("health/{}", warning.name), 1.0)?;
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Rl<'_> {
 fn actor(
     metrics: &mut Metrics,
     config: &RlStage,
-    groups: &[Graded],
+    groups: &[GradedGroup],
     report: &UpdateReport,
 ) -> Result<()> {
     let entropies = all(groups).flat_map(|one| &one.trajectory.entropies).copied();
@@ -99,7 +99,7 @@ fn actor(
     Ok(metrics.set("actor/lr", report.lr)?)
 }
 
-fn critic(metrics: &mut Metrics, groups: &[Graded], table: &Table) -> Result<()> {
+fn critic(metrics: &mut Metrics, groups: &[GradedGroup], table: &Table) -> Result<()> {
     let scores: Vec<_> = all(groups).map(|one| share(is(one, Outcome::Correct))).collect();
     metrics.set_spread("critic/score", &scores)?;
     let rewards: Vec<_> = all(groups).map(|one| one.judged.reward).collect();
@@ -109,7 +109,7 @@ fn critic(metrics: &mut Metrics, groups: &[Graded], table: &Table) -> Result<()>
     Ok(metrics.set_spread("critic/advantages", &advantages)?)
 }
 
-fn lengths(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
+fn lengths(metrics: &mut Metrics, groups: &[GradedGroup]) -> Result<()> {
     let responses: Vec<_> = all(groups).map(|one| one.trajectory.completion.len() as f64).collect();
     metrics.set_spread("response_length", &responses)?;
     let cut = all(groups).map(|one| share(one.trajectory.finish == Finish::Length));
@@ -119,52 +119,53 @@ fn lengths(metrics: &mut Metrics, groups: &[Graded]) -> Result<()> {
 }
 
 /// What was sampled, before the choice of what is learnt from.
-fn unfiltered(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
-    let scores = completions(gathered).map(|one| share(is(one, Outcome::Correct)));
+fn unfiltered(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
+    let scores = completions(rollouts).map(|one| share(is(one, Outcome::Correct)));
     metrics.set("unfiltered/score/mean", mean(scores))?;
-    let rewards = completions(gathered).map(|one| one.judged.reward);
+    let rewards = completions(rollouts).map(|one| one.judged.reward);
     metrics.set("unfiltered/rewards/mean", mean(rewards))?;
-    let entropies = completions(gathered).flat_map(|one| &one.trajectory.entropies);
+    let entropies = completions(rollouts).flat_map(|one| &one.trajectory.entropies);
     metrics.set("unfiltered/entropy", mean(entropies.map(|&entropy| f64::from(entropy))))?;
-    let lengths = completions(gathered).map(|one| one.trajectory.completion.len() as f64);
+    let lengths = completions(rollouts).map(|one| one.trajectory.completion.len() as f64);
     metrics.set("unfiltered/response_length/mean", mean(lengths))?;
-    let cut = completions(gathered).map(|one| share(one.trajectory.finish == Finish::Length));
+    let cut = completions(rollouts).map(|one| share(one.trajectory.finish == Finish::Length));
     Ok(metrics.set("unfiltered/response_length/clip_ratio", mean(cut))?)
 }
 
 /// How the batch was filled.
-fn sampled(metrics: &mut Metrics, config: &RlStage, gathered: &Gathered) -> Result<()> {
-    metrics.set("dynamic_sampling/batches", gathered.rounds as f64)?;
-    let judged = gathered.all().count();
-    metrics.set("dynamic_sampling/drawn", (judged + gathered.dropped.len()) as f64)?;
-    metrics.set("dynamic_sampling/kept", gathered.groups.len() as f64)?;
-    let full = config.batch.get() == gathered.groups.len();
-    let with_spread = gathered.others.iter().filter(|group| full && group.has_spread()).count();
+fn sampled(metrics: &mut Metrics, config: &RlStage, rollouts: &Rollouts) -> Result<()> {
+    metrics.set("dynamic_sampling/batches", rollouts.rounds as f64)?;
+    let judged = rollouts.all().count();
+    metrics.set("dynamic_sampling/drawn", (judged + rollouts.dropped.len()) as f64)?;
+    metrics.set("dynamic_sampling/kept", rollouts.groups.len() as f64)?;
+    let full = config.batch.get() == rollouts.groups.len();
+    let with_spread = rollouts.others.iter().filter(|group| full && group.has_spread()).count();
     Ok(metrics.set("dynamic_sampling/discarded", with_spread as f64)?)
 }
 
-fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
+fn outcomes(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     // With dropped groups: some outcomes are the reason why a group is dropped.
-    let judged = || all(&gathered.dropped).chain(completions(gathered));
+    let judged = || all(&rollouts.dropped).chain(completions(rollouts));
     for outcome in Outcome::ALL {
         let with = mean(judged().map(|one| share(is(one, outcome))));
         if with > 0.0 {
             metrics.set(format!("reward/outcome/{outcome}"), with)?;
         }
     }
-    let groups_with =
-        |holds: &dyn Fn(&Graded) -> bool| mean(gathered.all().map(|group| share(holds(group))));
+    let groups_with = |holds: &dyn Fn(&GradedGroup) -> bool| {
+        mean(rollouts.all().map(|group| share(holds(group))))
+    };
     metrics.set("reward/group/zero_spread", groups_with(&|group| !group.has_spread()))?;
     let all_correct = groups_with(&|group| group.num_correct() == group.completions.len());
     metrics.set("reward/group/all_correct", all_correct)?;
     metrics.set("reward/group/none_correct", groups_with(&|group| group.num_correct() == 0))?;
-    metrics.set("reward/group/dropped", gathered.dropped.len() as f64)?;
-    let size = gathered.all().map(|group| group.completions.len()).min().unwrap_or(0);
+    metrics.set("reward/group/dropped", rollouts.dropped.len() as f64)?;
+    let size = rollouts.all().map(|group| group.completions.len()).min().unwrap_or(0);
     for k in evals::pass_sizes(size) {
-        let each = gathered.all().map(|g| evals::pass_at(g.completions.len(), g.num_correct(), k));
+        let each = rollouts.all().map(|g| evals::pass_at(g.completions.len(), g.num_correct(), k));
         metrics.set(format!("reward/pass@{k}"), mean(each))?;
     }
-    let texts = completions(gathered).map(|one| one.text.as_str());
+    let texts = completions(rollouts).map(|one| one.text.as_str());
     for (key, rate) in evals::reflection::rates(texts) {
         metrics.set(key, rate)?;
     }
@@ -173,14 +174,14 @@ fn outcomes(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
 
 /// Every verifier's own mean, and the means of its further numbers; all completions of a step have
 /// the same verifiers.
-fn parts(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
-    let Some(first) = completions(gathered).next() else { return Ok(()) };
+fn parts(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
+    let Some(first) = completions(rollouts).next() else { return Ok(()) };
     for (at, (name, _)) in first.judged.parts.iter().enumerate() {
-        let own = mean(completions(gathered).map(|one| one.judged.parts[at].1));
+        let own = mean(completions(rollouts).map(|one| one.judged.parts[at].1));
         metrics.set(format!("reward/part/{name}"), own)?;
     }
     let mut further: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, value) in completions(gathered).flat_map(|one| &one.judged.metrics) {
+    for (name, value) in completions(rollouts).flat_map(|one| &one.judged.metrics) {
         further.entry(name).or_default().push(*value);
     }
     for (name, values) in further {
@@ -190,7 +191,7 @@ fn parts(metrics: &mut Metrics, gathered: &Gathered) -> Result<()> {
 }
 
 /// What the problems of each source earned, where the stage has problems of a few.
-fn sources(metrics: &mut Metrics, gathered: &Gathered, problems: &[Problem]) -> Result<()> {
+fn sources(metrics: &mut Metrics, rollouts: &Rollouts, problems: &[Problem]) -> Result<()> {
     const MOST: usize = 32;
     let mut names = BTreeSet::new();
     for problem in problems {
@@ -207,7 +208,7 @@ fn sources(metrics: &mut Metrics, gathered: &Gathered, problems: &[Problem]) -> 
     }
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     for name in names {
-        let own = || gathered.all().filter(|group| group.problem.source == name);
+        let own = || rollouts.all().filter(|group| group.problem.source == name);
         let count = own().count();
         let key: String = name.chars().map(plain).collect();
         let key = if key.is_empty() { "none".to_owned() } else { key };
@@ -223,7 +224,7 @@ fn sources(metrics: &mut Metrics, gathered: &Gathered, problems: &[Problem]) -> 
     Ok(())
 }
 
-fn corrections(metrics: &mut Metrics, gap: &Gap) -> Result<()> {
+fn corrections(metrics: &mut Metrics, gap: &LogProbGap) -> Result<()> {
     if gap.is_known() {
         metrics.set("rollout_corr/kl", gap.kl())?;
         metrics.set("rollout_corr/k3_kl", gap.k3())?;
@@ -233,11 +234,11 @@ fn corrections(metrics: &mut Metrics, gap: &Gap) -> Result<()> {
     Ok(())
 }
 
-fn completions(gathered: &Gathered) -> impl Iterator<Item = &Completion> {
-    gathered.all().flat_map(|group| &group.completions)
+fn completions(rollouts: &Rollouts) -> impl Iterator<Item = &Completion> {
+    rollouts.all().flat_map(|group| &group.completions)
 }
 
-fn all(groups: &[Graded]) -> impl Iterator<Item = &Completion> {
+fn all(groups: &[GradedGroup]) -> impl Iterator<Item = &Completion> {
     groups.iter().flat_map(|group| &group.completions)
 }
 

@@ -5,7 +5,7 @@ use rewards::LossTerms;
 
 /// The tokens in the loss of a step, in order, at the policy that sampled them.
 #[derive(Debug)]
-pub(super) struct Counted<'a> {
+pub(super) struct LossTokens<'a> {
     /// Tokens of each completion, update by update.
     pub(super) updates: Vec<Vec<usize>>,
     /// Importance weights; none where nothing is corrected.
@@ -27,7 +27,7 @@ impl Terms {
     /// The terms of these tokens, each relative to a mean over the tokens of its update.
     ///
     /// The penalty of kl-cov has no gradient at the policy that sampled, so it is in no column.
-    pub(super) fn of(loss: &LossConfig, tokens: &Counted<'_>) -> engine::Result<Self> {
+    pub(super) fn of(loss: &LossConfig, tokens: &LossTokens<'_>) -> engine::Result<Self> {
         let mut factors = Vec::with_capacity(tokens.old.len());
         for lengths in &tokens.updates {
             let counts = Counts::of(lengths);
@@ -129,7 +129,7 @@ mod tests {
         }
 
         fn terms(&self, loss: &LossConfig) -> Terms {
-            let counted = Counted {
+            let counted = LossTokens {
                 updates: self.updates.clone(),
                 importance: self.importance.as_deref(),
                 old: &self.old,
@@ -148,8 +148,8 @@ mod tests {
                 samples: &[],
                 seed: 0,
             };
-            let said = dynamics(&tokens, terms, &self.weights, 0.1);
-            said.iter().find(|(key, _)| key == "entropy/predicted_delta").unwrap().1
+            let metrics = dynamics(&tokens, terms, &self.weights, 0.1);
+            metrics.iter().find(|(key, _)| key == "entropy/predicted_delta").unwrap().1
         }
 
         /// Mean entropy after gradient descent on the logits by the loss of each update, its rate

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::guard::Guard;
-use super::stderr::{Tail, Voice};
+use super::stderr::{StderrLog, Tail};
 use crate::signals::Stop;
 
 /// Longest line of a child, in bytes.
@@ -46,7 +46,7 @@ impl Running {
     /// # Errors
     ///
     /// Says why the program cannot be started.
-    pub(super) fn start(command: &[String], voice: &Arc<Voice>) -> Result<Self, String> {
+    pub(super) fn start(command: &[String], stderr_log: &Arc<StderrLog>) -> Result<Self, String> {
         let (program, arguments) = command.split_first().expect("a command has a program");
         let mut command = Command::new(program);
         command.args(arguments);
@@ -61,12 +61,12 @@ impl Running {
         let stdout = child.stdout.take().expect("its stdout is piped");
         let stderr = child.stderr.take().expect("its stderr is piped");
         let (requests, lines) = sync_channel(1);
-        let (said, replies) = sync_channel(1);
+        let (sender, replies) = sync_channel(1);
         thread::spawn(move || write_lines(stdin, &lines));
-        thread::spawn(move || read_lines(stdout, &said));
+        thread::spawn(move || read_lines(stdout, &sender));
         let tail = Arc::new(Tail::default());
-        let (kept, voice) = (tail.clone(), voice.clone());
-        thread::spawn(move || kept.drain(stderr, &voice));
+        let (kept, stderr_log) = (tail.clone(), stderr_log.clone());
+        thread::spawn(move || kept.drain(stderr, &stderr_log));
         let guard = Guard::over(child.id());
         let mut running = Self {
             child,
@@ -109,7 +109,9 @@ impl Running {
             let left = end.saturating_duration_since(Instant::now());
             match self.replies.recv_timeout(left.min(GLANCE)) {
                 Ok(line) => return line.map_err(|reason| self.failed(&reason)),
-                Err(RecvTimeoutError::Timeout) if stop.asked() => return Err(NoLine::Stopped),
+                Err(RecvTimeoutError::Timeout) if stop.is_requested() => {
+                    return Err(NoLine::Stopped);
+                }
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => {
                     return Err(self.failed(&format!("no reply within {limit:.1?}")));
                 }
@@ -170,7 +172,7 @@ fn write_lines(mut stdin: ChildStdin, lines: &Receiver<Vec<u8>>) {
     }
 }
 
-fn read_lines(stdout: ChildStdout, said: &SyncSender<Result<Vec<u8>, String>>) {
+fn read_lines(stdout: ChildStdout, sender: &SyncSender<Result<Vec<u8>, String>>) {
     let mut stdout = BufReader::new(stdout);
     loop {
         let mut line = Vec::new();
@@ -185,7 +187,7 @@ fn read_lines(stdout: ChildStdout, said: &SyncSender<Result<Vec<u8>, String>>) {
             Err(error) => Err(error.to_string()),
         };
         let broken = line.is_err();
-        if said.send(line).is_err() || broken {
+        if sender.send(line).is_err() || broken {
             return;
         }
     }

@@ -20,27 +20,27 @@ const MAX_LINE: u64 = 2048;
 
 /// Where the lines of a verifier's children are shown.
 #[derive(Debug)]
-pub(super) struct Voice {
+pub(super) struct StderrLog {
     name: String,
     console: Console,
     num_lines: AtomicUsize,
 }
 
-impl Voice {
+impl StderrLog {
     pub(super) fn new(name: &str, console: Console) -> Self {
         Self { name: name.to_owned(), console, num_lines: AtomicUsize::new(0) }
     }
 
     /// A line about the verifier.
-    pub(super) fn say(&self, line: &str) {
-        self.console.say(line);
+    pub(super) fn print(&self, line: &str) {
+        self.console.print(line);
     }
 
     fn show(&self, line: &str) {
         let name = &self.name;
         match self.num_lines.fetch_add(1, Ordering::Relaxed) {
-            0..SHOWN => self.console.say(&format!("{name}: {line}")),
-            SHOWN => self.console.say(&format!(
+            0..SHOWN => self.console.print(&format!("{name}: {line}")),
+            SHOWN => self.console.print(&format!(
                 "{name}: more than {SHOWN} lines on standard error: the rest is not shown"
             )),
             _ => {}
@@ -57,12 +57,12 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Reads `pipe` to its end.
-    pub(super) fn drain(&self, pipe: ChildStderr, voice: &Voice) {
+    pub(super) fn drain(&self, pipe: ChildStderr, stderr_log: &StderrLog) {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
         while (&mut pipe).take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             let text = printable(String::from_utf8_lossy(&line).trim_end());
-            voice.show(&text);
+            stderr_log.show(&text);
             let mut lines = self.lines.lock().expect("nobody panics with the lines");
             lines.push_back(text);
             if lines.len() > KEPT {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use ureq::{Agent, Timeout};
 
-use super::super::patience::Away;
 use super::super::protocol::shortened;
+use super::super::retry::Fault;
 use super::headers::Headers;
-use super::{HttpConfig, shown};
+use super::{HttpConfig, without_secrets};
 
 /// Longest reply, in bytes.
 const MAX_REPLY: u64 = 64 << 20;
@@ -23,23 +23,23 @@ const LATE: [u16; 2] = [408, 504];
 #[derive(Debug)]
 pub(super) enum NoReply {
     /// The server failed on these attempts, or does not take them.
-    Failed(Away),
+    Failed(Fault),
     /// The server did not answer in time.
-    Late(Away),
+    Late(Fault),
     /// Nothing is known about them.
-    Away(Away),
+    Unreachable(Fault),
 }
 
 /// Sends requests to one address.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct HttpClient {
     agent: Agent,
     url: String,
     headers: Headers,
     timeout_s: f64,
 }
 
-impl Asker {
+impl HttpClient {
     pub(super) fn new(config: &HttpConfig, headers: Headers) -> Result<Self> {
         let timeout = |seconds| Some(Duration::from_secs_f64(seconds));
         // The address of the recipe is the one that is asked: no proxy, no redirection.
@@ -61,7 +61,7 @@ impl Asker {
     }
 
     /// The text of the reply to one body.
-    pub(super) fn ask(&self, body: &[u8]) -> Result<String, NoReply> {
+    pub(super) fn post(&self, body: &[u8]) -> Result<String, NoReply> {
         let mut request = self.agent.post(&self.url).content_type("application/json");
         for (name, value) in &self.headers.pairs {
             request = request.header(name, value);
@@ -75,49 +75,57 @@ impl Asker {
         let text = text.unwrap_or_default();
         let reason = format!(
             "{}: expected status 200, got {status}, got `{}`{}",
-            shown(&self.url),
+            without_secrets(&self.url),
             self.excerpt(&text),
             act(status)
         );
-        let passes = status == 408 || status == 429 || status >= 500;
-        let away = Away { reason, passes };
+        let is_transient = status == 408 || status == 429 || status >= 500;
+        let fault = Fault { reason, is_transient };
         Err(match status {
-            _ if FAILED.contains(&status) => NoReply::Failed(away),
-            _ if LATE.contains(&status) => NoReply::Late(away),
-            _ => NoReply::Away(away),
+            _ if FAILED.contains(&status) => NoReply::Failed(fault),
+            _ if LATE.contains(&status) => NoReply::Late(fault),
+            _ => NoReply::Unreachable(fault),
         })
     }
 
     /// A reply that breaks the protocol.
-    pub(super) fn broken(&self, what: &str, text: &str) -> Away {
-        Away::broken(format!("{}: {what}, got `{}`", shown(&self.url), self.excerpt(text)))
+    pub(super) fn broken(&self, what: &str, text: &str) -> Fault {
+        Fault::permanent(format!(
+            "{}: {what}, got `{}`",
+            without_secrets(&self.url),
+            self.excerpt(text)
+        ))
     }
 
     fn unreached(&self, error: &ureq::Error) -> NoReply {
         use std::io::ErrorKind::{InvalidData, InvalidInput};
 
-        let url = shown(&self.url);
+        let url = without_secrets(&self.url);
         match error {
             ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
             | ureq::Error::HostNotFound
             | ureq::Error::ConnectionFailed => {
-                NoReply::Away(Away::absent(format!("{url}: {error}")))
+                NoReply::Unreachable(Fault::transient(format!("{url}: {error}")))
             }
-            ureq::Error::BodyExceedsLimit(_) => NoReply::Failed(Away::broken(format!(
+            ureq::Error::BodyExceedsLimit(_) => NoReply::Failed(Fault::permanent(format!(
                 "{url}: a reply of more than {MAX_REPLY} bytes"
             ))),
-            ureq::Error::Timeout(_) => NoReply::Late(Away::absent(format!(
+            ureq::Error::Timeout(_) => NoReply::Late(Fault::transient(format!(
                 "{url}: no reply within {} s: raise `timeout_s` if the server needs longer",
                 self.timeout_s
             ))),
             // Certificates among them.
             ureq::Error::Io(io) if matches!(io.kind(), InvalidData | InvalidInput) => {
-                NoReply::Away(Away::broken(format!("{url}: {}", self.excerpt(&error.to_string()))))
+                NoReply::Unreachable(Fault::permanent(format!(
+                    "{url}: {}",
+                    self.excerpt(&error.to_string())
+                )))
             }
-            ureq::Error::Io(_) => NoReply::Away(Away::absent(format!("{url}: {error}"))),
-            _ => {
-                NoReply::Away(Away::broken(format!("{url}: {}", self.excerpt(&error.to_string()))))
-            }
+            ureq::Error::Io(_) => NoReply::Unreachable(Fault::transient(format!("{url}: {error}"))),
+            _ => NoReply::Unreachable(Fault::permanent(format!(
+                "{url}: {}",
+                self.excerpt(&error.to_string())
+            ))),
         }
     }
 

@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use engine::text::Text;
-use evals::attempt::Setup;
+use evals::attempt::Sampler;
 use evals::evaluate::{HELD_OUT, HeldOut, evaluate, greedy};
 use evals::{Evaluation, Log, Metrics, ProblemResult, Warning};
 use rewards::{Problem, Rubric};
 use rollout::Sampling;
 
-use super::Life;
+use super::Trainer;
 use crate::config::{Recipe, SetSettings};
 use crate::data::Problems;
-use crate::fit::own_text;
+use crate::length_limits::own_text;
 use crate::run_dir::Score;
 use crate::verifiers::Verifiers;
 
@@ -47,7 +47,7 @@ pub(super) fn held_out_sets<'a>(
         .collect()
 }
 
-impl Life<'_> {
+impl Trainer<'_> {
     /// Judges the policy by every held-out set: as the set samples, and greedily besides where it
     /// asks for that. Returns metrics and timings.
     ///
@@ -60,7 +60,7 @@ impl Life<'_> {
             let SetSettings { name, samples, sampling, .. } = self.sets[at].settings;
             let (evaluation, mut found) = self.judge(at, name, sampling, samples)?;
             let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
-            self.shared.console.say(&format!(
+            self.run.console.print(&format!(
                 "{name} accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
                 100.0 * accuracy,
                 100.0 * low,
@@ -82,7 +82,7 @@ impl Life<'_> {
             warnings.retain(|warning| warning.name != "held_out_no_answer");
         }
         self.record.warnings(self.state.step, &warnings)?;
-        self.warn(&warnings);
+        self.log_warnings(&warnings);
         let mut timings = Metrics::new(Log::Timings);
         timings.set("timing_s/testing", began.elapsed().as_secs_f64())?;
         Ok((metrics, timings))
@@ -90,7 +90,7 @@ impl Life<'_> {
 
     /// Whether the next step is supervised, so that the form of an answer may be to come.
     fn learns_form(&self) -> bool {
-        let recipe = self.shared.recipe;
+        let recipe = self.run.recipe;
         let next = recipe.stage_at(self.state.step);
         next.is_some_and(|(index, _)| recipe.stages[index].settings().learns_solutions())
     }
@@ -104,10 +104,10 @@ impl Life<'_> {
         samples: usize,
     ) -> Result<(Evaluation, Vec<Warning>)> {
         let HeldOutSet { settings, problems, rubric, text } = &self.sets[at];
-        let (recipe, console, stop) = (self.shared.recipe, self.shared.console, self.shared.stop);
-        let setup = Setup {
-            model: self.shared.model,
-            text: text.as_ref().unwrap_or(self.shared.text),
+        let (recipe, console, stop) = (self.run.recipe, self.run.console, self.run.stop);
+        let sampler = Sampler {
+            model: self.run.model,
+            text: text.as_ref().unwrap_or(self.run.text),
             style: settings.prompt,
             sampling,
             slots: recipe.eval.slots.get(),
@@ -118,10 +118,10 @@ impl Life<'_> {
         let texts = recipe.record.completions_every > 0;
         let (record, mut results) = (&mut self.record, Vec::new());
         let mut progress = |progress: rollout::Progress| {
-            console.now("evaluating", progress.finished, progress.sequences);
+            console.set_phase("evaluating", progress.finished, progress.sequences);
             stop.flow()
         };
-        let found = evaluate(&setup, held_out, &mut progress, &mut |number, group| {
+        let found = evaluate(&sampler, held_out, &mut progress, &mut |number, group| {
             let result = ProblemResult::of(number, group, texts);
             record.problem(step, name, &result)?;
             results.push(result);

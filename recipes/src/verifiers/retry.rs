@@ -14,28 +14,33 @@ use crate::signals::Stop;
 
 /// How a run waits: whom it tells, who may end it, and how long it sleeps.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub struct RetryPolicy {
     /// Who is told.
     pub console: Console,
     /// Who may end it.
     pub stop: Stop,
     /// Time before the verifier is asked for the second time; it doubles with every further one.
-    pub first: Duration,
+    pub first_delay: Duration,
     /// Longest time between two of them.
-    pub most: Duration,
+    pub max_delay: Duration,
 }
 
-impl Waiting {
+impl RetryPolicy {
     /// From one second to one minute.
     pub fn new(console: Console, stop: Stop) -> Self {
-        Self { console, stop, first: Duration::from_secs(1), most: Duration::from_mins(1) }
+        Self {
+            console,
+            stop,
+            first_delay: Duration::from_secs(1),
+            max_delay: Duration::from_mins(1),
+        }
     }
 
     /// Sleeps; whether it was not stopped.
     fn sleep(&self, time: Duration) -> bool {
         const GLANCE: Duration = Duration::from_millis(50);
         let end = Instant::now() + time;
-        while !self.stop.asked() {
+        while !self.stop.is_requested() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
@@ -80,38 +85,38 @@ impl GiveUp {
 
 /// Why a verifier gives no verdicts now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Away {
+pub struct Fault {
     /// What happened, and the next act.
     pub reason: String,
     /// Whether this is what a server does that is still starting: waiting may be enough.
-    pub passes: bool,
+    pub is_transient: bool,
 }
 
-impl Away {
+impl Fault {
     /// It may come back by itself.
-    pub(super) fn absent(reason: String) -> Self {
-        Self { reason, passes: true }
+    pub(super) fn transient(reason: String) -> Self {
+        Self { reason, is_transient: true }
     }
 
     /// Something has to be repaired.
-    pub(super) fn broken(reason: String) -> Self {
-        Self { reason, passes: false }
+    pub(super) fn permanent(reason: String) -> Self {
+        Self { reason, is_transient: false }
     }
 
     /// The run is to stop.
     pub(super) fn stopped() -> Self {
-        Self { reason: "the run was stopped".into(), passes: false }
+        Self { reason: "the run was stopped".into(), is_transient: false }
     }
 }
 
 /// What a verifier said at the first contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Met {
+pub struct Trial {
     /// Its error where it answered with one, which may be right for that attempt.
     pub refusal: Option<String>,
 }
 
-/// A verifier outside this process, as [`Patient`] asks it.
+/// A verifier outside this process, as [`Retrying`] asks it.
 pub trait Outside: std::fmt::Debug + Send + Sync {
     /// Its name, unique in its rubric.
     fn name(&self) -> &str;
@@ -127,7 +132,7 @@ pub trait Outside: std::fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// Fails when there is no reply that follows the protocol.
-    fn meet(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Met, Away>;
+    fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault>;
 
     /// Fills the empty places of `verdicts`, one for each attempt.
     ///
@@ -139,31 +144,31 @@ pub trait Outside: std::fmt::Debug + Send + Sync {
         attempts: &[Attempt<'_>],
         verdicts: &mut [Option<Verdict>],
         stop: &Stop,
-    ) -> Result<(), Away>;
+    ) -> Result<(), Fault>;
 }
 
 /// Asks a verifier again and again while it is away: the run pauses, and no attempt gets a reward
 /// that nobody gave. Once stopped or past its limit, it returns [`Unavailable`].
 #[derive(Debug)]
-pub struct Patient {
+pub struct Retrying {
     verifier: Box<dyn Outside>,
-    waiting: Waiting,
+    policy: RetryPolicy,
     give_up: Option<Duration>,
 }
 
 /// The pauses for one question.
 struct Pauses<'a> {
-    patient: &'a Patient,
+    retrying: &'a Retrying,
     next: Duration,
     since: Option<Instant>,
     /// What Ctrl-C does meanwhile.
     on_stop: &'static str,
 }
 
-impl Patient {
+impl Retrying {
     /// Waits for `verifier`.
-    pub fn new(verifier: Box<dyn Outside>, waiting: Waiting, give_up: GiveUp) -> Self {
-        Self { verifier, waiting, give_up: give_up.limit() }
+    pub fn new(verifier: Box<dyn Outside>, policy: RetryPolicy, give_up: GiveUp) -> Self {
+        Self { verifier, policy, give_up: give_up.limit() }
     }
 
     /// First contact, before the run does anything else. A verifier that may still be starting is
@@ -173,22 +178,22 @@ impl Patient {
     ///
     /// Fails when the verifier answers in a way that waiting does not change, when it is away for
     /// longer than its limit, and when the run is stopped.
-    pub fn meet(&self, attempt: &Attempt<'_>) -> Result<Met, Unavailable> {
+    pub fn trial(&self, attempt: &Attempt<'_>) -> Result<Trial, Unavailable> {
         let mut pauses = self.pauses("Ctrl-C ends the run, which has not begun yet");
         loop {
-            match self.verifier.meet(attempt, &self.waiting.stop) {
+            match self.verifier.trial(attempt, &self.policy.stop) {
                 Ok(met) => {
                     pauses.end();
                     return Ok(met);
                 }
-                Err(away) if away.passes => pauses.wait(&away)?,
-                Err(away) => return Err(self.unavailable(away.reason)),
+                Err(fault) if fault.is_transient => pauses.wait(&fault)?,
+                Err(fault) => return Err(self.unavailable(fault.reason)),
             }
         }
     }
 
     fn pauses(&self, on_stop: &'static str) -> Pauses<'_> {
-        Pauses { patient: self, next: self.waiting.first, since: None, on_stop }
+        Pauses { retrying: self, next: self.policy.first_delay, since: None, on_stop }
     }
 
     fn unavailable(&self, reason: String) -> Unavailable {
@@ -198,11 +203,11 @@ impl Patient {
 
 impl Pauses<'_> {
     /// Sleeps until the verifier is to be asked again.
-    fn wait(&mut self, away: &Away) -> Result<(), Unavailable> {
-        let Patient { verifier, waiting, give_up, .. } = self.patient;
-        let unavailable = |reason| self.patient.unavailable(reason);
-        if waiting.stop.asked() {
-            return Err(unavailable(away.reason.clone()));
+    fn wait(&mut self, fault: &Fault) -> Result<(), Unavailable> {
+        let Retrying { verifier, policy, give_up, .. } = self.retrying;
+        let unavailable = |reason| self.retrying.unavailable(reason);
+        if policy.stop.is_requested() {
+            return Err(unavailable(fault.reason.clone()));
         }
         let gone = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         let left = give_up.map(|limit| limit.saturating_sub(gone));
@@ -210,12 +215,12 @@ impl Pauses<'_> {
             return Err(unavailable(format!(
                 "gave up after {}, which is give_up_after_s: {}",
                 duration(gone.as_secs_f64()),
-                away.reason
+                fault.reason
             )));
         }
         let pause = left.map_or(self.next, |left| left.min(self.next));
-        let (name, reason, again) = (verifier.name(), &away.reason, duration(pause.as_secs_f64()));
-        waiting.console.say(&match self.since {
+        let (name, reason, again) = (verifier.name(), &fault.reason, duration(pause.as_secs_f64()));
+        policy.console.print(&match self.since {
             None => format!(
                 "paused: verifier `{name}` is unavailable: {reason}\n  start it or repair it, and the \
                  run goes on by itself; asking again in {again}, then less often\n  {}",
@@ -227,24 +232,24 @@ impl Pauses<'_> {
             ),
         });
         self.since = self.since.or_else(|| Some(Instant::now()));
-        if !waiting.sleep(pause) {
-            return Err(unavailable(away.reason.clone()));
+        if !policy.sleep(pause) {
+            return Err(unavailable(fault.reason.clone()));
         }
-        self.next = (2 * self.next).min(waiting.most);
+        self.next = (2 * self.next).min(policy.max_delay);
         Ok(())
     }
 
     /// Says that the verifier is back, where it was away.
     fn end(&self) {
         if let Some(since) = self.since {
-            let (name, gone) = (self.patient.name(), duration(since.elapsed().as_secs_f64()));
-            let console = &self.patient.waiting.console;
-            console.say(&format!("`{name}` answers again after {gone}: going on"));
+            let (name, gone) = (self.retrying.name(), duration(since.elapsed().as_secs_f64()));
+            let console = &self.retrying.policy.console;
+            console.print(&format!("`{name}` answers again after {gone}: going on"));
         }
     }
 }
 
-impl Verifier for Patient {
+impl Verifier for Retrying {
     fn name(&self) -> &str {
         self.verifier.name()
     }
@@ -262,8 +267,8 @@ impl Verifier for Patient {
         let mut pauses = self.pauses(
             "Ctrl-C saves the state before this step and ends the run; --resume goes on from there",
         );
-        while let Err(away) = self.verifier.judge(attempts, &mut verdicts, &self.waiting.stop) {
-            pauses.wait(&away)?;
+        while let Err(fault) = self.verifier.judge(attempts, &mut verdicts, &self.policy.stop) {
+            pauses.wait(&fault)?;
         }
         pauses.end();
         let verdicts: Option<Vec<_>> = verdicts.into_iter().collect();
@@ -297,10 +302,14 @@ mod tests {
             away
         }
 
-        fn patient(&self, stop: &Stop, give_up: GiveUp) -> Patient {
-            let (first, most) = (Duration::from_millis(1), Duration::from_millis(4));
-            let waiting = Waiting { first, most, ..Waiting::new(Console::silent(), stop.clone()) };
-            Patient::new(Box::new(self.clone()), waiting, give_up)
+        fn retrying(&self, stop: &Stop, give_up: GiveUp) -> Retrying {
+            let (first_delay, max_delay) = (Duration::from_millis(1), Duration::from_millis(4));
+            let policy = RetryPolicy {
+                first_delay,
+                max_delay,
+                ..RetryPolicy::new(Console::silent(), stop.clone())
+            };
+            Retrying::new(Box::new(self.clone()), policy, give_up)
         }
     }
 
@@ -317,11 +326,11 @@ mod tests {
             "shy".into()
         }
 
-        fn meet(&self, _: &Attempt<'_>, _: &Stop) -> Result<Met, Away> {
+        fn trial(&self, _: &Attempt<'_>, _: &Stop) -> Result<Trial, Fault> {
             if self.is_away() {
-                return Err(Away::absent("asleep".into()));
+                return Err(Fault::transient("asleep".into()));
             }
-            Ok(Met { refusal: None })
+            Ok(Trial { refusal: None })
         }
 
         fn judge(
@@ -329,7 +338,7 @@ mod tests {
             attempts: &[Attempt<'_>],
             verdicts: &mut [Option<Verdict>],
             _: &Stop,
-        ) -> Result<(), Away> {
+        ) -> Result<(), Fault> {
             let is_away = self.is_away();
             let most = if is_away { 1 } else { attempts.len() };
             let places = verdicts.iter_mut().enumerate().filter(|(_, place)| place.is_none());
@@ -337,7 +346,7 @@ mod tests {
                 *place = Some(Verdict::form(index as f64));
                 self.0.lock().unwrap().1.push(index);
             }
-            if is_away { Err(Away::broken("asleep".into())) } else { Ok(()) }
+            if is_away { Err(Fault::permanent("asleep".into())) } else { Ok(()) }
         }
     }
 
@@ -359,8 +368,8 @@ mod tests {
         let stop = Stop::default();
         for away in [0, 1, 3, 5] {
             let shy = Shy::away(away);
-            let patient = shy.patient(&stop, GiveUp::default());
-            let verdicts = with_attempts(4, |attempts| patient.verify(attempts).unwrap());
+            let retrying = shy.retrying(&stop, GiveUp::default());
+            let verdicts = with_attempts(4, |attempts| retrying.verify(attempts).unwrap());
             let rewards: Vec<_> = verdicts.iter().map(|verdict| verdict.reward).collect();
             assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0]);
             assert_eq!(shy.0.lock().unwrap().1, [0, 1, 2, 3], "each is judged once");
@@ -370,16 +379,16 @@ mod tests {
     #[test]
     fn a_stop_ends_the_waiting() {
         let stop = Stop::default();
-        let patient = Shy::away(usize::MAX).patient(&stop, GiveUp::default());
+        let retrying = Shy::away(usize::MAX).retrying(&stop, GiveUp::default());
         let asked = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
-            stop.ask();
+            stop.request();
         });
         with_attempts(2, |attempts| {
-            assert_eq!(patient.verify(attempts).unwrap_err().reason, "asleep");
+            assert_eq!(retrying.verify(attempts).unwrap_err().reason, "asleep");
             asked.join().unwrap();
-            assert!(patient.verify(attempts).is_err());
-            assert!(patient.meet(&attempts[0]).is_err());
+            assert!(retrying.verify(attempts).is_err());
+            assert!(retrying.trial(&attempts[0]).is_err());
         });
     }
 
@@ -388,18 +397,18 @@ mod tests {
         let stop = Stop::default();
         let began = Instant::now();
         with_attempts(2, |attempts| {
-            let patient = Shy::away(usize::MAX).patient(&stop, GiveUp::After(0.05));
+            let retrying = Shy::away(usize::MAX).retrying(&stop, GiveUp::After(0.05));
             for error in
-                [patient.verify(attempts).unwrap_err(), patient.meet(&attempts[0]).unwrap_err()]
+                [retrying.verify(attempts).unwrap_err(), retrying.trial(&attempts[0]).unwrap_err()]
             {
                 assert!(error.reason.starts_with("gave up after "), "{error}");
                 assert!(error.reason.ends_with("give_up_after_s: asleep"), "{error}");
             }
-            let patient = Shy::away(3).patient(&stop, GiveUp::After(60.0));
-            assert_eq!(patient.verify(attempts).unwrap().len(), 2);
+            let retrying = Shy::away(3).retrying(&stop, GiveUp::After(60.0));
+            assert_eq!(retrying.verify(attempts).unwrap().len(), 2);
         });
         assert!(began.elapsed() >= Duration::from_millis(100), "it waits until then");
-        assert!(!stop.asked());
+        assert!(!stop.is_requested());
     }
 
     #[test]

@@ -9,21 +9,27 @@ use crate::console::Console;
 use crate::identity::Files;
 use crate::resume::{Request, Resumed, resume};
 use crate::run_dir::{Accepted, Change, Environment, RunDir, Saved};
-use crate::verifiers::{self, Verifiers, Waiting};
+use crate::signals::Stop;
+use crate::verifiers::{self, RetryPolicy, Verifiers};
 
 /// The files of the verifiers' programs, as they are before these are started: what a program writes
 /// afterwards is not among them.
-pub(super) fn programs(job: &Job<'_>) -> Result<Files> {
+pub(super) fn program_files(job: &Job<'_>) -> Result<Files> {
     Files::of(verifiers::files(&job.recipe.rewards()))
 }
 
-/// The verifiers outside this process, started and asked once; nothing where the run was stopped.
-pub(super) fn meet(job: &Job<'_>, waiting: &Waiting) -> Result<Option<Verifiers>> {
-    let verifiers = Verifiers::start(&job.recipe.rewards(), waiting)?;
+/// Starts the verifiers outside this process and runs their trials; `None` if the run was stopped.
+pub(super) fn start_verifiers(
+    job: &Job<'_>,
+    console: &Console,
+    stop: &Stop,
+) -> Result<Option<Verifiers>> {
+    let retry_policy = RetryPolicy::new(console.clone(), stop.clone());
+    let verifiers = Verifiers::start(&job.recipe.rewards(), &retry_policy)?;
     let problem = job.problems.train.iter().chain(&job.problems.held_out).next();
-    match problem.map_or(Ok(()), |problem| verifiers.meet(problem)) {
-        Err(_) if waiting.stop.asked() => Ok(None),
-        met => met.map(|()| Some(verifiers)),
+    match problem.map_or(Ok(()), |problem| verifiers.run_trials(problem)) {
+        Err(_) if stop.is_requested() => Ok(None),
+        done => done.map(|()| Some(verifiers)),
     }
 }
 
@@ -43,7 +49,7 @@ pub(super) fn environment(job: &Job<'_>, programs: Files, model: Option<Files>) 
 
 /// A run to go on with.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct ExistingRun {
     run_dir: RunDir,
     /// The checkpoint to go on from.
     pub(super) saved: Option<Saved>,
@@ -57,20 +63,20 @@ pub(super) struct Begun {
     changed_files: Vec<String>,
 }
 
-impl Begun {
+impl ExistingRun {
     /// The run, in which is written down what was accepted.
     pub(super) fn accepted(self, console: &Console) -> Result<RunDir> {
         let step = self.saved.map_or(0, |saved| saved.state.step);
         let (changes, lines): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
         if !changes.is_empty() {
-            console.say(&format!(
+            console.print(&format!(
                 "after step {step} the run goes on with other settings\n  {}",
                 lines.join("\n  ")
             ));
             self.run_dir.change(step, changes, &self.recipe, &self.environment)?;
         }
         if !self.changed_files.is_empty() {
-            console.say(&format!(
+            console.print(&format!(
                 "the run goes on with changed files, so it does not equal an unbroken one\n  {}",
                 self.changed_files.join("\n  ")
             ));
@@ -82,21 +88,22 @@ impl Begun {
 }
 
 /// The run to go on with and where.
-pub(super) fn go_on(job: &Job<'_>, options: &Options<'_>) -> Result<Begun> {
+pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<ExistingRun> {
     let Options { run_dir: root, console, changed, accept_changed_files, command, .. } = options;
     let run_dir = RunDir::open(root)?;
     let then = run_dir.environment()?;
-    let mut model = job.located.files()?;
+    let mut model = job.model_ref.files()?;
     if model.is_none() && run_dir.checkpoints()?.is_empty() {
         // What is not here is fetched all the same, since the run begins from it again.
         (job.base)()?;
-        model = job.located.files()?;
+        model = job.model_ref.files()?;
     }
     if let (None, Some(files)) = (&model, &then.files) {
-        console.say("the model is not in the cache, so its files are not compared with the run's");
+        console
+            .print("the model is not in the cache, so its files are not compared with the run's");
         model = Some(files.model());
     }
-    let environment = environment(job, programs(job)?, model);
+    let environment = environment(job, program_files(job)?, model);
     let recipe = job.recipe.to_toml()?;
     let request = Request {
         recipe: &recipe,
@@ -108,14 +115,14 @@ pub(super) fn go_on(job: &Job<'_>, options: &Options<'_>) -> Result<Begun> {
     };
     let Resumed { saved, changes, changed_files } = resume(&run_dir, &request)?;
     if then.files.is_none() {
-        console.say("the run has no digests of its files, so they are not compared");
+        console.print("the run has no digests of its files, so they are not compared");
     }
     let elsewhere = environment.changes_since(&then);
     if !elsewhere.is_empty() {
-        console.say(&format!(
+        console.print(&format!(
             "the run began elsewhere, so it may now differ in the last digits\n  {}",
             elsewhere.join("\n  ")
         ));
     }
-    Ok(Begun { run_dir, saved, environment, recipe, changes, changed_files })
+    Ok(ExistingRun { run_dir, saved, environment, recipe, changes, changed_files })
 }

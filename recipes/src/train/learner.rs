@@ -8,10 +8,10 @@ use engine::loss::LossConfig;
 use engine::{Activations, Model};
 use optim::Optimizer;
 
-use super::descend::{Plan, UpdateReport, descend};
 use super::params::optimizer;
-use super::stage::Shared;
+use super::stage::RunContext;
 use super::table::Table;
+use super::update::{UpdatePlan, UpdateReport, update};
 use crate::config::{self, Descent, StageSettings};
 use crate::console::Console;
 use crate::machine;
@@ -20,7 +20,7 @@ use crate::run_dir::StageState;
 
 /// What moves the parameters of a stage.
 #[derive(Debug)]
-pub(super) struct Updates<'a> {
+pub(super) struct Learner<'a> {
     model: &'a Model,
     console: &'a Console,
     settings: Descent<'a>,
@@ -32,8 +32,8 @@ pub(super) struct Updates<'a> {
     pub(super) done: u64,
 }
 
-impl<'a> Updates<'a> {
-    pub(super) fn new(stage: &'a dyn StageSettings, run: &Shared<'a>) -> Result<Self> {
+impl<'a> Learner<'a> {
+    pub(super) fn new(stage: &'a dyn StageSettings, run: &RunContext<'a>) -> Result<Self> {
         let settings = stage.descent();
         Ok(Self {
             model: run.model,
@@ -47,13 +47,13 @@ impl<'a> Updates<'a> {
     }
 
     /// The updates of a step, with log-probs taken at `temperature`.
-    pub(super) fn descend(
+    pub(super) fn update(
         &mut self,
         loss: &LossConfig,
         temperature: f64,
         table: &Table,
     ) -> Result<UpdateReport> {
-        let plan = Plan {
+        let plan = UpdatePlan {
             model: self.model,
             loss,
             temperature,
@@ -64,8 +64,8 @@ impl<'a> Updates<'a> {
             total_updates: self.total,
         };
         let console = self.console;
-        let mut progress = |done, total| console.now("updating", done, total);
-        let report = descend(&plan, self.optimizer.as_mut(), table, self.done, &mut progress)?;
+        let mut progress = |done, total| console.set_phase("updating", done, total);
+        let report = update(&plan, self.optimizer.as_mut(), table, self.done, &mut progress)?;
         self.done += report.updates;
         Ok(report)
     }

@@ -5,20 +5,20 @@ use std::time::Instant;
 use anyhow::Result;
 use evals::{Log, Metrics};
 
-use super::Life;
+use super::Trainer;
 use crate::causes::with_causes;
 use crate::run_dir::{Pending, Saved, State, Unwritten};
-use crate::train::stage::{Shared, StageDriver};
+use crate::train::stage::{RunContext, StageDriver};
 
-impl Life<'_> {
+impl Trainer<'_> {
     /// Saves everything as it stands, once.
     pub(super) fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
         let step = self.state.step;
         if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
             return Ok(());
         }
-        let Shared { recipe, model, text, console, .. } = self.shared;
-        console.now("saving", 0, 1);
+        let RunContext { recipe, model, text, console, .. } = self.run;
+        console.set_phase("saving", 0, 1);
         let began = Instant::now();
         self.record.sync()?;
         self.state.watch = self.watch.state();
@@ -34,7 +34,7 @@ impl Life<'_> {
     /// Whether these weights are kept because no checkpoint has a better score.
     pub(super) fn is_best(&self) -> Result<bool> {
         match &self.state.score {
-            Some(score) if self.shared.recipe.checkpoint.best.is_kept() => {
+            Some(score) if self.run.recipe.checkpoint.best.is_kept() => {
                 Ok(score.is_best(&self.run_dir.checkpoints()?))
             }
             _ => Ok(false),
@@ -48,25 +48,25 @@ impl Life<'_> {
 
     /// Saves the state after the last update, since an error ends the run. If that fails too, it is
     /// said, and the first error stays the one to report.
-    pub(super) fn save_in_need(&mut self, stage: &dyn StageDriver) {
+    pub(super) fn save_after_error(&mut self, stage: &dyn StageDriver) {
         if let Err(error) = self.save_unfinished(stage) {
             let error = with_causes(&error);
-            self.shared.console.say(&format!("the state cannot be saved either: {error}"));
+            self.run.console.print(&format!("the state cannot be saved either: {error}"));
         }
     }
 
     /// Evaluates where that is due after the last step, and records the values of the step. What an
     /// error leaves undone stays pending.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(super) fn finish_step(&mut self) -> Result<()> {
         let Some(mut pending) = self.state.pending.take() else { return Ok(()) };
-        let settled = self.try_settle(&mut pending);
-        if settled.is_err() {
+        let finished = self.try_finish_step(&mut pending);
+        if finished.is_err() {
             self.state.pending = Some(pending);
         }
-        settled
+        finished
     }
 
-    fn try_settle(&mut self, pending: &mut Pending) -> Result<()> {
+    fn try_finish_step(&mut self, pending: &mut Pending) -> Result<()> {
         if pending.evaluate {
             let (metrics, timings) = self.evaluate()?;
             pending.add(&metrics);
@@ -80,22 +80,22 @@ impl Life<'_> {
             }
             self.record.values(self.state.step, &pending.stage, &metrics)?;
         }
-        Ok(self.kept.check()?)
+        Ok(self.failed_writes.check()?)
     }
 
     /// Does what the last step had yet to do when the run ended.
-    pub(super) fn settle_resumed(&mut self) -> Result<()> {
+    pub(super) fn finish_resumed_step(&mut self) -> Result<()> {
         if self.state.pending.is_none() && self.state.unwritten.is_empty() {
             return Ok(());
         }
-        self.settle()?;
+        self.finish_step()?;
         self.state.unwritten = Unwritten::default();
         self.record.sync()?;
         self.state.watch = self.watch.state();
         let saved = self.saved.as_mut().expect("a pending step is of a checkpoint");
         saved.state = self.state.clone();
         saved.amend()?;
-        let kept = &self.shared.recipe.checkpoint;
+        let kept = &self.run.recipe.checkpoint;
         self.run_dir.prune(kept.keep.get(), kept.best.is_kept())
     }
 }

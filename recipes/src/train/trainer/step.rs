@@ -3,13 +3,13 @@
 use anyhow::Result;
 use evals::{Log, Metrics, Warning};
 
-use super::Life;
+use super::Trainer;
 use crate::console::duration;
 use crate::run_dir::{Pending, State};
-use crate::train::Done;
+use crate::train::StepOutput;
 use crate::train::stage::StageDriver;
 
-impl Life<'_> {
+impl Trainer<'_> {
     /// A step of stage `index`, whose last one is `end`.
     pub(super) fn step(
         &mut self,
@@ -17,15 +17,15 @@ impl Life<'_> {
         index: usize,
         end: u64,
     ) -> Result<()> {
-        let recipe = self.shared.recipe;
-        self.shared.console.steps(self.state.step, recipe.total_steps());
-        let before = self.shared.model.policy().version();
-        let mut done = match stage.step(self.state.step) {
-            Ok(done) => done,
+        let recipe = self.run.recipe;
+        self.run.console.set_steps(self.state.step, recipe.total_steps());
+        let before = self.run.model.policy().version();
+        let mut output = match stage.step(self.state.step) {
+            Ok(output) => output,
             Err(error) => {
                 // Nothing has moved: weights, optimizer and `state` are those after the step before.
-                if self.shared.model.policy().version() == before {
-                    self.save_in_need(stage);
+                if self.run.model.policy().version() == before {
+                    self.save_after_error(stage);
                 }
                 return Err(error);
             }
@@ -36,19 +36,19 @@ impl Life<'_> {
         self.state.stage_state = stage.state();
         self.state.score = None;
         let kind = recipe.stages[index].settings().kind();
-        self.tell(kind, &done);
-        self.warn(&done.warnings);
-        for warning in self.watch.observe(step, &done.metrics) {
-            done.metrics.set(format!("health/{}", warning.name), 1.0)?;
-            self.shared.console.say(&warning.to_string());
-            done.warnings.push(warning);
+        self.log_step(kind, &output);
+        self.log_warnings(&output.warnings);
+        for warning in self.watch.observe(step, &output.metrics) {
+            output.metrics.set(format!("health/{}", warning.name), 1.0)?;
+            self.run.console.print(&warning.to_string());
+            output.warnings.push(warning);
         }
         let evaluate = step == end || recipe.eval.every.is_some_and(|every| step % every == 0);
-        self.state.pending = Some(self.pending(kind, &done, evaluate)?);
-        if let Err(error) = self.keep(step, &done).and_then(|()| self.settle()) {
+        self.state.pending = Some(self.pending(kind, &output, evaluate)?);
+        if let Err(error) = self.record_step(step, &output).and_then(|()| self.finish_step()) {
             // The update is done, so this state is the one to go on from.
-            self.state.unwritten = self.kept.take();
-            self.save_in_need(stage);
+            self.state.unwritten = self.failed_writes.take();
+            self.save_after_error(stage);
             return Err(error);
         }
         if step == end || step % recipe.checkpoint.every == 0 || self.is_best()? {
@@ -58,7 +58,7 @@ impl Life<'_> {
     }
 
     /// What a step has yet to record.
-    fn pending(&mut self, kind: &str, done: &Done, evaluate: bool) -> Result<Pending> {
+    fn pending(&mut self, kind: &str, output: &StepOutput, evaluate: bool) -> Result<Pending> {
         let mut pending = Pending::new(kind, evaluate);
         let mut step = Metrics::new(Log::Metrics);
         step.set("training/global_step", self.state.step as f64)?;
@@ -66,8 +66,8 @@ impl Life<'_> {
             step.set("training/changed", 1.0)?;
         }
         pending.add(&step);
-        pending.add(&done.metrics);
-        pending.add(&done.timings);
+        pending.add(&output.metrics);
+        pending.add(&output.timings);
         if let Some(seconds) = self.saving.take() {
             let mut saving = Metrics::new(Log::Timings);
             saving.set("timing_s/save_checkpoint", seconds)?;
@@ -77,29 +77,29 @@ impl Life<'_> {
     }
 
     /// Records what was sampled, and what looks wrong with it.
-    fn keep(&mut self, step: u64, done: &Done) -> Result<()> {
-        let config = &self.shared.recipe.record;
-        self.record.warnings(step, &done.warnings)?;
-        let due = |every: u64| every > 0 && step.is_multiple_of(every) && !done.groups.is_empty();
+    fn record_step(&mut self, step: u64, output: &StepOutput) -> Result<()> {
+        let config = &self.run.recipe.record;
+        self.record.warnings(step, &output.warnings)?;
+        let due = |every: u64| every > 0 && step.is_multiple_of(every) && !output.groups.is_empty();
         if due(config.completions_every) {
-            self.record.completions(step, &done.groups)?;
+            self.record.completions(step, &output.groups)?;
         }
         if due(config.tokens_every) {
-            let credits: Vec<_> = done.table.credits().collect();
-            self.record.tokens(step, &done.groups, &credits)?;
+            let credits: Vec<_> = output.table.credits().collect();
+            self.record.tokens(step, &output.groups, &credits)?;
         }
-        Ok(self.kept.check()?)
+        Ok(self.failed_writes.check()?)
     }
 
     /// Says how a step went.
-    fn tell(&self, kind: &str, done: &Done) {
-        let console = self.shared.console;
-        let total = self.shared.recipe.total_steps();
+    fn log_step(&self, kind: &str, output: &StepOutput) {
+        let console = self.run.console;
+        let total = self.run.recipe.total_steps();
         let value = |name: &str, key: &str| {
-            done.metrics.get(key).map(|value| format!(", {name} {value:.3}")).unwrap_or_default()
+            output.metrics.get(key).map(|value| format!(", {name} {value:.3}")).unwrap_or_default()
         };
-        let seconds = done.timings.get("timing_s/step").unwrap_or_default();
-        console.say(&format!(
+        let seconds = output.timings.get("timing_s/step").unwrap_or_default();
+        console.print(&format!(
             "{kind} step {}/{total}{}{}{}{}, {}",
             self.state.step,
             value("loss", "train/loss"),
@@ -111,10 +111,10 @@ impl Life<'_> {
     }
 
     /// Says the warnings that are news; the record has every one.
-    pub(super) fn warn(&mut self, warnings: &[Warning]) {
+    pub(super) fn log_warnings(&mut self, warnings: &[Warning]) {
         for warning in warnings {
             if self.watch.is_news(self.state.step, warning.name) {
-                self.shared.console.say(&warning.to_string());
+                self.run.console.print(&warning.to_string());
             }
         }
     }

@@ -14,7 +14,7 @@ const NAMED: usize = 10;
 
 /// What was found while problems were measured.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Fitted {
+pub struct LengthReport {
     /// What was dropped, for people.
     pub dropped: Vec<String>,
     /// Lengths of the training prompts that are left, in tokens.
@@ -28,36 +28,36 @@ pub struct Fitted {
 /// Fails when a prompt cannot be made, when a limit leaves no problem, when a prompt does not fit
 /// the context, and, where a stage is supervised, when a problem has no solution or one that does
 /// not fit the context after its prompt.
-pub fn fit(
+pub fn apply(
     recipe: &Recipe,
     problems: &mut Problems,
     text: &Text,
     context: usize,
-) -> Result<Fitted> {
-    let mut fitted = Fitted::default();
+) -> Result<LengthReport> {
+    let mut report = LengthReport::default();
     // A token that is misspelt would hide the one that is meant.
     text.hidden_tokens(&recipe.prompt.keep_special_tokens).context("prompt")?;
     let Problems { train, held_out, stages, sets, .. } = problems;
     let room = Room { style: &recipe.prompt, text, context };
-    fit_list(recipe, "data.held_out", held_out, false, &room, &mut fitted)?;
+    limit_list(recipe, "data.held_out", held_out, false, &room, &mut report)?;
     for (set, list) in recipe.eval.sets.iter().zip(sets) {
         let own = own_text(&set.prompt, recipe, text)?;
         let room = Room { style: &set.prompt, text: own.as_ref().unwrap_or(text), context };
         let key = format!("eval.set `{}`", set.name);
-        fit_list(recipe, &key, list, false, &room, &mut fitted)?;
+        limit_list(recipe, &key, list, false, &room, &mut report)?;
     }
-    fitted.prompts.clear();
+    report.prompts.clear();
     let learns = recipe.any_on_shared_data(|stage| stage.learns_solutions());
-    fit_list(recipe, "data.train", train, learns, &room, &mut fitted)?;
+    limit_list(recipe, "data.train", train, learns, &room, &mut report)?;
     has_all("data.train", train, &recipe.data.train.weights())?;
     for (index, own) in stages.iter_mut().enumerate() {
         let Some(own) = own else { continue };
         let key = format!("stage.{index}.data.train");
         let learns = recipe.stages[index].settings().learns_solutions();
-        fit_list(recipe, &key, own, learns, &room, &mut fitted)?;
+        limit_list(recipe, &key, own, learns, &room, &mut report)?;
         has_all(&key, own, &recipe.train(index).weights())?;
     }
-    Ok(fitted)
+    Ok(report)
 }
 
 /// What problems have to fit.
@@ -69,13 +69,13 @@ struct Room<'a> {
 }
 
 /// Drops those of a list that the limits leave out; `learns` where solutions are learnt.
-fn fit_list(
+fn limit_list(
     recipe: &Recipe,
     what: &str,
     list: &mut Vec<Problem>,
     learns: bool,
     room: &Room<'_>,
-    fitted: &mut Fitted,
+    report: &mut LengthReport,
 ) -> Result<()> {
     let Room { style, text, context } = *room;
     let mut lengths = measured(list, &|one| Ok(style.tokens(text, one)?.len()))?;
@@ -85,7 +85,7 @@ fn fit_list(
     if let Some((kept, said)) = limit.apply(list, &lengths)? {
         retain(list, &kept);
         retain(&mut lengths, &kept);
-        fitted.dropped.push(said);
+        report.dropped.push(said);
     }
     // A completion needs room for one token at least.
     let long = listed(list, &lengths, &|length| length >= context);
@@ -96,9 +96,9 @@ fn fit_list(
         );
     }
     if learns {
-        fit_solutions(recipe, what, list, room, &mut lengths, &mut fitted.dropped)?;
+        limit_solutions(recipe, what, list, room, &mut lengths, &mut report.dropped)?;
     }
-    fitted.prompts.append(&mut lengths);
+    report.prompts.append(&mut lengths);
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub fn target(style: &PromptStyle, text: &Text, problem: &Problem, end: u32) -> 
     Ok(style.target(text, problem, solution, end)?)
 }
 
-fn fit_solutions(
+fn limit_solutions(
     recipe: &Recipe,
     what: &str,
     list: &mut Vec<Problem>,

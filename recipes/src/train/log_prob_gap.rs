@@ -2,7 +2,7 @@
 
 /// Sums over tokens, in nats.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Gap {
+pub(super) struct LogProbGap {
     tokens: f64,
     difference: f64,
     distance: f64,
@@ -10,7 +10,7 @@ pub(super) struct Gap {
     pub(super) max: f64,
 }
 
-impl Gap {
+impl LogProbGap {
     /// Adds a token.
     pub(super) fn add(&mut self, rollout: f32, training: f32) {
         let ratio = f64::from(training) - f64::from(rollout);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn equal_log_probs_have_no_gap() {
-        let mut gap = Gap::default();
+        let mut gap = LogProbGap::default();
         assert!(!gap.is_known());
         gap.add(-1.0, -1.0);
         gap.add(-1.0, -1.5);
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_log_prob_that_is_no_number_makes_the_largest_gap_none() {
         for (rollout, training) in [(f32::NAN, -1.0), (-1.0, f32::NAN), (-f32::NAN, -1.0)] {
-            let mut gap = Gap::default();
+            let mut gap = LogProbGap::default();
             gap.add(-1.0, -1.5);
             gap.add(rollout, training);
             gap.add(-1.0, -9.0);

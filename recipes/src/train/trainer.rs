@@ -16,18 +16,17 @@ use evals::health::{Agreement, Watch};
 use evals::record::{Folder, Sink, cut};
 
 use super::begin_stage;
-use super::stage::{Open, Shared};
+use super::stage::{OpenModel, RunContext};
 use crate::config::{DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::data::Problems;
-use crate::fit;
-use crate::policy::Located;
+use crate::length_limits;
+use crate::policy::ModelRef;
 use crate::run_dir::{
-    Claim, Class, Keeping, Kept, LOG, RunDir, Saved, State, Status, TrainerState,
+    BufferingSink, Claim, Class, FailedWrites, LOG, RunDir, Saved, State, Status, TrainerState,
 };
 use crate::signals::Stop;
-use crate::verifiers::Waiting;
-use begin::{environment, go_on, meet, programs};
+use begin::{environment, open_existing, program_files, start_verifiers};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 
@@ -39,7 +38,7 @@ pub struct Job<'a> {
     /// Its problems.
     pub problems: Problems,
     /// What the name of the model that it starts from stands for.
-    pub located: &'a Located,
+    pub model_ref: &'a ModelRef,
     /// Opens that model.
     pub base: &'a dyn Fn() -> Result<(Model, Text)>,
     /// Opens a checkpoint of the run, on the device and in the type of the recipe.
@@ -86,29 +85,30 @@ pub enum Ended {
 /// file other than the run's, on problems that cannot be used, on a record that cannot be written,
 /// and on whatever stops an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
-    let begun = if options.resume { Some(go_on(&job, &options)?) } else { None };
+    let existing = if options.resume { Some(open_existing(&job, &options)?) } else { None };
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
     let Options { run_dir: root, stop, console, command, sink, .. } = options;
-    let programs = programs(&job)?;
+    let programs = program_files(&job)?;
     // Before anything that takes long: what is wrong with a verifier is known now.
-    let Some(verifiers) = meet(&job, &Waiting::new(console.clone(), stop.clone()))? else {
+    let Some(verifiers) = start_verifiers(&job, &console, &stop)? else {
         return Ok(Ended::Interrupted);
     };
-    let saved = begun.as_ref().and_then(|begun| begun.saved.clone());
+    let saved = existing.as_ref().and_then(|existing| existing.saved.clone());
     let (model, text) = match &saved {
         Some(saved) => (job.open)(&saved.path)?,
         None => (job.base)()?,
     };
     let text = job.recipe.prompt.prepare(text)?;
     let notes = job.recipe.prompt.notes(&text)?;
-    let fitted = fit::fit(job.recipe, &mut job.problems, &text, model.config().context)?;
+    let context = model.config().context;
+    let lengths = length_limits::apply(job.recipe, &mut job.problems, &text, context)?;
     let notes = notes.iter().map(|note| format!("note: {note}"));
-    notes.chain(fitted.dropped).for_each(|line| console.say(&line));
+    notes.chain(lengths.dropped).for_each(|line| console.print(&line));
     let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers)?;
-    let run_dir = match (begun, claim) {
-        (Some(begun), _) => begun.accepted(&console)?,
+    let run_dir = match (existing, claim) {
+        (Some(existing), _) => existing.accepted(&console)?,
         (None, Some(claim)) => {
-            let environment = environment(&job, programs, job.located.files()?);
+            let environment = environment(&job, programs, job.model_ref.files()?);
             claim.create(&job.recipe.to_toml()?, &environment)?
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
@@ -118,8 +118,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
     cut_back(root, saved.as_ref(), sink.as_mut())?;
-    let kept = Kept::default();
-    let shared = Shared {
+    let failed_writes = FailedWrites::default();
+    let run = RunContext {
         recipe: job.recipe,
         model: &model,
         text: &text,
@@ -129,24 +129,23 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         verifiers: &verifiers,
         stop: &stop,
     };
-    let watch = watch(&model, job.recipe, &state)?;
-    let mut life = Life {
-        shared,
+    let mut trainer = Trainer {
+        run,
         problems: &job.problems,
         sets,
         open: job.open,
-        record: Record::new(Box::new(Keeping::new(sink, kept.clone()))),
-        kept,
+        record: Record::new(Box::new(BufferingSink::new(sink, failed_writes.clone()))),
+        failed_writes,
+        watch: watch(&model, job.recipe, &state)?,
         state,
         saved,
         run_dir,
         saving: None,
-        watch,
         command,
         changed,
     };
-    let ended = life.live();
-    life.end(ended)
+    let ended = trainer.train();
+    trainer.end(ended)
 }
 
 /// The record as the run is to go on with it: without what came after the checkpoint, and with what
@@ -183,15 +182,15 @@ fn agreement(recipe: &Recipe) -> Agreement {
 }
 
 /// A run under way.
-struct Life<'a> {
-    shared: Shared<'a>,
+struct Trainer<'a> {
+    run: RunContext<'a>,
     problems: &'a Problems,
     sets: Vec<HeldOutSet<'a>>,
-    open: Open<'a>,
+    open: OpenModel<'a>,
     run_dir: RunDir,
     record: Record,
-    /// What could not be recorded.
-    kept: Kept,
+    /// Writes to the record that failed.
+    failed_writes: FailedWrites,
     state: TrainerState,
     /// The checkpoint that `state` was last saved in.
     saved: Option<Saved>,
@@ -203,9 +202,9 @@ struct Life<'a> {
     changed: Vec<u64>,
 }
 
-impl Life<'_> {
+impl Trainer<'_> {
     /// From where the run stands to its end, or to where it is stopped.
-    fn live(&mut self) -> Result<Ended> {
+    fn train(&mut self) -> Result<Ended> {
         match self.steps() {
             Err(error) if self.is_stop(&error) => Ok(Ended::Interrupted),
             ended => ended,
@@ -218,38 +217,38 @@ impl Life<'_> {
         use evals::Error::{Rollout, Unavailable};
         let error = error.downcast_ref::<evals::Error>();
         let of_stop = matches!(error, Some(Unavailable(_) | Rollout(rollout::Error::Stopped)));
-        self.shared.stop.asked() && of_stop
+        self.run.stop.is_requested() && of_stop
     }
 
     fn steps(&mut self) -> Result<Ended> {
-        let recipe = self.shared.recipe;
+        let recipe = self.run.recipe;
         self.set_status(State::Running)?;
         if self.state.step == 0 {
             let (metrics, timings) = self.evaluate()?;
             self.record.values(0, "start", &metrics)?;
             self.record.values(0, "start", &timings)?;
-            self.kept.check()?;
+            self.failed_writes.check()?;
         }
-        self.settle_resumed()?;
+        self.finish_resumed_step()?;
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {
                 // The end of the stage before is saved, and before the first there is nothing to save.
-                if self.shared.stop.asked() {
+                if self.run.stop.is_requested() {
                     return Ok(Ended::Interrupted);
                 }
                 self.watch.begin_stage();
             }
             let saved = if within > 0 { self.saved.as_ref() } else { None };
-            let run = Shared {
+            let run = RunContext {
                 problems: self.problems.of_stage(index),
                 train: recipe.train(index),
-                ..self.shared
+                ..self.run
             };
             let mut stage = begin_stage(run, index, saved, &self.run_dir, self.open)?;
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();
             while self.state.step < end {
-                if self.shared.stop.asked() {
+                if self.run.stop.is_requested() {
                     self.save_unfinished(stage.as_ref())?;
                     return Ok(Ended::Interrupted);
                 }
@@ -260,7 +259,7 @@ impl Life<'_> {
     }
 
     fn set_status(&self, state: State) -> Result<()> {
-        let (recipe, step) = (self.shared.recipe, self.state.step);
+        let (recipe, step) = (self.run.recipe, self.state.step);
         let stage = recipe.stage_at(step).map_or(recipe.stages.len() - 1, |(index, _)| index);
         self.run_dir.set_status(&Status::now(state, step, recipe.total_steps(), stage))
     }

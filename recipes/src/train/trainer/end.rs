@@ -4,11 +4,11 @@ use std::fmt;
 
 use anyhow::{Context as _, Result};
 
-use super::{Ended, Life};
+use super::{Ended, Trainer};
 use crate::causes::with_causes;
 use crate::run_dir::State;
 use crate::summary::summary;
-use crate::train::remedy::Remedy;
+use crate::train::recoverable::Recoverable;
 
 /// The error of a run that had begun, with what to do next.
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-impl Life<'_> {
+impl Trainer<'_> {
     /// Leaves word of how the run ended.
     pub(super) fn end(self, ended: Result<Ended>) -> Result<Ended> {
-        let console = self.shared.console;
+        let console = self.run.console;
         console.end();
         let ended = match ended {
             Err(error) => return Err(self.failed(&error).into()),
@@ -39,7 +39,7 @@ impl Life<'_> {
             Ended::Interrupted => State::Interrupted,
         })?;
         let text = summary(&self.run_dir).context("writing the summary")?;
-        console.say(&format!("\n{text}"));
+        console.print(&format!("\n{text}"));
         Ok(ended)
     }
 
@@ -54,12 +54,14 @@ impl Life<'_> {
             done => format!("{done} steps were done, of which {saved} are saved"),
         };
         let command = self.command;
-        let next = match error.downcast_ref::<Remedy>() {
-            Some(remedy) => format!("{state}; to go on:\n  {command} --resume {}", remedy.flags),
+        let next = match error.downcast_ref::<Recoverable>() {
+            Some(recoverable) => {
+                format!("{state}; to go on:\n  {command} --resume {}", recoverable.flags)
+            }
             None => format!("{state}; to go on once the cause is removed:\n  {command} --resume"),
         };
         let failed = Failed { reason, next };
-        self.shared.console.log(&format!("error: {failed}"));
+        self.run.console.log(&format!("error: {failed}"));
         failed
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Known, Plan, Prompts, StagePlan};
-use crate::memory::Memory;
+use super::{Plan, ProblemStats, Prompts, StagePlan};
+use crate::memory::MemoryEstimate;
 use crate::printable::both_ends;
 
 /// Characters shown of each end of a prompt.
@@ -48,7 +48,7 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             line("note", note)?;
         }
-        line("problems", &self.known.describe(recipe.data.max_prompt_tokens.get()))?;
+        line("problems", &self.problems.describe(recipe.data.max_prompt_tokens.get()))?;
         match (&self.prompt, recipe.prompt.suffix.as_deref()) {
             (Some(prompt), _) => line("a prompt", &both_ends(prompt, PROMPT))?,
             (None, Some(suffix)) if !suffix.trim().is_empty() => {
@@ -61,12 +61,12 @@ impl fmt::Display for Plan {
             line("memory", &stage.memory.to_string())?;
         }
         let sets = recipe.held_out_sets();
-        let completions = match &self.known {
-            Known::Problems { held_out, .. } => {
+        let completions = match &self.problems {
+            ProblemStats::Problems { held_out, .. } => {
                 let all = sets.iter().zip(held_out).map(|(set, count)| set.completions() * count);
                 format!("{} completions", thousands(all.sum::<usize>() as u64))
             }
-            Known::Nothing { .. } => {
+            ProblemStats::Nothing { .. } => {
                 let each =
                     sets.iter().map(|set| format!("{} of each in {}", set.completions(), set.name));
                 format!("completions of problems: {}", each.collect::<Vec<_>>().join(", "))
@@ -77,7 +77,7 @@ impl fmt::Display for Plan {
     }
 }
 
-impl Known {
+impl ProblemStats {
     fn describe(&self, limit: usize) -> String {
         match self {
             Self::Problems { train, held_out, prompts } => {
@@ -127,7 +127,7 @@ impl fmt::Display for StagePlan {
     }
 }
 
-impl fmt::Display for Memory {
+impl fmt::Display for MemoryEstimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             ("weights", self.weights),

@@ -9,14 +9,14 @@ use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Schedule};
 
-use super::gap::Gap;
+use super::log_prob_gap::LogProbGap;
 use super::pack::{MicroBatch, pack, parts};
 use super::params::params;
 use super::table::Table;
 
 /// What does not change between the updates of a stage.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan<'a> {
+pub(crate) struct UpdatePlan<'a> {
     pub(crate) model: &'a Model,
     pub(crate) loss: &'a LossConfig,
     pub(crate) temperature: f64,
@@ -45,14 +45,14 @@ pub(crate) struct UpdateReport {
     /// Learning rate of the last update.
     pub(crate) lr: f64,
     /// Distance of the rollout's log-probs from those of the first update.
-    pub(super) gap: Gap,
+    pub(super) gap: LogProbGap,
     /// Rows of all packs.
     pub(crate) rows: usize,
 }
 
 /// Updates on the groups of `table`, split evenly in their order, from update number `first` on.
-pub(crate) fn descend(
-    plan: &Plan<'_>,
+pub(crate) fn update(
+    plan: &UpdatePlan<'_>,
     optimizer: &mut dyn Optimizer,
     table: &Table,
     first: u64,
@@ -60,14 +60,14 @@ pub(crate) fn descend(
 ) -> anyhow::Result<UpdateReport> {
     let mut report = UpdateReport::default();
     for groups in parts(table.prompts.len(), plan.updates_per_step) {
-        let mut update = Update::new(plan, table, groups, progress)?;
+        let mut update = UpdateLoss::new(plan, table, groups, progress)?;
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
         let step =
             plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
         if report.updates == 0 {
-            report.gap = update.seen.gap;
+            report.gap = update.stats.gap;
         }
-        report.sums += update.seen.sums;
+        report.sums += update.stats.sums;
         report.tokens += update.counts.tokens;
         report.rows += update.rows();
         report.updates += 1;
@@ -82,24 +82,24 @@ pub(crate) fn descend(
 
 /// What one evaluation of the loss saw.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+struct UpdateStats {
     loss: f64,
     sums: LossSums,
-    gap: Gap,
+    gap: LogProbGap,
 }
 
 /// The loss of one update as a function of the parameters.
-struct Update<'a> {
-    plan: &'a Plan<'a>,
+struct UpdateLoss<'a> {
+    plan: &'a UpdatePlan<'a>,
     packs: Vec<MicroBatch<'a>>,
     counts: Counts,
-    seen: Seen,
+    stats: UpdateStats,
     progress: &'a mut dyn FnMut(usize, usize),
 }
 
-impl<'a> Update<'a> {
+impl<'a> UpdateLoss<'a> {
     fn new(
-        plan: &'a Plan<'a>,
+        plan: &'a UpdatePlan<'a>,
         table: &'a Table,
         groups: Range<usize>,
         progress: &'a mut dyn FnMut(usize, usize),
@@ -108,7 +108,13 @@ impl<'a> Update<'a> {
         let counted = samples.filter(|(one, filtered)| groups.contains(&one.group) && !**filtered);
         let lengths: Vec<_> = counted.map(|(one, _)| one.entries.len()).collect();
         let packs = pack(table, groups, plan.budget, |sample| !table.credit.idle[sample])?;
-        Ok(Self { plan, packs, counts: Counts::of(&lengths), seen: Seen::default(), progress })
+        Ok(Self {
+            plan,
+            packs,
+            counts: Counts::of(&lengths),
+            stats: UpdateStats::default(),
+            progress,
+        })
     }
 
     fn rows(&self) -> usize {
@@ -116,26 +122,27 @@ impl<'a> Update<'a> {
     }
 
     /// Walks all micro-batches; gradients go `into` where there is one.
-    fn walk(&mut self, mut into: Option<&mut Gradients>) -> engine::Result<f64> {
+    fn run_micro_batches(&mut self, mut into: Option<&mut Gradients>) -> engine::Result<f64> {
         let plan = self.plan;
-        let mut seen = Seen::default();
+        let mut stats = UpdateStats::default();
         for (done, pack) in self.packs.iter().enumerate() {
             (self.progress)(done, self.packs.len());
-            let scores = loss_of(plan, pack, self.counts, into.as_deref_mut(), &mut seen)?;
+            let scores =
+                micro_batch_loss(plan, pack, self.counts, into.as_deref_mut(), &mut stats)?;
             let Some(rollout) = &pack.part.table.rollout else { continue };
             let rollout = pack.part.column(&rollout.log_probs);
             for (&rollout, &training) in rollout.iter().zip(&scores.log_probs) {
-                seen.gap.add(rollout, training);
+                stats.gap.add(rollout, training);
             }
         }
-        self.seen = seen;
-        Ok(seen.loss)
+        self.stats = stats;
+        Ok(stats.loss)
     }
 }
 
-impl Objective for Update<'_> {
+impl Objective for UpdateLoss<'_> {
     fn value(&mut self) -> optim::Result<f64> {
-        self.walk(None).map_err(|error| optim::Error::Objective(error.into()))
+        self.run_micro_batches(None).map_err(|error| optim::Error::Objective(error.into()))
     }
 
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
@@ -145,17 +152,17 @@ impl Objective for Update<'_> {
                 into.add(index, parameter.tensor.zeros_like()?)?;
             }
         }
-        self.walk(Some(into)).map_err(|error| optim::Error::Objective(error.into()))
+        self.run_micro_batches(Some(into)).map_err(|error| optim::Error::Objective(error.into()))
     }
 }
 
 /// Loss of one micro-batch, its gradient added `into` where there is one.
-fn loss_of(
-    plan: &Plan<'_>,
+fn micro_batch_loss(
+    plan: &UpdatePlan<'_>,
     pack: &MicroBatch<'_>,
     counts: Counts,
     into: Option<&mut Gradients>,
-    seen: &mut Seen,
+    stats: &mut UpdateStats,
 ) -> engine::Result<Scores> {
     let MicroBatch { packed, targets, part } = pack;
     let (model, table, credit) = (plan.model, part.table, &part.table.credit);
@@ -178,7 +185,7 @@ fn loss_of(
     };
     let mut loss = |scores: &engine::ScoreTensors| {
         let (loss, sums) = plan.loss.loss(&scores.log_probs, &scores.entropies, &columns)?;
-        seen.sums += sums;
+        stats.sums += sums;
         Ok(loss)
     };
     let passed = match into {
@@ -195,7 +202,7 @@ fn loss_of(
             },
         )?,
     };
-    seen.loss += passed.loss;
+    stats.loss += passed.loss;
     Ok(passed.scores)
 }
 
@@ -238,8 +245,8 @@ mod tests {
 
     const ACTIVE: Group<'_> = (&[1, 2], &[(1.0, &[3, 4]), (-1.0, &[5, 6, 7])]);
 
-    fn plan<'a>(model: &'a Model, loss: &'a LossConfig, schedule: &'a Schedule) -> Plan<'a> {
-        Plan {
+    fn plan<'a>(model: &'a Model, loss: &'a LossConfig, schedule: &'a Schedule) -> UpdatePlan<'a> {
+        UpdatePlan {
             model,
             loss,
             temperature: 1.0,
@@ -268,11 +275,11 @@ mod tests {
         let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
         let still = optim::OptimConfig::AdamW(still);
         let mut optimizer = crate::train::params::optimizer(&still, model).unwrap();
-        let seen = descend(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
+        let report = update(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
         let values = |parameter: &engine::Parameter| {
             parameter.tensor.flatten_all().unwrap().to_vec1().unwrap()
         };
-        (model.parameters().iter().map(values).collect(), seen)
+        (model.parameters().iter().map(values).collect(), report)
     }
 
     #[test]
@@ -281,8 +288,8 @@ mod tests {
         let mut model = model();
         let (before, _) = updated_of(&model, &Table::default());
         model.freeze(|name| !name.contains("norm")).unwrap();
-        let (after, seen) = updated_of(&model, &groups);
-        assert!(seen.grad_norm > 0.0);
+        let (after, report) = updated_of(&model, &groups);
+        assert!(report.grad_norm > 0.0);
         for ((parameter, before), after) in model.parameters().iter().zip(&before).zip(&after) {
             assert_eq!(before != after, parameter.trainable, "{}", parameter.name);
         }
@@ -313,9 +320,9 @@ mod tests {
 
     #[test]
     fn a_step_without_any_gradient_costs_nothing_and_moves_nothing() {
-        let (after, seen) = updated(&table(&[(&[1, 2], &[(0.0, &[3, 4]), (0.0, &[3, 4])])]));
-        assert_eq!((seen.rows, seen.tokens, seen.updates), (0, 4, 1));
-        assert_eq!((seen.loss, seen.grad_norm), (0.0, 0.0));
+        let (after, report) = updated(&table(&[(&[1, 2], &[(0.0, &[3, 4]), (0.0, &[3, 4])])]));
+        assert_eq!((report.rows, report.tokens, report.updates), (0, 4, 1));
+        assert_eq!((report.loss, report.grad_norm), (0.0, 0.0));
         let (before, _) = updated(&Table::default());
         assert_eq!(after, before);
     }
@@ -330,13 +337,13 @@ mod tests {
             let plan = plan(&model, &loss, &schedule);
             let groups = two_groups(0.5);
             let mut progress = |_, _| {};
-            let mut update = Update::new(&plan, &groups, 0..2, &mut progress).unwrap();
+            let mut update = UpdateLoss::new(&plan, &groups, 0..2, &mut progress).unwrap();
             let value = update.value().unwrap();
-            let alone = update.seen;
+            let alone = update.stats;
             let gradients = model.update(|variables| Gradients::new(&params(variables)));
             let gradient = update.gradient(&mut gradients.unwrap()).unwrap();
             assert_eq!(value.to_bits(), gradient.to_bits(), "{dtype:?}");
-            assert_eq!(alone.sums, update.seen.sums, "{dtype:?}");
+            assert_eq!(alone.sums, update.stats.sums, "{dtype:?}");
         }
     }
 }

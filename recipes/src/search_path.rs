@@ -1,0 +1,36 @@
+//! The folders in which files that a recipe names are searched for.
+
+use std::path::{Path, PathBuf};
+
+/// The folders in which files that a recipe names are searched for, in order.
+#[derive(Debug, Clone)]
+pub struct SearchPath(Vec<PathBuf>);
+
+impl SearchPath {
+    /// The recipe's folder, the working directory, and the folder in `STEARIN_DATA`.
+    pub fn of_recipe(folder: &Path) -> Self {
+        let data = std::env::var_os("STEARIN_DATA").map(PathBuf::from);
+        let mut folders = vec![folder.to_owned(), PathBuf::new()];
+        folders.extend(data);
+        Self(folders)
+    }
+
+    /// The first folder that has `path`, joined with it.
+    pub fn find(&self, path: &str) -> Option<PathBuf> {
+        self.0.iter().map(|folder| folder.join(path)).find(|path| path.exists())
+    }
+
+    /// The folders, for a message.
+    pub fn describe(&self) -> String {
+        let name = |folder: &PathBuf| {
+            if folder.as_os_str().is_empty() {
+                "the working directory".to_owned()
+            } else {
+                folder.display().to_string()
+            }
+        };
+        let mut names: Vec<_> = self.0.iter().map(name).collect();
+        names.dedup();
+        names.join(", ")
+    }
+}
