@@ -62,10 +62,10 @@ settings() {
     bonus-adaptive) echo "stage.rl.entropy_bonus.target=$target" ;;
   esac
   case $method in
-    stare-w-low | stare-adaptive) echo "$weighting.weight=$low" ;;
-    stare-w-critical) echo "$weighting.weight=$critical" ;;
-    stare-w-high | stare-open | stare-probability) echo "$weighting.weight=$high" ;;
-    stare-c2) echo "$weighting.weight=$critical" ;;
+    stare-w-low | stare-adaptive) echo "$weighting.reweight_w=$low" ;;
+    stare-w-critical) echo "$weighting.reweight_w=$critical" ;;
+    stare-w-high | stare-open | stare-probability) echo "$weighting.reweight_w=$high" ;;
+    stare-c2) echo "$weighting.reweight_w=$critical" ;;
   esac
 }
 

@@ -97,7 +97,7 @@ def stearin(program, rows, mode):
             for row in rows:
                 print(json.dumps({key: row[key] for key in keys if row.get(key) is not None}), file=file)
         run = lambda *command: subprocess.run(
-            [program, *command, str(path), "--mode", mode], capture_output=True, check=True, text=True
+            [program, *command, str(path), "--strictness", mode], capture_output=True, check=True, text=True
         ).stdout
         verdicts = [json.loads(line)["verdict"] == "correct" for line in run("grade").splitlines()]
         return verdicts, json.loads(run("bench", "grade"))

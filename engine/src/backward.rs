@@ -16,6 +16,16 @@ pub enum Activations {
     Recompute,
 }
 
+impl Activations {
+    /// Its name in recipes and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Recompute => "recompute",
+        }
+    }
+}
+
 /// The scores as the loss sees them: f64 tensors on the host of shape (targets), in nats. They are
 /// variables in [`backward()`].
 #[derive(Debug)]

@@ -37,7 +37,7 @@ use crate::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
     /// The loss of one token.
-    pub policy: PolicyLoss,
+    pub policy_loss: PolicyLoss,
     /// What a token counts in the whole update.
     pub aggregation: Aggregation,
     /// Penalty on leaving the reference.
@@ -181,7 +181,7 @@ impl LossConfig {
 
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = self.policy.problems();
+        let mut problems = self.policy_loss.problems();
         problems.extend(self.aggregation.problems());
         problems.extend(self.kl.problems());
         problems
@@ -194,7 +194,7 @@ impl LossConfig {
         columns: &LossColumns<'_>,
         sums: &mut LossSums,
     ) -> Result<Tensor> {
-        let losses = self.policy.losses(log_probs, columns, sums)?;
+        let losses = self.policy_loss.losses(log_probs, columns, sums)?;
         let mut losses = (losses * constant(log_probs, "weights", columns.weights)?)?;
         if let Some(penalties) = columns.penalties {
             let penalties = constant(log_probs, "penalties", penalties)?;

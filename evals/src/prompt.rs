@@ -43,6 +43,7 @@ pub struct PromptStyle {
 /// whose text writes it gets no second one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "BeginToken")]
 pub enum Bos {
     /// As in `transformers`: a plain prompt begins as the tokenizer begins a text, and what a chat
     /// begins with is for its template to write.
@@ -69,6 +70,7 @@ pub struct Target {
 /// What a problem is put into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "PromptTemplate")]
 pub enum Template {
     /// The model's own chat template: the turns of a chat, or one user turn.
     // Not a unit variant, nor is the last: serde would take any key beside its `kind`.

@@ -2,15 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
 fuzz_target!(|pair: &str| {
     let (gold, answer) = pair.split_once('\n').unwrap_or((pair, pair));
-    let rl = equivalent(gold, answer, Policy::Rl);
-    let eval = equivalent(gold, answer, Policy::Eval);
+    let rl = equivalent(gold, answer, Strictness::Rl);
+    let eval = equivalent(gold, answer, Strictness::Eval);
     assert!(rl != Equivalence::Equal || eval == Equivalence::Equal, "a reward but no score");
-    for policy in [Policy::Rl, Policy::Eval] {
-        let own = equivalent(gold, gold, policy);
+    for strictness in [Strictness::Rl, Strictness::Eval] {
+        let own = equivalent(gold, gold, strictness);
         let unjudged = matches!(own, Equivalence::GoldUnparseable | Equivalence::Limit);
         assert!(unjudged || own == Equivalence::Equal, "a gold that is not itself");
     }

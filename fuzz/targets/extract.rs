@@ -1,13 +1,13 @@
-//! Finding an answer in any response, under every policy and marker.
+//! Finding an answer in any response, under every strictness and marker.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rewards::{Extracted, Marker, Policy, extract};
+use rewards::{Extracted, Marker, Strictness, extract};
 
 fuzz_target!(|response: &str| {
-    for policy in [Policy::Rl, Policy::Eval] {
+    for strictness in [Strictness::Rl, Strictness::Eval] {
         for marker in [Marker::Boxed, Marker::AnswerLine, Marker::Hashes] {
-            if let Extracted::Answer(answer) = extract(response, policy, marker) {
+            if let Extracted::Answer(answer) = extract(response, strictness, marker) {
                 assert!(answer.len() <= response.len());
             }
         }

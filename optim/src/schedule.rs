@@ -84,6 +84,7 @@ pub enum Schedule {
 /// How the rate falls over the decay of [`Schedule::Wsd`], from 1 to 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ScheduleDecay")]
 pub enum Decay {
     /// `1 - q`.
     #[default]

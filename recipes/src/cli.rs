@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::causes::with_causes;
@@ -81,6 +82,20 @@ fn run(command: Command) -> Result<ExitCode> {
 /// A number of things on the command line.
 fn count(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "expected a whole number, 1 or more")
+}
+
+/// One of `all` on the command line, by its name.
+fn one_of<T, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.map(name)).map(move |text| {
+        let found = all.into_iter().find(|one| name(*one) == text);
+        found.expect("clap lets nothing else through")
+    })
 }
 
 /// A time on the command line: whole numbers, each with `s`, `m`, `h` or `d`.

@@ -13,7 +13,7 @@ use rewards::verifier::{Explanation, Math};
 use serde::Serialize;
 
 use crate::printable::printable;
-pub use rows::{Id, Mode, Row, read_rows};
+pub use rows::{Id, Row, TakenAs, read_rows};
 
 /// What is said about a row: one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,30 +33,30 @@ pub struct GradedRow {
 /// Grades a row.
 pub fn grade(math: Math, row: &Row) -> GradedRow {
     let (gold, prediction) = (row.gold.expanded(), row.prediction.expanded());
-    let (verdict, answer) = judge(math, row.mode, &gold, &prediction);
+    let (verdict, answer) = judge(math, row.taken_as, &gold, &prediction);
     let why = (verdict != Outcome::Correct)
-        .then(|| explain(math, row.mode, &gold, &prediction).reason().to_owned());
+        .then(|| explain(math, row.taken_as, &gold, &prediction).reason().to_owned());
     GradedRow { id: row.id.clone(), verdict, answer: answer.map(str::to_owned), why }
 }
 
 /// Judges a prediction; the second is the answer that was found in it.
 pub fn judge<'a>(
     math: Math,
-    mode: Mode,
+    taken_as: TakenAs,
     gold: &str,
     prediction: &'a str,
 ) -> (Outcome, Option<&'a str>) {
-    match mode {
-        Mode::Response => math.judge_response(gold, prediction),
-        Mode::Answer => (math.judge_answer(gold, prediction), None),
+    match taken_as {
+        TakenAs::Response => math.judge_response(gold, prediction),
+        TakenAs::Answer => (math.judge_answer(gold, prediction), None),
     }
 }
 
 /// Why a prediction is judged as it is.
-pub fn explain(math: Math, mode: Mode, gold: &str, prediction: &str) -> Explanation {
-    match mode {
-        Mode::Response => math.explain_response(gold, prediction),
-        Mode::Answer => math.explain_answer(gold, prediction),
+pub fn explain(math: Math, taken_as: TakenAs, gold: &str, prediction: &str) -> Explanation {
+    match taken_as {
+        TakenAs::Response => math.explain_response(gold, prediction),
+        TakenAs::Answer => math.explain_answer(gold, prediction),
     }
 }
 
@@ -96,10 +96,10 @@ pub fn heading() -> String {
 
 /// A row of the table.
 pub fn table_line(row: &Row, graded: &GradedRow) -> String {
-    let answer = match (&graded.answer, row.mode) {
+    let answer = match (&graded.answer, row.taken_as) {
         (Some(answer), _) => answer.clone(),
-        (None, Mode::Answer) => row.prediction.start(),
-        (None, Mode::Response) => String::new(),
+        (None, TakenAs::Answer) => row.prediction.start(),
+        (None, TakenAs::Response) => String::new(),
     };
     let why = graded.why.clone().unwrap_or_default();
     line(&[graded.id.to_string(), graded.verdict.to_string(), row.gold.start(), answer, why])
@@ -135,16 +135,15 @@ mod tests {
 
     #[test]
     fn a_row_is_judged_as_what_it_is() {
-        let response =
-            row(r#"{"id":"a","gold":"7","prediction":"so \\boxed{7}","mode":"response"}"#);
+        let response = row(r#"{"id":"a","gold":"7","prediction":"so \\boxed{7}","as":"response"}"#);
         let found = grade(Math::default(), &response);
         let line = serde_json::to_string(&found).unwrap();
         assert_eq!(line, r#"{"id":"a","verdict":"correct","answer":"7"}"#);
-        let bare = row(r#"{"gold":"7","prediction":"8","mode":"answer"}"#);
+        let bare = row(r#"{"gold":"7","prediction":"8","as":"answer"}"#);
         let found = grade(Math::default(), &bare);
         let line = serde_json::to_string(&found).unwrap();
         assert_eq!(line, r#"{"id":1,"verdict":"wrong","why":"they differ"}"#);
-        let open = row(r#"{"gold":"7","prediction":"\\boxed{7","mode":"response"}"#);
+        let open = row(r#"{"gold":"7","prediction":"\\boxed{7","as":"response"}"#);
         let line = serde_json::to_string(&grade(Math::default(), &open)).unwrap();
         let why = "nothing: the last box never closes";
         assert_eq!(line, format!(r#"{{"id":1,"verdict":"unclosed","why":"{why}"}}"#));
@@ -153,7 +152,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_a_row_with_its_reason() {
         let text =
-            format!(r#"{{"gold":"{}","prediction":"8\n9\u0000","mode":"answer"}}"#, "1".repeat(40));
+            format!(r#"{{"gold":"{}","prediction":"8\n9\u0000","as":"answer"}}"#, "1".repeat(40));
         let row = row(&text);
         let line = table_line(&row, &grade(Math::default(), &row));
         let gold = "1".repeat(23);

@@ -29,7 +29,7 @@ use number::Number;
 use roles::Roles;
 use tree::{Tree, Unreadable};
 
-use crate::{Extracted, Marker, Policy, extract};
+use crate::{Extracted, Marker, Strictness, extract};
 
 /// How an answer relates to the gold answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Equivalence {
     Different,
     /// The bounds of the comparison cannot tell.
     Undecided,
-    /// The answer is longer than the policy looks at.
+    /// The answer is longer than what is looked at.
     Limit,
     /// The gold answer itself cannot be read: no answer can be judged by it, but for the same text.
     GoldUnparseable,
@@ -53,25 +53,25 @@ pub enum Equivalence {
 /// Numbers are compared first, exactly. Everything else is read into a tree, of bounded size, and
 /// compared by value, each kind of answer in its own way. Nothing is evaluated as code. What is
 /// equal for rewards is equal for scores.
-pub fn equivalent(gold: &str, answer: &str, policy: Policy) -> Equivalence {
+pub fn equivalent(gold: &str, answer: &str, strictness: Strictness) -> Equivalence {
     let bare = unmarked(gold);
     // a gold equals its own text
     let (gold, answer) = (bare, if gold == answer { bare } else { answer });
     if gold != answer && text::is_struck_out(answer) {
         return Equivalence::Different;
     }
-    if let Some(found) = as_numbers(gold, answer, policy) {
+    if let Some(found) = as_numbers(gold, answer, strictness) {
         return found;
     }
     let mut fuel = Fuel::new();
     // The lenient reading of a text is another one, and may lose what the strict one finds.
-    let strict = judge(gold, answer, Policy::Rl, &mut fuel);
-    if policy == Policy::Rl || strict == Equivalence::Equal {
+    let strict = judge(gold, answer, Strictness::Rl, &mut fuel);
+    if strictness == Strictness::Rl || strict == Equivalence::Equal {
         return strict;
     }
     match decimal_point(gold, answer) {
-        Some(pointed) => judge(gold, &pointed, policy, &mut fuel),
-        None => judge(gold, answer, policy, &mut fuel),
+        Some(pointed) => judge(gold, &pointed, strictness, &mut fuel),
+        None => judge(gold, answer, strictness, &mut fuel),
     }
 }
 
@@ -87,8 +87,8 @@ fn unmarked(gold: &str) -> &str {
 }
 
 /// The shorter way of two plain numbers; `None` where it is closed.
-fn as_numbers(gold: &str, answer: &str, policy: Policy) -> Option<Equivalence> {
-    let max_bytes = policy.max_answer_bytes();
+fn as_numbers(gold: &str, answer: &str, strictness: Strictness) -> Option<Equivalence> {
+    let max_bytes = strictness.max_answer_bytes();
     if gold.len() > max_bytes || answer.len() > max_bytes {
         return None;
     }
@@ -97,22 +97,22 @@ fn as_numbers(gold: &str, answer: &str, policy: Policy) -> Option<Equivalence> {
     }
     // a decimal of many digits may stand for a fraction
     let is_printed = |text: &str| text.len() > 15 && text.contains('.');
-    let exact = policy == Policy::Rl || !is_printed(gold) && !is_printed(answer);
+    let exact = strictness == Strictness::Rl || !is_printed(gold) && !is_printed(answer);
     exact.then_some(Equivalence::Different)
 }
 
-/// [`equivalent`] by the readings of one policy alone.
-fn judge(gold: &str, answer: &str, policy: Policy, fuel: &mut Fuel) -> Equivalence {
-    let same_text = || text::same(gold, answer, policy);
-    let roles = Roles::of(gold, answer, policy);
-    let Some(tree) = read_gold(gold, policy, &roles) else {
+/// [`equivalent`] by the readings of one strictness alone.
+fn judge(gold: &str, answer: &str, strictness: Strictness, fuel: &mut Fuel) -> Equivalence {
+    let same_text = || text::same(gold, answer, strictness);
+    let roles = Roles::of(gold, answer, strictness);
+    let Some(tree) = read_gold(gold, strictness, &roles) else {
         return if same_text() { Equivalence::Equal } else { Equivalence::GoldUnparseable };
     };
     if gold == answer {
         return Equivalence::Equal;
     }
-    match read::read_beside(answer, policy, &roles) {
-        Ok(answer) => compare::compare(&tree, &answer, policy, fuel),
+    match read::read_beside(answer, strictness, &roles) {
+        Ok(answer) => compare::compare(&tree, &answer, strictness, fuel),
         Err(_) if same_text() => Equivalence::Equal,
         Err(Unreadable::NotMathematics) => Equivalence::Different,
         Err(Unreadable::Limit) => Equivalence::Limit,
@@ -120,26 +120,26 @@ fn judge(gold: &str, answer: &str, policy: Policy, fuel: &mut Fuel) -> Equivalen
 }
 
 /// Whether a gold answer can be read, so that attempts can be judged by it.
-pub fn is_readable(gold: &str, policy: Policy) -> bool {
+pub fn is_readable(gold: &str, strictness: Strictness) -> bool {
     let gold = unmarked(gold);
-    gold.len() <= policy.max_answer_bytes() && Number::parse(gold).is_some()
-        || read_gold(gold, policy, &Roles::of(gold, "", policy)).is_some()
+    gold.len() <= strictness.max_answer_bytes() && Number::parse(gold).is_some()
+        || read_gold(gold, strictness, &Roles::of(gold, "", strictness)).is_some()
 }
 
 /// A gold answer may also be a whole solution, in `eval`; what `rl` can read, `eval` can.
-fn read_gold(gold: &str, policy: Policy, roles: &Roles) -> Option<Tree> {
-    let read = |text, policy| read::read_beside(text, policy, roles).ok();
-    let strictly = || read(gold, Policy::Rl);
-    let found = || match extract(gold, policy, Marker::Boxed) {
-        Extracted::Answer(answer) => read(answer, policy),
+fn read_gold(gold: &str, strictness: Strictness, roles: &Roles) -> Option<Tree> {
+    let read = |text, strictness| read::read_beside(text, strictness, roles).ok();
+    let strictly = || read(gold, Strictness::Rl);
+    let found = || match extract(gold, strictness, Marker::Boxed) {
+        Extracted::Answer(answer) => read(answer, strictness),
         _ => None,
     };
-    match policy {
-        Policy::Rl => strictly(),
-        Policy::Eval if gold.contains(r"\boxed") => {
-            found().or_else(|| read(gold, policy)).or_else(strictly)
+    match strictness {
+        Strictness::Rl => strictly(),
+        Strictness::Eval if gold.contains(r"\boxed") => {
+            found().or_else(|| read(gold, strictness)).or_else(strictly)
         }
-        Policy::Eval => read(gold, policy).or_else(found).or_else(strictly),
+        Strictness::Eval => read(gold, strictness).or_else(found).or_else(strictly),
     }
 }
 
@@ -155,11 +155,13 @@ pub(crate) enum Reading {
 }
 
 /// How a gold answer and an answer are read beside each other.
-pub(crate) fn readings(gold: &str, answer: &str, policy: Policy) -> [Reading; 2] {
+pub(crate) fn readings(gold: &str, answer: &str, strictness: Strictness) -> [Reading; 2] {
     let gold = unmarked(gold);
-    let roles = Roles::of(gold, answer, policy);
-    let [gold_read, answer] = [gold, answer].map(|text| read::read_beside(text, policy, &roles));
-    let gold = gold_read.or_else(|unreadable| read_gold(gold, policy, &roles).ok_or(unreadable));
+    let roles = Roles::of(gold, answer, strictness);
+    let [gold_read, answer] =
+        [gold, answer].map(|text| read::read_beside(text, strictness, &roles));
+    let gold =
+        gold_read.or_else(|unreadable| read_gold(gold, strictness, &roles).ok_or(unreadable));
     [gold, answer].map(|read| match read {
         Ok(tree) => Reading::Tree { kind: show::kind(&tree), shown: show::shown(&tree) },
         Err(Unreadable::NotMathematics) => Reading::NotMathematics,

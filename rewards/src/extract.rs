@@ -19,14 +19,14 @@ pub(crate) use boxes::Boxes;
 pub use boxes::MAX_OPEN_BOXES;
 pub(crate) use marks::after_reasoning;
 
-use crate::{Marker, Policy};
+use crate::{Marker, Strictness};
 
 /// What was found where the answer should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extracted<'a> {
     /// The text of the answer, without surrounding white space.
     Answer(&'a str),
-    /// There is nothing where the policy looks for an answer, or it is empty.
+    /// There is nothing where an answer is looked for, or it is empty.
     NoAnswer,
     /// The last box never closes: what it would have held is unknown.
     Unclosed,
@@ -51,18 +51,18 @@ pub enum Extracted<'a> {
 /// Work is linear in the length of `response`.
 ///
 /// Source: the order of `inspect_ai`'s `math()`; DAPO's and GSM8K's lines.
-pub fn extract(response: &str, policy: Policy, marker: Marker) -> Extracted<'_> {
+pub fn extract(response: &str, strictness: Strictness, marker: Marker) -> Extracted<'_> {
     let text = after_reasoning(marks::turn(response));
-    let max_bytes = policy.max_answer_bytes();
+    let max_bytes = strictness.max_answer_bytes();
     let line = match marker {
         Marker::Boxed => None,
         Marker::AnswerLine => lines::last_answer(text),
         Marker::Hashes => lines::last_hashes(text),
     };
-    let line = line.filter(|line| policy == Policy::Rl || !line.is_empty());
-    match (policy, marker) {
-        (Policy::Rl, Marker::Boxed) => in_boxes(text, &Boxes::find(text), max_bytes),
-        (Policy::Eval, _) if line.is_none() => {
+    let line = line.filter(|line| strictness == Strictness::Rl || !line.is_empty());
+    match (strictness, marker) {
+        (Strictness::Rl, Marker::Boxed) => in_boxes(text, &Boxes::find(text), max_bytes),
+        (Strictness::Eval, _) if line.is_none() => {
             let boxes = Boxes::find(text);
             match boxes.count {
                 // one empty box is the prompt's
@@ -127,7 +127,7 @@ mod tests {
 
     #[track_caller]
     fn check(response: &str, expected: Extracted<'_>) {
-        assert_eq!(extract(response, Policy::Rl, Marker::Boxed), expected, "{response}");
+        assert_eq!(extract(response, Strictness::Rl, Marker::Boxed), expected, "{response}");
     }
 
     #[test]
@@ -216,8 +216,8 @@ mod tests {
             r"~~\boxed{5}~~",
             r"The answer is ~~\boxed{5}~~.",
         ] {
-            for policy in [Policy::Rl, Policy::Eval] {
-                let said = extract(response, policy, Marker::Boxed);
+            for strictness in [Strictness::Rl, Strictness::Eval] {
+                let said = extract(response, strictness, Marker::Boxed);
                 assert_eq!(said, Extracted::NoAnswer, "{response}");
             }
         }
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn limits_are_exact() {
-        let max = Policy::Rl.max_answer_bytes();
+        let max = Strictness::Rl.max_answer_bytes();
         let digits = "1".repeat(max);
         check(&format!(r"\boxed{{ {digits} }}"), Extracted::Answer(&digits));
         check(&format!(r"\boxed{{{digits}1}}"), Extracted::Limit);

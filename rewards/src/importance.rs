@@ -47,6 +47,7 @@ pub enum Importance {
 /// What has a ratio of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ImportanceLevel")]
 pub enum Level {
     /// Each token: little variance, some bias.
     #[default]

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`rows`] reads data, [`problem`] is a row of it; [`verifier`] and [`rubric`] say what an
 //! attempt earns; under the answer verifier are [`mod@extract`], [`mod@equivalent`] and the
-//! [`policy`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes down
+//! [`strictness`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes down
 //! to tokens, and [`importance`] says how much those count that another policy sampled.
 //! [`reward_kl`] takes a KL divergence from the reward; [`mod@dynamics`] and [`entropy_bonus`] are about what a step does to the entropy.
 //!
@@ -22,11 +22,11 @@ pub mod extract;
 pub mod group;
 pub mod importance;
 pub mod json;
-pub mod policy;
 pub mod problem;
 pub mod reward_kl;
 pub mod rows;
 pub mod rubric;
+pub mod strictness;
 pub mod verifier;
 pub mod weighting;
 
@@ -37,9 +37,9 @@ pub use equivalent::{Equivalence, equivalent};
 pub use error::{Error, Result};
 pub use extract::{Extracted, extract};
 pub use importance::Importance;
-pub use policy::{Marker, Policy};
 pub use problem::{Problem, Role, Turn};
 pub use reward_kl::{KlControl, RewardKl};
 pub use rubric::{Judged, Rubric, RubricConfig, VerifierConfig};
+pub use strictness::{Marker, Strictness};
 pub use verifier::{Attempt, Outcome, Unavailable, Verdict, Verifier};
 pub use weighting::{Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};

@@ -57,6 +57,7 @@ pub enum RewardKl {
 /// in verl's `AdaptiveKLController`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "AdaptiveRewardKl")]
 pub struct AdaptiveKl {
     /// KL in nats a token that is aimed at: a mean over completions of means over tokens. verl:
     /// `target_kl`.

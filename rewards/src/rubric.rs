@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::verifier::{
     Aim, Countdown, Format, Length, Math, Overlong, Pattern, Repetition, Rule, ThinkTags,
 };
-use crate::{Attempt, Error, Marker, Outcome, Policy, Result, Unavailable, Verdict, Verifier};
+use crate::{Attempt, Error, Marker, Outcome, Result, Strictness, Unavailable, Verdict, Verifier};
 
 /// The verifiers of a recipe. Exactly one of them judges answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +29,7 @@ pub enum VerifierConfig {
         weight: f64,
         /// How the answer is found and compared.
         #[serde(default)]
-        policy: Policy,
+        strictness: Strictness,
         /// How the prompt asks for the answer to be marked.
         #[serde(default)]
         marker: Marker,
@@ -41,7 +41,7 @@ pub enum VerifierConfig {
         weight: f64,
         /// How the answer is found and compared.
         #[serde(default)]
-        policy: Policy,
+        strictness: Strictness,
     },
     /// 1 if the last attempt is a chain of legal steps to the target, else 0. Judges answers to
     /// problems of the form `3 5 7> 12`.
@@ -119,8 +119,8 @@ fn regex() -> String {
 impl Default for RubricConfig {
     /// The boxed answer alone.
     fn default() -> Self {
-        let Math { policy, marker } = Math::default();
-        Self(vec![VerifierConfig::Math { weight: 1.0, policy, marker }])
+        let Math { strictness, marker } = Math::default();
+        Self(vec![VerifierConfig::Math { weight: 1.0, strictness, marker }])
     }
 }
 
@@ -135,8 +135,8 @@ impl VerifierConfig {
             return Err(Error::Settings(vec![problem]));
         }
         let verifier: Box<dyn Verifier> = match *self {
-            Self::Math { policy, marker, .. } => Box::new(Math { policy, marker }),
-            Self::Gsm8k { policy, .. } => Box::new(Math { policy, marker: Marker::Hashes }),
+            Self::Math { strictness, marker, .. } => Box::new(Math { strictness, marker }),
+            Self::Gsm8k { strictness, .. } => Box::new(Math { strictness, marker: Marker::Hashes }),
             Self::Countdown { .. } => Box::new(Countdown),
             Self::Length { aim, .. } => Box::new(Length { aim }),
             Self::Overlong { buffer, .. } => Box::new(Overlong { buffer }),

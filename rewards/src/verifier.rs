@@ -30,7 +30,7 @@ pub enum Outcome {
     Correct,
     /// There is an answer, and it is not the gold answer or cannot be read.
     Wrong,
-    /// There is no answer where the policy looks for one.
+    /// There is no answer where it is looked for for one.
     NoAnswer,
     /// The answer begins and never ends.
     Unclosed,

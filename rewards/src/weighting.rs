@@ -16,8 +16,8 @@ pub use covariance::{ClipCov, KlCov};
 pub use select::budget;
 pub(crate) use stare::side;
 pub use stare::{
-    Action, Adaptive, AutoWeight, Gate, NamedOperation, Operation, Select, Stare, Table, Ties,
-    Weight,
+    Action, AdaptiveReweight, AutoReweight, Gate, NamedOperation, Operation, Reweight, Select,
+    Stare, Table, Ties,
 };
 pub use top_entropy::TopEntropy;
 
@@ -87,6 +87,7 @@ pub struct TokenWeights {
 /// Which tokens are ranked together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "RankingScope")]
 pub enum Scope {
     /// All tokens of the step: the papers' reading; does not depend on micro-batches.
     #[default]

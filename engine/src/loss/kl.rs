@@ -10,6 +10,7 @@ use super::clamp;
 /// clamps as verl has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "LossKl")]
 pub enum Kl {
     /// None; no reference is needed.
     Off {},

@@ -24,6 +24,7 @@ pub enum KeepSpecialTokens {
 /// A rule for special tokens in the text of a completion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "SpecialTokenRule")]
 pub enum KeepRule {
     /// All but those that end a turn, that the tokenizer names (begin, end, padding, unknown and
     /// the like), and that the chat template writes around turns. `<think>` stays.

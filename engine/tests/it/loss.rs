@@ -146,7 +146,7 @@ fn surrogate_config(clip: &Value) -> LossConfig {
         clip_high: number("high"),
         dual_clip: DualClip::At(number("c")),
     };
-    LossConfig { policy: PolicyLoss::ClippedSurrogate(surrogate), ..LossConfig::default() }
+    LossConfig { policy_loss: PolicyLoss::ClippedSurrogate(surrogate), ..LossConfig::default() }
 }
 
 fn aggregation(vector: &Value) -> Aggregation {
@@ -283,7 +283,7 @@ fn surrogates() -> [ClippedSurrogate; 4] {
 }
 
 pub(crate) fn with_policy(policy: PolicyLoss) -> LossConfig {
-    LossConfig { policy, ..LossConfig::default() }
+    LossConfig { policy_loss: policy, ..LossConfig::default() }
 }
 
 prop_compose! {
@@ -632,14 +632,14 @@ proptest! {
 fn a_recipe_writes_what_differs() {
     assert_eq!(from_value::<LossConfig>(json!({})).unwrap(), LossConfig::default());
     let written = json!({
-        "policy": {"kind": "clipped-surrogate", "clip_high": 0.28, "dual_clip": "off"},
+        "policy_loss": {"kind": "clipped-surrogate", "clip_high": 0.28, "dual_clip": "off"},
         "aggregation": {"kind": "seq-mean-token-sum-norm", "scale": 64},
         "kl": {"kind": "k3"},
     });
     let config: LossConfig = from_value(written).unwrap();
     let surrogate =
         ClippedSurrogate { clip_low: 0.2, clip_high: 0.28, dual_clip: DualClip::Off(Off::Off) };
-    assert_eq!(config.policy, PolicyLoss::ClippedSurrogate(surrogate));
+    assert_eq!(config.policy_loss, PolicyLoss::ClippedSurrogate(surrogate));
     assert_eq!(config.aggregation, Aggregation::SeqMeanTokenSumNorm { scale: 64.0 });
     assert_eq!(config.kl, Kl::K3 { coefficient: 0.001 });
     for config in [config, LossConfig::default()] {
@@ -653,14 +653,14 @@ fn typing_errors_are_refused() {
     let error = |value: Value| from_value::<LossConfig>(value).unwrap_err().to_string();
     let cases = [
         (json!({"entropy_coef": 0.1}), "unknown field `entropy_coef`"),
-        (json!({"policy": {"kind": "ppo"}}), "unknown variant `ppo`"),
-        (json!({"policy": {"kind": "clipped-surrogate", "eps": 1}}), "unknown field `eps`"),
-        (json!({"policy": {"kind": "negative-log-likelihood", "x": 1}}), "unknown field `x`"),
+        (json!({"policy_loss": {"kind": "ppo"}}), "unknown variant `ppo`"),
+        (json!({"policy_loss": {"kind": "clipped-surrogate", "eps": 1}}), "unknown field `eps`"),
+        (json!({"policy_loss": {"kind": "negative-log-likelihood", "x": 1}}), "unknown field `x`"),
         (json!({"kl": {"kind": "off", "coefficient": 0.1}}), "unknown field `coefficient`"),
         (json!({"aggregation": {"kind": "token-mean", "scale": 1}}), "unknown field `scale`"),
         (json!({"aggregation": {"kind": "seq-mean-token-sum-norm"}}), "missing field `scale`"),
         (
-            json!({"policy": {"kind": "clipped-surrogate", "dual_clip": "none"}}),
+            json!({"policy_loss": {"kind": "clipped-surrogate", "dual_clip": "none"}}),
             "expected a number above 1, or \"off\"",
         ),
     ];
@@ -673,7 +673,7 @@ fn typing_errors_are_refused() {
 #[test]
 fn every_bad_setting_is_named_at_once() {
     let config = LossConfig {
-        policy: PolicyLoss::ClippedSurrogate(ClippedSurrogate {
+        policy_loss: PolicyLoss::ClippedSurrogate(ClippedSurrogate {
             clip_low: 1.1,
             clip_high: -0.1,
             dual_clip: DualClip::At(1.0),

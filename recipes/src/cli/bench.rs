@@ -2,10 +2,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
+use engine::Activations;
 
 use super::grade::{How, rows};
-use super::{count, print};
+use super::{count, one_of, print};
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
@@ -74,7 +75,11 @@ struct Work {
     #[arg(long, value_name = "N", default_value = "4096", value_parser = count)]
     micro_batch_tokens: NonZeroUsize,
     /// What the forward pass of training keeps.
-    #[arg(long, value_enum, default_value = "keep")]
+    #[arg(
+        long,
+        default_value = "keep",
+        value_parser = one_of([Activations::Keep, Activations::Recompute], Activations::name)
+    )]
     activations: Activations,
     /// Threads. Left out: all.
     #[arg(long, value_name = "N", value_parser = count)]
@@ -88,12 +93,6 @@ struct Work {
     /// Repetitions, after one that is not measured.
     #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
     reps: NonZeroUsize,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Activations {
-    Keep,
-    Recompute,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -120,10 +119,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         batch: work.batch.get(),
         seq: work.seq.get(),
         micro_batch_tokens: work.micro_batch_tokens.get(),
-        activations: match work.activations {
-            Activations::Keep => engine::Activations::Keep,
-            Activations::Recompute => engine::Activations::Recompute,
-        },
+        activations: work.activations,
     };
     let report = bench(what, &work.model, &model, &shape, threads, work.reps.get())?;
     print(&format!("{}\n", serde_json::to_string(&report)?))

@@ -2,18 +2,17 @@ use std::io::{self, BufReader, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::ValueEnum;
 use rewards::verifier::Math;
-use rewards::{Extracted, Marker, Policy, Verifier as _, extract};
+use rewards::{Extracted, Marker, Strictness, Verifier as _, extract};
 
-use super::print;
-use crate::grade::{self, Mode, Row, Totals};
+use super::{one_of, print};
+use crate::grade::{self, Row, TakenAs, Totals};
 use crate::identity;
 
 /// Grades predictions: one line of JSON a row, or a table on a terminal.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Rows {id?, gold, prediction, mode: response|answer}, one JSON object a line; `-` is the
+    /// Rows {id?, gold, prediction, as: response|answer}, one JSON object a line; `-` is the
     /// standard input.
     #[arg(value_name = "FILE.jsonl", required_unless_present = "explain")]
     file: Option<PathBuf>,
@@ -38,44 +37,21 @@ pub(super) struct Args {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct How {
     /// How strictly: as rewards are given, or as scores are.
-    #[arg(long, value_enum, default_value = "rl")]
-    mode: Strictness,
+    #[arg(
+        long,
+        alias = "mode",
+        default_value = "rl",
+        value_parser = one_of(Strictness::ALL, Strictness::name)
+    )]
+    strictness: Strictness,
     /// How the prompt asked for the answer to be marked.
-    #[arg(long, value_enum, default_value = "boxed")]
-    marker: Mark,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum TakenAs {
-    Response,
-    Answer,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Strictness {
-    Rl,
-    Eval,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Mark {
-    Boxed,
-    AnswerLine,
-    Hashes,
+    #[arg(long, default_value = "boxed", value_parser = one_of(Marker::ALL, Marker::name))]
+    marker: Marker,
 }
 
 impl How {
     pub(super) fn math(self) -> Math {
-        let policy = match self.mode {
-            Strictness::Rl => Policy::Rl,
-            Strictness::Eval => Policy::Eval,
-        };
-        let marker = match self.marker {
-            Mark::Boxed => Marker::Boxed,
-            Mark::AnswerLine => Marker::AnswerLine,
-            Mark::Hashes => Marker::Hashes,
-        };
-        Math { policy, marker }
+        Math { strictness: self.strictness, marker: self.marker }
     }
 }
 
@@ -122,15 +98,16 @@ fn grade_file(math: Math, file: &Path) -> Result<()> {
 }
 
 fn explain(math: Math, taken_as: Option<TakenAs>, gold: &str, prediction: &str) -> Result<()> {
-    let found = || extract(prediction, math.policy, math.marker);
-    let (mode, taken) = match taken_as {
-        Some(TakenAs::Response) => (Mode::Response, "a response"),
-        Some(TakenAs::Answer) => (Mode::Answer, "a bare answer"),
+    let found = || extract(prediction, math.strictness, math.marker);
+    let (taken_as, words) = match taken_as {
+        Some(TakenAs::Response) => (TakenAs::Response, "a response"),
+        Some(TakenAs::Answer) => (TakenAs::Answer, "a bare answer"),
         None if found() == Extracted::NoAnswer => (
-            Mode::Answer,
+            TakenAs::Answer,
             "a bare answer, since no answer is marked in it; `--as response` takes it as a response",
         ),
-        None => (Mode::Response, "a response; `--as answer` takes it as a bare answer"),
+        None => (TakenAs::Response, "a response; `--as answer` takes it as a bare answer"),
     };
-    print(&format!("{:<9} {taken}\n{}", "taken as", grade::explain(math, mode, gold, prediction)))
+    let explanation = grade::explain(math, taken_as, gold, prediction);
+    print(&format!("{:<9} {words}\n{explanation}", "taken as"))
 }

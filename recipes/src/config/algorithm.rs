@@ -145,14 +145,14 @@ mod tests {
     fn what_the_stage_sets_goes_over_the_preset() {
         let text = PLAIN.replace(
             "steps = 1",
-            "steps = 1\nalgorithm = \"gspo\"\nloss.policy.clip_high = 0.5\n\
+            "steps = 1\nalgorithm = \"gspo\"\nloss.policy_loss.clip_high = 0.5\n\
              loss.aggregation.kind = \"token-mean\"",
         );
-        let set = ["stage.rl.loss.policy.clip_low=0.25".to_owned()];
+        let set = ["stage.rl.loss.policy_loss.clip_low=0.25".to_owned()];
         let recipe = load(&[Layer::text("plain", &text)], &set).unwrap().recipe;
         let Stage::Rl(stage) = &recipe.stages[0] else { unreachable!("it is") };
         let expected = engine::loss::PolicyLoss::Gspo { clip_low: 0.25, clip_high: 0.5 };
-        assert_eq!(stage.loss.policy, expected);
+        assert_eq!(stage.loss.policy_loss, expected);
         assert_eq!(stage.loss.aggregation, engine::loss::Aggregation::TokenMean {});
         let unknown = PLAIN.replace("steps = 1", "steps = 1\nalgorithm = \"gsp\"");
         let error = load(&[Layer::text("plain", &unknown)], &[]).unwrap_err().to_string();

@@ -62,6 +62,7 @@ pub enum OldLogProbs {
 /// What the forward pass of training keeps for the backward pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "KeptActivations")]
 pub enum Activations {
     /// Everything: fastest.
     Keep,
@@ -114,6 +115,7 @@ impl Default for DynamicSampling {
 /// In what the completions of a group have to differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "DynamicSamplingMetric")]
 pub enum SampledMetric {
     /// In whether they are correct.
     #[default]
@@ -125,6 +127,7 @@ pub enum SampledMetric {
 /// What happens when dynamic sampling does not fill the batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "DynamicSamplingAtCap")]
 pub enum AtCap {
     /// The step learns from the groups that there are, with a warning; without any, the run stops.
     #[default]
@@ -137,6 +140,7 @@ pub enum AtCap {
 /// step's updates, and the step's own batch is scored again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "EntropyProbe")]
 pub struct Probe {
     /// Steps between probes.
     pub every: NonZeroU64,

@@ -47,6 +47,7 @@ pub struct StageData {
 /// What a run or a stage trains on.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "TrainingData")]
 pub enum Train {
     /// One source.
     One(Source),
@@ -56,6 +57,7 @@ pub enum Train {
 
 /// One of several sources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NamedProblemSource")]
 pub struct NamedSource {
     /// What its problems are counted by in metrics: the `source` of each.
     pub name: String,
@@ -151,6 +153,7 @@ impl Train {
 /// Where problems come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "ProblemSource")]
 pub enum Source {
     /// A file with one JSON object a line.
     Jsonl(Rows),
@@ -191,6 +194,7 @@ pub struct Rows {
 /// there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "RowColumns")]
 pub struct Columns {
     /// The question: text, or a chat as a list of turns; TRL: `prompt`. Several columns of text are
     /// put together with an empty line between.
@@ -222,6 +226,7 @@ impl Columns {
 /// The name of a column, or of several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected the name of a column or a list of names")]
+#[schemars(rename = "ColumnNames")]
 pub enum Names {
     /// One.
     One(String),
@@ -300,6 +305,7 @@ impl JsonSchema for AnswerFrom {
 /// The problems that a run is judged by; never among those it trains on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "HeldOutData")]
 pub enum HeldOut {
     /// Set aside from the training source, drawn by the seed.
     Split {

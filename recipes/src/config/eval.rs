@@ -165,6 +165,7 @@ pub enum Best {
 /// What the best checkpoint is chosen by. Of equal ones it is the earliest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "BestCheckpoint")]
 pub struct BestBy {
     /// The held-out set.
     pub set: String,

@@ -45,7 +45,17 @@ pub(super) fn culprit(text: &str) -> Option<&str> {
     text.split('`').nth(1)
 }
 
-/// Serde's words in ours, with the nearest of the names it expected.
+/// Former names of keys and what they are called now, which their spelling does not tell.
+const FORMER: [(&str, &str); 6] = [
+    ("policy", "policy_loss"),
+    ("policy", "strictness"),
+    ("weight", "reweight_w"),
+    ("attenuation", "reweight_m"),
+    ("weight_max", "w_max"),
+    ("attenuation_min", "m_min"),
+];
+
+/// Serde's words in ours, with the former or the nearest of the names it expected.
 fn reword(text: &str) -> String {
     let text = text.trim_end().replace('\n', "; ");
     let text = plain(&text);
@@ -54,7 +64,8 @@ fn reword(text: &str) -> String {
     if !text.starts_with("unknown ") {
         return text;
     }
-    match nearest(wrong, known.iter().copied()) {
+    let former = FORMER.iter().find(|(old, new)| old == wrong && known.contains(new));
+    match former.map(|(_, new)| *new).or_else(|| nearest(wrong, known.iter().copied())) {
         Some(name) => format!("{text}\ndid you mean `{name}`?"),
         None => text,
     }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use rewards::Policy;
+use rewards::Strictness;
 use rewards::verifier::Math;
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::random::draws;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     what: &'static str,
-    mode: Policy,
+    strictness: Strictness,
     rows: usize,
     reps: usize,
     /// Median time of a row, in microseconds.
@@ -44,7 +44,7 @@ pub fn bench(math: Math, rows: &[Row], reps: usize) -> Report {
         .map(|row| {
             let (gold, prediction) = (row.gold.expanded(), row.prediction.expanded());
             let time = least(reps, || {
-                black_box(judge(math, row.mode, black_box(&gold), black_box(&prediction)));
+                black_box(judge(math, row.taken_as, black_box(&gold), black_box(&prediction)));
             });
             (time, row)
         })
@@ -66,7 +66,7 @@ pub fn bench(math: Math, rows: &[Row], reps: usize) -> Report {
     });
     Report {
         what: "grade",
-        mode: math.policy,
+        strictness: math.strictness,
         rows: rows.len(),
         reps,
         median_us: quantile(0.5),
@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn a_report_has_every_figure() {
         let rows = concat!(
-            r#"{"id":"short","gold":"1","prediction":"1","mode":"answer"}"#,
+            r#"{"id":"short","gold":"1","prediction":"1","as":"answer"}"#,
             "\n",
-            r#"{"id":"long","gold":"1","prediction_rle":[["\\boxed{1} ",99999]],"mode":"response"}"#,
+            r#"{"id":"long","gold":"1","prediction_rle":[["\\boxed{1} ",99999]],"as":"response"}"#,
         );
         let rows = read_rows(rows.as_bytes()).unwrap();
         let report = bench(Math::default(), &rows, 2);

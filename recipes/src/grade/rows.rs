@@ -1,9 +1,10 @@
-//! Rows of predictions: `{id?, gold, prediction, mode}`, one JSON object a line.
+//! Rows of predictions: `{id?, gold, prediction, as}`, one JSON object a line.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 
+use clap::ValueEnum;
 use rewards::rows::{self, Fields, brief};
 use serde::Serialize;
 
@@ -27,8 +28,8 @@ impl fmt::Display for Id {
 }
 
 /// What a prediction is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TakenAs {
     /// A whole response: its answer is to be found.
     Response,
     /// A bare answer.
@@ -83,7 +84,7 @@ pub struct Row {
     /// What is judged by it.
     pub prediction: Text,
     /// What the prediction is.
-    pub mode: Mode,
+    pub taken_as: TakenAs,
 }
 
 /// Reads all rows, in order, from lines as those of [`rows::read_rows`]; further fields are not
@@ -91,7 +92,7 @@ pub struct Row {
 ///
 /// `gold` and `prediction` are text or a number, which is taken as it is written. A long text may
 /// be written in runs, `"prediction_rle": [["\\sqrt{", 1000], ["2", 1]]`, instead of the field
-/// without `_rle`.
+/// without `_rle`. `mode` is another name of `as`.
 ///
 /// # Errors
 ///
@@ -99,7 +100,7 @@ pub struct Row {
 /// and when there is no row at all.
 pub fn read_rows(lines: impl BufRead) -> rewards::Result<Vec<Row>> {
     let mut found = Vec::new();
-    rows::read_rows(lines, "{id?, gold, prediction, mode}", |line, fields| {
+    rows::read_rows(lines, "{id?, gold, prediction, as}", |line, fields| {
         found.push(row(fields, line)?);
         Ok(())
     })?;
@@ -107,16 +108,17 @@ pub fn read_rows(lines: impl BufRead) -> rewards::Result<Vec<Row>> {
 }
 
 fn row(fields: &Fields<'_>, line: usize) -> Result<Row, String> {
-    let modes = "expected \"response\" or \"answer\"";
-    let mode = match fields.raw("mode") {
-        Some("\"response\"") => Mode::Response,
-        Some("\"answer\"") => Mode::Answer,
-        Some(other) => return Err(format!("field `mode`: {modes}, got {}", brief(other))),
-        None => return Err(format!("field `mode` is missing: {modes}")),
+    let name = if fields.is_absent("as") && !fields.is_absent("mode") { "mode" } else { "as" };
+    let expected = "expected \"response\" or \"answer\"";
+    let taken_as = match fields.raw(name) {
+        Some("\"response\"") => TakenAs::Response,
+        Some("\"answer\"") => TakenAs::Answer,
+        Some(other) => return Err(format!("field `{name}`: {expected}, got {}", brief(other))),
+        None => return Err(format!("field `{name}` is missing: {expected}")),
     };
     let (id, gold, prediction) =
         (id(fields, line)?, text(fields, "gold")?, text(fields, "prediction")?);
-    Ok(Row { id, gold, prediction, mode })
+    Ok(Row { id, gold, prediction, taken_as })
 }
 
 fn id(fields: &Fields<'_>, line: usize) -> Result<Id, String> {
@@ -154,16 +156,16 @@ mod tests {
     #[test]
     fn rows_keep_their_order_and_their_names() {
         let text = concat!(
-            r#"{"id":"a","gold":"1","prediction":"2","mode":"answer","level":5}"#,
+            r#"{"id":"a","gold":"1","prediction":"2","as":"answer","level":5}"#,
             "\n\n",
             r#"{"id":7,"gold":"1","prediction":"","mode":"response"}"#,
             "\r\n",
-            r#"{"gold":"é","prediction":null,"prediction_rle":[["ab",2],["c",1]],"mode":"answer"}"#,
+            r#"{"gold":"é","prediction":null,"prediction_rle":[["ab",2],["c",1]],"as":"answer"}"#,
         );
         let rows = read_rows(text.as_bytes()).unwrap();
         let names: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
         assert_eq!(names, ["a", "7", "4"]);
-        assert_eq!((rows[0].mode, rows[1].mode), (Mode::Answer, Mode::Response));
+        assert_eq!((rows[0].taken_as, rows[1].taken_as), (TakenAs::Answer, TakenAs::Response));
         assert_eq!(rows[2].prediction.expanded(), "ababc");
         assert_eq!(rows[2].prediction.start(), "ababc");
         assert_eq!(rows[2].gold.expanded(), "é");
@@ -173,12 +175,12 @@ mod tests {
     fn numbers_are_taken_as_they_are_written() {
         let read = |row: &str| read_rows(row.as_bytes()).unwrap().remove(0);
         for number in ["42", "-0", "1.50", "1e3", "12345678901234567890123"] {
-            let row = format!(r#"{{"gold":{number},"prediction":{number},"mode":"answer"}}"#);
+            let row = format!(r#"{{"gold":{number},"prediction":{number},"as":"answer"}}"#);
             let row = read(&row);
             assert_eq!((&row.gold, &row.prediction), (&Text::Plain(number.into()), &row.gold));
         }
         let named = |id: &str| {
-            let row = read(&format!(r#"{{"id":{id},"gold":1,"prediction":1,"mode":"answer"}}"#));
+            let row = read(&format!(r#"{{"id":{id},"gold":1,"prediction":1,"as":"answer"}}"#));
             serde_json::to_string(&row.id).unwrap()
         };
         for (id, shown) in [
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn a_bad_row_is_named_by_line_and_field() {
         let refused = |row: &str, message: &str| {
-            let good = r#"{"gold":"1","prediction":"2","mode":"answer"}"#;
+            let good = r#"{"gold":"1","prediction":"2","as":"answer"}"#;
             let error = read_rows(format!("{good}\n{row}").as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("line 2: {message}")), "{error}");
         };
@@ -206,30 +208,32 @@ mod tests {
         refused("[1]", "a list, expected an object with named fields, got `[1]`");
         refused(r#"["7","8","answer"]"#, "a list, expected an object with named fields");
         refused(
-            r#"{"gold":1,"gold":2,"prediction":"2","mode":"answer"}"#,
+            r#"{"gold":1,"gold":2,"prediction":"2","as":"answer"}"#,
             "field `gold` stands twice",
         );
         let number = "expected text or a number";
-        let row = r#"{"prediction":"2","mode":"answer"}"#;
+        let row = r#"{"prediction":"2","as":"answer"}"#;
         refused(row, &format!("field `gold` is missing: {number}"));
-        let row = r#"{"gold":"1","mode":"answer"}"#;
+        let row = r#"{"gold":"1","as":"answer"}"#;
         refused(row, &format!("field `prediction` is missing: {number}"));
         for value in ["[\"2\"]", "null", "true", "{}"] {
-            let row = format!(r#"{{"gold":"1","prediction":{value},"mode":"answer"}}"#);
+            let row = format!(r#"{{"gold":"1","prediction":{value},"as":"answer"}}"#);
             refused(&row, &format!("field `prediction`: {number}, got {value}"));
         }
-        let modes = "expected \"response\" or \"answer\"";
+        let expected = "expected \"response\" or \"answer\"";
         let row = r#"{"gold":"1","prediction":"2"}"#;
-        refused(row, &format!("field `mode` is missing: {modes}"));
+        refused(row, &format!("field `as` is missing: {expected}"));
+        let row = r#"{"gold":"1","prediction":"2","as":"bare"}"#;
+        refused(row, &format!("field `as`: {expected}, got \"bare\""));
         let row = r#"{"gold":"1","prediction":"2","mode":"bare"}"#;
-        refused(row, &format!("field `mode`: {modes}, got \"bare\""));
-        let row = r#"{"id":true,"gold":"1","prediction":"2","mode":"answer"}"#;
+        refused(row, &format!("field `mode`: {expected}, got \"bare\""));
+        let row = r#"{"id":true,"gold":"1","prediction":"2","as":"answer"}"#;
         refused(row, &format!("field `id`: {number}, got true"));
-        let row = r#"{"gold_rle":[["1"]],"prediction":"2","mode":"answer"}"#;
+        let row = r#"{"gold_rle":[["1"]],"prediction":"2","as":"answer"}"#;
         refused(row, "field `gold_rle`: expected a list of [text, count], got [[\"1\"]]");
-        let row = r#"{"gold_rle":{"1":1},"prediction":"2","mode":"answer"}"#;
+        let row = r#"{"gold_rle":{"1":1},"prediction":"2","as":"answer"}"#;
         refused(row, "field `gold_rle`: expected a list of [text, count], got {\"1\":1}");
-        let row = r#"{"gold_rle":[["1",100000000]],"prediction":"2","mode":"answer"}"#;
+        let row = r#"{"gold_rle":[["1",100000000]],"prediction":"2","as":"answer"}"#;
         refused(row, "field `gold_rle`: expected a text of at most 67108864 bytes");
         let none = read_rows(&b"\n"[..]).unwrap_err().to_string();
         assert!(none.starts_with("no rows: "));

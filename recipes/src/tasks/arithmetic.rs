@@ -28,6 +28,7 @@ pub struct Arithmetic {
 
 /// An operation of generated arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ArithmeticOperation")]
 pub enum Operation {
     /// A sum.
     #[serde(rename = "+")]

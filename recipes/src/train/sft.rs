@@ -95,7 +95,7 @@ impl StageDriver for Sft<'_> {
 /// The loss of supervised stages: the mean negative log-likelihood of a token.
 pub(crate) fn likelihood() -> LossConfig {
     LossConfig {
-        policy: PolicyLoss::NegativeLogLikelihood {},
+        policy_loss: PolicyLoss::NegativeLogLikelihood {},
         aggregation: Aggregation::TokenMean {},
         kl: Kl::Off {},
         entropy_coefficient: 0.0,

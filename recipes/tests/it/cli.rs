@@ -389,11 +389,11 @@ fn graded(rows: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
 #[test]
 fn grading_has_one_line_a_row_in_order_and_totals_besides() {
     let rows = concat!(
-        r#"{"id":"x","gold":"1/2","prediction":"so \\boxed{0.5}","mode":"response","level":1}"#,
+        r#"{"id":"x","gold":"1/2","prediction":"so \\boxed{0.5}","as":"response","level":1}"#,
         "\n\n",
-        r#"{"gold":"204","prediction":"205","mode":"answer"}"#,
+        r#"{"gold":"204","prediction":"205","as":"answer"}"#,
         "\n",
-        r#"{"id":9,"gold":"204","prediction":"Answer: 204","mode":"response"}"#,
+        r#"{"id":9,"gold":"204","prediction":"Answer: 204","as":"response"}"#,
     );
     let (code, out, said) = graded(rows, &[]);
     assert_eq!(code, Some(0), "{said}");
@@ -405,10 +405,13 @@ fn grading_has_one_line_a_row_in_order_and_totals_besides() {
     assert_eq!((lines[0]["answer"].as_str(), lines[1].get("answer")), (Some("0.5"), None));
     assert!(lines[0].get("why").is_none() && lines[2]["why"].is_string());
     assert!(
-        said.starts_with("math, policy rl, marker boxed: 3 rows: 1 correct (33.3 %), 1 wrong"),
+        said.starts_with("math, strictness rl, marker boxed: 3 rows: 1 correct (33.3 %), 1 wrong"),
         "{said}"
     );
-    for arguments in [&["--marker", "answer-line"][..], &["--mode", "eval"]] {
+    // `--mode` is the former name.
+    for arguments in
+        [&["--marker", "answer-line"][..], &["--strictness", "eval"], &["--mode", "eval"]]
+    {
         let (_, out, said) = graded(rows, arguments);
         assert_eq!(out.lines().last(), Some(r#"{"id":9,"verdict":"correct","answer":"204"}"#));
         assert!(said.contains("correct"), "{said}");
@@ -417,11 +420,11 @@ fn grading_has_one_line_a_row_in_order_and_totals_besides() {
 
 #[test]
 fn a_bad_row_is_named_and_nothing_is_graded() {
-    let good = r#"{"gold":"1","prediction":"1","mode":"answer"}"#;
+    let good = r#"{"gold":"1","prediction":"1","as":"answer"}"#;
     for (row, words) in [
         ("{\"gold\":", ["line 2", "not closed"]),
-        (r#"{"gold":"1","mode":"answer"}"#, ["line 2", "`prediction`"]),
-        (r#"{"gold":"1","prediction":"1","mode":"x"}"#, ["line 2", "`mode`"]),
+        (r#"{"gold":"1","as":"answer"}"#, ["line 2", "`prediction`"]),
+        (r#"{"gold":"1","prediction":"1","as":"x"}"#, ["line 2", "`as`"]),
     ] {
         let (code, out, said) = graded(&format!("{good}\n{row}\n"), &[]);
         assert_eq!((code, out.as_str()), (Some(2), ""));
@@ -450,19 +453,19 @@ fn one_pair_is_explained() {
     for word in ["a response", "`-0.5`", "gold", "verdict   correct"] {
         assert!(said.contains(word), "{said}");
     }
-    let said = explained(&["204", "203, 204", "--mode", "eval"]);
+    let said = explained(&["204", "203, 204", "--strictness", "eval"]);
     for word in ["a response", "several values", "verdict   wrong"] {
         assert!(said.contains(word), "{said}");
     }
-    // as a row of mode "response" is judged
-    let said = explained(&["204", "the answer is 204", "--mode", "eval"]);
+    // as a row with `as` "response" is judged
+    let said = explained(&["204", "the answer is 204", "--strictness", "eval"]);
     assert!(said.contains("`204`") && said.contains("verdict   correct"), "{said}");
     // what is marked nowhere is a bare answer, unless it is said to be a response
     let said = explained(&["204", "204"]);
     assert!(said.contains("a bare answer") && said.contains("verdict   correct"), "{said}");
     let said = explained(&["204", "204", "--as", "response"]);
     assert!(said.contains("a response\n") && said.contains("verdict   no-answer"), "{said}");
-    let said = explained(&["204", "the answer is 204", "--mode", "eval", "--as", "answer"]);
+    let said = explained(&["204", "the answer is 204", "--strictness", "eval", "--as", "answer"]);
     assert!(said.contains("verdict   wrong"), "{said}");
     let output = stearin(folder.path(), &["grade", "--explain", "204"]);
     assert_eq!(output.status.code(), Some(2));
@@ -472,7 +475,7 @@ fn one_pair_is_explained() {
 #[test]
 fn grading_is_measured() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let row = r#"{"id":"a","gold":"1","prediction":"1","mode":"answer"}"#;
+    let row = r#"{"id":"a","gold":"1","prediction":"1","as":"answer"}"#;
     fs::write(folder.path().join("rows.jsonl"), row).expect("a writable folder");
     let output = stearin(folder.path(), &["bench", "grade", "rows.jsonl", "--reps", "1"]);
     let report: serde_json::Value =

@@ -130,6 +130,27 @@ fn a_typo_inside_a_stage_or_a_tagged_table_keeps_its_place() {
 }
 
 #[test]
+fn a_former_name_is_answered_with_the_present_one() {
+    let stare = "stage.rl.weighting.kind=stare";
+    for (overrides, old, new) in [
+        (vec!["stage.rl.loss.policy.kind=gspo"], "policy", "policy_loss"),
+        (vec!["stage.rl.rewards=[{ kind = 'math', policy = 'eval' }]"], "policy", "strictness"),
+        (vec![stare, "stage.rl.weighting.weight=2.0"], "weight", "reweight_w"),
+        (vec![stare, "stage.rl.weighting.attenuation=0.5"], "attenuation", "reweight_m"),
+        (vec![stare, "stage.rl.weighting.adaptive={ weight_max = 2 }"], "weight_max", "w_max"),
+        (
+            vec![stare, "stage.rl.weighting.adaptive={ attenuation_min = 0 }"],
+            "attenuation_min",
+            "m_min",
+        ),
+    ] {
+        let error = read(&[PLAIN], &overrides).unwrap_err();
+        assert!(error.contains(&format!("unknown key `{old}`")), "{error}");
+        assert!(error.contains(&format!("did you mean `{new}`?")), "{error}");
+    }
+}
+
+#[test]
 fn an_override_is_named() {
     refused(
         "",

@@ -27,7 +27,7 @@ schedule = { kind = "constant", lr = 1e-4 }
 
 const ROW: &str = r#"{"id":"t","problem":"1+1","answer":"2","source":"us"}"#;
 const HELD: &str = r#"{"id":"h","problem":"2+2","answer":"4","source":"us"}"#;
-const PREDICTION: &str = r#"{"gold":"2","prediction":"2","mode":"answer"}"#;
+const PREDICTION: &str = r#"{"gold":"2","prediction":"2","as":"answer"}"#;
 
 struct Place(tempfile::TempDir);
 

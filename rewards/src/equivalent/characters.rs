@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use crate::Policy;
+use crate::Strictness;
 
 /// Rewrites every character that has one plain meaning; the others stay, and stop the reader later.
 ///
 /// Full-width forms and the digits and letters of the mathematical alphabets are what Unicode's
 /// NFKC makes of them. Superscripts are exponents and never digits; the digits of other scripts
 /// stay.
-pub(super) fn plain(text: &str, policy: Policy) -> Cow<'_, str> {
+pub(super) fn plain(text: &str, strictness: Strictness) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
@@ -36,7 +36,7 @@ pub(super) fn plain(text: &str, policy: Policy) -> Cow<'_, str> {
         if matches!(character, 'μ' | 'µ' | 'Ω' | '\u{2126}') && plain.ends_with(' ') {
             plain.push_str(r"\,");
         }
-        match word(character, policy) {
+        match word(character, strictness) {
             Some(word) => plain.push_str(word),
             None => plain.push(compatible(character)),
         }
@@ -81,11 +81,11 @@ fn compatible(character: char) -> char {
     char::from_u32(plain).unwrap_or(character)
 }
 
-fn word(character: char, policy: Policy) -> Option<&'static str> {
+fn word(character: char, strictness: Strictness) -> Option<&'static str> {
     Some(match character {
         '\u{2212}' | '\u{FE63}' | '\u{FF0D}' => "-",
         // hyphens and dashes are no signs in typeset mathematics
-        '\u{2010}' | '\u{2011}' | '\u{2013}' if policy == Policy::Eval => "-",
+        '\u{2010}' | '\u{2011}' | '\u{2013}' if strictness == Strictness::Eval => "-",
         '\u{200B}' | '\u{200C}' | '\u{200D}' | '\u{2060}' | '\u{FEFF}' | '\u{AD}' => "",
         '×' | '·' | '⋅' | '∙' | '•' | '∗' => r"\times ",
         '÷' => r"\div ",

@@ -49,21 +49,26 @@ use expand::expanded;
 pub(super) use fuel::Fuel;
 
 use super::tree::Tree;
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
-/// One comparison: both trees, the policy, and the work left for it.
+/// One comparison: both trees, the strictness, and the work left for it.
 #[derive(Debug)]
 struct Judge<'tree> {
     gold: &'tree Tree,
     answer: &'tree Tree,
-    policy: Policy,
+    strictness: Strictness,
     fuel: Fuel,
     /// Whether a unit stands in either tree.
     has_units: bool,
 }
 
 /// Compares an answer with the gold answer, by what is left of the work that a pair may take.
-pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy, fuel: &mut Fuel) -> Equivalence {
+pub(super) fn compare(
+    gold: &Tree,
+    answer: &Tree,
+    strictness: Strictness,
+    fuel: &mut Fuel,
+) -> Equivalence {
     if gold == answer {
         return Equivalence::Equal;
     }
@@ -76,7 +81,8 @@ pub(super) fn compare(gold: &Tree, answer: &Tree, policy: Policy, fuel: &mut Fue
             return Equivalence::Equal;
         }
         let fuel_left = std::mem::take(fuel);
-        let mut judge = Judge { gold: &gold, answer: &answer, policy, fuel: fuel_left, has_units };
+        let mut judge =
+            Judge { gold: &gold, answer: &answer, strictness, fuel: fuel_left, has_units };
         let found = if judge.units_fit() {
             judge.compare(gold.root().into(), answer.root().into(), 0)
         } else {

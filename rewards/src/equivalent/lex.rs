@@ -8,7 +8,7 @@ use super::literal::{self, Literal, Place};
 use super::names;
 use super::tree::{Bound, Constant, Function, Relation, Unreadable};
 use super::words;
-use crate::Policy;
+use crate::Strictness;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bracket {
@@ -114,7 +114,7 @@ pub(super) enum Token<'a> {
 pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
-    policy: Policy,
+    strictness: Strictness,
     /// Single dollar signs are prices: their number is odd.
     dollars_are_prices: bool,
 }
@@ -122,8 +122,8 @@ pub(super) struct Lexer<'a> {
 type Found<'a> = Result<Token<'a>, Unreadable>;
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(text: &'a str, policy: Policy) -> Self {
-        Self { text, at: 0, policy, dollars_are_prices: bare_dollars(text) % 2 == 1 }
+    pub(super) fn new(text: &'a str, strictness: Strictness) -> Self {
+        Self { text, at: 0, strictness, dollars_are_prices: bare_dollars(text) % 2 == 1 }
     }
 
     pub(super) fn rest(&self) -> &'a str {
@@ -181,8 +181,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self, place: Place) -> Found<'a> {
-        let (number, length) =
-            literal::literal(self.rest(), place, self.policy).ok_or(Unreadable::NotMathematics)?;
+        let (number, length) = literal::literal(self.rest(), place, self.strictness)
+            .ok_or(Unreadable::NotMathematics)?;
         self.at += length;
         Ok(Token::Number(number))
     }

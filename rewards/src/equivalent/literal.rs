@@ -4,7 +4,7 @@ use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
 use super::words;
-use crate::Policy;
+use crate::Strictness;
 
 /// How far the decimal point may be moved by an exponent.
 const MAX_EXPONENT: usize = 4096;
@@ -40,12 +40,16 @@ pub(super) enum Place {
 
 /// A number at the start of `text`, and how many bytes it takes; `None` where none starts there or
 /// where it is malformed.
-pub(super) fn literal(text: &str, place: Place, policy: Policy) -> Option<(Literal, usize)> {
+pub(super) fn literal(
+    text: &str,
+    place: Place,
+    strictness: Strictness,
+) -> Option<(Literal, usize)> {
     if let Some((value, length)) = digits_with_letters(text) {
         return Some((Literal::whole(value), length));
     }
     let open = place == Place::Open;
-    let separators = Separators { comma: open, space: open && policy == Policy::Eval };
+    let separators = Separators { comma: open, space: open && strictness == Strictness::Eval };
     let (digits, rest) = whole_digits(text, separators)?;
     if let Some(after) = rest.strip_prefix('.')
         && after.starts_with(|next: char| next.is_ascii_digit() || next == '\\' || next == '(')

@@ -21,13 +21,13 @@ use super::lex::{Bracket, Head, Lexer, Table, Token};
 use super::literal::Place;
 use super::roles::Roles;
 use super::tree::{Id, Node, Tree, Unreadable};
-use crate::Policy;
+use crate::Strictness;
 
 /// Reads a whole text.
-pub(super) fn parse(text: &str, policy: Policy, roles: &Roles) -> Result<Tree, Unreadable> {
+pub(super) fn parse(text: &str, strictness: Strictness, roles: &Roles) -> Result<Tree, Unreadable> {
     let mut parser = Parser {
-        lexer: Lexer::new(text, policy),
-        policy,
+        lexer: Lexer::new(text, strictness),
+        strictness,
         roles,
         builder: Builder::default(),
         values: Vec::new(),
@@ -132,7 +132,7 @@ enum Command {
 
 struct Parser<'a> {
     lexer: Lexer<'a>,
-    policy: Policy,
+    strictness: Strictness,
     roles: &'a Roles,
     builder: Builder,
     values: Vec<Id>,

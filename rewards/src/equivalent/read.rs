@@ -14,7 +14,7 @@ use super::roles::Roles;
 use super::tree::{Constant, Node, Tree, Unreadable};
 use super::words::number_word;
 use super::{characters, measures, names, words};
-use crate::Policy;
+use crate::Strictness;
 use crate::absence::{Absence, absence};
 
 /// The longest answer that may be words, in bytes.
@@ -25,17 +25,21 @@ const SPACES: [&str; 8] = [r"\ ", r"\,", r"\;", r"\:", r"\!", r"\quad", r"\qquad
 
 /// Reads a bare answer, by itself.
 #[cfg(test)]
-pub(super) fn read(text: &str, policy: Policy) -> Result<Tree, Unreadable> {
-    read_beside(text, policy, &Roles::of(text, "", policy))
+pub(super) fn read(text: &str, strictness: Strictness) -> Result<Tree, Unreadable> {
+    read_beside(text, strictness, &Roles::of(text, "", strictness))
 }
 
 /// Reads a bare answer whose letters have the roles that both texts of a comparison give them.
-pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<Tree, Unreadable> {
-    if text.len() > policy.max_answer_bytes() {
+pub(super) fn read_beside(
+    text: &str,
+    strictness: Strictness,
+    roles: &Roles,
+) -> Result<Tree, Unreadable> {
+    if text.len() > strictness.max_answer_bytes() {
         return Err(Unreadable::Limit);
     }
-    let plain = characters::plain(text, policy);
-    let single = if policy == Policy::Eval { single_backslashes(&plain) } else { plain };
+    let plain = characters::plain(text, strictness);
+    let single = if strictness == Strictness::Eval { single_backslashes(&plain) } else { plain };
     let text = trim(&single);
     // emphasis of Markdown
     let bold = text.strip_prefix("**").and_then(|text| text.strip_suffix("**"));
@@ -46,10 +50,10 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
         return Err(Unreadable::NotMathematics);
     }
     let words = words(text);
-    if let Some(node) = words.as_deref().and_then(|words| choice(words, policy)) {
+    if let Some(node) = words.as_deref().and_then(|words| choice(words, strictness)) {
         return Ok(Tree { nodes: vec![node] });
     }
-    if policy == Policy::Eval
+    if strictness == Strictness::Eval
         && let Some(number) = words.as_deref().and_then(|words| number_word(&words.to_lowercase()))
     {
         return Ok(Tree { nodes: vec![Node::Number { value: RBig::from(number), places: None }] });
@@ -60,23 +64,23 @@ pub(super) fn read_beside(text: &str, policy: Policy, roles: &Roles) -> Result<T
     if let Some(tree) = words.as_deref().and_then(measures::compound) {
         return Ok(tree);
     }
-    if let Some(tree) = excluded::excluded(text, policy, roles) {
+    if let Some(tree) = excluded::excluded(text, strictness, roles) {
         return Ok(tree);
     }
     if let Some(text) = declared::declared(text)
-        && let Ok(tree) = parse(&text, policy, roles)
+        && let Ok(tree) = parse(&text, strictness, roles)
     {
         return Ok(tree);
     }
-    match parse(text, policy, roles) {
+    match parse(text, strictness, roles) {
         Err(Unreadable::NotMathematics) => {}
         read => return read,
     }
     // of a computation that is not read, its result is
-    if policy == Policy::Eval
+    if strictness == Strictness::Eval
         && let Some((computation, result)) = text.rsplit_once('=')
         && is_computation(computation)
-        && let Ok(tree) = parse(trim(result).trim_end_matches('$'), policy, roles)
+        && let Ok(tree) = parse(trim(result).trim_end_matches('$'), strictness, roles)
     {
         return Ok(tree);
     }
@@ -216,9 +220,9 @@ fn words(text: &str) -> Option<String> {
 }
 
 /// The letter of a multiple choice, where something marks it as one.
-fn choice(words: &str, policy: Policy) -> Option<Node> {
+fn choice(words: &str, strictness: Strictness) -> Option<Node> {
     let named = ["option ", "choice ", "Option ", "Choice "];
-    if policy == Policy::Eval
+    if strictness == Strictness::Eval
         && let Some(letter) = named.iter().find_map(|name| words.strip_prefix(name))
     {
         let letter = letter.trim_matches(['(', ')']);
@@ -237,7 +241,7 @@ fn choice(words: &str, policy: Policy) -> Option<Node> {
         matches!(word, "and" | "or" | "not")
             || word.len() == 1 && word.starts_with(|first: char| first.is_ascii_uppercase())
     };
-    let named = policy == Policy::Eval
+    let named = strictness == Strictness::Eval
         && rest.starts_with([' ', ':', '.'])
         && !rest.contains(['(', ',', ';'])
         && !rest.split(' ').any(is_other);

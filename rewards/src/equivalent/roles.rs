@@ -10,7 +10,7 @@ use super::characters;
 use super::lex::{Bracket, Lexer, Token};
 use super::literal::Place;
 use super::tree::Relation;
-use crate::Policy;
+use crate::Strictness;
 
 /// Letters that are functions before a bracket, unless a text uses them as factors.
 const FUNCTIONS: [&str; 16] = [
@@ -101,12 +101,12 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    pub(super) fn of(gold: &str, answer: &str, policy: Policy) -> Self {
-        let letters_are_units = units::are_letters(gold, answer, policy);
+    pub(super) fn of(gold: &str, answer: &str, strictness: Strictness) -> Self {
+        let letters_are_units = units::are_letters(gold, answer, strictness);
         if !gold.contains('(') && !answer.contains('(') {
             return Self { letters_are_units, ..Self::default() };
         }
-        let [gold, answer] = [gold, answer].map(|text| Uses::of(text, policy));
+        let [gold, answer] = [gold, answer].map(|text| Uses::of(text, strictness));
         let mut factors = gold.factors;
         factors.extend(answer.factors.into_iter().filter(|name| !gold.applied.contains(name)));
         let mut functions = gold.defined;
@@ -179,13 +179,13 @@ struct Uses {
 }
 
 impl Uses {
-    fn of(text: &str, policy: Policy) -> Self {
+    fn of(text: &str, strictness: Strictness) -> Self {
         let mut uses = Self::default();
         if text.len() > MAX_BYTES {
             return uses;
         }
-        let text = characters::plain(text, policy);
-        let mut lexer = Lexer::new(&text, policy);
+        let text = characters::plain(text, strictness);
+        let mut lexer = Lexer::new(&text, strictness);
         let (mut starts, mut composed) = (true, false);
         for _ in 0..MAX_TOKENS {
             let token = match lexer.next(Place::Bracketed) {

@@ -185,11 +185,11 @@ pub(super) fn kind(tree: &Tree) -> &'static str {
 mod tests {
     use super::super::read::read;
     use super::*;
-    use crate::Policy;
+    use crate::Strictness;
 
     #[track_caller]
     fn check(text: &str, expected_kind: &str, expected: &str) {
-        let tree = read(text, Policy::Eval).unwrap();
+        let tree = read(text, Strictness::Eval).unwrap();
         assert_eq!((kind(&tree), shown(&tree).as_str()), (expected_kind, expected), "{text}");
     }
 

@@ -2,7 +2,7 @@
 //! sizes of delimiters, dollar signs. Where a text cannot be read, nothing else is left to compare.
 
 use super::{characters, names, read};
-use crate::Policy;
+use crate::Strictness;
 
 /// Whether a text is struck out, in the marks of Markdown: `~~5~~`.
 pub(super) fn is_struck_out(text: &str) -> bool {
@@ -12,12 +12,12 @@ pub(super) fn is_struck_out(text: &str) -> bool {
 
 /// Whether `gold` and `answer` are the same text. No text without a letter or a digit is an answer,
 /// and none whose braces do not match.
-pub(super) fn same(gold: &str, answer: &str, policy: Policy) -> bool {
-    let max_bytes = policy.max_answer_bytes();
+pub(super) fn same(gold: &str, answer: &str, strictness: Strictness) -> bool {
+    let max_bytes = strictness.max_answer_bytes();
     if gold.len() > max_bytes || answer.len() > max_bytes {
         return false;
     }
-    let [gold, answer] = [gold, answer].map(|text| characters::plain(text, policy));
+    let [gold, answer] = [gold, answer].map(|text| characters::plain(text, strictness));
     let (gold, answer) = (read::trim(&gold), read::trim(&answer));
     Parts::of(gold).eq(Parts::of(answer)) && is_meant(gold)
 }
@@ -113,8 +113,8 @@ mod tests {
     use super::*;
 
     fn check(gold: &str, answer: &str) -> bool {
-        let verdict = same(gold, answer, Policy::Rl);
-        assert_eq!(verdict, same(answer, gold, Policy::Rl), "{gold} and {answer}");
+        let verdict = same(gold, answer, Strictness::Rl);
+        assert_eq!(verdict, same(answer, gold, Strictness::Rl), "{gold} and {answer}");
         verdict
     }
 

@@ -94,7 +94,7 @@ pub(super) enum Node {
     PlusMinus(Id),
     /// The opposite sign of every [`PlusMinus`](Self::PlusMinus) in the same answer: `\mp`.
     MinusPlus(Id),
-    /// Marks around a value, dropped or kept by policy.
+    /// Marks around a value, dropped or kept by strictness.
     Percent(Id),
     Degrees(Id),
     /// A value with its unit. Sums, products and the like have none inside: what is built of units

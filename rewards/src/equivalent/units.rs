@@ -11,7 +11,7 @@ use std::fmt;
 
 use dashu_ratio::RBig;
 
-use crate::Policy;
+use crate::Strictness;
 
 /// Largest magnitude of an exponent: a length to the tenth power is a mistake.
 const MAX_POWER: u32 = 9;
@@ -143,10 +143,10 @@ impl Unit {
     }
 
     /// Whether an answer may carry it where the gold has no unit.
-    pub(super) fn may_be_added(&self, policy: Policy) -> bool {
+    pub(super) fn may_be_added(&self, strictness: Strictness) -> bool {
         self.factors.iter().flat_map(|factor| &factor.dimension).all(|(base, _)| match base {
             Base::Known(_) | Base::Modulus(_) => true,
-            Base::Noun(words) => nouns::may_be_added(words, policy),
+            Base::Noun(words) => nouns::may_be_added(words, strictness),
         })
     }
 

@@ -9,6 +9,7 @@ use crate::extract::{Boxes, after_reasoning};
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "FormatRule")]
 pub enum Rule {
     /// It starts with `<think>`, which stands once, and has a `</think>`.
     ///

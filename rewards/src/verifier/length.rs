@@ -8,6 +8,7 @@ use super::{Attempt, Unavailable, Verdict, Verifier};
 /// What length earns most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "LengthAim")]
 pub enum Aim {
     /// The shorter, the better: the share of the allowed tokens that was used, negated.
     Short,

@@ -4,13 +4,13 @@ pub use explain::Explanation;
 
 use super::{Attempt, Outcome, Unavailable, Verdict, Verifier};
 use crate::equivalent::is_readable;
-use crate::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
+use crate::{Equivalence, Extracted, Marker, Strictness, equivalent, extract};
 
 /// Earns 1 if the marked answer is the gold answer, and 0 otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Math {
     /// How the answer is found and compared.
-    pub policy: Policy,
+    pub strictness: Strictness,
     /// Where the answer stands.
     pub marker: Marker,
 }
@@ -18,10 +18,10 @@ pub struct Math {
 impl Math {
     /// Judges a whole response; the second is the answer that was found in it, as written.
     pub fn judge_response<'a>(self, gold: &str, response: &'a str) -> (Outcome, Option<&'a str>) {
-        let extracted = extract(response, self.policy, self.marker);
+        let extracted = extract(response, self.strictness, self.marker);
         // first of all: siblings that found no answer have the same unreadable gold
         let otherwise = |outcome| {
-            if is_readable(gold, self.policy) { outcome } else { Outcome::GoldUnparseable }
+            if is_readable(gold, self.strictness) { outcome } else { Outcome::GoldUnparseable }
         };
         match extracted {
             Extracted::NoAnswer => (otherwise(Outcome::NoAnswer), None),
@@ -33,7 +33,7 @@ impl Math {
 
     /// Judges a bare answer, without the response around it.
     pub fn judge_answer(self, gold: &str, answer: &str) -> Outcome {
-        match equivalent(gold, answer, self.policy) {
+        match equivalent(gold, answer, self.strictness) {
             Equivalence::Equal => Outcome::Correct,
             Equivalence::Different => Outcome::Wrong,
             Equivalence::Undecided => Outcome::Undecided,
@@ -53,7 +53,7 @@ impl Verifier for Math {
     }
 
     fn criterion(&self) -> String {
-        format!("math, policy {}, marker {}", self.policy.name(), self.marker.name())
+        format!("math, strictness {}, marker {}", self.strictness.name(), self.marker.name())
     }
 
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {

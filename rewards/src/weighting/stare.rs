@@ -32,16 +32,16 @@ pub struct Stare {
     /// Which tokens have high surprisal.
     pub select: Select,
     /// W, the weight of raised tokens, or how it follows from measurement.
-    pub weight: Weight,
+    pub reweight_w: Reweight,
     /// M, the weight of lowered tokens.
-    pub attenuation: f64,
+    pub reweight_m: f64,
     /// Mean entropy in nats a token below which, strictly, the gate opens.
     pub target_entropy: f64,
     /// What the gate compares with the target.
     pub gate: Gate,
     /// Moves W and M by the sign of target less entropy; absent: they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub adaptive: Option<Adaptive>,
+    pub adaptive: Option<AdaptiveReweight>,
     /// Which tokens are ranked together; the paper's is `batch`, the reference code's
     /// `micro-batch`.
     pub scope: Scope,
@@ -52,8 +52,8 @@ impl Default for Stare {
         Self {
             operation: Operation::Named(NamedOperation::O1),
             select: Select::default(),
-            weight: Weight::Fixed(1.1),
-            attenuation: 0.9,
+            reweight_w: Reweight::Fixed(1.1),
+            reweight_m: 0.9,
             target_entropy: 0.3,
             gate: Gate::Batch,
             adaptive: None,
@@ -65,6 +65,7 @@ impl Default for Stare {
 /// Which tokens of one advantage sign have high surprisal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "StareSelection")]
 pub enum Select {
     /// A share of them, by rank: see [`budget`](super::budget).
     Quantile {
@@ -100,6 +101,7 @@ impl Default for Select {
 /// Equal surprisals at the threshold of a quantile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "QuantileTies")]
 pub enum Ties {
     /// The lower index first, to exactly the share: as the reference code counts.
     #[default]
@@ -111,6 +113,7 @@ pub enum Ties {
 /// What the gate compares with the target, strictly: open where it is below.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "StareGate")]
 pub enum Gate {
     /// The mean entropy of the step's tokens, whatever the aggregation of the loss: the target is
     /// in nats a token. Open before the first step.
@@ -133,29 +136,31 @@ pub enum Gate {
 /// Source: arXiv 2606.19236, section 4.4.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Adaptive {
+#[schemars(rename = "StareAdaptive")]
+pub struct AdaptiveReweight {
     /// What W rises and M falls by.
     pub step: f64,
     /// Upper bound of W; its lower one is 1.
-    pub weight_max: f64,
+    pub w_max: f64,
     /// Lower bound of M; its upper one is 1.
-    pub attenuation_min: f64,
+    pub m_min: f64,
 }
 
-impl Default for Adaptive {
+impl Default for AdaptiveReweight {
     fn default() -> Self {
-        Self { step: 0.01, weight_max: 1.5, attenuation_min: 0.5 }
+        Self { step: 0.01, w_max: 1.5, m_min: 0.5 }
     }
 }
 
 /// W.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Weight {
+#[schemars(rename = "StareReweight")]
+pub enum Reweight {
     /// So much.
     Fixed(f64),
     /// A multiple of the critical weight.
-    Auto(AutoWeight),
+    Auto(AutoReweight),
 }
 
 /// W = `auto` · W*, within `min` and `max`, where W* = 1 + (Lambda - (1 - M) D) / Gamma is the
@@ -171,7 +176,8 @@ pub enum Weight {
 /// 1 / length, so that no one W suits all lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AutoWeight {
+#[schemars(rename = "StareAutoReweight")]
+pub struct AutoReweight {
     /// Factor of the critical weight.
     pub auto: f64,
     /// Lower bound of W.
@@ -206,20 +212,20 @@ impl Stare {
             }
             Select::Probability { below } => found.extend(outside("select.below", below, 0.0, 1.0)),
         }
-        match self.weight {
-            Weight::Fixed(weight) => found.extend(below("weight", weight, 0.0)),
-            Weight::Auto(auto) => found.extend(auto.problems(self)),
+        match self.reweight_w {
+            Reweight::Fixed(weight) => found.extend(below("reweight_w", weight, 0.0)),
+            Reweight::Auto(auto) => found.extend(auto.problems(self)),
         }
         let table = self.operation.table();
         if !table.has(Action::Amplify) && !table.has(Action::Attenuate) {
             found.push("operation: expected a side to amplify or to attenuate, got none".into());
         }
-        found.extend(outside("attenuation", self.attenuation, 0.0, 1.0));
+        found.extend(outside("reweight_m", self.reweight_m, 0.0, 1.0));
         found.extend(not_positive("target_entropy", self.target_entropy));
-        if let Some(Adaptive { step, weight_max, attenuation_min }) = self.adaptive {
+        if let Some(AdaptiveReweight { step, w_max, m_min }) = self.adaptive {
             found.extend(below("adaptive.step", step, 0.0));
-            found.extend(below("adaptive.weight_max", weight_max, 1.0));
-            found.extend(outside("adaptive.attenuation_min", attenuation_min, 0.0, 1.0));
+            found.extend(below("adaptive.w_max", w_max, 1.0));
+            found.extend(outside("adaptive.m_min", m_min, 0.0, 1.0));
         }
         found
     }
@@ -229,24 +235,26 @@ impl Stare {
     }
 }
 
-impl AutoWeight {
+impl AutoReweight {
     fn problems(self, stare: &Stare) -> Vec<String> {
-        let mut found: Vec<String> = not_positive("weight.auto", self.auto).into_iter().collect();
-        found.extend(below("weight.min", self.min, 0.0));
-        found.extend(below("weight.max", self.max, 0.0));
+        let mut found: Vec<String> =
+            not_positive("reweight_w.auto", self.auto).into_iter().collect();
+        found.extend(below("reweight_w.min", self.min, 0.0));
+        found.extend(below("reweight_w.max", self.max, 0.0));
         if self.min > self.max {
             found.push(format!(
-                "weight.max: expected at least weight.min = {}, got {}",
+                "reweight_w.max: expected at least reweight_w.min = {}, got {}",
                 self.min, self.max
             ));
         }
-        found.extend(below("weight.memory", self.memory, 1.0));
+        found.extend(below("reweight_w.memory", self.memory, 1.0));
         if stare.adaptive.is_some() {
-            found.push("adaptive: expected none beside weight.auto: both set W".into());
+            found.push("adaptive: expected none beside reweight_w.auto: both set W".into());
         }
         if !stare.operation.table().has(Action::Amplify) {
             found.push(
-                "weight.auto: expected an operation that amplifies some side; set a number".into(),
+                "reweight_w.auto: expected an operation that amplifies some side; set a number"
+                    .into(),
             );
         }
         found
@@ -254,31 +262,31 @@ impl AutoWeight {
 }
 
 // Written by hand, as untagged enums say of a mistake inside only that no variant fits.
-impl<'de> Deserialize<'de> for Weight {
+impl<'de> Deserialize<'de> for Reweight {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
 
         impl<'de> Visitor<'de> for Either {
-            type Value = Weight;
+            type Value = Reweight;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a number, or a table with the key `auto`")
             }
 
-            fn visit_f64<E>(self, value: f64) -> Result<Weight, E> {
-                Ok(Weight::Fixed(value))
+            fn visit_f64<E>(self, value: f64) -> Result<Reweight, E> {
+                Ok(Reweight::Fixed(value))
             }
 
-            fn visit_i64<E>(self, value: i64) -> Result<Weight, E> {
-                Ok(Weight::Fixed(value as f64))
+            fn visit_i64<E>(self, value: i64) -> Result<Reweight, E> {
+                Ok(Reweight::Fixed(value as f64))
             }
 
-            fn visit_u64<E>(self, value: u64) -> Result<Weight, E> {
-                Ok(Weight::Fixed(value as f64))
+            fn visit_u64<E>(self, value: u64) -> Result<Reweight, E> {
+                Ok(Reweight::Fixed(value as f64))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Weight, A::Error> {
-                AutoWeight::deserialize(MapAccessDeserializer::new(map)).map(Weight::Auto)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Reweight, A::Error> {
+                AutoReweight::deserialize(MapAccessDeserializer::new(map)).map(Reweight::Auto)
             }
         }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rewards::verifier::Countdown;
-use rewards::{Equivalence, Marker, Outcome, Policy, Problem, Verifier, equivalent, extract};
+use rewards::{Equivalence, Marker, Outcome, Problem, Strictness, Verifier, equivalent, extract};
 
 const BYTES: usize = 10_000_000;
 
@@ -50,12 +50,12 @@ fn ten_megabytes_are_read_once() {
         "<answer>",
     ] {
         let text = filled(unit);
-        let found = bounded(unit, || extract(&text, Policy::Rl, Marker::Boxed));
+        let found = bounded(unit, || extract(&text, Strictness::Rl, Marker::Boxed));
         if let rewards::Extracted::Answer(answer) = found {
-            assert!(answer.len() <= Policy::Rl.max_answer_bytes());
+            assert!(answer.len() <= Strictness::Rl.max_answer_bytes());
         }
         let wrapped = format!(r"\boxed{{{text}}}");
-        bounded(unit, || extract(&wrapped, Policy::Rl, Marker::Boxed));
+        bounded(unit, || extract(&wrapped, Strictness::Rl, Marker::Boxed));
         let outcome = bounded(unit, || crate::outcome("204", &wrapped));
         assert_ne!(outcome, Outcome::Correct, "{unit}");
     }
@@ -74,15 +74,15 @@ fn ten_million_digits_are_a_limit() {
     let digits = filled("7");
     let response = format!(r"\boxed{{{digits}}}");
     assert_eq!(bounded("digits", || crate::outcome("7", &response)), Outcome::Limit);
-    let same = bounded("pair", || equivalent("7", &digits, Policy::Rl));
+    let same = bounded("pair", || equivalent("7", &digits, Strictness::Rl));
     assert_eq!(same, Equivalence::Limit);
-    let same = bounded("gold", || equivalent(&digits, &digits, Policy::Rl));
+    let same = bounded("gold", || equivalent(&digits, &digits, Strictness::Rl));
     assert_eq!(same, Equivalence::GoldUnparseable);
 }
 
 #[test]
 fn the_largest_pairs_within_the_limit_are_fast() {
-    let max = Policy::Rl.max_answer_bytes();
+    let max = Strictness::Rl.max_answer_bytes();
     let half = "7".repeat(max / 2 - 20);
     let places = format!("0.{}1", "0".repeat(max - 3));
     let braces = format!("{}1{}", "{".repeat(max / 2 - 1), "}".repeat(max / 2 - 1));
@@ -102,7 +102,7 @@ fn the_largest_pairs_within_the_limit_are_fast() {
         for _ in 0..20 {
             for gold in &hard {
                 for answer in &hard {
-                    let same = equivalent(gold, answer, Policy::Rl);
+                    let same = equivalent(gold, answer, Strictness::Rl);
                     assert!(
                         gold == answer || same != Equivalence::Equal,
                         "{gold:.60} is not {answer:.60}"

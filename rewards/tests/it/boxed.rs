@@ -1,6 +1,6 @@
 //! The table of graded answers, and broken graders that it must catch.
 
-use rewards::{Extracted, Marker, Outcome, Policy, extract};
+use rewards::{Extracted, Marker, Outcome, Strictness, extract};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ fn only_a_correct_answer_earns_and_the_answer_is_kept() {
 
 #[test]
 fn the_table_catches_broken_graders() {
-    let answer = |response: &str| match extract(response, Policy::Rl, Marker::Boxed) {
+    let answer = |response: &str| match extract(response, Strictness::Rl, Marker::Boxed) {
         Extracted::Answer(answer) => answer.to_owned(),
         _ => String::new(),
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
 use crate::running_time;
 
@@ -73,13 +73,15 @@ fn repeated(unit: &str, join: &str, bytes: usize) -> String {
 #[test]
 fn the_hardest_comparisons_end_in_time() {
     let mut slowest = (Duration::ZERO, String::new());
-    let mut check = |gold: &str, answer: &str, policy: Policy| {
+    let mut check = |gold: &str, answer: &str, strictness: Strictness| {
         let mut took = Duration::MAX;
         for _ in 0..4 {
             let start = running_time();
-            let verdict = equivalent(gold, answer, policy);
+            let verdict = equivalent(gold, answer, strictness);
             took = took.min(running_time().saturating_sub(start));
-            assert!(verdict != Equivalence::Equal || policy == Policy::Eval || gold != answer);
+            assert!(
+                verdict != Equivalence::Equal || strictness == Strictness::Eval || gold != answer
+            );
             if took < LIMIT / 8 {
                 break;
             }
@@ -94,8 +96,8 @@ fn the_hardest_comparisons_end_in_time() {
             for bytes in [100, 400, 1500, 4000] {
                 let gold = repeated(unit, join, bytes);
                 for answer in [format!("{gold}+1"), format!(r"\sqrt{{2}}{join}{gold}")] {
-                    check(&gold, &answer, Policy::Rl);
-                    check(&gold, &answer, Policy::Eval);
+                    check(&gold, &answer, Strictness::Rl);
+                    check(&gold, &answer, Strictness::Eval);
                 }
             }
         }
@@ -112,8 +114,8 @@ fn the_hardest_comparisons_end_in_time() {
             for seed in ["2", "x", r"\sqrt{2}"] {
                 let (open, close) = (open.repeat(depth), close.repeat(depth));
                 let gold = format!("{open}{seed}{close}");
-                check(&gold, &format!("{gold}+0.5"), Policy::Eval);
-                check(&gold, &format!("{open}1+{seed}{close}"), Policy::Rl);
+                check(&gold, &format!("{gold}+0.5"), Strictness::Eval);
+                check(&gold, &format!("{open}1+{seed}{close}"), Strictness::Rl);
             }
         }
     }
@@ -144,11 +146,11 @@ fn list(part: Part, count: usize, backwards: bool, join: &str) -> String {
 }
 
 #[track_caller]
-fn ends_in_time(gold: &str, answer: &str, policy: Policy, wanted: Equivalence) {
+fn ends_in_time(gold: &str, answer: &str, strictness: Strictness, wanted: Equivalence) {
     let mut took = Duration::MAX;
     for _ in 0..4 {
         let start = running_time();
-        assert_eq!(equivalent(gold, answer, policy), wanted, "{gold:.60} against {answer:.60}");
+        assert_eq!(equivalent(gold, answer, strictness), wanted, "{gold:.60} against {answer:.60}");
         took = took.min(running_time().saturating_sub(start));
     }
     assert!(took < LIMIT / 2, "{took:?}: {gold:.60} against {answer:.60}");
@@ -157,12 +159,12 @@ fn ends_in_time(gold: &str, answer: &str, policy: Policy, wanted: Equivalence) {
 #[test]
 fn long_lists_are_matched_in_any_order() {
     for part in PARTS {
-        for policy in [Policy::Rl, Policy::Eval] {
+        for strictness in [Strictness::Rl, Strictness::Eval] {
             let gold = list(part, 40, false, ", ");
             let answer = list(part, 40, true, ", ");
-            ends_in_time(&gold, &answer, policy, Equivalence::Equal);
+            ends_in_time(&gold, &answer, strictness, Equivalence::Equal);
             let other = answer.replacen(&part(20), &part(41), 1);
-            ends_in_time(&gold, &other, policy, Equivalence::Different);
+            ends_in_time(&gold, &other, strictness, Equivalence::Different);
         }
     }
 }
@@ -176,12 +178,12 @@ fn long_unions_and_alternatives_are_matched_in_any_order() {
     let parts: [(Part, Part, &str); 2] =
         [(interval, closed, r" \cup "), (between, at_most, r" \text{ or } ")];
     for (part, other, join) in parts {
-        for policy in [Policy::Rl, Policy::Eval] {
+        for strictness in [Strictness::Rl, Strictness::Eval] {
             let gold = list(part, 70, false, join);
             let answer = list(part, 70, true, join);
-            ends_in_time(&gold, &answer, policy, Equivalence::Equal);
+            ends_in_time(&gold, &answer, strictness, Equivalence::Equal);
             let wrong = answer.replacen(&part(30), &other(30), 1);
-            ends_in_time(&gold, &wrong, policy, Equivalence::Different);
+            ends_in_time(&gold, &wrong, strictness, Equivalence::Different);
         }
     }
 }

@@ -2,9 +2,9 @@
 //! symmetric and total.
 
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
-const POLICIES: [Policy; 2] = [Policy::Rl, Policy::Eval];
+const POLICIES: [Strictness; 2] = [Strictness::Rl, Strictness::Eval];
 
 /// An expression, and how it is written.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ fn expressions(symbols: bool) -> impl Strategy<Value = Expression> {
 }
 
 /// Answers of every kind, written in the usual way; none has a mark or a name, about which the
-/// policies are not symmetric.
+/// strictnesses are not symmetric.
 fn answers() -> impl Strategy<Value = String> {
     let scalar = prop_oneof![
         (-30i64..30).prop_map(|n| n.to_string()),
@@ -168,9 +168,9 @@ proptest! {
     ) {
         let other = expression.rewritten(&mut choices.into_iter());
         let (gold, answer) = (expression.write(), other.write());
-        for policy in POLICIES {
+        for strictness in POLICIES {
             prop_assert_eq!(
-                equivalent(&gold, &answer, policy), Equivalence::Equal,
+                equivalent(&gold, &answer, strictness), Equivalence::Equal,
                 "{} against {}", gold, answer
             );
         }
@@ -186,9 +186,9 @@ proptest! {
         let other = expression.rewritten(&mut choices.into_iter());
         let change = E::Quotient(Box::new(E::Number(above)), below);
         let (gold, answer) = (expression.write(), E::Sum(Box::new(other), Box::new(change)).write());
-        for policy in POLICIES {
+        for strictness in POLICIES {
             prop_assert_eq!(
-                equivalent(&gold, &answer, policy), Equivalence::Different,
+                equivalent(&gold, &answer, strictness), Equivalence::Different,
                 "{} against {}", gold, answer
             );
         }
@@ -196,10 +196,10 @@ proptest! {
 
     #[test]
     fn comparing_is_reflexive_and_symmetric(one in answers(), other in answers()) {
-        for policy in POLICIES {
-            prop_assert_eq!(equivalent(&one, &one, policy), Equivalence::Equal, "{}", one);
+        for strictness in POLICIES {
+            prop_assert_eq!(equivalent(&one, &one, strictness), Equivalence::Equal, "{}", one);
             prop_assert_eq!(
-                equivalent(&one, &other, policy), equivalent(&other, &one, policy),
+                equivalent(&one, &other, strictness), equivalent(&other, &one, strictness),
                 "{} and {}", one, other
             );
         }
@@ -207,8 +207,8 @@ proptest! {
 
     #[test]
     fn what_earns_a_reward_is_right_in_a_score(one in answers(), other in answers()) {
-        if equivalent(&one, &other, Policy::Rl) == Equivalence::Equal {
-            prop_assert_eq!(equivalent(&one, &other, Policy::Eval), Equivalence::Equal);
+        if equivalent(&one, &other, Strictness::Rl) == Equivalence::Equal {
+            prop_assert_eq!(equivalent(&one, &other, Strictness::Eval), Equivalence::Equal);
         }
     }
 
@@ -217,10 +217,10 @@ proptest! {
         gold in r"[-0-9a-eixn+*/^_(){}\[\]\\,.<>=%$! ]{0,40}",
         answer in r"(\\(frac|sqrt|pi|sin|cup|pm|le|text|binom|infty|ln)|[-0-9xie+^_(){}\[\],.<=%! ]){0,30}",
     ) {
-        for policy in POLICIES {
-            let _ = equivalent(&gold, &answer, policy);
-            if !matches!(equivalent(&answer, &answer, policy), Equivalence::GoldUnparseable | Equivalence::Limit) {
-                prop_assert_eq!(equivalent(&answer, &answer, policy), Equivalence::Equal, "{}", answer);
+        for strictness in POLICIES {
+            let _ = equivalent(&gold, &answer, strictness);
+            if !matches!(equivalent(&answer, &answer, strictness), Equivalence::GoldUnparseable | Equivalence::Limit) {
+                prop_assert_eq!(equivalent(&answer, &answer, strictness), Equivalence::Equal, "{}", answer);
             }
         }
     }

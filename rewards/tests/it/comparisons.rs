@@ -1,6 +1,6 @@
 //! Our own table of comparisons: each line pins one decision.
 
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -49,13 +49,14 @@ fn cases() -> Vec<Case> {
 fn comparisons_follow_the_table() {
     let mut wrong = Vec::new();
     for case in &cases() {
-        for (policy, said) in [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))]
+        for (strictness, said) in
+            [(Strictness::Rl, case.rl), (Strictness::Eval, case.eval.unwrap_or(case.rl))]
         {
             let wanted = Equivalence::from(said);
-            let got = equivalent(&case.gold, &case.answer, policy);
+            let got = equivalent(&case.gold, &case.answer, strictness);
             if got != wanted {
                 wrong.push(format!(
-                    "{policy:?}: {:?} against {:?} is {got:?}, wanted {wanted:?}: {}",
+                    "{strictness:?}: {:?} against {:?} is {got:?}, wanted {wanted:?}: {}",
                     case.gold, case.answer, case.why
                 ));
             }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
+use rewards::{Equivalence, Extracted, Marker, Strictness, equivalent, extract};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -24,22 +24,22 @@ struct Row {
     core: Option<bool>,
     #[serde(default)]
     tier: Option<String>,
-    #[serde(default)]
-    policy: Option<String>,
+    #[serde(default, rename = "policy")]
+    flag: Option<String>,
     #[serde(default)]
     max_ms: Option<u64>,
     #[serde(default)]
     kind: Option<String>,
-    /// The policy that a row of `trials` is for: `rl`, `eval` or `both`.
+    /// The strictness that a row of `trials` is for: `rl`, `eval` or `both`.
     #[serde(default)]
     expected_policy: Option<String>,
 }
 
 impl Row {
-    fn is_for(&self, policy: Policy) -> bool {
+    fn is_for(&self, strictness: Strictness) -> bool {
         match self.expected_policy.as_deref() {
-            Some("rl") => policy == Policy::Rl,
-            Some("eval") => policy == Policy::Eval,
+            Some("rl") => strictness == Strictness::Rl,
+            Some("eval") => strictness == Strictness::Eval,
             _ => true,
         }
     }
@@ -64,18 +64,18 @@ struct Judged {
 }
 
 impl Judged {
-    fn accepted(&self, policy: Policy) -> bool {
-        let verdict = if policy == Policy::Rl { self.rl } else { self.eval };
+    fn accepted(&self, strictness: Strictness) -> bool {
+        let verdict = if strictness == Strictness::Rl { self.rl } else { self.eval };
         verdict == Equivalence::Equal
     }
 }
 
-fn judge(gold: &str, prediction: &str, mode: &str, policy: Policy) -> Equivalence {
+fn judge(gold: &str, prediction: &str, mode: &str, strictness: Strictness) -> Equivalence {
     if mode == "answer" {
-        return equivalent(gold, prediction, policy);
+        return equivalent(gold, prediction, strictness);
     }
-    match extract(prediction, policy, Marker::Boxed) {
-        Extracted::Answer(answer) => equivalent(gold, answer, policy),
+    match extract(prediction, strictness, Marker::Boxed) {
+        Extracted::Answer(answer) => equivalent(gold, answer, strictness),
         _ => Equivalence::Different,
     }
 }
@@ -100,9 +100,9 @@ fn judged(file: &str) -> Option<Vec<Judged>> {
         let mut verdicts = (Equivalence::Different, Equivalence::Different);
         for _ in 0..3 {
             let start = Instant::now();
-            let eval = judge(&gold, &prediction, &row.mode, Policy::Eval);
+            let eval = judge(&gold, &prediction, &row.mode, Strictness::Eval);
             took = took.min(start.elapsed());
-            verdicts = (judge(&gold, &prediction, &row.mode, Policy::Rl), eval);
+            verdicts = (judge(&gold, &prediction, &row.mode, Strictness::Rl), eval);
             if took < Duration::from_millis(1) {
                 break;
             }
@@ -116,17 +116,17 @@ fn judged(file: &str) -> Option<Vec<Judged>> {
 fn accuracy<'a>(
     what: &str,
     rows: impl Iterator<Item = &'a Judged>,
-    policy: Policy,
+    strictness: Strictness,
 ) -> (f64, Vec<String>) {
     let (mut right, mut all, mut false_positives) = (0usize, 0usize, Vec::new());
     for judged in rows {
-        let said = judged.accepted(policy);
+        let said = judged.accepted(strictness);
         all += 1;
         right += usize::from(said == judged.row.expected);
         if said != judged.row.expected {
-            let verdict = if policy == Policy::Rl { judged.rl } else { judged.eval };
+            let verdict = if strictness == Strictness::Rl { judged.rl } else { judged.eval };
             println!(
-                "  {what} {policy:?}: row {} is {verdict:?}, expected {}",
+                "  {what} {strictness:?}: row {} is {verdict:?}, expected {}",
                 judged.row.id, judged.row.expected
             );
         }
@@ -136,7 +136,7 @@ fn accuracy<'a>(
     }
     let share = right as f64 / all.max(1) as f64;
     println!(
-        "{what}, {policy:?}: {right} of {all} right, {} false positives",
+        "{what}, {strictness:?}: {right} of {all} right, {} false positives",
         false_positives.len()
     );
     (share, false_positives)
@@ -145,7 +145,7 @@ fn accuracy<'a>(
 fn rl_implies_eval(rows: &[Judged]) {
     for judged in rows {
         assert!(
-            !judged.accepted(Policy::Rl) || judged.accepted(Policy::Eval),
+            !judged.accepted(Strictness::Rl) || judged.accepted(Strictness::Eval),
             "row {}: correct for a reward and wrong for a score",
             judged.row.id
         );
@@ -165,10 +165,10 @@ fn cases() {
     slowest("cases", &rows);
     rl_implies_eval(&rows);
     let core = || rows.iter().filter(|judged| judged.row.core == Some(true));
-    let (share, false_positives) = accuracy("cases core", core(), Policy::Eval);
+    let (share, false_positives) = accuracy("cases core", core(), Strictness::Eval);
     assert!(false_positives.is_empty(), "false positives: {false_positives:?}");
     assert!(share >= 0.98, "accuracy {share}");
-    let (_, false_positives) = accuracy("cases core", core(), Policy::Rl);
+    let (_, false_positives) = accuracy("cases core", core(), Strictness::Rl);
     assert!(false_positives.is_empty(), "false positives: {false_positives:?}");
 }
 
@@ -241,13 +241,13 @@ fn policy_rows_follow_the_choices() {
             if judged.row.tier.as_deref() == Some("parser") {
                 continue;
             }
-            let Some(flag) = &judged.row.policy else { continue };
+            let Some(flag) = &judged.row.flag else { continue };
             let counts = flags.entry(flag.clone()).or_default();
             counts[0] += 1;
             let choice = CHOICES.iter().find(|choice| choice.0 == flag);
             let choices = choice.map_or([Choice::Mixed; 2], |choice| [choice.1, choice.2]);
-            for (at, policy) in [Policy::Eval, Policy::Rl].into_iter().enumerate() {
-                let said = judged.accepted(policy);
+            for (at, strictness) in [Strictness::Eval, Strictness::Rl].into_iter().enumerate() {
+                let said = judged.accepted(strictness);
                 counts[at + 1] += usize::from(said == judged.row.expected);
                 let wanted = match choices[at] {
                     Choice::Label => judged.row.expected,
@@ -255,7 +255,7 @@ fn policy_rows_follow_the_choices() {
                     Choice::Refuse => false,
                     Choice::Mixed => continue,
                 };
-                assert_eq!(said, wanted, "{flag}, {policy:?}: row {}", judged.row.id);
+                assert_eq!(said, wanted, "{flag}, {strictness:?}: row {}", judged.row.id);
             }
         }
     }
@@ -268,7 +268,7 @@ fn policy_rows_follow_the_choices() {
 fn parser_rows() {
     let Some(rows) = judged("grader/cases.jsonl") else { return };
     let parser = rows.iter().filter(|judged| judged.row.tier.as_deref() == Some("parser"));
-    accuracy("cases of parsers", parser, Policy::Eval);
+    accuracy("cases of parsers", parser, Strictness::Eval);
 }
 
 #[test]
@@ -276,10 +276,10 @@ fn variants() {
     let Some(rows) = judged("grader/variants.jsonl") else { return };
     slowest("variants", &rows);
     rl_implies_eval(&rows);
-    for policy in [Policy::Eval, Policy::Rl] {
-        let (share, false_positives) = accuracy("variants", rows.iter(), policy);
+    for strictness in [Strictness::Eval, Strictness::Rl] {
+        let (share, false_positives) = accuracy("variants", rows.iter(), strictness);
         assert!(false_positives.is_empty(), "false positives: {false_positives:?}");
-        assert!(policy == Policy::Rl || share >= 0.999, "accuracy {share}");
+        assert!(strictness == Strictness::Rl || share >= 0.999, "accuracy {share}");
     }
 }
 
@@ -288,7 +288,7 @@ fn bulk() {
     let Some(rows) = judged("grader/bulk.jsonl") else { return };
     slowest("bulk", &rows);
     rl_implies_eval(&rows);
-    let (share, _) = accuracy("bulk", rows.iter(), Policy::Eval);
+    let (share, _) = accuracy("bulk", rows.iter(), Strictness::Eval);
     assert!(share >= 1.0, "agreement {share}");
 }
 
@@ -298,8 +298,8 @@ fn adversarial() {
     slowest("adversarial", &rows);
     rl_implies_eval(&rows);
     let core = || rows.iter().filter(|judged| judged.row.core == Some(true));
-    let (share, _) = accuracy("adversarial core", core(), Policy::Eval);
-    let (_, false_positives) = accuracy("adversarial core", core(), Policy::Rl);
+    let (share, _) = accuracy("adversarial core", core(), Strictness::Eval);
+    let (_, false_positives) = accuracy("adversarial core", core(), Strictness::Rl);
     for judged in &rows {
         let budget = Duration::from_millis(judged.row.max_ms.unwrap_or(1000));
         assert!(judged.took <= budget, "row {}: {:?} of {budget:?}", judged.row.id, judged.took);
@@ -317,16 +317,16 @@ const DOCUMENTED: [&str; 3] = ["gt-0352", "gt-0362", "gt-1306"];
 fn trials() {
     let Some(rows) = judged("trials/grader.jsonl") else { return };
     let picked = std::env::var("STEARIN_KINDS").ok();
-    let mut kinds: BTreeMap<&str, Vec<(&Judged, Policy)>> = BTreeMap::new();
+    let mut kinds: BTreeMap<&str, Vec<(&Judged, Strictness)>> = BTreeMap::new();
     for judged in &rows {
         let kind = judged.row.kind.as_deref().unwrap_or_default();
         if picked.as_deref().is_some_and(|picked| !picked.split(',').any(|name| name == kind)) {
             continue;
         }
         let tries = kinds.entry(kind).or_default();
-        for policy in [Policy::Rl, Policy::Eval] {
-            if judged.row.is_for(policy) {
-                tries.push((judged, policy));
+        for strictness in [Strictness::Rl, Strictness::Eval] {
+            if judged.row.is_for(strictness) {
+                tries.push((judged, strictness));
             }
         }
     }
@@ -334,21 +334,25 @@ fn trials() {
     for (kind, tries) in &kinds {
         let failed: Vec<_> = tries
             .iter()
-            .filter(|(judged, policy)| judged.accepted(*policy) != judged.row.expected)
+            .filter(|(judged, strictness)| judged.accepted(*strictness) != judged.row.expected)
             .collect();
         if !failed.is_empty() {
             println!("{kind}: {} of {} wrong", failed.len(), tries.len());
         }
-        for (judged, policy) in failed {
+        for (judged, strictness) in failed {
             wrong[usize::from(judged.row.expected)] += 1;
-            let verdict = if *policy == Policy::Rl { judged.rl } else { judged.eval };
+            let verdict = if *strictness == Strictness::Rl { judged.rl } else { judged.eval };
             let Row { id, gold, prediction, .. } = &judged.row;
             undocumented.extend((!DOCUMENTED.contains(&&**id)).then_some(id));
             let short = |text: &Option<String>| -> String {
                 let limit = if picked.is_some() { usize::MAX } else { 60 };
                 text.as_deref().unwrap_or_default().chars().take(limit).collect()
             };
-            println!("  {id} {policy:?} {verdict:?}: {:?} <- {:?}", short(gold), short(prediction));
+            println!(
+                "  {id} {strictness:?} {verdict:?}: {:?} <- {:?}",
+                short(gold),
+                short(prediction)
+            );
         }
     }
     println!("trials: {} false positives, {} false negatives", wrong[0], wrong[1]);

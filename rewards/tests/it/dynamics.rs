@@ -1,6 +1,6 @@
 //! Phi against finite differences of the entropy, and what a step says about itself.
 
-use rewards::weighting::{AutoWeight, Gate, Stare, Weight, phi};
+use rewards::weighting::{AutoReweight, Gate, Reweight, Stare, phi};
 use rewards::{EntropyBonus, EntropyControl, LossTerms, dynamics};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ fn the_predicted_change_is_the_slope_of_the_mean_entropy() {
     let positions = positions();
     let columns = columns(&positions);
     let n = positions.len() as f64;
-    let settings = Stare { gate: Gate::Open, weight: Weight::Fixed(2.5), ..Stare::default() };
+    let settings = Stare { gate: Gate::Open, reweight_w: Reweight::Fixed(2.5), ..Stare::default() };
     let weights = stare(settings).weights(&columns.borrow()).weights;
     let slope = |weights: &[f64]| -> f64 {
         let each = positions.iter().zip(weights);
@@ -128,7 +128,7 @@ fn the_predicted_change_is_the_slope_of_the_mean_entropy() {
     assert!((-get(&said, "entropy/lambda") - slope(&ones)).abs() < 1e-7);
     // the weight that makes it vanish
     let critical = get(&said, "entropy/critical_weight");
-    let settings = Stare { weight: Weight::Fixed(critical), ..settings };
+    let settings = Stare { reweight_w: Reweight::Fixed(critical), ..settings };
     let weights = stare(settings).weights(&columns.borrow()).weights;
     assert!(critical > 0.0 && slope(&weights).abs() < 1e-7, "{critical} {}", slope(&weights));
 }
@@ -171,7 +171,8 @@ fn tokens_count_in_the_prediction_as_in_the_loss() {
     assert!((get(&other, "entropy/predicted_delta") - credit).abs() > 1e-3);
     // The weight at which the prediction is 0.
     let critical = get(&said, "entropy/critical_weight");
-    let settings = Stare { gate: Gate::Open, weight: Weight::Fixed(critical), ..Stare::default() };
+    let settings =
+        Stare { gate: Gate::Open, reweight_w: Reweight::Fixed(critical), ..Stare::default() };
     let weights = stare(settings).weights(&columns.borrow()).weights;
     let said = dynamics(&columns.borrow(), &terms, &weights, 0.1);
     assert!(get(&said, "entropy/predicted_delta").abs() < 1e-9, "at {critical}");
@@ -183,8 +184,8 @@ fn the_controller_measures_what_the_prediction_is_made_of() {
     let columns = columns(&positions);
     let (factors, pulls) = unequal_terms(positions.len());
     let terms = LossTerms { factors: &factors, pulls: &pulls };
-    let auto = AutoWeight { auto: 1.0, min: 0.0, max: 1e9, memory: 1.0 };
-    let mut controller = stare(Stare { weight: Weight::Auto(auto), ..Stare::default() });
+    let auto = AutoReweight { auto: 1.0, min: 0.0, max: 1e9, memory: 1.0 };
+    let mut controller = stare(Stare { reweight_w: Reweight::Auto(auto), ..Stare::default() });
     let measured = controller.observe(0.1, &columns.borrow(), &terms);
     let said = dynamics(&columns.borrow(), &terms, &vec![1.0; positions.len()], 0.1);
     for (own, key) in [

@@ -1,6 +1,6 @@
 //! The table of extracted answers.
 
-use rewards::{Extracted, Marker, Policy, extract};
+use rewards::{Extracted, Marker, Strictness, extract};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -11,7 +11,7 @@ struct Table {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    policy: Policy,
+    strictness: Strictness,
     #[serde(default)]
     marker: Marker,
     response: String,
@@ -28,8 +28,8 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_response_has_its_answer() {
     let mut mistakes = Vec::new();
-    for Case { policy, marker, response, answer, none, why } in cases() {
-        let found = extract(&response, policy, marker);
+    for Case { strictness, marker, response, answer, none, why } in cases() {
+        let found = extract(&response, strictness, marker);
         let right = match found {
             Extracted::Answer(found) => answer.as_deref() == Some(found),
             Extracted::NoAnswer => none.as_deref() == Some("no-answer"),
@@ -37,7 +37,7 @@ fn every_response_has_its_answer() {
             Extracted::Limit => none.as_deref() == Some("limit"),
         };
         if !right {
-            mistakes.push(format!("{policy:?} {marker:?} {response} ({why}): {found:?}"));
+            mistakes.push(format!("{strictness:?} {marker:?} {response} ({why}): {found:?}"));
         }
     }
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
@@ -46,9 +46,9 @@ fn every_response_has_its_answer() {
 #[test]
 fn every_case_has_a_reason_and_stands_once() {
     let mut seen = std::collections::HashSet::new();
-    for Case { policy, marker, response, answer, none, why } in cases() {
+    for Case { strictness, marker, response, answer, none, why } in cases() {
         assert!(!why.is_empty(), "no reason: {response}");
         assert_eq!(answer.is_some(), none.is_none(), "one of both: {response}");
-        assert!(seen.insert((policy, marker, response.clone())), "twice: {response}");
+        assert!(seen.insert((strictness, marker, response.clone())), "twice: {response}");
     }
 }

@@ -1,13 +1,13 @@
 //! Sums over an index, solved inequalities and matrices against the same written out by the test.
 
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
-const POLICIES: [Policy; 2] = [Policy::Rl, Policy::Eval];
+const POLICIES: [Strictness; 2] = [Strictness::Rl, Strictness::Eval];
 
 fn is(gold: &str, answer: &str, expected: Equivalence) -> Result<(), TestCaseError> {
-    for policy in POLICIES {
-        let said = equivalent(gold, answer, policy);
+    for strictness in POLICIES {
+        let said = equivalent(gold, answer, strictness);
         prop_assert_eq!(said, expected, "{} against {}", gold, answer);
     }
     Ok(())
@@ -216,13 +216,13 @@ proptest! {
 
     #[test]
     fn any_text_equals_itself(text in r"(\\(oint|sum|prod|int|lim|left|right|frac|nabla|d)|[-0-9xie+^_(){}\[\],.<=%! ]){1,20}") {
-        for policy in POLICIES {
-            let own = equivalent(&text, &text, policy);
+        for strictness in POLICIES {
+            let own = equivalent(&text, &text, strictness);
             let braces = text.chars().try_fold(0i32, |depth, c| {
                 let depth = depth + i32::from(c == '{') - i32::from(c == '}');
                 (depth >= 0).then_some(depth)
             });
-            let spaced = equivalent(&text, &format!(r" {text}\;"), policy);
+            let spaced = equivalent(&text, &format!(r" {text}\;"), strictness);
             if text.contains(|c: char| c.is_ascii_digit()) && braces == Some(0) {
                 prop_assert_eq!(own, Equivalence::Equal, "{}", text);
                 prop_assert_eq!(spaced, Equivalence::Equal, "{}", text);

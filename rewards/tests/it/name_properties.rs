@@ -2,9 +2,9 @@
 //! and numbers.
 
 use proptest::{prelude::*, sample::select, test_runner::FileFailurePersistence};
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
-const POLICIES: [Policy; 2] = [Policy::Rl, Policy::Eval];
+const POLICIES: [Strictness; 2] = [Strictness::Rl, Strictness::Eval];
 
 /// Left sides in an unknown, `@`, of whose value the unknown is another one.
 const UNSOLVED: [&str; 16] = [
@@ -58,8 +58,8 @@ const NAMED: [&str; 24] = [
     r"\sin @",
 ];
 
-fn accepts(gold: &str, answer: &str, policy: Policy) -> bool {
-    equivalent(gold, answer, policy) == Equivalence::Equal
+fn accepts(gold: &str, answer: &str, strictness: Strictness) -> bool {
+    equivalent(gold, answer, strictness) == Equivalence::Equal
 }
 
 proptest! {
@@ -74,9 +74,9 @@ proptest! {
         left in select(&UNSOLVED[..]), letter in select(&["x", "y", "t", "n"][..]), value in -60i64..60,
     ) {
         let left = left.replace('@', letter);
-        for policy in POLICIES {
+        for strictness in POLICIES {
             for answer in [format!("{left}={value}"), format!("{value}={left}")] {
-                prop_assert!(!accepts(&value.to_string(), &answer, policy), "{answer}");
+                prop_assert!(!accepts(&value.to_string(), &answer, strictness), "{answer}");
             }
         }
     }
@@ -87,12 +87,12 @@ proptest! {
         sign in select(&["+", "-", r" \cdot "][..]), value in -60i64..60,
     ) {
         prop_assume!(one != other && value != 0);
-        for policy in POLICIES {
+        for strictness in POLICIES {
             let sum = |letter: &str| {
                 format!("{}{sign}{}={value}", one.replace('@', "x"), other.replace('@', letter))
             };
-            prop_assert!(!accepts(&value.to_string(), &sum("x"), policy), "{}", sum("x"));
-            prop_assert!(accepts(&value.to_string(), &sum("y"), policy), "{}", sum("y"));
+            prop_assert!(!accepts(&value.to_string(), &sum("x"), strictness), "{}", sum("x"));
+            prop_assert!(accepts(&value.to_string(), &sum("y"), strictness), "{}", sum("y"));
         }
     }
 
@@ -100,9 +100,9 @@ proptest! {
     fn a_letter_applied_to_itself_is_a_square(
         letters in select(&["x", "n", "a", "f", "P", "X", r"\theta", "x_1"][..]), value in 1i64..60,
     ) {
-        for policy in POLICIES {
+        for strictness in POLICIES {
             for answer in [format!("{letters}({letters})={value}"), format!("{value}={letters}({letters})")] {
-                prop_assert!(!accepts(&value.to_string(), &answer, policy), "{answer}");
+                prop_assert!(!accepts(&value.to_string(), &answer, strictness), "{answer}");
             }
         }
     }
@@ -111,11 +111,11 @@ proptest! {
     fn a_quantity_that_is_zero_leaves_its_unknown_open(
         one in select(&OF_UNKNOWN[..]), letter in select(&["x", "t", "n"][..]),
     ) {
-        for policy in POLICIES {
+        for strictness in POLICIES {
             let call = one.replace('@', letter);
             for answer in [format!("{call}=0"), format!("0={call}"), format!("{call} y=0")] {
                 let is_solved = one == "@" && !answer.contains('y');
-                prop_assert_eq!(accepts("0", &answer, policy), is_solved, "{}", answer);
+                prop_assert_eq!(accepts("0", &answer, strictness), is_solved, "{}", answer);
             }
         }
     }
@@ -133,10 +133,10 @@ proptest! {
             _ => format!("{}{}", word[..1].to_uppercase(), &word[1..]),
         };
         let answer = format!("{}={value}", place.replace('@', &word));
-        for policy in POLICIES {
-            prop_assert!(!accepts(&value.to_string(), &answer, policy), "{answer}");
+        for strictness in POLICIES {
+            prop_assert!(!accepts(&value.to_string(), &answer, strictness), "{answer}");
             let other = format!("{}={value}", place.replace('@', "max"));
-            prop_assert!(accepts(&value.to_string(), &other, policy) || !place.contains('_'), "{other}");
+            prop_assert!(accepts(&value.to_string(), &other, strictness) || !place.contains('_'), "{other}");
         }
     }
 
@@ -145,15 +145,15 @@ proptest! {
         name in select(&NAMED[..]), letter in select(&["A", "X", "M", "T"][..]), value in -60i64..60,
     ) {
         let answer = format!("{}={value}", name.replace('@', letter));
-        for policy in POLICIES {
-            prop_assert!(accepts(&value.to_string(), &answer, policy), "{answer}");
-            prop_assert!(accepts(&answer, &value.to_string(), policy) || name.contains('+'), "{answer}");
+        for strictness in POLICIES {
+            prop_assert!(accepts(&value.to_string(), &answer, strictness), "{answer}");
+            prop_assert!(accepts(&answer, &value.to_string(), strictness) || name.contains('+'), "{answer}");
             for other in [value + 1, -value - 1, 10 * value + 1] {
-                prop_assert!(!accepts(&other.to_string(), &answer, policy), "{other} against {answer}");
+                prop_assert!(!accepts(&other.to_string(), &answer, strictness), "{other} against {answer}");
             }
             // a multiple, an opposite or a sum with a number are other quantities
             for near in [format!("2{answer}"), format!("-{answer}"), format!("1+{answer}")] {
-                prop_assert!(!accepts(&value.to_string(), &near, policy), "{near}");
+                prop_assert!(!accepts(&value.to_string(), &near, strictness), "{near}");
             }
         }
     }
@@ -165,9 +165,9 @@ proptest! {
         number in 2i64..30,
     ) {
         let gold = format!("{name}({letter}+{number})");
-        for policy in POLICIES {
+        for strictness in POLICIES {
             let same = format!(r"{name}\left({number}+{letter}\right)");
-            prop_assert!(accepts(&gold, &same, policy), "{gold} against {same}");
+            prop_assert!(accepts(&gold, &same, strictness), "{gold} against {same}");
             for answer in [
                 format!(r"{name} {letter}+{number}{name}"),
                 format!(r"{name} \cdot ({letter}+{number})"),
@@ -176,7 +176,7 @@ proptest! {
                 format!("{name}({letter})+{name}({number})"),
                 format!("{name}({letter}-{number})"),
             ] {
-                prop_assert!(!accepts(&gold, &answer, policy), "{gold} against {answer}");
+                prop_assert!(!accepts(&gold, &answer, strictness), "{gold} against {answer}");
             }
         }
     }
@@ -186,10 +186,10 @@ proptest! {
         factor in select(&["a", "b", "c", "k", "m", "x", r"\lambda"][..]), number in 2i64..30,
     ) {
         let gold = format!("{factor}(y+{number})");
-        for policy in POLICIES {
+        for strictness in POLICIES {
             let (same, other) = (format!("{number}{factor}+{factor} y"), format!("{factor} y+{number}"));
-            prop_assert!(accepts(&gold, &same, policy), "{gold} against {same}");
-            prop_assert!(!accepts(&gold, &other, policy), "{gold} against {other}");
+            prop_assert!(accepts(&gold, &same, strictness), "{gold} against {same}");
+            prop_assert!(!accepts(&gold, &other, strictness), "{gold} against {other}");
         }
     }
 
@@ -199,16 +199,16 @@ proptest! {
     ) {
         let gold = format!(r"{start}+{step}k, k\in\mathbb{{Z}}");
         let other = |start: i64, step: i64, set: &str| format!(r"{start}+{step}{name}, {name}\in\mathbb{{{set}}}");
-        for policy in POLICIES {
+        for strictness in POLICIES {
             let same = other(start + shift * step, step, "Z");
-            prop_assert!(accepts(&gold, &same, policy), "{gold} against {same}");
+            prop_assert!(accepts(&gold, &same, strictness), "{gold} against {same}");
             for near in [
                 other(start + 1, step, "Z"),
                 other(start, step + 1, "Z"),
                 other(start, 2 * step, "Z"),
                 other(start, step, "N"),
             ] {
-                prop_assert!(!accepts(&gold, &near, policy), "{gold} against {near}");
+                prop_assert!(!accepts(&gold, &near, strictness), "{gold} against {near}");
             }
         }
     }

@@ -12,7 +12,7 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand_philox::philox4x32_10;
-use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
+use rewards::{Equivalence, Extracted, Marker, Strictness, equivalent, extract};
 use serde::Deserialize;
 
 const SEED: [u32; 2] = [0x6e65_6172, 0x6d69_7373];
@@ -70,7 +70,7 @@ fn pairs() -> BTreeSet<Pair> {
 }
 
 fn boxed_answer(response: &str) -> Option<String> {
-    match extract(response, Policy::Rl, Marker::Boxed) {
+    match extract(response, Strictness::Rl, Marker::Boxed) {
         Extracted::Answer(answer) => Some(answer.to_owned()),
         _ => None,
     }
@@ -79,7 +79,7 @@ fn boxed_answer(response: &str) -> Option<String> {
 /// What a response earns under `rl`.
 fn accepted(gold: &str, response: &str) -> bool {
     boxed_answer(response)
-        .is_some_and(|answer| equivalent(gold, &answer, Policy::Rl) == Equivalence::Equal)
+        .is_some_and(|answer| equivalent(gold, &answer, Strictness::Rl) == Equivalence::Equal)
 }
 
 /// Random numbers: a function of where they are drawn.
@@ -142,7 +142,7 @@ fn near_misses() -> Vec<NearMiss> {
         }
         assert!(row < 10 * ROWS as u32, "only {} rows", rows.len());
         let Some(row) = near_miss(&pairs, &numbers, &mut Draw { row, count: 0 }) else { continue };
-        if equivalent(&row.gold, &row.answer, Policy::Rl) != Equivalence::Equal {
+        if equivalent(&row.gold, &row.answer, Strictness::Rl) != Equivalence::Equal {
             refused.push(format!("{} <- {}", row.gold, row.answer));
             continue;
         }
@@ -208,7 +208,7 @@ fn near_misses_catch_broken_graders() {
 fn what_is_changed_was_accepted() {
     for Pair { gold, answer } in pairs() {
         assert!(!gold.contains(STRANGER) && !answer.contains(STRANGER));
-        let verdict = equivalent(&gold, &answer, Policy::Rl);
+        let verdict = equivalent(&gold, &answer, Strictness::Rl);
         assert_eq!(verdict, Equivalence::Equal, "{gold} <- {answer}");
     }
 }

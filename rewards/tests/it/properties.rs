@@ -6,8 +6,8 @@ use rewards::verifier::{
     Aim, Countdown, Format, Length, Math, Overlong, Pattern, Repetition, Rule, ThinkTags,
 };
 use rewards::{
-    Equivalence, Extracted, LossTerms, Marker, Outcome, Policy, Rubric, RubricConfig, TokenColumns,
-    Verifier, WeightingConfig, equivalent, extract,
+    Equivalence, Extracted, LossTerms, Marker, Outcome, Rubric, RubricConfig, Strictness,
+    TokenColumns, Verifier, WeightingConfig, equivalent, extract,
 };
 
 /// Text made of what graders care about, so that random strings come near an answer.
@@ -79,8 +79,8 @@ fn verifiers() -> Vec<Box<dyn Verifier>> {
     use Rule::{AnswerTags, BoxedOnce, Finished, ThinkEnd};
     vec![
         Box::new(Math::default()),
-        Box::new(Math { policy: Policy::Eval, marker: Marker::AnswerLine }),
-        Box::new(Math { policy: Policy::Rl, marker: Marker::Hashes }),
+        Box::new(Math { strictness: Strictness::Eval, marker: Marker::AnswerLine }),
+        Box::new(Math { strictness: Strictness::Rl, marker: Marker::Hashes }),
         Box::new(Countdown),
         Box::new(Length { aim: Aim::Short }),
         Box::new(Length { aim: Aim::Target(3.try_into().unwrap()) }),
@@ -157,22 +157,22 @@ proptest! {
 
     #[test]
     fn an_answer_is_a_trimmed_part_of_the_response(response in text()) {
-        if let Extracted::Answer(answer) = extract(&response, Policy::Rl, Marker::Boxed) {
+        if let Extracted::Answer(answer) = extract(&response, Strictness::Rl, Marker::Boxed) {
             prop_assert!(response.contains(answer) && !answer.is_empty() && answer.trim() == answer);
             let again = format!(r"\boxed{{{answer}}}");
-            prop_assert_eq!(extract(&again, Policy::Rl, Marker::Boxed), Extracted::Answer(answer));
+            prop_assert_eq!(extract(&again, Strictness::Rl, Marker::Boxed), Extracted::Answer(answer));
         }
     }
 
     #[test]
     fn the_last_box_wins_whatever_stands_before(before in text(), answer in "[0-9]{1,9}") {
         let response = format!(r"{before} </think> \boxed{{{answer}}}");
-        prop_assert_eq!(extract(&response, Policy::Rl, Marker::Boxed), Extracted::Answer(&answer));
+        prop_assert_eq!(extract(&response, Strictness::Rl, Marker::Boxed), Extracted::Answer(&answer));
     }
 
     #[test]
     fn equivalence_is_reflexive_and_symmetric(a in text(), b in text()) {
-        let with = |gold: &str, answer: &str| equivalent(gold, answer, Policy::Rl);
+        let with = |gold: &str, answer: &str| equivalent(gold, answer, Strictness::Rl);
         let own = with(&a, &a);
         prop_assert!(matches!(own, Equivalence::Equal | Equivalence::GoldUnparseable));
         prop_assert_eq!(with(&a, &b) == Equivalence::Equal, with(&b, &a) == Equivalence::Equal);
@@ -181,15 +181,15 @@ proptest! {
     #[test]
     fn numbers_are_equal_exactly_if_their_values_are((a, n, d) in number(), (b, m, e) in number()) {
         let expected = if n * e == m * d { Equivalence::Equal } else { Equivalence::Different };
-        prop_assert_eq!(equivalent(&a, &b, Policy::Rl), expected, "{} {}", a, b);
+        prop_assert_eq!(equivalent(&a, &b, Strictness::Rl), expected, "{} {}", a, b);
     }
 
     #[test]
     fn integers_of_any_size_are_compared_digit_by_digit(
         a in "-?[1-9][0-9]{0,80}", b in "-?[1-9][0-9]{0,80}",
     ) {
-        prop_assert_eq!(equivalent(&a, &a, Policy::Rl), Equivalence::Equal);
-        prop_assert_eq!(equivalent(&a, &b, Policy::Rl) == Equivalence::Equal, a == b);
+        prop_assert_eq!(equivalent(&a, &a, Strictness::Rl), Equivalence::Equal);
+        prop_assert_eq!(equivalent(&a, &b, Strictness::Rl) == Equivalence::Equal, a == b);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rewards::equivalent::is_readable;
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
 const PIECES: [&str; 84] = [
     "1",
@@ -123,12 +123,12 @@ proptest! {
 
     #[test]
     fn every_text_is_judged(gold in pieces(), answer in pieces()) {
-        for policy in [Policy::Rl, Policy::Eval] {
-            let judged = equivalent(&gold, &answer, policy);
+        for strictness in [Strictness::Rl, Strictness::Eval] {
+            let judged = equivalent(&gold, &answer, strictness);
             let unreadable = judged == Equivalence::GoldUnparseable;
             // by an unreadable gold nothing is judged but the same text
             let same = judged == Equivalence::Equal;
-            let readable = is_readable(&gold, policy);
+            let readable = is_readable(&gold, strictness);
             prop_assert!(unreadable != readable || !readable && same, "{}", gold);
         }
     }
@@ -136,8 +136,8 @@ proptest! {
     #[test]
     fn what_is_right_in_training_is_right_in_scores(gold in pieces(), answer in pieces()) {
         for answer in [&answer, &gold] {
-            let strict = equivalent(&gold, answer, Policy::Rl) == Equivalence::Equal;
-            let lenient = equivalent(&gold, answer, Policy::Eval) == Equivalence::Equal;
+            let strict = equivalent(&gold, answer, Strictness::Rl) == Equivalence::Equal;
+            let lenient = equivalent(&gold, answer, Strictness::Eval) == Equivalence::Equal;
             prop_assert!(!strict || lenient, "{} {}", gold, answer);
         }
     }
@@ -160,14 +160,14 @@ proptest! {
             answer.replace(' ', ""),
             answer.replace('-', "\u{2212}"),
         ] {
-            let same = equivalent(&answer, &wrapped, Policy::Rl);
-            prop_assert_eq!(same, equivalent(&answer, &answer, Policy::Rl), "{} {}", answer, wrapped);
+            let same = equivalent(&answer, &wrapped, Strictness::Rl);
+            prop_assert_eq!(same, equivalent(&answer, &answer, Strictness::Rl), "{} {}", answer, wrapped);
         }
     }
 
     #[test]
     fn another_number_in_an_answer_changes_it(answer in answers(), seven in 1u32..9) {
         let changed = format!("{answer} + {seven}");
-        prop_assert!(equivalent(&answer, &changed, Policy::Rl) != Equivalence::Equal, "{}", changed);
+        prop_assert!(equivalent(&answer, &changed, Strictness::Rl) != Equivalence::Equal, "{}", changed);
     }
 }

@@ -1,6 +1,6 @@
 //! Our own table of attacks: what looks right and is not, and the other way round.
 
-use rewards::{Equivalence, Extracted, Marker, Policy, equivalent, extract};
+use rewards::{Equivalence, Extracted, Marker, Strictness, equivalent, extract};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -35,14 +35,14 @@ impl Case {
         }
     }
 
-    fn said(&self, policy: Policy) -> Said {
+    fn said(&self, strictness: Strictness) -> Said {
         let text = self.text();
-        let answer = match extract(text, policy, Marker::Boxed) {
+        let answer = match extract(text, strictness, Marker::Boxed) {
             _ if self.answer.is_some() => text,
             Extracted::Answer(answer) => answer,
             _ => return Said::Refused,
         };
-        match equivalent(&self.gold, answer, policy) {
+        match equivalent(&self.gold, answer, strictness) {
             Equivalence::Equal => Said::Equal,
             Equivalence::GoldUnparseable => panic!("a gold that cannot be read: {}", self.gold),
             _ => Said::Refused,
@@ -61,13 +61,13 @@ fn table(text: &str) -> Vec<Case> {
 fn follows(text: &str) {
     let mut wrong = Vec::new();
     for case in table(text) {
-        for (policy, wanted) in
-            [(Policy::Rl, case.rl), (Policy::Eval, case.eval.unwrap_or(case.rl))]
+        for (strictness, wanted) in
+            [(Strictness::Rl, case.rl), (Strictness::Eval, case.eval.unwrap_or(case.rl))]
         {
-            let got = case.said(policy);
+            let got = case.said(strictness);
             if got != wanted {
                 wrong.push(format!(
-                    "{policy:?}: {:?} against {:?} is {got:?}, wanted {wanted:?}: {}",
+                    "{strictness:?}: {:?} against {:?} is {got:?}, wanted {wanted:?}: {}",
                     case.gold,
                     case.text(),
                     case.why

@@ -79,7 +79,7 @@ fn unknown_and_missing_keys_are_refused() {
     refused::<RubricConfig>("at = [{ kind = \"overlong\" }]", "missing field `buffer`");
     refused::<RubricConfig>("at = [{ kind = \"overlong\", buffer = 0 }]", "nonzero");
     refused::<RubricConfig>(
-        "at = [{ kind = \"math\", policy = \"loose\" }]",
+        "at = [{ kind = \"math\", strictness = \"loose\" }]",
         "unknown variant `loose`",
     );
     refused::<AdvantageConfig>("at = { kind = \"grpo\", epsilon = 1 }", "unknown field `epsilon`");
@@ -153,7 +153,7 @@ fn every_kind_is_built_as_it_is_described() {
     let config = rubric(
         r#"
         at = [
-          { kind = "math", weight = 2.0, policy = "eval", marker = "answer-line" },
+          { kind = "math", weight = 2.0, strictness = "eval", marker = "answer-line" },
           { kind = "format", require = ["finished"] },
           { kind = "think-tags", weight = 0.5 },
           { kind = "length", aim = "short" },
@@ -223,7 +223,7 @@ fn a_pattern_that_is_none_is_refused_with_the_reason() {
 #[test]
 fn a_schema_describes_the_settings() {
     let schema = schemars::schema_for!(RubricConfig).to_value().to_string();
-    for key in ["math", "overlong", "buffer", "think-tags", "target", "policy"] {
+    for key in ["math", "overlong", "buffer", "think-tags", "target", "strictness"] {
         assert!(schema.contains(&format!("\"{key}\"")), "{key}");
     }
     for config in [

@@ -3,8 +3,8 @@
 //! weightings.
 
 use rewards::weighting::{
-    Action, Adaptive, ClipCov, Gate, KlCov, NamedOperation, Operation, Select, Stare, Table, Ties,
-    TopEntropy, Weight, budget,
+    Action, AdaptiveReweight, ClipCov, Gate, KlCov, NamedOperation, Operation, Reweight, Select,
+    Stare, Table, Ties, TopEntropy, budget,
 };
 use rewards::{LossTerms, Scope, TokenColumns, TokenWeighting, TokenWeights, WeightingConfig};
 use serde_json::{Value, json};
@@ -100,8 +100,8 @@ fn settings(case: &Value) -> Stare {
     Stare {
         operation: Operation::Named(operation),
         select: Select::Quantile { share: number("top_p_ratio"), ties: Ties::Exact },
-        weight: Weight::Fixed(number("reweight_w")),
-        attenuation: number("reweight_m"),
+        reweight_w: Reweight::Fixed(number("reweight_w")),
+        reweight_m: number("reweight_m"),
         target_entropy: number("target_entropy"),
         ..Stare::default()
     }
@@ -133,7 +133,7 @@ fn weighting(case: &Value) -> Box<dyn TokenWeighting> {
 fn selected(case: &Value, ties: Ties) -> [Vec<usize>; 2] {
     let mut settings = settings(case);
     settings.gate = Gate::Open;
-    (settings.weight, settings.attenuation) = (Weight::Fixed(2.0), 0.5);
+    (settings.reweight_w, settings.reweight_m) = (Reweight::Fixed(2.0), 0.5);
     if let Select::Quantile { share, .. } = settings.select {
         settings.select = Select::Quantile { share, ties };
     }
@@ -342,15 +342,15 @@ fn counts_are_those_of_the_reference() {
 
 fn controlled(args: &Value) -> Stare {
     let number = |key: &str, or: f64| args.get(key).map_or(or, |number| number.as_f64().unwrap());
-    let adaptive = Adaptive {
+    let adaptive = AdaptiveReweight {
         step: number("alpha", 0.0),
-        weight_max: number("w_max", 1.5),
-        attenuation_min: number("m_min", 0.5),
+        w_max: number("w_max", 1.5),
+        m_min: number("m_min", 0.5),
     };
     Stare {
         target_entropy: number("target_entropy", 0.3),
-        weight: Weight::Fixed(number("reweight_w", 1.1)),
-        attenuation: number("reweight_m", 0.9),
+        reweight_w: Reweight::Fixed(number("reweight_w", 1.1)),
+        reweight_m: number("reweight_m", 0.9),
         adaptive: (args["adaptive"] == json!(true)).then_some(adaptive),
         operation: Operation::Named(NamedOperation::C2),
         select: Select::Quantile { share: 1.0, ties: Ties::Exact },
@@ -418,16 +418,17 @@ fn the_controller_is_that_of_the_reference() {
     assert!(wrong_states(closes_late, false) > 0, "gate <=");
     assert!(wrong_states(|stare| stare, true) > 0, "moved after use");
     let backwards = |mut stare: Stare| {
-        stare.adaptive = stare.adaptive.map(|a| Adaptive { step: -a.step, ..a });
+        stare.adaptive = stare.adaptive.map(|a| AdaptiveReweight { step: -a.step, ..a });
         stare
     };
     assert!(wrong_states(backwards, false) > 0, "moved the wrong way");
     let still = |stare: Stare| Stare { adaptive: None, ..stare };
     assert!(wrong_states(still, false) > 0, "not moved");
     // a step of 0 means fixed weights: the bounds of moving ones do not hold for them
-    let adaptive = Some(Adaptive { step: 0.0, ..Adaptive::default() });
-    let weight = Weight::Fixed(3.0);
-    let mut fixed = stare(Stare { adaptive, weight, attenuation: 0.25, ..Stare::default() });
+    let adaptive = Some(AdaptiveReweight { step: 0.0, ..AdaptiveReweight::default() });
+    let weight = Reweight::Fixed(3.0);
+    let mut fixed =
+        stare(Stare { adaptive, reweight_w: weight, reweight_m: 0.25, ..Stare::default() });
     fixed.observe(0.1, &Columns::of(&[], &[]).borrow(), &LossTerms::default());
     let said = fixed.weights(&Columns::of(&[], &[]).borrow()).statistics;
     let keys = ["actor/stare/positive_weight", "actor/stare/negative_weight"];
@@ -513,8 +514,8 @@ fn open(operation: Operation, share: f64) -> Stare {
     Stare {
         operation,
         select: Select::Quantile { share, ties: Ties::Exact },
-        weight: Weight::Fixed(1.5),
-        attenuation: 0.5,
+        reweight_w: Reweight::Fixed(1.5),
+        reweight_m: 0.5,
         gate: Gate::Open,
         ..Stare::default()
     }
@@ -705,7 +706,7 @@ fn kl_cov_penalises_the_largest_covariances() {
 #[test]
 fn no_tokens_are_no_trouble() {
     let none = Columns::of(&[], &[]);
-    let auto = "{\"kind\":\"stare\",\"weight\":{\"auto\":1.5}}";
+    let auto = "{\"kind\":\"stare\",\"reweight_w\":{\"auto\":1.5}}";
     let configs = [
         serde_json::from_str(auto).unwrap(),
         WeightingConfig::Stare(Stare { gate: Gate::Sample, ..Stare::default() }),
@@ -744,20 +745,17 @@ fn recipes_can_say_all_of_it() {
     let full = own(r#"{
         kind = "stare", operation = { positive_high = "amplify", negative_low = "attenuate" },
         select = { kind = "quantile", share = 0.05, ties = "keep" },
-        weight = { auto = 1.5, memory = 50 }, attenuation = 0.95, target_entropy = 1,
+        reweight_w = { auto = 1.5, memory = 50 }, reweight_m = 0.95, target_entropy = 1,
         gate = "token", scope = "micro-batch"
     }"#);
-    let Weight::Auto(auto) = full.weight else { panic!("{full:?}") };
+    let Reweight::Auto(auto) = full.reweight_w else { panic!("{full:?}") };
     assert_eq!((auto.auto, auto.min, auto.max, auto.memory), (1.5, 1.0, 10.0, 50.0));
     assert_eq!(full.gate, Gate::Token);
     assert_eq!(stare(full).scope(), Scope::MicroBatch);
     let other = own(r#"{ kind = "stare", operation = "c1", select = { kind = "probability" },
-        weight = 2, adaptive = {} }"#);
-    assert_eq!(other.weight, Weight::Fixed(2.0));
-    assert_eq!(
-        other.adaptive,
-        Some(Adaptive { step: 0.01, weight_max: 1.5, attenuation_min: 0.5 })
-    );
+        reweight_w = 2, adaptive = {} }"#);
+    assert_eq!(other.reweight_w, Reweight::Fixed(2.0));
+    assert_eq!(other.adaptive, Some(AdaptiveReweight { step: 0.01, w_max: 1.5, m_min: 0.5 }));
     assert_eq!(other.select, Select::Probability { below: 0.1 });
     for (text, config) in [
         ("{ kind = \"top-entropy\" }", WeightingConfig::TopEntropy(TopEntropy::default())),
@@ -778,9 +776,9 @@ fn a_schema_has_both_forms_of_a_key() {
     let schema = schemars::schema_for!(WeightingConfig).to_value();
     let stare = &schema["$defs"];
     let forms = |name: &str| stare[name]["anyOf"].as_array().map_or(0, Vec::len);
-    assert_eq!((forms("Weight"), forms("Operation")), (2, 2), "{schema}");
+    assert_eq!((forms("StareReweight"), forms("StareOperation")), (2, 2), "{schema}");
     let text = schema.to_string();
-    for key in ["auto", "positive_high", "amplify", "micro-batch", "probability", "weight_max"] {
+    for key in ["auto", "positive_high", "amplify", "micro-batch", "probability", "w_max"] {
         assert!(text.contains(&format!("\"{key}\"")), "{key}");
     }
 }
@@ -797,9 +795,9 @@ fn what_is_misspelt_is_named() {
         "unknown field `positive`",
     );
     refused("{ kind = \"stare\", operation = 3 }", "expected the name of an operation");
-    refused("{ kind = \"stare\", weight = { auto = 1, most = 2 } }", "unknown field `most`");
+    refused("{ kind = \"stare\", reweight_w = { auto = 1, most = 2 } }", "unknown field `most`");
     refused(
-        "{ kind = \"stare\", weight = \"auto\" }",
+        "{ kind = \"stare\", reweight_w = \"auto\" }",
         "expected a number, or a table with the key",
     );
     refused("{ kind = \"stare\", entropy = 1 }", "unknown field `entropy`");
@@ -809,32 +807,32 @@ fn what_is_misspelt_is_named() {
 #[test]
 fn bad_values_are_refused_together() {
     let problems = |text: &str| parse(text).unwrap().problems();
-    let bad = r#"{ kind = "stare", select = { kind = "quantile", share = 1.5 }, weight = -0.1,
-        attenuation = 2, target_entropy = 0,
-        adaptive = { step = nan, weight_max = 0.5, attenuation_min = -1 } }"#;
+    let bad = r#"{ kind = "stare", select = { kind = "quantile", share = 1.5 }, reweight_w = -0.1,
+        reweight_m = 2, target_entropy = 0,
+        adaptive = { step = nan, w_max = 0.5, m_min = -1 } }"#;
     assert_eq!(
         problems(bad),
         [
             "select.share: expected 0 to 1, got 1.5",
-            "weight: expected 0 or more, got -0.1",
-            "attenuation: expected 0 to 1, got 2",
+            "reweight_w: expected 0 or more, got -0.1",
+            "reweight_m: expected 0 to 1, got 2",
             "target_entropy: expected more than 0, got 0",
             "adaptive.step: expected 0 or more, got NaN",
-            "adaptive.weight_max: expected 1 or more, got 0.5",
-            "adaptive.attenuation_min: expected 0 to 1, got -1",
+            "adaptive.w_max: expected 1 or more, got 0.5",
+            "adaptive.m_min: expected 0 to 1, got -1",
         ]
     );
     let bad = r#"{ kind = "stare", operation = "o4", select = { kind = "probability", below = -1 },
-        weight = { auto = 0, min = 2, max = 1, memory = 0.5 }, adaptive = {} }"#;
+        reweight_w = { auto = 0, min = 2, max = 1, memory = 0.5 }, adaptive = {} }"#;
     assert_eq!(
         problems(bad),
         [
             "select.below: expected 0 to 1, got -1",
-            "weight.auto: expected more than 0, got 0",
-            "weight.max: expected at least weight.min = 2, got 1",
-            "weight.memory: expected 1 or more, got 0.5",
-            "adaptive: expected none beside weight.auto: both set W",
-            "weight.auto: expected an operation that amplifies some side; set a number",
+            "reweight_w.auto: expected more than 0, got 0",
+            "reweight_w.max: expected at least reweight_w.min = 2, got 1",
+            "reweight_w.memory: expected 1 or more, got 0.5",
+            "adaptive: expected none beside reweight_w.auto: both set W",
+            "reweight_w.auto: expected an operation that amplifies some side; set a number",
         ]
     );
     assert_eq!(

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use rewards::weighting::{
-    Action, AutoWeight, ClipCov, Gate, KlCov, NamedOperation, Operation, Select, Stare, Table,
-    Ties, TopEntropy, Weight, budget,
+    Action, AutoReweight, ClipCov, Gate, KlCov, NamedOperation, Operation, Reweight, Select, Stare,
+    Table, Ties, TopEntropy, budget,
 };
 use rewards::{LossTerms, Scope, TokenWeighting, WeightingConfig};
 use serde_json::{Value, json};
@@ -68,20 +68,21 @@ fn settings() -> impl Strategy<Value = Stare> {
         3 => (0.0..1.0f64, ties).prop_map(|(share, ties)| Select::Quantile { share, ties }),
         1 => (0.0..1.0f64).prop_map(|below| Select::Probability { below }),
     ];
-    let auto = (0.5..2.0f64, 1.0..30.0f64)
-        .prop_map(|(auto, memory)| Weight::Auto(AutoWeight { auto, min: 1.0, max: 6.0, memory }));
-    let weight = prop_oneof![(0.0..3.0f64).prop_map(Weight::Fixed), auto];
+    let auto = (0.5..2.0f64, 1.0..30.0f64).prop_map(|(auto, memory)| {
+        Reweight::Auto(AutoReweight { auto, min: 1.0, max: 6.0, memory })
+    });
+    let weight = prop_oneof![(0.0..3.0f64).prop_map(Reweight::Fixed), auto];
     let gate = prop::sample::select(vec![Gate::Batch, Gate::Sample, Gate::Token, Gate::Open]);
-    let adaptive = prop::option::of(Just(rewards::weighting::Adaptive::default()));
+    let adaptive = prop::option::of(Just(rewards::weighting::AdaptiveReweight::default()));
     (operation, select, weight, 0.0..1.0f64, gate, adaptive, 0.1..2.0f64).prop_map(
-        |(operation, select, weight, attenuation, gate, adaptive, target_entropy)| Stare {
+        |(operation, select, weight, reweight_m, gate, adaptive, target_entropy)| Stare {
             operation,
             select,
-            weight,
-            attenuation,
+            reweight_w: weight,
+            reweight_m,
             target_entropy,
             gate,
-            adaptive: adaptive.filter(|_| matches!(weight, Weight::Fixed(_))),
+            adaptive: adaptive.filter(|_| matches!(weight, Reweight::Fixed(_))),
             scope: Scope::Batch,
         },
     )
@@ -140,8 +141,8 @@ proptest! {
         let settings = Stare {
             operation: Operation::Named(NamedOperation::C2),
             select: Select::Quantile { share, ties: Ties::Exact },
-            weight: Weight::Fixed(2.0),
-            attenuation: 0.5,
+            reweight_w: Reweight::Fixed(2.0),
+            reweight_m: 0.5,
             gate: Gate::Open,
             ..Stare::default()
         };
@@ -168,8 +169,8 @@ proptest! {
         let other = permuted(&columns, &order);
         // what is summed in another order may differ in the last place; auto weights are apart
         let fixed = match config {
-            WeightingConfig::Stare(stare) if matches!(stare.weight, Weight::Auto(_)) => {
-                WeightingConfig::Stare(Stare { weight: Weight::Fixed(1.7), ..stare })
+            WeightingConfig::Stare(stare) if matches!(stare.reweight_w, Reweight::Auto(_)) => {
+                WeightingConfig::Stare(Stare { reweight_w: Reweight::Fixed(1.7), ..stare })
             }
             other => other,
         };
@@ -262,8 +263,8 @@ proptest! {
 
     #[test]
     fn auto_stays_in_its_bounds(steps in prop::collection::vec(step(), 1..12), settings in settings()) {
-        let auto = AutoWeight { auto: 1.5, min: 1.25, max: 4.0, memory: 5.0 };
-        let mut weighting = stare(Stare { weight: Weight::Auto(auto), adaptive: None, ..settings });
+        let auto = AutoReweight { auto: 1.5, min: 1.25, max: 4.0, memory: 5.0 };
+        let mut weighting = stare(Stare { reweight_w: Reweight::Auto(auto), adaptive: None, ..settings });
         for columns in steps {
             let said = weighting.observe(0.3, &columns.borrow(), &LossTerms::default());
             prop_assert!((1.25..=4.0).contains(&value(&said, "stare/reweight_w")));
@@ -322,8 +323,8 @@ fn sums(columns: &Columns, share: f64) -> [f64; 3] {
 fn automatic(operation: NamedOperation, memory: f64) -> Stare {
     Stare {
         operation: Operation::Named(operation),
-        weight: Weight::Auto(AutoWeight { auto: 1.5, min: 1.0, max: 10.0, memory }),
-        attenuation: 0.8,
+        reweight_w: Reweight::Auto(AutoReweight { auto: 1.5, min: 1.0, max: 10.0, memory }),
+        reweight_m: 0.8,
         ..Stare::default()
     }
 }

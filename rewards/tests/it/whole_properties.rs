@@ -4,7 +4,7 @@
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
 /// A factor of a product, with what it is at a whole number.
 #[derive(Debug, Clone)]
@@ -127,9 +127,9 @@ proptest! {
     #[test]
     fn what_a_law_rewrites_is_equal(factors in factors()) {
         let (gold, answer) = (written(&factors, Factor::written), written(&factors, Factor::rewritten));
-        let said = equivalent(&gold, &answer, Policy::Rl);
+        let said = equivalent(&gold, &answer, Strictness::Rl);
         prop_assert_eq!(said, Equivalence::Equal, "{} against {}", gold, answer);
-        let said = equivalent(&answer, &gold, Policy::Rl);
+        let said = equivalent(&answer, &gold, Strictness::Rl);
         prop_assert_eq!(said, Equivalence::Equal, "{} against {}", answer, gold);
     }
 
@@ -140,7 +140,7 @@ proptest! {
         changed[at] = changed[at].changed();
         for answer in [&changed, &other] {
             let texts = (written(&gold, Factor::written), written(answer, Factor::rewritten));
-            let said = equivalent(&texts.0, &texts.1, Policy::Rl);
+            let said = equivalent(&texts.0, &texts.1, Strictness::Rl);
             prop_assert!(
                 said != Equivalence::Equal || agree(&gold, answer),
                 "{} against {}", texts.0, texts.1
@@ -167,7 +167,7 @@ proptest! {
             row = row.windows(2).map(|pair| &pair[1] - &pair[0]).collect();
         }
         let answer = terms.join(" + ");
-        let said = equivalent(&written(factor, Factor::written), &answer, Policy::Rl);
+        let said = equivalent(&written(factor, Factor::written), &answer, Strictness::Rl);
         prop_assert_ne!(said, Equivalence::Equal, "{}", answer);
     }
 }

@@ -163,8 +163,8 @@ impl StageSettings for RlStage {
             ),
         );
         need(
-            !matches!(self.loss.policy, PolicyLoss::NegativeLogLikelihood {}),
-            "loss.policy: `negative-log-likelihood` reads no reward; use it through a stage of kind \
+            !matches!(self.loss.policy_loss, PolicyLoss::NegativeLogLikelihood {}),
+            "loss.policy_loss: `negative-log-likelihood` reads no reward; use it through a stage of kind \
              `sft`",
         );
         need(

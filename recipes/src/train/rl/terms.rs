@@ -198,7 +198,7 @@ mod tests {
         let kl =
             if kl == "off" { json!({"kind": kl}) } else { json!({"kind": kl, "coefficient": 0.5}) };
         serde_json::from_value(
-            json!({"policy": {"kind": policy}, "aggregation": aggregation, "kl": kl}),
+            json!({"policy_loss": {"kind": policy}, "aggregation": aggregation, "kl": kl}),
         )
         .unwrap()
     }

@@ -15,7 +15,7 @@ use super::{
     scalar::Scale,
     separation::Separation,
 };
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
 /// Working precisions: the first tells most numbers apart, the second decides what the first
 /// cannot.
@@ -62,7 +62,7 @@ pub(super) fn constants(
     gold: &Form<'_>,
     answer: &Form<'_>,
     place: Place<'_>,
-    policy: Policy,
+    strictness: Strictness,
     fuel: &mut Fuel,
 ) -> Equivalence {
     let mut least = 0;
@@ -92,7 +92,7 @@ pub(super) fn constants(
     if fine_enough(gold, answer, least).is_none_or(|needed| needed > precision) {
         return Equivalence::Undecided;
     }
-    let proof_needed = policy == Policy::Rl && gold.is_rational();
+    let proof_needed = strictness == Strictness::Rl && gold.is_rational();
     match last {
         Ok((Meeting::Agreed, _)) if !proof_needed => Equivalence::Equal,
         _ => Equivalence::Undecided,
@@ -188,7 +188,7 @@ pub(super) fn at_places(
     answer: &Form<'_>,
     scale: Scale,
     survey: &Survey<'_>,
-    policy: Policy,
+    strictness: Strictness,
     fuel: &mut Fuel,
 ) -> Equivalence {
     let mut visit = Visit { scale, bits: PRECISIONS[0], least: 0, first: None };
@@ -200,7 +200,7 @@ pub(super) fn at_places(
             Ok(Some(Meeting::Unclear)) | Err(Trouble::Unclear | Trouble::Undefined) => {}
             Ok(None) => {
                 // one side has no value here: for a reward the two are not the same
-                if policy == Policy::Rl {
+                if strictness == Strictness::Rl {
                     return Equivalence::Different;
                 }
                 one_sided += 1;
@@ -218,7 +218,7 @@ pub(super) fn at_places(
     // whole numbers only. And there are few small whole numbers: `n!` and the polynomial through
     // its first values agree on all of them.
     let unproved = survey.is_whole() || gold.has_steps() || answer.has_steps();
-    if policy == Policy::Rl && (gold.is_rational() || unproved) {
+    if strictness == Strictness::Rl && (gold.is_rational() || unproved) {
         return Equivalence::Undecided;
     }
     // once more, at a precision at which the smallest part of this place shows

@@ -12,15 +12,15 @@ use super::{
     structure::{Item, Kind, kind},
     term::Term,
 };
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
 /// Largest number of open signs in one value.
 const MAX_SIGNS: u32 = 4;
 
 impl Judge<'_> {
     pub(super) fn single(&mut self, gold: &[Item], answer: &[Item], nesting: u32) -> Equivalence {
-        match (self.policy, gold, answer) {
-            (Policy::Eval, &[gold], &[answer]) => self.compare(gold, answer, nesting + 1),
+        match (self.strictness, gold, answer) {
+            (Strictness::Eval, &[gold], &[answer]) => self.compare(gold, answer, nesting + 1),
             _ => Equivalence::Different,
         }
     }
@@ -62,7 +62,7 @@ impl Judge<'_> {
                 return verdict;
             }
             // brackets forgotten, or put around a list
-            (Tuple, List) | (List, Tuple) if self.policy == Policy::Eval => true,
+            (Tuple, List) | (List, Tuple) if self.strictness == Strictness::Eval => true,
             (Tuple, _) | (_, Tuple) => return Equivalence::Different,
             _ => self.names_one_side(gold, answer),
         };
@@ -81,7 +81,7 @@ impl Judge<'_> {
             }
             return result;
         }
-        let once = kinds.0 == Set || kinds.1 == Set || self.policy == Policy::Eval;
+        let once = kinds.0 == Set || kinds.1 == Set || self.strictness == Strictness::Eval;
         self.matched(gold, answer, once, nesting)
     }
 
@@ -158,11 +158,11 @@ impl Judge<'_> {
         if gold.len().min(answer.len()) < 6 {
             return Looks { gold: Vec::new(), answer: Vec::new() };
         }
-        let (policy, fuel) = (self.policy, &mut self.fuel);
+        let (strictness, fuel) = (self.strictness, &mut self.fuel);
         // out of work, every later step says so
         let _ = fuel.burn((gold.len() * answer.len()) as u64);
         let mut looks = |tree: &Tree, items: &[Item]| -> Vec<_> {
-            items.iter().map(|&item| Likeness::of(tree, item, policy, fuel)).collect()
+            items.iter().map(|&item| Likeness::of(tree, item, strictness, fuel)).collect()
         };
         Looks { gold: looks(self.gold, gold), answer: looks(self.answer, answer) }
     }

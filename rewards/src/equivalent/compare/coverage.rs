@@ -2,13 +2,13 @@
 
 use super::super::tree::{Constant, Id, Node, Relation, Tree};
 use super::structure::{Kind, infinite, kind};
-use crate::Policy;
+use crate::Strictness;
 
 /// Whether all values of an answer with a unit carry one: the elements of collections, the ends of
 /// intervals, the entries of matrices, the bounds of inequalities. What `(1 \text{ cm}, 2)` says of
 /// its second value is unknown. A score also reads a unit after the last value as that of all of
 /// them.
-pub(super) fn is_complete(tree: &Tree, root: Id, policy: Policy) -> bool {
+pub(super) fn is_complete(tree: &Tree, root: Id, strictness: Strictness) -> bool {
     let mut carried = Vec::new();
     // the last value first
     let mut open = vec![root];
@@ -38,7 +38,7 @@ pub(super) fn is_complete(tree: &Tree, root: Id, policy: Policy) -> bool {
     }
     let Some((last, others)) = carried.split_first() else { return true };
     let all = *last && others.iter().all(|&carries| carries);
-    all || policy == Policy::Eval && *last && !others.contains(&true)
+    all || strictness == Strictness::Eval && *last && !others.contains(&true)
 }
 
 fn is_equation(tree: &Tree, id: Id) -> bool {

@@ -13,7 +13,7 @@ use super::{
     scalar::approximate,
     structure::{Item, Kind, MAX_NESTING, infinite, kind},
 };
-use crate::Policy;
+use crate::Strictness;
 
 /// Seed of the point at which expressions in symbols have their residues.
 const SEED: u64 = 7;
@@ -42,9 +42,9 @@ enum Value {
 }
 
 impl Likeness {
-    pub(super) fn of(tree: &Tree, item: Item, policy: Policy, fuel: &mut Fuel) -> Self {
+    pub(super) fn of(tree: &Tree, item: Item, strictness: Strictness, fuel: &mut Fuel) -> Self {
         let mut likeness = Self { shape: 0, values: Vec::new(), plain: true };
-        likeness.add(tree, item, policy, 0, fuel);
+        likeness.add(tree, item, strictness, 0, fuel);
         likeness
     }
 
@@ -74,7 +74,14 @@ impl Likeness {
         Some(distance)
     }
 
-    fn add(&mut self, tree: &Tree, item: Item, policy: Policy, nesting: u32, fuel: &mut Fuel) {
+    fn add(
+        &mut self,
+        tree: &Tree,
+        item: Item,
+        strictness: Strictness,
+        nesting: u32,
+        fuel: &mut Fuel,
+    ) {
         let node = tree.node(item.id);
         let (name, children) = match node {
             Node::Tuple(of) => ("tuple", of.clone()),
@@ -105,7 +112,7 @@ impl Likeness {
                 return;
             }
             _ => {
-                self.add_value(tree, item, policy, fuel);
+                self.add_value(tree, item, strictness, fuel);
                 return;
             }
         };
@@ -116,7 +123,7 @@ impl Likeness {
             return;
         }
         for id in children {
-            self.add(tree, Item { id, signs: item.signs }, policy, nesting + 1, fuel);
+            self.add(tree, Item { id, signs: item.signs }, strictness, nesting + 1, fuel);
         }
     }
 
@@ -146,7 +153,7 @@ impl Likeness {
         vec![left, right]
     }
 
-    fn add_value(&mut self, tree: &Tree, item: Item, policy: Policy, fuel: &mut Fuel) {
+    fn add_value(&mut self, tree: &Tree, item: Item, strictness: Strictness, fuel: &mut Fuel) {
         self.mix(digest("value"));
         if let Some(side) = infinite(tree, item.id) {
             let value = if side == Ordering::Less { f64::MIN } else { f64::MAX };
@@ -160,7 +167,7 @@ impl Likeness {
         }
         let form = Form::new(tree, item.id, None, item.signs.unwrap_or(0), fuel);
         self.plain &= !form.any(|node| match node {
-            Node::Number { places, .. } => places.is_some() && policy == Policy::Eval,
+            Node::Number { places, .. } => places.is_some() && strictness == Strictness::Eval,
             Node::Sum(_)
             | Node::Product(_)
             | Node::Quotient(..)

@@ -1,4 +1,4 @@
-//! What stands around a value and is no part of it, or is one only under a policy: percent signs,
+//! What stands around a value and is no part of it, or is one only under one strictness: percent signs,
 //! degrees, units, currency; and decimals that stand for what they round.
 
 use dashu_int::{IBig, UBig};
@@ -14,7 +14,7 @@ use super::{
     scalar::{Scale, approximate, same},
     structure::Item,
 };
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
 /// The marks around a value.
 #[derive(Debug, Clone, Copy, Default)]
@@ -170,8 +170,8 @@ impl Judge<'_> {
         match (&gold[..], &found[..]) {
             (_, []) => true,
             ([], [unit]) => {
-                unit.may_be_added(self.policy)
-                    && coverage::is_complete(self.answer, answer, self.policy)
+                unit.may_be_added(self.strictness)
+                    && coverage::is_complete(self.answer, answer, self.strictness)
             }
             ([], _) => false,
             _ => gold.len() == found.len() && found.iter().all(|unit| holds(&gold, unit)),
@@ -185,7 +185,7 @@ impl Judge<'_> {
     }
 }
 
-/// Compares two values under the policy.
+/// Compares two values as strictly as is asked.
 pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equivalence {
     let (gold_id, gold_marks) = unmarked(judge.gold, gold.id);
     let (answer_id, answer_marks) = unmarked(judge.answer, answer.id);
@@ -202,7 +202,9 @@ pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equiva
             Some(factor) => factor,
             None => return Equivalence::Different,
         },
-        (None, Some(unit)) if !unit.may_be_added(judge.policy) => return Equivalence::Different,
+        (None, Some(unit)) if !unit.may_be_added(judge.strictness) => {
+            return Equivalence::Different;
+        }
         _ => RBig::ONE,
     };
     if let (Some(unit), true) = (gold_marks.unit, gold_marks.unit == answer_marks.unit)
@@ -215,12 +217,12 @@ pub(super) fn compare(judge: &mut Judge<'_>, gold: Item, answer: Item) -> Equiva
     }
     let inner = (Item { id: gold_id, ..gold }, Item { id: answer_id, ..answer });
     let straight = values(judge, inner.0, inner.1, &factor, gold_marks, answer_marks);
-    // where only one carries a percent sign, it is a hundredth, or its number as the policy says
+    // where only one carries a percent sign, it is a hundredth, or its number by the strictness
     let (gold_percent, answer_percent) = (gold_marks.percent, answer_marks.percent);
     if gold_percent == answer_percent {
         return straight;
     }
-    let lenient = gold_percent || judge.policy == Policy::Eval;
+    let lenient = gold_percent || judge.strictness == Strictness::Eval;
     if straight == Equivalence::Equal && lenient {
         return straight;
     }
@@ -251,9 +253,9 @@ fn values(
         let marked = if gold_marks.degrees { &mut left } else { &mut right };
         marked.scale(&RBig::from_parts(IBig::ONE, UBig::from(180u8)));
         marked.multiply_by_pi();
-        return same(&left, &right, Scale::One, judge.policy, fuel);
+        return same(&left, &right, Scale::One, judge.strictness, fuel);
     }
-    let verdict = same(&left, &right, Scale::One, judge.policy, fuel);
+    let verdict = same(&left, &right, Scale::One, judge.strictness, fuel);
     if verdict != Equivalence::Different {
         return verdict;
     }
@@ -264,10 +266,10 @@ fn values(
         if bare.has_pi() || bare.is_angle() {
             marked.scale(&radians);
             marked.multiply_by_pi();
-            return same(&left, &right, Scale::One, judge.policy, fuel);
+            return same(&left, &right, Scale::One, judge.strictness, fuel);
         }
     }
-    if judge.policy == Policy::Eval && factor.is_one() && is_rounded(judge, gold, answer) {
+    if judge.strictness == Strictness::Eval && factor.is_one() && is_rounded(judge, gold, answer) {
         return Equivalence::Equal;
     }
     verdict

@@ -49,7 +49,7 @@ impl Judge<'_> {
                 [Some(g), Some(a), Some(g0), Some(a0)] if !g0.is_zero() && !a0.is_zero() => {
                     if g * a0 == a * g0 { Equivalence::Equal } else { Equivalence::Different }
                 }
-                _ => same(&forms[0], &forms[1], Scale::One, self.policy, &mut self.fuel),
+                _ => same(&forms[0], &forms[1], Scale::One, self.strictness, &mut self.fuel),
             });
         }
         all(verdicts)

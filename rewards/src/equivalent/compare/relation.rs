@@ -17,7 +17,7 @@ use super::{
     structure::{Item, Kind, all, kind},
     term::Term,
 };
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
 /// Whether a node is an inequality, or made of some.
 pub(super) fn is_inequality(tree: &Tree, id: Id) -> bool {
@@ -162,10 +162,12 @@ impl Judge<'_> {
                     self.answer.node(answer.id)
                 {
                     // an exact value goes before its approximation
-                    return match (name(self.answer, *left), self.policy) {
+                    return match (name(self.answer, *left), self.strictness) {
                         (None, _) => self.compare(gold, (*left).into(), nesting + 1),
-                        (Some(_), Policy::Eval) => self.compare(gold, (*right).into(), nesting + 1),
-                        (Some(_), Policy::Rl) => Equivalence::Different,
+                        (Some(_), Strictness::Eval) => {
+                            self.compare(gold, (*right).into(), nesting + 1)
+                        }
+                        (Some(_), Strictness::Rl) => Equivalence::Different,
                     };
                 }
                 self.relation_and_set(gold.id, answer.id, kinds.0, nesting)
@@ -205,13 +207,13 @@ impl Judge<'_> {
             };
         }
         if let Node::All(links) = self.answer.node(answer) {
-            return match self.policy {
-                Policy::Rl => self.every_value(gold, links, is_number, nesting),
-                Policy::Eval => value,
+            return match self.strictness {
+                Strictness::Rl => self.every_value(gold, links, is_number, nesting),
+                Strictness::Eval => value,
             };
         }
         let left = assigned.left;
-        let doubtful = self.policy == Policy::Rl && is_other_word(self.answer, left);
+        let doubtful = self.strictness == Strictness::Rl && is_other_word(self.answer, left);
         if doubtful || is_elsewhere(self.answer, left, assigned.value) {
             return Equivalence::Undecided;
         }
@@ -340,7 +342,7 @@ impl Judge<'_> {
         let left = Form::new(self.gold, gold.1, Some(gold.2), 0, &mut self.fuel);
         let right = Form::new(self.answer, answer.1, Some(answer.2), 0, &mut self.fuel);
         if left.has_symbol() && right.has_symbol() && !left.is_open() && !right.is_open() {
-            let verdict = same(&left, &right, scale, self.policy, &mut self.fuel);
+            let verdict = same(&left, &right, scale, self.strictness, &mut self.fuel);
             if verdict != Equivalence::Equal
                 && gold.0 == R::Equal
                 && self.solved_alike((gold.1, gold.2), (answer.1, answer.2))

@@ -19,7 +19,7 @@ use super::{
     modular::{Point, random},
     place::{PLACES, Place, Survey},
 };
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
 /// By what two expressions may differ and yet say the same when compared with zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) fn same(
     gold: &Form<'_>,
     answer: &Form<'_>,
     scale: Scale,
-    policy: Policy,
+    strictness: Strictness,
     fuel: &mut Fuel,
 ) -> Equivalence {
     if scale == Scale::One
@@ -63,12 +63,12 @@ pub(super) fn same(
         };
     }
     if gold.has_symbol() || answer.has_symbol() {
-        return at_places(gold, answer, scale, &survey, policy, fuel);
+        return at_places(gold, answer, scale, &survey, strictness, fuel);
     }
     if scale != Scale::One {
         return Equivalence::Undecided;
     }
-    constants(gold, answer, survey.place(0), policy, fuel)
+    constants(gold, answer, survey.place(0), strictness, fuel)
 }
 
 /// Whether what agrees as an expression has a value, on both sides or on neither: equal if so.
@@ -207,7 +207,7 @@ pub(super) fn order(a: &Known<'_>, b: &Known<'_>, fuel: &mut Fuel) -> Option<Ord
     let mut context = Context::new(PRECISIONS[0], fuel);
     match context.order(a.value.as_ref()?, b.value.as_ref()?).ok()? {
         Some(order) => Some(order),
-        None => match same(&a.form, &b.form, Scale::One, Policy::Eval, fuel) {
+        None => match same(&a.form, &b.form, Scale::One, Strictness::Eval, fuel) {
             Equivalence::Equal => Some(Ordering::Equal),
             _ => None,
         },

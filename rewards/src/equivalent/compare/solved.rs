@@ -110,7 +110,7 @@ impl Judge<'_> {
         let (tree, [left, right]) = substituted((self.gold, gold), (self.answer, sides), unknown);
         let [left, right] =
             [left, right].map(|side| Form::new(&tree, side, None, 0, &mut self.fuel));
-        match same(&left, &right, Scale::One, self.policy, &mut self.fuel) {
+        match same(&left, &right, Scale::One, self.strictness, &mut self.fuel) {
             Equivalence::Equal => Some(true),
             Equivalence::Different => Some(false),
             _ => None,
@@ -126,6 +126,7 @@ impl Judge<'_> {
             return false;
         };
         (gold_cleared || answer_cleared)
-            && same(&gold, &answer, Scale::Any, self.policy, &mut self.fuel) == Equivalence::Equal
+            && same(&gold, &answer, Scale::Any, self.strictness, &mut self.fuel)
+                == Equivalence::Equal
     }
 }

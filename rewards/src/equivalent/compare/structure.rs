@@ -9,7 +9,7 @@ use super::{
     likeness::items,
     marks, real_set, relation,
 };
-use crate::{Equivalence, Policy};
+use crate::{Equivalence, Strictness};
 
 /// How deep lists may lie in lists.
 pub(super) const MAX_NESTING: u32 = 6;
@@ -140,7 +140,7 @@ impl Judge<'_> {
         match items {
             (None, None) => self.scalars(gold, answer),
             (Some(gold), Some(answer)) => self.collections(&gold, &answer, kinds, nesting),
-            // one element alone may stand in brackets, where the policy is lenient
+            // one element alone may stand in brackets, where it is lenient
             (Some(gold), None) => self.single(&gold, &[answer], nesting),
             (None, Some(answer)) => self.single(&[gold], &answer, nesting),
         }
@@ -155,7 +155,7 @@ impl Judge<'_> {
         }
     }
 
-    /// A vector against a tuple, where the policy is lenient.
+    /// A vector against a tuple, where it is lenient.
     fn vectors(&mut self, gold: Id, answer: Id, nesting: u32) -> Equivalence {
         let coordinates = |tree: &Tree, id: Id| match tree.node(id) {
             Node::Matrix { rows, entries } if *rows == 1 || *rows as usize == entries.len() => {
@@ -164,8 +164,8 @@ impl Judge<'_> {
             Node::Tuple(of) => Some(of.clone()),
             _ => None,
         };
-        match (self.policy, coordinates(self.gold, gold), coordinates(self.answer, answer)) {
-            (Policy::Eval, Some(gold), Some(answer)) => self.in_order(&gold, &answer, nesting),
+        match (self.strictness, coordinates(self.gold, gold), coordinates(self.answer, answer)) {
+            (Strictness::Eval, Some(gold), Some(answer)) => self.in_order(&gold, &answer, nesting),
             _ => Equivalence::Different,
         }
     }

@@ -11,8 +11,8 @@ use Equivalence::{Different, Equal, Undecided};
 mod structures;
 
 /// With the work of a whole pair.
-fn compare(gold: &Tree, answer: &Tree, policy: Policy) -> Equivalence {
-    super::compare(gold, answer, policy, &mut Fuel::new())
+fn compare(gold: &Tree, answer: &Tree, strictness: Strictness) -> Equivalence {
+    super::compare(gold, answer, strictness, &mut Fuel::new())
 }
 
 /// A tree by its nodes, each function adding one.
@@ -84,7 +84,7 @@ fn tree(build: impl FnOnce(&mut Build) -> Id) -> Tree {
     Tree { nodes: nodes.0 }
 }
 
-/// Both policies, and both directions.
+/// Under both, and both directions.
 #[track_caller]
 fn both_ways(
     gold: impl FnOnce(&mut Build) -> Id,
@@ -92,20 +92,20 @@ fn both_ways(
     wanted: Equivalence,
 ) {
     let (gold, answer) = (tree(gold), tree(answer));
-    for policy in [Policy::Rl, Policy::Eval] {
-        assert_eq!(compare(&gold, &answer, policy), wanted, "{policy:?}");
-        assert_eq!(compare(&answer, &gold, policy), wanted, "{policy:?}, turned around");
+    for strictness in [Strictness::Rl, Strictness::Eval] {
+        assert_eq!(compare(&gold, &answer, strictness), wanted, "{strictness:?}");
+        assert_eq!(compare(&answer, &gold, strictness), wanted, "{strictness:?}, turned around");
     }
 }
 
 #[track_caller]
 fn under(
-    policy: Policy,
+    strictness: Strictness,
     gold: impl FnOnce(&mut Build) -> Id,
     answer: impl FnOnce(&mut Build) -> Id,
     wanted: Equivalence,
 ) {
-    assert_eq!(compare(&tree(gold), &tree(answer), policy), wanted);
+    assert_eq!(compare(&tree(gold), &tree(answer), strictness), wanted);
 }
 
 fn one_over_e(build: &mut Build) -> Id {
@@ -159,12 +159,12 @@ fn numbers_too_small_or_large_to_print_are_told_apart() {
         let exponent = b.power(two, exponent);
         b.power(two, exponent)
     };
-    assert_ne!(compare(&tree(|b| b.n(1)), &tree(enormous), Policy::Rl), Equal);
+    assert_ne!(compare(&tree(|b| b.n(1)), &tree(enormous), Strictness::Rl), Equal);
     let factorial = |b: &mut Build| {
         let n = b.n(1_000_000_000);
         b.put(Node::Factorial(n))
     };
-    assert_ne!(compare(&tree(|b| b.n(1)), &tree(factorial), Policy::Eval), Equal);
+    assert_ne!(compare(&tree(|b| b.n(1)), &tree(factorial), Strictness::Eval), Equal);
 }
 
 #[test]
@@ -261,8 +261,8 @@ fn a_transcendental_answer_needs_a_proof_against_a_rational_gold() {
         let double = b.times(n, log);
         b.power(e, double)
     };
-    under(Policy::Rl, |b| b.n(4), four, Undecided);
-    under(Policy::Eval, |b| b.n(4), four, Equal);
+    under(Strictness::Rl, |b| b.n(4), four, Undecided);
+    under(Strictness::Eval, |b| b.n(4), four, Equal);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Commands: those that take text for an argument, and those that are tokens.
 
 use super::{Bracket, Found, Lexer, Table, Token};
-use crate::Policy;
+use crate::Strictness;
 use crate::equivalent::names;
 use crate::equivalent::tree::{Relation, Unreadable};
 use crate::equivalent::units::Unit;
@@ -16,7 +16,7 @@ impl<'a> Lexer<'a> {
             return self.symbol_command(rest);
         }
         let mut name = &rest[..letters];
-        if self.policy == Policy::Eval
+        if self.strictness == Strictness::Eval
             && names::command(name).is_none()
             && let Some(length) = names::glued(name)
         {
@@ -126,7 +126,7 @@ impl<'a> Lexer<'a> {
             // punctuation, and words that announce a value
             "" if content == "," => return Some(Token::Comma),
             "" if matches!(content, "." | ";" | "") => return None,
-            _ if self.policy == Policy::Eval && words::announces(content) => return None,
+            _ if self.strictness == Strictness::Eval && words::announces(content) => return None,
             r"^\circ" => return Some(Token::Degree),
             r"\$" => return Some(Token::Currency("dollar")),
             _ if let Some(currency @ Token::Currency(_)) =

@@ -5,7 +5,7 @@ use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::{Command, Done, Last, Operator, Parser, WRONG};
-use crate::Policy;
+use crate::Strictness;
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::literal::{self, Place};
@@ -48,7 +48,7 @@ impl Parser<'_> {
             }
             Token::Ampersand if self.table() == Some(Table::Lines) => Ok(()),
             Token::Ampersand if self.table() == Some(Table::Cases) => self.cases_ampersand(),
-            Token::Row if self.table().is_none() && self.policy == Policy::Eval => {
+            Token::Row if self.table().is_none() && self.strictness == Strictness::Eval => {
                 self.infix(Infix::Comma)
             }
             Token::Ampersand | Token::Row => self.cell(token == Token::Row),

@@ -1,7 +1,7 @@
 //! What may stand where an operand is expected, and is none.
 
 use super::{Command, Done, Last, Open, Operator, Parser, WRONG};
-use crate::Policy;
+use crate::Strictness;
 use crate::equivalent::infix::Infix;
 use crate::equivalent::lex::{Bracket, Token};
 use crate::equivalent::literal::Place;
@@ -125,7 +125,9 @@ impl Parser<'_> {
         match relation {
             Relation::Equal if first => return Ok(()),
             // what is about five is not five
-            Relation::Approximately if first && self.policy == Policy::Eval => return Ok(()),
+            Relation::Approximately if first && self.strictness == Strictness::Eval => {
+                return Ok(());
+            }
             Relation::Approximately => return Err(WRONG),
             Relation::Divides => {
                 self.operators.push(Operator::Open(Open::Bar));

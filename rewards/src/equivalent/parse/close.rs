@@ -1,7 +1,7 @@
 //! Brackets, bars and tables, from their end.
 
 use super::{Command, Done, Last, Open, Operator, Parser, WRONG};
-use crate::Policy;
+use crate::Strictness;
 use crate::equivalent::build::Built;
 use crate::equivalent::lex::{Bracket, Table, Token};
 use crate::equivalent::tree::{Function, Id, Node};
@@ -78,7 +78,7 @@ impl Parser<'_> {
                     // no interval has an infinite end
                     let reaches = (low_closed, high_closed)
                         != (opening == Bracket::Square, closing == Bracket::Square);
-                    if reaches && self.policy == Policy::Rl {
+                    if reaches && self.strictness == Strictness::Rl {
                         return Err(WRONG);
                     }
                     builder.push(Node::Interval { low, high, low_closed, high_closed })?

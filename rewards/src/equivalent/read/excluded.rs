@@ -3,7 +3,7 @@
 use super::super::roles::Roles;
 use super::super::tree::{Constant, Id, Node, Relation, Tree};
 use super::{parse, trim, words};
-use crate::Policy;
+use crate::Strictness;
 
 /// Words between all numbers and those left out.
 const BUT: [&str; 6] = ["except", "other than", "excluding", "but", "apart from", "without"];
@@ -23,7 +23,7 @@ const ALL: [&str; 10] = [
 ];
 
 /// The set of all real numbers without some; `None` where a text does not say so.
-pub(super) fn excluded(text: &str, policy: Policy, roles: &Roles) -> Option<Tree> {
+pub(super) fn excluded(text: &str, strictness: Strictness, roles: &Roles) -> Option<Tree> {
     let (all, after) = BUT.iter().find_map(|but| {
         let (all, after) = text.split_once(but)?;
         let ends = [all.chars().next_back()?, after.chars().next()?];
@@ -36,7 +36,7 @@ pub(super) fn excluded(text: &str, policy: Policy, roles: &Roles) -> Option<Tree
         return None;
     }
     let points = trim(after.trim_start()).replacen("for ", "", usize::from(after.contains("for ")));
-    let mut tree = parse(trim(&without_brace(&points)), policy, roles).ok()?;
+    let mut tree = parse(trim(&without_brace(&points)), strictness, roles).ok()?;
     let points = points_of(&tree, tree.root())?;
     tree.nodes.push(Node::Set(points));
     tree.nodes.push(Node::Constant(Constant::Reals));

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::super::tree::{Id, Node, Relation, Tree, Unreadable};
 use super::read;
-use crate::Policy;
+use crate::Strictness;
 
 #[derive(Deserialize)]
 struct Table {
@@ -25,8 +25,8 @@ fn cases() -> Vec<Case> {
     toml::from_str::<Table>(include_str!("../../../testdata/reading.toml")).unwrap().case
 }
 
-fn shown(text: &str, policy: Policy) -> String {
-    match read(text, policy) {
+fn shown(text: &str, strictness: Strictness) -> String {
+    match read(text, strictness) {
         Ok(tree) => show(&tree),
         Err(Unreadable::NotMathematics) => "unreadable".into(),
         Err(Unreadable::Limit) => "limit".into(),
@@ -112,12 +112,13 @@ fn operator(node: &Node) -> String {
 fn every_text_has_its_tree() {
     let mut mistakes = Vec::new();
     for Case { text, tree, eval, why } in cases() {
-        for (policy, expected) in
-            [(Policy::Rl, &tree), (Policy::Eval, eval.as_ref().unwrap_or(&tree))]
+        for (strictness, expected) in
+            [(Strictness::Rl, &tree), (Strictness::Eval, eval.as_ref().unwrap_or(&tree))]
         {
-            let shown = shown(&text, policy);
+            let shown = shown(&text, strictness);
             if shown != *expected {
-                mistakes.push(format!("{policy:?} {text} ({why}): {shown}, expected {expected}"));
+                mistakes
+                    .push(format!("{strictness:?} {text} ({why}): {shown}, expected {expected}"));
             }
         }
     }
@@ -136,7 +137,7 @@ fn every_case_has_a_reason_and_stands_once() {
 #[test]
 fn children_come_before_parents_and_all_are_used() {
     for Case { text, .. } in cases() {
-        let Ok(tree) = read(&text, Policy::Rl) else { continue };
+        let Ok(tree) = read(&text, Strictness::Rl) else { continue };
         let mut used = vec![false; tree.nodes.len()];
         for (at, node) in tree.nodes.iter().enumerate() {
             node.for_each_child(|child: Id| {

@@ -4,19 +4,19 @@
 //! letters after each number spell a phrase of the table and neither text has a variable.
 
 use super::{MAX_BYTES, MAX_TOKENS};
-use crate::Policy;
+use crate::Strictness;
 use crate::equivalent::lex::{Lexer, Token};
 use crate::equivalent::literal::Place;
 use crate::equivalent::units::Unit;
 use crate::equivalent::{characters, names};
 
 /// Whether both texts of a comparison are to be read with letters as units.
-pub(super) fn are_letters(gold: &str, answer: &str, policy: Policy) -> bool {
+pub(super) fn are_letters(gold: &str, answer: &str, strictness: Strictness) -> bool {
     if gold.is_empty() || answer.is_empty() || ![gold, answer].into_iter().any(may_be_explicit) {
         return false;
     }
-    let Some(gold) = Units::of(gold, policy) else { return false };
-    let Some(answer) = Units::of(answer, policy) else { return false };
+    let Some(gold) = Units::of(gold, strictness) else { return false };
+    let Some(answer) = Units::of(answer, strictness) else { return false };
     gold.explicit && answer.has_letters() || answer.explicit && gold.has_letters()
 }
 
@@ -45,13 +45,13 @@ struct Units {
 
 impl Units {
     /// `None` where the text has a variable, or cannot be read.
-    fn of(text: &str, policy: Policy) -> Option<Self> {
+    fn of(text: &str, strictness: Strictness) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
         }
-        let text = characters::plain(text, policy);
+        let text = characters::plain(text, strictness);
         let has_relation = text.contains(['=', '<', '>', '\\']);
-        let (mut units, mut lexer) = (Self::default(), Lexer::new(&text, policy));
+        let (mut units, mut lexer) = (Self::default(), Lexer::new(&text, strictness));
         let mut follows_value = false;
         for _ in 0..MAX_TOKENS {
             if follows_value && units.take_letters(&mut lexer)? {

@@ -1,9 +1,9 @@
 //! Nouns that may follow a number although the gold answer has none: they count, and say nothing
 //! about the number. A word outside these lists is text.
 
-use crate::Policy;
+use crate::Strictness;
 
-/// In both policies: people, what combinatorics counts, and what a length or an age is of.
+/// Under both: people, what combinatorics counts, and what a length or an age is of.
 const COUNTED: &str = "way person man woman boy girl child student old tall long wide high deep";
 
 /// In scores besides: things of word problems.
@@ -48,7 +48,7 @@ fn holds(list: &str, wanted: &str) -> bool {
 }
 
 /// Whether an answer may have these words, singular and in lower case, where the gold has none.
-pub(super) fn may_be_added(words: &str, policy: Policy) -> bool {
+pub(super) fn may_be_added(words: &str, strictness: Strictness) -> bool {
     if holds(COUNTED, words) {
         return true;
     }
@@ -56,7 +56,7 @@ pub(super) fn may_be_added(words: &str, policy: Policy) -> bool {
         Some((before, noun)) => (before, noun),
         None => ("", words),
     };
-    policy == Policy::Eval
+    strictness == Strictness::Eval
         && (holds(COUNTED, noun) || holds(THINGS, noun))
         && adjectives.split_whitespace().all(|word| holds(ADJECTIVES, word))
 }

@@ -4,7 +4,7 @@ use dashu_ratio::RBig;
 use proptest::prelude::*;
 
 use super::{Unit, table};
-use crate::{Equivalence, Policy, equivalent};
+use crate::{Equivalence, Strictness, equivalent};
 
 fn known() -> Vec<(String, Unit)> {
     table::spellings()
@@ -17,8 +17,8 @@ fn known() -> Vec<(String, Unit)> {
         .collect()
 }
 
-fn accepted(gold: &str, answer: &str, policy: Policy) -> bool {
-    equivalent(gold, answer, policy) == Equivalence::Equal
+fn accepted(gold: &str, answer: &str, strictness: Strictness) -> bool {
+    equivalent(gold, answer, strictness) == Equivalence::Equal
 }
 
 #[test]
@@ -69,14 +69,22 @@ fn letters_are_the_explicit_unit_of_the_other_side() {
     let symbols = ["m", "s", "g", "L", "N", "J", "W", "V", "A", "K", "h", "kg", "ms", "mol", "kPa"];
     for one in symbols {
         for other in symbols {
-            for policy in [Policy::Rl, Policy::Eval] {
+            for strictness in [Strictness::Rl, Strictness::Eval] {
                 let (text, letters) = (format!(r"7 \text{{ {one}}}"), format!("7 {other}"));
-                assert_eq!(accepted(&text, &letters, policy), one == other, "{text}, {letters}");
-                assert_eq!(accepted(&letters, &text, policy), one == other, "{letters}, {text}");
+                assert_eq!(
+                    accepted(&text, &letters, strictness),
+                    one == other,
+                    "{text}, {letters}"
+                );
+                assert_eq!(
+                    accepted(&letters, &text, strictness),
+                    one == other,
+                    "{letters}, {text}"
+                );
                 for letters in [format!("7x {other}"), format!("7 {other} x"), format!("8 {other}")]
                 {
-                    assert!(!accepted(&text, &letters, policy), "{text}, {letters}");
-                    assert!(!accepted(&letters, &text, policy), "{letters}, {text}");
+                    assert!(!accepted(&text, &letters, strictness), "{text}, {letters}");
+                    assert!(!accepted(&letters, &text, strictness), "{letters}, {text}");
                 }
             }
         }
@@ -137,14 +145,14 @@ proptest! {
     #[test]
     fn a_word_outside_the_table_is_text(word in "[a-z]{2,14}( [a-z]{2,10})?", number in 2u32..99) {
         let unit = Unit::read(&word);
-        if !unit.is_some_and(|unit| unit.may_be_added(Policy::Rl)) {
+        if !unit.is_some_and(|unit| unit.may_be_added(Strictness::Rl)) {
             let gold = number.to_string();
             for answer in [
                 format!(r"{number} \text{{ {word}}}"),
                 format!(r"{number}\mathrm{{~{word}}}"),
                 format!(r"\text{{{number} {word}}}"),
             ] {
-                prop_assert!(!accepted(&gold, &answer, Policy::Rl), "{answer}");
+                prop_assert!(!accepted(&gold, &answer, Strictness::Rl), "{answer}");
             }
         }
     }
@@ -158,12 +166,12 @@ proptest! {
         let gold = format!(r"{} \text{{ {}}}", x + y, UNITS[one / 3 * 3].0);
         let ratio = format!("{x}/{y}");
         let alike = one / 3 == other / 3;
-        prop_assert_eq!(accepted(&gold, &sum, Policy::Rl), alike, "{}", sum);
-        prop_assert_eq!(accepted(&(a + b).to_string(), &sum, Policy::Rl), one == other, "{}", sum);
+        prop_assert_eq!(accepted(&gold, &sum, Strictness::Rl), alike, "{}", sum);
+        prop_assert_eq!(accepted(&(a + b).to_string(), &sum, Strictness::Rl), one == other, "{}", sum);
         if alike {
-            prop_assert!(accepted(&ratio, &quotient, Policy::Rl), "{}", quotient);
+            prop_assert!(accepted(&ratio, &quotient, Strictness::Rl), "{}", quotient);
             let bare = format!("{a}/{b}");
-            prop_assert_eq!(accepted(&bare, &quotient, Policy::Rl), one == other, "{}", quotient);
+            prop_assert_eq!(accepted(&bare, &quotient, Strictness::Rl), one == other, "{}", quotient);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use super::Math;
 use crate::equivalent::{Reading, readings};
-use crate::{Extracted, Marker, Outcome, Policy, extract};
+use crate::{Extracted, Marker, Outcome, Strictness, extract};
 
 /// Why an answer is accepted or refused, step by step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,19 +34,19 @@ impl Display for Explanation {
 impl Math {
     /// Why [`judge_response`](Self::judge_response) says what it says.
     pub fn explain_response(self, gold: &str, response: &str) -> Explanation {
-        let extracted = extract(response, self.policy, self.marker);
+        let extracted = extract(response, self.strictness, self.marker);
         let found = match extracted {
             Extracted::Answer(answer) => format!("`{answer}`"),
             Extracted::NoAnswer => format!("nothing: {}", self.missing()),
             Extracted::Unclosed => "nothing: the last box never closes".into(),
             Extracted::Limit => format!(
                 "nothing: the answer has more than {} bytes, or boxes lie too deep in each other",
-                self.policy.max_answer_bytes()
+                self.strictness.max_answer_bytes()
             ),
         };
-        let (policy, marker) = (self.policy.name(), self.marker.name());
+        let (strictness, marker) = (self.strictness.name(), self.marker.name());
         let mut steps =
-            vec![("policy", format!("{policy}, marker {marker}")), ("extracted", found)];
+            vec![("strictness", format!("{strictness}, marker {marker}")), ("extracted", found)];
         if let Extracted::Answer(answer) = extracted {
             let Explanation { outcome, steps: more } = self.explain_answer(gold, answer);
             steps.extend(more);
@@ -54,7 +54,7 @@ impl Math {
         }
         let (outcome, _) = self.judge_response(gold, response);
         if outcome == Outcome::GoldUnparseable {
-            let [gold, _] = readings(gold, "", self.policy).map(Read::from);
+            let [gold, _] = readings(gold, "", self.strictness).map(Read::from);
             steps.push(("gold", gold.said));
         }
         Explanation { outcome, steps }
@@ -63,7 +63,7 @@ impl Math {
     /// Why [`judge_answer`](Self::judge_answer) says what it says.
     pub fn explain_answer(self, gold: &str, answer: &str) -> Explanation {
         let outcome = self.judge_answer(gold, answer);
-        let [gold, answer] = readings(gold, answer, self.policy).map(Read::from);
+        let [gold, answer] = readings(gold, answer, self.strictness).map(Read::from);
         let mut steps = vec![("gold", gold.said)];
         if outcome == Outcome::GoldUnparseable {
             return Explanation { outcome, steps };
@@ -89,11 +89,11 @@ impl Math {
 
     /// What a response without an answer lacks.
     fn missing(self) -> &'static str {
-        match (self.policy, self.marker) {
-            (Policy::Rl, Marker::Boxed) => "there is no \\boxed{...} with something in it",
-            (Policy::Rl, Marker::AnswerLine) => "there is no line \"Answer: ...\"",
-            (Policy::Rl, Marker::Hashes) => "there is no line \"#### ...\"",
-            (Policy::Eval, _) => "there is nothing that could be an answer",
+        match (self.strictness, self.marker) {
+            (Strictness::Rl, Marker::Boxed) => "there is no \\boxed{...} with something in it",
+            (Strictness::Rl, Marker::AnswerLine) => "there is no line \"Answer: ...\"",
+            (Strictness::Rl, Marker::Hashes) => "there is no line \"#### ...\"",
+            (Strictness::Eval, _) => "there is nothing that could be an answer",
         }
     }
 }
@@ -160,7 +160,7 @@ mod tests {
     fn the_steps_say_how_both_sides_are_read() {
         let steps = Math::default().explain_response(r"\frac12", r"so $\boxed{0.5}$").steps;
         let expected = [
-            ("policy", "rl, marker boxed"),
+            ("strictness", "rl, marker boxed"),
             ("extracted", "`0.5`"),
             ("gold", "a number, (1 / 2)"),
             ("answer", "a number, 1/2"),

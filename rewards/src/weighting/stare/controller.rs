@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::super::{Scope, TokenColumns, TokenWeighting, TokenWeights};
 use super::operation::{Action, NamedOperation};
-use super::{AutoWeight, Gate, Select, Stare, Weight};
+use super::{AutoReweight, Gate, Reweight, Select, Stare};
 use crate::{Error, LossTerms, Result, exact, json};
 
 /// STARE at work: the settings and what moves from step to step.
@@ -65,11 +65,11 @@ impl Means {
 
 impl Controller {
     pub(super) fn new(stare: Stare) -> Self {
-        let weight = match stare.weight {
-            Weight::Fixed(weight) => weight,
-            Weight::Auto(auto) => auto.max,
+        let weight = match stare.reweight_w {
+            Reweight::Fixed(weight) => weight,
+            Reweight::Auto(auto) => auto.max,
         };
-        let attenuation = stare.attenuation;
+        let attenuation = stare.reweight_m;
         let state =
             State { gate: true, weight, attenuation, entropy: f64::NAN, means: Means::NONE };
         Self { stare, state }
@@ -79,19 +79,18 @@ impl Controller {
     fn adapt(&mut self, mean_entropy: f64) {
         let Some(adaptive) = self.stare.adaptive else { return };
         // a step of 0 means fixed weights, which may lie outside the bounds of moving ones
-        if adaptive.step == 0.0 || matches!(self.stare.weight, Weight::Auto(_)) {
+        if adaptive.step == 0.0 || matches!(self.stare.reweight_w, Reweight::Auto(_)) {
             return;
         }
         let off = self.stare.target_entropy - mean_entropy;
         let by = if off == 0.0 { 0.0 } else { adaptive.step * off.signum() };
         // not `clamp`, which panics on bounds that problems() refuses
-        self.state.weight = (self.state.weight + by).max(1.0).min(adaptive.weight_max);
-        self.state.attenuation =
-            (self.state.attenuation - by).max(adaptive.attenuation_min).min(1.0);
+        self.state.weight = (self.state.weight + by).max(1.0).min(adaptive.w_max);
+        self.state.attenuation = (self.state.attenuation - by).max(adaptive.m_min).min(1.0);
     }
 
     /// Sets W by what this and the last steps measured.
-    fn measure(&mut self, auto: AutoWeight, tokens: &TokenColumns<'_>, terms: &LossTerms<'_>) {
+    fn measure(&mut self, auto: AutoReweight, tokens: &TokenColumns<'_>, terms: &LossTerms<'_>) {
         let mut step = Means { total: 1.0, ..Means::NONE };
         for (token, action) in self.stare.actions(tokens).into_iter().enumerate() {
             let phi = tokens.sensitivity(token) / tokens.len() as f64;
@@ -186,7 +185,7 @@ impl TokenWeighting for Controller {
             self.state.entropy = mean_entropy;
             self.state.gate = mean_entropy < self.stare.target_entropy;
             self.adapt(mean_entropy);
-            if let Weight::Auto(auto) = self.stare.weight {
+            if let Reweight::Auto(auto) = self.stare.reweight_w {
                 self.measure(auto, tokens, terms);
             }
         }

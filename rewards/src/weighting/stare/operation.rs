@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Which tokens are raised and lowered: one of the paper's operations by name, or any table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "StareOperation")]
 pub enum Operation {
     /// One of the paper's.
     Named(NamedOperation),
@@ -16,6 +17,7 @@ pub enum Operation {
 /// The operations whose names the sources agree on (arXiv 2606.19236, section 4.2 and table 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "StareOperationName")]
 pub enum NamedOperation {
     /// Raises the high side of advantages above 0.
     O1,
@@ -30,6 +32,7 @@ pub enum NamedOperation {
 /// What is done to each side of each advantage sign.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "StareSides")]
 pub struct Table {
     /// Advantage above 0, high surprisal: L+.
     pub positive_high: Action,
@@ -44,6 +47,7 @@ pub struct Table {
 /// What is done to a token while the gate is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "StareAction")]
 pub enum Action {
     /// Its weight is W.
     Amplify,

@@ -1,7 +1,7 @@
 //! Changes of the answers of our own tables, as they are written there.
 #![expect(clippy::unnecessary_wraps, reason = "all changes have one type")]
 
-use rewards::{Equivalence, Policy, equivalent};
+use rewards::{Equivalence, Strictness, equivalent};
 
 use super::{Draw, Pair, STRANGER};
 
@@ -31,7 +31,7 @@ pub(super) fn is_value(text: &str) -> bool {
 }
 
 fn is_zero(gold: &str) -> bool {
-    equivalent(gold, "0", Policy::Rl) != Equivalence::Different
+    equivalent(gold, "0", Strictness::Rl) != Equivalence::Different
 }
 
 /// A value other than zero beside a gold without marks that allow for another value.

@@ -98,13 +98,13 @@ fn percent_signs_follow_the_policy() {
         let n = b.n(50);
         b.put(Node::Percent(n))
     };
-    for policy in [Policy::Rl, Policy::Eval] {
-        under(policy, |b| b.decimal(5, 1), percent, Equal);
-        under(policy, percent, |b| b.decimal(5, 1), Equal);
-        under(policy, percent, |b| b.n(50), Equal);
+    for strictness in [Strictness::Rl, Strictness::Eval] {
+        under(strictness, |b| b.decimal(5, 1), percent, Equal);
+        under(strictness, percent, |b| b.decimal(5, 1), Equal);
+        under(strictness, percent, |b| b.n(50), Equal);
     }
-    under(Policy::Rl, |b| b.n(50), percent, Different);
-    under(Policy::Eval, |b| b.n(50), percent, Equal);
+    under(Strictness::Rl, |b| b.n(50), percent, Different);
+    under(Strictness::Eval, |b| b.n(50), percent, Equal);
 }
 
 #[test]
@@ -113,8 +113,8 @@ fn a_decimal_stands_for_an_irrational_gold_in_scores_only() {
         let two = b.n(2);
         b.root(two)
     };
-    under(Policy::Eval, root, |b| b.decimal(1414, 3), Equal);
-    under(Policy::Rl, root, |b| b.decimal(1414, 3), Different);
-    under(Policy::Eval, root, |b| b.decimal(1415, 3), Different);
-    under(Policy::Eval, root, |b| b.decimal(14, 1), Different);
+    under(Strictness::Eval, root, |b| b.decimal(1414, 3), Equal);
+    under(Strictness::Rl, root, |b| b.decimal(1414, 3), Different);
+    under(Strictness::Eval, root, |b| b.decimal(1415, 3), Different);
+    under(Strictness::Eval, root, |b| b.decimal(14, 1), Different);
 }

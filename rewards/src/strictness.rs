@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One choice for both layers, [`extract`](mod@crate::extract) and
-/// [`equivalent`](mod@crate::equivalent), so that a score names a single policy.
+/// [`equivalent`](mod@crate::equivalent), so that a score names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Policy {
+pub enum Strictness {
     /// For rewards: only the answer that the prompt asks for counts, and what is not exactly the
     /// gold earns nothing.
     #[default]
@@ -17,7 +17,10 @@ pub enum Policy {
     Eval,
 }
 
-impl Policy {
+impl Strictness {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Rl, Self::Eval];
+
     /// Its name in recipes and records.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +42,7 @@ impl Policy {
 /// How the prompt asks for the answer to be marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "AnswerMarker")]
 pub enum Marker {
     /// `\boxed{42}`.
     #[default]
@@ -50,6 +54,9 @@ pub enum Marker {
 }
 
 impl Marker {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Boxed, Self::AnswerLine, Self::Hashes];
+
     /// Its name in recipes and records.
     pub fn name(self) -> &'static str {
         match self {
@@ -73,7 +80,7 @@ impl Marker {
 mod tests {
     use super::*;
 
-    /// What does as it is asked is found, where the policy is strictest.
+    /// What does as it is asked is found, at the greatest strictness.
     #[test]
     fn an_answer_in_the_form_that_is_asked_for_is_found() {
         for (marker, form, reply) in [
@@ -82,17 +89,17 @@ mod tests {
             (Marker::Hashes, "####", "So.\n#### 42"),
         ] {
             assert!(marker.request().contains(form), "{}", marker.request());
-            let found = crate::extract::extract(reply, Policy::Rl, marker);
+            let found = crate::extract::extract(reply, Strictness::Rl, marker);
             assert_eq!(found, crate::extract::Extracted::Answer("42"), "{reply}");
         }
     }
 
     #[test]
     fn names_are_those_of_the_recipes() {
-        for policy in [Policy::Rl, Policy::Eval] {
-            assert_eq!(serde_json::to_value(policy).unwrap(), policy.name());
+        for strictness in Strictness::ALL {
+            assert_eq!(serde_json::to_value(strictness).unwrap(), strictness.name());
         }
-        for marker in [Marker::Boxed, Marker::AnswerLine, Marker::Hashes] {
+        for marker in Marker::ALL {
             assert_eq!(serde_json::to_value(marker).unwrap(), marker.name());
         }
     }
