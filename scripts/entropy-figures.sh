@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Redraws the figures and tables of docs/entropy.md from docs/entropy/runs: bash scripts/entropy-figures.sh [FOLDER]
-# Makes an environment of its own under target/ for matplotlib; needs python3 with venv and pip. Where a
-# folder is named, the figures are written there too, as PNG.
+# Redraws the figures and tables of docs/entropy.md from docs/entropy/runs:
+#
+#     bash scripts/entropy-figures.sh [FOLDER]
+#
+# Makes an environment of its own under target/ for matplotlib; needs python3 with venv and pip. If
+# a folder is named, the figures are also written there, as PNG.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# The experiment of docs/entropy.md: tasks x methods x seeds, two runs at a time with one thread each.
+# The experiment of docs/entropy.md: tasks x methods x seeds, two runs at a time with one thread
+# each.
 #
 #   bash scripts/entropy.sh                       # every run of the list that is not kept yet
 #   bash scripts/entropy.sh a-grpo-s0 b-dapo-s1   # these
 #   bash scripts/entropy.sh --list                # the list, and which of it is kept
 #
-# A run is TASK-METHOD-sSEED: recipes/entropy/TASK.toml with recipes/entropy/methods/METHOD.toml over it. It
-# lives in runs/entropy/ and may be interrupted: the next call resumes it. What a finished run leaves for
-# the figures is kept in docs/entropy/runs/; delete that folder of a run to have it run again. A task's
-# policy is warmed up first, where that has not been done. JOBS sets how many runs go side by side,
-# STEARIN the binary.
+# A run is TASK-METHOD-sSEED: recipes/entropy/TASK.toml with recipes/entropy/methods/METHOD.toml
+# over it. It lives in runs/entropy/ and may be interrupted: the next call resumes it. What a
+# finished run leaves for the figures is kept in docs/entropy/runs/; delete that folder of a run to
+# have it run again. A task's policy is warmed up first, where that has not been done. JOBS sets how
+# many runs go side by side, STEARIN the binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,7 +47,8 @@ split() {
   done
 }
 
-# What differs from task to task: the target entropy, and weights below, near and above the critical one.
+# What differs from task to task: the target entropy, and weights below, near and above the critical
+# one.
 settings() {
   local target low critical high
   case $task in

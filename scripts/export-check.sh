@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Does `transformers` open what stearin saves, and say the same? Outside the tests: needs pip and torch.
+# Does `transformers` open what stearin saves, and say the same? Outside the tests: needs pip and
+# torch.
 #
 #   bash scripts/export-check.sh [FOLDER]
 #
 # The first half writes checkpoints of every family, random and tiny, and of SmolLM2 where
-# models/smollm2-135m-instruct.gguf is there, each with stearin's own logits, token ids and rendered chat
-# beside it; the second opens them with transformers. Python from $PYTHON, else from a new environment.
+# models/smollm2-135m-instruct.gguf is there, each with stearin's own logits, token ids and rendered
+# chat beside it; the second opens them with transformers. Python from $PYTHON, else from a new
+# environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts DAPO-Math-17k (Apache-2.0) and AIME 2024 into data/, an ignored folder, one problem a line:
-# {id, problem, answer, source}. The recipes stare-* and dapo-* read them. Both come from the Hugging
-# Face hub (HF_ENDPOINT names another one), 290 MB, as Parquet files, which pyarrow reads:
+# {id, problem, answer, source}. The recipes stare-* and dapo-* read them. Both come from the
+# Hugging Face hub (HF_ENDPOINT names another one), 290 MB, as Parquet files, which pyarrow reads:
 # python3 -m pip install pyarrow.
 set -euo pipefail
 cd "$(dirname "$0")/.."

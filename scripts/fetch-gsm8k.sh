@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts GSM8K (MIT, github.com/openai/grade-school-math) into data/, an ignored folder, one problem a line:
-# {id, problem, answer, source, solution}. recipes/smollm2-gsm8k.toml reads it.
+# Puts GSM8K (MIT, github.com/openai/grade-school-math) into data/, an ignored folder, one problem a
+# line: {id, problem, answer, source, solution}. recipes/smollm2-gsm8k.toml reads it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

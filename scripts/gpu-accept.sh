@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What to run on a machine with an NVIDIA GPU, a driver and the CUDA toolkit (nvcc; 12.8 to 13.4).
 #
-# No machine with a GPU has run this yet: the CUDA build is type-checked in every run of `.ci/run`, and
-# that is all that is known of it. Read a failure here as news, and a pass as the first one.
+# No machine with a GPU has run this yet: the CUDA build is type-checked in every run of `.ci/run`,
+# and that is all that is known of it. Read a failure here as news, and a pass as the first one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Proves that `cargo run` and `cargo test --workspace` want the same features of every registry crate,
-# so that the second compiles none of them again. Prints the crates that differ.
+# Proves that `cargo run` and `cargo test --workspace` want the same features of every registry
+# crate, so that the second compiles none of them again. Prints the crates that differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

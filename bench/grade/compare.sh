@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets our grader beside Math-Verify on the same rows, in one run, and prints the table of docs/grader.md.
-# Needs python3 with pip, and the rows: cases, adversarial, variants and bulk in $STEARIN_DATA/grader.
+# Sets our grader beside Math-Verify on the same rows, in one run, and prints the table of
+# docs/grader.md. Needs python3 with pip, and the rows: cases, adversarial, variants and bulk in
+# $STEARIN_DATA/grader.
 #
 #     STEARIN_DATA=DIR bash bench/grade/compare.sh [--limit ROWS_OF_A_FILE]
 set -euo pipefail

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Compares our speed and memory with TRL, PyTorch, transformers and llama.cpp on the same model file and
-# threads, peer and we in alternating rounds, and prints one table with the ratios. Needs python3 with pip,
-# a C++ compiler and 10 GB of disk. Without a model file: bash scripts/fetch-smollm2.sh.
+# Compares our speed and memory with TRL, PyTorch, transformers and llama.cpp on the same model file
+# and threads, peer and we in alternating rounds, and prints one table with the ratios. Needs
+# python3 with pip, a C++ compiler and 10 GB of disk. Without a model file: bash
+# scripts/fetch-smollm2.sh.
 #
-#     bash bench/speed/compare.sh MODEL.gguf [--only ROW...] [--rounds N] [--earlier BINARY] [--threads N]
-#                                            [--flags "OURS"] [--out RAW.jsonl]
+#     bash bench/speed/compare.sh MODEL.gguf [--only ROW...] [--rounds N] [--earlier BINARY]
+#                                            [--threads N] [--flags "OURS"] [--out RAW.jsonl]
 #     bash bench/speed/compare.sh --setup-only
 set -euo pipefail
 caller=$PWD

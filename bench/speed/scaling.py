@@ -18,7 +18,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# A step is two prompts of 48 tokens with eight completions of 64 tokens, unless a table says otherwise.
+# A step is two prompts of 48 tokens with eight completions of 64 tokens, unless a table says
+# otherwise.
 GROUPS = [2, 4, 8, 16, 32]
 LENGTHS = [16, 32, 64, 128, 256]
 SLOTS = [2, 4, 8, 16]

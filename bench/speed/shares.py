@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-# What one frame says, innermost first, decides: the first rule that fits the name or the place of a frame.
+# What one frame says, innermost first, decides: the first rule that fits the name or the place of a
+# frame.
 RULES = [
     ("matrix products: layout of operands", r"gemm_common|gemm_f32|gemm::|tiles::LayOut|tiles::lay_out|kernels/turn\.rs"),
     ("matrix products", r"gemm_\w+::microkernel|product/tiles\.rs|kernels/blocks\.rs"),

@@ -1,9 +1,9 @@
 //! The forms in which the model computes, a folder each. They have the same pieces: the operations,
 //! a decoder block, the trunk of the backward pass, the chunked head, and decoding.
 //!
-//! [`mod@reference`] is the definition: Candle tensors, any device and float type, differentiable. It
-//! is the oracle of every other form and is not tuned. [`cpu`] computes the same on plain slices, for
-//! `f32` weights on a CPU, each piece with its own backward.
+//! [`mod@reference`] is the definition: Candle tensors, any device and float type, differentiable.
+//! It is the oracle of every other form and is not tuned. [`cpu`] computes the same on plain
+//! slices, for `f32` weights on a CPU, each piece with its own backward.
 
 pub mod cpu;
 pub mod reference;
@@ -26,8 +26,8 @@ pub enum Backend {
     },
 }
 
-/// Name of the kernel that multiplies in bf16 on this machine's CPU. Each has its own order of sums,
-/// so results of two of them differ in the last bits.
+/// Name of the kernel that multiplies in bf16 on this machine's CPU. Each has its own order of
+/// sums, so results of two of them differ in the last bits.
 pub fn bf16_kernel() -> &'static str {
     kernels::matmul::bf16::instruction().name()
 }

@@ -45,7 +45,8 @@ pub struct LossOutput {
     pub scores: Scores,
 }
 
-/// Takes the gradient of a parameter, by its place in [`Model::trainable`](crate::Model::trainable).
+/// Takes the gradient of a parameter, by its place in
+/// [`Model::trainable`](crate::Model::trainable).
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 
 /// Hands the gradient of every trainable parameter to `sink`, once each, by its place in
@@ -56,9 +57,9 @@ pub(crate) type Sink<'a> = &'a mut dyn FnMut(usize, Tensor) -> Result<()>;
 ///
 /// # Errors
 ///
-/// Fails on 16-bit weights on a GPU, whose updates would be lost. Fails on rows or targets that do not
-/// fit the model, on a loss that is not finite (before any gradient reaches `sink`), when a trainable parameter has no gradient, and when `loss` or `sink`
-/// fails.
+/// Fails on 16-bit weights on a GPU, whose updates would be lost. Fails on rows or targets that do
+/// not fit the model, on a loss that is not finite (before any gradient reaches `sink`), when a
+/// trainable parameter has no gradient, and when `loss` or `sink` fails.
 ///
 /// Source: recomputation as in arXiv 1604.06174, section 4, one block a segment.
 pub fn backward<'a>(
@@ -114,8 +115,8 @@ pub fn backward<'a>(
 ///
 /// # Errors
 ///
-/// Fails on rows or targets that do not fit the model, on a loss that is not finite, and when `loss`
-/// fails.
+/// Fails on rows or targets that do not fit the model, on a loss that is not finite, and when
+/// `loss` fails.
 pub fn forward<'a>(
     policy: impl Into<Policy<'a>>,
     packed: &Packed,
@@ -130,8 +131,8 @@ pub fn forward<'a>(
     Ok(LossOutput { loss, scores: pass.scores() })
 }
 
-/// Refuses gradients of 16-bit weights on a GPU: there are no f32 copies that collect the updates. On
-/// a CPU the reference backend takes such weights, since tests compare it with wider types.
+/// Refuses gradients of 16-bit weights on a GPU: there are no f32 copies that collect the updates.
+/// On a CPU the reference backend takes such weights, since tests compare it with wider types.
 fn check_masters(dtype: DType, device: &DeviceLocation) -> Result<()> {
     if !matches!(dtype, DType::BF16 | DType::F16) || matches!(device, DeviceLocation::Cpu) {
         return Ok(());

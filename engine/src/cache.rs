@@ -123,8 +123,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// Fails, and changes nothing, when there is no such slot, when it is in use, and when the prefix
-    /// was made from other weights than the cache was made for.
+    /// Fails, and changes nothing, when there is no such slot, when it is in use, and when the
+    /// prefix was made from other weights than the cache was made for.
     pub fn attach(&mut self, slot: usize, prefix: Arc<Prefix>) -> Result<()> {
         let input = |problem: String| Err(Error::Input(format!("slot {slot}: {problem}")));
         if self.version != prefix.version {

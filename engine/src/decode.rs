@@ -12,8 +12,8 @@ use crate::{Error, Packed, Policy, Result};
 
 pub use kernels::logits::Distribution;
 
-/// Rows of the prompts that one pass computes together. The matrix products of few rows wait for the
-/// weights, those of this many do not; more rows would only take more memory.
+/// Rows of the prompts that one pass computes together. The matrix products of few rows wait for
+/// the weights, those of this many do not; more rows would only take more memory.
 const PREFILL_ROWS: usize = 256;
 
 impl Policy<'_> {
@@ -27,8 +27,8 @@ impl Policy<'_> {
         Ok(self.prefill_all(&[prompt])?.swap_remove(0))
     }
 
-    /// [`Self::prefill`] of each prompt, in order. On a CPU short prompts are computed together, up to
-    /// 256 tokens in a pass, which changes no result.
+    /// [`Self::prefill`] of each prompt, in order. On a CPU short prompts are computed together, up
+    /// to 256 tokens in a pass, which changes no result.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl Policy<'_> {
     ///
     /// Fails, and changes nothing, when a slot is empty or full or named twice, when a token is
     /// outside the vocabulary, when the context is used up, and when the cache was made for other
-    /// weights, or for these before [`crate::Model::update`]. Fails when the weights make numbers that
-    /// are not finite.
+    /// weights, or for these before [`crate::Model::update`]. Fails when the weights make numbers
+    /// that are not finite.
     pub fn decode(
         self,
         cache: &mut Cache,

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 /// What can go wrong between a checkpoint on disk and a gradient.
 ///
 /// The variant says where a problem lies, which is what a caller acts on: a file to replace, a
-/// configuration to correct, an argument of its own. A problem itself is one sentence for people: what,
-/// expected, got and the next act. No caller acts on its parts, and they differ from check to check,
-/// so [`Self::Config`], [`Self::Input`] and [`Self::Text`] have no fields for them.
+/// configuration to correct, an argument of its own. A problem itself is one sentence for people:
+/// what, expected, got and the next act. No caller acts on its parts, and they differ from check to
+/// check, so [`Self::Config`], [`Self::Input`] and [`Self::Text`] have no fields for them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,8 +28,8 @@ pub enum Error {
         /// What was expected and what was found, and the next sensible act.
         problem: String,
     },
-    /// A model configuration is contradictory or of an unknown kind. The sentence names the keys; reading
-    /// a checkpoint makes it a [`Self::File`].
+    /// A model configuration is contradictory or of an unknown kind. The sentence names the keys;
+    /// reading a checkpoint makes it a [`Self::File`].
     #[error("model configuration: {0}")]
     Config(String),
     /// A weight is missing, has another shape than the configuration says, or is not finite.

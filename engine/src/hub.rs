@@ -1,8 +1,9 @@
 //! Models and data sets on a Hugging Face hub: `hf://org/name`, `hf://org/name@revision` and
 //! `hf://datasets/org/name[@revision][/path]`.
 //!
-//! Files go to the cache that `huggingface_hub` has as well (`HF_HOME`); `HF_ENDPOINT` names another
-//! hub, `HF_TOKEN` opens gated models. A model that is in the cache loads without a network.
+//! Files go to the cache that `huggingface_hub` has as well (`HF_HOME`); `HF_ENDPOINT` names
+//! another hub, `HF_TOKEN` opens gated models. A model that is in the cache loads without a
+//! network.
 
 use std::path::PathBuf;
 

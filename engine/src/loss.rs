@@ -133,8 +133,8 @@ impl LossConfig {
     ///
     /// # Errors
     ///
-    /// Fails on tensors of another type or place, on a column of another length, on no targets, and where the KL is on without reference
-    /// log-probs.
+    /// Fails on tensors of another type or place, on a column of another length, on no targets, and
+    /// where the KL is on without reference log-probs.
     pub fn loss(
         &self,
         log_probs: &Tensor,

@@ -54,9 +54,9 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Fails on a configuration that [`ModelConfig::validate`] refuses, when `get` fails, and when a
-    /// weight has another shape than asked for, holds a value that is not finite, or one too large
-    /// for `dtype`.
+    /// Fails on a configuration that [`ModelConfig::validate`] refuses, when `get` fails, and when
+    /// a weight has another shape than asked for, holds a value that is not finite, or one too
+    /// large for `dtype`.
     pub fn new(
         config: ModelConfig,
         get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
@@ -172,8 +172,8 @@ impl Model {
         self.parameters.iter().filter(|parameter| parameter.trainable)
     }
 
-    /// Freezes the parameters whose name `frozen` picks, and makes all others trainable. No gradient
-    /// of a frozen parameter is computed.
+    /// Freezes the parameters whose name `frozen` picks, and makes all others trainable. No
+    /// gradient of a frozen parameter is computed.
     ///
     /// # Errors
     ///
@@ -192,8 +192,9 @@ impl Model {
         Ok(())
     }
 
-    /// Lends the variables to `write`, which may change their values. Caches and prefixes made before
-    /// are refused from the start of `write`, those made during it from its end, also when it panics.
+    /// Lends the variables to `write`, which may change their values. Caches and prefixes made
+    /// before are refused from the start of `write`, those made during it from its end, also when
+    /// it panics.
     ///
     /// There is no other way to a variable, and they cannot leave `write`:
     ///

@@ -13,8 +13,8 @@ use crate::{Error, MatmulPrecision, ModelConfig, Packed, Result, Target};
 
 /// What the passes run on: a model's configuration with weights of any source.
 ///
-/// [`crate::Model::policy`] has the model's own weights, [`crate::Model::policy_with`] those of another
-/// source. It borrows everything and is cheap to copy.
+/// [`crate::Model::policy`] has the model's own weights, [`crate::Model::policy_with`] those of
+/// another source. It borrows everything and is cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy<'a> {
     pub(crate) config: &'a ModelConfig,
@@ -169,8 +169,8 @@ impl<'a> Policy<'a> {
         Ok(head.detach())
     }
 
-    /// The lowest stage with a trainable parameter: a block, the final norm after the last block, or
-    /// the head after that. The embedding lies below the first block, so it counts as that.
+    /// The lowest stage with a trainable parameter: a block, the final norm after the last block,
+    /// or the head after that. The embedding lies below the first block, so it counts as that.
     pub(crate) fn lowest_stage(&self) -> usize {
         let Weights { embed, blocks, norm, head: _ } = self.trainable;
         if embed.is_some() {

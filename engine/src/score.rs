@@ -68,8 +68,8 @@ pub(crate) fn forward(
     Ok(pass)
 }
 
-/// Gradients with respect to the hidden states and to the head, those that `want` names, given those
-/// with respect to every target's log-probability and entropy.
+/// Gradients with respect to the hidden states and to the head, those that `want` names, given
+/// those with respect to every target's log-probability and entropy.
 ///
 /// Shapes: `hidden` (rows, width), `head` (vocabulary, width); results the same. The head's is in
 /// f32 at least.

@@ -1,8 +1,8 @@
 //! Weights are data: the same functions run on variables, live views, copies or streamed blocks.
 //!
 //! [`Weights`] and [`BlockWeights`] hold one value of any type for each parameter of a model: a
-//! tensor, a slice, a gradient, an index. [`Weights::of`] is the one list of names and shapes. Every
-//! order of parameters is that of [`Weights::try_map`].
+//! tensor, a slice, a gradient, an index. [`Weights::of`] is the one list of names and shapes.
+//! Every order of parameters is that of [`Weights::try_map`].
 
 mod linear;
 mod source;

@@ -27,9 +27,9 @@ pub struct PromptStyle {
     /// false`; `tools` and `documents` are lists of tables.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub template_args: Map<String, Value>,
-    /// Text right after the problem, for example how to give the answer; `""` for none. Left out: in
-    /// a chat without `system` whose stages judge by a verifier that looks for an answer, a sentence
-    /// that asks for it in the form that is read; the dry run shows it.
+    /// Text right after the problem, for example how to give the answer; `""` for none. Left out:
+    /// in a chat without `system` whose stages judge by a verifier that looks for an answer, a
+    /// sentence that asks for it in the form that is read; the dry run shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suffix: Option<String>,
     /// Texts that end a completion.

@@ -30,8 +30,8 @@ pub struct Update {
 }
 
 impl Update {
-    /// Updates weights and both moments in place, in `f32`, with each operation rounded by itself: the
-    /// same bits on every machine.
+    /// Updates weights and both moments in place, in `f32`, with each operation rounded by itself:
+    /// the same bits on every machine.
     ///
     /// Shapes: all four slices of one length.
     ///

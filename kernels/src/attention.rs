@@ -2,7 +2,8 @@
 //!
 //! Keys and values are stored in KV blocks of sixteen positions; the lane of a position is its
 //! absolute position modulo sixteen. A sequence may be stored in several parts, a prompt and its
-//! completion for example; where they meet inside a block, each part has a partial block of its own.
+//! completion for example; where they meet inside a block, each part has a partial block of its
+//! own.
 //!
 //! For each query row of a head:
 //!

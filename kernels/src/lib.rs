@@ -1,7 +1,7 @@
 //! CPU arithmetic on slices: matrix products, attention, norms, head statistics, `AdamW`.
 //!
-//! Of the crates that compute, this is the only one with `unsafe` code; each block states its reason.
-//! It knows no tensor and no model.
+//! Of the crates that compute, this is the only one with `unsafe` code; each block states its
+//! reason. It knows no tensor and no model.
 
 #![expect(unsafe_code, reason = "vector instructions, and outputs that threads share")]
 #![expect(
@@ -39,8 +39,8 @@ pub enum MatmulPrecision {
     #[default]
     F32,
     /// Rounded to bf16, for `f32` weights on a CPU: multiplied by AMX on Intel, by AVX512-BF16 on
-    /// AMD, or widened to `f32` again ([`matmul::bf16::instruction`]). The products of attention stay as
-    /// they are.
+    /// AMD, or widened to `f32` again ([`matmul::bf16::instruction`]). The products of attention
+    /// stay as they are.
     Bf16,
 }
 

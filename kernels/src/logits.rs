@@ -131,8 +131,8 @@ impl Distribution {
         chunks.fold(LogitStats::EMPTY, LogitStats::merged).finish(scale)
     }
 
-    /// [`Self::new`], and `exp((logit - max) / temperature)` for each logit into `weights`: they are
-    /// proportional to the probabilities, and 1 for the likeliest.
+    /// [`Self::new`], and `exp((logit - max) / temperature)` for each logit into `weights`: they
+    /// are proportional to the probabilities, and 1 for the likeliest.
     ///
     /// # Panics
     ///

@@ -10,8 +10,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 ///
 /// Panics when `x` and `y` differ in length.
 ///
-/// A row whose squares overflow `f32` becomes NaN, as one with a NaN does: zeros would hide that the
-/// model has diverged.
+/// A row whose squares overflow `f32` becomes NaN, as one with a NaN does: zeros would hide that
+/// the model has diverged.
 ///
 /// Source: arXiv 1910.07467, equation 4.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f64, y: &mut [f32]) {
@@ -41,8 +41,8 @@ fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f64) {
     dispatch(Norm { x, weight, eps });
 }
 
-/// Adds the gradient of [`rms_norm`] in `x`, given that of its result, to `dx`, and that in `weight`
-/// to `dw`.
+/// Adds the gradient of [`rms_norm`] in `x`, given that of its result, to `dx`, and that in
+/// `weight` to `dw`.
 ///
 /// Shapes: `x`, `dy` and `dx` (rows, width), `weight` and `dw` (width).
 pub fn rms_norm_backward(

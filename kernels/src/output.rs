@@ -114,8 +114,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Writes `M` rows from `row` on, the first `count` lanes of `N` vectors from `column` on, or adds
-    /// them.
+    /// Writes `M` rows from `row` on, the first `count` lanes of `N` vectors from `column` on, or
+    /// adds them.
     ///
     /// # Panics
     ///
@@ -192,8 +192,8 @@ impl<'a> Output<'a> {
         let mut values = [0.0; LANES];
         simd.store(&mut values, value);
         let start = to.as_mut_ptr().cast::<f32>();
-        // SAFETY: there is room for `count` numbers, and `values` has as many. A copy of known length
-        // is one instruction.
+        // SAFETY: there is room for `count` numbers, and `values` has as many. A copy of known
+        // length is one instruction.
         unsafe {
             match count {
                 LANES => start.cast::<[f32; LANES]>().write(values),

@@ -7,8 +7,8 @@ use crate::{Error, Param, Result};
 /// One gradient buffer per parameter, in parameter order.
 ///
 /// f32 whatever the parameter's type (f64 for f64), on the parameter's device. The first gradient
-/// becomes the buffer, and [`clear`](Self::clear) lets it go, so that a backward pass fills the memory
-/// that it frees.
+/// becomes the buffer, and [`clear`](Self::clear) lets it go, so that a backward pass fills the
+/// memory that it frees.
 #[derive(Debug)]
 pub struct Gradients {
     slots: Vec<Slot>,

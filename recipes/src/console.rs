@@ -1,5 +1,5 @@
-//! What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere, and the lines
-//! once more in a file.
+//! What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere, and the
+//! lines once more in a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};

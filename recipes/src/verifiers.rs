@@ -99,9 +99,9 @@ impl Verifiers {
     }
 }
 
-/// Looks for the programs that verifiers start, the certificates that they trust and the environment
-/// variables that they need, before a run begins; `rewards` are all verifiers of its recipe, with
-/// their keys.
+/// Looks for the programs that verifiers start, the certificates that they trust and the
+/// environment variables that they need, before a run begins; `rewards` are all verifiers of its
+/// recipe, with their keys.
 ///
 /// # Errors
 ///

@@ -1,10 +1,11 @@
 //! What a completion is worth, from its text to one weight for each of its tokens.
 //!
-//! Reading order: [`rows`] reads data, [`problem`] is a row of it; [`verifier`] and [`rubric`] say what an
-//! attempt earns; under the answer verifier are [`mod@extract`], [`mod@equivalent`] and the
-//! [`strictness`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes down
-//! to tokens, and [`importance`] says how much those count that another policy sampled.
-//! [`reward_kl`] takes a KL divergence from the reward; [`mod@dynamics`] and [`entropy_bonus`] are about what a step does to the entropy.
+//! Reading order: [`rows`] reads data, [`problem`] is a row of it; [`verifier`] and [`rubric`] say
+//! what an attempt earns; under the answer verifier are [`mod@extract`], [`mod@equivalent`] and the
+//! [`strictness`] that both obey. [`group`] and [`advantage`] compare siblings; [`weighting`] goes
+//! down to tokens, and [`importance`] says how much those count that another policy sampled.
+//! [`reward_kl`] takes a KL divergence from the reward; [`mod@dynamics`] and [`entropy_bonus`] are
+//! about what a step does to the entropy.
 //!
 //! It does not know what a tensor, a model or a tokenizer is; it opens no file and reads no clock.
 

@@ -9,10 +9,10 @@ use crate::{Error, Result, exact, json};
 /// What is taken from the reward of a completion: the coefficient times the sum over its tokens of
 /// an estimate of the KL divergence to the reference.
 ///
-/// With `d = old log-prob - reference log-prob` of a token, in nats. Unlike a KL in the loss it acts
-/// through the advantages, and has an estimate without bias in `k1`. A completion has one advantage,
-/// so that each of its tokens answers for the KL of the whole; verl's and the paper's REINFORCE++
-/// charge a token only with what follows it.
+/// With `d = old log-prob - reference log-prob` of a token, in nats. Unlike a KL in the loss it
+/// acts through the advantages, and has an estimate without bias in `k1`. A completion has one
+/// advantage, so that each of its tokens answers for the KL of the whole; verl's and the paper's
+/// REINFORCE++ charge a token only with what follows it.
 ///
 /// Source: arXiv 1909.08593, section 2.2; the estimates of J. Schulman, "Approximating KL
 /// divergence", 2020, with clamps as in verl, where this is `use_kl_in_reward`.
@@ -50,11 +50,11 @@ pub enum RewardKl {
     },
 }
 
-/// After each step the coefficient is multiplied by `1 + e n / horizon`, with the `n` completions of
-/// the step and `e = KL / target - 1`, within 0.2 of 0.
+/// After each step the coefficient is multiplied by `1 + e n / horizon`, with the `n` completions
+/// of the step and `e = KL / target - 1`, within 0.2 of 0.
 ///
-/// Source: arXiv 1909.08593, section 2.2, where `n / horizon` is 0.1; the horizon as in its code and
-/// in verl's `AdaptiveKLController`.
+/// Source: arXiv 1909.08593, section 2.2, where `n / horizon` is 0.1; the horizon as in its code
+/// and in verl's `AdaptiveKLController`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "AdaptiveRewardKl")]

@@ -100,7 +100,8 @@ pub struct Generator<'a> {
 
 impl Generator<'_> {
     /// Draws every request's group of completions; groups come in the order of the requests.
-    /// `progress` is called every few steps, and at the end; where it breaks, the call ends at once.
+    /// `progress` is called every few steps, and at the end; where it breaks, the call ends at
+    /// once.
     ///
     /// # Errors
     ///

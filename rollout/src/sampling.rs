@@ -149,8 +149,8 @@ impl TokenSampler {
 
     /// Takes the weights of the suppressed tokens away.
     fn suppress(&mut self, temperature: f64, logits: &[f32], suppressed: &[u32]) {
-        // The likeliest token has weight 1. Where that one is suppressed, all other weights may have
-        // underflowed, so they are computed again without it.
+        // The likeliest token has weight 1. Where that one is suppressed, all other weights may
+        // have underflowed, so they are computed again without it.
         if suppressed
             .iter()
             .any(|&token| self.weights.get(token as usize).is_some_and(|&w| w > 0.5))

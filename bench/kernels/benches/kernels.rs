@@ -1,7 +1,7 @@
 //! Every kernel at the sizes of SmolLM2-135M, forward and, where there is one, backward.
 //!
-//! `item/s` are floating-point operations of matrix products, a multiply-add counted as two, or else
-//! numbers treated.
+//! `item/s` are floating-point operations of matrix products, a multiply-add counted as two, or
+//! else numbers treated.
 
 use candle::{DType, Device, Tensor, Var};
 use divan::Bencher;
@@ -176,8 +176,8 @@ fn model(num_layers: usize, vocab_size: usize, precision: MatmulPrecision) -> Mo
     model.with_precision(precision).expect("a CPU")
 }
 
-/// Scores of 1024 targets under a model without blocks, which is the head alone, and its products as
-/// they would be taken by themselves, on as many tokens of the vocabulary at once.
+/// Scores of 1024 targets under a model without blocks, which is the head alone, and its products
+/// as they would be taken by themselves, on as many tokens of the vocabulary at once.
 #[divan::bench_group]
 mod head {
     use super::*;

@@ -42,12 +42,12 @@ pub enum PolicyLoss {
     /// `exp(clip_high)` brought down to it where `A > 0`, one below `exp(-clip_low)` brought up to
     /// it where `A < 0`.
     ///
-    /// Token by token: `g = exp(c - sg(c) + sg(mean over the sequence of c))` with the clipped log-ratio
-    /// `c`. The tokens of a sequence share their advantage. Source: GMPO, arXiv 2507.20673, its
-    /// bounds as logarithms as in verl's `geo_mean`. That code counts a token as
-    /// clipped wherever its log-ratio is out of bounds; here it is one that lost its gradient. It takes
-    /// importance weights as their geometric mean over the sequence; here each acts on its token.
-    /// Aggregation there: `seq-mean-token-mean`.
+    /// Token by token: `g = exp(c - sg(c) + sg(mean over the sequence of c))` with the clipped
+    /// log-ratio `c`. The tokens of a sequence share their advantage. Source: GMPO, arXiv
+    /// 2507.20673, its bounds as logarithms as in verl's `geo_mean`. That code counts a token as
+    /// clipped wherever its log-ratio is out of bounds; here it is one that lost its gradient. It
+    /// takes importance weights as their geometric mean over the sequence; here each acts on its
+    /// token. Aggregation there: `seq-mean-token-mean`.
     Gmpo {
         /// How far below 0 a log-ratio may go, at least 0; as in the paper's section 4.
         #[serde(default = "gmpo_clip")]

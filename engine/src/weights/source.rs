@@ -11,10 +11,10 @@ use crate::Result;
 
 /// Hands out the weights of a policy, a block at a time.
 ///
-/// A source may hold all blocks, or compute or load each when it is asked for: a borrowed block stays
-/// where it is, an owned one lives until the caller is done with it, which is before it asks for the
-/// next. Threads may ask at the same time. Only a reference backward pass that keeps activations
-/// holds on to all blocks.
+/// A source may hold all blocks, or compute or load each when it is asked for: a borrowed block
+/// stays where it is, an owned one lives until the caller is done with it, which is before it asks
+/// for the next. Threads may ask at the same time. Only a reference backward pass that keeps
+/// activations holds on to all blocks.
 ///
 /// Shapes: as [`crate::weights::Weights::of`] says; they are checked on use.
 pub trait WeightSource: Debug + Sync {

@@ -266,8 +266,8 @@ fn what_does_not_fit_is_refused() {
     assert!(full.contains("all 3 rows of the cache are used"), "{full}");
 }
 
-/// A model's weights, of which some are replaced without a new version: a step must notice by itself
-/// that its numbers are not finite.
+/// A model's weights, of which some are replaced without a new version: a step must notice by
+/// itself that its numbers are not finite.
 #[derive(Debug)]
 struct Replaced<'a> {
     model: &'a Model,

@@ -1,5 +1,5 @@
-//! Finite differences in `f64` on every operation of the reference and through whole models; the CPU
-//! backend against the reference.
+//! Finite differences in `f64` on every operation of the reference and through whole models; the
+//! CPU backend against the reference.
 
 use candle::{DType, Device, Result, Tensor, Var};
 use engine::backend::{cpu, reference::ops};

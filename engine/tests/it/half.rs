@@ -9,8 +9,8 @@ use crate::support::{close, config, configs, draws, groups, model, pack, tokens,
 
 const HALF: [DType; 2] = [DType::BF16, DType::F16];
 
-/// The usual loss of a pack by each way to compute it, with the old log-probs that `old` makes of the
-/// present ones.
+/// The usual loss of a pack by each way to compute it, with the old log-probs that `old` makes of
+/// the present ones.
 fn losses(
     model: &Model,
     (packed, targets): &(Packed, Vec<Target>),

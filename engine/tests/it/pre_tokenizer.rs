@@ -1,4 +1,5 @@
-//! Every name of a pre-tokenizer that GGUF files have, against Python, and what GGUF files leave out.
+//! Every name of a pre-tokenizer that GGUF files have, against Python, and what GGUF files leave
+//! out.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! A real model against Hugging Face transformers: SmolLM2-135M-Instruct out of its GGUF file.
 //!
-//! Skips where the file is absent; `scripts/fetch-smollm2.sh` fetches it. The golden values are made
-//! by `scripts/golden_smollm2.py`.
+//! Skips where the file is absent; `scripts/fetch-smollm2.sh` fetches it. The golden values are
+//! made by `scripts/golden_smollm2.py`.
 
 #![expect(clippy::print_stderr, reason = "a skipped test says so, a passed one how far apart")]
 
@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use crate::support;
 
 /// Logits, absolute, of about 20 in size: five decimal digits. Transformers' own f32 is 9.3e-5 from
-/// the golden values, ours was 2.9e-4 where this was written, and other machines sum in other orders.
+/// the golden values, ours was 2.9e-4 where this was written, and other machines sum in other
+/// orders.
 const LOGITS: f64 = 1e-3;
 const LOG_PROBS: f64 = 5e-4;
 

@@ -177,7 +177,8 @@ fn settings_are_read_from_words_and_lists() {
     }
 }
 
-/// As `SentencePiece` converts to tokenizers: every text begins with a space of the tokenizer's own.
+/// As `SentencePiece` converts to tokenizers: every text begins with a space of the tokenizer's
+/// own.
 fn metaspace(merges: &[&str]) -> Text {
     let mut tokens: Vec<String> = ["</s>", "\n", "▁"].map(String::from).to_vec();
     tokens.extend(('a'..='z').chain('A'..='Z').chain('0'..='9').map(String::from));

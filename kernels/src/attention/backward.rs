@@ -3,8 +3,9 @@
 //!
 //! Rows of one segment and key head are a part. Parts run in parallel, each with gradients of its
 //! own for the keys and values that it reads, which are then added up in the order of the parts.
-//! This happens in waves of parts, so that memory does not grow with the number of completions times
-//! the length of their prompt. The order of additions depends neither on threads nor on waves.
+//! This happens in waves of parts, so that memory does not grow with the number of completions
+//! times the length of their prompt. The order of additions depends neither on threads nor on
+//! waves.
 
 mod tile;
 
@@ -34,7 +35,8 @@ const WAVE: usize = 1 << 20;
 ///
 /// # Panics
 ///
-/// Panics where [`attention`](super::attention) does, and when `attended` or `dy` has another length.
+/// Panics where [`attention`](super::attention) does, and when `attended` or `dy` has another
+/// length.
 pub fn attention_backward(
     threads: Threads<'_>,
     heads: Heads,

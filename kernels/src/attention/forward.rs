@@ -48,8 +48,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// For each query of the last call, in the order of rows, then heads: the maximum of the scores,
-    /// and one over the sum of their exponentials.
+    /// For each query of the last call, in the order of rows, then heads: the maximum of the
+    /// scores, and one over the sum of their exponentials.
     pub(super) fn stats(&self) -> &[[f32; 2]] {
         &self.stats
     }

@@ -86,7 +86,8 @@ pub(super) struct Mix<'a, const M: usize> {
 }
 
 impl<const M: usize> Mix<'_, M> {
-    /// Adds to `sums`, which hold `C` vectors of columns from `at`, in ascending order of positions.
+    /// Adds to `sums`, which hold `C` vectors of columns from `at`, in ascending order of
+    /// positions.
     #[inline(always)]
     pub(super) fn add<S: Simd, const C: usize>(&self, s: S, at: usize, sums: &mut [[S::V; C]; M]) {
         let (weights, _) = self.weights.as_chunks::<POSITIONS>();

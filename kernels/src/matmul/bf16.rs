@@ -2,9 +2,9 @@
 //!
 //! Both operands are rounded and packed in tiles of sixteen rows or columns by 32 terms
 //! (`bf16/tile.rs`), the same for all three microkernels. Which one multiplies depends on the
-//! processor alone, never on the numbers of rows or on timing, since each has its own order of sums:
-//! [`instruction`]. With one of them, every output has one order of sums, whatever the other rows,
-//! the tasks and the threads.
+//! processor alone, never on the numbers of rows or on timing, since each has its own order of
+//! sums: [`instruction`]. With one of them, every output has one order of sums, whatever the other
+//! rows, the tasks and the threads.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -36,8 +36,8 @@ mod tests;
 /// them differ in the last bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instruction {
-    /// TDPBF16PS of AMX: for each 32 terms the even and the odd ones are summed apart, then added to
-    /// each other and to the sum so far. Subnormal numbers are zero.
+    /// TDPBF16PS of AMX: for each 32 terms the even and the odd ones are summed apart, then added
+    /// to each other and to the sum so far. Subnormal numbers are zero.
     Amx,
     /// VDPBF16PS of AVX512-BF16: one chain, in which the second term of each pair comes first.
     /// Subnormal numbers are zero.
@@ -58,8 +58,8 @@ impl Instruction {
 }
 
 /// The instruction that this machine uses: AMX where the processor has it and the operating system
-/// permits it; else AVX512-BF16 on processors of AMD, since on those of Intel it takes twice as long
-/// as `f32`; else widening.
+/// permits it; else AVX512-BF16 on processors of AMD, since on those of Intel it takes twice as
+/// long as `f32`; else widening.
 pub fn instruction() -> Instruction {
     Choice::of_machine().instruction()
 }
@@ -197,8 +197,8 @@ fn forward_with<const N: usize>(
     PACKED.set([a, b]);
 }
 
-/// `out (+)= scale * a b`, of operands that are packed for this product: the gradient in the rows of
-/// a linear map is `dy W`, that in its weight `dy^T x`.
+/// `out (+)= scale * a b`, of operands that are packed for this product: the gradient in the rows
+/// of a linear map is `dy W`, that in its weight `dy^T x`.
 ///
 /// Shapes: `a` (rows, terms), `b` (terms, columns), `out` (rows, columns).
 ///

@@ -9,8 +9,8 @@ pub(super) const PANELS: usize = 3;
 /// Terms between two prefetches: a cache line of a row.
 const AHEAD: usize = LANES;
 
-/// The broadcast operand: groups of 16 items start `sixteen` elements apart. Term `t` of item `i` of
-/// a group is at `i * item + t * term`. One of the two strides is 1.
+/// The broadcast operand: groups of 16 items start `sixteen` elements apart. Term `t` of item `i`
+/// of a group is at `i * item + t * term`. One of the two strides is 1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Broadcast<'a> {
     values: &'a [f32],

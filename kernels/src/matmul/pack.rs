@@ -82,8 +82,8 @@ pub(super) fn pack<'b>(
         buffer.resize(lines, Line::ZERO);
     }
     let threads = if lines < FEWEST_LINES { Threads::One } else { threads };
-    // Items that are neighbours in memory are read in ranges of terms: by panels, each line would be
-    // read from another page.
+    // Items that are neighbours in memory are read in ranges of terms: by panels, each line would
+    // be read from another page.
     let (high, wide) = if operand.item == 1 {
         (panels, LINES_OF_TASK.div_ceil(panels))
     } else {

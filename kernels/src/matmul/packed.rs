@@ -2,8 +2,8 @@
 //!
 //! The numbers of one operand, `a`, are broadcast; those of the other, `b`, are packed in panels of
 //! sixteen and fill the lanes. In a forward pass `a` is the weight, read in place, and the result
-//! is transposed when it is stored; so a weight is never packed, and one kernel serves 5 rows as well
-//! as 2,048.
+//! is transposed when it is stored; so a weight is never packed, and one kernel serves 5 rows as
+//! well as 2,048.
 //!
 //! Every output is one chain of fused multiply-adds over ascending terms, which starts at 0.
 //! Nothing else enters it: not the other rows, the blocks, the tasks, the threads or the form.

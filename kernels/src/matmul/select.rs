@@ -18,13 +18,13 @@
 //! GFLOP/s of one thread of an EPYC (Zen 4, AVX-512), operands in cache. In `f32`, maps of
 //! 576 x 576, where its peak is about 114; in bf16, maps of 576 x 576 to 1536 with 16 to 128 rows.
 //!
-//! In `f32` the choice never changes a result: all kernels take every sum in the same order. In bf16
-//! the processor alone decides the instruction ([`bf16::instruction`]), since the order of sums is the
-//! instruction's; what else is chosen changes no result.
+//! In `f32` the choice never changes a result: all kernels take every sum in the same order. In
+//! bf16 the processor alone decides the instruction ([`bf16::instruction`]), since the order of
+//! sums is the instruction's; what else is chosen changes no result.
 //!
-//! How much of a product a task takes is no choice of kernel. Each driver has its constants for that.
-//! The largest such choice is the engine's: in a decode step of a small model the threads share the
-//! rows, in one of a large model the features of each product.
+//! How much of a product a task takes is no choice of kernel. Each driver has its constants for
+//! that. The largest such choice is the engine's: in a decode step of a small model the threads
+//! share the rows, in one of a large model the features of each product.
 
 #[cfg(doc)]
 use super::bf16;
@@ -64,7 +64,8 @@ pub(super) fn a_is_packed(a: Operand<'_>) -> bool {
     a.term != 1 && !neighbours
 }
 
-/// Items of one operand that a single pass over the other one multiplies: those of the highest tile.
+/// Items of one operand that a single pass over the other one multiplies: those of the highest
+/// tile.
 pub(super) const ONE_PASS: usize = 8;
 
 /// Terms of a block. While many items pass, the panels of a task stay in the second cache: three of

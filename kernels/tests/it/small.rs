@@ -1,5 +1,5 @@
-//! Every public kernel on small shapes against a plain loop: small enough for Miri, which checks the
-//! accesses of the portable forms and of the threads (`bash .ci/run miri`).
+//! Every public kernel on small shapes against a plain loop: small enough for Miri, which checks
+//! the accesses of the portable forms and of the threads (`bash .ci/run miri`).
 
 use std::array;
 

@@ -61,8 +61,8 @@ pub enum Algorithm {
     Gmpo,
     /// `-sg(min(r, 1.2)) A log_prob`: what is clipped keeps its gradient.
     ///
-    /// Source: `MiniMax-M1`, arXiv 2506.13585, equations 4 and 5. The paper does not give its bound;
-    /// 1.2 is that of verl's example, and others set it to several times that.
+    /// Source: `MiniMax-M1`, arXiv 2506.13585, equations 4 and 5. The paper does not give its
+    /// bound; 1.2 is that of verl's example, and others set it to several times that.
     Cispo,
     /// `4 / tau sigmoid(tau (r - 1)) A`, tau 1 where `A > 0` and 1.05 where `A < 0`.
     ///

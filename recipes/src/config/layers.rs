@@ -119,8 +119,8 @@ fn preset<'a>(stage: &mut DeValue<'a>, presets: &DeTable<'a>) {
     }
 }
 
-/// Gives the evaluation what it leaves out: how the last stage that samples does it, and what judges
-/// there; and each named set what `[eval]` and `[prompt]` say.
+/// Gives the evaluation what it leaves out: how the last stage that samples does it, and what
+/// judges there; and each named set what `[eval]` and `[prompt]` say.
 fn inherit(root: &mut DeTable<'_>) {
     let stages = root.get("stage").and_then(|stages| stages.get_ref().as_array());
     let samples = |stage: &&Spanned<DeValue<'_>>| {

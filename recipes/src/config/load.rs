@@ -99,8 +99,8 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     }
 }
 
-/// Settles what prompts ask for where the recipe leaves it open. A builtin policy reads no words, and
-/// a supervised one learns the form of its solutions.
+/// Settles what prompts ask for where the recipe leaves it open. A builtin policy reads no words,
+/// and a supervised one learns the form of its solutions.
 fn ask_for_answers(recipe: &mut Recipe) {
     let judging = recipe.stages.iter().filter_map(|stage| stage.settings().rewards());
     let requests: Vec<_> = judging.map(RewardsConfig::request).collect();

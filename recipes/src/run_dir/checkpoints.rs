@@ -183,8 +183,8 @@ impl RunDir {
         checkpoints(&self.root)
     }
 
-    /// Removes checkpoints but the newest `keep` and, if asked, the one with the best score; of equal
-    /// ones the earliest.
+    /// Removes checkpoints but the newest `keep` and, if asked, the one with the best score; of
+    /// equal ones the earliest.
     ///
     /// # Errors
     ///

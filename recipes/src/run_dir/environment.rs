@@ -65,8 +65,8 @@ impl Environment {
 }
 
 impl Environment {
-    /// What else than threads, kernel and files is not as it was `then`: a run that goes on under it
-    /// may differ in its last digits.
+    /// What else than threads, kernel and files is not as it was `then`: a run that goes on under
+    /// it may differ in its last digits.
     pub fn changes_since(&self, then: &Self) -> Vec<String> {
         let now_then = [
             ("stearin", &self.stearin, &then.stearin),

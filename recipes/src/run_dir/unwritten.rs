@@ -62,8 +62,8 @@ fn ends_with(path: &Path, text: &str) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.ends_with(text.as_bytes()))
 }
 
-/// A sink that buffers its failed writes. After the first failure it writes nothing more, so that what
-/// is written stays what came first.
+/// A sink that buffers its failed writes. After the first failure it writes nothing more, so that
+/// what is written stays what came first.
 #[derive(Debug)]
 pub struct BufferingSink<S> {
     sink: S,

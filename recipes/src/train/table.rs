@@ -19,8 +19,8 @@ pub(crate) struct Table {
     pub(crate) samples: Vec<Sample>,
     /// Tokens of all completions.
     pub(crate) tokens: Vec<u32>,
-    /// Which of `tokens` are learnt. The others, such as a user's turn between two of the assistant,
-    /// are in no column, no count and no loss.
+    /// Which of `tokens` are learnt. The others, such as a user's turn between two of the
+    /// assistant, are in no column, no count and no loss.
     pub(crate) learnt: Vec<bool>,
     /// Number of tokens that are learnt: the length of every column.
     pub(crate) num_learnt: usize,

@@ -232,7 +232,7 @@ impl Trainer<'_> {
         self.finish_resumed_step()?;
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {
-                // The end of the stage before is saved, and before the first there is nothing to save.
+                // The stage before is saved at its end; before the first there is nothing to save.
                 if self.run.stop.is_requested() {
                     return Ok(Ended::Interrupted);
                 }

@@ -147,7 +147,7 @@ impl Objective for UpdateLoss<'_> {
 
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
         if self.packs.is_empty() {
-            // No completion has a gradient: the sum is zero, which is not the same as a missing one.
+            // No completion has a gradient: the sum is zero, which is not the same as none.
             for (index, parameter) in self.plan.model.trainable().enumerate() {
                 into.add(index, parameter.tensor.zeros_like()?)?;
             }

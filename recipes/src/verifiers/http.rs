@@ -131,8 +131,8 @@ fn without_secrets(url: &str) -> String {
 /// A verifier that is asked by HTTP.
 ///
 /// A batch that the server fails on, or is late with, is asked for in halves, down to the attempt
-/// that is to blame: that is an [`Outcome::Error`](rewards::Outcome::Error). A server that cannot be
-/// reached, refuses or breaks the protocol is away.
+/// that is to blame: that is an [`Outcome::Error`](rewards::Outcome::Error). A server that cannot
+/// be reached, refuses or breaks the protocol is away.
 #[derive(Debug)]
 pub struct Http {
     config: HttpConfig,

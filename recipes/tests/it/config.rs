@@ -203,7 +203,8 @@ fn a_greedy_evaluation_has_nothing_besides() {
     );
 }
 
-/// The weights would be in bf16, too: an update at a usual learning rate is less than their rounding.
+/// The weights would be in bf16, too: an update at a usual learning rate is less than their
+/// rounding.
 #[test]
 fn training_in_bf16_on_cuda_is_refused_with_the_way_out() {
     let error = read(&[PLAIN], &["model.device=cuda", "model.dtype=bf16"]).unwrap_err();

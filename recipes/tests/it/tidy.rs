@@ -1,6 +1,7 @@
 //! The house keeps its rules: layering, file length, no unfinished business, nothing stale.
 
 mod layers;
+mod lines;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -169,8 +169,8 @@ pub enum Reweight {
 /// Lambda is the sum of (f A - d) Phi over all tokens, Gamma minus that of f A Phi over the raised
 /// ones, D that over the lowered ones, with the factor f and the pull d of the loss
 /// ([`LossTerms`](crate::LossTerms)). Each is per token of the step, and a running mean over about
-/// `memory` steps without bias towards the start. While the mean Gamma is 0 or less, W stays what it is; it begins
-/// at `max`. The whole step is ranked together here, whatever the scope.
+/// `memory` steps without bias towards the start. While the mean Gamma is 0 or less, W stays what
+/// it is; it begins at `max`. The whole step is ranked together here, whatever the scope.
 ///
 /// Source: ours, from arXiv 2606.19236, proposition 3.5 and corollary 3.6. There W* - 1 falls as
 /// 1 / length, so that no one W suits all lengths.

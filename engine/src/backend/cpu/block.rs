@@ -1,7 +1,7 @@
 //! A decoder block, forward and backward. Training, prefill and decoding all use this one.
 //!
-//! The forward pass keeps what the backward pass needs, except the norms and the gated product, which
-//! are cheap to recompute.
+//! The forward pass keeps what the backward pass needs, except the norms and the gated product,
+//! which are cheap to recompute.
 
 use candle::Tensor;
 
@@ -65,8 +65,8 @@ struct SavedMlp {
 /// The gradients of a block's weights; `None` for those that were not asked for.
 pub(crate) type BlockGradients = BlockWeights<Option<Vec<f32>>>;
 
-/// Calls `f` with a block's weights as slices, and with `copies` of its matrices in bf16 where there
-/// are any.
+/// Calls `f` with a block's weights as slices, and with `copies` of its matrices in bf16 where
+/// there are any.
 pub(crate) fn with_slices<R>(
     weights: &BlockWeights<Tensor>,
     precision: MatmulPrecision,

@@ -1,5 +1,5 @@
-//! Decoding: the block of training over the last row of each sequence, with its keys and values from
-//! the cache.
+//! Decoding: the block of training over the last row of each sequence, with its keys and values
+//! from the cache.
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
@@ -93,7 +93,8 @@ pub(crate) fn step(
 }
 
 impl Buffers {
-    /// Takes the slots of the feed out, gives each a block for its next row, and extends the angles.
+    /// Takes the slots of the feed out, gives each a block for its next row, and extends the
+    /// angles.
     fn prepare(&mut self, policy: Policy<'_>, slots: &mut [Slot], feed: &[(usize, u32)]) {
         let mut furthest = 0;
         for &(index, _) in feed {

@@ -81,8 +81,8 @@ impl Linear<Weight<'_>> {
         linear_add(threads, x, self.operand(copy.as_ref()), self.rows(x), y);
     }
 
-    /// Adds the gradient with respect to `x` to `dx`, given that with respect to the result; returns
-    /// those with respect to the parameters that `want` names.
+    /// Adds the gradient with respect to `x` to `dx`, given that with respect to the result;
+    /// returns those with respect to the parameters that `want` names.
     ///
     /// Shapes: `x` and `dx` (rows, in), `dy` (rows, out).
     pub fn backward(

@@ -5,7 +5,8 @@ use rayon::prelude::*;
 use kernels::threads::Threads;
 use kernels::{norm, rope, swiglu};
 
-/// Number of values from which the work is split into tasks. A team starts tasks faster than a pool.
+/// Number of values from which the work is split into tasks. A team starts tasks faster than a
+/// pool.
 fn min_values(threads: Threads<'_>) -> usize {
     match threads {
         Threads::One => usize::MAX,
@@ -33,8 +34,8 @@ pub fn rms_norm(threads: Threads<'_>, x: &[f32], weight: &[f32], eps: f64) -> Ve
     y
 }
 
-/// Adds the gradient of [`rms_norm`] with respect to `x` to `dx`, given the gradient with respect to
-/// its result. Returns the gradient with respect to `weight`.
+/// Adds the gradient of [`rms_norm`] with respect to `x` to `dx`, given the gradient with respect
+/// to its result. Returns the gradient with respect to `weight`.
 ///
 /// Shapes: `x`, `dy` and `dx` (rows, width), `weight` (width); result (width).
 pub fn rms_norm_backward(
@@ -100,8 +101,8 @@ pub fn swiglu(threads: Threads<'_>, gate: &[f32], up: &[f32]) -> Vec<f32> {
     y
 }
 
-/// Replaces `gate` and `up` by the gradients of [`swiglu()`] with respect to them, given the gradient
-/// with respect to its result.
+/// Replaces `gate` and `up` by the gradients of [`swiglu()`] with respect to them, given the
+/// gradient with respect to its result.
 ///
 /// Shapes: all (rows, inner).
 pub fn swiglu_backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {

@@ -61,7 +61,8 @@ pub(crate) fn forward(
     Ok((sums, target_logits))
 }
 
-/// Gradients with respect to the rows that have targets, in their dtype, and to the head, in f32 at least.
+/// Gradients with respect to the rows that have targets, in their dtype, and to the head, in f32 at
+/// least.
 pub(crate) fn backward(
     pass: &Pass,
     grad: &ScoreGrad,

@@ -7,8 +7,8 @@ use crate::Result;
 use crate::weights::Linear;
 
 impl Linear<Tensor> {
-    /// `x W^T + b`. Its backward pass is part of Candle's graph: a variable gets a gradient, and none
-    /// is computed for a weight without a graph.
+    /// `x W^T + b`. Its backward pass is part of Candle's graph: a variable gets a gradient, and
+    /// none is computed for a weight without a graph.
     ///
     /// Shapes: `x` (rows, in); result (rows, out).
     ///

@@ -32,8 +32,8 @@ pub fn logits(x: &Tensor, head: &Tensor) -> Result<Tensor> {
     Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?)
 }
 
-/// As [`crate::backend::cpu::rms_norm`], over the last dimension, in f32 at least; only the result has the
-/// dtype of `x`.
+/// As [`crate::backend::cpu::rms_norm`], over the last dimension, in f32 at least; only the result
+/// has the dtype of `x`.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let input = wide(x)?;
     let mean_square = input.sqr()?.mean_keepdim(D::Minus1)?;
@@ -81,8 +81,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span]) -> Result<T
 
 /// Causal attention of the last rows of a sequence to all of it.
 ///
-/// Shapes: `q` (rows, heads, head width), `k` and `v` (all, kv heads, head width), the queries being
-/// the last `rows` of `all`; result (rows, heads * head width).
+/// Shapes: `q` (rows, heads, head width), `k` and `v` (all, kv heads, head width), the queries
+/// being the last `rows` of `all`; result (rows, heads * head width).
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
     let (rows, heads, width) = q.dims3()?;
     let (all, kv_heads, _) = k.dims3()?;

@@ -40,8 +40,8 @@ pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
     Ok(x)
 }
 
-/// Runs a stage: a block, or the final norm after the last. With `leaves`, its trainable weights are
-/// variables and are added to them; without, there is no graph.
+/// Runs a stage: a block, or the final norm after the last. With `leaves`, its trainable weights
+/// are variables and are added to them; without, there is no graph.
 fn run<'a>(
     policy: Policy<'a>,
     stage: usize,

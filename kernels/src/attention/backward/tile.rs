@@ -1,4 +1,5 @@
-//! The kernels of the backward pass: some queries of one key head against a few KV blocks at a time.
+//! The kernels of the backward pass: some queries of one key head against a few KV blocks at a
+//! time.
 
 use std::array;
 use std::ops::Range;

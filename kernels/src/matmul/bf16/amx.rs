@@ -56,8 +56,8 @@ fn xcr0() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// Asks Linux for the tile registers. Old kernels, sandboxes and small alternate signal stacks refuse;
-/// without permission the first tile instruction would end the process.
+/// Asks Linux for the tile registers. Old kernels, sandboxes and small alternate signal stacks
+/// refuse; without permission the first tile instruction would end the process.
 fn permitted() -> bool {
     const ARCH_PRCTL: i64 = 158;
     const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
@@ -161,8 +161,8 @@ fn two_by_two(_: &Configured, a: [&[Tile]; 2], b: [&[Tile]; 2], results: &mut [R
     let blocks = a[0].len();
     assert!(blocks > 0 && [a[1], b[0], b[1]].iter().all(|x| x.len() == blocks), "as many blocks");
     assert!(group + 2 <= TILES && results.len() == 2 * GROUP, "a part of the results");
-    // One block of assembly from the first use of a tile register to the last: the compiler promises
-    // nothing about them in between.
+    // One block of assembly from the first use of a tile register to the last: the compiler
+    // promises nothing about them in between.
     //
     // SAFETY: the first argument proves that tiles are configured on this thread. Each operand has
     // `blocks` tiles of 1 KiB, read once each. Results have 32 rows, with columns for the group
@@ -214,7 +214,8 @@ fn one_by_four(_: &Configured, a: &[Tile], b: [&[Tile]; TILES], results: &mut [R
     let blocks = a.len();
     assert!(blocks > 0 && b.iter().all(|x| x.len() == blocks), "as many blocks");
     assert!(results.len() >= GROUP, "sixteen rows of results");
-    // SAFETY: as in `two_by_two`, with sixteen rows of all columns. A prefetch may have any address.
+    // SAFETY: as in `two_by_two`, with sixteen rows of all columns. A prefetch may have any
+    // address.
     unsafe {
         asm!(
             "tilezero tmm0",

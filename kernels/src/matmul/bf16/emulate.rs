@@ -33,13 +33,14 @@ fn add(sum: f32, (a, b): (u16, u16), flush: impl Fn(f32) -> f32) -> f32 {
 
 /// For each pair the second product, then the first.
 ///
-/// Source: VDPBF16PS in Intel's Software Developer's Manual, volume 2; AMD's processors do the same.
+/// Source: VDPBF16PS in Intel's Software Developer's Manual, volume 2; AMD's processors do the
+/// same.
 fn pairs(terms: &[(u16, u16)], flush: impl Fn(f32) -> f32) -> f32 {
     terms.chunks(2).fold(0.0, |sum, pair| add(add(sum, pair[1], &flush), pair[0], &flush))
 }
 
-/// For each 32 terms two chains, of the even and of the odd ones, which are added, then added to the
-/// sum.
+/// For each 32 terms two chains, of the even and of the odd ones, which are added, then added to
+/// the sum.
 ///
 /// Source: TDPBF16PS in Intel's Software Developer's Manual, volume 2.
 fn tdpbf16ps(terms: &[(u16, u16)]) -> f32 {

@@ -83,9 +83,9 @@ impl Operand<'_> {
     }
 }
 
-/// Groups of a strip where items are contiguous: runs of 256 bytes are read. Rows are often a multiple
-/// of 2 KiB apart, so that the first cache holds few of them: with runs of 64 bytes, which share a
-/// cache line with the next where the operand is not aligned, lines were read twice.
+/// Groups of a strip where items are contiguous: runs of 256 bytes are read. Rows are often a
+/// multiple of 2 KiB apart, so that the first cache holds few of them: with runs of 64 bytes, which
+/// share a cache line with the next where the operand is not aligned, lines were read twice.
 const STRIP: usize = 4;
 
 /// Tiles of a block of terms, of neighbouring groups.

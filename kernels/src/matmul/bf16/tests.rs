@@ -145,7 +145,8 @@ fn the_widened_kernel_has_the_same_bits_in_every_form() {
     });
 }
 
-/// Numbers whose products and sums are around the smallest normal number, and some that are subnormal.
+/// Numbers whose products and sums are around the smallest normal number, and some that are
+/// subnormal.
 fn tiny(seed: u32, len: usize) -> Vec<f32> {
     let scale = |i| [2e-19, 1e-19, 3e-20, 1e-38, 1e-39][i % 5];
     noise(seed, len).into_iter().enumerate().map(|(i, x)| x * scale(i)).collect()
@@ -312,8 +313,8 @@ fn the_instruction_is_one_that_the_machine_has() {
     assert_eq!(instruction(), used);
 }
 
-/// Runs the code of AMX whether or not the processor has it. On one without, the process must emulate
-/// the instructions in a handler of SIGILL; else this test ends the process.
+/// Runs the code of AMX whether or not the processor has it. On one without, the process must
+/// emulate the instructions in a handler of SIGILL; else this test ends the process.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[test]
 #[ignore = "needs AMX or an emulator of its instructions"]

@@ -1,7 +1,7 @@
 //! Without an instruction for bf16: pairs are widened to `f32`, which is exact.
 //!
-//! Every output is one chain of fused multiply-adds, in the order of VDPBF16PS: for each pair of terms
-//! the second product, then the first. Subnormal sums stay, which is the only difference.
+//! Every output is one chain of fused multiply-adds, in the order of VDPBF16PS: for each pair of
+//! terms the second product, then the first. Subnormal sums stay, which is the only difference.
 
 use super::product::{Microkernel, Operands, Row};
 use super::tile::{GROUP, Tile};

@@ -17,8 +17,8 @@ stage_settings! {
     /// A stage of reinforcement learning. A step takes one batch of rollouts; the updates of a step
     /// share its groups.
     pub struct RlStage {
-        /// Where the settings left out here come from; every algorithm's are in the documentation of
-        /// its name. Left out: their own defaults, which are those of `grpo` with `token-mean`.
+        /// Where the settings left out here come from; every algorithm's are in the documentation
+        /// of its name. Left out: their own defaults, which are those of `grpo` with `token-mean`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub algorithm: Option<Algorithm>,
         /// Completions per problem.

@@ -12,8 +12,8 @@ use crate::run_dir::{Accepted, Change, Environment, RunDir, Saved};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
 
-/// The files of the verifiers' programs, as they are before these are started: what a program writes
-/// afterwards is not among them.
+/// The files of the verifiers' programs, as they are before these are started: what a program
+/// writes afterwards is not among them.
 pub(super) fn program_files(job: &Job<'_>) -> Result<Files> {
     Files::of(verifiers::files(&job.recipe.rewards()))
 }

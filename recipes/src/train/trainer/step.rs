@@ -23,7 +23,7 @@ impl Trainer<'_> {
         let mut output = match stage.step(self.state.step) {
             Ok(output) => output,
             Err(error) => {
-                // Nothing has moved: weights, optimizer and `state` are those after the step before.
+                // Nothing has changed: weights, optimizer and `state` are those of the last step.
                 if self.run.model.policy().version() == before {
                     self.save_after_error(stage);
                 }

@@ -1,9 +1,9 @@
 //! The modules of this crate keep to the layers that `src/lib.rs` draws, and the files of a folder
 //! import one another without a circle.
 //!
-//! Only imports count: paths that start with `crate::` or `super::`, outside tests. A module and its
-//! children count as one, since a parent may define what its children share. A name that a parent
-//! re-exports counts as imported from the child that defines it.
+//! Only imports count: paths that start with `crate::` or `super::`, outside tests. A module and
+//! its children count as one, since a parent may define what its children share. A name that a
+//! parent re-exports counts as imported from the child that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! What stands around a value and is no part of it, or is one only under one strictness: percent signs,
-//! degrees, units, currency; and decimals that stand for what they round.
+//! What stands around a value and is no part of it, or is one only under one strictness: percent
+//! signs, degrees, units, currency; and decimals that stand for what they round.
 
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;

@@ -117,7 +117,8 @@ pub(super) fn assigned_name(tree: &Tree, id: Id) -> Option<&str> {
     if kind(tree, id) == Kind::Relation { assigned(tree, id)?.name } else { None }
 }
 
-/// The value of a set of one, beside an equation that gives a value to an unknown: a set of solutions.
+/// The value of a set of one, beside an equation that gives a value to an unknown: a set of
+/// solutions.
 fn solution(tree: &Tree, item: Item, other: &Tree, assigned: Assigned<'_>) -> Item {
     match (tree.node(item.id), other.node(assigned.left)) {
         (Node::Set(of), Node::Symbol(_)) if of.len() == 1 => Item { id: of[0], ..item },

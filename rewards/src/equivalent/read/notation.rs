@@ -1,9 +1,10 @@
-//! Notations that are put in other words before a text is parsed: binomials written `{}_{10}C_3`, and
-//! `m\angle A` for the measure of an angle.
+//! Notations that are put in other words before a text is parsed: binomials written `{}_{10}C_3`,
+//! and `m\angle A` for the measure of an angle.
 
 use std::borrow::Cow;
 
-/// The text with binomials as `\binom`, and angles without the letter that says that they are measured.
+/// The text with binomials as `\binom`, and angles without the letter that says that they are
+/// measured.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let mut plain = Cow::Borrowed(text);
     if text.contains('C') && text.contains('_') {
@@ -19,7 +20,8 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     plain
 }
 
-/// Writes the first `{}_{n}C_{k}`, `{}^{n}C_{k}` or the like, also without braces, as `\binom{n}{k}`.
+/// Writes the first `{}_{n}C_{k}`, `{}^{n}C_{k}` or the like, also without braces, as
+/// `\binom{n}{k}`.
 fn combination(text: &str) -> Option<String> {
     text.match_indices('C').find_map(|(at, _)| {
         let (before, upper) = script_before(text[..at].trim_end())?;

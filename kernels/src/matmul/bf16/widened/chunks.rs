@@ -1,5 +1,5 @@
-//! More than a few rows, with 16 vector registers: both operands are widened to scratch by chunks of
-//! terms, which stay in the first cache, and multiplied as `f32`.
+//! More than a few rows, with 16 vector registers: both operands are widened to scratch by chunks
+//! of terms, which stay in the first cache, and multiplied as `f32`.
 
 use super::super::product::{Operands, Row};
 use super::super::tile::GROUP;
