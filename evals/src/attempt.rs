@@ -14,7 +14,7 @@ pub struct Completion {
     pub text: String,
     /// Its tokens and their scores.
     pub trajectory: Trajectory,
-    /// What it is worth.
+    /// Reward and outcome.
     pub judged: Judged,
 }
 
@@ -49,9 +49,9 @@ pub struct Sampler<'a> {
     pub style: &'a PromptStyle,
     /// How tokens are drawn.
     pub sampling: &'a Sampling,
-    /// Completions decoded at a time.
+    /// Sequences decoded at a time.
     pub slots: usize,
-    /// What a completion is worth.
+    /// Judges completions.
     pub rubric: &'a Rubric,
 }
 
@@ -76,11 +76,11 @@ pub fn attempt(
     sampler.judge(problems, sampled)
 }
 
-/// Completions that are judged together where groups are judged as they are complete.
+/// Completions that are judged together in [`attempt_each`].
 const JUDGED_TOGETHER: usize = 64;
 
-/// As [`attempt`], but judges while it samples, and hands over each group once it is judged: in the
-/// order in which they are complete, with the index of its problem.
+/// As [`attempt`], but judges while it samples. Passes each judged group to `judged` with the index
+/// of its problem, in the order of completion.
 ///
 /// # Errors
 ///
@@ -139,7 +139,7 @@ impl Sampler<'_> {
         problems.iter().map(request).collect()
     }
 
-    /// Gives `with` what draws this policy's completions.
+    /// Calls `with` with a generator for this policy.
     fn generate<T>(&self, key: Key, with: impl FnOnce(&Generator<'_>) -> T) -> T {
         let strings = StopStrings::new(&self.style.stop);
         let stops = Stops { text: self.text, strings: &strings };
@@ -154,7 +154,7 @@ impl Sampler<'_> {
         })
     }
 
-    /// Second half of [`attempt`]: texts and verdicts, for the problems that were sampled.
+    /// Second half of [`attempt`]: texts and verdicts.
     ///
     /// # Errors
     ///
@@ -210,12 +210,12 @@ fn attempts<'a>(
         .collect()
 }
 
-/// The stop strings as rollout asks for them.
+/// Stop strings, as an implementation of [`rollout::Stop`].
 #[derive(Debug, Clone, Copy)]
 pub struct Stops<'a> {
-    /// Turns tokens into text.
+    /// Decodes tokens.
     pub text: &'a Text,
-    /// What ends a completion.
+    /// The stop strings.
     pub strings: &'a StopStrings,
 }
 

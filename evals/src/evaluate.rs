@@ -12,12 +12,12 @@ use crate::{Estimate, Log, Metrics, Result, Warning, health};
 /// Name of the held-out set in metric keys and files.
 pub const HELD_OUT: &str = "held-out";
 
-/// The name of a set where the likeliest completion of each problem is judged.
+/// The name of the greedy evaluation of a set.
 pub fn greedy(set: &str) -> String {
     format!("{set}-greedy")
 }
 
-/// What an evaluation found.
+/// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Version of this file.
@@ -30,7 +30,7 @@ pub struct Evaluation {
     pub criterion: String,
     /// Steps that the policy was trained for.
     pub step: u64,
-    /// Problems judged; those that could not be are left out of every figure.
+    /// Problems judged; the others are left out of every figure.
     pub problems: usize,
     /// Problems left out: their gold answer cannot be read, or a verifier failed on a completion.
     pub unjudged: usize,
@@ -42,7 +42,7 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Lower end of the accuracy's 95 % interval over problems.
     pub low: f64,
-    /// Upper end of it.
+    /// Upper end of that interval.
     pub high: f64,
     /// Chance that one of k completions is correct, for k = 1, 2, 4 and so on up to `samples`; none
     /// in files from before it was measured.
@@ -74,20 +74,20 @@ pub struct PassAt {
     pub rate: Estimate,
 }
 
-/// A completion to be read.
+/// A completion for people to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Excerpt {
     /// The problem.
     pub problem: String,
     /// Its answer.
     pub gold: String,
-    /// What the policy said.
+    /// The completion.
     pub text: String,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
-/// The problems of an evaluation and what to call it.
+/// The problems of an evaluation, and its name.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldOut<'a> {
     /// Name of the set, in metric keys and file names.
@@ -105,11 +105,11 @@ pub struct HeldOut<'a> {
 /// Completions kept in an [`Evaluation`].
 const SHOWN: usize = 8;
 
-/// Attempts every problem of a held-out set; also says what looks wrong with it.
+/// Evaluates on a held-out set. Returns the result and warnings.
 ///
-/// Intervals are over problems, as [`Estimate::over_problems`] has them. `judged` is given each
-/// problem's completions once they are judged, with the problem's index in the set, so that they
-/// can be kept before the set is complete.
+/// Intervals are over problems ([`Estimate::over_problems`]). `judged` gets each problem's
+/// completions as soon as they are judged, with the problem's index in the set, so that they can be
+/// recorded before the set is complete.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! Warnings: what looks wrong with a step, why, and the key to change.
 //!
-//! Here is what one step shows; [`Watch`] is for what takes several.
+//! This file has the warnings from a single step; [`Watch`] has those from several.
 
 mod watch;
 
@@ -18,7 +18,7 @@ use crate::attempt::GradedGroup;
 pub struct Warning {
     /// Name, as in the metric `health/<name>`.
     pub name: &'static str,
-    /// What was seen.
+    /// What was observed.
     pub cause: String,
     /// What to change.
     pub act: &'static str,
@@ -30,7 +30,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Looks at everything sampled in one step, groups included that could not be judged.
+/// Checks everything sampled in one step, including groups that could not be judged.
 pub fn check_groups<'a>(groups: impl IntoIterator<Item = &'a GradedGroup>) -> Vec<Warning> {
     let groups: Vec<_> = groups.into_iter().collect();
     let found = [
@@ -43,7 +43,7 @@ pub fn check_groups<'a>(groups: impl IntoIterator<Item = &'a GradedGroup>) -> Ve
     found.into_iter().flatten().collect()
 }
 
-/// Looks at the completions of held-out problems.
+/// Checks the completions of held-out problems.
 pub fn check_held_out(groups: &[GradedGroup]) -> Vec<Warning> {
     let groups: Vec<_> = groups.iter().collect();
     let unparseable = gold_unparseable(&groups).map(|warning| Warning {
@@ -76,7 +76,7 @@ fn all_truncated(groups: &[&GradedGroup]) -> Option<Warning> {
     })
 }
 
-/// Completions that were cut are left out: the answer may have been to come.
+/// Truncated completions do not count: the answer may have come later.
 fn no_answer(groups: &[&GradedGroup]) -> Option<Warning> {
     let judged = groups.iter().filter(|group| !group.unjudged());
     let completions: Vec<_> = judged.flat_map(|group| &group.completions).collect();
@@ -97,7 +97,7 @@ fn no_answer(groups: &[&GradedGroup]) -> Option<Warning> {
 }
 
 fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
-    // A group of one has no spread by its nature; nothing can be learnt from saying so.
+    // A group of one never has spread, so a warning would say nothing.
     let mut kept =
         groups.iter().filter(|group| group.completions.len() > 1 && !group.unjudged()).peekable();
     kept.peek()?;
@@ -126,7 +126,7 @@ fn failed(groups: &[&GradedGroup]) -> Option<Warning> {
     })
 }
 
-/// How many of the groups are `unjudged`, in words, and their problems; nothing for none.
+/// How many of the groups are `unjudged`, in words, and their problems; `None` if none is.
 fn dropped(
     groups: &[&GradedGroup],
     unjudged: impl Fn(&GradedGroup) -> bool,
@@ -159,7 +159,7 @@ impl GradedGroup {
         self.completions.iter().any(|one| one.judged.outcome == Outcome::Error)
     }
 
-    /// Whether siblings cannot be compared: for want of a gold answer or of a verdict.
+    /// Whether siblings cannot be compared, because a gold answer or a verdict is missing.
     pub fn unjudged(&self) -> bool {
         self.gold_unparseable() || self.verifier_failed()
     }

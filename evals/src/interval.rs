@@ -1,25 +1,25 @@
-//! How sure a figure of an evaluation is.
+//! Confidence intervals of an evaluation's figures.
 
 use serde::{Deserialize, Serialize};
 
-/// A mean over problems and how far it can be trusted.
+/// A mean over problems with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
     /// Lower end of its 95 % interval.
     pub low: f64,
-    /// Upper end of it.
+    /// Upper end of that interval.
     pub high: f64,
 }
 
 impl Estimate {
     /// The mean of one value a problem, each from 0 to `top`, with its 95 % interval.
     ///
-    /// A problem is the unit because samples of one problem are no independent trials. The interval
-    /// is mean +- 1.96 standard errors. Where every value is 0 or `top`, as with one sample a
-    /// problem, problems are plain trials, and where all are equal there is no spread to measure:
-    /// then it is Wilson's, which does not shrink to a point.
+    /// A problem is the unit because samples of one problem are not independent trials. The
+    /// interval is mean +- 1.96 standard errors. Where every value is 0 or `top`, as with one
+    /// sample a problem, problems are plain trials, and where all are equal there is no spread to
+    /// measure: then it is Wilson's, which does not shrink to a point.
     ///
     /// Source: Miller, arXiv 2411.00640, for the problem as the unit.
     #[expect(clippy::float_cmp, reason = "values that were not rounded apart are equal to the bit")]

@@ -1,9 +1,9 @@
-//! What people look at: graded attempts, held-out evaluation, the metric table and the run record.
+//! Graded attempts, held-out evaluation, the metric table and the run record.
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`] and
 //! [`interval`]; then [`metrics`], [`record`], [`reflection`] and [`health`].
 //!
-//! It knows no trainer: what it writes and reads is the run directory's record.
+//! It does not know the trainer: it writes and reads the record in the run directory.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The one table of metric keys: what is measured, in which unit, and in which log it stands.
+//! The one table of metric keys: what is measured, in which unit, and in which log.
 //!
 //! Keys are verl's where verl logs the same thing, and STARE's where its reference code has one. A
 //! part in angle brackets stands for any name. Some keys of verl's have another meaning here:
@@ -33,7 +33,7 @@ impl fmt::Display for Log {
     }
 }
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// The key; a part in angle brackets stands for any name.
@@ -46,7 +46,7 @@ pub struct Spec {
     pub meaning: &'static str,
 }
 
-/// The table's line for `key`.
+/// The row of the table for `key`.
 pub fn spec(key: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| matches(spec.key, key))
 }
@@ -69,7 +69,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// No values yet.
+    /// Without values.
     pub const fn new(log: Log) -> Self {
         Self { log, entries: Vec::new() }
     }

@@ -24,13 +24,13 @@ pub fn pass_at(samples: usize, correct: usize, k: usize) -> f64 {
     1.0 - none
 }
 
-/// The numbers of completions that pass@k is given for: 1, 2, 4 and so on up to `samples`.
+/// The values of k for which pass@k is reported: 1, 2, 4 and so on up to `samples`.
 pub fn pass_sizes(samples: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(1_usize), |k| k.checked_mul(2)).take_while(move |k| *k <= samples)
 }
 
 /// pass@k for each of [`pass_sizes`], mean over the groups that could be judged; of groups of
-/// several sizes, as far as the smallest goes. Nothing for no groups.
+/// several sizes, up to the smallest. Empty for no groups.
 pub fn pass_rates(groups: &[GradedGroup]) -> Vec<(usize, f64)> {
     let counts: Vec<_> = groups
         .iter()

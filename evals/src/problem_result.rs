@@ -1,4 +1,4 @@
-//! What became of one problem in an evaluation.
+//! The result of one problem in an evaluation.
 
 use rewards::Outcome;
 use rollout::Finish;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{Completion, GradedGroup};
 
 /// One problem of a held-out set: a line of `evals/step-NNNNNN/NAME.jsonl`. The lists have a value
-/// for each completion, in the order in which they were asked for.
+/// for each completion, in the order of siblings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProblemResult {
@@ -21,14 +21,14 @@ pub struct ProblemResult {
     pub samples: usize,
     /// How many of them are correct.
     pub correct: usize,
-    /// What became of each. A problem with an outcome `gold-unparseable` or `error` is in no figure
+    /// The outcome of each. A problem with an outcome `gold-unparseable` or `error` is in no figure
     /// of the evaluation.
     pub outcomes: Vec<Outcome>,
     /// Their rewards, all verifiers weighted.
     pub rewards: Vec<f64>,
     /// Their lengths, in tokens.
     pub lengths: Vec<usize>,
-    /// Which were cut at the limit.
+    /// Which were truncated.
     pub truncated: Vec<bool>,
     /// Their texts; none where the record keeps no completions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -36,8 +36,8 @@ pub struct ProblemResult {
 }
 
 impl ProblemResult {
-    /// What became of the problem with this index in its set; `texts` says whether the texts of its
-    /// completions are kept.
+    /// The result of the problem with this index in its set; `texts` says whether to keep the texts
+    /// of its completions.
     pub fn of(number: usize, group: &GradedGroup, texts: bool) -> Self {
         let each = &group.completions;
         let text = |one: &Completion| texts.then(|| one.text.clone());

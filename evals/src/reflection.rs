@@ -1,4 +1,4 @@
-//! Words by which a policy looks back at what it said, counted by kind.
+//! Counts of words of reflection in a completion, by kind.
 //!
 //! The six classes are those of STARE, arXiv 2606.19236, figure 13. Its word lists are not
 //! released; the lists here are ours, so counts compare between runs, not with the paper's.

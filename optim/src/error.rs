@@ -1,5 +1,5 @@
-/// What stops an update. Whatever it is, no parameter and no moment has moved, unless a tensor
-/// operation itself failed.
+/// An error of an update. No parameter and no moment has changed, unless a tensor operation
+/// failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -9,8 +9,7 @@ pub enum Error {
     /// The objective could not be evaluated.
     #[error(transparent)]
     Objective(Box<dyn std::error::Error + Send + Sync>),
-    /// The backward pass gave nothing for some parameters, so training would leave them as they
-    /// are.
+    /// Some parameters have no gradient, so training would never change them.
     #[error(
         "no gradient for {}: the loss does not depend on them, or the graph is cut",
         few(names)
@@ -56,7 +55,7 @@ pub enum Error {
         /// What the caller passed.
         lr: f64,
     },
-    /// The parameters are not those that the optimizer was built for, or two share a name.
+    /// The parameters are not those of the optimizer, or two share a name.
     #[error("parameters: {0}")]
     Params(String),
     /// A saved state does not fit this optimizer and these parameters.

@@ -1,4 +1,4 @@
-//! What every first-order method does around its rule: checks, gradient, norm, clipping, state.
+//! What all first-order methods share around their rule: checks, gradient, norm, clipping, state.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use candle::{Device, Tensor};
 
 use crate::{Error, Gradients, Objective, Optimizer, Param, Result, StepReport};
 
-/// How a first-order method moves one parameter, and what it remembers.
+/// The update rule of a first-order method for one parameter, with its state.
 pub trait Rule: Debug + Send {
     /// Prefix of the names in a saved state.
     const NAME: &str;
@@ -15,17 +15,17 @@ pub trait Rule: Debug + Send {
     /// Norm that the whole gradient is scaled down to; 0 = no clipping.
     fn max_grad_norm(&self) -> f64;
 
-    /// Moves parameter `index`.
+    /// Updates parameter `index`.
     ///
     /// # Errors
     ///
     /// Fails when a tensor operation does.
     fn apply(&mut self, index: usize, param: &Param, step: Step<'_>) -> Result<()>;
 
-    /// What the rule remembers, by name. The tensors share the rule's storage.
+    /// The state of the rule, by name. The tensors share the rule's storage.
     fn state(&self) -> Vec<(String, Tensor)>;
 
-    /// Takes copies of a state with the names, shapes and types of [`Self::state`].
+    /// Copies a state with the names, shapes and types of [`Self::state`].
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ pub trait Rule: Debug + Send {
 pub struct Step<'a> {
     /// Its gradient, not clipped.
     pub gradient: &'a Tensor,
-    /// What the gradient is to be multiplied by.
+    /// The factor to multiply the gradient by.
     pub clip_scale: f64,
     /// The learning rate.
     pub lr: f64,
@@ -46,7 +46,7 @@ pub struct Step<'a> {
     pub update: u64,
 }
 
-/// A first-order optimizer: a rule that is given each parameter's gradient.
+/// A first-order optimizer: applies a rule to each parameter and its gradient.
 #[derive(Debug)]
 pub struct FirstOrder<R> {
     rule: R,
@@ -127,11 +127,11 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
     }
 }
 
-/// The norm up to which no square of a gradient overflows f32: a second moment of infinity would
-/// keep its parameter where it is for good.
+/// The norm up to which no square of a gradient overflows f32. With an infinite second moment a
+/// parameter would never change again.
 const LARGEST_NORM: f64 = 1.8e19;
 
-/// What a gradient of this norm is multiplied by, as `torch.nn.utils.clip_grad_norm_` has it.
+/// The factor for a gradient of this norm, as in `torch.nn.utils.clip_grad_norm_`.
 fn clip_scale(max_grad_norm: f64, norm: f64) -> f64 {
     if max_grad_norm == 0.0 { 1.0 } else { (max_grad_norm / (norm + 1e-6)).min(1.0) }
 }

@@ -7,8 +7,8 @@ use crate::{Error, Param, Result};
 /// One gradient buffer per parameter, in parameter order.
 ///
 /// f32 whatever the parameter's type (f64 for f64), on the parameter's device. The first gradient
-/// becomes the buffer, and [`clear`](Self::clear) lets it go, so that a backward pass fills the
-/// memory that it frees.
+/// becomes the buffer, and [`clear`](Self::clear) frees it, so that a backward pass can reuse the
+/// memory.
 #[derive(Debug)]
 pub struct Gradients {
     slots: Vec<Slot>,
@@ -20,7 +20,7 @@ struct Slot {
     shape: Shape,
     dtype: DType,
     gradient: Option<Tensor>,
-    /// Whether the gradient is a sum of our own, which may be changed in place.
+    /// Whether we own the storage, so that it may be changed in place.
     owned: bool,
 }
 
@@ -59,7 +59,7 @@ impl Gradients {
     ///
     /// # Errors
     ///
-    /// Fails when there is no such parameter or the shape is another.
+    /// Fails when there is no such parameter or its shape differs.
     pub fn add(&mut self, index: usize, gradient: Tensor) -> Result<()> {
         let count = self.slots.len();
         let slot = self.slots.get_mut(index).ok_or_else(|| Error::Gradient {
@@ -88,7 +88,7 @@ impl Gradients {
         missing.map(|slot| slot.name.clone()).collect()
     }
 
-    /// Lets go of what was added.
+    /// Frees the gradients.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {
             slot.gradient = None;
@@ -170,7 +170,7 @@ impl Slot {
             return Ok(());
         };
         self.gradient = Some(if slices::fits(&sum) {
-            // A copy of what was handed over, since the caller may have kept it.
+            // A copy, since the caller may have kept the first gradient.
             let sum = if self.owned { sum } else { sum.copy()? };
             accumulate(&sum, &gradient)?;
             sum

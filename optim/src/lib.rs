@@ -1,18 +1,18 @@
-//! Moves parameters.
+//! Optimizers: they update parameters.
 //!
 //! Reading order: [`Param`] and [`Gradients`], [`Objective`] and [`Optimizer`],
 //! [`FirstOrder`], [`AdamW`], [`Schedule`].
 //!
-//! It knows tensors, not transformers: every method here can be tried on a parabola.
+//! It knows tensors, not transformers: every method can be tested on a parabola.
 
 #![forbid(unsafe_code)]
 
-// What is moved, and by what.
+// Parameters and their gradients.
 mod params;
 
 mod gradients;
 
-// The interface: an objective, and a method that lowers it.
+// The interface: an objective, and an optimizer that minimises it.
 mod optimizer;
 
 // First-order methods.

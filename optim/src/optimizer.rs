@@ -5,26 +5,27 @@ use candle::Tensor;
 
 use crate::{Gradients, Param, Result};
 
-/// The function to be made small, at the parameters' present values.
+/// The function to minimise, at the current values of the parameters.
 ///
 /// It reads the parameters through their storage, so a method that perturbs them in place sees the
-/// change at the next call. Within one update every call stands for the same data.
+/// change at the next call. Within one update every call is on the same data.
 pub trait Objective {
     /// The loss, without a gradient.
     fn value(&mut self) -> Result<f64>;
 
-    /// The loss, its gradient added to `into` in as many parts as the objective likes.
+    /// The loss. Adds its gradient to `into`, in any number of parts.
     fn gradient(&mut self, into: &mut Gradients) -> Result<f64>;
 }
 
-/// A rule that moves parameters.
+/// Updates parameters.
 pub trait Optimizer: Debug + Send {
     /// One update.
     ///
     /// # Errors
     ///
-    /// Fails, before anything moves, on parameters other than those it was built for, on a learning
-    /// rate, loss or gradient norm that is not finite, and where a parameter has no gradient.
+    /// Fails, before any parameter changes, on parameters other than those it was built for, on a
+    /// learning rate, loss or gradient norm that is not finite, and where a parameter has no
+    /// gradient.
     fn step(
         &mut self,
         params: &[Param],
@@ -32,7 +33,7 @@ pub trait Optimizer: Debug + Send {
         lr: f64,
     ) -> Result<StepReport>;
 
-    /// All that the next update depends on besides parameters and arguments, by name.
+    /// All state that the next update depends on, apart from parameters and arguments, by name.
     ///
     /// The tensors share the optimizer's storage: the next update changes them.
     fn state(&self) -> Result<Vec<(String, Tensor)>>;
@@ -45,13 +46,13 @@ pub trait Optimizer: Debug + Send {
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()>;
 }
 
-/// What one update saw.
+/// Statistics of one update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
     /// The loss before the update.
     pub loss: f64,
     /// Euclidean norm of the whole gradient before clipping.
     pub grad_norm: f64,
-    /// What the gradient was multiplied by: 1 where clipping left it alone.
+    /// The factor by which clipping scaled the gradient; 1 without clipping.
     pub clip_scale: f64,
 }

@@ -3,9 +3,9 @@ use candle::Var;
 /// A trainable tensor with the name it has in checkpoints.
 #[derive(Debug, Clone)]
 pub struct Param {
-    /// Unique within the list that an optimizer is given; state and errors carry it.
+    /// Unique within an optimizer's list; used in states and errors.
     pub name: String,
-    /// The storage that the optimizer moves in place.
+    /// The storage, updated in place.
     pub var: Var,
     /// Whether weight decay applies: false for norms and biases.
     pub decay: bool,

@@ -1,9 +1,8 @@
-//! The loop.
+//! The training loop.
 //!
-//! A step is in the file of its kind of stage: `train/rl.rs` (gather, rescore, credit, update,
-//! summarize, each in a file of that name) and `train/sft.rs`. `train/stage.rs` has what every kind
-//! implements; `train/trainer.rs` is the run around the steps: resume, evaluation, checkpoints, the
-//! end.
+//! Each kind of stage has a file with its step: `train/rl.rs` (gather, rescore, credit, update,
+//! summarize) and `train/sft.rs`. `train/stage.rs` is the interface that every kind implements.
+//! `train/trainer.rs` runs the steps, and handles resume, evaluation, checkpoints and the end.
 
 mod clock;
 mod learner;
@@ -32,7 +31,7 @@ use sft::Sft;
 use stage::{OpenModel, RunContext, StageDriver, StageStart};
 use table::Table;
 
-/// Stage `index` of the recipe, at its start or where `saved` left it.
+/// Stage `index` of the recipe, at its start or restored from `saved`.
 fn begin_stage<'a>(
     run: RunContext<'a>,
     index: usize,
@@ -54,18 +53,18 @@ fn begin_stage<'a>(
     Ok(driver)
 }
 
-/// What a step leaves behind.
+/// The results of a step.
 #[derive(Debug)]
 struct StepOutput {
     metrics: Metrics,
     timings: Metrics,
     warnings: Vec<Warning>,
-    /// What was sampled and learnt from; none in supervised stages.
+    /// The groups that the step learnt from; none in supervised stages.
     groups: Vec<GradedGroup>,
     table: Table,
 }
 
-/// The mean of `values`, summed in their order; 0 of none.
+/// The mean of `values`, summed in their order; 0 for no values.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (count, sum) = values.fold((0_u64, 0.0), |(count, sum), value| (count + 1, sum + value));
     if count == 0 { 0.0 } else { sum / count as f64 }

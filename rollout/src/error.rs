@@ -5,7 +5,7 @@ pub enum Error {
     /// The model failed.
     #[error(transparent)]
     Engine(#[from] engine::Error),
-    /// The sampling settings contradict one another: one sentence a mistake.
+    /// The sampling settings contradict one another: one sentence per mistake.
     #[error("sampling: {}", .0.join("; "))]
     Sampling(Vec<String>),
     /// A request that cannot be served.
@@ -22,7 +22,7 @@ pub enum Error {
     /// No sequence may run.
     #[error("no slots: use at least one")]
     NoSlots,
-    /// The weights make logits that are not numbers.
+    /// The weights give logits that are not finite.
     #[error(
         "request {index}: the logits after {length} new tokens are not finite: the weights have \
          diverged"

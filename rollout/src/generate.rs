@@ -1,4 +1,4 @@
-//! Continuous batching: schedule, run, draw, until every group is complete.
+//! Continuous batching: schedule, decode and sample until every group is complete.
 
 mod check;
 
@@ -15,7 +15,7 @@ use crate::sampling::{Sampled, TokenSampler};
 use crate::scheduler::{Scheduler, SequenceId};
 use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
 
-/// Ends a completion for what its text says; rollout itself knows no text.
+/// A stop condition on the text of a completion; this crate does not know text.
 pub trait Stop: Sync {
     /// Whether the completion ends after its last token.
     fn stops(&self, completion: &[u32]) -> bool;
@@ -24,18 +24,17 @@ pub trait Stop: Sync {
 /// Most decoding steps between two reports of progress.
 const STEPS: usize = 16;
 
-/// No decoding step begins later than this after a report of progress: a large model takes long
-/// for few steps.
+/// Longest time from a report of progress to the last decoding step before the next: a large model
+/// takes long for a few steps.
 const BURST: Duration = Duration::from_millis(250);
 
-/// Tokens of prompts that are prefilled between two reports of progress; one prompt is never
-/// divided.
+/// Prompt tokens that are prefilled between two reports of progress; a prompt is never split.
 const PREFILLED: usize = 2048;
 
-/// From this many logits on, threads share the draws of a step.
+/// From this many logits on, the threads share the sampling of a step.
 const SHARED: usize = 1 << 15;
 
-/// What completions depend on besides the requests.
+/// Generates completions: all that they depend on, apart from the requests.
 ///
 /// On a CPU a completion is a function of the weights, its request, `sampling`, the stops, `key`
 /// and, in bf16, the kernel that multiplies. Neither `slots` nor the order of the requests nor the
@@ -80,34 +79,33 @@ const SHARED: usize = 1 << 15;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Generator<'a> {
-    /// What the tokens are drawn from.
+    /// The policy that the tokens are sampled from.
     pub policy: Policy<'a>,
-    /// How they are drawn.
+    /// The sampling settings.
     pub sampling: &'a Sampling,
     /// Tokens that end a completion.
     pub stop_tokens: &'a [u32],
-    /// Tokens that are never drawn: rows of the embedding that stand for no text. They count in the
-    /// scores, as in training and in `transformers`, so that a log-probability is one of the whole
+    /// Tokens that are never sampled: rows of the embedding without a text. They count in the
+    /// scores, as in training and in `transformers`, so that a log-probability is over the whole
     /// vocabulary.
     pub unused: &'a [u32],
-    /// Ends a completion for its text.
+    /// A stop condition on the text.
     pub stop: Option<&'a dyn Stop>,
     /// Sequences that are decoded at a time, at least one.
     pub slots: usize,
-    /// Key of the draws.
+    /// Key of the random numbers.
     pub key: Key,
 }
 
 impl Generator<'_> {
-    /// Draws every request's group of completions; groups come in the order of the requests.
-    /// `progress` is called every few steps, and at the end; where it breaks, the call ends at
-    /// once.
+    /// Samples every request's group of completions; groups come in the order of the requests.
+    /// `progress` is called every few steps and at the end; if it breaks, the call ends at once.
     ///
     /// # Errors
     ///
     /// Fails, before anything runs, for settings that contradict one another, and for a prompt that
     /// is empty, leaves no room in the context or holds a token outside the vocabulary. Fails with
-    /// [`Error::Stopped`] where `progress` breaks, and where the weights make no finite numbers.
+    /// [`Error::Stopped`] if `progress` breaks, and if the weights give logits that are not finite.
     pub fn generate(
         &self,
         requests: &[Request],
@@ -121,8 +119,8 @@ impl Generator<'_> {
         Ok(groups.into_iter().map(|group| group.expect("every group is complete")).collect())
     }
 
-    /// As [`Generator::generate`], but hands over each group within a few steps of its last token,
-    /// with the index of its request: the groups come in the order in which they are complete.
+    /// As [`Generator::generate`], but passes each group to `complete` within a few steps of its
+    /// last token, with the index of its request, in the order of completion.
     ///
     /// # Errors
     ///
@@ -171,16 +169,16 @@ impl fmt::Debug for Generator<'_> {
 struct Run<'a> {
     generator: &'a Generator<'a>,
     requests: &'a [Request],
-    /// Not drawn before `min_new_tokens`.
+    /// Tokens that are not sampled before `min_new_tokens`.
     early: Vec<u32>,
     scheduler: Scheduler,
     cache: Cache,
-    /// The prompts of groups of which some sequence runs.
+    /// The prefilled prompts of groups with a running sequence.
     prefixes: Vec<Option<Arc<Prefix>>>,
     /// By slot.
     running: Vec<Running>,
     done: Vec<Vec<Option<Trajectory>>>,
-    /// Groups that are complete and not handed over.
+    /// Complete groups that were not passed on yet.
     complete: Vec<usize>,
     progress: Progress,
     feed: Vec<(usize, u32)>,
@@ -191,7 +189,7 @@ struct Run<'a> {
     first: SampleSlot,
 }
 
-/// A completion that is not complete.
+/// A running completion.
 #[derive(Debug, Default)]
 struct Running {
     completion: Vec<u32>,
@@ -200,7 +198,7 @@ struct Running {
     phi_sums: Vec<f32>,
 }
 
-/// The draw of one token, with its buffers.
+/// One sampled token, with its buffers.
 #[derive(Debug, Default)]
 struct SampleSlot {
     sampler: TokenSampler,
@@ -234,7 +232,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Runs some steps. Returns whether any sequence is left.
+    /// Runs some steps. Returns whether any sequence still runs.
     fn run_steps(&mut self) -> Result<bool> {
         let began = Instant::now();
         for _ in 0..STEPS {
@@ -254,8 +252,8 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Fills the free slots, each with a sequence and its first token. Returns whether some may be
-    /// left, because prompts enough were prefilled for one report of progress.
+    /// Fills the free slots, each with a sequence and its first token. Returns whether free slots
+    /// may be left, because enough prompts were prefilled before the next report of progress.
     fn admit(&mut self) -> Result<bool> {
         let mut prefilled = 0;
         while prefilled < PREFILLED {
@@ -276,7 +274,7 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// The next sequences for the free slots, until `prefilled` tokens of their prompts are enough.
+    /// The next sequences for the free slots, until their prompts have enough `prefilled` tokens.
     fn admitted(&mut self, prefilled: &mut usize) -> Vec<(usize, SequenceId)> {
         let mut admitted: Vec<(usize, SequenceId)> = Vec::new();
         while *prefilled < PREFILLED
@@ -329,7 +327,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Draws the next token of the sequence in a slot.
+    /// Samples the next token of the sequence in a slot.
     fn sample(&self, sample: &mut SampleSlot, slot: usize, id: SequenceId, logits: &[f32]) {
         let Generator { sampling, unused, key, .. } = self.generator;
         let length = self.running[slot].completion.len();
@@ -339,7 +337,7 @@ impl<'a> Run<'a> {
         sample.sampled = sample.sampler.draw(sampling, logits, suppressed, uniform);
     }
 
-    /// Appends a token to the sequence in a slot, and ends it where it is complete.
+    /// Appends a token to the sequence in a slot, and ends the sequence if it is complete.
     fn accept(&mut self, slot: usize, id: SequenceId, sampled: Option<Sampled>) -> Result<()> {
         let running = &mut self.running[slot];
         let Some(sampled) = sampled else {
@@ -385,7 +383,7 @@ impl<'a> Run<'a> {
         (full || total >= self.generator.policy.config().context).then_some(Finish::Length)
     }
 
-    /// The groups that became complete since it was last asked.
+    /// The groups that became complete since the last call.
     fn take_complete(&mut self) -> Vec<(usize, Group)> {
         let complete = std::mem::take(&mut self.complete);
         let ended = |trajectory: Option<Trajectory>| trajectory.expect("every sequence ended");

@@ -1,7 +1,7 @@
 //! Token ids in, trajectories out.
 //!
 //! Reading order: [`trajectory`] (what comes out), [`sampling`] (from logits to a token),
-//! [`random`] (where the draws come from), [`scheduler`] (who runs next), [`generate`].
+//! [`random`] (random numbers), [`scheduler`] (which sequence runs next), [`generate`].
 //!
 //! It does not know what text or a reward is.
 

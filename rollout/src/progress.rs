@@ -1,22 +1,22 @@
-//! How far a call for completions has come.
+//! Progress of a call for completions.
 
 use std::ops::ControlFlow;
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Sequences that have ended.
     pub finished: usize,
-    /// Sequences asked for.
+    /// Sequences requested.
     pub sequences: usize,
-    /// Tokens generated, of unfinished sequences too.
+    /// Tokens generated, including those of unfinished sequences.
     pub tokens: usize,
 }
 
-/// Takes reports of progress, and says whether the call goes on.
+/// Receives reports of progress, and returns whether to continue.
 pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
-/// Lets a call go on to its end.
+/// Never breaks: the call runs to its end.
 pub fn to_the_end(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }

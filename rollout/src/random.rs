@@ -1,8 +1,8 @@
-//! Draws as a function: of the run's seed, the purpose, the step, and the token's place.
+//! Random numbers as a function of the run's seed, the purpose, the step, and the token's position.
 
 use rand_philox::{philox4x32_10, splitmix64};
 
-/// What draws are for: equal seeds and steps of different purposes are independent.
+/// The purpose of random numbers; with equal seeds and steps, different purposes are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Rollouts that are trained on.
@@ -11,11 +11,11 @@ pub enum Purpose {
     Eval,
     /// A user's prompt.
     Sample,
-    /// Rollouts that only the entropy is measured on.
+    /// Rollouts on which only the entropy is measured.
     Probe,
 }
 
-/// Everything that the draws of one batch of rollouts share.
+/// The key that the random numbers of one batch of rollouts share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// The run's seed.

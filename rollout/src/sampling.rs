@@ -76,7 +76,7 @@ impl Sampling {
     }
 }
 
-/// A token and what the full distribution says of it, in nats.
+/// A sampled token with its scores from the full distribution, in nats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sampled {
     pub(crate) token: u32,
@@ -85,7 +85,7 @@ pub(crate) struct Sampled {
     pub(crate) phi_sum: f64,
 }
 
-/// Buffers that last from draw to draw.
+/// Samples tokens. Holds buffers for reuse.
 #[derive(Debug, Default)]
 pub(crate) struct TokenSampler {
     /// Proportional to the probabilities.
@@ -98,12 +98,12 @@ pub(crate) struct TokenSampler {
     kept: Vec<(f32, u32)>,
 }
 
-/// Tokens whose weights are summed before a draw looks at single ones.
+/// Tokens in a block, whose weights are summed first when one is picked.
 const BLOCK: usize = 512;
 
 impl TokenSampler {
-    /// Draws a token by a uniform number in (0, 1), never one of `suppressed`, which must leave at
-    /// least one. `None` where the logits are not finite.
+    /// Samples a token with a uniform number in (0, 1), never one of `suppressed`, which must leave
+    /// at least one. `None` if the logits are not finite.
     pub(crate) fn draw(
         &mut self,
         sampling: &Sampling,
@@ -147,7 +147,7 @@ impl TokenSampler {
         largest(&self.masked)
     }
 
-    /// Takes the weights of the suppressed tokens away.
+    /// Removes the weights of the suppressed tokens.
     fn suppress(&mut self, temperature: f64, logits: &[f32], suppressed: &[u32]) {
         // The likeliest token has weight 1. Where that one is suppressed, all other weights may
         // have underflowed, so they are computed again without it.

@@ -1,4 +1,5 @@
-//! Who runs next: groups in order, siblings in order, a free slot never waits. Knows no tensors.
+//! Decides which sequence runs next: groups and siblings in order, in the first free slot. Knows no
+//! tensors.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ pub struct Scheduler {
     /// Siblings of each group that have not ended.
     unfinished: Vec<usize>,
     sizes: Vec<usize>,
-    /// The next to run.
+    /// The next sequence to run.
     next: SequenceId,
     slots: Vec<Option<SequenceId>>,
     free: BTreeSet<usize>,

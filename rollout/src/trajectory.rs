@@ -1,11 +1,11 @@
-//! What is asked for and what comes out.
+//! Requests and results.
 
 /// A prompt to be continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The prompt: at least one token, and shorter than the model's context.
     pub prompt: Vec<u32>,
-    /// Running number of the problem drawn: part of the random key, so that completions do not
+    /// Running number of the drawn problem: part of the random key, so that completions do not
     /// depend on the order of the requests.
     pub problem: u64,
     /// Number of completions, at least one.
@@ -30,9 +30,9 @@ impl Finish {
     }
 }
 
-/// A completion with what the policy thought of it.
+/// A completion with the policy's scores of its tokens.
 ///
-/// The columns are of the full distribution at the sampling temperature (at temperature 0: at 1),
+/// The scores are of the full distribution at the sampling temperature (at temperature 0: at 1),
 /// before any filter, one entry a token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trajectory {

@@ -1,4 +1,4 @@
-//! Warnings that need to have seen more than one step.
+//! Warnings from more than one step.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,12 +17,12 @@ const NORMS: usize = 50;
 const FEWEST_NORMS: usize = 10;
 /// Steps in a row without an end token.
 const ENDLESS: u64 = 5;
-/// Steps without its cause after which a warning begins anew.
+/// Steps without its cause after which a warning counts as new.
 const QUIET: u64 = 10;
-/// Steps after which a warning that goes on is said again.
+/// Steps after which a lasting warning is repeated.
 const AGAIN: u64 = 50;
 
-/// How far apart rounding alone may put the log-probabilities of rollout and training.
+/// How far rounding alone may move the log-probabilities of rollout and training apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agreement {
     /// Not at all: on a CPU both have one order of sums, in f32 and in bf16.
@@ -41,8 +41,8 @@ impl Agreement {
     }
 }
 
-/// Looks at the metrics of one step after the other. Its memory is bounded and part of the
-/// checkpoint, so that a resumed run is warned of what an unbroken one is.
+/// Checks the metrics of each step against those before. Its state is bounded and part of the
+/// checkpoint, so that a resumed run has the warnings of an uninterrupted one.
 #[derive(Debug, Clone)]
 pub struct Watch {
     /// Entropy of a uniform policy, in nats.
@@ -59,7 +59,7 @@ struct Memory {
     said: BTreeMap<String, WarningTimes>,
 }
 
-/// What this stage was like.
+/// The history of this stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct History {
@@ -82,28 +82,28 @@ struct Rewards {
     max: f64,
 }
 
-/// When a warning was of interest.
+/// When a warning last occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct WarningTimes {
-    /// Step in which it was last said.
+    /// Step in which it was last reported.
     said: u64,
     /// Step in which its cause was last seen.
     seen: u64,
 }
 
 impl Watch {
-    /// A watch over a policy of this vocabulary that has seen nothing.
+    /// A watch for a policy with this vocabulary, without history.
     pub fn new(vocabulary: usize, agreement: Agreement) -> Self {
         Self { uniform: (vocabulary as f64).ln(), agreement, memory: Memory::default() }
     }
 
-    /// Begins a stage: what is usual starts anew.
+    /// Begins a stage: clears the history.
     pub fn begin_stage(&mut self) {
         self.memory.history = History::default();
     }
 
-    /// Looks at the metrics of a step, counted from 1; returns what is to be said now. A warning
-    /// that goes on is said again every 50 steps.
+    /// Checks the metrics of a step, counted from 1. Returns the warnings to report now; a lasting
+    /// warning is repeated every 50 steps.
     pub fn observe(&mut self, step: u64, metrics: &Metrics) -> Vec<Warning> {
         // Compared with the steps before this one.
         let spike = self.memory.history.grad_norm_spike(metrics);
@@ -122,8 +122,8 @@ impl Watch {
         found
     }
 
-    /// Whether a warning whose cause is seen in this step is to be said: it begins, or was last
-    /// said 50 steps ago.
+    /// Whether to report a warning whose cause is present in this step: it is new, or was last
+    /// reported 50 steps ago.
     pub fn is_news(&mut self, step: u64, name: &str) -> bool {
         let Some(last) = self.memory.said.get_mut(name) else {
             self.memory.said.insert(name.to_owned(), WarningTimes { said: step, seen: step });
@@ -137,13 +137,13 @@ impl Watch {
         news
     }
 
-    /// All that it remembers, for a checkpoint.
+    /// Its state, for a checkpoint.
     pub fn state(&self) -> Value {
         serde_json::to_value(&self.memory).expect("plain fields become JSON")
     }
 
-    /// Takes up a saved state; `null`, as in checkpoints from before there was one, is that of the
-    /// beginning.
+    /// Restores a saved state; `null` is the initial state, as in checkpoints from before there was
+    /// one.
     ///
     /// # Errors
     ///
@@ -171,8 +171,7 @@ impl History {
         if let (Some(mean), Some(min), Some(max)) = (mean, min, max) {
             push(&mut self.rewards, Rewards { mean, min, max }, LONG);
         }
-        // A norm of 0 is of a step in which no completion had an advantage: there is no usual one
-        // then.
+        // A norm of 0 means that no completion had an advantage; it says nothing of other norms.
         if let Some(norm) = finite(metrics, &["actor/grad_norm"]).filter(|norm| *norm > 0.0) {
             push(&mut self.norms, norm, NORMS);
         }
@@ -272,8 +271,8 @@ impl History {
         })
     }
 
-    /// Of three steps, because a single one three times the usual is no trouble; before `metrics`
-    /// are taken in.
+    /// Over three steps, because a single norm of three times the median is harmless. Called before
+    /// `metrics` are added.
     fn grad_norm_spike(&self, metrics: &Metrics) -> Option<Warning> {
         let norm = finite(metrics, &["actor/grad_norm"])?;
         let count = self.norms.len();

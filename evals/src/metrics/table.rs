@@ -1,8 +1,8 @@
-//! The rows, in the order in which a step makes them.
+//! The rows, in the order in which a step computes them.
 
 use super::{Log, Spec};
 
-/// Every metric there is.
+/// Every metric.
 pub const TABLE: &[Spec] = &[
     m("training/global_step", "steps", "steps done, over all stages"),
     m("training/changed", "1", "1 in the first step with settings that a resume changed"),

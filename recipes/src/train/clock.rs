@@ -3,8 +3,8 @@ use std::time::Instant;
 
 use evals::{Log, Metrics, Result};
 
-/// Measures the parts of a step. Shared while it measures, since a part borrows the rest of its
-/// stage.
+/// Measures the time of each part of a step. Its methods take `&self`, since a part borrows the
+/// rest of its stage mutably.
 #[derive(Debug)]
 pub(super) struct Clock {
     began: Instant,
@@ -26,7 +26,7 @@ impl Clock {
         }
     }
 
-    /// The seconds of all parts, and of the step until now.
+    /// The seconds of each part, and of the step so far.
     pub(super) fn timings(&self) -> Result<Metrics> {
         let mut timings = Metrics::new(Log::Timings);
         for &(key, seconds) in self.parts.borrow().iter() {

@@ -1,4 +1,4 @@
-//! The optimizer of a stage, and how far it is.
+//! The optimizer of a stage, and the number of its updates.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::machine;
 use crate::memory::kept_bytes_a_row;
 use crate::run_dir::StageState;
 
-/// What moves the parameters of a stage.
+/// Updates the parameters in a stage.
 #[derive(Debug)]
 pub(super) struct Learner<'a> {
     model: &'a Model,
@@ -46,7 +46,7 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// The updates of a step, with log-probs taken at `temperature`.
+    /// Runs the updates of a step, with log-probs at `temperature`.
     pub(super) fn update(
         &mut self,
         loss: &LossConfig,
@@ -89,8 +89,8 @@ impl<'a> Learner<'a> {
     }
 }
 
-/// What the forward pass keeps: where the recipe leaves it open, everything if that takes no more
-/// than half of the memory that is free.
+/// What the forward pass keeps. With `auto`: everything, if that takes at most half of the free
+/// memory.
 fn activations(settings: &Descent<'_>, model: &Model) -> Activations {
     let kept = settings.micro_batch_tokens as u64 * kept_bytes_a_row(model.config());
     let is_tight = || machine::memory().is_some_and(|(_, free)| kept > free / 2);

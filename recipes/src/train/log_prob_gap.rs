@@ -1,6 +1,6 @@
-//! How far the log-probs of sampling are from those of training.
+//! The difference between the log-probs of sampling and of training.
 
-/// Sums over tokens, in nats.
+/// Sums over tokens of the difference of their log-probs, in nats.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LogProbGap {
     tokens: f64,
@@ -24,7 +24,7 @@ impl LogProbGap {
         }
     }
 
-    /// Whether there is any token.
+    /// Whether any token was added.
     pub(super) fn is_known(&self) -> bool {
         self.tokens > 0.0
     }
@@ -34,12 +34,12 @@ impl LogProbGap {
         self.difference / self.tokens
     }
 
-    /// The k3 estimate of the same.
+    /// Its k3 estimate.
     pub(super) fn k3(&self) -> f64 {
         self.k3 / self.tokens
     }
 
-    /// Mean distance.
+    /// Mean absolute difference.
     pub(super) fn mean(&self) -> f64 {
         self.distance / self.tokens
     }

@@ -1,4 +1,4 @@
-//! From groups to micro-batches: rows up to a budget, a prompt once for the siblings beside it.
+//! From groups to micro-batches of at most a number of rows; siblings in one share their prompt.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::table::{Part, Table};
 #[derive(Debug)]
 pub(crate) struct MicroBatch<'a> {
     pub(crate) packed: Packed,
-    /// The tokens to learn of all samples, one after the other.
+    /// The learnt tokens of all samples, in order.
     pub(crate) targets: Vec<Target>,
     pub(crate) part: Part<'a>,
 }
@@ -21,9 +21,10 @@ pub(crate) fn parts(groups: usize, count: usize) -> impl Iterator<Item = Range<u
     (0..count).map(move |part| bound(part)..bound(part + 1)).filter(|part| !part.is_empty())
 }
 
-/// Packs the samples of `groups` that are to `keep`, in order, into packs of at most `budget` rows.
+/// Packs the samples of `groups` that `keep` selects, in order, into packs of at most `budget`
+/// rows.
 ///
-/// A sample that is longer than the budget by itself gets a pack of its own.
+/// A sample that is longer than the budget gets a pack of its own.
 pub(crate) fn pack(
     table: &Table,
     groups: Range<usize>,
@@ -61,7 +62,7 @@ pub(crate) fn pack(
     Ok(packs)
 }
 
-/// The scores of all tokens that are learnt, without a graph.
+/// The scores of all learnt tokens, without a graph.
 pub(crate) fn score(
     model: &engine::Model,
     table: &Table,

@@ -4,7 +4,7 @@ use candle::Var;
 use engine::{Model, Parameter, Variables};
 use optim::{OptimConfig, Optimizer, Param};
 
-/// The trainable variables; norms and biases do not decay.
+/// The trainable variables; norms and biases have no weight decay.
 pub(crate) fn params(variables: Variables<'_>) -> Vec<Param> {
     let param = |(parameter, variable): (&Parameter, &Var)| Param {
         name: parameter.name.clone(),

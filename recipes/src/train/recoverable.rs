@@ -1,11 +1,11 @@
 use std::fmt;
 
-/// An error that other settings avoid: a resume with these flags goes on.
+/// An error that other settings avoid: the run can be resumed with these flags.
 #[derive(Debug)]
 pub(super) struct Recoverable {
     /// What is wrong.
     pub(super) problem: String,
-    /// The flags.
+    /// Flags of `stearin train --resume`.
     pub(super) flags: String,
 }
 

@@ -1,4 +1,4 @@
-//! What the steps of every kind of stage log.
+//! The metrics that every kind of stage logs.
 
 use anyhow::Result;
 use evals::{Log, Metrics};
@@ -10,7 +10,7 @@ use super::table::Table;
 use super::update::UpdateReport;
 use crate::machine;
 
-/// How far the stage is.
+/// The progress of the stage.
 pub(super) fn progress(
     loader: &DataLoader<'_>,
     learner: &Learner<'_>,
@@ -25,7 +25,7 @@ pub(super) fn progress(
     Ok(metrics)
 }
 
-/// The timings of a step; `generated` tokens where it sampled.
+/// The timings of a step; `generated` counts the sampled tokens, `None` if it did not sample.
 pub(super) fn timings(
     clock: &Clock,
     report: &UpdateReport,

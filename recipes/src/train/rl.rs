@@ -27,27 +27,27 @@ use super::update::UpdateReport;
 use crate::config::{OldLogProbs, RlStage};
 use crate::run_dir::StageState;
 
-/// A stage of reinforcement learning under way.
+/// A running stage of reinforcement learning.
 #[derive(Debug)]
 pub(super) struct Rl<'a> {
     run: RunContext<'a>,
     config: &'a RlStage,
-    /// Which stage of the recipe it is.
+    /// Index of the stage in the recipe.
     index: usize,
     loader: DataLoader<'a>,
     learner: Learner<'a>,
-    /// What completions are worth.
+    /// Judges completions.
     rubric: Rubric,
-    /// The weights at the stage's start, where the loss or the reward looks back at them.
+    /// The weights at the stage's start, if the loss or the reward has a KL to them.
     reference: Option<Model>,
-    /// Takes the KL to the reference from the rewards.
+    /// Subtracts the KL to the reference from the rewards.
     kl_control: KlControl,
     weighting: Box<dyn TokenWeighting>,
-    /// Chooses the factor of the entropy in the loss.
+    /// Chooses the coefficient of the entropy in the loss.
     entropy_control: EntropyControl,
-    /// Mean entropy of what the last step sampled, nats a token; none at the stage's start.
+    /// Mean entropy of all tokens that the last step sampled, nats; `None` at the stage's start.
     entropy: Option<f64>,
-    /// Of the present step.
+    /// Times the current step.
     clock: Clock,
 }
 
@@ -74,7 +74,8 @@ impl<'a> Rl<'a> {
         })
     }
 
-    /// The scores that the loss compares with: by a reference model, or by this one again.
+    /// Scores the tokens again where the loss needs it: with the current weights (old log-probs)
+    /// and with the reference.
     fn rescore(&self, table: &Table) -> Result<Rescored> {
         let config = self.config;
         let score = |model: &Model, key| -> Result<Scores> {
@@ -92,7 +93,7 @@ impl<'a> Rl<'a> {
         Ok(Rescored { old, reference })
     }
 
-    /// Moves the parameters.
+    /// Updates the parameters.
     fn update(&mut self, table: &Table) -> Result<UpdateReport> {
         let began = Instant::now();
         let entropy_coefficient = table.credit.entropy_coefficient;

@@ -1,4 +1,4 @@
-//! A supervised stage: the data's own completions, each with credit 1.
+//! A supervised stage: the solutions in the data as completions, each token with credit 1.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::config::SftStage;
 use crate::length_limits;
 use crate::run_dir::StageState;
 
-/// A supervised stage under way.
+/// A running supervised stage.
 #[derive(Debug)]
 pub(super) struct Sft<'a> {
     run: RunContext<'a>,

@@ -1,4 +1,4 @@
-//! What a stage is to the run around it, and what the kinds of stages share.
+//! The interface of a stage to the trainer, and what all kinds of stages share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,18 +18,19 @@ use crate::run_dir::{RunDir, StageState};
 use crate::signals::Stop;
 use crate::verifiers::Verifiers;
 
-/// A stage under way: one file a kind.
+/// A running stage. Each kind has a file.
 pub(super) trait StageDriver {
-    /// One step; `step` counts the steps done before it, over the whole run.
+    /// Runs one step; `step` is the number of steps done before, over the whole run.
     fn step(&mut self, step: u64) -> Result<StepOutput>;
 
-    /// All that the next step depends on, besides the weights and [`StageDriver::tensors`].
+    /// All state that the next step depends on, apart from the weights and
+    /// [`StageDriver::tensors`].
     fn state(&self) -> StageState;
 
-    /// The state that is tensors: that of the optimizer.
+    /// The state in tensors: that of the optimizer.
     fn tensors(&self) -> Result<Vec<(String, Tensor)>>;
 
-    /// Goes on from what the two above gave.
+    /// Restores what [`StageDriver::state`] and [`StageDriver::tensors`] returned.
     fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()>;
 }
 
@@ -44,23 +45,23 @@ pub(super) struct RunContext<'a> {
     pub(super) text: &'a Text,
     /// What the stage trains on.
     pub(super) problems: &'a [Problem],
-    /// Where that is from.
+    /// The settings of that data.
     pub(super) train: &'a Train,
     pub(super) console: &'a Console,
-    /// Those outside this process.
+    /// The verifiers outside this process.
     pub(super) verifiers: &'a Verifiers,
-    /// Whether all this is to end.
+    /// The request to stop.
     pub(super) stop: &'a Stop,
 }
 
 impl RunContext<'_> {
-    /// A random word of the run and one of its steps.
+    /// A seed for one step of the run.
     pub(super) fn seed_of(&self, step: u64) -> u64 {
         splitmix64(self.recipe.seed ^ splitmix64(step))
     }
 }
 
-/// What a stage begins with.
+/// What a stage is built from.
 pub(super) struct StageStart<'a, 'b> {
     pub(super) run: RunContext<'a>,
     pub(super) index: usize,
@@ -70,8 +71,8 @@ pub(super) struct StageStart<'a, 'b> {
 }
 
 impl StageStart<'_, '_> {
-    /// A copy of the weights at the stage's start, to look back at: saved once, so that a resumed
-    /// stage looks back at the same.
+    /// The reference model: the weights at the stage's start. They are saved once, so that a
+    /// resumed stage has the same reference.
     pub(super) fn reference(&self) -> Result<Model> {
         let name = format!("reference/stage-{}", self.index);
         if !self.resumed {
@@ -84,7 +85,7 @@ impl StageStart<'_, '_> {
     }
 }
 
-/// The problems of a stage, in the order in which they come.
+/// The problems of a stage, in the order of training.
 #[derive(Debug)]
 pub(super) struct DataLoader<'a> {
     problems: &'a [Problem],
@@ -107,7 +108,7 @@ impl<'a> DataLoader<'a> {
         (first..self.drawn).map(|number| (number, &problems[order.at(number)])).collect()
     }
 
-    /// Passes over the problems.
+    /// Passes over the problems so far.
     pub(super) fn epochs(&self) -> f64 {
         self.drawn as f64 / self.problems.len() as f64
     }

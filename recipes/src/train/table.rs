@@ -1,7 +1,7 @@
-//! One table for a step: every token, sample after sample, with all that is known of it.
+//! The table of a step: every token, sample after sample, with all its columns.
 //!
-//! A column has one entry for each token that is learnt. What reads a column borrows a slice of it;
-//! only samples that are apart in the table are copied together.
+//! A column has one entry per learnt token. Readers borrow a slice of it; samples that are not
+//! adjacent in the table are copied into one.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use rollout::Trajectory;
 pub(crate) struct Table {
     /// The prompt of every group.
     pub(crate) prompts: Vec<Vec<u32>>,
-    /// In the order of their groups.
+    /// The completions, in the order of their groups.
     pub(crate) samples: Vec<Sample>,
     /// Tokens of all completions.
     pub(crate) tokens: Vec<u32>,
@@ -24,7 +24,7 @@ pub(crate) struct Table {
     pub(crate) learnt: Vec<bool>,
     /// Number of tokens that are learnt: the length of every column.
     pub(crate) num_learnt: usize,
-    /// By the policy that sampled them; none where nobody did.
+    /// Scores by the policy that sampled them; `None` in supervised stages.
     pub(crate) rollout: Option<Scores>,
     pub(crate) scores: Rescored,
     pub(crate) credit: Credit,
@@ -35,44 +35,44 @@ pub(crate) struct Table {
 pub(crate) struct Sample {
     /// Index of its prompt.
     pub(crate) group: usize,
-    /// Place of its tokens.
+    /// Its range in `tokens`.
     pub(crate) tokens: Range<usize>,
-    /// Place of those that are learnt in the columns.
+    /// Its range in the columns.
     pub(crate) entries: Range<usize>,
 }
 
-/// What forward passes before the updates say of the tokens.
+/// Scores of the tokens from forward passes before the updates.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rescored {
-    /// By the policy before the updates; none where the rollout's own scores serve.
+    /// By the policy before the updates; `None` where the rollout's scores are used.
     pub(crate) old: Option<Scores>,
-    /// Log-probs by the reference model, nats; none where the loss has no reference.
+    /// Log-probs by the reference model, nats; `None` without a reference.
     pub(crate) reference: Option<Vec<f32>>,
 }
 
-/// What the loss is told of the tokens.
+/// The columns of the loss that come from the rewards.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credit {
-    /// Of every sample.
+    /// The advantage of every sample.
     pub(crate) advantages: Vec<f64>,
-    /// Samples that are in no count and no loss.
+    /// Samples that are left out of the loss and its denominator.
     pub(crate) filtered: Vec<bool>,
-    /// Samples in whose tokens the loss has no gradient, so that they are not computed.
+    /// Samples without any gradient, which are not computed.
     pub(crate) idle: Vec<bool>,
     /// Factor of each token's policy loss.
     pub(crate) weights: Vec<f64>,
-    /// Factors of the distance from the old log-probs; none where the loss has no such term.
+    /// Factors of the penalty on the distance from the old log-probs (kl-cov), if any.
     pub(crate) penalties: Option<Vec<f64>>,
-    /// Factors for rollouts of another precision; none where nothing is corrected.
+    /// Importance weights, if the recipe sets them.
     pub(crate) importance: Option<Vec<f64>>,
-    /// Factor of the entropy in the loss.
+    /// Coefficient of the entropy in the loss.
     pub(crate) entropy_coefficient: f64,
     /// Metrics: keys and values.
     pub(crate) statistics: Vec<(String, f64)>,
 }
 
 impl Credit {
-    /// The same advantage for every sample, and weight 1 for every token.
+    /// One advantage for all samples, and weight 1 for every token.
     pub(crate) fn even(table: &Table, advantage: f64) -> Self {
         let samples = table.samples.len();
         Self {
@@ -86,7 +86,7 @@ impl Credit {
 }
 
 impl Table {
-    /// What was sampled.
+    /// The table of sampled groups.
     pub(crate) fn of(groups: &[GradedGroup]) -> Self {
         let mut table = Self::default();
         for group in groups {
@@ -103,12 +103,12 @@ impl Table {
         self.prompts.push(prompt);
     }
 
-    /// Adds a completion of which every token is learnt to the last group.
+    /// Adds a completion to the last group; every token is learnt.
     pub(crate) fn push_completion(&mut self, tokens: &[u32]) {
         self.push_target(tokens, &vec![true; tokens.len()]);
     }
 
-    /// Adds a completion to the last group; `learnt` says which of its tokens are.
+    /// Adds a completion to the last group; `learnt` marks its learnt tokens.
     pub(crate) fn push_target(&mut self, tokens: &[u32], learnt: &[bool]) {
         let group = self.prompts.len().checked_sub(1).expect("a group was begun");
         let (token, entry) = (self.tokens.len(), self.num_learnt);
@@ -128,7 +128,7 @@ impl Table {
         rollout.phi_sums.extend(&trajectory.phi_sums);
     }
 
-    /// The scores that the loss compares with; none where nobody sampled.
+    /// The old scores; `None` in supervised stages.
     pub(crate) fn old(&self) -> Option<&Scores> {
         self.scores.old.as_ref().or(self.rollout.as_ref())
     }
@@ -156,7 +156,7 @@ pub(crate) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The entries of a column that belong to these samples: borrowed where they are adjacent.
+    /// The entries of a column for these samples, borrowed if they are adjacent.
     pub(crate) fn column<T: Copy>(&self, column: &'a [T]) -> Cow<'a, [T]> {
         let mut ranges = self.samples.iter().map(|&sample| self.entries(sample));
         let Some(mut first) = ranges.next() else { return Cow::Borrowed(&[]) };
@@ -170,13 +170,13 @@ impl<'a> Part<'a> {
         Cow::Borrowed(&column[first])
     }
 
-    /// A value of each sample, once for each of its entries.
+    /// The value of each sample, repeated for each of its entries.
     pub(crate) fn spread(&self, values: &[f64]) -> Vec<f64> {
         let each = self.samples.iter().zip(self.lengths());
         each.flat_map(|(&sample, tokens)| std::iter::repeat_n(values[sample], tokens)).collect()
     }
 
-    /// Writes `values`, one for each entry of this part, to their places in `column`.
+    /// Writes `values`, one per entry of this part, to their places in `column`.
     pub(crate) fn scatter(&self, values: &[f64], column: &mut [f64]) {
         let mut start = 0;
         for &sample in &self.samples {

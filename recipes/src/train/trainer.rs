@@ -1,4 +1,4 @@
-//! The run around the steps: where it begins, what it leaves on disk, how it ends.
+//! The trainer: starts or resumes a run, runs its steps, evaluates, saves, and ends it.
 
 mod begin;
 mod end;
@@ -30,14 +30,14 @@ use begin::{environment, open_existing, program_files, start_verifiers};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 
-/// What is to be trained, on what.
+/// What to train, and on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
 pub struct Job<'a> {
     /// The resolved recipe.
     pub recipe: &'a Recipe,
     /// Its problems.
     pub problems: Problems,
-    /// What the name of the model that it starts from stands for.
+    /// The model that it starts from, found by its name.
     pub model_ref: &'a ModelRef,
     /// Opens that model.
     pub base: &'a dyn Fn() -> Result<(Model, Text)>,
@@ -47,24 +47,24 @@ pub struct Job<'a> {
     pub threads: usize,
 }
 
-/// Where a run lives and who may stop it.
+/// How to run a job.
 #[derive(Debug)]
 pub struct Options<'a> {
     /// The run directory.
     pub run_dir: &'a Path,
-    /// Whether it is to be gone on with.
+    /// Whether to resume the run there.
     pub resume: bool,
-    /// Whether it may be gone on with settings that change the steps to come.
+    /// Whether to resume with settings that change the coming steps.
     pub changed: bool,
-    /// Whether it may be gone on with where its files have changed.
+    /// Whether to resume although files of the run have changed.
     pub accept_changed_files: bool,
-    /// Who may stop it.
+    /// The request to stop.
     pub stop: Stop,
-    /// Who is told how it goes.
+    /// Where progress and messages go.
     pub console: Console,
-    /// The command that asked for it, without `--resume`: what messages say to go on with.
+    /// The command line without `--resume`, for messages that say how to resume.
     pub command: &'a str,
-    /// Where the record goes if not into the run directory.
+    /// Where the record goes, if not into the run directory.
     pub sink: Option<Box<dyn Sink>>,
 }
 
@@ -73,23 +73,23 @@ pub struct Options<'a> {
 pub enum Ended {
     /// All steps are done.
     Finished,
-    /// It was asked to stop, and saved.
+    /// A stop was requested, and the state is saved.
     Interrupted,
 }
 
-/// Trains a recipe, from its first step or from the newest checkpoint on.
+/// Trains a recipe, from its first step or from the newest checkpoint.
 ///
 /// # Errors
 ///
 /// Fails on a run directory that exists (or, to resume, does not), on a recipe, thread count or
 /// file other than the run's, on problems that cannot be used, on a record that cannot be written,
-/// and on whatever stops an update. A run that had begun is then marked as failed.
+/// and on every error of an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let existing = if options.resume { Some(open_existing(&job, &options)?) } else { None };
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
     let Options { run_dir: root, stop, console, command, sink, .. } = options;
     let programs = program_files(&job)?;
-    // Before anything that takes long: what is wrong with a verifier is known now.
+    // First, so that a broken verifier is reported before anything that takes long.
     let Some(verifiers) = start_verifiers(&job, &console, &stop)? else {
         return Ok(Ended::Interrupted);
     };
@@ -148,7 +148,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     trainer.end(ended)
 }
 
-/// The record as the run is to go on with it: without what came after the checkpoint, and with what
+/// Prepares the record for the resumed run: removes what came after the checkpoint, and writes what
 /// could not be written before it.
 fn cut_back(root: &Path, saved: Option<&Saved>, sink: &mut dyn Sink) -> Result<()> {
     cut(root, saved.map(|saved| saved.state.step))?;
@@ -159,21 +159,21 @@ fn cut_back(root: &Path, saved: Option<&Saved>, sink: &mut dyn Sink) -> Result<(
     Ok(state.unwritten.write(sink, root)?)
 }
 
-/// The steps after which a resume changed the steps to come.
+/// The steps after which a resume changed settings of the coming steps.
 fn changed_steps(run_dir: &RunDir) -> Result<Vec<u64>> {
     let mut lines = run_dir.changes()?;
     lines.retain(|line| line.changes.iter().any(|change| change.class == Class::Changing));
     Ok(lines.into_iter().map(|line| line.step).collect())
 }
 
-/// What looks after the run's health, where `state` left it.
+/// The health watch, restored from `state`.
 fn watch(model: &Model, recipe: &Recipe, state: &TrainerState) -> Result<Watch> {
     let mut watch = Watch::new(model.config().vocab_size, agreement(recipe));
     watch.restore(&state.watch)?;
     Ok(watch)
 }
 
-/// How well sampling and training agree where the recipe runs. On CUDA, training is in f32 alone.
+/// How closely sampling and training agree on the recipe's device. On CUDA, training is f32 only.
 fn agreement(recipe: &Recipe) -> Agreement {
     match recipe.model.device {
         DeviceChoice::Cpu => Agreement::Exact,
@@ -181,7 +181,7 @@ fn agreement(recipe: &Recipe) -> Agreement {
     }
 }
 
-/// A run under way.
+/// A running run.
 struct Trainer<'a> {
     run: RunContext<'a>,
     problems: &'a Problems,
@@ -192,18 +192,18 @@ struct Trainer<'a> {
     /// Writes to the record that failed.
     failed_writes: FailedWrites,
     state: TrainerState,
-    /// The checkpoint that `state` was last saved in.
+    /// The last checkpoint.
     saved: Option<Saved>,
-    /// Seconds that it took, until they are recorded.
+    /// Seconds that its save took, until they are recorded.
     saving: Option<f64>,
     watch: Watch,
     command: &'a str,
-    /// Steps after which a resume changed the steps to come.
+    /// Steps after which a resume changed settings of the coming steps.
     changed: Vec<u64>,
 }
 
 impl Trainer<'_> {
-    /// From where the run stands to its end, or to where it is stopped.
+    /// Runs the remaining steps, until the end or a stop.
     fn train(&mut self) -> Result<Ended> {
         match self.steps() {
             Err(error) if self.is_stop(&error) => Ok(Ended::Interrupted),
@@ -211,8 +211,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// Whether `error` is the answer to a stop: from sampling, or from a verifier that was waited
-    /// for.
+    /// Whether `error` comes from a stop: in sampling, or while waiting for a verifier.
     fn is_stop(&self, error: &anyhow::Error) -> bool {
         use evals::Error::{Rollout, Unavailable};
         let error = error.downcast_ref::<evals::Error>();

@@ -1,4 +1,4 @@
-//! From credit to moved parameters: updates, each over its micro-batches.
+//! From credit to updated parameters: each update sums over its micro-batches.
 //!
 //! A completion without a gradient counts in the denominator and is not computed.
 
@@ -14,14 +14,14 @@ use super::pack::{MicroBatch, pack, parts};
 use super::params::params;
 use super::table::Table;
 
-/// What does not change between the updates of a stage.
+/// The settings of a stage's updates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UpdatePlan<'a> {
     pub(crate) model: &'a Model,
     pub(crate) loss: &'a LossConfig,
     pub(crate) temperature: f64,
     pub(crate) activations: Activations,
-    /// Rows that one pass may hold.
+    /// Most rows of one pass.
     pub(crate) budget: usize,
     pub(crate) updates_per_step: usize,
     pub(crate) schedule: &'a Schedule,
@@ -29,7 +29,7 @@ pub(crate) struct UpdatePlan<'a> {
     pub(crate) total_updates: u64,
 }
 
-/// What the updates of a step saw.
+/// Statistics of the updates of a step.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UpdateReport {
     /// Updates done.
@@ -44,7 +44,7 @@ pub(crate) struct UpdateReport {
     pub(crate) grad_norm: f64,
     /// Learning rate of the last update.
     pub(crate) lr: f64,
-    /// Distance of the rollout's log-probs from those of the first update.
+    /// Difference between the rollout's log-probs and those of the first update.
     pub(super) gap: LogProbGap,
     /// Rows of all packs.
     pub(crate) rows: usize,
@@ -80,7 +80,7 @@ pub(crate) fn update(
     Ok(report)
 }
 
-/// What one evaluation of the loss saw.
+/// Statistics of one evaluation of the loss.
 #[derive(Debug, Clone, Copy, Default)]
 struct UpdateStats {
     loss: f64,
@@ -121,7 +121,7 @@ impl<'a> UpdateLoss<'a> {
         self.packs.iter().map(|pack| pack.packed.rows()).sum()
     }
 
-    /// Walks all micro-batches; gradients go `into` where there is one.
+    /// Computes the loss of all micro-batches, and adds their gradients `into`, if given.
     fn run_micro_batches(&mut self, mut into: Option<&mut Gradients>) -> engine::Result<f64> {
         let plan = self.plan;
         let mut stats = UpdateStats::default();
@@ -156,7 +156,7 @@ impl Objective for UpdateLoss<'_> {
     }
 }
 
-/// Loss of one micro-batch, its gradient added `into` where there is one.
+/// Computes the loss of one micro-batch, and adds its gradient `into`, if given.
 fn micro_batch_loss(
     plan: &UpdatePlan<'_>,
     pack: &MicroBatch<'_>,
@@ -263,7 +263,7 @@ mod tests {
         builtin.make(1, DType::F32, &candle::Device::Cpu).unwrap().0
     }
 
-    /// Parameters after one update on `groups`, and what it saw.
+    /// Parameters after one update on `groups`, and its report.
     fn updated(groups: &Table) -> (Vec<Vec<f32>>, UpdateReport) {
         updated_of(&model(), groups)
     }

@@ -1,4 +1,4 @@
-//! What cannot be served is refused before anything runs.
+//! Checks of requests, before anything runs.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::Generator;
 use crate::{Error, Request, Result};
 
 impl Generator<'_> {
-    /// Fails for what cannot be served.
+    /// Fails for requests and settings that cannot be served.
     pub(super) fn check(&self, requests: &[Request]) -> Result<()> {
         let problems = self.sampling.problems();
         if !problems.is_empty() {
@@ -40,7 +40,7 @@ impl Generator<'_> {
         self.check_choice()
     }
 
-    /// Fails where no token may be drawn.
+    /// Fails if no token could be sampled.
     fn check_choice(&self) -> Result<()> {
         let suppressed =
             if self.sampling.min_new_tokens > 0 { self.early() } else { self.unused.to_vec() };
@@ -56,7 +56,7 @@ impl Generator<'_> {
         )]))
     }
 
-    /// The tokens that are not drawn before `min_new_tokens`.
+    /// The tokens that are not sampled before `min_new_tokens`.
     pub(super) fn early(&self) -> Vec<u32> {
         [self.stop_tokens, self.unused].concat()
     }

@@ -1,4 +1,4 @@
-//! Credit: from the rewards of a step to what the loss is told of each token.
+//! Credit: from the rewards of a step to the columns that the loss reads.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::train::pack::{pack, parts};
 use crate::train::table::{Credit, Part, Table};
 
 impl Rl<'_> {
-    /// Advantages, importance weights, token weights, and the factor of the entropy.
+    /// Advantages, importance weights, token weights, and the coefficient of the entropy.
     pub(super) fn credit(
         &mut self,
         step: u64,
@@ -59,8 +59,8 @@ impl Rl<'_> {
         Ok(credit)
     }
 
-    /// What the KL to the reference takes from the reward of each completion; nothing where it is
-    /// not in the reward.
+    /// The KL to the reference that is subtracted from the reward of each completion; 0 where the
+    /// reward has none.
     fn kl_penalties(&mut self, table: &Table, credit: &mut Credit) -> Vec<f64> {
         let none = || vec![0.0; table.samples.len()];
         let (Some(old), Some(reference)) = (table.old(), &table.scores.reference) else {
@@ -91,7 +91,7 @@ impl Rl<'_> {
         let mut found = Vec::new();
         for groups in parts(table.prompts.len(), self.config.updates_per_step.get()) {
             for batch in pack(table, groups, budget, |sample| !credit.idle[sample])? {
-                // What is drawn for one micro-batch must not be drawn for all.
+                // Each micro-batch has random numbers of its own.
                 let seed = splitmix64(columns.seed ^ found.len() as u64);
                 let columns = WeightingInput::of(&batch.part, &credit.advantages, seed);
                 let weighed = self.weighting.weights(&columns.borrow());
@@ -112,7 +112,7 @@ impl Credit {
         all.into_iter().for_each(|(key, value)| self.log(key, value));
     }
 
-    /// Takes the weights and penalties of the tokens of `part`.
+    /// Stores the weights and penalties of the tokens of `part`.
     fn set_weights(&mut self, part: &Part<'_>, weighed: &TokenWeights) {
         part.scatter(&weighed.weights, &mut self.weights);
         if !weighed.penalties.is_empty() {
@@ -122,7 +122,7 @@ impl Credit {
     }
 }
 
-/// The tokens of some samples as weightings read them.
+/// The columns of some samples that a weighting reads.
 struct WeightingInput<'a> {
     surprisals: Vec<f32>,
     entropies: Cow<'a, [f32]>,
@@ -133,7 +133,7 @@ struct WeightingInput<'a> {
 }
 
 impl<'a> WeightingInput<'a> {
-    /// What is drawn for the tokens depends on `seed`.
+    /// `seed` is that of the weighting's random numbers.
     fn of(part: &Part<'a>, advantages: &[f64], seed: u64) -> Self {
         let old = part.table.old().expect("what was sampled has scores");
         Self {
@@ -158,7 +158,7 @@ impl<'a> WeightingInput<'a> {
     }
 }
 
-/// One advantage for each completion, over the whole step, by its reward less its penalty.
+/// The advantage of each completion of the step, from its reward minus its penalty.
 fn advantages(config: &RlStage, groups: &[GradedGroup], penalties: &[f64]) -> Vec<f64> {
     let mut penalties = penalties.iter();
     let mut less = |rewards: Vec<f64>| -> Vec<f64> {
@@ -177,7 +177,7 @@ fn advantages(config: &RlStage, groups: &[GradedGroup], penalties: &[f64]) -> Ve
     config.advantage.advantages(&step).into_iter().flatten().collect()
 }
 
-/// Takes completions that were cut off out of the loss; their rewards stay in the advantages.
+/// Removes truncated completions from the loss; their rewards still count in the advantages.
 ///
 /// Source: overlong filtering, arXiv 2503.14476, section 3.4.
 fn filter_overlong(groups: &[GradedGroup], table: &Table, credit: &mut Credit) {
@@ -193,8 +193,8 @@ fn filter_overlong(groups: &[GradedGroup], table: &Table, credit: &mut Credit) {
     credit.log("overlong/filtered", filtered / (table.samples.len() as f64).max(1.0));
 }
 
-/// How much more likely each token is to the policy that trains than to the one that sampled, where
-/// the recipe corrects for it.
+/// Importance weights of the tokens, for the gap between rollout and training, where the recipe
+/// sets them.
 fn importance(config: &RlStage, kept: &Part<'_>, credit: &mut Credit) {
     let table = kept.table;
     let (Some(old), Some(rollout)) = (table.old(), &table.rollout) else { return };
@@ -210,7 +210,7 @@ fn importance(config: &RlStage, kept: &Part<'_>, credit: &mut Credit) {
     }
 }
 
-/// How the loss counts the tokens that are in it.
+/// The factors with which the loss counts its tokens.
 fn terms(config: &RlStage, kept: &Part<'_>, credit: &Credit) -> Result<Terms> {
     let table = kept.table;
     let lengths = |groups: Range<usize>| {
@@ -230,8 +230,8 @@ fn terms(config: &RlStage, kept: &Part<'_>, credit: &Credit) -> Result<Terms> {
     Ok(Terms::of(&config.loss, &counted)?)
 }
 
-/// The mean entropy of the tokens in the loss, nats: what targets are compared with, whatever the
-/// aggregation. NaN where there is none, which moves no controller.
+/// The mean entropy of the tokens in the loss, nats. Targets are compared with it, whatever the
+/// aggregation. NaN for no tokens, which changes no controller.
 fn mean_entropy(columns: &WeightingInput<'_>) -> f64 {
     let sum: f64 = columns.entropies.iter().map(|&entropy| f64::from(entropy)).sum();
     sum / columns.entropies.len() as f64
@@ -245,7 +245,7 @@ fn is_idle(config: &RlStage, credit: &Credit, sample: usize) -> bool {
     credit.filtered[sample] || !(every || credit.advantages[sample] != 0.0)
 }
 
-/// The share of tokens that the entropy views call high.
+/// The share of tokens that the entropy views count as high.
 fn share(weighting: &WeightingConfig) -> f64 {
     const USUAL: f64 = 0.1;
     match weighting {
@@ -257,7 +257,7 @@ fn share(weighting: &WeightingConfig) -> f64 {
     }
 }
 
-/// Statistics of micro-batches: their means, as the reference code logs them.
+/// The means of the statistics over micro-batches, as in the reference code.
 fn means(found: &[TokenWeights]) -> Vec<(&'static str, f64)> {
     let Some(first) = found.first() else { return Vec::new() };
     let mean = |key: &str| {

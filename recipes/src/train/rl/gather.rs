@@ -15,11 +15,11 @@ use crate::train::recoverable::Recoverable;
 /// Everything sampled in a step.
 #[derive(Debug, Default)]
 pub(super) struct Rollouts {
-    /// Judged, and learnt from.
+    /// Judged and learnt from.
     pub(super) groups: Vec<GradedGroup>,
-    /// Judged, and not learnt from: without spread, or more than the batch holds.
+    /// Judged and not learnt from: without spread, or in excess of the batch.
     pub(super) others: Vec<GradedGroup>,
-    /// Groups that could not be judged: dropped.
+    /// Dropped, since they could not be judged.
     pub(super) dropped: Vec<GradedGroup>,
     /// Rounds of sampling.
     pub(super) rounds: usize,
@@ -27,7 +27,7 @@ pub(super) struct Rollouts {
 }
 
 impl Rollouts {
-    /// All groups that were judged, those learnt from first.
+    /// All judged groups, those learnt from first.
     pub(super) fn all(&self) -> impl Iterator<Item = &GradedGroup> {
         self.groups.iter().chain(&self.others)
     }
@@ -69,7 +69,7 @@ impl Rl<'_> {
         finished(rollouts, step)
     }
 
-    /// One round: the next `count` problems, sampled and judged, to the others.
+    /// One round: samples and judges the next `count` problems, and adds them to `others`.
     fn round(&mut self, count: usize, step: u64, rollouts: &mut Rollouts) -> Result<()> {
         let drawn = self.loader.next_batch(count);
         let draws: Vec<_> =
@@ -107,7 +107,7 @@ impl Rl<'_> {
     }
 }
 
-/// Whether the completions of a group differ in what they are filtered by.
+/// Whether the completions of a group differ in the metric of the filter.
 fn passes_filter(group: &GradedGroup, metric: SampledMetric) -> bool {
     match metric {
         SampledMetric::Reward => group.has_spread(),
@@ -134,8 +134,8 @@ fn finished(mut rollouts: Rollouts, step: u64) -> Result<Rollouts> {
     Ok(rollouts)
 }
 
-/// What becomes of a step whose batch is not full after the last round: it goes on with a warning,
-/// or ends the run.
+/// Handles a step whose batch is not full after the last round: a warning, or an error that ends
+/// the run.
 fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) -> Result<Warning> {
     let Place { index, step, batch } = place;
     let kept = rollouts.groups.len();
@@ -169,13 +169,13 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
     Err(Recoverable { problem, flags }.into())
 }
 
-/// Where a batch was to be filled.
+/// The batch that could not be filled.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    /// The stage.
+    /// Index of the stage.
     index: usize,
     /// Steps done before.
     step: u64,
-    /// Groups that it asks for.
+    /// Groups in a full batch.
     batch: usize,
 }

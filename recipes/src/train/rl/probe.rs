@@ -1,4 +1,5 @@
-//! The probe: how far an update moves the entropy, on rollouts that it did not learn from.
+//! The probe: the change of the entropy by an update, measured on rollouts that it did not learn
+//! from.
 
 use std::time::Instant;
 
@@ -13,8 +14,8 @@ use crate::train::pack::score;
 use crate::train::table::Table;
 
 impl Rl<'_> {
-    /// Samples problems of the stage that are drawn for the probe alone, before an update; nothing
-    /// where no probe is due.
+    /// Samples problems of the stage for the probe alone, before the update; `None` if no probe is
+    /// due.
     pub(super) fn probe(&self, step: u64) -> Result<Option<Table>> {
         let due = self.config.probe.filter(|probe| step.is_multiple_of(probe.every.get()));
         let Some(probe) = due else { return Ok(None) };
@@ -33,8 +34,8 @@ impl Rl<'_> {
         Ok(Some(Table::of(&groups)))
     }
 
-    /// Mean entropies of the probe and changes since the update, nats a token: of the probe, and of
-    /// the batch that was learnt from.
+    /// Metrics after the update, in nats per token: the mean entropy of the probe before it, and
+    /// the changes since on the probe and on the batch of the step.
     pub(super) fn probe_metrics(
         &self,
         probe: &Table,

@@ -1,4 +1,4 @@
-//! Summarize: what a step's values are called.
+//! Summarize: the metrics of a step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::train::update::UpdateReport;
 use crate::train::{StepOutput, mean, report};
 
 impl Rl<'_> {
-    /// The metrics of a step, and what else it leaves.
+    /// The results of a step: metrics, timings, warnings, groups and table.
     pub(super) fn summarize(
         &mut self,
         rollouts: Rollouts,
@@ -118,7 +118,7 @@ fn lengths(metrics: &mut Metrics, groups: &[GradedGroup]) -> Result<()> {
     Ok(metrics.set_spread("prompt_length", &prompts)?)
 }
 
-/// What was sampled, before the choice of what is learnt from.
+/// Metrics of everything sampled, before dynamic sampling selects.
 fn unfiltered(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     let scores = completions(rollouts).map(|one| share(is(one, Outcome::Correct)));
     metrics.set("unfiltered/score/mean", mean(scores))?;
@@ -132,7 +132,7 @@ fn unfiltered(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     Ok(metrics.set("unfiltered/response_length/clip_ratio", mean(cut))?)
 }
 
-/// How the batch was filled.
+/// Metrics of dynamic sampling.
 fn sampled(metrics: &mut Metrics, config: &RlStage, rollouts: &Rollouts) -> Result<()> {
     metrics.set("dynamic_sampling/batches", rollouts.rounds as f64)?;
     let judged = rollouts.all().count();
@@ -144,7 +144,7 @@ fn sampled(metrics: &mut Metrics, config: &RlStage, rollouts: &Rollouts) -> Resu
 }
 
 fn outcomes(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
-    // With dropped groups: some outcomes are the reason why a group is dropped.
+    // Dropped groups included: some outcomes are the reason for dropping one.
     let judged = || all(&rollouts.dropped).chain(completions(rollouts));
     for outcome in Outcome::ALL {
         let with = mean(judged().map(|one| share(is(one, outcome))));
@@ -172,8 +172,8 @@ fn outcomes(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     Ok(())
 }
 
-/// Every verifier's own mean, and the means of its further numbers; all completions of a step have
-/// the same verifiers.
+/// The mean reward of each verifier, and the means of its extra metrics; all completions of a step
+/// have the same verifiers.
 fn parts(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     let Some(first) = completions(rollouts).next() else { return Ok(()) };
     for (at, (name, _)) in first.judged.parts.iter().enumerate() {
@@ -190,7 +190,7 @@ fn parts(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     Ok(())
 }
 
-/// What the problems of each source earned, where the stage has problems of a few.
+/// Mean reward and accuracy by source, if the stage has more than one and not too many.
 fn sources(metrics: &mut Metrics, rollouts: &Rollouts, problems: &[Problem]) -> Result<()> {
     const MOST: usize = 32;
     let mut names = BTreeSet::new();

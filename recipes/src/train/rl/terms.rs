@@ -1,4 +1,4 @@
-//! How the loss counts the tokens of a step, besides their advantages and weights.
+//! The factors of the loss per token, apart from advantages and token weights.
 
 use engine::loss::{Counts, LossConfig};
 use rewards::LossTerms;
@@ -8,11 +8,11 @@ use rewards::LossTerms;
 pub(super) struct LossTokens<'a> {
     /// Tokens of each completion, update by update.
     pub(super) updates: Vec<Vec<usize>>,
-    /// Importance weights; none where nothing is corrected.
+    /// Importance weights, if the recipe sets them.
     pub(super) importance: Option<&'a [f64]>,
-    /// Log-probs that the ratio is taken against.
+    /// Old log-probs, the denominator of the ratio.
     pub(super) old: &'a [f32],
-    /// Log-probs by the reference; none where there is none.
+    /// Log-probs by the reference, if there is one.
     pub(super) reference: Option<&'a [f32]>,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// The terms of these tokens, each relative to a mean over the tokens of its update.
+    /// The terms of these tokens, relative to a mean over the tokens of their update.
     ///
-    /// The penalty of kl-cov has no gradient at the policy that sampled, so it is in no column.
+    /// The penalty of kl-cov has no gradient at the policy that sampled, so it has no column.
     pub(super) fn of(loss: &LossConfig, tokens: &LossTokens<'_>) -> engine::Result<Self> {
         let mut factors = Vec::with_capacity(tokens.old.len());
         for lengths in &tokens.updates {
@@ -173,7 +173,7 @@ mod tests {
                     lengths,
                     coefficients: &loss.aggregation.coefficients(lengths, counts).unwrap(),
                 };
-                // The value that was sampled, to the bit: beside it the penalty has a gradient.
+                // The sampled value to the bit: at any other value the penalty has a gradient.
                 let picked = picked.squeeze(1).unwrap();
                 let old = self.old[own.clone()].iter().map(|&one| f64::from(one));
                 let old = Tensor::from_iter(old, &Device::Cpu).unwrap();

@@ -1,4 +1,4 @@
-//! What a run begins with: its files and this process, compared with those of its start where it is
+//! The start of a run: its files and this process, compared with those of the first start if it is
 //! resumed.
 
 use anyhow::Result;
@@ -12,8 +12,7 @@ use crate::run_dir::{Accepted, Change, Environment, RunDir, Saved};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
 
-/// The files of the verifiers' programs, as they are before these are started: what a program
-/// writes afterwards is not among them.
+/// The files of the verifiers' programs, before the programs start and write files of their own.
 pub(super) fn program_files(job: &Job<'_>) -> Result<Files> {
     Files::of(verifiers::files(&job.recipe.rewards()))
 }
@@ -33,7 +32,7 @@ pub(super) fn start_verifiers(
     }
 }
 
-/// This process, and the files of the run; of a model's files nothing where they are not here.
+/// This process and the files of the run. `model` is `None` if its files are not on this machine.
 pub(super) fn environment(job: &Job<'_>, programs: Files, model: Option<Files>) -> Environment {
     let mut files = job.problems.files.clone();
     files.extend(programs);
@@ -47,24 +46,24 @@ pub(super) fn environment(job: &Job<'_>, programs: Files, model: Option<Files>) 
     }
 }
 
-/// A run to go on with.
+/// A run to resume.
 #[derive(Debug)]
 pub(super) struct ExistingRun {
     run_dir: RunDir,
-    /// The checkpoint to go on from.
+    /// The checkpoint to resume from.
     pub(super) saved: Option<Saved>,
     /// This process and its files now.
     environment: Environment,
     /// The recipe now.
     recipe: String,
-    /// Settings that are not as they were, accepted, each with a line about it.
+    /// Accepted changes of settings, each with its line for people.
     changes: Vec<(Change, String)>,
-    /// Files that are not as they were, accepted.
+    /// Accepted changes of files, one line each.
     changed_files: Vec<String>,
 }
 
 impl ExistingRun {
-    /// The run, in which is written down what was accepted.
+    /// The run directory, after the accepted changes are recorded in it.
     pub(super) fn accepted(self, console: &Console) -> Result<RunDir> {
         let step = self.saved.map_or(0, |saved| saved.state.step);
         let (changes, lines): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
@@ -87,14 +86,14 @@ impl ExistingRun {
     }
 }
 
-/// The run to go on with and where.
+/// Opens the run to resume, and checks that it can be resumed as requested.
 pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<ExistingRun> {
     let Options { run_dir: root, console, changed, accept_changed_files, command, .. } = options;
     let run_dir = RunDir::open(root)?;
     let then = run_dir.environment()?;
     let mut model = job.model_ref.files()?;
     if model.is_none() && run_dir.checkpoints()?.is_empty() {
-        // What is not here is fetched all the same, since the run begins from it again.
+        // The run starts from the model again, so it is fetched anyway.
         (job.base)()?;
         model = job.model_ref.files()?;
     }

@@ -1,4 +1,4 @@
-//! How a run ends, and what is said then.
+//! The end of a run: its status, summary and error.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 impl Trainer<'_> {
-    /// Leaves word of how the run ended.
+    /// Records how the run ended, and prints the summary.
     pub(super) fn end(self, ended: Result<Ended>) -> Result<Ended> {
         let console = self.run.console;
         console.end();

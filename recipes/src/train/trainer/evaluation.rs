@@ -1,4 +1,4 @@
-//! Judging the policy by problems that no step trains on.
+//! Evaluation of the policy on held-out problems.
 
 use std::time::Instant;
 
@@ -17,16 +17,16 @@ use crate::length_limits::own_text;
 use crate::run_dir::Score;
 use crate::verifiers::Verifiers;
 
-/// A held-out set and what it is judged by.
+/// A held-out set and what is needed to evaluate on it.
 pub(super) struct HeldOutSet<'a> {
     settings: SetSettings<'a>,
     problems: &'a [Problem],
     rubric: Rubric,
-    /// The text as its prompts use it, where that is not the run's.
+    /// The prepared text of its prompt style, if that is not the run's.
     text: Option<Text>,
 }
 
-/// The held-out sets of a run, ready to be judged.
+/// The held-out sets of a run.
 pub(super) fn held_out_sets<'a>(
     recipe: &'a Recipe,
     problems: &'a Problems,
@@ -48,10 +48,10 @@ pub(super) fn held_out_sets<'a>(
 }
 
 impl Trainer<'_> {
-    /// Judges the policy by every held-out set: as the set samples, and greedily besides where it
-    /// asks for that. Returns metrics and timings.
+    /// Evaluates the policy on every held-out set, with the sampling of the set and, if it is set,
+    /// greedily too. Returns metrics and timings.
     ///
-    /// What a kill interrupts is done again: the run goes on from a checkpoint before it.
+    /// An evaluation that a kill interrupts is repeated: the run resumes from a checkpoint before.
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
         let began = Instant::now();
         let mut metrics = Metrics::new(Log::Metrics);
@@ -71,7 +71,7 @@ impl Trainer<'_> {
                 let likeliest = Sampling { temperature: 0.0, ..sampling.clone() };
                 let (evaluation, more) = self.judge(at, &greedy(name), &likeliest, 1)?;
                 metrics.extend(evaluation.metrics()?);
-                // The problems are the same: what is wrong with them is said once.
+                // The same problems: a warning about them is given once.
                 let is_news = |one: &Warning| found.iter().all(|known| known.name != one.name);
                 let more: Vec<_> = more.into_iter().filter(is_news).collect();
                 found.extend(more);
@@ -88,14 +88,14 @@ impl Trainer<'_> {
         Ok((metrics, timings))
     }
 
-    /// Whether the next step is supervised, so that the form of an answer may be to come.
+    /// Whether the next step is supervised, so that the policy may still learn the form of answers.
     fn learns_form(&self) -> bool {
         let recipe = self.run.recipe;
         let next = recipe.stage_at(self.state.step);
         next.is_some_and(|(index, _)| recipe.stages[index].settings().learns_solutions())
     }
 
-    /// Judges and records one set, each problem once it is judged.
+    /// Evaluates on one set, and records each problem as soon as it is judged.
     fn judge(
         &mut self,
         at: usize,
@@ -139,7 +139,7 @@ impl Trainer<'_> {
     }
 }
 
-/// A warning that says which set it is of, where that is not the only one by default.
+/// The warning, with the name of its set unless that is the default one.
 fn of_set(warning: Warning, set: &str) -> Warning {
     if set == HELD_OUT {
         return warning;

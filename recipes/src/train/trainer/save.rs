@@ -1,4 +1,4 @@
-//! What is saved so that a run can go on: checkpoints, and what a step has yet to record.
+//! Checkpoints, and what a step has yet to record.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::run_dir::{Pending, Saved, State, Unwritten};
 use crate::train::stage::{RunContext, StageDriver};
 
 impl Trainer<'_> {
-    /// Saves everything as it stands, once.
+    /// Saves a checkpoint of the current step, unless there is one.
     pub(super) fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
         let step = self.state.step;
         if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
@@ -31,7 +31,7 @@ impl Trainer<'_> {
         self.set_status(State::Running)
     }
 
-    /// Whether these weights are kept because no checkpoint has a better score.
+    /// Whether the current weights have a better score than every checkpoint.
     pub(super) fn is_best(&self) -> Result<bool> {
         match &self.state.score {
             Some(score) if self.run.recipe.checkpoint.best.is_kept() => {
@@ -41,13 +41,13 @@ impl Trainer<'_> {
         }
     }
 
-    /// Saves the state between two steps of a stage; before the first step of a run there is none.
+    /// Saves the state between two steps of a stage; before the first step there is none to save.
     pub(super) fn save_unfinished(&mut self, stage: &dyn StageDriver) -> Result<()> {
         if self.state.step == 0 { Ok(()) } else { self.save(stage) }
     }
 
-    /// Saves the state after the last update, since an error ends the run. If that fails too, it is
-    /// said, and the first error stays the one to report.
+    /// Saves the state after the last update, when an error ends the run. A second error is
+    /// printed, and the first one is reported.
     pub(super) fn save_after_error(&mut self, stage: &dyn StageDriver) {
         if let Err(error) = self.save_unfinished(stage) {
             let error = with_causes(&error);
@@ -55,8 +55,8 @@ impl Trainer<'_> {
         }
     }
 
-    /// Evaluates where that is due after the last step, and records the values of the step. What an
-    /// error leaves undone stays pending.
+    /// Evaluates if that is due after the last step, and records the values of the step. After an
+    /// error the rest stays pending.
     pub(super) fn finish_step(&mut self) -> Result<()> {
         let Some(mut pending) = self.state.pending.take() else { return Ok(()) };
         let finished = self.try_finish_step(&mut pending);
@@ -83,7 +83,7 @@ impl Trainer<'_> {
         Ok(self.failed_writes.check()?)
     }
 
-    /// Does what the last step had yet to do when the run ended.
+    /// Finishes what was pending when the run ended.
     pub(super) fn finish_resumed_step(&mut self) -> Result<()> {
         if self.state.pending.is_none() && self.state.unwritten.is_empty() {
             return Ok(());

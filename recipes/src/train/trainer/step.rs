@@ -1,4 +1,4 @@
-//! One step, what it leaves behind, and what is due after it.
+//! One step, its record, and what is due after it.
 
 use anyhow::Result;
 use evals::{Log, Metrics, Warning};
@@ -10,7 +10,7 @@ use crate::train::StepOutput;
 use crate::train::stage::StageDriver;
 
 impl Trainer<'_> {
-    /// A step of stage `index`, whose last one is `end`.
+    /// Runs a step of stage `index`, which ends after step `end`.
     pub(super) fn step(
         &mut self,
         stage: &mut dyn StageDriver,
@@ -46,7 +46,7 @@ impl Trainer<'_> {
         let evaluate = step == end || recipe.eval.every.is_some_and(|every| step % every == 0);
         self.state.pending = Some(self.pending(kind, &output, evaluate)?);
         if let Err(error) = self.record_step(step, &output).and_then(|()| self.finish_step()) {
-            // The update is done, so this state is the one to go on from.
+            // The update is done, so the run resumes from this state.
             self.state.unwritten = self.failed_writes.take();
             self.save_after_error(stage);
             return Err(error);
@@ -76,7 +76,7 @@ impl Trainer<'_> {
         Ok(pending)
     }
 
-    /// Records what was sampled, and what looks wrong with it.
+    /// Records the warnings, completions and tokens of a step.
     fn record_step(&mut self, step: u64, output: &StepOutput) -> Result<()> {
         let config = &self.run.recipe.record;
         self.record.warnings(step, &output.warnings)?;
@@ -91,7 +91,7 @@ impl Trainer<'_> {
         Ok(self.failed_writes.check()?)
     }
 
-    /// Says how a step went.
+    /// Prints a line about a step.
     fn log_step(&self, kind: &str, output: &StepOutput) {
         let console = self.run.console;
         let total = self.run.recipe.total_steps();
@@ -110,7 +110,7 @@ impl Trainer<'_> {
         ));
     }
 
-    /// Says the warnings that are news; the record has every one.
+    /// Prints the warnings that are new; the record has all of them.
     pub(super) fn log_warnings(&mut self, warnings: &[Warning]) {
         for warning in warnings {
             if self.watch.is_news(self.state.step, warning.name) {
