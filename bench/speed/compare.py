@@ -17,9 +17,9 @@ import statistics
 import sys
 
 from job import Failed, Job, Measured, Runner
-from rows import SECONDS, Comparison, Row, Setting, earlier, rows
+from rows import COSTS, NO_PEAK, Comparison, Row, Setting, earlier, rows
 
-HEAD = ["work", "unit", "peer", "its figure", "ours", "times as fast", "at least"]
+HEAD = ["work", "unit", "peer", "its figure", "ours", "ratio", "at least"]
 HEAD += ["its peak, MiB", "ours, MiB", "times as small", "at least"]
 ABSENT = "–"
 
@@ -54,14 +54,17 @@ def number(value: float | None) -> str:
 
 def line(row: Row, comparison: Comparison, peer: Measured, mine: Measured | None) -> list[str]:
     # A bound is computed from what limits.py measured: its memory says nothing.
-    peak = None if comparison.peer.who.startswith("bound") else peer.peak_mib
-    fast = small = None
+    bare = row.unit in NO_PEAK
+    peak = None if bare or comparison.peer.who.startswith("bound") else peer.peak_mib
+    good = small = None
     if mine:
-        fast = peer.figure / mine.figure if row.unit == SECONDS else mine.figure / peer.figure
+        better, worse = (peer, mine) if row.unit in COSTS else (mine, peer)
+        # A gap can be 0.
+        good = better.figure / worse.figure if worse.figure else None
         small = peak / mine.peak_mib if peak else None
     ours = number(mine.figure) if mine else "not measured"
-    measured = [number(peer.figure), ours, number(fast), number(comparison.reach)]
-    memory = [number(peak), number(mine.peak_mib if mine else None), number(small), number(comparison.reach_memory)]
+    measured = [number(peer.figure), ours, number(good), number(comparison.reach)]
+    memory = [number(peak), number(mine.peak_mib if mine and not bare else None), number(small), number(comparison.reach_memory)]
     return [row.work, row.unit, comparison.peer.who, *measured, *memory]
 
 
@@ -103,7 +106,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--stearin", type=pathlib.Path, required=True)
-    parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of llama.cpp's programs")
+    parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of llama.cpp's programs, for decoding")
     parser.add_argument("--models", type=pathlib.Path, required=True, help="folder of the peers' copies of the model")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="names of rows; an unknown one lists them")
     parser.add_argument("--rounds", type=int, default=3, help="of every row, peer and we in turn")
@@ -122,12 +125,17 @@ def chosen(all_rows: list[Row], only: list[str] | None) -> list[Row]:
     return [row for row in all_rows if only is None or row.name in only]
 
 
+def check_programs(measured: list[Row]) -> None:
+    """Before hours of measuring."""
+    jobs = [job for row in measured for each in row.comparisons for job in (each.peer, each.ours)]
+    for program in dict.fromkeys(command[0] for job in jobs for command in job.commands):
+        if not os.access(program, os.X_OK):
+            raise SystemExit(f"bench/speed: {program} is no program that can be run")
+
+
 def main() -> None:
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench/speed: ended from outside"))
-    for program in filter(None, [options.stearin, options.llama / "llama-batched-bench", options.earlier]):
-        if not os.access(program, os.X_OK):
-            raise SystemExit(f"bench/speed: {program} is no program that can be run")
     now = datetime.datetime.now(datetime.UTC)
     machine = {"processor": processor(), "has": extensions(), "cores": os.cpu_count(), "threads": options.threads}
     machine |= {"load": round(os.getloadavg()[0], 2), "date": f"{now:%Y-%m-%d %H:%M} UTC", "model": options.model.name}
@@ -141,6 +149,7 @@ def main() -> None:
     measured = chosen(rows(setting), options.only)
     if options.earlier:
         measured = [earlier(row, options.earlier.resolve()) for row in measured]
+    check_programs(measured)
     out = options.out or options.models.parent / f"bench-speed-{now:%Y%m%dT%H%M%S}.jsonl"
     print(
         f"{machine['processor']} ({', '.join(machine['has'])}), {machine['cores']} cores, {options.threads} threads, "

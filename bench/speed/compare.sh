@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares our speed and memory with TRL, PyTorch, transformers and llama.cpp on the same model file
 # and threads, peer and we in alternating rounds, and prints one table with the ratios. Needs
-# python3 with pip, a C++ compiler and 10 GB of disk. Without a model file: bash
-# scripts/fetch-smollm2.sh.
+# python3 with pip, 10 GB of disk and, for the rows of llama.cpp, a C++ compiler. Without a model
+# file: bash scripts/fetch-smollm2.sh.
 #
 #     bash bench/speed/compare.sh MODEL.gguf [--only ROW...] [--rounds N] [--earlier BINARY]
 #                                            [--threads N] [--flags "OURS"] [--out RAW.jsonl]
@@ -38,6 +38,7 @@ set_up_python() {
 
 set_up_llama() {
   [ ! -f "$llama/complete" ] || return 0
+  command -v c++ > /dev/null || fail "a C++ compiler (c++) is missing"
   echo "building llama.cpp from $(cat $here/llama.txt)" >&2
   rm -rf "$llama"
   mkdir -p "$llama/source"
@@ -53,9 +54,14 @@ set_up_llama() {
 }
 
 command -v python3 > /dev/null || fail "python3 is missing"
-command -v c++ > /dev/null || fail "a C++ compiler (c++) is missing"
 set_up_python
-set_up_llama
+# Only decoding is compared with llama.cpp, whose build takes minutes.
+quantize=()
+case " $* " in
+  *" --only "*decode*) set_up_llama ;;
+  *" --only "* | *" --earlier "*) llama=without ;;
+  *) set_up_llama ;;
+esac
 if [ "${1:-}" = --setup-only ]; then
   echo "set up: $python $llama"
   exit 0
@@ -77,9 +83,7 @@ fi
 models=$target/bench-speed-models-$(key $here/requirements.txt $here/llama.txt $here/convert.py "$model")
 # No __pycache__ in the repository, and no bars among the messages.
 export PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1
-if [ ! -f "$models/facts.json" ]; then
-  echo "converting $model for the peers" >&2
-  "$python/bin/python" $here/convert.py --model "$model" --quantize "$llama/build/bin/llama-quantize" --folder "$models"
-fi
+[ "$llama" = without ] || quantize=(--quantize "$llama/build/bin/llama-quantize")
+"$python/bin/python" $here/convert.py --model "$model" --folder "$models" "${quantize[@]}" >&2
 exec "$python/bin/python" $here/compare.py --model "$model" --stearin "$STEARIN" \
   --llama "$llama/build/bin" --models "$models" "$@"

@@ -60,19 +60,25 @@ def weights_read(model: Any) -> int:
     return int(sum(one.numel() for one in model.parameters()) - (0 if tied else table.numel()))
 
 
-def convert(model: pathlib.Path, quantize: pathlib.Path, folder: pathlib.Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for_llama(model, quantize, folder)
-    plain = for_transformers(model, folder / "transformers")
-    # Last: the file says that the conversion came to its end.
-    (folder / "facts.json").write_text(json.dumps({"weights_read": weights_read(plain)}) + "\n")
+def convert(model: pathlib.Path, quantize: pathlib.Path | None, folder: pathlib.Path) -> None:
+    """What is not there yet; the last file of each part says that its conversion came to its end."""
+    facts, llama = folder / "facts.json", folder / "llama.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if quantize and not llama.exists():
+        for name in TYPES:
+            (folder / f"{name}.gguf").unlink(missing_ok=True)
+        for_llama(model, quantize, folder)
+        llama.write_text(json.dumps(list(TYPES)) + "\n")
+    if not facts.exists():
+        shutil.rmtree(folder / "transformers", ignore_errors=True)
+        plain = for_transformers(model, folder / "transformers")
+        facts.write_text(json.dumps({"weights_read": weights_read(plain)}) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=pathlib.Path, required=True)
-    parser.add_argument("--quantize", type=pathlib.Path, required=True)
+    parser.add_argument("--quantize", type=pathlib.Path, help="llama-quantize; left out, only for transformers")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     options = parser.parse_args()
     convert(options.model, options.quantize, options.folder)

@@ -4,9 +4,11 @@ One update a step, beta 0, temperature 1, nothing recomputed: the settings that 
 its weights and moments are held in that type as well.
 """
 
+import argparse
 import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from peer import arguments, load, say
+
+Wrap = Callable[[GRPOTrainer], None]
 
 
 def prompt(tokenizer: Any, number: int, length: int) -> str:
@@ -41,18 +45,20 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--prompts", type=int, required=True)
-    parser.add_argument("--group", type=int, required=True)
-    parser.add_argument("--new", type=int, required=True)
-    parser.add_argument("--prompt-tokens", type=int, required=True)
-    options = parser.parse_args()
+def shaped(about: str | None) -> argparse.ArgumentParser:
+    """Arguments of a step of fixed lengths."""
+    parser = arguments(about)
+    for name in ("prompts", "group", "new", "prompt-tokens"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    return parser
+
+
+def trained(options: argparse.Namespace, steps: int, callback: TrainerCallback, wrap: Wrap = lambda _: None) -> None:
+    """Trains for `steps`; `wrap` is given the trainer before it begins."""
     torch.set_num_threads(options.threads)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     problems = [{"prompt": prompt(tokenizer, number, options.prompt_tokens)} for number in range(100, 164)]
-    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
@@ -60,7 +66,7 @@ def main() -> None:
             num_generations=options.group,
             max_completion_length=options.new,
             generation_kwargs={"min_new_tokens": options.new},
-            max_steps=options.reps + 1,
+            max_steps=steps,
             learning_rate=1e-6,
             beta=0.0,
             temperature=1.0,
@@ -78,9 +84,16 @@ def main() -> None:
             args=config,
             train_dataset=Dataset.from_list(problems),
             processing_class=tokenizer,
-            callbacks=[clock],
+            callbacks=[callback],
         )
+        wrap(trainer)
         trainer.train()
+
+
+def main() -> None:
+    options = shaped(__doc__).parse_args()
+    clock = Clock()
+    trained(options, options.reps + 1, clock)
     # The first step ends the warm-up; each later one is timed from end to end.
     took = [end - start for start, end in itertools.pairwise(clock.ends)]
     if len(took) != options.reps:

@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 from job import Job, Line
 
 HERE = pathlib.Path(__file__).parent
-SECONDS, RATE = "s", "tokens/s"
+SECONDS, RATE, NATS, MEBIBYTES = "s", "tokens/s", "nats", "MiB"
+# Of these less is better.
+COSTS = (SECONDS, NATS, MEBIBYTES)
+# What these rows measure is not the memory of a run.
+NO_PEAK = (NATS, MEBIBYTES)
 PROMPTS, GROUP, NEW, SHORT, LONG = 2, 8, 64, 48, 373
 SEQUENCES, LENGTH = 16, 128
 SLOTS = [1, 4, 16, 64]
@@ -165,6 +169,28 @@ def small_step_row(setting: Setting) -> Row:
     return Row(f"step-{SHORT}-recompute", work, SECONDS, [Comparison(peer, mine, 2.2, 3.0)])
 
 
+def gap_row(setting: Setting, dtype: str, which: str) -> Row:
+    """How far the log-probs of sampling are from those of training, for the same weights and tokens."""
+    shape = groups(PROMPTS, GROUP, NEW, SHORT)
+    key = f"log_prob_gap_{which}"
+    peer = torch_job(setting, "trl", "peer_gap.py", dtype, *shape)
+    mine = ours(setting, "step", dtype, *shape)
+    read = lambda outputs: float(outputs[0][0][key])  # noqa: E731
+    comparison = Comparison(replace(peer, figure=read), replace(mine, figure=read))
+    work = f"{which} distance of the log-probs of sampling from those of training, {dtype}"
+    return Row(named(f"gap-{which}", dtype), work, NATS, [comparison])
+
+
+def install_row(setting: Setting) -> Row:
+    """TRL with all that it requires on disk, and our binary."""
+    command = (sys.executable, str(HERE / "installed.py"))
+    read = lambda outputs: float(outputs[0][0]["mebibytes"])  # noqa: E731
+    who = f"trl {importlib.metadata.version('trl')} and torch, installed"
+    peer = Job(who, [(*command, "--packages", "trl", "torch")], read)
+    mine = Job("stearin, the binary", [(*command, "--file", str(setting.stearin))], read)
+    return Row("install", "installed", MEBIBYTES, [Comparison(peer, mine)])
+
+
 def generate_row(setting: Setting, dtype: str, reach: float | None) -> Row:
     shape = ("--sequences", str(SEQUENCES), "--prompt-tokens", str(SHORT), "--new", str(NEW))
     peer = torch_job(setting, "transformers", "peer_generate.py", dtype, *shape)
@@ -208,6 +234,8 @@ def rows(setting: Setting) -> list[Row]:
         step_row(setting, SHORT, "f32", {"f32": 4.0}),
         small_step_row(setting),
         step_row(setting, SHORT, "bf16", {"f32": None, "bf16": 4.0}),
+        *(gap_row(setting, dtype, which) for dtype in TORCH_NAMES for which in ("mean", "max")),
+        install_row(setting),
         step_row(setting, LONG, "f32", {"f32": 6.0}),
         step_row(setting, LONG, "bf16", {"f32": 10.0, "bf16": 4.0}),
         generate_row(setting, "f32", 4.0),

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::machine;
 use crate::memory::MemoryFactors;
 use crate::random::draws;
+use crate::train::log_prob_gap::LogProbGap;
 use crate::train::params::optimizer;
 use crate::train::sft::likelihood;
 use crate::train::table::{Credit, Table};
@@ -82,6 +83,12 @@ pub struct Report {
     s_decode: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     s_update: Option<f64>,
+    /// Mean and largest difference of the log-probs of sampling and of training, in nats, at the last
+    /// update.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_prob_gap_mean: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_prob_gap_max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_mib: Option<f64>,
     /// What `train --dry-run` would say of it; not said of sampling alone.
@@ -129,7 +136,7 @@ pub fn bench(
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
     }
-    let mut bench = Bench { model, shape, optimizer: None };
+    let mut bench = Bench { model, shape, optimizer: None, gap: LogProbGap::default() };
     let mut seconds = Vec::with_capacity(reps);
     for repetition in 0..=reps as u64 {
         let took = bench.repeat(what, repetition)?;
@@ -145,6 +152,7 @@ struct Bench<'a> {
     shape: &'a Shape,
     /// Made by the first update: decoding has none, nor its two moments a parameter.
     optimizer: Option<Box<dyn Optimizer>>,
+    gap: LogProbGap,
 }
 
 impl Bench<'_> {
@@ -228,6 +236,7 @@ impl Bench<'_> {
             done.grad_norm > 0.0,
             "nothing was computed: no sequence of the update has a gradient"
         );
+        self.gap = done.gap;
         Ok(())
     }
 
@@ -263,6 +272,8 @@ impl Bench<'_> {
             tok_per_s: tokens as f64 / median(&all),
             s_decode: part(|(decode, _)| decode),
             s_update: part(|(_, update)| update),
+            log_prob_gap_mean: self.gap.is_known().then(|| self.gap.mean()),
+            log_prob_gap_max: self.gap.is_known().then_some(self.gap.max),
             peak_rss_mib: machine::peak_rss_mib(),
             predicted_mib: self.predicted(what).map(|bytes| bytes as f64 / f64::from(1 << 20)),
         }

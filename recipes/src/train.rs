@@ -6,7 +6,7 @@
 
 mod clock;
 mod learner;
-mod log_prob_gap;
+pub(crate) mod log_prob_gap;
 mod pack;
 pub(crate) mod params;
 mod recoverable;

@@ -2,12 +2,12 @@
 
 /// Sums over tokens of the difference of their log-probs, in nats.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct LogProbGap {
+pub(crate) struct LogProbGap {
     tokens: f64,
     difference: f64,
     distance: f64,
     k3: f64,
-    pub(super) max: f64,
+    pub(crate) max: f64,
 }
 
 impl LogProbGap {
@@ -25,7 +25,7 @@ impl LogProbGap {
     }
 
     /// Whether any token was added.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.tokens > 0.0
     }
 
@@ -40,7 +40,7 @@ impl LogProbGap {
     }
 
     /// Mean absolute difference.
-    pub(super) fn mean(&self) -> f64 {
+    pub(crate) fn mean(&self) -> f64 {
         self.distance / self.tokens
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct UpdateReport {
     /// Learning rate of the last update.
     pub(crate) lr: f64,
     /// Difference between the rollout's log-probs and those of the first update.
-    pub(super) gap: LogProbGap,
+    pub(crate) gap: LogProbGap,
     /// Rows of all packs.
     pub(crate) rows: usize,
 }

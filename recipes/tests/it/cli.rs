@@ -356,6 +356,10 @@ fn bench_prints_one_line_of_json() {
             assert!(!line[key].is_null(), "{key} in {line}");
         }
         assert_eq!(line["what"], what);
+        // A step samples and trains: on a CPU the two agree exactly.
+        let gap = (what == "step").then_some(0.0);
+        assert_eq!(line["log_prob_gap_mean"].as_f64(), gap, "{line}");
+        assert_eq!(line["log_prob_gap_max"].as_f64(), gap, "{line}");
     }
 }
 
