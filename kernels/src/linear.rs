@@ -48,15 +48,15 @@ impl<'a> Linear<'a> {
     }
 
     /// With where its product goes; [`None`] when the weight is in bf16.
-    fn of_f32(self, y: Output<'a>) -> Option<matmul::Map<'a>> {
+    fn of_f32(self, y: Output<'a>) -> Option<matmul::F32Map<'a>> {
         let Matrix::F32(weight) = self.weight else { return None };
-        Some(matmul::Map { weight, bias: self.bias, y })
+        Some(matmul::F32Map { weight, bias: self.bias, y })
     }
 
     /// With where its product goes; [`None`] when the weight is in `f32`.
-    fn of_bf16(self, y: Output<'a>) -> Option<bf16::Map<'a>> {
+    fn of_bf16(self, y: Output<'a>) -> Option<bf16::Bf16Map<'a>> {
         let Matrix::Bf16(weight) = self.weight else { return None };
-        Some(bf16::Map { weight, bias: self.bias, y })
+        Some(bf16::Bf16Map { weight, bias: self.bias, y })
     }
 }
 

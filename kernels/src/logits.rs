@@ -47,7 +47,7 @@ impl LogitStats {
     }
 
     /// Of one chunk whose largest logit is known.
-    fn read(logits: &[f32], scale: f32, largest: f32, weights: Option<Weights<'_>>) -> Self {
+    fn read(logits: &[f32], scale: f32, largest: f32, weights: Option<ExpOutput<'_>>) -> Self {
         // Rounding keeps the order, so the largest logit has the largest product.
         let max = largest * scale;
         let [exp, weighted, square, square_weighted] =
@@ -148,7 +148,7 @@ impl Distribution {
         for ((logits, out), largest) in chunks {
             let own = f64::from(largest * scale);
             let factor = if own < top { (own - top).exp() as f32 } else { 1.0 };
-            let weights = Some(Weights { out, factor });
+            let weights = Some(ExpOutput { out, factor });
             stats = stats.merged(LogitStats::read(logits, scale, largest, weights));
         }
         stats.finish(scale)
@@ -171,11 +171,11 @@ struct Chunk<'a> {
     scale: f32,
     /// The largest scaled logit.
     max: f32,
-    weights: Option<Weights<'a>>,
+    weights: Option<ExpOutput<'a>>,
 }
 
 /// Where `factor * e` goes.
-struct Weights<'a> {
+struct ExpOutput<'a> {
     out: &'a mut [f32],
     factor: f32,
 }
@@ -193,7 +193,7 @@ impl Kernel for Chunk<'_> {
             let (chunks, tail) = block.as_chunks::<LANES>();
             // Indices and functions that are always inlined: an iterator or a closure that is not
             // would be compiled without the instructions.
-            if let Some(Weights { out, factor }) = &mut self.weights {
+            if let Some(ExpOutput { out, factor }) = &mut self.weights {
                 let factor = s.splat(*factor);
                 let out = &mut out[i * VECTORS * LANES..][..block.len()];
                 let (out, out_tail) = out.as_chunks_mut::<LANES>();

@@ -24,7 +24,7 @@ use packed::Store;
 
 /// A linear map and where its product goes.
 #[derive(Debug)]
-pub struct Map<'a> {
+pub struct F32Map<'a> {
     /// (out, in)
     pub weight: &'a [f32],
     /// (out), added to the sums.
@@ -40,10 +40,14 @@ pub struct Map<'a> {
 /// # Panics
 ///
 /// Panics unless the shapes fit and the columns of `x` are neighbours.
-pub fn forward<'a>(threads: Threads<'_>, x: MatRef<'_>, maps: impl IntoIterator<Item = Map<'a>>) {
+pub fn forward<'a>(
+    threads: Threads<'_>,
+    x: MatRef<'_>,
+    maps: impl IntoIterator<Item = F32Map<'a>>,
+) {
     let (rows, width) = (x.rows(), x.columns());
     assert!(x.column_stride() == 1 || width <= 1, "the columns of x are neighbours");
-    let maps = maps.into_iter().inspect(|Map { weight, bias, y }| {
+    let maps = maps.into_iter().inspect(|F32Map { weight, bias, y }| {
         assert_eq!(y.rows(), rows, "rows of y, and of x");
         assert_eq!(weight.len(), y.columns() * width, "elements of a weight (out, in)");
         assert!(bias.is_none_or(|bias| bias.len() == y.columns()), "a bias for each feature");
@@ -51,11 +55,11 @@ pub fn forward<'a>(threads: Threads<'_>, x: MatRef<'_>, maps: impl IntoIterator<
     match select::forward(rows) {
         select::Forward::Gemv => {
             let products =
-                maps.map(|Map { weight, bias, y }| gemv::Product { weight, bias, output: y });
+                maps.map(|F32Map { weight, bias, y }| gemv::Product { weight, bias, output: y });
             gemv::multiply(threads, x, products.collect());
         }
         select::Forward::Packed => {
-            let products = maps.map(|Map { weight, bias, y }| {
+            let products = maps.map(|F32Map { weight, bias, y }| {
                 let a = Operand::rows(MatRef::new(weight, y.columns(), width));
                 packed::Product { a, bias, output: y }
             });

@@ -152,7 +152,7 @@ thread_local! {
 
 /// A linear map and where its product goes.
 #[derive(Debug)]
-pub struct Map<'a> {
+pub struct Bf16Map<'a> {
     /// (out, width)
     pub weight: &'a PackedBf16,
     /// (out), added to the sums.
@@ -168,7 +168,7 @@ pub struct Map<'a> {
 /// # Panics
 ///
 /// Panics when a shape does not fit.
-pub fn forward<const N: usize>(threads: Threads<'_>, x: MatRef<'_>, maps: [Map<'_>; N]) {
+pub fn forward<const N: usize>(threads: Threads<'_>, x: MatRef<'_>, maps: [Bf16Map<'_>; N]) {
     forward_with(Choice::of_machine(), threads, x, maps);
 }
 
@@ -176,10 +176,10 @@ fn forward_with<const N: usize>(
     choice: Choice,
     threads: Threads<'_>,
     x: MatRef<'_>,
-    maps: [Map<'_>; N],
+    maps: [Bf16Map<'_>; N],
 ) {
     let (rows, width) = (x.rows(), x.columns());
-    for Map { weight, bias, y } in &maps {
+    for Bf16Map { weight, bias, y } in &maps {
         let shapes = [(y.rows(), y.columns()), (weight.out, weight.width)];
         let expected = [(rows, weight.out), (weight.out, width)];
         assert!(shapes == expected, "output and weight of {shapes:?}: expected {expected:?}");
@@ -190,7 +190,7 @@ fn forward_with<const N: usize>(
     }
     let [mut a, b] = PACKED.take();
     let x = pack(threads, Operand::rows(x), Layout::Rows, &mut a);
-    let products = maps.map(|Map { weight, bias, y }| {
+    let products = maps.map(|Bf16Map { weight, bias, y }| {
         Product::new(x, weight.tiles(), Epilogue { scale: 1.0, bias }, y)
     });
     choice.multiply(threads, products);

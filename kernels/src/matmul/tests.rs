@@ -67,7 +67,7 @@ impl Case {
     fn forward(&self, threads: Threads<'_>, mode: Mode) -> Vec<f32> {
         let mut y = vec![1.0; self.rows * self.out];
         let output = mode.output(&mut y, self.rows, self.out);
-        forward(threads, self.x(), [Map { weight: &self.w, bias: Some(&self.bias), y: output }]);
+        forward(threads, self.x(), [F32Map { weight: &self.w, bias: Some(&self.bias), y: output }]);
         y
     }
 
@@ -223,8 +223,8 @@ fn maps_that_share_x_equal_single_ones() {
         on_every_form(|| {
             let (mut a, mut b) = (vec![0.0; rows * 130], vec![1.0; rows * 35]);
             let maps = [
-                Map { weight: &q.w, bias: None, y: Output::set(MatMut::new(&mut a, rows, 130)) },
-                Map {
+                F32Map { weight: &q.w, bias: None, y: Output::set(MatMut::new(&mut a, rows, 130)) },
+                F32Map {
                     weight: &k.w,
                     bias: Some(&k.bias),
                     y: Output::add(MatMut::new(&mut b, rows, 35)),
@@ -324,7 +324,7 @@ fn shapes_that_do_not_fit_are_refused() {
             forward(
                 Threads::One,
                 MatRef::new(&x, 5, width),
-                [Map { weight: &w, bias: Some(&b), y }],
+                [F32Map { weight: &w, bias: Some(&b), y }],
             );
         })
         .is_err()

@@ -33,14 +33,14 @@ impl Linear<Tensor> {
 ///
 /// Fails when the shapes, types or devices do not fit together.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    Ok(x.apply_op2(weight, Product)?)
+    Ok(x.apply_op2(weight, LinearOp)?)
 }
 
 /// `x W^T`. The backward pass of Candle's own product computes the gradients of both operands,
 /// whether anybody asked or not.
-struct Product;
+struct LinearOp;
 
-impl Product {
+impl LinearOp {
     fn forward<S: BackendStorage>(
         x: &S,
         x_layout: &Layout,
@@ -58,7 +58,7 @@ impl Product {
     }
 }
 
-impl CustomOp2 for Product {
+impl CustomOp2 for LinearOp {
     fn name(&self) -> &'static str {
         "linear"
     }

@@ -109,7 +109,7 @@ impl Backward<'_> {
             let query = first + m;
             self.stats[query / group * self.stats_stride + query % group]
         });
-        dispatch(Weights {
+        dispatch(ScoreGradients {
             q,
             dy,
             max: stats.map(|[max, _]| max),
@@ -150,7 +150,7 @@ impl Kernel for Dot<'_> {
 }
 
 /// Probabilities and gradients of the scores of `M` queries over some blocks.
-struct Weights<'a, const M: usize> {
+struct ScoreGradients<'a, const M: usize> {
     /// Queries and gradients of their outputs.
     q: [&'a [f32]; M],
     dy: [&'a [f32]; M],
@@ -168,7 +168,7 @@ struct Weights<'a, const M: usize> {
     first: usize,
 }
 
-impl<const M: usize> Kernel for Weights<'_, M> {
+impl<const M: usize> Kernel for ScoreGradients<'_, M> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
@@ -183,7 +183,7 @@ impl<const M: usize> Kernel for Weights<'_, M> {
     }
 }
 
-impl<const M: usize> Weights<'_, M> {
+impl<const M: usize> ScoreGradients<'_, M> {
     /// The `N` blocks from `first`; yields `N`.
     #[inline(always)]
     fn some<S: Simd, const N: usize>(&mut self, s: S, first: usize) -> usize {

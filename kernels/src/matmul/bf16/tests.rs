@@ -76,8 +76,8 @@ fn output(add: bool, to: MatMut<'_>) -> Output<'_> {
     if add { Output::add(to) } else { Output::set(to) }
 }
 
-fn plain<'a>(weight: &'a PackedBf16, y: MatMut<'a>) -> Map<'a> {
-    Map { weight, bias: None, y: Output::set(y) }
+fn plain<'a>(weight: &'a PackedBf16, y: MatMut<'a>) -> Bf16Map<'a> {
+    Bf16Map { weight, bias: None, y: Output::set(y) }
 }
 
 /// The three products of one linear map, set and added.
@@ -99,7 +99,7 @@ fn check_map(
         let start_y = start(rows * out);
         let mut y = before(&start_y);
         let to = output(add, MatMut::new(&mut y, rows, out));
-        forward_with(choice, threads, x, [Map { weight: &packed, bias: None, y: to }]);
+        forward_with(choice, threads, x, [Bf16Map { weight: &packed, bias: None, y: to }]);
         check(instruction, &format!("y, {what}"), x, w.t(), &start_y, &y);
         for (name, a, b) in [("dx", dy, w), ("dw", dy.t(), x)] {
             let start = start(a.rows() * b.columns());
@@ -237,7 +237,7 @@ fn scale_and_bias_come_after_the_sum_and_before_the_addition() {
             let start = |i: usize| if add { start[i] } else { 0.0 };
             let mut y: Vec<f32> = (0..rows * out).map(start).collect();
             let to = output(add, MatMut::new(&mut y, rows, out));
-            let map = Map { weight: &packed, bias: Some(&bias), y: to };
+            let map = Bf16Map { weight: &packed, bias: Some(&bias), y: to };
             forward_with(choice, Threads::Pool, x, [map]);
             let want = |i: usize| start(i) + (sums[i] + bias[i % out]);
             assert_eq!(y, (0..rows * out).map(want).collect::<Vec<_>>(), "{choice:?}");
