@@ -83,8 +83,8 @@ pub struct Report {
     s_decode: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     s_update: Option<f64>,
-    /// Mean and largest difference of the log-probs of sampling and of training, in nats, at the last
-    /// update.
+    /// Mean and largest difference of the log-probs of sampling and of training, in nats, at the
+    /// last update.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_prob_gap_mean: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
