@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::aggregation::{Aggregation, Counts};
 pub use self::kl::Kl;
 pub use self::policy::PolicyLoss;
-pub use self::surrogate::{ClippedSurrogate, DualClip, Off};
+pub use self::surrogate::ClippedSurrogate;
 use crate::{Error, Result};
 
 /// What is made small: the sum over an update's tokens of `c (i (w L + p D) + k KL - e H)`, with a

@@ -27,10 +27,11 @@ pub struct PromptStyle {
     /// false`; `tools` and `documents` are lists of tables.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub template_args: Map<String, Value>,
-    /// Text right after the problem, for example how to give the answer; `""` for none. Left out:
-    /// in a chat without `system` whose stages judge by a verifier that looks for an answer, a
+    /// Text right after the problem, for example how to give the answer, or "off". Left out: in
+    /// a chat without `system` whose stages judge by a verifier that looks for an answer, a
     /// sentence that asks for it in the form that is read; the dry run shows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "settings::off::zero_if_any")]
+    #[schemars(with = "settings::OrOff<String>")]
     pub suffix: Option<String>,
     /// Texts that end a completion.
     pub stop: Vec<String>,
@@ -69,11 +70,11 @@ pub struct Target {
 
 /// What a problem is put into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 #[schemars(rename = "PromptTemplate")]
 pub enum Template {
     /// The model's own chat template: the turns of a chat, or one user turn.
-    // Not a unit variant, nor is the last: serde would take any key beside its `kind`.
     Chat {},
     /// A text, for models without a chat template.
     Plain {
@@ -83,6 +84,8 @@ pub enum Template {
     /// Nothing: the prompt is the problem and its suffix.
     None {},
 }
+
+settings::tagged!(Template);
 
 impl Default for Template {
     fn default() -> Self {

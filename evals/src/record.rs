@@ -38,9 +38,13 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordConfig {
-    /// Texts and verdicts of every this many steps; 0 for none.
+    /// Texts and verdicts of every this many steps, or "off".
+    #[serde(with = "settings::off::zero_too")]
+    #[schemars(with = "settings::OrOff<u64>")]
     pub completions_every: u64,
-    /// Token ids, log-probabilities and entropies of every this many steps; 0 for none.
+    /// Token ids, log-probabilities and entropies of every this many steps, or "off".
+    #[serde(with = "settings::off::zero_too")]
+    #[schemars(with = "settings::OrOff<u64>")]
     pub tokens_every: u64,
 }
 

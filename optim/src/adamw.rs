@@ -23,7 +23,9 @@ pub struct AdamWConfig {
     pub eps: f64,
     /// Decoupled weight decay, times the learning rate; norms and biases have none.
     pub weight_decay: f64,
-    /// Norm that the whole gradient is scaled down to; 0 = no clipping.
+    /// Norm that the whole gradient is scaled down to, or "off".
+    #[serde(with = "settings::off::zero")]
+    #[schemars(with = "settings::OrOff<f64>")]
     pub max_grad_norm: f64,
 }
 

@@ -5,12 +5,15 @@ use crate::{AdamW, AdamWConfig, Optimizer, Param, Result};
 
 /// Which rule moves the parameters, and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind")]
+#[serde(remote = "Self")]
+#[schemars(tag = "kind", transform = settings::by_name_or("adamw"))]
 pub enum OptimConfig {
     /// Adam with decoupled weight decay.
     #[serde(rename = "adamw")]
     AdamW(AdamWConfig),
 }
+
+settings::tagged!(OptimConfig, "adamw");
 
 impl OptimConfig {
     /// Everything wrong with the settings, one sentence per key.

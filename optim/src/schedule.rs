@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// (`warmup_ratio`), not both. The share is rounded up to whole updates; a number within a
 /// millionth above a whole one counts as that.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum Schedule {
     /// `f(p) = 1`.
     Constant {
@@ -80,6 +81,8 @@ pub enum Schedule {
         min_ratio: f64,
     },
 }
+
+settings::tagged!(Schedule);
 
 /// How the rate falls over the decay of [`Schedule::Wsd`], from 1 to 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

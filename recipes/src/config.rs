@@ -29,7 +29,7 @@ pub use choice::{
 pub use data::{
     AnswerFrom, Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train,
 };
-pub use eval::{Best, BestBy, BestMetric, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
+pub use eval::{BestBy, BestMetric, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
 pub use load::{Layer, Loaded, load};
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};

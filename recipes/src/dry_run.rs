@@ -140,7 +140,7 @@ impl Plan {
             .collect();
         let checkpoint = 3 * parameters * F32;
         let kept =
-            recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best.is_kept());
+            recipe.checkpoint.keep.get() as u64 + u64::from(recipe.checkpoint.best.is_some());
         let saves: u64 = recipe.total_steps() / recipe.checkpoint.every + stages.len() as u64;
         // One more than is kept lies there while it is written.
         let checkpoints = checkpoint * (kept.min(saves) + 1);

@@ -19,7 +19,7 @@ pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use http::{Http, HttpConfig};
 pub use process::{Process, ProcessConfig};
 use protocol::printable;
-pub use retry::{Fault, GiveUp, Outside, RetryPolicy, Retrying, Trial};
+pub use retry::{Fault, Outside, RetryPolicy, Retrying, Trial};
 
 use crate::console::Console;
 

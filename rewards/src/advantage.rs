@@ -18,7 +18,8 @@ pub struct GroupRewards<'a> {
 ///
 /// A group of one is compared with 0 and has a standard deviation of 1, as in verl.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name_or("grpo"))]
 pub enum AdvantageConfig {
     /// (reward - mean) / (standard deviation + eps), both of the group, with n - 1 under the root.
     ///
@@ -53,6 +54,8 @@ pub enum AdvantageConfig {
     /// the attempts of the step divided by those whose reward is not 0.
     Gpg {},
 }
+
+settings::tagged!(AdvantageConfig, "grpo");
 
 fn default_eps() -> f64 {
     1e-6

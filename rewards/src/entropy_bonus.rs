@@ -8,7 +8,8 @@ use crate::{Error, Result, exact, json};
 
 /// The coefficient of the mean entropy that is subtracted from the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum EntropyBonus {
     /// No bonus.
     Off {},
@@ -38,6 +39,8 @@ pub enum EntropyBonus {
         max: f64,
     },
 }
+
+settings::tagged!(EntropyBonus);
 
 impl Default for EntropyBonus {
     fn default() -> Self {

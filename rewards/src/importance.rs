@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// The ratio of a token is `exp(old log-prob - rollout log-prob)`, its exponent within 20; old is
 /// what training computes for the policy before its updates.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum Importance {
     /// None: the rollout counts as the policy's own.
     Off {},
@@ -43,6 +44,8 @@ pub enum Importance {
         high: f64,
     },
 }
+
+settings::tagged!(Importance);
 
 /// What has a ratio of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -17,7 +17,8 @@ use crate::{Error, Result, exact, json};
 /// Source: arXiv 1909.08593, section 2.2; the estimates of J. Schulman, "Approximating KL
 /// divergence", 2020, with clamps as in verl, where this is `use_kl_in_reward`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum RewardKl {
     /// None; no reference is needed.
     Off {},
@@ -26,8 +27,9 @@ pub enum RewardKl {
         /// Factor of the penalty, or its first value.
         #[serde(default = "usual")]
         coefficient: f64,
-        /// Moves the coefficient towards a KL; absent: it stays.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// Moves the coefficient towards a KL; "off": it stays.
+        #[serde(default, with = "settings::off")]
+        #[schemars(with = "settings::OrOff<AdaptiveKl>")]
         adaptive: Option<AdaptiveKl>,
     },
     /// `d^2 / 2`.
@@ -35,8 +37,9 @@ pub enum RewardKl {
         /// Factor of the penalty, or its first value.
         #[serde(default = "usual")]
         coefficient: f64,
-        /// Moves the coefficient towards a KL; absent: it stays.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// Moves the coefficient towards a KL; "off": it stays.
+        #[serde(default, with = "settings::off")]
+        #[schemars(with = "settings::OrOff<AdaptiveKl>")]
         adaptive: Option<AdaptiveKl>,
     },
     /// `exp(-d) + d - 1`, with `d` within 20 and the result within 10.
@@ -44,11 +47,14 @@ pub enum RewardKl {
         /// Factor of the penalty, or its first value.
         #[serde(default = "usual")]
         coefficient: f64,
-        /// Moves the coefficient towards a KL; absent: it stays.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// Moves the coefficient towards a KL; "off": it stays.
+        #[serde(default, with = "settings::off")]
+        #[schemars(with = "settings::OrOff<AdaptiveKl>")]
         adaptive: Option<AdaptiveKl>,
     },
 }
+
+settings::tagged!(RewardKl);
 
 /// After each step the coefficient is multiplied by `1 + e n / horizon`, with the `n` completions
 /// of the step and `e = KL / target - 1`, within 0.2 of 0.

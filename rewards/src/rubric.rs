@@ -20,7 +20,8 @@ pub struct RubricConfig(pub Vec<VerifierConfig>);
 
 /// One verifier and its weight in the sum of rewards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum VerifierConfig {
     /// 1 if the marked answer is the gold answer, else 0. Judges answers.
     Math {
@@ -103,6 +104,8 @@ pub enum VerifierConfig {
         pattern: String,
     },
 }
+
+settings::tagged!(VerifierConfig);
 
 fn one() -> f64 {
     1.0

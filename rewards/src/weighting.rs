@@ -139,7 +139,8 @@ pub trait TokenWeighting: Debug + Send {
 
 /// How the recipe weights tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum WeightingConfig {
     /// All tokens alike.
     Uniform {},
@@ -152,6 +153,8 @@ pub enum WeightingConfig {
     /// Holds the tokens of highest covariance near the old policy.
     KlCov(KlCov),
 }
+
+settings::tagged!(WeightingConfig);
 
 impl Default for WeightingConfig {
     fn default() -> Self {

@@ -14,13 +14,17 @@ pub struct Sampling {
     /// What logits are divided by, 1e-6 to 1e6; 0 takes the likeliest token, the lowest id among
     /// equals.
     pub temperature: f64,
-    /// Keep this many of the likeliest tokens; 0 keeps all.
+    /// Keep this many of the likeliest tokens; "off" keeps all.
+    #[serde(with = "settings::off::zero")]
+    #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub top_k: usize,
     /// Keep the fewest likeliest tokens whose share of what top-k left is at least this; 1 keeps
     /// all (arXiv 1904.09751).
     pub top_p: f64,
-    /// Keep the tokens at least this likely relative to the likeliest; 0 keeps all (arXiv
+    /// Keep the tokens at least this likely relative to the likeliest; "off" keeps all (arXiv
     /// 2407.01082).
+    #[serde(with = "settings::off::zero")]
+    #[schemars(with = "settings::OrOff<f64>")]
     pub min_p: f64,
     /// Most tokens in a completion.
     pub max_new_tokens: NonZeroUsize,

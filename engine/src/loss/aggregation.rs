@@ -8,7 +8,8 @@ use crate::{Error, Result};
 /// Source: the four modes of verl's `agg_loss`, with counts of the whole update in place of a
 /// micro-batch's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum Aggregation {
     /// The mean over all tokens (DAPO).
     TokenMean {},
@@ -23,6 +24,8 @@ pub enum Aggregation {
         scale: f64,
     },
 }
+
+settings::tagged!(Aggregation);
 
 impl Default for Aggregation {
     fn default() -> Self {

@@ -9,7 +9,8 @@ use super::clamp;
 /// With `d = log_prob - ref_log_prob`. Source: J. Schulman, "Approximating KL divergence", 2020;
 /// clamps as verl has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 #[schemars(rename = "LossKl")]
 pub enum Kl {
     /// None; no reference is needed.
@@ -34,6 +35,8 @@ pub enum Kl {
         coefficient: f64,
     },
 }
+
+settings::tagged!(Kl);
 
 impl Default for Kl {
     fn default() -> Self {

@@ -14,7 +14,8 @@ use crate::Result;
 /// token's own gradient, and the aggregation `seq-mean-token-mean` gives the papers' mean over
 /// sequences.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name_or("clipped-surrogate"))]
 pub enum PolicyLoss {
     /// The clipped surrogate of PPO.
     ClippedSurrogate(ClippedSurrogate),
@@ -85,6 +86,8 @@ pub enum PolicyLoss {
     /// `-l`: reads neither old log-probs nor advantages, whose columns may be empty.
     NegativeLogLikelihood {},
 }
+
+settings::tagged!(PolicyLoss, "clipped-surrogate");
 
 fn gspo_low() -> f64 {
     3e-4

@@ -23,30 +23,14 @@ pub struct ClippedSurrogate {
     pub clip_high: f64,
     /// Largest loss of a token of advantage -1: a number above 1, or "off", as in the papers of
     /// PPO and GRPO. verl's `clip_ratio_c`, which is 3 there where nothing is set.
-    pub dual_clip: DualClip,
-}
-
-/// The ceiling of the dual clip.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a number above 1, or \"off\"")]
-pub enum DualClip {
-    /// The loss of a token of advantage -1 is at most this.
-    At(f64),
-    /// No ceiling.
-    Off(Off),
-}
-
-/// The word "off".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Off {
-    /// As it is written.
-    Off,
+    #[serde(with = "settings::off")]
+    #[schemars(with = "settings::OrOff<f64>")]
+    pub dual_clip: Option<f64>,
 }
 
 impl Default for ClippedSurrogate {
     fn default() -> Self {
-        Self { clip_low: 0.2, clip_high: 0.2, dual_clip: DualClip::Off(Off::Off) }
+        Self { clip_low: 0.2, clip_high: 0.2, dual_clip: None }
     }
 }
 
@@ -59,7 +43,7 @@ impl ClippedSurrogate {
     ) -> candle::Result<Tensor> {
         let (ratios, advantages) = (tokens.log_ratios()?.exp()?, &tokens.advantages);
         let (mut losses, clipped) = self.clip().losses(&ratios, advantages)?;
-        if let DualClip::At(limit) = self.dual_clip {
+        if let Some(limit) = self.dual_clip {
             let ceiling = (advantages * -limit)?;
             let above = (losses.gt(&ceiling)? * advantages.lt(0.0)?)?;
             losses = above.where_cond(&ceiling, &losses)?;
@@ -76,7 +60,7 @@ impl ClippedSurrogate {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = self.clip().problems(1.0);
         match self.dual_clip {
-            DualClip::At(limit) if !(limit.is_finite() && limit > 1.0) => {
+            Some(limit) if !(limit.is_finite() && limit > 1.0) => {
                 problems
                     .push(format!("dual_clip is {limit}, expected a number above 1 or \"off\""));
             }

@@ -9,16 +9,19 @@ use super::Text;
 use crate::{Error, Result};
 
 /// Which special tokens stay in the text of a completion, where verifiers and people read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    untagged,
-    expecting = "expected \"auto\", \"all\", \"none\" or a list of tokens such as [\"<think>\"]"
-)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum KeepSpecialTokens {
     /// By a rule.
     By(KeepRule),
     /// These, as they are written in the vocabulary.
     Listed(Vec<String>),
+}
+
+settings::by_shape! { KeepSpecialTokens:
+    "\"auto\", \"all\", \"none\" or a list of tokens such as [\"<think>\"]";
+    text => KeepSpecialTokens::By,
+    list => KeepSpecialTokens::Listed,
 }
 
 /// A rule for special tokens in the text of a completion.

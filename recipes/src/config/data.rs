@@ -3,9 +3,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::tasks::{Arithmetic, Countdown};
 
@@ -30,9 +28,10 @@ pub struct DataConfig {
     pub max_prompt_tokens: NonZeroUsize,
     /// Longest solution that supervised stages learn, in tokens with the one that ends it. Problems
     /// with longer ones are dropped, and so are those whose solution does not fit the model's
-    /// context after its prompt; the run says which. Left out: none is dropped, and one that does
-    /// not fit is an error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// context after its prompt; the run says which. "off": none is dropped, and one that does not
+    /// fit is an error.
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub max_solution_tokens: Option<NonZeroUsize>,
 }
 
@@ -70,29 +69,9 @@ pub struct NamedSource {
     pub source: Source,
 }
 
-// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one
-// meant.
-impl<'de> Deserialize<'de> for Train {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Train;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table with `kind` or a list of tables")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Train, A::Error> {
-                Source::deserialize(MapAccessDeserializer::new(map)).map(Train::One)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, sources: A) -> Result<Train, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(sources)).map(Train::Many)
-            }
-        }
-        deserializer.deserialize_any(OneOrMany)
-    }
+settings::by_shape! { Train: "a table with `kind` or a list of tables";
+    table => Train::One,
+    list => Train::Many,
 }
 
 impl Train {
@@ -152,7 +131,8 @@ impl Train {
 
 /// Where problems come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 #[schemars(rename = "ProblemSource")]
 pub enum Source {
     /// A file with one JSON object a line.
@@ -166,6 +146,8 @@ pub enum Source {
     Countdown(Countdown),
 }
 
+settings::tagged!(Source);
+
 /// Rows in files, and what their columns mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -174,8 +156,9 @@ pub struct Rows {
     /// kind `file`, also a folder, a pattern such as `data/train-*.parquet`, or
     /// `hf://datasets/owner/name[@revision][/path]`.
     pub path: String,
-    /// Rows taken from its start. Left out: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Rows taken from its start; "off": all.
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub limit: Option<NonZeroUsize>,
     /// Which columns the problem, the answer and so on are in. Left out: columns of known names
     /// (docs/data.md).
@@ -224,14 +207,19 @@ impl Columns {
 }
 
 /// The name of a column, or of several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected the name of a column or a list of names")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 #[schemars(rename = "ColumnNames")]
 pub enum Names {
     /// One.
     One(String),
     /// Several, in this order.
     Many(Vec<String>),
+}
+
+settings::by_shape! { Names: "the name of a column or a list of names";
+    text => Names::One,
+    list => Names::Many,
 }
 
 impl Names {
@@ -304,7 +292,8 @@ impl JsonSchema for AnswerFrom {
 
 /// The problems that a run is judged by; never among those it trains on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name)]
 #[schemars(rename = "HeldOutData")]
 pub enum HeldOut {
     /// Set aside from the training source, drawn by the seed.
@@ -317,6 +306,8 @@ pub enum HeldOut {
     /// Files of any known format, as for training.
     File(Rows),
 }
+
+settings::tagged!(HeldOut);
 
 fn default_true() -> bool {
     true

@@ -1,13 +1,10 @@
-use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use evals::evaluate::{HELD_OUT, greedy};
 use evals::{Evaluation, PromptStyle};
 use rollout::Sampling;
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::stage::{default_one, default_slots};
 use super::{Recipe, Source};
@@ -17,9 +14,9 @@ use crate::verifiers::RewardsConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalConfig {
-    /// Steps between evaluations. Left out: only at the start of the run and at the end of each
-    /// stage.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Steps between evaluations; "off": only at the start of the run and at the end of each stage.
+    #[serde(with = "settings::off")]
+    #[schemars(with = "settings::OrOff<NonZeroU64>")]
     pub every: Option<NonZeroU64>,
     /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With
     /// several there is pass@k for k = 1, 2, 4 and so on up to their number.
@@ -136,10 +133,11 @@ pub struct CheckpointConfig {
     pub every: NonZeroU64,
     /// Newest checkpoints that are kept.
     pub keep: NonZeroUsize,
-    /// Whether the best checkpoint is kept besides: an evaluation after a step that is better than
-    /// all before it saves one at once. `true` goes by the accuracy of `data.held_out`;
-    /// `{ set = "NAME", metric = "accuracy" }` says by what.
-    pub best: Best,
+    /// The best checkpoint, which is kept besides, and by what it is chosen; or "off". An
+    /// evaluation after a step that is better than all before it saves one at once.
+    #[serde(with = "settings::off")]
+    #[schemars(with = "settings::OrOff<BestBy>")]
+    pub best: Option<BestBy>,
 }
 
 impl Default for CheckpointConfig {
@@ -147,19 +145,9 @@ impl Default for CheckpointConfig {
         Self {
             every: NonZeroU64::new(50).expect("50 is not zero"),
             keep: NonZeroUsize::new(2).expect("2 is not zero"),
-            best: Best::Is(true),
+            best: Some(BestBy::default()),
         }
     }
-}
-
-/// Whether the best checkpoint is kept, and by what it is chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Best {
-    /// By the accuracy of `data.held_out`, or not.
-    Is(bool),
-    /// By this.
-    By(BestBy),
 }
 
 /// What the best checkpoint is chosen by. Of equal ones it is the earliest.
@@ -214,46 +202,6 @@ impl BestMetric {
     }
 }
 
-impl Best {
-    /// Whether the best checkpoint is kept.
-    pub fn is_kept(&self) -> bool {
-        *self != Self::Is(false)
-    }
-
-    /// What it is chosen by.
-    pub fn by(&self) -> BestBy {
-        match self {
-            Self::Is(_) => BestBy::default(),
-            Self::By(by) => by.clone(),
-        }
-    }
-}
-
-// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one
-// meant.
-impl<'de> Deserialize<'de> for Best {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IsOrBy;
-
-        impl<'de> Visitor<'de> for IsOrBy {
-            type Value = Best;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true, false or a table with `set` and `metric`")
-            }
-
-            fn visit_bool<E>(self, is: bool) -> Result<Best, E> {
-                Ok(Best::Is(is))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Best, A::Error> {
-                BestBy::deserialize(MapAccessDeserializer::new(map)).map(Best::By)
-            }
-        }
-        deserializer.deserialize_any(IsOrBy)
-    }
-}
-
 /// Everything wrong with the held-out sets among themselves, each with its key.
 pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
     let mut found = Vec::new();
@@ -299,7 +247,7 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
         }
         greedy_problems(&key, &set, &mut found);
     }
-    if let Best::By(by) = &recipe.checkpoint.best
+    if let Some(by) = &recipe.checkpoint.best
         && !taken.contains(&by.set)
     {
         found.push(format!(

@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use anyhow::Result;
-use rewards::WeightingConfig;
-use rewards::weighting::Stare;
+use settings::off::OFF;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -27,45 +26,11 @@ impl Sources {
         if let Some(DeValue::Array(stages)) = root.get_mut("stage").map(Spanned::get_mut) {
             for stage in stages.iter_mut() {
                 preset(stage.get_mut(), &presets);
-                self.complete(stage.get_mut());
-                kind_first(stage.get_mut());
             }
         }
         inherit(&mut root);
+        root.iter_mut().for_each(kind_first);
         Ok(root)
-    }
-
-    /// Gives the tables that an override has begun in a stage the `kind` they have by default, so
-    /// that `--set stage.rl.optim.weight_decay=0.1` needs no second one.
-    fn complete(&self, stage: &mut DeValue<'_>) {
-        let defaults = kind_of(stage).and_then(Stage::defaults);
-        let (Some(mut defaults), DeValue::Table(stage)) = (defaults, stage) else { return };
-        // Of the settings that are not the default ones, only STARE's hold a further `kind`.
-        if stage.get("weighting").is_some_and(|own| kind_of(own.get_ref()) == Some("stare")) {
-            let stare = toml::Value::try_from(WeightingConfig::Stare(Stare::default()));
-            defaults.insert("weighting".into(), stare.expect("a weighting has a TOML form"));
-        }
-        self.complete_table(stage, &defaults);
-    }
-
-    fn complete_table(&self, table: &mut DeTable<'_>, defaults: &toml::Table) {
-        for (key, value) in table.iter_mut() {
-            let span = value.span();
-            let from_override = self.0.iter().rev().find(|source| source.start <= span.start);
-            let (Some(toml::Value::Table(defaults)), DeValue::Table(value)) =
-                (defaults.get(key.get_ref().as_ref()), value.get_mut())
-            else {
-                continue;
-            };
-            if from_override.is_some_and(|source| source.is_override)
-                && !value.contains_key("kind")
-                && let Some(kind) = defaults.get("kind").and_then(toml::Value::as_str)
-            {
-                let kind = DeValue::String(kind.to_owned().into());
-                value.insert(Spanned::new(span.clone(), "kind".into()), Spanned::new(span, kind));
-            }
-            self.complete_table(value, defaults);
-        }
     }
 
     fn merge_root<'a>(&self, root: &mut DeTable<'a>, mut over: DeTable<'a>) -> Result<()> {
@@ -104,8 +69,9 @@ fn merge_stage<'a>(
     }
 }
 
+/// The kind of a table, or of a setting that is a name: `"k3"` stands for `{ kind = "k3" }`.
 fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
-    value.as_table()?.get("kind")?.get_ref().as_str()
+    value.as_str().or_else(|| value.as_table()?.get("kind")?.get_ref().as_str())
 }
 
 /// Puts what the stage sets over the settings of the algorithm that it names.
@@ -123,10 +89,8 @@ fn preset<'a>(stage: &mut DeValue<'a>, presets: &DeTable<'a>) {
 /// judges there; and each named set what `[eval]` and `[prompt]` say.
 fn inherit(root: &mut DeTable<'_>) {
     let stages = root.get("stage").and_then(|stages| stages.get_ref().as_array());
-    let samples = |stage: &&Spanned<DeValue<'_>>| {
-        let defaults = kind_of(stage.get_ref()).and_then(Stage::defaults);
-        defaults.is_some_and(|defaults| defaults.contains_key("rollout"))
-    };
+    let samples =
+        |stage: &&Spanned<DeValue<'_>>| kind_of(stage.get_ref()).is_some_and(Stage::samples);
     let last = stages.and_then(|stages| stages.iter().rev().find(samples));
     let stage = last.and_then(|stage| stage.get_ref().as_table()).cloned().unwrap_or_default();
     let prompt = root.get("prompt").cloned();
@@ -198,16 +162,25 @@ fn select(stages: &[Spanned<DeValue<'_>>], selector: &str) -> Result<usize, Stri
     }
 }
 
-/// Tables merge key by key; everything else, and a table whose `kind` changes, is replaced.
+/// Tables merge key by key; everything else, and a table whose `kind` changes, is replaced. A name
+/// counts as the table with that `kind`.
 fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {
     for (key, value) in over {
         let Some(there) = base.get_mut(key.get_ref().as_ref()) else {
             base.insert(key, value);
             continue;
         };
-        let kind = kind_of(value.get_ref());
-        let same_kind = kind.is_none() || kind == kind_of(there.get_ref());
+        let (old, new) = (kind_of(there.get_ref()), kind_of(value.get_ref()));
+        let same_kind = old.is_none() || new.is_none() || old == new;
         let span = value.span();
+        match (there.get_ref(), value.get_ref()) {
+            (DeValue::String(name), DeValue::Table(_)) if same_kind && name != OFF => {
+                in_full(there);
+            }
+            // It says nothing but the kind that is there.
+            (DeValue::Table(_), DeValue::String(_)) if old == new => continue,
+            _ => {}
+        }
         match (there.get_mut(), value.into_inner()) {
             (DeValue::Table(there), DeValue::Table(value)) if same_kind => merge(there, value),
             (_, value) => *there = Spanned::new(span, value),
@@ -215,14 +188,28 @@ fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {
     }
 }
 
-/// Puts `kind` before the other keys of a stage, where its reader wants it.
-fn kind_first(stage: &mut DeValue<'_>) {
-    let DeValue::Table(table) = stage else { return };
-    let entries: Vec<_> = std::mem::take(table).into_iter().collect();
-    let (kind, rest): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|(key, _)| key.get_ref() == "kind");
-    for (key, value) in kind.into_iter().chain(rest) {
-        table.insert(key, value);
+/// Makes the table with `kind` of a name.
+fn in_full(name: &mut Spanned<DeValue<'_>>) {
+    let (span, kind) = (name.span(), name.clone());
+    let kind = (Spanned::new(span, "kind".into()), kind);
+    *name.get_mut() = DeValue::Table(DeTable::from_iter([kind]));
+}
+
+/// Puts `kind` before the other keys of every table, where its reader wants it. The arguments of a
+/// chat template keep their order, which shows in a prompt.
+fn kind_first((key, value): (&Spanned<DeString<'_>>, &mut Spanned<DeValue<'_>>)) {
+    match value.get_mut() {
+        DeValue::Table(_) if key.get_ref() == "template_args" => {}
+        DeValue::Table(table) => {
+            if let Some((kind, name)) = table.remove_entry("kind") {
+                let rest = std::mem::take(table);
+                table.insert(kind, name);
+                table.extend(rest);
+            }
+            table.iter_mut().for_each(kind_first);
+        }
+        DeValue::Array(array) => array.iter_mut().for_each(|value| kind_first((key, value))),
+        _ => {}
     }
 }
 

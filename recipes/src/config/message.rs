@@ -98,8 +98,8 @@ const KINDS: [(&str, &str); 20] = [
 
 /// What a recipe calls a kind of value.
 fn kind(serde: &str) -> String {
-    if serde.starts_with("internally tagged enum ") {
-        return "a table with `kind`".to_owned();
+    if let Some(value) = serde.strip_suffix(" or \"off\"") {
+        return format!("{} or \"off\"", kind(value));
     }
     if ["struct ", "tuple struct ", "unit struct "].iter().any(|start| serde.starts_with(start)) {
         return "a table".to_owned();
@@ -148,8 +148,8 @@ mod tests {
     fn kinds_of_values_have_plain_names() {
         for (serde, ours) in [
             (
-                "invalid type: integer `5`, expected internally tagged enum Source",
-                "expected a table with `kind`, got 5",
+                "invalid type: integer `5`, expected struct Probe or \"off\"",
+                "expected a table or \"off\", got 5",
             ),
             (
                 "invalid type: string \"x\", expected struct ModelChoice",

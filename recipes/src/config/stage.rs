@@ -6,13 +6,10 @@
 mod rl;
 mod sft;
 
-use std::fmt;
 use std::num::NonZeroUsize;
 
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub use rl::RlStage;
 pub use sft::SftStage;
@@ -153,15 +150,15 @@ use stage_settings;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident($settings:ty)),+ $(,)?) => {
         /// One stage of a run.
-        #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-        #[serde(tag = "kind", rename_all = "kebab-case")]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(remote = "Self", rename_all = "kebab-case")]
+        #[schemars(tag = "kind")]
         #[expect(clippy::large_enum_variant, reason = "a recipe holds a handful of stages")]
         pub enum Stage {
             $($(#[$doc])* $kind($settings),)+
         }
 
-        /// The names of the kinds.
-        const KINDS: &[&str] = &[$(<$settings>::KIND),+];
+        settings::tagged!(Stage);
 
         impl Stage {
             /// Its settings, whatever its kind.
@@ -171,22 +168,11 @@ macro_rules! kinds {
                 }
             }
 
-            /// A stage of this kind where nothing is said about it; none of a kind that there is
-            /// not.
-            pub(super) fn defaults(kind: &str) -> Option<toml::Table> {
-                let required = match kind {
-                    $(<$settings>::KIND => <$settings>::REQUIRED,)+
-                    _ => return None,
-                };
-                let stage: Self = toml::from_str(&format!("kind = \"{kind}\"\n{required}"))
-                    .expect("every setting but these has a default");
-                Some(toml::Table::try_from(stage).expect("a stage has a TOML form"))
-            }
-
-            fn read<'de, D: Deserializer<'de>>(kind: &str, rest: D) -> Result<Self, D::Error> {
+            /// Whether stages of this kind sample.
+            pub(super) fn samples(kind: &str) -> bool {
                 match kind {
-                    $(<$settings>::KIND => <$settings>::deserialize(rest).map(Self::$kind),)+
-                    _ => Err(D::Error::unknown_variant(kind, KINDS)),
+                    $(<$settings>::KIND => <$settings>::SAMPLES,)+
+                    _ => false,
                 }
             }
         }
@@ -198,57 +184,6 @@ kinds! {
     Sft(SftStage),
     /// Reinforcement learning: samples, judges, credits, descends.
     Rl(RlStage),
-}
-
-// Written by hand: serde's tagged enums buffer the table, and with it goes the line and column of
-// every mistake inside. Here `kind` comes first (the loader sees to it) and the rest is read in
-// place.
-impl<'de> Deserialize<'de> for Stage {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(StageVisitor)
-    }
-}
-
-struct StageVisitor;
-
-impl<'de> Visitor<'de> for StageVisitor {
-    type Value = Stage;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a stage with `kind` = \"{}\"", KINDS.join("\" or \""))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stage, A::Error> {
-        if map.next_key::<String>()?.as_deref() != Some("kind") {
-            return Err(A::Error::custom("missing field `kind`, which comes first in a stage"));
-        }
-        let Kind(kind) = map.next_value()?;
-        Stage::read(kind, MapAccessDeserializer::new(map))
-    }
-}
-
-/// The name of a kind, refused where it stands if there is none of that name.
-struct Kind(&'static str);
-
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KindVisitor)
-    }
-}
-
-struct KindVisitor;
-
-impl Visitor<'_> for KindVisitor {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("variant identifier")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Kind, E> {
-        let known = KINDS.iter().find(|kind| **kind == name);
-        known.map(|kind| Kind(kind)).ok_or_else(|| E::unknown_variant(name, KINDS))
-    }
 }
 
 pub(super) fn default_one() -> NonZeroUsize {

@@ -2,8 +2,9 @@ use rewards::rubric::{self, Described};
 use rewards::verifier::Rule;
 use rewards::{Marker, VerifierConfig};
 use schemars::JsonSchema;
-use serde::de::Error as _;
+use serde::de::MapAccess;
 use serde::{Deserialize, Deserializer, Serialize};
+use settings::Tagged;
 
 use super::http::{Http, HttpConfig};
 use super::process::{Process, ProcessConfig};
@@ -26,7 +27,8 @@ pub enum RewardConfig {
 
 /// A verifier outside this process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(remote = "Self", rename_all = "kebab-case")]
+#[schemars(tag = "kind", transform = settings::by_name)]
 pub enum OutsideConfig {
     /// A child process that stays, and speaks JSON lines.
     Process(ProcessConfig),
@@ -34,26 +36,26 @@ pub enum OutsideConfig {
     Http(HttpConfig),
 }
 
-/// Kinds of [`OutsideConfig`].
-const OUTSIDE: [&str; 2] = ["process", "http"];
+settings::tagged!(OutsideConfig);
 
-// Written by hand: serde's untagged enums say that no variant fits, not what is wrong with the one
-// meant.
+impl<'de> Tagged<'de> for RewardConfig {
+    const DEFAULT: Option<&'static str> = None;
+
+    fn kinds() -> Vec<&'static str> {
+        [VerifierConfig::kinds(), OutsideConfig::kinds()].concat()
+    }
+
+    fn from_table<A: MapAccess<'de>>(table: settings::Table<A>) -> Result<Self, A::Error> {
+        if OutsideConfig::kinds().contains(&table.kind()) {
+            return OutsideConfig::from_table(table).map(Self::Outside);
+        }
+        VerifierConfig::from_table(table).map(Self::Inside)
+    }
+}
+
 impl<'de> Deserialize<'de> for RewardConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let table = toml::Value::deserialize(deserializer)?;
-        let kind = table.get("kind").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        if OUTSIDE.contains(&kind.as_str()) {
-            let outside = OutsideConfig::deserialize(table);
-            return outside.map(Self::Outside).map_err(|error| D::Error::custom(error.message()));
-        }
-        VerifierConfig::deserialize(table).map(Self::Inside).map_err(|error| {
-            let mut message = error.message().to_owned();
-            if message.starts_with(&format!("unknown variant `{kind}`")) {
-                message.extend(OUTSIDE.map(|kind| format!(", `{kind}`")));
-            }
-            D::Error::custom(message)
-        })
+        settings::read(deserializer)
     }
 }
 

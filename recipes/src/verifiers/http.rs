@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem;
 use super::protocol::{Reply, Request, digest, failed, pending};
-use super::retry::{Fault, GiveUp, Outside, Trial};
+use super::retry::{Fault, Outside, Trial};
 use crate::console::Console;
 use crate::signals::Stop;
 use client::{HttpClient, NoReply};
@@ -58,8 +58,9 @@ pub struct HttpConfig {
     #[serde(default = "default_timeout")]
     pub timeout_s: f64,
     /// Longest time that the run waits while it cannot be reached, in seconds, or "off".
-    #[serde(default)]
-    pub give_up_after_s: GiveUp,
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<f64>")]
+    pub give_up_after_s: Option<f64>,
 }
 
 fn default_name() -> String {
@@ -108,7 +109,9 @@ impl HttpConfig {
         }
         headers::problem(&self.headers)
             .or_else(|| problem(&[("timeout_s", self.timeout_s)]))
-            .or_else(|| self.give_up_after_s.problem())
+            .or_else(|| {
+                self.give_up_after_s.and_then(|limit| problem(&[("give_up_after_s", limit)]))
+            })
     }
 }
 

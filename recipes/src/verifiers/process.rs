@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem;
 use super::protocol::{Reply, Request, digest, failed, pending, shortened};
-use super::retry::{Fault, GiveUp, Outside, Trial};
+use super::retry::{Fault, Outside, Trial};
 use crate::console::Console;
 use crate::signals::Stop;
 use child::{NoLine, Running};
@@ -50,8 +50,9 @@ pub struct ProcessConfig {
     #[serde(default = "default_workers")]
     pub workers: NonZeroUsize,
     /// Longest time that the run waits while it cannot be started, in seconds, or "off".
-    #[serde(default)]
-    pub give_up_after_s: GiveUp,
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<f64>")]
+    pub give_up_after_s: Option<f64>,
 }
 
 fn default_name() -> String {
@@ -81,7 +82,9 @@ impl ProcessConfig {
             return Some("command: expected a program and its arguments, got nothing".into());
         }
         let times = [("deadline_s", self.deadline_s), ("start_s", self.start_s)];
-        problem(&times).or_else(|| self.give_up_after_s.problem())
+        problem(&times).or_else(|| {
+            self.give_up_after_s.and_then(|limit| problem(&[("give_up_after_s", limit)]))
+        })
     }
 }
 

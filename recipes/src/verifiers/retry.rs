@@ -4,10 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use engine::loss::Off;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::console::{Console, duration};
 use crate::signals::Stop;
@@ -48,38 +45,6 @@ impl RetryPolicy {
             thread::sleep(left.min(GLANCE));
         }
         false
-    }
-}
-
-/// How long a run waits for a verifier that is away.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a number of seconds, or \"off\"")]
-pub enum GiveUp {
-    /// So many seconds; the run then ends with an error.
-    After(f64),
-    /// Without end.
-    Off(Off),
-}
-
-impl Default for GiveUp {
-    fn default() -> Self {
-        Self::Off(Off::Off)
-    }
-}
-
-impl GiveUp {
-    pub(super) fn problem(self) -> Option<String> {
-        match self {
-            Self::After(seconds) => super::problem(&[("give_up_after_s", seconds)]),
-            Self::Off(_) => None,
-        }
-    }
-
-    fn limit(self) -> Option<Duration> {
-        match self {
-            Self::After(seconds) => Some(Duration::from_secs_f64(seconds)),
-            Self::Off(_) => None,
-        }
     }
 }
 
@@ -167,8 +132,13 @@ struct Pauses<'a> {
 
 impl Retrying {
     /// Waits for `verifier`.
-    pub fn new(verifier: Box<dyn Outside>, policy: RetryPolicy, give_up: GiveUp) -> Self {
-        Self { verifier, policy, give_up: give_up.limit() }
+    pub fn new(
+        verifier: Box<dyn Outside>,
+        policy: RetryPolicy,
+        give_up_after_s: Option<f64>,
+    ) -> Self {
+        let give_up = give_up_after_s.map(Duration::from_secs_f64);
+        Self { verifier, policy, give_up }
     }
 
     /// First contact, before the run does anything else. A verifier that may still be starting is
@@ -302,7 +272,7 @@ mod tests {
             away
         }
 
-        fn retrying(&self, stop: &Stop, give_up: GiveUp) -> Retrying {
+        fn retrying(&self, stop: &Stop, give_up: Option<f64>) -> Retrying {
             let (first_delay, max_delay) = (Duration::from_millis(1), Duration::from_millis(4));
             let policy = RetryPolicy {
                 first_delay,
@@ -368,7 +338,7 @@ mod tests {
         let stop = Stop::default();
         for away in [0, 1, 3, 5] {
             let shy = Shy::away(away);
-            let retrying = shy.retrying(&stop, GiveUp::default());
+            let retrying = shy.retrying(&stop, None);
             let verdicts = with_attempts(4, |attempts| retrying.verify(attempts).unwrap());
             let rewards: Vec<_> = verdicts.iter().map(|verdict| verdict.reward).collect();
             assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0]);
@@ -379,7 +349,7 @@ mod tests {
     #[test]
     fn a_stop_ends_the_waiting() {
         let stop = Stop::default();
-        let retrying = Shy::away(usize::MAX).retrying(&stop, GiveUp::default());
+        let retrying = Shy::away(usize::MAX).retrying(&stop, None);
         let asked = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
             stop.request();
@@ -397,33 +367,17 @@ mod tests {
         let stop = Stop::default();
         let began = Instant::now();
         with_attempts(2, |attempts| {
-            let retrying = Shy::away(usize::MAX).retrying(&stop, GiveUp::After(0.05));
+            let retrying = Shy::away(usize::MAX).retrying(&stop, Some(0.05));
             for error in
                 [retrying.verify(attempts).unwrap_err(), retrying.trial(&attempts[0]).unwrap_err()]
             {
                 assert!(error.reason.starts_with("gave up after "), "{error}");
                 assert!(error.reason.ends_with("give_up_after_s: asleep"), "{error}");
             }
-            let retrying = Shy::away(3).retrying(&stop, GiveUp::After(60.0));
+            let retrying = Shy::away(3).retrying(&stop, Some(60.0));
             assert_eq!(retrying.verify(attempts).unwrap().len(), 2);
         });
         assert!(began.elapsed() >= Duration::from_millis(100), "it waits until then");
         assert!(!stop.is_requested());
-    }
-
-    #[test]
-    fn the_limit_is_a_number_or_off() {
-        #[derive(Debug, Deserialize)]
-        struct At {
-            at: GiveUp,
-        }
-        let read = |text: &str| toml::from_str::<At>(text).map(|at| at.at);
-        assert_eq!(read("at = 60"), Ok(GiveUp::After(60.0)));
-        assert_eq!(read("at = \"off\""), Ok(GiveUp::default()));
-        let error = read("at = \"never\"").unwrap_err().to_string();
-        assert!(error.contains("expected a number of seconds, or \"off\""), "{error}");
-        assert!(
-            GiveUp::After(0.0).problem().unwrap().starts_with("give_up_after_s: expected more")
-        );
     }
 }

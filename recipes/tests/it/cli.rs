@@ -176,12 +176,12 @@ fn no_message_has_the_names_of_types() {
         ("eval.rewards=5", "expected a list, got 5"),
         ("eval.rewards=[{kind=\"length\",weight=\"x\"}]", "expected a number, got \"x\""),
         ("eval.rewards=[{kind=5}]", ""),
-        ("stage.sft.schedule=5", "expected a table with `kind`, got 5"),
+        ("stage.sft.schedule=5", "expected a name or a table with `kind`, got 5"),
         ("stage.sft.schedule={kind=\"x\"}", "unknown value `x`"),
         ("stage.sft.schedule={kind=5}", "expected a name in quotation marks, got 5"),
-        ("prompt.template=5", "expected a table with `kind`, got 5"),
+        ("prompt.template=5", "expected a name or a table with `kind`, got 5"),
         ("prompt.bos=5", ""),
-        ("checkpoint.best=5", "expected true, false or a table with `set` and `metric`, got 5"),
+        ("checkpoint.best=5", "expected a table or \"off\", got 5"),
     ] {
         let output = stearin(folder.path(), &["train", "mine.toml", "--dry-run", "--set", setting]);
         assert_eq!(output.status.code(), Some(2), "{setting}: {}", stdout(&output));

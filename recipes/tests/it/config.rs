@@ -4,7 +4,7 @@ use recipes::config::{Layer, Recipe, Stage, load};
 use rewards::WeightingConfig;
 use rewards::weighting::{Select, Ties};
 
-const PLAIN: &str = r#"
+pub(crate) const PLAIN: &str = r#"
 seed = 3
 [model]
 path = "builtin:arithmetic"
@@ -28,7 +28,7 @@ kind = "constant"
 lr = 1e-4
 "#;
 
-fn read(layers: &[&str], overrides: &[&str]) -> Result<Recipe, String> {
+pub(crate) fn read(layers: &[&str], overrides: &[&str]) -> Result<Recipe, String> {
     let layers: Vec<_> = layers
         .iter()
         .enumerate()
@@ -38,7 +38,7 @@ fn read(layers: &[&str], overrides: &[&str]) -> Result<Recipe, String> {
     load(&layers, &overrides).map(|loaded| loaded.recipe).map_err(|e| format!("{e:#}"))
 }
 
-fn rl(recipe: &Recipe) -> &recipes::config::RlStage {
+pub(crate) fn rl(recipe: &Recipe) -> &recipes::config::RlStage {
     recipe
         .stages
         .iter()

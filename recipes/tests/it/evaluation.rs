@@ -217,7 +217,7 @@ fn a_prompt_asks_for_what_the_verifier_reads_unless_it_says_something_of_its_own
         recipe.prompt.suffix.unwrap()
     };
     assert_eq!(suffix(""), "\nPut your final answer within \\boxed{}.");
-    assert_eq!(suffix("prompt.suffix = \"\""), "");
+    assert_eq!(suffix("prompt.suffix = \"off\""), "");
     assert_eq!(suffix("prompt.suffix = \" Go.\""), " Go.");
     assert_eq!(suffix("prompt.system = \"Box it.\""), "");
     assert_eq!(suffix("prompt.template = { kind = \"none\" }"), "");

@@ -19,7 +19,7 @@ use crate::runs::{RECIPE, Run, assert_equal, contents};
 /// Checkpoints at the ends of stages alone, of which the last is kept: whatever else is saved is
 /// saved in need.
 fn rarely_saved(recipe: &str) -> String {
-    let rare = "[checkpoint]\nevery = 50\nkeep = 1\nbest = false\n";
+    let rare = "[checkpoint]\nevery = 50\nkeep = 1\nbest = \"off\"\n";
     let text = recipe.replace("[checkpoint]\nevery = 1\nkeep = 2\n", rare);
     assert_ne!(text, recipe);
     text

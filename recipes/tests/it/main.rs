@@ -8,6 +8,7 @@ mod config;
 mod data;
 mod entropy;
 mod evaluation;
+mod forms;
 mod goes_on;
 mod hub;
 mod identity;

@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 /// Every room, and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("kernels", &[]),
-    ("engine", &["kernels"]),
-    ("rollout", &["engine"]),
-    ("rewards", &[]),
-    ("optim", &["kernels"]),
-    ("evals", &["engine", "rewards", "rollout"]),
-    ("recipes", &["engine", "evals", "optim", "rewards", "rollout"]),
+    ("settings", &[]),
+    ("engine", &["kernels", "settings"]),
+    ("rollout", &["engine", "settings"]),
+    ("rewards", &["settings"]),
+    ("optim", &["kernels", "settings"]),
+    ("evals", &["engine", "rewards", "rollout", "settings"]),
+    ("recipes", &["engine", "evals", "optim", "rewards", "rollout", "settings"]),
 ];
 
 /// Rooms without tensors.
-const WITHOUT_TENSORS: &[&str] = &["kernels", "rewards"];
+const WITHOUT_TENSORS: &[&str] = &["kernels", "rewards", "settings"];
 
 /// Lines of a file, without its tests.
 const LONGEST: usize = 400;

@@ -216,7 +216,7 @@ fn a_full_disk_stops_the_run_and_it_can_go_on() {
     let temp = tempfile::tempdir().unwrap();
     let whole = temp.path().join("whole");
     // Without checkpoints on the way, so that what is kept was saved in need.
-    let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 1\nbest = false");
+    let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 1\nbest = \"off\"");
     Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
     for room in [4500, 7000, 9000, 12_000] {
         let root = temp.path().join(room.to_string());

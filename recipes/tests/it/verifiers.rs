@@ -469,7 +469,7 @@ fn a_verifier_that_gives_up_ends_the_run_and_loses_no_step() {
     let address = free();
     let url = format!("url = \"http://{address}/\", give_up_after_s = 0.3");
     let text = recipe(&format!("[{{ kind = \"http\", {url} }}]"))
-        .replace("every = 1\nkeep = 2", "every = 100\nkeep = 1\nbest = false");
+        .replace("every = 1\nkeep = 2", "every = 100\nkeep = 1\nbest = \"off\"");
     // The server ends after the fourth step; only the stages' ends are saved.
     serve(address, 3);
     let error = train(&ended, &text).unwrap_err().to_string();

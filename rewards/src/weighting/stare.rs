@@ -8,9 +8,7 @@ mod operation;
 mod rule;
 
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{Scope, below, not_positive, outside};
 use controller::Controller;
@@ -39,8 +37,9 @@ pub struct Stare {
     pub target_entropy: f64,
     /// What the gate compares with the target.
     pub gate: Gate,
-    /// Moves W and M by the sign of target less entropy; absent: they stay.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Moves W and M by the sign of target less entropy; "off": they stay.
+    #[serde(with = "settings::off")]
+    #[schemars(with = "settings::OrOff<AdaptiveReweight>")]
     pub adaptive: Option<AdaptiveReweight>,
     /// Which tokens are ranked together; the paper's is `batch`, the reference code's
     /// `micro-batch`.
@@ -64,7 +63,8 @@ impl Default for Stare {
 
 /// Which tokens of one advantage sign have high surprisal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(tag = "kind", transform = settings::by_name_or("quantile"))]
 #[schemars(rename = "StareSelection")]
 pub enum Select {
     /// A share of them, by rank: see [`budget`](super::budget).
@@ -83,6 +83,8 @@ pub enum Select {
         below: f64,
     },
 }
+
+settings::tagged!(Select, "quantile");
 
 fn default_share() -> f64 {
     0.1
@@ -261,35 +263,7 @@ impl AutoReweight {
     }
 }
 
-// Written by hand, as untagged enums say of a mistake inside only that no variant fits.
-impl<'de> Deserialize<'de> for Reweight {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Reweight;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a number, or a table with the key `auto`")
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Reweight, E> {
-                Ok(Reweight::Fixed(value))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Reweight, E> {
-                Ok(Reweight::Fixed(value as f64))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Reweight, E> {
-                Ok(Reweight::Fixed(value as f64))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Reweight, A::Error> {
-                AutoReweight::deserialize(MapAccessDeserializer::new(map)).map(Reweight::Auto)
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
+settings::by_shape! { Reweight: "a number, or a table with the key `auto`";
+    number => Reweight::Fixed,
+    table => Reweight::Auto,
 }

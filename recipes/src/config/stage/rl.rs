@@ -29,9 +29,10 @@ stage_settings! {
         /// How completions are sampled.
         #[serde(default)]
         pub rollout: rollout::Sampling,
-        /// Whether problems are drawn until the batch is full of groups with spread. Left out: the
+        /// Whether problems are drawn until the batch is full of groups with spread; "off": the
         /// groups of a step are what was drawn.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, with = "settings::off")]
+        #[schemars(with = "settings::OrOff<DynamicSampling>")]
         pub dynamic_sampling: Option<DynamicSampling>,
         /// What a completion is worth.
         #[serde(default)]
@@ -61,17 +62,17 @@ stage_settings! {
         /// The loss.
         #[serde(default)]
         pub loss: engine::loss::LossConfig,
-        /// Measures on fresh rollouts how far an update moves the entropy. Left out: never.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// Measures on fresh rollouts how far an update moves the entropy, or "off".
+        #[serde(default, with = "settings::off")]
+        #[schemars(with = "settings::OrOff<Probe>")]
         pub probe: Option<Probe>,
     }
 }
 
 impl RlStage {
     pub(super) const KIND: &str = "rl";
-    /// The settings without a default.
-    pub(super) const REQUIRED: &str =
-        "group_size = 2\nsteps = 1\nbatch = 1\nschedule = { kind = \"constant\", lr = 1.0 }\n";
+    /// Whether it samples: an evaluation does as the last stage that does.
+    pub(super) const SAMPLES: bool = true;
 
     /// Whether it looks back at the weights at its start.
     pub fn has_reference(&self) -> bool {
@@ -214,7 +215,7 @@ impl RlStage {
         need(
             self.dynamic_sampling.is_none(),
             "dynamic_sampling: it waits for groups whose completions differ, and a group of one \
-             never does; remove it, or use a larger group_size",
+             never does; set it to \"off\", or use a larger group_size",
         );
     }
 }

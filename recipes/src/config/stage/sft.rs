@@ -14,9 +14,8 @@ stage_settings! {
 
 impl SftStage {
     pub(super) const KIND: &str = "sft";
-    /// The settings without a default.
-    pub(super) const REQUIRED: &str =
-        "steps = 1\nbatch = 1\nschedule = { kind = \"constant\", lr = 1.0 }\n";
+    /// It samples nothing.
+    pub(super) const SAMPLES: bool = false;
 }
 
 impl StageSettings for SftStage {

@@ -129,7 +129,7 @@ impl Trainer<'_> {
         })?;
         results.sort_by_key(|result| result.number);
         self.record.evaluation(&found.0, &results)?;
-        let by = recipe.checkpoint.best.by();
+        let by = recipe.checkpoint.best.clone().unwrap_or_default();
         if by.set == name {
             let metric = by.metric.name().to_owned();
             let value = by.metric.of(&found.0);

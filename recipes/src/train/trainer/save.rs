@@ -26,7 +26,7 @@ impl Trainer<'_> {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
         self.saved = Some(Saved { path, state: self.state.clone() });
-        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best.is_kept())?;
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best.is_some())?;
         self.saving = Some(began.elapsed().as_secs_f64());
         self.set_status(State::Running)
     }
@@ -34,7 +34,7 @@ impl Trainer<'_> {
     /// Whether the current weights have a better score than every checkpoint.
     pub(super) fn is_best(&self) -> Result<bool> {
         match &self.state.score {
-            Some(score) if self.run.recipe.checkpoint.best.is_kept() => {
+            Some(score) if self.run.recipe.checkpoint.best.is_some() => {
                 Ok(score.is_best(&self.run_dir.checkpoints()?))
             }
             _ => Ok(false),
@@ -96,6 +96,6 @@ impl Trainer<'_> {
         saved.state = self.state.clone();
         saved.amend()?;
         let kept = &self.run.recipe.checkpoint;
-        self.run_dir.prune(kept.keep.get(), kept.best.is_kept())
+        self.run_dir.prune(kept.keep.get(), kept.best.is_some())
     }
 }

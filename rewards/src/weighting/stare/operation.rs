@@ -1,7 +1,5 @@
 use schemars::JsonSchema;
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// Which tokens are raised and lowered: one of the paper's operations by name, or any table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -89,27 +87,8 @@ impl Table {
     }
 }
 
-// Written by hand, as untagged enums say of a mistake inside only that no variant fits.
-impl<'de> Deserialize<'de> for Operation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Operation;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the name of an operation, or a table of what is done to each side")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Operation, E> {
-                NamedOperation::deserialize(StrDeserializer::new(name)).map(Operation::Named)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Operation, A::Error> {
-                Table::deserialize(MapAccessDeserializer::new(map)).map(Operation::Table)
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
+settings::by_shape! { Operation:
+    "the name of an operation, or a table of what is done to each side";
+    text => Operation::Named,
+    table => Operation::Table,
 }
