@@ -27,20 +27,27 @@ pub use self::policy::PolicyLoss;
 pub use self::surrogate::ClippedSurrogate;
 use crate::{Error, Result};
 
-/// What is made small: the sum over an update's tokens of `c (i (w L + p D) + k KL - e H)`, with a
-/// token's coefficient `c`, weight `w`, importance weight `i` and penalty `p`, its policy loss `L`,
-/// `D = |log_prob - old_log_prob|`, its KL to the reference, its entropy `H`, and the coefficients
-/// `k` and `e` below. At `D = 0` the penalty has no gradient.
+/// The loss: the sum over an update's tokens of `c (i (w L + p D) + k KL - e H)`. A token has the
+/// coefficient `c` of the aggregation, the weight `w`, the importance weight `i`, the penalty `p`,
+/// its policy loss `L`, `D = |log_prob - old_log_prob|`, its KL to the reference and its entropy
+/// `H`; `k` is the coefficient of the KL, `e` that of the entropy bonus. At `D = 0` the penalty has
+/// no gradient.
 ///
 /// Source of the penalty: KL-Cov, arXiv 2505.22617, and verl's `kl_cov`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// The loss of one token.
+    /// The policy loss: the loss of one token.
+    ///
+    /// Names: verl `policy_loss.loss_mode`, TRL `loss_type`, prime-rl `loss.type`.
     pub policy_loss: PolicyLoss,
-    /// What a token counts in the whole update.
+    /// How the losses of an update's tokens are averaged: what a token counts.
+    ///
+    /// Names: verl `loss_agg_mode`, TRL `loss_type`.
     pub aggregation: Aggregation,
-    /// Penalty on leaving the reference.
+    /// A penalty on the KL to the reference, the weights at the stage's start.
+    ///
+    /// Names: verl `use_kl_loss`, TRL `beta`, prime-rl `kl_tau`.
     pub kl: Kl,
     /// Bonus per nat of entropy; 0 = none. Set for each update by whoever controls the entropy.
     #[serde(skip)]

@@ -15,28 +15,39 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptStyle {
-    /// System prompt of a chat that has no system turn of its own; left out, the model's template
-    /// decides.
+    /// System prompt, for chats that have no system turn of their own. Left out: the model's
+    /// template decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// What the problem is put into.
+    /// What the problem is put into. Base models without a chat template need `"plain"` or
+    /// `"none"`.
+    ///
+    /// Names: HF `chat_template`.
     pub template: Template,
     /// Whether the prompt begins with the tokenizer's begin token.
+    ///
+    /// Names: HF `add_bos_token`.
     pub bos: Bos,
-    /// Names that the chat template reads besides the conversation, such as `enable_thinking =
-    /// false`; `tools` and `documents` are lists of tables.
+    /// Names that the chat template reads in addition to the conversation, such as `enable_thinking
+    /// = false`. `tools` and `documents` are lists of tables. Left out: none.
+    ///
+    /// Names: verl `apply_chat_template_kwargs`, TRL `chat_template_kwargs`.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub template_args: Map<String, Value>,
-    /// Text right after the problem, for example how to give the answer, or "off". Left out: in
-    /// a chat without `system` whose stages judge by a verifier that looks for an answer, a
-    /// sentence that asks for it in the form that is read; the dry run shows it.
+    /// Text right after the problem, for example how to give the answer, or `"off"`. Left out: in a
+    /// chat without `system` whose stages judge by a verifier that looks for an answer, a sentence
+    /// that asks for it in the form that is read, which `--dry-run` shows; elsewhere none.
     #[serde(skip_serializing_if = "Option::is_none", with = "settings::off::zero_if_any")]
     #[schemars(with = "settings::OrOff<String>")]
     pub suffix: Option<String>,
-    /// Texts that end a completion.
+    /// Texts that end a completion, in addition to the model's stop tokens.
+    ///
+    /// Names: vLLM `stop`, HF `stop_strings`.
     pub stop: Vec<String>,
-    /// Special tokens that stay in the text of a completion, which verifiers read: `"auto"`,
-    /// `"all"`, `"none"` or a list of tokens.
+    /// Which special tokens stay in the text of a completion, which verifiers and people read: a
+    /// rule, or a list of tokens.
+    ///
+    /// Names: vLLM `skip_special_tokens`.
     pub keep_special_tokens: KeepSpecialTokens,
 }
 
@@ -78,7 +89,7 @@ pub enum Template {
     Chat {},
     /// A text, for models without a chat template.
     Plain {
-        /// The text; `{problem}` stands for the problem and its suffix.
+        /// The text. `{problem}` stands for the problem with its suffix.
         text: String,
     },
     /// Nothing: the prompt is the problem and its suffix.

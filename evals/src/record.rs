@@ -38,11 +38,14 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordConfig {
-    /// Texts and verdicts of every this many steps, or "off".
+    /// Steps between those whose texts and verdicts are written down, or `"off"`.
+    ///
+    /// Names: TRL `log_completions`, verl `rollout_data_dir`.
     #[serde(with = "settings::off::zero_too")]
     #[schemars(with = "settings::OrOff<u64>")]
     pub completions_every: u64,
-    /// Token ids, log-probabilities and entropies of every this many steps, or "off".
+    /// Steps between those whose token ids, log-probs and entropies are written down, or `"off"`.
+    /// They take most of the disk.
     #[serde(with = "settings::off::zero_too")]
     #[schemars(with = "settings::OrOff<u64>")]
     pub tokens_every: u64,

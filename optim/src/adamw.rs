@@ -15,15 +15,25 @@ use crate::{Error, Param, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamWConfig {
-    /// Decay of the first moment, 0 to below 1.
+    /// Decay of the first moment, from 0 to below 1.
+    ///
+    /// Names: verl `betas`, HF `adam_beta1`, prime-rl `betas1`.
     pub beta1: f64,
-    /// Decay of the second moment, 0 to below 1.
+    /// Decay of the second moment, from 0 to below 1.
+    ///
+    /// Names: verl `betas`, HF `adam_beta2`, prime-rl `betas2`.
     pub beta2: f64,
-    /// Added to the root of the second moment, after bias correction.
+    /// What is added to the root of the second moment, after bias correction.
+    ///
+    /// Names: HF `adam_epsilon`.
     pub eps: f64,
-    /// Decoupled weight decay, times the learning rate; norms and biases have none.
+    /// Decoupled weight decay, multiplied by the learning rate. Norms and biases have none.
+    ///
+    /// Names: verl `weight_decay`, HF `weight_decay`, prime-rl `weight_decay`.
     pub weight_decay: f64,
-    /// Norm that the whole gradient is scaled down to, or "off".
+    /// Norm that a longer gradient is scaled down to, over all parameters together, or `"off"`.
+    ///
+    /// Names: verl `clip_grad`, HF `max_grad_norm`, prime-rl `max_norm`.
     #[serde(with = "settings::off::zero")]
     #[schemars(with = "settings::OrOff<f64>")]
     pub max_grad_norm: f64,

@@ -18,41 +18,63 @@ use serde::{Deserialize, Serialize};
 pub enum Schedule {
     /// `f(p) = 1`.
     Constant {
-        /// The learning rate.
+        /// The learning rate, after warm-up.
+        ///
+        /// Names: verl `lr`, HF `learning_rate`, prime-rl `lr`.
         lr: f64,
-        /// Updates of warm-up; 0 = none.
+        /// Updates of warm-up. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps`, HF `warmup_steps`, prime-rl `warmup_steps`.
         #[serde(default)]
         warmup: u64,
-        /// Warm-up as a share of all updates, 0 to less than 1; 0 = none.
+        /// Warm-up as a share of all updates of the stage, from 0 to less than 1. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps_ratio`, HF `warmup_ratio`.
         #[serde(default)]
         warmup_ratio: f64,
     },
     /// `f(p) = 1 - (1 - min_ratio) p`.
     Linear {
-        /// The learning rate after warm-up.
+        /// The learning rate, after warm-up.
+        ///
+        /// Names: verl `lr`, HF `learning_rate`, prime-rl `lr`.
         lr: f64,
-        /// Updates of warm-up; 0 = none.
+        /// Updates of warm-up. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps`, HF `warmup_steps`, prime-rl `warmup_steps`.
         #[serde(default)]
         warmup: u64,
-        /// Warm-up as a share of all updates, 0 to less than 1; 0 = none.
+        /// Warm-up as a share of all updates of the stage, from 0 to less than 1. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps_ratio`, HF `warmup_ratio`.
         #[serde(default)]
         warmup_ratio: f64,
         /// The rate at the end, as a share of `lr`.
+        ///
+        /// Names: verl `min_lr_ratio`, HF `min_lr_rate`, prime-rl `min_lr`.
         #[serde(default)]
         min_ratio: f64,
     },
     /// `f(p) = min_ratio + (1 - min_ratio) (1 + cos(pi p)) / 2`. Source: arXiv 1608.03983, equation
     /// 5, without restarts.
     Cosine {
-        /// The learning rate after warm-up.
+        /// The learning rate, after warm-up.
+        ///
+        /// Names: verl `lr`, HF `learning_rate`, prime-rl `lr`.
         lr: f64,
-        /// Updates of warm-up; 0 = none.
+        /// Updates of warm-up. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps`, HF `warmup_steps`, prime-rl `warmup_steps`.
         #[serde(default)]
         warmup: u64,
-        /// Warm-up as a share of all updates, 0 to less than 1; 0 = none.
+        /// Warm-up as a share of all updates of the stage, from 0 to less than 1. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps_ratio`, HF `warmup_ratio`.
         #[serde(default)]
         warmup_ratio: f64,
         /// The rate at the end, as a share of `lr`.
+        ///
+        /// Names: verl `min_lr_ratio`, HF `min_lr_rate`, prime-rl `min_lr`.
         #[serde(default)]
         min_ratio: f64,
     },
@@ -61,22 +83,34 @@ pub enum Schedule {
     ///
     /// Source: arXiv 2404.06395, section 4; the shapes of the decay, arXiv 2405.18392.
     Wsd {
-        /// The learning rate after warm-up.
+        /// The learning rate, after warm-up.
+        ///
+        /// Names: verl `lr`, HF `learning_rate`, prime-rl `lr`.
         lr: f64,
-        /// Updates of warm-up; 0 = none.
+        /// Updates of warm-up. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps`, HF `warmup_steps`, prime-rl `warmup_steps`.
         #[serde(default)]
         warmup: u64,
-        /// Warm-up as a share of all updates, 0 to less than 1; 0 = none.
+        /// Warm-up as a share of all updates of the stage, from 0 to less than 1. 0 = none.
+        ///
+        /// Names: verl `lr_warmup_steps_ratio`, HF `warmup_ratio`.
         #[serde(default)]
         warmup_ratio: f64,
-        /// The decay as a share of all updates, more than 0 and at most 1, rounded like
-        /// `warmup_ratio`.
+        /// The decay at the end, as a share of all updates of the stage, more than 0 and at most 1.
+        /// It is rounded up to whole updates, as `warmup_ratio` is.
+        ///
+        /// Names: HF `num_decay_steps`.
         #[serde(default = "usual_decay")]
         decay_ratio: f64,
-        /// `g`.
+        /// The shape `g` of the decay.
+        ///
+        /// Names: HF `decay_type`.
         #[serde(default)]
         decay: Decay,
         /// The rate at the end, as a share of `lr`.
+        ///
+        /// Names: verl `min_lr_ratio`, HF `min_lr_ratio`, prime-rl `min_lr`.
         #[serde(default)]
         min_ratio: f64,
     },

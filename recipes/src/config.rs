@@ -12,6 +12,7 @@ mod eval;
 mod layers;
 mod load;
 mod message;
+mod reference;
 mod schema;
 mod sources;
 mod stage;
@@ -31,6 +32,7 @@ pub use data::{
 };
 pub use eval::{BestBy, BestMetric, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
 pub use load::{Layer, Loaded, load};
+pub use reference::reference;
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};
 
@@ -40,35 +42,41 @@ use crate::verifiers::RewardsConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Name of the run; its folder is `runs/<name>`. Left out: the recipe file's name.
+    /// Name of the run. Its folder is `runs/<name>`. Left out: the name of the recipe file.
+    ///
+    /// Names: verl `experiment_name`, HF `run_name`, prime-rl `run.name`.
     #[serde(default)]
     pub name: String,
-    /// One line on what the recipe shows, for `stearin recipes`.
+    /// One line on what the recipe shows. `stearin recipes` prints it.
     #[serde(default)]
     pub about: String,
-    /// Seed of everything drawn: builtin weights, problems, their order, completions.
+    /// Seed of everything that is drawn: built-in weights, generated problems, their order,
+    /// completions. The same recipe and seed give the same run on the same machine.
+    ///
+    /// Names: HF `seed`.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Threads. Left out: as many as the machine has. Results do not depend on their number.
+    /// Number of threads. Results do not depend on it. Left out: as many as the machine has cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
     /// The policy that the run starts from.
     pub model: ModelChoice,
-    /// The problems.
+    /// The problems to train on and to be judged by.
     pub data: DataConfig,
     /// How a problem becomes a prompt, and what ends a completion.
     #[serde(default)]
     pub prompt: evals::PromptStyle,
-    /// Held-out evaluation.
+    /// How the policy is evaluated on held-out problems, and how often.
     #[serde(default)]
     pub eval: EvalConfig,
-    /// How much of the run is kept for reading.
+    /// How much of the run is written down for reading.
     #[serde(default)]
     pub record: evals::RecordConfig,
-    /// What is kept for going on.
+    /// Which checkpoints are saved and kept.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
-    /// The stages, in order.
+    /// The stages, in the order in which they run. Each starts with the weights that the one before
+    /// it ended with.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
 }

@@ -25,7 +25,7 @@ pub enum AdvantageConfig {
     ///
     /// Source: arXiv 2402.03300, section 4.1.2; the denominator n - 1 and eps as in verl.
     Grpo {
-        /// Added to the standard deviation.
+        /// What is added to the standard deviation.
         #[serde(default = "default_eps")]
         eps: f64,
     },

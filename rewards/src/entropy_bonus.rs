@@ -13,9 +13,11 @@ use crate::{Error, Result, exact, json};
 pub enum EntropyBonus {
     /// No bonus.
     Off {},
-    /// Always so much.
+    /// A constant coefficient.
     Fixed {
-        /// The coefficient.
+        /// The coefficient, per nat of entropy.
+        ///
+        /// Names: verl `entropy_coeff`, TRL `entropy_coef`.
         coefficient: f64,
     },
     /// c, which rises by `step` when the mean entropy is below `target` and falls by it otherwise,
@@ -25,16 +27,24 @@ pub enum EntropyBonus {
     /// Source: Skywork-OR1, arXiv 2505.22312, section 3.2.5; its code, `EntController`, does not
     /// apply it at the target itself. The defaults are those of its training scripts.
     Adaptive {
-        /// Mean entropy in nats a token that is aimed at.
+        /// The mean entropy that is aimed at, in nats a token.
+        ///
+        /// Names: TRL `entropy_target`.
         #[serde(default = "default_target")]
         target: f64,
         /// What c moves by in a step.
+        ///
+        /// Names: TRL `entropy_coef_delta`.
         #[serde(default = "default_step")]
         step: f64,
         /// c before the first step.
+        ///
+        /// Names: TRL `entropy_coef`.
         #[serde(default)]
         start: f64,
         /// Upper bound of c.
+        ///
+        /// Names: TRL `entropy_coef_max`.
         #[serde(default = "default_max")]
         max: f64,
     },

@@ -20,10 +20,14 @@ pub enum Importance {
     ///
     /// Source: truncated importance sampling, verl's rollout correction (`rollout_is`).
     Truncated {
-        /// What has a ratio.
+        /// What has a ratio of its own.
+        ///
+        /// Names: verl `rollout_is`, TRL `vllm_importance_sampling_mode`.
         #[serde(default)]
         level: Level,
         /// Largest weight, more than 0.
+        ///
+        /// Names: verl `rollout_is_threshold`, TRL `vllm_importance_sampling_clip_max`.
         #[serde(default = "usual_cap")]
         cap: f64,
     },
@@ -33,13 +37,19 @@ pub enum Importance {
     /// Source: masked importance sampling, verl's rollout correction, which takes masked tokens out
     /// of the denominator as well.
     Masked {
-        /// What has a ratio.
+        /// What has a ratio of its own.
+        ///
+        /// Names: verl `rollout_rs`, TRL `vllm_importance_sampling_mode`.
         #[serde(default)]
         level: Level,
         /// Smallest ratio that counts, at least 0.
+        ///
+        /// Names: verl `rollout_rs_threshold`, TRL `vllm_importance_sampling_clip_min`.
         #[serde(default = "usual_low")]
         low: f64,
         /// Largest ratio that counts, more than `low`.
+        ///
+        /// Names: verl `rollout_rs_threshold`, TRL `vllm_importance_sampling_clip_max`.
         #[serde(default = "usual_high")]
         high: f64,
     },

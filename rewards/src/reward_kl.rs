@@ -23,31 +23,43 @@ pub enum RewardKl {
     /// None; no reference is needed.
     Off {},
     /// `d`.
+    ///
+    /// Names: verl `kl`.
     K1 {
-        /// Factor of the penalty, or its first value.
+        /// Factor of the penalty, or its first value where it is adaptive.
+        ///
+        /// Names: verl `kl_ctrl.kl_coef`.
         #[serde(default = "usual")]
         coefficient: f64,
-        /// Moves the coefficient towards a KL; "off": it stays.
+        /// Moves the coefficient towards a KL. `"off"`: it stays.
         #[serde(default, with = "settings::off")]
         #[schemars(with = "settings::OrOff<AdaptiveKl>")]
         adaptive: Option<AdaptiveKl>,
     },
     /// `d^2 / 2`.
+    ///
+    /// Names: verl `mse`.
     K2 {
-        /// Factor of the penalty, or its first value.
+        /// Factor of the penalty, or its first value where it is adaptive.
+        ///
+        /// Names: verl `kl_ctrl.kl_coef`.
         #[serde(default = "usual")]
         coefficient: f64,
-        /// Moves the coefficient towards a KL; "off": it stays.
+        /// Moves the coefficient towards a KL. `"off"`: it stays.
         #[serde(default, with = "settings::off")]
         #[schemars(with = "settings::OrOff<AdaptiveKl>")]
         adaptive: Option<AdaptiveKl>,
     },
     /// `exp(-d) + d - 1`, with `d` within 20 and the result within 10.
+    ///
+    /// Names: verl `low_var_kl`.
     K3 {
-        /// Factor of the penalty, or its first value.
+        /// Factor of the penalty, or its first value where it is adaptive.
+        ///
+        /// Names: verl `kl_ctrl.kl_coef`.
         #[serde(default = "usual")]
         coefficient: f64,
-        /// Moves the coefficient towards a KL; "off": it stays.
+        /// Moves the coefficient towards a KL. `"off"`: it stays.
         #[serde(default, with = "settings::off")]
         #[schemars(with = "settings::OrOff<AdaptiveKl>")]
         adaptive: Option<AdaptiveKl>,
@@ -65,11 +77,14 @@ settings::tagged!(RewardKl);
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "AdaptiveRewardKl")]
 pub struct AdaptiveKl {
-    /// KL in nats a token that is aimed at: a mean over completions of means over tokens. verl:
-    /// `target_kl`.
+    /// The KL that is aimed at, in nats a token: a mean over completions of means over tokens.
+    ///
+    /// Names: verl `kl_ctrl.target_kl`.
     pub target: f64,
-    /// Completions over which the coefficient changes by the relative error of the KL; at least
-    /// those of a step.
+    /// Completions over which the coefficient changes by the relative error of the KL, at least
+    /// those of a step. A larger number changes it more slowly.
+    ///
+    /// Names: verl `kl_ctrl.horizon`.
     pub horizon: f64,
 }
 

@@ -26,21 +26,25 @@ pub enum VerifierConfig {
     /// 1 if the marked answer is the gold answer, else 0. Judges answers.
     Math {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// How the answer is found and compared.
+        /// How strictly the answer is found and compared.
         #[serde(default)]
         strictness: Strictness,
-        /// How the prompt asks for the answer to be marked.
+        /// How the answer has to be marked. The prompt has to ask for it in this form.
         #[serde(default)]
         marker: Marker,
     },
     /// `math` with the marker of GSM8K's solutions, a line `#### 42`. Judges answers.
     Gsm8k {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// How the answer is found and compared.
+        /// How strictly the answer is found and compared.
         #[serde(default)]
         strictness: Strictness,
     },
@@ -48,56 +52,81 @@ pub enum VerifierConfig {
     /// problems of the form `3 5 7> 12`.
     Countdown {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
     },
     /// From -1 to 0, by the length of the completion.
     Length {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// What length earns most: `"short"` or `{ target = TOKENS }`.
+        /// Which length earns most: `"short"` or `{ target = TOKENS }`.
         aim: Aim,
     },
-    /// From -1 to 0, by how much of the buffer before the token limit is used (arXiv 2503.14476).
+    /// From -1 to 0, by how much of the buffer before the token limit is used (arXiv 2503.14476,
+    /// where its weight is 1).
+    ///
+    /// Names: verl `overlong_buffer`.
     Overlong {
-        /// Factor of its reward; the paper's penalty factor, there 1.
+        /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// Stretch in which the punishment grows, in tokens; 4096 of 20480 in the paper.
+        /// Number of tokens before the limit over which the punishment grows; 4096 of 20480 in the
+        /// paper.
+        ///
+        /// Names: verl `overlong_buffer.len`.
         buffer: NonZeroUsize,
     },
     /// From 0 to 1: the share of the rules that hold.
     Format {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// What is demanded of the completion.
+        /// The rules that the completion is held to.
         require: Vec<Rule>,
     },
     /// 1 if the completion starts with its only `<think>` and has a `</think>`, else 0: the rule of
     /// that name in `format`, with a weight of its own.
     ThinkTags {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
     },
     /// From -1 to 0: the share of the n-grams of words that stood in the completion before, negated
-    /// (open-r1, after arXiv 2502.03373).
+    /// (open-r1, after arXiv 2502.03373). Its `max_penalty` is the weight here, negated.
+    ///
+    /// Names: open-r1 `repetition_penalty`, TRL `get_repetition_penalty_reward`.
     Repetition {
-        /// Factor of its reward; open-r1's `max_penalty`, negated.
+        /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// Length of the n-grams, in words, at most 64; 3 in open-r1.
+        /// Length of the n-grams, in words, at most 64.
+        ///
+        /// Names: open-r1 `ngram_size`, TRL `ngram_size`.
         #[serde(default = "three")]
         words: NonZeroUsize,
     },
     /// 1 if a regular expression is found in the completion, else 0.
     Regex {
         /// Factor of its reward.
+        ///
+        /// Names: TRL `reward_weights`.
         #[serde(default = "one")]
         weight: f64,
-        /// Name of its part of the reward, so that a recipe can have several.
+        /// Name of its part of the reward, in records and metrics. It tells several from each
+        /// other.
         #[serde(default = "regex")]
         name: String,
         /// The expression, in the syntax of the crate `regex`: linear time, no look-around.

@@ -145,12 +145,32 @@ pub enum WeightingConfig {
     /// All tokens alike.
     Uniform {},
     /// Raises or lowers tokens by their surprisal while the entropy is below its target.
+    ///
+    /// While the gate is open, tokens that `operation` raises have the weight W, those that it
+    /// lowers the weight M, and all others 1. While it is closed, every weight is 1. The high side
+    /// are the tokens that `select` picks among those whose advantage has the same sign, the low
+    /// side is the rest; a token of advantage 0 is on neither.
+    ///
+    /// Source: arXiv 2606.19236, algorithm 1.
     Stare(Stare),
-    /// Learns from the tokens of highest entropy alone: the 80/20 rule.
+    /// Learns from the tokens of highest entropy alone: the 80/20 rule. All others have the weight
+    /// 0 and stay in the denominator of the loss.
+    ///
+    /// Source: arXiv 2506.01939, equation 6.
     TopEntropy(TopEntropy),
-    /// Leaves out a few tokens of high covariance.
+    /// Leaves out a few tokens of high covariance, drawn at random. The covariance of a token is
+    /// `(A - mean A) (ln p - mean ln p)`.
+    ///
+    /// Source: arXiv 2505.22617, section 4.2.
+    ///
+    /// Names: verl `clip_cov`.
     ClipCov(ClipCov),
-    /// Holds the tokens of highest covariance near the old policy.
+    /// Holds the tokens of highest covariance near the old policy, by a penalty on the distance of
+    /// their log-probs. It has no effect in the first update of a step.
+    ///
+    /// Source: arXiv 2505.22617, section 4.2.
+    ///
+    /// Names: verl `kl_cov`.
     KlCov(KlCov),
 }
 

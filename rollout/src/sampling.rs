@@ -11,24 +11,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
-    /// What logits are divided by, 1e-6 to 1e6; 0 takes the likeliest token, the lowest id among
-    /// equals.
+    /// What logits are divided by, from 1e-6 to 1e6. 0 takes the most likely token, and among
+    /// equals the one with the lowest id. Log-probs are those at this temperature.
+    ///
+    /// Names: verl `temperature`, TRL `temperature`, vLLM `temperature`, prime-rl `temperature`.
     pub temperature: f64,
-    /// Keep this many of the likeliest tokens; "off" keeps all.
+    /// Number of most likely tokens that are kept. `"off"` keeps all.
+    ///
+    /// Names: verl `top_k`, TRL `top_k`, vLLM `top_k`, prime-rl `top_k`.
     #[serde(with = "settings::off::zero")]
     #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub top_k: usize,
-    /// Keep the fewest likeliest tokens whose share of what top-k left is at least this; 1 keeps
+    /// Keeps the fewest most likely tokens whose share of what top-k left is at least this. 1 keeps
     /// all (arXiv 1904.09751).
+    ///
+    /// Names: verl `top_p`, TRL `top_p`, vLLM `top_p`, prime-rl `top_p`.
     pub top_p: f64,
-    /// Keep the tokens at least this likely relative to the likeliest; "off" keeps all (arXiv
-    /// 2407.01082).
+    /// Keeps tokens that are at least this likely relative to the most likely one. `"off"` keeps
+    /// all (arXiv 2407.01082).
+    ///
+    /// Names: TRL `min_p`, vLLM `min_p`, prime-rl `min_p`.
     #[serde(with = "settings::off::zero")]
     #[schemars(with = "settings::OrOff<f64>")]
     pub min_p: f64,
-    /// Most tokens in a completion.
+    /// Most tokens of a completion. One that reaches the limit is cut off.
+    ///
+    /// Names: verl `max_response_length`, TRL `max_completion_length`, vLLM `max_tokens`, prime-rl
+    /// `max_completion_tokens`.
     pub max_new_tokens: NonZeroUsize,
-    /// Before this many tokens no stop token is drawn and no stop string ends a completion.
+    /// Fewest tokens of a completion. Before them no stop token is drawn, and no stop string ends
+    /// the completion.
+    ///
+    /// Names: vLLM `min_tokens`, HF `min_new_tokens`.
     pub min_new_tokens: usize,
 }
 

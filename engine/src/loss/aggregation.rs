@@ -12,15 +12,25 @@ use crate::{Error, Result};
 #[schemars(tag = "kind", transform = settings::by_name)]
 pub enum Aggregation {
     /// The mean over all tokens (DAPO).
+    ///
+    /// Names: verl `token-mean`, TRL `loss_type = "dapo"`.
     TokenMean {},
     /// The mean over sequences of each one's sum.
+    ///
+    /// Names: verl `seq-mean-token-sum`.
     SeqMeanTokenSum {},
     /// The mean over sequences of each one's mean (GRPO).
+    ///
+    /// Names: verl `seq-mean-token-mean`, TRL `loss_type = "grpo"`.
     SeqMeanTokenMean {},
-    /// The sum over all tokens, divided by a constant (Dr.GRPO).
+    /// The sum over all tokens, divided by a constant (Dr. GRPO).
+    ///
+    /// Names: verl `seq-mean-token-sum-norm`, TRL `loss_type = "dr_grpo"`.
     SeqMeanTokenSumNorm {
-        /// The constant: verl takes the longest response that the rollout allows, in tokens,
+        /// The constant. verl takes the longest response that the rollout allows, in tokens,
         /// whatever the number of sequences.
+        ///
+        /// Names: verl `loss_scale_factor`.
         scale: f64,
     },
 }

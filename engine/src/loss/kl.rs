@@ -17,20 +17,32 @@ pub enum Kl {
     Off {},
     /// `d`. Its gradient in the loss has expectation 0 under the policy that samples, so it does
     /// not pull towards the reference; recipes refuse it.
+    ///
+    /// Names: verl `kl`.
     K1 {
         /// Factor of the aggregated penalty.
+        ///
+        /// Names: verl `kl_loss_coef`, TRL `beta`.
         #[serde(default = "usual")]
         coefficient: f64,
     },
     /// `d^2 / 2`.
+    ///
+    /// Names: verl `mse`.
     K2 {
         /// Factor of the aggregated penalty.
+        ///
+        /// Names: verl `kl_loss_coef`, TRL `beta`.
         #[serde(default = "usual")]
         coefficient: f64,
     },
     /// `exp(-d) + d - 1`, with `d` within 20 and the result within 10.
+    ///
+    /// Names: verl `low_var_kl`.
     K3 {
         /// Factor of the aggregated penalty.
+        ///
+        /// Names: verl `kl_loss_coef`, TRL `beta`.
         #[serde(default = "usual")]
         coefficient: f64,
     },

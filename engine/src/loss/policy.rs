@@ -18,11 +18,14 @@ use crate::Result;
 #[schemars(tag = "kind", transform = settings::by_name_or("clipped-surrogate"))]
 pub enum PolicyLoss {
     /// The clipped surrogate of PPO.
+    ///
+    /// Names: verl `vanilla`.
     ClippedSurrogate(ClippedSurrogate),
     /// `-A l`; the old log-probs are for the metrics only.
     ///
-    /// Source: GPG, arXiv 2504.02546, without its factor on the advantages; verl's
-    /// `gpg`.
+    /// Source: GPG, arXiv 2504.02546, without its factor on the advantages.
+    ///
+    /// Names: verl `gpg`.
     PolicyGradient {},
     /// `max(-A s, -A clip(s, 1 - clip_low, 1 + clip_high))` with the ratio of the sequence
     /// `s = exp(l - sg(l) + sg(mean over its tokens of l - o))`, its exponent at most 10.
@@ -32,10 +35,16 @@ pub enum PolicyLoss {
     /// token by token as equations 13 and 14 (GSPO-token); the bound of 10 as in verl's `gspo`.
     /// Aggregation there: `seq-mean-token-mean`.
     Gspo {
-        /// How far below 1 the sequence's ratio may go, 0 to 1; as in section 5.1.
+        /// How far below 1 the sequence's ratio may go, from 0 to 1. The default is that of section
+        /// 5.1.
+        ///
+        /// Names: verl `clip_ratio_low`, TRL `epsilon`.
         #[serde(default = "gspo_low")]
         clip_low: f64,
-        /// How far above 1 the sequence's ratio may go, at least 0; as in section 5.1.
+        /// How far above 1 the sequence's ratio may go, at least 0. The default is that of section
+        /// 5.1.
+        ///
+        /// Names: verl `clip_ratio_high`, TRL `epsilon_high`.
         #[serde(default = "gspo_high")]
         clip_high: f64,
     },
@@ -50,10 +59,16 @@ pub enum PolicyLoss {
     /// takes importance weights as their geometric mean over the sequence; here each acts on its
     /// token. Aggregation there: `seq-mean-token-mean`.
     Gmpo {
-        /// How far below 0 a log-ratio may go, at least 0; as in the paper's section 4.
+        /// How far below 0 a log-ratio may go, at least 0. The default is that of the paper's
+        /// section 4.
+        ///
+        /// Names: verl `clip_ratio_low`.
         #[serde(default = "gmpo_clip")]
         clip_low: f64,
-        /// How far above 0 a log-ratio may go, at least 0; as in the paper's section 4.
+        /// How far above 0 a log-ratio may go, at least 0. The default is that of the paper's
+        /// section 4.
+        ///
+        /// Names: verl `clip_ratio_high`.
         #[serde(default = "gmpo_clip")]
         clip_high: f64,
     },
@@ -63,10 +78,14 @@ pub enum PolicyLoss {
     /// bound (`clip_low` of 1 or more) and does not say its upper one; the defaults are those of
     /// verl's example. Aggregation there: `token-mean`.
     Cispo {
-        /// How far below 1 the factor may go, at least 0; from 1 on there is no bound.
+        /// How far below 1 the factor may go, at least 0. From 1 on there is no bound.
+        ///
+        /// Names: verl `clip_ratio_low`.
         #[serde(default = "cispo_low")]
         clip_low: f64,
         /// How far above 1 the factor may go, at least 0.
+        ///
+        /// Names: verl `clip_ratio_high`, TRL `epsilon_high`.
         #[serde(default = "cispo_high")]
         clip_high: f64,
     },
@@ -76,10 +95,14 @@ pub enum PolicyLoss {
     /// Source: SAPO, arXiv 2511.20347; verl's `sapo`. Aggregation there:
     /// `seq-mean-token-mean`.
     Sapo {
-        /// Sharpness of the gate for good tokens, more than 0.
+        /// Sharpness of the gate for tokens with a positive advantage, more than 0.
+        ///
+        /// Names: verl `tau_pos`, TRL `sapo_temperature_pos`.
         #[serde(default = "tau_positive")]
         tau_positive: f64,
-        /// Sharpness of the gate for bad tokens, more than 0.
+        /// Sharpness of the gate for all other tokens, more than 0.
+        ///
+        /// Names: verl `tau_neg`, TRL `sapo_temperature_neg`.
         #[serde(default = "tau_negative")]
         tau_negative: f64,
     },

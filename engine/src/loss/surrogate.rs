@@ -17,12 +17,18 @@ use super::{LossSums, count};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClippedSurrogate {
-    /// How far below 1 the ratio may go, 0 to 1.
+    /// How far below 1 the ratio may go, from 0 to 1.
+    ///
+    /// Names: verl `clip_ratio_low`, TRL `epsilon`.
     pub clip_low: f64,
-    /// How far above 1 the ratio may go, at least 0.
+    /// How far above 1 the ratio may go, at least 0. DAPO sets 0.28.
+    ///
+    /// Names: verl `clip_ratio_high`, TRL `epsilon_high`.
     pub clip_high: f64,
-    /// Largest loss of a token of advantage -1: a number above 1, or "off", as in the papers of
-    /// PPO and GRPO. verl's `clip_ratio_c`, which is 3 there where nothing is set.
+    /// Largest loss of a token of advantage -1: a number above 1, or `"off"`, as in the papers of
+    /// PPO and GRPO. In verl it is 3 where nothing is set.
+    ///
+    /// Names: verl `clip_ratio_c`, TRL `delta`.
     #[serde(with = "settings::off")]
     #[schemars(with = "settings::OrOff<f64>")]
     pub dual_clip: Option<f64>,

@@ -1,9 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A published algorithm: a name for settings of the stage, which `presets.toml` beside this file
-/// lists. They take the place of what a stage leaves out; whatever it sets itself goes over them,
-/// and the resolved recipe shows them all.
+/// A published algorithm: a name for settings of the stage. They take the place of what a stage
+/// leaves out. What it sets itself takes precedence, and the resolved recipe shows them all.
 ///
 /// In what follows, `A` is the advantage, `r` the ratio of the new probability to the old one, and
 /// a completion `o` has `|o|` tokens.

@@ -8,14 +8,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelChoice {
-    /// A folder in Hugging Face layout, a `.gguf` file, `hf://org/name`, a run directory, or
-    /// `builtin:NAME`. A file is looked for beside the recipe, in the working directory and in
-    /// `STEARIN_DATA`.
+    /// Where the model is: a folder in Hugging Face layout, a `.gguf` file, `hf://org/name`, a run
+    /// directory, or `builtin:NAME`. A file is looked for beside the recipe, in the working
+    /// directory and in `STEARIN_DATA`.
+    ///
+    /// Names: verl `model.path`, TRL `model_name_or_path`, prime-rl `model.name`.
     pub path: String,
-    /// Where it runs.
+    /// The device that the model runs on.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// In what it computes.
+    /// The number format that the model computes in. The weights that are trained are `f32` either
+    /// way on a CPU.
+    ///
+    /// Names: HF `bf16`, TRL `dtype`, verl `rollout.dtype`.
     #[serde(default)]
     pub dtype: DTypeChoice,
 }
@@ -90,12 +95,19 @@ impl Activations {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DynamicSampling {
-    /// In what the completions of a group have to differ.
+    /// In what the completions of a group have to differ for the group to count.
+    ///
+    /// Names: verl `filter_groups.metric`.
     pub metric: SampledMetric,
-    /// Problems of a round. Left out: the stage's `batch`.
+    /// Problems of one round. A larger number fills the batch in fewer rounds and discards more.
+    /// Left out: the stage's `batch`.
+    ///
+    /// Names: verl `gen_batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gen_batch: Option<NonZeroUsize>,
     /// Most rounds of a step.
+    ///
+    /// Names: verl `max_num_gen_batches`.
     pub max_batches: NonZeroUsize,
     /// What happens when the batch is not full after the last round.
     pub at_cap: AtCap,
@@ -144,8 +156,8 @@ pub enum AtCap {
 pub struct Probe {
     /// Steps between probes.
     pub every: NonZeroU64,
-    /// Problems of a probe.
+    /// Number of problems that a probe samples. More make its means steadier and cost time.
     pub problems: NonZeroUsize,
-    /// Completions per problem.
+    /// Completions per problem of a probe.
     pub group_size: NonZeroUsize,
 }

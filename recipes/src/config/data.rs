@@ -11,25 +11,38 @@ use crate::tasks::{Arithmetic, Countdown};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// What the run trains on: a source, or a list of sources, each with a `name`, and with a
-    /// `weight` where they are not to be one list.
+    /// What the run trains on: one source, or a list of sources. Each source of a list has a
+    /// `name`, and a `weight` where they are to be mixed by weight.
+    ///
+    /// Names: verl `train_files`, TRL `dataset_name`, prime-rl `train.source`.
     pub train: Train,
-    /// What it is judged by.
+    /// The problems that the run is judged by, as the set `held-out`. None of them is trained on.
+    ///
+    /// Names: verl `val_files`, HF `eval_dataset`, prime-rl `eval.source`.
     pub held_out: HeldOut,
-    /// Seed of the problems that are made and of those set aside, so that runs with other seeds
-    /// share them. Left out: the run's seed.
+    /// Seed of generated problems and of the split, so that runs with different seeds can share
+    /// them. Left out: the run's seed.
+    ///
+    /// Names: HF `data_seed`, verl `data.seed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Whether every pass over the training problems has an order of its own, drawn by the seed.
+    /// Whether each pass over the training problems has an order of its own, drawn from the seed.
+    /// With `false` every pass has the order of the files.
+    ///
+    /// Names: verl `data.shuffle`, TRL `shuffle_dataset`.
     #[serde(default = "default_true")]
     pub shuffle: bool,
-    /// Longest prompt, in tokens; longer problems are dropped, and the run says which.
+    /// Longest prompt, in tokens. Longer problems are dropped, and the run says which.
+    ///
+    /// Names: verl `max_prompt_length`.
     #[serde(default = "default_max_prompt_tokens")]
     pub max_prompt_tokens: NonZeroUsize,
-    /// Longest solution that supervised stages learn, in tokens with the one that ends it. Problems
-    /// with longer ones are dropped, and so are those whose solution does not fit the model's
-    /// context after its prompt; the run says which. "off": none is dropped, and one that does not
-    /// fit is an error.
+    /// Longest solution that supervised stages learn, in tokens, the one that ends it included.
+    /// Problems with longer ones are dropped, and so are those whose solution does not fit the
+    /// model's context after its prompt; the run says which. `"off"`: none is dropped, and one that
+    /// does not fit is an error.
+    ///
+    /// Names: verl `max_length`, TRL `max_length`.
     #[serde(default, with = "settings::off")]
     #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub max_solution_tokens: Option<NonZeroUsize>,
@@ -39,7 +52,7 @@ pub struct DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StageData {
-    /// What the stage trains on in place of `data.train`.
+    /// What the stage trains on, in place of `data.train`.
     pub train: Train,
 }
 
@@ -50,7 +63,7 @@ pub struct StageData {
 pub enum Train {
     /// One source.
     One(Source),
-    /// Several.
+    /// Several sources, each with a name, and with a weight where they are mixed by weight.
     Many(Vec<NamedSource>),
 }
 
@@ -58,10 +71,14 @@ pub enum Train {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "NamedProblemSource")]
 pub struct NamedSource {
-    /// What its problems are counted by in metrics: the `source` of each.
+    /// Name of the source. Metrics count its problems by it.
+    ///
+    /// Names: verl `data_source`.
     pub name: String,
-    /// How often it is drawn, beside the weights of the others. Left out of all: every problem is
-    /// drawn once in a pass over all sources.
+    /// How often the source is drawn, relative to the weights of the others. All sources have a
+    /// weight or none. Left out: the sources are one list, and a pass draws every problem once.
+    ///
+    /// Names: prime-rl `ratio`, datasets `probabilities`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
     /// Where its problems come from.
@@ -152,22 +169,26 @@ settings::tagged!(Source);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rows {
-    /// The file; looked for beside the recipe, in the working directory and in `STEARIN_DATA`. Of
-    /// kind `file`, also a folder, a pattern such as `data/train-*.parquet`, or
-    /// `hf://datasets/owner/name[@revision][/path]`.
+    /// The file. It is looked for beside the recipe, in the working directory and in
+    /// `STEARIN_DATA`. With `kind = "file"` also a folder, a pattern such as
+    /// `data/train-*.parquet`, or `hf://datasets/owner/name[@revision][/path]`.
+    ///
+    /// Names: verl `train_files`, TRL `dataset_name`.
     pub path: String,
-    /// Rows taken from its start; "off": all.
+    /// Number of rows that are taken, from the start. `"off"`: all.
+    ///
+    /// Names: verl `train_max_samples`.
     #[serde(default, with = "settings::off")]
     #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub limit: Option<NonZeroUsize>,
-    /// Which columns the problem, the answer and so on are in. Left out: columns of known names
+    /// Which columns hold the problem, the answer and so on. Left out: columns with known names
     /// (docs/data.md).
     #[serde(default, skip_serializing_if = "Columns::is_default")]
     pub columns: Columns,
-    /// How the answer is taken from its column, or from the solution where there is no such column:
-    /// `"text"` takes all of it, `"boxed"` the last `\boxed{...}`, any other text is a marker that
-    /// stands before the answer, such as `"####"`. Left out: what follows `####` where that stands
-    /// in the text, of a solution also the last box, of an answer else all of it.
+    /// How the answer is taken from its column, or from the solution where there is no such column.
+    /// `"text"` takes all of it, `"boxed"` the last `\boxed{...}`. Any other text is a marker that
+    /// stands before the answer, such as `"####"`. Left out: what follows `####` if the text has
+    /// one; else, of a solution, the last box, and of an answer, all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_from: Option<AnswerFrom>,
 }
@@ -179,23 +200,36 @@ pub struct Rows {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "RowColumns")]
 pub struct Columns {
-    /// The question: text, or a chat as a list of turns; TRL: `prompt`. Several columns of text are
-    /// put together with an empty line between.
+    /// The question: text, or a chat as a list of turns. Several columns of text are joined with an
+    /// empty line between them. Left out: a column with a known name.
+    ///
+    /// Names: verl `prompt_key`, TRL `prompt`, TRL `messages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Names>,
-    /// The gold answer: text, a number or a boolean; verl: `ground_truth`.
+    /// The gold answer: text, a number or a boolean. Left out: a column with a known name.
+    ///
+    /// Names: verl `ground_truth`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// A worked text, which supervised stages learn; TRL: `completion`.
+    /// A worked solution, which supervised stages learn. Left out: a column with a known name.
+    ///
+    /// Names: TRL `completion`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub solution: Option<String>,
-    /// The name of a row, unique in its file. Without one it is the row's number.
+    /// The name of a row, unique in its file. Left out: a column with a known name, or the number
+    /// of the row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Where a row comes from; verl: `data_source`. Without one it is the file's name.
+    /// Where a row comes from. Metrics are counted by it. Left out: a column with a known name, or
+    /// the name of the file.
+    ///
+    /// Names: verl `data_source`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Columns that process and http verifiers are given besides. Left out: all others.
+    /// Columns that are handed on to `process` and `http` verifiers. Left out: all that have no
+    /// other use.
+    ///
+    /// Names: verl `extra_info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Vec<String>>,
 }
@@ -298,10 +332,12 @@ impl JsonSchema for AnswerFrom {
 pub enum HeldOut {
     /// Set aside from the training source, drawn by the seed.
     Split {
-        /// Number of problems.
+        /// Number of problems that are set aside.
+        ///
+        /// Names: datasets `test_size`.
         count: NonZeroUsize,
     },
-    /// A file of JSON lines of its own, as for training.
+    /// A file of JSON lines, as for training.
     Jsonl(Rows),
     /// Files of any known format, as for training.
     File(Rows),

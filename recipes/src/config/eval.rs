@@ -14,24 +14,36 @@ use crate::verifiers::RewardsConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalConfig {
-    /// Steps between evaluations; "off": only at the start of the run and at the end of each stage.
+    /// Steps between evaluations. `"off"`: only before the first step and at the end of each stage.
+    ///
+    /// Names: verl `test_freq`, HF `eval_steps`, prime-rl `eval.interval`.
     #[serde(with = "settings::off")]
     #[schemars(with = "settings::OrOff<NonZeroU64>")]
     pub every: Option<NonZeroU64>,
-    /// Completions per held-out problem; accuracy is the mean over all of them (avg@k). With
+    /// Completions per held-out problem. Accuracy is the mean over all of them (avg@k). With
     /// several there is pass@k for k = 1, 2, 4 and so on up to their number.
+    ///
+    /// Names: verl `val_kwargs.n`, TRL `num_generations_eval`, prime-rl `eval.group_size`.
     pub samples: NonZeroUsize,
-    /// Whether the likeliest completion of each problem is judged besides, as a set of its own:
+    /// Whether the most likely completion of each problem is judged as well, as a set of its own:
     /// `held-out-greedy`.
+    ///
+    /// Names: verl `val_kwargs.do_sample = false`.
     pub greedy: bool,
-    /// Cache slots: completions decoded at a time. Does not change them on a CPU.
+    /// Completions that are decoded at a time. On a CPU their number changes memory and speed, not
+    /// the completions.
+    ///
+    /// Names: vLLM `max_num_seqs`.
     pub slots: NonZeroUsize,
-    /// How completions are sampled; temperature 0 is greedy. Keys that are left out are those of
-    /// `rollout` in the last stage that samples.
+    /// How completions are sampled. A temperature of 0 is greedy. Left out, as a whole or a single
+    /// key: as in `rollout` of the last stage that samples.
+    ///
+    /// Names: verl `val_kwargs`, prime-rl `eval.sampling`.
     pub sampling: Sampling,
-    /// What judges them. Left out: the `rewards` of the last stage that has some.
+    /// The verifiers that judge the completions. Left out: the `rewards` of the last stage that has
+    /// some.
     pub rewards: RewardsConfig,
-    /// Further held-out sets, beside `data.held_out`, which is the set `held-out`.
+    /// Further held-out sets, next to `data.held_out`. Left out: there are none.
     #[serde(rename = "set", skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<EvalSet>,
 }
@@ -55,24 +67,24 @@ impl Default for EvalConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvalSet {
-    /// Its name, in the keys of metrics and the names of files.
+    /// Name of the set. It is part of metric keys and of file names.
     pub name: String,
-    /// Its problems. None of them is trained on.
+    /// The problems of the set. None of them is trained on.
     pub data: Source,
-    /// Completions per problem.
+    /// Completions per problem. Left out: as in `[eval]`.
     #[serde(default = "default_one")]
     pub samples: NonZeroUsize,
-    /// Whether the likeliest completion of each problem is judged besides, as the set
-    /// `NAME-greedy`.
+    /// Whether the most likely completion of each problem is judged as well, as the set
+    /// `NAME-greedy`. Left out: as in `[eval]`.
     #[serde(default)]
     pub greedy: bool,
-    /// How completions are sampled.
+    /// How completions are sampled. Left out, as a whole or a single key: as in `[eval.sampling]`.
     #[serde(default)]
     pub sampling: Sampling,
-    /// What judges them.
+    /// The verifiers that judge the completions. Left out: as in `[eval]`.
     #[serde(default)]
     pub rewards: RewardsConfig,
-    /// How its problems become prompts.
+    /// How problems become prompts. Left out, as a whole or a single key: as in `[prompt]`.
     #[serde(default)]
     pub prompt: PromptStyle,
 }
@@ -125,16 +137,22 @@ impl Recipe {
     }
 }
 
-/// What is kept for going on. The end of the run is always saved.
+/// How often a checkpoint is saved, and which are kept. The end of the run is always saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
     /// Steps between checkpoints.
+    ///
+    /// Names: verl `save_freq`, HF `save_steps`, prime-rl `ckpt.interval`.
     pub every: NonZeroU64,
-    /// Newest checkpoints that are kept.
+    /// Number of the newest checkpoints that are kept. Older ones are removed.
+    ///
+    /// Names: verl `max_actor_ckpt_to_keep`, HF `save_total_limit`, prime-rl `ckpt.keep_last`.
     pub keep: NonZeroUsize,
-    /// The best checkpoint, which is kept besides, and by what it is chosen; or "off". An
-    /// evaluation after a step that is better than all before it saves one at once.
+    /// By what the best checkpoint is chosen, which is kept in addition to the newest, or `"off"`.
+    /// An evaluation after a step that is better than all before it saves one at once.
+    ///
+    /// Names: HF `load_best_model_at_end`.
     #[serde(with = "settings::off")]
     #[schemars(with = "settings::OrOff<BestBy>")]
     pub best: Option<BestBy>,
@@ -155,9 +173,11 @@ impl Default for CheckpointConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "BestCheckpoint")]
 pub struct BestBy {
-    /// The held-out set.
+    /// Name of the held-out set.
     pub set: String,
-    /// The figure; the largest is the best.
+    /// The figure that is compared. The largest is the best.
+    ///
+    /// Names: HF `metric_for_best_model`.
     pub metric: BestMetric,
 }
 

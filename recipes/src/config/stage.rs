@@ -107,26 +107,48 @@ macro_rules! stage_settings {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            /// Steps; each takes one batch of problems.
+            /// Number of steps. Each takes one batch of problems.
+            ///
+            /// Names: verl `total_training_steps`, HF `max_steps`, prime-rl `max_steps`.
             pub steps: std::num::NonZeroU64,
-            /// Problems per step.
+            /// Problems per step. In a stage of kind `rl` each has `group_size` completions.
+            ///
+            /// Names: verl `train_batch_size`, TRL `generation_batch_size` / `num_generations`,
+            /// prime-rl `batch_size` / `group_size`.
             pub batch: NonZeroUsize,
-            /// What the stage trains on. Left out: what the run does, `data.train`.
+            /// Problems of this stage alone. Left out: those of the run, `data.train`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub data: Option<crate::config::StageData>,
-            /// Optimizer updates per step: the batch is split evenly among them.
+            /// Optimizer updates per step. The batch is split evenly among them, so with more than
+            /// one the later updates are off-policy.
+            ///
+            /// Names: verl `train_batch_size` / `ppo_mini_batch_size`, TRL `steps_per_generation` /
+            /// `gradient_accumulation_steps`.
             #[serde(default = "super::default_one")]
             pub updates_per_step: NonZeroUsize,
-            /// Rows (tokens) that one backward pass may hold.
+            /// Most tokens of one backward pass. It changes memory and time, not the result. Lower
+            /// it when memory runs out.
+            ///
+            /// Names: verl `ppo_max_token_len_per_gpu`, HF `per_device_train_batch_size`, prime-rl
+            /// `seq_len`.
             #[serde(default = "super::default_micro_batch_tokens")]
             pub micro_batch_tokens: NonZeroUsize,
-            /// What the forward pass keeps.
+            /// What the forward pass keeps for the backward pass. `"recompute"` takes less memory
+            /// and more time.
+            ///
+            /// Names: verl `enable_gradient_checkpointing`, HF `gradient_checkpointing`, prime-rl
+            /// `model.ac`.
             #[serde(default)]
             pub activations: crate::config::Activations,
-            /// The optimizer.
+            /// The optimizer and its settings.
+            ///
+            /// Names: verl `optim.optimizer`, HF `optim`, prime-rl `optim.type`.
             #[serde(default)]
             pub optim: optim::OptimConfig,
-            /// The learning rate, by update.
+            /// The learning rate, as a function of the update.
+            ///
+            /// Names: verl `optim.lr_scheduler_type`, HF `lr_scheduler_type`, prime-rl
+            /// `scheduler.type`.
             pub schedule: optim::Schedule,
             $($own)*
         }

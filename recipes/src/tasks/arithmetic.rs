@@ -16,12 +16,13 @@ pub struct Arithmetic {
     pub count: NonZeroUsize,
     /// Fewest digits of an operand.
     pub min_digits: NonZeroUsize,
-    /// Most digits of an operand.
+    /// Most digits of an operand, at most 9.
     pub max_digits: NonZeroUsize,
-    /// What is asked for.
+    /// The operations that are asked for.
     pub operations: Vec<Operation>,
-    /// Share of the columns that the worked solution gets wrong by one, as a careless teacher does;
-    /// the answer is right all the same. Who imitates can be no better than that.
+    /// Share of the columns that the worked solution gets wrong by one. The answer is right all the
+    /// same, so a stage of kind `rl` can get better than the solutions that a stage of kind `sft`
+    /// learnt.
     #[serde(default)]
     pub slips: f64,
 }

@@ -17,26 +17,26 @@ use crate::random::draws;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Countdown {
-    /// Number of different problems; the same numbers in another order are the same problem.
+    /// Number of different problems. The same numbers in another order are the same problem.
     pub count: NonZeroUsize,
-    /// Worked solutions for each of them, on average: rows with the same text, for supervised
-    /// stages that would otherwise learn one solution by heart.
+    /// Worked solutions of each problem, on average: rows with the same text, for supervised stages
+    /// that would otherwise learn one solution by heart.
     #[serde(default = "one")]
     pub solutions: NonZeroUsize,
     /// Numbers in a problem, 2 to 6.
     #[serde(default = "three")]
     pub numbers: NonZeroUsize,
-    /// The largest of them, at most 49; the smallest is 1.
+    /// The largest number that is drawn, at most 49. The smallest is 1.
     #[serde(default = "twenty")]
     pub max_number: NonZeroUsize,
-    /// Most attempts in a worked solution: `R` drops what stands before it, and the last is judged.
+    /// Most attempts in a worked solution. `R` drops the attempt before it, and the last attempt is
+    /// judged.
     #[serde(default = "one")]
     pub attempts: NonZeroUsize,
-    /// Share of the worked solutions that miss the target, as a careless teacher does; the problem
-    /// can be solved all the same.
+    /// Share of the worked solutions that miss the target. The problem can be solved all the same.
     #[serde(default = "three_tenths")]
     pub misses: f64,
-    /// Share of the attempts before the last that are there: random chains, dropped.
+    /// Share of the attempts before the last that are present: random chains, which are dropped.
     #[serde(default = "half")]
     pub retries: f64,
 }

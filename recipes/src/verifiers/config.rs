@@ -30,9 +30,10 @@ pub enum RewardConfig {
 #[serde(remote = "Self", rename_all = "kebab-case")]
 #[schemars(tag = "kind", transform = settings::by_name)]
 pub enum OutsideConfig {
-    /// A child process that stays, and speaks JSON lines.
+    /// A program of your own: a child process that stays alive and is asked by JSON lines
+    /// (docs/verifiers.md).
     Process(ProcessConfig),
-    /// A server that is asked by HTTP.
+    /// A server of your own, which is asked over HTTP (docs/verifiers.md).
     Http(HttpConfig),
 }
 

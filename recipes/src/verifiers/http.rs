@@ -30,34 +30,40 @@ use headers::Headers;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Name of its part of the reward.
+    /// Name of its part of the reward, in records and metrics.
     #[serde(default = "default_name")]
     pub name: String,
     /// Factor of its reward.
+    ///
+    /// Names: TRL `reward_weights`.
     #[serde(default = "super::default_weight")]
     pub weight: f64,
-    /// Where it is asked.
+    /// The address that requests are sent to.
     pub url: String,
-    /// Headers of every request: names, and values of the form "env:NAME" or "Bearer env:NAME",
-    /// which are read from the environment and stored nowhere.
+    /// Headers of every request. Values have the form `"env:NAME"` or `"Bearer env:NAME"`: they are
+    /// read from the environment and stored nowhere. Left out: none.
+    ///
+    /// Names: prime-rl `headers_from_env`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// A PEM file with the certificates that may sign the server's, in place of Mozilla's list.
+    /// A PEM file with the certificates that may sign the server's. Left out: Mozilla's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// Whether its verdicts carry the outcome; one verifier of a recipe has to.
+    /// Whether its verdicts say if the answer is correct. Exactly one verifier of a recipe has to.
     #[serde(default = "super::default_judges")]
     pub judges_answers: bool,
-    /// Attempts of a request.
+    /// Attempts of one request.
     #[serde(default = "default_batch")]
     pub batch: NonZeroUsize,
-    /// Requests that are under way at the same time.
+    /// Requests that are open at the same time.
+    ///
+    /// Names: verl `sandbox_fusion.max_concurrent`.
     #[serde(default = "default_concurrency")]
     pub concurrency: NonZeroUsize,
     /// Longest time for one request, in seconds.
     #[serde(default = "default_timeout")]
     pub timeout_s: f64,
-    /// Longest time that the run waits while it cannot be reached, in seconds, or "off".
+    /// Longest time that the run waits for a server that cannot be reached, in seconds, or `"off"`.
     #[serde(default, with = "settings::off")]
     #[schemars(with = "settings::OrOff<f64>")]
     pub give_up_after_s: Option<f64>,

@@ -29,15 +29,17 @@ use stderr::StderrLog;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessConfig {
-    /// Name of its part of the reward.
+    /// Name of its part of the reward, in records and metrics.
     #[serde(default = "default_name")]
     pub name: String,
     /// Factor of its reward.
+    ///
+    /// Names: TRL `reward_weights`.
     #[serde(default = "super::default_weight")]
     pub weight: f64,
-    /// The program and its arguments; it starts where `stearin` was started.
+    /// The program and its arguments. It starts in the folder where `stearin` was started.
     pub command: Vec<String>,
-    /// Whether its verdicts carry the outcome; one verifier of a recipe has to.
+    /// Whether its verdicts say if the answer is correct. Exactly one verifier of a recipe has to.
     #[serde(default = "super::default_judges")]
     pub judges_answers: bool,
     /// Longest time for one attempt, in seconds from when it is handed over.
@@ -46,10 +48,11 @@ pub struct ProcessConfig {
     /// Longest time until its first line, in seconds from its start.
     #[serde(default = "default_start")]
     pub start_s: f64,
-    /// Processes that share the attempts of a step.
+    /// Number of processes that share the attempts of a step.
     #[serde(default = "default_workers")]
     pub workers: NonZeroUsize,
-    /// Longest time that the run waits while it cannot be started, in seconds, or "off".
+    /// Longest time that the run waits for a program that cannot be started, in seconds, or
+    /// `"off"`.
     #[serde(default, with = "settings::off")]
     #[schemars(with = "settings::OrOff<f64>")]
     pub give_up_after_s: Option<f64>,

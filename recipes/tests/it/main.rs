@@ -14,6 +14,7 @@ mod hub;
 mod identity;
 mod killed;
 mod length_limits;
+mod reference;
 mod resume;
 mod runs;
 mod shapes;

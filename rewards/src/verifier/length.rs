@@ -12,7 +12,7 @@ use super::{Attempt, Unavailable, Verdict, Verifier};
 pub enum Aim {
     /// The shorter, the better: the share of the allowed tokens that was used, negated.
     Short,
-    /// As near as can be to so many tokens: the relative distance, negated.
+    /// As near as possible to this many tokens: the relative distance, negated.
     ///
     /// Source: L1-Exact, arXiv 2503.04697, section 3, with the distance relative to the target.
     Target(NonZeroUsize),

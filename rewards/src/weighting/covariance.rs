@@ -22,10 +22,16 @@ use super::{
 #[serde(default, deny_unknown_fields)]
 pub struct ClipCov {
     /// Share of the tokens that are left out.
+    ///
+    /// Names: verl `clip_cov_ratio`.
     pub share: f64,
-    /// The covariance is above this.
+    /// Lower bound of the covariance of the tokens that may be left out.
+    ///
+    /// Names: verl `clip_cov_lb`.
     pub low: f64,
-    /// The covariance is below this.
+    /// Upper bound of the covariance of the tokens that may be left out.
+    ///
+    /// Names: verl `clip_cov_ub`.
     pub high: f64,
     /// Which tokens make the means, and are drawn from, together.
     pub scope: Scope,
@@ -63,8 +69,12 @@ impl ClipCov {
 #[serde(default, deny_unknown_fields)]
 pub struct KlCov {
     /// Share of the tokens that are penalised.
+    ///
+    /// Names: verl `kl_cov_ratio`.
     pub share: f64,
     /// Factor of the penalty.
+    ///
+    /// Names: verl `ppo_kl_coef`.
     pub coefficient: f64,
     /// Which tokens make the means, and are ranked, together.
     pub scope: Scope,

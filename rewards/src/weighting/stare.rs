@@ -25,24 +25,30 @@ pub(crate) use rule::side;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stare {
-    /// Which side of which advantage sign is raised or lowered.
+    /// Which tokens are raised or lowered: by the sign of their advantage and their side of the
+    /// surprisal's threshold.
     pub operation: Operation,
     /// Which tokens have high surprisal.
     pub select: Select,
-    /// W, the weight of raised tokens, or how it follows from measurement.
+    /// W, the weight of raised tokens: a number, or a multiple of the weight at which the entropy
+    /// holds.
+    ///
+    /// Names: STARE `reweight_w`.
     pub reweight_w: Reweight,
     /// M, the weight of lowered tokens.
+    ///
+    /// Names: STARE `reweight_m`.
     pub reweight_m: f64,
-    /// Mean entropy in nats a token below which, strictly, the gate opens.
+    /// Mean entropy, in nats a token, below which the gate opens.
     pub target_entropy: f64,
-    /// What the gate compares with the target.
+    /// Whose entropy the gate compares with the target.
     pub gate: Gate,
-    /// Moves W and M by the sign of target less entropy; "off": they stay.
+    /// Moves W and M by the sign of the target less the entropy. `"off"`: they stay.
     #[serde(with = "settings::off")]
     #[schemars(with = "settings::OrOff<AdaptiveReweight>")]
     pub adaptive: Option<AdaptiveReweight>,
-    /// Which tokens are ranked together; the paper's is `batch`, the reference code's
-    /// `micro-batch`.
+    /// Which tokens are ranked together. The paper's is `"batch"`, the reference code's
+    /// `"micro-batch"`.
     pub scope: Scope,
 }
 
@@ -67,9 +73,11 @@ impl Default for Stare {
 #[schemars(tag = "kind", transform = settings::by_name_or("quantile"))]
 #[schemars(rename = "StareSelection")]
 pub enum Select {
-    /// A share of them, by rank: see [`budget`](super::budget).
+    /// A share of them, by rank: the most surprising ones.
     Quantile {
-        /// P.
+        /// P, the share of the tokens of one advantage sign that have high surprisal.
+        ///
+        /// Names: STARE `top_ratio`.
         #[serde(default = "default_share")]
         share: f64,
         /// What becomes of equal surprisals at the threshold.
@@ -78,7 +86,7 @@ pub enum Select {
     },
     /// Those of low probability, however many: the baseline of the paper's table 9.
     Probability {
-        /// The probability is below this.
+        /// A token whose probability is below this has high surprisal.
         #[serde(default = "default_below")]
         below: f64,
     },
@@ -140,11 +148,11 @@ pub enum Gate {
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "StareAdaptive")]
 pub struct AdaptiveReweight {
-    /// What W rises and M falls by.
+    /// What W rises and M falls by in a step.
     pub step: f64,
-    /// Upper bound of W; its lower one is 1.
+    /// Upper bound of W. Its lower bound is 1.
     pub w_max: f64,
-    /// Lower bound of M; its upper one is 1.
+    /// Lower bound of M. Its upper bound is 1.
     pub m_min: f64,
 }
 
@@ -154,12 +162,12 @@ impl Default for AdaptiveReweight {
     }
 }
 
-/// W.
+/// W, the weight of raised tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "StareReweight")]
 pub enum Reweight {
-    /// So much.
+    /// This number.
     Fixed(f64),
     /// A multiple of the critical weight.
     Auto(AutoReweight),
@@ -180,7 +188,7 @@ pub enum Reweight {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "StareAutoReweight")]
 pub struct AutoReweight {
-    /// Factor of the critical weight.
+    /// Factor of the critical weight. Above 1 a step raises the entropy, to first order.
     pub auto: f64,
     /// Lower bound of W.
     #[serde(default = "default_min")]
@@ -188,7 +196,7 @@ pub struct AutoReweight {
     /// Upper bound of W.
     #[serde(default = "default_max")]
     pub max: f64,
-    /// Steps that the running means remember.
+    /// Number of steps that the running means remember.
     #[serde(default = "default_memory")]
     pub memory: f64,
 }

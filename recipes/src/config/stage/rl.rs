@@ -17,16 +17,27 @@ stage_settings! {
     /// A stage of reinforcement learning. A step takes one batch of rollouts; the updates of a step
     /// share its groups.
     pub struct RlStage {
-        /// Where the settings left out here come from; every algorithm's are in the documentation
-        /// of its name. Left out: their own defaults, which are those of `grpo` with `token-mean`.
+        /// A published algorithm, which sets several of the keys below. What the stage sets itself
+        /// takes precedence. Left out: every key has its own default, which together are those of
+        /// `grpo` with the aggregation `token-mean`.
+        ///
+        /// Names: verl `adv_estimator`, TRL `loss_type`, prime-rl `algo.type`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub algorithm: Option<Algorithm>,
-        /// Completions per problem.
+        /// Completions per problem. They are compared with each other, so a group of one needs an
+        /// advantage that compares over the whole step.
+        ///
+        /// Names: verl `rollout.n`, TRL `num_generations`, prime-rl `group_size`.
         pub group_size: NonZeroUsize,
-        /// Cache slots: completions decoded at a time. Does not change them on a CPU.
+        /// Completions that are decoded at a time. On a CPU their number changes memory and speed,
+        /// not the completions.
+        ///
+        /// Names: vLLM `max_num_seqs`, verl `max_num_seqs`, prime-rl `concurrency.max_inflight`.
         #[serde(default = "super::default_slots")]
         pub slots: NonZeroUsize,
         /// How completions are sampled.
+        ///
+        /// Names: verl `actor_rollout_ref.rollout`, prime-rl `train.sampling`.
         #[serde(default)]
         pub rollout: rollout::Sampling,
         /// Whether problems are drawn until the batch is full of groups with spread; "off": the
@@ -34,32 +45,48 @@ stage_settings! {
         #[serde(default, with = "settings::off")]
         #[schemars(with = "settings::OrOff<DynamicSampling>")]
         pub dynamic_sampling: Option<DynamicSampling>,
-        /// What a completion is worth.
+        /// The verifiers that say what a completion is worth. Their weighted rewards are added up.
+        ///
+        /// Names: verl `reward_manager`, TRL `reward_funcs`.
         #[serde(default)]
         pub rewards: RewardsConfig,
-        /// A KL to the weights at the stage's start that is taken from the reward, beside that of
-        /// the loss. verl: `use_kl_in_reward`, `kl_penalty` and `kl_ctrl`.
+        /// A KL to the weights at the stage's start that is taken from the reward, in addition to
+        /// that of the loss.
+        ///
+        /// Names: verl `use_kl_in_reward`.
         #[serde(default)]
         pub reward_kl: rewards::RewardKl,
-        /// Whether completions that were cut at the limit are left out of the loss.
+        /// Whether completions that were cut off at the token limit are left out of the loss.
+        ///
+        /// Names: TRL `mask_truncated_completions`.
         #[serde(default)]
         pub overlong_filtering: bool,
-        /// From the rewards of a group to advantages.
+        /// How the rewards of a group become advantages.
+        ///
+        /// Names: verl `adv_estimator`, TRL `scale_rewards`.
         #[serde(default)]
         pub advantage: rewards::AdvantageConfig,
-        /// From advantages to the weight of each token.
+        /// How much each token counts: a factor of its advantage.
         #[serde(default)]
         pub weighting: rewards::WeightingConfig,
-        /// Where the log-probs that the loss compares with come from.
+        /// Where the log-probs of the policy before the step's updates come from, which the loss
+        /// compares the new ones with.
+        ///
+        /// Names: verl `rollout_correction.bypass_mode`.
         #[serde(default)]
         pub old_log_probs: OldLogProbs,
-        /// The correction for rollouts of another precision; needs `old_log_probs = "rescore"`.
+        /// A correction for rollouts whose log-probs differ from those of training. It needs
+        /// `old_log_probs = "rescore"`.
+        ///
+        /// Names: verl `rollout_correction`, TRL `vllm_importance_sampling_correction`.
         #[serde(default)]
         pub importance: Importance,
-        /// The factor of the entropy in the loss.
+        /// A bonus for the entropy of the policy, in the loss.
+        ///
+        /// Names: verl `entropy_coeff`, TRL `entropy_coef`.
         #[serde(default)]
         pub entropy_bonus: rewards::EntropyBonus,
-        /// The loss.
+        /// The loss: of a token, how tokens are averaged, and the KL to the reference.
         #[serde(default)]
         pub loss: engine::loss::LossConfig,
         /// Measures on fresh rollouts how far an update moves the entropy, or "off".
