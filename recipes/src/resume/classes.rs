@@ -16,6 +16,8 @@ pub(super) struct Difference {
 
 /// Settings of a stage whose kind has a state in the checkpoint.
 const WITH_STATE: [&str; 3] = ["weighting", "entropy_bonus", "optim"];
+/// Settings of a stage that compare with the weights of its start.
+const KL_TERMS: [&str; 2] = ["loss.kl", "reward_kl"];
 
 /// What differs between two recipes, for a run that stands at `state`.
 pub(super) fn differences(
@@ -128,7 +130,7 @@ impl Place {
             _ if begun && WITH_STATE.contains(&name) => {
                 impossible("its state in the checkpoint is of another kind".into())
             }
-            _ if begun && name == "loss.kl" && is_off(index, then) => impossible(
+            _ if begun && KL_TERMS.contains(&name) && !has_reference(index, then) => impossible(
                 "the weights of the stage's start, to look back at, were not kept".into(),
             ),
             _ => (Class::Changing, None),
@@ -144,10 +146,14 @@ fn longer(index: usize, then: &Recipe) -> Option<String> {
     Some(note).filter(|_| kind != "constant")
 }
 
-fn is_off(index: usize, then: &Recipe) -> bool {
-    let keys = ["", ".kind"].map(|end| format!("stage.{index}.loss.kl{end}"));
-    let mut found = keys.iter().filter_map(|key| then.leaves.get(key)?.as_str());
-    found.next().is_none_or(|kind| kind == "off")
+/// Whether the weights of the stage's start were kept.
+fn has_reference(index: usize, then: &Recipe) -> bool {
+    let is_on = |term: &&str| {
+        let keys = ["", ".kind"].map(|end| format!("stage.{index}.{term}{end}"));
+        let mut found = keys.iter().filter_map(|key| then.leaves.get(key)?.as_str());
+        found.next().is_some_and(|kind| kind != "off")
+    };
+    KL_TERMS.iter().any(|term| is_on(&term))
 }
 
 #[cfg(test)]
@@ -172,6 +178,7 @@ mod tests {
         steps = 6
         slots = 8
         loss = { kl = { kind = "off" } }
+        reward_kl = "off"
         weighting = { kind = "uniform" }
         schedule = { kind = "linear", lr = 0.1 }
 
@@ -276,6 +283,19 @@ mod tests {
             Some(&done),
         );
         assert!(both.iter().all(|one| one.change.class != Class::Impossible), "{both:?}");
+    }
+
+    #[test]
+    fn a_kl_in_the_reward_needs_the_weights_of_the_stages_start() {
+        let classes = |then: &str, state: &TrainerState| {
+            let now = then.replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
+            let found = differences(then, &now, Some(state)).unwrap();
+            found.into_iter().map(|one| one.change.class).collect::<Vec<_>>()
+        };
+        assert_eq!(classes(THEN, &state(3, 0)), [Class::Changing; 2], "it has not begun");
+        assert_eq!(classes(THEN, &state(4, 1)), [Class::Impossible; 2]);
+        let kept = THEN.replace("kind = \"off\"", "kind = \"k3\"");
+        assert_eq!(classes(&kept, &state(4, 1)), [Class::Changing; 2], "the loss had them kept");
     }
 
     #[test]
