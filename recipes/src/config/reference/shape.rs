@@ -105,7 +105,7 @@ impl<'a> Schema<'a> {
         &self.root["$defs"][name]
     }
 
-    /// All forms of a value, with unions of unions made flat and without `null`, which TOML has not.
+    /// All forms of a value. Unions of unions are made flat, and `null` is left out: TOML has none.
     pub(super) fn forms(self, schema: &'a Value) -> Vec<Form<'a>> {
         let doc = Doc::of(schema);
         if let Some(name) = reference(schema) {
