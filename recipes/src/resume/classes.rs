@@ -153,7 +153,7 @@ fn has_reference(index: usize, then: &Recipe) -> bool {
         let mut found = keys.iter().filter_map(|key| then.leaves.get(key)?.as_str());
         found.next().is_some_and(|kind| kind != "off")
     };
-    KL_TERMS.iter().any(|term| is_on(&term))
+    KL_TERMS.iter().any(is_on)
 }
 
 #[cfg(test)]
