@@ -1,5 +1,7 @@
 //! Held-out evaluation: how well a policy does on problems it never trains on.
 
+mod by_source;
+
 use rewards::{Outcome, Problem};
 use rollout::{Finish, Key, OnProgress, Purpose};
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,9 @@ use crate::attempt::{Completion, Draw, GradedGroup, Sampler, attempt_each};
 use crate::pass::{pass_at, pass_sizes};
 use crate::record::FORMAT;
 use crate::{Estimate, Log, Metrics, Result, Warning, health};
+
+pub use by_source::SourceAccuracy;
+use by_source::by_source;
 
 /// Name of the held-out set in metric keys and files.
 pub const HELD_OUT: &str = "held-out";
@@ -60,6 +65,9 @@ pub struct Evaluation {
     pub truncated: f64,
     /// Share of completions with each outcome that occurred.
     pub outcomes: Vec<(Outcome, f64)>,
+    /// The accuracy by source, where the set has problems of 2 to 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceAccuracy>,
     /// A few completions, the first of the first problems.
     pub shown: Vec<Excerpt>,
 }
@@ -148,7 +156,9 @@ impl Evaluation {
         let kept: Vec<_> = groups.iter().filter(|group| !group.unjudged()).collect();
         let all: Vec<_> = kept.iter().flat_map(|group| &group.completions).collect();
         let mean = |value: &dyn Fn(&Completion) -> f64| {
-            all.iter().map(|completion| value(completion)).sum::<f64>() / all.len().max(1) as f64
+            // Not `sum`, which is -0 of none.
+            let sum = all.iter().fold(0.0, |sum, completion| sum + value(completion));
+            sum / all.len().max(1) as f64
         };
         let share = |outcome| mean(&|one| f64::from(u8::from(one.judged.outcome == outcome)));
         let over = |top: f64, value: &dyn Fn(&GradedGroup) -> f64| {
@@ -160,8 +170,7 @@ impl Evaluation {
             k,
             rate: over(1.0, &|group| pass_at(group.completions.len(), group.num_correct(), k)),
         };
-        let Estimate { low, high, .. } =
-            over(1.0, &|group| group.num_correct() as f64 / group.completions.len() as f64);
+        let Estimate { low, high, .. } = over(1.0, &share_correct);
         Self {
             format: FORMAT,
             set: String::new(),
@@ -186,17 +195,21 @@ impl Evaluation {
                 .map(|outcome| (outcome, share(outcome)))
                 .filter(|(_, share)| *share > 0.0)
                 .collect(),
+            sources: by_source(groups),
             shown: kept.iter().take(SHOWN).filter_map(|group| Excerpt::of(group)).collect(),
         }
     }
 
-    /// The evaluation as metrics of its step.
+    /// The evaluation as metrics of its step; nothing where no problem could be judged.
     ///
     /// # Errors
     ///
     /// Fails when the set's name holds a slash, so that its keys are not declared.
     pub fn metrics(&self) -> Result<Metrics> {
         let mut metrics = Metrics::new(Log::Metrics);
+        if self.problems == 0 {
+            return Ok(metrics);
+        }
         let (set, samples) = (&self.set, self.samples);
         metrics.set(format!("val-core/{set}/acc/mean@{samples}"), self.accuracy)?;
         metrics.set(format!("val-aux/{set}/acc/low"), self.low)?;
@@ -211,11 +224,24 @@ impl Evaluation {
         metrics.set(format!("val-aux/{set}/reward/mean"), self.reward)?;
         metrics.set(format!("val-aux/{set}/response_length/mean"), self.length)?;
         metrics.set(format!("val-aux/{set}/response_length/clip_ratio"), self.truncated)?;
+        for SourceAccuracy { key, problems, accuracy, low, high, .. } in &self.sources {
+            metrics.set(format!("val-aux/{set}/{key}/problems"), *problems as f64)?;
+            if *problems > 0 {
+                metrics.set(format!("val-core/{set}/{key}/acc/mean@{samples}"), *accuracy)?;
+                metrics.set(format!("val-aux/{set}/{key}/acc/low"), *low)?;
+                metrics.set(format!("val-aux/{set}/{key}/acc/high"), *high)?;
+            }
+        }
         for (outcome, share) in &self.outcomes {
             metrics.set(format!("val-aux/{set}/outcome/{outcome}"), *share)?;
         }
         Ok(metrics)
     }
+}
+
+/// Share of the group's completions that are correct.
+fn share_correct(group: &GradedGroup) -> f64 {
+    group.num_correct() as f64 / group.completions.len() as f64
 }
 
 impl Excerpt {
@@ -302,6 +328,19 @@ pub(crate) mod tests {
         fields.remove("distinct_correct").unwrap();
         let read: Evaluation = serde_json::from_value(file).unwrap();
         assert_eq!((read.pass, read.distinct_correct), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_set_of_which_nothing_is_known_has_no_figure() {
+        let none = group(Finish::Stop, &[Outcome::GoldUnparseable]);
+        for groups in [&[][..], &[none]] {
+            let found = Evaluation::of(groups);
+            assert_eq!((found.problems, found.unjudged), (0, groups.len()));
+            for figure in [found.accuracy, found.reward, found.length, found.truncated] {
+                assert!(figure.to_bits() == 0, "it is 0, and not -0: {figure:?}");
+            }
+            assert_eq!(found.metrics().unwrap().entries(), []);
+        }
     }
 
     #[test]

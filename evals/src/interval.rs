@@ -25,7 +25,8 @@ impl Estimate {
     #[expect(clippy::float_cmp, reason = "values that were not rounded apart are equal to the bit")]
     pub fn over_problems(values: &[f64], top: f64) -> Self {
         let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n.max(1.0);
+        // Not `sum`, which is -0 of none.
+        let mean = values.iter().fold(0.0, |sum, value| sum + value) / n.max(1.0);
         let trials = values.iter().all(|value| *value == 0.0 || *value == top);
         if trials || values.windows(2).all(|pair| pair[0] == pair[1]) {
             let (low, high) = wilson(mean / top, values.len());
@@ -95,6 +96,7 @@ mod tests {
         assert_eq!(found, Estimate { mean: 2.0, low: 4.0 * low, high: 4.0 * high });
         let none = Estimate::over_problems(&[], 4.0);
         assert_eq!(none, Estimate { mean: 0.0, low: 0.0, high: 4.0 });
+        assert!(none.mean.is_sign_positive());
     }
 
     #[test]

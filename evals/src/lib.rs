@@ -1,7 +1,7 @@
 //! Graded attempts, held-out evaluation, the metric table and the run record.
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`] and
-//! [`interval`]; then [`metrics`], [`record`], [`reflection`] and [`health`].
+//! [`interval`]; then [`metrics`], [`record`], [`reflection`], [`sources`] and [`health`].
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
 
@@ -18,6 +18,7 @@ mod problem_result;
 pub mod prompt;
 pub mod record;
 pub mod reflection;
+pub mod sources;
 
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;

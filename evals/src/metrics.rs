@@ -154,7 +154,8 @@ mod tests {
         for key in ["reward/outcome/wrong", "val-core/heldout/acc/mean@8", "val-aux/a/pass@8/low"] {
             assert!(spec(key).is_some(), "{key}");
         }
-        for key in ["reward/outcome/", "reward/outcome", "val-core/a/b/acc/mean@1", "health/a/b"] {
+        for key in ["reward/outcome/", "reward/outcome", "val-core/a/b/c/acc/mean@1", "health/a/b"]
+        {
             assert!(spec(key).is_none(), "{key}");
         }
     }

@@ -72,7 +72,11 @@ fn headline(text: &mut String, root: &Path, timings: &[Line]) -> Result<()> {
 fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &[Line]) {
     let Some(first) = evaluations.first() else { return };
     let say_one = |text: &mut String, name: &str, found: &Evaluation, more: &str| {
-        let Evaluation { accuracy, low, high, .. } = found;
+        let Evaluation { accuracy, low, high, problems, unjudged, .. } = found;
+        if *problems == 0 {
+            say(text, name, &format!("unknown: none of {unjudged} problems could be judged"));
+            return;
+        }
         let (accuracy, low, high) = (100.0 * accuracy, 100.0 * low, 100.0 * high);
         say(text, name, &format!("{accuracy:.1} % (95 %: {low:.1} to {high:.1}){more}"));
     };
@@ -315,6 +319,7 @@ mod tests {
             length: 1.0,
             truncated: 0.0,
             outcomes: Vec::new(),
+            sources: Vec::new(),
             shown: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Summarize: the metrics of a step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use engine::loss::Kl;
@@ -192,26 +192,10 @@ fn parts(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
 
 /// Mean reward and accuracy by source, if the stage has more than one and not too many.
 fn sources(metrics: &mut Metrics, rollouts: &Rollouts, problems: &[Problem]) -> Result<()> {
-    const MOST: usize = 32;
-    let mut names = BTreeSet::new();
-    for problem in problems {
-        // Most rows have the source of the row before.
-        if names.last() != Some(&problem.source.as_str()) {
-            names.insert(problem.source.as_str());
-        }
-        if names.len() > MOST {
-            return Ok(());
-        }
-    }
-    if names.len() < 2 {
-        return Ok(());
-    }
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    for name in names {
+    let sources = problems.iter().map(|problem| problem.source.as_str());
+    for (name, key) in evals::sources::told_apart(sources) {
         let own = || rollouts.all().filter(|group| group.problem.source == name);
         let count = own().count();
-        let key: String = name.chars().map(plain).collect();
-        let key = if key.is_empty() { "none".to_owned() } else { key };
         metrics.set(format!("reward/source/{key}/count"), count as f64)?;
         if count > 0 {
             let completions = || own().flat_map(|group| &group.completions);
