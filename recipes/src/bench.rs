@@ -58,6 +58,8 @@ pub struct Shape {
 
 /// Sequences of a repetition, at most.
 const MOST_SEQUENCES: usize = 1 << 24;
+/// Their tokens, at most.
+const MOST_TOKENS: usize = 1 << 30;
 
 /// What was measured: one line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -132,12 +134,15 @@ pub fn bench(
     if sequences > MOST_SEQUENCES {
         bail!("expected at most {MOST_SEQUENCES} sequences, got {sequences}");
     }
+    if sequences.saturating_mul(longest) > MOST_TOKENS {
+        bail!("expected at most {MOST_TOKENS} tokens, got {sequences} sequences of {longest}");
+    }
     let context = model.config().context;
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
     }
     let mut bench = Bench { model, shape, optimizer: None, gap: LogProbGap::default() };
-    let mut seconds = Vec::with_capacity(reps);
+    let mut seconds = Vec::new();
     for repetition in 0..=reps as u64 {
         let took = bench.repeat(what, repetition)?;
         if repetition > 0 {
@@ -223,7 +228,9 @@ impl Bench<'_> {
             temperature: 1.0,
             activations: self.shape.activations,
             budget: self.shape.micro_batch_tokens,
+            epochs: 1,
             updates_per_step: 1,
+            seed: 0,
             schedule: &schedule,
             total_updates: 1,
         };

@@ -37,7 +37,8 @@ pub trait StageSettings {
 
     /// Optimizer updates of the whole stage: the length of its schedule.
     fn total_updates(&self) -> u64 {
-        self.steps() * self.descent().updates_per_step as u64
+        let Descent { epochs, updates_per_step, .. } = self.descent();
+        self.steps().saturating_mul(epochs as u64).saturating_mul(updates_per_step as u64)
     }
 
     /// What a step does and needs at most, where the longest prompt has `prompt` tokens.
@@ -65,7 +66,9 @@ pub trait StageSettings {
 /// The settings of a stage's updates, borrowed from a stage of any kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Descent<'a> {
-    /// Optimizer updates per step.
+    /// Passes over the groups of a step.
+    pub epochs: usize,
+    /// Optimizer updates of each.
     pub updates_per_step: usize,
     /// Rows that one backward pass may hold.
     pub micro_batch_tokens: usize,
@@ -119,8 +122,15 @@ macro_rules! stage_settings {
             /// Problems of this stage alone. Left out: those of the run, `data.train`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub data: Option<crate::config::StageData>,
-            /// Optimizer updates per step. The batch is split evenly among them, so with more than
-            /// one the later updates are off-policy.
+            /// Passes over the batch of a step. The first takes the problems in the order in which
+            /// they were drawn, each later one is shuffled. Old log-probs, advantages and token
+            /// weights are computed once, before the first update.
+            ///
+            /// Names: verl `ppo_epochs`, TRL `num_iterations`.
+            #[serde(default = "super::default_one")]
+            pub epochs: NonZeroUsize,
+            /// Optimizer updates of each epoch of a step. The batch is split evenly among them, so
+            /// with more than one the later updates are off-policy.
             ///
             /// Names: verl `train_batch_size` / `ppo_mini_batch_size`, TRL `steps_per_generation` /
             /// `gradient_accumulation_steps`.
@@ -156,6 +166,7 @@ macro_rules! stage_settings {
         impl $name {
             fn descent_settings(&self) -> Descent<'_> {
                 Descent {
+                    epochs: self.epochs.get(),
                     updates_per_step: self.updates_per_step.get(),
                     micro_batch_tokens: self.micro_batch_tokens.get(),
                     activations: self.activations,

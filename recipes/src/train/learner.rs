@@ -46,12 +46,14 @@ impl<'a> Learner<'a> {
         })
     }
 
-    /// Runs the updates of a step, with log-probs at `temperature`.
+    /// Runs the updates of a step, with log-probs at `temperature`; `seed` is a random word of the
+    /// step.
     pub(super) fn update(
         &mut self,
         loss: &LossConfig,
         temperature: f64,
         table: &Table,
+        seed: u64,
     ) -> Result<UpdateReport> {
         let plan = UpdatePlan {
             model: self.model,
@@ -59,7 +61,9 @@ impl<'a> Learner<'a> {
             temperature,
             activations: self.activations,
             budget: self.settings.micro_batch_tokens,
+            epochs: self.settings.epochs,
             updates_per_step: self.settings.updates_per_step,
+            seed,
             schedule: self.settings.schedule,
             total_updates: self.total,
         };
@@ -92,7 +96,8 @@ impl<'a> Learner<'a> {
 /// What the forward pass keeps. With `auto`: everything, if that takes at most half of the free
 /// memory.
 fn activations(settings: &Descent<'_>, model: &Model) -> Activations {
-    let kept = settings.micro_batch_tokens as u64 * kept_bytes_a_row(model.config());
+    let rows = settings.micro_batch_tokens as u64;
+    let kept = rows.saturating_mul(kept_bytes_a_row(model.config()));
     let is_tight = || machine::memory().is_some_and(|(_, free)| kept > free / 2);
     match settings.activations {
         config::Activations::Auto if is_tight() => Activations::Recompute,

@@ -21,23 +21,22 @@ pub(crate) fn parts(groups: usize, count: usize) -> impl Iterator<Item = Range<u
     (0..count).map(move |part| bound(part)..bound(part + 1)).filter(|part| !part.is_empty())
 }
 
-/// Packs the samples of `groups` that `keep` selects, in order, into packs of at most `budget`
+/// Packs the samples of `groups` that `keep` selects, in this order, into packs of at most `budget`
 /// rows.
 ///
 /// A sample that is longer than the budget gets a pack of its own.
 pub(crate) fn pack(
     table: &Table,
-    groups: Range<usize>,
+    groups: impl IntoIterator<Item = usize>,
     budget: usize,
     keep: impl Fn(usize) -> bool,
 ) -> engine::Result<Vec<MicroBatch<'_>>> {
     let mut packs: Vec<MicroBatch<'_>> = Vec::new();
     // The segment of a group's prompt in the last pack, once it is there.
     let mut prompt = None;
-    for (index, sample) in table.samples.iter().enumerate() {
-        if !groups.contains(&sample.group) || !keep(index) {
-            continue;
-        }
+    let samples = groups.into_iter().flat_map(|group| table.samples_of(group));
+    for index in samples.filter(|&sample| keep(sample)) {
+        let sample = &table.samples[index];
         let tokens = &table.prompts[sample.group];
         let completion = &table.tokens[sample.tokens.clone()];
         prompt = prompt.filter(|&(group, _)| group == sample.group);

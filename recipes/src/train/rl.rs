@@ -94,11 +94,12 @@ impl<'a> Rl<'a> {
     }
 
     /// Updates the parameters.
-    fn update(&mut self, table: &Table) -> Result<UpdateReport> {
+    fn update(&mut self, step: u64, table: &Table) -> Result<UpdateReport> {
         let began = Instant::now();
         let entropy_coefficient = table.credit.entropy_coefficient;
         let loss = LossConfig { entropy_coefficient, ..self.config.loss.clone() };
-        let report = self.learner.update(&loss, self.config.rollout.temperature, table)?;
+        let (temperature, seed) = (self.config.rollout.temperature, self.run.seed_of(step));
+        let report = self.learner.update(&loss, temperature, table, seed)?;
         self.clock.add("timing_s/update_actor", began);
         Ok(report)
     }
@@ -112,7 +113,7 @@ impl StageDriver for Rl<'_> {
         table.scores = self.rescore(&table)?;
         table.credit = self.credit(step, &rollouts.groups, &table)?;
         let probe = self.probe(step)?;
-        let report = self.update(&table)?;
+        let report = self.update(step, &table)?;
         self.summarize(rollouts, table, &report, probe.as_ref())
     }
 

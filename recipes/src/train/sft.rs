@@ -63,11 +63,11 @@ impl<'a> Sft<'a> {
 }
 
 impl StageDriver for Sft<'_> {
-    fn step(&mut self, _: u64) -> Result<StepOutput> {
+    fn step(&mut self, step: u64) -> Result<StepOutput> {
         let clock = Clock::start();
         let table = self.solutions()?;
         let began = Instant::now();
-        let report = self.learner.update(&likelihood(), 1.0, &table)?;
+        let report = self.learner.update(&likelihood(), 1.0, &table, self.run.seed_of(step))?;
         clock.add("timing_s/update_actor", began);
         let metrics = self.summarize(&table, &report)?;
         let timings = report::timings(&clock, &report, None)?;

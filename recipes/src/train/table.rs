@@ -133,6 +133,12 @@ impl Table {
         self.scores.old.as_ref().or(self.rollout.as_ref())
     }
 
+    /// Indices of the samples of a group.
+    pub(crate) fn samples_of(&self, group: usize) -> Range<usize> {
+        let before = |end: usize| self.samples.partition_point(|sample| sample.group < end);
+        before(group)..before(group + 1)
+    }
+
     /// The samples with these indices, in their order.
     pub(crate) fn part(&self, samples: Vec<usize>) -> Part<'_> {
         Part { table: self, samples }

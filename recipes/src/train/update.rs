@@ -3,18 +3,19 @@
 //! A completion without a gradient counts in the denominator and is not computed.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
 use optim::{Gradients, Objective, Optimizer, Schedule};
+use rand_philox::splitmix64;
 
 use super::log_prob_gap::LogProbGap;
 use super::pack::{MicroBatch, pack, parts};
 use super::params::params;
 use super::table::Table;
+use crate::random::{draws, shuffled};
 
-/// The settings of a stage's updates.
+/// What does not change between the updates of a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UpdatePlan<'a> {
     pub(crate) model: &'a Model,
@@ -23,7 +24,12 @@ pub(crate) struct UpdatePlan<'a> {
     pub(crate) activations: Activations,
     /// Most rows of one pass.
     pub(crate) budget: usize,
+    /// Passes over the groups.
+    pub(crate) epochs: usize,
+    /// Updates of each.
     pub(crate) updates_per_step: usize,
+    /// A random word of the step: it decides the order of every epoch but the first.
+    pub(crate) seed: u64,
     pub(crate) schedule: &'a Schedule,
     /// Updates of the whole stage.
     pub(crate) total_updates: u64,
@@ -50,7 +56,28 @@ pub(crate) struct UpdateReport {
     pub(crate) rows: usize,
 }
 
-/// Updates on the groups of `table`, split evenly in their order, from update number `first` on.
+impl UpdatePlan<'_> {
+    /// The groups of each update of a step that has so many.
+    fn updates(&self, groups: usize) -> impl Iterator<Item = Vec<usize>> {
+        (0..self.epochs as u64).flat_map(move |epoch| {
+            let order = self.order(groups, epoch);
+            parts(groups, self.updates_per_step).map(move |part| order[part].to_vec())
+        })
+    }
+
+    /// The groups of a step in the order in which an epoch, counted from 0, takes them.
+    ///
+    /// The first takes them as they were drawn, which is a random order already.
+    fn order(&self, groups: usize, epoch: u64) -> Vec<usize> {
+        match epoch {
+            0 => (0..groups).collect(),
+            _ => shuffled(groups, &mut draws(splitmix64(self.seed ^ epoch), "epoch")),
+        }
+    }
+}
+
+/// Updates on the groups of `table`, from update number `first` on: in every epoch the groups are
+/// split evenly in its order.
 pub(crate) fn update(
     plan: &UpdatePlan<'_>,
     optimizer: &mut dyn Optimizer,
@@ -59,8 +86,8 @@ pub(crate) fn update(
     progress: &mut dyn FnMut(usize, usize),
 ) -> anyhow::Result<UpdateReport> {
     let mut report = UpdateReport::default();
-    for groups in parts(table.prompts.len(), plan.updates_per_step) {
-        let mut update = UpdateLoss::new(plan, table, groups, progress)?;
+    for groups in plan.updates(table.prompts.len()) {
+        let mut update = UpdateLoss::new(plan, table, &groups, progress)?;
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
         let step =
             plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
@@ -101,13 +128,14 @@ impl<'a> UpdateLoss<'a> {
     fn new(
         plan: &'a UpdatePlan<'a>,
         table: &'a Table,
-        groups: Range<usize>,
+        groups: &[usize],
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> engine::Result<Self> {
-        let samples = table.samples.iter().zip(&table.credit.filtered);
-        let counted = samples.filter(|(one, filtered)| groups.contains(&one.group) && !**filtered);
-        let lengths: Vec<_> = counted.map(|(one, _)| one.entries.len()).collect();
-        let packs = pack(table, groups, plan.budget, |sample| !table.credit.idle[sample])?;
+        let samples = groups.iter().flat_map(|&group| table.samples_of(group));
+        let counted = samples.filter(|&sample| !table.credit.filtered[sample]);
+        let lengths: Vec<_> = counted.map(|one| table.samples[one].entries.len()).collect();
+        let packs =
+            pack(table, groups.iter().copied(), plan.budget, |sample| !table.credit.idle[sample])?;
         Ok(Self {
             plan,
             packs,
@@ -208,6 +236,8 @@ fn micro_batch_loss(
 
 #[cfg(test)]
 mod tests {
+    mod epochs;
+
     use candle::DType;
 
     use super::super::table::{Credit, Rescored};
@@ -252,7 +282,9 @@ mod tests {
             temperature: 1.0,
             activations: Activations::Keep,
             budget: 100,
+            epochs: 1,
             updates_per_step: 1,
+            seed: 0,
             schedule,
             total_updates: 1,
         }
@@ -337,7 +369,7 @@ mod tests {
             let plan = plan(&model, &loss, &schedule);
             let groups = two_groups(0.5);
             let mut progress = |_, _| {};
-            let mut update = UpdateLoss::new(&plan, &groups, 0..2, &mut progress).unwrap();
+            let mut update = UpdateLoss::new(&plan, &groups, &[0, 1], &mut progress).unwrap();
             let value = update.value().unwrap();
             let alone = update.stats;
             let gradients = model.update(|variables| Gradients::new(&params(variables)));

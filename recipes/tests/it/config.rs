@@ -156,7 +156,7 @@ fn an_override_is_named() {
         "",
         &["stage.rl.stpes=3"],
         "--set stage.rl.stpes=3: unknown key `stpes`, expected one of `steps`, `batch`, `data`, \
-         `updates_per_step`, `micro_batch_tokens`, `activations`, `optim`, `schedule`, `algorithm`, \
+         `epochs`, `updates_per_step`, `micro_batch_tokens`, `activations`, `optim`, `schedule`, `algorithm`, \
          `group_size`, `slots`, `rollout`, `dynamic_sampling`, `rewards`, `reward_kl`, `overlong_filtering`, \
          `advantage`, `weighting`, `old_log_probs`, `importance`, `entropy_bonus`, `loss`, `probe`\n\
          did you mean `steps`?",

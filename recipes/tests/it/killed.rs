@@ -18,6 +18,7 @@ use crate::runs::{RECIPE, assert_equal};
 fn recipe(temp: &Path) -> PathBuf {
     let path = temp.join("small.toml");
     let long = RECIPE.replace("steps = 4", "steps = 20").replace("steps = 2", "steps = 5");
+    let long = long.replace("updates_per_step = 2", "epochs = 3\nupdates_per_step = 2");
     fs::write(&path, long).unwrap();
     path
 }

@@ -1,9 +1,11 @@
 //! A run that was cut off ends as one that was not.
 
 use std::fs;
+use std::path::Path;
 
 use recipes::run_dir::{State, status};
 use recipes::train::Ended;
+use serde_json::Value;
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
@@ -23,6 +25,37 @@ fn stopped_after_any_step_and_resumed_it_equals_an_unbroken_run() {
     let ended = Run { one_step: true, ..Run::resumed(&broken) }.train().unwrap();
     assert_eq!(ended, Ended::Finished);
     assert_equal(&whole, &broken);
+}
+
+#[test]
+fn the_orders_of_epochs_are_those_of_an_unbroken_run() {
+    let temp = tempfile::tempdir().unwrap();
+    let (once, whole, broken) =
+        (temp.path().join("once"), temp.path().join("whole"), temp.path().join("broken"));
+    let recipe = RECIPE.replace("batch =", "epochs = 3\nbatch =");
+    Run::new(&once).train().unwrap();
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    let mut ended = Ended::Interrupted;
+    while ended == Ended::Interrupted {
+        let run = if broken.exists() { Run::resumed(&broken) } else { Run::new(&broken) };
+        ended = Run { one_step: true, recipe: &recipe, ..run }.train().unwrap();
+    }
+    assert_equal(&whole, &broken);
+    let of = |root: &Path, key: &str| -> Vec<f64> {
+        let metrics = fs::read_to_string(root.join("metrics.jsonl")).unwrap();
+        let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line[key].as_f64()).collect()
+    };
+    // Two supervised steps of one update an epoch, four of two.
+    assert_eq!(of(&once, "training/updates"), [1.0, 2.0, 2.0, 4.0, 6.0, 8.0]);
+    assert_eq!(of(&whole, "training/updates"), [3.0, 6.0, 6.0, 12.0, 18.0, 24.0]);
+    // The schedule is spread over all of them: its last rate is that of its last update.
+    for (root, updates) in [(&once, 8.0), (&whole, 24.0)] {
+        let last = *of(root, "actor/lr").last().unwrap();
+        assert!((last - 1e-3 / updates).abs() < 1e-15, "{last}");
+    }
+    assert_eq!(of(&once, "rollout_corr/log_prob_gap_max"), [0.0; 4]);
+    assert_eq!(of(&whole, "rollout_corr/log_prob_gap_max"), [0.0; 4]);
 }
 
 #[test]

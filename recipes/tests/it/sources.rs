@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use recipes::config::Recipe;
+use recipes::train::Ended;
 
 use crate::binary::{stderr, stearin};
+use crate::runs::{Run, assert_equal};
 
 const RECIPE: &str = r#"
 model = { path = "builtin:atom" }
@@ -77,15 +79,79 @@ fn sources_are_drawn_by_weight_and_measured_by_name() {
     assert!(first < 10.0, "2 of 22 problems: {first}");
 }
 
+/// Two sources by weight, in steps that do not divide the blocks of draws.
+const WEIGHTED: &str = r#"
+seed = 5
+model = { path = "builtin:atom" }
+prompt = { template = { kind = "plain", text = "{problem}=" } }
+[data]
+held_out = { kind = "split", count = 4 }
+[[data.train]]
+name = "sums"
+weight = 3
+kind = "arithmetic"
+count = 12
+min_digits = 1
+max_digits = 1
+operations = ["+"]
+[[data.train]]
+name = "differences"
+weight = 1
+kind = "arithmetic"
+count = 20
+min_digits = 1
+max_digits = 1
+operations = ["-"]
+[eval.sampling]
+max_new_tokens = 4
+[checkpoint]
+every = 1
+[[stage]]
+kind = "rl"
+steps = 6
+batch = 13
+group_size = 2
+rollout = { max_new_tokens = 4 }
+schedule = { kind = "constant", lr = 1e-3 }
+"#;
+
+/// Text and id of every problem drawn, step by step.
+fn drawn(root: &Path) -> Vec<Vec<(String, String)>> {
+    let step = |step: usize| {
+        let path = root.join(format!("completions/step-{step:06}.jsonl"));
+        let lines = fs::read_to_string(path).unwrap();
+        let problem = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let field = |key: &str| line[key].as_str().unwrap().to_owned();
+            (field("problem"), field("id"))
+        };
+        lines.lines().map(problem).collect()
+    };
+    (1..=6).map(step).collect()
+}
+
 #[test]
-fn a_resumed_run_draws_what_an_unbroken_one_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    train(folder, RECIPE, &["--run-dir", "whole"]);
-    let short = format!("{RECIPE}\n[checkpoint]\nevery = 1\n");
-    train(folder, &short, &["--run-dir", "parts"]);
-    let own = |run: &str| metrics(folder, run, "reward/source/sums/count");
-    assert_eq!(own("whole"), own("parts"));
+fn a_run_by_weights_that_is_stopped_after_every_step_draws_what_an_unbroken_one_does() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
+    Run { recipe: WEIGHTED, ..Run::new(&whole) }.train().unwrap();
+    let mut stops = 0;
+    loop {
+        let run = if broken.exists() { Run::resumed(&broken) } else { Run::new(&broken) };
+        match (Run { recipe: WEIGHTED, one_step: true, ..run }).train().unwrap() {
+            Ended::Interrupted => stops += 1,
+            Ended::Finished => break,
+        }
+    }
+    assert_eq!(stops, 5);
+    let problems = drawn(&whole);
+    assert_eq!(drawn(&broken), problems);
+    assert_equal(&whole, &broken);
+    // What is compared is not the same in every step, and of both sources.
+    assert!(problems.iter().all(|step| step.len() == 13));
+    let sums = problems.concat().iter().filter(|(problem, _)| problem.contains('+')).count();
+    assert!((50..=66).contains(&sums), "three quarters of 78, by blocks: {sums}");
+    assert!(problems.windows(2).all(|steps| steps[0] != steps[1]));
 }
 
 #[test]
