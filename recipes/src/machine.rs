@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use anyhow::{Result, bail};
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// Threads, at most. Each is started at once and takes memory, so a slip of the finger could take
 /// the machine down.
@@ -63,16 +64,38 @@ fn threads(
 
 /// Memory of the machine, in bytes, all and not in use, where the system says.
 pub fn memory() -> Option<(u64, u64)> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    Some((kib_line(&text, "MemTotal:")? * 1024, kib_line(&text, "MemAvailable:")? * 1024))
+    let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(ram).ok()?;
+    let all = system.total_memory();
+    (all > 0).then(|| (all, system.available_memory()))
 }
 
 /// Largest resident memory of this process so far, in MiB, where the system says.
+#[cfg(target_os = "linux")]
 pub fn peak_rss_mib() -> Option<f64> {
+    // Not getrusage: what the program had before exec counts there.
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     Some(kib_line(&text, "VmHWM:")? as f64 / 1024.0)
 }
 
+/// Largest resident memory of this process so far, in MiB, where the system says.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn peak_rss_mib() -> Option<f64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+
+    // In bytes on the systems of Apple, in KiB on the others.
+    let unit = if cfg!(target_vendor = "apple") { 1.0 } else { 1024.0 };
+    let peak = getrusage(UsageWho::RUSAGE_SELF).ok()?.max_rss();
+    Some(peak as f64 * unit / f64::from(1 << 20))
+}
+
+/// Largest resident memory of this process so far, in MiB, where the system says.
+#[cfg(not(unix))]
+pub fn peak_rss_mib() -> Option<f64> {
+    None
+}
+
+#[cfg(target_os = "linux")]
 fn kib_line(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line[name.len()..].trim().strip_suffix("kB")?.trim().parse().ok()
@@ -108,9 +131,26 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_read_in_kib() {
-        let text = "MemTotal:       24635664 kB\nMemFree:        20000000 kB\n";
-        assert_eq!(kib_line(text, "MemTotal:"), Some(24_635_664));
-        assert_eq!(kib_line(text, "MemAvailable:"), None);
+    #[cfg(target_os = "linux")]
+    fn the_machine_has_the_memory_that_the_system_says() {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let (all, free) = memory().unwrap();
+        assert_eq!(Some(all), kib_line(&text, "MemTotal:").map(|kib| kib * 1024));
+        assert!(0 < free && free < all, "{free} of {all}");
+        assert_eq!(kib_line(&text, "MemTotal: "), None, "no such line");
+    }
+
+    #[test]
+    fn the_peak_is_one_of_memory_that_was_touched() {
+        const MIB: usize = 64;
+        let before = peak_rss_mib().unwrap();
+        let filled = vec![1_u8; MIB << 20];
+        assert_eq!(
+            std::hint::black_box(&filled).iter().map(|&one| usize::from(one)).sum::<usize>(),
+            MIB << 20
+        );
+        drop(filled);
+        let after = peak_rss_mib().unwrap();
+        assert!(after >= before && after > MIB as f64 && after < 1e5, "{before} {after}");
     }
 }
