@@ -84,6 +84,13 @@ fn count(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "expected a whole number, 1 or more")
 }
 
+/// A number of things that take memory, within what any machine has.
+fn amount(text: &str) -> Result<NonZeroUsize, &'static str> {
+    const MOST: usize = 1 << 24;
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MOST);
+    number.ok_or("expected a whole number, 1 or more and at most 16777216")
+}
+
 /// One of `all` on the command line, by its name.
 fn one_of<T, const N: usize>(
     all: [T; N],

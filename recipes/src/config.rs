@@ -38,6 +38,9 @@ pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, St
 
 use crate::verifiers::RewardsConfig;
 
+/// Completions of a step, of an evaluation and of a probe, at most: beyond what any memory holds.
+pub(crate) const MOST_COMPLETIONS: usize = 1 << 24;
+
 /// A run: the policy, its problems, and the stages that train it, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -84,7 +87,8 @@ pub struct Recipe {
 impl Recipe {
     /// Steps of all stages together.
     pub fn total_steps(&self) -> u64 {
-        self.stages.iter().map(|stage| stage.settings().steps()).sum()
+        let steps = self.stages.iter().map(|stage| stage.settings().steps());
+        steps.fold(0, u64::saturating_add)
     }
 
     /// The verifiers of every stage that has some, and of the evaluation, with their keys.

@@ -12,11 +12,24 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::printable::printable;
 
+/// How much is said on stderr.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Warnings, and how the run ended.
+    Quiet,
+    /// A line for what a person waits for.
+    #[default]
+    Normal,
+    /// Lines for the parts of it, too.
+    Verbose,
+}
+
 /// Speaks on stderr, or not at all.
 #[derive(Debug, Clone)]
 pub struct Console {
     bar: Option<ProgressBar>,
     prints: bool,
+    verbosity: Verbosity,
     /// Shared by all copies.
     log: Arc<Mutex<Log>>,
 }
@@ -31,14 +44,15 @@ enum Log {
 }
 
 impl Console {
-    /// A bar where stderr is a terminal, plain lines where it is not.
-    pub fn stderr() -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
+    /// A bar where stderr is a terminal, plain lines where it is not; no bar where it is quiet.
+    pub fn stderr(verbosity: Verbosity) -> Self {
+        let has_bar = verbosity != Verbosity::Quiet && io::stderr().is_terminal();
+        let bar = has_bar.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Self { bar, ..Self::with(true, Log::Waiting(Vec::new())) }
+        Self { bar, verbosity, ..Self::with(true, Log::Waiting(Vec::new())) }
     }
 
     /// Plain lines on stderr, for commands without a bar and without a file.
@@ -52,7 +66,7 @@ impl Console {
     }
 
     fn with(prints: bool, log: Log) -> Self {
-        Self { bar: None, prints, log: Arc::new(Mutex::new(log)) }
+        Self { bar: None, prints, verbosity: Verbosity::Normal, log: Arc::new(Mutex::new(log)) }
     }
 
     /// Appends every line to the file `path` as well, those said before first.
@@ -83,8 +97,42 @@ impl Console {
         }
     }
 
-    /// A line that stays. Whatever it quotes, of models and of data, reaches the terminal as text.
+    /// Prints a line that stays; only to the file if stderr is to be quiet. Whatever it quotes, of
+    /// models and of data, reaches the terminal as text.
     pub fn print(&self, line: &str) {
+        if self.verbosity == Verbosity::Quiet {
+            self.log(&printable(line));
+        } else {
+            self.warn(line);
+        }
+    }
+
+    /// A line about a part of what is said; nowhere unless that is asked for.
+    pub(crate) fn detail(&self, line: &str) {
+        if self.is_verbose() {
+            self.warn(line);
+        }
+    }
+
+    /// Whether parts are told of.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
+    /// Whether little is said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
+    /// A line for stderr alone.
+    pub(crate) fn print_last(&self, line: &str) {
+        if self.prints {
+            let _ = writeln!(io::stderr(), "{}", printable(line));
+        }
+    }
+
+    /// A line that stays, however much is said.
+    pub fn warn(&self, line: &str) {
         let line = printable(line);
         self.log(&line);
         match &self.bar {
@@ -154,6 +202,24 @@ mod tests {
         lines.log("four");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
         assert!(Console::silent().log_to(temp.path()).is_err());
+    }
+
+    #[test]
+    fn the_file_has_what_a_quiet_terminal_has_not() {
+        let temp = tempfile::tempdir().unwrap();
+        for (verbosity, expected) in [
+            (Verbosity::Quiet, "said\nwarned\n"),
+            (Verbosity::Normal, "said\nwarned\n"),
+            (Verbosity::Verbose, "said\nwarned\ndetail\n"),
+        ] {
+            let path = temp.path().join(format!("{verbosity:?}"));
+            let console = Console { verbosity, ..Console::silent() };
+            console.log_to(&path).unwrap();
+            console.print("said");
+            console.warn("warned");
+            console.detail("detail");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+        }
     }
 
     #[test]

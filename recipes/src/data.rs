@@ -17,12 +17,15 @@ mod rows;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use evals::evaluate::HELD_OUT;
 use rand_philox::splitmix64;
 use rewards::Problem;
 use rewards::rows::brief;
 
-use crate::config::{DataConfig, EvalSet, HeldOut, Recipe, Rows, Source, Stage, Train};
+use crate::config::{
+    DataConfig, EvalSet, HeldOut, MOST_COMPLETIONS, Recipe, Rows, SetSettings, Source, Stage, Train,
+};
 use crate::identity::Files;
 use crate::random::{draws, shuffled};
 use crate::search_path::SearchPath;
@@ -39,8 +42,8 @@ pub struct Problems {
     pub train: Vec<Problem>,
     /// What stages train on that have data of their own; none of the others.
     pub stages: Vec<Option<Vec<Problem>>>,
-    /// Judged by.
-    pub held_out: Vec<Problem>,
+    /// Judged by: those of `data.held_out`, where there is one.
+    pub held_out: Option<Vec<Problem>>,
     /// Judged by, too: the problems of each of `eval.set`.
     pub sets: Vec<Vec<Problem>>,
     /// Training problems left out because they are held out too.
@@ -53,6 +56,11 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// The problems of each held-out set, in the order of [`Recipe::held_out_sets`].
+    pub fn judged_by(&self) -> impl Iterator<Item = &Vec<Problem>> {
+        self.held_out.iter().chain(&self.sets)
+    }
+
     /// What a stage trains on.
     pub fn of_stage(&self, index: usize) -> &[Problem] {
         self.stages.get(index).and_then(Option::as_ref).unwrap_or(&self.train)
@@ -98,14 +106,29 @@ pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
         };
         let key = format!("stage.{index}.data.train");
         let mut problems = reading.train(&key, &data.train, reader(index).as_deref(), seed)?;
-        for judged in std::iter::once(&held_out).chain(&sets) {
+        for judged in held_out.iter().chain(&sets) {
             repeated += without(&mut problems, judged, &key)?;
         }
         has_all(&key, &problems, &data.train.weights())?;
         own.push(Some(problems));
     }
+    for (set, list) in recipe.held_out_sets().iter().zip(held_out.iter().chain(&sets)) {
+        can_be_judged(set, list.len())?;
+    }
     let Reading { files, notes, .. } = reading;
     Ok(Problems { train, stages: own, held_out, sets, repeated, files, notes })
+}
+
+/// Refuses an evaluation of so many problems that no memory holds it.
+fn can_be_judged(set: &SetSettings<'_>, problems: usize) -> Result<()> {
+    let (name, each) = (set.name, set.completions());
+    let key = if name == HELD_OUT { "eval".to_owned() } else { format!("eval.set `{name}`") };
+    ensure!(
+        problems.saturating_mul(each) <= MOST_COMPLETIONS,
+        "{key}.samples: expected at most {MOST_COMPLETIONS} completions in an evaluation, got \
+         {problems} problems x {each}"
+    );
+    Ok(())
 }
 
 /// Takes the problems out that are held out, and returns their number.
@@ -124,8 +147,10 @@ fn without(problems: &mut Vec<Problem>, held_out: &[Problem], key: &str) -> Resu
     Ok(repeated)
 }
 
-/// Refuses problems among which a source that is drawn by weight has none.
+/// Refuses to train on no problem, and on problems among which a source that is drawn by weight has
+/// none.
 pub(crate) fn has_all(key: &str, problems: &[Problem], weights: &[(String, f64)]) -> Result<()> {
+    ensure!(!problems.is_empty(), "{key}: there is no problem to train on");
     let none = weights.iter().find(|(name, _)| problems.iter().all(|one| one.source != *name));
     match none {
         Some((name, _)) => bail!(
@@ -142,7 +167,7 @@ pub fn missing<'a>(recipe: &'a Recipe, search_path: &SearchPath) -> Vec<&'a str>
     let sources = [&recipe.data.train].into_iter().chain(own).flat_map(Train::sources);
     let train = sources.filter_map(|(_, _, source)| source.rows());
     let sets = recipe.eval.sets.iter().filter_map(|set| set.data.rows());
-    let held_out = recipe.data.held_out.rows().into_iter().chain(sets);
+    let held_out = recipe.data.held_out.iter().filter_map(HeldOut::rows).chain(sets);
     let paths = train.chain(held_out).map(|(rows, _)| rows.path.as_str());
     paths.filter(|path| !files::is_here(path, search_path)).collect()
 }
@@ -164,22 +189,24 @@ impl Reading<'_> {
         config: &DataConfig,
         seed: u64,
         readers: [Option<&str>; 2],
-    ) -> Result<(Vec<Problem>, Vec<Problem>, usize)> {
+    ) -> Result<(Vec<Problem>, Option<Vec<Problem>>, usize)> {
         const KEY: &str = "data.held_out";
         let seed = config.seed.unwrap_or(seed);
         let [answers, judged] = readers;
         let mut train = self.train("data.train", &config.train, answers, seed)?;
         let held_out = match &config.held_out {
-            HeldOut::Jsonl(rows) => self.read(KEY, rows, Accept::Lines, judged)?,
-            HeldOut::File(rows) => self.read(KEY, rows, Accept::Any, judged)?,
-            HeldOut::Split { count } => set_aside(&mut train, count.get(), seed),
+            Some(HeldOut::Jsonl(rows)) => Some(self.read(KEY, rows, Accept::Lines, judged)?),
+            Some(HeldOut::File(rows)) => Some(self.read(KEY, rows, Accept::Any, judged)?),
+            Some(HeldOut::Split { count }) => Some(set_aside(&mut train, count.get(), seed)),
+            None => None,
         };
-        if let (HeldOut::Split { .. }, Some(by)) = (&config.held_out, judged)
-            && let Some(problem) = held_out.iter().find(|problem| problem.answer.is_empty())
+        let all = held_out.as_deref().unwrap_or_default();
+        if let (Some(HeldOut::Split { .. }), Some(by)) = (&config.held_out, judged)
+            && let Some(problem) = all.iter().find(|problem| problem.answer.is_empty())
         {
             bail!("{KEY}: problem {}: {}", problem.id, no_answer(by));
         }
-        let repeated = without(&mut train, &held_out, "data")?;
+        let repeated = without(&mut train, all, "data")?;
         Ok((train, held_out, repeated))
     }
 
@@ -323,10 +350,14 @@ mod tests {
         let config: DataConfig = toml::from_str(text).unwrap();
         let search_path = SearchPath::of_recipe(Path::new(""));
         let found = made(&config, 1, &search_path);
-        assert_eq!((found.train.len(), found.held_out.len()), (110, 40));
-        let judged_by: HashSet<_> = found.held_out.iter().map(|p| &p.problem).collect();
+        let held_out = found.held_out.as_ref().unwrap();
+        assert_eq!((found.train.len(), held_out.len()), (110, 40));
+        let judged_by: HashSet<_> = held_out.iter().map(|p| &p.problem).collect();
         assert!(found.train.iter().all(|p| !judged_by.contains(&p.problem)));
         assert_eq!(made(&config, 1, &search_path), found);
+        let none = DataConfig { held_out: None, ..config.clone() };
+        let all = made(&none, 1, &search_path);
+        assert_eq!((all.train.len(), all.held_out, all.repeated), (150, None, 0));
         let own = DataConfig { seed: Some(1), ..config };
         assert_eq!(made(&own, 2, &search_path), found, "its own seed counts");
     }
@@ -345,7 +376,7 @@ mod tests {
         assert_eq!((one.train.len(), one.repeated), (260, 0));
         assert_eq!(one.held_out, five.held_out);
         assert_eq!(five.train.len() + five.repeated, 1500 - 40);
-        let judged_by: HashSet<_> = five.held_out.iter().map(|p| &p.problem).collect();
+        let judged_by: HashSet<_> = five.held_out.iter().flatten().map(|p| &p.problem).collect();
         assert_eq!(judged_by.len(), 40);
         assert!(five.train.iter().all(|p| !judged_by.contains(&p.problem)));
     }

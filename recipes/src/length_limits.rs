@@ -39,7 +39,9 @@ pub fn apply(
     text.hidden_tokens(&recipe.prompt.keep_special_tokens).context("prompt")?;
     let Problems { train, held_out, stages, sets, .. } = problems;
     let room = Room { style: &recipe.prompt, text, context };
-    limit_list(recipe, "data.held_out", held_out, false, &room, &mut report)?;
+    if let Some(held_out) = held_out {
+        limit_list(recipe, "data.held_out", held_out, false, &room, &mut report)?;
+    }
     for (set, list) in recipe.eval.sets.iter().zip(sets) {
         let own = own_text(&set.prompt, recipe, text)?;
         let room = Room { style: &set.prompt, text: own.as_ref().unwrap_or(text), context };

@@ -137,7 +137,7 @@ mod tests {
         let (all, free) = memory().unwrap();
         assert_eq!(Some(all), kib_line(&text, "MemTotal:").map(|kib| kib * 1024));
         assert!(0 < free && free < all, "{free} of {all}");
-        assert_eq!(kib_line(&text, "MemTotal: "), None, "no such line");
+        assert_eq!(kib_line(&text, "MemNothing:"), None, "no such line");
     }
 
     #[test]

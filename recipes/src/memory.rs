@@ -64,10 +64,10 @@ impl MemoryFactors {
             gradients: weights,
             optimizer: 2 * weights,
             reference: if self.reference { weights } else { 0 },
-            cache: self.cached * cache_bytes_a_row(model),
-            activations: self.rows * kept,
+            cache: self.cached.saturating_mul(cache_bytes_a_row(model)),
+            activations: self.rows.saturating_mul(kept),
             // As measured: about three times what the block's forward pass keeps.
-            working: 3 * self.rows * block,
+            working: self.rows.saturating_mul(3 * block),
             head: (model.vocab_size * model.hidden_size) as u64 * F32,
             in_turn: self.alone,
             program: PROGRAM,
@@ -93,7 +93,7 @@ pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
 impl MemoryEstimate {
     /// Adds the copy of the weights in bf16 that sampling multiplies by.
     pub fn round_cache(&mut self, parameters: u64) {
-        self.cache += parameters * BF16;
+        self.cache = self.cache.saturating_add(parameters * BF16);
     }
 
     /// Most at a time: slots are emptied before activations are kept, and gradients are let go
@@ -101,8 +101,12 @@ impl MemoryEstimate {
     pub fn total(&self) -> u64 {
         let lasting = self.weights + self.optimizer + self.reference + self.program;
         // The head's gradient is the first, while all activations are there.
-        let first = self.activations + self.head;
-        let pass = if self.in_turn { self.gradients.max(first) } else { self.gradients + first };
-        lasting + self.cache.max(pass + self.working)
+        let first = self.activations.saturating_add(self.head);
+        let pass = if self.in_turn {
+            self.gradients.max(first)
+        } else {
+            self.gradients.saturating_add(first)
+        };
+        lasting.saturating_add(self.cache.max(pass.saturating_add(self.working)))
     }
 }

@@ -8,6 +8,7 @@ mod process;
 mod protocol;
 mod retry;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,24 +54,37 @@ impl Verifiers {
         Ok(started)
     }
 
-    /// First contact: each is asked to judge the answer of a problem, and the verdict is not used.
+    /// First contact: each is asked to judge the answer of the first of `problems`, and the verdict
+    /// is not used. One that answers with an error is asked to judge further attempts: the answers
+    /// of the other problems, and a text that is no answer.
     ///
     /// # Errors
     ///
-    /// Fails, naming the key, on the first that does not answer as the protocol has it. One that
-    /// cannot be reached is waited for first.
-    pub fn run_trials(&self, problem: &Problem) -> Result<()> {
-        let text = problem.solution.as_ref().unwrap_or(&problem.answer);
-        let attempt = Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
+    /// Fails, naming the key, on the first that does not answer as the protocol has it, or answers
+    /// every attempt with an error. One that cannot be reached is waited for first.
+    pub fn run_trials(&self, problems: &[&Problem]) -> Result<()> {
+        let trials = trials(problems);
         for (key, _, retrying) in &self.outside {
-            let trial = retrying.trial(&attempt).with_context(|| key.clone())?;
-            if let Some(reason) = trial.refusal {
-                self.console.print(&format!(
-                    "{key}: verifier `{}` answers a trial attempt, the answer of problem `{}`, with \
-                     an error: {reason}",
-                    retrying.name(),
-                    printable(&problem.id)
-                ));
+            let mut refusals = Vec::new();
+            for (what, attempt) in &trials {
+                match retrying.trial(attempt).with_context(|| key.clone())?.refusal {
+                    Some(reason) => refusals.push(format!("{what}, with an error: {reason}")),
+                    None => break,
+                }
+            }
+            let name = retrying.name();
+            if let [first, ..] = refusals.as_slice() {
+                if refusals.len() == trials.len() {
+                    bail!(
+                        "{key}: verifier `{name}` answers each of {} trial attempts with an \
+                         error\n  {}\n\
+                         repair it or its settings: no completion could be judged",
+                        refusals.len(),
+                        refusals.join("\n  ")
+                    );
+                }
+                self.console
+                    .warn(&format!("{key}: verifier `{name}` answers a trial attempt, {first}"));
             }
         }
         Ok(())
@@ -97,6 +111,20 @@ impl Verifiers {
         let same = self.outside.iter().find(|(_, started, _)| started.is_same_judge(config));
         same.map(|(_, _, retrying)| retrying)
     }
+}
+
+/// What a verifier is asked at the first contact, each with what it is.
+fn trials<'a>(problems: &[&'a Problem]) -> Vec<(String, Attempt<'a>)> {
+    let attempt =
+        |problem, text| Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
+    let answers = problems.iter().map(|problem| {
+        let text = problem.solution.as_ref().unwrap_or(&problem.answer);
+        (format!("the answer of problem `{}`", printable(&problem.id)), attempt(problem, text))
+    });
+    let none = problems
+        .first()
+        .map(|problem| ("a text that is no answer".to_owned(), attempt(problem, "I do not know.")));
+    answers.chain(none).collect()
 }
 
 /// Looks for the programs that verifiers start, the certificates that they trust and the
@@ -175,6 +203,15 @@ fn default_weight() -> f64 {
 
 fn default_judges() -> bool {
     true
+}
+
+/// Processes of a verifier, or requests under way, at most: each takes a thread.
+const MOST_AT_A_TIME: usize = 1024;
+
+/// What is wrong with how many there are to be at a time.
+fn crowd(key: &str, count: NonZeroUsize) -> Option<String> {
+    let problem = || format!("{key}: expected at most {MOST_AT_A_TIME}, got {count}");
+    (count.get() > MOST_AT_A_TIME).then(problem)
 }
 
 /// What is wrong with lengths of time.

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use engine::Activations;
 
 use super::grade::{How, rows};
-use super::{count, one_of, print};
+use super::{amount, count, one_of, print};
 use crate::bench::{Shape, What, bench};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
@@ -41,7 +41,7 @@ struct Rows {
     #[command(flatten)]
     how: How,
     /// Repetitions; a row's time is the least of them.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = amount)]
     reps: NonZeroUsize,
 }
 
@@ -51,25 +51,25 @@ struct Work {
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// Prompts of a step.
-    #[arg(long, value_name = "N", default_value = "2", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = amount)]
     prompts: NonZeroUsize,
     /// Completions of each prompt.
-    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = amount)]
     group: NonZeroUsize,
     /// Tokens of each completion.
-    #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = amount)]
     new: NonZeroUsize,
     /// Tokens of each prompt.
-    #[arg(long, value_name = "N", default_value = "48", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "48", value_parser = amount)]
     prompt_tokens: NonZeroUsize,
     /// Completions sampled at a time. Left out: all.
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = amount)]
     slots: Option<NonZeroUsize>,
     /// Sequences that are trained on.
-    #[arg(long, value_name = "N", default_value = "16", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = amount)]
     batch: NonZeroUsize,
     /// Tokens of each sequence.
-    #[arg(long, value_name = "N", default_value = "128", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = amount)]
     seq: NonZeroUsize,
     /// Rows that one backward pass may hold.
     #[arg(long, value_name = "N", default_value = "4096", value_parser = count)]
@@ -91,7 +91,7 @@ struct Work {
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DTypeChoice,
     /// Repetitions, after one that is not measured.
-    #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = amount)]
     reps: NonZeroUsize,
 }
 

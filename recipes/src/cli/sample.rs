@@ -11,7 +11,7 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as ValueError;
 use serde_json::{Map, Value};
 
-use super::{count, print};
+use super::{amount, count, print};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
 use crate::machine;
@@ -25,7 +25,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// Completions.
-    #[arg(short, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(short, value_name = "N", default_value = "1", value_parser = amount)]
     n: NonZeroUsize,
     /// Temperature; 0 is greedy.
     #[arg(long, value_name = "T", default_value = "1.0")]
@@ -74,6 +74,9 @@ pub(super) struct Args {
     prompt: String,
 }
 
+/// Completions that are sampled at a time, at most.
+const SLOTS: usize = 256;
+
 fn bos(word: &str) -> Result<Bos, ValueError> {
     Bos::deserialize(word.into_deserializer())
 }
@@ -111,7 +114,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         stop_tokens: text.stop_tokens(),
         unused: &text.unused_ids(model.config().vocab_size),
         stop: if strings.is_empty() { None } else { Some(&stops) },
-        slots: args.n.get(),
+        slots: args.n.get().min(SLOTS),
         key,
     };
     let groups = generator.generate(&[request], &mut rollout::to_the_end)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{print, time};
 use crate::config::{Loaded, Recipe, load};
-use crate::console::Console;
+use crate::console::{Console, Verbosity};
 use crate::data;
 use crate::dry_run::{Plan, ProblemStats, Prompts, Sizes};
 use crate::policy::{self, Compute};
@@ -49,9 +49,23 @@ pub(super) struct Args {
     /// Say what the run would do and need, and do nothing.
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
+    /// Say only warnings, errors and a last line; `log.txt` in the run's folder has the rest.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say the times of the parts of every step, too, and all that verifiers write on stderr.
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 impl Args {
+    fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+
     /// These arguments as a command line, but for those about resuming.
     fn command(&self) -> String {
         let mut words = vec!["stearin".to_owned(), "train".to_owned(), quoted(&self.recipe)];
@@ -97,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let model_ref = policy::locate(&recipe.model.path, &search_path)?;
     let problems = data::problems(&recipe, &search_path)?;
-    let console = Console::stderr();
+    let console = Console::stderr(args.verbosity());
     problems.notes.iter().for_each(|note| console.print(note));
     if problems.repeated > 0 {
         let repeated = problems.repeated;
@@ -165,8 +179,7 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
         let first = problems.train.first();
         prompt = first.map(|first| recipe.prompt.prompt(text, first)).transpose()?;
     }
-    let sets = std::iter::once(&problems.held_out).chain(&problems.sets);
-    let (train, held_out) = (problems.train.len(), sets.map(Vec::len).collect());
+    let (train, held_out) = (problems.train.len(), problems.judged_by().map(Vec::len).collect());
     let known = ProblemStats::Problems { train, held_out, prompts };
     Ok(Plan::new(recipe, &model, known, threads)?.with_prompt(prompt))
 }

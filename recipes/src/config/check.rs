@@ -63,21 +63,21 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {
     let data = &recipe.data;
-    check_train("data", &data.train, &data.held_out, found);
+    check_train("data", &data.train, data.held_out.as_ref(), found);
     for (index, stage) in recipe.stages.iter().enumerate() {
         if let Some(own) = stage.settings().data() {
-            check_train(&format!("stage.{index}.data"), &own.train, &data.held_out, found);
+            check_train(&format!("stage.{index}.data"), &own.train, data.held_out.as_ref(), found);
         }
     }
     let made = data.train.sources().iter().map(|(_, _, source)| source.count()).sum::<Option<_>>();
-    if let (Some(made), HeldOut::Split { count }) = (made, &data.held_out) {
+    if let (Some(made), Some(HeldOut::Split { count })) = (made, &data.held_out) {
         found.need(count.get() < made, || {
             format!("data.held_out.count: {count} of {made} problems leave none to train on")
         });
     }
 }
 
-fn check_train(table: &str, train: &Train, held_out: &HeldOut, found: &mut Problems) {
+fn check_train(table: &str, train: &Train, held_out: Option<&HeldOut>, found: &mut Problems) {
     found.0.extend(train.problems().into_iter().map(|problem| format!("{table}.{problem}")));
     for (at, _, source) in train.sources() {
         let key = format!("{table}.train{at}");
@@ -86,7 +86,9 @@ fn check_train(table: &str, train: &Train, held_out: &HeldOut, found: &mut Probl
             Source::Countdown(task) => found.all(&key, task.problems()),
             Source::Jsonl(_) | Source::File(_) => {}
         }
-        if let (Some((train, _)), Some((held_out, _))) = (source.rows(), held_out.rows()) {
+        if let (Some((train, _)), Some((held_out, _))) =
+            (source.rows(), held_out.and_then(HeldOut::rows))
+        {
             found.need(train.path != held_out.path, || {
                 format!(
                     "data.held_out.path: `{}` is the file of {key}, too; use `kind = \"split\"` to set \

@@ -17,9 +17,11 @@ pub struct DataConfig {
     /// Names: verl `train_files`, TRL `dataset_name`, prime-rl `train.source`.
     pub train: Train,
     /// The problems that the run is judged by, as the set `held-out`. None of them is trained on.
+    /// Left out: there is no such set, and the run is judged by those of `eval.set`, or not at all.
     ///
     /// Names: verl `val_files`, HF `eval_dataset`, prime-rl `eval.source`.
-    pub held_out: HeldOut,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// Seed of generated problems and of the split, so that runs with different seeds can share
     /// them. Left out: the run's seed.
     ///

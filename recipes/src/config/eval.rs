@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::stage::{default_one, default_slots};
-use super::{Recipe, Source};
+use super::{MOST_COMPLETIONS, Recipe, Source};
 use crate::verifiers::RewardsConfig;
 
 /// Held-out evaluation: before the first step, every `every` steps, and at the end of each stage.
@@ -109,12 +109,12 @@ pub struct SetSettings<'a> {
 impl SetSettings<'_> {
     /// Completions of a problem in one evaluation.
     pub fn completions(&self) -> usize {
-        self.samples + usize::from(self.greedy)
+        self.samples.saturating_add(usize::from(self.greedy))
     }
 }
 
 impl Recipe {
-    /// The held-out sets: `data.held_out`, then those by name.
+    /// The held-out sets: `data.held_out` where there is one, then those by name.
     pub fn held_out_sets(&self) -> Vec<SetSettings<'_>> {
         let EvalConfig { samples, greedy, sampling, rewards, sets, .. } = &self.eval;
         let own = SetSettings {
@@ -133,7 +133,7 @@ impl Recipe {
             rewards: &set.rewards,
             prompt: &set.prompt,
         });
-        std::iter::once(own).chain(named).collect()
+        self.data.held_out.iter().map(|_| own).chain(named).collect()
     }
 }
 
@@ -173,7 +173,8 @@ impl Default for CheckpointConfig {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "BestCheckpoint")]
 pub struct BestBy {
-    /// Name of the held-out set.
+    /// Name of the held-out set. Without `data.held_out`, `held-out` stands for the first of
+    /// `eval.set`; without any set, no best checkpoint is kept.
     pub set: String,
     /// The figure that is compared. The largest is the best.
     ///
@@ -222,11 +223,26 @@ impl BestMetric {
     }
 }
 
+impl Recipe {
+    /// What the best checkpoint is chosen by; nothing where none is kept: because the recipe says
+    /// so, or for want of a set. Where there is no `data.held_out`, `held-out` stands for the first
+    /// set.
+    pub fn best_by(&self) -> Option<BestBy> {
+        let BestBy { set, metric } = self.checkpoint.best.as_ref()?;
+        let sets = self.held_out_sets();
+        let own = sets.iter().find(|one| one.name == set).or_else(|| sets.first())?;
+        Some(BestBy { set: own.name.to_owned(), metric: *metric })
+    }
+}
+
 /// Everything wrong with the held-out sets among themselves, each with its key.
 pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
     let mut found = Vec::new();
-    let mut taken = vec![HELD_OUT.to_owned()];
-    taken.extend(recipe.eval.greedy.then(|| greedy(HELD_OUT)));
+    let mut taken = Vec::new();
+    if recipe.data.held_out.is_some() {
+        taken.push(HELD_OUT.to_owned());
+        taken.extend(recipe.eval.greedy.then(|| greedy(HELD_OUT)));
+    }
     for (at, set) in recipe.eval.sets.iter().enumerate() {
         let key = format!("eval.set.{at}");
         let name = &set.name;
@@ -258,25 +274,39 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
         let own = recipe.eval.rewards.problems();
         found.extend(own.into_iter().map(|problem| format!("eval.rewards: {problem}")));
     }
-    let keys = std::iter::once("eval".to_owned())
-        .chain((0..recipe.eval.sets.len()).map(|at| format!("eval.set.{at}")));
+    let own = recipe.data.held_out.iter().map(|_| "eval".to_owned());
+    let keys = own.chain((0..recipe.eval.sets.len()).map(|at| format!("eval.set.{at}")));
     for (key, set) in keys.zip(recipe.held_out_sets()) {
         if !stages().any(|stage| stage.sampling() == Some(set.sampling)) {
             let own = set.sampling.problems();
             found.extend(own.into_iter().map(|problem| format!("{key}.sampling: {problem}")));
         }
         greedy_problems(&key, &set, &mut found);
+        if set.samples > MOST_COMPLETIONS {
+            found.push(format!(
+                "{key}.samples: expected at most {MOST_COMPLETIONS} completions, got {}",
+                set.samples
+            ));
+        }
     }
+    no_such_set(recipe, &taken, &mut found);
+    found
+}
+
+/// What is asked of sets that there are not; `taken` are the names of those that there are.
+fn no_such_set(recipe: &Recipe, taken: &[String], found: &mut Vec<String>) {
+    const NONE: &str = "add `data.held_out` or an `[[eval.set]]`";
     if let Some(by) = &recipe.checkpoint.best
         && !taken.contains(&by.set)
+        && by.set != HELD_OUT
     {
-        found.push(format!(
-            "checkpoint.best.set: there is no set `{}`; there are {}",
-            by.set,
-            taken.join(", ")
-        ));
+        let sets =
+            if taken.is_empty() { NONE.into() } else { format!("there are {}", taken.join(", ")) };
+        found.push(format!("checkpoint.best.set: there is no set `{}`; {sets}", by.set));
     }
-    found
+    if let (true, Some(every)) = (taken.is_empty(), recipe.eval.every) {
+        found.push(format!("eval.every: there is nothing to evaluate every {every} steps; {NONE}"));
+    }
 }
 
 /// What says greedy twice.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{Plan, ProblemStats, Prompts, StagePlan};
+use crate::config::{BestBy, Recipe};
 use crate::memory::MemoryEstimate;
 use crate::printable::both_ends;
 
@@ -60,7 +61,19 @@ impl fmt::Display for Plan {
             line(&format!("stage {index} {}", stage.kind), &stage.to_string())?;
             line("memory", &stage.memory.to_string())?;
         }
-        let sets = recipe.held_out_sets();
+        line("evaluation", &self.evaluation())?;
+        line("checkpoints", &kept(recipe))?;
+        line("disk", &self.on_disk())
+    }
+}
+
+impl Plan {
+    /// How often the run is evaluated, and on how much.
+    fn evaluation(&self) -> String {
+        if self.evaluations == 0 {
+            return "none: there is neither `data.held_out` nor an `[[eval.set]]`".to_owned();
+        }
+        let sets = self.recipe.held_out_sets();
         let completions = match &self.problems {
             ProblemStats::Problems { held_out, .. } => {
                 let all = sets.iter().zip(held_out).map(|(set, count)| set.completions() * count);
@@ -72,9 +85,32 @@ impl fmt::Display for Plan {
                 format!("completions of problems: {}", each.collect::<Vec<_>>().join(", "))
             }
         };
-        line("evaluation", &format!("{} times, {completions}", self.evaluations))?;
-        line("disk", &format!("{} at most, {} a checkpoint", mib(self.disk), mib(self.checkpoint)))
+        format!("{} times, {completions}", self.evaluations)
     }
+
+    /// What the run writes.
+    fn on_disk(&self) -> String {
+        let evaluations = match &self.problems {
+            ProblemStats::Problems { .. } => "texts, tokens and evaluations",
+            ProblemStats::Nothing { .. } => "texts and tokens; evaluations not included",
+        };
+        format!(
+            "{} at most: {} a checkpoint, {} of {evaluations}",
+            mib(self.disk),
+            mib(self.checkpoint),
+            mib(self.recorded)
+        )
+    }
+}
+
+/// Which checkpoints stay.
+fn kept(recipe: &Recipe) -> String {
+    let best = match (recipe.best_by(), &recipe.checkpoint.best) {
+        (Some(BestBy { set, metric }), _) => format!(" and the best by {set} {}", metric.name()),
+        (None, None) => String::new(),
+        (None, _) => "; no best one, for want of a set to choose it by".to_owned(),
+    };
+    format!("the newest {}{best}", recipe.checkpoint.keep)
 }
 
 impl ProblemStats {
@@ -117,6 +153,9 @@ impl fmt::Display for StagePlan {
             thousands(self.samples),
             thousands(self.updates)
         )?;
+        if self.passes > 1 {
+            write!(text, " ({} passes over each batch)", self.passes)?;
+        }
         if let Some(drawn) = self.most_drawn {
             write!(text, ", chosen from at most {} sampled", thousands(drawn))?;
         }

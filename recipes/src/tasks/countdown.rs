@@ -62,6 +62,8 @@ fn half() -> f64 {
 }
 
 impl Countdown {
+    /// Most problems.
+    const MOST_PROBLEMS: usize = 1 << 22;
     /// Most solutions for each problem.
     const MOST_SOLUTIONS: usize = 64;
     /// Most numbers in a problem.
@@ -87,6 +89,7 @@ impl Countdown {
                 .then(|| format!("{key}: expected a share, from 0 to 1, got {value}"))
         };
         let found = [
+            within("count", self.count, 1, Self::MOST_PROBLEMS),
             within("solutions", self.solutions, 1, Self::MOST_SOLUTIONS),
             within("numbers", self.numbers, 2, Self::MOST_NUMBERS),
             within("max_number", self.max_number, 1, Self::LARGEST),

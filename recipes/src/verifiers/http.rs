@@ -18,9 +18,9 @@ use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::problem;
 use super::protocol::{Reply, Request, digest, failed, pending};
 use super::retry::{Fault, Outside, Trial};
+use super::{crowd, problem};
 use crate::console::Console;
 use crate::signals::Stop;
 use client::{HttpClient, NoReply};
@@ -115,6 +115,7 @@ impl HttpConfig {
         }
         headers::problem(&self.headers)
             .or_else(|| problem(&[("timeout_s", self.timeout_s)]))
+            .or_else(|| crowd("concurrency", self.concurrency))
             .or_else(|| {
                 self.give_up_after_s.and_then(|limit| problem(&[("give_up_after_s", limit)]))
             })
@@ -330,7 +331,7 @@ impl Outside for Http {
         if let Some((_, reason)) = round.failures.first_key_value() {
             let (name, count, all) = (&self.config.name, round.failures.len(), pending.len());
             self.console
-                .print(&format!("verifier `{name}` failed on {count} of {all} attempts: {reason}"));
+                .warn(&format!("verifier `{name}` failed on {count} of {all} attempts: {reason}"));
         }
         round.fault.map_or(Ok(()), Err)
     }

@@ -17,9 +17,9 @@ use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::problem;
 use super::protocol::{Reply, Request, digest, failed, pending, shortened};
 use super::retry::{Fault, Outside, Trial};
+use super::{crowd, problem};
 use crate::console::Console;
 use crate::signals::Stop;
 use child::{NoLine, Running};
@@ -85,7 +85,7 @@ impl ProcessConfig {
             return Some("command: expected a program and its arguments, got nothing".into());
         }
         let times = [("deadline_s", self.deadline_s), ("start_s", self.start_s)];
-        problem(&times).or_else(|| {
+        problem(&times).or_else(|| crowd("workers", self.workers)).or_else(|| {
             self.give_up_after_s.and_then(|limit| problem(&[("give_up_after_s", limit)]))
         })
     }

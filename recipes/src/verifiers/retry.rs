@@ -190,7 +190,7 @@ impl Pauses<'_> {
         }
         let pause = left.map_or(self.next, |left| left.min(self.next));
         let (name, reason, again) = (verifier.name(), &fault.reason, duration(pause.as_secs_f64()));
-        policy.console.print(&match self.since {
+        policy.console.warn(&match self.since {
             None => format!(
                 "paused: verifier `{name}` is unavailable: {reason}\n  start it or repair it, and the \
                  run goes on by itself; asking again in {again}, then less often\n  {}",
@@ -214,7 +214,7 @@ impl Pauses<'_> {
         if let Some(since) = self.since {
             let (name, gone) = (self.retrying.name(), duration(since.elapsed().as_secs_f64()));
             let console = &self.retrying.policy.console;
-            console.print(&format!("`{name}` answers again after {gone}: going on"));
+            console.warn(&format!("`{name}` answers again after {gone}: going on"));
         }
     }
 }

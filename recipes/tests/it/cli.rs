@@ -343,6 +343,96 @@ fn more_threads_than_any_machine_has_are_refused() {
 }
 
 #[test]
+fn an_empty_file_is_no_held_out_set() {
+    let held_out = "data.held_out={kind=\"jsonl\",path=\"none.jsonl\"}";
+    let words = ["data.held_out: reading ", "none.jsonl: no rows"];
+    refused(SMALL, &[("none.jsonl", "")], &["--set", held_out], &words);
+}
+
+#[test]
+fn how_much_is_said_is_a_choice_and_the_log_has_all_of_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.toml"), SMALL).expect("a writable folder");
+    let said = |run: &str, flags: &[&str]| {
+        let train = ["train", "mine.toml", "--run-dir", run];
+        let output = stearin(folder.path(), &[&train, flags].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).is_empty(), "stdout is data");
+        let log = fs::read_to_string(folder.path().join(run).join("log.txt")).expect("a log");
+        (stderr(&output), log)
+    };
+    let (normal, kept) = said("normal", &[]);
+    assert!(normal.contains("sft step 1/4") && normal.contains("held-out accuracy"), "{normal}");
+    assert_eq!(normal, kept);
+    assert!(!normal.contains("update_actor"), "{normal}");
+    let (verbose, kept) = said("verbose", &["-v"]);
+    assert!(verbose.contains("rl step 3/4") && verbose.contains("\n  gen "), "{verbose}");
+    assert!(verbose.contains("update_actor "), "{verbose}");
+    assert_eq!(verbose, kept);
+    let (quiet, kept) = said("quiet", &["--quiet"]);
+    let is_warning = |line: &&str| line.starts_with("warning: ") || line.starts_with("  ");
+    let rest: Vec<_> = quiet.lines().filter(|line| !is_warning(line)).collect();
+    assert_eq!(rest.len(), 1, "{quiet}");
+    assert!(rest[0].starts_with("quiet finished: 4 of 4 steps, held-out accuracy "), "{quiet}");
+    assert!(kept.contains("sft step 1/4") && kept.contains("sample --model"), "{kept}");
+    let both = stearin(folder.path(), &["train", "mine.toml", "-q", "-v"]);
+    assert_eq!(both.status.code(), Some(2));
+}
+
+#[test]
+fn counts_beyond_any_memory_are_refused_by_their_names() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = ["--model", "builtin:atom"];
+    for (command, words) in [
+        (
+            &["sample", "1+1", "-n", "1099511627776"][..],
+            "'-n <N>': expected a whole number, 1 or more",
+        ),
+        (&["bench", "step", "--group", "1099511627776"], "'--group <N>': expected a whole number"),
+        (&["bench", "train", "--batch", "16777217"], "'--batch <N>': expected a whole number"),
+        (&["bench", "decode", "--reps", "1099511627776"], "'--reps <N>': expected a whole number"),
+        (
+            &["bench", "decode", "--prompts", "16777216", "--group", "2"],
+            "at most 16777216 sequences",
+        ),
+        (&["bench", "train", "--batch", "16777216", "--seq", "65"], "at most 1073741824 tokens"),
+    ] {
+        let output = stearin(folder.path(), &[command, model.as_slice()].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{command:?}: {}", stderr(&output));
+    }
+    for (setting, words) in [
+        (
+            "eval.samples=1099511627776",
+            "eval.samples: expected at most 16777216 completions, got 1099511627776",
+        ),
+        ("eval.samples=16777216", "eval.samples: expected at most 16777216 completions in an"),
+        (
+            "stage.rl.probe={every=1,problems=1099511627776,group_size=2}",
+            "stage.1.probe.group_size: expected problems * group_size of at most 16777216",
+        ),
+        (
+            "stage.rl.dynamic_sampling={gen_batch=1099511627776}",
+            "stage.1.dynamic_sampling.gen_batch: expected gen_batch * group_size of at most",
+        ),
+        (
+            "stage.rl.rewards=[{kind=\"process\",command=[\"sh\"],workers=1099511627776}]",
+            "workers: expected at most 1024, got 1099511627776",
+        ),
+        (
+            "stage.rl.rewards=[{kind=\"http\",url=\"http://a\",concurrency=1025}]",
+            "concurrency: expected at most 1024, got 1025",
+        ),
+        (
+            "data.train={kind=\"countdown\",count=1099511627776}",
+            "count: expected 1 to 4194304, got 1099511627776",
+        ),
+    ] {
+        refused(SMALL, &[], &["--set", setting], &[words]);
+    }
+}
+
+#[test]
 fn bench_prints_one_line_of_json() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for what in ["decode", "train", "step"] {

@@ -56,7 +56,9 @@ fn a_task_has_the_problems_of_its_warm_policy() {
         let [warm, rl] = [read(&[&task]), read(&[&other])];
         assert_eq!(rl.model.path, format!("runs/{}", warm.name));
         let search_path = recipes::search_path::SearchPath::of_recipe(Path::new(""));
-        let of = |recipe: &Recipe| recipes::data::problems(recipe, &search_path).unwrap().held_out;
+        let of = |recipe: &Recipe| {
+            recipes::data::problems(recipe, &search_path).unwrap().held_out.unwrap()
+        };
         assert_eq!(of(&warm), of(&rl), "{name}");
     }
 }

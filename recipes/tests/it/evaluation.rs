@@ -48,7 +48,7 @@ fn never_meeting(best: &str) -> String {
 fn the_best_checkpoint_is_saved_where_it_is_found() {
     let temp = tempfile::tempdir().unwrap();
     let mut on_the_way = false;
-    for (best, metric) in [("true", "accuracy"), ("{ metric = \"reward\" }", "reward")] {
+    for (best, metric) in [("{}", "accuracy"), ("{ metric = \"reward\" }", "reward")] {
         let root = temp.path().join(metric);
         Run { recipe: &never_meeting(best), ..Run::new(&root) }.train().unwrap();
         let found = evaluations(&root, "held-out");
@@ -68,7 +68,7 @@ fn the_best_checkpoint_is_saved_where_it_is_found() {
     assert!(on_the_way, "a best at no checkpoint's step was tried");
     // Negative control: without it nothing of those steps stays.
     let root = temp.path().join("off");
-    Run { recipe: &never_meeting("false"), ..Run::new(&root) }.train().unwrap();
+    Run { recipe: &never_meeting("\"off\""), ..Run::new(&root) }.train().unwrap();
     assert_eq!(steps(&root), [10]);
 }
 
@@ -145,6 +145,80 @@ fn named_sets_are_judged_by_their_own_settings_and_change_nothing_else() {
     let files: Vec<_> = plain.keys().filter(same).collect();
     assert!(files.len() > 6);
     assert!(files.iter().all(|file| plain[*file] == sets[*file]));
+}
+
+/// The small recipe without `data.held_out`, and `more` in place of what it says of evaluations.
+fn without_held_out(more: &str) -> String {
+    let held_out = "held_out = { kind = \"split\", count = 6 }\n";
+    assert!(RECIPE.contains(held_out));
+    RECIPE.replace(held_out, "").replace("every = 2\n", more)
+}
+
+#[test]
+fn a_run_may_have_no_held_out_set() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, broken) = (temp.path().join("whole"), temp.path().join("broken"));
+    let recipe = without_held_out("");
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    assert!(!whole.join("evals").exists());
+    let metrics = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 6, "one a step");
+    assert!(!metrics.contains("val-"), "{metrics}");
+    assert_eq!(steps(&whole), [5, 6], "the newest, and no best");
+    Run { recipe: &recipe, one_step: true, ..Run::new(&broken) }.train().unwrap();
+    Run { recipe: &recipe, ..Run::resumed(&broken) }.train().unwrap();
+    assert_equal(&whole, &broken);
+    let best = recipe.replace("[checkpoint]\n", "[checkpoint]\nbest = { set = \"other\" }\n");
+    for (recipe, words) in [
+        (without_held_out("every = 2\n"), "eval.every: there is nothing to evaluate every 2 steps"),
+        (best, "checkpoint.best.set: there is no set `other`; add `data.held_out` or an"),
+    ] {
+        let error = Recipe::parse("r", &recipe).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn without_held_out_the_first_named_set_says_which_checkpoint_is_best() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = with_sets(&without_held_out("every = 2\n"));
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    assert!(!root.join("evals/step-000002/held-out.json").exists());
+    assert_eq!(evaluations(&root, "short").len(), 3);
+    let saved = checkpoints(&root).unwrap();
+    let last = saved.last().unwrap().state.score.clone().unwrap();
+    assert_eq!((last.set.as_str(), last.metric.as_str()), ("short", "accuracy"));
+}
+
+#[test]
+fn a_set_of_several_sources_has_the_accuracy_of_each() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let source = "{ kind = \"arithmetic\", count = 60, min_digits = 1, max_digits = 1, \
+                  operations = [\"+\"] }";
+    assert!(RECIPE.contains(source));
+    let own = |name: &str, sign: &str| {
+        let source = source.replace("{ kind", &format!("{{ name = \"{name}\", kind"));
+        source.replace("\"+\"", &format!("\"{sign}\"")).replace("60", "30")
+    };
+    let both = format!("[{}, {}]", own("sums", "+"), own("the rest", "-"));
+    let recipe = RECIPE.replace(source, &both).replace("count = 6 }", "count = 20 }");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let found = evaluations(&root, "held-out").pop().unwrap();
+    let names: Vec<_> = found.sources.iter().map(|one| one.source.as_str()).collect();
+    assert_eq!(names, ["sums", "the rest"]);
+    let problems: usize = found.sources.iter().map(|one| one.problems).sum();
+    assert_eq!(problems, found.problems);
+    let each = found.sources.iter().map(|one| one.accuracy * one.problems as f64);
+    assert!((each.sum::<f64>() - found.accuracy * 20.0).abs() < 1e-9);
+    let last = read_log(&root.join("metrics.jsonl")).unwrap().pop().unwrap();
+    for one in &found.sources {
+        let key = format!("val-core/held-out/{}/acc/mean@1", one.key);
+        assert_eq!(last.number(&key), Some(one.accuracy), "{key}");
+    }
+    let log = fs::read_to_string(root.join("log.txt")).unwrap();
+    assert!(log.contains("\n  by source: sums "), "{log}");
 }
 
 /// A disk that is full once a file has been appended to so often.

@@ -6,6 +6,7 @@ mod cli;
 mod columns;
 mod config;
 mod data;
+mod dry_run;
 mod entropy;
 mod evaluation;
 mod forms;

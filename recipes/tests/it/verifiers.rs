@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,11 +56,11 @@ fn start(config: &str) -> Retrying {
     config.start(&RetryPolicy::new(Console::silent(), Stop::default())).unwrap()
 }
 
-fn train(folder: &std::path::Path, recipe: &str) -> anyhow::Result<Ended> {
+fn train(folder: &Path, recipe: &str) -> anyhow::Result<Ended> {
     Run { recipe, ..Run::new(folder) }.train()
 }
 
-fn metrics(folder: &std::path::Path) -> Vec<Value> {
+fn metrics(folder: &Path) -> Vec<Value> {
     let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -157,7 +158,7 @@ fn documented() -> Option<Vec<&'static str>> {
     Some(code.collect())
 }
 
-fn start_python(folder: &std::path::Path, code: &str) -> Retrying {
+fn start_python(folder: &Path, code: &str) -> Retrying {
     let judge = folder.join("judge.py");
     fs::write(&judge, code).unwrap();
     let command = ["python3".to_owned(), judge.display().to_string()];
@@ -207,19 +208,67 @@ fn the_example_of_the_documentation_runs_the_test_cases_of_a_row() {
     assert_eq!(verdicts[0].metrics[0].0, "passed");
 }
 
-#[test]
-fn a_verifier_that_always_fails_ends_the_run_loudly() {
-    let folder = tempfile::tempdir().unwrap();
-    let judge = folder.path().join("judge.sh");
-    let refuses = "echo '{\"id\": '${line#*:} | sed 's/,.*/, \"error\": \"not mine\"}/'";
-    let script = format!("echo '{{\"ready\": true}}'\nwhile read -r line; do {refuses}; done");
+/// A recipe whose verifier answers the attempts with a number below `from`, counted from 1, or
+/// above `to` with an error, and each of the others with a reward.
+fn refusing(folder: &Path, from: u32, to: u32) -> String {
+    let judge = folder.join("judge.sh");
+    let script = format!(
+        r#"
+        echo '{{"ready": true}}'
+        n=0
+        while read -r line; do
+            id=${{line#*'"id":'}}; id=${{id%%,*}}
+            n=$((n + 1))
+            if [ $n -ge {from} ] && [ $n -le {to} ]; then
+                echo '{{"id": '$id', "reward": '$((n % 2))'}}'
+            else
+                echo '{{"id": '$id', "error": "not mine"}}'
+            fi
+        done
+        "#
+    );
     fs::write(&judge, script).unwrap();
-    let rewards =
-        format!("[{{ kind = \"process\", command = [\"sh\", \"{}\"] }}]", judge.display());
-    let error = train(&folder.path().join("run"), &recipe(&rewards)).unwrap_err();
+    recipe(&format!("[{{ kind = \"process\", command = [\"sh\", \"{}\"] }}]", judge.display()))
+}
+
+#[test]
+fn a_verifier_that_fails_on_every_completion_ends_the_run_loudly() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = refusing(folder.path(), 1, 1);
+    let error = train(&folder.path().join("run"), &recipe).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("no group of step 3 can be judged"), "{error}");
     assert!(error.contains("the verifier failed"), "{error}");
+}
+
+#[test]
+fn a_verifier_that_answers_every_trial_attempt_with_an_error_ends_the_run_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let error = train(&run, &refusing(folder.path(), 1, 0)).unwrap_err();
+    let error = format!("{error:#}");
+    let begin =
+        "stage.1.rewards[0]: verifier `process` answers each of 4 trial attempts with an error\n";
+    assert!(error.starts_with(begin), "{error}");
+    let lines: Vec<_> = error.lines().collect();
+    assert!(lines[1].starts_with("  the answer of problem `"), "{error}");
+    assert_eq!(lines[4], "  a text that is no answer, with an error: not mine");
+    assert!(lines[5].starts_with("repair it"), "{error}");
+    assert!(!run.exists());
+}
+
+#[test]
+fn an_error_that_may_be_right_for_a_trial_attempt_is_shown_and_the_run_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first three attempts are trials: the fourth and last one is judged.
+    for (from, said) in [(1, false), (2, true), (4, true)] {
+        let run = folder.path().join(format!("run-{from}"));
+        train(&run, &refusing(folder.path(), from, u32::MAX)).unwrap();
+        let log = fs::read_to_string(run.join("log.txt")).unwrap();
+        let warning = "verifier `process` answers a trial attempt, the answer of problem `";
+        assert_eq!(log.contains(warning), said, "{log}");
+        assert_eq!(log.contains("`, with an error: not mine"), said, "{log}");
+    }
 }
 
 #[test]

@@ -6,12 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Descent, SamplePlan, StageSettings, StepPlan, stage_settings};
-use crate::config::{Algorithm, DynamicSampling, OldLogProbs, Probe, StageData};
+use crate::config::{Algorithm, DynamicSampling, MOST_COMPLETIONS, OldLogProbs, Probe, StageData};
 use crate::memory::MemoryFactors;
 use crate::verifiers::RewardsConfig;
-
-/// Completions of a step, at most.
-const MOST_COMPLETIONS: usize = 1 << 24;
 
 stage_settings! {
     /// A stage of reinforcement learning. A step takes one batch of rollouts; the updates of a step
@@ -109,8 +106,9 @@ impl RlStage {
     /// Completions that dynamic sampling draws in a step that goes to the cap.
     fn most_drawn(&self) -> Option<u64> {
         let dynamic = self.dynamic_sampling?;
-        let round = dynamic.gen_batch.unwrap_or(self.batch).get() * self.group_size.get();
-        Some((dynamic.max_batches.get() * round) as u64)
+        let round = dynamic.gen_batch.unwrap_or(self.batch).get();
+        let round = round.saturating_mul(self.group_size.get());
+        Some(dynamic.max_batches.get().saturating_mul(round) as u64)
     }
 
     fn memory_factors(&self, prompt: u64) -> MemoryFactors {
@@ -118,14 +116,16 @@ impl RlStage {
         let completions = (self.batch.get() * self.group_size.get()) as u64;
         let slots = completions.min(self.slots.get() as u64);
         let groups = slots.div_ceil(self.group_size.get() as u64) + 1;
-        let whole = self.batch.get() as u64 * prompt + completions * new;
+        let prompts = |count: u64| count.saturating_mul(prompt);
+        let whole =
+            prompts(self.batch.get() as u64).saturating_add(completions.saturating_mul(new));
         let update = whole / self.updates_per_step.get() as u64;
         let rows = self.micro_batch_tokens.get() as u64;
         MemoryFactors {
             rows: rows.min(update),
             alone: update <= rows,
             activations: self.activations.most(),
-            cached: slots * new + groups * prompt,
+            cached: slots.saturating_mul(new).saturating_add(prompts(groups)),
             reference: self.has_reference(),
         }
     }
@@ -182,14 +182,15 @@ impl StageSettings for RlStage {
                 found.push(problem.to_owned());
             }
         };
-        need(
-            completions <= MOST_COMPLETIONS,
-            &format!(
-                "group_size: expected batch * group_size of at most {MOST_COMPLETIONS} completions \
-                 a step, got {} * {}",
-                self.batch, self.group_size
-            ),
-        );
+        for (key, [problems, group_size]) in self.groups() {
+            need(
+                problems.get().saturating_mul(group_size.get()) <= MOST_COMPLETIONS,
+                &format!(
+                    "{key} of at most {MOST_COMPLETIONS} completions a step, got {problems} * \
+                     {group_size}"
+                ),
+            );
+        }
         need(
             !matches!(self.loss.policy_loss, PolicyLoss::NegativeLogLikelihood {}),
             "loss.policy_loss: `negative-log-likelihood` reads no reward; use it through a stage of kind \
@@ -226,6 +227,22 @@ impl StageSettings for RlStage {
 }
 
 impl RlStage {
+    /// What is sampled together, each as a number of problems and of completions of each, with the
+    /// start of a sentence about it.
+    fn groups(&self) -> Vec<(&'static str, [NonZeroUsize; 2])> {
+        let mut groups =
+            vec![("group_size: expected batch * group_size", [self.batch, self.group_size])];
+        if let Some(gen_batch) = self.dynamic_sampling.and_then(|dynamic| dynamic.gen_batch) {
+            let key = "dynamic_sampling.gen_batch: expected gen_batch * group_size";
+            groups.push((key, [gen_batch, self.group_size]));
+        }
+        if let Some(probe) = self.probe {
+            let key = "probe.group_size: expected problems * group_size";
+            groups.push((key, [probe.problems, probe.group_size]));
+        }
+        groups
+    }
+
     /// A completion without siblings can be compared with the other problems of its step, by the
     /// advantages that do so.
     fn check_group_of_one(&self, need: &mut impl FnMut(bool, &str)) {

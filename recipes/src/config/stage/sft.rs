@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Descent, StageSettings, StepPlan, stage_settings};
-use crate::config::StageData;
+use crate::config::{MOST_COMPLETIONS, StageData};
 use crate::memory::MemoryFactors;
 
 stage_settings! {
@@ -51,7 +51,10 @@ impl StageSettings for SftStage {
     }
 
     fn problems(&self) -> Vec<String> {
-        Vec::new()
+        let batch = self.batch.get();
+        let problem =
+            || format!("batch: expected at most {MOST_COMPLETIONS} problems, got {batch}");
+        (batch > MOST_COMPLETIONS).then(problem).into_iter().collect()
     }
 
     fn learns_solutions(&self) -> bool {

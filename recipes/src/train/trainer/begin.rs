@@ -6,6 +6,7 @@ use anyhow::Result;
 use super::{Job, Options};
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
+use crate::data::Problems;
 use crate::identity::Files;
 use crate::resume::{Request, Resumed, resume};
 use crate::run_dir::{Accepted, Change, Environment, RunDir, Saved};
@@ -17,6 +18,9 @@ pub(super) fn program_files(job: &Job<'_>) -> Result<Files> {
     Files::of(verifiers::files(&job.recipe.rewards()))
 }
 
+/// Problems whose answers a verifier is asked to judge in its trials, at most.
+const MOST_TRIED: usize = 8;
+
 /// Starts the verifiers outside this process and runs their trials; `None` if the run was stopped.
 pub(super) fn start_verifiers(
     job: &Job<'_>,
@@ -25,8 +29,12 @@ pub(super) fn start_verifiers(
 ) -> Result<Option<Verifiers>> {
     let retry_policy = RetryPolicy::new(console.clone(), stop.clone());
     let verifiers = Verifiers::start(&job.recipe.rewards(), &retry_policy)?;
-    let problem = job.problems.train.iter().chain(&job.problems.held_out).next();
-    match problem.map_or(Ok(()), |problem| verifiers.run_trials(problem)) {
+    let Problems { train, stages, .. } = &job.problems;
+    let others = stages.iter().flatten().chain(job.problems.judged_by());
+    let firsts = others.filter_map(|list| list.first());
+    // An error may be right for the answers of some problems, but not for all of them.
+    let tried: Vec<_> = train.first().into_iter().chain(firsts).chain(train.last()).collect();
+    match verifiers.run_trials(&tried[..tried.len().min(MOST_TRIED)]) {
         Err(_) if stop.is_requested() => Ok(None),
         done => done.map(|()| Some(verifiers)),
     }
@@ -75,7 +83,7 @@ impl ExistingRun {
             self.run_dir.change(step, changes, &self.recipe, &self.environment)?;
         }
         if !self.changed_files.is_empty() {
-            console.print(&format!(
+            console.warn(&format!(
                 "the run goes on with changed files, so it does not equal an unbroken one\n  {}",
                 self.changed_files.join("\n  ")
             ));
@@ -118,7 +126,7 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
     }
     let elsewhere = environment.changes_since(&then);
     if !elsewhere.is_empty() {
-        console.print(&format!(
+        console.warn(&format!(
             "the run began elsewhere, so it may now differ in the last digits\n  {}",
             elsewhere.join("\n  ")
         ));

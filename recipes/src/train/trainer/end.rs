@@ -40,7 +40,22 @@ impl Trainer<'_> {
         })?;
         let text = summary(&self.run_dir).context("writing the summary")?;
         console.print(&format!("\n{text}"));
+        if console.is_quiet() {
+            console.print_last(&self.last_line(ended));
+        }
         Ok(ended)
+    }
+
+    /// How it ended, where nothing else is said.
+    fn last_line(&self, ended: Ended) -> String {
+        let how = match ended {
+            Ended::Finished => "finished",
+            Ended::Interrupted => "interrupted",
+        };
+        let (step, total) = (self.state.step, self.run.recipe.total_steps());
+        let root = self.run_dir.root().display();
+        let score = self.state.score.as_ref().map(|score| format!(", {score}"));
+        format!("{root} {how}: {step} of {total} steps{}", score.unwrap_or_default())
     }
 
     fn failed(&self, error: &anyhow::Error) -> Failed {

@@ -33,11 +33,10 @@ pub(super) fn held_out_sets<'a>(
     text: &Text,
     verifiers: &Verifiers,
 ) -> Result<Vec<HeldOutSet<'a>>> {
-    let lists = std::iter::once(&problems.held_out).chain(&problems.sets);
     recipe
         .held_out_sets()
         .into_iter()
-        .zip(lists)
+        .zip(problems.judged_by())
         .map(|(settings, problems)| {
             let name = || format!("the rewards of the held-out set `{}`", settings.name);
             let rubric = verifiers.rubric(settings.rewards).with_context(name)?;
@@ -55,17 +54,15 @@ impl Trainer<'_> {
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
         let began = Instant::now();
         let mut metrics = Metrics::new(Log::Metrics);
+        let mut timings = Metrics::new(Log::Timings);
+        if self.sets.is_empty() {
+            return Ok((metrics, timings));
+        }
         let mut warnings = Vec::new();
         for at in 0..self.sets.len() {
             let SetSettings { name, samples, sampling, .. } = self.sets[at].settings;
             let (evaluation, mut found) = self.judge(at, name, sampling, samples)?;
-            let Evaluation { accuracy, low, high, problems, .. } = &evaluation;
-            self.run.console.print(&format!(
-                "{name} accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
-                100.0 * accuracy,
-                100.0 * low,
-                100.0 * high
-            ));
+            self.run.console.print(&accuracy_line(&evaluation));
             metrics.extend(evaluation.metrics()?);
             if self.sets[at].settings.greedy {
                 let likeliest = Sampling { temperature: 0.0, ..sampling.clone() };
@@ -83,7 +80,6 @@ impl Trainer<'_> {
         }
         self.record.warnings(self.state.step, &warnings)?;
         self.log_warnings(&warnings);
-        let mut timings = Metrics::new(Log::Timings);
         timings.set("timing_s/testing", began.elapsed().as_secs_f64())?;
         Ok((metrics, timings))
     }
@@ -129,14 +125,37 @@ impl Trainer<'_> {
         })?;
         results.sort_by_key(|result| result.number);
         self.record.evaluation(&found.0, &results)?;
-        let by = recipe.checkpoint.best.clone().unwrap_or_default();
-        if by.set == name {
+        if let Some(by) = recipe.best_by().filter(|by| by.set == name) {
             let metric = by.metric.name().to_owned();
             let value = by.metric.of(&found.0);
             self.state.score = value.map(|value| Score { set: by.set, metric, value });
         }
         Ok(found)
     }
+}
+
+/// The accuracy in a line, with a second one where it is known by source.
+fn accuracy_line(evaluation: &Evaluation) -> String {
+    let Evaluation { set, accuracy, low, high, problems, unjudged, sources, .. } = evaluation;
+    if *problems == 0 {
+        return format!("{set} accuracy unknown: none of {unjudged} problems could be judged");
+    }
+    let mut line = format!(
+        "{set} accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
+        100.0 * accuracy,
+        100.0 * low,
+        100.0 * high
+    );
+    let each = sources.iter().map(|one| match one.problems {
+        0 => format!("{} unknown", one.source),
+        problems => format!("{} {:.1} % on {problems}", one.source, 100.0 * one.accuracy),
+    });
+    let each: Vec<_> = each.collect();
+    if !each.is_empty() {
+        line.push_str("\n  by source: ");
+        line.push_str(&each.join(", "));
+    }
+    line
 }
 
 /// The warning, with the name of its set unless that is the default one.

@@ -26,7 +26,7 @@ impl Trainer<'_> {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
         self.saved = Some(Saved { path, state: self.state.clone() });
-        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.checkpoint.best.is_some())?;
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())?;
         self.saving = Some(began.elapsed().as_secs_f64());
         self.set_status(State::Running)
     }
@@ -34,7 +34,7 @@ impl Trainer<'_> {
     /// Whether the current weights have a better score than every checkpoint.
     pub(super) fn is_best(&self) -> Result<bool> {
         match &self.state.score {
-            Some(score) if self.run.recipe.checkpoint.best.is_some() => {
+            Some(score) if self.run.recipe.best_by().is_some() => {
                 Ok(score.is_best(&self.run_dir.checkpoints()?))
             }
             _ => Ok(false),
@@ -51,7 +51,7 @@ impl Trainer<'_> {
     pub(super) fn save_after_error(&mut self, stage: &dyn StageDriver) {
         if let Err(error) = self.save_unfinished(stage) {
             let error = with_causes(&error);
-            self.run.console.print(&format!("the state cannot be saved either: {error}"));
+            self.run.console.warn(&format!("the state cannot be saved either: {error}"));
         }
     }
 
@@ -95,7 +95,7 @@ impl Trainer<'_> {
         let saved = self.saved.as_mut().expect("a pending step is of a checkpoint");
         saved.state = self.state.clone();
         saved.amend()?;
-        let kept = &self.run.recipe.checkpoint;
-        self.run_dir.prune(kept.keep.get(), kept.best.is_some())
+        let recipe = self.run.recipe;
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())
     }
 }

@@ -40,7 +40,7 @@ impl Trainer<'_> {
         self.log_warnings(&output.warnings);
         for warning in self.watch.observe(step, &output.metrics) {
             output.metrics.set(format!("health/{}", warning.name), 1.0)?;
-            self.run.console.print(&warning.to_string());
+            self.run.console.warn(&warning.to_string());
             output.warnings.push(warning);
         }
         let evaluate = step == end || recipe.eval.every.is_some_and(|every| step % every == 0);
@@ -108,14 +108,26 @@ impl Trainer<'_> {
             value("entropy", "actor/entropy"),
             duration(seconds)
         ));
+        if console.is_verbose() {
+            console.detail(&format!("  {}", phases(&output.timings)));
+        }
     }
 
     /// Prints the warnings that are new; the record has all of them.
     pub(super) fn log_warnings(&mut self, warnings: &[Warning]) {
         for warning in warnings {
             if self.watch.is_news(self.state.step, warning.name) {
-                self.run.console.print(&warning.to_string());
+                self.run.console.warn(&warning.to_string());
             }
         }
     }
+}
+
+/// The times of the parts of a step, by their keys.
+fn phases(timings: &Metrics) -> String {
+    let parts = timings.entries().iter().filter_map(|(key, seconds)| {
+        let name = key.strip_prefix("timing_s/").filter(|name| *name != "step")?;
+        Some(format!("{name} {}", duration(*seconds)))
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }

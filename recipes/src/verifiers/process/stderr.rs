@@ -33,13 +33,15 @@ impl StderrLog {
 
     /// A line about the verifier.
     pub(super) fn print(&self, line: &str) {
-        self.console.print(line);
+        self.console.warn(line);
     }
 
     fn show(&self, line: &str) {
         let name = &self.name;
         match self.num_lines.fetch_add(1, Ordering::Relaxed) {
-            0..SHOWN => self.console.print(&format!("{name}: {line}")),
+            number if number < SHOWN || self.console.is_verbose() => {
+                self.console.print(&format!("{name}: {line}"));
+            }
             SHOWN => self.console.print(&format!(
                 "{name}: more than {SHOWN} lines on standard error: the rest is not shown"
             )),
