@@ -109,7 +109,7 @@ fn every_algorithm_takes_its_steps() {
     }
 }
 
-const STARE: &str = "weighting = { kind = \"stare\", weight = 2.0, target_entropy = TARGET }";
+const STARE: &str = "weighting = { kind = \"stare\", reweight_w = 2.0, target_entropy = TARGET }";
 
 #[test]
 fn a_closed_gate_changes_no_bit() {
@@ -142,7 +142,7 @@ fn micro_batches_change_a_batch_wide_ranking_by_no_more_than_rounding() {
             assert!(far < 1e-4, "{key}: {far}");
         }
     }
-    let own = stare.replace("weight = 2.0", "weight = 2.0, scope = \"micro-batch\"");
+    let own = stare.replace("reweight_w = 2.0", "reweight_w = 2.0, scope = \"micro-batch\"");
     let own = train(&temp.path().join("own"), &with(&own));
     let weight = |line: &Line| line.number("actor/stare/mean_weight").unwrap();
     assert!(
@@ -168,7 +168,7 @@ fn cut_completions_leave_the_loss_and_nothing_else() {
 #[test]
 fn a_step_without_a_token_in_the_loss_leaves_controllers_alone() {
     let settings = "overlong_filtering = true\n\
-        weighting = { kind = \"stare\", weight = 1.25, target_entropy = 0.001, adaptive = { step = 0.125 } }\n\
+        weighting = { kind = \"stare\", reweight_w = 1.25, target_entropy = 0.001, adaptive = { step = 0.125 } }\n\
         entropy_bonus = { kind = \"adaptive\", target = 1e6, step = 0.01, start = 0.02, max = 1.0 }";
     let temp = tempfile::tempdir().unwrap();
     let recipe = with(settings);
@@ -239,7 +239,7 @@ fn all_state_is_in_the_checkpoint() {
     let temp = tempfile::tempdir().unwrap();
     let recipe = with(&format!(
         "dynamic_sampling = {{ {BY_REWARD} }}\n\
-         weighting = {{ kind = \"stare\", weight = {{ auto = 1.5 }}, target_entropy = 1e6 }}\n\
+         weighting = {{ kind = \"stare\", reweight_w = {{ auto = 1.5 }}, target_entropy = 1e6 }}\n\
          entropy_bonus = {{ kind = \"adaptive\", target = 4.0, step = 0.01, start = 0.02, max = 1.0 }}\n\
          old_log_probs = \"rescore\"\n\
          importance = {{ kind = \"truncated\", level = \"token\", cap = 2.0 }}\n\

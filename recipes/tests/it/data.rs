@@ -153,21 +153,24 @@ fn a_recipe_is_read_with_a_mark_and_refused_as_anything_else() {
 
 #[test]
 fn an_array_in_place_of_a_table_is_refused_in_recipes() {
-    for (setting, place_of) in [
-        ("model=[\"builtin:atom\"]", "model"),
-        ("eval.sampling=[]", "eval.sampling"),
-        ("checkpoint=[5]", "checkpoint"),
-        ("stage.rl.schedule=[\"constant\", 1e-3]", "stage.0.schedule"),
+    for (setting, words) in [
+        ("model=[\"builtin:atom\"]", "model: expected a table, got an array"),
+        ("eval.sampling=[]", "eval.sampling: expected a table, got an array"),
+        ("checkpoint=[5]", "checkpoint: expected a table, got an array"),
+        (
+            "stage.rl.schedule=[\"constant\", 1e-3]",
+            "expected a name or a table with `kind`, got a list",
+        ),
         ("data.train.limit=1", ""),
     ] {
         let place = Place::new();
         let arguments = ["train", "mine.toml", "--dry-run", "--set", setting];
-        if place_of.is_empty() {
+        if words.is_empty() {
             place.done(&arguments);
             continue;
         }
         let said = place.refused(&arguments);
-        assert!(said.contains(&format!("{place_of}: expected a table, got an array")), "{said}");
+        assert!(said.contains(words), "{said}");
         assert!(said.contains(&format!("--set {setting}")), "{said}");
     }
 }
