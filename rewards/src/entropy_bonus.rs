@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result, exact, json};
+use crate::moving::Moving;
+use crate::{Error, Result, json};
 
 /// The coefficient of the mean entropy that is subtracted from the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,8 +110,7 @@ pub struct EntropyControl {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
-    #[serde(with = "exact")]
-    coefficient: f64,
+    coefficient: Moving,
 }
 
 impl EntropyControl {
@@ -121,7 +121,7 @@ impl EntropyControl {
             EntropyBonus::Fixed { coefficient } => coefficient,
             EntropyBonus::Adaptive { start, .. } => start,
         };
-        Self { config, state: State { coefficient } }
+        Self { config, state: State { coefficient: Moving::from(coefficient) } }
     }
 
     /// Takes in the mean entropy of a step's tokens in nats, and gives the coefficient of that
@@ -129,14 +129,15 @@ impl EntropyControl {
     /// nothing; an adaptive bonus is then 0 for the step.
     pub fn observe(&mut self, mean_entropy: f64) -> f64 {
         let EntropyBonus::Adaptive { target, step, max, .. } = self.config else {
-            return self.state.coefficient;
+            return self.state.coefficient.now;
         };
         if !mean_entropy.is_finite() {
             return 0.0;
         }
         let by = if mean_entropy < target { step } else { -step };
-        self.state.coefficient = (self.state.coefficient + by).min(max).max(0.0);
-        if mean_entropy <= target { self.state.coefficient } else { 0.0 }
+        let coefficient = &mut self.state.coefficient.now;
+        *coefficient = (*coefficient + by).min(max).max(0.0);
+        if mean_entropy <= target { *coefficient } else { 0.0 }
     }
 
     /// All that `observe` has changed since the beginning, for a checkpoint.
@@ -144,22 +145,19 @@ impl EntropyControl {
         serde_json::to_value(self.state).expect("a struct of texts has a JSON form")
     }
 
-    /// Takes up a saved state.
+    /// Takes up a saved state: an adaptive coefficient, unless its `start` is another one now.
     ///
     /// # Errors
     ///
     /// Fails when `state` is not one that a control saves.
     pub fn restore(&mut self, state: &Value) -> Result<()> {
-        match json::read(state) {
-            Ok(state) => {
-                self.state = state;
-                Ok(())
-            }
-            Err(_) => Err(Error::State {
-                component: "entropy bonus",
-                expected: "its coefficient",
-                got: state.to_string(),
-            }),
-        }
+        let State { coefficient } = json::read(state).map_err(|_| Error::State {
+            component: "entropy bonus",
+            expected: "its coefficient",
+            got: state.to_string(),
+        })?;
+        let moves = matches!(self.config, EntropyBonus::Adaptive { .. });
+        self.state.coefficient.restore(coefficient, moves);
+        Ok(())
     }
 }

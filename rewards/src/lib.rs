@@ -23,6 +23,7 @@ pub mod extract;
 pub mod group;
 pub mod importance;
 pub mod json;
+mod moving;
 pub mod problem;
 pub mod reward_kl;
 pub mod rows;

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result, exact, json};
+use crate::moving::Moving;
+use crate::{Error, Result, json};
 
 /// What is taken from the reward of a completion: the coefficient times the sum over its tokens of
 /// an estimate of the KL divergence to the reference.
@@ -175,8 +176,7 @@ pub struct KlControl {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
-    #[serde(with = "exact")]
-    coefficient: f64,
+    coefficient: Moving,
 }
 
 /// What a step pays.
@@ -192,7 +192,7 @@ impl KlControl {
     /// The control before its first step.
     pub fn new(config: RewardKl) -> Self {
         let coefficient = config.parts().map_or(0.0, |(_, coefficient, _)| coefficient);
-        Self { config, state: State { coefficient } }
+        Self { config, state: State { coefficient: Moving::from(coefficient) } }
     }
 
     /// The penalty of each completion of a step, `(old, reference)` log-probs of its tokens; none
@@ -204,7 +204,7 @@ impl KlControl {
     /// Panics where a completion has not as many log-probs of one kind as of the other.
     pub fn observe(&mut self, completions: &[(&[f32], &[f32])]) -> Option<KlPenalty> {
         let (estimator, _, adaptive) = self.config.parts()?;
-        let coefficient = self.state.coefficient;
+        let coefficient = self.state.coefficient.now;
         let sum = |(old, reference): &(&[f32], &[f32])| -> f64 {
             assert_eq!(old.len(), reference.len(), "log-probs of the reference for each token");
             let pairs = old.iter().zip(*reference);
@@ -220,7 +220,7 @@ impl KlControl {
             && mean.is_finite()
         {
             let error = (mean / target - 1.0).clamp(-0.2, 0.2);
-            self.state.coefficient *= 1.0 + error * completions.len() as f64 / horizon;
+            self.state.coefficient.now *= 1.0 + error * completions.len() as f64 / horizon;
         }
         let mut statistics = vec![("actor/reward_kl_penalty_coeff", coefficient)];
         if count > 0 {
@@ -235,17 +235,19 @@ impl KlControl {
         serde_json::to_value(self.state).expect("a struct of texts has a JSON form")
     }
 
-    /// Takes up a saved state.
+    /// Takes up a saved state: an adaptive coefficient, unless its first value is another one now.
     ///
     /// # Errors
     ///
     /// Fails when `state` is not one that a control saves.
     pub fn restore(&mut self, state: &Value) -> Result<()> {
-        self.state = json::read(state).map_err(|_| Error::State {
+        let State { coefficient } = json::read(state).map_err(|_| Error::State {
             component: "reward kl",
             expected: "its coefficient",
             got: state.to_string(),
         })?;
+        let moves = self.config.parts().is_some_and(|(.., adaptive)| adaptive.is_some());
+        self.state.coefficient.restore(coefficient, moves);
         Ok(())
     }
 }

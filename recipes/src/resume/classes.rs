@@ -296,6 +296,11 @@ mod tests {
         assert_eq!(classes(THEN, &state(4, 1)), [Class::Impossible; 2]);
         let kept = THEN.replace("kind = \"off\"", "kind = \"k3\"");
         assert_eq!(classes(&kept, &state(4, 1)), [Class::Changing; 2], "the loss had them kept");
+        let kept = THEN.replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
+        let now = kept.replace("kind = \"off\"", "kind = \"k3\"");
+        let found = differences(&kept, &now, Some(&state(4, 1))).unwrap();
+        let found: Vec<_> = found.into_iter().map(|one| one.change.class).collect();
+        assert_eq!(found, [Class::Changing], "the reward had them kept");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Learner<'a> {
     model: &'a Model,
     console: &'a Console,
     settings: Descent<'a>,
+    /// Steps of the stage.
+    steps: u64,
     /// Updates of the whole stage.
     total: u64,
     activations: Activations,
@@ -39,6 +41,7 @@ impl<'a> Learner<'a> {
             model: run.model,
             console: run.console,
             settings,
+            steps: stage.steps(),
             total: stage.total_updates(),
             activations: activations(&settings, run.model),
             optimizer: optimizer(settings.optim, run.model)?,
@@ -76,6 +79,7 @@ impl<'a> Learner<'a> {
 
     pub(super) fn save(&self, state: &mut StageState) {
         state.set("updates", self.done);
+        state.set("updates_per_step", self.settings.updates_per_step);
     }
 
     pub(super) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
@@ -89,6 +93,13 @@ impl<'a> Learner<'a> {
     ) -> Result<()> {
         self.optimizer.restore(tensors)?;
         self.done = state.get("updates")?;
+        let (then, now): (u64, _) =
+            (state.get("updates_per_step")?, self.settings.updates_per_step as u64);
+        if then != now {
+            // The schedule ends with the stage, whatever its steps so far were split into.
+            let steps_done = self.done / then.max(1);
+            self.total = self.done + self.steps.saturating_sub(steps_done) * now;
+        }
         Ok(())
     }
 }

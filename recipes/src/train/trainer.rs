@@ -26,7 +26,7 @@ use crate::run_dir::{
     BufferingSink, Claim, Class, FailedWrites, LOG, RunDir, Saved, State, Status, TrainerState,
 };
 use crate::signals::Stop;
-use begin::{environment, open_existing, program_files, start_verifiers};
+use begin::{AcceptedChanges, environment, open_existing, program_files, start_verifiers};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 
@@ -105,15 +105,14 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let notes = notes.iter().map(|note| format!("note: {note}"));
     notes.chain(lengths.dropped).for_each(|line| console.print(&line));
     let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers)?;
-    let run_dir = match (existing, claim) {
-        (Some(existing), _) => existing.accepted(&console)?,
+    let (run_dir, accepted) = match (existing, claim) {
+        (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {
             let environment = environment(&job, programs, job.model_ref.files()?);
-            claim.create(&job.recipe.to_toml()?, &environment)?
+            (claim.create(&job.recipe.to_toml()?, &environment)?, None)
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
-    let changed = changed_steps(&run_dir)?;
     console.log_to(&root.join(LOG))?;
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
@@ -142,7 +141,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         run_dir,
         saving: None,
         command,
-        changed,
+        accepted,
+        changed: Vec::new(),
     };
     let ended = trainer.train();
     trainer.end(ended)
@@ -198,6 +198,8 @@ struct Trainer<'a> {
     saving: Option<f64>,
     watch: Watch,
     command: &'a str,
+    /// Accepted changes that the run directory does not have yet.
+    accepted: Option<AcceptedChanges>,
     /// Steps after which a resume changed settings of the coming steps.
     changed: Vec<u64>,
 }
@@ -244,6 +246,7 @@ impl Trainer<'_> {
                 ..self.run
             };
             let mut stage = begin_stage(run, index, saved, &self.run_dir, self.open)?;
+            self.accept()?;
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();
             while self.state.step < end {
@@ -254,7 +257,18 @@ impl Trainer<'_> {
                 self.step(stage.as_mut(), index, end)?;
             }
         }
+        // Where what was pending is all that was left to do.
+        self.accept()?;
         Ok(Ended::Finished)
+    }
+
+    /// Records the changes that the run goes on with, unless that is done.
+    fn accept(&mut self) -> Result<()> {
+        if let Some(accepted) = self.accepted.take() {
+            accepted.record(&self.run_dir, self.run.console)?;
+            self.changed = changed_steps(&self.run_dir)?;
+        }
+        Ok(())
     }
 
     fn set_status(&self, state: State) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod binary;
+mod changed;
 mod cli;
 mod columns;
 mod config;

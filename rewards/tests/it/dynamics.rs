@@ -354,6 +354,22 @@ fn a_restored_bonus_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn a_bonus_that_a_resume_changed_holds() {
+    let resumed = |then, now| {
+        let mut before = EntropyControl::new(then);
+        before.observe(0.1);
+        let mut after = EntropyControl::new(now);
+        after.restore(&before.state()).unwrap();
+        after.observe(0.1)
+    };
+    let fixed = |coefficient| EntropyBonus::Fixed { coefficient };
+    assert_eq!(resumed(fixed(0.25), fixed(0.5)), 0.5);
+    let adaptive = |start| EntropyBonus::Adaptive { target: 0.3, step: 0.125, start, max: 1.0 };
+    assert_eq!(resumed(adaptive(0.25), adaptive(0.5)), 0.625);
+    assert_eq!(resumed(adaptive(0.25), adaptive(0.25)), 0.5, "what it has moved to is kept");
+}
+
+#[test]
 fn bonuses_are_read_and_checked() {
     let read = |text: &str| serde_json::from_str::<EntropyBonus>(text);
     let defaults = EntropyBonus::Adaptive { target: 0.2, step: 1e-4, start: 0.0, max: 5e-3 };

@@ -94,6 +94,29 @@ fn a_restored_control_goes_on_bit_for_bit() {
     assert!(error.starts_with("state of `reward kl`: expected its coefficient"), "{error}");
 }
 
+/// The coefficient of a control of `now`, restored from a control of `then` after three steps.
+fn resumed(then: RewardKl, now: RewardKl) -> f64 {
+    let mut before = KlControl::new(then);
+    for _ in 0..3 {
+        before.observe(&completions());
+    }
+    let mut after = KlControl::new(now);
+    after.restore(&before.state()).unwrap();
+    after.observe(&completions()).unwrap().statistics[0].1
+}
+
+#[test]
+fn a_setting_that_a_resume_changed_holds() {
+    let fixed = |coefficient| RewardKl::K1 { coefficient, adaptive: None };
+    assert_eq!(resumed(fixed(0.25), fixed(0.5)), 0.5);
+    assert_eq!(resumed(RewardKl::Off {}, fixed(0.5)), 0.5);
+    let adaptive = Some(AdaptiveKl { target: 0.1, horizon: 30.0 });
+    let moving = |coefficient| RewardKl::K1 { coefficient, adaptive };
+    assert_eq!(resumed(moving(0.25), fixed(0.25)), 0.25, "it is not adaptive any more");
+    assert_eq!(resumed(moving(0.25), moving(0.5)), 0.5);
+    assert_ne!(resumed(moving(0.25), moving(0.25)), 0.25, "what it has moved to is kept");
+}
+
 #[test]
 fn settings_are_read_and_checked() {
     assert_eq!(read(json!({"kind": "k1"})), RewardKl::K1 { coefficient: 0.001, adaptive: None });

@@ -117,14 +117,12 @@ fn weighting(case: &Value) -> Box<dyn TokenWeighting> {
         return stare(settings);
     }
     settings.target_entropy = controller["target_entropy"].as_f64().unwrap();
+    settings.reweight_w = Reweight::Fixed(controller["reweight_w"].as_f64().unwrap());
+    settings.reweight_m = controller["reweight_m"].as_f64().unwrap();
     let mut weighting = stare(settings);
     let mut state = weighting.state();
     state["gate"] = controller["gate_on"].clone();
-    for (own, theirs) in
-        [("weight", "reweight_w"), ("attenuation", "reweight_m"), ("entropy", "current_ent")]
-    {
-        state[own] = controller[theirs].as_f64().unwrap_or(f64::NAN).to_string().into();
-    }
+    state["entropy"] = controller["current_ent"].as_f64().unwrap_or(f64::NAN).to_string().into();
     weighting.restore(&state).unwrap();
     weighting
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use rewards::weighting::{
-    Action, AutoReweight, ClipCov, Gate, KlCov, NamedOperation, Operation, Reweight, Select, Stare,
-    Table, Ties, TopEntropy, budget,
+    Action, AdaptiveReweight, AutoReweight, ClipCov, Gate, KlCov, NamedOperation, Operation,
+    Reweight, Select, Stare, Table, Ties, TopEntropy, budget,
 };
 use rewards::{LossTerms, Scope, TokenWeighting, WeightingConfig};
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn settings() -> impl Strategy<Value = Stare> {
     });
     let weight = prop_oneof![(0.0..3.0f64).prop_map(Reweight::Fixed), auto];
     let gate = prop::sample::select(vec![Gate::Batch, Gate::Sample, Gate::Token, Gate::Open]);
-    let adaptive = prop::option::of(Just(rewards::weighting::AdaptiveReweight::default()));
+    let adaptive = prop::option::of(Just(AdaptiveReweight::default()));
     (operation, select, weight, 0.0..1.0f64, gate, adaptive, 0.1..2.0f64).prop_map(
         |(operation, select, weight, reweight_m, gate, adaptive, target_entropy)| Stare {
             operation,
@@ -399,6 +399,25 @@ fn without_a_measure_the_weight_is_held() {
     let before = saved(weighting.as_ref());
     weighting.observe(0.2, &broken.borrow(), &LossTerms::default());
     assert_eq!(saved(weighting.as_ref())["means"], before["means"]);
+}
+
+#[test]
+fn weights_that_a_resume_changed_hold() {
+    let resumed = |then: Stare, now: Stare| {
+        let (tokens, terms) = (stationary(4), LossTerms::default());
+        let mut before = stare(then);
+        before.observe(0.2, &tokens.borrow(), &terms);
+        let mut after = stare(now);
+        after.restore(&before.state()).unwrap();
+        let said = after.observe(0.2, &tokens.borrow(), &terms);
+        [value(&said, "stare/reweight_w"), value(&said, "stare/reweight_m")]
+    };
+    let fixed = |w, m| Stare { reweight_w: Reweight::Fixed(w), reweight_m: m, ..Stare::default() };
+    assert_eq!(resumed(fixed(1.25, 0.75), fixed(1.5, 0.5)), [1.5, 0.5]);
+    let adaptive = Some(AdaptiveReweight { step: 0.125, w_max: 4.0, m_min: 0.0 });
+    let moving = |w, m| Stare { adaptive, ..fixed(w, m) };
+    assert_eq!(resumed(moving(1.25, 0.75), moving(1.5, 0.75)), [1.625, 0.5], "M goes on");
+    assert_eq!(resumed(moving(1.25, 0.75), fixed(1.25, 0.75)), [1.25, 0.75]);
 }
 
 #[test]

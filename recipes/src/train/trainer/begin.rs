@@ -60,6 +60,15 @@ pub(super) struct ExistingRun {
     run_dir: RunDir,
     /// The checkpoint to resume from.
     pub(super) saved: Option<Saved>,
+    accepted: AcceptedChanges,
+}
+
+/// What differs from the run so far and was accepted. The run directory gets it once the run goes
+/// on with it, so that a resume that fails before leaves a run that its old command resumes.
+#[derive(Debug)]
+pub(super) struct AcceptedChanges {
+    /// Steps done before.
+    step: u64,
     /// This process and its files now.
     environment: Environment,
     /// The recipe now.
@@ -71,16 +80,22 @@ pub(super) struct ExistingRun {
 }
 
 impl ExistingRun {
-    /// The run directory, after the accepted changes are recorded in it.
-    pub(super) fn accepted(self, console: &Console) -> Result<RunDir> {
-        let step = self.saved.map_or(0, |saved| saved.state.step);
+    pub(super) fn into_parts(self) -> (RunDir, Option<AcceptedChanges>) {
+        (self.run_dir, Some(self.accepted))
+    }
+}
+
+impl AcceptedChanges {
+    /// Records them in the run directory.
+    pub(super) fn record(self, run_dir: &RunDir, console: &Console) -> Result<()> {
+        let step = self.step;
         let (changes, lines): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
         if !changes.is_empty() {
             console.print(&format!(
                 "after step {step} the run goes on with other settings\n  {}",
                 lines.join("\n  ")
             ));
-            self.run_dir.change(step, changes, &self.recipe, &self.environment)?;
+            run_dir.change(step, changes, &self.recipe, &self.environment)?;
         }
         if !self.changed_files.is_empty() {
             console.warn(&format!(
@@ -88,9 +103,9 @@ impl ExistingRun {
                 self.changed_files.join("\n  ")
             ));
             let files = self.environment.files.unwrap_or_default();
-            self.run_dir.accept(files, Accepted { step, changes: self.changed_files })?;
+            run_dir.accept(files, Accepted { step, changes: self.changed_files })?;
         }
-        Ok(self.run_dir)
+        Ok(())
     }
 }
 
@@ -131,5 +146,7 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
             elsewhere.join("\n  ")
         ));
     }
-    Ok(ExistingRun { run_dir, saved, environment, recipe, changes, changed_files })
+    let step = saved.as_ref().map_or(0, |saved| saved.state.step);
+    let accepted = AcceptedChanges { step, environment, recipe, changes, changed_files };
+    Ok(ExistingRun { run_dir, saved, accepted })
 }

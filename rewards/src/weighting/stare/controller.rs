@@ -3,7 +3,8 @@ use serde_json::Value;
 
 use super::super::{Scope, TokenColumns, TokenWeighting, TokenWeights};
 use super::operation::{Action, NamedOperation};
-use super::{AutoReweight, Gate, Reweight, Select, Stare};
+use super::{AdaptiveReweight, AutoReweight, Gate, Reweight, Select, Stare};
+use crate::moving::Moving;
 use crate::{Error, LossTerms, Result, exact, json};
 
 /// STARE at work: the settings and what moves from step to step.
@@ -18,10 +19,8 @@ pub(in super::super) struct Controller {
 struct State {
     /// Whether the last mean entropy was below the target.
     gate: bool,
-    #[serde(with = "exact")]
-    weight: f64,
-    #[serde(with = "exact")]
-    attenuation: f64,
+    weight: Moving,
+    attenuation: Moving,
     /// Mean entropy of the last step whose was finite; NaN before the first.
     #[serde(with = "exact")]
     entropy: f64,
@@ -69,24 +68,27 @@ impl Controller {
             Reweight::Fixed(weight) => weight,
             Reweight::Auto(auto) => auto.max,
         };
-        let attenuation = stare.reweight_m;
+        let (weight, attenuation) = (Moving::from(weight), Moving::from(stare.reweight_m));
         let state =
             State { gate: true, weight, attenuation, entropy: f64::NAN, means: Means::NONE };
         Self { stare, state }
     }
 
+    /// How both W and M move, where they do.
+    fn adaptive(&self) -> Option<AdaptiveReweight> {
+        let is_auto = matches!(self.stare.reweight_w, Reweight::Auto(_));
+        // a step of 0 means fixed weights, which may lie outside the bounds of moving ones
+        self.stare.adaptive.filter(|adaptive| adaptive.step != 0.0 && !is_auto)
+    }
+
     /// Moves W and M by the sign of target less entropy.
     fn adapt(&mut self, mean_entropy: f64) {
-        let Some(adaptive) = self.stare.adaptive else { return };
-        // a step of 0 means fixed weights, which may lie outside the bounds of moving ones
-        if adaptive.step == 0.0 || matches!(self.stare.reweight_w, Reweight::Auto(_)) {
-            return;
-        }
+        let Some(adaptive) = self.adaptive() else { return };
         let off = self.stare.target_entropy - mean_entropy;
         let by = if off == 0.0 { 0.0 } else { adaptive.step * off.signum() };
         // not `clamp`, which panics on bounds that problems() refuses
-        self.state.weight = (self.state.weight + by).max(1.0).min(adaptive.w_max);
-        self.state.attenuation = (self.state.attenuation - by).max(adaptive.m_min).min(1.0);
+        self.state.weight.now = (self.state.weight.now + by).max(1.0).min(adaptive.w_max);
+        self.state.attenuation.now = (self.state.attenuation.now - by).max(adaptive.m_min).min(1.0);
     }
 
     /// Sets W by what this and the last steps measured.
@@ -107,8 +109,8 @@ impl Controller {
             return;
         }
         self.state.means.take_in(step, auto.memory);
-        if let Some(critical) = self.state.means.critical_weight(self.state.attenuation) {
-            self.state.weight = (auto.auto * critical).max(auto.min).min(auto.max);
+        if let Some(critical) = self.state.means.critical_weight(self.state.attenuation.now) {
+            self.state.weight.now = (auto.auto * critical).max(auto.min).min(auto.max);
         }
     }
 
@@ -150,8 +152,8 @@ impl Controller {
             ("actor/stare/positive_reweight_ratio", reweighted[0]),
             ("actor/stare/negative_reweight_ratio", reweighted[1]),
             ("actor/stare/mean_weight", weights.iter().sum::<f64>() / n),
-            ("actor/stare/positive_weight", self.state.weight),
-            ("actor/stare/negative_weight", self.state.attenuation),
+            ("actor/stare/positive_weight", self.state.weight.now),
+            ("actor/stare/negative_weight", self.state.attenuation.now),
             ("actor/stare/variant_is_c2", f64::from(u8::from(c2))),
         ]);
         if self.stare.scope == Scope::MicroBatch {
@@ -193,13 +195,13 @@ impl TokenWeighting for Controller {
         let mut said = vec![
             ("stare/gate_on", self.gate_on(&open)),
             ("stare/target_entropy", self.stare.target_entropy),
-            ("stare/reweight_w", self.state.weight),
-            ("stare/reweight_m", self.state.attenuation),
+            ("stare/reweight_w", self.state.weight.now),
+            ("stare/reweight_m", self.state.attenuation.now),
             ("stare/batch_entropy", self.last_entropy()),
         ];
         let means = self.state.means;
         if means.total > 0.0 {
-            let critical = means.critical_weight(self.state.attenuation);
+            let critical = means.critical_weight(self.state.attenuation.now);
             said.extend(critical.map(|weight| ("stare/critical_weight", weight)));
             said.push(("stare/lambda", means.lambda / means.total));
             said.push(("stare/gamma", means.gamma / means.total));
@@ -212,8 +214,8 @@ impl TokenWeighting for Controller {
         let actions = self.stare.actions(tokens);
         let open = self.stare.opens(tokens, self.is_open());
         let weight = |(action, &open): (&Action, &bool)| match action {
-            Action::Amplify if open => self.state.weight,
-            Action::Attenuate if open => self.state.attenuation,
+            Action::Amplify if open => self.state.weight.now,
+            Action::Attenuate if open => self.state.attenuation.now,
             _ => 1.0,
         };
         let weights: Vec<f64> = actions.iter().zip(&open).map(weight).collect();
@@ -230,16 +232,17 @@ impl TokenWeighting for Controller {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        match json::read(state) {
-            Ok(state) => {
-                self.state = state;
-                Ok(())
-            }
-            Err(_) => Err(Error::State {
-                component: "stare",
-                expected: "its gate, weight, attenuation, entropy and means",
-                got: state.to_string(),
-            }),
-        }
+        let saved: State = json::read(state).map_err(|_| Error::State {
+            component: "stare",
+            expected: "its gate, weight, attenuation, entropy and means",
+            got: state.to_string(),
+        })?;
+        let adapts = self.adaptive().is_some();
+        let is_auto = matches!(self.stare.reweight_w, Reweight::Auto(_));
+        let State { mut weight, mut attenuation, .. } = self.state;
+        weight.restore(saved.weight, adapts || is_auto);
+        attenuation.restore(saved.attenuation, adapts);
+        self.state = State { weight, attenuation, ..saved };
+        Ok(())
     }
 }
