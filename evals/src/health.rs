@@ -72,7 +72,7 @@ fn all_truncated(groups: &[&GradedGroup]) -> Option<Warning> {
     completions.all(|completion| completion.trajectory.finish == Finish::Length).then(|| Warning {
         name: "all_truncated",
         cause: "every completion was cut at the token limit".into(),
-        act: "raise `rollout.max_new_tokens`, or check the prompt style and the stop tokens",
+        act: "raise `stage.rl.rollout.max_new_tokens`, or check the prompt style and the stop tokens",
     })
 }
 
@@ -104,8 +104,8 @@ fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
     kept.all(|group| !group.has_spread()).then(|| Warning {
         name: "no_spread",
         cause: "in every group all rewards are equal, so no token has an advantage".into(),
-        act: "choose problems that the policy solves sometimes, raise `group_size`, or begin with \
-              a supervised stage",
+        act: "choose problems that the policy solves sometimes, raise `stage.rl.group_size`, or \
+              begin with a supervised stage",
     })
 }
 

@@ -215,11 +215,13 @@ impl History {
                  problem are nearly the same, so little is left to learn from"
             ),
             act: if metrics.get("stare/gate_on").is_some() {
-                "raise `weighting.weight`, or set `weight = { auto = 1.5 }`; raise \
-                 `weighting.target_entropy` so that the gate opens earlier"
+                "raise `stage.rl.weighting.reweight_w`, or set \
+                 `stage.rl.weighting.reweight_w = { auto = 1.5 }`; raise \
+                 `stage.rl.weighting.target_entropy` so that the gate opens earlier"
             } else {
-                "hold the entropy with `weighting = { kind = \"stare\" }` or `entropy_bonus`, or lower \
-                 `schedule.lr`"
+                "lower `stage.rl.schedule.lr`, or hold the entropy from the start of a stage with \
+                 `stage.rl.weighting = { kind = \"stare\" }` or \
+                 `stage.rl.entropy_bonus = { kind = \"adaptive\" }`"
             },
         })
     }
@@ -236,8 +238,9 @@ impl History {
                 "the entropy is {now:.3} nats, at the start it was {start:.3}, and {uniform:.3} is that of \
                  drawing tokens blindly"
             ),
-            act: "lower `schedule.lr`, `weighting.weight` or the coefficient of `entropy_bonus`, or lower \
-                  `weighting.target_entropy` so that the gate closes earlier",
+            act: "lower `stage.rl.schedule.lr`, `stage.rl.weighting.reweight_w` or the coefficient of \
+                  `stage.rl.entropy_bonus`, or lower `stage.rl.weighting.target_entropy` so that the \
+                  gate closes earlier",
         })
     }
 
@@ -257,8 +260,8 @@ impl History {
                 after.len(),
                 before.len()
             ),
-            act: "if that is what the policy can reach, stop here; else raise `schedule.lr`, `batch` or \
-                  `group_size`, or choose problems that it solves sometimes",
+            act: "if that is what the policy can reach, stop here; else raise `stage.rl.schedule.lr`, \
+                  `stage.rl.batch` or `stage.rl.group_size`, or choose problems that it solves sometimes",
         })
     }
 
@@ -267,7 +270,7 @@ impl History {
             name: "end_token_never_sampled",
             cause: format!("in {} steps in a row no completion ended by itself", self.endless),
             act: "teach the end token in a supervised stage, give `prompt.stop` a text that ends an \
-                  answer, or raise `rollout.max_new_tokens`",
+                  answer, or raise `stage.rl.rollout.max_new_tokens`",
         })
     }
 
@@ -289,7 +292,8 @@ impl History {
                 "the gradient norm of the last 3 steps is {now:.3}, its median over the {count} steps \
                  before {median:.3}: runs that break announce it so"
             ),
-            act: "if it goes on, lower `schedule.lr`, `optim.max_grad_norm` or `optim.beta2`",
+            act: "if it goes on, lower `stage.rl.schedule.lr`, `stage.rl.optim.max_grad_norm` or \
+                  `stage.rl.optim.beta2`",
         })
     }
 }
@@ -310,12 +314,13 @@ fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
              the two passes ran different kernels"
                 .to_owned(),
             "this is a fault to report: keep the run directory; until it is explained, \
-             `old_log_probs = \"rescore\"` compares training with itself",
+             `stage.rl.old_log_probs = \"rescore\"` compares training with itself",
         ),
         Agreement::Rounded => (
             format!("rounding explains {mean_bound:.0e} and {max_bound:.0e}"),
-            "set `old_log_probs = \"rescore\"`, which compares training with itself, or weight by \
-             `importance`; without rollouts of another age or precision this is a fault to report",
+            "set `stage.rl.old_log_probs = \"rescore\"`, which compares training with itself; \
+             `stage.rl.importance` can then weight tokens by the gap; without rollouts of another age \
+             or precision this is a fault to report",
         ),
     };
     (!agrees).then(|| Warning { name: "log_prob_gap", cause: format!("{found}; {expected}"), act })

@@ -1,5 +1,6 @@
 //! One binary for all integration tests of the crate.
 
+mod advice;
 mod algorithms;
 mod binary;
 mod changed;

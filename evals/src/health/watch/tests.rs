@@ -94,8 +94,8 @@ fn the_act_against_a_collapse_depends_on_the_gate() {
         };
         said(&run(40, change))[0].1.act
     };
-    assert!(act(Vec::new()).contains("`entropy_bonus`"));
-    assert!(act(vec![("stare/gate_on", 1.0)]).starts_with("raise `weighting.weight`"));
+    assert!(act(Vec::new()).contains("`stage.rl.entropy_bonus = "));
+    assert!(act(vec![("stare/gate_on", 1.0)]).starts_with("raise `stage.rl.weighting.reweight_w`"));
 }
 
 #[test]

@@ -153,8 +153,9 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
         rollouts.dropped.len()
     );
     if kept > 0 && dynamic.at_cap == AtCap::GoOn {
-        let act = "the step learns from fewer groups; raise `dynamic_sampling.max_batches` or \
-                   `group_size`, or choose problems of a fitting difficulty";
+        let act = "the step learns from fewer groups; raise \
+                   `stage.rl.dynamic_sampling.max_batches` or `stage.rl.group_size`, or choose \
+                   problems of a fitting difficulty";
         return Ok(Warning { name: "batch_not_full", cause, act });
     }
     let at_cap =
