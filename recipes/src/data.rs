@@ -306,7 +306,8 @@ impl Reading<'_> {
 fn no_answer(by: &str) -> String {
     format!(
         "no answer, which {by} reads\nname its column by columns.answer, or set answer_from to how \
-         the solution states it"
+         the solution states it; if the data has none, judge by a verifier of your own \
+         (docs/verifiers.md), or leave data.held_out out if these problems are held out"
     )
 }
 

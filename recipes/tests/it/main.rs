@@ -4,6 +4,7 @@ mod advice;
 mod algorithms;
 mod binary;
 mod changed;
+mod chat;
 mod cli;
 mod columns;
 mod config;
