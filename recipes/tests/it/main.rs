@@ -12,6 +12,7 @@ mod data;
 mod dry_run;
 mod entropy;
 mod evaluation;
+mod examples;
 mod forms;
 mod goes_on;
 mod hub;

@@ -211,9 +211,10 @@ const REST: &str = r#"
 "#;
 
 /// The recipe of a snippet: itself, with what every recipe needs where it does not say it.
-fn recipe(snippet: &str) -> Result<Recipe, String> {
-    // Tables of a stage alone belong to a stage of reinforcement learning.
-    let is_part = snippet.contains("[stage.") && !snippet.contains("[[stage]]");
+pub(crate) fn recipe(snippet: &str) -> Result<Recipe, String> {
+    // Tables and rewards of a stage alone belong to a stage of reinforcement learning.
+    let is_part = snippet.contains("[stage.") || snippet.starts_with("rewards = ");
+    let is_part = is_part && !snippet.contains("[[stage]]");
     let begun = if is_part { "[[stage]]\nkind = \"rl\"\n" } else { "" };
     let text = format!("{begun}{snippet}");
     let mut table: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
@@ -228,8 +229,13 @@ fn recipe(snippet: &str) -> Result<Recipe, String> {
         }
     };
     fill(&mut table["data"], &rest["data"]);
-    if is_part {
-        fill(&mut table["stage"][0], &rest["stage"][0]);
+    let stages = table["stage"].as_array_mut().ok_or("stage: expected a list")?;
+    for stage in stages {
+        let mut rest = rest["stage"][0].clone();
+        if stage["kind"].as_str() == Some("sft") {
+            rest.as_table_mut().expect("it is a table").remove("group_size");
+        }
+        fill(stage, &rest);
     }
     let text = toml::to_string(&table).map_err(|error| error.to_string())?;
     Recipe::parse("snippet", &text).map_err(|error| format!("{error:#}\n{text}"))

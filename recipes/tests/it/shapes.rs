@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use recipes::config::{Layer, Recipe, load};
+use recipes::config::Recipe;
 use recipes::data::{Problems, problems};
 use recipes::search_path::SearchPath;
 
@@ -200,27 +200,4 @@ fn an_ambiguous_shape_names_the_key_to_set() {
     }
     let error = row(both, ", answer_from = \"The answer is\"").unwrap_err();
     assert!(error.contains("line 1: no `The answer is` with an answer behind it"), "{error}");
-}
-
-#[test]
-fn the_examples_of_the_documentation_are_recipes() {
-    const REST: &str = r#"
-        model = { path = "builtin:atom" }
-        [data]
-        train = { kind = "file", path = "a.jsonl" }
-        held_out = { kind = "jsonl", path = "held.jsonl" }
-        [[stage]]
-        kind = "sft"
-        steps = 1
-        batch = 1
-        schedule = { kind = "constant", lr = 1e-4 }
-    "#;
-    let docs = include_str!("../../../docs/data.md");
-    let examples: Vec<_> = docs.split("```toml\n").skip(1).collect();
-    assert!(examples.len() >= 4);
-    for example in examples {
-        let example = example.split("```").next().unwrap();
-        let layers = [Layer::text("rest", REST), Layer::text("docs/data.md", example)];
-        load(&layers, &[]).unwrap();
-    }
 }
