@@ -282,18 +282,12 @@ fn start(recipe: &Path, root: &Path, flags: &[&str]) -> Child {
         .unwrap()
 }
 
-#[test]
+/// Starts a run, asks it to stop while a step samples, and returns how long it took to end.
 #[cfg(unix)]
-fn a_sigterm_during_long_sampling_ends_the_run_within_seconds() {
-    let temp = tempfile::tempdir().unwrap();
-    let recipe = slow(temp.path());
-    let (whole, root) = (temp.path().join("whole"), temp.path().join("run"));
-    let began = Instant::now();
-    assert!(start(&recipe, &whole, &[]).wait().unwrap().success());
-    let lasts = began.elapsed();
-    let mut child = start(&recipe, &root, &[]);
+fn stopped_while_sampling(recipe: &Path, root: &Path, lasts: Duration) -> Duration {
+    let mut child = start(recipe, root, &[]);
     let wait = Instant::now();
-    while status(&root).map_or(0, |status| status.step) < 2 {
+    while status(root).map_or(0, |status| status.step) < 2 {
         assert!(wait.elapsed() < Duration::from_mins(5), "the stage does not begin");
         sleep(Duration::from_millis(5));
     }
@@ -304,12 +298,34 @@ fn a_sigterm_during_long_sampling_ends_the_run_within_seconds() {
     let asked = Instant::now();
     let code = child.wait().unwrap().code();
     let took = asked.elapsed();
-    println!("the whole run took {lasts:?}, the stop {took:?}");
     assert_eq!(code, Some(i32::from(INTERRUPTED)));
-    // A second or two, and room for a machine that does other work.
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    let left = status(&root).unwrap();
+    let left = status(root).unwrap();
     assert_eq!((left.state, left.step), (State::Interrupted, 2), "it was within the step");
+    took
+}
+
+#[test]
+#[cfg(unix)]
+fn a_sigterm_during_long_sampling_ends_the_run_within_two_seconds() {
+    /// What is promised, and half a second for a process to end on a busy machine.
+    const BOUND: Duration = Duration::from_millis(2500);
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = slow(temp.path());
+    let whole = temp.path().join("whole");
+    let began = Instant::now();
+    assert!(start(&recipe, &whole, &[]).wait().unwrap().success());
+    let lasts = began.elapsed();
+    // Other work on the machine may delay one measurement, and hardly three.
+    let mut times = Vec::new();
+    let root = loop {
+        let root = temp.path().join(format!("run-{}", times.len()));
+        times.push(stopped_while_sampling(&recipe, &root, lasts));
+        if times.last().is_some_and(|took| *took < BOUND) {
+            break root;
+        }
+        assert!(times.len() < 3, "{times:?}");
+    };
+    println!("the whole run took {lasts:?}, the stop {times:?}");
     assert!(start(&recipe, &root, &["--resume"]).wait().unwrap().success());
     assert_equal(&whole, &root);
 }

@@ -90,7 +90,7 @@ fn interrupt(child: &Child) {
 
 #[test]
 #[cfg(unix)]
-fn a_second_ctrl_c_quits_within_the_step() {
+fn a_second_ctrl_c_quits_without_saving() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("endless.toml");
     // One step that would take minutes.
@@ -110,7 +110,7 @@ fn a_second_ctrl_c_quits_within_the_step() {
 
 #[test]
 #[cfg(unix)]
-fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
+fn ctrl_c_saves_and_says_how_to_go_on() {
     let temp = tempfile::tempdir().unwrap();
     let recipe = recipe(temp.path());
     let (whole, stopped) = (temp.path().join("whole"), temp.path().join("stopped"));
