@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use candle::Tensor;
 use kernels::adamw::Update;
 use rayon::prelude::*;
@@ -9,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::first_order::{FirstOrder, Rule, Step};
 use crate::gradients::accumulator_dtype;
 use crate::slices::{self, CHUNK};
-use crate::{Error, Param, Result};
+use crate::{Error, Param, Result, SavedState};
 
 /// Settings of [`AdamW`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -178,18 +176,14 @@ impl Rule for AdamWRule {
         self.moments.iter().flat_map(both).collect()
     }
 
-    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        let moments = self.moments.iter().map(|own| {
+    fn restore(&mut self, state: &dyn SavedState) -> Result<()> {
+        for own in &mut self.moments {
             let [first, second] = own.keys();
-            // Copies: the fused form changes moments in place.
-            let copy = |key: &str, like: &Tensor| state[key].to_device(like.device())?.copy();
-            Ok(Moments {
-                name: own.name.clone(),
-                first: copy(&first, &own.first)?,
-                second: copy(&second, &own.second)?,
-            })
-        });
-        self.moments = moments.collect::<Result<_>>()?;
+            for (key, moment) in [(first, &mut own.first), (second, &mut own.second)] {
+                // At once in its place: two states together would be the peak of the run's memory.
+                *moment = state.tensor(&key)?.to_device(moment.device())?;
+            }
+        }
         Ok(())
     }
 }

@@ -1,11 +1,10 @@
 //! What all first-order methods share around their rule: checks, gradient, norm, clipping, state.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use candle::{Device, Tensor};
+use candle::{DType, Device, Shape, Tensor};
 
-use crate::{Error, Gradients, Objective, Optimizer, Param, Result, StepReport};
+use crate::{Error, Gradients, Objective, Optimizer, Param, Result, SavedState, StepReport};
 
 /// The update rule of a first-order method for one parameter, with its state.
 pub trait Rule: Debug + Send {
@@ -25,12 +24,13 @@ pub trait Rule: Debug + Send {
     /// The state of the rule, by name. The tensors share the rule's storage.
     fn state(&self) -> Vec<(String, Tensor)>;
 
-    /// Copies a state with the names, shapes and types of [`Self::state`].
+    /// Takes a state with the names, shapes and types of [`Self::state`], each tensor in place of
+    /// its own before the next is read.
     ///
     /// # Errors
     ///
-    /// Fails, and keeps its own state, when a tensor operation does.
-    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()>;
+    /// Fails when a tensor cannot be read or another tensor operation fails.
+    fn restore(&mut self, state: &dyn SavedState) -> Result<()>;
 }
 
 /// One parameter's part of an update.
@@ -107,17 +107,13 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
         Ok(state)
     }
 
-    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        let expected = self.state()?;
-        let mut problems: Vec<String> =
-            expected.iter().filter_map(|(key, like)| mismatch(key, state.get(key), like)).collect();
-        let unknown = state.keys().filter(|key| expected.iter().all(|(known, _)| known != *key));
-        problems.extend(unknown.map(|key| format!("{key} is unknown")));
+    fn restore(&mut self, state: &dyn SavedState) -> Result<()> {
+        let problems = mismatches(&self.state()?, state);
         if !problems.is_empty() {
             return Err(Error::State { problems });
         }
         let key = Self::updates_key();
-        let updates = state[&key].to_vec1::<i64>()?[0];
+        let updates = state.tensor(&key)?.to_vec1::<i64>()?[0];
         let updates = u64::try_from(updates).map_err(|_| Error::State {
             problems: vec![format!("{key} is {updates}, expected at least 0")],
         })?;
@@ -136,13 +132,21 @@ fn clip_scale(max_grad_norm: f64, norm: f64) -> f64 {
     if max_grad_norm == 0.0 { 1.0 } else { (max_grad_norm / (norm + 1e-6)).min(1.0) }
 }
 
-fn mismatch(key: &str, got: Option<&Tensor>, like: &Tensor) -> Option<String> {
-    let Some(got) = got else {
+/// What in a saved state is not as `expected`.
+fn mismatches(expected: &[(String, Tensor)], state: &dyn SavedState) -> Vec<String> {
+    let differing =
+        expected.iter().filter_map(|(key, like)| mismatch(key, state.layout(key), like));
+    let mut names = state.names();
+    names.retain(|name| expected.iter().all(|(known, _)| known != name));
+    differing.chain(names.into_iter().map(|name| format!("{name} is unknown"))).collect()
+}
+
+fn mismatch(key: &str, got: Option<(Shape, DType)>, like: &Tensor) -> Option<String> {
+    let Some((shape, dtype)) = got else {
         return Some(format!("{key} is missing"));
     };
-    let same = got.shape() == like.shape() && got.dtype() == like.dtype();
+    let same = shape == *like.shape() && dtype == like.dtype();
     (!same).then(|| {
-        let (expected, found) = (like.shape(), got.shape());
-        format!("{key} is {:?} {found:?}, expected {:?} {expected:?}", got.dtype(), like.dtype())
+        format!("{key} is {dtype:?} {shape:?}, expected {:?} {:?}", like.dtype(), like.shape())
     })
 }

@@ -33,6 +33,6 @@ pub use config::OptimConfig;
 pub use error::{Error, Result};
 pub use first_order::{FirstOrder, Rule, Step};
 pub use gradients::Gradients;
-pub use optimizer::{Objective, Optimizer, StepReport};
+pub use optimizer::{Objective, Optimizer, SavedState, StepReport};
 pub use params::Param;
 pub use schedule::{Decay, Schedule};

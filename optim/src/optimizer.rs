@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use candle::Tensor;
+use candle::{DType, Shape, Tensor};
 
 use crate::{Gradients, Param, Result};
 
@@ -38,12 +38,43 @@ pub trait Optimizer: Debug + Send {
     /// The tensors share the optimizer's storage: the next update changes them.
     fn state(&self) -> Result<Vec<(String, Tensor)>>;
 
-    /// Continues from a saved state, bit for bit; copies, and keeps its own state on failure.
+    /// Continues from a saved state, bit for bit. Reads one tensor at a time in place of its own.
     ///
     /// # Errors
     ///
-    /// Fails when an entry is missing, is unknown, or has another shape or type than expected.
-    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()>;
+    /// Fails, and keeps its own state, when an entry is missing, is unknown, or has another shape or
+    /// type than expected. Fails when a tensor cannot be read; the state is then of no use.
+    fn restore(&mut self, state: &dyn SavedState) -> Result<()>;
+}
+
+/// A saved state, whose tensors are read one at a time: they need not be in memory together.
+pub trait SavedState {
+    /// The names of its tensors.
+    fn names(&self) -> Vec<String>;
+
+    /// Shape and type of a tensor; `None` if there is none of this name.
+    fn layout(&self, name: &str) -> Option<(Shape, DType)>;
+
+    /// A tensor that exists, in storage of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read.
+    fn tensor(&self, name: &str) -> candle::Result<Tensor>;
+}
+
+impl SavedState for BTreeMap<String, Tensor> {
+    fn names(&self) -> Vec<String> {
+        self.keys().cloned().collect()
+    }
+
+    fn layout(&self, name: &str) -> Option<(Shape, DType)> {
+        self.get(name).map(|tensor| (tensor.shape().clone(), tensor.dtype()))
+    }
+
+    fn tensor(&self, name: &str) -> candle::Result<Tensor> {
+        self[name].copy()
+    }
 }
 
 /// Statistics of one update.

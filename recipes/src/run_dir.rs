@@ -18,6 +18,7 @@ mod claim;
 mod environment;
 mod pending;
 mod status;
+mod tensors;
 mod unwritten;
 
 use std::fs::{self, File};
@@ -39,6 +40,7 @@ pub use claim::Claim;
 pub use environment::{Accepted, Environment};
 pub use pending::Pending;
 pub use status::{State, Status, status};
+pub use tensors::TensorFile;
 pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
 
 use claim::lock;

@@ -45,7 +45,7 @@ fn begin_stage<'a>(
         Stage::Sft(config) => Box::new(Sft::begin(config, &start)?),
     };
     if let Some(saved) = saved {
-        let tensors = saved.optimizer(run.model.device())?;
+        let tensors = saved.optimizer()?;
         driver
             .restore(&saved.state.stage_state, &tensors)
             .with_context(|| format!("reading {}", saved.path.display()))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle::{DType, Tensor};
-use optim::{FirstOrder, Optimizer, Param, Result, Rule, Step};
+use optim::{FirstOrder, Optimizer, Param, Result, Rule, SavedState, Step};
 
 use crate::objectives::{parabola, param, values};
 
@@ -28,7 +28,7 @@ impl Rule for Descent {
         Vec::new()
     }
 
-    fn restore(&mut self, _: &BTreeMap<String, Tensor>) -> Result<()> {
+    fn restore(&mut self, _: &dyn SavedState) -> Result<()> {
         Ok(())
     }
 }

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle::{Device, Tensor};
+use candle::Tensor;
 use evals::record::{step_name, step_of_name};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Pending, RunDir, Unwritten, entries, partial, read_json, write_json};
+use super::{Pending, RunDir, TensorFile, Unwritten, entries, partial, read_json, write_json};
 
 /// Version of `trainer.json`.
 const TRAINER_FORMAT: u32 = 2;
@@ -139,16 +139,13 @@ impl Saved {
         write_json(&self.path.join(TRAINER), &self.state)
     }
 
-    /// The optimizer's tensors by name.
+    /// The optimizer's tensors, which stay in the file until they are asked for.
     ///
     /// # Errors
     ///
     /// Fails when the file cannot be read.
-    pub fn optimizer(&self, device: &Device) -> Result<BTreeMap<String, Tensor>> {
-        let path = self.path.join(OPTIMIZER);
-        let tensors = candle::safetensors::load(&path, device)
-            .with_context(|| format!("reading {}", path.display()))?;
-        Ok(tensors.into_iter().collect())
+    pub fn optimizer(&self) -> Result<TensorFile> {
+        TensorFile::open(&self.path.join(OPTIMIZER))
     }
 }
 
@@ -252,6 +249,8 @@ pub(crate) fn best_of(saved: &[Saved]) -> Option<&Saved> {
 
 #[cfg(test)]
 mod tests {
+    use optim::SavedState as _;
+
     use super::*;
     use crate::run_dir::Environment;
 
@@ -289,13 +288,13 @@ mod tests {
         for (step, value) in [(1, Some(0.5)), (2, Some(0.9)), (3, Some(0.9)), (4, None)] {
             let score = value.map(|value| score("held-out", value));
             let state = TrainerState { step, score, ..TrainerState::start() };
-            let moment = Tensor::new(&[step as f32], &Device::Cpu).unwrap();
+            let moment = Tensor::new(&[step as f32], &candle::Device::Cpu).unwrap();
             run.save(&state, vec![("m".into(), moment)], |_| Ok(())).unwrap();
             run.prune(2, true).unwrap();
         }
         assert_eq!(steps(&run), [2, 3, 4]);
         let newest = run.checkpoints().unwrap().pop().unwrap();
-        let moment = &newest.optimizer(&Device::Cpu).unwrap()["m"];
+        let moment = newest.optimizer().unwrap().tensor("m").unwrap();
         assert_eq!(moment.to_vec1::<f32>().unwrap(), [4.0]);
         run.prune(1, false).unwrap();
         assert_eq!(steps(&run), [4]);

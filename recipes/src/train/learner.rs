@@ -1,12 +1,10 @@
 //! The optimizer of a stage, and the number of its updates.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use candle::Tensor;
 use engine::loss::LossConfig;
 use engine::{Activations, Model};
-use optim::Optimizer;
+use optim::{Optimizer, SavedState};
 
 use super::params::optimizer;
 use super::stage::RunContext;
@@ -86,11 +84,7 @@ impl<'a> Learner<'a> {
         Ok(self.optimizer.state()?)
     }
 
-    pub(super) fn restore(
-        &mut self,
-        state: &StageState,
-        tensors: &BTreeMap<String, Tensor>,
-    ) -> Result<()> {
+    pub(super) fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()> {
         self.optimizer.restore(tensors)?;
         self.done = state.get("updates")?;
         let (then, now): (u64, _) =

@@ -6,13 +6,13 @@ mod probe;
 mod report;
 mod terms;
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle::Tensor;
 use engine::loss::LossConfig;
 use engine::{Model, Scores};
+use optim::SavedState;
 use rewards::entropy_bonus::EntropyControl;
 use rewards::{KlControl, Rubric, TokenWeighting};
 use serde_json::Value;
@@ -132,7 +132,7 @@ impl StageDriver for Rl<'_> {
         self.learner.tensors()
     }
 
-    fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()> {
         self.loader.restore(state)?;
         self.learner.restore(state, tensors)?;
         self.kl_control.restore(&state.get::<Value>("kl_control")?)?;

@@ -1,12 +1,12 @@
 //! A supervised stage: the solutions in the data as completions, each token with credit 1.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Result;
 use candle::Tensor;
 use engine::loss::{Aggregation, Kl, LossConfig, PolicyLoss};
 use evals::{Metrics, Target};
+use optim::SavedState;
 
 use super::clock::Clock;
 use super::learner::Learner;
@@ -86,7 +86,7 @@ impl StageDriver for Sft<'_> {
         self.learner.tensors()
     }
 
-    fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()> {
         self.loader.restore(state)?;
         self.learner.restore(state, tensors)
     }

@@ -1,12 +1,12 @@
 //! The interface of a stage to the trainer, and what all kinds of stages share.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use candle::Tensor;
 use engine::Model;
 use engine::text::Text;
+use optim::SavedState;
 use rand_philox::splitmix64;
 use rewards::Problem;
 
@@ -31,7 +31,7 @@ pub(super) trait StageDriver {
     fn tensors(&self) -> Result<Vec<(String, Tensor)>>;
 
     /// Restores what [`StageDriver::state`] and [`StageDriver::tensors`] returned.
-    fn restore(&mut self, state: &StageState, tensors: &BTreeMap<String, Tensor>) -> Result<()>;
+    fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()>;
 }
 
 /// Opens a model from its folder.
