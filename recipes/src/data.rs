@@ -79,7 +79,9 @@ pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
     let reads_columns = |rewards: &RewardsConfig| rewards.reads_columns();
     let keep = recipe.held_out_sets().iter().any(|set| reads_columns(set.rewards))
         || stages.iter().filter_map(|stage| stage.rewards()).any(reads_columns);
-    let mut reading = Reading { search_path, keep, files: Files::default(), notes: Vec::new() };
+    let learns = recipe.any_on_shared_data(|stage| stage.learns_solutions());
+    let (files, notes) = Default::default();
+    let mut reading = Reading { search_path, keep, learns, files, notes };
     // Who reads the answers of a stage's problems.
     let reader = |index: usize| {
         let kind = stages[index].rewards()?.reads_answers()?;
@@ -177,6 +179,8 @@ struct Reading<'a> {
     search_path: &'a SearchPath,
     /// Whether further columns are kept.
     keep: bool,
+    /// Whether a stage learns the solutions of the problems of the run.
+    learns: bool,
     files: Files,
     notes: Vec<String>,
 }
@@ -200,6 +204,10 @@ impl Reading<'_> {
             Some(HeldOut::Split { count }) => Some(set_aside(&mut train, count.get(), seed)),
             None => None,
         };
+        // First, because such a chat has no answer either, and its solution is what is wanted.
+        if let Some(problem) = train.iter().find(|one| self.learns && one.solution.is_none()) {
+            bail!("data.train: problem {}: {NO_SOLUTION}", problem.id);
+        }
         let all = held_out.as_deref().unwrap_or_default();
         if let (Some(HeldOut::Split { .. }), Some(by)) = (&config.held_out, judged)
             && let Some(problem) = all.iter().find(|problem| problem.answer.is_empty())
@@ -311,6 +319,11 @@ fn no_answer(by: &str) -> String {
     )
 }
 
+/// Why a supervised stage refuses a problem.
+pub(crate) const NO_SOLUTION: &str = "no solution to learn: a supervised stage learns the column \
+     `solution`, or the assistant turn that ends a chat\nname the column by columns.solution, leave \
+     the problem out, or remove the stage";
+
 /// Takes `count` problems out, the first row of each; rows with the same text are one problem.
 fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Problem> {
     let mut texts = HashSet::new();
@@ -334,7 +347,7 @@ mod tests {
 
     fn made(config: &DataConfig, seed: u64, search_path: &SearchPath) -> Problems {
         let (files, notes) = Default::default();
-        let mut reading = Reading { search_path, keep: false, files, notes };
+        let mut reading = Reading { search_path, keep: false, learns: false, files, notes };
         let (train, held_out, repeated) = reading.shared(config, seed, [None, None]).unwrap();
         let Reading { files, notes, .. } = reading;
         let (stages, sets) = Default::default();

@@ -7,7 +7,7 @@ use evals::{PromptStyle, Target};
 use rewards::Problem;
 
 use crate::config::Recipe;
-use crate::data::{Problems, has_all};
+use crate::data::{NO_SOLUTION, Problems, has_all};
 
 /// Problems that a message names.
 const NAMED: usize = 10;
@@ -121,10 +121,7 @@ pub fn own_text(style: &PromptStyle, recipe: &Recipe, text: &Text) -> Result<Opt
 /// Fails when the problem has no solution or it cannot be encoded.
 pub fn target(style: &PromptStyle, text: &Text, problem: &Problem, end: u32) -> Result<Target> {
     let Some(solution) = &problem.solution else {
-        bail!(
-            "no `solution`, which a supervised stage learns\nname its column by columns.solution, or \
-             remove the stage"
-        );
+        bail!("{NO_SOLUTION}");
     };
     Ok(style.target(text, problem, solution, end)?)
 }

@@ -4,6 +4,9 @@
 use std::fs;
 use std::io::Write as _;
 
+use recipes::train::Ended;
+
+use crate::runs::{RECIPE, Run};
 use crate::shapes::{read, read_in};
 
 /// A recipe whose verifier is the user's own.
@@ -276,4 +279,39 @@ fn chats_that_end_alike_are_different_problems() {
     assert_eq!(rows(&(row("a") + &row("b")), "").unwrap().len(), 2);
     let error = rows(r#"{"problem": "held out", "answer": 1}"#, "").unwrap_err();
     assert!(error.contains("no problem is left to train on"), "{error}");
+}
+
+#[test]
+fn plain_chats_are_learnt_without_held_out_problems() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chats.jsonl");
+    let turn = |role: &str, text: &str| format!("{{\"role\":\"{role}\",\"content\":\"{text}\"}}");
+    let asked = |a: usize| turn("user", &format!("{a}+1"));
+    let chat = |a: usize| {
+        format!("{{\"messages\":[{},{}]}}\n", asked(a), turn("assistant", &(a + 1).to_string()))
+    };
+    let chats: String = (1..7).map(chat).collect();
+    let begin = RECIPE.find("train = ").unwrap();
+    let (sft, rl) = (RECIPE.find("[[stage]]").unwrap(), RECIPE.rfind("[[stage]]").unwrap());
+    let data = format!("train = {{ kind = \"jsonl\", path = {:?} }}\n", path.display().to_string());
+    let with = |held_out: &str| format!("{}{data}{held_out}{}", &RECIPE[..begin], &RECIPE[sft..rl]);
+    let train = |name: &str, recipe: &str| {
+        let root = folder.path().join(name);
+        let ended = Run { recipe, ..Run::new(&root) }.train();
+        ended.map_err(|error| format!("{error:#}"))
+    };
+    fs::write(&path, &chats).unwrap();
+    assert_eq!(train("run", &with("")), Ok(Ended::Finished));
+    let split = with("held_out = { kind = \"split\", count = 2 }\n");
+    let error = train("split", &split).unwrap_err();
+    assert!(error.contains("no answer, which `math` of eval.rewards reads"), "{error}");
+    assert!(error.contains("leave data.held_out out"), "{error}");
+    // Whatever is held out, the chats without a last turn are more.
+    let open: String = (0..4).map(|a| format!("{{\"messages\":[{}]}}\n", asked(10 + a))).collect();
+    fs::write(&path, chats + &open).unwrap();
+    for (name, recipe) in [("open", with("")), ("open-split", split)] {
+        let error = train(name, &recipe).unwrap_err();
+        assert!(error.contains(": no solution to learn"), "{error}");
+        assert!(!error.contains("math"), "{error}");
+    }
 }

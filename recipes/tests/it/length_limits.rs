@@ -88,7 +88,7 @@ fn a_row_without_solution_is_named_by_a_dry_run_too() {
         let output = run(folder.path(), &[row("a", "1+1", "2"), bare.clone()], arguments);
         assert_eq!(output.status.code(), Some(2));
         let said = stderr(&output);
-        assert!(said.contains("problem bare: no `solution`"), "{said}");
+        assert!(said.contains("problem bare: no solution to learn"), "{said}");
     }
 }
 

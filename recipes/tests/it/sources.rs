@@ -229,7 +229,7 @@ fn a_stage_may_train_on_data_of_its_own() {
     for arguments in [&["train", "mine.toml", "--dry-run"][..], &["train", "mine.toml"]] {
         let output = stearin(folder, arguments);
         assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains("problem 1: no `solution`"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("problem 1: no solution to learn"), "{}", stderr(&output));
     }
     let error =
         Recipe::parse("mine", &TWO.replace("batch = 5", "batch = 5\ndata = {}")).unwrap_err();

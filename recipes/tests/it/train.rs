@@ -255,6 +255,6 @@ fn a_supervised_stage_needs_solutions() {
     let root = temp.path().join("run");
     let error = Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap_err();
     let error = format!("{error:#}");
-    assert!(error.contains("problem a: no `solution`"), "{error}");
+    assert!(error.contains("problem a: no solution to learn"), "{error}");
     assert!(!root.exists(), "nothing was begun");
 }
