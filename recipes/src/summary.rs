@@ -51,7 +51,8 @@ pub fn summary(run: &RunDir) -> Result<String> {
 
 fn headline(text: &mut String, root: &Path, timings: &[Line]) -> Result<()> {
     let status = run_dir::status(root)?;
-    let sum = |key| timings.iter().filter_map(|line| line.number(key)).sum::<f64>();
+    // Not `sum`, which is -0 of nothing.
+    let sum = |key| timings.iter().filter_map(|line| line.number(key)).fold(0.0, |a, b| a + b);
     let seconds = sum("timing_s/step") + sum("timing_s/testing") + sum("timing_s/save_checkpoint");
     let peak = timings.iter().filter_map(|line| line.number("perf/peak_rss_mib"));
     let memory =
@@ -246,7 +247,11 @@ fn completions(text: &mut String, evaluation: &Evaluation) {
 }
 
 fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
-    let Some(newest) = saved.last() else { return };
+    const RESUME: &str = "the same command with --resume goes on";
+    let Some(newest) = saved.last() else {
+        say(text, "next", &format!("{RESUME}, from the first step: no checkpoint is saved yet"));
+        return;
+    };
     let best = best_of(saved).filter(|best| best.path != newest.path);
     let newest = newest.path.display();
     say(text, "checkpoint", &newest.to_string());
@@ -256,7 +261,7 @@ fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
     }
     let next = match run_dir::status(root).map(|status| status.state) {
         Ok(State::Finished) => format!("stearin sample --model {newest} \"PROMPT\""),
-        _ => "the same command with --resume goes on".to_owned(),
+        _ => RESUME.to_owned(),
     };
     say(text, "next", &next);
 }
@@ -326,6 +331,17 @@ mod tests {
 
     fn line(step: u64, fields: serde_json::Value) -> Line {
         Line { step, fields: serde_json::from_value(fields).unwrap() }
+    }
+
+    #[test]
+    fn a_run_stopped_before_its_first_step_says_how_to_go_on() {
+        let temp = tempfile::tempdir().unwrap();
+        let environment = run_dir::Environment::of_this_process(1);
+        let run = RunDir::create(&temp.path().join("a"), "", &environment).unwrap();
+        run.set_status(&run_dir::Status::now(State::Interrupted, 0, 2, 0)).unwrap();
+        let text = summary(&run).unwrap();
+        assert!(text.contains("steps  0 of 2 in 0.0 s\n"), "{text}");
+        assert!(text.contains("next  the same command with --resume goes on, from the"), "{text}");
     }
 
     #[test]
