@@ -93,7 +93,7 @@ impl Files {
         Self(files.map(|(name, digest)| (name.clone(), digest.clone())).collect())
     }
 
-    /// What differs from the files `then`, one line a file.
+    /// What differs from the files `then`, one line a file with all that it is to the run.
     ///
     /// A verifier's argument that named no file `then` is one that the verifier wrote since.
     pub fn changes_since(&self, then: &Self) -> Vec<String> {
@@ -101,18 +101,31 @@ impl Files {
         let mut names: Vec<_> = then.0.keys().collect();
         names.extend(self.0.keys().filter(|name| !then.0.contains_key(*name) && is_input(name)));
         names.sort_unstable();
-        let change = |name: &String| match (then.0.get(name), self.0.get(name)) {
-            (Some(then), Some(now)) if then.sha256 == now.sha256 => None,
-            (Some(then), Some(now)) => Some(format!(
-                "{name}: {} has other contents, sha256 {} then, {} now",
-                now.path,
-                then.short(),
-                now.short()
-            )),
-            (Some(then), None) => Some(format!("{name}: {} is no longer there", then.path)),
-            (None, now) => now.map(|now| format!("{name}: {} was not there then", now.path)),
-        };
-        names.into_iter().filter_map(change).collect()
+        let mut changes: Vec<(String, Vec<&str>)> = Vec::new();
+        for name in names {
+            let Some(change) = change(then.0.get(name), self.0.get(name)) else { continue };
+            match changes.iter_mut().find(|(known, _)| *known == change) {
+                Some((_, names)) => names.push(name),
+                None => changes.push((change, vec![name])),
+            }
+        }
+        let line = |(change, names): (String, Vec<&str>)| format!("{}: {change}", names.join(", "));
+        changes.into_iter().map(line).collect()
+    }
+}
+
+/// What became of a file; `None` if it is the same.
+fn change(then: Option<&Digest>, now: Option<&Digest>) -> Option<String> {
+    match (then, now) {
+        (Some(then), Some(now)) if then.sha256 == now.sha256 => None,
+        (Some(then), Some(now)) => Some(format!(
+            "{} has other contents, sha256 {} then, {} now",
+            now.path,
+            then.short(),
+            now.short()
+        )),
+        (Some(then), None) => Some(format!("{} is no longer there", then.path)),
+        (None, now) => now.map(|now| format!("{} was not there then", now.path)),
     }
 }
 

@@ -3,7 +3,9 @@
 mod classes;
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
+use crate::printable::quoted;
 use crate::run_dir::{Change, Class, Environment, RunDir, Saved};
 use classes::{Difference, differences};
 
@@ -74,14 +76,13 @@ fn is_done(state: &crate::run_dir::TrainerState, total_steps: u64) -> bool {
 /// What else the numbers depend on.
 fn environment_differences(then: &Environment, now: &Environment) -> Vec<Difference> {
     let mut found = Vec::new();
-    let mut differ =
-        |key: &str, class, then: serde_json::Value, now: serde_json::Value, note: &str| {
-            if then != now {
-                let (key, then, now) = (format!("environment.{key}"), Some(then), Some(now));
-                let change = Change { key, class, then, now };
-                found.push(Difference { change, note: Some(note.to_owned()) });
-            }
-        };
+    let mut differ = |key: &str, class, then: Value, now: Value, note: &str| {
+        if then != now {
+            let (key, then, now) = (format!("environment.{key}"), Some(then), Some(now));
+            let change = Change { key, class, then, now };
+            found.push(Difference { change, note: Some(note.to_owned()) });
+        }
+    };
     let note = "results do not depend on it";
     differ("threads", Class::Free, then.threads.into(), now.threads.into(), note);
     if let (Some(then), Some(now)) = (&then.bf16_kernel, &now.bf16_kernel) {
@@ -97,6 +98,32 @@ fn line(one: &Difference) -> String {
     format!("{:10}  {}{note}", one.change.class, one.change)
 }
 
+/// A change in a line of a refusal.
+fn refused(one: &Difference) -> String {
+    let show = |value: &Option<Value>| value.as_ref().map_or("not set".into(), Value::to_string);
+    let Change { key, class, then, now } = &one.change;
+    let note = one.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    format!("{class:10}  {key}: {} in the run, {} now{note}", show(then), show(now))
+}
+
+/// The flags that set what the run has; `None` where flags cannot, as in a list of verifiers, or
+/// where the kind of a table, and with it further keys, is another.
+fn keeping(found: &[Difference]) -> Option<String> {
+    let flag = |one: &Difference| {
+        let Change { key, then, .. } = &one.change;
+        let below = key.strip_prefix("stage.").and_then(|rest| rest.split_once('.'));
+        let is_in_list = |key: &str| key.split('.').any(|word| word.parse::<usize>().is_ok());
+        let is_settable = !key.starts_with("environment.")
+            && !key.ends_with(".kind")
+            && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting));
+        let value = then.as_ref().filter(|_| is_settable)?;
+        Some(format!(" --set {}", quoted(&format!("{key}={value}"))))
+    };
+    let differing = found.iter().filter(|one| one.change.class != Class::Free);
+    let flags = differing.map(flag).collect::<Option<String>>()?;
+    (!flags.is_empty()).then_some(flags)
+}
+
 /// Fails where something may not differ.
 fn refuse(
     run: &RunDir,
@@ -110,7 +137,7 @@ fn refuse(
     if settings_pass && (files.is_empty() || request.changed_files) {
         return Ok(());
     }
-    let mut lines: Vec<_> = found.iter().map(line).collect();
+    let mut lines: Vec<_> = found.iter().map(refused).collect();
     lines.extend(files.iter().map(|file| format!("{:10}  {file}", "file")));
     let mut flags = String::new();
     if needs_changed {
@@ -120,6 +147,13 @@ fn refuse(
         flags.push_str(" --accept-changed-files");
     }
     let command = request.command;
+    let keep = keeping(found).map_or(String::new(), |settings| {
+        let files = if files.is_empty() { "" } else { " --accept-changed-files" };
+        format!(
+            "to keep the settings of the run, such as those of an earlier --set:\n  \
+             {command}{settings} --resume{files}\n"
+        )
+    });
     let act = if has(Class::Impossible) {
         "take back what is impossible, or start a new run in another --run-dir".to_owned()
     } else {
@@ -129,7 +163,7 @@ fn refuse(
         )
     };
     bail!(
-        "cannot resume {} as asked: this differs from what it began with\n  {}\n{act}",
+        "cannot resume {} as asked: this differs from what the run has now\n  {}\n{keep}{act}",
         run.root().display(),
         lines.join("\n  ")
     );

@@ -16,3 +16,15 @@ impl fmt::Display for Recoverable {
 }
 
 impl std::error::Error for Recoverable {}
+
+/// No completion of a step could be judged, because a verifier failed on them.
+#[derive(Debug)]
+pub(super) struct VerifierFailed(pub(super) String);
+
+impl fmt::Display for VerifierFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for VerifierFailed {}

@@ -5,7 +5,7 @@ mod guard;
 mod stderr;
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -104,6 +104,8 @@ pub struct Process {
     children: Vec<Mutex<Option<Running>>>,
     /// Whether the program says that it is ready, once that is known.
     announces: OnceLock<bool>,
+    /// Whether a reply had an outcome.
+    gives_outcomes: AtomicBool,
 }
 
 /// The verdict on an attempt, or why there is none.
@@ -159,7 +161,8 @@ impl Process {
                 Err(reason) => bail!("verifier `{}`: {reason}", config.name),
             }
         }
-        Ok(Self { config, stderr_log, children, announces: OnceLock::new() })
+        let (announces, gives_outcomes) = Default::default();
+        Ok(Self { config, stderr_log, children, announces, gives_outcomes })
     }
 
     /// What one worker's child says about the attempts that it takes, and what kept it from taking
@@ -176,7 +179,10 @@ impl Process {
         let mut judged = Vec::new();
         while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
             let verdict = match self.one(&mut child, index, &attempts[index], stop) {
-                Ok(Ok(reply)) => reply.verdict(self.config.judges_answers),
+                Ok(Ok(reply)) => {
+                    self.gives_outcomes.fetch_or(reply.gives_outcome(), Ordering::Relaxed);
+                    reply.verdict(self.config.judges_answers)
+                }
                 Ok(Err(reason)) => Err(reason),
                 Err(fault) => {
                     // The others would only meet with the same.
@@ -298,6 +304,10 @@ impl Outside for Process {
 
     fn judges_answers(&self) -> bool {
         self.config.judges_answers
+    }
+
+    fn gives_outcomes(&self) -> bool {
+        self.gives_outcomes.load(Ordering::Relaxed)
     }
 
     fn criterion(&self) -> String {

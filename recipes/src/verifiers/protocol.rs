@@ -77,6 +77,11 @@ impl Reply {
         })
     }
 
+    /// Whether it says what became of the answer, and leaves nothing to the reward.
+    pub(super) fn gives_outcome(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     /// The verdict; why there is none where the verifier says so or leaves the reward out.
     pub(super) fn verdict(self, judges_answers: bool) -> Result<Verdict, String> {
         if let Some(error) = self.error {

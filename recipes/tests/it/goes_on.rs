@@ -175,16 +175,18 @@ fn a_refusal_lists_every_difference_with_its_class_and_the_command_that_goes_on(
     };
     let error = refused(&recipe, false);
     for line in [
-        "changing    seed: 3 then, 4 now",
-        "changing    stage.1.group_size: 4 then, 5 now",
-        "free        name: \"small\" then, \"other\" now",
+        "changing    seed: 3 in the run, 4 now",
+        "changing    stage.1.group_size: 4 in the run, 5 now",
+        "free        name: \"small\" in the run, \"other\" now",
+        "stearin train small.toml --set seed=3 --set stage.1.group_size=4 --resume\nto go on",
         "stearin train small.toml --resume --changed\n",
     ] {
         assert!(error.contains(line), "{line} is not in: {error}");
     }
     let recipe = recipe.replace("builtin:atom", "builtin:tiny");
     let error = refused(&recipe, true);
-    let line = "impossible  model.path: \"builtin:atom\" then, \"builtin:tiny\" now (the weights";
+    let line =
+        "impossible  model.path: \"builtin:atom\" in the run, \"builtin:tiny\" now (the weights";
     assert!(error.contains(line) && !error.contains("--resume"), "{error}");
 }
 

@@ -129,7 +129,7 @@ fn accepted_changes_are_written_down_and_accepted_once() {
     let other = Run { recipe: &recipe, accept_changed_files: true, ..Run::resumed(&root) };
     let error = other.train().unwrap_err().to_string();
     assert!(
-        error.contains("changing    seed: 3 then, 4 now") && !error.contains("--accept"),
+        error.contains("changing    seed: 3 in the run, 4 now") && !error.contains("--accept"),
         "{error}"
     );
 }
@@ -197,7 +197,8 @@ fn a_changed_verifier_is_refused_and_what_it_writes_is_not() {
     assert!(run.path("notes").exists(), "the judge was asked");
     assert_eq!(run.resume(false), Ok(Ended::Interrupted));
     fs::write(run.path("judge.sh"), JUDGE.replace("1}", "2}")).unwrap();
-    run.refused("stage.1.rewards[0].command[1]: ");
+    // Once, though the stage and the evaluation name it.
+    run.refused("eval.rewards[0].command[1], stage.1.rewards[0].command[1]: ");
     assert_eq!(run.resume(true), Ok(Ended::Interrupted));
 }
 

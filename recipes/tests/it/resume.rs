@@ -113,7 +113,8 @@ fn another_kernel_of_bf16_is_refused_by_name() {
     assert!(text.contains(kernel), "{text}");
     fs::write(&path, text.replace(kernel, "abacus")).unwrap();
     let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err().to_string();
-    let line = format!("changing    environment.bf16_kernel: \"abacus\" then, \"{kernel}\" now");
+    let line =
+        format!("changing    environment.bf16_kernel: \"abacus\" in the run, \"{kernel}\" now");
     assert!(error.contains(&line) && error.contains("--resume --changed"), "{error}");
 }
 

@@ -82,6 +82,8 @@ fn a_child_process_gives_the_rewards() {
     // Completions of 3 tokens broke it: their groups are dropped, and that is said.
     let health = fs::read_to_string(run.join("health.jsonl")).unwrap_or_default();
     assert!(health.contains("verifier_failed"), "{health}");
+    let partial = "between 0 and 1, and has given no `outcome`";
+    assert!(health.contains("partial_rewards") && health.contains(partial), "{health}");
     let files: Vec<_> = fs::read_dir(run.join("completions")).unwrap().collect();
     assert!(!files.is_empty());
     for file in files {
@@ -94,6 +96,22 @@ fn a_child_process_gives_the_rewards() {
     assert!(failed.clone().all(|share| share > 0.0 && share < 1.0));
     let dropped = rows.iter().filter_map(|row| row.get("reward/group/dropped")?.as_f64());
     assert_eq!(failed.count(), dropped.filter(|&groups| groups > 0.0).count());
+}
+
+#[test]
+fn partial_rewards_with_outcomes_need_no_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let judge = folder.path().join("judge.sh");
+    let answers = script(":").replace("\"reward\": 0.5", "\"reward\": 0.5, \"outcome\": \"wrong\"");
+    fs::write(&judge, answers.replace("3) : ;;", "")).unwrap();
+    let rewards =
+        format!("[{{ kind = \"process\", command = [\"sh\", \"{}\"] }}]", judge.display());
+    let run = folder.path().join("run");
+    assert_eq!(train(&run, &recipe(&rewards)).unwrap(), Ended::Finished);
+    let health = fs::read_to_string(run.join("health.jsonl")).unwrap_or_default();
+    assert!(!health.contains("partial_rewards"), "{health}");
+    let mean = |row: &Value| row.get("critic/rewards/mean")?.as_f64();
+    assert!(metrics(&run).iter().filter_map(mean).any(|mean| mean > 0.0));
 }
 
 /// What a verifier says of completions that have used 3 of 8 tokens.
@@ -243,7 +261,11 @@ fn a_verifier_that_fails_on_every_completion_ends_the_run_loudly() {
     let error = train(&folder.path().join("run"), &recipe).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("no group of step 3 can be judged"), "{error}");
-    assert!(error.contains("the verifier failed"), "{error}");
+    assert!(error.contains("a verifier failed on each"), "{error}");
+    assert!(!error.contains("gold answer"), "{error}");
+    let end = "  stearin train small.toml --resume\nif you changed its files for that, add \
+               --accept-changed-files";
+    assert!(error.ends_with(end), "{error}");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use evals::attempt::{Draw, GradedGroup, Sampler};
 use evals::{Warning, health};
 use rollout::{Key, Purpose};
 
 use super::Rl;
 use crate::config::{AtCap, DynamicSampling, SampledMetric};
-use crate::train::recoverable::Recoverable;
+use crate::train::recoverable::{Recoverable, VerifierFailed};
 
 /// Everything sampled in a step.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Rl<'_> {
         let Some(dynamic) = &config.dynamic_sampling else {
             self.round(batch, step, &mut rollouts)?;
             rollouts.groups = std::mem::take(&mut rollouts.others);
-            return finished(rollouts, step);
+            return self.finished(rollouts, step);
         };
         let draw = dynamic.gen_batch.unwrap_or(config.batch).get();
         while rollouts.groups.len() < batch && rollouts.rounds < dynamic.max_batches.get() {
@@ -66,7 +66,7 @@ impl Rl<'_> {
             let warning = batch_not_full(&rollouts, dynamic, place)?;
             rollouts.warnings.push(warning);
         }
-        finished(rollouts, step)
+        self.finished(rollouts, step)
     }
 
     /// One round: samples and judges the next `count` problems, and adds them to `others`.
@@ -94,6 +94,14 @@ impl Rl<'_> {
         Ok(())
     }
 
+    fn finished(&self, mut rollouts: Rollouts, step: u64) -> Result<Rollouts> {
+        let found = health::check_groups(rollouts.all().chain(&rollouts.dropped));
+        let judge = self.run.verifiers.judging_by_reward(&self.config.rewards);
+        let partial = judge.and_then(|judge| partial_rewards(&rollouts, judge));
+        rollouts.warnings.extend(found.into_iter().chain(partial));
+        if rollouts.groups.is_empty() { Err(nothing_judged(&rollouts, step)) } else { Ok(rollouts) }
+    }
+
     /// The policy of the stage with its sampling settings and rubric.
     pub(super) fn sampler(&self) -> Sampler<'_> {
         Sampler {
@@ -118,20 +126,46 @@ fn passes_filter(group: &GradedGroup, metric: SampledMetric) -> bool {
     }
 }
 
-fn finished(mut rollouts: Rollouts, step: u64) -> Result<Rollouts> {
-    let found = health::check_groups(rollouts.all().chain(&rollouts.dropped));
-    rollouts.warnings.extend(found);
-    if rollouts.groups.is_empty() {
-        bail!(
-            "no group of step {} can be judged: of {} problems, {} have a gold answer that cannot be \
-             parsed, and on the others the verifier failed\ncheck `answer` in the data file and the \
-             verifier of the stage",
-            step + 1,
-            rollouts.dropped.len(),
-            rollouts.dropped.iter().filter(|group| group.gold_unparseable()).count()
+/// A warning where rewards of `judge` are between 0 and 1, and it leaves the outcome to them.
+fn partial_rewards(rollouts: &Rollouts, judge: &str) -> Option<Warning> {
+    let completions = || rollouts.all().flat_map(|group| &group.completions);
+    let rewards = || completions().flat_map(|one| &one.judged.parts);
+    let is_partial =
+        |(name, reward): &&(String, f64)| name == judge && *reward > 0.0 && *reward < 1.0;
+    let (partial, all) = (rewards().filter(is_partial).count(), completions().count());
+    (partial > 0).then(|| Warning {
+        name: "partial_rewards",
+        cause: format!(
+            "verifier `{judge}` rewards {partial} of {all} completions between 0 and 1, and has given no \
+             `outcome`: accuracy counts every positive reward as correct"
+        ),
+        act: "let the verifier say in `outcome` which answers are `correct` and which `wrong`, or look at the \
+              rewards instead of accuracy",
+    })
+}
+
+/// Why no group of a step can be learnt from.
+fn nothing_judged(rollouts: &Rollouts, step: u64) -> anyhow::Error {
+    let unparseable = rollouts.dropped.iter().filter(|group| group.gold_unparseable()).count();
+    let (step, all) = (step + 1, rollouts.dropped.len());
+    let said = format!("no group of step {step} can be judged: of {all} problems");
+    if unparseable == all {
+        return anyhow!(
+            "{said}, all have a gold answer that cannot be parsed\ncheck `answer` in the data file"
         );
     }
-    Ok(rollouts)
+    VerifierFailed(if unparseable == 0 {
+        format!(
+            "{said}, a verifier failed on each\nsee what it says on its error output, and repair it, or \
+             give it a longer `deadline_s`"
+        )
+    } else {
+        format!(
+            "{said}, {unparseable} have a gold answer that cannot be parsed, and on the others a verifier \
+             failed\ncheck `answer` in the data file and the verifiers of the stage"
+        )
+    })
+    .into()
 }
 
 /// Handles a step whose batch is not full after the last round: a warning, or an error that ends

@@ -8,7 +8,8 @@ use super::{Ended, Trainer};
 use crate::causes::with_causes;
 use crate::run_dir::State;
 use crate::summary::summary;
-use crate::train::recoverable::Recoverable;
+use crate::train::recoverable::{Recoverable, VerifierFailed};
+use crate::verifiers;
 
 /// The error of a run that had begun, with what to do next.
 #[derive(Debug)]
@@ -73,10 +74,25 @@ impl Trainer<'_> {
             Some(recoverable) => {
                 format!("{state}; to go on:\n  {command} --resume {}", recoverable.flags)
             }
-            None => format!("{state}; to go on once the cause is removed:\n  {command} --resume"),
+            None => format!(
+                "{state}; to go on once the cause is removed:\n  {command} --resume{}",
+                self.changed_judge(error)
+            ),
         };
         let failed = Failed { reason, next };
         self.run.console.log(&format!("error: {failed}"));
         failed
+    }
+
+    /// What else a resume needs, where files of a verifier may have to be changed for it.
+    fn changed_judge(&self, error: &anyhow::Error) -> &'static str {
+        let unavailable = |error: &evals::Error| matches!(error, evals::Error::Unavailable(_));
+        let of_verifier =
+            error.is::<VerifierFailed>() || error.downcast_ref().is_some_and(unavailable);
+        if of_verifier && !verifiers::files(&self.run.recipe.rewards()).is_empty() {
+            "\nif you changed its files for that, add --accept-changed-files"
+        } else {
+            ""
+        }
     }
 }
