@@ -365,7 +365,8 @@ impl Rubric {
             }
         }
         for (judged, failed) in judged.iter_mut().zip(failed) {
-            if failed {
+            // Rewards that are finite each may have a sum that is not.
+            if failed || !judged.reward.is_finite() {
                 judged.outcome = Outcome::Error;
             }
         }

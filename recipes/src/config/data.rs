@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::tasks::{Arithmetic, Countdown};
 
+/// The largest weight of a source: sums of weights stay exact enough to draw by.
+const MOST_WEIGHT: f64 = 1e9;
+
 /// The problems of a run: those it trains on, and those it is only judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -134,9 +137,11 @@ impl Train {
             if sources[..at].iter().any(|other| other.name == one.name) {
                 wrong(format!("name: `{}` is another source's name, too", one.name));
             }
-            if let Some(weight) = one.weight.filter(|weight| !(weight.is_finite() && *weight > 0.0))
-            {
-                wrong(format!("weight: expected more than 0, got {weight}"));
+            let is_weight = |weight: &f64| *weight > 0.0 && *weight <= MOST_WEIGHT;
+            if let Some(weight) = one.weight.filter(|weight| !is_weight(weight)) {
+                wrong(format!(
+                    "weight: expected more than 0 and at most {MOST_WEIGHT}, got {weight}"
+                ));
             }
             if one.source.rows().is_some_and(|(rows, _)| rows.columns.source.is_some()) {
                 wrong(

@@ -16,9 +16,12 @@ pub struct Described<'a> {
 /// Names of the form `reward/NAME/...` that metrics of other kinds have.
 const TAKEN: [&str; 3] = ["group", "outcome", "part"];
 
+/// The largest weight: rewards far beyond those of other verifiers drown them in rounding.
+const MOST_WEIGHT: f64 = 1e9;
+
 /// Why these verifiers do not form a rubric, each reason with an index: not exactly one judges
-/// answers, two have the same name, a name cannot be part of a metric key, or a weight is negative
-/// or not finite, or 0 where answers are judged.
+/// answers, two have the same name, a name cannot be part of a metric key, or a weight is negative,
+/// more than 1e9 or not finite, or 0 where answers are judged.
 pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, &Described { name, weight, judges_answers, outside }) in parts.iter().enumerate() {
@@ -40,6 +43,9 @@ pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
         }
         if !weight.is_finite() || weight < 0.0 {
             problems.push(format!("[{index}].weight: expected 0 or more, got {weight}"));
+        } else if weight > MOST_WEIGHT {
+            problems
+                .push(format!("[{index}].weight: expected at most {MOST_WEIGHT}, got {weight}"));
         }
         if judges_answers && weight == 0.0 {
             problems.push(format!(

@@ -143,6 +143,10 @@ fn all_problems_are_listed_at_once() {
         "at = [{ kind = \"math\" }, { kind = \"format\", require = [\"finished\", \"finished\"] }]";
     assert_eq!(rubric(twice).problems(), ["[1].require: expected every rule once, got one twice"]);
     assert_eq!(
+        rubric("at = [{ kind = \"math\", weight = 1e308 }]").problems(),
+        ["[0].weight: expected at most 1000000000, got 1e308".replace("1e308", &1e308.to_string())]
+    );
+    assert_eq!(
         rubric("at = [{ kind = \"math\", weight = 0 }]").problems(),
         ["[0].weight: expected more than 0, since `math` judges answers, got 0"]
     );
