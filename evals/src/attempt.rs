@@ -1,5 +1,8 @@
 //! The one path from problems to graded completions, for training and for evaluation.
 
+use std::sync::mpsc;
+use std::{iter, thread};
+
 use engine::Model;
 use engine::text::{StopStrings, Text};
 use rewards::{Judged, Problem, Rubric};
@@ -25,8 +28,10 @@ pub struct GradedGroup {
     pub problem: Problem,
     /// Tokens of its prompt.
     pub prompt: Vec<u32>,
-    /// Its completions.
+    /// Its completions, as they were drawn.
     pub completions: Vec<Completion>,
+    /// The likeliest completion, where it was asked for.
+    pub greedy: Option<Completion>,
 }
 
 /// A problem to be attempted, with the number that its random numbers depend on.
@@ -57,7 +62,22 @@ pub struct Sampler<'a> {
 
 /// Completions that are not judged yet, a group for each draw.
 #[derive(Debug)]
-pub struct Sampled(Vec<rollout::Group>);
+pub struct Sampled {
+    groups: Vec<rollout::Group>,
+    /// Whether the last of each group is the likeliest completion.
+    greedy: bool,
+}
+
+/// What is asked for of every problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptConfig {
+    /// Completions that are drawn, at least one.
+    pub samples: usize,
+    /// Whether the likeliest completion is judged besides.
+    pub greedy: bool,
+    /// Key of the draws.
+    pub key: Key,
+}
 
 /// Samples `group_size` completions of every problem and judges them, in order.
 ///
@@ -79,39 +99,49 @@ pub fn attempt(
 /// Completions that are judged together in [`attempt_each`].
 const JUDGED_TOGETHER: usize = 64;
 
-/// As [`attempt`], but judges while it samples. Passes each judged group to `judged` with the index
-/// of its problem, in the order of completion.
+/// Receives a judged group, with the index of its problem.
+pub type OnJudged<'a> = dyn FnMut(usize, GradedGroup) -> Result<()> + Send + 'a;
+
+/// As [`attempt`], but judges on a separate thread while it samples. Passes each judged group to
+/// `judged` with the index of its problem, in the order of completion. If `progress` breaks or
+/// sampling fails, the groups that are complete are still judged and passed on.
 ///
 /// # Errors
 ///
-/// Fails where [`attempt`] does, and with what `judged` returns, at once.
+/// Fails where [`attempt`] does, and with what `judged` returns; sampling then ends within a few
+/// steps.
 pub fn attempt_each(
     sampler: &Sampler<'_>,
     problems: &[Draw<'_>],
-    group_size: usize,
-    key: Key,
+    config: AttemptConfig,
     progress: &mut OnProgress<'_>,
-    judged: &mut dyn FnMut(usize, GradedGroup) -> Result<()>,
+    judged: &mut OnJudged<'_>,
 ) -> Result<()> {
-    let mut waiting: (Vec<usize>, Vec<rollout::Group>) = Default::default();
-    let mut judge = |(indices, groups): (Vec<usize>, Vec<rollout::Group>)| {
-        if indices.is_empty() {
-            return Ok(());
-        }
-        let draws: Vec<_> = indices.iter().map(|&index| problems[index]).collect();
-        let graded = sampler.judge(&draws, Sampled(groups))?;
-        indices.into_iter().zip(graded).try_for_each(|(index, group)| judged(index, group))
-    };
-    let requests = sampler.requests(problems, group_size)?;
-    sampler.generate(key, |generator| {
-        generator.generate_each(&requests, progress, &mut |index, group| -> Result<()> {
-            waiting.0.push(index);
-            waiting.1.push(group);
-            let enough = waiting.0.len() * group_size >= JUDGED_TOGETHER;
-            if enough { judge(std::mem::take(&mut waiting)) } else { Ok(()) }
-        })
-    })?;
-    judge(waiting)
+    let requests = sampler.requests(problems, config.samples, config.greedy)?;
+    let together = JUDGED_TOGETHER.div_ceil(config.samples.max(1));
+    let (complete, waiting) = mpsc::channel();
+    thread::scope(|scope| {
+        let judge = move || -> Result<()> {
+            while let Ok(first) = waiting.recv() {
+                let more = waiting.try_iter().take(together - 1);
+                let (indices, groups): (Vec<usize>, _) = iter::once(first).chain(more).unzip();
+                let draws: Vec<_> = indices.iter().map(|&index| problems[index]).collect();
+                let graded = sampler.judge(&draws, Sampled { groups, greedy: config.greedy })?;
+                indices.into_iter().zip(graded).try_for_each(|(at, group)| judged(at, group))?;
+            }
+            Ok(())
+        };
+        let judge = scope.spawn(judge);
+        let sampled = sampler.generate(config.key, |generator| {
+            generator.generate_each(&requests, progress, &mut |index, group| {
+                // Nobody listens once judging has failed, and then that is the error to report.
+                complete.send((index, group)).map_err(|_| rollout::Error::Stopped)
+            })
+        });
+        drop(complete);
+        judge.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(sampled?)
+    })
 }
 
 impl Sampler<'_> {
@@ -127,14 +157,20 @@ impl Sampler<'_> {
         key: Key,
         progress: &mut OnProgress<'_>,
     ) -> Result<Sampled> {
-        let requests = self.requests(problems, group_size)?;
-        Ok(Sampled(self.generate(key, |generator| generator.generate(&requests, progress))?))
+        let requests = self.requests(problems, group_size, false)?;
+        let groups = self.generate(key, |generator| generator.generate(&requests, progress))?;
+        Ok(Sampled { groups, greedy: false })
     }
 
-    fn requests(&self, problems: &[Draw<'_>], group_size: usize) -> Result<Vec<Request>> {
+    fn requests(
+        &self,
+        problems: &[Draw<'_>],
+        group_size: usize,
+        greedy: bool,
+    ) -> Result<Vec<Request>> {
         let request = |draw: &Draw<'_>| {
             let prompt = self.style.tokens(self.text, draw.problem)?;
-            Ok(Request { prompt, problem: draw.number, group_size })
+            Ok(Request { prompt, problem: draw.number, group_size, greedy })
         };
         problems.iter().map(request).collect()
     }
@@ -160,7 +196,7 @@ impl Sampler<'_> {
     ///
     /// Fails when a completion cannot be decoded or a verifier is unavailable.
     pub fn judge(&self, problems: &[Draw<'_>], sampled: Sampled) -> Result<Vec<GradedGroup>> {
-        let Sampled(groups) = sampled;
+        let Sampled { groups, greedy } = sampled;
         let hidden = self.text.hidden_tokens(&self.style.keep_special_tokens)?;
         let texts = groups
             .iter()
@@ -174,15 +210,16 @@ impl Sampler<'_> {
                 .into_iter()
                 .zip(graded.by_ref())
                 .map(|(trajectory, (text, judged))| Completion { text, trajectory, judged })
-                .collect()
+                .collect::<Vec<_>>()
         };
         Ok(problems
             .iter()
             .zip(groups)
-            .map(|(draw, group)| GradedGroup {
-                problem: draw.problem.clone(),
-                prompt: group.prompt,
-                completions: completions(group.trajectories),
+            .map(|(draw, group)| {
+                let mut completions = completions(group.trajectories);
+                let greedy = if greedy { completions.pop() } else { None };
+                let problem = draw.problem.clone();
+                GradedGroup { problem, prompt: group.prompt, completions, greedy }
             })
             .collect())
     }

@@ -6,7 +6,7 @@ use rewards::{Outcome, Problem};
 use rollout::{Finish, Key, OnProgress, Purpose};
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Completion, Draw, GradedGroup, Sampler, attempt_each};
+use crate::attempt::{AttemptConfig, Completion, Draw, GradedGroup, Sampler, attempt_each};
 use crate::pass::{pass_at, pass_sizes};
 use crate::record::FORMAT;
 use crate::{Estimate, Log, Metrics, Result, Warning, health};
@@ -126,7 +126,7 @@ pub fn evaluate(
     sampler: &Sampler<'_>,
     held_out: HeldOut<'_>,
     progress: &mut OnProgress<'_>,
-    judged: &mut dyn FnMut(usize, &GradedGroup) -> Result<()>,
+    judged: &mut (dyn FnMut(usize, &GradedGroup) -> Result<()> + Send),
 ) -> Result<(Evaluation, Vec<Warning>)> {
     let HeldOut { set, problems, samples, seed, step } = held_out;
     let draws: Vec<_> =
@@ -134,7 +134,8 @@ pub fn evaluate(
     // The same draws at every step, so that two evaluations differ by their policies alone.
     let key = Key { seed, purpose: Purpose::Eval, step: 0 };
     let mut groups: Vec<Option<GradedGroup>> = problems.iter().map(|_| None).collect();
-    attempt_each(sampler, &draws, samples, key, progress, &mut |index, group| {
+    let config = AttemptConfig { samples, greedy: false, key };
+    attempt_each(sampler, &draws, config, progress, &mut |index, group| {
         judged(index, &group)?;
         groups[index] = Some(group);
         Ok(())
@@ -288,7 +289,7 @@ pub(crate) mod tests {
             ..Problem::default()
         };
         let completions = outcomes.iter().map(|&outcome| completion(outcome, finish)).collect();
-        GradedGroup { problem, prompt: vec![0], completions }
+        GradedGroup { problem, prompt: vec![0], completions, greedy: None }
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl GradedGroup {
     /// Whether a verifier failed on one of its completions, so that nothing is known about that
     /// one.
     pub fn verifier_failed(&self) -> bool {
-        self.completions.iter().any(|one| one.judged.outcome == Outcome::Error)
+        self.completions.iter().chain(&self.greedy).any(|one| one.judged.outcome == Outcome::Error)
     }
 
     /// Whether siblings cannot be compared, because a gold answer or a verdict is missing.

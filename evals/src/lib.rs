@@ -1,25 +1,32 @@
 //! Graded attempts, held-out evaluation, the metric table and the run record.
 //!
-//! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`] and
-//! [`interval`]; then [`metrics`], [`record`], [`reflection`], [`sources`] and [`health`].
+//! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`],
+//! [`majority`], [`interval`] and [`compare`]; [`benchmark`]; then [`metrics`], [`record`],
+//! [`reflection`], [`sources`] and [`health`].
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
 
 #![forbid(unsafe_code)]
 
 pub mod attempt;
+pub mod benchmark;
+pub mod compare;
 mod error;
 pub mod evaluate;
 pub mod health;
 pub mod interval;
+pub mod majority;
 pub mod metrics;
 pub mod pass;
 mod problem_result;
 pub mod prompt;
 pub mod record;
 pub mod reflection;
+pub mod run;
 pub mod sources;
 
+pub use benchmark::Benchmark;
+pub use compare::Paired;
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
 pub use health::Warning;

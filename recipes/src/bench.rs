@@ -184,6 +184,7 @@ impl Bench<'_> {
             prompt: self.tokens(prompt_tokens, &mut words),
             problem,
             group_size: group,
+            greedy: false,
         };
         let requests: Vec<_> = (0..prompts as u64).map(request).collect();
         let new = std::num::NonZeroUsize::new(new).unwrap_or(std::num::NonZeroUsize::MIN);

@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod eval;
 mod grade;
 mod recipes;
 mod sample;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Eval(eval::Args),
     Sample(sample::Args),
     Grade(grade::Args),
     Bench(bench::Args),
@@ -50,7 +52,8 @@ Exit codes:
     0  done
     1  failed on the way; the message says how to go on
     2  bad input: arguments, recipe, data files, model, a run that cannot be resumed as asked
-  130  stopped by Ctrl-C or SIGTERM; a run is saved, and the same command with --resume goes on";
+  130  stopped by Ctrl-C or SIGTERM; a run is saved, and the same command with --resume goes on
+       (`eval`: the same command)";
 
 /// Runs the program's arguments; an error goes to stderr with its causes.
 pub fn main() -> ExitCode {
@@ -61,7 +64,8 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", printable(&with_causes(&error)));
-            ExitCode::from(if error.is::<Failed>() { FAILURE } else { BAD_INPUT })
+            let failed = error.is::<Failed>() || error.is::<crate::eval::Failed>();
+            ExitCode::from(if failed { FAILURE } else { BAD_INPUT })
         }
     }
 }
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::run(&args),
+        Command::Eval(args) => return eval::run(&args),
         Command::Sample(args) => sample::run(&args)?,
         Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,

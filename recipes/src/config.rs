@@ -23,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
+pub(crate) use check::source_problems;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,

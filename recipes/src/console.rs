@@ -147,9 +147,16 @@ impl Console {
 
     /// How far the run is, in steps.
     pub(crate) fn set_steps(&self, done: u64, total: u64) {
+        self.set_progress("steps", done, total);
+    }
+
+    /// How far the command is, in units of this name.
+    pub(crate) fn set_progress(&self, what: &str, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
-            let template = "{bar:30} {pos}/{len} steps, {elapsed} gone, {eta} left  {msg}";
-            bar.set_style(ProgressStyle::with_template(template).expect("the template is fixed"));
+            let template = format!(
+                "{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}} gone, {{eta}} left  {{msg}}"
+            );
+            bar.set_style(ProgressStyle::with_template(&template).expect("the template is fixed"));
             bar.set_length(total);
             bar.set_position(done);
         }
@@ -163,6 +170,11 @@ impl Console {
                 _ => format!("{what} {done}/{total}"),
             });
         }
+    }
+
+    /// Whether there is a bar.
+    pub(crate) fn has_bar(&self) -> bool {
+        self.bar.is_some()
     }
 
     /// Takes the bar away.

@@ -163,6 +163,25 @@ pub(crate) fn has_all(key: &str, problems: &[Problem], weights: &[(String, f64)]
     }
 }
 
+/// The problems of one source by itself, with all columns of their rows; what was read; and how,
+/// where that is not plain. `name` is what messages call it, `answers` says who reads its answers.
+///
+/// # Errors
+///
+/// Fails where [`problems`] does on a source.
+pub fn source(
+    name: &str,
+    source: &Source,
+    search_path: &SearchPath,
+    answers: Option<&str>,
+    seed: u64,
+) -> Result<(Vec<Problem>, Files, Vec<String>)> {
+    let mut reading =
+        Reading { search_path, keep: true, files: Files::default(), notes: Vec::new() };
+    let problems = reading.source(name, source, answers, seed)?;
+    Ok((problems, reading.files, reading.notes))
+}
+
 /// The files of problems that are nowhere to be found, as the recipe names them.
 pub fn missing<'a>(recipe: &'a Recipe, search_path: &SearchPath) -> Vec<&'a str> {
     let own = recipe.stages.iter().filter_map(|stage| Some(&stage.settings().data()?.train));

@@ -142,6 +142,11 @@ impl Digest {
         Ok(file.digest())
     }
 
+    /// SHA-256 of bytes, in hexadecimal.
+    pub fn sha256(bytes: &[u8]) -> String {
+        hexadecimal(&Sha256::digest(bytes))
+    }
+
     /// As much of the digest as tells two files apart for a reader.
     fn short(&self) -> &str {
         self.sha256.get(..12).unwrap_or(&self.sha256)
@@ -170,11 +175,7 @@ impl Digesting {
 
     /// The digest of what was read.
     pub fn digest(self) -> Digest {
-        use std::fmt::Write as _;
-        let mut sha256 = String::new();
-        for byte in self.sha256.finalize() {
-            write!(sha256, "{byte:02x}").expect("a string takes all that is written");
-        }
+        let sha256 = hexadecimal(&self.sha256.finalize());
         Digest { path: self.path.display().to_string(), bytes: self.bytes, sha256 }
     }
 }
@@ -186,6 +187,15 @@ impl Read for Digesting {
         self.bytes += read as u64;
         Ok(read)
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes all that is written");
+    }
+    text
 }
 
 /// Opens a file that is `expected`.

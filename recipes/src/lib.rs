@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! cli                              the commands
-//! bench  doctor  dry_run  grade    what they do, apart from training
+//! bench  doctor  dry_run  eval  grade
+//!                                  what they do, apart from training
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary
 //!                                  what a run begins with, goes on with and ends with
@@ -49,6 +50,7 @@ pub mod train;
 pub mod bench;
 pub mod doctor;
 pub mod dry_run;
+pub mod eval;
 pub mod grade;
 
 pub mod cli;

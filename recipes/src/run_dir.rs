@@ -56,6 +56,8 @@ pub struct RunDir {
 }
 
 pub(crate) const RECIPE: &str = "recipe.toml";
+/// The settings of an evaluation by itself.
+pub(crate) const EVALUATION: &str = "eval.toml";
 pub(crate) const ENVIRONMENT: &str = "environment.json";
 /// Where the lines of the console are kept.
 pub(crate) const LOG: &str = "log.txt";
@@ -85,10 +87,27 @@ impl RunDir {
                 root.display()
             );
         }
+        Self::locked(root, "training")
+    }
+
+    /// The directory of an evaluation at `root`, to go on with; nothing where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an evaluation is at work in it.
+    pub fn open_evaluation(root: &Path) -> Result<Option<Self>> {
+        if root.join(EVALUATION).is_file() {
+            Self::locked(root, "evaluating").map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn locked(root: &Path, working: &str) -> Result<Self> {
         let path = root.join(LOCK);
         let lock = lock(&path).with_context(|| format!("locking {}", path.display()))?;
         let Some(lock) = lock else {
-            bail!("another process is training in {}", root.display());
+            bail!("another process is {working} in {}", root.display());
         };
         let run = Self { root: root.to_owned(), _lock: lock };
         run.remove_partial().with_context(|| format!("cleaning {}", root.display()))?;

@@ -15,6 +15,11 @@ impl SearchPath {
         Self(folders)
     }
 
+    /// The working directory, and the folder in `STEARIN_DATA`.
+    pub fn of_command() -> Self {
+        Self::of_recipe(Path::new(""))
+    }
+
     /// The first folder that has `path`, joined with it.
     pub fn find(&self, path: &str) -> Option<PathBuf> {
         self.0.iter().map(|folder| folder.join(path)).find(|path| path.exists())

@@ -16,12 +16,13 @@ pub const INTERRUPTED: u8 = 130;
 pub struct Stop(Arc<AtomicUsize>);
 
 impl Stop {
-    /// Listens to Ctrl-C, SIGTERM and SIGHUP from now on; once a process.
+    /// Listens to Ctrl-C, SIGTERM and SIGHUP from now on; once a process. `what` says what is done
+    /// before the process ends.
     ///
     /// # Errors
     ///
     /// Fails when the system does not let it listen.
-    pub fn listen() -> Result<Self> {
+    pub fn listen(what: &'static str) -> Result<Self> {
         let stop = Self::default();
         let requests = stop.clone();
         ctrlc::set_handler(move || {
@@ -31,8 +32,7 @@ impl Stop {
             // A closed terminal is no reason not to save.
             let _ = writeln!(
                 std::io::stderr(),
-                "\nstopping: a step that has finished sampling is completed, then the state is \
-                 saved; press Ctrl-C again to quit at once"
+                "\nstopping: {what}; press Ctrl-C again to quit at once"
             );
         })
         .context("listening to Ctrl-C")?;

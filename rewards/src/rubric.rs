@@ -317,8 +317,17 @@ impl Rubric {
 
     /// What the outcomes depend on, for records of scores.
     pub fn criterion(&self) -> String {
+        self.judge_of_answers().criterion()
+    }
+
+    /// Whether two answers of [`Judged`] are the same answer.
+    pub fn is_same_answer(&self, one: &str, other: &str) -> bool {
+        self.judge_of_answers().is_same_answer(one, other)
+    }
+
+    fn judge_of_answers(&self) -> &dyn Verifier {
         let judge = self.parts.iter().find(|part| part.verifier.judges_answers());
-        judge.expect("a rubric has a verifier that judges answers").verifier.criterion()
+        &*judge.expect("a rubric has a verifier that judges answers").verifier
     }
 
     /// Judges attempts, of any problems, in order.

@@ -139,6 +139,12 @@ pub trait Verifier: Debug + Send + Sync {
         self.name().to_owned()
     }
 
+    /// Whether two answers, as verdicts have them, are the same answer: what a majority is counted
+    /// by.
+    fn is_same_answer(&self, one: &str, other: &str) -> bool {
+        one.trim() == other.trim()
+    }
+
     /// One verdict for each attempt, in order. Text that cannot be read is an outcome, not an
     /// error.
     ///
@@ -160,6 +166,10 @@ impl<V: Verifier + ?Sized> Verifier for Arc<V> {
 
     fn criterion(&self) -> String {
         (**self).criterion()
+    }
+
+    fn is_same_answer(&self, one: &str, other: &str) -> bool {
+        (**self).is_same_answer(one, other)
     }
 
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {

@@ -1,6 +1,7 @@
 //! Continuous batching: schedule, decode and sample until every group is complete.
 
 mod check;
+mod running;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use std::time::{Duration, Instant};
 use engine::{Cache, Policy, Prefix};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
+use running::{Running, SampleSlot};
 
 use crate::progress::{OnProgress, Progress};
-use crate::sampling::{Sampled, TokenSampler};
+use crate::sampling::Sampled;
 use crate::scheduler::{Scheduler, SequenceId};
 use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
 
@@ -72,7 +74,7 @@ const SHARED: usize = 1 << 15;
 ///     slots: 4,
 ///     key: Key { seed: 1, purpose: Purpose::Sample, step: 0 },
 /// };
-/// let request = Request { prompt: vec![3, 1, 4], problem: 0, group_size: 4 };
+/// let request = Request { prompt: vec![3, 1, 4], problem: 0, group_size: 4, greedy: false };
 /// let groups = generator.generate(&[request], &mut rollout::to_the_end)?;
 /// assert_eq!(groups[0].trajectories.len(), 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -169,6 +171,8 @@ impl fmt::Debug for Generator<'_> {
 struct Run<'a> {
     generator: &'a Generator<'a>,
     requests: &'a [Request],
+    /// The sampling settings of greedy completions.
+    likeliest: Sampling,
     /// Tokens that are not sampled before `min_new_tokens`.
     early: Vec<u32>,
     scheduler: Scheduler,
@@ -189,26 +193,10 @@ struct Run<'a> {
     first: SampleSlot,
 }
 
-/// A running completion.
-#[derive(Debug, Default)]
-struct Running {
-    completion: Vec<u32>,
-    log_probs: Vec<f32>,
-    entropies: Vec<f32>,
-    phi_sums: Vec<f32>,
-}
-
-/// One sampled token, with its buffers.
-#[derive(Debug, Default)]
-struct SampleSlot {
-    sampler: TokenSampler,
-    sampled: Option<Sampled>,
-}
-
 impl<'a> Run<'a> {
     fn new(generator: &'a Generator<'a>, requests: &'a [Request]) -> Result<Self> {
         let Generator { policy, sampling, .. } = generator;
-        let sizes: Vec<usize> = requests.iter().map(|request| request.group_size).collect();
+        let sizes: Vec<usize> = requests.iter().map(Request::sequences).collect();
         let sequences: usize = sizes.iter().sum();
         let slots = generator.slots.min(sequences);
         let shortest = requests.iter().map(|request| request.prompt.len()).min().unwrap_or(0);
@@ -217,6 +205,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             generator,
             requests,
+            likeliest: Sampling { temperature: 0.0, ..(*sampling).clone() },
             early: generator.early(),
             cache: policy.cache(slots, rows)?,
             prefixes: vec![None; requests.len()],
@@ -331,7 +320,8 @@ impl<'a> Run<'a> {
     fn sample(&self, sample: &mut SampleSlot, slot: usize, id: SequenceId, logits: &[f32]) {
         let Generator { sampling, unused, key, .. } = self.generator;
         let length = self.running[slot].completion.len();
-        let problem = self.requests[id.group].problem;
+        let Request { problem, group_size, .. } = self.requests[id.group];
+        let sampling = if id.sibling < group_size { sampling } else { &self.likeliest };
         let uniform = key.uniform(length as u32, id.sibling as u32, problem);
         let suppressed = if length < sampling.min_new_tokens { &self.early } else { *unused };
         sample.sampled = sample.sampler.draw(sampling, logits, suppressed, uniform);

@@ -8,8 +8,18 @@ pub struct Request {
     /// Running number of the drawn problem: part of the random key, so that completions do not
     /// depend on the order of the requests.
     pub problem: u64,
-    /// Number of completions, at least one.
+    /// Number of completions that are drawn, at least one.
     pub group_size: usize,
+    /// Whether the likeliest completion comes besides, after those that are drawn: the one that a
+    /// call at temperature 0 makes.
+    pub greedy: bool,
+}
+
+impl Request {
+    /// Sequences that it takes.
+    pub fn sequences(&self) -> usize {
+        self.group_size + usize::from(self.greedy)
+    }
 }
 
 /// Why a completion ended.
@@ -54,6 +64,6 @@ pub struct Trajectory {
 pub struct Group {
     /// The prompt.
     pub prompt: Vec<u32>,
-    /// Its completions, by sibling.
+    /// Its completions, by sibling; the likeliest, where it was asked for, is the last.
     pub trajectories: Vec<Trajectory>,
 }

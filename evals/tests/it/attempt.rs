@@ -1,10 +1,11 @@
 //! From problems to graded completions, through a real if foolish policy.
 
-use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use evals::attempt::{Draw, GradedGroup, Sampler, attempt};
+use evals::attempt::{AttemptConfig, Draw, GradedGroup, Sampler, attempt, attempt_each};
 use evals::evaluate::{HeldOut, evaluate};
 use evals::record::{Credit, Folder, read_log, read_results};
 use evals::{ProblemResult, PromptStyle, Record, Template, health};
@@ -112,6 +113,63 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
 }
 
 #[test]
+fn what_is_complete_when_sampling_stops_is_judged() {
+    let text = toy::text();
+    let sampling =
+        Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
+    let sampler = Sampler {
+        model: &toy::model(&text),
+        text: &text,
+        style: &style(),
+        sampling: &sampling,
+        slots: 4,
+        rubric: &RubricConfig::default().build().unwrap(),
+    };
+    let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();
+    let draws: Vec<_> =
+        (0..).zip(&problems).map(|(number, problem)| Draw { number, problem }).collect();
+    let config = AttemptConfig { samples: 3, greedy: true, key: KEY };
+    let whole = {
+        let mut groups = Vec::new();
+        let mut keep = |index, group| {
+            groups.push((index, group));
+            Ok(())
+        };
+        attempt_each(&sampler, &draws, config, &mut rollout::to_the_end, &mut keep).unwrap();
+        groups
+    };
+    assert_eq!(whole.len(), 24);
+    let (mut kept, mut complete) = (Vec::new(), 0);
+    let mut stop = |progress: Progress| {
+        complete = progress.finished;
+        if complete >= 40 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut keep = |index, group: GradedGroup| {
+        assert_eq!((group.completions.len(), group.greedy.is_some()), (3, true));
+        kept.push((index, group));
+        Ok(())
+    };
+    let stopped = attempt_each(&sampler, &draws, config, &mut stop, &mut keep).unwrap_err();
+    assert!(matches!(stopped, evals::Error::Rollout(rollout::Error::Stopped)), "{stopped}");
+    // Four slots hold at most four groups that are not complete.
+    assert!(kept.len() < 24 && kept.len() >= complete / 4 - 4, "{} of {complete}", kept.len());
+    assert!(kept.iter().all(|one| whole.contains(one)));
+    // What the receiver fails with ends the call.
+    let mut fails = |_, _| Err(evals::Error::Prompt("full".into()));
+    let failed = attempt_each(&sampler, &draws, config, &mut rollout::to_the_end, &mut fails);
+    assert_eq!(failed.unwrap_err().to_string(), "prompt style: full");
+}
+
+/// Holds sampling up until a problem is judged: forever, if judging begins only after it.
+fn wait_for_a_judged_problem(judged: &AtomicUsize) {
+    let began = Instant::now();
+    while judged.load(Ordering::SeqCst) == 0 {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing is judged while it samples");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn problems_are_on_disk_before_their_evaluation_is_complete() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("evals/step-000002/toy.jsonl");
@@ -126,25 +184,26 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
         slots: 4,
         rubric: &RubricConfig::default().build().unwrap(),
     };
-    // More completions than are judged together, so that judging begins before sampling ends.
     let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();
     let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step: 2 };
     let mut record = Record::new(Box::new(Folder::new(root.path())));
-    let (mut results, finished, mut early) = (Vec::new(), Cell::new(0), 0);
+    let (mut results, judged_so_far) = (Vec::new(), AtomicUsize::new(0));
     let mut judged = |number, group: &GradedGroup| {
         let result = ProblemResult::of(number, group, true);
         record.problem(2, "toy", &result)?;
         results.push(result);
         assert_eq!(read_results(&path).unwrap().len(), results.len());
-        early += usize::from(finished.get() < 24 * 4);
+        judged_so_far.store(results.len(), Ordering::SeqCst);
         Ok(())
     };
     let mut progress = |progress: Progress| {
-        finished.set(progress.finished);
+        // Half of the completions are there.
+        if progress.finished >= 48 {
+            wait_for_a_judged_problem(&judged_so_far);
+        }
         ControlFlow::Continue(())
     };
     let (evaluation, _) = evaluate(&sampler, held_out, &mut progress, &mut judged).unwrap();
-    assert!(early >= 16, "{early} problems were kept before all were sampled");
     results.sort_by_key(|result| result.number);
     assert_eq!(read_results(&path).unwrap(), results);
     let numbers: Vec<_> = results.iter().map(|result| result.number).collect();

@@ -103,8 +103,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Console::lines().print(&format!("note: {note}"));
     }
     let asked = rewards::Problem { problem: args.prompt.clone(), ..rewards::Problem::default() };
-    let request =
-        Request { prompt: style.tokens(&text, &asked)?, problem: 0, group_size: args.n.get() };
+    let request = Request {
+        prompt: style.tokens(&text, &asked)?,
+        problem: 0,
+        group_size: args.n.get(),
+        greedy: false,
+    };
     let key = Key { seed: args.seed, purpose: Purpose::Sample, step: 0 };
     let strings = StopStrings::new(&style.stop);
     let stops = Stops { text: &text, strings: &strings };

@@ -119,7 +119,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let job =
         Job { recipe: &recipe, problems, model_ref: &model_ref, base: &base, open: &open, threads };
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
-    let stop = Stop::listen()?;
+    let stop =
+        Stop::listen("a step that has finished sampling is completed, then the state is saved")?;
     if let Some(limit) = args.max_time {
         stop_after(limit.saturating_sub(began.elapsed()), stop.clone(), console.clone());
     }

@@ -81,11 +81,7 @@ fn check_train(table: &str, train: &Train, held_out: Option<&HeldOut>, found: &m
     found.0.extend(train.problems().into_iter().map(|problem| format!("{table}.{problem}")));
     for (at, _, source) in train.sources() {
         let key = format!("{table}.train{at}");
-        match source {
-            Source::Arithmetic(task) => check_arithmetic(&key, task, found),
-            Source::Countdown(task) => found.all(&key, task.problems()),
-            Source::Jsonl(_) | Source::File(_) => {}
-        }
+        found.0.extend(source_problems(&key, source));
         if let (Some((train, _)), Some((held_out, _))) =
             (source.rows(), held_out.and_then(HeldOut::rows))
         {
@@ -98,6 +94,17 @@ fn check_train(table: &str, train: &Train, held_out: Option<&HeldOut>, found: &m
             });
         }
     }
+}
+
+/// Everything wrong with a source that makes its problems.
+pub(crate) fn source_problems(key: &str, source: &Source) -> Vec<String> {
+    let mut found = Problems(Vec::new());
+    match source {
+        Source::Arithmetic(task) => check_arithmetic(key, task, &mut found),
+        Source::Countdown(task) => found.all(key, task.problems()),
+        Source::Jsonl(_) | Source::File(_) => {}
+    }
+    found.0
 }
 
 fn check_arithmetic(key: &str, task: &Arithmetic, found: &mut Problems) {

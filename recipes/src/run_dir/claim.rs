@@ -66,11 +66,25 @@ impl Claim {
     ///
     /// Fails when `root` exists by now, or cannot be written; no part of it stays.
     pub fn create(self, recipe: &str, environment: &Environment) -> Result<RunDir> {
+        self.create_with(RECIPE, recipe, environment)
+    }
+
+    /// As [`Claim::create`], with its settings in the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Claim::create`] does.
+    pub fn create_with(
+        self,
+        name: &str,
+        settings: &str,
+        environment: &Environment,
+    ) -> Result<RunDir> {
         self.remove_leftovers();
         let partial = partial(&self.root);
         let build = || -> Result<File> {
             fs::create_dir(&partial)?;
-            write_whole(&partial.join(RECIPE), recipe.as_bytes())?;
+            write_whole(&partial.join(name), settings.as_bytes())?;
             write_json(&partial.join(ENVIRONMENT), environment)?;
             let lock = lock(&partial.join(LOCK))?.ok_or_else(|| anyhow!("its lock is taken"))?;
             check_new(&self.root)?;

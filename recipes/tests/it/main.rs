@@ -11,6 +11,7 @@ mod config;
 mod data;
 mod dry_run;
 mod entropy;
+mod eval;
 mod evaluation;
 mod examples;
 mod forms;

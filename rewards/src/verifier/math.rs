@@ -56,6 +56,10 @@ impl Verifier for Math {
         format!("math, strictness {}, marker {}", self.strictness.name(), self.marker.name())
     }
 
+    fn is_same_answer(&self, one: &str, other: &str) -> bool {
+        equivalent(one, other, self.strictness) == Equivalence::Equal
+    }
+
     fn verify(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Verdict>, Unavailable> {
         let verdict = |attempt: &Attempt<'_>| {
             let (outcome, answer) = self.judge_response(&attempt.problem.answer, attempt.text);

@@ -65,6 +65,7 @@ fn requests() -> Vec<Request> {
             prompt: (0..3 + i as u32 * 5).map(|t| (t * 13 + i as u32) % 41).collect(),
             problem: 100 + i,
             group_size: 1 + i as usize % 4,
+            greedy: false,
         })
         .collect()
 }
@@ -110,9 +111,29 @@ fn completions_do_not_depend_on_slots_or_order() {
 }
 
 #[test]
+fn the_likeliest_completion_is_that_of_temperature_0_and_changes_no_drawn_one() {
+    let model = model(config(Family::Llama), DType::F32);
+    let (drawn, warm) = (requests(), Sampling { temperature: 1.3, top_k: 9, ..sampling(24) });
+    let both: Vec<_> = drawn.iter().map(|one| Request { greedy: true, ..one.clone() }).collect();
+    let single: Vec<_> = drawn.iter().map(|one| Request { group_size: 1, ..one.clone() }).collect();
+    let cold = Sampling { temperature: 0.0, ..warm.clone() };
+    let likeliest = run(&model, &single, &cold, 16);
+    let alone = run(&model, &drawn, &warm, 16);
+    for slots in [1, 3, 100] {
+        for ((mut both, alone), likeliest) in
+            run(&model, &both, &warm, slots).into_iter().zip(&alone).zip(&likeliest)
+        {
+            let last = both.trajectories.pop().unwrap();
+            assert!(both == *alone, "{slots} slots");
+            assert!(last == likeliest.trajectories[0], "{slots} slots");
+        }
+    }
+}
+
+#[test]
 fn siblings_differ_and_so_do_steps() {
     let model = model(config(Family::Llama), DType::F32);
-    let request = [Request { prompt: vec![1, 2, 3], problem: 0, group_size: 8 }];
+    let request = [Request { prompt: vec![1, 2, 3], problem: 0, group_size: 8, greedy: false }];
     let groups = run(&model, &request, &sampling(20), 8);
     let mut completions: Vec<_> = trajectories(&groups).map(|t| &t.completion).collect();
     completions.sort();
@@ -239,7 +260,7 @@ fn greedy_siblings_are_one() {
 #[test]
 fn completions_end_where_they_should() {
     let model = model(config(Family::Llama), DType::F32);
-    let near = Request { prompt: vec![3; 93], problem: 0, group_size: 5 };
+    let near = Request { prompt: vec![3; 93], problem: 0, group_size: 5, greedy: false };
     let requests: Vec<Request> = requests().into_iter().chain([near]).collect();
     let long = run(&model, &requests, &sampling(500), 4);
     let mut seen = [false; 2];
@@ -410,6 +431,7 @@ fn long_prompts_are_prefilled_in_parts_with_reports_between_them() {
         prompt: (0..1000).map(|t| (t * 13 + problem as u32) % 41).collect(),
         problem,
         group_size: 2,
+        greedy: false,
     };
     let requests: Vec<_> = (0..8).map(request).collect();
     let mut reports = Vec::new();
@@ -461,8 +483,8 @@ fn what_cannot_be_served_is_refused() {
     let model = model(config(Family::Llama), DType::F32);
     let error = |prompt: Vec<u32>, group_size, sampling: &Sampling, slots| {
         let requests = [
-            Request { prompt: vec![1], problem: 1, group_size: 1 },
-            Request { prompt, problem: 0, group_size },
+            Request { prompt: vec![1], problem: 1, group_size: 1, greedy: false },
+            Request { prompt, problem: 0, group_size, greedy: false },
         ];
         let generator = generator(&model, sampling, slots);
         generator.generate(&requests, &mut to_the_end).unwrap_err().to_string()

@@ -1,0 +1,290 @@
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use engine::text::Text;
+use evals::benchmark::{self, Protocol};
+use evals::record::FORMAT;
+use evals::{PromptStyle, Template};
+use rollout::Sampling;
+
+use super::{count, print};
+use crate::config::{DTypeChoice, DeviceChoice};
+use crate::console::Console;
+use crate::eval::{
+    self, Finding, Policy, Set, SetSettings, Settings, Shown, Texts, compare, contaminated,
+    model_name,
+};
+use crate::machine;
+use crate::names::nearest;
+use crate::policy::{self, Compute, ModelRef};
+use crate::search_path::SearchPath;
+use crate::signals::{INTERRUPTED, Stop};
+
+/// Evaluates a model on benchmarks: a table with intervals on stdout. docs/evaluation.md explains
+/// the figures.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
+    #[arg(long, value_name = "MODEL", required_unless_present_any = ["list", "table"])]
+    model: Option<String>,
+    /// Benchmarks, files of problems, tasks such as `countdown:numbers=4`, or `.toml` files with
+    /// the keys of a recipe's source; with commas between, or several times.
+    #[arg(long, value_name = "NAME|FILE|TASK", required_unless_present_any = ["list", "table"])]
+    bench: Vec<String>,
+    /// Settings by name; `--list` shows them.
+    #[arg(long, value_name = "NAME", default_value = "paper")]
+    protocol: String,
+    /// Completions of each problem.
+    #[arg(long, value_name = "K", value_parser = count)]
+    samples: Option<NonZeroUsize>,
+    /// Also evaluate greedy decoding.
+    #[arg(long)]
+    greedy: bool,
+    /// Temperature; 0 is greedy.
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+    /// Smallest probability mass that is drawn from.
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Longest completion, in tokens.
+    #[arg(long, value_name = "N", default_value = "3072", value_parser = count)]
+    max_new_tokens: NonZeroUsize,
+    /// A prompt style by name, or a `.toml` file with the keys of a recipe's `[prompt]`. Left out:
+    /// that of the run whose model it is, else `boxed` where the model has a chat template, else
+    /// `plain`.
+    #[arg(long, value_name = "STYLE|FILE.toml")]
+    prompt: Option<String>,
+    /// Problems of each set, drawn with a fixed key. Left out: all.
+    #[arg(long, value_name = "N", value_parser = count)]
+    limit: Option<NonZeroUsize>,
+    /// Seed of the draws.
+    #[arg(long, value_name = "S", default_value = "1")]
+    seed: u64,
+    /// Completions that are decoded at a time. Does not change them on a CPU.
+    #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
+    slots: NonZeroUsize,
+    /// Where it runs.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
+    /// In what it computes.
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: DTypeChoice,
+    /// Threads. Left out: all.
+    #[arg(long, value_name = "N", value_parser = count)]
+    threads: Option<NonZeroUsize>,
+    /// A folder with `NAME.jsonl` for benchmarks, searched before `STEARIN_DATA` and the hub.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Training data: the table lists the problems that are in it. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    train_data: Vec<String>,
+    /// Output folder; the same command continues there. Left out: a folder in `runs/` named after
+    /// the model and the settings.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The directory of another evaluation to compare with, problem by problem.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Print JSON in place of a table.
+    #[arg(long)]
+    json: bool,
+    /// List benchmarks, protocols and prompt styles.
+    #[arg(long)]
+    list: bool,
+    /// Show the table of earlier evaluations, without a model.
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["model", "bench", "list"])]
+    table: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    if args.list {
+        print(&eval::list())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.table.is_empty() {
+        show(&args.table, args)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let threads = machine::fix_threads(args.threads)?;
+    let protocol = protocol(&args.protocol)?;
+    let sampling = sampling(args, protocol)?;
+    let limit = protocol.limit.and_then(NonZeroUsize::new);
+    let finding = Finding { folder: args.data.clone(), limit: args.limit.or(limit) };
+    let sets = finding.sets(&args.bench)?;
+    let texts = Texts::of(&args.train_data)?;
+    let console = Console::stderr();
+    sets.iter().flat_map(|set| &set.notes).for_each(|note| console.print(note));
+    let model = args.model.clone().unwrap_or_default();
+    let model_ref = policy::locate(&model, &SearchPath::of_command())?;
+    let compute = Compute::new(args.device, args.dtype)?.with_notes_on(console.clone());
+    let opened = model_ref.open(args.seed, &compute);
+    let (weights, text) = opened.with_context(|| format!("opening {model}"))?;
+    let (style, prompt) = style(args.prompt.as_deref(), &model_ref, &text)?;
+    let text = prompt.prepare(text)?;
+    prompt.notes(&text)?.iter().for_each(|note| console.print(&format!("note: {note}")));
+    let policy = Policy { model: &weights, text: &text, slots: args.slots.get() };
+    eval::fits(policy, &sets, &prompt)?;
+    let settings = Settings {
+        sets: set_settings(&sets, args.samples, protocol, sampling.temperature == 0.0)?,
+        sampling,
+        style,
+        prompt,
+        ..settings(args, &model_ref)?
+    };
+    if let Some(other) = &args.against {
+        comparable(&settings, other)?;
+    }
+    let root = root(args.out.as_deref(), &settings)?;
+    let mut folder = eval::open(&root, settings, threads)?;
+    console.print(&format!("results go to {}", root.display()));
+    if !args.train_data.is_empty() {
+        for set in &sets {
+            let judged = set.chosen.iter().map(|&number| &set.problems[number]);
+            folder.set_contaminated(&set.name, contaminated(judged, &texts));
+        }
+    }
+    let stop = Stop::listen("complete groups are judged and kept, and the same command continues")?;
+    let is_whole = eval::judge(policy, &sets, &mut folder, &stop, &console)?;
+    show(&[root], args)?;
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}
+
+/// The settings that are the arguments' own.
+fn settings(args: &Args, model_ref: &ModelRef) -> Result<Settings> {
+    let files = model_ref.files()?.unwrap_or_default().0;
+    Ok(Settings {
+        format: FORMAT,
+        model: args.model.clone().unwrap_or_default(),
+        protocol: args.protocol.clone(),
+        greedy: args.greedy,
+        seed: args.seed,
+        device: args.device,
+        dtype: args.dtype,
+        files: files.into_iter().map(|(name, digest)| (name, digest.sha256)).collect(),
+        ..Settings::default()
+    })
+}
+
+/// Where results go.
+fn root(out: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
+    if let Some(root) = out {
+        return Ok(root.to_owned());
+    }
+    let name = format!("eval-{}-{}", model_name(&settings.model), settings.short()?);
+    Ok(Path::new("runs").join(name))
+}
+
+/// Prints directories as a table or as JSON.
+fn show(roots: &[PathBuf], args: &Args) -> Result<()> {
+    let found = roots.iter().map(|root| eval::read(root)).collect::<Result<Vec<_>>>()?;
+    let against = args.against.as_ref();
+    let against = against.map(|other| compare(&found[0], &eval::read(other)?)).transpose()?;
+    let shown = Shown { found, against };
+    print(&if args.json { eval::json(&shown) } else { eval::markdown(&shown) })
+}
+
+/// Refuses a comparison that cannot be made, before anything is sampled.
+fn comparable(settings: &Settings, other: &Path) -> Result<()> {
+    let other_settings = eval::read(other).context("--against")?.settings;
+    let same = |set: &SetSettings| other_settings.sets.iter().find(|one| one.name == set.name);
+    let mut common = settings.sets.iter().filter_map(|set| Some((set, same(set)?))).peekable();
+    if common.peek().is_none() {
+        bail!("--against: {} has no set of this evaluation", other.display());
+    }
+    match common.find(|(set, theirs)| set.sha256 != theirs.sha256) {
+        Some((set, _)) => {
+            bail!("--against: the rows of {} in {} are others than here", set.name, other.display())
+        }
+        None => Ok(()),
+    }
+}
+
+fn protocol(name: &str) -> Result<&'static Protocol> {
+    let all = benchmark::protocols();
+    if let Some(protocol) = all.get(name) {
+        return Ok(protocol);
+    }
+    let names: Vec<_> = all.keys().map(String::as_str).collect();
+    let hint = nearest(name, names.iter().copied())
+        .map_or_else(String::new, |name| format!("\ndid you mean `{name}`?"));
+    bail!("--protocol: there is no `{name}`; there are: {}{hint}", names.join(", "))
+}
+
+fn sampling(args: &Args, protocol: &Protocol) -> Result<Sampling> {
+    let sampling = Sampling {
+        temperature: args.temperature.unwrap_or(protocol.temperature),
+        top_p: args.top_p.unwrap_or(protocol.top_p),
+        max_new_tokens: args.max_new_tokens,
+        ..Sampling::default()
+    };
+    if let [first, ..] = sampling.problems().as_slice() {
+        bail!("sampling: {first}");
+    }
+    if sampling.temperature == 0.0 && args.greedy {
+        bail!("--greedy: at temperature 0 every completion is greedy; leave it out");
+    }
+    Ok(sampling)
+}
+
+fn set_settings(
+    sets: &[Set],
+    samples: Option<NonZeroUsize>,
+    protocol: &Protocol,
+    is_greedy: bool,
+) -> Result<Vec<SetSettings>> {
+    let of = |set: &Set| {
+        let own = protocol.samples.unwrap_or(set.samples);
+        let samples = samples.map_or(own, NonZeroUsize::get);
+        if is_greedy && samples > 1 {
+            bail!(
+                "{}: {samples} completions at temperature 0 are all the same; use --samples 1 or \
+                 --protocol greedy",
+                set.name
+            );
+        }
+        Ok(SetSettings {
+            name: set.name.clone(),
+            asked: set.chosen.len(),
+            samples,
+            criterion: set.rewards.build()?.criterion(),
+            sha256: set.sha256.clone(),
+        })
+    };
+    sets.iter().map(of).collect()
+}
+
+/// The prompt style, with its name.
+fn style(asked: Option<&str>, model_ref: &ModelRef, text: &Text) -> Result<(String, PromptStyle)> {
+    let styles: &BTreeMap<String, PromptStyle> = benchmark::styles();
+    let named = |name: &str| (name.to_owned(), styles[name].clone());
+    let found = match (asked, model_ref.style()?) {
+        (Some(name), _) if styles.contains_key(name) => named(name),
+        (Some(file), _) if Path::new(file).extension().is_some_and(|it| it == "toml") => {
+            let read = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+            (file.to_owned(), toml::from_str(&read).with_context(|| format!("reading {file}"))?)
+        }
+        (Some(name), _) => {
+            let names: Vec<_> = styles.keys().map(String::as_str).collect();
+            bail!(
+                "--prompt: there is no style `{name}`; expected a .toml file, or one of {}",
+                names.join(", ")
+            );
+        }
+        (None, Some(style)) => ("run".to_owned(), style),
+        (None, None) if text.template().is_some() => named("boxed"),
+        (None, None) => named("plain"),
+    };
+    if found.1.template == (Template::Chat {}) && text.template().is_none() {
+        bail!(
+            "--prompt {}: the model has no chat template; use `plain`, `r1-zero` or `minerva-4shot`",
+            found.0
+        );
+    }
+    match found.1.problems().as_slice() {
+        [] => Ok(found),
+        [first, ..] => bail!("--prompt {}: {first}", found.0),
+    }
+}

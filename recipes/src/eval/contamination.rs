@@ -1,0 +1,76 @@
+//! Whether a problem of a benchmark is among the problems of training data.
+
+use std::collections::HashSet;
+
+use anyhow::{Context as _, Result};
+use rewards::Problem;
+use serde::Deserialize as _;
+use toml::{Table, Value};
+
+use crate::config::Source;
+use crate::data;
+use crate::search_path::SearchPath;
+
+/// The texts of training data.
+#[derive(Debug, Default)]
+pub struct Texts(HashSet<String>);
+
+impl Texts {
+    /// Reads the problems of files of training data.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read.
+    pub fn of(files: &[String]) -> Result<Self> {
+        let mut texts = HashSet::new();
+        for file in files {
+            let mut table = Table::new();
+            table.insert("kind".into(), "file".into());
+            table.insert("path".into(), file.as_str().into());
+            let source = Source::deserialize(Value::Table(table))?;
+            let name = format!("--train-data {file}");
+            let (problems, _, _) = data::source(&name, &source, &SearchPath::of_command(), None, 1)
+                .with_context(|| name.clone())?;
+            texts.extend(problems.iter().map(|problem| normal(&problem.problem)));
+        }
+        Ok(Self(texts))
+    }
+}
+
+/// The ids of the problems whose text is among `texts`.
+pub fn contaminated<'a>(
+    problems: impl IntoIterator<Item = &'a Problem>,
+    texts: &Texts,
+) -> Vec<String> {
+    let known = |problem: &&Problem| texts.0.contains(&normal(&problem.problem));
+    problems.into_iter().filter(known).map(|problem| problem.id.clone()).collect()
+}
+
+/// A text without what copies differ by: case, white space, dollar signs, backslashes and the
+/// punctuation of sentences.
+fn normal(text: &str) -> String {
+    let counts = |c: &char| !c.is_whitespace() && !"$\\,.;:!?'\"{}".contains(*c);
+    text.chars().filter(counts).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_known_and_other_problems_are_not() {
+        let texts = Texts([normal("Find $x + 1$, where x = \\frac{1}{2}.")].into());
+        let problem = |id: &str, problem: &str| Problem {
+            id: id.into(),
+            problem: problem.into(),
+            ..Problem::default()
+        };
+        let problems = [
+            problem("same", "find  x+1 where\n$x = \\frac12$"),
+            problem("sign", "Find $x - 1$, where x = \\frac{1}{2}."),
+            problem("number", "Find $x + 1$, where x = \\frac{1}{3}."),
+        ];
+        assert_eq!(contaminated(&problems, &texts), ["same"]);
+        assert!(contaminated(&problems, &Texts::default()).is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! The directory of an evaluation: its settings, and what became of each problem.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use evals::attempt::Draw;
+use evals::record::{self, FORMAT, Sink, step_name};
+use evals::run::ProblemLine;
+use evals::run::evaluation::{self, Summary};
+
+use super::{Set, SetSettings, Settings};
+use crate::run_dir::{Claim, EVALUATION, Environment, RunDir, State, Status};
+
+/// Its steps: an evaluation by itself judges what it finds.
+const STEP: u64 = 0;
+
+/// The directory, held by this process.
+#[derive(Debug)]
+pub struct Folder {
+    run_dir: RunDir,
+    settings: Settings,
+    sink: record::Folder,
+    lines: BTreeMap<String, Vec<ProblemLine>>,
+    contaminated: BTreeMap<String, Vec<String>>,
+}
+
+/// What a directory holds.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it is.
+    pub root: PathBuf,
+    /// What its results depend on.
+    pub settings: Settings,
+    /// What became of each problem, by set.
+    pub lines: BTreeMap<String, Vec<ProblemLine>>,
+    /// The figures of each set, in the order of the settings.
+    pub summaries: Vec<Summary>,
+}
+
+/// Opens the directory `root` to evaluate by `settings`: a new one, or one of the same settings to
+/// go on with.
+///
+/// # Errors
+///
+/// Fails when it is something else, has other settings, naming the keys that differ, or is in use,
+/// and when it cannot be written.
+pub fn open(root: &Path, settings: Settings, threads: usize) -> Result<Folder> {
+    let run_dir = if let Some(run_dir) = RunDir::open_evaluation(root)? {
+        let changes = settings.changes_since(&stored(root)?)?;
+        if !changes.is_empty() {
+            bail!(
+                "{} holds an evaluation of other settings:\n  {}\nuse these, or another --out",
+                root.display(),
+                changes.join("\n  ")
+            );
+        }
+        run_dir
+    } else {
+        let is_taken = root.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        if is_taken || root.is_file() {
+            bail!(
+                "{} exists and is no evaluation: there is no {EVALUATION} in it\nuse another --out",
+                root.display()
+            );
+        }
+        let environment = Environment::of_this_process(threads);
+        Claim::take(root)?.create_with(EVALUATION, &settings.to_toml()?, &environment)?
+    };
+    let (mut lines, mut known) = (BTreeMap::new(), BTreeMap::new());
+    for set in &settings.sets {
+        lines.insert(set.name.clone(), whole_lines(&results(root, &set.name))?);
+        known.extend(contaminated(root, &set.name).map(|ids| (set.name.clone(), ids)));
+    }
+    let sink = record::Folder::new(root);
+    Ok(Folder { run_dir, settings, sink, lines, contaminated: known })
+}
+
+/// Reads the directory of an evaluation, finished or not.
+///
+/// # Errors
+///
+/// Fails when it is none, and when a file cannot be read.
+pub fn read(root: &Path) -> Result<Found> {
+    let settings = stored(root)?;
+    let mut lines = BTreeMap::new();
+    let mut summaries = Vec::new();
+    for set in &settings.sets {
+        let (read, _) = evaluation::read(&results(root, &set.name))?;
+        summaries.push(summary(&settings, set, &read, contaminated(root, &set.name)));
+        lines.insert(set.name.clone(), read);
+    }
+    Ok(Found { root: root.to_owned(), settings, lines, summaries })
+}
+
+/// The settings of the directory.
+fn stored(root: &Path) -> Result<Settings> {
+    let path = root.join(EVALUATION);
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("{} is no directory of an evaluation: reading {EVALUATION}", root.display())
+    })?;
+    let settings: Settings =
+        toml::from_str(&text).map_err(|error| anyhow!("reading {}: {error}", path.display()))?;
+    if settings.format != FORMAT {
+        bail!("{}: expected format {FORMAT}, got {}", path.display(), settings.format);
+    }
+    Ok(settings)
+}
+
+fn results(root: &Path, set: &str) -> PathBuf {
+    root.join(results_name(set))
+}
+
+fn results_name(set: &str) -> String {
+    format!("evals/{}/{set}.jsonl", step_name(STEP))
+}
+
+/// The problems that the summary of a set found in the training data. The other figures of a
+/// summary are computed from the lines.
+fn contaminated(root: &Path, set: &str) -> Option<Vec<String>> {
+    let bytes = std::fs::read(root.join(summary_name(set))).ok()?;
+    serde_json::from_slice::<Summary>(&bytes).ok()?.contaminated
+}
+
+fn summary_name(set: &str) -> String {
+    format!("evals/{}/{set}.json", step_name(STEP))
+}
+
+/// The lines of a file, which is cut after the last whole one: the next is appended there.
+fn whole_lines(path: &Path) -> Result<Vec<ProblemLine>> {
+    let (lines, whole) = evaluation::read(path)?;
+    if path.metadata().is_ok_and(|metadata| metadata.len() > whole) {
+        let file = OpenOptions::new().write(true).open(path);
+        file.and_then(|file| file.set_len(whole))
+            .with_context(|| format!("cutting {}", path.display()))?;
+    }
+    Ok(lines)
+}
+
+fn summary(
+    settings: &Settings,
+    set: &SetSettings,
+    lines: &[ProblemLine],
+    contaminated: Option<Vec<String>>,
+) -> Summary {
+    let summary = Summary {
+        format: FORMAT,
+        set: set.name.clone(),
+        step: STEP,
+        protocol: settings.protocol.clone(),
+        prompt: settings.style.clone(),
+        criterion: set.criterion.clone(),
+        sampling: settings.sampling.clone(),
+        samples: set.samples,
+        data_sha256: set.sha256.clone(),
+        asked: set.asked,
+        contaminated,
+        ..Summary::default()
+    };
+    summary.with_figures(lines)
+}
+
+impl Folder {
+    /// What its results depend on.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        self.run_dir.root()
+    }
+
+    /// Notes which problems of a set are in the training data.
+    pub fn set_contaminated(&mut self, set: &str, ids: Vec<String>) {
+        self.contaminated.insert(set.to_owned(), ids);
+    }
+
+    fn of(&self, set: &str) -> &SetSettings {
+        let found = self.settings.sets.iter().find(|one| one.name == set);
+        found.expect("the settings have every set")
+    }
+
+    /// Completions of each problem of a set.
+    pub(super) fn samples(&self, set: &str) -> usize {
+        self.of(set).samples
+    }
+
+    /// What became of the problems of a set so far.
+    pub(super) fn lines(&self, set: &str) -> &[ProblemLine] {
+        self.lines.get(set).map_or(&[], Vec::as_slice)
+    }
+
+    /// The problems of a set that are to be judged yet.
+    pub(super) fn pending<'a>(&self, set: &'a Set) -> Vec<Draw<'a>> {
+        let done: BTreeSet<u64> = self.lines(&set.name).iter().map(|line| line.number).collect();
+        let chosen = set.chosen.iter().map(|&number| (number as u64, &set.problems[number]));
+        chosen
+            .filter(|(number, _)| !done.contains(number))
+            .map(|(number, problem)| Draw { number, problem })
+            .collect()
+    }
+
+    /// Keeps what became of a problem.
+    pub(super) fn add(&mut self, set: &str, line: ProblemLine) -> evals::Result<()> {
+        let text = serde_json::to_string(&line).expect("plain fields become JSON") + "\n";
+        let file = results_name(set);
+        self.sink
+            .append(&file, text.as_bytes())
+            .map_err(|source| evals::Error::Write { file, source })?;
+        self.lines.entry(set.to_owned()).or_default().push(line);
+        Ok(())
+    }
+
+    /// Writes the problems of a set in their order, and its summary.
+    pub(super) fn finish(&mut self, set: &str) -> Result<()> {
+        let contaminated = self.contaminated.get(set).cloned();
+        let lines = self.lines.entry(set.to_owned()).or_default();
+        lines.sort_by_key(|line| line.number);
+        let mut text = String::new();
+        for line in lines.iter() {
+            text += &serde_json::to_string(line).expect("plain fields become JSON");
+            text.push('\n');
+        }
+        let summary = summary(&self.settings, self.of(set), self.lines(set), contaminated);
+        let summary = serde_json::to_vec_pretty(&summary).expect("plain fields become JSON");
+        for (file, bytes) in [(results_name(set), text.into_bytes()), (summary_name(set), summary)]
+        {
+            let sink = &mut self.sink;
+            sink.replace(&file, &bytes).with_context(|| format!("writing {file}"))?;
+        }
+        self.set_status(State::Running)
+    }
+
+    /// Says what becomes of the evaluation. Problems are its steps.
+    pub(super) fn set_status(&self, state: State) -> Result<()> {
+        let done = self.lines.values().map(Vec::len).sum::<usize>();
+        let asked = self.settings.sets.iter().map(|set| set.asked).sum::<usize>();
+        self.run_dir.set_status(&Status::now(state, done as u64, asked as u64, 0))
+    }
+}

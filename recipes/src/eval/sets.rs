@@ -1,0 +1,402 @@
+//! What is to be judged: benchmarks by name, files, and tasks that make their problems.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use evals::benchmark::{self, Benchmark};
+use rewards::{Marker, Problem, RubricConfig, Strictness, VerifierConfig};
+use serde::Deserialize as _;
+use serde_json::json;
+use toml::{Table, Value};
+
+use crate::config::{Source, source_problems};
+use crate::data;
+use crate::identity::Digest;
+use crate::names::nearest;
+use crate::random::{draws, shuffled};
+use crate::search_path::SearchPath;
+
+/// Completions of a problem where no benchmark says.
+const SAMPLES: usize = 4;
+/// Tasks, with their settings where the command leaves them out.
+const TASKS: [(&str, &str); 2] = [
+    ("arithmetic", "count = 200\nmin_digits = 2\nmax_digits = 2\noperations = [\"+\", \"-\"]"),
+    ("countdown", "count = 200"),
+];
+/// Folders below that of the data where a benchmark's file is looked for, and what its name ends
+/// in.
+const BELOW: [&str; 2] = ["", "data"];
+const ENDINGS: [&str; 2] = [".jsonl", "_test.jsonl"];
+
+/// A set of problems, ready to be judged.
+#[derive(Debug, Clone)]
+pub struct Set {
+    /// Its name, in tables and names of files.
+    pub name: String,
+    /// All of its problems.
+    pub problems: Vec<Problem>,
+    /// Numbers of those that are judged, ascending.
+    pub chosen: Vec<usize>,
+    /// Completions of each in the protocol `paper`.
+    pub samples: usize,
+    /// What judges them.
+    pub rewards: RubricConfig,
+    /// SHA-256 of all rows.
+    pub sha256: String,
+    /// How it was read, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Where sets are looked for.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// A folder with `NAME.jsonl` for benchmarks.
+    pub folder: Option<PathBuf>,
+    /// Problems of each set, at most.
+    pub limit: Option<NonZeroUsize>,
+}
+
+impl Finding {
+    /// The sets that arguments name, each a list with commas between: names of benchmarks, files,
+    /// tasks with settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a name that is nothing of these, on a file that cannot be read, on rows that are
+    /// not those of the benchmark, and on two sets of one name.
+    pub fn sets(&self, arguments: &[String]) -> Result<Vec<Set>> {
+        let items = items(arguments);
+        let mut sets: Vec<Set> = Vec::new();
+        for item in &items {
+            let set = self.set(item).with_context(|| format!("--bench {item}"))?;
+            if sets.iter().any(|other| other.name == set.name) {
+                bail!(
+                    "--bench {item}: the name `{}` stands for another set, too; rename the file",
+                    set.name
+                );
+            }
+            sets.push(set);
+        }
+        if sets.is_empty() {
+            bail!("--bench: expected the name of a benchmark, a file or a task, got nothing");
+        }
+        Ok(sets)
+    }
+
+    fn set(&self, item: &str) -> Result<Set> {
+        let (name, settings) = item.split_once(':').unwrap_or((item, ""));
+        if let Some(benchmark) = benchmark::find(item) {
+            return self.benchmark(benchmark);
+        }
+        if let Some((_, defaults)) = TASKS.iter().find(|(task, _)| *task == name) {
+            return self.task(name, defaults, settings);
+        }
+        let path = Path::new(item);
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("reading {}", path.display()))?;
+            let source: Source =
+                toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+            return self.made(&stem(path), &source, 1, SAMPLES);
+        }
+        let is_address = item.starts_with("hf://");
+        if !is_address && !item.contains('*') && SearchPath::of_command().find(item).is_none() {
+            bail!("{}", unknown(item));
+        }
+        self.made(&stem(path), &file(item, &[])?, 1, SAMPLES)
+    }
+
+    fn benchmark(&self, benchmark: &Benchmark) -> Result<Set> {
+        let Benchmark { name, problems, samples, .. } = benchmark;
+        let source = match (self.local(name), benchmark.address()) {
+            (Some(path), _) => file(&path.display().to_string(), &[])?,
+            (None, Some(address)) => {
+                let columns: Vec<_> = benchmark.columns.iter().collect();
+                file(&address, &columns)?
+            }
+            (None, None) => bail!(
+                "no revision of hf://datasets/{} is pinned, so it is not read from the hub\nwrite its \
+                 {problems} rows as {name}.jsonl, one {{\"id\", \"problem\", \"answer\", \"source\"}} a \
+                 line, and name the folder by --data or STEARIN_DATA",
+                benchmark.dataset
+            ),
+        };
+        let set = self.made(name, &source, 1, *samples).with_context(|| {
+            format!(
+                "reading {name}; to use a file of your own, put {name}.jsonl into the folder that \
+                 --data or STEARIN_DATA names"
+            )
+        })?;
+        if set.problems.len() != *problems {
+            bail!("expected the {problems} problems of {}, got {}", name, set.problems.len());
+        }
+        Ok(set)
+    }
+
+    /// The file of a benchmark that is here.
+    fn local(&self, name: &str) -> Option<PathBuf> {
+        let of_environment = std::env::var_os("STEARIN_DATA").map(PathBuf::from);
+        let folders: Vec<_> = self.folder.clone().into_iter().chain(of_environment).collect();
+        let search_path = folders.iter().flat_map(|folder| BELOW.map(|below| folder.join(below)));
+        let mut paths = search_path
+            .flat_map(|place| ENDINGS.map(|ending| place.join(format!("{name}{ending}"))));
+        paths.find(|path| path.is_file())
+    }
+
+    fn task(&self, name: &str, defaults: &str, settings: &str) -> Result<Set> {
+        let mut table: Table = defaults.parse().expect("the settings are TOML");
+        table.insert("kind".into(), name.into());
+        let mut seed = 1;
+        for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+            let (key, value) = setting
+                .split_once('=')
+                .with_context(|| format!("expected KEY=VALUE, got `{setting}`"))?;
+            match key {
+                "seed" => {
+                    seed = value
+                        .parse()
+                        .with_context(|| format!("seed: expected a whole number, got `{value}`"))?;
+                }
+                "operations" => {
+                    let signs = value.chars().map(|sign| Value::from(sign.to_string()));
+                    table.insert(key.into(), Value::Array(signs.collect()));
+                }
+                _ => {
+                    let number: Option<Table> = format!("value = {value}").parse().ok();
+                    let number = number.and_then(|mut table| table.remove("value"));
+                    table.insert(key.into(), number.unwrap_or_else(|| value.into()));
+                }
+            }
+        }
+        let source = Source::deserialize(Value::Table(table))
+            .with_context(|| format!("settings of the task `{name}`"))?;
+        if let [first, ..] = source_problems(name, &source).as_slice() {
+            bail!("{first}");
+        }
+        self.made(name, &source, seed, SAMPLES)
+    }
+
+    fn made(&self, name: &str, source: &Source, seed: u64, samples: usize) -> Result<Set> {
+        let rewards = rewards(source);
+        let search_path = SearchPath::of_command();
+        let reader = "the grader".to_owned();
+        let answers = matches!(rewards.0[0], VerifierConfig::Math { .. }).then_some(&*reader);
+        let (problems, _, notes) = data::source(name, source, &search_path, answers, seed)?;
+        Ok(Set {
+            name: name.to_owned(),
+            chosen: chosen(problems.len(), self.limit),
+            sha256: digest(&problems),
+            problems,
+            samples,
+            rewards,
+            notes,
+        })
+    }
+}
+
+/// What judges the problems of a source, as strictly as scores are.
+fn rewards(source: &Source) -> RubricConfig {
+    let verifier = match source {
+        Source::Countdown(_) => VerifierConfig::Countdown { weight: 1.0 },
+        _ => VerifierConfig::Math {
+            weight: 1.0,
+            strictness: Strictness::Eval,
+            marker: Marker::Boxed,
+        },
+    };
+    RubricConfig(vec![verifier])
+}
+
+/// The parts of lists with commas between; a setting after a comma belongs to its task.
+fn items(arguments: &[String]) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for argument in arguments {
+        let mut in_task = false;
+        for part in argument.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let is_setting = in_task && part.contains('=') && !part.contains(':');
+            match items.last_mut().filter(|_| is_setting) {
+                Some(task) => {
+                    task.push(',');
+                    task.push_str(part);
+                }
+                None => items.push(part.to_owned()),
+            }
+            let is_task = |(task, _): &(&str, _)| part.starts_with(&format!("{task}:"));
+            in_task = is_setting || TASKS.iter().any(is_task);
+        }
+    }
+    items
+}
+
+fn file(path: &str, columns: &[(&String, &String)]) -> Result<Source> {
+    let mut table = Table::new();
+    table.insert("kind".into(), "file".into());
+    table.insert("path".into(), path.into());
+    let columns: Table =
+        columns.iter().map(|(role, column)| ((*role).clone(), column.as_str().into())).collect();
+    table.insert("columns".into(), Value::Table(columns));
+    Source::deserialize(Value::Table(table)).context("columns of a benchmark")
+}
+
+/// The name of a file without its extension, as it may stand in the name of another.
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = stem.chars().map(plain).collect();
+    name.trim_start_matches('.').to_owned()
+}
+
+fn unknown(item: &str) -> String {
+    let names: Vec<_> = benchmark::all().iter().map(|one| one.name.as_str()).collect();
+    let known = names.iter().copied().chain(TASKS.iter().map(|(task, _)| *task));
+    let hint = nearest(item, known.clone())
+        .map_or_else(String::new, |name| format!("\ndid you mean `{name}`?"));
+    let known: Vec<_> = known.collect();
+    format!(
+        "there is no benchmark, task or file of that name in {}; there are: {}{hint}",
+        SearchPath::of_command().describe(),
+        known.join(", ")
+    )
+}
+
+/// Which of `count` problems are judged: all, or as many as the limit says, drawn by a fixed key,
+/// so that a smaller limit takes some of those of a larger one.
+fn chosen(count: usize, limit: Option<NonZeroUsize>) -> Vec<usize> {
+    let limit = limit.map_or(count, NonZeroUsize::get);
+    let mut chosen = shuffled(count, &mut draws(1, "limit"));
+    chosen.truncate(limit);
+    chosen.sort_unstable();
+    chosen
+}
+
+/// SHA-256 of the digests of the rows, in their order.
+fn digest(problems: &[Problem]) -> String {
+    let row = |one: &Problem| {
+        let Problem { id, history, problem, answer, .. } = one;
+        let row = json!({"id": id, "history": history, "problem": problem, "answer": answer});
+        Digest::sha256(row.to_string().as_bytes())
+    };
+    Digest::sha256(problems.iter().map(row).collect::<String>().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_part_items_and_settings_stay_with_their_task() {
+        let found = items(&[
+            "aime24, countdown:numbers=4,seed=1,math500".into(),
+            "arithmetic:count=9,operations=+,countdown:seed=2".into(),
+            "a=b.jsonl,c.jsonl".into(),
+        ]);
+        let expected = [
+            "aime24",
+            "countdown:numbers=4,seed=1",
+            "math500",
+            "arithmetic:count=9,operations=+",
+            "countdown:seed=2",
+            "a=b.jsonl",
+            "c.jsonl",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_smaller_limit_takes_some_of_a_larger_one() {
+        let at = |limit| chosen(500, NonZeroUsize::new(limit));
+        let (small, large) = (at(32), at(64));
+        assert_eq!((small.len(), large.len(), at(0).len()), (32, 64, 500));
+        assert!(small.iter().all(|number| large.contains(number)));
+        assert!(small.is_sorted() && *small.last().unwrap() > 100, "not the first ones");
+    }
+
+    #[test]
+    fn benchmarks_are_found_in_the_folder_of_the_data() {
+        let Some(folder) = std::env::var_os("STEARIN_DATA").map(PathBuf::from) else {
+            println!("skipped: set STEARIN_DATA to a folder with aime24.jsonl and others");
+            return;
+        };
+        let names = ["aime24", "aime25", "amc23", "math500", "gsm8k"];
+        let finding = Finding { folder: Some(folder), limit: NonZeroUsize::new(7) };
+        let here: Vec<_> = names.into_iter().filter(|name| finding.local(name).is_some()).collect();
+        if here.is_empty() {
+            println!("skipped: STEARIN_DATA has none of {}", names.join(", "));
+            return;
+        }
+        let sets = finding.sets(&[here.join(",")]).unwrap();
+        for (set, name) in sets.iter().zip(&here) {
+            let known = benchmark::find(name).unwrap();
+            assert_eq!((&set.name, set.problems.len()), (&known.name, known.problems));
+            assert_eq!((set.chosen.len(), set.samples), (7, known.samples));
+            let unreadable = set.problems.iter().filter(|problem| {
+                let one = problem.answer.as_str();
+                rewards::equivalent(one, one, Strictness::Eval) != rewards::Equivalence::Equal
+            });
+            assert_eq!(unreadable.count(), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_benchmark_that_is_cut_or_not_pinned_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let finding = Finding { folder: Some(folder.path().to_owned()), limit: None };
+        let row = "{\"id\": \"a\", \"problem\": \"1+1\", \"answer\": \"2\"}\n";
+        std::fs::write(folder.path().join("minerva.jsonl"), row).unwrap();
+        let error = format!("{:#}", finding.sets(&["minerva".into()]).unwrap_err());
+        assert!(error.contains("expected the 272 problems of minerva, got 1"), "{error}");
+        std::fs::remove_file(folder.path().join("minerva.jsonl")).unwrap();
+        let finding = Finding { folder: None, limit: None };
+        if finding.local("minerva").is_none() {
+            let error = format!("{:#}", finding.sets(&["minerva".into()]).unwrap_err());
+            assert!(error.contains("no revision of hf://datasets/math-ai/minervamath"), "{error}");
+            assert!(error.contains("write its 272 rows as minerva.jsonl"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_columns_reads_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.csv");
+        std::fs::write(&rows, "frage,loesung,level\n1+1,2,3\n2+2,4,1\n").unwrap();
+        let table = folder.path().join("mine.toml");
+        let text = format!(
+            "kind = \"file\"\npath = {:?}\ncolumns = {{ problem = \"frage\", answer = \"loesung\" }}",
+            rows.display().to_string()
+        );
+        std::fs::write(&table, text).unwrap();
+        let finding = Finding { folder: None, limit: None };
+        let sets = finding.sets(&[table.display().to_string()]).unwrap();
+        assert_eq!((sets[0].name.as_str(), sets[0].problems.len()), ("mine", 2));
+        assert_eq!(sets[0].problems[1].answer, "4");
+        assert_eq!(sets[0].problems[0].columns["level"], "3");
+    }
+
+    #[test]
+    fn tasks_are_made_by_their_settings_or_refused() {
+        let finding = Finding { folder: None, limit: None };
+        let one = |text: &str| finding.sets(&[text.to_owned()]);
+        let sums = one("arithmetic:count=12,min_digits=1,operations=+,seed=3").unwrap();
+        assert_eq!(sums[0].problems.len(), 12);
+        assert!(sums[0].problems.iter().all(|problem| problem.problem.contains('+')));
+        let other = one("arithmetic:count=12,min_digits=1,operations=+,seed=4").unwrap();
+        assert_ne!(sums[0].sha256, other[0].sha256);
+        assert!(matches!(
+            one("countdown:count=5").unwrap()[0].rewards.0[0],
+            VerifierConfig::Countdown { .. }
+        ));
+        for (text, expected) in [
+            ("arithmetic:count", "expected KEY=VALUE, got `count`"),
+            ("arithmetic:slip=1", "unknown field `slip`"),
+            ("arithmetic:min_digits=3", "min_digits: 3 is more than max_digits"),
+            ("countdown:numbers=9", "numbers: expected 2 to 6, got 9"),
+            ("maths500", "did you mean `math500`?"),
+            ("countdown,countdown:seed=2", "stands for another set, too"),
+            ("", "got nothing"),
+        ] {
+            let error = format!("{:#}", one(text).unwrap_err());
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What the results of an evaluation depend on: the file `eval.toml` of its directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use evals::PromptStyle;
+use rollout::Sampling;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::config::{DTypeChoice, DeviceChoice};
+use crate::identity::Digest;
+
+/// What results depend on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Version of this file.
+    pub format: u32,
+    /// The model, as the command named it.
+    pub model: String,
+    /// Name of the settings that it began with.
+    pub protocol: String,
+    /// Name of the prompt style.
+    pub style: String,
+    /// Whether the likeliest completion is judged besides.
+    pub greedy: bool,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Where the model runs.
+    pub device: DeviceChoice,
+    /// In what it computes.
+    pub dtype: DTypeChoice,
+    /// How completions are drawn.
+    pub sampling: Sampling,
+    /// How problems become prompts.
+    pub prompt: PromptStyle,
+    /// SHA-256 of the model's files; none of a model that is made on the spot.
+    pub files: BTreeMap<String, String>,
+    /// What is judged.
+    #[serde(rename = "set")]
+    pub sets: Vec<SetSettings>,
+}
+
+/// One set of problems.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetSettings {
+    /// Its name.
+    pub name: String,
+    /// Problems that are judged.
+    pub asked: usize,
+    /// Completions of each.
+    pub samples: usize,
+    /// What judges them.
+    pub criterion: String,
+    /// SHA-256 of all its rows.
+    pub sha256: String,
+}
+
+impl Settings {
+    /// The file.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a number that TOML does not have.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("writing the settings as TOML")
+    }
+
+    /// Eight hexadecimal digits that other settings do not have.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Settings::to_toml`] does.
+    pub fn short(&self) -> Result<String> {
+        let text = toml::to_string(&self.table()?).context("writing the settings as TOML")?;
+        Ok(Digest::sha256(text.as_bytes())[..8].to_owned())
+    }
+
+    /// The keys that differ from the settings `then`, each with both values.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Settings::to_toml`] does.
+    pub fn changes_since(&self, then: &Self) -> Result<Vec<String>> {
+        let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
+        flatten("", &Value::Table(then.table()?), &mut was);
+        flatten("", &Value::Table(self.table()?), &mut is);
+        let mut keys: Vec<_> = was.keys().chain(is.keys()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let or_none = |value: Option<&String>| value.map_or("nothing", String::as_str).to_owned();
+        let differing = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
+        Ok(differing
+            .map(|key| {
+                format!("{key}: {} then, {} now", or_none(was.get(key)), or_none(is.get(key)))
+            })
+            .collect())
+    }
+
+    /// What is compared: a model with files is what they hold, wherever it lies.
+    fn table(&self) -> Result<Table> {
+        let mut table = Table::try_from(self).context("writing the settings as TOML")?;
+        if !self.files.is_empty() {
+            table.remove("model");
+        }
+        Ok(table)
+    }
+}
+
+fn flatten(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
+    let within = |key: &str| {
+        if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    };
+    match value {
+        Value::Table(table) => {
+            table.iter().for_each(|(key, value)| flatten(&within(key), value, leaves));
+        }
+        Value::Array(values) if values.iter().any(Value::is_table) => {
+            for value in values {
+                let name = value.get("name").and_then(Value::as_str).unwrap_or_default();
+                flatten(&within(name), value, leaves);
+            }
+        }
+        leaf => drop(leaves.insert(path.to_owned(), leaf.to_string())),
+    }
+}
+
+/// The last part of a model's name, as it may stand in the name of a folder.
+pub fn model_name(model: &str) -> String {
+    let last = model.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
+    let stem = Path::new(last);
+    let stem = match stem.extension() {
+        Some(extension) if extension == "gguf" => stem.with_extension(""),
+        _ => stem.to_owned(),
+    };
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = stem.to_string_lossy().chars().map(plain).collect();
+    if name.trim_matches('.').is_empty() { "model".to_owned() } else { name }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::eval) fn settings() -> Settings {
+        Settings {
+            format: 1,
+            model: "builtin:tiny".into(),
+            protocol: "paper".into(),
+            style: "plain".into(),
+            greedy: true,
+            seed: 1,
+            device: DeviceChoice::Cpu,
+            dtype: DTypeChoice::F32,
+            sampling: Sampling::default(),
+            prompt: evals::benchmark::styles()["r1-zero"].clone(),
+            files: BTreeMap::new(),
+            sets: vec![SetSettings {
+                name: "arithmetic".into(),
+                asked: 4,
+                samples: 4,
+                criterion: "math".into(),
+                sha256: "0".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_file_is_read_back() {
+        let text = settings().to_toml().unwrap();
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings());
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let then = settings();
+        let mut now = settings();
+        assert_eq!(now.changes_since(&then).unwrap(), [""; 0]);
+        now.sampling.temperature = 0.5;
+        now.sets[0].samples = 8;
+        assert_eq!(
+            now.changes_since(&then).unwrap(),
+            ["sampling.temperature: 1.0 then, 0.5 now", "set.arithmetic.samples: 4 then, 8 now"]
+        );
+        assert_ne!(now.short().unwrap(), then.short().unwrap());
+    }
+
+    #[test]
+    fn a_model_is_what_its_files_hold() {
+        let mut then = settings();
+        then.files.insert("model".into(), "ab".into());
+        let mut now = then.clone();
+        now.model = "elsewhere/model.gguf".into();
+        assert_eq!(now.changes_since(&then).unwrap(), [""; 0]);
+        assert_eq!(now.short().unwrap(), then.short().unwrap());
+        now.files.insert("model".into(), "cd".into());
+        assert_eq!(now.changes_since(&then).unwrap(), ["files.model: \"ab\" then, \"cd\" now"]);
+    }
+
+    #[test]
+    fn a_model_has_a_name_that_a_folder_may_have() {
+        for (model, name) in [
+            ("builtin:tiny", "tiny"),
+            ("models/smollm2-135m.gguf", "smollm2-135m"),
+            ("hf://Qwen/Qwen2.5-Math-1.5B", "Qwen2.5-Math-1.5B"),
+            ("runs/a b/", "a-b"),
+            ("..", "model"),
+        ] {
+            assert_eq!(model_name(model), name, "{model}");
+        }
+    }
+}

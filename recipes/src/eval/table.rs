@@ -1,0 +1,355 @@
+//! The figures of evaluations as a Markdown table or as JSON, and the list of what there is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+use evals::run::{Figure, ProblemLine, Summary};
+use evals::{Estimate, Paired};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Found;
+
+/// The evaluations that are shown, and what each of their sets is compared with.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The evaluations.
+    pub found: Vec<Found>,
+    /// The comparison of the first of them.
+    pub against: Option<Compared>,
+}
+
+/// An evaluation compared with another, set by set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compared {
+    /// Where the other is.
+    pub root: String,
+    /// By set and figure; sets that only one has are not among them.
+    pub sets: BTreeMap<String, BTreeMap<String, Paired>>,
+    /// What differs besides the model, one line each.
+    pub differs: Vec<String>,
+}
+
+/// Compares an evaluation with another on the problems that both have.
+///
+/// # Errors
+///
+/// Fails when they have no set in common, and when a set's rows are others.
+pub fn compare(found: &Found, other: &Found) -> Result<Compared> {
+    let mut sets = BTreeMap::new();
+    for summary in &found.summaries {
+        let name = &summary.set;
+        let Some(theirs) = other.summaries.iter().find(|one| one.set == *name) else { continue };
+        if theirs.data_sha256 != summary.data_sha256 {
+            bail!(
+                "{name}: its rows are not those of {}: sha256 {:.12} there, {:.12} here",
+                other.root.display(),
+                theirs.data_sha256,
+                summary.data_sha256
+            );
+        }
+        let samples = summary.samples.max(theirs.samples);
+        let figures = Figure::all(samples).into_iter().filter_map(|figure| {
+            let differences = differences(figure, &found.lines[name], &other.lines[name]);
+            (!differences.is_empty()).then(|| (figure.to_string(), Paired::of(&differences)))
+        });
+        sets.insert(name.clone(), figures.collect());
+    }
+    if sets.is_empty() {
+        bail!("{} has no set of this evaluation", other.root.display());
+    }
+    let differs = found.settings.changes_since(&other.settings)?;
+    let of_model = |line: &String| line.starts_with("model") || line.starts_with("files");
+    let differs = differs.into_iter().filter(|line| !of_model(line)).collect();
+    Ok(Compared { root: other.root.display().to_string(), sets, differs })
+}
+
+/// What problems of one have more than those of the other, by id.
+fn differences(figure: Figure, lines: &[ProblemLine], others: &[ProblemLine]) -> Vec<f64> {
+    let others: BTreeMap<&str, &ProblemLine> =
+        others.iter().map(|line| (line.id.as_str(), line)).collect();
+    let mut lines: Vec<_> = lines.iter().collect();
+    lines.sort_by_key(|line| line.number);
+    let difference = |line: &&ProblemLine| {
+        let other = others.get(line.id.as_str())?;
+        Some(figure.of(line)? - figure.of(other)?)
+    };
+    lines.iter().filter_map(difference).collect()
+}
+
+/// The evaluations as JSON.
+pub fn json(shown: &Shown) -> String {
+    let runs = shown.found.iter().map(|found| {
+        json!({
+            "dir": found.root.display().to_string(),
+            "model": found.settings.model,
+            "sets": found.summaries,
+        })
+    });
+    let runs: Vec<_> = runs.collect();
+    format!("{:#}\n", json!({"runs": runs, "against": shown.against}))
+}
+
+/// The evaluations as a Markdown table, with what is to be known about it in lines below.
+pub fn markdown(shown: &Shown) -> String {
+    let all: Vec<_> = shown
+        .found
+        .iter()
+        .flat_map(|found| found.summaries.iter().map(move |s| (found, s)))
+        .collect();
+    let mut samples: Vec<_> = all.iter().map(|(_, summary)| summary.samples).collect();
+    samples.dedup();
+    let k = if let [one] = samples.as_slice() { one.to_string() } else { "n".to_owned() };
+    let mut head = Vec::new();
+    if shown.found.len() > 1 {
+        head.push("run".to_owned());
+    }
+    head.extend(["set".to_owned(), "problems".to_owned()]);
+    if k == "n" {
+        head.push("n".to_owned());
+    }
+    head.extend([format!("avg@{k}"), "95 %".into(), format!("pass@{k}"), format!("maj@{k}")]);
+    head.extend(["greedy", "truncated", "tokens"].map(str::to_owned));
+    if shown.against.is_some() {
+        head.push("against".to_owned());
+    }
+    let mut rows = vec![head];
+    for (found, summary) in &all {
+        let mut row = Vec::new();
+        if shown.found.len() > 1 {
+            row.push(found.root.display().to_string());
+        }
+        row.extend(cells(summary, k == "n"));
+        if let Some(against) = &shown.against {
+            let own = against.sets.get(&summary.set).filter(|_| found.root == shown.found[0].root);
+            row.push(own.and_then(difference).unwrap_or_else(none));
+        }
+        rows.push(row);
+    }
+    let mut text = aligned(&rows);
+    for (_, summary) in &all {
+        parts(&mut text, summary);
+    }
+    if let Some(Compared { root, differs, .. }) = &shown.against {
+        let _ = writeln!(text, "\nagainst: {root}, paired by problem");
+        if !differs.is_empty() {
+            let _ = writeln!(text, "it differs besides the model: {}", differs.join("; "));
+        }
+    }
+    text
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+fn cells(summary: &Summary, with_samples: bool) -> Vec<String> {
+    let Summary { asked, problems, unjudged, samples, .. } = summary;
+    let mut row = vec![summary.set.clone()];
+    row.push(match (problems + unjudged, *unjudged) {
+        (judged, 0) if judged == *asked => asked.to_string(),
+        (judged, 0) => format!("{judged} of {asked}"),
+        (_, unjudged) => format!("{problems} of {asked} ({unjudged} left out)"),
+    });
+    if with_samples {
+        row.push(samples.to_string());
+    }
+    if *problems == 0 {
+        row.extend(std::iter::repeat_with(none).take(7));
+        return row;
+    }
+    let largest = |figures: &BTreeMap<usize, Estimate>| {
+        let (k, found) = figures.last_key_value().filter(|(k, _)| **k > 1)?;
+        let mean = percent(found.mean);
+        Some(if k == samples { mean } else { format!("{mean} (@{k})") })
+    };
+    row.push(percent(summary.accuracy));
+    row.push(format!("{} to {}", percent(summary.low), percent(summary.high)));
+    row.push(largest(&summary.pass).unwrap_or_else(none));
+    row.push(largest(&summary.maj).unwrap_or_else(none));
+    row.push(summary.greedy.map_or_else(none, |greedy| percent(greedy.mean)));
+    row.push(format!("{} %", percent(summary.truncated)));
+    row.push(format!("{:.0}", summary.length));
+    row
+}
+
+/// The comparison of a set in one cell.
+fn difference(figures: &BTreeMap<String, Paired>) -> Option<String> {
+    let Paired { mean, interval, p, better, worse, .. } =
+        figures.get(&Figure::Average.to_string())?;
+    let within = interval.map_or_else(String::new, |[low, high]| {
+        format!(" ({:.1} to {:.1})", 100.0 * low, 100.0 * high)
+    });
+    let p = if *p < 0.001 { "p < 0.001".to_owned() } else { format!("p {p:.3}") };
+    Some(format!("{:+.1}{within}, {p}, {better} better, {worse} worse", 100.0 * mean))
+}
+
+/// Lines on the parts of a set, and on what is wrong with it.
+fn parts(text: &mut String, summary: &Summary) {
+    let Summary { set, by_source, by_level, contaminated, .. } = summary;
+    for (what, parts) in [("source", by_source), ("level", by_level)] {
+        if parts.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "\n{set} by {what}:");
+        let mut rows = vec![[what, "avg", "95 %"].map(str::to_owned).to_vec()];
+        rows.extend(parts.iter().map(|(part, found)| {
+            let Estimate { mean, low, high } = *found;
+            vec![part.clone(), percent(mean), format!("{} to {}", percent(low), percent(high))]
+        }));
+        text.push_str(&aligned(&rows));
+    }
+    if let Some(ids) = contaminated {
+        let (number, asked) = (ids.len(), summary.asked);
+        let _ = write!(text, "\n{set}: {number} of {asked} problems are in the training data");
+        let shown = ids.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if number > 5 { ", ..." } else { "" };
+        let _ = if ids.is_empty() { writeln!(text) } else { writeln!(text, ": {shown}{more}") };
+    }
+}
+
+/// Rows as a Markdown table whose columns are aligned; the first row is its head.
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
+    let clean = |cell: &String| cell.replace('|', "\\|").replace(['\n', '\r'], " ");
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(clean).collect()).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(3))
+        .collect();
+    let mut text = String::new();
+    for (at, row) in rows.iter().enumerate() {
+        for (cell, &width) in row.iter().zip(&widths) {
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text.push_str("|\n");
+        if at == 0 {
+            for width in &widths {
+                let _ = write!(text, "|{}", "-".repeat(width + 2));
+            }
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rewards::Outcome;
+
+    use super::*;
+    use crate::eval::settings::tests::settings;
+
+    fn line(number: u64, correct: usize) -> ProblemLine {
+        let outcome = |at| if at < correct { Outcome::Correct } else { Outcome::Wrong };
+        ProblemLine {
+            number,
+            id: format!("p{number}"),
+            source: "here".into(),
+            level: Some((number % 2 + 1).to_string()),
+            problem: "1+1".into(),
+            gold: "2".into(),
+            n: 2,
+            correct,
+            distinct_correct: correct.min(1),
+            rewards: vec![0.0; 2],
+            outcomes: (0..2).map(outcome).collect(),
+            lengths: vec![3, 5],
+            truncated: vec![false, true],
+            classes: Vec::new(),
+            votes: vec![None; 2],
+            greedy: None,
+            texts: Vec::new(),
+        }
+    }
+
+    fn found(name: &str, correct: [usize; 4]) -> Found {
+        let lines: Vec<_> = (0..).zip(correct).map(|(number, c)| line(number, c)).collect();
+        let summary = Summary {
+            set: "sums".into(),
+            samples: 2,
+            asked: 4,
+            data_sha256: "a".into(),
+            ..Summary::default()
+        };
+        Found {
+            root: PathBuf::from(name),
+            settings: settings(),
+            summaries: vec![summary.with_figures(&lines)],
+            lines: [("sums".to_owned(), lines)].into(),
+        }
+    }
+
+    #[test]
+    fn a_table_has_every_figure_and_the_comparison() {
+        let (now, base) = (found("now", [2, 2, 1, 0]), found("base", [0, 1, 1, 0]));
+        let mut against = compare(&now, &base).unwrap();
+        against.differs.push("seed: 1 then, 2 now".into());
+        let text = markdown(&Shown { found: vec![now], against: Some(against) });
+        let mut lines = text.lines();
+        let head = lines.next().unwrap();
+        for column in ["avg@2", "pass@2", "maj@2", "greedy", "truncated", "tokens", "against"] {
+            assert!(head.contains(column), "{head}");
+        }
+        let row = lines.nth(1).unwrap();
+        for cell in
+            ["| sums", "| 4 ", "| 62.5 ", "| 75.0 ", "| 50.0 % ", "| 4 ", "2 better, 0 worse"]
+        {
+            assert!(row.contains(cell), "{row}");
+        }
+        assert!(row.contains("+37.5 (") && row.contains("p 0.500"), "{row}");
+        assert!(text.contains("sums by level:") && !text.contains("by source"), "{text}");
+        assert!(text.ends_with("it differs besides the model: seed: 1 then, 2 now\n"), "{text}");
+    }
+
+    #[test]
+    fn other_rows_are_refused_and_other_sets_left_out() {
+        let (now, mut base) = (found("now", [2; 4]), found("base", [0; 4]));
+        base.summaries[0].data_sha256 = "b".into();
+        let error = compare(&now, &base).unwrap_err().to_string();
+        assert!(
+            error.contains("its rows are not those of base: sha256 b there, a here"),
+            "{error}"
+        );
+        base.summaries[0].set = "other".into();
+        let error = compare(&now, &base).unwrap_err().to_string();
+        assert!(error.contains("has no set of this evaluation"), "{error}");
+    }
+
+    #[test]
+    fn only_problems_that_both_have_are_compared() {
+        let (now, mut base) = (found("now", [2; 4]), found("base", [1; 4]));
+        let lines = base.lines.get_mut("sums").unwrap();
+        lines[0].id = "another".into();
+        lines[1].outcomes[0] = Outcome::Error;
+        let paired = &compare(&now, &base).unwrap().sets["sums"]["avg"];
+        assert_eq!((paired.problems, paired.better, paired.mean), (2, 2, 0.5));
+    }
+
+    #[test]
+    fn what_is_unfinished_or_left_out_is_said() {
+        let mut one = found("now", [1; 4]);
+        one.summaries[0].asked = 9;
+        let shown = |one: Found| markdown(&Shown { found: vec![one], against: None });
+        assert!(shown(one.clone()).contains("| 4 of 9 "), "{}", shown(one));
+        let none = Summary { set: "sums".into(), asked: 4, ..Summary::default() };
+        let empty = Found { summaries: vec![none], ..found("now", [0; 4]) };
+        assert!(shown(empty.clone()).contains("| 0 of 4 "), "{}", shown(empty));
+        let mut known = found("now", [1; 4]);
+        known.summaries[0].contaminated = Some(vec!["p1".into(), "p3".into()]);
+        assert!(
+            shown(known.clone()).contains("2 of 4 problems are in the training data: p1, p3\n")
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_break_the_table() {
+        let text = aligned(&[vec!["a".into(), "b".into()], vec!["x|y\nz".into(), "1".into()]]);
+        assert_eq!(text, "| a      | b   |\n|--------|-----|\n| x\\|y z | 1   |\n");
+    }
+}

@@ -1,0 +1,257 @@
+//! `stearin eval`: what it leaves and prints, and that it goes on after any end.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rand_philox::Philox;
+use recipes::run_dir::{State, status};
+use serde_json::Value;
+
+use crate::binary::{stderr, stdout, stearin};
+
+/// Long enough to be caught on its way.
+const LONG: [&str; 12] = [
+    "eval",
+    "--model",
+    "builtin:tiny",
+    "--bench",
+    "arithmetic:count=60,countdown:count=30",
+    "--samples",
+    "4",
+    "--greedy",
+    "--max-new-tokens",
+    "24",
+    "--seed",
+    "3",
+];
+
+/// Short.
+const SHORT: [&str; 10] = [
+    "eval",
+    "--model",
+    "builtin:atom",
+    "--bench",
+    "arithmetic:count=12,min_digits=1,max_digits=1",
+    "--samples",
+    "2",
+    "--max-new-tokens",
+    "8",
+    "--out",
+];
+
+fn with<'a>(arguments: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    [arguments, more].concat()
+}
+
+/// The files of an evaluation below `root`.
+fn results(root: &Path) -> BTreeMap<String, String> {
+    let folder = root.join("evals/step-000000");
+    let read = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, fs::read_to_string(entry.path()).unwrap())
+    };
+    fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect()
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_as_if_it_had_not_been() {
+    let temp = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    let whole = stearin(temp.path(), &with(&LONG, &["--out", "whole"]));
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    let lasts = began.elapsed().as_micros() as u32;
+    let mut moments = Philox::from_u64_seed(5);
+    let root = temp.path().join("killed");
+    let (mut kills, mut on_the_way) = (0, false);
+    while kills < 8 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stearin"))
+            .args(with(&LONG, &["--out", "killed"]))
+            .current_dir(temp.path())
+            .env("RAYON_NUM_THREADS", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_micros(u64::from(moments.bounded(lasts / 2))));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        let lines = fs::read_to_string(root.join("evals/step-000000/arithmetic.jsonl"));
+        let lines = lines.unwrap_or_default().lines().count();
+        on_the_way |= (1..60).contains(&lines);
+    }
+    assert!(on_the_way, "it was caught within a set");
+    // Other slots, since they change nothing.
+    let resumed = stearin(temp.path(), &with(&LONG, &["--out", "killed", "--slots", "5"]));
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert_eq!(stdout(&resumed), stdout(&whole));
+    assert_eq!(results(&root), results(&temp.path().join("whole")));
+    assert_eq!(status(&root).unwrap().state, State::Finished);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_keeps_what_was_judged() {
+    let temp = tempfile::tempdir().unwrap();
+    let arguments = with(&LONG, &["--out", "run"]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stearin"))
+        .args(&arguments)
+        .current_dir(temp.path())
+        .env("RAYON_NUM_THREADS", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let file = temp.path().join("run/evals/step-000000/arithmetic.jsonl");
+    let began = Instant::now();
+    while fs::read_to_string(&file).unwrap_or_default().lines().count() < 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        assert!(began.elapsed() < Duration::from_mins(5), "nothing was judged");
+        sleep(Duration::from_millis(2));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the same command continues"), "{}", stderr(&output));
+    let judged = fs::read_to_string(&file).unwrap().lines().count();
+    assert!(stdout(&output).contains(&format!("| {judged} of 60 ")), "{}", stdout(&output));
+    assert_eq!(status(&temp.path().join("run")).unwrap().state, State::Interrupted);
+    let resumed = stearin(temp.path(), &arguments);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let whole = stearin(temp.path(), &with(&LONG, &["--out", "whole"]));
+    assert_eq!(stdout(&resumed), stdout(&whole));
+}
+
+#[test]
+fn other_settings_are_refused_with_the_keys_that_differ() {
+    let temp = tempfile::tempdir().unwrap();
+    let first = stearin(temp.path(), &with(&SHORT, &["run"]));
+    assert!(first.status.success(), "{}", stderr(&first));
+    let before = results(&temp.path().join("run"));
+    for (more, expected) in [
+        (vec!["--seed", "2"], "seed: 1 then, 2 now"),
+        (vec!["--temperature", "0.5"], "sampling.temperature: 1.0 then, 0.5 now"),
+        (vec!["--greedy"], "greedy: false then, true now"),
+        (vec!["--limit", "3"], "set.arithmetic.asked: 12 then, 3 now"),
+    ] {
+        let refused = stearin(temp.path(), &with(&SHORT, &with(&["run"], &more)));
+        assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains(expected), "{}", stderr(&refused));
+    }
+    // The same go on, and there is nothing to do.
+    let again = stearin(temp.path(), &with(&SHORT, &["run"]));
+    assert_eq!(stdout(&again), stdout(&first));
+    assert_eq!(results(&temp.path().join("run")), before);
+    fs::write(temp.path().join("taken"), "x").unwrap();
+    let refused = stearin(temp.path(), &with(&SHORT, &["taken"]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("is no evaluation"), "{}", stderr(&refused));
+}
+
+#[test]
+fn the_table_is_shown_again_without_a_model() {
+    let temp = tempfile::tempdir().unwrap();
+    let first = stearin(temp.path(), &with(&SHORT, &["run"]));
+    let again = stearin(temp.path(), &["eval", "--table", "run"]);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!(stdout(&again), stdout(&first));
+    assert!(stdout(&again).starts_with("| set        | problems | avg@2 |"), "{}", stdout(&again));
+    let json = stearin(temp.path(), &["eval", "--table", "run", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let set = &json["runs"][0]["sets"][0];
+    assert_eq!((&set["set"], &set["problems"]), (&"arithmetic".into(), &12.into()));
+    assert_eq!(set["protocol"], "paper");
+    let file: Value =
+        serde_json::from_str(&results(&temp.path().join("run"))["arithmetic.json"]).unwrap();
+    assert_eq!(*set, file);
+    let none = stearin(temp.path(), &["eval", "--table", "."]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("is no directory of an evaluation"), "{}", stderr(&none));
+}
+
+#[test]
+fn two_evaluations_are_compared_problem_by_problem() {
+    let temp = tempfile::tempdir().unwrap();
+    stearin(temp.path(), &with(&SHORT, &["base"]));
+    let other = with(&SHORT, &["other", "--seed", "2", "--against", "base"]);
+    let output = stearin(temp.path(), &other);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("| against") && said.contains("better,"), "{said}");
+    assert!(said.contains("it differs besides the model: seed: 1 then, 2 now"), "{said}");
+    // Against itself nothing differs.
+    let itself = stearin(temp.path(), &["eval", "--table", "base", "--against", "base", "--json"]);
+    let json: Value = serde_json::from_slice(&itself.stdout).unwrap();
+    let paired = &json["against"]["sets"]["arithmetic"]["avg"];
+    assert_eq!(
+        (&paired["mean"], &paired["p"], &paired["equal"]),
+        (&0.0.into(), &1.0.into(), &12.into())
+    );
+    // Other rows are refused before anything is sampled.
+    let mut rows = with(&SHORT, &["rows", "--against", "base"]);
+    rows[4] = "arithmetic:count=11,min_digits=1,max_digits=1";
+    let refused = stearin(temp.path(), &rows);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("are others than here"), "{}", stderr(&refused));
+    assert!(!temp.path().join("rows").exists());
+}
+
+#[test]
+fn files_have_levels_and_may_be_in_the_training_data() {
+    let temp = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (1..9)
+        .map(|i| {
+            format!(
+                "{{\"id\":\"p{i}\",\"problem\":\"{i}+1\",\"answer\":\"{}\",\"level\":{}}}\n",
+                i + 1,
+                i % 2 + 1
+            )
+        })
+        .collect();
+    fs::write(temp.path().join("mine.jsonl"), rows.concat()).unwrap();
+    fs::write(temp.path().join("train.jsonl"), "{\"problem\":\" 3 + 1 \",\"answer\":\"4\"}\n")
+        .unwrap();
+    let mut arguments = with(&SHORT, &["run", "--train-data", "train.jsonl"]);
+    arguments[4] = "mine.jsonl";
+    let output = stearin(temp.path(), &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("mine by level:\n"), "{said}");
+    assert!(said.contains("mine: 1 of 8 problems are in the training data: p3\n"), "{said}");
+    let line = results(&temp.path().join("run"))["mine.jsonl"].lines().next().unwrap().to_owned();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["id"], &line["gold"], &line["n"]), (&"p1".into(), &"2".into(), &2.into()));
+    assert_eq!(line["texts"].as_array().unwrap().len(), 2);
+    assert_eq!(line["level"], "2");
+}
+
+#[test]
+fn what_cannot_be_begun_is_bad_input_and_leaves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    for (more, expected) in [
+        (vec!["run", "--protocol", "papers"], "did you mean `paper`?"),
+        (vec!["run", "--prompt", "box"], "there is no style `box`"),
+        (vec!["run", "--prompt", "minerva-4shot"], "leaves no room in the model's context"),
+        (vec!["run", "--temperature", "0"], "2 completions at temperature 0 are all the same"),
+        (vec!["run", "--top-p", "0"], "top_p is 0, expected above 0"),
+        (vec!["run", "--bench", "minerva"], "no revision of hf://datasets/math-ai/minervamath"),
+        (vec!["run", "--bench", "math"], "there is no benchmark, task or file"),
+        (vec!["run", "--against", "none"], "none is no directory of an evaluation"),
+        (vec!["run", "--train-data", "none.jsonl"], "there is no file `none.jsonl`"),
+    ] {
+        let output = stearin(temp.path(), &with(&SHORT, &more));
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{more:?}: {}", stderr(&output));
+    }
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    let list = stearin(temp.path(), &["eval", "--list"]);
+    assert!(list.status.success() && stdout(&list).contains("| math500"), "{}", stdout(&list));
+    let none = stearin(temp.path(), &["eval"]);
+    assert_eq!(none.status.code(), Some(2), "a model is asked for");
+}
