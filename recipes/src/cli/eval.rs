@@ -12,7 +12,7 @@ use rollout::Sampling;
 
 use super::{count, print};
 use crate::config::{DTypeChoice, DeviceChoice};
-use crate::console::Console;
+use crate::console::{Console, Verbosity};
 use crate::eval::{
     self, Finding, Policy, Set, SetSettings, Settings, Shown, Texts, compare, contaminated,
     model_name,
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let finding = Finding { folder: args.data.clone(), limit: args.limit.or(limit) };
     let sets = finding.sets(&args.bench)?;
     let texts = Texts::of(&args.train_data)?;
-    let console = Console::stderr();
+    let console = Console::stderr(Verbosity::Normal);
     sets.iter().flat_map(|set| &set.notes).for_each(|note| console.print(note));
     let model = args.model.clone().unwrap_or_default();
     let model_ref = policy::locate(&model, &SearchPath::of_command())?;

@@ -4,10 +4,8 @@ use std::collections::HashSet;
 
 use anyhow::{Context as _, Result};
 use rewards::Problem;
-use serde::Deserialize as _;
-use toml::{Table, Value};
+use toml::Table;
 
-use crate::config::Source;
 use crate::data;
 use crate::search_path::SearchPath;
 
@@ -27,7 +25,7 @@ impl Texts {
             let mut table = Table::new();
             table.insert("kind".into(), "file".into());
             table.insert("path".into(), file.as_str().into());
-            let source = Source::deserialize(Value::Table(table))?;
+            let source = super::sets::source(table)?;
             let name = format!("--train-data {file}");
             let (problems, _, _) = data::source(&name, &source, &SearchPath::of_command(), None, 1)
                 .with_context(|| name.clone())?;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use evals::benchmark::{self, Benchmark};
 use rewards::{Marker, Problem, RubricConfig, Strictness, VerifierConfig};
-use serde::Deserialize as _;
 use serde_json::json;
 use toml::{Table, Value};
 
@@ -96,8 +95,9 @@ impl Finding {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("reading {}", path.display()))?;
-            let source: Source =
+            let table =
                 toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+            let source = source(table).with_context(|| format!("reading {}", path.display()))?;
             return self.made(&stem(path), &source, 1, SAMPLES);
         }
         let is_address = item.starts_with("hf://");
@@ -169,8 +169,7 @@ impl Finding {
                 }
             }
         }
-        let source = Source::deserialize(Value::Table(table))
-            .with_context(|| format!("settings of the task `{name}`"))?;
+        let source = source(table).with_context(|| format!("settings of the task `{name}`"))?;
         if let [first, ..] = source_problems(name, &source).as_slice() {
             bail!("{first}");
         }
@@ -236,7 +235,17 @@ fn file(path: &str, columns: &[(&String, &String)]) -> Result<Source> {
     let columns: Table =
         columns.iter().map(|(role, column)| ((*role).clone(), column.as_str().into())).collect();
     table.insert("columns".into(), Value::Table(columns));
-    Source::deserialize(Value::Table(table)).context("columns of a benchmark")
+    source(table).context("columns of a benchmark")
+}
+
+/// The source that a table describes, wherever `kind` stands in it.
+pub(super) fn source(mut table: Table) -> Result<Source> {
+    let mut ordered = Table::new();
+    if let Some(kind) = table.remove("kind") {
+        ordered.insert("kind".into(), kind);
+    }
+    ordered.extend(table);
+    Ok(Value::Table(ordered).try_into()?)
 }
 
 /// The name of a file without its extension, as it may stand in the name of another.
