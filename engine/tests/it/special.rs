@@ -173,7 +173,7 @@ fn settings_are_read_from_words_and_lists() {
     assert_eq!(read("[\"<a>\"]").unwrap(), KeepSpecialTokens::Listed(vec!["<a>".into()]));
     for wrong in ["\"some\"", "true", "3", "{}", "[1]"] {
         let error = read(wrong).unwrap_err().to_string();
-        assert!(error.contains("expected \"auto\""), "{wrong}: {error}");
+        assert!(error.contains("auto"), "{wrong}: {error}");
     }
 }
 
