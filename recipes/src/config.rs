@@ -9,6 +9,7 @@ mod check;
 mod choice;
 mod data;
 mod eval;
+mod hints;
 mod layers;
 mod load;
 mod message;

@@ -231,7 +231,7 @@ impl Reading<'_> {
         if let (Some(HeldOut::Split { .. }), Some(by)) = (&config.held_out, judged)
             && let Some(problem) = all.iter().find(|problem| problem.answer.is_empty())
         {
-            bail!("{KEY}: problem {}: {}", problem.id, no_answer(by));
+            bail!("{KEY}: problem {}: {}", problem.id, no_answer(by, None));
         }
         let repeated = without(&mut train, all, "data")?;
         Ok((train, held_out, repeated))
@@ -309,7 +309,7 @@ impl Reading<'_> {
                 number += 1;
                 let problem = mapping.problem(number, row)?;
                 if let (true, Some(by)) = (problem.answer.is_empty(), answers) {
-                    return Err(no_answer(by));
+                    return Err(mapping.lacks_answer(by, row));
                 }
                 if let Some(earlier) = seen.insert(problem.id.clone(), at) {
                     let id = brief(&problem.id);
@@ -330,10 +330,12 @@ impl Reading<'_> {
     }
 }
 
-fn no_answer(by: &str) -> String {
+/// What to do where a row has no answer; the columns that it has, where they are known.
+fn no_answer(by: &str, has: Option<&str>) -> String {
+    let has = has.map_or_else(String::new, |has| format!(": {has}"));
     format!(
-        "no answer, which {by} reads\nname its column by columns.answer, or set answer_from to how \
-         the solution states it; if the data has none, judge by a verifier of your own \
+        "no answer, which {by} reads{has}\nname its column by columns.answer, or set answer_from to \
+         how the solution states it; if the data has none, judge by a verifier of your own \
          (docs/verifiers.md), or leave data.held_out out if these problems are held out"
     )
 }

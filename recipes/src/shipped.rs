@@ -50,5 +50,9 @@ pub fn layer(argument: &str) -> Result<Layer> {
     let stem = Path::new(argument).file_stem().unwrap_or_default().to_string_lossy();
     let hint =
         nearest(&stem, names).map_or_else(String::new, |name| format!("\ndid you mean `{name}`?"));
-    bail!("there is no recipe {argument}: no such file, and the shipped ones are {listed}{hint}")
+    let looked = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    bail!(
+        "there is no recipe {argument}: looked for in {}, and the shipped ones are {listed}{hint}",
+        looked.display()
+    )
 }

@@ -133,7 +133,10 @@ fn check_descent(at: &str, stage: &dyn StageSettings, found: &mut Problems) {
     let total = stage.total_updates();
     let warmup = stage.descent().schedule.warmup(total);
     found.need(warmup < total, || {
-        format!("{at}.schedule.warmup: {warmup} of {total} updates never reach the learning rate")
+        format!(
+            "{at}.schedule: a warm-up of {warmup} never ends in {total} updates: set \
+             {at}.schedule.warmup to less, or warmup_ratio in its place"
+        )
     });
     let (updates, batch) = (stage.descent().updates_per_step, stage.batch());
     found.need(updates <= batch, || {

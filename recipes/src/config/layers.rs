@@ -70,7 +70,7 @@ fn merge_stage<'a>(
 }
 
 /// The kind of a table, or of a setting that is a name: `"k3"` stands for `{ kind = "k3" }`.
-fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
+pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
     value.as_str().or_else(|| value.as_table()?.get("kind")?.get_ref().as_str())
 }
 
@@ -244,6 +244,68 @@ fn find_name(value: &Spanned<DeValue<'_>>, name: &str) -> Option<Range<usize>> {
             if key.get_ref() == name { Some(key.span()) } else { find_name(value, name) }
         }),
         _ => None,
+    }
+}
+
+/// The names and numbers of items that lead to the smallest value or key around `span`.
+pub(super) fn path_at(table: &DeTable<'_>, span: &Range<usize>) -> Vec<String> {
+    let mut best = (usize::MAX, Vec::new());
+    for (key, value) in table {
+        nearest_path(key, value, span, &mut Vec::new(), &mut best);
+    }
+    best.1
+}
+
+/// Looks at a value and all below it; what is put together of several places has the span of one
+/// of them, so that a part may stand outside.
+fn nearest_path(
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    span: &Range<usize>,
+    path: &mut Vec<String>,
+    best: &mut (usize, Vec<String>),
+) {
+    path.push(key.get_ref().to_string());
+    consider(&value.span(), span, path, best);
+    walk(value, span, path, best);
+    path.pop();
+}
+
+fn walk(
+    value: &Spanned<DeValue<'_>>,
+    span: &Range<usize>,
+    path: &mut Vec<String>,
+    best: &mut (usize, Vec<String>),
+) {
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                // A complaint about a key is about the table that it is in.
+                consider(&key.span(), span, path, best);
+                nearest_path(key, value, span, path, best);
+            }
+        }
+        DeValue::Array(array) => {
+            for (index, value) in array.iter().enumerate() {
+                path.push(index.to_string());
+                consider(&value.span(), span, path, best);
+                walk(value, span, path, best);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn consider(
+    around: &Range<usize>,
+    span: &Range<usize>,
+    path: &[String],
+    best: &mut (usize, Vec<String>),
+) {
+    let is_around = around.start <= span.start && span.end <= around.end;
+    if is_around && around.len() < best.0 {
+        *best = (around.len(), path.to_vec());
     }
 }
 

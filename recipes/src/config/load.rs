@@ -8,9 +8,9 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
-use super::layers;
 use super::sources::Sources;
 use super::{Recipe, check, message};
+use super::{hints, layers};
 use crate::identity;
 use crate::verifiers::RewardsConfig;
 
@@ -126,7 +126,7 @@ fn deserialize(sources: &Sources, root: DeTable<'_>) -> Result<Recipe> {
         {
             span = inside;
         }
-        message::at(sources, span, text)
+        message::said(sources, &span, &hints::explained(&tree, &span, text))
     })?;
     // Serde takes an array for a table, value by value in the order of the keys.
     let given = toml::Value::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone())))?;

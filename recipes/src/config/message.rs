@@ -7,14 +7,18 @@ use crate::names::nearest;
 
 /// An error at `span`: `file:line:column: text`, the line with a mark, and the nearest known name.
 pub(super) fn at(sources: &Sources, span: Range<usize>, text: &str) -> anyhow::Error {
-    let text = reword(text);
+    said(sources, &span, &reword(text))
+}
+
+/// An error at `span` in words of our own.
+pub(super) fn said(sources: &Sources, span: &Range<usize>, text: &str) -> anyhow::Error {
     let Some(source) = sources.0.iter().rev().find(|s| s.start <= span.start) else {
-        return anyhow::anyhow!(text);
+        return anyhow::anyhow!("{text}");
     };
     if source.is_override {
         return anyhow::anyhow!("--set {}: {text}", source.name);
     }
-    anyhow::anyhow!("{}", in_file(source, &span, &text))
+    anyhow::anyhow!("{}", in_file(source, span, text))
 }
 
 fn in_file(source: &Source, span: &Range<usize>, text: &str) -> String {
@@ -56,7 +60,7 @@ const FORMER: [(&str, &str); 6] = [
 ];
 
 /// Serde's words in ours, with the former or the nearest of the names it expected.
-fn reword(text: &str) -> String {
+pub(super) fn reword(text: &str) -> String {
     let text = text.trim_end().replace('\n', "; ");
     let text = plain(&text);
     let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
@@ -120,7 +124,7 @@ fn value(serde: &str) -> String {
 }
 
 /// A message without the names that serde has for kinds of values.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mismatch = ["invalid type: ", "invalid value: ", "invalid length: "]
         .iter()
         .find_map(|start| text.strip_prefix(start)?.rsplit_once(", expected "));

@@ -81,6 +81,20 @@ impl<'a> Mapping<'a> {
         Ok(problem)
     }
 
+    /// Why a row whose answer `by` reads has none.
+    pub(super) fn lacks_answer(&self, by: &str, row: &Fields<'_>) -> String {
+        let is_answer = |name: &str| match self.columns().answer.as_deref() {
+            Some(set) => set == name,
+            None => Role::Answer.known().iter().any(|known| known.eq_ignore_ascii_case(name)),
+        };
+        match row.all().find(|(name, _)| is_answer(name)) {
+            Some((name, _)) => {
+                format!("column `{}` is empty: expected an answer, which {by} reads", brief(name))
+            }
+            None => super::no_answer(by, Some(&has(row))),
+        }
+    }
+
     /// What was read where it is not what a row of ours has: for people.
     pub(super) fn report(&self) -> Option<String> {
         let own =
@@ -106,6 +120,9 @@ impl<'a> Mapping<'a> {
         let names: Vec<_> = found.iter().map(|one| one.column.as_str()).collect();
         self.used.entry(Role::Problem).or_default().insert(names.join(BOTH));
         match found.as_slice() {
+            [] if self.columns().problem.is_some() => {
+                Err(format!("column `{}` is empty: expected a problem", self.named_problem()))
+            }
             [] => Err(format!(
                 "no problem: expected a column `problem`, {}\nname the row's own by \
                  columns.problem",
@@ -128,6 +145,12 @@ impl<'a> Mapping<'a> {
                 Ok(Question { history: Vec::new(), problem: full.join("\n\n"), reply: None })
             }
         }
+    }
+
+    /// The names that the recipe has for the problem's columns.
+    fn named_problem(&self) -> String {
+        let names = self.columns().problem.iter().flat_map(|names| names.all());
+        names.collect::<Vec<_>>().join("`, `")
     }
 
     /// The problem's column, or columns, where the recipe names none.

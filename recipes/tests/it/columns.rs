@@ -315,3 +315,18 @@ fn plain_chats_are_learnt_without_held_out_problems() {
         assert!(!error.contains("math"), "{error}");
     }
 }
+
+#[test]
+fn a_missing_answer_names_the_columns_and_an_empty_cell_its_own() {
+    let csv = |text: &str, keys: &str| {
+        let train = format!("path = \"a.csv\"{keys}");
+        read("a.csv", text.as_bytes(), &train).map(|_| ()).unwrap_err()
+    };
+    let error = csv("question,final\n1+1,2\n", "");
+    assert!(error.contains("reads: the row has `final`, `question`\nname its column"), "{error}");
+    let named = ", columns = { answer = \"final\" }";
+    let error = csv("question,final\n1+1,2\n2+2,\n", named);
+    assert!(error.contains("row 2: column `final` is empty"), "{error}");
+    let error = csv("q,answer\n,2\n", ", columns = { problem = \"q\" }");
+    assert!(error.contains("row 1: column `q` is empty"), "{error}");
+}

@@ -345,3 +345,34 @@ fn template_args_that_no_template_can_take_are_refused_by_name() {
     let error = read(&[PLAIN, plain], &[]).unwrap_err();
     assert!(error.contains("`template_args` needs `template = { kind = \"chat\" }`"), "{error}");
 }
+
+#[test]
+fn a_key_of_another_library_is_answered_with_ours() {
+    for (set, line) in [
+        ("stage.0.learning_rate=1e-6", "`learning_rate` (HF) is `stage.sft.schedule.lr` here"),
+        ("learning_rate=1e-6", "`learning_rate` (HF) is `stage.rl.schedule.lr` here"),
+        ("stage.rl.num_generations=8", "`num_generations` (TRL) is `stage.rl.group_size` here"),
+        ("stage.rl.loss.policy_loss.epsilon=0.2", "is `stage.rl.loss.policy_loss.clip_low` here"),
+        ("stage.rl.kl_coef=0.1", "is `stage.rl.reward_kl.coefficient` here"),
+        ("save_total_limit=2", "`save_total_limit` (HF) is `checkpoint.keep` here"),
+        ("eval.eval_steps=2", "`eval_steps` (HF) is `eval.every` here"),
+        ("stage.rl.ppo_epochs=2", "`ppo_epochs` (verl) is `stage.rl.epochs` here"),
+    ] {
+        let error = read(&[PLAIN], &[set]).unwrap_err();
+        assert!(error.contains(line), "{error}");
+        assert!(!error.contains("did you mean"), "{error}");
+    }
+    let error = read(&[PLAIN], &["report_to=x"]).unwrap_err();
+    assert!(!error.contains("did you mean") && !error.contains(" here"), "{error}");
+    let error = read(&[PLAIN], &["stage.rl.algorithm=GRPO"]).unwrap_err();
+    assert!(error.contains("did you mean `grpo`?"), "{error}");
+}
+
+#[test]
+fn a_value_of_another_type_is_answered_with_the_values_and_a_table_with_its_kinds() {
+    let error = read(&[PLAIN], &["stage.0.activations=true"]).unwrap_err();
+    assert!(error.contains(r#"`"keep"`, `"recompute"` or `"auto"`, got true"#), "{error}");
+    let error = read(&[PLAIN], &["stage.1.loss.kl.coefficient=0.1"]).unwrap_err();
+    assert!(error.contains("--set stage.1.loss.kl.kind=k3") && !error.contains("`k1`"), "{error}");
+    read(&[PLAIN], &["stage.1.loss.kl.kind=k3", "stage.1.loss.kl.coefficient=0.1"]).unwrap();
+}

@@ -8,8 +8,9 @@ use super::page::{Page, link};
 use super::shape::{Form, Key, Schema, What};
 use super::text::{cell, code, toml, wrapped};
 
-/// A table of keys below `path`, and lists of the values that have names.
-pub(super) fn table<'a>(page: &mut Page<'a>, path: &str, keys: &[Key<'a>]) -> String {
+/// A table of keys below `path`, and lists of the values that have names. Keys of one kind have
+/// their anchors below `anchor`.
+pub(super) fn table<'a>(page: &mut Page<'a>, path: &str, anchor: &str, keys: &[Key<'a>]) -> String {
     let elsewhere = keys.iter().any(|key| !key.doc.names().is_empty());
     let mut out = String::from(if elsewhere {
         "| key | type | default | meaning | elsewhere |\n|---|---|---|---|---|\n"
@@ -18,17 +19,20 @@ pub(super) fn table<'a>(page: &mut Page<'a>, path: &str, keys: &[Key<'a>]) -> St
     });
     let mut lists = String::new();
     for key in keys {
-        let own =
-            if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+        let below = |of: &str| {
+            if of.is_empty() { key.name.to_owned() } else { format!("{of}.{}", key.name) }
+        };
+        let (own, path) = (below(anchor), below(path));
         let home = page.home(key.schema, &own);
         let name = match &home {
             Some(home) => link(key.name, home),
             None => format!("<a id=\"{own}\"></a>{}", cell(&code(key.name))),
         };
-        page.remember(key.doc.names(), &link(&own, home.as_ref().unwrap_or(&own)));
+        page.remember(key.doc.names(), &path, home.as_ref().unwrap_or(&own), None);
         let mut types = type_name(page.schema, key.schema);
+        page.types.insert(page.setting(&path), types.clone());
         if home.is_none() {
-            match listed(page, &own, key) {
+            match listed(page, &path, &own, key) {
                 Listed::Nothing => {}
                 Listed::Here(list) => lists.push_str(&list),
                 Listed::There(anchor) => {
@@ -58,7 +62,7 @@ enum Listed {
     There(String),
 }
 
-fn listed<'a>(page: &mut Page<'a>, anchor: &str, key: &Key<'a>) -> Listed {
+fn listed<'a>(page: &mut Page<'a>, path: &str, anchor: &str, key: &Key<'a>) -> Listed {
     let (_, forms) = page.schema.item_forms(key.schema);
     if forms.iter().all(|form| form.doc.is_empty())
         || matches!(&forms[..], [form] if !form.is_word())
@@ -80,7 +84,7 @@ fn listed<'a>(page: &mut Page<'a>, anchor: &str, key: &Key<'a>) -> Listed {
     let mut out = wrapped(&title, "") + "\n\n";
     for form in &forms {
         let name = form_name(page.schema, form);
-        page.remember(form.doc.names(), &format!("{}: {}", link(anchor, anchor), cell(&name)));
+        page.remember(form.doc.names(), path, anchor, Some(&name));
         let mut line = format!("- {name}: {}", form.doc.line());
         let names = form.doc.names_line();
         if !names.is_empty() {

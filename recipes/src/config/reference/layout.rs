@@ -9,10 +9,13 @@ use super::shape::Schema;
 /// Tables in the order in which a recipe is written; others come after them.
 const ORDER: &[&str] = &["model", "data", "prompt", "eval", "stage", "record", "checkpoint"];
 
-/// The whole page, of the recipe's schema and what is written by hand.
-pub(super) fn print(schema: Schema<'_>, written: &str) -> String {
+/// The whole page, and what was gathered for it, of the recipe's schema and what is written by hand.
+pub(super) fn print<'a>(schema: Schema<'a>, written: &'a str) -> (String, Page<'a>) {
     let mut page = Page::new(schema, written);
     let sections = sections(&mut page);
+    page.lists = sections.iter().filter(|one| one.is_list()).map(|one| one.path.clone()).collect();
+    let stage = sections.iter().find(|one| one.path == "stage");
+    page.every_stage = stage.into_iter().flat_map(Section::shared).collect();
     let mut out = page.written.text("intro");
     out.push_str("\n\n## Index\n\n");
     for section in &sections {
@@ -22,7 +25,8 @@ pub(super) fn print(schema: Schema<'_>, written: &str) -> String {
     for section in &sections {
         out.push_str(&section.print(&mut page));
     }
-    out + &page.names_section()
+    out.push_str(&page.names_section());
+    (out, page)
 }
 
 /// All sections, in the order of the page.

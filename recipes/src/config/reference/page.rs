@@ -23,8 +23,24 @@ pub(super) struct Page<'a> {
     pub(super) listed: BTreeMap<&'a str, String>,
     /// A link to where the keys of a table are described.
     pub(super) described: Vec<(Vec<Key<'a>>, String)>,
-    /// Names in other libraries, with what they are here: a link.
-    names: Vec<(Name<'a>, String)>,
+    /// Names in other libraries, with what they are here.
+    pub(super) names: Vec<(Name<'a>, Here)>,
+    /// The types of keys, by their paths.
+    pub(super) types: BTreeMap<String, String>,
+    /// The paths of the sections that are lists.
+    pub(super) lists: Vec<String>,
+    /// The keys that every stage has.
+    pub(super) every_stage: Vec<&'a str>,
+}
+
+/// What a name in another library is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Here {
+    /// The path of the key, as [`Page::setting`] has it.
+    pub(super) path: String,
+    anchor: String,
+    /// The value of the key that it is, where it is one.
+    pub(super) value: Option<String>,
 }
 
 impl<'a> Page<'a> {
@@ -36,7 +52,31 @@ impl<'a> Page<'a> {
             listed: BTreeMap::new(),
             described: Vec::new(),
             names: Vec::new(),
+            types: BTreeMap::new(),
+            lists: Vec::new(),
+            every_stage: Vec::new(),
         }
+    }
+
+    /// A path as `--set` takes it: the stage is `stage.0` where every stage has the key, else
+    /// `stage.rl`; `[]` stands for a table of another list.
+    pub(super) fn setting(&self, path: &str) -> String {
+        let names: Vec<&str> = path.split('.').collect();
+        let (mut out, mut at) = (String::new(), String::new());
+        for (index, name) in names.iter().enumerate() {
+            let dot = if index == 0 { "" } else { "." };
+            out.extend([dot, name]);
+            at.extend([dot, name]);
+            match names.get(index + 1) {
+                Some(&("rl" | "sft")) | None => {}
+                Some(next) if at == "stage" => {
+                    out.push_str(if self.every_stage.contains(next) { ".0" } else { ".rl" });
+                }
+                Some(_) if self.lists.contains(&at) => out.push_str("[]"),
+                Some(_) => {}
+            }
+        }
+        out
     }
 
     /// Makes a section the home of a definition; false where another one is that already.
@@ -75,8 +115,16 @@ impl<'a> Page<'a> {
     }
 
     /// Keeps the names for the last section.
-    pub(super) fn remember(&mut self, names: Vec<Name<'a>>, link: &str) {
-        self.names.extend(names.into_iter().map(|name| (name, link.to_owned())));
+    pub(super) fn remember(
+        &mut self,
+        names: Vec<Name<'a>>,
+        path: &str,
+        anchor: &str,
+        value: Option<&str>,
+    ) {
+        let path = self.setting(path);
+        let here = Here { path, anchor: anchor.to_owned(), value: value.map(str::to_owned) };
+        self.names.extend(names.into_iter().map(|name| (name, here.clone())));
     }
 
     /// The last section: all of them.
@@ -84,19 +132,27 @@ impl<'a> Page<'a> {
         let mut out = String::from("<a id=\"names\"></a>\n\n## Names in other libraries\n\n");
         out.push_str(&self.written.text("names"));
         out.push_str("\n\n| library | there | here |\n|---|---|---|\n");
-        let mut rows: BTreeMap<(String, String), (&Name<'a>, Vec<&str>)> = BTreeMap::new();
+        let mut rows: BTreeMap<(String, String), (&Name<'a>, Vec<&Here>)> = BTreeMap::new();
         for (name, here) in &self.names {
             let order = (name.library.to_lowercase(), name.name.replace('`', "").to_lowercase());
             let (_, all) = rows.entry(order).or_insert_with(|| (name, Vec::new()));
-            if !all.contains(&here.as_str()) {
+            // The kinds of a table may have the same key, which is one path.
+            if !all.iter().any(|one| (&one.path, &one.value) == (&here.path, &here.value)) {
                 all.push(here);
             }
         }
         for (name, here) in rows.values() {
-            let here = here.join(", ");
+            let here = here.iter().map(|here| here.line()).collect::<Vec<_>>().join(", ");
             let _ = writeln!(out, "| {} | {} | {here} |", name.library, cell(&name.name));
         }
         out
+    }
+}
+
+impl Here {
+    fn line(&self) -> String {
+        let value = self.value.iter().map(|value| format!(": {}", cell(value)));
+        link(&self.path, &self.anchor) + &value.collect::<String>()
     }
 }
 

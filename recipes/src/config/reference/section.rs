@@ -78,6 +78,25 @@ impl<'a> Section<'a> {
         self.shared.iter().chain(self.parts.iter().flat_map(|part| &part.own))
     }
 
+    /// The path of a part's keys, as they are written: only of a stage it has the kind.
+    fn below(&self, part: &Part<'a>) -> String {
+        match part.form.what {
+            What::List(_) => format!("{}[]", self.path),
+            _ if self.path == "stage" => part.anchor.clone(),
+            _ => self.path.clone(),
+        }
+    }
+
+    /// Whether it is a list of tables.
+    pub(super) fn is_list(&self) -> bool {
+        self.is_list
+    }
+
+    /// The keys that all its tables have.
+    pub(super) fn shared(&self) -> impl Iterator<Item = &'a str> {
+        self.shared.iter().map(|key| key.name)
+    }
+
     fn title(&self) -> String {
         if self.path.is_empty() {
             return "Top level".to_owned();
@@ -131,7 +150,7 @@ impl<'a> Section<'a> {
             for part in self.parts.iter().filter(|part| told_of > 1 && part.has_long_text()) {
                 let _ = writeln!(out, "{}\n", part.form.doc.paragraphs());
             }
-            out.push_str(&keys::table(page, &self.path, &self.shared));
+            out.push_str(&keys::table(page, &self.path, &self.path, &self.shared));
         }
         for (part, told) in self.parts.iter().zip(&told) {
             if told.is_none() && !part.own.is_empty() {
@@ -158,9 +177,7 @@ impl<'a> Section<'a> {
     /// A line about one of several forms. What has keys is told below in full.
     fn overview(&self, part: &Part<'a>, told: Option<&str>, page: &mut Page<'a>) -> String {
         let doc = part.form.doc;
-        let here =
-            if self.path.is_empty() { String::new() } else { link(&self.path, self.anchor()) };
-        page.remember(doc.names(), &format!("{here}: {}", part.name));
+        page.remember(doc.names(), &self.path, self.anchor(), Some(&part.name));
         if told.is_none() && !part.own.is_empty() {
             let line = format!("- [{}](#{}): {}", part.name, part.anchor, doc.sentence());
             return wrapped(&line, "  ") + "\n";
@@ -192,7 +209,7 @@ impl<'a> Section<'a> {
                 let _ = writeln!(out, "{names}\n");
             }
         }
-        out.push_str(&keys::table(page, &part.anchor, &part.own));
+        out.push_str(&keys::table(page, &self.below(part), &part.anchor, &part.own));
         if let Some(home) = part.also.and_then(|name| page.home_of(name)) {
             let _ = writeln!(out, "Beside them it has the keys of one of {}.\n", link(home, home));
         }
