@@ -185,9 +185,8 @@ fn a_step_without_a_token_in_the_loss_leaves_controllers_alone() {
     let state =
         std::fs::read_to_string(temp.path().join("cut/checkpoints/step-000006/trainer.json"));
     let state = state.unwrap();
-    assert!(
-        state.contains(r#""coefficient":"0.02""#) || state.contains(r#""coefficient": "0.02""#)
-    );
+    let state: String = state.split_whitespace().collect();
+    assert!(state.contains(r#""now":"0.02""#), "{state}");
     // With tokens in the loss, both move.
     let lines = train(&temp.path().join("whole"), &recipe.replace("overlong_filtering = true", ""));
     let last = &steps(&lines)[3];
