@@ -176,8 +176,8 @@ pub fn source(
     answers: Option<&str>,
     seed: u64,
 ) -> Result<(Vec<Problem>, Files, Vec<String>)> {
-    let mut reading =
-        Reading { search_path, keep: true, files: Files::default(), notes: Vec::new() };
+    let (files, notes) = (Files::default(), Vec::new());
+    let mut reading = Reading { search_path, keep: true, learns: false, files, notes };
     let problems = reading.source(name, source, answers, seed)?;
     Ok((problems, reading.files, reading.notes))
 }
