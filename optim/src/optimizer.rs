@@ -42,8 +42,8 @@ pub trait Optimizer: Debug + Send {
     ///
     /// # Errors
     ///
-    /// Fails, and keeps its own state, when an entry is missing, is unknown, or has another shape or
-    /// type than expected. Fails when a tensor cannot be read; the state is then of no use.
+    /// Fails, and keeps its own state, when an entry is missing, is unknown, or has another shape
+    /// or type than expected. Fails when a tensor cannot be read; the state is then of no use.
     fn restore(&mut self, state: &dyn SavedState) -> Result<()>;
 }
 

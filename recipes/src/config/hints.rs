@@ -20,11 +20,11 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
     if let Some(kinds) = text.strip_prefix("missing key `kind`, expected ") {
         return place.missing_kind(kinds);
     }
-    let mismatch = text.strip_prefix("expected text in quotation marks");
-    let got = mismatch.and_then(|rest| rest.split_once(", got ")).map(|(_, got)| got);
-    match (got, place.values()) {
-        (Some(got), Some(values)) => format!("expected {values}, got {got}"),
-        _ => text,
+    let Some(mismatch) = text.strip_prefix("expected text in quotation marks") else { return text };
+    match (place.values(), mismatch.split_once(", got ")) {
+        (Some(values), Some((_, got))) => format!("expected {values}, got {got}"),
+        (Some(values), None) => format!("expected {values}"),
+        (None, _) => text,
     }
 }
 

@@ -187,7 +187,7 @@ fn a_refusal_lists_every_difference_with_its_class_and_the_command_that_goes_on(
     let error = refused(&recipe, true);
     let line =
         "impossible  model.path: \"builtin:atom\" in the run, \"builtin:tiny\" now (the weights";
-    assert!(error.contains(line) && !error.contains("--resume"), "{error}");
+    assert!(error.contains(line) && !error.contains("--changed"), "{error}");
 }
 
 /// A folder that asks for a stop when a file of some name is written.

@@ -9,7 +9,8 @@ use super::shape::Schema;
 /// Tables in the order in which a recipe is written; others come after them.
 const ORDER: &[&str] = &["model", "data", "prompt", "eval", "stage", "record", "checkpoint"];
 
-/// The whole page, and what was gathered for it, of the recipe's schema and what is written by hand.
+/// The whole page, and what was gathered for it, of the recipe's schema and what is written by
+/// hand.
 pub(super) fn print<'a>(schema: Schema<'a>, written: &'a str) -> (String, Page<'a>) {
     let mut page = Page::new(schema, written);
     let sections = sections(&mut page);
