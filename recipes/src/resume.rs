@@ -114,7 +114,7 @@ fn keeping(found: &[Difference]) -> Option<String> {
         let below = key.strip_prefix("stage.").and_then(|rest| rest.split_once('.'));
         let is_in_list = |key: &str| key.split('.').any(|word| word.parse::<usize>().is_ok());
         let is_settable = !key.starts_with("environment.")
-            && !key.ends_with(".kind")
+            && key.rsplit('.').next() != Some("kind")
             && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting));
         let value = then.as_ref().filter(|_| is_settable)?;
         Some(format!(" --set {}", quoted(&format!("{key}={value}"))))

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::roles::{CHATS, Role};
 use super::{answer, chat};
-use crate::config::{AnswerFrom, Columns, Rows};
+use crate::config::{AnswerFrom, Columns, Names, Rows};
 
 /// Says in a recipe that a role has no column.
 const OFF: &str = "off";
@@ -149,7 +149,7 @@ impl<'a> Mapping<'a> {
 
     /// The names that the recipe has for the problem's columns.
     fn named_problem(&self) -> String {
-        let names = self.columns().problem.iter().flat_map(|names| names.all());
+        let names = self.columns().problem.iter().flat_map(Names::all);
         names.collect::<Vec<_>>().join("`, `")
     }
 
