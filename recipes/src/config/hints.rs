@@ -17,9 +17,6 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
         return format!("{}\n{here}", message::plain(text));
     }
     let text = message::reword(text);
-    if let Some(kinds) = text.strip_prefix("missing key `kind`, expected ") {
-        return place.missing_kind(kinds);
-    }
     let Some(mismatch) = text.strip_prefix("expected text in quotation marks") else { return text };
     match (place.values(), mismatch.split_once(", got ")) {
         (Some(values), Some((_, got))) => format!("expected {values}, got {got}"),
@@ -104,28 +101,5 @@ impl Place<'_> {
         let own = kind.map(|kind| general.replacen("stage.0", &format!("stage.{kind}"), 1));
         let types = reference::types(&general).or_else(|| reference::types(&own?));
         types.filter(|types| types.contains('"'))
-    }
-
-    /// A table without its `kind`, where that does not go without saying.
-    fn missing_kind(&self, kinds: &str) -> String {
-        let path = self.path.join(".");
-        let in_loss = path.ends_with(".loss.kl");
-        // The loss refuses `k1`, which is for rewards.
-        let allowed: Vec<&str> = kinds
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|kind| *kind != "off" && !(in_loss && *kind == "k1"))
-            .collect();
-        let Some(first) = allowed.iter().find(|kind| in_loss && **kind == "k3").or(allowed.first())
-        else {
-            return format!("missing key `kind`, expected {kinds}");
-        };
-        let listed = allowed.join("`, `");
-        let one_of = if allowed.len() > 1 { "one of " } else { "" };
-        format!(
-            "missing key `kind`, expected {one_of}`{listed}`\nadd it, for example \
-             `--set {path}.kind={first}`"
-        )
     }
 }

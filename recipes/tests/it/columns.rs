@@ -307,8 +307,8 @@ fn plain_chats_are_learnt_without_held_out_problems() {
     assert!(error.contains("no answer, which `math` of eval.rewards reads"), "{error}");
     assert!(error.contains("leave data.held_out out"), "{error}");
     // Whatever is held out, the chats without a last turn are more.
-    let open: String = (0..4).map(|a| format!("{{\"messages\":[{}]}}\n", asked(10 + a))).collect();
-    fs::write(&path, chats + &open).unwrap();
+    let open: Vec<_> = (0..4).map(|a| format!("{{\"messages\":[{}]}}\n", asked(10 + a))).collect();
+    fs::write(&path, chats + &open.concat()).unwrap();
     for (name, recipe) in [("open", with("")), ("open-split", split)] {
         let error = train(name, &recipe).unwrap_err();
         assert!(error.contains(": no solution to learn"), "{error}");

@@ -186,12 +186,11 @@ fn the_markdown_is_well_formed() {
         }
     }
     for link in links {
-        match link.strip_prefix('#') {
-            Some(anchor) => assert!(anchors.contains(anchor), "{link} leads nowhere"),
-            None => {
-                let file = link.split('#').next().unwrap_or_default();
-                assert!(path().with_file_name(file).is_file(), "{link} leads nowhere");
-            }
+        if let Some(anchor) = link.strip_prefix('#') {
+            assert!(anchors.contains(anchor), "{link} leads nowhere");
+        } else {
+            let file = link.split('#').next().unwrap_or_default();
+            assert!(path().with_file_name(file).is_file(), "{link} leads nowhere");
         }
     }
     let cells = |line: &str| line.replace("\\|", "").matches('|').count();
