@@ -115,7 +115,10 @@ impl SavedState for Torn {
     }
 
     fn tensor(&self, name: &str) -> candle::Result<Tensor> {
-        if name == self.1 { candle::bail!("torn") } else { self.0.tensor(name) }
+        if name == self.1 {
+            candle::bail!("torn");
+        }
+        self.0.tensor(name)
     }
 }
 
