@@ -171,7 +171,7 @@ fn no_message_has_the_names_of_types() {
         ("data.train=5", "expected a table with `kind` or a list of tables, got 5"),
         ("data.train.count=0", "expected a whole number, 1 or more, got 0"),
         ("model=5", "expected a table, got 5"),
-        ("model.dtype=5", "expected text in quotation marks or a table"),
+        ("model.dtype=5", "expected `\"f32\"` or `\"bf16\"`"),
         ("seed=-1", "expected a whole number, 0 or more, got -1"),
         ("eval.rewards=5", "expected a list, got 5"),
         ("eval.rewards=[{kind=\"length\",weight=\"x\"}]", "expected a number, got \"x\""),
