@@ -4,4 +4,5 @@
 mod attempt;
 mod prompt;
 mod record;
+mod run;
 mod toy;

@@ -222,7 +222,7 @@ fn a_stage_may_train_on_data_of_its_own() {
     let epochs: Vec<_> = metrics(folder, "one", "training/epoch").into_iter().flatten().collect();
     assert_eq!(epochs.len(), 2);
     assert!((epochs[0] - 0.5).abs() < 1e-9 && (epochs[1] - 0.25).abs() < 1e-9, "{epochs:?}");
-    let kept = fs::read_to_string(folder.join("one/environment.json")).unwrap();
+    let kept = fs::read_to_string(folder.join("one/run.json")).unwrap();
     assert!(kept.contains("\"stage.0.data.train\""), "{kept}");
     // A row of the stage's data is named by the stage's key.
     fs::write(folder.join("worked.jsonl"), "{\"prompt\":\"1+1\"}\n").unwrap();
