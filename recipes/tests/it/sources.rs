@@ -104,6 +104,8 @@ max_digits = 1
 operations = ["-"]
 [eval.sampling]
 max_new_tokens = 4
+[record]
+samples = { every = 1, groups = 13 }
 [checkpoint]
 every = 1
 [[stage]]
@@ -118,7 +120,7 @@ schedule = { kind = "constant", lr = 1e-3 }
 /// Text and id of every problem drawn, step by step.
 fn drawn(root: &Path) -> Vec<Vec<(String, String)>> {
     let step = |step: usize| {
-        let path = root.join(format!("completions/step-{step:06}.jsonl"));
+        let path = root.join(format!("samples/step-{step:06}.jsonl"));
         let lines = fs::read_to_string(path).unwrap();
         let problem = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
