@@ -47,6 +47,15 @@ fn one_line(text: &str) -> String {
     printable(text.trim()).replace('\n', " ⏎ ").replace('\t', " ")
 }
 
+/// A word as a shell reads it back.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +79,13 @@ mod tests {
         assert!(excerpt(&lines, 50).chars().count() < 90);
         assert_eq!(both_ends("abcdef", 3), "abcdef");
         assert_eq!(both_ends("abc---def", 3), "abc … (3 more characters) … def");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("stage.rl.steps=3"), "stage.rl.steps=3");
+        assert_eq!(quoted("runs/a b"), "'runs/a b'");
+        assert_eq!(quoted("name='it'"), r"'name='\''it'\'''");
+        assert_eq!(quoted(""), "''");
     }
 }

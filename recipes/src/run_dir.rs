@@ -33,8 +33,8 @@ use serde::de::DeserializeOwned;
 use crate::identity::Files;
 
 pub use changes::{Change, Changes, Class};
-pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, checkpoints};
+pub(crate) use checkpoints::{best_of, way_back};
 pub use claim::Claim;
 pub use environment::{Accepted, Environment};
 pub use pending::Pending;

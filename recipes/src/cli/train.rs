@@ -10,6 +10,7 @@ use crate::console::{Console, Verbosity};
 use crate::data;
 use crate::dry_run::{Plan, ProblemStats, Prompts, Sizes};
 use crate::policy::{self, Compute};
+use crate::printable::quoted;
 use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Ended, Job, Options, train};
@@ -78,15 +79,6 @@ impl Args {
         }
         words.join(" ")
     }
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
@@ -182,17 +174,4 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
     let (train, held_out) = (problems.train.len(), problems.judged_by().map(Vec::len).collect());
     let known = ProblemStats::Problems { train, held_out, prompts };
     Ok(Plan::new(recipe, &model, known, threads)?.with_prompt(prompt))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(quoted("stage.rl.steps=3"), "stage.rl.steps=3");
-        assert_eq!(quoted("runs/a b"), "'runs/a b'");
-        assert_eq!(quoted("name='it'"), r"'name='\''it'\'''");
-        assert_eq!(quoted(""), "''");
-    }
 }
