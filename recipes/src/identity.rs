@@ -157,11 +157,7 @@ impl Digesting {
 
     /// The digest of what was read.
     pub fn digest(self) -> Digest {
-        use std::fmt::Write as _;
-        let mut sha256 = String::new();
-        for byte in self.sha256.finalize() {
-            write!(sha256, "{byte:02x}").expect("a string takes all that is written");
-        }
+        let sha256 = hexadecimal(self.sha256);
         Digest { path: self.path.display().to_string(), bytes: self.bytes, sha256 }
     }
 }
@@ -194,6 +190,20 @@ pub fn open(path: &Path, expected: &str) -> Result<File> {
         bail!("{} is a folder, expected {expected}\nit holds {names}{more}", path.display());
     }
     File::open(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn hexadecimal(sha256: Sha256) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for byte in sha256.finalize() {
+        write!(text, "{byte:02x}").expect("a string takes all that is written");
+    }
+    text
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::new_with_prefix(bytes))
 }
 
 #[cfg(test)]
