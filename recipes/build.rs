@@ -1,4 +1,4 @@
-//! Tells the program what it was built from and by, for `environment.json`.
+//! Tells the program what it was built from and by, for `run.json`.
 
 use std::path::Path;
 use std::process::Command;

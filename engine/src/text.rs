@@ -8,6 +8,7 @@
 
 mod added;
 mod continuation;
+mod ends;
 mod files;
 mod jinja;
 mod loadable;

@@ -4,11 +4,12 @@ mod by_source;
 
 use rewards::{Outcome, Problem};
 use rollout::{Finish, Key, OnProgress, Purpose};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{AttemptConfig, Completion, Draw, GradedGroup, Sampler, attempt_each};
 use crate::pass::{pass_at, pass_sizes};
-use crate::record::FORMAT;
+use crate::run::FORMAT;
 use crate::{Estimate, Log, Metrics, Result, Warning, health};
 
 pub use by_source::SourceAccuracy;
@@ -23,7 +24,7 @@ pub fn greedy(set: &str) -> String {
 }
 
 /// The result of an evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evaluation {
     /// Version of this file.
     pub format: u32,
@@ -73,7 +74,7 @@ pub struct Evaluation {
 }
 
 /// pass@k of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PassAt {
     /// Completions of which one has to be correct.
     pub k: usize,
@@ -83,7 +84,7 @@ pub struct PassAt {
 }
 
 /// A completion for people to read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Excerpt {
     /// The problem.
     pub problem: String,

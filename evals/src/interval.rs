@@ -1,9 +1,10 @@
 //! Confidence intervals of an evaluation's figures.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A mean over problems with its confidence interval.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,

@@ -1,7 +1,7 @@
 //! Graded attempts, held-out evaluation, the metric table and the run record.
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`],
-//! [`majority`], [`interval`] and [`compare`]; [`benchmark`]; then [`metrics`], [`record`],
+//! [`majority`], [`interval`] and [`compare`]; [`benchmark`]; then [`metrics`], [`run`],
 //! [`reflection`], [`sources`] and [`health`].
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
@@ -20,7 +20,6 @@ pub mod metrics;
 pub mod pass;
 mod problem_result;
 pub mod prompt;
-pub mod record;
 pub mod reflection;
 pub mod run;
 pub mod sources;
@@ -35,4 +34,4 @@ pub use metrics::{Log, Metrics};
 pub use pass::{pass_at, pass_rates, pass_sizes};
 pub use problem_result::ProblemResult;
 pub use prompt::{Bos, PromptStyle, Target, Template};
-pub use record::{Record, RecordConfig};
+pub use run::{Record, RecordConfig};

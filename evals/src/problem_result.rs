@@ -2,13 +2,14 @@
 
 use rewards::Outcome;
 use rollout::Finish;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Completion, GradedGroup};
 
 /// One problem of a held-out set: a line of `evals/step-NNNNNN/NAME.jsonl`. The lists have a value
 /// for each completion, in the order of siblings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProblemResult {
     /// Index of the problem in its set.

@@ -1,6 +1,7 @@
 //! What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere, and the
 //! lines once more in a file.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use evals::run::Phase;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::printable::printable;
@@ -32,6 +34,34 @@ pub struct Console {
     verbosity: Verbosity,
     /// Shared by all copies.
     log: Arc<Mutex<Log>>,
+    /// Shared by all copies.
+    pulse: Arc<Mutex<Pulse>>,
+}
+
+/// Who else is told what is being done.
+#[derive(Default)]
+struct Pulse(Option<Box<OnBeat>>);
+
+type OnBeat = dyn FnMut(Beat<'_>) + Send;
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pulse").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What a run is doing within a step.
+#[derive(Debug, Clone, Copy)]
+pub enum Beat<'a> {
+    /// This.
+    Phase(Phase),
+    /// It waits for a verifier.
+    Waits {
+        /// Its name.
+        whom: &'a str,
+        /// What it answered, or why it did not.
+        reason: &'a str,
+    },
 }
 
 /// Where the lines are kept.
@@ -66,7 +96,13 @@ impl Console {
     }
 
     fn with(prints: bool, log: Log) -> Self {
-        Self { bar: None, prints, verbosity: Verbosity::Normal, log: Arc::new(Mutex::new(log)) }
+        Self {
+            bar: None,
+            prints,
+            verbosity: Verbosity::Normal,
+            log: Arc::new(Mutex::new(log)),
+            pulse: Arc::default(),
+        }
     }
 
     /// Appends every line to the file `path` as well, those said before first.
@@ -163,12 +199,44 @@ impl Console {
     }
 
     /// What is being done within the step; gone with the next.
-    pub(crate) fn set_phase(&self, what: &str, done: usize, total: usize) {
+    pub(crate) fn set_phase(&self, phase: Phase, done: usize, total: usize) {
         if let Some(bar) = &self.bar {
+            let what = match phase {
+                Phase::Gather => "sampling",
+                Phase::Judge => "judging",
+                Phase::Update => "updating",
+                Phase::Eval => "evaluating",
+                Phase::Save => "saving",
+                Phase::Waiting => "waiting",
+            };
             bar.set_message(match total {
                 0 | 1 => what.to_owned(),
                 _ => format!("{what} {done}/{total}"),
             });
+        }
+        self.beat(Beat::Phase(phase));
+    }
+
+    /// A text behind the bar; gone with the next.
+    pub(crate) fn set_message(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+        }
+    }
+
+    /// That the run waits for a verifier.
+    pub(crate) fn waits(&self, whom: &str, reason: &str) {
+        self.beat(Beat::Waits { whom, reason });
+    }
+
+    /// Hands on everything from here that says what is being done.
+    pub(crate) fn beat_with(&self, on_beat: Box<OnBeat>) {
+        self.pulse.lock().expect("nobody panics with it").0 = Some(on_beat);
+    }
+
+    fn beat(&self, beat: Beat<'_>) {
+        if let Some(on_beat) = &mut self.pulse.lock().expect("nobody panics with it").0 {
+            on_beat(beat);
         }
     }
 

@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use evals::evaluate::HELD_OUT;
+use evals::run::Files;
 use rand_philox::splitmix64;
 use rewards::Problem;
 use rewards::rows::brief;
@@ -26,7 +27,6 @@ use rewards::rows::brief;
 use crate::config::{
     DataConfig, EvalSet, HeldOut, MOST_COMPLETIONS, Recipe, Rows, SetSettings, Source, Stage, Train,
 };
-use crate::identity::Files;
 use crate::random::{draws, shuffled};
 use crate::search_path::SearchPath;
 use crate::tasks;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use candle::{DType, Device, Tensor};
 use engine::{Activations, Model, Packed, Parameter, Target, backward};
+use evals::run::Facts;
 
 use crate::builtin::Builtin;
 use crate::causes::with_causes;
 use crate::machine;
-use crate::run_dir::Environment;
+use crate::run_dir::of_this_process;
 
 /// One thing looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +57,11 @@ const STEP: f64 = 1e-5;
 
 /// Looks at everything; the network is tried for two seconds and may be away.
 pub fn examine(threads: usize) -> Vec<Finding> {
-    let environment = Environment::of_this_process(threads);
+    let facts = of_this_process(threads);
     let good = |what, text| Finding { what, state: CheckState::Good, text };
     vec![
-        good("stearin", build(&environment)),
-        good("processor", processor(&environment)),
+        good("stearin", build(&facts)),
+        good("processor", processor(&facts)),
         memory(),
         cuda(),
         hub(),
@@ -69,22 +70,19 @@ pub fn examine(threads: usize) -> Vec<Finding> {
     ]
 }
 
-fn build(environment: &Environment) -> String {
-    let commit = environment.commit.get(..12).unwrap_or("unknown commit");
-    format!("{} ({commit}), {}", environment.stearin, environment.rustc)
+fn build(facts: &Facts) -> String {
+    let commit = facts.commit.get(..12).unwrap_or("unknown commit");
+    format!("{} ({commit}), {}", facts.stearin, facts.rustc)
 }
 
-fn processor(environment: &Environment) -> String {
-    let features = if environment.cpu_features.is_empty() {
+fn processor(facts: &Facts) -> String {
+    let features = if facts.cpu_features.is_empty() {
         "portable kernels".to_owned()
     } else {
-        environment.cpu_features.join(" ")
+        facts.cpu_features.join(" ")
     };
     let bf16 = engine::bf16_kernel();
-    format!(
-        "{}, {} threads, {features}; products in bf16 by {bf16}",
-        environment.arch, environment.threads
-    )
+    format!("{}, {} threads, {features}; products in bf16 by {bf16}", facts.arch, facts.threads)
 }
 
 fn memory() -> Finding {

@@ -8,16 +8,25 @@ mod sizes;
 
 use anyhow::Result;
 use engine::ModelConfig;
+use evals::run::Thinning;
 
 use crate::config::{DTypeChoice, DeviceChoice, Recipe, SetSettings, StageSettings, StepPlan};
 use crate::memory::{F32, MemoryEstimate};
 
 pub use sizes::Sizes;
 
-/// Bytes that a generated token leaves among texts: its characters.
+/// Bytes of a token's text.
 const TEXT_OF_TOKEN: u64 = 6;
-/// Bytes that it leaves among tokens: its id, three scores and its weight as text.
-const NUMBERS_OF_TOKEN: u64 = 60;
+/// Bytes of a token in `samples/`: all columns, and its text.
+const SAMPLED_TOKEN: u64 = 41 + TEXT_OF_TOKEN;
+/// Bytes of a prompt's token there: its id, and the texts of problem and prompt.
+const SAMPLED_PROMPT: u64 = 4 + 2 * TEXT_OF_TOKEN;
+/// Bytes of a group there besides: its line of the index, its names.
+const SAMPLED_GROUP: u64 = 512;
+/// Bytes of a step there besides: the header of the columns.
+const SAMPLED_STEP: u64 = 2048;
+/// Bytes of a token in `tokens/`: its columns as text.
+const DUMPED_TOKEN: u64 = 60;
 /// Bytes of a completion in a file besides those of its tokens: its verdict and field names.
 const COMPLETION: u64 = 256;
 /// Bytes of a problem besides its completions and its prompt.
@@ -109,11 +118,24 @@ pub struct Plan {
     pub evaluations: u64,
     /// One checkpoint, in bytes.
     pub checkpoint: u64,
-    /// Texts, tokens and evaluations of the record, in bytes, at most; evaluations only where the
+    /// Samples, tokens and evaluations of the record, in bytes, at most; evaluations only where the
     /// problems are known.
     pub recorded: u64,
     /// Everything on disk, in bytes, at most.
     pub disk: u64,
+    /// What `samples/` comes to.
+    pub samples: Samples,
+}
+
+/// What `samples/` comes to, with all completions at their limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// Steps from one recorded step to the next at the end of the run; 0 where none is.
+    pub stride: u64,
+    /// Bytes at the end of the run.
+    pub bytes: u64,
+    /// Most bytes on the way.
+    pub most: u64,
 }
 
 impl Plan {
@@ -156,9 +178,9 @@ impl Plan {
         let references = stages.iter().filter(|stage| stage.memory.reference > 0).count() as u64
             * parameters
             * F32;
-        let mut recorded = stages
-            .iter()
-            .fold(0, |sum: u64, stage| sum.saturating_add(recorded(recipe, stage, prompt as u64)));
+        let samples = samples(recipe, &stages, prompt as u64);
+        let dumped = stages.iter().map(|stage| dumped(recipe, stage, prompt as u64));
+        let mut recorded = dumped.fold(samples.most, u64::saturating_add);
         if let ProblemStats::Problems { held_out, .. } = &problems {
             recorded = recorded.saturating_add(evaluated(recipe, held_out));
         }
@@ -173,6 +195,7 @@ impl Plan {
             checkpoint,
             disk: recorded.saturating_add(checkpoints + references),
             recorded,
+            samples,
             stages,
             recipe: recipe.clone(),
         })
@@ -234,22 +257,55 @@ fn evaluations(recipe: &Recipe) -> u64 {
     1 + recipe.total_steps() / every + ends.filter(|end| !end.is_multiple_of(every)).count() as u64
 }
 
-/// Bytes of the record's completions and tokens of a stage; the longest prompt has `prompt` tokens.
-fn recorded(recipe: &Recipe, stage: &StagePlan, prompt: u64) -> u64 {
+/// The samples of a run whose completions are all at their limit, thinned as it goes; the longest
+/// prompt has `prompt` tokens.
+fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
+    let config = &recipe.record.samples;
+    let (every, budget) = (config.every.get(), config.budget());
+    let mut found = Samples::default();
+    let (mut thinning, mut done) = (Thinning::default(), 0);
+    for stage in stages {
+        let steps = done + 1..=done + stage.steps;
+        done += stage.steps;
+        let (Some(siblings), Some(tokens)) = (stage.group_size, stage.most_tokens) else {
+            continue;
+        };
+        let limit = tokens / stage.samples.max(1);
+        let groups = config.groups_of(siblings as usize, limit as usize) as u64;
+        if groups == 0 {
+            continue;
+        }
+        let discarded = if stage.most_drawn.is_some() { config.discarded as u64 } else { 0 };
+        let completion = limit.saturating_mul(SAMPLED_TOKEN).saturating_add(COMPLETION);
+        let group = siblings.saturating_mul(completion) + prompt * SAMPLED_PROMPT + SAMPLED_GROUP;
+        let groups = groups.min(stage.batch).saturating_add(discarded);
+        let bytes = groups.saturating_mul(group).saturating_add(SAMPLED_STEP);
+        for step in steps.filter(|step| step.is_multiple_of(every)) {
+            if bytes <= budget && thinning.is_due(step, every) {
+                thinning.add(step, bytes, every, budget);
+                found.most = found.most.max(thinning.bytes());
+            }
+        }
+    }
+    Samples { stride: thinning.stride(), bytes: thinning.bytes(), ..found }
+}
+
+/// Bytes of the tokens that a stage writes as text; the longest prompt has `prompt` tokens.
+fn dumped(recipe: &Recipe, stage: &StagePlan, prompt: u64) -> u64 {
     let (Some(tokens), Some(group_size)) = (stage.most_tokens, stage.group_size) else { return 0 };
+    let every = recipe.record.tokens_every;
+    if every == 0 {
+        return 0;
+    }
     let groups = (stage.samples / group_size) as f64;
-    let prompts = groups * prompt as f64;
+    let numbers = (tokens as f64 + groups * prompt as f64) * DUMPED_TOKEN as f64;
     let rest = stage.samples as f64 * COMPLETION as f64 + groups * PROBLEM as f64;
-    // The prompt is among texts and among tokens.
-    let each = |token: u64| (tokens as f64 + prompts) * token as f64 + rest;
-    let share = |every: u64| if every == 0 { 0.0 } else { 1.0 / every as f64 };
-    let texts = share(recipe.record.completions_every) * each(TEXT_OF_TOKEN);
-    (texts + share(recipe.record.tokens_every) * each(NUMBERS_OF_TOKEN)) as u64
+    ((numbers + rest) / every as f64) as u64
 }
 
 /// Bytes of all evaluations, of sets with so many problems.
 fn evaluated(recipe: &Recipe, held_out: &[usize]) -> u64 {
-    let text = if recipe.record.completions_every > 0 { TEXT_OF_TOKEN } else { 0 };
+    let text = if recipe.record.samples.is_off() { 0 } else { TEXT_OF_TOKEN };
     let set = |(set, &problems): (SetSettings<'_>, &usize)| {
         let tokens = set.sampling.max_new_tokens.get() as f64;
         let completion = tokens * text as f64 + COMPLETION as f64;

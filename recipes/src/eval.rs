@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use engine::Model;
 use engine::text::Text;
 use evals::attempt::{AttemptConfig, Draw, GradedGroup, Sampler, attempt_each};
-use evals::run::{Figure, ProblemLine};
+use evals::run::{Figure, ProblemLine, State};
 use evals::{Error, Estimate, PromptStyle};
 use rollout::{Key, Purpose};
 
@@ -31,7 +31,6 @@ pub use table::{Compared, Shown, compare, json, markdown};
 
 use crate::causes::with_causes;
 use crate::console::{Console, duration};
-use crate::run_dir::State;
 use crate::signals::Stop;
 
 /// A model, and how it is asked.
@@ -189,7 +188,7 @@ fn judge_set(
         running.give_sign();
         if console.has_bar() {
             console.set_progress("completions", (before + now.finished) as u64, total as u64);
-            console.set_phase(&running.figure(), 0, 1);
+            console.set_message(running.figure());
         }
         stop.flow()
     };

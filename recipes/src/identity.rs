@@ -8,149 +8,75 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
+use evals::run::{Digest, Files};
 use sha2::{Digest as _, Sha256};
 
-/// The contents of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest {
-    /// Where the file was found; another place with the same contents is the same file.
-    pub path: String,
-    /// Its length.
-    pub bytes: u64,
-    /// SHA-256 of all of it, in hexadecimal, as `sha256sum` prints it.
-    pub sha256: String,
-}
-
-/// Digests by what the file is to the run: `data.train`, `model/tokenizer.json`, or the key of the
-/// recipe that names it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Files(pub BTreeMap<String, Digest>);
-
-/// What the names of a model's files begin with.
-const MODEL: &str = "model";
 /// Files in a checkpoint of a run that are not of its model.
 const TRAINERS: [&str; 2] = ["optimizer.safetensors", "trainer.json"];
 
-impl Files {
-    /// The files that a model is read from: a file by itself, or of a folder every `.json`,
-    /// `.jinja` and `.safetensors` file but the optimizer's and the trainer's.
-    ///
-    /// # Errors
-    ///
-    /// Fails when one cannot be read.
-    pub fn of_model(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
-            return Self::of(vec![(MODEL.to_owned(), path.to_owned())]);
+/// The files that a model is read from: a file by itself, or of a folder every `.json`, `.jinja`
+/// and `.safetensors` file but the optimizer's and the trainer's.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn model_files(path: &Path) -> Result<Files> {
+    const MODEL: &str = Files::MODEL;
+    if !path.is_dir() {
+        return digests(vec![(MODEL.to_owned(), path.to_owned())]);
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut named = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("reading {}", path.display()))?.path();
+        let kind = path.extension().and_then(|extension| extension.to_str());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let counts = matches!(kind, Some("json" | "jinja" | "safetensors"));
+        if counts && path.is_file() && !TRAINERS.contains(&name.as_str()) {
+            named.push((format!("{MODEL}/{name}"), path));
         }
-        let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
-        let mut named = Vec::new();
-        for entry in entries {
-            let path = entry.with_context(|| format!("reading {}", path.display()))?.path();
-            let kind = path.extension().and_then(|extension| extension.to_str());
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let counts = matches!(kind, Some("json" | "jinja" | "safetensors"));
-            if counts && path.is_file() && !TRAINERS.contains(&name.as_str()) {
-                named.push((format!("{MODEL}/{name}"), path));
-            }
-        }
-        Self::of(named)
     }
-
-    /// The digests of named files, on as many threads as there are processors.
-    ///
-    /// # Errors
-    ///
-    /// Fails when one cannot be read.
-    pub fn of(named: Vec<(String, PathBuf)>) -> Result<Self> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(named.len());
-        let (left, done) = (Mutex::new(named.into_iter()), Mutex::new(BTreeMap::new()));
-        let work = || -> Result<()> {
-            loop {
-                let next = left.lock().expect("a worker does not panic").next();
-                let Some((name, path)) = next else { return Ok(()) };
-                let digest = Digest::of(&path)?;
-                done.lock().expect("a worker does not panic").insert(name, digest);
-            }
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|one| one.join().expect("a worker does not panic"))
-        })?;
-        Ok(Self(done.into_inner().expect("a worker does not panic")))
-    }
-
-    /// Adds the files of another list.
-    pub fn extend(&mut self, others: Self) {
-        self.0.extend(others.0);
-    }
-
-    /// The model's files of this list.
-    #[must_use]
-    pub fn model(&self) -> Self {
-        let is_model = |name: &str| name.split('/').next() == Some(MODEL);
-        let files = self.0.iter().filter(|(name, _)| is_model(name));
-        Self(files.map(|(name, digest)| (name.clone(), digest.clone())).collect())
-    }
-
-    /// What differs from the files `then`, one line a file with all that it is to the run.
-    ///
-    /// A verifier's argument that named no file `then` is one that the verifier wrote since.
-    pub fn changes_since(&self, then: &Self) -> Vec<String> {
-        let is_input = |name: &str| !name.contains("rewards[");
-        let mut names: Vec<_> = then.0.keys().collect();
-        names.extend(self.0.keys().filter(|name| !then.0.contains_key(*name) && is_input(name)));
-        names.sort_unstable();
-        let mut changes: Vec<(String, Vec<&str>)> = Vec::new();
-        for name in names {
-            let Some(change) = change(then.0.get(name), self.0.get(name)) else { continue };
-            match changes.iter_mut().find(|(known, _)| *known == change) {
-                Some((_, names)) => names.push(name),
-                None => changes.push((change, vec![name])),
-            }
-        }
-        let line = |(change, names): (String, Vec<&str>)| format!("{}: {change}", names.join(", "));
-        changes.into_iter().map(line).collect()
-    }
+    digests(named)
 }
 
-/// What became of a file; `None` if it is the same.
-fn change(then: Option<&Digest>, now: Option<&Digest>) -> Option<String> {
-    match (then, now) {
-        (Some(then), Some(now)) if then.sha256 == now.sha256 => None,
-        (Some(then), Some(now)) => Some(format!(
-            "{} has other contents, sha256 {} then, {} now",
-            now.path,
-            then.short(),
-            now.short()
-        )),
-        (Some(then), None) => Some(format!("{} is no longer there", then.path)),
-        (None, now) => now.map(|now| format!("{} was not there then", now.path)),
-    }
+/// The digests of named files, on as many threads as there are processors.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn digests(named: Vec<(String, PathBuf)>) -> Result<Files> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(named.len());
+    let (left, done) = (Mutex::new(named.into_iter()), Mutex::new(BTreeMap::new()));
+    let work = || -> Result<()> {
+        loop {
+            let next = left.lock().expect("a worker does not panic").next();
+            let Some((name, path)) = next else { return Ok(()) };
+            let digest = digest(&path)?;
+            done.lock().expect("a worker does not panic").insert(name, digest);
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|one| one.join().expect("a worker does not panic"))
+    })?;
+    Ok(Files(done.into_inner().expect("a worker does not panic")))
 }
 
-impl Digest {
-    /// The digest of a file.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it cannot be read.
-    pub fn of(path: &Path) -> Result<Self> {
-        let mut file = Digesting::open(path, "a file")?;
-        let mut buffer = vec![0; 1 << 20];
-        while file.read(&mut buffer).with_context(|| format!("reading {}", path.display()))? > 0 {}
-        Ok(file.digest())
-    }
+/// The digest of a file.
+///
+/// # Errors
+///
+/// Fails when it cannot be read.
+pub fn digest(path: &Path) -> Result<Digest> {
+    let mut file = Digesting::open(path, "a file")?;
+    let mut buffer = vec![0; 1 << 20];
+    while file.read(&mut buffer).with_context(|| format!("reading {}", path.display()))? > 0 {}
+    Ok(file.digest())
+}
 
-    /// SHA-256 of bytes, in hexadecimal.
-    pub fn sha256(bytes: &[u8]) -> String {
-        hexadecimal(&Sha256::digest(bytes))
-    }
-
-    /// As much of the digest as tells two files apart for a reader.
-    fn short(&self) -> &str {
-        self.sha256.get(..12).unwrap_or(&self.sha256)
-    }
+/// SHA-256 of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
 }
 
 /// A file whose digest is taken while it is read.
@@ -226,7 +152,7 @@ mod tests {
     fn digest(folder: &Path, contents: &str) -> Digest {
         let path = folder.join("file");
         fs::write(&path, contents).unwrap();
-        Digest::of(&path).unwrap()
+        super::digest(&path).unwrap()
     }
 
     fn files(named: &[(&str, &str)]) -> Files {
@@ -267,14 +193,14 @@ mod tests {
             fs::write(folder.path().join(name), name).unwrap();
         }
         fs::create_dir(folder.path().join("more.json")).unwrap();
-        let found = Files::of_model(folder.path()).unwrap();
+        let found = model_files(folder.path()).unwrap();
         let names: Vec<_> = found.0.keys().map(String::as_str).collect();
         let expected = ["chat_template.jinja", "config.json", "model-1.safetensors"]
             .into_iter()
             .chain(["model-2.safetensors", "tokenizer.json"])
             .map(|name| format!("model/{name}"));
         assert_eq!(names, expected.collect::<Vec<_>>());
-        let one = Files::of_model(&folder.path().join("config.json")).unwrap();
+        let one = model_files(&folder.path().join("config.json")).unwrap();
         assert_eq!(one.0.keys().collect::<Vec<_>>(), ["model"]);
         assert_eq!(one.0["model"].sha256, found.0["model/config.json"].sha256);
     }

@@ -4,9 +4,24 @@ use std::env;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+/// Seconds since 1970-01-01 UTC, for people and readers alone.
+#[expect(clippy::disallowed_methods, reason = "no result depends on it")]
+pub(crate) fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Microseconds: the digits beyond are noise, and take space in every line.
+    (since.as_secs_f64() * 1e6).round() / 1e6
+}
+
+/// The machine's name; empty where the system does not say.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
 
 /// Threads, at most. Each is started at once and takes memory, so a slip of the finger could take
 /// the machine down.

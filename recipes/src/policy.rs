@@ -8,11 +8,12 @@ use engine::hub::Hub;
 use engine::text::Text;
 use engine::{Checkpoint, MatmulPrecision, Model, hub};
 use evals::PromptStyle;
+use evals::run::Files;
 
 use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
 use crate::console::Console;
-use crate::identity::Files;
+use crate::identity::model_files;
 use crate::run_dir;
 use crate::search_path::SearchPath;
 
@@ -81,10 +82,10 @@ impl ModelRef {
     pub fn files(&self) -> Result<Option<Files>> {
         match self {
             Self::Builtin(_) => Ok(Some(Files::default())),
-            Self::Path(path) => Files::of_model(path).map(Some),
+            Self::Path(path) => model_files(path).map(Some),
             Self::Hub(address) => {
                 let cached = Hub::from_env()?.find(address)?;
-                cached.map(|folder| Files::of_model(&folder)).transpose()
+                cached.map(|folder| model_files(&folder)).transpose()
             }
         }
     }
@@ -107,7 +108,7 @@ impl ModelRef {
 /// Whether a folder is a run's. A model or a project may hold a recipe, too, but not what a run
 /// leaves beside its own.
 fn is_run(path: &Path) -> bool {
-    [run_dir::RECIPE, run_dir::ENVIRONMENT].iter().all(|name| path.join(name).is_file())
+    [run_dir::RECIPE, run_dir::FACTS].iter().all(|name| path.join(name).is_file())
 }
 
 fn best_checkpoint(run: &Path) -> Result<PathBuf> {

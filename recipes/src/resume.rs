@@ -3,10 +3,11 @@
 mod classes;
 
 use anyhow::{Result, bail};
+use evals::run::{Change, Class, Facts};
 use serde_json::Value;
 
 use crate::printable::quoted;
-use crate::run_dir::{Change, Class, Environment, RunDir, Saved};
+use crate::run_dir::{RunDir, Saved};
 use classes::{Difference, differences};
 
 /// What a run is to go on with.
@@ -17,7 +18,7 @@ pub struct Request<'a> {
     /// Steps that it has.
     pub total_steps: u64,
     /// This process and the files of the run.
-    pub environment: &'a Environment,
+    pub facts: &'a Facts,
     /// Whether settings may be others that change the steps to come.
     pub changed: bool,
     /// Whether files may be others.
@@ -47,11 +48,11 @@ pub struct Resumed {
 pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
     let saved = run.checkpoints()?.pop();
     let state = saved.as_ref().map(|saved| &saved.state);
-    let then = run.environment()?;
+    let then = run.facts()?;
     let mut found = differences(&run.recipe()?, request.recipe, state)?;
-    found.extend(environment_differences(&then, request.environment));
+    found.extend(environment_differences(&then, request.facts));
     found.sort_by_key(|one| one.change.class);
-    let changed_files = match (&request.environment.files, &then.files) {
+    let changed_files = match (&request.facts.files, &then.files) {
         (Some(now), Some(then)) => now.changes_since(then),
         _ => Vec::new(),
     };
@@ -74,7 +75,7 @@ fn is_done(state: &crate::run_dir::TrainerState, total_steps: u64) -> bool {
 }
 
 /// What else the numbers depend on.
-fn environment_differences(then: &Environment, now: &Environment) -> Vec<Difference> {
+fn environment_differences(then: &Facts, now: &Facts) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut differ = |key: &str, class, then: Value, now: Value, note: &str| {
         if then != now {

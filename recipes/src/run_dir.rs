@@ -1,7 +1,7 @@
 //! The run directory: the only interface between a run and those who look at it.
 //!
 //! ```text
-//! recipe.toml        resolved; runs as it is       environment.json  machine and build
+//! recipe.toml        resolved; runs as it is       run.json          what it is; machine and build
 //! status.json        running, finished, ...        lock              held while a trainer lives
 //! changes.jsonl      settings that a resume changed, recipe-0001.toml the recipe before the first
 //! log.txt            what the console said
@@ -9,13 +9,13 @@
 //! checkpoints/step-000100/{Hugging Face files, optimizer.safetensors, trainer.json}
 //! ```
 //!
-//! and the record of [`evals::record`]. Everything is written under a temporary name, synced and
+//! and the record of [`evals::run`]. Everything is written under a temporary name, synced and
 //! renamed: what has its name is whole.
 
 mod changes;
 mod checkpoints;
 mod claim;
-mod environment;
+mod facts;
 mod pending;
 mod status;
 mod tensors;
@@ -27,26 +27,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
-use evals::record::{sync_folder, write_whole};
+use evals::run::{Accepted, Facts, Files, sync_folder, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::identity::Files;
-
-pub use changes::{Change, Changes, Class};
 pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, checkpoints};
 pub use claim::Claim;
-pub use environment::{Accepted, Environment};
+pub use facts::{computing, of_model, of_this_process, printable_command};
 pub use pending::Pending;
-pub use status::{State, Status, status};
+pub use status::{Heartbeat, status};
 pub use tensors::TensorFile;
 pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
 
 use claim::lock;
-
-/// Version of the JSON files written here.
-pub const FORMAT: u32 = 1;
 
 /// An open run directory. Holds the run's lock as long as it lives.
 #[derive(Debug)]
@@ -58,7 +52,7 @@ pub struct RunDir {
 pub(crate) const RECIPE: &str = "recipe.toml";
 /// The settings of an evaluation by itself.
 pub(crate) const EVALUATION: &str = "eval.toml";
-pub(crate) const ENVIRONMENT: &str = "environment.json";
+pub(crate) const FACTS: &str = "run.json";
 /// Where the lines of the console are kept.
 pub(crate) const LOG: &str = "log.txt";
 const LOCK: &str = "lock";
@@ -66,13 +60,13 @@ const LOCK: &str = "lock";
 const REPLACED: &str = "replaced";
 
 impl RunDir {
-    /// A new run directory at `root` with its resolved recipe and environment.
+    /// A new run directory at `root` with its resolved recipe and its facts.
     ///
     /// # Errors
     ///
     /// Fails where [`Claim::take`] and [`Claim::create`] do.
-    pub fn create(root: &Path, recipe: &str, environment: &Environment) -> Result<Self> {
-        Claim::take(root)?.create(recipe, environment)
+    pub fn create(root: &Path, recipe: &str, facts: &Facts) -> Result<Self> {
+        Claim::take(root)?.create(recipe, facts)
     }
 
     /// The run directory at `root`, to go on with; what a crash left half-written is removed.
@@ -129,25 +123,33 @@ impl RunDir {
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     }
 
-    /// The environment of the run's start.
+    /// What the run is, and what it began with.
     ///
     /// # Errors
     ///
     /// Fails when it cannot be read.
-    pub fn environment(&self) -> Result<Environment> {
-        read_json(&self.root.join(ENVIRONMENT))
+    pub fn facts(&self) -> Result<Facts> {
+        let path = self.root.join(FACTS);
+        if !path.exists() && self.root.join("environment.json").exists() {
+            bail!(
+                "an earlier version of stearin began {}\nresume with that version, or start a new \
+                 run from its checkpoint: --set model.path=",
+                self.root.display()
+            );
+        }
+        read_json(&path)
     }
 
     /// Puts `files` in the place of those of the run's start, and keeps what was accepted.
     ///
     /// # Errors
     ///
-    /// Fails when the environment cannot be read or written.
+    /// Fails when `run.json` cannot be read or written.
     pub fn accept(&self, files: Files, accepted: Accepted) -> Result<()> {
-        let mut environment = self.environment()?;
-        environment.files = Some(files);
-        environment.accepted.push(accepted);
-        write_json(&self.root.join(ENVIRONMENT), &environment)
+        let mut facts = self.facts()?;
+        facts.files = Some(files);
+        facts.accepted.push(accepted);
+        write_json(&self.root.join(FACTS), &facts)
     }
 
     /// Writes the folder `name` whole: `fill` gets a temporary one. A folder of that name is
@@ -247,7 +249,13 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 pub(crate) fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let value = serde_json::from_slice(&text).map_err(|error| error.to_string());
-    let read = value.and_then(|value| rewards::json::read(&value));
+    let read = value.and_then(|value: serde_json::Value| {
+        // Whatever its items are: serde would name the first that does not fit.
+        if value.is_array() {
+            return Err("expected an object, got a list".into());
+        }
+        rewards::json::read(&value)
+    });
     read.map_err(|problem| anyhow!("reading {}: {problem}", path.display()))
 }
 
@@ -256,7 +264,7 @@ mod tests {
     use super::*;
 
     fn create(root: &Path) -> Result<RunDir> {
-        RunDir::create(root, "seed = 1\n", &Environment::of_this_process(2))
+        RunDir::create(root, "seed = 1\n", &of_this_process(2))
     }
 
     #[test]
@@ -361,13 +369,11 @@ mod tests {
     fn a_list_is_no_status() {
         let temp = tempfile::tempdir().unwrap();
         let run = create(&temp.path().join("a")).unwrap();
-        let path = run.root().join(ENVIRONMENT);
-        let environment: serde_json::Value =
-            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        let listed: serde_json::Value =
-            environment.as_object().unwrap().values().cloned().collect();
+        let path = run.root().join(FACTS);
+        let facts: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let listed: serde_json::Value = facts.as_object().unwrap().values().cloned().collect();
         fs::write(&path, listed.to_string()).unwrap();
-        let error = run.environment().unwrap_err().to_string();
-        assert!(error.ends_with("environment.json: expected an object, got a list"), "{error}");
+        let error = run.facts().unwrap_err().to_string();
+        assert!(error.ends_with("run.json: expected an object, got a list"), "{error}");
     }
 }

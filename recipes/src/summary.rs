@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use evals::evaluate::{HELD_OUT, greedy};
-use evals::record::{Line, read_log, step_of_name};
+use evals::run::{HealthLine, MetricTable, Run, State, Status};
 use evals::{Estimate, Evaluation};
 
 use crate::console::duration;
 use crate::printable::{excerpt, printable};
-use crate::run_dir::{self, RunDir, Saved, State, best_of};
+use crate::run_dir::{RunDir, Saved, best_of};
 
 /// Width of the reward curve, in characters.
 const CURVE: usize = 40;
@@ -22,42 +22,53 @@ const PROBLEM: usize = 160;
 const ANSWER: usize = 40;
 const COMPLETION: usize = 200;
 
-/// The summary of a run.
+/// The summary of a run. What cannot be read of its record is said at the end of it.
 ///
 /// # Errors
 ///
-/// Fails when a file of the run cannot be read.
+/// Fails when the run says not how it stands, or a log or a checkpoint cannot be read.
 pub fn summary(run: &RunDir) -> Result<String> {
     let root = run.root();
-    let metrics = read_log(&root.join("metrics.jsonl"))?;
-    let timings = read_log(&root.join("timings.jsonl"))?;
-    let all = evaluations(root)?;
+    let record = Run::open(root)?;
+    let (metrics, timings, health) = (record.metrics()?, record.timings()?, record.health()?);
+    let (all, unread) = record.evaluations();
     let of = |set: &str| all.iter().filter(|one| one.set == set).cloned().collect::<Vec<_>>();
     let (sampled, greedy) = (of(HELD_OUT), of(&greedy(HELD_OUT)));
+    let Some(status) = &record.status else {
+        let problem = record.problems.into_iter().find(|one| one.file.ends_with("status.json"));
+        match problem {
+            Some(problem) => bail!(problem),
+            None => bail!("{} has no status.json: no run began in it", root.display()),
+        }
+    };
     let mut text = String::new();
-    headline(&mut text, root, &timings)?;
+    headline(&mut text, root, status, &timings);
     accuracy(&mut text, &sampled, &metrics);
     besides(&mut text, &sampled, &greedy);
     other_sets(&mut text, &all);
     curves(&mut text, &metrics);
     gate(&mut text, &metrics);
-    warnings(&mut text, &read_log(&root.join("health.jsonl"))?);
+    warnings(&mut text, &health.lines);
     if let Some(last) = sampled.last() {
         completions(&mut text, last);
     }
-    what_next(&mut text, root, &run.checkpoints()?);
+    what_next(&mut text, status, &run.checkpoints()?);
+    let further = record.problems.iter().chain(&unread).chain(metrics.problems());
+    for problem in further.chain(timings.problems()).chain(&health.problems) {
+        say(&mut text, "unread", &problem.to_string());
+    }
     Ok(text)
 }
 
-fn headline(text: &mut String, root: &Path, timings: &[Line]) -> Result<()> {
-    let status = run_dir::status(root)?;
+fn headline(text: &mut String, root: &Path, status: &Status, timings: &MetricTable) {
+    let values = |key| timings.points(key).map(|(_, value)| value);
     // Not `sum`, which is -0 of nothing.
-    let sum = |key| timings.iter().filter_map(|line| line.number(key)).fold(0.0, |a, b| a + b);
+    let sum = |key| values(key).fold(0.0, |a, b| a + b);
     let seconds = sum("timing_s/step") + sum("timing_s/testing") + sum("timing_s/save_checkpoint");
-    let peak = timings.iter().filter_map(|line| line.number("perf/peak_rss_mib"));
+    let peak = values("perf/peak_rss_mib");
     let memory =
         peak.reduce(f64::max).map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
-    let end = match status.state {
+    let end = match &status.state {
         State::Finished => "finished".to_owned(),
         State::Interrupted => "interrupted".to_owned(),
         State::Running => "running".to_owned(),
@@ -66,11 +77,10 @@ fn headline(text: &mut String, root: &Path, timings: &[Line]) -> Result<()> {
     say(text, "run", &format!("{} {end}", root.display()));
     let (step, total) = (status.step, status.total_steps);
     say(text, "steps", &format!("{step} of {total} in {}{memory}", duration(seconds)));
-    Ok(())
 }
 
 /// Held-out accuracy before the first step and after every stage.
-fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &[Line]) {
+fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &MetricTable) {
     let Some(first) = evaluations.first() else { return };
     let say_one = |text: &mut String, name: &str, found: &Evaluation, more: &str| {
         let Evaluation { accuracy, low, high, problems, unjudged, .. } = found;
@@ -151,19 +161,19 @@ fn other_sets(text: &mut String, evaluations: &[Evaluation]) {
 }
 
 /// Every stage that has begun, with its last step.
-fn stage_ends(metrics: &[Line]) -> Vec<(&str, u64)> {
+fn stage_ends(metrics: &MetricTable) -> Vec<(&str, u64)> {
     let mut ends: Vec<(&str, u64)> = Vec::new();
-    for line in metrics.iter().filter(|line| line.step > 0) {
-        let stage = line.fields.get("stage").and_then(|stage| stage.as_str()).unwrap_or_default();
+    for (row, &at) in metrics.steps().iter().enumerate().filter(|(_, step)| **step > 0) {
+        let stage = metrics.stage(row);
         match ends.last_mut() {
-            Some((last, step)) if *last == stage => *step = line.step,
-            _ => ends.push((stage, line.step)),
+            Some((last, step)) if *last == stage => *step = at,
+            _ => ends.push((stage, at)),
         }
     }
     ends
 }
 
-fn curves(text: &mut String, metrics: &[Line]) {
+fn curves(text: &mut String, metrics: &MetricTable) {
     // Where groups are discarded, what was sampled tells more than what was kept.
     let curves: [(&str, &[&str], &str); 3] = [
         ("loss", &["train/loss"], ""),
@@ -171,8 +181,8 @@ fn curves(text: &mut String, metrics: &[Line]) {
         ("entropy", &["unfiltered/entropy", "actor/entropy"], " nats a token"),
     ];
     for (name, keys, unit) in curves {
-        let value = |line: &Line| keys.iter().find_map(|key| line.number(key));
-        let values: Vec<_> = metrics.iter().filter_map(value).collect();
+        let value = |row| keys.iter().find_map(|key| finite(metrics.get(row, key)));
+        let values: Vec<_> = (0..metrics.len()).filter_map(value).collect();
         let (Some(first), Some(last)) = (values.first(), values.last()) else { continue };
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -181,10 +191,15 @@ fn curves(text: &mut String, metrics: &[Line]) {
     }
 }
 
+fn finite(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.is_finite())
+}
+
 /// How often STARE's gate was open, where it ran.
-fn gate(text: &mut String, metrics: &[Line]) {
-    let open: Vec<_> = metrics.iter().filter_map(|line| line.number("stare/gate_on")).collect();
-    let last = |key| metrics.iter().rev().find_map(|line| line.number(key));
+fn gate(text: &mut String, metrics: &MetricTable) {
+    let points = |key| metrics.points(key).filter_map(|(_, value)| finite(Some(value)));
+    let open: Vec<_> = points("stare/gate_on").collect();
+    let last = |key| points(key).next_back();
     let Some(target) = last("stare/target_entropy") else { return };
     if open.is_empty() {
         return;
@@ -215,16 +230,12 @@ fn sparkline(values: &[f64], low: f64, high: f64) -> String {
         .collect()
 }
 
-fn warnings(text: &mut String, lines: &[Line]) {
-    let field = |line: &Line, key: &str| {
-        line.fields.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
-    };
-    let mut seen: Vec<(String, Vec<&Line>)> = Vec::new();
+fn warnings(text: &mut String, lines: &[HealthLine]) {
+    let mut seen: Vec<(&str, Vec<&HealthLine>)> = Vec::new();
     for line in lines {
-        let name = field(line, "warning");
-        match seen.iter_mut().find(|(other, _)| *other == name) {
+        match seen.iter_mut().find(|(other, _)| *other == line.name) {
             Some((_, lines)) => lines.push(line),
-            None => seen.push((name, vec![line])),
+            None => seen.push((&line.name, vec![line])),
         }
     }
     for (name, lines) in seen {
@@ -233,8 +244,8 @@ fn warnings(text: &mut String, lines: &[Line]) {
             1 => format!("in step {}", last.step),
             times => format!("{times} times, in steps {} to {}", first.step, last.step),
         };
-        say(text, "warning", &format!("{name}, {when}: {}", field(last, "cause")));
-        say(text, "to change", &field(last, "act"));
+        say(text, "warning", &format!("{name}, {when}: {}", last.cause));
+        say(text, "to change", &last.act);
     }
 }
 
@@ -246,7 +257,7 @@ fn completions(text: &mut String, evaluation: &Evaluation) {
     }
 }
 
-fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
+fn what_next(text: &mut String, status: &Status, saved: &[Saved]) {
     const RESUME: &str = "the same command with --resume goes on";
     let Some(newest) = saved.last() else {
         say(text, "next", &format!("{RESUME}, from the first step: no checkpoint is saved yet"));
@@ -259,31 +270,11 @@ fn what_next(text: &mut String, root: &Path, saved: &[Saved]) {
         let score = best.state.score.as_ref().map(|score| format!(" ({score})"));
         say(text, "best", &format!("{}{}", best.path.display(), score.unwrap_or_default()));
     }
-    let next = match run_dir::status(root).map(|status| status.state) {
-        Ok(State::Finished) => format!("stearin sample --model {newest} \"PROMPT\""),
+    let next = match status.state {
+        State::Finished => format!("stearin sample --model {newest} \"PROMPT\""),
         _ => RESUME.to_owned(),
     };
     say(text, "next", &next);
-}
-
-/// Evaluations of a run, in the order of their steps.
-fn evaluations(root: &Path) -> Result<Vec<Evaluation>> {
-    let folder = root.join("evals");
-    let steps = run_dir::entries(&folder)
-        .with_context(|| format!("reading {}", folder.display()))?
-        .into_iter()
-        .filter_map(|path| Some((step_of_name(path.file_name()?.to_str()?)?, path)));
-    let mut steps: Vec<_> = steps.collect();
-    steps.sort();
-    let mut found = Vec::new();
-    for (_, step) in steps {
-        for path in run_dir::entries(&step)? {
-            if path.extension().is_some_and(|extension| extension == "json") {
-                found.push(run_dir::read_json(&path)?);
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn say(text: &mut String, name: &str, what: &str) {
@@ -297,6 +288,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::run_dir::{Heartbeat, of_this_process};
 
     #[test]
     fn a_sparkline_is_of_means_and_no_longer_than_its_width() {
@@ -329,16 +321,26 @@ mod tests {
         }
     }
 
-    fn line(step: u64, fields: serde_json::Value) -> Line {
-        Line { step, fields: serde_json::from_value(fields).unwrap() }
+    /// A log of these lines, a step and further fields each.
+    fn table(lines: &[(u64, serde_json::Value)]) -> MetricTable {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("metrics.jsonl");
+        let line = |(step, fields): &(u64, serde_json::Value)| {
+            let mut line = fields.clone();
+            line.as_object_mut().unwrap().insert("step".into(), (*step).into());
+            format!("{line}\n")
+        };
+        std::fs::write(&path, lines.iter().map(line).collect::<String>()).unwrap();
+        let table = MetricTable::read(&path).unwrap();
+        assert_eq!((table.len(), table.problems()), (lines.len(), &[][..]));
+        table
     }
 
     #[test]
     fn a_run_stopped_before_its_first_step_says_how_to_go_on() {
         let temp = tempfile::tempdir().unwrap();
-        let environment = run_dir::Environment::of_this_process(1);
-        let run = RunDir::create(&temp.path().join("a"), "", &environment).unwrap();
-        run.set_status(&run_dir::Status::now(State::Interrupted, 0, 2, 0)).unwrap();
+        let run = RunDir::create(&temp.path().join("a"), "", &of_this_process(1)).unwrap();
+        Heartbeat::new(run.root(), 2, 0).set(State::Interrupted, 0, 0).unwrap();
         let text = summary(&run).unwrap();
         assert!(text.contains("steps  0 of 2 in 0.0 s\n"), "{text}");
         assert!(text.contains("next  the same command with --resume goes on, from the"), "{text}");
@@ -346,8 +348,8 @@ mod tests {
 
     #[test]
     fn accuracy_is_told_at_the_end_of_every_stage() {
-        let line = |step: u64, stage: &str| line(step, json!({"stage": stage}));
-        let metrics = [line(0, "start"), line(1, "sft"), line(2, "sft"), line(3, "rl")];
+        let line = |step: u64, stage: &str| (step, json!({"stage": stage}));
+        let metrics = table(&[line(0, "start"), line(1, "sft"), line(2, "sft"), line(3, "rl")]);
         let mut text = String::new();
         accuracy(&mut text, &[at(0, 0.0), at(1, 0.3), at(2, 0.5), at(3, 0.9)], &metrics);
         assert_eq!(
@@ -386,24 +388,23 @@ mod tests {
 
     #[test]
     fn the_entropy_is_that_of_all_that_was_sampled_and_the_gate_is_told_of() {
-        let entropy = |step: u64, all: f64| {
-            line(step, json!({"actor/entropy": 0.4, "unfiltered/entropy": all}))
-        };
+        let entropy =
+            |step: u64, all: f64| (step, json!({"actor/entropy": 0.4, "unfiltered/entropy": all}));
         let mut text = String::new();
-        curves(&mut text, &[entropy(1, 0.5), entropy(2, 0.1)]);
+        curves(&mut text, &table(&[entropy(1, 0.5), entropy(2, 0.1)]));
         assert_eq!(text, "     entropy  █▁  0.500 to 0.100 nats a token\n");
         let open = |step: u64, open: f64| {
             let fields = json!({
                 "stare/gate_on": open, "stare/target_entropy": 0.3, "stare/reweight_w": 4.0
             });
-            line(step, fields)
+            (step, fields)
         };
         let mut text = String::new();
-        gate(&mut text, &[open(1, 0.0), open(2, 1.0), open(3, 0.0), open(4, 0.0)]);
+        gate(&mut text, &table(&[open(1, 0.0), open(2, 1.0), open(3, 0.0), open(4, 0.0)]));
         let expected =
             "open in 25 % of 4 steps, for an entropy of 0.300 nats, weight 4.000 at the end";
         assert_eq!(text, format!("        gate  {expected}\n"));
-        gate(&mut text, &[entropy(1, 0.5)]);
+        gate(&mut text, &table(&[entropy(1, 0.5)]));
         assert_eq!(text.lines().count(), 1);
     }
 
@@ -426,7 +427,9 @@ mod tests {
     #[test]
     fn a_warning_says_when_why_and_what_to_change() {
         let warning = |step: u64, name: &str| {
-            line(step, json!({"warning": name, "cause": "it is low", "act": "raise `lr`"}))
+            let (name, cause, act) = (name.into(), "it is low".into(), "raise `lr`".into());
+            let (metric, value) = (None, None);
+            HealthLine { step, name, level: evals::run::Level::Advice, cause, act, metric, value }
         };
         let mut text = String::new();
         warnings(&mut text, &[warning(3, "a"), warning(4, "b"), warning(9, "a")]);

@@ -61,6 +61,8 @@ struct StepOutput {
     warnings: Vec<Warning>,
     /// The groups that the step learnt from; none in supervised stages.
     groups: Vec<GradedGroup>,
+    /// The groups that it sampled and did not learn from, as many as the record keeps.
+    discarded: Vec<GradedGroup>,
     table: Table,
 }
 

@@ -83,6 +83,19 @@ pub fn dynamics(
     metrics
 }
 
+/// Which tokens are among the `share` of largest surprisals of their advantage's sign; of equal
+/// ones the lower index. A token whose advantage is 0 is in neither.
+pub fn surprising(tokens: &TokenColumns<'_>, share: f64) -> Vec<bool> {
+    let mut found = vec![false; tokens.len()];
+    let select = Select::Quantile { share, ties: Ties::Exact };
+    for sign in [1.0, -1.0] {
+        for token in select.of(tokens, side(tokens, sign)) {
+            found[token] = true;
+        }
+    }
+    found
+}
+
 struct Step<'a> {
     tokens: &'a TokenColumns<'a>,
     terms: &'a LossTerms<'a>,
@@ -94,14 +107,7 @@ struct Step<'a> {
 impl<'a> Step<'a> {
     fn new(tokens: &'a TokenColumns<'a>, terms: &'a LossTerms<'a>, share: f64) -> Self {
         let phi = (0..tokens.len()).map(|token| tokens.sensitivity(token)).collect();
-        let mut selected = vec![false; tokens.len()];
-        let select = Select::Quantile { share, ties: Ties::Exact };
-        for sign in [1.0, -1.0] {
-            for token in select.of(tokens, side(tokens, sign)) {
-                selected[token] = true;
-            }
-        }
-        Self { tokens, terms, phi, selected }
+        Self { tokens, terms, phi, selected: surprising(tokens, share) }
     }
 
     fn quadrants(

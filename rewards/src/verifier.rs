@@ -18,12 +18,15 @@ pub use math::{Explanation, Math};
 pub use overlong::Overlong;
 pub use pattern::Pattern;
 pub use repetition::Repetition;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
 
 /// What became of an attempt's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The answer is the gold answer. The only outcome that earns.

@@ -48,7 +48,7 @@ def facts(folder):
         if row["stage"] == "rl":
             steps.append(row["timing_s/step"])
         evaluating += row.get("timing_s/testing", 0.0)
-    environment = json.loads((folder / "environment.json").read_text())
+    environment = json.loads((folder / "run.json").read_text())
     date = datetime.date.fromtimestamp((folder / "status.json").stat().st_mtime)
     return {
         "date": date.isoformat(),

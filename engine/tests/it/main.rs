@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod decode;
 mod disk;
+mod ends;
 mod exact;
 mod gguf;
 mod gradients;

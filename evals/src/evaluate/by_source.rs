@@ -1,5 +1,6 @@
 //! The accuracy of an evaluation by the source of the problems.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::share_correct;
@@ -8,7 +9,7 @@ use crate::attempt::GradedGroup;
 use crate::sources::told_apart;
 
 /// The accuracy on the problems of one source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceAccuracy {
     /// The source.
     pub source: String,

@@ -364,6 +364,7 @@ pub const TABLE: &[Spec] = &[
     t("timing_s/step", "s", "the whole step"),
     t("timing_per_token_ms/gen", "ms", "sampling time of a generated token"),
     t("timing_per_token_ms/update_actor", "ms", "update time of a token in the pack"),
+    t("time", "s", "when the step was over, since 1970-01-01 UTC"),
     t("perf/total_num_tokens", "tokens", "rows through the update, prompts counted once a pack"),
     t("perf/throughput", "tokens/s", "those rows over the time of the whole step"),
     t("perf/gen_throughput", "tokens/s", "generated tokens over the sampling time"),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use evals::attempt::{AttemptConfig, Draw, GradedGroup, Sampler, attempt, attempt_each};
 use evals::evaluate::{HeldOut, evaluate};
-use evals::record::{Credit, Folder, read_log, read_results};
+use evals::run::{Credit, Folder, TokensLine, read_health, read_results};
 use evals::{ProblemResult, PromptStyle, Record, Template, health};
 use rewards::{Outcome, Problem, RubricConfig};
 use rollout::{Finish, Key, Progress, Purpose, Sampling};
@@ -38,7 +38,7 @@ fn style() -> PromptStyle {
 
 const KEY: Key = Key { seed: 5, purpose: Purpose::Train, step: 2 };
 
-fn graded(slots: usize) -> Vec<GradedGroup> {
+pub(crate) fn graded(slots: usize) -> Vec<GradedGroup> {
     let text = toy::text();
     let sampling =
         Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
@@ -233,7 +233,7 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
 }
 
 #[test]
-fn a_group_is_a_line_of_texts_and_a_line_of_columns() {
+fn where_it_is_asked_for_a_group_is_a_line_of_columns() {
     let root = tempfile::tempdir().unwrap();
     let groups = graded(4);
     let completions = groups.iter().flat_map(|group| &group.completions);
@@ -242,26 +242,23 @@ fn a_group_is_a_line_of_texts_and_a_line_of_columns() {
     let credits: Vec<_> =
         weights.iter().map(|weights| Credit { advantage: 0.5, weights }).collect();
     let mut record = Record::new(Box::new(Folder::new(root.path())));
-    record.completions(3, &groups).unwrap();
     record.tokens(3, &groups, &credits).unwrap();
-    record.warnings(3, &health::check_groups(&groups)).unwrap();
+    record.warnings(3, &health::check_groups(&groups), None).unwrap();
     record.sync().unwrap();
-    let lines = |folder: &str| -> Vec<serde_json::Value> {
-        let path = root.path().join(folder).join("step-000003.jsonl");
-        let text = std::fs::read_to_string(path).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
-    let texts = lines("completions");
-    assert_eq!(texts.len(), 3);
-    assert_eq!(texts[1]["gold"], "15");
-    assert_eq!(texts[1]["completions"][7]["text"], groups[1].completions[7].text.as_str());
-    assert_eq!(texts[2]["completions"][0]["outcome"], "gold-unparseable");
-    let columns = lines("tokens");
-    let first = &columns[0]["completions"][0];
-    for column in ["tokens", "log_probs", "entropies", "phi_sums", "weights"] {
-        let length = first[column].as_array().unwrap().len();
-        assert_eq!(length, groups[0].completions[0].trajectory.completion.len(), "{column}");
+    let text = std::fs::read_to_string(root.path().join("tokens/step-000003.jsonl")).unwrap();
+    let lines: Vec<TokensLine> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for (line, group) in lines.iter().zip(&groups) {
+        assert_eq!((&line.id, &line.prompt), (&group.problem.id, &group.prompt));
+        for (columns, completion) in line.completions.iter().zip(&group.completions) {
+            let own = &completion.trajectory;
+            assert_eq!((&columns.tokens, columns.advantage), (&own.completion, 0.5));
+            assert_eq!((&columns.log_probs, &columns.entropies), (&own.log_probs, &own.entropies));
+            assert_eq!(columns.weights.len(), own.phi_sums.len());
+        }
     }
-    let warnings = read_log(&root.path().join("health.jsonl")).unwrap();
-    assert!(warnings.iter().all(|line| line.step == 3));
+    let warnings = read_health(&root.path().join("health.jsonl")).unwrap();
+    assert!(!warnings.lines.is_empty() && warnings.problems.is_empty());
+    assert!(warnings.lines.iter().all(|line| line.step == 3));
 }

@@ -5,4 +5,5 @@ mod attempt;
 mod estimates;
 mod prompt;
 mod record;
+mod run;
 mod toy;

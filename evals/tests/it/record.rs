@@ -1,7 +1,7 @@
 use std::io;
 use std::path::Path;
 
-use evals::record::{Folder, Sink, cut, read_log};
+use evals::run::{Folder, Sink, cut, read_log};
 use evals::{Log, Metrics, Record};
 
 /// A disk that is full after so many bytes.
@@ -32,6 +32,10 @@ impl Sink for FullAfter {
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
         self.take(bytes.len())?;
         self.folder.replace(file, bytes)
+    }
+
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.folder.remove(file)
     }
 
     fn sync(&mut self) -> io::Result<()> {

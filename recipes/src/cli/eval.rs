@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use engine::text::Text;
 use evals::benchmark::{self, Protocol};
-use evals::record::FORMAT;
+use evals::run::{FORMAT, Facts};
 use evals::{PromptStyle, Template};
 use rollout::Sampling;
 
@@ -20,6 +20,8 @@ use crate::eval::{
 use crate::machine;
 use crate::names::nearest;
 use crate::policy::{self, Compute, ModelRef};
+use crate::printable::quoted;
+use crate::run_dir::{computing, of_model, printable_command};
 use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
 
@@ -138,7 +140,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         comparable(&settings, other)?;
     }
     let root = root(args.out.as_deref(), &settings)?;
-    let mut folder = eval::open(&root, settings, threads)?;
+    let facts = Facts {
+        kind: "eval".into(),
+        name: format!("eval {}", model_name(&model)),
+        command: printable_command(&command()),
+        seed: args.seed,
+        model: Some(of_model(&model, &weights, &text)),
+        problems: sets.iter().map(|set| (set.name.clone(), set.chosen.len())).collect(),
+        files: model_ref.files()?,
+        ..computing(threads, args.device, args.dtype)
+    };
+    let mut folder = eval::open(&root, settings, &facts)?;
     console.print(&format!("results go to {}", root.display()));
     if !args.train_data.is_empty() {
         for set in &sets {
@@ -150,6 +162,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let is_whole = eval::judge(policy, &sets, &mut folder, &stop, &console)?;
     show(&[root], args)?;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}
+
+/// The command line, as a shell reads it.
+fn command() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once("stearin".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// The settings that are the arguments' own.

@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[arg(long, requires = "resume")]
     changed: bool,
     /// Resume also where a file of the data, the model or a verifier has changed since the run's
-    /// start; `environment.json` then lists the changes.
+    /// start; `run.json` then lists the changes.
     #[arg(long, requires = "resume")]
     accept_changed_files: bool,
     /// Save and stop after this time, such as `90s`, `30m` or `3h30m`, as Ctrl-C does; counted from

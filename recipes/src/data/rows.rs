@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use evals::run::Digest;
 use flate2::bufread::MultiGzDecoder;
 use rewards::rows::{Fields, delimiter, foreign, items_of};
 
 use super::row::{At, Take, within};
 use super::{csv, parquet};
-use crate::identity::{Digest, Digesting};
+use crate::identity::{Digesting, digest};
 
 /// Bytes at the start of a file that its format is told by.
 const HEAD: u64 = 4096;
@@ -69,7 +70,7 @@ pub(super) fn read(path: &Path, accept: Accept, take: &mut Take<'_>) -> Result<D
     if head.starts_with(PARQUET) && accept == Accept::Any {
         drop(file);
         parquet::read(path, take)?;
-        return Digest::of(path);
+        return digest(path);
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let whole = head.as_slice().chain(source);

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Plan, ProblemStats, Prompts, StagePlan};
+use super::{Plan, ProblemStats, Prompts, Samples, StagePlan};
 use crate::config::{BestBy, Recipe};
 use crate::memory::MemoryEstimate;
 use crate::printable::both_ends;
@@ -62,6 +62,7 @@ impl fmt::Display for Plan {
             line("memory", &stage.memory.to_string())?;
         }
         line("evaluation", &self.evaluation())?;
+        line("samples", &self.samples.to_string())?;
         line("checkpoints", &kept(recipe))?;
         line("disk", &self.on_disk())
     }
@@ -91,8 +92,8 @@ impl Plan {
     /// What the run writes.
     fn on_disk(&self) -> String {
         let evaluations = match &self.problems {
-            ProblemStats::Problems { .. } => "texts, tokens and evaluations",
-            ProblemStats::Nothing { .. } => "texts and tokens; evaluations not included",
+            ProblemStats::Problems { .. } => "samples, tokens and evaluations",
+            ProblemStats::Nothing { .. } => "samples and tokens; evaluations not included",
         };
         format!(
             "{} at most: {} a checkpoint, {} of {evaluations}",
@@ -111,6 +112,16 @@ fn kept(recipe: &Recipe) -> String {
         (None, _) => "; no best one, for want of a set to choose it by".to_owned(),
     };
     format!("the newest {}{best}", recipe.checkpoint.keep)
+}
+
+impl fmt::Display for Samples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stride, bytes, .. } = *self;
+        match stride {
+            0 => f.write_str("none"),
+            _ => write!(f, "at most {}, of every {stride} steps in the end", mib(bytes)),
+        }
+    }
 }
 
 impl ProblemStats {

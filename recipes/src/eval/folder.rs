@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use evals::attempt::Draw;
-use evals::record::{self, FORMAT, Sink, step_name};
-use evals::run::ProblemLine;
 use evals::run::evaluation::{self, Summary};
+use evals::run::{self, FORMAT, Facts, Phase, ProblemLine, Sink, State, step_name};
 
 use super::{Set, SetSettings, Settings};
-use crate::run_dir::{Claim, EVALUATION, Environment, RunDir, State, Status};
+use crate::console::Beat;
+use crate::run_dir::{Claim, EVALUATION, Heartbeat, RunDir, status};
 
 /// Its steps: an evaluation by itself judges what it finds.
 const STEP: u64 = 0;
@@ -20,8 +20,9 @@ const STEP: u64 = 0;
 #[derive(Debug)]
 pub struct Folder {
     run_dir: RunDir,
+    heartbeat: Heartbeat,
     settings: Settings,
-    sink: record::Folder,
+    sink: run::Folder,
     lines: BTreeMap<String, Vec<ProblemLine>>,
     contaminated: BTreeMap<String, Vec<String>>,
 }
@@ -40,13 +41,13 @@ pub struct Found {
 }
 
 /// Opens the directory `root` to evaluate by `settings`: a new one, or one of the same settings to
-/// go on with.
+/// go on with. `facts` are of this process.
 ///
 /// # Errors
 ///
 /// Fails when it is something else, has other settings, naming the keys that differ, or is in use,
 /// and when it cannot be written.
-pub fn open(root: &Path, settings: Settings, threads: usize) -> Result<Folder> {
+pub fn open(root: &Path, settings: Settings, facts: &Facts) -> Result<Folder> {
     let run_dir = if let Some(run_dir) = RunDir::open_evaluation(root)? {
         let changes = settings.changes_since(&stored(root)?)?;
         if !changes.is_empty() {
@@ -65,16 +66,19 @@ pub fn open(root: &Path, settings: Settings, threads: usize) -> Result<Folder> {
                 root.display()
             );
         }
-        let environment = Environment::of_this_process(threads);
-        Claim::take(root)?.create_with(EVALUATION, &settings.to_toml()?, &environment)?
+        Claim::take(root)?.create_with(EVALUATION, &settings.to_toml()?, facts)?
     };
     let (mut lines, mut known) = (BTreeMap::new(), BTreeMap::new());
     for set in &settings.sets {
         lines.insert(set.name.clone(), whole_lines(&results(root, &set.name))?);
         known.extend(contaminated(root, &set.name).map(|ids| (set.name.clone(), ids)));
     }
-    let sink = record::Folder::new(root);
-    Ok(Folder { run_dir, settings, sink, lines, contaminated: known })
+    let sink = run::Folder::new(root);
+    let asked = settings.sets.iter().map(|set| set.asked as u64).sum();
+    // What a kill tore off was cut: another generation than before.
+    let generation = status(root).map_or(0, |before| before.generation + 1);
+    let heartbeat = Heartbeat::new(root, asked, generation);
+    Ok(Folder { run_dir, heartbeat, settings, sink, lines, contaminated: known })
 }
 
 /// Reads the directory of an evaluation, finished or not.
@@ -103,7 +107,12 @@ fn stored(root: &Path) -> Result<Settings> {
     let settings: Settings =
         toml::from_str(&text).map_err(|error| anyhow!("reading {}: {error}", path.display()))?;
     if settings.format != FORMAT {
-        bail!("{}: expected format {FORMAT}, got {}", path.display(), settings.format);
+        bail!(
+            "{}: expected format {FORMAT}, got {}\nread it with the version of stearin that wrote it, \
+             or evaluate again into another folder by --out",
+            path.display(),
+            settings.format
+        );
     }
     Ok(settings)
 }
@@ -230,13 +239,16 @@ impl Folder {
             let sink = &mut self.sink;
             sink.replace(&file, &bytes).with_context(|| format!("writing {file}"))?;
         }
+        self.heartbeat.rewrote();
         self.set_status(State::Running)
     }
 
     /// Says what becomes of the evaluation. Problems are its steps.
     pub(super) fn set_status(&self, state: State) -> Result<()> {
         let done = self.lines.values().map(Vec::len).sum::<usize>();
-        let asked = self.settings.sets.iter().map(|set| set.asked).sum::<usize>();
-        self.run_dir.set_status(&Status::now(state, done as u64, asked as u64, 0))
+        if state == State::Running {
+            self.heartbeat.beat(Beat::Phase(Phase::Eval));
+        }
+        self.heartbeat.set(state, done as u64, 0)
     }
 }

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::config::{Source, source_problems};
 use crate::data;
-use crate::identity::Digest;
+use crate::identity::sha256;
 use crate::names::nearest;
 use crate::random::{draws, shuffled};
 use crate::search_path::SearchPath;
@@ -284,9 +284,9 @@ fn digest(problems: &[Problem]) -> String {
     let row = |one: &Problem| {
         let Problem { id, history, problem, answer, .. } = one;
         let row = json!({"id": id, "history": history, "problem": problem, "answer": answer});
-        Digest::sha256(row.to_string().as_bytes())
+        sha256(row.to_string().as_bytes())
     };
-    Digest::sha256(problems.iter().map(row).collect::<String>().as_bytes())
+    sha256(problems.iter().map(row).collect::<String>().as_bytes())
 }
 
 #[cfg(test)]

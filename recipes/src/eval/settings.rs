@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::config::{DTypeChoice, DeviceChoice};
-use crate::identity::Digest;
+use crate::identity::sha256;
 
 /// What results depend on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ impl Settings {
     /// Fails where [`Settings::to_toml`] does.
     pub fn short(&self) -> Result<String> {
         let text = toml::to_string(&self.table()?).context("writing the settings as TOML")?;
-        Ok(Digest::sha256(text.as_bytes())[..8].to_owned())
+        Ok(sha256(text.as_bytes())[..8].to_owned())
     }
 
     /// The keys that differ from the settings `then`, each with both values.
@@ -145,7 +145,7 @@ pub(super) mod tests {
 
     pub(in crate::eval) fn settings() -> Settings {
         Settings {
-            format: 1,
+            format: 2,
             model: "builtin:tiny".into(),
             protocol: "paper".into(),
             style: "plain".into(),

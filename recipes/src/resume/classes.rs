@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use evals::run::{Change, Class};
 use toml::{Table, Value};
 
-use crate::run_dir::{Change, Class, TrainerState};
+use crate::run_dir::TrainerState;
 
 /// A change, and why it is impossible or what else there is to know.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle::Tensor;
-use evals::record::{step_name, step_of_name};
+use evals::run::{Thinning, step_name, step_of_name};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,6 +57,9 @@ pub struct TrainerState {
     pub watch: Value,
     /// What these weights are compared by with those of other checkpoints, where it was measured.
     pub score: Option<Score>,
+    /// Which samples the record keeps.
+    #[serde(default)]
+    pub samples: Thinning,
     /// What the last step has yet to do; nothing in a checkpoint between two steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -75,6 +78,7 @@ impl TrainerState {
             stage_state: StageState::default(),
             watch: Value::Null,
             score: None,
+            samples: Thinning::default(),
             pending: None,
             unwritten: Unwritten::default(),
         }
@@ -252,7 +256,7 @@ mod tests {
     use optim::SavedState as _;
 
     use super::*;
-    use crate::run_dir::Environment;
+    use crate::run_dir::of_this_process;
 
     fn score(set: &str, value: f64) -> Score {
         Score { set: set.into(), metric: "accuracy".into(), value }
@@ -283,8 +287,7 @@ mod tests {
     #[test]
     fn the_newest_and_the_best_are_kept() {
         let temp = tempfile::tempdir().unwrap();
-        let environment = Environment::of_this_process(1);
-        let run = RunDir::create(&temp.path().join("a"), "", &environment).unwrap();
+        let run = RunDir::create(&temp.path().join("a"), "", &of_this_process(1)).unwrap();
         for (step, value) in [(1, Some(0.5)), (2, Some(0.9)), (3, Some(0.9)), (4, None)] {
             let score = value.map(|value| score("held-out", value));
             let state = TrainerState { step, score, ..TrainerState::start() };

@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use evals::record::{sync_folder, write_whole};
+use evals::run::{Facts, sync_folder, write_whole};
 
-use super::{ENVIRONMENT, Environment, LOCK, RECIPE, RunDir, entries, partial, write_json};
+use super::{FACTS, LOCK, RECIPE, RunDir, entries, partial, write_json};
 
 /// The right to make the run directory at a place, from before the model is loaded until the folder
 /// is there. It is a lock on a file beside that place, which goes when the claim does.
@@ -65,8 +65,8 @@ impl Claim {
     /// # Errors
     ///
     /// Fails when `root` exists by now, or cannot be written; no part of it stays.
-    pub fn create(self, recipe: &str, environment: &Environment) -> Result<RunDir> {
-        self.create_with(RECIPE, recipe, environment)
+    pub fn create(self, recipe: &str, facts: &Facts) -> Result<RunDir> {
+        self.create_with(RECIPE, recipe, facts)
     }
 
     /// As [`Claim::create`], with its settings in the file `name`.
@@ -74,18 +74,13 @@ impl Claim {
     /// # Errors
     ///
     /// Fails where [`Claim::create`] does.
-    pub fn create_with(
-        self,
-        name: &str,
-        settings: &str,
-        environment: &Environment,
-    ) -> Result<RunDir> {
+    pub fn create_with(self, name: &str, settings: &str, facts: &Facts) -> Result<RunDir> {
         self.remove_leftovers();
         let partial = partial(&self.root);
         let build = || -> Result<File> {
             fs::create_dir(&partial)?;
             write_whole(&partial.join(name), settings.as_bytes())?;
-            write_json(&partial.join(ENVIRONMENT), environment)?;
+            write_json(&partial.join(FACTS), facts)?;
             let lock = lock(&partial.join(LOCK))?.ok_or_else(|| anyhow!("its lock is taken"))?;
             check_new(&self.root)?;
             fs::rename(&partial, &self.root)?;
@@ -188,14 +183,15 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::run_dir::of_this_process;
 
     fn names(folder: &Path) -> Vec<String> {
         let paths = entries(folder).unwrap();
         paths.iter().map(|path| name(path)).collect()
     }
 
-    fn environment() -> Environment {
-        Environment::of_this_process(1)
+    fn facts() -> Facts {
+        of_this_process(1)
     }
 
     #[test]
@@ -205,7 +201,7 @@ mod tests {
         let first = Claim::take(&root).unwrap();
         let error = Claim::take(&root).unwrap_err().to_string();
         assert!(error.starts_with("another process is starting a run in "), "{error}");
-        let run = first.create("seed = 1\n", &environment()).unwrap();
+        let run = first.create("seed = 1\n", &facts()).unwrap();
         let error = Claim::take(&root).unwrap_err().to_string();
         assert!(error.contains("exists already"), "{error}");
         assert_eq!(names(&temp.path().join("runs")), ["a"]);
@@ -231,7 +227,7 @@ mod tests {
             fs::create_dir(temp.path().join(name)).unwrap();
         }
         let claim = Claim::take(&temp.path().join("a")).unwrap();
-        drop(claim.create("", &environment()).unwrap());
+        drop(claim.create("", &facts()).unwrap());
         assert_eq!(names(temp.path()), ["a"].iter().chain(&others).copied().collect::<Vec<_>>());
     }
 
@@ -247,7 +243,7 @@ mod tests {
                 if (starter + round).is_multiple_of(2) {
                     thread::yield_now();
                 }
-                claim.create(&format!("seed = {starter}\n"), &environment())
+                claim.create(&format!("seed = {starter}\n"), &facts())
             };
             let started: Vec<_> = thread::scope(|scope| {
                 let threads: Vec<_> =
@@ -259,7 +255,7 @@ mod tests {
             assert_eq!(won.len(), 1, "round {round}");
             let recipe = fs::read_to_string(root.join(RECIPE)).unwrap();
             assert_eq!(recipe, format!("seed = {}\n", won[0].0), "it is the winner's");
-            assert_eq!(names(&root), [ENVIRONMENT, LOCK, RECIPE]);
+            assert_eq!(names(&root), [LOCK, RECIPE, FACTS]);
             assert_eq!(names(&temp.path().join("runs")), ["a"], "nothing stays beside it");
             for (_, error) in lost {
                 let error = format!("{:#}", error.unwrap_err());

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use evals::record::{cut_evaluations, cut_values};
+use evals::run::{cut_evaluations, cut_values};
 use evals::{Log, Metrics};
 use serde::{Deserialize, Serialize};
 

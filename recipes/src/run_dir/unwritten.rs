@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use evals::record::Sink;
+use evals::run::Sink;
 use serde::{Deserialize, Serialize};
 
 /// Writes to the record that failed, by file: kept in the checkpoint, and done by the run that goes
@@ -18,6 +18,9 @@ pub struct Unwritten(BTreeMap<String, Write>);
 enum Write {
     Append(String),
     Replace(String),
+    /// Of bytes that are no text, in hexadecimal.
+    ReplaceBytes(String),
+    Remove,
 }
 
 impl Unwritten {
@@ -31,13 +34,23 @@ impl Unwritten {
         let text = String::from_utf8_lossy(bytes);
         match self.0.entry(file.to_owned()).or_insert_with(|| Write::Append(String::new())) {
             Write::Append(all) | Write::Replace(all) => all.push_str(&text),
+            Write::ReplaceBytes(all) => all.push_str(&hex(bytes)),
+            removed @ Write::Remove => *removed = Write::Replace(text.into_owned()),
         }
     }
 
     /// Keeps what was to be the whole of `file`.
     pub fn replace(&mut self, file: &str, bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        self.0.insert(file.to_owned(), Write::Replace(text));
+        let write = match str::from_utf8(bytes) {
+            Ok(text) => Write::Replace(text.to_owned()),
+            Err(_) => Write::ReplaceBytes(hex(bytes)),
+        };
+        self.0.insert(file.to_owned(), write);
+    }
+
+    /// Keeps that `file` was to be removed.
+    pub fn remove(&mut self, file: &str) {
+        self.0.insert(file.to_owned(), Write::Remove);
     }
 
     /// Does the writes, on the record under `root`; those that were done before are left out.
@@ -51,11 +64,29 @@ impl Unwritten {
                 Write::Append(text) if ends_with(&root.join(file), text) => Ok(()),
                 Write::Append(text) => sink.append(file, text.as_bytes()),
                 Write::Replace(text) => sink.replace(file, text.as_bytes()),
+                Write::ReplaceBytes(hex) => sink.replace(file, &bytes_of(hex)),
+                Write::Remove => sink.remove(file),
             };
             done.map_err(|source| evals::Error::Write { file: file.clone(), source })?;
         }
         Ok(())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes all that is written");
+    }
+    text
+}
+
+/// The bytes of what [`hex`] wrote; of another text those of its pairs of digits.
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pair = |pair: &[u8]| Some((16 * digit(pair[0])? + digit(pair[1])?) as u8);
+    hex.as_bytes().chunks_exact(2).filter_map(pair).collect()
 }
 
 fn ends_with(path: &Path, text: &str) -> bool {
@@ -138,6 +169,14 @@ impl Sink for BufferingSink<Box<dyn Sink>> {
         Ok(())
     }
 
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        let mut failure = self.failed_writes.lock();
+        if failure.keeps(file, || self.sink.remove(file)) {
+            failure.unwritten.remove(file);
+        }
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.sink.sync()
     }
@@ -145,7 +184,7 @@ impl Sink for BufferingSink<Box<dyn Sink>> {
 
 #[cfg(test)]
 mod tests {
-    use evals::record::Folder;
+    use evals::run::Folder;
 
     use super::*;
 
@@ -171,6 +210,11 @@ mod tests {
             self.0.replace(file, bytes)
         }
 
+        fn remove(&mut self, file: &str) -> io::Result<()> {
+            self.take()?;
+            self.0.remove(file)
+        }
+
         fn sync(&mut self) -> io::Result<()> {
             self.0.sync()
         }
@@ -178,23 +222,29 @@ mod tests {
 
     #[test]
     fn what_fails_is_written_later_and_once() {
-        for room in 0..5 {
+        for room in 0..7 {
             let temp = tempfile::tempdir().unwrap();
             let failed_writes = FailedWrites::default();
             let full: Box<dyn Sink> = Box::new(Full(Folder::new(temp.path()), room));
+            fs::create_dir(temp.path().join("folder")).unwrap();
+            fs::write(temp.path().join("folder/gone"), "x").unwrap();
             let mut sink = BufferingSink::new(full, failed_writes.clone());
             sink.append("log", b"one\n").unwrap();
             sink.append("log", b"two\n").unwrap();
             sink.replace("folder/file", b"old").unwrap();
             sink.replace("folder/file", b"new").unwrap();
-            assert_eq!(failed_writes.check().is_err(), room < 4, "{room}");
+            sink.replace("bytes", &[0, 255, 16]).unwrap();
+            sink.remove("folder/gone").unwrap();
+            assert_eq!(failed_writes.check().is_err(), room < 6, "{room}");
             let unwritten = failed_writes.take();
-            assert_eq!(unwritten.is_empty(), room == 4);
+            assert_eq!(unwritten.is_empty(), room == 6);
             let text = serde_json::to_string(&unwritten).unwrap();
             let read: Unwritten = serde_json::from_str(&text).unwrap();
             for _ in 0..2 {
                 read.write(&mut Folder::new(temp.path()), temp.path()).unwrap();
             }
+            assert_eq!(fs::read(temp.path().join("bytes")).unwrap(), [0, 255, 16]);
+            assert!(!temp.path().join("folder/gone").exists());
             let file = |name| fs::read_to_string(temp.path().join(name)).unwrap();
             assert_eq!((file("log"), file("folder/file")), ("one\ntwo\n".into(), "new".into()));
         }

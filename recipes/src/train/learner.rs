@@ -4,6 +4,7 @@ use anyhow::Result;
 use candle::Tensor;
 use engine::loss::LossConfig;
 use engine::{Activations, Model};
+use evals::run::Phase;
 use optim::{Optimizer, SavedState};
 
 use super::params::optimizer;
@@ -69,7 +70,7 @@ impl<'a> Learner<'a> {
             total_updates: self.total,
         };
         let console = self.console;
-        let mut progress = |done, total| console.set_phase("updating", done, total);
+        let mut progress = |done, total| console.set_phase(Phase::Update, done, total);
         let report = update(&plan, self.optimizer.as_mut(), table, self.done, &mut progress)?;
         self.done += report.updates;
         Ok(report)

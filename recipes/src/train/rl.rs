@@ -1,6 +1,7 @@
 //! A stage of reinforcement learning: gather, rescore, credit, update, summarize.
 
 mod credit;
+mod flags;
 mod gather;
 mod probe;
 mod report;
@@ -113,7 +114,8 @@ impl StageDriver for Rl<'_> {
         table.scores = self.rescore(&table)?;
         table.credit = self.credit(step, &rollouts.groups, &table)?;
         let probe = self.probe(step)?;
-        let report = self.update(step, &table)?;
+        let mut report = self.update(step, &table)?;
+        table.train_log_probs = std::mem::take(&mut report.train_log_probs);
         self.summarize(rollouts, table, &report, probe.as_ref())
     }
 

@@ -71,8 +71,8 @@ impl StageDriver for Sft<'_> {
         clock.add("timing_s/update_actor", began);
         let metrics = self.summarize(&table, &report)?;
         let timings = report::timings(&clock, &report, None)?;
-        let (warnings, groups) = Default::default();
-        Ok(StepOutput { metrics, timings, warnings, groups, table })
+        let (warnings, groups, discarded) = Default::default();
+        Ok(StepOutput { metrics, timings, warnings, groups, discarded, table })
     }
 
     fn state(&self) -> StageState {

@@ -28,6 +28,8 @@ pub(crate) struct Table {
     pub(crate) rollout: Option<Scores>,
     pub(crate) scores: Rescored,
     pub(crate) credit: Credit,
+    /// Log-probs by the first update, NaN where it computed none; empty before it.
+    pub(crate) train_log_probs: Vec<f32>,
 }
 
 /// A completion.
@@ -65,6 +67,10 @@ pub(crate) struct Credit {
     pub(crate) penalties: Option<Vec<f64>>,
     /// Importance weights, if the recipe sets them.
     pub(crate) importance: Option<Vec<f64>>,
+    /// Bits of [`evals::run::flag`] for each token; empty where nobody sampled.
+    pub(crate) flags: Vec<u8>,
+    /// Smallest surprisal that is among the largest ones, of positive and of negative advantage.
+    pub(crate) thresholds: [Option<f64>; 2],
     /// Coefficient of the entropy in the loss.
     pub(crate) entropy_coefficient: f64,
     /// Metrics: keys and values.
@@ -145,9 +151,9 @@ impl Table {
     }
 
     /// Advantage and token weights of every sample.
-    pub(crate) fn credits(&self) -> impl Iterator<Item = evals::record::Credit<'_>> {
+    pub(crate) fn credits(&self) -> impl Iterator<Item = evals::run::Credit<'_>> {
         let samples = self.samples.iter().zip(&self.credit.advantages);
-        samples.map(|(sample, &advantage)| evals::record::Credit {
+        samples.map(|(sample, &advantage)| evals::run::Credit {
             advantage,
             weights: &self.credit.weights[sample.entries.clone()],
         })
@@ -183,7 +189,7 @@ impl<'a> Part<'a> {
     }
 
     /// Writes `values`, one per entry of this part, to their places in `column`.
-    pub(crate) fn scatter(&self, values: &[f64], column: &mut [f64]) {
+    pub(crate) fn scatter<T: Copy>(&self, values: &[T], column: &mut [T]) {
         let mut start = 0;
         for &sample in &self.samples {
             let entries = self.entries(sample);

@@ -3,6 +3,7 @@
 mod begin;
 mod end;
 pub(crate) mod evaluation;
+mod samples;
 mod save;
 mod step;
 
@@ -13,20 +14,21 @@ use engine::Model;
 use engine::text::Text;
 use evals::Record;
 use evals::health::{Agreement, Watch};
-use evals::record::{Folder, Sink, cut};
+use evals::run::{Class, Folder, Sink, State, cut, read_index};
 
 use super::begin_stage;
 use super::stage::{OpenModel, RunContext};
 use crate::config::{DeviceChoice, Recipe};
-use crate::console::Console;
+use crate::console::{Beat, Console};
 use crate::data::Problems;
 use crate::length_limits;
+use crate::machine::now;
 use crate::policy::ModelRef;
 use crate::run_dir::{
-    BufferingSink, Claim, Class, FailedWrites, LOG, RunDir, Saved, State, Status, TrainerState,
+    BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
 };
 use crate::signals::Stop;
-use begin::{AcceptedChanges, environment, open_existing, program_files, start_verifiers};
+use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 
@@ -87,7 +89,7 @@ pub enum Ended {
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let existing = if options.resume { Some(open_existing(&job, &options)?) } else { None };
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
-    let Options { run_dir: root, stop, console, command, sink, .. } = options;
+    let Options { run_dir: root, resume, stop, console, command, sink, .. } = options;
     let programs = program_files(&job)?;
     // First, so that a broken verifier is reported before anything that takes long.
     let Some(verifiers) = start_verifiers(&job, &console, &stop)? else {
@@ -108,8 +110,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let (run_dir, accepted) = match (existing, claim) {
         (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {
-            let environment = environment(&job, programs, job.model_ref.files()?);
-            (claim.create(&job.recipe.to_toml()?, &environment)?, None)
+            let facts = first_facts(&job, command, programs, (&model, &text))?;
+            (claim.create(&job.recipe.to_toml()?, &facts)?, None)
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
@@ -133,7 +135,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         problems: &job.problems,
         sets,
         open: job.open,
-        record: Record::new(Box::new(BufferingSink::new(sink, failed_writes.clone()))),
+        record: record(root, BufferingSink::new(sink, failed_writes.clone()), &state)?,
+        heartbeat: heartbeat(root, job.recipe, resume, &console),
         failed_writes,
         watch: watch(&model, job.recipe, &state)?,
         state,
@@ -157,6 +160,24 @@ fn cut_back(root: &Path, saved: Option<&Saved>, sink: &mut dyn Sink) -> Result<(
         pending.cut(root, state.step)?;
     }
     Ok(state.unwritten.write(sink, root)?)
+}
+
+/// The record under `root`, to which `sink` writes, with the samples that it has in `state`.
+fn record(root: &Path, sink: BufferingSink<Box<dyn Sink>>, state: &TrainerState) -> Result<Record> {
+    let mut record = Record::new(Box::new(sink));
+    record.go_on(state.samples.clone(), read_index(root)?.lines);
+    Ok(record)
+}
+
+/// The heartbeat of the run, which hears of its phases through `console`. What was cut back is of
+/// another generation than before.
+fn heartbeat(root: &Path, recipe: &Recipe, resume: bool, console: &Console) -> Heartbeat {
+    let before = if resume { status(root).ok() } else { None };
+    let generation = before.map_or(u64::from(resume), |status| status.generation + 1);
+    let heartbeat = Heartbeat::new(root, recipe.total_steps(), generation);
+    let beating = heartbeat.clone();
+    console.beat_with(Box::new(move |beat: Beat<'_>| beating.beat(beat)));
+    heartbeat
 }
 
 /// The steps after which a resume changed settings of the coming steps.
@@ -189,6 +210,7 @@ struct Trainer<'a> {
     open: OpenModel<'a>,
     run_dir: RunDir,
     record: Record,
+    heartbeat: Heartbeat,
     /// Writes to the record that failed.
     failed_writes: FailedWrites,
     state: TrainerState,
@@ -225,7 +247,8 @@ impl Trainer<'_> {
         let recipe = self.run.recipe;
         self.set_status(State::Running)?;
         if self.state.step == 0 {
-            let (metrics, timings) = self.evaluate()?;
+            let (metrics, mut timings) = self.evaluate()?;
+            timings.set("time", now())?;
             self.record.values(0, "start", &metrics)?;
             self.record.values(0, "start", &timings)?;
             self.failed_writes.check()?;
@@ -274,6 +297,6 @@ impl Trainer<'_> {
     fn set_status(&self, state: State) -> Result<()> {
         let (recipe, step) = (self.run.recipe, self.state.step);
         let stage = recipe.stage_at(step).map_or(recipe.stages.len() - 1, |(index, _)| index);
-        self.run_dir.set_status(&Status::now(state, step, recipe.total_steps(), stage))
+        self.heartbeat.set(state, step, stage)
     }
 }

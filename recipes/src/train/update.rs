@@ -52,6 +52,9 @@ pub(crate) struct UpdateReport {
     pub(crate) lr: f64,
     /// Difference between the rollout's log-probs and those of the first update.
     pub(crate) gap: LogProbGap,
+    /// Log-probs of the tokens that the first update computed, in the order of the table; NaN for
+    /// the others.
+    pub(crate) train_log_probs: Vec<f32>,
     /// Rows of all packs.
     pub(crate) rows: usize,
 }
@@ -88,11 +91,15 @@ pub(crate) fn update(
     let mut report = UpdateReport::default();
     for groups in plan.updates(table.prompts.len()) {
         let mut update = UpdateLoss::new(plan, table, &groups, progress)?;
+        if report.updates == 0 {
+            update.train_log_probs = Some(vec![f32::NAN; table.num_learnt]);
+        }
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
         let step =
             plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
         if report.updates == 0 {
             report.gap = update.stats.gap;
+            report.train_log_probs = update.train_log_probs.take().unwrap_or_default();
         }
         report.sums += update.stats.sums;
         report.tokens += update.counts.tokens;
@@ -121,6 +128,8 @@ struct UpdateLoss<'a> {
     packs: Vec<MicroBatch<'a>>,
     counts: Counts,
     stats: UpdateStats,
+    /// Where the log-probs of its tokens go, if anywhere.
+    train_log_probs: Option<Vec<f32>>,
     progress: &'a mut dyn FnMut(usize, usize),
 }
 
@@ -141,6 +150,7 @@ impl<'a> UpdateLoss<'a> {
             packs,
             counts: Counts::of(&lengths),
             stats: UpdateStats::default(),
+            train_log_probs: None,
             progress,
         })
     }
@@ -157,6 +167,9 @@ impl<'a> UpdateLoss<'a> {
             (self.progress)(done, self.packs.len());
             let scores =
                 micro_batch_loss(plan, pack, self.counts, into.as_deref_mut(), &mut stats)?;
+            if let Some(column) = &mut self.train_log_probs {
+                pack.part.scatter(&scores.log_probs, column);
+            }
             let Some(rollout) = &pack.part.table.rollout else { continue };
             let rollout = pack.part.column(&rollout.log_probs);
             for (&rollout, &training) in rollout.iter().zip(&scores.log_probs) {

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use evals::run::Phase;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 
 use crate::console::{Console, duration};
@@ -38,6 +39,7 @@ impl RetryPolicy {
         const GLANCE: Duration = Duration::from_millis(50);
         let end = Instant::now() + time;
         while !self.stop.is_requested() {
+            self.console.set_phase(Phase::Waiting, 0, 1);
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
@@ -209,6 +211,7 @@ impl Pauses<'_> {
                 duration(gone.as_secs_f64())
             ),
         });
+        policy.console.waits(name, reason);
         self.since = self.since.or_else(|| Some(Instant::now()));
         if !policy.sleep(pause) {
             return Err(unavailable(fault.reason.clone()));
@@ -223,6 +226,7 @@ impl Pauses<'_> {
             let (name, gone) = (self.retrying.name(), duration(since.elapsed().as_secs_f64()));
             let console = &self.retrying.policy.console;
             console.warn(&format!("`{name}` answers again after {gone}: going on"));
+            console.set_phase(Phase::Judge, 0, 1);
         }
     }
 }

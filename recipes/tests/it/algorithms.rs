@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use evals::record::{Line, read_log};
+use evals::run::{Line, read_log};
 
 use crate::runs::{RECIPE, Run, assert_equal};
 

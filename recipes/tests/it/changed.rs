@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use evals::record::read_log;
+use evals::run::read_log;
 use recipes::run_dir::status;
 use recipes::train::Ended;
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use evals::record::read_log;
+use evals::run::read_log;
 use recipes::config::Recipe;
 use recipes::data::problems;
 use recipes::search_path::SearchPath;

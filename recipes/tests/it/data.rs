@@ -16,6 +16,9 @@ train = { kind = "jsonl", path = "train.jsonl" }
 held_out = { kind = "jsonl", path = "held.jsonl" }
 [eval.sampling]
 max_new_tokens = 4
+[record]
+samples = { every = 1 }
+
 [[stage]]
 kind = "rl"
 steps = 1
@@ -119,7 +122,7 @@ fn marks_line_ends_and_numbers_are_read_wherever_rows_are_read() {
         place.write("train.jsonl", &train);
         place.write("held.jsonl", &held);
         place.done(&["train", "mine.toml", "--run-dir", "run"]);
-        let lines = fs::read_to_string(place.path().join("run/completions/step-000001.jsonl"));
+        let lines = fs::read_to_string(place.path().join("run/samples/step-000001.jsonl"));
         assert!(lines.unwrap().contains("\"gold\":\"2\""));
     }
     for rows in change(PREDICTION) {

@@ -34,14 +34,14 @@ fn bytes(folder: &Path) -> u64 {
 }
 
 #[test]
-fn texts_tokens_and_evaluations_take_no_more_than_it_says() {
+fn samples_tokens_and_evaluations_take_no_more_than_it_says() {
     let temp = tempfile::tempdir().unwrap();
     let more = RECIPE.replace("every = 2\n", "every = 1\nsamples = 3\ngreedy = true\n");
     for (name, recipe) in [("small", RECIPE.to_owned()), ("judged", more)] {
         let root = temp.path().join(name);
         Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
         let written: u64 =
-            ["completions", "tokens", "evals"].iter().map(|part| bytes(&root.join(part))).sum();
+            ["samples", "tokens", "evals"].iter().map(|part| bytes(&root.join(part))).sum();
         let recipe = Recipe::parse(name, &recipe).unwrap();
         let said = plan(&recipe).recorded;
         assert!(written <= said, "{name}: {written} bytes, said at most {said}");

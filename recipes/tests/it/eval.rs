@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use evals::run::State;
 use rand_philox::Philox;
-use recipes::run_dir::{State, status};
+use recipes::run_dir::status;
 use serde_json::Value;
 
 use crate::binary::{stderr, stdout, stearin};

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use evals::Evaluation;
-use evals::record::{Folder, Sink, read_log, read_results};
+use evals::run::{Folder, Sink, read_log, read_results};
 use recipes::config::Recipe;
 use recipes::policy::{self, ModelRef};
 use recipes::run_dir::checkpoints;
@@ -239,6 +239,10 @@ impl Sink for Stops {
 
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
         self.folder.replace(file, bytes)
+    }
+
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.folder.remove(file)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -163,10 +163,9 @@ fn names_and_tables_merge_as_tables_do() {
 
 #[test]
 fn off_is_one_word() {
-    const KEYS: [&str; 18] = [
+    const KEYS: [&str; 17] = [
         "eval.every",
         "record.tokens_every",
-        "record.completions_every",
         "checkpoint.best",
         "data.max_solution_tokens",
         "prompt.suffix",

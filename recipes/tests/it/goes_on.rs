@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use evals::record::{Folder, Sink, read_log};
-use recipes::run_dir::{Changes, Class, State, status};
+use evals::run::{Changes, Class, Folder, Sink, State, read_log};
+use recipes::run_dir::status;
 use recipes::signals::{INTERRUPTED, Stop};
 use recipes::train::Ended;
 
@@ -210,6 +210,10 @@ impl Sink for StopsAt {
         self.folder.replace(file, bytes)
     }
 
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.folder.remove(file)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.folder.sync()
     }
@@ -225,8 +229,7 @@ fn a_stop_within_an_evaluation_keeps_the_step_before_it() {
     // The completions of a step are written before its evaluation.
     let run = Run { recipe: &recipe, ..Run::new(&root) };
     let (stop, folder) = (run.stop.clone(), Folder::new(&root));
-    let sink: Box<dyn Sink> =
-        Box::new(StopsAt { file: "completions/step-000004.jsonl", folder, stop });
+    let sink: Box<dyn Sink> = Box::new(StopsAt { file: "samples/step-000004.jsonl", folder, stop });
     assert_eq!(Run { sink: Some(sink), ..run }.train().unwrap(), Ended::Interrupted);
     let trainer = root.join("checkpoints/step-000004/trainer.json");
     let trainer = fs::read_to_string(trainer).unwrap();
@@ -267,7 +270,7 @@ fn slow(temp: &Path) -> std::path::PathBuf {
             "sampling = { max_new_tokens = 6, min_new_tokens = 0 }",
         )
         .replace("steps = 4", "steps = 2")
-        .replace("[record]\ntokens_every = 1", "[record]\ntokens_every = 0");
+        .replace("tokens_every = 1\nsamples = { every = 1, groups = 2 }\n", "");
     fs::write(&path, text).unwrap();
     path
 }

@@ -136,7 +136,7 @@ fn a_data_set_is_fetched_once_and_its_revision_is_kept() {
     let run = |endpoint: &str, name: &str| {
         let output = stearin(folder, endpoint, &["train", "mine.toml", "--run-dir", name]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        let kept = fs::read_to_string(folder.join(name).join("environment.json")).unwrap();
+        let kept = fs::read_to_string(folder.join(name).join("run.json")).unwrap();
         for role in ["data.train/train-00000-of-00002.jsonl", "data.held_out"] {
             assert!(kept.contains(&format!("\"{role}\"")), "{kept}");
         }

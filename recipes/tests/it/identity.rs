@@ -59,7 +59,7 @@ impl Begun {
     }
 
     fn environment(&self) -> serde_json::Value {
-        serde_json::from_slice(&fs::read(self.root().join("environment.json")).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.root().join("run.json")).unwrap()).unwrap()
     }
 
     /// Expects a refusal that names `file` and leaves the run as it is.
@@ -223,7 +223,7 @@ fn a_model_of_a_hub_is_held_to_its_files_in_the_cache() {
     };
     let (code, said) = stearin(&[]);
     assert_eq!(code, Some(0), "{said}");
-    let environment = fs::read_to_string(path("run/environment.json")).unwrap();
+    let environment = fs::read_to_string(path("run/run.json")).unwrap();
     for name in ["model/config.json", "model/model.safetensors", "snapshots/0123abc/tokenizer.json"]
     {
         assert!(environment.contains(name), "{environment}");
@@ -249,6 +249,6 @@ fn a_run_without_digests_goes_on() {
     let run = Begun::new(|recipe, _| recipe);
     let mut environment = run.environment();
     environment.as_object_mut().unwrap().remove("files");
-    fs::write(run.root().join("environment.json"), environment.to_string()).unwrap();
+    fs::write(run.root().join("run.json"), environment.to_string()).unwrap();
     assert_eq!(run.resume(false), Ok(Ended::Interrupted));
 }

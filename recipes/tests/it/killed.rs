@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use evals::run::State;
 use rand_philox::Philox;
-use recipes::run_dir::{State, status};
+use recipes::run_dir::status;
 use recipes::signals::INTERRUPTED;
 
 use crate::binary;

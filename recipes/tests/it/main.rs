@@ -20,6 +20,7 @@ mod hub;
 mod identity;
 mod killed;
 mod length_limits;
+mod record;
 mod reference;
 mod resume;
 mod runs;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use recipes::run_dir::{State, status};
+use evals::run::State;
+use recipes::run_dir::status;
 use recipes::train::Ended;
 use serde_json::Value;
 
@@ -107,7 +108,7 @@ fn another_kernel_of_bf16_is_refused_by_name() {
     let recipe = RECIPE.replace("builtin:atom\"", "builtin:atom\", dtype = \"bf16\"");
     assert_ne!(recipe, RECIPE);
     Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
-    let path = root.join("environment.json");
+    let path = root.join("run.json");
     let text = fs::read_to_string(&path).unwrap();
     let kernel = engine::bf16_kernel();
     assert!(text.contains(kernel), "{text}");

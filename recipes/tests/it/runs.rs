@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use evals::record::{Folder, Sink};
+use evals::run::{Folder, Sink};
 use recipes::config::Recipe;
 use recipes::console::Console;
 use recipes::data::problems;
@@ -32,6 +32,7 @@ sampling = { max_new_tokens = 6 }
 
 [record]
 tokens_every = 1
+samples = { every = 1, groups = 2 }
 
 [checkpoint]
 every = 1
@@ -137,6 +138,10 @@ impl Sink for StopsAfterAStep {
         self.folder.replace(file, bytes)
     }
 
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.folder.remove(file)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.folder.sync()
     }
@@ -144,7 +149,7 @@ impl Sink for StopsAfterAStep {
 
 /// Every file of a run that equal runs have alike, by its path.
 pub(crate) fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    const OWN: [&str; 5] = ["timings.jsonl", "environment.json", "lock", "status.json", "log.txt"];
+    const OWN: [&str; 5] = ["timings.jsonl", "run.json", "lock", "status.json", "log.txt"];
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -104,6 +104,8 @@ max_digits = 1
 operations = ["-"]
 [eval.sampling]
 max_new_tokens = 4
+[record]
+samples = { every = 1, groups = 13 }
 [checkpoint]
 every = 1
 [[stage]]
@@ -118,7 +120,7 @@ schedule = { kind = "constant", lr = 1e-3 }
 /// Text and id of every problem drawn, step by step.
 fn drawn(root: &Path) -> Vec<Vec<(String, String)>> {
     let step = |step: usize| {
-        let path = root.join(format!("completions/step-{step:06}.jsonl"));
+        let path = root.join(format!("samples/step-{step:06}.jsonl"));
         let lines = fs::read_to_string(path).unwrap();
         let problem = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -221,7 +223,7 @@ fn a_stage_may_train_on_data_of_its_own() {
     let epochs: Vec<_> = metrics(folder, "one", "training/epoch").into_iter().flatten().collect();
     assert_eq!(epochs.len(), 2);
     assert!((epochs[0] - 0.5).abs() < 1e-9 && (epochs[1] - 0.25).abs() < 1e-9, "{epochs:?}");
-    let kept = fs::read_to_string(folder.join("one/environment.json")).unwrap();
+    let kept = fs::read_to_string(folder.join("one/run.json")).unwrap();
     assert!(kept.contains("\"stage.0.data.train\""), "{kept}");
     // A row of the stage's data is named by the stage's key.
     fs::write(folder.join("worked.jsonl"), "{\"prompt\":\"1+1\"}\n").unwrap();

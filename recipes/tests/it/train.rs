@@ -7,8 +7,8 @@ use std::io;
 use std::path::Path;
 
 use evals::metrics::spec;
-use evals::record::{Folder, Line, Sink, read_log};
-use recipes::run_dir::{State, status};
+use evals::run::{Folder, Line, Sink, State, read_log};
+use recipes::run_dir::status;
 use recipes::train::Ended;
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
@@ -69,7 +69,9 @@ fn a_run_leaves_its_record() {
         "checkpoints/step-000006/model.safetensors",
         "checkpoints/step-000006/optimizer.safetensors",
         "checkpoints/step-000006/trainer.json",
-        "completions/step-000003.jsonl",
+        "samples/index.jsonl",
+        "samples/step-000003.jsonl",
+        "samples/step-000003.safetensors",
         "tokens/step-000006.jsonl",
         "evals/step-000000/held-out.json",
         "evals/step-000006/held-out.json",
@@ -200,6 +202,10 @@ impl Sink for Full {
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()> {
         self.take(bytes.len())?;
         self.folder.replace(file, bytes)
+    }
+
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.folder.remove(file)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -55,6 +55,7 @@ impl Rl<'_> {
         let share = share(&config.weighting);
         let moved = dynamics(&columns.borrow(), &terms.borrow(), &weights, share);
         credit.statistics.extend(moved);
+        credit.flag(&kept, &columns.borrow(), share);
         self.clock.add("timing_s/adv", began);
         Ok(credit)
     }

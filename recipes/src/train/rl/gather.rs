@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use evals::attempt::{Draw, GradedGroup, Sampler};
+use evals::run::Phase;
 use evals::{Warning, health};
 use rollout::{Key, Purpose};
 
@@ -80,10 +81,11 @@ impl Rl<'_> {
         let mut began = Instant::now();
         let sampled =
             sampler.sample(&draws, self.config.group_size.get(), key, &mut |progress| {
-                console.set_phase("sampling", progress.finished, progress.sequences);
+                console.set_phase(Phase::Gather, progress.finished, progress.sequences);
                 stop.flow()
             })?;
         self.clock.add("timing_s/gen", began);
+        console.set_phase(Phase::Judge, 0, 1);
         began = Instant::now();
         let all = sampler.judge(&draws, sampled)?;
         self.clock.add("timing_s/reward", began);

@@ -43,8 +43,10 @@ impl Rl<'_> {
         self.entropy = entropy;
         let generated = completions(&rollouts).map(|one| one.trajectory.completion.len()).sum();
         let timings = report::timings(&self.clock, report, Some(generated))?;
-        let Rollouts { groups, warnings, .. } = rollouts;
-        Ok(StepOutput { metrics, timings, warnings, groups, table })
+        let Rollouts { groups, others, dropped, warnings, .. } = rollouts;
+        let most = self.run.recipe.record.samples.discarded;
+        let discarded = others.into_iter().chain(dropped).take(most).collect();
+        Ok(StepOutput { metrics, timings, warnings, groups, discarded, table })
     }
 
     fn describe(

@@ -1,21 +1,25 @@
 //! The start of a run: its files and this process, compared with those of the first start if it is
 //! resumed.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
+use engine::Model;
+use engine::text::Text;
+use evals::run::{Accepted, Change, Facts, Files};
 
 use super::{Job, Options};
-use crate::config::{DTypeChoice, DeviceChoice};
 use crate::console::Console;
 use crate::data::Problems;
-use crate::identity::Files;
+use crate::identity::digests;
 use crate::resume::{Request, Resumed, resume};
-use crate::run_dir::{Accepted, Change, Environment, RunDir, Saved};
+use crate::run_dir::{RunDir, Saved, computing, of_model, printable_command};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
 
 /// The files of the verifiers' programs, before the programs start and write files of their own.
 pub(super) fn program_files(job: &Job<'_>) -> Result<Files> {
-    Files::of(verifiers::files(&job.recipe.rewards()))
+    digests(verifiers::files(&job.recipe.rewards()))
 }
 
 /// Problems whose answers a verifier is asked to judge in its trials, at most.
@@ -41,17 +45,38 @@ pub(super) fn start_verifiers(
 }
 
 /// This process and the files of the run. `model` is `None` if its files are not on this machine.
-pub(super) fn environment(job: &Job<'_>, programs: Files, model: Option<Files>) -> Environment {
+fn facts(job: &Job<'_>, command: &str, programs: Files, model: Option<Files>) -> Facts {
     let mut files = job.problems.files.clone();
     files.extend(programs);
     files.extend(model.unwrap_or_default());
     let choice = &job.recipe.model;
-    let rounds = (choice.device, choice.dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16);
-    Environment {
+    Facts {
+        name: job.recipe.name.clone(),
+        command: printable_command(command),
+        seed: job.recipe.seed,
+        problems: counts(job),
         files: Some(files),
-        bf16_kernel: rounds.then(|| engine::bf16_kernel().to_owned()),
-        ..Environment::of_this_process(job.threads)
+        ..computing(job.threads, choice.device, choice.dtype)
     }
+}
+
+/// Problems by the list that they are in.
+fn counts(job: &Job<'_>) -> BTreeMap<String, usize> {
+    let sets = job.recipe.held_out_sets().into_iter().map(|set| set.name.to_owned());
+    let held_out = sets.zip(job.problems.judged_by().map(Vec::len));
+    std::iter::once(("train".to_owned(), job.problems.train.len())).chain(held_out).collect()
+}
+
+/// The facts of a run that begins with this model.
+pub(super) fn first_facts(
+    job: &Job<'_>,
+    command: &str,
+    programs: Files,
+    (model, text): (&Model, &Text),
+) -> Result<Facts> {
+    let own = of_model(&job.recipe.model.path, model, text);
+    let facts = facts(job, command, programs, job.model_ref.files()?);
+    Ok(Facts { model: Some(own), ..facts })
 }
 
 /// A run to resume.
@@ -70,7 +95,7 @@ pub(super) struct AcceptedChanges {
     /// Steps done before.
     step: u64,
     /// This process and its files now.
-    environment: Environment,
+    facts: Facts,
     /// The recipe now.
     recipe: String,
     /// Accepted changes of settings, each with its line for people.
@@ -95,14 +120,14 @@ impl AcceptedChanges {
                 "after step {step} the run goes on with other settings\n  {}",
                 lines.join("\n  ")
             ));
-            run_dir.change(step, changes, &self.recipe, &self.environment)?;
+            run_dir.change(step, changes, &self.recipe, &self.facts)?;
         }
         if !self.changed_files.is_empty() {
             console.warn(&format!(
                 "the run goes on with changed files, so it does not equal an unbroken one\n  {}",
                 self.changed_files.join("\n  ")
             ));
-            let files = self.environment.files.unwrap_or_default();
+            let files = self.facts.files.unwrap_or_default();
             run_dir.accept(files, Accepted { step, changes: self.changed_files })?;
         }
         Ok(())
@@ -113,7 +138,7 @@ impl AcceptedChanges {
 pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<ExistingRun> {
     let Options { run_dir: root, console, changed, accept_changed_files, command, .. } = options;
     let run_dir = RunDir::open(root)?;
-    let then = run_dir.environment()?;
+    let then = run_dir.facts()?;
     let mut model = job.model_ref.files()?;
     if model.is_none() && run_dir.checkpoints()?.is_empty() {
         // The run starts from the model again, so it is fetched anyway.
@@ -125,12 +150,12 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
             .print("the model is not in the cache, so its files are not compared with the run's");
         model = Some(files.model());
     }
-    let environment = environment(job, program_files(job)?, model);
+    let facts = facts(job, command, program_files(job)?, model);
     let recipe = job.recipe.to_toml()?;
     let request = Request {
         recipe: &recipe,
         total_steps: job.recipe.total_steps(),
-        environment: &environment,
+        facts: &facts,
         changed: *changed,
         changed_files: *accept_changed_files,
         command,
@@ -139,7 +164,7 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
     if then.files.is_none() {
         console.print("the run has no digests of its files, so they are not compared");
     }
-    let elsewhere = environment.changes_since(&then);
+    let elsewhere = facts.changes_since(&then);
     if !elsewhere.is_empty() {
         console.warn(&format!(
             "the run began elsewhere, so it may now differ in the last digits\n  {}",
@@ -147,6 +172,6 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
         ));
     }
     let step = saved.as_ref().map_or(0, |saved| saved.state.step);
-    let accepted = AcceptedChanges { step, environment, recipe, changes, changed_files };
+    let accepted = AcceptedChanges { step, facts, recipe, changes, changed_files };
     Ok(ExistingRun { run_dir, saved, accepted })
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result};
+use evals::run::State;
 
 use super::{Ended, Trainer};
 use crate::causes::with_causes;
-use crate::run_dir::State;
 use crate::summary::summary;
 use crate::train::recoverable::{Recoverable, VerifierFailed};
 use crate::verifiers;

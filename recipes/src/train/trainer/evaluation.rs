@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use engine::text::Text;
 use evals::attempt::Sampler;
 use evals::evaluate::{HELD_OUT, HeldOut, evaluate, greedy};
+use evals::run::Phase;
 use evals::{Evaluation, Log, Metrics, ProblemResult, Warning};
 use rewards::{Problem, Rubric};
 use rollout::Sampling;
@@ -78,7 +79,7 @@ impl Trainer<'_> {
         if self.learns_form() {
             warnings.retain(|warning| warning.name != "held_out_no_answer");
         }
-        self.record.warnings(self.state.step, &warnings)?;
+        self.record.warnings(self.state.step, &warnings, None)?;
         self.log_warnings(&warnings);
         timings.set("timing_s/testing", began.elapsed().as_secs_f64())?;
         Ok((metrics, timings))
@@ -111,10 +112,10 @@ impl Trainer<'_> {
         };
         let (seed, step) = (recipe.seed, self.state.step);
         let held_out = HeldOut { set: name, problems, samples, seed, step };
-        let texts = recipe.record.completions_every > 0;
+        let texts = !recipe.record.samples.is_off();
         let (record, mut results) = (&mut self.record, Vec::new());
         let mut progress = |progress: rollout::Progress| {
-            console.set_phase("evaluating", progress.finished, progress.sequences);
+            console.set_phase(Phase::Eval, progress.finished, progress.sequences);
             stop.flow()
         };
         let found = evaluate(&sampler, held_out, &mut progress, &mut |number, group| {

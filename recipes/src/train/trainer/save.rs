@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use evals::run::{Phase, State};
 use evals::{Log, Metrics};
 
 use super::Trainer;
 use crate::causes::with_causes;
-use crate::run_dir::{Pending, Saved, State, Unwritten};
+use crate::machine::now;
+use crate::run_dir::{Pending, Saved, Unwritten};
 use crate::train::stage::{RunContext, StageDriver};
 
 impl Trainer<'_> {
@@ -18,10 +20,11 @@ impl Trainer<'_> {
             return Ok(());
         }
         let RunContext { recipe, model, text, console, .. } = self.run;
-        console.set_phase("saving", 0, 1);
+        console.set_phase(Phase::Save, 0, 1);
         let began = Instant::now();
         self.record.sync()?;
         self.state.watch = self.watch.state();
+        self.state.samples = self.record.thinning().clone();
         let path = self.run_dir.save(&self.state, stage.tensors()?, |folder| {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
@@ -77,6 +80,9 @@ impl Trainer<'_> {
             let mut metrics = Metrics::new(log);
             for (key, value) in pending.values(log).drain(..) {
                 metrics.set(key, value.unwrap_or(f64::NAN))?;
+            }
+            if log == Log::Timings && !metrics.entries().is_empty() {
+                metrics.set("time", now())?;
             }
             self.record.values(self.state.step, &pending.stage, &metrics)?;
         }

@@ -1,11 +1,12 @@
 //! One step, its record, and what is due after it.
 
 use anyhow::Result;
+use evals::run::State;
 use evals::{Log, Metrics, Warning};
 
 use super::Trainer;
 use crate::console::duration;
-use crate::run_dir::{Pending, State};
+use crate::run_dir::Pending;
 use crate::train::StepOutput;
 use crate::train::stage::StageDriver;
 
@@ -76,15 +77,12 @@ impl Trainer<'_> {
         Ok(pending)
     }
 
-    /// Records the warnings, completions and tokens of a step.
+    /// Records the warnings, samples and tokens of a step.
     fn record_step(&mut self, step: u64, output: &StepOutput) -> Result<()> {
-        let config = &self.run.recipe.record;
-        self.record.warnings(step, &output.warnings)?;
-        let due = |every: u64| every > 0 && step.is_multiple_of(every) && !output.groups.is_empty();
-        if due(config.completions_every) {
-            self.record.completions(step, &output.groups)?;
-        }
-        if due(config.tokens_every) {
+        let every = self.run.recipe.record.tokens_every;
+        self.record.warnings(step, &output.warnings, Some(&output.metrics))?;
+        self.record_samples(step, output)?;
+        if every > 0 && step.is_multiple_of(every) && !output.groups.is_empty() {
             let credits: Vec<_> = output.table.credits().collect();
             self.record.tokens(step, &output.groups, &credits)?;
         }

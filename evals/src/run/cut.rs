@@ -6,8 +6,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{BY_STEP, LOGS, step_of_name};
+use super::index::INDEX;
+use super::step_of_name;
 use crate::{Error, Log, Result};
+
+/// Files that grow by a line.
+const LOGS: [&str; 4] = ["metrics.jsonl", "timings.jsonl", "health.jsonl", INDEX];
+/// Folders with entries of steps.
+const BY_STEP: [&str; 3] = ["samples", "tokens", "evals"];
 
 /// Removes from the record under `root` everything after `step`, and with `None` everything.
 ///
@@ -87,6 +93,9 @@ fn cut_folder(folder: &Path, step: Option<u64>) -> io::Result<()> {
     };
     for entry in entries {
         let path = entry?.path();
+        if folder.join("index.jsonl") == path {
+            continue;
+        }
         let at = path.file_name().and_then(|name| step_of_name(name.to_str()?));
         if at.is_some_and(|at| step.is_some_and(|step| at <= step)) {
             continue;
@@ -126,7 +135,7 @@ mod tests {
     #[test]
     fn files_after_the_step_and_partial_ones_go() {
         let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("completions");
+        let folder = root.path().join("samples");
         fs::create_dir(&folder).unwrap();
         for name in ["step-000001.jsonl", "step-000002.jsonl", "step-000002.jsonl.partial"] {
             fs::write(folder.join(name), "{}\n").unwrap();

@@ -22,6 +22,13 @@ pub trait Sink: Debug + Send {
     /// Fails when the system does; the file is then as before.
     fn replace(&mut self, file: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Removes `file`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system does.
+    fn remove(&mut self, file: &str) -> io::Result<()>;
+
     /// Returns once everything appended is on the disk.
     ///
     /// # Errors
@@ -66,6 +73,14 @@ impl Sink for Folder {
         // What is appended from now on belongs to the new file.
         self.open.remove(file);
         write_whole(&self.root.join(file), bytes)
+    }
+
+    fn remove(&mut self, file: &str) -> io::Result<()> {
+        self.open.remove(file);
+        match fs::remove_file(self.root.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -1,11 +1,11 @@
-//! Reading a log, also while a run is writing it.
+//! Reading a log line by line, whatever its fields.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::{Error, ProblemResult, Result};
+use crate::{Error, Result};
 
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,22 +33,10 @@ pub fn read_log(path: &Path) -> Result<Vec<Line>> {
     read_lines(path, parse)
 }
 
-/// Reads the problems of an evaluation, in the order of their set; a last line without its end is
-/// left out, as while a run is writing it or after a kill. No file is no problems.
-///
-/// # Errors
-///
-/// Fails when the file cannot be read or a whole line is no [`ProblemResult`].
-pub fn read_results(path: &Path) -> Result<Vec<ProblemResult>> {
-    let mut results = read_lines(path, |line| {
-        let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        rewards::json::read::<ProblemResult>(&value)
-    })?;
-    results.sort_by_key(|result| result.number);
-    Ok(results)
-}
-
-fn read_lines<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>> {
+pub(super) fn read_lines<T>(
+    path: &Path,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.map_err(|source| Error::Read { path: path.to_owned(), source })?,

@@ -1,0 +1,223 @@
+//! Reads `samples/step-*.safetensors` by ranges: the header first, then only what is asked for.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use super::Problem;
+use super::problem::{DAMAGED, open};
+use super::tokens::{Number, StepTokens, TokensAbout};
+
+/// Largest header, in bytes: a hundred times that of a file with every column.
+const LARGEST_HEADER: u64 = 1 << 20;
+
+/// The token columns of a step on disk.
+#[derive(Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// Where the columns begin.
+    data: u64,
+    about: TokensAbout,
+}
+
+impl TokenFile {
+    /// Opens the file and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is no such file, or it is not whole: cut, longer than its columns, with
+    /// columns that overlap or lack their layout.
+    pub fn open(path: &Path) -> Result<Self, Problem> {
+        let damaged = |reason: String| Problem::of(path, reason, DAMAGED);
+        let failed = |error: std::io::Error| Problem::of_system(path, &error);
+        let act = "read the step from samples/index.jsonl, which names those that are there";
+        let mut file =
+            open(path)?.ok_or_else(|| Problem::of(path, "there is no such file", act))?;
+        let length = file.metadata().map_err(failed)?.len();
+        let mut start = [0; 8];
+        if length < 8 {
+            return Err(damaged(format!("expected a header, got a file of {length} bytes")));
+        }
+        file.read_exact(&mut start).map_err(failed)?;
+        let header = u64::from_le_bytes(start);
+        if header > LARGEST_HEADER || header > length - 8 {
+            let reason = "its header has a length of";
+            return Err(damaged(format!("{reason} {header} bytes, and the file {length}")));
+        }
+        let mut text = vec![0; header as usize];
+        file.read_exact(&mut text).map_err(failed)?;
+        let metadata: Metadata = serde_json::from_slice(&text)
+            .map_err(|error| damaged(format!("its header is no safetensors header: {error}")))?;
+        let data = 8 + header;
+        let expected = data.saturating_add(metadata.data_len() as u64);
+        if expected != length {
+            let reason =
+                format!("its header speaks of {expected} bytes, and the file has {length}");
+            return Err(damaged(reason));
+        }
+        let fields: BTreeMap<_, _> = metadata.metadata().clone().into_iter().flatten().collect();
+        let about = TokensAbout::of_metadata(&fields).map_err(damaged)?;
+        Ok(Self { path: path.to_owned(), file, metadata, data, about })
+    }
+
+    /// Step, stage and thresholds.
+    pub const fn about(&self) -> &TokensAbout {
+        &self.about
+    }
+
+    /// Names of the columns, in their order.
+    pub fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    /// Values of a column; none where there is no such column.
+    pub fn len(&self, name: &str) -> Option<usize> {
+        self.metadata.info(name).map(|info| info.shape.iter().product())
+    }
+
+    /// Whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.len("token").unwrap_or_default() == 0
+    }
+
+    /// Rows of a column of ids: `token`, `text_end`, `completion_group`, `prompt`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is no such column of u32, or it has not so many rows.
+    pub fn ids(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<u32>, Problem> {
+        self.rows(name, rows)
+    }
+
+    /// Rows of a column of numbers: `log_prob`, `entropy`, `weight` and their like.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is no such column of f32, or it has not so many rows.
+    pub fn numbers(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, Problem> {
+        self.rows(name, rows)
+    }
+
+    /// Rows of `flags`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is no such column of u8, or it has not so many rows.
+    pub fn flags(&mut self, rows: Range<usize>) -> Result<Vec<u8>, Problem> {
+        self.rows("flags", rows)
+    }
+
+    /// Rows of a column of places: `completion_start`, `prompt_start`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is no such column of u64, or it has not so many rows.
+    pub fn places(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<u64>, Problem> {
+        self.rows(name, rows)
+    }
+
+    fn damaged(&self, reason: impl Into<String>) -> Problem {
+        Problem::of(&self.path, reason, DAMAGED)
+    }
+
+    fn rows<T: Number>(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<T>, Problem> {
+        let Some(TensorInfo { dtype, shape, data_offsets }) = self.metadata.info(name) else {
+            return Err(self.damaged(format!("there is no column `{name}`")));
+        };
+        if *dtype != T::DTYPE || shape.len() != 1 {
+            let (expected, shape) = (T::DTYPE, shape.len());
+            let reason = format!("column `{name}`: expected {expected:?} in one dimension");
+            return Err(self.damaged(format!("{reason}, got {dtype:?} in {shape}")));
+        }
+        if rows.start > rows.end || rows.end > shape[0] {
+            let (Range { start, end }, count) = (rows, shape[0]);
+            return Err(
+                self.damaged(format!("column `{name}` has {count} rows, not {start}..{end}"))
+            );
+        }
+        let from = self.data + (data_offsets.0 + rows.start * T::BYTES) as u64;
+        let mut bytes = vec![0; rows.len() * T::BYTES];
+        let read = self.file.seek(SeekFrom::Start(from));
+        let read = read.and_then(|_| self.file.read_exact(&mut bytes));
+        read.map_err(|error| Problem::of_system(&self.path, &error))?;
+        Ok(bytes.chunks_exact(T::BYTES).map(T::take).collect())
+    }
+
+    fn whole<T: Number>(&mut self, name: &str) -> Result<Vec<T>, Problem> {
+        let rows = self.len(name).unwrap_or_default();
+        self.rows(name, 0..rows)
+    }
+
+    fn optional(&mut self, name: &str) -> Result<Option<Vec<f32>>, Problem> {
+        self.metadata.info(name).is_some().then(|| self.whole(name)).transpose()
+    }
+
+    /// Everything.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a column is missing, of another type, or does not fit the layout.
+    pub fn read(&mut self) -> Result<StepTokens, Problem> {
+        let tokens = StepTokens {
+            token: self.whole("token")?,
+            text_end: self.whole("text_end")?,
+            flags: self.whole("flags")?,
+            log_prob: self.whole("log_prob")?,
+            entropy: self.whole("entropy")?,
+            phi_sum: self.whole("phi_sum")?,
+            weight: self.whole("weight")?,
+            train_log_prob: self.whole("train_log_prob")?,
+            ref_log_prob: self.optional("ref_log_prob")?,
+            importance: self.optional("importance")?,
+            penalty: self.optional("penalty")?,
+            completion_start: self.whole("completion_start")?,
+            completion_group: self.whole("completion_group")?,
+            completion_advantage: self.whole("completion_advantage")?,
+            prompt_start: self.whole("prompt_start")?,
+            prompt: self.whole("prompt")?,
+        };
+        tokens.check().map_err(|reason| self.damaged(reason))?;
+        Ok(tokens)
+    }
+}
+
+impl StepTokens {
+    /// Fails where columns do not fit one another.
+    fn check(&self) -> Result<(), String> {
+        let tokens = self.token.len();
+        let further = [&self.ref_log_prob, &self.importance, &self.penalty];
+        let lengths = [self.text_end.len(), self.flags.len()].into_iter();
+        let scores = [&self.log_prob, &self.entropy, &self.phi_sum, &self.weight];
+        let scores = scores.into_iter().chain([&self.train_log_prob]);
+        let scores = scores.chain(further.into_iter().flatten()).map(Vec::len);
+        if let Some(other) = lengths.chain(scores).find(|length| *length != tokens) {
+            return Err(format!("expected {tokens} rows in each column of tokens, got {other}"));
+        }
+        let (completions, groups) =
+            (self.completion_group.len(), self.prompt_start.len().saturating_sub(1));
+        layout("completion_start", &self.completion_start, completions, tokens)?;
+        layout("prompt_start", &self.prompt_start, groups, self.prompt.len())?;
+        if self.completion_advantage.len() != completions {
+            return Err(format!("expected {completions} rows in `completion_advantage`"));
+        }
+        match self.completion_group.iter().find(|group| **group as usize >= groups) {
+            Some(group) => Err(format!("a completion is of group {group} of {groups}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fails unless `starts` divides `all` into `parts`.
+fn layout(name: &str, starts: &[u64], parts: usize, all: usize) -> Result<(), String> {
+    let whole = starts.first() == Some(&0) && starts.last() == Some(&(all as u64));
+    if whole && starts.is_sorted() && starts.len() == parts + 1 {
+        return Ok(());
+    }
+    Err(format!("`{name}` does not divide {all} rows into {parts} parts"))
+}

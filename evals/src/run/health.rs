@@ -1,0 +1,124 @@
+//! `health.jsonl`: warnings, as they came.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Lines, Problem};
+use crate::{Metrics, Warning};
+
+/// How much a warning asks for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Something is wrong: what the run does is not what its recipe asks for, or teaches nothing.
+    Alarm,
+    /// Something could be better.
+    Advice,
+}
+
+/// A line of `health.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthLine {
+    /// The step after which it was given.
+    pub step: u64,
+    /// Name, as in the metric `health/NAME`.
+    pub name: String,
+    /// How much it asks for.
+    pub level: Level,
+    /// What was seen.
+    pub cause: String,
+    /// What to change.
+    pub act: String,
+    /// The metric that shows it, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// The metric's value in this step, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+}
+
+impl HealthLine {
+    /// The warning as it is written after `step`, whose values are `metrics`.
+    pub(super) fn of(step: u64, warning: &Warning, metrics: Option<&Metrics>) -> Self {
+        let metric = warning.metric();
+        let value = metric.and_then(|key| metrics?.get(key)).filter(|value| value.is_finite());
+        Self {
+            step,
+            name: warning.name.to_owned(),
+            level: warning.level(),
+            cause: warning.cause.clone(),
+            act: warning.act.to_owned(),
+            metric: metric.map(str::to_owned),
+            value,
+        }
+    }
+}
+
+/// The warnings of a run; nothing where there is no file.
+///
+/// # Errors
+///
+/// Fails when the file cannot be read.
+pub fn read_health(path: &Path) -> Result<Lines<HealthLine>, Problem> {
+    Lines::read(path, Lines::<HealthLine>::SHORT)
+}
+
+impl Warning {
+    /// How much it asks for.
+    pub fn level(&self) -> Level {
+        match self.name {
+            "reward_flat"
+            | "grad_norm_spike"
+            | "batch_not_full"
+            | "gold_unparseable"
+            | "held_out_unparseable"
+            | "held_out_truncated" => Level::Advice,
+            _ => Level::Alarm,
+        }
+    }
+
+    /// The metric that shows it, where one does.
+    pub fn metric(&self) -> Option<&'static str> {
+        Some(match self.name {
+            "all_truncated" | "end_token_never_sampled" => "response_length/clip_ratio",
+            "no_answer" => "reward/outcome/no-answer",
+            "no_spread" => "reward/group/zero_spread",
+            "gold_unparseable" | "verifier_failed" => "reward/group/dropped",
+            "entropy_collapse" | "entropy_explosion" => "actor/entropy",
+            "reward_flat" => "critic/rewards/mean",
+            "grad_norm_spike" => "actor/grad_norm",
+            "log_prob_gap" => "rollout_corr/log_prob_gap_max",
+            "batch_not_full" => "dynamic_sampling/kept",
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::spec;
+
+    #[test]
+    fn the_metric_of_a_warning_is_declared() {
+        for name in [
+            "all_truncated",
+            "no_answer",
+            "no_spread",
+            "verifier_failed",
+            "entropy_collapse",
+            "reward_flat",
+            "grad_norm_spike",
+            "log_prob_gap",
+            "batch_not_full",
+        ] {
+            let warning = Warning { name, cause: String::new(), act: "" };
+            let metric = warning.metric().unwrap();
+            assert!(spec(metric).is_some(), "{metric}");
+        }
+    }
+}

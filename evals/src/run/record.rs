@@ -1,0 +1,253 @@
+//! Writes the record.
+
+use std::num::NonZeroU64;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::dump::TokensLine;
+use super::index::INDEX;
+use super::step::push_line;
+use super::{Credit, GroupEntry, HealthLine, Sink, Step, Thinning, step_name};
+use crate::attempt::GradedGroup;
+use crate::metrics::Metrics;
+use crate::{Error, Evaluation, ProblemResult, Result, Warning};
+
+/// How much of a run is kept for reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordConfig {
+    /// Which problems, texts, verdicts and token columns are written down, in `samples/`.
+    ///
+    /// Names: TRL `log_completions`, verl `rollout_data_dir`.
+    pub samples: SamplesConfig,
+    /// Steps between those whose token columns of all groups are written down as JSON lines as
+    /// well, in `tokens/`, or `"off"`. They are not thinned, and take twice the space.
+    #[serde(with = "settings::off::zero_too")]
+    #[schemars(with = "settings::OrOff<u64>")]
+    pub tokens_every: u64,
+}
+
+/// Which samples are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplesConfig {
+    /// Steps from one recorded step to the next.
+    pub every: NonZeroU64,
+    /// Groups of a step, the first that were drawn, or `"off"` for no samples. `"auto"`: 2 to 16,
+    /// so that a step of completions at their limit takes a 64th of the budget.
+    pub groups: Groups,
+    /// Groups of a step that were not learnt from, at most: without spread, or not judged.
+    pub discarded: usize,
+    /// Most that `samples/` may take, in MiB. Where it would take more, every second recorded step
+    /// goes, and from then on half as many are recorded.
+    pub budget_mib: NonZeroU64,
+}
+
+/// How many groups of a step are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"auto\", \"off\" or a number of groups")]
+pub enum Groups {
+    /// So many.
+    Count(usize),
+    /// By a word.
+    Rule(GroupsRule),
+}
+
+/// A rule for the number of groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupsRule {
+    /// As the budget allows.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+}
+
+impl Default for SamplesConfig {
+    fn default() -> Self {
+        Self {
+            every: NonZeroU64::new(10).expect("it is not 0"),
+            groups: Groups::Rule(GroupsRule::Auto),
+            discarded: 4,
+            budget_mib: NonZeroU64::new(512).expect("it is not 0"),
+        }
+    }
+}
+
+/// Writes the record.
+#[derive(Debug)]
+pub struct Record {
+    sink: Box<dyn Sink>,
+    thinning: Thinning,
+    index: Vec<GroupEntry>,
+}
+
+impl Record {
+    /// A record that writes to `sink`.
+    pub fn new(sink: Box<dyn Sink>) -> Self {
+        Self { sink, thinning: Thinning::default(), index: Vec::new() }
+    }
+
+    /// Goes on with samples of earlier steps: those of `index`, as [`Record::thinning`] was then.
+    pub fn go_on(&mut self, thinning: Thinning, index: Vec<GroupEntry>) {
+        (self.thinning, self.index) = (thinning, index);
+    }
+
+    /// Which samples there are, for a checkpoint.
+    pub const fn thinning(&self) -> &Thinning {
+        &self.thinning
+    }
+
+    /// Appends the step's values to the log they are for; nothing for no values.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn values(&mut self, step: u64, stage: &str, values: &Metrics) -> Result<()> {
+        if values.entries().is_empty() {
+            return Ok(());
+        }
+        let mut line = Map::new();
+        line.insert("step".into(), step.into());
+        line.insert("stage".into(), stage.into());
+        for (key, value) in values.entries() {
+            line.insert(key.clone(), json!(value));
+        }
+        self.append(&values.log().to_string(), &Value::Object(line))
+    }
+
+    /// Appends the step's warnings; `metrics` are its values, of which some show them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn warnings(
+        &mut self,
+        step: u64,
+        warnings: &[Warning],
+        metrics: Option<&Metrics>,
+    ) -> Result<()> {
+        warnings.iter().try_for_each(|warning| {
+            self.append("health.jsonl", &HealthLine::of(step, warning, metrics))
+        })
+    }
+
+    /// Writes the samples of a step where it is due and they fit into the budget, and removes those
+    /// of earlier steps where all would exceed it. Says whether something was removed: then the
+    /// index was written again.
+    ///
+    /// What a line of the index points at is there before the line is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a prompt cannot be decoded, and when a write does.
+    pub fn samples(&mut self, config: &SamplesConfig, step: &Step<'_>) -> Result<bool> {
+        let number = step.about.step;
+        let (every, budget) = (config.every.get(), config.budget());
+        let is_nothing = step.groups.is_empty() && step.discarded.is_empty();
+        if is_nothing || !self.thinning.is_due(number, every) {
+            return Ok(false);
+        }
+        let files = step.files()?;
+        let mut lines = Vec::new();
+        files.index.iter().for_each(|entry| push_line(&mut lines, entry));
+        let bytes = (files.texts.len() + files.tokens.len() + lines.len()) as u64;
+        if bytes > budget {
+            return Ok(false);
+        }
+        let name = format!("samples/{}", step_name(number));
+        self.replace(&format!("{name}.jsonl"), &files.texts)?;
+        self.replace(&format!("{name}.safetensors"), &files.tokens)?;
+        self.sink.append(INDEX, &lines).map_err(|source| failed(INDEX, source))?;
+        self.index.extend(files.index);
+        let gone = self.thinning.add(number, bytes, every, budget);
+        if gone.is_empty() {
+            return Ok(false);
+        }
+        self.index.retain(|entry| !gone.contains(&entry.step));
+        let mut lines = Vec::new();
+        self.index.iter().for_each(|entry| push_line(&mut lines, entry));
+        self.replace(INDEX, &lines)?;
+        for step in gone {
+            let name = format!("samples/{}", step_name(step));
+            for file in [format!("{name}.jsonl"), format!("{name}.safetensors")] {
+                self.sink.remove(&file).map_err(|source| failed(&file, source))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes the tokens of the step's completions as text; `credits` in their order.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn tokens(
+        &mut self,
+        step: u64,
+        groups: &[GradedGroup],
+        credits: &[Credit<'_>],
+    ) -> Result<()> {
+        let mut credits = credits.iter();
+        let lines = groups.iter().map(|group| TokensLine::of(group, &mut credits));
+        self.lines(&format!("tokens/{}.jsonl", step_name(step)), &lines.collect::<Vec<_>>())
+    }
+
+    /// Appends a problem of an evaluation that is not complete.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the write does.
+    pub fn problem(&mut self, step: u64, set: &str, result: &ProblemResult) -> Result<()> {
+        self.append(&results_file(step, set), result)
+    }
+
+    /// Writes one evaluation and its problems, which replace those written one by one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a write does.
+    pub fn evaluation(&mut self, evaluation: &Evaluation, results: &[ProblemResult]) -> Result<()> {
+        let Evaluation { step, set, .. } = evaluation;
+        self.lines(&results_file(*step, set), results)?;
+        let file = format!("evals/{}/{set}.json", step_name(*step));
+        let bytes = serde_json::to_vec_pretty(evaluation).expect("plain fields become JSON");
+        self.replace(&file, &bytes)
+    }
+
+    /// Returns once everything written is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system does.
+    pub fn sync(&mut self) -> Result<()> {
+        self.sink.sync().map_err(|source| failed("the logs", source))
+    }
+
+    fn append<T: Serialize>(&mut self, file: &str, line: &T) -> Result<()> {
+        let mut bytes = Vec::new();
+        push_line(&mut bytes, line);
+        self.sink.append(file, &bytes).map_err(|source| failed(file, source))
+    }
+
+    fn replace(&mut self, file: &str, bytes: &[u8]) -> Result<()> {
+        self.sink.replace(file, bytes).map_err(|source| failed(file, source))
+    }
+
+    fn lines<T: Serialize>(&mut self, file: &str, lines: &[T]) -> Result<()> {
+        let mut bytes = Vec::new();
+        lines.iter().for_each(|line| push_line(&mut bytes, line));
+        self.replace(file, &bytes)
+    }
+}
+
+fn failed(file: &str, source: std::io::Error) -> Error {
+    Error::Write { file: file.to_owned(), source }
+}
+
+fn results_file(step: u64, set: &str) -> String {
+    format!("evals/{}/{set}.jsonl", step_name(step))
+}

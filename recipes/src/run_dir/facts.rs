@@ -1,0 +1,122 @@
+//! `run.json` of this process.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use engine::Model;
+use engine::text::Text;
+use evals::run::{FORMAT, Facts, ModelFacts};
+
+use crate::config::{DTypeChoice, DeviceChoice};
+use crate::machine::now;
+
+/// A run that this process begins, computing with `threads` threads; what is of its recipe is left
+/// open.
+pub fn of_this_process(threads: usize) -> Facts {
+    Facts {
+        format: FORMAT,
+        kind: "train".into(),
+        name: String::new(),
+        // The standard library draws the keys of its hash maps from the system.
+        id: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
+        created: now() as u64,
+        command: String::new(),
+        seed: 0,
+        stearin: env!("CARGO_PKG_VERSION").into(),
+        commit: env!("STEARIN_COMMIT").into(),
+        rustc: env!("STEARIN_RUSTC").into(),
+        candle: env!("STEARIN_CANDLE").into(),
+        os: std::env::consts::OS.into(),
+        arch: std::env::consts::ARCH.into(),
+        cpu_features: cpu_features(),
+        threads,
+        device: String::new(),
+        bf16_kernel: None,
+        model: None,
+        problems: std::collections::BTreeMap::default(),
+        files: None,
+        accepted: Vec::new(),
+    }
+}
+
+/// What is known of the model that a command names `path`.
+pub fn of_model(path: &str, model: &Model, text: &Text) -> ModelFacts {
+    let written = |&id: &u32| Some((id, text.tokenizer().id_to_token(id)?));
+    ModelFacts {
+        path: path.to_owned(),
+        family: format!("{:?}", model.config().family).to_lowercase(),
+        parameters: model.parameters().iter().map(|one| one.tensor.elem_count() as u64).sum(),
+        stop_tokens: text.stop_tokens().iter().filter_map(written).collect(),
+    }
+}
+
+/// A command without the user and the query of an address in it, where secrets are.
+pub fn printable_command(command: &str) -> String {
+    let word = |word: &str| {
+        let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (host, path) = rest.split_once('/').map_or((rest, None), |(a, b)| (a, Some(b)));
+        let host = host.rsplit('@').next().unwrap_or_default();
+        let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+        format!("{scheme}://{host}{path}")
+    };
+    command.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// As [`of_this_process`], computing on `device` in `dtype`.
+pub fn computing(threads: usize, device: DeviceChoice, dtype: DTypeChoice) -> Facts {
+    let rounds = (device, dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16);
+    Facts {
+        device: match device {
+            DeviceChoice::Cpu => "cpu".into(),
+            DeviceChoice::Cuda => "cuda".into(),
+        },
+        bf16_kernel: rounds.then(|| engine::bf16_kernel().to_owned()),
+        ..of_this_process(threads)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<String> {
+    let found = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.into()).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Vec<String> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_build_is_noticed_and_threads_are_left_to_others() {
+        let then = Facts { commit: "a".into(), ..of_this_process(1) };
+        let now = Facts { commit: "b".into(), threads: 2, ..then.clone() };
+        assert_eq!(now.changes_since(&then), ["commit: a then, b now"]);
+        assert!(then.changes_since(&then).is_empty());
+    }
+
+    #[test]
+    fn every_run_has_a_name_of_its_own() {
+        let (one, other) = (of_this_process(1), of_this_process(1));
+        assert!(one.id.len() == 16 && one.id != other.id, "{} {}", one.id, other.id);
+    }
+
+    #[test]
+    fn a_command_is_kept_without_what_may_be_secret() {
+        let command = "stearin train a.toml --set url=http://me:word@host:80/judge?key=1#x";
+        let kept = printable_command(command);
+        assert_eq!(kept, "stearin train a.toml --set url=http://host:80/judge");
+        // The scheme of such a word has the key before it.
+        assert_eq!(printable_command("a://b"), "a://b");
+        assert_eq!(printable_command("stearin train a"), "stearin train a");
+    }
+}

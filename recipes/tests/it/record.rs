@@ -1,0 +1,181 @@
+//! The record of a run as its readers see it: tokens that give back what the metrics say, and
+//! samples within their budget.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use evals::run::{Run as Record, StepTokens, flag};
+use recipes::train::Ended;
+use rewards::dynamics::{dynamics, surprising};
+use rewards::weighting::{Gate, Reweight, Stare};
+use rewards::{LossTerms, TokenColumns, WeightingConfig};
+
+use crate::runs::{RECIPE, Run, assert_equal};
+
+/// One update a step, without a reference, by STARE with an open gate; every group is recorded.
+fn stare() -> String {
+    let recipe = RECIPE
+        .replace("loss = { kl = { kind = \"k3\" } }\n", "")
+        .replace("updates_per_step = 2\n", "weighting = { kind = \"stare\", gate = \"open\" }\n")
+        .replace("groups = 2", "groups = 99");
+    assert_ne!(recipe, RECIPE);
+    recipe
+}
+
+/// The tokens in the loss as weightings read them.
+struct Tokens {
+    surprisals: Vec<f32>,
+    entropies: Vec<f32>,
+    phi_sums: Vec<f32>,
+    advantages: Vec<f64>,
+    weights: Vec<f64>,
+    flags: Vec<u8>,
+    samples: Vec<std::ops::Range<usize>>,
+}
+
+impl Tokens {
+    fn of(all: &StepTokens) -> Self {
+        let (surprisals, entropies, phi_sums) = Default::default();
+        let (advantages, weights, flags, samples) = Default::default();
+        let mut own = Self { surprisals, entropies, phi_sums, advantages, weights, flags, samples };
+        for (range, advantage) in all.completion_start.windows(2).zip(&all.completion_advantage) {
+            let rows = range[0] as usize..range[1] as usize;
+            if all.flags[rows.clone()].iter().any(|one| one & flag::LEFT_OUT > 0) {
+                continue;
+            }
+            let start = own.surprisals.len();
+            own.surprisals.extend(all.log_prob[rows.clone()].iter().map(|one| -one));
+            own.entropies.extend(&all.entropy[rows.clone()]);
+            own.phi_sums.extend(&all.phi_sum[rows.clone()]);
+            own.weights.extend(all.weight[rows.clone()].iter().map(|&one| f64::from(one)));
+            own.flags.extend(&all.flags[rows.clone()]);
+            own.advantages.extend(std::iter::repeat_n(f64::from(*advantage), rows.len()));
+            own.samples.push(start..own.surprisals.len());
+        }
+        own
+    }
+
+    fn columns(&self) -> TokenColumns<'_> {
+        TokenColumns {
+            surprisals: &self.surprisals,
+            entropies: &self.entropies,
+            phi_sums: &self.phi_sums,
+            advantages: &self.advantages,
+            samples: &self.samples,
+            seed: 0,
+        }
+    }
+}
+
+#[test]
+fn selection_weights_and_the_predicted_change_follow_from_the_recorded_tokens() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    Run { recipe: &stare(), ..Run::new(&root) }.train().unwrap();
+    let record = Record::open(&root).unwrap();
+    assert!(record.problems.is_empty(), "{:?}", record.problems);
+    let (metrics, samples) = (record.metrics().unwrap(), record.samples().unwrap());
+    let mut selected = 0;
+    for (row, &step) in metrics.steps().iter().enumerate().skip(3) {
+        let all = samples.tokens(step).unwrap().read().unwrap();
+        let tokens = Tokens::of(&all);
+        let (columns, value) = (tokens.columns(), |key: &str| metrics.get(row, key).unwrap());
+        // Rounding to single precision is all that the record loses.
+        let near = |key: &str, found: f64| {
+            let logged = value(key);
+            assert!(
+                (logged - found).abs() <= 1e-6 * logged.abs().max(0.1),
+                "{key}: {found} {logged}"
+            );
+        };
+        let found = dynamics(&columns, &LossTerms::default(), &tokens.weights, 0.1);
+        // A quotient of two small sums, which magnifies the rounding.
+        for (key, found) in found.iter().filter(|(key, _)| key != "entropy/critical_weight") {
+            near(key, *found);
+        }
+        assert!(found.iter().any(|(key, _)| key == "entropy/predicted_delta"));
+        let surprising = surprising(&columns, 0.1);
+        let mut thresholds = [f64::INFINITY; 2];
+        let (w, m) = (value("stare/reweight_w"), value("stare/reweight_m"));
+        let stare = Stare {
+            gate: Gate::Open,
+            reweight_w: Reweight::Fixed(w),
+            reweight_m: m,
+            ..Stare::default()
+        };
+        let weights = WeightingConfig::Stare(stare).build().weights(&columns).weights;
+        for (token, own) in tokens.flags.iter().enumerate() {
+            assert_eq!(own & flag::SURPRISING > 0, surprising[token]);
+            assert_eq!(own & flag::SELECTED > 0, weights[token].to_bits() != 1.0_f64.to_bits());
+            assert!((weights[token] - tokens.weights[token]).abs() < 1e-6);
+            selected += u32::from(own & flag::SELECTED > 0);
+            if surprising[token] {
+                let side = usize::from(tokens.advantages[token] < 0.0);
+                thresholds[side] = thresholds[side].min(f64::from(tokens.surprisals[token]));
+            }
+        }
+        let file = samples.tokens(step).unwrap();
+        let logged = [file.about().threshold_plus, file.about().threshold_minus];
+        assert_eq!(logged.map(|one| one.unwrap_or(f64::INFINITY)), thresholds);
+        // On a CPU the first update sees what sampling saw; it computes what has an advantage.
+        let both = all.train_log_prob.iter().zip(&all.log_prob).filter(|(one, _)| one.is_finite());
+        assert!(both.clone().count() > 0 && both.clone().all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
+    assert!(selected > 0, "some tokens are selected");
+}
+
+/// Steps whose samples take most of a mebibyte, of which little fits.
+fn large() -> String {
+    let recipe = RECIPE
+        .replace("batch = 3\ngroup_size = 4", "batch = 6\ngroup_size = 16")
+        .replace(
+            "tokens_every = 1\nsamples = { every = 1, groups = 2 }",
+            "samples = { every = 1, groups = 6, budget_mib = 1 }",
+        )
+        .replace("sampling = { max_new_tokens = 6 }", "sampling = { max_new_tokens = 100 }")
+        .replace("micro_batch_tokens = 40", "micro_batch_tokens = 4000")
+        .replace(
+            "rollout = { max_new_tokens = 6 }",
+            "rollout = { max_new_tokens = 100, min_new_tokens = 100 }",
+        )
+        .replace("steps = 4", "steps = 7");
+    assert!(recipe.contains("budget_mib = 1") && recipe.contains("group_size = 16"));
+    recipe
+}
+
+fn bytes(root: &Path) -> u64 {
+    let files = fs::read_dir(root.join("samples")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn thinned_stopped_and_resumed_it_equals_an_unbroken_run() {
+    let temp = tempfile::tempdir().unwrap();
+    let (whole, root) = (temp.path().join("whole"), temp.path().join("run"));
+    let recipe = large();
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    let record = Record::open(&whole).unwrap();
+    let steps: Vec<_> = record.samples().unwrap().steps().into_keys().collect();
+    assert!(steps.len() < 7 && steps.iter().all(|step| step.is_multiple_of(2)), "{steps:?}");
+    assert!(bytes(&whole) <= 1 << 20, "{}", bytes(&whole));
+    assert!(record.generation() > 0, "thinning is a new generation");
+    for step in &steps {
+        record.samples().unwrap().tokens(*step).unwrap().read().unwrap();
+    }
+    let mut run = Run { recipe: &recipe, one_step: true, ..Run::new(&root) };
+    while run.train().unwrap() == Ended::Interrupted {
+        assert!(bytes_or_none(&root) <= 1 << 20);
+        run = Run { recipe: &recipe, one_step: true, ..Run::resumed(&root) };
+    }
+    assert_equal(&whole, &root);
+    // From a checkpoint before a thinning on: what was thinned is gone already.
+    let last = root.join("checkpoints/step-000009");
+    fs::remove_dir_all(&last).unwrap();
+    Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap();
+    assert_equal(&whole, &root);
+}
+
+fn bytes_or_none(root: &Path) -> u64 {
+    if root.join("samples").exists() { bytes(root) } else { 0 }
+}
