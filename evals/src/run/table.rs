@@ -1,6 +1,5 @@
 //! `metrics.jsonl` and `timings.jsonl` as columns of numbers.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -14,6 +13,9 @@ use super::lines::{Cursor, Problems, reason};
 const LONGEST: usize = 1 << 20;
 /// Most keys: a record has some hundreds.
 const MOST_KEYS: usize = 1 << 14;
+
+/// Most kinds of stages; further ones are taken for the last.
+const MOST_KINDS: usize = 64;
 
 /// A log of metrics: a row a step, a column a key, filled as the log grows.
 ///
@@ -30,38 +32,64 @@ pub struct MetricTable {
     places: HashMap<String, usize>,
     columns: Vec<Column>,
     problems: Vec<Problem>,
+    /// Values of the row that is being read, by their columns.
+    row: Vec<(usize, f64)>,
 }
 
-/// The values of a key, from the first row that has one.
+/// The values of a key. They take space for the rows that have one, however many rows there are.
 #[derive(Debug, Clone, Default)]
 struct Column {
-    first: usize,
-    cells: Vec<Cell>,
+    cells: Vec<f64>,
+    rows: Rows,
 }
 
-/// A value: absent is a NaN of its own, so that a column takes eight bytes a row.
-#[derive(Debug, Clone, Copy)]
-struct Cell(f64);
+/// The rows of a column's cells.
+#[derive(Debug, Clone)]
+enum Rows {
+    /// One after the other, from this one on.
+    From(usize),
+    /// These, ascending.
+    Each(Vec<usize>),
+}
 
-impl Cell {
-    const ABSENT: Self = Self(f64::from_bits(0x7ff8_0000_dead_0001));
-
-    fn value(self) -> Option<f64> {
-        (self.0.to_bits() != Self::ABSENT.0.to_bits()).then_some(self.0)
+impl Default for Rows {
+    fn default() -> Self {
+        Self::From(0)
     }
 }
 
 impl Column {
+    /// Sets the value of a row: a new one, or the last again, as where a line has a key twice.
     fn set(&mut self, row: usize, value: f64) {
-        if self.cells.is_empty() {
-            self.first = row;
+        let count = self.cells.len();
+        match &mut self.rows {
+            Rows::From(first) if count == 0 => *first = row,
+            Rows::From(first) if *first + count == row => {}
+            Rows::From(first) if *first + count == row + 1 => drop(self.cells.pop()),
+            Rows::From(first) => {
+                let rows = (*first..*first + count).chain([row]);
+                self.rows = Rows::Each(rows.collect());
+            }
+            Rows::Each(rows) if rows.last() == Some(&row) => drop(self.cells.pop()),
+            Rows::Each(rows) => rows.push(row),
         }
-        self.cells.resize(row - self.first, Cell::ABSENT);
-        self.cells.push(Cell(value));
+        self.cells.push(value);
     }
 
     fn get(&self, row: usize) -> Option<f64> {
-        self.cells.get(row.checked_sub(self.first)?)?.value()
+        let at = match &self.rows {
+            Rows::From(first) => row.checked_sub(*first)?,
+            Rows::Each(rows) => rows.binary_search(&row).ok()?,
+        };
+        self.cells.get(at).copied()
+    }
+
+    /// The row of a cell.
+    fn row(&self, at: usize) -> usize {
+        match &self.rows {
+            Rows::From(first) => first + at,
+            Rows::Each(rows) => rows[at],
+        }
     }
 }
 
@@ -70,8 +98,8 @@ impl MetricTable {
     pub fn new(path: &Path) -> Self {
         let cursor = Cursor::new(path, LONGEST);
         let (steps, kinds, stages, keys) = Default::default();
-        let (places, columns, problems) = Default::default();
-        Self { cursor, steps, kinds, stages, keys, places, columns, problems }
+        let (places, columns, problems, row) = Default::default();
+        Self { cursor, steps, kinds, stages, keys, places, columns, problems, row }
     }
 
     /// All of the log at `path`.
@@ -148,8 +176,8 @@ impl MetricTable {
     /// The values of a key with their steps; nothing for a key that no row has.
     pub fn points(&self, key: &str) -> impl DoubleEndedIterator<Item = (u64, f64)> {
         let column = self.places.get(key).map(|&place| &self.columns[place]);
-        let rows = column.map_or(0..0, |own| own.first..own.first + own.cells.len());
-        rows.filter_map(move |row| Some((self.steps[row], column?.get(row)?)))
+        let count = column.map_or(0, |own| own.cells.len());
+        (0..count).filter_map(move |at| Some((self.steps[column?.row(at)], column?.cells[at])))
     }
 
     /// Lines that could not be read; they are no rows.
@@ -159,10 +187,11 @@ impl MetricTable {
 
     /// Adds a row.
     fn add(&mut self, line: &[u8]) -> Result<(), String> {
-        let mut row = Row { table: self, step: None, stage: None, values: Vec::new(), next: 0 };
+        self.row.clear();
+        let mut row = Row { table: self, step: None, stage: None, next: 0 };
         let mut reader = serde_json::Deserializer::from_slice(line);
         let read = reader.deserialize_map(&mut row).and_then(|()| reader.end());
-        let Row { step, stage, values, .. } = row;
+        let Row { step, stage, .. } = row;
         read.map_err(|error| reason(line, &error))?;
         let step = step.ok_or("expected a `step`, got none")?;
         if let Some(last) = self.steps.last().filter(|last| step <= **last) {
@@ -170,16 +199,23 @@ impl MetricTable {
         }
         let at = self.steps.len();
         self.steps.push(step);
-        let stage = stage.unwrap_or_default();
-        let known = self.kinds.iter().position(|kind| *kind == stage);
-        self.stages.push(known.unwrap_or(self.kinds.len()));
-        if known.is_none() {
-            self.kinds.push(stage);
-        }
-        for (place, value) in values {
+        let stage = stage.unwrap_or_else(|| self.kind(""));
+        self.stages.push(stage);
+        for &(place, value) in &self.row {
             self.columns[place].set(at, value);
         }
         Ok(())
+    }
+
+    /// The place of a kind of stages.
+    fn kind(&mut self, name: &str) -> usize {
+        let known = self.kinds.iter().position(|kind| kind == name);
+        known.unwrap_or_else(|| {
+            if self.kinds.len() < MOST_KINDS {
+                self.kinds.push(name.to_owned());
+            }
+            self.kinds.len() - 1
+        })
     }
 
     /// The place of a key; `next` is that of the key that was beside it in the row before.
@@ -205,8 +241,7 @@ impl MetricTable {
 struct Row<'a> {
     table: &'a mut MetricTable,
     step: Option<u64>,
-    stage: Option<String>,
-    values: Vec<(usize, f64)>,
+    stage: Option<usize>,
     next: usize,
 }
 
@@ -221,10 +256,10 @@ impl<'de> Visitor<'de> for &mut Row<'_> {
         while let Some(key) = map.next_key_seed(KeyOf { row: &mut *self })? {
             match key {
                 Key::Step => self.step = Some(map.next_value()?),
-                Key::Stage => self.stage = Some(map.next_value::<Cow<'_, str>>()?.into_owned()),
+                Key::Stage => self.stage = Some(map.next_value_seed(KindOf(&mut *self.table))?),
                 Key::Column(place) => {
                     if let Some(value) = map.next_value_seed(Number)? {
-                        self.values.push((place, value));
+                        self.table.row.push((place, value));
                     }
                 }
                 Key::Other => {
@@ -275,6 +310,29 @@ impl Visitor<'_> for KeyOf<'_, '_> {
                 None => Key::Other,
             },
         })
+    }
+}
+
+/// The place of a kind of stages.
+struct KindOf<'a>(&'a mut MetricTable);
+
+impl<'de> DeserializeSeed<'de> for KindOf<'_> {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KindOf<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a kind of stages")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<usize, E> {
+        Ok(self.0.kind(name))
     }
 }
 

@@ -539,6 +539,26 @@ fn a_record_cut_at_every_structural_place_is_read_as_far_as_it_is_whole() {
 }
 
 #[test]
+fn a_log_takes_memory_for_its_values_and_not_for_rows_times_keys() {
+    // 16,000 keys in the first row and the last: 13 GB of cells if each row had one.
+    let keys: String = (0..16_000).map(|at| format!(",\"k{at}\":{at}")).collect();
+    let short: String = (1..100_000).map(|step| format!("{{\"step\":{step}}}\n")).collect();
+    let last = 100_000;
+    let text = format!("{{\"step\":0{keys}}}\n{short}{{\"step\":{last}{keys}}}\n");
+    let (_root, path) = log(text.as_bytes());
+    let table = MetricTable::read(&path).unwrap();
+    assert_eq!((table.len(), table.keys().len()), (100_001, 16_000));
+    assert_eq!(table.points("k7").collect::<Vec<_>>(), [(0, 7.0), (last, 7.0)]);
+    assert_eq!((table.get(5, "k7"), table.get(100_000, "k7")), (None, Some(7.0)));
+    // Stages of any number of names take no longer than rows of one.
+    let named: String =
+        (0..200_000).map(|step| format!("{{\"step\":{step},\"stage\":\"s{step}\"}}\n")).collect();
+    let (_root, path) = log(named.as_bytes());
+    let table = MetricTable::read(&path).unwrap();
+    assert_eq!((table.len(), table.stage(3)), (200_000, "s3"));
+}
+
+#[test]
 #[ignore = "a measurement: it prints how long a million rows take"]
 fn a_million_rows() {
     let line = |step: u64| {
