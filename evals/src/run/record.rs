@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::dump::TokensLine;
 use super::index::INDEX;
 use super::step::push_line;
-use super::{Credit, GroupEntry, HealthLine, Sink, Step, Thinning, step_name};
+use super::{Credit, GroupEntry, HealthLine, Sink, Step, StepFiles, Thinning, step_name};
 use crate::attempt::GradedGroup;
 use crate::metrics::Metrics;
 use crate::{Error, Evaluation, ProblemResult, Result, Warning};
@@ -152,17 +152,11 @@ impl Record {
             return Ok(false);
         }
         let files = step.files()?;
-        let mut lines = Vec::new();
-        files.index.iter().for_each(|entry| push_line(&mut lines, entry));
-        let bytes = (files.texts.len() + files.tokens.len() + lines.len()) as u64;
+        let bytes = files.bytes();
         if bytes > budget {
             return Ok(false);
         }
-        let name = format!("samples/{}", step_name(number));
-        self.replace(&format!("{name}.jsonl"), &files.texts)?;
-        self.replace(&format!("{name}.safetensors"), &files.tokens)?;
-        self.sink.append(INDEX, &lines).map_err(|source| failed(INDEX, source))?;
-        self.index.extend(files.index);
+        self.write_samples(number, files)?;
         let gone = self.thinning.add(number, bytes, every, budget);
         if gone.is_empty() {
             return Ok(false);
@@ -178,6 +172,29 @@ impl Record {
             }
         }
         Ok(true)
+    }
+
+    /// Writes the samples of a step that ends the run, whatever its number, where they fit into
+    /// what is left of the budget. A run that goes on cuts them, so they are in no thinning.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Record::samples`] does.
+    pub fn last_samples(&mut self, config: &SamplesConfig, step: &Step<'_>) -> Result<()> {
+        let files = step.files()?;
+        if self.thinning.bytes() + files.bytes() <= config.budget() {
+            self.write_samples(step.about.step, files)?;
+        }
+        Ok(())
+    }
+
+    fn write_samples(&mut self, step: u64, files: StepFiles) -> Result<()> {
+        let name = format!("samples/{}", step_name(step));
+        self.replace(&format!("{name}.jsonl"), &files.texts)?;
+        self.replace(&format!("{name}.safetensors"), &files.tokens)?;
+        self.sink.append(INDEX, &files.lines()).map_err(|source| failed(INDEX, source))?;
+        self.index.extend(files.index);
+        Ok(())
     }
 
     /// Writes the tokens of the step's completions as text; `credits` in their order.

@@ -59,6 +59,20 @@ pub struct StepFiles {
     pub index: Vec<GroupEntry>,
 }
 
+impl StepFiles {
+    /// Its lines of the index as bytes.
+    pub(super) fn lines(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        self.index.iter().for_each(|entry| push_line(&mut lines, entry));
+        lines
+    }
+
+    /// Bytes of all three.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.texts.len() + self.tokens.len() + self.lines().len()) as u64
+    }
+}
+
 impl SamplesConfig {
     /// Groups of a step that are recorded, where a group has `siblings` completions of at most
     /// `limit` tokens.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use candle::Tensor;
 use engine::loss::LossConfig;
 use engine::{Model, Scores};
+use evals::attempt::GradedGroup;
 use optim::SavedState;
 use rewards::entropy_bonus::EntropyControl;
 use rewards::{KlControl, Rubric, TokenWeighting};
@@ -48,6 +49,8 @@ pub(super) struct Rl<'a> {
     entropy_control: EntropyControl,
     /// Mean entropy of all tokens that the last step sampled, nats; `None` at the stage's start.
     entropy: Option<f64>,
+    /// Groups of a step that could learn from none.
+    unlearnt: Vec<GradedGroup>,
     /// Times the current step.
     clock: Clock,
 }
@@ -68,6 +71,7 @@ impl<'a> Rl<'a> {
             weighting: config.weighting.build(),
             entropy_control: EntropyControl::new(config.entropy_bonus),
             entropy: None,
+            unlearnt: Vec::new(),
             clock: Clock::start(),
             run,
             config,
@@ -117,6 +121,10 @@ impl StageDriver for Rl<'_> {
         let mut report = self.update(step, &table)?;
         table.train_log_probs = std::mem::take(&mut report.train_log_probs);
         self.summarize(rollouts, table, &report, probe.as_ref())
+    }
+
+    fn take_unlearnt(&mut self) -> Vec<GradedGroup> {
+        std::mem::take(&mut self.unlearnt)
     }
 
     fn state(&self) -> StageState {

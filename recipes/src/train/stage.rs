@@ -6,6 +6,7 @@ use anyhow::Result;
 use candle::Tensor;
 use engine::Model;
 use engine::text::Text;
+use evals::attempt::GradedGroup;
 use optim::SavedState;
 use rand_philox::splitmix64;
 use rewards::Problem;
@@ -22,6 +23,12 @@ use crate::verifiers::Verifiers;
 pub(super) trait StageDriver {
     /// Runs one step; `step` is the number of steps done before, over the whole run.
     fn step(&mut self, step: u64) -> Result<StepOutput>;
+
+    /// The groups that a step sampled before it failed because it could learn from none, as many as
+    /// the record keeps.
+    fn take_unlearnt(&mut self) -> Vec<GradedGroup> {
+        Vec::new()
+    }
 
     /// All state that the next step depends on, apart from the weights and
     /// [`StageDriver::tensors`].

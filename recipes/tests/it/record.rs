@@ -126,7 +126,7 @@ fn selection_weights_and_the_predicted_change_follow_from_the_recorded_tokens() 
 }
 
 /// Steps whose samples take most of a mebibyte, of which little fits.
-fn large() -> String {
+pub(crate) fn large() -> String {
     let recipe = RECIPE
         .replace("batch = 3\ngroup_size = 4", "batch = 6\ngroup_size = 16")
         .replace(
@@ -178,4 +178,42 @@ fn thinned_stopped_and_resumed_it_equals_an_unbroken_run() {
 
 fn bytes_or_none(root: &Path) -> u64 {
     if root.join("samples").exists() { bytes(root) } else { 0 }
+}
+
+/// A stage whose groups are all without spread: nothing was learnt, so nothing is solved.
+fn without_spread() -> String {
+    let rl = RECIPE.find("[[stage]]\nkind = \"sft\"").unwrap();
+    let stage = RECIPE.find("[[stage]]\nkind = \"rl\"").unwrap();
+    let recipe = [&RECIPE[..rl], &RECIPE[stage..]].concat();
+    recipe
+        .replace(", { kind = \"length\", aim = \"short\" }", "")
+        .replace("samples = { every = 1,", "samples = { every = 3,")
+        .replace("updates_per_step = 2", "dynamic_sampling = { max_batches = 2 }")
+}
+
+#[test]
+fn a_step_that_can_learn_from_no_group_leaves_its_samples_and_a_resume_cuts_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let error = Run { recipe: &without_spread(), ..Run::new(&root) }.train().unwrap_err();
+    assert!(error.to_string().contains("0 of 3 groups have spread"), "{error}");
+    let samples = Record::open(&root).unwrap().samples().unwrap();
+    let index: Vec<_> = samples.index.iter().map(|one| (one.step, one.group, one.kept)).collect();
+    // Although a third step would be the first to be recorded.
+    assert_eq!(index, [0, 1, 2, 3].map(|group| (1, group, false)));
+    for entry in &samples.index {
+        assert_eq!(samples.group(entry).unwrap().id, entry.id);
+    }
+    let tokens = samples.tokens(1).unwrap().read().unwrap();
+    assert!(!tokens.token.is_empty() && tokens.weight.iter().all(|weight| weight.is_nan()));
+    let recipe = without_spread().replace("dynamic_sampling = { max_batches = 2 }\n", "");
+    Run { recipe: &recipe, changed: true, ..Run::resumed(&root) }.train().unwrap();
+    let whole = temp.path().join("whole");
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    let files = |root: &Path| {
+        let mut files = crate::runs::contents(root);
+        files.retain(|name, _| name.starts_with("samples/"));
+        files
+    };
+    assert!(files(&root) == files(&whole), "{:?}", files(&root).keys());
 }

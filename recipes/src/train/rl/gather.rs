@@ -32,6 +32,11 @@ impl Rollouts {
     pub(super) fn all(&self) -> impl Iterator<Item = &GradedGroup> {
         self.groups.iter().chain(&self.others)
     }
+
+    /// All groups, those that could not be judged last.
+    fn into_all(self) -> impl Iterator<Item = GradedGroup> {
+        self.groups.into_iter().chain(self.others).chain(self.dropped)
+    }
 }
 
 impl Rl<'_> {
@@ -40,18 +45,30 @@ impl Rl<'_> {
     ///
     /// Source: dynamic sampling of DAPO, arXiv 2503.14476, section 3.2; the cap as in verl.
     pub(super) fn gather(&mut self, step: u64) -> Result<Rollouts> {
-        let config = self.config;
         let mut rollouts = Rollouts::default();
+        self.fill(step, &mut rollouts)?;
+        match self.checked(&mut rollouts, step) {
+            Ok(()) => Ok(rollouts),
+            Err(error) => {
+                let most = self.run.recipe.record.samples.discarded;
+                self.unlearnt = rollouts.into_all().take(most).collect();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&mut self, step: u64, rollouts: &mut Rollouts) -> Result<()> {
+        let config = self.config;
         let batch = config.batch.get();
         let Some(dynamic) = &config.dynamic_sampling else {
-            self.round(batch, step, &mut rollouts)?;
+            self.round(batch, step, rollouts)?;
             rollouts.groups = std::mem::take(&mut rollouts.others);
-            return self.finished(rollouts, step);
+            return Ok(());
         };
         let draw = dynamic.gen_batch.unwrap_or(config.batch).get();
         while rollouts.groups.len() < batch && rollouts.rounds < dynamic.max_batches.get() {
             let from = rollouts.others.len();
-            self.round(draw, step, &mut rollouts)?;
+            self.round(draw, step, rollouts)?;
             let fresh = rollouts.others.split_off(from);
             for group in fresh {
                 let room = rollouts.groups.len() < batch;
@@ -62,12 +79,7 @@ impl Rl<'_> {
                 }
             }
         }
-        if rollouts.groups.len() < batch {
-            let place = Place { index: self.index, step, batch };
-            let warning = batch_not_full(&rollouts, dynamic, place)?;
-            rollouts.warnings.push(warning);
-        }
-        self.finished(rollouts, step)
+        Ok(())
     }
 
     /// One round: samples and judges the next `count` problems, and adds them to `others`.
@@ -96,12 +108,20 @@ impl Rl<'_> {
         Ok(())
     }
 
-    fn finished(&self, mut rollouts: Rollouts, step: u64) -> Result<Rollouts> {
+    /// Adds the warnings, and fails where the step cannot learn from what it sampled.
+    fn checked(&self, rollouts: &mut Rollouts, step: u64) -> Result<()> {
+        let (index, batch) = (self.index, self.config.batch.get());
+        if let Some(dynamic) = &self.config.dynamic_sampling
+            && rollouts.groups.len() < batch
+        {
+            let warning = batch_not_full(rollouts, dynamic, Place { index, step, batch })?;
+            rollouts.warnings.push(warning);
+        }
         let found = health::check_groups(rollouts.all().chain(&rollouts.dropped));
         let judge = self.run.verifiers.judging_by_reward(&self.config.rewards);
-        let partial = judge.and_then(|judge| partial_rewards(&rollouts, judge));
+        let partial = judge.and_then(|judge| partial_rewards(rollouts, judge));
         rollouts.warnings.extend(found.into_iter().chain(partial));
-        if rollouts.groups.is_empty() { Err(nothing_judged(&rollouts, step)) } else { Ok(rollouts) }
+        if rollouts.groups.is_empty() { Err(nothing_judged(rollouts, step)) } else { Ok(()) }
     }
 
     /// The policy of the stage with its sampling settings and rubric.

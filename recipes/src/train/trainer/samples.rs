@@ -1,10 +1,12 @@
 //! The samples of a step that the record keeps.
 
 use anyhow::Result;
+use evals::attempt::GradedGroup;
 use evals::run::{Learnt, Step, TokensAbout};
 
 use super::Trainer;
-use crate::config::Stage;
+use crate::causes::with_causes;
+use crate::config::{RlStage, Stage, StageSettings as _};
 use crate::train::StepOutput;
 use crate::train::table::Table;
 
@@ -14,19 +16,11 @@ impl Trainer<'_> {
         let recipe = self.run.recipe;
         let config = &recipe.record.samples;
         let Stage::Rl(stage) = &recipe.stages[self.state.stage] else { return Ok(()) };
-        let limit = stage.rollout.max_new_tokens.get();
-        let groups = config.groups_of(stage.group_size.get(), limit).min(output.groups.len());
-        if groups == 0 {
+        if config.is_off() {
             return Ok(());
         }
-        let [threshold_plus, threshold_minus] = output.table.credit.thresholds;
-        let about = TokensAbout {
-            step,
-            stage: recipe.stages[self.state.stage].settings().kind().to_owned(),
-            temperature: stage.rollout.temperature,
-            threshold_plus,
-            threshold_minus,
-        };
+        let limit = stage.rollout.max_new_tokens.get();
+        let groups = config.groups_of(stage.group_size.get(), limit).min(output.groups.len());
         let hidden = self.run.text.hidden_tokens(&recipe.prompt.keep_special_tokens)?;
         let sampled = Step {
             groups: &output.groups[..groups],
@@ -34,13 +28,50 @@ impl Trainer<'_> {
             learnt: learnt(&output.table),
             text: self.run.text,
             hidden: &hidden,
-            about: &about,
+            about: &about(stage, step, output.table.credit.thresholds),
         };
         if self.record.samples(config, &sampled)? {
             self.heartbeat.rewrote();
         }
         Ok(())
     }
+
+    /// Records what a step sampled that ends the run because it can learn from none of it. The
+    /// state is saved by then, and a resume cuts these samples, so an error here is only printed.
+    pub(super) fn record_unlearnt(&mut self, index: usize, groups: &[GradedGroup]) {
+        let recipe = self.run.recipe;
+        let Stage::Rl(stage) = &recipe.stages[index] else { return };
+        if groups.is_empty() || recipe.record.samples.is_off() {
+            return;
+        }
+        let step = self.state.step + 1;
+        let mut record = || -> Result<()> {
+            let hidden = self.run.text.hidden_tokens(&recipe.prompt.keep_special_tokens)?;
+            let sampled = Step {
+                groups: &[],
+                discarded: groups,
+                learnt: Learnt::default(),
+                text: self.run.text,
+                hidden: &hidden,
+                about: &about(stage, step, [None; 2]),
+            };
+            self.record.last_samples(&recipe.record.samples, &sampled)?;
+            Ok(self.failed_writes.check()?)
+        };
+        if let Err(error) = record() {
+            let error = with_causes(&error);
+            self.run.console.warn(&format!("the samples of step {step} are not recorded: {error}"));
+        }
+    }
+}
+
+fn about(
+    stage: &RlStage,
+    step: u64,
+    [threshold_plus, threshold_minus]: [Option<f64>; 2],
+) -> TokensAbout {
+    let (stage, temperature) = (stage.kind().to_owned(), stage.rollout.temperature);
+    TokensAbout { step, stage, temperature, threshold_plus, threshold_minus }
 }
 
 /// The columns of a table as the record takes them.

@@ -28,6 +28,7 @@ impl Trainer<'_> {
                 if self.run.model.policy().version() == before {
                     self.save_after_error(stage);
                 }
+                self.record_unlearnt(index, &stage.take_unlearnt());
                 return Err(error);
             }
         };
