@@ -201,7 +201,7 @@ impl Problems {
 
 /// What is wrong with a line, in words about this line alone.
 pub(super) fn reason(line: &[u8], error: &serde_json::Error) -> String {
-    if line.iter().all(|byte| byte.is_ascii_whitespace()) {
+    if line.iter().all(u8::is_ascii_whitespace) {
         return "expected an object, got an empty line".into();
     }
     if line.contains(&0) {

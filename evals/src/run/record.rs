@@ -256,7 +256,9 @@ impl Record {
 
     fn lines<T: Serialize>(&mut self, file: &str, lines: &[T]) -> Result<()> {
         let mut bytes = Vec::new();
-        lines.iter().for_each(|line| push_line(&mut bytes, line));
+        for line in lines {
+            push_line(&mut bytes, line);
+        }
         self.replace(file, &bytes)
     }
 }

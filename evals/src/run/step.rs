@@ -223,7 +223,9 @@ impl Step<'_> {
         tokens.train_log_prob.extend(nan());
         tokens.ref_log_prob.iter_mut().for_each(|column| column.extend(nan()));
         for (column, _) in further {
-            column.iter_mut().for_each(|column| column.extend(nan()));
+            if let Some(column) = column {
+                column.extend(nan());
+            }
         }
     }
 }

@@ -122,7 +122,9 @@ number!(f32, F32);
 
 fn raw<T: Number>(name: &'static str, values: &[T]) -> Raw {
     let mut bytes = Vec::with_capacity(values.len() * T::BYTES);
-    values.iter().for_each(|value| value.put(&mut bytes));
+    for value in values {
+        value.put(&mut bytes);
+    }
     Raw { name, dtype: T::DTYPE, shape: values.len(), bytes }
 }
 
@@ -154,7 +156,9 @@ impl StepTokens {
         let header = header(about, &columns);
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header);
-        columns.into_iter().for_each(|column| bytes.extend(column.bytes));
+        for column in columns {
+            bytes.extend(column.bytes);
+        }
         bytes
     }
 }

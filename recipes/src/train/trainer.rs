@@ -101,10 +101,9 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         None => (job.base)()?,
     };
     let text = job.recipe.prompt.prepare(text)?;
-    let notes = job.recipe.prompt.notes(&text)?;
     let context = model.config().context;
     let lengths = length_limits::apply(job.recipe, &mut job.problems, &text, context)?;
-    let notes = notes.iter().map(|note| format!("note: {note}"));
+    let notes = job.recipe.prompt.notes(&text)?.into_iter().map(|note| format!("note: {note}"));
     notes.chain(lengths.dropped).for_each(|line| console.print(&line));
     let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers)?;
     let (run_dir, accepted) = match (existing, claim) {

@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use evals::run::State;
+use evals::run::{Run as Record, State};
 use rand_philox::Philox;
 use recipes::run_dir::status;
 use recipes::signals::INTERRUPTED;
 
 use crate::binary;
+use crate::record::large;
 use crate::runs::{RECIPE, assert_equal};
 
 /// Long enough to be caught on its way.
@@ -78,6 +79,40 @@ fn killed_at_random_moments_it_ends_as_if_it_had_not_been() {
     }
     if !is_finished(&killed) {
         finish(&recipe, &killed);
+    }
+    assert_equal(&whole, &killed);
+}
+
+#[test]
+fn thinned_and_killed_at_random_moments_it_leaves_the_files_of_an_unbroken_run() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("large.toml");
+    // A checkpoint every third step: a kill takes it back behind thinnings.
+    fs::write(&path, large().replace("every = 1\nkeep = 2", "every = 3\nkeep = 2")).unwrap();
+    let (whole, killed) = (temp.path().join("whole"), temp.path().join("killed"));
+    let began = Instant::now();
+    finish(&path, &whole);
+    let lasts = began.elapsed().as_micros() as u32;
+    let recorded = Record::open(&whole).unwrap().samples().unwrap().steps();
+    assert!(recorded.len() < 7, "it thinned: {recorded:?}");
+    let mut moments = Philox::from_u64_seed(12);
+    let (mut kills, mut generation, mut on_the_way) = (0, None, false);
+    while kills < 12 && !is_finished(&killed) {
+        let mut child = stearin(&path, &killed).spawn().unwrap();
+        let moment = lasts / 3 + moments.bounded(lasts / 2);
+        sleep(Duration::from_micros(u64::from(moment)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        let Ok(left) = status(&killed) else { continue };
+        assert!(generation < Some(left.generation), "{generation:?} then, {left:?}");
+        generation = Some(left.generation);
+        on_the_way |= left.state == State::Running && left.step > 2;
+    }
+    assert!(on_the_way, "it was caught while it recorded samples");
+    if !is_finished(&killed) {
+        finish(&path, &killed);
+        assert!(generation < Some(status(&killed).unwrap().generation));
     }
     assert_equal(&whole, &killed);
 }

@@ -8,6 +8,7 @@ mod chat;
 mod cli;
 mod columns;
 mod config;
+mod damaged;
 mod data;
 mod dry_run;
 mod entropy;

@@ -117,7 +117,8 @@ fn selection_weights_and_the_predicted_change_follow_from_the_recorded_tokens() 
         }
         let file = samples.tokens(step).unwrap();
         let logged = [file.about().threshold_plus, file.about().threshold_minus];
-        assert_eq!(logged.map(|one| one.unwrap_or(f64::INFINITY)), thresholds);
+        let logged = logged.map(|one| one.unwrap_or(f64::INFINITY).to_bits());
+        assert_eq!(logged, thresholds.map(f64::to_bits));
         // On a CPU the first update sees what sampling saw; it computes what has an advantage.
         let both = all.train_log_prob.iter().zip(&all.log_prob).filter(|(one, _)| one.is_finite());
         assert!(both.clone().count() > 0 && both.clone().all(|(a, b)| a.to_bits() == b.to_bits()));
