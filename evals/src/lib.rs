@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`],
 //! [`majority`], [`interval`] and [`compare`]; [`benchmark`]; then [`metrics`], [`run`],
-//! [`reflection`], [`sources`] and [`health`].
+//! [`export`], [`reflection`], [`sources`] and [`health`].
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
 
@@ -13,6 +13,7 @@ pub mod benchmark;
 pub mod compare;
 mod error;
 pub mod evaluate;
+pub mod export;
 pub mod health;
 pub mod interval;
 pub mod majority;

@@ -8,10 +8,12 @@
 //! their prompt, and all tokens of all sequences there.
 
 mod table;
+mod trl;
 
 use std::fmt;
 
 pub use table::TABLE;
+pub use trl::{TRL, trl_name};
 
 use crate::{Error, Result};
 

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod bench;
+mod curves;
 mod doctor;
 mod eval;
 mod grade;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     Train(train::Args),
     Eval(eval::Args),
+    Curves(curves::Args),
     Sample(sample::Args),
     Grade(grade::Args),
     Bench(bench::Args),
@@ -74,6 +76,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::run(&args),
         Command::Eval(args) => return eval::run(&args),
+        Command::Curves(args) => return curves::run(&args),
         Command::Sample(args) => sample::run(&args)?,
         Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,

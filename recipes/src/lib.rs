@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli                              the commands
-//! bench  doctor  dry_run  eval  grade
+//! bench  curves  doctor  dry_run  eval  grade
 //!                                  what they do, apart from training
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary
@@ -48,6 +48,7 @@ pub mod summary;
 pub mod train;
 
 pub mod bench;
+pub mod curves;
 pub mod doctor;
 pub mod dry_run;
 pub mod eval;

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod estimates;
+mod export;
 mod prompt;
 mod record;
 mod run;

@@ -8,6 +8,7 @@ mod chat;
 mod cli;
 mod columns;
 mod config;
+mod curves;
 mod damaged;
 mod data;
 mod dry_run;
