@@ -31,8 +31,8 @@ use evals::run::{Accepted, Facts, Files, sync_folder, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, checkpoints};
+pub(crate) use checkpoints::{best_of, way_back};
 pub use claim::Claim;
 pub use facts::{computing, of_model, of_this_process, printable_command};
 pub use pending::Pending;

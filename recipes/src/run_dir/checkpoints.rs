@@ -3,7 +3,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle::Tensor;
 use evals::run::{Thinning, step_name, step_of_name};
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Pending, RunDir, TensorFile, Unwritten, entries, partial, read_json, write_json};
+use crate::printable::quoted;
 
 /// Version of `trainer.json`.
 const TRAINER_FORMAT: u32 = 2;
@@ -151,6 +152,15 @@ impl Saved {
     pub fn optimizer(&self) -> Result<TensorFile> {
         TensorFile::open(&self.path.join(OPTIMIZER))
     }
+
+    /// What is wrong with its files, where one is missing, cut short or unreadable. Values are not
+    /// read.
+    pub fn damage(&self) -> Option<String> {
+        if let Err(error) = engine::Checkpoint::open(&self.path) {
+            return Some(error.to_string());
+        }
+        self.optimizer().err().map(|error| format!("{error:#}"))
+    }
 }
 
 impl RunDir {
@@ -213,32 +223,79 @@ impl RunDir {
 pub fn checkpoints(root: &Path) -> Result<Vec<Saved>> {
     let folder = root.join("checkpoints");
     let paths = entries(&folder).with_context(|| format!("reading {}", folder.display()))?;
-    let is_checkpoint =
-        |path: &PathBuf| path.file_name().and_then(|name| step_of_name(name.to_str()?)).is_some();
     let mut saved = paths
         .into_iter()
-        .filter(is_checkpoint)
-        .map(|path| Ok(Saved { state: read_state(&path.join(TRAINER))?, path }))
+        .filter(|path| step_of_folder(path).is_some())
+        .map(|path| {
+            let damaged =
+                |error: anyhow::Error| anyhow!("{error:#}\n{}", way_back(root, &path, None));
+            read_saved(&path, &damaged)
+        })
         .collect::<Result<Vec<_>>>()?;
     saved.sort_by_key(|saved| saved.state.step);
     Ok(saved)
 }
 
-fn read_state(path: &Path) -> Result<TrainerState> {
+/// The checkpoint in `path`. An error about its state passes through `damaged`, unless the state is
+/// of another version.
+fn read_saved(path: &Path, damaged: &dyn Fn(anyhow::Error) -> anyhow::Error) -> Result<Saved> {
     #[derive(Serialize, Deserialize)]
     struct Version {
         format: u32,
     }
-    let Version { format } = read_json(path)?;
+    let trainer = path.join(TRAINER);
+    let Version { format } = read_json(&trainer).map_err(damaged)?;
     if format != TRAINER_FORMAT {
         bail!(
             "{}: expected format {TRAINER_FORMAT}, got {format}: another version of stearin wrote \
              it\nresume with that version, or start a new run from the checkpoint: --set model.path={}",
-            path.display(),
-            path.parent().unwrap_or(path).display()
+            trainer.display(),
+            path.display()
         );
     }
-    read_json(path)
+    let state: TrainerState = read_json(&trainer).map_err(damaged)?;
+    let (named, step) = (step_of_folder(path), state.step);
+    if named != Some(step) {
+        let named = named.map_or_else(|| "none".to_owned(), |step| step.to_string());
+        return Err(damaged(anyhow!(
+            "{}: expected step {named}, as its folder is named, got {step}: it belongs to another \
+             checkpoint",
+            trainer.display()
+        )));
+    }
+    Ok(Saved { path: path.to_owned(), state })
+}
+
+/// The step that the name of a checkpoint's folder gives.
+fn step_of_folder(path: &Path) -> Option<u64> {
+    path.file_name().and_then(|name| step_of_name(name.to_str()?))
+}
+
+/// How the run at `root` goes on without the checkpoint in `folder`, as lines for people. With
+/// `command`, which trains without `--resume`, all that is to be typed.
+pub(crate) fn way_back(root: &Path, folder: &Path, command: Option<&str>) -> String {
+    let mut others = entries(&root.join("checkpoints")).unwrap_or_default();
+    others.retain(|path| path != folder && step_of_folder(path).is_some());
+    others.sort_by_key(|path| std::cmp::Reverse(step_of_folder(path)));
+    let is_whole = |path: &PathBuf| {
+        let saved = read_saved(path, &|error| error);
+        saved.is_ok_and(|saved| saved.damage().is_none())
+    };
+    let Some(whole) = others.iter().position(is_whole) else {
+        return "the run has no other whole checkpoint: restore the files of this one from a copy, or \
+                start a new run in another --run-dir"
+            .to_owned();
+    };
+    let step = step_of_folder(&others[whole]).expect("it has been asked for");
+    // Those after it are not whole either.
+    let unusable = others[..whole].iter().map(PathBuf::as_path).chain([folder]);
+    let remove: String =
+        unusable.map(|path| format!(" {}", quoted(&path.display().to_string()))).collect();
+    let resume = command.map(|command| format!("\n  {command} --resume")).unwrap_or_default();
+    format!(
+        "the checkpoint after step {step} is whole; to go on from it, remove what cannot be used, then \
+         resume:\n  rm -r{remove}{resume}"
+    )
 }
 
 /// The checkpoint with the best score, the earliest of equals. Where some were scored by another

@@ -3,13 +3,14 @@
 mod begin;
 mod end;
 pub(crate) mod evaluation;
+mod gaps;
 mod samples;
 mod save;
 mod step;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use engine::Model;
 use engine::text::Text;
 use evals::Record;
@@ -18,6 +19,7 @@ use evals::run::{Class, Folder, Sink, State, cut, read_index};
 
 use super::begin_stage;
 use super::stage::{OpenModel, RunContext};
+use crate::causes::with_causes;
 use crate::config::{DeviceChoice, Recipe};
 use crate::console::{Beat, Console};
 use crate::data::Problems;
@@ -26,11 +28,13 @@ use crate::machine::now;
 use crate::policy::ModelRef;
 use crate::run_dir::{
     BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
+    way_back,
 };
 use crate::signals::Stop;
 use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
+use gaps::note_gaps;
 
 /// What to train, and on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -97,7 +101,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     };
     let saved = existing.as_ref().and_then(|existing| existing.saved.clone());
     let (model, text) = match &saved {
-        Some(saved) => (job.open)(&saved.path)?,
+        Some(saved) => open_saved(&job, root, saved, command)?,
         None => (job.base)()?,
     };
     let text = job.recipe.prompt.prepare(text)?;
@@ -117,7 +121,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     console.log_to(&root.join(LOG))?;
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
-    cut_back(root, saved.as_ref(), sink.as_mut())?;
+    cut_back(root, saved.as_ref(), sink.as_mut(), &console)?;
     let failed_writes = FailedWrites::default();
     let run = RunContext {
         recipe: job.recipe,
@@ -150,15 +154,35 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     trainer.end(ended)
 }
 
+/// Opens the checkpoint that the run goes on from. Where its files are at fault, the error names
+/// the way back to another one.
+fn open_saved(job: &Job<'_>, root: &Path, saved: &Saved, command: &str) -> Result<(Model, Text)> {
+    use engine::Error::{Config, File, Io, Text, Weight};
+    (job.open)(&saved.path).map_err(|error| match error.downcast_ref() {
+        Some(Config(_) | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
+            let path = saved.path.display();
+            let next = way_back(root, &saved.path, Some(command));
+            anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(&error))
+        }
+        _ => error,
+    })
+}
+
 /// Prepares the record for the resumed run: removes what came after the checkpoint, and writes what
-/// could not be written before it.
-fn cut_back(root: &Path, saved: Option<&Saved>, sink: &mut dyn Sink) -> Result<()> {
+/// could not be written before it. Prints which steps it lacks.
+fn cut_back(
+    root: &Path,
+    saved: Option<&Saved>,
+    sink: &mut dyn Sink,
+    console: &Console,
+) -> Result<()> {
     cut(root, saved.map(|saved| saved.state.step))?;
     let Some(Saved { state, .. }) = saved else { return Ok(()) };
     if let Some(pending) = &state.pending {
         pending.cut(root, state.step)?;
     }
-    Ok(state.unwritten.write(sink, root)?)
+    state.unwritten.write(sink, root)?;
+    note_gaps(root, state, console)
 }
 
 /// The record under `root`, to which `sink` writes, with the samples that it has in `state`.

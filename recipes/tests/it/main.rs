@@ -18,6 +18,7 @@ mod evaluation;
 mod examples;
 mod forms;
 mod goes_on;
+mod going_back;
 mod hub;
 mod identity;
 mod killed;

@@ -1,12 +1,14 @@
 //! The end of a run: its status, summary and error.
 
 use std::fmt;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use evals::run::State;
 
 use super::{Ended, Trainer};
 use crate::causes::with_causes;
+use crate::run_dir::way_back;
 use crate::summary::summary;
 use crate::train::recoverable::{Recoverable, VerifierFailed};
 use crate::verifiers;
@@ -70,14 +72,16 @@ impl Trainer<'_> {
             done => format!("{done} steps were done, of which {saved} are saved"),
         };
         let command = self.command;
-        let next = match error.downcast_ref::<Recoverable>() {
-            Some(recoverable) => {
-                format!("{state}; to go on:\n  {command} --resume {}", recoverable.flags)
-            }
-            None => format!(
+        let next = if let Some((problem, folder)) = self.unusable(error) {
+            let way_back = way_back(self.run_dir.root(), folder, Some(command));
+            format!("{state}, but {problem}\n{way_back}")
+        } else if let Some(recoverable) = error.downcast_ref::<Recoverable>() {
+            format!("{state}; to go on:\n  {command} --resume {}", recoverable.flags)
+        } else {
+            format!(
                 "{state}; to go on once the cause is removed:\n  {command} --resume{}",
                 self.changed_judge(error)
-            ),
+            )
         };
         let failed = Failed { reason, next };
         self.run.console.log(&format!("error: {failed}"));
@@ -95,4 +99,27 @@ impl Trainer<'_> {
             ""
         }
     }
+
+    /// Why the last checkpoint cannot be gone on from, where that is the cause of the error, and
+    /// its folder.
+    fn unusable(&self, error: &anyhow::Error) -> Option<(String, &Path)> {
+        let saved = self.saved.as_ref().filter(|saved| saved.state.step == self.state.step)?;
+        if has_diverged(error) {
+            let stage = self.state.stage;
+            let problem = format!(
+                "its weights have diverged: go back, with a lower stage.{stage}.schedule.lr and \
+                 --changed where the same steps would diverge again"
+            );
+            return Some((problem, saved.path.as_path()));
+        }
+        // Until the stage has begun, the files of the checkpoint are still being read.
+        let damage = self.accepted.as_ref().and_then(|_| saved.damage())?;
+        Some((format!("its checkpoint is damaged: {damage}"), saved.path.as_path()))
+    }
+}
+
+/// Whether the policy gave logits that are not finite.
+fn has_diverged(error: &anyhow::Error) -> bool {
+    // The end of the messages of the engine and of sampling, which have no type in common.
+    with_causes(error).contains("are not finite: the weights have diverged")
 }

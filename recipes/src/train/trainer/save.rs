@@ -13,13 +13,24 @@ use crate::run_dir::{Pending, Saved, Unwritten};
 use crate::train::stage::{RunContext, StageDriver};
 
 impl Trainer<'_> {
-    /// Saves a checkpoint of the current step, unless there is one.
+    /// Saves a checkpoint of the current step, unless there is one, and removes those that are not
+    /// kept. All are kept while the policy fails on a token, as the run then has to go back.
     pub(super) fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
+        self.write_checkpoint(stage)?;
+        let RunContext { recipe, model, .. } = self.run;
+        if model.policy().prefill(&[0]).is_ok() {
+            self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())?;
+        }
+        self.set_status(State::Running)
+    }
+
+    /// Saves a checkpoint of the current step, unless there is one.
+    fn write_checkpoint(&mut self, stage: &dyn StageDriver) -> Result<()> {
         let step = self.state.step;
         if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
             return Ok(());
         }
-        let RunContext { recipe, model, text, console, .. } = self.run;
+        let RunContext { model, text, console, .. } = self.run;
         console.set_phase(Phase::Save, 0, 1);
         let began = Instant::now();
         self.record.sync()?;
@@ -29,9 +40,8 @@ impl Trainer<'_> {
             Ok(engine::checkpoint::save(model, text, folder)?)
         })?;
         self.saved = Some(Saved { path, state: self.state.clone() });
-        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())?;
         self.saving = Some(began.elapsed().as_secs_f64());
-        self.set_status(State::Running)
+        Ok(())
     }
 
     /// Whether the current weights have a better score than every checkpoint.
@@ -50,9 +60,13 @@ impl Trainer<'_> {
     }
 
     /// Saves the state after the last update, when an error ends the run. A second error is
-    /// printed, and the first one is reported.
+    /// printed, and the first one is reported. Older checkpoints stay, as the run may have to go back
+    /// to one of them.
     pub(super) fn save_after_error(&mut self, stage: &dyn StageDriver) {
-        if let Err(error) = self.save_unfinished(stage) {
+        if self.state.step == 0 {
+            return;
+        }
+        if let Err(error) = self.write_checkpoint(stage) {
             let error = with_causes(&error);
             self.run.console.warn(&format!("the state cannot be saved either: {error}"));
         }

@@ -1,0 +1,157 @@
+//! What is left of a run may be damaged or diverged: it says so, and how to go on.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use evals::run::State;
+use recipes::run_dir::{checkpoints, status};
+use recipes::train::Ended;
+
+use crate::runs::{RECIPE, Run, assert_equal};
+
+/// Runs `recipe` until this many steps are done.
+fn begin(root: &Path, recipe: &str, steps: u64) {
+    Run { recipe, one_step: true, ..Run::new(root) }.train().unwrap();
+    while status(root).unwrap().step < steps {
+        Run { recipe, one_step: true, ..Run::resumed(root) }.train().unwrap();
+    }
+}
+
+fn steps(root: &Path) -> Vec<u64> {
+    checkpoints(root).unwrap().iter().map(|saved| saved.state.step).collect()
+}
+
+fn log(root: &Path) -> String {
+    fs::read_to_string(root.join("log.txt")).unwrap()
+}
+
+/// Cuts a file to half its length.
+fn halve(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn a_damaged_checkpoint_names_the_one_to_go_back_to_and_how() {
+    let damages: [(&str, fn(&Path)); 6] = [
+        ("optimizer.safetensors", halve),
+        ("optimizer.safetensors", |path| fs::remove_file(path).unwrap()),
+        ("model.safetensors", halve),
+        ("model.safetensors", |path| fs::remove_file(path).unwrap()),
+        ("trainer.json", |path| fs::write(path, "").unwrap()),
+        ("trainer.json", |path| {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains("\"step\": 4"), "{text}");
+            fs::write(path, text.replace("\"step\": 4", "\"step\": 3")).unwrap();
+        }),
+    ];
+    let temp = tempfile::tempdir().unwrap();
+    let whole = temp.path().join("whole");
+    Run::new(&whole).train().unwrap();
+    for (number, (file, damage)) in damages.into_iter().enumerate() {
+        let root = temp.path().join(number.to_string());
+        begin(&root, RECIPE, 4);
+        let folder = root.join("checkpoints/step-000004");
+        damage(&folder.join(file));
+        let error = Run::resumed(&root).train().unwrap_err();
+        let error = format!("{error:#}");
+        let remove = format!("rm -r {}", folder.display());
+        assert!(error.contains("the checkpoint after step 3 is whole"), "{number}: {error}");
+        assert!(error.contains(&remove), "{number}: {error}");
+        assert!(!error.contains("to go on once the cause"), "{number}: {error}");
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(Run::resumed(&root).train().unwrap(), Ended::Finished, "{number}");
+        assert_eq!(steps(&root), steps(&whole));
+    }
+    let root = temp.path().join("0");
+    assert_equal(&whole, &root);
+}
+
+#[test]
+fn where_no_other_checkpoint_is_whole_the_message_does_not_promise_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 3);
+    for step in [2, 3] {
+        halve(&root.join(format!("checkpoints/step-{step:06}/model.safetensors")));
+    }
+    let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
+    assert!(error.contains("no other whole checkpoint"), "{error}");
+    assert!(!error.contains("rm -r"), "{error}");
+}
+
+#[test]
+fn all_damaged_checkpoints_after_the_whole_one_are_to_be_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = RECIPE.replace("keep = 2", "keep = 3");
+    begin(&root, &recipe, 4);
+    let folder = |step: u64| root.join(format!("checkpoints/step-{step:06}"));
+    halve(&folder(4).join("optimizer.safetensors"));
+    fs::remove_file(folder(3).join("model.safetensors")).unwrap();
+    let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("the checkpoint after step 2 is whole"), "{error}");
+    let remove = format!("rm -r {} {}\n", folder(3).display(), folder(4).display());
+    assert!(error.contains(&remove), "{error}");
+}
+
+#[test]
+fn a_state_of_another_step_than_its_folder_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 3);
+    let folder = root.join("checkpoints");
+    fs::rename(folder.join("step-000003"), folder.join("step-000005")).unwrap();
+    let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
+    assert!(error.contains("expected step 5, as its folder is named, got 3"), "{error}");
+    assert!(error.contains("the checkpoint after step 2 is whole"), "{error}");
+}
+
+#[test]
+fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
+    let temp = tempfile::tempdir().unwrap();
+    let kept = RECIPE.replace("keep = 2", "keep = 1\nbest = \"off\"");
+    // The third step diverges, which shows in the evaluation after its update or, without one, in
+    // the sampling of the next step.
+    for (name, every) in [("evaluation", "every = 3"), ("sampling", "every = 50")] {
+        let recipe = kept.replace("[eval]\nevery = 2", &format!("[eval]\n{every}"));
+        let recipe = recipe.replace("steps = 2\nbatch = 8", "steps = 1\nbatch = 8");
+        let root = temp.path().join(name);
+        begin(&root, &recipe, 2);
+        let broken = recipe.replace("kind = \"linear\", lr = 1e-3", "kind = \"linear\", lr = 1e30");
+        let broken = broken.replace("updates_per_step = 2\n", "");
+        assert_ne!(broken, recipe);
+        let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
+        let error = format!("{:#}", run.train().unwrap_err());
+        assert!(error.contains("the weights have diverged"), "{name}: {error}");
+        let left = steps(&root);
+        let [.., older, newest] = left[..] else { panic!("{name}: {left:?}, {error}") };
+        let folder = root.join(format!("checkpoints/step-{newest:06}"));
+        assert!(error.contains(&format!("after step {older} is whole")), "{name}: {error}");
+        assert!(error.contains(&format!("rm -r {}", folder.display())), "{name}: {error}");
+        assert!(error.ends_with("stearin train small.toml --resume"), "{name}: {error}");
+        assert!(matches!(status(&root).unwrap().state, State::Failed { .. }));
+        fs::remove_dir_all(&folder).unwrap();
+        let run = Run { recipe: &recipe, changed: true, ..Run::resumed(&root) };
+        assert_eq!(run.train().unwrap(), Ended::Finished, "{name}");
+    }
+}
+
+#[test]
+fn steps_that_the_record_lacks_are_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 4);
+    assert!(!log(&root).contains("has no values"), "{}", log(&root));
+    let path = root.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let lost = ["{\"step\":2,", "{\"step\":3,"];
+    let kept = text.lines().filter(|line| !lost.iter().any(|start| line.starts_with(start)));
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    assert!(kept.len() < text.len());
+    fs::write(&path, kept).unwrap();
+    Run::resumed(&root).train().unwrap();
+    assert!(log(&root).contains("metrics.jsonl has no values of steps 2 to 3"), "{}", log(&root));
+}
