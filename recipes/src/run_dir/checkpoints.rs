@@ -95,10 +95,14 @@ pub struct Score {
     pub metric: String,
     /// Its value; larger is better.
     pub value: f64,
+    /// Digest of what it depends on besides the weights: the rewards, sampling, samples, prompt and
+    /// problems of the set. Empty where it is not known.
+    #[serde(default)]
+    pub measured: String,
 }
 
 impl Score {
-    /// Whether it is better than all of `saved` that were compared by the same figure.
+    /// Whether it is better than all of `saved` that are the same figure, measured the same way.
     pub(crate) fn is_best(&self, saved: &[Saved]) -> bool {
         saved
             .iter()
@@ -107,14 +111,14 @@ impl Score {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        (&self.set, &self.metric) == (&other.set, &other.metric)
+        (&self.set, &self.metric, &self.measured) == (&other.set, &other.metric, &other.measured)
     }
 }
 
 impl fmt::Display for Score {
     /// As in "held-out accuracy 41.7 %".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { set, metric, value } = self;
+        let Self { set, metric, value, .. } = self;
         match metric.as_str() {
             "reward" => write!(f, "{set} {metric} {value:.3}"),
             _ => write!(f, "{set} {metric} {:.1} %", 100.0 * value),
@@ -299,7 +303,7 @@ pub(crate) fn way_back(root: &Path, folder: &Path, command: Option<&str>) -> Str
 }
 
 /// The checkpoint with the best score, the earliest of equals. Where some were scored by another
-/// figure than the newest, those do not count.
+/// figure than the newest, or one measured otherwise, those do not count.
 pub(crate) fn best_of(saved: &[Saved]) -> Option<&Saved> {
     let score = |saved: &'_ Saved| saved.state.score.clone();
     let newest = saved.iter().rev().find_map(score)?;
@@ -316,7 +320,7 @@ mod tests {
     use crate::run_dir::of_this_process;
 
     fn score(set: &str, value: f64) -> Score {
-        Score { set: set.into(), metric: "accuracy".into(), value }
+        Score { set: set.into(), metric: "accuracy".into(), value, measured: "a".into() }
     }
 
     #[test]
@@ -333,6 +337,10 @@ mod tests {
         assert!(score("b", 0.1).is_best(&all), "the first of its kind");
         let changed = [&all[..], &[saved(5, Some(score("b", 0.1)))]].concat();
         assert_eq!(best_of(&changed).unwrap().state.step, 5, "by the figure in force");
+        let otherwise = Score { measured: "b".into(), ..score("a", 0.1) };
+        assert!(otherwise.is_best(&all), "the first that was measured so");
+        let changed = [&all[..], &[saved(5, Some(otherwise))]].concat();
+        assert_eq!(best_of(&changed).unwrap().state.step, 5, "what was measured otherwise is old");
         assert_eq!(best_of(&all[2..3]), None);
         assert_eq!(score("a", 0.417).to_string(), "a accuracy 41.7 %");
     }

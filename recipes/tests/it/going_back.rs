@@ -1,4 +1,4 @@
-//! What is left of a run may be damaged or diverged: it says so, and how to go on.
+//! What is left of a run may be damaged, diverged or measured otherwise: it says so, and how to go on.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -137,6 +137,35 @@ fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
         let run = Run { recipe: &recipe, changed: true, ..Run::resumed(&root) };
         assert_eq!(run.train().unwrap(), Ended::Finished, "{name}");
     }
+}
+
+#[test]
+fn a_score_measured_otherwise_is_not_compared() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let constant = |weight: &str| {
+        let rewards = format!(
+            "rewards = [{{ kind = \"math\" }}, {{ kind = \"length\", aim = \"short\", weight = {weight} }}]"
+        );
+        RECIPE
+            .replace("[eval]\nevery = 2", &format!("[eval]\nevery = 1\n{rewards}"))
+            .replace("keep = 2", "keep = 1\nbest = { metric = \"reward\" }")
+    };
+    let (high, low) = (constant("5.0"), constant("1.0"));
+    begin(&root, &high, 3);
+    let old = checkpoints(&root).unwrap();
+    let old = old.iter().filter_map(|saved| saved.state.score.clone()).map(|score| score.value);
+    let old = old.fold(0.0, f64::max);
+    let run = Run { recipe: &low, one_step: true, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Interrupted);
+    assert!(log(&root).contains("was measured with other settings or problems"), "{}", log(&root));
+    assert_eq!(steps(&root), [4], "the first score measured so is the best");
+    let new = checkpoints(&root).unwrap()[0].state.score.clone().unwrap();
+    assert!(new.value < old, "by the old rewards it could not have won: {} {old}", new.value);
+    let said = log(&root);
+    Run { recipe: &low, ..Run::resumed(&root) }.train().unwrap();
+    let noted = |text: &str| text.matches("was measured with other settings").count();
+    assert_eq!(noted(&log(&root)), noted(&said), "it is said once");
 }
 
 #[test]

@@ -13,9 +13,11 @@ use rollout::Sampling;
 
 use super::Trainer;
 use crate::config::{Recipe, SetSettings};
+use crate::console::Console;
 use crate::data::Problems;
+use crate::identity::sha256;
 use crate::length_limits::own_text;
-use crate::run_dir::Score;
+use crate::run_dir::{RunDir, Score, best_of};
 use crate::verifiers::Verifiers;
 
 /// A held-out set and what is needed to evaluate on it.
@@ -25,6 +27,8 @@ pub(super) struct HeldOutSet<'a> {
     rubric: Rubric,
     /// The prepared text of its prompt style, if that is not the run's.
     text: Option<Text>,
+    /// Digest of all that its scores depend on besides the policy.
+    measured: String,
 }
 
 /// The held-out sets of a run.
@@ -42,9 +46,41 @@ pub(super) fn held_out_sets<'a>(
             let name = || format!("the rewards of the held-out set `{}`", settings.name);
             let rubric = verifiers.rubric(settings.rewards).with_context(name)?;
             let text = own_text(settings.prompt, recipe, text)?;
-            Ok(HeldOutSet { settings, problems, rubric, text })
+            let measured = measured(&settings, problems)?;
+            Ok(HeldOutSet { settings, problems, rubric, text, measured })
         })
         .collect()
+}
+
+/// Digest of the settings and problems that a score depends on.
+fn measured(settings: &SetSettings<'_>, problems: &[Problem]) -> Result<String> {
+    let SetSettings { samples, sampling, rewards, prompt, .. } = settings;
+    let all = serde_json::to_vec(&(samples, sampling, rewards, prompt, problems))?;
+    Ok(sha256(&all))
+}
+
+/// Prints that the best score so far does not count any more, where it was measured otherwise than
+/// the coming ones.
+pub(super) fn note_other_score(
+    recipe: &Recipe,
+    sets: &[HeldOutSet<'_>],
+    run_dir: &RunDir,
+    console: &Console,
+) -> Result<()> {
+    let saved = run_dir.checkpoints()?;
+    let (Some(by), Some(best)) = (recipe.best_by(), best_of(&saved)) else { return Ok(()) };
+    let Some(score) = best.state.score.as_ref().filter(|score| score.set == by.set) else {
+        return Ok(());
+    };
+    let set = sets.iter().find(|set| set.settings.name == by.set);
+    if set.is_some_and(|set| set.measured != score.measured) {
+        console.print(&format!(
+            "note: {score} after step {} was measured with other settings or problems of the set, so \
+             coming scores are not compared with it; the checkpoint stays until the next evaluation",
+            best.state.step
+        ));
+    }
+    Ok(())
 }
 
 impl Trainer<'_> {
@@ -100,7 +136,7 @@ impl Trainer<'_> {
         sampling: &Sampling,
         samples: usize,
     ) -> Result<(Evaluation, Vec<Warning>)> {
-        let HeldOutSet { settings, problems, rubric, text } = &self.sets[at];
+        let HeldOutSet { settings, problems, rubric, text, measured } = &self.sets[at];
         let (recipe, console, stop) = (self.run.recipe, self.run.console, self.run.stop);
         let sampler = Sampler {
             model: self.run.model,
@@ -129,7 +165,8 @@ impl Trainer<'_> {
         if let Some(by) = recipe.best_by().filter(|by| by.set == name) {
             let metric = by.metric.name().to_owned();
             let value = by.metric.of(&found.0);
-            self.state.score = value.map(|value| Score { set: by.set, metric, value });
+            let measured = measured.clone();
+            self.state.score = value.map(|value| Score { set: by.set, metric, value, measured });
         }
         Ok(found)
     }
