@@ -1,4 +1,5 @@
-//! What is left of a run may be damaged, diverged or measured otherwise: it says so, and how to go on.
+//! What is left of a run may be damaged, diverged or measured otherwise: the run says so, and how
+//! to go on.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;

@@ -60,8 +60,8 @@ impl Trainer<'_> {
     }
 
     /// Saves the state after the last update, when an error ends the run. A second error is
-    /// printed, and the first one is reported. Older checkpoints stay, as the run may have to go back
-    /// to one of them.
+    /// printed, and the first one is reported. Older checkpoints stay, as the run may have to go
+    /// back to one of them.
     pub(super) fn save_after_error(&mut self, stage: &dyn StageDriver) {
         if self.state.step == 0 {
             return;
