@@ -276,8 +276,8 @@ pub(crate) mod tests {
         };
         let reward = f64::from(u8::from(outcome == Outcome::Correct));
         let parts = vec![("math".into(), reward)];
-        let judged =
-            Judged { reward, outcome, answer: Some("4".into()), parts, metrics: Vec::new() };
+        let (answer, metrics) = (Some("4".into()), Vec::new());
+        let judged = Judged { reward, outcome, by_sign: false, answer, parts, metrics };
         Completion { text: "4".into(), trajectory, judged }
     }
 

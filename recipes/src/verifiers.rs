@@ -107,16 +107,6 @@ impl Verifiers {
         Ok(Rubric::new(parts.collect::<Result<_>>()?)?)
     }
 
-    /// The name of the verifier whose rewards alone say which answers are correct, if `config` has
-    /// one.
-    pub fn judging_by_reward(&self, config: &RewardsConfig) -> Option<&str> {
-        let outside = config.0.iter().filter_map(|one| match one {
-            RewardConfig::Inside(_) => None,
-            RewardConfig::Outside(config) => self.find(config),
-        });
-        outside.map(Arc::as_ref).find(|one| one.judges_by_reward()).map(Verifier::name)
-    }
-
     fn find(&self, config: &OutsideConfig) -> Option<&Arc<Retrying>> {
         let same = self.outside.iter().find(|(_, started, _)| started.is_same_judge(config));
         same.map(|(_, _, retrying)| retrying)

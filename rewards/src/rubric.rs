@@ -289,6 +289,8 @@ pub struct Judged {
     pub reward: f64,
     /// From the verifier that judges answers; [`Error`](Outcome::Error) if any verifier had one.
     pub outcome: Outcome,
+    /// Whether the sign of the reward of that verifier stands for an outcome.
+    pub by_sign: bool,
     /// The answer that was judged, as written.
     pub answer: Option<String>,
     /// Every verifier's name and reward before its weight, in the order of the recipe.
@@ -320,6 +322,11 @@ impl Rubric {
         self.judge_of_answers().criterion()
     }
 
+    /// The name of the verifier that judges answers.
+    pub fn judge_name(&self) -> &str {
+        self.judge_of_answers().name()
+    }
+
     /// Whether two answers of [`Judged`] are the same answer.
     pub fn is_same_answer(&self, one: &str, other: &str) -> bool {
         self.judge_of_answers().is_same_answer(one, other)
@@ -339,6 +346,7 @@ impl Rubric {
         let unjudged = Judged {
             reward: 0.0,
             outcome: Outcome::Error,
+            by_sign: false,
             answer: None,
             parts: Vec::new(),
             metrics: Vec::new(),
@@ -360,7 +368,7 @@ impl Rubric {
             for (verdict, (judged, failed)) in
                 verdicts.into_iter().zip(judged.iter_mut().zip(&mut failed))
             {
-                let Verdict { reward, outcome, answer, metrics } = verdict;
+                let Verdict { reward, outcome, by_sign, answer, metrics } = verdict;
                 let name = verifier.name();
                 judged.reward += weight * reward;
                 judged.parts.push((name.to_owned(), reward));
@@ -369,6 +377,7 @@ impl Rubric {
                 *failed |= outcome == Some(Outcome::Error) || !reward.is_finite();
                 if verifier.judges_answers() {
                     judged.outcome = outcome.unwrap_or(Outcome::Error);
+                    judged.by_sign = by_sign;
                     judged.answer = answer;
                 }
             }

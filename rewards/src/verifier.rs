@@ -103,6 +103,8 @@ pub struct Verdict {
     pub reward: f64,
     /// What became of the answer; `None` from a verifier that does not look at answers.
     pub outcome: Option<Outcome>,
+    /// Whether the verifier gave no outcome, so that the sign of the reward stands for one.
+    pub by_sign: bool,
     /// The answer that was found, as written.
     pub answer: Option<String>,
     /// Further numbers about the attempt, by name. They do not count in the reward.
@@ -112,7 +114,7 @@ pub struct Verdict {
 impl Verdict {
     /// A verdict on something else than the answer.
     pub fn form(reward: f64) -> Self {
-        Self { reward, outcome: None, answer: None, metrics: Vec::new() }
+        Self { reward, outcome: None, by_sign: false, answer: None, metrics: Vec::new() }
     }
 }
 

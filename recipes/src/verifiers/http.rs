@@ -6,7 +6,6 @@ mod headers;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -151,8 +150,6 @@ pub struct Http {
     console: Console,
     /// A request that was answered, once there is one.
     trial: OnceLock<Arc<Vec<u8>>>,
-    /// Whether a reply had an outcome.
-    gives_outcomes: AtomicBool,
 }
 
 /// Attempts by their numbers, and what the server answered.
@@ -179,8 +176,7 @@ impl Http {
         let variable = |name: &str| std::env::var(name).ok();
         let headers = Headers::read(&config.headers, variable).map_err(|error| anyhow!(error))?;
         let client = Arc::new(HttpClient::new(&config, headers)?);
-        let (trial, gives_outcomes) = Default::default();
-        Ok(Self { config, client, console, trial, gives_outcomes })
+        Ok(Self { config, client, console, trial: OnceLock::new() })
     }
 
     /// Sends a request for these attempts; its answer goes to `answers`.
@@ -241,7 +237,6 @@ impl Http {
         let mut verdicts: Vec<_> = (0..count).map(|_| None).collect();
         for reply in replies {
             let id = reply.id;
-            self.gives_outcomes.fetch_or(reply.gives_outcome(), Ordering::Relaxed);
             match verdicts.get_mut(id) {
                 Some(place @ None) => *place = Some(reply.verdict(self.config.judges_answers)),
                 _ => return Err(broken(&format!("a verdict on {id} that nobody asked for"))),
@@ -287,10 +282,6 @@ impl Outside for Http {
 
     fn judges_answers(&self) -> bool {
         self.config.judges_answers
-    }
-
-    fn gives_outcomes(&self) -> bool {
-        self.gives_outcomes.load(Ordering::Relaxed)
     }
 
     fn criterion(&self) -> String {
@@ -351,7 +342,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
     use std::sync::Mutex;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Instant;
 
     use rewards::Outcome::{self, Correct, Error, Wrong};

@@ -5,7 +5,7 @@ mod guard;
 mod stderr;
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -104,8 +104,6 @@ pub struct Process {
     children: Vec<Mutex<Option<Running>>>,
     /// Whether the program says that it is ready, once that is known.
     announces: OnceLock<bool>,
-    /// Whether a reply had an outcome.
-    gives_outcomes: AtomicBool,
 }
 
 /// The verdict on an attempt, or why there is none.
@@ -161,8 +159,7 @@ impl Process {
                 Err(reason) => bail!("verifier `{}`: {reason}", config.name),
             }
         }
-        let (announces, gives_outcomes) = Default::default();
-        Ok(Self { config, stderr_log, children, announces, gives_outcomes })
+        Ok(Self { config, stderr_log, children, announces: OnceLock::new() })
     }
 
     /// What one worker's child says about the attempts that it takes, and what kept it from taking
@@ -179,10 +176,7 @@ impl Process {
         let mut judged = Vec::new();
         while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
             let verdict = match self.one(&mut child, index, &attempts[index], stop) {
-                Ok(Ok(reply)) => {
-                    self.gives_outcomes.fetch_or(reply.gives_outcome(), Ordering::Relaxed);
-                    reply.verdict(self.config.judges_answers)
-                }
+                Ok(Ok(reply)) => reply.verdict(self.config.judges_answers),
                 Ok(Err(reason)) => Err(reason),
                 Err(fault) => {
                     // The others would only meet with the same.
@@ -306,10 +300,6 @@ impl Outside for Process {
         self.config.judges_answers
     }
 
-    fn gives_outcomes(&self) -> bool {
-        self.gives_outcomes.load(Ordering::Relaxed)
-    }
-
     fn criterion(&self) -> String {
         let words: Vec<_> = self.config.command.iter().map(String::as_bytes).collect();
         format!("process `{}`, command {}", self.config.name, digest(&words))
@@ -378,6 +368,7 @@ mod tests {
                 *long*) head -c 2000000 /dev/zero | tr '\0' x; echo ;;
                 *flood*) while :; do echo again; done ;;
                 *noise*) yes noise | head -n 200000 >&2; echo '{"id": '$id', "reward": '$id'}' ;;
+                *blank*) echo; printf ' \r\n'; echo '{"id": '$id', "reward": '$id'}'; echo ;;
                 *) echo '{"id": '$id', "reward": '$id'}' ;;
             esac
         done
@@ -535,6 +526,15 @@ mod tests {
         thread::sleep(Duration::from_millis(500));
         let lines = judge.starts();
         assert!((1..10).contains(&lines), "{lines} lines of 60 kB were taken");
+    }
+
+    #[test]
+    fn empty_lines_are_skipped() {
+        let judge = Judge::new(&JUDGE.replacen("echo '{\"ready", "echo; echo '{\"ready", 1), |_| {});
+        assert_eq!(judge.rewards(&["a", "blank", "b"]), [Some(0.0), Some(1.0), Some(2.0)]);
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(judge.rewards(&["blank", "c"]), [Some(0.0), Some(1.0)]);
+        assert_eq!(judge.starts(), 1);
     }
 
     #[test]

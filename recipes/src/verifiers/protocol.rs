@@ -77,11 +77,6 @@ impl Reply {
         })
     }
 
-    /// Whether it says what became of the answer, and leaves nothing to the reward.
-    pub(super) fn gives_outcome(&self) -> bool {
-        self.outcome.is_some()
-    }
-
     /// The verdict; why there is none where the verifier says so or leaves the reward out.
     pub(super) fn verdict(self, judges_answers: bool) -> Result<Verdict, String> {
         if let Some(error) = self.error {
@@ -94,9 +89,9 @@ impl Reply {
         if !judges_answers {
             return Ok(verdict);
         }
-        let by_reward = if reward > 0.0 { Outcome::Correct } else { Outcome::Wrong };
-        let outcome = Some(self.outcome.unwrap_or(by_reward));
-        Ok(Verdict { outcome, answer: self.answer, ..verdict })
+        let sign = if reward > 0.0 { Outcome::Correct } else { Outcome::Wrong };
+        let (outcome, by_sign) = (Some(self.outcome.unwrap_or(sign)), self.outcome.is_none());
+        Ok(Verdict { outcome, by_sign, answer: self.answer, ..verdict })
     }
 }
 
@@ -185,11 +180,12 @@ mod tests {
     fn a_reply_is_a_verdict_or_a_reason() {
         let verdict = reply(r#"{"id":1,"reward":0.5,"more":[]}"#, true).unwrap();
         assert_eq!((verdict.reward, verdict.outcome), (0.5, Some(Outcome::Correct)));
+        assert!(verdict.by_sign);
         let verdict = reply(r#"{"id":1,"reward":0}"#, true).unwrap();
         assert_eq!(verdict.outcome, Some(Outcome::Wrong));
         let text = r#"{"id":1,"reward":0,"outcome":"no-answer","answer":"7"}"#;
         let verdict = reply(text, true).unwrap();
-        assert_eq!(verdict.outcome, Some(Outcome::NoAnswer));
+        assert_eq!((verdict.outcome, verdict.by_sign), (Some(Outcome::NoAnswer), false));
         assert_eq!(verdict.answer.as_deref(), Some("7"));
         assert_eq!(reply(text, false).unwrap(), Verdict::form(0.0));
         assert_eq!(reply(r#"{"id":1,"error":"no","reward":1}"#, true).unwrap_err(), "no");

@@ -91,9 +91,6 @@ pub trait Outside: std::fmt::Debug + Send + Sync {
     /// Whether its verdicts carry the outcome.
     fn judges_answers(&self) -> bool;
 
-    /// Whether a reply has had an outcome: without, the sign of the reward is one.
-    fn gives_outcomes(&self) -> bool;
-
     /// What its verdicts depend on, without secrets.
     fn criterion(&self) -> String;
 
@@ -165,11 +162,6 @@ impl Retrying {
                 Err(fault) => return Err(self.unavailable(fault.reason)),
             }
         }
-    }
-
-    /// Whether its rewards alone say which answers are correct, as far as it has replied.
-    pub(super) fn judges_by_reward(&self) -> bool {
-        self.verifier.judges_answers() && !self.verifier.gives_outcomes()
     }
 
     fn pauses(&self, on_stop: &'static str) -> Pauses<'_> {
@@ -301,10 +293,6 @@ mod tests {
         }
 
         fn judges_answers(&self) -> bool {
-            false
-        }
-
-        fn gives_outcomes(&self) -> bool {
             false
         }
 

@@ -82,7 +82,7 @@ fn a_child_process_gives_the_rewards() {
     // Completions of 3 tokens broke it: their groups are dropped, and that is said.
     let health = fs::read_to_string(run.join("health.jsonl")).unwrap_or_default();
     assert!(health.contains("verifier_failed"), "{health}");
-    let partial = "between 0 and 1, and has given no `outcome`";
+    let partial = "between 0 and 1 and gives no `outcome` for them";
     assert!(health.contains("partial_rewards") && health.contains(partial), "{health}");
     let groups = evals::run::Run::open(&run).unwrap().samples().unwrap().index;
     let has_error = |group: &evals::run::GroupEntry| group.outcomes.contains(&Outcome::Error);
@@ -111,6 +111,47 @@ fn partial_rewards_with_outcomes_need_no_warning() {
     assert!(!health.contains("partial_rewards"), "{health}");
     let mean = |row: &Value| row.get("critic/rewards/mean")?.as_f64();
     assert!(metrics(&run).iter().filter_map(mean).any(|mean| mean > 0.0));
+}
+
+/// A shell program that gives outcomes to the first attempts of a run, however often it is started.
+fn forgetful(folder: &Path) -> String {
+    let count = folder.join("count").display().to_string();
+    let answers = script(":").replace("3) : ;;", "").replace(
+        "case $tokens",
+        &format!("echo >> {count}; said=; [ $(wc -l < {count}) -gt 13 ] || said=', \"outcome\": \"wrong\"'\n case $tokens"),
+    );
+    let answers = answers.replace("\"reward\": 0.5}'", "\"reward\": 0.5'\"$said\"'}'");
+    let judge = folder.join("judge.sh");
+    fs::write(&judge, answers).unwrap();
+    format!("[{{ kind = \"process\", command = [\"sh\", \"{}\"] }}]", judge.display())
+}
+
+#[test]
+fn a_resumed_run_warns_of_partial_rewards_as_an_unbroken_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let rewards = forgetful(folder.path());
+    // The stage of reinforcement learning alone, so that its first step is the run's.
+    let recipe = recipe(&rewards);
+    let (start, end) =
+        (recipe.find("[[stage]]").unwrap(), recipe.rfind("[[stage]]").unwrap());
+    let recipe = format!("{}{}", &recipe[..start], &recipe[end..]);
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let run = |root: &Path, resume, one_step| {
+        Run { recipe: &recipe, resume, one_step, ..Run::new(root) }.train().unwrap()
+    };
+    assert_eq!(run(&whole, false, false), Ended::Finished);
+    fs::remove_file(folder.path().join("count")).unwrap();
+    assert_eq!(run(&parts, false, true), Ended::Interrupted);
+    assert_eq!(run(&parts, true, false), Ended::Finished);
+    assert_equal(&whole, &parts);
+    let health = fs::read_to_string(whole.join("health.jsonl")).unwrap();
+    let warned: Vec<Value> = health
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["name"] == "partial_rewards")
+        .map(|line| line["step"].clone())
+        .collect();
+    assert_eq!(warned, [2, 3, 4], "{health}");
 }
 
 /// What a verifier says of completions that have used 3 of 8 tokens.

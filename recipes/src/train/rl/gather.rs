@@ -118,8 +118,7 @@ impl Rl<'_> {
             rollouts.warnings.push(warning);
         }
         let found = health::check_groups(rollouts.all().chain(&rollouts.dropped));
-        let judge = self.run.verifiers.judging_by_reward(&self.config.rewards);
-        let partial = judge.and_then(|judge| partial_rewards(rollouts, judge));
+        let partial = partial_rewards(rollouts, self.rubric.judge_name());
         rollouts.warnings.extend(found.into_iter().chain(partial));
         if rollouts.groups.is_empty() { Err(nothing_judged(rollouts, step)) } else { Ok(()) }
     }
@@ -148,18 +147,20 @@ fn passes_filter(group: &GradedGroup, metric: SampledMetric) -> bool {
     }
 }
 
-/// A warning where rewards of `judge` are between 0 and 1, and it leaves the outcome to them.
+/// A warning where rewards of `judge`, which judges answers, are between 0 and 1 and have to stand
+/// for the outcome.
 fn partial_rewards(rollouts: &Rollouts, judge: &str) -> Option<Warning> {
     let completions = || rollouts.all().flat_map(|group| &group.completions);
-    let rewards = || completions().flat_map(|one| &one.judged.parts);
+    let without_outcome = completions().filter(|one| one.judged.by_sign);
+    let rewards = without_outcome.flat_map(|one| &one.judged.parts);
     let is_partial =
         |(name, reward): &&(String, f64)| name == judge && *reward > 0.0 && *reward < 1.0;
-    let (partial, all) = (rewards().filter(is_partial).count(), completions().count());
+    let (partial, all) = (rewards.filter(is_partial).count(), completions().count());
     (partial > 0).then(|| Warning {
         name: "partial_rewards",
         cause: format!(
-            "verifier `{judge}` rewards {partial} of {all} completions between 0 and 1, and has given no \
-             `outcome`: accuracy counts every positive reward as correct"
+            "verifier `{judge}` rewards {partial} of {all} completions between 0 and 1 and gives no \
+             `outcome` for them: accuracy counts every positive reward as correct"
         ),
         act: "let the verifier say in `outcome` which answers are `correct` and which `wrong`, or look at the \
               rewards instead of accuracy",

@@ -179,6 +179,8 @@ fn read_lines(stdout: ChildStdout, sender: &SyncSender<Result<Vec<u8>, String>>)
         let read = (&mut stdout).take(MAX_LINE).read_until(b'\n', &mut line);
         let line = match read {
             Ok(0) => return,
+            // An empty line says nothing.
+            Ok(_) if line.last() == Some(&b'\n') && line.trim_ascii().is_empty() => continue,
             Ok(_) if line.last() == Some(&b'\n') => Ok(line),
             Ok(_) if line.len() as u64 == MAX_LINE => {
                 Err(format!("a line of more than {MAX_LINE} bytes"))
