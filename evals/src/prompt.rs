@@ -15,9 +15,10 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptStyle {
-    /// System prompt, for chats that have no system turn of their own. Left out: the model's
-    /// template decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// System prompt, for chats that have no system turn of their own. `"off"`: the model's
+    /// template decides. An empty text is a system turn without text.
+    #[serde(with = "settings::off::text")]
+    #[schemars(with = "settings::OrOff<String>")]
     pub system: Option<String>,
     /// What the problem is put into. Base models without a chat template need `"plain"` or
     /// `"none"`.

@@ -5,6 +5,7 @@
 //! component; a recipe only nests them.
 
 mod algorithm;
+mod answer_from;
 mod check;
 mod choice;
 mod data;
@@ -13,6 +14,7 @@ mod hints;
 mod layers;
 mod load;
 mod message;
+mod mistakes;
 mod reference;
 mod schema;
 mod sources;
@@ -24,14 +26,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
+pub use answer_from::AnswerFrom;
 pub(crate) use check::source_problems;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
-pub use data::{
-    AnswerFrom, Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train,
-};
+pub use data::{Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train};
 pub use eval::{BestBy, BestMetric, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
 pub use load::{Layer, Loaded, load};
 pub use reference::reference;

@@ -5,7 +5,7 @@
 pub mod bench;
 pub mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use rewards::Outcome;
@@ -58,6 +58,24 @@ pub fn explain(math: Math, taken_as: TakenAs, gold: &str, prediction: &str) -> E
         TakenAs::Response => math.explain_response(gold, prediction),
         TakenAs::Answer => math.explain_answer(gold, prediction),
     }
+}
+
+/// A note about ids that stand in several rows, if there are any: what is said about them can only
+/// be told apart by its place.
+pub fn repeated_ids(rows: &[Row]) -> Option<String> {
+    let mut counts = HashMap::<&Id, usize>::new();
+    for row in rows {
+        *counts.entry(&row.id).or_default() += 1;
+    }
+    let is_repeated = |row: &&Row| counts[&row.id] > 1;
+    let first = rows.iter().find(is_repeated)?;
+    let id = first.id.to_string();
+    let (id, all) = (printable(&id), counts.values().filter(|count| **count > 1).count());
+    Some(format!(
+        "note: id `{id}` stands in {} rows{}; the output has one line a row, in the order of the rows",
+        counts[&first.id],
+        if all > 1 { format!(", and {} more ids in several", all - 1) } else { String::new() }
+    ))
 }
 
 /// How often every verdict was given.
@@ -163,6 +181,26 @@ mod tests {
         let heading = heading();
         assert_eq!(heading.find("gold"), line.find("111"));
         assert_eq!(heading.trim_end(), heading.trim_end_matches('\n'));
+    }
+
+    #[test]
+    fn ids_of_several_rows_are_noted() {
+        let rows = |ids: &[&str]| {
+            let row =
+                |id| format!("{{\"id\":{id},\"gold\":1,\"prediction\":1,\"as\":\"answer\"}}\n");
+            read_rows(ids.iter().map(row).collect::<String>().as_bytes()).unwrap()
+        };
+        // A number is another id than a text.
+        assert_eq!(repeated_ids(&rows(&["1", "\"1\"", "2", "\"a\""])), None);
+        let note = repeated_ids(&rows(&["1", "\"a\"", "\"a\"", "2"])).unwrap();
+        assert!(note.starts_with("note: id `a` stands in 2 rows; the output"), "{note}");
+        let note = repeated_ids(&rows(&["3", "2", "2", "3", "3", "null"])).unwrap();
+        assert!(
+            note.starts_with("note: id `3` stands in 3 rows, and 1 more ids in several;"),
+            "{note}"
+        );
+        // The number of its line is the id of a row without one.
+        assert!(repeated_ids(&rows(&["2", "null"])).is_some());
     }
 
     #[test]

@@ -76,10 +76,12 @@ impl RunDir {
     /// Fails when there is none, or a trainer is at work in it.
     pub fn open(root: &Path) -> Result<Self> {
         if !root.join(RECIPE).is_file() {
-            bail!(
-                "nothing to resume: {} is not a run directory\nrun without --resume to start a new run",
-                root.display()
-            );
+            let act = if claim::is_free(root) {
+                "run without --resume to start a new run"
+            } else {
+                "name the folder of the run with --run-dir, or another place for a new run without --resume"
+            };
+            bail!("nothing to resume: {} is not a run directory\n{act}", root.display());
         }
         Self::locked(root, "training")
     }
@@ -270,10 +272,27 @@ mod tests {
     #[test]
     fn an_existing_folder_is_refused_and_left_alone() {
         let temp = tempfile::tempdir().unwrap();
-        fs::write(temp.path().join("mine"), "x").unwrap();
-        let error = create(temp.path()).unwrap_err().to_string();
-        assert!(error.contains("exists already") && error.contains("--resume"), "{error}");
+        let file = temp.path().join("mine");
+        fs::write(&file, "x").unwrap();
+        // The advice of one error is not to lead to the other.
+        for (root, what) in
+            [(temp.path(), "exists already and is not a run"), (&file, "not a folder")]
+        {
+            let error = create(root).unwrap_err().to_string();
+            assert!(
+                error.contains(what) && error.ends_with("use --run-dir for another place"),
+                "{error}"
+            );
+            let error = RunDir::open(root).unwrap_err().to_string();
+            assert!(error.contains("name the folder of the run with --run-dir"), "{error}");
+        }
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x");
+        let root = temp.path().join("a");
+        assert!(RunDir::open(&root).unwrap_err().to_string().ends_with("to start a new run"));
+        drop(create(&root).unwrap());
+        let error = create(&root).unwrap_err().to_string();
+        assert!(error.ends_with("use --resume to go on with it, or --run-dir for another place"));
     }
 
     #[test]

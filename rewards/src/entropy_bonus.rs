@@ -10,7 +10,7 @@ use crate::{Error, Result, json};
 /// The coefficient of the mean entropy that is subtracted from the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(tag = "kind", transform = settings::by_name)]
+#[schemars(tag = "kind", transform = settings::by_name_or("fixed"))]
 pub enum EntropyBonus {
     /// No bonus.
     Off {},
@@ -51,7 +51,7 @@ pub enum EntropyBonus {
     },
 }
 
-settings::tagged!(EntropyBonus);
+settings::tagged!(EntropyBonus, "fixed");
 
 impl Default for EntropyBonus {
     fn default() -> Self {

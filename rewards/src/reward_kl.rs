@@ -19,7 +19,7 @@ use crate::{Error, Result, json};
 /// divergence", 2020, with clamps as in verl, where this is `use_kl_in_reward`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(tag = "kind", transform = settings::by_name)]
+#[schemars(tag = "kind", transform = settings::by_name_or("k1"))]
 pub enum RewardKl {
     /// None; no reference is needed.
     Off {},
@@ -67,7 +67,7 @@ pub enum RewardKl {
     },
 }
 
-settings::tagged!(RewardKl);
+settings::tagged!(RewardKl, "k1");
 
 /// After each step the coefficient is multiplied by `1 + e n / horizon`, with the `n` completions
 /// of the step and `e = KL / target - 1`, within 0.2 of 0.

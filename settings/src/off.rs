@@ -117,6 +117,25 @@ pub mod zero_if_any {
     }
 }
 
+/// For a text that may be empty: every text but `"off"` is one.
+pub mod text {
+    use super::{Deserialize, Deserializer, OFF};
+
+    pub use super::serialize;
+
+    /// Reads a text or `"off"`.
+    ///
+    /// # Errors
+    ///
+    /// Fails on anything but a text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok((text != OFF).then_some(text))
+    }
+}
+
 struct ValueOrOff<T> {
     zero_is_off: bool,
     value: PhantomData<T>,

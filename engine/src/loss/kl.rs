@@ -10,7 +10,7 @@ use super::clamp;
 /// clamps as verl has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(tag = "kind", transform = settings::by_name)]
+#[schemars(tag = "kind", transform = settings::by_name_or("k3"))]
 #[schemars(rename = "LossKl")]
 pub enum Kl {
     /// None; no reference is needed.
@@ -48,7 +48,7 @@ pub enum Kl {
     },
 }
 
-settings::tagged!(Kl);
+settings::tagged!(Kl, "k3");
 
 impl Default for Kl {
     fn default() -> Self {

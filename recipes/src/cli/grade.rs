@@ -93,7 +93,9 @@ fn grade_file(math: Math, file: &Path) -> Result<()> {
     }
     out.flush()?;
     // Whoever closed stderr does not want to hear it.
-    let _ = writeln!(io::stderr(), "{}: {totals}", math.criterion());
+    let mut err = io::stderr();
+    let _ = grade::repeated_ids(&rows).map(|note| writeln!(err, "{note}"));
+    let _ = writeln!(err, "{}: {totals}", math.criterion());
     Ok(())
 }
 

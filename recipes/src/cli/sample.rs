@@ -10,6 +10,7 @@ use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as ValueError;
 use serde_json::{Map, Value};
+use settings::off::OFF;
 
 use super::{amount, count, print};
 use crate::config::{DTypeChoice, DeviceChoice};
@@ -49,7 +50,7 @@ pub(super) struct Args {
     /// did, else auto, which is as the tokenizer begins a text that is not a chat.
     #[arg(long, value_name = "WHEN", value_parser = bos)]
     bos: Option<Bos>,
-    /// System prompt, in place of that of a run's recipe.
+    /// System prompt, in place of that of a run's recipe; `off`: none.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// A text that ends a completion, besides the model's stop tokens; may be given several times.
@@ -149,8 +150,8 @@ fn style(args: &Args, model_ref: &ModelRef, text: &Text) -> Result<PromptStyle> 
         }
         _ => PromptStyle { bos, ..PromptStyle::default() },
     };
-    if args.system.is_some() {
-        style.system.clone_from(&args.system);
+    if let Some(system) = &args.system {
+        style.system = (system != OFF).then(|| system.clone());
     }
     if !args.stop.is_empty() {
         style.stop.clone_from(&args.stop);

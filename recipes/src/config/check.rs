@@ -51,12 +51,6 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
          is rounded away; train with `f32`"
             .into()
     });
-    for (key, seed) in [("seed", Some(recipe.seed)), ("data.seed", recipe.data.seed)] {
-        let seed = seed.unwrap_or_default();
-        found.need(i64::try_from(seed).is_ok(), || {
-            format!("{key}: {seed} is more than {}, the largest number of TOML", i64::MAX)
-        });
-    }
     found.all("prompt", recipe.prompt.problems());
     found.0.extend(super::eval::problems(recipe));
 }
@@ -68,6 +62,12 @@ fn check_data(recipe: &Recipe, found: &mut Problems) {
         if let Some(own) = stage.settings().data() {
             check_train(&format!("stage.{index}.data"), &own.train, data.held_out.as_ref(), found);
         }
+    }
+    if let Some((rows, _)) = data.held_out.as_ref().and_then(HeldOut::rows) {
+        found.0.extend(rows.problems("data.held_out"));
+    }
+    for (at, set) in recipe.eval.sets.iter().enumerate() {
+        found.0.extend(source_problems(&format!("eval.set.{at}.data"), &set.data));
     }
     let made = data.train.sources().iter().map(|(_, _, source)| source.count()).sum::<Option<_>>();
     if let (Some(made), Some(HeldOut::Split { count })) = (made, &data.held_out) {
@@ -96,13 +96,13 @@ fn check_train(table: &str, train: &Train, held_out: Option<&HeldOut>, found: &m
     }
 }
 
-/// Everything wrong with a source that makes its problems.
+/// Everything wrong with a source by itself.
 pub(crate) fn source_problems(key: &str, source: &Source) -> Vec<String> {
     let mut found = Problems(Vec::new());
     match source {
         Source::Arithmetic(task) => check_arithmetic(key, task, &mut found),
         Source::Countdown(task) => found.all(key, task.problems()),
-        Source::Jsonl(_) | Source::File(_) => {}
+        Source::Jsonl(rows) | Source::File(rows) => found.0.extend(rows.problems(key)),
     }
     found.0
 }

@@ -1,10 +1,10 @@
-use std::borrow::Cow;
-use std::fmt;
 use std::num::NonZeroUsize;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use settings::off::OFF;
 
+use super::AnswerFrom;
 use crate::tasks::{Arithmetic, Countdown};
 
 /// The largest weight of a source: sums of weights stay exact enough to draw by.
@@ -241,6 +241,21 @@ pub struct Columns {
     pub keep: Option<Vec<String>>,
 }
 
+impl Rows {
+    /// Everything wrong with them, each with its key below `key`.
+    pub(super) fn problems(&self, key: &str) -> Vec<String> {
+        let problem = self.columns.problem.iter().flat_map(Names::all);
+        let is_off = problem.filter(|name| *name == OFF).count() > 0;
+        let said = || {
+            format!(
+                "{key}.columns.problem: got \"{OFF}\", but every row needs a problem: name its column, or \
+                 leave the key out to find it by its known names"
+            )
+        };
+        is_off.then(said).into_iter().collect()
+    }
+}
+
 impl Columns {
     fn is_default(&self) -> bool {
         *self == Self::default()
@@ -271,63 +286,6 @@ impl Names {
             Self::Many(names) => names,
         };
         names.iter().map(String::as_str)
-    }
-}
-
-/// How an answer is taken from a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum AnswerFrom {
-    /// All of it.
-    Text,
-    /// The last box.
-    Boxed,
-    /// What follows the last marker on its line.
-    After(String),
-}
-
-impl TryFrom<String> for AnswerFrom {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "text" => Ok(Self::Text),
-            "boxed" => Ok(Self::Boxed),
-            marker if marker.trim().is_empty() => {
-                Err("expected \"text\", \"boxed\" or a marker such as \"####\", got nothing".into())
-            }
-            _ => Ok(Self::After(text)),
-        }
-    }
-}
-
-impl From<AnswerFrom> for String {
-    fn from(from: AnswerFrom) -> Self {
-        match from {
-            AnswerFrom::Text => "text".into(),
-            AnswerFrom::Boxed => "boxed".into(),
-            AnswerFrom::After(marker) => marker,
-        }
-    }
-}
-
-impl fmt::Display for AnswerFrom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text => f.write_str("text"),
-            Self::Boxed => f.write_str("\\boxed{...}"),
-            Self::After(marker) => write!(f, "`{marker}` with an answer behind it"),
-        }
-    }
-}
-
-impl JsonSchema for AnswerFrom {
-    fn schema_name() -> Cow<'static, str> {
-        "AnswerFrom".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
     }
 }
 

@@ -2,15 +2,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use rewards::json::list_for_object;
 use rewards::rows::{Foreign, foreign};
-use serde::Deserialize as _;
-use toml::Spanned;
-use toml::de::{DeTable, Deserializer};
+use toml::de::DeTable;
 
 use super::sources::Sources;
-use super::{Recipe, check, message};
-use super::{hints, layers};
+use super::{Recipe, check, hints, message, mistakes};
 use crate::identity;
 use crate::verifiers::RewardsConfig;
 
@@ -74,8 +70,9 @@ impl Layer {
 ///
 /// # Errors
 ///
-/// Fails on text that is not TOML, an unknown key, a value of the wrong kind (each with its file,
-/// line and column, or its override), and on settings that contradict each other (all at once).
+/// Fails on text that is not TOML, on unknown keys and values of the wrong kind (all at once, each
+/// with its file, line and column, or its override), and on settings that contradict each other
+/// (all at once).
 pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     let Some(first) = layers.first() else { bail!("there is no recipe to load") };
     let (stem, folder) = (first.stem(), first.folder.clone());
@@ -116,24 +113,19 @@ fn ask_for_answers(recipe: &mut Recipe) {
 }
 
 fn deserialize(sources: &Sources, root: DeTable<'_>) -> Result<Recipe> {
-    let tree = root.clone();
-    let recipe = Recipe::deserialize(Deserializer::from(Spanned::new(0..0, root)));
-    let recipe = recipe.map_err(|error| {
-        let text = error.message();
-        let mut span = error.span().unwrap_or(0..0);
-        if let Some(name) = message::culprit(text)
-            && let Some(inside) = layers::find(&tree, &span, name)
-        {
-            span = inside;
+    // What is missing is missing in the first recipe.
+    let start = sources.0[1].start;
+    mistakes::read(root.clone(), start).map_err(|found| {
+        let told = |one: &mistakes::Mistake| {
+            let text = hints::explained(&root, &one.span, &one.text);
+            message::said(sources, &one.span, &text).to_string()
+        };
+        match found.as_slice() {
+            [only] => anyhow!(told(only)),
+            many => {
+                let all: Vec<_> = many.iter().map(told).collect();
+                anyhow!("{} mistakes in the recipe\n\n{}", all.len(), all.join("\n\n"))
+            }
         }
-        message::said(sources, &span, &hints::explained(&tree, &span, text))
-    })?;
-    // Serde takes an array for a table, value by value in the order of the keys.
-    let given = toml::Value::deserialize(Deserializer::from(Spanned::new(0..0, tree.clone())))?;
-    let [given, read] = [serde_json::to_value(given)?, serde_json::to_value(&recipe)?];
-    if let Some(path) = list_for_object(&given, &read) {
-        let span = layers::span_at(&tree, &path).unwrap_or(0..0);
-        return Err(message::at(sources, span, &format!("{path}: expected a table, got an array")));
-    }
-    Ok(recipe)
+    })
 }

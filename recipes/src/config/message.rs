@@ -63,16 +63,18 @@ const FORMER: [(&str, &str); 6] = [
 pub(super) fn reword(text: &str) -> String {
     let text = text.trim_end().replace('\n', "; ");
     let text = plain(&text);
-    let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-    let Some((wrong, known)) = names.split_first() else { return text };
-    if !text.starts_with("unknown ") {
-        return text;
-    }
-    let former = FORMER.iter().find(|(old, new)| old == wrong && known.contains(new));
-    match former.map(|(_, new)| *new).or_else(|| nearest(wrong, known.iter().copied())) {
+    match meant(&text) {
         Some(name) => format!("{text}\ndid you mean `{name}`?"),
         None => text,
     }
+}
+
+/// The expected name that an unknown one was probably meant to be: its new name or the nearest one.
+pub(super) fn meant(text: &str) -> Option<&str> {
+    let wrong = culprit(text)?;
+    let known: Vec<&str> = text.split('`').skip(1).step_by(2).skip(1).collect();
+    let former = FORMER.iter().find(|(old, new)| *old == wrong && known.contains(new));
+    former.map(|(_, new)| *new).or_else(|| nearest(wrong, known.iter().copied()))
 }
 
 /// Serde's and TOML's words for kinds of values, and what a recipe calls them; the longer come
@@ -138,6 +140,7 @@ pub(super) fn plain(text: &str) -> String {
         ("unknown field", "unknown key"),
         ("missing field", "missing key"),
         ("unknown variant", "unknown value"),
+        ("floating-point number overflowed", "expected a number of at most 1.79e308"),
     ]
     .iter()
     .find_map(|(serde, ours)| Some(format!("{ours}{}", text.strip_prefix(serde)?)))
@@ -178,6 +181,7 @@ mod tests {
             ),
             ("wanted string or table", "expected text in quotation marks or a table"),
             ("missing field `url`", "missing key `url`"),
+            ("floating-point number overflowed", "expected a number of at most 1.79e308"),
             (
                 "unknown variant `f64`, expected `f32` or `bf16`",
                 "unknown value `f64`, expected `f32` or `bf16`",

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rewards::rows::{Fields, brief};
 use rewards::{Problem, Turn};
 use serde_json::{Map, Value};
+use settings::off::OFF;
 
 use super::roles::{CHATS, Role};
 use super::{answer, chat};
 use crate::config::{AnswerFrom, Columns, Names, Rows};
 
-/// Says in a recipe that a role has no column.
-const OFF: &str = "off";
 /// Longest other columns of a row that are kept without being named, in bytes of JSON.
 const MAX_KEPT: usize = 1 << 20;
 

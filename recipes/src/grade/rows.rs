@@ -9,7 +9,7 @@ use rewards::rows::{self, Fields, brief};
 use serde::Serialize;
 
 /// What a row is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Id {
     /// A whole number of up to 64 bits: its own, or that of its line.

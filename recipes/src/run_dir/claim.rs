@@ -130,18 +130,25 @@ impl Drop for Claim {
     }
 }
 
+/// Whether a run directory can be made at `root`: there is nothing, or an empty folder.
+pub(super) fn is_free(root: &Path) -> bool {
+    !root.exists() || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// # Errors
 ///
 /// Fails when `root` exists and is not an empty folder.
 pub(super) fn check_new(root: &Path) -> Result<()> {
-    let is_empty = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
-    if root.exists() && !is_empty() {
-        bail!(
-            "{} exists already\nuse --resume to go on with it, or --run-dir for another place",
-            root.display()
-        );
+    if is_free(root) {
+        return Ok(());
     }
-    Ok(())
+    let is_run = root.join(RECIPE).is_file();
+    let (what, act) = match root.is_dir() {
+        true if is_run => ("exists already", "use --resume to go on with it, or --run-dir for"),
+        true => ("exists already and is not a run directory", "use --run-dir for"),
+        false => ("is not a folder", "use --run-dir for"),
+    };
+    bail!("{} {what}\n{act} another place", root.display())
 }
 
 /// The file at `path`, made and locked; nothing where another process has locked it. The system

@@ -530,7 +530,8 @@ mod tests {
 
     #[test]
     fn empty_lines_are_skipped() {
-        let judge = Judge::new(&JUDGE.replacen("echo '{\"ready", "echo; echo '{\"ready", 1), |_| {});
+        let judge =
+            Judge::new(&JUDGE.replacen("echo '{\"ready", "echo; echo '{\"ready", 1), |_| {});
         assert_eq!(judge.rewards(&["a", "blank", "b"]), [Some(0.0), Some(1.0), Some(2.0)]);
         thread::sleep(Duration::from_millis(100));
         assert_eq!(judge.rewards(&["blank", "c"]), [Some(0.0), Some(1.0)]);
@@ -616,6 +617,29 @@ mod tests {
         let judge = Judge::new(&script, |config| config.deadline_s = 0.2);
         assert_eq!(judge.rewards(&["a"]), [None]);
         drop(judge);
+        assert_ends(&pid);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn children_in_sessions_of_their_own_end_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        // Its parent ends at once, so that another process adopts it.
+        let script = format!(
+            "(setsid sh -c 'echo $$ > {}; exec sleep 60' &); echo '{{\"ready\": true}}'; sleep 0.1; read -r \
+             line; read -r line",
+            pid.display()
+        );
+        let judge = Judge::new(&script, |config| config.deadline_s = 0.3);
+        assert_eq!(judge.rewards(&["a"]), [None]);
+        drop(judge);
+        assert_ends(&pid);
+    }
+
+    /// Fails unless the process whose number is in the file `pid` ends soon.
+    #[track_caller]
+    fn assert_ends(pid: &std::path::Path) {
         let pid = fs::read_to_string(pid).unwrap();
         let runs = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));

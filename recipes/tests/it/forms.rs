@@ -99,10 +99,7 @@ fn a_table_without_a_kind_is_of_the_default_one_and_keeps_the_places_of_mistakes
         ("stage.rl.optim = { beta2 = 0.9, beta3 = 0.9 }", "layer1.toml:1:33: unknown key `beta3`"),
         ("stage.rl.optim = { beta3 = 0.9 }", "layer1.toml:1:20: unknown key `beta3`"),
         ("stage.rl.optim = { beta2 = true }", "layer1.toml:1:28: expected a number, got true"),
-        (
-            "stage.rl.loss.kl = { coefficient = 1 }",
-            "layer1.toml:1:20: missing key `kind`, expected",
-        ),
+        ("stage.rl.importance = { cap = 1 }", "layer1.toml:1:23: missing key `kind`, expected"),
         ("stage.rl.loss.kl = { c = 1, kind = \"k3\" }", "layer1.toml:1:22: unknown key `c`"),
         ("stage.rl.loss.kl = { kind = \"k9\" }", "layer1.toml:1:29: unknown value `k9`"),
         ("stage.rl.loss.kl = \"k9\"", "layer1.toml:1:20: unknown value `k9`"),

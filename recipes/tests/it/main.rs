@@ -23,6 +23,7 @@ mod hub;
 mod identity;
 mod killed;
 mod length_limits;
+mod mistakes;
 mod record;
 mod reference;
 mod resume;

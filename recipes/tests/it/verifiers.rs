@@ -132,8 +132,7 @@ fn a_resumed_run_warns_of_partial_rewards_as_an_unbroken_one() {
     let rewards = forgetful(folder.path());
     // The stage of reinforcement learning alone, so that its first step is the run's.
     let recipe = recipe(&rewards);
-    let (start, end) =
-        (recipe.find("[[stage]]").unwrap(), recipe.rfind("[[stage]]").unwrap());
+    let (start, end) = (recipe.find("[[stage]]").unwrap(), recipe.rfind("[[stage]]").unwrap());
     let recipe = format!("{}{}", &recipe[..start], &recipe[end..]);
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     let run = |root: &Path, resume, one_step| {
@@ -148,7 +147,7 @@ fn a_resumed_run_warns_of_partial_rewards_as_an_unbroken_one() {
     let warned: Vec<Value> = health
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["name"] == "partial_rewards")
+        .filter(|line| line["warning"] == "partial_rewards")
         .map(|line| line["step"].clone())
         .collect();
     assert_eq!(warned, [2, 3, 4], "{health}");
@@ -398,7 +397,9 @@ fn a_program_and_its_children_end_when_the_run_is_killed() {
     // It reads nothing, so the end of its input tells it nothing.
     let script = r#"
         sleep 600 &
-        echo $$ > "$1.part"; echo $! >> "$1.part"; mv "$1.part" "$1"
+        echo $$ > "$1.part"; echo $! >> "$1.part"
+        setsid sleep 600 &
+        echo $! >> "$1.part"; mv "$1.part" "$1"
         while :; do sleep 1; done
     "#;
     fs::write(file("judge.sh"), script).unwrap();
@@ -424,7 +425,7 @@ fn a_program_and_its_children_end_when_the_run_is_killed() {
     };
     assert!(until(&|| file("pids").exists()), "the program was started");
     let pids = fs::read_to_string(file("pids")).unwrap();
-    assert!(pids.lines().count() == 2 && pids.lines().all(runs), "{pids}");
+    assert!(pids.lines().count() == 3 && pids.lines().all(runs), "{pids}");
     stearin.kill().unwrap();
     stearin.wait().unwrap();
     assert!(until(&|| !pids.lines().any(runs)), "{pids} still run");

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::guard::Guard;
+use super::guard::{Guard, Mark};
 use super::stderr::{StderrLog, Tail};
 use crate::signals::Stop;
 
@@ -34,6 +34,7 @@ pub(super) struct Running {
     /// loop waits in its own write, and takes no memory here.
     replies: Receiver<Result<Vec<u8>, String>>,
     tail: Arc<Tail>,
+    mark: Mark,
     guard: Option<Guard>,
     started: Instant,
     /// Whether it has written a line that was expected.
@@ -54,6 +55,8 @@ impl Running {
         // A group of its own: Ctrl-C on our terminal is ours alone, and its children end with it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mark = Mark::new();
+        mark.put_on(&mut command);
         let mut child = command.spawn().map_err(|error| {
             format!("cannot start `{program}`: {error}\n  check `command` in the recipe")
         })?;
@@ -67,12 +70,13 @@ impl Running {
         let tail = Arc::new(Tail::default());
         let (kept, stderr_log) = (tail.clone(), stderr_log.clone());
         thread::spawn(move || kept.drain(stderr, &stderr_log));
-        let guard = Guard::over(child.id());
+        let guard = Guard::over(child.id(), &mark);
         let mut running = Self {
             child,
             requests: Some(requests),
             replies,
             tail,
+            mark,
             guard: None,
             started: Instant::now(),
             ready: false,
@@ -158,6 +162,7 @@ impl Drop for Running {
             // The group outlives its first process while it has others; it may also be gone.
             let _ = killpg(nix::unistd::Pid::from_raw(group), Signal::SIGKILL);
         }
+        self.mark.end_all();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

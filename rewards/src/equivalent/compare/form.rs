@@ -14,6 +14,9 @@ use super::{
     term::Term,
 };
 
+/// `3001!!` has 15,168 bits.
+pub(super) const VAST_BITS: usize = 15_000;
+
 /// `left - right`, or `left` alone.
 #[derive(Debug)]
 pub(super) struct Form<'tree> {
@@ -75,6 +78,20 @@ impl<'tree> Form<'tree> {
             value *= exact.rational[term.root as usize].as_ref()?;
         }
         Some(value)
+    }
+
+    /// Whether it is the factorial of a whole number that is too large to be computed, of one step
+    /// or of two, and nothing else: then it is more than `2^VAST_BITS`.
+    pub(super) fn is_vast(&self) -> bool {
+        let ([(term, exact)], []) = (self.parts.as_slice(), self.multipliers.as_slice()) else {
+            return false;
+        };
+        let (Node::Factorial(of) | Node::DoubleFactorial(of)) = term.tree.node(term.root) else {
+            return false;
+        };
+        let is_large = |n: &RBig| n.is_int() && *n > RBig::from(3000);
+        let of = exact.rational[*of as usize].as_ref();
+        of.is_some_and(is_large) && self.factor == RBig::ONE && !self.times_pi
     }
 
     /// Multiplies by another value of the same tree.

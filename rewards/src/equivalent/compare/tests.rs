@@ -164,7 +164,23 @@ fn numbers_too_small_or_large_to_print_are_told_apart() {
         let n = b.n(1_000_000_000);
         b.put(Node::Factorial(n))
     };
-    assert_ne!(compare(&tree(|b| b.n(1)), &tree(factorial), Strictness::Eval), Equal);
+    both_ways(factorial, |b| b.n(1), Different);
+    both_ways(factorial, |b| b.n(1_000_000_000), Different);
+    let googol = |b: &mut Build| {
+        let (ten, hundred) = (b.n(10), b.n(100));
+        b.power(ten, hundred)
+    };
+    let of_googol = |node: fn(Id) -> Node| {
+        move |b: &mut Build| {
+            let n = googol(b);
+            b.put(node(n))
+        }
+    };
+    for node in [Node::Factorial as fn(Id) -> Node, Node::DoubleFactorial] {
+        both_ways(of_googol(node), |b| b.n(1), Different);
+        both_ways(of_googol(node), googol, Different);
+        both_ways(of_googol(node), of_googol(node), Equal);
+    }
 }
 
 #[test]

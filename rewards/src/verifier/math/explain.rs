@@ -73,9 +73,7 @@ impl Math {
             (Outcome::Correct, ..) => "they are equal".to_owned(),
             (Outcome::Limit, _, Some(_)) => "the comparison takes more work than it may".into(),
             (Outcome::Undecided, ..) => {
-                "they agree as far as was computed, and no bound proves that \
-                                         they are equal"
-                    .into()
+                "neither that they are equal nor that they differ is proven".into()
             }
             (_, Some(gold), Some(answer)) if gold != answer => {
                 format!("the gold is {gold}, the answer {answer}")
