@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -21,11 +21,12 @@ const BY_STEP: [&str; 3] = ["samples", "tokens", "evals"];
 ///
 /// # Errors
 ///
-/// Fails when a file cannot be read, cut or removed.
+/// Fails when a file cannot be read, cut or removed, and before anything is removed when a line up
+/// to `step` cannot be read.
 pub fn cut(root: &Path, step: Option<u64>) -> Result<()> {
-    for log in LOGS {
-        let path = root.join(log);
-        cut_log(&path, step).map_err(|source| Error::Read { path, source })?;
+    let cut_logs = LOGS.iter().map(|log| CutLog::read(root.join(log), step));
+    for log in cut_logs.collect::<Result<Vec<_>>>()? {
+        log.cut()?;
     }
     for folder in BY_STEP {
         let path = root.join(folder);
@@ -38,10 +39,9 @@ pub fn cut(root: &Path, step: Option<u64>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Fails when the log cannot be read or cut.
+/// Fails when the log cannot be read or cut, and when a line before `step` cannot be read.
 pub fn cut_values(root: &Path, log: Log, step: u64) -> Result<()> {
-    let path = root.join(log.to_string());
-    cut_log(&path, step.checked_sub(1)).map_err(|source| Error::Read { path, source })
+    CutLog::read(root.join(log.to_string()), step.checked_sub(1))?.cut()
 }
 
 /// Removes the evaluations at `step` and later ones from the record under `root`.
@@ -54,36 +54,61 @@ pub fn cut_evaluations(root: &Path, step: u64) -> Result<()> {
     cut_folder(&path, step.checked_sub(1)).map_err(|source| Error::Read { path, source })
 }
 
-fn cut_log(path: &Path, step: Option<u64>) -> io::Result<()> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        bytes => bytes?,
-    };
-    let keep = kept_bytes(&bytes, step);
-    if keep < bytes.len() {
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(keep as u64)?;
-        file.sync_all()?;
-    }
-    Ok(())
+/// A log, and how much of it stays.
+struct CutLog {
+    path: PathBuf,
+    length: usize,
+    keep: usize,
 }
 
-/// Length of the whole lines up to and with `step`; lines stand in the order of their steps.
-fn kept_bytes(bytes: &[u8], step: Option<u64>) -> usize {
-    let Some(step) = step else { return 0 };
-    let mut keep = 0;
-    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-        let of_line = line
-            .ends_with(b"\n")
-            .then(|| serde_json::from_slice::<Value>(line).ok())
-            .flatten()
-            .and_then(|line| line.get("step").and_then(Value::as_u64));
-        match of_line {
-            Some(at) if at <= step => keep += line.len(),
-            _ => break,
+impl CutLog {
+    fn read(path: PathBuf, step: Option<u64>) -> Result<Self> {
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(Error::Read { path, source }),
+            Ok(bytes) => bytes,
+        };
+        match kept_bytes(&bytes, step) {
+            Ok(keep) => Ok(Self { path, length: bytes.len(), keep }),
+            Err(line) => {
+                let problem = "not a JSON object with a `step`, and lines after it would be lost; \
+                               restore it from a copy, or remove it to go on without its values";
+                Err(Error::Line { path, line, problem: problem.to_owned() })
+            }
         }
     }
-    keep
+
+    fn cut(self) -> Result<()> {
+        let Self { path, length, keep } = self;
+        if keep == length {
+            return Ok(());
+        }
+        let cut = || {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.set_len(keep as u64)?;
+            file.sync_all()
+        };
+        cut().map_err(|source| Error::Read { path: path.clone(), source })
+    }
+}
+
+/// Length of the whole lines up to and with `step`; lines stand in the order of their steps. An
+/// error is the number of a line among them that cannot be read, counted from 1.
+fn kept_bytes(bytes: &[u8], step: Option<u64>) -> Result<usize, usize> {
+    let Some(step) = step else { return Ok(0) };
+    let mut keep = 0;
+    for (at, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let value = serde_json::from_slice::<Value>(line).ok();
+        match value.and_then(|line| line.get("step").and_then(Value::as_u64)) {
+            Some(at) if at <= step => keep += line.len(),
+            Some(_) => break,
+            None => return Err(at + 1),
+        }
+    }
+    Ok(keep)
 }
 
 fn cut_folder(folder: &Path, step: Option<u64>) -> io::Result<()> {
@@ -112,7 +137,7 @@ mod tests {
     #[track_caller]
     fn check(log: &str, step: Option<u64>, expected: &str) {
         let keep = kept_bytes(log.as_bytes(), step);
-        assert_eq!(&log[..keep], expected);
+        assert_eq!(keep.map(|keep| &log[..keep]), Ok(expected));
     }
 
     #[test]
@@ -129,7 +154,25 @@ mod tests {
         check("{\"step\":1}\n{\"step\":2", Some(5), "{\"step\":1}\n");
         // Torn so that the rest parses, but without the line's end: it may lack a digit.
         check("{\"step\":1}\n{\"step\":2}", Some(5), "{\"step\":1}\n");
-        check("{\"st\n{\"step\":2}\n", Some(5), "");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_and_nothing_is_removed() {
+        assert_eq!(kept_bytes(b"{\"st\n{\"step\":2}\n", Some(5)), Err(1));
+        let log = "{\"step\":1}\nx\n{\"step\":3}\n";
+        assert_eq!(kept_bytes(log.as_bytes(), Some(3)), Err(2));
+        assert_eq!(kept_bytes(log.as_bytes(), None), Ok(0));
+        // What is after the step goes, whatever it is.
+        check("{\"step\":1}\n{\"step\":2}\nx\n", Some(1), "{\"step\":1}\n");
+        let root = tempfile::tempdir().unwrap();
+        let [metrics, health] =
+            ["metrics.jsonl", "health.jsonl"].map(|name| root.path().join(name));
+        fs::write(&metrics, "{\"step\":1}\n{\"step\":5}\n").unwrap();
+        fs::write(&health, log).unwrap();
+        let error = cut(root.path(), Some(3)).unwrap_err().to_string();
+        assert!(error.contains("health.jsonl") && error.contains("remove it to go on"), "{error}");
+        assert_eq!(fs::read_to_string(&metrics).unwrap(), "{\"step\":1}\n{\"step\":5}\n");
+        assert_eq!(fs::read_to_string(&health).unwrap(), log);
     }
 
     #[test]
