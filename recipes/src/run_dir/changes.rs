@@ -1,5 +1,7 @@
 //! What resumes changed: `changes.jsonl`, and the recipes that were replaced.
 
+use std::fs;
+
 use anyhow::{Context, Result, bail};
 use evals::run::{Change, Changes, FORMAT, Facts, read_changes, write_whole};
 
@@ -14,7 +16,17 @@ impl RunDir {
     ///
     /// Fails when the file cannot be read.
     pub fn changes(&self) -> Result<Vec<Changes>> {
-        let mut read = read_changes(&self.root.join(CHANGES))?;
+        let path = self.root.join(CHANGES);
+        let mut read = read_changes(&path)?;
+        // It is written whole, so that nobody can be writing its last line.
+        if fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n')) {
+            bail!(
+                "{}, line {}: expected a whole line, got one without its end\nrestore the file from a \
+                 copy, or remove the line to go on without what it says",
+                path.display(),
+                read.lines.len() + read.problems.len() + 1
+            );
+        }
         match read.problems.pop() {
             Some(problem) => bail!(problem),
             None => Ok(read.lines),
@@ -57,12 +69,31 @@ impl RunDir {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use evals::run::Class;
 
     use super::*;
     use crate::run_dir::of_this_process;
+
+    #[test]
+    fn a_line_that_is_not_whole_is_refused_and_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let run =
+            RunDir::create(&temp.path().join("a"), "seed = 1\n", &of_this_process(1)).unwrap();
+        run.change(4, Vec::new(), "seed = 2\n", &of_this_process(1)).unwrap();
+        let path = run.root().join(CHANGES);
+        let whole = fs::read_to_string(&path).unwrap();
+        for torn in [whole.trim_end().to_owned(), whole[..whole.len() / 2].to_owned()] {
+            fs::write(&path, format!("{whole}{torn}")).unwrap();
+            let error = run.change(5, Vec::new(), "seed = 3\n", &of_this_process(1)).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("changes.jsonl, line 2: expected a whole line"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{whole}{torn}"));
+            assert_eq!(run.recipe().unwrap(), "seed = 2\n");
+        }
+        fs::write(&path, format!("{whole}{{\n")).unwrap();
+        let error = format!("{:#}", run.changes().unwrap_err());
+        assert!(error.contains("changes.jsonl") && error.contains('2'), "{error}");
+    }
 
     #[test]
     fn changes_are_noted_once_and_the_recipes_before_them_kept() {

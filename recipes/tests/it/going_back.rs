@@ -170,6 +170,35 @@ fn a_score_measured_otherwise_is_not_compared() {
 }
 
 #[test]
+fn a_damaged_line_or_file_of_the_record_loses_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 4);
+    let path = root.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let second = text.lines().position(|line| line.starts_with("{\"step\":2,")).unwrap();
+    let with = |line: &str| {
+        let put = |(at, own)| if at == second { line.to_owned() } else { format!("{own}\n") };
+        text.lines().enumerate().map(put).collect::<String>()
+    };
+    let damaged = with("{\"step\":2,\n");
+    fs::write(&path, &damaged).unwrap();
+    let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
+    let place = format!("metrics.jsonl, line {}", second + 1);
+    assert!(error.contains(&place) && error.contains("remove it to go on"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), damaged, "nothing was cut");
+    // What the message says; a damaged evaluation is no reason to stop either.
+    fs::write(&path, with("")).unwrap();
+    let evaluation = root.join("evals/step-000000/held-out.json");
+    assert!(evaluation.is_file());
+    fs::write(&evaluation, "{").unwrap();
+    assert_eq!(Run::resumed(&root).train().unwrap(), Ended::Finished);
+    assert!(log(&root).contains("has no values of step 2:"), "{}", log(&root));
+    assert!(log(&root).contains("held-out.json"), "{}", log(&root));
+    assert_eq!(fs::read_to_string(&evaluation).unwrap(), "{");
+}
+
+#[test]
 fn steps_that_the_record_lacks_are_named() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use evals::run::State;
 
 use super::{Ended, Trainer};
@@ -41,8 +41,13 @@ impl Trainer<'_> {
             Ended::Finished => State::Finished,
             Ended::Interrupted => State::Interrupted,
         })?;
-        let text = summary(&self.run_dir).context("writing the summary")?;
-        console.print(&format!("\n{text}"));
+        match summary(&self.run_dir) {
+            Ok(text) => console.print(&format!("\n{text}")),
+            // The run has ended as it should all the same.
+            Err(error) => {
+                console.warn(&format!("there is no summary of the run: {}", with_causes(&error)));
+            }
+        }
         if console.is_quiet() {
             console.print_last(&self.last_line(ended));
         }
