@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_undecided_claims_nothing() {
+        let answer = r"3 \cdot (10^{100})!";
+        let explanation = explain(Math::default(), TakenAs::Answer, "5", answer).to_string();
+        assert!(explanation.contains("undecided"), "{explanation}");
+        let reason = "neither that they are equal nor that they differ is proven";
+        assert!(explanation.contains(reason), "{explanation}");
+    }
+
+    #[test]
     fn ids_of_several_rows_are_noted() {
         let rows = |ids: &[&str]| {
             let row =

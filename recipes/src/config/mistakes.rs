@@ -48,13 +48,26 @@ pub(super) fn read(tree: DeTable<'_>, start: usize) -> Result<Recipe, Vec<Mistak
         Ok(recipe) => return Ok(recipe),
         Err(mistake) => mistake,
     };
-    let mut found = Vec::new();
+    let (mut found, mut removed) = (Vec::new(), Vec::new());
     for _ in 0..MOST {
+        let Some(place) = Place::of(&tree, &mistake) else {
+            found.push(mistake);
+            break;
+        };
         // What an evaluation takes from a stage has its mistakes and their places, too.
-        if !found.contains(&mistake) {
+        let is_known =
+            found.contains(&mistake) || (place.is_missing && removed.contains(&place.path));
+        if !is_known {
             found.push(mistake.clone());
         }
-        let Some((mended, Err(next))) = mend(&tree, start, &mistake) else { break };
+        let Some(Mended { tree: mended, read: Err(next), path, cure }) =
+            mend(&tree, start, &mistake, place)
+        else {
+            break;
+        };
+        if matches!(cure, Cure::Remove) {
+            removed.push(path);
+        }
         (tree, mistake) = (mended, next);
     }
     found.sort_by_key(|mistake| mistake.span.start);
@@ -104,98 +117,107 @@ fn too_large(value: &Spanned<DeValue<'_>>) -> Option<Mistake> {
     }
 }
 
-/// The tree without a mistake, and what is read from it.
+/// A tree without a mistake.
+struct Mended<'a> {
+    tree: DeTable<'a>,
+    /// What is read from it.
+    read: Result<Recipe, Mistake>,
+    /// Where it was changed, and how.
+    path: Vec<String>,
+    cure: Cure,
+}
+
 fn mend<'a>(
     tree: &DeTable<'a>,
     start: usize,
     mistake: &Mistake,
-) -> Option<(DeTable<'a>, Result<Recipe, Mistake>)> {
-    let (mut path, missing) = place(tree, mistake)?;
-    let name = path.last()?.clone();
-    let meant = message::meant(&mistake.text);
-    let renamed = if mistake.text.starts_with("unknown field ") {
-        meant.map(Cure::Rename)
-    } else {
-        meant.map(Cure::Word)
-    };
-    let without = (!missing || name == "kind").then_some(Cure::Remove);
+    place: Place,
+) -> Option<Mended<'a>> {
+    let Place { mut path, is_missing } = place;
+    let is_of_kind = path.last()? == "kind";
+    let meant = message::meant(&mistake.text).map(str::to_owned);
+    let is_key = mistake.text.starts_with("unknown field ");
+    let meant = meant.map(|name| if is_key { Cure::Rename(name) } else { Cure::Word(name) });
+    let without = (!is_missing || is_of_kind).then_some(Cure::Remove);
     let stand_ins = STAND_INS.iter().map(|text| Cure::StandIn(text));
-    let is_of_kind = name == "kind";
-    for cure in renamed.into_iter().chain(without).chain(stand_ins) {
+    for cure in meant.into_iter().chain(without).chain(stand_ins) {
         // The other keys of a table depend on its kind.
-        if is_of_kind && !matches!(cure, Cure::Word(_)) && path.last() == Some(&name) {
-            path.pop();
-        }
-        let gone = format!("missing field `{}`", path.last()?);
+        let is_word = matches!(cure, Cure::Word(_));
+        path.pop_if(|last| is_of_kind && !is_word && last == "kind");
         let mut mended = tree.clone();
-        if !put(&mut mended, &path, cure) {
+        if !put(&mut mended, &path, &cure) {
             continue;
         }
         let read = parse(&mended, start);
         // The next mistake is not to be caused by what stands in for this one.
         let is_new = |next: &Mistake| match cure {
             Cure::StandIn(_) => next.span != STAND_IN && next.span.start >= start,
-            Cure::Remove => !next.text.starts_with(&gone),
-            Cure::Rename(_) => true,
             Cure::Word(_) => next.span != STAND_IN,
+            Cure::Rename(_) | Cure::Remove => true,
         };
         if read.as_ref().err().is_none_or(|next| next != mistake && is_new(next)) {
-            return Some((mended, read));
+            return Some(Mended { tree: mended, read, path, cure });
         }
     }
     None
 }
 
-/// The path of the value that a mistake is about, and whether it is missing.
-fn place(tree: &DeTable<'_>, mistake: &Mistake) -> Option<(Vec<String>, bool)> {
-    let Mistake { span, text } = mistake;
-    let mut path = layers::path_at(tree, span);
-    let name = text.split('`').nth(1).map(str::to_owned);
-    let is_missing = text.starts_with("missing field ");
-    if is_missing || text.starts_with("unknown field ") {
-        path.push(name?);
+/// What a mistake is about.
+struct Place {
+    /// Names and numbers of items.
+    path: Vec<String>,
+    is_missing: bool,
+}
+
+impl Place {
+    fn of(tree: &DeTable<'_>, mistake: &Mistake) -> Option<Self> {
+        let Mistake { span, text } = mistake;
+        let mut path = layers::path_at(tree, span);
+        let is_missing = text.starts_with("missing field ");
+        if is_missing || text.starts_with("unknown field ") {
+            path.push(text.split('`').nth(1)?.to_owned());
+        }
+        Some(Self { path, is_missing })
     }
-    Some((path, is_missing))
 }
 
 /// What is done to a mistake, so that reading goes on.
-#[derive(Debug, Clone, Copy)]
-enum Cure<'a> {
+#[derive(Debug, Clone)]
+enum Cure {
     /// The key gets another name.
-    Rename(&'a str),
+    Rename(String),
     /// The value becomes this text.
-    Word(&'a str),
+    Word(String),
     Remove,
     StandIn(&'static str),
 }
 
 /// Applies a cure to what is at `path`; whether that could be done.
-fn put(tree: &mut DeTable<'_>, path: &[String], cure: Cure<'_>) -> bool {
+fn put(tree: &mut DeTable<'_>, path: &[String], cure: &Cure) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
     if !rest.is_empty() {
         return tree
             .get_mut(first.as_str())
             .is_some_and(|value| put_below(value.get_mut(), rest, cure));
     }
-    let old = tree.remove_entry(first.as_str());
-    match (cure, old) {
-        (Cure::Rename(name), Some((key, value))) if !tree.contains_key(name) => {
-            tree.insert(Spanned::new(key.span(), name.to_owned().into()), value);
-        }
-        (Cure::Rename(_), _) => return false,
-        (Cure::Remove, _) => {}
-        (Cure::Word(_), None) => return false,
-        (Cure::Word(word), Some((key, _))) => {
-            tree.insert(key, text_of(word));
+    if let Cure::Word(word) = cure {
+        // In its place: a kind comes first.
+        return tree.get_mut(first.as_str()).map(|value| *value = text_of(word)).is_some();
+    }
+    match (cure, tree.remove_entry(first.as_str())) {
+        (Cure::Rename(name), Some((key, value))) if !tree.contains_key(name.as_str()) => {
+            tree.insert(Spanned::new(key.span(), name.clone().into()), value);
         }
         (Cure::StandIn(text), _) => {
             tree.insert(Spanned::new(STAND_IN, first.clone().into()), stand_in(text));
         }
+        (Cure::Remove, _) => {}
+        (Cure::Rename(_) | Cure::Word(_), _) => return false,
     }
     true
 }
 
-fn put_below(value: &mut DeValue<'_>, path: &[String], cure: Cure<'_>) -> bool {
+fn put_below(value: &mut DeValue<'_>, path: &[String], cure: &Cure) -> bool {
     match value {
         DeValue::Table(table) => put(table, path, cure),
         DeValue::Array(items) => {

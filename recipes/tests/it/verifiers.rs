@@ -147,7 +147,7 @@ fn a_resumed_run_warns_of_partial_rewards_as_an_unbroken_one() {
     let warned: Vec<Value> = health
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["warning"] == "partial_rewards")
+        .filter(|line| line["name"] == "partial_rewards")
         .map(|line| line["step"].clone())
         .collect();
     assert_eq!(warned, [2, 3, 4], "{health}");
