@@ -174,11 +174,25 @@ impl Place {
         let Mistake { span, text } = mistake;
         let mut path = layers::path_at(tree, span);
         let is_missing = text.starts_with("missing field ");
+        // The first table of an array has the array's span.
+        if is_missing && value_at(tree, &path).is_some_and(DeValue::is_array) {
+            path.push("0".to_owned());
+        }
         if is_missing || text.starts_with("unknown field ") {
             path.push(text.split('`').nth(1)?.to_owned());
         }
         Some(Self { path, is_missing })
     }
+}
+
+fn value_at<'t, 'a>(tree: &'t DeTable<'a>, path: &[String]) -> Option<&'t DeValue<'a>> {
+    let (first, rest) = path.split_first()?;
+    let first = tree.get(first.as_str())?.get_ref();
+    rest.iter().try_fold(first, |value, name| match value {
+        DeValue::Table(table) => table.get(name.as_str()).map(Spanned::get_ref),
+        DeValue::Array(items) => items.get(name.parse::<usize>().ok()?).map(Spanned::get_ref),
+        _ => None,
+    })
 }
 
 /// What is done to a mistake, so that reading goes on.
