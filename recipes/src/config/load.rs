@@ -83,7 +83,7 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     for text in overrides {
         sources.push_override(text)?;
     }
-    let mut recipe = deserialize(&sources, sources.merge()?)?;
+    let mut recipe = deserialize(&sources, &sources.merge()?)?;
     if recipe.name.is_empty() {
         recipe.name = stem;
     }
@@ -112,12 +112,12 @@ fn ask_for_answers(recipe: &mut Recipe) {
     }
 }
 
-fn deserialize(sources: &Sources, root: DeTable<'_>) -> Result<Recipe> {
+fn deserialize(sources: &Sources, root: &DeTable<'_>) -> Result<Recipe> {
     // What is missing is missing in the first recipe.
     let start = sources.0[1].start;
     mistakes::read(root.clone(), start).map_err(|found| {
         let told = |one: &mistakes::Mistake| {
-            let text = hints::explained(&root, &one.span, &one.text);
+            let text = hints::explained(root, &one.span, &one.text);
             message::said(sources, &one.span, &text).to_string()
         };
         match found.as_slice() {

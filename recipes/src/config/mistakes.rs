@@ -241,9 +241,8 @@ fn put_below(value: &mut DeValue<'_>, path: &[String], cure: &Cure) -> bool {
                 return false;
             };
             match (items.get_mut(index), cure) {
-                (None, _) => false,
                 (Some(item), _) if !rest.is_empty() => put_below(item.get_mut(), rest, cure),
-                (Some(_), Cure::Rename(_)) => false,
+                (None, _) | (Some(_), Cure::Rename(_)) => false,
                 (Some(item), Cure::StandIn(text)) => {
                     *item = stand_in(text);
                     true

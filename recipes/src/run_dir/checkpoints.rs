@@ -293,12 +293,12 @@ pub(crate) fn way_back(root: &Path, folder: &Path, command: Option<&str>) -> Str
     let step = step_of_folder(&others[whole]).expect("it has been asked for");
     // Those after it are not whole either.
     let unusable = others[..whole].iter().map(PathBuf::as_path).chain([folder]);
-    let remove: String =
-        unusable.map(|path| format!(" {}", quoted(&path.display().to_string()))).collect();
+    let remove: Vec<_> = unusable.map(|path| quoted(&path.display().to_string())).collect();
+    let remove = remove.join(" ");
     let resume = command.map(|command| format!("\n  {command} --resume")).unwrap_or_default();
     format!(
         "the checkpoint after step {step} is whole; to go on from it, remove what cannot be used, then \
-         resume:\n  rm -r{remove}{resume}"
+         resume:\n  rm -r {remove}{resume}"
     )
 }
 

@@ -33,7 +33,7 @@ use crate::run_dir::{
 use crate::signals::Stop;
 use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
 pub use end::Failed;
-use evaluation::{HeldOutSet, held_out_sets, note_other_score};
+use evaluation::{HeldOutSet, held_out_sets};
 use gaps::note_gaps;
 
 /// What to train, and on what.
@@ -122,7 +122,6 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
     cut_back(root, saved.as_ref(), sink.as_mut(), &console)?;
-    note_other_score(job.recipe, &sets, &run_dir, &console)?;
     let failed_writes = FailedWrites::default();
     let run = RunContext {
         recipe: job.recipe,
@@ -269,6 +268,7 @@ impl Trainer<'_> {
 
     fn steps(&mut self) -> Result<Ended> {
         let recipe = self.run.recipe;
+        self.note_other_score()?;
         self.set_status(State::Running)?;
         if self.state.step == 0 {
             let (metrics, mut timings) = self.evaluate()?;

@@ -35,7 +35,8 @@ fn halve(path: &Path) {
 
 #[test]
 fn a_damaged_checkpoint_names_the_one_to_go_back_to_and_how() {
-    let damages: [(&str, fn(&Path)); 6] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 6] = [
         ("optimizer.safetensors", halve),
         ("optimizer.safetensors", |path| fs::remove_file(path).unwrap()),
         ("model.safetensors", halve),
@@ -208,7 +209,7 @@ fn steps_that_the_record_lacks_are_named() {
     let text = fs::read_to_string(&path).unwrap();
     let lost = ["{\"step\":2,", "{\"step\":3,"];
     let kept = text.lines().filter(|line| !lost.iter().any(|start| line.starts_with(start)));
-    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    let kept = kept.collect::<Vec<_>>().join("\n") + "\n";
     assert!(kept.len() < text.len());
     fs::write(&path, kept).unwrap();
     Run::resumed(&root).train().unwrap();

@@ -112,7 +112,8 @@ fn a_coefficient_has_the_usual_kind() {
     )
     .unwrap();
     let stage = crate::config::rl(&recipe);
-    assert!(matches!(stage.reward_kl, RewardKl::K1 { coefficient, .. } if coefficient == 0.1));
+    let RewardKl::K1 { coefficient, .. } = stage.reward_kl else { panic!("{:?}", stage.reward_kl) };
+    assert!((coefficient - 0.1).abs() < 1e-12);
     assert_eq!(stage.entropy_bonus, EntropyBonus::Fixed { coefficient: 0.2 });
 }
 

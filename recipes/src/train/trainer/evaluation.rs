@@ -13,11 +13,10 @@ use rollout::Sampling;
 
 use super::Trainer;
 use crate::config::{Recipe, SetSettings};
-use crate::console::Console;
 use crate::data::Problems;
 use crate::identity::sha256;
 use crate::length_limits::own_text;
-use crate::run_dir::{RunDir, Score, best_of};
+use crate::run_dir::{Score, best_of};
 use crate::verifiers::Verifiers;
 
 /// A held-out set and what is needed to evaluate on it.
@@ -59,31 +58,28 @@ fn measured(settings: &SetSettings<'_>, problems: &[Problem]) -> Result<String> 
     Ok(sha256(&all))
 }
 
-/// Prints that the best score so far does not count any more, where it was measured otherwise than
-/// the coming ones.
-pub(super) fn note_other_score(
-    recipe: &Recipe,
-    sets: &[HeldOutSet<'_>],
-    run_dir: &RunDir,
-    console: &Console,
-) -> Result<()> {
-    let saved = run_dir.checkpoints()?;
-    let (Some(by), Some(best)) = (recipe.best_by(), best_of(&saved)) else { return Ok(()) };
-    let Some(score) = best.state.score.as_ref().filter(|score| score.set == by.set) else {
-        return Ok(());
-    };
-    let set = sets.iter().find(|set| set.settings.name == by.set);
-    if set.is_some_and(|set| set.measured != score.measured) {
-        console.print(&format!(
-            "note: {score} after step {} was measured with other settings or problems of the set, so \
-             coming scores are not compared with it; the checkpoint stays until the next evaluation",
-            best.state.step
-        ));
-    }
-    Ok(())
-}
-
 impl Trainer<'_> {
+    /// Prints that the best score so far does not count any more, where it was measured otherwise
+    /// than the coming ones.
+    pub(super) fn note_other_score(&self) -> Result<()> {
+        let saved = self.run_dir.checkpoints()?;
+        let (Some(by), Some(best)) = (self.run.recipe.best_by(), best_of(&saved)) else {
+            return Ok(());
+        };
+        let Some(score) = best.state.score.as_ref().filter(|score| score.set == by.set) else {
+            return Ok(());
+        };
+        let set = self.sets.iter().find(|set| set.settings.name == by.set);
+        if set.is_some_and(|set| set.measured != score.measured) {
+            self.run.console.print(&format!(
+                "note: {score} after step {} was measured with other settings or problems of the set, so \
+                 coming scores are not compared with it; the checkpoint stays until the next evaluation",
+                best.state.step
+            ));
+        }
+        Ok(())
+    }
+
     /// Evaluates the policy on every held-out set, with the sampling of the set and, if it is set,
     /// greedily too. Returns metrics and timings.
     ///

@@ -4,7 +4,8 @@
 use std::io;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+
+use crate::machine::now;
 
 /// What the processes of one verifier have in common and no others do: an environment variable,
 /// which children inherit.
@@ -25,9 +26,8 @@ impl Mark {
     pub(super) fn new() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (pid, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // The point at the end keeps it from being the start of another.
-        Self(format!("{VARIABLE}={pid}-{count}-{}.", now.as_nanos()))
+        Self(format!("{VARIABLE}={pid}-{count}-{}.", now()))
     }
 
     /// Marks what `command` starts.
