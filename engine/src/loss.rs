@@ -14,6 +14,7 @@ mod policy;
 mod ratio;
 mod sequence;
 mod surrogate;
+mod tally;
 
 use std::ops::AddAssign;
 
@@ -25,6 +26,8 @@ pub use self::aggregation::{Aggregation, Counts};
 pub use self::kl::Kl;
 pub use self::policy::PolicyLoss;
 pub use self::surrogate::ClippedSurrogate;
+pub use self::tally::Bound;
+use self::tally::Tally;
 use crate::{Error, Result};
 
 /// The loss: the sum over an update's tokens of `c (i (w L + p D) + k KL - e H)`. A token has the
@@ -148,6 +151,22 @@ impl LossConfig {
         entropies: &Tensor,
         columns: &LossColumns<'_>,
     ) -> Result<(Tensor, LossSums)> {
+        let (loss, sums, _) = self.loss_and_bounds(log_probs, entropies, columns)?;
+        Ok((loss, sums))
+    }
+
+    /// As [`LossConfig::loss`], and for each target the bound at which its ratio was clipped; an
+    /// empty list for a loss without bounds.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`LossConfig::loss`] does.
+    pub fn loss_and_bounds(
+        &self,
+        log_probs: &Tensor,
+        entropies: &Tensor,
+        columns: &LossColumns<'_>,
+    ) -> Result<(Tensor, LossSums, Vec<Bound>)> {
         let targets = log_probs.dims1()?;
         for scores in [log_probs, entropies] {
             if scores.dtype() != DType::F64 || !scores.device().is_cpu() {
@@ -163,9 +182,11 @@ impl LossConfig {
         if targets == 0 {
             return Err(Error::Input("loss: expected at least one target, got none".into()));
         }
-        let mut sums = LossSums { tokens: targets as u64, ..LossSums::default() };
+        let mut tally = Tally::default();
         let coefficients = constant(log_probs, "coefficients", columns.coefficients)?;
-        let policy = (self.policy_losses(log_probs, columns, &mut sums)? * &coefficients)?;
+        let policy = (self.policy_losses(log_probs, columns, &mut tally)? * &coefficients)?;
+        let Tally { mut sums, bounds } = tally;
+        sums.tokens = targets as u64;
         let mut loss = policy.sum_all()?;
         sums.policy_loss = total(&loss)?;
         if let Some((estimator, coefficient)) = self.kl.parts() {
@@ -183,7 +204,7 @@ impl LossConfig {
             let bonus = (entropies * &coefficients)?.sum_all()?;
             loss = (loss - (bonus * self.entropy_coefficient)?)?;
         }
-        Ok((loss, sums))
+        Ok((loss, sums, bounds))
     }
 
     /// Everything wrong with the settings, one sentence per key.
@@ -199,9 +220,9 @@ impl LossConfig {
         &self,
         log_probs: &Tensor,
         columns: &LossColumns<'_>,
-        sums: &mut LossSums,
+        tally: &mut Tally,
     ) -> Result<Tensor> {
-        let losses = self.policy_loss.losses(log_probs, columns, sums)?;
+        let losses = self.policy_loss.losses(log_probs, columns, tally)?;
         let mut losses = (losses * constant(log_probs, "weights", columns.weights)?)?;
         if let Some(penalties) = columns.penalties {
             let penalties = constant(log_probs, "penalties", penalties)?;
@@ -240,11 +261,6 @@ fn constant<T: Copy + Into<f64>>(log_probs: &Tensor, name: &str, column: &[T]) -
 /// The sum of a tensor's entries.
 fn total(tensor: &Tensor) -> candle::Result<f64> {
     tensor.detach().sum_all()?.to_scalar()
-}
-
-/// How many tokens of a mask are set.
-fn count(mask: &Tensor) -> candle::Result<u64> {
-    Ok(u64::from(mask.to_dtype(DType::U32)?.sum_all()?.to_scalar::<u32>()?))
 }
 
 /// `x` within `low..=high`, with gradient 1 there, the bounds included, and 0 outside.

@@ -94,6 +94,9 @@ fn usual_high() -> f64 {
 pub struct ImportanceWeights {
     /// At least 0, in the order of the columns.
     pub weights: Vec<f64>,
+    /// Whether the token's ratio is out of bounds: above the cap or below its inverse, or outside
+    /// of `low..=high`.
+    pub outside: Vec<bool>,
     /// Metric keys and values.
     pub statistics: Vec<(&'static str, f64)>,
 }
@@ -159,7 +162,8 @@ impl Importance {
                 ),
             ]);
         }
-        Some(ImportanceWeights { weights, statistics })
+        let outside = ratios.iter().map(outside).collect();
+        Some(ImportanceWeights { weights, outside, statistics })
     }
 }
 

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::surrogate::ClippedSurrogate;
-use super::{LossColumns, LossSums, clamp, constant, ratio, sequence, total};
+use super::{LossColumns, Tally, clamp, constant, ratio, sequence, total};
 use crate::Result;
 
 /// The loss of one token.
@@ -147,12 +147,12 @@ impl Default for PolicyLoss {
 }
 
 impl PolicyLoss {
-    /// One loss per token, before weights, and this micro-batch's counts.
+    /// One loss per token, before weights, and this micro-batch's counts and clips.
     pub(super) fn losses(
         &self,
         log_probs: &Tensor,
         columns: &LossColumns<'_>,
-        sums: &mut LossSums,
+        tally: &mut Tally,
     ) -> Result<Tensor> {
         if let Self::NegativeLogLikelihood {} = self {
             return Ok(log_probs.neg()?);
@@ -163,18 +163,18 @@ impl PolicyLoss {
             advantages: constant(log_probs, "advantages", columns.advantages)?,
             lengths: columns.lengths,
         };
-        sums.old_kl = -total(&tokens.log_ratios()?)?;
+        tally.sums.old_kl = -total(&tokens.log_ratios()?)?;
         Ok(match *self {
-            Self::ClippedSurrogate(ref surrogate) => surrogate.losses(&tokens, sums)?,
+            Self::ClippedSurrogate(ref surrogate) => surrogate.losses(&tokens, tally)?,
             Self::PolicyGradient {} => ratio::policy_gradient(&tokens)?,
             Self::Gspo { clip_low: low, clip_high: high } => {
-                sequence::gspo(&tokens, Clip { low, high }, sums)?
+                sequence::gspo(&tokens, Clip { low, high }, tally)?
             }
             Self::Gmpo { clip_low: low, clip_high: high } => {
-                sequence::gmpo(&tokens, Clip { low, high }, sums)?
+                sequence::gmpo(&tokens, Clip { low, high }, tally)?
             }
             Self::Cispo { clip_low: low, clip_high: high } => {
-                ratio::cispo(&tokens, Clip { low, high }, sums)?
+                ratio::cispo(&tokens, Clip { low, high }, tally)?
             }
             Self::Sapo { tau_positive, tau_negative } => {
                 ratio::sapo(&tokens, tau_positive, tau_negative)?

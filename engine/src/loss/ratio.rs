@@ -3,7 +3,7 @@
 use candle::Tensor;
 
 use super::policy::{Clip, Tokens};
-use super::{LossSums, clamp, count};
+use super::{Tally, clamp};
 
 /// `-A l`.
 pub(super) fn policy_gradient(tokens: &Tokens<'_>) -> candle::Result<Tensor> {
@@ -11,14 +11,10 @@ pub(super) fn policy_gradient(tokens: &Tokens<'_>) -> candle::Result<Tensor> {
 }
 
 /// `-sg(clip(r)) A l`.
-pub(super) fn cispo(
-    tokens: &Tokens<'_>,
-    clip: Clip,
-    sums: &mut LossSums,
-) -> candle::Result<Tensor> {
+pub(super) fn cispo(tokens: &Tokens<'_>, clip: Clip, tally: &mut Tally) -> candle::Result<Tensor> {
     let ratios = tokens.log_ratios()?.exp()?.detach();
     let factors = clamp(&ratios, 1.0 - clip.low, 1.0 + clip.high)?;
-    sums.clipped = count(&ratios.ne(&factors)?)?;
+    tally.add_clipped(&ratios.ne(&factors)?, &ratios.gt(&factors)?)?;
     factors * policy_gradient(tokens)?
 }
 

@@ -2,8 +2,8 @@ use candle::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Tally;
 use super::policy::{Clip, Tokens};
-use super::{LossSums, count};
 
 /// The surrogate of PPO with separate clips and a ceiling on the loss of bad tokens (dual clip).
 ///
@@ -42,20 +42,16 @@ impl Default for ClippedSurrogate {
 
 impl ClippedSurrogate {
     /// One loss per token, and the counts of this micro-batch. All shapes (targets).
-    pub(super) fn losses(
-        &self,
-        tokens: &Tokens<'_>,
-        sums: &mut LossSums,
-    ) -> candle::Result<Tensor> {
+    pub(super) fn losses(&self, tokens: &Tokens<'_>, tally: &mut Tally) -> candle::Result<Tensor> {
         let (ratios, advantages) = (tokens.log_ratios()?.exp()?, &tokens.advantages);
         let (mut losses, clipped) = self.clip().losses(&ratios, advantages)?;
         if let Some(limit) = self.dual_clip {
             let ceiling = (advantages * -limit)?;
             let above = (losses.gt(&ceiling)? * advantages.lt(0.0)?)?;
             losses = above.where_cond(&ceiling, &losses)?;
-            sums.clipped_lower = count(&above)?;
+            tally.add_ceiling(&above)?;
         }
-        sums.clipped = count(&clipped)?;
+        tally.add_clipped(&clipped, &ratios.gt(1.0)?)?;
         Ok(losses)
     }
 

@@ -18,6 +18,13 @@ pub mod flag {
     /// It is among the largest surprisals of its advantage's sign, as the metrics
     /// `quadrant/quantile/*` count them.
     pub const SURPRISING: u8 = 1 << 2;
+    /// An update of the step clipped its ratio at the upper bound.
+    pub const CLIPPED_ABOVE: u8 = 1 << 3;
+    /// An update of the step clipped its ratio at the lower bound, or its loss at the ceiling of
+    /// the dual clip.
+    pub const CLIPPED_BELOW: u8 = 1 << 4;
+    /// Its importance weight is out of bounds: truncated, masked, or below the inverse of the cap.
+    pub const OUT_OF_BOUNDS: u8 = 1 << 5;
     /// It is left out of the loss: its completion was cut off and is filtered, or nothing is learnt
     /// from its group.
     pub const LEFT_OUT: u8 = 1 << 6;

@@ -67,6 +67,8 @@ pub(crate) struct Credit {
     pub(crate) penalties: Option<Vec<f64>>,
     /// Importance weights, if the recipe sets them.
     pub(crate) importance: Option<Vec<f64>>,
+    /// Whether the importance weight of each token is out of bounds; empty where there is none.
+    pub(crate) outside: Vec<bool>,
     /// Bits of [`evals::run::flag`] for each token; empty where nobody sampled.
     pub(crate) flags: Vec<u8>,
     /// Smallest surprisal that is among the largest ones, of positive and of negative advantage.

@@ -4,8 +4,9 @@
 
 use std::borrow::Cow;
 
-use engine::loss::{Counts, LossColumns, LossConfig, LossSums};
+use engine::loss::{Bound, Counts, LossColumns, LossConfig, LossSums};
 use engine::{Activations, Model, Scores};
+use evals::run::flag;
 use optim::{Gradients, Objective, Optimizer, Schedule};
 use rand_philox::splitmix64;
 
@@ -55,6 +56,8 @@ pub(crate) struct UpdateReport {
     /// Log-probs of the tokens that the first update computed, in the order of the table; NaN for
     /// the others.
     pub(crate) train_log_probs: Vec<f32>,
+    /// Where an update clipped a token, in the order of the table: bits of [`evals::run::flag`].
+    pub(crate) clips: Vec<u8>,
     /// Rows of all packs.
     pub(crate) rows: usize,
 }
@@ -88,7 +91,7 @@ pub(crate) fn update(
     first: u64,
     progress: &mut dyn FnMut(usize, usize),
 ) -> anyhow::Result<UpdateReport> {
-    let mut report = UpdateReport::default();
+    let mut report = UpdateReport { clips: vec![0; table.num_learnt], ..UpdateReport::default() };
     for groups in plan.updates(table.prompts.len()) {
         let mut update = UpdateLoss::new(plan, table, &groups, progress)?;
         if report.updates == 0 {
@@ -100,6 +103,9 @@ pub(crate) fn update(
         if report.updates == 0 {
             report.gap = update.stats.gap;
             report.train_log_probs = update.train_log_probs.take().unwrap_or_default();
+        }
+        for (all, own) in report.clips.iter_mut().zip(&update.clips) {
+            *all |= own;
         }
         report.sums += update.stats.sums;
         report.tokens += update.counts.tokens;
@@ -130,6 +136,8 @@ struct UpdateLoss<'a> {
     stats: UpdateStats,
     /// Where the log-probs of its tokens go, if anywhere.
     train_log_probs: Option<Vec<f32>>,
+    /// Where its tokens are clipped.
+    clips: Vec<u8>,
     progress: &'a mut dyn FnMut(usize, usize),
 }
 
@@ -151,6 +159,7 @@ impl<'a> UpdateLoss<'a> {
             counts: Counts::of(&lengths),
             stats: UpdateStats::default(),
             train_log_probs: None,
+            clips: vec![0; table.num_learnt],
             progress,
         })
     }
@@ -165,8 +174,12 @@ impl<'a> UpdateLoss<'a> {
         let mut stats = UpdateStats::default();
         for (done, pack) in self.packs.iter().enumerate() {
             (self.progress)(done, self.packs.len());
-            let scores =
+            let (scores, bounds) =
                 micro_batch_loss(plan, pack, self.counts, into.as_deref_mut(), &mut stats)?;
+            if !bounds.is_empty() {
+                let bits: Vec<_> = bounds.into_iter().map(bits).collect();
+                pack.part.scatter(&bits, &mut self.clips);
+            }
             if let Some(column) = &mut self.train_log_probs {
                 pack.part.scatter(&scores.log_probs, column);
             }
@@ -197,14 +210,15 @@ impl Objective for UpdateLoss<'_> {
     }
 }
 
-/// Computes the loss of one micro-batch, and adds its gradient `into`, if given.
+/// Computes the loss of one micro-batch, and adds its gradient `into`, if given. Returns the scores
+/// of its tokens, and where they are clipped.
 fn micro_batch_loss(
     plan: &UpdatePlan<'_>,
     pack: &MicroBatch<'_>,
     counts: Counts,
     into: Option<&mut Gradients>,
     stats: &mut UpdateStats,
-) -> engine::Result<Scores> {
+) -> engine::Result<(Scores, Vec<Bound>)> {
     let MicroBatch { packed, targets, part } = pack;
     let (model, table, credit) = (plan.model, part.table, &part.table.credit);
     let lengths: Vec<_> = part.lengths().collect();
@@ -224,9 +238,12 @@ fn micro_batch_loss(
         coefficients: &coefficients,
         lengths: &lengths,
     };
+    let mut bounds = Vec::new();
     let mut loss = |scores: &engine::ScoreTensors| {
-        let (loss, sums) = plan.loss.loss(&scores.log_probs, &scores.entropies, &columns)?;
+        let (log_probs, entropies) = (&scores.log_probs, &scores.entropies);
+        let (loss, sums, found) = plan.loss.loss_and_bounds(log_probs, entropies, &columns)?;
         stats.sums += sums;
+        bounds = found;
         Ok(loss)
     };
     let passed = match into {
@@ -244,7 +261,16 @@ fn micro_batch_loss(
         )?,
     };
     stats.loss += passed.loss;
-    Ok(passed.scores)
+    Ok((passed.scores, bounds))
+}
+
+/// A bound as a bit of the record's flags.
+fn bits(bound: Bound) -> u8 {
+    match bound {
+        Bound::Within => 0,
+        Bound::Upper => flag::CLIPPED_ABOVE,
+        Bound::Lower => flag::CLIPPED_BELOW,
+    }
 }
 
 #[cfg(test)]

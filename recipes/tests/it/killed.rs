@@ -90,26 +90,25 @@ fn thinned_and_killed_at_random_moments_it_leaves_the_files_of_an_unbroken_run()
     // A checkpoint every third step: a kill takes it back behind thinnings.
     fs::write(&path, large().replace("every = 1\nkeep = 2", "every = 3\nkeep = 2")).unwrap();
     let (whole, killed) = (temp.path().join("whole"), temp.path().join("killed"));
-    let began = Instant::now();
     finish(&path, &whole);
-    let lasts = began.elapsed().as_micros() as u32;
     let recorded = Record::open(&whole).unwrap().samples().unwrap().steps();
     assert!(recorded.len() < 7, "it thinned: {recorded:?}");
     let mut moments = Philox::from_u64_seed(12);
-    let (mut kills, mut generation, mut on_the_way) = (0, None, false);
-    while kills < 12 && !is_finished(&killed) {
+    let mut generation = None;
+    for step in [3, 4, 6, 7, 8] {
         let mut child = stearin(&path, &killed).spawn().unwrap();
-        let moment = lasts / 3 + moments.bounded(lasts / 2);
-        sleep(Duration::from_micros(u64::from(moment)));
+        wait_for_steps(&mut child, &killed, step);
+        // Somewhere in the next step, which records and thins.
+        sleep(Duration::from_micros(u64::from(moments.bounded(50_000))));
         child.kill().unwrap();
         child.wait().unwrap();
-        kills += 1;
-        let Ok(left) = status(&killed) else { continue };
+        let left = status(&killed).unwrap();
         assert!(generation < Some(left.generation), "{generation:?} then, {left:?}");
         generation = Some(left.generation);
-        on_the_way |= left.state == State::Running && left.step > 2;
+        if left.state == State::Finished {
+            break;
+        }
     }
-    assert!(on_the_way, "it was caught while it recorded samples");
     if !is_finished(&killed) {
         finish(&path, &killed);
         assert!(generation < Some(status(&killed).unwrap().generation));

@@ -218,3 +218,91 @@ fn a_step_that_can_learn_from_no_group_leaves_its_samples_and_a_resume_cuts_them
     };
     assert!(files(&root) == files(&whole), "{:?}", files(&root).keys());
 }
+
+/// The tokens of every step of reinforcement learning, with the row of their metrics.
+fn all_tokens(root: &Path) -> Vec<(usize, StepTokens)> {
+    let record = Record::open(root).unwrap();
+    let (metrics, samples) = (record.metrics().unwrap(), record.samples().unwrap());
+    let steps = metrics.steps().iter().enumerate().skip(3);
+    steps.map(|(row, &step)| (row, samples.tokens(step).unwrap().read().unwrap())).collect()
+}
+
+#[test]
+fn clipped_tokens_have_a_flag_and_are_as_many_as_the_metrics_say() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let dual = "loss = { policy_loss = { clip_low = 0.02, clip_high = 0.03, dual_clip = 1.04 } }\n";
+    let recipe = RECIPE
+        .replace("loss = { kl = { kind = \"k3\" } }\n", dual)
+        .replace("lr = 1e-3", "lr = 3e-2")
+        .replace("groups = 2", "groups = 99");
+    assert!(recipe.contains(dual) && recipe.contains("updates_per_step = 2"));
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let metrics = Record::open(&root).unwrap().metrics().unwrap();
+    let (mut clips, mut ceilings) = (0, 0);
+    for (row, tokens) in all_tokens(&root) {
+        let count = |bit: u8| tokens.flags.iter().filter(|own| **own & bit > 0).count();
+        let (above, below) = (count(flag::CLIPPED_ABOVE), count(flag::CLIPPED_BELOW));
+        let share = |key: &str| {
+            let share = metrics.get(row, key).unwrap();
+            (share * tokens.token.len() as f64).round() as usize
+        };
+        // Each token is in one update of the step, and at one bound at most.
+        let (clipped, ceiling) = (share("actor/pg_clipfrac"), share("actor/pg_clipfrac_lower"));
+        assert_eq!(above + below, clipped + ceiling, "row {row}");
+        (clips, ceilings) = (clips + clipped, ceilings + ceiling);
+        let starts = tokens.completion_start.windows(2).zip(&tokens.completion_advantage);
+        for (range, advantage) in starts {
+            let own = &tokens.flags[range[0] as usize..range[1] as usize];
+            let has = |bit: u8| own.iter().any(|flags| flags & bit > 0);
+            assert!(!has(flag::CLIPPED_ABOVE) || *advantage > 0.0, "it bounds good tokens");
+            assert!(!has(flag::CLIPPED_BELOW) || *advantage < 0.0, "it bounds bad tokens");
+        }
+    }
+    assert!(clips > 0 && ceilings > 0, "{clips} {ceilings}: some bounds acted");
+}
+
+#[test]
+fn importance_weights_are_a_column_and_those_out_of_bounds_have_a_flag() {
+    let temp = tempfile::tempdir().unwrap();
+    for (bounds, expected, weight) in
+        [("low = 1.5, high = 2.0", true, 0.0), ("low = 0.5, high = 2.0", false, 1.0)]
+    {
+        let root = temp.path().join(bounds);
+        let importance = format!("importance = {{ kind = \"masked\", {bounds} }}\n");
+        let recipe = RECIPE
+            .replace(
+                "updates_per_step = 2\n",
+                &format!("old_log_probs = \"rescore\"\n{importance}"),
+            )
+            .replace("groups = 2", "groups = 99");
+        Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+        // On a CPU sampling and training agree, so that every ratio is 1.
+        for (_, tokens) in all_tokens(&root) {
+            let outside = tokens.flags.iter().map(|own| own & flag::OUT_OF_BOUNDS > 0);
+            assert!(outside.clone().count() > 0 && outside.clone().all(|own| own == expected));
+            let column = tokens.importance.unwrap();
+            assert!(column.iter().all(|own| own.to_bits() == f32::to_bits(weight)), "{column:?}");
+            assert!(tokens.ref_log_prob.is_some() && tokens.penalty.is_none());
+        }
+    }
+}
+
+#[test]
+fn penalties_are_a_column_where_the_loss_has_them() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = RECIPE
+        .replace("loss = { kl = { kind = \"k3\" } }\n", "")
+        .replace("updates_per_step = 2\n", "weighting = { kind = \"kl-cov\", share = 0.2 }\n")
+        .replace("groups = 2", "groups = 99");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    for (_, tokens) in all_tokens(&root) {
+        assert!(tokens.ref_log_prob.is_none() && tokens.importance.is_none());
+        let penalties = tokens.penalty.unwrap();
+        assert!(penalties.iter().any(|own| *own > 0.0));
+        for (penalty, own) in penalties.iter().zip(&tokens.flags) {
+            assert!(*penalty == 0.0 || own & flag::SELECTED > 0);
+        }
+    }
+}

@@ -112,7 +112,10 @@ fn distant_policies_have_finite_weights() {
         }
     }
     let none = Importance::Truncated { level: Level::Token, cap: 2.0 }.weights(&[], &[], &[]);
-    assert_eq!(none, Some(ImportanceWeights { weights: vec![], statistics: vec![] }));
+    assert_eq!(
+        none,
+        Some(ImportanceWeights { weights: vec![], outside: vec![], statistics: vec![] })
+    );
 }
 
 #[test]

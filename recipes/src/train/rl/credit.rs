@@ -207,6 +207,8 @@ fn importance(config: &RlStage, kept: &Part<'_>, credit: &mut Credit) {
         let mut importance = vec![1.0; table.num_learnt];
         kept.scatter(&found.weights, &mut importance);
         credit.importance = Some(importance);
+        credit.outside = vec![false; table.num_learnt];
+        kept.scatter(&found.outside, &mut credit.outside);
         credit.log_all(found.statistics);
     }
 }

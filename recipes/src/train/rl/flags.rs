@@ -29,6 +29,9 @@ impl Credit {
             }
         }
         kept.scatter(&flags, &mut self.flags);
+        for (own, _) in self.flags.iter_mut().zip(&self.outside).filter(|(_, outside)| **outside) {
+            *own |= flag::OUT_OF_BOUNDS;
+        }
         self.thresholds = [1.0, -1.0].map(|sign| {
             let of_sign =
                 (0..columns.len()).filter(|&token| columns.advantages[token] * sign > 0.0);
@@ -54,6 +57,7 @@ mod tests {
         credit.filtered = vec![false, true, false];
         credit.weights = vec![1.0, 1.1, 0.0, 1.0, 1.0];
         credit.penalties = Some(vec![0.0, 0.0, 0.0, 1.0, 0.0]);
+        credit.outside = vec![false, false, false, false, true];
         let kept = table.part(vec![0, 2]);
         let columns = TokenColumns {
             surprisals: &[0.5, 2.0, 3.0, 0.1],
@@ -65,7 +69,8 @@ mod tests {
         };
         credit.flag(&kept, &columns, 0.5);
         let (own, both) = (flag::GENERATED, flag::SELECTED | flag::SURPRISING);
-        assert_eq!(credit.flags, [own, own | both, own | flag::LEFT_OUT, own | both, own]);
+        let last = own | flag::OUT_OF_BOUNDS;
+        assert_eq!(credit.flags, [own, own | both, own | flag::LEFT_OUT, own | both, last]);
         assert_eq!(credit.thresholds, [Some(2.0), Some(3.0)]);
     }
 }
