@@ -1,12 +1,13 @@
 //! The one path from problems to graded completions, for training and for evaluation.
 
-use std::sync::mpsc;
-use std::{iter, thread};
+mod each;
 
 use engine::Model;
 use engine::text::{StopStrings, Text};
 use rewards::{Judged, Problem, Rubric};
 use rollout::{Finish, Generator, Key, OnProgress, Request, Sampling, Trajectory};
+
+pub use each::{OnJudged, attempt_each};
 
 use crate::{PromptStyle, Result};
 
@@ -68,15 +69,26 @@ pub struct Sampled {
     greedy: bool,
 }
 
-/// What is asked for of every problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptConfig {
-    /// Completions that are drawn, at least one.
+/// A set of problems, and what is asked for of each of them.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedSet<'a> {
+    /// What attempts and judges them.
+    pub sampler: Sampler<'a>,
+    /// The problems.
+    pub problems: &'a [Draw<'a>],
+    /// Completions that are drawn of each, at least one.
     pub samples: usize,
     /// Whether the likeliest completion is judged besides.
     pub greedy: bool,
-    /// Key of the draws.
-    pub key: Key,
+}
+
+/// The place of a problem among the sets of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Index of the set.
+    pub set: usize,
+    /// Index in the set.
+    pub problem: usize,
 }
 
 /// Samples `group_size` completions of every problem and judges them, in order.
@@ -94,54 +106,6 @@ pub fn attempt(
 ) -> Result<Vec<GradedGroup>> {
     let sampled = sampler.sample(problems, group_size, key, progress)?;
     sampler.judge(problems, sampled)
-}
-
-/// Completions that are judged together in [`attempt_each`].
-const JUDGED_TOGETHER: usize = 64;
-
-/// Receives a judged group, with the index of its problem.
-pub type OnJudged<'a> = dyn FnMut(usize, GradedGroup) -> Result<()> + Send + 'a;
-
-/// As [`attempt`], but judges on a separate thread while it samples. Passes each judged group to
-/// `judged` with the index of its problem, in the order of completion. If `progress` breaks or
-/// sampling fails, the groups that are complete are still judged and passed on.
-///
-/// # Errors
-///
-/// Fails where [`attempt`] does, and with what `judged` returns; sampling then ends within a few
-/// steps.
-pub fn attempt_each(
-    sampler: &Sampler<'_>,
-    problems: &[Draw<'_>],
-    config: AttemptConfig,
-    progress: &mut OnProgress<'_>,
-    judged: &mut OnJudged<'_>,
-) -> Result<()> {
-    let requests = sampler.requests(problems, config.samples, config.greedy)?;
-    let together = JUDGED_TOGETHER.div_ceil(config.samples.max(1));
-    let (complete, waiting) = mpsc::channel();
-    thread::scope(|scope| {
-        let judge = move || -> Result<()> {
-            while let Ok(first) = waiting.recv() {
-                let more = waiting.try_iter().take(together - 1);
-                let (indices, groups): (Vec<usize>, _) = iter::once(first).chain(more).unzip();
-                let draws: Vec<_> = indices.iter().map(|&index| problems[index]).collect();
-                let graded = sampler.judge(&draws, Sampled { groups, greedy: config.greedy })?;
-                indices.into_iter().zip(graded).try_for_each(|(at, group)| judged(at, group))?;
-            }
-            Ok(())
-        };
-        let judge = scope.spawn(judge);
-        let sampled = sampler.generate(config.key, |generator| {
-            generator.generate_each(&requests, progress, &mut |index, group| {
-                // Nobody listens once judging has failed, and then that is the error to report.
-                complete.send((index, group)).map_err(|_| rollout::Error::Stopped)
-            })
-        });
-        drop(complete);
-        judge.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(sampled?)
-    })
 }
 
 impl Sampler<'_> {

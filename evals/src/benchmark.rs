@@ -32,6 +32,9 @@ pub struct Benchmark {
     pub revision: Option<String>,
     /// File of the data set.
     pub file: String,
+    /// Digest of the problems and answers of a local file; nothing where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
     /// Columns there that have no known name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,

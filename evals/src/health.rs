@@ -7,11 +7,11 @@ mod watch;
 use std::fmt;
 
 use rewards::Outcome;
-use rollout::Finish;
 
 pub use watch::{Agreement, Watch};
 
-use crate::attempt::GradedGroup;
+use crate::attempt::{Completion, GradedGroup};
+use crate::run::ProblemLine;
 
 /// One warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,43 +33,86 @@ impl fmt::Display for Warning {
 /// Checks everything sampled in one step, including groups that could not be judged.
 pub fn check_groups<'a>(groups: impl IntoIterator<Item = &'a GradedGroup>) -> Vec<Warning> {
     let groups: Vec<_> = groups.into_iter().collect();
+    let seen: Vec<_> = groups.iter().map(|group| Seen::from(*group)).collect();
     let found = [
-        all_truncated(&groups),
-        no_answer(&groups),
+        all_truncated(&seen),
+        no_answer(&seen),
         no_spread(&groups),
-        gold_unparseable(&groups),
-        failed(&groups),
+        gold_unparseable(&seen),
+        failed(&seen),
     ];
     found.into_iter().flatten().collect()
 }
 
-/// Checks the completions of held-out problems.
-pub fn check_held_out(groups: &[GradedGroup]) -> Vec<Warning> {
-    let groups: Vec<_> = groups.iter().collect();
-    let unparseable = gold_unparseable(&groups).map(|warning| Warning {
+/// Checks what became of held-out problems.
+pub fn check_held_out(lines: &[ProblemLine]) -> Vec<Warning> {
+    let seen: Vec<_> = lines.iter().map(Seen::from).collect();
+    let unparseable = gold_unparseable(&seen).map(|warning| Warning {
         name: "held_out_unparseable",
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
         act: "repair these rows of the held-out file, or choose a verifier that reads their answers",
     });
-    let truncated = all_truncated(&groups).map(|_| Warning {
+    let truncated = all_truncated(&seen).map(|_| Warning {
         name: "held_out_truncated",
         cause: "every held-out completion was cut at the token limit".into(),
         act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens",
     });
-    let failed = failed(&groups).map(|warning| Warning {
+    let failed = failed(&seen).map(|warning| Warning {
         name: "held_out_verifier_failed",
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
         act: warning.act,
     });
     let no_answer =
-        no_answer(&groups).map(|warning| Warning { name: "held_out_no_answer", ..warning });
+        no_answer(&seen).map(|warning| Warning { name: "held_out_no_answer", ..warning });
     truncated.into_iter().chain(no_answer).chain(unparseable).chain(failed).collect()
 }
 
-fn all_truncated(groups: &[&GradedGroup]) -> Option<Warning> {
-    let mut completions = groups.iter().flat_map(|group| &group.completions).peekable();
+/// What is checked of a problem, whether it was just sampled or is recorded.
+struct Seen<'a> {
+    id: &'a str,
+    /// The outcome of each completion that was drawn, and whether it was cut at the limit.
+    each: Vec<(Outcome, bool)>,
+    /// The outcome of the likeliest one.
+    greedy: Option<Outcome>,
+}
+
+impl<'a> From<&'a GradedGroup> for Seen<'a> {
+    fn from(group: &'a GradedGroup) -> Self {
+        let each = |one: &Completion| (one.judged.outcome, one.is_truncated());
+        Self {
+            id: &group.problem.id,
+            each: group.completions.iter().map(each).collect(),
+            greedy: group.greedy.as_ref().map(|one| one.judged.outcome),
+        }
+    }
+}
+
+impl<'a> From<&'a ProblemLine> for Seen<'a> {
+    fn from(line: &'a ProblemLine) -> Self {
+        let truncated = line.truncated.iter().copied();
+        Self {
+            id: &line.id,
+            each: line.outcomes.iter().copied().zip(truncated).collect(),
+            greedy: line.greedy.as_ref().map(|one| one.outcome),
+        }
+    }
+}
+
+impl Seen<'_> {
+    fn gold_unparseable(&self) -> bool {
+        self.each.iter().any(|(outcome, _)| *outcome == Outcome::GoldUnparseable)
+    }
+
+    fn verifier_failed(&self) -> bool {
+        self.each.iter().any(|(outcome, _)| *outcome == Outcome::Error)
+            || self.greedy == Some(Outcome::Error)
+    }
+}
+
+fn all_truncated(seen: &[Seen<'_>]) -> Option<Warning> {
+    let mut completions = seen.iter().flat_map(|one| &one.each).peekable();
     completions.peek()?;
-    completions.all(|completion| completion.trajectory.finish == Finish::Length).then(|| Warning {
+    completions.all(|(_, is_truncated)| *is_truncated).then(|| Warning {
         name: "all_truncated",
         cause: "every completion was cut at the token limit".into(),
         act: "raise `stage.rl.rollout.max_new_tokens`, or check the prompt style and the stop tokens",
@@ -77,13 +120,11 @@ fn all_truncated(groups: &[&GradedGroup]) -> Option<Warning> {
 }
 
 /// Truncated completions do not count: the answer may have come later.
-fn no_answer(groups: &[&GradedGroup]) -> Option<Warning> {
-    let judged = groups.iter().filter(|group| !group.unjudged());
-    let completions: Vec<_> = judged.flat_map(|group| &group.completions).collect();
-    let silent = completions.iter().filter(|one| {
-        one.judged.outcome == Outcome::NoAnswer && one.trajectory.finish != Finish::Length
-    });
-    let (silent, all) = (silent.count(), completions.len());
+fn no_answer(seen: &[Seen<'_>]) -> Option<Warning> {
+    let judged = seen.iter().filter(|one| !one.gold_unparseable() && !one.verifier_failed());
+    let completions: Vec<_> = judged.flat_map(|one| &one.each).collect();
+    let silent = completions.iter().filter(|one| ***one == (Outcome::NoAnswer, false)).count();
+    let all = completions.len();
     (2 * silent > all).then(|| Warning {
         name: "no_answer",
         cause: format!(
@@ -109,31 +150,27 @@ fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
     })
 }
 
-fn gold_unparseable(groups: &[&GradedGroup]) -> Option<Warning> {
-    dropped(groups, GradedGroup::gold_unparseable).map(|(dropped, ids)| Warning {
+fn gold_unparseable(seen: &[Seen<'_>]) -> Option<Warning> {
+    dropped(seen, |one| one.gold_unparseable()).map(|(dropped, ids)| Warning {
         name: "gold_unparseable",
         cause: format!("{dropped}, their gold answers cannot be parsed: {ids}"),
         act: "repair these rows of the data file, or choose a verifier that reads their answers",
     })
 }
 
-fn failed(groups: &[&GradedGroup]) -> Option<Warning> {
-    let failed = |group: &GradedGroup| group.verifier_failed() && !group.gold_unparseable();
-    dropped(groups, failed).map(|(dropped, ids)| Warning {
+fn failed(seen: &[Seen<'_>]) -> Option<Warning> {
+    let failed = |one: &Seen<'_>| one.verifier_failed() && !one.gold_unparseable();
+    dropped(seen, failed).map(|(dropped, ids)| Warning {
         name: "verifier_failed",
         cause: format!("{dropped}, a verifier failed on one of their completions: {ids}"),
         act: "see what the verifier says on its error output, or give it a longer `deadline_s`",
     })
 }
 
-/// How many of the groups are `unjudged`, in words, and their problems; `None` if none is.
-fn dropped(
-    groups: &[&GradedGroup],
-    unjudged: impl Fn(&GradedGroup) -> bool,
-) -> Option<(String, String)> {
-    let dropped = groups.iter().filter(|group| unjudged(group));
-    let ids: Vec<_> = dropped.map(|group| group.problem.id.as_str()).collect();
-    let said = format!("{} of {} groups were dropped", ids.len(), groups.len());
+/// How many of the problems are `unjudged`, in words, and their ids; `None` if none is.
+fn dropped(seen: &[Seen<'_>], unjudged: impl Fn(&Seen<'_>) -> bool) -> Option<(String, String)> {
+    let ids: Vec<_> = seen.iter().filter(|one| unjudged(one)).map(|one| one.id).collect();
+    let said = format!("{} of {} groups were dropped", ids.len(), seen.len());
     (!ids.is_empty()).then(|| (said, named(&ids)))
 }
 
@@ -178,9 +215,10 @@ impl GradedGroup {
 #[cfg(test)]
 mod tests {
     use rewards::Outcome::{Correct, Error, GoldUnparseable, NoAnswer, Wrong};
+    use rollout::Finish;
 
     use super::*;
-    use crate::evaluate::tests::group;
+    use crate::evaluate::tests::{group, lines};
 
     #[track_caller]
     fn assert_warnings(groups: &[GradedGroup], expected: &[&str]) {
@@ -218,7 +256,7 @@ mod tests {
             &["all_truncated"],
         );
         assert_warnings(&[group(Finish::Stop, &[NoAnswer, Error])], &["verifier_failed"]);
-        let names: Vec<_> = check_held_out(&[mostly]).iter().map(|one| one.name).collect();
+        let names: Vec<_> = check_held_out(&lines(&[mostly])).iter().map(|one| one.name).collect();
         assert_eq!(names, ["held_out_no_answer"]);
     }
 
@@ -226,14 +264,14 @@ mod tests {
     fn held_out_problems_have_warnings_of_their_own() {
         let groups =
             [Wrong, GoldUnparseable, Error].map(|outcome| group(Finish::Length, &[outcome]));
-        let warnings = check_held_out(&groups);
+        let warnings = check_held_out(&lines(&groups));
         let names: Vec<_> = warnings.iter().map(|warning| warning.name).collect();
         let expected = ["held_out_truncated", "held_out_unparseable", "held_out_verifier_failed"];
         assert_eq!(names, expected);
         for warning in &warnings[1..] {
             assert!(warning.cause.starts_with("1 of 3 held-out problems are left out, "));
         }
-        assert!(check_held_out(&[group(Finish::Stop, &[Wrong, Wrong])]).is_empty());
+        assert!(check_held_out(&lines(&[group(Finish::Stop, &[Wrong, Wrong])])).is_empty());
     }
 
     #[test]

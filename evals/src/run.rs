@@ -11,10 +11,8 @@
 //! samples/step-000020.jsonl         the same groups as texts and verdicts: `SampleGroup`
 //! samples/step-000020.safetensors   the columns of their tokens: `StepTokens`, `TokenFile`
 //! tokens/step-000020.jsonl          where it is asked for, such columns as text: `TokensLine`
-//! evals/step-000100/NAME.json       a held-out evaluation: `Evaluation`
-//! evals/step-000100/NAME.jsonl      a problem of it a line: `ProblemResult`
-//! evals/step-000000/NAME.json       of `stearin eval`, its figures: `Summary`
-//! evals/step-000000/NAME.jsonl      of `stearin eval`, a problem a line: `ProblemLine`
+//! evals/step-000100/NAME.json       the figures of an evaluation: `Summary`
+//! evals/step-000100/NAME.jsonl      a problem of it a line: `ProblemLine`
 //! ```
 //!
 //! [`Record`] writes it, [`Run`] opens it, and [`Tail`] follows a log while it grows. A file has a
@@ -39,6 +37,7 @@ mod samples;
 mod sink;
 mod status;
 mod step;
+mod summary;
 mod table;
 mod tail;
 mod thin;
@@ -48,11 +47,11 @@ pub use changes::{Change, Changes, Class, read_changes};
 pub use columns::TokenFile;
 pub use cut::{cut, cut_evaluations, cut_values};
 pub use dump::{Credit, TokensLine};
-pub use evaluation::{GreedyResult, ProblemLine, Summary};
+pub use evaluation::{GreedyResult, ProblemLine};
 pub use facts::{Accepted, Digest, Facts, Files, ModelFacts};
 pub use figures::Figure;
 pub use health::{HealthLine, Level, read_health};
-pub use held_out::{evaluations, read_results};
+pub use held_out::evaluations;
 pub use index::{GroupEntry, read_index};
 pub use lines::Lines;
 pub use log::{Line, read_log};
@@ -63,6 +62,7 @@ pub use samples::{SampleCompletion, SampleEnd, SampleGroup};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 pub use status::{Phase, State, Status, Waiting};
 pub use step::{Learnt, Step, StepFiles};
+pub use summary::{Excerpt, Part, Summary};
 pub use table::MetricTable;
 pub use tail::{Polled, Tail};
 pub use thin::Thinning;

@@ -6,6 +6,7 @@
 
 mod algorithm;
 mod answer_from;
+mod best;
 mod check;
 mod choice;
 mod data;
@@ -27,14 +28,15 @@ use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
 pub use answer_from::AnswerFrom;
+pub use best::BestFigure;
 pub(crate) use check::source_problems;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
 pub use data::{Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train};
-pub use eval::{BestBy, BestMetric, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
-pub use load::{Layer, Loaded, load};
+pub use eval::{BestBy, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
+pub use load::{Layer, Loaded, load, read_settings};
 pub use reference::reference;
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};

@@ -4,6 +4,7 @@
 //! any format, `data/columns.rs` makes problems of them.
 
 mod answer;
+mod benchmark;
 mod chat;
 mod columns;
 mod csv;
@@ -31,6 +32,7 @@ use crate::random::{draws, shuffled};
 use crate::search_path::SearchPath;
 use crate::tasks;
 use crate::verifiers::RewardsConfig;
+pub use benchmark::{Located, chosen, normal, rows_sha256};
 use columns::Mapping;
 pub use order::Order;
 use rows::Accept;
@@ -187,7 +189,7 @@ pub fn missing<'a>(recipe: &'a Recipe, search_path: &SearchPath) -> Vec<&'a str>
     let own = recipe.stages.iter().filter_map(|stage| Some(&stage.settings().data()?.train));
     let sources = [&recipe.data.train].into_iter().chain(own).flat_map(Train::sources);
     let train = sources.filter_map(|(_, _, source)| source.rows());
-    let sets = recipe.eval.sets.iter().filter_map(|set| set.data.rows());
+    let sets = recipe.eval.sets.iter().filter_map(|set| set.data.as_ref()?.rows());
     let held_out = recipe.data.held_out.iter().filter_map(HeldOut::rows).chain(sets);
     let paths = train.chain(held_out).map(|(rows, _)| rows.path.as_str());
     paths.filter(|path| !files::is_here(path, search_path)).collect()
@@ -264,7 +266,21 @@ impl Reading<'_> {
         let answers = set.rewards.reads_answers().map(|kind| format!("`{kind}` of the set"));
         let word = |word, byte: u8| splitmix64(word ^ u64::from(byte));
         let seed = set.name.bytes().fold(seed, word);
-        self.source(&format!("eval.set `{}`", set.name), &set.data, answers.as_deref(), seed)
+        let (name, answers) = (format!("eval.set `{}`", set.name), answers.as_deref());
+        let benchmark = set.bench.as_deref().and_then(evals::benchmark::find);
+        let located = benchmark.map(|one| Located::new(one, None)).transpose();
+        let located = located.with_context(|| name.clone())?;
+        let problems = match (&located, &set.data) {
+            (Some(located), _) => {
+                let problems = self.source(&name, &located.source, answers, seed)?;
+                located.check(&problems).with_context(|| name.clone())?;
+                problems
+            }
+            (None, Some(source)) => self.source(&name, source, answers, seed)?,
+            (None, None) => bail!("{name}: expected `bench` or `data`, got neither"),
+        };
+        let chosen = chosen(problems.len(), set.limit);
+        Ok(chosen.into_iter().map(|number| problems[number].clone()).collect())
     }
 
     /// The problems of the source that the key `name` has.

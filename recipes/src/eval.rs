@@ -1,33 +1,36 @@
 //! `stearin eval`: evaluates a model on benchmarks, files and generated problems.
 //!
 //! Reading order: `eval/sets.rs` finds the problems, `eval/settings.rs` has what results depend on,
-//! `eval/folder.rs` stores them, [`judge`] computes them, `eval/table.rs` prints them.
+//! [`judge`] computes them, `eval/folder.rs` stores them, `eval/table.rs` prints them.
 
 mod contamination;
 mod folder;
 mod list;
+mod running;
 mod sets;
 mod settings;
 mod table;
 
 use std::fmt;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use engine::Model;
 use engine::text::Text;
-use evals::attempt::{AttemptConfig, Draw, GradedGroup, Sampler, attempt_each};
-use evals::run::{Figure, ProblemLine, State};
-use evals::{Error, Estimate, PromptStyle};
+use evals::attempt::{AskedSet, Draw, GradedGroup, Place, Sampler, attempt_each};
+use evals::run::{ProblemLine, State};
+use evals::{Error, PromptStyle};
 use rollout::{Key, Purpose};
 
 pub use contamination::{Texts, contaminated};
 pub use folder::{Folder, Found, open, read};
-pub use list::list;
+pub use list::{list, list_json};
 pub use sets::{Finding, Set};
 pub use settings::{SetSettings, Settings, model_name};
 pub use table::{Compared, Shown, compare, json, markdown};
+
+use running::Running;
 
 use crate::causes::with_causes;
 use crate::console::{Console, duration};
@@ -56,65 +59,8 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// How far an evaluation has come, for people.
-struct Progress<'a> {
-    console: &'a Console,
-    /// Completions to make.
-    total: usize,
-    /// Completions of the sets before.
-    before: usize,
-    /// Tokens of the sets before.
-    tokens: usize,
-}
-
-/// The set that is being judged.
-struct Running<'a> {
-    folder: &'a mut Folder,
-    set: &'a str,
-    asked: usize,
-    values: Vec<f64>,
-    judged: usize,
-    /// When the directory last said that somebody is at work in it.
-    said: Instant,
-}
-
-/// Time between two signs of life.
-const SIGNS: Duration = Duration::from_secs(2);
-
-impl<'a> Running<'a> {
-    fn new(folder: &'a mut Folder, set: &'a Set) -> Self {
-        let known = folder.lines(&set.name);
-        let values = known.iter().filter_map(|line| Figure::Average.of(line)).collect();
-        let judged = known.len();
-        let said = Instant::now();
-        Self { folder, set: &set.name, asked: set.chosen.len(), values, judged, said }
-    }
-
-    /// The figure so far.
-    fn figure(&self) -> String {
-        let Self { set, asked, values, judged, .. } = self;
-        let Estimate { mean, low, high } = Estimate::over_problems(values, 1.0);
-        let [mean, low, high] = [mean, low, high].map(|share| 100.0 * share);
-        format!("{set} {judged} of {asked} problems, avg {mean:.1} ({low:.1} to {high:.1})")
-    }
-
-    fn add(&mut self, line: ProblemLine) -> evals::Result<()> {
-        self.values.extend(Figure::Average.of(&line));
-        self.judged += 1;
-        self.folder.add(self.set, line)
-    }
-
-    fn give_sign(&mut self) {
-        if self.said.elapsed() >= SIGNS {
-            // For readers alone: what is judged does not depend on it.
-            let _ = self.folder.set_status(State::Running);
-            self.said = Instant::now();
-        }
-    }
-}
-
-/// Judges all problems of the sets that `folder` does not have yet. Returns whether it was not
-/// stopped.
+/// Judges all problems of the sets that `folder` does not have yet, as one stream of completions.
+/// Returns whether it was not stopped.
 ///
 /// # Errors
 ///
@@ -126,18 +72,15 @@ pub fn judge(
     stop: &Stop,
     console: &Console,
 ) -> Result<bool> {
-    let pending: Vec<Vec<Draw<'_>>> = sets.iter().map(|set| folder.pending(set)).collect();
+    let pending: Vec<_> = sets.iter().map(|set| folder.pending(set)).collect::<Result<_>>()?;
     let began = Instant::now();
-    let per_problem = |set: &Set| folder.samples(&set.name) + usize::from(folder.settings().greedy);
-    let total = sets.iter().zip(&pending).map(|(set, asked)| asked.len() * per_problem(set)).sum();
-    let mut progress = Progress { console, total, before: 0, tokens: 0 };
-    folder.set_status(State::Running)?;
-    let mut judged = sets.iter().zip(&pending);
-    let ended = judged
-        .try_for_each(|(set, asked)| judge_set(policy, set, asked, folder, stop, &mut progress));
+    let mut tokens = 0;
+    let ended = folder
+        .set_status(State::Running)
+        .and_then(|()| judge_pending(policy, sets, &pending, folder, stop, console, &mut tokens));
     console.end();
-    if progress.tokens > 0 {
-        let (tokens, seconds) = (progress.tokens, began.elapsed().as_secs_f64());
+    if tokens > 0 {
+        let seconds = began.elapsed().as_secs_f64();
         let (rate, took) = (tokens as f64 / seconds, duration(seconds));
         console.print(&format!("sampled {tokens} tokens in {took}: {rate:.0} tokens/s"));
     }
@@ -160,54 +103,43 @@ pub fn judge(
     }
 }
 
-fn judge_set(
+fn judge_pending(
     policy: Policy<'_>,
-    set: &Set,
-    asked: &[Draw<'_>],
+    sets: &[Set],
+    pending: &[Vec<Draw<'_>>],
     folder: &mut Folder,
     stop: &Stop,
-    progress: &mut Progress<'_>,
+    console: &Console,
+    tokens: &mut usize,
 ) -> Result<()> {
-    if asked.is_empty() {
-        return folder.finish(&set.name);
-    }
     let settings = folder.settings().clone();
-    let (samples, greedy) = (folder.samples(&set.name), settings.greedy);
-    let rubric = set.rewards.build()?;
+    let rubrics =
+        sets.iter().map(|set| set.rewards.build()).collect::<std::result::Result<Vec<_>, _>>()?;
     let Policy { model, text, slots } = policy;
     let (style, sampling) = (&settings.prompt, &settings.sampling);
-    let setup = Sampler { model, text, style, sampling, slots, rubric: &rubric };
-    let key = Key { seed: settings.seed, purpose: Purpose::Eval, step: 0 };
-    let running = Mutex::new(Running::new(folder, set));
-    let locked = || running.lock().expect("nobody panics with it");
-    let Progress { console, total, before, .. } = *progress;
-    let mut tokens = 0;
+    let asked = sets.iter().zip(&rubrics).zip(pending).map(|((set, rubric), problems)| AskedSet {
+        sampler: Sampler { model, text, style, sampling, slots, rubric },
+        problems,
+        samples: folder.samples(&set.name),
+        greedy: settings.greedy,
+    });
+    let asked: Vec<_> = asked.collect();
+    let running = Mutex::new(Running::new(folder, sets, pending, console)?);
     let mut on_progress = |now: rollout::Progress| {
-        tokens = now.tokens;
-        let mut running = locked();
-        running.give_sign();
-        if console.has_bar() {
-            console.set_progress("completions", (before + now.finished) as u64, total as u64);
-            console.set_message(running.figure());
+        *tokens = now.tokens;
+        // While a problem is being written down, sampling does not wait to say so.
+        if let Ok(mut running) = running.try_lock() {
+            running.show(now);
         }
         stop.flow()
     };
-    let tenth = set.chosen.len().div_ceil(10);
-    let mut on_judged = |at: usize, group: GradedGroup| -> evals::Result<()> {
-        let line = ProblemLine::of(asked[at].number, &group, &rubric, true);
-        let mut running = locked();
-        running.add(line)?;
-        if !console.has_bar() && running.judged.is_multiple_of(tenth) {
-            console.print(&running.figure());
-        }
-        Ok(())
+    let mut on_judged = |place: Place, group: GradedGroup| -> evals::Result<()> {
+        let number = pending[place.set][place.problem].number;
+        let line = ProblemLine::of(number, &group, &rubrics[place.set], true);
+        running.lock().expect("nobody panics with it").add(place.set, line)
     };
-    let ask = AttemptConfig { samples, greedy, key };
-    let ended = attempt_each(&setup, asked, ask, &mut on_progress, &mut on_judged);
-    progress.tokens += tokens;
-    progress.before += asked.len() * (samples + usize::from(greedy));
-    ended?;
-    folder.finish(&set.name)
+    let key = Key { seed: settings.seed, purpose: Purpose::Eval, step: 0 };
+    Ok(attempt_each(&asked, key, &mut on_progress, &mut on_judged)?)
 }
 
 /// Refuses prompts that leave no room in the model's context.

@@ -42,6 +42,12 @@ pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
     if name.starts_with("hf://") {
         return Ok(ModelRef::Hub(name.to_owned()));
     }
+    if name.starts_with("http://") || name.starts_with("https://") {
+        bail!(
+            "{name}: the model of a server is not supported yet\nexpected a folder, a .gguf file, a \
+             run directory, hf://org/name or builtin:NAME"
+        );
+    }
     let Some(path) = search_path.find(name) else {
         bail!(
             "there is no model {name} in {}\nexpected a folder, a .gguf file, a run directory, \

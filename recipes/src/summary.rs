@@ -1,12 +1,13 @@
 //! The closing summary: what a run did, read from its directory, for a person.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use evals::Estimate;
 use evals::evaluate::{HELD_OUT, greedy};
-use evals::run::{HealthLine, MetricTable, Run, State, Status};
-use evals::{Estimate, Evaluation};
+use evals::run::{HealthLine, MetricTable, Run, State, Status, Summary};
 
 use crate::console::duration;
 use crate::printable::{excerpt, printable};
@@ -80,10 +81,10 @@ fn headline(text: &mut String, root: &Path, status: &Status, timings: &MetricTab
 }
 
 /// Held-out accuracy before the first step and after every stage.
-fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &MetricTable) {
+fn accuracy(text: &mut String, evaluations: &[Summary], metrics: &MetricTable) {
     let Some(first) = evaluations.first() else { return };
-    let say_one = |text: &mut String, name: &str, found: &Evaluation, more: &str| {
-        let Evaluation { accuracy, low, high, problems, unjudged, .. } = found;
+    let say_one = |text: &mut String, name: &str, found: &Summary, more: &str| {
+        let Summary { accuracy, low, high, problems, unjudged, .. } = found;
         if *problems == 0 {
             say(text, name, &format!("unknown: none of {unjudged} problems could be judged"));
             return;
@@ -106,7 +107,7 @@ fn accuracy(text: &mut String, evaluations: &[Evaluation], metrics: &MetricTable
 
 /// What evaluations say besides accuracy, in the first and the last of them: the likeliest
 /// completion, and what several completions of a problem are good for.
-fn besides(text: &mut String, sampled: &[Evaluation], greedy: &[Evaluation]) {
+fn besides(text: &mut String, sampled: &[Summary], greedy: &[Summary]) {
     let mut tell = |name: &str, [before, after]: [Estimate; 2], of: f64, unit: &str, what: &str| {
         let [before, mean, low, high] =
             [before.mean, after.mean, after.low, after.high].map(|value| of * value);
@@ -116,7 +117,7 @@ fn besides(text: &mut String, sampled: &[Evaluation], greedy: &[Evaluation]) {
         say(text, name, &format!("{from} {interval} after: {what}"));
     };
     let accuracy =
-        |found: &Evaluation| Estimate { mean: found.accuracy, low: found.low, high: found.high };
+        |found: &Summary| Estimate { mean: found.accuracy, low: found.low, high: found.high };
     if let [first, .., last] = greedy {
         let what = "the likeliest completion is right";
         tell("greedy", [first, last].map(accuracy), 100.0, " %", what);
@@ -125,18 +126,25 @@ fn besides(text: &mut String, sampled: &[Evaluation], greedy: &[Evaluation]) {
     if last.samples < 2 {
         return;
     }
-    if let (Some(before), Some(after)) = (first.pass.last(), last.pass.last()) {
-        let (k, rates) = (after.k, [before.rate, after.rate]);
-        tell(&format!("pass@{k}"), rates, 100.0, " %", &format!("one of {k} completions is right"));
+    let largest =
+        |figures: &BTreeMap<usize, Estimate>| figures.last_key_value().map(|(k, it)| (*k, *it));
+    if let (Some((_, before)), Some((k, after))) = (largest(&first.pass), largest(&last.pass)) {
+        let what = format!("one of {k} completions is right");
+        tell(&format!("pass@{k}"), [before, after], 100.0, " %", &what);
     }
-    if let (Some(before), Some(after)) = (first.distinct_correct, last.distinct_correct) {
+    if let (Some((_, before)), Some((k, after))) = (largest(&first.maj), largest(&last.maj)) {
+        let what = format!("the majority of {k} completions is right");
+        tell(&format!("maj@{k}"), [before, after], 100.0, " %", &what);
+    }
+    if last.problems > 0 {
         let what = format!("right completions that differ, of {} a problem", last.samples);
-        tell("distinct", [before, after], 1.0, "", &what);
+        let distinct = [first.distinct_correct, last.distinct_correct];
+        tell("distinct", distinct, 1.0, "", &what);
     }
 }
 
 /// Accuracy by the sets that have a name of their own, in the first and the last evaluation.
-fn other_sets(text: &mut String, evaluations: &[Evaluation]) {
+fn other_sets(text: &mut String, evaluations: &[Summary]) {
     let mut sets: Vec<&str> = evaluations.iter().map(|found| found.set.as_str()).collect();
     sets.sort_unstable();
     sets.dedup();
@@ -249,7 +257,7 @@ fn warnings(text: &mut String, lines: &[HealthLine]) {
     }
 }
 
-fn completions(text: &mut String, evaluation: &Evaluation) {
+fn completions(text: &mut String, evaluation: &Summary) {
     for shown in evaluation.shown.iter().take(SHOWN) {
         let (problem, gold) = (excerpt(&shown.problem, PROBLEM), excerpt(&shown.gold, ANSWER));
         say(text, "problem", &format!("{problem} (answer {gold})"));
@@ -284,7 +292,7 @@ fn say(text: &mut String, name: &str, what: &str) {
 
 #[cfg(test)]
 mod tests {
-    use evals::evaluate::{Excerpt, PassAt};
+    use evals::run::Excerpt;
     use serde_json::json;
 
     use super::*;
@@ -297,28 +305,10 @@ mod tests {
         assert_eq!(sparkline(&[], 0.0, 1.0), "");
     }
 
-    fn at(step: u64, accuracy: f64) -> Evaluation {
-        Evaluation {
-            format: 1,
-            set: "held-out".into(),
-            criterion: "math".into(),
-            step,
-            problems: 10,
-            unjudged: 0,
-            samples: 1,
-            temperature: 1.0,
-            accuracy,
-            low: accuracy,
-            high: accuracy,
-            pass: Vec::new(),
-            distinct_correct: None,
-            reward: accuracy,
-            length: 1.0,
-            truncated: 0.0,
-            outcomes: Vec::new(),
-            sources: Vec::new(),
-            shown: Vec::new(),
-        }
+    fn at(step: u64, accuracy: f64) -> Summary {
+        let (low, high, problems) = (accuracy, accuracy, 10);
+        let set = "held-out".to_owned();
+        Summary { set, step, problems, samples: 1, accuracy, low, high, ..Summary::default() }
     }
 
     /// A log of these lines, a step and further fields each.
@@ -363,16 +353,17 @@ mod tests {
 
     #[test]
     fn several_completions_are_told_of_where_there_are_some() {
-        let told = |sampled: &[Evaluation], greedy: &[Evaluation]| {
+        let told = |sampled: &[Summary], greedy: &[Summary]| {
             let mut text = String::new();
             besides(&mut text, sampled, greedy);
             text
         };
         assert_eq!(told(&[at(0, 0.0), at(9, 0.5)], &[]), "");
-        let pass = |step: u64, mean: f64| Evaluation {
+        let pass = |step: u64, mean: f64| Summary {
             samples: 8,
-            pass: vec![PassAt { k: 8, rate: Estimate { mean, low: 0.5, high: 0.9 } }],
-            distinct_correct: Some(Estimate { mean: 2.0 * mean, low: 1.0, high: 2.0 }),
+            pass: [(8, Estimate { mean, low: 0.5, high: 0.9 })].into(),
+            maj: [(8, Estimate { mean: mean / 3.0, low: 0.1, high: 0.3 })].into(),
+            distinct_correct: Estimate { mean: 2.0 * mean, low: 1.0, high: 2.0 },
             ..at(step, 0.3)
         };
         assert_eq!(
@@ -380,7 +371,9 @@ mod tests {
             "      greedy  25.0 % before, 50.0 % (95 %: 50.0 to 50.0) after: \
              the likeliest completion is right\n      \
              pass@8  60.0 % before, 75.0 % (95 %: 50.0 to 90.0) after: \
-             one of 8 completions is right\n    \
+             one of 8 completions is right\n       \
+             maj@8  20.0 % before, 25.0 % (95 %: 10.0 to 30.0) after: \
+             the majority of 8 completions is right\n    \
              distinct  1.20 before, 1.50 (95 %: 1.00 to 2.00) after: \
              right completions that differ, of 8 a problem\n"
         );
@@ -416,7 +409,7 @@ mod tests {
             text: "\u{1b}[2J\n".repeat(5000),
             outcome: rewards::Outcome::NoAnswer,
         };
-        let found = Evaluation { shown: vec![shown; 8], ..at(0, 0.0) };
+        let found = Summary { shown: vec![shown; 8], ..at(0, 0.0) };
         let mut text = String::new();
         completions(&mut text, &found);
         assert_eq!(text.lines().count(), 2 * SHOWN);

@@ -340,6 +340,16 @@ pub const TABLE: &[Spec] = &[
         "upper end of its 95 % interval over problems",
     ),
     m(
+        "val-aux/<set>/maj@<k>",
+        "1",
+        "chance that the majority of k held-out completions is correct, ties shared",
+    ),
+    m("val-aux/<set>/maj@<k>/low", "1", "lower end of its 95 % interval over problems"),
+    m("val-aux/<set>/maj@<k>/high", "1", "upper end of its 95 % interval over problems"),
+    m("val-aux/<set>/greedy", "1", "share of problems that the likeliest completion solves"),
+    m("val-aux/<set>/greedy/low", "1", "lower end of its 95 % interval over problems"),
+    m("val-aux/<set>/greedy/high", "1", "upper end of its 95 % interval over problems"),
+    m(
         "val-core/<set>/<source>/acc/mean@<samples>",
         "1",
         "held-out accuracy on the problems of this source, where the set has several",

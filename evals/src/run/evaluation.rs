@@ -1,5 +1,4 @@
-//! One evaluation: `evals/step-NNNNNN/NAME.jsonl`, a problem a line in the order in which they were
-//! judged, and `NAME.json`, its summary.
+//! `evals/step-NNNNNN/NAME.jsonl`: what became of each problem of an evaluation, a line each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +6,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use rewards::{Outcome, Problem, Rubric};
-use rollout::{Finish, Sampling};
+use rollout::Finish;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attempt::{Completion, GradedGroup};
 use crate::majority::classes;
-use crate::{Error, Estimate, Result};
+use crate::{Error, Result};
 
 /// Columns that say how hard a problem is.
 const LEVELS: [&str; 2] = ["level", "difficulty"];
@@ -80,6 +79,8 @@ pub struct GreedyResult {
     pub outcome: Outcome,
     /// The answer, as written.
     pub answer: Option<String>,
+    /// Its reward, all verifiers weighted.
+    pub reward: f64,
     /// Its length, in tokens.
     pub length: usize,
     /// Whether it was cut at the limit.
@@ -118,6 +119,77 @@ impl ProblemLine {
         }
     }
 
+    /// The same without the texts of completions.
+    #[must_use]
+    pub fn without_texts(mut self) -> Self {
+        self.texts.clear();
+        if let Some(greedy) = &mut self.greedy {
+            greedy.text = None;
+        }
+        self
+    }
+
+    /// The likeliest completion as the only one that was drawn, where it was asked for.
+    pub fn likeliest(&self) -> Option<Self> {
+        let GreedyResult { outcome, answer, reward, length, truncated, text } =
+            self.greedy.clone()?;
+        let correct = usize::from(outcome == Outcome::Correct);
+        let class = |answer| AnswerClass { answer, votes: 1, correct: correct == 1 };
+        Some(Self {
+            n: 1,
+            correct,
+            distinct_correct: correct,
+            rewards: vec![reward],
+            outcomes: vec![outcome],
+            lengths: vec![length],
+            truncated: vec![truncated],
+            votes: vec![answer.as_ref().map(|_| 0)],
+            classes: answer.map(class).into_iter().collect(),
+            greedy: None,
+            texts: text.into_iter().collect(),
+            ..self.clone()
+        })
+    }
+
+    /// Tokens of its completions.
+    pub(super) fn total_length(&self) -> f64 {
+        self.lengths.iter().map(|&length| length as f64).sum()
+    }
+
+    /// How the line contradicts itself, as one that was damaged may.
+    fn contradiction(&self) -> Option<String> {
+        let Self { n, correct, distinct_correct, classes, votes, .. } = self;
+        let lists = [
+            ("rewards", self.rewards.len()),
+            ("outcomes", self.outcomes.len()),
+            ("lengths", self.lengths.len()),
+            ("truncated", self.truncated.len()),
+            ("votes", votes.len()),
+            ("texts", if self.texts.is_empty() { *n } else { self.texts.len() }),
+        ];
+        if *n == 0 {
+            return Some("n is 0, expected at least 1".to_owned());
+        }
+        if let Some((name, len)) = lists.into_iter().find(|(_, len)| len != n) {
+            return Some(format!("{name} has {len} values, expected n = {n}"));
+        }
+        let counted = self.outcomes.iter().filter(|one| **one == Outcome::Correct).count();
+        if *correct != counted || distinct_correct > correct {
+            return Some(format!(
+                "correct is {correct} and distinct_correct {distinct_correct}, but {counted} \
+                 outcomes are correct"
+            ));
+        }
+        let in_class = |at: usize| votes.iter().filter(|vote| **vote == Some(at)).count();
+        if let Some(vote) = votes.iter().flatten().find(|vote| **vote >= classes.len()) {
+            return Some(format!("a vote is for class {vote}, and there are {}", classes.len()));
+        }
+        let differs = |(at, class): &(usize, &AnswerClass)| class.votes != in_class(*at);
+        let (at, class) = classes.iter().enumerate().find(differs)?;
+        let (votes, counted) = (class.votes, in_class(at));
+        Some(format!("class {at} has {votes} votes, and {counted} completions vote for it"))
+    }
+
     /// Whether nothing is known of the problem: its gold answer cannot be read, or a verifier
     /// failed.
     pub fn unjudged(&self) -> bool {
@@ -144,6 +216,7 @@ impl GreedyResult {
         Self {
             outcome: one.judged.outcome,
             answer: one.judged.answer.clone(),
+            reward: one.judged.reward,
             length: one.length(),
             truncated: one.is_truncated(),
             text: texts.then(|| one.text.clone()),
@@ -181,87 +254,38 @@ fn level(problem: &Problem) -> Option<String> {
 ///
 /// # Errors
 ///
-/// Fails when the file cannot be read, and on a whole line that is no [`ProblemLine`].
+/// Fails when the file cannot be read, on a whole line that is no [`ProblemLine`] or contradicts
+/// itself, and on a second line of a problem.
 pub fn read(path: &Path) -> Result<(Vec<ProblemLine>, u64)> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         bytes => bytes.map_err(|source| Error::Read { path: path.to_owned(), source })?,
     };
     let mut lines: Vec<ProblemLine> = Vec::new();
-    let mut whole = 0;
+    let (mut whole, mut seen) = (0, BTreeMap::new());
     for (at, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         if !line.ends_with(b"\n") {
             break;
         }
         whole += line.len() as u64;
-        lines.push(serde_json::from_slice(line).map_err(|error| Error::Line {
+        let read = problem_line(line).and_then(|line| match seen.insert(line.number, at + 1) {
+            Some(earlier) => Err(format!("problem number {} has line {earlier}, too", line.number)),
+            None => Ok(line),
+        });
+        lines.push(read.map_err(|problem| Error::Line {
             path: path.to_owned(),
             line: at + 1,
-            problem: format!("expected what became of a problem: {error}"),
+            problem: format!(
+                "expected what became of a problem: {problem}\nthe file is damaged: without this \
+                 line the same command judges its problem again"
+            ),
         })?);
     }
     lines.sort_by_key(|line| line.number);
     Ok((lines, whole))
 }
 
-/// What an evaluation found: the figures of its lines, and what they depend on. Intervals are 95 %,
-/// over problems.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Version of this file.
-    pub format: u32,
-    /// Name of the set of problems.
-    pub set: String,
-    /// Steps that the policy was trained for.
-    pub step: u64,
-    /// Name of the settings that it began with.
-    pub protocol: String,
-    /// Name of the prompt style.
-    pub prompt: String,
-    /// What the outcomes depend on: the verifier, its strictness and marker.
-    pub criterion: String,
-    /// How completions were drawn.
-    pub sampling: Sampling,
-    /// Completions drawn of each problem.
-    pub samples: usize,
-    /// SHA-256 of the rows of the whole set.
-    pub data_sha256: String,
-    /// Problems that were to be judged.
-    pub asked: usize,
-    /// Problems that were; those that could not be are left out of every figure.
-    pub problems: usize,
-    /// Problems left out: their gold answer cannot be read, or a verifier failed on a completion.
-    pub unjudged: usize,
-    /// Share of completions that are correct: avg@n.
-    pub accuracy: f64,
-    /// Lower end of its interval.
-    pub low: f64,
-    /// Upper end of it.
-    pub high: f64,
-    /// pass@k: the chance that one of k completions is correct.
-    pub pass: BTreeMap<usize, Estimate>,
-    /// maj@k: the chance that the majority of k completions is correct.
-    pub maj: BTreeMap<usize, Estimate>,
-    /// Share of likeliest completions that are correct.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub greedy: Option<Estimate>,
-    /// Correct completions of a problem with different texts.
-    pub distinct_correct: Estimate,
-    /// Mean reward, all verifiers weighted.
-    pub reward: f64,
-    /// Mean length of completions, in tokens.
-    pub length: f64,
-    /// Share of completions cut at the limit.
-    pub truncated: f64,
-    /// Share of completions with each outcome that occurred.
-    pub outcomes: Vec<(Outcome, f64)>,
-    /// Accuracy by source, where there are several.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub by_source: BTreeMap<String, Estimate>,
-    /// Accuracy by level, where the data says so.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub by_level: BTreeMap<String, Estimate>,
-    /// Problems whose text is in the training data that was given; nothing where none was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contaminated: Option<Vec<String>>,
+fn problem_line(line: &[u8]) -> std::result::Result<ProblemLine, String> {
+    let line: ProblemLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    line.contradiction().map_or(Ok(line), Err)
 }

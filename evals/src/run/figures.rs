@@ -5,7 +5,7 @@ use std::fmt;
 
 use rewards::Outcome;
 
-use super::{ProblemLine, Summary};
+use super::{Excerpt, Part, ProblemLine, Summary};
 use crate::Estimate;
 use crate::majority::majority_at;
 use crate::pass::{pass_at, pass_sizes};
@@ -59,7 +59,7 @@ impl Figure {
                 Some(f64::from(u8::from(is_correct)))
             }
             Self::Truncated => mean(line.truncated.iter().filter(|cut| **cut).count() as f64),
-            Self::Length => mean(line.lengths.iter().sum::<usize>() as f64),
+            Self::Length => mean(line.total_length()),
         }
     }
 
@@ -87,13 +87,15 @@ impl Summary {
     /// The same, with the figures of these lines, in whatever order they are.
     #[must_use]
     pub fn with_figures(self, lines: &[ProblemLine]) -> Self {
-        let mut kept: Vec<_> = lines.iter().filter(|line| !line.unjudged()).collect();
         // Sums depend on their order.
-        kept.sort_by_key(|line| line.number);
+        let mut all: Vec<_> = lines.iter().collect();
+        all.sort_by_key(|line| line.number);
+        let kept: Vec<_> = all.iter().copied().filter(|line| !line.unjudged()).collect();
         let samples = kept.iter().map(|line| line.n).min().unwrap_or(0);
         let completions = kept.iter().map(|line| line.n).sum::<usize>().max(1) as f64;
         let mean = |value: &dyn Fn(&ProblemLine) -> f64| {
-            kept.iter().map(|line| value(line)).sum::<f64>() / completions
+            // Not `sum`, which is -0 of none.
+            kept.iter().fold(0.0, |sum, line| sum + value(line)) / completions
         };
         let share = |outcome| {
             mean(&|line| line.outcomes.iter().filter(|one| **one == outcome).count() as f64)
@@ -115,37 +117,59 @@ impl Summary {
                 .then(|| Figure::Greedy.over(&kept)),
             distinct_correct: Estimate::over_problems(&distinct, samples as f64),
             reward: mean(&|line| line.rewards.iter().sum()),
-            length: mean(&|line| line.lengths.iter().sum::<usize>() as f64),
+            length: mean(&ProblemLine::total_length),
             truncated: mean(&|line| line.truncated.iter().filter(|cut| **cut).count() as f64),
             outcomes: Outcome::ALL
                 .into_iter()
                 .map(|outcome| (outcome, share(outcome)))
                 .filter(|(_, share)| *share > 0.0)
                 .collect(),
-            by_source: parts(&kept, 2, |line| Some(&line.source)),
-            by_level: parts(&kept, 1, |line| line.level.as_ref()),
+            by_source: parts(&all, 2, |line| Some(&line.source)),
+            by_level: parts(&all, 1, |line| line.level.as_ref()),
+            shown: kept.iter().filter_map(|line| Excerpt::of(line)).take(SHOWN).collect(),
             ..self
         }
     }
 }
 
-/// The accuracy of each part of the problems, where there are at least `least` parts.
+/// Completions that are shown.
+const SHOWN: usize = 8;
+
+impl Excerpt {
+    fn of(line: &ProblemLine) -> Option<Self> {
+        Some(Self {
+            problem: line.problem.clone(),
+            gold: line.gold.clone(),
+            text: line.texts.first()?.clone(),
+            outcome: *line.outcomes.first()?,
+        })
+    }
+}
+
+/// Most parts of a set that are told apart: more are names of single problems.
+const MOST_PARTS: usize = 32;
+
+/// The accuracy of each part of the problems, where there are `least` to [`MOST_PARTS`] parts.
 fn parts<'a>(
     lines: &[&'a ProblemLine],
     least: usize,
     part: impl Fn(&'a ProblemLine) -> Option<&'a String>,
-) -> BTreeMap<String, Estimate> {
+) -> BTreeMap<String, Part> {
     let mut parts: BTreeMap<&String, Vec<&ProblemLine>> = BTreeMap::new();
-    for line in lines {
+    for &line in lines {
         if let Some(part) = part(line) {
             parts.entry(part).or_default().push(line);
         }
     }
-    if parts.len() < least {
+    if !(least..=MOST_PARTS).contains(&parts.len()) {
         return BTreeMap::new();
     }
-    let estimate = |(part, lines): (&String, Vec<_>)| (part.clone(), Figure::Average.over(&lines));
-    parts.into_iter().map(estimate).collect()
+    let accuracy = |(part, lines): (&String, Vec<&ProblemLine>)| {
+        let kept: Vec<_> = lines.into_iter().filter(|line| !line.unjudged()).collect();
+        let accuracy = Figure::Average.over(&kept);
+        (part.clone(), Part { problems: kept.len(), accuracy })
+    };
+    parts.into_iter().map(accuracy).collect()
 }
 
 #[cfg(test)]
@@ -238,9 +262,18 @@ mod tests {
         all[2].source = "other".into();
         all[0].level = Some("1".into());
         let found = Summary::default().with_figures(&all);
-        assert!(found.by_source["other"].mean.abs() < 1e-12);
-        assert!((found.by_source[""].mean - 0.5).abs() < 1e-12);
+        assert!(found.by_source["other"].accuracy.mean.abs() < 1e-12);
+        assert!((found.by_source[""].accuracy.mean - 0.5).abs() < 1e-12);
+        assert_eq!(found.by_source[""].problems, 2);
         assert_eq!(found.by_level.len(), 1);
+        let named = |of: u64| {
+            let each = (0..of).map(|number| ProblemLine {
+                source: number.to_string(),
+                ..line(number, &[None], None)
+            });
+            Summary::default().with_figures(&each.collect::<Vec<_>>()).by_source.len()
+        };
+        assert_eq!([named(32), named(33)], [32, 0]);
     }
 
     #[test]

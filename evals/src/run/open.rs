@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use super::problem::{DAMAGED, open, read_json};
 use super::{
     Changes, Facts, GroupEntry, HealthLine, Lines, MetricTable, Problem, SampleGroup, Status,
-    TokenFile, evaluations, read_changes, read_health, read_index, step_name,
+    Summary, TokenFile, evaluations, read_changes, read_health, read_index, step_name,
 };
-use crate::Evaluation;
 
 /// Files by which a run is known, also one of an earlier version.
 const SIGNS: [&str; 4] = ["run.json", "status.json", "metrics.jsonl", "environment.json"];
@@ -101,7 +100,7 @@ impl Run {
     }
 
     /// Its evaluations, in the order of their steps, and what could not be read.
-    pub fn evaluations(&self) -> (Vec<Evaluation>, Vec<Problem>) {
+    pub fn evaluations(&self) -> (Vec<Summary>, Vec<Problem>) {
         evaluations(&self.root)
     }
 

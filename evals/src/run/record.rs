@@ -9,10 +9,13 @@ use serde_json::{Map, Value, json};
 use super::dump::TokensLine;
 use super::index::INDEX;
 use super::step::push_line;
-use super::{Credit, GroupEntry, HealthLine, Sink, Step, StepFiles, Thinning, step_name};
+use super::{
+    Credit, GroupEntry, HealthLine, ProblemLine, Sink, Step, StepFiles, Summary, Thinning,
+    step_name,
+};
 use crate::attempt::GradedGroup;
 use crate::metrics::Metrics;
-use crate::{Error, Evaluation, ProblemResult, Result, Warning};
+use crate::{Error, Result, Warning};
 
 /// How much of a run is kept for reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -218,8 +221,8 @@ impl Record {
     /// # Errors
     ///
     /// Fails when the write does.
-    pub fn problem(&mut self, step: u64, set: &str, result: &ProblemResult) -> Result<()> {
-        self.append(&results_file(step, set), result)
+    pub fn problem(&mut self, step: u64, set: &str, line: &ProblemLine) -> Result<()> {
+        self.append(&results_file(step, set), line)
     }
 
     /// Writes one evaluation and its problems, which replace those written one by one.
@@ -227,11 +230,11 @@ impl Record {
     /// # Errors
     ///
     /// Fails when a write does.
-    pub fn evaluation(&mut self, evaluation: &Evaluation, results: &[ProblemResult]) -> Result<()> {
-        let Evaluation { step, set, .. } = evaluation;
-        self.lines(&results_file(*step, set), results)?;
+    pub fn evaluation(&mut self, summary: &Summary, lines: &[ProblemLine]) -> Result<()> {
+        let Summary { step, set, .. } = summary;
+        self.lines(&results_file(*step, set), lines)?;
         let file = format!("evals/{}/{set}.json", step_name(*step));
-        let bytes = serde_json::to_vec_pretty(evaluation).expect("plain fields become JSON");
+        let bytes = serde_json::to_vec_pretty(summary).expect("plain fields become JSON");
         self.replace(&file, &bytes)
     }
 

@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use evals::attempt::{AttemptConfig, Draw, GradedGroup, Sampler, attempt, attempt_each};
+use evals::attempt::{AskedSet, Draw, GradedGroup, Place, Sampler, attempt, attempt_each};
 use evals::evaluate::{HeldOut, evaluate};
-use evals::run::{Credit, Folder, TokensLine, read_health, read_results};
-use evals::{ProblemResult, PromptStyle, Record, Template, health};
-use rewards::{Outcome, Problem, RubricConfig};
+use evals::run::evaluation::read;
+use evals::run::{Credit, Folder, ProblemLine, TokensLine, read_health};
+use evals::{PromptStyle, Record, Template, health};
+use rewards::{Outcome, Problem, RubricConfig, VerifierConfig};
 use rollout::{Finish, Key, Progress, Purpose, Sampling};
 
 use crate::toy;
@@ -98,18 +99,79 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems = problems();
+    let held_out = HeldOut { greedy: true, ..held_out(sampler, &problems) };
     let at = |step| {
-        let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step };
-        evaluate(&sampler, held_out, &mut rollout::to_the_end, &mut |_, _| Ok(())).unwrap()
+        let sets = [held_out, HeldOut { set: "other", problems: &problems[..1], ..held_out }];
+        let mut found =
+            evaluate(&sets, 5, step, &mut rollout::to_the_end, &mut |_, _| Ok(())).unwrap();
+        assert_eq!((found.len(), found[1].summary.set.as_str()), (2, "other"));
+        assert_eq!(found[1].lines[0], found[0].lines[0], "the same draws");
+        found.remove(0)
     };
-    let ((first, warnings), (mut later, _)) = (at(0), at(9));
-    assert_eq!(warnings.last().unwrap().name, "held_out_unparseable");
+    let (found, later) = (at(0), at(9));
+    assert_eq!(found.warnings.last().unwrap().name, "held_out_unparseable");
+    assert_eq!(found.likeliest().unwrap().lines.len(), 3);
+    let (first, mut later) = (found.summary, later.summary);
+    assert!(first.greedy.is_some());
     assert_eq!((first.problems, first.unjudged, first.samples), (2, 1, 4));
     assert_eq!(first.shown.len(), 2);
     assert_eq!((first.step, later.step), (0, 9));
     later.step = 0;
     assert_eq!(first, later);
     first.metrics().unwrap();
+}
+
+fn held_out<'a>(sampler: Sampler<'a>, problems: &'a [Problem]) -> HeldOut<'a> {
+    HeldOut { set: "toy", sampler, problems, sha256: "", samples: 4, greedy: false }
+}
+
+/// What an evaluation of these sets passes on.
+fn each(sets: &[AskedSet<'_>]) -> Vec<(Place, GradedGroup)> {
+    let mut groups = Vec::new();
+    let mut keep = |place, group| {
+        groups.push((place, group));
+        Ok(())
+    };
+    attempt_each(sets, KEY, &mut rollout::to_the_end, &mut keep).unwrap();
+    groups
+}
+
+#[test]
+fn slots_that_a_set_leaves_free_go_to_the_next() {
+    let text = toy::text();
+    let sampling =
+        Sampling { max_new_tokens: NonZeroUsize::new(12).unwrap(), ..Sampling::default() };
+    let countdown = VerifierConfig::Countdown { weight: 2.0 };
+    let [math, other] = [RubricConfig::default(), RubricConfig(vec![countdown])]
+        .map(|rewards| rewards.build().unwrap());
+    let stop = ["0", "1", "2", "3", "4"].map(str::to_owned).to_vec();
+    let (model, style) = (toy::model(&text), PromptStyle { stop, ..style() });
+    let (text, style, sampling) = (&text, &style, &sampling);
+    let sampler = Sampler { model: &model, text, style, sampling, slots: 16, rubric: &math };
+    let problems = problems();
+    let draws: Vec<_> =
+        (0..).zip(&problems).map(|(number, problem)| Draw { number, problem }).collect();
+    let first = AskedSet { sampler, problems: &draws[..1], samples: 8, greedy: true };
+    let second = AskedSet {
+        sampler: Sampler { rubric: &other, ..sampler },
+        problems: &draws,
+        samples: 1,
+        greedy: false,
+    };
+    let sorted = |mut groups: Vec<(Place, GradedGroup)>| {
+        groups.sort_by_key(|(place, _)| (place.set, place.problem));
+        groups.into_iter().map(|(_, group)| group).collect::<Vec<_>>()
+    };
+    let stream = each(&[first, second]);
+    let order: Vec<_> = stream.iter().map(|(place, _)| place.set).collect();
+    assert!(!order.is_sorted(), "the second set began before the first was complete: {order:?}");
+    let apart = [sorted(each(&[first])), sorted(each(&[second]))].concat();
+    assert_eq!(sorted(stream), apart, "each set by its own rubric, samples and draws");
+    // Other sampling cannot be decoded together.
+    let likeliest = Sampling { temperature: 0.0, ..sampling.clone() };
+    let other = AskedSet { sampler: Sampler { sampling: &likeliest, ..second.sampler }, ..second };
+    let order: Vec<_> = each(&[first, other]).iter().map(|(place, _)| place.set).collect();
+    assert_eq!(order, [0, 1, 1, 1]);
 }
 
 #[test]
@@ -128,16 +190,8 @@ fn what_is_complete_when_sampling_stops_is_judged() {
     let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();
     let draws: Vec<_> =
         (0..).zip(&problems).map(|(number, problem)| Draw { number, problem }).collect();
-    let config = AttemptConfig { samples: 3, greedy: true, key: KEY };
-    let whole = {
-        let mut groups = Vec::new();
-        let mut keep = |index, group| {
-            groups.push((index, group));
-            Ok(())
-        };
-        attempt_each(&sampler, &draws, config, &mut rollout::to_the_end, &mut keep).unwrap();
-        groups
-    };
+    let asked = [AskedSet { sampler, problems: &draws, samples: 3, greedy: true }];
+    let whole = each(&asked);
     assert_eq!(whole.len(), 24);
     let (mut kept, mut complete) = (Vec::new(), 0);
     let mut stop = |progress: Progress| {
@@ -149,14 +203,14 @@ fn what_is_complete_when_sampling_stops_is_judged() {
         kept.push((index, group));
         Ok(())
     };
-    let stopped = attempt_each(&sampler, &draws, config, &mut stop, &mut keep).unwrap_err();
+    let stopped = attempt_each(&asked, KEY, &mut stop, &mut keep).unwrap_err();
     assert!(matches!(stopped, evals::Error::Rollout(rollout::Error::Stopped)), "{stopped}");
     // Four slots hold at most four groups that are not complete.
     assert!(kept.len() < 24 && kept.len() >= complete / 4 - 4, "{} of {complete}", kept.len());
     assert!(kept.iter().all(|one| whole.contains(one)));
     // What the receiver fails with ends the call.
     let mut fails = |_, _| Err(evals::Error::Prompt("full".into()));
-    let failed = attempt_each(&sampler, &draws, config, &mut rollout::to_the_end, &mut fails);
+    let failed = attempt_each(&asked, KEY, &mut rollout::to_the_end, &mut fails);
     assert_eq!(failed.unwrap_err().to_string(), "prompt style: full");
 }
 
@@ -185,14 +239,12 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();
-    let held_out = HeldOut { set: "toy", problems: &problems, samples: 4, seed: 5, step: 2 };
     let mut record = Record::new(Box::new(Folder::new(root.path())));
     let (mut results, judged_so_far) = (Vec::new(), AtomicUsize::new(0));
-    let mut judged = |number, group: &GradedGroup| {
-        let result = ProblemResult::of(number, group, true);
-        record.problem(2, "toy", &result)?;
-        results.push(result);
-        assert_eq!(read_results(&path).unwrap().len(), results.len());
+    let mut judged = |_, line: &ProblemLine| {
+        record.problem(2, "toy", line)?;
+        results.push(line.clone());
+        assert_eq!(read(&path).unwrap().0.len(), results.len());
         judged_so_far.store(results.len(), Ordering::SeqCst);
         Ok(())
     };
@@ -203,18 +255,19 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
         }
         ControlFlow::Continue(())
     };
-    let (evaluation, _) = evaluate(&sampler, held_out, &mut progress, &mut judged).unwrap();
+    let sets = [held_out(sampler, &problems)];
+    let evaluation = evaluate(&sets, 5, 2, &mut progress, &mut judged).unwrap().remove(0).summary;
     results.sort_by_key(|result| result.number);
-    assert_eq!(read_results(&path).unwrap(), results);
+    assert_eq!(read(&path).unwrap().0, results);
     let numbers: Vec<_> = results.iter().map(|result| result.number).collect();
     assert_eq!(numbers, (0..24).collect::<Vec<_>>());
     // What a kill tears is left out, a broken line in the middle is not.
     let whole = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
-    assert_eq!(read_results(&path).unwrap().len(), 23);
+    assert_eq!(read(&path).unwrap().0.len(), 23);
     std::fs::write(&path, format!("{{}}\n{whole}")).unwrap();
-    let error = read_results(&path).unwrap_err().to_string();
-    assert!(error.contains("line 1: missing field"), "{error}");
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("line 1: expected what became of a problem: missing field"), "{error}");
     // The complete evaluation replaces what was kept on the way, in the order of the problems.
     record.evaluation(&evaluation, &results).unwrap();
     let lines = std::fs::read_to_string(&path).unwrap();

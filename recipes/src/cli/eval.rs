@@ -11,7 +11,7 @@ use evals::{PromptStyle, Template};
 use rollout::Sampling;
 
 use super::{count, print};
-use crate::config::{DTypeChoice, DeviceChoice};
+use crate::config::{DTypeChoice, DeviceChoice, MOST_COMPLETIONS, read_settings};
 use crate::console::{Console, Verbosity};
 use crate::eval::{
     self, Finding, Policy, Set, SetSettings, Settings, Shown, Texts, compare, contaminated,
@@ -46,10 +46,10 @@ pub(super) struct Args {
     #[arg(long)]
     greedy: bool,
     /// Temperature; 0 is greedy.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Smallest probability mass that is drawn from.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Longest completion, in tokens.
     #[arg(long, value_name = "N", default_value = "3072", value_parser = count)]
@@ -103,7 +103,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.list {
-        print(&eval::list())?;
+        print(&if args.json { eval::list_json() } else { eval::list() })?;
         return Ok(ExitCode::SUCCESS);
     }
     if !args.table.is_empty() {
@@ -130,7 +130,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let policy = Policy { model: &weights, text: &text, slots: args.slots.get() };
     eval::fits(policy, &sets, &prompt)?;
     let settings = Settings {
-        sets: set_settings(&sets, args.samples, protocol, sampling.temperature == 0.0)?,
+        sets: set_settings(&sets, args, protocol, sampling.temperature == 0.0)?,
         sampling,
         style,
         prompt,
@@ -249,13 +249,21 @@ fn sampling(args: &Args, protocol: &Protocol) -> Result<Sampling> {
 
 fn set_settings(
     sets: &[Set],
-    samples: Option<NonZeroUsize>,
+    args: &Args,
     protocol: &Protocol,
     is_greedy: bool,
 ) -> Result<Vec<SetSettings>> {
     let of = |set: &Set| {
         let own = protocol.samples.unwrap_or(set.samples);
-        let samples = samples.map_or(own, NonZeroUsize::get);
+        let samples = args.samples.map_or(own, NonZeroUsize::get);
+        let each = samples.saturating_add(usize::from(args.greedy));
+        if each.saturating_mul(set.chosen.len()) > MOST_COMPLETIONS {
+            bail!(
+                "{}: expected at most {MOST_COMPLETIONS} completions, got {} problems times {each}",
+                set.name,
+                set.chosen.len()
+            );
+        }
         if is_greedy && samples > 1 {
             bail!(
                 "{}: {samples} completions at temperature 0 are all the same; use --samples 1 or \
@@ -281,8 +289,7 @@ fn style(asked: Option<&str>, model_ref: &ModelRef, text: &Text) -> Result<(Stri
     let found = match (asked, model_ref.style()?) {
         (Some(name), _) if styles.contains_key(name) => named(name),
         (Some(file), _) if Path::new(file).extension().is_some_and(|it| it == "toml") => {
-            let read = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
-            (file.to_owned(), toml::from_str(&read).with_context(|| format!("reading {file}"))?)
+            (file.to_owned(), read_settings(Path::new(file), "prompt style")?)
         }
         (Some(name), _) => {
             let names: Vec<_> = styles.keys().map(String::as_str).collect();

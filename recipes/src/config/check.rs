@@ -67,7 +67,8 @@ fn check_data(recipe: &Recipe, found: &mut Problems) {
         found.0.extend(rows.problems("data.held_out"));
     }
     for (at, set) in recipe.eval.sets.iter().enumerate() {
-        found.0.extend(source_problems(&format!("eval.set.{at}.data"), &set.data));
+        let data = set.data.iter();
+        found.0.extend(data.flat_map(|it| source_problems(&format!("eval.set.{at}.data"), it)));
     }
     let made = data.train.sources().iter().map(|(_, _, source)| source.count()).sum::<Option<_>>();
     if let (Some(made), Some(HeldOut::Split { count })) = (made, &data.held_out) {

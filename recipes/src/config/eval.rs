@@ -1,13 +1,14 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use evals::evaluate::{HELD_OUT, greedy};
-use evals::{Evaluation, PromptStyle};
+use evals::{PromptStyle, benchmark, pass_sizes};
 use rollout::Sampling;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::stage::{default_one, default_slots};
-use super::{MOST_COMPLETIONS, Recipe, Source};
+use super::{BestFigure, MOST_COMPLETIONS, Recipe, Source};
+use crate::names::nearest;
 use crate::verifiers::RewardsConfig;
 
 /// Held-out evaluation: before the first step, every `every` steps, and at the end of each stage.
@@ -62,15 +63,28 @@ impl Default for EvalConfig {
     }
 }
 
-/// A held-out set by name. What it leaves out is as in `[eval]`, and its prompt as in `[prompt]`;
-/// of `sampling` and `prompt` it may set single keys.
+/// A held-out set by name: a benchmark, or `data`. None of its problems is trained on. What it
+/// leaves out is as in `[eval]`, and its prompt as in `[prompt]`; of `sampling` and `prompt` it may
+/// set single keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvalSet {
-    /// Name of the set. It is part of metric keys and of file names.
+    /// Name of the set. It is part of metric keys and of file names. Left out: that of `bench`.
+    #[serde(default)]
     pub name: String,
-    /// The problems of the set. None of them is trained on.
-    pub data: Source,
+    /// A benchmark by its name in `stearin eval --list`, such as `"aime24"`. Its problems come from
+    /// the folder in `STEARIN_DATA`, or from the hub at a pinned revision. Left out: `data` has the
+    /// problems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bench: Option<String>,
+    /// The problems of the set, where it is no benchmark. Left out: those of `bench`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Source>,
+    /// Number of problems, drawn with a fixed key, so that a smaller number takes some of those of
+    /// a larger one. `"off"`: all.
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<NonZeroUsize>")]
+    pub limit: Option<NonZeroUsize>,
     /// Completions per problem. Left out: as in `[eval]`.
     #[serde(default = "default_one")]
     pub samples: NonZeroUsize,
@@ -176,50 +190,16 @@ pub struct BestBy {
     /// Name of the held-out set. Without `data.held_out`, `held-out` stands for the first of
     /// `eval.set`; without any set, no best checkpoint is kept.
     pub set: String,
-    /// The figure that is compared. The largest is the best.
+    /// The figure that is compared: `"avg"` (mean accuracy), `"pass@K"`, `"maj@K"`, `"greedy"` or
+    /// `"reward"`. The largest is the best.
     ///
     /// Names: HF `metric_for_best_model`.
-    pub metric: BestMetric,
+    pub figure: BestFigure,
 }
 
 impl Default for BestBy {
     fn default() -> Self {
-        Self { set: HELD_OUT.to_owned(), metric: BestMetric::Accuracy }
-    }
-}
-
-/// A figure of an evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BestMetric {
-    /// Share of completions that are correct.
-    Accuracy,
-    /// pass@k for the largest k that is measured.
-    Pass,
-    /// Mean reward.
-    Reward,
-}
-
-impl BestMetric {
-    /// Its name in recipes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::Pass => "pass",
-            Self::Reward => "reward",
-        }
-    }
-
-    /// Its value in an evaluation; none where no problem could be judged.
-    pub fn of(self, evaluation: &Evaluation) -> Option<f64> {
-        if evaluation.problems == 0 {
-            return None;
-        }
-        match self {
-            Self::Accuracy => Some(evaluation.accuracy),
-            Self::Pass => evaluation.pass.last().map(|pass| pass.rate.mean),
-            Self::Reward => Some(evaluation.reward),
-        }
+        Self { set: HELD_OUT.to_owned(), figure: BestFigure::Average }
     }
 }
 
@@ -228,10 +208,10 @@ impl Recipe {
     /// so, or for want of a set. Where there is no `data.held_out`, `held-out` stands for the first
     /// set.
     pub fn best_by(&self) -> Option<BestBy> {
-        let BestBy { set, metric } = self.checkpoint.best.as_ref()?;
+        let BestBy { set, figure } = self.checkpoint.best.as_ref()?;
         let sets = self.held_out_sets();
         let own = sets.iter().find(|one| one.name == set).or_else(|| sets.first())?;
-        Some(BestBy { set: own.name.to_owned(), metric: *metric })
+        Some(BestBy { set: own.name.to_owned(), figure: *figure })
     }
 }
 
@@ -246,6 +226,7 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
     for (at, set) in recipe.eval.sets.iter().enumerate() {
         let key = format!("eval.set.{at}");
         let name = &set.name;
+        found.extend(origin_problem(set).map(|problem| format!("{key}{problem}")));
         let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
             found.push(format!(
@@ -290,7 +271,48 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
         }
     }
     no_such_set(recipe, &taken, &mut found);
+    found.extend(figure_problem(recipe));
     found
+}
+
+/// What is wrong with where the problems of a set come from.
+fn origin_problem(set: &EvalSet) -> Option<String> {
+    match (&set.bench, &set.data) {
+        (Some(name), None) => {
+            let all = benchmark::all().iter().map(|one| one.name.as_str());
+            let known = benchmark::find(name).is_some();
+            (!known).then(|| {
+                let hint = nearest(name, all.clone())
+                    .map_or_else(String::new, |name| format!("\ndid you mean `{name}`?"));
+                let all: Vec<_> = all.collect();
+                format!(
+                    ".bench: there is no benchmark `{name}`; there are {}{hint}",
+                    all.join(", ")
+                )
+            })
+        }
+        (None, Some(_)) => None,
+        (Some(_), Some(_)) => Some(": expected `bench` or `data`, got both".to_owned()),
+        (None, None) => Some(": expected `bench` or `data`, got neither".to_owned()),
+    }
+}
+
+/// What is wrong with the figure by which checkpoints are compared.
+fn figure_problem(recipe: &Recipe) -> Option<String> {
+    let by = recipe.best_by()?;
+    let sets = recipe.held_out_sets();
+    let set = sets.iter().find(|set| set.name == by.set)?;
+    let (samples, figure) = (set.samples, by.figure);
+    let sizes: Vec<_> = pass_sizes(samples).skip(1).map(|k| k.to_string()).collect();
+    let needs = match figure {
+        BestFigure::Pass(k) | BestFigure::Majority(k) if !pass_sizes(samples).any(|it| it == k) => {
+            let sizes = if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") };
+            format!("of `samples = {samples}` the values of K are {sizes}")
+        }
+        BestFigure::Greedy if !set.greedy => "it needs `greedy = true`".to_owned(),
+        _ => return None,
+    };
+    Some(format!("checkpoint.best.figure: the set `{}` has no {figure}: {needs}", by.set))
 }
 
 /// What is asked of sets that there are not; `taken` are the names of those that there are.

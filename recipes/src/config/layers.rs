@@ -29,7 +29,7 @@ impl Sources {
             }
         }
         inherit(&mut root);
-        root.iter_mut().for_each(kind_first);
+        kinds_first(&mut root);
         Ok(root)
     }
 
@@ -197,18 +197,20 @@ fn in_full(name: &mut Spanned<DeValue<'_>>) {
 
 /// Puts `kind` before the other keys of every table, where its reader wants it. The arguments of a
 /// chat template keep their order, which shows in a prompt.
-fn kind_first((key, value): (&Spanned<DeString<'_>>, &mut Spanned<DeValue<'_>>)) {
+pub(super) fn kinds_first(table: &mut DeTable<'_>) {
+    if let Some((kind, name)) = table.remove_entry("kind") {
+        let rest = std::mem::take(table);
+        table.insert(kind, name);
+        table.extend(rest);
+    }
+    let inner = table.iter_mut().filter(|(key, _)| key.get_ref() != "template_args");
+    inner.for_each(|(_, value)| in_value(value));
+}
+
+fn in_value(value: &mut Spanned<DeValue<'_>>) {
     match value.get_mut() {
-        DeValue::Table(_) if key.get_ref() == "template_args" => {}
-        DeValue::Table(table) => {
-            if let Some((kind, name)) = table.remove_entry("kind") {
-                let rest = std::mem::take(table);
-                table.insert(kind, name);
-                table.extend(rest);
-            }
-            table.iter_mut().for_each(kind_first);
-        }
-        DeValue::Array(array) => array.iter_mut().for_each(|value| kind_first((key, value))),
+        DeValue::Table(table) => kinds_first(table),
+        DeValue::Array(array) => array.iter_mut().for_each(in_value),
         _ => {}
     }
 }

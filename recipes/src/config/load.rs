@@ -3,10 +3,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rewards::rows::{Foreign, foreign};
-use toml::de::DeTable;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
 
 use super::sources::Sources;
-use super::{Recipe, check, hints, message, mistakes};
+use super::{Recipe, check, hints, layers, message, mistakes};
 use crate::identity;
 use crate::verifiers::RewardsConfig;
 
@@ -34,19 +36,9 @@ impl Layer {
     ///
     /// Fails when it cannot be read as text.
     pub fn file(path: &Path) -> Result<Self> {
-        const EXPECTED: &str = "a recipe in TOML";
-        let named = || format!("reading the recipe {}", path.display());
-        let mut bytes = Vec::new();
-        identity::open(path, EXPECTED)?.read_to_end(&mut bytes).with_context(named)?;
-        if let Some(Foreign { what, .. }) = foreign(&bytes) {
-            bail!("{} is {what}, expected {EXPECTED} as UTF-8 text", path.display());
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let line = bytes[..error.valid_up_to()].split(|&byte| byte == b'\n').count();
-            anyhow!("{}:{line}: expected UTF-8, got other bytes", path.display())
-        })?;
+        let text = text_of(path, "recipe")?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { folder, ..Self::text(&path.display().to_string(), text) })
+        Ok(Self { folder, ..Self::text(&path.display().to_string(), &text) })
     }
 
     /// Takes text, without the byte order mark that some editors put before it; its relative paths
@@ -60,6 +52,42 @@ impl Layer {
         let stem = Path::new(&self.name).file_stem().unwrap_or_default();
         stem.to_string_lossy().into_owned()
     }
+}
+
+/// The text of a TOML file that holds a `what`.
+fn text_of(path: &Path, what: &str) -> Result<String> {
+    let expected = format!("a {what} in TOML");
+    let named = || format!("reading the {what} {}", path.display());
+    let mut bytes = Vec::new();
+    identity::open(path, &expected)?.read_to_end(&mut bytes).with_context(named)?;
+    if let Some(Foreign { what, .. }) = foreign(&bytes) {
+        bail!("{} is {what}, expected {expected} as UTF-8 text", path.display());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = bytes[..at].split(|&byte| byte == b'\n').count();
+        anyhow!("{}:{line}: expected UTF-8, got other bytes", path.display())
+    })
+}
+
+/// Reads settings that are a TOML file of their own, with `kind` wherever it stands in a table.
+/// `what` is what messages call them.
+///
+/// # Errors
+///
+/// Fails when the file cannot be read as TOML, and on an unknown key or a value of the wrong kind,
+/// with its line and column.
+pub fn read_settings<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let text = text_of(path, what)?;
+    let mut sources = Sources::new();
+    sources.push_file(&path.display().to_string(), text.trim_start_matches('\u{feff}'));
+    let source = sources.0.last().expect("it was pushed");
+    let at = |error: toml::de::Error| {
+        message::at(&sources, error.span().unwrap_or(source.here()), error.message())
+    };
+    let mut table = DeTable::parse(&source.padded).map_err(at)?.into_inner();
+    layers::kinds_first(&mut table);
+    T::deserialize(Deserializer::from(Spanned::new(source.here(), table))).map_err(at)
 }
 
 /// Reads a recipe: later layers go over earlier ones, overrides over all.
@@ -86,6 +114,9 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     let mut recipe = deserialize(&sources, &sources.merge()?)?;
     if recipe.name.is_empty() {
         recipe.name = stem;
+    }
+    for set in recipe.eval.sets.iter_mut().filter(|set| set.name.is_empty()) {
+        set.name = set.bench.clone().unwrap_or_default();
     }
     ask_for_answers(&mut recipe);
     let problems = check::problems(&recipe);

@@ -107,7 +107,7 @@ impl Plan {
 /// Which checkpoints stay.
 fn kept(recipe: &Recipe) -> String {
     let best = match (recipe.best_by(), &recipe.checkpoint.best) {
-        (Some(BestBy { set, metric }), _) => format!(" and the best by {set} {}", metric.name()),
+        (Some(BestBy { set, figure }), _) => format!(" and the best by {set} {}", figure.title()),
         (None, None) => String::new(),
         (None, _) => "; no best one, for want of a set to choose it by".to_owned(),
     };

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use anyhow::{Context as _, Result};
 use rewards::Problem;
-use toml::Table;
 
-use crate::data;
+use crate::data::{self, normal};
 use crate::search_path::SearchPath;
 
 /// The texts of training data.
@@ -22,10 +21,7 @@ impl Texts {
     pub fn of(files: &[String]) -> Result<Self> {
         let mut texts = HashSet::new();
         for file in files {
-            let mut table = Table::new();
-            table.insert("kind".into(), "file".into());
-            table.insert("path".into(), file.as_str().into());
-            let source = super::sets::source(table)?;
+            let source = super::sets::rows_of(file);
             let name = format!("--train-data {file}");
             let (problems, _, _) = data::source(&name, &source, &SearchPath::of_command(), None, 1)
                 .with_context(|| name.clone())?;
@@ -42,13 +38,6 @@ pub fn contaminated<'a>(
 ) -> Vec<String> {
     let known = |problem: &&Problem| texts.0.contains(&normal(&problem.problem));
     problems.into_iter().filter(known).map(|problem| problem.id.clone()).collect()
-}
-
-/// A text without what copies differ by: case, white space, dollar signs, backslashes and the
-/// punctuation of sentences.
-fn normal(text: &str) -> String {
-    let counts = |c: &char| !c.is_whitespace() && !"$\\,.;:!?'\"{}".contains(*c);
-    text.chars().filter(counts).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! The directory of an evaluation: its settings, and what became of each problem.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use evals::attempt::Draw;
-use evals::run::evaluation::{self, Summary};
-use evals::run::{self, FORMAT, Facts, Phase, ProblemLine, Sink, State, step_name};
+use evals::run::{
+    self, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, evaluation, step_name,
+};
+use rewards::Problem;
 
 use super::{Set, SetSettings, Settings};
 use crate::console::Beat;
-use crate::run_dir::{Claim, EVALUATION, Heartbeat, RunDir, status};
+use crate::run_dir::{Claim, EVALUATION, Heartbeat, RECIPE, RunDir, status};
 
 /// Its steps: an evaluation by itself judges what it finds.
 const STEP: u64 = 0;
@@ -91,7 +93,17 @@ pub fn read(root: &Path) -> Result<Found> {
     let mut lines = BTreeMap::new();
     let mut summaries = Vec::new();
     for set in &settings.sets {
-        let (read, _) = evaluation::read(&results(root, &set.name))?;
+        let path = results(root, &set.name);
+        let (read, _) = evaluation::read(&path)?;
+        let SetSettings { name, asked, samples, .. } = set;
+        if read.len() > *asked || read.iter().any(|line| line.n != *samples) {
+            bail!(
+                "{}: expected up to {asked} problems with {samples} completions each, as \
+                 {EVALUATION} says of `{name}`, got others\none of the files is damaged: evaluate \
+                 into another --out",
+                path.display()
+            );
+        }
         summaries.push(summary(&settings, set, &read, contaminated(root, &set.name)));
         lines.insert(set.name.clone(), read);
     }
@@ -101,11 +113,22 @@ pub fn read(root: &Path) -> Result<Found> {
 /// The settings of the directory.
 fn stored(root: &Path) -> Result<Settings> {
     let path = root.join(EVALUATION);
-    let text = std::fs::read_to_string(&path).with_context(|| {
-        format!("{} is no directory of an evaluation: reading {EVALUATION}", root.display())
-    })?;
-    let settings: Settings =
-        toml::from_str(&text).map_err(|error| anyhow!("reading {}: {error}", path.display()))?;
+    if !path.exists() {
+        let hint = if root.join(RECIPE).is_file() {
+            "it is the run directory of a training: `stearin eval --model` evaluates its checkpoints"
+        } else {
+            "expected what `stearin eval --out` has written"
+        };
+        bail!(
+            "{} is no directory of an evaluation: there is no {EVALUATION}\n{hint}",
+            root.display()
+        );
+    }
+    let next = "the file is damaged: evaluate into another --out";
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| anyhow!("reading {}: {error}\n{next}", path.display()))?;
+    let settings: Settings = toml::from_str(&text)
+        .map_err(|error| anyhow!("reading {}: {error}{next}", path.display()))?;
     if settings.format != FORMAT {
         bail!(
             "{}: expected format {FORMAT}, got {}\nread it with the version of stearin that wrote it, \
@@ -202,13 +225,26 @@ impl Folder {
     }
 
     /// The problems of a set that are to be judged yet.
-    pub(super) fn pending<'a>(&self, set: &'a Set) -> Vec<Draw<'a>> {
-        let done: BTreeSet<u64> = self.lines(&set.name).iter().map(|line| line.number).collect();
-        let chosen = set.chosen.iter().map(|&number| (number as u64, &set.problems[number]));
-        chosen
-            .filter(|(number, _)| !done.contains(number))
-            .map(|(number, problem)| Draw { number, problem })
-            .collect()
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory has a problem that is not asked for, or less of one than is.
+    pub(super) fn pending<'a>(&self, set: &'a Set) -> Result<Vec<Draw<'a>>> {
+        let SetSettings { samples, .. } = *self.of(&set.name);
+        let mut pending: BTreeMap<u64, &Problem> =
+            set.chosen.iter().map(|&number| (number as u64, &set.problems[number])).collect();
+        for ProblemLine { number, id, n, greedy, .. } in self.lines(&set.name) {
+            let own = pending.remove(number).filter(|problem| problem.id == *id);
+            if own.is_none() || *n != samples || greedy.is_some() != self.settings.greedy {
+                bail!(
+                    "{}: problem `{id}`, number {number}, with {n} completions, is not what this \
+                     evaluation asks for\nthe file is damaged: remove that line, or evaluate into \
+                     another --out",
+                    results(self.root(), &set.name).display()
+                );
+            }
+        }
+        Ok(pending.into_iter().map(|(number, problem)| Draw { number, problem }).collect())
     }
 
     /// Keeps what became of a problem.
@@ -223,7 +259,7 @@ impl Folder {
     }
 
     /// Writes the problems of a set in their order, and its summary.
-    pub(super) fn finish(&mut self, set: &str) -> Result<()> {
+    pub(super) fn finish(&mut self, set: &str) -> evals::Result<()> {
         let contaminated = self.contaminated.get(set).cloned();
         let lines = self.lines.entry(set.to_owned()).or_default();
         lines.sort_by_key(|line| line.number);
@@ -234,13 +270,12 @@ impl Folder {
         }
         let summary = summary(&self.settings, self.of(set), self.lines(set), contaminated);
         let summary = serde_json::to_vec_pretty(&summary).expect("plain fields become JSON");
-        for (file, bytes) in [(results_name(set), text.into_bytes()), (summary_name(set), summary)]
-        {
-            let sink = &mut self.sink;
-            sink.replace(&file, &bytes).with_context(|| format!("writing {file}"))?;
-        }
+        let files = [(results_name(set), text.into_bytes()), (summary_name(set), summary)];
         self.heartbeat.rewrote();
-        self.set_status(State::Running)
+        files.into_iter().try_for_each(|(file, bytes)| {
+            let replaced = self.sink.replace(&file, &bytes);
+            replaced.map_err(|source| evals::Error::Write { file, source })
+        })
     }
 
     /// Says what becomes of the evaluation. Problems are its steps.

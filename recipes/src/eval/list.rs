@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use evals::benchmark;
+use serde_json::json;
 
 use super::table::aligned;
 
@@ -44,6 +45,17 @@ pub fn list() -> String {
     text
 }
 
+/// The same as JSON.
+pub fn list_json() -> String {
+    let names: Vec<_> = benchmark::styles().keys().collect();
+    let all = json!({
+        "benchmarks": benchmark::all(),
+        "protocols": benchmark::protocols(),
+        "prompts": names,
+    });
+    format!("{all:#}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +66,8 @@ mod tests {
         for name in ["aime24", "minerva", "stare-script", "minerva-4shot", "countdown"] {
             assert!(text.contains(name), "{text}");
         }
+        let json: serde_json::Value = serde_json::from_str(&list_json()).unwrap();
+        assert_eq!(json["benchmarks"][0]["name"], "aime24");
+        assert_eq!(json["protocols"]["quick"]["limit"], 64);
     }
 }

@@ -6,14 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use evals::benchmark::{self, Benchmark};
 use rewards::{Marker, Problem, RubricConfig, Strictness, VerifierConfig};
-use serde_json::json;
 use toml::{Table, Value};
 
-use crate::config::{Source, source_problems};
-use crate::data;
-use crate::identity::sha256;
+use crate::config::{Columns, Rows, Source, read_settings, source_problems};
+use crate::data::{self, Located, chosen, rows_sha256};
 use crate::names::nearest;
-use crate::random::{draws, shuffled};
 use crate::search_path::SearchPath;
 
 /// Completions of a problem where no benchmark says.
@@ -23,10 +20,6 @@ const TASKS: [(&str, &str); 2] = [
     ("arithmetic", "count = 200\nmin_digits = 2\nmax_digits = 2\noperations = [\"+\", \"-\"]"),
     ("countdown", "count = 200"),
 ];
-/// Folders below that of the data where a benchmark's file is looked for, and what its name ends
-/// in.
-const BELOW: [&str; 2] = ["", "data"];
-const ENDINGS: [&str; 2] = [".jsonl", "_test.jsonl"];
 
 /// A set of problems, ready to be judged.
 #[derive(Debug, Clone)]
@@ -93,60 +86,35 @@ impl Finding {
         }
         let path = Path::new(item);
         if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("reading {}", path.display()))?;
-            let table =
-                toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-            let source = source(table).with_context(|| format!("reading {}", path.display()))?;
-            return self.made(&stem(path), &source, 1, SAMPLES);
+            let source: Source = read_settings(path, "source of problems")?;
+            let name = stem(path);
+            if let [first, ..] = source_problems(&name, &source).as_slice() {
+                bail!("{first}");
+            }
+            let folder = path.parent().unwrap_or(Path::new(""));
+            return self.made(&name, &source, &SearchPath::of_recipe(folder), 1, SAMPLES);
         }
         let is_address = item.starts_with("hf://");
         if !is_address && !item.contains('*') && SearchPath::of_command().find(item).is_none() {
             bail!("{}", unknown(item));
         }
-        self.made(&stem(path), &file(item, &[])?, 1, SAMPLES)
+        self.made(&stem(path), &rows_of(item), &SearchPath::of_command(), 1, SAMPLES)
     }
 
-    fn benchmark(&self, benchmark: &Benchmark) -> Result<Set> {
-        let Benchmark { name, problems, samples, .. } = benchmark;
-        let source = match (self.local(name), benchmark.address()) {
-            (Some(path), _) => file(&path.display().to_string(), &[])?,
-            (None, Some(address)) => {
-                let columns: Vec<_> = benchmark.columns.iter().collect();
-                file(&address, &columns)?
-            }
-            (None, None) => bail!(
-                "no revision of hf://datasets/{} is pinned, so it is not read from the hub\nwrite its \
-                 {problems} rows as {name}.jsonl, one {{\"id\", \"problem\", \"answer\", \"source\"}} a \
-                 line, and name the folder by --data or STEARIN_DATA",
-                benchmark.dataset
-            ),
-        };
-        let set = self.made(name, &source, 1, *samples).with_context(|| {
-            format!(
-                "reading {name}; to use a file of your own, put {name}.jsonl into the folder that \
-                 --data or STEARIN_DATA names"
-            )
-        })?;
-        if set.problems.len() != *problems {
-            bail!("expected the {problems} problems of {}, got {}", name, set.problems.len());
-        }
+    fn benchmark(&self, benchmark: &'static Benchmark) -> Result<Set> {
+        let located = Located::new(benchmark, self.folder.as_deref())?;
+        let Benchmark { name, samples, .. } = benchmark;
+        let set = self.made(name, &located.source, &SearchPath::of_command(), 1, *samples);
+        let set = set.with_context(|| located.reading())?;
+        located.check(&set.problems)?;
         Ok(set)
     }
 
-    /// The file of a benchmark that is here.
-    fn local(&self, name: &str) -> Option<PathBuf> {
-        let of_environment = std::env::var_os("STEARIN_DATA").map(PathBuf::from);
-        let folders: Vec<_> = self.folder.clone().into_iter().chain(of_environment).collect();
-        let search_path = folders.iter().flat_map(|folder| BELOW.map(|below| folder.join(below)));
-        let mut paths = search_path
-            .flat_map(|place| ENDINGS.map(|ending| place.join(format!("{name}{ending}"))));
-        paths.find(|path| path.is_file())
-    }
-
     fn task(&self, name: &str, defaults: &str, settings: &str) -> Result<Set> {
-        let mut table: Table = defaults.parse().expect("the settings are TOML");
-        table.insert("kind".into(), name.into());
+        let defaults: Table = defaults.parse().expect("the settings are TOML");
+        // `kind` comes first, where its reader wants it.
+        let mut table = Table::from_iter([("kind".to_owned(), Value::from(name))]);
+        table.extend(defaults);
         let mut seed = 1;
         for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
             let (key, value) = setting
@@ -169,23 +137,30 @@ impl Finding {
                 }
             }
         }
-        let source = source(table).with_context(|| format!("settings of the task `{name}`"))?;
+        let source = Value::Table(table).try_into();
+        let source: Source = source.with_context(|| format!("settings of the task `{name}`"))?;
         if let [first, ..] = source_problems(name, &source).as_slice() {
             bail!("{first}");
         }
-        self.made(name, &source, seed, SAMPLES)
+        self.made(name, &source, &SearchPath::of_command(), seed, SAMPLES)
     }
 
-    fn made(&self, name: &str, source: &Source, seed: u64, samples: usize) -> Result<Set> {
+    fn made(
+        &self,
+        name: &str,
+        source: &Source,
+        search_path: &SearchPath,
+        seed: u64,
+        samples: usize,
+    ) -> Result<Set> {
         let rewards = rewards(source);
-        let search_path = SearchPath::of_command();
         let reader = "the grader".to_owned();
         let answers = matches!(rewards.0[0], VerifierConfig::Math { .. }).then_some(&*reader);
-        let (problems, _, notes) = data::source(name, source, &search_path, answers, seed)?;
+        let (problems, _, notes) = data::source(name, source, search_path, answers, seed)?;
         Ok(Set {
             name: name.to_owned(),
             chosen: chosen(problems.len(), self.limit),
-            sha256: digest(&problems),
+            sha256: rows_sha256(&problems),
             problems,
             samples,
             rewards,
@@ -228,32 +203,23 @@ fn items(arguments: &[String]) -> Vec<String> {
     items
 }
 
-fn file(path: &str, columns: &[(&String, &String)]) -> Result<Source> {
-    let mut table = Table::new();
-    table.insert("kind".into(), "file".into());
-    table.insert("path".into(), path.into());
-    let columns: Table =
-        columns.iter().map(|(role, column)| ((*role).clone(), column.as_str().into())).collect();
-    table.insert("columns".into(), Value::Table(columns));
-    source(table).context("columns of a benchmark")
-}
-
-/// The source that a table describes, wherever `kind` stands in it.
-pub(super) fn source(mut table: Table) -> Result<Source> {
-    let mut ordered = Table::new();
-    if let Some(kind) = table.remove("kind") {
-        ordered.insert("kind".into(), kind);
-    }
-    ordered.extend(table);
-    Ok(Value::Table(ordered).try_into()?)
+/// Rows of a file, a folder, a pattern or an address.
+pub(super) fn rows_of(path: &str) -> Source {
+    let (path, columns) = (path.to_owned(), Columns::default());
+    Source::File(Rows { path, limit: None, columns, answer_from: None })
 }
 
 /// The name of a file without its extension, as it may stand in the name of another.
 fn stem(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let named = if path.file_stem().is_some() { path } else { &whole };
+    let stem = named.file_stem().unwrap_or_default().to_string_lossy();
     let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = stem.chars().map(plain).collect();
-    name.trim_start_matches('.').to_owned()
+    match name.trim_start_matches('.') {
+        "" => "rows".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 fn unknown(item: &str) -> String {
@@ -267,26 +233,6 @@ fn unknown(item: &str) -> String {
         SearchPath::of_command().describe(),
         known.join(", ")
     )
-}
-
-/// Which of `count` problems are judged: all, or as many as the limit says, drawn by a fixed key,
-/// so that a smaller limit takes some of those of a larger one.
-fn chosen(count: usize, limit: Option<NonZeroUsize>) -> Vec<usize> {
-    let limit = limit.map_or(count, NonZeroUsize::get);
-    let mut chosen = shuffled(count, &mut draws(1, "limit"));
-    chosen.truncate(limit);
-    chosen.sort_unstable();
-    chosen
-}
-
-/// SHA-256 of the digests of the rows, in their order.
-fn digest(problems: &[Problem]) -> String {
-    let row = |one: &Problem| {
-        let Problem { id, history, problem, answer, .. } = one;
-        let row = json!({"id": id, "history": history, "problem": problem, "answer": answer});
-        sha256(row.to_string().as_bytes())
-    };
-    sha256(problems.iter().map(row).collect::<String>().as_bytes())
 }
 
 #[cfg(test)]
@@ -313,30 +259,22 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_limit_takes_some_of_a_larger_one() {
-        let at = |limit| chosen(500, NonZeroUsize::new(limit));
-        let (small, large) = (at(32), at(64));
-        assert_eq!((small.len(), large.len(), at(0).len()), (32, 64, 500));
-        assert!(small.iter().all(|number| large.contains(number)));
-        assert!(small.is_sorted() && *small.last().unwrap() > 100, "not the first ones");
-    }
-
-    #[test]
     fn benchmarks_are_found_in_the_folder_of_the_data() {
         let Some(folder) = std::env::var_os("STEARIN_DATA").map(PathBuf::from) else {
             println!("skipped: set STEARIN_DATA to a folder with aime24.jsonl and others");
             return;
         };
-        let names = ["aime24", "aime25", "amc23", "math500", "gsm8k"];
-        let finding = Finding { folder: Some(folder), limit: NonZeroUsize::new(7) };
-        let here: Vec<_> = names.into_iter().filter(|name| finding.local(name).is_some()).collect();
-        if here.is_empty() {
-            println!("skipped: STEARIN_DATA has none of {}", names.join(", "));
-            return;
-        }
-        let sets = finding.sets(&[here.join(",")]).unwrap();
-        for (set, name) in sets.iter().zip(&here) {
-            let known = benchmark::find(name).unwrap();
+        let finding = Finding { folder: Some(folder.clone()), limit: NonZeroUsize::new(7) };
+        let mut read = 0;
+        for known in benchmark::all() {
+            let name = &known.name;
+            let is_here = |file: &str| {
+                ["", "data"].iter().any(|below| folder.join(below).join(file).is_file())
+            };
+            if !is_here(&format!("{name}.jsonl")) && !is_here(&format!("{name}_test.jsonl")) {
+                continue;
+            }
+            let set = finding.sets(&[name.clone()]).unwrap().remove(0);
             assert_eq!((&set.name, set.problems.len()), (&known.name, known.problems));
             assert_eq!((set.chosen.len(), set.samples), (7, known.samples));
             let unreadable = set.problems.iter().filter(|problem| {
@@ -344,7 +282,9 @@ mod tests {
                 rewards::equivalent(one, one, Strictness::Eval) != rewards::Equivalence::Equal
             });
             assert_eq!(unreadable.count(), 0, "{name}");
+            read += 1;
         }
+        println!("{read} benchmarks are in {}", folder.display());
     }
 
     #[test]
@@ -355,10 +295,10 @@ mod tests {
         std::fs::write(folder.path().join("minerva.jsonl"), row).unwrap();
         let error = format!("{:#}", finding.sets(&["minerva".into()]).unwrap_err());
         assert!(error.contains("expected the 272 problems of minerva, got 1"), "{error}");
-        std::fs::remove_file(folder.path().join("minerva.jsonl")).unwrap();
         let finding = Finding { folder: None, limit: None };
-        if finding.local("minerva").is_none() {
-            let error = format!("{:#}", finding.sets(&["minerva".into()]).unwrap_err());
+        // A file of it may be in STEARIN_DATA.
+        if let Err(error) = finding.sets(&["minerva".into()]) {
+            let error = format!("{error:#}");
             assert!(error.contains("no revision of hf://datasets/math-ai/minervamath"), "{error}");
             assert!(error.contains("write its 272 rows as minerva.jsonl"), "{error}");
         }

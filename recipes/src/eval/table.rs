@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
-use evals::run::{Figure, ProblemLine, Summary};
+use evals::run::{Figure, Part, ProblemLine, Summary};
 use evals::{Estimate, Paired};
+use rewards::Outcome;
 use serde::Serialize;
 use serde_json::json;
 
 use super::Found;
+use crate::printable::excerpt;
 
 /// The evaluations that are shown, and what each of their sets is compared with.
 #[derive(Debug, Clone)]
@@ -128,8 +130,9 @@ pub fn markdown(shown: &Shown) -> String {
         rows.push(row);
     }
     let mut text = aligned(&rows);
-    for (_, summary) in &all {
+    for (found, summary) in &all {
         parts(&mut text, summary);
+        left_out(&mut text, &summary.set, &found.lines[&summary.set]);
     }
     if let Some(Compared { root, differs, .. }) = &shown.against {
         let _ = writeln!(text, "\nagainst: {root}, paired by problem");
@@ -197,20 +200,40 @@ fn parts(text: &mut String, summary: &Summary) {
             continue;
         }
         let _ = writeln!(text, "\n{set} by {what}:");
-        let mut rows = vec![[what, "avg", "95 %"].map(str::to_owned).to_vec()];
+        let mut rows = vec![[what, "problems", "avg", "95 %"].map(str::to_owned).to_vec()];
         rows.extend(parts.iter().map(|(part, found)| {
-            let Estimate { mean, low, high } = *found;
-            vec![part.clone(), percent(mean), format!("{} to {}", percent(low), percent(high))]
+            let Part { problems, accuracy: Estimate { mean, low, high } } = *found;
+            let within = format!("{} to {}", percent(low), percent(high));
+            vec![part.clone(), problems.to_string(), percent(mean), within]
         }));
         text.push_str(&aligned(&rows));
     }
     if let Some(ids) = contaminated {
         let (number, asked) = (ids.len(), summary.asked);
         let _ = write!(text, "\n{set}: {number} of {asked} problems are in the training data");
-        let shown = ids.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = if number > 5 { ", ..." } else { "" };
-        let _ = if ids.is_empty() { writeln!(text) } else { writeln!(text, ": {shown}{more}") };
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        let _ = if ids.is_empty() { writeln!(text) } else { writeln!(text, ": {}", few(&ids)) };
     }
+}
+
+/// A line on the problems that are in no figure, and why.
+fn left_out(text: &mut String, set: &str, lines: &[ProblemLine]) {
+    let out: Vec<_> = lines.iter().filter(|line| line.unjudged()).collect();
+    let (gold, failed): (Vec<_>, Vec<_>) =
+        out.into_iter().partition(|line| line.outcomes.contains(&Outcome::GoldUnparseable));
+    for (lines, why) in [(gold, "the answer cannot be read"), (failed, "a verifier failed")] {
+        let ids: Vec<_> = lines.iter().map(|line| line.id.as_str()).collect();
+        if !ids.is_empty() {
+            let _ = writeln!(text, "\n{set}: {} left out, {why}: {}", ids.len(), few(&ids));
+        }
+    }
+}
+
+/// The first few of many.
+fn few(ids: &[&str]) -> String {
+    let more = if ids.len() > 5 { ", ..." } else { "" };
+    let short = |id: &&str| excerpt(id, 60);
+    ids.iter().take(5).map(short).collect::<Vec<_>>().join(", ") + more
 }
 
 /// Rows as a Markdown table whose columns are aligned; the first row is its head.
@@ -239,8 +262,6 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-
-    use rewards::Outcome;
 
     use super::*;
     use crate::eval::settings::tests::settings;

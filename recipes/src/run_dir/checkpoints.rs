@@ -92,7 +92,7 @@ pub struct Score {
     /// The held-out set.
     pub set: String,
     /// The name of the figure.
-    pub metric: String,
+    pub figure: String,
     /// Its value; larger is better.
     pub value: f64,
     /// Digest of what it depends on besides the weights: the rewards, sampling, samples, prompt and
@@ -111,17 +111,18 @@ impl Score {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        (&self.set, &self.metric, &self.measured) == (&other.set, &other.metric, &other.measured)
+        (&self.set, &self.figure, &self.measured) == (&other.set, &other.figure, &other.measured)
     }
 }
 
 impl fmt::Display for Score {
     /// As in "held-out accuracy 41.7 %".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { set, metric, value, .. } = self;
-        match metric.as_str() {
-            "reward" => write!(f, "{set} {metric} {value:.3}"),
-            _ => write!(f, "{set} {metric} {:.1} %", 100.0 * value),
+        let Self { set, figure, value, .. } = self;
+        match figure.as_str() {
+            "avg" => write!(f, "{set} accuracy {:.1} %", 100.0 * value),
+            "reward" => write!(f, "{set} {figure} {value:.3}"),
+            _ => write!(f, "{set} {figure} {:.1} %", 100.0 * value),
         }
     }
 }
@@ -320,7 +321,7 @@ mod tests {
     use crate::run_dir::of_this_process;
 
     fn score(set: &str, value: f64) -> Score {
-        Score { set: set.into(), metric: "accuracy".into(), value, measured: "a".into() }
+        Score { set: set.into(), figure: "avg".into(), value, measured: "a".into() }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evals::run::{Problem, Run as Record, TokenFile, read_results};
+use evals::run::evaluation::read as read_results;
+use evals::run::{Problem, Run as Record, TokenFile};
 use recipes::run_dir::RunDir;
 use recipes::summary::summary;
 use serde_json::{Value, json};

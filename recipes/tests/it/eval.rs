@@ -245,14 +245,134 @@ fn what_cannot_be_begun_is_bad_input_and_leaves_nothing() {
         (vec!["run", "--bench", "math"], "there is no benchmark, task or file"),
         (vec!["run", "--against", "none"], "none is no directory of an evaluation"),
         (vec!["run", "--train-data", "none.jsonl"], "there is no file `none.jsonl`"),
+        (vec!["run", "--bench", "none.toml"], "none.toml"),
+        (vec!["run", "--prompt", "none.toml"], "none.toml"),
+        (vec!["run", "--temperature", "-1"], "temperature is -1, expected"),
     ] {
         let output = stearin(temp.path(), &with(&SHORT, &more));
         assert_eq!(output.status.code(), Some(2), "{more:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(expected), "{more:?}: {}", stderr(&output));
+    }
+    for (at, value, expected) in [
+        (6, "99999999999", "expected at most 16777216 completions, got 12 problems times"),
+        (2, "http://localhost:8000", "the model of a server is not supported yet"),
+    ] {
+        let mut arguments = with(&SHORT, &["run"]);
+        arguments[at] = value;
+        let output = stearin(temp.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{value}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{value}: {}", stderr(&output));
     }
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     let list = stearin(temp.path(), &["eval", "--list"]);
     assert!(list.status.success() && stdout(&list).contains("| math500"), "{}", stdout(&list));
     let none = stearin(temp.path(), &["eval"]);
     assert_eq!(none.status.code(), Some(2), "a model is asked for");
+}
+
+/// Asserts that the directory of an evaluation is read, or refused in words that name the file.
+#[track_caller]
+fn read_or_refused(root: &Path, file: &str, what: &str) -> bool {
+    let found = recipes::eval::read(root);
+    if let Err(error) = &found {
+        let said = format!("{error:#}");
+        let name = file.rsplit('/').next().unwrap();
+        assert!(said.contains(name) && said.contains("is damaged"), "{file}, {what}: {said}");
+    }
+    found.is_ok()
+}
+
+#[test]
+fn a_damaged_directory_is_explained() {
+    let temp = tempfile::tempdir().unwrap();
+    let output = stearin(temp.path(), &with(&SHORT, &["run", "--greedy"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let root = temp.path().join("run");
+    let results = "evals/step-000000/arithmetic.jsonl";
+    for file in ["eval.toml", results] {
+        let path = root.join(file);
+        let whole = fs::read(&path).unwrap();
+        let places = (0..whole.len()).filter(|at| b"\n{}[]\",:=".contains(&whole[*at]));
+        let places: Vec<_> = places.flat_map(|at| [at, at + 1]).collect();
+        // Within the first lines and the last ones, where there are many alike.
+        let few = places.iter().take(300).chain(places.iter().rev().take(300));
+        for &at in few {
+            fs::write(&path, &whole[..at]).unwrap();
+            let is_read = read_or_refused(&root, file, &format!("cut at {at}"));
+            assert!(is_read || file == "eval.toml", "a torn line is left out");
+        }
+        for bytes in [&b"\xff\xfe"[..], b"\0\0\n", b"{}\n", b"[1]\n"] {
+            fs::write(&path, [bytes, &whole].concat()).unwrap();
+            assert!(!read_or_refused(&root, file, "other bytes before it"));
+        }
+        fs::write(&path, [&whole[..], &whole].concat()).unwrap();
+        assert!(!read_or_refused(&root, file, "twice"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(recipes::eval::read(&root).is_err(), "{file} is a folder");
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, &whole).unwrap();
+        assert!(read_or_refused(&root, file, "whole again"));
+    }
+}
+
+#[test]
+fn a_line_that_contradicts_itself_or_the_settings_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let arguments = with(&SHORT, &["run"]);
+    let output = stearin(temp.path(), &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let path = temp.path().join("run/evals/step-000000/arithmetic.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let (first, rest) = whole.split_once('\n').unwrap();
+    let changed = |key: &str, value: Value, expected: &str| {
+        let mut line: Value = serde_json::from_str(first).unwrap();
+        assert!(line.get(key).is_some(), "{key}");
+        line[key] = value;
+        fs::write(&path, format!("{line}\n{rest}")).unwrap();
+        let output = stearin(temp.path(), &arguments);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{key}: {said}");
+        assert!(said.contains(expected) && said.contains("arithmetic.jsonl"), "{key}: {said}");
+        assert!(said.contains("the file is damaged"), "{key}: {said}");
+    };
+    changed("correct", 9.into(), "correct is 9");
+    changed("distinct_correct", 9.into(), "distinct_correct 9");
+    changed("n", 0.into(), "n is 0");
+    changed("n", 3.into(), "rewards has 2 values, expected n = 3");
+    changed("outcomes", Value::Array(Vec::new()), "outcomes has 0 values");
+    changed("votes", serde_json::json!([70, 70]), "a vote is for class 70");
+    changed("votes", serde_json::json!([null]), "votes has 1 values");
+    changed("number", 1.into(), "problem number 1 has line 1, too");
+    changed("number", 99.into(), "is not what this evaluation asks for");
+    changed("id", "another".into(), "is not what this evaluation asks for");
+    fs::write(&path, &whole).unwrap();
+    let again = stearin(temp.path(), &arguments);
+    assert_eq!(stdout(&again), stdout(&output));
+}
+
+#[test]
+fn settings_in_files_may_have_their_kind_anywhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("mine");
+    fs::create_dir(&folder).unwrap();
+    // Beside the file that names it, not in the working directory.
+    fs::write(folder.join("rows.csv"), "frage,loesung\n1+1,2\n2+2,4\n").unwrap();
+    let source = "path = \"rows.csv\"\ncolumns = { problem = \"frage\", answer = \"loesung\" }\n";
+    fs::write(folder.join("sums.toml"), format!("{source}kind = \"file\"\n")).unwrap();
+    let style = "suffix = \"off\"\n[template]\ntext = \"{problem}=\"\nkind = \"plain\"\n";
+    fs::write(folder.join("style.toml"), style).unwrap();
+    let run = |name: &str| {
+        let mut arguments = with(&SHORT, &[name, "--prompt", "mine/style.toml"]);
+        arguments[4] = "mine/sums.toml";
+        stearin(temp.path(), &arguments)
+    };
+    let output = run("run");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("| sums | 2 "), "{}", stdout(&output));
+    fs::write(folder.join("style.toml"), style.replace("text", "txet")).unwrap();
+    let refused = run("other");
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("mine/style.toml:3:1: ") && said.contains("`txet`"), "{said}");
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use evals::Evaluation;
-use evals::run::{Folder, Sink, read_log, read_results};
+use evals::run::evaluation::read;
+use evals::run::{Folder, Sink, Summary, read_log};
 use recipes::config::Recipe;
 use recipes::policy::{self, ModelRef};
 use recipes::run_dir::checkpoints;
@@ -14,14 +14,14 @@ use recipes::search_path::SearchPath;
 
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
-/// Evaluations after a step, in the order of the steps.
-fn evaluations(root: &Path, set: &str) -> Vec<Evaluation> {
+/// Summarys after a step, in the order of the steps.
+fn evaluations(root: &Path, set: &str) -> Vec<Summary> {
     let mut folders: Vec<_> =
         fs::read_dir(root.join("evals")).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     let read = |folder: &std::path::PathBuf| {
         let text = fs::read(folder.join(format!("{set}.json"))).unwrap();
-        serde_json::from_slice::<Evaluation>(&text).unwrap()
+        serde_json::from_slice::<Summary>(&text).unwrap()
     };
     folders.iter().map(read).filter(|evaluation| evaluation.step > 0).collect()
 }
@@ -48,11 +48,11 @@ fn never_meeting(best: &str) -> String {
 fn the_best_checkpoint_is_saved_where_it_is_found() {
     let temp = tempfile::tempdir().unwrap();
     let mut on_the_way = false;
-    for (best, metric) in [("{}", "accuracy"), ("{ metric = \"reward\" }", "reward")] {
+    for (best, metric) in [("{}", "avg"), ("{ figure = \"reward\" }", "reward")] {
         let root = temp.path().join(metric);
         Run { recipe: &never_meeting(best), ..Run::new(&root) }.train().unwrap();
         let found = evaluations(&root, "held-out");
-        let of = |one: &Evaluation| if metric == "reward" { one.reward } else { one.accuracy };
+        let of = |one: &Summary| if metric == "reward" { one.reward } else { one.accuracy };
         let judged: Vec<_> = found.iter().map(|one| one.step).collect();
         assert_eq!(judged, [3, 6, 9, 10]);
         let best = found.iter().reduce(|best, one| if of(one) > of(best) { one } else { best });
@@ -76,7 +76,7 @@ fn the_best_checkpoint_is_saved_where_it_is_found() {
 fn another_set_may_decide_which_checkpoint_is_best() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");
-    let best = "{ set = \"short\", metric = \"reward\" }";
+    let best = "{ set = \"short\", figure = \"reward\" }";
     let recipe = with_sets(&never_meeting(best));
     Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
     let found = evaluations(&root, "short");
@@ -130,13 +130,19 @@ fn named_sets_are_judged_by_their_own_settings_and_change_nothing_else() {
     for (set, problems, samples) in [("short", 4, 3), ("short-greedy", 4, 1), ("other", 5, 1)] {
         for step in [0, 2, 4, 6] {
             let path = root.join(format!("evals/step-{step:06}/{set}.jsonl"));
-            let results = read_results(&path).unwrap();
+            let results = read(&path).unwrap().0;
             assert_eq!(results.len(), problems, "{set}");
-            assert!(results.iter().all(|one| one.samples == samples && one.texts.len() == samples));
+            assert!(results.iter().all(|one| one.n == samples && one.texts.len() == samples));
         }
     }
     let [short, other] = ["short", "other"].map(|set| evaluations(&root, set).pop().unwrap());
-    assert_eq!((short.temperature, other.temperature), (0.5, 1.0));
+    let last = lines.last().unwrap();
+    assert_eq!(last.number("val-aux/short/maj@2"), Some(short.maj[&2].mean));
+    let greedy = short.greedy.unwrap().mean;
+    assert_eq!(last.number("val-aux/short/greedy"), Some(greedy));
+    assert_eq!(last.number("val-core/short-greedy/acc/mean@1"), Some(greedy));
+    assert_eq!((other.maj.len(), other.greedy), (0, None));
+    assert_eq!((short.sampling.temperature, other.sampling.temperature), (0.5, 1.0));
     assert!(short.reward < short.accuracy, "length is judged, too");
     // What is trained, and what `held-out` says, is what it was without them.
     let (plain, sets) = (contents(&plain), contents(&root));
@@ -188,7 +194,7 @@ fn without_held_out_the_first_named_set_says_which_checkpoint_is_best() {
     assert_eq!(evaluations(&root, "short").len(), 3);
     let saved = checkpoints(&root).unwrap();
     let last = saved.last().unwrap().state.score.clone().unwrap();
-    assert_eq!((last.set.as_str(), last.metric.as_str()), ("short", "accuracy"));
+    assert_eq!((last.set.as_str(), last.figure.as_str()), ("short", "avg"));
 }
 
 #[test]
@@ -206,16 +212,16 @@ fn a_set_of_several_sources_has_the_accuracy_of_each() {
     let recipe = RECIPE.replace(source, &both).replace("count = 6 }", "count = 20 }");
     Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
     let found = evaluations(&root, "held-out").pop().unwrap();
-    let names: Vec<_> = found.sources.iter().map(|one| one.source.as_str()).collect();
+    let names: Vec<_> = found.by_source.keys().map(String::as_str).collect();
     assert_eq!(names, ["sums", "the rest"]);
-    let problems: usize = found.sources.iter().map(|one| one.problems).sum();
+    let problems: usize = found.by_source.values().map(|one| one.problems).sum();
     assert_eq!(problems, found.problems);
-    let each = found.sources.iter().map(|one| one.accuracy * one.problems as f64);
+    let each = found.by_source.values().map(|one| one.accuracy.mean * one.problems as f64);
     assert!((each.sum::<f64>() - found.accuracy * 20.0).abs() < 1e-9);
     let last = read_log(&root.join("metrics.jsonl")).unwrap().pop().unwrap();
-    for one in &found.sources {
-        let key = format!("val-core/held-out/{}/acc/mean@1", one.key);
-        assert_eq!(last.number(&key), Some(one.accuracy), "{key}");
+    for (one, key) in found.by_source.values().zip(["sums", "the-rest"]) {
+        let key = format!("val-core/held-out/{key}/acc/mean@1");
+        assert_eq!(last.number(&key), Some(one.accuracy.mean), "{key}");
     }
     let log = fs::read_to_string(root.join("log.txt")).unwrap();
     assert!(log.contains("\n  by source: sums "), "{log}");
@@ -262,11 +268,11 @@ fn an_evaluation_that_was_cut_off_leaves_its_problems_and_is_done_again() {
         let sink: Option<Box<dyn Sink>> = Some(Box::new(sink));
         let error = Run { sink, ..Run::new(&root) }.train().unwrap_err();
         assert!(format!("{error:#}").contains(&file), "{error:#}");
-        assert_eq!(read_results(&root.join(&file)).unwrap().len(), 4, "what was judged is there");
+        assert_eq!(read(&root.join(&file)).unwrap().0.len(), 4, "what was judged is there");
         // A kill may tear the last line.
         let torn = fs::OpenOptions::new().append(true).open(root.join(&file));
         io::Write::write_all(&mut torn.unwrap(), b"{\"number\":4,\"id").unwrap();
-        assert_eq!(read_results(&root.join(&file)).unwrap().len(), 4);
+        assert_eq!(read(&root.join(&file)).unwrap().0.len(), 4);
         Run::resumed(&root).train().unwrap();
         assert_equal(&whole, &root);
     }
@@ -358,11 +364,60 @@ fn sets_that_cannot_be_told_apart_are_refused() {
             "eval.set.0.samples: 2 greedy",
         ),
         (set("a") + "smaples = 2\n", "unknown key `smaples`"),
+        (set("a") + "bench = \"aime24\"\n", "eval.set.0: expected `bench` or `data`, got both"),
+        ("[[eval.set]]\nname = \"a\"\n".into(), "expected `bench` or `data`, got neither"),
+        ("[[eval.set]]\nbench = \"aime42\"\n".into(), "did you mean `aime24`?"),
     ] {
         let error = Recipe::parse("r", &format!("{CHAT}{sets}")).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+    let best = |best: &str, set: &str| {
+        let set = format!(
+            "[[eval.set]]\nname = \"a\"\ndata = {{ kind = \"file\", path = \"a\" }}\n{set}"
+        );
+        let text = format!("checkpoint.best = {{ set = \"a\", {best} }}\n{CHAT}{set}");
+        Recipe::parse("r", &text).map_err(|error| error.to_string())
+    };
+    for (figure, set, words) in [
+        (
+            "figure = \"maj@4\"",
+            "samples = 2",
+            "has no maj@4: of `samples = 2` the values of K are 2",
+        ),
+        ("figure = \"pass@3\"", "samples = 4", "the values of K are 2, 4"),
+        ("figure = \"greedy\"", "", "has no greedy: it needs `greedy = true`"),
+        ("figure = \"accuracy\"", "", "expected \"avg\", \"pass@K\""),
+        ("metric = \"avg\"", "", "unknown key `metric`, expected `set` or `figure`"),
+    ] {
+        let error = best(figure, set).unwrap_err();
+        assert!(error.contains(words), "{figure}: {error}");
+    }
+    let fine = best("figure = \"maj@4\"", "samples = 4").unwrap();
+    assert_eq!(Recipe::parse("r", &fine.to_toml().unwrap()).unwrap(), fine);
     let error = Recipe::parse("r", &format!("checkpoint.best = {{ stet = 1 }}\n{CHAT}"));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("unknown key `stet`") && error.contains("`set`"), "{error}");
+}
+
+#[test]
+fn a_benchmark_is_a_set_by_its_name() {
+    let bench = "[[eval.set]]\nbench = \"aime24\"\nlimit = 3\nprompt = { suffix = \" Go.\" }\n";
+    let recipe = Recipe::parse("r", &format!("{CHAT}{bench}")).unwrap();
+    let set = &recipe.eval.sets[0];
+    assert_eq!((set.name.as_str(), set.bench.as_deref()), ("aime24", Some("aime24")));
+    assert_eq!(Recipe::parse("r", &recipe.to_toml().unwrap()).unwrap(), recipe);
+    let Some(folder) = std::env::var_os("STEARIN_DATA").map(std::path::PathBuf::from) else {
+        println!("skipped: set STEARIN_DATA to a folder with aime24.jsonl");
+        return;
+    };
+    if !folder.join("aime24.jsonl").is_file() {
+        println!("skipped: STEARIN_DATA has no aime24.jsonl");
+        return;
+    }
+    let text = RECIPE.replace("[record]", &format!("{bench}[record]"));
+    let recipe = Recipe::parse("r", &text).unwrap();
+    let search_path = SearchPath::of_recipe(Path::new(""));
+    let found = recipes::data::problems(&recipe, &search_path).unwrap();
+    assert_eq!(found.sets[0].len(), 3);
+    assert!(found.files.0.keys().any(|key| key.contains("aime24")), "{:?}", found.files);
 }

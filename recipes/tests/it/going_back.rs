@@ -151,7 +151,7 @@ fn a_score_measured_otherwise_is_not_compared() {
         );
         RECIPE
             .replace("[eval]\nevery = 2", &format!("[eval]\nevery = 1\n{rewards}"))
-            .replace("keep = 2", "keep = 1\nbest = { metric = \"reward\" }")
+            .replace("keep = 2", "keep = 1\nbest = { figure = \"reward\" }")
     };
     let (high, low) = (constant("5.0"), constant("1.0"));
     begin(&root, &high, 3);

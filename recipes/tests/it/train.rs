@@ -117,8 +117,14 @@ fn the_likeliest_completions_are_judged_besides() {
     let set = |file: &String| file.ends_with("/held-out-greedy.json");
     assert_eq!(files.keys().filter(|file| set(file)).count(), 4);
     // Judging more changes nothing else: neither what is learnt nor which checkpoint is best.
-    files.retain(|file, _| file.ends_with(".safetensors") || file.ends_with("/held-out.json"));
     let plain = contents(&root("plain"));
+    for (file, bytes) in files.iter().filter(|(file, _)| file.ends_with("/held-out.json")) {
+        let [mut with, without] = [bytes, &plain[file]]
+            .map(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).unwrap());
+        assert!(with.as_object_mut().unwrap().remove("greedy").is_some());
+        assert_eq!(with, without, "{file}");
+    }
+    files.retain(|file, _| file.ends_with(".safetensors"));
     assert!(files.iter().all(|(file, bytes)| plain.get(file) == Some(bytes)));
 }
 
@@ -224,7 +230,14 @@ fn a_full_disk_stops_the_run_and_it_can_go_on() {
     // Without checkpoints on the way, so that what is kept was saved in need.
     let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 1\nbest = \"off\"");
     Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
-    for room in [4500, 7000, 9000, 12_000] {
+    let size = |file: &str| fs::metadata(whole.join(file)).unwrap().len() as usize;
+    let line = |file: &str| fs::read_to_string(whole.join(file)).unwrap().find('\n').unwrap() + 1;
+    // An evaluation writes its problems twice: one by one, and all of them.
+    let first = 2 * size("evals/step-000000/held-out.jsonl")
+        + size("evals/step-000000/held-out.json")
+        + line("metrics.jsonl")
+        + line("timings.jsonl");
+    for room in [1000, 3500, 5500, 8500].map(|more| first + more) {
         let root = temp.path().join(room.to_string());
         let run = Run { recipe: &recipe, sink: Some(full(&root, room)), ..Run::new(&root) };
         let error = run.train().unwrap_err().to_string();

@@ -1,19 +1,19 @@
 //! Evaluation of the policy on held-out problems.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use engine::text::Text;
 use evals::attempt::Sampler;
-use evals::evaluate::{HELD_OUT, HeldOut, evaluate, greedy};
-use evals::run::Phase;
-use evals::{Evaluation, Log, Metrics, ProblemResult, Warning};
+use evals::evaluate::{Evaluated, HELD_OUT, HeldOut, evaluate};
+use evals::run::{Phase, ProblemLine, Summary};
+use evals::{Estimate, Log, Metrics, Warning};
 use rewards::{Problem, Rubric};
-use rollout::Sampling;
 
 use super::Trainer;
 use crate::config::{Recipe, SetSettings};
-use crate::data::Problems;
+use crate::data::{Problems, rows_sha256};
 use crate::identity::sha256;
 use crate::length_limits::own_text;
 use crate::run_dir::{Score, best_of};
@@ -23,6 +23,8 @@ use crate::verifiers::Verifiers;
 pub(super) struct HeldOutSet<'a> {
     settings: SetSettings<'a>,
     problems: &'a [Problem],
+    /// SHA-256 of them.
+    sha256: String,
     rubric: Rubric,
     /// The prepared text of its prompt style, if that is not the run's.
     text: Option<Text>,
@@ -46,7 +48,8 @@ pub(super) fn held_out_sets<'a>(
             let rubric = verifiers.rubric(settings.rewards).with_context(name)?;
             let text = own_text(settings.prompt, recipe, text)?;
             let measured = measured(&settings, problems)?;
-            Ok(HeldOutSet { settings, problems, rubric, text, measured })
+            let sha256 = rows_sha256(problems);
+            Ok(HeldOutSet { settings, problems, sha256, rubric, text, measured })
         })
         .collect()
 }
@@ -80,8 +83,8 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Evaluates the policy on every held-out set, with the sampling of the set and, if it is set,
-    /// greedily too. Returns metrics and timings.
+    /// Evaluates the policy on every held-out set, and records each problem as soon as it is
+    /// judged. Returns metrics and timings.
     ///
     /// An evaluation that a kill interrupts is repeated: the run resumes from a checkpoint before.
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
@@ -92,21 +95,19 @@ impl Trainer<'_> {
             return Ok((metrics, timings));
         }
         let mut warnings = Vec::new();
-        for at in 0..self.sets.len() {
-            let SetSettings { name, samples, sampling, .. } = self.sets[at].settings;
-            let (evaluation, mut found) = self.judge(at, name, sampling, samples)?;
-            self.run.console.print(&accuracy_line(&evaluation));
-            metrics.extend(evaluation.metrics()?);
-            if self.sets[at].settings.greedy {
-                let likeliest = Sampling { temperature: 0.0, ..sampling.clone() };
-                let (evaluation, more) = self.judge(at, &greedy(name), &likeliest, 1)?;
-                metrics.extend(evaluation.metrics()?);
-                // The same problems: a warning about them is given once.
-                let is_news = |one: &Warning| found.iter().all(|known| known.name != one.name);
-                let more: Vec<_> = more.into_iter().filter(is_news).collect();
-                found.extend(more);
+        for (at, found) in self.judge()?.into_iter().enumerate() {
+            let name = found.summary.set.clone();
+            self.run.console.print(&accuracy_line(&found.summary));
+            let likeliest = found.likeliest();
+            for one in [Some(&found), likeliest.as_ref()].into_iter().flatten() {
+                metrics.extend(one.summary.metrics()?);
+                self.keep(at, one)?;
             }
-            warnings.extend(found.into_iter().map(|warning| of_set(warning, name)));
+            // The same problems: a warning about them is given once.
+            let is_news = |one: &Warning| found.warnings.iter().all(|known| known.name != one.name);
+            let more = likeliest.map_or_else(Vec::new, |one| one.warnings).into_iter();
+            let all: Vec<_> = found.warnings.iter().cloned().chain(more.filter(is_news)).collect();
+            warnings.extend(all.into_iter().map(|warning| of_set(warning, &name)));
         }
         if self.learns_form() {
             warnings.retain(|warning| warning.name != "held_out_no_answer");
@@ -124,53 +125,62 @@ impl Trainer<'_> {
         next.is_some_and(|(index, _)| recipe.stages[index].settings().learns_solutions())
     }
 
-    /// Evaluates on one set, and records each problem as soon as it is judged.
-    fn judge(
-        &mut self,
-        at: usize,
-        name: &str,
-        sampling: &Sampling,
-        samples: usize,
-    ) -> Result<(Evaluation, Vec<Warning>)> {
-        let HeldOutSet { settings, problems, rubric, text, measured } = &self.sets[at];
+    /// What the policy does on every set.
+    fn judge(&mut self) -> Result<Vec<Evaluated>> {
         let (recipe, console, stop) = (self.run.recipe, self.run.console, self.run.stop);
-        let sampler = Sampler {
-            model: self.run.model,
-            text: text.as_ref().unwrap_or(self.run.text),
-            style: settings.prompt,
-            sampling,
-            slots: recipe.eval.slots.get(),
-            rubric,
-        };
-        let (seed, step) = (recipe.seed, self.state.step);
-        let held_out = HeldOut { set: name, problems, samples, seed, step };
-        let texts = !recipe.record.samples.is_off();
-        let (record, mut results) = (&mut self.record, Vec::new());
+        let sets = self.sets.iter().map(
+            |HeldOutSet { settings, problems, sha256, rubric, text, .. }| {
+                let sampler = Sampler {
+                    model: self.run.model,
+                    text: text.as_ref().unwrap_or(self.run.text),
+                    style: settings.prompt,
+                    sampling: settings.sampling,
+                    slots: recipe.eval.slots.get(),
+                    rubric,
+                };
+                let SetSettings { name: set, samples, greedy, .. } = *settings;
+                HeldOut { set, sampler, problems, sha256, samples, greedy }
+            },
+        );
+        let sets: Vec<_> = sets.collect();
+        let (seed, step, texts) = (recipe.seed, self.state.step, self.keeps_texts());
+        let record = &mut self.record;
         let mut progress = |progress: rollout::Progress| {
             console.set_phase(Phase::Eval, progress.finished, progress.sequences);
             stop.flow()
         };
-        let found = evaluate(&sampler, held_out, &mut progress, &mut |number, group| {
-            let result = ProblemResult::of(number, group, texts);
-            record.problem(step, name, &result)?;
-            results.push(result);
-            Ok(())
+        let found = evaluate(&sets, seed, step, &mut progress, &mut |set, line| {
+            record.problem(step, sets[set].set, &kept(line, texts))
         })?;
-        results.sort_by_key(|result| result.number);
-        self.record.evaluation(&found.0, &results)?;
-        if let Some(by) = recipe.best_by().filter(|by| by.set == name) {
-            let metric = by.metric.name().to_owned();
-            let value = by.metric.of(&found.0);
-            let measured = measured.clone();
-            self.state.score = value.map(|value| Score { set: by.set, metric, value, measured });
-        }
         Ok(found)
+    }
+
+    fn keeps_texts(&self) -> bool {
+        !self.run.recipe.record.samples.is_off()
+    }
+
+    /// Records an evaluation of a set, and notes the figure by which checkpoints are compared.
+    fn keep(&mut self, at: usize, found: &Evaluated) -> Result<()> {
+        let texts = self.keeps_texts();
+        let lines: Vec<_> = found.lines.iter().map(|line| kept(line, texts)).collect();
+        self.record.evaluation(&found.summary, &lines)?;
+        if let Some(by) = self.run.recipe.best_by().filter(|by| by.set == found.summary.set) {
+            let (figure, value) = (by.figure.to_string(), by.figure.of(&found.summary));
+            let measured = self.sets[at].measured.clone();
+            self.state.score = value.map(|value| Score { set: by.set, figure, value, measured });
+        }
+        Ok(())
     }
 }
 
+/// The line as it is recorded.
+fn kept(line: &ProblemLine, texts: bool) -> ProblemLine {
+    if texts { line.clone() } else { line.clone().without_texts() }
+}
+
 /// The accuracy in a line, with a second one where it is known by source.
-fn accuracy_line(evaluation: &Evaluation) -> String {
-    let Evaluation { set, accuracy, low, high, problems, unjudged, sources, .. } = evaluation;
+fn accuracy_line(summary: &Summary) -> String {
+    let Summary { set, accuracy, low, high, problems, unjudged, by_source, greedy, .. } = summary;
     if *problems == 0 {
         return format!("{set} accuracy unknown: none of {unjudged} problems could be judged");
     }
@@ -180,9 +190,13 @@ fn accuracy_line(evaluation: &Evaluation) -> String {
         100.0 * low,
         100.0 * high
     );
-    let each = sources.iter().map(|one| match one.problems {
-        0 => format!("{} unknown", one.source),
-        problems => format!("{} {:.1} % on {problems}", one.source, 100.0 * one.accuracy),
+    if let Some(Estimate { mean, low, high }) = greedy {
+        let [mean, low, high] = [mean, low, high].map(|share| 100.0 * share);
+        let _ = write!(line, ", greedy {mean:.1} % ({low:.1} to {high:.1})");
+    }
+    let each = by_source.iter().map(|(source, part)| match part.problems {
+        0 => format!("{source} unknown"),
+        problems => format!("{source} {:.1} % on {problems}", 100.0 * part.accuracy.mean),
     });
     let each: Vec<_> = each.collect();
     if !each.is_empty() {
