@@ -31,6 +31,8 @@ pub struct Paired {
 pub const EXACT: usize = 16;
 /// Flips that are drawn for more.
 pub const FLIPS: u32 = 20_000;
+/// Figures are shares of few parts: what differs by less than this is equal but for rounding.
+const ROUNDING: f64 = 1e-12;
 /// Key of those draws.
 const KEY: u64 = 0x7374_6561_7269_6e21;
 
@@ -43,8 +45,8 @@ impl Paired {
         let problems = differences.len();
         let mean = differences.iter().sum::<f64>() / problems.max(1) as f64;
         let standard_error = (problems > 1).then(|| standard_error(differences));
-        let better = differences.iter().filter(|d| **d > 0.0).count();
-        let worse = differences.iter().filter(|d| **d < 0.0).count();
+        let better = differences.iter().filter(|d| **d > ROUNDING).count();
+        let worse = differences.iter().filter(|d| **d < -ROUNDING).count();
         Self {
             problems,
             mean,
@@ -60,7 +62,7 @@ impl Paired {
 
 /// Two-sided p of the sum of the differences, if each could as well have the other sign.
 fn p(differences: &[f64]) -> f64 {
-    let differing: Vec<f64> = differences.iter().copied().filter(|d| *d != 0.0).collect();
+    let differing: Vec<f64> = differences.iter().copied().filter(|d| d.abs() > ROUNDING).collect();
     let total: f64 = differing.iter().map(|d| d.abs()).sum();
     // Sums that are equal but for rounding count as equal.
     let observed = differing.iter().sum::<f64>().abs() - 1e-9 * total;
@@ -121,6 +123,15 @@ mod tests {
         assert!((found.p - 1.0).abs() < 1e-12, "{found:?}");
         let other = Paired::of(&[0.3, 0.1, 0.2]);
         assert_eq!(other.p.to_bits(), Paired::of(&[0.2, 0.3, 0.1]).p.to_bits());
+    }
+
+    #[test]
+    fn a_difference_of_rounding_alone_is_none() {
+        let third = 1.0 / 3.0;
+        let sums = [third + third + third - 1.0, 0.1 + 0.2 - 0.3, 0.7 - (0.1 + 0.6)];
+        assert!(sums.iter().any(|sum| *sum != 0.0));
+        let found = Paired::of(&sums);
+        assert_eq!((found.better, found.worse, found.equal, found.p), (0, 0, 3, 1.0));
     }
 
     #[test]

@@ -22,7 +22,12 @@ impl SearchPath {
 
     /// The first folder that has `path`, joined with it.
     pub fn find(&self, path: &str) -> Option<PathBuf> {
-        self.0.iter().map(|folder| folder.join(path)).find(|path| path.exists())
+        self.find_all(path).next()
+    }
+
+    /// Where `path` is in each folder that has it.
+    pub fn find_all(&self, path: &str) -> impl Iterator<Item = PathBuf> {
+        self.0.iter().map(move |folder| folder.join(path)).filter(|path| path.exists())
     }
 
     /// The folders, for a message.

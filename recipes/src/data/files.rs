@@ -76,17 +76,31 @@ fn local(path: &str, search_path: &SearchPath, one: bool) -> Result<Option<Vec<P
         one_split(path, &names)?;
         return Ok(Some(names.iter().map(|name| folder.join(name)).collect()));
     }
-    let (folder, pattern) = path.rsplit_once('/').unwrap_or(("", path));
-    let Some(folder) = search_path.find(folder).filter(|_| pattern.contains('*')) else {
-        return Ok(None);
+    let (folder, pattern) = match path.rsplit_once('/') {
+        Some(("", pattern)) => ("/", pattern),
+        Some(parts) => parts,
+        None => (".", path),
     };
-    let all = listed(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder })?;
-    let names: Vec<_> = all.iter().filter(|name| matches(pattern, name)).cloned().collect();
-    if names.is_empty() {
-        bail!("no file matches `{path}`: {} holds {}", folder.display(), short(&all));
+    if !pattern.contains('*') {
+        return Ok(None);
     }
-    one_split(path, &names)?;
-    Ok(Some(names.iter().map(|name| folder.join(name)).collect()))
+    let mut misses = Vec::new();
+    for folder in search_path.find_all(folder) {
+        let all = listed(&folder)?;
+        let names: Vec<_> = all.iter().filter(|name| matches(pattern, name)).cloned().collect();
+        if names.is_empty() {
+            misses.push(format!("{} holds {}", folder.display(), short(&all)));
+            continue;
+        }
+        one_split(path, &names)?;
+        return Ok(Some(names.iter().map(|name| folder.join(name)).collect()));
+    }
+    // The folder of a recipe may be the working directory, too.
+    misses.dedup();
+    if misses.is_empty() {
+        return Ok(None);
+    }
+    bail!("no file matches `{path}`: {}", misses.join("; "))
 }
 
 /// Names of the files in a folder, sorted; hidden ones are not among them.
@@ -260,6 +274,28 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), holds, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn a_pattern_names_files_beside_the_recipe_and_below_it() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sub")).unwrap();
+        for name in ["a.csv", "b.csv", "sub/c.csv"] {
+            fs::write(root.path().join(name), "").unwrap();
+        }
+        let search_path = SearchPath::of_recipe(root.path());
+        let found = |pattern: &str| -> Vec<String> {
+            let files = local(pattern, &search_path, false).unwrap().unwrap();
+            let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+            files.iter().map(name).collect()
+        };
+        assert_eq!(found("*.csv"), ["a.csv", "b.csv"]);
+        assert_eq!(found("./b*"), ["b.csv"]);
+        assert_eq!(found("sub/*.csv"), ["c.csv"]);
+        assert_eq!(found(&format!("{}/a*", root.path().display())), ["a.csv"]);
+        let error = local("sub/*.json", &search_path, false).unwrap_err().to_string();
+        assert!(error.contains("no file matches `sub/*.json`") && error.contains("holds c.csv"));
+        assert!(local("none/*.csv", &search_path, false).unwrap().is_none());
     }
 
     #[test]
