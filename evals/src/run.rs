@@ -42,6 +42,7 @@ mod table;
 mod tail;
 mod thin;
 mod tokens;
+mod tree;
 
 pub use changes::{Change, Changes, Class, read_changes};
 pub use columns::TokenFile;
@@ -67,6 +68,7 @@ pub use table::MetricTable;
 pub use tail::{Polled, Tail};
 pub use thin::Thinning;
 pub use tokens::{StepTokens, TokensAbout, flag};
+pub use tree::{Node, Sibling, tree};
 
 /// Version of everything written here.
 pub const FORMAT: u32 = 2;

@@ -122,7 +122,7 @@ impl TokenFile {
         self.rows(name, rows)
     }
 
-    fn damaged(&self, reason: impl Into<String>) -> Problem {
+    pub(super) fn damaged(&self, reason: impl Into<String>) -> Problem {
         Problem::of(&self.path, reason, DAMAGED)
     }
 

@@ -68,6 +68,28 @@ impl Tokens {
     }
 }
 
+/// Equal prefixes are computed equally, which the tree of a group sees for free.
+#[test]
+fn siblings_agree_on_the_entropy_after_what_they_share() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    Run { recipe: &stare(), ..Run::new(&root) }.train().unwrap();
+    let samples = Record::open(&root).unwrap().samples().unwrap();
+    let mut branches = 0;
+    for entry in &samples.index {
+        let nodes = samples.tree(entry).unwrap();
+        assert_eq!(nodes[0].siblings.len(), entry.n);
+        assert_eq!(nodes[0].correct, entry.correct);
+        assert!(nodes.iter().all(|node| node.entropies_agree), "{entry:?}: {nodes:?}");
+        for (at, &length) in entry.lengths.iter().enumerate() {
+            let own = nodes.iter().filter(|node| node.siblings.contains(&at));
+            assert_eq!(own.map(|node| node.len).sum::<usize>(), length);
+        }
+        branches += nodes.iter().filter(|node| node.len > 0 && node.siblings.len() > 1).count();
+    }
+    assert!(branches > 0, "no two completions share a token");
+}
+
 #[test]
 fn selection_weights_and_the_predicted_change_follow_from_the_recorded_tokens() {
     let temp = tempfile::tempdir().unwrap();
