@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rewards::{Outcome, Problem, Rubric};
@@ -257,10 +257,15 @@ fn level(problem: &Problem) -> Option<String> {
 /// Fails when the file cannot be read, on a whole line that is no [`ProblemLine`] or contradicts
 /// itself, and on a second line of a problem.
 pub fn read(path: &Path) -> Result<(Vec<ProblemLine>, u64)> {
-    let bytes = match fs::read(path) {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        bytes => bytes.map_err(|source| Error::Read { path: path.to_owned(), source })?,
-    };
+        Ok(about) if about.is_file() => {}
+        // A pipe or a device would be read for ever.
+        Ok(_) => return Err(failed(io::Error::other("expected a file, got something else"))),
+        Err(source) => return Err(failed(source)),
+    }
+    let bytes = fs::read(path).map_err(failed)?;
     let mut lines: Vec<ProblemLine> = Vec::new();
     let (mut whole, mut seen) = (0, BTreeMap::new());
     for (at, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {

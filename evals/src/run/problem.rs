@@ -72,9 +72,16 @@ impl Problem {
 ///
 /// Fails where it may not be read, and on a folder, which the system opens and then does not read.
 pub(super) fn open(path: &Path) -> Result<Option<File>, Problem> {
-    if fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink()) {
-        let act = "read the run where it was written: nothing in it is a link";
-        return Err(Problem::of(path, "expected a file, got a link", act));
+    if let Ok(about) = fs::symlink_metadata(path) {
+        if about.is_symlink() {
+            let act = "read the run where it was written: nothing in it is a link";
+            return Err(Problem::of(path, "expected a file, got a link", act));
+        }
+        // A pipe or a device would be read for ever.
+        if !about.is_file() && !about.is_dir() {
+            let act = "move it away; what belongs here is a file that the run writes";
+            return Err(Problem::of(path, "expected a file, got a pipe or a device", act));
+        }
     }
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

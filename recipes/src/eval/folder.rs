@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -10,6 +11,7 @@ use evals::run::{
     self, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, evaluation, step_name,
 };
 use rewards::Problem;
+use toml::{Table, Value};
 
 use super::{Set, SetSettings, Settings};
 use crate::console::Beat;
@@ -125,19 +127,24 @@ fn stored(root: &Path) -> Result<Settings> {
         );
     }
     let next = "the file is damaged: evaluate into another --out";
+    // A pipe or a device would be read for ever.
+    if !path.symlink_metadata().is_ok_and(|about| about.is_file()) {
+        bail!("{}: expected a file, got something else\n{next}", path.display());
+    }
     let text = std::fs::read_to_string(&path)
         .map_err(|error| anyhow!("reading {}: {error}\n{next}", path.display()))?;
-    let settings: Settings = toml::from_str(&text)
-        .map_err(|error| anyhow!("reading {}: {error}{next}", path.display()))?;
-    if settings.format != FORMAT {
+    // Another format may have other keys, which are not what is wrong.
+    let format = toml::from_str::<Table>(&text).ok().and_then(|table| {
+        table.get("format").and_then(Value::as_integer).filter(|found| *found != i64::from(FORMAT))
+    });
+    if let Some(found) = format {
         bail!(
-            "{}: expected format {FORMAT}, got {}\nread it with the version of stearin that wrote it, \
-             or evaluate again into another folder by --out",
-            path.display(),
-            settings.format
+            "{}: expected format {FORMAT}, got {found}\nread it with the version of stearin that \
+             wrote it, or evaluate again into another folder by --out",
+            path.display()
         );
     }
-    Ok(settings)
+    toml::from_str(&text).map_err(|error| anyhow!("reading {}: {error}{next}", path.display()))
 }
 
 fn results(root: &Path, set: &str) -> PathBuf {
@@ -251,6 +258,10 @@ impl Folder {
     pub(super) fn add(&mut self, set: &str, line: ProblemLine) -> evals::Result<()> {
         let text = serde_json::to_string(&line).expect("plain fields become JSON") + "\n";
         let file = results_name(set);
+        if !self.is_there() {
+            let source = io::Error::other("the folder was moved or deleted during the evaluation");
+            return Err(evals::Error::Write { file, source });
+        }
         self.sink
             .append(&file, text.as_bytes())
             .map_err(|source| evals::Error::Write { file, source })?;
@@ -278,8 +289,17 @@ impl Folder {
         })
     }
 
-    /// Says what becomes of the evaluation. Problems are its steps.
+    /// Whether nobody moved or deleted the directory: writing would make another one, in which
+    /// nothing says what it is.
+    fn is_there(&self) -> bool {
+        self.root().join(EVALUATION).exists()
+    }
+
+    /// Says what becomes of the evaluation, if its directory is there. Problems are its steps.
     pub(super) fn set_status(&self, state: State) -> Result<()> {
+        if !self.is_there() {
+            return Ok(());
+        }
         let done = self.lines.values().map(Vec::len).sum::<usize>();
         if state == State::Running {
             self.heartbeat.beat(Beat::Phase(Phase::Eval));

@@ -1,5 +1,6 @@
 //! What is to be judged: benchmarks by name, files, and tasks that make their problems.
 
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ use crate::data::{self, Located, chosen, rows_sha256};
 use crate::names::nearest;
 use crate::search_path::SearchPath;
 
+/// Bytes of a set's name: file systems have 255 for that of a file.
+const LONGEST_NAME: usize = 200;
 /// Completions of a problem where no benchmark says.
 const SAMPLES: usize = 4;
 /// Tasks, with their settings where the command leaves them out.
@@ -62,6 +65,13 @@ impl Finding {
         let mut sets: Vec<Set> = Vec::new();
         for item in &items {
             let set = self.set(item).with_context(|| format!("--bench {item}"))?;
+            if set.name.len() > LONGEST_NAME {
+                bail!(
+                    "--bench {item}: expected a name of at most {LONGEST_NAME} bytes, since results \
+                     are stored under it, got {}; rename the file",
+                    set.name.len()
+                );
+            }
             if sets.iter().any(|other| other.name == set.name) {
                 bail!(
                     "--bench {item}: the name `{}` stands for another set, too; rename the file",
@@ -211,15 +221,17 @@ pub(super) fn rows_of(path: &str) -> Source {
 
 /// The name of a file without its extension, as it may stand in the name of another.
 fn stem(path: &Path) -> String {
-    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let named = if path.file_stem().is_some() { path } else { &whole };
-    let stem = named.file_stem().unwrap_or_default().to_string_lossy();
     let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = stem.chars().map(plain).collect();
-    match name.trim_start_matches('.') {
-        "" => "rows".to_owned(),
-        name => name.to_owned(),
-    }
+    let name = |part: &OsStr| -> String {
+        let name: String = part.to_string_lossy().chars().map(plain).collect();
+        name.trim_start_matches('.').trim_matches('-').to_owned()
+    };
+    // A pattern may have no letter: then it is all of its folder. A folder such as `..` has a name
+    // in its whole path alone.
+    let whole = path.canonicalize().unwrap_or_default();
+    let parts = [path.file_stem(), path.parent().and_then(Path::file_name), whole.file_stem()];
+    let found = parts.into_iter().flatten().map(name).find(|name| !name.is_empty());
+    found.unwrap_or_else(|| "rows".to_owned())
 }
 
 fn unknown(item: &str) -> String {

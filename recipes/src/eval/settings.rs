@@ -83,19 +83,31 @@ impl Settings {
     ///
     /// Fails where [`Settings::to_toml`] does.
     pub fn changes_since(&self, then: &Self) -> Result<Vec<String>> {
+        // A set that only one has is one line, not one for each of its keys.
+        let has = |settings: &Self, name: &str| settings.sets.iter().any(|set| set.name == name);
+        let only = |one: &Self, other: &Self, place: &str| -> Vec<String> {
+            let sets = one.sets.iter().filter(|set| !has(other, &set.name));
+            sets.map(|set| format!("set.{}: {place}", set.name)).collect()
+        };
+        let mut lines = only(then, self, "then, not now");
+        lines.extend(only(self, then, "now, not then"));
+        let common = |one: &Self, other: &Self| -> Result<Value> {
+            let mut one = one.clone();
+            one.sets.retain(|set| has(other, &set.name));
+            Ok(Value::Table(one.table()?))
+        };
         let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
-        flatten("", &Value::Table(then.table()?), &mut was);
-        flatten("", &Value::Table(self.table()?), &mut is);
+        flatten("", &common(then, self)?, &mut was);
+        flatten("", &common(self, then)?, &mut is);
         let mut keys: Vec<_> = was.keys().chain(is.keys()).collect();
         keys.sort_unstable();
         keys.dedup();
         let or_none = |value: Option<&String>| value.map_or("nothing", String::as_str).to_owned();
         let differing = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
-        Ok(differing
-            .map(|key| {
-                format!("{key}: {} then, {} now", or_none(was.get(key)), or_none(is.get(key)))
-            })
-            .collect())
+        lines.extend(differing.map(|key| {
+            format!("{key}: {} then, {} now", or_none(was.get(key)), or_none(is.get(key)))
+        }));
+        Ok(lines)
     }
 
     /// What is compared: a model with files is what they hold, wherever it lies.
@@ -184,6 +196,16 @@ pub(super) mod tests {
             ["sampling.temperature: 1.0 then, 0.5 now", "set.arithmetic.samples: 4 then, 8 now"]
         );
         assert_ne!(now.short().unwrap(), then.short().unwrap());
+    }
+
+    #[test]
+    fn a_set_that_only_one_has_is_one_line() {
+        let (then, mut now) = (settings(), settings());
+        now.sets[0].name = "arithmetic.2".into();
+        assert_eq!(
+            now.changes_since(&then).unwrap(),
+            ["set.arithmetic: then, not now", "set.arithmetic.2: now, not then"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 use evals::run::{Figure, Part, ProblemLine, Summary};
-use evals::{Estimate, Paired};
+use evals::{Estimate, Paired, pass_sizes};
 use rewards::Outcome;
 use serde::Serialize;
 use serde_json::json;
@@ -67,14 +67,15 @@ pub fn compare(found: &Found, other: &Found) -> Result<Compared> {
     Ok(Compared { root: other.root.display().to_string(), sets, differs })
 }
 
-/// What problems of one have more than those of the other, by id.
+/// What problems of one have more than those of the other. The rows are the same, so a number names
+/// a problem; an id does so within a file alone, and a set may have several.
 fn differences(figure: Figure, lines: &[ProblemLine], others: &[ProblemLine]) -> Vec<f64> {
-    let others: BTreeMap<&str, &ProblemLine> =
-        others.iter().map(|line| (line.id.as_str(), line)).collect();
+    let others: BTreeMap<u64, &ProblemLine> =
+        others.iter().map(|line| (line.number, line)).collect();
     let mut lines: Vec<_> = lines.iter().collect();
     lines.sort_by_key(|line| line.number);
     let difference = |line: &&ProblemLine| {
-        let other = others.get(line.id.as_str())?;
+        let other = others.get(&line.number)?;
         Some(figure.of(line)? - figure.of(other)?)
     };
     lines.iter().filter_map(difference).collect()
@@ -103,6 +104,9 @@ pub fn markdown(shown: &Shown) -> String {
     let mut samples: Vec<_> = all.iter().map(|(_, summary)| summary.samples).collect();
     samples.dedup();
     let k = if let [one] = samples.as_slice() { one.to_string() } else { "n".to_owned() };
+    // The largest k of pass@k is a power of two, and n need not be one.
+    let largest = if let [n] = samples.as_slice() { pass_sizes(*n).last() } else { None };
+    let named = largest.map_or_else(|| "k".to_owned(), |largest| largest.to_string());
     let mut head = Vec::new();
     if shown.found.len() > 1 {
         head.push("run".to_owned());
@@ -111,7 +115,12 @@ pub fn markdown(shown: &Shown) -> String {
     if k == "n" {
         head.push("n".to_owned());
     }
-    head.extend([format!("avg@{k}"), "95 %".into(), format!("pass@{k}"), format!("maj@{k}")]);
+    head.extend([
+        format!("avg@{k}"),
+        "95 %".into(),
+        format!("pass@{named}"),
+        format!("maj@{named}"),
+    ]);
     head.extend(["greedy", "truncated", "tokens"].map(str::to_owned));
     if shown.against.is_some() {
         head.push("against".to_owned());
@@ -122,7 +131,7 @@ pub fn markdown(shown: &Shown) -> String {
         if shown.found.len() > 1 {
             row.push(found.root.display().to_string());
         }
-        row.extend(cells(summary, k == "n"));
+        row.extend(cells(summary, k == "n", largest));
         if let Some(against) = &shown.against {
             let own = against.sets.get(&summary.set).filter(|_| found.root == shown.found[0].root);
             row.push(own.and_then(difference).unwrap_or_else(none));
@@ -151,7 +160,8 @@ fn percent(share: f64) -> String {
     format!("{:.1}", 100.0 * share)
 }
 
-fn cells(summary: &Summary, with_samples: bool) -> Vec<String> {
+/// The cells of a set; `named` is the k that the headings of pass@k and maj@k name.
+fn cells(summary: &Summary, with_samples: bool, named: Option<usize>) -> Vec<String> {
     let Summary { asked, problems, unjudged, samples, .. } = summary;
     let mut row = vec![summary.set.clone()];
     row.push(match (problems + unjudged, *unjudged) {
@@ -169,7 +179,7 @@ fn cells(summary: &Summary, with_samples: bool) -> Vec<String> {
     let largest = |figures: &BTreeMap<usize, Estimate>| {
         let (k, found) = figures.last_key_value().filter(|(k, _)| **k > 1)?;
         let mean = percent(found.mean);
-        Some(if k == samples { mean } else { format!("{mean} (@{k})") })
+        Some(if Some(*k) == named { mean } else { format!("{mean} (@{k})") })
     };
     row.push(percent(summary.accuracy));
     row.push(format!("{} to {}", percent(summary.low), percent(summary.high)));
@@ -346,10 +356,20 @@ mod tests {
     fn only_problems_that_both_have_are_compared() {
         let (now, mut base) = (found("now", [2; 4]), found("base", [1; 4]));
         let lines = base.lines.get_mut("sums").unwrap();
-        lines[0].id = "another".into();
+        lines[0].number = 99;
         lines[1].outcomes[0] = Outcome::Error;
         let paired = &compare(&now, &base).unwrap().sets["sums"]["avg"];
         assert_eq!((paired.problems, paired.better, paired.mean), (2, 2, 0.5));
+    }
+
+    #[test]
+    fn problems_of_two_files_with_the_same_ids_are_told_apart() {
+        let mut one = found("now", [2, 1, 2, 0]);
+        for line in one.lines.get_mut("sums").unwrap() {
+            line.id = format!("p{}", line.number % 2);
+        }
+        let paired = &compare(&one, &one.clone()).unwrap().sets["sums"]["avg"];
+        assert_eq!((paired.problems, paired.better, paired.worse, paired.equal), (4, 0, 0, 4));
     }
 
     #[test]
