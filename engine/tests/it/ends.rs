@@ -19,11 +19,13 @@ fn bytes() -> Text {
         letters.iter().cloned().zip(0..).map(|(token, id)| (token, json!(id))).collect();
     let end = json!({ "id": 256, "content": "<end>", "special": true, "single_word": false,
         "lstrip": false, "rstrip": false, "normalized": false });
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+        "use_regex": false });
     let json = json!({
         "version": "1.0",
         "added_tokens": [end],
-        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
-        "decoder": { "type": "ByteLevel" },
+        "pre_tokenizer": bytes,
+        "decoder": bytes,
         "model": { "type": "BPE", "vocab": vocab, "merges": [] },
     });
     Text::new(Tokenizer::from_bytes(json.to_string()).unwrap(), None, vec![256]).unwrap()
