@@ -145,9 +145,10 @@ fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
 fn a_score_measured_otherwise_is_not_compared() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");
+    // Every completion has this reward, and 1 more where it is correct.
     let constant = |weight: &str| {
         let rewards = format!(
-            "rewards = [{{ kind = \"math\" }}, {{ kind = \"length\", aim = \"short\", weight = {weight} }}]"
+            "rewards = [\"math\", {{ kind = \"regex\", pattern = \"^\", weight = {weight} }}]"
         );
         RECIPE
             .replace("[eval]\nevery = 2", &format!("[eval]\nevery = 1\n{rewards}"))
@@ -155,15 +156,15 @@ fn a_score_measured_otherwise_is_not_compared() {
     };
     let (high, low) = (constant("5.0"), constant("1.0"));
     begin(&root, &high, 3);
-    let old = checkpoints(&root).unwrap();
-    let old = old.iter().filter_map(|saved| saved.state.score.clone()).map(|score| score.value);
-    let old = old.fold(0.0, f64::max);
+    let scores = || checkpoints(&root).unwrap().into_iter().filter_map(|saved| saved.state.score);
+    let old = scores().map(|score| score.value).reduce(f64::max).unwrap();
+    assert!(old >= 5.0, "{old}");
     let run = Run { recipe: &low, one_step: true, ..Run::resumed(&root) };
     assert_eq!(run.train().unwrap(), Ended::Interrupted);
     assert!(log(&root).contains("was measured with other settings or problems"), "{}", log(&root));
     assert_eq!(steps(&root), [4], "the first score measured so is the best");
-    let new = checkpoints(&root).unwrap()[0].state.score.clone().unwrap();
-    assert!(new.value < old, "by the old rewards it could not have won: {} {old}", new.value);
+    let new = scores().next().unwrap();
+    assert!(new.value < old, "it could not have won: {} {old}", new.value);
     let said = log(&root);
     Run { recipe: &low, ..Run::resumed(&root) }.train().unwrap();
     let noted = |text: &str| text.matches("was measured with other settings").count();
