@@ -8,7 +8,6 @@ fn main() {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     set("STEARIN_RUSTC", &run(&rustc, &["--version"]));
     set("STEARIN_CANDLE", &candle_version());
-    // Only the commit's own file is watched: a working tree that differs is not told apart.
     let branch = run("git", &["symbolic-ref", "-q", "HEAD"]);
     for name in ["HEAD", &branch].into_iter().filter(|name| !name.is_empty()) {
         let path = run("git", &["rev-parse", "--git-path", name]);
@@ -17,6 +16,13 @@ fn main() {
         }
     }
     set("STEARIN_COMMIT", &run("git", &["rev-parse", "HEAD"]));
+    // Whatever is changed in the sources is seen: the names of the files, or nothing.
+    for room in ["kernels", "settings", "engine", "rollout", "rewards", "optim", "evals", "recipes"]
+    {
+        println!("cargo::rerun-if-changed=../{room}/src");
+    }
+    let changed = run("git", &["status", "--porcelain", "--untracked-files=no", "--", ".."]);
+    set("STEARIN_DIRTY", changed.lines().next().unwrap_or_default());
 }
 
 fn set(name: &str, value: &str) {

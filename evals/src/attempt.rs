@@ -57,6 +57,8 @@ pub struct Sampler<'a> {
     pub sampling: &'a Sampling,
     /// Sequences decoded at a time.
     pub slots: usize,
+    /// How many of the likeliest tokens are kept for each position of a completion.
+    pub alternatives: usize,
     /// Judges completions.
     pub rubric: &'a Rubric,
 }
@@ -150,6 +152,7 @@ impl Sampler<'_> {
             unused: &self.text.unused_ids(self.model.config().vocab_size),
             stop: if strings.is_empty() { None } else { Some(&stops) },
             slots: self.slots,
+            alternatives: self.alternatives,
             key,
         })
     }

@@ -134,6 +134,7 @@ pub(crate) mod tests {
             log_probs: vec![-0.5; 4],
             entropies: vec![0.5; 4],
             phi_sums: vec![0.0; 4],
+            alternatives: Vec::new(),
             finish,
         };
         let reward = f64::from(u8::from(outcome == Outcome::Correct));

@@ -200,6 +200,7 @@ impl Bench<'_> {
             unused: &[],
             stop: None,
             slots,
+            alternatives: 0,
             key,
         };
         Ok(generator.generate(&requests, &mut rollout::to_the_end)?)

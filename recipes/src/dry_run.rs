@@ -8,21 +8,24 @@ mod sizes;
 
 use anyhow::Result;
 use engine::ModelConfig;
-use evals::run::Thinning;
+use evals::run::{StepTokens, Thinning};
+use rewards::{Importance, WeightingConfig};
 
-use crate::config::{DTypeChoice, DeviceChoice, Recipe, SetSettings, StageSettings, StepPlan};
+use crate::config::{
+    DTypeChoice, DeviceChoice, Recipe, SetSettings, Stage, StageSettings, StepPlan,
+};
 use crate::memory::{F32, MemoryEstimate};
 
 pub use sizes::Sizes;
 
 /// Bytes of a token's text.
 const TEXT_OF_TOKEN: u64 = 6;
-/// Bytes of a token in `samples/`: all columns, and its text.
-const SAMPLED_TOKEN: u64 = 41 + TEXT_OF_TOKEN;
-/// Bytes of a prompt's token there: its id, and the texts of problem and prompt.
-const SAMPLED_PROMPT: u64 = 4 + 2 * TEXT_OF_TOKEN;
+/// Bytes of a prompt's token in `samples/`: its id, and the texts of problem and prompt.
+const SAMPLED_PROMPT: u64 = StepTokens::PROMPT_BYTES + 2 * TEXT_OF_TOKEN;
+/// Bytes of a completion there besides its tokens: its verdict, its values in the index.
+const SAMPLED_COMPLETION: u64 = StepTokens::COMPLETION_BYTES + COMPLETION;
 /// Bytes of a group there besides: its line of the index, its names.
-const SAMPLED_GROUP: u64 = 512;
+const SAMPLED_GROUP: u64 = StepTokens::GROUP_BYTES + 512;
 /// Bytes of a step there besides: the header of the columns.
 const SAMPLED_STEP: u64 = 2048;
 /// Bytes of a token in `tokens/`: its columns as text.
@@ -130,6 +133,8 @@ pub struct Plan {
 /// What `samples/` comes to, with all completions at their limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Samples {
+    /// Bytes of one recorded step, of the stage with the largest.
+    pub step: u64,
     /// Steps from one recorded step to the next at the end of the run; 0 where none is.
     pub stride: u64,
     /// Bytes at the end of the run.
@@ -264,7 +269,7 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
     let (every, budget) = (config.every.get(), config.budget());
     let mut found = Samples::default();
     let (mut thinning, mut done) = (Thinning::default(), 0);
-    for stage in stages {
+    for (stage, settings) in stages.iter().zip(&recipe.stages) {
         let steps = done + 1..=done + stage.steps;
         done += stage.steps;
         let (Some(siblings), Some(tokens)) = (stage.group_size, stage.most_tokens) else {
@@ -276,10 +281,13 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
             continue;
         }
         let discarded = if stage.most_drawn.is_some() { config.discarded as u64 } else { 0 };
-        let completion = limit.saturating_mul(SAMPLED_TOKEN).saturating_add(COMPLETION);
+        let columns = StepTokens::token_bytes(further_columns(settings), config.alternatives);
+        let completion =
+            limit.saturating_mul(columns + TEXT_OF_TOKEN).saturating_add(SAMPLED_COMPLETION);
         let group = siblings.saturating_mul(completion) + prompt * SAMPLED_PROMPT + SAMPLED_GROUP;
         let groups = groups.min(stage.batch).saturating_add(discarded);
         let bytes = groups.saturating_mul(group).saturating_add(SAMPLED_STEP);
+        found.step = found.step.max(bytes);
         for step in steps.filter(|step| step.is_multiple_of(every)) {
             if bytes <= budget && thinning.is_due(step, every) {
                 thinning.add(step, bytes, every, budget);
@@ -288,6 +296,17 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
         }
     }
     Samples { stride: thinning.stride(), bytes: thinning.bytes(), ..found }
+}
+
+/// Columns of the tokens of a stage that not every stage has.
+fn further_columns(stage: &Stage) -> u64 {
+    let Stage::Rl(stage) = stage else { return 0 };
+    let has = [
+        stage.has_reference(),
+        stage.importance != (Importance::Off {}),
+        matches!(stage.weighting, WeightingConfig::KlCov(_)),
+    ];
+    has.into_iter().filter(|has| *has).count() as u64
 }
 
 /// Bytes of the tokens that a stage writes as text; the longest prompt has `prompt` tokens.

@@ -118,7 +118,7 @@ fn judge_pending(
     let Policy { model, text, slots } = policy;
     let (style, sampling) = (&settings.prompt, &settings.sampling);
     let asked = sets.iter().zip(&rubrics).zip(pending).map(|((set, rubric), problems)| AskedSet {
-        sampler: Sampler { model, text, style, sampling, slots, rubric },
+        sampler: Sampler { model, text, style, sampling, slots, alternatives: 0, rubric },
         problems,
         samples: folder.samples(&set.name),
         greedy: settings.greedy,

@@ -34,7 +34,7 @@ use serde::de::DeserializeOwned;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, checkpoints};
 pub(crate) use checkpoints::{best_of, way_back};
 pub use claim::Claim;
-pub use facts::{computing, of_model, of_this_process, printable_command};
+pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
 pub use pending::Pending;
 pub use status::{Heartbeat, status};
 pub use tensors::TensorFile;

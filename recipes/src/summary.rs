@@ -422,7 +422,8 @@ mod tests {
         let warning = |step: u64, name: &str| {
             let (name, cause, act) = (name.into(), "it is low".into(), "raise `lr`".into());
             let (metric, value) = (None, None);
-            HealthLine { step, name, level: evals::run::Level::Advice, cause, act, metric, value }
+            let (key, level) = (None, evals::run::Level::Advice);
+            HealthLine { step, name, level, cause, act, key, metric, value }
         };
         let mut text = String::new();
         warnings(&mut text, &[warning(3, "a"), warning(4, "b"), warning(9, "a")]);

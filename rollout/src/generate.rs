@@ -13,7 +13,6 @@ use rayon::slice::ParallelSlice;
 use running::{Running, SampleSlot};
 
 use crate::progress::{OnProgress, Progress};
-use crate::sampling::Sampled;
 use crate::scheduler::{Scheduler, SequenceId};
 use crate::{Error, Finish, Group, Key, Request, Result, Sampling, Trajectory};
 
@@ -72,6 +71,7 @@ const SHARED: usize = 1 << 15;
 ///     unused: &[],
 ///     stop: None,
 ///     slots: 4,
+///     alternatives: 0,
 ///     key: Key { seed: 1, purpose: Purpose::Sample, step: 0 },
 /// };
 /// let request = Request { prompt: vec![3, 1, 4], problem: 0, group_size: 4, greedy: false };
@@ -95,6 +95,8 @@ pub struct Generator<'a> {
     pub stop: Option<&'a dyn Stop>,
     /// Sequences that are decoded at a time, at least one.
     pub slots: usize,
+    /// How many of the likeliest tokens are kept for each position; they change no completion.
+    pub alternatives: usize,
     /// Key of the random numbers.
     pub key: Key,
 }
@@ -154,7 +156,7 @@ impl Generator<'_> {
 
 impl fmt::Debug for Generator<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, sampling, stop_tokens, unused, stop, slots, key } = self;
+        let Self { policy, sampling, stop_tokens, unused, stop, slots, alternatives, key } = self;
         f.debug_struct("Generator")
             .field("policy", policy)
             .field("sampling", sampling)
@@ -162,6 +164,7 @@ impl fmt::Debug for Generator<'_> {
             .field("unused", unused)
             .field("stop", &stop.is_some())
             .field("slots", slots)
+            .field("alternatives", alternatives)
             .field("key", key)
             .finish()
     }
@@ -256,7 +259,7 @@ impl<'a> Run<'a> {
                 self.cache.attach(slot, prefix.clone())?;
                 let mut sample = std::mem::take(&mut self.first);
                 self.sample(&mut sample, slot, id, prefix.logits());
-                self.accept(slot, id, sample.sampled)?;
+                self.accept(slot, id, &sample)?;
                 self.first = sample;
             }
         }
@@ -310,7 +313,7 @@ impl<'a> Run<'a> {
             rows.for_each(|((sample, &(slot, id)), logits)| self.sample(sample, slot, id, logits));
         }
         for (&(slot, id), sample) in running.iter().zip(&samples) {
-            self.accept(slot, id, sample.sampled)?;
+            self.accept(slot, id, sample)?;
         }
         self.samples = samples;
         Ok(())
@@ -318,25 +321,27 @@ impl<'a> Run<'a> {
 
     /// Samples the next token of the sequence in a slot.
     fn sample(&self, sample: &mut SampleSlot, slot: usize, id: SequenceId, logits: &[f32]) {
-        let Generator { sampling, unused, key, .. } = self.generator;
+        let Generator { sampling, unused, key, alternatives, .. } = self.generator;
         let length = self.running[slot].completion.len();
         let Request { problem, group_size, .. } = self.requests[id.group];
         let sampling = if id.sibling < group_size { sampling } else { &self.likeliest };
         let uniform = key.uniform(length as u32, id.sibling as u32, problem);
         let suppressed = if length < sampling.min_new_tokens { &self.early } else { *unused };
+        sample.sampler.set_alternatives(*alternatives);
         sample.sampled = sample.sampler.draw(sampling, logits, suppressed, uniform);
     }
 
     /// Appends a token to the sequence in a slot, and ends the sequence if it is complete.
-    fn accept(&mut self, slot: usize, id: SequenceId, sampled: Option<Sampled>) -> Result<()> {
+    fn accept(&mut self, slot: usize, id: SequenceId, sample: &SampleSlot) -> Result<()> {
         let running = &mut self.running[slot];
-        let Some(sampled) = sampled else {
+        let Some(sampled) = sample.sampled else {
             return Err(Error::NotFinite { index: id.group, length: running.completion.len() });
         };
         running.completion.push(sampled.token);
         running.log_probs.push(sampled.log_prob as f32);
         running.entropies.push(sampled.entropy as f32);
         running.phi_sums.push(sampled.phi_sum as f32);
+        running.alternatives.extend(sample.sampler.alternatives());
         self.progress.tokens += 1;
         if let Some(finish) = self.finish(id, &self.running[slot].completion) {
             let running = std::mem::take(&mut self.running[slot]);
@@ -345,6 +350,7 @@ impl<'a> Run<'a> {
                 log_probs: running.log_probs,
                 entropies: running.entropies,
                 phi_sums: running.phi_sums,
+                alternatives: running.alternatives,
                 finish,
             });
             self.progress.finished += 1;

@@ -43,7 +43,7 @@ impl Finish {
 /// A completion with the policy's scores of its tokens.
 ///
 /// The scores are of the full distribution at the sampling temperature (at temperature 0: at 1),
-/// before any filter, one entry a token.
+/// before any filter, one entry a token but for `alternatives`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trajectory {
     /// The generated tokens, the stop token included.
@@ -55,6 +55,10 @@ pub struct Trajectory {
     /// `sum_v pi_v^2 (ln pi_v + H)`, the sum behind the entropy sensitivity (arXiv 2606.19236,
     /// section 3).
     pub phi_sums: Vec<f32>,
+    /// The likeliest tokens at each position with their log-probabilities, in nats: as many for
+    /// each token as [`Generator::alternatives`](crate::Generator::alternatives) and the vocabulary
+    /// have, the likeliest first, the lowest id first among equals.
+    pub alternatives: Vec<(u32, f32)>,
     /// Why it ended.
     pub finish: Finish,
 }

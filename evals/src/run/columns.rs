@@ -113,6 +113,26 @@ impl TokenFile {
         self.rows("flags", rows)
     }
 
+    /// The k likeliest tokens of each position of some rows, as ids and log-probs, row by row; none
+    /// where they were not recorded.
+    ///
+    /// # Errors
+    ///
+    /// Fails where one of the columns is missing, of another type or shape, or has not so many
+    /// rows.
+    #[expect(clippy::type_complexity, reason = "two columns that belong together")]
+    pub fn alternatives(
+        &mut self,
+        rows: Range<usize>,
+    ) -> Result<Option<(Vec<u32>, Vec<f32>)>, Problem> {
+        if self.metadata.info("alt_token").is_none() {
+            return Ok(None);
+        }
+        let (ids, log_probs) =
+            (self.block("alt_token", rows.clone())?, self.block("alt_log_prob", rows)?);
+        Ok(Some((ids, log_probs)))
+    }
+
     /// Rows of a column of places: `completion_start`, `prompt_start`.
     ///
     /// # Errors
@@ -127,22 +147,39 @@ impl TokenFile {
     }
 
     fn rows<T: Number>(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<T>, Problem> {
+        self.values(name, rows, 1)
+    }
+
+    /// Rows of a column with several values a row.
+    fn block<T: Number>(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<T>, Problem> {
+        self.values(name, rows, 2)
+    }
+
+    /// Rows of a column of so many dimensions.
+    fn values<T: Number>(
+        &mut self,
+        name: &str,
+        rows: Range<usize>,
+        dimensions: usize,
+    ) -> Result<Vec<T>, Problem> {
         let Some(TensorInfo { dtype, shape, data_offsets }) = self.metadata.info(name) else {
             return Err(self.damaged(format!("there is no column `{name}`")));
         };
-        if *dtype != T::DTYPE || shape.len() != 1 {
+        if *dtype != T::DTYPE || shape.len() != dimensions {
             let (expected, shape) = (T::DTYPE, shape.len());
-            let reason = format!("column `{name}`: expected {expected:?} in one dimension");
+            let reason =
+                format!("column `{name}`: expected {expected:?} in {dimensions} dimensions");
             return Err(self.damaged(format!("{reason}, got {dtype:?} in {shape}")));
         }
+        let row = T::BYTES * shape[1..].iter().product::<usize>();
         if rows.start > rows.end || rows.end > shape[0] {
             let (Range { start, end }, count) = (rows, shape[0]);
             return Err(
                 self.damaged(format!("column `{name}` has {count} rows, not {start}..{end}"))
             );
         }
-        let from = self.data + (data_offsets.0 + rows.start * T::BYTES) as u64;
-        let mut bytes = vec![0; rows.len() * T::BYTES];
+        let from = self.data + (data_offsets.0 + rows.start * row) as u64;
+        let mut bytes = vec![0; rows.len() * row];
         let read = self.file.seek(SeekFrom::Start(from));
         let read = read.and_then(|_| self.file.read_exact(&mut bytes));
         read.map_err(|error| Problem::of_system(&self.path, &error))?;
@@ -164,6 +201,9 @@ impl TokenFile {
     ///
     /// Fails where a column is missing, of another type, or does not fit the layout.
     pub fn read(&mut self) -> Result<StepTokens, Problem> {
+        let count = self.metadata.info("alt_token").and_then(|info| info.shape.first().copied());
+        let count = count.unwrap_or_default();
+        let alternatives = self.alternatives(0..count)?;
         let tokens = StepTokens {
             token: self.whole("token")?,
             text_end: self.whole("text_end")?,
@@ -176,6 +216,8 @@ impl TokenFile {
             ref_log_prob: self.optional("ref_log_prob")?,
             importance: self.optional("importance")?,
             penalty: self.optional("penalty")?,
+            alt_token: alternatives.as_ref().map(|(ids, _)| ids.clone()),
+            alt_log_prob: alternatives.map(|(_, log_probs)| log_probs),
             completion_start: self.whole("completion_start")?,
             completion_group: self.whole("completion_group")?,
             completion_advantage: self.whole("completion_advantage")?,
@@ -201,6 +243,15 @@ impl StepTokens {
         }
         let (completions, groups) =
             (self.completion_group.len(), self.prompt_start.len().saturating_sub(1));
+        let of_alternatives =
+            [self.alt_token.as_ref().map(Vec::len), self.alt_log_prob.as_ref().map(Vec::len)];
+        if of_alternatives[0] != of_alternatives[1]
+            || of_alternatives[0].is_some_and(|all| all % tokens.max(1) != 0)
+        {
+            return Err(format!(
+                "expected as many `alt_token` and `alt_log_prob` for each of {tokens} rows"
+            ));
+        }
         layout("completion_start", &self.completion_start, completions, tokens)?;
         layout("prompt_start", &self.prompt_start, groups, self.prompt.len())?;
         if self.completion_advantage.len() != completions {

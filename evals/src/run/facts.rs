@@ -31,6 +31,9 @@ pub struct Facts {
     pub stearin: String,
     /// Commit it was built from; empty where it was not known.
     pub commit: String,
+    /// Whether its sources were other ones than that commit's.
+    #[serde(default)]
+    pub dirty: bool,
     /// The compiler.
     pub rustc: String,
     /// Version of Candle.
@@ -72,6 +75,10 @@ pub struct ModelFacts {
     pub family: String,
     /// Numbers in its weights.
     pub parameters: u64,
+    /// SHA-256 of the tokenizer's own JSON form, in hexadecimal. The samples of a step have it as
+    /// well.
+    #[serde(default)]
+    pub tokenizer_sha256: String,
     /// Tokens that end a turn, as they are written, by id.
     pub stop_tokens: BTreeMap<u32, String>,
 }

@@ -33,6 +33,9 @@ pub struct HealthLine {
     pub cause: String,
     /// What to change.
     pub act: String,
+    /// The key of the recipe to change, the first that `act` names; none where it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The metric that shows it, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
@@ -52,10 +55,20 @@ impl HealthLine {
             level: warning.level(),
             cause: warning.cause.clone(),
             act: warning.act.to_owned(),
+            key: key(warning.act).map(str::to_owned),
             metric: metric.map(str::to_owned),
             value,
         }
     }
+}
+
+/// The first key of a recipe among the words in code of a text.
+fn key(text: &str) -> Option<&str> {
+    const TABLES: [&str; 6] = ["model", "data", "prompt", "eval", "record", "stage"];
+    let code = text.split('`').skip(1).step_by(2);
+    let keys = code.map(|code| code.split(' ').next().unwrap_or_default());
+    let mut keys = keys.filter(|key| key.split_once('.').is_some_and(|(a, _)| TABLES.contains(&a)));
+    keys.next()
 }
 
 /// The warnings of a run; nothing where there is no file.
@@ -102,6 +115,23 @@ impl Warning {
 mod tests {
     use super::*;
     use crate::metrics::spec;
+
+    #[test]
+    fn the_key_of_a_warning_is_the_first_one_that_it_advises_to_change() {
+        for (act, expected) in [
+            ("lower `stage.rl.schedule.lr`, or `stage.rl.batch`", Some("stage.rl.schedule.lr")),
+            ("set the verifier's `marker`, or `prompt.suffix`", Some("prompt.suffix")),
+            (
+                "hold it with `stage.rl.weighting = { kind = \"stare\" }`",
+                Some("stage.rl.weighting"),
+            ),
+            ("give it a longer `deadline_s`", None),
+            ("repair these rows", None),
+            ("an open `eval.x", Some("eval.x")),
+        ] {
+            assert_eq!(key(act), expected, "{act}");
+        }
+    }
 
     #[test]
     fn the_metric_of_a_warning_is_declared() {

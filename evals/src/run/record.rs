@@ -46,6 +46,11 @@ pub struct SamplesConfig {
     /// Most that `samples/` may take, in MiB. Where it would take more, every second recorded step
     /// goes, and from then on half as many are recorded.
     pub budget_mib: NonZeroU64,
+    /// How many of the likeliest tokens are recorded for each position, with their
+    /// log-probabilities: `alt_token`, `alt_log_prob`. Each takes eight bytes a token.
+    ///
+    /// Names: vLLM `logprobs`.
+    pub alternatives: usize,
 }
 
 /// How many groups of a step are kept.
@@ -76,6 +81,7 @@ impl Default for SamplesConfig {
             groups: Groups::Rule(GroupsRule::Auto),
             discarded: 4,
             budget_mib: NonZeroU64::new(512).expect("it is not 0"),
+            alternatives: 0,
         }
     }
 }

@@ -77,16 +77,31 @@ impl SamplesConfig {
     /// Groups of a step that are recorded, where a group has `siblings` completions of at most
     /// `limit` tokens.
     pub fn groups_of(&self, siblings: usize, limit: usize) -> usize {
-        /// Bytes that a token takes in the record, at most.
-        const TOKEN: u64 = 33;
         match self.groups {
             Groups::Rule(GroupsRule::Auto) => {
-                let group = siblings as u64 * limit as u64 * TOKEN;
+                let token = StepTokens::token_bytes(1, self.alternatives);
+                let group = (siblings as u64).saturating_mul(limit as u64).saturating_mul(token);
                 ((self.budget() / 64) / group.max(1)).clamp(2, 16) as usize
             }
             Groups::Rule(GroupsRule::Off) => 0,
             Groups::Count(count) => count,
         }
+    }
+
+    /// How many of the likeliest tokens the record may keep of `step`, counted from 1: none of a
+    /// step that is not recorded.
+    pub fn alternatives_of(&self, step: u64) -> usize {
+        let is_due = !self.is_off() && step.is_multiple_of(self.every.get());
+        if is_due { self.alternatives } else { 0 }
+    }
+
+    /// Everything wrong with the settings, one sentence a key.
+    pub fn problems(&self) -> Vec<String> {
+        /// More than this take more space than texts and columns together.
+        const MOST: usize = 64;
+        let got = self.alternatives;
+        let many = (got > MOST).then(|| format!("alternatives is {got}, expected at most {MOST}"));
+        many.into_iter().collect()
     }
 
     /// Whether no sample is kept.
@@ -96,7 +111,7 @@ impl SamplesConfig {
 
     /// Bytes that all samples may take.
     pub fn budget(&self) -> u64 {
-        self.budget_mib.get() << 20
+        self.budget_mib.get().saturating_mul(1 << 20)
     }
 }
 
@@ -117,6 +132,9 @@ impl Step<'_> {
             ..StepTokens::default()
         };
         let mut advantages = self.learnt.advantages;
+        if self.has_alternatives() {
+            (tokens.alt_token, tokens.alt_log_prob) = (Some(Vec::new()), Some(Vec::new()));
+        }
         let kept = self.groups.iter().map(|group| (group, true));
         let all = kept.chain(self.discarded.iter().map(|group| (group, false)));
         for (number, (group, is_kept)) in all.enumerate() {
@@ -138,6 +156,13 @@ impl Step<'_> {
         }
         files.tokens = tokens.to_bytes(self.about);
         Ok(files)
+    }
+
+    /// Whether the likeliest tokens came with the completions.
+    fn has_alternatives(&self) -> bool {
+        let groups = self.groups.iter().chain(self.discarded);
+        let mut completions = groups.flat_map(|group| &group.completions);
+        completions.any(|one| !one.trajectory.alternatives.is_empty())
     }
 
     fn entry(&self, number: usize, group: &GradedGroup, advantages: &[f64]) -> GroupEntry {
@@ -185,6 +210,12 @@ impl Step<'_> {
             tokens.log_prob.extend(&own.log_probs);
             tokens.entropy.extend(&own.entropies);
             tokens.phi_sum.extend(&own.phi_sums);
+            if let Some(column) = &mut tokens.alt_token {
+                column.extend(own.alternatives.iter().map(|(token, _)| *token));
+            }
+            if let Some(column) = &mut tokens.alt_log_prob {
+                column.extend(own.alternatives.iter().map(|(_, log_prob)| *log_prob));
+            }
             self.add_learnt(tokens, from..from + count, advantages.is_some());
             tokens.completion_start.push(tokens.token.len() as u64);
             tokens.completion_group.push(number as u32);

@@ -44,6 +44,8 @@ pub struct TokensAbout {
     pub threshold_plus: Option<f64>,
     /// The same of negative advantage.
     pub threshold_minus: Option<f64>,
+    /// SHA-256 of the tokenizer that the ids are of, as in `run.json`.
+    pub tokenizer_sha256: String,
 }
 
 /// The token columns of one step: T tokens of C completions of G groups, one after the other.
@@ -75,6 +77,11 @@ pub struct StepTokens {
     pub importance: Option<Vec<f32>>,
     /// Factor of the distance from the old log-prob. Shape (T), where the loss has that term.
     pub penalty: Option<Vec<f32>>,
+    /// Ids of the k likeliest tokens of each position, the likeliest first. Shape (T, k), where
+    /// they were asked for.
+    pub alt_token: Option<Vec<u32>>,
+    /// Their log-probs. Shape (T, k), where there is `alt_token`.
+    pub alt_log_prob: Option<Vec<f32>>,
     /// First token of each completion, and the end of the last. Shape (C + 1).
     pub completion_start: Vec<u64>,
     /// Group of each completion, counted within this file. Shape (C).
@@ -91,7 +98,7 @@ pub struct StepTokens {
 struct Raw {
     name: &'static str,
     dtype: Dtype,
-    shape: usize,
+    shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
@@ -132,10 +139,32 @@ fn raw<T: Number>(name: &'static str, values: &[T]) -> Raw {
     for value in values {
         value.put(&mut bytes);
     }
-    Raw { name, dtype: T::DTYPE, shape: values.len(), bytes }
+    Raw { name, dtype: T::DTYPE, shape: vec![values.len()], bytes }
+}
+
+/// A column with as many values a row as there are, of so many rows.
+fn block<T: Number>(name: &'static str, values: &[T], rows: usize) -> Raw {
+    let shape = vec![rows, values.len() / rows.max(1)];
+    Raw { shape, ..raw(name, values) }
 }
 
 impl StepTokens {
+    /// Bytes of a token: of the columns that are always there, of so many of those that are there
+    /// in some runs (`ref_log_prob`, `importance`, `penalty`), and of so many alternatives.
+    pub const fn token_bytes(further: u64, alternatives: usize) -> u64 {
+        // Seven of four bytes, and the flags.
+        7 * 4 + 1 + 4 * further + 8 * alternatives as u64
+    }
+
+    /// Bytes of a completion besides its tokens: where it begins, its group, its advantage.
+    pub const COMPLETION_BYTES: u64 = 8 + 4 + 4;
+
+    /// Bytes of a group besides: where its prompt begins.
+    pub const GROUP_BYTES: u64 = 8;
+
+    /// Bytes of a prompt's token: its id.
+    pub const PROMPT_BYTES: u64 = 4;
+
     /// The file. Columns stand in the order of their sizes, so that each is aligned.
     pub fn to_bytes(&self, about: &TokensAbout) -> Vec<u8> {
         let mut columns = vec![
@@ -156,6 +185,9 @@ impl StepTokens {
         ];
         let there = further.into_iter().filter_map(|(name, column)| Some((name, column.as_ref()?)));
         columns.extend(there.map(|(name, column)| raw(name, column)));
+        let rows = self.token.len();
+        columns.extend(self.alt_token.iter().map(|own| block("alt_token", own, rows)));
+        columns.extend(self.alt_log_prob.iter().map(|own| block("alt_log_prob", own, rows)));
         columns.push(raw("completion_group", &self.completion_group));
         columns.push(raw("completion_advantage", &self.completion_advantage));
         columns.push(raw("prompt", &self.prompt));
@@ -177,7 +209,7 @@ fn header(about: &TokensAbout, columns: &[Raw]) -> Vec<u8> {
     let infos = columns.iter().map(|column| {
         let start = end;
         end += column.bytes.len();
-        let (dtype, shape) = (column.dtype, vec![column.shape]);
+        let (dtype, shape) = (column.dtype, column.shape.clone());
         (column.name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
     let metadata = Metadata::new(None, infos.collect()).expect("columns follow one another");
@@ -225,6 +257,7 @@ impl TokensAbout {
             temperature: optional("temperature").ok_or(wrong("temperature"))?,
             threshold_plus: optional("threshold_plus"),
             threshold_minus: optional("threshold_minus"),
+            tokenizer_sha256: metadata.get("tokenizer_sha256").cloned().unwrap_or_default(),
         })
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn graded(slots: usize) -> Vec<GradedGroup> {
         style: &style(),
         sampling: &sampling,
         slots,
+        alternatives: 0,
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems = problems();
@@ -96,6 +97,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
         style: &style(),
         sampling: &sampling,
         slots: 4,
+        alternatives: 0,
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems = problems();
@@ -147,7 +149,8 @@ fn slots_that_a_set_leaves_free_go_to_the_next() {
     let stop = ["0", "1", "2", "3", "4"].map(str::to_owned).to_vec();
     let (model, style) = (toy::model(&text), PromptStyle { stop, ..style() });
     let (text, style, sampling) = (&text, &style, &sampling);
-    let sampler = Sampler { model: &model, text, style, sampling, slots: 16, rubric: &math };
+    let sampler =
+        Sampler { model: &model, text, style, sampling, slots: 16, alternatives: 0, rubric: &math };
     let problems = problems();
     let draws: Vec<_> =
         (0..).zip(&problems).map(|(number, problem)| Draw { number, problem }).collect();
@@ -185,6 +188,7 @@ fn what_is_complete_when_sampling_stops_is_judged() {
         style: &style(),
         sampling: &sampling,
         slots: 4,
+        alternatives: 0,
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();
@@ -236,6 +240,7 @@ fn problems_are_on_disk_before_their_evaluation_is_complete() {
         style: &style(),
         sampling: &sampling,
         slots: 4,
+        alternatives: 0,
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problems: Vec<_> = problems().into_iter().cycle().take(24).collect();

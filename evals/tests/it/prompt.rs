@@ -59,6 +59,7 @@ fn texts(text: &Text, keep: KeepSpecialTokens) -> Vec<GradedGroup> {
         style: &style,
         sampling: &sampling,
         slots: 4,
+        alternatives: 0,
         rubric: &RubricConfig::default().build().unwrap(),
     };
     let problem = Problem {

@@ -56,6 +56,7 @@ fn about(step: u64) -> TokensAbout {
         temperature: 0.7,
         threshold_plus: Some(1.5),
         threshold_minus: None,
+        tokenizer_sha256: "ab12".into(),
     }
 }
 

@@ -120,6 +120,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         unused: &text.unused_ids(model.config().vocab_size),
         stop: if strings.is_empty() { None } else { Some(&stops) },
         slots: args.n.get().min(SLOTS),
+        alternatives: 0,
         key,
     };
     let groups = generator.generate(&[request], &mut rollout::to_the_end)?;

@@ -52,6 +52,7 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
             .into()
     });
     found.all("prompt", recipe.prompt.problems());
+    found.all("record.samples", recipe.record.samples.problems());
     found.0.extend(super::eval::problems(recipe));
 }
 

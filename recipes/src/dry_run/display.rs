@@ -116,10 +116,15 @@ fn kept(recipe: &Recipe) -> String {
 
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stride, bytes, .. } = *self;
+        let Self { step, stride, bytes, .. } = *self;
         match stride {
             0 => f.write_str("none"),
-            _ => write!(f, "at most {}, of every {stride} steps in the end", mib(bytes)),
+            _ => write!(
+                f,
+                "at most {} a recorded step and {} in the end, with 1 step of {stride} recorded",
+                mib(step),
+                mib(bytes)
+            ),
         }
     }
 }

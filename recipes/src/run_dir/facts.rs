@@ -7,6 +7,7 @@ use engine::text::Text;
 use evals::run::{FORMAT, Facts, ModelFacts};
 
 use crate::config::{DTypeChoice, DeviceChoice};
+use crate::identity::sha256;
 use crate::machine::now;
 
 /// A run that this process begins, computing with `threads` threads; what is of its recipe is left
@@ -23,6 +24,7 @@ pub fn of_this_process(threads: usize) -> Facts {
         seed: 0,
         stearin: env!("CARGO_PKG_VERSION").into(),
         commit: env!("STEARIN_COMMIT").into(),
+        dirty: !env!("STEARIN_DIRTY").is_empty(),
         rustc: env!("STEARIN_RUSTC").into(),
         candle: env!("STEARIN_CANDLE").into(),
         os: std::env::consts::OS.into(),
@@ -45,8 +47,14 @@ pub fn of_model(path: &str, model: &Model, text: &Text) -> ModelFacts {
         path: path.to_owned(),
         family: format!("{:?}", model.config().family).to_lowercase(),
         parameters: model.parameters().iter().map(|one| one.tensor.elem_count() as u64).sum(),
+        tokenizer_sha256: tokenizer_sha256(text),
         stop_tokens: text.stop_tokens().iter().filter_map(written).collect(),
     }
+}
+
+/// SHA-256 of a tokenizer: of its own JSON form, so that it is known whatever file it came from.
+pub fn tokenizer_sha256(text: &Text) -> String {
+    sha256(text.tokenizer().to_string(false).unwrap_or_default().as_bytes())
 }
 
 /// A command without the user and the query of an address in it, where secrets are.

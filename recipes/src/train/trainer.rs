@@ -28,7 +28,7 @@ use crate::machine::now;
 use crate::policy::ModelRef;
 use crate::run_dir::{
     BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
-    way_back,
+    tokenizer_sha256, way_back,
 };
 use crate::signals::Stop;
 use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
@@ -100,10 +100,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         return Ok(Ended::Interrupted);
     };
     let saved = existing.as_ref().and_then(|existing| existing.saved.clone());
-    let (model, text) = match &saved {
-        Some(saved) => open_saved(&job, root, saved, command)?,
-        None => (job.base)()?,
-    };
+    let open_saved = |saved| open_saved(&job, root, saved, command);
+    let (model, text) = saved.as_ref().map_or_else(job.base, open_saved)?;
     let text = job.recipe.prompt.prepare(text)?;
     let context = model.config().context;
     let lengths = length_limits::apply(job.recipe, &mut job.problems, &text, context)?;
@@ -139,6 +137,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         sets,
         open: job.open,
         record: record(root, BufferingSink::new(sink, failed_writes.clone()), &state)?,
+        tokenizer_sha256: tokenizer_sha256(&text),
         heartbeat: heartbeat(root, job.recipe, resume, &console),
         failed_writes,
         watch: watch(&model, job.recipe, &state)?,
@@ -233,6 +232,8 @@ struct Trainer<'a> {
     open: OpenModel<'a>,
     run_dir: RunDir,
     record: Record,
+    /// SHA-256 of the tokenizer.
+    tokenizer_sha256: String,
     heartbeat: Heartbeat,
     /// Writes to the record that failed.
     failed_writes: FailedWrites,

@@ -4,11 +4,13 @@
 use std::fs;
 use std::path::Path;
 
+use evals::run::{Run as Record, StepTokens, TokenFile};
 use recipes::config::Recipe;
 use recipes::data::problems;
 use recipes::dry_run::{Plan, ProblemStats, Prompts, Sizes};
 use recipes::search_path::SearchPath;
 
+use crate::record::large;
 use crate::runs::{RECIPE, Run};
 
 fn plan(recipe: &Recipe) -> Plan {
@@ -47,6 +49,42 @@ fn samples_tokens_and_evaluations_take_no_more_than_it_says() {
         assert!(written <= said, "{name}: {written} bytes, said at most {said}");
         assert!(said < 6 * written, "{name}: {written} bytes, said at most {said}");
     }
+}
+
+#[test]
+fn a_recorded_step_is_as_large_as_it_says() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = large().replace("budget_mib = 1 }", "budget_mib = 9, alternatives = 2 }");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let said = plan(&Recipe::parse("large", &recipe).unwrap());
+    let steps = Record::open(&root).unwrap().samples().unwrap().steps().len() as u64;
+    let written = bytes(&root.join("samples"));
+    let (each, all) = (written / steps, said.samples.bytes);
+    // Every completion is at its limit; texts of these tokens are shorter than most.
+    assert!(each <= said.samples.step, "{each} bytes a step, said {}", said.samples.step);
+    assert!(said.samples.step * 4 < each * 5, "{each} bytes a step, said {}", said.samples.step);
+    assert!(written <= all && all * 4 < written * 5, "{written} bytes, said {all}");
+    assert_eq!(said.samples.stride, 1);
+    let text = said.to_string();
+    assert!(
+        text.contains(" a recorded step and ") && text.contains("with 1 step of 1 recorded"),
+        "{text}"
+    );
+    // The columns alone, to the byte.
+    let path = root.join("samples/step-000003.safetensors");
+    let file = fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap());
+    let tokens = TokenFile::open(&path).unwrap().read().unwrap();
+    let [rows, completions] = [tokens.token.len(), tokens.completion_group.len()].map(|n| n as u64);
+    let [groups, prompt] = [tokens.prompt_start.len() - 1, tokens.prompt.len()].map(|n| n as u64);
+    let expected = header
+        + rows * StepTokens::token_bytes(1, 2)
+        + completions * StepTokens::COMPLETION_BYTES
+        + groups * StepTokens::GROUP_BYTES
+        + prompt * StepTokens::PROMPT_BYTES
+        + 2 * 8;
+    assert_eq!(file.len() as u64, expected);
 }
 
 #[test]

@@ -328,3 +328,44 @@ fn penalties_are_a_column_where_the_loss_has_them() {
         }
     }
 }
+
+#[test]
+fn alternatives_are_the_likeliest_tokens_of_a_position_and_change_nothing_else() {
+    const K: usize = 3;
+    let temp = tempfile::tempdir().unwrap();
+    let (plain, root) = (temp.path().join("plain"), temp.path().join("run"));
+    Run::new(&plain).train().unwrap();
+    let recipe = RECIPE.replace("groups = 2 }", "groups = 2, alternatives = 3 }");
+    assert_ne!(recipe, RECIPE);
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let metrics = |root: &Path| fs::read(root.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics(&root), metrics(&plain));
+    assert!(all_tokens(&plain).iter().all(|(_, tokens)| tokens.alt_token.is_none()));
+    let mut chosen = 0;
+    for (_, tokens) in all_tokens(&root) {
+        let (ids, log_probs) = (tokens.alt_token.unwrap(), tokens.alt_log_prob.unwrap());
+        assert_eq!((ids.len(), log_probs.len()), (K * tokens.token.len(), K * tokens.token.len()));
+        for (at, (token, log_prob)) in tokens.token.iter().zip(&tokens.log_prob).enumerate() {
+            let own = K * at..K * (at + 1);
+            let (ids, log_probs) = (&ids[own.clone()], &log_probs[own]);
+            assert!(log_probs.is_sorted_by(|a, b| a >= b), "{log_probs:?}");
+            let sum: f64 = log_probs.iter().map(|&one| f64::from(one).exp()).sum();
+            assert!(sum <= 1.0 + 1e-5, "{sum}");
+            match ids.iter().position(|id| id == token) {
+                Some(place) => {
+                    chosen += 1;
+                    assert_eq!(log_probs[place].to_bits(), log_prob.to_bits());
+                }
+                None => assert!(log_probs[K - 1] >= *log_prob),
+            }
+        }
+    }
+    assert!(chosen > 0, "some tokens are among the likeliest");
+    // A part of the rows, read by itself.
+    let samples = Record::open(&root).unwrap().samples().unwrap();
+    let mut file = samples.tokens(3).unwrap();
+    let all = file.read().unwrap();
+    let (ids, log_probs) = file.alternatives(1..3).unwrap().unwrap();
+    assert_eq!(ids, all.alt_token.unwrap()[K..3 * K]);
+    assert_eq!(log_probs, all.alt_log_prob.unwrap()[K..3 * K]);
+}

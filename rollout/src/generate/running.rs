@@ -9,6 +9,7 @@ pub(super) struct Running {
     pub(super) log_probs: Vec<f32>,
     pub(super) entropies: Vec<f32>,
     pub(super) phi_sums: Vec<f32>,
+    pub(super) alternatives: Vec<(u32, f32)>,
 }
 
 /// One sampled token, with its buffers.

@@ -284,3 +284,27 @@ fn temperatures_at_which_scaled_logits_overflow_are_refused() {
         assert!(sampled.log_prob.is_finite() && sampled.entropy.is_finite(), "{temperature}");
     }
 }
+
+#[test]
+fn alternatives_are_the_likeliest_tokens_of_the_full_distribution() {
+    // Many of them are equally likely.
+    let logits: Vec<f32> = (0..700).map(|at| (at * 7919 % 101) as f32 / 10.0).collect();
+    let sampling = Sampling { temperature: 0.7, top_k: 2, ..Sampling::default() };
+    let mut sampler = TokenSampler::default();
+    let plain = sampler.draw(&sampling, &logits, &[3], 0.3);
+    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) / 0.7).exp()).sum();
+    for count in [0, 1, 5, 700, 900] {
+        sampler.set_alternatives(count);
+        assert_eq!(sampler.draw(&sampling, &logits, &[3], 0.3), plain, "the draw is the same");
+        let mut expected: Vec<u32> = (0..700).collect();
+        let logit = |token: &u32| logits[*token as usize];
+        expected.sort_by(|a, b| logit(b).total_cmp(&logit(a)).then(a.cmp(b)));
+        expected.truncate(count);
+        let found: Vec<_> = sampler.alternatives().iter().map(|(token, _)| *token).collect();
+        assert_eq!(found, expected, "{count}");
+        for (token, log_prob) in sampler.alternatives() {
+            let own = f64::from(logit(token)) / 0.7 - sum.ln();
+            assert!((f64::from(*log_prob) - own).abs() < 1e-5, "{log_prob}, expected {own}");
+        }
+    }
+}

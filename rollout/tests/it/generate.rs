@@ -82,6 +82,7 @@ fn generator<'a>(model: &'a Model, sampling: &'a Sampling, slots: usize) -> Gene
         unused: &[],
         stop: None,
         slots,
+        alternatives: 0,
         key: KEY,
     }
 }

@@ -70,6 +70,7 @@ fn check(model: &Model, text: &Text) {
             unused: &[],
             stop: None,
             slots,
+            alternatives: 0,
             key,
         };
         generator.generate(&requests, &mut to_the_end).unwrap()

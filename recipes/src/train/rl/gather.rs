@@ -87,7 +87,8 @@ impl Rl<'_> {
         let drawn = self.loader.next_batch(count);
         let draws: Vec<_> =
             drawn.iter().map(|&(number, problem)| Draw { number, problem }).collect();
-        let sampler = self.sampler();
+        let samples = &self.run.recipe.record.samples;
+        let sampler = self.sampler(samples.alternatives_of(step + 1));
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Train, step };
         let (console, stop) = (self.run.console, self.run.stop);
         let mut began = Instant::now();
@@ -123,14 +124,16 @@ impl Rl<'_> {
         if rollouts.groups.is_empty() { Err(nothing_judged(rollouts, step)) } else { Ok(()) }
     }
 
-    /// The policy of the stage with its sampling settings and rubric.
-    pub(super) fn sampler(&self) -> Sampler<'_> {
+    /// The policy of the stage with its sampling settings and rubric; it keeps so many of the
+    /// likeliest tokens for each position.
+    pub(super) fn sampler(&self, alternatives: usize) -> Sampler<'_> {
         Sampler {
             model: self.run.model,
             text: self.run.text,
             style: &self.run.recipe.prompt,
             sampling: &self.config.rollout,
             slots: self.config.slots.get(),
+            alternatives,
             rubric: &self.rubric,
         }
     }

@@ -29,7 +29,7 @@ impl Rl<'_> {
         let key = Key { seed: self.run.recipe.seed, purpose: Purpose::Probe, step };
         let stop = self.run.stop;
         let mut progress = |_| stop.flow();
-        let groups = attempt(&self.sampler(), &draws, probe.group_size.get(), key, &mut progress)?;
+        let groups = attempt(&self.sampler(0), &draws, probe.group_size.get(), key, &mut progress)?;
         self.clock.add("timing_s/probe", began);
         Ok(Some(Table::of(&groups)))
     }

@@ -136,6 +136,7 @@ impl Trainer<'_> {
                     style: settings.prompt,
                     sampling: settings.sampling,
                     slots: recipe.eval.slots.get(),
+                    alternatives: 0,
                     rubric,
                 };
                 let SetSettings { name: set, samples, greedy, .. } = *settings;

@@ -28,12 +28,25 @@ impl Trainer<'_> {
             learnt: learnt(&output.table),
             text: self.run.text,
             hidden: &hidden,
-            about: &about(stage, step, output.table.credit.thresholds),
+            about: &self.about(stage, step, output.table.credit.thresholds),
         };
         if self.record.samples(config, &sampled)? {
             self.heartbeat.rewrote();
         }
         Ok(())
+    }
+
+    /// What is known of the tokens of a step besides their columns.
+    fn about(&self, stage: &RlStage, step: u64, thresholds: [Option<f64>; 2]) -> TokensAbout {
+        let [threshold_plus, threshold_minus] = thresholds;
+        TokensAbout {
+            step,
+            stage: stage.kind().to_owned(),
+            temperature: stage.rollout.temperature,
+            threshold_plus,
+            threshold_minus,
+            tokenizer_sha256: self.tokenizer_sha256.clone(),
+        }
     }
 
     /// Records what a step sampled that ends the run because it can learn from none of it. The
@@ -45,6 +58,7 @@ impl Trainer<'_> {
             return;
         }
         let step = self.state.step + 1;
+        let about = self.about(stage, step, [None; 2]);
         let mut record = || -> Result<()> {
             let hidden = self.run.text.hidden_tokens(&recipe.prompt.keep_special_tokens)?;
             let sampled = Step {
@@ -53,7 +67,7 @@ impl Trainer<'_> {
                 learnt: Learnt::default(),
                 text: self.run.text,
                 hidden: &hidden,
-                about: &about(stage, step, [None; 2]),
+                about: &about,
             };
             self.record.last_samples(&recipe.record.samples, &sampled)?;
             Ok(self.failed_writes.check()?)
@@ -63,15 +77,6 @@ impl Trainer<'_> {
             self.run.console.warn(&format!("the samples of step {step} are not recorded: {error}"));
         }
     }
-}
-
-fn about(
-    stage: &RlStage,
-    step: u64,
-    [threshold_plus, threshold_minus]: [Option<f64>; 2],
-) -> TokensAbout {
-    let (stage, temperature) = (stage.kind().to_owned(), stage.rollout.temperature);
-    TokensAbout { step, stage, temperature, threshold_plus, threshold_minus }
 }
 
 /// The columns of a table as the record takes them.
