@@ -46,7 +46,7 @@ use claim::lock;
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 pub(crate) const RECIPE: &str = "recipe.toml";
@@ -105,7 +105,7 @@ impl RunDir {
         let Some(lock) = lock else {
             bail!("another process is {working} in {}", root.display());
         };
-        let run = Self { root: root.to_owned(), _lock: lock };
+        let run = Self { root: root.to_owned(), lock };
         run.remove_partial().with_context(|| format!("cleaning {}", root.display()))?;
         Ok(run)
     }
@@ -192,6 +192,14 @@ impl RunDir {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for RunDir {
+    /// Unlocks it. Closing the file would do so only once no child has a copy of it, and a child
+    /// that another thread starts has one until its program begins.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -92,7 +92,7 @@ impl Claim {
                 let _ = fs::remove_dir_all(&partial);
             })
             .with_context(|| format!("creating {}", self.root.display()))?;
-        Ok(RunDir { root: self.root.clone(), _lock: lock })
+        Ok(RunDir { root: self.root.clone(), lock })
     }
 
     /// Removes what starters of this place left when they were killed: while the claim is held,
