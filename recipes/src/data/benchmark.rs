@@ -34,8 +34,11 @@ impl Located {
     ///
     /// # Errors
     ///
-    /// Fails when there is no such file and no revision is pinned.
+    /// Fails when `folder` is none, and when there is no such file and no revision is pinned.
     pub fn new(benchmark: &'static Benchmark, folder: Option<&Path>) -> Result<Self> {
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!("--data: there is no folder {}", folder.display());
+        }
         let Benchmark { name, problems, dataset, .. } = benchmark;
         let file = local(name, folder);
         let (path, columns) = match (&file, benchmark.address()) {
@@ -152,6 +155,13 @@ mod tests {
     fn columns_of_the_registry_are_columns() {
         let named = evals::benchmark::all().iter().filter(|one| !one.columns.is_empty());
         assert!(named.map(columns).filter(|columns| columns.id.is_some()).count() > 0);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_not_passed_over() {
+        let benchmark = evals::benchmark::find("gsm8k").unwrap();
+        let error = Located::new(benchmark, Some(Path::new("no/such"))).unwrap_err();
+        assert_eq!(error.to_string(), "--data: there is no folder no/such");
     }
 
     #[test]
