@@ -179,7 +179,7 @@ pub(crate) mod tests {
         let Summary { set, samples, accuracy, truncated, reward, .. } = &likeliest.summary;
         assert_eq!((set.as_str(), *samples), ("toy-greedy", 1));
         assert_eq!((*accuracy, *truncated, *reward), (2.0 / 3.0, 1.0, 2.0 / 3.0));
-        assert_eq!(found.summary.greedy.unwrap().mean, *accuracy);
+        assert_eq!(found.summary.greedy.map(|greedy| greedy.mean), Some(*accuracy));
         assert_eq!(likeliest.summary.greedy, None);
         assert_eq!(likeliest.warnings[0].name, "held_out_truncated");
         assert_eq!(likeliest.likeliest(), None);

@@ -151,7 +151,7 @@ fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
 }
 
 fn gold_unparseable(seen: &[Seen<'_>]) -> Option<Warning> {
-    dropped(seen, |one| one.gold_unparseable()).map(|(dropped, ids)| Warning {
+    dropped(seen, Seen::gold_unparseable).map(|(dropped, ids)| Warning {
         name: "gold_unparseable",
         cause: format!("{dropped}, their gold answers cannot be parsed: {ids}"),
         act: "repair these rows of the data file, or choose a verifier that reads their answers",
@@ -168,7 +168,10 @@ fn failed(seen: &[Seen<'_>]) -> Option<Warning> {
 }
 
 /// How many of the problems are `unjudged`, in words, and their ids; `None` if none is.
-fn dropped(seen: &[Seen<'_>], unjudged: impl Fn(&Seen<'_>) -> bool) -> Option<(String, String)> {
+fn dropped<'a>(
+    seen: &[Seen<'a>],
+    unjudged: impl Fn(&Seen<'a>) -> bool,
+) -> Option<(String, String)> {
     let ids: Vec<_> = seen.iter().filter(|one| unjudged(one)).map(|one| one.id).collect();
     let said = format!("{} of {} groups were dropped", ids.len(), seen.len());
     (!ids.is_empty()).then(|| (said, named(&ids)))

@@ -35,10 +35,9 @@ impl BestFigure {
             return None;
         }
         match self {
-            Self::Average => Some(summary.accuracy),
-            Self::Pass(k) => summary.pass.get(&k).map(|pass| pass.mean),
             // The majority of one is that one.
-            Self::Majority(1) => Some(summary.accuracy),
+            Self::Average | Self::Majority(1) => Some(summary.accuracy),
+            Self::Pass(k) => summary.pass.get(&k).map(|pass| pass.mean),
             Self::Majority(k) => summary.maj.get(&k).map(|maj| maj.mean),
             Self::Greedy => summary.greedy.map(|greedy| greedy.mean),
             Self::Reward => Some(summary.reward),

@@ -286,7 +286,7 @@ mod tests {
             if !is_here(&format!("{name}.jsonl")) && !is_here(&format!("{name}_test.jsonl")) {
                 continue;
             }
-            let set = finding.sets(&[name.clone()]).unwrap().remove(0);
+            let set = finding.sets(std::slice::from_ref(name)).unwrap().remove(0);
             assert_eq!((&set.name, set.problems.len()), (&known.name, known.problems));
             assert_eq!((set.chosen.len(), set.samples), (7, known.samples));
             let unreadable = set.problems.iter().filter(|problem| {
