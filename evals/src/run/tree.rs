@@ -29,6 +29,7 @@ pub struct Sibling<'a> {
 }
 
 /// A longest run of tokens that one set of completions shares.
+#[expect(clippy::struct_excessive_bools, reason = "four answers to four questions")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// The node before it; none for the root.
@@ -125,7 +126,7 @@ fn node(
 ) -> Node {
     let own = || members.iter().map(|&one| &siblings[one]);
     let value = value(siblings, &members);
-    let is_share = own().all(|one| one.reward == 0.0 || one.reward == 1.0);
+    let is_share = own().all(|one| [0.0, 1.0].contains(&one.reward));
     let monte_carlo_credit = before.map_or(0.0, |before| value - before);
     let credits = own().filter_map(|one| one.credit.get(from).filter(|_| end > from));
     let credits: Vec<f64> =
