@@ -299,7 +299,7 @@ mod tests {
         let nodes = Group::new(&["ab", "ab"], &[1.0, 1.0]).tree(&[0.5, 0.25]);
         assert_eq!(nodes.len(), 1);
         assert!(nodes[0].ends && nodes[0].interval.is_none());
-        assert_eq!(nodes[0].value, 0.375);
+        assert!((nodes[0].value - 0.375).abs() < 1e-12);
         let nodes = Group::new(&["a", "b", ""], &[1.0; 3]).tree(&[0.0, 1.0, 0.0]);
         assert_eq!((nodes[0].len, nodes.len()), (0, 4));
         assert_eq!(nodes[1].text, "b");
@@ -340,7 +340,7 @@ mod tests {
             all in prop::collection::vec(prop::collection::vec(0_u32..3, 0..6), 1..9),
             rewards in prop::collection::vec(0.0_f64..1.0, 9),
         ) {
-            let zeros = vec![0.0_f32; 8];
+            let zeros = [0.0_f32; 8];
             let siblings: Vec<_> = all
                 .iter()
                 .zip(&rewards)
