@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares `stearin eval` with lm-evaluation-harness on the same model, weights and prompts: token
 # ids of prompts, texts, accuracy, verdicts of both programs' graders on the same texts, and time.
-# Needs python3 with pip and 8 GB of disk, and the benchmarks as JSON lines in the folder of --data.
+# Needs python3 with pip, 8 GB of disk, and the benchmarks as JSON lines in the folder of --data.
 #
 #     bash bench/eval/compare.sh MODEL [--data DIR] [--only BENCH...] [--limit N] [--peer-limit N]
 #                                      [--threads N] [--batch N] [--out DIR]
