@@ -34,6 +34,8 @@ def once(who: str, setting: Setting, benchmark: Benchmark, folder: pathlib.Path)
     else:
         took = programs.run(programs.our_command(setting, benchmark, rows, place.ours), setting.threads)
         tokens, rate = map(int, RATE.search(took.said).groups())
+        if rate == 0:
+            raise programs.Failed("stearin sampled less than a token a second: the machine is too busy to measure time")
         line |= {"tokens": tokens, "sampling": tokens / rate}
     return line | {"seconds": took.seconds, "peak_mib": took.peak_mib}
 
