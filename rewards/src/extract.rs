@@ -8,6 +8,7 @@ mod boxes;
 mod choice;
 mod clause;
 mod delimited;
+mod labels;
 mod lenient;
 mod lines;
 mod marks;
@@ -46,7 +47,8 @@ pub enum Extracted<'a> {
 /// the last box, with small mistakes in its command; what follows the last "answer is", "answer:"
 /// or "result is"; a fenced block of one line at the end; a response that is an answer and no
 /// prose; the last delimited mathematics; the last line, if it is no prose; the last number; the
-/// last capital letter of a choice. Emphasis and quotation marks around it are taken off.
+/// last capital letter of a choice. Emphasis and quotation marks around it are taken off. Labels of
+/// items and steps, words, and what is only begun at the end are no answers there.
 ///
 /// Work is linear in the length of `response`.
 ///

@@ -3,7 +3,7 @@
 
 use super::clause::{self, denies, is_among, skip};
 use super::prose;
-use super::{delimited, markup};
+use super::{delimited, labels, markup};
 use crate::denial::{Denial, is_one_of};
 
 /// The longest line that is searched for an answer in prose, in bytes.
@@ -229,6 +229,9 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
     }
     let rest = skip(rest.trim_start_matches([' ', ',']), "thus therefore then hence here also");
     if let Some(said) = SIGNS.iter().find_map(|sign| rest.strip_prefix(sign)) {
+        if is_place(said) {
+            return None;
+        }
         return Some(Verb::States(behind(after, line, said)));
     }
     let words = |text: &str| denies(&text[..floor(text, 24)]);
@@ -252,7 +255,8 @@ fn verb<'a>(line: &'a str, after: &'a str, heads: bool) -> Option<Verb<'a>> {
         return Some(Verb::Denies);
     }
     // "the answer is correct" announces nothing
-    let judged = is_among(JUDGED, &first) && bare.starts_with(char::is_alphabetic);
+    let judged =
+        is_among(JUDGED, &first) && bare.starts_with(char::is_alphabetic) || is_place(bare);
     (!judged).then(|| Verb::States(behind(after, line, bare)))
 }
 
@@ -271,6 +275,16 @@ const SURE: &str = "thus therefore then hence indeed simply just exactly precise
 const JUDGED: &str = "correct right valid reasonable sensible plausible consistent confirmed verified \
     complete clear obvious accurate final as found obtained independent the-same checked";
 
+/// Whether an announcement says where the answer is and not what: "within \boxed{}".
+fn is_place(said: &str) -> bool {
+    const PLACES: &str = "within in inside below above given written put placed boxed";
+    let sentence = prose::sentence(said).trim_start();
+    let boxed = sentence.contains("box") && !sentence.contains(|c: char| c.is_numeric());
+    boxed
+        && clause::words(sentence).next().is_some_and(|word| is_among(PLACES, &word))
+        && sentence.starts_with(char::is_alphabetic)
+}
+
 /// The text from `said` on, which is a part of `line`, and `line` the start of `after`.
 fn behind<'a>(after: &'a str, line: &str, said: &str) -> &'a str {
     &after[line.len() - said.len()..]
@@ -278,10 +292,12 @@ fn behind<'a>(after: &'a str, line: &str, said: &str) -> &'a str {
 
 /// The answer in what an announcement says: up to the end of its line, or of its sentence.
 fn value(text: &str, strong: bool) -> Option<Announced<'_>> {
+    let whole = text;
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || ":}".contains(c));
     // the end of an emphasised announcement
     let dress = text.trim_start_matches(['*', '_']);
     let text = if dress.starts_with(char::is_whitespace) { dress.trim_start() } else { text };
+    let begins_line = whole[..whole.len() - text.len()].contains('\n');
     let text = ["option ", "choice "]
         .iter()
         .find_map(|noun| {
@@ -303,13 +319,35 @@ fn value(text: &str, strong: bool) -> Option<Announced<'_>> {
         });
     }
     let line = head.lines().next()?;
-    let sentence = prose::sentence(line);
-    let rest = behind(sentence.len());
+    let item = labels::item(line).map(|(_, body)| body).filter(|body| !body.is_empty());
+    let item = item.filter(|_| begins_line);
+    if let Some(first) = item
+        && let Some(last) = last_item(head)
+    {
+        let is_value = |item: &str| prose::is_answer(markup::unstyled(item));
+        return match (is_value(first) && is_value(last), strong) {
+            // of several values, none is the answer
+            (true, _) => Some(Announced::Unclear("", "")),
+            // the steps to it
+            (false, true) => Some(Announced::Unclear(last, behind(line.len()))),
+            (false, false) => None,
+        };
+    }
+    let said = item.unwrap_or(line);
+    let sentence = prose::sentence(said);
+    let rest = behind(line.len() - said.len() + sentence.len());
     if let Some(value) = prose::value(sentence).or_else(|| prose::stated(sentence)) {
         return Some(Announced::Answer(value, rest));
     }
     let unclear = || delimited::last(sentence).filter(|_| !denies(sentence)).unwrap_or(sentence);
     (strong && !sentence.trim().is_empty()).then(|| Announced::Unclear(unclear(), rest))
+}
+
+/// What the last of the items says that a text begins with, if they are several.
+fn last_item(text: &str) -> Option<&str> {
+    let is_item = |line: &&str| line.trim().is_empty() || labels::item(line).is_some();
+    let items = text.lines().take_while(is_item).filter(|line| !line.trim().is_empty());
+    items.skip(1).last().and_then(|line| Some(labels::item(line)?.1))
 }
 
 /// The last character boundary up to `at`.

@@ -161,7 +161,7 @@ pub(super) fn leading(sentence: &str) -> Option<&str> {
 /// How many words right after a value are a unit or a noun; `None` where the words behind it change
 /// it.
 fn follows(sentence: &str, tail: &[Token<'_>]) -> Option<usize> {
-    let mut nouns = None;
+    let (mut nouns, mut is_phrase) = (None, true);
     for (at, token) in tail.iter().enumerate() {
         let word = token.core.to_lowercase().replace('\u{2019}', "'");
         let next = tail.get(at + 1).map_or("", |next| next.core);
@@ -198,6 +198,11 @@ fn follows(sentence: &str, tail: &[Token<'_>]) -> Option<usize> {
         if nouns.is_none() && (condition || joined || verb) {
             return None;
         }
+        // what stands before an operation is an operand, with all its words
+        if is_phrase && is_operator(&sentence[token.start..]) {
+            return None;
+        }
+        is_phrase &= is_word(tail, at) && !sentence[..token.end].ends_with(PUNCTUATION);
         let closes =
             is_among(CLOSING, &word) || !is_word(tail, at) || is_remark(sentence, tail, at);
         if nouns.is_none() && closes {
@@ -210,6 +215,20 @@ fn follows(sentence: &str, tail: &[Token<'_>]) -> Option<usize> {
         }
     }
     within(nouns.unwrap_or(tail.len()))
+}
+
+/// Whether a text goes on with an operation on what stands before it.
+pub(super) fn is_operator(text: &str) -> bool {
+    let mut tokens = text.split_whitespace();
+    let sign = tokens.next().unwrap_or_default();
+    let operand = tokens.next();
+    match sign {
+        "*" | "+" | "\u{d7}" | "\u{f7}" => true,
+        "-" | "\u{2212}" | "x" | "/" => {
+            operand.is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit() || c == '$'))
+        }
+        _ => false,
+    }
 }
 
 fn within(nouns: usize) -> Option<usize> {

@@ -1,8 +1,10 @@
 //! Where an answer may stand that is not marked as it should be: for scores, never for rewards.
 
+use std::ops::Range;
+
 use super::announced::{self, Announced};
 use super::markup::{self, unstyled};
-use super::{boxes, choice, clause, delimited, lines, prose};
+use super::{boxes, choice, clause, delimited, labels, lines, prose};
 use crate::absence::absence;
 
 /// The longest response that may be an answer as a whole, in bytes.
@@ -56,7 +58,7 @@ pub(super) fn answer(text: &str) -> Option<&str> {
 /// The answer of a text that announces none.
 fn unannounced(text: &str) -> Option<&str> {
     let text = text.trim();
-    if let Some(answer) = lines::last_hashes(text) {
+    if let Some(answer) = lines::last_hashes(text).filter(|answer| !is_heading(text, answer)) {
         return Some(answer);
     }
     if let Some(answer) = markup::last_fenced(text)
@@ -70,32 +72,51 @@ fn unannounced(text: &str) -> Option<&str> {
     let around =
         text.contains('\n') && delimited::first(text).is_none() && delimited::last(text).is_some();
     if text.len() <= MAX_WHOLE_BYTES && !around && prose::is_answer(unstyled(text)) {
-        return Some(unstyled(text));
+        return Some(concluded(unstyled(text))).filter(|answer| !labels::is_start(answer));
     }
-    let line = text.lines().next_back().unwrap_or_default().trim();
+    let text = labels::without_begun(text);
+    let line = text.rsplit('\n').next().unwrap_or_default().trim_start();
     if let Some(answer) = absent(text, line) {
         return Some(answer);
     }
-    if let Some(answer) = markup::last_emphasised(line).and_then(number_or_formula) {
+    let emphasised = markup::last_emphasised(line).filter(|said| !labels::is_labelled(said));
+    if let Some(answer) = emphasised.and_then(number_or_formula) {
         return Some(answer);
     }
-    if let Some(answer) = delimited::last(text).filter(|answer| !is_denied(text, answer)) {
+    let formula = delimited::last(text).filter(|formula| !is_denied(text, formula));
+    if let Some(answer) = formula.filter(|formula| !labels::is_label(text, &place(text, formula))) {
         return Some(answer);
     }
     if line == "```" {
         return None;
     }
-    if line.len() <= MAX_WHOLE_BYTES {
-        let sentence = prose::last_sentence(line);
-        let found = prose::is_answer(unstyled(line))
-            .then(|| unstyled(line))
-            .or_else(|| prose::stated(sentence))
-            .or_else(|| prose::value(line).and_then(number_or_formula));
-        if found.is_some() {
-            return found;
-        }
+    if line.len() <= MAX_WHOLE_BYTES
+        && let Some(answer) = of_line(labels::body(text, line))
+    {
+        return Some(answer);
     }
     last_number(text).filter(|answer| !is_denied(text, answer)).or_else(|| choice::last(text))
+}
+
+/// What the last line says, if that is an answer or states one.
+fn of_line(line: &str) -> Option<&str> {
+    let said = concluded(unstyled(line));
+    if prose::is_answer(said) && !labels::is_words(line) {
+        return Some(said);
+    }
+    prose::stated(prose::last_sentence(line))
+        .or_else(|| prose::value(line).and_then(number_or_formula))
+}
+
+/// A text without the words before a number or formula that only say that it follows.
+fn concluded(text: &str) -> &str {
+    let said = clause::skip(text, "so thus hence therefore then");
+    if said.contains(|c: char| c.is_ascii_digit() || c == '\\') { said } else { text }
+}
+
+/// Whether a line with hashes heads a section, by its label, or as words that text follows.
+fn is_heading(text: &str, said: &str) -> bool {
+    labels::is_words(said) && !text.ends_with(said) || labels::is_labelled(said)
 }
 
 /// That there is no solution or value, where the last sentence says so of the whole problem, or the
@@ -111,6 +132,12 @@ fn absent<'a>(text: &'a str, line: &'a str) -> Option<&'a str> {
         prose::absent(prose::last_sentence(&line[start..])).filter(|said| said.contains(' '))?;
     let by_cases = clause::words(text).any(|word| clause::is_among("case cases", &word));
     (!by_cases).then_some(said)
+}
+
+/// Where a part of a text stands in it.
+fn place(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
 }
 
 /// Whether "not" stands right before the last occurrence of a value.
@@ -187,28 +214,21 @@ fn is_code(text: &str) -> bool {
         && ["__", "('", "().", "import "].iter().any(|code| text.contains(code))
 }
 
-/// The last number as written, with its sign, separators, fraction and percent sign.
+/// The last number that is no label, as written, with its sign, separators, fraction and percent
+/// sign.
 fn last_number(text: &str) -> Option<&str> {
-    let bytes = text.as_bytes();
-    let last = bytes.iter().rposition(u8::is_ascii_digit)?;
-    let mut start = last;
-    while start > 0 {
-        let before = bytes[start - 1];
-        // a separator stands between digits
-        let between = matches!(before, b'.' | b',' | b'/')
-            && (before == b'.' || start > 1 && bytes[start - 2].is_ascii_digit());
-        if !(before.is_ascii_digit() || between) {
-            break;
-        }
-        start -= 1;
+    let mut number = number_before(text, text.len())?;
+    while labels::is_label(text, &number) {
+        number = number_before(text, number.start)?;
     }
+    let Range { mut start, mut end } = number;
+    let bytes = text.as_bytes();
     if start > 0
         && bytes[start - 1] == b'-'
         && (start == 1 || !bytes[start - 2].is_ascii_alphanumeric())
     {
         start -= 1;
     }
-    let mut end = last + 1;
     if let Some(fraction) = text[end..].chars().next().filter(|c| "½⅓⅔¼¾".contains(*c)) {
         end += fraction.len_utf8();
     }
@@ -227,4 +247,22 @@ fn last_number(text: &str) -> Option<&str> {
         return Some(text[start..end].trim_matches(['.', ',', ';', ':', '*']));
     }
     Some(&text[start..end])
+}
+
+/// Where the last number before a place stands, with the separators between its digits.
+fn number_before(text: &str, end: usize) -> Option<Range<usize>> {
+    let bytes = &text.as_bytes()[..end];
+    let last = bytes.iter().rposition(u8::is_ascii_digit)?;
+    let mut start = last;
+    while start > 0 {
+        let before = bytes[start - 1];
+        // a separator stands between digits
+        let between = matches!(before, b'.' | b',' | b'/')
+            && (before == b'.' || start > 1 && bytes[start - 2].is_ascii_digit());
+        if !(before.is_ascii_digit() || between) {
+            break;
+        }
+        start -= 1;
+    }
+    Some(start..last + 1)
 }

@@ -1,6 +1,8 @@
 //! Answers among words: which part of a sentence is the value that it states.
 
-use super::clause::{is_among, is_judged, leading, leaves, skip, starts_with_word, weight, words};
+use super::clause::{
+    is_among, is_judged, is_operator, leading, leaves, skip, starts_with_word, weight, words,
+};
 use super::delimited;
 use super::markup::unstyled;
 use crate::absence::absence;
@@ -85,6 +87,15 @@ pub(super) fn value(sentence: &str) -> Option<&str> {
         .or_else(|| leading(sentence))
         .or_else(plain)
         .or_else(|| before_reason(sentence))
+        .or_else(|| result(sentence))
+}
+
+/// What a computation with nouns comes to: `6 pens` of `2 boxes * 3 pens = 6 pens`.
+fn result(sentence: &str) -> Option<&str> {
+    let (computed, result) = sentence.rsplit_once(" = ")?;
+    let operated = computed.starts_with(|c: char| c.is_ascii_digit() || c == '$')
+        && computed.match_indices(' ').any(|(at, _)| is_operator(&computed[at..]));
+    if operated { leading(result) } else { None }
 }
 
 /// What a sentence concludes, if that is that there is no solution, no value, or no end of them.

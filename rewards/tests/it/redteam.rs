@@ -52,6 +52,7 @@ impl Case {
 
 const ATTACKS: &str = include_str!("../../testdata/redteam.toml");
 const UNITS: &str = include_str!("../../testdata/units.toml");
+const LABELS: &str = include_str!("../../testdata/labels.toml");
 
 fn table(text: &str) -> Vec<Case> {
     toml::from_str::<Table>(text).unwrap().case
@@ -86,6 +87,23 @@ fn attacks_follow_the_table() {
 #[test]
 fn words_after_a_number_follow_the_table() {
     follows(UNITS);
+}
+
+#[test]
+fn labels_and_words_follow_the_table() {
+    follows(LABELS);
+}
+
+#[test]
+fn labels_and_words_have_cases_of_both_kinds() {
+    let table = table(LABELS);
+    let equal = table.iter().filter(|case| case.eval == Some(Said::Equal)).count();
+    assert!(equal >= 20 && table.len() - equal >= 30);
+    assert!(table.iter().all(|case| case.rl == Said::Refused));
+    let mut pairs: Vec<_> = table.iter().map(|case| (&case.gold, &case.response)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    assert_eq!(pairs.len(), table.len(), "a pair stands twice");
 }
 
 #[test]
