@@ -9,6 +9,7 @@ mod chat;
 mod columns;
 mod csv;
 mod files;
+mod gold;
 mod order;
 mod parquet;
 mod roles;
@@ -34,6 +35,7 @@ use crate::tasks;
 use crate::verifiers::RewardsConfig;
 pub use benchmark::{Located, chosen, normal, rows_sha256};
 use columns::Mapping;
+use gold::{Reader, Unanswered};
 pub use order::Order;
 use rows::Accept;
 
@@ -86,15 +88,16 @@ pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
     let mut reading = Reading { search_path, keep, learns, files, notes };
     // Who reads the answers of a stage's problems.
     let reader = |index: usize| {
-        let kind = stages[index].rewards()?.reads_answers()?;
-        Some(format!("`{kind}` of stage.{index}.rewards"))
+        let rewards = stages[index].rewards();
+        rewards.map_or(Reader::Nobody, |rewards| {
+            Reader::of(rewards, &format!("stage.{index}.rewards"))
+        })
     };
-    let mut on_shared = (0..stages.len()).filter(|&index| stages[index].data().is_none());
-    let answers = on_shared.find_map(reader);
-    let judged = recipe.eval.rewards.reads_answers();
-    let judged = judged.map(|kind| format!("`{kind}` of eval.rewards"));
-    let readers = [answers.as_deref(), judged.as_deref()];
-    let (mut train, held_out, mut repeated) = reading.shared(&recipe.data, recipe.seed, readers)?;
+    let on_shared = (0..stages.len()).filter(|&index| stages[index].data().is_none());
+    let readers =
+        [Reader::first(on_shared.map(reader)), Reader::of(&recipe.eval.rewards, "eval.rewards")];
+    let (mut train, held_out, mut repeated) =
+        reading.shared(&recipe.data, recipe.seed, &readers)?;
     let seed = recipe.data.seed.unwrap_or(recipe.seed);
     let sets = recipe.eval.sets.iter().map(|set| reading.set(set, seed));
     let sets = sets.collect::<Result<Vec<_>>>()?;
@@ -109,7 +112,7 @@ pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
             continue;
         };
         let key = format!("stage.{index}.data.train");
-        let mut problems = reading.train(&key, &data.train, reader(index).as_deref(), seed)?;
+        let mut problems = reading.train(&key, &data.train, &reader(index), seed)?;
         for judged in held_out.iter().chain(&sets) {
             repeated += without(&mut problems, judged, &key)?;
         }
@@ -180,7 +183,8 @@ pub fn source(
 ) -> Result<(Vec<Problem>, Files, Vec<String>)> {
     let (files, notes) = (Files::default(), Vec::new());
     let mut reading = Reading { search_path, keep: true, learns: false, files, notes };
-    let problems = reading.source(name, source, answers, seed)?;
+    let answers = answers.map_or(Reader::Nobody, |by| Reader::Own(by.to_owned()));
+    let problems = reading.source(name, source, &answers, seed)?;
     Ok((problems, reading.files, reading.notes))
 }
 
@@ -213,12 +217,17 @@ impl Reading<'_> {
         &mut self,
         config: &DataConfig,
         seed: u64,
-        readers: [Option<&str>; 2],
+        readers: &[Reader; 2],
     ) -> Result<(Vec<Problem>, Option<Vec<Problem>>, usize)> {
         const KEY: &str = "data.held_out";
         let seed = config.seed.unwrap_or(seed);
         let [answers, judged] = readers;
-        let mut train = self.train("data.train", &config.train, answers, seed)?;
+        // Problems that are set aside come from the same rows.
+        let is_split = matches!(config.held_out, Some(HeldOut::Split { .. }));
+        let sets_aside = is_split && *judged == Reader::Outside;
+        let handed = if sets_aside { Reader::Outside } else { Reader::Nobody };
+        let of_train = Reader::first([answers.clone(), handed].into_iter());
+        let mut train = self.train("data.train", &config.train, &of_train, seed)?;
         let held_out = match &config.held_out {
             Some(HeldOut::Jsonl(rows)) => Some(self.read(KEY, rows, Accept::Lines, judged)?),
             Some(HeldOut::File(rows)) => Some(self.read(KEY, rows, Accept::Any, judged)?),
@@ -230,7 +239,7 @@ impl Reading<'_> {
             bail!("data.train: problem {}: {NO_SOLUTION}", problem.id);
         }
         let all = held_out.as_deref().unwrap_or_default();
-        if let (Some(HeldOut::Split { .. }), Some(by)) = (&config.held_out, judged)
+        if let (true, Some(by)) = (is_split, judged.own())
             && let Some(problem) = all.iter().find(|problem| problem.answer.is_empty())
         {
             bail!("{KEY}: problem {}: {}", problem.id, no_answer(by, None));
@@ -244,7 +253,7 @@ impl Reading<'_> {
         &mut self,
         list: &str,
         train: &Train,
-        answers: Option<&str>,
+        answers: &Reader,
         seed: u64,
     ) -> Result<Vec<Problem>> {
         let mut problems = Vec::new();
@@ -263,20 +272,20 @@ impl Reading<'_> {
     /// The problems of a held-out set. Those that are made are others than those trained on, and
     /// other sets have others.
     fn set(&mut self, set: &EvalSet, seed: u64) -> Result<Vec<Problem>> {
-        let answers = set.rewards.reads_answers().map(|kind| format!("`{kind}` of the set"));
+        let answers = Reader::of(&set.rewards, "the set");
         let word = |word, byte: u8| splitmix64(word ^ u64::from(byte));
         let seed = set.name.bytes().fold(seed, word);
-        let (name, answers) = (format!("eval.set `{}`", set.name), answers.as_deref());
+        let name = format!("eval.set `{}`", set.name);
         let benchmark = set.bench.as_deref().and_then(evals::benchmark::find);
         let located = benchmark.map(|one| Located::new(one, None)).transpose();
         let located = located.with_context(|| name.clone())?;
         let problems = match (&located, &set.data) {
             (Some(located), _) => {
-                let problems = self.source(&name, &located.source, answers, seed)?;
+                let problems = self.source(&name, &located.source, &answers, seed)?;
                 located.check(&problems).with_context(|| name.clone())?;
                 problems
             }
-            (None, Some(source)) => self.source(&name, source, answers, seed)?,
+            (None, Some(source)) => self.source(&name, source, &answers, seed)?,
             (None, None) => bail!("{name}: expected `bench` or `data`, got neither"),
         };
         let chosen = chosen(problems.len(), set.limit);
@@ -288,7 +297,7 @@ impl Reading<'_> {
         &mut self,
         name: &str,
         source: &Source,
-        answers: Option<&str>,
+        answers: &Reader,
         seed: u64,
     ) -> Result<Vec<Problem>> {
         match source {
@@ -305,12 +314,12 @@ impl Reading<'_> {
         name: &str,
         rows: &Rows,
         accept: Accept,
-        answers: Option<&str>,
+        answers: &Reader,
     ) -> Result<Vec<Problem>> {
         let found = files::find(&rows.path, self.search_path, accept == Accept::Lines)
             .with_context(|| name.to_owned())?;
         self.notes.extend(found.note.map(|note| format!("{name}: {note}")));
-        let mut problems = Vec::new();
+        let (mut problems, mut unanswered) = (Vec::new(), Unanswered::default());
         let is_only_file = found.files.len() == 1;
         for path in &found.files {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -324,8 +333,14 @@ impl Reading<'_> {
                 }
                 number += 1;
                 let problem = mapping.problem(number, row)?;
-                if let (true, Some(by)) = (problem.answer.is_empty(), answers) {
-                    return Err(mapping.lacks_answer(by, row));
+                let is_empty = problem.answer.is_empty();
+                match answers {
+                    Reader::Own(by) if is_empty => return Err(mapping.lacks_answer(by, row)),
+                    Reader::Outside => {
+                        let empty = is_empty.then(|| (at.to_string(), row));
+                        unanswered.count(&file, &mapping, empty);
+                    }
+                    _ => {}
                 }
                 if let Some(earlier) = seen.insert(problem.id.clone(), at) {
                     let id = brief(&problem.id);
@@ -342,6 +357,7 @@ impl Reading<'_> {
             self.files.0.insert(role, digest);
             self.notes.extend(mapping.report().map(|how| format!("{name}: {file}: {how}")));
         }
+        self.notes.extend(unanswered.note(name, &rows.columns));
         Ok(problems)
     }
 }
@@ -385,7 +401,8 @@ mod tests {
     fn made(config: &DataConfig, seed: u64, search_path: &SearchPath) -> Problems {
         let (files, notes) = Default::default();
         let mut reading = Reading { search_path, keep: false, learns: false, files, notes };
-        let (train, held_out, repeated) = reading.shared(config, seed, [None, None]).unwrap();
+        let (train, held_out, repeated) =
+            reading.shared(config, seed, &[Reader::Nobody, Reader::Nobody]).unwrap();
         let Reading { files, notes, .. } = reading;
         let (stages, sets) = Default::default();
         Problems { train, stages, held_out, sets, repeated, files, notes }

@@ -82,16 +82,28 @@ impl<'a> Mapping<'a> {
 
     /// Why a row whose answer `by` reads has none.
     pub(super) fn lacks_answer(&self, by: &str, row: &Fields<'_>) -> String {
-        let is_answer = |name: &str| match self.columns().answer.as_deref() {
-            Some(set) => set == name,
-            None => Role::Answer.known().iter().any(|known| known.eq_ignore_ascii_case(name)),
-        };
-        match row.all().find(|(name, _)| is_answer(name)) {
-            Some((name, _)) => {
+        match self.answer_column(row) {
+            Some(name) => {
                 format!("column `{}` is empty: expected an answer, which {by} reads", brief(name))
             }
             None => super::no_answer(by, Some(&has(row))),
         }
+    }
+
+    /// The column of the answer, where a row has it, with a value or not.
+    pub(super) fn answer_column<'r>(&self, row: &'r Fields<'_>) -> Option<&'r str> {
+        let is_answer = |name: &str| match self.columns().answer.as_deref() {
+            Some(set) => set == name,
+            None => Role::Answer.known().iter().any(|known| known.eq_ignore_ascii_case(name)),
+        };
+        row.all().map(|(name, _)| name).find(|name| is_answer(name))
+    }
+
+    /// The columns of a row that have no role.
+    pub(super) fn without_role<'r>(&self, row: &'r Fields<'_>) -> impl Iterator<Item = &'r str> {
+        let used = self.used.values().flatten();
+        let roles: BTreeSet<_> = used.flat_map(|names| names.split(BOTH)).collect();
+        row.all().map(|(name, _)| name).filter(move |name| !roles.contains(name))
     }
 
     /// What was read where it is not what a row of ours has: for people.
@@ -259,8 +271,7 @@ impl<'a> Mapping<'a> {
     /// The columns that have no role, for verifiers.
     fn kept(&self, row: &Fields<'_>) -> Result<Map<String, Value>, String> {
         let named = self.columns().keep.as_deref();
-        let used = self.used.values().flatten();
-        let roles: BTreeSet<_> = used.flat_map(|names| names.split(BOTH)).collect();
+        let without_role: BTreeSet<_> = self.without_role(row).collect();
         let mut kept = Map::new();
         let mut size = 0;
         for name in named.into_iter().flatten() {
@@ -270,7 +281,7 @@ impl<'a> Mapping<'a> {
         }
         for (name, value) in row.all() {
             let wanted =
-                named.map_or(!roles.contains(name), |named| named.iter().any(|n| n == name));
+                named.map_or(without_role.contains(name), |named| named.iter().any(|n| n == name));
             if !wanted {
                 continue;
             }

@@ -330,3 +330,72 @@ fn a_missing_answer_names_the_columns_and_an_empty_cell_its_own() {
     let error = csv("q,answer\n,2\n", ", columns = { problem = \"q\" }");
     assert!(error.contains("row 1: column `q` is empty"), "{error}");
 }
+
+/// The notes on rows that a verifier of the user's own judges.
+fn notes(rows: &str, keys: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.jsonl"), rows).unwrap();
+    let train = format!("path = \"a.jsonl\"{keys}");
+    let notes = read_in(folder.path(), &train, OUTSIDE).unwrap().notes;
+    notes.into_iter().filter(|note| note.contains("no answer")).collect()
+}
+
+#[test]
+fn a_verifier_that_gets_no_gold_is_noted_with_the_columns_that_may_have_it() {
+    let row = |n: usize| format!("{{\"problem\":\"p{n}\",\"worked\":\"w\",\"Label\":\"{n}\"}}\n");
+    let rows: String = (0..3).map(row).collect();
+    let begin = "data.train: no answer: `gold` is empty in all 3 rows of a.jsonl; columns without a \
+                 role: `Label`, `worked` ";
+    let end = ". If one of them is the answer: columns = { answer = \"Label\" }; if the verifier needs \
+               no answer: columns = { answer = \"off\" }";
+    let expected = |handed: &str| [format!("{begin}({handed}){end}")];
+    assert_eq!(notes(&rows, ""), expected("the verifier gets them in `columns`"));
+    let keep = |names: &str| notes(&rows, &format!(", columns = {{ keep = {names} }}"));
+    assert_eq!(keep("[]"), expected("columns.keep leaves them out"));
+    assert_eq!(keep("[\"worked\"]"), expected("the verifier gets `worked` in `columns`"));
+    // What the note says.
+    assert_eq!(notes(&rows, ", columns = { answer = \"off\" }"), [""; 0]);
+    let key = ", columns = { answer = \"Label\" }";
+    assert_eq!(notes(&rows, key), [""; 0]);
+    assert_eq!(outside(rows.as_bytes(), key).unwrap()[2].answer, "2");
+    let bare = notes("{\"problem\":\"p\"}", "");
+    assert!(bare[0].contains("there is no other column. If the verifier needs no"), "{bare:?}");
+}
+
+#[test]
+fn a_verifier_that_gets_gold_for_some_rows_is_noted_with_their_number() {
+    let answers = ["\"1\"", "\"\"", "\"3\"", "null"];
+    let row = |(n, answer)| format!("{{\"problem\":\"p{n}\",\"answer\":{answer},\"more\":1}}\n");
+    let rows: String = answers.iter().enumerate().map(row).collect();
+    let expected = "data.train: no answer: `gold` is empty in 2 of 4 rows of a.jsonl, the first on \
+                    line 2; the column `answer` is empty there";
+    assert_eq!(notes(&rows, ""), [expected]);
+    assert_eq!(notes(&rows, ", limit = 1"), [""; 0]);
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["train-0.jsonl", "train-1.jsonl"] {
+        fs::write(folder.path().join(name), &rows).unwrap();
+    }
+    let found = read_in(folder.path(), "path = \"train*\"", OUTSIDE).unwrap();
+    let noted: Vec<_> = found.notes.iter().filter(|note| note.contains("no answer")).collect();
+    assert!(noted.len() == 1 && noted[0].contains("4 of 8 rows of 2 files"), "{noted:?}");
+}
+
+#[test]
+fn rows_whose_answers_nobody_gets_need_no_note() {
+    let rl = OUTSIDE.find("[[stage]]").unwrap();
+    let sft = "[[stage]]\nkind = \"sft\"\nsteps = 1\nbatch = 1\n\
+               schedule = { kind = \"constant\", lr = 1e-4 }\n";
+    let supervised = format!("{}{sft}", &OUTSIDE[..rl]);
+    let row = "{\"problem\":\"p\",\"solution\":\"s\"}\n{\"problem\":\"q\",\"solution\":\"s\"}";
+    let noted = |recipe: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.jsonl"), row).unwrap();
+        let found = read_in(folder.path(), "path = \"a.jsonl\"", recipe).unwrap();
+        found.notes.iter().any(|note| note.contains("no answer"))
+    };
+    assert!(noted(OUTSIDE));
+    assert!(!noted(&supervised), "the evaluation has rows of its own");
+    let held = "held_out = { kind = \"jsonl\", path = \"held.jsonl\" }";
+    let split = supervised.replace(held, "held_out = { kind = \"split\", count = 1 }");
+    assert!(noted(&split), "the evaluation has rows of these");
+}
