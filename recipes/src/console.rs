@@ -160,6 +160,11 @@ impl Console {
         self.verbosity == Verbosity::Quiet
     }
 
+    /// Whether a person sees the lines of [`Self::print`].
+    pub(crate) fn shows(&self) -> bool {
+        self.prints && !self.is_quiet()
+    }
+
     /// A line for stderr alone.
     pub(crate) fn print_last(&self, line: &str) {
         if self.prints {

@@ -20,7 +20,7 @@ pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use http::{Http, HttpConfig};
 pub use process::{Process, ProcessConfig};
 use protocol::printable;
-pub use retry::{Fault, Outside, RetryPolicy, Retrying, Trial};
+pub use retry::{Fault, FaultKind, Outside, RetryPolicy, Retrying, Trial, TrialAttempt};
 
 use crate::console::Console;
 
@@ -66,9 +66,11 @@ impl Verifiers {
         let trials = trials(problems);
         for (key, _, retrying) in &self.outside {
             let mut refusals = Vec::new();
-            for (what, attempt) in &trials {
-                match retrying.trial(attempt).with_context(|| key.clone())?.refusal {
-                    Some(reason) => refusals.push(format!("{what}, with an error: {reason}")),
+            for trial in &trials {
+                match retrying.trial(trial).with_context(|| key.clone())?.refusal {
+                    Some(reason) => {
+                        refusals.push(format!("{}, with an error: {reason}", trial.what));
+                    }
                     None => break,
                 }
             }
@@ -113,17 +115,26 @@ impl Verifiers {
     }
 }
 
-/// What a verifier is asked at the first contact, each with what it is.
-fn trials<'a>(problems: &[&'a Problem]) -> Vec<(String, Attempt<'a>)> {
-    let attempt =
-        |problem, text| Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
+/// What a verifier is asked at the first contact.
+fn trials<'a>(problems: &[&'a Problem]) -> Vec<TrialAttempt<'a>> {
+    const NO_ANSWER: &str = "I do not know.";
+    let trial = |what, problem, text| {
+        let attempt = Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
+        TrialAttempt { what, attempt }
+    };
     let answers = problems.iter().map(|problem| {
-        let text = problem.solution.as_ref().unwrap_or(&problem.answer);
-        (format!("the answer of problem `{}`", printable(&problem.id)), attempt(problem, text))
+        let id = printable(&problem.id);
+        match problem.solution.as_ref().unwrap_or(&problem.answer) {
+            none if none.is_empty() => {
+                let what = format!("made up, since problem `{id}` has no answer");
+                trial(what, problem, NO_ANSWER)
+            }
+            text => trial(format!("the answer of problem `{id}`"), problem, text),
+        }
     });
-    let none = problems
-        .first()
-        .map(|problem| ("a text that is no answer".to_owned(), attempt(problem, "I do not know.")));
+    let first = problems.first();
+    let none =
+        first.map(|problem| trial("a text that is no answer".to_owned(), problem, NO_ANSWER));
     answers.chain(none).collect()
 }
 

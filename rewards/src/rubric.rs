@@ -359,9 +359,9 @@ impl Rubric {
                 return Err(Unavailable {
                     verifier: verifier.name().to_owned(),
                     reason: format!(
-                        "expected {} verdicts, one for each attempt, got {}",
-                        attempts.len(),
-                        verdicts.len()
+                        "gave {} verdicts, expected {}, one for each attempt",
+                        verdicts.len(),
+                        attempts.len()
                     ),
                 });
             }

@@ -120,11 +120,11 @@ impl Verdict {
 
 /// A verifier cannot be reached or does not keep to its protocol; nothing is known of the attempts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("verifier `{verifier}` is unavailable: {reason}")]
+#[error("verifier `{verifier}` {reason}")]
 pub struct Unavailable {
     /// Its name.
     pub verifier: String,
-    /// What happened, and the next sensible act.
+    /// What it did, as it goes after its name, and the next act.
     pub reason: String,
 }
 

@@ -12,16 +12,16 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use rewards::rows::Fields;
 use rewards::rubric::Described;
 use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Reply, Request, digest, failed, pending};
-use super::retry::{Fault, Outside, Trial};
+use super::protocol::{Reply, Request, digest, failed, in_brief, object, pending};
+use super::retry::{Fault, FaultKind, Outside, Trial};
 use super::{crowd, problem};
 use crate::console::Console;
+use crate::printable::quoted;
 use crate::signals::Stop;
 use client::{HttpClient, NoReply};
 use headers::Headers;
@@ -232,14 +232,17 @@ impl Http {
     /// The verdicts of a reply to so many attempts; those that the server refuses with the reason.
     fn read(&self, text: &str, count: usize) -> Result<Vec<Result<Verdict, String>>, NoReply> {
         let broken = |what: &str| NoReply::Unreachable(self.client.broken(what, text));
-        let replies = replies(text)
-            .map_err(|error| broken(&format!("expected {{\"verdicts\": [...]}} ({error})")))?;
+        let replies = replies(text).map_err(|problem| broken(&problem))?;
         let mut verdicts: Vec<_> = (0..count).map(|_| None).collect();
         for reply in replies {
             let id = reply.id;
             match verdicts.get_mut(id) {
                 Some(place @ None) => *place = Some(reply.verdict(self.config.judges_answers)),
-                _ => return Err(broken(&format!("a verdict on {id} that nobody asked for"))),
+                _ => {
+                    return Err(broken(&format!(
+                        "{id} is not the `id` of an attempt, or was judged twice"
+                    )));
+                }
             }
         }
         let all: Option<Vec<_>> = verdicts.into_iter().collect();
@@ -247,19 +250,28 @@ impl Http {
     }
 }
 
-/// The request for attempts, each with its place as `id`.
-fn body<'a>(attempts: impl Iterator<Item = &'a Attempt<'a>>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Requests<'a> {
-        attempts: Vec<Request<'a>>,
+/// A request for attempts.
+#[derive(Serialize)]
+struct Requests<'a> {
+    attempts: Vec<Request<'a>>,
+}
+
+impl<'a> Requests<'a> {
+    /// For these attempts, each with its place as `id`.
+    fn new(attempts: impl Iterator<Item = &'a Attempt<'a>>) -> Self {
+        let attempts = attempts.enumerate().map(|(id, attempt)| Request::new(id, attempt));
+        Self { attempts: attempts.collect() }
     }
-    let attempts = attempts.enumerate().map(|(id, attempt)| Request::new(id, attempt)).collect();
-    serde_json::to_vec(&Requests { attempts }).expect("a request has a JSON form")
+}
+
+/// The request for attempts as it is sent.
+fn body<'a>(attempts: impl Iterator<Item = &'a Attempt<'a>>) -> Vec<u8> {
+    serde_json::to_vec(&Requests::new(attempts)).expect("a request has a JSON form")
 }
 
 /// The replies of an answer `{"verdicts": [...]}`.
 fn replies(text: &str) -> Result<Vec<Reply>, String> {
-    let verdicts = Fields::read(text.as_bytes())?.list("verdicts")?;
+    let verdicts = object(text.as_bytes())?.list("verdicts")?;
     verdicts.into_iter().map(|verdict| Reply::read(verdict.as_bytes())).collect()
 }
 
@@ -295,10 +307,21 @@ impl Outside for Http {
         let (_, answer) = receive(&answers, stop)?;
         let found = answer.and_then(|text| self.read(&text, 1));
         let mut found = found.map_err(|reason| match reason {
+            NoReply::Failed(Fault { reason, kind: FaultKind::Permanent }) => {
+                Fault { reason, kind: FaultKind::Failed }
+            }
             NoReply::Failed(fault) | NoReply::Late(fault) | NoReply::Unreachable(fault) => fault,
         })?;
         let _ = self.trial.set(Arc::new(body(std::iter::once(attempt))));
         Ok(Trial { refusal: found.remove(0).err() })
+    }
+
+    fn by_hand(&self, attempt: &Attempt<'_>) -> String {
+        let request = quoted(&in_brief(&Requests::new(std::iter::once(attempt))));
+        let url = quoted(&without_secrets(&self.config.url));
+        let has_secrets = !self.config.headers.is_empty() || self.config.url.contains('?');
+        let more = if has_secrets { ", with the query and the headers of the recipe" } else { "" };
+        format!("curl --json {request} {url}{more}")
     }
 
     fn judge(
@@ -504,11 +527,17 @@ mod tests {
             away(&url, &format!("got {status}, got `busy`"));
         }
         let says = |text: &'static str| serve(move |_| (200, text.to_owned()));
-        away(&says("hello"), "expected {\"verdicts\": [...]}");
-        away(&says(r#"{"verdicts":[]}"#), "expected 2 verdicts");
-        away(&says(r#"{"verdicts":[{"id":2,"reward":1}]}"#), "a verdict on 2");
+        let broken = |reply: &'static str, problem: &str| {
+            away(&says(reply), &format!("it replied `{reply}`: {problem}"));
+            let fault = trial(&http(&says(reply), ""), "2").unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Protocol);
+        };
+        broken("hello", "no JSON, expected a JSON object; a reply is {\"verdicts\": [...]}");
+        broken(r#"{"verdicts":[]}"#, "expected ");
+        broken(r#"{"verdicts":[{"id":0,"reward":NaN}]}"#, "JSON has no NaN and no infinity; for");
+        broken(r#"{"verdicts":[{"id":2,"reward":1}]}"#, "2 is not the `id` of an attempt");
         let twice = r#"{"verdicts":[{"id":0,"reward":1},{"id":0,"reward":1}]}"#;
-        away(&says(twice), "a verdict on 0");
+        away(&says(twice), "or was judged twice");
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         away(&format!("http://{nobody}/"), "refused");
     }
@@ -557,7 +586,7 @@ mod tests {
         let away = judge(&http, &["a", "b"]).unwrap_err();
         assert!(away.reason.contains("no reply within 0.5 s: raise `timeout_s`"), "{away:?}");
         // Before there was any contact it is waited for.
-        assert!(trial(&self::http(&url, "timeout_s = 0.5"), "2").unwrap_err().is_transient);
+        assert!(trial(&self::http(&url, "timeout_s = 0.5"), "2").unwrap_err().is_transient());
     }
 
     #[test]
@@ -577,7 +606,7 @@ mod tests {
         let mut verdicts = vec![None; 4];
         with(&["a", "cc", "bbb", ""], |attempts| {
             let mut judge = || http.judge(attempts, &mut verdicts, &Stop::default());
-            assert!(judge().unwrap_err().is_transient);
+            assert!(judge().unwrap_err().is_transient());
             away.store(false, Ordering::SeqCst);
             judge().unwrap();
         });
@@ -620,17 +649,17 @@ mod tests {
         ] {
             let url = serve(move |_| (status, "no".into()));
             let away = trial(&http(&url, ""), "2").unwrap_err();
-            assert!(!away.is_transient && away.reason.contains(act), "{away:?}");
+            assert!(!away.is_transient() && away.reason.contains(act), "{away:?}");
             assert!(away.reason.contains(&format!("got {status}, got `no`")), "{away:?}");
         }
         let url = serve(|_| (200, "hello".into()));
-        assert!(!trial(&http(&url, ""), "2").unwrap_err().is_transient);
+        assert!(!trial(&http(&url, ""), "2").unwrap_err().is_transient());
         for status in [408, 429, 500, 502, 503, 504] {
             let url = serve(move |_| (status, "busy".into()));
-            assert!(trial(&http(&url, ""), "2").unwrap_err().is_transient, "{status}");
+            assert!(trial(&http(&url, ""), "2").unwrap_err().is_transient(), "{status}");
         }
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(trial(&http(&format!("http://{nobody}/"), ""), "2").unwrap_err().is_transient);
+        assert!(trial(&http(&format!("http://{nobody}/"), ""), "2").unwrap_err().is_transient());
         let refusal = Some("not mine".to_owned());
         assert_eq!(trial(&http(&serve(lengths), ""), "refuse"), Ok(Trial { refusal }));
     }

@@ -17,10 +17,11 @@ use rewards::{Attempt, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Reply, Request, digest, failed, pending, shortened};
-use super::retry::{Fault, Outside, Trial};
+use super::protocol::{Reply, Request, digest, failed, in_brief, misread, pending, shortened};
+use super::retry::{Fault, FaultKind, Outside, Trial};
 use super::{crowd, problem};
 use crate::console::Console;
+use crate::printable::quoted;
 use crate::signals::Stop;
 use child::{NoLine, Running};
 use stderr::StderrLog;
@@ -113,33 +114,23 @@ struct JudgedAttempt {
     verdict: Result<Verdict, String>,
 }
 
-/// Why a child gave no reply.
-#[derive(Debug)]
-enum NoReply {
-    /// It failed on the attempt.
-    Broken(String),
-    /// It did not become ready: that is not about the attempt.
-    Unready(String),
-    /// The run is to stop.
-    Stopped,
+/// What a line has to be that is not the first one of a program that is ready.
+const FIRST_LINE: &str = "its first line has to be {\"ready\": true} (docs/verifiers.md)";
+
+/// A failure of a child on an attempt.
+fn failed_on(reason: NoLine) -> Fault {
+    of_kind(FaultKind::Failed, reason)
 }
 
-impl NoReply {
-    fn broken(reason: NoLine) -> Self {
-        match reason {
-            NoLine::Stopped => Self::Stopped,
-            NoLine::Failed(reason) => Self::Broken(reason),
-        }
-    }
+/// A failure of a child that was not ready: that is not about the attempt.
+fn unready(reason: NoLine) -> Fault {
+    of_kind(FaultKind::Unready, reason)
+}
 
-    fn unready(reason: NoLine) -> Self {
-        match reason {
-            NoLine::Stopped => Self::Stopped,
-            NoLine::Failed(reason) => Self::Unready(format!(
-                "it was started and did not become ready: {reason}\n  it has to print \
-                 {{\"ready\": true}} as its first line and to flush it (docs/verifiers.md)"
-            )),
-        }
+fn of_kind(kind: FaultKind, reason: NoLine) -> Fault {
+    match reason {
+        NoLine::Stopped => Fault::stopped(),
+        NoLine::Failed(reason) | NoLine::Late(reason) => Fault { reason, kind },
     }
 }
 
@@ -177,7 +168,7 @@ impl Process {
         while let Some(&index) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
             let verdict = match self.one(&mut child, index, &attempts[index], stop) {
                 Ok(Ok(reply)) => reply.verdict(self.config.judges_answers),
-                Ok(Err(reason)) => Err(reason),
+                Ok(Err(fault)) => Err(fault.reason),
                 Err(fault) => {
                     // The others would only meet with the same.
                     next.store(pending.len(), Ordering::Relaxed);
@@ -197,7 +188,7 @@ impl Process {
         id: usize,
         attempt: &Attempt<'_>,
         stop: &Stop,
-    ) -> Result<Result<Reply, String>, Fault> {
+    ) -> Result<Result<Reply, Fault>, Fault> {
         if stop.is_requested() {
             return Err(Fault::stopped());
         }
@@ -216,9 +207,10 @@ impl Process {
                 *child = Some(running);
                 Ok(Ok(reply))
             }
-            Err(NoReply::Broken(reason)) => Ok(Err(reason)),
-            Err(NoReply::Unready(reason)) => Err(Fault::permanent(reason)),
-            Err(NoReply::Stopped) => Err(Fault::stopped()),
+            Err(fault) if matches!(fault.kind, FaultKind::Failed | FaultKind::Protocol) => {
+                Ok(Err(fault))
+            }
+            Err(fault) => Err(fault),
         }
     }
 
@@ -232,63 +224,95 @@ impl Process {
         request: &Request<'_>,
         id: usize,
         stop: &Stop,
-    ) -> Result<Reply, NoReply> {
+    ) -> Result<Reply, Fault> {
         let deadline = Duration::from_secs_f64(self.config.deadline_s);
-        let start = Duration::from_secs_f64(self.config.start_s).saturating_sub(running.age());
         let announces = self.announces.get().copied();
         if !running.ready && announces == Some(true) {
-            await_ready(running, start, stop).map_err(NoReply::unready)?;
+            await_ready(running, self.first_line_within(running, announces), stop)?;
         }
         let mut line = serde_json::to_vec(request).expect("a request has a JSON form");
         line.push(b'\n');
         // What is not known to be ready has not failed on the attempt.
-        let failure = if running.ready || announces == Some(false) {
-            NoReply::broken
-        } else {
-            NoReply::unready
-        };
+        let failure = if running.ready || announces == Some(false) { failed_on } else { unready };
+        let limit =
+            if running.ready { deadline } else { self.first_line_within(running, announces) };
         running.send(line).map_err(failure)?;
-        let limit = if running.ready { deadline } else { start + deadline };
         let mut line = running.line(limit, stop).map_err(failure)?;
         if !running.ready && is_ready(&line) {
             running.ready = true;
             let _ = self.announces.set(true);
-            line = running.line(deadline, stop).map_err(NoReply::broken)?;
+            line = running.line(deadline, stop).map_err(failed_on)?;
         }
-        let failure = if running.ready { NoReply::broken } else { failure };
-        let refused = |what: &str| failure(running.failed(what));
-        let reply = Reply::read(&line).map_err(|error| {
-            let line = String::from_utf8_lossy(&line);
-            let got = shortened(&line);
-            refused(&format!("expected a reply as one JSON object a line, got `{got}`: {error}"))
-        })?;
-        if reply.id != id {
-            let other = reply.id;
-            return Err(refused(&format!("expected a reply to attempt {id}, got one to {other}")));
+        if !running.ready && announces.is_none() && !is_meant_as_reply(&line) {
+            return Err(wrong_first_line(running, &line));
         }
+        let reply = read_reply(running, &line, id)?;
         if !running.ready {
             running.ready = true;
             let _ = self.announces.set(false);
         }
+        running.has_replied = true;
         Ok(reply)
+    }
+
+    /// Longest time until the first line of a child, from now on.
+    ///
+    /// The first line of a program that does not say that it is ready is its first reply. When it
+    /// began to judge is not known, so it then has the deadline of the attempt as well.
+    fn first_line_within(&self, running: &Running, announces: Option<bool>) -> Duration {
+        /// A child of this age is asked right after its start.
+        const AT_ONCE: Duration = Duration::from_secs(1);
+        let deadline = Duration::from_secs_f64(self.config.deadline_s);
+        let left = Duration::from_secs_f64(self.config.start_s).saturating_sub(running.age());
+        match announces {
+            Some(true) => left,
+            Some(false) => left + deadline,
+            None if running.age() < AT_ONCE => left,
+            // It may have been ready for long, while others were started.
+            None => left.max(deadline),
+        }
     }
 }
 
 /// Waits until a child says that it is ready.
-fn await_ready(running: &mut Running, limit: Duration, stop: &Stop) -> Result<(), NoLine> {
-    let line = running.line(limit, stop)?;
+fn await_ready(running: &mut Running, limit: Duration, stop: &Stop) -> Result<(), Fault> {
+    let line = running.line(limit, stop).map_err(unready)?;
     if !is_ready(&line) {
-        let line = String::from_utf8_lossy(&line);
-        return Err(running.failed(&format!("its first line was `{}`", shortened(&line))));
+        return Err(wrong_first_line(running, &line));
     }
     running.ready = true;
     Ok(())
+}
+
+fn wrong_first_line(running: &Running, line: &[u8]) -> Fault {
+    let got = shortened(&String::from_utf8_lossy(line));
+    unready(running.failed(&format!("its first line was `{got}`; {FIRST_LINE}")))
+}
+
+/// The reply to the attempt `id` in a line.
+fn read_reply(running: &Running, line: &[u8], id: usize) -> Result<Reply, Fault> {
+    let refused = |what: &str| of_kind(FaultKind::Protocol, running.failed(what));
+    let reply = Reply::read(line).map_err(|problem| {
+        let said = misread(&String::from_utf8_lossy(line), &problem);
+        refused(&format!("it replied {said}"))
+    })?;
+    if reply.id != id {
+        let other = reply.id;
+        return Err(refused(&format!("it replied to attempt {other}, expected to attempt {id}")));
+    }
+    Ok(reply)
 }
 
 /// Whether a line says that the program is ready.
 fn is_ready(line: &[u8]) -> bool {
     let ready = Fields::read(line).and_then(|fields| fields.parsed("ready", "true"));
     ready == Ok(Some(true))
+}
+
+/// Whether a line is a reply, if perhaps a wrong one, and not what a program prints at its start.
+fn is_meant_as_reply(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    line.trim_start().starts_with('{') && line.contains("\"id\"")
 }
 
 impl Outside for Process {
@@ -309,8 +333,16 @@ impl Outside for Process {
         let mut child = self.children[0].lock().expect("a worker does not panic");
         match self.one(&mut child, 0, attempt, stop)? {
             Ok(reply) => Ok(Trial { refusal: reply.verdict(self.config.judges_answers).err() }),
-            Err(reason) => Err(Fault::permanent(reason)),
+            Err(fault) => Err(fault),
         }
+    }
+
+    fn by_hand(&self, attempt: &Attempt<'_>) -> String {
+        let request = in_brief(&Request::new(0, attempt));
+        // Some shells' `echo` reads backslashes.
+        let echo = if request.contains('\\') { "printf '%s\\n'" } else { "echo" };
+        let words: Vec<_> = self.config.command.iter().map(|word| quoted(word)).collect();
+        format!("{echo} {} | {}", quoted(&request), words.join(" "))
     }
 
     fn judge(
@@ -497,15 +529,17 @@ mod tests {
             for _ in 0..2 {
                 let error = judge.ask(&["a", "b"]).unwrap_err();
                 assert!(error.reason.contains(words), "{}", error.reason);
-                let line = "print {\"ready\": true} as its first line and to flush it";
-                assert!(error.reason.contains(line), "{}", error.reason);
+                assert_eq!(error.kind, FaultKind::Unready);
             }
         };
         away("exit 4", "it ended (exit status: 4)");
         away("echo 'no module' >&2; exit 4", "its standard error ends in\n    no module");
-        away("sleep 60", "no reply within");
-        away("echo hello; sleep 60", "got `hello`");
-        away("echo '{\"ready\": false}'; sleep 60", "as its first line");
+        away("sleep 60", "Python keeps what it prints to a pipe back");
+        away(
+            "echo hello; sleep 60",
+            "its first line was `hello`; its first line has to be {\"ready\"",
+        );
+        away("echo '{\"ready\": false}'; sleep 60", "its first line was `{\"ready\": false}`");
         let config: ProcessConfig = toml::from_str("command = [\"./no-such\"]").unwrap();
         let error = Process::start(config, Console::silent()).unwrap_err().to_string();
         assert!(error.starts_with("verifier `process`: cannot start `./no-such`: "), "{error}");
@@ -563,14 +597,56 @@ mod tests {
         let judge = Judge::new(JUDGE, |_| {});
         assert_eq!(judge.trial("a"), Ok(Trial { refusal: None }));
         assert_eq!(judge.trial("refuse"), Ok(Trial { refusal: Some("not mine".into()) }));
-        for (word, reason) in [
-            ("die", "it ended (exit status: 3)"),
-            ("hang", "no reply within 1.0s"),
-            ("chat", "got `hello`"),
-            ("other", "expected a reply to attempt 0, got one to 99"),
+        for (word, kind, reason) in [
+            ("die", FaultKind::Failed, "it ended (exit status: 3)"),
+            ("hang", FaultKind::Failed, "no reply within 1.0 s (deadline_s)"),
+            ("chat", FaultKind::Protocol, "it replied `hello`: no JSON, expected a JSON object"),
+            ("other", FaultKind::Protocol, "it replied to attempt 99, expected to attempt 0"),
         ] {
             let away = judge.trial(word).unwrap_err();
-            assert!(away.reason.contains(reason) && !away.is_transient, "{away:?}");
+            assert!(away.reason.starts_with(reason) && away.kind == kind, "{away:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_does_not_come_costs_no_more_than_its_time() {
+        // It never flushes: what it prints comes when it ends.
+        let judge = Judge::new("lines=$(cat); echo \"$lines\"", |config| {
+            (config.start_s, config.deadline_s) = (0.5, 20.0);
+        });
+        let began = Instant::now();
+        let away = judge.trial("a").unwrap_err();
+        assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+        assert_eq!(away.kind, FaultKind::Unready);
+        assert!(away.reason.starts_with("no first line within 0.5 s (start_s)\n"), "{away:?}");
+        // One that is asked long after its start has the time of an attempt.
+        let judge = Judge::new(&JUDGE.replacen("echo '{\"ready\": true}'", "", 1), |config| {
+            (config.start_s, config.deadline_s) = (0.5, 20.0);
+        });
+        thread::sleep(Duration::from_millis(1200));
+        assert_eq!(judge.trial("a"), Ok(Trial { refusal: None }));
+    }
+
+    #[test]
+    fn a_wrong_reply_of_one_that_says_nothing_at_its_start_is_not_a_wrong_start() {
+        for reply in ["{\"id\": 0, \"reward\": NaN}", "{\"id\": 7, \"reward\": 1}"] {
+            let judge = Judge::new(&format!("read -r line; echo '{reply}'; read -r line"), |_| {});
+            let away = judge.trial("a").unwrap_err();
+            assert_eq!(away.kind, FaultKind::Protocol, "{away:?}");
+            assert!(!away.reason.contains("ready"), "{away:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_for_a_person_asks_the_same() {
+        let judge = Judge::new("read -r line; printf '%s\\n' \"$line\"", |_| {});
+        let problem = &Problem { problem: "it's \"1+1\"".into(), ..Problem::default() };
+        for text in ["2", "a\nb\\c 'd'"] {
+            let attempt = Attempt { problem, text, num_tokens: 1, max_tokens: 1, truncated: false };
+            let by_hand = judge.process.by_hand(&attempt);
+            let output = std::process::Command::new("sh").args(["-c", &by_hand]).output().unwrap();
+            let asked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(asked, serde_json::to_value(Request::new(0, &attempt)).unwrap());
         }
     }
 

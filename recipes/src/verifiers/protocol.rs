@@ -44,6 +44,42 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Characters of a text in [`in_brief`].
+const TEXT_IN_BRIEF: usize = 200;
+/// Items of a list in [`in_brief`].
+const ITEMS_IN_BRIEF: usize = 8;
+
+/// A request as JSON for a message: texts and lists that are long are cut, so that it is one still.
+pub(super) fn in_brief(request: &impl Serialize) -> String {
+    fn cut(value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Some((end, _)) = text.char_indices().nth(TEXT_IN_BRIEF) {
+                    text.truncate(end);
+                    text.push('…');
+                }
+            }
+            Value::Array(items) => {
+                items.truncate(ITEMS_IN_BRIEF);
+                items.iter_mut().for_each(cut);
+            }
+            Value::Object(fields) => fields.values_mut().for_each(cut),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let mut value = serde_json::to_value(request).expect("a request has a JSON form");
+    cut(&mut value);
+    value.to_string()
+}
+
+/// A reply that cannot be read, and why.
+pub(super) fn misread(reply: &str, problem: &str) -> String {
+    // Some problems quote the whole text, which is here anyway.
+    let quoted = format!(", got `{}`", brief(reply.trim()));
+    let problem = problem.strip_suffix(&quoted).unwrap_or(problem);
+    format!("`{}`: {problem}", shortened(reply))
+}
+
 /// What a verifier says about one attempt.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -55,6 +91,10 @@ pub(super) struct Reply {
     metrics: Vec<(String, f64)>,
 }
 
+/// What a verifier is to say of a completion that has no reward.
+const NO_REWARD: &str = "for a completion that cannot be judged, reply with an `error` and no \
+     `reward`: {\"id\": 0, \"error\": \"why\"}";
+
 /// Most further numbers of one reply.
 const MAX_METRICS: usize = 64;
 
@@ -65,11 +105,13 @@ impl Reply {
     ///
     /// Says what is wrong with the text.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
-        let fields = Fields::read(text)?;
+        let fields = object(text)?;
         let id = fields.parsed("id", "the number of an attempt")?;
         Ok(Self {
             id: id.ok_or("field `id` is missing: expected the number of an attempt")?,
-            reward: fields.parsed("reward", "a number")?,
+            reward: fields
+                .parsed("reward", "a number")
+                .map_err(|problem| beyond(&fields, problem))?,
             outcome: fields.parsed("outcome", "the name of an outcome")?,
             answer: fields.optional("answer", Fields::text_or_number)?,
             error: fields.optional("error", Fields::text)?,
@@ -93,6 +135,37 @@ impl Reply {
         let (outcome, by_sign) = (Some(self.outcome.unwrap_or(sign)), self.outcome.is_none());
         Ok(Verdict { outcome, by_sign, answer: self.answer, ..verdict })
     }
+}
+
+/// The fields of what a verifier wrote.
+///
+/// # Errors
+///
+/// Says what else the text is.
+pub(super) fn object(text: &[u8]) -> Result<Fields<'_>, String> {
+    Fields::read(text).map_err(|problem| {
+        if has_no_number(text) {
+            return format!("JSON has no NaN and no infinity; {NO_REWARD}");
+        }
+        problem
+    })
+}
+
+/// Whether what other languages write for NaN and infinity is in the text, and not in quotes.
+fn has_no_number(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text).replace("\\\\", "").replace("\\\"", "");
+    // Every second part is between quotes.
+    let is_none = |part: &str| part.contains("NaN") || part.contains("Infinity");
+    text.split('"').step_by(2).any(is_none)
+}
+
+/// The problem with a reward, with the next act where it is a number too large for any.
+fn beyond(fields: &Fields<'_>, problem: String) -> String {
+    let is_number = |value: &str| value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    if fields.raw("reward").is_some_and(is_number) {
+        return format!("{problem}; {NO_REWARD}");
+    }
+    problem
 }
 
 /// The numbers in the field `metrics`, by name; null stands for none.
@@ -226,7 +299,9 @@ mod tests {
             (r#"{"id":1,"reward":[1]}"#, "field `reward`"),
             (r#"{"id":1,"reward":true}"#, "field `reward`"),
             (r#"{"id":1,"reward":1e999}"#, "field `reward`"),
-            (r#"{"id":1,"reward":NaN}"#, "expected value at column 18"),
+            (r#"{"id":1,"reward":NaN}"#, "JSON has no NaN and no infinity; for a completion"),
+            (r#"{"id":1,"reward":-Infinity}"#, "JSON has no NaN and no infinity; "),
+            (r#"{"id":1,"answer":"a\"NaN\\","reward":x}"#, "expected value at column"),
             (r#"{"id":1,"reward":1,"outcome":"good"}"#, "field `outcome`"),
             (r#"{"id":1,"reward":1,"answer":["7"]}"#, "field `answer`"),
             (r#"{"id":1,"reward":0,"reward":1}"#, "field `reward` stands twice"),
@@ -240,6 +315,46 @@ mod tests {
             let error = Reply::read(text.as_bytes()).unwrap_err();
             assert!(error.starts_with(problem), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_number_too_large_for_a_reward_is_answered_with_the_field_to_use() {
+        let said = |reward: &str| {
+            Reply::read(format!("{{\"id\":1,\"reward\":{reward}}}").as_bytes()).unwrap_err()
+        };
+        assert!(said("-1e999").contains("`error` and no `reward`"), "{}", said("-1e999"));
+        assert!(!said("true").contains("`error`"), "{}", said("true"));
+    }
+
+    #[test]
+    fn a_reply_is_quoted_once() {
+        let misread = |reply: &str| misread(reply, &Reply::read(reply.as_bytes()).unwrap_err());
+        assert_eq!(misread(" hello\n"), "`hello`: no JSON, expected a JSON object");
+        let long = "x".repeat(50);
+        assert_eq!(misread(&long), format!("`{long}`: no JSON, expected a JSON object"));
+        let problem = "field `reward`: expected a number, got true";
+        let reply = r#"{"id":1,"reward":true}"#;
+        assert_eq!(misread(reply), format!("`{reply}`: {problem}"));
+    }
+
+    #[test]
+    fn a_request_in_brief_is_a_request() {
+        let columns = serde_json::json!({ "tests": vec!["t".repeat(300); 30], "level": 2 });
+        let columns = columns.as_object().unwrap().clone();
+        let problem = &rewards::Problem {
+            problem: "é".repeat(201),
+            answer: "g".repeat(200),
+            columns,
+            ..rewards::Problem::default()
+        };
+        let attempt =
+            Attempt { problem, text: "a \"b\"\n", num_tokens: 1, max_tokens: 2, truncated: false };
+        let brief: Value = serde_json::from_str(&in_brief(&Request::new(0, &attempt))).unwrap();
+        assert_eq!(brief["problem"], "é".repeat(200) + "…");
+        assert_eq!(brief["gold"], problem.answer);
+        assert_eq!(brief["completion"], attempt.text);
+        assert_eq!(brief["columns"]["level"], 2);
+        assert_eq!(brief["columns"]["tests"].as_array().unwrap().len(), 8);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Verifiers outside this process: how they are asked, and waited for while they are away.
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use anyhow::Result;
 use evals::run::Phase;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 
+use super::protocol::shortened;
 use crate::console::{Console, duration};
 use crate::signals::Stop;
 
@@ -55,25 +57,87 @@ impl RetryPolicy {
 pub struct Fault {
     /// What happened, and the next act.
     pub reason: String,
-    /// Whether this is what a server does that is still starting: waiting may be enough.
-    pub is_transient: bool,
+    /// What kind of failure it is.
+    pub kind: FaultKind,
+}
+
+/// Kinds of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It cannot be reached, or is busy: what a server does that is still starting. Waiting may be
+    /// enough.
+    Transient,
+    /// It cannot be started or reached, or refuses: something has to be repaired.
+    Permanent,
+    /// It was started, and its first line is wrong or did not come.
+    Unready,
+    /// What it replied is not of the protocol.
+    Protocol,
+    /// It gave no reply to an attempt.
+    Failed,
+    /// The run is to stop.
+    Stopped,
+}
+
+impl FaultKind {
+    /// What a verifier of this kind of failure does, after its name.
+    fn predicate(self) -> &'static str {
+        match self {
+            Self::Transient | Self::Permanent => "is unavailable",
+            Self::Unready => "did not become ready",
+            Self::Protocol => "broke the protocol",
+            Self::Failed => "failed",
+            Self::Stopped => "was not asked",
+        }
+    }
+
+    /// Whether it was asked, so that asking it again by hand may show the cause.
+    fn was_asked(self) -> bool {
+        matches!(self, Self::Unready | Self::Protocol | Self::Failed)
+    }
 }
 
 impl Fault {
     /// It may come back by itself.
     pub(super) fn transient(reason: String) -> Self {
-        Self { reason, is_transient: true }
+        Self { reason, kind: FaultKind::Transient }
     }
 
     /// Something has to be repaired.
     pub(super) fn permanent(reason: String) -> Self {
-        Self { reason, is_transient: false }
+        Self { reason, kind: FaultKind::Permanent }
+    }
+
+    /// Its reply is not of the protocol.
+    pub(super) fn protocol(reason: String) -> Self {
+        Self { reason, kind: FaultKind::Protocol }
     }
 
     /// The run is to stop.
     pub(super) fn stopped() -> Self {
-        Self { reason: "the run was stopped".into(), is_transient: false }
+        Self { reason: "the run was stopped".into(), kind: FaultKind::Stopped }
     }
+
+    /// Whether waiting may be enough.
+    pub fn is_transient(&self) -> bool {
+        self.kind == FaultKind::Transient
+    }
+}
+
+impl fmt::Display for Fault {
+    /// What the verifier did, as it goes after its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.predicate(), self.reason)
+    }
+}
+
+/// The attempt of a first contact.
+#[derive(Debug, Clone)]
+pub struct TrialAttempt<'a> {
+    /// What its completion is, for people.
+    pub what: String,
+    /// The attempt.
+    pub attempt: Attempt<'a>,
 }
 
 /// What a verifier said at the first contact.
@@ -84,7 +148,7 @@ pub struct Trial {
 }
 
 /// A verifier outside this process, as [`Retrying`] asks it.
-pub trait Outside: std::fmt::Debug + Send + Sync {
+pub trait Outside: fmt::Debug + Send + Sync {
     /// Its name, unique in its rubric.
     fn name(&self) -> &str;
 
@@ -100,6 +164,9 @@ pub trait Outside: std::fmt::Debug + Send + Sync {
     ///
     /// Fails when there is no reply that follows the protocol.
     fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault>;
+
+    /// A command for a shell that asks for the verdict on `attempt`, with its long texts cut.
+    fn by_hand(&self, attempt: &Attempt<'_>) -> String;
 
     /// Fills the empty places of `verdicts`, one for each attempt.
     ///
@@ -150,18 +217,36 @@ impl Retrying {
     ///
     /// Fails when the verifier answers in a way that waiting does not change, when it is away for
     /// longer than its limit, and when the run is stopped.
-    pub fn trial(&self, attempt: &Attempt<'_>) -> Result<Trial, Unavailable> {
+    pub fn trial(&self, trial: &TrialAttempt<'_>) -> Result<Trial, Unavailable> {
         let mut pauses = self.pauses("Ctrl-C ends the run, which has not begun yet");
         loop {
-            match self.verifier.trial(attempt, &self.policy.stop) {
+            match self.verifier.trial(&trial.attempt, &self.policy.stop) {
                 Ok(met) => {
                     pauses.end();
                     return Ok(met);
                 }
-                Err(fault) if fault.is_transient => pauses.wait(&fault)?,
-                Err(fault) => return Err(self.unavailable(fault.reason)),
+                Err(fault) if fault.is_transient() => pauses.wait(&fault)?,
+                Err(fault) => return Err(self.refused(trial, &fault)),
             }
         }
+    }
+
+    /// What is reported of a verifier that failed at the first contact.
+    fn refused(
+        &self,
+        TrialAttempt { what, attempt }: &TrialAttempt<'_>,
+        fault: &Fault,
+    ) -> Unavailable {
+        let Fault { reason, kind } = fault;
+        if !kind.was_asked() {
+            return self.unavailable(fault.to_string());
+        }
+        let (predicate, given) = (kind.predicate(), shortened(attempt.text));
+        let by_hand = self.verifier.by_hand(attempt);
+        self.unavailable(format!(
+            "{predicate} at the trial attempt, before the run: {reason}\n  \
+             its completion was {what}: `{given}`\n  to repeat it: {by_hand}"
+        ))
     }
 
     fn pauses(&self, on_stop: &'static str) -> Pauses<'_> {
@@ -179,34 +264,33 @@ impl Pauses<'_> {
         let Retrying { verifier, policy, give_up, .. } = self.retrying;
         let unavailable = |reason| self.retrying.unavailable(reason);
         if policy.stop.is_requested() {
-            return Err(unavailable(fault.reason.clone()));
+            return Err(unavailable(fault.to_string()));
         }
         let gone = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         let left = give_up.map(|limit| limit.saturating_sub(gone));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(unavailable(format!(
-                "gave up after {}, which is give_up_after_s: {}",
-                duration(gone.as_secs_f64()),
-                fault.reason
+                "{fault}\n  gave up after {}, which is give_up_after_s",
+                duration(gone.as_secs_f64())
             )));
         }
         let pause = left.map_or(self.next, |left| left.min(self.next));
-        let (name, reason, again) = (verifier.name(), &fault.reason, duration(pause.as_secs_f64()));
+        let (name, again) = (verifier.name(), duration(pause.as_secs_f64()));
         policy.console.warn(&match self.since {
             None => format!(
-                "paused: verifier `{name}` is unavailable: {reason}\n  start it or repair it, and the \
+                "paused: verifier `{name}` {fault}\n  start it or repair it, and the \
                  run goes on by itself; asking again in {again}, then less often\n  {}",
                 self.on_stop
             ),
             Some(_) => format!(
-                "paused for {}: verifier `{name}` is unavailable: {reason}; asking again in {again}",
+                "paused for {}: verifier `{name}` {fault}; asking again in {again}",
                 duration(gone.as_secs_f64())
             ),
         });
-        policy.console.waits(name, reason);
+        policy.console.waits(name, &fault.reason);
         self.since = self.since.or_else(|| Some(Instant::now()));
         if !policy.sleep(pause) {
-            return Err(unavailable(fault.reason.clone()));
+            return Err(unavailable(fault.to_string()));
         }
         self.next = (2 * self.next).min(policy.max_delay);
         Ok(())
@@ -246,7 +330,7 @@ impl Verifier for Retrying {
         }
         pauses.end();
         let verdicts: Option<Vec<_>> = verdicts.into_iter().collect();
-        verdicts.ok_or_else(|| self.unavailable("it left attempts without a verdict".into()))
+        verdicts.ok_or_else(|| self.unavailable("left attempts without a verdict".into()))
     }
 }
 
@@ -307,6 +391,10 @@ mod tests {
             Ok(Trial { refusal: None })
         }
 
+        fn by_hand(&self, _: &Attempt<'_>) -> String {
+            "ask shy".into()
+        }
+
         fn judge(
             &self,
             attempts: &[Attempt<'_>],
@@ -337,6 +425,10 @@ mod tests {
         run(&vec![attempt; count])
     }
 
+    fn trial_of<'a>(attempt: &Attempt<'a>) -> TrialAttempt<'a> {
+        TrialAttempt { what: "a text".into(), attempt: *attempt }
+    }
+
     #[test]
     fn a_verifier_that_comes_back_is_waited_for_and_asked_for_the_rest() {
         let stop = Stop::default();
@@ -359,10 +451,10 @@ mod tests {
             stop.request();
         });
         with_attempts(2, |attempts| {
-            assert_eq!(retrying.verify(attempts).unwrap_err().reason, "asleep");
+            assert_eq!(retrying.verify(attempts).unwrap_err().reason, "is unavailable: asleep");
             asked.join().unwrap();
             assert!(retrying.verify(attempts).is_err());
-            assert!(retrying.trial(&attempts[0]).is_err());
+            assert!(retrying.trial(&trial_of(&attempts[0])).is_err());
         });
     }
 
@@ -372,11 +464,11 @@ mod tests {
         let began = Instant::now();
         with_attempts(2, |attempts| {
             let retrying = Shy::away(usize::MAX).retrying(&stop, Some(0.05));
-            for error in
-                [retrying.verify(attempts).unwrap_err(), retrying.trial(&attempts[0]).unwrap_err()]
-            {
-                assert!(error.reason.starts_with("gave up after "), "{error}");
-                assert!(error.reason.ends_with("give_up_after_s: asleep"), "{error}");
+            let trial = retrying.trial(&trial_of(&attempts[0])).unwrap_err();
+            for error in [retrying.verify(attempts).unwrap_err(), trial] {
+                let begin = "verifier `shy` is unavailable: asleep\n  gave up after ";
+                assert!(error.to_string().starts_with(begin), "{error}");
+                assert!(error.reason.ends_with(", which is give_up_after_s"), "{error}");
             }
             let retrying = Shy::away(3).retrying(&stop, Some(60.0));
             assert_eq!(retrying.verify(attempts).unwrap().len(), 2);

@@ -17,7 +17,7 @@ use recipes::verifiers::{OutsideConfig, RetryPolicy, Retrying};
 use rewards::{Outcome, Verdict, Verifier};
 use serde_json::{Value, json};
 
-use crate::binary::{stderr, stearin};
+use crate::binary::{stderr, stdout, stearin};
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
 /// What the evaluation of [`recipe`] is judged by.
@@ -344,10 +344,60 @@ fn a_program_that_fails_on_the_trial_attempt_is_an_error_before_the_run_begins()
     let script = "echo '{\\\"ready\\\": true}'; read -r line; echo no such column >&2; exit 5";
     let rewards = format!(r#"[{{ kind = "process", command = ["sh", "-c", "{script}"] }}]"#);
     let error = format!("{:#}", train(&run, &recipe(&rewards)).unwrap_err());
-    assert!(error.starts_with("stage.1.rewards[0]: verifier `process` is unavailable"), "{error}");
-    assert!(error.contains("it ended (exit status: 5)"), "{error}");
-    assert!(error.ends_with("no such column"), "{error}");
+    let begin = "stage.1.rewards[0]: verifier `process` failed at the trial attempt, before the run: \
+                 it ended (exit status: 5); its standard error ends in\n    no such column\n";
+    assert!(error.starts_with(begin), "{error}");
+    assert!(error.contains("  its completion was the answer of problem `"), "{error}");
+    let by_hand = "  to repeat it: printf '%s\\n' '{\"id\":0,\"problem_id\":\"";
+    assert!(error.contains(by_hand) && error.contains(" | sh -c "), "{error}");
     assert!(!run.exists());
+}
+
+#[test]
+fn what_a_program_wrote_to_standard_error_is_printed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "read -r line; echo Traceback >&2; echo KeyError >&2; exit 5";
+    let rewards = format!(r#"[{{ kind = "process", command = ["sh", "-c", "{script}"] }}]"#);
+    fs::write(folder.path().join("mine.toml"), recipe(&rewards)).unwrap();
+    let said = |flags: &[&str]| {
+        stderr(&stearin(folder.path(), &[&["train", "mine.toml"], flags].concat()))
+    };
+    let count = |said: &str, word: &str| said.lines().filter(|line| line.trim() == word).count();
+    let loud = said(&[]);
+    assert_eq!(
+        (count(&loud, "process: Traceback"), count(&loud, "process: KeyError")),
+        (1, 1),
+        "{loud}"
+    );
+    assert_eq!((count(&loud, "Traceback"), count(&loud, "KeyError")), (0, 0), "{loud}");
+    assert!(loud.contains("its standard error, shown above, ends in `KeyError`\n"), "{loud}");
+    // Where it was not shown, the message has it.
+    let quiet = said(&["-q"]);
+    assert_eq!(count(&quiet, "process: Traceback"), 0, "{quiet}");
+    assert_eq!((count(&quiet, "Traceback"), count(&quiet, "KeyError")), (1, 1), "{quiet}");
+}
+
+#[test]
+fn rows_without_an_answer_are_noted_once_in_a_dry_run_and_in_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = ["1+1", "2+1", "3+1"].map(|sum| json!({ "problem": sum, "label": "1" }).to_string());
+    fs::write(folder.path().join("a.jsonl"), rows.join("\n")).unwrap();
+    let text = recipe(r#"[{ kind = "process", command = ["sh", "-c", "exit 1"] }]"#);
+    let (begin, end) = (text.find("train = ").unwrap(), text.find("held_out = ").unwrap());
+    let sft = text.find("[[stage]]").unwrap();
+    let rl = text.rfind("[[stage]]").unwrap();
+    let head = text[end..sft].replace("count = 6", "count = 1");
+    let head = head.replace(EVAL_REWARDS, "[eval]\n");
+    let train = "train = { kind = \"jsonl\", path = \"a.jsonl\" }\n";
+    let text = format!("{}{train}{head}{}", &text[..begin], &text[rl..]);
+    fs::write(folder.path().join("mine.toml"), text).unwrap();
+    let note = "data.train: no answer: `gold` is empty in all 3 rows of a.jsonl; columns without a \
+                role: `label` ";
+    let plan = stearin(folder.path(), &["train", "mine.toml", "--dry-run"]);
+    assert_eq!(stdout(&plan).matches(note).count(), 1, "{}", stdout(&plan));
+    let run = stderr(&stearin(folder.path(), &["train", "mine.toml"]));
+    assert_eq!(run.matches(note).count(), 1, "{run}");
+    assert!(run.contains("its completion was made up, since problem `1` has no answer"), "{run}");
 }
 
 #[test]

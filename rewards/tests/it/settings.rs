@@ -276,12 +276,12 @@ fn says(outcome: Outcome) -> Verdict {
 fn a_verifier_that_is_away_is_not_a_reward() {
     let problem = crate::problem("7");
     let attempts = [crate::attempt(&problem, "7")];
-    let away = Unavailable { verifier: "remote".into(), reason: "no route".into() };
+    let away = Unavailable { verifier: "remote".into(), reason: "is unavailable: no route".into() };
     let error = scripted(Err(away.clone()), vec![]).judge(&attempts).unwrap_err();
     assert_eq!(error, away);
     assert_eq!(error.to_string(), "verifier `remote` is unavailable: no route");
     let error = scripted(Ok(vec![]), vec![]).judge(&attempts).unwrap_err();
-    assert_eq!(error.reason, "expected 1 verdicts, one for each attempt, got 0");
+    assert_eq!(error.reason, "gave 0 verdicts, expected 1, one for each attempt");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use ureq::{Agent, Timeout};
 
-use super::super::protocol::shortened;
+use super::super::protocol::{misread, shortened};
 use super::super::retry::Fault;
 use super::headers::Headers;
 use super::{HttpConfig, without_secrets};
@@ -80,7 +80,7 @@ impl HttpClient {
             act(status)
         );
         let is_transient = status == 408 || status == 429 || status >= 500;
-        let fault = Fault { reason, is_transient };
+        let fault = if is_transient { Fault::transient(reason) } else { Fault::permanent(reason) };
         Err(match status {
             _ if FAILED.contains(&status) => NoReply::Failed(fault),
             _ if LATE.contains(&status) => NoReply::Late(fault),
@@ -89,11 +89,11 @@ impl HttpClient {
     }
 
     /// A reply that breaks the protocol.
-    pub(super) fn broken(&self, what: &str, text: &str) -> Fault {
-        Fault::permanent(format!(
-            "{}: {what}, got `{}`",
-            without_secrets(&self.url),
-            self.excerpt(text)
+    pub(super) fn broken(&self, problem: &str, text: &str) -> Fault {
+        let (url, reply) = (without_secrets(&self.url), self.headers.redact(text));
+        let said = misread(&reply, &self.headers.redact(problem));
+        Fault::protocol(format!(
+            "{url}: it replied {said}; a reply is {{\"verdicts\": [...]}} (docs/verifiers.md)"
         ))
     }
 

@@ -22,6 +22,8 @@ pub(super) enum NoLine {
     Stopped,
     /// It failed, and why.
     Failed(String),
+    /// It wrote none in time, as this says.
+    Late(String),
 }
 
 /// A child that runs.
@@ -39,6 +41,8 @@ pub(super) struct Running {
     started: Instant,
     /// Whether it has written a line that was expected.
     pub(super) ready: bool,
+    /// Whether it has replied to an attempt.
+    pub(super) has_replied: bool,
 }
 
 impl Running {
@@ -80,6 +84,7 @@ impl Running {
             guard: None,
             started: Instant::now(),
             ready: false,
+            has_replied: false,
         };
         // A child without its guard is ended at once, by its own drop.
         let reason = |error| format!("cannot start `/bin/sh`, which ends `{program}`: {error}");
@@ -117,7 +122,7 @@ impl Running {
                     return Err(NoLine::Stopped);
                 }
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => {
-                    return Err(self.failed(&format!("no reply within {limit:.1?}")));
+                    return Err(self.late(limit));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -129,6 +134,21 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// What is said where it wrote nothing in this time.
+    fn late(&self, limit: Duration) -> NoLine {
+        let (line, key) =
+            if self.ready { ("reply", "deadline_s") } else { ("first line", "start_s") };
+        let seconds = limit.as_secs_f64();
+        let reason = self.tail.explain(&format!("no {line} within {seconds:.1} s ({key})"));
+        if self.has_replied {
+            return NoLine::Late(reason);
+        }
+        NoLine::Late(format!(
+            "{reason}\n  if it has printed one, it has to flush it: Python keeps what it prints to a \
+             pipe back unless it is started by `python -u` or prints with flush=True"
+        ))
     }
 
     /// A failure with what it wrote to standard error last.

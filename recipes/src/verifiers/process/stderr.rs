@@ -36,24 +36,28 @@ impl StderrLog {
         self.console.warn(line);
     }
 
-    fn show(&self, line: &str) {
+    /// Shows a line up to the limit, and returns whether a person can see it.
+    fn show(&self, line: &str) -> bool {
         let name = &self.name;
         match self.num_lines.fetch_add(1, Ordering::Relaxed) {
             number if number < SHOWN || self.console.is_verbose() => {
                 self.console.print(&format!("{name}: {line}"));
+                return self.console.shows();
             }
             SHOWN => self.console.print(&format!(
                 "{name}: more than {SHOWN} lines on standard error: the rest is not shown"
             )),
             _ => {}
         }
+        false
     }
 }
 
 /// The last lines of one child.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    lines: Mutex<VecDeque<String>>,
+    /// Each with whether it was shown.
+    lines: Mutex<VecDeque<(String, bool)>>,
     is_complete: AtomicBool,
 }
 
@@ -64,9 +68,9 @@ impl Tail {
         let mut line = Vec::new();
         while (&mut pipe).take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             let text = printable(String::from_utf8_lossy(&line).trim_end());
-            stderr_log.show(&text);
+            let is_shown = stderr_log.show(&text);
             let mut lines = self.lines.lock().expect("nobody panics with the lines");
-            lines.push_back(text);
+            lines.push_back((text, is_shown));
             if lines.len() > KEPT {
                 lines.pop_front();
             }
@@ -75,7 +79,8 @@ impl Tail {
         self.is_complete.store(true, Ordering::Release);
     }
 
-    /// A reason for a failure of the child, followed by what it wrote last.
+    /// A reason for a failure of the child, followed by what it wrote last: by its last line alone
+    /// where the others were shown.
     pub(super) fn explain(&self, reason: &str) -> String {
         const MOMENT: Duration = Duration::from_millis(100);
         // A program that fails writes its last words while its pipes close.
@@ -84,11 +89,12 @@ impl Tail {
             thread::sleep(Duration::from_millis(5));
         }
         let lines = self.lines.lock().expect("nobody panics with the lines");
-        if lines.is_empty() {
-            return reason.to_owned();
+        let Some((last, _)) = lines.back() else { return reason.to_owned() };
+        if lines.iter().all(|(_, is_shown)| *is_shown) {
+            return format!("{reason}; its standard error, shown above, ends in `{}`", last.trim());
         }
         let mut text = format!("{reason}; its standard error ends in");
-        for line in lines.iter() {
+        for (line, _) in lines.iter() {
             text.push_str("\n    ");
             text.push_str(line);
         }
