@@ -107,7 +107,8 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let lengths = length_limits::apply(job.recipe, &mut job.problems, &text, context)?;
     let notes = job.recipe.prompt.notes(&text)?.into_iter().map(|note| format!("note: {note}"));
     notes.chain(lengths.dropped).for_each(|line| console.print(&line));
-    let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers)?;
+    let files = existing.as_ref().map_or(&programs, |existing| &existing.files);
+    let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers, files)?;
     let (run_dir, accepted) = match (existing, claim) {
         (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {

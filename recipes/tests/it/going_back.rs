@@ -161,7 +161,7 @@ fn a_score_measured_otherwise_is_not_compared() {
     assert!(old >= 5.0, "{old}");
     let run = Run { recipe: &low, one_step: true, ..Run::resumed(&root) };
     assert_eq!(run.train().unwrap(), Ended::Interrupted);
-    assert!(log(&root).contains("was measured with other settings or problems"), "{}", log(&root));
+    assert!(log(&root).contains("was measured with other settings, problems"), "{}", log(&root));
     assert_eq!(steps(&root), [4], "the first score measured so is the best");
     let new = scores().next().unwrap();
     assert!(new.value < old, "it could not have won: {} {old}", new.value);
@@ -169,6 +169,50 @@ fn a_score_measured_otherwise_is_not_compared() {
     Run { recipe: &low, ..Run::resumed(&root) }.train().unwrap();
     let noted = |text: &str| text.matches("was measured with other settings").count();
     assert_eq!(noted(&log(&root)), noted(&said), "it is said once");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_score_by_another_verifier_file_is_not_compared() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, judge) = (temp.path().join("run"), temp.path().join("judge.sh"));
+    let written = temp.path().join("written").display().to_string();
+    let gives = |reward: u32| {
+        let script = format!(
+            r#"
+            echo '{{"ready": true}}'
+            while read -r line; do
+                id=${{line#*'"id":'}}
+                echo "$id" >> "$1"
+                echo '{{"id": '${{id%%,*}}', "reward": {reward}}}'
+            done
+            "#
+        );
+        fs::write(&judge, script).unwrap();
+    };
+    let command = ["sh".to_owned(), judge.display().to_string(), written];
+    let rewards = format!("rewards = [{{ kind = \"process\", command = {command:?} }}]");
+    let recipe = RECIPE
+        .replace("[eval]\nevery = 2", &format!("[eval]\nevery = 1\n{rewards}"))
+        .replace("keep = 2", "keep = 1\nbest = { figure = \"reward\" }");
+    gives(5);
+    begin(&root, &recipe, 1);
+    let resumed = |accept_changed_files| {
+        let run = Run { recipe: &recipe, one_step: true, ..Run::resumed(&root) };
+        let ended = Run { accept_changed_files, ..run }.train().unwrap();
+        assert_eq!(ended, Ended::Interrupted);
+        let noted = log(&root).matches("was measured with other settings, problems").count();
+        let scores = checkpoints(&root).unwrap().into_iter().filter_map(|saved| saved.state.score);
+        (noted, steps(&root), scores.map(|score| score.value).collect::<Vec<_>>())
+    };
+    let same = (0, vec![1, 2], vec![5.0, 5.0]);
+    assert_eq!(resumed(false), same, "what it writes is not a file of the run");
+    gives(1);
+    assert_eq!(
+        resumed(true),
+        (1, vec![3], vec![1.0]),
+        "the first score by the new file is the best"
+    );
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub(super) struct ExistingRun {
     run_dir: RunDir,
     /// The checkpoint to resume from.
     pub(super) saved: Option<Saved>,
+    /// The files that the run has from here on.
+    pub(super) files: Files,
     accepted: AcceptedChanges,
 }
 
@@ -172,6 +174,8 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
         ));
     }
     let step = saved.as_ref().map_or(0, |saved| saved.state.step);
+    let files = if changed_files.is_empty() { &then.files } else { &facts.files };
+    let files = files.clone().unwrap_or_default();
     let accepted = AcceptedChanges { step, facts, recipe, changes, changed_files };
-    Ok(ExistingRun { run_dir, saved, accepted })
+    Ok(ExistingRun { run_dir, saved, files, accepted })
 }

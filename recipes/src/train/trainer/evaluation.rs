@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use engine::text::Text;
 use evals::attempt::Sampler;
 use evals::evaluate::{Evaluated, HELD_OUT, HeldOut, evaluate};
-use evals::run::{Phase, ProblemLine, Summary};
+use evals::run::{Files, Phase, ProblemLine, Summary};
 use evals::{Estimate, Log, Metrics, Warning};
 use rewards::{Problem, Rubric};
 
@@ -17,7 +17,7 @@ use crate::data::{Problems, rows_sha256};
 use crate::identity::sha256;
 use crate::length_limits::own_text;
 use crate::run_dir::{Score, best_of};
-use crate::verifiers::Verifiers;
+use crate::verifiers::{self, Verifiers};
 
 /// A held-out set and what is needed to evaluate on it.
 pub(super) struct HeldOutSet<'a> {
@@ -32,12 +32,13 @@ pub(super) struct HeldOutSet<'a> {
     measured: String,
 }
 
-/// The held-out sets of a run.
+/// The held-out sets of a run that has these files.
 pub(super) fn held_out_sets<'a>(
     recipe: &'a Recipe,
     problems: &'a Problems,
     text: &Text,
     verifiers: &Verifiers,
+    files: &Files,
 ) -> Result<Vec<HeldOutSet<'a>>> {
     recipe
         .held_out_sets()
@@ -47,17 +48,24 @@ pub(super) fn held_out_sets<'a>(
             let name = || format!("the rewards of the held-out set `{}`", settings.name);
             let rubric = verifiers.rubric(settings.rewards).with_context(name)?;
             let text = own_text(settings.prompt, recipe, text)?;
-            let measured = measured(&settings, problems)?;
+            let measured = measured(&settings, problems, files)?;
             let sha256 = rows_sha256(problems);
             Ok(HeldOutSet { settings, problems, sha256, rubric, text, measured })
         })
         .collect()
 }
 
-/// Digest of the settings and problems that a score depends on.
-fn measured(settings: &SetSettings<'_>, problems: &[Problem]) -> Result<String> {
+/// Digest of the settings, problems and verifier files that a score depends on.
+fn measured(settings: &SetSettings<'_>, problems: &[Problem], files: &Files) -> Result<String> {
     let SetSettings { samples, sampling, rewards, prompt, .. } = settings;
-    let all = serde_json::to_vec(&(samples, sampling, rewards, prompt, problems))?;
+    let mut all = serde_json::to_vec(&(samples, sampling, rewards, prompt, problems))?;
+    for (_, path) in verifiers::files(&[(String::new(), rewards)]) {
+        let path = path.display().to_string();
+        // One that the run does not have is written by a verifier.
+        if let Some(file) = files.0.values().find(|file| file.path == path) {
+            all.extend(file.sha256.bytes());
+        }
+    }
     Ok(sha256(&all))
 }
 
@@ -75,7 +83,7 @@ impl Trainer<'_> {
         let set = self.sets.iter().find(|set| set.settings.name == by.set);
         if set.is_some_and(|set| set.measured != score.measured) {
             self.run.console.print(&format!(
-                "note: {score} after step {} was measured with other settings or problems of the set, so \
+                "note: {score} after step {} was measured with other settings, problems or verifier files of the set, so \
                  coming scores are not compared with it; the checkpoint stays until the next evaluation",
                 best.state.step
             ));
