@@ -3,6 +3,7 @@
 //! docs/verifiers.md is the protocol that both speak.
 
 mod config;
+mod fault;
 mod http;
 mod process;
 mod protocol;
@@ -17,10 +18,11 @@ use rewards::rubric::Weighted;
 use rewards::{Attempt, Problem, Rubric, Verifier};
 
 pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
+pub use fault::{Fault, FaultKind};
 pub use http::{Http, HttpConfig};
 pub use process::{Process, ProcessConfig};
 use protocol::printable;
-pub use retry::{Fault, FaultKind, Outside, RetryPolicy, Retrying, Trial, TrialAttempt};
+pub use retry::{Outside, RetryPolicy, Retrying, Trial, TrialAttempt};
 
 use crate::console::Console;
 

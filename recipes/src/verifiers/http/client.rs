@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use ureq::{Agent, Timeout};
 
+use super::super::fault::Fault;
 use super::super::protocol::{misread, shortened};
-use super::super::retry::Fault;
+use super::config::{HttpConfig, without_secrets};
 use super::headers::Headers;
-use super::{HttpConfig, without_secrets};
 
 /// Longest reply, in bytes.
 const MAX_REPLY: u64 = 64 << 20;
