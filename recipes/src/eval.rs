@@ -6,6 +6,7 @@
 mod contamination;
 mod folder;
 mod list;
+mod plan;
 mod running;
 mod sets;
 mod settings;
@@ -26,6 +27,7 @@ use rollout::{Key, Purpose};
 pub use contamination::{Texts, contaminated};
 pub use folder::{Folder, Found, open, read};
 pub use list::{list, list_json};
+pub use plan::plan;
 pub use sets::{Finding, Set};
 pub use settings::{SetSettings, Settings, model_name};
 pub use table::{Compared, Shown, compare, json, markdown};

@@ -7,8 +7,8 @@ use evals::run::{Change, Class, Facts};
 use serde_json::Value;
 
 use crate::printable::quoted;
-use crate::run_dir::{RunDir, Saved};
-use classes::{Difference, differences};
+use crate::run_dir::{RunDir, Saved, steps_done};
+use classes::{Difference, differences, first_checkpoint, last_stage};
 
 /// What a run is to go on with.
 #[derive(Debug)]
@@ -25,6 +25,41 @@ pub struct Request<'a> {
     pub changed_files: bool,
     /// The command, without its flags for resuming.
     pub command: &'a str,
+}
+
+/// How to resume a run, for messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// The command, without its flags for resuming.
+    pub line: &'a str,
+    /// Whether settings may be others that change the steps to come.
+    pub changed: bool,
+    /// Whether files may be others.
+    pub changed_files: bool,
+}
+
+impl Command<'_> {
+    /// The whole command, with `settings` in addition.
+    pub fn resume(&self, settings: &[String]) -> String {
+        let mut words = vec![self.line.to_owned()];
+        words.extend(settings.iter().map(|setting| format!("--set {}", quoted(setting))));
+        words.push("--resume".to_owned());
+        if self.changed {
+            words.push("--changed".to_owned());
+        }
+        if self.changed_files {
+            words.push("--accept-changed-files".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+impl Request<'_> {
+    /// The command with the flags that it had.
+    fn as_given(&self) -> Command<'_> {
+        let Self { command: line, changed, changed_files, .. } = *self;
+        Command { line, changed, changed_files }
+    }
 }
 
 /// What a run goes on with.
@@ -52,6 +87,9 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
     let mut found = differences(&run.recipe()?, request.recipe, state)?;
     found.extend(environment_differences(&then, request.facts));
     found.sort_by_key(|one| one.change.class);
+    if state.is_none() {
+        refuse_lost_checkpoints(run)?;
+    }
     let changed_files = match (&request.facts.files, &then.files) {
         (Some(now), Some(then)) => now.changes_since(then),
         _ => Vec::new(),
@@ -59,15 +97,40 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
     refuse(run, request, &found, &changed_files)?;
     let is_done = |state: &_| is_done(state, request.total_steps);
     if state.is_some_and(is_done) {
+        let (stage, steps) = last_stage(request.recipe)?;
+        let more = format!("stage.{stage}.steps={}", steps.saturating_mul(2));
         bail!(
             "nothing to resume: all {} steps of {} are done\n\
-             go on with more steps by --set stage.N.steps=..., or start a new run in another --run-dir",
+             to go on, ask for more steps than the {steps} of stage {stage}, for example\n  {}\n\
+             or start a new run in another --run-dir",
             request.total_steps,
-            run.root().display()
+            run.root().display(),
+            request.as_given().resume(&[more])
         );
     }
     let changes = found.into_iter().map(|one| (one.change.clone(), line(&one))).collect();
     Ok(Resumed { saved, changes, changed_files })
+}
+
+/// Fails where the run has done steps that it had saved, and has no checkpoint any more: it would
+/// begin again, and its record would be cut.
+fn refuse_lost_checkpoints(run: &RunDir) -> Result<()> {
+    let done = steps_done(run.root());
+    let due = first_checkpoint(&run.recipe()?)?;
+    // At the step itself the run may have ended before the checkpoint was whole.
+    if done <= due {
+        return Ok(());
+    }
+    let root = run.root();
+    bail!(
+        "cannot resume {}: it has done {done} steps and has no checkpoint, but one was due after step \
+         {due}: its checkpoints were removed\n\
+         restore {} from a copy, or start a new run in another --run-dir; to begin again in this one, \
+         which loses its record, remove it first:\n  rm -r {}",
+        root.display(),
+        root.join("checkpoints").display(),
+        quoted(&root.display().to_string())
+    )
 }
 
 fn is_done(state: &crate::run_dir::TrainerState, total_steps: u64) -> bool {
@@ -107,10 +170,10 @@ fn refused(one: &Difference) -> String {
     format!("{class:10}  {key}: {} in the run, {} now{note}", show(then), show(now))
 }
 
-/// The flags that set what the run has; `None` where flags cannot, as in a list of verifiers, or
+/// The settings that the run has, for `--set`; `None` where it cannot set them, as in a list of verifiers, or
 /// where the kind of a table, and with it further keys, is another.
-fn keeping(found: &[Difference]) -> Option<String> {
-    let flag = |one: &Difference| {
+fn keeping(found: &[Difference]) -> Option<Vec<String>> {
+    let setting = |one: &Difference| {
         let Change { key, then, .. } = &one.change;
         let below = key.strip_prefix("stage.").and_then(|rest| rest.split_once('.'));
         let is_in_list = |key: &str| key.split('.').any(|word| word.parse::<usize>().is_ok());
@@ -118,11 +181,11 @@ fn keeping(found: &[Difference]) -> Option<String> {
             && key.rsplit('.').next() != Some("kind")
             && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting));
         let value = then.as_ref().filter(|_| is_settable)?;
-        Some(format!(" --set {}", quoted(&format!("{key}={value}"))))
+        Some(format!("{key}={value}"))
     };
     let differing = found.iter().filter(|one| one.change.class != Class::Free);
-    let flags = differing.map(flag).collect::<Option<String>>()?;
-    (!flags.is_empty()).then_some(flags)
+    let settings = differing.map(setting).collect::<Option<Vec<_>>>()?;
+    (!settings.is_empty()).then_some(settings)
 }
 
 /// Fails where something may not differ.
@@ -140,27 +203,21 @@ fn refuse(
     }
     let mut lines: Vec<_> = found.iter().map(refused).collect();
     lines.extend(files.iter().map(|file| format!("{:10}  {file}", "file")));
-    let mut flags = String::new();
-    if needs_changed {
-        flags.push_str(" --changed");
-    }
-    if !files.is_empty() {
-        flags.push_str(" --accept-changed-files");
-    }
-    let command = request.command;
+    let changed_files = !files.is_empty();
+    let command = Command { line: request.command, changed: false, changed_files };
     let keep = keeping(found).map_or(String::new(), |settings| {
-        let files = if files.is_empty() { "" } else { " --accept-changed-files" };
+        let command = command.resume(&settings);
         format!(
-            "to keep the settings of the run, such as those of an earlier --set:\n  \
-             {command}{settings} --resume{files}\n"
+            "to keep the settings of the run, such as those of an earlier --set:\n  {command}\n"
         )
     });
     let act = if has(Class::Impossible) {
         "take back what is impossible, or start a new run in another --run-dir".to_owned()
     } else {
+        let command = Command { changed: needs_changed, ..command }.resume(&[]);
         format!(
             "to go on with these from here, knowing that the run then does not equal an unbroken one:\n  \
-             {command} --resume{flags}\nor restore them, or start a new run in another --run-dir"
+             {command}\nor restore them, or start a new run in another --run-dir"
         )
     };
     bail!(

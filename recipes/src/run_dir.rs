@@ -36,7 +36,7 @@ pub(crate) use checkpoints::{best_of, way_back};
 pub use claim::Claim;
 pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
 pub use pending::Pending;
-pub use status::{Heartbeat, status};
+pub use status::{Heartbeat, status, steps_done};
 pub use tensors::TensorFile;
 pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
 

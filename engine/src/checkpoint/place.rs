@@ -34,10 +34,10 @@ pub(super) fn no_weights(folder: &Path, expected: &str) -> Error {
         problem
     } else if let Some(name) = names.iter().find(|name| pickled.iter().any(|end| ends(name, end))) {
         format!("has no {expected}, but it has {name}\n{CONVERT}")
-    } else if let Some(name) = names.iter().find(|name| ends(name, "safetensors")) {
+    } else if let Some(name) = names.iter().find(|name| may_be_model(name)) {
         format!("has no {expected}, but it has {name}: rename it, if it is the whole model")
     } else {
-        format!("has no {expected}\nother weight files have to be converted first")
+        format!("has no {expected}: its weights are missing, or in a format that is not read")
     };
     Error::File { path: folder.to_owned(), problem }
 }
@@ -74,6 +74,12 @@ fn names(folder: &Path) -> Vec<String> {
 
 fn ends(name: &str, extension: &str) -> bool {
     Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case(extension))
+}
+
+/// Whether a file may hold weights: those of an optimizer and of an adapter have names of their own.
+fn may_be_model(name: &str) -> bool {
+    let others = ["optimizer", "adapter", "training_args", "scheduler"];
+    ends(name, "safetensors") && !others.iter().any(|other| name.starts_with(other))
 }
 
 fn gguf(folder: &Path, names: &[String]) -> Option<String> {

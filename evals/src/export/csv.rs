@@ -10,7 +10,8 @@ use super::{Curves, Names, Row};
 pub(super) fn head(to: &mut dyn Write, curves: &Curves, names: Names) -> io::Result<()> {
     let columns = columns(&curves.keys(), names);
     let mut writer = ::csv::Writer::from_writer(to);
-    writer.write_record(["step", "time"].into_iter().chain(columns.iter().map(String::as_str)))?;
+    let names = ["step", "time"].into_iter().chain(columns.iter().map(String::as_str));
+    writer.write_record(names).map_err(of_system)?;
     writer.flush()
 }
 
@@ -36,9 +37,17 @@ pub(super) fn rows<'a>(
         let cells = [Some(row.step.to_string()), row.time().map(cell)]
             .into_iter()
             .chain(values.map(|value| value.map(cell)));
-        writer.write_record(cells.map(Option::unwrap_or_default))?;
+        writer.write_record(cells.map(Option::unwrap_or_default)).map_err(of_system)?;
     }
     writer.flush()
+}
+
+/// The system's own error, whose kind says whether the reader of a pipe has gone.
+fn of_system(error: ::csv::Error) -> io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 fn cell(value: f64) -> String {

@@ -110,7 +110,11 @@ fn check_output(output: &Path, format: Format, run: &Path) -> Result<()> {
         bail!("--output {}: expected {expected}, got {got}", output.display());
     }
     let folder = if is_folder { Some(output) } else { output.parent() };
-    let inside = folder.and_then(|folder| folder.canonicalize().ok());
+    // What does not exist yet is where its nearest folder is.
+    let inside = folder.and_then(|folder| {
+        let there = folder.ancestors().find(|above| above.exists() || *above == Path::new(""))?;
+        Path::new(".").join(there).canonicalize().ok()
+    });
     if inside.is_some_and(|folder| run.canonicalize().is_ok_and(|run| folder.starts_with(run))) {
         bail!(
             "--output {}: expected a place outside of the run directory {}: nothing but the run \

@@ -90,6 +90,9 @@ pub(super) struct Args {
     /// The directory of another evaluation to compare with, problem by problem.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
+    /// Print the settings and the first prompt of each set, and sample nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Print JSON in place of a table.
     #[arg(long)]
     json: bool,
@@ -140,6 +143,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         comparable(&settings, other)?;
     }
     let root = root(args.out.as_deref(), &settings)?;
+    if args.dry_run {
+        print(&eval::plan(&settings, &sets, &text, &root)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let facts = Facts {
         kind: "eval".into(),
         name: format!("eval {}", model_name(&model)),

@@ -8,10 +8,12 @@ use evals::attempt::Draw;
 use evals::run::{Figure, ProblemLine, State};
 
 use super::{Folder, Set};
-use crate::console::Console;
+use crate::console::{Console, duration};
 
 /// Time between two signs of life.
 const SIGNS: Duration = Duration::from_secs(2);
+/// Time after which a line is printed where there is no terminal to show a bar.
+const LINES: Duration = Duration::from_secs(30);
 
 /// The sets that are being judged.
 pub(super) struct Running<'a> {
@@ -22,6 +24,10 @@ pub(super) struct Running<'a> {
     last: usize,
     /// When the directory last said that somebody is at work in it.
     said: Instant,
+    /// When it began.
+    began: Instant,
+    /// When a line was last printed.
+    printed: Instant,
 }
 
 /// How far a set has come.
@@ -54,7 +60,9 @@ impl<'a> Running<'a> {
             });
         }
         let last = pending.iter().position(|pending| !pending.is_empty()).unwrap_or(0);
-        Ok(Self { folder, console, tallies, last, said: Instant::now() })
+        let began = Instant::now();
+        let (said, printed) = (began, began);
+        Ok(Self { folder, console, tallies, last, said, began, printed })
     }
 
     /// Shows the progress on a terminal, and now and then in the directory.
@@ -68,7 +76,26 @@ impl<'a> Running<'a> {
             let (finished, sequences) = (now.finished as u64, now.sequences as u64);
             self.console.set_progress("completions", finished, sequences);
             self.console.set_message(self.tallies[self.last].figure());
+        } else if self.printed.elapsed() >= LINES {
+            self.console.print(&format!(
+                "{}; {}",
+                self.tallies[self.last].figure(),
+                self.left(now)
+            ));
+            self.printed = Instant::now();
         }
+    }
+
+    /// How many completions there are, and about how long the rest takes.
+    fn left(&self, now: rollout::Progress) -> String {
+        let rollout::Progress { finished, sequences, .. } = now;
+        let done = format!("{finished} of {sequences} completions");
+        if finished == 0 {
+            return done;
+        }
+        let each = self.began.elapsed().as_secs_f64() / finished as f64;
+        let rest = each * sequences.saturating_sub(finished) as f64;
+        format!("{done}, about {} left", duration(rest))
     }
 
     /// Keeps what became of a problem of a set. The last one finishes the set.
@@ -79,6 +106,7 @@ impl<'a> Running<'a> {
         tally.judged += 1;
         if !self.console.has_bar() && tally.judged.is_multiple_of(tally.asked.div_ceil(10)) {
             self.console.print(&tally.figure());
+            self.printed = Instant::now();
         }
         self.last = set;
         if tally.judged == tally.asked { self.folder.finish(tally.set) } else { Ok(()) }

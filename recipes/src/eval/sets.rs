@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use evals::benchmark::{self, Benchmark};
 use rewards::{Marker, Problem, RubricConfig, Strictness, VerifierConfig};
 use toml::{Table, Value};
 
+use crate::causes::with_causes;
 use crate::config::{Columns, Rows, Source, read_settings, source_problems};
 use crate::data::{self, Located, chosen, rows_sha256};
 use crate::names::nearest;
@@ -108,7 +109,15 @@ impl Finding {
         if !is_address && !item.contains('*') && SearchPath::of_command().find(item).is_none() {
             bail!("{}", unknown(item));
         }
-        self.made(&stem(path), &rows_of(item), &SearchPath::of_command(), 1, SAMPLES)
+        let made = self.made(&stem(path), &rows_of(item), &SearchPath::of_command(), 1, SAMPLES);
+        made.map_err(|error| {
+            let problem = with_causes(&error);
+            // An address, a pattern and a folder need more than these lines.
+            if !problem.contains("columns.") || path.file_name().is_none() || is_address {
+                return error;
+            }
+            anyhow!("{problem}\n{}", source_file(path))
+        })
     }
 
     fn benchmark(&self, benchmark: &'static Benchmark) -> Result<Set> {
@@ -232,6 +241,17 @@ fn stem(path: &Path) -> String {
     let parts = [path.file_stem(), path.parent().and_then(Path::file_name), whole.file_stem()];
     let found = parts.into_iter().flatten().map(name).find(|name| !name.is_empty());
     found.unwrap_or_else(|| "rows".to_owned())
+}
+
+/// How to name the columns of a file of rows.
+fn source_file(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "to do so, write a file beside it, such as {}, and give that to --bench:\n  \
+         kind = \"file\"\n  path = {file:?}\n  \
+         columns = {{ problem = \"...\", answer = \"...\" }}",
+        path.with_extension("toml").display()
+    )
 }
 
 fn unknown(item: &str) -> String {

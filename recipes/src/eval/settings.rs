@@ -48,6 +48,7 @@ pub struct SetSettings {
     /// Its name.
     pub name: String,
     /// Problems that are judged.
+    #[serde(rename = "problems")]
     pub asked: usize,
     /// Completions of each.
     pub samples: usize,

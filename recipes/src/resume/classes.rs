@@ -42,6 +42,22 @@ pub(super) fn differences(
         .collect()
 }
 
+/// The step after which a run of this resolved recipe has a checkpoint for certain.
+pub(super) fn first_checkpoint(recipe: &str) -> Result<u64> {
+    let recipe = Recipe::read(recipe)?;
+    let every = recipe.leaves.get("checkpoint.every").and_then(Value::as_integer);
+    let every = every.and_then(|every| u64::try_from(every).ok()).unwrap_or(u64::MAX);
+    Ok(every.min(recipe.steps(0)))
+}
+
+/// The last stage of a resolved recipe, counted from 0, and its steps.
+pub(super) fn last_stage(recipe: &str) -> Result<(usize, u64)> {
+    let recipe = Recipe::read(recipe)?;
+    let has = |stage: usize| recipe.leaves.contains_key(&format!("stage.{stage}.steps"));
+    let last = (0..).take_while(|&stage| has(stage)).last().unwrap_or(0);
+    Ok((last, recipe.steps(last)))
+}
+
 /// The values of a resolved recipe by their keys.
 struct Recipe {
     leaves: BTreeMap<String, Value>,

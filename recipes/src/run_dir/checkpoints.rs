@@ -277,8 +277,8 @@ fn step_of_folder(path: &Path) -> Option<u64> {
 }
 
 /// How the run at `root` goes on without the checkpoint in `folder`, as lines for people. With
-/// `command`, which trains without `--resume`, all that is to be typed.
-pub(crate) fn way_back(root: &Path, folder: &Path, command: Option<&str>) -> String {
+/// `resume`, the command that does so, all that is to be typed.
+pub(crate) fn way_back(root: &Path, folder: &Path, resume: Option<&str>) -> String {
     let mut others = entries(&root.join("checkpoints")).unwrap_or_default();
     others.retain(|path| path != folder && step_of_folder(path).is_some());
     others.sort_by_key(|path| std::cmp::Reverse(step_of_folder(path)));
@@ -296,7 +296,7 @@ pub(crate) fn way_back(root: &Path, folder: &Path, command: Option<&str>) -> Str
     let unusable = others[..whole].iter().map(PathBuf::as_path).chain([folder]);
     let remove: Vec<_> = unusable.map(|path| quoted(&path.display().to_string())).collect();
     let remove = remove.join(" ");
-    let resume = command.map(|command| format!("\n  {command} --resume")).unwrap_or_default();
+    let resume = resume.map(|command| format!("\n  {command}")).unwrap_or_default();
     format!(
         "the checkpoint after step {step} is whole; to go on from it, remove what cannot be used, then \
          resume:\n  rm -r {remove}{resume}"

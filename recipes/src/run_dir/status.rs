@@ -163,6 +163,11 @@ pub fn status(root: &Path) -> Result<Status> {
     read_json(&root.join(STATUS))
 }
 
+/// Steps that the run at `root` has done; 0 where its status cannot be read.
+pub fn steps_done(root: &Path) -> u64 {
+    status(root).map_or(0, |status| status.step)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

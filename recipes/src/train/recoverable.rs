@@ -1,12 +1,12 @@
 use std::fmt;
 
-/// An error that other settings avoid: the run can be resumed with these flags.
+/// An error that other settings avoid: the run can be resumed with them and `--changed`.
 #[derive(Debug)]
 pub(super) struct Recoverable {
     /// What is wrong.
     pub(super) problem: String,
-    /// Flags of `stearin train --resume`.
-    pub(super) flags: String,
+    /// The settings, as for `--set`.
+    pub(super) settings: Vec<String>,
 }
 
 impl fmt::Display for Recoverable {

@@ -26,9 +26,10 @@ use crate::data::Problems;
 use crate::length_limits;
 use crate::machine::now;
 use crate::policy::ModelRef;
+use crate::resume::Command;
 use crate::run_dir::{
     BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
-    tokenizer_sha256, way_back,
+    steps_done, tokenizer_sha256, way_back,
 };
 use crate::signals::Stop;
 use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
@@ -93,7 +94,10 @@ pub enum Ended {
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let existing = if options.resume { Some(open_existing(&job, &options)?) } else { None };
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
-    let Options { run_dir: root, resume, stop, console, command, sink, .. } = options;
+    let Options { run_dir: root, resume, changed, accept_changed_files, stop, console, .. } =
+        options;
+    let (line, changed_files, sink) = (options.command, accept_changed_files, options.sink);
+    let command = Command { line, changed, changed_files };
     let programs = program_files(&job)?;
     // First, so that a broken verifier is reported before anything that takes long.
     let Some(verifiers) = start_verifiers(&job, &console, &stop)? else {
@@ -112,7 +116,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let (run_dir, accepted) = match (existing, claim) {
         (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {
-            let facts = first_facts(&job, command, programs, (&model, &text))?;
+            let facts = first_facts(&job, line, programs, (&model, &text))?;
             (claim.create(&job.recipe.to_toml()?, &facts)?, None)
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
@@ -156,12 +160,17 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
 
 /// Opens the checkpoint that the run goes on from. Where its files are at fault, the error names
 /// the way back to another one.
-fn open_saved(job: &Job<'_>, root: &Path, saved: &Saved, command: &str) -> Result<(Model, Text)> {
+fn open_saved(
+    job: &Job<'_>,
+    root: &Path,
+    saved: &Saved,
+    command: Command<'_>,
+) -> Result<(Model, Text)> {
     use engine::Error::{Config, File, Io, Text, Weight};
     (job.open)(&saved.path).map_err(|error| match error.downcast_ref() {
         Some(Config(_) | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
             let path = saved.path.display();
-            let next = way_back(root, &saved.path, Some(command));
+            let next = way_back(root, &saved.path, Some(&command.resume(&[])));
             anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(&error))
         }
         _ => error,
@@ -177,7 +186,16 @@ fn cut_back(
     console: &Console,
 ) -> Result<()> {
     cut(root, saved.map(|saved| saved.state.step))?;
-    let Some(Saved { state, .. }) = saved else { return Ok(()) };
+    let Some(Saved { state, .. }) = saved else {
+        let done = steps_done(root);
+        if done > 0 {
+            console.print(&format!(
+                "note: the run has no checkpoint, so it begins again at step 0; it had ended after \
+                 step {done}, before its first one"
+            ));
+        }
+        return Ok(());
+    };
     if let Some(pending) = &state.pending {
         pending.cut(root, state.step)?;
     }
@@ -244,7 +262,7 @@ struct Trainer<'a> {
     /// Seconds that its save took, until they are recorded.
     saving: Option<f64>,
     watch: Watch,
-    command: &'a str,
+    command: Command<'a>,
     /// Accepted changes that the run directory does not have yet.
     accepted: Option<AcceptedChanges>,
     /// Steps after which a resume changed settings of the coming steps.

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::binary::{stderr, stdout, stearin};
 use crate::runs::Run;
@@ -48,7 +50,10 @@ fn what_cannot_be_exported_is_bad_input() {
     fs::write(out.path().join("file"), "").unwrap();
     let root = run.to_str().unwrap().to_owned();
     let inside = run.join("metrics.jsonl").display().to_string();
+    let below = run.join("new/folder/x.csv").display().to_string();
+    let new = run.join("tb").display().to_string();
     for (arguments, expected) in [
+        (vec![&root, "--format", "tensorboard", "-o", &new], "outside of the run directory"),
         (vec!["missing", "--format", "csv"], "expected a folder, got nothing"),
         (vec![".", "--format", "csv"], "a folder without one"),
         (vec![&root, "--format", "tensorboard"], "--output <PATH>"),
@@ -56,10 +61,43 @@ fn what_cannot_be_exported_is_bad_input() {
         (vec![&root, "--format", "tensorboard", "-o", "file"], "expected a folder, got a file"),
         (vec![&root, "--format", "csv", "-o", "."], "expected a file, got a folder"),
         (vec![&root, "--format", "csv", "-o", &inside], "outside of the run directory"),
+        (vec![&root, "--format", "csv", "-o", &below], "outside of the run directory"),
         (vec![&root, "--format", "tensorboard", "-o", &root], "outside of the run directory"),
     ] {
         let output = stearin(out.path(), &[&["curves"], arguments.as_slice()].concat());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+    }
+    let before = fs::read(run.join("metrics.jsonl")).unwrap();
+    let output = stearin(&run, &["curves", ".", "--format", "csv", "-o", "metrics.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(fs::read(run.join("metrics.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let out = tempfile::tempdir().unwrap();
+    let run = out.path().join("run");
+    Run::new(&run).train().unwrap();
+    // More than a pipe holds, so that writing goes on after the reader has gone.
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let last = metrics.lines().last().unwrap().to_owned();
+    let step = |step: usize| last.replacen("\"step\":6", &format!("\"step\":{step}"), 1) + "\n";
+    fs::write(run.join("metrics.jsonl"), metrics + &(7..400).map(step).collect::<String>())
+        .unwrap();
+    for format in ["csv", "jsonl"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stearin"))
+            .args(["curves", run.to_str().unwrap(), "--format", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut head = [0; 8];
+        let mut reader = child.stdout.take().unwrap();
+        reader.read_exact(&mut head).unwrap();
+        drop(reader);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{format}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{format}");
     }
 }

@@ -139,7 +139,7 @@ fn other_settings_are_refused_with_the_keys_that_differ() {
         (vec!["--seed", "2"], "seed: 1 then, 2 now"),
         (vec!["--temperature", "0.5"], "sampling.temperature: 1.0 then, 0.5 now"),
         (vec!["--greedy"], "greedy: false then, true now"),
-        (vec!["--limit", "3"], "set.arithmetic.asked: 12 then, 3 now"),
+        (vec!["--limit", "3"], "set.arithmetic.problems: 12 then, 3 now"),
     ] {
         let refused = stearin(temp.path(), &with(&SHORT, &with(&["run"], &more)));
         assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));

@@ -64,7 +64,8 @@ fn a_run_ended_by_the_cap_resumes_with_a_raised_cap_and_finishes() {
     let begun = sampling(first);
     let error = Run { recipe: &begun, ..Run::new(&root) }.train().unwrap_err().to_string();
     assert!(error.contains("dynamic sampling of step "), "{error}");
-    let advice = format!("--set stage.1.dynamic_sampling.max_batches={} --changed", 2 * first);
+    let advice =
+        format!("--set stage.1.dynamic_sampling.max_batches={} --resume --changed", 2 * first);
     assert!(error.ends_with(&advice), "{error}");
     let left = status(&root).unwrap();
     assert!(matches!(left.state, State::Failed { .. }) && left.step >= 3, "{left:?}");

@@ -142,6 +142,72 @@ fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
 }
 
 #[test]
+fn the_way_back_keeps_the_flags_that_the_resume_needs() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 4);
+    halve(&root.join("checkpoints/step-000004/optimizer.safetensors"));
+    let changed = RECIPE.replace("kind = \"linear\", lr = 1e-3", "kind = \"linear\", lr = 2e-3");
+    let run =
+        Run { recipe: &changed, changed: true, accept_changed_files: true, ..Run::resumed(&root) };
+    let error = format!("{:#}", run.train().unwrap_err());
+    let command = "stearin train small.toml --resume --changed --accept-changed-files";
+    assert!(error.ends_with(command), "{error}");
+    // The cause is told once.
+    assert_eq!(error.matches("optimizer.safetensors").count(), 1, "{error}");
+    // The flags are not asked for where the run has what they accept.
+    fs::remove_dir_all(root.join("checkpoints/step-000004")).unwrap();
+    let run = Run { recipe: &changed, changed: true, one_step: true, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Interrupted);
+    halve(&root.join("checkpoints/step-000004/optimizer.safetensors"));
+    let error = Run { recipe: &changed, ..Run::resumed(&root) }.train().unwrap_err();
+    assert!(format!("{error:#}").ends_with("stearin train small.toml --resume"), "{error:#}");
+}
+
+#[test]
+fn a_run_whose_checkpoints_were_removed_does_not_lose_its_record() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 4);
+    fs::remove_dir_all(root.join("checkpoints")).unwrap();
+    let record = fs::read(root.join("metrics.jsonl")).unwrap();
+    let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
+    assert!(error.contains("has done 4 steps and has no checkpoint"), "{error}");
+    assert!(error.contains("one was due after step 1"), "{error}");
+    assert!(error.ends_with(&format!("rm -r {}", root.display())), "{error}");
+    assert_eq!(fs::read(root.join("metrics.jsonl")).unwrap(), record);
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_again_and_says_so() {
+    let temp = tempfile::tempdir().unwrap();
+    let (root, whole) = (temp.path().join("run"), temp.path().join("whole"));
+    let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 2\nbest = \"off\"");
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    begin(&root, &recipe, 2);
+    // As a kill leaves it: the first stage ends after step 2, where the checkpoint was not whole.
+    fs::remove_dir_all(root.join("checkpoints")).unwrap();
+    let run = Run { recipe: &recipe, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Finished);
+    let note = "no checkpoint, so it begins again at step 0; it had ended after step 2";
+    assert!(log(&root).contains(note), "{}", log(&root));
+    assert!(!log(&whole).contains("begins again"));
+    assert_equal(&whole, &root);
+}
+
+#[test]
+fn the_state_of_the_optimizer_is_not_taken_for_the_model() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 2);
+    let folder = root.join("checkpoints/step-000002");
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+    let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
+    assert!(error.contains("its weights are missing"), "{error}");
+    assert!(!error.contains("rename"), "{error}");
+}
+
+#[test]
 fn a_score_measured_otherwise_is_not_compared() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");

@@ -14,6 +14,7 @@ mod data;
 mod dry_run;
 mod entropy;
 mod eval;
+mod eval_plan;
 mod evaluation;
 mod examples;
 mod forms;

@@ -129,5 +129,6 @@ fn a_resume_that_would_do_nothing_is_refused() {
     let before = contents(&root);
     let error = Run::resumed(&root).train().unwrap_err().to_string();
     assert!(error.starts_with("nothing to resume: all 6 steps of "), "{error}");
+    assert!(error.contains("stearin train small.toml --set stage.1.steps=8 --resume"), "{error}");
     assert_eq!(contents(&root), before);
 }

@@ -226,8 +226,8 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
         step + 1
     );
     let rounds = 2 * dynamic.max_batches.get();
-    let flags = format!("--set stage.{index}.dynamic_sampling.max_batches={rounds} --changed");
-    Err(Recoverable { problem, flags }.into())
+    let settings = vec![format!("stage.{index}.dynamic_sampling.max_batches={rounds}")];
+    Err(Recoverable { problem, settings }.into())
 }
 
 /// The batch that could not be filled.

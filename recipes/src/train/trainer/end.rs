@@ -8,6 +8,7 @@ use evals::run::State;
 
 use super::{Ended, Trainer};
 use crate::causes::with_causes;
+use crate::resume::Command;
 use crate::run_dir::way_back;
 use crate::summary::summary;
 use crate::train::recoverable::{Recoverable, VerifierFailed};
@@ -76,15 +77,17 @@ impl Trainer<'_> {
             done if done == saved => format!("the state after step {done} is saved"),
             done => format!("{done} steps were done, of which {saved} are saved"),
         };
-        let command = self.command;
+        let command = self.resuming();
         let next = if let Some((problem, folder)) = self.unusable(error) {
-            let way_back = way_back(self.run_dir.root(), folder, Some(command));
+            let way_back = way_back(self.run_dir.root(), folder, Some(&command.resume(&[])));
             format!("{state}, but {problem}\n{way_back}")
         } else if let Some(recoverable) = error.downcast_ref::<Recoverable>() {
-            format!("{state}; to go on:\n  {command} --resume {}", recoverable.flags)
+            let command = Command { changed: true, ..command }.resume(&recoverable.settings);
+            format!("{state}; to go on:\n  {command}")
         } else {
             format!(
-                "{state}; to go on once the cause is removed:\n  {command} --resume{}",
+                "{state}; to go on once the cause is removed:\n  {}{}",
+                command.resume(&[]),
                 self.changed_judge(error)
             )
         };
@@ -93,12 +96,23 @@ impl Trainer<'_> {
         failed
     }
 
+    /// How to resume: with the flags given, unless the run has what they accept.
+    fn resuming(&self) -> Command<'_> {
+        let Command { line, .. } = self.command;
+        if self.accepted.is_some() {
+            self.command
+        } else {
+            Command { line, changed: false, changed_files: false }
+        }
+    }
+
     /// What else a resume needs, where files of a verifier may have to be changed for it.
     fn changed_judge(&self, error: &anyhow::Error) -> &'static str {
         let unavailable = |error: &evals::Error| matches!(error, evals::Error::Unavailable(_));
         let of_verifier =
             error.is::<VerifierFailed>() || error.downcast_ref().is_some_and(unavailable);
-        if of_verifier && !verifiers::files(&self.run.recipe.rewards()).is_empty() {
+        let is_accepted = self.resuming().changed_files;
+        if of_verifier && !is_accepted && !verifiers::files(&self.run.recipe.rewards()).is_empty() {
             "\nif you changed its files for that, add --accept-changed-files"
         } else {
             ""
@@ -119,7 +133,12 @@ impl Trainer<'_> {
         }
         // Until the stage has begun, the files of the checkpoint are still being read.
         let damage = self.accepted.as_ref().and_then(|_| saved.damage())?;
-        Some((format!("its checkpoint is damaged: {damage}"), saved.path.as_path()))
+        let problem = if with_causes(error).contains(&damage) {
+            "its checkpoint is damaged".to_owned()
+        } else {
+            format!("its checkpoint is damaged: {damage}")
+        };
+        Some((problem, saved.path.as_path()))
     }
 }
 

@@ -1,0 +1,53 @@
+//! `stearin eval --dry-run`, and what is said before anything is sampled.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use crate::binary::{stderr, stdout, stearin};
+
+#[test]
+fn a_dry_run_shows_the_first_prompt_and_leaves_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let rows = "{\"problem\":\"What is 12 + 30?\",\"answer\":\"42\"}\n\
+                {\"problem\":\"What is 1 + 1?\",\"answer\":\"2\"}\n";
+    fs::write(temp.path().join("mine.jsonl"), rows).unwrap();
+    let mut arguments = vec!["eval", "--model", "builtin:atom", "--bench"];
+    arguments.extend(["mine.jsonl,arithmetic:count=5", "--prompt", "boxed-plain.toml"]);
+    fs::write(
+        temp.path().join("boxed-plain.toml"),
+        "template = { kind = \"plain\", text = \"Q {problem}\\nA\" }\n",
+    )
+    .unwrap();
+    arguments.extend(["--samples", "3", "--greedy", "--dry-run", "--out", "out"]);
+    let output = stearin(temp.path(), &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    for expected in [
+        "set mine: 2 of 2 problems, 3 completions each and a greedy one",
+        "whose gold answer is 42:\n  | Q What is 12 + 30?\n  | A\n",
+        "set arithmetic: 5 of 5 problems",
+        "results      out",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!temp.path().join("out").exists());
+}
+
+#[test]
+fn rows_with_other_columns_say_how_to_name_them_and_that_works() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("odd.jsonl"), "{\"frage\":\"1+1\",\"lösung\":\"2\"}\n").unwrap();
+    let run = |file: &str| {
+        stearin(temp.path(), &["eval", "--model", "builtin:atom", "--bench", file, "--dry-run"])
+    };
+    let refused = run("odd.jsonl");
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("such as odd.toml, and give that to --bench:"), "{said}");
+    let file = said.split("--bench:\n").nth(1).unwrap();
+    let file = file.replacen("\"...\"", "\"frage\"", 1).replacen("\"...\"", "\"lösung\"", 1);
+    fs::write(temp.path().join("odd.toml"), file).unwrap();
+    let output = run("odd.toml");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("gold answer is 2:"), "{}", stdout(&output));
+}
