@@ -28,16 +28,14 @@ class Benchmark:
     max_new_tokens: int
     # 1: greedy. More: drawn at temperature 1 from the whole distribution.
     samples: int
-    # The grader of lm-eval whose task this is, or the nearest to it.
-    grader: str
 
 
 BENCHMARKS = {
     one.name: one
     for one in [
-        Benchmark("gsm8k", 256, 1, "gsm8k_flexible"),
-        Benchmark("aime24", 512, 4, "aime"),
-        Benchmark("math500", 512, 1, "math_verify"),
+        Benchmark("gsm8k", 256, 1),
+        Benchmark("aime24", 512, 4),
+        Benchmark("math500", 512, 1),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::attempt::{Completion, GradedGroup};
 use crate::run::ProblemLine;
 
 /// One warning.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Warning {
     /// Name, as in the metric `health/<name>`.
     pub name: &'static str,
@@ -22,6 +22,8 @@ pub struct Warning {
     pub cause: String,
     /// What to change.
     pub act: &'static str,
+    /// The value of the metric from which on it is given, where there is one.
+    pub limit: Option<f64>,
 }
 
 impl fmt::Display for Warning {
@@ -51,16 +53,19 @@ pub fn check_held_out(lines: &[ProblemLine]) -> Vec<Warning> {
         name: "held_out_unparseable",
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
         act: "repair these rows of the held-out file, or choose a verifier that reads their answers",
+        limit: None,
     });
     let truncated = all_truncated(&seen).map(|_| Warning {
         name: "held_out_truncated",
         cause: "every held-out completion was cut at the token limit".into(),
         act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens",
+        limit: None,
     });
     let failed = failed(&seen).map(|warning| Warning {
         name: "held_out_verifier_failed",
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
         act: warning.act,
+        limit: None,
     });
     let no_answer =
         no_answer(&seen).map(|warning| Warning { name: "held_out_no_answer", ..warning });
@@ -116,6 +121,7 @@ fn all_truncated(seen: &[Seen<'_>]) -> Option<Warning> {
         name: "all_truncated",
         cause: "every completion was cut at the token limit".into(),
         act: "raise `stage.rl.rollout.max_new_tokens`, or check the prompt style and the stop tokens",
+        limit: None,
     })
 }
 
@@ -134,6 +140,7 @@ fn no_answer(seen: &[Seen<'_>]) -> Option<Warning> {
         act: "ask for the form that the verifier reads in `prompt.suffix`, or set the verifier's \
               `marker` to the form that the prompt asks for; a policy that cannot keep to it yet \
               needs a supervised stage first",
+        limit: None,
     })
 }
 
@@ -147,6 +154,7 @@ fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
         cause: "in every group all rewards are equal, so no token has an advantage".into(),
         act: "choose problems that the policy solves sometimes, raise `stage.rl.group_size`, or \
               begin with a supervised stage",
+        limit: None,
     })
 }
 
@@ -155,6 +163,7 @@ fn gold_unparseable(seen: &[Seen<'_>]) -> Option<Warning> {
         name: "gold_unparseable",
         cause: format!("{dropped}, their gold answers cannot be parsed: {ids}"),
         act: "repair these rows of the data file, or choose a verifier that reads their answers",
+        limit: None,
     })
 }
 
@@ -164,6 +173,7 @@ fn failed(seen: &[Seen<'_>]) -> Option<Warning> {
         name: "verifier_failed",
         cause: format!("{dropped}, a verifier failed on one of their completions: {ids}"),
         act: "see what the verifier says on its error output, or give it a longer `deadline_s`",
+        limit: None,
     })
 }
 

@@ -58,7 +58,7 @@ pub use lines::Lines;
 pub use log::{Line, read_log};
 pub use open::{Run, Samples};
 pub use problem::{Problem, read_json};
-pub use record::{Groups, GroupsRule, Record, RecordConfig, SamplesConfig};
+pub use record::{Groups, GroupsRule, Record, RecordConfig, Sampled, SamplesConfig};
 pub use samples::{SampleCompletion, SampleEnd, SampleGroup};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 pub use status::{Phase, State, Status, Waiting};

@@ -12,7 +12,7 @@ use evals::run::{StepTokens, Thinning};
 use rewards::{Importance, WeightingConfig};
 
 use crate::config::{
-    DTypeChoice, DeviceChoice, Recipe, SetSettings, Stage, StageSettings, StepPlan,
+    DTypeChoice, DeviceChoice, OldLogProbs, Recipe, SetSettings, Stage, StageSettings, StepPlan,
 };
 use crate::memory::{F32, MemoryEstimate};
 
@@ -302,6 +302,8 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
 fn further_columns(stage: &Stage) -> u64 {
     let Stage::Rl(stage) = stage else { return 0 };
     let has = [
+        stage.updates_per_step.get() > 1 || stage.epochs.get() > 1,
+        stage.old_log_probs == OldLogProbs::Rescore,
         stage.has_reference(),
         stage.importance != (Importance::Off {}),
         matches!(stage.weighting, WeightingConfig::KlCov(_)),

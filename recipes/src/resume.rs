@@ -170,8 +170,8 @@ fn refused(one: &Difference) -> String {
     format!("{class:10}  {key}: {} in the run, {} now{note}", show(then), show(now))
 }
 
-/// The settings that the run has, for `--set`; `None` where it cannot set them, as in a list of verifiers, or
-/// where the kind of a table, and with it further keys, is another.
+/// The settings that the run has, for `--set`; `None` where it cannot set them: in a list of
+/// verifiers, or where the kind of a table, and with it further keys, is another.
 fn keeping(found: &[Difference]) -> Option<Vec<String>> {
     let setting = |one: &Difference| {
         let Change { key, then, .. } = &one.change;

@@ -423,7 +423,7 @@ mod tests {
             let (name, cause, act) = (name.into(), "it is low".into(), "raise `lr`".into());
             let (metric, value) = (None, None);
             let (key, level) = (None, evals::run::Level::Advice);
-            HealthLine { step, name, level, cause, act, key, metric, value }
+            HealthLine { step, name, level, cause, act, key, metric, value, limit: None }
         };
         let mut text = String::new();
         warnings(&mut text, &[warning(3, "a"), warning(4, "b"), warning(9, "a")]);

@@ -76,7 +76,8 @@ fn ends(name: &str, extension: &str) -> bool {
     Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case(extension))
 }
 
-/// Whether a file may hold weights: those of an optimizer and of an adapter have names of their own.
+/// Whether a file may hold weights: those of an optimizer and of an adapter have names of their
+/// own.
 fn may_be_model(name: &str) -> bool {
     let others = ["optimizer", "adapter", "training_args", "scheduler"];
     ends(name, "safetensors") && !others.iter().any(|other| name.starts_with(other))

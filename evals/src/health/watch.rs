@@ -223,6 +223,7 @@ impl History {
                  `stage.rl.weighting = { kind = \"stare\" }` or \
                  `stage.rl.entropy_bonus = { kind = \"adaptive\" }`"
             },
+            limit: Some(start / 5.0),
         })
     }
 
@@ -230,8 +231,9 @@ impl History {
         // Below half a nat even a tripled entropy leaves the policy sure of most tokens.
         const LEAST: f64 = 0.5;
         let (start, now, before) = self.entropy()?;
-        let tripled = now > (3.0 * start).max(LEAST) && now > before;
-        let nearly_uniform = now > 0.9 * uniform && now > 1.2 * start;
+        let [thrice, most] = [(3.0 * start).max(LEAST), (0.9 * uniform).max(1.2 * start)];
+        let tripled = now > thrice && now > before;
+        let nearly_uniform = now > most;
         (tripled || nearly_uniform).then(|| Warning {
             name: "entropy_explosion",
             cause: format!(
@@ -241,6 +243,7 @@ impl History {
             act: "lower `stage.rl.schedule.lr`, `stage.rl.weighting.reweight_w` or the coefficient of \
                   `stage.rl.entropy_bonus`, or lower `stage.rl.weighting.target_entropy` so that the \
                   gate closes earlier",
+            limit: Some(if tripled { thrice } else { most }),
         })
     }
 
@@ -262,6 +265,7 @@ impl History {
             ),
             act: "if that is what the policy can reach, stop here; else raise `stage.rl.schedule.lr`, \
                   `stage.rl.batch` or `stage.rl.group_size`, or choose problems that it solves sometimes",
+            limit: None,
         })
     }
 
@@ -271,6 +275,7 @@ impl History {
             cause: format!("in {} steps in a row no completion ended by itself", self.endless),
             act: "teach the end token in a supervised stage, give `prompt.stop` a text that ends an \
                   answer, or raise `stage.rl.rollout.max_new_tokens`",
+            limit: None,
         })
     }
 
@@ -294,6 +299,7 @@ impl History {
             ),
             act: "if it goes on, lower `stage.rl.schedule.lr`, `stage.rl.optim.max_grad_norm` or \
                   `stage.rl.optim.beta2`",
+            limit: Some(3.0 * median),
         })
     }
 }
@@ -323,7 +329,8 @@ fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
              or precision this is a fault to report",
         ),
     };
-    (!agrees).then(|| Warning { name: "log_prob_gap", cause: format!("{found}; {expected}"), act })
+    let (cause, limit) = (format!("{found}; {expected}"), Some(mean_bound));
+    (!agrees).then(|| Warning { name: "log_prob_gap", cause, act, limit })
 }
 
 /// The first of `keys` that the step has, if it is a number.

@@ -213,6 +213,8 @@ impl TokenFile {
             phi_sum: self.whole("phi_sum")?,
             weight: self.whole("weight")?,
             train_log_prob: self.whole("train_log_prob")?,
+            new_log_prob: self.optional("new_log_prob")?,
+            old_log_prob: self.optional("old_log_prob")?,
             ref_log_prob: self.optional("ref_log_prob")?,
             importance: self.optional("importance")?,
             penalty: self.optional("penalty")?,
@@ -233,11 +235,12 @@ impl StepTokens {
     /// Fails where columns do not fit one another.
     fn check(&self) -> Result<(), String> {
         let tokens = self.token.len();
-        let further = [&self.ref_log_prob, &self.importance, &self.penalty];
+        let of_updates = [&self.new_log_prob, &self.old_log_prob, &self.ref_log_prob];
+        let further = of_updates.into_iter().chain([&self.importance, &self.penalty]);
         let lengths = [self.text_end.len(), self.flags.len()].into_iter();
         let scores = [&self.log_prob, &self.entropy, &self.phi_sum, &self.weight];
         let scores = scores.into_iter().chain([&self.train_log_prob]);
-        let scores = scores.chain(further.into_iter().flatten()).map(Vec::len);
+        let scores = scores.chain(further.flatten()).map(Vec::len);
         if let Some(other) = lengths.chain(scores).find(|length| *length != tokens) {
             return Err(format!("expected {tokens} rows in each column of tokens, got {other}"));
         }

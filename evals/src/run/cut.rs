@@ -121,8 +121,17 @@ fn cut_folder(folder: &Path, step: Option<u64>) -> io::Result<()> {
         if folder.join("index.jsonl") == path {
             continue;
         }
-        let at = path.file_name().and_then(|name| step_of_name(name.to_str()?));
-        if at.is_some_and(|at| step.is_some_and(|step| at <= step)) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let whole = name.strip_suffix(".partial");
+        let at = step_of_name(whole.unwrap_or(name));
+        let is_kept = match (at, whole) {
+            // What others put there is theirs.
+            (None, Some("index.jsonl")) => false,
+            (None, _) => true,
+            (Some(at), None) => step.is_some_and(|step| at <= step),
+            (Some(_), Some(_)) => false,
+        };
+        if is_kept {
             continue;
         }
         if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }?;
@@ -176,11 +185,36 @@ mod tests {
     }
 
     #[test]
+    fn what_others_put_there_stays() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in BY_STEP {
+            let plots = root.path().join(folder).join("plots");
+            fs::create_dir_all(&plots).unwrap();
+            fs::write(plots.join("step-000009.png"), "x").unwrap();
+            fs::write(plots.with_file_name("notes.txt"), "x").unwrap();
+            fs::write(plots.with_file_name("mine.partial"), "x").unwrap();
+        }
+        cut(root.path(), Some(1)).unwrap();
+        cut(root.path(), None).unwrap();
+        for folder in BY_STEP {
+            let folder = root.path().join(folder);
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "{}", folder.display());
+            assert!(folder.join("plots/step-000009.png").is_file());
+        }
+    }
+
+    #[test]
     fn files_after_the_step_and_partial_ones_go() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("samples");
         fs::create_dir(&folder).unwrap();
-        for name in ["step-000001.jsonl", "step-000002.jsonl", "step-000002.jsonl.partial"] {
+        for name in [
+            "step-000001.jsonl",
+            "step-000002.jsonl",
+            "step-000002.jsonl.partial",
+            "step-000001.safetensors.partial",
+            "index.jsonl.partial",
+        ] {
             fs::write(folder.join(name), "{}\n").unwrap();
         }
         fs::create_dir_all(root.path().join("evals/step-000002")).unwrap();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Facts {
     /// Version of the record.
     pub format: u32,
-    /// What it does: `train`.
+    /// What it does: `train` or `eval`.
     pub kind: String,
     /// The recipe's name.
     #[serde(default)]

@@ -42,6 +42,9 @@ pub struct HealthLine {
     /// The metric's value in this step, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
+    /// The value from which on the warning is given, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
 }
 
 impl HealthLine {
@@ -58,6 +61,7 @@ impl HealthLine {
             key: key(warning.act).map(str::to_owned),
             metric: metric.map(str::to_owned),
             value,
+            limit: warning.limit,
         }
     }
 }
@@ -146,7 +150,7 @@ mod tests {
             "log_prob_gap",
             "batch_not_full",
         ] {
-            let warning = Warning { name, cause: String::new(), act: "" };
+            let warning = Warning { name, cause: String::new(), act: "", limit: None };
             let metric = warning.metric().unwrap();
             assert!(spec(metric).is_some(), "{metric}");
         }

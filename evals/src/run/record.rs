@@ -86,6 +86,20 @@ impl Default for SamplesConfig {
     }
 }
 
+/// What became of the samples of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampled {
+    /// They were written where they were due, and those of earlier steps are as they were.
+    Kept,
+    /// They were written, samples of earlier steps were removed, and the index was written again.
+    Thinned,
+    /// They alone exceed the budget, so they were not written.
+    TooLarge {
+        /// What they take.
+        bytes: u64,
+    },
+}
+
 /// Writes the record.
 #[derive(Debug)]
 pub struct Record {
@@ -145,30 +159,29 @@ impl Record {
     }
 
     /// Writes the samples of a step where it is due and they fit into the budget, and removes those
-    /// of earlier steps where all would exceed it. Says whether something was removed: then the
-    /// index was written again.
+    /// of earlier steps where all would exceed it.
     ///
     /// What a line of the index points at is there before the line is.
     ///
     /// # Errors
     ///
     /// Fails when a prompt cannot be decoded, and when a write does.
-    pub fn samples(&mut self, config: &SamplesConfig, step: &Step<'_>) -> Result<bool> {
+    pub fn samples(&mut self, config: &SamplesConfig, step: &Step<'_>) -> Result<Sampled> {
         let number = step.about.step;
         let (every, budget) = (config.every.get(), config.budget());
         let is_nothing = step.groups.is_empty() && step.discarded.is_empty();
         if is_nothing || !self.thinning.is_due(number, every) {
-            return Ok(false);
+            return Ok(Sampled::Kept);
         }
         let files = step.files()?;
         let bytes = files.bytes();
         if bytes > budget {
-            return Ok(false);
+            return Ok(Sampled::TooLarge { bytes });
         }
         self.write_samples(number, files)?;
         let gone = self.thinning.add(number, bytes, every, budget);
         if gone.is_empty() {
-            return Ok(false);
+            return Ok(Sampled::Kept);
         }
         self.index.retain(|entry| !gone.contains(&entry.step));
         let mut lines = Vec::new();
@@ -180,7 +193,7 @@ impl Record {
                 self.sink.remove(&file).map_err(|source| failed(&file, source))?;
             }
         }
-        Ok(true)
+        Ok(Sampled::Thinned)
     }
 
     /// Writes the samples of a step that ends the run, whatever its number, where they fit into

@@ -38,6 +38,10 @@ pub struct Learnt<'a> {
     pub weights: &'a [f64],
     /// Log-probs by the first update, NaN where it computed none.
     pub train_log_probs: &'a [f32],
+    /// Log-probs by the last update of several that computed them, NaN where none did.
+    pub new_log_probs: &'a [f32],
+    /// Log-probs by the weights before the updates, where they were computed again.
+    pub old_log_probs: &'a [f32],
     /// Log-probs by the reference.
     pub reference: &'a [f32],
     /// Importance weights.
@@ -126,6 +130,8 @@ impl Step<'_> {
         let mut tokens = StepTokens {
             completion_start: vec![0],
             prompt_start: vec![0],
+            new_log_prob: column(self.learnt.new_log_probs),
+            old_log_prob: column(self.learnt.old_log_probs),
             ref_log_prob: column(self.learnt.reference),
             importance: column(self.learnt.importance),
             penalty: column(self.learnt.penalties),
@@ -230,33 +236,40 @@ impl Step<'_> {
     /// Adds the columns of what was learnt. The groups that were come first, so that their rows
     /// here are those of the step.
     fn add_learnt(&self, tokens: &mut StepTokens, rows: std::ops::Range<usize>, is_kept: bool) {
-        let Learnt { weights, train_log_probs, reference, importance, penalties, flags, .. } =
-            self.learnt;
+        let own = self.learnt;
         let nothing = rows.len();
         let nan = || std::iter::repeat_n(f32::NAN, nothing);
-        let further = [(&mut tokens.importance, importance), (&mut tokens.penalty, penalties)];
-        if is_kept {
-            tokens.flags.extend(&flags[rows.clone()]);
-            tokens.weight.extend(weights[rows.clone()].iter().map(|&one| one as f32));
-            tokens.train_log_prob.extend(&train_log_probs[rows.clone()]);
-            if let Some(column) = &mut tokens.ref_log_prob {
-                column.extend(&reference[rows.clone()]);
+        let log_probs = [
+            (&mut tokens.new_log_prob, own.new_log_probs),
+            (&mut tokens.old_log_prob, own.old_log_probs),
+            (&mut tokens.ref_log_prob, own.reference),
+        ];
+        for (column, values) in log_probs {
+            match column {
+                Some(column) if is_kept => column.extend(&values[rows.clone()]),
+                Some(column) => column.extend(nan()),
+                None => {}
             }
-            for (column, values) in further {
-                if let Some(column) = column {
+        }
+        let factors =
+            [(&mut tokens.importance, own.importance), (&mut tokens.penalty, own.penalties)];
+        for (column, values) in factors {
+            match column {
+                Some(column) if is_kept => {
                     column.extend(values[rows.clone()].iter().map(|&one| one as f32));
                 }
+                Some(column) => column.extend(nan()),
+                None => {}
             }
-            return;
         }
-        tokens.flags.extend(std::iter::repeat_n(flag::GENERATED | flag::LEFT_OUT, nothing));
-        tokens.weight.extend(nan());
-        tokens.train_log_prob.extend(nan());
-        tokens.ref_log_prob.iter_mut().for_each(|column| column.extend(nan()));
-        for (column, _) in further {
-            if let Some(column) = column {
-                column.extend(nan());
-            }
+        if is_kept {
+            tokens.flags.extend(&own.flags[rows.clone()]);
+            tokens.weight.extend(own.weights[rows.clone()].iter().map(|&one| one as f32));
+            tokens.train_log_prob.extend(&own.train_log_probs[rows]);
+        } else {
+            tokens.flags.extend(std::iter::repeat_n(flag::GENERATED | flag::LEFT_OUT, nothing));
+            tokens.weight.extend(nan());
+            tokens.train_log_prob.extend(nan());
         }
     }
 }

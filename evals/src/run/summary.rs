@@ -29,7 +29,7 @@ pub struct Summary {
     pub sampling: Sampling,
     /// Completions drawn of each problem.
     pub samples: usize,
-    /// SHA-256 of the rows of the whole set.
+    /// SHA-256 of the rows of the set, before a limit.
     pub data_sha256: String,
     /// Problems that were to be judged.
     pub asked: usize,

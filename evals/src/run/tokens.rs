@@ -71,6 +71,11 @@ pub struct StepTokens {
     pub weight: Vec<f32>,
     /// Log-prob by the forward pass of the step's first update, before anything moved. Shape (T).
     pub train_log_prob: Vec<f32>,
+    /// Log-prob by the forward pass of the last update that computed it. Shape (T), where the step
+    /// has several updates.
+    pub new_log_prob: Option<Vec<f32>>,
+    /// Log-prob by the weights before the updates. Shape (T), where it was computed again.
+    pub old_log_prob: Option<Vec<f32>>,
     /// Log-prob by the reference. Shape (T), where there is one.
     pub ref_log_prob: Option<Vec<f32>>,
     /// Importance weight. Shape (T), where something is corrected.
@@ -150,7 +155,8 @@ fn block<T: Number>(name: &'static str, values: &[T], rows: usize) -> Raw {
 
 impl StepTokens {
     /// Bytes of a token: of the columns that are always there, of so many of those that are there
-    /// in some runs (`ref_log_prob`, `importance`, `penalty`), and of so many alternatives.
+    /// in some runs (`new_log_prob`, `old_log_prob`, `ref_log_prob`, `importance`, `penalty`), and
+    /// of so many alternatives.
     pub const fn token_bytes(further: u64, alternatives: usize) -> u64 {
         // Seven of four bytes, and the flags.
         7 * 4 + 1 + 4 * further + 8 * alternatives as u64
@@ -179,6 +185,8 @@ impl StepTokens {
             raw("train_log_prob", &self.train_log_prob),
         ];
         let further = [
+            ("new_log_prob", &self.new_log_prob),
+            ("old_log_prob", &self.old_log_prob),
             ("ref_log_prob", &self.ref_log_prob),
             ("importance", &self.importance),
             ("penalty", &self.penalty),

@@ -180,7 +180,10 @@ impl Samples {
         let mut file = self.tokens(entry.step)?;
         let range = |[from, to]: [u64; 2]| from as usize..to as usize;
         let (rows, completions) = (range(entry.rows), range(entry.completions));
-        let starts = file.places("completion_start", completions.start..completions.end + 1)?;
+        let Some(end) = completions.end.checked_add(1) else {
+            return Err(file.damaged("the index points beyond the end of its completions"));
+        };
+        let starts = file.places("completion_start", completions.start..end)?;
         let advantages = file.numbers("completion_advantage", completions)?;
         let tokens = file.ids("token", rows.clone())?;
         let text_end = file.ids("text_end", rows.clone())?;

@@ -7,7 +7,7 @@ use engine::text::KeepSpecialTokens;
 use evals::Record;
 use evals::attempt::GradedGroup;
 use evals::run::{
-    Folder, GroupEntry, HealthLine, Learnt, Lines, MetricTable, Problem, Run, SampleEnd,
+    Folder, GroupEntry, HealthLine, Learnt, Lines, MetricTable, Problem, Run, SampleEnd, Sampled,
     SamplesConfig, Step, StepTokens, Tail, TokenFile, TokensAbout, flag, read_index,
 };
 
@@ -20,6 +20,8 @@ struct Columns {
     weights: Vec<f64>,
     train: Vec<f32>,
     reference: Vec<f32>,
+    new: Vec<f32>,
+    old: Vec<f32>,
     flags: Vec<u8>,
 }
 
@@ -32,6 +34,8 @@ impl Columns {
             advantages: (0..completions.len()).map(|at| at as f64 / 4.0 - 1.0).collect(),
             weights: (0..log_probs.len()).map(|at| 1.0 + (at % 2) as f64).collect(),
             reference: log_probs.iter().map(|one| 2.0 * one).collect(),
+            new: log_probs.iter().map(|one| 3.0 * one).collect(),
+            old: log_probs.iter().map(|one| 4.0 * one).collect(),
             flags: vec![flag::GENERATED | flag::SELECTED; log_probs.len()],
             train: log_probs,
         }
@@ -43,6 +47,8 @@ impl Columns {
             weights: &self.weights,
             train_log_probs: &self.train,
             reference: &self.reference,
+            new_log_probs: &self.new,
+            old_log_probs: &self.old,
             flags: &self.flags,
             ..Learnt::default()
         }
@@ -79,7 +85,7 @@ fn record(root: &Path, groups: &[GradedGroup], steps: std::ops::RangeInclusive<u
             hidden: &hidden,
             about: &about(step),
         };
-        assert!(!record.samples(&every_step(), &step).unwrap());
+        assert_eq!(record.samples(&every_step(), &step).unwrap(), Sampled::Kept);
     }
     record.sync().unwrap();
     fs::write(root.join("metrics.jsonl"), "{\"step\":1,\"stage\":\"rl\",\"a\":1.5}\n").unwrap();
@@ -128,7 +134,15 @@ fn what_was_written_is_read_back_field_by_field() {
     let learnt = columns.train.len();
     assert_eq!(all.flags[..learnt], columns.flags);
     assert_eq!(all.train_log_prob[..learnt], columns.train);
-    assert_eq!(all.ref_log_prob.as_ref().unwrap()[..learnt], columns.reference);
+    for (found, expected) in [
+        (&all.ref_log_prob, &columns.reference),
+        (&all.new_log_prob, &columns.new),
+        (&all.old_log_prob, &columns.old),
+    ] {
+        let found = found.as_ref().unwrap();
+        assert_eq!(&found[..learnt], expected);
+        assert!(found.len() > learnt && found[learnt..].iter().all(|one| one.is_nan()));
+    }
     assert!(
         all.weight[..learnt]
             .iter()
@@ -559,8 +573,7 @@ fn a_log_takes_memory_for_its_values_and_not_for_rows_times_keys() {
 }
 
 #[test]
-#[ignore = "a measurement: it prints how long a million rows take"]
-fn a_million_rows() {
+fn a_million_rows_are_read_within_seconds() {
     let line = |step: u64| {
         format!(
             "{{\"step\":{step},\"stage\":\"rl\",\"actor/entropy\":0.{step},\"actor/lr\":1e-6,\
@@ -568,8 +581,15 @@ fn a_million_rows() {
         )
     };
     let (_root, path) = log((1..=1_000_000).map(line).collect::<String>().as_bytes());
-    let began = std::time::Instant::now();
-    let table = MetricTable::read(&path).unwrap();
-    println!("{} rows of {} keys in {:?}", table.len(), table.keys().len(), began.elapsed());
-    assert_eq!((table.len(), table.problems().len()), (1_000_000, 0));
+    let read = || {
+        let began = std::time::Instant::now();
+        let table = MetricTable::read(&path).unwrap();
+        assert_eq!((table.len(), table.problems().len()), (1_000_000, 0));
+        began.elapsed()
+    };
+    let took: Vec<_> = (0..5).map(|_| read()).collect();
+    let best = took.iter().min().unwrap();
+    println!("1,000,000 rows of 4 keys in {best:?}");
+    // Half a second on two cores; the rest is for a busy machine.
+    assert!(*best < std::time::Duration::from_secs(2), "{took:?}");
 }

@@ -120,6 +120,7 @@ impl StageDriver for Rl<'_> {
         let probe = self.probe(step)?;
         let mut report = self.update(step, &table)?;
         table.train_log_probs = std::mem::take(&mut report.train_log_probs);
+        table.new_log_probs = std::mem::take(&mut report.new_log_probs);
         for (own, clips) in table.credit.flags.iter_mut().zip(&report.clips) {
             *own |= clips;
         }

@@ -30,6 +30,9 @@ pub(crate) struct Table {
     pub(crate) credit: Credit,
     /// Log-probs by the first update, NaN where it computed none; empty before it.
     pub(crate) train_log_probs: Vec<f32>,
+    /// Log-probs by the last update that computed them, NaN where none did; empty after a single
+    /// update.
+    pub(crate) new_log_probs: Vec<f32>,
 }
 
 /// A completion.

@@ -141,7 +141,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         problems: &job.problems,
         sets,
         open: job.open,
-        record: record(root, BufferingSink::new(sink, failed_writes.clone()), &state)?,
+        record: record(root, BufferingSink::new(sink, failed_writes.clone()), &state, &console)?,
         tokenizer_sha256: tokenizer_sha256(&text),
         heartbeat: heartbeat(root, job.recipe, resume, &console),
         failed_writes,
@@ -153,6 +153,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         command,
         accepted,
         changed: Vec::new(),
+        has_large_samples: false,
     };
     let ended = trainer.train();
     trainer.end(ended)
@@ -203,10 +204,18 @@ fn cut_back(
     note_gaps(root, state, console)
 }
 
-/// The record under `root`, to which `sink` writes, with the samples that it has in `state`.
-fn record(root: &Path, sink: BufferingSink<Box<dyn Sink>>, state: &TrainerState) -> Result<Record> {
+/// The record under `root`, to which `sink` writes, with the samples that it has in `state`. Prints
+/// which lines of their index cannot be read.
+fn record(
+    root: &Path,
+    sink: BufferingSink<Box<dyn Sink>>,
+    state: &TrainerState,
+    console: &Console,
+) -> Result<Record> {
     let mut record = Record::new(Box::new(sink));
-    record.go_on(state.samples.clone(), read_index(root)?.lines);
+    let index = read_index(root)?;
+    index.problems.iter().for_each(|problem| console.warn(&problem.to_string()));
+    record.go_on(state.samples.clone(), index.lines);
     Ok(record)
 }
 
@@ -267,6 +276,8 @@ struct Trainer<'a> {
     accepted: Option<AcceptedChanges>,
     /// Steps after which a resume changed settings of the coming steps.
     changed: Vec<u64>,
+    /// Whether the samples of a step exceeded their budget alone, which has been said.
+    has_large_samples: bool,
 }
 
 impl Trainer<'_> {

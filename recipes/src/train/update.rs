@@ -56,6 +56,9 @@ pub(crate) struct UpdateReport {
     /// Log-probs of the tokens that the first update computed, in the order of the table; NaN for
     /// the others.
     pub(crate) train_log_probs: Vec<f32>,
+    /// Log-probs of the tokens by the last update that computed them, NaN where none did; empty
+    /// after a single update.
+    pub(crate) new_log_probs: Vec<f32>,
     /// Where an update clipped a token, in the order of the table: bits of [`evals::run::flag`].
     pub(crate) clips: Vec<u8>,
     /// Rows of all packs.
@@ -94,15 +97,18 @@ pub(crate) fn update(
     let mut report = UpdateReport { clips: vec![0; table.num_learnt], ..UpdateReport::default() };
     for groups in plan.updates(table.prompts.len()) {
         let mut update = UpdateLoss::new(plan, table, &groups, progress)?;
-        if report.updates == 0 {
-            update.train_log_probs = Some(vec![f32::NAN; table.num_learnt]);
-        }
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
         let step =
             plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
         if report.updates == 0 {
             report.gap = update.stats.gap;
-            report.train_log_probs = update.train_log_probs.take().unwrap_or_default();
+            report.train_log_probs = std::mem::take(&mut update.log_probs);
+        } else {
+            if report.new_log_probs.is_empty() {
+                report.new_log_probs.clone_from(&report.train_log_probs);
+            }
+            let computed = update.log_probs.iter().zip(&mut report.new_log_probs);
+            computed.filter(|(own, _)| !own.is_nan()).for_each(|(own, all)| *all = *own);
         }
         for (all, own) in report.clips.iter_mut().zip(&update.clips) {
             *all |= own;
@@ -134,8 +140,8 @@ struct UpdateLoss<'a> {
     packs: Vec<MicroBatch<'a>>,
     counts: Counts,
     stats: UpdateStats,
-    /// Where the log-probs of its tokens go, if anywhere.
-    train_log_probs: Option<Vec<f32>>,
+    /// The log-probs of its tokens, NaN for those of others.
+    log_probs: Vec<f32>,
     /// Where its tokens are clipped.
     clips: Vec<u8>,
     progress: &'a mut dyn FnMut(usize, usize),
@@ -158,7 +164,7 @@ impl<'a> UpdateLoss<'a> {
             packs,
             counts: Counts::of(&lengths),
             stats: UpdateStats::default(),
-            train_log_probs: None,
+            log_probs: vec![f32::NAN; table.num_learnt],
             clips: vec![0; table.num_learnt],
             progress,
         })
@@ -180,9 +186,7 @@ impl<'a> UpdateLoss<'a> {
                 let bits: Vec<_> = bounds.into_iter().map(bits).collect();
                 pack.part.scatter(&bits, &mut self.clips);
             }
-            if let Some(column) = &mut self.train_log_probs {
-                pack.part.scatter(&scores.log_probs, column);
-            }
+            pack.part.scatter(&scores.log_probs, &mut self.log_probs);
             let Some(rollout) = &pack.part.table.rollout else { continue };
             let rollout = pack.part.column(&rollout.log_probs);
             for (&rollout, &training) in rollout.iter().zip(&scores.log_probs) {

@@ -279,6 +279,17 @@ fn clipped_tokens_have_a_flag_and_are_as_many_as_the_metrics_say() {
             let has = |bit: u8| own.iter().any(|flags| flags & bit > 0);
             assert!(!has(flag::CLIPPED_ABOVE) || *advantage > 0.0, "it bounds good tokens");
             assert!(!has(flag::CLIPPED_BELOW) || *advantage < 0.0, "it bounds bad tokens");
+            // The old log-prob is the rollout's, and each token is in one update.
+            let new = tokens.new_log_prob.as_ref().unwrap();
+            for at in range[0] as usize..range[1] as usize {
+                let ratio = f64::from(new[at] - tokens.log_prob[at]).exp();
+                let is_above = *advantage > 0.0 && ratio > 1.03;
+                let is_below = *advantage < 0.0 && (ratio < 0.98 || ratio > 1.04);
+                let flags = tokens.flags[at];
+                assert_eq!(flags & flag::CLIPPED_ABOVE > 0, is_above, "{ratio}");
+                assert_eq!(flags & flag::CLIPPED_BELOW > 0, is_below, "{ratio}");
+                assert_eq!(new[at].is_nan(), *advantage == 0.0);
+            }
         }
     }
     assert!(clips > 0 && ceilings > 0, "{clips} {ceilings}: some bounds acted");
@@ -306,6 +317,9 @@ fn importance_weights_are_a_column_and_those_out_of_bounds_have_a_flag() {
             let column = tokens.importance.unwrap();
             assert!(column.iter().all(|own| own.to_bits() == f32::to_bits(weight)), "{column:?}");
             assert!(tokens.ref_log_prob.is_some() && tokens.penalty.is_none());
+            let old = tokens.old_log_prob.unwrap();
+            assert!(old.iter().zip(&tokens.log_prob).all(|(a, b)| a.to_bits() == b.to_bits()));
+            assert!(tokens.new_log_prob.is_none(), "there is one update");
         }
     }
 }
@@ -368,4 +382,22 @@ fn alternatives_are_the_likeliest_tokens_of_a_position_and_change_nothing_else()
     let (ids, log_probs) = file.alternatives(1..3).unwrap().unwrap();
     assert_eq!(ids, all.alt_token.unwrap()[K..3 * K]);
     assert_eq!(log_probs, all.alt_log_prob.unwrap()[K..3 * K]);
+}
+
+#[test]
+fn a_step_that_exceeds_the_budget_alone_is_not_recorded_and_said_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = RECIPE
+        .replace(
+            "samples = { every = 1, groups = 2 }",
+            "samples = { every = 1, groups = 99, budget_mib = 1 }",
+        )
+        .replace("steps = 4\nbatch = 3\ngroup_size = 4", "steps = 2\nbatch = 50\ngroup_size = 64")
+        .replace("micro_batch_tokens = 40", "micro_batch_tokens = 4000");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let record = Record::open(&root).unwrap();
+    assert!(record.samples().unwrap().steps().is_empty());
+    let log = fs::read_to_string(root.join("log.txt")).unwrap();
+    assert_eq!(log.matches("more than record.samples.budget_mib = 1").count(), 1, "{log}");
 }

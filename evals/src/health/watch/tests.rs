@@ -72,6 +72,9 @@ fn a_collapse_is_said_when_it_begins_and_every_fifty_steps() {
     let change = |step: u64| vec![("actor/entropy", entropy(step))];
     let expected = [(35, "entropy_collapse"), (85, "entropy_collapse"), (135, "entropy_collapse")];
     check(140, change, &expected);
+    // The limit is a fifth of the start's.
+    let limits = said(&run(40, change)).into_iter().map(|(_, warning)| warning.limit);
+    assert_eq!(limits.collect::<Vec<_>>(), [Some(0.1)]);
     // A fifth is not below a fifth.
     check(140, |step| vec![("actor/entropy", if step <= 30 { 0.5 } else { 0.1001 })], &[]);
 }

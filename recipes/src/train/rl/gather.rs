@@ -167,6 +167,7 @@ fn partial_rewards(rollouts: &Rollouts, judge: &str) -> Option<Warning> {
         ),
         act: "let the verifier say in `outcome` which answers are `correct` and which `wrong`, or look at the \
               rewards instead of accuracy",
+        limit: None,
     })
 }
 
@@ -216,7 +217,7 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
         let act = "the step learns from fewer groups; raise \
                    `stage.rl.dynamic_sampling.max_batches` or `stage.rl.group_size`, or choose \
                    problems of a fitting difficulty";
-        return Ok(Warning { name: "batch_not_full", cause, act });
+        return Ok(Warning { name: "batch_not_full", cause, act, limit: None });
     }
     let at_cap =
         if kept > 0 { ", let the step go on with fewer by at_cap = \"go-on\"" } else { "" };

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use evals::attempt::GradedGroup;
-use evals::run::{Learnt, Step, TokensAbout};
+use evals::run::{Learnt, Sampled, Step, TokensAbout};
 
 use super::Trainer;
 use crate::causes::with_causes;
@@ -30,10 +30,25 @@ impl Trainer<'_> {
             hidden: &hidden,
             about: &self.about(stage, step, output.table.credit.thresholds),
         };
-        if self.record.samples(config, &sampled)? {
-            self.heartbeat.rewrote();
+        match self.record.samples(config, &sampled)? {
+            Sampled::Kept => {}
+            Sampled::Thinned => self.heartbeat.rewrote(),
+            Sampled::TooLarge { bytes } => self.warn_of_large_samples(step, bytes),
         }
         Ok(())
+    }
+
+    /// Says once that a step alone exceeds the budget of the samples.
+    fn warn_of_large_samples(&mut self, step: u64, bytes: u64) {
+        if std::mem::replace(&mut self.has_large_samples, true) {
+            return;
+        }
+        let budget = self.run.recipe.record.samples.budget_mib;
+        let needed = bytes.div_ceil(1 << 20);
+        self.run.console.warn(&format!(
+            "the samples of step {step} take {needed} MiB, more than record.samples.budget_mib = \
+             {budget}: such steps are not recorded; raise it, or lower record.samples.groups"
+        ));
     }
 
     /// What is known of the tokens of a step besides their columns.
@@ -82,10 +97,13 @@ impl Trainer<'_> {
 /// The columns of a table as the record takes them.
 fn learnt(table: &Table) -> Learnt<'_> {
     let credit = &table.credit;
+    let old = table.scores.old.as_ref().map(|scores| scores.log_probs.as_slice());
     Learnt {
         advantages: &credit.advantages,
         weights: &credit.weights,
         train_log_probs: &table.train_log_probs,
+        new_log_probs: &table.new_log_probs,
+        old_log_probs: old.unwrap_or_default(),
         reference: table.scores.reference.as_deref().unwrap_or_default(),
         importance: credit.importance.as_deref().unwrap_or_default(),
         penalties: credit.penalties.as_deref().unwrap_or_default(),
