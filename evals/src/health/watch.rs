@@ -330,7 +330,7 @@ fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
         ),
     };
     let (cause, limit) = (format!("{found}; {expected}"), Some(mean_bound));
-    (!agrees).then(|| Warning { name: "log_prob_gap", cause, act, limit })
+    (!agrees).then_some(Warning { name: "log_prob_gap", cause, act, limit })
 }
 
 /// The first of `keys` that the step has, if it is a number.

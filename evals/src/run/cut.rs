@@ -125,11 +125,10 @@ fn cut_folder(folder: &Path, step: Option<u64>) -> io::Result<()> {
         let whole = name.strip_suffix(".partial");
         let at = step_of_name(whole.unwrap_or(name));
         let is_kept = match (at, whole) {
-            // What others put there is theirs.
-            (None, Some("index.jsonl")) => false,
-            (None, _) => true,
             (Some(at), None) => step.is_some_and(|step| at <= step),
-            (Some(_), Some(_)) => false,
+            (Some(_), Some(_)) | (None, Some("index.jsonl")) => false,
+            // What others put there is theirs.
+            (None, _) => true,
         };
         if is_kept {
             continue;

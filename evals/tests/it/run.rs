@@ -130,6 +130,12 @@ fn what_was_written_is_read_back_field_by_field() {
             tokens_are(&all, entry, sibling, wrote);
         }
     }
+    columns_are(&all, &columns);
+}
+
+/// The columns of what was learnt are those of the first groups, and NaN for the others.
+#[track_caller]
+fn columns_are(all: &StepTokens, columns: &Columns) {
     assert_eq!(all.prompt_start.len(), 4);
     let learnt = columns.train.len();
     assert_eq!(all.flags[..learnt], columns.flags);
@@ -153,7 +159,7 @@ fn what_was_written_is_read_back_field_by_field() {
         all.weight[learnt..].iter().chain(&all.train_log_prob[learnt..]).all(|one| one.is_nan())
     );
     assert!(all.flags[learnt..].iter().all(|own| *own == flag::GENERATED | flag::LEFT_OUT));
-    assert_eq!((all.importance, all.penalty), (None, None));
+    assert_eq!((&all.importance, &all.penalty), (&None, &None));
 }
 
 /// The tokens of a completion are those of its trajectory, and their texts make up its text.

@@ -28,6 +28,7 @@ use crate::signals::{INTERRUPTED, Stop};
 /// Evaluates a model on benchmarks: a table with intervals on stdout. docs/evaluation.md explains
 /// the figures.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(super) struct Args {
     /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["list", "table"])]
@@ -113,6 +114,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         show(&args.table, args)?;
         return Ok(ExitCode::SUCCESS);
     }
+    evaluate(args)
+}
+
+/// Evaluates the model, or shows what that would be.
+fn evaluate(args: &Args) -> Result<ExitCode> {
     let threads = machine::fix_threads(args.threads)?;
     let protocol = protocol(&args.protocol)?;
     let sampling = sampling(args, protocol)?;

@@ -62,8 +62,7 @@ pub fn plan(settings: &Settings, sets: &[Set], text: &Text, root: &Path) -> Resu
 /// The prompt with a mark before each line, so that its own lines are seen as they are.
 fn indented(prompt: &str) -> String {
     let count = prompt.chars().count();
-    let line =
-        |text: &str| text.split('\n').map(|line| format!("  | {line}\n")).collect::<String>();
+    let line = |text: &str| format!("  | {}\n", text.replace('\n', "\n  | "));
     if count <= 2 * SHOWN {
         return line(prompt);
     }

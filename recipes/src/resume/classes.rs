@@ -53,8 +53,8 @@ pub(super) fn first_checkpoint(recipe: &str) -> Result<u64> {
 /// The last stage of a resolved recipe, counted from 0, and its steps.
 pub(super) fn last_stage(recipe: &str) -> Result<(usize, u64)> {
     let recipe = Recipe::read(recipe)?;
-    let has = |stage: usize| recipe.leaves.contains_key(&format!("stage.{stage}.steps"));
-    let last = (0..).take_while(|&stage| has(stage)).last().unwrap_or(0);
+    let stage = |key: &String| key.strip_prefix("stage.")?.strip_suffix(".steps")?.parse().ok();
+    let last = recipe.leaves.keys().filter_map(stage).max().unwrap_or(0);
     Ok((last, recipe.steps(last)))
 }
 

@@ -75,6 +75,14 @@ pub struct Options<'a> {
     pub sink: Option<Box<dyn Sink>>,
 }
 
+impl<'a> Options<'a> {
+    /// The command that resumes with the flags given.
+    fn resume_command(&self) -> Command<'a> {
+        let Self { command: line, changed, accept_changed_files: changed_files, .. } = *self;
+        Command { line, changed, changed_files }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -94,10 +102,8 @@ pub enum Ended {
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let existing = if options.resume { Some(open_existing(&job, &options)?) } else { None };
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
-    let Options { run_dir: root, resume, changed, accept_changed_files, stop, console, .. } =
-        options;
-    let (line, changed_files, sink) = (options.command, accept_changed_files, options.sink);
-    let command = Command { line, changed, changed_files };
+    let command = options.resume_command();
+    let Options { run_dir: root, resume, stop, console, sink, .. } = options;
     let programs = program_files(&job)?;
     // First, so that a broken verifier is reported before anything that takes long.
     let Some(verifiers) = start_verifiers(&job, &console, &stop)? else {
@@ -107,16 +113,13 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let open_saved = |saved| open_saved(&job, root, saved, command);
     let (model, text) = saved.as_ref().map_or_else(job.base, open_saved)?;
     let text = job.recipe.prompt.prepare(text)?;
-    let context = model.config().context;
-    let lengths = length_limits::apply(job.recipe, &mut job.problems, &text, context)?;
-    let notes = job.recipe.prompt.notes(&text)?.into_iter().map(|note| format!("note: {note}"));
-    notes.chain(lengths.dropped).for_each(|line| console.print(&line));
+    limit_lengths(&mut job, &model, &text, &console)?;
     let files = existing.as_ref().map_or(&programs, |existing| &existing.files);
     let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers, files)?;
     let (run_dir, accepted) = match (existing, claim) {
         (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {
-            let facts = first_facts(&job, line, programs, (&model, &text))?;
+            let facts = first_facts(&job, command.line, programs, (&model, &text))?;
             (claim.create(&job.recipe.to_toml()?, &facts)?, None)
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
@@ -136,7 +139,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         verifiers: &verifiers,
         stop: &stop,
     };
-    let mut trainer = Trainer {
+    let trainer = Trainer {
         run,
         problems: &job.problems,
         sets,
@@ -155,8 +158,16 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         changed: Vec::new(),
         has_large_samples: false,
     };
-    let ended = trainer.train();
-    trainer.end(ended)
+    trainer.run_to_end()
+}
+
+/// Leaves out problems whose prompts are too long, and prints what there is to know of prompts.
+fn limit_lengths(job: &mut Job<'_>, model: &Model, text: &Text, console: &Console) -> Result<()> {
+    let context = model.config().context;
+    let limits = length_limits::apply(job.recipe, &mut job.problems, text, context)?;
+    let notes = job.recipe.prompt.notes(text)?.into_iter().map(|note| format!("note: {note}"));
+    notes.chain(limits.dropped).for_each(|line| console.print(&line));
+    Ok(())
 }
 
 /// Opens the checkpoint that the run goes on from. Where its files are at fault, the error names
@@ -281,6 +292,12 @@ struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
+    /// Runs the remaining steps and records how the run ended.
+    fn run_to_end(mut self) -> Result<Ended> {
+        let ended = self.train();
+        self.end(ended)
+    }
+
     /// Runs the remaining steps, until the end or a stop.
     fn train(&mut self) -> Result<Ended> {
         match self.steps() {

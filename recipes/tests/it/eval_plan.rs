@@ -1,5 +1,4 @@
 //! `stearin eval --dry-run`, and what is said before anything is sampled.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 

@@ -281,14 +281,15 @@ fn clipped_tokens_have_a_flag_and_are_as_many_as_the_metrics_say() {
             assert!(!has(flag::CLIPPED_BELOW) || *advantage < 0.0, "it bounds bad tokens");
             // The old log-prob is the rollout's, and each token is in one update.
             let new = tokens.new_log_prob.as_ref().unwrap();
-            for at in range[0] as usize..range[1] as usize {
-                let ratio = f64::from(new[at] - tokens.log_prob[at]).exp();
+            let rows = range[0] as usize..range[1] as usize;
+            let pairs = new[rows.clone()].iter().zip(&tokens.log_prob[rows]);
+            for ((new, old), flags) in pairs.zip(own) {
+                let ratio = f64::from(new - old).exp();
                 let is_above = *advantage > 0.0 && ratio > 1.03;
-                let is_below = *advantage < 0.0 && (ratio < 0.98 || ratio > 1.04);
-                let flags = tokens.flags[at];
+                let is_below = *advantage < 0.0 && !(0.98..=1.04).contains(&ratio);
                 assert_eq!(flags & flag::CLIPPED_ABOVE > 0, is_above, "{ratio}");
                 assert_eq!(flags & flag::CLIPPED_BELOW > 0, is_below, "{ratio}");
-                assert_eq!(new[at].is_nan(), *advantage == 0.0);
+                assert_eq!(new.is_nan(), *advantage == 0.0);
             }
         }
     }
