@@ -1,5 +1,5 @@
-//! Labels: the numbers of list items, steps, cases and headings, and dates. They count the text, and
-//! no quantity.
+//! Labels: the numbers of list items, steps, cases and headings, and dates. They count the parts
+//! of a text, and no quantity.
 
 use std::ops::Range;
 
@@ -242,8 +242,8 @@ const STARTERS: &str = "so the in now we it he she they this that these those th
     therefore next first second third finally to for if since because by as at on of an let let's \
     here our its their and but or also when where with from step";
 
-/// Whether a text is nothing but words, and so no answer that a mark does not make one: `So`, `We can
-/// add`. The letter of a choice, capitals of points, and names of numbers are no words.
+/// Whether a text is nothing but words, and so no answer that a mark does not make one: `So`, `We
+/// can add`. The letter of a choice, capitals of points, and names of numbers are no words.
 pub(super) fn is_words(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphabetic() || " ,:.?!'-\u{2019}".contains(c);
     text.chars().all(plain)
