@@ -47,7 +47,8 @@ struct JudgedAttempt {
 }
 
 /// What a line has to be that is not the first one of a program that is ready.
-const FIRST_LINE: &str = "its first line has to be {\"ready\": true} (docs/verifiers.md)";
+const FIRST_LINE: &str = "its first line has to be {\"ready\": true}, and other text belongs to \
+     standard error (docs/verifiers.md)";
 
 /// A failure of a child on an attempt.
 fn failed_on(reason: NoLine) -> Fault {

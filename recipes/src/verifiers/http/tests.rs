@@ -350,6 +350,9 @@ fn addresses_are_shown_without_what_may_be_secret() {
     let url = serve(|_| (404, "no".into())) + "?key=s3cret";
     let away = trial(&http(&url, ""), "2").unwrap_err();
     assert!(away.reason.contains("/judge: ") && !away.reason.contains("s3cret"), "{away:?}");
+    let by_hand = with(&["it's 2"], |attempts| http(&url, "").by_hand(&attempts[0]));
+    assert!(by_hand.starts_with("curl --json '{\"attempts\":[{\"id\":0,"), "{by_hand}");
+    assert!(by_hand.ends_with("/judge, with the query and the headers of the recipe"), "{by_hand}");
     let criterion = |url: &str| http(url, "").criterion();
     assert_eq!(criterion("http://a/b?key=1"), criterion("http://a/b?key=2"));
     assert_ne!(criterion("http://a/b"), criterion("http://a/c"));
