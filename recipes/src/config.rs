@@ -11,15 +11,22 @@ mod check;
 mod choice;
 mod data;
 mod eval;
+mod foreign;
 mod hints;
 mod layers;
 mod load;
 mod message;
 mod mistakes;
+mod origins;
+mod place;
 mod reference;
 mod schema;
 mod sources;
+mod spans;
 mod stage;
+mod stages;
+mod told;
+mod trees;
 
 use std::num::NonZeroUsize;
 
@@ -37,6 +44,7 @@ pub use choice::{
 pub use data::{Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train};
 pub use eval::{BestBy, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
 pub use load::{Layer, Loaded, load, read_settings};
+pub use origins::{Origin, Origins};
 pub use reference::reference;
 pub use schema::schema;
 pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};
@@ -147,6 +155,12 @@ impl Recipe {
     pub fn to_toml(&self) -> anyhow::Result<String> {
         Ok(toml::to_string(self)?)
     }
+}
+
+/// Whether a recipe has a key of this path, in which a stage is named by its kind.
+#[cfg(test)]
+pub(crate) fn is_key(path: &str) -> bool {
+    reference::KEYS.contains_key(path)
 }
 
 fn default_seed() -> u64 {

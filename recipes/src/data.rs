@@ -10,6 +10,7 @@ mod columns;
 mod csv;
 mod files;
 mod gold;
+mod located;
 mod order;
 mod parquet;
 mod roles;
@@ -36,6 +37,7 @@ use crate::verifiers::RewardsConfig;
 pub use benchmark::{Located, chosen, normal, rows_sha256};
 use columns::Mapping;
 use gold::{Reader, Unanswered};
+pub use located::{located, missing};
 pub use order::Order;
 use rows::Accept;
 
@@ -63,6 +65,17 @@ impl Problems {
     /// The problems of each held-out set, in the order of [`Recipe::held_out_sets`].
     pub fn judged_by(&self) -> impl Iterator<Item = &Vec<Problem>> {
         self.held_out.iter().chain(&self.sets)
+    }
+
+    /// A line about rows that are not trained on since they are held out.
+    pub fn left_out(&self) -> Option<String> {
+        match self.repeated {
+            0 => None,
+            1 => Some("1 row is not trained on: it has the text of a held-out problem".to_owned()),
+            rows => Some(format!(
+                "{rows} rows are not trained on: they have the texts of held-out problems"
+            )),
+        }
     }
 
     /// What a stage trains on.
@@ -186,17 +199,6 @@ pub fn source(
     let answers = answers.map_or(Reader::Nobody, |by| Reader::Own(by.to_owned()));
     let problems = reading.source(name, source, &answers, seed)?;
     Ok((problems, reading.files, reading.notes))
-}
-
-/// The files of problems that are nowhere to be found, as the recipe names them.
-pub fn missing<'a>(recipe: &'a Recipe, search_path: &SearchPath) -> Vec<&'a str> {
-    let own = recipe.stages.iter().filter_map(|stage| Some(&stage.settings().data()?.train));
-    let sources = [&recipe.data.train].into_iter().chain(own).flat_map(Train::sources);
-    let train = sources.filter_map(|(_, _, source)| source.rows());
-    let sets = recipe.eval.sets.iter().filter_map(|set| set.data.as_ref()?.rows());
-    let held_out = recipe.data.held_out.iter().filter_map(HeldOut::rows).chain(sets);
-    let paths = train.chain(held_out).map(|(rows, _)| rows.path.as_str());
-    paths.filter(|path| !files::is_here(path, search_path)).collect()
 }
 
 /// Files of problems while they are read.

@@ -4,6 +4,7 @@
 //! or said to be unknown; `dry_run/display.rs` puts it into words.
 
 mod display;
+mod settings;
 mod sizes;
 
 use anyhow::Result;
@@ -12,7 +13,8 @@ use evals::run::{StepTokens, Thinning};
 use rewards::{Importance, WeightingConfig};
 
 use crate::config::{
-    DTypeChoice, DeviceChoice, OldLogProbs, Recipe, SetSettings, Stage, StageSettings, StepPlan,
+    DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, SetSettings, Stage, StageSettings,
+    StepPlan,
 };
 use crate::memory::{F32, MemoryEstimate};
 
@@ -115,6 +117,10 @@ pub struct Plan {
     problems: ProblemStats,
     /// The prompt of a problem; none without a tokenizer or a problem.
     prompt: Option<String>,
+    /// Who set the settings.
+    origins: Origins,
+    /// Files that are read and programs that are started: what each is, and its key and place.
+    inputs: Vec<(&'static str, String)>,
     /// The stages.
     pub stages: Vec<StagePlan>,
     /// Evaluations.
@@ -196,6 +202,8 @@ impl Plan {
             threads,
             problems,
             prompt: None,
+            origins: Origins::default(),
+            inputs: Vec::new(),
             evaluations: evaluations(recipe),
             checkpoint,
             disk: recorded.saturating_add(checkpoints + references),
@@ -210,6 +218,19 @@ impl Plan {
     #[must_use]
     pub fn with_prompt(self, prompt: Option<String>) -> Self {
         Self { prompt, ..self }
+    }
+
+    /// The plan of a recipe whose settings are from these.
+    #[must_use]
+    pub fn with_origins(self, origins: Origins) -> Self {
+        Self { origins, ..self }
+    }
+
+    /// The plan with the files that are read and the programs that are started: what each is, and
+    /// its key and place.
+    #[must_use]
+    pub fn with_inputs(self, inputs: Vec<(&'static str, String)>) -> Self {
+        Self { inputs, ..self }
     }
 
     /// Whether the plan was made without the problems.

@@ -14,7 +14,8 @@ use crate::printable::quoted;
 use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Ended, Job, Options, train};
-use crate::{length_limits, machine, shipped, verifiers};
+use crate::verifiers::{self, OutsideConfig, RewardConfig, RewardsConfig};
+use crate::{length_limits, machine, shipped};
 
 /// Trains a recipe.
 #[derive(Debug, clap::Args)]
@@ -87,16 +88,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     for overlay in &args.overlays {
         layers.push(shipped::layer(overlay)?);
     }
-    let Loaded { recipe, folder } = load(&layers, &args.overrides)?;
+    let Loaded { recipe, folder, origins } = load(&layers, &args.overrides)?;
     let threads = machine::fix_threads(recipe.threads)?;
     let search_path = SearchPath::of_recipe(&folder);
     if args.dry_run {
         verifiers::check(&recipe.rewards())?;
         let plan = plan(&recipe, &search_path, threads)?;
-        print(&plan.to_string())?;
+        let lacks_problems = plan.lacks_problems();
+        print(&plan.with_origins(origins).to_string())?;
         // A shipped recipe is planned before its problems are fetched; one of the user's names
         // files that should be there.
-        if plan.lacks_problems() && shipped::named(&args.recipe).is_none() {
+        if lacks_problems && shipped::named(&args.recipe).is_none() {
             data::problems(&recipe, &search_path)?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -105,10 +107,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let problems = data::problems(&recipe, &search_path)?;
     let console = Console::stderr(args.verbosity());
     problems.notes.iter().for_each(|note| console.print(note));
-    if problems.repeated > 0 {
-        let repeated = problems.repeated;
-        console.print(&format!("data.train: left out {repeated} problems that are held out"));
-    }
+    problems.left_out().iter().for_each(|note| console.print(note));
     let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
     let compute = compute.with_notes_on(console.clone());
     let base = || {
@@ -161,18 +160,51 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
     let missing = data::missing(recipe, search_path);
     if !missing.is_empty() {
         let missing = format!("{} not in {}", missing.join(", "), search_path.describe());
-        return Plan::new(recipe, &model, ProblemStats::Nothing { missing }, threads);
+        let plan = Plan::new(recipe, &model, ProblemStats::Nothing { missing }, threads)?;
+        return Ok(plan.with_inputs(inputs(recipe, search_path)));
     }
     let mut problems = data::problems(recipe, search_path)?;
     model.notes.append(&mut problems.notes);
+    model.notes.extend(problems.left_out());
     let (mut prompts, mut prompt) = (None, None);
     if let Some(text) = &model.text {
         let lengths = length_limits::apply(recipe, &mut problems, text, model.config.context)?;
         prompts = Some(Prompts::of(&lengths.prompts));
+        model.notes.extend(lengths.dropped);
         let first = problems.train.first();
         prompt = first.map(|first| recipe.prompt.prompt(text, first)).transpose()?;
     }
     let (train, held_out) = (problems.train.len(), problems.judged_by().map(Vec::len).collect());
     let known = ProblemStats::Problems { train, held_out, prompts };
-    Ok(Plan::new(recipe, &model, known, threads)?.with_prompt(prompt))
+    let plan = Plan::new(recipe, &model, known, threads)?;
+    Ok(plan.with_prompt(prompt).with_inputs(inputs(recipe, search_path)))
+}
+
+/// The files and programs of a recipe, where they are found: what each is, and its key and place.
+fn inputs(recipe: &Recipe, search_path: &SearchPath) -> Vec<(&'static str, String)> {
+    let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
+    let files = data::located(recipe, search_path).into_iter();
+    let mut found: Vec<_> =
+        files.map(|(key, path)| ("file", format!("{key}: {}", whole(path)))).collect();
+    let folder = whole(PathBuf::from("."));
+    let mut known = Vec::new();
+    for (key, RewardsConfig(verifiers)) in recipe.rewards() {
+        for (at, verifier) in verifiers.iter().enumerate() {
+            let RewardConfig::Outside(OutsideConfig::Process(process)) = verifier else { continue };
+            // An evaluation mostly has the verifiers of a stage.
+            if known.contains(&&process.command) {
+                continue;
+            }
+            known.push(&process.command);
+            let command = process.command.join(" ");
+            found.push((
+                "verifier",
+                format!(
+                    "{key}[{at}]: `{command}`, started in {folder}; its paths start there, those of \
+                     data beside the recipe"
+                ),
+            ));
+        }
+    }
+    found
 }

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(stage.loss.aggregation, engine::loss::Aggregation::TokenMean {});
         let unknown = PLAIN.replace("steps = 1", "steps = 1\nalgorithm = \"gsp\"");
         let error = load(&[Layer::text("plain", &unknown)], &[]).unwrap_err().to_string();
-        assert!(error.starts_with("plain:8:13: unknown value `gsp`"), "{error}");
+        assert!(error.starts_with("plain:8:13: stage.0.algorithm: unknown value `gsp`"), "{error}");
         assert!(error.contains("did you mean `gspo`?"), "{error}");
     }
 }

@@ -1,105 +1,246 @@
-//! What a complaint about a setting can add: the names of other libraries, and what to write.
+//! What a complaint about a setting can add: the key that is meant, and what to write.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
-use super::layers::{self, kind_of};
-use super::{message, reference};
+use super::foreign::{self, Meant};
+use super::message;
+use super::place::{Place, algorithm, stage_kinds};
+use super::reference::{Foreign, KEYS, noted};
+use crate::names::nearest;
+
+/// Keys and words of a list that are shown.
+const MOST: usize = 8;
+/// Keys of one table of another library that are answered.
+const MOST_LEAVES: usize = 6;
+
+/// A complaint: the key that it is about, and what is wrong there.
+pub(super) struct Explained {
+    /// The key in full; none where the text names it.
+    pub(super) key: Option<String>,
+    /// What is wrong, and what to write.
+    pub(super) text: String,
+}
 
 /// Serde's words for what is wrong at `span` in ours, with what to write there.
-pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> String {
-    let place = Place { tree, path: layers::path_at(tree, span) };
-    if text.starts_with("unknown field ")
-        && let Some(wrong) = message::culprit(text)
-        && let Some(here) = place.elsewhere(wrong)
-    {
-        return format!("{}\n{here}", message::plain(text));
+pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> Explained {
+    let place = Place::of(tree, span);
+    let named = |text| Explained { key: None, text };
+    let plain = message::plain(text);
+    match message::culprit(text) {
+        Some(wrong) if text.starts_with("unknown field ") => {
+            return named(unknown_key(&Place::of_key(tree, span, wrong), wrong, text));
+        }
+        Some(wrong) if text.starts_with("unknown variant ") => {
+            let text = unknown_value(&place, wrong, text);
+            return Explained { key: place.key(), text };
+        }
+        _ => {}
+    }
+    if let Some(missing) = plain.strip_prefix("missing key ") {
+        return named(missing_key(place, missing));
     }
     let text = message::reword(text);
-    let Some(mismatch) = text.strip_prefix("expected text in quotation marks") else { return text };
-    match (place.values(), mismatch.split_once(", got ")) {
-        (Some(values), Some((_, got))) => format!("expected {values}, got {got}"),
-        (Some(values), None) => format!("expected {values}"),
-        (None, _) => text,
+    let text = match text.strip_prefix("expected text in quotation marks") {
+        Some(rest) => {
+            let got = rest.find(", got ").map_or("", |at| &rest[at..]);
+            place.values().map_or(text.clone(), |values| format!("expected {values}{got}"))
+        }
+        None => text,
+    };
+    Explained { key: place.key(), text }
+}
+
+/// The key of the same table that is meant by a wrong one.
+pub(super) enum Renamed {
+    /// The nearest in spelling.
+    Misspelt(String),
+    /// That of which the wrong one is a name in another library.
+    Foreign(String),
+}
+
+/// The key of the same table that is meant by a wrong one, where it is.
+pub(super) fn renamed(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> Option<Renamed> {
+    let wrong = message::culprit(text)?;
+    let place = Place::of_key(tree, span, wrong);
+    let Meant { paths, .. } = foreign::named(wrong);
+    let noted = noted(wrong);
+    if paths.is_empty() && noted.is_none() {
+        return message::meant(text).map(|name| Renamed::Misspelt(name.to_owned()));
+    }
+    let here = place.general();
+    let known = message::expected(text);
+    let is_own = |path: &&str| {
+        let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
+        table == here && known.contains(&key)
+    };
+    let keys = noted.filter(|noted| noted.note.is_none()).map(|noted| &noted.keys);
+    let keys = keys.into_iter().flatten().flat_map(|key| foreign::with_kinds(key));
+    let own = keys.chain(paths).find(is_own)?;
+    own.rsplit('.').next().map(|name| Renamed::Foreign(name.to_owned()))
+}
+
+fn unknown_key(place: &Place<'_>, wrong: &str, text: &str) -> String {
+    let known = message::expected(text);
+    let mut said = format!("unknown key `{wrong}`");
+    if !place.path.is_empty() {
+        let _ = write!(said, " in `{}`", place.written());
+    }
+    let lines = foreign_lines(place, wrong, &known);
+    if !lines.is_empty() {
+        return format!("{said}\n{}", lines.join("\n"));
+    }
+    if let Some(name) = message::meant(text) {
+        return format!("{said}\ndid you mean `{name}`?");
+    }
+    let is_short = known.len() <= MOST;
+    if let [path] = place.nearest(&foreign::same(wrong))[..]
+        && !(is_short && place.is_elsewhere(path))
+    {
+        return format!("{said}\n{}", elsewhere(place, path));
+    }
+    if known.is_empty() {
+        return format!("{said}: it has no keys besides `kind`");
+    }
+    if is_short {
+        return format!("{said}, expected {}", message::one_of(&known));
+    }
+    format!(
+        "{said}\n`stearin schema --format markdown` prints the keys that there are (docs/recipes.md)"
+    )
+}
+
+/// What a key of another library, or the keys of a table of one, are here.
+fn foreign_lines(place: &Place<'_>, wrong: &str, known: &[&str]) -> Vec<String> {
+    let mut leaves = Vec::new();
+    if let Some(value) = place.entry(wrong) {
+        walk(value, wrong, &mut leaves);
+    }
+    let line = |name: &String| foreign_line(place, name, known);
+    let lines: Vec<_> = leaves.iter().filter_map(line).take(MOST_LEAVES).collect();
+    if lines.is_empty() { line(&wrong.to_owned()).into_iter().collect() } else { lines }
+}
+
+/// The paths of all values below one that is not a table.
+fn walk(value: &DeValue<'_>, path: &str, into: &mut Vec<String>) {
+    match value {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                walk(value.get_ref(), &format!("{path}.{}", key.get_ref()), into);
+            }
+        }
+        _ => into.push(path.to_owned()),
     }
 }
 
-/// Where a complaint stands.
-struct Place<'a> {
-    tree: &'a DeTable<'a>,
-    /// Names and numbers of items.
-    path: Vec<String>,
+fn foreign_line(place: &Place<'_>, name: &str, known: &[&str]) -> Option<String> {
+    if let Some(noted) = noted(name) {
+        return Some(noted_line(place, name, noted, known));
+    }
+    let Meant { paths, libraries } = foreign::named(name);
+    let paths = place.nearest(&paths);
+    // A key that only has the same name in a table far away.
+    let is_other = |path: &&str| {
+        path.rsplit('.').next() == Some(name) && path.contains('.') && place.is_elsewhere(path)
+    };
+    let is_far = known.len() <= MOST && paths.iter().all(is_other);
+    (!paths.is_empty() && !is_far).then(|| is_here(place, name, &libraries.join(", "), &paths))
+}
+
+/// A key of this name that stands in another table.
+fn elsewhere(place: &Place<'_>, path: &str) -> String {
+    match path.rsplit_once('.') {
+        None => format!("`{path}` stands at the top of a recipe, before its tables"),
+        Some((_, key)) => format!("`{key}` stands in another table: `{}`", place.addressed(path)),
+    }
+}
+
+fn is_here(place: &Place<'_>, name: &str, library: &str, paths: &[&str]) -> String {
+    if let [path] = paths
+        && path.rsplit('.').next() == Some(name)
+    {
+        return elsewhere(place, path);
+    }
+    let paths: Vec<_> = paths.iter().map(|path| format!("`{}`", place.addressed(path))).collect();
+    format!("`{name}` ({library}) is {} here", paths.join(" or "))
+}
+
+fn noted_line(place: &Place<'_>, name: &str, noted: &Foreign, known: &[&str]) -> String {
+    let said = noted.said(|key| {
+        let path = place.nearest(&foreign::with_kinds(key));
+        let path = path.first().map_or_else(|| key.to_owned(), |path| place.addressed(path));
+        format!("`{path}`")
+    });
+    if let Some(said) = said {
+        return format!("`{name}` ({}) {said}", noted.library);
+    }
+    let paths: Vec<_> = noted.keys.iter().flat_map(|key| foreign::with_kinds(key)).collect();
+    let is_known = |path: &&str| path.rsplit('.').next().is_some_and(|key| known.contains(&key));
+    let own: Vec<_> = paths.iter().copied().filter(is_known).collect();
+    let paths = place.nearest(if own.is_empty() { &paths } else { &own });
+    is_here(place, name, &noted.library, &paths)
+}
+
+fn unknown_value(place: &Place<'_>, wrong: &str, text: &str) -> String {
+    let known = message::expected(text);
+    let said = format!("unknown value `{wrong}`");
+    let is_stage =
+        matches!(&place.path[..], [stage, _, kind] if stage == "stage" && kind == "kind");
+    let kinds = if is_stage { stage_kinds() } else { Vec::new() };
+    let algorithm = kinds.iter().find_map(|kind| Some((kind, algorithm(kind, wrong)?)));
+    if let Some((kind, name)) = algorithm {
+        return format!(
+            "{said}, expected {}\nwrite `kind = \"{kind}\"` and `algorithm = \"{name}\"`",
+            message::one_of(&known)
+        );
+    }
+    let noted = noted(&wrong.to_lowercase()).filter(|noted| noted.note.is_some());
+    let near = nearest(wrong, known.iter().copied()).filter(|_| noted.is_none());
+    let said = if near.is_some() && known.len() > MOST {
+        said
+    } else {
+        format!("{said}, expected {}", message::one_of(&known))
+    };
+    match (noted, near) {
+        (Some(noted), _) => format!("{said}\n{}", noted_line(place, wrong, noted, &[])),
+        (None, Some(name)) => format!("{said}\ndid you mean `{name}`?"),
+        (None, None) => said,
+    }
+}
+
+/// `missing` is the key in backticks, and what may follow.
+fn missing_key(place: Place<'_>, missing: &str) -> String {
+    let (key, rest) = missing.split_once(',').unwrap_or((missing, ""));
+    let rest = if rest.is_empty() { String::new() } else { format!(",{rest}") };
+    let mut place = place;
+    // The first table of an array has the array's span.
+    if place.value().is_some_and(DeValue::is_array) {
+        place.path.push("0".to_owned());
+    }
+    if place.path.is_empty() {
+        return format!("missing key {key}{rest}");
+    }
+    let said = format!("missing key {key} in `{}`{rest}", place.written());
+    match (place.value().and_then(DeValue::as_str), place.path.last()) {
+        (Some(kind), Some(name)) => {
+            let key = key.trim_matches('`');
+            format!("{said}\nwrite `{name} = {{ kind = \"{kind}\", {key} = ... }}`")
+        }
+        _ => said,
+    }
 }
 
 impl Place<'_> {
-    /// What a key of another library is here.
-    fn elsewhere(&self, wrong: &str) -> Option<String> {
-        let (mut libraries, mut paths) = (Vec::new(), Vec::new());
-        for found in reference::elsewhere(wrong) {
-            let path = format!("`{}`", self.addressed(&found.path));
-            if !libraries.contains(&found.library) {
-                libraries.push(found.library);
-            }
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-        let (libraries, paths) = (libraries.join(", "), paths.join(" or "));
-        (!paths.is_empty()).then(|| format!("`{wrong}` ({libraries}) is {paths} here"))
-    }
-
-    /// A path of the reference with the stage that is meant: the one that the complaint is about,
-    /// else the last that has such a key.
-    fn addressed(&self, path: &str) -> String {
-        let Some((stage, key)) = path.strip_prefix("stage.").and_then(|rest| rest.split_once('.'))
-        else {
-            return path.to_owned();
-        };
-        let kinds = self.stages();
-        let fits = |index: &usize| stage == "0" || kinds[*index] == stage;
-        let own = self.stage().filter(|index| *index < kinds.len()).filter(fits);
-        let Some(index) = own.or_else(|| (0..kinds.len()).rev().find(fits)) else {
-            return path.to_owned();
-        };
-        let same = kinds.iter().filter(|kind| **kind == kinds[index]).count();
-        if same == 1 && !kinds[index].is_empty() {
-            format!("stage.{}.{key}", kinds[index])
-        } else {
-            format!("stage.{index}.{key}")
-        }
-    }
-
-    /// The number of the stage that it is in.
-    fn stage(&self) -> Option<usize> {
-        match &self.path[..] {
-            [stage, index, ..] if stage == "stage" => index.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// The kinds of all stages.
-    fn stages(&self) -> Vec<&str> {
-        let stages = self.tree.get("stage").and_then(|stages| stages.get_ref().as_array());
-        let stages = stages.into_iter().flat_map(|all| all.iter());
-        stages.map(|stage| kind_of(stage.get_ref()).unwrap_or_default()).collect()
+    /// The key in full.
+    fn key(&self) -> Option<String> {
+        (!self.path.is_empty()).then(|| self.written())
     }
 
     /// What the value there may be, where that is one of several words.
-    fn values(&self) -> Option<String> {
-        let mut general = String::new();
-        for (index, name) in self.path.iter().enumerate() {
-            let in_stage = self.path[0] == "stage" && index == 1;
-            match name.parse::<usize>() {
-                Ok(_) if in_stage => general.push_str(".0"),
-                Ok(_) => general.push_str("[]"),
-                Err(_) if index == 0 => general.push_str(name),
-                Err(_) => general.extend([".", name]),
-            }
-        }
-        let kind = self.stage().and_then(|index| self.stages().get(index).copied());
-        let own = kind.map(|kind| general.replacen("stage.0", &format!("stage.{kind}"), 1));
-        let types = reference::types(&general).or_else(|| reference::types(&own?));
-        types.filter(|types| types.contains('"'))
+    fn values(&self) -> Option<&'static str> {
+        let known = KEYS.get(&self.general())?;
+        known.types.contains('"').then_some(&*known.types)
     }
 }

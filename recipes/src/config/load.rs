@@ -8,7 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::sources::Sources;
-use super::{Recipe, check, hints, layers, message, mistakes};
+use super::told::Told;
+use super::{Origins, Recipe, message, mistakes, trees};
 use crate::identity;
 use crate::verifiers::RewardsConfig;
 
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// The first layer's folder.
     pub folder: PathBuf,
+    /// Who set its keys.
+    pub origins: Origins,
 }
 
 impl Layer {
@@ -86,7 +89,7 @@ pub fn read_settings<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> 
         message::at(&sources, error.span().unwrap_or(source.here()), error.message())
     };
     let mut table = DeTable::parse(&source.padded).map_err(at)?.into_inner();
-    layers::kinds_first(&mut table);
+    trees::kinds_first(&mut table);
     T::deserialize(Deserializer::from(Spanned::new(source.here(), table))).map_err(at)
 }
 
@@ -111,20 +114,34 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     for text in overrides {
         sources.push_override(text)?;
     }
-    let mut recipe = deserialize(&sources, &sources.merge()?)?;
+    let (root, naming) = sources.merge()?;
+    // What is missing is missing in the first recipe.
+    let mut reading = mistakes::read(root.clone(), sources.0[1].start);
+    for recipe in &mut reading.recipes {
+        complete(recipe, &stem);
+    }
+    let mut told = Told::new(&sources, &root);
+    told.naming(&naming);
+    told.shapes(&reading.found);
+    told.values(&reading);
+    match (told.error(&stem), reading.recipes.into_iter().next()) {
+        (None, Some(recipe)) => {
+            let origins = Origins::of(&root, sources.0[1].start);
+            Ok(Loaded { recipe, folder, origins })
+        }
+        (error, _) => Err(error.unwrap_or_else(|| anyhow!("{stem} cannot be read"))),
+    }
+}
+
+/// Fills in what the recipe leaves to others of its settings.
+fn complete(recipe: &mut Recipe, stem: &str) {
     if recipe.name.is_empty() {
-        recipe.name = stem;
+        stem.clone_into(&mut recipe.name);
     }
     for set in recipe.eval.sets.iter_mut().filter(|set| set.name.is_empty()) {
         set.name = set.bench.clone().unwrap_or_default();
     }
-    ask_for_answers(&mut recipe);
-    let problems = check::problems(&recipe);
-    match problems.as_slice() {
-        [] => Ok(Loaded { recipe, folder }),
-        [only] => bail!("recipe {}: {only}", recipe.name),
-        many => bail!("recipe {}: {} problems\n- {}", recipe.name, many.len(), many.join("\n- ")),
-    }
+    ask_for_answers(recipe);
 }
 
 /// Settles what prompts ask for where the recipe leaves it open. A builtin policy reads no words,
@@ -141,22 +158,4 @@ fn ask_for_answers(recipe: &mut Recipe) {
         let request = set.rewards.request().filter(|_| asks);
         set.prompt.ask_for_answer(request.as_deref());
     }
-}
-
-fn deserialize(sources: &Sources, root: &DeTable<'_>) -> Result<Recipe> {
-    // What is missing is missing in the first recipe.
-    let start = sources.0[1].start;
-    mistakes::read(root.clone(), start).map_err(|found| {
-        let told = |one: &mistakes::Mistake| {
-            let text = hints::explained(root, &one.span, &one.text);
-            message::said(sources, &one.span, &text).to_string()
-        };
-        match found.as_slice() {
-            [only] => anyhow!(told(only)),
-            many => {
-                let all: Vec<_> = many.iter().map(told).collect();
-                anyhow!("{} mistakes in the recipe\n\n{}", all.len(), all.join("\n\n"))
-            }
-        }
-    })
 }

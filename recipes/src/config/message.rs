@@ -7,18 +7,43 @@ use crate::names::nearest;
 
 /// An error at `span`: `file:line:column: text`, the line with a mark, and the nearest known name.
 pub(super) fn at(sources: &Sources, span: Range<usize>, text: &str) -> anyhow::Error {
-    said(sources, &span, &reword(text))
+    anyhow::anyhow!(said(sources, &span, None, &reword(text)))
 }
 
-/// An error at `span` in words of our own.
-pub(super) fn said(sources: &Sources, span: &Range<usize>, text: &str) -> anyhow::Error {
-    let Some(source) = sources.0.iter().rev().find(|s| s.start <= span.start) else {
-        return anyhow::anyhow!("{text}");
+/// An error of a source that is not TOML.
+pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error) -> anyhow::Error {
+    let span = error.span().unwrap_or(source.here());
+    let twice = error.message() == "duplicate key";
+    let Some(key) = source.padded.get(span.clone()).filter(|_| twice) else {
+        return at(sources, span, error.message());
     };
-    if source.is_override {
-        return anyhow::anyhow!("--set {}: {text}", source.name);
+    let act = if key == "stage" {
+        "each stage begins with `[[stage]]`, and its keys follow below it"
+    } else {
+        "keep one of them"
+    };
+    let text = format!("`{key}` is set twice in one file\n{act}");
+    anyhow::anyhow!(said(sources, &span, None, &text))
+}
+
+/// A complaint about a key at `span`, in words of our own.
+pub(super) fn said(
+    sources: &Sources,
+    span: &Range<usize>,
+    key: Option<&str>,
+    text: &str,
+) -> String {
+    let with_key = || key.map_or_else(|| text.to_owned(), |key| format!("{key}: {text}"));
+    let Some(source) = sources.0.iter().rev().find(|s| s.start <= span.start) else {
+        return with_key();
+    };
+    if !source.is_override {
+        return in_file(source, span, &with_key());
     }
-    anyhow::anyhow!("{}", in_file(source, span, text))
+    let set = source.name.split('=').next().unwrap_or_default().trim();
+    let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
+    let is_named = key.is_some_and(|key| last(key) == last(set));
+    format!("--set {}: {}", source.name, if is_named { text.to_owned() } else { with_key() })
 }
 
 fn in_file(source: &Source, span: &Range<usize>, text: &str) -> String {
@@ -49,6 +74,21 @@ pub(super) fn culprit(text: &str) -> Option<&str> {
     text.split('`').nth(1)
 }
 
+/// The names that were expected in its place.
+pub(super) fn expected(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).skip(1).collect()
+}
+
+/// Names as a choice.
+pub(super) fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        [only] => format!("`{only}`"),
+        [one, other] => format!("`{one}` or `{other}`"),
+        _ => format!("one of `{}`", names.join("`, `")),
+    }
+}
+
 /// Former names of keys and what they are called now, which their spelling does not tell.
 const FORMER: [(&str, &str); 6] = [
     ("policy", "policy_loss"),
@@ -72,7 +112,7 @@ pub(super) fn reword(text: &str) -> String {
 /// The expected name that an unknown one was probably meant to be: its new name or the nearest one.
 pub(super) fn meant(text: &str) -> Option<&str> {
     let wrong = culprit(text)?;
-    let known: Vec<&str> = text.split('`').skip(1).step_by(2).skip(1).collect();
+    let known = expected(text);
     let former = FORMER.iter().find(|(old, new)| *old == wrong && known.contains(new));
     former.map(|(_, new)| *new).or_else(|| nearest(wrong, known.iter().copied()))
 }

@@ -7,22 +7,20 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::{Recipe, layers, message};
+use super::hints::{self, Renamed};
+use super::place::{self, stage_kind};
+use super::sources::Mistake;
+use super::spans::{self, value_at};
+use super::trees::{in_full, kinds_first};
+use super::{Recipe, message};
 
 /// Mistakes that are listed, at most.
 const MOST: usize = 20;
 
-/// What is wrong with a key or a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mistake {
-    /// Where it stands.
-    pub(super) span: Range<usize>,
-    /// What serde says about it.
-    pub(super) text: String,
-}
-
 /// The span of what stands in the place of a mistake.
 const STAND_IN: Range<usize> = usize::MAX - 1..usize::MAX;
+/// The span of a word that was probably meant.
+const MEANT: Range<usize> = usize::MAX - 3..usize::MAX - 2;
 
 /// Values that may stand in the place of a mistake, so that reading goes on: one of every shape.
 const STAND_INS: [&str; 8] = [
@@ -36,42 +34,89 @@ const STAND_INS: [&str; 8] = [
     "a = { kind = \"jsonl\", path = \"x\" }",
 ];
 
+/// A recipe, or what can be read of one.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Every mistake that can be found, in the order of their places. Those after one that nothing
+    /// can stand in for are not among them.
+    pub(super) found: Vec<Mistake>,
+    /// The recipe; where there are mistakes, with something else in their places: twice, each with
+    /// other values there. None where nothing can stand in for one.
+    pub(super) recipes: Vec<Recipe>,
+    /// The last names of keys whose values are not those of the recipe.
+    pub(super) doubtful: Vec<String>,
+    /// Paths of values in which a word was guessed.
+    pub(super) guessed: Vec<String>,
+}
+
 /// The recipe of `tree`, which begins at `start`.
-///
-/// # Errors
-///
-/// Fails with every mistake that can be found, in the order of their places. Mistakes after one
-/// that nothing can stand in for are not among them.
-pub(super) fn read(tree: DeTable<'_>, start: usize) -> Result<Recipe, Vec<Mistake>> {
+pub(super) fn read(tree: DeTable<'_>, start: usize) -> Reading {
     let mut tree = tree;
-    let mut mistake = match parse(&tree, start) {
-        Ok(recipe) => return Ok(recipe),
-        Err(mistake) => mistake,
+    let mut read = match parse(&tree, start) {
+        Ok(recipe) => return Reading { recipes: vec![recipe], ..Reading::default() },
+        Err(mistake) => Err(mistake),
     };
     let (mut found, mut removed) = (Vec::new(), Vec::new());
+    let (mut doubtful, mut guessed) = (Vec::new(), Vec::new());
     for _ in 0..MOST {
-        let Some(place) = Place::of(&tree, &mistake) else {
-            found.push(mistake);
-            break;
-        };
-        // What an evaluation takes from a stage has its mistakes and their places, too.
-        let is_known =
-            found.contains(&mistake) || (place.is_missing && removed.contains(&place.path));
-        if !is_known {
+        let Err(mistake) = &read else { break };
+        let place = Place::of(&tree, mistake);
+        let is_missing_again = |place: &Place| place.is_missing && removed.contains(&place.path);
+        if !found.contains(mistake) && !place.as_ref().is_some_and(is_missing_again) {
             found.push(mistake.clone());
         }
-        let Some(Mended { tree: mended, read: Err(next), path, cure }) =
-            mend(&tree, start, &mistake, place)
-        else {
+        let is_unknown = mistake.text.starts_with("unknown field ");
+        let Some(mended) = place.and_then(|place| mend(&tree, start, mistake, place)) else {
             break;
         };
-        if matches!(cure, Cure::Remove) {
-            removed.push(path);
+        match &mended.cure {
+            Cure::Rename(_) | Cure::Translate(_) => {}
+            Cure::Word(_) => guessed.extend(guess(&mended.path)),
+            _ if is_unknown => {}
+            _ => doubtful.extend(mended.path.last().cloned()),
         }
-        (tree, mistake) = (mended, next);
+        if matches!(mended.cure, Cure::Remove) {
+            removed.push(mended.path);
+        }
+        (tree, read) = (mended.tree, mended.read);
     }
     found.sort_by_key(|mistake| mistake.span.start);
-    Err(found)
+    let mut recipes: Vec<_> = read.into_iter().collect();
+    if !recipes.is_empty() {
+        tree.iter_mut().for_each(|(_, value)| vary(value));
+        recipes.extend(parse(&tree, start));
+    }
+    // One alone does not tell what depends on what stands in.
+    if recipes.len() < 2 {
+        recipes.clear();
+    }
+    Reading { found, recipes, doubtful, guessed }
+}
+
+/// What depends on the word at `path`: the setting, or the list of settings, that it is in. The
+/// kind of a stage is no mere guess.
+fn guess(path: &[String]) -> Option<String> {
+    let is_part = |name: &String| name == "kind" || name.parse::<usize>().is_ok();
+    let length = path.len() - path.iter().rev().take_while(|name| is_part(name)).count();
+    (path[..length] != ["stage"]).then(|| path[..length].join("."))
+}
+
+/// Puts other numbers in the place of those that stand in for mistakes.
+fn vary(value: &mut Spanned<DeValue<'_>>) {
+    if value.span() == STAND_IN {
+        let other = match value.get_ref() {
+            DeValue::Integer(_) => "a = 7",
+            DeValue::Float(_) => "a = 0.25",
+            _ => return,
+        };
+        *value.get_mut() = stand_in(other);
+        return;
+    }
+    match value.get_mut() {
+        DeValue::Table(table) => table.iter_mut().for_each(|(_, value)| vary(value)),
+        DeValue::Array(items) => items.iter_mut().for_each(vary),
+        _ => {}
+    }
 }
 
 fn parse(tree: &DeTable<'_>, start: usize) -> Result<Recipe, Mistake> {
@@ -81,7 +126,7 @@ fn parse(tree: &DeTable<'_>, start: usize) -> Result<Recipe, Mistake> {
     let root = || Deserializer::from(Spanned::new(start..start, tree.clone()));
     let mistake = |error: toml::de::Error| {
         let (text, span) = (error.message().to_owned(), error.span().unwrap_or(start..start));
-        let inside = message::culprit(&text).and_then(|name| layers::find(tree, &span, name));
+        let inside = message::culprit(&text).and_then(|name| spans::find(tree, &span, name));
         Mistake { span: inside.unwrap_or(span), text }
     };
     let recipe = Recipe::deserialize(root()).map_err(mistake)?;
@@ -91,7 +136,7 @@ fn parse(tree: &DeTable<'_>, start: usize) -> Result<Recipe, Mistake> {
     if let (Ok(given), Ok(read)) = (given, read)
         && let Some(path) = list_for_object(&given, &read)
     {
-        let span = layers::span_at(tree, &path).unwrap_or(start..start);
+        let span = spans::span_at(tree, &path).unwrap_or(start..start);
         return Err(Mistake { span, text: format!("{path}: expected a table, got an array") });
     }
     Ok(recipe)
@@ -135,31 +180,64 @@ fn mend<'a>(
 ) -> Option<Mended<'a>> {
     let Place { mut path, is_missing } = place;
     let is_of_kind = path.last()? == "kind";
-    let meant = message::meant(&mistake.text).map(str::to_owned);
-    let is_key = mistake.text.starts_with("unknown field ");
-    let meant = meant.map(|name| if is_key { Cure::Rename(name) } else { Cure::Word(name) });
+    let meant = meant(tree, mistake, &path);
+    let value_end = value_at(tree, &path).map_or(0, |value| value.span().end);
     let without = (!is_missing || is_of_kind).then_some(Cure::Remove);
-    let stand_ins = STAND_INS.iter().map(|text| Cure::StandIn(text));
-    for cure in meant.into_iter().chain(without).chain(stand_ins) {
+    let words = if is_missing { place::Place::at(tree, path.clone()).words() } else { &[] };
+    let words = words.iter().map(|word| DeValue::String(word.as_str().into()));
+    let stand_ins = STAND_INS.iter().map(|text| stand_in(text)).chain(words);
+    // In the end without the table that lacks the key.
+    let table = is_missing.then_some(Cure::RemoveTable);
+    // What several tables have from one place is mended in all of them.
+    let others = spans::paths_at(tree, &mistake.span);
+    let key = path.last().filter(|_| mistake.text.starts_with("unknown field ")).cloned();
+    let others = others.into_iter().map(|other| other.into_iter().chain(key.clone()).collect());
+    let others: Vec<Vec<_>> = others.filter(|other| !is_missing && *other != path).collect();
+    for cure in meant.into_iter().chain(without).chain(stand_ins.map(Cure::StandIn)).chain(table) {
         // The other keys of a table depend on its kind.
         let is_word = matches!(cure, Cure::Word(_));
         path.pop_if(|last| is_of_kind && !is_word && last == "kind");
+        path.pop_if(|_| matches!(cure, Cure::RemoveTable));
         let mut mended = tree.clone();
         if !put(&mut mended, &path, &cure) {
             continue;
+        }
+        for other in others.iter().filter(|other| other.last() == path.last()) {
+            put(&mut mended, other, &cure);
         }
         let read = parse(&mended, start);
         // The next mistake is not to be caused by what stands in for this one.
         let is_new = |next: &Mistake| match cure {
             Cure::StandIn(_) => next.span != STAND_IN && next.span.start >= start,
-            Cure::Word(_) => next.span != STAND_IN,
-            Cure::Rename(_) | Cure::Remove => true,
+            Cure::Word(_) => next.span != MEANT,
+            // The values of other libraries are others, too.
+            Cure::Translate(_) => {
+                !(mistake.span.start <= next.span.start && next.span.end <= value_end)
+            }
+            Cure::Rename(_) | Cure::Remove | Cure::RemoveTable => true,
         };
         if read.as_ref().err().is_none_or(|next| next != mistake && is_new(next)) {
             return Some(Mended { tree: mended, read, path, cure });
         }
     }
     None
+}
+
+/// What was probably meant by a wrong name; `path` is that of the key.
+fn meant(tree: &DeTable<'_>, mistake: &Mistake, path: &[String]) -> Option<Cure> {
+    if mistake.text.starts_with("unknown field ") {
+        return Some(match hints::renamed(tree, &mistake.span, &mistake.text)? {
+            Renamed::Misspelt(name) => Cure::Rename(name),
+            Renamed::Foreign(name) => Cure::Translate(name),
+        });
+    }
+    if let [stage, _, kind] = path
+        && (stage.as_str(), kind.as_str()) == ("stage", "kind")
+    {
+        let stage = value_at(tree, &path[..2])?.get_ref();
+        return stage_kind(stage).map(|kind| Cure::Word(kind.to_owned()));
+    }
+    message::meant(&mistake.text).map(|name| Cure::Word(name.to_owned()))
 }
 
 /// What a mistake is about.
@@ -172,10 +250,15 @@ struct Place {
 impl Place {
     fn of(tree: &DeTable<'_>, mistake: &Mistake) -> Option<Self> {
         let Mistake { span, text } = mistake;
-        let mut path = layers::path_at(tree, span);
+        let mut path = match message::culprit(text) {
+            Some(wrong) if text.starts_with("unknown field ") => {
+                place::Place::of_key(tree, span, wrong).path
+            }
+            _ => spans::path_at(tree, span),
+        };
         let is_missing = text.starts_with("missing field ");
         // The first table of an array has the array's span.
-        if is_missing && value_at(tree, &path).is_some_and(DeValue::is_array) {
+        if is_missing && value_at(tree, &path).is_some_and(|value| value.get_ref().is_array()) {
             path.push("0".to_owned());
         }
         if is_missing || text.starts_with("unknown field ") {
@@ -185,54 +268,59 @@ impl Place {
     }
 }
 
-fn value_at<'t, 'a>(tree: &'t DeTable<'a>, path: &[String]) -> Option<&'t DeValue<'a>> {
-    let (first, rest) = path.split_first()?;
-    let first = tree.get(first.as_str())?.get_ref();
-    rest.iter().try_fold(first, |value, name| match value {
-        DeValue::Table(table) => table.get(name.as_str()).map(Spanned::get_ref),
-        DeValue::Array(items) => items.get(name.parse::<usize>().ok()?).map(Spanned::get_ref),
-        _ => None,
-    })
-}
-
 /// What is done to a mistake, so that reading goes on.
 #[derive(Debug, Clone)]
 enum Cure {
     /// The key gets another name.
     Rename(String),
+    /// The key of another library gets its name here.
+    Translate(String),
     /// The value becomes this text.
     Word(String),
     Remove,
-    StandIn(&'static str),
+    /// The table that it is in is removed.
+    RemoveTable,
+    StandIn(DeValue<'static>),
 }
 
 /// Applies a cure to what is at `path`; whether that could be done.
 fn put(tree: &mut DeTable<'_>, path: &[String], cure: &Cure) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
     if !rest.is_empty() {
-        return tree
-            .get_mut(first.as_str())
-            .is_some_and(|value| put_below(value.get_mut(), rest, cure));
+        return tree.get_mut(first.as_str()).is_some_and(|value| put_below(value, rest, cure));
     }
     if let Cure::Word(word) = cure {
         // In its place: a kind comes first.
-        return tree.get_mut(first.as_str()).map(|value| *value = text_of(word)).is_some();
+        if let Some(value) = tree.get_mut(first.as_str()) {
+            *value = text_of(word);
+        } else {
+            tree.insert(Spanned::new(MEANT, first.clone().into()), text_of(word));
+            kinds_first(tree);
+        }
+        return true;
     }
     match (cure, tree.remove_entry(first.as_str())) {
-        (Cure::Rename(name), Some((key, value))) if !tree.contains_key(name.as_str()) => {
+        (Cure::Rename(name) | Cure::Translate(name), Some((key, value)))
+            if !tree.contains_key(name.as_str()) =>
+        {
             tree.insert(Spanned::new(key.span(), name.clone().into()), value);
         }
-        (Cure::StandIn(text), _) => {
-            tree.insert(Spanned::new(STAND_IN, first.clone().into()), stand_in(text));
+        (Cure::StandIn(value), _) => {
+            let value = Spanned::new(STAND_IN, value.clone());
+            tree.insert(Spanned::new(STAND_IN, first.clone().into()), value);
         }
-        (Cure::Remove, _) => {}
-        (Cure::Rename(_) | Cure::Word(_), _) => return false,
+        (Cure::Remove | Cure::RemoveTable, _) => {}
+        (Cure::Rename(_) | Cure::Translate(_) | Cure::Word(_), _) => return false,
     }
     true
 }
 
-fn put_below(value: &mut DeValue<'_>, path: &[String], cure: &Cure) -> bool {
-    match value {
+fn put_below(value: &mut Spanned<DeValue<'_>>, path: &[String], cure: &Cure) -> bool {
+    // A name, which stands for a table, lacks a key.
+    if let (DeValue::String(_), Cure::StandIn(_)) = (value.get_ref(), cure) {
+        in_full(value);
+    }
+    match value.get_mut() {
         DeValue::Table(table) => put(table, path, cure),
         DeValue::Array(items) => {
             let Some((index, rest)) =
@@ -241,10 +329,10 @@ fn put_below(value: &mut DeValue<'_>, path: &[String], cure: &Cure) -> bool {
                 return false;
             };
             match (items.get_mut(index), cure) {
-                (Some(item), _) if !rest.is_empty() => put_below(item.get_mut(), rest, cure),
-                (None, _) | (Some(_), Cure::Rename(_)) => false,
-                (Some(item), Cure::StandIn(text)) => {
-                    *item = stand_in(text);
+                (Some(item), _) if !rest.is_empty() => put_below(item, rest, cure),
+                (None, _) | (Some(_), Cure::Rename(_) | Cure::Translate(_)) => false,
+                (Some(item), Cure::StandIn(value)) => {
+                    *item = Spanned::new(STAND_IN, value.clone());
                     true
                 }
                 (Some(item), Cure::Word(word)) => {
@@ -263,11 +351,11 @@ fn put_below(value: &mut DeValue<'_>, path: &[String], cure: &Cure) -> bool {
 }
 
 fn text_of(word: &str) -> Spanned<DeValue<'static>> {
-    Spanned::new(STAND_IN, DeValue::String(word.to_owned().into()))
+    Spanned::new(MEANT, DeValue::String(word.to_owned().into()))
 }
 
-fn stand_in(text: &'static str) -> Spanned<DeValue<'static>> {
+fn stand_in(text: &'static str) -> DeValue<'static> {
     let table = DeTable::parse(text).expect("a stand-in is TOML");
     let value = table.into_inner().remove("a").expect("its key is `a`");
-    Spanned::new(STAND_IN, value.into_inner())
+    value.into_inner()
 }

@@ -3,9 +3,11 @@
 //! What a key means is said once, in the comment at its field; this only arranges it. Texts and
 //! examples that belong to a whole table are in `reference/sections.md`, by the path of the table.
 
+mod foreign;
 mod keys;
 mod layout;
 mod page;
+mod paths;
 mod section;
 mod shape;
 mod text;
@@ -17,6 +19,12 @@ use anyhow::Result;
 
 use super::Recipe;
 use super::algorithm::PRESETS;
+#[cfg(test)]
+pub(super) use foreign::all as foreign;
+pub(super) use foreign::{Foreign, noted};
+#[cfg(test)]
+pub(super) use paths::Known;
+pub(super) use paths::{KEYS, keys_of};
 use shape::Schema;
 
 /// Examples, and what else is said of a table, by its path: `%% stage.loss` and what follows it.
@@ -30,42 +38,7 @@ const WRITTEN: &str = include_str!("reference/sections.md");
 pub fn reference() -> Result<String> {
     let schema = serde_json::to_value(schemars::schema_for!(Recipe))?;
     let written = WRITTEN.replace("{presets}", presets(PRESETS).trim_end());
-    Ok(layout::print(Schema::new(&schema), &written).0)
-}
-
-/// A name in another library, and what it is here.
-pub(super) struct Elsewhere {
-    /// The library.
-    pub(super) library: String,
-    /// The path of the key here, with `stage.0` for any stage and `[]` for a table of a list.
-    pub(super) path: String,
-}
-
-/// What a key of another library is here. Only keys count that stand for one of ours, not the
-/// values of keys and not what has to be computed.
-pub(super) fn elsewhere(key: &str) -> Vec<Elsewhere> {
-    gathered(|page| {
-        let names = page.names.iter().filter(|(name, here)| {
-            let there = name.name.trim_matches('`');
-            here.value.is_none()
-                && there.rsplit('.').next().is_some_and(|last| last == key || there == key)
-        });
-        let of = |(name, here): &(text::Name<'_>, page::Here)| Elsewhere {
-            library: name.library.to_owned(),
-            path: here.path.clone(),
-        };
-        names.map(of).collect()
-    })
-}
-
-/// The types of the value at a path, as [`Elsewhere::path`] is written.
-pub(super) fn types(path: &str) -> Option<String> {
-    gathered(|page| page.types.get(path).cloned())
-}
-
-fn gathered<T>(take: impl FnOnce(&page::Page<'_>) -> T) -> T {
-    let schema = schemars::schema_for!(Recipe).to_value();
-    take(&layout::print(Schema::new(&schema), WRITTEN).1)
+    Ok(layout::print(Schema::new(&schema), &written))
 }
 
 /// A table of what each algorithm sets.
@@ -90,7 +63,7 @@ mod tests {
             r#"{{ "properties": {{ {properties} }}, "required": ["must"], "$defs": {{ {definitions} }} }}"#
         );
         let schema = serde_json::from_str(&text).unwrap();
-        layout::print(Schema::new(&schema), "%% top\nBefore.\n").0
+        layout::print(Schema::new(&schema), "%% top\nBefore.\n")
     }
 
     fn holds(page: &str, lines: &[&str]) {

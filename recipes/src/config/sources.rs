@@ -10,6 +10,15 @@ use toml::de::DeTable;
 
 use super::algorithm::PRESETS;
 
+/// What is wrong with a key or a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mistake {
+    /// Where it stands.
+    pub(super) span: Range<usize>,
+    /// What serde says about it.
+    pub(super) text: String,
+}
+
 /// One source of settings.
 #[derive(Debug)]
 pub(super) struct Source {

@@ -139,8 +139,7 @@ macro_rules! stage_settings {
             /// Most tokens of one backward pass. It changes memory and time, not the result. Lower
             /// it when memory runs out.
             ///
-            /// Names: verl `ppo_max_token_len_per_gpu`, HF `per_device_train_batch_size`, prime-rl
-            /// `seq_len`.
+            /// Names: verl `ppo_max_token_len_per_gpu`, prime-rl `seq_len`.
             #[serde(default = "super::default_micro_batch_tokens")]
             pub micro_batch_tokens: NonZeroUsize,
             /// What the forward pass keeps for the backward pass. `"recompute"` takes less memory

@@ -60,6 +60,12 @@ pub(super) fn is_here(path: &str, search_path: &SearchPath) -> bool {
     !matches!(local(path, search_path, false), Ok(None))
 }
 
+/// The files of a path on this machine; none where it is an address on a hub or wrong.
+pub(super) fn here(path: &str, search_path: &SearchPath) -> Vec<PathBuf> {
+    let found = if is_remote(path) { Ok(None) } else { local(path, search_path, false) };
+    found.ok().flatten().unwrap_or_default()
+}
+
 fn local(path: &str, search_path: &SearchPath, one: bool) -> Result<Option<Vec<PathBuf>>> {
     let exact = search_path.find(path);
     if let Some(found) = exact.as_ref().filter(|found| one || !found.is_dir()) {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Plan, ProblemStats, Prompts, Samples, StagePlan};
+use super::{Plan, ProblemStats, Prompts, Samples, StagePlan, settings};
 use crate::config::{BestBy, Recipe};
 use crate::memory::MemoryEstimate;
 use crate::printable::both_ends;
@@ -50,6 +50,9 @@ impl fmt::Display for Plan {
             line("note", note)?;
         }
         line("problems", &self.problems.describe(recipe.data.max_prompt_tokens.get()))?;
+        for (what, input) in &self.inputs {
+            line(what, input)?;
+        }
         match (&self.prompt, recipe.prompt.suffix.as_deref()) {
             (Some(prompt), _) => line("a prompt", &both_ends(prompt, PROMPT))?,
             (None, Some(suffix)) if !suffix.trim().is_empty() => {
@@ -57,10 +60,14 @@ impl fmt::Display for Plan {
             }
             (None, _) => {}
         }
-        for (index, stage) in self.stages.iter().enumerate() {
+        for (index, (stage, settings)) in self.stages.iter().zip(&recipe.stages).enumerate() {
             line(&format!("stage {index} {}", stage.kind), &stage.to_string())?;
+            for (name, row) in settings::rows(index, settings, &self.origins) {
+                line(name, &row)?;
+            }
             line("memory", &stage.memory.to_string())?;
         }
+        line("marks", settings::MARKS)?;
         line("evaluation", &self.evaluation())?;
         line("samples", &self.samples.to_string())?;
         line("checkpoints", &kept(recipe))?;

@@ -61,7 +61,7 @@ fn a_typo_names_the_nearest_key() {
 #[test]
 fn contradictory_settings_are_listed_at_once() {
     let arguments = ["--set", "stage.rl.group_size=1", "--set", "data.held_out.count=60"];
-    let words = ["2 problems", "data.held_out.count", "stage.1.group_size"];
+    let words = ["2 mistakes", "data.held_out.count", "stage.1.group_size"];
     refused(SMALL, &[], &arguments, &words);
 }
 
@@ -115,6 +115,52 @@ fn a_dry_run_computes_and_writes_nothing() {
         assert!(said.contains(word), "expected {word:?} in:\n{said}");
     }
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn a_dry_run_shows_settings_files_and_what_is_left_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let row = |number: usize| {
+        let problem = number % 56;
+        format!("{{\"problem\": \"{problem} + 1\", \"answer\": \"{}\"}}\n", problem + 1)
+    };
+    let rows: String = (0..60).map(row).collect();
+    fs::create_dir(folder.path().join("mine")).expect("a writable folder");
+    fs::write(folder.path().join("mine/rows.jsonl"), rows).expect("a writable folder");
+    let made = SMALL.lines().find(|line| line.starts_with("train =")).expect("it has problems");
+    let recipe = SMALL
+        .replace(made, "train = { kind = \"jsonl\", path = \"rows.jsonl\" }")
+        .replace("count = 8", "count = 50")
+        .replace("[[stage]]\nkind = \"sft\"\nsteps = 2\nbatch = 4\nschedule = { kind = \"constant\", lr = 1e-3 }\n", "")
+        .replace("group_size = 2", "group_size = 2\nalgorithm = \"dapo\"");
+    fs::write(folder.path().join("mine/mine.toml"), recipe).expect("a writable folder");
+    let judge = "stage.rl.rewards=[{ kind = 'process', command = ['cat', 'judge.py'] }]";
+    let arguments = ["train", "mine/mine.toml", "--dry-run", "--set", judge];
+    let output = stearin(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = stdout(&output);
+    let here = folder.path().canonicalize().expect("the folder");
+    for line in [
+        "    settings  algorithm dapo*, advantage grpo+, epochs 1, updates_per_step 1",
+        "    schedule  constant*, lr 1e-4*, optim adamw",
+        "     rollout  max_new_tokens 8*, temperature 1, top_p 1, dynamic_sampling accuracy+",
+        "clip_low 0.2+, clip_high 0.28+, dual_clip 10+, aggregation token-mean+, kl off",
+        "     rewards  process*",
+        "* set by the recipe or --set, + by the algorithm",
+        &format!("        file  data.train: {}", here.join("mine/rows.jsonl").display()),
+        &format!("`cat judge.py`, started in {}; its paths start there", here.display()),
+    ] {
+        assert!(said.contains(line), "expected {line:?} in:\n{said}");
+    }
+    // Of 56 problems 50 are held out, and those that stand twice are not trained on.
+    let left_out = said.lines().find(|line| line.contains("not trained on")).unwrap_or_default();
+    let count = |line: &str, end: &str| -> usize {
+        let (_, number) =
+            line.split(end).next().unwrap_or_default().rsplit_once(' ').unwrap_or_default();
+        number.parse().unwrap_or_else(|_| panic!("{said}"))
+    };
+    let problems = said.lines().find(|line| line.contains("problems  ")).unwrap_or_default();
+    assert_eq!(count(problems, " to train on") + count(left_out, " row"), 10, "{said}");
 }
 
 #[test]

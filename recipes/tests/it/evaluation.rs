@@ -387,7 +387,11 @@ fn sets_that_cannot_be_told_apart_are_refused() {
         ("figure = \"pass@3\"", "samples = 4", "the values of K are 2, 4"),
         ("figure = \"greedy\"", "", "has no greedy: it needs `greedy = true`"),
         ("figure = \"accuracy\"", "", "expected \"avg\", \"pass@K\""),
-        ("metric = \"avg\"", "", "unknown key `metric`, expected `set` or `figure`"),
+        (
+            "metric = \"avg\"",
+            "",
+            "unknown key `metric` in `checkpoint.best`, expected `set` or `figure`",
+        ),
     ] {
         let error = best(figure, set).unwrap_err();
         assert!(error.contains(words), "{figure}: {error}");

@@ -98,16 +98,28 @@ fn a_table_without_a_kind_is_of_the_default_one_and_keeps_the_places_of_mistakes
     for (overlay, expected) in [
         ("stage.rl.optim = { beta2 = 0.9, beta3 = 0.9 }", "layer1.toml:1:33: unknown key `beta3`"),
         ("stage.rl.optim = { beta3 = 0.9 }", "layer1.toml:1:20: unknown key `beta3`"),
-        ("stage.rl.optim = { beta2 = true }", "layer1.toml:1:28: expected a number, got true"),
-        ("stage.rl.importance = { cap = 1 }", "layer1.toml:1:23: missing key `kind`, expected"),
+        (
+            "stage.rl.optim = { beta2 = true }",
+            "layer1.toml:1:28: stage.1.optim.beta2: expected a number, got true",
+        ),
+        (
+            "stage.rl.importance = { cap = 1 }",
+            "layer1.toml:1:23: missing key `kind` in `stage.1.importance`, expected",
+        ),
         ("stage.rl.loss.kl = { c = 1, kind = \"k3\" }", "layer1.toml:1:22: unknown key `c`"),
-        ("stage.rl.loss.kl = { kind = \"k9\" }", "layer1.toml:1:29: unknown value `k9`"),
-        ("stage.rl.loss.kl = \"k9\"", "layer1.toml:1:20: unknown value `k9`"),
-        ("stage.rl.rewards = [\"math\", \"mth\"]", "layer1.toml:1:29: unknown value `mth`"),
+        (
+            "stage.rl.loss.kl = { kind = \"k9\" }",
+            "layer1.toml:1:29: stage.1.loss.kl.kind: unknown value `k9`",
+        ),
+        ("stage.rl.loss.kl = \"k9\"", "layer1.toml:1:20: stage.1.loss.kl: unknown value `k9`"),
+        (
+            "stage.rl.rewards = [\"math\", \"mth\"]",
+            "layer1.toml:1:29: stage.1.rewards[1]: unknown value `mth`",
+        ),
         ("stage.rl.rewards = [\"overlong\"]", "layer1.toml:1:21: missing key `buffer`"),
         (
             "stage.rl.rewards = [{ kind = \"process\", command = 5 }]",
-            "layer1.toml:1:51: expected a list",
+            "layer1.toml:1:51: stage.1.rewards[0].command: expected a list",
         ),
     ] {
         let error = read(&[PLAIN, overlay], &[]).unwrap_err();

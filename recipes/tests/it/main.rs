@@ -20,6 +20,7 @@ mod examples;
 mod forms;
 mod goes_on;
 mod going_back;
+mod hints;
 mod hub;
 mod identity;
 mod killed;

@@ -219,7 +219,10 @@ fn a_stage_may_train_on_data_of_its_own() {
                   {\"prompt\":\"2+2\",\"completion\":\"4\"}\n";
     fs::write(folder.join("worked.jsonl"), worked).unwrap();
     let said = train(folder, TWO, &["--run-dir", "one"]);
-    assert!(said.contains("left out 1 problems that are held out"), "{said}");
+    assert!(
+        said.contains("1 row is not trained on: it has the text of a held-out problem"),
+        "{said}"
+    );
     let epochs: Vec<_> = metrics(folder, "one", "training/epoch").into_iter().flatten().collect();
     assert_eq!(epochs.len(), 2);
     assert!((epochs[0] - 0.5).abs() < 1e-9 && (epochs[1] - 0.25).abs() < 1e-9, "{epochs:?}");

@@ -30,7 +30,6 @@ pub(super) fn table<'a>(page: &mut Page<'a>, path: &str, anchor: &str, keys: &[K
         };
         page.remember(key.doc.names(), &path, home.as_ref().unwrap_or(&own), None);
         let mut types = type_name(page.schema, key.schema);
-        page.types.insert(page.setting(&path), types.clone());
         if home.is_none() {
             match listed(page, &path, &own, key) {
                 Listed::Nothing => {}
@@ -120,7 +119,7 @@ pub(super) fn form_name<'a>(schema: Schema<'a>, form: &Form<'a>) -> String {
 }
 
 /// The types of a value, with "or" between them.
-fn type_name<'a>(schema: Schema<'a>, value: &'a Value) -> String {
+pub(super) fn type_name<'a>(schema: Schema<'a>, value: &'a Value) -> String {
     let mut names: Vec<String> = Vec::new();
     let forms = schema.forms(value);
     for form in &forms {

@@ -9,9 +9,8 @@ use super::shape::Schema;
 /// Tables in the order in which a recipe is written; others come after them.
 const ORDER: &[&str] = &["model", "data", "prompt", "eval", "stage", "record", "checkpoint"];
 
-/// The whole page, and what was gathered for it, of the recipe's schema and what is written by
-/// hand.
-pub(super) fn print<'a>(schema: Schema<'a>, written: &'a str) -> (String, Page<'a>) {
+/// The whole page, of the recipe's schema and what is written by hand.
+pub(super) fn print<'a>(schema: Schema<'a>, written: &'a str) -> String {
     let mut page = Page::new(schema, written);
     let sections = sections(&mut page);
     page.lists = sections.iter().filter(|one| one.is_list()).map(|one| one.path.clone()).collect();
@@ -27,7 +26,7 @@ pub(super) fn print<'a>(schema: Schema<'a>, written: &'a str) -> (String, Page<'
         out.push_str(&section.print(&mut page));
     }
     out.push_str(&page.names_section());
-    (out, page)
+    out
 }
 
 /// All sections, in the order of the page.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::foreign;
 use super::shape::{Form, Key, Schema, What};
 use super::text::{Name, cell, code};
 use super::written::Written;
@@ -24,9 +25,7 @@ pub(super) struct Page<'a> {
     /// A link to where the keys of a table are described.
     pub(super) described: Vec<(Vec<Key<'a>>, String)>,
     /// Names in other libraries, with what they are here.
-    pub(super) names: Vec<(Name<'a>, Here)>,
-    /// The types of keys, by their paths.
-    pub(super) types: BTreeMap<String, String>,
+    names: Vec<(Name<'a>, Here)>,
     /// The paths of the sections that are lists.
     pub(super) lists: Vec<String>,
     /// The keys that every stage has.
@@ -37,10 +36,10 @@ pub(super) struct Page<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Here {
     /// The path of the key, as [`Page::setting`] has it.
-    pub(super) path: String,
+    path: String,
     anchor: String,
     /// The value of the key that it is, where it is one.
-    pub(super) value: Option<String>,
+    value: Option<String>,
 }
 
 impl<'a> Page<'a> {
@@ -52,7 +51,6 @@ impl<'a> Page<'a> {
             listed: BTreeMap::new(),
             described: Vec::new(),
             names: Vec::new(),
-            types: BTreeMap::new(),
             lists: Vec::new(),
             every_stage: Vec::new(),
         }
@@ -60,7 +58,7 @@ impl<'a> Page<'a> {
 
     /// A path as `--set` takes it: the stage is `stage.0` where every stage has the key, else
     /// `stage.rl`; `[]` stands for a table of another list.
-    pub(super) fn setting(&self, path: &str) -> String {
+    fn setting(&self, path: &str) -> String {
         let names: Vec<&str> = path.split('.').collect();
         let (mut out, mut at) = (String::new(), String::new());
         for (index, name) in names.iter().enumerate() {
@@ -144,6 +142,23 @@ impl<'a> Page<'a> {
         for (name, here) in rows.values() {
             let here = here.iter().map(|here| here.line()).collect::<Vec<_>>().join(", ");
             let _ = writeln!(out, "| {} | {} | {here} |", name.library, cell(&name.name));
+        }
+        out + "\n" + &self.foreign_table()
+    }
+
+    /// What no single key here stands for.
+    fn foreign_table(&self) -> String {
+        let mut out = self.written.text("foreign");
+        out.push_str("\n\n| library | there | here |\n|---|---|---|\n");
+        let mut rows: Vec<_> = foreign::all().collect();
+        rows.sort_by_key(|(name, foreign)| (foreign.library.to_lowercase(), name.to_lowercase()));
+        let path = |key: &str| code(&self.setting(key));
+        for (name, foreign) in rows {
+            let said = foreign.said(path).unwrap_or_else(|| {
+                foreign.keys.iter().map(|key| path(key)).collect::<Vec<_>>().join(" or ")
+            });
+            let (name, said) = (code(name), cell(&said));
+            let _ = writeln!(out, "| {} | {name} | {said} |", foreign.library);
         }
         out
     }

@@ -143,6 +143,11 @@ impl<'a> Schema<'a> {
         vec![Form { doc, what }]
     }
 
+    /// The forms of the union that stands beside the keys of a table.
+    pub(super) fn union_forms(self, schema: &'a Value) -> Vec<Form<'a>> {
+        union(schema).unwrap_or_default().iter().flat_map(|item| self.forms(item)).collect()
+    }
+
     /// The forms of a value that is a list, or of one item of it where it is nothing but a list.
     pub(super) fn item_forms(self, schema: &'a Value) -> (bool, Vec<Form<'a>>) {
         let forms = self.forms(schema);

@@ -210,7 +210,7 @@ impl StageSettings for RlStage {
             self.check_group_of_one(&mut need);
         }
         need(
-            self.rollout.temperature > 0.0,
+            self.rollout.temperature != 0.0,
             "rollout.temperature: greedy siblings are all the same and teach nothing; use a \
              temperature above 0",
         );

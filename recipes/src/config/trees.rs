@@ -1,0 +1,63 @@
+//! Trees of settings: how they merge, and how a table with a `kind` may be written.
+
+use settings::off::OFF;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The kind of a table, or of a setting that is a name: `"k3"` stands for `{ kind = "k3" }`.
+pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
+    value.as_str().or_else(|| value.as_table()?.get("kind")?.get_ref().as_str())
+}
+
+/// Tables merge key by key; everything else, and a table whose `kind` changes, is replaced. A name
+/// counts as the table with that `kind`.
+pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {
+    for (key, value) in over {
+        let Some(there) = base.get_mut(key.get_ref().as_ref()) else {
+            base.insert(key, value);
+            continue;
+        };
+        let (old, new) = (kind_of(there.get_ref()), kind_of(value.get_ref()));
+        let same_kind = old.is_none() || new.is_none() || old == new;
+        let span = value.span();
+        match (there.get_ref(), value.get_ref()) {
+            (DeValue::String(name), DeValue::Table(_)) if same_kind && name != OFF => {
+                in_full(there);
+            }
+            // It says nothing but the kind that is there.
+            (DeValue::Table(_), DeValue::String(_)) if old == new => continue,
+            _ => {}
+        }
+        match (there.get_mut(), value.into_inner()) {
+            (DeValue::Table(there), DeValue::Table(value)) if same_kind => merge(there, value),
+            (_, value) => *there = Spanned::new(span, value),
+        }
+    }
+}
+
+/// Makes the table with `kind` of a name.
+pub(super) fn in_full(name: &mut Spanned<DeValue<'_>>) {
+    let (span, kind) = (name.span(), name.clone());
+    let kind = (Spanned::new(span, "kind".into()), kind);
+    *name.get_mut() = DeValue::Table(DeTable::from_iter([kind]));
+}
+
+/// Puts `kind` before the other keys of every table, where its reader wants it. The arguments of a
+/// chat template keep their order, which shows in a prompt.
+pub(super) fn kinds_first(table: &mut DeTable<'_>) {
+    if let Some((kind, name)) = table.remove_entry("kind") {
+        let rest = std::mem::take(table);
+        table.insert(kind, name);
+        table.extend(rest);
+    }
+    let inner = table.iter_mut().filter(|(key, _)| key.get_ref() != "template_args");
+    inner.for_each(|(_, value)| in_value(value));
+}
+
+fn in_value(value: &mut Spanned<DeValue<'_>>) {
+    match value.get_mut() {
+        DeValue::Table(table) => kinds_first(table),
+        DeValue::Array(array) => array.iter_mut().for_each(in_value),
+        _ => {}
+    }
+}
