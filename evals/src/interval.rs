@@ -14,35 +14,43 @@ pub struct Estimate {
     pub high: f64,
 }
 
+/// Problems that the estimate of the variance has in addition to those that were judged. Their
+/// variance is the largest that the mean allows. The number is chosen by simulation
+/// (docs/evaluation.md): without it, intervals are too narrow if few problems are solved at all.
+const ADDED: f64 = 3.0;
+
 impl Estimate {
-    /// The mean of one value a problem, each from 0 to `top`, with its 95 % interval.
+    /// The mean of one value per problem, each from 0 to `top`, with its 95 % interval.
     ///
     /// A problem is the unit because samples of one problem are not independent trials. The
-    /// interval is mean +- 1.96 standard errors. Where every value is 0 or `top`, as with one
-    /// sample a problem, problems are plain trials, and where all are equal there is no spread to
-    /// measure: then it is Wilson's, which does not shrink to a point.
+    /// interval is Wilson's with an effective number of trials n = m V / v over m problems. V =
+    /// p (1 - p) is the largest variance that values from 0 to 1 with mean p can have, which is
+    /// that of single trials. v = ((m - 1) s² + 3 V) / (m + 2) is the variance of the problems, s²
+    /// that of the sample. n is at least m, and equals m if all values are 0 or `top`.
     ///
-    /// Source: Miller, arXiv 2411.00640, for the problem as the unit.
-    #[expect(clippy::float_cmp, reason = "values that were not rounded apart are equal to the bit")]
+    /// Source: Korn and Graubard, Survey Methodology 24 (1998), for the effective number; Franco,
+    /// Little, Louis and Slud, J. Survey Stat. Methodol. 7 (2019), for Wilson's interval with it;
+    /// Miller, arXiv 2411.00640, for the problem as the unit. The 3 V is our own.
     pub fn over_problems(values: &[f64], top: f64) -> Self {
-        let n = values.len() as f64;
+        let problems = values.len() as f64;
         // Not `sum`, which is -0 of none.
-        let mean = values.iter().fold(0.0, |sum, value| sum + value) / n.max(1.0);
-        let trials = values.iter().all(|value| *value == 0.0 || *value == top);
-        if trials || values.windows(2).all(|pair| pair[0] == pair[1]) {
-            let (low, high) = wilson(mean / top, values.len());
-            return Self { mean, low: low * top, high: high * top };
-        }
-        let half = Z * standard_error(values);
-        Self { mean, low: (mean - half).max(0.0), high: (mean + half).min(top) }
+        let mean = values.iter().fold(0.0, |sum, value| sum + value) / problems.max(1.0);
+        let p = mean / top;
+        let largest = p * (1.0 - p);
+        let squares: f64 = values.iter().map(|value| (value / top - p).powi(2)).sum();
+        let variance = (squares + ADDED * largest) / (problems - 1.0 + ADDED);
+        let trials =
+            if largest > 0.0 { (problems * largest / variance).max(problems) } else { problems };
+        let (low, high) = wilson_of(p, trials);
+        Self { mean, low: low * top, high: high * top }
     }
 }
 
-/// Standard error of the mean of one value a problem: the standard deviation over n - 1, divided by
-/// the square root of n. Samples of one problem are a cluster, of which the value is the mean. 0
+/// Standard error of the mean of one value per problem: the standard deviation over n - 1, divided
+/// by the square root of n. Samples of one problem are a cluster, of which the value is the mean. 0
 /// for fewer than two values.
 ///
-/// Source: Miller, arXiv 2411.00640, equation 4 with one value a cluster.
+/// Source: Miller, arXiv 2411.00640, equation 4 with one value per cluster.
 pub fn standard_error(values: &[f64]) -> f64 {
     if values.len() < 2 {
         return 0.0;
@@ -61,10 +69,14 @@ pub(crate) const Z: f64 = 1.959_963_984_540_054;
 ///
 /// Source: Wilson, J. Am. Stat. Assoc. 22 (1927), 209-212, with z = 1.959964.
 pub fn wilson(p: f64, n: usize) -> (f64, f64) {
-    if n == 0 {
+    wilson_of(p, n as f64)
+}
+
+/// [`wilson`] for a number of trials that need not be whole.
+fn wilson_of(p: f64, n: f64) -> (f64, f64) {
+    if n == 0.0 {
         return (0.0, 1.0);
     }
-    let n = n as f64;
     let z2 = Z * Z / n;
     let centre = (p + z2 / 2.0) / (1.0 + z2);
     let half = Z / (1.0 + z2) * (p * (1.0 - p) / n + z2 / (4.0 * n)).sqrt();
@@ -73,8 +85,6 @@ pub fn wilson(p: f64, n: usize) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use rand_philox::{Philox, u32_to_unit_f64};
-
     use super::*;
 
     #[track_caller]
@@ -94,54 +104,39 @@ mod tests {
 
     #[test]
     fn problems_are_the_unit() {
-        // Standard deviation 0.5 over 4 problems: a standard error of 0.25.
-        let found = Estimate::over_problems(&[0.25, 0.25, 1.25, 1.25], 8.0);
-        assert!((found.mean - 0.75).abs() < 1e-12);
-        let half = Z * (4.0 * 0.25 / 3.0 / 4.0_f64).sqrt();
-        assert!((found.low - (0.75 - half)).abs() < 1e-12, "{found:?}");
-        assert!((found.high - (0.75 + half)).abs() < 1e-12, "{found:?}");
-        let cut = Estimate::over_problems(&[0.25, 1.0], 1.0);
-        assert_eq!((cut.low, cut.high), (0.0, 1.0));
+        // V = 1/4, squares 4/16: v = (1/4 + 3/4) / 6 = 1/6, and 4 V / v = 6 trials.
+        let found = Estimate::over_problems(&[2.0, 2.0, 6.0, 6.0], 8.0);
+        let (low, high) = wilson(0.5, 6);
+        assert!((found.mean - 4.0).abs() < 1e-12);
+        assert!((found.low - 8.0 * low).abs() < 1e-12, "{found:?}");
+        assert!((found.high - 8.0 * high).abs() < 1e-12, "{found:?}");
+        // Values without spread: v = 3/4 / 6, and 8 trials.
+        let found = Estimate::over_problems(&[2.0; 4], 4.0);
+        let (low, high) = wilson(0.5, 8);
+        assert!((found.low - 4.0 * low).abs() < 1e-12, "{found:?}");
+        assert!((found.high - 4.0 * high).abs() < 1e-12, "{found:?}");
     }
 
     #[test]
-    fn trials_and_equal_values_have_wilsons_interval() {
-        let (low, high) = wilson(0.5, 4);
-        let found = Estimate::over_problems(&[0.0, 1.0, 1.0, 0.0], 1.0);
-        assert_eq!(found, Estimate { mean: 0.5, low, high });
-        let found = Estimate::over_problems(&[2.0; 4], 4.0);
-        assert_eq!(found, Estimate { mean: 2.0, low: 4.0 * low, high: 4.0 * high });
+    fn single_trials_have_wilsons_interval() {
+        for (values, p) in [(&[0.0, 1.0, 1.0, 0.0], 0.5), (&[0.0; 4], 0.0), (&[1.0; 4], 1.0)] {
+            let (low, high) = wilson(p, 4);
+            assert_eq!(Estimate::over_problems(values, 1.0), Estimate { mean: p, low, high });
+        }
         let none = Estimate::over_problems(&[], 4.0);
         assert_eq!(none, Estimate { mean: 0.0, low: 0.0, high: 4.0 });
         assert!(none.mean.is_sign_positive());
     }
 
-    /// How often the interval holds the truth in 2,000 evaluations of problems drawn anew.
-    fn coverage(problems: usize, samples: u32) -> f64 {
-        const EVALUATIONS: u32 = 2000;
-        let mut words = Philox::from_u64_seed_stream(31, u64::from(samples));
-        let mut held = 0;
-        for _ in 0..EVALUATIONS {
-            let values: Vec<f64> = (0..problems)
-                .map(|_| {
-                    // A rate of its own for every problem, even over 0 to 1: the truth is 0.5.
-                    let rate = u32_to_unit_f64(words.next_u32());
-                    let draws = (0..samples).map(|_| u32_to_unit_f64(words.next_u32()));
-                    let solved = draws.filter(|draw| *draw < rate).count();
-                    solved as f64 / f64::from(samples)
-                })
-                .collect();
-            let found = Estimate::over_problems(&values, 1.0);
-            held += u32::from(found.low <= 0.5 && 0.5 <= found.high);
-        }
-        f64::from(held) / f64::from(EVALUATIONS)
-    }
-
     #[test]
-    fn the_interval_holds_the_truth_as_often_as_it_says() {
-        for (problems, samples) in [(100, 4), (200, 1), (60, 32)] {
-            let found = coverage(problems, samples);
-            assert!((0.93..=0.97).contains(&found), "{problems} x {samples}: {found}");
+    fn the_mean_is_within_its_interval() {
+        let third = 1.0 / 3.0;
+        for values in
+            [&[third; 3][..], &[1.0 - third; 7], &[1e-300, 0.0], &[1.0 - 1e-16; 9], &[0.4]]
+        {
+            let found = Estimate::over_problems(values, 1.0);
+            assert!(found.low <= found.mean && found.mean <= found.high, "{found:?}");
+            assert!(found.low >= 0.0 && found.high <= 1.0, "{found:?}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Graded attempts, held-out evaluation, the metric table and the run record.
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`],
-//! [`majority`], [`interval`] and [`compare`]; [`benchmark`]; then [`metrics`], [`run`],
-//! [`export`], [`reflection`], [`sources`] and [`health`].
+//! [`majority`], [`interval`], [`student`] and [`compare`]; [`benchmark`]; then [`metrics`],
+//! [`run`], [`export`], [`reflection`], [`sources`] and [`health`].
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
 
@@ -23,6 +23,7 @@ pub mod prompt;
 pub mod reflection;
 pub mod run;
 pub mod sources;
+pub mod student;
 
 pub use benchmark::Benchmark;
 pub use compare::Paired;

@@ -1,8 +1,10 @@
 //! `stearin eval`: evaluates a model on benchmarks, files and generated problems.
 //!
 //! Reading order: `eval/sets.rs` finds the problems, `eval/settings.rs` has what results depend on,
-//! [`judge`] computes them, `eval/folder.rs` stores them, `eval/table.rs` prints them.
+//! [`judge`] computes them, `eval/folder.rs` stores them, `eval/compare.rs` compares them with
+//! others, `eval/table.rs` prints them.
 
+mod compare;
 mod contamination;
 mod folder;
 mod list;
@@ -24,13 +26,14 @@ use evals::run::{ProblemLine, State};
 use evals::{Error, PromptStyle};
 use rollout::{Key, Purpose};
 
+pub use compare::{Compared, Flip, Flipped, compare};
 pub use contamination::{Texts, contaminated};
 pub use folder::{Folder, Found, open, read};
 pub use list::{list, list_json};
 pub use plan::plan;
 pub use sets::{Finding, Set};
 pub use settings::{SetSettings, Settings, model_name};
-pub use table::{Compared, Shown, compare, json, markdown};
+pub use table::{Shown, json, markdown};
 
 use running::Running;
 

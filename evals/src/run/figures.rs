@@ -63,6 +63,11 @@ impl Figure {
         }
     }
 
+    /// The largest value of a problem; none if there is no bound.
+    pub fn largest(self) -> Option<f64> {
+        (self != Self::Length).then_some(1.0)
+    }
+
     /// Its mean over problems.
     fn over(self, lines: &[&ProblemLine]) -> Estimate {
         let values: Vec<_> = lines.iter().filter_map(|line| self.of(line)).collect();
@@ -311,8 +316,8 @@ mod tests {
             .zip(&after)
             .map(|(b, a)| Figure::Average.of(a).unwrap() - Figure::Average.of(b).unwrap())
             .collect();
-        let found = Paired::of(&differences);
-        assert_eq!((found.better, found.worse, found.equal), (1, 0, 2));
+        let found = Paired::of(&differences, Some(1.0));
+        assert_eq!((found.higher, found.lower, found.equal), (1, 0, 2));
         assert!((found.mean - 1.0 / 3.0).abs() < 1e-12);
     }
 }

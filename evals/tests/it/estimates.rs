@@ -3,6 +3,7 @@
 use evals::compare::{EXACT, FLIPS};
 use evals::interval::{standard_error, wilson};
 use evals::majority::majority_at;
+use evals::student::t_quantile;
 use evals::{Estimate, Paired, pass_at};
 use serde_json::Value;
 
@@ -26,14 +27,16 @@ fn count(case: &Value, key: &str) -> usize {
 }
 
 #[test]
-fn intervals_are_wilsons_or_of_clustered_errors() {
+fn intervals_are_wilsons_with_the_effective_number_of_trials() {
     for case in cases("wilson") {
         let n = count(&case, "n");
         let (low, high) = wilson(count(&case, "successes") as f64 / n as f64, n);
         close(&case, "low", low);
         close(&case, "high", high);
     }
-    for case in cases("estimates") {
+    let estimates = cases("estimates");
+    assert!(estimates.len() > 10);
+    for case in estimates {
         let problems = case["scores"].as_array().unwrap().iter().map(numbers);
         let means: Vec<_> =
             problems.map(|scores| scores.iter().sum::<f64>() / scores.len() as f64).collect();
@@ -42,6 +45,17 @@ fn intervals_are_wilsons_or_of_clustered_errors() {
         close(&case, "mean", found.mean);
         close(&case, "low", found.low);
         close(&case, "high", found.high);
+    }
+}
+
+#[test]
+fn the_quantile_of_student_is_scipys() {
+    let cases = cases("student");
+    assert!(cases.len() > 60);
+    for case in cases {
+        let found = t_quantile(count(&case, "degrees"));
+        let expected = case["quantile"].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-9, "{found}: {case}");
     }
 }
 
@@ -71,11 +85,14 @@ fn pairs_are_compared_as_by_every_flip() {
     let mut drawn = 0;
     for case in cases("paired") {
         let differences = numbers(&case["differences"]);
-        let found = Paired::of(&differences);
+        let found = Paired::of(&differences, Some(2.0));
         close(&case, "mean", found.mean);
         close(&case, "error", found.standard_error.unwrap());
-        assert_eq!((found.better, found.worse), (count(&case, "better"), count(&case, "worse")));
-        if found.better + found.worse <= EXACT {
+        let [low, high] = found.interval.unwrap();
+        close(&case, "low", low);
+        close(&case, "high", high);
+        assert_eq!((found.higher, found.lower), (count(&case, "higher"), count(&case, "lower")));
+        if found.higher + found.lower <= EXACT {
             close(&case, "p", found.p);
         } else {
             // Four standard errors of the share of drawn flips.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attempt;
+mod coverage;
 mod estimates;
 mod export;
 mod prompt;

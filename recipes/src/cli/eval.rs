@@ -88,7 +88,8 @@ pub(super) struct Args {
     /// the model and the settings.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The directory of another evaluation to compare with, problem by problem.
+    /// The directory of another evaluation to compare with, problem by problem. With `--table`, each
+    /// evaluation is compared.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Print the settings and the first prompt of each set, and sample nothing.
@@ -211,8 +212,10 @@ fn root(out: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
 /// Prints directories as a table or as JSON.
 fn show(roots: &[PathBuf], args: &Args) -> Result<()> {
     let found = roots.iter().map(|root| eval::read(root)).collect::<Result<Vec<_>>>()?;
-    let against = args.against.as_ref();
-    let against = against.map(|other| compare(&found[0], &eval::read(other)?)).transpose()?;
+    let against = match &args.against {
+        Some(other) => compare(&found, &eval::read(other).context("--against")?)?,
+        None => Vec::new(),
+    };
     let shown = Shown { found, against };
     print(&if args.json { eval::json(&shown) } else { eval::markdown(&shown) })
 }

@@ -1,6 +1,7 @@
 //! What the results of an evaluation depend on: the file `eval.toml` of its directory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -78,37 +79,50 @@ impl Settings {
         Ok(sha256(text.as_bytes())[..8].to_owned())
     }
 
-    /// The keys that differ from the settings `then`, each with both values.
+    /// The keys that differ from the settings `then`, each with both values, as `eval.toml` has
+    /// them.
     ///
     /// # Errors
     ///
     /// Fails where [`Settings::to_toml`] does.
     pub fn changes_since(&self, then: &Self) -> Result<Vec<String>> {
-        // A set that only one has is one line, not one for each of its keys.
+        Ok(self.changes(then)?.iter().map(Change::to_string).collect())
+    }
+
+    /// The keys that differ from the settings `then`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Settings::to_toml`] does.
+    pub(super) fn changes(&self, then: &Self) -> Result<Vec<Change>> {
+        // A set that only one has is one change, not one for each of its keys.
         let has = |settings: &Self, name: &str| settings.sets.iter().any(|set| set.name == name);
-        let only = |one: &Self, other: &Self, place: &str| -> Vec<String> {
+        let only = |one: &Self, other: &Self| -> Vec<_> {
             let sets = one.sets.iter().filter(|set| !has(other, &set.name));
-            sets.map(|set| format!("set.{}: {place}", set.name)).collect()
+            sets.map(|set| (vec!["set".to_owned(), set.name.clone()], true.into())).collect()
         };
-        let mut lines = only(then, self, "then, not now");
-        lines.extend(only(self, then, "now, not then"));
+        let was = |(path, value)| Change { path, was: Some(value), is: None };
+        let is = |(path, value)| Change { path, was: None, is: Some(value) };
+        let mut changes: Vec<_> = only(then, self).into_iter().map(was).collect();
+        changes.extend(only(self, then).into_iter().map(is));
         let common = |one: &Self, other: &Self| -> Result<Value> {
             let mut one = one.clone();
             one.sets.retain(|set| has(other, &set.name));
             Ok(Value::Table(one.table()?))
         };
         let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
-        flatten("", &common(then, self)?, &mut was);
-        flatten("", &common(self, then)?, &mut is);
-        let mut keys: Vec<_> = was.keys().chain(is.keys()).collect();
+        flatten(&[], &common(then, self)?, &mut was);
+        flatten(&[], &common(self, then)?, &mut is);
+        let mut keys: Vec<_> = was.keys().chain(is.keys()).cloned().collect();
         keys.sort_unstable();
         keys.dedup();
-        let or_none = |value: Option<&String>| value.map_or("nothing", String::as_str).to_owned();
-        let differing = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
-        lines.extend(differing.map(|key| {
-            format!("{key}: {} then, {} now", or_none(was.get(key)), or_none(is.get(key)))
-        }));
-        Ok(lines)
+        let all = keys.into_iter().map(|path| Change {
+            was: was.get(&path).cloned(),
+            is: is.get(&path).cloned(),
+            path,
+        });
+        changes.extend(all.filter(|change| change.was != change.is));
+        Ok(changes)
     }
 
     /// What is compared: a model with files is what they hold, wherever it lies.
@@ -121,10 +135,33 @@ impl Settings {
     }
 }
 
-fn flatten(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
-    let within = |key: &str| {
-        if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-    };
+/// A key of `eval.toml` whose value differs. A set that only one has is `set` and its name.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    /// The key, part by part; a set is named by its name.
+    pub(super) path: Vec<String>,
+    /// The value then; none where there was none.
+    pub(super) was: Option<Value>,
+    /// The value now.
+    pub(super) is: Option<Value>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.path.join(".");
+        if matches!(self.path.as_slice(), [set, _] if set == "set") {
+            let place = if self.was.is_some() { "then, not now" } else { "now, not then" };
+            return write!(f, "{key}: {place}");
+        }
+        let or_none = |value: &Option<Value>| {
+            value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string)
+        };
+        write!(f, "{key}: {} then, {} now", or_none(&self.was), or_none(&self.is))
+    }
+}
+
+fn flatten(path: &[String], value: &Value, leaves: &mut BTreeMap<Vec<String>, Value>) {
+    let within = |key: &str| [path, &[key.to_owned()]].concat();
     match value {
         Value::Table(table) => {
             table.iter().for_each(|(key, value)| flatten(&within(key), value, leaves));
@@ -135,7 +172,7 @@ fn flatten(path: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
                 flatten(&within(name), value, leaves);
             }
         }
-        leaf => drop(leaves.insert(path.to_owned(), leaf.to_string())),
+        leaf => drop(leaves.insert(path.to_vec(), leaf.clone())),
     }
 }
 

@@ -3,105 +3,52 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
 use evals::run::{Figure, Part, ProblemLine, Summary};
 use evals::{Estimate, Paired, pass_sizes};
 use rewards::Outcome;
-use serde::Serialize;
 use serde_json::json;
 
 use super::Found;
+use super::compare::{Compared, Flip, Flipped};
 use crate::printable::excerpt;
 
-/// The evaluations that are shown, and what each of their sets is compared with.
+/// The evaluations that are shown, and how they compare with another.
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// The evaluations.
     pub found: Vec<Found>,
-    /// The comparison of the first of them.
-    pub against: Option<Compared>,
+    /// The comparison of each; nothing where there is none.
+    pub against: Vec<Compared>,
 }
 
-/// An evaluation compared with another, set by set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Compared {
-    /// Where the other is.
-    pub root: String,
-    /// By set and figure; sets that only one has are not among them.
-    pub sets: BTreeMap<String, BTreeMap<String, Paired>>,
-    /// What differs besides the model, one line each.
-    pub differs: Vec<String>,
-}
-
-/// Compares an evaluation with another on the problems that both have.
-///
-/// # Errors
-///
-/// Fails when they have no set in common, and when a set's rows are others.
-pub fn compare(found: &Found, other: &Found) -> Result<Compared> {
-    let mut sets = BTreeMap::new();
-    for summary in &found.summaries {
-        let name = &summary.set;
-        let Some(theirs) = other.summaries.iter().find(|one| one.set == *name) else { continue };
-        if theirs.data_sha256 != summary.data_sha256 {
-            bail!(
-                "{name}: its rows are not those of {}: sha256 {:.12} there, {:.12} here",
-                other.root.display(),
-                theirs.data_sha256,
-                summary.data_sha256
-            );
-        }
-        let samples = summary.samples.max(theirs.samples);
-        let figures = Figure::all(samples).into_iter().filter_map(|figure| {
-            let differences = differences(figure, &found.lines[name], &other.lines[name]);
-            (!differences.is_empty()).then(|| (figure.to_string(), Paired::of(&differences)))
-        });
-        sets.insert(name.clone(), figures.collect());
+impl Shown {
+    /// The evaluations, each with its comparison.
+    fn each(&self) -> impl Iterator<Item = (&Found, Option<&Compared>)> {
+        self.found.iter().enumerate().map(|(at, found)| (found, self.against.get(at)))
     }
-    if sets.is_empty() {
-        bail!("{} has no set of this evaluation", other.root.display());
-    }
-    let differs = found.settings.changes_since(&other.settings)?;
-    let of_model = |line: &String| line.starts_with("model") || line.starts_with("files");
-    let differs = differs.into_iter().filter(|line| !of_model(line)).collect();
-    Ok(Compared { root: other.root.display().to_string(), sets, differs })
-}
-
-/// What problems of one have more than those of the other. The rows are the same, so a number names
-/// a problem; an id does so within a file alone, and a set may have several.
-fn differences(figure: Figure, lines: &[ProblemLine], others: &[ProblemLine]) -> Vec<f64> {
-    let others: BTreeMap<u64, &ProblemLine> =
-        others.iter().map(|line| (line.number, line)).collect();
-    let mut lines: Vec<_> = lines.iter().collect();
-    lines.sort_by_key(|line| line.number);
-    let difference = |line: &&ProblemLine| {
-        let other = others.get(&line.number)?;
-        Some(figure.of(line)? - figure.of(other)?)
-    };
-    lines.iter().filter_map(difference).collect()
 }
 
 /// The evaluations as JSON.
 pub fn json(shown: &Shown) -> String {
-    let runs = shown.found.iter().map(|found| {
+    let runs = shown.each().map(|(found, against)| {
         json!({
             "dir": found.root.display().to_string(),
             "model": found.settings.model,
             "sets": found.summaries,
+            "against": against,
         })
     });
     let runs: Vec<_> = runs.collect();
-    format!("{:#}\n", json!({"runs": runs, "against": shown.against}))
+    format!("{:#}\n", json!({"runs": runs}))
 }
 
 /// The evaluations as a Markdown table, with what is to be known about it in lines below.
 pub fn markdown(shown: &Shown) -> String {
     let all: Vec<_> = shown
-        .found
-        .iter()
-        .flat_map(|found| found.summaries.iter().map(move |s| (found, s)))
+        .each()
+        .flat_map(|(found, against)| found.summaries.iter().map(move |s| (found, against, s)))
         .collect();
-    let mut samples: Vec<_> = all.iter().map(|(_, summary)| summary.samples).collect();
+    let mut samples: Vec<_> = all.iter().map(|(_, _, summary)| summary.samples).collect();
     samples.dedup();
     let k = if let [one] = samples.as_slice() { one.to_string() } else { "n".to_owned() };
     // The largest k of pass@k is a power of two, and n need not be one.
@@ -122,34 +69,68 @@ pub fn markdown(shown: &Shown) -> String {
         format!("maj@{named}"),
     ]);
     head.extend(["greedy", "truncated", "tokens"].map(str::to_owned));
-    if shown.against.is_some() {
+    if !shown.against.is_empty() {
         head.push("against".to_owned());
     }
     let mut rows = vec![head];
-    for (found, summary) in &all {
+    for (found, against, summary) in &all {
         let mut row = Vec::new();
         if shown.found.len() > 1 {
             row.push(found.root.display().to_string());
         }
         row.extend(cells(summary, k == "n", largest));
-        if let Some(against) = &shown.against {
-            let own = against.sets.get(&summary.set).filter(|_| found.root == shown.found[0].root);
+        if let Some(against) = against {
+            let own = against.sets.get(&summary.set);
             row.push(own.and_then(difference).unwrap_or_else(none));
         }
         rows.push(row);
     }
     let mut text = aligned(&rows);
-    for (found, summary) in &all {
+    for (found, _, summary) in &all {
         parts(&mut text, summary);
         left_out(&mut text, &summary.set, &found.lines[&summary.set]);
     }
-    if let Some(Compared { root, differs, .. }) = &shown.against {
+    comparisons(&mut text, shown);
+    text
+}
+
+/// Lines on the problems and the settings that differ from those of the other evaluation.
+fn comparisons(text: &mut String, shown: &Shown) {
+    if let [Compared { root, .. }, ..] = shown.against.as_slice() {
         let _ = writeln!(text, "\nagainst: {root}, paired by problem");
-        if !differs.is_empty() {
-            let _ = writeln!(text, "it differs besides the model: {}", differs.join("; "));
+    }
+    for (found, against) in shown.each() {
+        let Some(against) = against else { continue };
+        let (several, root) = (shown.found.len() > 1, found.root.display());
+        let run = if several { format!("{root}, ") } else { String::new() };
+        for (set, Flipped { better, worse }) in &against.problems {
+            flipped(text, &format!("{run}{set}: better"), better);
+            flipped(text, &format!("{run}{set}: worse"), worse);
+        }
+        if !against.differs.is_empty() {
+            let differs = against.differs.join("; ");
+            let _ = writeln!(text, "{run}settings that differ besides the model: {differs}");
         }
     }
-    text
+}
+
+/// Most problems that a line on what flipped names.
+const FLIPS: usize = 20;
+
+/// A line on problems whose share differs, with both shares.
+fn flipped(text: &mut String, what: &str, flips: &[Flip]) {
+    if flips.is_empty() {
+        return;
+    }
+    let shown = flips.iter().take(FLIPS);
+    let shown: Vec<_> = shown
+        .map(|Flip { id, there, here, .. }| format!("{} {there:.2} → {here:.2}", excerpt(id, 60)))
+        .collect();
+    let _ = write!(text, "{what}: {}", shown.join(", "));
+    let _ = match flips.len().saturating_sub(FLIPS) {
+        0 => writeln!(text),
+        more => writeln!(text, ", and {more} more"),
+    };
 }
 
 fn none() -> String {
@@ -193,13 +174,13 @@ fn cells(summary: &Summary, with_samples: bool, named: Option<usize>) -> Vec<Str
 
 /// The comparison of a set in one cell.
 fn difference(figures: &BTreeMap<String, Paired>) -> Option<String> {
-    let Paired { mean, interval, p, better, worse, .. } =
+    let Paired { mean, interval, p, higher, lower, .. } =
         figures.get(&Figure::Average.to_string())?;
     let within = interval.map_or_else(String::new, |[low, high]| {
         format!(" ({:.1} to {:.1})", 100.0 * low, 100.0 * high)
     });
     let p = if *p < 0.001 { "p < 0.001".to_owned() } else { format!("p {p:.3}") };
-    Some(format!("{:+.1}{within}, {p}, {better} better, {worse} worse", 100.0 * mean))
+    Some(format!("{:+.1}{within}, {p}, {higher} better, {lower} worse", 100.0 * mean))
 }
 
 /// Lines on the parts of a set, and on what is wrong with it.
@@ -270,10 +251,11 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::eval::compare;
     use crate::eval::settings::tests::settings;
 
     fn line(number: u64, correct: usize) -> ProblemLine {
@@ -299,7 +281,7 @@ mod tests {
         }
     }
 
-    fn found(name: &str, correct: [usize; 4]) -> Found {
+    pub(in crate::eval) fn found(name: &str, correct: [usize; 4]) -> Found {
         let lines: Vec<_> = (0..).zip(correct).map(|(number, c)| line(number, c)).collect();
         let summary = Summary {
             set: "sums".into(),
@@ -319,9 +301,9 @@ mod tests {
     #[test]
     fn a_table_has_every_figure_and_the_comparison() {
         let (now, base) = (found("now", [2, 2, 1, 0]), found("base", [0, 1, 1, 0]));
-        let mut against = compare(&now, &base).unwrap();
-        against.differs.push("seed: 1 then, 2 now".into());
-        let text = markdown(&Shown { found: vec![now], against: Some(against) });
+        let mut against = compare(std::slice::from_ref(&now), &base).unwrap();
+        against[0].differs.push("seed: 1 there, 2 here".into());
+        let text = markdown(&Shown { found: vec![now], against });
         let mut lines = text.lines();
         let head = lines.next().unwrap();
         for column in ["avg@2", "pass@2", "maj@2", "greedy", "truncated", "tokens", "against"] {
@@ -335,48 +317,53 @@ mod tests {
         }
         assert!(row.contains("+37.5 (") && row.contains("p 0.500"), "{row}");
         assert!(text.contains("sums by level:") && !text.contains("by source"), "{text}");
-        assert!(text.ends_with("it differs besides the model: seed: 1 then, 2 now\n"), "{text}");
+        let end = "sums: better: p0 0.00 → 1.00, p1 0.50 → 1.00\n\
+                   settings that differ besides the model: seed: 1 there, 2 here\n";
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]
-    fn other_rows_are_refused_and_other_sets_left_out() {
-        let (now, mut base) = (found("now", [2; 4]), found("base", [0; 4]));
-        base.summaries[0].data_sha256 = "b".into();
-        let error = compare(&now, &base).unwrap_err().to_string();
-        assert!(
-            error.contains("its rows are not those of base: sha256 b there, a here"),
-            "{error}"
-        );
-        base.summaries[0].set = "other".into();
-        let error = compare(&now, &base).unwrap_err().to_string();
-        assert!(error.contains("has no set of this evaluation"), "{error}");
-    }
-
-    #[test]
-    fn only_problems_that_both_have_are_compared() {
-        let (now, mut base) = (found("now", [2; 4]), found("base", [1; 4]));
-        let lines = base.lines.get_mut("sums").unwrap();
-        lines[0].number = 99;
-        lines[1].outcomes[0] = Outcome::Error;
-        let paired = &compare(&now, &base).unwrap().sets["sums"]["avg"];
-        assert_eq!((paired.problems, paired.better, paired.mean), (2, 2, 0.5));
-    }
-
-    #[test]
-    fn problems_of_two_files_with_the_same_ids_are_told_apart() {
-        let mut one = found("now", [2, 1, 2, 0]);
-        for line in one.lines.get_mut("sums").unwrap() {
-            line.id = format!("p{}", line.number % 2);
+    fn every_run_is_compared() {
+        let (one, two) = (found("one", [2, 2, 1, 0]), found("two", [0, 0, 1, 2]));
+        let base = found("base", [0, 1, 1, 0]);
+        let against = compare(&[one.clone(), two.clone()], &base).unwrap();
+        let shown = Shown { found: vec![one, two], against };
+        let text = markdown(&shown);
+        let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(row("| one").contains("2 better, 0 worse"), "{text}");
+        assert!(row("| two").contains("1 better, 1 worse"), "{text}");
+        for line in [
+            "one, sums: better: p0 0.00 → 1.00, p1 0.50 → 1.00",
+            "two, sums: better: p3 0.00 → 1.00",
+            "two, sums: worse: p1 0.50 → 0.00",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}: {text}");
         }
-        let paired = &compare(&one, &one.clone()).unwrap().sets["sums"]["avg"];
-        assert_eq!((paired.problems, paired.better, paired.worse, paired.equal), (4, 0, 0, 4));
+        let json: serde_json::Value = serde_json::from_str(&json(&shown)).unwrap();
+        let worse = &json["runs"][1]["against"]["problems"]["sums"]["worse"];
+        let expected = json!([{"number": 1, "id": "p1", "there": 0.5, "here": 0.0}]);
+        assert_eq!(*worse, expected);
+    }
+
+    #[test]
+    fn many_flips_are_counted_and_a_hostile_id_is_excerpted() {
+        let flip = |number| Flip { number, id: format!("p{number}"), there: 0.25, here: 1.0 };
+        let mut flips: Vec<_> = (0..23).map(flip).collect();
+        flips[0].id = "a\u{1b}[2J\nb".into();
+        let mut text = String::new();
+        flipped(&mut text, "sums: better", &flips);
+        assert!(text.starts_with("sums: better: a�[2J ⏎ b 0.25 → 1.00, p1 0.25"), "{text}");
+        assert!(text.ends_with("p19 0.25 → 1.00, and 3 more\n"), "{text}");
+        text.clear();
+        flipped(&mut text, "sums: better", &flips[..20]);
+        assert!(text.ends_with("p19 0.25 → 1.00\n"), "{text}");
     }
 
     #[test]
     fn what_is_unfinished_or_left_out_is_said() {
         let mut one = found("now", [1; 4]);
         one.summaries[0].asked = 9;
-        let shown = |one: Found| markdown(&Shown { found: vec![one], against: None });
+        let shown = |one: Found| markdown(&Shown { found: vec![one], against: Vec::new() });
         assert!(shown(one.clone()).contains("| 4 of 9 "), "{}", shown(one));
         let none = Summary { set: "sums".into(), asked: 4, ..Summary::default() };
         let empty = Found { summaries: vec![none], ..found("now", [0; 4]) };

@@ -185,15 +185,28 @@ fn two_evaluations_are_compared_problem_by_problem() {
     assert!(output.status.success(), "{}", stderr(&output));
     let said = stdout(&output);
     assert!(said.contains("| against") && said.contains("better,"), "{said}");
-    assert!(said.contains("it differs besides the model: seed: 1 then, 2 now"), "{said}");
+    assert!(
+        said.contains("settings that differ besides the model: seed: 1 there, 2 here"),
+        "{said}"
+    );
     // Against itself nothing differs.
     let itself = stearin(temp.path(), &["eval", "--table", "base", "--against", "base", "--json"]);
     let json: Value = serde_json::from_slice(&itself.stdout).unwrap();
-    let paired = &json["against"]["sets"]["arithmetic"]["avg"];
+    let against = &json["runs"][0]["against"];
+    let paired = &against["sets"]["arithmetic"]["avg"];
     assert_eq!(
         (&paired["mean"], &paired["p"], &paired["equal"]),
         (&0.0.into(), &1.0.into(), &12.into())
     );
+    // 12 equal problems are no proof that others are: Wilson's upper end of 0 in 12.
+    let high = paired["interval"][1].as_f64().unwrap();
+    assert!((high - 0.2425).abs() < 5e-5, "{paired}");
+    assert_eq!(against["problems"]["arithmetic"]["better"], Value::Array(Vec::new()));
+    // Every evaluation of a table is compared.
+    let both = stearin(temp.path(), &["eval", "--table", "other", "base", "--against", "base"]);
+    let said = stdout(&both);
+    assert_eq!(said.matches(" worse").count(), 2, "{said}");
+    assert!(said.contains("| +0.0 (-24.2 to 24.2), p 1.000, 0 better, 0 worse |"), "{said}");
     // Other rows are refused before anything is sampled.
     let mut rows = with(&SHORT, &["rows", "--against", "base"]);
     rows[4] = "arithmetic:count=11,min_digits=1,max_digits=1";
