@@ -88,8 +88,8 @@ pub(super) struct Args {
     /// the model and the settings.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The directory of another evaluation to compare with, problem by problem. With `--table`, each
-    /// evaluation is compared.
+    /// The directory of another evaluation to compare with, problem by problem. With `--table`, all
+    /// are compared.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     /// Print the settings and the first prompt of each set, and sample nothing.

@@ -141,7 +141,7 @@ fn in_words(change: &Change) -> Option<String> {
             let place = if change.was.is_some() { "there" } else { "here" };
             return Some(format!("{name}: only {place}"));
         }
-        ["set", name, "asked"] => format!("problems of {name}"),
+        ["set", name, "problems"] => format!("problems of {name}"),
         ["set", name, "samples"] => format!("completions per problem of {name}"),
         ["set", name, "criterion"] => format!("grading of {name}"),
         ["style"] => "prompt style".to_owned(),
