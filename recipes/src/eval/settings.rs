@@ -49,7 +49,7 @@ pub struct SetSettings {
     /// Its name.
     pub name: String,
     /// Problems that are judged.
-    #[serde(rename = "problems")]
+    #[serde(rename = "problems", alias = "asked")]
     pub asked: usize,
     /// Completions of each.
     pub samples: usize,

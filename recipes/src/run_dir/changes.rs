@@ -42,6 +42,7 @@ impl RunDir {
     pub fn change(&self, step: u64, changes: Vec<Change>, recipe: &str, now: &Facts) -> Result<()> {
         let mut lines = self.changes()?;
         let old = self.recipe()?;
+        let has_new_verifiers = changes.iter().any(|change| change.key.contains("rewards"));
         let is_noted =
             lines.last().is_some_and(|line| line.step == step && line.changes == changes);
         if !is_noted {
@@ -58,6 +59,12 @@ impl RunDir {
         let mut facts = self.facts()?;
         facts.threads = now.threads;
         facts.bf16_kernel.clone_from(&now.bf16_kernel);
+        if let (true, Some(files), Some(now)) = (has_new_verifiers, &mut facts.files, &now.files) {
+            // Those of a verifier that the run did not have; others are as they were accepted.
+            for (name, digest) in &now.0 {
+                files.0.entry(name.clone()).or_insert_with(|| digest.clone());
+            }
+        }
         write_json(&self.root.join(FACTS), &facts)
     }
 
@@ -69,7 +76,7 @@ impl RunDir {
 
 #[cfg(test)]
 mod tests {
-    use evals::run::Class;
+    use evals::run::{Class, Digest, Files};
 
     use super::*;
     use crate::run_dir::of_this_process;
@@ -124,5 +131,28 @@ mod tests {
         assert_eq!(read("recipe-0002.toml"), "seed = 2\n");
         assert_eq!(run.recipe().unwrap(), "seed = 3\n");
         assert_eq!(run.facts().unwrap().threads, 3);
+    }
+
+    #[test]
+    fn the_files_of_a_new_verifier_are_those_of_the_run() {
+        let temp = tempfile::tempdir().unwrap();
+        let digest = |sha256: &str| Digest { path: "p".into(), bytes: 1, sha256: sha256.into() };
+        let files = |all: &[(&str, &str)]| {
+            let all = all.iter().map(|(name, sha256)| ((*name).to_owned(), digest(sha256)));
+            Some(Files(all.collect()))
+        };
+        let facts = Facts { files: files(&[("data.train", "a")]), ..of_this_process(1) };
+        let run = RunDir::create(&temp.path().join("a"), "seed = 1\n", &facts).unwrap();
+        let judge = "stage.0.rewards[0].command[1]";
+        let now = Facts { files: files(&[("data.train", "b"), (judge, "c")]), ..facts };
+        let change = |key: &str| {
+            let change = Change { key: key.into(), class: Class::Changing, then: None, now: None };
+            run.change(4, vec![change], "seed = 2\n", &now).unwrap();
+            run.facts().unwrap().files
+        };
+        assert_eq!(change("seed"), files(&[("data.train", "a")]));
+        // What was accepted or not of other files is none of this.
+        let expected = files(&[("data.train", "a"), (judge, "c")]);
+        assert_eq!(change("stage.0.rewards.0.command"), expected);
     }
 }
