@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use evals::attempt::Draw;
 use evals::run::{
-    self, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, evaluation, step_name,
+    self, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, evaluation, read_json, step_name,
 };
 use rewards::Problem;
 use toml::{Table, Value};
@@ -74,8 +74,9 @@ pub fn open(root: &Path, settings: Settings, facts: &Facts) -> Result<Folder> {
     };
     let (mut lines, mut known) = (BTreeMap::new(), BTreeMap::new());
     for set in &settings.sets {
-        lines.insert(set.name.clone(), whole_lines(&results(root, &set.name))?);
-        known.extend(contaminated(root, &set.name).map(|ids| (set.name.clone(), ids)));
+        let read = whole_lines(&results(root, &set.name))?;
+        known.extend(contaminated(root, &set.name)?.map(|ids| (set.name.clone(), ids)));
+        lines.insert(set.name.clone(), read);
     }
     let sink = run::Folder::new(root);
     let asked = settings.sets.iter().map(|set| set.asked as u64).sum();
@@ -106,7 +107,8 @@ pub fn read(root: &Path) -> Result<Found> {
                 path.display()
             );
         }
-        summaries.push(summary(&settings, set, &read, contaminated(root, &set.name)));
+        let contaminated = contaminated(root, name)?;
+        summaries.push(summary(&settings, set, &read, contaminated));
         lines.insert(set.name.clone(), read);
     }
     Ok(Found { root: root.to_owned(), settings, lines, summaries })
@@ -156,10 +158,22 @@ fn results_name(set: &str) -> String {
 }
 
 /// The problems that the summary of a set found in the training data. The other figures of a
-/// summary are computed from the lines.
-fn contaminated(root: &Path, set: &str) -> Option<Vec<String>> {
-    let bytes = std::fs::read(root.join(summary_name(set))).ok()?;
-    serde_json::from_slice::<Summary>(&bytes).ok()?.contaminated
+/// summary are computed from the lines; a summary whose lines are gone is refused.
+fn contaminated(root: &Path, set: &str) -> Result<Option<Vec<String>>> {
+    let path = root.join(summary_name(set));
+    let Some(Summary { problems, unjudged, contaminated, .. }) = read_json(&path)? else {
+        return Ok(None);
+    };
+    let lines = results(root, set);
+    if !lines.exists() && problems + unjudged > 0 {
+        bail!(
+            "{}: expected the {} problems whose figures are in {set}.json, got no file\nrestore it \
+             from a copy; or remove {set}.json, and the same command judges them again",
+            lines.display(),
+            problems + unjudged
+        );
+    }
+    Ok(contaminated)
 }
 
 fn summary_name(set: &str) -> String {

@@ -330,6 +330,41 @@ fn a_damaged_directory_is_explained() {
 }
 
 #[test]
+#[cfg(unix)]
+fn the_figures_of_a_set_are_read_with_care() {
+    let temp = tempfile::tempdir().unwrap();
+    let arguments = with(&SHORT, &["run"]);
+    assert!(stearin(temp.path(), &arguments).status.success());
+    let folder = temp.path().join("run/evals/step-000000");
+    let (figures, lines) = (folder.join("arithmetic.json"), folder.join("arithmetic.jsonl"));
+    let (whole, problems) = (fs::read(&figures).unwrap(), fs::read(&lines).unwrap());
+    let table = ["eval", "--table", "run"];
+    let refused = |expected: &str| {
+        for arguments in [&table[..], &arguments] {
+            let output = stearin(temp.path(), arguments);
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains("arithmetic.json") && said.contains(expected), "{said}");
+        }
+    };
+    fs::remove_file(&figures).unwrap();
+    assert!(Command::new("mkfifo").arg(&figures).status().unwrap().success());
+    refused("expected a file, got a pipe or a device");
+    fs::remove_file(&figures).unwrap();
+    fs::write(&figures, &whole[..whole.len() / 2]).unwrap();
+    refused("not JSON");
+    // The figures are there, and the problems that they are of are not.
+    fs::write(&figures, &whole).unwrap();
+    fs::remove_file(&lines).unwrap();
+    refused("arithmetic.jsonl: expected the 12 problems whose figures are in arithmetic.json");
+    // What the message advises works.
+    fs::remove_file(&figures).unwrap();
+    assert!(stearin(temp.path(), &arguments).status.success());
+    assert_eq!((fs::read(&figures).unwrap(), fs::read(&lines).unwrap()), (whole, problems));
+    assert!(stearin(temp.path(), &table).status.success());
+}
+
+#[test]
 fn a_line_that_contradicts_itself_or_the_settings_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let arguments = with(&SHORT, &["run"]);
