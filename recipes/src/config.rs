@@ -35,14 +35,14 @@ use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
 pub use answer_from::AnswerFrom;
-pub use best::BestFigure;
+pub use best::{BestBy, BestFigure, CheckpointConfig};
 pub(crate) use check::source_problems;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
 pub use data::{Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train};
-pub use eval::{BestBy, CheckpointConfig, EvalConfig, EvalSet, SetSettings};
+pub use eval::{EvalConfig, EvalSet, SetSettings};
 pub use load::{Layer, Loaded, load, read_settings};
 pub use origins::{Origin, Origins};
 pub use reference::reference;

@@ -16,6 +16,7 @@ mod parquet;
 mod roles;
 mod row;
 mod rows;
+mod same;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -40,8 +41,9 @@ use gold::{Reader, Unanswered};
 pub use located::{located, missing};
 pub use order::Order;
 use rows::Accept;
+pub use same::{question, questions};
 
-/// Problems to train on and problems to be judged by; no text is in both.
+/// Problems to train on and problems to be judged by; none of the first is a copy of the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     /// Trained on, in the order of their source.
@@ -109,14 +111,12 @@ pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
     let on_shared = (0..stages.len()).filter(|&index| stages[index].data().is_none());
     let readers =
         [Reader::first(on_shared.map(reader)), Reader::of(&recipe.eval.rewards, "eval.rewards")];
-    let (mut train, held_out, mut repeated) =
-        reading.shared(&recipe.data, recipe.seed, &readers)?;
+    let (mut train, held_out) = reading.shared(&recipe.data, recipe.seed, &readers)?;
     let seed = recipe.data.seed.unwrap_or(recipe.seed);
     let sets = recipe.eval.sets.iter().map(|set| reading.set(set, seed));
     let sets = sets.collect::<Result<Vec<_>>>()?;
-    for set in &sets {
-        repeated += without(&mut train, set, "data")?;
-    }
+    let judged_by = questions(held_out.iter().chain(&sets).flatten());
+    let mut repeated = without(&mut train, &judged_by, "data")?;
     has_all("data.train", &train, &recipe.data.train.weights())?;
     let mut own = Vec::new();
     for (index, stage) in stages.iter().enumerate() {
@@ -126,9 +126,7 @@ pub fn problems(recipe: &Recipe, search_path: &SearchPath) -> Result<Problems> {
         };
         let key = format!("stage.{index}.data.train");
         let mut problems = reading.train(&key, &data.train, &reader(index), seed)?;
-        for judged in held_out.iter().chain(&sets) {
-            repeated += without(&mut problems, judged, &key)?;
-        }
+        repeated += without(&mut problems, &judged_by, &key)?;
         has_all(&key, &problems, &data.train.weights())?;
         own.push(Some(problems));
     }
@@ -151,17 +149,18 @@ fn can_be_judged(set: &SetSettings<'_>, problems: usize) -> Result<()> {
     Ok(())
 }
 
-/// Takes the problems out that are held out, and returns their number.
-fn without(problems: &mut Vec<Problem>, held_out: &[Problem], key: &str) -> Result<usize> {
-    let judged_by: HashSet<_> = held_out.iter().map(Problem::asked).collect();
+/// Takes the problems out that ask what the held-out ones do, and returns their number.
+fn without(problems: &mut Vec<Problem>, judged_by: &HashSet<String>, key: &str) -> Result<usize> {
     let before = problems.len();
-    problems.retain(|problem| !judged_by.contains(&problem.asked()));
+    if !judged_by.is_empty() {
+        problems.retain(|problem| !judged_by.contains(&question(problem)));
+    }
     let repeated = before - problems.len();
     if problems.is_empty() {
         bail!(
             "{key}: no problem is left to train on: {} are held out, {repeated} of the rest are \
              the same as those",
-            held_out.len()
+            judged_by.len()
         );
     }
     Ok(repeated)
@@ -213,14 +212,14 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The problems of the run: those to train on, those held out, and how many of the first were
-    /// left out because they are held out. `readers` read the answers of either.
+    /// The problems of the run: those to train on, and those held out, of which the first may have
+    /// copies. `readers` read the answers of either.
     fn shared(
         &mut self,
         config: &DataConfig,
         seed: u64,
         readers: &[Reader; 2],
-    ) -> Result<(Vec<Problem>, Option<Vec<Problem>>, usize)> {
+    ) -> Result<(Vec<Problem>, Option<Vec<Problem>>)> {
         const KEY: &str = "data.held_out";
         let seed = config.seed.unwrap_or(seed);
         let [answers, judged] = readers;
@@ -246,8 +245,7 @@ impl Reading<'_> {
         {
             bail!("{KEY}: problem {}: {}", problem.id, no_answer(by, None));
         }
-        let repeated = without(&mut train, all, "data")?;
-        Ok((train, held_out, repeated))
+        Ok((train, held_out))
     }
 
     /// The problems of all sources of the list that the key `list` has, in their order.
@@ -379,11 +377,11 @@ pub(crate) const NO_SOLUTION: &str = "no solution to learn: a supervised stage l
      `solution`, or the assistant turn that ends a chat\nname the column by columns.solution, leave \
      the problem out, or remove the stage";
 
-/// Takes `count` problems out, the first row of each; rows with the same text are one problem.
+/// Takes `count` problems out, the first row of each; rows that ask the same are one problem.
 fn set_aside(problems: &mut Vec<Problem>, count: usize, seed: u64) -> Vec<Problem> {
     let mut texts = HashSet::new();
     let different: Vec<usize> =
-        (0..problems.len()).filter(|&row| texts.insert(problems[row].asked())).collect();
+        (0..problems.len()).filter(|&row| texts.insert(question(&problems[row]))).collect();
     let order = shuffled(different.len(), &mut draws(seed, "split"));
     let chosen: HashSet<usize> = order.into_iter().take(count).map(|i| different[i]).collect();
     let (mut aside, mut rest) = (Vec::new(), Vec::new());
@@ -403,8 +401,9 @@ mod tests {
     fn made(config: &DataConfig, seed: u64, search_path: &SearchPath) -> Problems {
         let (files, notes) = Default::default();
         let mut reading = Reading { search_path, keep: false, learns: false, files, notes };
-        let (train, held_out, repeated) =
+        let (mut train, held_out) =
             reading.shared(config, seed, &[Reader::Nobody, Reader::Nobody]).unwrap();
+        let repeated = without(&mut train, &questions(held_out.iter().flatten()), "data").unwrap();
         let Reading { files, notes, .. } = reading;
         let (stages, sets) = Default::default();
         Problems { train, stages, held_out, sets, repeated, files, notes }

@@ -6,7 +6,7 @@ use engine::text::Text;
 use evals::{PromptStyle, Target};
 use rewards::Problem;
 
-use crate::config::Recipe;
+use crate::config::{HeldOut, Recipe};
 use crate::data::{NO_SOLUTION, Problems, has_all};
 
 /// Problems that a message names.
@@ -40,15 +40,14 @@ pub fn apply(
     let Problems { train, held_out, stages, sets, .. } = problems;
     let room = Room { style: &recipe.prompt, text, context };
     if let Some(held_out) = held_out {
-        limit_list(recipe, "data.held_out", held_out, false, &room, &mut report)?;
+        let is_split = matches!(recipe.data.held_out, Some(HeldOut::Split { .. }));
+        fit_context("data.held_out", held_out, is_split, &room, &mut report)?;
     }
     for (set, list) in recipe.eval.sets.iter().zip(sets) {
         let own = own_text(&set.prompt, recipe, text)?;
         let room = Room { style: &set.prompt, text: own.as_ref().unwrap_or(text), context };
-        let key = format!("eval.set `{}`", set.name);
-        limit_list(recipe, &key, list, false, &room, &mut report)?;
+        fit_context(&format!("eval.set `{}`", set.name), list, false, &room, &mut report)?;
     }
-    report.prompts.clear();
     let learns = recipe.any_on_shared_data(|stage| stage.learns_solutions());
     limit_list(recipe, "data.train", train, learns, &room, &mut report)?;
     has_all("data.train", train, &recipe.data.train.weights())?;
@@ -68,6 +67,35 @@ struct Room<'a> {
     text: &'a Text,
     /// The model's, in tokens.
     context: usize,
+}
+
+/// Refuses held-out problems whose prompts do not fit the context. The limits of the training data
+/// are not theirs: without its longest problems a set would be another one. Of a split such
+/// problems are dropped, as nobody chose them.
+fn fit_context(
+    what: &str,
+    list: &mut Vec<Problem>,
+    is_split: bool,
+    room: &Room<'_>,
+    report: &mut LengthReport,
+) -> Result<()> {
+    let Room { style, text, context } = *room;
+    let lengths = measured(list, &|one| Ok(style.tokens(text, one)?.len()))?;
+    if is_split {
+        let key = "the model's context less a token";
+        let tokens = context.saturating_sub(1);
+        let limit = Limit { what, one: "prompt", many: "prompts", key, tokens };
+        if let Some((kept, said)) = limit.apply(list, &lengths)? {
+            retain(list, &kept);
+            report.dropped.push(said);
+        }
+    } else if let Some(long) = listed(list, &lengths, &|length| length >= context) {
+        bail!(
+            "{what}: prompts do not fit the model's context of {context} tokens: {long}\n\
+             remove these problems from the set, or make its prompts shorter"
+        );
+    }
+    Ok(())
 }
 
 /// Drops those of a list that the limits leave out; `learns` where solutions are learnt.

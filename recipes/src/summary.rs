@@ -80,7 +80,7 @@ fn headline(text: &mut String, root: &Path, status: &Status, timings: &MetricTab
     say(text, "steps", &format!("{step} of {total} in {}{memory}", duration(seconds)));
 }
 
-/// Held-out accuracy before the first step and after every stage.
+/// Held-out accuracy in the first evaluation and after every stage.
 fn accuracy(text: &mut String, evaluations: &[Summary], metrics: &MetricTable) {
     let Some(first) = evaluations.first() else { return };
     let say_one = |text: &mut String, name: &str, found: &Summary, more: &str| {
@@ -92,12 +92,14 @@ fn accuracy(text: &mut String, evaluations: &[Summary], metrics: &MetricTable) {
         let (accuracy, low, high) = (100.0 * accuracy, 100.0 * low, 100.0 * high);
         say(text, name, &format!("{accuracy:.1} % (95 %: {low:.1} to {high:.1}){more}"));
     };
-    say_one(text, "before", first, &format!(" on {} held-out problems", first.problems));
+    say_one(text, &when(first), first, &format!(" on {} held-out problems", first.problems));
+    let mut before = first.step;
     for (stage, step) in stage_ends(metrics) {
         let last = evaluations.iter().rev().find(|found| found.step <= step);
-        if let Some(last) = last.filter(|last| last.step > first.step) {
+        if let Some(last) = last.filter(|last| last.step > before) {
             say_one(text, &format!("after {stage}"), last, "");
         }
+        before = before.max(step);
     }
     if evaluations.len() > 2 {
         let all: Vec<_> = evaluations.iter().map(|found| found.accuracy).collect();
@@ -105,41 +107,66 @@ fn accuracy(text: &mut String, evaluations: &[Summary], metrics: &MetricTable) {
     }
 }
 
+/// When the first of several evaluations was.
+fn when(first: &Summary) -> String {
+    match first.step {
+        0 => "before".to_owned(),
+        step => format!("after step {step}"),
+    }
+}
+
+/// The accuracy; none where no problem could be judged.
+fn known(found: &Summary) -> Option<Estimate> {
+    let Summary { problems, accuracy: mean, low, high, .. } = *found;
+    (problems > 0).then_some(Estimate { mean, low, high })
+}
+
+/// A share in the first and the last evaluation.
+fn shares(first: &Summary, [before, after]: [Option<Estimate>; 2]) -> String {
+    change(first, [before, after], 100.0, 1, " %")
+}
+
+/// A figure in the first and the last evaluation, in a unit and with so many digits.
+fn change(
+    first: &Summary,
+    [before, after]: [Option<Estimate>; 2],
+    of: f64,
+    digits: usize,
+    unit: &str,
+) -> String {
+    let unknown = || "unknown".to_owned();
+    let before = before.map_or_else(unknown, |it| format!("{:.digits$}{unit}", of * it.mean));
+    let after = after.map_or_else(unknown, |Estimate { mean, low, high }| {
+        let [mean, low, high] = [mean, low, high].map(|value| of * value);
+        format!("{mean:.digits$}{unit} (95 %: {low:.digits$} to {high:.digits$})")
+    });
+    format!("{before} {}, {after} after", when(first))
+}
+
 /// What evaluations say besides accuracy, in the first and the last of them: the likeliest
 /// completion, and what several completions of a problem are good for.
 fn besides(text: &mut String, sampled: &[Summary], greedy: &[Summary]) {
-    let mut tell = |name: &str, [before, after]: [Estimate; 2], of: f64, unit: &str, what: &str| {
-        let [before, mean, low, high] =
-            [before.mean, after.mean, after.low, after.high].map(|value| of * value);
-        let digits = if unit.is_empty() { 2 } else { 1 };
-        let interval = format!("(95 %: {low:.digits$} to {high:.digits$})");
-        let from = format!("{before:.digits$}{unit} before, {mean:.digits$}{unit}");
-        say(text, name, &format!("{from} {interval} after: {what}"));
-    };
-    let accuracy =
-        |found: &Summary| Estimate { mean: found.accuracy, low: found.low, high: found.high };
     if let [first, .., last] = greedy {
-        let what = "the likeliest completion is right";
-        tell("greedy", [first, last].map(accuracy), 100.0, " %", what);
+        let found = shares(first, [first, last].map(known));
+        say(text, "greedy", &format!("{found}: the likeliest completion is right"));
     }
     let [first, .., last] = sampled else { return };
     if last.samples < 2 {
         return;
     }
-    let largest =
-        |figures: &BTreeMap<usize, Estimate>| figures.last_key_value().map(|(k, it)| (*k, *it));
-    if let (Some((_, before)), Some((k, after))) = (largest(&first.pass), largest(&last.pass)) {
-        let what = format!("one of {k} completions is right");
-        tell(&format!("pass@{k}"), [before, after], 100.0, " %", &what);
-    }
-    if let (Some((_, before)), Some((k, after))) = (largest(&first.maj), largest(&last.maj)) {
-        let what = format!("the majority of {k} completions is right");
-        tell(&format!("maj@{k}"), [before, after], 100.0, " %", &what);
-    }
-    if last.problems > 0 {
+    let mut largest = |name: &str, of: fn(&Summary) -> &BTreeMap<usize, Estimate>, what: &str| {
+        let largest = |one| of(one).last_key_value().map(|(k, _)| *k);
+        let Some(k) = largest(last).or_else(|| largest(first)) else { return };
+        let found = shares(first, [first, last].map(|one| of(one).get(&k).copied()));
+        say(text, &format!("{name}@{k}"), &format!("{found}: {what} of {k} completions is right"));
+    };
+    largest("pass", |found| &found.pass, "one");
+    largest("maj", |found| &found.maj, "the majority");
+    if first.problems + last.problems > 0 {
+        let distinct = [first, last].map(|one| (one.problems > 0).then_some(one.distinct_correct));
+        let found = change(first, distinct, 1.0, 2, "");
         let what = format!("right completions that differ, of {} a problem", last.samples);
-        let distinct = [first.distinct_correct, last.distinct_correct];
-        tell("distinct", distinct, 1.0, "", &what);
+        say(text, "distinct", &format!("{found}: {what}"));
     }
 }
 
@@ -154,17 +181,8 @@ fn other_sets(text: &mut String, evaluations: &[Summary]) {
         }
         let own: Vec<_> = evaluations.iter().filter(|found| found.set == set).collect();
         let [first, .., last] = own.as_slice() else { continue };
-        let [before, accuracy, low, high] =
-            [first.accuracy, last.accuracy, last.low, last.high].map(|value| 100.0 * value);
-        say(
-            text,
-            set,
-            &format!(
-                "{before:.1} % before, {accuracy:.1} % (95 %: {low:.1} to {high:.1}) after, on {} \
-                 problems",
-                last.problems
-            ),
-        );
+        let found = shares(first, [first, last].map(|one| known(one)));
+        say(text, set, &format!("{found}, on {} problems", last.problems));
     }
 }
 
@@ -348,6 +366,47 @@ mod tests {
              after sft  50.0 % (95 %: 50.0 to 50.0)\n    \
              after rl  90.0 % (95 %: 90.0 to 90.0)\n    \
              accuracy  ▁▃▅█\n"
+        );
+    }
+
+    #[test]
+    fn what_was_not_judged_is_unknown_everywhere() {
+        let none = |step| Summary { problems: 0, samples: 8, ..at(step, 0.0) };
+        let pass = |step: u64| Summary {
+            samples: 8,
+            pass: [(8, Estimate { mean: 0.5, low: 0.4, high: 0.6 })].into(),
+            ..at(step, 0.3)
+        };
+        let mut text = String::new();
+        besides(&mut text, &[none(0), pass(9)], &[none(0), at(9, 0.25)]);
+        other_sets(
+            &mut text,
+            &[("a", none(4)), ("a", at(9, 0.5)), ("b", at(0, 0.5)), ("b", none(9))]
+                .map(|(set, found)| Summary { set: set.into(), ..found }),
+        );
+        assert_eq!(
+            text,
+            "      greedy  unknown before, 25.0 % (95 %: 25.0 to 25.0) after: \
+             the likeliest completion is right\n      \
+             pass@8  unknown before, 50.0 % (95 %: 40.0 to 60.0) after: \
+             one of 8 completions is right\n    \
+             distinct  unknown before, 0.00 (95 %: 0.00 to 0.00) after: \
+             right completions that differ, of 8 a problem\n           \
+             a  unknown after step 4, 50.0 % (95 %: 50.0 to 50.0) after, on 10 problems\n           \
+             b  50.0 % before, unknown after, on 0 problems\n"
+        );
+    }
+
+    #[test]
+    fn a_stage_without_an_evaluation_has_no_accuracy() {
+        let line = |step: u64, stage: &str| (step, json!({"stage": stage}));
+        let metrics = table(&[line(1, "sft"), line(2, "sft"), line(3, "rl")]);
+        let mut text = String::new();
+        accuracy(&mut text, &[at(1, 0.0), at(2, 0.5)], &metrics);
+        assert_eq!(
+            text,
+            "after step 1  0.0 % (95 %: 0.0 to 0.0) on 10 held-out problems\n   \
+             after sft  50.0 % (95 %: 50.0 to 50.0)\n"
         );
     }
 

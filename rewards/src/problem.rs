@@ -26,14 +26,6 @@ pub struct Problem {
     pub columns: Map<String, Value>,
 }
 
-impl Problem {
-    /// What is asked: the question after its turns. Problems that ask the same are one problem,
-    /// whatever their answers.
-    pub fn asked(&self) -> (&[Turn], &str) {
-        (&self.history, &self.problem)
-    }
-}
-
 /// A message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {

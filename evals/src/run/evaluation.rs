@@ -15,7 +15,7 @@ use crate::majority::classes;
 use crate::{Error, Result};
 
 /// Columns that say how hard a problem is.
-const LEVELS: [&str; 2] = ["level", "difficulty"];
+pub const LEVELS: [&str; 2] = ["level", "difficulty"];
 
 /// What became of one problem. The lists have a value for each completion that was drawn, in the
 /// order of their numbers.

@@ -37,7 +37,8 @@ pub struct DataConfig {
     /// Names: verl `data.shuffle`, TRL `shuffle_dataset`.
     #[serde(default = "default_true")]
     pub shuffle: bool,
-    /// Longest prompt, in tokens. Longer problems are dropped, and the run says which.
+    /// Longest prompt of a training problem, in tokens. Longer problems are dropped, and the run
+    /// says which. Held-out problems are limited by the model's context only.
     ///
     /// Names: verl `max_prompt_length`.
     #[serde(default = "default_max_prompt_tokens")]
@@ -234,7 +235,7 @@ pub struct Columns {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Columns that are handed on to `process` and `http` verifiers. Left out: all that have no
-    /// other use.
+    /// other use. `level` and `difficulty` are always kept, for evaluations.
     ///
     /// Names: verl `extra_info`.
     #[serde(skip_serializing_if = "Option::is_none")]

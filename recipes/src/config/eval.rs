@@ -1,13 +1,13 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use evals::evaluate::{HELD_OUT, greedy};
-use evals::{PromptStyle, benchmark, pass_sizes};
+use evals::{PromptStyle, benchmark};
 use rollout::Sampling;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::stage::{default_one, default_slots};
-use super::{BestFigure, MOST_COMPLETIONS, Recipe, Source};
+use super::{MOST_COMPLETIONS, Recipe, Source, best};
 use crate::names::nearest;
 use crate::verifiers::RewardsConfig;
 
@@ -125,6 +125,11 @@ impl SetSettings<'_> {
     pub fn completions(&self) -> usize {
         self.samples.saturating_add(usize::from(self.greedy))
     }
+
+    /// Whether the evaluation `name` is that of its likeliest completions.
+    pub fn is_greedily(&self, name: &str) -> bool {
+        self.greedy && greedy(self.name) == name
+    }
 }
 
 impl Recipe {
@@ -148,70 +153,6 @@ impl Recipe {
             prompt: &set.prompt,
         });
         self.data.held_out.iter().map(|_| own).chain(named).collect()
-    }
-}
-
-/// How often a checkpoint is saved, and which are kept. The end of the run is always saved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CheckpointConfig {
-    /// Steps between checkpoints.
-    ///
-    /// Names: verl `save_freq`, HF `save_steps`, prime-rl `ckpt.interval`.
-    pub every: NonZeroU64,
-    /// Number of the newest checkpoints that are kept. Older ones are removed.
-    ///
-    /// Names: verl `max_actor_ckpt_to_keep`, HF `save_total_limit`, prime-rl `ckpt.keep_last`.
-    pub keep: NonZeroUsize,
-    /// By what the best checkpoint is chosen, which is kept in addition to the newest, or `"off"`.
-    /// An evaluation after a step that is better than all before it saves one at once.
-    ///
-    /// Names: HF `load_best_model_at_end`.
-    #[serde(with = "settings::off")]
-    #[schemars(with = "settings::OrOff<BestBy>")]
-    pub best: Option<BestBy>,
-}
-
-impl Default for CheckpointConfig {
-    fn default() -> Self {
-        Self {
-            every: NonZeroU64::new(50).expect("50 is not zero"),
-            keep: NonZeroUsize::new(2).expect("2 is not zero"),
-            best: Some(BestBy::default()),
-        }
-    }
-}
-
-/// What the best checkpoint is chosen by. Of equal ones it is the earliest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "BestCheckpoint")]
-pub struct BestBy {
-    /// Name of the held-out set. Without `data.held_out`, `held-out` stands for the first of
-    /// `eval.set`; without any set, no best checkpoint is kept.
-    pub set: String,
-    /// The figure that is compared: `"avg"` (mean accuracy), `"pass@K"`, `"maj@K"`, `"greedy"` or
-    /// `"reward"`. The largest is the best.
-    ///
-    /// Names: HF `metric_for_best_model`.
-    pub figure: BestFigure,
-}
-
-impl Default for BestBy {
-    fn default() -> Self {
-        Self { set: HELD_OUT.to_owned(), figure: BestFigure::Average }
-    }
-}
-
-impl Recipe {
-    /// What the best checkpoint is chosen by; nothing where none is kept: because the recipe says
-    /// so, or for want of a set. Where there is no `data.held_out`, `held-out` stands for the first
-    /// set.
-    pub fn best_by(&self) -> Option<BestBy> {
-        let BestBy { set, figure } = self.checkpoint.best.as_ref()?;
-        let sets = self.held_out_sets();
-        let own = sets.iter().find(|one| one.name == set).or_else(|| sets.first())?;
-        Some(BestBy { set: own.name.to_owned(), figure: *figure })
     }
 }
 
@@ -271,7 +212,7 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
         }
     }
     no_such_set(recipe, &taken, &mut found);
-    found.extend(figure_problem(recipe));
+    found.extend(best::figure_problem(recipe));
     found
 }
 
@@ -295,24 +236,6 @@ fn origin_problem(set: &EvalSet) -> Option<String> {
         (Some(_), Some(_)) => Some(": expected `bench` or `data`, got both".to_owned()),
         (None, None) => Some(": expected `bench` or `data`, got neither".to_owned()),
     }
-}
-
-/// What is wrong with the figure by which checkpoints are compared.
-fn figure_problem(recipe: &Recipe) -> Option<String> {
-    let by = recipe.best_by()?;
-    let sets = recipe.held_out_sets();
-    let set = sets.iter().find(|set| set.name == by.set)?;
-    let (samples, figure) = (set.samples, by.figure);
-    let sizes: Vec<_> = pass_sizes(samples).skip(1).map(|k| k.to_string()).collect();
-    let needs = match figure {
-        BestFigure::Pass(k) | BestFigure::Majority(k) if !pass_sizes(samples).any(|it| it == k) => {
-            let sizes = if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") };
-            format!("of `samples = {samples}` the values of K are {sizes}")
-        }
-        BestFigure::Greedy if !set.greedy => "it needs `greedy = true`".to_owned(),
-        _ => return None,
-    };
-    Some(format!("checkpoint.best.figure: the set `{}` has no {figure}: {needs}", by.set))
 }
 
 /// What is asked of sets that there are not; `taken` are the names of those that there are.

@@ -143,8 +143,12 @@ pub fn chosen(count: usize, limit: Option<NonZeroUsize>) -> Vec<usize> {
 /// A text without what copies differ by: case, white space, dollar signs, backslashes and the
 /// punctuation of sentences.
 pub fn normal(text: &str) -> String {
-    let counts = |c: &char| !c.is_whitespace() && !"$\\,.;:!?'\"{}".contains(*c);
-    text.chars().filter(counts).flat_map(char::to_lowercase).collect()
+    text.chars().filter(|c| counts(*c)).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether [`normal`] keeps the character.
+pub(super) fn counts(c: char) -> bool {
+    !c.is_whitespace() && !"$\\,.;:!?'\"{}".contains(c)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evals::run::evaluation::LEVELS;
 use rewards::rows::{Fields, brief};
 use rewards::{Problem, Turn};
 use serde_json::{Map, Value};
@@ -62,7 +63,7 @@ impl<'a> Mapping<'a> {
             None if self.is_only_file => number.to_string(),
             None => format!("{}:{number}", self.file),
         };
-        let columns = if self.keep { self.kept(row)? } else { Map::new() };
+        let columns = self.kept(row)?;
         let problem = Problem {
             id,
             history,
@@ -268,9 +269,11 @@ impl<'a> Mapping<'a> {
         Ok(found)
     }
 
-    /// The columns that have no role, for verifiers.
+    /// The columns that have no role: those that say how hard a problem is, for the figures of an
+    /// evaluation, and for verifiers that may read them all or those that are named.
     fn kept(&self, row: &Fields<'_>) -> Result<Map<String, Value>, String> {
-        let named = self.columns().keep.as_deref();
+        // Where no verifier reads columns, none is named.
+        let named = if self.keep { self.columns().keep.as_deref() } else { Some(&[][..]) };
         let without_role: BTreeSet<_> = self.without_role(row).collect();
         let mut kept = Map::new();
         let mut size = 0;
@@ -280,9 +283,9 @@ impl<'a> Mapping<'a> {
             }
         }
         for (name, value) in row.all() {
-            let wanted =
-                named.map_or(without_role.contains(name), |named| named.iter().any(|n| n == name));
-            if !wanted {
+            let has_no_role = without_role.contains(name);
+            let wanted = named.map_or(has_no_role, |named| named.iter().any(|n| n == name));
+            if !wanted && !(has_no_role && LEVELS.contains(&name)) {
                 continue;
             }
             size += value.len();

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use anyhow::{Context as _, Result};
 use rewards::Problem;
 
-use crate::data::{self, normal};
+use crate::data::{self, question, questions};
 use crate::search_path::SearchPath;
 
-/// The texts of training data.
+/// What the problems of training data ask.
 #[derive(Debug, Default)]
 pub struct Texts(HashSet<String>);
 
@@ -25,18 +25,18 @@ impl Texts {
             let name = format!("--train-data {file}");
             let (problems, _, _) = data::source(&name, &source, &SearchPath::of_command(), None, 1)
                 .with_context(|| name.clone())?;
-            texts.extend(problems.iter().map(|problem| normal(&problem.problem)));
+            texts.extend(questions(&problems));
         }
         Ok(Self(texts))
     }
 }
 
-/// The ids of the problems whose text is among `texts`.
+/// The ids of the problems that ask what one of `texts` does.
 pub fn contaminated<'a>(
     problems: impl IntoIterator<Item = &'a Problem>,
     texts: &Texts,
 ) -> Vec<String> {
-    let known = |problem: &&Problem| texts.0.contains(&normal(&problem.problem));
+    let known = |problem: &&Problem| texts.0.contains(&question(problem));
     problems.into_iter().filter(known).map(|problem| problem.id.clone()).collect()
 }
 
@@ -46,12 +46,13 @@ mod tests {
 
     #[test]
     fn copies_are_known_and_other_problems_are_not() {
-        let texts = Texts([normal("Find $x + 1$, where x = \\frac{1}{2}.")].into());
         let problem = |id: &str, problem: &str| Problem {
             id: id.into(),
             problem: problem.into(),
             ..Problem::default()
         };
+        let known = problem("known", "Find $x + 1$, where x = \\frac{1}{2}.");
+        let texts = Texts(questions([&known]));
         let problems = [
             problem("same", "find  x+1 where\n$x = \\frac12$"),
             problem("sign", "Find $x - 1$, where x = \\frac{1}{2}."),

@@ -21,6 +21,7 @@ mod forms;
 mod goes_on;
 mod going_back;
 mod hints;
+mod held_out;
 mod hub;
 mod identity;
 mod killed;

@@ -80,7 +80,8 @@ impl Trainer<'_> {
         let Some(score) = best.state.score.as_ref().filter(|score| score.set == by.set) else {
             return Ok(());
         };
-        let set = self.sets.iter().find(|set| set.settings.name == by.set);
+        let is_its = |set: &SetSettings<'_>| set.name == by.set || set.is_greedily(&by.set);
+        let set = self.sets.iter().find(|set| is_its(&set.settings));
         if set.is_some_and(|set| set.measured != score.measured) {
             self.run.console.print(&format!(
                 "note: {score} after step {} was measured with other settings, problems or verifier files of the set, so \
@@ -172,7 +173,11 @@ impl Trainer<'_> {
     fn keep(&mut self, at: usize, found: &Evaluated) -> Result<()> {
         let texts = self.keeps_texts();
         let lines: Vec<_> = found.lines.iter().map(|line| kept(line, texts)).collect();
-        self.record.evaluation(&found.summary, &lines)?;
+        let mut summary = found.summary.clone();
+        if !texts {
+            summary.shown.clear();
+        }
+        self.record.evaluation(&summary, &lines)?;
         if let Some(by) = self.run.recipe.best_by().filter(|by| by.set == found.summary.set) {
             let (figure, value) = (by.figure.to_string(), by.figure.of(&found.summary));
             let measured = self.sets[at].measured.clone();
