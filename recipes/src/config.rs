@@ -42,7 +42,7 @@ pub use choice::{
     Probe, SampledMetric,
 };
 pub use data::{Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train};
-pub use eval::{EvalConfig, EvalSet, SetSettings};
+pub use eval::{EvalConfig, EvalSet, SetSettings, Texts, TextsRule};
 pub use load::{Layer, Loaded, load, read_settings};
 pub use origins::{Origin, Origins};
 pub use reference::reference;
@@ -102,6 +102,14 @@ impl Recipe {
     pub fn total_steps(&self) -> u64 {
         let steps = self.stages.iter().map(|stage| stage.settings().steps());
         steps.fold(0, u64::saturating_add)
+    }
+
+    /// Steps of the run after which its stages end.
+    pub fn stage_ends(&self) -> impl Iterator<Item = u64> {
+        self.stages.iter().scan(0_u64, |end, stage| {
+            *end = stage.settings().steps().saturating_add(*end);
+            Some(*end)
+        })
     }
 
     /// The verifiers of every stage that has some, and of the evaluation, with their keys.

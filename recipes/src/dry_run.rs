@@ -4,6 +4,7 @@
 //! or said to be unknown; `dry_run/display.rs` puts it into words.
 
 mod display;
+mod evaluation;
 mod settings;
 mod sizes;
 
@@ -13,11 +14,11 @@ use evals::run::{StepTokens, Thinning};
 use rewards::{Importance, WeightingConfig};
 
 use crate::config::{
-    DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, SetSettings, Stage, StageSettings,
-    StepPlan,
+    DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, Stage, StageSettings, StepPlan,
 };
 use crate::memory::{F32, MemoryEstimate};
 
+pub use evaluation::Judged;
 pub use sizes::Sizes;
 
 /// Bytes of a token's text.
@@ -68,7 +69,7 @@ pub enum ProblemStats {
         /// Trained on.
         train: usize,
         /// Judged by, in each held-out set.
-        held_out: Vec<usize>,
+        held_out: Vec<Judged>,
         /// Lengths of the prompts that are trained on; unknown without a tokenizer.
         prompts: Option<Prompts>,
     },
@@ -123,8 +124,8 @@ pub struct Plan {
     inputs: Vec<(&'static str, String)>,
     /// The stages.
     pub stages: Vec<StagePlan>,
-    /// Evaluations.
-    pub evaluations: u64,
+    /// Evaluations on each held-out set.
+    pub evaluations: Vec<u64>,
     /// One checkpoint, in bytes.
     pub checkpoint: u64,
     /// Samples, tokens and evaluations of the record, in bytes, at most; evaluations only where the
@@ -193,7 +194,7 @@ impl Plan {
         let dumped = stages.iter().map(|stage| dumped(recipe, stage, prompt as u64));
         let mut recorded = dumped.fold(samples.most, u64::saturating_add);
         if let ProblemStats::Problems { held_out, .. } = &problems {
-            recorded = recorded.saturating_add(evaluated(recipe, held_out));
+            recorded = recorded.saturating_add(evaluation::bytes(recipe, held_out));
         }
         Ok(Self {
             parameters,
@@ -204,7 +205,7 @@ impl Plan {
             prompt: None,
             origins: Origins::default(),
             inputs: Vec::new(),
-            evaluations: evaluations(recipe),
+            evaluations: evaluation::counts(recipe),
             checkpoint,
             disk: recorded.saturating_add(checkpoints + references),
             recorded,
@@ -270,19 +271,6 @@ fn rounds(recipe: &Recipe) -> bool {
     (recipe.model.device, recipe.model.dtype) == (DeviceChoice::Cpu, DTypeChoice::Bf16)
 }
 
-/// Evaluations of a run: before its first step, every so often, and at the end of each stage.
-fn evaluations(recipe: &Recipe) -> u64 {
-    if recipe.held_out_sets().is_empty() {
-        return 0;
-    }
-    let every = recipe.eval.every.map_or(u64::MAX, u64::from);
-    let ends = recipe.stages.iter().scan(0, |end, stage| {
-        *end = stage.settings().steps().saturating_add(*end);
-        Some(*end)
-    });
-    1 + recipe.total_steps() / every + ends.filter(|end| !end.is_multiple_of(every)).count() as u64
-}
-
 /// The samples of a run whose completions are all at their limit, thinned as it goes; the longest
 /// prompt has `prompt` tokens.
 fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
@@ -343,16 +331,4 @@ fn dumped(recipe: &Recipe, stage: &StagePlan, prompt: u64) -> u64 {
     let numbers = (tokens as f64 + groups * prompt as f64) * DUMPED_TOKEN as f64;
     let rest = stage.samples as f64 * COMPLETION as f64 + groups * PROBLEM as f64;
     ((numbers + rest) / every as f64) as u64
-}
-
-/// Bytes of all evaluations, of sets with so many problems.
-fn evaluated(recipe: &Recipe, held_out: &[usize]) -> u64 {
-    let text = if recipe.record.samples.is_off() { 0 } else { TEXT_OF_TOKEN };
-    let set = |(set, &problems): (SetSettings<'_>, &usize)| {
-        let tokens = set.sampling.max_new_tokens.get() as f64;
-        let completion = tokens * text as f64 + COMPLETION as f64;
-        problems as f64 * (set.completions() as f64 * completion + PROBLEM as f64)
-    };
-    let once: f64 = recipe.held_out_sets().into_iter().zip(held_out).map(set).sum();
-    (evaluations(recipe) as f64 * once) as u64
 }

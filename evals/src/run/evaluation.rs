@@ -56,7 +56,7 @@ pub struct ProblemLine {
     /// The likeliest completion, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub greedy: Option<GreedyResult>,
-    /// Texts; none where they are not kept.
+    /// Texts of the first completions, as many as are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<String>,
 }
@@ -119,10 +119,11 @@ impl ProblemLine {
         }
     }
 
-    /// The same without the texts of completions.
+    /// The same with the texts of the first `most` completions, and without that of the likeliest,
+    /// which has a line of its own: [`ProblemLine::likeliest`].
     #[must_use]
-    pub fn without_texts(mut self) -> Self {
-        self.texts.clear();
+    pub fn with_texts(mut self, most: usize) -> Self {
+        self.texts.truncate(most);
         if let Some(greedy) = &mut self.greedy {
             greedy.text = None;
         }
@@ -165,13 +166,19 @@ impl ProblemLine {
             ("lengths", self.lengths.len()),
             ("truncated", self.truncated.len()),
             ("votes", votes.len()),
-            ("texts", if self.texts.is_empty() { *n } else { self.texts.len() }),
         ];
         if *n == 0 {
             return Some("n is 0, expected at least 1".to_owned());
         }
         if let Some((name, len)) = lists.into_iter().find(|(_, len)| len != n) {
             return Some(format!("{name} has {len} values, expected n = {n}"));
+        }
+        // Fewer where not all are kept.
+        if self.texts.len() > *n {
+            return Some(format!(
+                "texts has {} values, expected at most n = {n}",
+                self.texts.len()
+            ));
         }
         let counted = self.outcomes.iter().filter(|one| **one == Outcome::Correct).count();
         if *correct != counted || distinct_correct > correct {

@@ -299,6 +299,22 @@ mod tests {
             assert!(whole[..bytes as usize].is_empty() || whole[..bytes as usize].ends_with('\n'));
         }
         assert_eq!(read(&path).unwrap(), (lines(), whole.len() as u64));
+        // Figures and comparisons need no texts.
+        for most in [2, 0] {
+            let few: Vec<_> = lines().into_iter().map(|one| one.with_texts(most)).collect();
+            let text: String =
+                few.iter().map(|one| serde_json::to_string(one).unwrap() + "\n").collect();
+            std::fs::write(&path, text).unwrap();
+            let read = read(&path).unwrap().0;
+            assert!(read == few && read.iter().all(|one| one.texts.len() == most));
+            let [all, few] = [&lines(), &read].map(|of| Summary::default().with_figures(of));
+            assert_eq!(Summary { shown: Vec::new(), ..all }, Summary { shown: Vec::new(), ..few });
+        }
+        let mut many = lines();
+        many[0].texts.push("one more".into());
+        std::fs::write(&path, serde_json::to_string(&many[0]).unwrap() + "\n").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("texts has 5 values, expected at most n = 4"), "{error}");
         std::fs::write(&path, "{}\n").unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(error.contains("line 1: expected what became of a problem: missing"), "{error}");

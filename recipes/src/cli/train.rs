@@ -8,7 +8,7 @@ use super::{print, time};
 use crate::config::{Loaded, Recipe, load};
 use crate::console::{Console, Verbosity};
 use crate::data;
-use crate::dry_run::{Plan, ProblemStats, Prompts, Sizes};
+use crate::dry_run::{Judged, Plan, ProblemStats, Prompts, Sizes};
 use crate::policy::{self, Compute};
 use crate::printable::quoted;
 use crate::search_path::SearchPath;
@@ -174,7 +174,8 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
         let first = problems.train.first();
         prompt = first.map(|first| recipe.prompt.prompt(text, first)).transpose()?;
     }
-    let (train, held_out) = (problems.train.len(), problems.judged_by().map(Vec::len).collect());
+    let held_out = problems.judged_by().map(|list| Judged::of(list)).collect();
+    let train = problems.train.len();
     let known = ProblemStats::Problems { train, held_out, prompts };
     let plan = Plan::new(recipe, &model, known, threads)?;
     Ok(plan.with_prompt(prompt).with_inputs(inputs(recipe, search_path)))

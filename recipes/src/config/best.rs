@@ -67,15 +67,18 @@ impl Default for BestBy {
 
 impl Recipe {
     /// What the best checkpoint is chosen by; nothing where none is kept: because the recipe says
-    /// so, or for want of the set. Where there is no `data.held_out`, `held-out` stands for the
-    /// first set.
+    /// so, or because the set is not there or is evaluated after no step. Where there is no
+    /// `data.held_out`, `held-out` stands for the first set.
     pub fn best_by(&self) -> Option<BestBy> {
         let BestBy { set, figure } = self.checkpoint.best.as_ref()?;
         let sets = self.held_out_sets();
-        let is_there = sets.iter().any(|one| one.name == set || one.is_greedily(set));
-        let first = || sets.first().filter(|_| set == HELD_OUT).map(|first| first.name.to_owned());
-        let set = if is_there { set.clone() } else { first()? };
-        Some(BestBy { set, figure: *figure })
+        let own = sets.iter().find(|one| one.name == set || one.is_greedily(set));
+        let (name, own) = match own {
+            Some(own) => (set.as_str(), own),
+            None => sets.first().filter(|_| set == HELD_OUT).map(|first| (first.name, first))?,
+        };
+        let is_evaluated = self.eval.at_end || own.every.is_some();
+        is_evaluated.then(|| BestBy { set: name.to_owned(), figure: *figure })
     }
 }
 

@@ -21,6 +21,12 @@ pub struct EvalConfig {
     #[serde(with = "settings::off")]
     #[schemars(with = "settings::OrOff<NonZeroU64>")]
     pub every: Option<NonZeroU64>,
+    /// Whether there is an evaluation before the first step.
+    ///
+    /// Names: verl `val_before_train`, HF `eval_on_start`.
+    pub at_start: bool,
+    /// Whether there is one at the end of each stage.
+    pub at_end: bool,
     /// Completions per held-out problem. Accuracy is the mean over all of them (avg@k). With
     /// several there is pass@k for k = 1, 2, 4 and so on up to their number.
     ///
@@ -31,6 +37,9 @@ pub struct EvalConfig {
     ///
     /// Names: verl `val_kwargs.do_sample = false`.
     pub greedy: bool,
+    /// Texts of completions that an evaluation writes down of each problem, the first so many, or
+    /// `"off"`. `"all"`: every one. The most likely completion is written down in addition.
+    pub texts: Texts,
     /// Completions that are decoded at a time. On a CPU their number changes memory and speed, not
     /// the completions.
     ///
@@ -53,13 +62,42 @@ impl Default for EvalConfig {
     fn default() -> Self {
         Self {
             every: None,
+            at_start: true,
+            at_end: true,
             samples: default_one(),
             greedy: false,
+            texts: Texts::default(),
             slots: default_slots(),
             sampling: Sampling::default(),
             rewards: RewardsConfig::default(),
             sets: Vec::new(),
         }
+    }
+}
+
+/// How many texts of each problem an evaluation writes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected \"all\", \"off\" or a number of texts")]
+pub enum Texts {
+    /// So many.
+    Count(NonZeroUsize),
+    /// By a word.
+    Rule(TextsRule),
+}
+
+/// A rule for the number of texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextsRule {
+    /// Every one.
+    All,
+    /// None.
+    Off,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self::Count(NonZeroUsize::new(4).expect("4 is not zero"))
     }
 }
 
@@ -85,6 +123,11 @@ pub struct EvalSet {
     #[serde(default, with = "settings::off")]
     #[schemars(with = "settings::OrOff<NonZeroUsize>")]
     pub limit: Option<NonZeroUsize>,
+    /// Steps between evaluations on the set, which need not be a multiple of those of other sets,
+    /// or `"off"`. Left out: as in `[eval]`.
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<NonZeroU64>")]
+    pub every: Option<NonZeroU64>,
     /// Completions per problem. Left out: as in `[eval]`.
     #[serde(default = "default_one")]
     pub samples: NonZeroUsize,
@@ -108,6 +151,8 @@ pub struct EvalSet {
 pub struct SetSettings<'a> {
     /// Its name.
     pub name: &'a str,
+    /// Steps between evaluations, if there are others than at the start and at the end of stages.
+    pub every: Option<NonZeroU64>,
     /// Completions per problem.
     pub samples: usize,
     /// Whether the likeliest completion is judged besides.
@@ -135,9 +180,10 @@ impl SetSettings<'_> {
 impl Recipe {
     /// The held-out sets: `data.held_out` where there is one, then those by name.
     pub fn held_out_sets(&self) -> Vec<SetSettings<'_>> {
-        let EvalConfig { samples, greedy, sampling, rewards, sets, .. } = &self.eval;
+        let EvalConfig { every, samples, greedy, sampling, rewards, sets, .. } = &self.eval;
         let own = SetSettings {
             name: HELD_OUT,
+            every: *every,
             samples: samples.get(),
             greedy: *greedy,
             sampling,
@@ -146,6 +192,7 @@ impl Recipe {
         };
         let named = sets.iter().map(|set| SetSettings {
             name: &set.name,
+            every: set.every,
             samples: set.samples.get(),
             greedy: set.greedy,
             sampling: &set.sampling,
@@ -153,6 +200,34 @@ impl Recipe {
             prompt: &set.prompt,
         });
         self.data.held_out.iter().map(|_| own).chain(named).collect()
+    }
+
+    /// Whether the policy is evaluated on the set after so many steps of the run.
+    pub fn is_evaluated(&self, set: &SetSettings<'_>, step: u64) -> bool {
+        if step == 0 {
+            return self.eval.at_start;
+        }
+        let is_end = || self.stage_ends().any(|end| end == step);
+        set.every.is_some_and(|every| step.is_multiple_of(every.get()))
+            || self.eval.at_end && is_end()
+    }
+
+    /// How often the policy is evaluated on the set.
+    pub fn evaluations(&self, set: &SetSettings<'_>) -> u64 {
+        let every = set.every.map_or(u64::MAX, u64::from);
+        let ends = self.stage_ends().filter(|end| self.eval.at_end && !end.is_multiple_of(every));
+        u64::from(self.eval.at_start) + self.total_steps() / every + ends.count() as u64
+    }
+
+    /// Texts of each problem that an evaluation writes down, at most. Without samples of the steps
+    /// there are none.
+    pub fn texts(&self) -> usize {
+        match self.eval.texts {
+            _ if self.record.samples.is_off() => 0,
+            Texts::Rule(TextsRule::Off) => 0,
+            Texts::Rule(TextsRule::All) => usize::MAX,
+            Texts::Count(count) => count.get(),
+        }
     }
 }
 
@@ -248,6 +323,15 @@ fn no_such_set(recipe: &Recipe, taken: &[String], found: &mut Vec<String>) {
         let sets =
             if taken.is_empty() { NONE.into() } else { format!("there are {}", taken.join(", ")) };
         found.push(format!("checkpoint.best.set: there is no set `{}`; {sets}", by.set));
+    } else if let Some(by) = &recipe.checkpoint.best
+        && by.set != HELD_OUT
+        && recipe.best_by().is_none()
+    {
+        found.push(format!(
+            "checkpoint.best.set: the set `{}` is evaluated after no step: give it an `every`, or set \
+             `eval.at_end = true`",
+            by.set
+        ));
     }
     if let (true, Some(every)) = (taken.is_empty(), recipe.eval.every) {
         found.push(format!("eval.every: there is nothing to evaluate every {every} steps; {NONE}"));

@@ -79,7 +79,7 @@ fn inherit(root: &mut DeTable<'_>) {
         let rollout = stage.get("rollout").filter(|rollout| rollout.get_ref().is_table());
         put_under(eval, "sampling", rollout);
         put_under(eval, "rewards", stage.get("rewards"));
-        let shared = ["samples", "greedy", "sampling", "rewards"];
+        let shared = ["every", "samples", "greedy", "sampling", "rewards"];
         let shared = shared.map(|key| (key, eval.get(key).cloned()));
         if let Some(DeValue::Array(sets)) = eval.get_mut("set").map(Spanned::get_mut) {
             for set in sets.iter_mut() {

@@ -13,6 +13,8 @@ const PROMPT: usize = 300;
 fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
     match mib {
+        // Not less than it is: it may be a limit.
+        ..0.1 => format!("{} KiB", bytes.div_ceil(1024)),
         ..10.0 => format!("{mib:.1} MiB"),
         ..10_000.0 => format!("{mib:.0} MiB"),
         _ => format!("{:.0} GiB", mib / 1024.0),
@@ -78,22 +80,31 @@ impl fmt::Display for Plan {
 impl Plan {
     /// How often the run is evaluated, and on how much.
     fn evaluation(&self) -> String {
-        if self.evaluations == 0 {
-            return "none: there is neither `data.held_out` nor an `[[eval.set]]`".to_owned();
-        }
         let sets = self.recipe.held_out_sets();
-        let completions = match &self.problems {
-            ProblemStats::Problems { held_out, .. } => {
-                let all = sets.iter().zip(held_out).map(|(set, count)| set.completions() * count);
-                format!("{} completions", thousands(all.sum::<usize>() as u64))
-            }
-            ProblemStats::Nothing { .. } => {
-                let each =
-                    sets.iter().map(|set| format!("{} of each in {}", set.completions(), set.name));
-                format!("completions of problems: {}", each.collect::<Vec<_>>().join(", "))
-            }
+        let Some(first) = self.evaluations.first() else {
+            return "none: there is neither `data.held_out` nor an `[[eval.set]]`".to_owned();
         };
-        format!("{} times, {completions}", self.evaluations)
+        let each = sets.iter().enumerate().map(|(at, set)| match &self.problems {
+            ProblemStats::Problems { held_out, .. } => set.completions() * held_out[at].problems,
+            ProblemStats::Nothing { .. } => set.completions(),
+        });
+        let each: Vec<_> = each.collect();
+        let lacks = self.lacks_problems();
+        if self.evaluations.iter().all(|times| times == first) {
+            let completions = if lacks {
+                let each = each.iter().zip(&sets);
+                let each = each.map(|(count, set)| format!("{count} of each in {}", set.name));
+                format!("completions of problems: {}", each.collect::<Vec<_>>().join(", "))
+            } else {
+                format!("{} completions", thousands(each.iter().sum::<usize>() as u64))
+            };
+            return format!("{first} times, {completions}");
+        }
+        let what = if lacks { "completions of each problem" } else { "completions" };
+        let all = self.evaluations.iter().zip(&sets).zip(&each).map(|((times, set), count)| {
+            format!("{} {times} times, {} {what}", set.name, thousands(*count as u64))
+        });
+        all.collect::<Vec<_>>().join("; ")
     }
 
     /// What the run writes.
@@ -116,7 +127,7 @@ fn kept(recipe: &Recipe) -> String {
     let best = match (recipe.best_by(), &recipe.checkpoint.best) {
         (Some(BestBy { set, figure }), _) => format!(" and the best by {set} {}", figure.title()),
         (None, None) => String::new(),
-        (None, _) => "; no best one, for want of a set to choose it by".to_owned(),
+        (None, _) => "; no best one: no set to choose it by is evaluated after a step".to_owned(),
     };
     format!("the newest {}{best}", recipe.checkpoint.keep)
 }
@@ -153,7 +164,7 @@ impl ProblemStats {
                 format!(
                     "{} to train on, {} held out; {lengths}",
                     thousands(*train as u64),
-                    thousands(held_out.iter().sum::<usize>() as u64)
+                    thousands(held_out.iter().map(|set| set.problems as u64).sum())
                 )
             }
             Self::Nothing { missing } => {
@@ -227,6 +238,7 @@ mod tests {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(mib(1 << 20), "1.0 MiB");
+        assert_eq!([0, 1, 93_799].map(mib), ["0 KiB", "1 KiB", "92 KiB"]);
         assert_eq!(mib(300 << 20), "300 MiB");
         assert_eq!(mib(300 << 30), "300 GiB");
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use evals::run::{Run as Record, StepTokens, TokenFile};
 use recipes::config::Recipe;
 use recipes::data::problems;
-use recipes::dry_run::{Plan, ProblemStats, Prompts, Sizes};
+use recipes::dry_run::{Judged, Plan, ProblemStats, Prompts, Sizes};
 use recipes::search_path::SearchPath;
 
 use crate::record::large;
@@ -21,7 +21,7 @@ fn plan(recipe: &Recipe) -> Plan {
     let lengths = found.train.iter().map(|one| recipe.prompt.tokens(text, one).unwrap().len());
     let known = ProblemStats::Problems {
         train: found.train.len(),
-        held_out: found.judged_by().map(Vec::len).collect(),
+        held_out: found.judged_by().map(|list| Judged::of(list)).collect(),
         prompts: Some(Prompts::of(&lengths.collect::<Vec<_>>())),
     };
     Plan::new(recipe, &sizes, known, 1).unwrap()
@@ -39,7 +39,31 @@ fn bytes(folder: &Path) -> u64 {
 fn samples_tokens_and_evaluations_take_no_more_than_it_says() {
     let temp = tempfile::tempdir().unwrap();
     let more = RECIPE.replace("every = 2\n", "every = 1\nsamples = 3\ngreedy = true\n");
-    for (name, recipe) in [("small", RECIPE.to_owned()), ("judged", more)] {
+    // Long problems, in which much is escaped, and hardly anything else.
+    let problem = "\"\\\n".repeat(120);
+    let row = |id: usize| serde_json::json!({"id": id, "problem": format!("{id}{problem}"), "answer": "1"});
+    let rows: String = (0..40).map(|id| format!("{}\n", row(id))).collect();
+    let file = temp.path().join("long.jsonl");
+    fs::write(&file, rows).unwrap();
+    let long = |more: &str| {
+        let set = format!(
+            "[[eval.set]]\nname = \"long\"\nevery = 3\ngreedy = true\n\
+             data = {{ kind = \"jsonl\", path = {:?} }}\n[record]\ntokens_every = \"off\"",
+            file.display().to_string()
+        );
+        RECIPE
+            .replace("[record]\ntokens_every = 1", &set)
+            .replace("every = 2\n", &format!("every = 2\nsamples = 6\n{more}"))
+            .replace("groups = 2", "groups = 1")
+    };
+    let all = [
+        ("small", RECIPE.to_owned()),
+        ("judged", more),
+        ("long", long("")),
+        ("all", long("texts = \"all\"\nat_start = false\n")),
+        ("off", long("texts = \"off\"\nat_end = false\n")),
+    ];
+    for (name, recipe) in all {
         let root = temp.path().join(name);
         Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
         let written: u64 =
@@ -48,7 +72,11 @@ fn samples_tokens_and_evaluations_take_no_more_than_it_says() {
         let said = plan(&recipe).recorded;
         assert!(written <= said, "{name}: {written} bytes, said at most {said}");
         assert!(said < 6 * written, "{name}: {written} bytes, said at most {said}");
+        println!("{name}: {written} of {said} bytes");
     }
+    // A small run writes more than nothing.
+    let text = plan(&Recipe::parse("small", RECIPE).unwrap()).to_string();
+    assert!(!text.contains(" 0.0 MiB"), "{text}");
 }
 
 #[test]
@@ -96,8 +124,21 @@ fn a_run_without_held_out_sets_says_so() {
     let recipe = Recipe::parse("none", &none).unwrap();
     let said = plan(&recipe).to_string();
     assert!(said.contains("evaluation  none: there is neither"), "{said}");
-    let best = "checkpoints  the newest 2; no best one, for want of a set to choose it by";
+    let best = "checkpoints  the newest 2; no best one: no set to choose it by is evaluated after";
     assert!(said.contains(best), "{said}");
+    let own = RECIPE.replace(
+        "[record]",
+        "[[eval.set]]\nname = \"own\"\nevery = 3\nsamples = 2\n\
+         data = { kind = \"arithmetic\", count = 4, min_digits = 1, max_digits = 1, \
+         operations = [\"+\"] }\n[record]",
+    );
+    let said = plan(&Recipe::parse("own", &own).unwrap()).to_string();
+    let each = "evaluation  held-out 4 times, 6 completions; own 4 times, 8 completions";
+    assert!(said.contains("evaluation  4 times, 14 completions"), "{said}");
+    let own = own.replace("every = 2\n", "every = 2\nat_end = false\n");
+    let said = plan(&Recipe::parse("own", &own).unwrap()).to_string();
+    let each = each.replace("own 4", "own 3");
+    assert!(said.contains(&each), "{said}");
     let with = plan(&Recipe::parse("small", RECIPE).unwrap()).to_string();
     assert!(with.contains("checkpoints  the newest 2 and the best by held-out accuracy"), "{with}");
 }

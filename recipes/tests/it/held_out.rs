@@ -11,7 +11,7 @@ use recipes::run_dir::checkpoints;
 use serde_json::{Value, json};
 
 use crate::binary::{stderr, stearin};
-use crate::runs::{RECIPE, Run};
+use crate::runs::{RECIPE, Run, assert_equal};
 
 /// One step on two files, without a verifier that reads columns.
 const FILES: &str = r#"
@@ -177,5 +177,109 @@ fn without_samples_no_text_of_an_evaluation_is_kept() {
             let lines = read(&path.with_extension("jsonl")).unwrap().0;
             assert!(lines.iter().all(|line| line.texts.is_empty() != kept), "{set}");
         }
+    }
+}
+
+/// The steps after which a set was evaluated.
+fn evaluated(root: &Path, set: &str) -> Vec<u64> {
+    let mut steps: Vec<u64> = (0..=6).collect();
+    steps.retain(|step| root.join(format!("evals/step-{step:06}/{set}.json")).exists());
+    steps
+}
+
+#[test]
+fn every_set_is_evaluated_at_its_own_steps() {
+    let temp = tempfile::tempdir().unwrap();
+    let with = |eval: &str, set: &str| {
+        let recipe = with_greedy("{ set = \"sums\" }").replace("keep = 2", "keep = 9");
+        recipe
+            .replace("every = 2\n", &format!("{eval}\n"))
+            .replace("samples = 2\n", &format!("samples = 2\n{set}\n"))
+    };
+    let cases: [(&str, &str, &[u64], &[u64]); 5] = [
+        ("every = 2", "every = 3", &[0, 2, 4, 6], &[0, 2, 3, 6]),
+        ("every = 2\nat_start = false", "every = 3", &[2, 4, 6], &[2, 3, 6]),
+        ("every = 4\nat_end = false", "every = 3", &[0, 4], &[0, 3, 6]),
+        ("every = 4", "every = \"off\"", &[0, 2, 4, 6], &[0, 2, 6]),
+        ("every = 4\nat_start = false\nat_end = false", "", &[4], &[4]),
+    ];
+    for (at, (eval, set, held_out, sums)) in cases.into_iter().enumerate() {
+        let (root, broken) =
+            (temp.path().join(format!("{at}")), temp.path().join(format!("b{at}")));
+        let text = with(eval, set);
+        Run { recipe: &text, ..Run::new(&root) }.train().unwrap();
+        assert_eq!(evaluated(&root, "held-out"), held_out, "{eval}");
+        assert_eq!(evaluated(&root, "sums"), sums, "{eval}");
+        assert_eq!(evaluated(&root, "sums-greedy"), sums, "{eval}");
+        let recipe = Recipe::parse("r", &text).unwrap();
+        let counts: Vec<_> = recipe.held_out_sets().iter().map(|s| recipe.evaluations(s)).collect();
+        assert_eq!(counts, [held_out.len() as u64, sums.len() as u64], "{eval}");
+        // Only what was evaluated on the set is compared.
+        let saved = checkpoints(&root).unwrap();
+        let scored = saved.iter().filter(|saved| saved.state.score.is_some());
+        let scored: Vec<_> = scored.map(|saved| saved.state.step).collect();
+        let after: Vec<_> = sums.iter().copied().filter(|step| *step > 0).collect();
+        assert_eq!((scored, saved.len()), (after, 6), "{eval}");
+        Run { recipe: &text, one_step: true, ..Run::new(&broken) }.train().unwrap();
+        Run { recipe: &text, ..Run::resumed(&broken) }.train().unwrap();
+        assert_equal(&root, &broken);
+    }
+    // Nothing decides where the set is evaluated after no step.
+    let never = "every = 4\nat_end = false";
+    let error = Recipe::parse("r", &with(never, "every = \"off\"")).unwrap_err().to_string();
+    assert!(error.contains("the set `sums` is evaluated after no step: give it"), "{error}");
+    let by_default = with("at_end = false", "every = 1").replace("best = { set = \"sums\" }\n", "");
+    assert_eq!(Recipe::parse("r", &by_default).unwrap().best_by(), None);
+}
+
+#[test]
+fn the_best_checkpoint_is_the_best_of_those_that_its_set_was_evaluated_at() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let best = "{ set = \"sums\", figure = \"reward\" }";
+    let recipe = with_greedy(best)
+        .replace("every = 2\n", "every = 1\n")
+        .replace("samples = 2\n", "samples = 2\nevery = 2\n")
+        .replace("every = 1\nkeep = 2", "every = 5\nkeep = 1");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    assert_eq!(evaluated(&root, "held-out"), [0, 1, 2, 3, 4, 5, 6]);
+    let steps = evaluated(&root, "sums");
+    assert_eq!(steps, [0, 2, 4, 6]);
+    let reward = |step: u64| summary(&root.join(format!("evals/step-{step:06}/sums.json"))).reward;
+    let of = |a: u64, b: u64| if reward(b) > reward(a) { b } else { a };
+    let best = steps[1..].iter().copied().reduce(of).unwrap();
+    let kept: Vec<_> = checkpoints(&root).unwrap().iter().map(|saved| saved.state.step).collect();
+    assert_eq!(kept, if best == 6 { vec![6] } else { vec![best, 6] });
+}
+
+#[test]
+fn as_many_texts_are_kept_as_the_recipe_says() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut figures = Vec::new();
+    for (texts, kept) in [("4", 4), ("\"all\"", 6), ("\"off\"", 0)] {
+        let root = temp.path().join(kept.to_string());
+        let more = if kept == 4 { String::new() } else { format!("texts = {texts}\n") };
+        let recipe = with_greedy("\"off\"")
+            .replace("every = 2\n", &format!("every = 2\n{more}"))
+            .replace("samples = 2\n", "samples = 6\n");
+        assert_eq!(Recipe::parse("r", &recipe).unwrap().texts().min(6), kept);
+        Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+        let folder = root.join("evals/step-000006");
+        let drawn = read(&folder.join("sums.jsonl")).unwrap().0;
+        assert!(drawn.iter().all(|line| line.n == 6 && line.texts.len() == kept), "{texts}");
+        // The greedy text is in one of the two files.
+        assert!(drawn.iter().all(|line| line.greedy.as_ref().unwrap().text.is_none()));
+        let greedy = read(&folder.join("sums-greedy.jsonl")).unwrap().0;
+        assert!(greedy.iter().all(|line| line.texts.len() == kept.min(1)), "{texts}");
+        let mut found = summary(&folder.join("sums.json"));
+        assert_eq!(found.shown.is_empty(), kept == 0, "{texts}");
+        found.shown.clear();
+        figures.push(found);
+    }
+    assert!(figures.iter().all(|found| *found == figures[0]), "figures need no texts");
+    for wrong in ["0", "\"some\"", "true"] {
+        let recipe = RECIPE.replace("every = 2\n", &format!("every = 2\ntexts = {wrong}\n"));
+        let error = Recipe::parse("r", &recipe).unwrap_err().to_string();
+        assert!(error.contains("expected \"all\", \"off\" or a number of texts"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use engine::text::Text;
 use evals::attempt::Sampler;
 use evals::evaluate::{Evaluated, HELD_OUT, HeldOut, evaluate};
-use evals::run::{Files, Phase, ProblemLine, Summary};
+use evals::run::{Files, Phase, Summary};
 use evals::{Estimate, Log, Metrics, Warning};
 use rewards::{Problem, Rubric};
 
@@ -92,19 +92,29 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Evaluates the policy on every held-out set, and records each problem as soon as it is
-    /// judged. Returns metrics and timings.
+    /// Indices of the held-out sets on which the policy is to be evaluated after the last step.
+    pub(super) fn due_sets(&self) -> Vec<usize> {
+        let (recipe, step) = (self.run.recipe, self.state.step);
+        let sets = self.sets.iter().enumerate();
+        let due = sets.filter(|(_, set)| recipe.is_evaluated(&set.settings, step));
+        due.map(|(at, _)| at).collect()
+    }
+
+    /// Evaluates the policy on the held-out sets that are due, and records each problem as soon as
+    /// it is judged. Returns metrics and timings.
     ///
     /// An evaluation that a kill interrupts is repeated: the run resumes from a checkpoint before.
     pub(super) fn evaluate(&mut self) -> Result<(Metrics, Metrics)> {
         let began = Instant::now();
         let mut metrics = Metrics::new(Log::Metrics);
         let mut timings = Metrics::new(Log::Timings);
-        if self.sets.is_empty() {
+        let due = self.due_sets();
+        if due.is_empty() {
             return Ok((metrics, timings));
         }
         let mut warnings = Vec::new();
-        for (at, found) in self.judge()?.into_iter().enumerate() {
+        let found = self.judge(&due)?;
+        for (at, found) in due.into_iter().zip(found) {
             let name = found.summary.set.clone();
             self.run.console.print(&accuracy_line(&found.summary));
             let likeliest = found.likeliest();
@@ -134,10 +144,10 @@ impl Trainer<'_> {
         next.is_some_and(|(index, _)| recipe.stages[index].settings().learns_solutions())
     }
 
-    /// What the policy does on every set.
-    fn judge(&mut self) -> Result<Vec<Evaluated>> {
+    /// What the policy does on the sets at these indices.
+    fn judge(&mut self, due: &[usize]) -> Result<Vec<Evaluated>> {
         let (recipe, console, stop) = (self.run.recipe, self.run.console, self.run.stop);
-        let sets = self.sets.iter().map(
+        let sets = due.iter().map(|&at| &self.sets[at]).map(
             |HeldOutSet { settings, problems, sha256, rubric, text, .. }| {
                 let sampler = Sampler {
                     model: self.run.model,
@@ -153,30 +163,24 @@ impl Trainer<'_> {
             },
         );
         let sets: Vec<_> = sets.collect();
-        let (seed, step, texts) = (recipe.seed, self.state.step, self.keeps_texts());
+        let (seed, step, texts) = (recipe.seed, self.state.step, recipe.texts());
         let record = &mut self.record;
         let mut progress = |progress: rollout::Progress| {
             console.set_phase(Phase::Eval, progress.finished, progress.sequences);
             stop.flow()
         };
         let found = evaluate(&sets, seed, step, &mut progress, &mut |set, line| {
-            record.problem(step, sets[set].set, &kept(line, texts))
+            record.problem(step, sets[set].set, &line.clone().with_texts(texts))
         })?;
         Ok(found)
     }
 
-    fn keeps_texts(&self) -> bool {
-        !self.run.recipe.record.samples.is_off()
-    }
-
     /// Records an evaluation of a set, and notes the figure by which checkpoints are compared.
     fn keep(&mut self, at: usize, found: &Evaluated) -> Result<()> {
-        let texts = self.keeps_texts();
-        let lines: Vec<_> = found.lines.iter().map(|line| kept(line, texts)).collect();
+        let texts = self.run.recipe.texts();
+        let lines: Vec<_> = found.lines.iter().map(|line| line.clone().with_texts(texts)).collect();
         let mut summary = found.summary.clone();
-        if !texts {
-            summary.shown.clear();
-        }
+        summary.shown.truncate(if texts == 0 { 0 } else { usize::MAX });
         self.record.evaluation(&summary, &lines)?;
         if let Some(by) = self.run.recipe.best_by().filter(|by| by.set == found.summary.set) {
             let (figure, value) = (by.figure.to_string(), by.figure.of(&found.summary));
@@ -185,11 +189,6 @@ impl Trainer<'_> {
         }
         Ok(())
     }
-}
-
-/// The line as it is recorded.
-fn kept(line: &ProblemLine, texts: bool) -> ProblemLine {
-    if texts { line.clone() } else { line.clone().without_texts() }
 }
 
 /// The accuracy in a line, with a second one where it is known by source.

@@ -45,7 +45,7 @@ impl Trainer<'_> {
             self.run.console.warn(&warning.to_string());
             output.warnings.push(warning);
         }
-        let evaluate = step == end || recipe.eval.every.is_some_and(|every| step % every == 0);
+        let evaluate = !self.due_sets().is_empty();
         self.state.pending = Some(self.pending(kind, &output, evaluate)?);
         if let Err(error) = self.record_step(step, &output).and_then(|()| self.finish_step()) {
             // The update is done, so the run resumes from this state.
