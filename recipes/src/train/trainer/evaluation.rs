@@ -180,7 +180,9 @@ impl Trainer<'_> {
         let texts = self.run.recipe.texts();
         let lines: Vec<_> = found.lines.iter().map(|line| line.clone().with_texts(texts)).collect();
         let mut summary = found.summary.clone();
-        summary.shown.truncate(if texts == 0 { 0 } else { usize::MAX });
+        if texts == 0 {
+            summary.shown.clear();
+        }
         self.record.evaluation(&summary, &lines)?;
         if let Some(by) = self.run.recipe.best_by().filter(|by| by.set == found.summary.set) {
             let (figure, value) = (by.figure.to_string(), by.figure.of(&found.summary));
