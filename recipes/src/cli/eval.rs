@@ -8,9 +8,10 @@ use engine::text::Text;
 use evals::benchmark::{self, Protocol};
 use evals::run::{FORMAT, Facts};
 use evals::{PromptStyle, Template};
+use rewards::Strictness;
 use rollout::Sampling;
 
-use super::{count, print};
+use super::{count, one_of, print};
 use crate::config::{DTypeChoice, DeviceChoice, MOST_COMPLETIONS, read_settings};
 use crate::console::{Console, Verbosity};
 use crate::eval::{
@@ -60,6 +61,10 @@ pub(super) struct Args {
     /// `plain`.
     #[arg(long, value_name = "STYLE|FILE.toml")]
     prompt: Option<String>,
+    /// How strictly answers to math problems are judged: as scores are, or as a recipe's verifier
+    /// rewards them.
+    #[arg(long, default_value = "eval", value_parser = one_of(Strictness::ALL, Strictness::name))]
+    strictness: Strictness,
     /// Problems of each set, drawn with a fixed key. Left out: all.
     #[arg(long, value_name = "N", value_parser = count)]
     limit: Option<NonZeroUsize>,
@@ -124,7 +129,11 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let protocol = protocol(&args.protocol)?;
     let sampling = sampling(args, protocol)?;
     let limit = protocol.limit.and_then(NonZeroUsize::new);
-    let finding = Finding { folder: args.data.clone(), limit: args.limit.or(limit) };
+    let finding = Finding {
+        folder: args.data.clone(),
+        limit: args.limit.or(limit),
+        strictness: args.strictness,
+    };
     let sets = finding.sets(&args.bench)?;
     let texts = Texts::of(&args.train_data)?;
     let console = Console::stderr(Verbosity::Normal);

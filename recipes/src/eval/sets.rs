@@ -51,6 +51,8 @@ pub struct Finding {
     pub folder: Option<PathBuf>,
     /// Problems of each set, at most.
     pub limit: Option<NonZeroUsize>,
+    /// How strictly answers to math problems are judged.
+    pub strictness: Strictness,
 }
 
 impl Finding {
@@ -172,7 +174,7 @@ impl Finding {
         seed: u64,
         samples: usize,
     ) -> Result<Set> {
-        let rewards = rewards(source);
+        let rewards = rewards(source, self.strictness);
         let reader = "the grader".to_owned();
         let answers = matches!(rewards.0[0], VerifierConfig::Math { .. }).then_some(&*reader);
         let (problems, _, notes) = data::source(name, source, search_path, answers, seed)?;
@@ -188,15 +190,11 @@ impl Finding {
     }
 }
 
-/// What judges the problems of a source, as strictly as scores are.
-fn rewards(source: &Source) -> RubricConfig {
+/// What judges the problems of a source.
+fn rewards(source: &Source, strictness: Strictness) -> RubricConfig {
     let verifier = match source {
         Source::Countdown(_) => VerifierConfig::Countdown { weight: 1.0 },
-        _ => VerifierConfig::Math {
-            weight: 1.0,
-            strictness: Strictness::Eval,
-            marker: Marker::Boxed,
-        },
+        _ => VerifierConfig::Math { weight: 1.0, strictness, marker: Marker::Boxed },
     };
     RubricConfig(vec![verifier])
 }
@@ -271,6 +269,11 @@ fn unknown(item: &str) -> String {
 mod tests {
     use super::*;
 
+    fn in_folder(folder: Option<&Path>) -> Finding {
+        let folder = folder.map(Path::to_owned);
+        Finding { folder, limit: None, strictness: Strictness::Eval }
+    }
+
     #[test]
     fn commas_part_items_and_settings_stay_with_their_task() {
         let found = items(&[
@@ -296,7 +299,7 @@ mod tests {
             println!("skipped: set STEARIN_DATA to a folder with aime24.jsonl and others");
             return;
         };
-        let finding = Finding { folder: Some(folder.clone()), limit: NonZeroUsize::new(7) };
+        let finding = Finding { limit: NonZeroUsize::new(7), ..in_folder(Some(&folder)) };
         let mut read = 0;
         for known in benchmark::all() {
             let name = &known.name;
@@ -322,12 +325,12 @@ mod tests {
     #[test]
     fn a_benchmark_that_is_cut_or_not_pinned_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let finding = Finding { folder: Some(folder.path().to_owned()), limit: None };
+        let finding = in_folder(Some(folder.path()));
         let row = "{\"id\": \"a\", \"problem\": \"1+1\", \"answer\": \"2\"}\n";
         std::fs::write(folder.path().join("minerva.jsonl"), row).unwrap();
         let error = format!("{:#}", finding.sets(&["minerva".into()]).unwrap_err());
         assert!(error.contains("expected the 272 problems of minerva, got 1"), "{error}");
-        let finding = Finding { folder: None, limit: None };
+        let finding = in_folder(None);
         // A file of it may be in STEARIN_DATA.
         if let Err(error) = finding.sets(&["minerva".into()]) {
             let error = format!("{error:#}");
@@ -347,7 +350,7 @@ mod tests {
             rows.display().to_string()
         );
         std::fs::write(&table, text).unwrap();
-        let finding = Finding { folder: None, limit: None };
+        let finding = in_folder(None);
         let sets = finding.sets(&[table.display().to_string()]).unwrap();
         assert_eq!((sets[0].name.as_str(), sets[0].problems.len()), ("mine", 2));
         assert_eq!(sets[0].problems[1].answer, "4");
@@ -356,7 +359,7 @@ mod tests {
 
     #[test]
     fn tasks_are_made_by_their_settings_or_refused() {
-        let finding = Finding { folder: None, limit: None };
+        let finding = in_folder(None);
         let one = |text: &str| finding.sets(&[text.to_owned()]);
         let sums = one("arithmetic:count=12,min_digits=1,operations=+,seed=3").unwrap();
         assert_eq!(sums[0].problems.len(), 12);

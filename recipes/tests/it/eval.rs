@@ -177,6 +177,39 @@ fn the_table_is_shown_again_without_a_model() {
 }
 
 #[test]
+fn answers_are_judged_as_strictly_as_is_asked() {
+    let temp = tempfile::tempdir().unwrap();
+    // Its completions have no box: their last number is an answer of a score, and no reward.
+    let share = |out: &str, more: &[&str]| {
+        let output = stearin(temp.path(), &with(&SHORT, &with(&[out, "--json"], more)));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let set = &json["runs"][0]["sets"][0];
+        let unanswered =
+            set["outcomes"].as_array().unwrap().iter().find(|one| one[0] == "no-answer");
+        let unanswered = unanswered.map_or(0.0, |one| one[1].as_f64().unwrap());
+        (set["criterion"].as_str().unwrap().to_owned(), unanswered)
+    };
+    let (score, lenient) = share("score", &[]);
+    let (reward, strict) = share("reward", &["--strictness", "rl"]);
+    assert_eq!(score, "math, strictness eval, marker boxed");
+    assert_eq!(reward, "math, strictness rl, marker boxed");
+    assert!((strict - 1.0).abs() < 1e-12 && lenient < 1.0, "{lenient} and {strict}");
+    // The settings of the directory have it.
+    let refused = stearin(temp.path(), &with(&SHORT, &["score", "--strictness", "rl"]));
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let expected = "set.arithmetic.criterion: \"math, strictness eval, marker boxed\" then, ";
+    assert!(said.contains(expected), "{said}");
+    let against = ["eval", "--table", "reward", "--against", "score"];
+    let said = stdout(&stearin(temp.path(), &against));
+    assert!(said.contains("set.arithmetic.criterion"), "{said}");
+    let wrong = stearin(temp.path(), &with(&SHORT, &["other", "--strictness", "paper"]));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("possible values: rl, eval"), "{}", stderr(&wrong));
+}
+
+#[test]
 fn two_evaluations_are_compared_problem_by_problem() {
     let temp = tempfile::tempdir().unwrap();
     stearin(temp.path(), &with(&SHORT, &["base"]));
