@@ -74,9 +74,9 @@ impl Problems {
         match self.repeated {
             0 => None,
             1 => Some("1 row is not trained on: it has the text of a held-out problem".to_owned()),
-            rows => Some(format!(
-                "{rows} rows are not trained on: they have the texts of held-out problems"
-            )),
+            rows => {
+                Some(format!("{rows} rows are not trained on: they ask what held-out problems do"))
+            }
         }
     }
 

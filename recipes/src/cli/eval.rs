@@ -128,13 +128,7 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let threads = machine::fix_threads(args.threads)?;
     let protocol = protocol(&args.protocol)?;
     let sampling = sampling(args, protocol)?;
-    let limit = protocol.limit.and_then(NonZeroUsize::new);
-    let finding = Finding {
-        folder: args.data.clone(),
-        limit: args.limit.or(limit),
-        strictness: args.strictness,
-    };
-    let sets = finding.sets(&args.bench)?;
+    let sets = finding(args, protocol).sets(&args.bench)?;
     let texts = Texts::of(&args.train_data)?;
     let console = Console::stderr(Verbosity::Normal);
     sets.iter().flat_map(|set| &set.notes).for_each(|note| console.print(note));
@@ -185,6 +179,12 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let is_whole = eval::judge(policy, &sets, &mut folder, &stop, &console)?;
     show(&[root], args)?;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}
+
+/// Where problems are looked for, and how their answers are judged.
+fn finding(args: &Args, protocol: &Protocol) -> Finding {
+    let limit = args.limit.or(protocol.limit.and_then(NonZeroUsize::new));
+    Finding { folder: args.data.clone(), limit, strictness: args.strictness }
 }
 
 /// The command line, as a shell reads it.

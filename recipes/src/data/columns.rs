@@ -284,8 +284,9 @@ impl<'a> Mapping<'a> {
         }
         for (name, value) in row.all() {
             let has_no_role = without_role.contains(name);
-            let wanted = named.map_or(has_no_role, |named| named.iter().any(|n| n == name));
-            if !wanted && !(has_no_role && LEVELS.contains(&name)) {
+            let named_or_all = named.map_or(has_no_role, |named| named.iter().any(|n| n == name));
+            let wanted = named_or_all || (has_no_role && LEVELS.contains(&name));
+            if !wanted {
                 continue;
             }
             size += value.len();

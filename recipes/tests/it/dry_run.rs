@@ -42,9 +42,9 @@ fn samples_tokens_and_evaluations_take_no_more_than_it_says() {
     // Long problems, in which much is escaped, and hardly anything else.
     let problem = "\"\\\n".repeat(120);
     let row = |id: usize| serde_json::json!({"id": id, "problem": format!("{id}{problem}"), "answer": "1"});
-    let rows: String = (0..40).map(|id| format!("{}\n", row(id))).collect();
+    let rows: Vec<_> = (0..40).map(|id| format!("{}\n", row(id))).collect();
     let file = temp.path().join("long.jsonl");
-    fs::write(&file, rows).unwrap();
+    fs::write(&file, rows.concat()).unwrap();
     let long = |more: &str| {
         let set = format!(
             "[[eval.set]]\nname = \"long\"\nevery = 3\ngreedy = true\n\

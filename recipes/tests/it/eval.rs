@@ -203,7 +203,7 @@ fn answers_are_judged_as_strictly_as_is_asked() {
     assert!(said.contains(expected), "{said}");
     let against = ["eval", "--table", "reward", "--against", "score"];
     let said = stdout(&stearin(temp.path(), &against));
-    assert!(said.contains("set.arithmetic.criterion"), "{said}");
+    assert!(said.contains("grading of arithmetic: math, strictness eval"), "{said}");
     let wrong = stearin(temp.path(), &with(&SHORT, &["other", "--strictness", "paper"]));
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("possible values: rl, eval"), "{}", stderr(&wrong));

@@ -30,8 +30,8 @@ schedule = { kind = "constant", lr = 1e-3 }
 "#;
 
 fn write(folder: &Path, name: &str, rows: &[Value]) {
-    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    fs::write(folder.join(name), lines).unwrap();
+    let lines: Vec<_> = rows.iter().map(|row| format!("{row}\n")).collect();
+    fs::write(folder.join(name), lines.concat()).unwrap();
 }
 
 fn row(id: &str, problem: &str) -> Value {
@@ -59,7 +59,10 @@ fn near_copies_of_held_out_problems_are_not_trained_on() {
     let output = stearin(folder.path(), &["train", "mine.toml"]);
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("data.train: left out 3 problems that are held out"), "{said}");
+    assert!(
+        said.contains("3 rows are not trained on: they ask what held-out problems do"),
+        "{said}"
+    );
     // A named set counts as well, and so does data of a stage.
     let named = FILES
         .replace("held_out = {", "held_out = { kind = \"jsonl\", path = \"x.jsonl\" }\n#")
@@ -70,7 +73,10 @@ fn near_copies_of_held_out_problems_are_not_trained_on() {
     let output = stearin(folder.path(), &["train", "named.toml"]);
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("data.train: left out 6 problems that are held out"), "{said}");
+    assert!(
+        said.contains("6 rows are not trained on: they ask what held-out problems do"),
+        "{said}"
+    );
 }
 
 #[test]
