@@ -33,6 +33,25 @@ fn a_dry_run_shows_the_first_prompt_and_leaves_nothing() {
 }
 
 #[test]
+fn a_figure_that_no_set_has_is_no_column() {
+    let temp = tempfile::tempdir().unwrap();
+    let head = |out: &str, more: &[&str]| {
+        let bench = "arithmetic:count=2,min_digits=1,max_digits=1";
+        let mut arguments = vec!["eval", "--model", "builtin:atom", "--bench", bench, "--out", out];
+        arguments.extend(["--max-new-tokens", "4"].iter().chain(more));
+        let said = stdout(&stearin(temp.path(), &arguments));
+        said.lines().next().unwrap().split('|').map(|it| it.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let greedy = head("greedy", &["--protocol", "greedy"]);
+    assert_eq!(greedy, ["", "set", "problems", "avg@1", "95 %", "truncated", "tokens", ""]);
+    let all = head("all", &["--samples", "2", "--greedy"]);
+    assert!(
+        ["pass@2", "maj@2", "greedy"].iter().all(|it| all.iter().any(|own| own == it)),
+        "{all:?}"
+    );
+}
+
+#[test]
 fn rows_with_other_columns_say_how_to_name_them_and_that_works() {
     let temp = tempfile::tempdir().unwrap();
     fs::write(temp.path().join("odd.jsonl"), "{\"frage\":\"1+1\",\"lösung\":\"2\"}\n").unwrap();
