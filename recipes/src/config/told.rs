@@ -49,6 +49,13 @@ impl<'a> Told<'a> {
                 && !reading.guessed.iter().any(|path| problem.starts_with(path))
                 && !words.any(|word| reading.doubtful.iter().any(|name| name == word))
         };
+        // A stage that could not be read is told of where it stands.
+        let stages = self.tree.get("stage").map(toml::Spanned::get_ref);
+        let has_stage =
+            stages.is_some_and(|stages| stages.as_array().is_some_and(|it| !it.is_empty()));
+        let is_sure = |problem: &&String| {
+            is_sure(problem) && !(has_stage && problem.starts_with("stage: there is none"))
+        };
         let located: Vec<_> = first.iter().filter(is_sure).map(|one| self.locate(one)).collect();
         for (at, Located { key, text, span }) in located.iter().enumerate() {
             // What an evaluation has from a stage is told there.

@@ -230,3 +230,15 @@ fn what_an_evaluation_takes_from_a_stage_is_told_where_it_is_written() {
         assert!(error.contains(line), "{line}: {error}");
     }
 }
+
+#[test]
+fn a_stage_that_cannot_be_read_is_not_said_to_be_missing() {
+    let stage = PLAIN.find("[[stage]]").unwrap();
+    let text = format!("{}[[stage]]\nkind = \"grpo\"\nnum_generations = 4\n", &PLAIN[..stage]);
+    let error = read(&[&text], &[]).unwrap_err();
+    assert!(error.contains("missing key `batch`"), "{error}");
+    assert!(!error.contains("there is none"), "{error}");
+    let none = format!("stage = []\n{}", &PLAIN[..stage]);
+    let error = read(&[&none], &[]).unwrap_err();
+    assert!(error.contains("stage: there is none"), "{error}");
+}
