@@ -80,7 +80,8 @@ fn wilson_of(p: f64, n: f64) -> (f64, f64) {
     let z2 = Z * Z / n;
     let centre = (p + z2 / 2.0) / (1.0 + z2);
     let half = Z / (1.0 + z2) * (p * (1.0 - p) / n + z2 / (4.0 * n)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    // Rounding may put an end beyond the share itself, where that is 0 or 1.
+    ((centre - half).max(0.0).min(p), (centre + half).min(1.0).max(p))
 }
 
 #[cfg(test)]
@@ -137,6 +138,10 @@ mod tests {
             let found = Estimate::over_problems(values, 1.0);
             assert!(found.low <= found.mean && found.mean <= found.high, "{found:?}");
             assert!(found.low >= 0.0 && found.high <= 1.0, "{found:?}");
+        }
+        for problems in 1..2000 {
+            let [none, all] = [0.0, 1.0].map(|p| wilson(p, problems));
+            assert_eq!((none.0, all.1), (0.0, 1.0), "{problems}");
         }
     }
 

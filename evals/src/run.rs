@@ -84,7 +84,9 @@ pub fn step_of_name(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("step-")?;
     let stripped = [".jsonl", ".safetensors"].iter().find_map(|end| digits.strip_suffix(end));
     let digits = stripped.unwrap_or(digits);
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+    let step = digits.parse().ok()?;
+    // Another spelling of the number is a name that nobody here gives.
+    (step_name(step).strip_prefix("step-") == Some(digits)).then_some(step)
 }
 
 #[cfg(test)]

@@ -277,10 +277,10 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
     let config = &recipe.record.samples;
     let (every, budget) = (config.every.get(), config.budget());
     let mut found = Samples::default();
-    let (mut thinning, mut done) = (Thinning::default(), 0);
+    let (mut thinning, mut done) = (Thinning::default(), 0_u64);
     for (stage, settings) in stages.iter().zip(&recipe.stages) {
-        let steps = done + 1..=done + stage.steps;
-        done += stage.steps;
+        let (first, last) = (done.saturating_add(1), done.saturating_add(stage.steps));
+        done = last;
         let (Some(siblings), Some(tokens)) = (stage.group_size, stage.most_tokens) else {
             continue;
         };
@@ -297,11 +297,11 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
         let groups = groups.min(stage.batch).saturating_add(discarded);
         let bytes = groups.saturating_mul(group).saturating_add(SAMPLED_STEP);
         found.step = found.step.max(bytes);
-        for step in steps.filter(|step| step.is_multiple_of(every)) {
-            if bytes <= budget && thinning.is_due(step, every) {
-                thinning.add(step, bytes, every, budget);
-                found.most = found.most.max(thinning.bytes());
-            }
+        let mut next = thinning.next_due(first, every).filter(|_| bytes <= budget);
+        while let Some(step) = next.filter(|step| *step <= last) {
+            thinning.add(step, bytes, every, budget);
+            found.most = found.most.max(thinning.bytes());
+            next = thinning.next_due(step.saturating_add(1), every);
         }
     }
     Samples { stride: thinning.stride(), bytes: thinning.bytes(), ..found }

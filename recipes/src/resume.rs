@@ -3,11 +3,11 @@
 mod classes;
 
 use anyhow::{Result, bail};
-use evals::run::{Change, Class, Facts};
+use evals::run::{Change, Class, Facts, State, Status};
 use serde_json::Value;
 
 use crate::printable::quoted;
-use crate::run_dir::{RunDir, Saved, steps_done};
+use crate::run_dir::{RunDir, Saved, status};
 use classes::{Difference, differences, first_checkpoint, last_stage};
 
 /// What a run is to go on with.
@@ -115,16 +115,18 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
 /// Fails where the run has done steps that it had saved, and has no checkpoint any more: it would
 /// begin again, and its record would be cut.
 fn refuse_lost_checkpoints(run: &RunDir) -> Result<()> {
-    let done = steps_done(run.root());
+    let root = run.root();
+    let Ok(Status { state, step: done, .. }) = status(root) else { return Ok(()) };
     let due = first_checkpoint(&run.recipe()?)?;
-    // At the step itself the run may have ended before the checkpoint was whole.
-    if done <= due {
+    // A run that ends in order saves its state. At the due step itself, a run may have been killed
+    // before the checkpoint was whole.
+    let in_order = matches!(state, State::Finished | State::Interrupted);
+    if done == 0 || (!in_order && done <= due) {
         return Ok(());
     }
-    let root = run.root();
     bail!(
-        "cannot resume {}: it has done {done} steps and has no checkpoint, but one was due after step \
-         {due}: its checkpoints were removed\n\
+        "cannot resume {}: it has done {done} steps and has no checkpoint, but it had saved its state: \
+         its checkpoints were removed\n\
          restore {} from a copy, or start a new run in another --run-dir; to begin again in this one, \
          which loses its record, remove it first:\n  rm -r {}",
         root.display(),

@@ -10,7 +10,7 @@ use evals::evaluate::{HELD_OUT, greedy};
 use evals::run::{HealthLine, MetricTable, Run, State, Status, Summary};
 
 use crate::console::duration;
-use crate::printable::{excerpt, printable};
+use crate::printable::{excerpt, printable, quoted};
 use crate::run_dir::{RunDir, Saved, best_of};
 
 /// Width of the reward curve, in characters.
@@ -297,7 +297,9 @@ fn what_next(text: &mut String, status: &Status, saved: &[Saved]) {
         say(text, "best", &format!("{}{}", best.path.display(), score.unwrap_or_default()));
     }
     let next = match status.state {
-        State::Finished => format!("stearin sample --model {newest} \"PROMPT\""),
+        State::Finished => {
+            format!("stearin sample --model {} \"PROMPT\"", quoted(&newest.to_string()))
+        }
         _ => RESUME.to_owned(),
     };
     say(text, "next", &next);

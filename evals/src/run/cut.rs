@@ -192,12 +192,13 @@ mod tests {
             fs::write(plots.join("step-000009.png"), "x").unwrap();
             fs::write(plots.with_file_name("notes.txt"), "x").unwrap();
             fs::write(plots.with_file_name("mine.partial"), "x").unwrap();
+            fs::write(plots.with_file_name("step-9.jsonl"), "x").unwrap();
         }
         cut(root.path(), Some(1)).unwrap();
         cut(root.path(), None).unwrap();
         for folder in BY_STEP {
             let folder = root.path().join(folder);
-            assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "{}", folder.display());
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "{}", folder.display());
             assert!(folder.join("plots/step-000009.png").is_file());
         }
     }

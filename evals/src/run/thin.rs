@@ -7,11 +7,35 @@ use serde::{Deserialize, Serialize};
 /// It goes by the sizes of what was written, not by what is on the disk, and is part of a
 /// checkpoint: a run that goes on from before a thinning thins at the same step again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub struct Thinning {
     /// Steps from one recorded step to the next.
     stride: u64,
-    /// The steps kept, ascending, each with its bytes.
+    /// The steps kept, ascending, each with its bytes. Only the newest may be no multiple of
+    /// `stride`.
     steps: Vec<(u64, u64)>,
+    /// Bytes of all of them.
+    bytes: u64,
+}
+
+/// [`Thinning`] as a checkpoint has it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    stride: u64,
+    steps: Vec<(u64, u64)>,
+}
+
+impl From<Kept> for Thinning {
+    fn from(Kept { stride, steps }: Kept) -> Self {
+        let bytes = steps.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
+        Self { stride, steps, bytes }
+    }
+}
+
+impl From<Thinning> for Kept {
+    fn from(Thinning { stride, steps, .. }: Thinning) -> Self {
+        Self { stride, steps }
+    }
 }
 
 impl Thinning {
@@ -29,29 +53,48 @@ impl Thinning {
     /// Panics where the samples of the step take more than the budget by themselves.
     pub fn add(&mut self, step: u64, bytes: u64, every: u64, budget: u64) -> Vec<u64> {
         assert!(bytes <= budget, "the caller leaves out what does not fit");
-        let before = self.steps.clone();
-        self.steps.push((step, bytes));
+        let mut gone = Vec::new();
         if self.stride > every {
-            self.thin(step);
+            let stride = self.stride;
+            // The newest before is one no more.
+            let old = self.steps.pop_if(|(newest, _)| !newest.is_multiple_of(stride));
+            self.let_go(old, &mut gone);
         } else {
             self.stride = every;
         }
-        while self.bytes() > budget {
+        self.steps.push((step, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
+        while self.bytes > budget {
             self.stride = self.stride.saturating_mul(2);
-            self.thin(step);
+            let stride = self.stride;
+            let stays = |one: &(u64, u64)| one.0 == step || one.0.is_multiple_of(stride);
+            let (kept, old) = std::mem::take(&mut self.steps).into_iter().partition(stays);
+            self.steps = kept;
+            self.let_go(old, &mut gone);
         }
-        let gone = |one: &&(u64, u64)| !self.steps.contains(one);
-        before.iter().filter(gone).map(|(step, _)| *step).collect()
+        gone.sort_unstable();
+        gone
     }
 
-    fn thin(&mut self, newest: u64) {
-        let stride = self.stride;
-        self.steps.retain(|(step, _)| *step == newest || step.is_multiple_of(stride));
+    fn let_go(&mut self, old: impl IntoIterator<Item = (u64, u64)>, gone: &mut Vec<u64>) {
+        for (step, bytes) in old {
+            self.bytes -= bytes;
+            gone.push(step);
+        }
+    }
+
+    /// The first step from `step` on that is due, where samples are every `every` steps; none where
+    /// no number is so large.
+    pub fn next_due(&self, step: u64, every: u64) -> Option<u64> {
+        let stride = self.stride.max(every);
+        let first = step.checked_next_multiple_of(stride)?;
+        std::iter::successors(Some(first), |step| step.checked_add(stride))
+            .find(|step| self.is_due(*step, every))
     }
 
     /// Bytes of all samples kept.
-    pub fn bytes(&self) -> u64 {
-        self.steps.iter().map(|(_, bytes)| bytes).sum()
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Steps from one recorded step to the next; 0 before the first.
@@ -117,6 +160,12 @@ mod tests {
                 let kept: Vec<_> = thinning.steps.iter().map(|(step, _)| *step).collect();
                 prop_assert_eq!(&there, &kept);
                 prop_assert_eq!(kept.last(), Some(&step));
+                prop_assert_eq!(thinning.bytes(), thinning.steps.iter().map(|one| one.1).sum::<u64>());
+                let next = thinning.next_due(step + 1, every).unwrap();
+                prop_assert!(thinning.is_due(next, every));
+                prop_assert!((step + 1..next).all(|between| !thinning.is_due(between, every)));
+                let text = serde_json::to_string(&thinning).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Thinning>(&text).unwrap(), &thinning);
                 let old = &kept[..kept.len() - 1];
                 prop_assert!(old.iter().all(|step| step.is_multiple_of(thinning.stride())));
             }

@@ -24,10 +24,10 @@ pub(super) struct Args {
     /// A recipe file, or the name of a shipped recipe (`stearin recipes`).
     #[arg(value_name = "RECIPE.toml")]
     recipe: String,
-    /// Files whose settings go over the recipe's, the last over all.
+    /// Files whose settings override those of the recipe; of several, the last wins.
     #[arg(value_name = "OVERLAY.toml")]
     overlays: Vec<String>,
-    /// A setting that goes over all files, such as `stage.rl.steps=3` or
+    /// A setting that overrides all files, such as `stage.rl.steps=3` or
     /// `model.path=hf://org/name`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -118,8 +118,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let job =
         Job { recipe: &recipe, problems, model_ref: &model_ref, base: &base, open: &open, threads };
     let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
-    let stop =
-        Stop::listen("a step that has finished sampling is completed, then the state is saved")?;
+    let stop = Stop::listen("the unfinished step is dropped, and the state before it is saved")?;
     if let Some(limit) = args.max_time {
         stop_after(limit.saturating_sub(began.elapsed()), stop.clone(), console.clone());
     }

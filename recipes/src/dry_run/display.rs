@@ -154,7 +154,7 @@ impl ProblemStats {
                 let lengths = prompts.map_or_else(
                     || {
                         format!(
-                            "prompts taken as {limit} tokens, their limit, for want of a tokenizer"
+                            "prompts taken as {limit} tokens, their limit, because there is no tokenizer"
                         )
                     },
                     |Prompts { min, mean, max }| {

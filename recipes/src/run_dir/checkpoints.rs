@@ -255,7 +255,7 @@ fn read_saved(path: &Path, damaged: &dyn Fn(anyhow::Error) -> anyhow::Error) -> 
             "{}: expected format {TRAINER_FORMAT}, got {format}: another version of stearin wrote \
              it\nresume with that version, or start a new run from the checkpoint: --set model.path={}",
             trainer.display(),
-            path.display()
+            quoted(&path.display().to_string())
         );
     }
     let state: TrainerState = read_json(&trainer).map_err(damaged)?;

@@ -203,7 +203,7 @@ fn cut_back(
         if done > 0 {
             console.print(&format!(
                 "note: the run has no checkpoint, so it begins again at step 0; it had ended after \
-                 step {done}, before its first one"
+                 step {done} without one"
             ));
         }
         return Ok(());

@@ -117,6 +117,16 @@ fn a_recorded_step_is_as_large_as_it_says() {
 }
 
 #[test]
+fn a_plan_does_not_take_longer_for_more_steps() {
+    let long = large().replace("steps = 7", "steps = 4000000000000");
+    assert_ne!(long, large());
+    let recipe = Recipe::parse("long", &long).unwrap();
+    let said = plan(&recipe);
+    assert!(said.samples.bytes <= recipe.record.samples.budget(), "{}", said.samples);
+    assert!(said.samples.stride > 1, "{}", said.samples);
+}
+
+#[test]
 fn a_run_without_held_out_sets_says_so() {
     let start = RECIPE.find("held_out =").unwrap();
     let end = start + RECIPE[start..].find('\n').unwrap();

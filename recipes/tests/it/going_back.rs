@@ -173,9 +173,21 @@ fn a_run_whose_checkpoints_were_removed_does_not_lose_its_record() {
     let record = fs::read(root.join("metrics.jsonl")).unwrap();
     let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
     assert!(error.contains("has done 4 steps and has no checkpoint"), "{error}");
-    assert!(error.contains("one was due after step 1"), "{error}");
     assert!(error.ends_with(&format!("rm -r {}", root.display())), "{error}");
     assert_eq!(fs::read(root.join("metrics.jsonl")).unwrap(), record);
+    // Where none was due, a stop or the end had saved the state.
+    let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 2\nbest = \"off\"");
+    for (name, steps) in [("stopped", 1), ("finished", 6)] {
+        let root = temp.path().join(name);
+        begin(&root, &recipe, steps);
+        fs::remove_dir_all(root.join("checkpoints")).unwrap();
+        let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains(&format!("has done {steps} steps and has no checkpoint")),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -187,9 +199,13 @@ fn a_run_killed_before_its_first_checkpoint_begins_again_and_says_so() {
     begin(&root, &recipe, 2);
     // As a kill leaves it: the first stage ends after step 2, where the checkpoint was not whole.
     fs::remove_dir_all(root.join("checkpoints")).unwrap();
+    let path = root.join("status.json");
+    let stopped = fs::read_to_string(&path).unwrap();
+    assert!(stopped.contains("\"interrupted\""), "{stopped}");
+    fs::write(&path, stopped.replace("\"interrupted\"", "\"running\"")).unwrap();
     let run = Run { recipe: &recipe, ..Run::resumed(&root) };
     assert_eq!(run.train().unwrap(), Ended::Finished);
-    let note = "no checkpoint, so it begins again at step 0; it had ended after step 2";
+    let note = "no checkpoint, so it begins again at step 0; it had ended after step 2 without one";
     assert!(log(&root).contains(note), "{}", log(&root));
     assert!(!log(&whole).contains("begins again"));
     assert_equal(&whole, &root);

@@ -84,8 +84,9 @@ impl Trainer<'_> {
         let set = self.sets.iter().find(|set| is_its(&set.settings));
         if set.is_some_and(|set| set.measured != score.measured) {
             self.run.console.print(&format!(
-                "note: {score} after step {} was measured with other settings, problems or verifier files of the set, so \
-                 coming scores are not compared with it; the checkpoint stays until the next evaluation",
+                "note: {score} after step {} was measured with other settings, problems or verifier \
+                 files of the set, so coming scores are not compared with it; the checkpoint stays \
+                 until the next evaluation",
                 best.state.step
             ));
         }
