@@ -1,0 +1,161 @@
+// The server: JSON, columns of numbers, events.
+
+const ROOT = "/api/v1";
+
+/** An answer that was refused, with what the server said. */
+export class Refused extends Error {
+  constructor(status, body) {
+    super(body?.error ?? `the server answered ${status}`);
+    Object.assign(this, { status, act: body?.act ?? null, file: body?.file ?? null });
+  }
+}
+
+async function ask(path, options) {
+  const answer = await fetch(ROOT + path, options);
+  if (answer.ok) return answer;
+  throw new Refused(answer.status, await answer.json().catch(() => null));
+}
+
+/** JSON of a route; the browser keeps its ETag. */
+export async function get(path) {
+  return (await ask(path)).json();
+}
+
+/** Text of a route. */
+export async function getText(path) {
+  return (await ask(path)).text();
+}
+
+/** Sends JSON. */
+export async function post(path, value) {
+  return (await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) })).json();
+}
+
+/** `{header, columns}` of a binary route, `count(header)` numbers a column. */
+export async function getColumns(path, names) {
+  const bytes = await (await ask(path)).arrayBuffer();
+  const length = new DataView(bytes).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length)));
+  const start = Math.ceil((4 + length) / 8) * 8;
+  const all = new Float64Array(bytes, start);
+  const listed = names(header);
+  const rows = listed.length ? all.length / listed.length : 0;
+  const columns = new Map(listed.map((name, at) => [name, all.subarray(at * rows, (at + 1) * rows)]));
+  return { header, columns };
+}
+
+/** A path with its parts escaped. */
+export function route(...parts) {
+  return `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
+}
+
+/** A run: what it is, and the columns of its metrics that were asked for. */
+export class RunData {
+  constructor(id) {
+    Object.assign(this, { id, info: null, health: [], generation: null });
+    this.clear();
+  }
+
+  clear() {
+    this.steps = [];
+    this.places = new Map();
+    this.series = new Map();
+    this.version = (this.version ?? 0) + 1;
+  }
+
+  async open() {
+    this.info = await get(route("runs", this.id));
+    this.keys = new Map(this.info.keys.map((one) => [one.key, one]));
+    this.health = (await get(`${route("runs", this.id, "health")}?after=0`)).lines;
+    this.version += 1;
+  }
+
+  has(key) {
+    return this.keys.has(key);
+  }
+
+  /** Keys of the run that fit a pattern with `*` for any name. */
+  matching(pattern) {
+    if (!pattern.includes("*")) return this.has(pattern) ? [pattern] : [];
+    const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+    const fits = new RegExp(`^${parts.join("[^/]+")}$`);
+    return [...this.keys.keys()].filter((key) => fits.test(key));
+  }
+
+  /** The values of a key, one a step; absent where it was not loaded. */
+  column(key) {
+    return this.series.get(key) ?? null;
+  }
+
+  at(key, step) {
+    const place = this.places.get(step);
+    return place === undefined ? NaN : (this.series.get(key)?.[place] ?? NaN);
+  }
+
+  unit(key) {
+    return this.keys.get(key)?.unit ?? "";
+  }
+
+  /** Loads keys that are not there yet. */
+  async load(keys) {
+    const missing = [...new Set(keys)].filter((key) => this.has(key) && !this.series.has(key));
+    if (missing.length > 0) this.take(await this.fetch(missing, null), missing, true);
+  }
+
+  /** Reads what came since; everything where the record was cut. */
+  async follow() {
+    const known = [...this.series.keys()];
+    const fresh = await get(route("runs", this.id));
+    this.info = fresh;
+    this.keys = new Map(fresh.keys.map((one) => [one.key, one]));
+    if (known.length === 0) return;
+    const answer = await this.fetch(known, this.steps.at(-1) ?? null);
+    if (answer.header.generation !== this.generation) return this.reload();
+    this.take(answer, known, false);
+  }
+
+  async reload() {
+    const known = [...this.series.keys()];
+    this.clear();
+    await this.open();
+    await this.load(known);
+  }
+
+  fetch(keys, from) {
+    const query = `keys=${keys.map(encodeURIComponent).join(",")}${from === null ? "" : `&from=${from}`}`;
+    return getColumns(`${route("runs", this.id, "series")}?${query}`, (header) => ["step", ...header.keys.map((key) => `=${key}`)]);
+  }
+
+  take({ header, columns }, keys, whole) {
+    this.generation = header.generation;
+    for (const step of columns.get("step")) {
+      if (this.places.has(step)) continue;
+      this.places.set(step, this.steps.length);
+      this.steps.push(step);
+    }
+    const places = Array.from(columns.get("step"), (step) => this.places.get(step));
+    for (const key of keys) {
+      const known = whole ? [] : (this.series.get(key) ?? []);
+      const values = columns.get(`=${key}`);
+      while (known.length < this.steps.length) known.push(NaN);
+      places.forEach((place, at) => (known[place] = values[at]));
+      this.series.set(key, known);
+    }
+    for (const [, known] of this.series) while (known.length < this.steps.length) known.push(NaN);
+    this.version += 1;
+  }
+
+  /** Follows the run; `told(event, data)` is called for each event. */
+  listen(told) {
+    this.source = new EventSource(ROOT + route("runs", this.id, "events"));
+    for (const name of ["step", "status", "health", "restart"]) {
+      this.source.addEventListener(name, (event) => told(name, JSON.parse(event.data)));
+    }
+    this.source.addEventListener("error", () => told("lost", null));
+    this.source.addEventListener("open", () => told("open", null));
+  }
+
+  close() {
+    this.source?.close();
+  }
+}

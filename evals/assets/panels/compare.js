@@ -1,0 +1,1 @@
+export const comparePanel = { title: "compare", needs: [], keys: [], mount() {}, draw() {} };

@@ -1,0 +1,43 @@
+import { Chart } from "../plot.js";
+
+/** The policy's entropy with its target, the open gate, and the spread over tokens. */
+export const entropyPanel = {
+  title: "Entropy",
+  needs: [{ any: ["unfiltered/entropy", "actor/entropy"], record: "`kind = \"rl\"` in a `[[stage]]`" }],
+  keys: ["unfiltered/entropy", "actor/entropy", "entropy/quantile/p10", "entropy/quantile/p90", "stare/target_entropy", "stare/gate_on"],
+  mount(element, run) {
+    const main = run.has("unfiltered/entropy") ? "unfiltered/entropy" : "actor/entropy";
+    const quantiles = ["p10", "p90"].map((name) => `entropy/quantile/${name}`);
+    const spread = quantiles.every((key) => run.has(key));
+    this.chart = new Chart(element, run, {
+      title: this.title,
+      unit: `nats a token${run.has("stare/gate_on") ? "; shaded: gate open" : ""}`,
+      classes: "wide tall",
+      zero: true,
+      series: () => [
+        { label: "mean", values: run.column(main), colour: "--accent", width: 2 },
+        ...(spread ? quantiles.map((key, at) => ({ label: `${at ? 90 : 10} % of tokens below`, values: run.column(key), colour: "--faint", width: 0.5 })) : []),
+      ],
+      bands: () => (spread ? [{ series: [3, 2], colour: "--accent", alpha: 0.12 }] : []),
+      shade: () => run.column("stare/gate_on"),
+      lines: () => targets(run.column("stare/target_entropy")),
+      flags: () => collapses(run),
+    });
+  },
+  draw(state) {
+    this.chart.draw(state);
+  },
+};
+
+/** The newest target. */
+function targets(values) {
+  const at = values?.findLast((value) => Number.isFinite(value));
+  return at === undefined ? [] : [{ at, label: `target ${at}`, colour: "--warn" }];
+}
+
+/** The first warning of each kind about the entropy. */
+function collapses(run) {
+  const first = new Map();
+  for (const line of run.health) if (/^entropy_/.test(line.name) && !first.has(line.name)) first.set(line.name, line);
+  return [...first.values()].map(({ step, name }) => ({ step, label: name.replace("_", " "), colour: "--bad" }));
+}

@@ -1,0 +1,1 @@
+export const evalsPanel = { title: "evals", needs: [], keys: [], mount() {}, draw() {} };

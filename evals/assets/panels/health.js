@@ -1,0 +1,55 @@
+import { coded, el, replace } from "../dom.js";
+import { figure } from "../number.js";
+import { move } from "../state.js";
+
+/** Warnings: alarms, or advice while no alarm stands; what is wrong with the record. */
+export const healthPanel = {
+  title: "Health",
+  needs: [],
+  keys: [],
+  mount(element, run) {
+    Object.assign(this, { run, seen: null });
+    this.list = el("div", { class: "health", role: "status", "aria-label": "Health" });
+    element.append(this.list);
+  },
+  draw() {
+    const { run } = this;
+    const seen = `${run.version} ${run.health.length} ${run.info.status?.state}`;
+    if (seen === this.seen) return;
+    this.seen = seen;
+    replace(this.list, ...states(run), ...run.info.problems.map(damage), ...warnings(run.health));
+  },
+};
+
+function states(run) {
+  const { status } = run.info;
+  if (!status) return [];
+  const line = (kind, title, ...text) => [el("div", { class: `notice ${kind}` }, el("b", { text: title }), el("span", {}, ...text))];
+  if (status.state === "killed") return line("alarm", "was killed", "The run says that it is running, and nobody holds its lock. Continue it with ", el("code", { text: "stearin train … --resume" }), ".");
+  if (status.state === "silent") return line("alarm", "no sign of life", "The run has written nothing for longer than 30 seconds and 5 steps.");
+  if (status.state === "failed") return line("alarm", "failed", status.reason ?? "");
+  if (status.waiting) return line("advice", "waiting", `for ${status.waiting.for}: ${status.waiting.reason}`);
+  return [];
+}
+
+function damage({ file, line, problem, act }) {
+  const place = line ? `${file}, line ${line}` : file;
+  return el("div", { class: "notice alarm" }, el("b", { text: place }), el("span", { text: `${problem}. ${act ?? ""}` }));
+}
+
+/** The newest of each name, with how often it came. */
+function warnings(lines) {
+  const alarms = lines.filter((one) => one.level === "alarm");
+  const names = new Map();
+  for (const one of alarms.length ? alarms : lines) names.set(one.name, [one, (names.get(one.name)?.[1] ?? 0) + 1]);
+  return [...names.values()].map(([one, times]) => {
+    const where = el("button", { type: "button", class: "plain", text: `step ${one.step}${times > 1 ? `, ${times} times` : ""}`, onclick: () => move({ step: one.step }) });
+    const value = one.value === undefined || !one.metric ? null : el("small", {}, " ", el("code", { text: one.metric }), ` ${figure(one.value)}`);
+    return el("div", { class: `notice ${one.level}` }, el("b", { text: one.name.replaceAll("_", " ") }), el("span", {}, sentence(one.cause), " ", ...coded(sentence(one.act)), value), where);
+  });
+}
+
+const sentence = (text) => {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(whole) || whole === "" ? whole : `${whole}.`;
+};

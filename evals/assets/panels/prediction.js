@@ -1,0 +1,81 @@
+import { css } from "../colour.js";
+import { el, replace, svg } from "../dom.js";
+import { figure, percent } from "../number.js";
+import { Chart } from "../plot.js";
+
+const MEASURES = ["entropy/probe_delta", "entropy/measured_delta"];
+
+/** First-order change of the entropy against what was measured. */
+export const predictionPanel = {
+  title: "Predicted against measured",
+  needs: [{ any: ["entropy/predicted_delta"], record: "`kind = \"rl\"` in a `[[stage]]`" }, { any: MEASURES, record: "`stage.probe`" }],
+  keys: ["entropy/predicted_delta", "entropy/batch_delta", ...MEASURES],
+  mount(element, run) {
+    this.run = run;
+    const measured = MEASURES.find((key) => run.has(key));
+    const probed = measured === MEASURES[0];
+    const scaled = (state) => {
+      const fit = fitted(run, measured, state);
+      return { fit, values: (run.column("entropy/predicted_delta") ?? []).map((value) => value * fit.slope) };
+    };
+    this.measured = measured;
+    this.chart = new Chart(element, run, {
+      title: this.title,
+      unit: `nats; measured ${probed ? "by a probe" : "from step to step"}`,
+      classes: "half tall scattered",
+      zero: true,
+      series: (_, state) => [
+        { label: "measured", values: run.column(measured), colour: "--ink", points: probed ? true : undefined, width: 1, span: probed },
+        { label: "predicted, scaled", values: scaled(state).values, colour: "--warn", width: 1.6 },
+        ...(run.has("entropy/batch_delta") ? [{ label: "on the step's own tokens", values: run.column("entropy/batch_delta"), colour: "--faint", points: true, width: 1 }] : []),
+      ],
+    });
+    this.side = el("div", { class: "scatter" });
+    this.chart.box.after(this.side);
+    this.seen = "";
+  },
+  draw(state) {
+    this.chart.draw(state);
+    const seen = [this.run.version, state.from, state.to, document.documentElement.dataset.theme].join();
+    if (seen === this.seen) return;
+    this.seen = seen;
+    replace(this.side, ...scatter(fitted(this.run, this.measured, state)));
+  },
+};
+
+/** The slope through 0 of the visible steps, correlation, and share of equal signs. */
+function fitted(run, measured, state) {
+  const [xs, ys] = [run.column("entropy/predicted_delta") ?? [], run.column(measured) ?? []];
+  const pairs = [];
+  run.steps.forEach((step, at) => {
+    if (step < (state.from ?? -Infinity) || step > (state.to ?? Infinity)) return;
+    if (Number.isFinite(xs[at]) && Number.isFinite(ys[at])) pairs.push([xs[at], ys[at]]);
+  });
+  const sum = (value) => pairs.reduce((total, pair) => total + value(pair), 0);
+  const [n, xx, xy] = [pairs.length, sum(([x]) => x * x), sum(([x, y]) => x * y)];
+  const [mx, my] = [sum(([x]) => x) / n, sum(([, y]) => y) / n];
+  const spread = Math.sqrt(sum(([x]) => (x - mx) ** 2) * sum(([, y]) => (y - my) ** 2));
+  return {
+    pairs, slope: xx > 0 ? xy / xx : NaN,
+    correlation: spread > 0 ? sum(([x, y]) => (x - mx) * (y - my)) / spread : NaN,
+    signs: n > 0 ? sum(([x, y]) => Number(x * y > 0)) / n : NaN,
+  };
+}
+
+function scatter({ pairs, slope, correlation, signs }) {
+  const size = 132;
+  const [wide, high] = [0, 1].map((at) => Math.max(1e-12, ...pairs.map((pair) => Math.abs(pair[at]))));
+  const [x, y] = [(value) => size / 2 + (value / wide) * (size / 2 - 6), (value) => size / 2 - (value / high) * (size / 2 - 6)];
+  const every = Math.max(1, Math.ceil(pairs.length / 400));
+  const end = Math.min(wide, Number.isFinite(slope) && slope !== 0 ? high / Math.abs(slope) : wide);
+  const axis = { stroke: css("--line") };
+  const picture = svg("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `Measured against predicted, ${pairs.length} steps` },
+    svg("path", { d: `M0 ${size / 2}H${size}M${size / 2} 0V${size}`, ...axis }),
+    ...(Number.isFinite(slope) ? [svg("path", { d: `M${x(-end)} ${y(-end * slope)}L${x(end)} ${y(end * slope)}`, stroke: css("--warn"), "stroke-width": 1.5 })] : []),
+    ...pairs.filter((_, at) => at % every === 0).map(([px, py]) => svg("circle", { cx: x(px), cy: y(py), r: 2, fill: css("--ink"), "fill-opacity": 0.6 })));
+  const list = el("dl", {});
+  for (const [name, value] of [["steps", String(pairs.length)], ["slope", figure(slope)], ["correlation", figure(Number(correlation.toFixed(2)))], ["equal signs", percent(signs)]]) {
+    list.append(el("dt", { text: name }), el("dd", { text: value }));
+  }
+  return [picture, list];
+}

@@ -1,0 +1,124 @@
+import { get, getColumns, route } from "../api.js";
+import { card, el, replace, visible } from "../dom.js";
+import { figure } from "../number.js";
+import { move } from "../state.js";
+import { completionsOf, textOf } from "./tokens.js";
+import { treePicture } from "./tree.js";
+
+/** One problem at every recorded step and in every held-out evaluation. */
+export class ProblemView {
+  constructor(element, run) {
+    this.run = run;
+    this.card = card("This problem through the steps", "");
+    this.note = this.card.querySelector(".top").appendChild(el("small", {}));
+    this.cards = el("div", { class: "thru" });
+    this.pair = el("div", {});
+    this.card.append(this.cards, this.pair);
+    element.append(this.card);
+    this.seen = null;
+  }
+
+  async draw(id) {
+    const key = `${id} ${this.run.generation} ${this.run.info.sampled.length} ${this.run.info.evals.map(({ steps }) => steps.length)}`;
+    if (key === this.seen || !id) return;
+    Object.assign(this, { seen: key, id });
+    const places = await get(`${route("runs", this.run.id, "problem")}?id=${encodeURIComponent(id)}`);
+    if (key !== this.seen) return;
+    this.places = places;
+    this.chosen = places.length > 1 ? [0, places.length - 1] : [];
+    this.note.textContent = places.length === 0 ? "no place of it is recorded" : `${places.length === 1 ? "this is its only recorded place" : `${places.length} places; choose two to compare`}`;
+    this.build();
+  }
+
+  build() {
+    replace(this.cards, ...this.places.map((place, at) => {
+      const { where, step, n, correct, entropy, length, classes } = place;
+      const often = classes ? [...classes].sort((a, b) => b.votes - a.votes).slice(0, 2).map((one) => `${visible(one.answer)} ×${one.votes}`).join(", ") : null;
+      const squares = el("span", { class: "marks", "aria-hidden": "true" });
+      for (let i = 0; i < Math.min(n, 32); i++) squares.append(el("span", { class: i < correct ? "mark yes" : "mark no" }));
+      return el("button", { type: "button", "aria-pressed": String(this.chosen.includes(at)), onclick: () => this.choose(at) },
+        el("b", { text: `step ${step}` }), el("small", { text: where === "train" ? "training" : where }), squares,
+        el("small", { text: `${correct} of ${n} · ${figure(length === null ? NaN : Number(length.toFixed(1)))} tokens` }),
+        el("small", { text: `entropy ${figure(entropy)}` }), often ? el("small", { text: often }) : null);
+    }));
+    this.compare();
+  }
+
+  choose(at) {
+    this.chosen = this.chosen.includes(at) ? this.chosen.filter((one) => one !== at) : [...this.chosen.slice(-1), at];
+    this.chosen.sort((a, b) => a - b);
+    const place = this.places[at];
+    if (place.where === "train") move({ step: place.step, group: place.group, tok: 0 });
+    this.build();
+  }
+
+  async compare() {
+    const chosen = this.chosen.map((at) => this.places[at]);
+    if (chosen.length < 2) return replace(this.pair);
+    const sides = await Promise.all(chosen.map((place) => this.side(place)));
+    const tokens = sides.every((side) => side.tokens);
+    const texts = sides.every((side) => side.texts.length > 0);
+    const parts = tokens ? partingOf(sides[0].tokens, sides[1].tokens) : null;
+    const words = parts === null ? (texts ? pairedWords(sides) : "No texts of these places are recorded.") : tokenWords(sides, parts);
+    replace(this.pair, el("p", { class: "note", text: words }), el("div", { class: "pair" }, ...sides.map((side) => this.drawn(side))));
+  }
+
+  async side(place) {
+    const { where, step, group } = place;
+    const { id } = this.run;
+    if (where !== "train") {
+      const lines = await this.held(where, step);
+      const line = lines.find((one) => one.id === this.id);
+      return { place, texts: line?.texts ?? [], tokens: null, outcomes: line?.outcomes ?? [] };
+    }
+    const base = route("runs", id, "groups", step, group);
+    const [text, columns, nodes] = await Promise.all([get(base), getColumns(`${base}/tokens`, (header) => header.columns), get(`${base}/tree`)]);
+    return { place, texts: text.completions.map((one) => one.text), tokens: completionsOf(text, columns), nodes };
+  }
+
+  async held(set, step) {
+    const all = [];
+    for (let after = 0; after !== null; ) {
+      const page = await get(`${route("runs", this.run.id, "evals", set, step)}?after=${after}`);
+      all.push(...page.lines);
+      after = page.next;
+    }
+    return all;
+  }
+
+  drawn(side) {
+    const title = el("h3", { text: `step ${side.place.step}, ${side.place.where === "train" ? "training" : side.place.where}` });
+    if (side.nodes) return el("div", {}, title, el("div", { class: "tree" }, treePicture(side.nodes, null)));
+    return el("div", {}, title, ...side.texts.map((text, at) => el("p", { class: "problem tok" }, el("small", { text: `#${at + 1} ${side.outcomes[at] ?? ""}  ` }), visible(text, true))));
+  }
+}
+
+/** Follows the likeliest next token in both groups until they differ. */
+function partingOf(first, second) {
+  let [a, b] = [first, second];
+  for (let at = 0; ; at++) {
+    const [x, y] = [a, b].map((all) => most(all, at));
+    if (x === null || y === null || x.token !== y.token) return { at, a: x, b: y };
+    a = a.filter((one) => one.token[at] === x.token);
+    b = b.filter((one) => one.token[at] === x.token);
+  }
+}
+
+function most(all, at) {
+  const counts = new Map();
+  for (const one of all) if (at < one.length) counts.set(one.token[at], (counts.get(one.token[at]) ?? 0) + 1);
+  const best = [...counts].sort((x, y) => y[1] - x[1] || x[0] - y[0])[0];
+  return best ? { token: best[0], votes: best[1], of: all.length, from: all.find((one) => one.token[at] === best[0]) } : null;
+}
+
+function tokenWords([first, second], { at, a, b }) {
+  if (a === null && b === null) return "Both say the same most often.";
+  const say = (side, one) => (one ? `“${visible(textOf(one.from, at)) || "no text"}” (${one.votes} of ${one.of}) at step ${side.place.step}` : `the end at step ${side.place.step}`);
+  return `The most frequent paths part at token ${at}: ${say(first, a)}, ${say(second, b)}.`;
+}
+
+/** Held-out completions have the same draws at every step, so they are compared one by one. */
+function pairedWords([first, second]) {
+  const same = first.texts.filter((text, at) => text === second.texts[at]).length;
+  return `${same} of ${Math.min(first.texts.length, second.texts.length)} completions have the same text at both steps. Completions with the same number have the same draws.`;
+}

@@ -1,0 +1,279 @@
+// Charts: uPlot with our axes, bands, shading, cursor line, legend and table.
+import { card, el, replace, table } from "./dom.js";
+import { css, tint } from "./colour.js";
+import { NOT_FINITE, figure, tick } from "./number.js";
+import { move } from "./state.js";
+
+const FONT = "11px system-ui, 'DejaVu Sans', sans-serif";
+const LEFT = 50;
+const ROWS = 50;
+
+/** The step nearest to `step` among those of a run, by bisection. */
+export function nearest(steps, step) {
+  if (steps.length === 0) return null;
+  let [low, high] = [0, steps.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (steps[middle] <= step) low = middle;
+    else high = middle;
+  }
+  return Math.abs(steps[low] - step) <= Math.abs(steps[high] - step) ? steps[low] : steps[high];
+}
+
+/** Values for uPlot: absent and not finite are gaps. */
+const gaps = (values) => Array.from(values, (value) => (Number.isFinite(value) ? value : null));
+
+/**
+ * A card with a chart. `spec` has `title`, `unit`, `classes`, `series(run, state)` and, where
+ * wanted, `bands`, `shade(run)`, `lines(run)`, `flags(run)`, `zero`, `range`, `log`, `paint`,
+ * `axis`, `tools`, `words(state)`.
+ *
+ * A series has `label`, `values`, `colour`, and `width`, `dash`, `points`, `span`, `bare`, `raw`.
+ */
+export class Chart {
+  constructor(element, run, spec) {
+    Object.assign(this, { run, spec, plot: null, version: -1, seen: "" });
+    this.box = el("div", { class: "plot", role: "img" });
+    this.legend = el("div", { class: "legend" });
+    this.below = el("details", {}, el("summary", { text: "data" }));
+    this.below.addEventListener("toggle", () => this.tabulate());
+    this.card = card(spec.title, spec.unit, spec.classes, ...(spec.tools ?? []));
+    const none = el("p", { class: "note none", text: "No value in these steps." });
+    this.card.append(this.box, none, this.legend, this.below);
+    element.append(this.card);
+    this.sized = new ResizeObserver(() => this.resize());
+    this.sized.observe(this.box);
+  }
+
+  destroy() {
+    this.sized.disconnect();
+    this.plot?.destroy();
+  }
+
+  /** Draws what changed: everything for new data, the cursor line alone for a step. */
+  draw(state) {
+    const seen = [this.run.version, state.from, state.to, state.fig, state.rule, document.documentElement.dataset.theme].join();
+    if (seen !== this.seen) {
+      this.seen = seen;
+      this.build(state);
+    }
+    this.point(state);
+  }
+
+  build(state) {
+    this.series = this.spec.series(this.run, state).map((one) => ({ ...one, values: one.values ?? [] }));
+    const steps = this.spec.steps?.(this.run) ?? this.run.steps;
+    const data = [steps, ...this.series.map((one) => gaps(one.values))];
+    this.steps = steps;
+    const key = JSON.stringify([this.series.map((one) => one.label), state.from, state.to, document.documentElement.dataset.theme, this.spec.key?.(state)]);
+    if (this.plot && this.key === key) {
+      this.plot.setData(data);
+    } else {
+      this.plot?.destroy();
+      this.key = key;
+      this.plot = new uPlot(this.options(state), data, this.box);
+      this.follow(this.plot.over);
+    }
+    this.card.classList.toggle("nothing", !this.present(state));
+    this.hair = this.plot.over.querySelector(".hair") ?? this.plot.over.appendChild(el("div", { class: "hair" }));
+    this.keyed();
+    if (this.below.open) this.tabulate();
+  }
+
+  /** Whether a series has a value in the steps that are shown. */
+  present({ from, to }) {
+    const inside = (at) => this.steps[at] >= (from ?? -Infinity) && this.steps[at] <= (to ?? Infinity);
+    const has = (values) => values.some((value, at) => !Number.isNaN(value) && value !== undefined && inside(at));
+    return this.series.some((one) => has(one.raw ?? one.values));
+  }
+
+  options(state) {
+    const { spec } = this;
+    const first = state.from ?? this.steps[0] ?? 0;
+    const last = state.to ?? this.steps.at(-1) ?? 1;
+    const range = (low, high) => {
+      if (spec.range) return spec.range;
+      if (low === null) return [0, 1];
+      const least = spec.zero ? Math.min(0, low) : low;
+      const most = spec.zero ? Math.max(0, high) : high;
+      if (least === 0 && most === 0) return [0, 1];
+      const pad = (most - least || Math.abs(most)) * 0.06;
+      return [least === 0 ? 0 : least - pad, most === 0 ? 0 : most + pad];
+    };
+    const log = spec.log?.(this.series) ?? false;
+    const axis = { font: FONT, stroke: css("--muted"), ticks: { show: false }, grid: { stroke: css("--line"), width: 1 } };
+    return {
+      width: Math.max(120, this.box.clientWidth),
+      height: this.box.clientHeight,
+      legend: { show: false },
+      cursor: { x: false, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
+      scales: {
+        x: { time: false, range: () => (last > first ? [first, last] : [first - 0.5, first + 0.5]) },
+        y: log ? { distr: 3 } : { range: (_, low, high) => range(low, high) },
+      },
+      axes: [
+        { ...axis, size: 24, gap: 4, space: 60, grid: { show: false }, values: (_, ticks) => ticks.map((one) => (Number.isInteger(one) ? String(one) : "")) },
+        { ...axis, size: LEFT, gap: 6, space: 34, values: (_, ticks) => ticks.map((one) => (one === null ? "" : tick(one))), ...spec.axis?.(this) },
+      ],
+      series: [{}, ...this.series.map((one) => ({
+        label: one.label, stroke: css(one.colour), width: one.width ?? 1.5, dash: one.dash,
+        spanGaps: one.span ?? false, paths: one.points ? () => null : undefined,
+        points: { show: one.points ?? ((_, __, from, to) => to - from < 2), size: 5, fill: css(one.colour), width: 0 },
+      }))],
+      bands: (spec.bands?.(this.series) ?? []).map(({ series, colour, alpha }) => ({ series, fill: tint(colour, alpha) })),
+      hooks: {
+        drawClear: [(plot) => this.under(plot)],
+        draw: [(plot) => this.over(plot)],
+        setSelect: [(plot) => this.zoom(plot)],
+      },
+    };
+  }
+
+  /** Shades steps, and what the panel paints by itself. */
+  under(plot) {
+    const { ctx, bbox } = plot;
+    const shade = this.spec.shade?.(this.run);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    if (shade) {
+      ctx.fillStyle = css("--gate");
+      this.steps.forEach((step, at) => {
+        if (!(shade[at] > 0.5)) return;
+        const [a, b] = [plot.valToPos(step - 0.5, "x", true), plot.valToPos(step + 0.5, "x", true)];
+        ctx.fillRect(a, bbox.top, Math.max(1, b - a), bbox.height);
+      });
+    }
+    this.spec.paint?.(plot, this);
+    ctx.restore();
+  }
+
+  /** Lines of reference, flags, and a red mark where a value was not finite. */
+  over(plot) {
+    const { ctx, bbox } = plot;
+    const scale = devicePixelRatio || 1;
+    ctx.save();
+    ctx.font = `${11 * scale}px system-ui, 'DejaVu Sans', sans-serif`;
+    for (const { at, label, colour } of this.spec.lines?.(this.run) ?? []) {
+      const y = plot.valToPos(at, "y", true);
+      if (y < bbox.top || y > bbox.top + bbox.height) continue;
+      ctx.strokeStyle = ctx.fillStyle = css(colour);
+      ctx.setLineDash([4 * scale, 3 * scale]);
+      line(ctx, bbox.left, y, bbox.left + bbox.width, y);
+      ctx.setLineDash([]);
+      ctx.textAlign = "right";
+      ctx.fillText(label, bbox.left + bbox.width - 4 * scale, y - 5 * scale);
+    }
+    for (const { step, label, colour } of this.spec.flags?.(this.run) ?? []) {
+      const x = plot.valToPos(step, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = ctx.fillStyle = css(colour);
+      line(ctx, x, bbox.top, x, bbox.top + bbox.height);
+      ctx.textAlign = x > bbox.left + bbox.width * 0.7 ? "right" : "left";
+      ctx.fillText(` ${label} `, x, bbox.top + 10 * scale);
+    }
+    ctx.fillStyle = css("--bad");
+    for (const { values } of this.series) {
+      this.steps.forEach((step, at) => {
+        if (values[at] !== Infinity) return;
+        const x = plot.valToPos(step, "x", true);
+        if (x >= bbox.left && x <= bbox.left + bbox.width) ctx.fillRect(x - 2 * scale, bbox.top + bbox.height - 6 * scale, 4 * scale, 6 * scale);
+      });
+    }
+    ctx.restore();
+  }
+
+  /** The pointer moves the cursor of the page. */
+  follow(over) {
+    const to = (event) => {
+      const x = event.clientX - over.getBoundingClientRect().left;
+      const step = nearest(this.steps, this.plot.posToVal(x, "x"));
+      if (step !== null) move({ step });
+    };
+    over.addEventListener("pointermove", (event) => event.buttons === 0 && to(event));
+    over.addEventListener("pointerdown", to);
+    over.addEventListener("dblclick", () => move({ from: null, to: null }));
+  }
+
+  zoom(plot) {
+    const { left, width } = plot.select;
+    if (width < 8) return;
+    const [from, to] = [left, left + width].map((x) => nearest(this.steps, plot.posToVal(x, "x")));
+    plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    if (to > from) move({ from, to });
+  }
+
+  /** The legend's names; their values follow the cursor. */
+  keyed() {
+    const shown = this.series.filter((one) => !one.bare);
+    this.values = shown.map((one) => [one, el("b", {})]);
+    replace(this.legend, ...this.values.map(([one, value]) => {
+      const swatch = el("i", { class: one.points ? "dot" : one.dash ? "dash" : "" });
+      swatch.style.color = css(one.colour);
+      return el("span", {}, swatch, one.label, value);
+    }));
+  }
+
+  point(state) {
+    if (!this.plot) return;
+    const step = state.step === null ? null : nearest(this.steps, state.step);
+    const x = step === null ? -1 : this.plot.valToPos(step, "x");
+    const inside = x >= 0 && x <= this.plot.over.clientWidth;
+    this.hair.style.display = inside ? "" : "none";
+    if (inside) this.hair.style.transform = `translateX(${x}px)`;
+    const at = this.steps.indexOf(step);
+    const words = this.values.map(([one, value]) => {
+      const read = one.raw ?? one.values;
+      const text = at < 0 ? "—" : figure(read[at]);
+      value.textContent = text;
+      value.className = text === NOT_FINITE ? "bad" : "";
+      return `${one.label} ${text}`;
+    });
+    const told = `${this.spec.title}${this.spec.unit ? `, ${this.spec.unit}` : ""}. Step ${step ?? "—"}: ${words.join(", ")}.`;
+    this.box.setAttribute("aria-label", told);
+  }
+
+  resize() {
+    if (this.plot && this.box.clientWidth > 0) this.plot.setSize({ width: this.box.clientWidth, height: this.box.clientHeight });
+  }
+
+  /** 50 rows at even distances. */
+  tabulate() {
+    this.below.querySelector(".scroll")?.remove();
+    if (!this.below.open || !this.series) return;
+    const shown = this.series.filter((one) => !one.bare);
+    const every = Math.max(1, Math.ceil(this.steps.length / ROWS));
+    const rows = [];
+    for (let at = 0; at < this.steps.length; at += every) {
+      const cells = shown.map((one) => figure((one.raw ?? one.values)[at]));
+      if (cells.some((cell) => cell !== "—")) rows.push([String(this.steps[at]), ...cells]);
+    }
+    const scroll = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${this.spec.title}, table` });
+    scroll.append(table(["step", ...shown.map((one) => one.label)], rows));
+    this.below.append(scroll);
+  }
+}
+
+function line(ctx, x0, y0, x1, y1) {
+  ctx.lineWidth = devicePixelRatio || 1;
+  ctx.beginPath();
+  ctx.moveTo(x0, y0);
+  ctx.lineTo(x1, y1);
+  ctx.stroke();
+}
+
+/** Several charts that are drawn together. */
+export class Charts {
+  constructor(list) {
+    this.list = list;
+  }
+
+  draw(state) {
+    for (const one of this.list) one.draw(state);
+  }
+
+  destroy() {
+    for (const one of this.list) one.destroy();
+  }
+}

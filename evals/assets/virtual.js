@@ -1,0 +1,69 @@
+// Long completions: lines of tokens that are in the page only while they are near the window.
+import { el } from "./dom.js";
+
+/** Tokens of a line. */
+export const LINE = 200;
+/** Most token elements at a time. */
+export const MOST = 4000;
+
+/** Mounts lines as they come near the window and removes the farthest beyond `MOST` tokens. */
+export class Lines {
+  constructor() {
+    this.mounted = new Map();
+    this.seen = new IntersectionObserver((entries) => this.look(entries), { rootMargin: "600px 0px" });
+  }
+
+  /** A line of `count` tokens; `fill(element)` puts them into it. */
+  line(count, fill) {
+    const element = el("span", { class: "line away" });
+    element.style.minHeight = `${Math.ceil(count / 26) * 24}px`;
+    Object.assign(element, { count, fill });
+    this.seen.observe(element);
+    return element;
+  }
+
+  look(entries) {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) this.mount(target);
+      else target.near = false;
+    }
+  }
+
+  mount(element) {
+    element.near = true;
+    if (this.mounted.has(element)) {
+      this.mounted.delete(element);
+    } else {
+      element.fill(element);
+      element.classList.remove("away");
+      element.style.minHeight = "";
+    }
+    this.mounted.set(element, element.count);
+    let total = 0;
+    for (const count of this.mounted.values()) total += count;
+    for (const [other, count] of this.mounted) {
+      if (total <= MOST) break;
+      if (other === element || other.near) continue;
+      this.unmount(other);
+      total -= count;
+    }
+    for (const [other, count] of this.mounted) {
+      if (total <= MOST) break;
+      if (other === element) continue;
+      this.unmount(other);
+      total -= count;
+    }
+  }
+
+  unmount(element) {
+    element.style.minHeight = `${Math.max(24, element.offsetHeight)}px`;
+    element.replaceChildren();
+    element.classList.add("away");
+    this.mounted.delete(element);
+  }
+
+  clear() {
+    this.seen.disconnect();
+    this.mounted.clear();
+  }
+}
