@@ -1,1 +1,189 @@
-export const comparePanel = { title: "compare", needs: [], keys: [], mount() {}, draw() {} };
+import { RunData, get } from "../api.js";
+import { card, el, replace, table } from "../dom.js";
+import { figure, signed } from "../number.js";
+import { Chart } from "../plot.js";
+import { cursor, move, touch } from "../state.js";
+import { evalLines } from "./evals.js";
+
+const COLOURS = ["--accent", "--q-up", "--q-lm", "--q-um", "--bad", "--half"];
+const AXES = [["step", "step"], ["training/updates", "update"], ["training/num_tokens", "tokens in the loss"]];
+const FIRST = ["unfiltered/entropy", "actor/entropy", "unfiltered/rewards/mean", "critic/rewards/mean", "train/loss"];
+const EXACT = 16;
+
+/** Several runs on one axis, the difference of their recipes, and a paired test. */
+export const comparePanel = {
+  title: "Compare",
+  needs: [],
+  keys: [],
+  mount(element, run, runs) {
+    Object.assign(this, { run, runs, others: new Map(), chart: null, seen: "", built: "" });
+    this.key = el("select", { "aria-label": "key" });
+    this.key.addEventListener("change", () => move({ key: this.key.value }));
+    this.x = el("select", { "aria-label": "axis" }, ...AXES.map(([value, text]) => el("option", { value, text: `by ${text}` })));
+    this.x.addEventListener("change", () => move({ x: this.x.value === "step" ? null : this.x.value }));
+    this.chips = el("div", { class: "chips", role: "group", "aria-label": "runs to compare" });
+    const choose = card("Compare", "up to six runs", "whole");
+    choose.append(this.chips, el("div", { class: "chips" }, this.key, this.x));
+    this.grid = el("div", { class: "grid" }, choose);
+    this.plot = el("div", { class: "grid more" });
+    this.diff = el("div", { class: "grid more" });
+    element.append(this.grid, this.plot, this.diff);
+    for (const one of runs) {
+      if (one.id === run.id) continue;
+      const box = el("input", { type: "checkbox", value: one.id });
+      box.addEventListener("change", () => this.choose());
+      this.chips.append(el("label", { class: "check" }, box, one.name));
+    }
+    if (runs.length < 2) this.chips.append(el("p", { class: "note", text: "There is one run here. Open the folder above it to compare it with others." }));
+  },
+
+  choose() {
+    const chosen = [...this.chips.querySelectorAll("input:checked")].map((box) => box.value);
+    move({ with: chosen.slice(0, 5) });
+  },
+
+  async draw(state) {
+    for (const box of this.chips.querySelectorAll("input")) {
+      box.checked = state.with.includes(box.value);
+      box.disabled = !box.checked && state.with.length >= 5;
+    }
+    const asked = state.with.join();
+    if (asked !== this.seen) {
+      this.seen = asked;
+      await Promise.all(state.with.map((id) => this.open(id)));
+      if (asked !== this.seen) return;
+      this.options();
+      this.differ(state).catch((error) => replace(this.diff, el("p", { class: "note", text: error.message })));
+    }
+    if (this.key.options.length === 0) this.options();
+    const key = cursor.key ?? FIRST.find((one) => this.run.has(one)) ?? this.key.options[0]?.value;
+    if (!key) return;
+    this.key.value = key;
+    this.x.value = state.x ?? "step";
+    await Promise.all(this.all().map((run) => run.load([key, ...(state.x ? [state.x] : [])])));
+    this.draws(key, state);
+  },
+
+  async open(id) {
+    if (this.others.has(id) || !this.runs.some((one) => one.id === id)) return;
+    const run = new RunData(id);
+    await run.open();
+    this.others.set(id, run);
+  },
+
+  all() {
+    return [this.run, ...cursor.with.map((id) => this.others.get(id)).filter(Boolean)];
+  },
+
+  options() {
+    const keys = new Set(this.all().flatMap((run) => [...run.keys.keys()]));
+    const value = this.key.value;
+    replace(this.key, ...[...keys].sort().map((key) => el("option", { value: key, text: key })));
+    this.key.value = keys.has(value) ? value : this.key.value;
+  },
+
+  name(run) {
+    return this.runs.find((one) => one.id === run.id)?.name ?? run.id;
+  },
+
+  draws(key, state) {
+    const all = this.all();
+    const built = [key, state.x, ...all.map((run) => run.id)].join();
+    if (built !== this.built) {
+      this.built = built;
+      this.chart?.destroy();
+      replace(this.plot);
+      const merged = new Overlay(all, key, state.x);
+      const holder = { version: 0 };
+      this.chart = new Chart(this.plot, holder, {
+        title: key, unit: [this.run.unit(key), this.run.keys.get(key)?.meaning].filter(Boolean).join("; "), classes: "whole tall",
+        steps: () => merged.axis,
+        series: () => all.map((run, at) => ({ label: this.name(run), values: merged.values[at], colour: COLOURS[at], width: 1.6, span: true })),
+      });
+    }
+    const free = { ...state, from: state.x ? null : state.from, to: state.x ? null : state.to, step: state.x ? null : state.step };
+    this.chart.draw(free);
+  },
+
+  async differ(state) {
+    replace(this.diff);
+    for (const id of state.with) {
+      const other = this.others.get(id);
+      if (!other) continue;
+      const rows = await get(`/diff?a=${encodeURIComponent(this.run.id)}&b=${encodeURIComponent(id)}`);
+      const box = card("Recipes", `${this.name(this.run)} against ${this.name(other)}: ${rows.length} differences`, "half");
+      const cells = rows.map(({ key, a, b }) => [el("code", { text: key }), a ?? "—", b ?? "—"]);
+      const made = table(["key", this.name(this.run), this.name(other)], cells);
+      made.className = "left";
+      box.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "differences of the recipes" }, made));
+      const tests = card("Paired test", "same problems, last evaluation of each", "half");
+      tests.append(await paired(this.run, other));
+      this.diff.append(box, tests);
+    }
+    touch("data");
+  },
+};
+
+/** Values of several runs over one axis. */
+class Overlay {
+  constructor(runs, key, x) {
+    const points = runs.map((run) => {
+      const values = run.column(key) ?? [];
+      const axis = x === null || x === "step" ? run.steps : along(run.column(x) ?? [], x);
+      return values.map((value, at) => [axis[at], value]).filter(([place, value]) => Number.isFinite(place) && !Number.isNaN(value));
+    });
+    this.axis = [...new Set(points.flatMap((one) => one.map(([place]) => place)))].sort((a, b) => a - b);
+    const places = new Map(this.axis.map((place, at) => [place, at]));
+    this.values = points.map((one) => {
+      const values = new Array(this.axis.length).fill(NaN);
+      for (const [place, value] of one) values[places.get(place)] = value;
+      return values;
+    });
+  }
+}
+
+/** Tokens are summed; updates are a count already. */
+function along(values, x) {
+  if (x !== "training/num_tokens") return values;
+  let sum = 0;
+  return values.map((value) => (Number.isFinite(value) ? (sum += value) : NaN));
+}
+
+/** Mean difference over common problems, with an exact sign-flip test where few differ. */
+async function paired(first, second) {
+  const rows = [];
+  for (const { set, steps } of first.info.evals) {
+    const other = second.info.evals.find((one) => one.set === set);
+    if (!other) continue;
+    const [a, b] = await Promise.all([evalLines(first, set, steps.at(-1)), evalLines(second, set, other.steps.at(-1))]);
+    const known = new Map(b.map((line) => [line.id, share(line)]));
+    const d = a.filter((line) => known.has(line.id)).map((line) => share(line) - known.get(line.id));
+    if (d.length > 1) rows.push([set, ...tested(d)]);
+  }
+  if (rows.length === 0) return el("p", { class: "note", text: "The runs have no held-out set with common problems." });
+  const made = table(["set", "problems", "mean difference", "95 % interval", "better, worse", "p"], rows);
+  return el("div", { class: "scroll" }, made, el("p", { class: "note", text: `p: two-sided sign flips, exact where at most ${EXACT} problems differ; above that the command line has it.` }));
+}
+
+const share = (line) => line.correct / (line.n ?? line.samples);
+
+function tested(d) {
+  const mean = d.reduce((sum, one) => sum + one, 0) / d.length;
+  const error = Math.sqrt(d.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (d.length - 1) / d.length);
+  const differing = d.filter((one) => one !== 0);
+  const points = (value) => signed(Number((100 * value).toFixed(1)));
+  return [String(d.length), `${points(mean)} points`, `${points(mean - 1.96 * error)} to ${points(mean + 1.96 * error)}`,
+    `${d.filter((one) => one > 0).length}, ${d.filter((one) => one < 0).length}`, differing.length <= EXACT ? figure(exact(differing)) : "—"];
+}
+
+/** Share of all sign patterns whose sum is at least as far from 0. */
+function exact(d) {
+  const seen = Math.abs(d.reduce((sum, one) => sum + one, 0));
+  let as = 0;
+  for (let pattern = 0; pattern < 2 ** d.length; pattern++) {
+    let sum = 0;
+    for (let at = 0; at < d.length; at++) sum += (pattern >> at) & 1 ? d[at] : -d[at];
+    if (Math.abs(sum) >= seen - 1e-12) as += 1;
+  }
+  return as / 2 ** d.length;
+}

@@ -1,1 +1,136 @@
-export const evalsPanel = { title: "evals", needs: [], keys: [], mount() {}, draw() {} };
+import { get, route } from "../api.js";
+import { css, success } from "../colour.js";
+import { card, el, folded, replace, table, visible } from "../dom.js";
+import { figure, percent } from "../number.js";
+import { Chart, Charts } from "../plot.js";
+import { move, touch } from "../state.js";
+import { ProblemView } from "./problem.js";
+
+const MOST_STEPS = 60;
+const MOST_ROWS = 150;
+
+/** Held-out accuracy with intervals, and every problem at every evaluation. */
+export const evalsPanel = {
+  title: "Evals",
+  needs: [],
+  keys: [],
+  mount(element, run) {
+    Object.assign(this, { run, charts: new Charts([]), matrices: [] });
+    this.problem = null;
+    if (run.info.evals.length === 0) {
+      element.append(folded(this.title, ["evals/step-*/NAME.json"], "`eval.every` and `data.held_out`"));
+      return;
+    }
+    const grid = el("div", { class: "grid" });
+    element.append(grid);
+    const keys = run.info.evals.flatMap(({ set }) => ["val-core", "val-aux"].flatMap((part) => [...run.keys.keys()].filter((key) => key.startsWith(`${part}/${set}/`))));
+    for (const { set } of run.info.evals) this.set(grid, set);
+    const below = el("div", { class: "grid more samples-like" });
+    element.append(below);
+    this.problem = new ProblemView(below, run);
+    this.problem.card.classList.add("whole");
+    this.problem.note.textContent = "choose a problem in the table above";
+    run.load(keys).then(() => touch("data"));
+  },
+
+  set(grid, set) {
+    const { run } = this;
+    const accuracy = run.matching(`val-core/${set}/acc/mean@*`)[0];
+    const aux = (name) => `val-aux/${set}/${name}`;
+    const seen = (key) => run.column(key) ?? [];
+    if (accuracy) this.charts.list.push(new Chart(grid, run, {
+      title: `${set}: accuracy`, unit: `mean of ${accuracy.split("@")[1]} a problem, 95 % interval over problems`, classes: "half tall", range: [0, 1],
+      series: () => [{ label: "accuracy", values: seen(accuracy), colour: "--good", points: true, width: 1, span: true }],
+      paint: (plot, chart) => whiskers(plot, chart.steps, seen(aux("acc/low")), seen(aux("acc/high"))),
+    }));
+    const passes = run.matching(aux("pass@*")).sort((a, b) => Number(a.split("@")[1]) - Number(b.split("@")[1]));
+    if (passes.length > 1) this.charts.list.push(new Chart(grid, run, {
+      title: `${set}: pass@k`, unit: "share of problems", classes: "half tall", range: [0, 1],
+      series: () => passes.map((key, at) => ({ label: key.split("/").at(-1), values: seen(key), colour: ["--half", "--q-lp", "--accent", "--q-um", "--q-up", "--ink"][Math.min(at, 5)], width: 1.5, span: true })),
+    }));
+    this.matrices.push(new Matrix(grid, run, set));
+  },
+
+  draw(state) {
+    this.charts.draw(state);
+    for (const matrix of this.matrices) matrix.draw(state);
+    if (state.id) this.problem?.draw(state.id);
+  },
+};
+
+function whiskers(plot, steps, lows, highs) {
+  const { ctx } = plot;
+  ctx.strokeStyle = css("--good");
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = 1.5 * (devicePixelRatio || 1);
+  steps.forEach((step, at) => {
+    if (!Number.isFinite(lows[at]) || !Number.isFinite(highs[at])) return;
+    const x = plot.valToPos(step, "x", true);
+    ctx.beginPath();
+    ctx.moveTo(x, plot.valToPos(lows[at], "y", true));
+    ctx.lineTo(x, plot.valToPos(highs[at], "y", true));
+    ctx.stroke();
+  });
+  ctx.globalAlpha = 1;
+}
+
+/** Problems by steps; the colour is the share of correct completions. */
+class Matrix {
+  constructor(element, run, set) {
+    Object.assign(this, { run, set, seen: "" });
+    this.card = card(`${set}: problems`, "share correct at each evaluation; hardest first", "whole");
+    this.key = el("div", { class: "legend" });
+    this.body = el("div", { class: "matrix", tabindex: "0", role: "region", "aria-label": `${set}, problem by step` });
+    this.card.append(this.key, this.body);
+    element.append(this.card);
+  }
+
+  async draw() {
+    const { steps } = this.run.info.evals.find(({ set }) => set === this.set);
+    const theme = document.documentElement.dataset.theme;
+    const seen = [steps.length, steps.at(-1), theme].join();
+    if (seen === this.seen) return;
+    this.seen = seen;
+    const every = Math.ceil(steps.length / MOST_STEPS);
+    const shown = steps.filter((_, at) => (steps.length - 1 - at) % every === 0);
+    const columns = await Promise.all(shown.map((step) => evalLines(this.run, this.set, step)));
+    if (seen !== this.seen) return;
+    const rows = new Map();
+    columns.forEach((all, at) => {
+      for (const line of all) {
+        const row = rows.get(line.id) ?? { id: line.id, name: line.problem ?? line.id, cells: [] };
+        row.cells[at] = line.correct / (line.n ?? line.samples);
+        rows.set(line.id, row);
+      }
+    });
+    const mean = ({ cells }) => cells.reduce((sum, value) => sum + (value ?? 0), 0) / Math.max(1, cells.filter(Number.isFinite).length);
+    const sorted = [...rows.values()].sort((a, b) => mean(a) - mean(b));
+    const swatch = (share, text) => {
+      const mark = el("i", {});
+      mark.style.color = success(share);
+      return el("span", {}, mark, text);
+    };
+    replace(this.key, swatch(1, "all correct"), swatch(0.5, "half"), swatch(0, "none"), el("span", { text: sorted.length > MOST_ROWS ? `the hardest ${MOST_ROWS} of ${sorted.length} problems` : `${sorted.length} problems` }));
+    replace(this.body, table(["problem", ...shown.map(String)], sorted.slice(0, MOST_ROWS).map((row) => this.row(row, shown))));
+  }
+
+  row({ id, name, cells }, steps) {
+    const open = el("button", { type: "button", class: "plain", title: visible(id), text: visible(name), onclick: () => move({ id }) });
+    return [open, ...steps.map((step, at) => {
+      const cell = el("span", { class: "cell", title: `step ${step}: ${percent(cells[at])}` }, el("span", { class: "quiet", text: figure(cells[at]) }));
+      if (Number.isFinite(cells[at])) cell.style.background = success(cells[at]);
+      return cell;
+    })];
+  }
+}
+
+/** Lines of an evaluation, all pages. */
+export async function evalLines(run, set, step) {
+  const all = [];
+  for (let after = 0; after !== null; ) {
+    const page = await get(`${route("runs", run.id, "evals", set, step)}?after=${after}`);
+    all.push(...page.lines);
+    after = page.next;
+  }
+  return all;
+}

@@ -124,7 +124,9 @@ export class TokensView {
   row(sibling, above, value) {
     const one = this.all[sibling];
     const name = el("button", { type: "button", onclick: () => move({ sib: sibling, tok: 0 }) }, el("b", { text: `#${sibling + 1} ` }), el("span", { class: mark(one.outcome) }), ` ${one.outcome}`);
-    const facts = [`reward ${figure(one.reward)}`, Number.isFinite(one.advantage) ? `adv ${signed(Number(one.advantage.toFixed(2)))}` : "not learnt from", `${one.length} tokens${one.finish === "length" ? ", cut" : ""}`];
+    const worth = Number.isFinite(one.advantage) ? `adv ${signed(Number(one.advantage.toFixed(2)))}` : "not learnt from";
+    const facts = [`${worth} · ${one.length} tokens${one.finish === "length" ? ", cut" : ""}`];
+    if (one.reward !== 0 && one.reward !== 1) facts.push(`reward ${figure(one.reward)}`);
     const who = el("div", { class: "who" }, name, ...facts.map((text) => el("div", { text })));
     const body = el("div", { class: "tok", tabindex: "0", role: "group", "aria-label": `completion ${sibling + 1}, ${one.outcome}, ${one.length} tokens; comma and full stop move` });
     body.dataset.sibling = sibling;
