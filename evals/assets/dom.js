@@ -84,14 +84,14 @@ export function announce(text) {
   document.getElementById("live").textContent = text;
 }
 
-const NAMES = new Map([[0x0a, "↵"], [0x09, "⇥"], [0x0d, "␍"], [0x7f, "␡"], [0x200b, "U+200B"], [0x200c, "U+200C"], [0x200d, "U+200D"], [0x2060, "U+2060"], [0xfeff, "U+FEFF"], [0x2028, "U+2028"], [0x2029, "U+2029"]]);
+const SYMBOLS = new Map([[0x0a, "↵"], [0x09, "⇥"], [0x0d, "␍"], [0x7f, "␡"], [0x200b, "U+200B"], [0x200c, "U+200C"], [0x200d, "U+200D"], [0x2060, "U+2060"], [0xfeff, "U+FEFF"], [0x2028, "U+2028"], [0x2029, "U+2029"]]);
 
 /** Characters that show nothing, as symbols; a line feed keeps its break where `breaks` is set. */
 export function visible(text, breaks = false) {
   let out = "";
   for (const character of text) {
     const code = character.codePointAt(0);
-    const name = NAMES.get(code);
+    const name = SYMBOLS.get(code);
     if (code === 0x0a) out += breaks ? "↵\n" : "↵";
     else if (name !== undefined) out += name;
     else if (code < 0x20) out += String.fromCodePoint(0x2400 + code);

@@ -9,7 +9,7 @@ for (const name of [...NUMBERS, ...TEXTS]) cursor[name] = null;
 
 const listeners = [];
 let changed = new Set();
-let asked = false;
+let waiting = false;
 let written = 0;
 let timer = null;
 
@@ -41,10 +41,10 @@ export function touch(...names) {
 const same = (a, b) => a === b || (Array.isArray(a) && Array.isArray(b) && a.join() === b.join());
 
 function tell() {
-  if (asked) return;
-  asked = true;
+  if (waiting) return;
+  waiting = true;
   requestAnimationFrame(() => {
-    asked = false;
+    waiting = false;
     const names = changed;
     changed = new Set();
     for (const listener of listeners) listener(cursor, names);

@@ -8,7 +8,8 @@ export const MOST = 4000;
 
 /** Mounts lines as they come near the window and removes the farthest beyond `MOST` tokens. */
 export class Lines {
-  constructor() {
+  constructor(total) {
+    this.all = total <= MOST;
     this.mounted = new Map();
     this.seen = new IntersectionObserver((entries) => this.look(entries), { rootMargin: "600px 0px" });
   }
@@ -18,7 +19,8 @@ export class Lines {
     const element = el("span", { class: "line away" });
     element.style.minHeight = `${Math.ceil(count / 26) * 24}px`;
     Object.assign(element, { count, fill });
-    this.seen.observe(element);
+    if (this.all) this.mount(element);
+    else this.seen.observe(element);
     return element;
   }
 

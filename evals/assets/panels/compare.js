@@ -7,7 +7,7 @@ import { evalLines } from "./evals.js";
 
 const COLOURS = ["--accent", "--q-up", "--q-lm", "--q-um", "--bad", "--half"];
 const AXES = [["step", "step"], ["training/updates", "update"], ["training/num_tokens", "tokens in the loss"]];
-const FIRST = ["unfiltered/entropy", "actor/entropy", "unfiltered/rewards/mean", "critic/rewards/mean", "train/loss"];
+const COMPARED = ["unfiltered/entropy", "actor/entropy", "unfiltered/rewards/mean", "critic/rewards/mean", "train/loss"];
 const EXACT = 16;
 
 /** Several runs on one axis, the difference of their recipes, and a paired test. */
@@ -56,7 +56,7 @@ export const comparePanel = {
       this.differ(state).catch((error) => replace(this.diff, el("p", { class: "note", text: error.message })));
     }
     if (this.key.options.length === 0) this.options();
-    const key = cursor.key ?? FIRST.find((one) => this.run.has(one)) ?? this.key.options[0]?.value;
+    const key = cursor.key ?? COMPARED.find((one) => this.run.has(one)) ?? this.key.options[0]?.value;
     if (!key) return;
     this.key.value = key;
     this.x.value = state.x ?? "step";

@@ -4,14 +4,14 @@ import { announce, card, el, replace, visible } from "../dom.js";
 import { percent, wilsonInterval } from "../number.js";
 import { cursor } from "../state.js";
 
-const MOST = 8;
+const ROLLS = 8;
 
 /** Continuations from the cursor's token, and the alternatives there, by a model of the server. */
 export class ForkView {
   constructor(element, run) {
     this.run = run;
     this.card = card("Fork and alternatives", "");
-    this.button = el("button", { type: "button", class: "action", text: `Roll ${MOST} from this token`, onclick: () => this.roll() });
+    this.button = el("button", { type: "button", class: "action", text: `Roll ${ROLLS} from this token`, onclick: () => this.roll() });
     this.other = el("button", { type: "button", class: "action", text: "Alternatives here", onclick: () => this.score() });
     this.out = el("div", { "aria-live": "polite" });
     this.card.append(el("div", { class: "chips" }, this.button, this.other), this.out);
@@ -36,7 +36,7 @@ export class ForkView {
   async roll() {
     if (!this.entry) return;
     try {
-      const asked = { ...this.place(), token: cursor.tok ?? 0, n: MOST, checkpoint: this.checkpoint(), temperature: 1, max_new_tokens: null };
+      const asked = { ...this.place(), token: cursor.tok ?? 0, n: ROLLS, checkpoint: this.checkpoint(), temperature: 1, max_new_tokens: null };
       const { job } = await post("/fork", asked);
       this.follow(job, asked);
     } catch (error) {

@@ -87,7 +87,8 @@ class Solved {
       const bar = el("span", { class: "bar" });
       bar.style.height = `${Math.round((72 * count) / highest)}px`;
       const open = () => move({ view: "samples", step, solved: `${at / most}..${at / most}`, group: null }, true);
-      return el("button", { type: "button", "aria-label": `${at} of ${most} correct: ${count} groups`, onclick: open }, el("span", { class: "count", text: count ? String(count) : "" }), bar, el("span", { text: String(at) }));
+      const unseen = (words) => el("span", { class: "quiet", text: words });
+      return el("button", { type: "button", onclick: open }, unseen(count ? "" : "no"), el("span", { class: "count", text: count ? String(count) : "" }), unseen(" groups with "), bar, el("span", { text: String(at) }), unseen(` of ${most} correct`));
     }));
   }
 }

@@ -18,7 +18,7 @@ export const surprisalPanel = {
     this.chart = new Chart(element, run, {
       title: this.title,
       unit: "share of tokens by nats, colour by its logarithm; lines: quantiles",
-      classes: "wide tall",
+      classes: "whole tall",
       range: [0, edges.length],
       series: () => there.map(([name, label], at) => {
         const raw = run.column(`surprisal/quantile/${name}`) ?? [];

@@ -69,7 +69,7 @@ export class TokensView {
   /** Shows another group; `order` are its siblings as the tree has them. */
   show(all, order) {
     this.lines?.clear();
-    Object.assign(this, { all, order, lines: new Lines(), seen: "" });
+    Object.assign(this, { all, order, lines: null, seen: "" });
     this.signals = SIGNALS.filter(({ needs }) => !needs || all[0]?.[needs]);
     this.choice = choice("colouring", this.signals.map(({ key, label, unit }) => [key, label, unit]), this.signal().key, (by) => move({ by }));
     replace(this.tools, this.choice);
@@ -98,8 +98,8 @@ export class TokensView {
 
   build(seen) {
     this.seen = seen;
-    this.lines.clear();
-    this.lines = new Lines();
+    this.lines?.clear();
+    this.lines = new Lines(this.all.reduce((sum, one) => sum + one.length, 0));
     const signal = this.signal();
     press(this.choice, signal.key);
     const value = (one, at) => signal.of(one, at);
@@ -136,7 +136,7 @@ export class TokensView {
       const to = Math.min(one.length, from + LINE);
       body.append(this.lines.line(to - from, (line) => {
         for (let at = from; at < to; at++) line.append(this.token(one, at, value(one, at), at === parts));
-        this.mark(line);
+        if (this.rows.contains(line)) this.mark(line);
       }));
     }
     if (one.length === 0) body.append(el("span", { class: "note", text: "no token" }));

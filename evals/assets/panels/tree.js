@@ -4,7 +4,7 @@ import { figure, percent, signed } from "../number.js";
 import { cursor, move } from "../state.js";
 
 const LETTER = 6.7;
-const MOST = 24;
+const LETTERS = 24;
 const ROW = 30;
 
 /** A group as a prefix tree, drawn and as a list. */
@@ -49,8 +49,8 @@ const names = (node) => node.siblings.map((sibling) => `#${sibling + 1}`).join("
 function label(node) {
   const text = visible(node.text).trim();
   const letters = [...text];
-  if (letters.length <= MOST && !node.is_cut) return text;
-  return `${letters.slice(0, MOST - 4).join("")} … ${node.len} tokens`;
+  if (letters.length <= LETTERS && !node.is_cut) return text;
+  return `${letters.slice(0, LETTERS - 4).join("")} … ${node.len} tokens`;
 }
 
 /** Where each node lies: leaves one below the other, a parent in the middle of its children. */
