@@ -79,6 +79,11 @@ export function table(header, rows) {
   return el("table", {}, el("thead", {}, line(header, "th")), el("tbody", {}, ...rows.map((cells) => line(cells, "td"))));
 }
 
+/** Whether the pointer itself moved: browsers also tell when the page moves below it. */
+export function moved(event) {
+  return event.movementX !== 0 || event.movementY !== 0;
+}
+
 /** Says something to screen readers. */
 export function announce(text) {
   document.getElementById("live").textContent = text;

@@ -1,5 +1,5 @@
 // Starts the page: runs, views, panels, keys.
-import { RunData, get } from "./api.js";
+import { Refused, RunData, get } from "./api.js";
 import { announce, el, folded, replace } from "./dom.js";
 import { helpDialog, listenKeys } from "./keys.js";
 import { duration } from "./number.js";
@@ -139,6 +139,8 @@ function status(run) {
   const stage = stages[now?.stage ?? 0];
   if (stage && stages.length > 1) parts.push(stage.name);
   if (state === "running" && now.phase) parts.push(now.phase);
+  const origin = page.runs.find((one) => one.id === run.id)?.origin;
+  if (origin && origin !== "stearin") parts.push(`written by ${origin}`);
   if (Number.isFinite(now?.step_s)) parts.push(`${duration(now.step_s)} a step`);
   if (state === "running" && Number.isFinite(now.eta_s)) parts.push(`${duration(now.eta_s)} left`);
   page.state.className = `state ${state}`;
@@ -229,6 +231,14 @@ async function boot() {
     status(page.run);
     page.strip.draw(state);
     for (const panel of page.panels) if (!isHidden(panel)) panel.draw(state, changed);
+    if (page.drawn) return;
+    page.drawn = true;
+    performance.measure("first-curve", { start: 0 });
+  });
+  addEventListener("unhandledrejection", (event) => {
+    if (!(event.reason instanceof Refused)) return;
+    event.preventDefault();
+    announce(event.reason.message);
   });
   addEventListener("popstate", () => move(parse(location.hash)));
   addEventListener("hashchange", () => location.hash !== address() && move(parse(location.hash)));

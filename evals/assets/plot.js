@@ -1,5 +1,5 @@
 // Charts: uPlot with our axes, bands, shading, cursor line, legend and table.
-import { card, el, replace, table } from "./dom.js";
+import { card, el, moved, replace, table } from "./dom.js";
 import { css, tint } from "./colour.js";
 import { NOT_FINITE, figure, tick } from "./number.js";
 import { move } from "./state.js";
@@ -191,7 +191,7 @@ export class Chart {
       const step = nearest(this.steps, this.plot.posToVal(x, "x"));
       if (step !== null) move({ step });
     };
-    over.addEventListener("pointermove", (event) => event.buttons === 0 && to(event));
+    over.addEventListener("pointermove", (event) => event.buttons === 0 && moved(event) && to(event));
     over.addEventListener("pointerdown", to);
     over.addEventListener("dblclick", () => move({ from: null, to: null }));
   }

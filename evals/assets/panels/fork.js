@@ -65,13 +65,20 @@ export class ForkView {
     });
   }
 
+  /** What is likeliest here under the checkpoint before the step and under the next one. */
   async score() {
     if (!this.entry) return;
+    const next = this.run.info.checkpoints.find((step) => step > this.entry.step);
+    const checkpoints = [this.checkpoint(), ...(next === undefined ? [] : [next])];
     try {
-      const answer = await post("/score", { ...this.place(), checkpoint: this.checkpoint(), top: 5 });
+      const answers = [];
+      for (const checkpoint of checkpoints) answers.push(await post("/score", { ...this.place(), checkpoint, top: 5 }));
       const at = cursor.tok ?? 0;
-      const rows = (answer.alternatives?.[at] ?? []).map(({ text, log_prob: log }) => [el("code", { text: visible(text) }), percent(Math.exp(log), 1)]);
-      replace(this.out, el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { text: value })])));
+      const shares = new Map();
+      answers.forEach(({ alternatives }, side) => {
+        for (const { text, log_prob: log } of alternatives[at]) shares.set(text, Object.assign(shares.get(text) ?? [], { [side]: Math.exp(log) }));
+      });
+      replace(this.out, el("p", { class: "note", text: `Checkpoint ${checkpoints.join(", then ")}` }), ...[...shares].map(([text, pair]) => alternative(text, pair)));
     } catch (error) {
       this.refused(error);
     }
@@ -85,4 +92,13 @@ export class ForkView {
     if (error.status === 404) this.button.disabled = this.other.disabled = true;
     announce(reason);
   }
+}
+
+function alternative(text, pair) {
+  const bars = el("div", { "aria-hidden": "true" }, ...[0, 1].map((side) => {
+    const bar = el("i", {});
+    bar.style.width = `${100 * (pair[side] ?? 0)}%`;
+    return bar;
+  }));
+  return el("div", { class: "alt" }, el("code", { text: visible(text) || "no text" }), bars, el("span", { text: [0, 1].filter((side) => pair[side] !== undefined).map((side) => percent(pair[side], 1)).join(" → ") }));
 }

@@ -1,5 +1,5 @@
 import { mark, ramp } from "../colour.js";
-import { announce, card, choice, el, press, replace, visible } from "../dom.js";
+import { announce, card, choice, el, moved, press, replace, visible } from "../dom.js";
 import { figure, signed } from "../number.js";
 import { cursor, move } from "../state.js";
 import { LINE, Lines } from "../virtual.js";
@@ -63,7 +63,7 @@ export class TokensView {
     this.card.append(this.scale, this.rows);
     element.append(this.card);
     this.rows.addEventListener("click", (event) => this.pick(event.target));
-    this.rows.addEventListener("pointerover", (event) => event.pointerType === "mouse" && this.pick(event.target));
+    this.rows.addEventListener("pointermove", (event) => event.pointerType === "mouse" && moved(event) && this.pick(event.target));
   }
 
   /** Shows another group; `order` are its siblings as the tree has them. */

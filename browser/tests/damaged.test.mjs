@@ -1,0 +1,89 @@
+// Records that are not whole: no panic, a sentence with file and act, the rest is shown.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test from "node:test";
+import { plain, record } from "./fixture.mjs";
+import { CHROMIUM, browser, open, scratch, server } from "./help.mjs";
+
+const STEP = "samples/step-000010";
+const cut = (file, share) => fs.truncateSync(file, Math.floor(fs.statSync(file).size * share));
+const header = (file, length) => {
+  const bytes = fs.readFileSync(file);
+  bytes.writeBigUInt64LE(length, 0);
+  fs.writeFileSync(file, bytes);
+};
+
+/** What is broken, how, and what has to speak of it: the run's problems, or a route's refusal. */
+const CASES = [
+  ["a future format", (at) => fs.writeFileSync(at("run.json"), '{"format": 9, "commit": "abc"}'), "run.json", /format 9/],
+  ["no status", (at) => fs.rmSync(at("status.json")), "status.json", /cannot be read/],
+  ["a torn last line", (at) => fs.appendFileSync(at("metrics.jsonl"), '{"step": 13, "unfil'), null, null],
+  ["a broken line amid whole ones", (at) => fs.appendFileSync(at("metrics.jsonl"), 'no json\n{"step": 13, "unfiltered/entropy": 0.4}\n'), "metrics.jsonl", /JSON/],
+  ["NUL bytes", (at) => fs.appendFileSync(at("metrics.jsonl"), "\0\0\0\n"), "metrics.jsonl", /JSON|token/],
+  ["bytes that are no UTF-8", (at) => fs.appendFileSync(at("metrics.jsonl"), Buffer.from([0xff, 0xfe, 10])), "metrics.jsonl", /JSON|token/],
+  ["a line of 2 MB", (at) => fs.appendFileSync(at("metrics.jsonl"), `{"step": 13, "x": "${"y".repeat(2 << 20)}"}\n`), "metrics.jsonl", /longer than/],
+  ["steps twice and backwards", (at) => fs.appendFileSync(at("metrics.jsonl"), '{"step": 3, "unfiltered/entropy": 0.9}\n'), null, null],
+  ["a folder in place of a file", (at) => (fs.rmSync(at("metrics.jsonl")), fs.mkdirSync(at("metrics.jsonl"))), "metrics.jsonl", /no file/],
+  ["an index beyond its file", (at) => cut(at(`${STEP}.jsonl`), 0.5), "/groups/10/0", /ends before/],
+  ["cut columns", (at) => cut(at(`${STEP}.safetensors`), 0.5), "/groups/10/0/tokens", /cut|header/],
+  ["a header of 2^60 bytes", (at) => header(at(`${STEP}.safetensors`), 1n << 60n), "/groups/10/0/tokens", /header/],
+  ["no columns", (at) => fs.rmSync(at(`${STEP}.safetensors`)), "/groups/10/0/tree", /no such file/],
+];
+
+test("damage is told with its file, and the rest is read", async () => {
+  for (const [name, damage, place, words] of CASES) {
+    const folder = scratch();
+    record(path.join(folder, "run"), { groups: [plain()] });
+    damage((file) => path.join(folder, "run", file));
+    const site = await server(folder);
+    const runs = await site.json("/runs");
+    assert.equal(runs.length, 1, name);
+    const about = await site.json(`/runs/${runs[0].id}`);
+    if (place === null) assert.deepEqual(about.problems, [], name);
+    else if (place.startsWith("/")) {
+      const refused = await site.json(`/runs/${runs[0].id}${place}`);
+      assert.match(refused.error, words, name);
+      assert.ok(refused.file && refused.act, name);
+    } else {
+      const told = about.problems.find(({ file }) => file.endsWith(place));
+      assert.match(told?.problem ?? "", words, name);
+      assert.ok(told.act, name);
+    }
+    site.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+});
+
+test("the page shows what is left of a damaged record", { skip: CHROMIUM ? false : "there is no chromium", timeout: 120_000 }, async () => {
+  const chrome = await browser();
+  for (const name of ["a broken line amid whole ones", "cut columns", "no status"]) {
+    const folder = scratch();
+    record(path.join(folder, "run"), { groups: [plain()] });
+    CASES.find(([one]) => one === name)[1]((file) => path.join(folder, "run", file));
+    const site = await server(folder);
+    const { page, faults, close } = await open(chrome, `${site.url}/`);
+    await page.waitForSelector("section[aria-label=Entropy] canvas");
+    if (name !== "cut columns") await page.waitForSelector("#view-run .notice.alarm");
+    await page.keyboard.press("2");
+    if (name === "cut columns") await page.waitForSelector("#view-samples .notice.alarm");
+    else await page.waitForSelector(".rows .tok span.t");
+    assert.deepEqual(faults.filter((one) => !/Failed to load resource/.test(one)), []);
+    await close();
+    site.close();
+    fs.rmSync(folder, { recursive: true });
+  }
+  await chrome.close();
+});
+
+test("an empty folder is told", { skip: CHROMIUM ? false : "there is no chromium", timeout: 60_000 }, async () => {
+  const [chrome, folder] = [await browser(), scratch()];
+  const site = await server(folder);
+  const { page, faults, close } = await open(chrome, `${site.url}/`);
+  await page.waitForFunction(() => /no run in this folder/.test(document.body.textContent));
+  assert.deepEqual(faults, []);
+  await close();
+  await chrome.close();
+  site.close();
+  fs.rmSync(folder, { recursive: true });
+});

@@ -1,0 +1,84 @@
+// Writes a record of format 2 with texts that are chosen, for tests of damage, hostile texts and size.
+import fs from "node:fs";
+import path from "node:path";
+
+const padded = (step) => String(step).padStart(6, "0");
+
+/** Safetensors of columns `{name: typed array}`. */
+function safetensors(columns, about) {
+  const types = new Map([[Uint8Array, "U8"], [Uint32Array, "U32"], [Float32Array, "F32"], [BigUint64Array, "U64"]]);
+  const header = { __metadata__: about };
+  let at = 0;
+  const order = Object.entries(columns).sort((a, b) => b[1].BYTES_PER_ELEMENT - a[1].BYTES_PER_ELEMENT);
+  for (const [name, values] of order) {
+    header[name] = { dtype: types.get(values.constructor), shape: [values.length], data_offsets: [at, at + values.byteLength] };
+    at += values.byteLength;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const pad = Buffer.alloc((8 - (text.length % 8)) % 8, 32);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length + pad.length));
+  return Buffer.concat([length, text, pad, ...order.map(([, values]) => Buffer.from(values.buffer))]);
+}
+
+/** A completion's columns; `pieces` are the texts of its tokens. */
+function columnsOf(pieces, ids) {
+  let end = 0;
+  return pieces.map((piece, at) => {
+    end += Buffer.byteLength(piece);
+    if (!ids.has(piece)) ids.set(piece, ids.size);
+    return { token: ids.get(piece), text_end: end, log_prob: -0.1 - (at % 7) / 4, entropy: 0.2 + (at % 5) / 5 };
+  });
+}
+
+/** A run at `folder`; a group is `{id, source, problem, gold, completions: [{pieces, outcome, reward, answer}]}`. */
+export function record(folder, { name = "made", groups, step = 10, metrics = 12, keys = 0 }) {
+  fs.mkdirSync(path.join(folder, "samples"), { recursive: true });
+  const put = (file, text) => fs.writeFileSync(path.join(folder, file), text);
+  put("run.json", JSON.stringify({ format: 2, kind: "train", name, id: "00000000000000aa", commit: "c0ffee", stearin: "0.1.0", model: { path: name, stop_tokens: {} } }));
+  put("status.json", JSON.stringify({ format: 2, state: "finished", step: metrics, total_steps: metrics, stage: 0, updated: 1, started: 0, generation: 0 }));
+  put("recipe.toml", `name = "made"\n[[stage]]\nkind = "rl"\nsteps = ${metrics}\n`);
+  const line = (at) => ({ step: at, stage: "rl", "unfiltered/entropy": 0.5 + Math.sin(at / 40) / 4, "unfiltered/rewards/mean": 0.5, "response_length/mean": 12 });
+  const more = (at) => Object.fromEntries(Array.from({ length: keys }, (_, key) => [`reflection/made_${key}`, Math.sin(at / (key + 7)) + 1.0001 * key]));
+  put("metrics.jsonl", Array.from({ length: metrics }, (_, at) => `${JSON.stringify({ ...line(at + 1), ...more(at + 1) })}\n`).join(""));
+  const ids = new Map();
+  const rows = [];
+  const starts = [0];
+  const index = [];
+  const texts = [];
+  let bytes = 0;
+  for (const [number, group] of groups.entries()) {
+    const first = rows.length;
+    const before = starts.length - 1;
+    const mean = group.completions.reduce((sum, one) => sum + one.reward, 0) / group.completions.length;
+    const completions = group.completions.map(({ pieces, outcome, reward, answer = null, parts = { math: reward } }, sibling) => {
+      rows.push(...columnsOf(pieces, ids).map((row) => ({ ...row, advantage: reward - mean })));
+      starts.push(rows.length);
+      return { sibling, text: pieces.join(""), answer, outcome, reward, parts, advantage: reward - mean, finish: "stop", tokens: pieces.length };
+    });
+    const text = `${JSON.stringify({ step, group: number, id: group.id, source: group.source, problem: group.problem, gold: group.gold, prompt: `${group.problem}\n`, kept: true, completions })}\n`;
+    index.push({
+      step, stage: "rl", group: number, id: group.id, source: group.source, kept: true, n: completions.length, correct: completions.filter((one) => one.outcome === "correct").length,
+      reward: completions.map((one) => one.reward), advantage: completions.map((one) => one.advantage), outcomes: completions.map((one) => one.outcome), lengths: completions.map((one) => one.tokens),
+      entropy: 0.4, bytes: [bytes, bytes + Buffer.byteLength(text)], rows: [first, rows.length], completions: [before, starts.length - 1],
+    });
+    bytes += Buffer.byteLength(text);
+    texts.push(text);
+  }
+  put("samples/index.jsonl", index.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+  put(`samples/step-${padded(step)}.jsonl`, texts.join(""));
+  const floats = (of) => Float32Array.from(rows, of);
+  put(`samples/step-${padded(step)}.safetensors`, safetensors({
+    token: Uint32Array.from(rows, (row) => row.token), text_end: Uint32Array.from(rows, (row) => row.text_end), flags: Uint8Array.from(rows, (_, at) => (at % 9 === 4 ? 3 : 1)),
+    log_prob: floats((row) => row.log_prob), entropy: floats((row) => row.entropy), phi_sum: floats(() => 0.01), weight: floats((_, at) => (at % 9 === 4 ? 1.1 : 1)), train_log_prob: floats((row) => row.log_prob),
+    completion_start: BigUint64Array.from(starts, BigInt), completion_group: Uint32Array.from(index.flatMap((entry, at) => entry.lengths.map(() => at))),
+    completion_advantage: Float32Array.from(index.flatMap((entry) => entry.advantage)), prompt_start: BigUint64Array.from([0n, ...index.map((_, at) => BigInt(at + 1))]), prompt: Uint32Array.from(index.map(() => 0)),
+  }, { format: "2", step: String(step), stage: "rl", temperature: "1", threshold_plus: "0.5", threshold_minus: "0.5" }));
+  return { folder, step };
+}
+
+/** A small group of ordinary texts. */
+export const plain = () => ({
+  id: "one", source: "test", problem: "1+1", gold: "2",
+  completions: [["1", "+", "1", "=", "2"], ["1", "+", "1", "=", "3"]].map((pieces, at) => ({ pieces, outcome: at ? "wrong" : "correct", reward: 1 - at, answer: pieces.at(-1) })),
+});
