@@ -74,7 +74,7 @@ function chooseStep(run) {
 }
 
 function build(run) {
-  for (const panel of page.panels) panel.charts?.destroy?.();
+  for (const panel of page.panels) (panel.charts ?? panel.chart)?.destroy();
   const main = document.getElementById("main");
   const sections = VIEWS.map((view) => el("section", { id: `view-${view}`, "aria-label": NAMES.get(view) }));
   page.views = new Map(VIEWS.map((view, at) => [view, sections[at]]));

@@ -6,12 +6,12 @@ export const LINE = 200;
 /** Most token elements at a time. */
 export const MOST = 4000;
 
-/** Mounts lines as they come near the window and removes the farthest beyond `MOST` tokens. */
+/** Mounts lines as they come near the window, and removes the farthest beyond `MOST` tokens. */
 export class Lines {
   constructor(total) {
     this.all = total <= MOST;
     this.mounted = new Map();
-    this.seen = new IntersectionObserver((entries) => this.look(entries), { rootMargin: "600px 0px" });
+    this.seen = new IntersectionObserver((entries) => this.look(entries), { rootMargin: "250px 0px" });
   }
 
   /** A line of `count` tokens; `fill(element)` puts them into it. */
@@ -43,17 +43,14 @@ export class Lines {
     this.mounted.set(element, element.count);
     let total = 0;
     for (const count of this.mounted.values()) total += count;
-    for (const [other, count] of this.mounted) {
+    if (total <= MOST) return;
+    const middle = innerHeight / 2;
+    const away = (other) => Math.abs(other.getBoundingClientRect().top - middle) + (other.near ? 0 : 1e7);
+    const farthest = [...this.mounted.keys()].filter((other) => other !== element).map((other) => [away(other), other]);
+    for (const [, other] of farthest.sort((one, two) => two[0] - one[0])) {
       if (total <= MOST) break;
-      if (other === element || other.near) continue;
+      total -= other.count;
       this.unmount(other);
-      total -= count;
-    }
-    for (const [other, count] of this.mounted) {
-      if (total <= MOST) break;
-      if (other === element) continue;
-      this.unmount(other);
-      total -= count;
     }
   }
 

@@ -88,7 +88,7 @@ export const comparePanel = {
 
   draws(key, state) {
     const all = this.all();
-    const built = [key, state.x, ...all.map((run) => run.id)].join();
+    const built = [key, state.x, ...all.map((run) => `${run.id} ${run.version}`)].join();
     if (built !== this.built) {
       this.built = built;
       this.chart?.destroy();

@@ -76,7 +76,7 @@ export const groupsPanel = {
       this.listed = key;
       const { lines, next } = await get(`${route("runs", this.run.id, "groups")}?${query}`);
       if (key !== this.listed) return;
-      this.lines = lines;
+      Object.assign(this, { lines, next, query });
       const kept = lines.filter((line) => line.kept).length;
       const away = state.step !== step && !state.q ? `, nearest to ${state.step}` : "";
       this.note.textContent = state.q ? ` ${lines.length}${next ? " and more" : ""} in all steps` : ` step ${step}${away} · ${kept} of ${lines.length} learnt from`;
@@ -105,7 +105,16 @@ export const groupsPanel = {
         el("span", { class: "name", text: visible(line.id) }), el("small", { text: `${line.correct} of ${line.n}` }), squares, el("small", { text: cursor.q ? `step ${line.step}` : kind }));
       return el("li", {}, button);
     }));
+    if (this.next) this.list.append(el("li", {}, el("button", { type: "button", text: "more", onclick: () => this.more() })));
     if (this.lines.length === 0) this.list.append(el("li", { class: "note", text: "No group fits." }));
+  },
+
+  /** The next page of the list. */
+  async more() {
+    const { lines, next } = await get(`${route("runs", this.run.id, "groups")}?${this.query}&after=${this.next}`);
+    this.next = next;
+    this.lines.push(...lines);
+    this.table();
   },
 
   open(line) {
