@@ -94,7 +94,7 @@ export class ProblemView {
 }
 
 /** Follows the likeliest next token in both groups until they differ. */
-function partingOf(first, second) {
+export function partingOf(first, second) {
   let [a, b] = [first, second];
   for (let at = 0; ; at++) {
     const [x, y] = [a, b].map((all) => most(all, at));

@@ -1,0 +1,81 @@
+// Parts of the page that compute, without a browser.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test, { after } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "stearin-parts-"));
+fs.cpSync(fileURLToPath(new URL("../../evals/assets/", import.meta.url)), folder, { recursive: true });
+fs.writeFileSync(path.join(folder, "package.json"), '{"type": "module"}');
+const part = (name) => import(pathToFileURL(path.join(folder, name)).href);
+const { stacked } = await part("stack.js");
+const { figure, rolling, wilsonInterval } = await part("number.js");
+const { visible } = await part("dom.js");
+const { parse } = await part("state.js");
+const { nearest } = await part("plot.js");
+const { completionsOf, gap, phi, textOf } = await part("panels/tokens.js");
+const { partingOf } = await part("panels/problem.js");
+after(() => fs.rmSync(folder, { recursive: true }));
+
+test("a stack sums positive and negative parts apart", () => {
+  const parts = [{ label: "a", colour: "--a", values: [1, -1, NaN] }, { label: "b", colour: "--b", values: [2, 3, NaN] }, { label: "c", colour: "--c", values: [-4, -2, NaN] }];
+  const { series, bands } = stacked(parts, 3);
+  const of = (label) => series.find((one) => one.label === label).values;
+  assert.deepEqual([of("a up"), of("b up"), of("c up")], [[1, 0, NaN], [3, 3, NaN], [3, 3, NaN]]);
+  assert.deepEqual([of("a down"), of("b down"), of("c down")], [[0, -1, NaN], [0, -1, NaN], [-4, -3, NaN]]);
+  assert.equal(bands.length, 6);
+  for (const { series: [upper, lower] } of bands) series[upper - 1].values.forEach((value, at) => assert.ok(!(value < series[lower - 1].values[at])));
+});
+
+test("absent is a dash, and what is not finite is said", () => {
+  assert.deepEqual([figure(NaN), figure(null), figure(undefined), figure(0), figure(Infinity)], ["—", "—", "—", "0", "not finite"]);
+  assert.deepEqual([figure(1234.5), figure(0.123456), figure(3.14159), figure(0.00001234)], ["1,235", "0.123", "3.142", "1.23e-5"]);
+  assert.deepEqual(rolling([1, NaN, 3, 5], 2), [1, NaN, 3, 4]);
+  const [low, high] = wilsonInterval(0.5, 4);
+  assert.ok(Math.abs(low + high - 1) < 1e-12 && Math.abs(low - 0.15003898915214947) < 1e-12);
+});
+
+test("characters that show nothing are symbols", () => {
+  assert.equal(visible("a\u0000\u001b\u007f\u0085\u200b\u202e\n"), "a␀␛␡U+0085U+200BU+202E↵");
+  assert.equal(visible("a\n", true), "a↵\n");
+});
+
+test("an address is read, and what it does not say is null", () => {
+  const read = parse("#/r%2F1/samples?step=380&group=3&sib=1&tok=57&by=credit&from=100&to=400&with=b,c&only=1");
+  assert.deepEqual([read.run, read.view, read.step, read.group, read.sib, read.tok, read.by, read.from, read.to, read.with, read.only], ["r/1", "samples", 380, 3, 1, 57, "credit", 100, 400, ["b", "c"], true]);
+  const bad = parse("#/r/nowhere?step=x");
+  assert.deepEqual([bad.view, bad.step, bad.group, bad.with], ["run", null, null, []]);
+});
+
+test("the nearest step is found", () => {
+  assert.deepEqual([nearest([], 3), nearest([5], 3), nearest([0, 10, 20], 14), nearest([0, 10, 20], 99)], [null, 5, 10, 20]);
+});
+
+const group = (...all) => {
+  const lengths = all.map((tokens) => tokens.length);
+  let from = 0;
+  const siblings = lengths.map((length, sibling) => ({ sibling, from, to: (from += length), advantage: 1 }));
+  const flat = all.flat();
+  const ends = all.flatMap((tokens) => tokens.map((_, at) => at + 1));
+  const columns = new Map([["token", Float64Array.from(flat)], ["text_end", Float64Array.from(ends)], ["log_prob", Float64Array.from(flat, () => -1)], ["entropy", Float64Array.from(flat, () => 0.5)], ["phi_sum", Float64Array.from(flat, () => 0.1)], ["train_log_prob", Float64Array.from(flat, () => -0.75)]]);
+  const completions = all.map((tokens) => ({ text: tokens.map((id) => String.fromCharCode(96 + id)).join("") }));
+  return completionsOf({ completions }, { header: { siblings }, columns });
+};
+
+test("figures of a token are computed as defined", () => {
+  const [one] = group([1, 2, 3]);
+  assert.equal(textOf(one, 1), "b");
+  assert.ok(Math.abs(phi(one, 0) - (Math.exp(-1) * (-1 + 0.5) - 0.1)) < 1e-12);
+  assert.equal(gap(one, 0), 0.25);
+});
+
+test("two groups part where their most frequent paths do", () => {
+  const first = group([1, 2, 3], [1, 2, 3], [1, 9, 4]);
+  const second = group([1, 2, 5], [1, 2, 5], [1, 2, 3]);
+  const { at, a, b } = partingOf(first, second);
+  assert.deepEqual([at, a.token, a.votes, b.token, b.votes], [2, 3, 2, 5, 2]);
+  const same = partingOf(first, first);
+  assert.deepEqual([same.a, same.b], [null, null]);
+});
