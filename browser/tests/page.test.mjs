@@ -156,6 +156,10 @@ test("a step that is written arrives without a reload; a cut record is read agai
   const before = await last();
   fs.appendFileSync(path.join(folder, "metrics.jsonl"), `${lines.at(-3)}\n`);
   await page.waitForFunction((known) => Number(document.querySelector(".track input").max) === known + 1, before, { timeout: 8000 });
+  const told = (step) => page.waitForFunction((one) => document.querySelector("section[aria-label=Entropy] [role=img]").getAttribute("aria-label").includes(`Step ${one}:`), step, { timeout: 8000 });
+  await told(before + 1);
+  const right = await page.evaluate(() => [document.querySelector("section[aria-label=Entropy] .hair").getBoundingClientRect().x, document.querySelector("section[aria-label=Entropy] .u-over").getBoundingClientRect().right]);
+  assert.ok(Math.abs(right[0] - right[1]) < 3, "the newest step is at the right end");
   write(lines.length - 5);
   say({ generation: 1, state: "running", updated: 1 });
   await page.waitForFunction((known) => Number(document.querySelector(".track input").max) === known - 2, before, { timeout: 8000 });

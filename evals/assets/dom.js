@@ -64,7 +64,7 @@ export function press(group, value) {
 export function folded(title, missing, record) {
   const line = el("p", { class: "folded" }, el("b", { text: title }), " needs ");
   missing.forEach((key, at) => line.append(at > 0 ? ", " : "", el("code", { text: key })));
-  if (record) line.append(". ", record.startsWith("`") ? "Recorded with " : "", ...coded(record), ".");
+  if (record) line.append(". Recorded by ", ...coded(record), ".");
   return line;
 }
 

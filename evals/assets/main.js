@@ -61,15 +61,15 @@ async function showRun(id) {
   run.listen((event, data) => follow(run, event, data));
 }
 
-/** The last stage of a kind that samples, and its newest step, where the address says nothing. */
+/** The last stage of a kind that samples, and the newest step, where the address says nothing. */
 function chooseStep(run) {
   const patch = {};
   const last = run.steps.at(-1) ?? 0;
   if (cursor.from === null && cursor.to === null) {
     const stage = run.info.stages.findLast(({ kind, from }) => kind === "rl" && from <= last);
-    if (stage && stage.from > 1) Object.assign(patch, { from: stage.from, to: stage.to });
+    if (stage && stage.from > 1) Object.assign(patch, { from: stage.from, to: stage.to >= last ? null : stage.to });
   }
-  if (cursor.step === null && run.steps.length > 0) patch.step = run.info.sampled.at(-1) ?? last;
+  if (cursor.step === null && run.steps.length > 0) patch.step = last;
   move(patch);
 }
 

@@ -65,13 +65,15 @@ export class Chart {
     const steps = this.spec.steps?.(this.run) ?? this.run.steps;
     const data = [steps, ...this.series.map((one) => gaps(one.values))];
     this.steps = steps;
+    this.first = state.from ?? steps[0] ?? 0;
+    this.last = state.to ?? steps.at(-1) ?? 1;
     const key = JSON.stringify([this.series.map((one) => one.label), state.from, state.to, document.documentElement.dataset.theme, this.spec.key?.(state)]);
     if (this.plot && this.key === key) {
       this.plot.setData(data);
     } else {
       this.plot?.destroy();
       this.key = key;
-      this.plot = new uPlot(this.options(state), data, this.box);
+      this.plot = new uPlot(this.options(), data, this.box);
       this.follow(this.plot.over);
     }
     this.card.classList.toggle("nothing", !this.present(state));
@@ -87,10 +89,8 @@ export class Chart {
     return this.series.some((one) => has(one.raw ?? one.values));
   }
 
-  options(state) {
+  options() {
     const { spec } = this;
-    const first = state.from ?? this.steps[0] ?? 0;
-    const last = state.to ?? this.steps.at(-1) ?? 1;
     const range = (low, high) => {
       if (spec.range) return spec.range;
       if (low === null) return [0, 1];
@@ -108,7 +108,7 @@ export class Chart {
       legend: { show: false },
       cursor: { x: false, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       scales: {
-        x: { time: false, range: () => (last > first ? [first, last] : [first - 0.5, first + 0.5]) },
+        x: { time: false, range: () => (this.last > this.first ? [this.first, this.last] : [this.first - 0.5, this.first + 0.5]) },
         y: log ? { distr: 3 } : { range: (_, low, high) => range(low, high) },
       },
       axes: [

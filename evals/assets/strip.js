@@ -50,7 +50,7 @@ export class Strip {
   choices(state) {
     const all = [["..", "all steps"]];
     const last = this.run.steps.at(-1) ?? 0;
-    for (const { name, from, to } of this.run.info.stages) if (from <= last) all.push([`${from}..${to}`, `${name} ${from}–${to}`]);
+    for (const { name, from, to } of this.run.info.stages) if (from <= last) all.push([`${from}..${to >= last ? "" : to}`, `${name} ${from}–${to}`]);
     const whole = state.from === null || (state.from === this.run.steps[0] && state.to === null);
     const value = whole ? ".." : `${state.from}..${state.to ?? ""}`;
     if (!all.some(([key]) => key === value)) all.push([value, `steps ${state.from}–${state.to ?? last}`]);

@@ -6,7 +6,7 @@ const PHASES = [["gen", "sampling", "--q-lp"], ["reward", "judging", "--q-um"], 
 /** Seconds by phase, rates, memory. */
 export const timePanel = {
   title: "Time",
-  needs: [{ any: ["timing_s/step"], record: "every run, in timings.jsonl" }],
+  needs: [{ any: ["timing_s/step"], record: "every run, in `timings.jsonl`" }],
   keys: [...PHASES.map(([name]) => `timing_s/${name}`), "timing_s/step", "perf/gen_throughput", "perf/throughput", "perf/peak_rss_mib"],
   mount(element, run) {
     const there = PHASES.filter(([name]) => run.has(`timing_s/${name}`));
