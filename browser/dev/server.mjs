@@ -11,7 +11,7 @@ import { follow } from "./events.mjs";
 import { Run, Trouble } from "./record.mjs";
 import { answer } from "./routes.mjs";
 
-const ASSETS = fileURLToPath(new URL("../../evals/assets/", import.meta.url));
+const ASSETS = fileURLToPath(new URL("../../dash/assets/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8" };
 const HEADERS = {
   "Content-Security-Policy":

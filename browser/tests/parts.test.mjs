@@ -7,7 +7,7 @@ import test, { after } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "stearin-parts-"));
-fs.cpSync(fileURLToPath(new URL("../../evals/assets/", import.meta.url)), folder, { recursive: true });
+fs.cpSync(fileURLToPath(new URL("../../dash/assets/", import.meta.url)), folder, { recursive: true });
 fs.writeFileSync(path.join(folder, "package.json"), '{"type": "module"}');
 const part = (name) => import(pathToFileURL(path.join(folder, name)).href);
 const { stacked } = await part("stack.js");

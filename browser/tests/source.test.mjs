@@ -6,7 +6,7 @@ import path from "node:path";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 
-const ROOT = fileURLToPath(new URL("../../evals/assets/", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../dash/assets/", import.meta.url));
 const own = ["", "panels"].flatMap((folder) => fs.readdirSync(path.join(ROOT, folder)).filter((name) => name.endsWith(".js")).map((name) => path.join(folder, name)));
 const read = (name) => fs.readFileSync(path.join(ROOT, name), "utf8");
 

@@ -2,6 +2,8 @@
 
 mod bench;
 mod curves;
+#[cfg(feature = "dash")]
+mod dash;
 mod doctor;
 mod eval;
 mod grade;
@@ -36,6 +38,8 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Curves(curves::Args),
+    #[cfg(feature = "dash")]
+    Dash(dash::Args),
     Sample(sample::Args),
     Grade(grade::Args),
     Bench(bench::Args),
@@ -77,6 +81,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Train(args) => return train::run(&args),
         Command::Eval(args) => return eval::run(&args),
         Command::Curves(args) => return curves::run(&args),
+        #[cfg(feature = "dash")]
+        Command::Dash(args) => dash::run(&args)?,
         Command::Sample(args) => sample::run(&args)?,
         Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,

@@ -6,7 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::Problem;
 use super::problem::{DAMAGED, open};
@@ -140,6 +140,29 @@ impl TokenFile {
     /// Fails where there is no such column of u64, or it has not so many rows.
     pub fn places(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<u64>, Problem> {
         self.rows(name, rows)
+    }
+
+    /// Names of the columns with one value a token, in their order.
+    pub fn token_columns(&self) -> Vec<String> {
+        let of_tokens = |name: &String| {
+            let info = self.metadata.info(name);
+            let is_layout = name.starts_with("completion_") || name.starts_with("prompt");
+            !is_layout && info.is_some_and(|info| info.shape.len() == 1)
+        };
+        self.names().into_iter().filter(of_tokens).collect()
+    }
+
+    /// Rows of a column with one value a token, whatever its type.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is no such column, or it has not so many rows.
+    pub fn values_of(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f64>, Problem> {
+        Ok(match self.metadata.info(name).map(|info| info.dtype) {
+            Some(Dtype::U8) => self.rows::<u8>(name, rows)?.into_iter().map(f64::from).collect(),
+            Some(Dtype::U32) => self.rows::<u32>(name, rows)?.into_iter().map(f64::from).collect(),
+            _ => self.rows::<f32>(name, rows)?.into_iter().map(f64::from).collect(),
+        })
     }
 
     pub(super) fn damaged(&self, reason: impl Into<String>) -> Problem {

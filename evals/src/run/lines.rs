@@ -32,7 +32,7 @@ impl<T: DeserializeOwned> Lines<T> {
     /// # Errors
     ///
     /// Fails when the file cannot be read.
-    pub(super) fn read(path: &Path, longest: usize) -> Result<Self, Problem> {
+    pub fn read(path: &Path, longest: usize) -> Result<Self, Problem> {
         let mut tail = Tail::new(path, longest);
         let (mut lines, mut problems) = (Vec::new(), Vec::new());
         loop {

@@ -133,6 +133,11 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// The recorded groups of the run at `root`, for whoever has their index: here it is empty.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), index: Vec::new(), problems: Vec::new() }
+    }
+
     fn path(&self, step: u64, kind: &str) -> PathBuf {
         self.root.join("samples").join(format!("{}.{kind}", step_name(step)))
     }

@@ -10,6 +10,7 @@ mod columns;
 mod config;
 mod curves;
 mod damaged;
+mod dash;
 mod data;
 mod dry_run;
 mod entropy;

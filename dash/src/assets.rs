@@ -1,0 +1,137 @@
+//! The files of the page, embedded.
+
+use std::sync::LazyLock;
+
+use sha2::{Digest as _, Sha256};
+
+/// A file of the page: its path below `assets/`, and its bytes.
+type Asset = (&'static str, &'static [u8]);
+
+macro_rules! assets {
+    ($($path:literal,)*) => {
+        [$(($path, include_bytes!(concat!("../assets/", $path)))),*]
+    };
+}
+
+/// All of them, in the order of their paths.
+static ALL: &[Asset] = &assets![
+    "api.js",
+    "colour.js",
+    "dom.js",
+    "index.html",
+    "keys.js",
+    "main.js",
+    "number.js",
+    "panels/compare.js",
+    "panels/entropy.js",
+    "panels/evals.js",
+    "panels/fork.js",
+    "panels/groups.js",
+    "panels/health.js",
+    "panels/inspector.js",
+    "panels/lengths.js",
+    "panels/prediction.js",
+    "panels/problem.js",
+    "panels/quadrants.js",
+    "panels/rewards.js",
+    "panels/surprisal.js",
+    "panels/time.js",
+    "panels/tokens.js",
+    "panels/tree.js",
+    "panels/updates.js",
+    "plot.js",
+    "stack.js",
+    "state.js",
+    "strip.js",
+    "style.css",
+    "vendor/uplot-1.6.32/LICENSE",
+    "vendor/uplot-1.6.32/uPlot.iife.min.js",
+    "vendor/uplot-1.6.32/uPlot.min.css",
+    "virtual.js",
+];
+
+/// Eight hexadecimal digits of everything: a page never mixes files of two versions.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut hash = Sha256::new();
+    for (path, bytes) in ALL {
+        hash.update(path);
+        hash.update(bytes);
+    }
+    hash.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+});
+
+/// The version of the page.
+pub(crate) fn version() -> &'static str {
+    &VERSION
+}
+
+/// The page.
+pub(crate) fn index() -> String {
+    let index = ALL.iter().find(|(path, _)| *path == "index.html").expect("it is embedded").1;
+    let folder = format!("/assets/{}", version());
+    String::from_utf8_lossy(index).replace("@ASSETS@", &folder)
+}
+
+/// A file and its media type, by its path below `assets/VERSION/`.
+pub(crate) fn find(path: &str) -> Option<(&'static [u8], &'static str)> {
+    let (_, bytes) = ALL.iter().find(|(own, _)| *own == path && path != "index.html")?;
+    let kind = match path.rsplit_once('.') {
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        _ => "text/plain; charset=utf-8",
+    };
+    Some((bytes, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn walk(folder: &Path, found: &mut Vec<String>, root: &Path) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found, root);
+            } else {
+                let below = path.strip_prefix(root).unwrap();
+                found.push(below.to_str().unwrap().replace('\\', "/"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+        let mut found = Vec::new();
+        walk(&root, &mut found, &root);
+        found.sort();
+        assert_eq!(found, ALL.iter().map(|(path, _)| *path).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn uplot_is_the_release() {
+        let digest = |path: &str| -> String {
+            let bytes = find(path).unwrap().0;
+            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(
+            digest("vendor/uplot-1.6.32/uPlot.iife.min.js"),
+            "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
+        );
+        assert_eq!(
+            digest("vendor/uplot-1.6.32/uPlot.min.css"),
+            "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"
+        );
+    }
+
+    #[test]
+    fn the_page_names_its_files_by_their_version() {
+        let index = index();
+        assert!(index.contains(&format!("src=\"/assets/{}/main.js\"", version())), "{index}");
+        assert!(!index.contains('@'));
+        assert!(find("index.html").is_none() && find("../Cargo.toml").is_none());
+    }
+}

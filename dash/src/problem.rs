@@ -1,0 +1,99 @@
+//! Every place of one problem in a run.
+
+use evals::run::{Problem, SampleCompletion};
+use rewards::Outcome;
+use serde::Serialize;
+
+use crate::watched::Watched;
+
+/// A group or an evaluation that asked the problem.
+#[derive(Debug, Serialize)]
+pub(crate) struct Place {
+    /// `train`, or the name of the held-out set.
+    #[serde(rename = "where")]
+    whence: String,
+    step: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
+    n: usize,
+    correct: usize,
+    reward: Option<f64>,
+    entropy: Option<f64>,
+    length: Option<f64>,
+    classes: Vec<Class>,
+}
+
+/// Equal answers.
+#[derive(Debug, PartialEq, Serialize)]
+struct Class {
+    answer: String,
+    votes: usize,
+    correct: bool,
+}
+
+/// The places of the problem `id`, in the order of their steps.
+pub(crate) fn places(run: &Watched, id: &str) -> Result<Vec<Place>, Problem> {
+    let samples = run.samples();
+    let mut found = Vec::new();
+    for entry in run.index.lines.iter().filter(|entry| entry.id == id) {
+        let group = samples.group(entry)?;
+        let lengths: Vec<_> = entry.lengths.iter().map(|&length| length as f64).collect();
+        found.push(Place {
+            whence: "train".into(),
+            step: entry.step,
+            group: Some(entry.group),
+            n: entry.n,
+            correct: entry.correct,
+            reward: mean(&entry.reward),
+            entropy: entry.entropy,
+            length: mean(&lengths),
+            classes: classes(&group.completions),
+        });
+    }
+    for (set, steps) in run.evaluations() {
+        for step in steps {
+            let Ok((_, lines)) = run.evaluation(&set, step) else { continue };
+            let Some(line) = lines.into_iter().find(|line| line.id == id) else { continue };
+            let lengths: Vec<_> = line.lengths.iter().map(|&length| length as f64).collect();
+            let class = |class: evals::run::evaluation::AnswerClass| Class {
+                answer: class.answer,
+                votes: class.votes,
+                correct: class.correct,
+            };
+            found.push(Place {
+                whence: set.clone(),
+                step,
+                group: None,
+                n: line.n,
+                correct: line.correct,
+                reward: mean(&line.rewards),
+                entropy: None,
+                length: mean(&lengths),
+                classes: line.classes.into_iter().map(class).collect(),
+            });
+        }
+    }
+    found.sort_by_key(|place| place.step);
+    Ok(found)
+}
+
+/// Answers that are the same text. The record of training has no classes of the grader.
+fn classes(completions: &[SampleCompletion]) -> Vec<Class> {
+    let mut found: Vec<Class> = Vec::new();
+    for SampleCompletion { answer, outcome, .. } in completions {
+        let Some(answer) = answer else { continue };
+        match found.iter_mut().find(|class| class.answer == *answer) {
+            Some(class) => class.votes += 1,
+            None => found.push(Class {
+                answer: answer.clone(),
+                votes: 1,
+                correct: *outcome == Outcome::Correct,
+            }),
+        }
+    }
+    found
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,374 @@
+//! The answers of `/api/v1`, and those of the page's own files.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use evals::metrics::spec;
+use evals::run::{Facts, Problem, Status};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::groups::{Filter, Page, tokens};
+use crate::guard::guard;
+use crate::recipe::{Stage, differences, flat, stages};
+use crate::runs::{Runs, lock};
+use crate::series::Series;
+use crate::trouble::Trouble;
+use crate::watched::Watched;
+use crate::{assets, events, problem};
+
+const NO_MODEL: &str = "this server has no model";
+
+/// The server's routes.
+pub(crate) fn router(runs: Arc<Runs>) -> Router {
+    let of_run = Router::new()
+        .route("/", get(about))
+        .route("/series", get(series))
+        .route("/health", get(health))
+        .route("/groups", get(groups))
+        .route("/groups/{step}/{group}", get(group))
+        .route("/groups/{step}/{group}/tokens", get(group_tokens))
+        .route("/groups/{step}/{group}/tree", get(group_tree))
+        .route("/problem", get(problem_places))
+        .route("/evals/{set}/{step}", get(evaluation))
+        .route("/evals/{set}/{step}/{problem}", get(evaluated_problem))
+        .route("/recipe", get(recipe))
+        .route("/events", get(events::events));
+    let no_model = || async { Trouble::missing(NO_MODEL) };
+    Router::new()
+        .route("/", get(index))
+        .route("/assets/{version}/{*path}", get(asset))
+        .route("/api/v1/runs", get(list))
+        .nest("/api/v1/runs/{run}", of_run)
+        .route("/api/v1/diff", get(diff))
+        .route("/api/v1/score", post(no_model))
+        .route("/api/v1/fork", post(no_model))
+        .fallback(|| async { Trouble::missing("there is nothing here").act("open /") })
+        .method_not_allowed_fallback(|| async { Trouble::bad("this route is only read") })
+        .layer(from_fn(guard))
+        .with_state(runs)
+}
+
+type Answer = Result<Response, Trouble>;
+type Of = State<Arc<Runs>>;
+
+/// Does what reads files outside of the thread that answers.
+async fn reading<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| {
+        Err(Trouble::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed on this run"))
+    })
+}
+
+/// Answers with bytes, or with nothing where the browser has the same.
+fn cached(headers: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
+    let hash: String =
+        Sha256::digest(&body)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("digits are text");
+    let known = headers.get(header::IF_NONE_MATCH) == Some(&tag);
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if known {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    }
+    ([kind, (header::ETAG, tag)], body).into_response()
+}
+
+fn as_json(headers: &HeaderMap, value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).expect("plain fields become JSON");
+    cached(headers, "application/json", body)
+}
+
+/// What `read` makes of the run, whose files are read on before.
+async fn of_run<T: Send + 'static>(
+    runs: Arc<Runs>,
+    id: String,
+    read: impl FnOnce(&Watched) -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    reading(move || {
+        let run = runs.get(&id)?;
+        let mut run = lock(&run);
+        run.poll()?;
+        read(&run)
+    })
+    .await
+}
+
+async fn index(headers: HeaderMap) -> Response {
+    cached(&headers, "text/html; charset=utf-8", assets::index().into_bytes())
+}
+
+async fn asset(Path((version, path)): Path<(String, String)>) -> Answer {
+    let found = (version == assets::version()).then(|| assets::find(&path)).flatten();
+    let (bytes, kind) = found.ok_or_else(|| Trouble::missing("there is no such file"))?;
+    let lasting = "public, max-age=31536000, immutable";
+    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, lasting)], bytes).into_response())
+}
+
+/// A run in the list.
+#[derive(Debug, Serialize)]
+struct Listed {
+    id: String,
+    name: String,
+    kind: String,
+    origin: &'static str,
+    state: &'static str,
+    step: u64,
+    total_steps: u64,
+    stage: usize,
+    updated: Option<u64>,
+    started: Option<u64>,
+    model: Option<String>,
+    problems: usize,
+}
+
+impl Listed {
+    fn of(id: String, run: &Watched) -> Self {
+        let (facts, status) = (run.run.facts.as_ref(), run.run.status.as_ref());
+        let name = run.root().file_name().map(|name| name.to_string_lossy().into_owned());
+        Self {
+            id,
+            name: name.unwrap_or_else(|| run.root().display().to_string()),
+            kind: facts.map_or_else(|| "train".to_owned(), |facts| facts.kind.clone()),
+            origin: "stearin",
+            state: run.life(),
+            step: status.map(|status| status.step).or(run.last_step()).unwrap_or(0),
+            total_steps: status.map_or(0, |status| status.total_steps),
+            stage: status.map_or(0, |status| status.stage),
+            updated: status.map(|status| status.updated),
+            started: status.map(|status| status.started),
+            model: facts.and_then(|facts| Some(facts.model.as_ref()?.path.clone())),
+            problems: run.problems().len(),
+        }
+    }
+}
+
+async fn list(State(runs): Of, headers: HeaderMap) -> Answer {
+    let listed = reading(move || {
+        let listed = runs.all().into_iter().map(|(id, run)| {
+            let mut run = lock(&run);
+            // A run that was deleted meanwhile is listed as it was.
+            let _ = run.poll();
+            Listed::of(id, &run)
+        });
+        Ok(listed.collect::<Vec<_>>())
+    });
+    Ok(as_json(&headers, &listed.await?))
+}
+
+/// What a run is, and what there is of it.
+#[derive(Debug, Serialize)]
+struct About {
+    facts: Option<Facts>,
+    status: Option<Value>,
+    stages: Vec<Stage>,
+    keys: Vec<Value>,
+    sampled: Vec<u64>,
+    evals: Vec<Value>,
+    checkpoints: Vec<u64>,
+    columns: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+/// The status with what can be told of a run that is silent or was killed.
+pub(crate) fn status_of(run: &Watched) -> Option<Value> {
+    let status: &Status = run.run.status.as_ref()?;
+    let mut value = serde_json::to_value(status).expect("plain fields become JSON");
+    value["state"] = run.life().into();
+    Some(value)
+}
+
+async fn about(State(runs): Of, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let about = of_run(runs, id, |run| {
+        let keys = run.metrics.keys().iter().chain(run.timings.keys());
+        let described = keys.map(|key| {
+            let spec = spec(key);
+            let (unit, meaning) = spec.map_or(("1", ""), |spec| (spec.unit, spec.meaning));
+            json!({ "key": key, "unit": unit, "meaning": meaning })
+        });
+        let newest = run.index.lines.last().map(|entry| run.samples().tokens(entry.step));
+        let columns = newest.and_then(Result::ok).map(|file| file.token_columns());
+        let evals = run.evaluations().into_iter();
+        Ok(About {
+            facts: run.run.facts.clone(),
+            status: status_of(run),
+            stages: stages(&run.recipe().unwrap_or_default()),
+            keys: described.collect(),
+            sampled: run.sampled(),
+            evals: evals.map(|(set, steps)| json!({ "set": set, "steps": steps })).collect(),
+            checkpoints: run.checkpoints(),
+            columns: columns.unwrap_or_default(),
+            problems: run.problems(),
+        })
+    });
+    Ok(as_json(&headers, &about.await?))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    keys: String,
+    from: u64,
+    format: String,
+}
+
+async fn series(
+    State(runs): Of,
+    Path(id): Path<String>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Answer {
+    let Wanted { keys, from, format } = wanted;
+    let keys = keys.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+    let series = of_run(runs, id, move |run| Ok(Series::of(run, keys, from))).await?;
+    Ok(if format == "json" {
+        as_json(&headers, &series.to_json())
+    } else {
+        cached(&headers, "application/octet-stream", series.to_bytes())
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct After {
+    after: usize,
+}
+
+async fn health(
+    State(runs): Of,
+    Path(id): Path<String>,
+    Query(After { after }): Query<After>,
+    headers: HeaderMap,
+) -> Answer {
+    let page = of_run(runs, id, move |run| {
+        let lines = run.health.lines.get(after..).unwrap_or_default();
+        Ok(json!({ "next": after + lines.len(), "lines": lines }))
+    });
+    Ok(as_json(&headers, &page.await?))
+}
+
+async fn groups(
+    State(runs): Of,
+    Path(id): Path<String>,
+    Query(filter): Query<Filter>,
+    headers: HeaderMap,
+) -> Answer {
+    let page = of_run(runs, id, move |run| {
+        let chosen = filter.choose(&run.index.lines)?;
+        Ok(json!(Page::of(&chosen, filter.after)))
+    });
+    Ok(as_json(&headers, &page.await?))
+}
+
+type Place = Path<(String, u64, usize)>;
+
+async fn group(State(runs): Of, Path((id, step, group)): Place, headers: HeaderMap) -> Answer {
+    let read = of_run(runs, id, move |run| Ok(run.samples().group(run.entry(step, group)?)?));
+    Ok(as_json(&headers, &read.await?))
+}
+
+async fn group_tree(State(runs): Of, Path((id, step, group)): Place, headers: HeaderMap) -> Answer {
+    let tree = of_run(runs, id, move |run| Ok(run.samples().tree(run.entry(step, group)?)?));
+    Ok(as_json(&headers, &tree.await?))
+}
+
+#[derive(Debug, Deserialize)]
+struct Siblings {
+    siblings: Option<String>,
+}
+
+async fn group_tokens(
+    State(runs): Of,
+    Path((id, step, group)): Place,
+    Query(Siblings { siblings }): Query<Siblings>,
+    headers: HeaderMap,
+) -> Answer {
+    let bytes = of_run(runs, id, move |run| {
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| Trouble::bad(format!("siblings: expected numbers, got `{text}`")))
+        };
+        let wanted = siblings.as_deref().map(|list| list.split(',').map(number).collect());
+        let wanted: Option<Vec<usize>> = wanted.transpose()?;
+        let entry = run.entry(step, group)?;
+        tokens(&run.samples(), run.run.generation(), entry, wanted.as_deref())
+    });
+    Ok(cached(&headers, "application/octet-stream", bytes.await?))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Id {
+    id: String,
+}
+
+async fn problem_places(
+    State(runs): Of,
+    Path(run): Path<String>,
+    Query(Id { id }): Query<Id>,
+    headers: HeaderMap,
+) -> Answer {
+    let places = of_run(runs, run, move |run| Ok(problem::places(run, &id)?));
+    Ok(as_json(&headers, &places.await?))
+}
+
+async fn evaluation(
+    State(runs): Of,
+    Path((id, set, step)): Path<(String, String, u64)>,
+    Query(After { after }): Query<After>,
+    headers: HeaderMap,
+) -> Answer {
+    let page = of_run(runs, id, move |run| {
+        let (summary, lines) = run.evaluation(&set, step)?;
+        let Page { next, lines } = Page::of(&lines, after);
+        Ok(json!({ "summary": summary, "next": next, "lines": lines }))
+    });
+    Ok(as_json(&headers, &page.await?))
+}
+
+async fn evaluated_problem(
+    State(runs): Of,
+    Path((id, set, step, number)): Path<(String, String, u64, u64)>,
+    headers: HeaderMap,
+) -> Answer {
+    let line = of_run(runs, id, move |run| {
+        let (_, lines) = run.evaluation(&set, step)?;
+        let found = lines.into_iter().find(|line| line.number == number);
+        found.ok_or_else(|| Trouble::missing(format!("the set has no problem {number}")))
+    });
+    Ok(as_json(&headers, &line.await?))
+}
+
+async fn recipe(State(runs): Of, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let text = of_run(runs, id, |run| {
+        run.recipe().ok_or_else(|| Trouble::missing("there is no recipe that can be read"))
+    });
+    Ok(cached(&headers, "text/plain; charset=utf-8", text.await?.into_bytes()))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Pair {
+    a: String,
+    b: String,
+}
+
+async fn diff(State(runs): Of, Query(Pair { a, b }): Query<Pair>, headers: HeaderMap) -> Answer {
+    let rows = reading(move || {
+        let (a, b) = (runs.get(&a)?, runs.get(&b)?);
+        if Arc::ptr_eq(&a, &b) {
+            return Ok(Vec::new());
+        }
+        // One after the other: two requests may name the same runs the other way round.
+        let a = flat(&lock(&a));
+        Ok(differences(&a, &flat(&lock(&b))))
+    });
+    Ok(as_json(&headers, &rows.await?))
+}

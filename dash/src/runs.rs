@@ -1,0 +1,112 @@
+//! The runs below some folders.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::trouble::Trouble;
+use crate::watched::Watched;
+
+/// Files by which a run is known.
+const SIGNS: [&str; 2] = ["run.json", "metrics.jsonl"];
+/// Levels of folders below a given one that are searched.
+const DEPTH: usize = 2;
+/// Runs at most.
+const MOST: usize = 10_000;
+
+/// The runs below some folders: these themselves, their children, and one level more. A run is
+/// opened when it is first asked for.
+#[derive(Debug)]
+pub struct Runs {
+    folders: Vec<PathBuf>,
+    open: Mutex<BTreeMap<String, Arc<Mutex<Watched>>>>,
+}
+
+/// A run in use.
+pub(crate) type Shared = Arc<Mutex<Watched>>;
+
+impl Runs {
+    /// The runs below `folders`.
+    pub fn new(folders: Vec<PathBuf>) -> Self {
+        Self { folders, open: Mutex::default() }
+    }
+
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.roots().len()
+    }
+
+    /// All runs with their ids, in the order of their folders.
+    pub(crate) fn all(&self) -> Vec<(String, Shared)> {
+        let mut open = lock(&self.open);
+        let mut all = Vec::new();
+        for root in self.roots() {
+            let known = open.iter().find(|(_, run)| lock(run).root() == root);
+            let found = known.map(|(id, run)| (id.clone(), Arc::clone(run))).or_else(|| {
+                let run = Watched::open(&root).ok()?;
+                let id = id(&run, &open);
+                let run = Arc::new(Mutex::new(run));
+                open.insert(id.clone(), Arc::clone(&run));
+                Some((id, run))
+            });
+            all.extend(found);
+        }
+        all
+    }
+
+    /// The run with this id.
+    pub(crate) fn get(&self, id: &str) -> Result<Shared, Trouble> {
+        let known = lock(&self.open).get(id).map(Arc::clone);
+        let found =
+            known.or_else(|| self.all().into_iter().find(|(own, _)| own == id).map(|it| it.1));
+        found.ok_or_else(|| {
+            Trouble::missing("there is no such run").act("choose one of /api/v1/runs")
+        })
+    }
+
+    fn roots(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        self.folders.iter().for_each(|folder| search(folder, DEPTH, &mut found));
+        found
+    }
+}
+
+/// What holds even where another thread ended in a panic: values are replaced whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if found.len() >= MOST {
+        return;
+    }
+    if SIGNS.iter().any(|name| folder.join(name).exists()) {
+        if !found.iter().any(|known| known == folder) {
+            found.push(folder.to_owned());
+        }
+        return;
+    }
+    if depth == 0 {
+        return;
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    // A link may lead anywhere, also back here.
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut folders: Vec<_> = folders.map(|entry| entry.path()).collect();
+    folders.sort();
+    folders.iter().for_each(|folder| search(folder, depth - 1, found));
+}
+
+/// The run's own id, unless a copy of it has that already; then, and without one, its folder's.
+fn id(run: &Watched, taken: &BTreeMap<String, Shared>) -> String {
+    let own = run.run.facts.as_ref().map(|facts| facts.id.clone()).unwrap_or_default();
+    let is_id = own.len() == 16 && own.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id && !taken.contains_key(&own) {
+        return own;
+    }
+    let path = run.root().as_os_str().as_encoded_bytes();
+    Sha256::digest(path)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

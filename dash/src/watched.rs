@@ -1,0 +1,231 @@
+//! A run whose files are read as they grow.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use evals::run::{
+    GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Run, Samples, State, Status,
+    Summary, Tail, read_json, step_name, step_of_name,
+};
+use serde::de::DeserializeOwned;
+
+use crate::trouble::Trouble;
+
+/// Problems of a log that are kept.
+const MOST_PROBLEMS: usize = 20;
+
+/// A run, with everything of its logs that was read so far.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    root: PathBuf,
+    pub(crate) run: Run,
+    pub(crate) metrics: MetricTable,
+    pub(crate) timings: MetricTable,
+    pub(crate) health: Followed<HealthLine>,
+    pub(crate) index: Followed<GroupEntry>,
+    /// Files that could not be read at all.
+    unread: Vec<Problem>,
+}
+
+/// The lines of a log that were read so far.
+#[derive(Debug)]
+pub(crate) struct Followed<T> {
+    tail: Tail<T>,
+    pub(crate) lines: Vec<T>,
+    problems: Vec<Problem>,
+}
+
+impl<T: DeserializeOwned> Followed<T> {
+    fn new(path: &Path, longest: usize) -> Self {
+        Self { tail: Tail::new(path, longest), lines: Vec::new(), problems: Vec::new() }
+    }
+
+    fn poll(&mut self, generation: u64) -> Result<(), Problem> {
+        loop {
+            let polled = self.tail.poll(generation)?;
+            if polled.restarted {
+                self.lines.clear();
+                self.problems.clear();
+            }
+            self.lines.extend(polled.lines);
+            self.problems.extend(polled.problems);
+            self.problems.truncate(MOST_PROBLEMS);
+            if polled.at_end {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// The run at `root`.
+    pub(crate) fn open(root: &Path) -> Result<Self, Problem> {
+        let mut watched = Self {
+            root: root.to_owned(),
+            run: Run::open(root)?,
+            metrics: MetricTable::new(&root.join("metrics.jsonl")),
+            timings: MetricTable::new(&root.join("timings.jsonl")),
+            health: Followed::new(&root.join("health.jsonl"), Lines::<HealthLine>::SHORT),
+            index: Followed::new(&root.join("samples/index.jsonl"), Lines::<GroupEntry>::SHORT),
+            unread: Vec::new(),
+        };
+        watched.poll()?;
+        Ok(watched)
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads what is new.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the folder is no run any more. What else cannot be read is a problem of the run.
+    pub(crate) fn poll(&mut self) -> Result<(), Problem> {
+        self.run = Run::open(&self.root)?;
+        let generation = self.run.generation();
+        let whole = |table: &mut MetricTable| {
+            while !table.poll(generation)? {}
+            Ok(())
+        };
+        let read = [
+            whole(&mut self.metrics),
+            whole(&mut self.timings),
+            self.health.poll(generation),
+            self.index.poll(generation),
+        ];
+        self.unread = read.into_iter().filter_map(Result::err).collect();
+        Ok(())
+    }
+
+    /// What could not be read.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let of_tables = [&self.metrics, &self.timings].into_iter();
+        let of_tables = of_tables.flat_map(|table| table.problems().iter().take(MOST_PROBLEMS));
+        let all = self.run.problems.iter().chain(&self.unread).chain(of_tables);
+        all.chain(&self.health.problems).chain(&self.index.problems).cloned().collect()
+    }
+
+    /// The last step of the logs.
+    pub(crate) fn last_step(&self) -> Option<u64> {
+        self.metrics.steps().last().copied()
+    }
+
+    /// What the run is doing, as a reader of its folder can tell.
+    pub(crate) fn life(&self) -> &'static str {
+        let Some(status) = &self.run.status else { return "unknown" };
+        match status.state {
+            State::Finished => "finished",
+            State::Interrupted => "interrupted",
+            State::Failed { .. } => "failed",
+            State::Running if self.is_gone(status) => "killed",
+            State::Running if status.is_silent(now()) => "silent",
+            State::Running => "running",
+        }
+    }
+
+    /// Whether the process that trained has ended without a word.
+    fn is_gone(&self, status: &Status) -> bool {
+        let processes = Path::new("/proc");
+        let here = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        if processes.join("self").exists() && here.trim() == status.host {
+            return !processes.join(status.pid.to_string()).exists();
+        }
+        // Only of a run that is silent: for a moment the lock is ours, and a trainer that starts
+        // then would find it taken.
+        let lock = self.root.join("lock");
+        status.is_silent(now()) && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
+    }
+
+    /// The steps of which groups are recorded, ascending.
+    pub(crate) fn sampled(&self) -> Vec<u64> {
+        let mut steps: Vec<_> = self.index.lines.iter().map(|entry| entry.step).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    }
+
+    /// A recorded group.
+    pub(crate) fn entry(&self, step: u64, group: usize) -> Result<&GroupEntry, Trouble> {
+        let is_it = |entry: &&GroupEntry| (entry.step, entry.group) == (step, group);
+        self.index.lines.iter().find(is_it).ok_or_else(|| {
+            Trouble::missing(format!("step {step} has no recorded group {group}"))
+                .act("choose one of /groups")
+        })
+    }
+
+    /// The files of the recorded groups; their index is [`Watched::index`].
+    pub(crate) fn samples(&self) -> Samples {
+        Samples::at(&self.root)
+    }
+
+    /// The steps of every evaluation, by its set.
+    pub(crate) fn evaluations(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut found = BTreeMap::<String, Vec<u64>>::new();
+        for (name, path) in entries(&self.root.join("evals")) {
+            let Some(step) = step_of_name(&name).filter(|_| path.is_dir()) else { continue };
+            for (name, _) in entries(&path) {
+                if let Some(set) = name.strip_suffix(".json") {
+                    found.entry(set.to_owned()).or_default().push(step);
+                }
+            }
+        }
+        found.values_mut().for_each(|steps| steps.sort_unstable());
+        found
+    }
+
+    /// Figures and problems of an evaluation, the problems by their numbers.
+    pub(crate) fn evaluation(
+        &self,
+        set: &str,
+        step: u64,
+    ) -> Result<(Option<Summary>, Vec<ProblemLine>), Trouble> {
+        if !self.evaluations().get(set).is_some_and(|steps| steps.contains(&step)) {
+            return Err(Trouble::missing(format!(
+                "there is no evaluation of {set} at step {step}"
+            )));
+        }
+        let folder = self.root.join("evals").join(step_name(step));
+        let summary = read_json(&folder.join(format!("{set}.json")))?;
+        let longest = Lines::<ProblemLine>::LONG;
+        let lines = Lines::<ProblemLine>::read(&folder.join(format!("{set}.jsonl")), longest)?;
+        let mut lines = lines.lines;
+        lines.sort_by_key(|line| line.number);
+        Ok((summary, lines))
+    }
+
+    /// The steps of its checkpoints, ascending.
+    pub(crate) fn checkpoints(&self) -> Vec<u64> {
+        let found = entries(&self.root.join("checkpoints"));
+        let mut steps: Vec<_> = found.iter().filter_map(|(name, _)| step_of_name(name)).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// The resolved recipe, or the settings of an evaluation.
+    pub(crate) fn recipe(&self) -> Option<String> {
+        let read = |name: &str| {
+            let path = self.root.join(name);
+            let about = fs::symlink_metadata(&path).ok()?;
+            about.is_file().then(|| fs::read_to_string(&path).ok())?
+        };
+        read("recipe.toml").or_else(|| read("eval.toml"))
+    }
+}
+
+/// Names and paths of what is in a folder.
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect()
+}
+
+/// Seconds since 1970 UTC.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
