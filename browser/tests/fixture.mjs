@@ -35,7 +35,7 @@ function columnsOf(pieces, ids) {
 export function record(folder, { name = "made", groups, step = 10, metrics = 12, keys = 0 }) {
   fs.mkdirSync(path.join(folder, "samples"), { recursive: true });
   const put = (file, text) => fs.writeFileSync(path.join(folder, file), text);
-  put("run.json", JSON.stringify({ format: 2, kind: "train", name, id: "00000000000000aa", commit: "c0ffee", stearin: "0.1.0", model: { path: name, stop_tokens: {} } }));
+  put("run.json", JSON.stringify({ format: 2, kind: "train", name, id: "00000000000000aa", commit: "c0ffee", stearin: "0.1.0", model: { path: name, family: "llama", parameters: 1, stop_tokens: {} } }));
   put("status.json", JSON.stringify({ format: 2, state: "finished", step: metrics, total_steps: metrics, stage: 0, updated: 1, started: 0, generation: 0 }));
   put("recipe.toml", `name = "made"\n[[stage]]\nkind = "rl"\nsteps = ${metrics}\n`);
   const line = (at) => ({ step: at, stage: "rl", "unfiltered/entropy": 0.5 + Math.sin(at / 40) / 4, "unfiltered/rewards/mean": 0.5, "response_length/mean": 12 });

@@ -1,20 +1,30 @@
 // Starts the server of the tests and one browser.
+import { spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { serve } from "../dev/server.mjs";
 
 export const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((file) => fs.existsSync(file));
 /** A run directory of `stearin train` with samples; STEARIN_TEST_RUN names it. */
 export const RUN = process.env.STEARIN_TEST_RUN;
+/** The program; STEARIN names another build of it. */
+const STEARIN = process.env.STEARIN ?? new URL("../../target/release/stearin", import.meta.url).pathname;
 export const why = !CHROMIUM ? "there is no chromium: apt-get install chromium" : !RUN ? "STEARIN_TEST_RUN names no run directory" : false;
 
-/** A server over folders; `close` it. */
+/** `stearin dash` over folders; `close` it. */
 export async function server(...folders) {
-  const one = serve(folders);
-  await new Promise((done) => one.listen(0, "127.0.0.1", done));
-  const url = `http://127.0.0.1:${one.address().port}`;
-  return { url, close: () => (one.closeAllConnections(), one.close()), json: async (route) => (await fetch(`${url}/api/v1${route}`)).json() };
+  const child = spawn(STEARIN, ["dash", ...folders, "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+  const url = await new Promise((found, failed) => {
+    let said = "";
+    child.stdout.on("data", (part) => {
+      said += part;
+      const url = /http:\/\/[0-9.:]+/.exec(said);
+      if (url) found(url[0]);
+    });
+    child.on("error", failed);
+    child.on("exit", (code) => failed(new Error(`stearin dash ended with ${code}`)));
+  });
+  return { url, pid: child.pid, close: () => child.kill("SIGKILL"), json: async (route) => (await fetch(`${url}/api/v1${route}`)).json() };
 }
 
 export async function browser() {

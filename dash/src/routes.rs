@@ -174,7 +174,22 @@ struct About {
     evals: Vec<Value>,
     checkpoints: Vec<u64>,
     columns: Vec<String>,
-    problems: Vec<Problem>,
+    problems: Vec<Told>,
+}
+
+/// What could not be read of a run.
+#[derive(Debug, Serialize)]
+struct Told {
+    file: String,
+    line: Option<u64>,
+    problem: String,
+    act: String,
+}
+
+impl From<Problem> for Told {
+    fn from(Problem { file, line, reason, act }: Problem) -> Self {
+        Self { file, line, problem: reason, act }
+    }
 }
 
 /// The status with what can be told of a run that is silent or was killed.
@@ -205,7 +220,7 @@ async fn about(State(runs): Of, Path(id): Path<String>, headers: HeaderMap) -> A
             evals: evals.map(|(set, steps)| json!({ "set": set, "steps": steps })).collect(),
             checkpoints: run.checkpoints(),
             columns: columns.unwrap_or_default(),
-            problems: run.problems(),
+            problems: run.problems().into_iter().map(Told::from).collect(),
         })
     });
     Ok(as_json(&headers, &about.await?))
