@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::binary::hex;
+
 /// A file of the page: its path below `assets/`, and its bytes.
 type Asset = (&'static str, &'static [u8]);
 
@@ -57,7 +59,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         hash.update(path);
         hash.update(bytes);
     }
-    hash.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..4])
 });
 
 /// The version of the page.

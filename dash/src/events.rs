@@ -109,7 +109,7 @@ impl Listener {
     }
 
     fn push(&mut self, name: &str, data: &Value) {
-        let step = self.step.map_or(-1, |step| step as i64);
+        let step = self.step.map_or(-1, u64::cast_signed);
         let id = format!("{}:{step}", self.generation);
         self.waiting.push_back(Event::default().event(name).id(id).data(data.to_string()));
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::binary::hex;
 use crate::groups::{Filter, Page, tokens};
 use crate::guard::guard;
 use crate::recipe::{Stage, differences, flat, stages};
@@ -70,8 +71,7 @@ async fn reading<T: Send + 'static>(
 
 /// Answers with bytes, or with nothing where the browser has the same.
 fn cached(headers: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
-    let hash: String =
-        Sha256::digest(&body)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(&body)[..8]);
     let tag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("digits are text");
     let known = headers.get(header::IF_NONE_MATCH) == Some(&tag);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::binary::hex;
 use crate::trouble::Trouble;
 use crate::watched::Watched;
 
@@ -97,7 +98,9 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let mut folders: Vec<_> = folders.map(|entry| entry.path()).collect();
     folders.sort();
-    folders.iter().for_each(|folder| search(folder, depth - 1, found));
+    for folder in &folders {
+        search(folder, depth - 1, found);
+    }
 }
 
 /// The run's own id, unless a copy of it has that already; then, and without one, its folder's.
@@ -108,5 +111,5 @@ fn id(run: &Watched, taken: &BTreeMap<String, Shared>) -> String {
         return own;
     }
     let path = run.root().as_os_str().as_encoded_bytes();
-    Sha256::digest(path)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(path)[..8])
 }
