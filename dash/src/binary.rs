@@ -1,5 +1,5 @@
-//! Columns of numbers as bytes: u32 length of the header, the header as JSON, zeros up to a multiple
-//! of 8, then the columns as f64, all little-endian.
+//! Columns of numbers as bytes: u32 length of the header, the header as JSON, zeros up to a
+//! multiple of 8, then the columns as f64, all little-endian.
 
 use std::fmt::Write as _;
 
