@@ -87,8 +87,11 @@ pub(crate) fn find(path: &str) -> Option<(&'static [u8], &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
+
+    use evals::metrics::{TABLE, is_declared};
 
     use super::*;
 
@@ -135,5 +138,33 @@ mod tests {
         assert!(index.contains(&format!("src=\"/assets/{}/main.js\"", version())), "{index}");
         assert!(!index.contains('@'));
         assert!(find("index.html").is_none() && find("../Cargo.toml").is_none());
+    }
+
+    /// A panel that asks for a key which no run has would be empty for ever.
+    #[test]
+    fn the_panels_name_metrics_of_the_table() {
+        let first = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
+        let firsts: BTreeSet<_> = TABLE.iter().map(|spec| first(spec.key)).collect();
+        let mut named = 0;
+        for (path, bytes) in ALL.iter().filter(|(path, _)| path.ends_with(".js")) {
+            if path.starts_with("vendor/") {
+                continue;
+            }
+            let text = std::str::from_utf8(bytes).unwrap();
+            // Every other piece is between quotes, in the lines where they are paired.
+            let texts = text.lines().flat_map(|line| line.split('"').skip(1).step_by(2));
+            let keys = texts.filter(|text| {
+                text.contains('/') && !text.ends_with('/') && firsts.contains(&first(text))
+            });
+            for key in keys {
+                named += 1;
+                let is_known = match key.split_once('*') {
+                    None => is_declared(key),
+                    Some((begin, _)) => TABLE.iter().any(|spec| spec.key.starts_with(begin)),
+                };
+                assert!(is_known, "{path}: the table has no metric {key}");
+            }
+        }
+        assert!(named > 50, "only {named} keys were found");
     }
 }

@@ -53,14 +53,58 @@ pub fn spec(key: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| matches(spec.key, key))
 }
 
-/// Whether `key` is `pattern` with a name in place of each part in angle brackets.
-fn matches(pattern: &str, key: &str) -> bool {
-    let (patterns, parts) = (pattern.split('/'), key.split('/'));
-    patterns.clone().count() == parts.clone().count()
-        && patterns.zip(parts).all(|(pattern, part)| match pattern.find('<') {
-            None => pattern == part,
-            Some(at) => part.len() > at && part.starts_with(&pattern[..at]),
-        })
+/// Whether the table has a row for `key`.
+pub const fn is_declared(key: &str) -> bool {
+    let mut row = 0;
+    while row < TABLE.len() {
+        if matches(TABLE[row].key, key) {
+            return true;
+        }
+        row += 1;
+    }
+    false
+}
+
+/// A key of the table, as a `&'static str`. A key that the table does not declare is an error of
+/// compilation, so a reader cannot look for a metric that nothing writes:
+/// `key!("actor/entropy")`.
+#[macro_export]
+macro_rules! key {
+    ($key:literal) => {
+        const {
+            assert!(
+                $crate::metrics::is_declared($key),
+                concat!("the table of metrics does not declare ", $key)
+            );
+            $key
+        }
+    };
+}
+
+/// Whether `key` is `pattern` with a name in place of what stands in angle brackets up to the end
+/// of its part.
+const fn matches(pattern: &str, key: &str) -> bool {
+    let (pattern, key) = (pattern.as_bytes(), key.as_bytes());
+    let (mut at, mut of_key) = (0, 0);
+    while at < pattern.len() {
+        if pattern[at] == b'<' {
+            let name = of_key;
+            while of_key < key.len() && key[of_key] != b'/' {
+                of_key += 1;
+            }
+            if of_key == name {
+                return false;
+            }
+            while at < pattern.len() && pattern[at] != b'/' {
+                at += 1;
+            }
+        } else if of_key < key.len() && pattern[at] == key[of_key] {
+            (at, of_key) = (at + 1, of_key + 1);
+        } else {
+            return false;
+        }
+    }
+    of_key == key.len()
 }
 
 /// Values of one step for one log, in the order in which they were set.

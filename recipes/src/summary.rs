@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use evals::Estimate;
 use evals::evaluate::{HELD_OUT, greedy};
 use evals::run::{HealthLine, MetricTable, Run, State, Status, Summary};
+use evals::{Estimate, key};
 
 use crate::console::duration;
 use crate::printable::{excerpt, printable, quoted};
@@ -65,8 +65,10 @@ fn headline(text: &mut String, root: &Path, status: &Status, timings: &MetricTab
     let values = |key| timings.points(key).map(|(_, value)| value);
     // Not `sum`, which is -0 of nothing.
     let sum = |key| values(key).fold(0.0, |a, b| a + b);
-    let seconds = sum("timing_s/step") + sum("timing_s/testing") + sum("timing_s/save_checkpoint");
-    let peak = values("perf/peak_rss_mib");
+    let seconds = sum(key!("timing_s/step"))
+        + sum(key!("timing_s/testing"))
+        + sum(key!("timing_s/save_checkpoint"));
+    let peak = values(key!("perf/peak_rss_mib"));
     let memory =
         peak.reduce(f64::max).map_or(String::new(), |mib| format!(", peak memory {mib:.0} MiB"));
     let end = match &status.state {
@@ -202,9 +204,9 @@ fn stage_ends(metrics: &MetricTable) -> Vec<(&str, u64)> {
 fn curves(text: &mut String, metrics: &MetricTable) {
     // Where groups are discarded, what was sampled tells more than what was kept.
     let curves: [(&str, &[&str], &str); 3] = [
-        ("loss", &["train/loss"], ""),
-        ("reward", &["unfiltered/rewards/mean", "critic/rewards/mean"], ""),
-        ("entropy", &["unfiltered/entropy", "actor/entropy"], " nats a token"),
+        ("loss", &[key!("train/loss")], ""),
+        ("reward", &[key!("unfiltered/rewards/mean"), key!("critic/rewards/mean")], ""),
+        ("entropy", &[key!("unfiltered/entropy"), key!("actor/entropy")], " nats a token"),
     ];
     for (name, keys, unit) in curves {
         let value = |row| keys.iter().find_map(|key| finite(metrics.get(row, key)));
@@ -224,15 +226,15 @@ fn finite(value: Option<f64>) -> Option<f64> {
 /// How often STARE's gate was open, where it ran.
 fn gate(text: &mut String, metrics: &MetricTable) {
     let points = |key| metrics.points(key).filter_map(|(_, value)| finite(Some(value)));
-    let open: Vec<_> = points("stare/gate_on").collect();
+    let open: Vec<_> = points(key!("stare/gate_on")).collect();
     let last = |key| points(key).next_back();
-    let Some(target) = last("stare/target_entropy") else { return };
+    let Some(target) = last(key!("stare/target_entropy")) else { return };
     if open.is_empty() {
         return;
     }
     let (share, steps) = (100.0 * open.iter().sum::<f64>() / open.len() as f64, open.len());
-    let weight =
-        last("stare/reweight_w").map_or(String::new(), |w| format!(", weight {w:.3} at the end"));
+    let weight = last(key!("stare/reweight_w"))
+        .map_or(String::new(), |w| format!(", weight {w:.3} at the end"));
     say(
         text,
         "gate",

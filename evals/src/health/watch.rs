@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Warning;
-use crate::{Error, Metrics, Result};
+use crate::{Error, Metrics, Result, key};
 
 /// Steps that a figure is smoothed over.
 const SMOOTH: usize = 5;
@@ -159,23 +159,25 @@ impl Watch {
 
 impl History {
     fn take_in(&mut self, metrics: &Metrics) {
-        if let Some(entropy) = finite(metrics, &["unfiltered/entropy", "actor/entropy"]) {
+        if let Some(entropy) = finite(metrics, &[key!("unfiltered/entropy"), key!("actor/entropy")])
+        {
             if self.start.len() < SMOOTH {
                 self.start.push(entropy);
             }
             push(&mut self.entropies, entropy, 2 * SMOOTH);
         }
-        let mean = finite(metrics, &["unfiltered/rewards/mean", "critic/rewards/mean"]);
-        let min = finite(metrics, &["critic/rewards/min"]);
-        let max = finite(metrics, &["critic/rewards/max"]);
+        let mean = finite(metrics, &[key!("unfiltered/rewards/mean"), key!("critic/rewards/mean")]);
+        let min = finite(metrics, &[key!("critic/rewards/min")]);
+        let max = finite(metrics, &[key!("critic/rewards/max")]);
         if let (Some(mean), Some(min), Some(max)) = (mean, min, max) {
             push(&mut self.rewards, Rewards { mean, min, max }, LONG);
         }
         // A norm of 0 means that no completion had an advantage; it says nothing of other norms.
-        if let Some(norm) = finite(metrics, &["actor/grad_norm"]).filter(|norm| *norm > 0.0) {
+        if let Some(norm) = finite(metrics, &[key!("actor/grad_norm")]).filter(|norm| *norm > 0.0) {
             push(&mut self.norms, norm, NORMS);
         }
-        let cut = ["unfiltered/response_length/clip_ratio", "response_length/clip_ratio"];
+        let cut =
+            [key!("unfiltered/response_length/clip_ratio"), key!("response_length/clip_ratio")];
         if let Some(cut) = finite(metrics, &cut) {
             self.endless = if cut >= 1.0 { self.endless + 1 } else { 0 };
         }
@@ -214,7 +216,7 @@ impl History {
                 "the entropy is {now:.3} nats, at the start it was {start:.3}: completions of a \
                  problem are nearly the same, so little is left to learn from"
             ),
-            act: if metrics.get("stare/gate_on").is_some() {
+            act: if metrics.get(key!("stare/gate_on")).is_some() {
                 "raise `stage.rl.weighting.reweight_w`, or set \
                  `stage.rl.weighting.reweight_w = { auto = 1.5 }`; raise \
                  `stage.rl.weighting.target_entropy` so that the gate opens earlier"
@@ -282,7 +284,7 @@ impl History {
     /// Over three steps, because a single norm of three times the median is harmless. Called before
     /// `metrics` are added.
     fn grad_norm_spike(&self, metrics: &Metrics) -> Option<Warning> {
-        let norm = finite(metrics, &["actor/grad_norm"])?;
+        let norm = finite(metrics, &[key!("actor/grad_norm")])?;
         let count = self.norms.len();
         if count < FEWEST_NORMS {
             return None;
@@ -306,8 +308,8 @@ impl History {
 
 fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
     let (mean_bound, max_bound) = agreement.gaps();
-    let gap = metrics.get("rollout_corr/log_prob_gap_mean")?;
-    let max = metrics.get("rollout_corr/log_prob_gap_max")?;
+    let gap = metrics.get(key!("rollout_corr/log_prob_gap_mean"))?;
+    let max = metrics.get(key!("rollout_corr/log_prob_gap_max"))?;
     // False for a NaN.
     let agrees = gap <= mean_bound && max <= max_bound;
     let found = format!(

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Lines, Problem};
-use crate::{Metrics, Warning};
+use crate::{Metrics, Warning, key};
 
 /// How much a warning asks for.
 #[derive(
@@ -101,15 +101,15 @@ impl Warning {
     /// The metric that shows it, where one does.
     pub fn metric(&self) -> Option<&'static str> {
         Some(match self.name {
-            "all_truncated" | "end_token_never_sampled" => "response_length/clip_ratio",
-            "no_answer" => "reward/outcome/no-answer",
-            "no_spread" => "reward/group/zero_spread",
-            "gold_unparseable" | "verifier_failed" => "reward/group/dropped",
-            "entropy_collapse" | "entropy_explosion" => "actor/entropy",
-            "reward_flat" => "critic/rewards/mean",
-            "grad_norm_spike" => "actor/grad_norm",
-            "log_prob_gap" => "rollout_corr/log_prob_gap_max",
-            "batch_not_full" => "dynamic_sampling/kept",
+            "all_truncated" | "end_token_never_sampled" => key!("response_length/clip_ratio"),
+            "no_answer" => key!("reward/outcome/no-answer"),
+            "no_spread" => key!("reward/group/zero_spread"),
+            "gold_unparseable" | "verifier_failed" => key!("reward/group/dropped"),
+            "entropy_collapse" | "entropy_explosion" => key!("actor/entropy"),
+            "reward_flat" => key!("critic/rewards/mean"),
+            "grad_norm_spike" => key!("actor/grad_norm"),
+            "log_prob_gap" => key!("rollout_corr/log_prob_gap_max"),
+            "batch_not_full" => key!("dynamic_sampling/kept"),
             _ => return None,
         })
     }

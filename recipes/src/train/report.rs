@@ -1,7 +1,7 @@
 //! The metrics that every kind of stage logs.
 
 use anyhow::Result;
-use evals::{Log, Metrics};
+use evals::{Log, Metrics, key};
 
 use super::clock::Clock;
 use super::learner::Learner;
@@ -32,18 +32,18 @@ pub(super) fn timings(
     generated: Option<usize>,
 ) -> Result<Metrics> {
     let mut timings = clock.timings()?;
-    if let (Some(generated), Some(seconds)) = (generated, timings.get("timing_s/gen")) {
+    if let (Some(generated), Some(seconds)) = (generated, timings.get(key!("timing_s/gen"))) {
         timings.set("timing_per_token_ms/gen", 1e3 * seconds / generated.max(1) as f64)?;
         timings.set("perf/gen_throughput", generated as f64 / seconds)?;
     }
     let rows = report.rows as f64;
-    let seconds = timings.get("timing_s/update_actor").unwrap_or_default();
+    let seconds = timings.get(key!("timing_s/update_actor")).unwrap_or_default();
     timings.set("timing_per_token_ms/update_actor", 1e3 * seconds / rows.max(1.0))?;
     timings.set("perf/total_num_tokens", rows)?;
     if let Some(peak) = machine::peak_rss_mib() {
         timings.set("perf/peak_rss_mib", peak)?;
     }
-    if let Some(seconds) = timings.get("timing_s/step") {
+    if let Some(seconds) = timings.get(key!("timing_s/step")) {
         timings.set("perf/throughput", rows / seconds)?;
     }
     Ok(timings)

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use engine::loss::Kl;
-use evals::Metrics;
 use evals::attempt::{Completion, GradedGroup};
+use evals::{Metrics, key};
 use rewards::{Outcome, Problem};
 use rollout::Finish;
 
@@ -36,7 +36,7 @@ impl Rl<'_> {
                 metrics.set(key, value)?;
             }
         }
-        let entropy = metrics.get("unfiltered/entropy");
+        let entropy = metrics.get(key!("unfiltered/entropy"));
         if let (Some(now), Some(before)) = (entropy, self.entropy) {
             metrics.set("entropy/measured_delta", now - before)?;
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use evals::run::State;
-use evals::{Log, Metrics, Warning};
+use evals::{Log, Metrics, Warning, key};
 
 use super::Trainer;
 use crate::console::duration;
@@ -97,14 +97,14 @@ impl Trainer<'_> {
         let value = |name: &str, key: &str| {
             output.metrics.get(key).map(|value| format!(", {name} {value:.3}")).unwrap_or_default()
         };
-        let seconds = output.timings.get("timing_s/step").unwrap_or_default();
+        let seconds = output.timings.get(key!("timing_s/step")).unwrap_or_default();
         console.print(&format!(
             "{kind} step {}/{total}{}{}{}{}, {}",
             self.state.step,
-            value("loss", "train/loss"),
-            value("reward", "critic/rewards/mean"),
-            value("length", "response_length/mean"),
-            value("entropy", "actor/entropy"),
+            value("loss", key!("train/loss")),
+            value("reward", key!("critic/rewards/mean")),
+            value("length", key!("response_length/mean")),
+            value("entropy", key!("actor/entropy")),
             duration(seconds)
         ));
         if console.is_verbose() {
