@@ -118,10 +118,7 @@ mod tests {
 
     #[test]
     fn uplot_is_the_release() {
-        let digest = |path: &str| -> String {
-            let bytes = find(path).unwrap().0;
-            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-        };
+        let digest = |path: &str| hex(&Sha256::digest(find(path).unwrap().0));
         assert_eq!(
             digest("vendor/uplot-1.6.32/uPlot.iife.min.js"),
             "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
@@ -146,10 +143,8 @@ mod tests {
         let first = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
         let firsts: BTreeSet<_> = TABLE.iter().map(|spec| first(spec.key)).collect();
         let mut named = 0;
-        for (path, bytes) in ALL.iter().filter(|(path, _)| path.ends_with(".js")) {
-            if path.starts_with("vendor/") {
-                continue;
-            }
+        let own = |path: &str| path.contains(".js") && !path.starts_with("vendor/");
+        for (path, bytes) in ALL.iter().filter(|(path, _)| own(path)) {
             let text = std::str::from_utf8(bytes).unwrap();
             // Every other piece is between quotes, in the lines where they are paired.
             let texts = text.lines().flat_map(|line| line.split('"').skip(1).step_by(2));
