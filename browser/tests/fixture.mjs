@@ -31,17 +31,32 @@ function columnsOf(pieces, ids) {
   });
 }
 
-/** A run at `folder`; a group is `{id, source, problem, gold, completions: [{pieces, outcome, reward, answer}]}`. */
-export function record(folder, { name = "made", groups, step = 10, metrics = 12, keys = 0 }) {
+/**
+ * A run at `folder`. A group is `{id, source, problem, gold, completions: [{pieces, outcome, reward,
+ * answer}]}`; `groups` are those of `step`, `more` are `[step, groups]` of others. With `held`, a set
+ * of that name asked the same problems at `step`.
+ */
+export function record(folder, { name = "made", groups, step = 10, more = [], metrics = 12, keys = 0, held = null }) {
   fs.mkdirSync(path.join(folder, "samples"), { recursive: true });
   const put = (file, text) => fs.writeFileSync(path.join(folder, file), text);
-  put("run.json", JSON.stringify({ format: 2, kind: "train", name, id: "00000000000000aa", commit: "c0ffee", stearin: "0.1.0", model: { path: name, family: "llama", parameters: 1, stop_tokens: {} } }));
+  put("run.json", JSON.stringify({
+    format: 2, kind: "train", name, id: "00000000000000aa", created: 1, command: "stearin train made.toml", seed: 0, stearin: "0.1.0", commit: "c0ffee", dirty: false, rustc: "rustc 1.95.0", candle: "0.11.1",
+    os: "linux", arch: "x86_64", cpu_features: [], threads: 1, device: "cpu", model: { path: name, family: "llama", parameters: 1, tokenizer_sha256: "00", stop_tokens: {} }, problems: { train: 1 },
+  }));
   put("status.json", JSON.stringify({ format: 2, state: "finished", step: metrics, total_steps: metrics, stage: 0, updated: 1, started: 0, generation: 0 }));
   put("recipe.toml", `name = "made"\n[[stage]]\nkind = "rl"\nsteps = ${metrics}\n`);
   const line = (at) => ({ step: at, stage: "rl", "unfiltered/entropy": 0.5 + Math.sin(at / 40) / 4, "unfiltered/rewards/mean": 0.5, "response_length/mean": 12 });
-  const more = (at) => Object.fromEntries(Array.from({ length: keys }, (_, key) => [`reflection/made_${key}`, Math.sin(at / (key + 7)) + 1.0001 * key]));
-  put("metrics.jsonl", Array.from({ length: metrics }, (_, at) => `${JSON.stringify({ ...line(at + 1), ...more(at + 1) })}\n`).join(""));
+  const others = (at) => Object.fromEntries(Array.from({ length: keys }, (_, key) => [`reflection/made_${key}`, Math.sin(at / (key + 7)) + 1.0001 * key]));
+  put("metrics.jsonl", Array.from({ length: metrics }, (_, at) => `${JSON.stringify({ ...line(at + 1), ...others(at + 1) })}\n`).join(""));
   const ids = new Map();
+  const index = [[step, groups], ...more].sort(([a], [b]) => a - b).flatMap(([at, all]) => sampled(put, at, all, ids));
+  put("samples/index.jsonl", index.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+  if (held) evaluated(folder, held, step, groups);
+  return { folder, step };
+}
+
+/** Writes the groups of a step; the lines of the index that tell of them. `ids` are the tokens'. */
+function sampled(put, step, groups, ids) {
   const rows = [];
   const starts = [0];
   const index = [];
@@ -65,7 +80,6 @@ export function record(folder, { name = "made", groups, step = 10, metrics = 12,
     bytes += Buffer.byteLength(text);
     texts.push(text);
   }
-  put("samples/index.jsonl", index.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   put(`samples/step-${padded(step)}.jsonl`, texts.join(""));
   const floats = (of) => Float32Array.from(rows, of);
   put(`samples/step-${padded(step)}.safetensors`, safetensors({
@@ -74,7 +88,24 @@ export function record(folder, { name = "made", groups, step = 10, metrics = 12,
     completion_start: BigUint64Array.from(starts, BigInt), completion_group: Uint32Array.from(index.flatMap((entry, at) => entry.lengths.map(() => at))),
     completion_advantage: Float32Array.from(index.flatMap((entry) => entry.advantage)), prompt_start: BigUint64Array.from([0n, ...index.map((_, at) => BigInt(at + 1))]), prompt: Uint32Array.from(index.map(() => 0)),
   }, { format: "2", step: String(step), stage: "rl", temperature: "1", threshold_plus: "0.5", threshold_minus: "0.5" }));
-  return { folder, step };
+  return index;
+}
+
+/** Writes an evaluation in which each problem was drawn as often as its group. */
+function evaluated(folder, set, step, groups) {
+  const place = path.join(folder, `evals/step-${padded(step)}`);
+  fs.mkdirSync(place, { recursive: true });
+  const lines = groups.map(({ id, source, problem, gold, completions }, number) => ({
+    number, id, source, problem, gold, n: completions.length, correct: completions.filter((one) => one.outcome === "correct").length, distinct_correct: 1,
+    rewards: completions.map((one) => one.reward), outcomes: completions.map((one) => one.outcome), lengths: completions.map((one) => one.pieces.length), truncated: completions.map(() => false),
+    classes: completions.map((one) => ({ answer: one.answer ?? "", votes: 1, correct: one.outcome === "correct" })), votes: completions.map((_, at) => at), texts: completions.map((one) => one.pieces.join("").slice(0, 5000)),
+  }));
+  fs.writeFileSync(path.join(place, `${set}.jsonl`), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const estimate = { mean: 0.5, low: 0.4, high: 0.6 };
+  fs.writeFileSync(path.join(place, `${set}.json`), JSON.stringify({
+    format: 2, set, step, protocol: "recipe", prompt: "recipe", criterion: "math", sampling: { temperature: 1, top_k: "off", top_p: 1, min_p: "off", max_new_tokens: 12, min_new_tokens: 0 }, samples: 2, data_sha256: "00",
+    asked: lines.length, problems: lines.length, unjudged: 0, accuracy: 0.5, low: 0.4, high: 0.6, pass: { 1: estimate }, maj: {}, distinct_correct: estimate, reward: 0.5, length: 5, truncated: 0, outcomes: [["correct", 0.5]], shown: [],
+  }));
 }
 
 /** A small group of ordinary texts. */

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import test from "node:test";
-import fs from "node:fs";
 import { scratch, server } from "./help.mjs";
 
 function ask(url, { method = "GET", headers = {}, path } = {}) {
@@ -42,5 +41,4 @@ test("foreign hosts and pages are refused, and no path leaves the assets", async
     if (status >= 400) assert.ok(JSON.parse(answer.body).error);
   }
   site.close();
-  fs.rmSync(folder, { recursive: true });
 });

@@ -4,13 +4,12 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { plain, record } from "./fixture.mjs";
-import { CHROMIUM, browser, open, scratch, server } from "./help.mjs";
+import { browser, needsBrowser as skip, open, scratch, server } from "./help.mjs";
 
-const skip = CHROMIUM ? false : "there is no chromium: apt-get install chromium";
 const ATTACK = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script></script><script>window.pwned=1//<!-- {{7*7}} ${7*7}";
 const TEXTS = [
   ATTACK, "<!--", "javascript:window.pwned=1", "a\u2028b\u2029c", "\u202eevil\u202c \u2067rtl\u2069", "zero\u200bwidth\ufeff", `e${"\u0301".repeat(10_000)}`,
-  "\u0000\u0007\u001b[31mred\u001b[0m\u007f\u0085", "\ud800", "é", "", "x".repeat(1 << 20), "\n\n\t tab",
+  "\u0000\u0007\u001b[31mred\u001b[0m\u007f\u0085", "\ufffd", "é", "", "x".repeat(1 << 20), "\n\n\t tab",
 ];
 
 let [chrome, folder] = [];
@@ -21,44 +20,46 @@ before(async () => {
 });
 after(async () => {
   await chrome?.close();
-  if (folder) fs.rmSync(folder, { recursive: true });
 });
 
 test("hostile texts are texts", { skip, timeout: 120_000 }, async () => {
   const cut = (text) => (text === "" ? [] : Array.from({ length: Math.ceil(text.length / 2048) }, (_, at) => text.slice(at * 2048, (at + 1) * 2048)));
   const completions = TEXTS.map((text, at) => ({ pieces: at === 9 ? ["", text] : cut(text), outcome: at % 2 ? "wrong" : "correct", reward: at % 2 ? 0 : 1, answer: text.slice(0, 40), parts: { [ATTACK]: 1, ["__proto__"]: 0 } }));
-  const { folder: run } = record(path.join(folder, "hostile"), { name: ATTACK, groups: [{ id: ATTACK, source: ATTACK, problem: ATTACK, gold: ATTACK, completions }] });
+  const { folder: run } = record(path.join(folder, "hostile"), { name: ATTACK, groups: [{ id: ATTACK, source: ATTACK, problem: ATTACK, gold: ATTACK, completions }], held: "held-out" });
   const keys = { step: 13, stage: "rl", ["__proto__"]: 1, constructor: 2, [ATTACK]: 3 };
   fs.appendFileSync(path.join(run, "metrics.jsonl"), `${JSON.stringify(keys)}\n`);
   const site = await server(run);
   for (const width of [1280, 390]) {
-    const { page, faults, close } = await open(chrome, `${site.url}/`, { viewport: { width, height: 844 } });
-    await page.evaluate(() => document.addEventListener("securitypolicyviolation", () => (window.violated = (window.violated ?? 0) + 1)));
+    const { page, clean } = await open(chrome, `${site.url}/`, { viewport: { width, height: 844 } });
     await page.waitForSelector("section[aria-label=Entropy] canvas");
     await page.keyboard.press("2");
-    await page.waitForSelector(".rows .tok span.t");
-    await page.waitForTimeout(500);
+    await page.waitForSelector(".rows", { state: "attached" });
+    await page.evaluate(() => document.querySelector(".rows").scrollIntoView());
+    await page.waitForSelector(".rows .tok[data-sibling='9'] span.t");
+    await page.waitForTimeout(300);
     assert.equal(await page.locator("section .problem").first().textContent(), ATTACK);
     const bodies = await page.locator(".rows .tok").evaluateAll((all) => Object.fromEntries(all.map((one) => [one.dataset.sibling, one.textContent])));
     assert.equal(bodies[0], ATTACK);
     assert.equal(bodies[7], "␀␇␛[31mred␛[0m␡U+0085");
     assert.equal(bodies[9], "▪é");
-    for (const key of ["1", "3", "4"]) {
+    await page.keyboard.press("3");
+    await page.locator(".matrix button").click();
+    await page.waitForFunction((text) => document.querySelector(".matrix button").textContent === text && document.querySelectorAll("#view-evals .thru button").length === 2, ATTACK);
+    for (const key of ["1", "4"]) {
       await page.keyboard.press(key);
       await page.waitForTimeout(300);
     }
     await page.keyboard.press("2");
     await page.waitForTimeout(300);
     const seen = await page.evaluate(() => [window.pwned, window.violated, document.documentElement.scrollWidth <= innerWidth]);
-    assert.deepEqual(seen, [undefined, undefined, true]);
+    assert.deepEqual(seen, [undefined, 0, true]);
     const tripped = await page.evaluate(() => {
       const image = new Image();
       image.src = "http://evil.test/x.png";
       return new Promise((done) => setTimeout(() => done(window.violated), 300));
     });
-    assert.ok(tripped >= 1, "the counter of violations counts");
-    assert.deepEqual(faults.filter((one) => !/evil\.test/.test(one)), []);
-    await close();
+    assert.equal(tripped, 1, "the counter of violations counts");
+    await clean(/evil\.test|a violation of the policy/);
   }
   site.close();
 });
@@ -67,10 +68,12 @@ test("32 completions of 8,192 tokens scroll with at most 4,000 tokens in the pag
   const completions = Array.from({ length: 32 }, (_, sibling) => ({ pieces: Array.from({ length: 8192 }, (_, at) => `w${(at * (sibling + 3)) % 97} `), outcome: "wrong", reward: sibling % 2, answer: null }));
   const { folder: run } = record(path.join(folder, "long"), { groups: [{ ...plain(), completions }] });
   const site = await server(run);
-  const { page, faults, close } = await open(chrome, `${site.url}/`);
+  const { page, clean } = await open(chrome, `${site.url}/`);
   await page.waitForSelector("section[aria-label=Entropy] canvas");
   await page.keyboard.press("2");
-  await page.waitForSelector(".rows .tok span.t", { timeout: 30_000 });
+  await page.waitForSelector(".rows .tok", { state: "attached" });
+  await page.evaluate(() => document.querySelector(".rows").scrollIntoView());
+  await page.waitForSelector(".rows .tok span.t");
   for (const share of [0, 0.1, 0.5, 0.9, 1]) {
     await page.evaluate((part) => scrollTo(0, part * document.documentElement.scrollHeight), share);
     await page.waitForTimeout(500);
@@ -78,7 +81,6 @@ test("32 completions of 8,192 tokens scroll with at most 4,000 tokens in the pag
     assert.ok(count > 0 && count <= 4000, `${count} tokens at ${share}`);
     assert.equal(visible, 0, `an empty line in the window at ${share}`);
   }
-  assert.deepEqual(faults, []);
-  await close();
+  await clean();
   site.close();
 });

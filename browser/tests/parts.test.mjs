@@ -1,15 +1,9 @@
 // Parts of the page that compute, without a browser.
 import assert from "node:assert/strict";
-import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
-import test, { after } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import test from "node:test";
+import { parts } from "./help.mjs";
 
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "stearin-parts-"));
-fs.cpSync(fileURLToPath(new URL("../../dash/assets/", import.meta.url)), folder, { recursive: true });
-fs.writeFileSync(path.join(folder, "package.json"), '{"type": "module"}');
-const part = (name) => import(pathToFileURL(path.join(folder, name)).href);
+const part = parts();
 const { stacked } = await part("stack.js");
 const { figure, rolling, wilsonInterval } = await part("number.js");
 const { visible } = await part("dom.js");
@@ -17,7 +11,7 @@ const { parse } = await part("state.js");
 const { nearest } = await part("plot.js");
 const { completionsOf, gap, phi, textOf } = await part("panels/tokens.js");
 const { partingOf } = await part("panels/problem.js");
-after(() => fs.rmSync(folder, { recursive: true }));
+const { signFlips } = await part("panels/compare.js");
 
 test("a stack sums positive and negative parts apart", () => {
   const parts = [{ label: "a", colour: "--a", values: [1, -1, NaN] }, { label: "b", colour: "--b", values: [2, 3, NaN] }, { label: "c", colour: "--c", values: [-4, -2, NaN] }];
@@ -40,6 +34,7 @@ test("absent is a dash, and what is not finite is said", () => {
 test("characters that show nothing are symbols", () => {
   assert.equal(visible("a\u0000\u001b\u007f\u0085\u200b\u202e\n"), "a␀␛␡U+0085U+200BU+202E↵");
   assert.equal(visible("a\n", true), "a↵\n");
+  assert.equal(visible("\ud800"), "�");
 });
 
 test("an address is read, and what it does not say is null", () => {
@@ -78,4 +73,15 @@ test("two groups part where their most frequent paths do", () => {
   assert.deepEqual([at, a.token, a.votes, b.token, b.votes], [2, 3, 2, 5, 2]);
   const same = partingOf(first, first);
   assert.deepEqual([same.a, same.b], [null, null]);
+});
+
+test("the share of sign flips is that of all patterns", () => {
+  const byHand = (d) => {
+    const seen = Math.abs(d.reduce((sum, one) => sum + one, 0));
+    let as = 0;
+    for (let pattern = 0; pattern < 2 ** d.length; pattern++) if (Math.abs(d.reduce((sum, one, at) => sum + ((pattern >> at) & 1 ? one : -one), 0)) >= seen - 1e-9) as += 1;
+    return as / 2 ** d.length;
+  };
+  for (const d of [[0.25, 0.5, -0.25, 0, 1], [-0.5, -0.5, 0.25, 0.75, 0.25, 0.25], [0, 0]]) assert.ok(Math.abs(signFlips(d, 4) - byHand(d)) < 1e-12, String(d));
+  assert.ok(signFlips(new Array(200).fill(1), 1) < 1e-50);
 });

@@ -4,9 +4,9 @@ import fs from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { plain, record } from "./fixture.mjs";
-import { CHROMIUM, browser, open, scratch, server } from "./help.mjs";
+import { browser, needsBrowser, open, scratch, server } from "./help.mjs";
 
-const skip = !CHROMIUM ? "there is no chromium" : process.env.STEARIN_SPEED ? false : "STEARIN_SPEED is not set";
+const skip = needsBrowser || (process.env.STEARIN_SPEED ? false : "STEARIN_SPEED is not set");
 
 test("the first curve in a second, a cursor move in 16 ms", { skip, timeout: 180_000 }, async (t) => {
   const folder = scratch();

@@ -87,6 +87,11 @@ export class RunData {
     return this.series.get(key) ?? null;
   }
 
+  /** A series of a chart. */
+  curve(key, label, colour, more = {}) {
+    return { key, label, colour, values: this.column(key) ?? [], ...more };
+  }
+
   at(key, step) {
     const place = this.places.get(step);
     return place === undefined ? NaN : (this.series.get(key)?.[place] ?? NaN);
@@ -105,11 +110,11 @@ export class RunData {
   /** Reads what came since; everything where the record was cut. */
   async follow() {
     const known = [...this.series.keys()];
-    const fresh = await get(route("runs", this.id));
+    const news = known.length > 0 ? this.fetch(known, this.steps.at(-1) ?? null) : null;
+    const [fresh, answer] = await Promise.all([get(route("runs", this.id)), news]);
     this.info = fresh;
     this.keys = new Map(fresh.keys.map((one) => [one.key, one]));
-    if (known.length === 0) return;
-    const answer = await this.fetch(known, this.steps.at(-1) ?? null);
+    if (answer === null) return;
     if (answer.header.generation !== this.generation) return this.reload();
     this.take(answer, known, false);
   }

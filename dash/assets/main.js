@@ -24,7 +24,7 @@ const FIRST = [entropyPanel, rewardsPanel];
 const CURVES = [quadrantsPanel, predictionPanel, surprisalPanel, weightsPanel, lengthsPanel, updatesPanel, timePanel];
 const STATES = new Map([["killed", "was killed"], ["silent", "no sign of life"], ["unknown", "state unknown"]]);
 
-const page = { runs: [], run: null, strip: null, views: new Map(), panels: [], lost: false };
+const page = { runs: [], run: null, newest: null, strip: null, views: new Map(), panels: [], lost: false };
 
 /** Panels of a view, mounted where what they need is there. */
 function mount(element, run, panels, rest) {
@@ -70,6 +70,7 @@ function chooseStep(run) {
     if (stage && stage.from > 1) Object.assign(patch, { from: stage.from, to: stage.to >= last ? null : stage.to });
   }
   if (cursor.step === null && run.steps.length > 0) patch.step = last;
+  page.newest = last;
   move(patch);
 }
 
@@ -151,23 +152,28 @@ function status(run) {
 
 let asked = false;
 
-/** New steps are read at most once a second, however many came. */
+/**
+ * New steps are read together, however many came, also those that came while nobody listened. A
+ * cursor at the newest step stays at the newest step.
+ */
 function follow(run, event, data) {
   if (run !== page.run) return;
   if (event === "lost" || event === "open") page.lost = event === "lost";
   if (event === "status") run.info.status = data;
   if (event === "health") run.health.push(data);
   if (event === "restart") return void run.reload().then(() => rebuild(run));
-  if (event === "step" && !asked) {
+  if ((event === "step" || event === "open") && !asked) {
     asked = true;
     setTimeout(async () => {
       asked = false;
-      const newest = run.steps.at(-1);
       await run.follow().catch(() => {});
-      if (cursor.step === newest) move({ step: run.steps.at(-1) });
+      if (run !== page.run || run.steps.length === 0) return;
+      const newest = run.steps.at(-1);
+      if (cursor.step === page.newest) move({ step: newest });
+      page.newest = newest;
       if (shape(run) !== page.shape) await rebuild(run);
       touch("data");
-    }, 300);
+    }, 100);
   }
   touch("status");
 }

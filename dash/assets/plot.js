@@ -26,9 +26,10 @@ const gaps = (values) => Array.from(values, (value) => (Number.isFinite(value) ?
 /**
  * A card with a chart. `spec` has `title`, `unit`, `classes`, `series(run, state)` and, where
  * wanted, `bands`, `shade(run)`, `lines(run)`, `flags(run)`, `zero`, `range`, `log`, `paint`,
- * `axis`, `tools`, `words(state)`.
+ * `axis`, `tools`, `most` (the top of the scale for the highest value and all series).
  *
- * A series has `label`, `values`, `colour`, and `width`, `dash`, `points`, `span`, `bare`, `raw`.
+ * A series has `label`, `values`, `colour`, and `key` (of the record), `width`, `dash`, `points`,
+ * `span`, `bare` (no legend), `raw` (what the legend says), `loose` (does not set the scale).
  */
 export class Chart {
   constructor(element, run, spec) {
@@ -37,9 +38,9 @@ export class Chart {
     this.legend = el("div", { class: "legend" });
     this.below = el("details", {}, el("summary", { text: "data" }));
     this.below.addEventListener("toggle", () => this.tabulate());
-    this.card = card(spec.title, spec.unit, spec.classes, ...(spec.tools ?? []));
-    const none = el("p", { class: "note none", text: "No value in these steps." });
-    this.card.append(this.box, none, this.legend, this.below);
+    this.card = card(spec.title, spec.unit === "1" ? "" : spec.unit, spec.classes, ...(spec.tools ?? []));
+    this.none = el("p", { class: "note none" });
+    this.card.append(this.box, this.none, this.legend, this.below);
     element.append(this.card);
     this.sized = new ResizeObserver(() => this.resize());
     this.sized.observe(this.box);
@@ -76,17 +77,20 @@ export class Chart {
       this.plot = new uPlot(this.options(), data, this.box);
       this.follow(this.plot.over);
     }
-    this.card.classList.toggle("nothing", !this.present(state));
+    const present = this.present(state);
+    this.card.classList.toggle("nothing", present.length === 0);
+    this.card.classList.toggle("flat", present.length > 0 && present.every((value) => value === 0));
+    this.none.textContent = present.length === 0 ? "No value in these steps." : "0 at each of these steps.";
     this.hair = this.plot.over.querySelector(".hair") ?? this.plot.over.appendChild(el("div", { class: "hair" }));
     this.keyed();
     if (this.below.open) this.tabulate();
   }
 
-  /** Whether a series has a value in the steps that are shown. */
+  /** The values of the legend's series in the steps that are shown. */
   present({ from, to }) {
     const inside = (at) => this.steps[at] >= (from ?? -Infinity) && this.steps[at] <= (to ?? Infinity);
-    const has = (values) => values.some((value, at) => !Number.isNaN(value) && value !== undefined && inside(at));
-    return this.series.some((one) => has(one.raw ?? one.values));
+    const there = (value, at) => value !== undefined && !Number.isNaN(value) && inside(at);
+    return this.series.filter((one) => !one.bare).flatMap((one) => (one.raw ?? one.values).filter(there));
   }
 
   options() {
@@ -95,7 +99,8 @@ export class Chart {
       if (spec.range) return spec.range;
       if (low === null) return [0, 1];
       const least = spec.zero ? Math.min(0, low) : low;
-      const most = spec.zero ? Math.max(0, high) : high;
+      const highest = spec.most ? spec.most(high, this.series) : high;
+      const most = spec.zero ? Math.max(0, highest) : highest;
       if (least === 0 && most === 0) return [0, 1];
       const pad = (most - least || Math.abs(most)) * 0.06;
       return [least === 0 ? 0 : least - pad, most === 0 ? 0 : most + pad];
@@ -105,6 +110,7 @@ export class Chart {
     return {
       width: Math.max(120, this.box.clientWidth),
       height: this.box.clientHeight,
+      padding: [8, 12, 0, 0],
       legend: { show: false },
       cursor: { x: false, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       scales: {
@@ -117,13 +123,13 @@ export class Chart {
       ],
       series: [{}, ...this.series.map((one) => ({
         label: one.label, stroke: css(one.colour), width: one.width ?? 1.5, dash: one.dash,
-        spanGaps: one.span ?? false, paths: one.points ? () => null : undefined,
+        spanGaps: one.span ?? false, auto: !one.loose, paths: one.points ? () => null : undefined,
         points: { show: one.points ?? ((_, __, from, to) => to - from < 2), size: 5, fill: css(one.colour), width: 0 },
       }))],
       bands: (spec.bands?.(this.series) ?? []).map(({ series, colour, alpha }) => ({ series, fill: tint(colour, alpha) })),
       hooks: {
         drawClear: [(plot) => this.under(plot)],
-        draw: [(plot) => this.over(plot)],
+        draw: [(plot) => this.over(plot), () => this.place()],
         setSelect: [(plot) => this.zoom(plot)],
       },
     };
@@ -163,7 +169,7 @@ export class Chart {
       line(ctx, bbox.left, y, bbox.left + bbox.width, y);
       ctx.setLineDash([]);
       ctx.textAlign = "right";
-      ctx.fillText(label, bbox.left + bbox.width - 4 * scale, y - 5 * scale);
+      halo(ctx, label, bbox.left + bbox.width - 4 * scale, y - 5 * scale);
     }
     for (const { step, label, colour } of this.spec.flags?.(this.run) ?? []) {
       const x = plot.valToPos(step, "x", true);
@@ -171,7 +177,7 @@ export class Chart {
       ctx.strokeStyle = ctx.fillStyle = css(colour);
       line(ctx, x, bbox.top, x, bbox.top + bbox.height);
       ctx.textAlign = x > bbox.left + bbox.width * 0.7 ? "right" : "left";
-      ctx.fillText(` ${label} `, x, bbox.top + 10 * scale);
+      halo(ctx, ` ${label} `, x, bbox.top + 10 * scale);
     }
     ctx.fillStyle = css("--bad");
     for (const { values } of this.series) {
@@ -207,7 +213,7 @@ export class Chart {
   /** The legend's names; their values follow the cursor. */
   keyed() {
     const shown = this.series.filter((one) => !one.bare);
-    this.values = shown.map((one) => [one, el("b", {})]);
+    this.values = shown.map((one) => [one, el("b", one.key ? { data: { key: one.key } } : {})]);
     replace(this.legend, ...this.values.map(([one, value]) => {
       const swatch = el("i", { class: one.points ? "dot" : one.dash ? "dash" : "" });
       swatch.style.color = css(one.colour);
@@ -218,10 +224,8 @@ export class Chart {
   point(state) {
     if (!this.plot) return;
     const step = state.step === null ? null : nearest(this.steps, state.step);
-    const x = step === null ? -1 : this.plot.valToPos(step, "x");
-    const inside = x >= 0 && x <= this.plot.over.clientWidth;
-    this.hair.style.display = inside ? "" : "none";
-    if (inside) this.hair.style.transform = `translateX(${x}px)`;
+    this.at = step;
+    this.place();
     const at = this.steps.indexOf(step);
     const words = this.values.map(([one, value]) => {
       const read = one.raw ?? one.values;
@@ -232,6 +236,15 @@ export class Chart {
     });
     const told = `${this.spec.title}${this.spec.unit ? `, ${this.spec.unit}` : ""}. Step ${step ?? "—"}: ${words.join(", ")}.`;
     this.box.setAttribute("aria-label", told);
+  }
+
+  /** Puts the cursor line at its step. uPlot changes its scales after it was given data. */
+  place() {
+    if (!this.hair) return;
+    const x = this.at === null || this.at === undefined ? -1 : this.plot.valToPos(this.at, "x");
+    const inside = x >= 0 && x <= this.plot.over.clientWidth + 0.5;
+    this.hair.style.display = inside ? "" : "none";
+    if (inside) this.hair.style.transform = `translateX(${x}px)`;
   }
 
   resize() {
@@ -253,6 +266,15 @@ export class Chart {
     scroll.append(table(["step", ...shown.map((one) => one.label)], rows));
     this.below.append(scroll);
   }
+}
+
+/** Text that can be read across lines. */
+function halo(ctx, text, x, y) {
+  ctx.strokeStyle = css("--card");
+  ctx.lineWidth = 4 * (devicePixelRatio || 1);
+  ctx.lineJoin = "round";
+  ctx.strokeText(text, x, y);
+  ctx.fillText(text, x, y);
 }
 
 function line(ctx, x0, y0, x1, y1) {

@@ -33,7 +33,7 @@ export function stackSpec(parts) {
       const all = parts(run, state);
       const made = stacked(all, run.steps.length);
       bands = made.bands;
-      const named = all.map((part) => ({ label: part.label, colour: part.colour, values: new Array(run.steps.length).fill(NaN), raw: part.values, width: 0 }));
+      const named = all.map((part) => ({ key: part.key, label: part.label, colour: part.colour, values: new Array(run.steps.length).fill(NaN), raw: part.values, width: 0 }));
       return [...made.series, ...named];
     },
     bands: () => bands,

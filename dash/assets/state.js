@@ -1,7 +1,7 @@
 // The one cursor, and the address that holds it.
 
 const NUMBERS = ["step", "group", "sib", "tok", "from", "to"];
-const TEXTS = ["by", "id", "fig", "rule", "q", "key", "x", "solved", "sort", "set"];
+const TEXTS = ["by", "id", "fig", "rule", "q", "key", "x", "solved", "sort", "rank"];
 export const VIEWS = ["run", "samples", "evals", "compare"];
 
 export const cursor = { run: null, view: "run", with: [], only: false };

@@ -17,7 +17,7 @@ use crate::trouble::Trouble;
 use crate::watched::Watched;
 
 /// Time between two looks at the files.
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(250);
 /// Time after which a connection without news is kept up by a comment.
 const COMMENT: Duration = Duration::from_secs(15);
 

@@ -8,7 +8,6 @@ import { evalLines } from "./evals.js";
 const COLOURS = ["--accent", "--q-up", "--q-lm", "--q-um", "--bad", "--half"];
 const AXES = [["step", "step"], ["training/updates", "update"], ["training/num_tokens", "tokens in the loss"]];
 const COMPARED = ["unfiltered/entropy", "actor/entropy", "unfiltered/rewards/mean", "critic/rewards/mean", "train/loss"];
-const EXACT = 16;
 
 /** Several runs on one axis, the difference of their recipes, and a paired test. */
 export const comparePanel = {
@@ -98,7 +97,7 @@ export const comparePanel = {
       this.chart = new Chart(this.plot, holder, {
         title: key, unit: [this.run.unit(key), this.run.keys.get(key)?.meaning].filter(Boolean).join("; "), classes: "whole tall",
         steps: () => merged.axis,
-        series: () => all.map((run, at) => ({ label: this.name(run), values: merged.values[at], colour: COLOURS[at], width: 1.6, span: true })),
+        series: () => all.map((run, at) => ({ label: this.name(run), values: merged.values[at], colour: COLOURS[at % COLOURS.length], width: 1.6, span: true })),
       });
     }
     const free = { ...state, from: state.x ? null : state.from, to: state.x ? null : state.to, step: state.x ? null : state.step };
@@ -149,41 +148,55 @@ function along(values, x) {
   return values.map((value) => (Number.isFinite(value) ? (sum += value) : NaN));
 }
 
-/** Mean difference over common problems, with an exact sign-flip test where few differ. */
+/** Mean difference over common problems, with the exact sign-flip test. */
 async function paired(first, second) {
   const rows = [];
   for (const { set, steps } of first.info.evals) {
     const other = second.info.evals.find((one) => one.set === set);
     if (!other) continue;
     const [a, b] = await Promise.all([evalLines(first, set, steps.at(-1)), evalLines(second, set, other.steps.at(-1))]);
-    const known = new Map(b.map((line) => [line.id, share(line)]));
-    const d = a.filter((line) => known.has(line.id)).map((line) => share(line) - known.get(line.id));
-    if (d.length > 1) rows.push([set, ...tested(d)]);
+    const known = new Map(b.map((line) => [line.id, line]));
+    const pairs = a.filter((line) => known.has(line.id)).map((line) => [line, known.get(line.id)]);
+    if (pairs.length > 1) rows.push([set, ...tested(pairs)]);
   }
   if (rows.length === 0) return el("p", { class: "note", text: "The runs have no held-out set with common problems." });
   const made = table(["set", "problems", "mean difference", "95 % interval", "better, worse", "p"], rows);
-  return el("div", { class: "scroll" }, made, el("p", { class: "note", text: `p: two-sided sign flips, exact where at most ${EXACT} problems differ; above that the command line has it.` }));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "paired test" }, made, el("p", { class: "note", text: "Points of accuracy, this run less the other. p: two-sided, all signs of the differences flipped." }));
 }
 
-const share = (line) => line.correct / (line.n ?? line.samples);
-
-function tested(d) {
+function tested(pairs) {
+  const share = ({ correct, n }) => correct / n;
+  const d = pairs.map(([a, b]) => share(a) - share(b));
   const mean = d.reduce((sum, one) => sum + one, 0) / d.length;
   const error = Math.sqrt(d.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (d.length - 1) / d.length);
-  const differing = d.filter((one) => one !== 0);
   const points = (value) => signed(Number((100 * value).toFixed(1)));
-  return [String(d.length), `${points(mean)} points`, `${points(mean - 1.96 * error)} to ${points(mean + 1.96 * error)}`,
-    `${d.filter((one) => one > 0).length}, ${d.filter((one) => one < 0).length}`, differing.length <= EXACT ? figure(exact(differing)) : "—"];
+  return [String(d.length), points(mean), `${points(mean - 1.96 * error)} to ${points(mean + 1.96 * error)}`,
+    `${d.filter((one) => one > 0).length}, ${d.filter((one) => one < 0).length}`, figure(signFlips(d, commonMultiple(pairs.flat().map(({ n }) => n))))];
 }
 
-/** Share of all sign patterns whose sum is at least as far from 0. */
-function exact(d) {
-  const seen = Math.abs(d.reduce((sum, one) => sum + one, 0));
-  let as = 0;
-  for (let pattern = 0; pattern < 2 ** d.length; pattern++) {
-    let sum = 0;
-    for (let at = 0; at < d.length; at++) sum += (pattern >> at) & 1 ? d[at] : -d[at];
-    if (Math.abs(sum) >= seen - 1e-12) as += 1;
+const divisor = (a, b) => (b === 0 ? a : divisor(b, a % b));
+const commonMultiple = (counts) => [...new Set(counts)].reduce((all, n) => (all * n) / divisor(all, n), 1);
+
+/**
+ * Share of all sign patterns whose sum is at least as far from 0. The differences are multiples of
+ * 1/`scale`, so sums are counted on whole numbers; NaN where there would be too many.
+ */
+export function signFlips(d, scale) {
+  const whole = d.map((one) => Math.round(Math.abs(one) * scale)).filter((one) => one > 0);
+  const most = whole.reduce((sum, one) => sum + one, 0);
+  if (most * whole.length > 2e7) return NaN;
+  let shares = new Float64Array(2 * most + 1);
+  shares[most] = 1;
+  let reach = 0;
+  for (const one of whole) {
+    const next = new Float64Array(2 * most + 1);
+    for (let at = most - reach; at <= most + reach; at++) {
+      next[at + one] += shares[at] / 2;
+      next[at - one] += shares[at] / 2;
+    }
+    shares = next;
+    reach += one;
   }
-  return as / 2 ** d.length;
+  const seen = Math.abs(Math.round(d.reduce((sum, one) => sum + one, 0) * scale));
+  return shares.reduce((sum, one, at) => (Math.abs(at - most) >= seen ? sum + one : sum), 0);
 }

@@ -15,8 +15,8 @@ export const entropyPanel = {
       classes: "wide tall",
       zero: true,
       series: () => [
-        { label: "mean", values: run.column(main), colour: "--accent", width: 2 },
-        ...(spread ? quantiles.map((key, at) => ({ label: `${at ? 90 : 10} % of tokens below`, values: run.column(key), colour: "--faint", width: 0.5 })) : []),
+        run.curve(main, "mean", "--accent", { width: 2 }),
+        ...(spread ? quantiles.map((key, at) => run.curve(key, `${at ? 90 : 10} % of tokens below`, "--faint", { width: 0.5 })) : []),
       ],
       bands: () => (spread ? [{ series: [3, 2], colour: "--accent", alpha: 0.12 }] : []),
       shade: () => run.column("stare/gate_on"),

@@ -1,6 +1,6 @@
 import { get, route } from "../api.js";
 import { css, success } from "../colour.js";
-import { card, el, folded, replace, table, visible } from "../dom.js";
+import { card, choice, el, folded, press, replace, table, visible } from "../dom.js";
 import { figure, percent } from "../number.js";
 import { Chart, Charts } from "../plot.js";
 import { move, touch } from "../state.js";
@@ -8,6 +8,11 @@ import { ProblemView } from "./problem.js";
 
 const MOST_STEPS = 60;
 const MOST_ROWS = 150;
+const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
+const third = (cells) => Math.max(1, Math.floor(cells.length / 3));
+/** Last third of the evaluations less the first one. */
+const gain = (cells) => mean(cells.slice(-third(cells))) - mean(cells.slice(0, third(cells)));
+const ORDERS = [["gained", "most gained", (cells) => -gain(cells)], ["lost", "most lost", gain], ["hard", "hardest", mean], ["easy", "easiest", (cells) => -mean(cells)]];
 
 /** Held-out accuracy with intervals, and every problem at every evaluation. */
 export const evalsPanel = {
@@ -40,15 +45,15 @@ export const evalsPanel = {
     const seen = (key) => run.column(key) ?? [];
     if (accuracy) this.charts.list.push(new Chart(grid, run, {
       title: `${set}: accuracy`, unit: `mean of ${accuracy.split("@")[1]} a problem, 95 % interval over problems`, classes: "half tall", range: [0, 1],
-      series: () => [{ label: "accuracy", values: seen(accuracy), colour: "--good", points: true, width: 1, span: true }],
+      series: () => [run.curve(accuracy, "accuracy", "--good", { points: true, width: 1, span: true })],
       paint: (plot, chart) => whiskers(plot, chart.steps, seen(aux("acc/low")), seen(aux("acc/high"))),
     }));
     const passes = run.matching(aux("pass@*")).sort((a, b) => Number(a.split("@")[1]) - Number(b.split("@")[1]));
     if (passes.length > 1) this.charts.list.push(new Chart(grid, run, {
       title: `${set}: pass@k`, unit: "share of problems", classes: "half tall", range: [0, 1],
-      series: () => passes.map((key, at) => ({ label: key.split("/").at(-1), values: seen(key), colour: ["--half", "--q-lp", "--accent", "--q-um", "--q-up", "--ink"][Math.min(at, 5)], width: 1.5, span: true })),
+      series: () => passes.map((key, at) => run.curve(key, key.split("/").at(-1), ["--half", "--q-lp", "--accent", "--q-um", "--q-up", "--ink"][Math.min(at, 5)], { span: true })),
     }));
-    this.matrices.push(new Matrix(grid, run, set));
+    this.matrices.push(new Matrix(grid, run, set, passes.length > 1 ? "whole" : "half"));
   },
 
   draw(state) {
@@ -76,19 +81,22 @@ function whiskers(plot, steps, lows, highs) {
 
 /** Problems by steps; the colour is the share of correct completions. */
 class Matrix {
-  constructor(element, run, set) {
+  constructor(element, run, set, classes) {
     Object.assign(this, { run, set, seen: "" });
-    this.card = card(`${set}: problems`, "share correct at each evaluation; hardest first", "whole");
+    this.order = choice("order", ORDERS, ORDERS[0][0], (rank) => move({ rank }));
+    this.card = card(`${set}: problems`, "share correct at each evaluation", classes, this.order);
     this.key = el("div", { class: "legend" });
     this.body = el("div", { class: "matrix", tabindex: "0", role: "region", "aria-label": `${set}, problem by step` });
     this.card.append(this.key, this.body);
     element.append(this.card);
   }
 
-  async draw() {
+  async draw(state) {
     const { steps } = this.run.info.evals.find(({ set }) => set === this.set);
     const theme = document.documentElement.dataset.theme;
-    const seen = [steps.length, steps.at(-1), theme].join();
+    const [rank, , place] = ORDERS.find(([key]) => key === state.rank) ?? ORDERS[0];
+    press(this.order, rank);
+    const seen = [steps.length, steps.at(-1), theme, rank].join();
     if (seen === this.seen) return;
     this.seen = seen;
     const every = Math.ceil(steps.length / MOST_STEPS);
@@ -99,18 +107,18 @@ class Matrix {
     columns.forEach((all, at) => {
       for (const line of all) {
         const row = rows.get(line.id) ?? { id: line.id, name: line.problem ?? line.id, cells: [] };
-        row.cells[at] = line.correct / (line.n ?? line.samples);
+        row.cells[at] = line.correct / line.n;
         rows.set(line.id, row);
       }
     });
-    const mean = ({ cells }) => cells.reduce((sum, value) => sum + (value ?? 0), 0) / Math.max(1, cells.filter(Number.isFinite).length);
-    const sorted = [...rows.values()].sort((a, b) => mean(a) - mean(b));
+    const worth = new Map([...rows.values()].map((row) => [row, place(row.cells.filter(Number.isFinite))]));
+    const sorted = [...rows.values()].sort((a, b) => worth.get(a) - worth.get(b));
     const swatch = (share, text) => {
       const mark = el("i", {});
       mark.style.color = success(share);
       return el("span", {}, mark, text);
     };
-    replace(this.key, swatch(1, "all correct"), swatch(0.5, "half"), swatch(0, "none"), el("span", { text: sorted.length > MOST_ROWS ? `the hardest ${MOST_ROWS} of ${sorted.length} problems` : `${sorted.length} problems` }));
+    replace(this.key, swatch(1, "all correct"), swatch(0.5, "half"), swatch(0, "none"), el("span", { text: sorted.length > MOST_ROWS ? `the first ${MOST_ROWS} of ${sorted.length} problems in this order` : `${sorted.length} problems` }));
     replace(this.body, table(["problem", ...shown.map(String)], sorted.slice(0, MOST_ROWS).map((row) => this.row(row, shown))));
   }
 

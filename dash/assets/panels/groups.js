@@ -11,7 +11,7 @@ import { TokensView, completionsOf } from "./tokens.js";
 import { TreeView } from "./tree.js";
 
 const SORTS = [["", "as drawn"], ["solved", "fewest solved"], ["-solved", "most solved"], ["-entropy", "highest entropy"], ["entropy", "lowest entropy"], ["-length", "longest"]];
-const SOLVED = [["", "any solve rate"], ["0..0", "none correct"], ["0.001..0.999", "mixed"], ["1..1", "all correct"]];
+const SOLVED = [["", "all groups"], ["0..0", "none correct"], ["0.001..0.999", "mixed"], ["1..1", "all correct"]];
 
 /** The recorded groups of a step, and the chosen one in full. */
 export const groupsPanel = {
@@ -100,7 +100,7 @@ export const groupsPanel = {
   table() {
     replace(this.list, ...this.lines.map((line) => {
       const squares = el("span", { class: "marks", "aria-hidden": "true" }, ...line.outcomes.slice(0, 32).map((outcome) => el("span", { class: mark(outcome), title: outcome })));
-      const kind = !line.kept ? "not learnt from" : line.correct === line.n ? "all right" : line.correct === 0 ? "all wrong" : "mixed";
+      const kind = !line.kept ? "discarded" : line.correct === line.n ? "all right" : line.correct === 0 ? "all wrong" : "mixed";
       const button = el("button", { type: "button", data: { key: `${line.step} ${line.group}` }, onclick: () => this.open(line) },
         el("span", { class: "name", text: visible(line.id) }), el("small", { text: `${line.correct} of ${line.n}` }), squares, el("small", { text: cursor.q ? `step ${line.step}` : kind }));
       return el("li", {}, button);

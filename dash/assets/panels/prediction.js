@@ -25,9 +25,9 @@ export const predictionPanel = {
       classes: "half tall scattered",
       zero: true,
       series: (_, state) => [
-        { label: "measured", values: run.column(measured), colour: "--ink", points: probed ? true : undefined, width: 1, span: probed },
+        run.curve(measured, "measured", "--ink", { points: probed ? true : undefined, width: 1, span: probed }),
         { label: "predicted, scaled", values: scaled(state).values, colour: "--warn", width: 1.6 },
-        ...(run.has("entropy/batch_delta") ? [{ label: "on the step's own tokens", values: run.column("entropy/batch_delta"), colour: "--faint", points: true, width: 1 }] : []),
+        ...(run.has("entropy/batch_delta") ? [run.curve("entropy/batch_delta", "on the step's own tokens", "--faint", { points: true, width: 1, loose: true })] : []),
       ],
     });
     this.side = el("div", { class: "scatter" });

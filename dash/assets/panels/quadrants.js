@@ -18,9 +18,7 @@ export const quadrantsPanel = {
     this.figure = choice("figure", FIGURES, "entropy", (fig) => move({ fig }));
     this.rule = choice("rule of high surprisal", rules, rules[0][0], (rule) => move({ rule }));
     this.first = rules[0][0];
-    const parts = (_, state) => QUADRANTS.map(({ key, label, colour }) => ({
-      label, colour, span: true, values: run.column(`quadrant/${state.rule ?? this.first}/${key}/${state.fig ?? "entropy"}`) ?? [],
-    }));
+    const parts = (_, state) => QUADRANTS.map(({ key, label, colour }) => run.curve(`quadrant/${state.rule ?? this.first}/${key}/${state.fig ?? "entropy"}`, label, colour, { span: true }));
     const main = new Chart(element, run, {
       title: this.title, unit: "", classes: "half tall", tools: [this.rule, this.figure], ...stackSpec(parts),
       key: (state) => [state.fig, state.rule],
@@ -50,7 +48,7 @@ export const weightsPanel = {
     const add = (title, unit, rows, zero) => {
       const there = rows.filter(([key]) => run.has(key));
       if (there.length === 0) return;
-      const series = () => there.map(([key, label, colour]) => ({ label, colour, values: run.column(key), dash: label === "critical W" ? [4, 3] : undefined }));
+      const series = () => there.map(([key, label, colour]) => run.curve(key, label, colour, { dash: label === "critical W" ? [4, 3] : undefined }));
       list.push(new Chart(element, run, { title, unit, classes: "small", zero, series }));
     };
     add(this.title, "factor", WEIGHTS, false);

@@ -18,11 +18,8 @@ export const rewardsPanel = {
     const main = new Chart(element, run, {
       title: this.title, unit: "mean a completion, all that was sampled", classes: "tall",
       series: () => {
-        const values = run.column(pick("rewards/mean")) ?? [];
-        return [
-          { label: "step", values, colour: "--faint", width: 1 },
-          { label: `mean of ${SMOOTH} steps`, values: rolling(values, SMOOTH), colour: "--good", width: 2 },
-        ];
+        const step = run.curve(pick("rewards/mean"), "step", "--faint", { width: 1 });
+        return [step, { label: `mean of ${SMOOTH} steps`, values: rolling(step.values, SMOOTH), colour: "--good", width: 2 }];
       },
     });
     this.charts = new Charts([main]);
@@ -30,23 +27,23 @@ export const rewardsPanel = {
     const outcomes = run.matching("reward/outcome/*");
     if (outcomes.length > 0) add({
       title: "Outcomes", unit: "share of completions",
-      ...stackSpec(() => outcomes.map((key, at) => ({ label: key.split("/").at(-1), colour: OUTCOMES[at % OUTCOMES.length], values: run.column(key) ?? [] }))),
+      ...stackSpec(() => outcomes.map((key, at) => run.curve(key, key.split("/").at(-1), OUTCOMES[at % OUTCOMES.length]))),
       range: [0, 1],
     });
     const passes = run.matching("reward/pass@*").sort((a, b) => passed(a) - passed(b));
     if (passes.length > 0) add({
       title: "pass@k", unit: "share of problems, as sampled", zero: true,
-      series: () => passes.map((key, at) => ({ label: key.split("/").at(-1), values: run.column(key), colour: ["--faint", "--half", "--q-lp", "--accent", "--q-um", "--q-up"][Math.min(5, at)] })),
+      series: () => passes.map((key, at) => run.curve(key, key.split("/").at(-1), ["--faint", "--half", "--q-lp", "--accent", "--q-um", "--q-up"][Math.min(5, at)])),
     });
     const groups = [["all_correct", "all right", "--good"], ["none_correct", "all wrong", "--bad"], ["zero_spread", "equal rewards", "--half"]].filter(([name]) => run.has(`reward/group/${name}`));
     if (groups.length > 0) add({
       title: "Groups", unit: "share of groups", range: [0, 1],
-      series: () => groups.map(([name, label, colour]) => ({ label, colour, values: run.column(`reward/group/${name}`) })),
+      series: () => groups.map(([name, label, colour]) => run.curve(`reward/group/${name}`, label, colour)),
     });
     const parts = run.matching("reward/part/*");
     if (parts.length > 1) add({
       title: "Reward by verifier", unit: "before its weight",
-      series: () => parts.map((key, at) => ({ label: key.split("/").at(-1), values: run.column(key), colour: OUTCOMES[at % OUTCOMES.length] })),
+      series: () => parts.map((key, at) => run.curve(key, key.split("/").at(-1), OUTCOMES[at % OUTCOMES.length])),
     });
     this.solved = new Solved(rest, run);
   },

@@ -3,7 +3,7 @@ import { Chart } from "../plot.js";
 import { tick } from "../number.js";
 
 const QUANTILES = [["p50", "median"], ["p80", "80 %"], ["p90", "90 %"], ["p99", "99 %"]];
-const FAINTEST = 1e-4;
+const FAINTEST = 2e-3;
 
 /** Shares of tokens by surprisal, a column a step. */
 export const surprisalPanel = {
@@ -14,15 +14,15 @@ export const surprisalPanel = {
     const bins = run.matching("surprisal/histogram/*").map((key) => [Number(key.split("/").at(-1)), key]).sort((a, b) => a[0] - b[0]);
     const edges = bins.map(([edge]) => edge);
     const there = QUANTILES.filter(([name]) => run.has(`surprisal/quantile/${name}`));
-    const colours = ["--ink", "--q-lm", "--warn", "--bad"];
+    const colours = ["--ink", "--good", "--warn", "--bad"];
     this.chart = new Chart(element, run, {
       title: this.title,
       unit: "share of tokens by nats, colour by its logarithm; lines: quantiles",
       classes: "whole tall",
       range: [0, edges.length],
       series: () => there.map(([name, label], at) => {
-        const raw = run.column(`surprisal/quantile/${name}`) ?? [];
-        return { label, raw, values: raw.map((value) => onBins(value, edges)), colour: colours[at], width: 1.4 };
+        const raw = run.curve(`surprisal/quantile/${name}`, label, colours[at], { width: 1.4 });
+        return { ...raw, raw: raw.values, values: raw.values.map((value) => onBins(value, edges)) };
       }),
       axis: () => ({
         splits: () => edges.map((_, at) => at),
@@ -48,7 +48,7 @@ function onBins(value, edges) {
 /** The mean of the steps of each pixel column. */
 function cells(plot, steps, columns) {
   const { ctx, bbox } = plot;
-  const shades = Array.from({ length: 33 }, (_, at) => tint("--accent", at / 36));
+  const shades = Array.from({ length: 33 }, (_, at) => tint("--accent", at / 52));
   const place = (step) => Math.round(plot.valToPos(step, "x", true));
   for (let row = 0; row < columns.length; row++) {
     const [low, high] = [plot.valToPos(row, "y", true), plot.valToPos(row + 1, "y", true)];
@@ -63,7 +63,7 @@ function cells(plot, steps, columns) {
       at = last;
       if (count === 0 || to < bbox.left || x > bbox.left + bbox.width) continue;
       const share = sum / count;
-      const shade = share <= 0 ? 0 : Math.max(0.03, 1 - Math.log(share) / Math.log(FAINTEST));
+      const shade = share <= 0 ? 0 : Math.max(0.06, 1 - Math.log(share) / Math.log(FAINTEST));
       ctx.fillStyle = shades[Math.max(0, Math.min(32, Math.round(32 * shade)))];
       ctx.fillRect(x, high, Math.max(1, to - x), low - high);
     }

@@ -148,7 +148,7 @@ export class TokensView {
     const flags = one.flags[at];
     const names = ["t"];
     if (flags & FLAGS.selected) names.push("sel");
-    if (flags & FLAGS.left_out) names.push("out");
+    if (flags & FLAGS.left_out && Number.isFinite(one.advantage)) names.push("out");
     if (parts) names.push("parts");
     if (text === "") names.push("blank");
     const shown = text === "" ? (this.run.info.facts.model?.stop_tokens?.[one.token[at]] ?? "▪") : visible(text, true);

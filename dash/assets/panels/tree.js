@@ -88,14 +88,14 @@ export function treePicture(nodes, sibling) {
     branch.append(svg("title", {}, describe(node)));
     branch.append(svg("path", { class: "run", d: curve, fill: "none", stroke: success(node.value), "stroke-width": 1.5 + Math.min(14, node.siblings.length) * 0.7, "stroke-linecap": "round", "stroke-opacity": sibling === null || sibling === undefined || on ? 1 : 0.5 }));
     const text = label(node);
-    if (text) branch.append(svg("text", { x: from + 5, y: y - 5 - Math.min(14, node.siblings.length) * 0.35 }, text));
+    if (text) branch.append(svg("text", { class: "over", x: from + 5, y: y - 5 - Math.min(14, node.siblings.length) * 0.35 }, text));
     if (node.opposed) branch.append(svg("text", { x: from - 8, y: y + 4, fill: css("--ink") }, "◆"));
     if (node.ends) {
       const share = node.correct === node.siblings.length ? "correct" : node.correct === 0 ? "not correct" : `${node.correct} correct`;
       top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `${node.siblings.length > 4 ? `${node.siblings.length} completions` : names(node)} ${share}`));
     } else {
       top.push(svg("circle", { cx: to, cy: y, r: 3 + 4 * Math.min(2, node.entropy ?? 0), fill: css("--card"), stroke: css(node.entropies_agree ? "--ink" : "--bad"), "stroke-width": 1.4 }));
-      top.push(svg("text", { class: "dim", x: to, y: y + 22, "text-anchor": "middle" }, percentOf(node)));
+      top.push(svg("text", { class: "dim over", x: to, y: y + 22, "text-anchor": "middle" }, percentOf(node)));
     }
     picture.append(branch);
   });

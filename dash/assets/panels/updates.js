@@ -2,7 +2,7 @@ import { Chart, Charts } from "../plot.js";
 
 const PLOTS = [
   { title: "Loss", unit: "nats a token, supervised stages", keys: [["train/loss", "loss", "--ink"]] },
-  { title: "Policy loss", unit: "1", keys: [["actor/pg_loss", "policy gradient", "--ink"], ["actor/loss", "whole loss", "--faint"]] },
+  { title: "Policy loss", unit: "1", keys: [["actor/loss", "whole loss", "--faint"], ["actor/pg_loss", "policy gradient", "--ink"]] },
   { title: "Gradient norm", unit: "before clipping", keys: [["actor/grad_norm", "policy", "--ink"], ["train/grad_norm", "supervised", "--faint"]], log: true },
   { title: "Learning rate", unit: "of the last update", keys: [["actor/lr", "policy", "--ink"], ["train/lr", "supervised", "--faint"]] },
   { title: "Clipped", unit: "share of tokens in the loss", keys: [["actor/pg_clipfrac", "clip", "--q-up"], ["actor/pg_clipfrac_lower", "dual clip", "--q-lp"]], zero: true },
@@ -24,7 +24,7 @@ export const updatesPanel = {
       list.push(new Chart(element, run, {
         title: plot.title, unit: plot.unit, classes: "small", zero: plot.zero,
         log: plot.log ? positive : undefined,
-        series: () => there.map(([key, label, colour]) => ({ label, colour, values: run.column(key) })),
+        series: () => there.map(([key, label, colour]) => run.curve(key, label, colour)),
       }));
     }
     this.charts = new Charts(list);

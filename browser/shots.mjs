@@ -1,0 +1,45 @@
+// Pictures of the page for docs/dashboard.md: `node shots.mjs RUN [OTHER] [FOLDER]`. RUN is a run
+// directory; OTHER, beside it, is compared with it.
+import fs from "node:fs";
+import path from "node:path";
+import { browser, open, server } from "./tests/help.mjs";
+
+const [run, other, folder = new URL("../docs/dashboard/", import.meta.url).pathname] = process.argv.slice(2);
+if (!run) {
+  console.error("usage: node shots.mjs RUN [OTHER] [FOLDER]");
+  process.exit(2);
+}
+fs.mkdirSync(folder, { recursive: true });
+const site = await server(run, ...(other ? [other] : []));
+const runs = await site.json("/runs");
+const named = (place) => runs.find(({ name }) => name === path.basename(place)).id;
+const id = named(run);
+const about = await site.json(`/runs/${id}`);
+const step = about.sampled[Math.floor(about.sampled.length / 2)];
+// The group with the most to see: half of it right, and the most tokens.
+const groups = (await site.json(`/runs/${id}/groups?step=${step}`)).lines.filter(({ kept }) => kept);
+const split = ({ correct, n }) => Math.abs(correct / n - 0.5);
+const { group } = groups.sort((a, b) => split(a) - split(b) || b.entropy - a.entropy)[0];
+
+// Name, address, height of the picture at 1280 and at 390 pixels.
+const SHOTS = [
+  ["run", `run?step=${step}`, 1010, 1500],
+  ["samples", `samples?step=${step}&group=${group}&by=credit`, 1000, 1900],
+  ["evals", `evals?step=${step}`, 880, 1300],
+  ...(other ? [["compare", `compare?with=${named(other)}`, 860, 1300]] : []),
+];
+const chrome = await browser();
+for (const [width, theme] of [[1280, "light"], [1280, "dark"], [390, "light"], [390, "dark"]]) {
+  for (const [name, rest, wide, narrow] of SHOTS) {
+    const height = width === 390 ? narrow : wide;
+    const { page, clean } = await open(chrome, `${site.url}/#/${id}/${rest}`, { viewport: { width, height }, colorScheme: theme, deviceScaleFactor: 1 });
+    await page.waitForLoadState("networkidle").catch(() => {});
+    await page.waitForTimeout(1500);
+    const file = path.join(folder, `${name}-${width}-${theme}.png`);
+    await page.screenshot({ path: file });
+    console.log(`${file} ${Math.round(fs.statSync(file).size / 1024)} kB`);
+    await clean();
+  }
+}
+await chrome.close();
+site.close();

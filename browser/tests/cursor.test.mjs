@@ -1,0 +1,99 @@
+// One cursor for all panels, and the address that holds it.
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import { RUN, browser, needsRun as skip, open, server } from "./help.mjs";
+
+let [chrome, site, id, about] = [];
+
+before(async () => {
+  if (skip) return;
+  chrome = await browser();
+  site = await server(RUN);
+  id = (await site.json("/runs"))[0].id;
+  about = await site.json(`/runs/${id}`);
+});
+after(() => chrome?.close());
+
+const at = (rest) => `${site.url}/#/${id}/${rest}`;
+const stepIs = (page, step) => page.waitForFunction((one) => document.querySelector(".strip b")?.textContent === String(one), step);
+const shown = (page) => page.locator(".strip b").textContent();
+
+/** Every chart of the Run view speaks of the cursor's step. */
+async function all(page) {
+  await page.waitForTimeout(150);
+  const step = await shown(page);
+  const labels = await page.locator("#view-run .card:not(.nothing):not([aria-label='Length by outcome']) .plot[role=img]").evaluateAll((every) => every.map((one) => one.getAttribute("aria-label")));
+  assert.ok(labels.length > 12);
+  for (const label of labels) assert.match(label, new RegExp(`Step ${step}:`), label);
+}
+
+test("the pointer, the slider and keys move every panel", { skip }, async () => {
+  const [first, second] = about.sampled;
+  const { page, clean } = await open(chrome, at(`run?step=${first}`));
+  await page.waitForFunction(() => document.querySelectorAll("#view-run canvas").length > 12);
+  await page.keyboard.press("ArrowRight");
+  await stepIs(page, first + 1);
+  await page.keyboard.press("Shift+ArrowRight");
+  await stepIs(page, second);
+  await all(page);
+  const chart = page.locator("section[aria-label=Reward] .u-over");
+  await chart.hover({ position: { x: 30, y: 40 } });
+  await chart.hover({ position: { x: 90, y: 40 } });
+  const one = await shown(page);
+  await chart.hover({ position: { x: 250, y: 40 } });
+  await page.waitForFunction((step) => Number(document.querySelector(".strip b").textContent) > Number(step), one);
+  await all(page);
+  await page.locator(".track input").fill(String(about.sampled.at(-1)));
+  await stepIs(page, about.sampled.at(-1));
+  await all(page);
+  await clean();
+});
+
+test("a copied address opens the same token; back and forward work", { skip }, async () => {
+  const { page, clean } = await open(chrome, at(`run?step=${about.sampled[1]}`));
+  await page.waitForSelector("section[aria-label=Reward] canvas");
+  await page.keyboard.press("2");
+  await page.waitForSelector(".tok span.on");
+  for (const key of ["j", "l", ".", ".", "c"]) {
+    await page.keyboard.press(key);
+    await page.waitForTimeout(300);
+  }
+  await page.waitForTimeout(200);
+  const told = (where) => where.locator(".stackup .side").first().textContent();
+  const address = page.url();
+  for (const part of ["group=", "sib=", "tok=2", "by=entropy"]) assert.ok(address.includes(part), address);
+  const again = await open(chrome, address);
+  await again.page.waitForSelector(".tok span.on");
+  assert.equal(await told(again.page), await told(page));
+  assert.equal(await again.page.locator(".tok span.on").textContent(), await page.locator(".tok span.on").textContent());
+  await page.goBack();
+  await page.waitForSelector("#view-run:not([hidden])");
+  await page.goForward();
+  await page.waitForSelector("#view-samples:not([hidden])");
+  await again.clean();
+  await clean();
+});
+
+test("fewer steps are shown after a drag, all after a double click", { skip }, async () => {
+  const { page, clean } = await open(chrome, at("run"));
+  const over = page.locator("section[aria-label=Entropy] .u-over");
+  await over.waitFor();
+  const box = await over.boundingBox();
+  await page.mouse.move(box.x + 100, box.y + 60);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 400, box.y + 60, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForFunction(() => /from=\d+&to=\d+/.test(location.hash));
+  await over.dblclick();
+  await page.waitForFunction(() => !/to=/.test(location.hash));
+  await clean();
+});
+
+test("without a model, a fork says why there is none", { skip }, async () => {
+  const { page, clean } = await open(chrome, at(`samples?step=${about.sampled[0]}`));
+  const card = page.locator("section[aria-label='Fork and alternatives']");
+  await page.waitForSelector(".tok span.on");
+  await card.locator("button").first().click();
+  await page.waitForFunction(() => /no model/.test(document.querySelector("section[aria-label='Fork and alternatives']").textContent));
+  await clean(/404/);
+});
