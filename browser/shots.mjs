@@ -23,7 +23,7 @@ const { group } = groups.sort((a, b) => split(a) - split(b) || b.entropy - a.ent
 
 // Name, address, height of the picture at 1280 and at 390 pixels.
 const SHOTS = [
-  ["run", `run?step=${step}`, 1010, 1500],
+  ["run", `run?step=${step}`, 830, 1500],
   ["samples", `samples?step=${step}&group=${group}&by=credit`, 1000, 1900],
   ["evals", `evals?step=${step}`, 880, 1300],
   ...(other ? [["compare", `compare?with=${named(other)}`, 860, 1300]] : []),

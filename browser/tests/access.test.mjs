@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import test, { after, before } from "node:test";
-import { RUN, browser, needsRun as skip, open, server } from "./help.mjs";
+import { RUN, browser, why as skip, open, server } from "./help.mjs";
 
 let [chrome, site, id] = [];
 

@@ -1,7 +1,7 @@
 // One cursor for all panels, and the address that holds it.
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
-import { RUN, browser, needsRun as skip, open, server } from "./help.mjs";
+import { RUN, browser, why as skip, open, server } from "./help.mjs";
 
 let [chrome, site, id, about] = [];
 

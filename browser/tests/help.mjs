@@ -8,15 +8,15 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const here = (place) => fileURLToPath(new URL(place, import.meta.url));
 /** Debian's Chromium; CHROMIUM names another. */
-const CHROMIUM = [process.env.CHROMIUM ?? "/usr/bin/chromium"].find((file) => fs.existsSync(file));
+export const CHROMIUM = [process.env.CHROMIUM ?? "/usr/bin/chromium"].find((file) => fs.existsSync(file));
 /** The program; STEARIN names another build of it. */
-const STEARIN = path.resolve(process.env.STEARIN ?? here("../../target/release/stearin"));
+export const STEARIN = path.resolve(process.env.STEARIN ?? here("../../target/release/stearin"));
 /** A run of `stearin train` with samples and evaluations; STEARIN_TEST_RUN names it. */
 export const RUN = process.env.STEARIN_TEST_RUN;
 /** Files of the page in place of the embedded ones, for work on them without a build. */
 const ASSETS = process.env.STEARIN_ASSETS;
 export const needsBrowser = CHROMIUM ? false : "there is no chromium: apt-get install chromium";
-export const needsRun = needsBrowser || (RUN ? false : "STEARIN_TEST_RUN names no run directory");
+export const why = needsBrowser || (RUN ? false : "STEARIN_TEST_RUN names no run directory");
 
 const children = new Set();
 process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
-import { RUN, browser, lines, needsRun as skip, open, parts, server } from "./help.mjs";
+import { RUN, browser, lines, why as skip, open, parts, server } from "./help.mjs";
 
 let [chrome, site, id, record, figure] = [];
 

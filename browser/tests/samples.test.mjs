@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { plain, record } from "./fixture.mjs";
-import { RUN, browser, column, lines, needsRun as skip, open, parts, scratch, server } from "./help.mjs";
+import { RUN, browser, column, lines, why as skip, open, parts, scratch, server } from "./help.mjs";
 
 let [chrome, site, id, about, number] = [];
 

@@ -48,10 +48,12 @@ export const evalsPanel = {
       series: () => [run.curve(accuracy, "accuracy", "--good", { points: true, width: 1, span: true })],
       paint: (plot, chart) => whiskers(plot, chart.steps, seen(aux("acc/low")), seen(aux("acc/high"))),
     }));
-    const passes = run.matching(aux("pass@*")).sort((a, b) => Number(a.split("@")[1]) - Number(b.split("@")[1]));
+    const [passes, votes] = ["pass@*", "maj@*"].map((name) => run.matching(aux(name)).sort((a, b) => Number(a.split("@")[1]) - Number(b.split("@")[1])));
+    const shades = ["--half", "--q-lp", "--accent", "--q-um", "--q-up", "--ink"];
+    const lines = (keys, first, more) => keys.map((key, at) => run.curve(key, key.split("/").at(-1), shades[Math.min(at + first, 5)], { span: true, ...more }));
     if (passes.length > 1) this.charts.list.push(new Chart(grid, run, {
-      title: `${set}: pass@k`, unit: "share of problems", classes: "half tall", range: [0, 1],
-      series: () => passes.map((key, at) => run.curve(key, key.split("/").at(-1), ["--half", "--q-lp", "--accent", "--q-um", "--q-up", "--ink"][Math.min(at, 5)], { span: true })),
+      title: `${set}: pass@k`, unit: votes.length > 0 ? "share of problems; dashed: maj@k" : "share of problems", classes: "half tall", range: [0, 1],
+      series: () => [...lines(passes, 0), ...lines(votes, 1, { dash: [4, 3], width: 1.2 })],
     }));
     this.matrices.push(new Matrix(grid, run, set, passes.length > 1 ? "whole" : "half"));
   },
