@@ -1,38 +1,42 @@
 //! Cutting the record back, so that a resumed run writes what an unbroken one would have.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::index::INDEX;
-use super::step_of_name;
+use super::sink::PARTIAL;
+use super::{FORMAT, step_name, step_of_name};
 use crate::{Error, Log, Result};
 
 /// Files that grow by a line.
 const LOGS: [&str; 4] = ["metrics.jsonl", "timings.jsonl", "health.jsonl", INDEX];
-/// Folders with entries of steps.
-const BY_STEP: [&str; 3] = ["samples", "tokens", "evals"];
+/// Folders with files of steps, and what the names of these end in.
+const BY_STEP: [(&str, &[&str]); 2] =
+    [("samples", &[".jsonl", ".safetensors"]), ("tokens", &[".jsonl"])];
+/// The folder with a folder for each evaluated step.
+const EVALS: &str = "evals";
 
 /// Removes from the record under `root` everything after `step`, and with `None` everything.
 ///
-/// A last line that a crash tore is removed as well.
+/// A last line that a crash tore is removed as well. Files that the record does not write stay.
 ///
 /// # Errors
 ///
 /// Fails when a file cannot be read, cut or removed, and before anything is removed when a line up
-/// to `step` cannot be read.
+/// to `step` cannot be read or stands after one of a later step.
 pub fn cut(root: &Path, step: Option<u64>) -> Result<()> {
     let cut_logs = LOGS.iter().map(|log| CutLog::read(root.join(log), step));
     for log in cut_logs.collect::<Result<Vec<_>>>()? {
         log.cut()?;
     }
-    for folder in BY_STEP {
+    for (folder, ends) in BY_STEP {
         let path = root.join(folder);
-        cut_folder(&path, step).map_err(|source| Error::Read { path, source })?;
+        cut_files(&path, ends, step).map_err(|source| Error::Read { path, source })?;
     }
-    Ok(())
+    cut_evals(root, step)
 }
 
 /// Removes the values of `step` and later ones from one log under `root`.
@@ -50,8 +54,12 @@ pub fn cut_values(root: &Path, log: Log, step: u64) -> Result<()> {
 ///
 /// Fails when a folder cannot be read or removed.
 pub fn cut_evaluations(root: &Path, step: u64) -> Result<()> {
-    let path = root.join("evals");
-    cut_folder(&path, step.checked_sub(1)).map_err(|source| Error::Read { path, source })
+    cut_evals(root, step.checked_sub(1))
+}
+
+fn cut_evals(root: &Path, step: Option<u64>) -> Result<()> {
+    let path = root.join(EVALS);
+    cut_evaluated(&path, step).map_err(|source| Error::Read { path, source })
 }
 
 /// A log, and how much of it stays.
@@ -70,10 +78,12 @@ impl CutLog {
         };
         match kept_bytes(&bytes, step) {
             Ok(keep) => Ok(Self { path, length: bytes.len(), keep }),
-            Err(line) => {
-                let problem = "not a JSON object with a `step`, and lines after it would be lost; \
-                               restore it from a copy, or remove it to go on without its values";
-                Err(Error::Line { path, line, problem: problem.to_owned() })
+            Err((line, what)) => {
+                let problem = format!(
+                    "{what}, and lines after it would be lost; restore it from a copy, or remove it to \
+                     go on without its values"
+                );
+                Err(Error::Line { path, line, problem })
             }
         }
     }
@@ -93,54 +103,104 @@ impl CutLog {
 }
 
 /// Length of the whole lines up to and with `step`; lines stand in the order of their steps. An
-/// error is the number of a line among them that cannot be read, counted from 1.
-fn kept_bytes(bytes: &[u8], step: Option<u64>) -> Result<usize, usize> {
+/// error is the number of the line that damages this, counted from 1, and what it is: one among
+/// them that cannot be read, or one of a later step before some of them.
+fn kept_bytes(bytes: &[u8], step: Option<u64>) -> Result<usize, (usize, String)> {
     let Some(step) = step else { return Ok(0) };
-    let mut keep = 0;
+    let (mut keep, mut later) = (0, None);
     for (at, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         if !line.ends_with(b"\n") {
             break;
         }
         let value = serde_json::from_slice::<Value>(line).ok();
-        match value.and_then(|line| line.get("step").and_then(Value::as_u64)) {
-            Some(at) if at <= step => keep += line.len(),
-            Some(_) => break,
-            None => return Err(at + 1),
+        let own = value.and_then(|line| line.get("step").and_then(Value::as_u64));
+        match (own, later) {
+            (Some(own), None) if own <= step => keep += line.len(),
+            (Some(own), Some((line, late))) if own <= step => {
+                return Err((line, format!("of step {late}, before lines of step {own}")));
+            }
+            (Some(own), None) => later = Some((at + 1, own)),
+            (None, None) => return Err((at + 1, "not a JSON object with a `step`".to_owned())),
+            // What is after the step goes, whatever it is.
+            (_, Some(_)) => {}
         }
     }
     Ok(keep)
 }
 
-fn cut_folder(folder: &Path, step: Option<u64>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if folder.join("index.jsonl") == path {
-            continue;
-        }
+/// Removes the files of later steps whose names end in one of `ends`, and those half-written.
+fn cut_files(folder: &Path, ends: &[&str], step: Option<u64>) -> io::Result<()> {
+    for path in entries(folder)? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let whole = name.strip_suffix(".partial");
-        let at = step_of_name(whole.unwrap_or(name));
-        let is_kept = match (at, whole) {
-            (Some(at), None) => step.is_some_and(|step| at <= step),
-            (Some(_), Some(_)) | (None, Some("index.jsonl")) => false,
-            // What others put there is theirs.
-            (None, _) => true,
+        let whole = name.strip_suffix(PARTIAL);
+        let of = step_of_name(whole.unwrap_or(name));
+        let of = of.filter(|_| ends.iter().any(|end| whole.unwrap_or(name).ends_with(end)));
+        let goes = match (of, whole) {
+            (Some(of), None) => step.is_none_or(|step| of > step),
+            (Some(_), Some(_)) => true,
+            (None, whole) => whole.is_some_and(|whole| INDEX == format!("samples/{whole}")),
         };
-        if is_kept {
-            continue;
+        if goes && !path.is_dir() {
+            fs::remove_file(&path)?;
         }
-        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }?;
     }
     Ok(())
+}
+
+/// Removes the evaluations of later steps, and the folders that are then empty.
+fn cut_evaluated(folder: &Path, step: Option<u64>) -> io::Result<()> {
+    for path in entries(folder)? {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let of = step_of_name(name).filter(|of| step_name(*of) == name && path.is_dir());
+        if of.is_none_or(|of| step.is_some_and(|step| of <= step)) {
+            continue;
+        }
+        for file in entries(&path)? {
+            if is_of_evaluation(&file)? {
+                fs::remove_file(&file)?;
+            }
+        }
+        if entries(&path)?.is_empty() {
+            fs::remove_dir(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the record can have written this file of an evaluation, whole or in part: by its name
+/// and the first bytes. The names of sets alone would not tell it from a file of others.
+fn is_of_evaluation(path: &Path) -> io::Result<bool> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let whole = name.strip_suffix(PARTIAL).unwrap_or(name);
+    let expected = if let Some(set) = whole.strip_suffix(".json") {
+        let set = Value::from(set);
+        format!("{{\n  \"format\": {FORMAT},\n  \"set\": {set},")
+    } else if whole.ends_with(".jsonl") {
+        "{\"number\":".to_owned()
+    } else {
+        return Ok(false);
+    };
+    if !path.symlink_metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(path)?.take(expected.len() as u64).read_to_end(&mut start)?;
+    Ok(expected.as_bytes().starts_with(&start))
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries.map(|entry| Ok(entry?.path())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FOLDERS: [&str; 3] = ["samples", "tokens", EVALS];
 
     #[track_caller]
     fn check(log: &str, step: Option<u64>, expected: &str) {
@@ -166,9 +226,10 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_is_named_and_nothing_is_removed() {
-        assert_eq!(kept_bytes(b"{\"st\n{\"step\":2}\n", Some(5)), Err(1));
+        let line = |log: &str| kept_bytes(log.as_bytes(), Some(3)).map_err(|(line, _)| line);
+        assert_eq!(line("{\"st\n{\"step\":2}\n"), Err(1));
         let log = "{\"step\":1}\nx\n{\"step\":3}\n";
-        assert_eq!(kept_bytes(log.as_bytes(), Some(3)), Err(2));
+        assert_eq!(line(log), Err(2));
         assert_eq!(kept_bytes(log.as_bytes(), None), Ok(0));
         // What is after the step goes, whatever it is.
         check("{\"step\":1}\n{\"step\":2}\nx\n", Some(1), "{\"step\":1}\n");
@@ -184,21 +245,90 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_later_step_before_others_is_named_and_none_is_lost() {
+        let root = tempfile::tempdir().unwrap();
+        let index = root.path().join(INDEX);
+        let log = "{\"step\":1}\n{\"step\":9}\nx\n{\"step\":2}\n{\"step\":3}\n";
+        fs::create_dir(root.path().join("samples")).unwrap();
+        fs::write(&index, log).unwrap();
+        for step in [2, 3, 8] {
+            let error = cut(root.path(), Some(step)).unwrap_err().to_string();
+            assert!(
+                error.contains("index.jsonl, line 2: of step 9, before lines of step 2"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&index).unwrap(), log);
+        }
+        // Where nothing after it is to be kept.
+        check(log, Some(1), "{\"step\":1}\n");
+    }
+
+    /// The start of the summary of a set, as it is written.
+    fn summary(set: &str) -> String {
+        let summary =
+            super::super::Summary { format: FORMAT, set: set.into(), ..Default::default() };
+        serde_json::to_string_pretty(&summary).unwrap()
+    }
+
+    #[test]
+    fn files_of_others_in_an_evaluation_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("evals/step-000005");
+        fs::create_dir_all(folder.join("plots.json")).unwrap();
+        let own = [
+            ("a.json", summary("a")),
+            ("b.json.partial", summary("b")[..20].to_owned()),
+            ("a.jsonl", "{\"number\":0,\"id\":\"x\"}\n".to_owned()),
+            ("c.jsonl", String::new()),
+            ("a.jsonl.partial", "{\"nu".to_owned()),
+        ];
+        let others = [
+            ("notes.md", "x".to_owned()),
+            ("mine.json", "{\"a\":1}".to_owned()),
+            ("copy.json", summary("a")),
+            ("mine.jsonl", "{\"step\":1}\n".to_owned()),
+            ("a.csv", "{\"number\":".to_owned()),
+        ];
+        for (name, text) in own.iter().chain(&others) {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        let names = || {
+            let mut names: Vec<_> = entries(&folder).unwrap();
+            names.iter_mut().for_each(|path| *path = path.file_name().unwrap().into());
+            names.sort();
+            names
+        };
+        let all = names();
+        cut(root.path(), Some(5)).unwrap();
+        assert_eq!(names(), all);
+        cut(root.path(), Some(4)).unwrap();
+        let mut left: Vec<_> = others.iter().map(|(name, _)| PathBuf::from(name)).collect();
+        left.push("plots.json".into());
+        left.sort();
+        assert_eq!(names(), left);
+    }
+
+    #[test]
     fn what_others_put_there_stays() {
         let root = tempfile::tempdir().unwrap();
-        for folder in BY_STEP {
+        for folder in FOLDERS {
             let plots = root.path().join(folder).join("plots");
             fs::create_dir_all(&plots).unwrap();
             fs::write(plots.join("step-000009.png"), "x").unwrap();
             fs::write(plots.with_file_name("notes.txt"), "x").unwrap();
             fs::write(plots.with_file_name("mine.partial"), "x").unwrap();
             fs::write(plots.with_file_name("step-9.jsonl"), "x").unwrap();
+            fs::write(plots.with_file_name("step-000009.png"), "x").unwrap();
+            fs::write(plots.with_file_name("step-000009"), "x").unwrap();
+            fs::create_dir(plots.with_file_name("step-000009.safetensors")).unwrap();
         }
+        fs::write(root.path().join("evals/step-000009.jsonl"), "x").unwrap();
+        fs::write(root.path().join("tokens/index.jsonl"), "x").unwrap();
         cut(root.path(), Some(1)).unwrap();
         cut(root.path(), None).unwrap();
-        for folder in BY_STEP {
+        for (folder, count) in FOLDERS.into_iter().zip([7, 8, 8]) {
             let folder = root.path().join(folder);
-            assert_eq!(fs::read_dir(&folder).unwrap().count(), 4, "{}", folder.display());
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), count, "{}", folder.display());
             assert!(folder.join("plots/step-000009.png").is_file());
         }
     }

@@ -6,6 +6,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// What the name of a file ends in until it is whole.
+pub(super) const PARTIAL: &str = ".partial";
+
 /// Takes the record's bytes. A trait, so that a test can let a write fail.
 pub trait Sink: Debug + Send {
     /// Adds `bytes` at the end of `file`, all or nothing.
@@ -99,7 +102,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
+    name.push(PARTIAL);
     let partial = folder.join(name);
     let written = (|| {
         let mut file = File::create(&partial)?;

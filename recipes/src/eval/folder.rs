@@ -75,7 +75,7 @@ pub fn open(root: &Path, settings: Settings, facts: &Facts) -> Result<Folder> {
     let (mut lines, mut known) = (BTreeMap::new(), BTreeMap::new());
     for set in &settings.sets {
         let read = whole_lines(&results(root, &set.name))?;
-        known.extend(contaminated(root, &set.name)?.map(|ids| (set.name.clone(), ids)));
+        known.extend(contaminated(root, &set.name, read.len())?.map(|ids| (set.name.clone(), ids)));
         lines.insert(set.name.clone(), read);
     }
     let sink = run::Folder::new(root);
@@ -107,7 +107,7 @@ pub fn read(root: &Path) -> Result<Found> {
                 path.display()
             );
         }
-        let contaminated = contaminated(root, name)?;
+        let contaminated = contaminated(root, name, read.len())?;
         summaries.push(summary(&settings, set, &read, contaminated));
         lines.insert(set.name.clone(), read);
     }
@@ -158,19 +158,21 @@ fn results_name(set: &str) -> String {
 }
 
 /// The problems that the summary of a set found in the training data. The other figures of a
-/// summary are computed from the lines; a summary whose lines are gone is refused.
-fn contaminated(root: &Path, set: &str) -> Result<Option<Vec<String>>> {
+/// summary are computed from the lines, of which `found` are there; where fewer are than it was
+/// computed from, it is refused.
+fn contaminated(root: &Path, set: &str, found: usize) -> Result<Option<Vec<String>>> {
     let path = root.join(summary_name(set));
     let Some(Summary { problems, unjudged, contaminated, .. }) = read_json(&path)? else {
         return Ok(None);
     };
-    let lines = results(root, set);
-    if !lines.exists() && problems + unjudged > 0 {
+    let (lines, expected) = (results(root, set), problems + unjudged);
+    if found < expected {
+        let got = if lines.exists() { found.to_string() } else { "no file".to_owned() };
         bail!(
-            "{}: expected the {} problems whose figures are in {set}.json, got no file\nrestore it \
-             from a copy; or remove {set}.json, and the same command judges them again",
-            lines.display(),
-            problems + unjudged
+            "{}: expected the {expected} problems whose figures are in {set}.json, got {got}: it is damaged\n\
+             restore it from a copy; or remove {set}.json, and the same command judges what is \
+             missing again",
+            lines.display()
         );
     }
     Ok(contaminated)

@@ -345,7 +345,11 @@ fn a_damaged_directory_is_explained() {
         for &at in few {
             fs::write(&path, &whole[..at]).unwrap();
             let is_read = read_or_refused(&root, file, &format!("cut at {at}"));
-            assert!(is_read || file == "eval.toml", "a torn line is left out");
+            let is_all = at == whole.len();
+            assert!(
+                file == "eval.toml" || is_read == is_all,
+                "{at}: the figures are of every line"
+            );
         }
         for bytes in [&b"\xff\xfe"[..], b"\0\0\n", b"{}\n", b"[1]\n"] {
             fs::write(&path, [bytes, &whole].concat()).unwrap();
@@ -388,8 +392,17 @@ fn the_figures_of_a_set_are_read_with_care() {
     refused("not JSON");
     // The figures are there, and the problems that they are of are not.
     fs::write(&figures, &whole).unwrap();
+    let expected =
+        "arithmetic.jsonl: expected the 12 problems whose figures are in arithmetic.json";
+    let (first, _) =
+        problems.split_at(problems.iter().position(|byte| *byte == b'\n').unwrap() + 1);
+    for (left, got) in [("".as_bytes(), "got 0"), (first, "got 1")] {
+        fs::write(&lines, left).unwrap();
+        refused(&format!("{expected}, {got}"));
+        assert_eq!(fs::read(&lines).unwrap(), left);
+    }
     fs::remove_file(&lines).unwrap();
-    refused("arithmetic.jsonl: expected the 12 problems whose figures are in arithmetic.json");
+    refused(&format!("{expected}, got no file"));
     // What the message advises works.
     fs::remove_file(&figures).unwrap();
     assert!(stearin(temp.path(), &arguments).status.success());
