@@ -8,7 +8,8 @@ use evals::export::{self, Curves, Export};
 use evals::run::{Problem, Run};
 
 use crate::curves::{Ended, follow};
-use crate::printable::printable;
+use crate::printable::{printable, quoted};
+use crate::run_dir::FACTS;
 use crate::signals::{INTERRUPTED, Stop};
 
 /// Exports the metrics of a run: CSV, JSON lines, or event files for TensorBoard.
@@ -72,6 +73,7 @@ impl From<Names> for export::Names {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let run = Run::open(&args.run)?;
+    check_kind(&run)?;
     run.problems.iter().for_each(note);
     let (format, names) = (args.format.into(), args.names.into());
     let mut curves = Curves::new(&run);
@@ -115,7 +117,10 @@ fn check_output(output: &Path, format: Format, run: &Path) -> Result<()> {
         let there = folder.ancestors().find(|above| above.exists() || *above == Path::new(""))?;
         Path::new(".").join(there).canonicalize().ok()
     });
-    if inside.is_some_and(|folder| run.canonicalize().is_ok_and(|run| folder.starts_with(run))) {
+    let is_run = |folder: &&Path| {
+        folder.join(FACTS).exists() || run.canonicalize().is_ok_and(|run| run == **folder)
+    };
+    if let Some(run) = inside.as_deref().and_then(|inside| inside.ancestors().find(is_run)) {
         bail!(
             "--output {}: expected a place outside of the run directory {}: nothing but the run \
              itself writes there",
@@ -124,6 +129,19 @@ fn check_output(output: &Path, format: Format, run: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Fails on the folder of an evaluation: it has no steps, so that nothing would be written.
+fn check_kind(run: &Run) -> Result<()> {
+    if run.facts.as_ref().is_none_or(|facts| facts.kind != "eval") {
+        return Ok(());
+    }
+    let root = run.root().display();
+    bail!(
+        "{root} is an evaluation by itself: it has figures of sets, and no metrics of steps\n\
+         to print them: stearin eval --table {}; to export curves, name the folder of a training",
+        quoted(&root.to_string())
+    );
 }
 
 /// When the run began, as far as it says so.

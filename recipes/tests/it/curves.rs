@@ -52,8 +52,20 @@ fn what_cannot_be_exported_is_bad_input() {
     let inside = run.join("metrics.jsonl").display().to_string();
     let below = run.join("new/folder/x.csv").display().to_string();
     let new = run.join("tb").display().to_string();
+    // Of another run, and an evaluation by itself.
+    let [other, eval] = ["other", "eval"].map(|name| out.path().join(name));
+    let facts = fs::read_to_string(run.join("run.json")).unwrap();
+    fs::create_dir_all(other.join("samples")).unwrap();
+    fs::write(other.join("run.json"), &facts).unwrap();
+    fs::create_dir(&eval).unwrap();
+    assert!(facts.contains("\"kind\": \"train\""), "{facts}");
+    fs::write(eval.join("run.json"), facts.replace("\"train\"", "\"eval\"")).unwrap();
+    let foreign = other.join("samples/x.csv").display().to_string();
     for (arguments, expected) in [
         (vec![&root, "--format", "tensorboard", "-o", &new], "outside of the run directory"),
+        (vec![&root, "--format", "csv", "-o", &foreign], "outside of the run directory"),
+        (vec![&root, "--format", "tensorboard", "-o", "other"], "outside of the run directory"),
+        (vec!["eval", "--format", "csv"], "stearin eval --table eval"),
         (vec!["missing", "--format", "csv"], "expected a folder, got nothing"),
         (vec![".", "--format", "csv"], "a folder without one"),
         (vec![&root, "--format", "tensorboard"], "--output <PATH>"),
