@@ -1,9 +1,9 @@
-//! Ctrl-C: the first asks the run to save and end, the second ends the process.
+//! Ctrl-C: the first asks the run to save and end, a later one ends the process.
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -11,9 +11,13 @@ use anyhow::{Context, Result};
 /// 128 and the number of SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
-/// A request to stop the run, shared by its clones.
+/// Time after the first signal in which others count as the same: a terminal, a shell and a
+/// scheduler may each pass one on.
+const SAME: Duration = Duration::from_secs(1);
+
+/// A request to stop the run, shared by its clones. It holds when the request came.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicUsize>);
+pub struct Stop(Arc<OnceLock<Instant>>);
 
 impl Stop {
     /// Listens to Ctrl-C, SIGTERM and SIGHUP from now on; once a process. `what` says what is done
@@ -26,13 +30,18 @@ impl Stop {
         let stop = Self::default();
         let requests = stop.clone();
         ctrlc::set_handler(move || {
-            if requests.0.fetch_add(1, Ordering::SeqCst) > 0 {
-                std::process::exit(i32::from(INTERRUPTED));
+            if let Some(first) = requests.0.get() {
+                if first.elapsed() >= SAME {
+                    std::process::exit(i32::from(INTERRUPTED));
+                }
+                return;
             }
+            requests.request();
             // A closed terminal is no reason not to save.
             let _ = writeln!(
                 std::io::stderr(),
-                "\nstopping: {what}; press Ctrl-C again to quit at once"
+                "\nstopping: {what}; from {} s on, Ctrl-C quits at once",
+                SAME.as_secs()
             );
         })
         .context("listening to Ctrl-C")?;
@@ -41,7 +50,7 @@ impl Stop {
 
     /// Requests a stop, as Ctrl-C does.
     pub fn request(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.get_or_init(Instant::now);
     }
 
     /// Whether work goes on, for work that can be broken off.
@@ -51,6 +60,6 @@ impl Stop {
 
     /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
+        self.0.get().is_some()
     }
 }

@@ -135,12 +135,30 @@ fn a_second_ctrl_c_quits_without_saving() {
     let mut child = stearin(&path, &root).spawn().unwrap();
     wait_for_steps(&mut child, &root, 0);
     interrupt(&child);
-    sleep(Duration::from_millis(100));
+    sleep(Duration::from_millis(1200));
     assert!(child.try_wait().unwrap().is_none(), "one Ctrl-C lets the step go on");
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(i32::from(INTERRUPTED)));
     // It did not get to save: readers see a run that says so and that nobody is at work in.
     assert_eq!(status(&root).unwrap().state, State::Running);
+}
+
+#[test]
+#[cfg(unix)]
+fn signals_within_a_second_are_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = recipe(temp.path());
+    let root = temp.path().join("run");
+    let mut child = stearin(&recipe, &root).spawn().unwrap();
+    wait_for_steps(&mut child, &root, 3);
+    let twice = format!("kill -INT {0}; kill -INT {0}", child.id());
+    assert!(Command::new("sh").args(["-c", &twice]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("from 1 s on, Ctrl-C quits at once").count(), 1, "{said}");
+    let left = status(&root).unwrap();
+    assert_eq!(left.state, State::Interrupted, "{said}");
+    assert!(root.join(format!("checkpoints/step-{:06}/trainer.json", left.step)).is_file());
 }
 
 #[test]
