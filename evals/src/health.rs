@@ -4,6 +4,7 @@
 
 mod watch;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rewards::Outcome;
@@ -20,8 +21,9 @@ pub struct Warning {
     pub name: &'static str,
     /// What was observed.
     pub cause: String,
-    /// What to change.
-    pub act: &'static str,
+    /// What to change. Keys of the stage that the step is of begin with `stage.rl`, until
+    /// [`Warning::in_stage`] gives them its number.
+    pub act: Cow<'static, str>,
     /// The value of the metric from which on it is given, where there is one.
     pub limit: Option<f64>,
 }
@@ -52,13 +54,16 @@ pub fn check_held_out(lines: &[ProblemLine]) -> Vec<Warning> {
     let unparseable = gold_unparseable(&seen).map(|warning| Warning {
         name: "held_out_unparseable",
         cause: warning.cause.replace("groups were dropped", "held-out problems are left out"),
-        act: "repair these rows of the held-out file, or choose a verifier that reads their answers",
+        act:
+            "repair these rows of the held-out file, or choose a verifier that reads their answers"
+                .into(),
         limit: None,
     });
     let truncated = all_truncated(&seen).map(|_| Warning {
         name: "held_out_truncated",
         cause: "every held-out completion was cut at the token limit".into(),
-        act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens",
+        act: "raise `eval.sampling.max_new_tokens`, or check the prompt style and the stop tokens"
+            .into(),
         limit: None,
     });
     let failed = failed(&seen).map(|warning| Warning {
@@ -120,7 +125,9 @@ fn all_truncated(seen: &[Seen<'_>]) -> Option<Warning> {
     completions.all(|(_, is_truncated)| *is_truncated).then(|| Warning {
         name: "all_truncated",
         cause: "every completion was cut at the token limit".into(),
-        act: "raise `stage.rl.rollout.max_new_tokens`, or check the prompt style and the stop tokens",
+        act:
+            "raise `stage.rl.rollout.max_new_tokens`, or check the prompt style and the stop tokens"
+                .into(),
         limit: None,
     })
 }
@@ -139,7 +146,8 @@ fn no_answer(seen: &[Seen<'_>]) -> Option<Warning> {
         ),
         act: "ask for the form that the verifier reads in `prompt.suffix`, or set the verifier's \
               `marker` to the form that the prompt asks for; a policy that cannot keep to it yet \
-              needs a supervised stage first",
+              needs a supervised stage first"
+            .into(),
         limit: None,
     })
 }
@@ -153,7 +161,8 @@ fn no_spread(groups: &[&GradedGroup]) -> Option<Warning> {
         name: "no_spread",
         cause: "in every group all rewards are equal, so no token has an advantage".into(),
         act: "choose problems that the policy solves sometimes, raise `stage.rl.group_size`, or \
-              begin with a supervised stage",
+              begin with a supervised stage"
+            .into(),
         limit: None,
     })
 }
@@ -162,7 +171,8 @@ fn gold_unparseable(seen: &[Seen<'_>]) -> Option<Warning> {
     dropped(seen, Seen::gold_unparseable).map(|(dropped, ids)| Warning {
         name: "gold_unparseable",
         cause: format!("{dropped}, their gold answers cannot be parsed: {ids}"),
-        act: "repair these rows of the data file, or choose a verifier that reads their answers",
+        act: "repair these rows of the data file, or choose a verifier that reads their answers"
+            .into(),
         limit: None,
     })
 }
@@ -172,7 +182,8 @@ fn failed(seen: &[Seen<'_>]) -> Option<Warning> {
     dropped(seen, failed).map(|(dropped, ids)| Warning {
         name: "verifier_failed",
         cause: format!("{dropped}, a verifier failed on one of their completions: {ids}"),
-        act: "see what the verifier says on its error output, or give it a longer `deadline_s`",
+        act: "see what the verifier says on its error output, or give it a longer `deadline_s`"
+            .into(),
         limit: None,
     })
 }

@@ -224,7 +224,8 @@ impl History {
                 "lower `stage.rl.schedule.lr`, or hold the entropy from the start of a stage with \
                  `stage.rl.weighting = { kind = \"stare\" }` or \
                  `stage.rl.entropy_bonus = { kind = \"adaptive\" }`"
-            },
+            }
+            .into(),
             limit: Some(start / 5.0),
         })
     }
@@ -244,7 +245,7 @@ impl History {
             ),
             act: "lower `stage.rl.schedule.lr`, `stage.rl.weighting.reweight_w` or the coefficient of \
                   `stage.rl.entropy_bonus`, or lower `stage.rl.weighting.target_entropy` so that the \
-                  gate closes earlier",
+                  gate closes earlier".into(),
             limit: Some(if tripled { thrice } else { most }),
         })
     }
@@ -266,7 +267,7 @@ impl History {
                 before.len()
             ),
             act: "if that is what the policy can reach, stop here; else raise `stage.rl.schedule.lr`, \
-                  `stage.rl.batch` or `stage.rl.group_size`, or choose problems that it solves sometimes",
+                  `stage.rl.batch` or `stage.rl.group_size`, or choose problems that it solves sometimes".into(),
             limit: None,
         })
     }
@@ -275,8 +276,10 @@ impl History {
         (self.endless >= ENDLESS).then(|| Warning {
             name: "end_token_never_sampled",
             cause: format!("in {} steps in a row no completion ended by itself", self.endless),
-            act: "teach the end token in a supervised stage, give `prompt.stop` a text that ends an \
-                  answer, or raise `stage.rl.rollout.max_new_tokens`",
+            act:
+                "teach the end token in a supervised stage, give `prompt.stop` a text that ends an \
+                  answer, or raise `stage.rl.rollout.max_new_tokens`"
+                    .into(),
             limit: None,
         })
     }
@@ -300,7 +303,7 @@ impl History {
                  before {median:.3}: runs that break announce it so"
             ),
             act: "if it goes on, lower `stage.rl.schedule.lr`, `stage.rl.optim.max_grad_norm` or \
-                  `stage.rl.optim.beta2`",
+                  `stage.rl.optim.beta2`".into(),
             limit: Some(3.0 * median),
         })
     }
@@ -332,6 +335,7 @@ fn log_prob_gap(metrics: &Metrics, agreement: Agreement) -> Option<Warning> {
         ),
     };
     let (cause, limit) = (format!("{found}; {expected}"), Some(mean_bound));
+    let act = act.into();
     (!agrees).then_some(Warning { name: "log_prob_gap", cause, act, limit })
 }
 

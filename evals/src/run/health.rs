@@ -57,8 +57,8 @@ impl HealthLine {
             name: warning.name.to_owned(),
             level: warning.level(),
             cause: warning.cause.clone(),
-            act: warning.act.to_owned(),
-            key: key(warning.act).map(str::to_owned),
+            act: warning.act.clone().into_owned(),
+            key: key(&warning.act).map(str::to_owned),
             metric: metric.map(str::to_owned),
             value,
             limit: warning.limit,
@@ -85,6 +85,16 @@ pub fn read_health(path: &Path) -> Result<Lines<HealthLine>, Problem> {
 }
 
 impl Warning {
+    /// The warning with the keys of the stage of this index, counted from 0, spelled as `--set`
+    /// takes them in every recipe: more than one stage may be of the kind `rl`.
+    #[must_use]
+    pub fn in_stage(mut self, index: usize) -> Self {
+        const ANY: &str = "`stage.rl.";
+        if self.act.contains(ANY) {
+            self.act = self.act.replace(ANY, &format!("`stage.{index}.")).into();
+        }
+        self
+    }
     /// How much it asks for.
     pub fn level(&self) -> Level {
         match self.name {
@@ -150,7 +160,7 @@ mod tests {
             "log_prob_gap",
             "batch_not_full",
         ] {
-            let warning = Warning { name, cause: String::new(), act: "", limit: None };
+            let warning = Warning { name, cause: String::new(), act: "".into(), limit: None };
             let metric = warning.metric().unwrap();
             assert!(spec(metric).is_some(), "{metric}");
         }

@@ -2,8 +2,14 @@
 //! `--set` takes it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use recipes::config::{Layer, load, schema};
+use std::fs;
+
+use evals::Warning;
+use evals::run::read_health;
+use recipes::config::{Layer, Loaded, load, schema};
 use serde_json::Value;
+
+use crate::runs::{self, Run};
 
 const HEALTH: [&str; 2] = [
     include_str!("../../../evals/src/health.rs"),
@@ -105,4 +111,76 @@ fn every_remedy_exists() {
         let path: Vec<_> = text.split('.').collect();
         assert!(has(&schema, &schema, &path), "`{text}` is no key of a recipe");
     }
+}
+
+/// [`RECIPE`] with a second stage of the same kind, which only a number tells from the first.
+fn two_stages() -> String {
+    let (_, stage) = RECIPE.split_once("[[stage]]").unwrap();
+    let stage = stage.replace("batch = 4", "batch = 4\ndynamic_sampling = { max_batches = 2 }");
+    format!("{RECIPE}[[stage]]{stage}")
+}
+
+fn set(recipe: &str, setting: &str) -> anyhow::Result<Loaded> {
+    load(&[Layer::text("two", recipe)], &[setting.to_owned()])
+}
+
+/// The setting that leaves a key of the resolved recipe at its value.
+fn as_it_is(recipe: &str, key: &str) -> String {
+    let text = load(&[Layer::text("two", recipe)], &[]).unwrap().recipe.to_toml().unwrap();
+    let mut value: toml::Value = toml::from_str(&text).unwrap();
+    for name in key.split('.') {
+        value = match name.parse::<usize>() {
+            Ok(index) => value[index].clone(),
+            Err(_) => value.get(name).unwrap_or_else(|| panic!("{key}: {text}")).clone(),
+        };
+    }
+    format!("{key}={value}")
+}
+
+#[test]
+fn the_keys_of_a_warning_are_taken_where_two_stages_are_of_a_kind() {
+    let recipe = two_stages();
+    let sources = HEALTH.into_iter().chain([include_str!("../../src/train/rl/gather.rs")]);
+    let mut keys = 0;
+    for text in sources.flat_map(quoted).filter(|text| text.starts_with("stage.")) {
+        let act = format!("raise `{text}`, or stop").into();
+        let warning = Warning { name: "a", cause: String::new(), act, limit: None }.in_stage(1);
+        let said = warning.act.split('`').nth(1).unwrap();
+        let whole = |said: &str| match said.split_once(" = ") {
+            Some(_) => said.to_owned(),
+            None => as_it_is(&recipe, said),
+        };
+        let setting = whole(said);
+        set(&recipe, &setting).unwrap_or_else(|error| panic!("{setting}: {error:#}"));
+        // What the sources have stands for any stage of the kind.
+        let setting = setting.replacen("stage.1.", "stage.rl.", 1);
+        let error = format!("{:#}", set(&recipe, &setting).unwrap_err());
+        assert!(error.contains("more than one stage is `rl`"), "{error}");
+        keys += 1;
+    }
+    assert!(keys >= 15, "{keys}");
+}
+
+#[test]
+fn the_key_that_a_run_records_is_taken_by_its_recipe() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    // No completion of one token ends by itself.
+    let (head, stage) = runs::RECIPE.rsplit_once("[[stage]]").unwrap();
+    let stage =
+        stage.replace("max_new_tokens = 6", "max_new_tokens = 1").replace("= 4\nb", "= 1\nb");
+    let recipe = format!("{head}[[stage]]{stage}[[stage]]{stage}");
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let lines = read_health(&root.join("health.jsonl")).unwrap().lines;
+    let cut: Vec<_> = lines.iter().filter(|line| line.name == "all_truncated").collect();
+    let keys: Vec<_> = cut.iter().map(|line| line.key.clone().unwrap()).collect();
+    assert_eq!(keys, [1, 2].map(|at| format!("stage.{at}.rollout.max_new_tokens")));
+    for line in cut {
+        let key = line.key.as_ref().unwrap();
+        assert!(line.act.contains(key.as_str()), "{line:?}");
+        set(&recipe, &format!("{key}=2")).unwrap();
+    }
+    let log = fs::read_to_string(root.join("log.txt")).unwrap();
+    assert!(log.contains("raise `stage.1.rollout.max_new_tokens`"), "{log}");
+    assert!(!log.contains("stage.rl."), "{log}");
 }

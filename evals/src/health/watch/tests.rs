@@ -95,7 +95,7 @@ fn the_act_against_a_collapse_depends_on_the_gate() {
             let entropy = ("actor/entropy", if step <= 30 { 0.5 } else { 0.05 });
             more.iter().copied().chain([entropy]).collect()
         };
-        said(&run(40, change))[0].1.act
+        said(&run(40, change)).swap_remove(0).1.act
     };
     assert!(act(Vec::new()).contains("`stage.rl.entropy_bonus = "));
     assert!(act(vec![("stare/gate_on", 1.0)]).starts_with("raise `stage.rl.weighting.reweight_w`"));

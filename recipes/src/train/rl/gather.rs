@@ -166,7 +166,7 @@ fn partial_rewards(rollouts: &Rollouts, judge: &str) -> Option<Warning> {
              `outcome` for them: accuracy counts every positive reward as correct"
         ),
         act: "let the verifier say in `outcome` which answers are `correct` and which `wrong`, or look at the \
-              rewards instead of accuracy",
+              rewards instead of accuracy".into(),
         limit: None,
     })
 }
@@ -216,7 +216,8 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
     if kept > 0 && dynamic.at_cap == AtCap::GoOn {
         let act = "the step learns from fewer groups; raise \
                    `stage.rl.dynamic_sampling.max_batches` or `stage.rl.group_size`, or choose \
-                   problems of a fitting difficulty";
+                   problems of a fitting difficulty"
+            .into();
         return Ok(Warning { name: "batch_not_full", cause, act, limit: None });
     }
     let at_cap =

@@ -39,8 +39,11 @@ impl Trainer<'_> {
         self.state.score = None;
         let kind = recipe.stages[index].settings().kind();
         self.log_step(kind, &output);
+        let numbered = output.warnings.drain(..).map(|warning| warning.in_stage(index));
+        output.warnings = numbered.collect();
         self.log_warnings(&output.warnings);
         for warning in self.watch.observe(step, &output.metrics) {
+            let warning = warning.in_stage(index);
             output.metrics.set(format!("health/{}", warning.name), 1.0)?;
             self.run.console.warn(&warning.to_string());
             output.warnings.push(warning);
