@@ -174,6 +174,11 @@ impl Schedule {
         lr * (min_ratio + (1.0 - min_ratio) * decay.at(progress))
     }
 
+    /// The learning rate after warm-up, from which it may fall.
+    pub fn peak(&self) -> f64 {
+        self.parts().lr
+    }
+
     /// Updates of warm-up, out of `total`.
     pub fn warmup(&self, total: u64) -> u64 {
         let Parts { warmup, warmup_ratio, .. } = self.parts();

@@ -122,10 +122,15 @@ fn best_checkpoint(run: &Path) -> Result<PathBuf> {
     if let Some(best) = run_dir::best_of(&saved) {
         return Ok(best.path.clone());
     }
-    let newest = saved.pop().with_context(|| {
-        format!("the run {} has no checkpoint yet: there is nothing to open", run.display())
-    })?;
-    Ok(newest.path)
+    if let Some(newest) = saved.pop() {
+        return Ok(newest.path);
+    }
+    let (done, due) = (run_dir::steps_done(run), run_dir::first_due(run)?);
+    bail!(
+        "the run {} has no checkpoint yet: it has done {done} steps, and the first is due after step \
+         {due}\nwait for it, or stop the run, which saves its state",
+        run.display()
+    )
 }
 
 /// Where a model computes, and in what.

@@ -1,14 +1,17 @@
 //! Whether a run may go on, from where, and with what other settings.
 
 mod classes;
+mod command;
 
 use anyhow::{Result, bail};
-use evals::run::{Change, Class, Facts, State, Status};
+use evals::run::{Change, Class, Facts, State};
 use serde_json::Value;
 
 use crate::printable::quoted;
-use crate::run_dir::{RunDir, Saved, status};
-use classes::{Difference, differences, first_checkpoint, last_stage};
+use crate::run_dir::{RunDir, Saved, TrainerState, status, steps_lost};
+use classes::{Difference, differences, last_stage, total_steps};
+
+pub use command::{Command, CommandLine};
 
 /// What a run is to go on with.
 #[derive(Debug)]
@@ -24,34 +27,7 @@ pub struct Request<'a> {
     /// Whether files may be others.
     pub changed_files: bool,
     /// The command, without its flags for resuming.
-    pub command: &'a str,
-}
-
-/// How to resume a run, for messages.
-#[derive(Debug, Clone, Copy)]
-pub struct Command<'a> {
-    /// The command, without its flags for resuming.
-    pub line: &'a str,
-    /// Whether settings may be others that change the steps to come.
-    pub changed: bool,
-    /// Whether files may be others.
-    pub changed_files: bool,
-}
-
-impl Command<'_> {
-    /// The whole command, with `settings` in addition.
-    pub fn resume(&self, settings: &[String]) -> String {
-        let mut words = vec![self.line.to_owned()];
-        words.extend(settings.iter().map(|setting| format!("--set {}", quoted(setting))));
-        words.push("--resume".to_owned());
-        if self.changed {
-            words.push("--changed".to_owned());
-        }
-        if self.changed_files {
-            words.push("--accept-changed-files".to_owned());
-        }
-        words.join(" ")
-    }
+    pub command: &'a CommandLine,
 }
 
 impl Request<'_> {
@@ -71,20 +47,38 @@ pub struct Resumed {
     pub changes: Vec<(Change, String)>,
     /// Files that are others than before, one line each: accepted.
     pub changed_files: Vec<String>,
+    /// The steps of the run before, and those that it has now.
+    pub steps: [u64; 2],
+    /// Whether no step is left to do, and the run has only to be ended.
+    pub is_done: bool,
 }
 
-/// Where a run may go on as asked.
+impl Resumed {
+    /// Steps done before.
+    pub fn step(&self) -> u64 {
+        self.saved.as_ref().map_or(0, |saved| saved.state.step)
+    }
+
+    /// That the run gets longer or shorter, where it does.
+    pub fn other_steps(&self) -> Option<String> {
+        let [before, now] = self.steps;
+        (before != now).then(|| format!("steps: {before} before, {now} now"))
+    }
+}
+
+/// Where a run may go on as asked. A run that was killed between its last step and its end has no
+/// step left to do, and is ended.
 ///
 /// # Errors
 ///
 /// Fails, and says what differs and with which command the run goes on, when a setting, the kernel
 /// of bf16 or a file is another one and that is impossible or was not allowed, and when no step is
-/// left to do.
+/// left to do of a run that is ended or was to have more.
 pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
     let saved = run.checkpoints()?.pop();
     let state = saved.as_ref().map(|saved| &saved.state);
-    let then = run.facts()?;
-    let mut found = differences(&run.recipe()?, request.recipe, state)?;
+    let (then, recipe) = (run.facts()?, run.recipe()?);
+    let mut found = differences(&recipe, request.recipe, state)?;
     found.extend(environment_differences(&then, request.facts));
     found.sort_by_key(|one| one.change.class);
     if state.is_none() {
@@ -94,9 +88,12 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
         (Some(now), Some(then)) => now.changes_since(then),
         _ => Vec::new(),
     };
-    refuse(run, request, &found, &changed_files)?;
-    let is_done = |state: &_| is_done(state, request.total_steps);
-    if state.is_some_and(is_done) {
+    let steps = [total_steps(&recipe)?, request.total_steps];
+    let has_ended = |steps| state.is_some_and(|state| is_done(state, steps));
+    refuse(run, request, &found, &changed_files, has_ended(steps[0]))?;
+    let is_done = has_ended(steps[1]);
+    let is_ended = || status(run.root()).is_ok_and(|status| status.state == State::Finished);
+    if is_done && (!has_ended(steps[0]) || is_ended()) {
         let (stage, steps) = last_stage(request.recipe)?;
         let more = format!("stage.{stage}.steps={}", steps.saturating_mul(2));
         bail!(
@@ -109,21 +106,14 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
         );
     }
     let changes = found.into_iter().map(|one| (one.change.clone(), line(&one))).collect();
-    Ok(Resumed { saved, changes, changed_files })
+    Ok(Resumed { saved, changes, changed_files, steps, is_done })
 }
 
 /// Fails where the run has done steps that it had saved, and has no checkpoint any more: it would
 /// begin again, and its record would be cut.
 fn refuse_lost_checkpoints(run: &RunDir) -> Result<()> {
     let root = run.root();
-    let Ok(Status { state, step: done, .. }) = status(root) else { return Ok(()) };
-    let due = first_checkpoint(&run.recipe()?)?;
-    // A run that ends in order saves its state. At the due step itself, a run may have been killed
-    // before the checkpoint was whole.
-    let in_order = matches!(state, State::Finished | State::Interrupted);
-    if done == 0 || (!in_order && done <= due) {
-        return Ok(());
-    }
+    let Some(done) = steps_lost(root)? else { return Ok(()) };
     bail!(
         "cannot resume {}: it has done {done} steps and has no checkpoint, but it had saved its state: \
          its checkpoints were removed\n\
@@ -135,7 +125,7 @@ fn refuse_lost_checkpoints(run: &RunDir) -> Result<()> {
     )
 }
 
-fn is_done(state: &crate::run_dir::TrainerState, total_steps: u64) -> bool {
+fn is_done(state: &TrainerState, total_steps: u64) -> bool {
     state.step >= total_steps && state.pending.is_none() && state.unwritten.is_empty()
 }
 
@@ -172,22 +162,33 @@ fn refused(one: &Difference) -> String {
     format!("{class:10}  {key}: {} in the run, {} now{note}", show(then), show(now))
 }
 
-/// The settings that the run has, for `--set`; `None` where it cannot set them: in a list of
-/// verifiers, or where the kind of a table, and with it further keys, is another.
-fn keeping(found: &[Difference]) -> Option<Vec<String>> {
+/// The settings that the run has, for `--set`, and the keys of those that change no step and that
+/// it cannot set. `None` where it cannot set another one: in a list of verifiers, or where the kind
+/// of a table, and with it further keys, is another. With `has_ended`, its number of steps leaves
+/// nothing to do and is not kept.
+fn keeping(found: &[Difference], has_ended: bool) -> Option<(Vec<String>, Vec<&str>)> {
     let setting = |one: &Difference| {
         let Change { key, then, .. } = &one.change;
         let below = key.strip_prefix("stage.").and_then(|rest| rest.split_once('.'));
         let is_in_list = |key: &str| key.split('.').any(|word| word.parse::<usize>().is_ok());
-        let is_settable = !key.starts_with("environment.")
-            && key.rsplit('.').next() != Some("kind")
-            && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting));
+        let is_settable = key.rsplit('.').next() != Some("kind")
+            && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting))
+            && !(has_ended && key.ends_with(".steps"));
         let value = then.as_ref().filter(|_| is_settable)?;
         Some(format!("{key}={value}"))
     };
-    let differing = found.iter().filter(|one| one.change.class != Class::Free);
-    let settings = differing.map(setting).collect::<Option<Vec<_>>>()?;
-    (!settings.is_empty()).then_some(settings)
+    let (mut settings, mut others) = (Vec::new(), Vec::new());
+    for one in found {
+        let Change { key, class, .. } = &one.change;
+        let of_environment = key.starts_with("environment.");
+        match setting(one).filter(|_| !of_environment) {
+            Some(setting) => settings.push(setting),
+            None if *class != Class::Free => return None,
+            None if of_environment => {}
+            None => others.push(key.as_str()),
+        }
+    }
+    (!settings.is_empty()).then_some((settings, others))
 }
 
 /// Fails where something may not differ.
@@ -196,6 +197,7 @@ fn refuse(
     request: &Request<'_>,
     found: &[Difference],
     files: &[String],
+    has_ended: bool,
 ) -> Result<()> {
     let has = |class| found.iter().any(|one| one.change.class == class);
     let needs_changed = has(Class::Changing);
@@ -207,10 +209,12 @@ fn refuse(
     lines.extend(files.iter().map(|file| format!("{:10}  {file}", "file")));
     let changed_files = !files.is_empty();
     let command = Command { line: request.command, changed: false, changed_files };
-    let keep = keeping(found).map_or(String::new(), |settings| {
-        let command = command.resume(&settings);
+    let keep = keeping(found, has_ended).map_or(String::new(), |(settings, others)| {
+        let but = if others.is_empty() { "" } else { ", but for " };
         format!(
-            "to keep the settings of the run, such as those of an earlier --set:\n  {command}\n"
+            "to keep the settings of the run, such as those of an earlier --set{but}{}:\n  {}\n",
+            others.join(", "),
+            command.resume(&settings)
         )
     });
     let act = if has(Class::Impossible) {

@@ -16,37 +16,42 @@ mod changes;
 mod checkpoints;
 mod claim;
 mod facts;
+mod leftovers;
 mod pending;
 mod status;
 mod tensors;
 mod unwritten;
+mod way_back;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use evals::run::{Accepted, Facts, Files, sync_folder, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use checkpoints::{Saved, Score, StageState, TrainerState, checkpoints};
-pub(crate) use checkpoints::{best_of, way_back};
+pub(crate) use checkpoints::best_of;
+pub use checkpoints::{Saved, Score, StageState, TrainerState};
 pub use claim::Claim;
 pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
 pub use pending::Pending;
 pub use status::{Heartbeat, status, steps_done};
 pub use tensors::TensorFile;
 pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
+pub use way_back::checkpoints;
+pub(crate) use way_back::{first_due, steps_lost, way_back};
 
 use claim::lock;
+use leftovers::{partial, put};
 
 /// An open run directory. Holds the run's lock as long as it lives.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
-    lock: File,
+    /// None where it is only read.
+    lock: Option<File>,
 }
 
 pub(crate) const RECIPE: &str = "recipe.toml";
@@ -56,8 +61,6 @@ pub(crate) const FACTS: &str = "run.json";
 /// Where the lines of the console are kept.
 pub(crate) const LOG: &str = "log.txt";
 const LOCK: &str = "lock";
-/// What the name of a folder ends in while another is put in its place.
-const REPLACED: &str = "replaced";
 
 impl RunDir {
     /// A new run directory at `root` with its resolved recipe and its facts.
@@ -75,15 +78,23 @@ impl RunDir {
     ///
     /// Fails when there is none, or a trainer is at work in it.
     pub fn open(root: &Path) -> Result<Self> {
-        if !root.join(RECIPE).is_file() {
-            let act = if claim::is_free(root) {
-                "run without --resume to start a new run"
-            } else {
-                "name the folder of the run with --run-dir, or another place for a new run without --resume"
-            };
-            bail!("nothing to resume: {} is not a run directory\n{act}", root.display());
-        }
+        check_run(root)?;
         Self::locked(root, "training")
+    }
+
+    /// The run directory at `root`, to see how it goes on; nothing in it is touched.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`RunDir::open`] does.
+    pub fn look(root: &Path) -> Result<Self> {
+        check_run(root)?;
+        let lock = File::open(root.join(LOCK)).ok();
+        if lock.is_some_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        {
+            bail!("another process is training in {}", root.display());
+        }
+        Ok(Self { root: root.to_owned(), lock: None })
     }
 
     /// The directory of an evaluation at `root`, to go on with; nothing where there is none.
@@ -105,8 +116,8 @@ impl RunDir {
         let Some(lock) = lock else {
             bail!("another process is {working} in {}", root.display());
         };
-        let run = Self { root: root.to_owned(), lock };
-        run.remove_partial().with_context(|| format!("cleaning {}", root.display()))?;
+        let run = Self { root: root.to_owned(), lock: Some(lock) };
+        leftovers::remove(root).with_context(|| format!("cleaning {}", root.display()))?;
         Ok(run)
     }
 
@@ -177,59 +188,29 @@ impl RunDir {
             })
             .with_context(|| format!("writing {}", path.display()))
     }
-
-    fn remove_partial(&self) -> io::Result<()> {
-        for folder in
-            [self.root.clone(), self.root.join("checkpoints"), self.root.join("reference")]
-        {
-            for path in entries(&folder)? {
-                let extension = path.extension().unwrap_or_default();
-                if extension == REPLACED && !path.with_extension("").exists() {
-                    fs::rename(&path, path.with_extension(""))?;
-                } else if extension == "partial" || extension == REPLACED {
-                    if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }?;
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for RunDir {
     /// Unlocks it. Closing the file would do so only once no child has a copy of it, and a child
     /// that another thread starts has one until its program begins.
     fn drop(&mut self) {
-        let _ = self.lock.unlock();
+        if let Some(lock) = &self.lock {
+            let _ = lock.unlock();
+        }
     }
 }
 
-/// Renames the folder `partial` to `path`, in the place of one that may be there.
-fn put(partial: &Path, path: &Path) -> io::Result<()> {
-    if !path.exists() {
-        return fs::rename(partial, path);
+/// Fails where no run is.
+fn check_run(root: &Path) -> Result<()> {
+    if root.join(RECIPE).is_file() {
+        return Ok(());
     }
-    let mut old = path.as_os_str().to_owned();
-    old.push(".");
-    old.push(REPLACED);
-    let old = PathBuf::from(old);
-    if old.exists() {
-        fs::remove_dir_all(&old)?;
-    }
-    fs::rename(path, &old)?;
-    fs::rename(partial, path).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = fs::rename(&old, path);
-    })?;
-    fs::remove_dir_all(&old)
-}
-
-/// A temporary name beside `path` that nobody else has.
-fn partial(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    name.push(format!(".{}-{count}.partial", std::process::id()));
-    path.with_file_name(name)
+    let act = if claim::is_free(root) {
+        "run without --resume to start a new run"
+    } else {
+        "name the folder of the run with --run-dir, or another place for a new run without --resume"
+    };
+    bail!("nothing to resume: {} is not a run directory\n{act}", root.display());
 }
 
 /// Paths in `folder`, in the order of their names; none if it does not exist.
@@ -357,39 +338,6 @@ mod tests {
         write(&run, "two").unwrap();
         assert_eq!(read(), "two");
         assert_eq!(entries(&run.root().join("reference")).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn an_interrupted_replacement_goes_back_to_the_old_folder_or_on_to_the_new() {
-        let temp = tempfile::tempdir().unwrap();
-        let root = temp.path().join("a");
-        let run = create(&root).unwrap();
-        write(&run, "old").unwrap();
-        drop(run);
-        let (folder, old) =
-            (root.join("reference/stage-0"), root.join("reference/stage-0.replaced"));
-        // Ended between the two renames.
-        fs::rename(&folder, &old).unwrap();
-        let run = RunDir::open(&root).unwrap();
-        assert_eq!(fs::read_to_string(folder.join("text")).unwrap(), "old");
-        drop(run);
-        // Ended before the old folder was removed.
-        fs::create_dir(&old).unwrap();
-        drop(RunDir::open(&root).unwrap());
-        assert!(!old.exists() && folder.exists());
-    }
-
-    #[test]
-    fn what_a_crash_left_half_written_goes_on_open() {
-        let temp = tempfile::tempdir().unwrap();
-        let root = temp.path().join("a");
-        drop(create(&root).unwrap());
-        fs::create_dir_all(root.join("checkpoints/step-000003.partial")).unwrap();
-        fs::write(root.join("status.json.partial"), "{").unwrap();
-        let run = RunDir::open(&root).unwrap();
-        assert_eq!(run.checkpoints().unwrap(), []);
-        assert!(!root.join("checkpoints/step-000003.partial").exists());
-        assert!(!root.join("status.json.partial").exists());
     }
 
     #[test]

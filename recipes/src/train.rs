@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result};
 use evals::attempt::GradedGroup;
 use evals::{Metrics, Warning};
 
-pub use trainer::{Ended, Failed, Job, Options, train};
+pub use trainer::{Ended, Failed, Job, Options, outlook, train};
 
 use crate::config::Stage;
 use crate::run_dir::{RunDir, Saved};

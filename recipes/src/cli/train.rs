@@ -11,9 +11,10 @@ use crate::data;
 use crate::dry_run::{Judged, Plan, ProblemStats, Prompts, Sizes};
 use crate::policy::{self, Compute};
 use crate::printable::quoted;
+use crate::resume::CommandLine;
 use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
-use crate::train::{Ended, Job, Options, train};
+use crate::train::{Ended, Job, Options, outlook, train};
 use crate::verifiers::{self, OutsideConfig, RewardConfig, RewardsConfig};
 use crate::{length_limits, machine, shipped};
 
@@ -49,7 +50,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = time)]
     max_time: Option<Duration>,
     /// Say what the run would do and need, and do nothing.
-    #[arg(long, conflicts_with = "resume")]
+    /// With `--resume`, also from where the run would go on, and with what other settings.
+    #[arg(long)]
     dry_run: bool,
     /// Say only warnings, errors and a last line; `log.txt` in the run's folder has the rest.
     #[arg(short, long, conflicts_with = "verbose")]
@@ -68,17 +70,21 @@ impl Args {
         }
     }
 
-    /// These arguments as a command line, but for those about resuming.
-    fn command(&self) -> String {
-        let mut words = vec!["stearin".to_owned(), "train".to_owned(), quoted(&self.recipe)];
-        words.extend(self.overlays.iter().map(|overlay| quoted(overlay)));
-        for setting in &self.overrides {
-            words.extend(["--set".to_owned(), quoted(setting)]);
+    /// Where the run is.
+    fn root(&self, recipe: &Recipe) -> PathBuf {
+        self.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name))
+    }
+
+    /// These arguments as a command, but for those about resuming.
+    fn command(&self, recipe: &Recipe) -> CommandLine {
+        let files = std::iter::once(&self.recipe).chain(&self.overlays);
+        let words = ["stearin", "train"].map(str::to_owned).into_iter();
+        CommandLine {
+            words: words.chain(files.map(|file| quoted(file))).collect::<Vec<_>>().join(" "),
+            settings: self.overrides.clone(),
+            run_dir: (self.root(recipe).display().to_string(), self.run_dir.is_some()),
+            kinds: recipe.stages.iter().map(|stage| stage.settings().kind()).collect(),
         }
-        if let Some(folder) = &self.run_dir {
-            words.extend(["--run-dir".to_owned(), quoted(&folder.display().to_string())]);
-        }
-        words.join(" ")
     }
 }
 
@@ -101,7 +107,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         if lacks_problems && shipped::named(&args.recipe).is_none() {
             data::problems(&recipe, &search_path)?;
         }
-        return Ok(ExitCode::SUCCESS);
+        if !args.resume {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     let model_ref = policy::locate(&recipe.model.path, &search_path)?;
     let problems = data::problems(&recipe, &search_path)?;
@@ -117,22 +125,30 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let open = |path: &Path| compute.load(path);
     let job =
         Job { recipe: &recipe, problems, model_ref: &model_ref, base: &base, open: &open, threads };
-    let run_dir = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
-    let stop = Stop::listen("the unfinished step is dropped, and the state before it is saved")?;
-    if let Some(limit) = args.max_time {
-        stop_after(limit.saturating_sub(began.elapsed()), stop.clone(), console.clone());
-    }
-    let options = Options {
-        run_dir: &run_dir,
+    let (root, command) = (args.root(&recipe), args.command(&recipe));
+    let options = |stop| Options {
+        run_dir: &root,
         resume: args.resume,
         changed: args.changed,
         accept_changed_files: args.accept_changed_files,
         stop,
-        console,
-        command: &args.command(),
+        console: console.clone(),
+        command: &command,
         sink: None,
     };
-    Ok(match train(job, options)? {
+    if args.dry_run {
+        let lines = outlook(&job, &options(Stop::default()))?;
+        let lines = lines.iter().map(|line| format!("{:>12}  {line}\n", "resume"));
+        print(&lines.collect::<String>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = Stop::listen(
+        "a step that still samples is dropped, and the state after the one before, if any, is saved",
+    )?;
+    if let Some(limit) = args.max_time {
+        stop_after(limit.saturating_sub(began.elapsed()), stop.clone(), console.clone());
+    }
+    Ok(match train(job, options(stop))? {
         Ended::Finished => ExitCode::SUCCESS,
         Ended::Interrupted => ExitCode::from(INTERRUPTED),
     })

@@ -42,12 +42,11 @@ pub(super) fn differences(
         .collect()
 }
 
-/// The step after which a run of this resolved recipe has a checkpoint for certain.
-pub(super) fn first_checkpoint(recipe: &str) -> Result<u64> {
+/// Steps of a resolved recipe, over all stages.
+pub(super) fn total_steps(recipe: &str) -> Result<u64> {
     let recipe = Recipe::read(recipe)?;
-    let every = recipe.leaves.get("checkpoint.every").and_then(Value::as_integer);
-    let every = every.and_then(|every| u64::try_from(every).ok()).unwrap_or(u64::MAX);
-    Ok(every.min(recipe.steps(0)))
+    let mut steps = (0..).map(|stage| recipe.steps(stage)).take_while(|steps| *steps > 0);
+    Ok(steps.by_ref().fold(0, u64::saturating_add))
 }
 
 /// The last stage of a resolved recipe, counted from 0, and its steps.

@@ -1,13 +1,25 @@
 //! What resumes changed: `changes.jsonl`, and the recipes that were replaced.
 
 use std::fs;
+use std::io;
 
 use anyhow::{Context, Result, bail};
 use evals::run::{Change, Changes, FORMAT, Facts, read_changes, write_whole};
 
 use super::{FACTS, RECIPE, RunDir, write_json};
 
-const CHANGES: &str = "changes.jsonl";
+pub(super) const CHANGES: &str = "changes.jsonl";
+
+/// The name of the recipe before the change of this number, counted from 1.
+fn recipe_name(number: usize) -> String {
+    format!("recipe-{number:04}.toml")
+}
+
+/// Whether a file of this name is the recipe before a change.
+pub(super) fn kept_recipe(name: &str) -> bool {
+    let number = name.strip_prefix("recipe-").and_then(|rest| rest.strip_suffix(".toml"));
+    number.and_then(|number| number.parse().ok()).is_some_and(|number| recipe_name(number) == name)
+}
 
 impl RunDir {
     /// What resumes changed, in their order.
@@ -40,20 +52,19 @@ impl RunDir {
     ///
     /// Fails when a file cannot be read or written.
     pub fn change(&self, step: u64, changes: Vec<Change>, recipe: &str, now: &Facts) -> Result<()> {
-        let mut lines = self.changes()?;
+        let mut lines = self.settle()?;
         let old = self.recipe()?;
         let has_new_verifiers = changes.iter().any(|change| change.key.contains("rewards"));
         let is_noted =
             lines.last().is_some_and(|line| line.step == step && line.changes == changes);
         if !is_noted {
             let kept = lines.iter().filter(|line| line.recipe.is_some()).count();
-            let name = (old != recipe).then(|| format!("recipe-{:04}.toml", kept + 1));
+            let name = (old != recipe).then(|| recipe_name(kept + 1));
             if let Some(name) = &name {
                 self.write(name, old.as_bytes())?;
             }
             lines.push(Changes { format: FORMAT, step, recipe: name, changes });
-            let line = |line| serde_json::to_string(line).expect("plain fields become JSON") + "\n";
-            self.write(CHANGES, lines.iter().map(line).collect::<String>().as_bytes())?;
+            self.write_changes(&lines)?;
         }
         self.write(RECIPE, recipe.as_bytes())?;
         let mut facts = self.facts()?;
@@ -66,6 +77,37 @@ impl RunDir {
             }
         }
         write_json(&self.root.join(FACTS), &facts)
+    }
+
+    /// Takes back a change that was noted and not made, as a kill between the two leaves it: the
+    /// recipe is still the one that is kept as that before. Returns the changes that were made.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be read or written.
+    pub fn settle(&self) -> Result<Vec<Changes>> {
+        let (mut lines, own) = (self.changes()?, self.recipe()?);
+        let is_kept =
+            |name: &String| fs::read_to_string(self.root.join(name)).is_ok_and(|kept| kept == own);
+        if lines.last().is_some_and(|line| line.recipe.as_ref().is_some_and(is_kept)) {
+            lines.pop();
+            self.write_changes(&lines)?;
+        }
+        let kept = lines.iter().filter(|line| line.recipe.is_some()).count();
+        match fs::remove_file(self.root.join(recipe_name(kept + 1))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error)
+                .with_context(|| format!("removing what a kill left in {}", self.root.display())),
+            _ => Ok(lines),
+        }
+    }
+
+    fn write_changes(&self, lines: &[Changes]) -> Result<()> {
+        let path = self.root.join(CHANGES);
+        if lines.is_empty() {
+            return fs::remove_file(&path).with_context(|| format!("removing {}", path.display()));
+        }
+        let line = |line| serde_json::to_string(line).expect("plain fields become JSON") + "\n";
+        self.write(CHANGES, lines.iter().map(line).collect::<String>().as_bytes())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -131,6 +173,29 @@ mod tests {
         assert_eq!(read("recipe-0002.toml"), "seed = 2\n");
         assert_eq!(run.recipe().unwrap(), "seed = 3\n");
         assert_eq!(run.facts().unwrap().threads, 3);
+    }
+
+    #[test]
+    fn a_change_that_a_kill_kept_from_being_made_is_taken_back() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("a");
+        let facts = of_this_process(1);
+        let run = RunDir::create(&root, "seed = 1\n", &facts).unwrap();
+        let names = || {
+            let paths = super::super::entries(&root).unwrap().into_iter();
+            paths.map(|path| path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let before = names();
+        run.change(4, Vec::new(), "seed = 2\n", &facts).unwrap();
+        assert_eq!(run.settle().unwrap().len(), 1, "one that was made stays");
+        // As a kill leaves it between the two.
+        fs::write(root.join(RECIPE), "seed = 1\n").unwrap();
+        assert_eq!(run.settle().unwrap(), []);
+        assert_eq!(names(), before);
+        // As it leaves it before the note.
+        fs::write(root.join("recipe-0001.toml"), "seed = 1\n").unwrap();
+        assert_eq!(run.settle().unwrap(), []);
+        assert_eq!(names(), before);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Pending, RunDir, TensorFile, Unwritten, entries, partial, read_json, write_json};
+use super::{Pending, RunDir, TensorFile, Unwritten, partial, read_json, write_json};
 use crate::printable::quoted;
 
 /// Version of `trainer.json`.
@@ -190,15 +190,6 @@ impl RunDir {
         Ok(self.root.join(name))
     }
 
-    /// The complete checkpoints, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// Fails when one cannot be read.
-    pub fn checkpoints(&self) -> Result<Vec<Saved>> {
-        checkpoints(&self.root)
-    }
-
     /// Removes checkpoints but the newest `keep` and, if asked, the one with the best score; of
     /// equal ones the earliest.
     ///
@@ -220,30 +211,12 @@ impl RunDir {
     }
 }
 
-/// The complete checkpoints of the run at `root`, oldest first.
-///
-/// # Errors
-///
-/// Fails when one cannot be read.
-pub fn checkpoints(root: &Path) -> Result<Vec<Saved>> {
-    let folder = root.join("checkpoints");
-    let paths = entries(&folder).with_context(|| format!("reading {}", folder.display()))?;
-    let mut saved = paths
-        .into_iter()
-        .filter(|path| step_of_folder(path).is_some())
-        .map(|path| {
-            let damaged =
-                |error: anyhow::Error| anyhow!("{error:#}\n{}", way_back(root, &path, None));
-            read_saved(&path, &damaged)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    saved.sort_by_key(|saved| saved.state.step);
-    Ok(saved)
-}
-
 /// The checkpoint in `path`. An error about its state passes through `damaged`, unless the state is
 /// of another version.
-fn read_saved(path: &Path, damaged: &dyn Fn(anyhow::Error) -> anyhow::Error) -> Result<Saved> {
+pub(super) fn read_saved(
+    path: &Path,
+    damaged: &dyn Fn(anyhow::Error) -> anyhow::Error,
+) -> Result<Saved> {
     #[derive(Serialize, Deserialize)]
     struct Version {
         format: u32,
@@ -272,35 +245,8 @@ fn read_saved(path: &Path, damaged: &dyn Fn(anyhow::Error) -> anyhow::Error) -> 
 }
 
 /// The step that the name of a checkpoint's folder gives.
-fn step_of_folder(path: &Path) -> Option<u64> {
+pub(super) fn step_of_folder(path: &Path) -> Option<u64> {
     path.file_name().and_then(|name| step_of_name(name.to_str()?))
-}
-
-/// How the run at `root` goes on without the checkpoint in `folder`, as lines for people. With
-/// `resume`, the command that does so, all that is to be typed.
-pub(crate) fn way_back(root: &Path, folder: &Path, resume: Option<&str>) -> String {
-    let mut others = entries(&root.join("checkpoints")).unwrap_or_default();
-    others.retain(|path| path != folder && step_of_folder(path).is_some());
-    others.sort_by_key(|path| std::cmp::Reverse(step_of_folder(path)));
-    let is_whole = |path: &PathBuf| {
-        let saved = read_saved(path, &|error| error);
-        saved.is_ok_and(|saved| saved.damage().is_none())
-    };
-    let Some(whole) = others.iter().position(is_whole) else {
-        return "the run has no other whole checkpoint: restore the files of this one from a copy, or \
-                start a new run in another --run-dir"
-            .to_owned();
-    };
-    let step = step_of_folder(&others[whole]).expect("it has been asked for");
-    // Those after it are not whole either.
-    let unusable = others[..whole].iter().map(PathBuf::as_path).chain([folder]);
-    let remove: Vec<_> = unusable.map(|path| quoted(&path.display().to_string())).collect();
-    let remove = remove.join(" ");
-    let resume = resume.map(|command| format!("\n  {command}")).unwrap_or_default();
-    format!(
-        "the checkpoint after step {step} is whole; to go on from it, remove what cannot be used, then \
-         resume:\n  rm -r {remove}{resume}"
-    )
 }
 
 /// The checkpoint with the best score, the earliest of equals. Where some were scored by another
@@ -376,7 +322,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let old = r#"{"format":1,"step":1,"stage":0,"updates":1,"drawn":8,"weighting":null}"#;
         fs::write(folder.join(TRAINER), old).unwrap();
-        let error = checkpoints(temp.path()).unwrap_err().to_string();
+        let error = crate::run_dir::checkpoints(temp.path()).unwrap_err().to_string();
         assert!(error.contains("trainer.json: expected format 2, got 1"), "{error}");
         assert!(error.contains("--set model.path="), "{error}");
     }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use evals::run::{Facts, sync_folder, write_whole};
 
-use super::{FACTS, LOCK, RECIPE, RunDir, entries, partial, write_json};
+use super::leftovers::{name_of_partial, partial};
+use super::{FACTS, LOCK, RECIPE, RunDir, entries, write_json};
 
 /// The right to make the run directory at a place, from before the model is loaded until the folder
 /// is there. It is a lock on a file beside that place, which goes when the claim does.
@@ -92,22 +93,16 @@ impl Claim {
                 let _ = fs::remove_dir_all(&partial);
             })
             .with_context(|| format!("creating {}", self.root.display()))?;
-        Ok(RunDir { root: self.root.clone(), lock })
+        Ok(RunDir { root: self.root.clone(), lock: Some(lock) })
     }
 
     /// Removes what starters of this place left when they were killed: while the claim is held,
     /// nobody else is at work on it.
     fn remove_leftovers(&self) {
         let name = name(&self.root);
-        let is_digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let is_own = |path: &Path| {
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let middle = file
-                .strip_prefix(&*name)
-                .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".partial"));
-            let numbers = middle.and_then(|middle| middle.split_once('-'));
-            numbers.is_some_and(|(pid, count)| is_digits(pid) && is_digits(count))
+            let file = path.file_name().and_then(|file| file.to_str());
+            file.and_then(name_of_partial) == Some(&name)
         };
         for path in entries(&self.parent).unwrap_or_default() {
             if is_own(&path) {

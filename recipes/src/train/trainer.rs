@@ -4,6 +4,7 @@ mod begin;
 mod end;
 pub(crate) mod evaluation;
 mod gaps;
+mod outlook;
 mod samples;
 mod save;
 mod step;
@@ -26,7 +27,7 @@ use crate::data::Problems;
 use crate::length_limits;
 use crate::machine::now;
 use crate::policy::ModelRef;
-use crate::resume::Command;
+use crate::resume::{Command, CommandLine};
 use crate::run_dir::{
     BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
     steps_done, tokenizer_sha256, way_back,
@@ -36,6 +37,7 @@ use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_ve
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 use gaps::note_gaps;
+pub use outlook::outlook;
 
 /// What to train, and on what.
 #[expect(missing_debug_implementations, reason = "it holds functions")]
@@ -69,8 +71,8 @@ pub struct Options<'a> {
     pub stop: Stop,
     /// Where progress and messages go.
     pub console: Console,
-    /// The command line without `--resume`, for messages that say how to resume.
-    pub command: &'a str,
+    /// The command without `--resume`, for messages that say how to resume.
+    pub command: &'a CommandLine,
     /// Where the record goes, if not into the run directory.
     pub sink: Option<Box<dyn Sink>>,
 }
@@ -100,7 +102,12 @@ pub enum Ended {
 /// file other than the run's, on problems that cannot be used, on a record that cannot be written,
 /// and on every error of an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
-    let existing = if options.resume { Some(open_existing(&job, &options)?) } else { None };
+    let existing = if options.resume {
+        let run_dir = RunDir::open(options.run_dir)?;
+        Some(open_existing(run_dir, &job, &options)?)
+    } else {
+        None
+    };
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
     let command = options.resume_command();
     let Options { run_dir: root, resume, stop, console, sink, .. } = options;
@@ -109,7 +116,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let Some(verifiers) = start_verifiers(&job, &console, &stop)? else {
         return Ok(Ended::Interrupted);
     };
-    let saved = existing.as_ref().and_then(|existing| existing.saved.clone());
+    let saved = existing.as_ref().and_then(|existing| existing.resumed.saved.clone());
     let open_saved = |saved| open_saved(&job, root, saved, command);
     let (model, text) = saved.as_ref().map_or_else(job.base, open_saved)?;
     let text = job.recipe.prompt.prepare(text)?;
@@ -119,7 +126,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let (run_dir, accepted) = match (existing, claim) {
         (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {
-            let facts = first_facts(&job, command.line, programs, (&model, &text))?;
+            let facts = first_facts(&job, &command.line.to_string(), programs, (&model, &text))?;
             (claim.create(&job.recipe.to_toml()?, &facts)?, None)
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
@@ -326,6 +333,12 @@ impl Trainer<'_> {
             self.failed_writes.check()?;
         }
         self.finish_resumed_step()?;
+        if self.run.recipe.stage_at(self.state.step).is_none() {
+            self.run.console.print(&format!(
+                "all {} steps are done: the run had only to be ended",
+                self.state.step
+            ));
+        }
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {
                 // The stage before is saved at its end; before the first there is nothing to save.
@@ -341,7 +354,7 @@ impl Trainer<'_> {
                 ..self.run
             };
             let mut stage = begin_stage(run, index, saved, &self.run_dir, self.open)?;
-            self.accept()?;
+            self.announce();
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();
             while self.state.step < end {
@@ -352,16 +365,26 @@ impl Trainer<'_> {
                 self.step(stage.as_mut(), index, end)?;
             }
         }
-        // Where what was pending is all that was left to do.
+        // Where no step was left to do.
+        self.announce();
         self.accept()?;
         Ok(Ended::Finished)
     }
 
-    /// Records the changes that the run goes on with, unless that is done.
+    /// Prints the changes that the run goes on with, unless that is done.
+    fn announce(&mut self) {
+        if let Some(accepted) = &mut self.accepted {
+            accepted.announce(self.run.console);
+        }
+    }
+
+    /// Records the changes that the run goes on with, unless that is done. It has gone on with them
+    /// once something is about to be recorded that a resume keeps.
     fn accept(&mut self) -> Result<()> {
-        if let Some(accepted) = self.accepted.take() {
-            accepted.record(&self.run_dir, self.run.console)?;
+        if let Some(accepted) = &self.accepted {
+            accepted.record(&self.run_dir)?;
             self.changed = changed_steps(&self.run_dir)?;
+            self.accepted = None;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use evals::run::State;
 use recipes::run_dir::{checkpoints, status};
 use recipes::train::Ended;
 
+#[cfg(unix)]
+use crate::binary::{printed, stderr, stearin, typed};
 use crate::runs::{RECIPE, Run, assert_equal};
 
 /// Runs `recipe` until this many steps are done.
@@ -133,12 +135,77 @@ fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
         let folder = root.join(format!("checkpoints/step-{newest:06}"));
         assert!(error.contains(&format!("after step {older} is whole")), "{name}: {error}");
         assert!(error.contains(&format!("rm -r {}", folder.display())), "{name}: {error}");
-        assert!(error.ends_with("stearin train small.toml --resume"), "{name}: {error}");
+        let command = "stearin train small.toml --set stage.1.schedule.lr=1e29 --resume --changed";
+        assert!(error.ends_with(command), "{name}: {error}");
         assert!(matches!(status(&root).unwrap().state, State::Failed { .. }));
         fs::remove_dir_all(&folder).unwrap();
         let run = Run { recipe: &recipe, changed: true, ..Run::resumed(&root) };
         assert_eq!(run.train().unwrap(), Ended::Finished, "{name}");
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_whose_only_checkpoint_diverged_begins_again_as_the_message_says() {
+    let temp = tempfile::tempdir().unwrap();
+    let (temp, root) = (temp.path(), temp.path().join("runs/small"));
+    let rare = RECIPE
+        .replace("every = 1\nkeep = 2", "every = 50\nkeep = 2\nbest = \"off\"")
+        .replace("[eval]\nevery = 2", "[eval]\nevery = 1");
+    fs::write(temp.join("small.toml"), &rare).unwrap();
+    let rate = ["--set", "stage.sft.schedule.lr=1e27"];
+    let mut output = stearin(temp, &["train", "small.toml", rate[0], rate[1]]);
+    // The rates that are printed first are too high as well.
+    for lower in ["1e26", "1e25"] {
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("the weights have diverged"), "{said}");
+        assert_eq!(steps(&root), [1], "{said}");
+        let commands = printed(&said, "to begin again at step 0");
+        assert_eq!(commands.matches("schedule.lr").count(), 1, "{commands}");
+        assert!(commands.contains(&format!("lr={lower} --resume --changed")), "{commands}");
+        output = typed(temp, &commands);
+    }
+    let said = stderr(&output);
+    assert!(said.contains("it begins again at step 0"), "{said}");
+    let commands = printed(&said, "to begin again at step 0");
+    let output = typed(temp, &commands.replace("lr=1e24", "lr=3e-2"));
+    assert!(output.status.success(), "{commands}: {}", stderr(&output));
+    let (whole, own) = (temp.join("runs/whole"), ["train", "small.toml", "--run-dir"]);
+    assert!(stearin(temp, &[&own[..], &["runs/whole"]].concat()).status.success());
+    let metrics = |root: &Path| {
+        let text = fs::read_to_string(root.join("metrics.jsonl")).unwrap();
+        text.replace("\"training/changed\":1.0,", "")
+    };
+    assert_eq!(metrics(&root), metrics(&whole));
+    // Where a checkpoint was due before it, the record of that would be lost.
+    let path = root.join("status.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"finished\"", "\"running\"")).unwrap();
+    for step in steps(&root) {
+        halve(&root.join(format!("checkpoints/step-{step:06}/model.safetensors")));
+    }
+    let output = stearin(temp, &[&own[..], &["runs/small", "--resume"]].concat());
+    let said = stderr(&output);
+    assert!(said.contains("start a new run in another --run-dir"), "{said}");
+    assert!(!said.contains("rm -r"), "{said}");
+}
+
+#[test]
+fn a_run_without_a_checkpoint_says_when_the_first_is_due() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let rare = RECIPE.replace("every = 1\nkeep", "every = 50\nkeep");
+    let run = Run { recipe: &rare, ..Run::new(&root) };
+    run.stop.request();
+    assert_eq!(run.train().unwrap(), Ended::Interrupted);
+    let error = recipes::policy::locate(
+        &root.display().to_string(),
+        &recipes::search_path::SearchPath::of_command(),
+    );
+    let error = format!("{:#}", error.unwrap_err());
+    // The first stage has two steps.
+    assert!(error.contains("0 steps, and the first is due after step 2"), "{error}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod mistakes;
 mod record;
 mod reference;
 mod resume;
+mod resumed_as;
 mod runs;
 mod shapes;
 mod sources;

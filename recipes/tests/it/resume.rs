@@ -90,8 +90,8 @@ fn logs_beyond_the_checkpoint_are_cut_also_where_torn() {
     // As if killed while the fifth checkpoint was being written, after the fourth.
     fs::remove_dir_all(broken.join("checkpoints/step-000006")).unwrap();
     let fifth = broken.join("checkpoints/step-000005");
-    fs::rename(&fifth, broken.join("checkpoints/step-000005.partial")).unwrap();
-    fs::create_dir_all(broken.join("checkpoints/step-000004.partial")).unwrap();
+    fs::rename(&fifth, broken.join("checkpoints/step-000005.77-1.partial")).unwrap();
+    fs::create_dir_all(broken.join("checkpoints/step-000004.77-0.partial")).unwrap();
     for log in ["metrics.jsonl", "timings.jsonl"] {
         let bytes = fs::read(broken.join(log)).unwrap();
         fs::write(broken.join(log), &bytes[..bytes.len() - 7]).unwrap();

@@ -11,6 +11,7 @@ use recipes::config::Recipe;
 use recipes::console::Console;
 use recipes::data::problems;
 use recipes::policy::{self, Compute};
+use recipes::resume::CommandLine;
 use recipes::search_path::SearchPath;
 use recipes::signals::Stop;
 use recipes::train::{Ended, Job, Options, train};
@@ -103,6 +104,11 @@ impl<'a> Run<'a> {
         } else {
             self.sink
         };
+        let command = CommandLine {
+            words: "stearin train small.toml".into(),
+            run_dir: (self.root.display().to_string(), false),
+            ..CommandLine::default()
+        };
         let options = Options {
             run_dir: self.root,
             resume: self.resume,
@@ -110,7 +116,7 @@ impl<'a> Run<'a> {
             accept_changed_files: self.accept_changed_files,
             stop: self.stop,
             console: Console::silent(),
-            command: "stearin train small.toml",
+            command: &command,
             sink,
         };
         train(job, options)

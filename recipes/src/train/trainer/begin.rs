@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::data::Problems;
 use crate::identity::digests;
 use crate::resume::{Request, Resumed, resume};
-use crate::run_dir::{RunDir, Saved, computing, of_model, printable_command};
+use crate::run_dir::{RunDir, computing, of_model, printable_command};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
 
@@ -83,11 +83,14 @@ pub(super) fn first_facts(
 #[derive(Debug)]
 pub(super) struct ExistingRun {
     run_dir: RunDir,
-    /// The checkpoint to resume from.
-    pub(super) saved: Option<Saved>,
+    /// From where, and with what other settings and files.
+    pub(super) resumed: Resumed,
     /// The files that the run has from here on.
     pub(super) files: Files,
-    accepted: AcceptedChanges,
+    /// This process and its files now.
+    facts: Facts,
+    /// The recipe now.
+    recipe: String,
 }
 
 /// What differs from the run so far and was accepted. The run directory gets it once the run goes
@@ -104,42 +107,68 @@ pub(super) struct AcceptedChanges {
     changes: Vec<(Change, String)>,
     /// Accepted changes of files, one line each.
     changed_files: Vec<String>,
+    /// Whether they were printed.
+    is_announced: bool,
 }
 
 impl ExistingRun {
     pub(super) fn into_parts(self) -> (RunDir, Option<AcceptedChanges>) {
-        (self.run_dir, Some(self.accepted))
+        let Self { run_dir, resumed, facts, recipe, .. } = self;
+        let step = resumed.step();
+        let Resumed { changes, changed_files, .. } = resumed;
+        let is_announced = false;
+        let accepted =
+            AcceptedChanges { step, facts, recipe, changes, changed_files, is_announced };
+        (run_dir, Some(accepted))
     }
 }
 
 impl AcceptedChanges {
-    /// Records them in the run directory.
-    pub(super) fn record(self, run_dir: &RunDir, console: &Console) -> Result<()> {
-        let step = self.step;
-        let (changes, lines): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
-        if !changes.is_empty() {
+    /// Prints them, unless that is done.
+    pub(super) fn announce(&mut self, console: &Console) {
+        if std::mem::replace(&mut self.is_announced, true) {
+            return;
+        }
+        if !self.changes.is_empty() {
+            let lines: Vec<_> = self.changes.iter().map(|(_, line)| line.as_str()).collect();
             console.print(&format!(
-                "after step {step} the run goes on with other settings\n  {}",
+                "after step {} the run goes on with other settings\n  {}",
+                self.step,
                 lines.join("\n  ")
             ));
-            run_dir.change(step, changes, &self.recipe, &self.facts)?;
         }
         if !self.changed_files.is_empty() {
             console.warn(&format!(
                 "the run goes on with changed files, so it does not equal an unbroken one\n  {}",
                 self.changed_files.join("\n  ")
             ));
-            let files = self.facts.files.unwrap_or_default();
-            run_dir.accept(files, Accepted { step, changes: self.changed_files })?;
+        }
+    }
+
+    /// Records them in the run directory.
+    pub(super) fn record(&self, run_dir: &RunDir) -> Result<()> {
+        let step = self.step;
+        let changes: Vec<_> = self.changes.iter().map(|(change, _)| change.clone()).collect();
+        if changes.is_empty() {
+            run_dir.settle()?;
+        } else {
+            run_dir.change(step, changes, &self.recipe, &self.facts)?;
+        }
+        if !self.changed_files.is_empty() {
+            let files = self.facts.files.clone().unwrap_or_default();
+            run_dir.accept(files, Accepted { step, changes: self.changed_files.clone() })?;
         }
         Ok(())
     }
 }
 
-/// Opens the run to resume, and checks that it can be resumed as requested.
-pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<ExistingRun> {
-    let Options { run_dir: root, console, changed, accept_changed_files, command, .. } = options;
-    let run_dir = RunDir::open(root)?;
+/// Checks that the run of `run_dir` can be resumed as requested.
+pub(super) fn open_existing(
+    run_dir: RunDir,
+    job: &Job<'_>,
+    options: &Options<'_>,
+) -> Result<ExistingRun> {
+    let Options { console, changed, accept_changed_files, command, .. } = options;
     let then = run_dir.facts()?;
     let mut model = job.model_ref.files()?;
     if model.is_none() && run_dir.checkpoints()?.is_empty() {
@@ -152,7 +181,7 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
             .print("the model is not in the cache, so its files are not compared with the run's");
         model = Some(files.model());
     }
-    let facts = facts(job, command, program_files(job)?, model);
+    let facts = facts(job, &command.to_string(), program_files(job)?, model);
     let recipe = job.recipe.to_toml()?;
     let request = Request {
         recipe: &recipe,
@@ -162,7 +191,10 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
         changed_files: *accept_changed_files,
         command,
     };
-    let Resumed { saved, changes, changed_files } = resume(&run_dir, &request)?;
+    let resumed = resume(&run_dir, &request)?;
+    if let Some(line) = resumed.other_steps() {
+        console.warn(&line);
+    }
     if then.files.is_none() {
         console.print("the run has no digests of its files, so they are not compared");
     }
@@ -173,9 +205,7 @@ pub(super) fn open_existing(job: &Job<'_>, options: &Options<'_>) -> Result<Exis
             elsewhere.join("\n  ")
         ));
     }
-    let step = saved.as_ref().map_or(0, |saved| saved.state.step);
-    let files = if changed_files.is_empty() { &then.files } else { &facts.files };
+    let files = if resumed.changed_files.is_empty() { &then.files } else { &facts.files };
     let files = files.clone().unwrap_or_default();
-    let accepted = AcceptedChanges { step, facts, recipe, changes, changed_files };
-    Ok(ExistingRun { run_dir, saved, files, accepted })
+    Ok(ExistingRun { run_dir, resumed, files, facts, recipe })
 }

@@ -78,8 +78,10 @@ impl Trainer<'_> {
             done => format!("{done} steps were done, of which {saved} are saved"),
         };
         let command = self.resuming();
-        let next = if let Some((problem, folder)) = self.unusable(error) {
-            let way_back = way_back(self.run_dir.root(), folder, Some(&command.resume(&[])));
+        let next = if let Some(Unusable { problem, folder, settings }) = self.unusable(error) {
+            let changed = command.changed || !settings.is_empty();
+            let resume = Command { changed, ..command }.resume(&settings);
+            let way_back = way_back(self.run_dir.root(), folder, Some(&resume));
             format!("{state}, but {problem}\n{way_back}")
         } else if let Some(recoverable) = error.downcast_ref::<Recoverable>() {
             let command = Command { changed: true, ..command }.resume(&recoverable.settings);
@@ -119,27 +121,42 @@ impl Trainer<'_> {
         }
     }
 
-    /// Why the last checkpoint cannot be gone on from, where that is the cause of the error, and
-    /// its folder.
-    fn unusable(&self, error: &anyhow::Error) -> Option<(String, &Path)> {
+    /// Why the last checkpoint cannot be gone on from, where that is the cause of the error.
+    fn unusable(&self, error: &anyhow::Error) -> Option<Unusable<'_>> {
         let saved = self.saved.as_ref().filter(|saved| saved.state.step == self.state.step)?;
+        let folder = saved.path.as_path();
         if has_diverged(error) {
             let stage = self.state.stage;
-            let problem = format!(
-                "its weights have diverged: go back, with a lower stage.{stage}.schedule.lr and \
-                 --changed where the same steps would diverge again"
-            );
-            return Some((problem, saved.path.as_path()));
+            let lr = lowered(self.run.recipe.stages[stage].settings().descent().schedule.peak());
+            let problem =
+                "its weights have diverged: go back, with a lower learning rate, as the same \
+                           steps would diverge again"
+                    .to_owned();
+            let settings = vec![format!("stage.{stage}.schedule.lr={lr}")];
+            return Some(Unusable { problem, folder, settings });
         }
-        // Until the stage has begun, the files of the checkpoint are still being read.
+        // Until a step is done, the files of the checkpoint may be at fault.
         let damage = self.accepted.as_ref().and_then(|_| saved.damage())?;
         let problem = if with_causes(error).contains(&damage) {
             "its checkpoint is damaged".to_owned()
         } else {
             format!("its checkpoint is damaged: {damage}")
         };
-        Some((problem, saved.path.as_path()))
+        Some(Unusable { problem, folder, settings: Vec::new() })
     }
+}
+
+/// A checkpoint that cannot be gone on from.
+struct Unusable<'a> {
+    problem: String,
+    folder: &'a Path,
+    /// The settings with which the run gets past it, as for `--set`.
+    settings: Vec<String>,
+}
+
+/// A tenth of a learning rate, in two digits.
+fn lowered(lr: f64) -> String {
+    format!("{:.1e}", lr / 10.0).replace(".0e", "e")
 }
 
 /// Whether the policy gave logits that are not finite.

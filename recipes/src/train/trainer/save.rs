@@ -109,6 +109,8 @@ impl Trainer<'_> {
             return Ok(());
         }
         self.finish_step()?;
+        self.announce();
+        self.accept()?;
         self.state.unwritten = Unwritten::default();
         self.record.sync()?;
         self.state.watch = self.watch.state();

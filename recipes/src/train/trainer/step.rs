@@ -32,6 +32,7 @@ impl Trainer<'_> {
                 return Err(error);
             }
         };
+        self.accept()?;
         self.state.step += 1;
         let step = self.state.step;
         self.state.stage = index;
