@@ -173,7 +173,7 @@ fn keeping(found: &[Difference], has_ended: bool) -> Option<(Vec<String>, Vec<&s
         let is_in_list = |key: &str| key.split('.').any(|word| word.parse::<usize>().is_ok());
         let is_settable = key.rsplit('.').next() != Some("kind")
             && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting))
-            && !(has_ended && key.ends_with(".steps"));
+            && !(has_ended && key.rsplit('.').next() == Some("steps"));
         let value = then.as_ref().filter(|_| is_settable)?;
         Some(format!("{key}={value}"))
     };

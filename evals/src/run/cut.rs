@@ -175,7 +175,7 @@ fn is_of_evaluation(path: &Path) -> io::Result<bool> {
     let expected = if let Some(set) = whole.strip_suffix(".json") {
         let set = Value::from(set);
         format!("{{\n  \"format\": {FORMAT},\n  \"set\": {set},")
-    } else if whole.ends_with(".jsonl") {
+    } else if whole.strip_suffix(".jsonl").is_some() {
         "{\"number\":".to_owned()
     } else {
         return Ok(false);
@@ -293,8 +293,9 @@ mod tests {
             fs::write(folder.join(name), text).unwrap();
         }
         let names = || {
-            let mut names: Vec<_> = entries(&folder).unwrap();
-            names.iter_mut().for_each(|path| *path = path.file_name().unwrap().into());
+            let paths = entries(&folder).unwrap().into_iter();
+            let mut names: Vec<PathBuf> =
+                paths.map(|path| path.file_name().unwrap().into()).collect();
             names.sort();
             names
         };

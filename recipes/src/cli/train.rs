@@ -137,10 +137,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         sink: None,
     };
     if args.dry_run {
-        let lines = outlook(&job, &options(Stop::default()))?;
-        let lines = lines.iter().map(|line| format!("{:>12}  {line}\n", "resume"));
-        print(&lines.collect::<String>())?;
-        return Ok(ExitCode::SUCCESS);
+        return show_outlook(&job, &options(Stop::default()));
     }
     let stop = Stop::listen(
         "a step that still samples is dropped, and the state after the one before, if any, is saved",
@@ -152,6 +149,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         Ended::Finished => ExitCode::SUCCESS,
         Ended::Interrupted => ExitCode::from(INTERRUPTED),
     })
+}
+
+/// Prints how the run would be resumed.
+fn show_outlook(job: &Job<'_>, options: &Options<'_>) -> Result<ExitCode> {
+    let lines = outlook(job, options)?;
+    let lines: Vec<_> = lines.iter().map(|line| format!("{:>12}  {line}\n", "resume")).collect();
+    print(&lines.concat())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Asks the run to stop once this time has passed.

@@ -102,12 +102,8 @@ pub enum Ended {
 /// file other than the run's, on problems that cannot be used, on a record that cannot be written,
 /// and on every error of an update. A run that had begun is then marked as failed.
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
-    let existing = if options.resume {
-        let run_dir = RunDir::open(options.run_dir)?;
-        Some(open_existing(run_dir, &job, &options)?)
-    } else {
-        None
-    };
+    let run_dir = options.resume.then(|| RunDir::open(options.run_dir)).transpose()?;
+    let existing = run_dir.map(|run_dir| open_existing(run_dir, &job, &options)).transpose()?;
     let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
     let command = options.resume_command();
     let Options { run_dir: root, resume, stop, console, sink, .. } = options;
@@ -338,6 +334,7 @@ impl Trainer<'_> {
                 "all {} steps are done: the run had only to be ended",
                 self.state.step
             ));
+            self.prune()?;
         }
         while let Some((index, within)) = recipe.stage_at(self.state.step) {
             if within == 0 {

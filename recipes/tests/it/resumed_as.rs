@@ -99,6 +99,16 @@ fn a_run_killed_after_its_last_step_is_ended_by_a_resume() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"finished\"", "\"running\"")).unwrap();
     assert_eq!(status(&root).unwrap().state, State::Running);
+    // The older one that a kill leaves after the last checkpoint is written.
+    let folder = |step: u64| root.join(format!("checkpoints/step-{step:06}"));
+    fs::create_dir(folder(4)).unwrap();
+    for file in fs::read_dir(folder(5)).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), folder(4).join(file.file_name())).unwrap();
+    }
+    let trainer = folder(4).join("trainer.json");
+    let state = fs::read_to_string(&trainer).unwrap().replace("\"step\": 5", "\"step\": 4");
+    fs::write(&trainer, state).unwrap();
     assert_eq!(Run::resumed(&root).train().unwrap(), Ended::Finished);
     assert_eq!(status(&root).unwrap().state, State::Finished);
     assert!(contents(&root) == before);

@@ -17,11 +17,17 @@ impl Trainer<'_> {
     /// kept. All are kept while the policy fails on a token, as the run then has to go back.
     pub(super) fn save(&mut self, stage: &dyn StageDriver) -> Result<()> {
         self.write_checkpoint(stage)?;
-        let RunContext { recipe, model, .. } = self.run;
-        if model.policy().prefill(&[0]).is_ok() {
-            self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())?;
-        }
+        self.prune()?;
         self.set_status(State::Running)
+    }
+
+    /// Removes the checkpoints that are not kept.
+    pub(super) fn prune(&self) -> Result<()> {
+        let RunContext { recipe, model, .. } = self.run;
+        if model.policy().prefill(&[0]).is_err() {
+            return Ok(());
+        }
+        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())
     }
 
     /// Saves a checkpoint of the current step, unless there is one.
@@ -117,7 +123,6 @@ impl Trainer<'_> {
         let saved = self.saved.as_mut().expect("a pending step is of a checkpoint");
         saved.state = self.state.clone();
         saved.amend()?;
-        let recipe = self.run.recipe;
-        self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())
+        self.prune()
     }
 }
