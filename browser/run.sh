@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The run that the tests of the page read: `bash run.sh FOLDER`. A quickstart cut short, with STARE's
-# weights and a probe, so that every panel has something to show.
+# The run that the tests of the page read: `bash run.sh FOLDER`. A quickstart cut short, with the
+# weights of STARE and a probe, so that every panel has something to show.
 set -euo pipefail
 "${STEARIN:-stearin}" train "$(dirname "$0")/../recipes/quickstart.toml" --run-dir "$1" \
   --set data.held_out.count=32 --set eval.every=20 --set eval.samples=4 --set record.samples.every=4 \
