@@ -21,17 +21,17 @@ const groups = (await site.json(`/runs/${id}/groups?step=${step}`)).lines.filter
 const split = ({ correct, n }) => Math.abs(correct / n - 0.5);
 const { group } = groups.sort((a, b) => split(a) - split(b) || b.entropy - a.entropy)[0];
 
-// Name, address, height of the picture at 1280 and at 390 pixels.
+// Name and address; height and theme of the picture at 1280 and at 390 pixels.
 const SHOTS = [
-  ["run", `run?step=${step}`, 830, 1500],
-  ["samples", `samples?step=${step}&group=${group}&by=credit`, 1000, 1900],
-  ["evals", `evals?step=${step}`, 880, 1300],
-  ...(other ? [["compare", `compare?with=${named(other)}`, 860, 1300]] : []),
+  ["run", `run?step=${step}`, [830, "light"], [1500, "light"]],
+  ["samples", `samples?step=${step}&group=${group}&by=credit`, [1000, "dark"], [1500, "dark"]],
+  ["evals", `evals?step=${step}`, [880, "light"], [1300, "dark"]],
+  ...(other ? [["compare", `compare?with=${named(other)}`, [860, "dark"], [1300, "light"]]] : []),
 ];
 const chrome = await browser();
-for (const [width, theme] of [[1280, "light"], [1280, "dark"], [390, "light"], [390, "dark"]]) {
-  for (const [name, rest, wide, narrow] of SHOTS) {
-    const height = width === 390 ? narrow : wide;
+for (const [name, rest, ...sizes] of SHOTS) {
+  for (const [at, [height, theme]] of sizes.entries()) {
+    const width = [1280, 390][at];
     const { page, clean } = await open(chrome, `${site.url}/#/${id}/${rest}`, { viewport: { width, height }, colorScheme: theme, deviceScaleFactor: 1 });
     await page.waitForLoadState("networkidle").catch(() => {});
     await page.waitForTimeout(1500);

@@ -100,7 +100,7 @@ export function scratch() {
 /** Modules of the page, without a browser: `part("number.js")`. */
 export function parts() {
   const folder = scratch();
-  fs.cpSync(here("../../dash/assets/"), folder, { recursive: true });
+  fs.cpSync(ASSETS ?? here("../../dash/assets/"), folder, { recursive: true });
   fs.writeFileSync(path.join(folder, "package.json"), '{"type": "module"}');
   return (name) => import(pathToFileURL(path.join(folder, name)).href);
 }

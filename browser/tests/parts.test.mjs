@@ -9,7 +9,7 @@ const { figure, rolling, wilsonInterval } = await part("number.js");
 const { visible } = await part("dom.js");
 const { parse } = await part("state.js");
 const { nearest } = await part("plot.js");
-const { completionsOf, gap, phi, textOf } = await part("panels/tokens.js");
+const { completionsOf, credit, gap, phi, textOf } = await part("panels/tokens.js");
 const { partingOf } = await part("panels/problem.js");
 const { signFlips } = await part("panels/compare.js");
 
@@ -51,10 +51,10 @@ test("the nearest step is found", () => {
 const group = (...all) => {
   const lengths = all.map((tokens) => tokens.length);
   let from = 0;
-  const siblings = lengths.map((length, sibling) => ({ sibling, from, to: (from += length), advantage: 1 }));
+  const siblings = lengths.map((length, sibling) => ({ sibling, from, to: (from += length), advantage: -2 }));
   const flat = all.flat();
   const ends = all.flatMap((tokens) => tokens.map((_, at) => at + 1));
-  const columns = new Map([["token", Float64Array.from(flat)], ["text_end", Float64Array.from(ends)], ["log_prob", Float64Array.from(flat, () => -1)], ["entropy", Float64Array.from(flat, () => 0.5)], ["phi_sum", Float64Array.from(flat, () => 0.1)], ["train_log_prob", Float64Array.from(flat, () => -0.75)]]);
+  const columns = new Map([["token", Float64Array.from(flat)], ["text_end", Float64Array.from(ends)], ["log_prob", Float64Array.from(flat, () => -1)], ["entropy", Float64Array.from(flat, () => 0.5)], ["phi_sum", Float64Array.from(flat, () => 0.1)], ["train_log_prob", Float64Array.from(flat, () => -0.75)], ["weight", Float64Array.from(flat, () => 1.5)]]);
   const completions = all.map((tokens) => ({ text: tokens.map((id) => String.fromCharCode(96 + id)).join("") }));
   return completionsOf({ completions }, { header: { siblings }, columns });
 };
@@ -64,6 +64,7 @@ test("figures of a token are computed as defined", () => {
   assert.equal(textOf(one, 1), "b");
   assert.ok(Math.abs(phi(one, 0) - (Math.exp(-1) * (-1 + 0.5) - 0.1)) < 1e-12);
   assert.equal(gap(one, 0), 0.25);
+  assert.equal(credit(one, 0), -3);
 });
 
 test("two groups part where their most frequent paths do", () => {

@@ -16,11 +16,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rewards", &["settings"]),
     ("optim", &["kernels", "settings"]),
     ("evals", &["engine", "rewards", "rollout", "settings"]),
-    ("recipes", &["engine", "evals", "optim", "rewards", "rollout", "settings"]),
+    ("dash", &["evals", "rewards"]),
+    ("recipes", &["dash", "engine", "evals", "optim", "rewards", "rollout", "settings"]),
 ];
 
 /// Rooms without tensors.
-const WITHOUT_TENSORS: &[&str] = &["kernels", "rewards", "settings"];
+const WITHOUT_TENSORS: &[&str] = &["dash", "kernels", "rewards", "settings"];
 
 /// Lines of a file, without its tests.
 const LONGEST: usize = 400;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const WIDTH: usize = 100;
 
 /// Folders that no file of ours is in.
-const OTHERS: &[&str] = &["target", ".git", "models", "data", "runs"];
+const OTHERS: &[&str] = &["target", ".git", "models", "data", "runs", "node_modules"];
 
 /// What stands on a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
