@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
-import { RUN, browser, lines, why as skip, open, parts, server } from "./help.mjs";
+import { plain, record } from "./fixture.mjs";
+import { RUN, browser, lines, open, parts, scratch, server, why as skip } from "./help.mjs";
 
-let [chrome, site, id, record, figure] = [];
+let [chrome, site, id, written, figure] = [];
 
 before(async () => {
   if (skip) return;
@@ -13,14 +14,14 @@ before(async () => {
   site = await server(RUN);
   id = (await site.json("/runs"))[0].id;
   ({ figure } = await parts()("number.js"));
-  record = new Map();
-  for (const name of ["metrics.jsonl", "timings.jsonl"]) for (const line of lines(path.join(RUN, name))) record.set(line.step, { ...record.get(line.step), ...line });
+  written = new Map();
+  for (const name of ["metrics.jsonl", "timings.jsonl"]) for (const line of lines(path.join(RUN, name))) written.set(line.step, { ...written.get(line.step), ...line });
 });
 after(() => chrome?.close());
 
 const at = (rest) => `${site.url}/#/${id}/${rest}`;
 const told = (step, key) => {
-  const value = record.get(step)[key];
+  const value = written.get(step)[key];
   return figure(value === undefined ? NaN : value === null ? Infinity : value);
 };
 /** `{key, label, shown}` of every number of a view that stands for a key of the record. */
@@ -28,7 +29,7 @@ const numbers = (page, view) => page.locator(`#view-${view} .legend b[data-key]`
 const stepIs = (page, step) => page.waitForFunction((one) => document.querySelector(".strip b")?.textContent === String(one), step);
 
 test("each number at the cursor's step is the record's", { skip }, async () => {
-  const steps = [...record.keys()].filter((step) => record.get(step).stage === "rl" || record.get(step)["unfiltered/entropy"] !== undefined);
+  const steps = [...written.keys()].filter((step) => written.get(step).stage === "rl" || written.get(step)["unfiltered/entropy"] !== undefined);
   const { page, clean } = await open(chrome, at(`run?step=${steps[0]}`));
   await page.waitForFunction(() => document.querySelectorAll("#view-run canvas").length > 12);
   await page.waitForFunction(() => document.querySelector("section[aria-label='Length by outcome']"));
@@ -71,7 +72,7 @@ test("a chart's table has the record's rows", { skip }, async () => {
 });
 
 test("the prediction's slope, correlation and signs are those of the visible steps", { skip }, async () => {
-  const pairs = [...record.values()].map((line) => [line["entropy/predicted_delta"], line["entropy/probe_delta"]]).filter((pair) => pair.every(Number.isFinite));
+  const pairs = [...written.values()].map((line) => [line["entropy/predicted_delta"], line["entropy/probe_delta"]]).filter((pair) => pair.every(Number.isFinite));
   const sum = (of) => pairs.reduce((total, pair) => total + of(pair), 0);
   const [mx, my] = [sum(([x]) => x) / pairs.length, sum(([, y]) => y) / pairs.length];
   const expected = {
@@ -129,10 +130,27 @@ test("evaluations: figures, intervals' ends and each problem's share", { skip },
   await page.waitForFunction(() => document.querySelector("#view-evals .legend b[data-key]")?.textContent !== "—");
   for (const { key, shown } of await numbers(page, "evals")) assert.equal(shown, told(step, key), key);
   const summary = JSON.parse(fs.readFileSync(path.join(evals(step), "held-out.json")));
-  assert.equal(record.get(step)["val-aux/held-out/acc/low"], summary.low);
+  assert.equal(written.get(step)["val-aux/held-out/acc/low"], summary.low);
   const expected = new Map(lines(path.join(evals(step), "held-out.jsonl")).map((line) => [line.id, `step ${step}: ${((100 * line.correct) / line.n).toFixed(0)} %`]));
   const cells = await page.locator(".matrix").first().locator("tbody tr").evaluateAll((rows) => rows.map((row) => [row.querySelector("button").title, row.lastChild.firstChild.title]));
   assert.ok(cells.length > 10);
   for (const [name, title] of cells) assert.equal(title, expected.get(name), name);
   await clean();
+});
+
+test("an evaluation without curves has its figures; a run without rewards has a cursor", { skip }, async () => {
+  const { folder } = record(path.join(scratch(), "own"), { groups: [plain()], held: "held-out" });
+  const own = await server(folder);
+  const [{ id: run }] = await own.json("/runs");
+  const { page, clean } = await open(chrome, `${own.url}/#/${run}/evals`);
+  const card = page.locator("section[aria-label='held-out: figures']");
+  await card.locator("table").waitFor();
+  const rows = await card.locator("tbody tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+  assert.deepEqual(rows, [["avg@2", "50.0 %", "40.0 % to 60.0 %"], ["pass@1", "50.0 %", "40.0 % to 60.0 %"]]);
+  await clean();
+  fs.writeFileSync(path.join(folder, "metrics.jsonl"), [1, 2, 3].map((step) => `${JSON.stringify({ step, stage: "sft", "train/loss": 1 / step })}\n`).join(""));
+  const again = await open(chrome, `${own.url}/#/${run}/run`);
+  await again.page.waitForSelector("section[aria-label=Loss] .legend b");
+  await again.page.waitForFunction(() => document.querySelector(".strip b").textContent === "3" && document.querySelector("section[aria-label=Loss] .legend b").textContent === "0.333");
+  await again.clean();
 });

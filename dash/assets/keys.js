@@ -3,10 +3,10 @@ import { el, table } from "./dom.js";
 
 const HELP = [
   ["← →", "step; with Shift: recorded step"],
-  ["j k", "next and last group"],
-  ["h l", "last and next sibling"],
-  [", .", "last and next token"],
-  ["[ ]", "last and next selected token"],
+  ["j k", "next and previous group"],
+  ["h l", "previous and next sibling"],
+  [", .", "previous and next token"],
+  ["[ ]", "previous and next selected token"],
   ["c", "colouring of the tokens"],
   ["s", "only selected tokens"],
   ["1 – 4", "Run, Samples, Evals, Compare"],

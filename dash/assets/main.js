@@ -53,8 +53,10 @@ async function showRun(id) {
   page.run = run;
   await run.open();
   if (page.run !== run) return;
-  await run.load(wanted(run, FIRST));
+  const first = wanted(run, FIRST);
+  await run.load(first.length > 0 ? first : wanted(run, CURVES));
   page.shape = shape(run);
+  if (run.keys.size === 0 && run.info.evals.length > 0 && cursor.view === "run") move({ view: "evals" });
   chooseStep(run);
   build(run);
   run.load(wanted(run, CURVES)).then(() => touch("data"));

@@ -110,7 +110,7 @@ export class Chart {
     return {
       width: Math.max(120, this.box.clientWidth),
       height: this.box.clientHeight,
-      padding: [8, 12, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { x: false, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       scales: {

@@ -41,6 +41,7 @@ export const evalsPanel = {
   set(grid, set) {
     const { run } = this;
     const accuracy = run.matching(`val-core/${set}/acc/mean@*`)[0];
+    if (!accuracy) this.summary(grid, set);
     const aux = (name) => `val-aux/${set}/${name}`;
     const seen = (key) => run.column(key) ?? [];
     if (accuracy) this.charts.list.push(new Chart(grid, run, {
@@ -56,6 +57,20 @@ export const evalsPanel = {
       series: () => [...lines(passes, 0), ...lines(votes, 1, { dash: [4, 3], width: 1.2 })],
     }));
     this.matrices.push(new Matrix(grid, run, set, passes.length > 1 ? "whole" : "half"));
+  },
+
+  /** Figures of the last evaluation, where there are no curves of them. */
+  async summary(grid, set) {
+    const box = card(`${set}: figures`, "95 % intervals over problems", "half");
+    grid.append(box);
+    const step = this.run.info.evals.find((one) => one.set === set).steps.at(-1);
+    const { summary } = await get(`${route("runs", this.run.id, "evals", set, step)}?after=0`);
+    if (!summary) return box.append(el("p", { class: "note", text: "There is no summary: the evaluation has not ended." }));
+    const { accuracy: mean, low, high, samples, pass, maj, greedy, problems, length, truncated } = summary;
+    const several = (name, all) => Object.entries(all ?? {}).map(([k, one]) => [`${name}@${k}`, one]);
+    const rows = [[`avg@${samples}`, { mean, low, high }], ...several("pass", pass), ...several("maj", maj), ...(greedy ? [["greedy", greedy]] : [])];
+    box.append(table(["figure", "mean", "95 % interval"], rows.map(([name, one]) => [name, percent(one.mean, 1), `${percent(one.low, 1)} to ${percent(one.high, 1)}`])),
+      el("p", { class: "note", text: `${problems} problems; ${figure(Number(length.toFixed(1)))} tokens a completion, ${percent(truncated, 1)} truncated` }));
   },
 
   draw(state) {
@@ -96,7 +111,7 @@ class Matrix {
   async draw(state) {
     const { steps } = this.run.info.evals.find(({ set }) => set === this.set);
     const theme = document.documentElement.dataset.theme;
-    const [rank, , place] = ORDERS.find(([key]) => key === state.rank) ?? ORDERS[0];
+    const [rank, , place] = ORDERS.find(([key]) => key === state.rank) ?? ORDERS[steps.length > 1 ? 0 : 2];
     press(this.order, rank);
     const seen = [steps.length, steps.at(-1), theme, rank].join();
     if (seen === this.seen) return;

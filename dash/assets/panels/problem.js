@@ -25,7 +25,10 @@ export class ProblemView {
     const places = await get(`${route("runs", this.run.id, "problem")}?id=${encodeURIComponent(id)}`);
     if (key !== this.seen) return;
     this.places = places;
-    this.chosen = places.length > 1 ? [0, places.length - 1] : [];
+    // The first and the last place of the set that has most of them.
+    const same = (place) => places.filter(({ where }) => where === place.where);
+    const most = places.reduce((best, place) => (same(place).length > best.length ? same(place) : best), []);
+    this.chosen = most.length > 1 ? [places.indexOf(most[0]), places.indexOf(most.at(-1))] : [];
     this.note.textContent = places.length === 0 ? "no place of it is recorded" : `${places.length === 1 ? "this is its only recorded place" : `${places.length} places; choose two to compare`}`;
     this.build();
   }
@@ -39,7 +42,7 @@ export class ProblemView {
       return el("button", { type: "button", "aria-pressed": String(this.chosen.includes(at)), onclick: () => this.choose(at) },
         el("b", { text: `step ${step}` }), el("small", { text: where === "train" ? "training" : where }), squares,
         el("small", { text: `${correct} of ${n} · ${figure(length === null ? NaN : Number(length.toFixed(1)))} tokens` }),
-        el("small", { text: `entropy ${figure(entropy)}` }), often ? el("small", { text: often }) : null);
+        entropy === null ? null : el("small", { text: `entropy ${figure(entropy)}` }), often ? el("small", { text: often }) : null);
     }));
     this.compare();
   }
