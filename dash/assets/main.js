@@ -51,6 +51,7 @@ async function showRun(id) {
   page.run?.close();
   const run = new RunData(id);
   page.run = run;
+  page.newest = null;
   await run.open();
   if (page.run !== run) return;
   const first = wanted(run, FIRST);
@@ -63,7 +64,7 @@ async function showRun(id) {
   run.listen((event, data) => follow(run, event, data));
 }
 
-/** The last stage of a kind that samples, and the newest step, where the address says nothing. */
+/** The last stage of a kind that samples, and the newest step, if the address says nothing. */
 function chooseStep(run) {
   const patch = {};
   const last = run.steps.at(-1) ?? 0;
@@ -71,9 +72,15 @@ function chooseStep(run) {
     const stage = run.info.stages.findLast(({ kind, from }) => kind === "rl" && from <= last);
     if (stage && stage.from > 1) Object.assign(patch, { from: stage.from, to: stage.to >= last ? null : stage.to });
   }
-  if (cursor.step === null && run.steps.length > 0) patch.step = last;
-  page.newest = last;
   move(patch);
+  stayNewest(run);
+}
+
+/** A cursor at the newest step, or at none, goes to the step that is the newest now. */
+function stayNewest(run) {
+  const newest = run.steps.at(-1) ?? null;
+  if (cursor.step === null || cursor.step === page.newest) move({ step: newest });
+  page.newest = newest;
 }
 
 function build(run) {
@@ -169,10 +176,8 @@ function follow(run, event, data) {
     setTimeout(async () => {
       asked = false;
       await run.follow().catch(() => {});
-      if (run !== page.run || run.steps.length === 0) return;
-      const newest = run.steps.at(-1);
-      if (cursor.step === page.newest) move({ step: newest });
-      page.newest = newest;
+      if (run !== page.run) return;
+      stayNewest(run);
       if (shape(run) !== page.shape) await rebuild(run);
       touch("data");
     }, 100);
