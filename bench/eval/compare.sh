@@ -22,7 +22,7 @@ fail() {
 }
 
 command -v python3 > /dev/null || fail "python3 is missing"
-# Made anew when the pins change; the file `complete` says that the set-up came to its end.
+# Made again when the pins change; the file `complete` says that the set-up came to its end.
 python=$target/bench-eval-python-$(cksum < $here/requirements.txt | cut -d' ' -f1)
 if [ ! -f "$python/complete" ]; then
   echo "setting up $(tr '\n' ' ' < $here/requirements.txt)" >&2

@@ -13,7 +13,7 @@ if [ -z "${STEARIN:-}" ]; then
   cargo build --release
   STEARIN=$target/release/stearin
 fi
-# An environment of its own, made anew when the pins change.
+# An environment of its own, made again when the pins change.
 pins=bench/grade/requirements.txt
 venv=$target/bench-grade-$(cksum < "$pins" | cut -d' ' -f1)
 if [ ! -f "$venv/complete" ]; then

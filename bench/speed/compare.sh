@@ -22,7 +22,7 @@ key() {
   cat "$@" | cksum | cut -d' ' -f1
 }
 
-# Each is made anew when its pins change; the file `complete` says that a set-up came to its end.
+# Each is made again when its pins change; the file `complete` says that a set-up came to its end.
 python=$target/bench-speed-python-$(key $here/requirements.txt)
 llama=$target/bench-speed-llama-$(key $here/llama.txt)
 

@@ -182,7 +182,8 @@ fn failed(seen: &[Seen<'_>]) -> Option<Warning> {
     dropped(seen, failed).map(|(dropped, ids)| Warning {
         name: "verifier_failed",
         cause: format!("{dropped}, a verifier failed on one of their completions: {ids}"),
-        act: "see what the verifier says on its error output, or give it a longer `deadline_s`"
+        act: "see why in the line \"verifier ... failed on\" of log.txt, and repair the verifier, or raise its \
+              time limit (`deadline_s` of a process, `timeout_s` of a server)"
             .into(),
         limit: None,
     })
@@ -194,7 +195,9 @@ fn dropped<'a>(
     unjudged: impl Fn(&Seen<'a>) -> bool,
 ) -> Option<(String, String)> {
     let ids: Vec<_> = seen.iter().filter(|one| unjudged(one)).map(|one| one.id).collect();
-    let said = format!("{} of {} groups were dropped", ids.len(), seen.len());
+    let groups = if seen.len() == 1 { "group" } else { "groups" };
+    let were = if ids.len() == 1 { "was" } else { "were" };
+    let said = format!("{} of {} {groups} {were} dropped", ids.len(), seen.len());
     (!ids.is_empty()).then(|| (said, named(&ids)))
 }
 

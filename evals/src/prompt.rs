@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// What stands around a problem in its prompt, and what ends a completion besides the stop tokens.
+/// The text around a problem in its prompt, and what ends a completion besides the stop tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptStyle {

@@ -7,6 +7,7 @@
 mod algorithm;
 mod answer_from;
 mod best;
+mod brief;
 mod check;
 mod choice;
 mod data;
@@ -20,6 +21,7 @@ mod mistakes;
 mod origins;
 mod place;
 mod reference;
+mod remarks;
 mod schema;
 mod sources;
 mod spans;

@@ -126,8 +126,8 @@ impl Console {
     pub(crate) fn log(&self, line: &str) {
         match &mut *self.log.lock().expect("nobody panics with the log") {
             Log::Waiting(lines) => lines.push(line.to_owned()),
-            // One write a line, so that lines of other threads do not get into it. The run does not
-            // end for want of its log.
+            // One write a line, so that lines of other threads do not get into it. A log that
+            // cannot be written does not end the run.
             Log::File(file) => drop(file.write_all(format!("{line}\n").as_bytes())),
             Log::Off => {}
         }

@@ -80,6 +80,11 @@ impl Problems {
         }
     }
 
+    /// How many problems each stage trains on.
+    pub fn trained_on(&self, recipe: &Recipe) -> Vec<usize> {
+        (0..recipe.stages.len()).map(|index| self.of_stage(index).len()).collect()
+    }
+
     /// What a stage trains on.
     pub fn of_stage(&self, index: usize) -> &[Problem] {
         self.stages.get(index).and_then(Option::as_ref).unwrap_or(&self.train)

@@ -13,6 +13,7 @@ use evals::run::Facts;
 use crate::builtin::Builtin;
 use crate::causes::with_causes;
 use crate::machine;
+use crate::printable::counted;
 use crate::run_dir::of_this_process;
 
 /// One thing looked at.
@@ -82,7 +83,8 @@ fn processor(facts: &Facts) -> String {
         facts.cpu_features.join(" ")
     };
     let bf16 = engine::bf16_kernel();
-    format!("{}, {} threads, {features}; products in bf16 by {bf16}", facts.arch, facts.threads)
+    let threads = counted(facts.threads, "thread");
+    format!("{}, {threads}, {features}; products in bf16 by {bf16}", facts.arch)
 }
 
 fn memory() -> Finding {

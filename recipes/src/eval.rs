@@ -39,6 +39,7 @@ use running::Running;
 
 use crate::causes::with_causes;
 use crate::console::{Console, duration};
+use crate::printable::counted;
 use crate::signals::Stop;
 
 /// A model, and how it is asked.
@@ -78,6 +79,9 @@ pub fn judge(
     console: &Console,
 ) -> Result<bool> {
     let pending: Vec<_> = sets.iter().map(|set| folder.pending(set)).collect::<Result<_>>()?;
+    if let Some(line) = progress(sets, &pending) {
+        console.print(&line);
+    }
     let began = Instant::now();
     let mut tokens = 0;
     let ended = folder
@@ -87,7 +91,8 @@ pub fn judge(
     if tokens > 0 {
         let seconds = began.elapsed().as_secs_f64();
         let (rate, took) = (tokens as f64 / seconds, duration(seconds));
-        console.print(&format!("sampled {tokens} tokens in {took}: {rate:.0} tokens/s"));
+        let tokens = counted(tokens, "token");
+        console.print(&format!("sampled {tokens} in {took}: {rate:.0} tokens/s"));
     }
     let is_stop = |error: &Error| {
         let stopped = matches!(error, Error::Rollout(rollout::Error::Stopped));
@@ -105,6 +110,20 @@ pub fn judge(
             let next = "what was judged is kept; the same command continues";
             Err(Failed(format!("{reason}\n{next}")).into())
         }
+    }
+}
+
+/// How much of the sets is judged already, where something is.
+fn progress(sets: &[Set], pending: &[Vec<Draw<'_>>]) -> Option<String> {
+    let asked: usize = sets.iter().map(|set| set.chosen.len()).sum();
+    let left: usize = pending.iter().map(Vec::len).sum();
+    let all = counted(asked, "problem");
+    match asked - left {
+        0 => None,
+        done if left == 0 => {
+            Some(format!("nothing is left to judge: {done} of {all} are judged already"))
+        }
+        done => Some(format!("continuing: {done} of {all} are judged")),
     }
 }
 

@@ -12,7 +12,7 @@ use rewards::Outcome;
 use rewards::verifier::{Explanation, Math};
 use serde::Serialize;
 
-use crate::printable::printable;
+use crate::printable::{counted, printable};
 pub use rows::{Id, Row, TakenAs, read_rows};
 
 /// What is said about a row: one line of JSON.
@@ -72,7 +72,7 @@ pub fn repeated_ids(rows: &[Row]) -> Option<String> {
     let id = first.id.to_string();
     let (id, all) = (printable(&id), counts.values().filter(|count| **count > 1).count());
     Some(format!(
-        "note: id `{id}` stands in {} rows{}; the output has one line a row, in the order of the rows",
+        "note: id `{id}` occurs in {} rows{}; the output has one line a row, in the order of the rows",
         counts[&first.id],
         if all > 1 { format!(", and {} more ids in several", all - 1) } else { String::new() }
     ))
@@ -92,7 +92,7 @@ impl Totals {
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: usize = self.0.values().sum();
-        write!(f, "{all} rows")?;
+        f.write_str(&counted(all, "row"))?;
         let mut between = ": ";
         for (verdict, count) in &self.0 {
             let share = 100.0 * *count as f64 / all as f64;
@@ -202,10 +202,10 @@ mod tests {
         // A number is another id than a text.
         assert_eq!(repeated_ids(&rows(&["1", "\"1\"", "2", "\"a\""])), None);
         let note = repeated_ids(&rows(&["1", "\"a\"", "\"a\"", "2"])).unwrap();
-        assert!(note.starts_with("note: id `a` stands in 2 rows; the output"), "{note}");
+        assert!(note.starts_with("note: id `a` occurs in 2 rows; the output"), "{note}");
         let note = repeated_ids(&rows(&["3", "2", "2", "3", "3", "null"])).unwrap();
         assert!(
-            note.starts_with("note: id `3` stands in 3 rows, and 1 more ids in several;"),
+            note.starts_with("note: id `3` occurs in 3 rows, and 1 more ids in several;"),
             "{note}"
         );
         // The number of its line is the id of a row without one.

@@ -14,6 +14,7 @@ use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::identity::model_files;
+use crate::names::is_hub_name;
 use crate::run_dir;
 use crate::search_path::SearchPath;
 
@@ -49,9 +50,14 @@ pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
         );
     }
     let Some(path) = search_path.find(name) else {
+        let hub = if is_hub_name(name) {
+            format!("\nfor the model of that name on Hugging Face: hf://{name}")
+        } else {
+            String::new()
+        };
         bail!(
             "there is no model {name} in {}\nexpected a folder, a .gguf file, a run directory, \
-             hf://org/name or builtin:NAME",
+             hf://org/name or builtin:NAME{hub}",
             search_path.describe()
         );
     };

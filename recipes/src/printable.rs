@@ -30,6 +30,23 @@ pub fn excerpt(text: &str, length: usize) -> String {
     format!("{head} … ({left} more characters)")
 }
 
+/// The first `length` characters of `text` in one line: what a terminal would obey is shown as an
+/// escape such as `\\n` or `\\u{1b}`.
+pub fn escaped(text: &str, length: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(length) {
+        if is_obeyed(c) || matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().nth(length).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// The start and the end of `text`, printable and on one line, in at most `length` characters of
 /// each and a mark that says how many are between.
 pub fn both_ends(text: &str, length: usize) -> String {
@@ -45,6 +62,13 @@ pub fn both_ends(text: &str, length: usize) -> String {
 
 fn one_line(text: &str) -> String {
     printable(text.trim()).replace('\n', " ⏎ ").replace('\t', " ")
+}
+
+/// So many of a thing, with its plural by an `s`: `1 step`, `2 steps`.
+pub fn counted(count: impl std::fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let end = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{end}")
 }
 
 /// A word as a shell reads it back.
@@ -79,6 +103,18 @@ mod tests {
         assert!(excerpt(&lines, 50).chars().count() < 90);
         assert_eq!(both_ends("abcdef", 3), "abcdef");
         assert_eq!(both_ends("abc---def", 3), "abc … (3 more characters) … def");
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_can_be_shown_as_an_escape() {
+        assert_eq!(escaped("a\r\n\u{1b}[2J\u{202e}é", 20), "a\\r\\n\\u{1b}[2J\\u{202e}é");
+        assert_eq!(escaped(&"é".repeat(21), 20), "é".repeat(20) + "…");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(counted(1, "step"), "1 step");
+        assert_eq!([counted(0, "step"), counted("1,000", "step")], ["0 steps", "1,000 steps"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use evals::run::{Change, Class, Facts, State};
 use serde_json::Value;
 
-use crate::printable::quoted;
+use crate::printable::{counted, quoted};
 use crate::run_dir::{RunDir, Saved, TrainerState, status, steps_lost};
 use classes::{Difference, differences, last_stage, total_steps};
 
@@ -97,10 +97,10 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
         let (stage, steps) = last_stage(request.recipe)?;
         let more = format!("stage.{stage}.steps={}", steps.saturating_mul(2));
         bail!(
-            "nothing to resume: all {} steps of {} are done\n\
+            "nothing to resume: all {} of {} are done\n\
              to go on, ask for more steps than the {steps} of stage {stage}, for example\n  {}\n\
              or start a new run in another --run-dir",
-            request.total_steps,
+            counted(request.total_steps, "step"),
             run.root().display(),
             request.as_given().resume(&[more])
         );
@@ -115,11 +115,12 @@ fn refuse_lost_checkpoints(run: &RunDir) -> Result<()> {
     let root = run.root();
     let Some(done) = steps_lost(root)? else { return Ok(()) };
     bail!(
-        "cannot resume {}: it has done {done} steps and has no checkpoint, but it had saved its state: \
+        "cannot resume {}: it has done {} and has no checkpoint, but it had saved its state: \
          its checkpoints were removed\n\
          restore {} from a copy, or start a new run in another --run-dir; to begin again in this one, \
          which loses its record, remove it first:\n  rm -r {}",
         root.display(),
+        counted(done, "step"),
         root.join("checkpoints").display(),
         quoted(&root.display().to_string())
     )

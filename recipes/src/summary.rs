@@ -10,7 +10,7 @@ use evals::run::{HealthLine, MetricTable, Run, State, Status, Summary};
 use evals::{Estimate, key};
 
 use crate::console::duration;
-use crate::printable::{excerpt, printable, quoted};
+use crate::printable::{counted, excerpt, printable, quoted};
 use crate::run_dir::{RunDir, Saved, best_of};
 
 /// Width of the reward curve, in characters.
@@ -88,7 +88,8 @@ fn accuracy(text: &mut String, evaluations: &[Summary], metrics: &MetricTable) {
     let say_one = |text: &mut String, name: &str, found: &Summary, more: &str| {
         let Summary { accuracy, low, high, problems, unjudged, .. } = found;
         if *problems == 0 {
-            say(text, name, &format!("unknown: none of {unjudged} problems could be judged"));
+            let unjudged = counted(unjudged, "problem");
+            say(text, name, &format!("unknown: none of {unjudged} could be judged"));
             return;
         }
         let (accuracy, low, high) = (100.0 * accuracy, 100.0 * low, 100.0 * high);
@@ -184,7 +185,7 @@ fn other_sets(text: &mut String, evaluations: &[Summary]) {
         let own: Vec<_> = evaluations.iter().filter(|found| found.set == set).collect();
         let [first, .., last] = own.as_slice() else { continue };
         let found = shares(first, [first, last].map(|one| known(one)));
-        say(text, set, &format!("{found}, on {} problems", last.problems));
+        say(text, set, &format!("{found}, on {}", counted(last.problems, "problem")));
     }
 }
 

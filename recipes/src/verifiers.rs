@@ -2,6 +2,7 @@
 //!
 //! docs/verifiers.md is the protocol that both speak.
 
+mod command;
 mod config;
 mod fault;
 mod http;
@@ -10,7 +11,7 @@ mod protocol;
 mod retry;
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -140,20 +141,20 @@ fn trials<'a>(problems: &[&'a Problem]) -> Vec<TrialAttempt<'a>> {
     answers.chain(none).collect()
 }
 
-/// Looks for the programs that verifiers start, the certificates that they trust and the
-/// environment variables that they need, before a run begins; `rewards` are all verifiers of its
-/// recipe, with their keys.
+/// Looks for the programs and scripts that verifiers start, the certificates that they trust and
+/// the environment variables that they need, before a run begins; `rewards` are all verifiers of
+/// its recipe, with their keys.
 ///
 /// # Errors
 ///
-/// Fails, naming the key, when there is no such program, variable, or certificate in the file.
+/// Fails, naming the key, when there is no such program, script, variable, or certificate in the
+/// file.
 pub fn check(rewards: &[(String, &RewardsConfig)]) -> Result<()> {
     for (key, verifier) in outside(rewards) {
         match verifier {
             OutsideConfig::Process(config) => {
-                let program = config.command.first().map(String::as_str).unwrap_or_default();
-                if !exists(program) {
-                    bail!("{key}.command: there is no program `{program}`");
+                if let Some(problem) = command::problem(&config.command) {
+                    bail!("{key}.command: {problem}");
                 }
             }
             OutsideConfig::Http(config) => {
@@ -195,19 +196,6 @@ fn outside<'a>(
             RewardConfig::Inside(_) => None,
         })
     })
-}
-
-/// Whether a program can be found as the system does: by its path, or else by name in `PATH`.
-fn exists(program: &str) -> bool {
-    if cfg!(not(unix)) {
-        // A program may be started there by less than its whole name.
-        return true;
-    }
-    if program.contains('/') {
-        return Path::new(program).is_file();
-    }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 fn default_weight() -> f64 {

@@ -94,7 +94,7 @@ fn bounded(answer: Option<&str>, max_bytes: usize) -> Extracted<'_> {
 fn in_boxes<'a>(text: &'a str, boxes: &Boxes, max_bytes: usize) -> Extracted<'a> {
     match (boxes.last_closed.clone(), boxes.open) {
         _ if boxes.too_deep => Extracted::Limit,
-        // a box is opened after the last closed one: the response was about to answer anew
+        // a box is opened after the last closed one: the response was about to answer again
         (Some(closed), Some(open)) if open > closed.start => Extracted::Unclosed,
         // nothing says what the formula around it is worth
         (Some(_), _) if operand::is_operand(text, &boxes.whole) => Extracted::NoAnswer,

@@ -165,7 +165,7 @@ macro_rules! marked_words {
     };
 }
 
-/// Words that end where lower case goes over into upper case: o200k and its kin.
+/// Words that end where upper case follows lower case: o200k and its kin.
 macro_rules! cased_words {
     ($after:expr, $digits:literal, $marks:literal) => {
         concat!(

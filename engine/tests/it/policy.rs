@@ -13,7 +13,7 @@ use engine::{
 
 use crate::support::{config, configs, draws, groups, model, pack, tokens, values};
 
-/// A model's weights, each plus a multiple of noise that is drawn anew whenever a block is asked
+/// A model's weights, each plus a multiple of noise that is drawn again whenever a block is asked
 /// for.
 #[derive(Debug)]
 struct Perturbed<'a> {

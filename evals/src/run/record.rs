@@ -1,6 +1,6 @@
 //! Writes the record.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,10 +55,13 @@ pub struct SamplesConfig {
 
 /// How many groups of a step are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected \"auto\", \"off\" or a number of groups")]
+#[serde(
+    untagged,
+    expecting = "expected \"auto\", a number of groups, 1 or more, or \"off\" for none"
+)]
 pub enum Groups {
     /// So many.
-    Count(usize),
+    Count(NonZeroUsize),
     /// By a word.
     Rule(GroupsRule),
 }

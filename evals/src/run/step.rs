@@ -88,7 +88,7 @@ impl SamplesConfig {
                 ((self.budget() / 64) / group.max(1)).clamp(2, 16) as usize
             }
             Groups::Rule(GroupsRule::Off) => 0,
-            Groups::Count(count) => count,
+            Groups::Count(count) => count.get(),
         }
     }
 
@@ -110,7 +110,7 @@ impl SamplesConfig {
 
     /// Whether no sample is kept.
     pub fn is_off(&self) -> bool {
-        matches!(self.groups, Groups::Count(0) | Groups::Rule(GroupsRule::Off))
+        self.groups == Groups::Rule(GroupsRule::Off)
     }
 
     /// Bytes that all samples may take.

@@ -98,6 +98,12 @@ pub struct Excerpt {
 }
 
 impl Summary {
+    /// Share of completions in which the verifier found no answer.
+    pub fn no_answer(&self) -> f64 {
+        let mut found = self.outcomes.iter().filter(|(outcome, _)| *outcome == Outcome::NoAnswer);
+        found.next().map_or(0.0, |(_, share)| *share)
+    }
+
     /// The figures as metrics of their step; nothing where no problem could be judged.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use evals::export::{self, Curves, Export};
 use evals::run::{Problem, Run};
 
 use crate::curves::{Ended, follow};
-use crate::printable::{printable, quoted};
+use crate::printable::{counted, printable, quoted};
 use crate::run_dir::FACTS;
 use crate::signals::{INTERRUPTED, Stop};
 
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     explain(&curves);
     let rows = curves.rows().len();
-    tell(&format!("{rows} steps in {}", export.path().display()));
+    tell(&format!("{} in {}", counted(rows, "step"), export.path().display()));
     Ok(if ended == Ended::Stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 

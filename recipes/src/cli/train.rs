@@ -180,6 +180,7 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
     let missing = data::missing(recipe, search_path);
     if !missing.is_empty() {
         let missing = format!("{} not in {}", missing.join(", "), search_path.describe());
+        model.notes.extend(recipe.remarks(&[]));
         let plan = Plan::new(recipe, &model, ProblemStats::Nothing { missing }, threads)?;
         return Ok(plan.with_inputs(inputs(recipe, search_path)));
     }
@@ -194,6 +195,7 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
         let first = problems.train.first();
         prompt = first.map(|first| recipe.prompt.prompt(text, first)).transpose()?;
     }
+    model.notes.extend(recipe.remarks(&problems.trained_on(recipe)));
     let held_out = problems.judged_by().map(|list| Judged::of(list)).collect();
     let train = problems.train.len();
     let known = ProblemStats::Problems { train, held_out, prompts };

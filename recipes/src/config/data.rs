@@ -195,7 +195,7 @@ pub struct Rows {
     pub columns: Columns,
     /// How the answer is taken from its column, or from the solution where there is no such column.
     /// `"text"` takes all of it, `"boxed"` the last `\boxed{...}`. Any other text is a marker that
-    /// stands before the answer, such as `"####"`. Left out: what follows `####` if the text has
+    /// precedes the answer, such as `"####"`. Left out: what follows `####` if the text has
     /// one; else, of a solution, the last box, and of an answer, all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_from: Option<AnswerFrom>,

@@ -43,6 +43,9 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
         return named(missing_key(place, missing));
     }
     let text = message::reword(text);
+    if let Some(example) = example(&place, &text) {
+        return Explained { key: place.key(), text: format!("{text}\nwrite {example}") };
+    }
     let text = match text.strip_prefix("expected text in quotation marks") {
         Some(rest) => {
             let got = rest.find(", got ").map_or("", |at| &rest[at..]);
@@ -51,6 +54,44 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
         None => text,
     };
     Explained { key: place.key(), text }
+}
+
+/// What to write for a value of a wrong shape, where it shows what is meant: a number for a table
+/// with a coefficient, one text for a list.
+fn example(place: &Place<'_>, text: &str) -> Option<String> {
+    let name = place.path.last().filter(|name| name.parse::<usize>().is_err())?;
+    match place.value()? {
+        value @ (DeValue::Float(_) | DeValue::Integer(_))
+            if text.starts_with("expected a name or a table with `kind`") =>
+        {
+            let number = number(value)?;
+            let known = KEYS.get(&format!("{}.coefficient", place.general()))?;
+            let kind = known.kinds.iter().find(|kind| *kind == "k3").or(known.kinds.first())?;
+            Some(format!("`{name} = {{ kind = \"{kind}\", coefficient = {number} }}`"))
+        }
+        DeValue::String(written) if text.starts_with("expected a list, got ") => {
+            if name == "rewards" {
+                let known = noted(&written.to_lowercase()).and_then(|noted| noted.note.as_deref());
+                let code = known.and_then(|note| note.split("= ").nth(1).map(|_| note));
+                let list = code.and_then(|note| note.split_once("{1} = ")).map(|(_, list)| list);
+                return Some(format!("`{name} = {}`", list.unwrap_or("[{ kind = \"math\" }]")));
+            }
+            let words: Vec<_> =
+                written.split_whitespace().map(|word| format!("{word:?}")).collect();
+            let words = if name == "command" { words.join(", ") } else { format!("{written:?}") };
+            Some(format!("`{name} = [{words}]`"))
+        }
+        _ => None,
+    }
+}
+
+/// A number as it is written.
+fn number(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        _ => None,
+    }
 }
 
 /// The key of the same table that is meant by a wrong one.
@@ -88,7 +129,10 @@ fn unknown_key(place: &Place<'_>, wrong: &str, text: &str) -> String {
     if !place.path.is_empty() {
         let _ = write!(said, " in `{}`", place.written());
     }
-    let lines = foreign_lines(place, wrong, &known);
+    let mut lines = foreign_lines(place, wrong, &known);
+    if !lines.is_empty() {
+        lines.extend(foreign_values(place, wrong));
+    }
     if !lines.is_empty() {
         return format!("{said}\n{}", lines.join("\n"));
     }
@@ -123,6 +167,22 @@ fn foreign_lines(place: &Place<'_>, wrong: &str, known: &[&str]) -> Vec<String> 
     if lines.is_empty() { line(&wrong.to_owned()).into_iter().collect() } else { lines }
 }
 
+/// What the values of a key of another library are here: the names of its reward functions.
+fn foreign_values(place: &Place<'_>, wrong: &str) -> Vec<String> {
+    let said = |value: &DeValue<'_>| {
+        let name = value.as_str()?.to_lowercase();
+        let noted = noted(&name).filter(|noted| noted.note.is_some())?;
+        Some(noted_line(place, &name, noted, &[]))
+    };
+    match place.entry(wrong) {
+        Some(DeValue::Array(items)) => {
+            items.iter().filter_map(|item| said(item.get_ref())).take(MOST_LEAVES).collect()
+        }
+        Some(value) => said(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
 /// The paths of all values below one that is not a table.
 fn walk(value: &DeValue<'_>, path: &str, into: &mut Vec<String>) {
     match value {
@@ -149,11 +209,11 @@ fn foreign_line(place: &Place<'_>, name: &str, known: &[&str]) -> Option<String>
     (!paths.is_empty() && !is_far).then(|| is_here(place, name, &libraries.join(", "), &paths))
 }
 
-/// A key of this name that stands in another table.
+/// A key of this name that belongs to another table.
 fn elsewhere(place: &Place<'_>, path: &str) -> String {
     match path.rsplit_once('.') {
-        None => format!("`{path}` stands at the top of a recipe, before its tables"),
-        Some((_, key)) => format!("`{key}` stands in another table: `{}`", place.addressed(path)),
+        None => format!("`{path}` belongs at the top of a recipe, before its tables"),
+        Some((_, key)) => format!("`{key}` belongs to another table: `{}`", place.addressed(path)),
     }
 }
 

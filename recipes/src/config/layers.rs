@@ -9,7 +9,7 @@ use super::trees::{kind_of, kinds_first, merge};
 use super::{Stage, message, stages};
 
 impl Sources {
-    /// Merges all of them; later ones go over earlier ones. Returns what is wrong with how they
+    /// Merges all of them; later ones override earlier ones. Returns what is wrong with how they
     /// name stages, too.
     pub(super) fn merge(&self) -> Result<(DeTable<'_>, Vec<Mistake>)> {
         let mut tables = self.0.iter().map(|source| -> Result<DeTable<'_>> {
@@ -48,7 +48,7 @@ fn merge_root<'a>(root: &mut DeTable<'a>, mut over: DeTable<'a>, mistakes: &mut 
     } else if let Some(DeValue::Array(list)) = over.get_mut("stage").map(Spanned::get_mut) {
         list.iter_mut().for_each(|stage| mistakes.extend(stages::without_selectors(stage)));
     }
-    merge(root, over);
+    merge(root, over, Some(""));
 }
 
 /// Puts what the stage sets over the settings of the algorithm that it names.
@@ -58,7 +58,7 @@ fn preset<'a>(stage: &mut DeValue<'a>, presets: &DeTable<'a>) {
     let found = name.and_then(|name| presets.get(name)).map(Spanned::get_ref);
     if let Some(DeValue::Table(settings)) = found {
         let own = std::mem::replace(stage, settings.clone());
-        merge(stage, own);
+        merge(stage, own, None);
     }
 }
 
@@ -104,7 +104,7 @@ fn put_under<'a>(table: &mut DeTable<'a>, key: &str, value: Option<&Spanned<DeVa
         }
         Some((name, over)) if value.get_ref().is_table() => {
             table.insert(name.clone(), value.clone());
-            merge(table, DeTable::from_iter([(name, over)]));
+            merge(table, DeTable::from_iter([(name, over)]), None);
         }
         Some((name, over)) => {
             table.insert(name, over);

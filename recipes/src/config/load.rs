@@ -93,11 +93,11 @@ pub fn read_settings<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> 
     T::deserialize(Deserializer::from(Spanned::new(source.here(), table))).map_err(at)
 }
 
-/// Reads a recipe: later layers go over earlier ones, overrides over all.
+/// Reads a recipe: later layers override earlier ones, and `--set` overrides all.
 ///
 /// Tables merge key by key; lists are replaced, except that `[stage.rl]`, `[stage.0]` and
-/// `--set stage.rl.steps=3` reach into the stages that are there; a table whose `kind` changes is
-/// replaced.
+/// `--set stage.rl.steps=3` reach into the stages that are there. A table whose `kind` changes
+/// keeps the keys that the new kind also has.
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     told.naming(&naming);
     told.shapes(&reading.found);
     told.values(&reading);
-    match (told.error(&stem), reading.recipes.into_iter().next()) {
+    match (told.error(&stem, reading.is_cut), reading.recipes.into_iter().next()) {
         (None, Some(recipe)) => {
             let origins = Origins::of(&root, sources.0[1].start);
             Ok(Loaded { recipe, folder, origins })

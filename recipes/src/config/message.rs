@@ -1,7 +1,9 @@
 //! Complaints that say where, what, and what was probably meant.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
+use super::brief::{brief_quotes, shortened, window};
 use super::sources::{Source, Sources};
 use crate::names::nearest;
 
@@ -15,7 +17,14 @@ pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error
     let span = error.span().unwrap_or(source.here());
     let twice = error.message() == "duplicate key";
     let Some(key) = source.padded.get(span.clone()).filter(|_| twice) else {
-        return at(sources, span, error.message());
+        let mut text = reword(error.message());
+        if let Some(other) = other_format(source, &span) {
+            let _ = write!(
+                text,
+                "\nthis is {other}: a recipe is TOML (`stearin recipes` has examples)"
+            );
+        }
+        return anyhow::anyhow!(said(sources, &span, None, &text));
     };
     let act = if key == "stage" {
         "each stage begins with `[[stage]]`, and its keys follow below it"
@@ -26,6 +35,29 @@ pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error
     anyhow::anyhow!(said(sources, &span, None, &text))
 }
 
+/// What a source is that is not TOML, by its name or by the line that cannot be read.
+fn other_format(source: &Source, span: &Range<usize>) -> Option<&'static str> {
+    let extension = source.name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("yaml" | "yml") => return Some("YAML"),
+        Some("json") => return Some("JSON"),
+        _ if source.is_override => return None,
+        _ => {}
+    }
+    let body = &source.padded[source.start..];
+    let at = span.start.saturating_sub(source.start).min(body.len());
+    let start = body[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = body[start..].lines().next().unwrap_or_default().trim();
+    let name = line.split_once(':').filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '));
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"');
+    let is_yaml = name.is_some_and(|(name, _)| !name.is_empty() && name.chars().all(plain));
+    match body.trim_start().chars().next() {
+        Some('{') => Some("JSON"),
+        _ if is_yaml && !line.contains('=') => Some("YAML"),
+        _ => None,
+    }
+}
+
 /// A complaint about a key at `span`, in words of our own.
 pub(super) fn said(
     sources: &Sources,
@@ -33,6 +65,9 @@ pub(super) fn said(
     key: Option<&str>,
     text: &str,
 ) -> String {
+    let text = &brief_quotes(text);
+    let key = key.map(shortened);
+    let key = key.as_deref();
     let with_key = || key.map_or_else(|| text.to_owned(), |key| format!("{key}: {text}"));
     let Some(source) = sources.0.iter().rev().find(|s| s.start <= span.start) else {
         return with_key();
@@ -43,7 +78,8 @@ pub(super) fn said(
     let set = source.name.split('=').next().unwrap_or_default().trim();
     let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
     let is_named = key.is_some_and(|key| last(key) == last(set));
-    format!("--set {}: {}", source.name, if is_named { text.to_owned() } else { with_key() })
+    let name = shortened(&source.name);
+    format!("--set {name}: {}", if is_named { text.to_owned() } else { with_key() })
 }
 
 fn in_file(source: &Source, span: &Range<usize>, text: &str) -> String {
@@ -58,7 +94,8 @@ fn in_file(source: &Source, span: &Range<usize>, text: &str) -> String {
     let width = span.len().clamp(1, left);
     let gutter = line_number.to_string();
     let (blank, name) = (" ".repeat(gutter.len()), &source.name);
-    let mark = format!("{}{}", " ".repeat(column), "^".repeat(width));
+    let (line, indent, width) = window(line, column, width);
+    let mark = format!("{}{}", " ".repeat(indent), "^".repeat(width));
     let message = format!("{name}:{line_number}:{}: {text}", column + 1);
     if line.trim().is_empty() {
         return message;
@@ -173,6 +210,11 @@ pub(super) fn plain(text: &str) -> String {
     if let Some((got, expected)) = mismatch {
         return format!("expected {}, got {}", kind(expected), value(got));
     }
+    // A list in place of a table: serde takes it for the values of the keys.
+    let list = text.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected "));
+    if let Some((_, expected)) = list {
+        return format!("expected {}, got a list", kind(expected));
+    }
     if let Some(wanted) = text.strip_prefix("wanted ") {
         return format!("expected {}", kind(wanted));
     }
@@ -218,6 +260,10 @@ mod tests {
             (
                 "invalid type: string \"a, expected b\", expected a boolean",
                 "expected true or false, got \"a, expected b\"",
+            ),
+            (
+                "invalid length 0, expected struct DataConfig with 6 elements",
+                "expected a table, got a list",
             ),
             ("wanted string or table", "expected text in quotation marks or a table"),
             ("missing field `url`", "missing key `url`"),

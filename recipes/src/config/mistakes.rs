@@ -14,8 +14,8 @@ use super::spans::{self, value_at};
 use super::trees::{in_full, kinds_first};
 use super::{Recipe, message};
 
-/// Mistakes that are listed, at most.
-const MOST: usize = 20;
+/// Mistakes that are looked for, at most.
+const MOST: usize = 100;
 
 /// The span of what stands in the place of a mistake.
 const STAND_IN: Range<usize> = usize::MAX - 1..usize::MAX;
@@ -43,6 +43,8 @@ pub(super) struct Reading {
     /// The recipe; where there are mistakes, with something else in their places: twice, each with
     /// other values there. None where nothing can stand in for one.
     pub(super) recipes: Vec<Recipe>,
+    /// Whether there may be more mistakes than were looked for.
+    pub(super) is_cut: bool,
     /// The last names of keys whose values are not those of the recipe.
     pub(super) doubtful: Vec<String>,
     /// Paths of values in which a word was guessed.
@@ -52,11 +54,14 @@ pub(super) struct Reading {
 /// The recipe of `tree`, which begins at `start`.
 pub(super) fn read(tree: DeTable<'_>, start: usize) -> Reading {
     let mut tree = tree;
+    let mut found = single_tables(&mut tree);
     let mut read = match parse(&tree, start) {
-        Ok(recipe) => return Reading { recipes: vec![recipe], ..Reading::default() },
-        Err(mistake) => Err(mistake),
+        Ok(recipe) if found.is_empty() => {
+            return Reading { recipes: vec![recipe], ..Reading::default() };
+        }
+        read => read,
     };
-    let (mut found, mut removed) = (Vec::new(), Vec::new());
+    let mut removed = Vec::new();
     let (mut doubtful, mut guessed) = (Vec::new(), Vec::new());
     for _ in 0..MOST {
         let Err(mistake) = &read else { break };
@@ -80,6 +85,7 @@ pub(super) fn read(tree: DeTable<'_>, start: usize) -> Reading {
         }
         (tree, read) = (mended.tree, mended.read);
     }
+    let is_cut = found.len() >= MOST;
     found.sort_by_key(|mistake| mistake.span.start);
     let mut recipes: Vec<_> = read.into_iter().collect();
     if !recipes.is_empty() {
@@ -90,7 +96,27 @@ pub(super) fn read(tree: DeTable<'_>, start: usize) -> Reading {
     if recipes.len() < 2 {
         recipes.clear();
     }
-    Reading { found, recipes, doubtful, guessed }
+    Reading { found, recipes, is_cut, doubtful, guessed }
+}
+
+/// Makes a table of each list of tables at the top that is to be one: `[[data]]` in place of
+/// `[data]`. Returns what is wrong with it.
+fn single_tables(tree: &mut DeTable<'_>) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    for (key, value) in tree.iter_mut() {
+        let name = key.get_ref().as_ref();
+        let DeValue::Array(items) = value.get_ref() else { continue };
+        let is_table = name != "stage" && place::has_keys(name);
+        let first = items.iter().next().filter(|first| is_table && first.get_ref().is_table());
+        let Some(first) = first.cloned() else { continue };
+        let text = format!(
+            "expected a table, got a list of tables\nwrite `[{name}]` in place of `[[{name}]]`, with \
+             one bracket on each side"
+        );
+        found.push(Mistake { span: first.span(), text });
+        *value = first;
+    }
+    found
 }
 
 /// What depends on the word at `path`: the setting, or the list of settings, that it is in. The

@@ -217,6 +217,11 @@ pub(super) fn stage_kind(stage: &DeValue<'_>) -> Option<&'static str> {
     by_algorithm.or_else(|| known.iter().max_by_key(has)).copied()
 }
 
+/// Whether the value of the key at the top of a recipe is a table.
+pub(super) fn has_keys(name: &str) -> bool {
+    keys_of(name).next().is_some()
+}
+
 /// The kinds of stages.
 pub(super) fn stage_kinds() -> Vec<&'static str> {
     let kind = |path: &'static String| path.strip_prefix("stage.")?.strip_suffix(".kind");

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use toml::de::DeTable;
 
 use super::algorithm::PRESETS;
+use super::brief::shortened;
 
 /// What is wrong with a key or a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,13 @@ impl Sources {
         if text.contains('\n') {
             bail!("--set {text}: expected one line");
         }
+        if let Some((list, item)) = item_of_list(path.trim()) {
+            bail!(
+                "--set {}: `{item}` is an item of a list, and a list can only be set whole: \
+                 --set '{list}=[...]'",
+                shortened(text)
+            );
+        }
         if DeTable::parse(text).is_ok() {
             self.push(text, text, true);
         } else {
@@ -74,8 +82,48 @@ impl Sources {
     }
 }
 
+/// The list that a path reaches into, and the item with it; none where it reaches into none. Stages
+/// are a list that can be reached into.
+fn item_of_list(path: &str) -> Option<(&str, &str)> {
+    if let Some((list, rest)) = path.split_once('[') {
+        return Some((
+            list,
+            &path[..list.len() + 1 + rest.find(']').map_or(rest.len(), |at| at + 1)],
+        ));
+    }
+    let mut end = 0;
+    for (index, name) in path.split('.').enumerate() {
+        let start = end;
+        end = start + usize::from(index > 0) + name.len();
+        let is_stage = index == 1 && path.starts_with("stage.");
+        if index > 0 && !is_stage && !name.is_empty() && name.bytes().all(|c| c.is_ascii_digit()) {
+            return Some((&path[..start], &path[..end]));
+        }
+    }
+    None
+}
+
 impl Source {
     pub(super) fn here(&self) -> Range<usize> {
         self.start..self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::item_of_list;
+
+    #[test]
+    fn what_reaches_into_a_list_is_found() {
+        for (path, found) in [
+            ("stage.rl.rewards.0.weight", Some(("stage.rl.rewards", "stage.rl.rewards.0"))),
+            ("stage.0.rewards.10", Some(("stage.0.rewards", "stage.0.rewards.10"))),
+            ("stage.rl.rewards[0].weight", Some(("stage.rl.rewards", "stage.rl.rewards[0]"))),
+            ("eval.set.1.samples", Some(("eval.set", "eval.set.1"))),
+            ("stage.0.steps", None),
+            ("seed", None),
+        ] {
+            assert_eq!(item_of_list(path), found, "{path}");
+        }
     }
 }

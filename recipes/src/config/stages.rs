@@ -24,7 +24,7 @@ pub(super) fn set_all<'a>(
     let misses = over.iter().any(|(name, _)| is_key(name.get_ref()));
     let last = stages.len().saturating_sub(1);
     if misses && let Some(DeValue::Table(stage)) = stages.last_mut().map(Spanned::get_mut) {
-        merge(stage, over);
+        merge_stage(stage, over);
         let text = format!(
             "`stage` alone names no stage: write `stage.{last}` in its place; the stages are {}",
             listing(stages)
@@ -37,6 +37,13 @@ pub(super) fn set_all<'a>(
         found.extend(problem.map(|text| Mistake { span: selector.span(), text }));
     }
     found
+}
+
+/// Sets keys of a stage.
+fn merge_stage<'a>(stage: &mut DeTable<'a>, over: DeTable<'a>) {
+    let kind = [&over, &*stage].into_iter().find_map(|table| table.get("kind")?.get_ref().as_str());
+    let at = kind.map(|kind| format!("stage.{kind}"));
+    merge(stage, over, at.as_deref());
 }
 
 /// Sets keys of the stage that a selector names.
@@ -52,7 +59,7 @@ fn set<'a>(
     let index = select(stages, selector)?;
     match (stages[index].get_mut(), over.into_inner()) {
         (DeValue::Table(stage), DeValue::Table(over)) => {
-            merge(stage, over);
+            merge_stage(stage, over);
             Ok(())
         }
         _ => {
@@ -119,7 +126,7 @@ pub(super) fn without_selectors(stage: &mut Spanned<DeValue<'_>>) -> Vec<Mistake
         );
         found.push(Mistake { span: key.span(), text });
         if let DeValue::Table(own) = own.into_inner() {
-            merge(keys, own);
+            merge(keys, own, None);
         }
     }
     found

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
+use super::brief::{brief_quotes, shortened};
 use super::mistakes::Reading;
 use super::place::Place;
 use super::reference::KEYS;
@@ -73,24 +74,32 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// One error of all; none where nothing is wrong. `name` is that of the recipe.
-    pub(super) fn error(mut self, name: &str) -> Option<anyhow::Error> {
+    /// One error of all; none where nothing is wrong. `name` is that of the recipe, and `left` says
+    /// whether there are more than were looked for.
+    pub(super) fn error(mut self, name: &str, left: bool) -> Option<anyhow::Error> {
+        /// Mistakes that are shown, at most.
+        const SHOWN: usize = 20;
         // What has no place comes last.
         self.said.sort_by_key(|(start, _)| start.unwrap_or(usize::MAX));
         let told = self.said.iter().map(|(start, text)| match start {
             Some(_) => text.clone(),
-            None => format!("recipe {name}: {text}"),
+            None => format!("recipe {}: {}", shortened(name), brief_quotes(text)),
         });
         let mut told: Vec<_> = told.collect();
         told.dedup();
         match &told[..] {
             [] => None,
             [only] => Some(anyhow::anyhow!("{only}")),
-            many => Some(anyhow::anyhow!(
-                "{} mistakes in the recipe\n\n{}",
-                many.len(),
-                many.join("\n\n")
-            )),
+            many => {
+                let (count, more) = (many.len(), many.len().saturating_sub(SHOWN));
+                let least = if left { "at least " } else { "" };
+                let cut = match more {
+                    0 if !left => String::new(),
+                    _ => format!("\n\nand {least}{more} more that are not shown"),
+                };
+                let shown = many[..count - more].join("\n\n");
+                Some(anyhow::anyhow!("{least}{count} mistakes in the recipe\n\n{shown}{cut}"))
+            }
         }
     }
 

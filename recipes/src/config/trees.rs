@@ -4,15 +4,23 @@ use settings::off::OFF;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::reference::KEYS;
+
 /// The kind of a table, or of a setting that is a name: `"k3"` stands for `{ kind = "k3" }`.
 pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
     value.as_str().or_else(|| value.as_table()?.get("kind")?.get_ref().as_str())
 }
 
-/// Tables merge key by key; everything else, and a table whose `kind` changes, is replaced. A name
-/// counts as the table with that `kind`.
-pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {
+/// Tables merge key by key; everything else is replaced. A name counts as the table with that
+/// `kind`.
+///
+/// Where `kind` changes, a name replaces a table. So does a table, but it keeps the keys that the
+/// new kind also has, if `at` is the path of `base`, as [`KEYS`] has it; what a preset sets belongs
+/// to its kind.
+pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&str>) {
     for (key, value) in over {
+        let below = at.map(|at| join(at, key.get_ref()));
+        let below = below.as_deref();
         let Some(there) = base.get_mut(key.get_ref().as_ref()) else {
             base.insert(key, value);
             continue;
@@ -29,8 +37,40 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>) {
             _ => {}
         }
         match (there.get_mut(), value.into_inner()) {
-            (DeValue::Table(there), DeValue::Table(value)) if same_kind => merge(there, value),
-            (_, value) => *there = Spanned::new(span, value),
+            (DeValue::Table(there), DeValue::Table(value)) if same_kind => {
+                merge(there, value, below);
+            }
+            (old, value) => {
+                let mut new = Spanned::new(span, value);
+                if let (DeValue::Table(old), Some(below)) = (old, below) {
+                    keep_common(&mut new, std::mem::take(old), below);
+                }
+                *there = new;
+            }
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// Gives a setting of another kind those keys of the old one that it also has; `path` is that of
+/// the setting.
+fn keep_common<'a>(new: &mut Spanned<DeValue<'a>>, old: DeTable<'a>, path: &str) {
+    let Some(kind) = kind_of(new.get_ref()).map(str::to_owned) else { return };
+    let is_common = |key: &str| {
+        let known = KEYS.get(&join(path, key));
+        known.is_some_and(|known| known.kinds.contains(&kind))
+    };
+    let common: Vec<_> = old.into_iter().filter(|(key, _)| is_common(key.get_ref())).collect();
+    if common.is_empty() {
+        return;
+    }
+    let DeValue::Table(new) = new.get_mut() else { return };
+    for (key, value) in common {
+        if !new.contains_key(key.get_ref().as_ref()) {
+            new.insert(key, value);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From the columns of a row to a problem.
 
+mod messages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use evals::run::evaluation::LEVELS;
@@ -11,6 +13,7 @@ use settings::off::OFF;
 use super::roles::{CHATS, Role};
 use super::{answer, chat};
 use crate::config::{AnswerFrom, Columns, Names, Rows};
+use messages::{has, missing, several, unlike};
 
 /// Longest other columns of a row that are kept without being named, in bytes of JSON.
 const MAX_KEPT: usize = 1 << 20;
@@ -279,7 +282,7 @@ impl<'a> Mapping<'a> {
         let mut size = 0;
         for name in named.into_iter().flatten() {
             if row.raw(name).is_none() {
-                return Err(format!("column `{name}` (columns.keep) is missing: {}", has(row)));
+                return Err(missing(name, "columns.keep", row));
             }
         }
         for (name, value) in row.all() {
@@ -323,7 +326,10 @@ fn set<'r>(role: Role, name: &str, row: &Fields<'r>) -> Result<Option<Found<'r>>
     match row.at(name)? {
         Some("null") => Ok(None),
         Some(value) => Ok(Some(Found { column: name.to_owned(), value })),
-        None => Err(format!("column `{name}` (columns.{}) is missing: {}", role.name(), has(row))),
+        None => {
+            let key = format!("columns.{}", role.name());
+            Err(missing(name, &key, row))
+        }
     }
 }
 
@@ -349,28 +355,6 @@ fn lookup<'r>(row: &Fields<'r>, name: &str) -> Result<Vec<Found<'r>>, String> {
     Ok(found.filter(|found| found.value != "null").collect())
 }
 
-fn several(role: Role, found: &[Found<'_>]) -> String {
-    let names: Vec<_> = found.iter().map(|one| format!("`{}`", brief(&one.column))).collect();
-    let (key, first) = (role.name(), &found[0].column);
-    format!(
-        "the {key} may be in any of {}\nset columns.{key} to one of them, such as \
-         columns = {{ {key} = \"{first}\" }}",
-        names.join(", ")
-    )
-}
-
-/// The columns of a row, for a message.
-fn has(row: &Fields<'_>) -> String {
-    const SHOWN: usize = 8;
-    let names: Vec<_> =
-        row.all().map(|(name, _)| format!("`{}`", brief(name))).take(SHOWN + 1).collect();
-    match names.as_slice() {
-        [] => "the row has none".into(),
-        [shown @ .., _] if names.len() > SHOWN => format!("the row has {}, ...", shown.join(", ")),
-        all => format!("the row has {}", all.join(", ")),
-    }
-}
-
 fn text(found: &Found<'_>) -> Result<String, String> {
     if !found.value.starts_with('"') {
         return Err(unlike(found, "text"));
@@ -390,8 +374,4 @@ fn scalar(found: &Found<'_>) -> Result<String, String> {
 fn string(found: &Found<'_>) -> Result<String, String> {
     serde_json::from_str(found.value)
         .map_err(|_| format!("column `{}`: half of a surrogate pair in it", brief(&found.column)))
-}
-
-fn unlike(found: &Found<'_>, expected: &str) -> String {
-    format!("column `{}`: expected {expected}, got {}", brief(&found.column), brief(found.value))
 }

@@ -44,7 +44,7 @@ fn names(header: &::csv::ByteRecord) -> Result<Vec<String>> {
         let cell = cell.strip_prefix("\u{feff}".as_bytes()).unwrap_or(cell);
         let name = std::str::from_utf8(cell).context("line 1: not UTF-8")?.trim().to_owned();
         if !seen.insert(name.clone()) {
-            bail!("line 1: column `{}` stands twice: expected different names", brief(&name));
+            bail!("line 1: column `{}` occurs twice: expected different names", brief(&name));
         }
         Ok(name)
     };
@@ -133,7 +133,7 @@ mod tests {
             assert!(error.contains(words), "{error}");
         };
         refused(b"a,b\n1,2\n1,2,3\n", "row 2: 3 cells, expected 2 as in the first line");
-        refused(b"a,a\n1,2\n", "line 1: column `a` stands twice");
+        refused(b"a,a\n1,2\n", "line 1: column `a` occurs twice");
         refused(b"a,b\n", "no rows");
         refused(b"", "no rows");
         refused(b"a,b\n1,caf\xe9\n", "row 1: column `b` is not UTF-8");

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use engine::hub::{DATASETS, Hub};
 
 use super::rows::is_known;
+use crate::names::is_hub_name;
 use crate::search_path::SearchPath;
 
 /// Names that a message lists.
@@ -42,8 +43,13 @@ pub(super) fn find(path: &str, search_path: &SearchPath, one: bool) -> Result<Fo
         bail!("`{path}` is no data set: expected {DATASETS}owner/name[@revision][/path]");
     }
     let Some(found) = local(path, search_path, one)? else {
+        let hub = if is_hub_name(path) {
+            format!("\nfor the data set of that name on Hugging Face: path = \"{DATASETS}{path}\"")
+        } else {
+            String::new()
+        };
         bail!(
-            "there is no file `{path}` in {}; set STEARIN_DATA to the folder that has it",
+            "there is no file `{path}` in {}; set STEARIN_DATA to the folder that has it{hub}",
             search_path.describe()
         );
     };

@@ -99,6 +99,7 @@ impl Unanswered {
             (empty, Some(first)) if empty < self.rows => {
                 format!("{empty} of {} rows of {files}, the first on {first}", self.rows)
             }
+            _ if self.rows == 1 => format!("the row of {files}"),
             _ => format!("all {} rows of {files}", self.rows),
         };
         let columns = match &self.empty_column {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use super::{Plan, ProblemStats, Prompts, Samples, StagePlan, settings};
 use crate::config::{BestBy, Recipe};
 use crate::memory::MemoryEstimate;
-use crate::printable::both_ends;
+use crate::printable::{both_ends, counted};
 
 /// Characters shown of each end of a prompt.
 const PROMPT: usize = 300;
@@ -37,14 +37,14 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recipe = &self.recipe;
         let mut line = |name: &str, text: &str| writeln!(f, "{name:>12}  {text}");
-        line("run", &format!("{}, {} steps", recipe.name, recipe.total_steps()))?;
+        line("run", &format!("{}, {}", recipe.name, counted(recipe.total_steps(), "step")))?;
         line(
             "model",
             &format!(
-                "{}, {} parameters, {} threads",
+                "{}, {} parameters, {}",
                 recipe.model.path,
                 thousands(self.parameters),
-                self.threads
+                counted(self.threads, "thread")
             ),
         )?;
         line("sizes", &self.sizes)?;
@@ -96,9 +96,9 @@ impl Plan {
                 let each = each.map(|(count, set)| format!("{count} of each in {}", set.name));
                 format!("completions of problems: {}", each.collect::<Vec<_>>().join(", "))
             } else {
-                format!("{} completions", thousands(each.iter().sum::<usize>() as u64))
+                counted(thousands(each.iter().sum::<usize>() as u64), "completion")
             };
-            return format!("{first} times, {completions}");
+            return format!("{}, {completions}", counted(first, "time"));
         }
         let what = if lacks { "completions of each problem" } else { "completions" };
         let all = self.evaluations.iter().zip(&sets).zip(&each).map(|((times, set), count)| {
@@ -176,16 +176,17 @@ impl ProblemStats {
 
 impl fmt::Display for StagePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("{} steps x {} problems", self.steps, self.batch);
+        let mut text =
+            format!("{} x {}", counted(self.steps, "step"), counted(self.batch, "problem"));
         if let Some(group_size) = self.group_size {
-            write!(text, " x {group_size} siblings")?;
+            write!(text, " x {}", counted(group_size, "sibling"))?;
         }
         let epochs = self.epochs.map_or_else(|| "unknown".into(), |epochs| format!("{epochs:.2}"));
         write!(
             text,
-            " = {} samples ({epochs} epochs), {} updates",
-            thousands(self.samples),
-            thousands(self.updates)
+            " = {} ({epochs} epochs), {}",
+            counted(thousands(self.samples), "sample"),
+            counted(thousands(self.updates), "update")
         )?;
         if self.passes > 1 {
             write!(text, " ({} passes over each batch)", self.passes)?;
@@ -194,7 +195,7 @@ impl fmt::Display for StagePlan {
             write!(text, ", chosen from at most {} sampled", thousands(drawn))?;
         }
         if let Some(tokens) = self.most_tokens {
-            write!(text, ", at most {} tokens", thousands(tokens))?;
+            write!(text, ", at most {}", counted(thousands(tokens), "token"))?;
         }
         f.write_str(&text)
     }

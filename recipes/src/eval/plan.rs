@@ -7,7 +7,7 @@ use anyhow::Result;
 use engine::text::Text;
 
 use super::{Set, Settings};
-use crate::printable::both_ends;
+use crate::printable::{both_ends, counted};
 
 /// Characters of a prompt that are shown of its start and of its end.
 const SHOWN: usize = 1500;
@@ -34,14 +34,13 @@ pub fn plan(settings: &Settings, sets: &[Set], text: &Text, root: &Path) -> Resu
     );
     for (set, of) in sets.iter().zip(&settings.sets) {
         let greedy = if settings.greedy { " and a greedy one" } else { "" };
-        let completions = if of.samples == 1 { "completion" } else { "completions" };
         writeln!(
             out,
-            "\nset {}: {} of {} problems, {} {completions} each{greedy}, graded by {}",
+            "\nset {}: {} of {}, {} each{greedy}, graded by {}",
             set.name,
             of.asked,
-            set.problems.len(),
-            of.samples,
+            counted(set.problems.len(), "problem"),
+            counted(of.samples, "completion"),
             of.criterion
         )?;
         let Some(problem) = set.chosen.first().map(|&number| &set.problems[number]) else {

@@ -9,6 +9,7 @@ use evals::run::{Figure, ProblemLine, State};
 
 use super::{Folder, Set};
 use crate::console::{Console, duration};
+use crate::printable::counted;
 
 /// Time between two signs of life.
 const SIGNS: Duration = Duration::from_secs(2);
@@ -89,7 +90,7 @@ impl<'a> Running<'a> {
     /// How many completions there are, and about how long the rest takes.
     fn left(&self, now: rollout::Progress) -> String {
         let rollout::Progress { finished, sequences, .. } = now;
-        let done = format!("{finished} of {sequences} completions");
+        let done = format!("{finished} of {}", counted(sequences, "completion"));
         if finished == 0 {
             return done;
         }
@@ -119,6 +120,7 @@ impl Tally<'_> {
         let Self { set, asked, values, judged } = self;
         let Estimate { mean, low, high } = Estimate::over_problems(values, 1.0);
         let [mean, low, high] = [mean, low, high].map(|share| 100.0 * share);
-        format!("{set} {judged} of {asked} problems, avg {mean:.1} ({low:.1} to {high:.1})")
+        let asked = counted(asked, "problem");
+        format!("{set} {judged} of {asked}, avg {mean:.1} ({low:.1} to {high:.1})")
     }
 }

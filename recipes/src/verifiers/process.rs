@@ -18,7 +18,7 @@ use super::fault::{Fault, FaultKind};
 use super::protocol::{Reply, Request, digest, failed, in_brief, misread, pending, shortened};
 use super::retry::{Outside, Trial};
 use crate::console::Console;
-use crate::printable::quoted;
+use crate::printable::{counted, quoted};
 use crate::signals::Stop;
 use child::{NoLine, Running};
 pub use config::ProcessConfig;
@@ -262,6 +262,11 @@ impl Outside for Process {
         format!("process `{}`, command {}", self.config.name, digest(&words))
     }
 
+    fn limits(&self) -> String {
+        let ProcessConfig { deadline_s, start_s, .. } = &self.config;
+        format!("`deadline_s` = {deadline_s}, `start_s` = {start_s}")
+    }
+
     fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault> {
         let mut child = self.children[0].lock().expect("a worker does not panic");
         match self.one(&mut child, 0, attempt, stop)? {
@@ -295,10 +300,10 @@ impl Outside for Process {
         judged.sort_unstable_by_key(|one| one.index);
         let reasons: Vec<_> = judged.iter().filter_map(|one| one.verdict.as_ref().err()).collect();
         if let Some(reason) = reasons.first() {
-            let (name, failures, all) = (&self.config.name, reasons.len(), pending.len());
-            self.stderr_log.print(&format!(
-                "verifier `{name}` failed on {failures} of {all} attempts: {reason}"
-            ));
+            let (name, failures) = (&self.config.name, reasons.len());
+            let all = counted(pending.len(), "attempt");
+            self.stderr_log
+                .print(&format!("verifier `{name}` failed on {failures} of {all}: {reason}"));
         }
         for JudgedAttempt { index, verdict } in judged {
             verdicts[index] = Some(verdict.unwrap_or_else(|_| failed()));

@@ -89,7 +89,12 @@ pub(super) struct Reply {
     answer: Option<String>,
     error: Option<String>,
     metrics: Vec<(String, f64)>,
+    /// The names of its fields, for a message.
+    names: String,
 }
+
+/// What a reply looks like.
+const FORM: &str = "{\"id\": N, \"reward\": NUMBER} with the `id` of the attempt";
 
 /// What a verifier is to say of a completion that has no reward.
 const NO_REWARD: &str = "for a completion that cannot be judged, reply with an `error` and no \
@@ -108,7 +113,10 @@ impl Reply {
         let fields = object(text)?;
         let id = fields.parsed("id", "the number of an attempt")?;
         Ok(Self {
-            id: id.ok_or("field `id` is missing: expected the number of an attempt")?,
+            id: id.ok_or_else(|| {
+                format!("field `id` is missing: expected {FORM}, got {}", names(&fields))
+            })?,
+            names: names(&fields),
             reward: fields
                 .parsed("reward", "a number")
                 .map_err(|problem| beyond(&fields, problem))?,
@@ -125,7 +133,10 @@ impl Reply {
             return Err(error);
         }
         let Some(reward) = self.reward else {
-            return Err("expected `reward` or `error` in the reply, got neither".into());
+            return Err(format!(
+                "expected `reward` with a number, or `error` with a text, got {}; a reply is {FORM}",
+                self.names
+            ));
         };
         let verdict = Verdict { metrics: self.metrics, ..Verdict::form(reward) };
         if !judges_answers {
@@ -166,6 +177,19 @@ fn beyond(fields: &Fields<'_>, problem: String) -> String {
         return format!("{problem}; {NO_REWARD}");
     }
     problem
+}
+
+/// The names of all fields of a reply, as they are in a message.
+fn names(fields: &Fields<'_>) -> String {
+    const SHOWN: usize = 8;
+    let all: Vec<_> = fields.all().map(|(name, _)| format!("`{}`", brief(name))).collect();
+    let left = all.len().saturating_sub(SHOWN);
+    let more = if left > 0 { format!(" and {left} more") } else { String::new() };
+    match &all[..] {
+        [] => "no fields".to_owned(),
+        [one] => format!("the field {one}"),
+        _ => format!("the fields {}{more}", all[..all.len() - left].join(", ")),
+    }
 }
 
 /// The numbers in the field `metrics`, by name; null stands for none.
@@ -262,7 +286,9 @@ mod tests {
         assert_eq!(verdict.answer.as_deref(), Some("7"));
         assert_eq!(reply(text, false).unwrap(), Verdict::form(0.0));
         assert_eq!(reply(r#"{"id":1,"error":"no","reward":1}"#, true).unwrap_err(), "no");
-        assert!(reply(r#"{"id":1}"#, true).unwrap_err().contains("`reward`"));
+        let neither = reply(r#"{"id":1,"score":1}"#, true).unwrap_err();
+        assert!(neither.starts_with("expected `reward` with a number, or `error` "), "{neither}");
+        assert!(neither.contains("got the fields `id`, `score`; a reply is {\"id\""), "{neither}");
         let verdict = reply("\u{feff}{\"id\":1,\"reward\":1,\"answer\":1.50,\"error\":null}", true);
         assert_eq!(verdict.unwrap().answer.as_deref(), Some("1.50"));
     }
@@ -293,6 +319,11 @@ mod tests {
     fn what_is_no_reply_is_refused_by_field() {
         for (text, problem) in [
             (r#"{"reward":1}"#, "field `id` is missing"),
+            (
+                r#"{"score":1}"#,
+                "field `id` is missing: expected {\"id\": N, \"reward\": NUMBER} with the `id` of \
+                 the attempt, got the field `score`",
+            ),
             (r#"{"id":-1,"reward":1}"#, "field `id`: expected the number of an attempt, got -1"),
             (r#"{"id":[1],"reward":1}"#, "field `id`"),
             (r#"{"id":1,"reward":"1"}"#, "field `reward`: expected a number, got \"1\""),
@@ -304,7 +335,7 @@ mod tests {
             (r#"{"id":1,"answer":"a\"NaN\\","reward":x}"#, "expected value at column"),
             (r#"{"id":1,"reward":1,"outcome":"good"}"#, "field `outcome`"),
             (r#"{"id":1,"reward":1,"answer":["7"]}"#, "field `answer`"),
-            (r#"{"id":1,"reward":0,"reward":1}"#, "field `reward` stands twice"),
+            (r#"{"id":1,"reward":0,"reward":1}"#, "field `reward` occurs twice"),
             (r#"{"id":1,"reward":0,"metrics":[1]}"#, "field `metrics`: expected an object of"),
             (r#"{"id":1,"reward":0,"metrics":{"a/b":1}}"#, "field `metrics`: expected names of"),
             (r#"{"id":1,"reward":0,"metrics":{"a":"1"}}"#, "field `metrics.a`: expected a number"),

@@ -1,6 +1,8 @@
 //! Verifiers outside this process: how they are asked, and waited for while they are away.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,10 +10,16 @@ use anyhow::Result;
 use evals::run::Phase;
 use rewards::{Attempt, Unavailable, Verdict, Verifier};
 
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::protocol::shortened;
 use crate::console::{Console, duration};
+use crate::printable::counted;
 use crate::signals::Stop;
+
+/// Time after which a line says that a verifier has not replied yet.
+const SLOW: Duration = Duration::from_secs(5);
+/// Replies in a row that break the protocol, after which a run ends.
+const MOST_BROKEN: usize = 3;
 
 /// How a run waits: whom it tells, who may end it, and how long it sleeps.
 #[derive(Debug, Clone)]
@@ -24,6 +32,8 @@ pub struct RetryPolicy {
     pub first_delay: Duration,
     /// Longest time between two of them.
     pub max_delay: Duration,
+    /// Time after which a line says that a verifier has not replied yet.
+    pub slow: Duration,
 }
 
 impl RetryPolicy {
@@ -34,6 +44,7 @@ impl RetryPolicy {
             stop,
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_mins(1),
+            slow: SLOW,
         }
     }
 
@@ -87,6 +98,9 @@ pub trait Outside: fmt::Debug + Send + Sync {
     /// Fails when there is no reply that follows the protocol.
     fn trial(&self, attempt: &Attempt<'_>, stop: &Stop) -> Result<Trial, Fault>;
 
+    /// The keys that limit the time of a reply, with their values.
+    fn limits(&self) -> String;
+
     /// A command for a shell that asks for the verdict on `attempt`, with its long texts cut.
     fn by_hand(&self, attempt: &Attempt<'_>) -> String;
 
@@ -110,6 +124,8 @@ pub struct Retrying {
     verifier: Box<dyn Outside>,
     policy: RetryPolicy,
     give_up: Option<Duration>,
+    /// Whether a line said that it is slow with what it is to judge: one is enough for a run.
+    is_slow: AtomicBool,
 }
 
 /// The pauses for one question.
@@ -117,6 +133,8 @@ struct Pauses<'a> {
     retrying: &'a Retrying,
     next: Duration,
     since: Option<Instant>,
+    /// Replies in a row that broke the protocol.
+    broken: usize,
     /// What Ctrl-C does meanwhile.
     on_stop: &'static str,
 }
@@ -129,7 +147,7 @@ impl Retrying {
         give_up_after_s: Option<f64>,
     ) -> Self {
         let give_up = give_up_after_s.map(Duration::from_secs_f64);
-        Self { verifier, policy, give_up }
+        Self { verifier, policy, give_up, is_slow: AtomicBool::new(false) }
     }
 
     /// First contact, before the run does anything else. A verifier that may still be starting is
@@ -142,7 +160,8 @@ impl Retrying {
     pub fn trial(&self, trial: &TrialAttempt<'_>) -> Result<Trial, Unavailable> {
         let mut pauses = self.pauses("Ctrl-C ends the run, which has not begun yet");
         loop {
-            match self.verifier.trial(&trial.attempt, &self.policy.stop) {
+            let ask = || self.verifier.trial(&trial.attempt, &self.policy.stop);
+            match self.watched("the trial attempt", &AtomicBool::new(false), ask) {
                 Ok(met) => {
                     pauses.end();
                     return Ok(met);
@@ -171,8 +190,34 @@ impl Retrying {
         ))
     }
 
+    /// Calls `ask`, and prints a line if that takes long, unless `is_told`.
+    fn watched<T>(&self, what: &str, is_told: &AtomicBool, ask: impl FnOnce() -> T) -> T {
+        let RetryPolicy { console, slow, .. } = &self.policy;
+        thread::scope(|scope| {
+            let (done, asked) = channel::<()>();
+            if !is_told.load(Ordering::Relaxed) {
+                scope.spawn(move || {
+                    use std::sync::mpsc::RecvTimeoutError::Timeout;
+                    if asked.recv_timeout(*slow) == Err(Timeout) {
+                        is_told.store(true, Ordering::Relaxed);
+                        let (name, limits) = (self.verifier.name(), self.verifier.limits());
+                        let after = duration(slow.as_secs_f64());
+                        console.print(&format!(
+                            "waiting for verifier `{name}`: {what} is not judged after {after} \
+                             ({limits})"
+                        ));
+                    }
+                });
+            }
+            let answer = ask();
+            drop(done);
+            answer
+        })
+    }
+
     fn pauses(&self, on_stop: &'static str) -> Pauses<'_> {
-        Pauses { retrying: self, next: self.policy.first_delay, since: None, on_stop }
+        let next = self.policy.first_delay;
+        Pauses { retrying: self, next, since: None, broken: 0, on_stop }
     }
 
     fn unavailable(&self, reason: String) -> Unavailable {
@@ -187,6 +232,13 @@ impl Pauses<'_> {
         let unavailable = |reason| self.retrying.unavailable(reason);
         if policy.stop.is_requested() {
             return Err(unavailable(fault.to_string()));
+        }
+        self.broken = if fault.kind == FaultKind::Protocol { self.broken + 1 } else { 0 };
+        if self.broken >= MOST_BROKEN {
+            return Err(unavailable(format!(
+                "{fault}\n  it did so {MOST_BROKEN} times in a row, so the run does not wait \
+                 longer: repair the verifier"
+            )));
         }
         let gone = self.since.map_or(Duration::ZERO, |since| since.elapsed());
         let left = give_up.map(|limit| limit.saturating_sub(gone));
@@ -247,8 +299,13 @@ impl Verifier for Retrying {
         let mut pauses = self.pauses(
             "Ctrl-C saves the state before this step and ends the run; --resume goes on from there",
         );
-        while let Err(fault) = self.verifier.judge(attempts, &mut verdicts, &self.policy.stop) {
-            pauses.wait(&fault)?;
+        let what = format!("a batch of {}", counted(attempts.len(), "attempt"));
+        loop {
+            let ask = || self.verifier.judge(attempts, &mut verdicts, &self.policy.stop);
+            match self.watched(&what, &self.is_slow, ask) {
+                Ok(()) => break,
+                Err(fault) => pauses.wait(&fault)?,
+            }
         }
         pauses.end();
         let verdicts: Option<Vec<_>> = verdicts.into_iter().collect();
@@ -266,7 +323,18 @@ mod tests {
 
     /// Away for so many questions; each time it judges one attempt more, and notes which.
     #[derive(Debug, Clone, Default)]
-    struct Shy(std::sync::Arc<Mutex<(usize, Vec<usize>)>>);
+    struct Shy(std::sync::Arc<Mutex<(usize, Vec<usize>)>>, Habit);
+
+    /// How it is away.
+    #[derive(Debug, Clone, Copy, Default, PartialEq)]
+    enum Habit {
+        #[default]
+        Asleep,
+        /// It breaks the protocol.
+        Mad,
+        /// It judges, in this time.
+        Slow(Duration),
+    }
 
     impl Shy {
         fn away(questions: usize) -> Self {
@@ -306,7 +374,14 @@ mod tests {
             "shy".into()
         }
 
+        fn limits(&self) -> String {
+            "`timeout_s` = 60".into()
+        }
+
         fn trial(&self, _: &Attempt<'_>, _: &Stop) -> Result<Trial, Fault> {
+            if let Habit::Slow(time) = self.1 {
+                thread::sleep(time);
+            }
             if self.is_away() {
                 return Err(Fault::transient("asleep".into()));
             }
@@ -323,6 +398,9 @@ mod tests {
             verdicts: &mut [Option<Verdict>],
             _: &Stop,
         ) -> Result<(), Fault> {
+            if let Habit::Slow(time) = self.1 {
+                thread::sleep(time);
+            }
             let is_away = self.is_away();
             let most = if is_away { 1 } else { attempts.len() };
             let places = verdicts.iter_mut().enumerate().filter(|(_, place)| place.is_none());
@@ -330,7 +408,11 @@ mod tests {
                 *place = Some(Verdict::form(index as f64));
                 self.0.lock().unwrap().1.push(index);
             }
-            if is_away { Err(Fault::permanent("asleep".into())) } else { Ok(()) }
+            match self.1 {
+                _ if !is_away => Ok(()),
+                Habit::Mad => Err(Fault::protocol("gibberish".into())),
+                _ => Err(Fault::permanent("asleep".into())),
+            }
         }
     }
 
@@ -362,6 +444,60 @@ mod tests {
             assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0]);
             assert_eq!(shy.0.lock().unwrap().1, [0, 1, 2, 3], "each is judged once");
         }
+    }
+
+    #[test]
+    fn a_verifier_that_keeps_breaking_the_protocol_ends_the_run_and_keeps_its_verdicts() {
+        let stop = Stop::default();
+        let mad = |questions| Shy(Shy::away(questions).0, Habit::Mad);
+        with_attempts(4, |attempts| {
+            let shy = mad(2);
+            assert_eq!(shy.retrying(&stop, None).verify(attempts).unwrap().len(), 4);
+            let shy = mad(usize::MAX);
+            let error = shy.retrying(&stop, None).verify(attempts).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "verifier `shy` broke the protocol: gibberish\n  it did so 3 times in a row, so \
+                 the run does not wait longer: repair the verifier"
+            );
+            assert_eq!(shy.0.lock().unwrap().1, [0, 1, 2], "it was asked three times");
+        });
+    }
+
+    #[test]
+    fn a_slow_verifier_is_told_once_with_its_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log.txt");
+        let console = Console::silent();
+        console.log_to(&log).unwrap();
+        let slow = |millis| {
+            let shy = Shy(Shy::default().0, Habit::Slow(Duration::from_millis(millis)));
+            let policy = RetryPolicy {
+                slow: Duration::from_millis(100),
+                ..RetryPolicy::new(console.clone(), Stop::default())
+            };
+            Retrying::new(Box::new(shy), policy, None)
+        };
+        with_attempts(2, |attempts| {
+            let quick = slow(0);
+            quick.trial(&trial_of(&attempts[0])).unwrap();
+            quick.verify(attempts).unwrap();
+            assert_eq!(std::fs::read_to_string(&log).unwrap_or_default(), "");
+            let slow = slow(300);
+            slow.trial(&trial_of(&attempts[0])).unwrap();
+            slow.verify(attempts).unwrap();
+            slow.verify(attempts).unwrap();
+        });
+        let said = std::fs::read_to_string(&log).unwrap();
+        let lines: Vec<_> = said.lines().collect();
+        let expected = |what: &str| {
+            format!(
+                "waiting for verifier `shy`: {what} is not judged after 0.1 s (`timeout_s` = 60)"
+            )
+        };
+        assert_eq!(lines.len(), 2, "{said}");
+        assert!(lines[0].ends_with(&expected("the trial attempt")), "{said}");
+        assert!(lines[1].ends_with(&expected("a batch of 2 attempts")), "{said}");
     }
 
     #[test]

@@ -81,6 +81,10 @@ fn a_column_that_is_missing_is_named_with_its_key() {
     assert!(error.contains("the row has `antwort`, `frage`, `id`\nname the row's own"), "{error}");
     let error = rows(row, ", columns = { problem = \"fraage\" }").unwrap_err();
     assert!(error.contains("column `fraage` (columns.problem) is missing: the row has"), "{error}");
+    let error = rows(row, ", columns = { problem = \"frag\" }").unwrap_err();
+    let near = "column `frag` (columns.problem) is missing: the row has `frage`, ";
+    assert!(error.contains(near), "{error}");
+    assert!(error.contains("\ndid you mean columns.problem = \"frage\"?"), "{error}");
     let error = rows(row, ", columns = { problem = \"frage\" }").unwrap_err();
     assert!(error.contains("line 1: no answer, which `math` of stage.0.rewards reads"), "{error}");
     assert!(error.contains("columns.answer, or set answer_from"), "{error}");

@@ -1,4 +1,4 @@
-//! The recipes of the entropy experiment: every method goes over every task.
+//! The recipes of the entropy experiment: every method with every task.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;

@@ -125,6 +125,10 @@ fn ctrl_c_keeps_what_was_judged() {
     assert_eq!(status(&temp.path().join("run")).unwrap().state, State::Interrupted);
     let resumed = stearin(temp.path(), &arguments);
     assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let said = stderr(&resumed);
+    assert!(said.contains("continuing: ") && said.contains(" of 90 problems are judged"), "{said}");
+    let again = stderr(&stearin(temp.path(), &arguments));
+    assert!(again.contains("nothing is left to judge: 90 of 90 problems are judged"), "{again}");
     let whole = stearin(temp.path(), &with(&LONG, &["--out", "whole"]));
     assert_eq!(stdout(&resumed), stdout(&whole));
 }
@@ -270,7 +274,7 @@ fn files_have_levels_and_may_be_in_the_training_data() {
     assert!(output.status.success(), "{}", stderr(&output));
     let said = stdout(&output);
     assert!(said.contains("mine by level:\n"), "{said}");
-    assert!(said.contains("mine: 1 of 8 problems are in the training data: p3\n"), "{said}");
+    assert!(said.contains("mine: 1 of 8 problems is in the training data: p3\n"), "{said}");
     let line = results(&temp.path().join("run"))["mine.jsonl"].lines().next().unwrap().to_owned();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["id"], &line["gold"], &line["n"]), (&"p1".into(), &"2".into(), &2.into()));
@@ -286,6 +290,7 @@ fn what_cannot_be_begun_is_bad_input_and_leaves_nothing() {
         (vec!["run", "--prompt", "box"], "there is no style `box`"),
         (vec!["run", "--prompt", "minerva-4shot"], "leaves no room in the model's context"),
         (vec!["run", "--temperature", "0"], "2 completions at temperature 0 are all the same"),
+        (vec!["run", "--temperature", "0"], "or --protocol greedy"),
         (vec!["run", "--top-p", "0"], "top_p is 0, expected above 0"),
         (vec!["run", "--bench", "minerva"], "no revision of hf://datasets/math-ai/minervamath"),
         (vec!["run", "--bench", "math"], "there is no benchmark, task or file"),

@@ -43,7 +43,10 @@ fn a_figure_that_no_set_has_is_no_column() {
         said.lines().next().unwrap().split('|').map(|it| it.trim().to_owned()).collect::<Vec<_>>()
     };
     let greedy = head("greedy", &["--protocol", "greedy"]);
-    assert_eq!(greedy, ["", "set", "problems", "avg@1", "95 %", "truncated", "tokens", ""]);
+    assert_eq!(
+        greedy,
+        ["", "set", "problems", "avg@1", "95 %", "truncated", "no answer", "tokens", ""]
+    );
     let all = head("all", &["--samples", "2", "--greedy"]);
     assert!(
         ["pass@2", "maj@2", "greedy"].iter().all(|it| all.iter().any(|own| own == it)),

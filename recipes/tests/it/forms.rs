@@ -161,6 +161,8 @@ fn names_and_tables_merge_as_tables_do() {
     let table = "stage.rl.loss.kl = { kind = \"k3\", coefficient = 0.5 }";
     assert_eq!(kl(&[table, k3]), Kl::K3 { coefficient: 0.5 });
     assert_eq!(kl(&[table, "stage.rl.loss.kl = \"k2\""]), Kl::K2 { coefficient: 0.001 });
+    // A table with another `kind` keeps what both kinds have.
+    assert_eq!(kl(&[table, "stage.rl.loss.kl.kind = \"k2\""]), Kl::K2 { coefficient: 0.5 });
     assert_eq!(kl(&[table, "stage.rl.loss.kl = \"off\""]), Kl::Off {});
     let on = "stage.rl.dynamic_sampling.max_batches = 2";
     let off = "stage.rl.dynamic_sampling = \"off\"";

@@ -244,16 +244,13 @@ fn a_run_whose_checkpoints_were_removed_does_not_lose_its_record() {
     assert_eq!(fs::read(root.join("metrics.jsonl")).unwrap(), record);
     // Where none was due, a stop or the end had saved the state.
     let recipe = RECIPE.replace("every = 1\nkeep = 2", "every = 50\nkeep = 2\nbest = \"off\"");
-    for (name, steps) in [("stopped", 1), ("finished", 6)] {
+    for (name, steps, done) in [("stopped", 1, "1 step"), ("finished", 6, "6 steps")] {
         let root = temp.path().join(name);
         begin(&root, &recipe, steps);
         fs::remove_dir_all(root.join("checkpoints")).unwrap();
         let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err();
         let error = format!("{error:#}");
-        assert!(
-            error.contains(&format!("has done {steps} steps and has no checkpoint")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("has done {done} and has no checkpoint")), "{error}");
     }
 }
 

@@ -48,12 +48,12 @@ fn a_hint_names_the_key_of_the_table_that_the_wrong_key_is_in() {
 #[test]
 fn a_key_in_the_wrong_table_is_sent_to_its_own() {
     for (set, line) in [
-        ("stage.rl.seed=3", "`seed` stands at the top of a recipe, before its tables"),
+        ("stage.rl.seed=3", "`seed` belongs at the top of a recipe, before its tables"),
         (
             "stage.rl.temperature=1",
-            "`temperature` stands in another table: `stage.rl.rollout.temperature`",
+            "`temperature` belongs to another table: `stage.rl.rollout.temperature`",
         ),
-        ("algorithm=grpo", "`algorithm` stands in another table: `stage.rl.algorithm`"),
+        ("algorithm=grpo", "`algorithm` belongs to another table: `stage.rl.algorithm`"),
         ("stage.rl.clip_low=1", "`stage.rl.loss.policy_loss.clip_low`"),
     ] {
         assert!(said(set).contains(line), "{}", said(set));

@@ -28,7 +28,7 @@ fn recipe(temp: &Path) -> PathBuf {
 fn stearin(recipe: &Path, root: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stearin"));
     command.arg("train").arg(recipe).arg("--run-dir").arg(root).env("RAYON_NUM_THREADS", "1");
-    // Begun runs are gone on with; one that was killed before it had a folder starts anew.
+    // Begun runs are gone on with; one that was killed before it had a folder begins again.
     if root.exists() {
         command.arg("--resume");
     }

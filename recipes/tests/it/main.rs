@@ -28,6 +28,7 @@ mod identity;
 mod killed;
 mod length_limits;
 mod mistakes;
+mod next_acts;
 mod record;
 mod reference;
 mod resume;

@@ -1,4 +1,5 @@
-//! Ten shapes that public data sets have, made anew: each is read by a recipe of a few lines.
+//! Ten shapes that public data sets have, in rows made for this test: each is read by a recipe of a
+//! few lines.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;

@@ -139,7 +139,7 @@ fn the_schema_beside_the_recipes_is_current() {
     let path = root().join("recipes/recipe.schema.json");
     let there = fs::read_to_string(&path).unwrap_or_default();
     let schema = recipes::config::schema().unwrap();
-    assert!(there == schema, "write it anew: stearin schema > recipes/recipe.schema.json");
+    assert!(there == schema, "regenerate it: stearin schema > recipes/recipe.schema.json");
 }
 
 #[test]

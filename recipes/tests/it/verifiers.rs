@@ -529,8 +529,51 @@ fn a_program_that_is_not_there_is_refused_before_the_run_begins() {
     let run = folder.path().join("run");
     let error = train(&run, &recipe(r#"[{ kind = "process", command = ["no-such-judge"] }]"#));
     let expected = "stage.1.rewards[0].command: there is no program `no-such-judge`";
-    assert_eq!(error.unwrap_err().to_string(), expected);
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with(expected), "{error}");
     assert!(!run.exists());
+}
+
+#[test]
+fn a_dry_run_finds_a_script_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = || stearin(folder.path(), &["train", "mine.toml", "--dry-run"]);
+    let rewards = r#"[{ kind = "process", command = ["sh", "judge.sh"] }]"#;
+    fs::write(folder.path().join("mine.toml"), recipe(rewards)).unwrap();
+    let refused = plan();
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let expected = "stage.1.rewards[0].command: there is no file `judge.sh` in ";
+    assert!(said.contains(expected), "{said}");
+    fs::write(folder.path().join("judge.sh"), script(":")).unwrap();
+    let passed = plan();
+    assert!(passed.status.success(), "{}", stderr(&passed));
+}
+
+#[test]
+fn a_server_that_keeps_breaking_the_protocol_ends_the_run_with_its_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, address) = (folder.path().join("run"), free());
+    let rewards = format!("[{{ kind = \"http\", url = \"http://{address}/\" }}]");
+    // It judges the trial attempt, and has another form from then on.
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for (at, stream) in listener.incoming().enumerate() {
+            let mut stream = BufReader::new(stream.unwrap());
+            read_request(&mut stream);
+            let verdict = if at == 0 { r#"{"id": 0, "reward": 1}"# } else { r#"{"score": 1}"# };
+            let text = format!("{{\"verdicts\": [{verdict}]}}");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}", text.len());
+            let _ = write!(stream.get_mut(), "{head}\r\nconnection: close\r\n\r\n{text}");
+        }
+    });
+    let error = format!("{:#}", train(&run, &recipe(&rewards)).unwrap_err());
+    assert!(error.contains("verifier `http` broke the protocol: "), "{error}");
+    assert!(error.contains("field `id` is missing: expected {\"id\": N, \"reward\""), "{error}");
+    assert!(error.contains("got the field `score`"), "{error}");
+    assert!(error.contains("3 times in a row"), "{error}");
+    assert!(error.contains("stearin train small.toml --resume"), "{error}");
+    assert!(run.join("checkpoints/step-000002").exists(), "the state before the step is saved");
 }
 
 /// The body of a request.

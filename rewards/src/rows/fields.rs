@@ -41,7 +41,7 @@ impl<'a> Fields<'a> {
                 string(name).map_err(|problem| format!("the name {}: {problem}", brief(name)))?;
             if fields.contains_key(&name) {
                 let name = brief(&name);
-                return Err(format!("field `{name}` stands twice: expected each field once"));
+                return Err(format!("field `{name}` occurs twice: expected each field once"));
             }
             let (value, after) = first(after.trim_start_matches([':', ' ', '\t', '\n', '\r']));
             fields.insert(name, value);
@@ -405,8 +405,8 @@ mod tests {
 
     #[test]
     fn a_name_stands_once_however_it_is_written() {
-        refused("{\"a\":1,\"b\":2,\"a\":1}", &["field `a` stands twice"]);
-        refused("{\"a\":1,\"\\u0061\":1}", &["field `a` stands twice"]);
+        refused("{\"a\":1,\"b\":2,\"a\":1}", &["field `a` occurs twice"]);
+        refused("{\"a\":1,\"\\u0061\":1}", &["field `a` occurs twice"]);
         // Other names, and names inside values, are no repetition.
         read("{\"a\":1,\"A\":1,\"a \":1,\"b\":{\"a\":1,\"c\":[{\"a\":1}]}}");
     }

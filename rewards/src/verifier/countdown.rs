@@ -15,7 +15,7 @@ const MAX_ANSWER_BYTES: usize = 4096;
 ///
 /// The problem is `3 5 7> 12`: numbers, `>`, the target. A step is `a op b c`, with white space or
 /// none between its parts and `=` before `c` or none; steps are separated by white space, `,`, `;`
-/// or nothing. It takes `a` and `b` out of the numbers at hand and puts `c` there: a whole number
+/// or nothing. It takes `a` and `b` out of the remaining numbers and puts `c` there: a whole number
 /// from 0 to 99 that equals `a op b`, op being one of `+ - * /`. `R` drops the attempt before it.
 /// Not all numbers need be used; the last `c` has to be the target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn judge(attempt: &Attempt<'_>) -> Verdict {
     Verdict { outcome: Some(outcome), answer, ..Verdict::form(reward) }
 }
 
-/// The numbers at hand and the target.
+/// The remaining numbers and the target.
 #[derive(Debug)]
 struct Given {
     numbers: Vec<u32>,

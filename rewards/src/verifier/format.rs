@@ -11,13 +11,13 @@ use crate::extract::{Boxes, after_reasoning};
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "FormatRule")]
 pub enum Rule {
-    /// It starts with `<think>`, which stands once, and has a `</think>`.
+    /// It starts with `<think>`, which occurs once, and has a `</think>`.
     ///
     /// Source: `think_format_reward` of TRL, `^<think>(?!.*<think>)(.*?)</think>.*$`.
     ThinkTags,
     /// It has one `</think>` and no `<think>`, for templates that open the reasoning in the prompt.
     ThinkEnd,
-    /// After the reasoning, `<answer>` and then `</answer>` stand once each, and nothing follows.
+    /// After the reasoning, `<answer>` and then `</answer>` occur once each, and nothing follows.
     AnswerTags,
     /// After the reasoning there is one box, and it closes.
     BoxedOnce,

@@ -15,7 +15,7 @@ use super::{
 /// others.
 ///
 /// ln p is that of the rollout, as in the reference in the first update of a step; where a step has
-/// several, the reference takes the covariance anew and leaves out tokens that the ratio clips.
+/// several, the reference computes the covariance again and leaves out tokens that the ratio clips.
 ///
 /// Source: arXiv 2505.22617, section 4.2; the count as in verl, `compute_policy_loss_clip_cov`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -71,7 +71,7 @@ fn every_comparison_has_its_own_reason() {
     let mut pairs: Vec<_> = cases.iter().map(|case| (&case.gold, &case.answer)).collect();
     pairs.sort_unstable();
     pairs.dedup();
-    assert_eq!(pairs.len(), cases.len(), "a pair stands twice");
+    assert_eq!(pairs.len(), cases.len(), "a pair occurs twice");
     assert!(cases.iter().all(|case| !case.why.is_empty()));
     assert!(cases.len() >= 150);
 }

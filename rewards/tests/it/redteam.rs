@@ -103,7 +103,7 @@ fn labels_and_words_have_cases_of_both_kinds() {
     let mut pairs: Vec<_> = table.iter().map(|case| (&case.gold, &case.response)).collect();
     pairs.sort_unstable();
     pairs.dedup();
-    assert_eq!(pairs.len(), table.len(), "a pair stands twice");
+    assert_eq!(pairs.len(), table.len(), "a pair occurs twice");
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn every_attack_has_its_own_reason() {
         table.iter().map(|case| (&case.gold, &case.answer, &case.response)).collect();
     pairs.sort_unstable();
     pairs.dedup();
-    assert_eq!(pairs.len(), table.len(), "a pair stands twice");
+    assert_eq!(pairs.len(), table.len(), "a pair occurs twice");
     let mut reasons: Vec<_> = table.iter().map(|case| &case.why).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    assert_eq!(reasons.len(), table.len(), "a reason stands twice");
+    assert_eq!(reasons.len(), table.len(), "a reason occurs twice");
     assert!(table.len() >= 150);
 }

@@ -21,6 +21,8 @@ pub(in crate::config) struct Known {
     pub(in crate::config) types: String,
     /// The words that its value may be, and the kinds of its table.
     pub(in crate::config) words: Vec<String>,
+    /// The kinds of its table that have the key.
+    pub(in crate::config) kinds: Vec<String>,
     /// Its names in other libraries: library and name.
     pub(in crate::config) names: Vec<(String, String)>,
     /// What the key means, which tells it from others of its name.
@@ -97,7 +99,9 @@ fn visit_table<'a>(
     }
     for key in &table.keys {
         let path = format!("{below}{}", key.name);
-        add(schema, key, found.entry(path.clone()).or_default());
+        let known = found.entry(path.clone()).or_default();
+        known.kinds.extend(table.kind().map(str::to_owned));
+        add(schema, key, known);
         visit(schema, &path, key.schema, depth + 1, found);
     }
     let also = table.also.map(|also| schema.union_forms(also)).unwrap_or_default();

@@ -60,7 +60,7 @@ stage_settings! {
         pub overlong_filtering: bool,
         /// How the rewards of a group become advantages.
         ///
-        /// Names: verl `adv_estimator`, TRL `scale_rewards`.
+        /// Names: verl `adv_estimator`.
         #[serde(default)]
         pub advantage: rewards::AdvantageConfig,
         /// How much each token counts: a factor of its advantage.

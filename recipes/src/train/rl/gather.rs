@@ -11,6 +11,7 @@ use rollout::{Key, Purpose};
 
 use super::Rl;
 use crate::config::{AtCap, DynamicSampling, SampledMetric};
+use crate::printable::counted;
 use crate::train::recoverable::{Recoverable, VerifierFailed};
 
 /// Everything sampled in a step.
@@ -175,7 +176,8 @@ fn partial_rewards(rollouts: &Rollouts, judge: &str) -> Option<Warning> {
 fn nothing_judged(rollouts: &Rollouts, step: u64) -> anyhow::Error {
     let unparseable = rollouts.dropped.iter().filter(|group| group.gold_unparseable()).count();
     let (step, all) = (step + 1, rollouts.dropped.len());
-    let said = format!("no group of step {step} can be judged: of {all} problems");
+    let problems = counted(all, "problem");
+    let said = format!("no group of step {step} can be judged: of {problems}");
     if unparseable == all {
         return anyhow!(
             "{said}, all have a gold answer that cannot be parsed\ncheck `answer` in the data file"
@@ -183,8 +185,9 @@ fn nothing_judged(rollouts: &Rollouts, step: u64) -> anyhow::Error {
     }
     VerifierFailed(if unparseable == 0 {
         format!(
-            "{said}, a verifier failed on each\nsee what it says on its error output, and repair it, or \
-             give it a longer `deadline_s`"
+            "{said}, a verifier failed on each\nthe line \"verifier ... failed on\" above (also in \
+             log.txt) says why: repair it, or raise its time limit (`deadline_s` of a process, \
+             `timeout_s` of a server)"
         )
     } else {
         format!(
@@ -207,10 +210,10 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
     let solved = share(&|group| group.num_correct() == group.completions.len());
     let unsolved = share(&|group| group.num_correct() == 0);
     let cause = format!(
-        "{kept} of {batch} groups have spread after {} rounds of {} problems; {solved} of the groups are \
+        "{kept} of {batch} groups have spread after {} of {}; {solved} of the groups are \
          solved by every completion, {unsolved} by none, {} could not be judged",
-        rollouts.rounds,
-        dynamic.gen_batch.map_or(batch, NonZeroUsize::get),
+        counted(rollouts.rounds, "round"),
+        counted(dynamic.gen_batch.map_or(batch, NonZeroUsize::get), "problem"),
         rollouts.dropped.len()
     );
     if kept > 0 && dynamic.at_cap == AtCap::GoOn {

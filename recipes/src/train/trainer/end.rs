@@ -8,6 +8,7 @@ use evals::run::State;
 
 use super::{Ended, Trainer};
 use crate::causes::with_causes;
+use crate::printable::counted;
 use crate::resume::Command;
 use crate::run_dir::way_back;
 use crate::summary::summary;
@@ -64,7 +65,7 @@ impl Trainer<'_> {
         let (step, total) = (self.state.step, self.run.recipe.total_steps());
         let root = self.run_dir.root().display();
         let score = self.state.score.as_ref().map(|score| format!(", {score}"));
-        format!("{root} {how}: {step} of {total} steps{}", score.unwrap_or_default())
+        format!("{root} {how}: {step} of {}{}", counted(total, "step"), score.unwrap_or_default())
     }
 
     fn failed(&self, error: &anyhow::Error) -> Failed {
@@ -74,6 +75,7 @@ impl Trainer<'_> {
         let saved = self.saved.as_ref().map_or(0, |saved| saved.state.step);
         let state = match self.state.step {
             0 => "no step was done".to_owned(),
+            1 if saved == 0 => "1 step was done and is not saved".to_owned(),
             done if done == saved => format!("the state after step {done} is saved"),
             done => format!("{done} steps were done, of which {saved} are saved"),
         };

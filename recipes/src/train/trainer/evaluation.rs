@@ -16,6 +16,7 @@ use crate::config::{Recipe, SetSettings};
 use crate::data::{Problems, rows_sha256};
 use crate::identity::sha256;
 use crate::length_limits::own_text;
+use crate::printable::counted;
 use crate::run_dir::{Score, best_of};
 use crate::verifiers::{self, Verifiers};
 
@@ -198,13 +199,15 @@ impl Trainer<'_> {
 fn accuracy_line(summary: &Summary) -> String {
     let Summary { set, accuracy, low, high, problems, unjudged, by_source, greedy, .. } = summary;
     if *problems == 0 {
-        return format!("{set} accuracy unknown: none of {unjudged} problems could be judged");
+        let unjudged = counted(unjudged, "problem");
+        return format!("{set} accuracy unknown: none of {unjudged} could be judged");
     }
     let mut line = format!(
-        "{set} accuracy {:.1} % ({:.1} to {:.1}) on {problems} problems",
+        "{set} accuracy {:.1} % ({:.1} to {:.1}) on {}",
         100.0 * accuracy,
         100.0 * low,
-        100.0 * high
+        100.0 * high,
+        counted(problems, "problem")
     );
     if let Some(Estimate { mean, low, high }) = greedy {
         let [mean, low, high] = [mean, low, high].map(|share| 100.0 * share);

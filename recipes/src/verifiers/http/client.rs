@@ -1,19 +1,23 @@
 //! One request to a server, and what its answer means.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
 use ureq::{Agent, Timeout};
 
 use super::super::fault::Fault;
-use super::super::protocol::{misread, shortened};
+use super::super::protocol::misread;
 use super::config::{HttpConfig, without_secrets};
 use super::headers::Headers;
+use crate::printable::escaped;
 
 /// Longest reply, in bytes.
 const MAX_REPLY: u64 = 64 << 20;
 /// Longest time until a connection stands, in seconds.
 const MAX_CONNECT: f64 = 10.0;
+/// Characters of the body of a reply in a message.
+const SHOWN: usize = 200;
 /// Statuses of a server that failed on what it was sent, or does not take it.
 const FAILED: [u16; 4] = [400, 413, 422, 500];
 /// Statuses of a server, or of one before it, that needed too long.
@@ -37,16 +41,20 @@ pub(super) struct HttpClient {
     url: String,
     headers: Headers,
     timeout_s: f64,
+    connect_s: f64,
+    /// Requests that are open.
+    open: AtomicUsize,
 }
 
 impl HttpClient {
     pub(super) fn new(config: &HttpConfig, headers: Headers) -> Result<Self> {
         let timeout = |seconds| Some(Duration::from_secs_f64(seconds));
+        // By itself, so that a server that is not there is told from one that is slow.
+        let connect_s = (0.5 * config.timeout_s).min(MAX_CONNECT);
         // The address of the recipe is the one that is asked: no proxy, no redirection.
         let settings = Agent::config_builder()
             .timeout_global(timeout(config.timeout_s))
-            // By itself, so that a server that is not there is told from one that is slow.
-            .timeout_connect(timeout((0.5 * config.timeout_s).min(MAX_CONNECT)))
+            .timeout_connect(timeout(connect_s))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -57,11 +65,19 @@ impl HttpClient {
             None => settings,
         };
         let (url, timeout_s) = (config.url.clone(), config.timeout_s);
-        Ok(Self { agent: settings.build().new_agent(), url, headers, timeout_s })
+        let (agent, open) = (settings.build().new_agent(), AtomicUsize::new(0));
+        Ok(Self { agent, url, headers, timeout_s, connect_s, open })
     }
 
     /// The text of the reply to one body.
     pub(super) fn post(&self, body: &[u8]) -> Result<String, NoReply> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let reply = self.reply(body);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        reply
+    }
+
+    fn reply(&self, body: &[u8]) -> Result<String, NoReply> {
         let mut request = self.agent.post(&self.url).content_type("application/json");
         for (name, value) in &self.headers.pairs {
             request = request.header(name, value);
@@ -102,16 +118,18 @@ impl HttpClient {
 
         let url = without_secrets(&self.url);
         match error {
-            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
-            | ureq::Error::HostNotFound
-            | ureq::Error::ConnectionFailed => {
+            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+                NoReply::Unreachable(Fault::transient(format!("{url}: {}", self.unconnected())))
+            }
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
                 NoReply::Unreachable(Fault::transient(format!("{url}: {error}")))
             }
             ureq::Error::BodyExceedsLimit(_) => NoReply::Failed(Fault::permanent(format!(
                 "{url}: a reply of more than {MAX_REPLY} bytes"
             ))),
             ureq::Error::Timeout(_) => NoReply::Late(Fault::transient(format!(
-                "{url}: no reply within {} s: raise `timeout_s` if the server needs longer",
+                "{url}: it was connected, and there was no reply within {} s: raise `timeout_s` if \
+                 the server needs longer",
                 self.timeout_s
             ))),
             // Certificates among them.
@@ -129,8 +147,24 @@ impl HttpClient {
         }
     }
 
+    /// What is said where no connection is made in time. A server that takes one request at a time
+    /// does not accept the others while it is busy.
+    fn unconnected(&self) -> String {
+        let limit = format!(
+            "no connection within {} s (half of `timeout_s`, at most {MAX_CONNECT} s)",
+            self.connect_s
+        );
+        match self.open.load(Ordering::Relaxed).saturating_sub(1) {
+            0 => format!("{limit}: check that the server runs, and the host and port in `url`"),
+            others => format!(
+                "{limit}, while requests to it were open ({others} besides this one): lower \
+                 `concurrency` if the server takes few at a time, or raise `timeout_s`"
+            ),
+        }
+    }
+
     fn excerpt(&self, text: &str) -> String {
-        shortened(&self.headers.redact(text))
+        escaped(self.headers.redact(text).trim(), SHOWN)
     }
 }
 

@@ -15,6 +15,10 @@ use crate::signals::Stop;
 /// Longest line of a child, in bytes.
 const MAX_LINE: u64 = 1 << 20;
 
+/// What a program has to do that ends without an error before it replies.
+const STAYS: &str = "it has to read attempts, one a line, and reply to each until its standard \
+     input is closed (docs/verifiers.md)";
+
 /// Why a child wrote no line.
 #[derive(Debug)]
 pub(super) enum NoLine {
@@ -127,8 +131,12 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     let reason = match self.ended() {
+                        // A script that judges one attempt and ends.
+                        Some(status) if status.success() => {
+                            format!("it ended with exit code 0 and no reply: {STAYS}")
+                        }
                         Some(status) => format!("it ended ({status})"),
-                        None => "it closed its standard output".into(),
+                        None => format!("it closed its standard output: {STAYS}"),
                     };
                     return Err(self.failed(&reason));
                 }

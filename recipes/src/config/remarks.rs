@@ -1,0 +1,83 @@
+//! Settings that are allowed and rarely meant: remarks of the dry run and of the start of a run.
+
+use optim::Schedule;
+
+use super::{Recipe, Stage};
+
+/// A learning rate above which full fine-tuning of a pretrained model by AdamW mostly diverges.
+const HIGH_LR: f64 = 1e-3;
+/// The same for a built-in policy, which is small and starts from random weights.
+const HIGH_LR_BUILTIN: f64 = 0.1;
+/// Passes over the problems beyond which a stage mostly learns them by heart.
+const MANY_EPOCHS: f64 = 50.0;
+
+impl Recipe {
+    /// One line for each setting that is far from usual; `train` is the number of problems that
+    /// each stage trains on.
+    pub fn remarks(&self, train: &[usize]) -> Vec<String> {
+        let is_builtin = self.model.path.starts_with("builtin:");
+        let most = if is_builtin { HIGH_LR_BUILTIN } else { HIGH_LR };
+        let mut found = Vec::new();
+        for (index, stage) in self.stages.iter().map(Stage::settings).enumerate() {
+            let lr = peak(stage.descent().schedule);
+            if lr > most {
+                found.push(format!(
+                    "stage.{index}.schedule.lr = {lr} is far above what training of all weights by \
+                     AdamW mostly bears: usual are 1e-6 to 1e-4, and at most {most:e}"
+                ));
+            }
+            let Some(&problems) = train.get(index).filter(|problems| **problems > 0) else {
+                continue;
+            };
+            let epochs = stage.steps() as f64 * stage.batch() as f64 / problems as f64;
+            if epochs > MANY_EPOCHS && !is_builtin {
+                found.push(format!(
+                    "stage {index} passes {epochs:.0} times over its {problems} problems, and may \
+                     learn them by heart: watch the held-out accuracy, or lower stage.{index}.steps"
+                ));
+            }
+        }
+        found
+    }
+}
+
+/// The highest learning rate of a schedule.
+fn peak(schedule: &Schedule) -> f64 {
+    match schedule {
+        Schedule::Constant { lr, .. }
+        | Schedule::Linear { lr, .. }
+        | Schedule::Cosine { lr, .. }
+        | Schedule::Wsd { lr, .. } => *lr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remarks(model: &str, lr: &str, steps: u64, train: usize) -> Vec<String> {
+        let text = format!(
+            "[model]\npath = '{model}'\n[data]\ntrain = {{ kind = 'jsonl', path = 'a' }}\n\
+             [[stage]]\nkind = 'sft'\nsteps = {steps}\nbatch = 10\n\
+             schedule = {{ kind = 'cosine', lr = {lr} }}"
+        );
+        Recipe::parse("a", &text).unwrap().remarks(&[train])
+    }
+
+    #[test]
+    fn a_high_learning_rate_and_many_epochs_are_remarked_on() {
+        let lr = remarks("hf://a/b", "1.0", 10, 100);
+        assert_eq!(lr.len(), 1, "{lr:?}");
+        assert!(lr[0].starts_with("stage.0.schedule.lr = 1 is far above"), "{lr:?}");
+        let epochs = remarks("hf://a/b", "1e-5", 1720, 100);
+        assert_eq!(epochs.len(), 1, "{epochs:?}");
+        let begin = "stage 0 passes 172 times over its 100 problems";
+        assert!(epochs[0].starts_with(begin), "{epochs:?}");
+        for (lr, steps) in [("1e-3", 10), ("1e-5", 500)] {
+            assert_eq!(remarks("hf://a/b", lr, steps, 100), [""; 0]);
+        }
+        assert_eq!(remarks("builtin:tiny", "1e-2", 1720, 100), [""; 0]);
+        assert_eq!(remarks("builtin:tiny", "1.0", 10, 100).len(), 1);
+        assert_eq!(remarks("hf://a/b", "1e-5", 1720, 0), [""; 0], "the problems are not known");
+    }
+}
