@@ -74,7 +74,11 @@ pub fn repeated_ids(rows: &[Row]) -> Option<String> {
     Some(format!(
         "note: id `{id}` occurs in {} rows{}; the output has one line a row, in the order of the rows",
         counts[&first.id],
-        if all > 1 { format!(", and {} more ids in several", all - 1) } else { String::new() }
+        if all > 1 {
+            format!(", and {} in several", counted(all - 1, "more id"))
+        } else {
+            String::new()
+        }
     ))
 }
 
@@ -205,7 +209,7 @@ mod tests {
         assert!(note.starts_with("note: id `a` occurs in 2 rows; the output"), "{note}");
         let note = repeated_ids(&rows(&["3", "2", "2", "3", "3", "null"])).unwrap();
         assert!(
-            note.starts_with("note: id `3` occurs in 3 rows, and 1 more ids in several;"),
+            note.starts_with("note: id `3` occurs in 3 rows, and 1 more id in several;"),
             "{note}"
         );
         // The number of its line is the id of a row without one.

@@ -97,11 +97,12 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
         let (stage, steps) = last_stage(request.recipe)?;
         let more = format!("stage.{stage}.steps={}", steps.saturating_mul(2));
         bail!(
-            "nothing to resume: all {} of {} are done\n\
+            "nothing to resume: all {} of {} {} done\n\
              to go on, ask for more steps than the {steps} of stage {stage}, for example\n  {}\n\
              or start a new run in another --run-dir",
             counted(request.total_steps, "step"),
             run.root().display(),
+            if request.total_steps == 1 { "is" } else { "are" },
             request.as_given().resume(&[more])
         );
     }

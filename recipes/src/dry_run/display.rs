@@ -102,7 +102,8 @@ impl Plan {
         }
         let what = if lacks { "completions of each problem" } else { "completions" };
         let all = self.evaluations.iter().zip(&sets).zip(&each).map(|((times, set), count)| {
-            format!("{} {times} times, {} {what}", set.name, thousands(*count as u64))
+            let times = counted(times, "time");
+            format!("{} {times}, {} {what}", set.name, thousands(*count as u64))
         });
         all.collect::<Vec<_>>().join("; ")
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use evals::run::{Change, Class};
 use toml::{Table, Value};
 
+use crate::printable::counted;
 use crate::run_dir::TrainerState;
 
 /// A change, and why it is impossible or what else there is to know.
@@ -160,7 +161,7 @@ impl Place {
         let name = setting.strip_suffix(".kind").unwrap_or(setting);
         match setting {
             "steps" if begun && after < self.done => {
-                impossible(format!("{} steps of the stage are done", self.done))
+                impossible(format!("the stage has done {}", counted(self.done, "step")))
             }
             _ if is_done => impossible("the stage is done".into()),
             "slots" => (Class::Free, None),

@@ -132,8 +132,9 @@ impl Http {
                 }
             }
         }
+        let got = verdicts.iter().flatten().count();
         let all: Option<Vec<_>> = verdicts.into_iter().collect();
-        all.ok_or_else(|| broken(&format!("expected {count} verdicts")))
+        all.ok_or_else(|| broken(&format!("expected {}, got {got}", counted(count, "verdict"))))
     }
 }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod messages;
+
 /// What a test server says to the head and the body of a request.
 type Says = dyn Fn(&str, &Value) -> (u16, String) + Send + Sync;
 
@@ -162,6 +164,12 @@ fn a_server_that_is_no_judge_is_away() {
     };
     broken("hello", "no JSON, expected a JSON object; a reply is {\"verdicts\": [...]}");
     broken(r#"{"verdicts":[]}"#, "expected ");
+    assert!(
+        trial(&http(&says(r#"{"verdicts":[]}"#), ""), "2")
+            .unwrap_err()
+            .reason
+            .contains("expected 1 verdict, got 0")
+    );
     broken(r#"{"verdicts":[{"id":0,"reward":NaN}]}"#, "JSON has no NaN and no infinity; for");
     broken(r#"{"verdicts":[{"id":2,"reward":1}]}"#, "2 is not the `id` of an attempt");
     let twice = r#"{"verdicts":[{"id":0,"reward":1},{"id":0,"reward":1}]}"#;
@@ -173,39 +181,6 @@ fn a_server_that_is_no_judge_is_away() {
 /// Sleeps for longer than the time limit of these tests.
 fn too_late() {
     thread::sleep(Duration::from_secs(2));
-}
-
-#[test]
-fn what_a_server_says_in_a_failure_is_shown_in_its_first_200_characters() {
-    let says = format!("Traceback:\n\u{1b}[31m{}", "x".repeat(400));
-    let url = serve(move |_| (500, says.clone()));
-    let http = http(&url, "");
-    let expected = format!("got 500, got `Traceback:\\n\\u{{1b}}[31m{}…`", "x".repeat(200 - 16));
-    let said = trial(&http, "2").unwrap_err().reason;
-    assert!(said.contains(&expected), "{said}");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_connection_that_is_not_made_in_time_is_told_with_its_limit_and_key() {
-    // The server takes no connection: the system holds some for it, then no more.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let connect =
-        |_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
-    let held: Vec<_> = (0..800).map_while(connect).collect();
-    assert!(held.len() < 800, "its queue is full");
-    let http = http(&format!("http://{address}/"), "timeout_s = 0.4\nconcurrency = 2\nbatch = 1");
-    let limit = "no connection within 0.2 s (half of `timeout_s`, at most 10 s)";
-    let alone = trial(&http, "2").unwrap_err();
-    let act = ": check that the server runs, and the host and port in `url`";
-    assert!(alone.reason.ends_with(&format!("{limit}{act}")), "{}", alone.reason);
-    let crowd = judge(&http, &["a", "b"]).unwrap_err();
-    assert!(
-        crowd.reason.contains(limit) && crowd.reason.contains("lower `concurrency`"),
-        "{crowd}"
-    );
-    assert!(alone.is_transient() && crowd.is_transient());
 }
 
 #[test]
