@@ -309,14 +309,57 @@ mod tests {
 
     #[test]
     fn the_class_depends_on_where_the_run_stands() {
-        let kind = "kl = { kind = \"off\" }";
-        assert!(THEN.contains(kind));
-        let then = THEN.replace(kind, "kl = \"off\"");
-        let now = THEN.replace(kind, "kl = { kind = \"k3\", coefficient = 0.1 }");
+        let kl = ("kind = \"off\"", "kind = \"k3\"");
+        assert_eq!(class(kl.0, kl.1, None), Class::Changing);
+        assert_eq!(class(kl.0, kl.1, Some(&state(3, 0))), Class::Changing, "it has not begun");
+        assert_eq!(class(kl.0, kl.1, Some(&state(4, 1))), Class::Impossible);
+        assert_eq!(class("batch = 4", "batch = 5", Some(&state(2, 0))), Class::Changing);
+        assert_eq!(class("batch = 4", "batch = 5", Some(&state(3, 0))), Class::Impossible);
+        // A stage that is done, of a run that is done, goes on with more steps.
+        let done = state(11, 2);
+        assert_eq!(class("steps = 2", "steps = 4", Some(&done)), Class::Free);
+        let both = found(
+            &[("steps = 2", "steps = 4"), ("kind = \"constant\"", "kind = \"linear\"")],
+            Some(&done),
+        );
+        assert!(both.iter().all(|one| one.change.class != Class::Impossible), "{both:?}");
+    }
+
+    #[test]
+    fn a_kl_in_the_reward_needs_the_weights_of_the_stages_start() {
+        let classes = |then: &str, state: &TrainerState| {
+            let now = then.replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
+            let found = differences(then, &now, Some(state)).unwrap();
+            found.into_iter().map(|one| one.change.class).collect::<Vec<_>>()
+        };
+        assert_eq!(classes(THEN, &state(3, 0)), [Class::Changing], "it has not begun");
+        assert_eq!(classes(THEN, &state(4, 1)), [Class::Impossible]);
+        let kept = THEN.replace("kind = \"off\"", "kind = \"k3\"");
+        assert_eq!(classes(&kept, &state(4, 1)), [Class::Changing], "the loss had them kept");
+        let kept = THEN.replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
+        let now = kept.replace("kind = \"off\"", "kind = \"k3\"");
+        let found = differences(&kept, &now, Some(&state(4, 1))).unwrap();
+        let found: Vec<_> = found.into_iter().map(|one| one.change.class).collect();
+        assert_eq!(found, [Class::Changing], "the reward had them kept");
+    }
+
+    #[test]
+    fn another_kind_is_one_line() {
         let told = |then: &str, now: &str| {
             let found = differences(then, now, None).unwrap();
             found.iter().map(|one| one.change.to_string()).collect::<Vec<_>>()
         };
+        let linear = "{ kind = \"linear\", lr = 0.1 }";
+        let to = |schedule: &str| told(THEN, &THEN.replace(linear, schedule));
+        let kind = "stage.1.schedule.kind: \"linear\" then, \"cosine\" now";
+        let cosine = "{ kind = \"cosine\", lr = 0.1, warmup = 3, min_ratio = 0.1 }";
+        assert_eq!(to(cosine), [kind]);
+        let lr = "stage.1.schedule.lr: 0.1 then, 0.2 now";
+        assert_eq!(to(&cosine.replace("0.1, w", "0.2, w")), [kind, lr], "both kinds have it");
+        let kind = "kl = { kind = \"off\" }";
+        assert!(THEN.contains(linear) && THEN.contains(kind));
+        let then = THEN.replace(kind, "kl = \"off\"");
+        let now = THEN.replace(kind, "kl = { kind = \"k3\", coefficient = 0.1 }");
         assert_eq!(told(&then, &now), ["stage.1.loss.kl.kind: \"off\" then, \"k3\" now"]);
         assert_eq!(told(&now, &then), ["stage.1.loss.kl.kind: \"k3\" then, \"off\" now"]);
     }
