@@ -195,9 +195,7 @@ fn dropped<'a>(
     unjudged: impl Fn(&Seen<'a>) -> bool,
 ) -> Option<(String, String)> {
     let ids: Vec<_> = seen.iter().filter(|one| unjudged(one)).map(|one| one.id).collect();
-    let groups = if seen.len() == 1 { "group" } else { "groups" };
-    let were = if ids.len() == 1 { "was" } else { "were" };
-    let said = format!("{} of {} {groups} {were} dropped", ids.len(), seen.len());
+    let said = format!("{} of {} groups were dropped", ids.len(), seen.len());
     (!ids.is_empty()).then(|| (said, named(&ids)))
 }
 
