@@ -4,7 +4,7 @@ use optim::Schedule;
 
 use super::{Recipe, Stage};
 
-/// A learning rate above which full fine-tuning of a pretrained model by AdamW mostly diverges.
+/// A learning rate above which full fine-tuning of a pretrained model by `AdamW` mostly diverges.
 const HIGH_LR: f64 = 1e-3;
 /// The same for a built-in policy, which is small and starts from random weights.
 const HIGH_LR_BUILTIN: f64 = 0.1;

@@ -1,4 +1,5 @@
 //! What can be written in place of a value that is refused, and what a kind leaves of a table.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::config::{PLAIN, read, rl};
 
@@ -11,7 +12,7 @@ fn said(set: &str) -> String {
 /// An override as `--set` in a shell takes it, out of a message.
 fn offered<'a>(error: &'a str, key: &str) -> &'a str {
     let start = error.find(&format!("`{key} = ")).unwrap_or_else(|| panic!("{key}: {error}"));
-    error[start + 1..].split('`').next().unwrap()
+    error[start + 1..].split('`').next().unwrap_or_default()
 }
 
 #[test]
@@ -23,7 +24,7 @@ fn another_kind_keeps_the_keys_that_it_also_has() {
     let linear = lr(&linear);
     assert_eq!(linear["kind"].as_str(), Some("linear"));
     assert_eq!(
-        [&linear["lr"], &linear["min_ratio"]].map(|it| it.as_float()),
+        [&linear["lr"], &linear["min_ratio"]].map(toml::Value::as_float),
         [Some(0.5), Some(0.25)]
     );
     assert_eq!(linear["warmup"].as_integer(), Some(3));
@@ -98,7 +99,10 @@ fn an_item_of_a_list_is_answered_with_what_set_takes() {
 
 #[test]
 fn more_mistakes_than_are_shown_are_counted() {
-    let many = |count: usize| (0..count).map(|at| format!("zzq{at} = 1\n")).collect::<String>();
+    let many = |count: usize| {
+        let keys: Vec<_> = (0..count).map(|at| format!("zzq{at} = 1\n")).collect();
+        keys.concat()
+    };
     let error = read(&[&format!("{}{PLAIN}", many(27))], &[]).unwrap_err();
     assert!(error.starts_with("27 mistakes in the recipe\n"), "{error}");
     assert!(error.ends_with("\n\nand 7 more that are not shown"), "{error}");
