@@ -1,5 +1,4 @@
 //! What can be written in place of a value that is refused, and what a kind leaves of a table.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::config::{PLAIN, read, rl};
 
