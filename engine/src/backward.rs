@@ -75,7 +75,7 @@ pub fn backward<'a>(
     check_masters(policy.dtype(), &policy.device().location())?;
     let (trunk, hidden) = Trunk::forward(policy, packed, activations)?;
     let head = policy.head()?;
-    let pass = score::forward(policy.backend(), &hidden, &head, targets, temperature)?;
+    let pass = score::forward(policy.backend(), &hidden, &head, targets, temperature, 0)?;
     let upstream = loss_gradient(policy.dtype(), &pass, loss)?;
     let trainable = policy.trainable();
     let want = score::Want {
@@ -125,7 +125,7 @@ pub fn forward<'a>(
     loss: &mut dyn FnMut(&ScoreTensors) -> Result<Tensor>,
 ) -> Result<LossOutput> {
     let policy = policy.into();
-    let pass = policy.pass(packed, targets, temperature)?;
+    let pass = policy.pass(packed, targets, temperature, 0)?;
     let (log_probs, entropies) = pass.columns(policy.dtype())?;
     let loss = value(&loss(&ScoreTensors { log_probs, entropies })?)?;
     Ok(LossOutput { loss, scores: pass.scores() })

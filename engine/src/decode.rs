@@ -10,6 +10,7 @@ use crate::backend::{Backend, cpu, reference};
 use crate::cache::{Cache, Prefix, PrefixRows, Slot, Store};
 use crate::{Error, Packed, Policy, Result};
 
+pub use kernels::likeliest::Likeliest;
 pub use kernels::logits::Distribution;
 
 /// Rows of the prompts that one pass computes together. The matrix products of few rows wait for

@@ -101,7 +101,7 @@ pub use backward::{Activations, LossOutput, ScoreTensors, backward, forward};
 pub use cache::{Cache, Prefix};
 pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Biases, Family, ModelConfig, RopeScaling};
-pub use decode::Distribution;
+pub use decode::{Distribution, Likeliest};
 pub use error::{Error, Result};
 pub use model::{Model, Parameter, Variables};
 pub use packed::{Packed, Segment, Target};

@@ -94,7 +94,22 @@ impl<'a> Policy<'a> {
     ///
     /// As [`Self::hidden`], and when a target's row or token does not exist.
     pub fn score(self, packed: &Packed, targets: &[Target], temperature: f64) -> Result<Scores> {
-        Ok(self.pass(packed, targets, temperature)?.scores())
+        self.score_with_alternatives(packed, targets, temperature, 0)
+    }
+
+    /// [`Self::score`], and so many of the likeliest tokens of each target's row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::score`].
+    pub fn score_with_alternatives(
+        self,
+        packed: &Packed,
+        targets: &[Target],
+        temperature: f64,
+        count: usize,
+    ) -> Result<Scores> {
+        Ok(self.pass(packed, targets, temperature, count)?.scores())
     }
 
     /// [`Self::score`], before it is rounded.
@@ -103,9 +118,11 @@ impl<'a> Policy<'a> {
         packed: &Packed,
         targets: &[Target],
         temperature: f64,
+        alternatives: usize,
     ) -> Result<score::Pass> {
         let hidden = self.hidden(packed)?;
-        score::forward(self.backend, &hidden, &self.head()?, targets, temperature)
+        let head = self.head()?;
+        score::forward(self.backend, &hidden, &head, targets, temperature, alternatives)
     }
 
     /// The layout of a pack that fits this model.

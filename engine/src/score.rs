@@ -7,6 +7,7 @@ use candle::{DType, Device, Tensor};
 
 use crate::backend::{Backend, cpu, reference};
 use crate::{Error, MatmulPrecision, Result, Target};
+use kernels::likeliest::Likeliest;
 use kernels::logits::{self, CHUNK, Distribution};
 
 /// What the full distribution at a target's row says, one entry a target.
@@ -19,6 +20,10 @@ pub struct Scores {
     /// `sum_v pi_v^2 (ln pi_v + H)`, the sum behind the entropy sensitivity
     /// `Phi(p) = p (ln p + H) - phi_sum` (arXiv 2606.19236, section 3).
     pub phi_sums: Vec<f32>,
+    /// The likeliest tokens of the row with their log-probabilities, in nats, the likeliest first,
+    /// the lowest id first among equals: as many for each target as were asked for and the
+    /// vocabulary has.
+    pub alternatives: Vec<(u32, f32)>,
 }
 
 /// A forward pass over the head, and what its backward needs.
@@ -27,6 +32,8 @@ pub(crate) struct Pass {
     /// The distinct rows that have targets, ascending.
     pub(crate) rows: Vec<u32>,
     pub(crate) stats: Vec<Distribution>,
+    /// One a row.
+    likeliest: Vec<Likeliest>,
     /// One a target: index into `rows`, and the token.
     pub(crate) targets: Vec<(usize, usize)>,
     log_probs: Vec<f64>,
@@ -48,20 +55,24 @@ pub(crate) struct Want {
 /// Scores `targets` under the distributions of their rows.
 ///
 /// Shapes: `hidden` (rows, width), `head` (vocabulary, width). A temperature of zero counts as one.
+/// So many `alternatives` of each row are found.
 pub(crate) fn forward(
     backend: Backend,
     hidden: &Tensor,
     head: &Tensor,
     targets: &[Target],
     temperature: f64,
+    alternatives: usize,
 ) -> Result<Pass> {
     let mut pass = Pass::new(hidden.dim(0)?, head.dim(0)?, targets, temperature)?;
     pass.backend = backend;
     let hidden = pass.gather(hidden)?;
+    let mut likeliest = vec![Likeliest::new(alternatives); pass.rows.len()];
     let (sums, logits) = match backend {
-        Backend::Cpu { .. } => cpu::head::forward(&pass, &hidden, head)?,
-        Backend::Reference => reference::head::forward(&pass, &hidden, head)?,
+        Backend::Cpu { .. } => cpu::head::forward(&pass, &hidden, head, &mut likeliest)?,
+        Backend::Reference => reference::head::forward(&pass, &hidden, head, &mut likeliest)?,
     };
+    pass.likeliest = likeliest;
     pass.stats = sums.into_iter().map(|sums| sums.finish(pass.scale)).collect();
     let scored = pass.targets.iter().zip(logits);
     pass.log_probs = scored.map(|(&(row, _), logit)| logit - pass.stats[row].log_sum).collect();
@@ -175,6 +186,7 @@ impl Pass {
             targets: targets.iter().map(|t| (index(t), t.token as usize)).collect(),
             rows: distinct,
             stats: Vec::new(),
+            likeliest: Vec::new(),
             log_probs: Vec::new(),
             inverse_temperature: 1.0 / temperature,
             scale: logits::scale(temperature),
@@ -206,7 +218,12 @@ impl Pass {
         let stats = |f: fn(&Distribution) -> f64| {
             self.targets.iter().map(|&(row, _)| f(&self.stats[row]) as f32).collect()
         };
+        let alternatives = self.targets.iter().flat_map(|&(row, _)| {
+            let log_prob = move |logit| self.stats[row].log_prob(logit) as f32;
+            self.likeliest[row].found().iter().map(move |&(token, logit)| (token, log_prob(logit)))
+        });
         Scores {
+            alternatives: alternatives.collect(),
             log_probs: self.log_probs.iter().map(|&x| x as f32).collect(),
             entropies: stats(|s| s.entropy),
             phi_sums: stats(|s| s.phi_sum),

@@ -29,6 +29,7 @@ pub mod linear;
 pub mod matmul;
 
 pub mod attention;
+pub mod likeliest;
 pub mod logits;
 
 /// In what precision the operands of matrix products are; sums and all else are in the weights'

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
-use engine::Distribution;
+use engine::{Distribution, Likeliest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -114,9 +114,9 @@ pub(crate) struct TokenSampler {
     blocks: Vec<f64>,
     /// What the filters keep.
     kept: Vec<(f32, u32)>,
-    /// How many of the likeliest tokens are kept.
-    count: usize,
-    /// These, as ids and log-probs.
+    /// Those of the last draw.
+    likeliest: Likeliest,
+    /// These, with log-probs.
     alternatives: Vec<(u32, f32)>,
 }
 
@@ -140,10 +140,11 @@ impl TokenSampler {
         if !full.is_finite() {
             return None;
         }
-        self.find_alternatives(logits);
-        for (token, log_prob) in &mut self.alternatives {
-            *log_prob = full.log_prob(logits[*token as usize]) as f32;
-        }
+        self.likeliest.clear();
+        self.likeliest.read(0, logits);
+        self.alternatives.clear();
+        let found = self.likeliest.found().iter();
+        self.alternatives.extend(found.map(|&(id, logit)| (id, full.log_prob(logit) as f32)));
         let token = if greedy {
             self.likeliest(logits, suppressed)
         } else {
@@ -165,29 +166,13 @@ impl TokenSampler {
 
     /// Keeps so many of the likeliest tokens with every draw.
     pub(crate) fn set_alternatives(&mut self, count: usize) {
-        self.count = count;
+        self.likeliest = Likeliest::new(count);
     }
 
     /// The likeliest tokens of the last draw, before any filter, each with its log-prob: the
     /// likeliest first, the lowest id first among equals.
     pub(crate) fn alternatives(&self) -> &[(u32, f32)] {
         &self.alternatives
-    }
-
-    /// Sets `alternatives` to the tokens of the largest logits, with these logits.
-    fn find_alternatives(&mut self, logits: &[f32]) {
-        let found = &mut self.alternatives;
-        found.clear();
-        for (token, &logit) in (0..).zip(logits) {
-            if found.len() == self.count {
-                match found.last() {
-                    Some((_, least)) if logit > *least => drop(found.pop()),
-                    _ => continue,
-                }
-            }
-            let place = found.partition_point(|(_, other)| *other >= logit);
-            found.insert(place, (token, logit));
-        }
     }
 
     /// The likeliest token that is not suppressed, the lowest id among equals.

@@ -9,17 +9,20 @@ use super::with;
 use crate::Result;
 use crate::score::{Pass, ScoreGrad, Want, chunks};
 use kernels::exp::exp_in_place;
+use kernels::likeliest::Likeliest;
 use kernels::logits::{CHUNK, LogitStats};
 use kernels::matmul::product_in;
 use kernels::matrix::{MatMut, MatRef};
 use kernels::output::Output;
 use kernels::threads::Threads;
 
-/// Each row's sums, and each target's scaled logit.
+/// Each row's sums, and each target's scaled logit. The rows' `likeliest` tokens are found on the
+/// way.
 pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
     head: &Tensor,
+    likeliest: &mut [Likeliest],
 ) -> Result<(Vec<LogitStats>, Vec<f64>)> {
     let (vocab, width) = head.dims2()?;
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
@@ -31,8 +34,10 @@ pub(crate) fn forward(
             let len = end - start;
             let logits = &mut logits[..pass.rows.len() * len];
             project(pass, logits, hidden, &head[start * width..end * width], width);
-            sums.par_iter_mut().zip(logits.par_chunks_mut(len)).for_each(|(sum, row)| {
+            let rows = sums.par_iter_mut().zip(likeliest.par_iter_mut());
+            rows.zip(logits.par_chunks(len)).for_each(|((sum, likeliest), row)| {
                 *sum = sum.merged(LogitStats::of_chunk(row, pass.scale));
+                likeliest.read(start as u32, row);
             });
             for &(target, row, token) in targets {
                 let logit = logits[row * len + token - start];

@@ -8,6 +8,7 @@ use candle::{DType, Tensor};
 use super::ops::{self, wide};
 use crate::Result;
 use crate::score::{Pass, ScoreGrad, Want, chunks};
+use kernels::likeliest::Likeliest;
 use kernels::logits::LogitStats;
 
 fn host(x: &Tensor) -> Result<Vec<f64>> {
@@ -19,11 +20,13 @@ fn logits(pass: &Pass, hidden: &Tensor, part: &Tensor) -> Result<Tensor> {
     Ok((ops::logits(hidden, part)? * pass.inverse_temperature)?)
 }
 
-/// Each row's sums, and each target's scaled logit.
+/// Each row's sums, and each target's scaled logit. The rows' `likeliest` tokens are found on the
+/// way.
 pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
     head: &Tensor,
+    likeliest: &mut [Likeliest],
 ) -> Result<(Vec<LogitStats>, Vec<f64>)> {
     let (vocab, hidden) = (head.dim(0)?, &wide(hidden)?);
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
@@ -31,7 +34,13 @@ pub(crate) fn forward(
     let order = pass.by_token();
     for (Range { start, end }, within) in chunks(vocab, &order, |&(_, _, token)| token) {
         let len = end - start;
-        let z = logits(pass, hidden, &head.narrow(0, start, len)?)?;
+        let part = head.narrow(0, start, len)?;
+        if likeliest.iter().any(Likeliest::is_wanted) {
+            let plain = ops::logits(hidden, &part)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+            let rows = likeliest.iter_mut().zip(&plain);
+            rows.for_each(|(likeliest, row)| likeliest.read(start as u32, row));
+        }
+        let z = logits(pass, hidden, &part)?;
         let max = z.max_keepdim(1)?;
         let shifted = z.broadcast_sub(&max)?;
         let exp = shifted.exp()?;
