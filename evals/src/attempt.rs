@@ -1,6 +1,7 @@
 //! The one path from problems to graded completions, for training and for evaluation.
 
 mod each;
+mod fork;
 
 use engine::Model;
 use engine::text::{StopStrings, Text};
@@ -8,6 +9,7 @@ use rewards::{Judged, Problem, Rubric};
 use rollout::{Finish, Generator, Key, OnProgress, Request, Sampling, Trajectory};
 
 pub use each::{OnJudged, attempt_each};
+pub use fork::{Begun, OnContinued, continue_each};
 
 use crate::{PromptStyle, Result};
 
@@ -136,7 +138,8 @@ impl Sampler<'_> {
     ) -> Result<Vec<Request>> {
         let request = |draw: &Draw<'_>| {
             let prompt = self.style.tokens(self.text, draw.problem)?;
-            Ok(Request { prompt, problem: draw.number, group_size, greedy })
+            let (prefix, problem) = (Vec::new(), draw.number);
+            Ok(Request { prompt, prefix, problem, group_size, greedy })
         };
         problems.iter().map(request).collect()
     }

@@ -182,6 +182,7 @@ impl Bench<'_> {
         let mut words = draws(repetition, "bench");
         let request = |problem| Request {
             prompt: self.tokens(prompt_tokens, &mut words),
+            prefix: Vec::new(),
             problem,
             group_size: group,
             greedy: false,

@@ -13,6 +13,8 @@ pub enum Purpose {
     Sample,
     /// Rollouts on which only the entropy is measured.
     Probe,
+    /// Other continuations of a recorded completion.
+    Fork,
 }
 
 /// The key that the random numbers of one batch of rollouts share.
@@ -49,6 +51,7 @@ impl Key {
             Purpose::Eval => 2,
             Purpose::Sample => 3,
             Purpose::Probe => 4,
+            Purpose::Fork => 5,
         };
         [purpose, self.step].into_iter().fold(splitmix64(self.seed.wrapping_add(GOLDEN)), |h, x| {
             splitmix64(h.wrapping_add(GOLDEN) ^ x)
@@ -101,6 +104,8 @@ mod tests {
             Key { step: 1, ..base }.uniform(0, 0, 0),
             Key { purpose: Purpose::Eval, ..base }.uniform(0, 0, 0),
             Key { purpose: Purpose::Sample, ..base }.uniform(0, 0, 0),
+            Key { purpose: Purpose::Probe, ..base }.uniform(0, 0, 0),
+            Key { purpose: Purpose::Fork, ..base }.uniform(0, 0, 0),
         ];
         for (i, a) in draws.iter().enumerate() {
             assert!(*a > 0.0 && *a < 1.0);

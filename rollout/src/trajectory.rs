@@ -1,10 +1,14 @@
 //! Requests and results.
 
-/// A prompt to be continued.
+/// A prompt to be continued, or completions that have begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The prompt: at least one token, and shorter than the model's context.
     pub prompt: Vec<u32>,
+    /// The tokens that every completion begins with, mostly none. They are given: no limit counts
+    /// them but the context, and a [`Trajectory`] has what comes after them. Stops see them, and
+    /// the draws go by the position in the whole completion.
+    pub prefix: Vec<u32>,
     /// Running number of the drawn problem: part of the random key, so that completions do not
     /// depend on the order of the requests.
     pub problem: u64,
@@ -19,6 +23,11 @@ impl Request {
     /// Sequences that it takes.
     pub fn sequences(&self) -> usize {
         self.group_size + usize::from(self.greedy)
+    }
+
+    /// Tokens before the first one that is drawn.
+    pub(crate) fn given(&self) -> usize {
+        self.prompt.len() + self.prefix.len()
     }
 }
 
@@ -46,7 +55,7 @@ impl Finish {
 /// before any filter, one entry a token but for `alternatives`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trajectory {
-    /// The generated tokens, the stop token included.
+    /// The generated tokens, the stop token included; without the request's prefix.
     pub completion: Vec<u32>,
     /// Log-probability of each token, in nats.
     pub log_probs: Vec<f32>,

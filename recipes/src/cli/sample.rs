@@ -106,6 +106,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let asked = rewards::Problem { problem: args.prompt.clone(), ..rewards::Problem::default() };
     let request = Request {
         prompt: style.tokens(&text, &asked)?,
+        prefix: Vec::new(),
         problem: 0,
         group_size: args.n.get(),
         greedy: false,

@@ -19,18 +19,21 @@ impl Generator<'_> {
         let (context, vocab) = (config.context, config.vocab_size);
         for (index, request) in requests.iter().enumerate() {
             let problem = |problem| Err(Error::Request { index, problem });
-            let length = request.prompt.len();
-            if length == 0 {
+            if request.prompt.is_empty() {
                 return problem("the prompt is empty".to_owned());
             }
+            let length = request.given();
             if length >= context {
+                let what = if request.prefix.is_empty() { "a prompt" } else { "a beginning" };
                 return problem(format!(
-                    "a prompt of {length} tokens leaves no room in the model's context of {context}"
+                    "{what} of {length} tokens leaves no room in the model's context of {context}"
                 ));
             }
-            if let Some(token) = request.prompt.iter().find(|&&token| token as usize >= vocab) {
+            let mut given = request.prompt.iter().chain(&request.prefix);
+            if let Some(token) = given.find(|&&token| token as usize >= vocab) {
+                let what = if request.prompt.contains(token) { "prompt" } else { "prefix" };
                 return problem(format!(
-                    "token {token} of the prompt is outside the vocabulary of {vocab} tokens"
+                    "token {token} of the {what} is outside the vocabulary of {vocab} tokens"
                 ));
             }
             if request.group_size == 0 {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use candle::{DType, Device, Tensor};
 use engine::{
-    Biases, BlockWeights, Family, Model, ModelConfig, Packed, Policy, RopeScaling, Version,
+    Biases, BlockWeights, Family, Model, ModelConfig, Packed, Policy, RopeScaling, Scores, Version,
     WeightSource,
 };
 use rollout::{
@@ -14,7 +14,7 @@ use rollout::{
     to_the_end,
 };
 
-fn config(family: Family) -> ModelConfig {
+pub(crate) fn config(family: Family) -> ModelConfig {
     ModelConfig {
         family,
         vocab_size: 41,
@@ -35,7 +35,7 @@ fn config(family: Family) -> ModelConfig {
 }
 
 /// A model whose distributions are far from flat.
-fn model(config: ModelConfig, dtype: DType) -> Model {
+pub(crate) fn model(config: ModelConfig, dtype: DType) -> Model {
     let key = Key { seed: 3, purpose: Purpose::Sample, step: 0 };
     let mut at = 0u32;
     let mut get = |name: &str, shape: &[usize]| {
@@ -54,15 +54,16 @@ fn model(config: ModelConfig, dtype: DType) -> Model {
 const KEY: Key = Key { seed: 11, purpose: Purpose::Train, step: 2 };
 const STOPS: &[u32] = &[7, 8];
 
-fn sampling(max: usize) -> Sampling {
+pub(crate) fn sampling(max: usize) -> Sampling {
     Sampling { max_new_tokens: NonZeroUsize::new(max).unwrap(), ..Sampling::default() }
 }
 
 /// Seven prompts of uneven length and group size: with three slots there are tails.
-fn requests() -> Vec<Request> {
+pub(crate) fn requests() -> Vec<Request> {
     (0..7u64)
         .map(|i| Request {
             prompt: (0..3 + i as u32 * 5).map(|t| (t * 13 + i as u32) % 41).collect(),
+            prefix: Vec::new(),
             problem: 100 + i,
             group_size: 1 + i as usize % 4,
             greedy: false,
@@ -70,11 +71,25 @@ fn requests() -> Vec<Request> {
         .collect()
 }
 
-fn run(model: &Model, requests: &[Request], sampling: &Sampling, slots: usize) -> Vec<Group> {
+/// One completion of one token's prompt.
+pub(crate) fn one() -> Request {
+    Request { prompt: vec![1], prefix: Vec::new(), problem: 0, group_size: 1, greedy: false }
+}
+
+pub(crate) fn run(
+    model: &Model,
+    requests: &[Request],
+    sampling: &Sampling,
+    slots: usize,
+) -> Vec<Group> {
     generator(model, sampling, slots).generate(requests, &mut to_the_end).unwrap()
 }
 
-fn generator<'a>(model: &'a Model, sampling: &'a Sampling, slots: usize) -> Generator<'a> {
+pub(crate) fn generator<'a>(
+    model: &'a Model,
+    sampling: &'a Sampling,
+    slots: usize,
+) -> Generator<'a> {
     Generator {
         policy: model.policy(),
         sampling,
@@ -134,7 +149,7 @@ fn the_likeliest_completion_is_that_of_temperature_0_and_changes_no_drawn_one() 
 #[test]
 fn siblings_differ_and_so_do_steps() {
     let model = model(config(Family::Llama), DType::F32);
-    let request = [Request { prompt: vec![1, 2, 3], problem: 0, group_size: 8, greedy: false }];
+    let request = [Request { prompt: vec![1, 2, 3], group_size: 8, ..one() }];
     let groups = run(&model, &request, &sampling(20), 8);
     let mut completions: Vec<_> = trajectories(&groups).map(|t| &t.completion).collect();
     completions.sort();
@@ -157,8 +172,10 @@ fn scores_equal_the_full_forward_pass() {
         let model = model(config(family), dtype);
         for temperature in [0.0, 0.6, 1.0] {
             let sampling = Sampling { temperature, top_k: 5, min_new_tokens: 4, ..sampling(40) };
-            for group in run(&model, &requests(), &sampling, 4) {
+            let generator = Generator { alternatives: 3, ..generator(&model, &sampling, 4) };
+            for group in generator.generate(&requests(), &mut to_the_end).unwrap() {
                 for trajectory in &group.trajectories {
+                    assert_eq!(trajectory.alternatives.len(), 3 * trajectory.completion.len());
                     check_scores(&model, &group.prompt, trajectory, temperature);
                 }
             }
@@ -171,6 +188,15 @@ fn check_scores(model: &Model, prompt: &[u32], trajectory: &Trajectory, temperat
     let prompt = packed.push(prompt, None).unwrap();
     let targets = packed.push_completion(prompt, &trajectory.completion).unwrap();
     let scores = model.score(&packed, &targets, temperature).unwrap();
+    let also = model.policy().score_with_alternatives(&packed, &targets, temperature, 3).unwrap();
+    assert_eq!(Scores { alternatives: Vec::new(), ..also.clone() }, scores);
+    assert_eq!((also.alternatives.len(), scores.alternatives.len()), (3 * targets.len(), 0));
+    // A draw that keeps some finds the same.
+    let close = |(a, b): (&(u32, f32), &(u32, f32))| a.0 == b.0 && (a.1 - b.1).abs() < 2e-5;
+    let exact = model.dtype() == DType::F32;
+    let (drawn, scored) = (&trajectory.alternatives, &also.alternatives);
+    let is_same = if exact { drawn == scored } else { drawn.iter().zip(scored).all(close) };
+    assert!(is_same || drawn.is_empty());
     for (got, want) in [
         (&trajectory.log_probs, &scores.log_probs),
         (&trajectory.entropies, &scores.entropies),
@@ -180,7 +206,6 @@ fn check_scores(model: &Model, prompt: &[u32], trajectory: &Trajectory, temperat
         for (got, want) in got.iter().zip(want) {
             assert!((got - want).abs() < 2e-5, "{got}, expected {want}");
             // The CPU backend, which computes in f32, sums in one order in both passes.
-            let exact = model.dtype() == DType::F32;
             assert!(!exact || got.to_bits() == want.to_bits(), "{got}, expected {want}");
         }
     }
@@ -261,7 +286,7 @@ fn greedy_siblings_are_one() {
 #[test]
 fn completions_end_where_they_should() {
     let model = model(config(Family::Llama), DType::F32);
-    let near = Request { prompt: vec![3; 93], problem: 0, group_size: 5, greedy: false };
+    let near = Request { prompt: vec![3; 93], group_size: 5, ..one() };
     let requests: Vec<Request> = requests().into_iter().chain([near]).collect();
     let long = run(&model, &requests, &sampling(500), 4);
     let mut seen = [false; 2];
@@ -432,7 +457,7 @@ fn long_prompts_are_prefilled_in_parts_with_reports_between_them() {
         prompt: (0..1000).map(|t| (t * 13 + problem as u32) % 41).collect(),
         problem,
         group_size: 2,
-        greedy: false,
+        ..one()
     };
     let requests: Vec<_> = (0..8).map(request).collect();
     let mut reports = Vec::new();
@@ -483,10 +508,7 @@ fn groups_are_handed_over_as_they_are_complete() {
 fn what_cannot_be_served_is_refused() {
     let model = model(config(Family::Llama), DType::F32);
     let error = |prompt: Vec<u32>, group_size, sampling: &Sampling, slots| {
-        let requests = [
-            Request { prompt: vec![1], problem: 1, group_size: 1, greedy: false },
-            Request { prompt, problem: 0, group_size, greedy: false },
-        ];
+        let requests = [Request { problem: 1, ..one() }, Request { prompt, group_size, ..one() }];
         let generator = generator(&model, sampling, slots);
         generator.generate(&requests, &mut to_the_end).unwrap_err().to_string()
     };

@@ -52,7 +52,7 @@ fn check(model: &Model, text: &Text) {
         .zip(questions)
         .map(|(problem, question)| {
             let prompt = text.encode(&text.render(None, question).unwrap()).unwrap();
-            Request { prompt, problem, group_size: 4, greedy: false }
+            Request { prompt, prefix: Vec::new(), problem, group_size: 4, greedy: false }
         })
         .collect();
     let sampling = Sampling {
