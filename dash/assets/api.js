@@ -31,6 +31,11 @@ export async function post(path, value) {
   return (await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) })).json();
 }
 
+/** Ends what a path stands for. */
+export async function remove(path) {
+  await ask(path, { method: "DELETE", headers: { "Content-Type": "application/json" } });
+}
+
 /** `{header, columns}` of a binary route, `count(header)` numbers a column. */
 export async function getColumns(path, names) {
   const bytes = await (await ask(path)).arrayBuffer();
@@ -42,6 +47,13 @@ export async function getColumns(path, names) {
   const rows = listed.length ? all.length / listed.length : 0;
   const columns = new Map(listed.map((name, at) => [name, all.subarray(at * rows, (at + 1) * rows)]));
   return { header, columns };
+}
+
+/** Listens to events by their names; `told(event, data)` is called for each. */
+export function listen(path, names, told) {
+  const source = new EventSource(ROOT + path);
+  for (const name of names) source.addEventListener(name, (event) => told(name, JSON.parse(event.data)));
+  return source;
 }
 
 /** A path with its parts escaped. */
@@ -152,10 +164,7 @@ export class RunData {
 
   /** Follows the run; `told(event, data)` is called for each event. */
   listen(told) {
-    this.source = new EventSource(ROOT + route("runs", this.id, "events"));
-    for (const name of ["step", "status", "health", "restart"]) {
-      this.source.addEventListener(name, (event) => told(name, JSON.parse(event.data)));
-    }
+    this.source = listen(route("runs", this.id, "events"), ["step", "status", "health", "restart"], told);
     this.source.addEventListener("error", () => told("lost", null));
     this.source.addEventListener("open", () => told("open", null));
   }

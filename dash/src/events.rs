@@ -19,7 +19,7 @@ use crate::watched::Watched;
 /// Time between two looks at the files.
 const POLL: Duration = Duration::from_millis(250);
 /// Time after which a connection without news is kept up by a comment.
-const COMMENT: Duration = Duration::from_secs(15);
+pub(crate) const COMMENT: Duration = Duration::from_secs(15);
 
 /// A listener, and what it knows.
 struct Listener {

@@ -173,9 +173,30 @@ pub(crate) fn tokens(
     Ok(encode(&header, columns.iter().map(Vec::as_slice)))
 }
 
+/// The ids of a completion of a group.
+pub(crate) fn completion(
+    file: &mut TokenFile,
+    entry: &GroupEntry,
+    sibling: usize,
+) -> Result<Vec<u32>, Trouble> {
+    let places = places(file, entry)?;
+    let (rows, _) = places.get(sibling).ok_or_else(beyond)?;
+    Ok(file.ids("token", rows.clone())?)
+}
+
+/// The ids of a group's prompt.
+pub(crate) fn prompt(file: &mut TokenFile, entry: &GroupEntry) -> Result<Vec<u32>, Trouble> {
+    let end = entry.group.checked_add(2).ok_or_else(beyond)?;
+    let starts = file.places("prompt_start", entry.group..end)?;
+    Ok(file.ids("prompt", starts[0] as usize..starts[1] as usize)?)
+}
+
+fn beyond() -> Trouble {
+    Trouble::new(axum::http::StatusCode::GONE, "the index points beyond its file")
+}
+
 /// The rows and the advantage of each completion of a group.
 fn places(file: &mut TokenFile, entry: &GroupEntry) -> Result<Vec<(Range<usize>, f32)>, Trouble> {
-    let beyond = || Trouble::new(axum::http::StatusCode::GONE, "the index points beyond its file");
     let [first, last] = entry.completions.map(|at| at as usize);
     let end = last.checked_add(1).ok_or_else(beyond)?;
     let starts = file.places("completion_start", first..end)?;

@@ -6,6 +6,7 @@
 //! routes    the answers of `/api/v1`, and those of the page's own files
 //! events    what is new in a run, as server-sent events
 //! guard     who may ask: this machine, and for changes this page
+//! Reroll    what a model does with recorded completions; whoever has one implements it
 //! ```
 //!
 //! It knows the record of [`evals::run`] and nothing of training. It reads runs and never writes
@@ -16,10 +17,14 @@
 mod assets;
 mod binary;
 mod events;
+mod forks;
 mod groups;
 mod guard;
+mod job;
+mod model;
 mod problem;
 mod recipe;
+mod reroll;
 mod routes;
 mod runs;
 mod series;
@@ -30,23 +35,53 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::extract::FromRef;
+
+pub use job::Job;
+pub use reroll::{
+    Alternative, Continuation, Fault, Fork, Recorded, Refusal, Reroll, Score, Scored, Weights,
+};
 pub use runs::Runs;
 
+use model::Model;
+
 /// What is shown, and where.
-#[derive(Debug, Clone)]
+#[expect(missing_debug_implementations, reason = "a model has none")]
 pub struct Options {
     /// Run directories, and folders that hold some.
     pub folders: Vec<PathBuf>,
     /// The port on the loopback address; 0 takes one that is free.
     pub port: u16,
+    /// What scores and continues completions; without it the server only reads.
+    pub reroll: Option<Box<dyn Reroll>>,
+    /// How long a fork goes on to which nobody listens.
+    pub patience: Duration,
+}
+
+/// How long a fork goes on to which nobody listens, by default: a browser connects again within
+/// seconds.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the routes answer from.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    runs: Arc<Runs>,
+    model: Option<Arc<Model>>,
+}
+
+impl FromRef<App> for Arc<Runs> {
+    fn from_ref(app: &App) -> Self {
+        Self::clone(&app.runs)
+    }
 }
 
 /// A server that listens and has not begun to answer.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    runs: Arc<Runs>,
+    app: App,
 }
 
 impl Server {
@@ -58,7 +93,9 @@ impl Server {
     pub fn bind(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, runs: Arc::new(Runs::new(options.folders)) })
+        let model = options.reroll.map(|reroll| Model::start(reroll, options.patience));
+        let runs = Arc::new(Runs::new(options.folders));
+        Ok(Self { listener, app: App { runs, model: model.map(Arc::new) } })
     }
 
     /// Where it listens.
@@ -72,7 +109,7 @@ impl Server {
 
     /// The runs that it shows.
     pub fn runs(&self) -> &Runs {
-        &self.runs
+        &self.app.runs
     }
 
     /// Answers until the process ends.
@@ -81,11 +118,11 @@ impl Server {
     ///
     /// Fails when the system does.
     pub fn run(self) -> io::Result<()> {
-        let Self { listener, runs } = self;
+        let Self { listener, app } = self;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, routes::router(runs)).await
+            axum::serve(listener, routes::router(app)).await
         })
     }
 }

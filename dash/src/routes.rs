@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use evals::metrics::spec;
 use evals::run::{Facts, Problem, Status};
 use serde::{Deserialize, Serialize};
@@ -22,12 +22,10 @@ use crate::runs::{Runs, lock};
 use crate::series::Series;
 use crate::trouble::Trouble;
 use crate::watched::Watched;
-use crate::{assets, events, problem};
-
-const NO_MODEL: &str = "this server has no model";
+use crate::{App, assets, events, forks, problem};
 
 /// The server's routes.
-pub(crate) fn router(runs: Arc<Runs>) -> Router {
+pub(crate) fn router(app: App) -> Router {
     let of_run = Router::new()
         .route("/", get(about))
         .route("/series", get(series))
@@ -41,22 +39,20 @@ pub(crate) fn router(runs: Arc<Runs>) -> Router {
         .route("/evals/{set}/{step}/{problem}", get(evaluated_problem))
         .route("/recipe", get(recipe))
         .route("/events", get(events::events));
-    let no_model = || async { Trouble::missing(NO_MODEL) };
     Router::new()
         .route("/", get(index))
         .route("/assets/{version}/{*path}", get(asset))
         .route("/api/v1/runs", get(list))
         .nest("/api/v1/runs/{run}", of_run)
         .route("/api/v1/diff", get(diff))
-        .route("/api/v1/score", post(no_model))
-        .route("/api/v1/fork", post(no_model))
+        .nest("/api/v1", forks::router())
         .fallback(|| async { Trouble::missing("there is nothing here").act("open /") })
         .method_not_allowed_fallback(|| async { Trouble::bad("this route is only read") })
         .layer(from_fn(guard))
-        .with_state(runs)
+        .with_state(app)
 }
 
-type Answer = Result<Response, Trouble>;
+pub(crate) type Answer = Result<Response, Trouble>;
 type Of = State<Arc<Runs>>;
 
 /// Does what reads files outside of the thread that answers.
@@ -81,13 +77,13 @@ fn cached(headers: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
     ([kind, (header::ETAG, tag)], body).into_response()
 }
 
-fn as_json(headers: &HeaderMap, value: &impl Serialize) -> Response {
+pub(crate) fn as_json(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let body = serde_json::to_vec(value).expect("plain fields become JSON");
     cached(headers, "application/json", body)
 }
 
 /// What `read` makes of the run, whose files are read on before.
-async fn of_run<T: Send + 'static>(
+pub(crate) async fn of_run<T: Send + 'static>(
     runs: Arc<Runs>,
     id: String,
     read: impl FnOnce(&Watched) -> Result<T, Trouble> + Send + 'static,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli                              the commands
-//! bench  curves  doctor  dry_run  eval  grade
+//! bench  curves  doctor  dry_run  eval  grade  reroll
 //!                                  what they do, apart from training
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary
@@ -53,5 +53,7 @@ pub mod doctor;
 pub mod dry_run;
 pub mod eval;
 pub mod grade;
+#[cfg(feature = "dash")]
+pub mod reroll;
 
 pub mod cli;

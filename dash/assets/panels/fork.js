@@ -1,7 +1,7 @@
-import { post } from "../api.js";
+import { get, listen, post, remove, route } from "../api.js";
 import { mark } from "../colour.js";
 import { announce, card, el, replace, visible } from "../dom.js";
-import { percent, wilsonInterval } from "../number.js";
+import { percent } from "../number.js";
 import { cursor } from "../state.js";
 
 const ROLLS = 8;
@@ -10,91 +10,174 @@ const ROLLS = 8;
 export class ForkView {
   constructor(element, run) {
     this.run = run;
-    this.card = card("Fork and alternatives", "");
-    this.button = el("button", { type: "button", class: "action", text: `Roll ${ROLLS} from this token`, onclick: () => this.roll() });
-    this.other = el("button", { type: "button", class: "action", text: "Alternatives here", onclick: () => this.score() });
+    this.place = el("div", {});
+    element.append(this.place);
+    this.ready = this.open();
+  }
+
+  /** Without a model there is one line that says why. */
+  async open() {
+    this.model = await get("/model").catch((error) => ({ weights: null, error: error.message, act: error.act }));
+    if (this.model.weights === null) {
+      return replace(this.place, el("p", { class: "folded" }, el("b", { text: "Fork and alternatives" }), ` ${sentence(this.model)}`));
+    }
+    this.roller = action(`Roll ${ROLLS} from this token`, () => this.roll());
+    this.scorer = action("Alternatives here", () => this.score());
+    this.stopper = action("Cancel", () => this.stop());
     this.out = el("div", { "aria-live": "polite" });
-    this.card.append(el("div", { class: "chips" }, this.button, this.other), this.out);
-    element.append(this.card);
+    this.stopper.hidden = true;
+    const panel = card("Fork and alternatives", this.model.name ?? "");
+    panel.append(el("div", { class: "chips" }, this.roller, this.scorer, this.stopper), this.out);
+    replace(this.place, panel);
   }
 
   show(entry, group) {
-    this.source?.close();
+    this.stop();
     Object.assign(this, { entry, group });
-    replace(this.out);
+    if (this.out) replace(this.out);
   }
 
-  place() {
-    return { run: this.run.id, step: this.entry.step, group: this.entry.group, sibling: cursor.sib ?? 0 };
+  asked(further) {
+    return { run: this.run.id, step: this.entry.step, group: this.entry.group, sibling: cursor.sib ?? 0, ...further };
   }
 
-  /** The newest checkpoint at or before the step. */
+  /** The newest checkpoint before the step, whose weights are nearest to those that sampled; else the first. */
+  before() {
+    const all = this.run.info.checkpoints;
+    return all.findLast((step) => step < this.entry.step) ?? all[0] ?? null;
+  }
+
   checkpoint() {
-    return this.run.info.checkpoints.findLast((step) => step <= this.entry.step) ?? this.run.info.checkpoints[0] ?? null;
+    return this.model.weights === "checkpoints" ? this.before() : null;
+  }
+
+  weights(checkpoint) {
+    return checkpoint === null ? this.model.name : checkpoint < this.entry.step ? `checkpoint ${checkpoint}` : `checkpoint ${checkpoint}, later than the step`;
   }
 
   async roll() {
-    if (!this.entry) return;
+    await this.ready;
+    if (!this.entry || !this.out) return;
+    this.stop();
+    const asked = this.asked({ token: cursor.tok ?? 0, n: ROLLS, checkpoint: this.checkpoint(), temperature: null, max_new_tokens: null });
+    replace(this.out, el("p", { class: "note", text: "Reading the weights …" }));
+    this.busy(true);
     try {
-      const asked = { ...this.place(), token: cursor.tok ?? 0, n: ROLLS, checkpoint: this.checkpoint(), temperature: 1, max_new_tokens: null };
-      const { job } = await post("/fork", asked);
-      this.follow(job, asked);
+      const [{ job, checkpoint }, recorded] = await Promise.all([post("/fork", asked), this.recorded(asked)]);
+      this.follow(job, asked, checkpoint, recorded);
     } catch (error) {
       this.refused(error);
     }
   }
 
-  follow(job, asked) {
+  /** What became of the recorded completions that begin with the tokens that are kept. */
+  async recorded({ step, group, sibling, token }) {
+    const nodes = await get(route("runs", this.run.id, "groups", step, group, "tree"));
+    const last = token - 1;
+    const node = nodes.find(({ siblings, from, len }) => siblings.includes(sibling) && last >= from && last < from + len);
+    const outcomes = (node?.siblings ?? [...this.group.completions.keys()]).map((one) => this.group.completions[one].outcome);
+    return `${outcomes.filter((one) => one === "correct").length} of ${outcomes.length}`;
+  }
+
+  follow(job, asked, checkpoint, recorded) {
     const squares = el("span", { class: "marks" });
+    const note = el("p", { class: "note" });
     const text = el("p", { class: "problem" });
-    const note = el("span", { text: " " });
-    replace(this.out, el("p", { class: "note" }, `From token ${asked.token} of #${asked.sibling + 1}, checkpoint ${asked.checkpoint ?? "—"}: `, squares, note), text);
-    let [correct, n] = [0, 0];
-    this.source = new EventSource(`/api/v1/fork/${encodeURIComponent(job)}/events`);
-    this.source.addEventListener("completion", (event) => {
-      const one = JSON.parse(event.data);
-      n += 1;
-      if (one.outcome === "correct") correct += 1;
-      squares.append(el("button", { type: "button", class: mark(one.outcome), "aria-label": one.outcome, onclick: () => (text.textContent = visible(one.text, true)) }));
-      const [low, high] = wilsonInterval(correct / n, n);
-      note.textContent = ` ${correct} of ${n} correct (${percent(low)} to ${percent(high)})`;
+    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${this.weights(checkpoint)}: `;
+    replace(this.out, el("p", { class: "note" }, from, squares), note, text);
+    const told = [];
+    const source = listen(route("fork", job, "events"), ["completion", "done", "cancelled", "failed"], (event, data) => {
+      if (event === "completion") {
+        told.push(data);
+        const label = `continuation ${data.number + 1}: ${data.outcome}`;
+        squares.append(el("button", { type: "button", class: mark(data.outcome), "aria-label": label, title: label, onclick: () => replace(text, ...whole(data)) }));
+        note.textContent = `${told.length} of ${asked.n} judged; recorded with these tokens: ${recorded} correct`;
+        return;
+      }
+      source.close();
+      this.job = null;
+      this.busy(false);
+      if (event === "failed") return this.refused(data);
+      const share = `${data.correct} of ${data.n} correct (95 %: ${percent(data.low)} to ${percent(data.high)}); recorded with these tokens: ${recorded}`;
+      const reason = event === "cancelled" ? ` Cancelled: ${data.reason}.` : "";
+      replace(note, `${share}.${reason} `, action("as JSON", () => save(`fork-${asked.step}-${asked.group}-${asked.sibling}-${asked.token}.json`, { ...asked, checkpoint, ...data, completions: told })));
+      announce(`fork: ${data.correct} of ${data.n} correct`);
     });
-    this.source.addEventListener("done", () => {
-      this.source.close();
-      announce(`fork: ${correct} of ${n} correct`);
-    });
+    // Another server knows nothing of it, and the browser gives up.
+    source.addEventListener("error", () => source.readyState === EventSource.CLOSED && this.refused({ error: "the server does not know the fork any more", act: "roll again" }));
+    this.job = job;
+  }
+
+  /** Ends the fork under way. */
+  stop() {
+    if (!this.job) return;
+    remove(route("fork", this.job)).catch((error) => announce(error.message));
+  }
+
+  busy(is) {
+    this.roller.disabled = this.scorer.disabled = is;
+    this.stopper.hidden = !is;
   }
 
   /** What is likeliest here under the checkpoint before the step and under the next one. */
   async score() {
-    if (!this.entry) return;
-    const next = this.run.info.checkpoints.find((step) => step > this.entry.step);
-    const checkpoints = [this.checkpoint(), ...(next === undefined ? [] : [next])];
+    await this.ready;
+    if (!this.entry || !this.out) return;
+    const first = this.checkpoint();
+    const next = first === null ? undefined : this.run.info.checkpoints.find((step) => step >= this.entry.step && step > first);
+    const checkpoints = [first, ...(next === undefined ? [] : [next])];
+    const at = cursor.tok ?? 0;
+    this.busy(true);
     try {
-      const answers = [];
-      for (const checkpoint of checkpoints) answers.push(await post("/score", { ...this.place(), checkpoint, top: 5 }));
-      const at = cursor.tok ?? 0;
       const shares = new Map();
-      answers.forEach(({ alternatives }, side) => {
-        for (const { text, log_prob: log } of alternatives[at]) shares.set(text, Object.assign(shares.get(text) ?? [], { [side]: Math.exp(log) }));
-      });
-      replace(this.out, el("p", { class: "note", text: `Checkpoint ${checkpoints.join(", then ")}` }), ...[...shares].map(([text, pair]) => alternative(text, pair)));
+      for (const [side, checkpoint] of checkpoints.entries()) {
+        const { alternatives } = await post("/score", this.asked({ checkpoint, top: 5 }));
+        for (const { token, text, log_prob: log } of alternatives[at] ?? []) {
+          const one = shares.get(token) ?? { text, pair: [] };
+          one.pair[side] = Math.exp(log);
+          shares.set(token, one);
+        }
+      }
+      const title = `Likeliest at token ${at}, ${checkpoints.map((one) => this.weights(one)).join(", then ")}`;
+      replace(this.out, el("p", { class: "note", text: title }), ...[...shares.values()].map(alternative));
+      this.busy(false);
     } catch (error) {
       this.refused(error);
     }
   }
 
-  /** Without a model the card says how to get one. */
   refused(error) {
-    const act = error.act ? ` ${error.act.charAt(0).toUpperCase()}${error.act.slice(1)}.` : "";
-    const reason = `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.${act}`;
+    this.job = null;
+    this.busy(false);
+    const reason = sentence({ error: error.error ?? error.message, act: error.act });
     replace(this.out, el("p", { class: "note", text: reason }));
-    if (error.status === 404) this.button.disabled = this.other.disabled = true;
     announce(reason);
   }
 }
 
-function alternative(text, pair) {
+const action = (text, onclick) => el("button", { type: "button", class: "action", text, onclick });
+
+/** What is wrong and what to do, as sentences. */
+function sentence({ error, act }) {
+  const capital = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.?$/, ".")}`;
+  return [error, act].filter(Boolean).map(capital).join(" ");
+}
+
+/** The text of a continuation, with what is new in bold. */
+function whole({ text, from }) {
+  const bytes = new TextEncoder().encode(text);
+  const part = (piece) => visible(new TextDecoder().decode(piece), true);
+  return [part(bytes.subarray(0, from)), el("b", { text: part(bytes.subarray(from)) })];
+}
+
+/** Saves a value as a file of the browser. */
+function save(name, value) {
+  const address = URL.createObjectURL(new Blob([JSON.stringify(value, null, 1)], { type: "application/json" }));
+  el("a", { href: address, download: name }).click();
+  URL.revokeObjectURL(address);
+}
+
+function alternative({ text, pair }) {
   const bars = el("div", { "aria-hidden": "true" }, ...[0, 1].map((side) => {
     const bar = el("i", {});
     bar.style.width = `${100 * (pair[side] ?? 0)}%`;

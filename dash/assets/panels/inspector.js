@@ -55,6 +55,7 @@ export class Inspector {
       ["quadrant by Φ", quadrant(one, share < 0)],
       ["rollout gap", nats(gap(one, at))],
     ];
+    if (one.new_log_prob) rows.push(["change within the step", nats(one.new_log_prob[at] - log)]);
     if (one.ref_log_prob) rows.push(["to the reference", nats(log - one.ref_log_prob[at])]);
     if (one.importance) rows.push(["importance weight", figure(one.importance[at])]);
     if (one.penalty) rows.push(["penalty", figure(one.penalty[at])]);

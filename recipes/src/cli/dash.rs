@@ -1,11 +1,19 @@
 use std::io::{self, ErrorKind, Write as _};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use dash::{Options, Server};
+use dash::{Options, PATIENCE, Reroll, Server};
+
+use super::count;
+use crate::config::DeviceChoice;
+use crate::console::Console;
+use crate::reroll::{Reroller, Source};
+use crate::search_path::SearchPath;
+use crate::{machine, policy};
 
 /// Shows runs in a local web page: curves, tokens, prefix trees, evaluations. It only reads, also
-/// while a run continues.
+/// while a run continues. With a model it also scores completions and continues them again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Run directories, or folders that hold some.
@@ -15,6 +23,33 @@ pub(super) struct Args {
     /// tunnel: `ssh -L 7117:localhost:7117 HOST`.
     #[arg(long, value_name = "PORT", default_value = "7117")]
     port: u16,
+    /// Score recorded completions and fork them by this model: a folder, a `.gguf` file,
+    /// `hf://org/name`, a run directory (its best checkpoint), `builtin:NAME`, or `run`, which
+    /// stands for the checkpoints of the run that is shown. A fork is judged by the verifiers of
+    /// the run's recipe, so those that are programs are started: use it on runs that you trust.
+    #[arg(long, value_name = "MODEL|run")]
+    model: Option<String>,
+    /// Where the model computes.
+    #[arg(long, value_enum, default_value = "cpu", requires = "model")]
+    device: DeviceChoice,
+    /// Threads of the model. Left out: all.
+    #[arg(long, value_name = "N", value_parser = count, requires = "model")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl Args {
+    /// What scores and forks, where it is asked for.
+    fn reroll(&self) -> Result<Option<Box<dyn Reroll>>> {
+        let Some(name) = &self.model else { return Ok(None) };
+        machine::fix_threads(self.threads)?;
+        let source = if name == "run" {
+            Source::Checkpoints
+        } else {
+            let model_ref = policy::locate(name, &SearchPath::of_command()).context("--model")?;
+            Source::Model { name: name.clone(), model_ref }
+        };
+        Ok(Some(Box::new(Reroller::new(source, self.device, Console::lines()))))
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -23,7 +58,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
             bail!("{}: expected a run directory or a folder that holds some", folder.display());
         }
     }
-    let options = Options { folders: args.folders.clone(), port: args.port };
+    let options = Options {
+        folders: args.folders.clone(),
+        port: args.port,
+        reroll: args.reroll()?,
+        patience: PATIENCE,
+    };
     let server = Server::bind(options).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow::anyhow!(
             "port {} is taken, perhaps by another `stearin dash`: use --port for another, or 0 for \

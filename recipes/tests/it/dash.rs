@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use dash::{Options, Server};
+use dash::{Options, PATIENCE, Server};
 use evals::run::{Run as Record, Samples};
 use serde_json::Value;
 
@@ -14,7 +14,8 @@ use crate::runs::{RECIPE, Run};
 
 /// The address of a server over `folder`, which lives as long as the tests.
 fn serve(folder: &Path) -> String {
-    let options = Options { folders: vec![folder.to_owned()], port: 0 };
+    let options =
+        Options { folders: vec![folder.to_owned()], port: 0, reroll: None, patience: PATIENCE };
     let server = Server::bind(options).unwrap();
     let address = server.address().unwrap();
     thread::spawn(move || server.run());

@@ -11,6 +11,7 @@ mod config;
 mod curves;
 mod damaged;
 mod dash;
+mod dash_fork;
 mod data;
 mod dry_run;
 mod entropy;
