@@ -1,0 +1,126 @@
+// Forks and alternatives, by the checkpoints of a real run.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import test, { after, before } from "node:test";
+import { RUN, browser, needsRun as skip, open, scratch, server } from "./help.mjs";
+
+let [chrome, site, id, about, entry] = [];
+const CARD = "section[aria-label='Fork and alternatives']";
+
+before(async () => {
+  if (skip) return;
+  chrome = await browser();
+  site = await server(RUN, "--model", "run");
+  id = (await site.json("/runs"))[0].id;
+  about = await site.json(`/runs/${id}`);
+  const { lines } = await site.json(`/runs/${id}/groups?step=${about.sampled.at(-1)}`);
+  entry = lines.reduce((best, one) => (one.lengths[0] > best.lengths[0] ? one : best));
+});
+after(async () => {
+  await chrome?.close();
+  site?.close();
+});
+
+const place = (token, url = site.url) => `${url}/#/${id}/samples?step=${entry.step}&group=${entry.group}&sib=0&tok=${token}`;
+
+async function opened(url) {
+  const one = await open(chrome, url);
+  await one.page.waitForSelector(".tok span.on");
+  await one.page.waitForSelector(`${CARD} button, .folded:has-text('Fork')`);
+  return one;
+}
+
+const button = (page, name) => page.locator(CARD).getByRole("button", { name });
+const marks = (page) => page.locator(`${CARD} .marks button`);
+
+/** Rolls, and gives the texts of the continuations by their numbers. */
+async function roll(page) {
+  await button(page, /^Roll/).click();
+  await page.waitForFunction((card) => /95 %/.test(document.querySelector(card).textContent), CARD);
+  assert.equal(await marks(page).count(), 8);
+  const texts = [];
+  for (const one of await marks(page).all()) {
+    await one.click();
+    const number = /continuation (\d+): /.exec(await one.getAttribute("aria-label"))[1];
+    texts[number - 1] = await page.locator(`${CARD} p.problem`).textContent();
+  }
+  return texts;
+}
+
+test("eight continuations arrive, judged, and the same fork gives them again", { skip }, async () => {
+  const { page, faults, close } = await opened(place(1));
+  const first = await roll(page);
+  assert.equal(first.filter(Boolean).length, 8);
+  const note = await page.locator(`${CARD} .note`).nth(1).textContent();
+  const [, correct, n, recorded, of] = /^(\d+) of (\d+) correct .*: (\d+) of (\d+)\./.exec(note);
+  assert.equal(Number(correct), await page.locator(`${CARD} .marks .yes`).count());
+  assert.equal(n, "8");
+  assert.ok(Number(recorded) <= Number(of) && Number(of) <= entry.n);
+  const saved = page.waitForEvent("download");
+  await button(page, "as JSON").click();
+  const file = JSON.parse(fs.readFileSync(await (await saved).path(), "utf8"));
+  assert.equal(file.completions.length, 8);
+  assert.equal(file.correct, Number(correct));
+  assert.deepEqual(await roll(page), first);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("alternatives are shown under two checkpoints where there are two", { skip }, async () => {
+  const { page, faults, close } = await opened(place(1));
+  await button(page, "Alternatives here").click();
+  await page.waitForSelector(`${CARD} .alt`);
+  const shares = await page.locator(`${CARD} .alt span`).allTextContents();
+  const first = shares.map((text) => Number.parseFloat(text)).slice(0, 5);
+  assert.deepEqual(first, [...first].sort((a, b) => b - a));
+  assert.ok(first.reduce((sum, share) => sum + share, 0) < 100.3);
+  const title = await page.locator(`${CARD} .note`).first().textContent();
+  assert.match(title, /^Likeliest at token 1, checkpoint \d+/);
+  assert.equal(shares[0].includes("→"), title.includes("then"));
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+/** A copy of the run whose completions are judged by a program that takes a second for each. */
+function slow() {
+  const copy = path.join(scratch(), "slow");
+  fs.cpSync(RUN, copy, { recursive: true });
+  const judge = path.join(copy, "judge.sh");
+  fs.writeFileSync(judge, `echo '{"ready": true}'
+while read -r line; do id=\${line#*'"id":'}; id=\${id%%,*}; sleep 1; echo '{"id": '$id', "reward": 1}'; done
+`);
+  const recipe = path.join(copy, "recipe.toml");
+  const rewards = `[[stage.rewards]]\nkind = "process"\ncommand = ["sh", "${judge}"]\n\n`;
+  fs.writeFileSync(recipe, fs.readFileSync(recipe, "utf8").replace(/(\[\[stage\.rewards\]\]\n([^[\n].*\n|\n)*)+/, rewards));
+  return copy;
+}
+
+test("a second fork is refused in words, and one that is cancelled ends", { skip }, async () => {
+  const other = await server(slow(), "--model", "run");
+  const [first, second] = [await opened(place(0, other.url)), await opened(place(0, other.url))];
+  await button(first.page, /^Roll/).click();
+  await marks(first.page).first().waitFor();
+  await button(second.page, /^Roll/).click();
+  await second.page.waitForFunction((card) => /The model is busy.*Wait until the fork has ended, or cancel it\./.test(document.querySelector(card).textContent), CARD, { polling: 100 });
+  await button(first.page, "Cancel").click();
+  await first.page.waitForFunction((card) => /Cancelled: it was cancelled\./.test(document.querySelector(card).textContent), CARD, { polling: 100 });
+  assert.ok((await marks(first.page).count()) < 8);
+  assert.deepEqual(first.faults, []);
+  // The model is free for the other one.
+  await button(second.page, /^Roll/).click();
+  await marks(second.page).first().waitFor();
+  await first.close();
+  await second.close();
+  other.close();
+});
+
+test("without a model one line says why there is no fork", { skip }, async () => {
+  const other = await server(RUN);
+  const { page, faults, close } = await opened(place(0, other.url));
+  assert.equal(await page.locator(CARD).count(), 0);
+  assert.match(await page.locator(".folded:has-text('Fork')").textContent(), /This server has no model\. Start it with `--model run`/);
+  assert.deepEqual(faults, []);
+  await close();
+  other.close();
+});
