@@ -88,12 +88,3 @@ test("fewer steps are shown after a drag, all after a double click", { skip }, a
   await page.waitForFunction(() => !/to=/.test(location.hash));
   await clean();
 });
-
-test("without a model, a fork says why there is none", { skip }, async () => {
-  const { page, clean } = await open(chrome, at(`samples?step=${about.sampled[0]}`));
-  const card = page.locator("section[aria-label='Fork and alternatives']");
-  await page.waitForSelector(".tok span.on");
-  await card.locator("button").first().click();
-  await page.waitForFunction(() => /no model/.test(document.querySelector("section[aria-label='Fork and alternatives']").textContent));
-  await clean(/404/);
-});
