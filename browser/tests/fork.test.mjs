@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
-import { RUN, browser, needsRun as skip, open, scratch, server } from "./help.mjs";
+import { RUN, browser, open, scratch, server, why as skip } from "./help.mjs";
 
 let [chrome, site, id, about, entry] = [];
 const CARD = "section[aria-label='Fork and alternatives']";
@@ -80,13 +80,13 @@ test("alternatives are shown under two checkpoints where there are two", { skip 
   await clean();
 });
 
-/** A copy of the run whose completions are judged by a program that takes a second for each. */
+/** A copy of the run whose completions are judged by a program that takes two seconds for each. */
 function slow() {
   const copy = path.join(scratch(), "slow");
   fs.cpSync(RUN, copy, { recursive: true });
   const judge = path.join(copy, "judge.sh");
   fs.writeFileSync(judge, `echo '{"ready": true}'
-while read -r line; do id=\${line#*'"id":'}; id=\${id%%,*}; sleep 1; echo '{"id": '$id', "reward": 1}'; done
+while read -r line; do id=\${line#*'"id":'}; id=\${id%%,*}; sleep 2; echo '{"id": '$id', "reward": 1}'; done
 `);
   const recipe = path.join(copy, "recipe.toml");
   const rewards = `[[stage.rewards]]\nkind = "process"\ncommand = ["sh", "${judge}"]\n\n`;

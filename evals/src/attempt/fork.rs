@@ -1,7 +1,7 @@
 //! A completion that is continued again from one of its tokens.
 
 use std::sync::mpsc::{self, Receiver};
-use std::{iter, thread};
+use std::thread;
 
 use rewards::{Attempt, Problem};
 use rollout::{Finish, Key, OnProgress, Request, Trajectory};
@@ -65,7 +65,7 @@ pub fn continue_each(
     })
 }
 
-/// Judges what comes, until nothing more does.
+/// Judges what comes, until nothing more does: one by one, since somebody waits for each.
 fn judge(
     sampler: &Sampler<'_>,
     begun: &Begun<'_>,
@@ -73,21 +73,13 @@ fn judge(
     judged: &mut OnContinued<'_>,
 ) -> Result<()> {
     let hidden = sampler.text.hidden_tokens(&sampler.style.keep_special_tokens)?;
-    while let Ok(first) = waiting.recv() {
-        let batch: Vec<_> = iter::once(first).chain(waiting.try_iter()).collect();
+    for (number, trajectory) in waiting {
         // Decoded together: a character may be split over the boundary.
-        let whole = |(_, new): &(usize, Trajectory)| {
-            let tokens = [begun.kept, &new.completion].concat();
-            Ok(sampler.text.decode_without(&tokens, &hidden)?)
-        };
-        let texts = batch.iter().map(whole).collect::<Result<Vec<_>>>()?;
-        let each = batch.iter().zip(&texts);
-        let attempts: Vec<_> =
-            each.map(|((_, new), text)| attempt(sampler, begun, new, text)).collect();
-        let verdicts = sampler.rubric.judge(&attempts)?;
-        for (((number, trajectory), text), verdict) in batch.into_iter().zip(texts).zip(verdicts) {
-            judged(number, Completion { text, trajectory, judged: verdict })?;
-        }
+        let whole = [begun.kept, &trajectory.completion].concat();
+        let text = sampler.text.decode_without(&whole, &hidden)?;
+        let verdict = sampler.rubric.judge(&[attempt(sampler, begun, &trajectory, &text)])?.pop();
+        let verdict = verdict.expect("a verdict for each attempt");
+        judged(number, Completion { text, trajectory, judged: verdict })?;
     }
     Ok(())
 }
