@@ -292,14 +292,6 @@ fn what_cannot_be_done_is_refused_in_words() {
     Run { recipe: &recipe(), ..Run::new(&root) }.train().unwrap();
     let entry = last(&root);
     let fork = json!({ "token": 0, "n": 1 });
-    let without = Served::with(temp.path(), None, Duration::from_secs(30));
-    for (status, body) in [without.fork(&entry, &fork), without.score(&entry, &json!({}))] {
-        assert_eq!(status, 404);
-        assert_eq!(body["error"], "this server has no model");
-        assert!(body["act"].as_str().unwrap().contains("--model run"));
-    }
-    let (status, about) = without.send("GET", "model", None);
-    assert_eq!((status, &about["weights"]), (200, &Value::Null));
     let served = Served::new(temp.path());
     assert_eq!(served.send("GET", "model", None), (200, json!({ "weights": "checkpoints" })));
     for (further, expected) in [
@@ -348,7 +340,31 @@ fn what_cannot_be_done_is_refused_in_words() {
         assert_eq!(served.send("GET", &format!("fork/{job}/events"), None).0, 404, "{job}");
         assert_eq!(served.send("DELETE", &format!("fork/{job}"), None).0, 404, "{job}");
     }
-    // The last 16 forks are remembered, and a cancellation changes none that is done.
+}
+
+#[test]
+fn a_server_without_a_model_says_so() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    Run { recipe: &recipe(), ..Run::new(&root) }.train().unwrap();
+    let (entry, fork) = (last(&root), json!({ "token": 0, "n": 1 }));
+    let without = Served::with(temp.path(), None, Duration::from_secs(30));
+    for (status, body) in [without.fork(&entry, &fork), without.score(&entry, &json!({}))] {
+        assert_eq!(status, 404);
+        assert_eq!(body["error"], "this server has no model");
+        assert!(body["act"].as_str().unwrap().contains("--model run"));
+    }
+    let (status, about) = without.send("GET", "model", None);
+    assert_eq!((status, &about["weights"]), (200, &Value::Null));
+}
+
+#[test]
+fn sixteen_forks_are_remembered_and_stay_as_they_ended() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    Run { recipe: &recipe(), ..Run::new(&root) }.train().unwrap();
+    let (served, entry) = (Served::new(temp.path()), last(&root));
+    let fork = json!({ "token": 0, "n": 1 });
     let jobs: Vec<_> = (0..17)
         .map(|_| {
             let job = served.job(&entry, &fork);
