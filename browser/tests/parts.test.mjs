@@ -11,6 +11,7 @@ const { parse } = await part("state.js");
 const { nearest } = await part("plot.js");
 const { completionsOf, credit, gap, phi, textOf } = await part("panels/tokens.js");
 const { partingOf } = await part("panels/problem.js");
+const { effect } = await part("panels/prediction.js");
 const { signFlips } = await part("panels/compare.js");
 
 test("a stack sums positive and negative parts apart", () => {
@@ -42,6 +43,16 @@ test("an address is read, and what it does not say is null", () => {
   assert.deepEqual([read.run, read.view, read.step, read.group, read.sib, read.tok, read.by, read.from, read.to, read.with, read.only], ["r/1", "samples", 380, 3, 1, 57, "credit", 100, 400, ["b", "c"], true]);
   const bad = parse("#/r/nowhere?step=x");
   assert.deepEqual([bad.view, bad.step, bad.group, bad.with], ["run", null, null, []]);
+});
+
+test("an address that is no escape is read as it is", () => {
+  assert.deepEqual([parse("#/%zz/evals").run, parse("#/%zz/evals").view], ["%zz", "evals"]);
+});
+
+test("a difference to the step before is what the update of that step changed", () => {
+  const run = { steps: [1, 2, 3, 5], column: () => [NaN, 0.1, -0.2, 0.4] };
+  assert.deepEqual(effect(run, "entropy/measured_delta"), [0.1, -0.2, NaN, NaN]);
+  assert.deepEqual(effect(run, "entropy/probe_delta"), [NaN, 0.1, -0.2, 0.4]);
 });
 
 test("the nearest step is found", () => {

@@ -54,6 +54,13 @@ test("each number at the cursor's step is the record's", { skip }, async () => {
   assert.equal(shown.get("surprisal/quantile/p99"), "99 %");
   const label = await page.locator("section[aria-label=Entropy] [role=img]").getAttribute("aria-label");
   assert.ok(label.includes(`Step ${steps.at(-1)}: mean ${told(steps.at(-1), "unfiltered/entropy")},`), label);
+  const share = (quadrant) => [...written.values()].reduce((sum, line) => sum + (line[`quadrant/quantile/${quadrant}/tokens`] ?? 0), 0);
+  for (const [sign, name] of [["plus", "winners"], ["minus", "losers"]]) {
+    const [high, low] = [`l_${sign}`, `u_${sign}`];
+    assert.ok(share(high) < share(low), "fewer tokens have a high surprisal");
+    assert.equal(shown.get(`quadrant/quantile/${high}/entropy`), `${name}, high surprisal`);
+    assert.equal(shown.get(`quadrant/quantile/${low}/entropy`), `${name}, low`);
+  }
   for (const [fig, rule] of [["advantage", "quantile"], ["tokens", "critical"]]) {
     await page.goto(at(`run?step=${steps.at(-1)}&fig=${fig}&rule=${rule}`));
     await page.waitForSelector(`section[aria-label=Quadrants] b[data-key="quadrant/${rule}/l_minus/${fig}"]`);

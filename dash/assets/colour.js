@@ -31,11 +31,12 @@ export function success(share) {
   return within < 0.5 ? between("--bad", "--half", 2 * within) : between("--half", "--good", 2 * within - 1);
 }
 
+/** In the record, `l` is the high surprisal: l for a low probability. */
 export const QUADRANTS = [
-  { key: "u_plus", label: "winners, high surprisal", colour: "--q-up" },
-  { key: "l_plus", label: "winners, low", colour: "--q-lp" },
-  { key: "u_minus", label: "losers, high surprisal", colour: "--q-um" },
-  { key: "l_minus", label: "losers, low", colour: "--q-lm" },
+  { key: "l_plus", label: "winners, high surprisal", colour: "--q-up" },
+  { key: "u_plus", label: "winners, low", colour: "--q-lp" },
+  { key: "l_minus", label: "losers, high surprisal", colour: "--q-um" },
+  { key: "u_minus", label: "losers, low", colour: "--q-lm" },
 ];
 
 /** Class of the mark of an outcome: it differs in shape as well. */

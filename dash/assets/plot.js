@@ -25,8 +25,9 @@ const gaps = (values) => Array.from(values, (value) => (Number.isFinite(value) ?
 
 /**
  * A card with a chart. `spec` has `title`, `unit`, `classes`, `series(run, state)` and, where
- * wanted, `bands`, `shade(run)`, `lines(run)`, `flags(run)`, `zero`, `range`, `log`, `paint`,
- * `axis`, `tools`, `most` (the top of the scale for the highest value and all series).
+ * wanted, `bands`, `shade(run)`, `flags(run)`, `zero`, `range`, `log`, `paint`,
+ * `axis`, `tools`, `most` (the top of the scale for the highest value and all series), `foreign`
+ * (the axis is no step of the page's cursor).
  *
  * A series has `label`, `values`, `colour`, and `key` (of the record), `width`, `dash`, `points`,
  * `span`, `bare` (no legend), `raw` (what the legend says), `loose` (does not set the scale).
@@ -155,22 +156,12 @@ export class Chart {
     ctx.restore();
   }
 
-  /** Lines of reference, flags, and a red mark where a value was not finite. */
+  /** Flags, and a red mark where a value was not finite. */
   over(plot) {
     const { ctx, bbox } = plot;
     const scale = devicePixelRatio || 1;
     ctx.save();
     ctx.font = `${11 * scale}px system-ui, 'DejaVu Sans', sans-serif`;
-    for (const { at, label, colour } of this.spec.lines?.(this.run) ?? []) {
-      const y = plot.valToPos(at, "y", true);
-      if (y < bbox.top || y > bbox.top + bbox.height) continue;
-      ctx.strokeStyle = ctx.fillStyle = css(colour);
-      ctx.setLineDash([4 * scale, 3 * scale]);
-      line(ctx, bbox.left, y, bbox.left + bbox.width, y);
-      ctx.setLineDash([]);
-      ctx.textAlign = "right";
-      halo(ctx, label, bbox.left + bbox.width - 4 * scale, y - 5 * scale);
-    }
     for (const { step, label, colour } of this.spec.flags?.(this.run) ?? []) {
       const x = plot.valToPos(step, "x", true);
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
@@ -190,8 +181,9 @@ export class Chart {
     ctx.restore();
   }
 
-  /** The pointer moves the cursor of the page. */
+  /** The pointer moves the cursor of the page, where the axis is the steps. */
   follow(over) {
+    if (this.spec.foreign) return;
     const to = (event) => {
       const x = event.clientX - over.getBoundingClientRect().left;
       const step = nearest(this.steps, this.plot.posToVal(x, "x"));
@@ -204,7 +196,7 @@ export class Chart {
 
   zoom(plot) {
     const { left, width } = plot.select;
-    if (width < 8) return;
+    if (width < 8 || this.spec.foreign) return;
     const [from, to] = [left, left + width].map((x) => nearest(this.steps, plot.posToVal(x, "x")));
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
     if (to > from) move({ from, to });

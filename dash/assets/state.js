@@ -76,10 +76,19 @@ function later() {
   timer = setTimeout(() => write(false), Math.max(0, 100 - (Date.now() - written)));
 }
 
+/** A part of an address; as it is where it is no escape. */
+function unescaped(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The cursor that an address says; what it does not say is null. */
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
-  const [run = "", view = "run"] = path.split("/").map((part) => decodeURIComponent(part));
+  const [run = "", view = "run"] = path.split("/").map(unescaped);
   const values = new URLSearchParams(query);
   const patch = { run: run || null, view: VIEWS.includes(view) ? view : "run" };
   for (const name of NUMBERS) {

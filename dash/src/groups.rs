@@ -146,6 +146,9 @@ pub(crate) fn tokens(
         let count = places.len();
         return Err(Trouble::bad(format!("there is no completion {none}: the group has {count}")));
     }
+    if let Some(twice) = wanted.iter().enumerate().find(|(at, one)| wanted[..*at].contains(one)) {
+        return Err(Trouble::bad(format!("completion {} is named twice", twice.1)));
+    }
     let names = file.token_columns();
     let mut columns: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let (mut siblings, mut at) = (Vec::new(), 0);

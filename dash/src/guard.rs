@@ -2,8 +2,8 @@
 //!
 //! The server listens on the loopback address. A page elsewhere could still reach it through the
 //! browser of its reader: by a name that it lets point here (DNS rebinding), which the check of
-//! `Host` ends, or by requests across origins, which the check of the origin ends for everything
-//! that does more than read. Other users of this machine can reach it.
+//! `Host` ends, or by requests across origins, which the check of the origin ends. A page elsewhere
+//! may only link to this one. Other users of this machine can reach it.
 
 use axum::extract::Request;
 use axum::http::header::{self, HeaderName, HeaderValue};
@@ -26,7 +26,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 
 /// Refuses what comes from elsewhere, and adds the headers to every answer.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let mut response = match check(request.method(), request.headers()) {
+    let mut response = match check(request.method(), request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(trouble) => trouble.into_response(),
     };
@@ -38,20 +38,25 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-fn check(method: &Method, headers: &HeaderMap) -> Result<(), Trouble> {
+fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Trouble> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
     let forbidden = |error: &str| Trouble::new(axum::http::StatusCode::FORBIDDEN, error);
     if !is_here(host) {
         return Err(forbidden("this Host is not this machine").act("open http://127.0.0.1"));
     }
+    let site = text(HeaderName::from_static("sec-fetch-site"));
     if [Method::GET, Method::HEAD].contains(method) {
+        // `none` is an address that a person typed. A link from elsewhere opens the page itself.
+        let is_own = site.is_none_or(|site| ["same-origin", "none"].contains(&site));
+        if path.starts_with("/api/") && !is_own {
+            return Err(forbidden("this request comes from another page"));
+        }
         return Ok(());
     }
     if ![Method::POST, Method::DELETE].contains(method) {
         return Err(Trouble::bad(format!("there is no {method} here")));
     }
-    let site = text(HeaderName::from_static("sec-fetch-site"));
     let origin = || text(header::ORIGIN) == Some(&*format!("http://{host}"));
     if !site.map_or_else(origin, |site| site == "same-origin") {
         return Err(forbidden("this request comes from another page"));
@@ -112,10 +117,16 @@ mod tests {
             (vec![("sec-fetch-site", "same-origin")], Some(400)),
             (vec![("content-type", "text/plain"), ("sec-fetch-site", "same-origin")], Some(400)),
         ] {
-            let found = check(&Method::POST, &with(&headers)).err();
+            let found = check(&Method::POST, "/api/v1/fork", &with(&headers)).err();
             assert_eq!(found.map(|trouble| trouble.status.as_u16()), expected, "{headers:?}");
         }
-        assert_eq!(check(&Method::GET, &with(&[])), Ok(()));
-        assert!(check(&Method::PUT, &with(&[json])).is_err());
+        let get = |path: &str, site: &'static str| {
+            check(&Method::GET, path, &with(&[("sec-fetch-site", site)])).is_ok()
+        };
+        assert_eq!(check(&Method::GET, "/api/v1/runs", &with(&[])), Ok(()));
+        assert!(get("/api/v1/runs", "same-origin") && get("/api/v1/runs", "none"));
+        assert!(!get("/api/v1/runs", "cross-site") && !get("/api/v1/runs", "same-site"));
+        assert!(get("/", "cross-site"), "a link to the page");
+        assert!(check(&Method::PUT, "/", &with(&[json])).is_err());
     }
 }

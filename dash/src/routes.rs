@@ -237,8 +237,8 @@ async fn series(
     headers: HeaderMap,
 ) -> Answer {
     let Wanted { keys, from, format } = wanted;
-    let keys = keys.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
-    let series = of_run(runs, id, move |run| Ok(Series::of(run, keys, from))).await?;
+    let keys: Vec<_> = keys.split(',').map(str::to_owned).collect();
+    let series = of_run(runs, id, move |run| Series::of(run, &keys, from)).await?;
     Ok(if format == "json" {
         as_json(&headers, &series.to_json())
     } else {

@@ -1,9 +1,15 @@
 //! Metrics as columns.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::binary::encode;
+use crate::trouble::Trouble;
 use crate::watched::Watched;
+
+/// Values of an answer, at most: 128 MiB.
+const MOST: usize = 1 << 24;
 
 /// The steps and the values of some keys from a step on.
 #[derive(Debug, Serialize)]
@@ -19,14 +25,23 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Of a run's metrics and timings. A value is NaN where it is absent and +∞ where it was not
-    /// finite.
-    pub(crate) fn of(run: &Watched, keys: Vec<String>, from: u64) -> Self {
+    /// Of a run's metrics and timings: those of `keys` that it has, each once. A value is NaN where
+    /// it is absent and +∞ where it was not finite.
+    pub(crate) fn of(run: &Watched, keys: &[String], from: u64) -> Result<Self, Trouble> {
         let (metrics, timings) = (run.metrics.steps(), run.timings.steps());
         let mut steps: Vec<_> =
             metrics.iter().chain(timings).copied().filter(|step| *step >= from).collect();
         steps.sort_unstable();
         steps.dedup();
+        let known: BTreeSet<_> = run.metrics.keys().iter().chain(run.timings.keys()).collect();
+        let mut seen = BTreeSet::new();
+        let is_new = |key: &&String| known.contains(key) && seen.insert(*key);
+        let keys: Vec<_> = keys.iter().filter(is_new).cloned().collect();
+        if keys.len().saturating_mul(steps.len()) > MOST {
+            let (count, rows) = (keys.len(), steps.len());
+            return Err(Trouble::bad(format!("{count} keys of {rows} steps are too many"))
+                .act("ask for fewer keys, or from a later step"));
+        }
         let mut columns = vec![steps.iter().map(|&step| step as f64).collect()];
         for key in &keys {
             let mut column = vec![f64::NAN; steps.len()];
@@ -42,7 +57,7 @@ impl Series {
             columns.push(column);
         }
         let (generation, first) = (run.run.generation(), steps.first().copied().unwrap_or(0));
-        Self { generation, steps: steps.len(), from: first, keys, columns }
+        Ok(Self { generation, steps: steps.len(), from: first, keys, columns })
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

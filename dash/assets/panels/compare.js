@@ -96,7 +96,7 @@ export const comparePanel = {
       const holder = { version: 0 };
       this.chart = new Chart(this.plot, holder, {
         title: key, unit: [this.run.unit(key), this.run.keys.get(key)?.meaning].filter(Boolean).join("; "), classes: "whole tall",
-        steps: () => merged.axis,
+        steps: () => merged.axis, foreign: Boolean(state.x),
         series: () => all.map((run, at) => ({ label: this.name(run), values: merged.values[at], colour: COLOURS[at % COLOURS.length], width: 1.6, span: true })),
       });
     }

@@ -17,10 +17,10 @@ export const entropyPanel = {
       series: () => [
         run.curve(main, "mean", "--accent", { width: 2 }),
         ...(spread ? quantiles.map((key, at) => run.curve(key, `${at ? 90 : 10} % of tokens below`, "--faint", { width: 0.5 })) : []),
+        ...(run.has("stare/target_entropy") ? [run.curve("stare/target_entropy", "target", "--warn", { width: 1, dash: [4, 3] })] : []),
       ],
       bands: () => (spread ? [{ series: [3, 2], colour: "--accent", alpha: 0.12 }] : []),
       shade: () => run.column("stare/gate_on"),
-      lines: () => targets(run.column("stare/target_entropy")),
       flags: () => collapses(run),
     });
   },
@@ -28,12 +28,6 @@ export const entropyPanel = {
     this.chart.draw(state);
   },
 };
-
-/** The newest target. */
-function targets(values) {
-  const at = values?.findLast((value) => Number.isFinite(value));
-  return at === undefined ? [] : [{ at, label: `target ${at}`, colour: "--warn" }];
-}
 
 /** The first warning of each kind about the entropy. */
 function collapses(run) {

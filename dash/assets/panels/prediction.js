@@ -25,7 +25,7 @@ export const predictionPanel = {
       classes: "half tall scattered",
       zero: true,
       series: (_, state) => [
-        run.curve(measured, "measured", "--ink", { points: probed ? true : undefined, width: 1, span: probed }),
+        probed ? run.curve(measured, "measured", "--ink", { points: true, width: 1, span: true }) : { label: "measured in the next step", values: effect(run, measured), colour: "--ink", width: 1 },
         { label: "predicted, scaled", values: scaled(state).values, colour: "--warn", width: 1.6 },
         ...(run.has("entropy/batch_delta") ? [run.curve("entropy/batch_delta", "on the step's own tokens", "--faint", { points: true, width: 1, loose: true })] : []),
       ],
@@ -43,9 +43,19 @@ export const predictionPanel = {
   },
 };
 
+/**
+ * What the update of each step changed. `measured_delta` of a step is the difference to the step
+ * before it: what the update of that one changed.
+ */
+export function effect(run, key) {
+  const values = run.column(key) ?? [];
+  if (key !== "entropy/measured_delta") return values;
+  return Array.from(values, (_, at) => (run.steps[at + 1] === run.steps[at] + 1 ? values[at + 1] : NaN));
+}
+
 /** The slope through 0 of the visible steps, correlation, and share of equal signs. */
 function fitted(run, measured, state) {
-  const [xs, ys] = [run.column("entropy/predicted_delta") ?? [], run.column(measured) ?? []];
+  const [xs, ys] = [run.column("entropy/predicted_delta") ?? [], effect(run, measured)];
   const pairs = [];
   run.steps.forEach((step, at) => {
     if (step < (state.from ?? -Infinity) || step > (state.to ?? Infinity)) return;
