@@ -6,6 +6,7 @@
 //! routes    the answers of `/api/v1`, and those of the page's own files
 //! events    what is new in a run, as server-sent events
 //! guard     who may ask: this machine, and for changes this page
+//! report    the page and the answers of some runs as one file
 //! ```
 //!
 //! It knows the record of [`evals::run`] and nothing of training. It reads runs and never writes
@@ -20,6 +21,7 @@ mod groups;
 mod guard;
 mod problem;
 mod recipe;
+mod report;
 mod routes;
 mod runs;
 mod series;
@@ -31,6 +33,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use report::{Report, Unwritten, Wanted, report};
 pub use runs::Runs;
 
 /// What is shown, and where.

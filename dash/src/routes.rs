@@ -1,5 +1,6 @@
 //! The answers of `/api/v1`, and those of the page's own files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -132,10 +133,9 @@ struct Listed {
 impl Listed {
     fn of(id: String, run: &Watched) -> Self {
         let (facts, status) = (run.run.facts.as_ref(), run.run.status.as_ref());
-        let name = run.root().file_name().map(|name| name.to_string_lossy().into_owned());
         Self {
             id,
-            name: name.unwrap_or_else(|| run.root().display().to_string()),
+            name: run.name(),
             kind: facts.map_or_else(|| "train".to_owned(), |facts| facts.kind.clone()),
             origin: "stearin",
             state: run.life(),
@@ -330,7 +330,10 @@ async fn problem_places(
     Query(Id { id }): Query<Id>,
     headers: HeaderMap,
 ) -> Answer {
-    let places = of_run(runs, run, move |run| Ok(problem::places(run, &id)?));
+    let places = of_run(runs, run, move |run| {
+        let mut places = problem::places(run, &BTreeSet::from([id.clone()]))?;
+        Ok(places.remove(&id))
+    });
     Ok(as_json(&headers, &places.await?))
 }
 

@@ -20,6 +20,7 @@ const MOST_PROBLEMS: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Watched {
     root: PathBuf,
+    follows: bool,
     pub(crate) run: Run,
     pub(crate) metrics: MetricTable,
     pub(crate) timings: MetricTable,
@@ -60,10 +61,11 @@ impl<T: DeserializeOwned> Followed<T> {
 }
 
 impl Watched {
-    /// The run at `root`.
-    pub(crate) fn open(root: &Path) -> Result<Self, Problem> {
+    /// The run at `root`. Unless it `follows` the files, it stays as it is now.
+    pub(crate) fn open(root: &Path, follows: bool) -> Result<Self, Problem> {
         let mut watched = Self {
             root: root.to_owned(),
+            follows,
             run: Run::open(root)?,
             metrics: MetricTable::new(&root.join("metrics.jsonl")),
             timings: MetricTable::new(&root.join("timings.jsonl")),
@@ -71,7 +73,7 @@ impl Watched {
             index: Followed::new(&root.join("samples/index.jsonl"), Lines::<GroupEntry>::SHORT),
             unread: Vec::new(),
         };
-        watched.poll()?;
+        watched.read()?;
         Ok(watched)
     }
 
@@ -80,12 +82,22 @@ impl Watched {
         &self.root
     }
 
+    /// The name of its folder.
+    pub(crate) fn name(&self) -> String {
+        let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| self.root.display().to_string())
+    }
+
     /// Reads what is new.
     ///
     /// # Errors
     ///
     /// Fails where the folder is no run any more. What else cannot be read is a problem of the run.
     pub(crate) fn poll(&mut self) -> Result<(), Problem> {
+        if self.follows { self.read() } else { Ok(()) }
+    }
+
+    fn read(&mut self) -> Result<(), Problem> {
         self.run = Run::open(&self.root)?;
         let generation = self.run.generation();
         let whole = |table: &mut MetricTable| {
@@ -123,9 +135,14 @@ impl Watched {
             State::Interrupted => "interrupted",
             State::Failed { .. } => "failed",
             State::Running if self.is_gone(status) => "killed",
-            State::Running if status.is_silent(now()) => "silent",
+            State::Running if self.is_silent(status) => "silent",
             State::Running => "running",
         }
+    }
+
+    /// Whether there is no sign of life; a run that is not followed has no time.
+    fn is_silent(&self, status: &Status) -> bool {
+        self.follows && status.is_silent(now())
     }
 
     /// Whether the process that trained has ended without a word.
@@ -138,7 +155,7 @@ impl Watched {
         // Only of a run that is silent: for a moment the lock is ours, and a trainer that starts
         // then would find it taken.
         let lock = self.root.join("lock");
-        status.is_silent(now()) && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
+        self.is_silent(status) && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
     }
 
     /// The steps of which groups are recorded, ascending.

@@ -30,6 +30,7 @@ mod length_limits;
 mod mistakes;
 mod record;
 mod reference;
+mod report;
 mod resume;
 mod resumed_as;
 mod runs;
