@@ -9,10 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::binary::hex;
 use crate::trouble::Trouble;
-use crate::watched::Watched;
+use crate::watched::{Watched, is_run};
 
-/// Files by which a run is known.
-const SIGNS: [&str; 2] = ["run.json", "metrics.jsonl"];
 /// Levels of folders below a given one that are searched.
 const DEPTH: usize = 2;
 /// Runs at most.
@@ -91,7 +89,7 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     if found.len() >= MOST {
         return;
     }
-    if SIGNS.iter().any(|name| folder.join(name).exists()) {
+    if is_run(folder) {
         if !found.iter().any(|known| known == folder) {
             found.push(folder.to_owned());
         }

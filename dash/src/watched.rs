@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evals::run::{
-    GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Run, Samples, State, Status,
-    Summary, Tail, read_json, step_name, step_of_name,
+    Foreign, GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Run, Samples, State,
+    Status, Summary, Tail, read_json, step_name, step_of_name,
 };
 use serde::de::DeserializeOwned;
 
@@ -21,6 +21,8 @@ const MOST_PROBLEMS: usize = 20;
 pub(crate) struct Watched {
     root: PathBuf,
     follows: bool,
+    /// Whose files it is read from, where these are another trainer's.
+    foreign: Option<Foreign>,
     pub(crate) run: Run,
     pub(crate) metrics: MetricTable,
     pub(crate) timings: MetricTable,
@@ -63,10 +65,13 @@ impl<T: DeserializeOwned> Followed<T> {
 impl Watched {
     /// The run at `root`. Unless it `follows` the files, it stays as it is now.
     pub(crate) fn open(root: &Path, follows: bool) -> Result<Self, Problem> {
+        let foreign = if is_own(root) { None } else { Foreign::find(root) };
+        let run = foreign.as_ref().map_or_else(|| Run::open(root), |foreign| Ok(foreign.run()))?;
         let mut watched = Self {
             root: root.to_owned(),
             follows,
-            run: Run::open(root)?,
+            foreign,
+            run,
             metrics: MetricTable::new(&root.join("metrics.jsonl")),
             timings: MetricTable::new(&root.join("timings.jsonl")),
             health: Followed::new(&root.join("health.jsonl"), Lines::<HealthLine>::SHORT),
@@ -80,6 +85,11 @@ impl Watched {
     /// Where it is.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Who wrote it.
+    pub(crate) fn origin(&self) -> String {
+        self.foreign.as_ref().map_or_else(|| "stearin".into(), |own| own.origin().to_string())
     }
 
     /// The name of its folder.
@@ -98,6 +108,19 @@ impl Watched {
     }
 
     fn read(&mut self) -> Result<(), Problem> {
+        if let Some(foreign) = &mut self.foreign {
+            if !self.root.is_dir() {
+                // Says that it is gone.
+                Run::open(&self.root)?;
+            }
+            if foreign.poll() {
+                self.run = foreign.run();
+                self.metrics = foreign.metrics().clone();
+                self.health.lines = foreign.absent();
+                self.index.lines = foreign.index();
+            }
+            return Ok(());
+        }
         self.run = Run::open(&self.root)?;
         let generation = self.run.generation();
         let whole = |table: &mut MetricTable| {
@@ -177,11 +200,14 @@ impl Watched {
 
     /// The files of the recorded groups; their index is [`Watched::index`].
     pub(crate) fn samples(&self) -> Samples {
-        Samples::at(&self.root)
+        self.foreign.as_ref().map_or_else(|| Samples::at(&self.root), Foreign::samples)
     }
 
     /// The steps of every evaluation, by its set.
     pub(crate) fn evaluations(&self) -> BTreeMap<String, Vec<u64>> {
+        if let Some(foreign) = &self.foreign {
+            return foreign.evaluations();
+        }
         let mut found = BTreeMap::<String, Vec<u64>>::new();
         for (name, path) in entries(&self.root.join("evals")) {
             let Some(step) = step_of_name(&name).filter(|_| path.is_dir()) else { continue };
@@ -207,6 +233,9 @@ impl Watched {
             return Err(Trouble::missing(format!(
                 "there is no evaluation of {set} at step {step}"
             )));
+        }
+        if let Some(foreign) = &self.foreign {
+            return Ok((None, foreign.evaluation(set, step)));
         }
         let folder = self.root.join("evals").join(step_name(step));
         let summary = read_json(&folder.join(format!("{set}.json")))?;
@@ -234,6 +263,18 @@ impl Watched {
         };
         read("recipe.toml").or_else(|| read("eval.toml"))
     }
+}
+
+/// Files by which a run of our own is known.
+const SIGNS: [&str; 2] = ["run.json", "metrics.jsonl"];
+
+fn is_own(folder: &Path) -> bool {
+    SIGNS.iter().any(|name| folder.join(name).exists())
+}
+
+/// Whether a folder holds a run, of our own or of another trainer.
+pub(crate) fn is_run(folder: &Path) -> bool {
+    is_own(folder) || Foreign::is_at(folder)
 }
 
 /// Names and paths of what is in a folder.

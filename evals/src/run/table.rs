@@ -113,6 +113,18 @@ impl MetricTable {
         Ok(table)
     }
 
+    /// A table of these lines, as if they stood at `path`.
+    pub(super) fn of_lines(path: &Path, lines: impl Iterator<Item = Vec<u8>>) -> Self {
+        let (mut table, mut problems) = (Self::new(path), Problems::default());
+        for (number, line) in (1..).zip(lines) {
+            if let Err(reason) = table.add(&line) {
+                problems.add(path, number, reason);
+            }
+        }
+        table.problems = problems.into_vec();
+        table
+    }
+
     /// Takes up what is new, at most 64 MiB, and says whether there is nothing more for now. With
     /// another `generation` than in the call before, that of `status.json`, and where the file is
     /// shorter than what was read, the table is filled again from the start.
