@@ -34,9 +34,7 @@ use self::rows::Rows;
 pub(super) use self::steps::Steps;
 use self::steps::{Seen, read_step};
 use self::told::Told;
-use super::{
-    GroupEntry, HealthLine, Level, MetricTable, Problem, ProblemLine, Run, Samples,
-};
+use super::{GroupEntry, HealthLine, Level, MetricTable, Problem, ProblemLine, Run, Samples};
 
 /// Problems of a run that are kept.
 const MOST_PROBLEMS: usize = 20;
@@ -250,7 +248,9 @@ impl Foreign {
     /// An evaluation problem by problem.
     pub fn evaluation(&self, set: &str, step: u64) -> Vec<ProblemLine> {
         let sets = self.reader.held_out();
-        let Some(file) = sets.get(set).and_then(|files| files.get(&step)) else { return Vec::new() };
+        let Some(file) = sets.get(set).and_then(|files| files.get(&step)) else {
+            return Vec::new();
+        };
         let (read, _) = read_step(&*self.reader, step, std::slice::from_ref(file));
         figures::problem_lines(&read)
     }

@@ -76,7 +76,8 @@ fn mask(node: &Map<String, Value>) -> Vec<bool> {
 fn fold(nodes: &mut [Value], updates: &[Value]) {
     let paths = branches(nodes);
     for branch in updates.iter().filter_map(|update| update.get("branches")?.as_array()).flatten() {
-        let path = branch.get("index").and_then(Value::as_u64).and_then(|at| paths.get(at as usize));
+        let path =
+            branch.get("index").and_then(Value::as_u64).and_then(|at| paths.get(at as usize));
         for key in STREAMS {
             let (Some(path), Some(stream)) = (path, branch.get(key).and_then(Value::as_array))
             else {
@@ -113,15 +114,13 @@ fn tokens(path: &[&Map<String, Value>]) -> Option<(ToldTokens, Vec<u32>)> {
         own.reference.extend(column(node, "reference_logprobs", &mask));
         let masked = node.get("is_masked").and_then(Value::as_array);
         let mut masked = masked.into_iter().flatten();
-        clipped.extend(mask.iter().map(|is_own| {
-            *is_own && masked.next() == Some(&Value::Bool(true))
-        }));
+        clipped
+            .extend(mask.iter().map(|is_own| *is_own && masked.next() == Some(&Value::Bool(true))));
         all_masks.extend(mask);
     }
     let first = all_masks.iter().position(|own| *own)?;
     let prompt = own.id.drain(..first).collect();
-    for column in
-        [&mut own.log_prob, &mut own.entropy, &mut own.train_log_prob, &mut own.reference]
+    for column in [&mut own.log_prob, &mut own.entropy, &mut own.train_log_prob, &mut own.reference]
     {
         column.drain(..first);
     }
@@ -156,6 +155,9 @@ pub(super) fn told(
     trace: &Value,
     updates: &HashMap<String, Vec<Value>>,
 ) -> Option<Told> {
+    if trace.pointer("/agent/trainable") == Some(&Value::Bool(false)) {
+        return None;
+    }
     let own = updates_of(trace, updates);
     let mut nodes = trace.get("nodes")?.as_array()?.clone();
     fold(&mut nodes, own);
@@ -163,19 +165,22 @@ pub(super) fn told(
     let path: Vec<_> = path.iter().filter_map(|node| nodes[*node].as_object()).collect();
     let (tokens, prompt_ids) = tokens(&path)?;
     let is_sampled = |node: &&&Map<String, Value>| node.get("sampled") == Some(&Value::Bool(true));
-    let before: Vec<_> = path.iter().take_while(|node| !is_sampled(node)).map(|own| content(own)).collect();
+    let before: Vec<_> =
+        path.iter().take_while(|node| !is_sampled(node)).map(|own| content(own)).collect();
     let prompt: String = before.iter().map(|(role, text)| format!("{role}\n{text}\n")).collect();
     let question = before.iter().rev().find(|(role, _)| *role == "user");
     let problem = question.map_or_else(|| as_ids(&prompt_ids).0, |(_, text)| text.clone());
     let infos = own.iter().rev().map(|update| update.get("info")).chain([trace.get("info")]);
     let infos: Vec<_> = infos.flatten().collect();
     let info = |key: &str| infos.iter().find_map(|info| info.get(key));
+    let gold = trace.pointer("/task/data/answer");
     let (parts, reward) = rewards(trace);
     let name = |of: &str, key: &str| episode.get(of).and_then(|own| own.get(key)?.as_str());
     let metrics = trace.get("metrics").and_then(Value::as_object).into_iter().flatten();
     let (text, text_end) = as_ids(&tokens.id);
-    let last = path.iter().rev().find(|node| is_sampled(node));
-    let finish = last.and_then(|node| node.get("finish_reason")?.as_str());
+    let calls = trace.get("calls").and_then(Value::as_array).into_iter().flatten();
+    let done = calls.rev().find(|call| call.get("error").is_none_or(Value::is_null));
+    let finish = done.and_then(|call| call.get("finish_reason")?.as_str());
     let stop = trace.get("stop_condition").and_then(Value::as_str).unwrap_or_default();
     let first = path.iter().filter_map(|node| node.get("advantages")?.as_array()?.first());
     Some(Told {
@@ -183,14 +188,16 @@ pub(super) fn told(
         source: name("env", "name").or(name("env", "id")).unwrap_or_default().to_owned(),
         problem,
         prompt,
-        gold: String::new(),
+        gold: gold.and_then(Value::as_str).unwrap_or_default().to_owned(),
         text,
         answer: None,
         outcome: outcome(reward > 0.0),
         reward,
         parts,
         metrics: metrics.filter_map(|(key, one)| Some((key.clone(), one.as_f64()?))).collect(),
-        advantage: info("advantage").and_then(Value::as_f64).or(first.last().and_then(Value::as_f64)),
+        advantage: info("advantage")
+            .and_then(Value::as_f64)
+            .or(first.last().and_then(Value::as_f64)),
         kept: updates.is_empty() || info("effective") == Some(&Value::Bool(true)),
         is_cut: CUT.contains(&stop) || finish == Some("length"),
         tokens: Some(ToldTokens { text_end, ..tokens }),

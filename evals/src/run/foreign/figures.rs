@@ -83,43 +83,44 @@ fn quadrants(read: &StepRead, rows: &mut Rows) {
 
 /// The groups of a held-out set as the lines of an evaluation. Lengths are in characters.
 pub(super) fn problem_lines(read: &StepRead) -> Vec<ProblemLine> {
-    let lines = read.groups.iter().zip(&read.entries).enumerate().map(|(number, (group, entry))| {
-        let each = &group.completions;
-        let (mut places, mut classes) = (HashMap::new(), Vec::<AnswerClass>::new());
-        let mut vote = |answer: &Option<String>, outcome| {
-            let answer = answer.clone()?;
-            let place = *places.entry(answer.clone()).or_insert(classes.len());
-            if place == classes.len() {
-                let correct = outcome == Outcome::Correct;
-                classes.push(AnswerClass { answer, votes: 0, correct });
+    let lines =
+        read.groups.iter().zip(&read.entries).enumerate().map(|(number, (group, entry))| {
+            let each = &group.completions;
+            let (mut places, mut classes) = (HashMap::new(), Vec::<AnswerClass>::new());
+            let mut vote = |answer: &Option<String>, outcome| {
+                let answer = answer.clone()?;
+                let place = *places.entry(answer.clone()).or_insert(classes.len());
+                if place == classes.len() {
+                    let correct = outcome == Outcome::Correct;
+                    classes.push(AnswerClass { answer, votes: 0, correct });
+                }
+                classes[place].votes += 1;
+                Some(place)
+            };
+            let votes = each.iter().map(|one| vote(&one.answer, one.outcome)).collect();
+            let correct = each.iter().filter(|one| one.outcome == Outcome::Correct);
+            let mut texts: Vec<_> = correct.map(|one| &one.text).collect();
+            texts.sort();
+            texts.dedup();
+            ProblemLine {
+                number: number as u64,
+                id: entry.id.clone(),
+                source: entry.source.clone(),
+                level: None,
+                problem: group.problem.clone(),
+                gold: group.gold.clone(),
+                n: entry.n,
+                correct: entry.correct,
+                distinct_correct: texts.len(),
+                rewards: entry.reward.clone(),
+                outcomes: entry.outcomes.clone(),
+                lengths: entry.lengths.clone(),
+                truncated: each.iter().map(|one| one.finish == SampleEnd::Length).collect(),
+                classes,
+                votes,
+                greedy: None,
+                texts: each.iter().map(|one| one.text.clone()).collect(),
             }
-            classes[place].votes += 1;
-            Some(place)
-        };
-        let votes = each.iter().map(|one| vote(&one.answer, one.outcome)).collect();
-        let correct = each.iter().filter(|one| one.outcome == Outcome::Correct);
-        let mut texts: Vec<_> = correct.map(|one| &one.text).collect();
-        texts.sort();
-        texts.dedup();
-        ProblemLine {
-            number: number as u64,
-            id: entry.id.clone(),
-            source: entry.source.clone(),
-            level: None,
-            problem: group.problem.clone(),
-            gold: group.gold.clone(),
-            n: entry.n,
-            correct: entry.correct,
-            distinct_correct: texts.len(),
-            rewards: entry.reward.clone(),
-            outcomes: entry.outcomes.clone(),
-            lengths: entry.lengths.clone(),
-            truncated: each.iter().map(|one| one.finish == SampleEnd::Length).collect(),
-            classes,
-            votes,
-            greedy: None,
-            texts: each.iter().map(|one| one.text.clone()).collect(),
-        }
-    });
+        });
     lines.collect()
 }

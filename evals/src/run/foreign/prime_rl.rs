@@ -80,7 +80,8 @@ fn told(object: &Map<String, Value>) -> Result<Told, String> {
         let column = numbers(object.get(key), count);
         column.map_or_else(|| vec![f32::NAN; count - first], |column| column[first..].to_vec())
     };
-    let is_set = |key: &str, at: usize| list(key).and_then(|all| all.get(at)) == Some(&Value::Bool(true));
+    let is_set =
+        |key: &str, at: usize| list(key).and_then(|all| all.get(at)) == Some(&Value::Bool(true));
     let flags = (first..count).map(|at| {
         let bits = [
             (mask[at], flag::GENERATED),

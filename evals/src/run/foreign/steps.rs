@@ -120,10 +120,15 @@ pub(super) fn lines(path: &Path, problems: &mut Vec<Problem>) -> Vec<(u64, Value
 }
 
 /// The same of bytes that stand at `path`.
-pub(super) fn lines_of(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Vec<(u64, Value)> {
+pub(super) fn lines_of(
+    path: &Path,
+    bytes: &[u8],
+    problems: &mut Vec<Problem>,
+) -> Vec<(u64, Value)> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
-        let reason = match python(line) {
+        let own = line.strip_suffix(b"\n").unwrap_or(line);
+        let reason = match python(own) {
             Ok(value) if value.is_object() => {
                 found.push((number, value));
                 continue;

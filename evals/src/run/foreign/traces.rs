@@ -16,10 +16,10 @@ use super::prime_rl::ABSENT;
 use super::rows::Rows;
 use super::steps::{Seen, bytes, entries, lines, lines_of};
 use super::told::Told;
-use super::{Absent, Origin, Problem, Reader};
 use super::zst::unpacked;
+use super::{Absent, Origin, Problem, Reader};
 
-/// The version of an annotation that is known.
+/// The version of a trace and of an annotation that is known.
 const VERSION: u64 = 1;
 
 /// The files of a run.
@@ -60,23 +60,34 @@ impl Traces {
     fn updates(&self, problems: &mut Vec<Problem>) -> Updates {
         let mut updates = Updates::new();
         for path in self.annotations() {
-            let mut is_known = true;
+            let mut versions = Versions::default();
             for (number, update) in records(&path, problems) {
-                let version = update.get("version").and_then(Value::as_u64);
-                if version != Some(VERSION) && is_known {
-                    is_known = false;
-                    let got = version.map_or("none".to_owned(), |own| own.to_string());
-                    let reason = format!("expected version {VERSION}, got {got}");
-                    let act = "only version 1 is known; what it has in common is shown";
-                    let problem = Problem::of_line(&path, number, reason);
-                    problems.push(Problem { act: act.into(), ..problem });
-                }
+                problems.extend(versions.check(&path, number, &update));
                 if let Some(id) = update.get("trace_id").and_then(Value::as_str) {
                     updates.entry(id.to_owned()).or_default().push(update);
                 }
             }
         }
         updates
+    }
+}
+
+/// Tells of the first record of a file that has an unknown version.
+#[derive(Default)]
+struct Versions {
+    told: bool,
+}
+
+impl Versions {
+    fn check(&mut self, path: &Path, line: u64, record: &Value) -> Option<Problem> {
+        let version = record.get("version").and_then(Value::as_u64);
+        if version == Some(VERSION) || std::mem::replace(&mut self.told, true) {
+            return None;
+        }
+        let got = version.map_or("none".to_owned(), |own| own.to_string());
+        let reason = format!("expected version {VERSION}, got {got}");
+        let act = "only version 1 is known; what it has in common is shown";
+        Some(Problem { act: act.into(), ..Problem::of_line(path, line, reason) })
     }
 }
 
@@ -154,12 +165,14 @@ impl Reader for Traces {
         let updates = self.updates(problems);
         let mut all = Vec::new();
         for path in files.iter().filter(|path| path.starts_with(self.root.join("traces/stream"))) {
-            for (_, record) in records(path, problems) {
-                let own = traces(&record).filter(|trace| {
-                    episode::step(trace, episode::updates_of(trace, &updates)) == Some(step)
-                });
-                let told = own.filter_map(|trace| episode::told(&record, trace, &updates));
-                all.extend(told);
+            let mut versions = Versions::default();
+            for (number, record) in records(path, problems) {
+                for trace in traces(&record) {
+                    if episode::step(trace, episode::updates_of(trace, &updates)) == Some(step) {
+                        problems.extend(versions.check(path, number, trace));
+                        all.extend(episode::told(&record, trace, &updates));
+                    }
+                }
             }
         }
         all

@@ -39,9 +39,8 @@ impl Trl {
     }
 
     fn tables(&self) -> BTreeMap<u64, PathBuf> {
-        let step = |name: &str| {
-            name.strip_prefix("completions_")?.strip_suffix(".parquet")?.parse().ok()
-        };
+        let step =
+            |name: &str| name.strip_prefix("completions_")?.strip_suffix(".parquet")?.parse().ok();
         let found = entries(&self.root.join("completions")).into_iter();
         found.filter_map(|(name, path)| Some((step(&name)?, path))).collect()
     }
@@ -56,7 +55,8 @@ impl Trl {
 
 /// A completion; `verifiers` are the columns with rewards, all that have numbers where it is empty.
 fn told(row: &Map<String, Value>, verifiers: &BTreeSet<String>) -> Result<Told, String> {
-    let get = |key: &str| row.get(key).ok_or_else(|| format!("expected a column `{key}`, got none"));
+    let get =
+        |key: &str| row.get(key).ok_or_else(|| format!("expected a column `{key}`, got none"));
     let (prompt, completion) = (get("prompt")?, get("completion")?);
     let numbers = row.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
     let numbers = numbers.filter_map(|(key, value)| Some((key.clone(), value.as_f64()?)));
@@ -97,7 +97,9 @@ fn text(value: &Value) -> String {
 /// A text, or the only or last turn of a chat.
 fn last(value: &Value) -> Option<String> {
     match value.as_array() {
-        Some(turns) if turns.len() == 1 || turns.last().is_some_and(|one| one["role"] == "user") => {
+        Some(turns)
+            if turns.len() == 1 || turns.last().is_some_and(|one| one["role"] == "user") =>
+        {
             turns.last()?.get("content").map(content)
         }
         Some(_) => Some(text(value)),
@@ -109,9 +111,7 @@ fn last(value: &Value) -> Option<String> {
 fn content(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => {
-            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
-        }
+        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
         _ => String::new(),
     }
 }
@@ -130,7 +130,8 @@ impl Reader for Trl {
         for path in files {
             let act = "this row is left out; TRL 1.16.0 is known";
             let read = parquet::read(path, &mut |number, row| {
-                match row.as_object().ok_or_else(String::new).and_then(|row| told(row, &verifiers)) {
+                match row.as_object().ok_or_else(String::new).and_then(|row| told(row, &verifiers))
+                {
                     Ok(told) => all.push(told),
                     Err(reason) => {
                         problems.push(Problem::of(path, format!("row {number}: {reason}"), act));

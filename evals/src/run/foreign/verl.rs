@@ -67,12 +67,15 @@ impl Verl {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         };
-        let figure = |value: &Value| value.as_f64().or_else(|| value.as_bool().map(|own| f64::from(u8::from(own))));
+        let figure = |value: &Value| {
+            value.as_f64().or_else(|| value.as_bool().map(|own| f64::from(u8::from(own))))
+        };
         let accuracy = object.get("acc").and_then(figure);
         let extras = object.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
         let metrics = extras.filter_map(|(key, value)| Some((key.clone(), figure(value)?)));
         Ok(Told {
-            group: text("uid").map_or_else(|| input.to_owned(), |uid| format!("uid {}", sample(uid))),
+            group: text("uid")
+                .map_or_else(|| input.to_owned(), |uid| format!("uid {}", sample(uid))),
             source: text("data_source").unwrap_or_default().to_owned(),
             problem: question(input).to_owned(),
             prompt: input.to_owned(),
@@ -99,7 +102,8 @@ pub(super) fn outcome(is_correct: bool) -> Outcome {
 /// The sample of a `uid` "{sample}_{rollout}_{output}"; other ones are of a sample as they are.
 fn sample(uid: &str) -> &str {
     let parts: Vec<_> = uid.rsplitn(3, '_').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if parts.len() == 3 && parts[..2].iter().all(is_number) { parts[2] } else { uid }
 }
 
@@ -139,7 +143,8 @@ fn first_line(path: &Path) -> Option<Map<String, Value>> {
 /// Whether a file is one of the logger `file`.
 fn is_log(path: &Path) -> bool {
     first_line(path).is_some_and(|line| {
-        line.get("step").is_some_and(Value::is_u64) && line.get("data").is_some_and(Value::is_object)
+        line.get("step").is_some_and(Value::is_u64)
+            && line.get("data").is_some_and(Value::is_object)
     })
 }
 
@@ -200,7 +205,8 @@ impl Reader for Verl {
     }
 
     fn held_out(&self) -> BTreeMap<String, BTreeMap<u64, PathBuf>> {
-        let found = self.validation.as_ref().map(|folder| ("validation".to_owned(), steps_in(folder)));
+        let found =
+            self.validation.as_ref().map(|folder| ("validation".to_owned(), steps_in(folder)));
         found.into_iter().collect()
     }
 
