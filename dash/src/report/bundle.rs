@@ -1,9 +1,9 @@
 //! The page's modules as one script: each after those that it imports, without the lines that
 //! import and the word that exports.
 //!
-//! That is enough because of rules that the modules keep: imports are one line with names in braces,
-//! nothing is renamed or exported by default, no two modules have a name in common, and imports go
-//! in no circle. A module that breaks one is an error here.
+//! That is enough because of rules that the modules keep: imports are one line with names in
+//! braces, nothing is renamed or exported by default, no two modules have a name in common, and
+//! imports go in no circle. A module that breaks one is an error here.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! `metrics.jsonl` and `timings.jsonl` as columns of numbers.
 
+mod memory;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -111,18 +113,6 @@ impl MetricTable {
         let mut table = Self::new(path);
         while !table.poll(0)? {}
         Ok(table)
-    }
-
-    /// A table of these lines, as if they stood at `path`.
-    pub(super) fn of_lines(path: &Path, lines: impl Iterator<Item = Vec<u8>>) -> Self {
-        let (mut table, mut problems) = (Self::new(path), Problems::default());
-        for (number, line) in (1..).zip(lines) {
-            if let Err(reason) = table.add(&line) {
-                problems.add(path, number, reason);
-            }
-        }
-        table.problems = problems.into_vec();
-        table
     }
 
     /// Takes up what is new, at most 64 MiB, and says whether there is nothing more for now. With

@@ -169,6 +169,10 @@ fn exported_tokens_have_their_columns_and_quadrants() {
         |name: &str| values(&run, &format!("quadrant/quantile/{name}/tokens"))[0].1 * 7.0;
     let each = ["u_plus", "l_plus", "u_minus", "l_minus"].map(|name| quadrant(name).round());
     assert_eq!(each, [2.0, 1.0, 3.0, 1.0]);
+    assert_eq!(values(&run, "surprisal/mean"), [(3, 4.25 / 7.0)]);
+    let bins = run.metrics().keys().iter().filter(|key| key.starts_with("surprisal/histogram/"));
+    let shares: f64 = bins.map(|key| values(&run, key)[0].1).sum();
+    assert!((shares - 1.0).abs() < 1e-12, "{shares}");
     assert!(values(&run, "quadrant/critical/u_plus/tokens").is_empty());
     assert!(run.absent()[0].cause.contains("sum behind Φ"));
     assert_eq!(run.run().problems, []);
@@ -274,6 +278,21 @@ fn damaged_files_are_told_of_and_the_rest_is_shown() {
         let mut run = Foreign::find(folder.path()).unwrap();
         run.poll();
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_folders_in_place_of_files_are_not_followed() {
+    let folder = copy("verl");
+    let file = folder.path().join("rollout/1.jsonl");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(peers("verl/rollout/1.jsonl"), &file).unwrap();
+    assert!(open(folder.path()).index().iter().all(|entry| entry.step == 2));
+    let folder = copy("trl");
+    let table = folder.path().join("completions/completions_00010.parquet");
+    fs::remove_file(&table).unwrap();
+    fs::create_dir(&table).unwrap();
+    said(&open(folder.path()), "expected a file, got a folder");
 }
 
 #[test]

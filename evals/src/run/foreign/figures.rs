@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use rewards::Outcome;
+use rewards::dynamics::surprisals;
 
 use super::super::evaluation::AnswerClass;
 use super::super::tokens::flag;
@@ -39,8 +40,12 @@ fn of_tokens(read: &StepRead, rows: &mut Rows) {
         rows.filter(|(flags, _)| **flags & flag::GENERATED != 0).map(|(_, value)| *value).collect()
     };
     let log_probs = own(&columns.log_prob);
-    let Some(log_prob) = mean(&log_probs) else { return };
-    rows.set(step, "surprisal/mean", -log_prob);
+    let known = log_probs.iter().filter(|log_prob| !log_prob.is_nan());
+    let known = surprisals(&known.map(|log_prob| -log_prob).collect::<Vec<_>>());
+    if known.is_empty() {
+        return;
+    }
+    known.into_iter().for_each(|(key, value)| rows.set(step, key, value));
     let lengths: usize = read.entries.iter().flat_map(|entry| &entry.lengths).sum();
     let count: usize = read.entries.iter().map(|entry| entry.n).sum();
     rows.set(step, "response_length/mean", lengths as f64 / count as f64);

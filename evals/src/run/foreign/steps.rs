@@ -146,9 +146,11 @@ pub(super) fn lines_of(
     found
 }
 
-/// Names and paths of what is in a folder, in the order of their names.
+/// Names and paths of what is in a folder, in the order of their names. A link may lead anywhere
+/// and is left out.
 pub(super) fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = entries.filter(|one| one.file_type().is_ok_and(|kind| !kind.is_symlink()));
     let named = entries.filter_map(|one| Some((one.file_name().into_string().ok()?, one.path())));
     let mut found: Vec<_> = named.collect();
     found.sort();

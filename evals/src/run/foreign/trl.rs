@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::super::problem::open;
 use super::rows::{Rows, python};
 use super::steps::{bytes, entries};
 use super::told::Told;
@@ -128,6 +129,11 @@ impl Reader for Trl {
     fn read(&self, _: u64, files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Told> {
         let (mut all, verifiers) = (Vec::new(), self.verifiers());
         for path in files {
+            // What is no file would be read for ever.
+            if let Err(problem) = open(path) {
+                problems.push(problem);
+                continue;
+            }
             let act = "this row is left out; TRL 1.16.0 is known";
             let read = parquet::read(path, &mut |number, row| {
                 match row.as_object().ok_or_else(String::new).and_then(|row| told(row, &verifiers))
