@@ -107,8 +107,12 @@ pub fn report(wanted: &Wanted) -> Result<Report, Unwritten> {
     draft.make_room(&parts, wanted.most)?;
     // Groups are the first to be left out, yet half of the file is theirs to have.
     let kept = draft.room / 2;
-    parts.iter_mut().for_each(|part| part.add_evaluations(&mut draft, kept));
-    parts.iter_mut().for_each(|part| part.add_groups(&mut draft, wanted.groups));
+    for part in &mut parts {
+        part.add_evaluations(&mut draft, kept);
+    }
+    for part in &mut parts {
+        part.add_groups(&mut draft, wanted.groups);
+    }
     let mut notes = vec![format!(
         "A report by stearin {}: the page of `stearin dash`, with what the record held when it was \
          written. Forks need the program itself.",

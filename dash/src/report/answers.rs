@@ -91,7 +91,7 @@ impl Elements {
         if answer.status != 200 {
             write!(html, " data-status=\"{}\"", answer.status).expect("a string takes it");
         }
-        write!(html, ">{body}</script>\n").expect("a string takes it");
+        writeln!(html, ">{body}</script>").expect("a string takes it");
         self.0.insert(path.to_owned(), html);
     }
 

@@ -25,20 +25,22 @@ pub(super) fn page(elements: &Elements, notes: &[String]) -> String {
         }
         if line.starts_with("<meta charset") {
             let policy = policy(&scripts, &styles);
-            html.push_str(&format!(
-                "<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n<meta \
-                 name=\"referrer\" content=\"no-referrer\">\n"
-            ));
+            html.extend([
+                "<meta http-equiv=\"Content-Security-Policy\" content=\"",
+                &policy,
+                "\">\n<meta name=\"referrer\" content=\"no-referrer\">\n",
+            ]);
         }
         if line.starts_with("<title") {
             html.extend(styles.map(|style| format!("<style>{style}</style>\n")));
         }
     }
     let notes: Vec<_> = notes.iter().map(|note| format!("<p>{}</p>", escaped(note))).collect();
-    html.push_str(&format!("<footer class=\"note\">{}</footer>\n", notes.concat()));
+    html.extend(["<footer class=\"note\">", &notes.concat(), "</footer>\n"]);
     html.extend(elements.html());
     let [uplot, own] = scripts;
-    html.push_str(&format!("<script>{uplot}</script>\n<script type=\"module\">{own}</script>\n"));
+    html.extend(["<script>", &uplot, "</script>\n"]);
+    html.extend(["<script type=\"module\">", &own, "</script>\n"]);
     html.push_str("</body>\n</html>\n");
     html
 }

@@ -86,13 +86,13 @@ impl Part {
             shares.into_iter().map(|(id, (sum, count))| (sum / f64::from(count), id)).collect();
         hardest.sort_by(|a, b| a.0.total_cmp(&b.0));
         hardest.truncate(MOST_PROBLEMS);
-        self.add_places(draft, hardest.into_iter().map(|(_, id)| id).collect(), kept);
+        self.add_places(draft, &hardest.into_iter().map(|(_, id)| id).collect(), kept);
     }
 
     /// Adds every place of some problems.
-    fn add_places(&self, draft: &mut Draft, ids: BTreeSet<String>, kept: usize) {
+    fn add_places(&self, draft: &mut Draft, ids: &BTreeSet<String>, kept: usize) {
         // A text that cannot be read is told of where its group is shown.
-        let places = problem::places(&lock(&self.run), &ids).unwrap_or_default();
+        let places = problem::places(&lock(&self.run), ids).unwrap_or_default();
         for (id, places) in places {
             let mut own = Elements::default();
             own.json(&format!("{}/problem?id={}", self.route, escaped(&id)), &places);
@@ -120,7 +120,7 @@ impl Part {
                 ids.insert(entry.id.clone());
             }
         }
-        self.add_places(draft, ids, 0);
+        self.add_places(draft, &ids, 0);
     }
 
     /// Adds what depends on what else is in, and says what was left out.

@@ -167,7 +167,8 @@ pub(super) fn told(
     let is_sampled = |node: &&&Map<String, Value>| node.get("sampled") == Some(&Value::Bool(true));
     let before: Vec<_> =
         path.iter().take_while(|node| !is_sampled(node)).map(|own| content(own)).collect();
-    let prompt: String = before.iter().map(|(role, text)| format!("{role}\n{text}\n")).collect();
+    let turns: Vec<_> = before.iter().map(|(role, text)| format!("{role}\n{text}\n")).collect();
+    let prompt = turns.concat();
     let question = before.iter().rev().find(|(role, _)| *role == "user");
     let problem = question.map_or_else(|| as_ids(&prompt_ids).0, |(_, text)| text.clone());
     let infos = own.iter().rev().map(|update| update.get("info")).chain([trace.get("info")]);
@@ -182,7 +183,7 @@ pub(super) fn told(
     let done = calls.rev().find(|call| call.get("error").is_none_or(Value::is_null));
     let finish = done.and_then(|call| call.get("finish_reason")?.as_str());
     let stop = trace.get("stop_condition").and_then(Value::as_str).unwrap_or_default();
-    let first = path.iter().filter_map(|node| node.get("advantages")?.as_array()?.first());
+    let mut first = path.iter().filter_map(|node| node.get("advantages")?.as_array()?.first());
     Some(Told {
         group: name("group", "id").map_or_else(|| problem.clone(), |id| format!("id {id}")),
         source: name("env", "name").or(name("env", "id")).unwrap_or_default().to_owned(),
@@ -197,7 +198,7 @@ pub(super) fn told(
         metrics: metrics.filter_map(|(key, one)| Some((key.clone(), one.as_f64()?))).collect(),
         advantage: info("advantage")
             .and_then(Value::as_f64)
-            .or(first.last().and_then(Value::as_f64)),
+            .or(first.next_back().and_then(Value::as_f64)),
         kept: updates.is_empty() || info("effective") == Some(&Value::Bool(true)),
         is_cut: CUT.contains(&stop) || finish == Some("length"),
         tokens: Some(ToldTokens { text_end, ..tokens }),

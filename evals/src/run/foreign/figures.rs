@@ -24,7 +24,8 @@ pub(super) fn of(read: &StepRead) -> Rows {
     let correct = all().filter(|one| one.outcome == Outcome::Correct).count();
     rows.set(step, "critic/score/mean", correct as f64 / count);
     let of_many = || read.entries.iter().filter(|entry| entry.n > 1);
-    let equal = of_many().filter(|entry| entry.reward.windows(2).all(|pair| pair[0] == pair[1]));
+    let equal = of_many()
+        .filter(|entry| entry.reward.windows(2).all(|pair| pair[0].total_cmp(&pair[1]).is_eq()));
     if of_many().count() > 0 {
         let share = equal.count() as f64 / of_many().count() as f64;
         rows.set(step, "reward/group/zero_spread", share);
@@ -45,7 +46,9 @@ fn of_tokens(read: &StepRead, rows: &mut Rows) {
     if known.is_empty() {
         return;
     }
-    known.into_iter().for_each(|(key, value)| rows.set(step, key, value));
+    for (key, value) in known {
+        rows.set(step, key, value);
+    }
     let lengths: usize = read.entries.iter().flat_map(|entry| &entry.lengths).sum();
     let count: usize = read.entries.iter().map(|entry| entry.n).sum();
     rows.set(step, "response_length/mean", lengths as f64 / count as f64);

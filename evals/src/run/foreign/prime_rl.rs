@@ -134,7 +134,8 @@ impl Reader for Exports {
         let folders = entries(&self.root.join("token_exports")).into_iter();
         let whole = folders.filter(|(_, path)| path.join("STABLE").exists());
         let ranks = |path: &Path| {
-            let is_rank = |name: &str| name.starts_with("rank_") && name.ends_with(".jsonl");
+            let is_rank =
+                |name: &str| name.starts_with("rank_") && name.strip_suffix(".jsonl").is_some();
             let files = entries(path).into_iter().filter(|(name, _)| is_rank(name));
             files.map(|(_, path)| path).collect()
         };

@@ -55,43 +55,43 @@ impl Verl {
         };
         is_one.then_some(found)
     }
+}
 
-    fn told(&self, object: &Map<String, Value>) -> Result<Told, String> {
-        let text = |key: &str| object.get(key).and_then(Value::as_str);
-        let input = text("input").ok_or("expected an `input` that is text")?;
-        let output = text("output").ok_or("expected an `output` that is text")?;
-        let score = object.get("score").ok_or("expected a `score`")?;
-        let reward = score.as_f64().unwrap_or(f64::NAN);
-        let gold = match object.get("gts") {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
-        let figure = |value: &Value| {
-            value.as_f64().or_else(|| value.as_bool().map(|own| f64::from(u8::from(own))))
-        };
-        let accuracy = object.get("acc").and_then(figure);
-        let extras = object.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
-        let metrics = extras.filter_map(|(key, value)| Some((key.clone(), figure(value)?)));
-        Ok(Told {
-            group: text("uid")
-                .map_or_else(|| input.to_owned(), |uid| format!("uid {}", sample(uid))),
-            source: text("data_source").unwrap_or_default().to_owned(),
-            problem: question(input).to_owned(),
-            prompt: input.to_owned(),
-            gold,
-            text: output.to_owned(),
-            answer: text("pred").map(str::to_owned),
-            outcome: outcome(accuracy.map(|own| own > 0.5).unwrap_or(reward > 0.0)),
-            reward,
-            parts: BTreeMap::from([("score".to_owned(), reward)]),
-            metrics: metrics.collect(),
-            advantage: None,
-            kept: true,
-            is_cut: false,
-            tokens: None,
-        })
-    }
+/// The completion of a line.
+fn told(object: &Map<String, Value>) -> Result<Told, String> {
+    let text = |key: &str| object.get(key).and_then(Value::as_str);
+    let input = text("input").ok_or("expected an `input` that is text")?;
+    let output = text("output").ok_or("expected an `output` that is text")?;
+    let score = object.get("score").ok_or("expected a `score`")?;
+    let reward = score.as_f64().unwrap_or(f64::NAN);
+    let gold = match object.get("gts") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let figure = |value: &Value| {
+        value.as_f64().or_else(|| value.as_bool().map(|own| f64::from(u8::from(own))))
+    };
+    let accuracy = object.get("acc").and_then(figure);
+    let extras = object.iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
+    let metrics = extras.filter_map(|(key, value)| Some((key.clone(), figure(value)?)));
+    Ok(Told {
+        group: text("uid").map_or_else(|| input.to_owned(), |uid| format!("uid {}", sample(uid))),
+        source: text("data_source").unwrap_or_default().to_owned(),
+        problem: question(input).to_owned(),
+        prompt: input.to_owned(),
+        gold,
+        text: output.to_owned(),
+        answer: text("pred").map(str::to_owned),
+        outcome: outcome(accuracy.map_or(reward > 0.0, |own| own > 0.5)),
+        reward,
+        parts: BTreeMap::from([("score".to_owned(), reward)]),
+        metrics: metrics.collect(),
+        advantage: None,
+        kept: true,
+        is_cut: false,
+        tokens: None,
+    })
 }
 
 /// Correct or not, which is all that is known.
@@ -162,7 +162,7 @@ impl Reader for Verl {
         let mut all = Vec::new();
         for path in files {
             for (number, value) in lines(path, problems) {
-                match value.as_object().ok_or_else(String::new).and_then(|own| self.told(own)) {
+                match value.as_object().ok_or_else(String::new).and_then(told) {
                     Ok(told) => all.push(told),
                     Err(reason) => problems.push(Problem {
                         act: "this line is skipped; verl 0.9.1 is known".into(),
@@ -179,7 +179,7 @@ impl Reader for Verl {
         let below = here.iter().filter(|(_, path)| path.is_dir());
         let below: Vec<_> = below.flat_map(|(_, path)| entries(path)).collect();
         let logs = here.into_iter().chain(below).filter(|(name, path)| {
-            name.ends_with(".jsonl") && step_of(name).is_none() && is_log(path)
+            name.strip_suffix(".jsonl").is_some() && step_of(name).is_none() && is_log(path)
         });
         logs.map(|(_, path)| path).collect()
     }
