@@ -5,9 +5,9 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { CHROMIUM, STEARIN, browser, open, scratch, server } from "./help.mjs";
+import { STEARIN, browser, needsBrowser, open, scratch, server } from "./help.mjs";
 
-const skip = CHROMIUM ? false : "there is no chromium: apt-get install chromium";
+const skip = needsBrowser;
 const PEERS = fileURLToPath(new URL("../../evals/testdata/peers/", import.meta.url));
 const EXPECTED = [
   { name: "trl", origin: "trl", step: 20, curve: ["Entropy", "Reward"], advice: /there are no tokens/, problem: "What is 2+3?", text: "It is 5", siblings: 3, advantage: "adv +0.5", token: ["surprisal", "—"] },

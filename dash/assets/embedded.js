@@ -62,7 +62,7 @@ function chosenSeries({ header, columns: [steps, ...columns] }, query) {
 }
 
 const solvedShare = (line) => line.correct / Math.max(1, line.n);
-const ORDERS = new Map([["step", (line) => line.step], ["solved", solvedShare], ["entropy", (line) => line.entropy ?? -1], ["length", (line) => line.lengths.reduce((sum, one) => sum + one, 0) / Math.max(1, line.n)]]);
+const GROUP_ORDERS = new Map([["step", (line) => line.step], ["solved", solvedShare], ["entropy", (line) => line.entropy ?? -1], ["length", (line) => line.lengths.reduce((sum, one) => sum + one, 0) / Math.max(1, line.n)]]);
 
 /** Lines of the index, chosen and sorted as by the server, on one page. */
 function chosenGroups(index, query) {
@@ -73,7 +73,7 @@ function chosenGroups(index, query) {
   const lines = index.lines.filter(fits);
   const sort = query.get("sort");
   if (sort) {
-    const by = ORDERS.get(sort.replace(/^-/, ""));
+    const by = GROUP_ORDERS.get(sort.replace(/^-/, ""));
     lines.sort((a, b) => (sort.startsWith("-") ? by(b) - by(a) : by(a) - by(b)));
   }
   return { next: null, lines: lines.slice(Number(query.get("after") ?? 0)) };
