@@ -94,7 +94,7 @@ pub(crate) fn find(path: &str) -> Option<(&'static [u8], &'static str)> {
 /// The modules of the page's own, with their paths.
 #[cfg(test)]
 pub(crate) fn modules() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let own = |path: &&str| path.ends_with(".js") && !path.starts_with("vendor/");
+    let own = |path: &&str| path.strip_suffix(".js").is_some() && !path.starts_with("vendor/");
     ALL.iter().map(|(path, _)| *path).filter(own).filter_map(|path| Some((path, text(path)?)))
 }
 

@@ -161,7 +161,7 @@ mod tests {
         assert!(modules > 20, "{modules}");
         for (path, text) in assets::modules() {
             let body = text.lines().filter(|line| !line.starts_with("import "));
-            let last = body.filter(|line| !line.is_empty()).last().unwrap();
+            let last = body.filter(|line| !line.is_empty()).next_back().unwrap();
             let last = last.strip_prefix("export ").unwrap_or(last);
             assert!(lines().any(|line| line == last), "{path}");
         }

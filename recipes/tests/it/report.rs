@@ -1,5 +1,4 @@
 //! `stearin report`: what is in the file, what is left out of it, and what it refuses.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
