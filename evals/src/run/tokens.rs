@@ -262,7 +262,10 @@ impl TokensAbout {
         Ok(Self {
             step: metadata.get("step").and_then(|text| number(text)).ok_or(wrong("step"))?,
             stage: metadata.get("stage").cloned().unwrap_or_default(),
-            temperature: optional("temperature").unwrap_or(f64::NAN),
+            temperature: match metadata.get("temperature") {
+                Some(text) => number(text).ok_or(wrong("temperature"))?,
+                None => f64::NAN,
+            },
             threshold_plus: optional("threshold_plus"),
             threshold_minus: optional("threshold_minus"),
             tokenizer_sha256: metadata.get("tokenizer_sha256").cloned().unwrap_or_default(),
