@@ -160,8 +160,8 @@ mod tests {
         let modules = assets::modules().count();
         assert!(modules > 20, "{modules}");
         for (path, text) in assets::modules() {
-            let body = text.lines().filter(|line| !line.starts_with("import "));
-            let last = body.filter(|line| !line.is_empty()).next_back().unwrap();
+            let mut body = text.lines().filter(|line| !line.starts_with("import "));
+            let last = body.rfind(|line| !line.is_empty()).unwrap();
             let last = last.strip_prefix("export ").unwrap_or(last);
             assert!(lines().any(|line| line == last), "{path}");
         }

@@ -77,8 +77,8 @@ fn trl_has_its_curves_under_our_names_and_its_groups() {
     let (group, tokens, tree) = shown(&run, &index[0]);
     assert_eq!((group.problem.as_str(), group.gold.as_str()), ("What is 2+3?", "5"));
     assert_eq!(group.completions[1].outcome, Wrong);
-    assert_eq!(group.completions[0].parts["format_reward"], 0.5);
-    assert_eq!(group.completions[0].metrics["length_note"], 7.0);
+    assert_eq!(group.completions[0].parts.get("format_reward"), Some(&0.5));
+    assert_eq!(group.completions[0].metrics.get("length_note"), Some(&7.0));
     // Words: "It", then two ways to go on.
     assert_eq!((tree[0].text.as_str(), tree[0].len), ("It", 1));
     let best = tree.iter().find(|node| node.text == " 5").unwrap();
@@ -117,7 +117,7 @@ fn verl_has_groups_by_their_sample_and_its_own_keys() {
     let (group, _, tree) = shown(&run, &index[1]);
     assert_eq!((group.problem.as_str(), group.gold.as_str()), ("Add 4 and 4.", "8"));
     assert_eq!(group.completions[2].answer.as_deref(), Some("9"));
-    assert_eq!(group.completions[2].metrics["acc"], 0.0);
+    assert_eq!(group.completions[2].metrics.get("acc"), Some(&0.0));
     assert_eq!(tree[0].text, "I add.\nThe answer is");
     assert!(index[0].advantage.is_empty() && index[0].kept);
 
@@ -150,8 +150,8 @@ fn exported_tokens_have_their_columns_and_quadrants() {
     );
     assert_eq!(tokens.token, [21, 22, 2, 21, 23, 24, 2]);
     assert_eq!(tokens.log_prob, [-0.25, -0.5, -0.125, -0.25, -2.0, -1.0, -0.125]);
-    assert_eq!(tokens.train_log_prob[4], -2.125);
-    assert_eq!(tokens.importance.as_ref().unwrap()[1], 0.875);
+    assert_eq!(tokens.train_log_prob.get(4), Some(&-2.125));
+    assert_eq!(tokens.importance.as_ref().unwrap().get(1), Some(&0.875));
     // A number that was not finite is none.
     assert!(tokens.importance.as_ref().unwrap()[0].is_nan());
     assert!(tokens.phi_sum.iter().chain(&tokens.weight).all(|one| one.is_nan()));
@@ -168,7 +168,7 @@ fn exported_tokens_have_their_columns_and_quadrants() {
     let quadrant =
         |name: &str| values(&run, &format!("quadrant/quantile/{name}/tokens"))[0].1 * 7.0;
     let each = ["u_plus", "l_plus", "u_minus", "l_minus"].map(|name| quadrant(name).round());
-    assert_eq!(each, [2.0, 1.0, 3.0, 1.0]);
+    assert_eq!(each.to_vec(), [2.0, 1.0, 3.0, 1.0]);
     assert_eq!(values(&run, "surprisal/mean"), [(3, 4.25 / 7.0)]);
     let bins = run.metrics().keys().iter().filter(|key| key.starts_with("surprisal/histogram/"));
     let shares: f64 = bins.map(|key| values(&run, key)[0].1).sum();
@@ -190,7 +190,7 @@ fn traces_are_folded_with_what_was_learnt_of_them_later() {
     let (group, tokens, tree) = shown(&run, &index[0]);
     assert_eq!((group.problem.as_str(), group.gold.as_str()), ("What is 2+2?", "4"));
     assert_eq!(group.prompt, "system\nBe brief.\nuser\nWhat is 2+2?\n");
-    assert_eq!(group.completions[0].parts["style"], 0.5);
+    assert_eq!(group.completions[0].parts.get("style"), Some(&0.5));
     assert_eq!(group.completions[1].finish, evals::run::SampleEnd::Length);
     assert_eq!(tokens.token, [31, 32, 31, 33, 34, 36]);
     assert_eq!(tokens.log_prob[..3], [-0.5, -0.25, -0.5]);
@@ -271,7 +271,7 @@ fn damaged_files_are_told_of_and_the_rest_is_shown() {
         fs::write(&chunk, &whole[..at]).unwrap();
         let mut run = Foreign::find(folder.path()).unwrap();
         run.poll();
-        assert!(run.index().len() >= 1, "the other chunk is read");
+        assert!(!run.index().is_empty(), "the other chunk is read");
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         fs::write(&chunk, bytes).unwrap();
