@@ -37,8 +37,8 @@ test("modules can be joined into one script", () => {
 // The limit keeps the page small enough to be read. It was 120 kB before the page had the order of
 // problems, exact sign flips and scales that a slow step does not hide. The modules are not minified,
 // and come from the same machine.
-test("a panel has at most 250 lines, and all modules are under 150 kB", () => {
+test("a panel has at most 250 lines, and all modules are under 165 kB", () => {
   for (const name of own) if (name.startsWith("panels")) assert.ok(read(name).split("\n").length <= 251, name);
   const bytes = own.reduce((sum, name) => sum + fs.statSync(path.join(ROOT, name)).size, 0);
-  assert.ok(bytes < 150_000, `${bytes} bytes`);
+  assert.ok(bytes < 165_000, `${bytes} bytes`);
 });

@@ -1,4 +1,5 @@
-// The server: JSON, columns of numbers, events.
+// The server: JSON, columns of numbers, events. A report has its answers within itself.
+import { carriedAnswer, isReport } from "./embedded.js";
 
 const ROOT = "/api/v1";
 
@@ -11,7 +12,7 @@ export class Refused extends Error {
 }
 
 async function ask(path, options) {
-  const answer = await fetch(ROOT + path, options);
+  const answer = await (isReport ? carriedAnswer(path) : fetch(ROOT + path, options));
   if (answer.ok) return answer;
   throw new Refused(answer.status, await answer.json().catch(() => null));
 }
@@ -164,6 +165,7 @@ export class RunData {
 
   /** Follows the run; `told(event, data)` is called for each event. */
   listen(told) {
+    if (isReport) return;
     this.source = listen(route("runs", this.id, "events"), ["step", "status", "health", "restart"], told);
     this.source.addEventListener("error", () => told("lost", null));
     this.source.addEventListener("open", () => told("open", null));

@@ -1,6 +1,7 @@
 // Starts the page: runs, views, panels, keys.
 import { Refused, RunData, get } from "./api.js";
 import { announce, el, folded, replace } from "./dom.js";
+import { isReport } from "./embedded.js";
 import { helpDialog, listenKeys } from "./keys.js";
 import { duration } from "./number.js";
 import { comparePanel } from "./panels/compare.js";
@@ -264,7 +265,9 @@ async function boot() {
   const patch = parse(location.hash);
   if (!page.runs.some((one) => one.id === patch.run)) {
     const newest = [...page.runs].sort((a, b) => (b.updated ?? 0) - (a.updated ?? 0));
-    patch.run = newest[0].id;
+    // A report is of its first run; further ones are there to compare it with.
+    patch.run = (isReport ? page.runs : newest)[0].id;
+    if (isReport) patch.with = page.runs.slice(1).map((one) => one.id);
   }
   move(patch);
 }

@@ -20,6 +20,7 @@ static ALL: &[Asset] = &assets![
     "api.js",
     "colour.js",
     "dom.js",
+    "embedded.js",
     "index.html",
     "keys.js",
     "main.js",
@@ -69,9 +70,14 @@ pub(crate) fn version() -> &'static str {
 
 /// The page.
 pub(crate) fn index() -> String {
-    let index = ALL.iter().find(|(path, _)| *path == "index.html").expect("it is embedded").1;
-    let folder = format!("/assets/{}", version());
-    String::from_utf8_lossy(index).replace("@ASSETS@", &folder)
+    let index = text("index.html").expect("it is embedded");
+    index.replace("@ASSETS@", &format!("/assets/{}", version()))
+}
+
+/// A file as it is written, by its path below `assets/`.
+pub(crate) fn text(path: &str) -> Option<&'static str> {
+    let (_, bytes) = ALL.iter().find(|(own, _)| *own == path)?;
+    std::str::from_utf8(bytes).ok()
 }
 
 /// A file and its media type, by its path below `assets/VERSION/`.
@@ -85,6 +91,13 @@ pub(crate) fn find(path: &str) -> Option<(&'static [u8], &'static str)> {
     Some((bytes, kind))
 }
 
+/// The modules of the page's own, with their paths.
+#[cfg(test)]
+pub(crate) fn modules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = |path: &&str| path.strip_suffix(".js").is_some() && !path.starts_with("vendor/");
+    ALL.iter().map(|(path, _)| *path).filter(own).filter_map(|path| Some((path, text(path)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -94,6 +107,11 @@ mod tests {
     use evals::metrics::{TABLE, is_declared};
 
     use super::*;
+
+    #[test]
+    fn every_file_is_text() {
+        assert!(ALL.iter().all(|(path, _)| text(path).is_some()));
+    }
 
     fn walk(folder: &Path, found: &mut Vec<String>, root: &Path) {
         for entry in fs::read_dir(folder).unwrap() {

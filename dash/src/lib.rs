@@ -7,6 +7,7 @@
 //! events    what is new in a run, as server-sent events
 //! guard     who may ask: this machine, and for changes this page
 //! Reroll    what a model does with recorded completions; whoever has one implements it
+//! report    the page and the answers of some runs as one file
 //! ```
 //!
 //! It knows the record of [`evals::run`] and nothing of training. It reads runs and never writes
@@ -24,6 +25,7 @@ mod job;
 mod model;
 mod problem;
 mod recipe;
+mod report;
 mod reroll;
 mod routes;
 mod runs;
@@ -40,6 +42,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 
 pub use job::Job;
+pub use report::{Report, Unwritten, Wanted, report};
 pub use reroll::{
     Alternative, Continuation, Fault, Fork, Recorded, Refusal, Reroll, Score, Scored, Weights,
 };

@@ -1,6 +1,9 @@
-//! Every place of one problem in a run.
+//! Every place of a problem in a run.
 
-use evals::run::{Problem, SampleCompletion};
+use std::collections::{BTreeMap, BTreeSet};
+
+use evals::run::evaluation::AnswerClass;
+use evals::run::{Problem, ProblemLine, SampleCompletion};
 use rewards::Outcome;
 use serde::Serialize;
 
@@ -31,14 +34,19 @@ struct Class {
     correct: bool,
 }
 
-/// The places of the problem `id`, in the order of their steps.
-pub(crate) fn places(run: &Watched, id: &str) -> Result<Vec<Place>, Problem> {
+/// The places of each problem of `ids`, in the order of their steps.
+pub(crate) fn places(
+    run: &Watched,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<Place>>, Problem> {
+    let mut found: BTreeMap<String, Vec<Place>> =
+        ids.iter().map(|id| (id.clone(), Vec::new())).collect();
     let samples = run.samples();
-    let mut found = Vec::new();
-    for entry in run.index.lines.iter().filter(|entry| entry.id == id) {
+    for entry in &run.index.lines {
+        let Some(places) = found.get_mut(&entry.id) else { continue };
         let group = samples.group(entry)?;
         let lengths: Vec<_> = entry.lengths.iter().map(|&length| length as f64).collect();
-        found.push(Place {
+        places.push(Place {
             whence: "train".into(),
             step: entry.step,
             group: Some(entry.group),
@@ -53,28 +61,39 @@ pub(crate) fn places(run: &Watched, id: &str) -> Result<Vec<Place>, Problem> {
     for (set, steps) in run.evaluations() {
         for step in steps {
             let Ok((_, lines)) = run.evaluation(&set, step) else { continue };
-            let Some(line) = lines.into_iter().find(|line| line.id == id) else { continue };
-            let lengths: Vec<_> = line.lengths.iter().map(|&length| length as f64).collect();
-            let class = |class: evals::run::evaluation::AnswerClass| Class {
-                answer: class.answer,
-                votes: class.votes,
-                correct: class.correct,
-            };
-            found.push(Place {
-                whence: set.clone(),
-                step,
-                group: None,
-                n: line.n,
-                correct: line.correct,
-                reward: mean(&line.rewards),
-                entropy: None,
-                length: mean(&lengths),
-                classes: line.classes.into_iter().map(class).collect(),
-            });
+            for line in lines {
+                let Some(places) = found.get_mut(&line.id) else { continue };
+                // A set that has the problem twice is asked for the first of them.
+                if !places.iter().any(|place| place.whence == set && place.step == step) {
+                    places.push(held_out(&set, step, line));
+                }
+            }
         }
     }
-    found.sort_by_key(|place| place.step);
+    for places in found.values_mut() {
+        places.sort_by_key(|place| place.step);
+    }
     Ok(found)
+}
+
+fn held_out(set: &str, step: u64, line: ProblemLine) -> Place {
+    let lengths: Vec<_> = line.lengths.iter().map(|&length| length as f64).collect();
+    let class = |class: AnswerClass| Class {
+        answer: class.answer,
+        votes: class.votes,
+        correct: class.correct,
+    };
+    Place {
+        whence: set.to_owned(),
+        step,
+        group: None,
+        n: line.n,
+        correct: line.correct,
+        reward: mean(&line.rewards),
+        entropy: None,
+        length: mean(&lengths),
+        classes: line.classes.into_iter().map(class).collect(),
+    }
 }
 
 /// Answers that are the same text. The record of training has no classes of the grader.

@@ -1,5 +1,6 @@
 //! The answers of `/api/v1`, and those of the page's own files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -114,7 +115,7 @@ struct Listed {
     id: String,
     name: String,
     kind: String,
-    origin: &'static str,
+    origin: String,
     state: &'static str,
     step: u64,
     total_steps: u64,
@@ -128,12 +129,11 @@ struct Listed {
 impl Listed {
     fn of(id: String, run: &Watched) -> Self {
         let (facts, status) = (run.run.facts.as_ref(), run.run.status.as_ref());
-        let name = run.root().file_name().map(|name| name.to_string_lossy().into_owned());
         Self {
             id,
-            name: name.unwrap_or_else(|| run.root().display().to_string()),
+            name: run.name(),
             kind: facts.map_or_else(|| "train".to_owned(), |facts| facts.kind.clone()),
-            origin: "stearin",
+            origin: run.origin(),
             state: run.life(),
             step: status.map(|status| status.step).or(run.last_step()).unwrap_or(0),
             total_steps: status.map_or(0, |status| status.total_steps),
@@ -238,7 +238,7 @@ async fn series(
 ) -> Answer {
     let Wanted { keys, from, format } = wanted;
     let keys: Vec<_> = keys.split(',').map(str::to_owned).collect();
-    let series = of_run(runs, id, move |run| Series::of(run, &keys, from)).await?;
+    let series = of_run(runs, id, move |run| Series::asked(run, &keys, from)).await?;
     Ok(if format == "json" {
         as_json(&headers, &series.to_json())
     } else {
@@ -326,7 +326,10 @@ async fn problem_places(
     Query(Id { id }): Query<Id>,
     headers: HeaderMap,
 ) -> Answer {
-    let places = of_run(runs, run, move |run| Ok(problem::places(run, &id)?));
+    let places = of_run(runs, run, move |run| {
+        let mut places = problem::places(run, &BTreeSet::from([id.clone()]))?;
+        Ok(places.remove(&id))
+    });
     Ok(as_json(&headers, &places.await?))
 }
 

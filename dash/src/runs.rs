@@ -9,10 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::binary::hex;
 use crate::trouble::Trouble;
-use crate::watched::Watched;
+use crate::watched::{Watched, is_run};
 
-/// Files by which a run is known.
-const SIGNS: [&str; 2] = ["run.json", "metrics.jsonl"];
 /// Levels of folders below a given one that are searched.
 const DEPTH: usize = 2;
 /// Runs at most.
@@ -23,6 +21,7 @@ const MOST: usize = 10_000;
 #[derive(Debug)]
 pub struct Runs {
     folders: Vec<PathBuf>,
+    follows: bool,
     open: Mutex<BTreeMap<String, Arc<Mutex<Watched>>>>,
 }
 
@@ -32,7 +31,13 @@ pub(crate) type Shared = Arc<Mutex<Watched>>;
 impl Runs {
     /// The runs below `folders`.
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self { folders, open: Mutex::default() }
+        Self { folders, follows: true, open: Mutex::default() }
+    }
+
+    /// The same, each as it is when it is first asked for: later changes and the time of day change
+    /// no answer.
+    pub(crate) fn at_rest(folders: Vec<PathBuf>) -> Self {
+        Self { follows: false, ..Self::new(folders) }
     }
 
     /// How many there are now.
@@ -47,7 +52,7 @@ impl Runs {
         for root in self.roots() {
             let known = open.iter().find(|(_, run)| lock(run).root() == root);
             let found = known.map(|(id, run)| (id.clone(), Arc::clone(run))).or_else(|| {
-                let run = Watched::open(&root).ok()?;
+                let run = Watched::open(&root, self.follows).ok()?;
                 let id = id(&run, &open);
                 let run = Arc::new(Mutex::new(run));
                 open.insert(id.clone(), Arc::clone(&run));
@@ -68,7 +73,7 @@ impl Runs {
         })
     }
 
-    fn roots(&self) -> Vec<PathBuf> {
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         self.folders.iter().for_each(|folder| search(folder, DEPTH, &mut found));
         found
@@ -84,7 +89,7 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     if found.len() >= MOST {
         return;
     }
-    if SIGNS.iter().any(|name| folder.join(name).exists()) {
+    if is_run(folder) {
         if !found.iter().any(|known| known == folder) {
             found.push(folder.to_owned());
         }

@@ -25,23 +25,30 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Of a run's metrics and timings: those of `keys` that it has, each once. A value is NaN where
-    /// it is absent and +∞ where it was not finite.
-    pub(crate) fn of(run: &Watched, keys: &[String], from: u64) -> Result<Self, Trouble> {
+    /// Of those of `keys` that a run has, each once.
+    ///
+    /// # Errors
+    ///
+    /// Fails for more values than an answer has.
+    pub(crate) fn asked(run: &Watched, keys: &[String], from: u64) -> Result<Self, Trouble> {
+        let known: BTreeSet<_> = run.metrics.keys().iter().chain(run.timings.keys()).collect();
+        let keys: BTreeSet<_> = keys.iter().filter(|key| known.contains(key)).cloned().collect();
+        let steps = run.metrics.steps().len().max(run.timings.steps().len());
+        if keys.len().saturating_mul(steps) > MOST {
+            let error = format!("{} keys of {steps} steps are too many values", keys.len());
+            return Err(Trouble::bad(error).act("ask for fewer keys"));
+        }
+        Ok(Self::of(run, keys.into_iter().collect(), from))
+    }
+
+    /// Of a run's metrics and timings. A value is NaN where it is absent and +∞ where it was not
+    /// finite.
+    pub(crate) fn of(run: &Watched, keys: Vec<String>, from: u64) -> Self {
         let (metrics, timings) = (run.metrics.steps(), run.timings.steps());
         let mut steps: Vec<_> =
             metrics.iter().chain(timings).copied().filter(|step| *step >= from).collect();
         steps.sort_unstable();
         steps.dedup();
-        let known: BTreeSet<_> = run.metrics.keys().iter().chain(run.timings.keys()).collect();
-        let mut seen = BTreeSet::new();
-        let is_new = |key: &&String| known.contains(key) && seen.insert(*key);
-        let keys: Vec<_> = keys.iter().filter(is_new).cloned().collect();
-        if keys.len().saturating_mul(steps.len()) > MOST {
-            let (count, rows) = (keys.len(), steps.len());
-            return Err(Trouble::bad(format!("{count} keys of {rows} steps are too many"))
-                .act("ask for fewer keys, or from a later step"));
-        }
         let mut columns = vec![steps.iter().map(|&step| step as f64).collect()];
         for key in &keys {
             let mut column = vec![f64::NAN; steps.len()];
@@ -57,7 +64,7 @@ impl Series {
             columns.push(column);
         }
         let (generation, first) = (run.run.generation(), steps.first().copied().unwrap_or(0));
-        Ok(Self { generation, steps: steps.len(), from: first, keys, columns })
+        Self { generation, steps: steps.len(), from: first, keys, columns }
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

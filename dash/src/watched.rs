@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evals::run::{
-    GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Run, Samples, State, Status,
-    Summary, Tail, read_json, step_name, step_of_name,
+    Foreign, GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Run, Samples, State,
+    Status, Summary, Tail, read_json, step_name, step_of_name,
 };
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,9 @@ const MOST_PROBLEMS: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Watched {
     root: PathBuf,
+    follows: bool,
+    /// Whose files it is read from, where these are another trainer's.
+    foreign: Option<Foreign>,
     pub(crate) run: Run,
     pub(crate) metrics: MetricTable,
     pub(crate) timings: MetricTable,
@@ -60,18 +63,22 @@ impl<T: DeserializeOwned> Followed<T> {
 }
 
 impl Watched {
-    /// The run at `root`.
-    pub(crate) fn open(root: &Path) -> Result<Self, Problem> {
+    /// The run at `root`. Unless it `follows` the files, it stays as it is now.
+    pub(crate) fn open(root: &Path, follows: bool) -> Result<Self, Problem> {
+        let foreign = if is_own(root) { None } else { Foreign::find(root) };
+        let run = foreign.as_ref().map_or_else(|| Run::open(root), |foreign| Ok(foreign.run()))?;
         let mut watched = Self {
             root: root.to_owned(),
-            run: Run::open(root)?,
+            follows,
+            foreign,
+            run,
             metrics: MetricTable::new(&root.join("metrics.jsonl")),
             timings: MetricTable::new(&root.join("timings.jsonl")),
             health: Followed::new(&root.join("health.jsonl"), Lines::<HealthLine>::SHORT),
             index: Followed::new(&root.join("samples/index.jsonl"), Lines::<GroupEntry>::SHORT),
             unread: Vec::new(),
         };
-        watched.poll()?;
+        watched.read()?;
         Ok(watched)
     }
 
@@ -80,12 +87,40 @@ impl Watched {
         &self.root
     }
 
+    /// Who wrote it.
+    pub(crate) fn origin(&self) -> String {
+        self.foreign.as_ref().map_or_else(|| "stearin".into(), |own| own.origin().to_string())
+    }
+
+    /// The name of its folder.
+    pub(crate) fn name(&self) -> String {
+        let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| self.root.display().to_string())
+    }
+
     /// Reads what is new.
     ///
     /// # Errors
     ///
     /// Fails where the folder is no run any more. What else cannot be read is a problem of the run.
     pub(crate) fn poll(&mut self) -> Result<(), Problem> {
+        if self.follows { self.read() } else { Ok(()) }
+    }
+
+    fn read(&mut self) -> Result<(), Problem> {
+        if let Some(foreign) = &mut self.foreign {
+            if !self.root.is_dir() {
+                // Says that it is gone.
+                Run::open(&self.root)?;
+            }
+            if foreign.poll() {
+                self.run = foreign.run();
+                self.metrics = foreign.metrics().clone();
+                self.health.lines = foreign.absent();
+                self.index.lines = foreign.index();
+            }
+            return Ok(());
+        }
         self.run = Run::open(&self.root)?;
         let generation = self.run.generation();
         let whole = |table: &mut MetricTable| {
@@ -123,9 +158,14 @@ impl Watched {
             State::Interrupted => "interrupted",
             State::Failed { .. } => "failed",
             State::Running if self.is_gone(status) => "killed",
-            State::Running if status.is_silent(now()) => "silent",
+            State::Running if self.is_silent(status) => "silent",
             State::Running => "running",
         }
+    }
+
+    /// Whether there is no sign of life; a run that is not followed has no time.
+    fn is_silent(&self, status: &Status) -> bool {
+        self.follows && status.is_silent(now())
     }
 
     /// Whether the process that trained has ended without a word.
@@ -138,7 +178,7 @@ impl Watched {
         // Only of a run that is silent: for a moment the lock is ours, and a trainer that starts
         // then would find it taken.
         let lock = self.root.join("lock");
-        status.is_silent(now()) && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
+        self.is_silent(status) && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
     }
 
     /// The steps of which groups are recorded, ascending.
@@ -160,11 +200,14 @@ impl Watched {
 
     /// The files of the recorded groups; their index is [`Watched::index`].
     pub(crate) fn samples(&self) -> Samples {
-        Samples::at(&self.root)
+        self.foreign.as_ref().map_or_else(|| Samples::at(&self.root), Foreign::samples)
     }
 
     /// The steps of every evaluation, by its set.
     pub(crate) fn evaluations(&self) -> BTreeMap<String, Vec<u64>> {
+        if let Some(foreign) = &self.foreign {
+            return foreign.evaluations();
+        }
         let mut found = BTreeMap::<String, Vec<u64>>::new();
         for (name, path) in entries(&self.root.join("evals")) {
             let Some(step) = step_of_name(&name).filter(|_| path.is_dir()) else { continue };
@@ -190,6 +233,9 @@ impl Watched {
             return Err(Trouble::missing(format!(
                 "there is no evaluation of {set} at step {step}"
             )));
+        }
+        if let Some(foreign) = &self.foreign {
+            return Ok((None, foreign.evaluation(set, step)));
         }
         let folder = self.root.join("evals").join(step_name(step));
         let summary = read_json(&folder.join(format!("{set}.json")))?;
@@ -217,6 +263,18 @@ impl Watched {
         };
         read("recipe.toml").or_else(|| read("eval.toml"))
     }
+}
+
+/// Files by which a run of our own is known.
+const SIGNS: [&str; 2] = ["run.json", "metrics.jsonl"];
+
+fn is_own(folder: &Path) -> bool {
+    SIGNS.iter().any(|name| folder.join(name).exists())
+}
+
+/// Whether a folder holds a run, of our own or of another trainer.
+pub(crate) fn is_run(folder: &Path) -> bool {
+    is_own(folder) || Foreign::is_at(folder)
 }
 
 /// Names and paths of what is in a folder.

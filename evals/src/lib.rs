@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`],
 //! [`majority`], [`interval`], [`student`] and [`compare`]; [`benchmark`]; then [`metrics`],
-//! [`run`], [`export`], [`reflection`], [`sources`] and [`health`].
+//! [`run`], [`export`], [`parquet`], [`reflection`], [`sources`] and [`health`].
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
 
@@ -18,6 +18,7 @@ pub mod health;
 pub mod interval;
 pub mod majority;
 pub mod metrics;
+pub mod parquet;
 pub mod pass;
 pub mod prompt;
 pub mod reflection;

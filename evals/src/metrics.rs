@@ -13,7 +13,7 @@ mod trl;
 use std::fmt;
 
 pub use table::TABLE;
-pub use trl::{TRL, trl_name};
+pub use trl::{TRL, our_name, trl_name};
 
 use crate::{Error, Result};
 

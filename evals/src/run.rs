@@ -15,7 +15,8 @@
 //! evals/step-000100/NAME.jsonl      a problem of it a line: `ProblemLine`
 //! ```
 //!
-//! [`Record`] writes it, [`Run`] opens it, and [`Tail`] follows a log while it grows. A file has a
+//! [`Record`] writes it, [`Run`] opens it, and [`Tail`] follows a log while it grows. [`Foreign`]
+//! reads the files of other trainers into the same types. A file has a
 //! module with its struct, its writer and its reader. docs/record.md describes the format.
 
 mod changes;
@@ -25,6 +26,7 @@ mod dump;
 pub mod evaluation;
 mod facts;
 mod figures;
+mod foreign;
 mod health;
 mod held_out;
 mod index;
@@ -51,6 +53,7 @@ pub use dump::{Credit, TokensLine};
 pub use evaluation::{GreedyResult, ProblemLine};
 pub use facts::{Accepted, Digest, Facts, Files, ModelFacts};
 pub use figures::Figure;
+pub use foreign::{Foreign, Origin};
 pub use health::{HealthLine, Level, read_health};
 pub use held_out::evaluations;
 pub use index::{GroupEntry, read_index};

@@ -7,7 +7,10 @@ mod dash;
 mod doctor;
 mod eval;
 mod grade;
+mod output;
 mod recipes;
+#[cfg(feature = "dash")]
+mod report;
 mod sample;
 mod schema;
 mod train;
@@ -40,6 +43,8 @@ enum Command {
     Curves(curves::Args),
     #[cfg(feature = "dash")]
     Dash(dash::Args),
+    #[cfg(feature = "dash")]
+    Report(report::Args),
     Sample(sample::Args),
     Grade(grade::Args),
     Bench(bench::Args),
@@ -83,6 +88,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Curves(args) => return curves::run(&args),
         #[cfg(feature = "dash")]
         Command::Dash(args) => dash::run(&args)?,
+        #[cfg(feature = "dash")]
+        Command::Report(args) => report::run(&args)?,
         Command::Sample(args) => sample::run(&args)?,
         Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,

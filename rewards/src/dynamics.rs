@@ -83,6 +83,19 @@ pub fn dynamics(
     metrics
 }
 
+/// Metric keys and values of surprisals alone: their mean, their quantiles, their histogram; none
+/// without tokens.
+pub fn surprisals(values: &[f32]) -> Vec<(String, f64)> {
+    let mut metrics = Vec::new();
+    if !values.is_empty() {
+        let sum = values.iter().map(|&surprisal| f64::from(surprisal)).sum::<f64>();
+        metrics.push(("surprisal/mean".into(), sum / values.len() as f64));
+        quantiles("surprisal", values, &mut metrics);
+        histogram(values, &mut metrics);
+    }
+    metrics
+}
+
 /// Which tokens are among the `share` of largest surprisals of their advantage's sign; of equal
 /// ones the lower index. A token whose advantage is 0 is in neither.
 pub fn surprising(tokens: &TokenColumns<'_>, share: f64) -> Vec<bool> {

@@ -19,7 +19,7 @@ export class ForkView {
   async open() {
     this.model = await get("/model").catch((error) => ({ weights: null, error: error.message, act: error.act }));
     if (this.model.weights === null) {
-      return replace(this.place, el("p", { class: "folded" }, el("b", { text: "Fork and alternatives" }), ` ${sentence(this.model)}`));
+      return replace(this.place, el("p", { class: "folded" }, el("b", { text: "Fork and alternatives" }), ` ${reasonOf(this.model)}`));
     }
     this.roller = action(`Roll ${ROLLS} from this token`, () => this.roll());
     this.scorer = action("Alternatives here", () => this.score());
@@ -149,7 +149,7 @@ export class ForkView {
   refused(error) {
     this.job = null;
     this.busy(false);
-    const reason = sentence({ error: error.error ?? error.message, act: error.act });
+    const reason = reasonOf({ error: error.error ?? error.message, act: error.act });
     replace(this.out, el("p", { class: "note", text: reason }));
     announce(reason);
   }
@@ -158,7 +158,7 @@ export class ForkView {
 const action = (text, onclick) => el("button", { type: "button", class: "action", text, onclick });
 
 /** What is wrong and what to do, as sentences. */
-function sentence({ error, act }) {
+function reasonOf({ error, act }) {
   const capital = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.?$/, ".")}`;
   return [error, act].filter(Boolean).map(capital).join(" ");
 }

@@ -1,6 +1,7 @@
 import { Refused, get, getColumns, route } from "../api.js";
 import { mark } from "../colour.js";
 import { announce, card, el, folded, replace, visible } from "../dom.js";
+import { isReport } from "../embedded.js";
 import { figure } from "../number.js";
 import { nearest } from "../plot.js";
 import { cursor, move } from "../state.js";
@@ -36,7 +37,7 @@ export const groupsPanel = {
     this.tokens = new TokensView(middle, run);
     this.problem = new ProblemView(middle, run);
     this.inspector = new Inspector(side, run);
-    this.fork = new ForkView(side, run);
+    this.fork = isReport ? null : new ForkView(side, run);
   },
 
   build(element) {
@@ -135,7 +136,7 @@ export const groupsPanel = {
     this.tree.show(nodes);
     this.tokens.show(all, order);
     this.inspector.show(all, nodes, columns.header);
-    this.fork.show(entry, group);
+    this.fork?.show(entry, group);
     const sib = cursor.sib !== null && cursor.sib < all.length ? cursor.sib : order[0];
     const tok = first && cursor.tok !== null ? cursor.tok : (cursor.tok ?? 0) < all[sib].length ? (cursor.tok ?? 0) : 0;
     move({ group: entry.group, sib, tok, id: first && cursor.id ? cursor.id : group.id });
@@ -161,7 +162,7 @@ export const groupsPanel = {
   act(name, by) {
     if (this.empty) return;
     if (name === "find") return this.find.focus();
-    if (name === "fork") return void this.fork.roll();
+    if (name === "fork") return void this.fork?.roll();
     if (name === "colour") return this.tokens.cycle();
     if (name === "only") return move({ only: !cursor.only });
     if (name.startsWith("token")) return this.tokens.step(by, false);

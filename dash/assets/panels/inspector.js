@@ -51,8 +51,8 @@ export class Inspector {
       ["weight", figure(one.weight[at])],
       ["credit = weight × advantage", signed(own)],
       ["−credit × Φ, first-order entropy", nats(-own * share)],
-      ["quadrant by quantile", quadrant(one, one.flags[at] & FLAGS.high)],
-      ["quadrant by Φ", quadrant(one, share < 0)],
+      ["quadrant by quantile", Number.isNaN(log) ? "—" : quadrant(one, one.flags[at] & FLAGS.high)],
+      ["quadrant by Φ", Number.isNaN(share) ? "—" : quadrant(one, share < 0)],
       ["rollout gap", nats(gap(one, at))],
     ];
     if (one.new_log_prob) rows.push(["change within the step", nats(one.new_log_prob[at] - log)]);

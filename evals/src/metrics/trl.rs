@@ -38,6 +38,16 @@ pub fn trl_name(key: &str) -> Option<String> {
     Some(theirs.replace(&ours[at..], name))
 }
 
+/// The key of a metric of an RL stage that TRL gives this name; none where there is none.
+pub fn our_name(name: &str) -> Option<String> {
+    TRL.iter().filter(|(ours, _)| !ours.starts_with("train/")).find_map(|(ours, theirs)| {
+        let Some(at) = ours.find('<') else { return (*theirs == name).then(|| (*ours).to_owned()) };
+        let (before, after) = theirs.split_once(&ours[at..])?;
+        let own = name.strip_prefix(before)?.strip_suffix(after)?;
+        (!own.is_empty()).then(|| format!("{}{own}", &ours[..at]))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +71,16 @@ mod tests {
             // Nor the name of another key of ours, which may keep it.
             assert!(TABLE.iter().all(|spec| !matches(spec.key, theirs)), "{theirs}");
         }
+    }
+
+    #[test]
+    fn a_name_of_trl_leads_back_to_its_key() {
+        for (ours, _) in TRL.iter().filter(|(ours, _)| !ours.starts_with("train/")) {
+            let key = ours.replace("<verifier>", "a b");
+            assert_eq!(our_name(&trl_name(&key).unwrap()), Some(key));
+        }
+        assert_eq!(our_name("rewards/len_fn/std"), None);
+        assert_eq!(our_name("rewards//mean"), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Reads `samples/step-*.safetensors` by ranges: the header first, then only what is asked for.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fmt::Debug;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,16 @@ use super::tokens::{Number, StepTokens, TokensAbout};
 /// Largest header, in bytes: a hundred times that of a file with every column.
 const LARGEST_HEADER: u64 = 1 << 20;
 
-/// The token columns of a step on disk.
+/// What columns are read from.
+trait Source: Read + Seek + Debug + Send {}
+
+impl<T: Read + Seek + Debug + Send> Source for T {}
+
+/// The token columns of a step, on disk or in memory.
 #[derive(Debug)]
 pub struct TokenFile {
     path: PathBuf,
-    file: File,
+    file: Box<dyn Source>,
     metadata: Metadata,
     /// Where the columns begin.
     data: u64,
@@ -34,12 +39,22 @@ impl TokenFile {
     /// Fails where there is no such file, or it is not whole: cut, longer than its columns, with
     /// columns that overlap or lack their layout.
     pub fn open(path: &Path) -> Result<Self, Problem> {
-        let damaged = |reason: String| Problem::of(path, reason, DAMAGED);
         let failed = |error: std::io::Error| Problem::of_system(path, &error);
         let act = "read the step from samples/index.jsonl, which names those that are there";
-        let mut file =
-            open(path)?.ok_or_else(|| Problem::of(path, "there is no such file", act))?;
+        let file = open(path)?.ok_or_else(|| Problem::of(path, "there is no such file", act))?;
         let length = file.metadata().map_err(failed)?.len();
+        Self::of(path, Box::new(file), length)
+    }
+
+    /// Columns in memory, in the form of the file; problems name `path`.
+    pub(super) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, Problem> {
+        let length = bytes.len() as u64;
+        Self::of(path, Box::new(Cursor::new(bytes)), length)
+    }
+
+    fn of(path: &Path, mut file: Box<dyn Source>, length: u64) -> Result<Self, Problem> {
+        let damaged = |reason: String| Problem::of(path, reason, DAMAGED);
+        let failed = |error: std::io::Error| Problem::of_system(path, &error);
         let mut start = [0; 8];
         if length < 8 {
             return Err(damaged(format!("expected a header, got a file of {length} bytes")));

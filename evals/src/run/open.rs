@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::foreign::Steps;
 use super::problem::{DAMAGED, open, read_json};
 use super::{
     Changes, Facts, GroupEntry, HealthLine, Lines, MetricTable, Problem, SampleGroup, Status,
@@ -17,6 +19,8 @@ const SIGNS: [&str; 4] = ["run.json", "status.json", "metrics.jsonl", "environme
 #[derive(Debug, Clone)]
 pub struct Run {
     root: PathBuf,
+    /// The generation of a run without a status.
+    generation: u64,
     /// What it is; none where that is not written or cannot be read.
     pub facts: Option<Facts>,
     /// What it does; none where that is not written or cannot be read.
@@ -50,7 +54,12 @@ impl Run {
         }
         let facts = taken(read_json(&root.join("run.json")), &mut problems);
         let status = taken(read_json(&root.join("status.json")), &mut problems);
-        Ok(Self { root: root.to_owned(), facts, status, problems })
+        Ok(Self { root: root.to_owned(), generation: 0, facts, status, problems })
+    }
+
+    /// The run of another trainer at `root`.
+    pub(super) fn of_another(root: &Path, generation: u64, problems: Vec<Problem>) -> Self {
+        Self { root: root.to_owned(), generation, facts: None, status: None, problems }
     }
 
     /// Where it is.
@@ -60,7 +69,7 @@ impl Run {
 
     /// The generation of its files; see [`Status`].
     pub fn generation(&self) -> u64 {
-        self.status.as_ref().map_or(0, |status| status.generation)
+        self.status.as_ref().map_or(self.generation, |status| status.generation)
     }
 
     /// The metrics of its steps.
@@ -111,7 +120,7 @@ impl Run {
     /// Fails when the index cannot be read.
     pub fn samples(&self) -> Result<Samples, Problem> {
         let Lines { lines, problems } = read_index(&self.root)?;
-        Ok(Samples { root: self.root.clone(), index: lines, problems })
+        Ok(Samples { index: lines, problems, ..Samples::at(&self.root) })
     }
 }
 
@@ -126,6 +135,7 @@ fn taken<T>(read: Result<Option<T>, Problem>, problems: &mut Vec<Problem>) -> Op
 #[derive(Debug, Clone)]
 pub struct Samples {
     root: PathBuf,
+    another: Option<Arc<Steps>>,
     /// A line for each group, in the order of their steps.
     pub index: Vec<GroupEntry>,
     /// Lines of the index that could not be read.
@@ -135,7 +145,12 @@ pub struct Samples {
 impl Samples {
     /// The recorded groups of the run at `root`, for whoever has their index: here it is empty.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), index: Vec::new(), problems: Vec::new() }
+        Self { root: root.to_owned(), another: None, index: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Those of another trainer's run.
+    pub(super) fn of_another(root: &Path, steps: Arc<Steps>) -> Self {
+        Self { another: Some(steps), ..Self::at(root) }
     }
 
     fn path(&self, step: u64, kind: &str) -> PathBuf {
@@ -155,6 +170,9 @@ impl Samples {
     ///
     /// Fails where the file is not there or the line is not in it.
     pub fn group(&self, entry: &GroupEntry) -> Result<SampleGroup, Problem> {
+        if let Some(another) = &self.another {
+            return another.group(entry);
+        }
         let path = self.path(entry.step, "jsonl");
         let act = "read the index again: the step may have been thinned";
         let mut file = open(&path)?.ok_or_else(|| Problem::of(&path, "no such file", act))?;
@@ -179,6 +197,9 @@ impl Samples {
     ///
     /// Fails where [`TokenFile::open`] does.
     pub fn tokens(&self, step: u64) -> Result<TokenFile, Problem> {
-        TokenFile::open(&self.path(step, "safetensors"))
+        match &self.another {
+            Some(another) => another.tokens(step),
+            None => TokenFile::open(&self.path(step, "safetensors")),
+        }
     }
 }

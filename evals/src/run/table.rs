@@ -1,5 +1,7 @@
 //! `metrics.jsonl` and `timings.jsonl` as columns of numbers.
 
+mod memory;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;

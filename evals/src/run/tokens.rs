@@ -37,7 +37,7 @@ pub struct TokensAbout {
     pub step: u64,
     /// Kind of its stage.
     pub stage: String,
-    /// Temperature of sampling.
+    /// Temperature of sampling; NaN where it is not known.
     pub temperature: f64,
     /// Surprisal from which on a token of positive advantage has the flag `SURPRISING`, nats; none
     /// where none has.
@@ -262,7 +262,10 @@ impl TokensAbout {
         Ok(Self {
             step: metadata.get("step").and_then(|text| number(text)).ok_or(wrong("step"))?,
             stage: metadata.get("stage").cloned().unwrap_or_default(),
-            temperature: optional("temperature").ok_or(wrong("temperature"))?,
+            temperature: match metadata.get("temperature") {
+                Some(text) => number(text).ok_or(wrong("temperature"))?,
+                None => f64::NAN,
+            },
             threshold_plus: optional("threshold_plus"),
             threshold_minus: optional("threshold_minus"),
             tokenizer_sha256: metadata.get("tokenizer_sha256").cloned().unwrap_or_default(),

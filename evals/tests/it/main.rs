@@ -5,6 +5,7 @@ mod attempt;
 mod coverage;
 mod estimates;
 mod export;
+mod foreign;
 mod fork;
 mod prompt;
 mod record;

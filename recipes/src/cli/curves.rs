@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use evals::export::{self, Curves, Export};
 use evals::run::{Problem, Run};
 
+use super::output::check_outside;
 use crate::curves::{Ended, follow};
 use crate::printable::{counted, printable, quoted};
-use crate::run_dir::FACTS;
 use crate::signals::{INTERRUPTED, Stop};
 
 /// Exports the metrics of a run: CSV, JSON lines, or event files for TensorBoard.
@@ -112,23 +112,7 @@ fn check_output(output: &Path, format: Format, run: &Path) -> Result<()> {
         bail!("--output {}: expected {expected}, got {got}", output.display());
     }
     let folder = if is_folder { Some(output) } else { output.parent() };
-    // What does not exist yet is where its nearest folder is.
-    let inside = folder.and_then(|folder| {
-        let there = folder.ancestors().find(|above| above.exists() || *above == Path::new(""))?;
-        Path::new(".").join(there).canonicalize().ok()
-    });
-    let is_run = |folder: &&Path| {
-        folder.join(FACTS).exists() || run.canonicalize().is_ok_and(|run| run == **folder)
-    };
-    if let Some(run) = inside.as_deref().and_then(|inside| inside.ancestors().find(is_run)) {
-        bail!(
-            "--output {}: expected a place outside of the run directory {}: nothing but the run \
-             itself writes there",
-            output.display(),
-            run.display()
-        );
-    }
-    Ok(())
+    folder.map_or(Ok(()), |folder| check_outside(output, folder, run))
 }
 
 /// Fails on the folder of an evaluation: it has no steps, so that nothing would be written.

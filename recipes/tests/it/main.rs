@@ -32,6 +32,7 @@ mod mistakes;
 mod next_acts;
 mod record;
 mod reference;
+mod report;
 mod resume;
 mod resumed_as;
 mod runs;
