@@ -65,11 +65,13 @@ export function route(...parts) {
 /** A run: what it is, and the columns of its metrics that were asked for. */
 export class RunData {
   constructor(id) {
-    Object.assign(this, { id, info: null, health: [], generation: null });
+    Object.assign(this, { id, info: null, health: [], generation: null, last: Promise.resolve() });
     this.clear();
   }
 
   clear() {
+    // The step up to which every loaded key was read.
+    this.whole = null;
     this.steps = [];
     this.places = new Map();
     this.series = new Map();
@@ -114,29 +116,62 @@ export class RunData {
     return this.keys.get(key)?.unit ?? "";
   }
 
+  /** Does what reads the run after what began before it, so that no answer meets another's rows. */
+  inTurn(work) {
+    this.last = this.last.then(work, work);
+    return this.last;
+  }
+
   /** Loads keys that are not there yet. */
-  async load(keys) {
-    const missing = [...new Set(keys)].filter((key) => this.has(key) && !this.series.has(key));
-    if (missing.length > 0) this.take(await this.fetch(missing, null), missing, true);
+  load(keys) {
+    return this.inTurn(() => this.loadNow(keys));
   }
 
   /** Reads what came since; everything where the record was cut. */
-  async follow() {
-    const known = [...this.series.keys()];
-    const news = known.length > 0 ? this.fetch(known, this.steps.at(-1) ?? null) : null;
-    const [fresh, answer] = await Promise.all([get(route("runs", this.id)), news]);
-    this.info = fresh;
-    this.keys = new Map(fresh.keys.map((one) => [one.key, one]));
-    if (answer === null) return;
-    if (answer.header.generation !== this.generation) return this.reload();
-    this.take(answer, known, false);
+  follow() {
+    return this.inTurn(async () => {
+      const known = [...this.series.keys()];
+      const news = known.length > 0 ? this.fetch(known, this.whole) : null;
+      const [fresh, answer] = await Promise.all([get(route("runs", this.id)), news]);
+      this.info = fresh;
+      this.keys = new Map(fresh.keys.map((one) => [one.key, one]));
+      if (answer === null) return;
+      if (answer.header.generation !== this.generation) return this.reloadNow();
+      this.take(answer, known, false);
+      this.whole = this.steps.at(-1) ?? null;
+    });
   }
 
-  async reload() {
-    const known = [...this.series.keys()];
+  /** Reads the warnings that came since. */
+  heed() {
+    return this.inTurn(async () => {
+      const { lines } = await get(`${route("runs", this.id, "health")}?after=${this.health.length}`);
+      if (lines.length === 0) return;
+      this.health.push(...lines);
+      this.version += 1;
+    });
+  }
+
+  reload() {
+    return this.inTurn(() => this.reloadNow());
+  }
+
+  async loadNow(keys) {
+    const missing = [...new Set(keys)].filter((key) => this.has(key) && !this.series.has(key));
+    if (missing.length === 0) return;
+    const answer = await this.fetch(missing, null);
+    const isFirst = this.series.size === 0;
+    if (!isFirst && answer.header.generation !== this.generation) return this.reloadNow(missing);
+    this.take(answer, missing, true);
+    // A later load may bring steps which the keys before it do not have yet.
+    if (isFirst) this.whole = this.steps.at(-1) ?? null;
+  }
+
+  async reloadNow(more = []) {
+    const known = [...this.series.keys(), ...more];
     this.clear();
     await this.open();
-    await this.load(known);
+    await this.loadNow(known);
   }
 
   fetch(keys, from) {
@@ -154,9 +189,10 @@ export class RunData {
     const places = Array.from(columns.get("step"), (step) => this.places.get(step));
     for (const key of keys) {
       const known = whole ? [] : (this.series.get(key) ?? []);
-      const values = columns.get(`=${key}`);
+      // A record that was cut may have lost the key.
+      const values = columns.get(`=${key}`) ?? [];
       while (known.length < this.steps.length) known.push(NaN);
-      places.forEach((place, at) => (known[place] = values[at]));
+      places.forEach((place, at) => (known[place] = values[at] ?? NaN));
       this.series.set(key, known);
     }
     for (const [, known] of this.series) while (known.length < this.steps.length) known.push(NaN);

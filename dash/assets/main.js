@@ -46,7 +46,7 @@ function mount(element, run, panels, rest) {
 const wanted = (run, panels) => panels.flatMap((panel) => panel.keys).flatMap((key) => run.matching(key));
 
 /** What decides which charts there are. */
-const shape = (run) => [...run.keys.keys()].sort().join();
+const shape = (run) => JSON.stringify([[...run.keys.keys()].sort(), run.info.sampled.length > 0, run.info.evals.map(({ set }) => set)]);
 
 async function showRun(id) {
   page.run?.close();
@@ -170,7 +170,8 @@ function follow(run, event, data) {
   if (run !== page.run) return;
   if (event === "lost" || event === "open") page.lost = event === "lost";
   if (event === "status") run.info.status = data;
-  if (event === "health") run.health.push(data);
+  // Also those that came while nobody listened.
+  if (event === "health" || event === "open") run.heed().then(() => touch("data"), () => {});
   if (event === "restart") return void run.reload().then(() => rebuild(run));
   if ((event === "step" || event === "open") && !asked) {
     asked = true;

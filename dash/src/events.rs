@@ -38,7 +38,11 @@ pub(crate) async fn events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Trouble> {
-    let run = tokio::task::spawn_blocking(move || runs.get(&id));
+    let run = tokio::task::spawn_blocking(move || {
+        let run = runs.get(&id)?;
+        lock(&run).poll()?;
+        Ok::<_, Trouble>(run)
+    });
     let run = run.await.map_err(|_| Trouble::missing("there is no such run"))??;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let listener = Listener::new(run, last);

@@ -151,7 +151,7 @@ async fn list(State(runs): Of, headers: HeaderMap) -> Answer {
         let listed = runs.all().into_iter().map(|(id, run)| {
             let mut run = lock(&run);
             // A run that was deleted meanwhile is listed as it was.
-            let _ = run.poll();
+            let _ = run.glance();
             Listed::of(id, &run)
         });
         Ok(listed.collect::<Vec<_>>())

@@ -16,13 +16,14 @@ const DEPTH: usize = 2;
 /// Runs at most.
 const MOST: usize = 10_000;
 
-/// The runs below some folders: these themselves, their children, and one level more. A run is
-/// opened when it is first asked for.
+/// The runs below some folders: these themselves, their children, and one level more. The
+/// logs of a run are read when it is first asked for.
 #[derive(Debug)]
 pub struct Runs {
     folders: Vec<PathBuf>,
     follows: bool,
-    open: Mutex<BTreeMap<String, Arc<Mutex<Watched>>>>,
+    /// By folder, each with its id.
+    open: Mutex<BTreeMap<PathBuf, (String, Shared)>>,
 }
 
 /// A run in use.
@@ -47,27 +48,26 @@ impl Runs {
 
     /// All runs with their ids, in the order of their folders.
     pub(crate) fn all(&self) -> Vec<(String, Shared)> {
+        let roots = self.roots();
         let mut open = lock(&self.open);
         let mut all = Vec::new();
-        for root in self.roots() {
-            let known = open.iter().find(|(_, run)| lock(run).root() == root);
-            let found = known.map(|(id, run)| (id.clone(), Arc::clone(run))).or_else(|| {
-                let run = Watched::open(&root, self.follows).ok()?;
-                let id = id(&run, &open);
-                let run = Arc::new(Mutex::new(run));
-                open.insert(id.clone(), Arc::clone(&run));
-                Some((id, run))
-            });
-            all.extend(found);
+        for root in roots {
+            if let Some(known) = open.get(&root) {
+                all.push(known.clone());
+            } else if let Ok(run) = Watched::open(&root, self.follows) {
+                let known = (id(&run, &open), Arc::new(Mutex::new(run)));
+                all.push(known.clone());
+                open.insert(root, known);
+            }
         }
         all
     }
 
     /// The run with this id.
     pub(crate) fn get(&self, id: &str) -> Result<Shared, Trouble> {
-        let known = lock(&self.open).get(id).map(Arc::clone);
-        let found =
-            known.or_else(|| self.all().into_iter().find(|(own, _)| own == id).map(|it| it.1));
+        let named = |(own, run): &(String, Shared)| (own == id).then(|| Arc::clone(run));
+        let known = lock(&self.open).values().find_map(named);
+        let found = known.or_else(|| self.all().iter().find_map(named));
         found.ok_or_else(|| {
             Trouble::missing("there is no such run").act("choose one of /api/v1/runs")
         })
@@ -109,10 +109,10 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 }
 
 /// The run's own id, unless a copy of it has that already; then, and without one, its folder's.
-fn id(run: &Watched, taken: &BTreeMap<String, Shared>) -> String {
+fn id(run: &Watched, open: &BTreeMap<PathBuf, (String, Shared)>) -> String {
     let own = run.run.facts.as_ref().map(|facts| facts.id.clone()).unwrap_or_default();
     let is_id = own.len() == 16 && own.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_id && !taken.contains_key(&own) {
+    if is_id && open.values().all(|(taken, _)| *taken != own) {
         return own;
     }
     let path = run.root().as_os_str().as_encoded_bytes();

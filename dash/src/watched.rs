@@ -15,6 +15,8 @@ use crate::trouble::Trouble;
 
 /// Problems of a log that are kept.
 const MOST_PROBLEMS: usize = 20;
+/// Seconds for which logs are kept that nobody asks for.
+const IDLE: u64 = 600;
 
 /// A run, with everything of its logs that was read so far.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct Watched {
     pub(crate) index: Followed<GroupEntry>,
     /// Files that could not be read at all.
     unread: Vec<Problem>,
+    /// When its logs were last asked for, in seconds since 1970 UTC.
+    used: u64,
 }
 
 /// The lines of a log that were read so far.
@@ -63,7 +67,8 @@ impl<T: DeserializeOwned> Followed<T> {
 }
 
 impl Watched {
-    /// The run at `root`. Unless it `follows` the files, it stays as it is now.
+    /// The run at `root`, whose logs are read when it is first polled. Unless it `follows` the
+    /// files, all is read now, and stays as it is.
     pub(crate) fn open(root: &Path, follows: bool) -> Result<Self, Problem> {
         let foreign = if is_own(root) { None } else { Foreign::find(root) };
         let run = foreign.as_ref().map_or_else(|| Run::open(root), |foreign| Ok(foreign.run()))?;
@@ -77,8 +82,12 @@ impl Watched {
             health: Followed::new(&root.join("health.jsonl"), Lines::<HealthLine>::SHORT),
             index: Followed::new(&root.join("samples/index.jsonl"), Lines::<GroupEntry>::SHORT),
             unread: Vec::new(),
+            used: now(),
         };
-        watched.read()?;
+        // A list shows of another trainer's run what only its logs say.
+        if !follows || watched.foreign.is_some() {
+            watched.read()?;
+        }
         Ok(watched)
     }
 
@@ -104,7 +113,25 @@ impl Watched {
     ///
     /// Fails where the folder is no run any more. What else cannot be read is a problem of the run.
     pub(crate) fn poll(&mut self) -> Result<(), Problem> {
+        self.used = now();
         if self.follows { self.read() } else { Ok(()) }
+    }
+
+    /// Reads what a list of runs shows, and forgets logs that nobody has asked for lately.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the folder is no run any more.
+    pub(crate) fn glance(&mut self) -> Result<(), Problem> {
+        if !self.follows || self.foreign.is_some() {
+            return Ok(());
+        }
+        let used = self.used;
+        if now().saturating_sub(used) > IDLE && !self.metrics.steps().is_empty() {
+            *self = Self { used, ..Self::open(&self.root, true)? };
+        }
+        self.run = Run::open(&self.root)?;
+        Ok(())
     }
 
     fn read(&mut self) -> Result<(), Problem> {
@@ -178,7 +205,10 @@ impl Watched {
         // Only of a run that is silent: for a moment the lock is ours, and a trainer that starts
         // then would find it taken.
         let lock = self.root.join("lock");
-        self.is_silent(status) && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
+        let is_file = fs::symlink_metadata(&lock).is_ok_and(|about| about.is_file());
+        is_file
+            && self.is_silent(status)
+            && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
     }
 
     /// The steps of which groups are recorded, ascending.

@@ -27,8 +27,7 @@ export const lengthsPanel = {
       title: "Reflection words", unit: "words a completion", classes: "small", zero: true,
       series: () => words.map((key, at) => run.curve(key, key.split("/").at(-1).replaceAll("_", " "), colours[at % colours.length])),
     }));
-    this.charts = new Charts(list);
-    if (run.info.sampled.length > 0) byOutcome(list[0].card, run, this.charts).catch(() => {});
+    this.charts = new Charts([...list, new ByOutcome(list[0].card, run)]);
   },
   draw(state) {
     this.charts.draw(state);
@@ -39,25 +38,51 @@ const KINDS = [["solved", "--good"], ["unsolved", "--bad"], ["without an answer"
 const kindOf = (outcome) => (outcome === "correct" ? 0 : ["no-answer", "unclosed"].includes(outcome) ? 2 : 1);
 
 /** Mean length of the completions of the recorded groups, by what became of them. */
-async function byOutcome(beside, run, charts) {
-  const sums = new Map();
-  for (let after = 0; after !== null; ) {
-    const { lines, next } = await get(`${route("runs", run.id, "groups")}?after=${after}`);
-    for (const { step, outcomes, lengths } of lines) outcomes.forEach((outcome, at) => {
-      const of = sums.get(step) ?? KINDS.map(() => [0, 0]);
+class ByOutcome {
+  constructor(beside, run) {
+    Object.assign(this, { beside, run, sums: new Map(), after: 0, known: 0, steps: [], curves: [], chart: null });
+  }
+
+  destroy() {
+    this.chart?.destroy();
+  }
+
+  draw(state) {
+    // Groups are only ever added; a thinned record rebuilds the page.
+    if (this.run.info.sampled.length !== this.known) {
+      this.known = this.run.info.sampled.length;
+      this.read().catch(() => {});
+    }
+    this.chart?.draw(state);
+  }
+
+  async read() {
+    for (let next = this.after; next !== null;) {
+      const page = await get(`${route("runs", this.run.id, "groups")}?after=${this.after}`);
+      page.lines.forEach((line) => this.add(line));
+      this.after += page.lines.length;
+      next = page.next;
+    }
+    this.steps = [...this.sums.keys()].sort((a, b) => a - b);
+    const mean = (step, kind) => this.sums.get(step)[kind][0] / this.sums.get(step)[kind][1];
+    this.curves = KINDS.map(([label, colour], kind) => ({ label, colour, values: this.steps.map((step) => mean(step, kind)) })).filter(({ values }) => values.some(Number.isFinite));
+    if (this.chart === null) {
+      this.chart = new Chart(this.beside.parentElement, this.run, {
+        title: "Length by outcome", unit: "tokens, mean over recorded groups", classes: "small", steps: () => this.steps, series: () => this.curves,
+      });
+      this.beside.after(this.chart.card);
+    }
+    // The chart's rows are no metrics of the run, so its version does not tell that they changed.
+    this.chart.seen = "";
+    touch("data");
+  }
+
+  add({ step, outcomes, lengths }) {
+    const of = this.sums.get(step) ?? KINDS.map(() => [0, 0]);
+    outcomes.forEach((outcome, at) => {
       const kind = kindOf(outcome);
       of[kind] = [of[kind][0] + lengths[at], of[kind][1] + 1];
-      sums.set(step, of);
     });
-    after = next;
+    this.sums.set(step, of);
   }
-  const steps = [...sums.keys()].sort((a, b) => a - b);
-  const there = KINDS.map(([label, colour], kind) => ({ label, colour, values: steps.map((step) => sums.get(step)[kind][0] / sums.get(step)[kind][1]) })).filter(({ values }) => values.some(Number.isFinite));
-  const chart = new Chart(beside.parentElement, run, {
-    title: "Length by outcome", unit: "tokens, mean over recorded groups", classes: "small", steps: () => steps,
-    series: () => there,
-  });
-  beside.after(chart.card);
-  charts.list.push(chart);
-  touch("data");
 }
