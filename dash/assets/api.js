@@ -1,4 +1,5 @@
 // The server: JSON, columns of numbers, events. A report has its answers within itself.
+import { visible } from "./dom.js";
 import { carriedAnswer, isReport } from "./embedded.js";
 
 const ROOT = "/api/v1";
@@ -57,6 +58,9 @@ export function listen(path, names, told) {
   return source;
 }
 
+/** A warning in which every character can be seen. */
+const legible = (line) => Object.fromEntries(Object.entries(line).map(([name, value]) => [name, typeof value === "string" ? visible(value) : value]));
+
 /** A path with its parts escaped. */
 export function route(...parts) {
   return `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
@@ -81,7 +85,7 @@ export class RunData {
   async open() {
     this.info = await get(route("runs", this.id));
     this.keys = new Map(this.info.keys.map((one) => [one.key, one]));
-    this.health = (await get(`${route("runs", this.id, "health")}?after=0`)).lines;
+    this.health = (await get(`${route("runs", this.id, "health")}?after=0`)).lines.map(legible);
     this.version += 1;
   }
 
@@ -147,7 +151,7 @@ export class RunData {
     return this.inTurn(async () => {
       const { lines } = await get(`${route("runs", this.id, "health")}?after=${this.health.length}`);
       if (lines.length === 0) return;
-      this.health.push(...lines);
+      this.health.push(...lines.map(legible));
       this.version += 1;
     });
   }

@@ -130,7 +130,18 @@ impl Watched {
         if now().saturating_sub(used) > IDLE && !self.metrics.steps().is_empty() {
             *self = Self { used, ..Self::open(&self.root, true)? };
         }
-        self.run = Run::open(&self.root)?;
+        self.reopen()
+    }
+
+    /// Reads what the run is and does. What was read of a run that had the folder before is
+    /// forgotten.
+    fn reopen(&mut self) -> Result<(), Problem> {
+        let run = Run::open(&self.root)?;
+        let id = |run: &Run| run.facts.as_ref().map(|facts| facts.id.clone());
+        if self.follows && id(&run) != id(&self.run) {
+            *self = Self { used: self.used, ..Self::open(&self.root, true)? };
+        }
+        self.run = run;
         Ok(())
     }
 
@@ -148,7 +159,7 @@ impl Watched {
             }
             return Ok(());
         }
-        self.run = Run::open(&self.root)?;
+        self.reopen()?;
         let generation = self.run.generation();
         let whole = |table: &mut MetricTable| {
             while !table.poll(generation)? {}

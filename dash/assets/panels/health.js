@@ -1,4 +1,4 @@
-import { coded, el, replace } from "../dom.js";
+import { coded, el, replace, visible } from "../dom.js";
 import { figure } from "../number.js";
 import { move } from "../state.js";
 
@@ -27,14 +27,14 @@ function states(run) {
   const line = (kind, title, ...text) => [el("div", { class: `notice ${kind}` }, el("b", { text: title }), el("span", {}, ...text))];
   if (status.state === "killed") return line("alarm", "was killed", "The run says that it is running, and nobody holds its lock. Continue it with ", el("code", { text: "stearin train … --resume" }), ".");
   if (status.state === "silent") return line("alarm", "no sign of life", "The run has written nothing for longer than 30 seconds and 5 steps.");
-  if (status.state === "failed") return line("alarm", "failed", status.reason ?? "");
-  if (status.waiting) return line("advice", "waiting", `for ${status.waiting.for}: ${status.waiting.reason}`);
+  if (status.state === "failed") return line("alarm", "failed", visible(status.reason ?? ""));
+  if (status.waiting) return line("advice", "waiting", visible(`for ${status.waiting.for}: ${status.waiting.reason}`));
   return [];
 }
 
 function damage({ file, line, problem, act }) {
   const place = line ? `${file}, line ${line}` : file;
-  return el("div", { class: "notice alarm" }, el("b", { text: place }), el("span", { text: `${problem}. ${act ?? ""}` }));
+  return el("div", { class: "notice alarm" }, el("b", { text: visible(place) }), el("span", { text: visible(`${problem}. ${act ?? ""}`) }));
 }
 
 /** The newest of each name, with how often it came. */

@@ -75,9 +75,10 @@ class Solved {
     this.seen = step;
     const { lines } = await get(`${route("runs", this.run.id, "groups")}?step=${step}`);
     if (step !== this.seen) return;
-    const most = Math.max(1, ...lines.map((line) => line.n));
+    // As many as are there: a damaged line may say that there are more.
+    const most = Math.max(1, ...lines.map((line) => line.outcomes.length));
     const counts = new Array(most + 1).fill(0);
-    for (const line of lines) counts[Math.round((line.correct / Math.max(1, line.n)) * most)] += 1;
+    for (const line of lines) counts[Math.round(Math.min(1, line.correct / Math.max(1, line.n)) * most)] += 1;
     const highest = Math.max(...counts, 1);
     this.note.textContent = `${lines.length} recorded groups of step ${step}`;
     replace(this.bars, ...counts.map((count, at) => {

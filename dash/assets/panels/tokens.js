@@ -151,7 +151,7 @@ export class TokensView {
     if (flags & FLAGS.left_out && Number.isFinite(one.advantage)) names.push("out");
     if (parts) names.push("parts");
     if (text === "") names.push("blank");
-    const shown = text === "" ? (this.run.info.facts.model?.stop_tokens?.[one.token[at]] ?? "▪") : visible(text, true);
+    const shown = text === "" ? visible(this.run.info.facts?.model?.stop_tokens?.[one.token[at]] ?? "▪") : visible(text, true);
     const span = el("span", { class: names.join(" "), text: shown });
     span.dataset.at = at;
     const colour = this.colour(this.top > 0 ? value / this.top : 0);

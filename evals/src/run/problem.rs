@@ -124,10 +124,12 @@ fn check_format(path: &Path, value: &Value) -> Result<(), Problem> {
     match value.get("format").map(Value::as_u64) {
         Some(Some(format)) if format == u64::from(FORMAT) => Ok(()),
         Some(Some(format)) => {
-            let by = match fs::read(path.with_file_name("run.json")) {
-                Ok(text) => written_by(&text),
-                Err(_) => String::new(),
-            };
+            let mut text = Vec::new();
+            if let Ok(Some(facts)) = open(&path.with_file_name("run.json")) {
+                // What was read before an error is no JSON, and says nothing.
+                let _ = facts.take(LARGEST).read_to_end(&mut text);
+            }
+            let by = written_by(&text);
             let act = format!("read it with the version of stearin that wrote it{by}");
             Err(Problem::of(path, format!("expected format {FORMAT}, got {format}"), act))
         }

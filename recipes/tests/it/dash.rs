@@ -224,3 +224,46 @@ fn a_run_that_grows_is_read_on_and_one_that_is_cut_is_read_again() {
     fs::remove_dir_all(&root).unwrap();
     assert_eq!(ask(&run, None).0, 410);
 }
+
+/// A folder that another run took has that one's numbers, however long the log was.
+#[test]
+fn a_folder_that_another_run_took_is_read_from_its_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    Run::new(&root).train().unwrap();
+    let url = serve(temp.path());
+    let asked = || {
+        let id = json(&format!("{url}/api/v1/runs"))[0]["id"].as_str().unwrap().to_owned();
+        let key = "actor/entropy";
+        json(&format!("{url}/api/v1/runs/{id}/series?keys={key}&format=json"))["values"].clone()
+    };
+    let first = asked();
+    fs::remove_dir_all(&root).unwrap();
+    let recipe = RECIPE.replace("seed = 3", "seed = 4");
+    assert_ne!(recipe, RECIPE);
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let own = Record::open(&root).unwrap().metrics().unwrap();
+    let last = own.points("actor/entropy").next_back().unwrap().1;
+    let second = asked();
+    assert_ne!(first, second);
+    let column = second.as_array().unwrap()[1].as_array().unwrap();
+    assert_eq!(column.last().unwrap().as_f64().unwrap().to_bits(), last.to_bits());
+}
+
+/// Damage that a reader would wait for, or take for much more than it is.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_the_facts_is_a_problem_and_no_wait() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    Run::new(&root).train().unwrap();
+    let status = fs::read_to_string(root.join("status.json")).unwrap();
+    fs::write(root.join("status.json"), status.replacen("\"format\": 2", "\"format\": 3", 1))
+        .unwrap();
+    fs::remove_file(root.join("run.json")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(root.join("run.json")).status().unwrap();
+    assert!(made.success());
+    let url = serve(temp.path());
+    let runs = json(&format!("{url}/api/v1/runs"));
+    assert!(runs[0]["problems"].as_u64().unwrap() >= 2, "{runs}");
+}
