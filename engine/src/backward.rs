@@ -150,9 +150,7 @@ fn value(loss: &Tensor) -> Result<f64> {
     if value.is_finite() {
         return Ok(value);
     }
-    Err(Error::Input(format!(
-        "the loss is {value}: nothing was changed; look at the rewards and old log-probs of this step"
-    )))
+    Err(Error::Loss(value))
 }
 
 /// The loss and its gradient in each column.

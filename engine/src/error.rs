@@ -44,6 +44,9 @@ pub enum Error {
     /// numbers that are not finite. The sentence names the argument.
     #[error("{0}")]
     Input(String),
+    /// The loss is infinite or not a number.
+    #[error("the loss is {0}, expected a finite number")]
+    Loss(f64),
     /// The caller's sink of gradients failed.
     #[error(transparent)]
     Sink(Box<dyn std::error::Error + Send + Sync>),

@@ -18,6 +18,7 @@ mod layers;
 mod load;
 mod message;
 mod mistakes;
+mod offers;
 mod origins;
 mod place;
 mod reference;

@@ -14,7 +14,6 @@ use crate::builtin::Builtin;
 use crate::config::{DTypeChoice, DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::identity::model_files;
-use crate::names::is_hub_name;
 use crate::run_dir;
 use crate::search_path::SearchPath;
 
@@ -50,7 +49,7 @@ pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
         );
     }
     let Some(path) = search_path.find(name) else {
-        let hub = if is_hub_name(name) {
+        let hub = if search_path.may_be_on_hub(name) {
             format!("\nfor the model of that name on Hugging Face: hf://{name}")
         } else {
             String::new()

@@ -71,6 +71,13 @@ pub fn counted(count: impl std::fmt::Display, noun: &str) -> String {
     format!("{count} {noun}{end}")
 }
 
+/// A text as a string of TOML on one line, in quotation marks.
+pub(crate) fn literal(text: &str) -> String {
+    // TOML has the escapes of JSON, and asks for one more.
+    let json = serde_json::to_string(text).expect("a text becomes JSON");
+    json.replace('\u{7f}', "\\u007f")
+}
+
 /// A word as a shell reads it back.
 pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);

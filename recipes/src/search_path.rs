@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::names::is_hub_name;
+
 /// The folders in which files that a recipe names are searched for, in order.
 #[derive(Debug, Clone)]
 pub struct SearchPath(Vec<PathBuf>);
@@ -30,6 +32,13 @@ impl SearchPath {
         self.0.iter().map(move |folder| folder.join(path)).filter(|path| path.exists())
     }
 
+    /// Whether `name`, which none of them has, may be that of a repository on Hugging Face: not
+    /// where its first part is a folder here.
+    pub(crate) fn may_be_on_hub(&self, name: &str) -> bool {
+        let owner = name.split('/').next().unwrap_or(name);
+        is_hub_name(name) && !self.find_all(owner).any(|path| path.is_dir())
+    }
+
     /// The folders, for a message.
     pub fn describe(&self) -> String {
         let name = |folder: &PathBuf| {
@@ -42,5 +51,21 @@ impl SearchPath {
         let mut names: Vec<_> = self.0.iter().map(name).collect();
         names.dedup();
         names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_into_a_folder_that_is_here_is_none_on_the_hub() {
+        let temp = tempfile::tempdir().unwrap();
+        let search_path = SearchPath::of_recipe(temp.path());
+        std::fs::create_dir(temp.path().join("models")).unwrap();
+        std::fs::write(temp.path().join("Qwen"), "").unwrap();
+        assert!(search_path.may_be_on_hub("Qwen/Qwen3-0.6B"));
+        assert!(!search_path.may_be_on_hub("models/qwen"));
+        assert!(!search_path.may_be_on_hub("other/model.gguf"));
     }
 }

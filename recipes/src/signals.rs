@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -15,9 +15,17 @@ pub const INTERRUPTED: u8 = 130;
 /// scheduler may each pass one on.
 const SAME: Duration = Duration::from_secs(1);
 
-/// A request to stop the run, shared by its clones. It holds when the request came.
+/// A request to stop the run, shared by its clones.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<OnceLock<Instant>>);
+pub struct Stop(Arc<Request>);
+
+#[derive(Debug, Default)]
+struct Request {
+    /// When it came.
+    at: OnceLock<Instant>,
+    /// What is done before the process ends.
+    what: Mutex<&'static str>,
+}
 
 impl Stop {
     /// Listens to Ctrl-C, SIGTERM and SIGHUP from now on; once a process. `what` says what is done
@@ -28,9 +36,10 @@ impl Stop {
     /// Fails when the system does not let it listen.
     pub fn listen(what: &'static str) -> Result<Self> {
         let stop = Self::default();
+        stop.does(what);
         let requests = stop.clone();
         ctrlc::set_handler(move || {
-            if let Some(first) = requests.0.get() {
+            if let Some(first) = requests.0.at.get() {
                 if first.elapsed() >= SAME {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
@@ -38,19 +47,26 @@ impl Stop {
             }
             requests.request();
             // A closed terminal is no reason not to save.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nstopping: {what}; from {} s on, Ctrl-C quits at once",
-                SAME.as_secs()
-            );
+            let _ = writeln!(std::io::stderr(), "\n{}", requests.told());
         })
         .context("listening to Ctrl-C")?;
         Ok(stop)
     }
 
+    /// From now on, `what` is what is done before the process ends.
+    pub fn does(&self, what: &'static str) {
+        *self.0.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// The line for who asked for it.
+    fn told(&self) -> String {
+        let what = *self.0.what.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("stopping: {what}; press Ctrl-C again after a second to quit at once")
+    }
+
     /// Requests a stop, as Ctrl-C does.
     pub fn request(&self) {
-        self.0.get_or_init(Instant::now);
+        self.0.at.get_or_init(Instant::now);
     }
 
     /// Whether work goes on, for work that can be broken off.
@@ -60,6 +76,24 @@ impl Stop {
 
     /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
-        self.0.get().is_some()
+        self.0.at.get().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_what_is_done_then() {
+        let stop = Stop::default();
+        stop.does("nothing was begun");
+        let clone = stop.clone();
+        let told = |what: &str| {
+            format!("stopping: {what}; press Ctrl-C again after a second to quit at once")
+        };
+        assert_eq!(stop.told(), told("nothing was begun"));
+        clone.does("the step is dropped");
+        assert_eq!(stop.told(), told("the step is dropped"));
     }
 }

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use rewards::rubric::Weighted;
 use rewards::{Attempt, Problem, Rubric, Verifier};
 
+pub(crate) use command::{as_list, is_script};
 pub use config::{OutsideConfig, RewardConfig, RewardsConfig};
 pub use fault::{Fault, FaultKind};
 pub use http::{Http, HttpConfig};

@@ -80,7 +80,7 @@ impl CutLog {
             Ok(keep) => Ok(Self { path, length: bytes.len(), keep }),
             Err((line, what)) => {
                 let problem = format!(
-                    "{what}, and lines after it would be lost; restore it from a copy, or remove it to \
+                    "this line is {what}, and lines after it would be lost; restore it from a copy, or remove it to \
                      go on without its values"
                 );
                 Err(Error::Line { path, line, problem })
@@ -254,7 +254,9 @@ mod tests {
         for step in [2, 3, 8] {
             let error = cut(root.path(), Some(step)).unwrap_err().to_string();
             assert!(
-                error.contains("index.jsonl, line 2: of step 9, before lines of step 2"),
+                error.contains(
+                    "index.jsonl, line 2: this line is of step 9, before lines of step 2"
+                ),
                 "{error}"
             );
             assert_eq!(fs::read_to_string(&index).unwrap(), log);

@@ -139,9 +139,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.dry_run {
         return show_outlook(&job, &options(Stop::default()));
     }
-    let stop = Stop::listen(
-        "a step that still samples is dropped, and the state after the one before, if any, is saved",
-    )?;
+    let stop = Stop::listen("the run has not begun yet")?;
     if let Some(limit) = args.max_time {
         stop_after(limit.saturating_sub(began.elapsed()), stop.clone(), console.clone());
     }

@@ -11,10 +11,22 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// A message in which long texts in backticks and quotation marks are cut.
+/// A message in which long texts in backticks and quotation marks are cut. What is to be written
+/// stays whole: it has to work when it is pasted.
 pub(super) fn brief_quotes(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let line = if line.starts_with(WRITE) { line.to_owned() } else { brief_line(line) };
+        match line.char_indices().nth(MOST_OF_LINE) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn brief_line(line: &str) -> String {
     let mut out = String::new();
-    let mut rest = text;
+    let mut rest = line;
     while let Some(at) = rest.find(['`', '"']) {
         let mark = &rest[at..=at];
         let Some(end) = rest[at + 1..].find(mark) else { break };
@@ -22,17 +34,16 @@ pub(super) fn brief_quotes(text: &str) -> String {
         out.extend([&rest[..at], mark, &shortened(inside), mark]);
         rest = &rest[at + 2 + end..];
     }
-    out.push_str(rest);
     // What is not quoted, or has quotes in it.
-    let lines = out.split('\n').map(|line| match line.char_indices().nth(MOST_OF_LINE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    out + rest
 }
 
+/// The begin of a line that says what to write; one that is longer than a line may be is not
+/// offered.
+pub(super) const WRITE: &str = "write ";
+
 /// Characters of a line of a message.
-const MOST_OF_LINE: usize = 1000;
+pub(super) const MOST_OF_LINE: usize = 1000;
 
 /// The part of a line that is shown where the line is long, with the place of what is marked in it.
 pub(super) fn window(line: &str, column: usize, width: usize) -> (String, usize, usize) {
@@ -63,6 +74,10 @@ mod tests {
         assert_eq!(brief_quotes(&format!("unknown key `{long}`")), cut);
         assert!(brief_quotes(&long).chars().count() < 1100);
         assert_eq!(brief_quotes("a `b` \"c\" `d"), "a `b` \"c\" `d");
+        let offered = format!("got `{long}`\nwrite `rewards = [\"{}\"]`", "v".repeat(300));
+        let brief = brief_quotes(&offered);
+        assert_eq!(brief.lines().last(), offered.lines().last());
+        assert!(brief.lines().next().unwrap().ends_with("v…`"), "{brief}");
         let (line, indent, width) = window(&format!("{long}x = 1"), 100_000, 1);
         assert_eq!((line.chars().nth(indent), width), (Some('x'), 1), "{line}");
         assert!(window(&long, 0, 100_000).0.chars().count() < 200);

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::foreign::{self, Meant};
 use super::message;
+use super::offers::offer;
 use super::place::{Place, algorithm, stage_kinds};
 use super::reference::{Foreign, KEYS, noted};
 use crate::names::nearest;
@@ -43,8 +44,8 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
         return named(missing_key(place, missing));
     }
     let text = message::reword(text);
-    if let Some(example) = example(&place, &text) {
-        return Explained { key: place.key(), text: format!("{text}\nwrite {example}") };
+    if let Some(offer) = offer(&place, &text) {
+        return Explained { key: place.key(), text: format!("{text}\n{offer}") };
     }
     let text = match text.strip_prefix("expected text in quotation marks") {
         Some(rest) => {
@@ -54,44 +55,6 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
         None => text,
     };
     Explained { key: place.key(), text }
-}
-
-/// What to write for a value of a wrong shape, where it shows what is meant: a number for a table
-/// with a coefficient, one text for a list.
-fn example(place: &Place<'_>, text: &str) -> Option<String> {
-    let name = place.path.last().filter(|name| name.parse::<usize>().is_err())?;
-    match place.value()? {
-        value @ (DeValue::Float(_) | DeValue::Integer(_))
-            if text.starts_with("expected a name or a table with `kind`") =>
-        {
-            let number = number(value)?;
-            let known = KEYS.get(&format!("{}.coefficient", place.general()))?;
-            let kind = known.kinds.iter().find(|kind| *kind == "k3").or(known.kinds.first())?;
-            Some(format!("`{name} = {{ kind = \"{kind}\", coefficient = {number} }}`"))
-        }
-        DeValue::String(written) if text.starts_with("expected a list, got ") => {
-            if name == "rewards" {
-                let known = noted(&written.to_lowercase()).and_then(|noted| noted.note.as_deref());
-                let code = known.and_then(|note| note.split("= ").nth(1).map(|_| note));
-                let list = code.and_then(|note| note.split_once("{1} = ")).map(|(_, list)| list);
-                return Some(format!("`{name} = {}`", list.unwrap_or("[{ kind = \"math\" }]")));
-            }
-            let words: Vec<_> =
-                written.split_whitespace().map(|word| format!("{word:?}")).collect();
-            let words = if name == "command" { words.join(", ") } else { format!("{written:?}") };
-            Some(format!("`{name} = [{words}]`"))
-        }
-        _ => None,
-    }
-}
-
-/// A number as it is written.
-fn number(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
-        _ => None,
-    }
 }
 
 /// The key of the same table that is meant by a wrong one.

@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, bail};
 use engine::hub::{DATASETS, Hub};
 
 use super::rows::is_known;
-use crate::names::is_hub_name;
 use crate::search_path::SearchPath;
 
 /// Names that a message lists.
@@ -43,7 +42,7 @@ pub(super) fn find(path: &str, search_path: &SearchPath, one: bool) -> Result<Fo
         bail!("`{path}` is no data set: expected {DATASETS}owner/name[@revision][/path]");
     }
     let Some(found) = local(path, search_path, one)? else {
-        let hub = if is_hub_name(path) {
+        let hub = if search_path.may_be_on_hub(path) {
             format!("\nfor the data set of that name on Hugging Face: path = \"{DATASETS}{path}\"")
         } else {
             String::new()

@@ -1,7 +1,7 @@
 //! What resumes changed: `changes.jsonl`, and the recipes that were replaced.
 
 use std::fs;
-use std::io;
+use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 use evals::run::{Change, Changes, FORMAT, Facts, read_changes, write_whole};
@@ -17,8 +17,13 @@ fn recipe_name(number: usize) -> String {
 
 /// Whether a file of this name is the recipe before a change.
 pub(super) fn kept_recipe(name: &str) -> bool {
+    number_of(name).is_some()
+}
+
+/// The number of the change before which a file of this name was the recipe.
+fn number_of(name: &str) -> Option<usize> {
     let number = name.strip_prefix("recipe-").and_then(|rest| rest.strip_suffix(".toml"));
-    number.and_then(|number| number.parse().ok()).is_some_and(|number| recipe_name(number) == name)
+    number?.parse().ok().filter(|number| recipe_name(*number) == name)
 }
 
 impl RunDir {
@@ -58,8 +63,7 @@ impl RunDir {
         let is_noted =
             lines.last().is_some_and(|line| line.step == step && line.changes == changes);
         if !is_noted {
-            let kept = lines.iter().filter(|line| line.recipe.is_some()).count();
-            let name = (old != recipe).then(|| recipe_name(kept + 1));
+            let name = (old != recipe).then(|| recipe_name(self.numbers(&lines).end));
             if let Some(name) = &name {
                 self.write(name, old.as_bytes())?;
             }
@@ -93,12 +97,24 @@ impl RunDir {
             lines.pop();
             self.write_changes(&lines)?;
         }
-        let kept = lines.iter().filter(|line| line.recipe.is_some()).count();
-        match fs::remove_file(self.root.join(recipe_name(kept + 1))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error)
-                .with_context(|| format!("removing what a kill left in {}", self.root.display())),
-            _ => Ok(lines),
+        // It wrote the last of them. The others are the user's, as is one that says something else.
+        let left = self.numbers(&lines).next_back().map(recipe_name).filter(is_kept);
+        if let Some(name) = left {
+            fs::remove_file(self.root.join(name))
+                .with_context(|| format!("removing what a kill left in {}", self.root.display()))?;
         }
+        Ok(lines)
+    }
+
+    /// The numbers after those of `lines` under which there are files already; the end is free.
+    fn numbers(&self, lines: &[Changes]) -> Range<usize> {
+        let kept = lines.iter().filter_map(|line| number_of(line.recipe.as_deref()?));
+        let first = kept.max().map_or(1, |number| number.saturating_add(1));
+        let mut end = first;
+        while self.root.join(recipe_name(end)).exists() {
+            end += 1;
+        }
+        first..end
     }
 
     fn write_changes(&self, lines: &[Changes]) -> Result<()> {
@@ -196,6 +212,28 @@ mod tests {
         fs::write(root.join("recipe-0001.toml"), "seed = 1\n").unwrap();
         assert_eq!(run.settle().unwrap(), []);
         assert_eq!(names(), before);
+    }
+
+    #[test]
+    fn files_of_the_users_with_the_name_of_a_kept_recipe_stay() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("a");
+        let facts = of_this_process(1);
+        let run = RunDir::create(&root, "seed = 1\n", &facts).unwrap();
+        let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+        fs::write(root.join("recipe-0001.toml"), "my own\n").unwrap();
+        assert_eq!(run.settle().unwrap(), []);
+        run.change(4, Vec::new(), "seed = 2\n", &facts).unwrap();
+        let [line] = &run.changes().unwrap()[..] else { panic!("one change") };
+        assert_eq!(line.recipe.as_deref(), Some("recipe-0002.toml"));
+        // As a kill leaves it before the note of a second change, and between the two.
+        fs::write(root.join("recipe-0003.toml"), "seed = 2\n").unwrap();
+        assert_eq!(run.settle().unwrap().len(), 1);
+        assert!(!root.join("recipe-0003.toml").exists());
+        fs::write(root.join(RECIPE), "seed = 1\n").unwrap();
+        assert_eq!(run.settle().unwrap(), []);
+        assert!(!root.join("recipe-0002.toml").exists());
+        assert_eq!(read("recipe-0001.toml"), "my own\n");
     }
 
     #[test]

@@ -299,6 +299,7 @@ struct Trainer<'a> {
 impl Trainer<'_> {
     /// Runs the remaining steps and records how the run ended.
     fn run_to_end(mut self) -> Result<Ended> {
+        self.run.stop.does("the unfinished step is dropped and the state before it is saved");
         let ended = self.train();
         self.end(ended)
     }

@@ -200,7 +200,7 @@ impl<'a> UpdateLoss<'a> {
 
 impl Objective for UpdateLoss<'_> {
     fn value(&mut self) -> optim::Result<f64> {
-        self.run_micro_batches(None).map_err(|error| optim::Error::Objective(error.into()))
+        self.run_micro_batches(None).map_err(of_objective)
     }
 
     fn gradient(&mut self, into: &mut Gradients) -> optim::Result<f64> {
@@ -210,7 +210,15 @@ impl Objective for UpdateLoss<'_> {
                 into.add(index, parameter.tensor.zeros_like()?)?;
             }
         }
-        self.run_micro_batches(Some(into)).map_err(|error| optim::Error::Objective(error.into()))
+        self.run_micro_batches(Some(into)).map_err(of_objective)
+    }
+}
+
+/// An error of the loss as the optimizer reports it.
+fn of_objective(error: engine::Error) -> optim::Error {
+    match error {
+        engine::Error::Loss(loss) => optim::Error::NonFiniteLoss { loss },
+        error => optim::Error::Objective(error.into()),
     }
 }
 

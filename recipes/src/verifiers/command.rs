@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::printable::literal;
+
 /// Programs that run a script given as an argument. Others, such as `ssh` or `docker`, may take it
 /// from elsewhere.
 const INTERPRETERS: [&str; 17] = [
@@ -15,6 +17,16 @@ const SCRIPTS: [&str; 9] = ["js", "lua", "mjs", "pl", "py", "rb", "sh", "ts", "c
 pub(super) fn problem(command: &[String]) -> Option<String> {
     let (program, arguments) = command.split_first()?;
     if !exists(program) {
+        if program.split_whitespace().nth(1).is_some() {
+            let list = as_list(program);
+            let mut words = vec![list.trim_end_matches(']').to_owned()];
+            words.extend(arguments.iter().map(|word| literal(word)));
+            let words = words.join(", ");
+            return Some(format!(
+                "there is no program `{program}`: write its words as separate strings: \
+                 `command = {words}]`"
+            ));
+        }
         let where_to = if program.contains('/') {
             format!("at that path{}", started_in(Path::new(program)))
         } else {
@@ -51,17 +63,49 @@ fn script<'a>(program: &str, arguments: &'a [String]) -> Option<&'a str> {
         return None;
     }
     // What follows `-c`, `-e` and `-m` is code or a module, and all else belongs to it.
-    let is_code = |word: &&String| {
+    let is_code = |word: &str| {
         let short = word.starts_with('-') && !word.starts_with("--");
-        word.as_str() == "--eval" || short && word.ends_with(['c', 'e', 'm', 'p'])
+        matches!(word, "-" | "--eval" | "--print") || short && word.ends_with(['c', 'e', 'm', 'p'])
     };
-    let is_script = |word: &&String| {
-        let extension = Path::new(word.as_str()).extension().and_then(|it| it.to_str());
-        !word.starts_with('-')
-            && !word.contains("://")
-            && extension.is_some_and(|it| SCRIPTS.contains(&it))
+    let values: &[&str] = match family {
+        "python" | "pypy" => &["-X", "-W"],
+        "node" => &["-r", "--require", "--import"],
+        _ => &[],
     };
-    arguments.iter().take_while(|word| !is_code(word)).find(is_script).map(String::as_str)
+    let mut words = arguments.iter().map(String::as_str);
+    let first = loop {
+        let word = words.next()?;
+        let value = values.iter().find(|option| word.starts_with(**option));
+        if value.is_none() && is_code(word) {
+            return None;
+        }
+        if value == Some(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            break word;
+        }
+    };
+    // Another word may be the value of an option, or a script without an extension.
+    (!first.contains("://") && is_script(first)).then_some(first)
+}
+
+/// Whether a word ends as the name of a script does.
+pub(crate) fn is_script(word: &str) -> bool {
+    let extension = Path::new(word).extension().and_then(|it| it.to_str());
+    extension.is_some_and(|it| SCRIPTS.contains(&it))
+}
+
+/// A command in one text as the list that a recipe has: its words or, where it needs a shell, the
+/// shell that runs it.
+pub(crate) fn as_list(command: &str) -> String {
+    const OF_SHELL: &[char] = &['"', '\'', '|', '=', '$', '&', ';', '<', '>', '`', '*', '\\'];
+    let words: Vec<_> = if command.contains(OF_SHELL) {
+        vec!["sh", "-c", command]
+    } else {
+        command.split_whitespace().collect()
+    };
+    let words: Vec<_> = words.into_iter().map(literal).collect();
+    format!("[{}]", words.join(", "))
 }
 
 /// Whether a program can be found as the system does: by its path, or else by name in `PATH`.
@@ -102,9 +146,44 @@ mod tests {
             ("ssh host python3 judge.py", None),
             ("docker run image judge.py", None),
             ("python3 judge", None),
+            ("bash wrap judge.py", None),
+            ("python3 wrap --rules /opt/x/rules.py", None),
+            ("sh entry judge.py", None),
+            ("bash --rcfile rc judge.sh", None),
+            ("python3 -W ignore judge.py", Some("judge.py")),
+            ("python3 -Wignore -O judge.py rules.py", Some("judge.py")),
+            ("perl -W judge.pl rules.pl", Some("judge.pl")),
+            ("node -r ./hook.js judge.mjs", Some("judge.mjs")),
+            ("python3 -m judge rules.py", None),
+            ("python3 -c pass rules.py", None),
+            ("python3 - rules.py", None),
+            ("python3 -u -X dev", None),
         ] {
             let command = words(command);
             assert_eq!(script(&command[0], &command[1..]), found, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_in_one_text_is_split_or_given_to_a_shell() {
+        for (command, list) in [
+            ("python3  judge.py", r#"["python3", "judge.py"]"#),
+            ("A=1 judge", r#"["sh", "-c", "A=1 judge"]"#),
+            ("judge \"a b\" | tee $LOG", r#"["sh", "-c", "judge \"a b\" | tee $LOG"]"#),
+            ("a\u{1}b", r#"["a\u0001b"]"#),
+        ] {
+            assert_eq!(as_list(command), list);
+            let read: toml::Table = toml::from_str(&format!("command = {list}")).unwrap();
+            assert!(read["command"].is_array());
+        }
+        for (command, list) in [
+            (vec!["python3 judge.py"], r#"["python3", "judge.py"]"#),
+            (vec!["python3 judge.py", "--x y"], r#"["python3", "judge.py", "--x y"]"#),
+        ] {
+            let command: Vec<_> = command.into_iter().map(str::to_owned).collect();
+            let said = problem(&command).unwrap();
+            let end = format!("write its words as separate strings: `command = {list}`");
+            assert!(said.ends_with(&end), "{said}");
         }
     }
 

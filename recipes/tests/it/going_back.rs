@@ -145,6 +145,29 @@ fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_is_a_divergence() {
+    let temp = tempfile::tempdir().unwrap();
+    let recipe = RECIPE.replace("[eval]\nevery = 2", "[eval]\nevery = 50");
+    let recipe = recipe.replace("steps = 2\nbatch = 8", "steps = 4\nbatch = 8");
+    let root = temp.path().join("saved");
+    begin(&root, &recipe, 2);
+    let broken = recipe.replace("kind = \"constant\", lr = 3e-2", "kind = \"constant\", lr = 1e9");
+    let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
+    let error = format!("{:#}", run.train().unwrap_err());
+    assert!(error.starts_with("the loss is NaN"), "{error}");
+    assert!(!error.contains("rewards"), "{error}");
+    assert!(error.contains("its weights have diverged: go back"), "{error}");
+    assert!(error.contains("the checkpoint after step 2 is whole"), "{error}");
+    let folder = root.join("checkpoints/step-000003");
+    assert!(error.contains(&format!("rm -r {}", folder.display())), "{error}");
+    let command = "stearin train small.toml --set stage.0.schedule.lr=1e8 --resume --changed";
+    assert!(error.ends_with(command), "{error}");
+    fs::remove_dir_all(&folder).unwrap();
+    let run = Run { recipe: &recipe, changed: true, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Finished);
+}
+
+#[test]
 #[cfg(unix)]
 fn a_run_whose_only_checkpoint_diverged_begins_again_as_the_message_says() {
     let temp = tempfile::tempdir().unwrap();

@@ -35,6 +35,12 @@ pub(in crate::config) fn noted(name: &str) -> Option<&'static Foreign> {
 }
 
 impl Foreign {
+    /// The list that its note offers as the value of its key.
+    pub(in crate::config) fn list(&self) -> Option<&str> {
+        let (_, list) = self.note.as_deref()?.split_once("{1} = ")?;
+        list.starts_with('[').then(|| &list[..=list.rfind(']').unwrap_or(0)])
+    }
+
     /// The note with its keys as `path` has them; none where the keys are what the name is here.
     pub(in crate::config) fn said(&self, path: impl Fn(&str) -> String) -> Option<String> {
         let mut note = self.note.clone()?;

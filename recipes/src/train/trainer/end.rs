@@ -123,19 +123,34 @@ impl Trainer<'_> {
         }
     }
 
+    /// The setting of a learning rate with which a stage that diverged may not.
+    fn lower_rate(&self) -> String {
+        let stage = self.state.stage;
+        let lr = lowered(self.run.recipe.stages[stage].settings().descent().schedule.peak());
+        format!("stage.{stage}.schedule.lr={lr}")
+    }
+
+    /// What diverged, and what is to be done about it.
+    fn divergence(&self, error: &anyhow::Error) -> String {
+        let settings = self.run.recipe.stages[self.state.stage].settings();
+        let or_else = if is_of_update(error) && !settings.learns_solutions() {
+            ", unless the rewards or old log-probs of this step are at fault"
+        } else {
+            ""
+        };
+        format!(
+            "its weights have diverged{or_else}: go back, with a lower learning rate, as the same \
+             steps would diverge again"
+        )
+    }
+
     /// Why the last checkpoint cannot be gone on from, where that is the cause of the error.
     fn unusable(&self, error: &anyhow::Error) -> Option<Unusable<'_>> {
         let saved = self.saved.as_ref().filter(|saved| saved.state.step == self.state.step)?;
         let folder = saved.path.as_path();
         if has_diverged(error) {
-            let stage = self.state.stage;
-            let lr = lowered(self.run.recipe.stages[stage].settings().descent().schedule.peak());
-            let problem =
-                "its weights have diverged: go back, with a lower learning rate, as the same \
-                           steps would diverge again"
-                    .to_owned();
-            let settings = vec![format!("stage.{stage}.schedule.lr={lr}")];
-            return Some(Unusable { problem, folder, settings });
+            let settings = vec![self.lower_rate()];
+            return Some(Unusable { problem: self.divergence(error), folder, settings });
         }
         // Until a step is done, the files of the checkpoint may be at fault.
         let damage = self.accepted.as_ref().and_then(|_| saved.damage())?;
@@ -161,8 +176,14 @@ fn lowered(lr: f64) -> String {
     format!("{:.1e}", lr / 10.0).replace(".0e", "e")
 }
 
-/// Whether the policy gave logits that are not finite.
+/// Whether the policy gave logits, or the update a loss or a gradient, that are not finite.
 fn has_diverged(error: &anyhow::Error) -> bool {
     // The end of the messages of the engine and of sampling, which have no type in common.
-    with_causes(error).contains("are not finite: the weights have diverged")
+    is_of_update(error) || with_causes(error).contains("are not finite: the weights have diverged")
+}
+
+/// Whether an update found a loss or a gradient that is not finite.
+fn is_of_update(error: &anyhow::Error) -> bool {
+    use optim::Error::{NonFiniteLoss, NonFiniteNorm};
+    matches!(error.downcast_ref(), Some(NonFiniteLoss { .. } | NonFiniteNorm { .. }))
 }

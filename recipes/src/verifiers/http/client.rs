@@ -90,7 +90,7 @@ impl HttpClient {
         }
         let text = text.unwrap_or_default();
         let reason = format!(
-            "{}: expected status 200, got {status}, got `{}`{}",
+            "{}: expected status 200, got {status}, with the body `{}`{}",
             without_secrets(&self.url),
             self.excerpt(&text),
             act(status)

@@ -154,7 +154,7 @@ fn the_attempt_that_breaks_the_server_is_an_error() {
 fn a_server_that_is_no_judge_is_away() {
     for status in [301, 401, 404, 429, 502, 503] {
         let url = serve(move |_| (status, "busy".into()));
-        away(&url, &format!("got {status}, got `busy`"));
+        away(&url, &format!("got {status}, with the body `busy`"));
     }
     let says = |text: &'static str| serve(move |_| (200, text.to_owned()));
     let broken = |reply: &'static str, problem: &str| {
@@ -289,7 +289,7 @@ fn at_the_first_contact_a_refusal_is_an_error_with_the_next_act() {
         let url = serve(move |_| (status, "no".into()));
         let away = trial(&http(&url, ""), "2").unwrap_err();
         assert!(!away.is_transient() && away.reason.contains(act), "{away:?}");
-        assert!(away.reason.contains(&format!("got {status}, got `no`")), "{away:?}");
+        assert!(away.reason.contains(&format!("got {status}, with the body `no`")), "{away:?}");
     }
     let url = serve(|_| (200, "hello".into()));
     assert!(!trial(&http(&url, ""), "2").unwrap_err().is_transient());

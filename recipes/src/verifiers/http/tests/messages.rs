@@ -7,7 +7,8 @@ fn what_a_server_says_in_a_failure_is_shown_in_its_first_200_characters() {
     let says = format!("Traceback:\n\u{1b}[31m{}", "x".repeat(400));
     let url = serve(move |_| (500, says.clone()));
     let http = http(&url, "");
-    let expected = format!("got 500, got `Traceback:\\n\\u{{1b}}[31m{}…`", "x".repeat(200 - 16));
+    let expected =
+        format!("got 500, with the body `Traceback:\\n\\u{{1b}}[31m{}…`", "x".repeat(200 - 16));
     let said = trial(&http, "2").unwrap_err().reason;
     assert!(said.contains(&expected), "{said}");
 }
