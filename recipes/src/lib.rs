@@ -13,8 +13,8 @@
 //! builtin  data  run_dir  shipped
 //! config                           the recipe
 //! tasks  verifiers                 components with settings of their own
-//! causes  console  identity  machine  memory  names  random  search_path  signals
-//! printable                        text that a terminal does not obey
+//! causes  console  identity  machine  memory  random  search_path  signals
+//! names  printable                 misspelt names; text that a terminal does not obey
 //! ```
 //!
 //! `tests/it/tidy/layers.rs` holds the code to this picture.

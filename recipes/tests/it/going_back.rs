@@ -169,6 +169,19 @@ fn a_loss_that_is_not_finite_is_a_divergence() {
 
 #[test]
 #[cfg(unix)]
+fn a_divergence_in_the_midst_of_a_step_is_gone_on_from_with_a_lower_rate() {
+    let temp = tempfile::tempdir().unwrap();
+    let rate = ["--set", "stage.sft.schedule.lr=1e9", "--set", "stage.0.schedule.warmup_ratio=0"];
+    let output = stearin(temp.path(), &[&["train", "quickstart"], &rate[..]].concat());
+    let said = stderr(&output);
+    assert!(said.contains("error: the loss is NaN"), "{said}");
+    assert!(said.contains("is not saved, but its weights have diverged"), "{said}");
+    let command = said.lines().last().unwrap();
+    assert!(command.contains("lr=1e8") && command.ends_with("--resume --changed"), "{said}");
+}
+
+#[test]
+#[cfg(unix)]
 fn a_run_whose_only_checkpoint_diverged_begins_again_as_the_message_says() {
     let temp = tempfile::tempdir().unwrap();
     let (temp, root) = (temp.path(), temp.path().join("runs/small"));

@@ -155,7 +155,7 @@ fn signals_within_a_second_are_one() {
     assert!(Command::new("sh").args(["-c", &twice]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said.matches("from 1 s on, Ctrl-C quits at once").count(), 1, "{said}");
+    assert_eq!(said.matches("press Ctrl-C again after a second").count(), 1, "{said}");
     let left = status(&root).unwrap();
     assert_eq!(left.state, State::Interrupted, "{said}");
     assert!(root.join(format!("checkpoints/step-{:06}/trainer.json", left.step)).is_file());

@@ -85,6 +85,9 @@ impl Trainer<'_> {
             let resume = Command { changed, ..command }.resume(&settings);
             let way_back = way_back(self.run_dir.root(), folder, Some(&resume));
             format!("{state}, but {problem}\n{way_back}")
+        } else if let Some(stage) = self.diverging(error) {
+            let command = Command { changed: true, ..command }.resume(&[self.lower_rate(stage)]);
+            format!("{state}, but {}:\n  {command}", self.divergence(error))
         } else if let Some(recoverable) = error.downcast_ref::<Recoverable>() {
             let command = Command { changed: true, ..command }.resume(&recoverable.settings);
             format!("{state}; to go on:\n  {command}")
@@ -123,9 +126,14 @@ impl Trainer<'_> {
         }
     }
 
+    /// The stage that diverged in the midst of a step, of which nothing is saved.
+    fn diverging(&self, error: &anyhow::Error) -> Option<usize> {
+        let (stage, _) = self.run.recipe.stage_at(self.state.step)?;
+        is_of_update(error).then_some(stage)
+    }
+
     /// The setting of a learning rate with which a stage that diverged may not.
-    fn lower_rate(&self) -> String {
-        let stage = self.state.stage;
+    fn lower_rate(&self, stage: usize) -> String {
         let lr = lowered(self.run.recipe.stages[stage].settings().descent().schedule.peak());
         format!("stage.{stage}.schedule.lr={lr}")
     }
@@ -149,7 +157,7 @@ impl Trainer<'_> {
         let saved = self.saved.as_ref().filter(|saved| saved.state.step == self.state.step)?;
         let folder = saved.path.as_path();
         if has_diverged(error) {
-            let settings = vec![self.lower_rate()];
+            let settings = vec![self.lower_rate(self.state.stage)];
             return Some(Unusable { problem: self.divergence(error), folder, settings });
         }
         // Until a step is done, the files of the checkpoint may be at fault.
