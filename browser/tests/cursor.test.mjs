@@ -55,10 +55,16 @@ test("a copied address opens the same token; back and forward work", { skip }, a
   await page.keyboard.press("2");
   await page.waitForSelector(".tok span.on");
   for (const key of ["j", "l", ".", ".", "c"]) {
+    const before = page.url();
     await page.keyboard.press(key);
+    await page.waitForFunction((url) => location.href !== url, before);
+    // Another group is read before its completions can be walked through.
+    await page.waitForFunction(() => {
+      const group = new URLSearchParams(location.hash.split("?")[1]).get("group");
+      return document.querySelector("section[aria-label=Problem] h2").textContent.includes(`group ${group}`);
+    });
     await page.waitForTimeout(300);
   }
-  await page.waitForTimeout(200);
   const told = (where) => where.locator(".stackup .side").first().textContent();
   const address = page.url();
   for (const part of ["group=", "sib=", "tok=2", "by=entropy"]) assert.ok(address.includes(part), address);

@@ -57,6 +57,9 @@ test("eight continuations arrive, judged, and the same fork gives them again", {
   assert.equal(Number(correct), await page.locator(`${CARD} .marks .yes`).count());
   assert.equal(n, "8");
   assert.ok(Number(recorded) <= Number(of) && Number(of) <= entry.n);
+  const branch = page.locator(".tree svg g:has(path[stroke-dasharray])");
+  assert.equal(await branch.count(), 1);
+  assert.match(await branch.locator("title").textContent(), new RegExp(`^Fork of #1 from token 1: ${correct} of 8 correct; 95 % interval`));
   const saved = page.waitForEvent("download");
   await button(page, "as JSON").click();
   const file = JSON.parse(fs.readFileSync(await (await saved).path(), "utf8"));

@@ -10,6 +10,7 @@ const { visible } = await part("dom.js");
 const { parse } = await part("state.js");
 const { nearest } = await part("plot.js");
 const { completionsOf, credit, gap, phi, textOf } = await part("panels/tokens.js");
+const { grafted } = await part("panels/tree.js");
 const { partingOf } = await part("panels/problem.js");
 const { effect } = await part("panels/prediction.js");
 const { signFlips } = await part("panels/compare.js");
@@ -85,6 +86,15 @@ test("two groups part where their most frequent paths do", () => {
   assert.deepEqual([at, a.token, a.votes, b.token, b.votes], [2, 3, 2, 5, 2]);
   const same = partingOf(first, first);
   assert.deepEqual([same.a, same.b], [null, null]);
+});
+
+test("a fork is a leaf of the node that holds the last kept token", () => {
+  const node = (parent, from, len, siblings) => ({ parent, from, len, siblings });
+  const nodes = [node(null, 0, 3, [0, 1, 2]), node(0, 3, 4, [0, 2]), node(0, 3, 2, [1]), node(1, 7, 0, [2])];
+  const leaf = (sibling, token) => grafted(nodes, { sibling, token, correct: 3, n: 8, low: 0.1, high: 0.7 }).at(-1);
+  const at = (sibling, token) => [leaf(sibling, token).parent, leaf(sibling, token).along];
+  assert.deepEqual([at(0, 0), at(0, 3), at(0, 4), at(0, 7), at(1, 4), at(1, 5)], [[0, 0], [0, 1], [1, 0.25], [1, 1], [2, 0.5], [2, 1]]);
+  assert.deepEqual([leaf(0, 4).value, leaf(0, 4).interval, nodes.length], [0.375, [0.1, 0.7], 4]);
 });
 
 test("the share of sign flips is that of all patterns", () => {

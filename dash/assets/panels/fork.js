@@ -8,8 +8,8 @@ const ROLLS = 8;
 
 /** Continuations from the cursor's token, and the alternatives there, by a model of the server. */
 export class ForkView {
-  constructor(element, run) {
-    this.run = run;
+  constructor(element, run, graft) {
+    Object.assign(this, { run, graft });
     this.place = el("div", {});
     element.append(this.place);
     this.ready = this.open();
@@ -37,6 +37,7 @@ export class ForkView {
     if (this.out) replace(this.out);
   }
 
+  /** What a request names, as it is now: the cursor may move while an answer is awaited. */
   asked(further) {
     return { run: this.run.id, step: this.entry.step, group: this.entry.group, sibling: cursor.sib ?? 0, ...further };
   }
@@ -51,8 +52,8 @@ export class ForkView {
     return this.model.weights === "checkpoints" ? this.before() : null;
   }
 
-  weights(checkpoint) {
-    return checkpoint === null ? this.model.name : checkpoint < this.entry.step ? `checkpoint ${checkpoint}` : `checkpoint ${checkpoint}, later than the step`;
+  weights(checkpoint, step) {
+    return checkpoint === null ? this.model.name : checkpoint < step ? `checkpoint ${checkpoint}` : `checkpoint ${checkpoint}, later than the step`;
   }
 
   async roll() {
@@ -63,7 +64,8 @@ export class ForkView {
     replace(this.out, el("p", { class: "note", text: "Reading the weights …" }));
     this.busy(true);
     try {
-      const [{ job, checkpoint }, recorded] = await Promise.all([post("/fork", asked), this.recorded(asked)]);
+      const [{ job, checkpoint }, recorded] = await Promise.all([post("/fork", asked), this.recorded(asked, this.group)]);
+      if (!this.shows(asked)) return void remove(route("fork", job)).catch(() => {}).finally(() => this.busy(false));
       this.follow(job, asked, checkpoint, recorded);
     } catch (error) {
       this.refused(error);
@@ -71,19 +73,24 @@ export class ForkView {
   }
 
   /** What became of the recorded completions that begin with the tokens that are kept. */
-  async recorded({ step, group, sibling, token }) {
+  async recorded({ step, group, sibling, token }, { completions }) {
     const nodes = await get(route("runs", this.run.id, "groups", step, group, "tree"));
     const last = token - 1;
     const node = nodes.find(({ siblings, from, len }) => siblings.includes(sibling) && last >= from && last < from + len);
-    const outcomes = (node?.siblings ?? [...this.group.completions.keys()]).map((one) => this.group.completions[one].outcome);
+    const outcomes = (node?.siblings ?? [...completions.keys()]).map((one) => completions[one].outcome);
     return `${outcomes.filter((one) => one === "correct").length} of ${outcomes.length}`;
+  }
+
+  /** Whether the group of a request is still the one that is shown. */
+  shows({ step, group }) {
+    return this.entry.step === step && this.entry.group === group;
   }
 
   follow(job, asked, checkpoint, recorded) {
     const squares = el("span", { class: "marks" });
     const note = el("p", { class: "note" });
     const text = el("p", { class: "problem" });
-    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${this.weights(checkpoint)}: `;
+    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${this.weights(checkpoint, asked.step)}: `;
     replace(this.out, el("p", { class: "note" }, from, squares), note, text);
     const told = [];
     const source = listen(route("fork", job, "events"), ["completion", "done", "cancelled", "failed"], (event, data) => {
@@ -101,6 +108,7 @@ export class ForkView {
       const share = `${data.correct} of ${data.n} correct (95 %: ${percent(data.low)} to ${percent(data.high)}); recorded with these tokens: ${recorded}`;
       const reason = event === "cancelled" ? ` Cancelled: ${data.reason}.` : "";
       replace(note, `${share}.${reason} `, action("as JSON", () => save(`fork-${asked.step}-${asked.group}-${asked.sibling}-${asked.token}.json`, { ...asked, checkpoint, ...data, completions: told })));
+      if (this.shows(asked) && data.n > 0) this.graft({ ...asked, ...data });
       announce(`fork: ${data.correct} of ${data.n} correct`);
     });
     // Another server knows nothing of it, and the browser gives up.
@@ -127,18 +135,20 @@ export class ForkView {
     const next = first === null ? undefined : this.run.info.checkpoints.find((step) => step >= this.entry.step && step > first);
     const checkpoints = [first, ...(next === undefined ? [] : [next])];
     const at = cursor.tok ?? 0;
+    const asked = this.asked({ top: 5 });
     this.busy(true);
     try {
       const shares = new Map();
       for (const [side, checkpoint] of checkpoints.entries()) {
-        const { alternatives } = await post("/score", this.asked({ checkpoint, top: 5 }));
+        const { alternatives } = await post("/score", { ...asked, checkpoint });
+        if (!this.shows(asked)) return void this.busy(false);
         for (const { token, text, log_prob: log } of alternatives[at] ?? []) {
           const one = shares.get(token) ?? { text, pair: [] };
           one.pair[side] = Math.exp(log);
           shares.set(token, one);
         }
       }
-      const title = `Likeliest at token ${at}, ${checkpoints.map((one) => this.weights(one)).join(", then ")}`;
+      const title = `Likeliest at token ${at}, ${checkpoints.map((one) => this.weights(one, asked.step)).join(", then ")}`;
       replace(this.out, el("p", { class: "note", text: title }), ...[...shares.values()].map(alternative));
       this.busy(false);
     } catch (error) {

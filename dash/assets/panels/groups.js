@@ -37,7 +37,7 @@ export const groupsPanel = {
     this.tokens = new TokensView(middle, run);
     this.problem = new ProblemView(middle, run);
     this.inspector = new Inspector(side, run);
-    this.fork = isReport ? null : new ForkView(side, run);
+    this.fork = isReport ? null : new ForkView(side, run, (fork) => this.tree.graft(fork));
   },
 
   build(element) {

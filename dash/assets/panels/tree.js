@@ -24,6 +24,13 @@ export class TreeView {
     this.seen = "";
   }
 
+  /** Adds continuations from a token, as a dashed branch. */
+  graft(fork) {
+    this.nodes = grafted(this.nodes, fork);
+    this.seen = "";
+    this.draw();
+  }
+
   draw() {
     if (!this.nodes) return;
     const seen = [document.documentElement.dataset.theme, cursor.sib].join();
@@ -40,6 +47,23 @@ export class TreeView {
     replace(this.legend, swatch(success(1), "reward 1"), swatch(success(0.5), "half"), swatch(success(0), "0"), el("span", { text: "thicker: more completions" }), ...opposed, ...unequal);
     replace(this.list, nested(this.nodes, 0));
   }
+}
+
+/**
+ * The tree with a leaf for continuations of `fork.sibling` from `fork.token` on, of which
+ * `fork.correct` of `fork.n` are correct. It parts from the node that holds the last kept token.
+ */
+export function grafted(nodes, fork) {
+  const last = Math.max(0, fork.token - 1);
+  const parent = Math.max(0, nodes.findIndex(({ siblings, from, len }) => siblings.includes(fork.sibling) && last >= from && last < from + len));
+  const { from, len } = nodes[parent];
+  const leaf = {
+    parent, fork, from: fork.token, len: 0, siblings: [], correct: fork.correct, value: fork.correct / fork.n, interval: [fork.low, fork.high],
+    text: "", ends: true, is_cut: false, credit: null, monte_carlo_credit: null, opposed: false, entropy: null, entropies_agree: true,
+    // Where on its parent's line it begins.
+    along: len > 0 ? Math.min(1, (fork.token - from) / len) : 1,
+  };
+  return [...nodes, leaf];
 }
 
 const childrenOf = (nodes, at) => nodes.flatMap((node, child) => (node.parent === at ? [child] : []));
@@ -65,12 +89,15 @@ function places(nodes) {
     const place = { from, to: from + width, y: 0 };
     at[index] = place;
     if (children.length === 0) place.y = 24 + ROW * leaves++;
-    else place.y = children.map((child) => visit(child, place.to)).reduce((sum, y) => sum + y, 0) / children.length;
+    else place.y = children.map((child) => visit(child, begin(nodes[child], place))).reduce((sum, y) => sum + y, 0) / children.length;
     return place.y;
   };
   visit(0, 8);
   return { at, height: 24 + ROW * Math.max(1, leaves), width: Math.max(...at.map(({ to }) => to)) + 190 };
 }
+
+/** Where a child's line leaves its parent's. */
+const begin = (node, parent) => (node.fork ? parent.from + (parent.to - parent.from) * node.along : parent.to);
 
 /** The tree as SVG; branches of `sibling` are drawn strong. */
 export function treePicture(nodes, sibling) {
@@ -82,15 +109,18 @@ export function treePicture(nodes, sibling) {
   nodes.forEach((node, index) => {
     const { from, to, y } = at[index];
     const parent = node.parent === null ? null : at[node.parent];
-    const curve = parent ? `M${parent.to} ${parent.y}C${parent.to + 18} ${parent.y} ${from - 20} ${y} ${from} ${y}L${to} ${y}` : `M${from} ${y}L${to} ${y}`;
+    const left = parent && begin(node, parent);
+    const curve = parent ? `M${left} ${parent.y}C${left + 18} ${parent.y} ${from - 20} ${y} ${from} ${y}L${to} ${y}` : `M${from} ${y}L${to} ${y}`;
     const on = node.siblings.includes(sibling);
-    const branch = svg("g", { class: "branch", onclick: () => move({ sib: on ? sibling : node.siblings[0], tok: node.from }) });
+    const branch = svg("g", { class: "branch", onclick: () => move({ sib: on ? sibling : firstOf(node), tok: node.from }) });
     branch.append(svg("title", {}, describe(node)));
-    branch.append(svg("path", { class: "run", d: curve, fill: "none", stroke: success(node.value), "stroke-width": 1.5 + Math.min(14, node.siblings.length) * 0.7, "stroke-linecap": "round", "stroke-opacity": sibling === null || sibling === undefined || on ? 1 : 0.5 }));
+    branch.append(svg("path", { class: "run", d: curve, fill: "none", stroke: success(node.value), "stroke-width": 1.5 + Math.min(14, node.siblings.length) * 0.7, "stroke-linecap": "round", "stroke-dasharray": node.fork ? "2 6" : null, "stroke-opacity": sibling === null || sibling === undefined || on || node.fork ? 1 : 0.5 }));
     const text = label(node);
     if (text) branch.append(svg("text", { class: "over", x: from + 5, y: y - 5 - Math.min(14, node.siblings.length) * 0.35 }, text));
     if (node.opposed) branch.append(svg("text", { x: from - 8, y: y + 4, fill: css("--ink") }, "◆"));
-    if (node.ends) {
+    if (node.fork) {
+      top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `fork: ${node.correct} of ${node.fork.n} correct`));
+    } else if (node.ends) {
       const share = node.correct === node.siblings.length ? "correct" : node.correct === 0 ? "not correct" : `${node.correct} correct`;
       top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `${node.siblings.length > 4 ? `${node.siblings.length} completions` : names(node)} ${share}`));
     } else {
@@ -103,20 +133,30 @@ export function treePicture(nodes, sibling) {
   return picture;
 }
 
-const percentOf = (node) => (node.interval ? percent(node.value) : figure(Number(node.value.toFixed(3))));
+/** A completion of a node. */
+const firstOf = (node) => (node.fork ? node.fork.sibling : node.siblings[0]);
+
+/** Three digits; a dash where a reward was not measured or is not finite. */
+const rounded = (value) => (Number.isFinite(value) ? figure(Number(value.toFixed(3))) : "—");
+
+const percentOf = (node) => (node.interval ? percent(node.value) : rounded(node.value));
 
 function describe(node) {
-  const parts = [`${names(node)}: mean reward ${figure(Number(node.value.toFixed(3)))}, ${node.correct} of ${node.siblings.length} correct`];
+  if (node.fork) {
+    const { n, sibling, token, low, high } = node.fork;
+    return `Fork of #${sibling + 1} from token ${token}: ${node.correct} of ${n} correct; 95 % interval ${percent(low)} to ${percent(high)}.`;
+  }
+  const parts = [`${names(node)}: mean reward ${rounded(node.value)}, ${node.correct} of ${node.siblings.length} correct`];
   if (node.interval) parts.push(`95 % interval ${percent(node.interval[0])} to ${percent(node.interval[1])}`);
-  if (node.parent !== null) parts.push(`worth of this step ${signed(Number(node.monte_carlo_credit.toFixed(3)))}`);
-  if (node.credit !== null) parts.push(`credit of its first token ${signed(Number(node.credit.toFixed(3)))}${node.opposed ? ", the opposite sign" : ""}`);
+  if (Number.isFinite(node.monte_carlo_credit)) parts.push(`worth of this step ${signed(Number(node.monte_carlo_credit.toFixed(3)))}`);
+  if (Number.isFinite(node.credit)) parts.push(`credit of its first token ${signed(Number(node.credit.toFixed(3)))}${node.opposed ? ", the opposite sign" : ""}`);
   if (node.entropy !== null) parts.push(`entropy after it ${figure(node.entropy)} nats`);
   return `${parts.join("; ")}.`;
 }
 
 function nested(nodes, index) {
   const node = nodes[index];
-  const open = el("button", { type: "button", class: "plain", text: `token ${node.from}`, onclick: () => move({ sib: node.siblings[0], tok: node.from }) });
+  const open = el("button", { type: "button", class: "plain", text: `token ${node.from}`, onclick: () => move({ sib: firstOf(node), tok: node.from }) });
   const item = el("li", {}, el("code", { text: visible(node.text) || "no text" }), ` ${describe(node)} `, open);
   const children = childrenOf(nodes, index);
   for (const child of children) item.append(nested(nodes, child));
