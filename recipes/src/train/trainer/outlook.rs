@@ -10,7 +10,7 @@ use crate::run_dir::RunDir;
 ///
 /// # Errors
 ///
-/// Fails where [`train`] would before it resumes the run.
+/// Fails where [`crate::train::train`] would before it resumes the run.
 pub fn outlook(job: &Job<'_>, options: &Options<'_>) -> Result<Vec<String>> {
     let run_dir = RunDir::look(options.run_dir)?;
     let total = job.recipe.total_steps();
