@@ -2,9 +2,8 @@
 
 use std::sync::LazyLock;
 
+use evals::hex;
 use sha2::{Digest as _, Sha256};
-
-use crate::binary::hex;
 
 /// A file of the page: its path below `assets/`, and its bytes.
 type Asset = (&'static str, &'static [u8]);
@@ -60,7 +59,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         hash.update(path);
         hash.update(bytes);
     }
-    hex(&hash.finalize()[..4])
+    hex::encode(&hash.finalize()[..4])
 });
 
 /// The version of the page.
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn uplot_is_the_release() {
-        let digest = |path: &str| hex(&Sha256::digest(find(path).unwrap().0));
+        let digest = |path: &str| hex::encode(&Sha256::digest(find(path).unwrap().0));
         assert_eq!(
             digest("vendor/uplot-1.6.32/uPlot.iife.min.js"),
             "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"

@@ -1,8 +1,6 @@
 //! Columns of numbers as bytes: u32 length of the header, the header as JSON, zeros up to a
 //! multiple of 8, then the columns as f64, all little-endian.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 /// The bytes of a header and columns.
@@ -18,15 +16,6 @@ pub(crate) fn encode<'a>(
         bytes.extend(column.iter().flat_map(|value| value.to_le_bytes()));
     }
     bytes
-}
-
-/// Two hexadecimal digits a byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes all that is written");
-    }
-    text
 }
 
 #[cfg(test)]

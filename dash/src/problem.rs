@@ -18,6 +18,9 @@ pub(crate) struct Place {
     step: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<usize>,
+    /// The number of the problem in its held-out set, where its tokens are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) number: Option<u64>,
     n: usize,
     correct: usize,
     reward: Option<f64>,
@@ -50,6 +53,7 @@ pub(crate) fn places(
             whence: "train".into(),
             step: entry.step,
             group: Some(entry.group),
+            number: None,
             n: entry.n,
             correct: entry.correct,
             reward: mean(&entry.reward),
@@ -65,7 +69,9 @@ pub(crate) fn places(
                 let Some(places) = found.get_mut(&line.id) else { continue };
                 // A set that has the problem twice is asked for the first of them.
                 if !places.iter().any(|place| place.whence == set && place.step == step) {
-                    places.push(held_out(&set, step, line));
+                    let has_tokens = run.evaluated(&set, step, &line).is_ok();
+                    let number = has_tokens.then_some(line.number);
+                    places.push(Place { number, ..held_out(&set, step, line) });
                 }
             }
         }
@@ -87,6 +93,7 @@ fn held_out(set: &str, step: u64, line: ProblemLine) -> Place {
         whence: set.to_owned(),
         step,
         group: None,
+        number: None,
         n: line.n,
         correct: line.correct,
         reward: mean(&line.rewards),

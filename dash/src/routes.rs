@@ -1,5 +1,7 @@
 //! The answers of `/api/v1`, and those of the page's own files.
 
+mod evaluations;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,13 +11,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use evals::hex;
 use evals::metrics::spec;
 use evals::run::{Facts, Problem, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::binary::hex;
 use crate::groups::{Filter, Page, tokens};
 use crate::guard::guard;
 use crate::recipe::{Stage, differences, flat, stages};
@@ -36,8 +38,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/groups/{step}/{group}/tokens", get(group_tokens))
         .route("/groups/{step}/{group}/tree", get(group_tree))
         .route("/problem", get(problem_places))
-        .route("/evals/{set}/{step}", get(evaluation))
-        .route("/evals/{set}/{step}/{problem}", get(evaluated_problem))
+        .route("/evals/{set}/{step}", get(evaluations::figures))
+        .route("/evals/{set}/{step}/{problem}", get(evaluations::problem))
+        .route("/evals/{set}/{step}/{problem}/tokens", get(evaluations::tokens))
+        .route("/evals/{set}/{step}/{problem}/tree", get(evaluations::tree))
         .route("/recipe", get(recipe))
         .route("/events", get(events::events));
     Router::new()
@@ -68,7 +72,7 @@ async fn reading<T: Send + 'static>(
 
 /// Answers with bytes, or with nothing where the browser has the same.
 fn cached(headers: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response {
-    let hash = hex(&Sha256::digest(&body)[..8]);
+    let hash = hex::encode(&Sha256::digest(&body)[..8]);
     let tag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("digits are text");
     let known = headers.get(header::IF_NONE_MATCH) == Some(&tag);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -331,33 +335,6 @@ async fn problem_places(
         Ok(places.remove(&id))
     });
     Ok(as_json(&headers, &places.await?))
-}
-
-async fn evaluation(
-    State(runs): Of,
-    Path((id, set, step)): Path<(String, String, u64)>,
-    Query(After { after }): Query<After>,
-    headers: HeaderMap,
-) -> Answer {
-    let page = of_run(runs, id, move |run| {
-        let (summary, lines) = run.evaluation(&set, step)?;
-        let Page { next, lines } = Page::of(&lines, after);
-        Ok(json!({ "summary": summary, "next": next, "lines": lines }))
-    });
-    Ok(as_json(&headers, &page.await?))
-}
-
-async fn evaluated_problem(
-    State(runs): Of,
-    Path((id, set, step, number)): Path<(String, String, u64, u64)>,
-    headers: HeaderMap,
-) -> Answer {
-    let line = of_run(runs, id, move |run| {
-        let (_, lines) = run.evaluation(&set, step)?;
-        let found = lines.into_iter().find(|line| line.number == number);
-        found.ok_or_else(|| Trouble::missing(format!("the set has no problem {number}")))
-    });
-    Ok(as_json(&headers, &line.await?))
 }
 
 async fn recipe(State(runs): Of, Path(id): Path<String>, headers: HeaderMap) -> Answer {

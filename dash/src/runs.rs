@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use evals::hex;
 use sha2::{Digest as _, Sha256};
 
-use crate::binary::hex;
 use crate::trouble::Trouble;
 use crate::watched::{Watched, is_run};
 
@@ -116,5 +116,5 @@ fn id(run: &Watched, open: &BTreeMap<PathBuf, (String, Shared)>) -> String {
         return own;
     }
     let path = run.root().as_os_str().as_encoded_bytes();
-    hex(&Sha256::digest(path)[..8])
+    hex::encode(&Sha256::digest(path)[..8])
 }

@@ -287,6 +287,38 @@ impl Watched {
         Ok((summary, lines))
     }
 
+    /// A problem of an evaluation as a recorded group, where its tokens are kept.
+    pub(crate) fn evaluated(
+        &self,
+        set: &str,
+        step: u64,
+        line: &ProblemLine,
+    ) -> Result<(Samples, GroupEntry), Trouble> {
+        let folder = self.root.join("evals").join(step_name(step));
+        let kept = folder.join(format!("{set}.safetensors"));
+        if self.foreign.is_some() || kept.symlink_metadata().is_err() {
+            return Err(Trouble::missing(format!(
+                "the tokens of {set} at step {step} are not kept; the key eval.tokens keeps those of \
+                 some problems"
+            )));
+        }
+        let samples = Samples::of_evaluation(&self.root, set);
+        let entry = samples.evaluated(step, line)?;
+        Ok((samples, entry))
+    }
+
+    /// A problem of an evaluation.
+    pub(crate) fn evaluated_problem(
+        &self,
+        set: &str,
+        step: u64,
+        number: u64,
+    ) -> Result<ProblemLine, Trouble> {
+        let (_, lines) = self.evaluation(set, step)?;
+        let found = lines.into_iter().find(|line| line.number == number);
+        found.ok_or_else(|| Trouble::missing(format!("the set has no problem {number}")))
+    }
+
     /// The steps of its checkpoints, ascending.
     pub(crate) fn checkpoints(&self) -> Vec<u64> {
         let found = entries(&self.root.join("checkpoints"));

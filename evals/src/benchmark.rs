@@ -27,15 +27,14 @@ pub struct Benchmark {
     pub licence: String,
     /// The data set on the hub, `owner/name`.
     pub dataset: String,
-    /// Revision of the data set; without one it is not read from the hub.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
+    /// Revision of the data set: a commit.
+    pub revision: String,
     /// File of the data set.
     pub file: String,
     /// Digest of the problems and answers of a local file; nothing where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<String>,
-    /// Columns there that have no known name.
+    /// Columns there that have no known name, or no value of that role.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
 }
@@ -91,11 +90,10 @@ pub fn styles() -> &'static BTreeMap<String, PromptStyle> {
 }
 
 impl Benchmark {
-    /// Its address on the hub; none where no revision is pinned.
-    pub fn address(&self) -> Option<String> {
-        let Self { dataset, file, .. } = self;
-        let revision = self.revision.as_ref()?;
-        Some(format!("hf://datasets/{dataset}@{revision}/{file}"))
+    /// Its address on the hub.
+    pub fn address(&self) -> String {
+        let Self { dataset, revision, file, .. } = self;
+        format!("hf://datasets/{dataset}@{revision}/{file}")
     }
 }
 
@@ -114,13 +112,12 @@ mod tests {
         for one in all() {
             assert!(one.problems > 0 && one.samples > 0, "{}", one.name);
             // Revisions are commits: a name such as `main` would move.
-            let is_commit =
-                |text: &String| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
-            assert!(one.revision.as_ref().is_none_or(is_commit), "{}", one.name);
+            let is_commit = one.revision.len() == 40
+                && one.revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(is_commit, "{}", one.name);
         }
-        let gsm8k = find("gsm8k").unwrap().address().unwrap();
+        let gsm8k = find("gsm8k").unwrap().address();
         assert!(gsm8k.starts_with("hf://datasets/openai/gsm8k@") && gsm8k.ends_with(".parquet"));
-        assert!(find("minerva").unwrap().address().is_none());
     }
 
     #[test]

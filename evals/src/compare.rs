@@ -4,7 +4,7 @@ use rand_philox::Philox;
 use serde::{Deserialize, Serialize};
 
 use crate::interval::{standard_error, wilson};
-use crate::student::t_quantile;
+use crate::student;
 
 /// A figure of two evaluations, paired by problem: what the first has more than the second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,15 +68,13 @@ impl Paired {
 }
 
 fn interval(differences: &[f64], mean: f64, most: Option<f64>) -> Option<[f64; 2]> {
-    let problems = differences.len();
-    if differences.iter().all(|d| (d - mean).abs() <= ROUNDING * mean.abs().max(1.0)) {
-        let most = most.filter(|_| problems > 0)?;
-        let (_, unseen) = wilson(0.0, problems);
-        return Some([mean - unseen * (most + mean), mean + unseen * (most - mean)]);
+    if let Some([low, high]) = student::interval(differences) {
+        let most = most.unwrap_or(f64::INFINITY);
+        return Some([low.max(-most), high.min(most)]);
     }
-    let half = t_quantile(problems - 1) * standard_error(differences);
-    let most = most.unwrap_or(f64::INFINITY);
-    Some([(mean - half).max(-most), (mean + half).min(most)])
+    let most = most.filter(|_| !differences.is_empty())?;
+    let (_, unseen) = wilson(0.0, differences.len());
+    Some([mean - unseen * (most + mean), mean + unseen * (most - mean)])
 }
 
 /// Two-sided p of the sum of the differences, if each could as well have the other sign.

@@ -1,9 +1,11 @@
 //! Held-out evaluation: how well a policy does on problems it never trains on.
 
+use std::collections::BTreeMap;
+
 use rewards::Problem;
 use rollout::{Key, OnProgress, Purpose, Sampling};
 
-use crate::attempt::{AskedSet, Draw, Sampler, attempt_each};
+use crate::attempt::{AskedSet, Draw, GradedGroup, Sampler, attempt_each};
 use crate::run::{FORMAT, ProblemLine, Summary};
 use crate::{Result, Warning, health};
 
@@ -30,6 +32,8 @@ pub struct HeldOut<'a> {
     pub samples: usize,
     /// Whether the likeliest completion is judged besides.
     pub greedy: bool,
+    /// Problems whose completions are kept with their tokens, the first so many.
+    pub tokens: usize,
 }
 
 /// What an evaluation found on a set.
@@ -41,6 +45,8 @@ pub struct Evaluated {
     pub lines: Vec<ProblemLine>,
     /// What looks wrong.
     pub warnings: Vec<Warning>,
+    /// The first problems with the tokens of their completions, as many as were asked for.
+    pub groups: Vec<GradedGroup>,
 }
 
 /// Receives what became of a problem, with the index of its set.
@@ -73,14 +79,22 @@ pub fn evaluate(
     let asked: Vec<_> = asked.collect();
     let key = Key { seed, purpose: Purpose::Eval, step: 0 };
     let mut lines: Vec<Vec<ProblemLine>> = vec![Vec::new(); sets.len()];
+    let mut kept: Vec<BTreeMap<usize, GradedGroup>> = vec![BTreeMap::new(); sets.len()];
     attempt_each(&asked, key, progress, &mut |place, group| {
         let rubric = asked[place.set].sampler.rubric;
         let line = ProblemLine::of(place.problem as u64, &group, rubric, true);
         judged(place.set, &line)?;
         lines[place.set].push(line);
+        if place.problem < sets[place.set].tokens {
+            kept[place.set].insert(place.problem, group);
+        }
         Ok(())
     })?;
-    Ok(sets.iter().zip(lines).map(|(set, lines)| Evaluated::of(set, step, lines)).collect())
+    let found = sets.iter().zip(lines).zip(kept).map(|((set, lines), kept)| {
+        let groups = kept.into_values().collect();
+        Evaluated { groups, ..Evaluated::of(set, step, lines) }
+    });
+    Ok(found.collect())
 }
 
 impl Evaluated {
@@ -100,7 +114,8 @@ impl Evaluated {
             ..Summary::default()
         };
         let warnings = health::check_held_out(&lines);
-        Self { summary: summary.with_figures(&lines), lines, warnings }
+        let groups = Vec::new();
+        Self { summary: summary.with_figures(&lines), lines, warnings, groups }
     }
 
     /// The likeliest completions as an evaluation by themselves, where there are some.
@@ -113,7 +128,8 @@ impl Evaluated {
         let sampling = Sampling { temperature: 0.0, ..head.sampling.clone() };
         let summary = Summary { set: greedy(&head.set), sampling, samples: 1, ..head };
         let warnings = health::check_held_out(&lines);
-        Some(Self { summary: summary.with_figures(&lines), lines, warnings })
+        let groups = Vec::new();
+        Some(Self { summary: summary.with_figures(&lines), lines, warnings, groups })
     }
 }
 
@@ -174,7 +190,8 @@ pub(crate) mod tests {
         let lines = lines(&groups);
         let head = Summary { set: "toy".into(), samples: 2, ..Summary::default() };
         let summary = head.with_figures(&lines);
-        let found = Evaluated { summary, lines, warnings: Vec::new() };
+        let (warnings, groups) = Default::default();
+        let found = Evaluated { summary, lines, warnings, groups };
         let likeliest = found.likeliest().unwrap();
         let Summary { set, samples, accuracy, truncated, reward, .. } = &likeliest.summary;
         assert_eq!((set.as_str(), *samples), ("toy-greedy", 1));

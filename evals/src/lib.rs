@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`prompt`], [`attempt`](mod@attempt), [`evaluate`](mod@evaluate), [`pass`],
 //! [`majority`], [`interval`], [`student`] and [`compare`]; [`benchmark`]; then [`metrics`],
-//! [`run`], [`export`], [`parquet`], [`reflection`], [`sources`] and [`health`].
+//! [`run`], [`export`], [`parquet`], [`reflection`], [`sources`], [`health`] and
+//! [`hex`](mod@hex).
 //!
 //! It does not know the trainer: it writes and reads the record in the run directory.
 
@@ -15,6 +16,7 @@ mod error;
 pub mod evaluate;
 pub mod export;
 pub mod health;
+pub mod hex;
 pub mod interval;
 pub mod majority;
 pub mod metrics;

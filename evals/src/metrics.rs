@@ -7,11 +7,13 @@
 //! `perf/total_num_tokens` and `perf/throughput` count the rows of the packs, where siblings share
 //! their prompt, and all tokens of all sequences there.
 
+mod page;
 mod table;
 mod trl;
 
 use std::fmt;
 
+pub use page::page;
 pub use table::TABLE;
 pub use trl::{TRL, our_name, trl_name};
 

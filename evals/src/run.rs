@@ -13,6 +13,7 @@
 //! tokens/step-000020.jsonl          where it is asked for, such columns as text: `TokensLine`
 //! evals/step-000100/NAME.json       the figures of an evaluation: `Summary`
 //! evals/step-000100/NAME.jsonl      a problem of it a line: `ProblemLine`
+//! evals/step-000100/NAME.safetensors   the tokens of its first problems: `StepTokens`
 //! ```
 //!
 //! [`Record`] writes it, [`Run`] opens it, and [`Tail`] follows a log while it grows. [`Foreign`]
@@ -23,8 +24,10 @@ mod changes;
 mod columns;
 mod cut;
 mod dump;
+mod evaluated;
 pub mod evaluation;
 mod facts;
+mod figure;
 mod figures;
 mod foreign;
 mod health;
@@ -35,7 +38,9 @@ mod log;
 mod open;
 mod problem;
 mod record;
+pub mod results;
 mod samples;
+mod schema;
 mod sink;
 mod status;
 mod step;
@@ -52,7 +57,7 @@ pub use cut::{cut, cut_evaluations, cut_values};
 pub use dump::{Credit, TokensLine};
 pub use evaluation::{GreedyResult, ProblemLine};
 pub use facts::{Accepted, Digest, Facts, Files, ModelFacts};
-pub use figures::Figure;
+pub use figure::Figure;
 pub use foreign::{Foreign, Origin};
 pub use health::{HealthLine, Level, read_health};
 pub use held_out::evaluations;
@@ -63,6 +68,7 @@ pub use open::{Run, Samples};
 pub use problem::{Problem, read_json};
 pub use record::{Groups, GroupsRule, Record, RecordConfig, Sampled, SamplesConfig};
 pub use samples::{SampleCompletion, SampleEnd, SampleGroup};
+pub use schema::{FileSchema, SCHEMAS};
 pub use sink::{Folder, Sink, sync_folder, write_whole};
 pub use status::{Phase, State, Status, Waiting};
 pub use step::{Learnt, Step, StepFiles};

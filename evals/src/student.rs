@@ -2,10 +2,25 @@
 
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
-use crate::interval::Z;
+use crate::interval::{Z, standard_error};
 
 /// Most degrees of freedom for which the distribution function is summed.
 const SUMMED: usize = 1000;
+
+/// Values that differ by less than this, relatively, are equal but for rounding.
+const ROUNDING: f64 = 1e-12;
+
+/// The mean of one value per problem +- t standard errors, with the 0.975 quantile of Student's t
+/// with m - 1 degrees of freedom: the 95 % interval of a figure without bounds. None for fewer than
+/// two values, and where all are the same but for rounding: there is no spread to measure.
+pub fn interval(values: &[f64]) -> Option<[f64; 2]> {
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    if values.iter().all(|value| (value - mean).abs() <= ROUNDING * mean.abs().max(1.0)) {
+        return None;
+    }
+    let half = t_quantile(values.len() - 1) * standard_error(values);
+    Some([mean - half, mean + half])
+}
 
 /// The 0.975 quantile of Student's t with `df` degrees of freedom; infinite without any.
 ///

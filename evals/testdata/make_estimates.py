@@ -104,6 +104,13 @@ def paired(differences):
     }
 
 
+def around(values):
+    """The mean of values without bounds and its interval."""
+    v = np.asarray(values, dtype=np.float64)
+    low, high = stats.t.interval(0.95, len(v) - 1, v.mean(), stats.sem(v))
+    return {"values": v.tolist(), "low": float(low), "high": float(high)}
+
+
 def main():
     rates = DRAWS.beta(0.7, 0.9, size=(5, 40))
     scores = [DRAWS.binomial(1, rates[i][:, None], size=(40, k)) for i, k in enumerate([2, 3, 8, 16, 4])]
@@ -136,6 +143,7 @@ def main():
         ],
         "majority": votes,
         "paired": [paired(d) for d in few + many],
+        "around": [around(DRAWS.gamma(2.0, 300.0, size=n)) for n in [2, 3, 10, 30, 1319]],
     }
     path = pathlib.Path(__file__).with_name("estimates.json")
     # One case per line.

@@ -38,14 +38,14 @@ use serde::{Deserialize, Serialize};
 
 pub use algorithm::Algorithm;
 pub use answer_from::AnswerFrom;
-pub use best::{BestBy, BestFigure, CheckpointConfig};
+pub use best::{BestBy, CheckpointConfig};
 pub(crate) use check::source_problems;
 pub use choice::{
     Activations, AtCap, DTypeChoice, DeviceChoice, DynamicSampling, ModelChoice, OldLogProbs,
     Probe, SampledMetric,
 };
 pub use data::{Columns, DataConfig, HeldOut, NamedSource, Names, Rows, Source, StageData, Train};
-pub use eval::{EvalConfig, EvalSet, SetSettings, Texts, TextsRule};
+pub use eval::{EvalConfig, EvalSet, LONGEST_SET_NAME, SetSettings, Texts, TextsRule};
 pub use load::{Layer, Loaded, load, read_settings};
 pub use origins::{Origin, Origins};
 pub use reference::reference;
@@ -136,6 +136,16 @@ impl Recipe {
             left -= steps;
         }
         None
+    }
+
+    /// Groups that the record keeps of a step of each stage, at most; empty where it keeps none.
+    pub fn recorded_groups(&self) -> Vec<usize> {
+        let samples = &self.record.samples;
+        let groups = self.stages.iter().map(|stage| match stage {
+            Stage::Rl(stage) => stage.recorded_groups(samples),
+            Stage::Sft(_) => 0,
+        });
+        if samples.is_off() { Vec::new() } else { groups.collect() }
     }
 
     /// What the stage trains on: its own data, or that of the run.

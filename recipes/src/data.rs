@@ -41,7 +41,7 @@ use gold::{Reader, Unanswered};
 pub use located::{located, missing};
 pub use order::Order;
 use rows::Accept;
-pub use same::{question, questions};
+pub use same::{question, questions, repeats};
 
 /// Problems to train on and problems to be judged by; none of the first is a copy of the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -351,7 +351,7 @@ impl Reading<'_> {
                     let id = brief(&problem.id);
                     return Err(format!(
                         "id `{id}` stands on {earlier} too: ids are unique\nname another column by \
-                         columns.id, or number the rows by `id = \"off\"`"
+                         columns.id, or number the rows by columns.id = \"off\""
                     ));
                 }
                 problems.push(problem);

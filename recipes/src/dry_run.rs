@@ -142,6 +142,8 @@ pub struct Plan {
 pub struct Samples {
     /// Bytes of one recorded step, of the stage with the largest.
     pub step: u64,
+    /// Groups of that step, without those that were not learnt from.
+    pub groups: u64,
     /// Steps from one recorded step to the next at the end of the run; 0 where none is.
     pub stride: u64,
     /// Bytes at the end of the run.
@@ -281,12 +283,14 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
     for (stage, settings) in stages.iter().zip(&recipe.stages) {
         let (first, last) = (done.saturating_add(1), done.saturating_add(stage.steps));
         done = last;
-        let (Some(siblings), Some(tokens)) = (stage.group_size, stage.most_tokens) else {
+        let (Stage::Rl(rl), Some(siblings), Some(tokens)) =
+            (settings, stage.group_size, stage.most_tokens)
+        else {
             continue;
         };
         let limit = tokens / stage.samples.max(1);
-        let groups = config.groups_of(siblings as usize, limit as usize) as u64;
-        if groups == 0 {
+        let kept = rl.recorded_groups(config) as u64;
+        if kept == 0 {
             continue;
         }
         let discarded = if stage.most_drawn.is_some() { config.discarded as u64 } else { 0 };
@@ -294,9 +298,11 @@ fn samples(recipe: &Recipe, stages: &[StagePlan], prompt: u64) -> Samples {
         let completion =
             limit.saturating_mul(columns + TEXT_OF_TOKEN).saturating_add(SAMPLED_COMPLETION);
         let group = siblings.saturating_mul(completion) + prompt * SAMPLED_PROMPT + SAMPLED_GROUP;
-        let groups = groups.min(stage.batch).saturating_add(discarded);
+        let groups = kept.saturating_add(discarded);
         let bytes = groups.saturating_mul(group).saturating_add(SAMPLED_STEP);
-        found.step = found.step.max(bytes);
+        if bytes > found.step {
+            (found.step, found.groups) = (bytes, kept);
+        }
         let mut next = thinning.next_due(first, every).filter(|_| bytes <= budget);
         while let Some(step) = next.filter(|step| *step <= last) {
             thinning.add(step, bytes, every, budget);

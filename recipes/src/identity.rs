@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use evals::hex;
 use evals::run::{Digest, Files};
 use sha2::{Digest as _, Sha256};
 
@@ -76,7 +77,7 @@ pub fn digest(path: &Path) -> Result<Digest> {
 
 /// SHA-256 of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
+    hex::encode(&Sha256::digest(bytes))
 }
 
 /// A file whose digest is taken while it is read.
@@ -101,7 +102,7 @@ impl Digesting {
 
     /// The digest of what was read.
     pub fn digest(self) -> Digest {
-        let sha256 = hexadecimal(&self.sha256.finalize());
+        let sha256 = hex::encode(&self.sha256.finalize());
         Digest { path: self.path.display().to_string(), bytes: self.bytes, sha256 }
     }
 }
@@ -113,15 +114,6 @@ impl Read for Digesting {
         self.bytes += read as u64;
         Ok(read)
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes all that is written");
-    }
-    text
 }
 
 /// Opens a file that is `expected`.

@@ -84,6 +84,14 @@ impl ModelRef {
         }
     }
 
+    /// Where it is read from: of a run the path of the checkpoint, else what the command calls it.
+    pub fn place(&self, name: &str) -> String {
+        let Self::Path(path) = self else { return name.to_owned() };
+        let is_of_run = path.ancestors().nth(2).is_some_and(is_run);
+        let is_named = Path::new(name).file_name() == path.file_name();
+        if is_of_run && !is_named { path.display().to_string() } else { name.to_owned() }
+    }
+
     /// The files that it is read from; none of a builtin policy, `None` of a model on a hub that is
     /// not in the cache.
     ///

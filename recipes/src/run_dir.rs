@@ -37,6 +37,7 @@ pub use checkpoints::{Saved, Score, StageState, TrainerState};
 pub use claim::Claim;
 pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
 pub use pending::Pending;
+pub(crate) use status::STATUS;
 pub use status::{Heartbeat, status, steps_done};
 pub use tensors::TensorFile;
 pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
@@ -89,7 +90,8 @@ impl RunDir {
     /// Fails where [`RunDir::open`] does.
     pub fn look(root: &Path) -> Result<Self> {
         check_run(root)?;
-        let lock = File::open(root.join(LOCK)).ok();
+        let path = root.join(LOCK);
+        let lock = path.is_file().then(|| File::open(path).ok()).flatten();
         if lock.is_some_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
         {
             bail!("another process is training in {}", root.display());
@@ -153,14 +155,15 @@ impl RunDir {
         read_json(&path)
     }
 
-    /// Puts `files` in the place of those of the run's start, and keeps what was accepted.
+    /// Keeps what was accepted, and puts `files`, where some are given, in the place of those of
+    /// the run's start.
     ///
     /// # Errors
     ///
     /// Fails when `run.json` cannot be read or written.
-    pub fn accept(&self, files: Files, accepted: Accepted) -> Result<()> {
+    pub fn accept(&self, files: Option<Files>, accepted: Accepted) -> Result<()> {
         let mut facts = self.facts()?;
-        facts.files = Some(files);
+        facts.files = files.or(facts.files);
         facts.accepted.push(accepted);
         write_json(&self.root.join(FACTS), &facts)
     }
@@ -238,6 +241,13 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 /// Reads a JSON file of a run.
 pub(crate) fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T> {
+    // A pipe or a device would be read for ever.
+    if path.exists() && !path.is_file() {
+        bail!(
+            "reading {}: expected a file, got a folder, a pipe or a device\nmove it away",
+            path.display()
+        );
+    }
     let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let value = serde_json::from_slice(&text).map_err(|error| error.to_string());
     let read = value.and_then(|value: serde_json::Value| {

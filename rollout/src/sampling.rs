@@ -67,9 +67,11 @@ impl Sampling {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.temperature != 0.0 && !TEMPERATURES.contains(&self.temperature) {
+            let got = self.temperature;
+            let has_many_digits = got.is_finite() && !(1e-9..1e9).contains(&got.abs());
+            let got = if has_many_digits { format!("{got:e}") } else { got.to_string() };
             problems.push(format!(
-                "temperature is {}, expected 0 (greedy), or {} to {}",
-                self.temperature,
+                "temperature is {got}, expected 0 (greedy), or {} to {}",
                 TEMPERATURES.start(),
                 TEMPERATURES.end()
             ));

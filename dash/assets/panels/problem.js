@@ -72,11 +72,14 @@ export class ProblemView {
     if (where !== "train") {
       const lines = await this.held(where, step);
       const line = lines.find((one) => one.id === this.id);
-      return { place, texts: line?.texts ?? [], tokens: null, outcomes: line?.outcomes ?? [] };
+      const plain = { place, texts: line?.texts ?? [], tokens: null, outcomes: line?.outcomes ?? [] };
+      if (place.number === undefined) return plain;
+      const text = { completions: plain.texts.map((one) => ({ text: one })) };
+      return { ...plain, ...(await tokensOf(route("runs", id, "evals", where, step, place.number), text)) };
     }
     const base = route("runs", id, "groups", step, group);
-    const [text, columns, nodes] = await Promise.all([get(base), getColumns(`${base}/tokens`, (header) => header.columns), get(`${base}/tree`)]);
-    return { place, texts: text.completions.map((one) => one.text), tokens: completionsOf(text, columns), nodes };
+    const text = await get(base);
+    return { place, texts: text.completions.map((one) => one.text), ...(await tokensOf(base, text)) };
   }
 
   async held(set, step) {
@@ -94,6 +97,12 @@ export class ProblemView {
     if (side.nodes) return el("div", {}, title, el("div", { class: "tree" }, treePicture(side.nodes, null)));
     return el("div", {}, title, ...side.texts.map((text, at) => el("p", { class: "problem tok" }, el("small", { text: `#${at + 1} ${side.outcomes[at] ?? ""}  ` }), visible(text, true))));
   }
+}
+
+/** The tokens and the tree of a group with these texts, at its address. */
+async function tokensOf(base, text) {
+  const [columns, nodes] = await Promise.all([getColumns(`${base}/tokens`, (header) => header.columns), get(`${base}/tree`)]);
+  return { tokens: completionsOf(text, columns), nodes };
 }
 
 /** Follows the likeliest next token in both groups until they differ. */

@@ -92,7 +92,9 @@ impl Part {
     /// Adds every place of some problems.
     fn add_places(&self, draft: &mut Draft, ids: &BTreeSet<String>, kept: usize) {
         // A text that cannot be read is told of where its group is shown.
-        let places = problem::places(&lock(&self.run), ids).unwrap_or_default();
+        let mut places = problem::places(&lock(&self.run), ids).unwrap_or_default();
+        // The page asks for the tokens of evaluations where there are some; here there are none.
+        places.values_mut().flatten().for_each(|place| place.number = None);
         for (id, places) in places {
             let mut own = Elements::default();
             own.json(&format!("{}/problem?id={}", self.route, escaped(&id)), &places);

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use super::Names;
 use crate::metrics::TABLE;
 use crate::metrics::{Spec, spec};
-use crate::run::{MetricTable, Problem, Run};
+use crate::run::{MetricTable, Problem, Run, State};
 
 /// Key of the timings that says when a step was over.
 const TIME: &str = "time";
@@ -59,6 +59,13 @@ impl Curves {
     /// Lines that could not be read; they are left out.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.tables.iter().flat_map(MetricTable::problems)
+    }
+
+    /// What the logs of `run` lack, of which all was read; nothing while it goes on.
+    pub fn lacks(&self, run: &Run) -> Vec<Problem> {
+        let ended = run.status.as_ref().filter(|status| status.state != State::Running);
+        let Some(done) = ended.map(|status| status.step) else { return Vec::new() };
+        self.tables.iter().filter_map(|table| table.lacks(done)).collect()
     }
 
     /// The steps, ascending.

@@ -168,15 +168,20 @@ fn cut_evaluated(folder: &Path, step: Option<u64>) -> io::Result<()> {
 }
 
 /// Whether the record can have written this file of an evaluation, whole or in part: by its name
-/// and the first bytes. The names of sets alone would not tell it from a file of others.
+/// and the first bytes, of columns after the length of their header. The names of sets alone would
+/// not tell it from a file of others.
 fn is_of_evaluation(path: &Path) -> io::Result<bool> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let whole = name.strip_suffix(PARTIAL).unwrap_or(name);
+    let mut skipped = 0;
     let expected = if let Some(set) = whole.strip_suffix(".json") {
         let set = Value::from(set);
         format!("{{\n  \"format\": {FORMAT},\n  \"set\": {set},")
     } else if whole.strip_suffix(".jsonl").is_some() {
         "{\"number\":".to_owned()
+    } else if whole.strip_suffix(".safetensors").is_some() {
+        skipped = 8;
+        format!("{{\"__metadata__\":{{\"format\":\"{FORMAT}\"")
     } else {
         return Ok(false);
     };
@@ -184,8 +189,9 @@ fn is_of_evaluation(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let mut start = Vec::new();
-    File::open(path)?.take(expected.len() as u64).read_to_end(&mut start)?;
-    Ok(expected.as_bytes().starts_with(&start))
+    File::open(path)?.take(skipped + expected.len() as u64).read_to_end(&mut start)?;
+    let own = start.get(skipped as usize..).unwrap_or_default();
+    Ok(expected.as_bytes().starts_with(own))
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -282,6 +288,8 @@ mod tests {
             ("b.json.partial", summary("b")[..20].to_owned()),
             ("a.jsonl", "{\"number\":0,\"id\":\"x\"}\n".to_owned()),
             ("c.jsonl", String::new()),
+            ("a.safetensors", format!("12345678{{\"__metadata__\":{{\"format\":\"{FORMAT}\"}}}}")),
+            ("b.safetensors.partial", "123".to_owned()),
             ("a.jsonl.partial", "{\"nu".to_owned()),
         ];
         let others = [
@@ -290,6 +298,7 @@ mod tests {
             ("copy.json", summary("a")),
             ("mine.jsonl", "{\"step\":1}\n".to_owned()),
             ("a.csv", "{\"number\":".to_owned()),
+            ("model.safetensors", "12345678{\"__metadata__\":{\"format\":\"pt\"}}".to_owned()),
         ];
         for (name, text) in own.iter().chain(&others) {
             fs::write(folder.join(name), text).unwrap();

@@ -1,25 +1,20 @@
 //! `evals/step-NNNNNN/NAME.jsonl`: what became of each problem of an evaluation, a line each.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::Path;
-
 use rewards::{Outcome, Problem, Rubric};
 use rollout::Finish;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::attempt::{Completion, GradedGroup};
 use crate::majority::classes;
-use crate::{Error, Result};
 
 /// Columns that say how hard a problem is.
 pub const LEVELS: [&str; 2] = ["level", "difficulty"];
 
 /// What became of one problem. The lists have a value for each completion that was drawn, in the
 /// order of their numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProblemLine {
     /// Number of the problem in its set, on which its draws depend.
     pub number: u64,
@@ -62,7 +57,7 @@ pub struct ProblemLine {
 }
 
 /// Answers that the grader calls equal to the first of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerClass {
     /// The first of them, as written.
     pub answer: String,
@@ -73,7 +68,7 @@ pub struct AnswerClass {
 }
 
 /// What became of the likeliest completion.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GreedyResult {
     /// What became of its answer.
     pub outcome: Outcome,
@@ -152,13 +147,19 @@ impl ProblemLine {
         })
     }
 
+    /// Reward of its completions.
+    pub(super) fn total_reward(&self) -> f64 {
+        // Not `sum`, which is -0 of none.
+        self.rewards.iter().fold(0.0, |sum, reward| sum + reward)
+    }
+
     /// Tokens of its completions.
     pub(super) fn total_length(&self) -> f64 {
         self.lengths.iter().map(|&length| length as f64).sum()
     }
 
     /// How the line contradicts itself, as one that was damaged may.
-    fn contradiction(&self) -> Option<String> {
+    pub(super) fn contradiction(&self) -> Option<String> {
         let Self { n, correct, distinct_correct, classes, votes, .. } = self;
         let lists = [
             ("rewards", self.rewards.len()),
@@ -249,55 +250,8 @@ fn answer_classes(completions: &[Completion], votes: &[Option<usize>]) -> Vec<An
 
 fn level(problem: &Problem) -> Option<String> {
     match LEVELS.iter().find_map(|name| problem.columns.get(*name))? {
-        Value::String(level) => Some(level.clone()),
+        Value::String(level) if !level.trim().is_empty() => Some(level.clone()),
         level @ Value::Number(_) => Some(level.to_string()),
         _ => None,
     }
-}
-
-/// The problems in a file, in the order of their numbers, and the length of its whole lines, in
-/// bytes. A last line without its end is left out, as while it is being written or after a kill. No
-/// file is no problems.
-///
-/// # Errors
-///
-/// Fails when the file cannot be read, on a whole line that is no [`ProblemLine`] or contradicts
-/// itself, and on a second line of a problem.
-pub fn read(path: &Path) -> Result<(Vec<ProblemLine>, u64)> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Ok(about) if about.is_file() => {}
-        // A pipe or a device would be read for ever.
-        Ok(_) => return Err(failed(io::Error::other("expected a file, got something else"))),
-        Err(source) => return Err(failed(source)),
-    }
-    let bytes = fs::read(path).map_err(failed)?;
-    let mut lines: Vec<ProblemLine> = Vec::new();
-    let (mut whole, mut seen) = (0, BTreeMap::new());
-    for (at, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        if !line.ends_with(b"\n") {
-            break;
-        }
-        whole += line.len() as u64;
-        let read = problem_line(line).and_then(|line| match seen.insert(line.number, at + 1) {
-            Some(earlier) => Err(format!("problem number {} has line {earlier}, too", line.number)),
-            None => Ok(line),
-        });
-        lines.push(read.map_err(|problem| Error::Line {
-            path: path.to_owned(),
-            line: at + 1,
-            problem: format!(
-                "expected what became of a problem: {problem}\nthe file is damaged: without this \
-                 line the same command judges its problem again"
-            ),
-        })?);
-    }
-    lines.sort_by_key(|line| line.number);
-    Ok((lines, whole))
-}
-
-fn problem_line(line: &[u8]) -> std::result::Result<ProblemLine, String> {
-    let line: ProblemLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    line.contradiction().map_or(Ok(line), Err)
 }

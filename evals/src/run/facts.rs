@@ -58,6 +58,11 @@ pub struct Facts {
     /// Problems by the list that they are in: `train`, and each held-out set.
     #[serde(default)]
     pub problems: BTreeMap<String, usize>,
+    /// Groups that a recorded step keeps, at most, by stage: what `record.samples.groups` of the
+    /// recipe comes to. 0 for a stage that samples none; empty where nothing is recorded. Groups
+    /// that were not learnt from are kept in addition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recorded_groups: Vec<usize>,
     /// What the run read from files; none where it read none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,

@@ -1,92 +1,14 @@
 //! The figures of an evaluation, from its lines.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use rewards::Outcome;
 
-use super::{Excerpt, Part, ProblemLine, Summary};
+use super::summary::SHOWN;
+use super::{Excerpt, Figure, Part, ProblemLine, Summary};
 use crate::Estimate;
-use crate::majority::majority_at;
-use crate::pass::{pass_at, pass_sizes};
-
-/// A figure that every problem has a value of, so that two evaluations can be compared by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Figure {
-    /// Share of completions that are correct.
-    Average,
-    /// Chance that one of so many completions is correct.
-    Pass(usize),
-    /// Chance that the majority of so many is correct.
-    Majority(usize),
-    /// Whether the likeliest completion is correct.
-    Greedy,
-    /// Share of completions that were cut at the limit.
-    Truncated,
-    /// Mean length, in tokens.
-    Length,
-}
-
-impl Figure {
-    /// All figures of problems with so many completions.
-    pub fn all(samples: usize) -> Vec<Self> {
-        let pass = pass_sizes(samples).skip(1).map(Self::Pass);
-        let majority = pass_sizes(samples).skip(1).map(Self::Majority);
-        std::iter::once(Self::Average)
-            .chain(pass)
-            .chain(majority)
-            .chain([Self::Greedy, Self::Truncated, Self::Length])
-            .collect()
-    }
-
-    /// Its value of one problem; none where the problem could not be judged or has too few
-    /// completions for it.
-    pub fn of(self, line: &ProblemLine) -> Option<f64> {
-        let n = line.n;
-        if line.unjudged() || n == 0 {
-            return None;
-        }
-        let mean = |sum: f64| Some(sum / n as f64);
-        match self {
-            Self::Average => mean(line.correct as f64),
-            Self::Pass(k) => (1..=n).contains(&k).then(|| pass_at(n, line.correct, k)),
-            Self::Majority(k) => (1..=n).contains(&k).then(|| {
-                let right: Vec<_> = line.classes.iter().map(|class| class.correct).collect();
-                majority_at(&line.votes, &right, k)
-            }),
-            Self::Greedy => {
-                let is_correct = line.greedy.as_ref()?.outcome == Outcome::Correct;
-                Some(f64::from(u8::from(is_correct)))
-            }
-            Self::Truncated => mean(line.truncated.iter().filter(|cut| **cut).count() as f64),
-            Self::Length => mean(line.total_length()),
-        }
-    }
-
-    /// The largest value of a problem; none if there is no bound.
-    pub fn largest(self) -> Option<f64> {
-        (self != Self::Length).then_some(1.0)
-    }
-
-    /// Its mean over problems.
-    fn over(self, lines: &[&ProblemLine]) -> Estimate {
-        let values: Vec<_> = lines.iter().filter_map(|line| self.of(line)).collect();
-        Estimate::over_problems(&values, 1.0)
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Average => f.write_str("avg"),
-            Self::Pass(k) => write!(f, "pass@{k}"),
-            Self::Majority(k) => write!(f, "maj@{k}"),
-            Self::Greedy => f.write_str("greedy"),
-            Self::Truncated => f.write_str("truncated"),
-            Self::Length => f.write_str("tokens"),
-        }
-    }
-}
+use crate::pass::pass_sizes;
+use crate::student;
 
 impl Summary {
     /// The same, with the figures of these lines, in whatever order they are.
@@ -108,6 +30,9 @@ impl Summary {
         let Estimate { low, high, .. } = Figure::Average.over(&kept);
         let sizes = || pass_sizes(samples);
         let distinct: Vec<_> = kept.iter().map(|line| line.distinct_correct as f64).collect();
+        let around = |figure: Figure| {
+            student::interval(&kept.iter().filter_map(|line| figure.of(line)).collect::<Vec<_>>())
+        };
         Self {
             problems: kept.len(),
             unjudged: lines.len() - kept.len(),
@@ -121,8 +46,10 @@ impl Summary {
                 .any(|line| line.greedy.is_some())
                 .then(|| Figure::Greedy.over(&kept)),
             distinct_correct: Estimate::over_problems(&distinct, samples as f64),
-            reward: mean(&|line| line.rewards.iter().sum()),
+            reward: mean(&ProblemLine::total_reward),
+            reward_interval: around(Figure::Reward),
             length: mean(&ProblemLine::total_length),
+            length_interval: around(Figure::Length),
             truncated: mean(&|line| line.truncated.iter().filter(|cut| **cut).count() as f64),
             outcomes: Outcome::ALL
                 .into_iter()
@@ -136,9 +63,6 @@ impl Summary {
         }
     }
 }
-
-/// Completions that are shown.
-const SHOWN: usize = 8;
 
 impl Excerpt {
     fn of(line: &ProblemLine) -> Option<Self> {
@@ -185,7 +109,7 @@ mod tests {
     use super::*;
     use crate::compare::Paired;
     use crate::evaluate::tests::group;
-    use crate::run::evaluation::read;
+    use crate::run::results::read;
 
     /// A line with these answers of a problem whose answer is 4.
     fn line(number: u64, answers: &[Option<&str>], greedy: Option<&str>) -> ProblemLine {

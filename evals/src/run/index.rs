@@ -1,5 +1,6 @@
 //! `samples/index.jsonl`: a line for each recorded group, enough to list, filter and sort them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rewards::Outcome;
@@ -55,5 +56,15 @@ pub struct GroupEntry {
 ///
 /// Fails when the file cannot be read.
 pub fn read_index(root: &Path) -> Result<Lines<GroupEntry>, Problem> {
-    Lines::read(&root.join(INDEX), Lines::<GroupEntry>::SHORT)
+    let path = root.join(INDEX);
+    let mut read = Lines::<GroupEntry>::read(&path, Lines::<GroupEntry>::SHORT)?;
+    let (mut seen, before) = (BTreeSet::new(), read.lines.len());
+    read.lines.retain(|entry| seen.insert((entry.step, entry.group)));
+    let twice = before - read.lines.len();
+    if twice > 0 {
+        let reason = format!("{twice} lines are of groups that have a line before them");
+        let act = "the first line of each group is read; restore the file from a copy";
+        read.problems.push(Problem::of(&path, reason, act));
+    }
+    Ok(read)
 }

@@ -86,6 +86,11 @@ impl Cursor {
         Self { path, longest, offset, line, generation, partial, skips }
     }
 
+    /// Whether the file ended within a line when it was read last.
+    pub(super) fn is_torn(&self) -> bool {
+        self.skips || !self.partial.is_empty()
+    }
+
     /// Whether the next call of [`Cursor::poll`] begins from the start of a file of `length`.
     fn restarts(&mut self, length: u64, generation: u64) -> bool {
         let is_other = generation != self.generation || length < self.offset;

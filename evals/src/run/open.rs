@@ -136,6 +136,8 @@ fn taken<T>(read: Result<Option<T>, Problem>, problems: &mut Vec<Problem>) -> Op
 pub struct Samples {
     root: PathBuf,
     another: Option<Arc<Steps>>,
+    /// The set, where these are the problems of an evaluation.
+    set: Option<String>,
     /// A line for each group, in the order of their steps.
     pub index: Vec<GroupEntry>,
     /// Lines of the index that could not be read.
@@ -145,7 +147,14 @@ pub struct Samples {
 impl Samples {
     /// The recorded groups of the run at `root`, for whoever has their index: here it is empty.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), another: None, index: Vec::new(), problems: Vec::new() }
+        let (another, set, index, problems) = Default::default();
+        Self { root: root.to_owned(), another, set, index, problems }
+    }
+
+    /// The problems of an evaluation of the run at `root` on `set`; their index is empty, and
+    /// [`Samples::evaluated`] makes an entry.
+    pub fn of_evaluation(root: &Path, set: &str) -> Self {
+        Self { set: Some(set.to_owned()), ..Self::at(root) }
     }
 
     /// Those of another trainer's run.
@@ -153,8 +162,13 @@ impl Samples {
         Self { another: Some(steps), ..Self::at(root) }
     }
 
-    fn path(&self, step: u64, kind: &str) -> PathBuf {
-        self.root.join("samples").join(format!("{}.{kind}", step_name(step)))
+    pub(super) fn path(&self, step: u64, kind: &str) -> PathBuf {
+        match &self.set {
+            Some(set) => {
+                self.root.join("evals").join(step_name(step)).join(format!("{set}.{kind}"))
+            }
+            None => self.root.join("samples").join(format!("{}.{kind}", step_name(step))),
+        }
     }
 
     /// The steps, ascending, each with how many groups it has.
@@ -172,6 +186,9 @@ impl Samples {
     pub fn group(&self, entry: &GroupEntry) -> Result<SampleGroup, Problem> {
         if let Some(another) = &self.another {
             return another.group(entry);
+        }
+        if self.set.is_some() {
+            return self.evaluated_group(entry);
         }
         let path = self.path(entry.step, "jsonl");
         let act = "read the index again: the step may have been thinned";

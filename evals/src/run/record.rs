@@ -260,6 +260,17 @@ impl Record {
         self.replace(&file, &bytes)
     }
 
+    /// Writes the token columns of an evaluation's first problems: `step` has their groups.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a prompt cannot be decoded, and when the write fails.
+    pub fn evaluation_tokens(&mut self, set: &str, step: &Step<'_>) -> Result<()> {
+        let file = format!("evals/{}/{set}.safetensors", step_name(step.about.step));
+        let tokens = step.files()?.tokens;
+        self.replace(&file, &tokens)
+    }
+
     /// Returns once everything written is on the disk.
     ///
     /// # Errors

@@ -99,14 +99,26 @@ impl Sink for Folder {
 ///
 /// Fails when the system does; `path` is then as before and no temporary file stays.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    replace_with(path, &mut |file| file.write_all(bytes))
+}
+
+/// The same with what `write` writes.
+pub(super) fn replace_with(
+    path: &Path,
+    write: &mut dyn FnMut(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    // That of a bare name is empty, which cannot be opened.
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(PARTIAL);
     let partial = folder.join(name);
     let written = (|| {
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
+        // Not what a crash left, and not what a link of that name leads to.
+        let _ = fs::remove_file(&partial);
+        let mut file = File::create_new(&partial)?;
+        write(&mut file)?;
         file.sync_all()?;
         fs::rename(&partial, path)
     })();
@@ -138,6 +150,18 @@ mod tests {
         write_whole(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_of_the_temporary_name_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("mine"), "kept").unwrap();
+        let partial = root.path().join("status.json.partial");
+        std::os::unix::fs::symlink("mine", &partial).unwrap();
+        write_whole(&root.path().join("status.json"), b"one").unwrap();
+        assert_eq!(fs::read(root.path().join("mine")).unwrap(), b"kept");
+        assert!(partial.symlink_metadata().is_err());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `status.json`: what a run is doing now, replaced at every step and change of phase.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a run is doing, for its readers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Version of the record.
     pub format: u32,
@@ -48,7 +49,7 @@ pub struct Status {
 }
 
 /// Where a run is in its life. A run that says `running` while nobody holds its lock was killed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
     /// Training.
@@ -65,7 +66,7 @@ pub enum State {
 }
 
 /// What a run does within a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Samples completions.
@@ -83,7 +84,7 @@ pub enum Phase {
 }
 
 /// What a run waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     /// The verifier.
     #[serde(rename = "for")]

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use rewards::Outcome;
 use rollout::Sampling;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::sources::told_apart;
 use crate::{Estimate, Log, Metrics, Result};
 
+/// Completions that are shown.
+pub(super) const SHOWN: usize = 8;
+
 /// What an evaluation found: the figures of its lines, and what they depend on. Intervals are 95 %,
 /// over problems.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Version of this file.
     pub format: u32,
@@ -54,8 +58,14 @@ pub struct Summary {
     pub distinct_correct: Estimate,
     /// Mean reward, all verifiers weighted.
     pub reward: f64,
+    /// Its interval, by Student's t; none for fewer than two problems, or without spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_interval: Option<[f64; 2]>,
     /// Mean length of completions, in tokens.
     pub length: f64,
+    /// Its interval, by Student's t; none for fewer than two problems, or without spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_interval: Option<[f64; 2]>,
     /// Share of completions cut at the limit.
     pub truncated: f64,
     /// Share of completions with each outcome that occurred.
@@ -75,7 +85,7 @@ pub struct Summary {
 }
 
 /// The accuracy on a part of the problems.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Part {
     /// Problems of it that could be judged; without one the accuracy is 0.
     pub problems: usize,
@@ -85,7 +95,7 @@ pub struct Part {
 }
 
 /// A completion for people to read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Excerpt {
     /// The problem.
     pub problem: String,
@@ -130,6 +140,13 @@ impl Summary {
         metrics.set(format!("val-aux/{set}/reward/mean"), self.reward)?;
         metrics.set(format!("val-aux/{set}/response_length/mean"), self.length)?;
         metrics.set(format!("val-aux/{set}/response_length/clip_ratio"), self.truncated)?;
+        for (name, interval) in
+            [("reward", self.reward_interval), ("response_length", self.length_interval)]
+        {
+            for (end, value) in ["low", "high"].into_iter().zip(interval.into_iter().flatten()) {
+                metrics.set(format!("val-aux/{set}/{name}/{end}"), value)?;
+            }
+        }
         for (source, key) in told_apart(self.by_source.keys().map(String::as_str)) {
             let Part { problems, accuracy: Estimate { mean, low, high } } = self.by_source[source];
             metrics.set(format!("val-aux/{set}/{key}/problems"), problems as f64)?;

@@ -1,5 +1,6 @@
 //! `metrics.jsonl` and `timings.jsonl` as columns of numbers.
 
+mod lacks;
 mod memory;
 
 use std::collections::HashMap;
@@ -196,6 +197,11 @@ impl MetricTable {
         let Row { step, stage, .. } = row;
         read.map_err(|error| reason(line, &error))?;
         let step = step.ok_or("expected a `step`, got none")?;
+        // Other programs count steps with a sign; a larger one is a damage that would hide all
+        // that come after it.
+        if i64::try_from(step).is_err() {
+            return Err(format!("expected a step of at most {}, got {step}", i64::MAX));
+        }
         if let Some(last) = self.steps.last().filter(|last| step <= **last) {
             return Err(format!("expected a step after {last}, got {step}"));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use evals::attempt::{AskedSet, Draw, GradedGroup, Place, Sampler, attempt, attempt_each};
 use evals::evaluate::{HeldOut, evaluate};
-use evals::run::evaluation::read;
+use evals::run::results::read;
 use evals::run::{Credit, Folder, ProblemLine, TokensLine, read_health};
 use evals::{PromptStyle, Record, Template, health};
 use rewards::{Outcome, Problem, RubricConfig, VerifierConfig};
@@ -124,7 +124,7 @@ fn an_evaluation_leaves_the_unreadable_out_and_is_the_same_at_every_step() {
 }
 
 fn held_out<'a>(sampler: Sampler<'a>, problems: &'a [Problem]) -> HeldOut<'a> {
-    HeldOut { set: "toy", sampler, problems, sha256: "", samples: 4, greedy: false }
+    HeldOut { set: "toy", sampler, problems, sha256: "", samples: 4, greedy: false, tokens: 0 }
 }
 
 /// What an evaluation of these sets passes on.

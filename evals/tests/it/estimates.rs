@@ -3,7 +3,7 @@
 use evals::compare::{EXACT, FLIPS};
 use evals::interval::{standard_error, wilson};
 use evals::majority::majority_at;
-use evals::student::t_quantile;
+use evals::student::{interval, t_quantile};
 use evals::{Estimate, Paired, pass_at};
 use serde_json::Value;
 
@@ -57,6 +57,22 @@ fn the_quantile_of_student_is_scipys() {
         let expected = case["quantile"].as_f64().unwrap();
         assert!((found - expected).abs() < 1e-9, "{found}: {case}");
     }
+}
+
+#[test]
+fn a_mean_without_bounds_has_the_interval_of_student() {
+    let cases = cases("around");
+    assert!(cases.len() > 4);
+    for case in cases {
+        let found = interval(&numbers(&case["values"])).unwrap();
+        for (key, found) in ["low", "high"].into_iter().zip(found) {
+            // As exact as the quantile.
+            let expected = case[key].as_f64().unwrap();
+            assert!((found - expected).abs() < 1e-9 * found.abs().max(1.0), "{found}: {case}");
+        }
+    }
+    assert_eq!(interval(&[]), None);
+    assert_eq!((interval(&[7.0]), interval(&[0.1 + 0.2, 0.3, 0.3])), (None, None));
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let mut curves = Curves::new(&run);
     curves.poll(run.generation())?;
     let Some(output) = &args.output else {
-        explain(&curves);
+        explain(&curves, &run);
         let mut out = BufWriter::new(io::stdout().lock());
         Export::write(format, names, &curves, &mut out)?;
         out.flush()?;
@@ -97,7 +97,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         let written = export.update(&curves, rows);
         written.with_context(|| format!("writing {}", export.path().display()))?;
     }
-    explain(&curves);
+    if args.format == Format::Tensorboard {
+        others(output, export.path());
+    }
+    // As it is now: it may have been followed for a while.
+    explain(&curves, &Run::open(&args.run)?);
     let rows = curves.rows().len();
     tell(&format!("{} in {}", counted(rows, "step"), export.path().display()));
     Ok(if ended == Ended::Stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
@@ -112,7 +116,7 @@ fn check_output(output: &Path, format: Format, run: &Path) -> Result<()> {
         bail!("--output {}: expected {expected}, got {got}", output.display());
     }
     let folder = if is_folder { Some(output) } else { output.parent() };
-    folder.map_or(Ok(()), |folder| check_outside(output, folder, run))
+    folder.map_or(Ok(()), |folder| check_outside("--output", output, folder, Some(run)))
 }
 
 /// Fails on the folder of an evaluation: it has no steps, so that nothing would be written.
@@ -134,9 +138,26 @@ fn began(run: &Run) -> u64 {
     facts.or(run.status.as_ref().map(|status| status.started)).unwrap_or_default()
 }
 
-/// Names the lines that were left out.
-fn explain(curves: &Curves) {
+/// Names exports of other runs in the folder, which TensorBoard draws with this one.
+fn others(folder: &Path, own: &Path) {
+    let paths = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_other = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("events.out.tfevents.") && Some(path.as_path()) != Some(own)
+    };
+    for other in paths.filter(is_other) {
+        tell(&format!(
+            "note: {} is of another run, and TensorBoard draws all of a folder as one run: remove it, \
+             or use a folder for each run",
+            other.display()
+        ));
+    }
+}
+
+/// Names the lines that were left out, and what is missing.
+fn explain(curves: &Curves, run: &Run) {
     curves.problems().for_each(note);
+    curves.lacks(run).iter().for_each(note);
 }
 
 fn note(problem: &Problem) {

@@ -11,6 +11,7 @@ use evals::{PromptStyle, Template};
 use rewards::Strictness;
 use rollout::Sampling;
 
+use super::output::check_outside;
 use super::{count, one_of, print};
 use crate::config::{DTypeChoice, DeviceChoice, MOST_COMPLETIONS, read_settings};
 use crate::console::{Console, Verbosity};
@@ -107,9 +108,30 @@ pub(super) struct Args {
     #[arg(long)]
     list: bool,
     /// Show the table of earlier evaluations, without a model.
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["model", "bench", "list"])]
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = NOT_WITH_TABLE)]
     table: Vec<PathBuf>,
 }
+
+/// What `--table` would pass over.
+const NOT_WITH_TABLE: [&str; 17] = [
+    "model",
+    "bench",
+    "list",
+    "samples",
+    "greedy",
+    "temperature",
+    "top_p",
+    "prompt",
+    "limit",
+    "threads",
+    "data",
+    "train_data",
+    "out",
+    "dry_run",
+    "seed",
+    "slots",
+    "protocol",
+];
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.list {
@@ -133,7 +155,7 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let console = Console::stderr(Verbosity::Normal);
     sets.iter().flat_map(|set| &set.notes).for_each(|note| console.print(note));
     let model = args.model.clone().unwrap_or_default();
-    let model_ref = policy::locate(&model, &SearchPath::of_command())?;
+    let (model_ref, place) = located(&model, &console)?;
     let compute = Compute::new(args.device, args.dtype)?.with_notes_on(console.clone());
     let opened = model_ref.open(args.seed, &compute);
     let (weights, text) = opened.with_context(|| format!("opening {model}"))?;
@@ -162,13 +184,13 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
         name: format!("eval {}", model_name(&model)),
         command: printable_command(&command()),
         seed: args.seed,
-        model: Some(of_model(&model, &weights, &text)),
+        model: Some(of_model(&place, &weights, &text)),
         problems: sets.iter().map(|set| (set.name.clone(), set.chosen.len())).collect(),
         files: model_ref.files()?,
         ..computing(threads, args.device, args.dtype)
     };
     let mut folder = eval::open(&root, settings, &facts)?;
-    console.print(&format!("results go to {}", root.display()));
+    announce(&folder, &console);
     if !args.train_data.is_empty() {
         for set in &sets {
             let judged = set.chosen.iter().map(|&number| &set.problems[number]);
@@ -179,6 +201,31 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let is_whole = eval::judge(policy, &sets, &mut folder, &stop, &console)?;
     show(&[root], args)?;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}
+
+/// The model, and where it is read from, which is said of a run.
+fn located(model: &str, console: &Console) -> Result<(ModelRef, String)> {
+    let model_ref = policy::locate(model, &SearchPath::of_command())?;
+    let place = model_ref.place(model);
+    if place != model {
+        console.print(&format!(
+            "note: of the run {model}, {place} is evaluated; --model takes the path of another \
+             checkpoint"
+        ));
+    }
+    Ok((model_ref, place))
+}
+
+/// Says where results go, and whether others are there.
+fn announce(folder: &eval::Folder, console: &Console) {
+    console.print(&format!("results go to {}", folder.root().display()));
+    if !folder.changed().is_empty() {
+        console.warn(&format!(
+            "another build or machine judged the problems that are there; run.json says so:\n  {}\n\
+             to judge all by this one, evaluate into another --out",
+            folder.changed().join("\n  ")
+        ));
+    }
 }
 
 /// Where problems are looked for, and how their answers are judged.
@@ -212,6 +259,7 @@ fn settings(args: &Args, model_ref: &ModelRef) -> Result<Settings> {
 /// Where results go.
 fn root(out: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
     if let Some(root) = out {
+        check_outside("--out", root, root.parent().unwrap_or(Path::new("")), None)?;
         return Ok(root.to_owned());
     }
     let name = format!("eval-{}-{}", model_name(&settings.model), settings.short()?);

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             bail!("{}: expected a run directory", folder.display());
         }
         if let Some(parent) = output.parent() {
-            check_outside(output, parent, folder)?;
+            check_outside("--output", output, parent, Some(folder))?;
         }
     }
     if output.is_dir() || output.file_name().is_none() {

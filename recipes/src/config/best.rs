@@ -1,13 +1,11 @@
-//! Which checkpoints are kept, and the figures by which they are compared.
+//! Which checkpoints are kept, and what they are compared by.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use evals::evaluate::HELD_OUT;
 use evals::pass_sizes;
-use evals::run::Summary;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use evals::run::Figure;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
@@ -56,12 +54,12 @@ pub struct BestBy {
     /// `"reward"`. The largest is the best.
     ///
     /// Names: HF `metric_for_best_model`.
-    pub figure: BestFigure,
+    pub figure: Figure,
 }
 
 impl Default for BestBy {
     fn default() -> Self {
-        Self { set: HELD_OUT.to_owned(), figure: BestFigure::Average }
+        Self { set: HELD_OUT.to_owned(), figure: Figure::Average }
     }
 }
 
@@ -85,154 +83,27 @@ impl Recipe {
 /// What is wrong with the figure by which checkpoints are compared.
 pub(super) fn figure_problem(recipe: &Recipe) -> Option<String> {
     let by = recipe.best_by()?;
+    if matches!(by.figure, Figure::Truncated | Figure::Length) {
+        let figure = by.figure;
+        return Some(format!("checkpoint.best.figure: the largest `{figure}` is not the best"));
+    }
     let sets = recipe.held_out_sets();
     let needs = if let Some(set) = sets.iter().find(|set| set.name == by.set) {
         let sizes: Vec<_> = pass_sizes(set.samples).skip(1).map(|k| k.to_string()).collect();
         let samples = set.samples;
         match by.figure {
-            BestFigure::Pass(k) | BestFigure::Majority(k)
-                if !pass_sizes(samples).any(|it| it == k) =>
-            {
+            Figure::Pass(k) | Figure::Majority(k) if !pass_sizes(samples).any(|it| it == k) => {
                 let sizes = if sizes.is_empty() { "none".to_owned() } else { sizes.join(", ") };
                 format!("of `samples = {samples}` the values of K are {sizes}")
             }
-            BestFigure::Greedy if !set.greedy => "it needs `greedy = true`".to_owned(),
+            Figure::Greedy if !set.greedy => "it needs `greedy = true`".to_owned(),
             _ => return None,
         }
     } else {
         match by.figure {
-            BestFigure::Average | BestFigure::Reward => return None,
+            Figure::Average | Figure::Reward => return None,
             _ => "of one completion of each problem there are `avg` and `reward`".to_owned(),
         }
     };
     Some(format!("checkpoint.best.figure: the set `{}` has no {}: {needs}", by.set, by.figure))
-}
-
-/// A figure of an evaluation by which checkpoints are compared; written as a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum BestFigure {
-    /// Share of completions that are correct.
-    Average,
-    /// Chance that one of so many completions is correct.
-    Pass(usize),
-    /// Chance that the majority of so many completions is correct.
-    Majority(usize),
-    /// Share of problems that the likeliest completion solves.
-    Greedy,
-    /// Mean reward.
-    Reward,
-}
-
-impl BestFigure {
-    /// What people call it.
-    pub fn title(self) -> String {
-        if self == Self::Average { "accuracy".to_owned() } else { self.to_string() }
-    }
-
-    /// Its value; none where it was not measured, as where no problem could be judged.
-    pub fn of(self, summary: &Summary) -> Option<f64> {
-        if summary.problems == 0 {
-            return None;
-        }
-        match self {
-            // The majority of one is that one.
-            Self::Average | Self::Majority(1) => Some(summary.accuracy),
-            Self::Pass(k) => summary.pass.get(&k).map(|pass| pass.mean),
-            Self::Majority(k) => summary.maj.get(&k).map(|maj| maj.mean),
-            Self::Greedy => summary.greedy.map(|greedy| greedy.mean),
-            Self::Reward => Some(summary.reward),
-        }
-    }
-}
-
-impl fmt::Display for BestFigure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Average => f.write_str("avg"),
-            Self::Pass(k) => write!(f, "pass@{k}"),
-            Self::Majority(k) => write!(f, "maj@{k}"),
-            Self::Greedy => f.write_str("greedy"),
-            Self::Reward => f.write_str("reward"),
-        }
-    }
-}
-
-impl From<BestFigure> for String {
-    fn from(figure: BestFigure) -> Self {
-        figure.to_string()
-    }
-}
-
-impl TryFrom<String> for BestFigure {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        let k = |of: &str| of.parse().ok().filter(|k| *k > 0);
-        let found = match word.split_once('@') {
-            None => match word.as_str() {
-                "avg" => Some(Self::Average),
-                "greedy" => Some(Self::Greedy),
-                "reward" => Some(Self::Reward),
-                _ => None,
-            },
-            Some(("pass", of)) => k(of).map(Self::Pass),
-            Some(("maj", of)) => k(of).map(Self::Majority),
-            Some(_) => None,
-        };
-        found.ok_or_else(|| {
-            format!(
-                "expected \"avg\", \"pass@K\", \"maj@K\", \"greedy\" or \"reward\", got \"{word}\""
-            )
-        })
-    }
-}
-
-impl JsonSchema for BestFigure {
-    fn schema_name() -> Cow<'static, str> {
-        "BestFigure".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use evals::Estimate;
-
-    use super::*;
-
-    #[test]
-    fn figures_are_read_by_their_words_and_found_in_a_summary() {
-        let estimate = |mean| Estimate { mean, low: 0.0, high: 1.0 };
-        let summary = Summary {
-            problems: 2,
-            accuracy: 0.25,
-            reward: 0.5,
-            pass: [(1, estimate(0.25)), (2, estimate(0.75))].into(),
-            maj: [(2, estimate(0.375))].into(),
-            greedy: Some(estimate(1.0)),
-            ..Summary::default()
-        };
-        for (word, value) in [
-            ("avg", Some(0.25)),
-            ("pass@1", Some(0.25)),
-            ("pass@2", Some(0.75)),
-            ("pass@4", None),
-            ("maj@1", Some(0.25)),
-            ("maj@2", Some(0.375)),
-            ("greedy", Some(1.0)),
-            ("reward", Some(0.5)),
-        ] {
-            let figure = BestFigure::try_from(word.to_owned()).unwrap();
-            assert_eq!((figure.to_string().as_str(), figure.of(&summary)), (word, value));
-            assert_eq!(figure.of(&Summary::default()), None, "nothing was judged");
-        }
-        for word in ["", "accuracy", "pass", "pass@", "pass@0", "maj@-1", "avg@4", "pass@1@2"] {
-            let error = BestFigure::try_from(word.to_owned()).unwrap_err();
-            assert!(error.contains("\"maj@K\"") && error.ends_with(&format!("got \"{word}\"")));
-        }
-    }
 }

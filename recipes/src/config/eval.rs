@@ -11,6 +11,10 @@ use super::{MOST_COMPLETIONS, Recipe, Source, best};
 use crate::names::nearest;
 use crate::verifiers::RewardsConfig;
 
+/// Bytes of a set's name: file systems have 255 for that of a file, of which some are for what ends
+/// it.
+pub const LONGEST_SET_NAME: usize = 200;
+
 /// Held-out evaluation: before the first step, every `every` steps, and at the end of each stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -40,6 +44,11 @@ pub struct EvalConfig {
     /// Texts of completions that an evaluation writes down of each problem, the first so many, or
     /// `"off"`. `"all"`: every one. The most likely completion is written down in addition.
     pub texts: Texts,
+    /// Problems of each set, the first so many, of whose completions an evaluation writes down the
+    /// token columns, in `NAME.safetensors`, or `"off"`.
+    #[serde(with = "settings::off")]
+    #[schemars(with = "settings::OrOff<NonZeroUsize>")]
+    pub tokens: Option<NonZeroUsize>,
     /// Completions that are decoded at a time. On a CPU their number changes memory and speed, not
     /// the completions.
     ///
@@ -67,6 +76,7 @@ impl Default for EvalConfig {
             samples: default_one(),
             greedy: false,
             texts: Texts::default(),
+            tokens: None,
             slots: default_slots(),
             sampling: Sampling::default(),
             rewards: RewardsConfig::default(),
@@ -219,6 +229,13 @@ impl Recipe {
         u64::from(self.eval.at_start) + self.total_steps() / every + ends.count() as u64
     }
 
+    /// Problems of each set whose tokens an evaluation writes down, at most. Without samples of the
+    /// steps there are none.
+    pub fn evaluated_tokens(&self) -> usize {
+        let asked = self.eval.tokens.filter(|_| !self.record.samples.is_off());
+        asked.map_or(0, NonZeroUsize::get)
+    }
+
     /// Texts of each problem that an evaluation writes down, at most. Without samples of the steps
     /// there are none.
     pub fn texts(&self) -> usize {
@@ -229,6 +246,22 @@ impl Recipe {
             Texts::Count(count) => count.get(),
         }
     }
+}
+
+/// Why a set of this name has no files.
+fn name_problem(name: &str) -> Option<String> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Some(format!(
+            "`{name}` becomes a file: expected letters, digits, `-`, `_` and `.`"
+        ));
+    }
+    let got = name.len();
+    (got > LONGEST_SET_NAME).then(|| {
+        format!(
+            "expected at most {LONGEST_SET_NAME} bytes, since results are stored under it, got {got}"
+        )
+    })
 }
 
 /// Everything wrong with the held-out sets among themselves, each with its key.
@@ -243,12 +276,7 @@ pub(super) fn problems(recipe: &Recipe) -> Vec<String> {
         let key = format!("eval.set.{at}");
         let name = &set.name;
         found.extend(origin_problem(set).map(|problem| format!("{key}{problem}")));
-        let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-            found.push(format!(
-                "{key}.name: `{name}` becomes a file: expected letters, digits, `-`, `_` and `.`"
-            ));
-        }
+        found.extend(name_problem(name).map(|problem| format!("{key}.name: {problem}")));
         for name in [Some(name.clone()), set.greedy.then(|| greedy(name))].into_iter().flatten() {
             if taken.contains(&name) {
                 found.push(format!("{key}.name: `{name}` is another set's name, too"));

@@ -34,21 +34,15 @@ impl Located {
     ///
     /// # Errors
     ///
-    /// Fails when `folder` is none, and when there is no such file and no revision is pinned.
+    /// Fails when `folder` is none.
     pub fn new(benchmark: &'static Benchmark, folder: Option<&Path>) -> Result<Self> {
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
             bail!("--data: there is no folder {}", folder.display());
         }
-        let Benchmark { name, problems, dataset, .. } = benchmark;
-        let file = local(name, folder);
-        let (path, columns) = match (&file, benchmark.address()) {
-            (Some(path), _) => (path.display().to_string(), Columns::default()),
-            (None, Some(address)) => (address, columns(benchmark)),
-            (None, None) => bail!(
-                "no revision of hf://datasets/{dataset} is pinned, so it is not read from the hub\n\
-                 write its {problems} rows as {name}.jsonl, one {{\"id\", \"problem\", \"answer\", \
-                 \"source\"}} a line, and name the folder by --data or STEARIN_DATA"
-            ),
+        let file = local(&benchmark.name, folder);
+        let (path, columns) = match &file {
+            Some(path) => (path.display().to_string(), Columns::default()),
+            None => (benchmark.address(), columns(benchmark)),
         };
         let source = Source::File(Rows { path, limit: None, columns, answer_from: None });
         Ok(Self { benchmark, file, source })
@@ -73,7 +67,7 @@ impl Located {
         let Benchmark { name, problems: expected, rows, .. } = self.benchmark;
         let place = match &self.file {
             Some(path) => path.display().to_string(),
-            None => self.benchmark.address().unwrap_or_default(),
+            None => self.benchmark.address(),
         };
         let next =
             format!("--bench FILE evaluates on a file whatever it holds; {name} by its name needs");
@@ -159,6 +153,34 @@ mod tests {
     fn columns_of_the_registry_are_columns() {
         let named = evals::benchmark::all().iter().filter(|one| !one.columns.is_empty());
         assert!(named.map(columns).filter(|columns| columns.id.is_some()).count() > 0);
+    }
+
+    #[test]
+    fn a_row_of_olympiad_is_its_question_and_its_one_final_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.parquet.jsonl");
+        // The columns of the data set; its worked solutions and final answers are lists.
+        let row = json!({
+            "id": 1606, "question": "Find $x$ with $2x = 1$.", "solution": ["Halve both sides."],
+            "final_answer": ["$\\frac{1}{2}$"], "context": null, "image_1": null,
+            "modality": "Text-only", "difficulty": "Competition", "is_multiple_answer": false,
+            "unit": null, "answer_type": "Numerical", "subfield": "Algebra", "language": "English",
+        });
+        std::fs::write(&path, format!("{row}\n")).unwrap();
+        let columns = columns(evals::benchmark::find("olympiad").unwrap());
+        let path = path.display().to_string();
+        let rows = Source::File(Rows { path, limit: None, columns, answer_from: None });
+        let search_path = crate::search_path::SearchPath::of_recipe(Path::new(""));
+        let (problems, ..) =
+            super::super::source("olympiad", &rows, &search_path, Some("math"), 0).unwrap();
+        let [one] = problems.as_slice() else { panic!("one row: {problems:?}") };
+        assert_eq!((one.id.as_str(), one.solution.as_ref()), ("1606", None));
+        assert_eq!(one.problem, "Find $x$ with $2x = 1$.");
+        assert_eq!(one.columns["difficulty"], "Competition");
+        for answer in ["0.5", "$\\frac12$"] {
+            let same = rewards::equivalent(&one.answer, answer, rewards::Strictness::Eval);
+            assert_eq!(same, rewards::Equivalence::Equal, "{answer}");
+        }
     }
 
     #[test]

@@ -27,6 +27,22 @@ pub fn questions<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> HashSet
     problems.into_iter().map(question).collect()
 }
 
+/// How many problems of a set are one before them once more, by what they ask, for people; nothing
+/// where none is.
+pub fn repeats(set: &str, asked: impl Iterator<Item = String>) -> Option<String> {
+    let (mut before, mut all, mut repeated) = (HashSet::new(), 0, 0);
+    for question in asked {
+        all += 1;
+        repeated += usize::from(!before.insert(question));
+    }
+    (repeated > 0).then(|| {
+        format!(
+            "{set}: {repeated} of {all} problems repeat another one; intervals take them for \
+             different problems, so they are too narrow"
+        )
+    })
+}
+
 /// The text with a mark where [`normal`] would make other numbers of its digits: between two
 /// numbers, before the digits of a decimal, and for the sign of a factorial. The comma in 1,000
 /// gets none.

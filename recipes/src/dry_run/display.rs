@@ -135,13 +135,14 @@ fn kept(recipe: &Recipe) -> String {
 
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, stride, bytes, .. } = *self;
+        let Self { step, groups, stride, bytes, .. } = *self;
         match stride {
             0 => f.write_str("none"),
             _ => write!(
                 f,
-                "at most {} a recorded step and {} in the end, with 1 step of {stride} recorded",
+                "at most {} a recorded step of {} and {} in the end, with 1 step of {stride} recorded",
                 mib(step),
+                counted(groups, "group"),
                 mib(bytes)
             ),
         }

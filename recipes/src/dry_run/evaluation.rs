@@ -1,10 +1,11 @@
 //! What evaluations write.
 
 use evals::pass_sizes;
+use evals::run::StepTokens;
 use rewards::Problem;
 use serde_json::json;
 
-use super::{COMPLETION, TEXT_OF_TOKEN};
+use super::{COMPLETION, SAMPLED_STEP, TEXT_OF_TOKEN};
 use crate::config::{Recipe, SetSettings};
 
 /// Bytes of the line of a problem besides its texts and its completions: names of fields.
@@ -68,9 +69,30 @@ fn once(recipe: &Recipe, set: &SetSettings<'_>, samples: usize, judged: Judged) 
     let figures = (FIGURES + sizes * FIGURE + parts * PART) as f64;
     let shown = if texts == 0 { 0 } else { problems.min(SHOWN) };
     let share = shown as f64 / problems.max(1) as f64;
+    let columns = tokens(recipe, set, samples, judged);
     // Those that are shown may be the longest: twice the mean.
     lines
         + figures
         + shown as f64 * (text + COMPLETION as f64)
         + (2.0 * share).min(1.0) * bytes as f64
+        + columns
+}
+
+/// Bytes of the token columns of the first problems, of which prompts have a token for each byte of
+/// their text at most, and as many as a template may add.
+fn tokens(recipe: &Recipe, set: &SetSettings<'_>, samples: usize, judged: Judged) -> f64 {
+    /// Tokens that a prompt has besides the problem.
+    const TEMPLATE: u64 = 256;
+    let kept = recipe.evaluated_tokens().min(judged.problems);
+    if kept == 0 {
+        return 0.0;
+    }
+    let limit = set.sampling.max_new_tokens.get() as f64;
+    let completion =
+        limit * StepTokens::token_bytes(0, 0) as f64 + StepTokens::COMPLETION_BYTES as f64;
+    let group = StepTokens::GROUP_BYTES + TEMPLATE * StepTokens::PROMPT_BYTES;
+    let prompts = judged.bytes * StepTokens::PROMPT_BYTES;
+    SAMPLED_STEP as f64
+        + prompts as f64
+        + kept as f64 * (samples as f64 * completion + group as f64)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use evals::Paired;
-use evals::run::{Figure, ProblemLine};
+use evals::run::{Facts, Figure, ProblemLine};
 use serde::Serialize;
 
 use super::Found;
@@ -99,8 +99,23 @@ fn compare_one(found: &Found, other: &Found) -> Result<Compared> {
         problems.insert(name.clone(), Flipped::of(&pairs));
     }
     let changes = found.settings.changes(&other.settings)?;
-    let differs = changes.iter().filter_map(in_words).collect();
+    let builds = [&other.facts, &found.facts].map(|facts| facts.as_ref().map(build));
+    let builds = match builds {
+        [Some(there), Some(here)] if there != here => {
+            Some(format!("build, and so perhaps the grader: {there} there, {here} here"))
+        }
+        _ => None,
+    };
+    let differs = changes.iter().filter_map(in_words).chain(builds).collect();
     Ok(Compared { root: other.root.display().to_string(), sets, problems, differs })
+}
+
+/// The build that judged an evaluation, and those that went on with it.
+fn build(facts: &Facts) -> String {
+    let Facts { stearin, commit, dirty, accepted, .. } = facts;
+    let changed = if *dirty { ", changed" } else { "" };
+    let others = if accepted.is_empty() { "" } else { " and another one" };
+    format!("{stearin} ({commit:.9}{changed}){others}")
 }
 
 /// The problems that both have, by row. The rows are the same, so a number names a problem; an id
@@ -164,6 +179,7 @@ fn in_words(change: &Change) -> Option<String> {
 mod tests {
     use super::*;
     use crate::eval::table::tests::found;
+    use crate::run_dir::of_this_process;
     use rewards::Outcome;
 
     fn one(found: &Found, other: &Found) -> Result<Compared> {
@@ -238,6 +254,22 @@ mod tests {
         let json = serde_json::to_value(&compared.sets["sums"]["truncated"]).unwrap();
         assert_eq!((&json["higher"], &json["lower"]), (&1.into(), &0.into()));
         assert!(json.get("better").is_none() && json.get("worse").is_none(), "{json}");
+    }
+
+    #[test]
+    fn another_build_is_said() {
+        let (mut now, mut base) = (found("now", [1; 4]), found("base", [1; 4]));
+        let facts = |commit: &str| Facts { commit: commit.into(), ..of_this_process(1) };
+        (now.facts, base.facts) =
+            (Some(facts("0123456789abcdef")), Some(facts("fedcba9876543210")));
+        let differs = |now: &Found, base: &Found| one(now, base).unwrap().differs;
+        let [line] = &differs(&now, &base)[..] else { panic!("one line") };
+        let [there, here] = ["(fedcba987", "(012345678"].map(|commit| line.find(commit).unwrap());
+        assert!(line.contains("grader") && there < here, "{line}");
+        base.facts.clone_from(&now.facts);
+        assert!(differs(&now, &base).is_empty());
+        base.facts = None;
+        assert!(differs(&now, &base).is_empty(), "it is not known");
     }
 
     #[test]

@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use evals::attempt::Draw;
+use evals::run::results::{ShownTexts, read_without_texts, sort};
 use evals::run::{
-    self, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, evaluation, read_json, step_name,
+    self, Accepted, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, read_json, step_name,
 };
 use rewards::Problem;
 use toml::{Table, Value};
 
 use super::{Set, SetSettings, Settings};
 use crate::console::Beat;
-use crate::run_dir::{Claim, EVALUATION, Heartbeat, RECIPE, RunDir, status};
+use crate::run_dir::{Claim, EVALUATION, FACTS, Heartbeat, RECIPE, RunDir, STATUS, status};
 
 /// Its steps: an evaluation by itself judges what it finds.
 const STEP: u64 = 0;
+
+/// Characters that are shown of a line that cannot be read.
+const LONGEST_LINE: usize = 200;
 
 /// The directory, held by this process.
 #[derive(Debug)]
@@ -27,8 +31,12 @@ pub struct Folder {
     heartbeat: Heartbeat,
     settings: Settings,
     sink: run::Folder,
+    /// What became of each problem, by set, without texts that no summary shows.
     lines: BTreeMap<String, Vec<ProblemLine>>,
+    shown: BTreeMap<String, ShownTexts>,
     contaminated: BTreeMap<String, Vec<String>>,
+    /// How this build and machine differ from those that judged what is there.
+    changed: Vec<String>,
 }
 
 /// What a directory holds.
@@ -38,6 +46,8 @@ pub struct Found {
     pub root: PathBuf,
     /// What its results depend on.
     pub settings: Settings,
+    /// The build and the machine that began it; none where `run.json` cannot be read.
+    pub facts: Option<Facts>,
     /// What became of each problem, by set.
     pub lines: BTreeMap<String, Vec<ProblemLine>>,
     /// The figures of each set, in the order of the settings.
@@ -52,6 +62,10 @@ pub struct Found {
 /// Fails when it is something else, has other settings, naming the keys that differ, or is in use,
 /// and when it cannot be written.
 pub fn open(root: &Path, settings: Settings, facts: &Facts) -> Result<Folder> {
+    if root.join(STATUS).is_dir() {
+        let path = root.join(STATUS);
+        bail!("{}: expected a file, got a folder\nmove it away", path.display());
+    }
     let run_dir = if let Some(run_dir) = RunDir::open_evaluation(root)? {
         let changes = settings.changes_since(&stored(root)?)?;
         if !changes.is_empty() {
@@ -64,7 +78,7 @@ pub fn open(root: &Path, settings: Settings, facts: &Facts) -> Result<Folder> {
         run_dir
     } else {
         let is_taken = root.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-        if is_taken || root.is_file() {
+        if is_taken || (root.exists() && !root.is_dir()) {
             bail!(
                 "{} exists and is no evaluation: there is no {EVALUATION} in it\nuse another --out",
                 root.display()
@@ -80,10 +94,31 @@ pub fn open(root: &Path, settings: Settings, facts: &Facts) -> Result<Folder> {
     }
     let sink = run::Folder::new(root);
     let asked = settings.sets.iter().map(|set| set.asked as u64).sum();
+    let judged = lines.values().map(|lines| lines.len() as u64).sum();
+    let changed = if judged < asked { accept_build(&run_dir, judged, facts)? } else { Vec::new() };
     // What a kill tore off was cut: another generation than before.
     let generation = status(root).map_or(0, |before| before.generation + 1);
     let heartbeat = Heartbeat::new(root, asked, generation);
-    Ok(Folder { run_dir, heartbeat, settings, sink, lines, contaminated: known })
+    let shown = lines.iter().map(|(set, own)| (set.clone(), ShownTexts::of(own))).collect();
+    Ok(Folder { run_dir, heartbeat, settings, sink, lines, shown, contaminated: known, changed })
+}
+
+/// Keeps in `run.json` that another build or machine goes on after so many judged problems, and
+/// returns how it differs from the one before.
+fn accept_build(run_dir: &RunDir, judged: u64, now: &Facts) -> Result<Vec<String>> {
+    // One that cannot be read says nothing, and the results do not need it.
+    let Some(then) = facts(run_dir.root()).filter(|_| judged > 0) else { return Ok(Vec::new()) };
+    let changes = now.changes_since(&then);
+    let is_known = then.accepted.last().is_some_and(|last| last.changes == changes);
+    if !changes.is_empty() && !is_known {
+        run_dir.accept(None, Accepted { step: judged, changes: changes.clone() })?;
+    }
+    Ok(changes)
+}
+
+/// The build and the machine that began the evaluation at `root`, as far as they can be read.
+fn facts(root: &Path) -> Option<Facts> {
+    read_json(&root.join(FACTS)).ok().flatten()
 }
 
 /// Reads the directory of an evaluation, finished or not.
@@ -97,7 +132,7 @@ pub fn read(root: &Path) -> Result<Found> {
     let mut summaries = Vec::new();
     for set in &settings.sets {
         let path = results(root, &set.name);
-        let (read, _) = evaluation::read(&path)?;
+        let (read, _) = read_without_texts(&path)?;
         let SetSettings { name, asked, samples, .. } = set;
         if read.len() > *asked || read.iter().any(|line| line.n != *samples) {
             bail!(
@@ -111,7 +146,7 @@ pub fn read(root: &Path) -> Result<Found> {
         summaries.push(summary(&settings, set, &read, contaminated));
         lines.insert(set.name.clone(), read);
     }
-    Ok(Found { root: root.to_owned(), settings, lines, summaries })
+    Ok(Found { root: root.to_owned(), settings, facts: facts(root), lines, summaries })
 }
 
 /// The settings of the directory.
@@ -146,7 +181,26 @@ fn stored(root: &Path) -> Result<Settings> {
             path.display()
         );
     }
-    toml::from_str(&text).map_err(|error| anyhow!("reading {}: {error}{next}", path.display()))
+    let settings: Settings = toml::from_str(&text).map_err(|error: toml::de::Error| {
+        // With the line that it is on, which a damage may have made long.
+        let said = error.to_string();
+        let short = |line: &str| line.chars().take(LONGEST_LINE).collect::<String>() + "\n";
+        let said: String = said.lines().map(short).collect();
+        anyhow!("reading {}: {said}{next}", path.display())
+    })?;
+    if let Some(problem) = settings.problem() {
+        bail!("reading {}: {problem}\n{next}", path.display());
+    }
+    let evals = root.join("evals");
+    for folder in [evals.join(step_name(STEP)), evals] {
+        if folder.is_symlink() {
+            bail!(
+                "{}: expected a folder, got a link\n{next}; nothing in it is a link",
+                folder.display()
+            );
+        }
+    }
+    Ok(settings)
 }
 
 fn results(root: &Path, set: &str) -> PathBuf {
@@ -184,7 +238,7 @@ fn summary_name(set: &str) -> String {
 
 /// The lines of a file, which is cut after the last whole one: the next is appended there.
 fn whole_lines(path: &Path) -> Result<Vec<ProblemLine>> {
-    let (lines, whole) = evaluation::read(path)?;
+    let (lines, whole) = read_without_texts(path)?;
     if path.metadata().is_ok_and(|metadata| metadata.len() > whole) {
         let file = OpenOptions::new().write(true).open(path);
         file.and_then(|file| file.set_len(whole))
@@ -225,6 +279,12 @@ impl Folder {
     /// Where it is.
     pub fn root(&self) -> &Path {
         self.run_dir.root()
+    }
+
+    /// How this build and machine differ from those that judged the problems that are there, one
+    /// line each; nothing where none is left to judge.
+    pub fn changed(&self) -> &[String] {
+        &self.changed
     }
 
     /// Notes which problems of a set are in the training data.
@@ -275,13 +335,17 @@ impl Folder {
         let text = serde_json::to_string(&line).expect("plain fields become JSON") + "\n";
         let file = results_name(set);
         if !self.is_there() {
-            let source = io::Error::other("the folder was moved or deleted during the evaluation");
+            let source = io::Error::other(
+                "the folder was moved or deleted during the evaluation: what was judged is where it is \
+                 now, if anywhere",
+            );
             return Err(evals::Error::Write { file, source });
         }
         self.sink
             .append(&file, text.as_bytes())
             .map_err(|source| evals::Error::Write { file, source })?;
-        self.lines.entry(set.to_owned()).or_default().push(line);
+        let lines = self.lines.entry(set.to_owned()).or_default();
+        self.shown.entry(set.to_owned()).or_default().add(lines, line);
         Ok(())
     }
 
@@ -290,19 +354,14 @@ impl Folder {
         let contaminated = self.contaminated.get(set).cloned();
         let lines = self.lines.entry(set.to_owned()).or_default();
         lines.sort_by_key(|line| line.number);
-        let mut text = String::new();
-        for line in lines.iter() {
-            text += &serde_json::to_string(line).expect("plain fields become JSON");
-            text.push('\n');
-        }
         let summary = summary(&self.settings, self.of(set), self.lines(set), contaminated);
         let summary = serde_json::to_vec_pretty(&summary).expect("plain fields become JSON");
-        let files = [(results_name(set), text.into_bytes()), (summary_name(set), summary)];
         self.heartbeat.rewrote();
-        files.into_iter().try_for_each(|(file, bytes)| {
-            let replaced = self.sink.replace(&file, &bytes);
-            replaced.map_err(|source| evals::Error::Write { file, source })
-        })
+        let failed = |file: String| move |source| evals::Error::Write { file, source };
+        sort(&results(self.root(), set)).map_err(failed(results_name(set)))?;
+        // What is appended from now on belongs to the new file.
+        self.sink = run::Folder::new(self.root());
+        self.sink.replace(&summary_name(set), &summary).map_err(failed(summary_name(set)))
     }
 
     /// Whether nobody moved or deleted the directory: writing would make another one, in which

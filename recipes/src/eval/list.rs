@@ -12,9 +12,7 @@ pub fn list() -> String {
     let head = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let mut rows = vec![head(&["benchmark", "problems", "n", "what", "licence", "origin"])];
     rows.extend(benchmark::all().iter().map(|one| {
-        let origin = one.address().unwrap_or_else(|| {
-            format!("a local file (hf://datasets/{}, no revision pinned)", one.dataset)
-        });
+        let origin = one.address();
         let (title, licence) = (one.title.clone(), one.licence.clone());
         let numbers = [one.problems, one.samples].map(|number| number.to_string());
         let [problems, samples] = numbers;

@@ -1,8 +1,8 @@
 //! What the results of an evaluation depend on: the file `eval.toml` of its directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result};
 use evals::PromptStyle;
@@ -10,8 +10,9 @@ use rollout::Sampling;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::config::{DTypeChoice, DeviceChoice};
+use crate::config::{DTypeChoice, DeviceChoice, LONGEST_SET_NAME};
 use crate::identity::sha256;
+use crate::printable::excerpt;
 
 /// What results depend on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -125,6 +126,27 @@ impl Settings {
         Ok(changes)
     }
 
+    /// What no evaluation has written: a damage, or another's doing.
+    pub(super) fn problem(&self) -> Option<String> {
+        let mut names = BTreeSet::new();
+        self.sets.iter().find_map(|SetSettings { name, samples, asked, .. }| {
+            let is_name = name.len() <= LONGEST_SET_NAME
+                && !name.starts_with('.')
+                && Path::new(name).components().eq([Component::Normal(name.as_ref())]);
+            if !is_name {
+                return Some(format!("set `{}`: expected a name of a file", excerpt(name, 60)));
+            }
+            if !names.insert(name) {
+                return Some(format!("set `{name}` is there twice"));
+            }
+            (*samples == 0 || *asked == 0).then(|| {
+                format!(
+                    "set `{name}`: expected problems and completions, got {asked} and {samples}"
+                )
+            })
+        })
+    }
+
     /// What is compared: a model with files is what they hold, wherever it lies.
     fn table(&self) -> Result<Table> {
         let mut table = Table::try_from(self).context("writing the settings as TOML")?;
@@ -220,6 +242,23 @@ pub(super) mod tests {
     fn the_file_is_read_back() {
         let text = settings().to_toml().unwrap();
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings());
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_and_sets_without_problems_are_no_settings() {
+        assert_eq!(settings().problem(), None);
+        let with = |change: &dyn Fn(&mut Settings)| {
+            let mut settings = settings();
+            change(&mut settings);
+            settings.problem().unwrap_or_default()
+        };
+        for name in ["../../esc", "/etc/x", "", ".hidden", "a/b", &"x".repeat(201)] {
+            let said = with(&|settings| settings.sets[0].name = name.to_owned());
+            assert!(said.contains("expected a name of a file"), "{name}: {said}");
+        }
+        let twice = with(&|settings| settings.sets.push(settings.sets[0].clone()));
+        assert_eq!(twice, "set `arithmetic` is there twice");
+        assert!(with(&|settings| settings.sets[0].samples = 0).contains("got 4 and 0"));
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 
 use evals::run::{Figure, Part, ProblemLine, Summary};
 use evals::{Estimate, Paired, pass_sizes};
-use rewards::Outcome;
+use rewards::{Outcome, Problem};
 use serde_json::json;
 
 use super::Found;
 use super::compare::{Compared, Flip, Flipped};
+use crate::data::{question, repeats};
 use crate::printable::{counted, excerpt};
+
+/// Characters of a name that are shown.
+const LONGEST_NAME: usize = 60;
 
 /// The evaluations that are shown, and how they compare with another.
 #[derive(Debug, Clone)]
@@ -81,18 +85,32 @@ pub fn markdown(shown: &Shown) -> String {
         row.extend(cells(summary, k == "n", largest));
         if let Some(against) = against {
             let own = against.sets.get(&summary.set);
-            row.push(own.and_then(difference).unwrap_or_else(none));
+            let judged = summary.problems;
+            row.push(own.and_then(|own| difference(own, judged)).unwrap_or_else(none));
         }
         rows.push(row);
     }
     leave_out_unused(&mut rows);
     let mut text = aligned(&rows);
+    models(&mut text, shown);
     for (found, _, summary) in &all {
         parts(&mut text, summary);
-        left_out(&mut text, &summary.set, &found.lines[&summary.set]);
+        let lines = &found.lines[&summary.set];
+        left_out(&mut text, &summary.set, lines);
+        repeated(&mut text, &summary.set, lines);
     }
     comparisons(&mut text, shown);
     text
+}
+
+/// A line on whose figures these are, one for each evaluation where there are several.
+fn models(text: &mut String, shown: &Shown) {
+    text.push('\n');
+    for Found { root, settings, .. } in &shown.found {
+        let of =
+            if shown.found.len() > 1 { format!(" of {}", root.display()) } else { String::new() };
+        let _ = writeln!(text, "model{of}: {}", excerpt(&settings.model, 200));
+    }
 }
 
 /// Lines on the problems and the settings that differ from those of the other evaluation.
@@ -125,7 +143,9 @@ fn flipped(text: &mut String, what: &str, flips: &[Flip]) {
     }
     let shown = flips.iter().take(FLIPS);
     let shown: Vec<_> = shown
-        .map(|Flip { id, there, here, .. }| format!("{} {there:.2} → {here:.2}", excerpt(id, 60)))
+        .map(|Flip { id, there, here, .. }| {
+            format!("{} {there:.2} → {here:.2}", excerpt(id, LONGEST_NAME))
+        })
         .collect();
     let _ = write!(text, "{what}: {}", shown.join(", "));
     let _ = match flips.len().saturating_sub(FLIPS) {
@@ -187,15 +207,20 @@ fn cells(summary: &Summary, with_samples: bool, named: Option<usize>) -> Vec<Str
     row
 }
 
-/// The comparison of a set in one cell.
-fn difference(figures: &BTreeMap<String, Paired>) -> Option<String> {
-    let Paired { mean, interval, p, higher, lower, .. } =
+/// The comparison of a set in one cell, where its row is of so many problems.
+fn difference(figures: &BTreeMap<String, Paired>, judged: usize) -> Option<String> {
+    let Paired { problems, mean, interval, p, higher, lower, .. } =
         figures.get(&Figure::Average.to_string())?;
+    let on = if *problems == judged {
+        String::new()
+    } else {
+        format!(" on {}", counted(problems, "problem"))
+    };
     let within = interval.map_or_else(String::new, |[low, high]| {
         format!(" ({:.1} to {:.1})", 100.0 * low, 100.0 * high)
     });
     let p = if *p < 0.001 { "p < 0.001".to_owned() } else { format!("p {p:.3}") };
-    Some(format!("{:+.1}{within}, {p}, {higher} better, {lower} worse", 100.0 * mean))
+    Some(format!("{:+.1}{within}, {p}, {higher} better, {lower} worse{on}", 100.0 * mean))
 }
 
 /// Lines on the parts of a set, and on what is wrong with it.
@@ -207,10 +232,14 @@ fn parts(text: &mut String, summary: &Summary) {
         }
         let _ = writeln!(text, "\n{set} by {what}:");
         let mut rows = vec![[what, "problems", "avg", "95 %"].map(str::to_owned).to_vec()];
-        rows.extend(parts.iter().map(|(part, found)| {
+        // Names that are numbers in the order of the numbers.
+        let number = |part: &str| part.parse::<f64>().unwrap_or(f64::INFINITY);
+        let mut parts: Vec<_> = parts.iter().collect();
+        parts.sort_by(|(one, _), (other, _)| number(one).total_cmp(&number(other)));
+        rows.extend(parts.into_iter().map(|(part, found)| {
             let Part { problems, accuracy: Estimate { mean, low, high } } = *found;
             let within = format!("{} to {}", percent(low), percent(high));
-            vec![part.clone(), problems.to_string(), percent(mean), within]
+            vec![excerpt(part, LONGEST_NAME), problems.to_string(), percent(mean), within]
         }));
         text.push_str(&aligned(&rows));
     }
@@ -236,10 +265,22 @@ fn left_out(text: &mut String, set: &str, lines: &[ProblemLine]) {
     }
 }
 
+/// A line on problems that are there more than once. The turns before a question are not in the
+/// lines, so the answers have to be the same, too.
+fn repeated(text: &mut String, set: &str, lines: &[ProblemLine]) {
+    let asked = |line: &ProblemLine| {
+        let problem = Problem { problem: line.problem.clone(), ..Problem::default() };
+        format!("{}\n{}", question(&problem), line.gold)
+    };
+    if let Some(said) = repeats(set, lines.iter().map(asked)) {
+        let _ = writeln!(text, "\n{said}");
+    }
+}
+
 /// The first few of many.
 fn few(ids: &[&str]) -> String {
     let more = if ids.len() > 5 { ", ..." } else { "" };
-    let short = |id: &&str| excerpt(id, 60);
+    let short = |id: &&str| excerpt(id, LONGEST_NAME);
     ids.iter().take(5).map(short).collect::<Vec<_>>().join(", ") + more
 }
 

@@ -74,6 +74,7 @@ impl RunDir {
         let mut facts = self.facts()?;
         facts.threads = now.threads;
         facts.bf16_kernel.clone_from(&now.bf16_kernel);
+        facts.recorded_groups.clone_from(&now.recorded_groups);
         if let (true, Some(files), Some(now)) = (has_new_verifiers, &mut facts.files, &now.files) {
             // Those of a verifier that the run did not have; others are as they were accepted.
             for (name, digest) in &now.0 {
@@ -173,7 +174,7 @@ mod tests {
             now: Some(now.into()),
         };
         let first = vec![change(Class::Changing, 1, 2)];
-        let more = Facts { threads: 3, ..facts };
+        let more = Facts { threads: 3, recorded_groups: vec![0, 5], ..facts };
         // As if killed before the recipe was replaced, and done once more.
         run.change(4, first.clone(), "seed = 2\n", &more).unwrap();
         fs::write(root.join(RECIPE), "seed = 1\n").unwrap();
@@ -188,7 +189,8 @@ mod tests {
         assert_eq!(read("recipe-0001.toml"), "seed = 1\n");
         assert_eq!(read("recipe-0002.toml"), "seed = 2\n");
         assert_eq!(run.recipe().unwrap(), "seed = 3\n");
-        assert_eq!(run.facts().unwrap().threads, 3);
+        let facts = run.facts().unwrap();
+        assert_eq!((facts.threads, facts.recorded_groups), (3, vec![0, 5]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The beginning of a run directory: one starter takes the place, the others get an error.
 
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,10 @@ pub struct Claim {
     _lock: File,
 }
 
+/// Tries to lock a file that starters before may remove. Where no file can be made, as below
+/// `/proc`, the system says the same as where the folder is gone.
+const MOST_ROUNDS: usize = 1000;
+
 impl Claim {
     /// Takes the place `root`.
     ///
@@ -37,17 +41,18 @@ impl Claim {
         };
         let made_parent = !parent.exists();
         let path = parent.join(format!(".{}.lock", name(root)));
+        let mut rounds = 0..MOST_ROUNDS;
         let lock = loop {
             fs::create_dir_all(&parent)
                 .with_context(|| format!("creating {}", parent.display()))?;
+            let is_last = rounds.next().is_none();
             match lock(&path) {
                 Ok(Some(lock)) if is_at(&lock, &path) => break lock,
                 // The starter before removed the file, or the folder around it, in between.
-                Ok(Some(_)) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Ok(None) => bail!(
-                    "another process is starting a run in {}\nwait for it, or use --run-dir for another \
-                     place",
+                Ok(Some(_)) if !is_last => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_last => {}
+                Ok(_) => bail!(
+                    "another process is starting a run in {}\nwait for it, or name another folder",
                     root.display()
                 ),
                 Err(error) => {
@@ -146,10 +151,21 @@ pub(super) fn check_new(root: &Path) -> Result<()> {
     bail!("{} {what}\n{act} another place", root.display())
 }
 
-/// The file at `path`, made and locked; nothing where another process has locked it. The system
-/// lets go of the lock when the process ends, however it ends.
+/// The file at `path`, made and locked, with what it holds; nothing where another process has
+/// locked it. The system lets go of the lock when the process ends, however it ends.
+///
+/// # Errors
+///
+/// Fails when the file cannot be made or locked, and where something else than a file is at `path`:
+/// a link may lead to a file of others, and a pipe is opened for ever.
 pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = File::create(path)?;
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(io::Error::other(
+            "expected a file, got a folder, a link or a pipe\nmove it away: what belongs here is a \
+             file that is made when it is missing",
+        ));
+    }
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -210,6 +226,46 @@ mod tests {
         assert!(RunDir::open(&root).unwrap_err().to_string().starts_with("another process"));
         drop(run);
         RunDir::open(&root).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_lock_that_is_no_file_is_refused_and_what_it_leads_to_is_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        fs::write(at("precious"), "kept").unwrap();
+        let made = |name: &str| std::process::Command::new("mkfifo").arg(at(name)).status();
+        std::os::unix::fs::symlink("precious", at(".link.lock")).unwrap();
+        std::os::unix::fs::symlink("no/such/file", at(".dangling.lock")).unwrap();
+        fs::create_dir(at(".folder.lock")).unwrap();
+        assert!(made(".pipe.lock").unwrap().success());
+        for name in ["link", "dangling", "folder", "pipe"] {
+            let error = format!("{:#}", Claim::take(&at(name)).unwrap_err());
+            let names = error.contains(&format!(".{name}.lock: expected a file, got"));
+            assert!(names && error.contains("move it away"), "{error}");
+        }
+        assert_eq!(fs::read_to_string(at("precious")).unwrap(), "kept");
+        // Of a run that is there.
+        let run = Claim::take(&at("run")).unwrap().create("", &facts()).unwrap();
+        drop(run);
+        fs::remove_file(at("run").join(LOCK)).unwrap();
+        std::os::unix::fs::symlink("../precious", at("run").join(LOCK)).unwrap();
+        let error = format!("{:#}", RunDir::open(&at("run")).unwrap_err());
+        assert!(error.contains("run/lock: expected a file, got"), "{error}");
+        assert_eq!(fs::read_to_string(at("precious")).unwrap(), "kept");
+        // A file is locked with what it holds.
+        fs::write(at(".full.lock"), "kept").unwrap();
+        let full = File::open(at(".full.lock")).unwrap();
+        let claim = Claim::take(&at("full")).unwrap();
+        assert_eq!(full.metadata().unwrap().len(), 4);
+        drop(claim);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn where_no_file_can_be_made_is_an_error() {
+        let error = format!("{:#}", Claim::take(Path::new("/proc/x")).unwrap_err());
+        assert!(error.contains("locking /proc/.x.lock"), "{error}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub fn of_this_process(threads: usize) -> Facts {
         bf16_kernel: None,
         model: None,
         problems: std::collections::BTreeMap::default(),
+        recorded_groups: Vec::new(),
         files: None,
         accepted: Vec::new(),
     }

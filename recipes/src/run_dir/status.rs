@@ -12,7 +12,7 @@ use super::{partial, read_json, write_json};
 use crate::console::Beat;
 use crate::machine::{host, now};
 
-pub(super) const STATUS: &str = "status.json";
+pub(crate) const STATUS: &str = "status.json";
 
 /// Time after which a status is written again while a phase lasts.
 const EVERY: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use evals::hex;
 use evals::run::Sink;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ impl Unwritten {
         let text = String::from_utf8_lossy(bytes);
         match self.0.entry(file.to_owned()).or_insert_with(|| Write::Append(String::new())) {
             Write::Append(all) | Write::Replace(all) => all.push_str(&text),
-            Write::ReplaceBytes(all) => all.push_str(&hex(bytes)),
+            Write::ReplaceBytes(all) => all.push_str(&hex::encode(bytes)),
             removed @ Write::Remove => *removed = Write::Replace(text.into_owned()),
         }
     }
@@ -43,7 +44,7 @@ impl Unwritten {
     pub fn replace(&mut self, file: &str, bytes: &[u8]) {
         let write = match str::from_utf8(bytes) {
             Ok(text) => Write::Replace(text.to_owned()),
-            Err(_) => Write::ReplaceBytes(hex(bytes)),
+            Err(_) => Write::ReplaceBytes(hex::encode(bytes)),
         };
         self.0.insert(file.to_owned(), write);
     }
@@ -64,29 +65,13 @@ impl Unwritten {
                 Write::Append(text) if ends_with(&root.join(file), text) => Ok(()),
                 Write::Append(text) => sink.append(file, text.as_bytes()),
                 Write::Replace(text) => sink.replace(file, text.as_bytes()),
-                Write::ReplaceBytes(hex) => sink.replace(file, &bytes_of(hex)),
+                Write::ReplaceBytes(text) => sink.replace(file, &hex::decode(text)),
                 Write::Remove => sink.remove(file),
             };
             done.map_err(|source| evals::Error::Write { file: file.clone(), source })?;
         }
         Ok(())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes all that is written");
-    }
-    text
-}
-
-/// The bytes of what [`hex`] wrote; of another text those of its pairs of digits.
-fn bytes_of(hex: &str) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pair = |pair: &[u8]| Some((16 * digit(pair[0])? + digit(pair[1])?) as u8);
-    hex.as_bytes().chunks_exact(2).filter_map(pair).collect()
 }
 
 fn ends_with(path: &Path, text: &str) -> bool {

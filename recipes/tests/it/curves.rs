@@ -87,6 +87,49 @@ fn what_cannot_be_exported_is_bad_input() {
 }
 
 #[test]
+fn what_the_logs_of_an_ended_run_lack_is_said() {
+    let out = tempfile::tempdir().unwrap();
+    let run = out.path().join("run");
+    Run::new(&run).train().unwrap();
+    let said = || {
+        let output = stearin(out.path(), &["curves", "run", "--format", "csv", "-o", "x.csv"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert_eq!(said().lines().count(), 1, "{}", said());
+    let path = run.join("metrics.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let third = whole.lines().take(3).map(|line| line.len() + 1).sum::<usize>();
+    for (bytes, words) in [
+        (third + 20, "its last line has no end; it has steps up to 2, and the run did 6"),
+        (third, "metrics.jsonl: it has steps up to 2, and the run did 6"),
+        (0, "metrics.jsonl: it has no step, and the run did 6"),
+    ] {
+        fs::write(&path, &whole[..bytes]).unwrap();
+        assert!(said().contains(words), "{}", said());
+    }
+    fs::remove_file(&path).unwrap();
+    let words = "metrics.jsonl: there is no such file, and the run did 6 steps";
+    assert!(said().contains(words), "{}", said());
+    // A step that no run has hides none of those after it.
+    let damaged = whole.replace("{\"step\":3,", "{\"step\":18446744073709551615,");
+    fs::write(&path, &damaged).unwrap();
+    assert!(
+        said().contains("line 4: expected a step of at most 9223372036854775807"),
+        "{}",
+        said()
+    );
+    assert_eq!(fs::read_to_string(out.path().join("x.csv")).unwrap().lines().count(), 1 + 7);
+    // While the run goes on, its logs may be behind.
+    fs::write(&path, &whole[..third]).unwrap();
+    let status = fs::read_to_string(run.join("status.json")).unwrap();
+    let running = status.replace("\"finished\"", "\"running\"");
+    assert_ne!(running, status);
+    fs::write(run.join("status.json"), running).unwrap();
+    assert_eq!(said().lines().count(), 1, "{}", said());
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let out = tempfile::tempdir().unwrap();
     let run = out.path().join("run");

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evals::run::evaluation::read as read_results;
+use evals::run::results::read as read_results;
 use evals::run::{Problem, Run as Record, TokenFile};
 use recipes::run_dir::RunDir;
 use recipes::summary::summary;

@@ -116,6 +116,51 @@ fn every_number_is_the_records() {
     assert!(evaluations.len() > 2);
 }
 
+#[test]
+fn tokens_of_evaluated_problems_are_answered_where_they_are_kept() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("runs/small");
+    let recipe = RECIPE.replace("every = 2\n", "every = 2\nsamples = 3\ntokens = 2\n");
+    assert_ne!(recipe, RECIPE);
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let url = serve(temp.path());
+    let runs = json(&format!("{url}/api/v1/runs"));
+    let run = format!("{url}/api/v1/runs/{}", runs[0]["id"].as_str().unwrap());
+    let samples = Samples::of_evaluation(&root, "held-out");
+    let all = samples.tokens(2).unwrap().read().unwrap();
+    assert_eq!((all.prompt_start.len(), all.completion_group.len()), (3, 6));
+    let problem = |number: u64| format!("{run}/evals/held-out/2/{number}");
+    for number in [0, 1] {
+        let line = json(&problem(number));
+        let (header, found) =
+            columns(&format!("{}/tokens", problem(number)), |header| texts(&header["columns"]));
+        let siblings = header["siblings"].as_array().unwrap().iter();
+        let lengths: Vec<_> = siblings
+            .map(|one| one["to"].as_u64().unwrap() - one["from"].as_u64().unwrap())
+            .collect();
+        assert_eq!(Value::from(lengths), line["lengths"]);
+        let starts = &all.completion_start[3 * number as usize..=3 * number as usize + 3];
+        let rows = starts[0] as usize..starts[3] as usize;
+        let own = all.entropy[rows].iter().map(|&value| f64::from(value).to_bits());
+        assert!(own.eq(found["entropy"].iter().map(|value| value.to_bits())));
+        let tree = json(&format!("{}/tree", problem(number)));
+        assert!(!tree.as_array().unwrap().is_empty());
+        // The page asks for them where they are.
+        let id = line["id"].as_str().unwrap().replace('+', "%2B");
+        let places = json(&format!("{run}/problem?id={id}"));
+        let is_here = |place: &&Value| place["where"] == "held-out" && place["step"] == 2;
+        let place = places.as_array().unwrap().iter().find(is_here).unwrap();
+        assert_eq!(place["number"], number);
+    }
+    let (status, body, _) = ask(&format!("{}/tokens", problem(2)), None);
+    assert!(status >= 400, "{}", String::from_utf8_lossy(&body));
+    // The greedy completions and runs without the key have none.
+    fs::remove_file(root.join("evals/step-000002/held-out.safetensors")).unwrap();
+    let (status, body, _) = ask(&format!("{}/tree", problem(0)), None);
+    let said = String::from_utf8_lossy(&body).into_owned();
+    assert!(status == 404 && said.contains("eval.tokens"), "{status} {said}");
+}
+
 fn groups_are_the_records(run: &str, samples: &Samples) {
     let lines = json(&format!("{run}/groups?sort=-length"));
     assert_eq!(lines["lines"].as_array().unwrap().len(), samples.index.len());

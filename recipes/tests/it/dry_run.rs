@@ -96,7 +96,8 @@ fn a_recorded_step_is_as_large_as_it_says() {
     assert_eq!(said.samples.stride, 1);
     let text = said.to_string();
     assert!(
-        text.contains(" a recorded step and ") && text.contains("with 1 step of 1 recorded"),
+        text.contains(" a recorded step of 6 groups and ")
+            && text.contains("with 1 step of 1 recorded"),
         "{text}"
     );
     // The columns alone, to the byte.

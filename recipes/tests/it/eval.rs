@@ -292,7 +292,6 @@ fn what_cannot_be_begun_is_bad_input_and_leaves_nothing() {
         (vec!["run", "--temperature", "0"], "2 completions at temperature 0 are all the same"),
         (vec!["run", "--temperature", "0"], "or --protocol greedy"),
         (vec!["run", "--top-p", "0"], "top_p is 0, expected above 0"),
-        (vec!["run", "--bench", "minerva"], "no revision of hf://datasets/math-ai/minervamath"),
         (vec!["run", "--bench", "math"], "there is no benchmark, task or file"),
         (vec!["run", "--against", "none"], "none is no directory of an evaluation"),
         (vec!["run", "--train-data", "none.jsonl"], "there is no file `none.jsonl`"),

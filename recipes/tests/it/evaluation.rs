@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use evals::run::evaluation::read;
+use evals::run::results::read;
 use evals::run::{Folder, Sink, Summary, read_log};
 use recipes::config::Recipe;
 use recipes::policy::{self, ModelRef};
@@ -359,6 +359,7 @@ fn sets_that_cannot_be_told_apart_are_refused() {
         (set("held-out"), "eval.set.0.name: `held-out` is another set's name, too"),
         (set("a") + &set("a"), "eval.set.1.name: `a` is another set's name, too"),
         (set("a/b"), "eval.set.0.name: `a/b` becomes a file"),
+        (set(&"x".repeat(201)), "eval.set.0.name: expected at most 200 bytes"),
         (
             set("a") + "samples = 2\nsampling = { temperature = 0 }\n",
             "eval.set.0.samples: 2 greedy",

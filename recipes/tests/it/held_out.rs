@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use evals::run::Summary;
-use evals::run::evaluation::read;
+use evals::run::results::read;
 use recipes::config::Recipe;
 use recipes::run_dir::checkpoints;
 use serde_json::{Value, json};

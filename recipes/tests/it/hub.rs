@@ -83,23 +83,40 @@ fn answer(stream: TcpStream, log: &Mutex<Vec<String>>) {
     let _ = reader.into_inner().write_all(&[head.as_bytes(), &body].concat());
 }
 
+/// A data set: its name, its commit, and its files.
+type DataSet = (&'static str, &'static str, Vec<(&'static str, String)>);
+
+/// The data sets of the server.
+fn data_sets() -> [DataSet; 2] {
+    let rows = FILES.map(|(name, text)| (name, text.to_owned())).to_vec();
+    let minerva = evals::benchmark::find("minerva").unwrap();
+    let row = |n: u32| format!("{{\"question\": \"Add 1 to {n}.\", \"answer\": \"{}\"}}\n", n + 1);
+    let lines = (0..272).map(row).collect();
+    let files = vec![("README.md", String::new()), ("test.jsonl", lines)];
+    [("org/rows", COMMIT, rows), ("math-ai/minervamath", &minerva.revision, files)]
+}
+
 fn respond(path: &str, range: Option<&str>) -> (String, Vec<u8>) {
-    let info = |revision: &str| format!("/api/datasets/org/rows/revision/{revision}");
-    if ["main", "v1", COMMIT].iter().any(|revision| path == info(revision)) {
+    let none = || ("404 Not Found\r\n".into(), Vec::new());
+    let sets = data_sets();
+    let is_of = |set: &&DataSet| path.contains(&format!("/datasets/{}/", set.0));
+    let Some((set, commit, files)) = sets.iter().find(is_of) else { return none() };
+    let info = |revision: &str| format!("/api/datasets/{set}/revision/{revision}");
+    if ["main", "v1", commit].iter().any(|revision| path == info(revision)) {
         let files: Vec<_> =
-            FILES.iter().map(|(name, _)| serde_json::json!({ "rfilename": name })).collect();
-        let info = serde_json::json!({ "sha": COMMIT, "siblings": files });
+            files.iter().map(|(name, _)| serde_json::json!({ "rfilename": name })).collect();
+        let info = serde_json::json!({ "sha": commit, "siblings": files });
         return ("200 OK\r\nContent-Type: application/json\r\n".into(), info.to_string().into());
     }
-    let name = path.strip_prefix(&format!("/datasets/org/rows/resolve/{COMMIT}/"));
-    let found = name.and_then(|name| FILES.iter().find(|(own, _)| *own == name));
-    let Some((name, text)) = found else { return ("404 Not Found\r\n".into(), Vec::new()) };
+    let name = path.strip_prefix(&format!("/datasets/{set}/resolve/{commit}/"));
+    let found = name.and_then(|name| files.iter().find(|(own, _)| *own == name));
+    let Some((name, text)) = found else { return none() };
     let (start, end) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
     let start: usize = start.parse().unwrap();
     let end = end.parse::<usize>().map_or(text.len(), |last| last + 1).min(text.len());
     let tag = name.replace('/', "-");
     let head = format!(
-        "206 Partial Content\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\n\
+        "206 Partial Content\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {commit}\r\n\
          Content-Range: bytes {start}-{}/{}\r\n",
         end - 1,
         text.len()
@@ -180,5 +197,34 @@ fn what_is_no_data_set_is_said_plainly() {
             stearin(folder.path(), &server.endpoint, &["train", "mine.toml", "--set", &set]);
         assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).contains(words), "{path}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_benchmark_is_read_at_its_pinned_revision() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let model = ["eval", "--model", "builtin:atom", "--max-new-tokens", "2", "--limit", "2"];
+    let bench = ["--bench", "minerva", "--prompt", "plain", "--samples", "1", "--out", "run"];
+    let arguments: Vec<&str> = [&model[..], &bench].concat();
+    let output = stearin(folder.path(), &server.endpoint, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("| minerva"), "{}", stdout(&output));
+    let results = folder.path().join("run/evals/step-000000/minerva.jsonl");
+    let (lines, _) = evals::run::results::read(&results).unwrap();
+    assert_eq!(lines.len(), 2);
+    let is_its_row = |line: &evals::run::ProblemLine| {
+        let gold: u32 = line.gold.parse().unwrap();
+        line.problem == format!("Add 1 to {}.", gold - 1)
+    };
+    assert!(lines.iter().all(is_its_row), "{lines:?}");
+    // A benchmark that the hub does not have at that revision.
+    let output = stearin(
+        folder.path(),
+        &server.endpoint,
+        &arguments.iter().map(|w| if *w == "minerva" { "olympiad" } else { w }).collect::<Vec<_>>(),
+    );
+    assert_eq!(output.status.code(), Some(2));
+    for words in ["no such data set or revision", "put olympiad.jsonl into the folder"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
     }
 }

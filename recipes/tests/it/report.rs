@@ -70,6 +70,10 @@ fn a_report_is_written_whole_and_outside_of_the_run() {
     assert!(
         fs::read_to_string(temp.path().join("out/report.html")).unwrap().ends_with("</html>\n")
     );
+    // A name alone, as the README has it.
+    let (code, text) = said(&["runs/one", "-o", "report.html"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(temp.path().join("report.html").is_file());
     for (arguments, expected) in [
         (&["runs/one", "-o", "runs/one/report.html"][..], "outside of the run directory"),
         (&["runs/one", "-o", "runs/one/new/report.html"], "outside of the run directory"),

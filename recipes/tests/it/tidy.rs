@@ -190,7 +190,9 @@ fn every_setting_of_several_kinds_is_read_by_the_one_reader() {
         tagged += text.matches("settings::tagged!(").count();
         for (start, _) in text.match_indices("#[serde(tag = ") {
             let derives = text[..start].lines().rev().find(|line| line.starts_with("#[derive("));
-            let is_setting = derives.is_some_and(|line| line.contains("JsonSchema"));
+            // Files of the record have a schema as well, and people do not write them.
+            let is_setting = derives.is_some_and(|line| line.contains("JsonSchema"))
+                && !path.starts_with(root().join("evals/src/run"));
             assert!(!is_setting, "{}: use `settings::tagged!`", path.display());
         }
     }

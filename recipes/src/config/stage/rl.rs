@@ -1,6 +1,7 @@
 use std::num::NonZeroUsize;
 
 use engine::loss::{Kl, PolicyLoss};
+use evals::run::SamplesConfig;
 use rewards::Importance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,12 @@ impl RlStage {
     /// Whether it looks back at the weights at its start.
     pub fn has_reference(&self) -> bool {
         self.loss.kl != (Kl::Off {}) || !self.reward_kl.is_off()
+    }
+
+    /// Groups that the record keeps of a step, at most, besides those that were not learnt from.
+    pub fn recorded_groups(&self, samples: &SamplesConfig) -> usize {
+        let limit = self.rollout.max_new_tokens.get();
+        samples.groups_of(self.group_size.get(), limit).min(self.batch.get())
     }
 
     /// Completions that dynamic sampling draws in a step that goes to the cap.

@@ -11,7 +11,7 @@ fn line(number: u64, correct: usize) -> ProblemLine {
         id: format!("p{number}"),
         source: "here".into(),
         level: Some((number % 2 + 1).to_string()),
-        problem: "1+1".into(),
+        problem: format!("{number}+1"),
         gold: "2".into(),
         n: 2,
         correct,
@@ -39,6 +39,7 @@ pub(in crate::eval) fn found(name: &str, correct: [usize; 4]) -> Found {
     Found {
         root: PathBuf::from(name),
         settings: settings(),
+        facts: None,
         summaries: vec![summary.with_figures(&lines)],
         lines: [("sums".to_owned(), lines)].into(),
     }
@@ -133,4 +134,55 @@ fn what_is_unfinished_or_left_out_is_said() {
 fn a_name_cannot_break_the_table() {
     let text = aligned(&[vec!["a".into(), "b".into()], vec!["x|y\nz".into(), "1".into()]]);
     assert_eq!(text, "| a      | b   |\n|--------|-----|\n| x\\|y z | 1   |\n");
+}
+
+#[test]
+fn problems_that_are_there_twice_are_said_and_long_names_are_cut() {
+    let mut evaluation = found("now", [2, 2, 1, 0]);
+    let text = markdown(&Shown { found: vec![evaluation.clone()], against: Vec::new() });
+    assert!(!text.contains("repeat another"), "{text}");
+    let lines = evaluation.lines.get_mut("sums").unwrap();
+    lines[1].problem = format!(" {} ", lines[0].problem);
+    // Another answer: another problem, as of two chats that end in the same words.
+    let same = lines[2].problem.clone();
+    lines[3].problem = same;
+    lines[3].gold = "3".into();
+    lines[0].source = "z".repeat(3000);
+    evaluation.summaries[0] = evaluation.summaries[0].clone().with_figures(lines);
+    let text = markdown(&Shown { found: vec![evaluation], against: Vec::new() });
+    assert!(text.contains("sums: 1 of 4 problems repeat another one"), "{text}");
+    assert!(
+        text.contains("more characters") && text.lines().all(|line| line.len() < 200),
+        "{text}"
+    );
+}
+
+#[test]
+fn models_are_named_and_levels_are_in_the_order_of_their_numbers() {
+    let mut one = found("one", [2, 2, 1, 0]);
+    let lines = one.lines.get_mut("sums").unwrap();
+    for (line, level) in lines.iter_mut().zip(["10", "9", "hard", "1.5"]) {
+        line.level = Some(level.into());
+    }
+    one.summaries[0] = one.summaries[0].clone().with_figures(lines);
+    let shown = |found| markdown(&Shown { found, against: Vec::new() });
+    let text = shown(vec![one.clone()]);
+    assert!(text.contains(&format!("\nmodel: {}\n", one.settings.model)), "{text}");
+    let at = |level: &str| text.find(&format!("\n| {level} ")).unwrap();
+    let places = ["1.5", "9", "10", "hard"].map(at);
+    assert!(places.is_sorted(), "{text}");
+    let text = shown(vec![one, found("two", [0; 4])]);
+    assert!(text.contains("\nmodel of one: ") && text.contains("\nmodel of two: "), "{text}");
+}
+
+#[test]
+fn a_comparison_on_fewer_problems_says_on_how_many() {
+    let (now, mut base) = (found("now", [2, 2, 1, 0]), found("base", [0, 1, 1, 0]));
+    let cell = |base: &Found| {
+        let against = compare(std::slice::from_ref(&now), base).unwrap();
+        markdown(&Shown { found: vec![now.clone()], against })
+    };
+    assert!(!cell(&base).contains(" worse on "), "{}", cell(&base));
+    base.lines.get_mut("sums").unwrap().truncate(3);
+    assert!(cell(&base).contains("2 better, 0 worse on 3 problems"), "{}", cell(&base));
 }

@@ -55,6 +55,7 @@ fn facts(job: &Job<'_>, command: &str, programs: Files, model: Option<Files>) ->
         command: printable_command(command),
         seed: job.recipe.seed,
         problems: counts(job),
+        recorded_groups: job.recipe.recorded_groups(),
         files: Some(files),
         ..computing(job.threads, choice.device, choice.dtype)
     }
@@ -156,7 +157,7 @@ impl AcceptedChanges {
         }
         if !self.changed_files.is_empty() {
             let files = self.facts.files.clone().unwrap_or_default();
-            run_dir.accept(files, Accepted { step, changes: self.changed_files.clone() })?;
+            run_dir.accept(Some(files), Accepted { step, changes: self.changed_files.clone() })?;
         }
         Ok(())
     }

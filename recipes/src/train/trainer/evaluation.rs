@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use engine::text::Text;
 use evals::attempt::Sampler;
 use evals::evaluate::{Evaluated, HELD_OUT, HeldOut, evaluate};
-use evals::run::{Files, Phase, Summary};
+use evals::run::{Files, Learnt, Phase, Step, Summary, TokensAbout};
 use evals::{Estimate, Log, Metrics, Warning};
 use rewards::{Problem, Rubric};
 
@@ -161,7 +161,8 @@ impl Trainer<'_> {
                     rubric,
                 };
                 let SetSettings { name: set, samples, greedy, .. } = *settings;
-                HeldOut { set, sampler, problems, sha256, samples, greedy }
+                let tokens = recipe.evaluated_tokens();
+                HeldOut { set, sampler, problems, sha256, samples, greedy, tokens }
             },
         );
         let sets: Vec<_> = sets.collect();
@@ -186,12 +187,42 @@ impl Trainer<'_> {
             summary.shown.clear();
         }
         self.record.evaluation(&summary, &lines)?;
+        self.keep_tokens(at, found)?;
         if let Some(by) = self.run.recipe.best_by().filter(|by| by.set == found.summary.set) {
-            let (figure, value) = (by.figure.to_string(), by.figure.of(&found.summary));
+            let (figure, value) = (by.figure.to_string(), by.figure.of_all(&found.summary));
             let measured = self.sets[at].measured.clone();
             self.state.score = value.map(|value| Score { set: by.set, figure, value, measured });
         }
         Ok(())
+    }
+}
+
+impl Trainer<'_> {
+    /// Records the tokens of the first problems of an evaluation, where they are asked for.
+    fn keep_tokens(&mut self, at: usize, found: &Evaluated) -> Result<()> {
+        if found.groups.is_empty() {
+            return Ok(());
+        }
+        let HeldOutSet { settings, text, .. } = &self.sets[at];
+        let text = text.as_ref().unwrap_or(self.run.text);
+        let about = TokensAbout {
+            step: self.state.step,
+            stage: "eval".to_owned(),
+            temperature: settings.sampling.temperature,
+            threshold_plus: None,
+            threshold_minus: None,
+            tokenizer_sha256: self.tokenizer_sha256.clone(),
+        };
+        let hidden = text.hidden_tokens(&settings.prompt.keep_special_tokens)?;
+        let step = Step {
+            groups: &[],
+            discarded: &found.groups,
+            learnt: Learnt::default(),
+            text,
+            hidden: &hidden,
+            about: &about,
+        };
+        Ok(self.record.evaluation_tokens(settings.name, &step)?)
     }
 }
 

@@ -19,8 +19,7 @@ impl Trainer<'_> {
         if config.is_off() {
             return Ok(());
         }
-        let limit = stage.rollout.max_new_tokens.get();
-        let groups = config.groups_of(stage.group_size.get(), limit).min(output.groups.len());
+        let groups = stage.recorded_groups(config).min(output.groups.len());
         let hidden = self.run.text.hidden_tokens(&recipe.prompt.keep_special_tokens)?;
         let sampled = Step {
             groups: &output.groups[..groups],
