@@ -7,8 +7,8 @@
 
 mod place;
 mod reconcile;
-mod shards;
-mod staged;
+pub(crate) mod shards;
+pub(crate) mod staged;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -122,8 +122,16 @@ pub fn load(path: &Path, device: &Device, dtype: DType) -> Result<(Model, Text)>
 ///
 /// # Errors
 ///
-/// Fails when a file cannot be written; then nothing is left behind.
+/// Fails when a file cannot be written; then nothing is left behind. Fails when the model has an
+/// adapter, which is saved by itself ([`crate::Adapter::save`]).
 pub fn save(model: &Model, text: &Text, folder: &Path) -> Result<()> {
+    if model.adapter().is_some() {
+        return Err(Error::Input(
+            "the model has an adapter, which a folder in Hugging Face layout cannot hold: save the \
+             adapter"
+                .into(),
+        ));
+    }
     let mut staged = Staged::new(folder)?;
     let tensors = model.parameters().iter().map(|p| (p.name.as_str(), p.tensor.clone()));
     staged.tensors("model.safetensors", &tensors.collect::<Vec<_>>())?;

@@ -65,6 +65,8 @@ pub mod config;
 
 pub mod weights;
 
+pub mod adapter;
+
 // What it computes on: packed rows, who attends to whom, positions.
 pub mod packed;
 
@@ -96,6 +98,7 @@ pub mod text;
 mod error;
 mod noise;
 
+pub use adapter::{Adapter, AdapterConfig, Scaling};
 pub use backend::{Backend, MatmulPrecision, bf16_kernel};
 pub use backward::{Activations, LossOutput, ScoreTensors, backward, forward};
 pub use cache::{Cache, Prefix};
@@ -108,4 +111,6 @@ pub use packed::{Packed, Segment, Target};
 pub use policy::Policy;
 pub use score::Scores;
 pub use text::{StopStrings, Text};
-pub use weights::{BlockWeights, Linear, Spec, Version, WeightSource, Weights};
+pub use weights::{
+    BlockLora, BlockWeights, Linear, Lora, Module, Spec, Version, WeightSource, Weights,
+};

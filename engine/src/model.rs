@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use candle::{DType, Device, Tensor, Var};
 use serde_json::{Map, Value};
 
+use crate::adapter::Adapter;
 use crate::backend::Backend;
 use crate::rope::Rope;
 use crate::weights::{BlockWeights, Spec, Version, WeightSource, Weights};
@@ -32,12 +33,16 @@ pub struct Parameter {
 pub struct Model {
     config: ModelConfig,
     rope: Rope,
+    /// Of the base.
     specs: Weights<Spec>,
+    /// Of the base and of the adapter.
     parameters: Vec<Parameter>,
     /// The variables of `parameters`, in the same order.
     variables: Vec<Var>,
-    /// The same variables by place. Tied weights are one variable.
+    /// The variables of the base by place. Tied weights are one variable.
     weights: Weights<Tensor>,
+    /// Its tensors are variables too.
+    adapter: Option<Adapter>,
     version: AtomicU64,
     /// The place of each weight among the trainable parameters.
     trainable: Weights<Option<usize>>,
@@ -69,9 +74,9 @@ impl Model {
             let stored = get(name, shape)?;
             let tensor = stored.to_dtype(dtype)?.to_device(device)?;
             check(name, &stored, &tensor, shape)?;
-            let variable = Var::from_tensor(&tensor)?;
-            let (tensor, shared) = (variable.as_detached_tensor(), variable.as_tensor().clone());
-            parameters.push(Parameter { name: name.clone(), tensor, trainable: true });
+            let (parameter, variable) = parameter(name, &tensor)?;
+            let shared = variable.as_tensor().clone();
+            parameters.push(parameter);
             variables.push(variable);
             Ok(shared)
         })?;
@@ -83,7 +88,8 @@ impl Model {
             parameters,
             variables,
             weights,
-            version: AtomicU64::new(Version::unique().0),
+            adapter: None,
+            version: AtomicU64::new(Version::unique().weights),
             backend: Backend::of(dtype, device),
             device: device.clone(),
             dtype,
@@ -126,6 +132,47 @@ impl Model {
             dtype,
             device,
         )
+    }
+
+    /// The same model with an adapter, whose parameters are trained. All others are frozen.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the model has an adapter already, and when the adapter was made for a model of
+    /// other sizes.
+    pub fn with_adapter(mut self, adapter: Adapter) -> Result<Self> {
+        if self.adapter.is_some() {
+            return Err(Error::Input("the model has an adapter already".into()));
+        }
+        adapter.fits(&self.specs)?;
+        let base = std::mem::take(&mut self.parameters).into_iter();
+        let mut base = base.zip(std::mem::take(&mut self.variables));
+        let base = self.specs.as_ref().map(|_| {
+            let (own, variable) = base.next().expect("the parameters are those of the list");
+            (Parameter { trainable: false, ..own }, variable)
+        });
+        let mut own = adapter.parameters().into_iter();
+        let mut named = |_: &Tensor| {
+            let (name, tensor) = own.next().expect("the parameters are those of the blocks");
+            parameter(name, tensor)
+        };
+        let blocks = adapter.blocks.iter().map(|block| block.as_ref().try_map(&mut named));
+        let blocks = blocks.collect::<Result<Vec<_>>>()?;
+        let shared = |(_, variable): &(Parameter, Var)| variable.as_tensor().clone();
+        let tensors = blocks.iter().map(|block| block.as_ref().map(shared)).collect();
+        for (own, variable) in base.adapted(blocks).into_values() {
+            self.parameters.push(own);
+            self.variables.push(variable);
+        }
+        let adapter = adapter.with_blocks(tensors);
+        self.trainable = places(adapter.specs(), &self.parameters);
+        self.adapter = Some(adapter);
+        Ok(self)
+    }
+
+    /// The adapter that it is trained by, with the values as they are.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
     }
 
     /// The same model with another precision of its matrix products. The weights are not converted;
@@ -188,7 +235,8 @@ impl Model {
         for parameter in &mut self.parameters {
             parameter.trainable = !frozen(&parameter.name);
         }
-        self.trainable = places(&self.specs, &self.parameters);
+        let specs = self.adapter.as_ref().map_or(&self.specs, Adapter::specs);
+        self.trainable = places(specs, &self.parameters);
         Ok(())
     }
 
@@ -211,18 +259,19 @@ impl Model {
         write(Variables(self))
     }
 
-    /// The policy with the model's own weights.
+    /// The policy with the model's own weights, and its adapter where it has one.
     pub fn policy(&self) -> Policy<'_> {
         self.policy_with(self)
     }
 
-    /// The policy with weights of another source.
+    /// The policy with weights of another source; its adapter is the model's.
     pub fn policy_with<'a>(&'a self, weights: &'a dyn WeightSource) -> Policy<'a> {
         Policy {
             config: &self.config,
             rope: &self.rope,
             specs: &self.specs,
             weights,
+            adapter: self.adapter.as_ref(),
             trainable: &self.trainable,
             backend: self.backend,
             dtype: self.dtype,
@@ -289,7 +338,7 @@ impl<'a> Renewed<'a> {
     }
 
     fn renew(&self) {
-        self.0.store(Version::unique().0, Ordering::Release);
+        self.0.store(Version::unique().weights, Ordering::Release);
     }
 }
 
@@ -305,10 +354,10 @@ impl<'a> From<&'a Model> for Policy<'a> {
     }
 }
 
-/// The resident weights, as variables.
+/// The resident weights of the base, as variables.
 impl WeightSource for Model {
     fn version(&self) -> Version {
-        Version(self.version.load(Ordering::Acquire))
+        Version::of(self.version.load(Ordering::Acquire))
     }
 
     fn embed(&self) -> Result<Tensor> {
@@ -328,6 +377,13 @@ impl WeightSource for Model {
     }
 }
 
+/// A trainable parameter with these values, and its variable.
+fn parameter(name: &str, tensor: &Tensor) -> Result<(Parameter, Var)> {
+    let variable = Var::from_tensor(tensor)?;
+    let tensor = variable.as_detached_tensor();
+    Ok((Parameter { name: name.to_owned(), tensor, trainable: true }, variable))
+}
+
 /// For each weight, its place among the trainable parameters.
 fn places(specs: &Weights<Spec>, parameters: &[Parameter]) -> Weights<Option<usize>> {
     let (mut parameters, mut count) = (parameters.iter(), 0);
@@ -340,7 +396,7 @@ fn places(specs: &Weights<Spec>, parameters: &[Parameter]) -> Weights<Option<usi
 }
 
 /// Compares a weight with what was asked for: `stored` as it was read, `tensor` as it is used.
-fn check(name: &str, stored: &Tensor, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+pub(crate) fn check(name: &str, stored: &Tensor, tensor: &Tensor, shape: &[usize]) -> Result<()> {
     let wrong = |problem| Err(Error::Weight { name: name.to_owned(), problem });
     if tensor.dims() != shape {
         return wrong(format!("expected shape {shape:?}, got {:?}", tensor.dims()));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use candle::{DType, Device, Tensor};
 
+use crate::adapter::Adapter;
 use crate::backend::{Backend, cpu, reference};
 use crate::layout::Layout;
 use crate::rope::Rope;
@@ -19,8 +20,10 @@ use crate::{Error, MatmulPrecision, ModelConfig, Packed, Result, Target};
 pub struct Policy<'a> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) rope: &'a Rope,
+    /// Of the base.
     pub(crate) specs: &'a Weights<Spec>,
     pub(crate) weights: &'a dyn WeightSource,
+    pub(crate) adapter: Option<&'a Adapter>,
     pub(crate) trainable: &'a Weights<Option<usize>>,
     pub(crate) backend: Backend,
     pub(crate) dtype: DType,
@@ -60,12 +63,30 @@ impl<'a> Policy<'a> {
 
     /// Which weights these are.
     pub fn version(&self) -> Version {
-        self.weights.version()
+        let version = self.weights.version();
+        self.adapter.map_or(version, |adapter| version.with_adapter(adapter.version()))
     }
 
     /// Names and shapes of its weights.
     pub fn specs(&self) -> &'a Weights<Spec> {
-        self.specs
+        self.adapter.map_or(self.specs, Adapter::specs)
+    }
+
+    /// The adapter that it computes with.
+    pub fn adapter(&self) -> Option<&'a Adapter> {
+        self.adapter
+    }
+
+    /// The same base with another adapter, or with none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the adapter was made for a model of other sizes.
+    pub fn with_adapter(self, adapter: Option<&'a Adapter>) -> Result<Self> {
+        if let Some(adapter) = adapter {
+            adapter.fits(self.specs)?;
+        }
+        Ok(Self { adapter, ..self })
     }
 
     /// For each weight, its place among the trainable parameters. `None` where it is frozen.
@@ -160,8 +181,11 @@ impl<'a> Policy<'a> {
 
     /// The weights of a block, which may be variables.
     pub(crate) fn block(&self, layer: usize) -> Result<Cow<'a, BlockWeights<Tensor>>> {
-        let block = self.weights.block(layer)?;
-        let pairs = self.specs.blocks[layer].as_ref().zip((*block).as_ref())?;
+        let mut block = self.weights.block(layer)?;
+        if let Some(adapter) = self.adapter {
+            block = Cow::Owned(block.into_owned().adapted(adapter.blocks[layer].clone()));
+        }
+        let pairs = self.specs().blocks[layer].as_ref().zip((*block).as_ref())?;
         pairs.try_map(|(spec, tensor)| self.check(spec, tensor))?;
         Ok(block)
     }

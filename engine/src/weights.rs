@@ -4,12 +4,14 @@
 //! tensor, a slice, a gradient, an index. [`Weights::of`] is the one list of names and shapes.
 //! Every order of parameters is that of [`Weights::try_map`].
 
+mod adapted;
 mod linear;
 mod source;
 
 use std::convert::Infallible;
 
-pub use linear::Linear;
+pub use adapted::{BlockLora, Module};
+pub use linear::{Linear, Lora};
 pub use source::{Version, WeightSource};
 
 use crate::{Error, ModelConfig, Result};
@@ -77,7 +79,7 @@ impl Weights<Spec> {
 }
 
 impl BlockWeights<Spec> {
-    fn of(config: &ModelConfig, layer: usize) -> Self {
+    pub(crate) fn of(config: &ModelConfig, layer: usize) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let [heads, kv] = [config.num_heads, config.num_kv_heads].map(|n| n * config.head_dim);
         let biases = config.biases;
@@ -86,10 +88,8 @@ impl BlockWeights<Spec> {
         };
         let linear = |name: &str, out: usize, width: usize, bias: bool| {
             let name = format!("model.layers.{layer}.{name}");
-            Linear::Dense {
-                weight: Spec::new(format!("{name}.weight"), &[out, width]),
-                bias: bias.then(|| Spec::new(format!("{name}.bias"), &[out])),
-            }
+            let bias = bias.then(|| Spec::new(format!("{name}.bias"), &[out]));
+            Linear::dense(Spec::new(format!("{name}.weight"), &[out, width]), bias)
         };
         Self {
             attn_norm: norm("input_layernorm", width),
@@ -109,7 +109,7 @@ impl BlockWeights<Spec> {
 }
 
 impl Spec {
-    fn new(name: String, shape: &[usize]) -> Self {
+    pub(crate) fn new(name: String, shape: &[usize]) -> Self {
         Self { name, shape: shape.to_vec() }
     }
 
@@ -159,6 +159,13 @@ impl<T> Weights<T> {
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Weights<U> {
         let Ok(mapped) = self.try_map(|value| Ok::<U, Infallible>(f(value)));
         mapped
+    }
+
+    /// The values, in the order of [`Self::try_map`].
+    pub fn into_values(self) -> Vec<T> {
+        let mut values = Vec::new();
+        let Weights { .. } = self.map(|value| values.push(value));
+        values
     }
 
     /// Calls `f` with every value, in the order of [`Self::try_map`].

@@ -22,8 +22,9 @@ const MAX_HEADER: u64 = 100_000_000;
 const COMPARED: u64 = 1 << 24;
 
 #[derive(Debug)]
-pub(super) struct Shards {
-    folder: PathBuf,
+pub(crate) struct Shards {
+    /// What is named in messages: the folder, or the only file.
+    path: PathBuf,
     /// By their names in the class with an output head.
     tensors: BTreeMap<String, Place>,
 }
@@ -48,10 +49,15 @@ impl Shards {
                 }
             }
         }
-        Ok(Self { folder: folder.to_owned(), tensors })
+        Ok(Self { path: folder.to_owned(), tensors })
     }
 
-    pub(super) fn get(
+    /// One file, whose names are taken as they are.
+    pub(crate) fn file(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), tensors: header(path)?.into_iter().collect() })
+    }
+
+    pub(crate) fn get(
         &self,
         name: &str,
         shape: &[usize],
@@ -73,15 +79,15 @@ impl Shards {
         Ok(Tensor::from_raw_buffer(&bytes, stored, shape, device)?.to_dtype(dtype)?)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    pub(super) fn shape(&self, name: &str) -> Result<&[usize]> {
+    pub(crate) fn shape(&self, name: &str) -> Result<&[usize]> {
         Ok(&self.place(name)?.info.shape)
     }
 
@@ -134,7 +140,7 @@ impl Shards {
     fn place(&self, name: &str) -> Result<&Place> {
         self.tensors.get(name).ok_or_else(|| Error::Weight {
             name: name.to_owned(),
-            problem: format!("missing in {}", self.folder.display()),
+            problem: format!("missing in {}", self.path.display()),
         })
     }
 }

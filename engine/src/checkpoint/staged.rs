@@ -12,26 +12,26 @@ use crate::{Error, Result};
 
 /// Files written beside their final names; dropped without [`Staged::commit`], they are removed.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(crate) struct Staged {
     folder: PathBuf,
     made_folder: bool,
     names: Vec<String>,
 }
 
 impl Staged {
-    pub(super) fn new(folder: &Path) -> Result<Self> {
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
         let made_folder = !folder.exists();
         fs::create_dir_all(folder)
             .map_err(|source| Error::Io { path: folder.to_owned(), source })?;
         Ok(Self { folder: folder.to_owned(), made_folder, names: Vec::new() })
     }
 
-    pub(super) fn file(&mut self, name: &str, contents: &[u8]) -> Result<()> {
+    pub(crate) fn file(&mut self, name: &str, contents: &[u8]) -> Result<()> {
         self.write(name, |out| Ok(out.write_all(contents)?))
     }
 
     /// Tensors as a safetensors file that `transformers` takes for one of its own.
-    pub(super) fn tensors(&mut self, name: &str, tensors: &[(&str, Tensor)]) -> Result<()> {
+    pub(crate) fn tensors(&mut self, name: &str, tensors: &[(&str, Tensor)]) -> Result<()> {
         let mut end = 0;
         let infos = tensors.iter().map(|(name, tensor)| {
             let start = end;
@@ -57,7 +57,7 @@ impl Staged {
     }
 
     /// Gives all files their names, in the order in which they were written.
-    pub(super) fn commit(mut self) -> Result<()> {
+    pub(crate) fn commit(mut self) -> Result<()> {
         for name in &self.names {
             let path = self.folder.join(name);
             fs::rename(self.partial(name), &path).map_err(|source| Error::Io { path, source })?;

@@ -53,13 +53,26 @@ pub trait WeightSource: Debug + Sync {
 /// Identifies the values of a set of weights, unlike those of every other set and of every other
 /// time, within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version(pub(crate) u64);
+pub struct Version {
+    pub(crate) weights: u64,
+    /// That of an adapter, where there is one.
+    adapter: Option<u64>,
+}
 
 impl Version {
     /// A version that nothing else has.
     #[must_use]
     pub fn unique() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        Self::of(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn of(weights: u64) -> Self {
+        Self { weights, adapter: None }
+    }
+
+    /// Of these weights with an adapter.
+    pub(crate) fn with_adapter(self, adapter: Self) -> Self {
+        Self { adapter: Some(adapter.weights), ..self }
     }
 }

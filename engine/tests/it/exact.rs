@@ -274,7 +274,10 @@ fn check(model: &Model, groups: &Groups) {
 fn check_random(precision: MatmulPrecision) {
     for seed in 0..6 {
         for family in FAMILIES {
-            let model = random_model(family, seed).with_precision(precision).unwrap();
+            let mut model = random_model(family, seed).with_precision(precision).unwrap();
+            if seed % 2 == 1 {
+                model = support::adapted(model, 1 + seed as usize / 2);
+            }
             check(&model, &random_groups(model.config().vocab_size, seed + 500));
         }
     }
@@ -297,6 +300,8 @@ fn rollouts_of_a_wide_model_equal_training_to_the_bit() {
         model = model.with_precision(precision).unwrap();
         check(&model, &wide_groups(model.config().vocab_size));
     }
+    let model = support::adapted(model, 16);
+    check(&model, &wide_groups(model.config().vocab_size));
 }
 
 /// Gradients of a pack with shared prompts and a long segment, as bits.

@@ -99,9 +99,9 @@ fn linear() {
     let op = |x: &[Tensor]| ops::linear(&x[0], &x[1]);
     check_both(&inputs, &op, &|x, dy| {
         let weight = cpu::Weight::new(x[1], 7, MatmulPrecision::F32);
-        let map = Linear::Dense { weight, bias: None };
-        let (want, mut dx) = (Linear::Dense { weight: true, bias: None }, vec![0.0; x[0].len()]);
-        let Linear::Dense { weight, .. } = map.backward(x[0], dy, &want, &mut dx);
+        let map = Linear::dense(weight, None);
+        let (want, mut dx) = (Linear::dense(true, None), vec![0.0; x[0].len()]);
+        let Linear { weight, .. } = map.backward(x[0], dy, &want, &mut dx);
         (map.forward(cpu::Threads::Pool, x[0]), vec![dx, weight.expect("asked for")])
     });
 }
@@ -109,7 +109,7 @@ fn linear() {
 #[test]
 fn a_linear_map_adds_to_what_is_there() {
     let [x, w] = [(5, 7), (3, 7)].map(|(a, b)| narrow(&random(&[a, b], 1)));
-    let map = Linear::Dense { weight: cpu::Weight::new(&w, 7, MatmulPrecision::F32), bias: None };
+    let map = Linear::dense(cpu::Weight::new(&w, 7, MatmulPrecision::F32), None);
     let mut y = vec![1.0; 15];
     map.forward_add(cpu::Threads::Pool, &x, &mut y);
     let plus_one: Vec<_> =
@@ -142,18 +142,16 @@ fn no_gradient_of_a_frozen_weight_is_computed_on_tensors() {
 #[test]
 fn a_linear_map_gives_the_gradients_that_are_asked_for() {
     let inputs = [random(&[5, 7], 1), random(&[3, 7], 2), random(&[3], 3)];
-    let op = |x: &[Tensor]| {
-        Linear::Dense { weight: x[1].clone(), bias: Some(x[2].clone()) }.forward(&x[0])
-    };
+    let op = |x: &[Tensor]| Linear::dense(x[1].clone(), Some(x[2].clone())).forward(&x[0]);
     check_both(&inputs, &op, &|x, dy| {
         let precision = MatmulPrecision::F32;
         let (weight, bias) =
             (cpu::Weight::new(x[1], 7, precision), cpu::Weight::new(x[2], 3, precision));
-        let map = Linear::Dense { weight, bias: Some(bias) };
+        let map = Linear::dense(weight, Some(bias));
         let gradients = |weight, bias| {
-            let want = Linear::Dense { weight, bias: Some(bias) };
+            let want = Linear::dense(weight, Some(bias));
             let mut dx = vec![1.0; x[0].len()];
-            let Linear::Dense { weight, bias } = map.backward(x[0], dy, &want, &mut dx);
+            let Linear { weight, bias, .. } = map.backward(x[0], dy, &want, &mut dx);
             (weight, bias.expect("the map has a bias"), dx)
         };
         let (d_weight, d_bias, mut dx) = gradients(true, true);

@@ -39,7 +39,7 @@ pub(crate) fn gradients(
     batches: &[(Packed, Vec<Target>)],
     activations: Activations,
 ) -> Vec<Vec<f64>> {
-    let mut sums: Vec<Option<Tensor>> = vec![None; model.parameters().len()];
+    let mut sums: Vec<Option<Tensor>> = vec![None; model.trainable().count()];
     for (packed, targets) in batches {
         // A weight by token, so that the loss of a batch is the sum over its parts.
         let weights: Vec<f64> = targets.iter().map(|t| f64::from(t.token % 5) - 1.7).collect();

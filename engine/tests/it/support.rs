@@ -1,7 +1,10 @@
 //! Small models and comparisons shared by the tests.
 
 use candle::{DType, Device, Tensor};
-use engine::{Biases, Family, Model, ModelConfig, Packed, RopeScaling, Target};
+use engine::{
+    Adapter, AdapterConfig, Biases, Family, Model, ModelConfig, Module, Packed, RopeScaling,
+    Scaling, Target,
+};
 
 /// A two-block model of a family, with grouped heads.
 pub(crate) fn config(family: Family) -> ModelConfig {
@@ -42,6 +45,24 @@ pub(crate) fn model(config: ModelConfig, dtype: DType) -> Model {
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     };
     Model::new(config, &mut get, dtype, &Device::Cpu).unwrap()
+}
+
+/// An adapter whose every value is away from its initial one.
+pub(crate) fn adapter(model: &Model, config: AdapterConfig, seed: u64) -> Adapter {
+    let mut draw = draws(seed);
+    let mut get = |_: &str, shape: &[usize]| {
+        let values: Vec<f64> = (0..shape.iter().product()).map(|_| 0.6 * draw()).collect();
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    };
+    Adapter::new(config, model.config(), &mut get, model.dtype(), &Device::Cpu).unwrap()
+}
+
+/// The same model with an adapter of all linear maps.
+pub(crate) fn adapted(model: Model, rank: usize) -> Model {
+    let targets = Module::ALL.to_vec();
+    let config = AdapterConfig { rank, alpha: 3.0, scaling: Scaling::Rank, targets };
+    let adapter = adapter(&model, config, 11);
+    model.with_adapter(adapter).unwrap()
 }
 
 /// Writes a parameter's values.

@@ -3,7 +3,7 @@
 //! The forward pass keeps what the backward pass needs, except the norms and the gated product,
 //! which are cheap to recompute.
 
-use candle::Tensor;
+use candle::{StorageRef, Tensor};
 
 use super::kv::heads;
 use super::{
@@ -65,8 +65,8 @@ struct SavedMlp {
 /// The gradients of a block's weights; `None` for those that were not asked for.
 pub(crate) type BlockGradients = BlockWeights<Option<Vec<f32>>>;
 
-/// Calls `f` with a block's weights as slices, and with `copies` of its matrices in bf16 where
-/// there are any.
+/// Calls `f` with a block's weights as slices, and with `copies` of its matrices, without an
+/// adapter's, in bf16 where there are any.
 pub(crate) fn with_slices<R>(
     weights: &BlockWeights<Tensor>,
     precision: MatmulPrecision,
@@ -74,14 +74,19 @@ pub(crate) fn with_slices<R>(
     f: impl FnOnce(&BlockWeights<Weight<'_>>) -> R,
 ) -> Result<R> {
     let guards = weights.as_ref().map(Tensor::storage_and_layout);
-    let mut slices = guards.as_ref().try_map(|guard| {
-        let width = *guard.1.dims().last().unwrap_or(&1);
-        candle::Result::Ok(Weight::new(values(guard)?, width, precision))
-    })?;
+    let slice = |guard, precision| -> Result<Weight<'_>> {
+        let (_, layout): &(StorageRef<'_>, &candle::Layout) = guard;
+        let width = *layout.dims().last().unwrap_or(&1);
+        Ok(Weight::new(values(guard)?, width, precision))
+    };
+    let (base, lora) = guards.as_ref().split();
+    let mut base = base.try_map(|guard| slice(guard, precision))?;
     if let Some(copies) = copies {
-        slices = slices.zip(copies.as_ref())?.map(|(slice, copy)| slice.with_copy(copy.as_ref()));
+        base = base.zip(copies.as_ref())?.map(|(slice, copy)| slice.with_copy(copy.as_ref()));
     }
-    Ok(f(&slices))
+    // An adapter is never rounded: its values are small, and so are its products.
+    let lora = lora.try_map(|guard| slice(guard, MatmulPrecision::F32))?;
+    Ok(f(&base.adapted(lora)))
 }
 
 impl Block<'_> {

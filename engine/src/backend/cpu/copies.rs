@@ -15,7 +15,7 @@ pub(super) fn is_matrix(spec: &Spec) -> bool {
     spec.shape.len() == 2
 }
 
-/// Copies of all matrices in bf16; of the embedding only where it is the head.
+/// Copies of all matrices but an adapter's in bf16; of the embedding only where it is the head.
 pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf16>>> {
     let specs = policy.specs();
     let copy = |spec: &Spec, tensor: &Tensor| -> Result<Option<PackedBf16>> {
@@ -28,11 +28,12 @@ pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf1
     };
     let block = |(layer, specs): (usize, &BlockWeights<Spec>)| {
         let weights = policy.block(layer)?;
+        let (specs, weights) = (specs.as_ref().split().0, (*weights).as_ref().split().0);
         let mut pairs = Vec::new();
-        specs.as_ref().zip((*weights).as_ref())?.visit(|&pair| pairs.push(pair));
+        specs.clone().zip(weights)?.visit(|&pair| pairs.push(pair));
         let copies: Result<Vec<_>> = pairs.into_par_iter().map(|(s, t)| copy(s, t)).collect();
         let mut copies = copies?.into_iter();
-        Ok(specs.as_ref().map(|_| copies.next().expect("one copy for each parameter")))
+        Ok(specs.map(|_| copies.next().expect("one copy for each parameter")))
     };
     let (head, blocks) = rayon::join(
         || copy(specs.head(), &policy.head()?),

@@ -1,7 +1,7 @@
 //! Linear maps, forward and backward.
 
 use crate::MatmulPrecision;
-use crate::weights::Linear;
+use crate::weights::{Linear, Lora};
 use kernels::linear::{self, Matrix, linear_add, linears_to_vec};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::matmul::{product_in, product_to_vec};
@@ -20,7 +20,8 @@ pub struct Weight<'a> {
     copy: Option<&'a PackedBf16>,
 }
 
-/// `x W^T + b` for maps of one precision that share `x`, which is packed once.
+/// `x W^T + b` for maps of one precision that share `x`, which is packed once; then what adapters
+/// add.
 ///
 /// Shapes: `x` (rows, in); results (rows, out).
 pub(super) fn forward<const N: usize>(
@@ -31,21 +32,24 @@ pub(super) fn forward<const N: usize>(
     let copies = maps.map(|map| map.bf16_copy(threads));
     let mut copies = copies.iter();
     let operands = maps.map(|map| map.operand(copies.next().and_then(Option::as_ref)));
-    linears_to_vec(threads, x, maps[0].rows(x), operands)
+    let mut ys = linears_to_vec(threads, x, maps[0].rows(x), operands);
+    for (map, y) in maps.iter().zip(&mut ys) {
+        map.adapt(threads, x, y);
+    }
+    ys
 }
 
 impl Linear<Weight<'_>> {
     /// Number of rows of `x`.
     fn rows(&self, x: &[f32]) -> usize {
-        let Self::Dense { weight, .. } = self;
-        x.len() / weight.width
+        x.len() / self.weight.width
     }
 
     /// A copy for one product, where it is in bf16 and there is no copy yet.
     fn bf16_copy(&self, threads: Threads<'_>) -> Option<PackedBf16> {
-        let Self::Dense { weight, .. } = self;
-        let needed = weight.precision == MatmulPrecision::Bf16 && weight.copy.is_none();
-        needed.then(|| PackedBf16::new(threads, weight.matrix()))
+        let Weight { precision, copy, .. } = self.weight;
+        let needed = precision == MatmulPrecision::Bf16 && copy.is_none();
+        needed.then(|| PackedBf16::new(threads, self.weight.matrix()))
     }
 
     /// The operand of a kernel. `copy` is that of [`Self::bf16_copy`].
@@ -54,7 +58,7 @@ impl Linear<Weight<'_>> {
     ///
     /// Panics when there is a copy for products in f32, or none for products in bf16.
     fn operand<'a>(&'a self, copy: Option<&'a PackedBf16>) -> linear::Linear<'a> {
-        let Self::Dense { weight, bias } = self;
+        let Self { weight, bias, lora: _ } = self;
         let weight = match (weight.precision, weight.copy.or(copy)) {
             (MatmulPrecision::F32, None) => Matrix::F32(weight.values),
             (MatmulPrecision::Bf16, Some(copy)) => Matrix::Bf16(copy),
@@ -73,12 +77,22 @@ impl Linear<Weight<'_>> {
         y
     }
 
-    /// Adds `x W^T + b` to `y`.
+    /// Adds `x W^T + b` to `y`, then what an adapter adds.
     ///
     /// Shapes: `x` (rows, in), `y` (rows, out).
     pub fn forward_add(&self, threads: Threads<'_>, x: &[f32], y: &mut [f32]) {
         let copy = self.bf16_copy(threads);
         linear_add(threads, x, self.operand(copy.as_ref()), self.rows(x), y);
+        self.adapt(threads, x, y);
+    }
+
+    /// Adds `(s x A^T) B^T` to `y`, where there is an adapter.
+    ///
+    /// Shapes: `x` (rows, in), `y` (rows, out).
+    fn adapt(&self, threads: Threads<'_>, x: &[f32], y: &mut [f32]) {
+        let Some(lora) = &self.lora else { return };
+        let u = lora.down(threads, x);
+        linear_add(threads, &u, linear::Linear::plain(lora.b.plain()), self.rows(x), y);
     }
 
     /// Adds the gradient with respect to `x` to `dx`, given that with respect to the result;
@@ -92,13 +106,52 @@ impl Linear<Weight<'_>> {
         want: &Linear<bool>,
         dx: &mut [f32],
     ) -> Linear<Option<Vec<f32>>> {
-        let Self::Dense { weight, bias } = self;
-        let Linear::Dense { weight: want_weight, bias: want_bias } = want;
-        let d_weight = want_weight.then(|| weight.weight_gradient(x, dy));
+        let Self { weight, bias, lora } = self;
+        let d_weight = want.weight.then(|| weight.weight_gradient(x, dy));
         weight.input_gradient_add(dy, dx);
-        let d_bias = bias.zip(*want_bias);
+        let d_bias = bias.zip(want.bias);
         let d_bias = d_bias.map(|(bias, want)| want.then(|| columns(dy, bias.values.len())));
-        Linear::Dense { weight: d_weight, bias: d_bias }
+        let d_lora = lora.as_ref().zip(want.lora.as_ref());
+        let d_lora = d_lora.map(|(lora, want)| lora.backward(x, dy, want, dx));
+        Linear { weight: d_weight, bias: d_bias, lora: d_lora }
+    }
+}
+
+impl Lora<Weight<'_>> {
+    /// `u = s x A^T`.
+    ///
+    /// Shapes: `x` (rows, in); result (rows, rank).
+    fn down(&self, threads: Threads<'_>, x: &[f32]) -> Vec<f32> {
+        let (rows, a) = (x.len() / self.a.width, linear::Linear::plain(self.a.plain()));
+        let [mut u] = linears_to_vec(threads, x, rows, [a]);
+        self.scaled(&mut u);
+        u
+    }
+
+    fn scaled(&self, values: &mut [f32]) {
+        for value in values {
+            *value *= self.scale as f32;
+        }
+    }
+
+    /// Adds the gradient with respect to `x` to `dx`; returns those with respect to `A` and `B`
+    /// that `want` names. `u` is computed again.
+    ///
+    /// Shapes: `x` and `dx` (rows, in), `dy` (rows, out).
+    fn backward(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        want: &Lora<bool>,
+        dx: &mut [f32],
+    ) -> Lora<Option<Vec<f32>>> {
+        let b = want.b.then(|| self.b.weight_gradient(&self.down(Threads::Pool, x), dy));
+        let mut du = vec![0.0; x.len() / self.a.width * self.b.width];
+        self.b.input_gradient_add(dy, &mut du);
+        self.scaled(&mut du);
+        let a = want.a.then(|| self.a.weight_gradient(x, &du));
+        self.a.input_gradient_add(&du, dx);
+        Lora { a, b, scale: self.scale }
     }
 }
 
@@ -118,6 +171,11 @@ impl<'a> Weight<'a> {
     /// The same weight with a copy in bf16, which products then use.
     pub(super) fn with_copy(self, copy: Option<&'a PackedBf16>) -> Self {
         Self { copy, ..self }
+    }
+
+    /// The operand of a kernel, in `f32`.
+    fn plain(&self) -> Matrix<'a> {
+        Matrix::F32(self.values)
     }
 
     /// Number of rows.
@@ -166,26 +224,30 @@ mod tests {
         (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0).collect()
     }
 
+    fn map<'a>(
+        weight: &'a [f32],
+        bias: &'a [f32],
+        width: usize,
+        precision: MatmulPrecision,
+    ) -> Linear<Weight<'a>> {
+        let bias = Weight::new(bias, bias.len(), precision);
+        Linear::dense(Weight::new(weight, width, precision), Some(bias))
+    }
+
     #[test]
     fn maps_that_share_rows_equal_each_alone_and_a_residual_is_added_last() {
         let (rows, width) = (7, 70);
         let (w, v, x) = (noise(1, 33 * width), noise(2, 20 * width), noise(3, rows * width));
         let (b, c) = (noise(4, 33), noise(5, 20));
         for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
-            let map = |weight, bias| Linear::Dense {
-                weight: Weight::new(weight, width, precision),
-                bias: Some(Weight::new(bias, bias.len(), precision)),
-            };
-            let (first, second) = (map(&w, &b), map(&v, &c));
+            let (first, second) = (map(&w, &b, width, precision), map(&v, &c, width, precision));
             let [y, z] = forward(Threads::Pool, [&first, &second], &x);
             let alone = [&first, &second].map(|map| map.forward(Threads::One, &x));
             assert_eq!([&y, &z], alone.each_ref());
             let copy = PackedBf16::new(Threads::One, MatRef::new(&w, 33, width));
-            let copied = Linear::Dense {
-                weight: Weight::new(&w, width, precision)
-                    .with_copy((precision == MatmulPrecision::Bf16).then_some(&copy)),
-                bias: Some(Weight::new(&b, b.len(), precision)),
-            };
+            let copied = Weight::new(&w, width, precision)
+                .with_copy((precision == MatmulPrecision::Bf16).then_some(&copy));
+            let copied = Linear::dense(copied, Some(Weight::new(&b, b.len(), precision)));
             assert_eq!(y, copied.forward(Threads::Pool, &x));
             let residual = noise(6, y.len());
             let mut sum = residual.clone();

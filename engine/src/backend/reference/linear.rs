@@ -4,11 +4,11 @@ use candle::backend::BackendStorage;
 use candle::{CpuStorage, CudaStorage, CustomOp2, Layout, Shape, Tensor};
 
 use crate::Result;
-use crate::weights::Linear;
+use crate::weights::{Linear, Lora};
 
 impl Linear<Tensor> {
-    /// `x W^T + b`. Its backward pass is part of Candle's graph: a variable gets a gradient, and
-    /// none is computed for a weight without a graph.
+    /// `x W^T + b`, and with an adapter `+ (s x A^T) B^T`. Its backward pass is part of Candle's
+    /// graph: a variable gets a gradient, and none is computed for a weight without a graph.
     ///
     /// Shapes: `x` (rows, in); result (rows, out).
     ///
@@ -16,12 +16,15 @@ impl Linear<Tensor> {
     ///
     /// Fails when the shapes, types or devices do not fit together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let Self::Dense { weight, bias } = self;
-        let y = linear(x, weight)?;
-        Ok(match bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        })
+        let Self { weight, bias, lora } = self;
+        let mut y = linear(x, weight)?;
+        if let Some(bias) = bias {
+            y = y.broadcast_add(bias)?;
+        }
+        if let Some(Lora { a, b, scale }) = lora {
+            y = (y + linear(&(linear(x, a)? * *scale)?, b)?)?;
+        }
+        Ok(y)
     }
 }
 

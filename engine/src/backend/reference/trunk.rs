@@ -47,13 +47,17 @@ fn run<'a>(
     stage: usize,
     x: &Tensor,
     layout: &Layout,
-    mut leaves: Option<&mut Vec<Leaf<'a>>>,
+    leaves: Option<&mut Vec<Leaf<'a>>>,
 ) -> Result<Tensor> {
     let (config, specs, trainable) = (policy.config(), policy.specs(), policy.trainable());
-    let mut leaf = |weight: &Tensor, spec: &'a Spec, index: Option<usize>| -> Result<Tensor> {
-        let (Some(leaves), Some(index)) = (leaves.as_deref_mut(), index) else {
-            return Ok(weight.detach());
+    let Some(leaves) = leaves else {
+        return match specs.blocks.get(stage) {
+            Some(_) => block(config, &policy.detached_block(stage)?, x, layout),
+            None => ops::rms_norm(x, &policy.norm()?.detach(), config.rms_norm_eps),
         };
+    };
+    let mut leaf = |weight: &Tensor, spec: &'a Spec, index: Option<usize>| -> Result<Tensor> {
+        let Some(index) = index else { return Ok(weight.detach()) };
         // A weight that is no variable is copied into one.
         let variable = Var::from_tensor(weight)?.as_tensor().clone();
         leaves.push(Leaf { spec, index, variable: variable.clone() });

@@ -1,0 +1,243 @@
+//! Adapters: maps of low rank that are added to the linear maps of a frozen base, and trained in
+//! its place.
+//!
+//! `adapter/peft.rs` reads and writes the folders of PEFT.
+
+mod peft;
+
+use candle::{DType, Device, Tensor};
+
+use crate::model::check;
+use crate::weights::{BlockLora, BlockWeights, Lora, Module, Spec, Version, Weights};
+use crate::{Error, ModelConfig, Result, noise};
+
+/// Sizes of an adapter, and what it adapts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterConfig {
+    /// Rows of every `A`.
+    pub rank: usize,
+    /// Numerator of the scale.
+    pub alpha: f64,
+    /// Denominator of the scale.
+    pub scaling: Scaling,
+    /// The linear maps that are adapted, in every block: ascending, none twice.
+    pub targets: Vec<Module>,
+}
+
+/// What `alpha` is divided by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scaling {
+    /// The rank (arXiv 2106.09685, section 4.1).
+    #[default]
+    Rank,
+    /// The root of the rank (rsLoRA: arXiv 2312.03732, section 3).
+    SqrtRank,
+}
+
+impl AdapterConfig {
+    /// The factor of `B A`.
+    pub fn scale(&self) -> f64 {
+        let rank = self.rank as f64;
+        match self.scaling {
+            Scaling::Rank => self.alpha / rank,
+            Scaling::SqrtRank => self.alpha / rank.sqrt(),
+        }
+    }
+
+    /// Whether a model can have such an adapter.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the scale is not a positive finite number, when nothing is adapted or something
+    /// twice, and when the rank is zero or above the smaller side of a linear map.
+    pub fn validate(&self, model: &ModelConfig) -> Result<()> {
+        let input = |problem: String| Err(Error::Input(format!("adapter: {problem}")));
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return input(format!("alpha is {}, expected a positive number", self.alpha));
+        }
+        if self.targets.is_empty() {
+            return input("no targets: name at least one linear map".into());
+        }
+        if !self.targets.is_sorted_by(|a, b| a < b) {
+            return input("targets: expected each once, in the order of a block".into());
+        }
+        if self.rank == 0 {
+            return input("rank is 0, expected at least 1".into());
+        }
+        // All blocks have the same shapes.
+        let block = BlockWeights::of(model, 0);
+        for target in &self.targets {
+            let smaller = block.linear(*target).weight.shape.iter().copied().min().unwrap_or(0);
+            if self.rank > smaller {
+                return input(format!(
+                    "rank is {}, expected at most {smaller}, the smaller side of {}",
+                    self.rank,
+                    target.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names and shapes of its parameters, by block.
+    fn specs(&self, model: &Weights<Spec>) -> Vec<BlockLora<Spec>> {
+        let of = |block: &BlockWeights<Spec>| {
+            let lora = |target: Module| {
+                let Spec { name, shape } = &block.linear(target).weight;
+                let module = name.strip_suffix(".weight").unwrap_or(name);
+                let spec = |half: &str, shape: [usize; 2]| {
+                    Spec::new(format!("{module}.lora_{half}.weight"), &shape)
+                };
+                Lora {
+                    a: spec("A", [self.rank, shape[1]]),
+                    b: spec("B", [shape[0], self.rank]),
+                    scale: self.scale(),
+                }
+            };
+            BlockLora::new(|target| self.targets.contains(&target).then(|| lora(target)))
+        };
+        model.blocks.iter().map(of).collect()
+    }
+}
+
+/// An adapter with its values. It is one of a model's ([`crate::Model::with_adapter`]), whose
+/// parameters these then are, or one that a policy computes with
+/// ([`crate::Policy::with_adapter`]).
+#[derive(Debug)]
+pub struct Adapter {
+    config: AdapterConfig,
+    /// Names and shapes of a model's weights with this adapter.
+    specs: Weights<Spec>,
+    pub(crate) blocks: Vec<BlockLora<Tensor>>,
+    version: Version,
+}
+
+impl Adapter {
+    /// Builds an adapter for a model, asking `get` for each parameter by name and shape, in
+    /// checkpoint order: `A` and `B` of each adapted map, from the lowest block.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a configuration that [`AdapterConfig::validate`] refuses, when `get` fails, and when
+    /// a parameter has another shape than asked for or holds a value that is not finite.
+    pub fn new(
+        config: AdapterConfig,
+        model: &ModelConfig,
+        get: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate(model)?;
+        let base = Weights::of(model);
+        let specs = config.specs(&base);
+        let mut build = |Spec { name, shape }: &Spec| -> Result<Tensor> {
+            let stored = get(name, shape)?;
+            let tensor = stored.to_dtype(dtype)?.to_device(device)?;
+            check(name, &stored, &tensor, shape)?;
+            Ok(tensor)
+        };
+        let blocks = specs.iter().map(|block| block.as_ref().try_map(&mut build));
+        let blocks = blocks.collect::<Result<_>>()?;
+        Ok(Self { config, specs: base.adapted(specs), blocks, version: Version::unique() })
+    }
+
+    /// An adapter that changes nothing yet: every `B` is zero, every `A` uniform on
+    /// `±1 / sqrt(in)`, a function of `seed` alone.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a configuration that [`AdapterConfig::validate`] refuses.
+    ///
+    /// Source: `reset_lora_parameters` of PEFT, Kaiming's uniform values with `a = sqrt(5)`.
+    pub fn fresh(
+        config: AdapterConfig,
+        model: &ModelConfig,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut layer = 0;
+        let mut get = |name: &str, shape: &[usize]| {
+            if !name.ends_with("lora_A.weight") {
+                return Ok(Tensor::zeros(shape, dtype, device)?);
+            }
+            layer += 1;
+            let bound = 1.0 / (shape[1] as f64).sqrt();
+            let values = noise::uniform(seed, layer, shape.iter().product());
+            let values: Vec<f32> = values.into_iter().map(|x| (x * bound) as f32).collect();
+            Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        };
+        Self::new(config, model, &mut get, dtype, device)
+    }
+
+    /// Sizes, and what it adapts.
+    pub fn config(&self) -> &AdapterConfig {
+        &self.config
+    }
+
+    /// Names and shapes of a model's weights with this adapter.
+    pub(crate) fn specs(&self) -> &Weights<Spec> {
+        &self.specs
+    }
+
+    /// Whether it was made for a base of these shapes.
+    pub(crate) fn fits(&self, base: &Weights<Spec>) -> Result<()> {
+        let expected = base.clone().adapted(self.config.specs(base));
+        let (mut own, mut needed) = (Vec::new(), Vec::new());
+        self.specs.visit(|spec| own.push(spec));
+        expected.visit(|spec| needed.push(spec));
+        if own == needed {
+            return Ok(());
+        }
+        let differing = needed.iter().zip(&own).find(|(needed, own)| needed != own);
+        Err(Error::Input(match differing {
+            Some((needed, own)) => format!(
+                "the adapter was made for another base: there {} is {:?}, here {} is {:?}",
+                own.name, own.shape, needed.name, needed.shape
+            ),
+            None => format!(
+                "the adapter was made for another base: there are {} weights, here {}",
+                own.len(),
+                needed.len()
+            ),
+        }))
+    }
+
+    /// Identifies the adapter; its values are those of a model's version where they are a model's.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The same adapter with other tensors of the same shapes.
+    pub(crate) fn with_blocks(self, blocks: Vec<BlockLora<Tensor>>) -> Self {
+        Self { blocks, ..self }
+    }
+
+    /// A copy of its values as they are now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the device refuses a copy.
+    pub fn frozen(&self) -> Result<Self> {
+        let copy = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.detach().copy()?) };
+        let blocks = self.blocks.iter().map(|block| block.as_ref().try_map(copy));
+        Ok(Self {
+            config: self.config.clone(),
+            specs: self.specs.clone(),
+            blocks: blocks.collect::<Result<_>>()?,
+            version: Version::unique(),
+        })
+    }
+
+    /// Names and values of its parameters, in checkpoint order.
+    pub fn parameters(&self) -> Vec<(&str, &Tensor)> {
+        let mut names = Vec::new();
+        for block in &self.specs.blocks {
+            for lora in block.linears().into_iter().filter_map(|map| map.lora.as_ref()) {
+                names.extend([lora.a.name.as_str(), lora.b.name.as_str()]);
+            }
+        }
+        let values = self.blocks.iter().flat_map(|BlockLora(parts)| parts.iter().flatten());
+        names.into_iter().zip(values.flat_map(|lora| [&lora.a, &lora.b])).collect()
+    }
+}

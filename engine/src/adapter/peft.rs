@@ -1,0 +1,236 @@
+//! The folder of an adapter as PEFT has it: `adapter_config.json` and `adapter_model.safetensors`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use candle::{DType, Device};
+use serde_json::{Map, Value, json};
+
+use super::{Adapter, AdapterConfig, Scaling};
+use crate::checkpoint::shards::Shards;
+use crate::checkpoint::staged::Staged;
+use crate::text::pretty;
+use crate::weights::Module;
+use crate::{Error, ModelConfig, Result};
+
+const CONFIG: &str = "adapter_config.json";
+const TENSORS: &str = "adapter_model.safetensors";
+
+/// What PEFT puts before the names of the model's weights.
+const PREFIX: &str = "base_model.model.";
+
+/// Keys that change what an adapter computes, or what is in its file, with the values that change
+/// nothing besides null, false and empty ones. Any other is refused.
+const PLAIN: [(&str, &[&str]); 17] = [
+    ("task_type", &["CAUSAL_LM"]),
+    ("bias", &["none"]),
+    ("use_dora", &[]),
+    ("lora_bias", &[]),
+    ("fan_in_fan_out", &[]),
+    ("rank_pattern", &[]),
+    ("alpha_pattern", &[]),
+    ("modules_to_save", &[]),
+    ("trainable_token_indices", &[]),
+    ("target_parameters", &[]),
+    ("layer_replication", &[]),
+    ("use_qalora", &[]),
+    ("use_bdlora", &[]),
+    ("alora_invocation_tokens", &[]),
+    ("arrow_config", &[]),
+    ("kasa_config", &[]),
+    ("velora_config", &[]),
+];
+
+/// Initial values after which the base is another one than the named, unless PEFT converted the
+/// adapter when it saved it.
+const CHANGES_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+
+impl Adapter {
+    /// Reads an adapter of a model from a folder that PEFT wrote, or [`Self::save`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file is missing or damaged, when the adapter has a part that is not computed
+    /// here (the key or the tensor is named), when a map has only one of `A` and `B` or is adapted
+    /// in some blocks only, when shapes do not fit the model, and when a value is not finite.
+    pub fn open(folder: &Path, model: &ModelConfig, dtype: DType, device: &Device) -> Result<Self> {
+        let path = folder.join(CONFIG);
+        let bytes =
+            std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let file = |problem| Error::File { path: path.clone(), problem };
+        let keys: Map<String, Value> =
+            serde_json::from_slice(&bytes).map_err(|e| file(format!("not a JSON object: {e}")))?;
+        let read = Keys { keys: &keys, path: &path };
+        let stored = Shards::file(&folder.join(TENSORS))?;
+        let config = read.config(targets(&stored, folder, model)?)?;
+        let mut get = |name: &str, shape: &[usize]| {
+            stored.get(&format!("{PREFIX}{name}"), shape, dtype, device)
+        };
+        Self::new(config, model, &mut get, dtype, device)
+    }
+
+    /// Writes a folder that PEFT and vLLM load, and [`Self::open`]. `base` is what the base is
+    /// called there: a name on the hub, or of a folder.
+    ///
+    /// Every file is written under a name that does not count and renamed once both are complete.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be written; then nothing is left behind.
+    pub fn save(&self, folder: &Path, base: &str) -> Result<()> {
+        let tensors = self
+            .parameters()
+            .into_iter()
+            .map(|(name, tensor)| Ok((format!("{PREFIX}{name}"), tensor.to_dtype(DType::F32)?)));
+        let tensors: Vec<_> = tensors.collect::<Result<_>>()?;
+        let named: Vec<_> = tensors.iter().map(|(name, x)| (name.as_str(), x.clone())).collect();
+        let mut staged = Staged::new(folder)?;
+        staged.tensors(TENSORS, &named)?;
+        staged.file(CONFIG, pretty(&self.config().to_json(base)).as_bytes())?;
+        staged.commit()
+    }
+}
+
+impl AdapterConfig {
+    fn to_json(&self, base: &str) -> Value {
+        let mut names: Vec<_> = self.targets.iter().map(|module| module.name()).collect();
+        names.sort_unstable();
+        // vLLM reads a whole number only.
+        let alpha = match self.alpha {
+            whole if whole.fract() == 0.0 && whole < 1e15 => json!(whole as u64),
+            other => json!(other),
+        };
+        json!({
+            "alpha_pattern": {},
+            "base_model_name_or_path": base,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "lora_alpha": alpha,
+            "lora_dropout": 0.0,
+            "modules_to_save": null,
+            "peft_type": "LORA",
+            "r": self.rank,
+            "rank_pattern": {},
+            "target_modules": names,
+            "task_type": "CAUSAL_LM",
+            "use_dora": false,
+            "use_rslora": self.scaling == Scaling::SqrtRank,
+        })
+    }
+}
+
+/// The keys of an `adapter_config.json`.
+struct Keys<'a> {
+    keys: &'a Map<String, Value>,
+    path: &'a Path,
+}
+
+impl Keys<'_> {
+    fn config(&self, targets: Vec<Module>) -> Result<AdapterConfig> {
+        match self.keys.get("peft_type") {
+            Some(Value::String(kind)) if kind == "LORA" => {}
+            other => {
+                let got = other.map_or("is missing".to_owned(), |got| format!("is {got}"));
+                return self.problem(format!("peft_type {got}, expected \"LORA\""));
+            }
+        }
+        for (key, plain) in PLAIN {
+            let value = self.keys.get(key).unwrap_or(&Value::Null);
+            if !is_empty(value) && !value.as_str().is_some_and(|text| plain.contains(&text)) {
+                return self.problem(format!(
+                    "{key} is {value}, which is not computed here: expected an adapter of {}",
+                    plain.first().map_or("plain LoRA".into(), |plain| format!("{key} \"{plain}\""))
+                ));
+            }
+        }
+        if let Some(Value::String(init)) = self.keys.get("init_lora_weights")
+            && CHANGES_BASE.iter().any(|other| init.to_lowercase().starts_with(other))
+        {
+            return self.problem(format!(
+                "init_lora_weights is \"{init}\": such an adapter belongs to a changed base; save \
+                 it with path_initial_model_for_weight_conversion in PEFT"
+            ));
+        }
+        let scaling = match self.keys.get("use_rslora") {
+            Some(Value::Bool(true)) => Scaling::SqrtRank,
+            None | Some(Value::Null | Value::Bool(false)) => Scaling::Rank,
+            Some(other) => {
+                return self.problem(format!("use_rslora is {other}, expected a boolean"));
+            }
+        };
+        let rank = match self.keys.get("r").and_then(Value::as_u64).map(usize::try_from) {
+            Some(Ok(rank)) if rank > 0 => rank,
+            _ => {
+                return self
+                    .problem(format!("r is {}, expected a positive number", self.shown("r")));
+            }
+        };
+        let alpha = match self.keys.get("lora_alpha").and_then(Value::as_f64) {
+            Some(alpha) if alpha.is_finite() && alpha > 0.0 => alpha,
+            _ => {
+                let got = self.shown("lora_alpha");
+                return self.problem(format!("lora_alpha is {got}, expected a positive number"));
+            }
+        };
+        Ok(AdapterConfig { rank, alpha, scaling, targets })
+    }
+
+    fn shown(&self, key: &str) -> String {
+        self.keys.get(key).map_or("missing".into(), Value::to_string)
+    }
+
+    fn problem<T>(&self, problem: String) -> Result<T> {
+        Err(Error::File { path: self.path.to_owned(), problem })
+    }
+}
+
+/// Whether a value stands for nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(values) => values.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
+/// The linear maps that a file adapts, by its tensors: `target_modules` may be a pattern.
+fn targets(stored: &Shards, folder: &Path, model: &ModelConfig) -> Result<Vec<Module>> {
+    let path: PathBuf = folder.join(TENSORS);
+    let problem = |problem: String| Err(Error::File { path: path.clone(), problem });
+    let names: BTreeSet<&str> = stored.names().collect();
+    let (mut targets, mut needed) = (Vec::new(), BTreeSet::new());
+    for module in Module::ALL {
+        let halves = |layer: usize| {
+            ["A", "B"].map(|half| {
+                let map = format!("model.layers.{layer}.{}", module.module());
+                format!("{PREFIX}{map}.lora_{half}.weight")
+            })
+        };
+        let all: Vec<String> = (0..model.num_layers).flat_map(halves).collect();
+        let Some(found) = all.iter().find(|name| names.contains(name.as_str())) else { continue };
+        if let Some(missing) = all.iter().find(|name| !names.contains(name.as_str())) {
+            return problem(format!(
+                "has {found} and no {missing}: expected A and B in all {} blocks of the base",
+                model.num_layers
+            ));
+        }
+        targets.push(module);
+        needed.extend(all);
+    }
+    if let Some(other) = names.iter().find(|name| !needed.contains(**name)) {
+        return problem(format!(
+            "has the tensor {other}, which adapts no linear map of a block of this base ({} blocks): \
+             expected lora_A and lora_B of {} alone",
+            model.num_layers,
+            Module::ALL.map(Module::name).join(", ")
+        ));
+    }
+    if targets.is_empty() {
+        return problem("has no tensor of an adapter".into());
+    }
+    Ok(targets)
+}

@@ -1,0 +1,208 @@
+//! Folders of adapters: PEFT's own and ours, and those that are refused.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use candle::{DType, Device, Tensor};
+use engine::{Adapter, Scaling, load};
+use proptest::prelude::{any, prop, proptest};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::golden::{MODELS, folder};
+use crate::support::values;
+
+const CONFIG: &str = "adapter_config.json";
+const TENSORS: &str = "adapter_model.safetensors";
+
+fn open(name: &str, path: &Path) -> engine::Result<Adapter> {
+    let config = load(&folder(name).join("base"), &Device::Cpu, DType::F32).unwrap().0;
+    Adapter::open(path, config.config(), DType::F32, &Device::Cpu)
+}
+
+fn tensors(path: &Path) -> HashMap<String, Tensor> {
+    candle::safetensors::load(path.join(TENSORS), &Device::Cpu).unwrap()
+}
+
+fn keys(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path.join(CONFIG)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_folder_of_peft_is_written_as_it_was_read() {
+    for name in MODELS {
+        let (temp, theirs) = (TempDir::new().unwrap(), folder(name).join("adapter"));
+        let ours = temp.path().join("ours");
+        let adapter = open(name, &theirs).unwrap();
+        adapter.save(&ours, &format!("tiny-{name}")).unwrap();
+        let (read, wrote) = (tensors(&theirs), tensors(&ours));
+        assert_eq!(read.len(), wrote.len());
+        for (name, tensor) in BTreeMap::from_iter(&read) {
+            assert_eq!(tensor.dims(), wrote[name.as_str()].dims(), "{name}");
+            assert_eq!(values(tensor), values(&wrote[name.as_str()]), "{name}");
+        }
+        // Every key that is written says what PEFT's file says.
+        let (read, wrote) = (keys(&theirs), keys(&ours));
+        for (key, value) in wrote.as_object().unwrap() {
+            assert_eq!(value, &read[key], "{key}");
+        }
+        let again = temp.path().join("again");
+        open(name, &ours).unwrap().save(&again, &format!("tiny-{name}")).unwrap();
+        for file in [CONFIG, TENSORS] {
+            assert_eq!(fs::read(ours.join(file)).unwrap(), fs::read(again.join(file)).unwrap());
+        }
+        assert_eq!(fs::read_dir(&ours).unwrap().count(), 2);
+    }
+    let scalings = MODELS.map(|name| open(name, &folder(name).join("adapter")).unwrap());
+    let scalings = scalings.map(|adapter| (adapter.config().scaling, adapter.config().scale()));
+    assert_eq!(scalings, [(Scaling::Rank, 2.0), (Scaling::SqrtRank, 4.0 / 8f64.sqrt())]);
+}
+
+/// A copy of an adapter with some keys changed, and its tensors by `change`.
+fn changed(
+    name: &str,
+    keys: &Value,
+    change: impl FnOnce(&mut HashMap<String, Tensor>),
+) -> (TempDir, engine::Result<Adapter>) {
+    let (temp, theirs) = (TempDir::new().unwrap(), folder(name).join("adapter"));
+    let mut config = self::keys(&theirs);
+    config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    fs::write(temp.path().join(CONFIG), config.to_string()).unwrap();
+    let mut tensors = tensors(&theirs);
+    change(&mut tensors);
+    candle::safetensors::save(&tensors, temp.path().join(TENSORS)).unwrap();
+    let adapter = open(name, temp.path());
+    (temp, adapter)
+}
+
+#[track_caller]
+fn refused(keys: &Value, change: impl FnOnce(&mut HashMap<String, Tensor>), words: &[&str]) {
+    let (_temp, adapter) = changed("llama", keys, change);
+    let error = adapter.unwrap_err().to_string();
+    for word in words {
+        assert!(error.contains(word), "no {word:?} in: {error}");
+    }
+}
+
+#[test]
+fn what_is_not_computed_here_is_refused_by_its_key() {
+    for (key, value) in [
+        ("use_dora", json!(true)),
+        ("lora_bias", json!(true)),
+        ("bias", json!("all")),
+        ("fan_in_fan_out", json!(true)),
+        ("rank_pattern", json!({ "q_proj": 2 })),
+        ("alpha_pattern", json!({ "q_proj": 2 })),
+        ("modules_to_save", json!(["lm_head"])),
+        ("trainable_token_indices", json!([1])),
+        ("task_type", json!("SEQ_CLS")),
+        ("layer_replication", json!([[0, 1]])),
+        ("peft_type", json!("LOHA")),
+        ("peft_type", json!(null)),
+        ("init_lora_weights", json!("pissa_niter_4")),
+        ("init_lora_weights", json!("olora")),
+        ("use_rslora", json!("yes")),
+        ("r", json!(0)),
+        ("r", json!(4.5)),
+        ("r", json!(null)),
+        ("lora_alpha", json!(-2)),
+        ("lora_alpha", json!("16")),
+    ] {
+        refused(&json!({ key: value }), |_| (), &[key, CONFIG]);
+    }
+    for (key, value) in [
+        ("modules_to_save", json!([])),
+        ("inference_mode", json!(false)),
+        ("init_lora_weights", json!("gaussian")),
+        ("target_modules", json!("all-linear")),
+        ("peft_version", json!("99")),
+        ("lora_dropout", json!(0.1)),
+        ("task_type", json!(null)),
+    ] {
+        changed("llama", &json!({ key: value }), |_| ()).1.unwrap();
+    }
+    assert!(
+        (changed("llama", &json!({ "lora_alpha": 8.5 }), |_| ()).1.unwrap().config().scale()
+            - 2.125)
+            .abs()
+            < 1e-12
+    );
+}
+
+const Q_A: &str = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight";
+const Q_B: &str = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
+
+#[test]
+fn tensors_that_do_not_fit_are_refused_by_their_names() {
+    let none = json!({});
+    let remove = |name: &'static str| {
+        move |tensors: &mut HashMap<String, Tensor>| drop(tensors.remove(name))
+    };
+    refused(&none, remove(Q_A), &["q_proj", "no base_model", "layers.1", "lora_A", TENSORS]);
+    refused(&none, remove(Q_B), &["layers.1", "lora_B"]);
+    refused(&none, HashMap::clear, &["no tensor"]);
+    refused(&json!({ "r": 3 }), |_| (), &["q_proj.lora_A", "[3, 32]", "[4, 32]"]);
+    let another = |name: &'static str| {
+        move |tensors: &mut HashMap<String, Tensor>| {
+            let tensor = tensors[Q_A].clone();
+            tensors.insert(name.into(), tensor);
+        }
+    };
+    for name in [
+        "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight",
+        "base_model.model.model.layers.1.self_attn.q_proj.lora_magnitude_vector",
+        "base_model.model.lm_head.lora_A.weight",
+        "base_model.model.model.embed_tokens.lora_embedding_A",
+        "base_model.model.model.norm.weight",
+    ] {
+        refused(&none, another(name), &[name]);
+    }
+    // A and B exchanged.
+    let exchange = |tensors: &mut HashMap<String, Tensor>| {
+        let (a, b) = (tensors[Q_A].clone(), tensors[Q_B].clone());
+        tensors.extend([(Q_A.to_owned(), b), (Q_B.to_owned(), a)]);
+    };
+    refused(&none, exchange, &["q_proj.lora_A", "[4, 32]", "[32, 4]"]);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let spoil = move |tensors: &mut HashMap<String, Tensor>| {
+            let mut own = tensors[Q_B].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            own[77] = bad;
+            tensors.insert(Q_B.into(), Tensor::from_vec(own, (32, 4), &Device::Cpu).unwrap());
+        };
+        refused(&none, spoil, &["q_proj.lora_B", "not finite"]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_adapter_says_what_is_missing() {
+    let temp = TempDir::new().unwrap();
+    let error = open("llama", temp.path()).unwrap_err().to_string();
+    assert!(error.contains(CONFIG), "{error}");
+    fs::copy(folder("llama").join("adapter").join(CONFIG), temp.path().join(CONFIG)).unwrap();
+    let error = open("llama", temp.path()).unwrap_err().to_string();
+    assert!(error.contains(TENSORS), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_a_panic(
+        config in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),
+        cut in any::<prop::sample::Index>(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let temp = TempDir::new().unwrap();
+        let theirs = folder("llama").join("adapter");
+        let good = fs::read(theirs.join(CONFIG)).unwrap();
+        fs::write(temp.path().join(CONFIG), config.unwrap_or(good)).unwrap();
+        let mut bytes = fs::read(theirs.join(TENSORS)).unwrap();
+        // Most of what can be wrong is in the head.
+        for (at, value) in flips {
+            let at = at.index(2000);
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.index(2 * bytes.len()));
+        fs::write(temp.path().join(TENSORS), bytes).unwrap();
+        let _ = open("llama", temp.path());
+    }
+}
