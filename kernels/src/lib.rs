@@ -20,6 +20,7 @@ pub mod threads;
 mod simd;
 
 pub mod adamw;
+pub mod blocks;
 pub mod exp;
 pub mod norm;
 pub mod rope;

@@ -63,6 +63,8 @@ pub(crate) trait Simd: Copy {
     fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4];
     /// Pairs of bf16 as `f32`: the low halves, and the high ones.
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
+    /// Whole numbers of a byte each.
+    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V;
     /// The sums of the lanes of four vectors. Adds halves 8+8, then 4+4, then adjacent pairs twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
 

@@ -162,6 +162,15 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen bytes are readable.
+        unsafe {
+            let a = _mm_loadu_si128(a.as_ptr().cast());
+            let half = |a| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a));
+            [half(a), half(_mm_srli_si128::<8>(a))]
+        }
+    }
+    #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
         // SAFETY: `self` proves the feature.
         unsafe {

@@ -181,6 +181,11 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
+        // SAFETY: `self` proves the feature; sixteen bytes are readable.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(a.as_ptr().cast()))) }
+    }
+    #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
         // SAFETY: `self` proves the feature.
         unsafe { fold256([fold512(a[0]), fold512(a[1]), fold512(a[2]), fold512(a[3])]) }

@@ -99,6 +99,10 @@ impl Simd for Portable {
         [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
     }
     #[inline(always)]
+    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
+        a.map(f32::from)
+    }
+    #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
         a.map(|a| {
             let h: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
