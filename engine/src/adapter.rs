@@ -1,8 +1,10 @@
 //! Adapters: maps of low rank that are added to the linear maps of a frozen base, and trained in
 //! its place.
 //!
-//! `adapter/peft.rs` reads and writes the folders of PEFT.
+//! `adapter/peft.rs` reads and writes the folders of PEFT, `gguf/adapter.rs` the files of llama.cpp.
+//! `adapter/names.rs` tells which maps the tensors of either adapt.
 
+pub(crate) mod names;
 mod peft;
 
 use candle::{DType, Device, Tensor};

@@ -1,8 +1,9 @@
 //! GGUF files: configuration, tokenizer and dequantised weights under Hugging Face names.
 //!
-//! `gguf/header.rs` reads the file's head, `gguf/settings.rs` and `gguf/rope.rs` make the
+//! `gguf/header.rs` reads the file's head, `gguf/adapter.rs` adapters, `gguf/settings.rs` and `gguf/rope.rs` make the
 //! configuration of it, `gguf/tokenizer.rs` builds the tokenizer.
 
+mod adapter;
 mod header;
 mod pre_tokenizer;
 mod rope;
@@ -64,12 +65,7 @@ impl Gguf {
             )));
         }
         let tensor = self.dequantise(&stored)?;
-        let heads = match (config.family, name.rsplit('.').nth(1)) {
-            (Family::Llama, Some("q_proj")) => Some(config.num_heads),
-            (Family::Llama, Some("k_proj")) => Some(config.num_kv_heads),
-            _ => None,
-        };
-        let tensor = match heads {
+        let tensor = match rotated_heads(config, name) {
             Some(heads) => rotate_half_layout(&tensor, heads)?,
             None => tensor,
         };
@@ -216,6 +212,15 @@ fn hugging_face_name(name: &str) -> Option<String> {
     let (layer, module) = module.strip_prefix("blk.")?.split_once('.')?;
     let (inner, _) = INNER.iter().find(|(_, inner)| *inner == module)?;
     Some(format!("model.layers.{layer}.{inner}.{kind}"))
+}
+
+/// Heads of a weight or a bias whose rows llama.cpp has in another order.
+fn rotated_heads(config: &ModelConfig, name: &str) -> Option<usize> {
+    match (config.family, name.rsplit('.').nth(1)) {
+        (Family::Llama, Some("q_proj")) => Some(config.num_heads),
+        (Family::Llama, Some("k_proj")) => Some(config.num_kv_heads),
+        _ => None,
+    }
 }
 
 /// Rows of queries or keys from pairs side by side, which llama.cpp rotates, back to halves.

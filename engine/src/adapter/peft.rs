@@ -1,11 +1,11 @@
 //! The folder of an adapter as PEFT has it: `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle::{DType, Device};
 use serde_json::{Map, Value, json};
 
+use super::names::targets;
 use super::{Adapter, AdapterConfig, Scaling};
 use crate::checkpoint::shards::Shards;
 use crate::checkpoint::staged::Staged;
@@ -46,14 +46,19 @@ const PLAIN: [(&str, &[&str]); 17] = [
 const CHANGES_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 
 impl Adapter {
-    /// Reads an adapter of a model from a folder that PEFT wrote, or [`Self::save`].
+    /// Reads an adapter of a model: a folder that PEFT wrote, or [`Self::save`]; or a GGUF file of
+    /// llama.cpp's, or of [`Self::save_gguf`].
     ///
     /// # Errors
     ///
     /// Fails when a file is missing or damaged, when the adapter has a part that is not computed
     /// here (the key or the tensor is named), when a map has only one of `A` and `B` or is adapted
     /// in some blocks only, when shapes do not fit the model, and when a value is not finite.
-    pub fn open(folder: &Path, model: &ModelConfig, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn open(path: &Path, model: &ModelConfig, dtype: DType, device: &Device) -> Result<Self> {
+        if path.is_file() {
+            return Self::open_gguf(path, model, dtype, device);
+        }
+        let folder = path;
         let path = folder.join(CONFIG);
         let bytes =
             std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -62,7 +67,12 @@ impl Adapter {
             serde_json::from_slice(&bytes).map_err(|e| file(format!("not a JSON object: {e}")))?;
         let read = Keys { keys: &keys, path: &path };
         let stored = Shards::file(&folder.join(TENSORS))?;
-        let config = read.config(targets(&stored, folder, model)?)?;
+        let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let names = stored.names().map(|name| (own(name), name.to_owned())).collect();
+        // By the tensors: `target_modules` may be a pattern.
+        let targets = targets(&names, model)
+            .map_err(|problem| Error::File { path: folder.join(TENSORS), problem })?;
+        let config = read.config(targets)?;
         let mut get = |name: &str, shape: &[usize]| {
             stored.get(&format!("{PREFIX}{name}"), shape, dtype, device)
         };
@@ -195,42 +205,4 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(values) => values.is_empty(),
         Value::Bool(true) | Value::Number(_) => false,
     }
-}
-
-/// The linear maps that a file adapts, by its tensors: `target_modules` may be a pattern.
-fn targets(stored: &Shards, folder: &Path, model: &ModelConfig) -> Result<Vec<Module>> {
-    let path: PathBuf = folder.join(TENSORS);
-    let problem = |problem: String| Err(Error::File { path: path.clone(), problem });
-    let names: BTreeSet<&str> = stored.names().collect();
-    let (mut targets, mut needed) = (Vec::new(), BTreeSet::new());
-    for module in Module::ALL {
-        let halves = |layer: usize| {
-            ["A", "B"].map(|half| {
-                let map = format!("model.layers.{layer}.{}", module.module());
-                format!("{PREFIX}{map}.lora_{half}.weight")
-            })
-        };
-        let all: Vec<String> = (0..model.num_layers).flat_map(halves).collect();
-        let Some(found) = all.iter().find(|name| names.contains(name.as_str())) else { continue };
-        if let Some(missing) = all.iter().find(|name| !names.contains(name.as_str())) {
-            return problem(format!(
-                "has {found} and no {missing}: expected A and B in all {} blocks of the base",
-                model.num_layers
-            ));
-        }
-        targets.push(module);
-        needed.extend(all);
-    }
-    if let Some(other) = names.iter().find(|name| !needed.contains(**name)) {
-        return problem(format!(
-            "has the tensor {other}, which adapts no linear map of a block of this base ({} blocks): \
-             expected lora_A and lora_B of {} alone",
-            model.num_layers,
-            Module::ALL.map(Module::name).join(", ")
-        ));
-    }
-    if targets.is_empty() {
-        return problem("has no tensor of an adapter".into());
-    }
-    Ok(targets)
 }

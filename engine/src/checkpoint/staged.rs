@@ -67,7 +67,8 @@ impl Staged {
         Ok(())
     }
 
-    fn write(
+    /// A file of what `fill` writes.
+    pub(crate) fn write(
         &mut self,
         name: &str,
         fill: impl FnOnce(&mut BufWriter<File>) -> candle::Result<()>,

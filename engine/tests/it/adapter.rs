@@ -2,6 +2,7 @@
 
 mod files;
 mod golden;
+mod llama_cpp;
 
 use candle::{DType, Tensor};
 use engine::{

@@ -4,6 +4,7 @@
 
 mod adapter;
 mod added;
+mod blocks;
 mod checkpoint;
 mod config;
 mod decode;

@@ -1,0 +1,166 @@
+//! Adapters as llama.cpp has them, in and out.
+//!
+//! Source: `convert_lora_to_gguf.py` and `llama-adapter.cpp` of llama.cpp.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle::quantized::gguf_file::{Value as Written, write};
+use candle::quantized::{GgmlDType, QTensor};
+use candle::{DType, Device, Tensor};
+
+use super::{Gguf, Value, hugging_face_name, rotate_half_layout, rotated_heads, stored_name};
+use crate::adapter::names::targets;
+use crate::adapter::{Adapter, AdapterConfig, Scaling};
+use crate::checkpoint::staged::Staged;
+use crate::{Error, Family, ModelConfig, Result};
+
+/// What a file puts behind the name of the weight that a half is added to.
+const HALVES: [(&str, &str); 2] = [("lora_a", "lora_A"), ("lora_b", "lora_B")];
+
+impl Adapter {
+    /// Reads an adapter of a model from a file of llama.cpp's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], and when the file is a model or was made for another architecture.
+    pub(crate) fn open_gguf(
+        path: &Path,
+        model: &ModelConfig,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let gguf = Gguf::open(path)?;
+        let expect = |key: &str, expected: &str| match gguf.string(key) {
+            Some(got) if got == expected => Ok(()),
+            got => Err(gguf.problem(format!(
+                "{key} is {}, expected \"{expected}\"",
+                got.map_or("missing".into(), |got| format!("\"{got}\""))
+            ))),
+        };
+        expect("general.type", "adapter")?;
+        expect("adapter.type", "lora")?;
+        expect("general.architecture", architecture(model.family))?;
+        let stored: BTreeMap<String, String> = gguf
+            .header
+            .tensors
+            .keys()
+            .map(|name| (half_name(name).unwrap_or_else(|| name.clone()), name.clone()))
+            .collect();
+        let targets = targets(&stored, model).map_err(|problem| gguf.problem(problem))?;
+        let rank = stored.iter().find(|(name, _)| name.ends_with("lora_A.weight"));
+        let rank = rank.and_then(|(_, own)| gguf.header.tensors[own].shape.first().copied());
+        let rank = rank.unwrap_or(0);
+        let alpha = match gguf.metadata("adapter.lora.alpha") {
+            // So llama.cpp reads it: a scale of one.
+            None | Some(Value::Float(0.0)) => rank as f64,
+            Some(Value::Float(alpha)) => *alpha,
+            Some(other) => {
+                return Err(
+                    gguf.problem(format!("adapter.lora.alpha is {other}, expected a number"))
+                );
+            }
+        };
+        let config = AdapterConfig { rank, alpha, scaling: Scaling::Rank, targets };
+        let mut get = |name: &str, shape: &[usize]| {
+            let own = &stored[name];
+            let entry = gguf.entry(own)?;
+            if entry.shape != shape {
+                return Err(Error::Weight {
+                    name: name.to_owned(),
+                    problem: format!(
+                        "expected shape {shape:?}, {own} in {} has {:?}",
+                        path.display(),
+                        entry.shape
+                    ),
+                });
+            }
+            let tensor = gguf.dequantise(own)?;
+            match rotated(model, name) {
+                Some(heads) => rotate_half_layout(&tensor, heads),
+                None => Ok(tensor),
+            }
+        };
+        Self::new(config, model, &mut get, dtype, device)
+    }
+
+    /// Writes a file that llama.cpp loads, in f32. `name` is what it says that it is called.
+    ///
+    /// The file is written under another name and renamed once it is complete.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written; then nothing is left behind.
+    pub fn save_gguf(&self, path: &Path, model: &ModelConfig, name: &str) -> Result<()> {
+        let config = self.config();
+        let text = |text: &str| Written::String(text.to_owned());
+        let metadata = [
+            ("general.architecture", text(architecture(model.family))),
+            ("general.type", text("adapter")),
+            ("general.name", text(name)),
+            ("adapter.type", text("lora")),
+            // There is no key for another scaling than by the rank.
+            ("adapter.lora.alpha", Written::F32((config.scale() * config.rank as f64) as f32)),
+            ("general.quantization_version", Written::U32(2)),
+        ];
+        let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
+        let tensors = self.parameters().into_iter().map(|(name, tensor)| {
+            let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+            let tensor = match rotated(model, name) {
+                Some(heads) => pair_layout(&tensor, heads)?,
+                None => tensor,
+            };
+            let own = stored_half(name).expect("an adapter's parameters have names in the format");
+            Ok((own, QTensor::quantize(&tensor, GgmlDType::F32)?))
+        });
+        let tensors: Vec<(String, QTensor)> = tensors.collect::<Result<_>>()?;
+        let tensors: Vec<_> = tensors.iter().map(|(name, x)| (name.as_str(), x)).collect();
+        let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Error::File {
+            path: path.to_owned(),
+            problem: "expected the name of a file to write".into(),
+        })?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut staged = Staged::new(folder.unwrap_or(Path::new(".")))?;
+        staged.write(file, |out| write(out, &metadata, &tensors))?;
+        staged.commit()
+    }
+}
+
+fn architecture(family: Family) -> &'static str {
+    match family {
+        Family::Llama => "llama",
+        Family::Qwen2 => "qwen2",
+        Family::Qwen3 => "qwen3",
+    }
+}
+
+/// The name that a parameter of an adapter has here, by a file's.
+fn half_name(stored: &str) -> Option<String> {
+    let (weight, half) = stored.rsplit_once('.')?;
+    let (_, own) = HALVES.iter().find(|(theirs, _)| *theirs == half)?;
+    let module = hugging_face_name(weight)?;
+    Some(format!("{}.{own}.weight", module.strip_suffix(".weight")?))
+}
+
+/// The other way.
+fn stored_half(name: &str) -> Option<String> {
+    let (module, half) = name.strip_suffix(".weight")?.rsplit_once('.')?;
+    let (theirs, _) = HALVES.iter().find(|(_, own)| *own == half)?;
+    Some(format!("{}.{theirs}", stored_name(&format!("{module}.weight"))?))
+}
+
+/// Heads of a `B` whose rows llama.cpp has in another order: those of the weight that it adds to.
+fn rotated(model: &ModelConfig, name: &str) -> Option<usize> {
+    let module = name.strip_suffix(".lora_B.weight")?;
+    rotated_heads(model, &format!("{module}.weight"))
+}
+
+/// Rows of queries or keys from halves to pairs side by side: [`rotate_half_layout`] undone.
+///
+/// Shapes: `weight` and the result (heads * head width, width).
+fn pair_layout(weight: &Tensor, heads: usize) -> Result<Tensor> {
+    let (rows, width) = weight.dims2()?;
+    let half = rows / heads / 2;
+    let pairs = weight.reshape((heads, 2, half, width))?.transpose(1, 2)?.contiguous()?;
+    Ok(pairs.reshape((rows, width))?)
+}
