@@ -1,10 +1,14 @@
 //! Linear maps of rows, with weights in either format: what decoding spends its time on.
 
+mod blocks;
+
 use crate::MatmulPrecision;
 use crate::matmul::{self, bf16};
 use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
 use crate::threads::Threads;
+
+pub use blocks::BlockMatrix;
 
 /// A weight, (out, in).
 #[derive(Debug, Clone, Copy)]
@@ -13,21 +17,18 @@ pub enum Matrix<'a> {
     F32(&'a [f32]),
     /// Rounded to bf16 and packed.
     Bf16(&'a bf16::PackedBf16),
+    /// In the blocks of a GGUF tensor, decoded a tile at a time, and in what precision a tile is
+    /// multiplied.
+    Blocks(BlockMatrix<'a>, MatmulPrecision),
 }
 
 impl Matrix<'_> {
-    fn format(self) -> MatmulPrecision {
-        match self {
-            Self::F32(_) => MatmulPrecision::F32,
-            Self::Bf16(_) => MatmulPrecision::Bf16,
-        }
-    }
-
     /// Output features, given the input width.
     fn out(self, width: usize) -> usize {
         match self {
             Self::F32(values) => values.len() / width,
             Self::Bf16(packed) => packed.out(),
+            Self::Blocks(blocks, _) => blocks.out(),
         }
     }
 }
@@ -47,13 +48,13 @@ impl<'a> Linear<'a> {
         Self { weight, bias: None }
     }
 
-    /// With where its product goes; [`None`] when the weight is in bf16.
+    /// With where its product goes; [`None`] when the weight is in another format.
     fn of_f32(self, y: Output<'a>) -> Option<matmul::F32Map<'a>> {
         let Matrix::F32(weight) = self.weight else { return None };
         Some(matmul::F32Map { weight, bias: self.bias, y })
     }
 
-    /// With where its product goes; [`None`] when the weight is in `f32`.
+    /// With where its product goes; [`None`] when the weight is in another format.
     fn of_bf16(self, y: Output<'a>) -> Option<bf16::Bf16Map<'a>> {
         let Matrix::Bf16(weight) = self.weight else { return None };
         Some(bf16::Bf16Map { weight, bias: self.bias, y })
@@ -140,14 +141,21 @@ fn forward<'a, const N: usize>(
     maps: [(Linear<'a>, Output<'a>); N],
 ) {
     let Some((first, _)) = maps.first() else { return };
-    let (format, x) = (first.weight.format(), MatRef::new(x, rows, x.len() / rows));
+    let x = MatRef::new(x, rows, x.len() / rows);
     let same = "weights of one format";
-    match format {
-        MatmulPrecision::F32 => {
+    match first.weight {
+        Matrix::F32(_) => {
             matmul::forward(threads, x, maps.map(|(map, y)| map.of_f32(y).expect(same)));
         }
-        MatmulPrecision::Bf16 => {
+        Matrix::Bf16(_) => {
             bf16::forward(threads, x, maps.map(|(map, y)| map.of_bf16(y).expect(same)));
+        }
+        // Each by itself: what is packed of `x` is little against what is decoded.
+        Matrix::Blocks(..) => {
+            for (map, y) in maps {
+                let Matrix::Blocks(blocks, precision) = map.weight else { panic!("{same}") };
+                blocks.forward(threads, precision, x, map.bias, y);
+            }
         }
     }
 }
