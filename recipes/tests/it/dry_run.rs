@@ -100,6 +100,13 @@ fn a_recorded_step_is_as_large_as_it_says() {
             && text.contains("with 1 step of 1 recorded"),
         "{text}"
     );
+    // The number that the setting comes to, for each stage.
+    let facts = Record::open(&root).unwrap().facts.unwrap();
+    assert_eq!(facts.recorded_groups, [0, 6]);
+    for (groups, expected) in [("\"auto\"", vec![0, 2]), ("4", vec![0, 4]), ("\"off\"", vec![])] {
+        let text = recipe.replace("groups = 6", &format!("groups = {groups}"));
+        assert_eq!(Recipe::parse("r", &text).unwrap().recorded_groups(), expected, "{groups}");
+    }
     // The columns alone, to the byte.
     let path = root.join("samples/step-000003.safetensors");
     let file = fs::read(&path).unwrap();
