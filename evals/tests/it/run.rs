@@ -316,6 +316,21 @@ fn an_index_that_points_beyond_its_file_is_a_problem() {
     assert!(samples.group(entry).unwrap_err().reason.contains("got a folder"));
 }
 
+#[test]
+fn a_second_line_of_a_group_is_a_problem_and_the_first_counts() {
+    let root = tempfile::tempdir().unwrap();
+    record(root.path(), &graded(4), 1..=2);
+    let path = root.path().join("samples/index.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let whole = read_index(root.path()).unwrap();
+    assert!(whole.problems.is_empty());
+    fs::write(&path, text.clone() + &text.replace("\"n\":", "\"n\":1")).unwrap();
+    let twice = read_index(root.path()).unwrap();
+    assert_eq!(twice.lines, whole.lines);
+    let [problem] = &twice.problems[..] else { panic!("one problem: {:?}", twice.problems) };
+    assert!(problem.to_string().contains("6 lines are of groups that have a line before them"));
+}
+
 fn log(text: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("metrics.jsonl");

@@ -16,6 +16,7 @@ mod data;
 mod dry_run;
 mod entropy;
 mod eval;
+mod eval_continued;
 mod eval_kinds;
 mod eval_plan;
 mod evaluation;
