@@ -142,6 +142,12 @@ test("evaluations: figures, intervals' ends and each problem's share", { skip },
   const cells = await page.locator(".matrix").first().locator("tbody tr").evaluateAll((rows) => rows.map((row) => [row.querySelector("button").title, row.lastChild.firstChild.title]));
   assert.ok(cells.length > 10);
   for (const [name, title] of cells) assert.equal(title, expected.get(name), name);
+  // The tokens of the first problems are kept, so that one is compared between evaluations by them.
+  const first = lines(path.join(evals(step), "held-out.jsonl")).find(({ number }) => number === 0);
+  await page.locator(".matrix").first().locator(`button[title=${JSON.stringify(first.id)}]`).click();
+  await page.waitForFunction(() => document.querySelectorAll("#view-evals .pair .tree svg").length === 2);
+  const words = await page.locator("#view-evals .thru ~ div .note").textContent();
+  assert.match(words, /^(The most frequent paths part at token \d+: |Both say the same most often)/);
   await clean();
 });
 
