@@ -180,7 +180,8 @@ impl<'a> Step<'a> {
     }
 }
 
-fn quantiles(of: &str, values: &[f32], metrics: &mut Vec<(String, f64)>) {
+/// Adds metric keys and values of the quantiles of `values`, of which there is at least one.
+pub fn quantiles(of: &str, values: &[f32], metrics: &mut Vec<(String, f64)>) {
     let mut values = values.to_vec();
     let mut from = 0;
     for (name, percent) in QUANTILES {

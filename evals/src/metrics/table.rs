@@ -29,6 +29,11 @@ pub const TABLE: &[Spec] = &[
         "share of the tokens in the loss where the upper or lower clip acts",
     ),
     m("actor/pg_clipfrac_lower", "1", "share of the tokens in the loss where the dual clip acts"),
+    m(
+        "actor/ratio/quantile/<quantile>",
+        "1",
+        "quantile over tokens of new over old probability, at the last of several updates of a step",
+    ),
     m("actor/ppo_kl", "nats", "mean of old minus new log-probability, over tokens with a gradient"),
     m("actor/kl_loss", "nats", "mean estimated KL to the reference model"),
     m("actor/kl_coef", "1", "factor of the KL term in the loss"),
@@ -85,6 +90,7 @@ pub const TABLE: &[Spec] = &[
         "share of all groups sampled with every completion correct: the full-solve ratio",
     ),
     m("reward/group/none_correct", "1", "share of groups with no completion correct"),
+    m("reward/group/mixed", "1", "share of groups with some completions correct and some not"),
     m(
         "reward/group/dropped",
         "groups",

@@ -62,6 +62,11 @@ fn a_run_leaves_its_record() {
     // The first update of a step is on the policy that sampled; by the second it has moved.
     let moved = lines[3..].iter().any(|line| line.number("actor/ppo_kl") != Some(0.0));
     assert!(moved, "two updates a step move the ratio");
+    let ratio = |at: &str| lines[3].number(&format!("actor/ratio/quantile/{at}")).unwrap();
+    assert!(ratio("p10") <= ratio("p50") && ratio("p50") <= ratio("p99") && ratio("p99") > 1.0);
+    let groups = ["all_correct", "none_correct", "mixed"];
+    let share = |name: &str| lines[3].number(&format!("reward/group/{name}")).unwrap();
+    assert!((groups.map(share).iter().sum::<f64>() - 1.0).abs() < 1e-12, "three kinds of groups");
     let files = contents(&root);
     for file in [
         "recipe.toml",

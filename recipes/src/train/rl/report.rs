@@ -6,6 +6,7 @@ use anyhow::Result;
 use engine::loss::Kl;
 use evals::attempt::{Completion, GradedGroup};
 use evals::{Metrics, key};
+use rewards::dynamics::quantiles;
 use rewards::{Outcome, Problem};
 use rollout::Finish;
 
@@ -64,6 +65,9 @@ impl Rl<'_> {
         parts(metrics, rollouts)?;
         sources(metrics, rollouts, self.run.problems)?;
         actor(metrics, config, groups, report)?;
+        for (key, value) in ratios(table) {
+            metrics.set(key, value)?;
+        }
         corrections(metrics, &report.gap)?;
         if config.dynamic_sampling.is_some() {
             sampled(metrics, config, rollouts)?;
@@ -99,6 +103,20 @@ fn actor(
     }
     metrics.set("actor/grad_norm", report.grad_norm)?;
     Ok(metrics.set("actor/lr", report.lr)?)
+}
+
+/// Quantiles of the importance ratio: the probability of a token by the last update that computed
+/// it over that by the policy before the updates. None after a single update, which computes it
+/// before anything moved.
+fn ratios(table: &Table) -> Vec<(String, f64)> {
+    let old = table.old().map_or(&[][..], |old| &old.log_probs);
+    let logs = table.new_log_probs.iter().zip(old).map(|(new, old)| new - old);
+    let ratios: Vec<f32> = logs.filter(|log| !log.is_nan()).map(f32::exp).collect();
+    let mut metrics = Vec::new();
+    if !ratios.is_empty() {
+        quantiles("actor/ratio", &ratios, &mut metrics);
+    }
+    metrics
 }
 
 fn critic(metrics: &mut Metrics, groups: &[GradedGroup], table: &Table) -> Result<()> {
@@ -161,6 +179,9 @@ fn outcomes(metrics: &mut Metrics, rollouts: &Rollouts) -> Result<()> {
     let all_correct = groups_with(&|group| group.num_correct() == group.completions.len());
     metrics.set("reward/group/all_correct", all_correct)?;
     metrics.set("reward/group/none_correct", groups_with(&|group| group.num_correct() == 0))?;
+    let is_mixed =
+        |group: &GradedGroup| (1..group.completions.len()).contains(&group.num_correct());
+    metrics.set("reward/group/mixed", groups_with(&is_mixed))?;
     metrics.set("reward/group/dropped", rollouts.dropped.len() as f64)?;
     let size = rollouts.all().map(|group| group.completions.len()).min().unwrap_or(0);
     for k in evals::pass_sizes(size) {
@@ -234,4 +255,34 @@ fn is(completion: &Completion, outcome: Outcome) -> bool {
 
 fn share(holds: bool) -> f64 {
     f64::from(u8::from(holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Scores;
+
+    use super::*;
+
+    #[test]
+    fn ratios_are_those_of_tokens_that_were_computed_again() {
+        let old = [-1.0_f32, -2.0, -3.0, -0.5];
+        let mut table = Table {
+            rollout: Some(Scores { log_probs: old.to_vec(), ..Scores::default() }),
+            ..Table::default()
+        };
+        assert_eq!(ratios(&table), [], "after a single update");
+        let of = |ratios: [f32; 4]| (0..4).map(|at| old[at] + ratios[at].ln()).collect::<Vec<_>>();
+        table.new_log_probs = of([0.5, 2.0, f32::NAN, 1.0]);
+        let found: Vec<_> = ratios(&table);
+        // Of three values the first, the second and the third.
+        for (name, expected) in [("p10", 0.5), ("p50", 1.0), ("p90", 2.0), ("p99", 2.0)] {
+            let key = format!("actor/ratio/quantile/{name}");
+            let (_, value) = found.iter().find(|(own, _)| *own == key).unwrap();
+            assert!((value - expected).abs() < 1e-6, "{key}: {value}");
+        }
+        table.scores.old =
+            Some(Scores { log_probs: table.new_log_probs.clone(), ..Scores::default() });
+        let found = ratios(&table);
+        assert!(!found.is_empty() && found.iter().all(|(_, value)| *value == 1.0), "{found:?}");
+    }
 }
