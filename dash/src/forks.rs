@@ -4,19 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use futures_util::stream::{Stream, unfold};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::App;
+use crate::ask::{Body, Path};
 use crate::events::COMMENT;
 use crate::groups::{completion, prompt};
 use crate::job::{End, Listener};
@@ -28,6 +27,8 @@ use crate::watched::Watched;
 
 /// Alternatives of a token, at most.
 const MOST_ALTERNATIVES: usize = 64;
+/// The highest temperature of a fork. Beyond it all tokens are about as likely as one another.
+const WARMEST: f64 = 10.0;
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
@@ -51,9 +52,10 @@ fn model(app: &App) -> Result<&Arc<Model>, Trouble> {
 
 /// Where the weights come from; where there are none, why.
 async fn about(State(app): State<App>, headers: HeaderMap) -> Response {
+    let bounds = json!({ "n": [1, Fork::MOST], "temperature": [0, WARMEST] });
     let about = match app.model.as_ref().map(|model| &model.weights) {
-        Some(Weights::Checkpoints) => json!({ "weights": "checkpoints" }),
-        Some(Weights::Model(name)) => json!({ "weights": "model", "name": name }),
+        Some(Weights::Checkpoints) => json!({ "weights": "checkpoints", "fork": bounds }),
+        Some(Weights::Model(name)) => json!({ "weights": "model", "name": name, "fork": bounds }),
         None => {
             let Trouble { error, act, .. } = no_model();
             json!({ "weights": null, "error": error, "act": act })
@@ -92,20 +94,17 @@ struct ForkBody {
     max_new_tokens: Option<usize>,
 }
 
-type Body = Result<Bytes, BytesRejection>;
-
-fn parsed<T: DeserializeOwned>(body: Body) -> Result<T, Trouble> {
-    let bytes = body.map_err(|rejection| Trouble::bad(rejection.body_text()))?;
-    serde_json::from_slice(&bytes).map_err(|error| Trouble::bad(format!("the request: {error}")))
-}
-
 fn expected(key: &str, expected: &str, got: impl std::fmt::Display) -> Trouble {
     Trouble::bad(format!("{key}: expected {expected}, got {got}"))
 }
 
-async fn score(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer {
+async fn score(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Result<Body<ScoreBody>, Trouble>,
+) -> Answer {
     let model = model(&app)?;
-    let ScoreBody { run, step, group, sibling, checkpoint, top } = parsed(body)?;
+    let ScoreBody { run, step, group, sibling, checkpoint, top } = body?.0;
     if top > MOST_ALTERNATIVES {
         return Err(expected("top", &format!("at most {MOST_ALTERNATIVES}"), top));
     }
@@ -117,12 +116,15 @@ async fn score(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer
     Ok(as_json(&headers, &model.score(asked.await?).await?))
 }
 
-async fn fork(State(app): State<App>, body: Body) -> Answer {
+async fn fork(State(app): State<App>, body: Result<Body<ForkBody>, Trouble>) -> Answer {
     let model = model(&app)?;
     let ForkBody { run, step, group, sibling, token, n, checkpoint, temperature, max_new_tokens } =
-        parsed(body)?;
+        body?.0;
     if !(1..=Fork::MOST).contains(&n) {
         return Err(expected("n", &format!("1 to {}", Fork::MOST), n));
+    }
+    if let Some(asked) = temperature.filter(|asked| !(0.0..=WARMEST).contains(asked)) {
+        return Err(expected("temperature", &format!("0 to {WARMEST}"), asked));
     }
     if max_new_tokens == Some(0) {
         return Err(expected("max_new_tokens", "1 or more", 0));
@@ -205,6 +207,7 @@ async fn events(
     Path(job): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Trouble> {
+    let place = app.hubs.place()?;
     let listener = model(&app)?.listen(&job)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let from = last.map_or(0, |last: usize| last.saturating_add(1));
@@ -216,16 +219,17 @@ async fn events(
         // A browser then does not connect again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = stream(listener, from);
+    let events = stream(listener, place, from);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(COMMENT)).into_response())
 }
 
 /// The events of a fork from number `from` on.
 fn stream(
     listener: Listener,
+    place: OwnedSemaphorePermit,
     from: usize,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
-    unfold((listener, from), |(mut listener, next)| async move {
+    unfold((listener, place, from), |(mut listener, place, next)| async move {
         loop {
             let event = {
                 let state = listener.known.borrow_and_update();
@@ -238,7 +242,7 @@ fn stream(
             };
             if let Some((name, data)) = event {
                 let event = Event::default().event(name).id(next.to_string());
-                return Some((Ok(event.data(data.to_string())), (listener, next + 1)));
+                return Some((Ok(event.data(data.to_string())), (listener, place, next + 1)));
             }
             listener.changed().await;
         }

@@ -15,14 +15,18 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
+mod ask;
 mod assets;
 mod binary;
 mod events;
+mod followed;
 mod forks;
 mod groups;
 mod guard;
 mod job;
 mod model;
+mod paired;
 mod problem;
 mod recipe;
 mod report;
@@ -30,7 +34,9 @@ mod reroll;
 mod routes;
 mod runs;
 mod series;
+mod serve;
 mod trouble;
+mod two;
 mod watched;
 
 use std::io;
@@ -48,6 +54,7 @@ pub use reroll::{
 };
 pub use runs::Runs;
 
+use events::Hubs;
 use model::Model;
 
 /// What is shown, and where.
@@ -67,11 +74,21 @@ pub struct Options {
 /// seconds.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a request may take to come, up to its body.
+const REQUEST: Duration = Duration::from_secs(10);
+
 /// What the routes answer from.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     runs: Arc<Runs>,
     model: Option<Arc<Model>>,
+    hubs: Arc<Hubs>,
+}
+
+impl App {
+    pub(crate) fn new(runs: Arc<Runs>, model: Option<Arc<Model>>) -> Self {
+        Self { runs, model, hubs: Arc::default() }
+    }
 }
 
 impl FromRef<App> for Arc<Runs> {
@@ -98,7 +115,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let model = options.reroll.map(|reroll| Model::start(reroll, options.patience));
         let runs = Arc::new(Runs::new(options.folders));
-        Ok(Self { listener, app: App { runs, model: model.map(Arc::new) } })
+        Ok(Self { listener, app: App::new(runs, model.map(Arc::new)) })
     }
 
     /// Where it listens.
@@ -125,7 +142,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, routes::router(app)).await
+            match serve::serve(listener, routes::router(app), REQUEST).await {}
         })
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evals::run::evaluation::AnswerClass;
-use evals::run::{Problem, ProblemLine, SampleCompletion};
+use evals::run::{Problem, ProblemLine, SampleCompletion, Seen};
 use rewards::Outcome;
 use serde::Serialize;
 
 use crate::watched::Watched;
 
 /// A group or an evaluation that asked the problem.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Place {
     /// `train`, or the name of the held-out set.
     #[serde(rename = "where")]
@@ -30,11 +30,47 @@ pub(crate) struct Place {
 }
 
 /// Equal answers.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Class {
     answer: String,
     votes: usize,
     correct: bool,
+}
+
+/// The problems of an evaluation by their ids.
+type Asked = BTreeMap<String, Place>;
+
+/// What evaluations asked, by set and step. A run has many, and each is as long as its set: they
+/// are read once.
+#[derive(Debug, Default)]
+pub(crate) struct Known(BTreeMap<(String, u64), (Vec<Seen>, Asked)>);
+
+impl Known {
+    /// Reads those that are new or changed.
+    fn read(&mut self, run: &Watched) {
+        let mut before = std::mem::take(&mut self.0);
+        for (set, steps) in run.evaluations() {
+            for step in steps {
+                let (place, seen) = ((set.clone(), step), run.evaluation_seen(&set, step));
+                let known = before.remove(&place).filter(|(known, _)| *known == seen);
+                if let Some(known) = known {
+                    self.0.insert(place, known);
+                } else if let Ok((_, lines)) = run.evaluation(&set, step) {
+                    let mut asked = Asked::new();
+                    for line in lines {
+                        // A set that has the problem twice is asked for the first of them.
+                        let id = line.id.clone();
+                        asked.entry(id).or_insert_with(|| {
+                            let has_tokens = run.evaluated(&set, step, &line).is_ok();
+                            let number = has_tokens.then_some(line.number);
+                            Place { number, ..held_out(&set, step, line) }
+                        });
+                    }
+                    self.0.insert(place, (seen, asked));
+                }
+            }
+        }
+    }
 }
 
 /// The places of each problem of `ids`, in the order of their steps.
@@ -62,18 +98,11 @@ pub(crate) fn places(
             classes: classes(&group.completions),
         });
     }
-    for (set, steps) in run.evaluations() {
-        for step in steps {
-            let Ok((_, lines)) = run.evaluation(&set, step) else { continue };
-            for line in lines {
-                let Some(places) = found.get_mut(&line.id) else { continue };
-                // A set that has the problem twice is asked for the first of them.
-                if !places.iter().any(|place| place.whence == set && place.step == step) {
-                    let has_tokens = run.evaluated(&set, step, &line).is_ok();
-                    let number = has_tokens.then_some(line.number);
-                    places.push(Place { number, ..held_out(&set, step, line) });
-                }
-            }
+    let mut known = run.known.borrow_mut();
+    known.read(run);
+    for (_, asked) in known.0.values() {
+        for (id, places) in &mut found {
+            places.extend(asked.get(id).cloned());
         }
     }
     for places in found.values_mut() {

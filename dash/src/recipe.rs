@@ -1,9 +1,67 @@
 //! Resolved recipes: their stages, and how two of them differ.
 
+use std::path::Path;
+
+use evals::run::{Problem, Seen, read_text};
 use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::watched::Watched;
+
+/// Files with the settings of a run: those of a training, those of an evaluation.
+const NAMES: [&str; 2] = ["recipe.toml", "eval.toml"];
+/// Longest of them, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// The settings of a run as they were read last.
+#[derive(Debug, Default)]
+pub(crate) struct Recipe {
+    seen: Vec<Seen>,
+    /// As text, whether or not it is TOML.
+    pub(crate) text: Option<String>,
+    pub(crate) table: Table,
+    /// Why there is none.
+    pub(crate) problem: Option<Problem>,
+}
+
+impl Recipe {
+    /// Reads the settings of the run at `root`, unless the files are those that were read.
+    pub(crate) fn read(&mut self, root: &Path) {
+        let paths = NAMES.map(|name| root.join(name));
+        let seen: Vec<_> = paths.iter().map(|path| Seen::of(path)).collect();
+        if seen == self.seen {
+            return;
+        }
+        *self = Self { seen, ..Self::default() };
+        for path in &paths {
+            match read_text(path, LONGEST) {
+                Ok(None) => {}
+                Ok(Some(text)) => {
+                    match text.parse() {
+                        Ok(table) => self.table = table,
+                        Err(error) => self.problem = Some(not_toml(path, &error)),
+                    }
+                    self.text = Some(text);
+                    return;
+                }
+                Err(problem) => {
+                    self.problem = Some(problem);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn not_toml(path: &Path, error: &toml::de::Error) -> Problem {
+    Problem {
+        file: path.display().to_string(),
+        line: None,
+        reason: format!("expected TOML: {}", error.message()),
+        act: "restore the file from a copy; stages and differences of settings are not shown"
+            .into(),
+    }
+}
 
 /// A stage, with its first and its last step.
 #[derive(Debug, PartialEq, Serialize)]
@@ -14,10 +72,9 @@ pub(crate) struct Stage {
     to: u64,
 }
 
-/// The stages of a recipe; none of a text that is no recipe.
-pub(crate) fn stages(recipe: &str) -> Vec<Stage> {
-    let table: Table = recipe.parse().unwrap_or_default();
-    let stages = table.get("stage").and_then(Value::as_array).cloned().unwrap_or_default();
+/// The stages of a recipe; none of a table that is no recipe.
+pub(crate) fn stages(recipe: &Table) -> Vec<Stage> {
+    let stages = recipe.get("stage").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut done = 0_u64;
     let mut stage = |stage: &Value| {
         let text = |key: &str| stage.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -56,8 +113,7 @@ pub(crate) fn differences(a: &[Setting], b: &[Setting]) -> Vec<Difference> {
 /// The settings of a run, and the facts that its numbers depend on.
 pub(crate) fn flat(run: &Watched) -> Vec<Setting> {
     let mut found = Vec::new();
-    let table: Table = run.recipe().and_then(|text| text.parse().ok()).unwrap_or_default();
-    flatten("", &Value::Table(table), &mut found);
+    flatten("", &Value::Table(run.recipe().table.clone()), &mut found);
     if let Some(facts) = &run.run.facts {
         let model = facts.model.as_ref().map(|model| model.path.clone());
         found.push(("stearin".into(), facts.stearin.clone()));
@@ -97,9 +153,9 @@ mod tests {
             from,
             to,
         };
+        let stages = |text: &str| stages(&text.parse().unwrap());
         assert_eq!(stages(recipe), [stage("sft", "sft", 1, 2), stage("grpo", "rl", 3, 6)]);
         assert_eq!(stages("stage = 3"), []);
-        assert_eq!(stages("no recipe"), []);
     }
 
     #[test]

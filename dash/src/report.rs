@@ -152,8 +152,10 @@ impl Draft {
         let ids: Vec<_> = all.iter().map(|(id, _)| escaped(id)).collect();
         for (at, id) in ids.iter().enumerate() {
             for other in ids[..at].iter().chain(&ids[at + 1..]) {
-                let path = format!("/diff?a={id}&b={other}");
-                self.elements.answer(&path, &self.asker.ask(&path));
+                for what in ["diff", "paired"] {
+                    let path = format!("/{what}?a={id}&b={other}");
+                    self.elements.answer(&path, &self.asker.ask(&path));
+                }
             }
         }
         let open = |((_, run), id)| Part::open(self, format!("/runs/{id}"), run);

@@ -87,7 +87,7 @@ pub struct Fork {
 
 impl Fork {
     /// Continuations of a fork, at most.
-    pub const MOST: usize = 64;
+    pub const MOST: usize = 32;
 }
 
 /// What a model says of a completion: one entry a token, in nats.

@@ -6,24 +6,24 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use evals::hex;
-use evals::metrics::spec;
-use evals::run::{Facts, Problem, Status};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::about::{about, list};
+use crate::ask::{Path, Query};
 use crate::groups::{Filter, Page, tokens};
 use crate::guard::guard;
-use crate::recipe::{Stage, differences, flat, stages};
 use crate::runs::{Runs, lock};
 use crate::series::Series;
 use crate::trouble::Trouble;
+use crate::two::{diff, paired};
 use crate::watched::Watched;
 use crate::{App, assets, events, forks, problem};
 
@@ -50,6 +50,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/v1/runs", get(list))
         .nest("/api/v1/runs/{run}", of_run)
         .route("/api/v1/diff", get(diff))
+        .route("/api/v1/paired", get(paired))
         .nest("/api/v1", forks::router())
         .fallback(|| async { Trouble::missing("there is nothing here").act("open /") })
         .method_not_allowed_fallback(|| async { Trouble::bad("this route is only read") })
@@ -58,10 +59,10 @@ pub(crate) fn router(app: App) -> Router {
 }
 
 pub(crate) type Answer = Result<Response, Trouble>;
-type Of = State<Arc<Runs>>;
+pub(crate) type Of = State<Arc<Runs>>;
 
 /// Does what reads files outside of the thread that answers.
-async fn reading<T: Send + 'static>(
+pub(crate) async fn reading<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
 ) -> Result<T, Trouble> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -111,119 +112,6 @@ async fn asset(Path((version, path)): Path<(String, String)>) -> Answer {
     let (bytes, kind) = found.ok_or_else(|| Trouble::missing("there is no such file"))?;
     let lasting = "public, max-age=31536000, immutable";
     Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, lasting)], bytes).into_response())
-}
-
-/// A run in the list.
-#[derive(Debug, Serialize)]
-struct Listed {
-    id: String,
-    name: String,
-    kind: String,
-    origin: String,
-    state: &'static str,
-    step: u64,
-    total_steps: u64,
-    stage: usize,
-    updated: Option<u64>,
-    started: Option<u64>,
-    model: Option<String>,
-    problems: usize,
-}
-
-impl Listed {
-    fn of(id: String, run: &Watched) -> Self {
-        let (facts, status) = (run.run.facts.as_ref(), run.run.status.as_ref());
-        Self {
-            id,
-            name: run.name(),
-            kind: facts.map_or_else(|| "train".to_owned(), |facts| facts.kind.clone()),
-            origin: run.origin(),
-            state: run.life(),
-            step: status.map(|status| status.step).or(run.last_step()).unwrap_or(0),
-            total_steps: status.map_or(0, |status| status.total_steps),
-            stage: status.map_or(0, |status| status.stage),
-            updated: status.map(|status| status.updated),
-            started: status.map(|status| status.started),
-            model: facts.and_then(|facts| Some(facts.model.as_ref()?.path.clone())),
-            problems: run.problems().len(),
-        }
-    }
-}
-
-async fn list(State(runs): Of, headers: HeaderMap) -> Answer {
-    let listed = reading(move || {
-        let listed = runs.all().into_iter().map(|(id, run)| {
-            let mut run = lock(&run);
-            // A run that was deleted meanwhile is listed as it was.
-            let _ = run.glance();
-            Listed::of(id, &run)
-        });
-        Ok(listed.collect::<Vec<_>>())
-    });
-    Ok(as_json(&headers, &listed.await?))
-}
-
-/// What a run is, and what there is of it.
-#[derive(Debug, Serialize)]
-struct About {
-    facts: Option<Facts>,
-    status: Option<Value>,
-    stages: Vec<Stage>,
-    keys: Vec<Value>,
-    sampled: Vec<u64>,
-    evals: Vec<Value>,
-    checkpoints: Vec<u64>,
-    columns: Vec<String>,
-    problems: Vec<Told>,
-}
-
-/// What could not be read of a run.
-#[derive(Debug, Serialize)]
-struct Told {
-    file: String,
-    line: Option<u64>,
-    problem: String,
-    act: String,
-}
-
-impl From<Problem> for Told {
-    fn from(Problem { file, line, reason, act }: Problem) -> Self {
-        Self { file, line, problem: reason, act }
-    }
-}
-
-/// The status with what can be told of a run that is silent or was killed.
-pub(crate) fn status_of(run: &Watched) -> Option<Value> {
-    let status: &Status = run.run.status.as_ref()?;
-    let mut value = serde_json::to_value(status).expect("plain fields become JSON");
-    value["state"] = run.life().into();
-    Some(value)
-}
-
-async fn about(State(runs): Of, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let about = of_run(runs, id, |run| {
-        let keys = run.metrics.keys().iter().chain(run.timings.keys());
-        let described = keys.map(|key| {
-            let spec = spec(key);
-            let (unit, meaning) = spec.map_or(("1", ""), |spec| (spec.unit, spec.meaning));
-            json!({ "key": key, "unit": unit, "meaning": meaning })
-        });
-        let newest = run.index.lines.last().map(|entry| run.samples().tokens(entry.step));
-        let columns = newest.and_then(Result::ok).map(|file| file.token_columns());
-        let evals = run.evaluations().into_iter();
-        Ok(About {
-            facts: run.run.facts.clone(),
-            status: status_of(run),
-            stages: stages(&run.recipe().unwrap_or_default()),
-            keys: described.collect(),
-            sampled: run.sampled(),
-            evals: evals.map(|(set, steps)| json!({ "set": set, "steps": steps })).collect(),
-            checkpoints: run.checkpoints(),
-            columns: columns.unwrap_or_default(),
-            problems: run.problems().into_iter().map(Told::from).collect(),
-        })
-    });
-    Ok(as_json(&headers, &about.await?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -339,27 +227,12 @@ async fn problem_places(
 
 async fn recipe(State(runs): Of, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let text = of_run(runs, id, |run| {
-        run.recipe().ok_or_else(|| Trouble::missing("there is no recipe that can be read"))
+        let recipe = run.recipe();
+        let missing = || match &recipe.problem {
+            Some(problem) => problem.clone().into(),
+            None => Trouble::missing("the run has no recipe"),
+        };
+        recipe.text.clone().ok_or_else(missing)
     });
     Ok(cached(&headers, "text/plain; charset=utf-8", text.await?.into_bytes()))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pair {
-    a: String,
-    b: String,
-}
-
-async fn diff(State(runs): Of, Query(Pair { a, b }): Query<Pair>, headers: HeaderMap) -> Answer {
-    let rows = reading(move || {
-        let (a, b) = (runs.get(&a)?, runs.get(&b)?);
-        if Arc::ptr_eq(&a, &b) {
-            return Ok(Vec::new());
-        }
-        // One after the other: two requests may name the same runs the other way round.
-        let a = flat(&lock(&a));
-        Ok(differences(&a, &flat(&lock(&b))))
-    });
-    Ok(as_json(&headers, &rows.await?))
 }

@@ -1,20 +1,25 @@
 //! A run whose files are read as they grow.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evals::run::{
-    Foreign, GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Run, Samples, State,
-    Status, Summary, Tail, read_json, step_name, step_of_name,
+    Foreign, GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Problems, Run,
+    Samples, Seen, State, Status, Summary, entries, folder_problem, is_folder, open_file,
+    read_json, step_name, step_of_name,
 };
-use serde::de::DeserializeOwned;
+use serde::Serialize;
 
+use crate::followed::Followed;
+use crate::problem::Known;
+use crate::recipe::Recipe;
 use crate::trouble::Trouble;
 
-/// Problems of a log that are kept.
-const MOST_PROBLEMS: usize = 20;
+/// Folders of a run.
+const FOLDERS: [&str; 3] = ["samples", "evals", "checkpoints"];
 /// Seconds for which logs are kept that nobody asks for.
 const IDLE: u64 = 600;
 
@@ -30,40 +35,13 @@ pub(crate) struct Watched {
     pub(crate) timings: MetricTable,
     pub(crate) health: Followed<HealthLine>,
     pub(crate) index: Followed<GroupEntry>,
-    /// Files that could not be read at all.
+    /// Files and folders that could not be read at all.
     unread: Vec<Problem>,
+    recipe: Recipe,
+    /// What its evaluations asked.
+    pub(crate) known: RefCell<Known>,
     /// When its logs were last asked for, in seconds since 1970 UTC.
     used: u64,
-}
-
-/// The lines of a log that were read so far.
-#[derive(Debug)]
-pub(crate) struct Followed<T> {
-    tail: Tail<T>,
-    pub(crate) lines: Vec<T>,
-    problems: Vec<Problem>,
-}
-
-impl<T: DeserializeOwned> Followed<T> {
-    fn new(path: &Path, longest: usize) -> Self {
-        Self { tail: Tail::new(path, longest), lines: Vec::new(), problems: Vec::new() }
-    }
-
-    fn poll(&mut self, generation: u64) -> Result<(), Problem> {
-        loop {
-            let polled = self.tail.poll(generation)?;
-            if polled.restarted {
-                self.lines.clear();
-                self.problems.clear();
-            }
-            self.lines.extend(polled.lines);
-            self.problems.extend(polled.problems);
-            self.problems.truncate(MOST_PROBLEMS);
-            if polled.at_end {
-                return Ok(());
-            }
-        }
-    }
 }
 
 impl Watched {
@@ -82,8 +60,11 @@ impl Watched {
             health: Followed::new(&root.join("health.jsonl"), Lines::<HealthLine>::SHORT),
             index: Followed::new(&root.join("samples/index.jsonl"), Lines::<GroupEntry>::SHORT),
             unread: Vec::new(),
+            recipe: Recipe::default(),
+            known: RefCell::default(),
             used: now(),
         };
+        watched.recipe.read(root);
         // A list shows of another trainer's run what only its logs say.
         if !follows || watched.foreign.is_some() {
             watched.read()?;
@@ -142,6 +123,7 @@ impl Watched {
             *self = Self { used: self.used, ..Self::open(&self.root, true)? };
         }
         self.run = run;
+        self.recipe.read(&self.root);
         Ok(())
     }
 
@@ -172,15 +154,27 @@ impl Watched {
             self.index.poll(generation),
         ];
         self.unread = read.into_iter().filter_map(Result::err).collect();
+        let folders = FOLDERS.iter().filter_map(|name| folder_problem(&self.root.join(name)));
+        self.unread.extend(folders);
+        self.unread.dedup();
         Ok(())
     }
 
-    /// What could not be read.
-    pub(crate) fn problems(&self) -> Vec<Problem> {
-        let of_tables = [&self.metrics, &self.timings].into_iter();
-        let of_tables = of_tables.flat_map(|table| table.problems().iter().take(MOST_PROBLEMS));
-        let all = self.run.problems.iter().chain(&self.unread).chain(of_tables);
-        all.chain(&self.health.problems).chain(&self.index.problems).cloned().collect()
+    /// What could not be read, and how many more problems there are.
+    pub(crate) fn problems(&self) -> (Vec<Problem>, u64) {
+        let files = self.run.problems.iter().chain(&self.unread).chain(&self.recipe.problem);
+        let mut all: Vec<_> = files.cloned().collect();
+        if let Some(foreign) = &self.foreign {
+            return (all, foreign.problems().more());
+        }
+        let logs: [&Problems; 4] = [
+            self.metrics.damage(),
+            self.timings.damage(),
+            &self.health.problems,
+            &self.index.problems,
+        ];
+        all.extend(logs.iter().flat_map(|log| log.kept()).cloned());
+        (all, logs.iter().map(|log| log.more()).sum())
     }
 
     /// The last step of the logs.
@@ -215,11 +209,8 @@ impl Watched {
         }
         // Only of a run that is silent: for a moment the lock is ours, and a trainer that starts
         // then would find it taken.
-        let lock = self.root.join("lock");
-        let is_file = fs::symlink_metadata(&lock).is_ok_and(|about| about.is_file());
-        is_file
-            && self.is_silent(status)
-            && File::open(lock).is_ok_and(|file| file.try_lock_shared().is_ok())
+        let lock = || open_file(&self.root.join("lock")).ok().flatten();
+        self.is_silent(status) && lock().is_some_and(|file| file.try_lock_shared().is_ok())
     }
 
     /// The steps of which groups are recorded, ascending.
@@ -251,7 +242,7 @@ impl Watched {
         }
         let mut found = BTreeMap::<String, Vec<u64>>::new();
         for (name, path) in entries(&self.root.join("evals")) {
-            let Some(step) = step_of_name(&name).filter(|_| path.is_dir()) else { continue };
+            let Some(step) = step_of_name(&name) else { continue };
             for (name, _) in entries(&path) {
                 if let Some(set) = name.strip_suffix(".json") {
                     found.entry(set.to_owned()).or_default().push(step);
@@ -319,23 +310,55 @@ impl Watched {
         found.ok_or_else(|| Trouble::missing(format!("the set has no problem {number}")))
     }
 
+    /// The files of an evaluation, as they are now.
+    pub(crate) fn evaluation_seen(&self, set: &str, step: u64) -> Vec<Seen> {
+        if let Some(foreign) = &self.foreign {
+            return foreign.evaluation_seen(set, step).into_iter().collect();
+        }
+        let folder = self.root.join("evals").join(step_name(step));
+        ["json", "jsonl", "safetensors"]
+            .map(|end| Seen::of(&folder.join(format!("{set}.{end}"))))
+            .into()
+    }
+
     /// The steps of its checkpoints, ascending.
     pub(crate) fn checkpoints(&self) -> Vec<u64> {
-        let found = entries(&self.root.join("checkpoints"));
-        let mut steps: Vec<_> = found.iter().filter_map(|(name, _)| step_of_name(name)).collect();
+        let found = entries(&self.root.join("checkpoints")).into_iter();
+        let found = found.filter(|(_, path)| is_folder(path));
+        let mut steps: Vec<_> = found.filter_map(|(name, _)| step_of_name(&name)).collect();
         steps.sort_unstable();
         steps
     }
 
     /// The resolved recipe, or the settings of an evaluation.
-    pub(crate) fn recipe(&self) -> Option<String> {
-        let read = |name: &str| {
-            let path = self.root.join(name);
-            let about = fs::symlink_metadata(&path).ok()?;
-            about.is_file().then(|| fs::read_to_string(&path).ok())?
-        };
-        read("recipe.toml").or_else(|| read("eval.toml"))
+    pub(crate) fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
+
+    /// What its figures are.
+    pub(crate) fn promises(&self) -> Promises {
+        let on_cpu = self.run.facts.as_ref().is_some_and(|facts| facts.device == "cpu");
+        match &self.foreign {
+            Some(foreign) => Promises {
+                length_unit: foreign.length_unit(),
+                advantages: foreign.has_advantages(),
+                equal_prefixes: false,
+            },
+            None => Promises { length_unit: "tokens", advantages: true, equal_prefixes: on_cpu },
+        }
+    }
+}
+
+/// What the figures of a run are, and which of them a reader may expect.
+#[derive(Debug, Serialize)]
+pub(crate) struct Promises {
+    /// Unit of the lengths of completions: `tokens` or `characters`.
+    length_unit: &'static str,
+    /// Whether advantages are recorded: where they are, a completion without one was not learnt
+    /// from.
+    advantages: bool,
+    /// Whether equal prefixes have equal entropies to the bit, as sampling on a CPU has them.
+    equal_prefixes: bool,
 }
 
 /// Files by which a run of our own is known.
@@ -348,14 +371,6 @@ fn is_own(folder: &Path) -> bool {
 /// Whether a folder holds a run, of our own or of another trainer.
 pub(crate) fn is_run(folder: &Path) -> bool {
     is_own(folder) || Foreign::is_at(folder)
-}
-
-/// Names and paths of what is in a folder.
-fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
-        .collect()
 }
 
 /// Seconds since 1970 UTC.

@@ -54,8 +54,9 @@ pub fn summary(run: &RunDir) -> Result<String> {
         completions(&mut text, last);
     }
     what_next(&mut text, status, &run.checkpoints()?);
-    let further = record.problems.iter().chain(&unread).chain(metrics.problems());
-    for problem in further.chain(timings.problems()).chain(&health.problems) {
+    let of_tables = [metrics.problems(), timings.problems()].concat();
+    let further = record.problems.iter().chain(&unread).chain(&of_tables);
+    for problem in further.chain(&health.problems) {
         say(&mut text, "unread", &problem.to_string());
     }
     Ok(text)
@@ -345,7 +346,7 @@ mod tests {
         };
         std::fs::write(&path, lines.iter().map(line).collect::<String>()).unwrap();
         let table = MetricTable::read(&path).unwrap();
-        assert_eq!((table.len(), table.problems()), (lines.len(), &[][..]));
+        assert_eq!((table.len(), table.problems()), (lines.len(), Vec::new()));
         table
     }
 

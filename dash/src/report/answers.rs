@@ -36,7 +36,7 @@ pub(super) struct Answer {
 impl Asker {
     pub(super) fn new(runs: &Arc<Runs>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        Ok(Self { runtime, router: routes::router(App { runs: Arc::clone(runs), model: None }) })
+        Ok(Self { runtime, router: routes::router(App::new(Arc::clone(runs), None)) })
     }
 
     /// The answer of a route, given without `/api/v1`.

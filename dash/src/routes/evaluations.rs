@@ -1,10 +1,11 @@
 //! Evaluations: figures, problems, and the tokens of those that are kept with them.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use serde_json::json;
 
 use super::{After, Answer, Of, as_json, cached, of_run};
+use crate::ask::{Path, Query};
 use crate::groups::{Page, tokens as columns};
 
 pub(super) async fn figures(

@@ -57,7 +57,7 @@ impl Curves {
     }
 
     /// Lines that could not be read; they are left out.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub fn problems(&self) -> impl Iterator<Item = Problem> {
         self.tables.iter().flat_map(MetricTable::problems)
     }
 

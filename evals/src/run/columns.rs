@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use super::Problem;
-use super::problem::{DAMAGED, open};
+use super::problem::DAMAGED;
 use super::tokens::{Number, StepTokens, TokensAbout};
+use super::{Problem, open_file};
 
 /// Largest header, in bytes: a hundred times that of a file with every column.
 const LARGEST_HEADER: u64 = 1 << 20;
@@ -41,7 +41,8 @@ impl TokenFile {
     pub fn open(path: &Path) -> Result<Self, Problem> {
         let failed = |error: std::io::Error| Problem::of_system(path, &error);
         let act = "read the step from samples/index.jsonl, which names those that are there";
-        let file = open(path)?.ok_or_else(|| Problem::of(path, "there is no such file", act))?;
+        let file =
+            open_file(path)?.ok_or_else(|| Problem::of(path, "there is no such file", act))?;
         let length = file.metadata().map_err(failed)?.len();
         Self::of(path, Box::new(file), length)
     }

@@ -6,6 +6,7 @@
 //! rows      metrics by step, and JSON as Python writes it
 //! figures   what is computed from a step's completions where no log has it
 //! trl       TRL's tables of completions, and the log of its trainer
+//! grown     files of JSON lines that are read as they grow
 //! verl      verl's rollouts and validations, and its file logger
 //! prime_rl  prime-rl's exports of tokens, until August 2026
 //! traces    prime-rl's monitor of files, since then, and `episode` what it has of one
@@ -16,6 +17,8 @@
 
 mod episode;
 mod figures;
+mod grown;
+mod log;
 mod prime_rl;
 mod rows;
 mod steps;
@@ -32,12 +35,11 @@ use std::sync::Arc;
 
 use self::rows::Rows;
 pub(super) use self::steps::Steps;
-use self::steps::{Seen, read_step};
+use self::steps::read_step;
 use self::told::Told;
-use super::{GroupEntry, HealthLine, Level, MetricTable, Problem, ProblemLine, Run, Samples};
-
-/// Problems of a run that are kept.
-const MOST_PROBLEMS: usize = 20;
+use super::{
+    GroupEntry, HealthLine, Level, MetricTable, Problem, ProblemLine, Problems, Run, Samples, Seen,
+};
 
 /// Who wrote a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,17 +73,22 @@ struct Absent {
 trait Reader: fmt::Debug + Send + Sync {
     fn origin(&self) -> Origin;
 
-    /// The files of each step with completions.
-    fn steps(&self) -> BTreeMap<u64, Vec<PathBuf>>;
+    /// The files of each step with completions, as they are now, or what of them is of the step.
+    fn steps(&self) -> BTreeMap<u64, Vec<Seen>>;
 
     /// The completions of a step; what cannot be read is left out and added to `problems`.
-    fn read(&self, step: u64, files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Told>;
+    fn read(&self, step: u64, files: &[Seen], problems: &mut Vec<Problem>) -> Vec<Told>;
 
     /// The logs of metrics.
     fn logs(&self) -> Vec<PathBuf>;
 
     /// Their values.
     fn rows(&self, problems: &mut Vec<Problem>) -> Rows;
+
+    /// What could not be read so far besides a step and the logs.
+    fn problems(&self) -> Problems {
+        Problems::default()
+    }
 
     /// The files of held-out sets, by set and step.
     fn held_out(&self) -> BTreeMap<String, BTreeMap<u64, PathBuf>> {
@@ -101,7 +108,8 @@ pub struct Foreign {
     steps: BTreeMap<u64, Read>,
     logs: Vec<Seen>,
     logged: Rows,
-    log_problems: Vec<Problem>,
+    log_problems: Problems,
+    told: Problems,
     metrics: MetricTable,
     generation: u64,
 }
@@ -112,7 +120,7 @@ struct Read {
     seen: Vec<Seen>,
     entries: Vec<GroupEntry>,
     figures: Rows,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 fn reader(root: &Path) -> Option<Arc<dyn Reader>> {
@@ -145,7 +153,8 @@ impl Foreign {
             steps: BTreeMap::new(),
             logs: Vec::new(),
             logged: Rows::default(),
-            log_problems: Vec::new(),
+            log_problems: Problems::default(),
+            told: Problems::default(),
             metrics: MetricTable::new(root),
             generation: 0,
         })
@@ -163,13 +172,13 @@ impl Foreign {
         self.steps.retain(|step, _| files.contains_key(step));
         let mut is_new = self.steps.len() < before;
         self.generation += u64::from(is_new);
-        for (step, files) in files {
-            let seen: Vec<_> = files.iter().map(|path| Seen::of(path)).collect();
+        for (step, seen) in files {
             if self.steps.get(&step).is_some_and(|read| read.seen == seen) {
                 continue;
             }
-            let (read, mut problems) = read_step(&*self.reader, step, &files);
-            problems.truncate(MOST_PROBLEMS);
+            let (read, told) = read_step(&*self.reader, step, &seen);
+            let mut problems = Problems::default();
+            problems.extend(told);
             let figures = figures::of(&read);
             let read = Read { seen, entries: read.entries, figures, problems };
             let known = self.steps.get(&step).map_or(&[][..], |known| &known.entries);
@@ -178,12 +187,16 @@ impl Foreign {
             self.steps.insert(step, read);
             is_new = true;
         }
+        let told = self.reader.problems();
+        is_new |= told != self.told;
+        self.told = told;
         let logs: Vec<_> = self.reader.logs().iter().map(|path| Seen::of(path)).collect();
         if logs != self.logs {
             self.logs = logs;
-            self.log_problems.clear();
-            self.logged = self.reader.rows(&mut self.log_problems);
-            self.log_problems.truncate(MOST_PROBLEMS);
+            let mut told = Vec::new();
+            self.logged = self.reader.rows(&mut told);
+            self.log_problems = Problems::default();
+            self.log_problems.extend(told);
             is_new = true;
         }
         if is_new {
@@ -198,13 +211,16 @@ impl Foreign {
 
     /// What it is: no facts and no status are recorded.
     pub fn run(&self) -> Run {
-        Run::of_another(&self.root, self.generation, self.problems())
+        Run::of_another(&self.root, self.generation, self.problems().kept().to_vec())
     }
 
-    fn problems(&self) -> Vec<Problem> {
-        let of_steps = self.steps.values().flat_map(|read| &read.problems);
-        let all = self.log_problems.iter().chain(of_steps).chain(self.metrics.problems());
-        all.take(MOST_PROBLEMS).cloned().collect()
+    /// What could not be read, and how much more there is of it.
+    pub fn problems(&self) -> Problems {
+        let mut all = self.log_problems.clone();
+        all.join(&self.told);
+        self.steps.values().for_each(|read| all.join(&read.problems));
+        all.join(self.metrics.damage());
+        all
     }
 
     /// Its metrics, and what is computed from its completions where it logged nothing.
@@ -245,13 +261,32 @@ impl Foreign {
         sets.map(|(set, files)| (set, files.into_keys().collect())).collect()
     }
 
+    /// The file of an evaluation as it is now; none where there is no such evaluation.
+    pub fn evaluation_seen(&self, set: &str, step: u64) -> Option<Seen> {
+        self.reader.held_out().get(set)?.get(&step).map(|path| Seen::of(path))
+    }
+
+    /// The unit of the lengths of its completions: `tokens`, or `characters` where it has texts
+    /// alone.
+    pub fn length_unit(&self) -> &'static str {
+        match self.origin() {
+            Origin::Trl | Origin::Verl => "characters",
+            Origin::PrimeRl => "tokens",
+        }
+    }
+
+    /// Whether it records advantages.
+    pub fn has_advantages(&self) -> bool {
+        self.origin() != Origin::Verl
+    }
+
     /// An evaluation problem by problem.
     pub fn evaluation(&self, set: &str, step: u64) -> Vec<ProblemLine> {
         let sets = self.reader.held_out();
         let Some(file) = sets.get(set).and_then(|files| files.get(&step)) else {
             return Vec::new();
         };
-        let (read, _) = read_step(&*self.reader, step, std::slice::from_ref(file));
+        let (read, _) = read_step(&*self.reader, step, &[Seen::of(file)]);
         figures::problem_lines(&read)
     }
 }

@@ -1,22 +1,22 @@
 //! The evaluations of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::problem::read_json;
-use super::{Problem, Summary, step_of_name};
-use crate::Result;
+use super::{Problem, Summary, entries, folder_problem, step_of_name};
 
 /// The evaluations of the run at `root`, in the order of their steps, then of their names; and what
 /// could not be read.
 pub fn evaluations(root: &Path) -> (Vec<Summary>, Vec<Problem>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
-    let mut steps: Vec<_> = entries(&root.join("evals"), &mut problems)
-        .into_iter()
-        .filter_map(|path| Some((step_of_name(path.file_name()?.to_str()?)?, path)))
-        .collect();
+    let folder = root.join("evals");
+    problems.extend(folder_problem(&folder));
+    let steps = entries(&folder).into_iter();
+    let mut steps: Vec<_> =
+        steps.filter_map(|(name, path)| Some((step_of_name(&name)?, path))).collect();
     steps.sort();
     for (_, step) in steps {
-        for path in entries(&step, &mut problems) {
+        for (_, path) in entries(&step) {
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -27,19 +27,4 @@ pub fn evaluations(root: &Path) -> (Vec<Summary>, Vec<Problem>) {
         }
     }
     (found, problems)
-}
-
-/// Paths in `folder`, in the order of their names; none where there is no such folder.
-fn entries(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    if !folder.exists() {
-        return Vec::new();
-    }
-    let read = std::fs::read_dir(folder)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>());
-    let mut paths = read.unwrap_or_else(|error| {
-        problems.push(Problem::of_system(folder, &error));
-        Vec::new()
-    });
-    paths.sort();
-    paths
 }

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::Problem;
-use super::problem::open;
 use super::tail::Tail;
+use super::{Problem, open_file};
 
 /// Everything of a log.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,13 +33,13 @@ impl<T: DeserializeOwned> Lines<T> {
     /// Fails when the file cannot be read.
     pub fn read(path: &Path, longest: usize) -> Result<Self, Problem> {
         let mut tail = Tail::new(path, longest);
-        let (mut lines, mut problems) = (Vec::new(), Vec::new());
+        let (mut lines, mut problems) = (Vec::new(), Problems::default());
         loop {
             let polled = tail.poll(0)?;
             lines.extend(polled.lines);
-            problems.extend(polled.problems);
+            problems.join(&polled.problems);
             if polled.at_end {
-                return Ok(Self { lines, problems });
+                return Ok(Self { lines, problems: problems.into_vec() });
             }
         }
     }
@@ -111,7 +110,7 @@ impl Cursor {
         restart: &mut dyn FnMut(),
         line: &mut OnLine<'_>,
     ) -> Result<Moved, Problem> {
-        let Some(mut file) = open(&self.path)? else {
+        let Some(mut file) = open_file(&self.path)? else {
             let restarted = self.restarts(0, generation);
             if restarted {
                 restart();
@@ -176,15 +175,37 @@ impl Cursor {
     }
 }
 
-/// Problems of lines, of which the first few are kept.
-#[derive(Debug, Default)]
-pub(super) struct Problems {
+/// Problems, of which the first few are kept and the others are counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
     kept: Vec<Problem>,
     more: u64,
 }
 
 impl Problems {
-    const MOST: usize = 20;
+    /// Problems that are kept.
+    pub const MOST: usize = 20;
+
+    /// Those that are kept.
+    pub fn kept(&self) -> &[Problem] {
+        &self.kept
+    }
+
+    /// How many more there were.
+    pub fn more(&self) -> u64 {
+        self.more
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, problem: Problem) {
+        self.extend([problem]);
+    }
+
+    /// Adds what others have kept and counted.
+    pub fn join(&mut self, others: &Self) {
+        self.extend(others.kept.iter().cloned());
+        self.more += others.more;
+    }
 
     pub(super) fn add(&mut self, path: &Path, line: u64, reason: impl Into<String>) {
         if self.kept.len() < Self::MOST {
@@ -201,6 +222,18 @@ impl Problems {
             self.kept.push(Problem { reason, ..last });
         }
         self.kept
+    }
+}
+
+impl Extend<Problem> for Problems {
+    fn extend<I: IntoIterator<Item = Problem>>(&mut self, problems: I) {
+        for problem in problems {
+            if self.kept.len() < Self::MOST {
+                self.kept.push(problem);
+            } else {
+                self.more += 1;
+            }
+        }
     }
 }
 

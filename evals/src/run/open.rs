@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::foreign::Steps;
-use super::problem::{DAMAGED, open, read_json};
+use super::problem::{DAMAGED, read_json};
 use super::{
     Changes, Facts, GroupEntry, HealthLine, Lines, MetricTable, Problem, SampleGroup, Status,
-    Summary, TokenFile, evaluations, read_changes, read_health, read_index, step_name,
+    Summary, TokenFile, evaluations, open_file, read_changes, read_health, read_index, step_name,
 };
 
 /// Files by which a run is known, also one of an earlier version.
@@ -192,7 +192,7 @@ impl Samples {
         }
         let path = self.path(entry.step, "jsonl");
         let act = "read the index again: the step may have been thinned";
-        let mut file = open(&path)?.ok_or_else(|| Problem::of(&path, "no such file", act))?;
+        let mut file = open_file(&path)?.ok_or_else(|| Problem::of(&path, "no such file", act))?;
         let failed = |error: std::io::Error| Problem::of_system(&path, &error);
         let length = file.metadata().map_err(failed)?.len();
         let [from, to] = entry.bytes;

@@ -1,7 +1,6 @@
 //! What cannot be read in a run directory, and the files that are one JSON value.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::FORMAT;
+use super::{FORMAT, open_file};
 
 /// Something in a run directory that cannot be read, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,35 +65,6 @@ impl Problem {
     }
 }
 
-/// Opens a file of a record; none where there is no such file.
-///
-/// # Errors
-///
-/// Fails where it may not be read, and on a folder, which the system opens and then does not read.
-pub(super) fn open(path: &Path) -> Result<Option<File>, Problem> {
-    if let Ok(about) = fs::symlink_metadata(path) {
-        if about.is_symlink() {
-            let act = "read the run where it was written: nothing in it is a link";
-            return Err(Problem::of(path, "expected a file, got a link", act));
-        }
-        // A pipe or a device would be read for ever.
-        if !about.is_file() && !about.is_dir() {
-            let act = "move it away; what belongs here is a file that the run writes";
-            return Err(Problem::of(path, "expected a file, got a pipe or a device", act));
-        }
-    }
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(|error| Problem::of_system(path, &error))?,
-    };
-    let about = file.metadata().map_err(|error| Problem::of_system(path, &error))?;
-    if about.is_dir() {
-        let act = "move the folder away; what belongs here is a file that the run writes";
-        return Err(Problem::of(path, "expected a file, got a folder", act));
-    }
-    Ok(Some(file))
-}
-
 /// Largest file that is read as one JSON value, in bytes.
 const LARGEST: u64 = 64 << 20;
 
@@ -104,7 +74,7 @@ const LARGEST: u64 = 64 << 20;
 ///
 /// Fails where it cannot be read, is not such an object, or is of another format.
 pub fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
-    let Some(file) = open(path)? else { return Ok(None) };
+    let Some(file) = open_file(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     read.map_err(|error| Problem::of_system(path, &error))?;
@@ -125,7 +95,7 @@ fn check_format(path: &Path, value: &Value) -> Result<(), Problem> {
         Some(Some(format)) if format == u64::from(FORMAT) => Ok(()),
         Some(Some(format)) => {
             let mut text = Vec::new();
-            if let Ok(Some(facts)) = open(&path.with_file_name("run.json")) {
+            if let Ok(Some(facts)) = open_file(&path.with_file_name("run.json")) {
                 // What was read before an error is no JSON, and says nothing.
                 let _ = facts.take(LARGEST).read_to_end(&mut text);
             }

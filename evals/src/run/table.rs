@@ -1,7 +1,9 @@
 //! `metrics.jsonl` and `timings.jsonl` as columns of numbers.
 
+mod column;
 mod lacks;
 mod memory;
+mod order;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +11,7 @@ use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use self::column::Column;
 use super::Problem;
 use super::lines::{Cursor, Problems, reason};
 
@@ -34,66 +37,11 @@ pub struct MetricTable {
     keys: Vec<String>,
     places: HashMap<String, usize>,
     columns: Vec<Column>,
-    problems: Vec<Problem>,
+    problems: Problems,
+    /// The line of each of the last rows.
+    recent: Vec<u64>,
     /// Values of the row that is being read, by their columns.
     row: Vec<(usize, f64)>,
-}
-
-/// The values of a key. They take space for the rows that have one, however many rows there are.
-#[derive(Debug, Clone, Default)]
-struct Column {
-    cells: Vec<f64>,
-    rows: Rows,
-}
-
-/// The rows of a column's cells.
-#[derive(Debug, Clone)]
-enum Rows {
-    /// One after the other, from this one on.
-    From(usize),
-    /// These, ascending.
-    Each(Vec<usize>),
-}
-
-impl Default for Rows {
-    fn default() -> Self {
-        Self::From(0)
-    }
-}
-
-impl Column {
-    /// Sets the value of a row: a new one, or the last again, as where a line has a key twice.
-    fn set(&mut self, row: usize, value: f64) {
-        let count = self.cells.len();
-        match &mut self.rows {
-            Rows::From(first) if count == 0 => *first = row,
-            Rows::From(first) if *first + count == row => {}
-            Rows::From(first) if *first + count == row + 1 => drop(self.cells.pop()),
-            Rows::From(first) => {
-                let rows = (*first..*first + count).chain([row]);
-                self.rows = Rows::Each(rows.collect());
-            }
-            Rows::Each(rows) if rows.last() == Some(&row) => drop(self.cells.pop()),
-            Rows::Each(rows) => rows.push(row),
-        }
-        self.cells.push(value);
-    }
-
-    fn get(&self, row: usize) -> Option<f64> {
-        let at = match &self.rows {
-            Rows::From(first) => row.checked_sub(*first)?,
-            Rows::Each(rows) => rows.binary_search(&row).ok()?,
-        };
-        self.cells.get(at).copied()
-    }
-
-    /// The row of a cell.
-    fn row(&self, at: usize) -> usize {
-        match &self.rows {
-            Rows::From(first) => first + at,
-            Rows::Each(rows) => rows[at],
-        }
-    }
 }
 
 impl MetricTable {
@@ -101,8 +49,8 @@ impl MetricTable {
     pub fn new(path: &Path) -> Self {
         let cursor = Cursor::new(path, LONGEST);
         let (steps, kinds, stages, keys) = Default::default();
-        let (places, columns, problems, row) = Default::default();
-        Self { cursor, steps, kinds, stages, keys, places, columns, problems, row }
+        let (places, columns, problems, recent, row) = Default::default();
+        Self { cursor, steps, kinds, stages, keys, places, columns, problems, recent, row }
     }
 
     /// All of the log at `path`.
@@ -126,22 +74,19 @@ impl MetricTable {
     pub fn poll(&mut self, generation: u64) -> Result<bool, Problem> {
         let path = self.cursor.path.clone();
         let mut cursor = std::mem::replace(&mut self.cursor, Cursor::new(&path, LONGEST));
-        let table = std::cell::RefCell::new((&mut *self, Problems::default()));
+        let table = std::cell::RefCell::new(&mut *self);
         let moved = cursor.poll(
             generation,
             &mut || {
-                let mut table = table.borrow_mut();
-                *table.0 = Self::new(&path);
+                **table.borrow_mut() = Self::new(&path);
             },
             &mut |number, bytes| {
-                let (table, problems) = &mut *table.borrow_mut();
-                if let Err(reason) = bytes.and_then(|bytes| table.add(bytes)) {
-                    problems.add(&path, number, reason);
+                let mut table = table.borrow_mut();
+                if let Err(reason) = bytes.and_then(|bytes| table.add(number, bytes)) {
+                    table.problems.add(&path, number, reason);
                 }
             },
         );
-        let (_, problems) = table.into_inner();
-        self.problems.extend(problems.into_vec());
         self.cursor = cursor;
         Ok(moved?.at_end)
     }
@@ -183,13 +128,18 @@ impl MetricTable {
         (0..count).filter_map(move |at| Some((self.steps[column?.row(at)], column?.cells[at])))
     }
 
-    /// Lines that could not be read; they are no rows.
-    pub fn problems(&self) -> &[Problem] {
+    /// Lines that could not be read, and how many more of them there are; they are no rows.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.problems.clone().into_vec()
+    }
+
+    /// The same, with the number of those that are not kept.
+    pub fn damage(&self) -> &Problems {
         &self.problems
     }
 
-    /// Adds a row.
-    fn add(&mut self, line: &[u8]) -> Result<(), String> {
+    /// Adds the row of a line with this number.
+    fn add(&mut self, number: u64, line: &[u8]) -> Result<(), String> {
         self.row.clear();
         let mut row = Row { table: self, step: None, stage: None, next: 0 };
         let mut reader = serde_json::Deserializer::from_slice(line);
@@ -197,14 +147,8 @@ impl MetricTable {
         let Row { step, stage, .. } = row;
         read.map_err(|error| reason(line, &error))?;
         let step = step.ok_or("expected a `step`, got none")?;
-        // Other programs count steps with a sign; a larger one is a damage that would hide all
-        // that come after it.
-        if i64::try_from(step).is_err() {
-            return Err(format!("expected a step of at most {}, got {step}", i64::MAX));
-        }
-        if let Some(last) = self.steps.last().filter(|last| step <= **last) {
-            return Err(format!("expected a step after {last}, got {step}"));
-        }
+        self.make_way(step)?;
+        self.note_line(number);
         let at = self.steps.len();
         self.steps.push(step);
         let stage = stage.unwrap_or_else(|| self.kind(""));

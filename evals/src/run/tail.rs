@@ -27,7 +27,7 @@ pub struct Polled<T> {
     /// Whether there is nothing more for now.
     pub at_end: bool,
     /// Lines that could not be read; they are left out above.
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
     /// Lines above in which bytes that are no UTF-8 were replaced.
     pub replaced: u64,
 }
@@ -63,7 +63,7 @@ impl<T: DeserializeOwned> Tail<T> {
             from: if moved.restarted { 0 } else { before },
             restarted: moved.restarted,
             at_end: moved.at_end,
-            problems: problems.into_vec(),
+            problems,
             replaced,
         })
     }

@@ -315,6 +315,28 @@ fn a_run_that_grows_keeps_its_generation_and_one_that_is_rewritten_does_not() {
 }
 
 #[test]
+fn traces_that_come_later_are_taken_up_as_if_they_had_been_there() {
+    let folder = copy("prime-rl-traces");
+    let files = ["traces/stream/00001.jsonl", "metrics.jsonl"];
+    let files = files.map(|name| folder.path().join("monitors/file").join(name));
+    let whole = open(folder.path());
+    for file in &files {
+        let text = fs::read(file).unwrap();
+        for cut in (0..text.len()).step_by(43) {
+            fs::write(file, &text[..cut]).unwrap();
+            let mut run = Foreign::find(folder.path()).unwrap();
+            run.poll();
+            let generation = run.run().generation();
+            fs::write(file, &text).unwrap();
+            assert!(run.poll());
+            assert_eq!((run.index(), run.run().generation()), (whole.index(), generation), "{cut}");
+            assert_eq!(run.run().problems, []);
+            assert_eq!(values(&run, "reward/mean"), values(&whole, "reward/mean"));
+        }
+    }
+}
+
+#[test]
 fn other_folders_are_no_runs() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Foreign::find(folder.path()).is_none());

@@ -156,7 +156,7 @@ fn others(folder: &Path, own: &Path) {
 
 /// Names the lines that were left out, and what is missing.
 fn explain(curves: &Curves, run: &Run) {
-    curves.problems().for_each(note);
+    curves.problems().for_each(|problem| note(&problem));
     curves.lacks(run).iter().for_each(note);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use evals::Paired;
-use evals::run::{Facts, Figure, ProblemLine};
+use evals::run::{Facts, Figure, Pair, paired_figures, pairs_by_number};
 use serde::Serialize;
 
 use super::Found;
@@ -85,16 +85,9 @@ fn compare_one(found: &Found, other: &Found) -> Result<Compared> {
                 summary.data_sha256
             );
         }
-        let samples = summary.samples.max(theirs.samples);
-        let pairs = pairs(&found.lines[name], &other.lines[name]);
-        let figures = Figure::all(samples).into_iter().filter_map(|figure| {
-            let difference = |(here, there): &(&ProblemLine, &ProblemLine)| {
-                Some(figure.of(here)? - figure.of(there)?)
-            };
-            let differences: Vec<_> = pairs.iter().filter_map(difference).collect();
-            let paired = || Paired::of(&differences, figure.largest());
-            (!differences.is_empty()).then(|| (figure.to_string(), paired()))
-        });
+        let pairs = pairs_by_number(&found.lines[name], &other.lines[name]);
+        let figures = paired_figures(&pairs).into_iter();
+        let figures = figures.map(|(figure, paired)| (figure.to_string(), paired));
         sets.insert(name.clone(), figures.collect());
         problems.insert(name.clone(), Flipped::of(&pairs));
     }
@@ -118,22 +111,9 @@ fn build(facts: &Facts) -> String {
     format!("{stearin} ({commit:.9}{changed}){others}")
 }
 
-/// The problems that both have, by row. The rows are the same, so a number names a problem; an id
-/// does so within a file alone, and a set may have several.
-fn pairs<'a>(
-    lines: &'a [ProblemLine],
-    others: &'a [ProblemLine],
-) -> Vec<(&'a ProblemLine, &'a ProblemLine)> {
-    let others: BTreeMap<u64, &ProblemLine> =
-        others.iter().map(|line| (line.number, line)).collect();
-    let mut lines: Vec<_> = lines.iter().collect();
-    lines.sort_by_key(|line| line.number);
-    lines.into_iter().filter_map(|line| Some((line, *others.get(&line.number)?))).collect()
-}
-
 impl Flipped {
-    fn of(pairs: &[(&ProblemLine, &ProblemLine)]) -> Self {
-        let flip = |(line, other): &(&ProblemLine, &ProblemLine)| {
+    fn of(pairs: &[Pair<'_>]) -> Self {
+        let flip = |(line, other): &Pair<'_>| {
             let (here, there) = (Figure::Average.of(line)?, Figure::Average.of(other)?);
             Some(Flip { number: line.number, id: line.id.clone(), there, here })
         };

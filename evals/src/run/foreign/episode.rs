@@ -1,6 +1,6 @@
 //! An episode of prime-rl: traces, each a graph of messages with their tokens.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -15,25 +15,36 @@ const CUT: [&str; 5] =
 /// Columns of a node, compact over its mask, and those that annotations add.
 const STREAMS: [&str; 4] = ["advantages", "trainer_logprobs", "entropies", "is_masked"];
 
-/// The annotations of a trace.
-pub(super) fn updates_of<'a>(
-    trace: &Value,
-    updates: &'a HashMap<String, Vec<Value>>,
-) -> &'a [Value] {
-    let id = trace.get("id").and_then(Value::as_str);
-    id.and_then(|id| updates.get(id)).map_or(&[], Vec::as_slice)
+/// The steps that a trace, or an annotation of it, names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Learnt from, arrived, asked for.
+    steps: [Option<u64>; 3],
+    is_evaluation: bool,
 }
 
-/// The step that a trace of training was learnt from in, or arrived in where it was not; none of a
-/// trace of an evaluation.
-pub(super) fn step(trace: &Value, updates: &[Value]) -> Option<u64> {
-    let info = trace.get("info");
-    if info.and_then(|info| info.get("kind")).is_some_and(|kind| kind == "eval") {
-        return None;
+impl Marks {
+    pub(super) fn of(trace: &Value) -> Self {
+        let info = trace.get("info");
+        let step = |key: &str| info?.get(key)?.get("step")?.as_u64();
+        let is_evaluation =
+            info.and_then(|info| info.get("kind")).is_some_and(|kind| kind == "eval");
+        Self { steps: ["ship", "arrival", "dispatch"].map(step), is_evaluation }
     }
-    let all = updates.iter().rev().map(|update| update.get("info")).chain([info]).flatten();
-    let of = |key: &str| all.clone().find_map(|info| info.get(key)?.get("step")?.as_u64());
-    of("ship").or_else(|| of("arrival")).or_else(|| of("dispatch"))
+
+    /// The same with what a later annotation names.
+    #[must_use]
+    pub(super) fn then(self, later: Self) -> Self {
+        let step = |at: usize| later.steps[at].or(self.steps[at]);
+        Self { steps: [step(0), step(1), step(2)], ..self }
+    }
+
+    /// The step that a trace of training was learnt from in, or arrived in where it was not; none
+    /// of a trace of an evaluation.
+    pub(super) fn step(self) -> Option<u64> {
+        let [ship, arrival, dispatch] = self.steps;
+        ship.or(arrival).or(dispatch).filter(|_| !self.is_evaluation)
+    }
 }
 
 /// Nodes from the root to each leaf, in the order of the leaves.
@@ -149,16 +160,18 @@ fn content(node: &Map<String, Value>) -> (&str, String) {
     (role, text)
 }
 
-/// A trace as a completion: its last branch. None without a token that the policy generated.
+/// A trace as a completion: its last branch, with its annotations in the order in which they were
+/// written. None without a token that the policy generated. Where no trace of the run
+/// `is_annotated`, nobody says what was learnt from.
 pub(super) fn told(
     episode: &Value,
     trace: &Value,
-    updates: &HashMap<String, Vec<Value>>,
+    own: &[Value],
+    is_annotated: bool,
 ) -> Option<Told> {
     if trace.pointer("/agent/trainable") == Some(&Value::Bool(false)) {
         return None;
     }
-    let own = updates_of(trace, updates);
     let mut nodes = trace.get("nodes")?.as_array()?.clone();
     fold(&mut nodes, own);
     let path = branches(&nodes).pop()?;
@@ -199,7 +212,7 @@ pub(super) fn told(
         advantage: info("advantage")
             .and_then(Value::as_f64)
             .or(first.next_back().and_then(Value::as_f64)),
-        kept: updates.is_empty() || info("effective") == Some(&Value::Bool(true)),
+        kept: !is_annotated || info("effective") == Some(&Value::Bool(true)),
         is_cut: CUT.contains(&stop) || finish == Some("length"),
         tokens: Some(ToldTokens { text_end, ..tokens }),
     })

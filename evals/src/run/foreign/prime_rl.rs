@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::super::tokens::flag;
+use super::super::{Seen, entries, is_folder};
 use super::rows::Rows;
-use super::steps::{entries, lines};
+use super::steps::lines;
 use super::told::{Told, ToldTokens};
 use super::verl::outcome;
 use super::{Absent, Origin, Problem, Reader};
@@ -43,7 +44,7 @@ pub(super) struct Exports {
 impl Exports {
     /// The output directory at `root`.
     pub(super) fn find(root: &Path) -> Option<Self> {
-        root.join("token_exports").is_dir().then(|| Self { root: root.to_owned() })
+        is_folder(&root.join("token_exports")).then(|| Self { root: root.to_owned() })
     }
 }
 
@@ -129,7 +130,7 @@ impl Reader for Exports {
         Origin::PrimeRl
     }
 
-    fn steps(&self) -> BTreeMap<u64, Vec<PathBuf>> {
+    fn steps(&self) -> BTreeMap<u64, Vec<Seen>> {
         let step = |name: &str| name.strip_prefix("step_")?.parse().ok();
         let folders = entries(&self.root.join("token_exports")).into_iter();
         let whole = folders.filter(|(_, path)| path.join("STABLE").exists());
@@ -137,14 +138,14 @@ impl Reader for Exports {
             let is_rank =
                 |name: &str| name.starts_with("rank_") && name.strip_suffix(".jsonl").is_some();
             let files = entries(path).into_iter().filter(|(name, _)| is_rank(name));
-            files.map(|(_, path)| path).collect()
+            files.map(|(_, path)| Seen::of(&path)).collect()
         };
         whole.filter_map(|(name, path)| Some((step(&name)?, ranks(&path)))).collect()
     }
 
-    fn read(&self, _: u64, files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Told> {
+    fn read(&self, _: u64, files: &[Seen], problems: &mut Vec<Problem>) -> Vec<Told> {
         let mut all = Vec::new();
-        for path in files {
+        for Seen { path, .. } in files {
             let mut is_known = true;
             for (number, value) in lines(path, problems) {
                 let version = value.get("schema_version").and_then(Value::as_u64);

@@ -1,45 +1,26 @@
 //! The steps of a run, read when they are asked for.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::super::problem::open;
-use super::super::{GroupEntry, Problem, SampleGroup, TokenFile};
+use super::super::{GroupEntry, Problem, SampleGroup, Seen, TokenFile, open_file};
 use super::Reader;
 use super::rows::python;
 use super::told::StepRead;
 
 /// Longest file that is read at once, in bytes.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 const SKIPPED: &str = "this line is skipped and the others are shown";
-
-/// A file as it was when it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
-    path: PathBuf,
-    length: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Seen {
-    pub(super) fn of(path: &Path) -> Self {
-        let about = fs::metadata(path).ok();
-        let length = about.as_ref().map_or(0, fs::Metadata::len);
-        let modified = about.and_then(|about| about.modified().ok());
-        Self { path: path.to_owned(), length, modified }
-    }
-}
 
 /// A step, and what could not be read of it.
 pub(super) fn read_step(
     reader: &dyn Reader,
     step: u64,
-    files: &[PathBuf],
+    files: &[Seen],
 ) -> (StepRead, Vec<Problem>) {
     let mut problems = Vec::new();
     let told = reader.read(step, files, &mut problems);
@@ -63,15 +44,14 @@ impl Steps {
     }
 
     fn step(&self, step: u64) -> Result<Arc<StepRead>, Problem> {
-        let files = self.reader.steps().remove(&step).ok_or_else(|| self.changed(step))?;
-        let seen: Vec<_> = files.iter().map(|path| Seen::of(path)).collect();
+        let seen = self.reader.steps().remove(&step).ok_or_else(|| self.changed(step))?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, read)) = &*last
             && *known == seen
         {
             return Ok(Arc::clone(read));
         }
-        let read = Arc::new(read_step(&*self.reader, step, &files).0);
+        let read = Arc::new(read_step(&*self.reader, step, &seen).0);
         *last = Some((seen, Arc::clone(&read)));
         Ok(read)
     }
@@ -96,7 +76,7 @@ impl Steps {
 
 /// The bytes of a file; none where there is no such file or it cannot be read.
 pub(super) fn bytes(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<u8>> {
-    let read = open(path).and_then(|file| file.map(|file| all(path, file)).transpose());
+    let read = open_file(path).and_then(|file| file.map(|file| all(path, file)).transpose());
     read.unwrap_or_else(|problem| {
         problems.push(problem);
         None
@@ -116,15 +96,7 @@ fn all(path: &Path, file: File) -> Result<Vec<u8>, Problem> {
 
 /// The lines of a file as JSON objects, with their numbers, counted from 1.
 pub(super) fn lines(path: &Path, problems: &mut Vec<Problem>) -> Vec<(u64, Value)> {
-    bytes(path, problems).map(|bytes| lines_of(path, &bytes, problems)).unwrap_or_default()
-}
-
-/// The same of bytes that stand at `path`.
-pub(super) fn lines_of(
-    path: &Path,
-    bytes: &[u8],
-    problems: &mut Vec<Problem>,
-) -> Vec<(u64, Value)> {
+    let bytes = bytes(path, problems).unwrap_or_default();
     let mut found = Vec::new();
     for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let own = line.strip_suffix(b"\n").unwrap_or(line);
@@ -140,19 +112,12 @@ pub(super) fn lines_of(
                 .to_owned(),
             Err(error) => error.replace(" at line 1 column ", " at byte "),
         };
-        let problem = Problem::of_line(path, number, reason);
-        problems.push(Problem { act: SKIPPED.into(), ..problem });
+        problems.push(line_problem(path, number, reason));
     }
     found
 }
 
-/// Names and paths of what is in a folder, in the order of their names. A link may lead anywhere
-/// and is left out.
-pub(super) fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let entries = entries.filter(|one| one.file_type().is_ok_and(|kind| !kind.is_symlink()));
-    let named = entries.filter_map(|one| Some((one.file_name().into_string().ok()?, one.path())));
-    let mut found: Vec<_> = named.collect();
-    found.sort();
-    found
+/// Of a line that is skipped.
+pub(super) fn line_problem(path: &Path, number: u64, reason: String) -> Problem {
+    Problem { act: SKIPPED.into(), ..Problem::of_line(path, number, reason) }
 }

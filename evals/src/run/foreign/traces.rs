@@ -5,18 +5,20 @@
 //! Source: prime-rl at #3444 and after, `src/prime_rl/monitors/file/monitor.py`,
 //! `traces/{chunks,index,update}.py`; verifiers 0.4.0, `v1/graph.py`, `v1/trace.py`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use super::episode;
+use super::super::{Problems, Seen, entries, is_folder};
+use super::episode::{self, Marks};
+use super::grown::{Grown, Records};
+use super::log::Log;
 use super::prime_rl::ABSENT;
 use super::rows::Rows;
-use super::steps::{Seen, bytes, entries, lines, lines_of};
 use super::told::Told;
-use super::zst::unpacked;
 use super::{Absent, Origin, Problem, Reader};
 
 /// The version of a trace and of an annotation that is known.
@@ -27,68 +29,87 @@ const VERSION: u64 = 1;
 pub(super) struct Traces {
     root: PathBuf,
     known: Mutex<Known>,
+    log: Log,
 }
 
-/// Which chunks have episodes of which steps.
+/// What was read of the chunks: where each trace is, and its annotations.
 #[derive(Debug, Default)]
 struct Known {
-    seen: Vec<Seen>,
-    steps: BTreeMap<u64, Vec<PathBuf>>,
+    stream: Vec<Chunk>,
+    annotations: Vec<Chunk>,
 }
 
-/// Annotations by the trace that they are of, in the order in which they were written.
-type Updates = HashMap<String, Vec<Value>>;
+/// A chunk, of which only what is new is read.
+#[derive(Debug)]
+struct Chunk {
+    path: PathBuf,
+    grown: Grown,
+    records: Vec<Record>,
+    /// The first record of an unknown version.
+    version: Option<Problem>,
+}
 
-impl Traces {
-    /// The output directory at `root`.
-    pub(super) fn find(root: &Path) -> Option<Self> {
-        let folder = root.join("monitors/file");
-        let is_there = folder.join("metrics.jsonl").is_file() || folder.join("traces").is_dir();
-        is_there.then(|| Self { root: folder, known: Mutex::default() })
+/// An episode, or an annotation.
+#[derive(Debug)]
+struct Record {
+    place: Range<u64>,
+    /// The traces of it, or the one that is annotated; those without a name cannot be annotated.
+    traces: Vec<(Option<String>, Marks)>,
+}
+
+/// Where the annotations of each trace are: the chunk and the record there.
+type Places<'a> = HashMap<&'a str, Vec<(usize, &'a Record)>>;
+
+impl Chunk {
+    fn new(path: &Path) -> Self {
+        let (records, version) = Default::default();
+        Self { path: path.to_owned(), grown: Grown::new(path), records, version }
     }
 
-    fn stream(&self) -> Vec<PathBuf> {
-        chunks(&self.root.join("traces/stream"))
-    }
-
-    fn annotations(&self) -> Vec<PathBuf> {
-        let producers = entries(&self.root.join("traces/annotations")).into_iter();
-        producers.flat_map(|(_, folder)| chunks(&folder)).collect()
-    }
-
-    /// All annotations; of an unknown version those that look like one.
-    fn updates(&self, problems: &mut Vec<Problem>) -> Updates {
-        let mut updates = Updates::new();
-        for path in self.annotations() {
-            let mut versions = Versions::default();
-            for (number, update) in records(&path, problems) {
-                problems.extend(versions.check(&path, number, &update));
-                if let Some(id) = update.get("trace_id").and_then(Value::as_str) {
-                    updates.entry(id.to_owned()).or_default().push(update);
+    /// Reads on; `traces` gives those of a record, each with its name, and the values that say
+    /// their version.
+    fn poll(&mut self, traces: &dyn Fn(&Value) -> Vec<(Option<String>, &Value)>) {
+        let Self { path, grown, records, version } = self;
+        let own = std::cell::RefCell::new((records, version));
+        grown.read(
+            &mut || {
+                let (records, version) = &mut *own.borrow_mut();
+                records.clear();
+                **version = None;
+            },
+            &mut |number, place, value| {
+                let (records, version) = &mut *own.borrow_mut();
+                let found = traces(&value);
+                let other = found.iter().find_map(|(_, one)| unknown(path, number, one));
+                if version.is_none() {
+                    **version = other;
                 }
-            }
-        }
-        updates
+                let found = found.into_iter().map(|(name, one)| (name, Marks::of(one)));
+                records.push(Record { place, traces: found.collect() });
+            },
+        );
     }
 }
 
-/// Tells of the first record of a file that has an unknown version.
-#[derive(Default)]
-struct Versions {
-    told: bool,
+/// What is to be said of a record of another version.
+fn unknown(path: &Path, line: u64, record: &Value) -> Option<Problem> {
+    let version = record.get("version").and_then(Value::as_u64);
+    if version == Some(VERSION) {
+        return None;
+    }
+    let got = version.map_or("none".to_owned(), |own| own.to_string());
+    let reason = format!("expected version {VERSION}, got {got}");
+    let act = "only version 1 is known; what it has in common is shown";
+    Some(Problem { act: act.into(), ..Problem::of_line(path, line, reason) })
 }
 
-impl Versions {
-    fn check(&mut self, path: &Path, line: u64, record: &Value) -> Option<Problem> {
-        let version = record.get("version").and_then(Value::as_u64);
-        if version == Some(VERSION) || std::mem::replace(&mut self.told, true) {
-            return None;
-        }
-        let got = version.map_or("none".to_owned(), |own| own.to_string());
-        let reason = format!("expected version {VERSION}, got {got}");
-        let act = "only version 1 is known; what it has in common is shown";
-        Some(Problem { act: act.into(), ..Problem::of_line(path, line, reason) })
-    }
+/// The traces of an episode.
+fn traces(episode: &Value) -> impl Iterator<Item = &Value> {
+    episode.get("traces").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn named(value: &Value, key: &str) -> Option<String> {
+    value.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The chunks of a stream; of one that is there sealed and plain, the plain one.
@@ -109,24 +130,59 @@ fn chunks(folder: &Path) -> Vec<PathBuf> {
     found.into_values().collect()
 }
 
-/// The records of a chunk with their lines.
-fn records(path: &Path, problems: &mut Vec<Problem>) -> Vec<(u64, Value)> {
-    if path.extension().is_none_or(|end| end != "zst") {
-        return lines(path, problems);
-    }
-    let Some(packed) = bytes(path, problems) else { return Vec::new() };
-    match unpacked(&packed) {
-        Ok(bytes) => lines_of(path, &bytes, problems),
-        Err(reason) => {
-            let act = "the other chunks are shown; copy the file again";
-            problems.push(Problem::of(path, reason, act));
-            Vec::new()
+/// The chunks at these paths, those that are known as they are.
+fn kept(known: &mut Vec<Chunk>, paths: Vec<PathBuf>) {
+    let mut before: HashMap<PathBuf, Chunk> =
+        known.drain(..).map(|chunk| (chunk.path.clone(), chunk)).collect();
+    known.extend(
+        paths.into_iter().map(|path| before.remove(&path).unwrap_or_else(|| Chunk::new(&path))),
+    );
+}
+
+impl Known {
+    /// Where annotations are, in the order in which they count.
+    fn places(&self) -> Places<'_> {
+        let mut places = Places::new();
+        for (at, chunk) in self.annotations.iter().enumerate() {
+            for record in &chunk.records {
+                if let [(Some(name), _)] = &record.traces[..] {
+                    places.entry(name.as_str()).or_default().push((at, record));
+                }
+            }
         }
+        places
+    }
+
+    /// The step of a trace of this name and marks.
+    fn step(name: Option<&String>, own: Marks, places: &Places<'_>) -> Option<u64> {
+        let later = name.and_then(|name| places.get(name.as_str())).into_iter().flatten();
+        later.fold(own, |own, (_, record)| own.then(record.traces[0].1)).step()
     }
 }
 
-fn traces(episode: &Value) -> impl Iterator<Item = &Value> {
-    episode.get("traces").and_then(Value::as_array).into_iter().flatten()
+impl Traces {
+    /// The output directory at `root`.
+    pub(super) fn find(root: &Path) -> Option<Self> {
+        let folder = root.join("monitors/file");
+        let is_there = folder.join("metrics.jsonl").is_file() || is_folder(&folder.join("traces"));
+        let is_there = is_there && is_folder(&folder);
+        is_there.then(|| Self { root: folder, known: Mutex::default(), log: Log::default() })
+    }
+
+    /// The chunks, read on.
+    fn read_on(&self) -> MutexGuard<'_, Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let producers = entries(&self.root.join("traces/annotations")).into_iter();
+        kept(&mut known.stream, chunks(&self.root.join("traces/stream")));
+        kept(&mut known.annotations, producers.flat_map(|(_, folder)| chunks(&folder)).collect());
+        for chunk in &mut known.stream {
+            chunk.poll(&|episode| traces(episode).map(|own| (named(own, "id"), own)).collect());
+        }
+        for chunk in &mut known.annotations {
+            chunk.poll(&|update| vec![(named(update, "trace_id"), update)]);
+        }
+        known
+    }
 }
 
 impl Reader for Traces {
@@ -134,43 +190,63 @@ impl Reader for Traces {
         Origin::PrimeRl
     }
 
-    fn steps(&self) -> BTreeMap<u64, Vec<PathBuf>> {
-        let (stream, annotations) = (self.stream(), self.annotations());
-        let seen: Vec<_> = stream.iter().chain(&annotations).map(|path| Seen::of(path)).collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.seen == seen {
-            return known.steps.clone();
-        }
-        // What cannot be read is told of where a step is read.
-        let updates = self.updates(&mut Vec::new());
-        let mut steps = BTreeMap::<u64, BTreeSet<PathBuf>>::new();
-        for path in stream {
-            for (_, record) in records(&path, &mut Vec::new()) {
-                for trace in traces(&record) {
-                    let own = episode::updates_of(trace, &updates);
-                    if let Some(step) = episode::step(trace, own) {
-                        steps.entry(step).or_default().insert(path.clone());
+    fn steps(&self) -> BTreeMap<u64, Vec<Seen>> {
+        let known = self.read_on();
+        let places = known.places();
+        // By step and file, the end of the last record that is of the step.
+        let mut ends = BTreeMap::<u64, BTreeMap<&Path, u64>>::new();
+        for chunk in &known.stream {
+            for record in &chunk.records {
+                for (name, own) in &record.traces {
+                    let Some(step) = Known::step(name.as_ref(), *own, &places) else { continue };
+                    let ends = ends.entry(step).or_default();
+                    let mut take = |path, end: u64| {
+                        let last: &mut u64 = ends.entry(path).or_default();
+                        *last = end.max(*last);
+                    };
+                    take(&chunk.path, record.place.end);
+                    let later = name.as_ref().and_then(|name| places.get(name.as_str()));
+                    for (at, record) in later.into_iter().flatten() {
+                        take(&known.annotations[*at].path, record.place.end);
                     }
                 }
             }
         }
-        let steps = steps.into_iter().map(|(step, paths)| {
-            (step, paths.into_iter().chain(annotations.iter().cloned()).collect())
-        });
-        *known = Known { seen, steps: steps.collect() };
-        known.steps.clone()
+        let seen = |(path, end): (&Path, u64)| Seen::part(path, end);
+        ends.into_iter().map(|(step, own)| (step, own.into_iter().map(seen).collect())).collect()
     }
 
-    fn read(&self, step: u64, files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Told> {
-        let updates = self.updates(problems);
+    fn read(&self, step: u64, _: &[Seen], _: &mut Vec<Problem>) -> Vec<Told> {
+        let known = self.read_on();
+        let places = known.places();
+        let mut files: Vec<Option<Records>> = known.annotations.iter().map(|_| None).collect();
+        let mut updates = |name: Option<&String>| -> Vec<Value> {
+            let own = name.and_then(|name| places.get(name.as_str())).into_iter().flatten();
+            let get = |(at, record): &(usize, &Record)| {
+                if files[*at].is_none() {
+                    files[*at] = Records::open(&known.annotations[*at].path);
+                }
+                files[*at].as_mut()?.get(&record.place)
+            };
+            own.filter_map(get).collect()
+        };
         let mut all = Vec::new();
-        for path in files.iter().filter(|path| path.starts_with(self.root.join("traces/stream"))) {
-            let mut versions = Versions::default();
-            for (number, record) in records(path, problems) {
-                for trace in traces(&record) {
-                    if episode::step(trace, episode::updates_of(trace, &updates)) == Some(step) {
-                        problems.extend(versions.check(path, number, trace));
-                        all.extend(episode::told(&record, trace, &updates));
+        for chunk in &known.stream {
+            let mut file = None;
+            for record in &chunk.records {
+                let of_step = |(name, own): &(Option<String>, Marks)| {
+                    Known::step(name.as_ref(), *own, &places) == Some(step)
+                };
+                if !record.traces.iter().any(of_step) {
+                    continue;
+                }
+                file = file.or_else(|| Records::open(&chunk.path));
+                let episode = file.as_mut().and_then(|file| file.get(&record.place));
+                let Some(episode) = episode else { continue };
+                for (own, trace) in record.traces.iter().zip(traces(&episode)) {
+                    if of_step(own) {
+                        let later = updates(own.0.as_ref());
+                        all.extend(episode::told(&episode, trace, &later, !places.is_empty()));
                     }
                 }
             }
@@ -183,18 +259,24 @@ impl Reader for Traces {
     }
 
     fn rows(&self, problems: &mut Vec<Problem>) -> Rows {
-        let mut rows = Rows::default();
-        for path in self.logs() {
-            for (_, line) in lines(&path, problems) {
-                // Rows of the inference servers have a time and no step.
-                let Some(step) = line.get("step").and_then(Value::as_u64) else { continue };
-                let values = line.as_object().expect("lines are objects");
-                rows.extend(step, values, |key| {
-                    (!matches!(key, "step" | "time")).then(|| key.to_owned())
-                });
-            }
+        self.log.read(&self.logs(), problems, &|_, _, line, rows| {
+            // Rows of the inference servers have a time and no step.
+            let step = line.get("step").and_then(Value::as_u64)?;
+            rows.extend(step, line.as_object()?, |key| {
+                (!matches!(key, "step" | "time")).then(|| key.to_owned())
+            });
+            None
+        })
+    }
+
+    fn problems(&self) -> Problems {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Problems::default();
+        for chunk in known.stream.iter().chain(&known.annotations) {
+            all.join(&chunk.grown.told());
+            all.extend(chunk.version.clone());
         }
-        rows
+        all
     }
 
     fn absent(&self) -> &'static [Absent] {

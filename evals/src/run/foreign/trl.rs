@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::super::problem::open;
+use super::super::{Seen, entries, open_file};
 use super::rows::{Rows, python};
-use super::steps::{bytes, entries};
+use super::steps::bytes;
 use super::told::Told;
 use super::verl::outcome;
 use super::{Absent, Origin, Problem, Reader};
@@ -29,12 +30,21 @@ const GOLD: [&str; 4] = ["solution", "answer", "ground_truth", "target"];
 #[derive(Debug)]
 pub(super) struct Trl {
     root: PathBuf,
+    logged: Mutex<Logged>,
+}
+
+/// The log as it was read last: it is written whole, with all its steps, at each checkpoint.
+#[derive(Debug, Default)]
+struct Logged {
+    seen: Option<Vec<Seen>>,
+    rows: Rows,
+    problems: Vec<Problem>,
 }
 
 impl Trl {
     /// The output directory at `root`.
     pub(super) fn find(root: &Path) -> Option<Self> {
-        let own = Self { root: root.to_owned() };
+        let own = Self { root: root.to_owned(), logged: Mutex::default() };
         let has_any = !own.tables().is_empty() || !own.logs().is_empty();
         has_any.then_some(own)
     }
@@ -117,20 +127,44 @@ fn content(value: &Value) -> String {
     }
 }
 
+/// The values of these logs.
+fn history(logs: &[PathBuf], problems: &mut Vec<Problem>) -> Rows {
+    let mut rows = Rows::default();
+    let act = "the completions are shown; TRL 1.16.0 on transformers' Trainer is known";
+    for path in logs {
+        let Some(bytes) = bytes(path, problems) else { continue };
+        let state = python(&bytes).unwrap_or_else(|reason| {
+            problems.push(Problem::of(path, format!("not JSON: {reason}"), act));
+            Value::Object(Map::new())
+        });
+        let history = state.get("log_history").and_then(Value::as_array);
+        if history.is_none() && !state.as_object().is_some_and(Map::is_empty) {
+            problems.push(Problem::of(path, "expected a `log_history`, got none", act));
+        }
+        for line in history.into_iter().flatten().filter_map(Value::as_object) {
+            let Some(step) = line.get("step").and_then(Value::as_u64) else { continue };
+            rows.extend(step, line, |key| {
+                (key != "step").then(|| our_name(key).unwrap_or_else(|| key.to_owned()))
+            });
+        }
+    }
+    rows
+}
+
 impl Reader for Trl {
     fn origin(&self) -> Origin {
         Origin::Trl
     }
 
-    fn steps(&self) -> BTreeMap<u64, Vec<PathBuf>> {
-        self.tables().into_iter().map(|(step, path)| (step, vec![path])).collect()
+    fn steps(&self) -> BTreeMap<u64, Vec<Seen>> {
+        self.tables().into_iter().map(|(step, path)| (step, vec![Seen::of(&path)])).collect()
     }
 
-    fn read(&self, _: u64, files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Told> {
+    fn read(&self, _: u64, files: &[Seen], problems: &mut Vec<Problem>) -> Vec<Told> {
         let (mut all, verifiers) = (Vec::new(), self.verifiers());
-        for path in files {
+        for Seen { path, .. } in files {
             // What is no file would be read for ever.
-            if let Err(problem) = open(path) {
+            if let Err(problem) = open_file(path) {
                 problems.push(problem);
                 continue;
             }
@@ -165,26 +199,16 @@ impl Reader for Trl {
     }
 
     fn rows(&self, problems: &mut Vec<Problem>) -> Rows {
-        let mut rows = Rows::default();
-        let act = "the completions are shown; TRL 1.16.0 on transformers' Trainer is known";
-        for path in self.logs() {
-            let Some(bytes) = bytes(&path, problems) else { continue };
-            let state = python(&bytes).unwrap_or_else(|reason| {
-                problems.push(Problem::of(&path, format!("not JSON: {reason}"), act));
-                Value::Object(Map::new())
-            });
-            let history = state.get("log_history").and_then(Value::as_array);
-            if history.is_none() && !state.as_object().is_some_and(Map::is_empty) {
-                problems.push(Problem::of(&path, "expected a `log_history`, got none", act));
-            }
-            for line in history.into_iter().flatten().filter_map(Value::as_object) {
-                let Some(step) = line.get("step").and_then(Value::as_u64) else { continue };
-                rows.extend(step, line, |key| {
-                    (key != "step").then(|| our_name(key).unwrap_or_else(|| key.to_owned()))
-                });
-            }
+        let logs = self.logs();
+        let seen: Vec<_> = logs.iter().map(|path| Seen::of(path)).collect();
+        let mut known = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.seen.as_ref() != Some(&seen) {
+            let mut problems = Vec::new();
+            let rows = history(&logs, &mut problems);
+            *known = Logged { seen: Some(seen), rows, problems };
         }
-        rows
+        problems.extend(known.problems.iter().cloned());
+        known.rows.clone()
     }
 
     fn absent(&self) -> &'static [Absent] {

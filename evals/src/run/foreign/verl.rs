@@ -5,15 +5,16 @@
 //! `trainer/ppo/v1/trainer_base.py`, `utils/tracking.py` (`FileLogger`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use rewards::Outcome;
 use serde_json::{Map, Value};
 
+use super::super::{Seen, entries, open_file};
+use super::log::Log;
 use super::rows::{Rows, python};
-use super::steps::{entries, lines};
+use super::steps::lines;
 use super::told::Told;
 use super::{Absent, Origin, Problem, Reader};
 
@@ -28,13 +29,19 @@ pub(super) struct Verl {
     root: PathBuf,
     rollouts: Option<PathBuf>,
     validation: Option<PathBuf>,
+    log: Log,
 }
 
 impl Verl {
     /// The run at `root`: a folder of rollouts, or one with a folder of rollouts and one of
     /// validations or a log beside it.
     pub(super) fn find(root: &Path) -> Option<Self> {
-        let own = |rollouts, validation| Self { root: root.to_owned(), rollouts, validation };
+        let own = |rollouts, validation| Self {
+            root: root.to_owned(),
+            rollouts,
+            validation,
+            log: Log::default(),
+        };
         if has_rollouts(root) {
             return Some(own(Some(root.to_owned()), None));
         }
@@ -132,7 +139,7 @@ fn has_rollouts(folder: &Path) -> bool {
 /// The first line of a file as an object.
 fn first_line(path: &Path) -> Option<Map<String, Value>> {
     let mut line = Vec::new();
-    let file = path.is_file().then(|| File::open(path).ok())??;
+    let file = open_file(path).ok()??;
     BufReader::new(file.take(FIRST)).read_until(b'\n', &mut line).ok()?;
     match python(&line) {
         Ok(Value::Object(object)) => Some(object),
@@ -153,14 +160,14 @@ impl Reader for Verl {
         Origin::Verl
     }
 
-    fn steps(&self) -> BTreeMap<u64, Vec<PathBuf>> {
+    fn steps(&self) -> BTreeMap<u64, Vec<Seen>> {
         let found = self.rollouts.iter().flat_map(|folder| steps_in(folder));
-        found.map(|(step, path)| (step, vec![path])).collect()
+        found.map(|(step, path)| (step, vec![Seen::of(&path)])).collect()
     }
 
-    fn read(&self, _: u64, files: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Told> {
+    fn read(&self, _: u64, files: &[Seen], problems: &mut Vec<Problem>) -> Vec<Told> {
         let mut all = Vec::new();
-        for path in files {
+        for Seen { path, .. } in files {
             for (number, value) in lines(path, problems) {
                 match value.as_object().ok_or_else(String::new).and_then(told) {
                     Ok(told) => all.push(told),
@@ -185,23 +192,18 @@ impl Reader for Verl {
     }
 
     fn rows(&self, problems: &mut Vec<Problem>) -> Rows {
-        let mut rows = Rows::default();
-        for path in self.logs() {
-            for (number, line) in lines(&path, problems) {
-                let step = line.get("step").and_then(Value::as_u64);
-                let values = line.get("data").and_then(Value::as_object);
-                if let (Some(step), Some(values)) = (step, values) {
-                    rows.extend(step, values, |key| Some(key.to_owned()));
-                } else {
-                    let reason = "expected a `step` and `data`";
-                    problems.push(Problem {
-                        act: "this line is skipped; verl 0.9.1 is known".into(),
-                        ..Problem::of_line(&path, number, reason)
-                    });
-                }
+        self.log.read(&self.logs(), problems, &|path, number, line, rows| {
+            let step = line.get("step").and_then(Value::as_u64);
+            let values = line.get("data").and_then(Value::as_object);
+            if let (Some(step), Some(values)) = (step, values) {
+                rows.extend(step, values, |key| Some(key.to_owned()));
+                return None;
             }
-        }
-        rows
+            Some(Problem {
+                act: "this line is skipped; verl 0.9.1 is known".into(),
+                ..Problem::of_line(path, number, "expected a `step` and `data`")
+            })
+        })
     }
 
     fn held_out(&self) -> BTreeMap<String, BTreeMap<u64, PathBuf>> {
