@@ -1,6 +1,9 @@
 //! The model of the dashboard: scores recorded completions and continues them again, under the
 //! settings of their run.
 
+mod rows;
+mod settings;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -13,19 +16,19 @@ use dash::{Score, Scored, Weights};
 use engine::text::Text;
 use engine::{Model, Packed};
 use evals::attempt::{Begun, Sampler, continue_each};
-use evals::run::step_name;
-use rewards::{Problem, Rubric};
+use evals::run::{Problem, check_files, step_name};
+use rewards::Rubric;
 use rollout::{Key, Purpose, Sampling};
 
+use self::rows::Rows;
+use self::settings::Settings;
 use crate::causes::with_causes;
-use crate::config::{DeviceChoice, Recipe, RlStage, Stage};
+use crate::config::{DeviceChoice, Recipe};
 use crate::console::Console;
-use crate::data;
 use crate::policy::{Compute, ModelRef};
-use crate::run_dir::{self, tokenizer_sha256};
-use crate::search_path::SearchPath;
+use crate::run_dir::tokenizer_sha256;
 use crate::signals::Stop;
-use crate::verifiers::{RetryPolicy, RewardConfig, Verifiers};
+use crate::verifiers::{RetryPolicy, Verifiers};
 
 /// A model that scores and continues recorded completions. It holds one model at a time.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub struct Reroller {
     device: DeviceChoice,
     console: Console,
     opened: Option<Opened>,
+    rows: Rows,
 }
 
 /// Which weights.
@@ -68,50 +72,11 @@ struct Origin {
     checkpoint: Option<(PathBuf, SystemTime)>,
 }
 
-/// The settings of a completion's run and stage.
-struct Settings {
-    text: String,
-    recipe: Recipe,
-    stage: usize,
-}
-
-impl Settings {
-    /// Of the stage that made the completion.
-    fn of(recorded: &Recorded) -> Result<Self, Refusal> {
-        let path = recorded.root.join(run_dir::RECIPE);
-        let text = fs::read_to_string(&path).map_err(|error| {
-            Refusal::new(Fault::Gone, format!("reading {}: {error}", path.display()))
-                .act("look whether the run's folder is still there")
-        })?;
-        let recipe = Recipe::parse(&path.display().to_string(), &text).map_err(|error| {
-            refusal(Fault::Server, &error).act("open the run with the version that wrote it")
-        })?;
-        let step = recorded.group.step;
-        let stage = step.checked_sub(1).and_then(|step| recipe.stage_at(step));
-        match stage.map(|(index, _)| index) {
-            Some(stage) if matches!(recipe.stages[stage], Stage::Rl(_)) => {
-                Ok(Self { text, recipe, stage })
-            }
-            _ => {
-                let error = format!("step {step} is of no stage of the recipe that samples");
-                Err(Refusal::new(Fault::Request, error))
-            }
-        }
-    }
-
-    fn stage(&self) -> &RlStage {
-        match &self.recipe.stages[self.stage] {
-            Stage::Rl(stage) => stage,
-            Stage::Sft(_) => unreachable!("it was looked for"),
-        }
-    }
-}
-
 impl Reroller {
     /// A model from `source`, which computes on `device`. What is to be known of checkpoints and
     /// verifiers goes to `console`.
     pub fn new(source: Source, device: DeviceChoice, console: Console) -> Self {
-        Self { source, device, console, opened: None }
+        Self { source, device, console, opened: None, rows: Rows::default() }
     }
 
     /// The weights that are asked for, from memory where they are in it.
@@ -160,12 +125,13 @@ impl Reroller {
             }
         };
         let path = recorded.root.join("checkpoints").join(step_name(step));
-        // A link may lead anywhere.
-        let about = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_dir);
-        let changed = about.and_then(|about| about.modified().ok());
-        let changed = changed.ok_or_else(|| {
+        let changed = fs::metadata(&path).and_then(|about| about.modified()).map_err(|_| {
             let error = format!("the checkpoint after step {step} is not there any more");
             Refusal::new(Fault::Gone, error).act("choose one that the run still has")
+        })?;
+        // A pipe among the weights would be read for ever, and a link may lead anywhere.
+        check_files(&path).map_err(|Problem { file, reason, act, .. }| {
+            Refusal::new(Fault::Gone, format!("{file}: {reason}")).act(&act)
         })?;
         let checkpoint = Some((path.clone(), changed));
         Ok((Origin { recipe, checkpoint }, Some(path)))
@@ -225,6 +191,7 @@ impl Reroll for Reroller {
         let recorded = &asked.recorded;
         let settings = Settings::of(recorded)?;
         let console = self.console.clone();
+        let problem = self.rows.problem(&recorded.group, &settings)?;
         let Opened { model, text, .. } = self.open(recorded, &settings, asked.checkpoint)?;
         let context = model.config().context;
         let sampling = sampling(asked, &settings.stage().rollout, context)?;
@@ -232,7 +199,6 @@ impl Reroll for Reroller {
         let on_cancel = stop.clone();
         job.on_cancel(move || on_cancel.request());
         let failed = |error: anyhow::Error| refusal(Fault::Server, &error);
-        let problem = problem(recorded, &settings)?;
         let retry_policy = RetryPolicy::new(console, stop.clone());
         let rubric = rubric(&settings, &problem, &retry_policy).map_err(failed)?;
         let sampler = Sampler {
@@ -251,7 +217,11 @@ impl Reroll for Reroller {
 
 /// What judges the continuations: the rubric of the stage. Verifiers outside this process are
 /// started for this fork alone, and end with the rubric.
-fn rubric(settings: &Settings, problem: &Problem, retry_policy: &RetryPolicy) -> Result<Rubric> {
+fn rubric(
+    settings: &Settings,
+    problem: &rewards::Problem,
+    retry_policy: &RetryPolicy,
+) -> Result<Rubric> {
     let rewards = &settings.stage().rewards;
     let key = format!("stage.{}.rewards", settings.stage);
     let verifiers = Verifiers::start(&[(key, rewards)], retry_policy)?;
@@ -263,7 +233,7 @@ fn rubric(settings: &Settings, problem: &Problem, retry_policy: &RetryPolicy) ->
 fn continued(
     asked: &Fork,
     sampler: &Sampler<'_>,
-    problem: &Problem,
+    problem: &rewards::Problem,
     seed: u64,
     stop: &Stop,
     job: &Job,
@@ -329,34 +299,6 @@ fn sampling(asked: &Fork, stage: &Sampling, context: usize) -> Result<Sampling, 
         ));
     }
     Ok(sampling)
-}
-
-/// The problem of a completion. Verifiers outside this process may read any column of its row,
-/// which the record does not have: for them it is looked up in the run's data.
-fn problem(recorded: &Recorded, settings: &Settings) -> Result<Problem, Refusal> {
-    let group = &recorded.group;
-    let rewards = &settings.stage().rewards.0;
-    if rewards.iter().all(|one| matches!(one, RewardConfig::Inside(_))) {
-        return Ok(Problem {
-            id: group.id.clone(),
-            history: group.history.clone(),
-            problem: group.problem.clone(),
-            answer: group.gold.clone(),
-            source: group.source.clone(),
-            ..Problem::default()
-        });
-    }
-    let act = "start the server in the folder in which the run was started, with its data in place";
-    let found = data::problems(&settings.recipe, &SearchPath::of_command());
-    let found = found.map_err(|error| refusal(Fault::Server, &error).act(act))?;
-    let mut all = found.of_stage(settings.stage).iter();
-    let is_it = |problem: &&Problem| {
-        (&problem.id, &problem.problem, &problem.answer) == (&group.id, &group.problem, &group.gold)
-    };
-    all.find(is_it).cloned().ok_or_else(|| {
-        let error = format!("the data of the run has no problem `{}` any more", group.id);
-        Refusal::new(Fault::Gone, error).act(act)
-    })
 }
 
 /// Tokens before an alternative that it is decoded with, since decoders treat a first token
