@@ -286,7 +286,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let log = temp.path().join("metrics.jsonl");
         fs::write(&log, "{\"step\":1}\n{\"step\":9000}\n").unwrap();
-        let mut run = Watched::open(temp.path(), true).unwrap();
+        let mut run = Watched::open(temp.path(), true, None).unwrap();
         run.poll().unwrap();
         let mut told = Told::at(&run, None);
         fs::write(&log, "{\"step\":1}\n{\"step\":9000}\n{\"step\":2}\n").unwrap();

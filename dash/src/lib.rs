@@ -46,6 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use evals::run::Spell;
 
 pub use job::Job;
 pub use report::{Report, Unwritten, Wanted, report};
@@ -62,6 +63,8 @@ use model::Model;
 pub struct Options {
     /// Run directories, and folders that hold some.
     pub folders: Vec<PathBuf>,
+    /// What gives the ids of another trainer's run their texts; without it they are numbers.
+    pub tokenizer: Option<Arc<dyn Spell>>,
     /// The port on the loopback address; 0 takes one that is free.
     pub port: u16,
     /// What scores and continues completions; without it the server only reads.
@@ -114,7 +117,8 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
         let model = options.reroll.map(|reroll| Model::start(reroll, options.patience));
-        let runs = Arc::new(Runs::new(options.folders));
+        let runs = Runs::new(options.folders).with_tokenizer(options.tokenizer);
+        let runs = Arc::new(runs);
         Ok(Self { listener, app: App::new(runs, model.map(Arc::new)) })
     }
 

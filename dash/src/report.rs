@@ -18,6 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evals::run::Spell;
+
 use self::answers::{Asker, Elements, escaped};
 use self::page::page;
 use self::part::Part;
@@ -30,6 +32,8 @@ pub struct Wanted {
     pub run: PathBuf,
     /// Another run to compare it with.
     pub against: Option<PathBuf>,
+    /// What gives the ids of another trainer's run their texts.
+    pub tokenizer: Option<Arc<dyn Spell>>,
     /// Recorded groups of each run, besides those of alarms.
     pub groups: usize,
     /// Length of the file at most, in bytes.
@@ -101,7 +105,8 @@ pub fn report(wanted: &Wanted) -> Result<Report, Unwritten> {
         }
         folders.push(other);
     }
-    let runs = Arc::new(Runs::at_rest(folders));
+    let runs = Runs::at_rest(folders).with_tokenizer(wanted.tokenizer.clone());
+    let runs = Arc::new(runs);
     let mut draft = Draft { asker: Asker::new(&runs)?, elements: Elements::default(), room: 0 };
     let mut parts = draft.open(&runs)?;
     draft.make_room(&parts, wanted.most)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evals::hex;
+use evals::run::Spell;
 use sha2::{Digest as _, Sha256};
 
 use crate::trouble::Trouble;
@@ -22,6 +23,8 @@ const MOST: usize = 10_000;
 pub struct Runs {
     folders: Vec<PathBuf>,
     follows: bool,
+    /// Gives the ids of another trainer's run their texts.
+    tokenizer: Option<Arc<dyn Spell>>,
     /// By folder, each with its id.
     open: Mutex<BTreeMap<PathBuf, (String, Shared)>>,
 }
@@ -32,13 +35,19 @@ pub(crate) type Shared = Arc<Mutex<Watched>>;
 impl Runs {
     /// The runs below `folders`.
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self { folders, follows: true, open: Mutex::default() }
+        Self { folders, follows: true, tokenizer: None, open: Mutex::default() }
     }
 
     /// The same, each as it is when it is first asked for: later changes and the time of day change
     /// no answer.
     pub(crate) fn at_rest(folders: Vec<PathBuf>) -> Self {
         Self { follows: false, ..Self::new(folders) }
+    }
+
+    /// The same with a tokenizer, for runs that have ids without texts.
+    #[must_use]
+    pub fn with_tokenizer(self, tokenizer: Option<Arc<dyn Spell>>) -> Self {
+        Self { tokenizer, ..self }
     }
 
     /// How many there are now.
@@ -54,7 +63,7 @@ impl Runs {
         for root in roots {
             if let Some(known) = open.get(&root) {
                 all.push(known.clone());
-            } else if let Ok(run) = Watched::open(&root, self.follows) {
+            } else if let Ok(run) = Watched::open(&root, self.follows, self.tokenizer.clone()) {
                 let known = (id(&run, &open), Arc::new(Mutex::new(run)));
                 all.push(known.clone());
                 open.insert(root, known);

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evals::run::{
     Foreign, GroupEntry, HealthLine, Lines, MetricTable, Problem, ProblemLine, Problems, Run,
-    Samples, Seen, State, Status, Summary, entries, folder_problem, is_folder, open_file,
+    Samples, Seen, Spell, State, Status, Summary, entries, folder_problem, is_folder, open_file,
     read_json, step_name, step_of_name,
 };
 use serde::Serialize;
@@ -47,8 +48,13 @@ pub(crate) struct Watched {
 impl Watched {
     /// The run at `root`, whose logs are read when it is first polled. Unless it `follows` the
     /// files, all is read now, and stays as it is.
-    pub(crate) fn open(root: &Path, follows: bool) -> Result<Self, Problem> {
-        let foreign = if is_own(root) { None } else { Foreign::find(root) };
+    pub(crate) fn open(
+        root: &Path,
+        follows: bool,
+        tokenizer: Option<Arc<dyn Spell>>,
+    ) -> Result<Self, Problem> {
+        let found = || Foreign::find_with(root, tokenizer);
+        let foreign = if is_own(root) { None } else { found() };
         let run = foreign.as_ref().map_or_else(|| Run::open(root), |foreign| Ok(foreign.run()))?;
         let mut watched = Self {
             root: root.to_owned(),
@@ -109,7 +115,7 @@ impl Watched {
         }
         let used = self.used;
         if now().saturating_sub(used) > IDLE && !self.metrics.steps().is_empty() {
-            *self = Self { used, ..Self::open(&self.root, true)? };
+            *self = Self { used, ..Self::open(&self.root, true, None)? };
         }
         self.reopen()
     }
@@ -120,7 +126,7 @@ impl Watched {
         let run = Run::open(&self.root)?;
         let id = |run: &Run| run.facts.as_ref().map(|facts| facts.id.clone());
         if self.follows && id(&run) != id(&self.run) {
-            *self = Self { used: self.used, ..Self::open(&self.root, true)? };
+            *self = Self { used: self.used, ..Self::open(&self.root, true, None)? };
         }
         self.run = run;
         self.recipe.read(&self.root);

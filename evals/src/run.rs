@@ -61,7 +61,7 @@ pub use evaluation::{GreedyResult, ProblemLine};
 pub use facts::{Accepted, Digest, Facts, Files, ModelFacts};
 pub use figure::Figure;
 pub use files::{Seen, check_files, entries, folder_problem, is_folder, open_file, read_text};
-pub use foreign::{Foreign, Origin};
+pub use foreign::{Foreign, Origin, Spell};
 pub use health::{HealthLine, Level, read_health};
 pub use held_out::evaluations;
 pub use index::{GroupEntry, read_index};

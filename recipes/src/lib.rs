@@ -55,5 +55,6 @@ pub mod eval;
 pub mod grade;
 #[cfg(feature = "dash")]
 pub mod reroll;
+pub mod spell;
 
 pub mod cli;

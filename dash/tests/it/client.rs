@@ -11,8 +11,13 @@ use serde_json::Value;
 
 /// A server over `folder`, which lives as long as the tests.
 pub(crate) fn serve(folder: &Path) -> SocketAddr {
-    let options =
-        Options { folders: vec![folder.to_owned()], port: 0, reroll: None, patience: PATIENCE };
+    let options = Options {
+        folders: vec![folder.to_owned()],
+        port: 0,
+        tokenizer: None,
+        reroll: None,
+        patience: PATIENCE,
+    };
     let server = Server::bind(options).unwrap();
     let address = server.address().unwrap();
     thread::spawn(move || server.run());

@@ -7,6 +7,7 @@
 //! figures   what is computed from a step's completions where no log has it
 //! trl       TRL's tables of completions, and the log of its trainer
 //! grown     files of JSON lines that are read as they grow
+//! spell     the text of ids, by a tokenizer
 //! verl      verl's rollouts and validations, and its file logger
 //! prime_rl  prime-rl's exports of tokens, until August 2026
 //! traces    prime-rl's monitor of files, since then, and `episode` what it has of one
@@ -21,6 +22,7 @@ mod grown;
 mod log;
 mod prime_rl;
 mod rows;
+mod spell;
 mod steps;
 mod told;
 mod traces;
@@ -34,6 +36,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::rows::Rows;
+pub use self::spell::Spell;
+use self::spell::Speller;
 pub(super) use self::steps::Steps;
 use self::steps::read_step;
 use self::told::Told;
@@ -123,14 +127,14 @@ struct Read {
     problems: Problems,
 }
 
-fn reader(root: &Path) -> Option<Arc<dyn Reader>> {
+fn reader(root: &Path, speller: &Speller) -> Option<Arc<dyn Reader>> {
     if let Some(own) = trl::Trl::find(root) {
         return Some(Arc::new(own));
     }
-    if let Some(own) = traces::Traces::find(root) {
+    if let Some(own) = traces::Traces::find(root, speller) {
         return Some(Arc::new(own));
     }
-    if let Some(own) = prime_rl::Exports::find(root) {
+    if let Some(own) = prime_rl::Exports::find(root, speller) {
         return Some(Arc::new(own));
     }
     verl::Verl::find(root).map(|own| Arc::new(own) as Arc<dyn Reader>)
@@ -139,13 +143,19 @@ fn reader(root: &Path) -> Option<Arc<dyn Reader>> {
 impl Foreign {
     /// Whether `root` holds files of a trainer that is known.
     pub fn is_at(root: &Path) -> bool {
-        reader(root).is_some()
+        reader(root, &Speller::default()).is_some()
     }
 
     /// The run at `root`, of which nothing is read yet; none where no files of another trainer are
     /// found.
     pub fn find(root: &Path) -> Option<Self> {
-        let reader = reader(root)?;
+        Self::find_with(root, None)
+    }
+
+    /// The same, whose ids have the texts of a tokenizer, if there is one. It is for files that
+    /// have ids alone.
+    pub fn find_with(root: &Path, tokenizer: Option<Arc<dyn Spell>>) -> Option<Self> {
+        let reader = reader(root, &Speller(tokenizer))?;
         Some(Self {
             root: root.to_owned(),
             asked: Arc::new(Steps::new(root, &reader)),

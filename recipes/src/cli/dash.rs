@@ -10,7 +10,7 @@ use crate::config::DeviceChoice;
 use crate::console::Console;
 use crate::reroll::{Reroller, Source};
 use crate::search_path::SearchPath;
-use crate::{machine, policy};
+use crate::{machine, policy, spell};
 
 /// Shows runs in a local web page: curves, tokens, prefix trees, evaluations. It only reads, also
 /// while a run continues. With a model it also scores completions and continues them again.
@@ -23,6 +23,10 @@ pub(super) struct Args {
     /// tunnel: `ssh -L 7117:localhost:7117 HOST`.
     #[arg(long, value_name = "PORT", default_value = "7117")]
     port: u16,
+    /// The tokenizer of the model, for runs of other trainers that have ids of tokens without their
+    /// texts: a `tokenizer.json`, or a folder that has one.
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
     /// Score recorded completions and fork them by this model: a folder, a `.gguf` file,
     /// `hf://org/name`, a run directory (its best checkpoint), `builtin:NAME`, or `run`, which
     /// stands for the checkpoints of the run that is shown. A fork is judged by the verifiers of
@@ -61,6 +65,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let options = Options {
         folders: args.folders.clone(),
         port: args.port,
+        tokenizer: spell::optional(args.tokenizer.as_deref())?,
         reroll: args.reroll()?,
         patience: PATIENCE,
     };

@@ -7,6 +7,7 @@ use evals::run::write_whole;
 
 use super::output::check_outside;
 use super::print;
+use crate::spell;
 
 /// Writes the dashboard's page on a run as one file, for people without the run: it works without
 /// a server and without a network.
@@ -27,10 +28,14 @@ pub(super) struct Args {
     /// Another run to compare it with.
     #[arg(long, value_name = "RUN")]
     against: Option<PathBuf>,
+    /// The tokenizer of the model, for runs of other trainers that have ids of tokens without their
+    /// texts: a `tokenizer.json`, or a folder that has one.
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let Args { run, output, groups, max_mb, against } = args;
+    let Args { run, output, groups, max_mb, against, tokenizer } = args;
     for folder in [Some(run), against.as_ref()].into_iter().flatten() {
         if !folder.is_dir() {
             bail!("{}: expected a run directory", folder.display());
@@ -43,7 +48,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("--output {}: expected a file, got a folder", output.display());
     }
     let most = *max_mb as usize * 1_000_000;
-    let wanted = Wanted { run: run.clone(), against: against.clone(), groups: *groups, most };
+    let tokenizer = spell::optional(tokenizer.as_deref())?;
+    let (run, against) = (run.clone(), against.clone());
+    let wanted = Wanted { run, against, tokenizer, groups: *groups, most };
     let report = report(&wanted)?;
     let written = write_whole(output, report.html.as_bytes());
     written.with_context(|| format!("writing {}", output.display()))?;

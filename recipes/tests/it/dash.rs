@@ -14,8 +14,13 @@ use crate::runs::{RECIPE, Run};
 
 /// The address of a server over `folder`, which lives as long as the tests.
 fn serve(folder: &Path) -> String {
-    let options =
-        Options { folders: vec![folder.to_owned()], port: 0, reroll: None, patience: PATIENCE };
+    let options = Options {
+        folders: vec![folder.to_owned()],
+        port: 0,
+        tokenizer: None,
+        reroll: None,
+        patience: PATIENCE,
+    };
     let server = Server::bind(options).unwrap();
     let address = server.address().unwrap();
     thread::spawn(move || server.run());

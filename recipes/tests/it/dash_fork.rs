@@ -40,7 +40,13 @@ impl Served {
             let own = Reroller::new(source, DeviceChoice::Cpu, Console::silent());
             Box::new(own) as Box<dyn Reroll>
         });
-        let options = Options { folders: vec![folder.to_owned()], port: 0, reroll, patience };
+        let options = Options {
+            folders: vec![folder.to_owned()],
+            port: 0,
+            tokenizer: None,
+            reroll,
+            patience,
+        };
         let server = Server::bind(options).unwrap();
         let host = server.address().unwrap().to_string();
         thread::spawn(move || server.run());

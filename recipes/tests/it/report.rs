@@ -10,7 +10,7 @@ use crate::binary::{stderr, stearin};
 use crate::runs::{RECIPE, Run};
 
 fn of(run: &Path, groups: usize, most: usize) -> Result<Report, Unwritten> {
-    report(&Wanted { run: run.to_owned(), against: None, groups, most })
+    report(&Wanted { run: run.to_owned(), against: None, tokenizer: None, groups, most })
 }
 
 /// How many answers are in the file to routes that end so.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::super::tokens::flag;
-use super::prime_rl::as_ids;
+use super::spell::Speller;
 use super::told::{Told, ToldTokens};
 use super::verl::outcome;
 
@@ -168,6 +168,7 @@ pub(super) fn told(
     trace: &Value,
     own: &[Value],
     is_annotated: bool,
+    speller: &Speller,
 ) -> Option<Told> {
     if trace.pointer("/agent/trainable") == Some(&Value::Bool(false)) {
         return None;
@@ -183,7 +184,7 @@ pub(super) fn told(
     let turns: Vec<_> = before.iter().map(|(role, text)| format!("{role}\n{text}\n")).collect();
     let prompt = turns.concat();
     let question = before.iter().rev().find(|(role, _)| *role == "user");
-    let problem = question.map_or_else(|| as_ids(&prompt_ids).0, |(_, text)| text.clone());
+    let problem = question.map_or_else(|| speller.of(&prompt_ids).0, |(_, text)| text.clone());
     let infos = own.iter().rev().map(|update| update.get("info")).chain([trace.get("info")]);
     let infos: Vec<_> = infos.flatten().collect();
     let info = |key: &str| infos.iter().find_map(|info| info.get(key));
@@ -191,7 +192,7 @@ pub(super) fn told(
     let (parts, reward) = rewards(trace);
     let name = |of: &str, key: &str| episode.get(of).and_then(|own| own.get(key)?.as_str());
     let metrics = trace.get("metrics").and_then(Value::as_object).into_iter().flatten();
-    let (text, text_end) = as_ids(&tokens.id);
+    let (text, text_end) = speller.of(&tokens.id);
     let calls = trace.get("calls").and_then(Value::as_array).into_iter().flatten();
     let done = calls.rev().find(|call| call.get("error").is_none_or(Value::is_null));
     let finish = done.and_then(|call| call.get("finish_reason")?.as_str());

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::super::tokens::flag;
 use super::super::{Seen, entries, is_folder};
 use super::rows::Rows;
+use super::spell::{self, Speller};
 use super::steps::lines;
 use super::told::{Told, ToldTokens};
 use super::verl::outcome;
@@ -31,7 +32,7 @@ pub(super) const ABSENT: [Absent; 2] = [
         name: "tokens_as_ids",
         why: "the files have ids of tokens and not their texts; a completion counts as correct \
               where its reward is above 0",
-        act: "look the ids up in the model's tokenizer.json",
+        act: "name the model's tokenizer with `--tokenizer`, to read texts",
     },
 ];
 
@@ -39,25 +40,15 @@ pub(super) const ABSENT: [Absent; 2] = [
 #[derive(Debug)]
 pub(super) struct Exports {
     root: PathBuf,
+    speller: Speller,
 }
 
 impl Exports {
     /// The output directory at `root`.
-    pub(super) fn find(root: &Path) -> Option<Self> {
-        is_folder(&root.join("token_exports")).then(|| Self { root: root.to_owned() })
+    pub(super) fn find(root: &Path, speller: &Speller) -> Option<Self> {
+        let own = || Self { root: root.to_owned(), speller: speller.clone() };
+        is_folder(&root.join("token_exports")).then(own)
     }
-}
-
-/// The ids of tokens as their text, each with a space behind it, and where each ends.
-pub(super) fn as_ids(ids: &[u32]) -> (String, Vec<u32>) {
-    let mut text = String::new();
-    let ends = ids.iter().map(|id| {
-        text.push_str(&id.to_string());
-        text.push(' ');
-        text.len() as u32
-    });
-    let ends = ends.collect();
-    (text, ends)
 }
 
 /// A column of `count` numbers; NaN where it says null, nothing where there is none.
@@ -66,7 +57,7 @@ pub(super) fn numbers(value: Option<&Value>, count: usize) -> Option<Vec<f32>> {
     Some(list.iter().map(|one| one.as_f64().unwrap_or(f64::NAN) as f32).collect())
 }
 
-fn told(object: &Map<String, Value>) -> Result<Told, String> {
+fn told(object: &Map<String, Value>, speller: &Speller) -> Result<Told, String> {
     let list = |key: &str| object.get(key).and_then(Value::as_array);
     let ids = list("token_ids").ok_or("expected `token_ids`")?;
     let ids: Option<Vec<u32>> = ids.iter().map(|id| id.as_u64()?.try_into().ok()).collect();
@@ -94,11 +85,11 @@ fn told(object: &Map<String, Value>) -> Result<Told, String> {
     });
     let flags = flags.collect();
     let number = |column: &[f32]| column.iter().copied().find(|own| !own.is_nan()).map(f64::from);
-    let (text, text_end) = as_ids(&ids[first..]);
-    let (prompt, _) = as_ids(&ids[..first]);
+    let (text, text_end) = speller.of(&ids[first..]);
+    let (prompt, _) = speller.of(&ids[..first]);
     let reward = number(&own("rewards"));
     Ok(Told {
-        group: prompt.clone(),
+        group: spell::numbers(&ids[..first]).0,
         source: object.get("env_name").and_then(Value::as_str).unwrap_or_default().to_owned(),
         problem: prompt.clone(),
         prompt,
@@ -157,7 +148,8 @@ impl Reader for Exports {
                     let problem = Problem::of_line(path, number, reason);
                     problems.push(Problem { act: act.into(), ..problem });
                 }
-                match value.as_object().ok_or_else(String::new).and_then(told) {
+                let read = value.as_object().ok_or_else(String::new);
+                match read.and_then(|object| told(object, &self.speller)) {
                     Ok(told) => all.push(told),
                     Err(reason) => problems.push(Problem {
                         act: "this line is skipped and the others are shown".into(),

@@ -18,6 +18,7 @@ use super::grown::{Grown, Records};
 use super::log::Log;
 use super::prime_rl::ABSENT;
 use super::rows::Rows;
+use super::spell::Speller;
 use super::told::Told;
 use super::{Absent, Origin, Problem, Reader};
 
@@ -30,6 +31,7 @@ pub(super) struct Traces {
     root: PathBuf,
     known: Mutex<Known>,
     log: Log,
+    speller: Speller,
 }
 
 /// What was read of the chunks: where each trace is, and its annotations.
@@ -162,11 +164,16 @@ impl Known {
 
 impl Traces {
     /// The output directory at `root`.
-    pub(super) fn find(root: &Path) -> Option<Self> {
+    pub(super) fn find(root: &Path, speller: &Speller) -> Option<Self> {
         let folder = root.join("monitors/file");
         let is_there = folder.join("metrics.jsonl").is_file() || is_folder(&folder.join("traces"));
         let is_there = is_there && is_folder(&folder);
-        is_there.then(|| Self { root: folder, known: Mutex::default(), log: Log::default() })
+        is_there.then(|| Self {
+            root: folder,
+            known: Mutex::default(),
+            log: Log::default(),
+            speller: speller.clone(),
+        })
     }
 
     /// The chunks, read on.
@@ -246,7 +253,9 @@ impl Reader for Traces {
                 for (own, trace) in record.traces.iter().zip(traces(&episode)) {
                     if of_step(own) {
                         let later = updates(own.0.as_ref());
-                        all.extend(episode::told(&episode, trace, &later, !places.is_empty()));
+                        let is_annotated = !places.is_empty();
+                        let speller = &self.speller;
+                        all.extend(episode::told(&episode, trace, &later, is_annotated, speller));
                     }
                 }
             }
