@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli                              the commands
-//! bench  curves  doctor  dry_run  eval  grade  reroll
+//! bench  curves  doctor  dry_run  eval  grade  reroll  spell
 //!                                  what they do, apart from training
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary

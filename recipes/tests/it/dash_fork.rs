@@ -351,8 +351,8 @@ fn what_cannot_be_done_is_refused_in_words() {
     }
 }
 
-/// Reading a pipe among the weights would never end, and the next request would find the model busy.
-#[cfg(unix)]
+/// Reading a pipe among the weights would never end, and the next request would find the model
+/// busy.
 #[test]
 fn a_pipe_among_the_files_of_a_checkpoint_is_refused_and_holds_nobody() {
     let temp = tempfile::tempdir().unwrap();
