@@ -51,7 +51,10 @@ fn runs_are_paired_by_the_figures_of_evaluations() {
     assert_eq!(found[0]["figures"][0]["problems"], 8);
     let names: Vec<_> =
         found[0]["figures"].as_array().unwrap().iter().map(|one| one["figure"].clone()).collect();
-    assert_eq!(names, ["avg", "pass@2", "pass@4", "maj@2", "maj@4", "truncated", "tokens"]);
+    assert_eq!(
+        names,
+        ["avg", "pass@2", "pass@4", "maj@2", "maj@4", "reward", "truncated", "tokens"]
+    );
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn linked(path: &Path) -> Option<&Path> {
 }
 
 fn is_link(path: &Path, got: &str) -> Problem {
-    let act = "read the run where it was written: nothing in it is a link";
+    let act = "put the file or folder itself in its place, or read the run where it was written: nothing in \
+               it is a link";
     Problem::of(path, format!("expected {got}, got a link"), act)
 }
 

@@ -91,7 +91,7 @@ mod tests {
             (two(&[Correct, Correct], &[Correct, Wrong]), two(&[Wrong, Correct], &[Error, Wrong]));
         let found = paired_figures(&pairs_by_number(&here, &there));
         let names: Vec<_> = found.iter().map(|(figure, _)| figure.to_string()).collect();
-        assert_eq!(names, ["avg", "pass@2", "maj@2", "truncated", "tokens"]);
+        assert_eq!(names, ["avg", "pass@2", "maj@2", "reward", "truncated", "tokens"]);
         assert_eq!(found[0].1, Paired::of(&[0.5], Some(1.0)));
     }
 }

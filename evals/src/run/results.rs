@@ -2,17 +2,17 @@
 //! no figure needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{
-    self, BufRead as _, BufReader, BufWriter, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _,
+    self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _,
 };
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::ProblemLine;
 use super::sink::replace_with;
 use super::summary::SHOWN;
+use super::{Problem, ProblemLine, open_file};
 use crate::{Error, Result};
 
 /// The problems in a file, in the order of their numbers, and the length of its whole lines, in
@@ -107,16 +107,8 @@ fn read_with(
 
 /// Opens the file; nothing where there is none.
 fn open(path: &Path) -> io::Result<Option<File>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Ok(about) if about.is_file() => File::open(path).map(Some),
-        // A pipe or a device would be read for ever.
-        Ok(_) => Err(io::Error::other(
-            "expected a file, got a folder, a link or a pipe: it is damaged\nmove it away, and \
-             restore the file from a copy",
-        )),
-        Err(error) => Err(error),
-    }
+    open_file(path)
+        .map_err(|Problem { reason, act, .. }| io::Error::other(format!("{reason}\n{act}")))
 }
 
 fn problem_line(line: &[u8]) -> std::result::Result<ProblemLine, String> {
@@ -161,6 +153,8 @@ pub fn sort(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::evaluate::tests::{group, lines};
     use crate::run::Summary;

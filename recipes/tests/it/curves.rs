@@ -114,11 +114,7 @@ fn what_the_logs_of_an_ended_run_lack_is_said() {
     // A step that no run has hides none of those after it.
     let damaged = whole.replace("{\"step\":3,", "{\"step\":18446744073709551615,");
     fs::write(&path, &damaged).unwrap();
-    assert!(
-        said().contains("line 4: expected a step of at most 9223372036854775807"),
-        "{}",
-        said()
-    );
+    assert!(said().contains("line 4: expected a step of at most 1000000000,"), "{}", said());
     assert_eq!(fs::read_to_string(out.path().join("x.csv")).unwrap().lines().count(), 1 + 7);
     // While the run goes on, its logs may be behind.
     fs::write(&path, &whole[..third]).unwrap();
