@@ -62,6 +62,9 @@ struct Record {
 /// Where the annotations of each trace are: the chunk and the record there.
 type Places<'a> = HashMap<&'a str, Vec<(usize, &'a Record)>>;
 
+/// A trace or an annotation, with the name of the trace.
+type Named<'a> = (Option<String>, &'a Value);
+
 impl Chunk {
     fn new(path: &Path) -> Self {
         let (records, version) = Default::default();
@@ -70,7 +73,7 @@ impl Chunk {
 
     /// Reads on; `traces` gives those of a record, each with its name, and the values that say
     /// their version.
-    fn poll(&mut self, traces: &dyn Fn(&Value) -> Vec<(Option<String>, &Value)>) {
+    fn poll(&mut self, traces: &dyn Fn(&Value) -> Vec<Named<'_>>) {
         let Self { path, grown, records, version } = self;
         let own = std::cell::RefCell::new((records, version));
         grown.read(
