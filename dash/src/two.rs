@@ -44,8 +44,8 @@ pub(crate) async fn paired(
     let rows = reading(move || {
         let (a, b) = (runs.get(&a)?, runs.get(&b)?);
         // One after the other: two requests may name the same runs the other way round.
-        let a = last(&*lock(&a));
-        Ok(compared(&a, &last(&*lock(&b))))
+        let a = last(&lock(&a));
+        Ok(compared(&a, &last(&lock(&b))))
     });
     Ok(as_json(&headers, &rows.await?))
 }

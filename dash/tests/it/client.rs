@@ -27,7 +27,7 @@ pub(crate) fn serve(folder: &Path) -> SocketAddr {
 /// A connection on which these bytes were sent.
 pub(crate) fn send(address: SocketAddr, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     stream.write_all(bytes.as_bytes()).unwrap();
     stream
 }
@@ -92,6 +92,6 @@ pub(crate) fn evaluation(root: &Path, set: &str, step: u64, rows: &str, lines: &
     (summary["set"], summary["step"]) = (set.into(), step.into());
     summary["data_sha256"] = rows.into();
     put(root, &format!("evals/step-{step:06}/{set}.json"), &summary.to_string());
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    put(root, &format!("evals/step-{step:06}/{set}.jsonl"), &lines);
+    let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+    put(root, &format!("evals/step-{step:06}/{set}.jsonl"), &(lines.join("\n") + "\n"));
 }

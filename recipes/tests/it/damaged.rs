@@ -52,7 +52,7 @@ fn read_all(root: &Path) -> Vec<Problem> {
     let mut said = run.problems.clone();
     for table in [run.metrics(), run.timings()] {
         match table {
-            Ok(table) => said.extend(table.problems().to_vec()),
+            Ok(table) => said.extend(table.problems()),
             Err(problem) => said.push(problem),
         }
     }

@@ -271,8 +271,8 @@ mod tests {
             ..Table::default()
         };
         assert_eq!(ratios(&table), [], "after a single update");
-        let of = |ratios: [f32; 4]| (0..4).map(|at| old[at] + ratios[at].ln()).collect::<Vec<_>>();
-        table.new_log_probs = of([0.5, 2.0, f32::NAN, 1.0]);
+        let again = [0.5, 2.0, f32::NAN, 1.0_f32];
+        table.new_log_probs = (0..4).map(|at| old[at] + again[at].ln()).collect();
         let found: Vec<_> = ratios(&table);
         // Of three values the first, the second and the third.
         for (name, expected) in [("p10", 0.5), ("p50", 1.0), ("p90", 2.0), ("p99", 2.0)] {
@@ -283,6 +283,10 @@ mod tests {
         table.scores.old =
             Some(Scores { log_probs: table.new_log_probs.clone(), ..Scores::default() });
         let found = ratios(&table);
-        assert!(!found.is_empty() && found.iter().all(|(_, value)| *value == 1.0), "{found:?}");
+        assert!(
+            !found.is_empty()
+                && found.iter().all(|(_, value)| value.to_bits() == 1.0_f64.to_bits()),
+            "{found:?}"
+        );
     }
 }
