@@ -1,8 +1,8 @@
 //! Adapters: maps of low rank that are added to the linear maps of a frozen base, and trained in
 //! its place.
 //!
-//! `adapter/peft.rs` reads and writes the folders of PEFT, `gguf/adapter.rs` the files of llama.cpp.
-//! `adapter/names.rs` tells which maps the tensors of either adapt.
+//! `adapter/peft.rs` reads and writes the folders of PEFT, `gguf/adapter.rs` the files of
+//! llama.cpp. `adapter/names.rs` tells which maps the tensors of either adapt.
 
 pub(crate) mod names;
 mod peft;
@@ -120,8 +120,8 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// Fails on a configuration that [`AdapterConfig::validate`] refuses, when `get` fails, and when
-    /// a parameter has another shape than asked for or holds a value that is not finite.
+    /// Fails on a configuration that [`AdapterConfig::validate`] refuses, when `get` fails, and
+    /// when a parameter has another shape than asked for or holds a value that is not finite.
     pub fn new(
         config: AdapterConfig,
         model: &ModelConfig,

@@ -1,7 +1,8 @@
 //! GGUF files: configuration, tokenizer and dequantised weights under Hugging Face names.
 //!
-//! `gguf/header.rs` reads the file's head, `gguf/adapter.rs` adapters, `gguf/settings.rs` and `gguf/rope.rs` make the
-//! configuration of it, `gguf/tokenizer.rs` builds the tokenizer.
+//! `gguf/header.rs` reads the file's head, `gguf/settings.rs` and `gguf/rope.rs` make the
+//! configuration of it, `gguf/tokenizer.rs` builds the tokenizer, `gguf/adapter.rs` reads and
+//! writes adapters.
 
 mod adapter;
 mod header;
