@@ -80,6 +80,38 @@ test("a copied address opens the same token; back and forward work", { skip }, a
   await clean();
 });
 
+test("an address with values that are not there goes to what is, and is written so", { skip }, async () => {
+  const wild = "step=99999999&group=77&sib=44&tok=8888&from=90&to=3&by=zzz&id=nobody&fig=q&rule=q&sort=q&solved=x&rank=q&x=q&key=no%2Fkey&with=ffff";
+  const last = about.sampled.at(-1);
+  const { page, clean } = await open(chrome, at(`samples?${wild}`));
+  await page.waitForSelector(".tok span.on");
+  const settled = (values) => page.waitForFunction((wanted) => {
+    const query = new URLSearchParams(location.hash.split("?")[1]);
+    return Object.entries(wanted).every(([name, value]) => query.get(name) === value);
+  }, values);
+  const none = { to: null, by: null, fig: null, rule: null, sort: null, solved: null, rank: null, x: null, with: null };
+  const { lines: [first] } = await site.json(`/runs/${id}/groups?step=${last}`);
+  await settled({ ...none, step: String(last), group: String(first.group), id: first.id });
+  const query = new URLSearchParams(page.url().split("?")[1]);
+  const [sib, tok] = ["sib", "tok"].map((name) => Number(query.get(name)));
+  assert.ok(sib < first.n && tok < first.lengths[sib], page.url());
+  assert.equal(await page.locator("[aria-label=colouring] [aria-pressed=true]").textContent(), "surprisal");
+
+  // The same in a page that is open, with negative numbers and numbers that are none.
+  for (const more of ["step=-5&group=-1&sib=-1&tok=-9&by=__proto__", `step=${"9".repeat(400)}&sib=1e3&tok=0x10&by=credit%00`]) {
+    await page.evaluate((hash) => (location.hash = hash), `#/${id}/samples?${more}&id=nobody`);
+    await page.waitForFunction(() => !/nobody|-1|-5|-9|proto|x10|999|%00/.test(location.hash));
+    await page.waitForSelector(".tok span.on");
+  }
+  await page.evaluate((hash) => (location.hash = hash), `#/${id}/evals?id=nobody&rank=q`);
+  await settled({ id: null, rank: null });
+  await page.evaluate((hash) => (location.hash = hash), `#/${id}/compare?key=no%2Fkey`);
+  await settled({ key: null });
+  await page.evaluate((hash) => (location.hash = hash), "#/nobody/run");
+  await page.waitForFunction((run) => location.hash.startsWith(`#/${run}/run`), id);
+  await clean();
+});
+
 test("fewer steps are shown after a drag, all after a double click", { skip }, async () => {
   const { page, clean } = await open(chrome, at("run"));
   const over = page.locator("section[aria-label=Entropy] .u-over");

@@ -35,6 +35,8 @@ const CASES = [
   ["cut columns", (at) => cut(at(`${STEP}.safetensors`), 0.5), "/groups/10/0/tokens", /cut|header/],
   ["a header of 2^60 bytes", (at) => header(at(`${STEP}.safetensors`), 1n << 60n), "/groups/10/0/tokens", /header/],
   ["half a surrogate pair in a text", (at) => fs.writeFileSync(at(`${STEP}.jsonl`), fs.readFileSync(at(`${STEP}.jsonl`), "utf8").replace("1+1=3", "1+1\\ud83")), "/groups/10/0", /are no group/],
+  ["a link out of the run", (at) => (fs.renameSync(at(`${STEP}.jsonl`), at("../elsewhere")), fs.symlinkSync(at("../elsewhere"), at(`${STEP}.jsonl`))), "/groups/10/0", /expected a file, got a link/],
+  ["a link in place of the facts", (at) => (fs.renameSync(at("run.json"), at("../facts")), fs.symlinkSync(at("../facts"), at("run.json"))), "run.json", /expected a file, got a link/],
   ["no columns", (at) => fs.rmSync(at(`${STEP}.safetensors`)), "/groups/10/0/tree", /there is no such file/],
 ];
 
@@ -76,6 +78,33 @@ test("the page shows what is left of a damaged record", { skip, timeout: 120_000
     await clean(/Failed to load resource/);
     site.close();
   }
+});
+
+test("a folder that links to a run is none", async () => {
+  const [runs, elsewhere] = [scratch(), scratch()];
+  record(path.join(elsewhere, "run"), { groups: [plain()] });
+  record(path.join(runs, "own"), { groups: [plain()] });
+  fs.symlinkSync(path.join(elsewhere, "run"), path.join(runs, "linked"));
+  const site = await server(runs);
+  assert.deepEqual((await site.json("/runs")).map(({ name }) => name), ["own"]);
+  site.close();
+});
+
+test("a run that is removed while it is watched is said to be gone, and what was read stays", { skip, timeout: 60_000 }, async () => {
+  const folder = scratch();
+  record(path.join(folder, "run"), { groups: [plain()] });
+  const site = await server(folder);
+  const { page, clean } = await open(chrome, `${site.url}/`);
+  await page.waitForSelector("section[aria-label=Entropy] canvas");
+  const label = await page.locator("section[aria-label=Entropy] [role=img]").getAttribute("aria-label");
+  fs.rmSync(path.join(folder, "run"), { recursive: true });
+  await page.waitForFunction(() => document.querySelector("#head .state").textContent.startsWith("is not there any more"));
+  await page.waitForFunction(() => /Expected a folder, got nothing\. What was read of the run before is still shown\./.test(document.querySelector(".health").textContent));
+  assert.equal(await page.locator("section[aria-label=Entropy] [role=img]").getAttribute("aria-label"), label);
+  await page.keyboard.press("2");
+  await page.waitForFunction(() => document.querySelector("#view-samples .notice.alarm, #live:not(:empty)"));
+  await clean(/Failed to load resource/);
+  site.close();
 });
 
 test("an empty folder is told", { skip, timeout: 60_000 }, async () => {

@@ -2,16 +2,38 @@
 import fs from "node:fs";
 import path from "node:path";
 
+/** Markup and templates that a page must show as they are. */
+export const ATTACK = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script></script><script>window.pwned=1//<!-- --> ]]> {{7*7}} ${7*7}";
+
+/** Texts that want to be more than texts, each with a name by which a test finds it. */
+export const HOSTILE = new Map([
+  ["markup", ATTACK], ["end", "</script>"], ["comment", "<!--<script>"], ["address", "javascript:window.pwned=1"], ["lines", "a\u2028b\u2029c"],
+  ["bidi", "\u202eevil\u202c \u2067rtl\u2069"], ["wide", "zero\u200bwidth\ufeff"], ["marks", `e${"\u0301".repeat(10_000)}`],
+  ["control", "\u0000\u0007\u001b[31mred\u001b[0m\u007f\u0085"], ["replaced", "\ufffd"], ["split", "é"], ["empty", ""], ["long", "x".repeat(1 << 20)], ["blank", "\n\n\t tab"],
+]);
+
+/** A completion of each hostile text, in its order; the bytes of `split` are in its second token. */
+export const hostile = () => [...HOSTILE].map(([name, text], at) => {
+  const cut = text === "" ? [] : Array.from({ length: Math.ceil(text.length / 2048) }, (_, part) => text.slice(part * 2048, (part + 1) * 2048));
+  return { pieces: name === "split" ? ["", text] : cut, outcome: at % 2 ? "wrong" : "correct", reward: at % 2 ? 0 : 1, answer: text.slice(0, 40), parts: { [ATTACK]: 1, ["__proto__"]: 0 } };
+});
+
+/** The place of a hostile text among them. */
+export const placeOf = (name) => [...HOSTILE.keys()].indexOf(name);
+
+/** How the text of control characters is shown. */
+export const CONTROL = "␀␇␛[31mred␛[0m␡U+0085";
+
 const padded = (step) => String(step).padStart(6, "0");
 
 /** Safetensors of columns `{name: typed array}`. */
-function safetensors(columns, about) {
+function safetensors(columns, about, shapes = {}) {
   const types = new Map([[Uint8Array, "U8"], [Uint32Array, "U32"], [Float32Array, "F32"], [BigUint64Array, "U64"]]);
   const header = { __metadata__: about };
   let at = 0;
   const order = Object.entries(columns).sort((a, b) => b[1].BYTES_PER_ELEMENT - a[1].BYTES_PER_ELEMENT);
   for (const [name, values] of order) {
-    header[name] = { dtype: types.get(values.constructor), shape: [values.length], data_offsets: [at, at + values.byteLength] };
+    header[name] = { dtype: types.get(values.constructor), shape: shapes[name] ?? [values.length], data_offsets: [at, at + values.byteLength] };
     at += values.byteLength;
   }
   const text = Buffer.from(JSON.stringify(header));
@@ -34,9 +56,10 @@ function columnsOf(pieces, ids) {
 /**
  * A run at `folder`. A group is `{id, source, problem, gold, completions: [{pieces, outcome, reward,
  * answer}]}`; `groups` are those of `step`, `more` are `[step, groups]` of others. With `held`, a set
- * of that name asked the same problems at `step`.
+ * of that name asked the same problems at `step`. `flags` are those of the tokens, in turn;
+ * `likeliest` alternatives of each token are recorded; `recipe` is put before the stages.
  */
-export function record(folder, { name = "made", groups, step = 10, more = [], metrics = 12, keys = 0, held = null }) {
+export function record(folder, { name = "made", groups, step = 10, more = [], metrics = 12, keys = 0, held = null, recipe = "", flags = null, likeliest = 0 }) {
   fs.mkdirSync(path.join(folder, "samples"), { recursive: true });
   const put = (file, text) => fs.writeFileSync(path.join(folder, file), text);
   put("run.json", JSON.stringify({
@@ -44,19 +67,19 @@ export function record(folder, { name = "made", groups, step = 10, more = [], me
     os: "linux", arch: "x86_64", cpu_features: [], threads: 1, device: "cpu", model: { path: name, family: "llama", parameters: 1, tokenizer_sha256: "00", stop_tokens: {} }, problems: { train: 1 },
   }));
   put("status.json", JSON.stringify({ format: 2, state: "finished", step: metrics, total_steps: metrics, stage: 0, updated: 1, started: 0, generation: 0 }));
-  put("recipe.toml", `name = "made"\n[[stage]]\nkind = "rl"\nsteps = ${metrics}\n`);
+  put("recipe.toml", `name = "made"\n${recipe}[[stage]]\nkind = "rl"\nsteps = ${metrics}\n`);
   const line = (at) => ({ step: at, stage: "rl", "unfiltered/entropy": 0.5 + Math.sin(at / 40) / 4, "unfiltered/rewards/mean": 0.5, "response_length/mean": 12 });
   const others = (at) => Object.fromEntries(Array.from({ length: keys }, (_, key) => [`reflection/made_${key}`, Math.sin(at / (key + 7)) + 1.0001 * key]));
   put("metrics.jsonl", Array.from({ length: metrics }, (_, at) => `${JSON.stringify({ ...line(at + 1), ...others(at + 1) })}\n`).join(""));
   const ids = new Map();
-  const index = [[step, groups], ...more].sort(([a], [b]) => a - b).flatMap(([at, all]) => sampled(put, at, all, ids));
+  const index = [[step, groups], ...more].sort(([a], [b]) => a - b).flatMap(([at, all]) => sampled(put, at, all, ids, { flags, likeliest }));
   put("samples/index.jsonl", index.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   if (held) evaluated(folder, held, step, groups);
   return { folder, step };
 }
 
 /** Writes the groups of a step; the lines of the index that tell of them. `ids` are the tokens'. */
-function sampled(put, step, groups, ids) {
+function sampled(put, step, groups, ids, { flags, likeliest }) {
   const rows = [];
   const starts = [0];
   const index = [];
@@ -81,13 +104,17 @@ function sampled(put, step, groups, ids) {
     texts.push(text);
   }
   put(`samples/step-${padded(step)}.jsonl`, texts.join(""));
+  // The token itself, then the ids after it, each half as likely as the one before.
+  const places = rows.flatMap((row) => Array.from({ length: likeliest }, (_, place) => [row.token + place, row.log_prob - place * Math.LN2]));
+  const alternatives = likeliest ? { alt_token: Uint32Array.from(places, ([id]) => id), alt_log_prob: Float32Array.from(places, ([, log]) => log) } : {};
+  const shapes = { alt_token: [rows.length, likeliest], alt_log_prob: [rows.length, likeliest] };
   const floats = (of) => Float32Array.from(rows, of);
   put(`samples/step-${padded(step)}.safetensors`, safetensors({
-    token: Uint32Array.from(rows, (row) => row.token), text_end: Uint32Array.from(rows, (row) => row.text_end), flags: Uint8Array.from(rows, (_, at) => (at % 9 === 4 ? 3 : 1)),
+    token: Uint32Array.from(rows, (row) => row.token), text_end: Uint32Array.from(rows, (row) => row.text_end), flags: Uint8Array.from(rows, (_, at) => (flags ? flags[at % flags.length] : at % 9 === 4 ? 3 : 1)),
     log_prob: floats((row) => row.log_prob), entropy: floats((row) => row.entropy), phi_sum: floats(() => 0.01), weight: floats((_, at) => (at % 9 === 4 ? 1.1 : 1)), train_log_prob: floats((row) => row.log_prob),
     completion_start: BigUint64Array.from(starts, BigInt), completion_group: Uint32Array.from(index.flatMap((entry, at) => entry.lengths.map(() => at))),
-    completion_advantage: Float32Array.from(index.flatMap((entry) => entry.advantage)), prompt_start: BigUint64Array.from([0n, ...index.map((_, at) => BigInt(at + 1))]), prompt: Uint32Array.from(index.map(() => 0)),
-  }, { format: "2", step: String(step), stage: "rl", temperature: "1", threshold_plus: "0.5", threshold_minus: "0.5" }));
+    completion_advantage: Float32Array.from(index.flatMap((entry) => entry.advantage)), prompt_start: BigUint64Array.from([0n, ...index.map((_, at) => BigInt(at + 1))]), prompt: Uint32Array.from(index.map(() => 0)), ...alternatives,
+  }, { format: "2", step: String(step), stage: "rl", temperature: "1", threshold_plus: "0.5", threshold_minus: "0.5" }, shapes));
   return index;
 }
 

@@ -69,6 +69,31 @@ test("eight continuations arrive, judged, and the same fork gives them again", {
   await clean();
 });
 
+test("how many, how warm and by which weights is chosen in the form", { skip }, async () => {
+  const { page, clean } = await opened(place(1));
+  const field = (name) => page.locator(CARD).getByLabel(name);
+  const before = about.checkpoints.findLast((step) => step < entry.step);
+  assert.equal(await field("checkpoint").inputValue(), String(before));
+  assert.deepEqual(await field("checkpoint").locator("option").evaluateAll((all) => all.map((one) => Number(one.value))), about.checkpoints);
+  await field("continuations").fill("3");
+  await field("temperature").fill("0.5");
+  await field("checkpoint").selectOption(String(about.checkpoints.at(-1)));
+  await button(page, /^Roll/).click();
+  await page.waitForFunction((card) => /95 %/.test(document.querySelector(card).textContent), CARD);
+  assert.equal(await marks(page).count(), 3);
+  assert.match(await page.locator(`${CARD} .note`).first().textContent(), new RegExp(`checkpoint ${about.checkpoints.at(-1)}.*, temperature 0.5: `));
+  const saved = page.waitForEvent("download");
+  await button(page, "as JSON").click();
+  const file = JSON.parse(fs.readFileSync(await (await saved).path(), "utf8"));
+  assert.deepEqual([file.n, file.temperature, file.checkpoint, file.completions.length], [3, 0.5, about.checkpoints.at(-1), 3]);
+  // What is no number of continuations is asked of nobody.
+  await field("continuations").fill("999");
+  await button(page, /^Roll/).click();
+  assert.equal(await field("continuations").evaluate((one) => one.validity.valid), false);
+  assert.equal(await marks(page).count(), 3);
+  await clean();
+});
+
 test("alternatives are shown under two checkpoints where there are two", { skip }, async () => {
   const { page, clean } = await opened(place(1));
   await button(page, "Alternatives here").click();
@@ -119,7 +144,7 @@ test("without a model one line says why there is no fork", { skip }, async () =>
   const other = await server(RUN);
   const { page, clean } = await opened(place(0, other.url));
   assert.equal(await page.locator(CARD).count(), 0);
-  assert.match(await page.locator(".folded:has-text('Fork')").textContent(), /This server has no model\. Start it with `--model run`/);
+  assert.match(await page.locator(".folded:has-text('Fork')").textContent(), /This server has no model\. Start it with --model run/);
   await clean();
   other.close();
 });

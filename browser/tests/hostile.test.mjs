@@ -3,14 +3,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
-import { plain, record } from "./fixture.mjs";
+import { ATTACK, CONTROL, hostile, placeOf, plain, record } from "./fixture.mjs";
 import { browser, needsBrowser as skip, open, scratch, server } from "./help.mjs";
-
-const ATTACK = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script></script><script>window.pwned=1//<!-- {{7*7}} ${7*7}";
-const TEXTS = [
-  ATTACK, "<!--", "javascript:window.pwned=1", "a\u2028b\u2029c", "\u202eevil\u202c \u2067rtl\u2069", "zero\u200bwidth\ufeff", `e${"\u0301".repeat(10_000)}`,
-  "\u0000\u0007\u001b[31mred\u001b[0m\u007f\u0085", "\ufffd", "é", "", "x".repeat(1 << 20), "\n\n\t tab",
-];
 
 let [chrome, folder] = [];
 before(async () => {
@@ -23,9 +17,7 @@ after(async () => {
 });
 
 test("hostile texts are texts", { skip, timeout: 120_000 }, async () => {
-  const cut = (text) => (text === "" ? [] : Array.from({ length: Math.ceil(text.length / 2048) }, (_, at) => text.slice(at * 2048, (at + 1) * 2048)));
-  const completions = TEXTS.map((text, at) => ({ pieces: at === 9 ? ["", text] : cut(text), outcome: at % 2 ? "wrong" : "correct", reward: at % 2 ? 0 : 1, answer: text.slice(0, 40), parts: { [ATTACK]: 1, ["__proto__"]: 0 } }));
-  const { folder: run } = record(path.join(folder, "hostile"), { name: ATTACK, groups: [{ id: ATTACK, source: ATTACK, problem: ATTACK, gold: ATTACK, completions }], held: "held-out" });
+  const { folder: run } = record(path.join(folder, "hostile"), { name: ATTACK, groups: [{ id: ATTACK, source: ATTACK, problem: ATTACK, gold: ATTACK, completions: hostile() }], held: "held-out" });
   const keys = { step: 13, stage: "rl", ["__proto__"]: 1, constructor: 2, [ATTACK]: 3 };
   fs.appendFileSync(path.join(run, "metrics.jsonl"), `${JSON.stringify(keys)}\n`);
   const site = await server(run);
@@ -35,15 +27,15 @@ test("hostile texts are texts", { skip, timeout: 120_000 }, async () => {
     await page.keyboard.press("2");
     await page.waitForSelector(".rows", { state: "attached" });
     await page.evaluate(() => document.querySelector(".rows").scrollIntoView());
-    await page.waitForSelector(".rows .tok[data-sibling='9'] span.t");
+    await page.waitForSelector(`.rows .tok[data-sibling='${placeOf("split")}'] span.t`);
     await page.waitForTimeout(300);
     assert.equal(await page.locator("section .problem").first().textContent(), ATTACK);
     const bodies = await page.locator(".rows .tok").evaluateAll((all) => Object.fromEntries(all.map((one) => [one.dataset.sibling, one.textContent])));
-    assert.equal(bodies[0], ATTACK);
-    assert.equal(bodies[7], "␀␇␛[31mred␛[0m␡U+0085");
-    assert.equal(bodies[9], "▪é");
+    assert.equal(bodies[placeOf("markup")], ATTACK);
+    assert.equal(bodies[placeOf("control")], CONTROL);
+    assert.equal(bodies[placeOf("split")], "▪é");
     await page.keyboard.press("3");
-    await page.locator(".matrix button").click();
+    await page.locator(".matrix .plain").click();
     await page.waitForFunction((text) => document.querySelector(".matrix button").textContent === text && document.querySelectorAll("#view-evals .thru button").length === 2, ATTACK);
     for (const key of ["1", "4"]) {
       await page.keyboard.press(key);

@@ -5,7 +5,7 @@ import { parts } from "./help.mjs";
 
 const part = parts();
 const { stacked } = await part("stack.js");
-const { figure, rolling, wilsonInterval } = await part("number.js");
+const { figure, rolling } = await part("number.js");
 const { visible } = await part("dom.js");
 const { parse } = await part("state.js");
 const { nearest } = await part("plot.js");
@@ -13,7 +13,6 @@ const { completionsOf, credit, gap, phi, textOf } = await part("panels/tokens.js
 const { grafted } = await part("panels/tree.js");
 const { partingOf } = await part("panels/problem.js");
 const { effect } = await part("panels/prediction.js");
-const { signFlips } = await part("panels/compare.js");
 
 test("a stack sums positive and negative parts apart", () => {
   const parts = [{ label: "a", colour: "--a", values: [1, -1, NaN] }, { label: "b", colour: "--b", values: [2, 3, NaN] }, { label: "c", colour: "--c", values: [-4, -2, NaN] }];
@@ -29,8 +28,6 @@ test("absent is a dash, and what is not finite is said", () => {
   assert.deepEqual([figure(NaN), figure(null), figure(undefined), figure(0), figure(Infinity)], ["—", "—", "—", "0", "not finite"]);
   assert.deepEqual([figure(1234.5), figure(0.123456), figure(3.14159), figure(0.00001234)], ["1,235", "0.123", "3.142", "1.23e-5"]);
   assert.deepEqual(rolling([1, NaN, 3, 5], 2), [1, NaN, 3, 4]);
-  const [low, high] = wilsonInterval(0.5, 4);
-  assert.ok(Math.abs(low + high - 1) < 1e-12 && Math.abs(low - 0.15003898915214947) < 1e-12);
 });
 
 test("characters that show nothing are symbols", () => {
@@ -95,15 +92,4 @@ test("a fork is a leaf of the node that holds the last kept token", () => {
   const at = (sibling, token) => [leaf(sibling, token).parent, leaf(sibling, token).along];
   assert.deepEqual([at(0, 0), at(0, 3), at(0, 4), at(0, 7), at(1, 4), at(1, 5)], [[0, 0], [0, 1], [1, 0.25], [1, 1], [2, 0.5], [2, 1]]);
   assert.deepEqual([leaf(0, 4).value, leaf(0, 4).interval, nodes.length], [0.375, [0.1, 0.7], 4]);
-});
-
-test("the share of sign flips is that of all patterns", () => {
-  const byHand = (d) => {
-    const seen = Math.abs(d.reduce((sum, one) => sum + one, 0));
-    let as = 0;
-    for (let pattern = 0; pattern < 2 ** d.length; pattern++) if (Math.abs(d.reduce((sum, one, at) => sum + ((pattern >> at) & 1 ? one : -one), 0)) >= seen - 1e-9) as += 1;
-    return as / 2 ** d.length;
-  };
-  for (const d of [[0.25, 0.5, -0.25, 0, 1], [-0.5, -0.5, 0.25, 0.75, 0.25, 0.25], [0, 0]]) assert.ok(Math.abs(signFlips(d, 4) - byHand(d)) < 1e-12, String(d));
-  assert.ok(signFlips(new Array(200).fill(1), 1) < 1e-50);
 });

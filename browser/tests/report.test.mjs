@@ -6,12 +6,10 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { pathToFileURL } from "node:url";
-import { plain, record } from "./fixture.mjs";
+import { ATTACK, CONTROL, hostile, placeOf, plain, record } from "./fixture.mjs";
 import { RUN, STEARIN, browser, needsBrowser, scratch, server, why } from "./help.mjs";
 
 const skip = needsBrowser;
-const ATTACK = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script></script><script>window.pwned=1//<!-- --> ]]> {{7*7}}";
-
 let [chrome, folder] = [];
 before(async () => {
   if (skip) return;
@@ -189,10 +187,35 @@ test("a report answers as the server does", { skip: skip || why }, async () => {
   site.close();
 });
 
+test("a report of a damaged run says what is missing, on a telephone too", { skip, timeout: 60_000 }, async () => {
+  const { folder: run } = record(path.join(folder, "damaged"), { groups: [plain()], more: [[5, [{ ...plain(), id: "two" }]]], held: "held-out" });
+  fs.appendFileSync(path.join(run, "metrics.jsonl"), 'no json\n{"step": 13, "unfiltered/entropy": 0.4}\n');
+  fs.truncateSync(path.join(run, "samples/step-000005.safetensors"), 300);
+  const file = write(run, "damaged.html");
+  for (const width of [1280, 390]) {
+    const { page, faults, close } = await read(file, "", { viewport: { width, height: 844 } });
+    await page.waitForSelector("section[aria-label=Entropy] canvas");
+    assert.match(await page.locator(".health").textContent(), /metrics\.jsonl, line 13/);
+    for (const view of ["run", "samples", "evals", "compare"]) {
+      await page.locator(`nav [data-view=${view}]`).click();
+      await page.waitForTimeout(300);
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width, `${view} is wider than ${width}`);
+      if (width > 390) continue;
+      const small = await page.locator("button:visible, select:visible, summary:visible, .check:visible").evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().height < 43.5).map((one) => one.outerHTML.slice(0, 90)));
+      assert.deepEqual(small, [], view);
+    }
+    await page.locator("nav [data-view=samples]").click();
+    await page.waitForSelector(".rows .tok span.t");
+    // The step whose columns are cut: its group says so.
+    await page.keyboard.press("Shift+ArrowLeft");
+    await page.waitForSelector("#view-samples .notice.alarm");
+    assert.deepEqual(faults, []);
+    await close();
+  }
+});
+
 test("hostile texts in a report are texts", { skip, timeout: 120_000 }, async () => {
-  const texts = [ATTACK, "</script>", "<!--<script>", "a\u2028b\u2029c", "\u0000\u001b[31mred\u007f\u0085", "]]>", "é", ""];
-  const completions = texts.map((text, at) => ({ pieces: text === "" ? [] : [text], outcome: at % 2 ? "wrong" : "correct", reward: at % 2 ? 0 : 1, answer: text, parts: { [ATTACK]: 1, ["__proto__"]: 0 } }));
-  const { folder: run } = record(path.join(folder, "hostile"), { name: ATTACK, groups: [{ id: ATTACK, source: ATTACK, problem: ATTACK, gold: ATTACK, completions }] });
+  const { folder: run } = record(path.join(folder, "hostile"), { name: ATTACK, groups: [{ id: ATTACK, source: ATTACK, problem: ATTACK, gold: ATTACK, completions: hostile() }], held: "held-out" });
   const keys = { step: 13, stage: "rl", ["__proto__"]: 1, constructor: 2, [ATTACK]: 3 };
   fs.appendFileSync(path.join(run, "metrics.jsonl"), `${JSON.stringify(keys)}\n`);
   const file = write(run, "hostile.html");
@@ -209,8 +232,8 @@ test("hostile texts in a report are texts", { skip, timeout: 120_000 }, async ()
     await page.waitForSelector(".rows .tok span.t");
     assert.equal(await page.locator("section .problem").first().textContent(), ATTACK);
     const bodies = await page.locator(".rows .tok").evaluateAll((all) => Object.fromEntries(all.map((one) => [one.dataset.sibling, one.textContent])));
-    assert.equal(bodies[0], ATTACK);
-    assert.equal(bodies[4], "␀␛[31mred␡U+0085");
+    assert.equal(bodies[placeOf("markup")], ATTACK);
+    assert.equal(bodies[placeOf("control")], CONTROL);
     for (const key of ["1", "3", "4"]) {
       await page.keyboard.press(key);
       await page.waitForTimeout(200);

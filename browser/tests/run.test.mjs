@@ -96,6 +96,63 @@ test("the prediction's slope, correlation and signs are those of the visible ste
   await clean();
 });
 
+test("the scatter, the solve rates and the problems have tables as well", { skip }, async () => {
+  const cells = (where) => where.locator("tbody tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+  const { page, clean } = await open(chrome, at("run"));
+  await page.waitForSelector(".scatter circle");
+  const prediction = page.locator("section[aria-label='Predicted against measured']");
+  await prediction.locator("summary", { hasText: "data of the scatter" }).click();
+  const pairs = [...written].filter(([, line]) => Number.isFinite(line["entropy/probe_delta"])).map(([step, line]) => [String(step), figure(line["entropy/predicted_delta"]), figure(line["entropy/probe_delta"])]);
+  assert.deepEqual(await cells(prediction.locator("[aria-label='Measured against predicted, table']")), pairs);
+  const solved = page.locator("section[aria-label='Solve rates']");
+  await solved.locator(".bars button").first().waitFor();
+  await solved.locator("summary").click();
+  const groups = lines(path.join(RUN, "samples/index.jsonl"));
+  const of = groups.filter(({ step }) => step === groups.at(-1).step);
+  assert.deepEqual(await cells(solved), Array.from({ length: of[0].n + 1 }, (_, correct) => [`${correct} of ${of[0].n}`, String(of.filter((one) => one.correct === correct).length)]));
+  // Every drawing has a title, and a table or a list of what it shows.
+  const bare = await page.locator("main [role=img]:visible, main .bars:visible").evaluateAll((all) => all.filter((one) => {
+    const card = one.closest("section.card");
+    return !card.querySelector("h2").textContent || !card.querySelector("details.data");
+  }).map((one) => one.getAttribute("aria-label")));
+  assert.deepEqual(bare, []);
+  await clean();
+});
+
+test("groups that are all right, all wrong and mixed are all of them", { skip }, async () => {
+  const { page, clean } = await open(chrome, at("run"));
+  const groups = page.locator("section[aria-label=Groups]");
+  await groups.locator(".legend b").first().waitFor();
+  await groups.locator("summary").click();
+  const rows = await groups.locator("tbody tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => Number(cell.textContent))));
+  assert.deepEqual(await groups.locator("th").allTextContents(), ["step", "all right", "all wrong", "mixed", "equal rewards"]);
+  assert.ok(rows.length > 5);
+  for (const [step, right, wrong, mixed] of rows) {
+    assert.ok(Math.abs(mixed - (1 - written.get(step)["reward/group/all_correct"] - written.get(step)["reward/group/none_correct"])) < 0.001, `step ${step}: ${right}, ${wrong}, ${mixed}`);
+  }
+  await clean();
+});
+
+test("what an entropy is averaged over is said", { skip }, async () => {
+  const { page, clean } = await open(chrome, at("run"));
+  await page.waitForSelector("section[aria-label=Entropy] canvas");
+  const note = (title) => page.locator(`section[aria-label='${title}'] .note:not(.none)`).first().textContent();
+  assert.match(await note("Entropy"), /every token of all completions that were sampled.*sampling temperature.*groups that are learnt from.*tokens in the loss/);
+  assert.match(await note("Predicted against measured"), /fresh completions of the probe's problems, the same ones before and after the update/);
+  assert.match(await note("Quadrants"), /tokens of the groups that are learnt from/);
+  await clean();
+});
+
+test("all groups of a step are counted, however many there are", { skip }, async () => {
+  const { folder } = record(path.join(scratch(), "wide"), { groups: Array.from({ length: 450 }, (_, place) => ({ ...plain(), id: `p${place}` })) });
+  const own = await server(folder);
+  const [{ id: run }] = await own.json("/runs");
+  const { page, clean } = await open(chrome, `${own.url}/#/${run}/run?step=10`);
+  await page.waitForFunction(() => [...document.querySelectorAll(".bars .count")].map((one) => one.textContent).join() === ",450,");
+  await clean();
+  own.close();
+});
+
 test("solve rates count the recorded groups, and a bar opens them", { skip }, async () => {
   const groups = lines(path.join(RUN, "samples/index.jsonl"));
   const { step } = groups.at(-1);

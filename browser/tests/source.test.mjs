@@ -34,11 +34,11 @@ test("modules can be joined into one script", () => {
   }
 });
 
-// The limit keeps the page small enough to be read. It was 120 kB before the page had the order of
-// problems, exact sign flips and scales that a slow step does not hide. The modules are not minified,
-// and come from the same machine.
-test("a panel has at most 250 lines, and all modules are under 165 kB", () => {
+// The limit keeps the page small enough to be read. It was 165 kB before the page had the mask, the
+// recorded alternatives, the form of forks, problems that are walked by keys, and a table for every
+// drawing. The modules are not minified, and come from the same machine.
+test("a panel has at most 250 lines, and all modules are under 185 kB", () => {
   for (const name of own) if (name.startsWith("panels")) assert.ok(read(name).split("\n").length <= 251, name);
   const bytes = own.reduce((sum, name) => sum + fs.statSync(path.join(ROOT, name)).size, 0);
-  assert.ok(bytes < 165_000, `${bytes} bytes`);
+  assert.ok(bytes < 185_000, `${bytes} bytes`);
 });

@@ -23,9 +23,15 @@ export async function get(path) {
   return (await ask(path)).json();
 }
 
-/** Text of a route. */
-export async function getText(path) {
-  return (await ask(path)).text();
+/** Lines of a route that answers in pages, all of them from number `first` on. */
+export async function getLines(path, first = 0) {
+  const all = [];
+  for (let after = first; after !== null; ) {
+    const page = await get(`${path}${path.includes("?") ? "&" : "?"}after=${after}`);
+    all.push(...page.lines);
+    after = page.next;
+  }
+  return all;
 }
 
 /** Sends JSON. */
@@ -69,7 +75,7 @@ export function route(...parts) {
 /** A run: what it is, and the columns of its metrics that were asked for. */
 export class RunData {
   constructor(id) {
-    Object.assign(this, { id, info: null, health: [], generation: null, last: Promise.resolve() });
+    Object.assign(this, { id, info: null, health: [], generation: null, gone: null, last: Promise.resolve() });
     this.clear();
   }
 
@@ -111,9 +117,14 @@ export class RunData {
     return { key, label, colour, values: this.column(key) ?? [], ...more };
   }
 
-  at(key, step) {
-    const place = this.places.get(step);
-    return place === undefined ? NaN : (this.series.get(key)?.[place] ?? NaN);
+  /** The unit of the lengths of completions: other trainers' texts may have no tokens. */
+  lengths() {
+    return this.info.length_unit ?? "tokens";
+  }
+
+  /** What the columns have a row for: a text without tokens is cut into words. */
+  pieces() {
+    return this.lengths() === "tokens" ? "tokens" : "words";
   }
 
   unit(key) {
@@ -207,8 +218,14 @@ export class RunData {
   listen(told) {
     if (isReport) return;
     this.source = listen(route("runs", this.id, "events"), ["step", "status", "health", "restart"], told);
-    this.source.addEventListener("error", () => told("lost", null));
+    this.source.addEventListener("error", () => told("lost", this.source.readyState === EventSource.CLOSED));
     this.source.addEventListener("open", () => told("open", null));
+  }
+
+  /** Learns whether the server still has the run: its folder may have been removed. */
+  async seek() {
+    this.gone = await get(route("runs", this.id)).then(() => null, (error) => (error instanceof Refused ? error.message : null));
+    this.version += 1;
   }
 
   close() {

@@ -33,10 +33,10 @@ export function success(share) {
 
 /** In the record, `l` is the high surprisal: l for a low probability. */
 export const QUADRANTS = [
-  { key: "l_plus", label: "winners, high surprisal", colour: "--q-up" },
-  { key: "u_plus", label: "winners, low", colour: "--q-lp" },
-  { key: "l_minus", label: "losers, high surprisal", colour: "--q-um" },
-  { key: "u_minus", label: "losers, low", colour: "--q-lm" },
+  { key: "l_plus", label: "winners, high surprisal", colour: "--orange" },
+  { key: "u_plus", label: "winners, low", colour: "--blue" },
+  { key: "l_minus", label: "losers, high surprisal", colour: "--violet" },
+  { key: "u_minus", label: "losers, low", colour: "--teal" },
 ];
 
 /** Class of the mark of an outcome: it differs in shape as well. */

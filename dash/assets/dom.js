@@ -79,6 +79,23 @@ export function table(header, rows) {
   return el("table", {}, el("thead", {}, line(header, "th")), el("tbody", {}, ...rows.map((cells) => line(cells, "td"))));
 }
 
+/** A table below a drawing, built when it is opened; `cells()` gives its header and its rows. */
+export function dataTable(title, cells) {
+  const below = el("details", { class: "data" }, el("summary", { text: "data" }));
+  below.fill = () => {
+    below.querySelector(".scroll")?.remove();
+    if (below.open) below.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}, table` }, table(...cells())));
+  };
+  below.addEventListener("toggle", below.fill);
+  return below;
+}
+
+/** Text with long digests cut; the whole is its title. */
+export function short(text) {
+  const cut = text.replace(/\b[0-9a-f]{24,}\b/g, (digest) => `${digest.slice(0, 10)}…`);
+  return cut === text ? text : el("span", { title: text, text: cut });
+}
+
 /** Whether the pointer itself moved: browsers also tell when the page moves below it. */
 export function moved(event) {
   return event.movementX !== 0 || event.movementY !== 0;

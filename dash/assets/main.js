@@ -17,13 +17,13 @@ import { surprisalPanel } from "./panels/surprisal.js";
 import { timePanel } from "./panels/time.js";
 import { updatesPanel } from "./panels/updates.js";
 import { nearest } from "./plot.js";
-import { VIEWS, address, cursor, move, parse, touch, watch } from "./state.js";
+import { VIEWS, address, arrive, cursor, move, parse, touch, watch } from "./state.js";
 import { Strip } from "./strip.js";
 
 const NAMES = new Map([["run", "Run"], ["samples", "Samples"], ["evals", "Evals"], ["compare", "Compare"]]);
 const FIRST = [entropyPanel, rewardsPanel];
 const CURVES = [quadrantsPanel, predictionPanel, surprisalPanel, weightsPanel, lengthsPanel, updatesPanel, timePanel];
-const STATES = new Map([["killed", "was killed"], ["silent", "no sign of life"], ["unknown", "state unknown"]]);
+const STATES = new Map([["killed", "was killed"], ["silent", "no sign of life"], ["gone", "is not there any more"], ["unknown", "state unknown"]]);
 
 const page = { runs: [], run: null, newest: null, strip: null, views: new Map(), panels: [], lost: false };
 
@@ -45,8 +45,14 @@ function mount(element, run, panels, rest) {
 
 const wanted = (run, panels) => panels.flatMap((panel) => panel.keys).flatMap((key) => run.matching(key));
 
+/** Whether a run is an evaluation alone, without steps and groups. */
+const isEval = (run) => run.info.facts?.kind === "eval";
+
+/** The views in which a run has something. */
+const viewsOf = (run) => (isEval(run) ? ["evals", "compare"] : VIEWS);
+
 /** What decides which charts there are. */
-const shape = (run) => JSON.stringify([[...run.keys.keys()].sort(), run.info.sampled.length > 0, run.info.evals.map(({ set }) => set)]);
+const shape = (run) => JSON.stringify([[...run.keys.keys()].sort(), run.info.sampled.length > 0, run.info.evals.map(({ set }) => set), isEval(run) && run.info.status?.state]);
 
 async function showRun(id) {
   page.run?.close();
@@ -60,6 +66,7 @@ async function showRun(id) {
   page.shape = shape(run);
   if (run.keys.size === 0 && run.info.evals.length > 0 && cursor.view === "run") move({ view: "evals" });
   chooseStep(run);
+  settle(run);
   build(run);
   run.load(wanted(run, CURVES)).then(() => touch("data"));
   run.listen((event, data) => follow(run, event, data));
@@ -75,6 +82,21 @@ function chooseStep(run) {
   }
   move(patch);
   stayNewest(run);
+}
+
+/** Moves a cursor that an address put where the run has nothing. */
+function settle(run) {
+  const patch = {};
+  if (!viewsOf(run).includes(cursor.view)) patch.view = viewsOf(run)[0];
+  const { info, steps } = run;
+  const others = () => [...info.sampled, ...info.evals.flatMap((one) => one.steps)];
+  if (cursor.step === null) patch.step = steps.at(-1) ?? null;
+  else if (!run.places.has(cursor.step) && !others().includes(cursor.step)) {
+    patch.step = nearest([...steps, ...others()].sort((a, b) => a - b), cursor.step);
+  }
+  if (cursor.from > (steps.at(-1) ?? 0) || (cursor.to ?? Infinity) < (steps[0] ?? 0)) Object.assign(patch, { from: null, to: null });
+  patch.with = cursor.with.filter((id, at, all) => id !== run.id && all.indexOf(id) === at && page.runs.some((one) => one.id === id));
+  move(patch);
 }
 
 /** A cursor at the newest step, or at none, goes to the step that is the newest now. */
@@ -93,6 +115,11 @@ function build(run) {
   page.built = new Set();
   page.panels = [];
   head(run);
+  if (isEval(run)) {
+    const alerts = page.views.get(viewsOf(run)[0]).appendChild(el("div", {}));
+    healthPanel.mount(alerts, run);
+    page.panels.push(healthPanel);
+  }
   view(cursor.view);
   touch("data");
 }
@@ -132,27 +159,30 @@ function head(run) {
   choose.addEventListener("change", () => move({ run: choose.value, step: null, group: null, sib: null, tok: null, from: null, to: null, id: null, with: [] }, true));
   page.state = el("span", { class: "state" });
   const nav = el("nav", { "aria-label": "views" });
-  VIEWS.forEach((name) => nav.append(el("button", { type: "button", data: { view: name }, text: NAMES.get(name), onclick: () => move({ view: name }, true) })));
+  (run?.info ? viewsOf(run) : VIEWS).forEach((name) => nav.append(el("button", { type: "button", data: { view: name }, text: NAMES.get(name), onclick: () => move({ view: name }, true) })));
   const theme = el("button", { type: "button", class: "icon", "aria-label": "switch theme", title: "theme (t)", text: "◐", onclick: switchTheme });
   const help = el("button", { type: "button", class: "icon", "aria-label": "keys", title: "keys (?)", text: "?", onclick: () => page.help.showModal() });
   const line = el("div", { class: "barline" }, el("span", { class: "logo", text: "stearin" }), choose, page.state, nav, theme, help);
   const header = document.getElementById("head");
   replace(header, line);
   page.strip = run ? new Strip(header, run) : null;
+  // An evaluation has one step, the one that its policy was trained to.
+  if (run?.info && isEval(run)) page.strip.root.hidden = true;
 }
 
 function status(run) {
   const { status: now, stages } = run.info;
-  const state = page.lost ? "lost" : (now?.state ?? "unknown");
-  const name = page.lost ? "server lost" : (STATES.get(state) ?? state);
+  const state = run.gone ? "gone" : page.lost ? "lost" : (now?.state ?? "unknown");
+  const name = state === "lost" ? "server lost" : (STATES.get(state) ?? state);
   const parts = [name];
-  if (now) parts.push(`step ${now.step} of ${now.total_steps}`);
+  const whole = isEval(run) ? "problem" : "step";
+  if (now) parts.push(isEval(run) ? `${now.step} of ${now.total_steps} problems` : `step ${now.step} of ${now.total_steps}`);
   const stage = stages[now?.stage ?? 0];
   if (stage && stages.length > 1) parts.push(stage.name);
   if (state === "running" && now.phase) parts.push(now.phase);
   const origin = page.runs.find((one) => one.id === run.id)?.origin;
   if (origin && origin !== "stearin") parts.push(`written by ${origin}`);
-  if (Number.isFinite(now?.step_s)) parts.push(`${duration(now.step_s)} a step`);
+  if (Number.isFinite(now?.step_s)) parts.push(`${duration(now.step_s)} a ${whole}`);
   if (state === "running" && Number.isFinite(now.eta_s)) parts.push(`${duration(now.eta_s)} left`);
   page.state.className = `state ${state}`;
   replace(page.state, el("i", {}), parts.join(" · "));
@@ -169,11 +199,13 @@ let asked = false;
 function follow(run, event, data) {
   if (run !== page.run) return;
   if (event === "lost" || event === "open") page.lost = event === "lost";
+  // The server refused to go on; a server that is away is asked again by the browser.
+  if (event === "lost" && data) run.seek().then(() => touch("status"));
   if (event === "status") run.info.status = data;
   // Also those that came while nobody listened.
   if (event === "health" || event === "open") run.heed().then(() => touch("data"), () => {});
   if (event === "restart") return void run.reload().then(() => rebuild(run));
-  if ((event === "step" || event === "open") && !asked) {
+  if ((event === "step" || event === "open" || (event === "status" && isEval(run))) && !asked) {
     asked = true;
     setTimeout(async () => {
       asked = false;
@@ -181,6 +213,7 @@ function follow(run, event, data) {
       if (run !== page.run) return;
       stayNewest(run);
       if (shape(run) !== page.shape) await rebuild(run);
+      else if (isEval(run) && page.built.has("evals")) evalsPanel.refresh();
       touch("data");
     }, 100);
   }
@@ -210,7 +243,10 @@ function act(name) {
   const by = name.endsWith("-") ? -1 : 1;
   if (name === "theme") return switchTheme();
   if (name === "help") return page.help.showModal();
-  if (name.startsWith("view")) return move({ view: VIEWS[Number(name.slice(4)) - 1] }, true);
+  if (name.startsWith("view")) {
+    const to = VIEWS[Number(name.slice(4)) - 1];
+    return !run?.info || viewsOf(run).includes(to) ? move({ view: to }, true) : announce(`an evaluation has no ${NAMES.get(to)}`);
+  }
   if (!run) return;
   if (name.startsWith("step") || name.startsWith("recorded")) {
     const steps = name.startsWith("step") ? page.strip.shown() : run.info.sampled;
@@ -223,7 +259,7 @@ function act(name) {
     }
     return;
   }
-  if (cursor.view === "samples" || name === "find") {
+  if (viewsOf(run).includes("samples") && (cursor.view === "samples" || name === "find")) {
     if (cursor.view !== "samples") move({ view: "samples" }, true);
     requestAnimationFrame(() => groupsPanel.act?.(name, by));
   }
@@ -241,7 +277,8 @@ async function boot() {
   listenKeys(act);
   watch((state, changed) => {
     if (changed.has("run") && state.run && state.run !== page.run?.id) return void open(state.run);
-    if (!page.run?.info || !page.strip) return;
+    if (!page.run?.info || page.strip?.run !== page.run) return;
+    if (["view", "step", "from", "to", "with"].some((name) => changed.has(name))) settle(page.run);
     if (changed.has("view")) view(state.view);
     status(page.run);
     page.strip.draw(state);
@@ -255,26 +292,29 @@ async function boot() {
     event.preventDefault();
     announce(event.reason.message);
   });
-  addEventListener("popstate", () => move(parse(location.hash)));
-  addEventListener("hashchange", () => location.hash !== address() && move(parse(location.hash)));
+  addEventListener("popstate", () => arrive(within(parse(location.hash))));
+  addEventListener("hashchange", () => location.hash !== address() && arrive(within(parse(location.hash))));
   try {
     page.runs = await get("/runs");
   } catch (error) {
     return fail(error);
   }
   if (page.runs.length === 0) return fail({ message: "There is no run in this folder.", act: "start the dashboard in a folder of runs, or name one" });
-  const patch = parse(location.hash);
-  if (!page.runs.some((one) => one.id === patch.run)) {
-    const newest = [...page.runs].sort((a, b) => (b.updated ?? 0) - (a.updated ?? 0));
-    // A report is of its first run; further ones are there to compare it with.
-    patch.run = (isReport ? page.runs : newest)[0].id;
-    if (isReport) patch.with = page.runs.slice(1).map((one) => one.id);
-  }
-  move(patch);
+  arrive(within(parse(location.hash)));
+}
+
+/** The address, with another run in place of one that is not there. */
+function within(patch) {
+  if (page.runs.some((one) => one.id === patch.run)) return patch;
+  const newest = [...page.runs].sort((a, b) => (b.updated ?? 0) - (a.updated ?? 0));
+  // A report is of its first run; further ones are there to compare it with.
+  patch.run = (isReport ? page.runs : newest)[0].id;
+  if (isReport) patch.with = page.runs.slice(1).map((one) => one.id);
+  return patch;
 }
 
 const panelView = new Map([[groupsPanel, "samples"], [evalsPanel, "evals"], [comparePanel, "compare"]]);
-const isHidden = (panel) => (panelView.get(panel) ?? "run") !== cursor.view;
+const isHidden = (panel) => (panelView.get(panel) ?? viewsOf(page.run)[0]) !== cursor.view;
 
 const open = (id) => showRun(id).catch(fail);
 

@@ -33,6 +33,7 @@ export function signed(value) {
 
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return ABSENT;
+  if (seconds < 0.95) return `${figure(Number((1000 * seconds).toPrecision(2)))} ms`;
   if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
@@ -51,13 +52,4 @@ export function rolling(values, width) {
     if (count > 0 && Number.isFinite(values[i])) out[i] = sum / count;
   }
   return out;
-}
-
-/** Wilson's 95 % interval of a share seen in n trials. */
-export function wilsonInterval(share, n) {
-  const z = 1.959963984540054;
-  const scale = 1 + (z * z) / n;
-  const centre = share + (z * z) / (2 * n);
-  const half = z * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n));
-  return [(centre - half) / scale, (centre + half) / scale];
 }

@@ -1,5 +1,5 @@
 // Charts: uPlot with our axes, bands, shading, cursor line, legend and table.
-import { card, el, moved, replace, table } from "./dom.js";
+import { card, dataTable, el, moved, replace } from "./dom.js";
 import { css, tint } from "./colour.js";
 import { NOT_FINITE, figure, tick } from "./number.js";
 import { move } from "./state.js";
@@ -25,7 +25,7 @@ const gaps = (values) => Array.from(values, (value) => (Number.isFinite(value) ?
 
 /**
  * A card with a chart. `spec` has `title`, `unit`, `classes`, `series(run, state)` and, where
- * wanted, `bands`, `shade(run)`, `flags(run)`, `zero`, `range`, `log`, `paint`,
+ * wanted, `note` (a line below the legend), `bands`, `shade(run)`, `flags(run)`, `zero`, `range`, `log`, `paint`,
  * `axis`, `tools`, `most` (the top of the scale for the highest value and all series), `foreign`
  * (the axis is no step of the page's cursor).
  *
@@ -37,11 +37,11 @@ export class Chart {
     Object.assign(this, { run, spec, plot: null, version: -1, seen: "" });
     this.box = el("div", { class: "plot", role: "img" });
     this.legend = el("div", { class: "legend" });
-    this.below = el("details", {}, el("summary", { text: "data" }));
-    this.below.addEventListener("toggle", () => this.tabulate());
+    this.below = dataTable(spec.title, () => this.cells());
+    const note = spec.note ? el("p", { class: "note", text: spec.note }) : "";
     this.card = card(spec.title, spec.unit === "1" ? "" : spec.unit, spec.classes, ...(spec.tools ?? []));
     this.none = el("p", { class: "note none" });
-    this.card.append(this.box, this.none, this.legend, this.below);
+    this.card.append(this.box, this.none, this.legend, note, this.below);
     element.append(this.card);
     this.sized = new ResizeObserver(() => this.resize());
     this.sized.observe(this.box);
@@ -84,7 +84,7 @@ export class Chart {
     this.none.textContent = present.length === 0 ? "No value in these steps." : "0 at each of these steps.";
     this.hair = this.plot.over.querySelector(".hair") ?? this.plot.over.appendChild(el("div", { class: "hair" }));
     this.keyed();
-    if (this.below.open) this.tabulate();
+    this.below.fill();
   }
 
   /** The values of the legend's series in the steps that are shown. */
@@ -244,9 +244,7 @@ export class Chart {
   }
 
   /** 50 rows at even distances. */
-  tabulate() {
-    this.below.querySelector(".scroll")?.remove();
-    if (!this.below.open || !this.series) return;
+  cells() {
     const shown = this.series.filter((one) => !one.bare);
     const every = Math.max(1, Math.ceil(this.steps.length / ROWS));
     const rows = [];
@@ -254,9 +252,7 @@ export class Chart {
       const cells = shown.map((one) => figure((one.raw ?? one.values)[at]));
       if (cells.some((cell) => cell !== "—")) rows.push([String(this.steps[at]), ...cells]);
     }
-    const scroll = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${this.spec.title}, table` });
-    scroll.append(table(["step", ...shown.map((one) => one.label)], rows));
-    this.below.append(scroll);
+    return [["step", ...shown.map((one) => one.label)], rows];
   }
 }
 

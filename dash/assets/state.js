@@ -4,6 +4,14 @@ const NUMBERS = ["step", "group", "sib", "tok", "from", "to"];
 const TEXTS = ["by", "id", "fig", "rule", "q", "key", "x", "solved", "sort", "rank"];
 export const VIEWS = ["run", "samples", "evals", "compare"];
 
+// What a text may be, where a panel has a fixed choice of values.
+const offered = new Map();
+
+/** Declares the values of a text of the cursor; an address with another one is read as without it. */
+export function offer(name, values) {
+  offered.set(name, new Set(values));
+}
+
 export const cursor = { run: null, view: "run", with: [], only: false };
 for (const name of [...NUMBERS, ...TEXTS]) cursor[name] = null;
 
@@ -76,6 +84,12 @@ function later() {
   timer = setTimeout(() => write(false), Math.max(0, 100 - (Date.now() - written)));
 }
 
+/** Goes where an address says, and writes what was made of it. */
+export function arrive(patch) {
+  move(patch);
+  later();
+}
+
 /** A part of an address; as it is where it is no escape. */
 function unescaped(part) {
   try {
@@ -93,9 +107,15 @@ export function parse(hash) {
   const patch = { run: run || null, view: VIEWS.includes(view) ? view : "run" };
   for (const name of NUMBERS) {
     const value = values.get(name);
-    patch[name] = value !== null && /^-?\d+$/.test(value) ? Number(value) : null;
+    const number = value !== null && /^-?\d+$/.test(value) ? Number(value) : null;
+    patch[name] = Number.isSafeInteger(number) ? number : null;
   }
-  for (const name of TEXTS) patch[name] = values.get(name);
+  if (patch.from !== null && patch.to !== null && patch.from >= patch.to) patch.from = patch.to = null;
+  for (const name of TEXTS) {
+    const value = values.get(name) || null;
+    patch[name] = value !== null && offered.get(name)?.has(value) === false ? null : value;
+  }
+  if (patch.solved !== null && !/^[\d.]+\.\.[\d.]+$/.test(patch.solved)) patch.solved = null;
   patch.only = values.get("only") === "1";
   patch.with = (values.get("with") ?? "").split(",").filter(Boolean).slice(0, 5);
   return patch;

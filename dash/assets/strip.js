@@ -21,7 +21,7 @@ export class Strip {
       move({ from: from ?? this.run.steps[0], to: to ?? null });
     });
     this.track = el("div", { class: "track" }, this.canvas, this.slider);
-    element.append(el("div", { class: "strip" }, this.at, this.track, this.range));
+    this.root = element.appendChild(el("div", { class: "strip" }, this.at, this.track, this.range));
     new ResizeObserver(() => this.paint()).observe(this.track);
   }
 

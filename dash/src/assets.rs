@@ -32,6 +32,7 @@ static ALL: &[Asset] = &assets![
     "panels/health.js",
     "panels/inspector.js",
     "panels/lengths.js",
+    "panels/matrix.js",
     "panels/prediction.js",
     "panels/problem.js",
     "panels/quadrants.js",

@@ -1,13 +1,15 @@
 import { RunData, get } from "../api.js";
-import { card, el, replace, table } from "../dom.js";
+import { card, el, replace, short, table, visible } from "../dom.js";
 import { figure, signed } from "../number.js";
 import { Chart } from "../plot.js";
-import { cursor, move, touch } from "../state.js";
-import { evalLines } from "./evals.js";
+import { cursor, move, offer, touch } from "../state.js";
+import { sentence } from "./health.js";
 
-const COLOURS = ["--accent", "--q-up", "--q-lm", "--q-um", "--bad", "--half"];
+const COLOURS = ["--accent", "--orange", "--teal", "--violet", "--bad", "--half"];
 const AXES = [["step", "step"], ["training/updates", "update"], ["training/num_tokens", "tokens in the loss"]];
 const COMPARED = ["unfiltered/entropy", "actor/entropy", "unfiltered/rewards/mean", "critic/rewards/mean", "train/loss"];
+
+offer("x", AXES.map(([key]) => key));
 
 /** Several runs on one axis, the difference of their recipes, and a paired test. */
 export const comparePanel = {
@@ -55,6 +57,8 @@ export const comparePanel = {
       this.differ(state).catch((error) => replace(this.diff, el("p", { class: "note", text: error.message })));
     }
     if (this.key.options.length === 0) this.options();
+    const has = (key) => [...this.key.options].some(({ value }) => value === key);
+    if (cursor.key !== null && !has(cursor.key)) return void move({ key: null });
     const key = cursor.key ?? COMPARED.find((one) => this.run.has(one)) ?? this.key.options[0]?.value;
     if (!key) return;
     this.key.value = key;
@@ -111,12 +115,12 @@ export const comparePanel = {
       if (!other) continue;
       const rows = await get(`/diff?a=${encodeURIComponent(this.run.id)}&b=${encodeURIComponent(id)}`);
       const box = card("Recipes", `${this.name(this.run)} against ${this.name(other)}: ${rows.length} differences`, "half");
-      const cells = rows.map(({ key, a, b }) => [el("code", { text: key }), a ?? "—", b ?? "—"]);
+      const cells = rows.map(({ key, a, b }) => [el("code", { text: key }), short(a ?? "—"), short(b ?? "—")]);
       const made = table(["key", this.name(this.run), this.name(other)], cells);
       made.className = "left";
       box.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "differences of the recipes" }, made));
       const tests = card("Paired test", "same problems, last evaluation of each", "half");
-      tests.append(await paired(this.run, other));
+      tests.append(...await paired(this.run, other).catch(({ message }) => [el("p", { class: "note", text: sentence(visible(message)) })]));
       this.diff.append(box, tests);
     }
     touch("data");
@@ -148,55 +152,22 @@ function along(values, x) {
   return values.map((value) => (Number.isFinite(value) ? (sum += value) : NaN));
 }
 
-/** Mean difference over common problems, with the exact sign-flip test. */
+/** The paired test of the last evaluations of each common set, as the server computes it. */
 async function paired(first, second) {
-  const rows = [];
-  for (const { set, steps } of first.info.evals) {
-    const other = second.info.evals.find((one) => one.set === set);
-    if (!other) continue;
-    const [a, b] = await Promise.all([evalLines(first, set, steps.at(-1)), evalLines(second, set, other.steps.at(-1))]);
-    const known = new Map(b.map((line) => [line.id, line]));
-    const pairs = a.filter((line) => known.has(line.id)).map((line) => [line, known.get(line.id)]);
-    if (pairs.length > 1) rows.push([set, ...tested(pairs)]);
-  }
-  if (rows.length === 0) return el("p", { class: "note", text: "The runs have no held-out set with common problems." });
-  const made = table(["set", "problems", "mean difference", "95 % interval", "better, worse", "p"], rows);
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "paired test" }, made, el("p", { class: "note", text: "Points of accuracy, this run less the other. p: two-sided, all signs of the differences flipped." }));
+  const sets = await get(`/paired?a=${encodeURIComponent(first.id)}&b=${encodeURIComponent(second.id)}`);
+  if (sets.length === 0) return [el("p", { class: "note", text: "The runs have no held-out set in common." })];
+  const parts = sets.map(({ set, steps, error, figures }) => {
+    const title = el("h3", { text: `${set}: step ${steps[0]} against step ${steps[1]}` });
+    if (error) return [title, el("p", { class: "note", text: sentence(visible(error)) })];
+    const made = table(["figure", "difference", "95 % interval", "higher, lower", "p", "problems"], figures.map(tested));
+    return [title, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${set}, paired test` }, made)];
+  });
+  const note = "This run less the other, over the problems of both that could be judged: shares in points, lengths in tokens. Higher, lower: in how many problems. p: two-sided, signs of the differences flipped.";
+  return [...parts.flat(), el("p", { class: "note", text: note })];
 }
 
-function tested(pairs) {
-  const share = ({ correct, n }) => correct / n;
-  const d = pairs.map(([a, b]) => share(a) - share(b));
-  const mean = d.reduce((sum, one) => sum + one, 0) / d.length;
-  const error = Math.sqrt(d.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (d.length - 1) / d.length);
-  const points = (value) => signed(Number((100 * value).toFixed(1)));
-  return [String(d.length), points(mean), `${points(mean - 1.96 * error)} to ${points(mean + 1.96 * error)}`,
-    `${d.filter((one) => one > 0).length}, ${d.filter((one) => one < 0).length}`, figure(signFlips(d, commonMultiple(pairs.flat().map(({ n }) => n))))];
-}
-
-const divisor = (a, b) => (b === 0 ? a : divisor(b, a % b));
-const commonMultiple = (counts) => [...new Set(counts)].reduce((all, n) => (all * n) / divisor(all, n), 1);
-
-/**
- * Share of all sign patterns whose sum is at least as far from 0. The differences are multiples of
- * 1/`scale`, so sums are counted on whole numbers; NaN where there would be too many.
- */
-export function signFlips(d, scale) {
-  const whole = d.map((one) => Math.round(Math.abs(one) * scale)).filter((one) => one > 0);
-  const most = whole.reduce((sum, one) => sum + one, 0);
-  if (most * whole.length > 2e7) return NaN;
-  let shares = new Float64Array(2 * most + 1);
-  shares[most] = 1;
-  let reach = 0;
-  for (const one of whole) {
-    const next = new Float64Array(2 * most + 1);
-    for (let at = most - reach; at <= most + reach; at++) {
-      next[at + one] += shares[at] / 2;
-      next[at - one] += shares[at] / 2;
-    }
-    shares = next;
-    reach += one;
-  }
-  const seen = Math.abs(Math.round(d.reduce((sum, one) => sum + one, 0) * scale));
-  return shares.reduce((sum, one, at) => (Math.abs(at - most) >= seen ? sum + one : sum), 0);
+function tested({ figure: name, problems, mean, interval, higher, lower, p }) {
+  const scale = name === "tokens" ? 1 : 100;
+  const points = (value) => signed(Number((scale * value).toFixed(1)));
+  return [name, points(mean), interval ? `${points(interval[0])} to ${points(interval[1])}` : "—", `${higher}, ${lower}`, figure(p), figure(problems)];
 }

@@ -14,6 +14,7 @@ export const entropyPanel = {
       unit: `nats a token${run.has("stare/gate_on") ? "; shaded: gate open" : ""}`,
       classes: "wide tall",
       zero: true,
+      note: averaged(run, main, spread),
       series: () => [
         run.curve(main, "mean", "--accent", { width: 2 }),
         ...(spread ? quantiles.map((key, at) => run.curve(key, `${at ? 90 : 10} % of tokens below`, "--faint", { width: 0.5 })) : []),
@@ -28,6 +29,14 @@ export const entropyPanel = {
     this.chart.draw(state);
   },
 };
+
+/** What each line is taken over. */
+function averaged(run, main, spread) {
+  const words = [`Mean: over every token of ${main.startsWith("unfiltered") ? "all completions that were sampled, those of discarded groups too" : "the completions"}; the whole distribution at the sampling temperature.`];
+  if (spread) words.push("Shares: over the tokens of the groups that are learnt from.");
+  if (run.has("stare/target_entropy")) words.push("Target: the gate compares it with the mean over the tokens in the loss.");
+  return words.join(" ");
+}
 
 /** The first warning of each kind about the entropy. */
 function collapses(run) {

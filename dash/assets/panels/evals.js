@@ -1,18 +1,11 @@
 import { get, route } from "../api.js";
-import { css, success } from "../colour.js";
-import { card, choice, el, folded, press, replace, table, visible } from "../dom.js";
+import { css } from "../colour.js";
+import { card, el, folded, table, visible } from "../dom.js";
 import { figure, percent } from "../number.js";
 import { Chart, Charts } from "../plot.js";
-import { move, touch } from "../state.js";
+import { cursor, move, touch } from "../state.js";
+import { Matrix } from "./matrix.js";
 import { ProblemView } from "./problem.js";
-
-const MOST_STEPS = 60;
-const MOST_ROWS = 150;
-const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
-const third = (cells) => Math.max(1, Math.floor(cells.length / 3));
-/** Last third of the evaluations less the first one. */
-const gain = (cells) => mean(cells.slice(-third(cells))) - mean(cells.slice(0, third(cells)));
-const ORDERS = [["gained", "most gained", (cells) => -gain(cells)], ["lost", "most lost", gain], ["hard", "hardest", mean], ["easy", "easiest", (cells) => -mean(cells)]];
 
 /** Held-out accuracy with intervals, and every problem at every evaluation. */
 export const evalsPanel = {
@@ -32,9 +25,9 @@ export const evalsPanel = {
     for (const { set } of run.info.evals) this.set(grid, set);
     const below = el("div", { class: "grid more samples-like" });
     element.append(below);
-    this.problem = new ProblemView(below, run);
+    this.problem = new ProblemView(below, run, () => move({ id: null }));
     this.problem.card.classList.add("whole");
-    this.problem.note.textContent = "choose a problem in the table above";
+    this.problem.note.textContent = "choose a problem, or one of its cells, in the table above";
     run.load(keys).then(() => touch("data"));
   },
 
@@ -50,13 +43,29 @@ export const evalsPanel = {
       paint: (plot, chart) => whiskers(plot, chart.steps, seen(aux("acc/low")), seen(aux("acc/high"))),
     }));
     const [passes, votes] = ["pass@*", "maj@*"].map((name) => run.matching(aux(name)).sort((a, b) => Number(a.split("@")[1]) - Number(b.split("@")[1])));
-    const shades = ["--half", "--q-lp", "--accent", "--q-um", "--q-up", "--ink"];
+    const shades = ["--half", "--blue", "--accent", "--violet", "--orange", "--ink"];
     const lines = (keys, first, more) => keys.map((key, at) => run.curve(key, key.split("/").at(-1), shades[Math.min(at + first, 5)], { span: true, ...more }));
     if (passes.length > 1) this.charts.list.push(new Chart(grid, run, {
       title: `${set}: pass@k`, unit: votes.length > 0 ? "share of problems; dashed: maj@k" : "share of problems", classes: "half tall", range: [0, 1],
       series: () => [...lines(passes, 0), ...lines(votes, 1, { dash: [4, 3], width: 1.2 })],
     }));
-    this.matrices.push(new Matrix(grid, run, set, passes.length > 1 ? "whole" : "half"));
+    const matrix = new Matrix(grid, run, set, passes.length > 1 ? "whole" : "half", (id, step) => this.open(id, set, step));
+    // Where there are no curves to look at, the first problem is shown.
+    matrix.ready = accuracy ? null : (id) => cursor.id === null && move({ id });
+    this.matrices.push(matrix);
+  },
+
+  /** Shows a problem; at a step of the set where one was chosen. */
+  async open(id, set, step) {
+    this.problem.wanted = step === null ? null : { where: set, step };
+    move(step === null ? { id } : { id, step }, true);
+    await this.problem.draw(id);
+    this.problem.card.scrollIntoView({ block: "nearest" });
+  },
+
+  /** Reads lines again of an evaluation that is under way. */
+  refresh() {
+    for (const matrix of this.matrices) matrix.refresh();
   },
 
   /** Figures of the last evaluation, where there are no curves of them. */
@@ -66,11 +75,13 @@ export const evalsPanel = {
     const step = this.run.info.evals.find((one) => one.set === set).steps.at(-1);
     const { summary } = await get(`${route("runs", this.run.id, "evals", set, step)}?after=0`);
     if (!summary) return box.append(el("p", { class: "note", text: "There is no summary: the evaluation has not ended." }));
-    const { accuracy: mean, low, high, samples, pass, maj, greedy, problems, length, truncated } = summary;
+    const { accuracy: mean, low, high, samples, pass, maj, greedy, problems, unjudged, length, truncated } = summary;
+    const parts = (name, all) => Object.entries(all ?? {}).map(([part, { accuracy, problems: of }]) => [`${name} ${visible(part)}, ${figure(of)} problems`, accuracy]);
     const several = (name, all) => Object.entries(all ?? {}).map(([k, one]) => [`${name}@${k}`, one]);
-    const rows = [[`avg@${samples}`, { mean, low, high }], ...several("pass", pass), ...several("maj", maj), ...(greedy ? [["greedy", greedy]] : [])];
+    const rows = [[`avg@${samples}`, { mean, low, high }], ...several("pass", pass), ...several("maj", maj), ...(greedy ? [["greedy", greedy]] : []), ...parts("source", summary.by_source), ...parts("level", summary.by_level)];
     box.append(table(["figure", "mean", "95 % interval"], rows.map(([name, one]) => [name, percent(one.mean, 1), `${percent(one.low, 1)} to ${percent(one.high, 1)}`])),
-      el("p", { class: "note", text: `${problems} problems; ${figure(Number(length.toFixed(1)))} tokens a completion, ${percent(truncated, 1)} truncated` }));
+      el("p", { class: "note", text: `${figure(problems)} problems${unjudged ? `, ${figure(unjudged)} not judged and left out` : ""}; ${figure(Number(length.toFixed(1)))} ${this.run.lengths()} a completion, ${percent(truncated, 1)} truncated` }),
+      el("p", { class: "note", text: settings(summary) }));
   },
 
   draw(state) {
@@ -79,6 +90,12 @@ export const evalsPanel = {
     if (state.id) this.problem?.draw(state.id);
   },
 };
+
+/** How completions were drawn and judged. */
+function settings({ protocol, prompt, criterion, sampling }) {
+  const { temperature, top_p: top, max_new_tokens: most } = sampling ?? {};
+  return [["protocol", protocol], ["prompt", prompt], ["criterion", criterion], ["temperature", temperature], ["top-p", top], ["new tokens at most", most]].filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => `${name} ${visible(String(value))}`).join(" · ");
+}
 
 function whiskers(plot, steps, lows, highs) {
   const { ctx } = plot;
@@ -94,68 +111,4 @@ function whiskers(plot, steps, lows, highs) {
     ctx.stroke();
   });
   ctx.globalAlpha = 1;
-}
-
-/** Problems by steps; the colour is the share of correct completions. */
-class Matrix {
-  constructor(element, run, set, classes) {
-    Object.assign(this, { run, set, seen: "" });
-    this.order = choice("order", ORDERS, ORDERS[0][0], (rank) => move({ rank }));
-    this.card = card(`${set}: problems`, "share correct at each evaluation", classes, this.order);
-    this.key = el("div", { class: "legend" });
-    this.body = el("div", { class: "matrix", tabindex: "0", role: "region", "aria-label": `${set}, problem by step` });
-    this.card.append(this.key, this.body);
-    element.append(this.card);
-  }
-
-  async draw(state) {
-    const { steps } = this.run.info.evals.find(({ set }) => set === this.set);
-    const theme = document.documentElement.dataset.theme;
-    const [rank, , place] = ORDERS.find(([key]) => key === state.rank) ?? ORDERS[steps.length > 1 ? 0 : 2];
-    press(this.order, rank);
-    const seen = [steps.length, steps.at(-1), theme, rank].join();
-    if (seen === this.seen) return;
-    this.seen = seen;
-    const every = Math.ceil(steps.length / MOST_STEPS);
-    const shown = steps.filter((_, at) => (steps.length - 1 - at) % every === 0);
-    const columns = await Promise.all(shown.map((step) => evalLines(this.run, this.set, step)));
-    if (seen !== this.seen) return;
-    const rows = new Map();
-    columns.forEach((all, at) => {
-      for (const line of all) {
-        const row = rows.get(line.id) ?? { id: line.id, name: line.problem ?? line.id, cells: [] };
-        row.cells[at] = line.correct / line.n;
-        rows.set(line.id, row);
-      }
-    });
-    const worth = new Map([...rows.values()].map((row) => [row, place(row.cells.filter(Number.isFinite))]));
-    const sorted = [...rows.values()].sort((a, b) => worth.get(a) - worth.get(b));
-    const swatch = (share, text) => {
-      const mark = el("i", {});
-      mark.style.color = success(share);
-      return el("span", {}, mark, text);
-    };
-    replace(this.key, swatch(1, "all correct"), swatch(0.5, "half"), swatch(0, "none"), el("span", { text: sorted.length > MOST_ROWS ? `the first ${MOST_ROWS} of ${sorted.length} problems in this order` : `${sorted.length} problems` }));
-    replace(this.body, table(["problem", ...shown.map(String)], sorted.slice(0, MOST_ROWS).map((row) => this.row(row, shown))));
-  }
-
-  row({ id, name, cells }, steps) {
-    const open = el("button", { type: "button", class: "plain", title: visible(id), text: visible(name), onclick: () => move({ id }) });
-    return [open, ...steps.map((step, at) => {
-      const cell = el("span", { class: "cell", title: `step ${step}: ${percent(cells[at])}` }, el("span", { class: "quiet", text: figure(cells[at]) }));
-      if (Number.isFinite(cells[at])) cell.style.background = success(cells[at]);
-      return cell;
-    })];
-  }
-}
-
-/** Lines of an evaluation, all pages. */
-export async function evalLines(run, set, step) {
-  const all = [];
-  for (let after = 0; after !== null; ) {
-    const page = await get(`${route("runs", run.id, "evals", set, step)}?after=${after}`);
-    all.push(...page.lines);
-    after = page.next;
-  }
-  return all;
 }

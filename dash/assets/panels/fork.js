@@ -1,8 +1,9 @@
 import { get, listen, post, remove, route } from "../api.js";
 import { mark } from "../colour.js";
-import { announce, card, el, replace, visible } from "../dom.js";
-import { percent } from "../number.js";
+import { announce, card, coded, el, replace, visible } from "../dom.js";
+import { figure, percent } from "../number.js";
 import { cursor } from "../state.js";
+import { bars } from "./inspector.js";
 
 const ROLLS = 8;
 
@@ -19,22 +20,52 @@ export class ForkView {
   async open() {
     this.model = await get("/model").catch((error) => ({ weights: null, error: error.message, act: error.act }));
     if (this.model.weights === null) {
-      return replace(this.place, el("p", { class: "folded" }, el("b", { text: "Fork and alternatives" }), ` ${reasonOf(this.model)}`));
+      return replace(this.place, el("p", { class: "folded" }, el("b", { text: "Fork and alternatives" }), " ", ...coded(reasonOf(this.model))));
     }
-    this.roller = action(`Roll ${ROLLS} from this token`, () => this.roll());
+    this.roller = action("Roll from this token", () => this.roll());
     this.scorer = action("Alternatives here", () => this.score());
     this.stopper = action("Cancel", () => this.stop());
     this.out = el("div", { "aria-live": "polite" });
     this.stopper.hidden = true;
     const panel = card("Fork and alternatives", this.model.name ?? "");
-    panel.append(el("div", { class: "chips" }, this.roller, this.scorer, this.stopper), this.out);
+    panel.append(this.form(), el("div", { class: "chips" }, this.roller, this.scorer, this.stopper), this.out);
     replace(this.place, panel);
+    if (this.entry) this.fill();
   }
 
-  show(entry, group) {
+  /** How many, how warm, and by which weights. */
+  form() {
+    const { n: [fewest, most], temperature: [coldest, hottest] } = this.model.fork ?? { n: [1, 32], temperature: [0, 10] };
+    const number = (more) => el("input", { type: "number", ...more });
+    this.n = number({ min: fewest, max: most, step: 1, value: ROLLS });
+    this.temperature = number({ min: coldest, max: hottest, step: "any" });
+    this.weighed = this.model.weights === "checkpoints" ? el("select", {}) : null;
+    const fields = [["continuations", this.n], ["temperature", this.temperature], ["checkpoint", this.weighed]].filter(([, field]) => field);
+    return el("div", { class: "form" }, ...fields.map(([name, field]) => el("label", {}, el("span", { text: name }), field)));
+  }
+
+  show(entry, group, about) {
     this.stop();
-    Object.assign(this, { entry, group });
-    if (this.out) replace(this.out);
+    Object.assign(this, { entry, group, about });
+    if (this.out) this.fill();
+  }
+
+  /** What the form offers for the group: the step's temperature, the checkpoints that there are. */
+  fill() {
+    replace(this.out);
+    this.temperature.placeholder = `${figure(this.about.temperature)}, the step's`;
+    if (!this.weighed) return;
+    const before = this.before();
+    const all = this.run.info.checkpoints;
+    replace(this.weighed, ...all.map((step) => el("option", { value: step, text: `${step}${step === before ? ", nearest before" : step < this.entry.step ? "" : ", later"}` })));
+    this.weighed.value = String(before);
+  }
+
+  /** The form's numbers; null, with the reason said, where one is none. */
+  chosen() {
+    for (const field of [this.n, this.temperature]) if (!field.reportValidity()) return null;
+    const own = this.temperature.value;
+    return { n: Number(this.n.value || ROLLS), temperature: own === "" ? null : Number(own), checkpoint: this.checkpoint() };
   }
 
   /** What a request names, as it is now: the cursor may move while an answer is awaited. */
@@ -49,7 +80,7 @@ export class ForkView {
   }
 
   checkpoint() {
-    return this.model.weights === "checkpoints" ? this.before() : null;
+    return this.weighed && this.weighed.value !== "" ? Number(this.weighed.value) : null;
   }
 
   weights(checkpoint, step) {
@@ -59,8 +90,10 @@ export class ForkView {
   async roll() {
     await this.ready;
     if (!this.entry || !this.out) return;
+    const chosen = this.chosen();
+    if (!chosen) return;
     this.stop();
-    const asked = this.asked({ token: cursor.tok ?? 0, n: ROLLS, checkpoint: this.checkpoint(), temperature: null, max_new_tokens: null });
+    const asked = this.asked({ token: cursor.tok ?? 0, ...chosen, max_new_tokens: null });
     replace(this.out, el("p", { class: "note", text: "Reading the weights …" }));
     this.busy(true);
     try {
@@ -90,7 +123,8 @@ export class ForkView {
     const squares = el("span", { class: "marks" });
     const note = el("p", { class: "note" });
     const text = el("p", { class: "problem" });
-    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${this.weights(checkpoint, asked.step)}: `;
+    const warmth = asked.temperature === null ? "" : `, temperature ${figure(asked.temperature)}`;
+    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${this.weights(checkpoint, asked.step)}${warmth}: `;
     replace(this.out, el("p", { class: "note" }, from, squares), note, text);
     const told = [];
     const source = listen(route("fork", job, "events"), ["completion", "done", "cancelled", "failed"], (event, data) => {
@@ -127,7 +161,7 @@ export class ForkView {
     this.stopper.hidden = !is;
   }
 
-  /** What is likeliest here under the checkpoint before the step and under the next one. */
+  /** What is likeliest here under the chosen checkpoint and under the next one from the step on. */
   async score() {
     await this.ready;
     if (!this.entry || !this.out) return;
@@ -149,7 +183,7 @@ export class ForkView {
         }
       }
       const title = `Likeliest at token ${at}, ${checkpoints.map((one) => this.weights(one, asked.step)).join(", then ")}`;
-      replace(this.out, el("p", { class: "note", text: title }), ...[...shares.values()].map(alternative));
+      replace(this.out, el("p", { class: "note", text: title }), ...[...shares.values()].map(({ text, pair }) => bars(visible(text) || "no text", pair)));
       this.busy(false);
     } catch (error) {
       this.refused(error);
@@ -160,7 +194,7 @@ export class ForkView {
     this.job = null;
     this.busy(false);
     const reason = reasonOf({ error: error.error ?? error.message, act: error.act });
-    replace(this.out, el("p", { class: "note", text: reason }));
+    replace(this.out, el("p", { class: "note" }, ...coded(reason)));
     announce(reason);
   }
 }
@@ -185,13 +219,4 @@ function save(name, value) {
   const address = URL.createObjectURL(new Blob([JSON.stringify(value, null, 1)], { type: "application/json" }));
   el("a", { href: address, download: name }).click();
   URL.revokeObjectURL(address);
-}
-
-function alternative({ text, pair }) {
-  const bars = el("div", { "aria-hidden": "true" }, ...[0, 1].map((side) => {
-    const bar = el("i", {});
-    bar.style.width = `${100 * (pair[side] ?? 0)}%`;
-    return bar;
-  }));
-  return el("div", { class: "alt" }, el("code", { text: visible(text) || "no text" }), bars, el("span", { text: [0, 1].filter((side) => pair[side] !== undefined).map((side) => percent(pair[side], 1)).join(" → ") }));
 }

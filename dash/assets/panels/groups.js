@@ -4,15 +4,17 @@ import { announce, card, el, folded, replace, visible } from "../dom.js";
 import { isReport } from "../embedded.js";
 import { figure } from "../number.js";
 import { nearest } from "../plot.js";
-import { cursor, move } from "../state.js";
+import { cursor, move, offer } from "../state.js";
 import { ForkView } from "./fork.js";
 import { Inspector } from "./inspector.js";
-import { ProblemView } from "./problem.js";
+import { MOST_MARKS, ProblemView } from "./problem.js";
 import { TokensView, completionsOf } from "./tokens.js";
 import { TreeView } from "./tree.js";
 
 const SORTS = [["", "as drawn"], ["solved", "fewest solved"], ["-solved", "most solved"], ["-entropy", "highest entropy"], ["entropy", "lowest entropy"], ["-length", "longest"]];
 const SOLVED = [["", "all groups"], ["0..0", "none correct"], ["0.001..0.999", "mixed"], ["1..1", "all correct"]];
+
+offer("sort", SORTS.map(([value]) => value));
 
 /** The recorded groups of a step, and the chosen one in full. */
 export const groupsPanel = {
@@ -20,7 +22,7 @@ export const groupsPanel = {
   needs: [],
   keys: [],
   mount(element, run) {
-    Object.assign(this, { run, listed: null, shown: null, lines: [] });
+    Object.assign(this, { run, listed: null, shown: null, lines: [], all: null });
     if (run.info.sampled.length === 0) {
       const wait = "`samples = { every = 10 }` in `[record]`, at steps of stages that sample";
       element.append(folded(this.title, ["samples/index.jsonl"], wait));
@@ -33,9 +35,9 @@ export const groupsPanel = {
     this.build(list);
     this.trouble = middle.appendChild(el("div", {}));
     this.about = middle.appendChild(card("Problem", ""));
-    this.tree = new TreeView(middle);
+    this.tree = new TreeView(middle, run);
     this.tokens = new TokensView(middle, run);
-    this.problem = new ProblemView(middle, run);
+    this.problem = new ProblemView(middle, run, () => move({ id: this.about.dataset.id ?? null }));
     this.inspector = new Inspector(side, run);
     this.fork = isReport ? null : new ForkView(side, run, (fork) => this.tree.graft(fork));
   },
@@ -85,9 +87,19 @@ export const groupsPanel = {
       this.options(state);
       this.table();
     }
+    this.within(state);
     const entry = this.lines.find((line) => line.group === state.group && (!state.q || line.step === state.step)) ?? this.lines[0];
     for (const button of this.list.querySelectorAll("button")) button.setAttribute("aria-current", String(entry !== undefined && button.dataset.key === `${entry.step} ${entry.group}`));
     if (entry && this.shown !== `${entry.step} ${entry.group} ${this.run.generation}`) await this.show(entry);
+  },
+
+  /** A completion and a token that the shown group has, where an address names others. */
+  within(state) {
+    if (!this.all) return;
+    const one = this.all[state.sib];
+    if (!one) return move({ sib: this.tokens.order[0], tok: 0 });
+    const last = Math.max(0, one.length - 1);
+    if (state.tok === null || state.tok < 0 || state.tok > last) move({ tok: state.tok > last ? last : 0 });
   },
 
   options(state) {
@@ -100,7 +112,8 @@ export const groupsPanel = {
 
   table() {
     replace(this.list, ...this.lines.map((line) => {
-      const squares = el("span", { class: "marks", "aria-hidden": "true" }, ...line.outcomes.slice(0, 32).map((outcome) => el("span", { class: mark(outcome), title: outcome })));
+      const squares = el("span", { class: "marks", "aria-hidden": "true" }, ...line.outcomes.slice(0, MOST_MARKS).map((outcome) => el("span", { class: mark(outcome), title: outcome })));
+      if (line.outcomes.length > MOST_MARKS) squares.append(el("small", { text: `+${line.outcomes.length - MOST_MARKS}` }));
       const kind = !line.kept ? "discarded" : line.correct === line.n ? "all right" : line.correct === 0 ? "all wrong" : "mixed";
       const button = el("button", { type: "button", data: { key: `${line.step} ${line.group}` }, onclick: () => this.open(line) },
         el("span", { class: "name", text: visible(line.id) }), el("small", { text: `${line.correct} of ${line.n}` }), squares, el("small", { text: cursor.q ? `step ${line.step}` : kind }));
@@ -136,9 +149,12 @@ export const groupsPanel = {
     this.tree.show(nodes);
     this.tokens.show(all, order);
     this.inspector.show(all, nodes, columns.header);
-    this.fork?.show(entry, group);
-    const sib = cursor.sib !== null && cursor.sib < all.length ? cursor.sib : order[0];
-    const tok = first && cursor.tok !== null ? cursor.tok : (cursor.tok ?? 0) < all[sib].length ? (cursor.tok ?? 0) : 0;
+    this.fork?.show(entry, group, columns.header);
+    this.all = all;
+    const sib = all[cursor.sib] ? cursor.sib : order[0];
+    const last = Math.max(0, all[sib].length - 1);
+    // A copied address keeps its place in the text; from group to group the token stays, or is the first.
+    const tok = (cursor.tok ?? 0) <= last ? Math.max(0, cursor.tok ?? 0) : first ? last : 0;
     move({ group: entry.group, sib, tok, id: first && cursor.id ? cursor.id : group.id });
     for (const part of [this.tree, this.tokens, this.inspector]) part.draw(cursor);
   },
@@ -148,6 +164,7 @@ export const groupsPanel = {
     const turns = (group.history ?? []).map((turn) => el("p", { class: "problem" }, el("small", { text: `${turn.role}: ` }), visible(turn.content ?? "", true)));
     const heading = el("div", { class: "top" }, el("h2", {}, visible(group.id), " ", el("small", { text: `step ${entry.step}, group ${entry.group} · ${visible(group.source)}` })));
     const prompt = el("details", {}, el("summary", { text: "prompt, special tokens included" }), el("p", { class: "problem tok", text: visible(group.prompt, true) }));
+    this.about.dataset.id = group.id;
     replace(this.about, heading, ...turns, el("p", { class: "problem", text: visible(group.problem, true) }), el("p", { class: "note" }, "gold ", el("code", { text: gold })), prompt);
   },
 

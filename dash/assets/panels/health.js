@@ -2,6 +2,9 @@ import { coded, el, replace, visible } from "../dom.js";
 import { figure } from "../number.js";
 import { move } from "../state.js";
 
+/** Problems of the record that are shown before the others are asked for. */
+const MOST_PROBLEMS = 6;
+
 /** Warnings: alarms, or advice while no alarm stands; what is wrong with the record. */
 export const healthPanel = {
   title: "Health",
@@ -14,22 +17,33 @@ export const healthPanel = {
   },
   draw() {
     const { run } = this;
-    const seen = `${run.version} ${run.health.length} ${run.info.status?.state}`;
+    const seen = `${run.version} ${run.health.length} ${run.info.status?.state} ${run.gone}`;
     if (seen === this.seen) return;
     this.seen = seen;
-    replace(this.list, ...states(run), ...run.info.problems.map(damage), ...warnings(run.health));
+    replace(this.list, ...states(run), ...damages(run.info), ...warnings(run.health));
   },
 };
 
 function states(run) {
   const { status } = run.info;
-  if (!status) return [];
   const line = (kind, title, ...text) => [el("div", { class: `notice ${kind}` }, el("b", { text: title }), el("span", {}, ...text))];
+  if (run.gone) return line("alarm", "is not there any more", `${sentence(visible(run.gone))} What was read of the run before is still shown.`);
+  if (!status) return [];
   if (status.state === "killed") return line("alarm", "was killed", "The run says that it is running, and nobody holds its lock. Continue it with ", el("code", { text: "stearin train … --resume" }), ".");
   if (status.state === "silent") return line("alarm", "no sign of life", "The run has written nothing for longer than 30 seconds and 5 steps.");
   if (status.state === "failed") return line("alarm", "failed", visible(status.reason ?? ""));
   if (status.waiting) return line("advice", "waiting", visible(`for ${status.waiting.for}: ${status.waiting.reason}`));
   return [];
+}
+
+/** What could not be read, the first of it at once. */
+function damages({ problems, more_problems: more = 0 }) {
+  const all = problems.map(damage);
+  const unlisted = more > 0 ? [el("p", { class: "note", text: `and ${more} more that are not listed` })] : [];
+  if (all.length <= MOST_PROBLEMS + 1) return [...all, ...unlisted];
+  const count = all.length - MOST_PROBLEMS + more;
+  const rest = el("details", { class: "further" }, el("summary", { text: `and ${count} more` }), ...all.slice(MOST_PROBLEMS), ...unlisted);
+  return [...all.slice(0, MOST_PROBLEMS), rest];
 }
 
 function damage({ file, line, problem, act }) {
@@ -49,7 +63,7 @@ function warnings(lines) {
   });
 }
 
-const sentence = (text) => {
+export const sentence = (text) => {
   const whole = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(whole) || whole === "" ? whole : `${whole}.`;
 };

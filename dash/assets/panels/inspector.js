@@ -1,7 +1,6 @@
 import { mark } from "../colour.js";
 import { card, el, replace, visible } from "../dom.js";
 import { figure, percent, signed } from "../number.js";
-import { cursor } from "../state.js";
 import { FLAGS, credit, gap, phi, textOf } from "./tokens.js";
 
 /** Every figure of the cursor's token and of its completion. */
@@ -15,7 +14,7 @@ export class Inspector {
   }
 
   show(all, nodes, about) {
-    Object.assign(this, { all, nodes, about, seen: "" });
+    Object.assign(this, { all, nodes, about, texts: null, seen: "" });
   }
 
   draw(state) {
@@ -33,7 +32,7 @@ export class Inspector {
     const text = textOf(one, at);
     const shown = text === "" ? (this.run.info.facts.model?.stop_tokens?.[one.token[at]] ?? "no text") : visible(text);
     replace(heading, "Token ", el("code", { class: "token", text: shown }), el("small", { text: ` #${one.sibling + 1}, position ${at}` }));
-    replace(this.body, pairs(this.figures(one, at)), el("h3", { text: `Completion #${one.sibling + 1}` }), pairs(completion(one)));
+    replace(this.body, pairs(this.figures(one, at)), ...this.alternatives(one, at), el("h3", { text: `Completion #${one.sibling + 1}` }), pairs(completion(one, this.run.pieces())));
   }
 
   figures(one, at) {
@@ -68,10 +67,46 @@ export class Inspector {
     if (!(one.flags[at] & FLAGS.generated)) words.push("not generated");
     if (one.flags[at] & FLAGS.selected) words.push("selected");
     if (one.flags[at] & FLAGS.high) words.push("high surprisal");
-    if (one.flags[at] & FLAGS.left_out) words.push("left out of the loss");
+    for (const [name, text] of [["upper", "clipped above"], ["lower", "clipped below, or by the dual clip"], ["bounds", "importance weight out of bounds"], ["left_out", "left out of the loss"]]) if (one.flags[at] & FLAGS[name]) words.push(text);
     rows.push(["flags", words.join(", ") || "none"]);
     return rows;
   }
+
+  /** The likeliest tokens here, where the record has them. */
+  alternatives(one, at) {
+    const places = [];
+    for (let place = 0; one[`alt_token/${place}`]; place++) places.push([one[`alt_token/${place}`][at], one[`alt_log_prob/${place}`][at]]);
+    if (places.length === 0) return [];
+    this.texts ??= textsOf(this.all, this.run.info.facts?.model?.stop_tokens);
+    const drawn = places.map(([id, log]) => {
+      const text = this.texts.get(id);
+      return [text === undefined ? `id ${id}` : visible(text) || "no text", id === one.token[at], [Math.exp(log)]];
+    });
+    return [el("h3", { text: "Likeliest here, as recorded" }), ...drawn.map(([text, own, shares]) => bars(text, shares, own))];
+  }
+}
+
+/** Texts of the ids that the group has; a record holds no vocabulary. */
+function textsOf(all, stops) {
+  const texts = new Map(Object.entries(stops ?? {}).map(([id, text]) => [Number(id), text]));
+  for (const one of all) {
+    for (let at = 0; at < one.length; at++) {
+      const text = textOf(one, at);
+      if (text !== "" && !texts.has(one.token[at])) texts.set(one.token[at], text);
+    }
+  }
+  return texts;
+}
+
+/** A token with its probability, or with those of two policies; `own` marks the token of the text. */
+export function bars(text, shares, own = false) {
+  const known = [0, 1].filter((side) => shares[side] !== undefined);
+  const drawn = el("div", { "aria-hidden": "true" }, ...[0, 1].map((side) => {
+    const bar = el("i", {});
+    bar.style.width = `${100 * (shares[side] ?? 0)}%`;
+    return bar;
+  }));
+  return el("div", { class: own ? "alt own" : "alt" }, el("code", { text }), drawn, el("span", { text: known.map((side) => percent(shares[side], 1)).join(" → ") }));
 }
 
 function quadrant(one, high) {
@@ -79,7 +114,7 @@ function quadrant(one, high) {
   return `${one.advantage > 0 ? "winner" : "loser"}, ${high ? "high" : "low"}`;
 }
 
-function completion(one) {
+function completion(one, pieces) {
   const rows = [
     ["outcome", el("span", {}, el("span", { class: mark(one.outcome) }), ` ${one.outcome}`)],
     ["answer", one.answer === null || one.answer === undefined ? "—" : visible(one.answer)],
@@ -88,7 +123,7 @@ function completion(one) {
   for (const [name, value] of Object.entries(one.parts ?? {})) rows.push([`reward by ${visible(name)}`, figure(value)]);
   for (const [name, value] of Object.entries(one.metrics ?? {})) rows.push([visible(name), figure(value)]);
   rows.push(["ended by", { stop: "a stop token", "stop-string": "a stop string", length: "the limit" }[one.finish] ?? "—"]);
-  rows.push(["tokens", String(one.length)]);
+  rows.push([pieces, String(one.length)]);
   return rows;
 }
 

@@ -1,4 +1,4 @@
-import { get, route } from "../api.js";
+import { getLines, route } from "../api.js";
 import { Chart, Charts } from "../plot.js";
 import { touch } from "../state.js";
 
@@ -12,17 +12,17 @@ export const lengthsPanel = {
     const list = [new Chart(element, run, {
       title: this.title, unit: "tokens a completion", classes: "small",
       series: () => [
-        run.curve("response_length/mean", "mean", "--q-lm", { width: 1.8 }),
+        run.curve("response_length/mean", "mean", "--teal", { width: 1.8 }),
         ...spread.map(([name, label, colour]) => run.curve(`response_length/${name}`, label, colour, { width: 0.5 })),
       ],
-      bands: () => (spread.length === 2 ? [{ series: [2, 3], colour: "--q-lm", alpha: 0.12 }] : []),
+      bands: () => (spread.length === 2 ? [{ series: [2, 3], colour: "--teal", alpha: 0.12 }] : []),
     })];
     if (run.has("response_length/clip_ratio")) list.push(new Chart(element, run, {
       title: "Truncated", unit: "share of completions cut at the limit", classes: "small", zero: true,
       series: () => [run.curve("response_length/clip_ratio", "truncated", "--bad")],
     }));
     const words = run.matching("reflection/*");
-    const colours = ["--q-up", "--q-lp", "--q-um", "--q-lm", "--half", "--ink"];
+    const colours = ["--orange", "--blue", "--violet", "--teal", "--half", "--ink"];
     if (words.length > 0) list.push(new Chart(element, run, {
       title: "Reflection words", unit: "words a completion", classes: "small", zero: true,
       series: () => words.map((key, at) => run.curve(key, key.split("/").at(-1).replaceAll("_", " "), colours[at % colours.length])),
@@ -57,18 +57,15 @@ class ByOutcome {
   }
 
   async read() {
-    for (let next = this.after; next !== null;) {
-      const page = await get(`${route("runs", this.run.id, "groups")}?after=${this.after}`);
-      page.lines.forEach((line) => this.add(line));
-      this.after += page.lines.length;
-      next = page.next;
-    }
+    const fresh = await getLines(route("runs", this.run.id, "groups"), this.after);
+    fresh.forEach((line) => this.add(line));
+    this.after += fresh.length;
     this.steps = [...this.sums.keys()].sort((a, b) => a - b);
     const mean = (step, kind) => this.sums.get(step)[kind][0] / this.sums.get(step)[kind][1];
     this.curves = KINDS.map(([label, colour], kind) => ({ label, colour, values: this.steps.map((step) => mean(step, kind)) })).filter(({ values }) => values.some(Number.isFinite));
     if (this.chart === null) {
       this.chart = new Chart(this.beside.parentElement, this.run, {
-        title: "Length by outcome", unit: "tokens, mean over recorded groups", classes: "small", steps: () => this.steps, series: () => this.curves,
+        title: "Length by outcome", unit: `${this.run.lengths()}, mean over recorded groups`, classes: "small", steps: () => this.steps, series: () => this.curves,
       });
       this.beside.after(this.chart.card);
     }

@@ -1,5 +1,5 @@
 import { css } from "../colour.js";
-import { el, replace, svg } from "../dom.js";
+import { dataTable, el, replace, svg } from "../dom.js";
 import { figure, percent } from "../number.js";
 import { Chart } from "../plot.js";
 
@@ -24,6 +24,7 @@ export const predictionPanel = {
       unit: `nats; measured ${probed ? "by a probe" : "from step to step"}`,
       classes: "half tall scattered",
       zero: true,
+      note: `${probed ? "Measured: mean entropy over the tokens of fresh completions of the probe's problems, the same ones before and after the update, at the step's temperature." : "Measured: the mean of the Entropy chart in the next step, less that of this one; other completions of other problems."} Predicted: over the tokens of the groups that are learnt from.`,
       series: (_, state) => [
         probed ? run.curve(measured, "measured", "--ink", { points: true, width: 1, span: true }) : { label: "measured in the next step", values: effect(run, measured), colour: "--ink", width: 1 },
         { label: "predicted, scaled", values: scaled(state).values, colour: "--warn", width: 1.6 },
@@ -32,6 +33,10 @@ export const predictionPanel = {
     });
     this.side = el("div", { class: "scatter" });
     this.chart.box.after(this.side);
+    this.pairs = [];
+    this.data = dataTable("Measured against predicted", () => [["step", "predicted, a unit of step", "measured, nats"], this.pairs.map(([x, y, step]) => [String(step), figure(x), figure(y)])]);
+    this.data.querySelector("summary").textContent = "data of the scatter";
+    this.chart.card.append(this.data);
     this.seen = "";
   },
   draw(state) {
@@ -39,7 +44,10 @@ export const predictionPanel = {
     const seen = [this.run.version, state.from, state.to, document.documentElement.dataset.theme].join();
     if (seen === this.seen) return;
     this.seen = seen;
-    replace(this.side, ...scatter(fitted(this.run, this.measured, state)));
+    const fit = fitted(this.run, this.measured, state);
+    replace(this.side, ...scatter(fit));
+    this.pairs = fit.pairs;
+    this.data.fill();
   },
 };
 
@@ -59,7 +67,7 @@ function fitted(run, measured, state) {
   const pairs = [];
   run.steps.forEach((step, at) => {
     if (step < (state.from ?? -Infinity) || step > (state.to ?? Infinity)) return;
-    if (Number.isFinite(xs[at]) && Number.isFinite(ys[at])) pairs.push([xs[at], ys[at]]);
+    if (Number.isFinite(xs[at]) && Number.isFinite(ys[at])) pairs.push([xs[at], ys[at], step]);
   });
   const sum = (value) => pairs.reduce((total, pair) => total + value(pair), 0);
   const [n, xx, xy] = [pairs.length, sum(([x]) => x * x), sum(([x, y]) => x * y)];

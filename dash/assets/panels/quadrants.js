@@ -2,11 +2,14 @@ import { QUADRANTS } from "../colour.js";
 import { choice, press } from "../dom.js";
 import { Chart, Charts } from "../plot.js";
 import { stackSpec } from "../stack.js";
-import { move } from "../state.js";
+import { move, offer } from "../state.js";
 
 const FIGURES = [["entropy", "entropy", "what each adds to the entropy, first order"], ["advantage", "advantage", "sum of advantages"], ["tokens", "tokens", "share of tokens"]];
 const RULES = [["quantile", "by quantile", "high: among the largest surprisals of its sign"], ["critical", "by Φ", "high: Φ below 0"]];
 const UNITS = new Map([["entropy", "nats, what each adds to the entropy"], ["advantage", "sum over all tokens"], ["tokens", "share of tokens"]]);
+
+offer("fig", FIGURES.map(([fig]) => fig));
+offer("rule", RULES.map(([rule]) => rule));
 
 /** Winners and losers, high and low surprisal: what each does. */
 export const quadrantsPanel = {
@@ -17,26 +20,30 @@ export const quadrantsPanel = {
     const rules = RULES.filter(([rule]) => run.has(`quadrant/${rule}/u_plus/tokens`));
     this.figure = choice("figure", FIGURES, "entropy", (fig) => move({ fig }));
     this.rule = choice("rule of high surprisal", rules, rules[0][0], (rule) => move({ rule }));
-    this.first = rules[0][0];
-    const parts = (_, state) => QUADRANTS.map(({ key, label, colour }) => run.curve(`quadrant/${state.rule ?? this.first}/${key}/${state.fig ?? "entropy"}`, label, colour, { span: true }));
+    this.rules = rules.map(([rule]) => rule);
+    const parts = (_, state) => QUADRANTS.map(({ key, label, colour }) => run.curve(`quadrant/${this.ruled(state)}/${key}/${state.fig ?? "entropy"}`, label, colour, { span: true }));
     const main = new Chart(element, run, {
-      title: this.title, unit: "", classes: "half tall", tools: [this.rule, this.figure], ...stackSpec(parts),
+      title: this.title, unit: "", classes: "half tall", note: "Over the tokens of the groups that are learnt from, advantages as the loss counts them.", tools: [this.rule, this.figure], ...stackSpec(parts),
       key: (state) => [state.fig, state.rule],
     });
     this.note = main.card.querySelector("h2").appendChild(document.createElement("small"));
     this.charts = new Charts([main]);
   },
+  /** The rule of the address, where the run has it. */
+  ruled(state) {
+    return this.rules.includes(state.rule) ? state.rule : this.rules[0];
+  },
   draw(state) {
     const fig = state.fig ?? "entropy";
     press(this.figure, fig);
-    press(this.rule, state.rule ?? this.first);
+    press(this.rule, this.ruled(state));
     this.note.textContent = ` ${UNITS.get(fig) ?? ""}`;
     this.charts.draw(state);
   },
 };
 
-const WEIGHTS = [["stare/reweight_w", "W, raised tokens", "--q-up"], ["stare/reweight_m", "M, lowered tokens", "--q-lm"], ["stare/critical_weight", "critical W", "--muted"]];
-const SHARES = [["weighting/selected", "selected", "--q-up"], ["actor/stare/positive_reweight_ratio", "of winners' tokens", "--q-up"], ["actor/stare/negative_reweight_ratio", "of losers' tokens", "--q-um"]];
+const WEIGHTS = [["stare/reweight_w", "W, raised tokens", "--orange"], ["stare/reweight_m", "M, lowered tokens", "--teal"], ["stare/critical_weight", "critical W", "--muted"]];
+const SHARES = [["weighting/selected", "selected", "--orange"], ["actor/stare/positive_reweight_ratio", "of winners' tokens", "--orange"], ["actor/stare/negative_reweight_ratio", "of losers' tokens", "--violet"]];
 
 /** What the weighting does to the tokens that it selects. */
 export const weightsPanel = {

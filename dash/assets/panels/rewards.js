@@ -1,12 +1,12 @@
-import { get, route } from "../api.js";
-import { el, replace } from "../dom.js";
+import { getLines, route } from "../api.js";
+import { dataTable, el, replace } from "../dom.js";
 import { rolling } from "../number.js";
 import { Chart, Charts, nearest } from "../plot.js";
 import { stackSpec } from "../stack.js";
 import { move } from "../state.js";
 
 const SMOOTH = 12;
-const OUTCOMES = ["--good", "--bad", "--q-um", "--q-up", "--half", "--q-lm", "--muted"];
+const OUTCOMES = ["--good", "--bad", "--violet", "--orange", "--half", "--teal", "--muted"];
 
 /** Rewards of everything sampled: mean, outcomes, parts, pass@k, and how often problems are solved. */
 export const rewardsPanel = {
@@ -33,12 +33,16 @@ export const rewardsPanel = {
     const passes = run.matching("reward/pass@*").sort((a, b) => passed(a) - passed(b));
     if (passes.length > 0) add({
       title: "pass@k", unit: "share of problems, as sampled", zero: true,
-      series: () => passes.map((key, at) => run.curve(key, key.split("/").at(-1), ["--faint", "--half", "--q-lp", "--accent", "--q-um", "--q-up"][Math.min(5, at)])),
+      series: () => passes.map((key, at) => run.curve(key, key.split("/").at(-1), ["--faint", "--half", "--blue", "--accent", "--violet", "--orange"][Math.min(5, at)])),
     });
-    const groups = [["all_correct", "all right", "--good"], ["none_correct", "all wrong", "--bad"], ["zero_spread", "equal rewards", "--half"]].filter(([name]) => run.has(`reward/group/${name}`));
-    if (groups.length > 0) add({
+    const group = (name, label, colour) => (run.has(`reward/group/${name}`) ? [run.curve(`reward/group/${name}`, label, colour)] : []);
+    if (run.matching("reward/group/*").length > 0) add({
       title: "Groups", unit: "share of groups", range: [0, 1],
-      series: () => groups.map(([name, label, colour]) => run.curve(`reward/group/${name}`, label, colour)),
+      series: () => {
+        const [right, wrong] = [...group("all_correct", "all right", "--good"), ...group("none_correct", "all wrong", "--bad")];
+        const mixed = wrong ? [{ label: "mixed", colour: "--violet", values: Array.from(right.values, (share, at) => 1 - share - wrong.values[at]) }] : [];
+        return [right, wrong, ...mixed, ...group("zero_spread", "equal rewards", "--half")].filter(Boolean);
+      },
     });
     const parts = run.matching("reward/part/*");
     if (parts.length > 1) add({
@@ -62,9 +66,11 @@ class Solved {
     if (run.info.sampled.length === 0) return;
     this.bars = el("div", { class: "bars", role: "group", "aria-label": "solve rates" });
     this.note = el("small", {});
+    this.counts = [];
+    this.data = dataTable("Solve rates", () => [["correct", "groups"], this.counts.map((count, at) => [`${at} of ${this.counts.length - 1}`, String(count)])]);
     this.card = el("section", { class: "card small", "aria-label": "Solve rates" },
       el("div", { class: "top" }, el("h2", {}, "Solve rates ", this.note)), this.bars,
-      el("p", { class: "note", text: "A bar opens its groups." }));
+      el("p", { class: "note", text: "A bar opens its groups." }), this.data);
     element.append(this.card);
   }
 
@@ -73,14 +79,16 @@ class Solved {
     const step = nearest(this.run.info.sampled, state.step);
     if (step === this.seen) return;
     this.seen = step;
-    const { lines } = await get(`${route("runs", this.run.id, "groups")}?step=${step}`);
+    const lines = await getLines(`${route("runs", this.run.id, "groups")}?step=${step}`);
     if (step !== this.seen) return;
     // As many as are there: a damaged line may say that there are more.
     const most = Math.max(1, ...lines.map((line) => line.outcomes.length));
     const counts = new Array(most + 1).fill(0);
     for (const line of lines) counts[Math.round(Math.min(1, line.correct / Math.max(1, line.n)) * most)] += 1;
     const highest = Math.max(...counts, 1);
-    this.note.textContent = `${lines.length} recorded groups of step ${step}`;
+    this.counts = counts;
+    this.data.fill();
+    this.note.textContent = `groups by completions correct; ${lines.length} recorded at step ${step}`;
     replace(this.bars, ...counts.map((count, at) => {
       const bar = el("span", { class: "bar" });
       bar.style.height = `${Math.round((72 * count) / highest)}px`;

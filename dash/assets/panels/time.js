@@ -2,7 +2,7 @@ import { css } from "../colour.js";
 import { Chart, Charts } from "../plot.js";
 import { stackSpec } from "../stack.js";
 
-const PHASES = [["gen", "sampling", "--q-lp"], ["reward", "judging", "--q-um"], ["old_log_prob", "old log-probs", "--half"], ["ref", "reference", "--q-lm"], ["adv", "advantages", "--ink"], ["probe", "probe", "--faint"], ["update_actor", "update", "--q-up"], ["testing", "evaluation", "--good"], ["save_checkpoint", "saving", "--bad"]];
+const PHASES = [["gen", "sampling", "--blue"], ["reward", "judging", "--violet"], ["old_log_prob", "old log-probs", "--half"], ["ref", "reference", "--teal"], ["adv", "advantages", "--ink"], ["probe", "probe", "--faint"], ["update_actor", "update", "--orange"], ["testing", "evaluation", "--good"], ["save_checkpoint", "saving", "--bad"]];
 
 /** Seconds by phase, rates, memory. */
 export const timePanel = {
@@ -16,7 +16,7 @@ export const timePanel = {
       paint: (plot, chart) => beyond(plot, chart.steps, run.column("timing_s/step") ?? []),
       ...stackSpec(() => there.map(([name, label, colour]) => run.curve(`timing_s/${name}`, label, colour))),
     })];
-    const rates = [["perf/gen_throughput", "sampling", "--q-lp"], ["perf/throughput", "whole step", "--ink"]].filter(([key]) => run.has(key));
+    const rates = [["perf/gen_throughput", "sampling", "--blue"], ["perf/throughput", "whole step", "--ink"]].filter(([key]) => run.has(key));
     if (rates.length > 0) list.push(new Chart(element, run, {
       title: "Speed", unit: "tokens a second", classes: "small", zero: true,
       series: () => rates.map(([key, label, colour]) => run.curve(key, label, colour)),

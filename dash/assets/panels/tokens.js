@@ -1,21 +1,35 @@
-import { mark, ramp } from "../colour.js";
+import { css, mark, ramp, tint } from "../colour.js";
 import { announce, card, choice, el, moved, press, replace, visible } from "../dom.js";
 import { figure, signed } from "../number.js";
-import { cursor, move } from "../state.js";
+import { cursor, move, offer } from "../state.js";
 import { LINE, Lines } from "../virtual.js";
 
-export const FLAGS = { generated: 1, selected: 2, high: 4, left_out: 64 };
+export const FLAGS = { generated: 1, selected: 2, high: 4, upper: 8, lower: 16, bounds: 32, left_out: 64 };
+
+/** What the loss made of a token, the first that fits; what has no colour is in the loss as it is. */
+const MASKS = [
+  ["not generated", "--half", (one, at) => !(one.flags[at] & FLAGS.generated)],
+  ["not learnt from", null, (one) => !Number.isFinite(one.advantage)],
+  ["left out of the loss", "--bad", (one, at) => one.flags[at] & FLAGS.left_out],
+  ["importance weight out of bounds", "--violet", (one, at) => one.flags[at] & FLAGS.bounds],
+  ["clipped above", "--orange", (one, at) => one.flags[at] & FLAGS.upper],
+  ["clipped below, or by the dual clip", "--blue", (one, at) => one.flags[at] & FLAGS.lower],
+  ["in the loss", null, () => true],
+];
+export const maskOf = (one, at) => MASKS.findIndex(([, , fits]) => fits(one, at));
 
 const SIGNALS = [
-  { key: "surprisal", label: "surprisal", unit: "nats", top: 3, high: "--q-up", of: (one, at) => -one.log_prob[at] },
+  { key: "surprisal", label: "surprisal", unit: "nats", top: 3, high: "--orange", of: (one, at) => -one.log_prob[at] },
   { key: "entropy", label: "entropy", unit: "nats", top: 2, high: "--accent", of: (one, at) => one.entropy[at] },
-  { key: "phi", label: "Φ", unit: "nats", top: 0.3, high: "--q-lp", low: "--q-um", of: phi },
+  { key: "phi", label: "Φ", unit: "nats", top: 0.3, high: "--blue", low: "--violet", of: phi },
   { key: "credit", label: "credit", unit: "weight × advantage", top: 2, high: "--good", low: "--bad", of: credit },
-  { key: "gap", label: "rollout gap", unit: "nats", top: null, high: "--q-up", low: "--q-um", of: gap },
+  { key: "gap", label: "rollout gap", unit: "nats", top: null, high: "--orange", low: "--violet", of: gap },
+  { key: "mask", label: "mask", unit: "what the loss made of the token", kinds: MASKS, of: maskOf },
   { key: "importance", label: "importance", unit: "factor less 1", top: 0.5, high: "--good", low: "--bad", needs: "importance", of: (one, at) => one.importance[at] - 1 },
   { key: "penalty", label: "penalty", unit: "1 less factor", top: 0.5, high: "--bad", needs: "penalty", of: (one, at) => 1 - one.penalty[at] },
-  { key: "reference", label: "to reference", unit: "nats", top: 1, high: "--q-up", low: "--q-um", needs: "ref_log_prob", of: (one, at) => one.log_prob[at] - one.ref_log_prob[at] },
+  { key: "reference", label: "to reference", unit: "nats", top: 1, high: "--orange", low: "--violet", needs: "ref_log_prob", of: (one, at) => one.log_prob[at] - one.ref_log_prob[at] },
 ];
+offer("by", SIGNALS.map(({ key }) => key));
 
 /** Φ = p (ln p + H) less the sum over the vocabulary. */
 export function phi(one, at) {
@@ -88,6 +102,7 @@ export class TokensView {
 
   draw(state) {
     if (!this.all) return;
+    if (state.by !== null && state.by !== this.signal().key) return void move({ by: null });
     const seen = [this.signal().key, document.documentElement.dataset.theme, state.q].join();
     if (seen !== this.seen) this.build(seen);
     this.only.checked = state.only;
@@ -103,32 +118,58 @@ export class TokensView {
     const signal = this.signal();
     press(this.choice, signal.key);
     const value = (one, at) => signal.of(one, at);
-    this.top = signal.top ?? largest(this.all, value);
-    this.colour = ramp(signal.high, signal.low ?? null);
+    if (signal.kinds) {
+      const tints = signal.kinds.map(([, name]) => (name ? tint(name, 0.45) : ""));
+      this.colour = (kind) => tints[kind];
+    } else {
+      this.top = signal.top ?? largest(this.all, value);
+      const shade = ramp(signal.high, signal.low ?? null);
+      this.colour = (size) => shade(this.top > 0 ? size / this.top : 0);
+    }
     replace(this.scale, ...this.key(signal));
     replace(this.rows, ...this.order.map((sibling, at) => this.row(sibling, at > 0 ? this.order[at - 1] : null, value)));
   }
 
   key(signal) {
+    const marks = [el("span", { text: "underlined: selected by the weighting · bar: parts from the row above" }), el("label", { class: "check" }, this.only, "only selected")];
+    if (signal.kinds) return [...this.kinds(signal), ...marks];
     const strip = el("span", { class: "ramp", "aria-hidden": "true" });
     for (let at = signal.low ? -8 : 0; at <= 8; at++) {
       const cell = el("i", {});
-      cell.style.background = this.colour(at / 8);
+      cell.style.background = this.colour((this.top * at) / 8);
       strip.append(cell);
     }
     const range = `${signal.low ? `−${figure(this.top)}` : "0"} to ${figure(this.top)} ${signal.unit}`;
     const shows = this.top > 0 ? range : `0 ${signal.unit} at every token`;
-    return [strip, el("span", { text: shows }), el("span", { text: "underlined: selected by the weighting · bar: parts from the row above" }), el("label", { class: "check" }, this.only, "only selected")];
+    return [strip, el("span", { text: shows }), ...marks];
+  }
+
+  /** The kinds that there are, with how many tokens are of each. */
+  kinds(signal) {
+    const counts = signal.kinds.map(() => 0);
+    for (const one of this.all) for (let at = 0; at < one.length; at++) counts[signal.of(one, at)] += 1;
+    return signal.kinds.flatMap(([label, colour], kind) => {
+      if (counts[kind] === 0) return [];
+      const swatch = el("i", { class: "swatch" });
+      swatch.style.background = colour ? css(colour) : "transparent";
+      return [el("span", {}, swatch, `${label}: ${figure(counts[kind])}`)];
+    });
+  }
+
+  /** The signal at a token, in words. */
+  told(one, at) {
+    const { kinds, of, label } = this.signal();
+    return `${label} ${kinds ? kinds[of(one, at)][0] : figure(of(one, at))}`;
   }
 
   row(sibling, above, value) {
     const one = this.all[sibling];
     const name = el("button", { type: "button", onclick: () => move({ sib: sibling, tok: 0 }) }, el("b", { text: `#${sibling + 1} ` }), el("span", { class: mark(one.outcome) }), ` ${one.outcome}`);
-    const worth = Number.isFinite(one.advantage) ? `adv ${signed(Number(one.advantage.toFixed(2)))}` : "not learnt from";
-    const facts = [`${worth} · ${one.length} tokens${one.finish === "length" ? ", cut" : ""}`];
+    const worth = Number.isFinite(one.advantage) ? `adv ${signed(Number(one.advantage.toFixed(2)))}` : this.run.info.advantages === false ? "adv —" : "not learnt from";
+    const facts = [`${worth} · ${one.length} ${this.run.pieces()}${one.finish === "length" ? ", cut" : ""}`];
     if (one.reward !== 0 && one.reward !== 1) facts.push(`reward ${figure(one.reward)}`);
     const who = el("div", { class: "who" }, name, ...facts.map((text) => el("div", { text })));
-    const body = el("div", { class: "tok", tabindex: "0", role: "group", "aria-label": `completion ${sibling + 1}, ${one.outcome}, ${one.length} tokens; comma and full stop move` });
+    const body = el("div", { class: "tok", tabindex: "0", role: "group", "aria-label": `completion ${sibling + 1}, ${one.outcome}, ${one.length} ${this.run.pieces()}; comma and full stop move` });
     body.dataset.sibling = sibling;
     body.addEventListener("focus", () => cursor.sib !== sibling && move({ sib: sibling, tok: 0 }));
     const parts = above === null ? -1 : parting(one.token, this.all[above].token);
@@ -154,7 +195,7 @@ export class TokensView {
     const shown = text === "" ? visible(this.run.info.facts?.model?.stop_tokens?.[one.token[at]] ?? "▪") : visible(text, true);
     const span = el("span", { class: names.join(" "), text: shown });
     span.dataset.at = at;
-    const colour = this.colour(this.top > 0 ? value / this.top : 0);
+    const colour = this.colour(value);
     if (colour) span.style.background = colour;
     return span;
   }
@@ -186,7 +227,7 @@ export class TokensView {
     while (selected && at >= 0 && at < one.length && !(one.flags[at] & FLAGS.selected)) at += by;
     if (at < 0 || at >= one.length) return announce(selected ? "no further selected token" : "end of the completion");
     move({ sib: one.sibling, tok: at });
-    announce(`token ${at}, ${visible(textOf(one, at)) || "no text"}, ${this.signal().label} ${figure(this.signal().of(one, at))}`);
+    announce(`token ${at}, ${visible(textOf(one, at)) || "no text"}, ${this.told(one, at)}`);
     requestAnimationFrame(() => this.rows.querySelector("span.on")?.scrollIntoView({ block: "nearest" }));
   }
 }

@@ -9,7 +9,8 @@ const ROW = 30;
 
 /** A group as a prefix tree, drawn and as a list. */
 export class TreeView {
-  constructor(element) {
+  constructor(element, run) {
+    this.run = run;
     this.card = card("Group as a tree", "branch: mean reward below it; circle: entropy of the next token");
     this.picture = el("div", { class: "tree", tabindex: "0", role: "region", "aria-label": "prefix tree" });
     this.legend = el("div", { class: "legend" });
@@ -36,14 +37,14 @@ export class TreeView {
     const seen = [document.documentElement.dataset.theme, cursor.sib].join();
     if (seen === this.seen) return;
     this.seen = seen;
-    replace(this.picture, treePicture(this.nodes, cursor.sib));
+    replace(this.picture, treePicture(this.nodes, cursor.sib, this.run));
     const swatch = (colour, text) => {
       const mark = el("i", {});
       mark.style.color = colour;
       return el("span", {}, mark, text);
     };
     const opposed = this.nodes.some((node) => node.opposed) ? [el("span", { text: "◆ credit of the algorithm has the other sign than the value" })] : [];
-    const unequal = this.nodes.some((node) => !node.entropies_agree) ? [el("span", { class: "bad", text: "≠ the sampler computed an equal prefix differently" })] : [];
+    const unequal = this.run.info.equal_prefixes !== false && this.nodes.some((node) => !node.entropies_agree) ? [el("span", { class: "bad", text: "≠ the sampler computed an equal prefix differently" })] : [];
     replace(this.legend, swatch(success(1), "reward 1"), swatch(success(0.5), "half"), swatch(success(0), "0"), el("span", { text: "thicker: more completions" }), ...opposed, ...unequal);
     replace(this.list, nested(this.nodes, 0));
   }
@@ -70,20 +71,20 @@ const childrenOf = (nodes, at) => nodes.flatMap((node, child) => (node.parent ==
 
 const names = (node) => node.siblings.map((sibling) => `#${sibling + 1}`).join(" ");
 
-function label(node) {
+function label(node, pieces) {
   const text = visible(node.text).trim();
   const letters = [...text];
   if (letters.length <= LETTERS && !node.is_cut) return text;
-  return `${letters.slice(0, LETTERS - 4).join("")} … ${node.len} tokens`;
+  return `${letters.slice(0, LETTERS - 4).join("")} … ${node.len} ${pieces}`;
 }
 
 /** Where each node lies: leaves one below the other, a parent in the middle of its children. */
-function places(nodes) {
+function places(nodes, pieces) {
   const at = new Array(nodes.length);
   let leaves = 0;
   const visit = (index, x) => {
     const node = nodes[index];
-    const width = node.len === 0 ? 16 : Math.max(34, [...label(node)].length * LETTER + 14);
+    const width = node.len === 0 ? 16 : Math.max(34, [...label(node, pieces)].length * LETTER + 14);
     const from = x + (index === 0 ? 0 : 32);
     const children = childrenOf(nodes, index);
     const place = { from, to: from + width, y: 0 };
@@ -99,9 +100,10 @@ function places(nodes) {
 /** Where a child's line leaves its parent's. */
 const begin = (node, parent) => (node.fork ? parent.from + (parent.to - parent.from) * node.along : parent.to);
 
-/** The tree as SVG; branches of `sibling` are drawn strong. */
-export function treePicture(nodes, sibling) {
-  const { at, width, height } = places(nodes);
+/** The tree of a group of `run` as SVG; branches of `sibling` are drawn strong. */
+export function treePicture(nodes, sibling, run) {
+  const [pieces, strict] = [run.pieces(), run.info.equal_prefixes !== false];
+  const { at, width, height } = places(nodes, pieces);
   const root = nodes[0];
   const told = `Prefix tree of ${root.siblings.length} completions, ${root.correct} correct, ${nodes.length} nodes`;
   const picture = svg("svg", { viewBox: `0 0 ${Math.ceil(width)} ${height}`, width: Math.ceil(width), height, role: "img", "aria-label": told });
@@ -115,7 +117,7 @@ export function treePicture(nodes, sibling) {
     const branch = svg("g", { class: "branch", onclick: () => move({ sib: on ? sibling : firstOf(node), tok: node.from }) });
     branch.append(svg("title", {}, describe(node)));
     branch.append(svg("path", { class: "run", d: curve, fill: "none", stroke: success(node.value), "stroke-width": 1.5 + Math.min(14, node.siblings.length) * 0.7, "stroke-linecap": "round", "stroke-dasharray": node.fork ? "2 6" : null, "stroke-opacity": sibling === null || sibling === undefined || on || node.fork ? 1 : 0.5 }));
-    const text = label(node);
+    const text = label(node, pieces);
     if (text) branch.append(svg("text", { class: "over", x: from + 5, y: y - 5 - Math.min(14, node.siblings.length) * 0.35 }, text));
     if (node.opposed) branch.append(svg("text", { x: from - 8, y: y + 4, fill: css("--ink") }, "◆"));
     if (node.fork) {
@@ -124,7 +126,7 @@ export function treePicture(nodes, sibling) {
       const share = node.correct === node.siblings.length ? "correct" : node.correct === 0 ? "not correct" : `${node.correct} correct`;
       top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `${node.siblings.length > 4 ? `${node.siblings.length} completions` : names(node)} ${share}`));
     } else {
-      top.push(svg("circle", { cx: to, cy: y, r: 3 + 4 * Math.min(2, node.entropy ?? 0), fill: css("--card"), stroke: css(node.entropies_agree ? "--ink" : "--bad"), "stroke-width": 1.4 }));
+      top.push(svg("circle", { cx: to, cy: y, r: 3 + 4 * Math.min(2, node.entropy ?? 0), fill: css("--card"), stroke: css(node.entropies_agree || !strict ? "--ink" : "--bad"), "stroke-width": 1.4 }));
       top.push(svg("text", { class: "dim over", x: to, y: y + 22, "text-anchor": "middle" }, percentOf(node)));
     }
     picture.append(branch);

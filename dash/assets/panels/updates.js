@@ -5,8 +5,8 @@ const PLOTS = [
   { title: "Policy loss", unit: "1", keys: [["actor/loss", "whole loss", "--faint"], ["actor/pg_loss", "policy gradient", "--ink"]] },
   { title: "Gradient norm", unit: "before clipping", keys: [["actor/grad_norm", "policy", "--ink"], ["train/grad_norm", "supervised", "--half"]], log: true },
   { title: "Learning rate", unit: "of the last update", keys: [["actor/lr", "policy", "--ink"], ["train/lr", "supervised", "--half"]] },
-  { title: "Clipped", unit: "share of tokens in the loss", keys: [["actor/pg_clipfrac", "clip", "--q-up"], ["actor/pg_clipfrac_lower", "dual clip", "--q-lp"]], zero: true },
-  { title: "KL", unit: "nats", keys: [["actor/ppo_kl", "old to new policy", "--ink"], ["actor/kl_loss", "to the reference", "--q-um"]], zero: true },
+  { title: "Clipped", unit: "share of tokens in the loss", keys: [["actor/pg_clipfrac", "clip", "--orange"], ["actor/pg_clipfrac_lower", "dual clip", "--blue"]], zero: true },
+  { title: "KL", unit: "nats", keys: [["actor/ppo_kl", "old to new policy", "--ink"], ["actor/kl_loss", "to the reference", "--violet"]], zero: true },
   { title: "Rollout against training", unit: "nats, distance of log-probabilities", keys: [["rollout_corr/log_prob_gap_max", "largest", "--warn"], ["rollout_corr/log_prob_gap_mean", "mean", "--ink"]], zero: true },
   { title: "Importance weights", unit: "factor", keys: [["rollout_corr/rollout_is_max", "largest", "--faint"], ["rollout_corr/rollout_is_mean", "mean", "--ink"], ["rollout_corr/rollout_is_min", "smallest", "--faint"]] },
 ];
