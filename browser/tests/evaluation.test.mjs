@@ -45,6 +45,32 @@ test("a run of `stearin eval` opens at its figures, without views that it has no
   site.close();
 });
 
+test("an evaluation under way is followed to its end", { skip: why, timeout: 60_000 }, async () => {
+  const folder = path.join(scratch(), "growing");
+  execFileSync(STEARIN, ["eval", "--model", RUN, "--bench", "arithmetic", "--limit", "6", "--samples", "2", "--max-new-tokens", "12", "--out", folder], { stdio: "ignore" });
+  const [status, all, summary] = ["status.json", "evals/step-000000/arithmetic.jsonl", "evals/step-000000/arithmetic.json"].map((name) => path.join(folder, name));
+  const [ended, text, figures] = [status, all, summary].map((file) => fs.readFileSync(file, "utf8"));
+  const told = (step) => fs.writeFileSync(status, JSON.stringify({ ...JSON.parse(ended), state: "running", step, updated: Math.floor(Date.now() / 1000) }));
+  const first = (count) => text.split("\n").slice(0, count).map((line) => `${line}\n`).join("");
+  fs.rmSync(summary);
+  fs.writeFileSync(all, first(2));
+  told(2);
+  const site = await server(folder);
+  const { page, clean } = await open(chrome, `${site.url}/`);
+  await page.waitForFunction(() => /when all of its problems are judged/.test(document.querySelector("#view-evals")?.textContent));
+  assert.match(await page.locator("#head .state").textContent(), /2 of 6 problems/);
+  fs.writeFileSync(all, first(4));
+  told(4);
+  await page.waitForFunction(() => /4 of 6 problems/.test(document.querySelector("#head .state").textContent));
+  fs.writeFileSync(all, text);
+  fs.writeFileSync(summary, figures);
+  fs.writeFileSync(status, ended);
+  await page.waitForSelector("section[aria-label='arithmetic: figures'] td");
+  await page.waitForFunction(() => document.querySelectorAll(".matrix tbody tr").length === 6);
+  await clean();
+  site.close();
+});
+
 /** A run whose held-out set has so many problems, the last of which no verifier could judge. */
 function many(count) {
   const groups = Array.from({ length: count }, (_, at) => ({ ...plain(), id: `p${String(at).padStart(3, "0")}`, problem: `problem ${at}` }));

@@ -213,7 +213,6 @@ function follow(run, event, data) {
       if (run !== page.run) return;
       stayNewest(run);
       if (shape(run) !== page.shape) await rebuild(run);
-      else if (isEval(run) && page.built.has("evals")) evalsPanel.refresh();
       touch("data");
     }, 100);
   }

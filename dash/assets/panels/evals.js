@@ -16,6 +16,7 @@ export const evalsPanel = {
     Object.assign(this, { run, charts: new Charts([]), matrices: [] });
     this.problem = null;
     if (run.info.evals.length === 0) {
+      if (run.info.facts?.kind === "eval") return element.append(el("p", { class: "note", text: "The figures and problems of a set are shown when all of its problems are judged." }));
       element.append(folded(this.title, ["evals/step-*/NAME.json"], "`eval.every` and `data.held_out`"));
       return;
     }
@@ -61,11 +62,6 @@ export const evalsPanel = {
     move(step === null ? { id } : { id, step }, true);
     await this.problem.draw(id);
     this.problem.card.scrollIntoView({ block: "nearest" });
-  },
-
-  /** Reads lines again of an evaluation that is under way. */
-  refresh() {
-    for (const matrix of this.matrices) matrix.refresh();
   },
 
   /** Figures of the last evaluation, where there are no curves of them. */

@@ -57,7 +57,7 @@ export class ForkView {
     if (!this.weighed) return;
     const before = this.before();
     const all = this.run.info.checkpoints;
-    replace(this.weighed, ...all.map((step) => el("option", { value: step, text: `${step}${step === before ? ", nearest before" : step < this.entry.step ? "" : ", later"}` })));
+    replace(this.weighed, ...all.map((step) => el("option", { value: step, text: `${step}${step >= this.entry.step ? ", later than the step" : step === before ? ", nearest before" : ""}` })));
     this.weighed.value = String(before);
   }
 

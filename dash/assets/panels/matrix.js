@@ -34,11 +34,6 @@ export class Matrix {
     element.append(this.card);
   }
 
-  /** Reads the lines again when it is drawn next: an evaluation under way has more of them. */
-  refresh() {
-    this.seen = "";
-  }
-
   async draw(state) {
     const { steps } = this.run.info.evals.find(({ set }) => set === this.set);
     const [rank, , place] = this.orders.find(([key]) => key === state.rank) ?? this.orders[0];
@@ -90,7 +85,7 @@ export class Matrix {
 
   fill(id) {
     this.body.classList.toggle("single", this.steps.length === 1);
-    const made = table(["problem", ...this.steps.map(String)], this.visible().map((row) => this.row(row)));
+    const made = table(["problem", ...this.steps.map((step, _, all) => (all.length > 1 ? String(step) : "correct"))], this.visible().map((row) => this.row(row)));
     made.setAttribute("role", "grid");
     made.setAttribute("aria-label", `${this.set}, problem by step; arrow keys move`);
     replace(this.body, made);
