@@ -18,6 +18,7 @@ macro_rules! assets {
 static ALL: &[Asset] = &assets![
     "api.js",
     "colour.js",
+    "columns.js",
     "dom.js",
     "embedded.js",
     "index.html",

@@ -83,6 +83,8 @@ export const comparePanel = {
     const value = this.key.value;
     replace(this.key, ...[...keys].sort().map((key) => el("option", { value: key, text: key })));
     this.key.value = keys.has(value) ? value : this.key.value;
+    // Evaluations alone have no curves.
+    this.key.hidden = this.x.hidden = keys.size === 0;
   },
 
   name(run) {

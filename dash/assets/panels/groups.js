@@ -1,5 +1,6 @@
 import { Refused, get, getColumns, route } from "../api.js";
 import { mark } from "../colour.js";
+import { completionsOf } from "../columns.js";
 import { announce, card, el, folded, replace, visible } from "../dom.js";
 import { isReport } from "../embedded.js";
 import { figure } from "../number.js";
@@ -8,7 +9,7 @@ import { cursor, move, offer } from "../state.js";
 import { ForkView } from "./fork.js";
 import { Inspector } from "./inspector.js";
 import { MOST_MARKS, ProblemView } from "./problem.js";
-import { TokensView, completionsOf } from "./tokens.js";
+import { TokensView } from "./tokens.js";
 import { TreeView } from "./tree.js";
 
 const SORTS = [["", "as drawn"], ["solved", "fewest solved"], ["-solved", "most solved"], ["-entropy", "highest entropy"], ["entropy", "lowest entropy"], ["-length", "longest"]];

@@ -1,7 +1,7 @@
 import { mark } from "../colour.js";
+import { FLAGS, credit, gap, phi, textOf } from "../columns.js";
 import { card, el, replace, visible } from "../dom.js";
 import { figure, percent, signed } from "../number.js";
-import { FLAGS, credit, gap, phi, textOf } from "./tokens.js";
 
 /** Every figure of the cursor's token and of its completion. */
 export class Inspector {

@@ -1,8 +1,8 @@
 import { get, getColumns, getLines, route } from "../api.js";
+import { completionsOf, textOf } from "../columns.js";
 import { card, el, replace, visible } from "../dom.js";
 import { figure } from "../number.js";
 import { cursor, move } from "../state.js";
-import { completionsOf, textOf } from "./tokens.js";
 import { treePicture } from "./tree.js";
 
 /** Squares of a row of completions, at most. */
@@ -55,7 +55,7 @@ export class ProblemView {
       return el("button", { type: "button", "aria-pressed": String(this.chosen.includes(at)), onclick: () => this.choose(at) },
         el("b", { text: `step ${step}` }), el("small", { text: where === "train" ? "training" : where }), squares,
         el("small", { text: `${correct} of ${n} · ${figure(length === null ? NaN : Number(length.toFixed(1)))} ${this.run.lengths()}` }),
-        entropy === null ? null : el("small", { text: `entropy ${figure(entropy)}` }), often ? el("small", { text: often }) : null);
+        entropy === null ? null : el("small", { title: "mean over the tokens of its completions, nats", text: `entropy ${figure(entropy)}` }), often ? el("small", { text: often }) : null);
     }));
     this.compare();
   }
