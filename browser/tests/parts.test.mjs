@@ -39,6 +39,7 @@ test("characters that show nothing are symbols", () => {
 test("an address is read, and what it does not say is null", () => {
   const read = parse("#/r%2F1/samples?step=380&group=3&sib=1&tok=57&by=credit&from=100&to=400&with=b,c&only=1");
   assert.deepEqual([read.run, read.view, read.step, read.group, read.sib, read.tok, read.by, read.from, read.to, read.with, read.only], ["r/1", "samples", 380, 3, 1, 57, "credit", 100, 400, ["b", "c"], true]);
+  for (const [solved, kept] of [["0..0", true], ["0.125..0.5", true], [".....", false], ["1..", false], ["x", false]]) assert.equal(parse(`#/r/samples?solved=${solved}`).solved, kept ? solved : null, solved);
   const bad = parse("#/r/nowhere?step=x");
   assert.deepEqual([bad.view, bad.step, bad.group, bad.with], ["run", null, null, []]);
 });

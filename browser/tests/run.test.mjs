@@ -133,6 +133,22 @@ test("groups that are all right, all wrong and mixed are all of them", { skip },
   await clean();
 });
 
+test("quantiles of the ratio and the recorded share of mixed groups are shown", { skip }, async () => {
+  const { folder } = record(path.join(scratch(), "ratios"), { groups: [plain()] });
+  const line = { step: 13, stage: "rl", "actor/grad_norm": 1, "actor/ratio/quantile/p10": 0.91, "actor/ratio/quantile/p50": 1, "actor/ratio/quantile/p90": 1.07, "actor/ratio/quantile/p99": 1.3, "unfiltered/rewards/mean": 0.5, "reward/group/all_correct": 0.25, "reward/group/none_correct": 0.25, "reward/group/mixed": 0.5 };
+  fs.appendFileSync(path.join(folder, "metrics.jsonl"), `${JSON.stringify(line)}\n`);
+  const own = await server(folder);
+  const [{ id: run }] = await own.json("/runs");
+  const { page, clean } = await open(chrome, `${own.url}/#/${run}/run?step=13`);
+  const legend = (title) => page.locator(`section[aria-label=${title}] .legend span`).allTextContents();
+  await page.waitForFunction(() => document.querySelector("section[aria-label=Ratio] .legend b")?.textContent === "1.3");
+  assert.deepEqual(await legend("Ratio"), ["99 %1.3", "90 %1.07", "median1", "10 %0.91"]);
+  assert.deepEqual(await legend("Groups"), ["all right0.25", "all wrong0.25", "mixed0.5"]);
+  assert.equal(await page.locator("b[data-key='reward/group/mixed']").count(), 1);
+  await clean();
+  own.close();
+});
+
 test("what an entropy is averaged over is said", { skip }, async () => {
   const { page, clean } = await open(chrome, at("run"));
   await page.waitForSelector("section[aria-label=Entropy] canvas");

@@ -10,6 +10,7 @@ const HELP = [
   ["c", "colouring of the tokens"],
   ["s", "only selected tokens"],
   ["1 – 4", "Run, Samples, Evals, Compare"],
+  ["arrows", "in a table of problems: cell; Enter opens it"],
   ["/", "find groups"],
   ["f", "fork at the token"],
   ["t", "theme"],

@@ -115,7 +115,7 @@ export function parse(hash) {
     const value = values.get(name) || null;
     patch[name] = value !== null && offered.get(name)?.has(value) === false ? null : value;
   }
-  if (patch.solved !== null && !/^[\d.]+\.\.[\d.]+$/.test(patch.solved)) patch.solved = null;
+  if (patch.solved !== null && !/^\d*\.?\d+\.\.\d*\.?\d+$/.test(patch.solved)) patch.solved = null;
   patch.only = values.get("only") === "1";
   patch.with = (values.get("with") ?? "").split(",").filter(Boolean).slice(0, 5);
   return patch;

@@ -131,7 +131,8 @@ struct Place {
 }
 
 /// The token columns of completions of a group, of all of them where none is named: in binary, one
-/// f64 a token and column. Columns with several values a token are left out.
+/// f64 a token and column. The k likeliest tokens of a position are k columns of ids and k of
+/// log-probs, numbered from the likeliest on.
 pub(crate) fn tokens(
     samples: &Samples,
     generation: u64,
@@ -149,17 +150,27 @@ pub(crate) fn tokens(
     if let Some(twice) = wanted.iter().enumerate().find(|(at, one)| wanted[..*at].contains(one)) {
         return Err(Trouble::bad(format!("completion {} is named twice", twice.1)));
     }
-    let names = file.token_columns();
+    let mut names = file.token_columns();
     let mut columns: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let (mut siblings, mut at) = (Vec::new(), 0);
+    let (mut ids, mut log_probs) = (Vec::new(), Vec::new());
     for &sibling in wanted {
         let (rows, advantage) = &places[sibling];
         for (name, column) in names.iter().zip(&mut columns) {
             column.extend(file.values_of(name, rows.clone())?);
         }
+        if let Some(likeliest) = file.alternatives(rows.clone())? {
+            ids.extend(likeliest.0);
+            log_probs.extend(likeliest.1);
+        }
         let advantage = Some(*advantage).filter(|advantage| !advantage.is_nan());
         siblings.push(Place { sibling, from: at, to: at + rows.len(), advantage });
         at += rows.len();
+    }
+    let blocks = [by_place("alt_token", &ids, at), by_place("alt_log_prob", &log_probs, at)];
+    for (name, column) in blocks.into_iter().flatten() {
+        names.push(name);
+        columns.push(column);
     }
     let about = file.about().clone();
     let header = Header {
@@ -174,6 +185,13 @@ pub(crate) fn tokens(
         threshold_minus: about.threshold_minus,
     };
     Ok(encode(&header, columns.iter().map(Vec::as_slice)))
+}
+
+/// A column for each of the values that a row has.
+fn by_place<T: Copy + Into<f64>>(name: &str, values: &[T], rows: usize) -> Vec<(String, Vec<f64>)> {
+    let places = values.len().checked_div(rows).unwrap_or(0);
+    let column = |place| values.iter().skip(place).step_by(places).copied().map(Into::into);
+    (0..places).map(|place| (format!("{name}/{place}"), column(place).collect())).collect()
 }
 
 /// The ids of a completion of a group.

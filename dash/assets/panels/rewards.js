@@ -40,7 +40,7 @@ export const rewardsPanel = {
       title: "Groups", unit: "share of groups", range: [0, 1],
       series: () => {
         const [right, wrong] = [...group("all_correct", "all right", "--good"), ...group("none_correct", "all wrong", "--bad")];
-        const mixed = wrong ? [{ label: "mixed", colour: "--violet", values: Array.from(right.values, (share, at) => 1 - share - wrong.values[at]) }] : [];
+        const mixed = run.has("reward/group/mixed") ? group("mixed", "mixed", "--violet") : wrong ? [{ label: "mixed", colour: "--violet", values: Array.from(right.values, (share, at) => 1 - share - wrong.values[at]) }] : [];
         return [right, wrong, ...mixed, ...group("zero_spread", "equal rewards", "--half")].filter(Boolean);
       },
     });

@@ -6,6 +6,7 @@ const PLOTS = [
   { title: "Gradient norm", unit: "before clipping", keys: [["actor/grad_norm", "policy", "--ink"], ["train/grad_norm", "supervised", "--half"]], log: true },
   { title: "Learning rate", unit: "of the last update", keys: [["actor/lr", "policy", "--ink"], ["train/lr", "supervised", "--half"]] },
   { title: "Clipped", unit: "share of tokens in the loss", keys: [["actor/pg_clipfrac", "clip", "--orange"], ["actor/pg_clipfrac_lower", "dual clip", "--blue"]], zero: true },
+  { title: "Ratio", unit: "new over old probability, quantiles over tokens", keys: [["p99", "99 %", "--orange"], ["p90", "90 %", "--violet"], ["p50", "median", "--ink"], ["p10", "10 %", "--blue"]].map(([name, label, colour]) => [`actor/ratio/quantile/${name}`, label, colour]) },
   { title: "KL", unit: "nats", keys: [["actor/ppo_kl", "old to new policy", "--ink"], ["actor/kl_loss", "to the reference", "--violet"]], zero: true },
   { title: "Rollout against training", unit: "nats, distance of log-probabilities", keys: [["rollout_corr/log_prob_gap_max", "largest", "--warn"], ["rollout_corr/log_prob_gap_mean", "mean", "--ink"]], zero: true },
   { title: "Importance weights", unit: "factor", keys: [["rollout_corr/rollout_is_max", "largest", "--faint"], ["rollout_corr/rollout_is_mean", "mean", "--ink"], ["rollout_corr/rollout_is_min", "smallest", "--faint"]] },
