@@ -10,10 +10,10 @@ import { STEARIN, browser, needsBrowser, open, scratch, server } from "./help.mj
 const skip = needsBrowser;
 const PEERS = fileURLToPath(new URL("../../evals/testdata/peers/", import.meta.url));
 const EXPECTED = [
-  { name: "trl", origin: "trl", step: 20, curve: ["Entropy", "Reward"], advice: /there are no tokens/, problem: "What is 2+3?", text: "It is 5", siblings: 3, advantage: "adv +0.5", token: ["surprisal", "—"] },
-  { name: "verl", origin: "verl", step: 2, curve: ["Entropy", "Reward"], advice: /there are no tokens/, problem: "Add 2 and 3.", text: "I add.↵\nThe answer is 5", siblings: 3, advantage: "not learnt from", token: ["entropy here", "—"] },
-  { name: "prime-rl-exports", origin: "prime-rl", step: 3, curve: ["Entropy", "Reward"], advice: /sum behind Φ/, problem: "11 12 13 ", text: "21 22 2 ", siblings: 2, advantage: "adv +0.5", token: ["surprisal", "0.25 nats"] },
-  { name: "prime-rl-traces", origin: "prime-rl", step: 9, curve: ["Entropy", "Reward"], advice: /sum behind Φ/, problem: "What is 2+2?", text: "35 ", siblings: 1, advantage: "adv +0.25", token: ["surprisal", "0.125 nats"] },
+  { name: "trl", pieces: "words", length: "characters", origin: "trl", step: 20, curve: ["Entropy", "Reward"], advice: /there are no tokens/, problem: "What is 2+3?", text: "It is 5", siblings: 3, advantage: "adv +0.5", token: ["surprisal", "—"] },
+  { name: "verl", pieces: "words", length: "characters", origin: "verl", step: 2, curve: ["Entropy", "Reward"], advice: /there are no tokens/, problem: "Add 2 and 3.", text: "I add.↵\nThe answer is 5", siblings: 3, advantage: "adv —", token: ["entropy here", "—"] },
+  { name: "prime-rl-exports", pieces: "tokens", length: "tokens", origin: "prime-rl", step: 3, curve: ["Entropy", "Reward"], advice: /sum behind Φ/, problem: "11 12 13 ", text: "21 22 2 ", siblings: 2, advantage: "adv +0.5", token: ["surprisal", "0.25 nats"] },
+  { name: "prime-rl-traces", pieces: "tokens", length: "tokens", origin: "prime-rl", step: 9, curve: ["Entropy", "Reward"], advice: /sum behind Φ/, problem: "What is 2+2?", text: "35 ", siblings: 1, advantage: "adv +0.25", token: ["surprisal", "0.125 nats"] },
 ];
 
 let [chrome, site, runs, folder] = [];
@@ -35,6 +35,8 @@ async function check(page, own) {
   for (const title of own.curve) await page.waitForSelector(`section[aria-label=${title}] canvas`);
   assert.match(await page.locator("#head .state").textContent(), new RegExp(`written by ${own.origin}`));
   assert.match(await page.locator(".health").textContent(), own.advice);
+  const lengths = page.locator("section[aria-label='Length by outcome'] h2");
+  if (own.name === "trl") assert.match(await lengths.textContent(), new RegExp(`${own.length}, mean over`));
   await page.keyboard.press("2");
   await page.waitForSelector(".rows .tok span.t");
   assert.equal(await page.locator("section .problem").first().textContent(), own.problem);
@@ -42,6 +44,9 @@ async function check(page, own) {
   const first = page.locator(".rows .row[data-sibling='0']");
   assert.equal(await first.locator(".tok").textContent(), own.text);
   assert.ok((await first.locator(".who").textContent()).includes(own.advantage));
+  assert.match(await first.locator(".who").textContent(), new RegExp(` \\d+ ${own.pieces}`));
+  assert.match(await page.locator(".thru small").filter({ hasText: " of " }).first().textContent(), new RegExp(` ${own.length}$`));
+  assert.equal(await page.locator(".tree .bad, .legend .bad").count(), 0, "equal prefixes are promised of no other trainer");
   await first.locator("span.t").first().click();
   const [name, value] = own.token;
   const inspector = page.locator("section[aria-label=Token] dl").first();

@@ -159,17 +159,22 @@ async function paired(first, second) {
   const sets = await get(`/paired?a=${encodeURIComponent(first.id)}&b=${encodeURIComponent(second.id)}`);
   if (sets.length === 0) return [el("p", { class: "note", text: "The runs have no held-out set in common." })];
   const parts = sets.map(({ set, steps, error, figures }) => {
-    const title = el("h3", { text: `${set}: step ${steps[0]} against step ${steps[1]}` });
+    // Figures of all completions have the same problems; where one has fewer, each says its own.
+    const counts = new Set(figures.map(({ problems }) => problems));
+    const over = counts.size === 1 ? `, ${figure([...counts][0])} problems` : "";
+    const title = el("h3", { text: `${set}: step ${steps[0]} against step ${steps[1]}${over}` });
     if (error) return [title, el("p", { class: "note", text: sentence(visible(error)) })];
-    const made = table(["figure", "difference", "95 % interval", "higher, lower", "p", "problems"], figures.map(tested));
+    const head = ["figure", "difference", "95 % interval", "higher, lower", "p"];
+    const made = table(over ? head : [...head, "problems"], figures.map((one) => [...tested(one), ...(over ? [] : [figure(one.problems)])]));
+    made.className = "wraps";
     return [title, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${set}, paired test` }, made)];
   });
   const note = "This run less the other, over the problems of both that could be judged: shares in points, lengths in tokens. Higher, lower: in how many problems. p: two-sided, signs of the differences flipped.";
   return [...parts.flat(), el("p", { class: "note", text: note })];
 }
 
-function tested({ figure: name, problems, mean, interval, higher, lower, p }) {
+function tested({ figure: name, mean, interval, higher, lower, p }) {
   const scale = name === "tokens" ? 1 : 100;
   const points = (value) => signed(Number((scale * value).toFixed(1)));
-  return [name, points(mean), interval ? `${points(interval[0])} to ${points(interval[1])}` : "—", `${higher}, ${lower}`, figure(p), figure(problems)];
+  return [name, points(mean), interval ? `${points(interval[0])} to ${points(interval[1])}` : "—", `${higher}, ${lower}`, figure(p)];
 }

@@ -32,7 +32,9 @@ export const entropyPanel = {
 
 /** What each line is taken over. */
 function averaged(run, main, spread) {
-  const words = [`Mean: over every token of ${main.startsWith("unfiltered") ? "all completions that were sampled, those of discarded groups too" : "the completions"}; the whole distribution at the sampling temperature.`];
+  // Other trainers log a mean without saying what it is over.
+  if (!main.startsWith("unfiltered")) return "Mean: as the trainer logged it.";
+  const words = ["Mean: over every token of all completions that were sampled, those of discarded groups too; the whole distribution at the sampling temperature."];
   if (spread) words.push("Shares: over the tokens of the groups that are learnt from.");
   if (run.has("stare/target_entropy")) words.push("Target: the gate compares it with the mean over the tokens in the loss.");
   return words.join(" ");
