@@ -10,7 +10,8 @@ if (!run) {
   process.exit(2);
 }
 fs.mkdirSync(folder, { recursive: true });
-const site = await server(run, ...(other ? [other] : []));
+// With the checkpoints of the run, so that the fork is in the pictures.
+const site = await server(run, ...(other ? [other] : []), "--model", "run");
 const runs = await site.json("/runs");
 const named = (place) => runs.find(({ name }) => name === path.basename(place)).id;
 const id = named(run);
