@@ -32,7 +32,8 @@ export function gap(one, at) {
 /** Completions of a group with their columns and the bytes of their texts. */
 export function completionsOf(group, { header, columns }) {
   return header.siblings.map(({ sibling, from, to, advantage }) => {
-    const text = group.completions[sibling];
+    // An evaluation may keep fewer texts than tokens.
+    const text = group.completions[sibling] ?? { text: "" };
     const one = { ...text, sibling, length: to - from, advantage: advantage ?? NaN, bytes: new TextEncoder().encode(text.text) };
     for (const [name, column] of columns) one[name] = column.subarray(from, to);
     return one;
