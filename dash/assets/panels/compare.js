@@ -169,12 +169,15 @@ async function paired(first, second) {
     made.className = "wraps";
     return [title, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${set}, paired test` }, made)];
   });
-  const note = "This run less the other, over the problems of both that could be judged: shares in points, lengths in tokens. Higher, lower: in how many problems. p: two-sided, signs of the differences flipped.";
+  const note = "This run less the other, over the problems of both that could be judged: shares in points, rewards and lengths as they are. Higher, lower: in how many problems. p: two-sided, signs of the differences flipped.";
   return [...parts.flat(), el("p", { class: "note", text: note })];
 }
 
+/** Factor and digits of figures that are no shares. */
+const UNITS_OF = new Map([["tokens", [1, 1]], ["reward", [1, 3]]]);
+
 function tested({ figure: name, mean, interval, higher, lower, p }) {
-  const scale = name === "tokens" ? 1 : 100;
-  const points = (value) => signed(Number((scale * value).toFixed(1)));
+  const [scale, digits] = UNITS_OF.get(name) ?? [100, 1];
+  const points = (value) => signed(Number((scale * value).toFixed(digits)));
   return [name, points(mean), interval ? `${points(interval[0])} to ${points(interval[1])}` : "—", `${higher}, ${lower}`, figure(p)];
 }
