@@ -75,7 +75,7 @@ export class ProblemView {
     const sides = await Promise.all(chosen.map((place) => this.side(place)));
     if (chosen.length !== this.chosen.length || chosen.some((place, at) => place !== this.places[this.chosen[at]])) return;
     const asked = sides.find(({ line }) => line)?.line;
-    const about = asked ? [el("p", { class: "problem", text: visible(asked.problem, true) }), el("p", { class: "note" }, "gold ", el("code", { text: asked.gold === "" ? "—" : visible(asked.gold) }))] : [];
+    const about = asked ? [el("p", { class: "problem", text: visible(asked.problem, true) }), el("p", { class: "gold" }, "gold ", el("code", { text: asked.gold === "" ? "—" : visible(asked.gold) }))] : [];
     if (chosen.length < 2) return replace(this.pair, ...about, ...sides.map((side) => this.drawn(side)));
     const tokens = sides.every((side) => side.tokens);
     const texts = sides.every((side) => side.texts.length > 0);
