@@ -38,7 +38,7 @@ use crate::verifiers::RewardsConfig;
 pub use benchmark::{Located, chosen, normal, rows_sha256};
 use columns::Mapping;
 use gold::{Reader, Unanswered};
-pub use located::{located, missing};
+pub use located::{DataFile, located, missing};
 pub use order::Order;
 use rows::Accept;
 pub use same::{question, questions, repeats};

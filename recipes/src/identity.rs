@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_a_verifier_wrote_since_is_no_change() {
-        let (script, log) = ("eval.rewards[0].command[1]", "eval.rewards[0].command[2]");
+        let (script, log) = ("eval.rewards.0.command.1", "eval.rewards.0.command.2");
         let then = files(&[(script, "a")]);
         assert_eq!(files(&[(script, "a"), (log, "x")]).changes_since(&then), [""; 0]);
         assert_eq!(files(&[(script, "b"), (log, "x")]).changes_since(&then).len(), 1);

@@ -180,7 +180,7 @@ pub fn files(rewards: &[(String, &RewardsConfig)]) -> Vec<(String, PathBuf)> {
             let path = PathBuf::from(word);
             let is_log = path.extension().is_some_and(|extension| extension == "log");
             if is_named && !is_log && path.is_file() {
-                found.push((format!("{key}.command[{index}]"), path));
+                found.push((format!("{key}.command.{index}"), path));
             }
         }
     }
@@ -193,7 +193,7 @@ fn outside<'a>(
 ) -> impl Iterator<Item = (String, &'a OutsideConfig)> {
     rewards.iter().flat_map(|(key, rewards)| {
         rewards.0.iter().enumerate().filter_map(move |(index, verifier)| match verifier {
-            RewardConfig::Outside(config) => Some((format!("{key}[{index}]"), config)),
+            RewardConfig::Outside(config) => Some((format!("{key}.{index}"), config)),
             RewardConfig::Inside(_) => None,
         })
     })

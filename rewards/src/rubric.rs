@@ -245,7 +245,7 @@ impl RubricConfig {
     /// Everything that is wrong, each with its key, from the verifier's index on.
     pub fn problems(&self) -> Vec<String> {
         let own = self.0.iter().enumerate().filter_map(|(index, verifier)| {
-            verifier.problem().map(|problem| format!("[{index}].{problem}"))
+            verifier.problem().map(|problem| format!("{index}.{problem}"))
         });
         let described: Vec<_> = self.0.iter().map(VerifierConfig::described).collect();
         own.chain(problems(&described)).collect()

@@ -141,7 +141,7 @@ impl Files {
     ///
     /// A verifier's argument that named no file `then` is one that the verifier wrote since.
     pub fn changes_since(&self, then: &Self) -> Vec<String> {
-        let is_input = |name: &str| !name.contains("rewards[");
+        let is_input = |name: &str| !name.contains("rewards.");
         let mut names: Vec<_> = then.0.keys().collect();
         names.extend(self.0.keys().filter(|name| !then.0.contains_key(*name) && is_input(name)));
         names.sort_unstable();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::{print, time};
-use crate::config::{Loaded, Recipe, load};
+use crate::config::{DeviceChoice, Loaded, Recipe, load};
 use crate::console::{Console, Verbosity};
 use crate::data;
 use crate::dry_run::{Judged, Plan, ProblemStats, Prompts, Sizes};
@@ -101,7 +101,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         verifiers::check(&recipe.rewards())?;
         let plan = plan(&recipe, &search_path, threads)?;
         let lacks_problems = plan.lacks_problems();
-        print(&plan.with_origins(origins).to_string())?;
+        let plan = plan.with_origins(origins);
+        print(&plan.to_string())?;
+        let machine = machine::memory().filter(|_| recipe.model.device == DeviceChoice::Cpu);
+        let beyond = machine.map(|(all, _)| plan.beyond(all)).unwrap_or_default();
+        let console = Console::stderr(args.verbosity());
+        beyond.iter().for_each(|line| console.warn(line));
         // A shipped recipe is planned before its problems are fetched; one of the user's names
         // files that should be there.
         if lacks_problems && shipped::named(&args.recipe).is_none() {
@@ -205,8 +210,11 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
 fn inputs(recipe: &Recipe, search_path: &SearchPath) -> Vec<(&'static str, String)> {
     let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
     let files = data::located(recipe, search_path).into_iter();
-    let mut found: Vec<_> =
-        files.map(|(key, path)| ("file", format!("{key}: {}", whole(path)))).collect();
+    let file = |data::DataFile { key, path, limit }| {
+        let rows = limit.map_or_else(String::new, |limit| format!(", the first {limit} rows"));
+        ("file", format!("{key}: {}{rows}", whole(path)))
+    };
+    let mut found: Vec<_> = files.map(file).collect();
     let folder = whole(PathBuf::from("."));
     let mut known = Vec::new();
     for (key, RewardsConfig(verifiers)) in recipe.rewards() {
@@ -221,7 +229,7 @@ fn inputs(recipe: &Recipe, search_path: &SearchPath) -> Vec<(&'static str, Strin
             found.push((
                 "verifier",
                 format!(
-                    "{key}[{at}]: `{command}`, started in {folder}; its paths start there, those of \
+                    "{key}.{at}: `{command}`, started in {folder}; its paths start there, those of \
                      data beside the recipe"
                 ),
             ));

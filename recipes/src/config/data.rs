@@ -104,7 +104,7 @@ impl Train {
             Self::One(source) => vec![(String::new(), None, source)],
             Self::Many(sources) => (0..)
                 .zip(sources)
-                .map(|(at, one): (usize, _)| (format!("[{at}]"), Some(&*one.name), &one.source))
+                .map(|(at, one): (usize, _)| (format!(".{at}"), Some(&*one.name), &one.source))
                 .collect(),
         }
     }
@@ -131,7 +131,7 @@ impl Train {
             ));
         }
         for (at, one) in sources.iter().enumerate() {
-            let mut wrong = |problem: String| found.push(format!("train[{at}].{problem}"));
+            let mut wrong = |problem: String| found.push(format!("train.{at}.{problem}"));
             if one.name.trim().is_empty() {
                 wrong("name: expected a name, got nothing".into());
             }
@@ -183,7 +183,9 @@ pub struct Rows {
     ///
     /// Names: verl `train_files`, TRL `dataset_name`.
     pub path: String,
-    /// Number of rows that are taken, from the start. `"off"`: all.
+    /// Number of rows that are taken, from the start: the rest is not read. Of sorted files it is
+    /// no sample; shuffle these first. The `limit` of an `[[eval.set]]` draws its problems.
+    /// `"off"`: all.
     ///
     /// Names: verl `train_max_samples`.
     #[serde(default, with = "settings::off")]

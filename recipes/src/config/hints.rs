@@ -10,6 +10,7 @@ use super::message;
 use super::offers::offer;
 use super::place::{Place, algorithm, stage_kinds};
 use super::reference::{Foreign, KEYS, noted};
+use super::trees::item_number;
 use crate::names::nearest;
 
 /// Keys and words of a list that are shown.
@@ -44,6 +45,9 @@ pub(super) fn explained(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> 
         return named(missing_key(place, missing));
     }
     let text = message::reword(text);
+    if let Some(text) = place.item().and_then(|item| no_item(&place, item, &text)) {
+        return Explained { key: place.key(), text };
+    }
     if let Some(offer) = offer(&place, &text) {
         return Explained { key: place.key(), text: format!("{text}\n{offer}") };
     }
@@ -86,11 +90,23 @@ pub(super) fn renamed(tree: &DeTable<'_>, span: &Range<usize>, text: &str) -> Op
     own.rsplit('.').next().map(|name| Renamed::Foreign(name.to_owned()))
 }
 
+/// What is said of a value that an item of a list was set of, and that is none or has no such item.
+fn no_item(place: &Place<'_>, item: &str, text: &str) -> Option<String> {
+    let (expected, _) = text.rsplit_once(", got a table")?;
+    let got = format!("{expected}, got item {item} of a list");
+    let is_list = KEYS.get(&place.general())?.types.contains("list of");
+    let act = "only items that the recipe writes can be set one by one";
+    Some(if is_list { format!("{got}: {act}\nset the whole list") } else { got })
+}
+
 fn unknown_key(place: &Place<'_>, wrong: &str, text: &str) -> String {
     let known = message::expected(text);
     let mut said = format!("unknown key `{wrong}`");
     if !place.path.is_empty() {
         let _ = write!(said, " in `{}`", place.written());
+        if item_number(wrong).is_some() {
+            return format!("{said}: it is a table, and its keys are names");
+        }
     }
     let mut lines = foreign_lines(place, wrong, &known);
     if !lines.is_empty() {
@@ -259,6 +275,12 @@ impl Place<'_> {
     /// The key in full.
     fn key(&self) -> Option<String> {
         (!self.path.is_empty()).then(|| self.written())
+    }
+
+    /// The item of a list that was set of the value there, where it is none or has no such item.
+    fn item(&self) -> Option<&'_ str> {
+        let names = self.value()?.as_table()?.iter().map(|(name, _)| name.get_ref().as_ref());
+        names.into_iter().find(|name| item_number(name).is_some())
     }
 
     /// What the value there may be, where that is one of several words.

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::sources::{Mistake, Sources};
-use super::trees::{kind_of, kinds_first, merge};
+use super::trees::{are_items, kind_of, kinds_first, merge};
 use super::{Stage, message, stages};
 
 impl Sources {
@@ -94,15 +94,15 @@ fn inherit(root: &mut DeTable<'_>) {
     root.insert(name, eval);
 }
 
-/// Puts `value` under what `table` says about `key`: of a table those keys that are missing, all
-/// else where there is nothing.
+/// Puts `value` under what `table` says about `key`: of a table those keys that are missing, of a
+/// list the items that are not set, all else where there is nothing.
 fn put_under<'a>(table: &mut DeTable<'a>, key: &str, value: Option<&Spanned<DeValue<'a>>>) {
     let Some(value) = value else { return };
     match table.remove_entry(key) {
         None => {
             table.insert(Spanned::new(value.span(), key.to_owned().into()), value.clone());
         }
-        Some((name, over)) if value.get_ref().is_table() => {
+        Some((name, over)) if value.get_ref().is_table() || sets_items(&over, value) => {
             table.insert(name.clone(), value.clone());
             merge(table, DeTable::from_iter([(name, over)]), None);
         }
@@ -110,4 +110,10 @@ fn put_under<'a>(table: &mut DeTable<'a>, key: &str, value: Option<&Spanned<DeVa
             table.insert(name, over);
         }
     }
+}
+
+/// Whether `over` sets items of a list.
+fn sets_items(over: &Spanned<DeValue<'_>>, list: &Spanned<DeValue<'_>>) -> bool {
+    let items = list.get_ref().as_array();
+    items.zip(over.get_ref().as_table()).is_some_and(|(items, over)| are_items(over, items.len()))
 }

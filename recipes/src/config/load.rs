@@ -1,13 +1,15 @@
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rewards::rows::{Foreign, foreign};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::Spanned;
-use toml::de::{DeTable, Deserializer};
+use toml::de::DeTable;
 
-use super::sources::Sources;
+use super::place::Place;
+use super::sources::{Mistake, Sources};
 use super::told::Told;
 use super::{Origins, Recipe, message, mistakes, trees};
 use crate::identity;
@@ -79,18 +81,29 @@ fn text_of(path: &Path, what: &str) -> Result<String> {
 /// # Errors
 ///
 /// Fails when the file cannot be read as TOML, and on an unknown key or a value of the wrong kind,
-/// with its line and column.
-pub fn read_settings<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+/// with its line, column and key.
+pub fn read_settings<T>(path: &Path, what: &str) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+{
     let text = text_of(path, what)?;
     let mut sources = Sources::new();
     sources.push_file(&path.display().to_string(), text.trim_start_matches('\u{feff}'));
     let source = sources.0.last().expect("it was pushed");
-    let at = |error: toml::de::Error| {
-        message::at(&sources, error.span().unwrap_or(source.here()), error.message())
+    let wrong = |span: Range<usize>, key: Option<&str>, text: &str| {
+        anyhow!(message::said(&sources, &span, key, &message::reword(text)))
     };
-    let mut table = DeTable::parse(&source.padded).map_err(at)?.into_inner();
+    let syntax = |error: toml::de::Error| {
+        wrong(error.span().unwrap_or(source.here()), None, error.message())
+    };
+    let mut table = DeTable::parse(&source.padded).map_err(syntax)?.into_inner();
     trees::kinds_first(&mut table);
-    T::deserialize(Deserializer::from(Spanned::new(source.here(), table))).map_err(at)
+    mistakes::parse(&table, source.start).map_err(|Mistake { span, text }| {
+        let key = Place::of(&table, &span).written();
+        // The text names an unknown key, and a missing one is in no place.
+        let named = ["unknown field ", "missing field "].iter().any(|it| text.starts_with(it));
+        wrong(span, Some(&*key).filter(|key| !key.is_empty() && !named), &text)
+    })
 }
 
 /// Reads a recipe: later layers override earlier ones, and `--set` overrides all.
@@ -114,9 +127,10 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     for text in overrides {
         sources.push_override(text)?;
     }
-    let (root, naming) = sources.merge()?;
+    let (mut root, naming) = sources.merge()?;
+    let lists = mistakes::single_tables(&mut root);
     // What is missing is missing in the first recipe.
-    let mut reading = mistakes::read(root.clone(), sources.0[1].start);
+    let mut reading = mistakes::read(root.clone(), lists, sources.0[1].start);
     for recipe in &mut reading.recipes {
         complete(recipe, &stem);
     }

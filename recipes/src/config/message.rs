@@ -7,11 +7,6 @@ use super::brief::{brief_quotes, shortened, window};
 use super::sources::{Source, Sources};
 use crate::names::nearest;
 
-/// An error at `span`: `file:line:column: text`, the line with a mark, and the nearest known name.
-pub(super) fn at(sources: &Sources, span: Range<usize>, text: &str) -> anyhow::Error {
-    anyhow::anyhow!(said(sources, &span, None, &reword(text)))
-}
-
 /// An error of a source that is not TOML.
 pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error) -> anyhow::Error {
     let span = error.span().unwrap_or(source.here());

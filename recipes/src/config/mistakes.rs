@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use rewards::json::list_for_object;
-use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
@@ -51,11 +52,10 @@ pub(super) struct Reading {
     pub(super) guessed: Vec<String>,
 }
 
-/// The recipe of `tree`, which begins at `start`.
-pub(super) fn read(tree: DeTable<'_>, start: usize) -> Reading {
-    let mut tree = tree;
-    let mut found = single_tables(&mut tree);
-    let mut read = match parse(&tree, start) {
+/// The recipe of `tree`, which begins at `start`; `found` is what is wrong already.
+pub(super) fn read(tree: DeTable<'_>, found: Vec<Mistake>, start: usize) -> Reading {
+    let (mut tree, mut found) = (tree, found);
+    let mut read = match parse::<Recipe>(&tree, start) {
         Ok(recipe) if found.is_empty() => {
             return Reading { recipes: vec![recipe], ..Reading::default() };
         }
@@ -101,7 +101,7 @@ pub(super) fn read(tree: DeTable<'_>, start: usize) -> Reading {
 
 /// Makes a table of each list of tables at the top that is to be one: `[[data]]` in place of
 /// `[data]`. Returns what is wrong with it.
-fn single_tables(tree: &mut DeTable<'_>) -> Vec<Mistake> {
+pub(super) fn single_tables(tree: &mut DeTable<'_>) -> Vec<Mistake> {
     let mut found = Vec::new();
     for (key, value) in tree.iter_mut() {
         let name = key.get_ref().as_ref();
@@ -145,7 +145,11 @@ fn vary(value: &mut Spanned<DeValue<'_>>) {
     }
 }
 
-fn parse(tree: &DeTable<'_>, start: usize) -> Result<Recipe, Mistake> {
+/// The settings of a tree, which begins at `start`.
+pub(super) fn parse<T>(tree: &DeTable<'_>, start: usize) -> Result<T, Mistake>
+where
+    T: Serialize + DeserializeOwned,
+{
     if let Some(mistake) = tree.iter().find_map(|(_, value)| too_large(value)) {
         return Err(mistake);
     }
@@ -155,17 +159,17 @@ fn parse(tree: &DeTable<'_>, start: usize) -> Result<Recipe, Mistake> {
         let inside = message::culprit(&text).and_then(|name| spans::find(tree, &span, name));
         Mistake { span: inside.unwrap_or(span), text }
     };
-    let recipe = Recipe::deserialize(root()).map_err(mistake)?;
+    let settings = T::deserialize(root()).map_err(mistake)?;
     // Serde takes an array for a table, value by value in the order of the keys.
     let given = toml::Value::deserialize(root()).map_err(mistake)?;
-    let [given, read] = [serde_json::to_value(given), serde_json::to_value(&recipe)];
+    let [given, read] = [serde_json::to_value(given), serde_json::to_value(&settings)];
     if let (Ok(given), Ok(read)) = (given, read)
         && let Some(path) = list_for_object(&given, &read)
     {
         let span = spans::span_at(tree, &path).unwrap_or(start..start);
-        return Err(Mistake { span, text: format!("{path}: expected a table, got an array") });
+        return Err(Mistake { span, text: "expected a table, got a list".to_owned() });
     }
-    Ok(recipe)
+    Ok(settings)
 }
 
 /// A whole number that TOML does not have. Serde would take some of them, which then could not be

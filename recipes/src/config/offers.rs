@@ -1,27 +1,46 @@
 //! What to write for a value of a wrong shape, where it shows what is meant.
 
 use settings::Tagged as _;
+use settings::off::OFF;
 use toml::de::DeValue;
 
 use super::brief::{MOST_OF_LINE, WRITE};
 use super::message;
 use super::place::Place;
-use super::reference::{KEYS, noted};
+use super::reference::{KEYS, keys_of, noted};
 use crate::printable::literal;
 use crate::verifiers::{RewardConfig, as_list, is_script};
 
-/// What to write in place of the value there: a table for a number that is a coefficient, a list
-/// for one text.
+/// What to write in place of the value there: a table for a number that can only be a coefficient,
+/// "off" for none, a list for one text.
 pub(super) fn offer(place: &Place<'_>, text: &str) -> Option<String> {
     let name = place.path.last().filter(|name| name.parse::<usize>().is_err())?;
     let offer = match place.value()? {
         value @ (DeValue::Float(_) | DeValue::Integer(_))
             if text.starts_with("expected a name or a table with `kind`") =>
         {
-            let number = number(value)?;
             let known = KEYS.get(&format!("{}.coefficient", place.general()))?;
-            let kind = known.kinds.iter().find(|kind| *kind == "k3").or(known.kinds.first())?;
-            format!("{name} = {{ kind = \"{kind}\", coefficient = {number} }}")
+            let words = place.words();
+            // Where the first kind has none, a number is as likely another key of another kind.
+            let usual = words.iter().find(|word| *word != OFF)?;
+            let kind = known.kinds.iter().find(|kind| *kind == "k3" || *kind == usual)?;
+            let number = number(value)?;
+            match number.replace('_', "").parse::<f64>().ok()? {
+                0.0 if words.iter().any(|word| word == OFF) => format!("{name} = \"{OFF}\""),
+                coefficient if coefficient > 0.0 => {
+                    format!("{name} = {{ kind = \"{kind}\", coefficient = {number} }}")
+                }
+                _ => return None,
+            }
+        }
+        DeValue::String(written) if written == OFF && text.starts_with("expected a table, ") => {
+            let table = place.general();
+            let has_off = |key: &&str| {
+                KEYS.get(&format!("{table}.{key}")).is_some_and(|known| known.types.contains(OFF))
+            };
+            let mut keys = keys_of(&table).filter(has_off);
+            let (Some(key), None) = (keys.next(), keys.next()) else { return None };
+            format!("{name}.{key} = \"{OFF}\"")
         }
         DeValue::String(written) if text.starts_with("expected a list, got ") => {
             let list = match &**name {

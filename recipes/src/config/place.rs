@@ -1,7 +1,6 @@
 //! Where a mistake is, and which of the keys of a name is nearest to it.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -60,20 +59,9 @@ impl<'a> Place<'a> {
         KEYS.get(&self.general()).map_or(&[], |known| &known.words)
     }
 
-    /// The path with numbers of items: `stage.1` and `eval.set.0`, elsewhere `rewards[0]`.
+    /// The path as `--set` takes it, with numbers of items: `stage.1.rewards.0`.
     pub(super) fn written(&self) -> String {
-        let mut out = String::new();
-        for (index, name) in self.path.iter().enumerate() {
-            let is_named = matches!(&*out, "stage" | "eval.set");
-            match name.parse::<usize>() {
-                Ok(number) if !is_named => {
-                    let _ = write!(out, "[{number}]");
-                }
-                _ if index == 0 => out.push_str(name),
-                _ => out.extend([".", name]),
-            }
-        }
-        out
+        self.path.join(".")
     }
 
     /// The value at the place.

@@ -10,6 +10,9 @@ use toml::de::DeTable;
 
 use super::algorithm::PRESETS;
 use super::brief::shortened;
+use super::place::stage_kinds;
+use super::reference::KEYS;
+use super::trees::{general, item_number};
 
 /// What is wrong with a key or a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,13 +61,22 @@ impl Sources {
         if text.contains('\n') {
             bail!("--set {text}: expected one line");
         }
-        if let Some((list, item)) = item_of_list(path.trim()) {
-            bail!(
-                "--set {}: `{item}` is an item of a list, and a list can only be set whole: \
-                 --set '{list}=[...]'",
-                shortened(text)
-            );
+        let dotted = dotted(path.trim());
+        if let Some((path, list)) = &dotted {
+            match is_list(list) {
+                Some(true) => bail!(
+                    "--set {}: expected a dot before the number of an item: `{}`",
+                    shortened(text),
+                    shortened(path)
+                ),
+                Some(false) => {
+                    bail!("--set {}: `{}` is not a list", shortened(text), shortened(list))
+                }
+                // What is wrong is said of its key.
+                None => {}
+            }
         }
+        let path = dotted.as_ref().map_or(path, |(path, _)| path);
         if DeTable::parse(text).is_ok() {
             self.push(text, text, true);
         } else {
@@ -82,25 +94,22 @@ impl Sources {
     }
 }
 
-/// The list that a path reaches into, and the item with it; none where it reaches into none. Stages
-/// are a list that can be reached into.
-fn item_of_list(path: &str) -> Option<(&str, &str)> {
-    if let Some((list, rest)) = path.split_once('[') {
-        return Some((
-            list,
-            &path[..list.len() + 1 + rest.find(']').map_or(rest.len(), |at| at + 1)],
-        ));
-    }
-    let mut end = 0;
-    for (index, name) in path.split('.').enumerate() {
-        let start = end;
-        end = start + usize::from(index > 0) + name.len();
-        let is_stage = index == 1 && path.starts_with("stage.");
-        if index > 0 && !is_stage && !name.is_empty() && name.bytes().all(|c| c.is_ascii_digit()) {
-            return Some((&path[..start], &path[..end]));
+/// A path such as `rewards[0].weight` with dots, and the list that it begins with; none where it
+/// has no brackets.
+fn dotted(path: &str) -> Option<(String, &str)> {
+    let (list, _) = path.split_once('[').filter(|_| !path.contains(['"', '\'']))?;
+    (!list.is_empty()).then(|| (path.replace('[', ".").replace(']', ""), list))
+}
+
+/// Whether the value of a key is a list; none where there is no such key.
+fn is_list(path: &str) -> Option<bool> {
+    let known = |path: &str| Some(KEYS.get(&general(path))?.types.contains("list of"));
+    match path.strip_prefix("stage.").and_then(|rest| rest.split_once('.')) {
+        Some((number, key)) if item_number(number).is_some() => {
+            stage_kinds().iter().find_map(|kind| known(&format!("stage.{kind}.{key}")))
         }
+        _ => known(path),
     }
-    None
 }
 
 impl Source {
@@ -111,19 +120,22 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
-    use super::item_of_list;
+    use super::is_list;
 
     #[test]
-    fn what_reaches_into_a_list_is_found() {
+    fn lists_are_told_from_other_keys() {
         for (path, found) in [
-            ("stage.rl.rewards.0.weight", Some(("stage.rl.rewards", "stage.rl.rewards.0"))),
-            ("stage.0.rewards.10", Some(("stage.0.rewards", "stage.0.rewards.10"))),
-            ("stage.rl.rewards[0].weight", Some(("stage.rl.rewards", "stage.rl.rewards[0]"))),
-            ("eval.set.1.samples", Some(("eval.set", "eval.set.1"))),
-            ("stage.0.steps", None),
-            ("seed", None),
+            ("stage.rl.rewards", Some(true)),
+            ("stage.0.rewards", Some(true)),
+            ("eval.set", Some(true)),
+            ("data.train", Some(true)),
+            ("eval.set.1.rewards", Some(true)),
+            ("data.train.0.columns.keep", Some(true)),
+            ("stage.0.steps", Some(false)),
+            ("model.path", Some(false)),
+            ("optim.betas", None),
         ] {
-            assert_eq!(item_of_list(path), found, "{path}");
+            assert_eq!(is_list(path), found, "{path}");
         }
     }
 }

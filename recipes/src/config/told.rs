@@ -111,7 +111,7 @@ impl<'a> Told<'a> {
     /// Where the key of a problem stands, of the form `key: text`, where the text may begin with
     /// the rest of the key.
     fn locate(&self, problem: &str) -> Located {
-        let is_key = |c: char| c.is_alphanumeric() || "._[]-".contains(c);
+        let is_key = |c: char| c.is_alphanumeric() || "._-".contains(c);
         let Some((head, text)) =
             problem.split_once(": ").filter(|(head, _)| head.chars().all(is_key))
         else {
@@ -119,10 +119,11 @@ impl<'a> Told<'a> {
         };
         let end = text.find([' ', ':']).unwrap_or(text.len());
         let (first, rest) = text.split_at(end);
-        let dot = if first.starts_with('[') { "" } else { "." };
-        let longer = format!("{head}{dot}{}", first.trim_matches('`'));
-        // A number begins a sentence, but `[0]` is an item.
-        if first.starts_with(|c: char| c.is_ascii_digit()) || !self.is_key(&longer) {
+        let longer = format!("{head}.{}", first.trim_matches('`'));
+        // A number begins a sentence, but `0:` and `0.key` are an item.
+        let is_item = first.contains('.') || rest.starts_with(':');
+        let is_number = first.starts_with(|c: char| c.is_ascii_digit()) && !is_item;
+        if is_number || !self.is_key(&longer) {
             let (key, text) = (Some(head.to_owned()), text.to_owned());
             return Located { key, text, span: self.span(head) };
         }
@@ -171,8 +172,7 @@ fn got_last(text: &str) -> String {
     }
 }
 
-/// The names and numbers of items in a key such as `rewards[0].name`.
+/// The names and numbers of items in a key such as `rewards.0.name`.
 fn names(key: &str) -> Vec<String> {
-    let names = key.split(['.', '[', ']']).filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
+    key.split('.').map(str::to_owned).collect()
 }

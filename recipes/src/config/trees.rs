@@ -11,12 +11,11 @@ pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
     value.as_str().or_else(|| value.as_table()?.get("kind")?.get_ref().as_str())
 }
 
-/// Tables merge key by key; everything else is replaced. A name counts as the table with that
-/// `kind`.
+/// Tables merge key by key, and a table whose keys are numbers of items sets these items of a list;
+/// everything else is replaced. A name counts as the table with that `kind`.
 ///
-/// Where `kind` changes, a name replaces a table. So does a table, but it keeps the keys that the
-/// new kind also has, if `at` is the path of `base`, as [`KEYS`] has it; what a preset sets belongs
-/// to its kind.
+/// Where `kind` changes, the keys that the new kind also has are kept if `at` is the path of `base`,
+/// as [`KEYS`] has it; what a preset sets belongs to its kind.
 pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&str>) {
     for (key, value) in over {
         let below = at.map(|at| join(at, key.get_ref()));
@@ -40,6 +39,15 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
             (DeValue::Table(there), DeValue::Table(value)) if same_kind => {
                 merge(there, value, below);
             }
+            (DeValue::Array(items), DeValue::Table(value)) if are_items(&value, items.len()) => {
+                let number = |(at, item): (usize, Spanned<DeValue<'a>>)| {
+                    (Spanned::new(item.span(), at.to_string().into()), item)
+                };
+                let old = items.iter().cloned().enumerate().map(number);
+                let mut by_number = old.collect();
+                merge(&mut by_number, value, below);
+                *items = by_number.into_iter().map(|(_, item)| item).collect();
+            }
             (old, value) => {
                 let mut new = Spanned::new(span, value);
                 if let (DeValue::Table(old), Some(below)) = (old, below) {
@@ -51,8 +59,31 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
     }
 }
 
+/// Whether the keys of a table are numbers of items of a list that has `count`.
+pub(super) fn are_items(table: &DeTable<'_>, count: usize) -> bool {
+    let is_item = |name: &str| {
+        item_number(name).is_some_and(|number| number < count && number.to_string() == name)
+    };
+    !table.is_empty() && table.iter().all(|(name, _)| is_item(name.get_ref()))
+}
+
+/// The number of an item that a name is.
+pub(super) fn item_number(name: &str) -> Option<usize> {
+    name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok())?
+}
+
+/// A path with numbers of items as [`KEYS`] has it; none of the numbers is that of a stage.
+pub(super) fn general(path: &str) -> String {
+    path.split('.').fold(String::new(), |above, name| join(&above, name))
+}
+
+/// The path of a key, as [`KEYS`] has it.
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    match (path, item_number(key)) {
+        ("", _) => key.to_owned(),
+        (_, Some(_)) => format!("{path}[]"),
+        _ => format!("{path}.{key}"),
+    }
 }
 
 /// Gives a setting of another kind those keys of the old one that it also has; `path` is that of
@@ -66,6 +97,9 @@ fn keep_common<'a>(new: &mut Spanned<DeValue<'a>>, old: DeTable<'a>, path: &str)
     let common: Vec<_> = old.into_iter().filter(|(key, _)| is_common(key.get_ref())).collect();
     if common.is_empty() {
         return;
+    }
+    if new.get_ref().is_str() {
+        in_full(new);
     }
     let DeValue::Table(new) = new.get_mut() else { return };
     for (key, value) in common {

@@ -1,5 +1,6 @@
 //! Where the files of a recipe's problems are, before they are read.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::files;
@@ -12,11 +13,22 @@ pub fn missing<'a>(recipe: &'a Recipe, search_path: &SearchPath) -> Vec<&'a str>
     paths.filter(|path| !files::is_here(path, search_path)).collect()
 }
 
-/// The files of problems on this machine, as they are found, each with its key.
-pub fn located(recipe: &Recipe, search_path: &SearchPath) -> Vec<(String, PathBuf)> {
+/// A file of problems on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// The key of the source that it is of.
+    pub key: String,
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Rows that are taken of the whole source, from its start. `None`: all.
+    pub limit: Option<NonZeroUsize>,
+}
+
+/// The files of problems on this machine, as they are found.
+pub fn located(recipe: &Recipe, search_path: &SearchPath) -> Vec<DataFile> {
     let here = |(key, rows): (String, &Rows)| {
-        let found = files::here(&rows.path, search_path);
-        found.into_iter().map(move |path| (key.clone(), path))
+        let (found, limit) = (files::here(&rows.path, search_path), rows.limit);
+        found.into_iter().map(move |path| DataFile { key: key.clone(), path, limit })
     };
     rows(recipe).into_iter().flat_map(here).collect()
 }

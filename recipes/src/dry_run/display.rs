@@ -78,6 +78,24 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// What is to be said of stages that take more than `most` bytes of memory, a line each.
+    pub fn beyond(&self, most: u64) -> Vec<String> {
+        let stages = self.stages.iter().enumerate();
+        let beyond = stages.filter(|(_, stage)| stage.memory.total() > most);
+        let line = |(index, stage): (usize, &StagePlan)| {
+            let slots = stage.group_size.map_or_else(String::new, |_| {
+                format!("`stage.{index}.slots`, `stage.{index}.rollout.max_new_tokens` or ")
+            });
+            format!(
+                "stage {index} takes about {} of memory, more than the {} of this machine\n\
+                 lower {slots}`stage.{index}.micro_batch_tokens`, or take a smaller model",
+                mib(stage.memory.total()),
+                mib(most)
+            )
+        };
+        beyond.map(line).collect()
+    }
+
     /// How often the run is evaluated, and on how much.
     fn evaluation(&self) -> String {
         let sets = self.recipe.held_out_sets();

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
-use evals::run::{Change, Changes, FORMAT, Facts, read_changes, write_whole};
+use evals::run::{Change, Changes, FORMAT, Facts, Problem, read_changes, write_whole};
 
 use super::{FACTS, RECIPE, RunDir, write_json};
 
@@ -44,8 +44,15 @@ impl RunDir {
                 read.lines.len() + read.problems.len() + 1
             );
         }
+        // A reader skips such a line; a run would lose what it says.
         match read.problems.pop() {
-            Some(problem) => bail!(problem),
+            Some(Problem { file, line, reason, .. }) => {
+                let line = line.map_or_else(String::new, |line| format!(", line {line}"));
+                bail!(
+                    "{file}{line}: {reason}\nrestore the file from a copy, or remove the line to go on \
+                     without what it says"
+                )
+            }
             None => Ok(read.lines),
         }
     }
@@ -248,7 +255,7 @@ mod tests {
         };
         let facts = Facts { files: files(&[("data.train", "a")]), ..of_this_process(1) };
         let run = RunDir::create(&temp.path().join("a"), "seed = 1\n", &facts).unwrap();
-        let judge = "stage.0.rewards[0].command[1]";
+        let judge = "stage.0.rewards.0.command.1";
         let now = Facts { files: files(&[("data.train", "b"), (judge, "c")]), ..facts };
         let change = |key: &str| {
             let change = Change { key: key.into(), class: Class::Changing, then: None, now: None };

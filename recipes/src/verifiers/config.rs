@@ -162,7 +162,7 @@ impl RewardsConfig {
     /// Everything that is wrong, each with its key, from the verifier's index on.
     pub fn problems(&self) -> Vec<String> {
         let own = self.0.iter().enumerate().filter_map(|(index, verifier)| {
-            verifier.problem().map(|problem| format!("[{index}].{problem}"))
+            verifier.problem().map(|problem| format!("{index}.{problem}"))
         });
         let described: Vec<_> = self.0.iter().map(RewardConfig::described).collect();
         own.chain(rubric::problems(&described)).collect()
@@ -243,18 +243,18 @@ mod tests {
         );
         let problems = config.unwrap().problems();
         let expected = [
-            "[0].pattern: expected a regular expression, got \"(\": unclosed group",
-            "[1].command: expected a program and its arguments, got nothing",
-            "[2].deadline_s: expected more than 0 and at most 86400 seconds, got 0",
-            "[3].url: expected http:// or https:// and a host, got `127.0.0.1`",
-            "[4].timeout_s: expected more than 0 and at most 86400 seconds, got inf",
-            "[5].ca: expected an https:// url to use it for, got `http://here`",
-            "[2]: expected every verifier once, got `one` again: set another `name`",
-            "[3].weight: expected 0 or more, got -1",
-            "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
-            "expected exactly one verifier that judges answers, got [1] `one` and [2] `one` and [3] \
-             `http` and [4] `` and [5] `ca`: add `judges_answers = false` to [2] `one` and [3] `http` \
-             and [4] `` and [5] `ca`, and its reward is added to the sum",
+            "0.pattern: expected a regular expression, got \"(\": unclosed group",
+            "1.command: expected a program and its arguments, got nothing",
+            "2.deadline_s: expected more than 0 and at most 86400 seconds, got 0",
+            "3.url: expected http:// or https:// and a host, got `127.0.0.1`",
+            "4.timeout_s: expected more than 0 and at most 86400 seconds, got inf",
+            "5.ca: expected an https:// url to use it for, got `http://here`",
+            "2: expected every verifier once, got `one` again: set another `name`",
+            "3.weight: expected 0 or more, got -1",
+            "4.name: expected letters, digits, `-`, `_` and `.`, got ``",
+            "expected exactly one verifier that judges answers, got `rewards.1` (one) and `rewards.2` (one) \
+             and `rewards.3` (http) and `rewards.4` () and `rewards.5` (ca): add `judges_answers = false` to \
+             `rewards.2` (one) and `rewards.3` (http) and `rewards.4` () and `rewards.5` (ca), and its reward is added to the sum",
         ];
         assert_eq!(problems, expected);
     }
@@ -265,25 +265,25 @@ mod tests {
         let process = "{ kind = \"process\", command = [\"x\"] }";
         assert_eq!(
             problem(&format!("[{{ kind = \"math\" }}, {process}]")),
-            "expected exactly one verifier that judges answers, got [0] `math` and [1] `process`: \
-             add `judges_answers = false` to [1] `process`, and its reward is added to the sum; or \
-             remove [0] `math` if it is to judge instead"
+            "expected exactly one verifier that judges answers, got `rewards.0` (math) and `rewards.1` (process): \
+             add `judges_answers = false` to `rewards.1` (process), and its reward is added to the sum; or \
+             remove `rewards.0` (math) if it is to judge instead"
         );
         assert_eq!(
             problem("[{ kind = \"math\" }, { kind = \"countdown\" }]"),
-            "expected exactly one verifier that judges answers, got [0] `math` and [1] `countdown`: \
+            "expected exactly one verifier that judges answers, got `rewards.0` (math) and `rewards.1` (countdown): \
              remove all but one"
         );
         assert_eq!(
             problem("[{ kind = \"process\", command = [\"x\"], judges_answers = false }]"),
             "expected exactly one verifier that judges answers, got none: set `judges_answers = \
-             true` for [0] `process`, or add `{ kind = \"math\" }`"
+             true` for `rewards.0` (process), or add `{ kind = \"math\" }`"
         );
         assert_eq!(
             problem(
                 "[{ kind = \"math\" }, { kind = \"http\", url = \"http://a\", name = \"part\", judges_answers = false }]"
             ),
-            "[1].name: `part` is part of the keys of other metrics: choose another name"
+            "1.name: `part` is part of the keys of other metrics: choose another name"
         );
     }
 }

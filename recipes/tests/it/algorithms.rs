@@ -59,7 +59,11 @@ fn a_batch_that_cannot_be_filled_is_an_error_that_says_why() {
     let start = "dynamic sampling of step 3: 0 of 3 groups have spread after 2 rounds of 3 problems; \
                  0 % of the groups are solved by every completion, 100 % by none";
     assert!(error.starts_with(start), "{error}");
-    assert!(error.contains("raise dynamic_sampling.max_batches"), "{error}");
+    assert!(
+        error
+            .contains("\nraise `stage.1.dynamic_sampling.max_batches` or `stage.1.group_size`, or"),
+        "{error}"
+    );
     assert!(error.ends_with("--set stage.1.dynamic_sampling.max_batches=4 --resume --changed"));
     let error = refused(&with("dynamic_sampling = { max_batches = 2, at_cap = \"error\" }"));
     assert!(error.starts_with(start), "without any group there is nothing to go on with: {error}");

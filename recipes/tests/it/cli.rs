@@ -114,6 +114,11 @@ fn a_dry_run_computes_and_writes_nothing() {
     for word in ["stage 0 sft", "stage 1 rl", "memory", "disk", "updates"] {
         assert!(said.contains(word), "expected {word:?} in:\n{said}");
     }
+    assert!(!stderr(&output).contains("of this machine"), "{}", stderr(&output));
+    let long = "stage.rl.rollout.max_new_tokens=1000000000";
+    let output = stearin(folder.path(), &["train", "quickstart", "--dry-run", "--set", long]);
+    let said = stderr(&output);
+    assert!(said.contains("stage 1 takes about ") && said.contains(", more than the "), "{said}");
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }
 
@@ -129,7 +134,7 @@ fn a_dry_run_shows_settings_files_and_what_is_left_out() {
     fs::write(folder.path().join("mine/rows.jsonl"), rows).expect("a writable folder");
     let made = SMALL.lines().find(|line| line.starts_with("train =")).expect("it has problems");
     let recipe = SMALL
-        .replace(made, "train = { kind = \"jsonl\", path = \"rows.jsonl\" }")
+        .replace(made, "train = { kind = \"jsonl\", path = \"rows.jsonl\", limit = 60 }")
         .replace("count = 8", "count = 50")
         .replace("[[stage]]\nkind = \"sft\"\nsteps = 2\nbatch = 4\nschedule = { kind = \"constant\", lr = 1e-3 }\n", "")
         .replace("group_size = 2", "group_size = 2\nalgorithm = \"dapo\"");
@@ -147,7 +152,10 @@ fn a_dry_run_shows_settings_files_and_what_is_left_out() {
         "clip_low 0.2+, clip_high 0.28+, dual_clip 10+, aggregation token-mean+, kl off",
         "     rewards  process*",
         "* set by the recipe or --set, + by the algorithm",
-        &format!("        file  data.train: {}", here.join("mine/rows.jsonl").display()),
+        &format!(
+            "        file  data.train: {}, the first 60 rows",
+            here.join("mine/rows.jsonl").display()
+        ),
         &format!("`cat judge.py`, started in {}; its paths start there", here.display()),
     ] {
         assert!(said.contains(line), "expected {line:?} in:\n{said}");
@@ -195,11 +203,11 @@ fn a_dry_run_says_what_of_the_users_own_is_missing() {
         ),
         (
             format!("stage.rl.rewards={judge}"),
-            "stage.1.rewards[0].command: there is no program `no-such-judge`",
+            "stage.1.rewards.0.command: there is no program `no-such-judge`",
         ),
         (
             format!("eval.rewards={judge}"),
-            "eval.rewards[0].command: there is no program `no-such-judge`",
+            "eval.rewards.0.command: there is no program `no-such-judge`",
         ),
     ] {
         let arguments = ["train", "mine.toml", "--dry-run", "--set", &setting];

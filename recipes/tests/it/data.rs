@@ -157,9 +157,9 @@ fn a_recipe_is_read_with_a_mark_and_refused_as_anything_else() {
 #[test]
 fn an_array_in_place_of_a_table_is_refused_in_recipes() {
     for (setting, words) in [
-        ("model=[\"builtin:atom\"]", "model: expected a table, got an array"),
-        ("eval.sampling=[]", "eval.sampling: expected a table, got an array"),
-        ("checkpoint=[5]", "checkpoint: expected a table, got an array"),
+        ("model=[\"builtin:atom\"]", "expected a table, got a list"),
+        ("eval.sampling=[]", "expected a table, got a list"),
+        ("checkpoint=[5]", "expected a table, got a list"),
         (
             "stage.rl.schedule=[\"constant\", 1e-3]",
             "expected a name or a table with `kind`, got a list",

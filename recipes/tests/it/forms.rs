@@ -114,12 +114,12 @@ fn a_table_without_a_kind_is_of_the_default_one_and_keeps_the_places_of_mistakes
         ("stage.rl.loss.kl = \"k9\"", "layer1.toml:1:20: stage.1.loss.kl: unknown value `k9`"),
         (
             "stage.rl.rewards = [\"math\", \"mth\"]",
-            "layer1.toml:1:29: stage.1.rewards[1]: unknown value `mth`",
+            "layer1.toml:1:29: stage.1.rewards.1: unknown value `mth`",
         ),
         ("stage.rl.rewards = [\"overlong\"]", "layer1.toml:1:21: missing key `buffer`"),
         (
             "stage.rl.rewards = [{ kind = \"process\", command = 5 }]",
-            "layer1.toml:1:51: stage.1.rewards[0].command: expected a list",
+            "layer1.toml:1:51: stage.1.rewards.0.command: expected a list",
         ),
     ] {
         let error = read(&[PLAIN, overlay], &[]).unwrap_err();
@@ -160,10 +160,14 @@ fn names_and_tables_merge_as_tables_do() {
     assert_eq!(kl(&[k3, "stage.rl.loss.kl.coefficient = 0.5"]), Kl::K3 { coefficient: 0.5 });
     let table = "stage.rl.loss.kl = { kind = \"k3\", coefficient = 0.5 }";
     assert_eq!(kl(&[table, k3]), Kl::K3 { coefficient: 0.5 });
-    assert_eq!(kl(&[table, "stage.rl.loss.kl = \"k2\""]), Kl::K2 { coefficient: 0.001 });
-    // A table with another `kind` keeps what both kinds have.
-    assert_eq!(kl(&[table, "stage.rl.loss.kl.kind = \"k2\""]), Kl::K2 { coefficient: 0.5 });
-    assert_eq!(kl(&[table, "stage.rl.loss.kl = \"off\""]), Kl::Off {});
+    // Another kind keeps what both kinds have, in every form.
+    for form in ["kl = \"k2\"", "kl = { kind = \"k2\" }", "kl.kind = \"k2\""] {
+        let overlay = format!("stage.rl.loss.{form}");
+        assert_eq!(kl(&[table, &overlay]), Kl::K2 { coefficient: 0.5 }, "{form}");
+    }
+    let off = "stage.rl.loss.kl = \"off\"";
+    assert_eq!(kl(&[table, off]), Kl::Off {});
+    assert_eq!(kl(&[table, off, k3]), Kl::K3 { coefficient: 0.001 });
     let on = "stage.rl.dynamic_sampling.max_batches = 2";
     let off = "stage.rl.dynamic_sampling = \"off\"";
     let dynamic = |layers: &[&str]| {

@@ -40,9 +40,9 @@ fn a_hint_names_the_key_of_the_table_that_the_wrong_key_is_in() {
     assert_eq!(error.matches(meant).count(), 2, "{error}");
     let rewards = |reward: &str| said(&format!("stage.rl.rewards=[{reward}]"));
     let process = rewards("{ kind = 'process', command = ['x'], timeout = 5 }");
-    assert!(process.contains("is `stage.1.rewards[0].deadline_s` here"), "{process}");
+    assert!(process.contains("is `stage.1.rewards.0.deadline_s` here"), "{process}");
     let http = rewards("{ kind = 'http', url = 'http://x', timeout = 5 }");
-    assert!(http.contains("is `stage.1.rewards[0].timeout_s` here"), "{http}");
+    assert!(http.contains("is `stage.1.rewards.0.timeout_s` here"), "{http}");
 }
 
 #[test]

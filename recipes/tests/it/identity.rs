@@ -198,7 +198,7 @@ fn a_changed_verifier_is_refused_and_what_it_writes_is_not() {
     assert_eq!(run.resume(false), Ok(Ended::Interrupted));
     fs::write(run.path("judge.sh"), JUDGE.replace("1}", "2}")).unwrap();
     // Once, though the stage and the evaluation name it.
-    run.refused("eval.rewards[0].command[1], stage.1.rewards[0].command[1]: ");
+    run.refused("eval.rewards.0.command.1, stage.1.rewards.0.command.1: ");
     assert_eq!(run.resume(true), Ok(Ended::Interrupted));
 }
 

@@ -31,7 +31,7 @@ fn every_mistake_is_told_at_once_in_the_order_of_places() {
         "layer1.toml:4:1: unknown key `groupsize` in `stage.1`",
         "did you mean `group_size`?",
         "layer1.toml:5:9: stage.1.slots: expected a whole number, 1 or more, got 1.5",
-        "layer1.toml:6:56: stage.1.rewards[1].aim: unknown value `shrt`",
+        "layer1.toml:6:56: stage.1.rewards.1.aim: unknown value `shrt`",
         "did you mean `short`?",
         "layer1.toml:8:6: stage.1.schedule.lr: expected a number, got true",
         "layer1.toml:10:1: unknown key `evry` in `eval`",

@@ -83,17 +83,125 @@ fn names_of_trl_are_answered_with_key_and_value() {
     }
 }
 
+const LISTS: &str = "[data]
+    train = [{ name = 'a', kind = 'jsonl', path = 'a' }, { name = 'b', kind = 'file', path = 'b' }]
+    [stage.rl]
+    rewards = ['math', { kind = 'length', aim = 'short', weight = 0.5 }]
+    rollout.stop = ['x', 'y']
+    [[eval.set]]
+    name = 'sums'
+    data = { kind = 'arithmetic', count = 5, min_digits = 1, max_digits = 1, operations = ['+'] }";
+
 #[test]
-fn an_item_of_a_list_is_answered_with_what_set_takes() {
-    for set in ["stage.rl.rewards.0.weight=2", "stage.rl.rewards[0].weight=2"] {
-        let error = said(set);
-        assert!(error.starts_with(&format!("--set {set}: ")), "{error}");
-        assert!(
-            error.ends_with("a list can only be set whole: --set 'stage.rl.rewards=[...]'"),
-            "{error}"
-        );
+fn items_of_lists_are_set_by_number() {
+    let with = |sets: &[&str]| read(&[PLAIN, LISTS], sets).unwrap();
+    let recipe = with(&[
+        "stage.rl.rewards.1.weight=0.25",
+        "stage.1.rewards.0.weight=2",
+        "eval.set.0.samples=3",
+        "data.train.1.limit=7",
+    ]);
+    let written = toml::Value::try_from(&recipe).unwrap();
+    let rewards = &written["stage"][1]["rewards"];
+    assert_eq!(rewards[0]["kind"].as_str(), Some("math"));
+    assert_eq!(
+        [&rewards[0], &rewards[1]].map(|one| one["weight"].as_float()),
+        [Some(2.0), Some(0.25)]
+    );
+    assert_eq!(recipe.eval.rewards, rl(&recipe).rewards, "an evaluation has those of its stage");
+    assert_eq!(recipe.eval.sets[0].samples.get(), 3);
+    let train = &written["data"]["train"];
+    assert_eq!((train[0].get("limit"), train[1]["limit"].as_integer()), (None, Some(7)));
+    // Another kind keeps what it also has, and an evaluation may differ in one item.
+    let recipe = with(&[
+        "stage.rl.rewards.1.kind=regex",
+        "stage.rl.rewards.1.pattern=a",
+        "eval.rewards.0.weight=3",
+    ]);
+    let [stage, eval] =
+        [&rl(&recipe).rewards, &recipe.eval.rewards].map(|it| toml::Value::try_from(it).unwrap());
+    assert_eq!(
+        (stage[1]["kind"].as_str(), stage[1]["weight"].as_float()),
+        (Some("regex"), Some(0.5))
+    );
+    assert_eq!(
+        (stage[0]["weight"].as_float(), eval[0]["weight"].as_float()),
+        (Some(1.0), Some(3.0))
+    );
+    assert_eq!(stage[1], eval[1]);
+}
+
+#[test]
+fn a_place_in_a_message_is_one_that_set_takes() {
+    for (wrong, right) in [
+        ("stage.rl.rewards.1.weight=-1", "1"),
+        ("stage.rl.rewards.1.aim=shrt", "short"),
+        ("stage.rl.rewards.0.weight=true", "1"),
+        ("stage.rl.rollout.stop.1=5", "z"),
+        ("eval.set.0.sampling.top_p=2", "1"),
+        ("data.train.1.name=a", "c"),
+    ] {
+        let error = read(&[PLAIN, LISTS], &[wrong]).expect_err(wrong);
+        let (set, last) = wrong.split_once('=').unwrap();
+        let said = error.strip_prefix(&format!("--set {wrong}: ")).expect(&error);
+        let key = said.split(": ").next().unwrap();
+        // The key is left out where it is that of the override.
+        let key = if key.contains('.') { key } else { set };
+        assert!(!error.contains('['), "{error}");
+        read(&[PLAIN, LISTS], &[wrong, &format!("{key}={right}")])
+            .unwrap_or_else(|error| panic!("{last}: {key}={right}: {error}"));
     }
-    assert!(read(&[PLAIN], &["stage.1.batch=3"]).is_ok(), "stages can be reached into");
+}
+
+#[test]
+fn what_is_no_item_of_a_list_is_not_offered_as_one() {
+    let said = |set: &str| read(&[PLAIN, LISTS], &[set]).expect_err(set);
+    for (set, expected) in [
+        (
+            "stage.rl.rewards[1].weight=2",
+            "expected a dot before the number of an item: `stage.rl.rewards.1.weight`",
+        ),
+        ("model.path[0]=x", "`model.path` is not a list"),
+        ("stage.1.steps[0]=2", "`stage.1.steps` is not a list"),
+        ("model.path.0=x", "model.path: expected text in quotation marks, got item 0 of a list"),
+        (
+            "stage.rl.rewards.2.weight=2",
+            "stage.1.rewards: expected a list, got item 2 of a list: only items that the recipe writes can be set one by one\nset the whole list",
+        ),
+        (
+            "data.held_out.0.limit=3",
+            "unknown key `0` in `data.held_out`: it is a table, and its keys are names",
+        ),
+    ] {
+        assert_eq!(said(set), format!("--set {set}: {expected}"));
+    }
+    for set in ["optim.betas.0=0.9", "optim[0]=0.9"] {
+        let error = said(set);
+        assert!(error.contains("unknown key `optim`") && !error.contains("optim="), "{error}");
+    }
+    // The default list is none that the recipe writes.
+    assert!(read(&[PLAIN], &["stage.rl.rewards.0.weight=2"]).is_err());
+    let args = ["prompt.template_args.\"a[0]\"=1"];
+    assert!(read(&[PLAIN], &args).is_ok(), "brackets in a quoted key are part of it");
+}
+
+#[test]
+fn a_number_is_a_coefficient_only_where_it_can_be_one() {
+    for (set, offer) in [
+        ("stage.rl.loss.kl=0.5", Some("write `kl = { kind = \"k3\", coefficient = 0.5 }`")),
+        ("stage.rl.loss.kl=0", Some("write `kl = \"off\"`")),
+        ("stage.rl.loss.kl=-1", None),
+        ("stage.rl.entropy_bonus=0.0", Some("write `entropy_bonus = \"off\"`")),
+        ("stage.rl.weighting=0.5", None),
+    ] {
+        let error = said(set);
+        let found = error.lines().find(|line| line.starts_with("write "));
+        assert_eq!(found, offer, "{error}");
+        if let Some(value) = offer {
+            let value = value.split_once(" = ").unwrap().1.trim_end_matches('`');
+            read(&[PLAIN], &[&format!("{}={value}", set.split_once('=').unwrap().0)]).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -119,6 +227,10 @@ fn a_list_of_tables_in_place_of_a_table_is_named_as_that() {
                  write `[data]` in place of `[[data]]`, with one bracket on each side";
     assert!(error.starts_with(begin), "{error}");
     assert_eq!(error.matches("layer0.toml").count(), 1, "{error}");
+    let alone = "model.path = 'builtin:atom'\n[[data]]\ntrian = 5\nmax_prompt_tokens = 'x'\n";
+    let error = read(&[alone], &[]).unwrap_err();
+    assert!(error.contains("unknown key `trian` in `data`"), "{error}");
+    assert!(error.contains("data.max_prompt_tokens: expected"), "{error}");
     let both = PLAIN.replace("[data]", "[[data]]").replace("seed = 3", "seeed = 3");
     let error = read(&[&both], &[]).unwrap_err();
     assert!(error.starts_with("2 mistakes"), "{error}");
@@ -158,6 +270,8 @@ fn another_format_than_toml_is_named() {
 
 #[test]
 fn no_groups_is_off() {
+    let error = said("record.samples=off");
+    assert!(error.ends_with("\nwrite `samples.groups = \"off\"`"), "{error}");
     let error = said("record.samples.groups=0");
     assert!(error.contains("1 or more, or \"off\" for none"), "{error}");
     assert!(read(&[PLAIN], &["record.samples.groups='off'"]).is_ok());

@@ -166,17 +166,17 @@ fn what_is_wrong_with_a_list_is_said_by_its_place() {
     refused("weight = 1\n", "", "data.train: 1 of 2 sources have a weight: expected all or none");
     for weight in ["0", "inf", "1e308"] {
         let got: f64 = weight.parse().unwrap();
-        let words = "data.train[1].weight: expected more than 0 and at most 1000000000, got";
+        let words = "data.train.1.weight: expected more than 0 and at most 1000000000, got";
         refused("weight = 1\n", &format!("weight = {weight}\n"), &format!("{words} {got}"));
     }
-    refused("\"made/up\"", "\"sums\"", "data.train[1].name: `sums` is another source's name");
+    refused("\"made/up\"", "\"sums\"", "data.train.1.name: `sums` is another source's name");
     refused("name = \"sums\"\n", "", "name");
     refused("path = \"sums.csv\"", "paht = \"sums.csv\"", "paht");
-    refused("count = 20", "count = 20000", "data.train[1].count: 20000 problems, but only");
+    refused("count = 20", "count = 20000", "data.train.1.count: 20000 problems, but only");
     refused(
         "path = \"sums.csv\"",
         "path = \"sums.csv\"\ncolumns = { source = \"source\" }",
-        "data.train[0].columns.source: its name is the source",
+        "data.train.0.columns.source: its name is the source",
     );
     let none = RECIPE.split("[[data.train]]").next().unwrap().to_owned()
         + "train = []\n[[stage]]"

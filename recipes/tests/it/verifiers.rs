@@ -314,7 +314,7 @@ fn a_verifier_that_answers_every_trial_attempt_with_an_error_ends_the_run_before
     let error = train(&run, &refusing(folder.path(), 1, 0)).unwrap_err();
     let error = format!("{error:#}");
     let begin =
-        "stage.1.rewards[0]: verifier `process` answers each of 4 trial attempts with an error\n";
+        "stage.1.rewards.0: verifier `process` answers each of 4 trial attempts with an error\n";
     assert!(error.starts_with(begin), "{error}");
     let lines: Vec<_> = error.lines().collect();
     assert!(lines[1].starts_with("  the answer of problem `"), "{error}");
@@ -344,7 +344,7 @@ fn a_program_that_fails_on_the_trial_attempt_is_an_error_before_the_run_begins()
     let script = "echo '{\\\"ready\\\": true}'; read -r line; echo no such column >&2; exit 5";
     let rewards = format!(r#"[{{ kind = "process", command = ["sh", "-c", "{script}"] }}]"#);
     let error = format!("{:#}", train(&run, &recipe(&rewards)).unwrap_err());
-    let begin = "stage.1.rewards[0]: verifier `process` failed at the trial attempt, before the run: \
+    let begin = "stage.1.rewards.0: verifier `process` failed at the trial attempt, before the run: \
                  it ended (exit status: 5); its standard error ends in\n    no such column\n";
     assert!(error.starts_with(begin), "{error}");
     assert!(error.contains("  its completion was the answer of problem `"), "{error}");
@@ -491,7 +491,7 @@ fn a_header_without_its_variable_is_refused_before_the_run_and_in_a_dry_run() {
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         let expected =
-            "stage.1.rewards[0]: headers.Authorization: the environment variable `NO_SUCH_TOKEN`";
+            "stage.1.rewards.0: headers.Authorization: the environment variable `NO_SUCH_TOKEN`";
         assert!(said.contains(expected), "{said}");
     }
     assert!(!folder.path().join("runs").exists());
@@ -528,7 +528,7 @@ fn a_program_that_is_not_there_is_refused_before_the_run_begins() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let error = train(&run, &recipe(r#"[{ kind = "process", command = ["no-such-judge"] }]"#));
-    let expected = "stage.1.rewards[0].command: there is no program `no-such-judge`";
+    let expected = "stage.1.rewards.0.command: there is no program `no-such-judge`";
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with(expected), "{error}");
     assert!(!run.exists());
@@ -543,7 +543,7 @@ fn a_dry_run_finds_a_script_that_is_not_there() {
     let refused = plan();
     let said = stderr(&refused);
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    let expected = "stage.1.rewards[0].command: there is no file `judge.sh` in ";
+    let expected = "stage.1.rewards.0.command: there is no file `judge.sh` in ";
     assert!(said.contains(expected), "{said}");
     fs::write(folder.path().join("judge.sh"), script(":")).unwrap();
     let passed = plan();

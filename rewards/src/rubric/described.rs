@@ -28,28 +28,27 @@ pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || !name.chars().all(plain) {
             problems.push(format!(
-                "[{index}].name: expected letters, digits, `-`, `_` and `.`, got `{name}`"
+                "{index}.name: expected letters, digits, `-`, `_` and `.`, got `{name}`"
             ));
         }
         if TAKEN.contains(&name) {
             problems.push(format!(
-                "[{index}].name: `{name}` is part of the keys of other metrics: choose another name"
+                "{index}.name: `{name}` is part of the keys of other metrics: choose another name"
             ));
         }
         if parts[..index].iter().any(|earlier| earlier.name == name) {
             let act = if outside { ": set another `name`" } else { "" };
             problems
-                .push(format!("[{index}]: expected every verifier once, got `{name}` again{act}"));
+                .push(format!("{index}: expected every verifier once, got `{name}` again{act}"));
         }
         if !weight.is_finite() || weight < 0.0 {
-            problems.push(format!("[{index}].weight: expected 0 or more, got {weight}"));
+            problems.push(format!("{index}.weight: expected 0 or more, got {weight}"));
         } else if weight > MOST_WEIGHT {
-            problems
-                .push(format!("[{index}].weight: expected at most {MOST_WEIGHT}, got {weight}"));
+            problems.push(format!("{index}.weight: expected at most {MOST_WEIGHT}, got {weight}"));
         }
         if judges_answers && weight == 0.0 {
             problems.push(format!(
-                "[{index}].weight: expected more than 0, since `{name}` judges answers, got 0"
+                "{index}.weight: expected more than 0, since `{name}` judges answers, got 0"
             ));
         }
     }
@@ -61,7 +60,7 @@ pub fn problems(parts: &[Described<'_>]) -> Vec<String> {
 fn judges(parts: &[Described<'_>]) -> Option<String> {
     let listed = |wanted: &dyn Fn(&Described<'_>) -> bool| -> Vec<_> {
         let wanted = parts.iter().enumerate().filter(|(_, part)| wanted(part));
-        wanted.map(|(index, part)| format!("[{index}] `{}`", part.name)).collect()
+        wanted.map(|(index, part)| format!("`rewards.{index}` ({})", part.name)).collect()
     };
     let expected = "expected exactly one verifier that judges answers, got";
     let judges = listed(&|part| part.judges_answers);

@@ -130,10 +130,10 @@ fn all_problems_are_listed_at_once() {
         "#,
     );
     let expected = [
-        "[0].require: expected at least one rule, got none",
-        "[0].weight: expected 0 or more, got -1",
-        "[1].weight: expected 0 or more, got NaN",
-        "[2]: expected every verifier once, got `length` again",
+        "0.require: expected at least one rule, got none",
+        "0.weight: expected 0 or more, got -1",
+        "1.weight: expected 0 or more, got NaN",
+        "2: expected every verifier once, got `length` again",
         "expected exactly one verifier that judges answers, got none: add `{ kind = \"math\" }`",
     ];
     assert_eq!(config.problems(), expected);
@@ -141,14 +141,14 @@ fn all_problems_are_listed_at_once() {
     assert_eq!(problems, expected);
     let twice =
         "at = [{ kind = \"math\" }, { kind = \"format\", require = [\"finished\", \"finished\"] }]";
-    assert_eq!(rubric(twice).problems(), ["[1].require: expected every rule once, got one twice"]);
+    assert_eq!(rubric(twice).problems(), ["1.require: expected every rule once, got one twice"]);
     assert_eq!(
         rubric("at = [{ kind = \"math\", weight = 1e308 }]").problems(),
-        ["[0].weight: expected at most 1000000000, got 1e308".replace("1e308", &1e308.to_string())]
+        ["0.weight: expected at most 1000000000, got 1e308".replace("1e308", &1e308.to_string())]
     );
     assert_eq!(
         rubric("at = [{ kind = \"math\", weight = 0 }]").problems(),
-        ["[0].weight: expected more than 0, since `math` judges answers, got 0"]
+        ["0.weight: expected more than 0, since `math` judges answers, got 0"]
     );
 }
 
@@ -206,14 +206,14 @@ fn a_pattern_that_is_none_is_refused_with_the_reason() {
         "#,
     );
     let expected = [
-        "[1].pattern: expected a regular expression, got \"(\": unclosed group",
-        "[2].pattern: expected a regular expression, got \"a(?=b)\": look-around, including \
+        "1.pattern: expected a regular expression, got \"(\": unclosed group",
+        "2.pattern: expected a regular expression, got \"a(?=b)\": look-around, including \
          look-ahead and look-behind, is not supported",
-        "[3].pattern: expected a regular expression, got \"(?:a{1000}){1000}\": compiled regex \
+        "3.pattern: expected a regular expression, got \"(?:a{1000}){1000}\": compiled regex \
          exceeds size limit of 10485760 bytes",
-        "[5].words: expected at most 64, got 65",
-        "[4].name: expected letters, digits, `-`, `_` and `.`, got ``",
-        "[6].name: expected letters, digits, `-`, `_` and `.`, got `a/b`",
+        "5.words: expected at most 64, got 65",
+        "4.name: expected letters, digits, `-`, `_` and `.`, got ``",
+        "6.name: expected letters, digits, `-`, `_` and `.`, got `a/b`",
     ];
     assert_eq!(config.problems(), expected);
     let Err(Error::Settings(_)) = config.0[1].build() else { panic!("built") };

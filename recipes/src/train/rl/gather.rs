@@ -216,20 +216,24 @@ fn batch_not_full(rollouts: &Rollouts, dynamic: &DynamicSampling, place: Place) 
         counted(dynamic.gen_batch.map_or(batch, NonZeroUsize::get), "problem"),
         rollouts.dropped.len()
     );
+    let warning = |act: String| Warning {
+        name: "batch_not_full",
+        cause: cause.clone(),
+        act: act.into(),
+        limit: None,
+    };
+    let raise = "raise `stage.rl.dynamic_sampling.max_batches` or `stage.rl.group_size`";
+    let choose = "or choose problems of a fitting difficulty";
     if kept > 0 && dynamic.at_cap == AtCap::GoOn {
-        let act = "the step learns from fewer groups; raise \
-                   `stage.rl.dynamic_sampling.max_batches` or `stage.rl.group_size`, or choose \
-                   problems of a fitting difficulty"
-            .into();
-        return Ok(Warning { name: "batch_not_full", cause, act, limit: None });
+        return Ok(warning(format!("the step learns from fewer groups; {raise}, {choose}")));
     }
-    let at_cap =
-        if kept > 0 { ", let the step go on with fewer by at_cap = \"go-on\"" } else { "" };
-    let problem = format!(
-        "dynamic sampling of step {}: {cause}\nraise dynamic_sampling.max_batches or group_size{at_cap}, \
-         or choose problems of a fitting difficulty",
-        step + 1
-    );
+    let go_on = if kept > 0 {
+        ", let the step go on with fewer by `stage.rl.dynamic_sampling.at_cap = \"go-on\"`"
+    } else {
+        ""
+    };
+    let Warning { act, .. } = warning(format!("{raise}{go_on}, {choose}")).in_stage(index);
+    let problem = format!("dynamic sampling of step {}: {cause}\n{act}", step + 1);
     let rounds = 2 * dynamic.max_batches.get();
     let settings = vec![format!("stage.{index}.dynamic_sampling.max_batches={rounds}")];
     Err(Recoverable { problem, settings }.into())
