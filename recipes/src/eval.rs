@@ -28,7 +28,7 @@ use rollout::{Key, Purpose};
 
 pub use compare::{Compared, Flip, Flipped, compare};
 pub use contamination::{Texts, contaminated};
-pub use folder::{Folder, Found, open, read};
+pub use folder::{Folder, Found, open, read, read_sets};
 pub use list::{list, list_json};
 pub use plan::plan;
 pub use sets::{Finding, Set};

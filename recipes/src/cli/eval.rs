@@ -13,6 +13,7 @@ use rollout::Sampling;
 
 use super::output::check_outside;
 use super::{count, one_of, print};
+use crate::causes::with_causes;
 use crate::config::{DTypeChoice, DeviceChoice, MOST_COMPLETIONS, read_settings};
 use crate::console::{Console, Verbosity};
 use crate::eval::{
@@ -139,8 +140,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.table.is_empty() {
-        show(&args.table, args)?;
-        return Ok(ExitCode::SUCCESS);
+        let is_whole = show(&args.table, args)?;
+        return Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     evaluate(args)
 }
@@ -199,8 +200,12 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     }
     let stop = Stop::listen("complete groups are judged and kept, and the same command continues")?;
     let is_whole = eval::judge(policy, &sets, &mut folder, &stop, &console)?;
-    show(&[root], args)?;
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+    let is_shown = show(&[root], args)?;
+    Ok(match (is_whole, is_shown) {
+        (false, _) => ExitCode::from(INTERRUPTED),
+        (true, false) => ExitCode::FAILURE,
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
 /// The model, and where it is read from, which is said of a run.
@@ -266,15 +271,34 @@ fn root(out: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
     Ok(Path::new("runs").join(name))
 }
 
-/// Prints directories as a table or as JSON.
-fn show(roots: &[PathBuf], args: &Args) -> Result<()> {
-    let found = roots.iter().map(|root| eval::read(root)).collect::<Result<Vec<_>>>()?;
+/// Prints directories as a table or as JSON, and says on stderr which sets cannot be read. Returns
+/// whether all can; where none can, that is the error.
+fn show(roots: &[PathBuf], args: &Args) -> Result<bool> {
+    let (mut found, mut broken) = (Vec::new(), Vec::new());
+    for root in roots {
+        match eval::read_sets(root) {
+            Ok((read, problems)) => {
+                // One without any set that can be read has nothing to show.
+                found.extend((problems.is_empty() || !read.summaries.is_empty()).then_some(read));
+                broken.extend(problems);
+            }
+            Err(error) => broken.push(error),
+        }
+    }
+    if found.is_empty() && !broken.is_empty() {
+        return Err(broken.remove(0));
+    }
     let against = match &args.against {
         Some(other) => compare(&found, &eval::read(other).context("--against")?)?,
         None => Vec::new(),
     };
     let shown = Shown { found, against };
-    print(&if args.json { eval::json(&shown) } else { eval::markdown(&shown) })
+    print(&if args.json { eval::json(&shown) } else { eval::markdown(&shown) })?;
+    let console = Console::stderr(Verbosity::Normal);
+    for problem in &broken {
+        console.print(&format!("error: not in the table: {}", with_causes(problem)));
+    }
+    Ok(broken.is_empty())
 }
 
 /// Refuses a comparison that cannot be made, before anything is sampled.
@@ -362,7 +386,7 @@ fn style(asked: Option<&str>, model_ref: &ModelRef, text: &Text) -> Result<(Stri
     let found = match (asked, model_ref.style()?) {
         (Some(name), _) if styles.contains_key(name) => named(name),
         (Some(file), _) if Path::new(file).extension().is_some_and(|it| it == "toml") => {
-            (file.to_owned(), read_settings(Path::new(file), "prompt style")?)
+            (file.to_owned(), read_settings(Path::new(file), "prompt style").context("--prompt")?)
         }
         (Some(name), _) => {
             let names: Vec<_> = styles.keys().map(String::as_str).collect();

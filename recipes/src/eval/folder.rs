@@ -127,26 +127,52 @@ fn facts(root: &Path) -> Option<Facts> {
 ///
 /// Fails when it is none, and when a file cannot be read.
 pub fn read(root: &Path) -> Result<Found> {
+    let (found, broken) = read_sets(root)?;
+    broken.into_iter().next().map_or(Ok(found), Err)
+}
+
+/// Reads the sets of an evaluation, finished or not, that can be read, and says of each of the
+/// others why it cannot.
+///
+/// # Errors
+///
+/// Fails when the directory is that of no evaluation.
+pub fn read_sets(root: &Path) -> Result<(Found, Vec<anyhow::Error>)> {
     let settings = stored(root)?;
-    let mut lines = BTreeMap::new();
-    let mut summaries = Vec::new();
+    let (mut lines, mut summaries, mut broken) = (BTreeMap::new(), Vec::new(), Vec::new());
     for set in &settings.sets {
-        let path = results(root, &set.name);
-        let (read, _) = read_without_texts(&path)?;
-        let SetSettings { name, asked, samples, .. } = set;
-        if read.len() > *asked || read.iter().any(|line| line.n != *samples) {
-            bail!(
-                "{}: expected up to {asked} problems with {samples} completions each, as \
-                 {EVALUATION} says of `{name}`, got others\none of the files is damaged: evaluate \
-                 into another --out",
-                path.display()
-            );
+        match read_set(root, &settings, set) {
+            Ok((read, summary)) => {
+                lines.insert(set.name.clone(), read);
+                summaries.push(summary);
+            }
+            Err(error) => broken.push(error),
         }
-        let contaminated = contaminated(root, name, read.len())?;
-        summaries.push(summary(&settings, set, &read, contaminated));
-        lines.insert(set.name.clone(), read);
     }
-    Ok(Found { root: root.to_owned(), settings, facts: facts(root), lines, summaries })
+    let found =
+        Found { root: root.to_owned(), settings, facts: facts(root), lines, summaries };
+    Ok((found, broken))
+}
+
+/// What became of the problems of a set, and its figures.
+fn read_set(
+    root: &Path,
+    settings: &Settings,
+    set: &SetSettings,
+) -> Result<(Vec<ProblemLine>, Summary)> {
+    let path = results(root, &set.name);
+    let (read, _) = read_without_texts(&path)?;
+    let SetSettings { name, asked, samples, .. } = set;
+    if read.len() > *asked || read.iter().any(|line| line.n != *samples) {
+        bail!(
+            "{}: expected up to {asked} problems with {samples} completions each, as {EVALUATION} \
+             says of `{name}`, got others\none of the files is damaged: evaluate into another --out",
+            path.display()
+        );
+    }
+    let contaminated = contaminated(root, name, read.len())?;
+    let summary = summary(settings, set, &read, contaminated);
+    Ok((read, summary))
 }
 
 /// The settings of the directory.

@@ -415,6 +415,34 @@ fn the_figures_of_a_set_are_read_with_care() {
 }
 
 #[test]
+fn a_broken_set_does_not_keep_others_from_the_table() {
+    let temp = tempfile::tempdir().unwrap();
+    let two = ["countdown:count=4,numbers=2", "arithmetic:count=4"];
+    let two = two.map(|set| ["--bench", set]).concat();
+    let arguments = ["--samples", "1", "--max-new-tokens", "4", "--out", "run"];
+    let model = ["eval", "--model", "builtin:atom"];
+    let first = stearin(temp.path(), &[&model[..], &two, &arguments].concat());
+    assert!(first.status.success(), "{}", stderr(&first));
+    let folder = temp.path().join("run/evals/step-000000");
+    fs::write(folder.join("arithmetic.jsonl"), "{}\n").unwrap();
+    let table = stearin(temp.path(), &["eval", "--table", "run"]);
+    let (shown, said) = (stdout(&table), stderr(&table));
+    assert_eq!(table.status.code(), Some(1), "{said}");
+    assert!(shown.contains("| countdown") && !shown.contains("arithmetic"), "{shown}");
+    assert!(said.starts_with("error: not in the table: "), "{said}");
+    assert!(said.contains("arithmetic.jsonl") && !said.contains("countdown"), "{said}");
+    // So of whole evaluations; but nothing is no table.
+    let both = stearin(temp.path(), &["eval", "--table", "none", "run", "--json"]);
+    assert_eq!(both.status.code(), Some(1));
+    assert!(stderr(&both).contains("none is no directory of an evaluation"), "{}", stderr(&both));
+    let json: Value = serde_json::from_slice(&both.stdout).unwrap();
+    assert_eq!(json["runs"][0]["sets"].as_array().unwrap().len(), 1);
+    fs::write(folder.join("countdown.jsonl"), "{}\n").unwrap();
+    let neither = stearin(temp.path(), &["eval", "--table", "run"]);
+    assert_eq!((neither.status.code(), stdout(&neither)), (Some(2), String::new()));
+}
+
+#[test]
 fn a_line_that_contradicts_itself_or_the_settings_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let arguments = with(&SHORT, &["run"]);
@@ -473,4 +501,41 @@ fn settings_in_files_may_have_their_kind_anywhere() {
     assert_eq!(refused.status.code(), Some(2));
     let said = stderr(&refused);
     assert!(said.contains("mine/style.toml:3:1: ") && said.contains("`txet`"), "{said}");
+}
+
+#[test]
+fn settings_in_files_are_refused_with_their_key() {
+    let temp = tempfile::tempdir().unwrap();
+    for (flag, text, expected) in [
+        ("--bench", "path = 5\nkind = \"file\"", "mine.toml:1:8: path: expected text in quotation"),
+        (
+            "--bench",
+            "path = \"a\"\nkind = \"file\"\ncolumns.id = true",
+            "mine.toml:3:14: columns.id: expected text in quotation marks, got true",
+        ),
+        (
+            "--bench",
+            "kind = \"file\"\npath = \"a\"\ncolumns = []",
+            "mine.toml:3:11: columns: expected a table, got a list",
+        ),
+        ("--bench", "kind = \"file\"\npath = \"a\"\nlimt = 1", "mine.toml:3:1: unknown key `limt`"),
+        ("--bench", "path = \"a\"", "mine.toml:1:1: missing key `kind`"),
+        ("--prompt", "stop = 5", "mine.toml:1:8: stop: expected a list, got 5"),
+        (
+            "--prompt",
+            "stop = [5]",
+            "mine.toml:1:9: stop.0: expected text in quotation marks, got 5",
+        ),
+    ] {
+        fs::write(temp.path().join("mine.toml"), text).unwrap();
+        let given = [flag, "mine.toml"];
+        let rows: &[&str] = if flag == "--bench" { &[] } else { &["--bench", "countdown:count=2"] };
+        let output = stearin(
+            temp.path(),
+            &[&["eval", "--model", "builtin:atom", "--dry-run"], &given[..], rows].concat(),
+        );
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(flag) && said.contains(expected), "{text}: {said}");
+    }
 }
