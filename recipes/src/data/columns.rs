@@ -138,11 +138,14 @@ impl<'a> Mapping<'a> {
             [] if self.columns().problem.is_some() => {
                 Err(format!("column `{}` is empty: expected a problem", self.named_problem()))
             }
-            [] => Err(format!(
-                "no problem: expected a column `problem`, {}\nname the row's own by \
-                 columns.problem",
-                has(row)
-            )),
+            [] => Err(match empty_problem(row) {
+                Some(name) => format!("column `{name}` is empty: expected a problem"),
+                None => format!(
+                    "no problem: expected a column `problem`, {}\nname the row's own by \
+                     columns.problem",
+                    has(row)
+                ),
+            }),
             [one] if one.value.starts_with('[') => {
                 let turns = chat::turns(one.value)
                     .map_err(|problem| format!("column `{}`: {problem}", one.column))?;
@@ -353,6 +356,15 @@ fn lookup<'r>(row: &Fields<'r>, name: &str) -> Result<Vec<Found<'r>>, String> {
     let others = row.all().filter(|(own, _)| *own != name && own.eq_ignore_ascii_case(name));
     let found = exact.into_iter().chain(others.map(|(own, value)| of(own, value)));
     Ok(found.filter(|found| found.value != "null").collect())
+}
+
+/// A column with a known name for the problem that has no value.
+fn empty_problem<'r>(row: &'r Fields<'_>) -> Option<&'r str> {
+    let is_known = |name: &str| {
+        let mut all = Role::Problem.known().iter().chain(&CHATS);
+        all.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    row.all().map(|(name, _)| name).find(|name| is_known(name))
 }
 
 fn text(found: &Found<'_>) -> Result<String, String> {

@@ -100,6 +100,9 @@ const FORM: &str = "{\"id\": N, \"reward\": NUMBER} with the `id` of the attempt
 const NO_REWARD: &str = "for a completion that cannot be judged, reply with an `error` and no \
      `reward`: {\"id\": 0, \"error\": \"why\"}";
 
+/// The largest reward: the squares of those of a group must be far from the limits of `f64`.
+const MOST_REWARD: f64 = 1e9;
+
 /// Most further numbers of one reply.
 const MAX_METRICS: usize = 64;
 
@@ -112,14 +115,20 @@ impl Reply {
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
         let fields = object(text)?;
         let id = fields.parsed("id", "the number of an attempt")?;
+        let reward: Option<f64> =
+            fields.parsed("reward", "a number").map_err(|problem| beyond(&fields, problem))?;
+        if let Some(got) = reward.filter(|reward| reward.abs() > MOST_REWARD) {
+            return Err(format!(
+                "field `reward`: expected a number from {} to {MOST_REWARD}, got {got:e}; {NO_REWARD}",
+                -MOST_REWARD
+            ));
+        }
         Ok(Self {
             id: id.ok_or_else(|| {
                 format!("field `id` is missing: expected {FORM}, got {}", names(&fields))
             })?,
             names: names(&fields),
-            reward: fields
-                .parsed("reward", "a number")
-                .map_err(|problem| beyond(&fields, problem))?,
+            reward,
             outcome: fields.parsed("outcome", "the name of an outcome")?,
             answer: fields.optional("answer", Fields::text_or_number)?,
             error: fields.optional("error", Fields::text)?,
@@ -330,6 +339,10 @@ mod tests {
             (r#"{"id":1,"reward":[1]}"#, "field `reward`"),
             (r#"{"id":1,"reward":true}"#, "field `reward`"),
             (r#"{"id":1,"reward":1e999}"#, "field `reward`"),
+            (
+                r#"{"id":1,"reward":-1e308}"#,
+                "field `reward`: expected a number from -1000000000 to 1000000000, got -1e308; for",
+            ),
             (r#"{"id":1,"reward":NaN}"#, "JSON has no NaN and no infinity; for a completion"),
             (r#"{"id":1,"reward":-Infinity}"#, "JSON has no NaN and no infinity; "),
             (r#"{"id":1,"answer":"a\"NaN\\","reward":x}"#, "expected value at column"),

@@ -79,6 +79,11 @@ fn a_column_that_is_missing_is_named_with_its_key() {
     let error = rows(row, "").unwrap_err();
     assert!(error.contains("a.jsonl: line 1: no problem: expected a column `problem`"), "{error}");
     assert!(error.contains("the row has `antwort`, `frage`, `id`\nname the row's own"), "{error}");
+    // One that is there and empty is not missing.
+    for row in [r#"{"problem": null, "answer": 1}"#, r#"{"Question": null, "answer": 1}"#] {
+        let error = rows(row, "").unwrap_err();
+        assert!(error.ends_with("` is empty: expected a problem"), "{error}");
+    }
     let error = rows(row, ", columns = { problem = \"fraage\" }").unwrap_err();
     assert!(error.contains("column `fraage` (columns.problem) is missing: the row has"), "{error}");
     let error = rows(row, ", columns = { problem = \"frag\" }").unwrap_err();
