@@ -28,6 +28,14 @@ pub enum Error {
         /// What was expected and what was found, and the next sensible act.
         problem: String,
     },
+    /// A file ends before it should. Whoever knows where it came from can say how to replace it.
+    #[error("{path}: {problem}: it was cut short", path = path.display())]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+        /// Its length, and what was expected.
+        problem: String,
+    },
     /// A model configuration is contradictory or of an unknown kind. The sentence names the keys;
     /// reading a checkpoint makes it a [`Self::File`].
     #[error("model configuration: {0}")]

@@ -24,7 +24,7 @@ pub fn read(
 ) -> Result<usize, String> {
     // The crate panics on some damaged files.
     let rows = catch_unwind(AssertUnwindSafe(|| read_rows(path, take)));
-    rows.unwrap_or_else(|_| Err("the Parquet file is damaged: fetch it again".into()))
+    rows.unwrap_or_else(|_| Err("the Parquet file is damaged: fetch or write it again".into()))
 }
 
 fn read_rows(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use candle::{DType, Device};
 use engine::hub::Hub;
 use engine::text::Text;
@@ -79,8 +79,11 @@ impl ModelRef {
                 let (model, text) = builtin.make(seed, compute.dtype, &compute.device)?;
                 Ok((model.with_precision(compute.precision)?, text))
             }
-            Self::Path(path) => compute.load(path),
-            Self::Hub(address) => compute.load(&hub::resolve(address)?),
+            Self::Path(path) => compute.load(path).map_err(|error| replacing(error, path)),
+            Self::Hub(address) => {
+                let path = hub::resolve(address)?;
+                compute.load(&path).map_err(|error| replacing(error, &path))
+            }
         }
     }
 
@@ -122,6 +125,20 @@ impl ModelRef {
             .with_context(|| format!("reading {}", path.display()))?;
         Ok(Some(Recipe::parse(&path.display().to_string(), &text)?.prompt))
     }
+}
+
+/// The error of the model at `path`, with how to replace a file that was cut short.
+fn replacing(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    if !matches!(error.downcast_ref(), Some(engine::Error::CutShort { .. })) {
+        return error;
+    }
+    let act = match path.parent().filter(|_| run_dir::is_checkpoint(path)) {
+        Some(folder) => {
+            format!("a run saved it: name another checkpoint of the run, in {}", folder.display())
+        }
+        None => "fetch or save it again".to_owned(),
+    };
+    anyhow!("{error:#}\n{act}")
 }
 
 /// Whether a folder is a run's. A model or a project may hold a recipe, too, but not what a run

@@ -33,7 +33,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use checkpoints::best_of;
-pub use checkpoints::{Saved, Score, StageState, TrainerState};
+pub use checkpoints::{Saved, Score, StageState, TrainerState, is_checkpoint};
 pub use claim::Claim;
 pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
 pub use pending::Pending;
@@ -152,7 +152,17 @@ impl RunDir {
                 self.root.display()
             );
         }
-        read_json(&path)
+        read_json(&path).map_err(|error| anyhow!("{error:#}\n{}", self.damaged()))
+    }
+
+    /// What is to be done where one of its files is missing or damaged.
+    fn damaged(&self) -> String {
+        let checkpoint = self.root.join("checkpoints/step-NNNNNN");
+        format!(
+            "restore the file from a copy, or start a new run from a checkpoint in another \
+             --run-dir: --set model.path={}",
+            checkpoint.display()
+        )
     }
 
     /// Keeps what was accepted, and puts `files`, where some are given, in the place of those of
@@ -207,6 +217,13 @@ impl Drop for RunDir {
 fn check_run(root: &Path) -> Result<()> {
     if root.join(RECIPE).is_file() {
         return Ok(());
+    }
+    if root.join(FACTS).is_file() {
+        bail!(
+            "nothing to resume: {} has no {RECIPE}, which was the run's recipe\n\
+             restore the file from a copy, or start a new run in another --run-dir",
+            root.display()
+        );
     }
     let act = if claim::is_free(root) {
         "run without --resume to start a new run"
@@ -266,6 +283,23 @@ mod tests {
 
     fn create(root: &Path) -> Result<RunDir> {
         RunDir::create(root, "seed = 1\n", &of_this_process(2))
+    }
+
+    #[test]
+    fn a_run_that_lacks_a_file_is_told_from_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("a");
+        let run = create(&root).unwrap();
+        fs::write(root.join(FACTS), "{").unwrap();
+        let error = run.facts().unwrap_err().to_string();
+        assert!(error.contains("run.json: EOF while"), "{error}");
+        assert!(error.contains("\nrestore the file from a copy, or start a new run"), "{error}");
+        fs::remove_file(root.join(RECIPE)).unwrap();
+        let error = RunDir::look(&root).unwrap_err().to_string();
+        assert!(error.contains("has no recipe.toml, which was the run's recipe\n"), "{error}");
+        fs::remove_file(root.join(FACTS)).unwrap();
+        let error = RunDir::look(&root).unwrap_err().to_string();
+        assert!(error.contains("is not a run directory\n"), "{error}");
     }
 
     #[test]
@@ -359,6 +393,6 @@ mod tests {
         let listed: serde_json::Value = facts.as_object().unwrap().values().cloned().collect();
         fs::write(&path, listed.to_string()).unwrap();
         let error = run.facts().unwrap_err().to_string();
-        assert!(error.ends_with("run.json: expected an object, got a list"), "{error}");
+        assert!(error.contains("run.json: expected an object, got a list\n"), "{error}");
     }
 }

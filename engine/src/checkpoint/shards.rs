@@ -222,9 +222,10 @@ fn header(path: &Path) -> Result<Vec<(String, Place)>> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let problem = |problem: String| Error::File { path: path.to_owned(), problem };
     let len = File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
-    let cut_short = || problem(format!("ends after {len} bytes: it was cut short; fetch it again"));
+    let cut_short = |problem| Error::CutShort { path: path.to_owned(), problem };
+    let in_head = || cut_short(format!("ends after {len} bytes"));
     if len < 8 {
-        return Err(cut_short());
+        return Err(in_head());
     }
     let size: [u8; 8] = read_at(path, 0, 8)?.try_into().expect("eight bytes were read");
     let size = u64::from_le_bytes(size);
@@ -232,16 +233,14 @@ fn header(path: &Path) -> Result<Vec<(String, Place)>> {
         return Err(problem(format!("not a safetensors file: its head would be {size} bytes")));
     }
     if size > len - 8 {
-        return Err(cut_short());
+        return Err(in_head());
     }
     let metadata: Metadata = serde_json::from_slice(&read_at(path, 8, size as usize)?)
         .map_err(|e| problem(format!("not a safetensors file: {e}")))?;
     let data = 8 + size;
     let expected = data.saturating_add(metadata.data_len() as u64);
     if len < expected {
-        return Err(problem(format!(
-            "has {len} bytes, expected {expected}: it was cut short; fetch it again"
-        )));
+        return Err(cut_short(format!("has {len} bytes, expected {expected}")));
     }
     if len > expected {
         return Err(problem(format!("has {len} bytes, its head says {expected}")));

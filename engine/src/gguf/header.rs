@@ -119,7 +119,7 @@ impl Cursor<'_> {
             if end > self.len {
                 return Err(self.problem(format!(
                     "tensor {name} ends at byte {end}, but the file has {} bytes\n\
-                     it was cut short; fetch it again",
+                     it was cut short; fetch or convert it again",
                     self.len
                 )));
             }
@@ -257,7 +257,7 @@ impl Cursor<'_> {
 
     fn cut_short(&self, what: &str) -> Error {
         self.problem(format!(
-            "ends after {} bytes, in the middle of {what}\nit was cut short; fetch it again",
+            "ends after {} bytes, in the middle of {what}\nit was cut short; fetch or convert it again",
             self.len
         ))
     }

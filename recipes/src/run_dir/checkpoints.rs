@@ -139,6 +139,11 @@ pub struct Saved {
 const OPTIMIZER: &str = "optimizer.safetensors";
 const TRAINER: &str = "trainer.json";
 
+/// Whether a folder is the checkpoint of a run, whole or not.
+pub fn is_checkpoint(folder: &Path) -> bool {
+    folder.join(TRAINER).is_file()
+}
+
 impl Saved {
     /// Writes the changed `state` into the checkpoint, whose weights stay.
     ///

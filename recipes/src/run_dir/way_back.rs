@@ -21,6 +21,15 @@ impl RunDir {
     pub fn checkpoints(&self) -> Result<Vec<Saved>> {
         checkpoints(&self.root)
     }
+
+    /// The same, for a run that is to be resumed by the command `resume`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read, with all that is to be typed to go on without it.
+    pub fn checkpoints_to_resume(&self, resume: &str) -> Result<Vec<Saved>> {
+        read_checkpoints(&self.root, Some(resume))
+    }
 }
 
 /// The complete checkpoints of the run at `root`, oldest first.
@@ -29,6 +38,10 @@ impl RunDir {
 ///
 /// Fails when one cannot be read.
 pub fn checkpoints(root: &Path) -> Result<Vec<Saved>> {
+    read_checkpoints(root, None)
+}
+
+fn read_checkpoints(root: &Path, resume: Option<&str>) -> Result<Vec<Saved>> {
     let folder = root.join("checkpoints");
     let paths = entries(&folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut saved = paths
@@ -36,7 +49,7 @@ pub fn checkpoints(root: &Path) -> Result<Vec<Saved>> {
         .filter(|path| step_of_folder(path).is_some())
         .map(|path| {
             let damaged =
-                |error: anyhow::Error| anyhow!("{error:#}\n{}", way_back(root, &path, None));
+                |error: anyhow::Error| anyhow!("{error:#}\n{}", way_back(root, &path, resume));
             read_saved(&path, &damaged)
         })
         .collect::<Result<Vec<_>>>()?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use candle::Tensor;
 use engine::Model;
 use engine::text::Text;
@@ -15,6 +15,7 @@ use super::StepOutput;
 use crate::config::{Recipe, Train};
 use crate::console::Console;
 use crate::data::Order;
+use crate::printable::quoted;
 use crate::run_dir::{RunDir, StageState};
 use crate::signals::Stop;
 use crate::verifiers::Verifiers;
@@ -87,8 +88,32 @@ impl StageStart<'_, '_> {
                 Ok(engine::checkpoint::save(self.run.model, self.run.text, folder)?)
             })?;
         }
-        let (model, _) = (self.open)(&self.run_dir.root().join(name))?;
+        let opened = (self.open)(&self.run_dir.root().join(name));
+        let (model, _) = opened.map_err(|error| anyhow!("{error:#}\n{}", self.remake()))?;
         Ok(model)
+    }
+
+    /// How the run goes on without the reference: from a checkpoint before it was made, where there
+    /// is one.
+    fn remake(&self) -> String {
+        let before = &self.run.recipe.stages[..self.index];
+        let begin: u64 = before.iter().map(|stage| stage.settings().steps()).sum();
+        let saved = self.run_dir.checkpoints().unwrap_or_default();
+        let (whole, later): (Vec<_>, Vec<_>) =
+            saved.iter().partition(|saved| saved.state.step <= begin);
+        let Some(newest) = whole.last() else {
+            return "it is the reference of the stage: restore its files from a copy, or start a new \
+                    run in another --run-dir"
+                .to_owned();
+        };
+        let remove = later.iter().map(|saved| quoted(&saved.path.display().to_string()));
+        format!(
+            "it is the reference of the stage: restore its files from a copy, or go back to the \
+             checkpoint after step {}, after which it is made: remove the later ones, then resume\n  \
+             rm -r {}",
+            newest.state.step,
+            remove.collect::<Vec<_>>().join(" ")
+        )
     }
 }
 

@@ -183,9 +183,9 @@ fn open_saved(
     saved: &Saved,
     command: Command<'_>,
 ) -> Result<(Model, Text)> {
-    use engine::Error::{Config, File, Io, Text, Weight};
+    use engine::Error::{Config, CutShort, File, Io, Text, Weight};
     (job.open)(&saved.path).map_err(|error| match error.downcast_ref() {
-        Some(Config(_) | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
+        Some(Config(_) | CutShort { .. } | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
             let path = saved.path.display();
             let next = way_back(root, &saved.path, Some(&command.resume(&[])));
             anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(&error))

@@ -1,27 +1,23 @@
-//! What is left of a run may be damaged, diverged or measured otherwise: the run says so, and how
-//! to go on.
+//! What is left of a run may be damaged or measured otherwise: the run says so, and how to go on.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
 
-use evals::run::State;
 use recipes::run_dir::{checkpoints, status};
 use recipes::train::Ended;
 
-#[cfg(unix)]
-use crate::binary::{printed, stderr, stearin, typed};
 use crate::runs::{RECIPE, Run, assert_equal};
 
 /// Runs `recipe` until this many steps are done.
-fn begin(root: &Path, recipe: &str, steps: u64) {
+pub(crate) fn begin(root: &Path, recipe: &str, steps: u64) {
     Run { recipe, one_step: true, ..Run::new(root) }.train().unwrap();
     while status(root).unwrap().step < steps {
         Run { recipe, one_step: true, ..Run::resumed(root) }.train().unwrap();
     }
 }
 
-fn steps(root: &Path) -> Vec<u64> {
+pub(crate) fn steps(root: &Path) -> Vec<u64> {
     checkpoints(root).unwrap().iter().map(|saved| saved.state.step).collect()
 }
 
@@ -30,7 +26,7 @@ fn log(root: &Path) -> String {
 }
 
 /// Cuts a file to half its length.
-fn halve(path: &Path) {
+pub(crate) fn halve(path: &Path) {
     let bytes = fs::read(path).unwrap();
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
 }
@@ -64,12 +60,84 @@ fn a_damaged_checkpoint_names_the_one_to_go_back_to_and_how() {
         assert!(error.contains("the checkpoint after step 3 is whole"), "{number}: {error}");
         assert!(error.contains(&remove), "{number}: {error}");
         assert!(!error.contains("to go on once the cause"), "{number}: {error}");
+        assert!(error.ends_with("\n  stearin train small.toml --resume"), "{number}: {error}");
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(Run::resumed(&root).train().unwrap(), Ended::Finished, "{number}");
         assert_eq!(steps(&root), steps(&whole));
     }
     let root = temp.path().join("0");
     assert_equal(&whole, &root);
+}
+
+#[test]
+fn a_damaged_line_about_changes_keeps_the_record_whole() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let recipe = RECIPE.replace("keep = 2", "keep = 9");
+    begin(&root, &recipe, 4);
+    // The record has steps that a resume cuts.
+    fs::remove_dir_all(root.join("checkpoints/step-000004")).unwrap();
+    fs::remove_dir_all(root.join("checkpoints/step-000003")).unwrap();
+    let read = |name: &str| fs::read(root.join(name)).unwrap();
+    let before = ["metrics.jsonl", "status.json"].map(read);
+    for line in ["garbage\n", "{\"format\": 2, \"step\": \"x\"}\n"] {
+        fs::write(root.join("changes.jsonl"), line).unwrap();
+        let error = Run { recipe: &recipe, ..Run::resumed(&root) }.train().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("changes.jsonl, line 1: "), "{error}");
+        assert!(error.ends_with("or remove the line to go on without what it says"), "{error}");
+        assert_eq!(["metrics.jsonl", "status.json"].map(read), before, "{error}");
+    }
+    fs::remove_file(root.join("changes.jsonl")).unwrap();
+    let run = Run { recipe: &recipe, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Finished);
+}
+
+#[test]
+fn a_damaged_reference_is_made_anew_from_before_its_stage() {
+    let temp = tempfile::tempdir().unwrap();
+    let whole = temp.path().join("whole");
+    let recipe = RECIPE.replace("keep = 2", "keep = 9");
+    Run { recipe: &recipe, ..Run::new(&whole) }.train().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, &recipe, 4);
+    halve(&root.join("reference/stage-1/model.safetensors"));
+    let run = || Run { recipe: &recipe, ..Run::resumed(&root) };
+    let error = format!("{:#}", run().train().unwrap_err());
+    let folder = |step: u64| root.join(format!("checkpoints/step-{step:06}"));
+    let remove = format!("rm -r {} {}\n", folder(3).display(), folder(4).display());
+    assert!(error.contains("it is the reference of the stage"), "{error}");
+    assert!(error.contains("the checkpoint after step 2") && error.contains(&remove), "{error}");
+    for step in [3, 4] {
+        fs::remove_dir_all(folder(step)).unwrap();
+    }
+    assert_eq!(run().train().unwrap(), Ended::Finished);
+    assert_equal(&whole, &root);
+}
+
+#[test]
+fn a_cut_model_is_replaced_from_where_it_came() {
+    use recipes::config::{DTypeChoice, DeviceChoice};
+    use recipes::policy::{Compute, locate};
+    use recipes::search_path::SearchPath;
+
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, RECIPE, 2);
+    let folder = root.join("checkpoints/step-000002");
+    halve(&folder.join("model.safetensors"));
+    let said = || {
+        let model = locate(&folder.display().to_string(), &SearchPath::of_command()).unwrap();
+        let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).unwrap();
+        format!("{:#}", model.open(1, &compute).unwrap_err())
+    };
+    let of_run = said();
+    let act =
+        format!("name another checkpoint of the run, in {}", root.join("checkpoints").display());
+    assert!(of_run.contains("was cut short\n") && of_run.ends_with(&act), "{of_run}");
+    // Without it the folder is anybody's.
+    fs::remove_file(folder.join("trainer.json")).unwrap();
+    assert!(said().ends_with("was cut short\nfetch or save it again"), "{}", said());
 }
 
 #[test]
@@ -111,120 +179,6 @@ fn a_state_of_another_step_than_its_folder_is_refused() {
     let error = format!("{:#}", Run::resumed(&root).train().unwrap_err());
     assert!(error.contains("expected step 5, as its folder is named, got 3"), "{error}");
     assert!(error.contains("the checkpoint after step 2 is whole"), "{error}");
-}
-
-#[test]
-fn a_run_that_diverged_keeps_the_checkpoint_to_go_back_to() {
-    let temp = tempfile::tempdir().unwrap();
-    let kept = RECIPE.replace("keep = 2", "keep = 1\nbest = \"off\"");
-    // The third step diverges, which shows in the evaluation after its update or, without one, in
-    // the sampling of the next step.
-    for (name, every) in [("evaluation", "every = 3"), ("sampling", "every = 50")] {
-        let recipe = kept.replace("[eval]\nevery = 2", &format!("[eval]\n{every}"));
-        let recipe = recipe.replace("steps = 2\nbatch = 8", "steps = 1\nbatch = 8");
-        let root = temp.path().join(name);
-        begin(&root, &recipe, 2);
-        let broken = recipe.replace("kind = \"linear\", lr = 1e-3", "kind = \"linear\", lr = 1e30");
-        let broken = broken.replace("updates_per_step = 2\n", "");
-        assert_ne!(broken, recipe);
-        let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
-        let error = format!("{:#}", run.train().unwrap_err());
-        assert!(error.contains("the weights have diverged"), "{name}: {error}");
-        let left = steps(&root);
-        let [.., older, newest] = left[..] else { panic!("{name}: {left:?}, {error}") };
-        let folder = root.join(format!("checkpoints/step-{newest:06}"));
-        assert!(error.contains(&format!("after step {older} is whole")), "{name}: {error}");
-        assert!(error.contains(&format!("rm -r {}", folder.display())), "{name}: {error}");
-        let command = "stearin train small.toml --set stage.1.schedule.lr=1e29 --resume --changed";
-        assert!(error.ends_with(command), "{name}: {error}");
-        assert!(matches!(status(&root).unwrap().state, State::Failed { .. }));
-        fs::remove_dir_all(&folder).unwrap();
-        let run = Run { recipe: &recipe, changed: true, ..Run::resumed(&root) };
-        assert_eq!(run.train().unwrap(), Ended::Finished, "{name}");
-    }
-}
-
-#[test]
-fn a_loss_that_is_not_finite_is_a_divergence() {
-    let temp = tempfile::tempdir().unwrap();
-    let recipe = RECIPE.replace("[eval]\nevery = 2", "[eval]\nevery = 50");
-    let recipe = recipe.replace("steps = 2\nbatch = 8", "steps = 4\nbatch = 8");
-    let root = temp.path().join("saved");
-    begin(&root, &recipe, 2);
-    let broken = recipe.replace("kind = \"constant\", lr = 3e-2", "kind = \"constant\", lr = 1e9");
-    let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
-    let error = format!("{:#}", run.train().unwrap_err());
-    assert!(error.starts_with("the loss is NaN"), "{error}");
-    assert!(!error.contains("rewards"), "{error}");
-    assert!(error.contains("its weights have diverged: go back"), "{error}");
-    assert!(error.contains("the checkpoint after step 2 is whole"), "{error}");
-    let folder = root.join("checkpoints/step-000003");
-    assert!(error.contains(&format!("rm -r {}", folder.display())), "{error}");
-    let command = "stearin train small.toml --set stage.0.schedule.lr=1e8 --resume --changed";
-    assert!(error.ends_with(command), "{error}");
-    fs::remove_dir_all(&folder).unwrap();
-    let run = Run { recipe: &recipe, changed: true, ..Run::resumed(&root) };
-    assert_eq!(run.train().unwrap(), Ended::Finished);
-}
-
-#[test]
-#[cfg(unix)]
-fn a_divergence_in_the_midst_of_a_step_is_gone_on_from_with_a_lower_rate() {
-    let temp = tempfile::tempdir().unwrap();
-    let rate = ["--set", "stage.sft.schedule.lr=1e9", "--set", "stage.0.schedule.warmup_ratio=0"];
-    let output = stearin(temp.path(), &[&["train", "quickstart"], &rate[..]].concat());
-    let said = stderr(&output);
-    assert!(said.contains("error: the loss is NaN"), "{said}");
-    assert!(said.contains("is not saved, but its weights have diverged"), "{said}");
-    let command = said.lines().last().unwrap();
-    assert!(command.contains("lr=1e8") && command.ends_with("--resume --changed"), "{said}");
-}
-
-#[test]
-#[cfg(unix)]
-fn a_run_whose_only_checkpoint_diverged_begins_again_as_the_message_says() {
-    let temp = tempfile::tempdir().unwrap();
-    let (temp, root) = (temp.path(), temp.path().join("runs/small"));
-    let rare = RECIPE
-        .replace("every = 1\nkeep = 2", "every = 50\nkeep = 2\nbest = \"off\"")
-        .replace("[eval]\nevery = 2", "[eval]\nevery = 1");
-    fs::write(temp.join("small.toml"), &rare).unwrap();
-    let rate = ["--set", "stage.sft.schedule.lr=1e27"];
-    let mut output = stearin(temp, &["train", "small.toml", rate[0], rate[1]]);
-    // The rates that are printed first are too high as well.
-    for lower in ["1e26", "1e25"] {
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("the weights have diverged"), "{said}");
-        assert_eq!(steps(&root), [1], "{said}");
-        let commands = printed(&said, "to begin again at step 0");
-        assert_eq!(commands.matches("schedule.lr").count(), 1, "{commands}");
-        assert!(commands.contains(&format!("lr={lower} --resume --changed")), "{commands}");
-        output = typed(temp, &commands);
-    }
-    let said = stderr(&output);
-    assert!(said.contains("it begins again at step 0"), "{said}");
-    let commands = printed(&said, "to begin again at step 0");
-    let output = typed(temp, &commands.replace("lr=1e24", "lr=3e-2"));
-    assert!(output.status.success(), "{commands}: {}", stderr(&output));
-    let (whole, own) = (temp.join("runs/whole"), ["train", "small.toml", "--run-dir"]);
-    assert!(stearin(temp, &[&own[..], &["runs/whole"]].concat()).status.success());
-    let metrics = |root: &Path| {
-        let text = fs::read_to_string(root.join("metrics.jsonl")).unwrap();
-        text.replace("\"training/changed\":1.0,", "")
-    };
-    assert_eq!(metrics(&root), metrics(&whole));
-    // Where a checkpoint was due before it, the record of that would be lost.
-    let path = root.join("status.json");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("\"finished\"", "\"running\"")).unwrap();
-    for step in steps(&root) {
-        halve(&root.join(format!("checkpoints/step-{step:06}/model.safetensors")));
-    }
-    let output = stearin(temp, &[&own[..], &["runs/small", "--resume"]].concat());
-    let said = stderr(&output);
-    assert!(said.contains("start a new run in another --run-dir"), "{said}");
-    assert!(!said.contains("rm -r"), "{said}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod damaged;
 mod dash;
 mod dash_fork;
 mod data;
+mod diverged;
 mod dry_run;
 mod entropy;
 mod eval;

@@ -171,6 +171,9 @@ pub(super) fn open_existing(
 ) -> Result<ExistingRun> {
     let Options { console, changed, accept_changed_files, command, .. } = options;
     let then = run_dir.facts()?;
+    // What keeps the run from going on is found before its record is cut.
+    run_dir.changes()?;
+    run_dir.checkpoints_to_resume(&options.resume_command().resume(&[]))?;
     let mut model = job.model_ref.files()?;
     if model.is_none() && run_dir.checkpoints()?.is_empty() {
         // The run starts from the model again, so it is fetched anyway.
