@@ -515,7 +515,7 @@ fn settings_in_files_are_refused_with_their_key() {
         ),
         (
             "--bench",
-            "kind = \"file\"\npath = \"a\"\ncolumns = []",
+            "kind = \"file\"\npath = \"a\"\ncolumns = [\"x\"]",
             "mine.toml:3:11: columns: expected a table, got a list",
         ),
         ("--bench", "kind = \"file\"\npath = \"a\"\nlimt = 1", "mine.toml:3:1: unknown key `limt`"),
