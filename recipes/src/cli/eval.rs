@@ -1,3 +1,5 @@
+mod show;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -13,12 +15,10 @@ use rollout::Sampling;
 
 use super::output::check_outside;
 use super::{count, one_of, print};
-use crate::causes::with_causes;
 use crate::config::{DTypeChoice, DeviceChoice, MOST_COMPLETIONS, read_settings};
 use crate::console::{Console, Verbosity};
 use crate::eval::{
-    self, Finding, Policy, Set, SetSettings, Settings, Shown, Texts, compare, contaminated,
-    model_name,
+    self, Finding, Policy, Set, SetSettings, Settings, Texts, contaminated, model_name,
 };
 use crate::machine;
 use crate::names::nearest;
@@ -27,6 +27,7 @@ use crate::printable::quoted;
 use crate::run_dir::{computing, of_model, printable_command};
 use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
+use show::{comparable, show};
 
 /// Evaluates a model on benchmarks: a table with intervals on stdout. docs/evaluation.md explains
 /// the figures.
@@ -269,52 +270,6 @@ fn root(out: Option<&Path>, settings: &Settings) -> Result<PathBuf> {
     }
     let name = format!("eval-{}-{}", model_name(&settings.model), settings.short()?);
     Ok(Path::new("runs").join(name))
-}
-
-/// Prints directories as a table or as JSON, and says on stderr which sets cannot be read. Returns
-/// whether all can; where none can, that is the error.
-fn show(roots: &[PathBuf], args: &Args) -> Result<bool> {
-    let (mut found, mut broken) = (Vec::new(), Vec::new());
-    for root in roots {
-        match eval::read_sets(root) {
-            Ok((read, problems)) => {
-                // One without any set that can be read has nothing to show.
-                found.extend((problems.is_empty() || !read.summaries.is_empty()).then_some(read));
-                broken.extend(problems);
-            }
-            Err(error) => broken.push(error),
-        }
-    }
-    if found.is_empty() && !broken.is_empty() {
-        return Err(broken.remove(0));
-    }
-    let against = match &args.against {
-        Some(other) => compare(&found, &eval::read(other).context("--against")?)?,
-        None => Vec::new(),
-    };
-    let shown = Shown { found, against };
-    print(&if args.json { eval::json(&shown) } else { eval::markdown(&shown) })?;
-    let console = Console::stderr(Verbosity::Normal);
-    for problem in &broken {
-        console.print(&format!("error: not in the table: {}", with_causes(problem)));
-    }
-    Ok(broken.is_empty())
-}
-
-/// Refuses a comparison that cannot be made, before anything is sampled.
-fn comparable(settings: &Settings, other: &Path) -> Result<()> {
-    let other_settings = eval::read(other).context("--against")?.settings;
-    let same = |set: &SetSettings| other_settings.sets.iter().find(|one| one.name == set.name);
-    let mut common = settings.sets.iter().filter_map(|set| Some((set, same(set)?))).peekable();
-    if common.peek().is_none() {
-        bail!("--against: {} has no set of this evaluation", other.display());
-    }
-    match common.find(|(set, theirs)| set.sha256 != theirs.sha256) {
-        Some((set, _)) => {
-            bail!("--against: the rows of {} in {} are others than here", set.name, other.display())
-        }
-        None => Ok(()),
-    }
 }
 
 fn protocol(name: &str) -> Result<&'static Protocol> {

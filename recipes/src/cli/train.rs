@@ -101,12 +101,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         verifiers::check(&recipe.rewards())?;
         let plan = plan(&recipe, &search_path, threads)?;
         let lacks_problems = plan.lacks_problems();
-        let plan = plan.with_origins(origins);
-        print(&plan.to_string())?;
-        let machine = machine::memory().filter(|_| recipe.model.device == DeviceChoice::Cpu);
-        let beyond = machine.map(|(all, _)| plan.beyond(all)).unwrap_or_default();
-        let console = Console::stderr(args.verbosity());
-        beyond.iter().for_each(|line| console.warn(line));
+        show(&plan.with_origins(origins), &recipe, args)?;
         // A shipped recipe is planned before its problems are fetched; one of the user's names
         // files that should be there.
         if lacks_problems && shipped::named(&args.recipe).is_none() {
@@ -204,6 +199,17 @@ fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Pla
     let known = ProblemStats::Problems { train, held_out, prompts };
     let plan = Plan::new(recipe, &model, known, threads)?;
     Ok(plan.with_prompt(prompt).with_inputs(inputs(recipe, search_path)))
+}
+
+/// Prints a plan, and a warning for each stage that the machine has too little memory for.
+fn show(plan: &Plan, recipe: &Recipe, args: &Args) -> Result<()> {
+    print(&plan.to_string())?;
+    let machine = machine::memory().filter(|_| recipe.model.device == DeviceChoice::Cpu);
+    let console = Console::stderr(args.verbosity());
+    for line in machine.map(|(all, _)| plan.beyond(all)).unwrap_or_default() {
+        console.warn(&line);
+    }
+    Ok(())
 }
 
 /// The files and programs of a recipe, where they are found: what each is, and its key and place.
