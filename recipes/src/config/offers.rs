@@ -23,7 +23,8 @@ pub(super) fn offer(place: &Place<'_>, text: &str) -> Option<String> {
             let words = place.words();
             // Where the first kind has none, a number is as likely another key of another kind.
             let usual = words.iter().find(|word| *word != OFF)?;
-            let kind = known.kinds.iter().find(|kind| *kind == "k3" || *kind == usual)?;
+            let named = |name: &str| known.kinds.iter().find(|kind| *kind == name);
+            let kind = named("k3").or_else(|| named(usual))?;
             let number = number(value)?;
             match number.replace('_', "").parse::<f64>().ok()? {
                 0.0 if words.iter().any(|word| word == OFF) => format!("{name} = \"{OFF}\""),

@@ -14,8 +14,8 @@ pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
 /// Tables merge key by key, and a table whose keys are numbers of items sets these items of a list;
 /// everything else is replaced. A name counts as the table with that `kind`.
 ///
-/// Where `kind` changes, the keys that the new kind also has are kept if `at` is the path of `base`,
-/// as [`KEYS`] has it; what a preset sets belongs to its kind.
+/// Where `kind` changes, the keys that the new kind also has are kept if `at` is the path of
+/// `base`, as [`KEYS`] has it; what a preset sets belongs to its kind.
 pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&str>) {
     for (key, value) in over {
         let below = at.map(|at| join(at, key.get_ref()));

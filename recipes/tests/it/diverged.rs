@@ -1,5 +1,4 @@
 //! A run whose weights or loss diverge says so, and how it is gone on from before that.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
