@@ -33,8 +33,8 @@ test("the paired test is that of the server, over the problems that both could j
   const runs = await site.json("/runs");
   const [own, other] = [path.basename(RUN), "better"].map((name) => runs.find((one) => one.name === name).id);
   const [{ figures, steps }] = await site.json(`/paired?a=${other}&b=${own}`);
-  const { figure, signed } = await parts()("number.js");
-  const points = (value) => signed(Number((100 * value).toFixed(1)));
+  const { figure } = await parts()("number.js");
+  const points = (value) => `${value > 0 ? "+" : ""}${(100 * value).toFixed(1)}`;
   const [average] = figures;
   assert.deepEqual([average.figure, average.problems], ["avg", count - 1]);
   assert.ok(average.mean > 0.2 && average.lower === 0);

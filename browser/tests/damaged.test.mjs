@@ -107,6 +107,23 @@ test("a run that is removed while it is watched is said to be gone, and what was
   site.close();
 });
 
+test("a warning of any length is cut, and whole when it is asked for", { skip, timeout: 60_000 }, async () => {
+  const folder = scratch();
+  record(path.join(folder, "run"), { groups: [plain()] });
+  const cause = "x".repeat(900_000);
+  fs.writeFileSync(path.join(folder, "run/health.jsonl"), `${JSON.stringify({ step: 3, name: "long", level: "alarm", cause, act: "stop" })}\n`);
+  const site = await server(folder);
+  const { page, clean } = await open(chrome, `${site.url}/`);
+  const notice = page.locator(".health .notice");
+  await notice.waitFor();
+  assert.ok((await notice.textContent()).length < 1000);
+  assert.ok((await notice.boundingBox()).height < 300);
+  await notice.getByRole("button", { name: "show all" }).click();
+  assert.ok((await notice.textContent()).length > 900_000);
+  await clean();
+  site.close();
+});
+
 test("an empty folder is told", { skip, timeout: 60_000 }, async () => {
   const folder = scratch();
   const site = await server(folder);

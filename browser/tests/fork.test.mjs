@@ -59,7 +59,7 @@ test("eight continuations arrive, judged, and the same fork gives them again", {
   assert.ok(Number(recorded) <= Number(of) && Number(of) <= entry.n);
   const branch = page.locator(".tree svg g:has(path[stroke-dasharray])");
   assert.equal(await branch.count(), 1);
-  assert.match(await branch.locator("title").textContent(), new RegExp(`^Fork of #1 from token 1: ${correct} of 8 correct; 95 % interval`));
+  assert.match(await branch.locator("title").textContent(), new RegExp(`^Fork of #1 from token 1, checkpoint \\d+: ${correct} of 8 correct; 95 % interval`));
   const saved = page.waitForEvent("download");
   await button(page, "as JSON").click();
   const file = JSON.parse(fs.readFileSync(await (await saved).path(), "utf8"));
@@ -82,6 +82,11 @@ test("how many, how warm and by which weights is chosen in the form", { skip }, 
   await page.waitForFunction((card) => /95 %/.test(document.querySelector(card).textContent), CARD);
   assert.equal(await marks(page).count(), 3);
   assert.match(await page.locator(`${CARD} .note`).first().textContent(), new RegExp(`checkpoint ${about.checkpoints.at(-1)}.*, temperature 0.5: `));
+  // The branch says by which weights it is, and the alternatives stay beside it.
+  assert.match(await page.locator(".tree svg").first().textContent(), new RegExp(`fork, checkpoint ${about.checkpoints.at(-1)}.*, temperature 0.5: \\d of 3 correct`));
+  await button(page, "Alternatives here").click();
+  await page.waitForSelector(`${CARD} .alt`);
+  assert.equal(await marks(page).count(), 3);
   const saved = page.waitForEvent("download");
   await button(page, "as JSON").click();
   const file = JSON.parse(fs.readFileSync(await (await saved).path(), "utf8"));

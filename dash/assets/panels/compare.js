@@ -1,6 +1,6 @@
 import { RunData, get } from "../api.js";
 import { card, el, replace, short, table, visible } from "../dom.js";
-import { figure, signed } from "../number.js";
+import { figure } from "../number.js";
 import { Chart } from "../plot.js";
 import { cursor, move, offer, touch } from "../state.js";
 import { sentence } from "./health.js";
@@ -178,6 +178,7 @@ const UNITS_OF = new Map([["tokens", [1, 1]], ["reward", [1, 3]]]);
 
 function tested({ figure: name, mean, interval, higher, lower, p }) {
   const [scale, digits] = UNITS_OF.get(name) ?? [100, 1];
-  const points = (value) => signed(Number((scale * value).toFixed(digits)));
+  // The same digits in every row, so that a column can be read downwards.
+  const points = (value) => `${scale * value > 0 ? "+" : ""}${(scale * value).toFixed(digits)}`;
   return [name, points(mean), interval ? `${points(interval[0])} to ${points(interval[1])}` : "—", `${higher}, ${lower}`, figure(p)];
 }

@@ -26,9 +26,10 @@ export class ForkView {
     this.scorer = action("Alternatives here", () => this.score());
     this.stopper = action("Cancel", () => this.stop());
     this.out = el("div", { "aria-live": "polite" });
+    this.likely = el("div", { "aria-live": "polite" });
     this.stopper.hidden = true;
     const panel = card("Fork and alternatives", this.model.name ?? "");
-    panel.append(this.form(), el("div", { class: "chips" }, this.roller, this.scorer, this.stopper), this.out);
+    panel.append(this.form(), el("div", { class: "chips" }, this.roller, this.scorer, this.stopper), this.out, this.likely);
     replace(this.place, panel);
     if (this.entry) this.fill();
   }
@@ -53,11 +54,12 @@ export class ForkView {
   /** What the form offers for the group: the step's temperature, the checkpoints that there are. */
   fill() {
     replace(this.out);
+    replace(this.likely);
     this.temperature.placeholder = `${figure(this.about.temperature)}, the step's`;
     if (!this.weighed) return;
     const before = this.before();
     const all = this.run.info.checkpoints;
-    replace(this.weighed, ...all.map((step) => el("option", { value: step, text: `${step}${step >= this.entry.step ? ", later than the step" : step === before ? ", nearest before" : ""}` })));
+    replace(this.weighed, ...all.map((step) => el("option", { value: step, text: `${step}${step >= this.entry.step ? " (later)" : step === before ? " (nearest)" : ""}` })));
     this.weighed.value = String(before);
   }
 
@@ -123,8 +125,10 @@ export class ForkView {
     const squares = el("span", { class: "marks" });
     const note = el("p", { class: "note" });
     const text = el("p", { class: "problem" });
+    // Who sees the tree has to see by which weights a branch was drawn.
     const warmth = asked.temperature === null ? "" : `, temperature ${figure(asked.temperature)}`;
-    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${this.weights(checkpoint, asked.step)}${warmth}: `;
+    const by = `${this.weights(checkpoint, asked.step)}${warmth}`;
+    const from = `From token ${asked.token} of #${asked.sibling + 1}, ${by}: `;
     replace(this.out, el("p", { class: "note" }, from, squares), note, text);
     const told = [];
     const source = listen(route("fork", job, "events"), ["completion", "done", "cancelled", "failed"], (event, data) => {
@@ -142,7 +146,7 @@ export class ForkView {
       const share = `${data.correct} of ${data.n} correct (95 %: ${percent(data.low)} to ${percent(data.high)}); recorded with these tokens: ${recorded}`;
       const reason = event === "cancelled" ? ` Cancelled: ${data.reason}.` : "";
       replace(note, `${share}.${reason} `, action("as JSON", () => save(`fork-${asked.step}-${asked.group}-${asked.sibling}-${asked.token}.json`, { ...asked, checkpoint, ...data, completions: told })));
-      if (this.shows(asked) && data.n > 0) this.graft({ ...asked, ...data });
+      if (this.shows(asked) && data.n > 0) this.graft({ ...asked, ...data, by });
       announce(`fork: ${data.correct} of ${data.n} correct`);
     });
     // Another server knows nothing of it, and the browser gives up.
@@ -183,7 +187,7 @@ export class ForkView {
         }
       }
       const title = `Likeliest at token ${at}, ${checkpoints.map((one) => this.weights(one, asked.step)).join(", then ")}`;
-      replace(this.out, el("p", { class: "note", text: title }), ...[...shares.values()].map(({ text, pair }) => bars(visible(text) || "no text", pair)));
+      replace(this.likely, el("p", { class: "note", text: title }), ...[...shares.values()].map(({ text, pair }) => bars(visible(text) || "no text", pair)));
       this.busy(false);
     } catch (error) {
       this.refused(error);

@@ -5,6 +5,9 @@ import { move } from "../state.js";
 /** Problems of the record that are shown before the others are asked for. */
 const MOST_PROBLEMS = 6;
 
+/** Characters of a sentence that are shown before the others are asked for. */
+const MOST_LETTERS = 600;
+
 /** Warnings: alarms, or advice while no alarm stands; what is wrong with the record. */
 export const healthPanel = {
   title: "Health",
@@ -48,7 +51,7 @@ function damages({ problems, more_problems: more = 0 }) {
 
 function damage({ file, line, problem, act }) {
   const place = line ? `${file}, line ${line}` : file;
-  return el("div", { class: "notice alarm" }, el("b", { text: visible(place) }), el("span", { text: visible(`${problem}. ${act ?? ""}`) }));
+  return el("div", { class: "notice alarm" }, el("b", { text: visible(place) }), el("span", {}, ...cut(visible(`${problem}. ${act ?? ""}`))));
 }
 
 /** The newest of each name, with how often it came. */
@@ -59,8 +62,16 @@ function warnings(lines) {
   return [...names.values()].map(([one, times]) => {
     const where = el("button", { type: "button", class: "plain", text: `step ${one.step}${times > 1 ? `, ${times} times` : ""}`, onclick: () => move({ step: one.step }) });
     const value = one.value === undefined || !one.metric ? null : el("small", {}, " ", el("code", { text: one.metric }), ` ${figure(one.value)}`);
-    return el("div", { class: `notice ${one.level}` }, el("b", { text: one.name.replaceAll("_", " ") }), el("span", {}, sentence(one.cause), " ", ...coded(sentence(one.act)), value), where);
+    return el("div", { class: `notice ${one.level}` }, el("b", { text: one.name.replaceAll("_", " ") }), el("span", {}, ...cut(sentence(one.cause)), " ", ...cut(sentence(one.act)), value), where);
   });
+}
+
+/** Text with `code` marked; of a long one the beginning, until all of it is asked for. */
+function cut(text) {
+  if (text.length <= MOST_LETTERS) return coded(text);
+  const place = el("span", {}, ...coded(text.slice(0, MOST_LETTERS)), "… ");
+  place.append(el("button", { type: "button", class: "plain", text: `show all ${figure(text.length)} characters`, onclick: () => replace(place, ...coded(text)) }));
+  return [place];
 }
 
 export const sentence = (text) => {

@@ -94,7 +94,7 @@ function places(nodes, pieces) {
     return place.y;
   };
   visit(0, 8);
-  return { at, height: 24 + ROW * Math.max(1, leaves), width: Math.max(...at.map(({ to }) => to)) + 190 };
+  return { at, height: 24 + ROW * Math.max(1, leaves), width: Math.max(...at.map(({ to }) => to)) + (nodes.some(({ fork }) => fork) ? 400 : 190) };
 }
 
 /** Where a child's line leaves its parent's. */
@@ -121,7 +121,7 @@ export function treePicture(nodes, sibling, run) {
     if (text) branch.append(svg("text", { class: "over", x: from + 5, y: y - 5 - Math.min(14, node.siblings.length) * 0.35 }, text));
     if (node.opposed) branch.append(svg("text", { x: from - 8, y: y + 4, fill: css("--ink") }, "◆"));
     if (node.fork) {
-      top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `fork: ${node.correct} of ${node.fork.n} correct`));
+      top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `fork, ${node.fork.by}: ${node.correct} of ${node.fork.n} correct`));
     } else if (node.ends) {
       const share = node.correct === node.siblings.length ? "correct" : node.correct === 0 ? "not correct" : `${node.correct} correct`;
       top.push(svg("text", { class: "dim", x: to + 8, y: y + 4 }, `${node.siblings.length > 4 ? `${node.siblings.length} completions` : names(node)} ${share}`));
@@ -145,8 +145,8 @@ const percentOf = (node) => (node.interval ? percent(node.value) : rounded(node.
 
 function describe(node) {
   if (node.fork) {
-    const { n, sibling, token, low, high } = node.fork;
-    return `Fork of #${sibling + 1} from token ${token}: ${node.correct} of ${n} correct; 95 % interval ${percent(low)} to ${percent(high)}.`;
+    const { n, sibling, token, low, high, by } = node.fork;
+    return `Fork of #${sibling + 1} from token ${token}, ${by}: ${node.correct} of ${n} correct; 95 % interval ${percent(low)} to ${percent(high)}.`;
   }
   const parts = [`${names(node)}: mean reward ${rounded(node.value)}, ${node.correct} of ${node.siblings.length} correct`];
   if (node.interval) parts.push(`95 % interval ${percent(node.interval[0])} to ${percent(node.interval[1])}`);
