@@ -118,6 +118,10 @@ pub fn report(wanted: &Wanted) -> Result<Report, Unwritten> {
     for part in &mut parts {
         part.add_groups(&mut draft, wanted.groups);
     }
+    // What the groups did not take is for the evaluations that were left out.
+    for part in &mut parts {
+        part.add_more_evaluations(&mut draft);
+    }
     let mut notes = vec![format!(
         "A report by stearin {}: the page of `stearin dash`, with what the record held when it was \
          written. Forks need the program itself.",

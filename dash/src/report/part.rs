@@ -89,6 +89,20 @@ impl Part {
         self.add_places(draft, &hardest.into_iter().map(|(_, id)| id).collect(), kept);
     }
 
+    /// Adds evaluations that are not in yet, as far as there is room.
+    pub(super) fn add_more_evaluations(&mut self, draft: &mut Draft) {
+        for (set, step) in self.evaluations() {
+            if self.evals.contains(&(set.clone(), step)) {
+                continue;
+            }
+            let path = format!("{}/evals/{}/{step}", self.route, escaped(&set));
+            let own = evaluation(draft, &path, &mut BTreeMap::new());
+            if draft.take(own, 0) {
+                self.evals.insert((set, step));
+            }
+        }
+    }
+
     /// Adds every place of some problems.
     fn add_places(&self, draft: &mut Draft, ids: &BTreeSet<String>, kept: usize) {
         // A text that cannot be read is told of where its group is shown.

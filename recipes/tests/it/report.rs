@@ -40,6 +40,14 @@ fn a_report_has_the_groups_that_fit() {
     let none = of(&root, 0, 8_000_000).unwrap();
     assert_eq!(trees(&none.html), 0);
     assert!(none.html.len() < whole.html.len());
+    // Room that groups do not take is for evaluations: no half of it stays empty.
+    let evaluations = |html: &str| {
+        let paths = html.split(" data-path=\"").skip(1).filter_map(|part| part.split('"').next());
+        paths.filter(|path| path.contains("/evals/")).count()
+    };
+    let exact = of(&root, 0, none.html.len() + 4096).unwrap();
+    assert!(evaluations(&none.html) > 2);
+    assert_eq!(evaluations(&exact.html), evaluations(&none.html));
     // Where there is not room for all, some are in and the file keeps its limit.
     let tight = usize::midpoint(none.html.len(), whole.html.len()) + 4096;
     let some = of(&root, 4, tight).unwrap();
