@@ -33,11 +33,19 @@ fn what_makes_no_sense_is_answered_like_any_other_trouble() {
     }
 }
 
+/// Errors of a read after which it may be tried again.
+const PASSING: [ErrorKind; 3] =
+    [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted];
+
 /// The first bytes of an answer.
 fn first(stream: &mut TcpStream) -> String {
     let mut bytes = [0; 2048];
-    let count = stream.read(&mut bytes).unwrap();
-    String::from_utf8_lossy(&bytes[..count]).into_owned()
+    loop {
+        match stream.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return String::from_utf8_lossy(&bytes[..read.unwrap()]).into_owned(),
+        }
+    }
 }
 
 #[test]
@@ -88,7 +96,7 @@ fn a_request_that_does_not_come_is_not_waited_for() {
         match slow.read(&mut byte) {
             Ok(0) => break,
             Ok(_) => {}
-            Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {}
+            Err(error) if PASSING.contains(&error.kind()) => {}
             Err(_) => break,
         }
     }
