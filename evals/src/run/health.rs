@@ -50,7 +50,7 @@ pub struct HealthLine {
 impl HealthLine {
     /// The warning as it is written after `step`, whose values are `metrics`.
     pub(super) fn of(step: u64, warning: &Warning, metrics: Option<&Metrics>) -> Self {
-        let metric = warning.metric();
+        let metric = warning.metric(metrics);
         let value = metric.and_then(|key| metrics?.get(key)).filter(|value| value.is_finite());
         Self {
             step,
@@ -108,9 +108,13 @@ impl Warning {
         }
     }
 
-    /// The metric that shows it, where one does.
-    pub fn metric(&self) -> Option<&'static str> {
+    /// The metric that shows it, where one does, in a step with these values.
+    pub fn metric(&self, metrics: Option<&Metrics>) -> Option<&'static str> {
+        // The rewards of all groups, as the warning takes them, where sampling left some out.
+        let unfiltered = key!("unfiltered/rewards/mean");
+        let has_unfiltered = metrics.is_some_and(|metrics| metrics.get(unfiltered).is_some());
         Some(match self.name {
+            "reward_flat" if has_unfiltered => unfiltered,
             "all_truncated" | "end_token_never_sampled" => key!("response_length/clip_ratio"),
             "no_answer" => key!("reward/outcome/no-answer"),
             "no_spread" => key!("reward/group/zero_spread"),
@@ -128,7 +132,7 @@ impl Warning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::spec;
+    use crate::metrics::{Log, spec};
 
     #[test]
     fn the_key_of_a_warning_is_the_first_one_that_it_advises_to_change() {
@@ -161,8 +165,27 @@ mod tests {
             "batch_not_full",
         ] {
             let warning = Warning { name, cause: String::new(), act: "".into(), limit: None };
-            let metric = warning.metric().unwrap();
+            let metric = warning.metric(None).unwrap();
             assert!(spec(metric).is_some(), "{metric}");
         }
+    }
+
+    #[test]
+    fn a_flat_reward_is_shown_by_the_rewards_that_it_is_taken_from() {
+        let warning =
+            Warning { name: "reward_flat", cause: String::new(), act: "".into(), limit: None };
+        let mut metrics = Metrics::new(Log::Metrics);
+        metrics.set("critic/rewards/mean", 0.5).unwrap();
+        let plain = HealthLine::of(1, &warning, Some(&metrics));
+        assert_eq!(
+            (plain.metric.as_deref(), plain.value),
+            (Some("critic/rewards/mean"), Some(0.5))
+        );
+        metrics.set("unfiltered/rewards/mean", 0.25).unwrap();
+        let all = HealthLine::of(1, &warning, Some(&metrics));
+        assert_eq!(
+            (all.metric.as_deref(), all.value),
+            (Some("unfiltered/rewards/mean"), Some(0.25))
+        );
     }
 }
