@@ -7,6 +7,8 @@
 pub(crate) mod names;
 mod peft;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use candle::{DType, Device, Tensor};
 
 use crate::model::check;
@@ -111,7 +113,7 @@ pub struct Adapter {
     /// Names and shapes of a model's weights with this adapter.
     specs: Weights<Spec>,
     pub(crate) blocks: Vec<BlockLora<Tensor>>,
-    version: Version,
+    version: AtomicU64,
 }
 
 impl Adapter {
@@ -140,7 +142,7 @@ impl Adapter {
         };
         let blocks = specs.iter().map(|block| block.as_ref().try_map(&mut build));
         let blocks = blocks.collect::<Result<_>>()?;
-        Ok(Self { config, specs: base.adapted(specs), blocks, version: Version::unique() })
+        Ok(Self { config, specs: base.adapted(specs), blocks, version: unique() })
     }
 
     /// An adapter that changes nothing yet: every `B` is zero, every `A` uniform on
@@ -205,9 +207,14 @@ impl Adapter {
         }))
     }
 
-    /// Identifies the adapter; its values are those of a model's version where they are a model's.
+    /// Identifies its values.
     pub(crate) fn version(&self) -> Version {
-        self.version
+        Version::of(self.version.load(Ordering::Acquire))
+    }
+
+    /// Gives it a new version, since its values change.
+    pub(crate) fn renew(&self) {
+        self.version.store(Version::unique().weights, Ordering::Release);
     }
 
     /// The same adapter with other tensors of the same shapes.
@@ -227,7 +234,7 @@ impl Adapter {
             config: self.config.clone(),
             specs: self.specs.clone(),
             blocks: blocks.collect::<Result<_>>()?,
-            version: Version::unique(),
+            version: unique(),
         })
     }
 
@@ -242,4 +249,9 @@ impl Adapter {
         let values = self.blocks.iter().flat_map(|BlockLora(parts)| parts.iter().flatten());
         names.into_iter().zip(values.flat_map(|lora| [&lora.a, &lora.b])).collect()
     }
+}
+
+/// A version that nothing else has.
+fn unique() -> AtomicU64 {
+    AtomicU64::new(Version::unique().weights)
 }

@@ -258,7 +258,7 @@ impl Model {
     ///
     /// Do not keep clones of them: a value that is written later would leave old caches valid.
     pub fn update<R>(&self, write: impl FnOnce(Variables<'_>) -> R) -> R {
-        let _renewed = Renewed::new(&self.version);
+        let _renewed = Renewed::new(self);
         write(Variables(self))
     }
 
@@ -331,17 +331,21 @@ impl<'a> Variables<'a> {
 
 /// Gives weights a new version when it is created and another one when it is dropped, which a panic
 /// does too.
-struct Renewed<'a>(&'a AtomicU64);
+struct Renewed<'a>(&'a Model);
 
 impl<'a> Renewed<'a> {
-    fn new(version: &'a AtomicU64) -> Self {
-        let renewed = Self(version);
+    fn new(model: &'a Model) -> Self {
+        let renewed = Self(model);
         renewed.renew();
         renewed
     }
 
     fn renew(&self) {
-        self.0.store(Version::unique().weights, Ordering::Release);
+        self.0.version.store(Version::unique().weights, Ordering::Release);
+        // Weights of another source with this adapter are other weights, too.
+        if let Some(adapter) = &self.0.adapter {
+            adapter.renew();
+        }
     }
 }
 

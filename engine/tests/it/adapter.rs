@@ -233,6 +233,14 @@ fn another_adapter_is_another_policy() {
         let error = cache.attach(0, prefix).unwrap_err().to_string();
         assert!(error.contains("other weights"), "{error}");
     }
+    // The values of an adapter change while the base, from another source, stays the same.
+    let other = adapted(model(configs()[0].clone(), DType::F32), 4);
+    let policy = other.policy_with(&base);
+    let mut cache = policy.cache(1, 4).unwrap();
+    cache.attach(0, policy.prefill(&[1, 2, 3]).unwrap()).unwrap();
+    other.update(|_| ());
+    let error = policy.decode(&mut cache, &[(0, 1)], &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("other weights"), "{error}");
     // A frozen copy stays as it is while the model goes on.
     let model = adapted(base, 4);
     let frozen = model.adapter().unwrap().frozen().unwrap();
