@@ -1,6 +1,7 @@
 //! The model: its parameters in checkpoint order, and the passes over them.
 
 mod check;
+mod renewed;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
     noise,
 };
 pub(crate) use check::check;
+use renewed::Renewed;
 
 /// A tensor of the model and its name in the checkpoint. A head that is tied to the embedding is no
 /// parameter of its own.
@@ -326,32 +328,6 @@ impl<'a> Variables<'a> {
     /// Those of the parameters that are trained.
     pub fn trainable(self) -> impl Iterator<Item = (&'a Parameter, &'a Var)> {
         self.all().filter(|(parameter, _)| parameter.trainable)
-    }
-}
-
-/// Gives weights a new version when it is created and another one when it is dropped, which a panic
-/// does too.
-struct Renewed<'a>(&'a Model);
-
-impl<'a> Renewed<'a> {
-    fn new(model: &'a Model) -> Self {
-        let renewed = Self(model);
-        renewed.renew();
-        renewed
-    }
-
-    fn renew(&self) {
-        self.0.version.store(Version::unique().weights, Ordering::Release);
-        // Weights of another source with this adapter are other weights, too.
-        if let Some(adapter) = &self.0.adapter {
-            adapter.renew();
-        }
-    }
-}
-
-impl Drop for Renewed<'_> {
-    fn drop(&mut self) {
-        self.renew();
     }
 }
 
