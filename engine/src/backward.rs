@@ -97,7 +97,7 @@ pub fn backward<'a>(
         let into = match d_head {
             Some(d_head) => d_head,
             // In f32 at least, like the head's: a token's rows are summed.
-            None => reference::ops::wide(&policy.embed()?)?.zeros_like()?,
+            None => reference::ops::wide(&policy.tensor(&policy.embed()?)?)?.zeros_like()?,
         };
         let (rows, width) = d_rows.dims2()?;
         let tokens = Tensor::new(packed.tokens(), policy.device())?.reshape((rows, 1))?;

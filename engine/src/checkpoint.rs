@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::gguf::Gguf;
 use crate::text::pretty;
+use crate::weights::StoredMatrix;
 use crate::{Error, Model, ModelConfig, Result, Text};
 use reconcile::{Decided, reconcile};
 use shards::Shards;
@@ -85,6 +86,37 @@ impl Checkpoint {
         Ok((model.with_config_keys(self.keys), self.text))
     }
 
+    /// The model with matrices as the files have them, and the text. Only f32 takes more memory in a
+    /// tensor; a row in another format is decoded when it is needed. The model is frozen
+    /// ([`Model::of_values`]) unless all is in f32. On another device than a CPU this is
+    /// [`Self::load`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_as_stored(self, device: &Device, dtype: DType) -> Result<(Model, Text)> {
+        if !device.is_cpu() {
+            return self.load(device, dtype);
+        }
+        let mut get = |name: &str, shape: &[usize]| match self.stored_matrix(name, shape)? {
+            Some(matrix) => Ok(matrix.into()),
+            None => Ok(self.get(name, shape, dtype, device)?.into()),
+        };
+        let model = Model::of_values(self.config.clone(), &mut get, dtype, device)?;
+        Ok((model.with_config_keys(self.keys), self.text))
+    }
+
+    /// A matrix in the format of its file; `None` where that is f32, or where the weight is a
+    /// vector or not stored.
+    fn stored_matrix(&self, name: &str, shape: &[usize]) -> Result<Option<StoredMatrix>> {
+        match *shape {
+            [rows, width] if !self.zeros.contains(name) => {
+                self.weights.matrix(name, [rows, width], &self.config)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// One weight by its Hugging Face name.
     ///
     /// # Errors
@@ -123,12 +155,20 @@ pub fn load(path: &Path, device: &Device, dtype: DType) -> Result<(Model, Text)>
 /// # Errors
 ///
 /// Fails when a file cannot be written; then nothing is left behind. Fails when the model has an
-/// adapter, which is saved by itself ([`crate::Adapter::save`]).
+/// adapter, which is saved by itself ([`crate::Adapter::save`]), and when its matrices are in the
+/// format of a file.
 pub fn save(model: &Model, text: &Text, folder: &Path) -> Result<()> {
     if model.adapter().is_some() {
         return Err(Error::Input(
             "the model has an adapter, which a folder in Hugging Face layout cannot hold: save the \
              adapter"
+                .into(),
+        ));
+    }
+    if model.is_stored() {
+        return Err(Error::Input(
+            "the model's matrices are in the format of the file that they were read from: load it as \
+             f32 to save it"
                 .into(),
         ));
     }

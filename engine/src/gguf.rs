@@ -1,4 +1,5 @@
-//! GGUF files: configuration, tokenizer and dequantised weights under Hugging Face names.
+//! GGUF files: configuration, tokenizer and weights under Hugging Face names, dequantised or in the
+//! format of the file.
 //!
 //! `gguf/header.rs` reads the file's head, `gguf/settings.rs` and `gguf/rope.rs` make the
 //! configuration of it, `gguf/tokenizer.rs` builds the tokenizer, `gguf/adapter.rs` reads and
@@ -12,11 +13,13 @@ mod settings;
 mod tokenizer;
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use candle::quantized::gguf_file::TensorInfo;
 use candle::{DType, Device, Tensor};
 
+use crate::weights::StoredMatrix;
 use crate::{Error, Family, ModelConfig, Result};
 use header::{Header, Value};
 
@@ -51,6 +54,45 @@ impl Gguf {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        let (stored, _) = self.of_shape(name, shape)?;
+        let tensor = self.dequantise(&stored)?;
+        let tensor = match rotated_heads(config, name) {
+            Some(heads) => rotate_half_layout(&tensor, heads)?,
+            None => tensor,
+        };
+        Ok(tensor.to_dtype(dtype)?.to_device(device)?)
+    }
+
+    /// A matrix in the format that the file has it in, with its rows in the order of Hugging Face;
+    /// `None` where that is f32.
+    pub(crate) fn matrix(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        config: &ModelConfig,
+    ) -> Result<Option<StoredMatrix>> {
+        let (_, entry) = self.of_shape(name, &shape)?;
+        let Some(format) = entry.format() else { return Ok(None) };
+        let read = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(entry.start))?;
+            let mut bytes = vec![0; entry.bytes()];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|source| Error::Io { path: self.path.clone(), source })?;
+        let matrix = StoredMatrix::new(format, shape, bytes);
+        Ok(match (matrix, rotated_heads(config, name)) {
+            (Some(matrix), Some(heads)) => {
+                let width = shape[0] / heads;
+                Some(matrix.with_rows(|row| row / width * width + paired(row % width, width)))
+            }
+            (matrix, _) => matrix,
+        })
+    }
+
+    /// What the file calls a weight, which must have this shape.
+    fn of_shape(&self, name: &str, shape: &[usize]) -> Result<(String, &header::Entry)> {
         let weight = |problem: String| Error::Weight { name: name.to_owned(), problem };
         let stored = stored_name(name)
             .ok_or_else(|| weight("has no counterpart in GGUF files".to_owned()))?;
@@ -58,19 +100,14 @@ impl Gguf {
             self.header.tensors.get(&stored).ok_or_else(|| {
                 weight(format!("missing: {} has no {stored}", self.path.display()))
             })?;
-        if entry.shape != shape {
-            return Err(weight(format!(
-                "expected shape {shape:?}, {stored} in {} has {:?}",
-                self.path.display(),
-                entry.shape
-            )));
+        if entry.shape == shape {
+            return Ok((stored, entry));
         }
-        let tensor = self.dequantise(&stored)?;
-        let tensor = match rotated_heads(config, name) {
-            Some(heads) => rotate_half_layout(&tensor, heads)?,
-            None => tensor,
-        };
-        Ok(tensor.to_dtype(dtype)?.to_device(device)?)
+        Err(weight(format!(
+            "expected shape {shape:?}, {stored} in {} has {:?}",
+            self.path.display(),
+            entry.shape
+        )))
     }
 
     /// Names of all weights: Hugging Face names, and the file's own where there is none. What the
@@ -222,6 +259,13 @@ fn rotated_heads(config: &ModelConfig, name: &str) -> Option<usize> {
         (Family::Llama, Some("k_proj")) => Some(config.num_kv_heads),
         _ => None,
     }
+}
+
+/// Which row of a head of `width` rows in the layout of llama.cpp is row `row` of the same head in
+/// that of Hugging Face. [`rotate_half_layout`] does the same to numbers.
+fn paired(row: usize, width: usize) -> usize {
+    let half = width / 2;
+    2 * (row % half) + row / half
 }
 
 /// Rows of queries or keys from pairs side by side, which llama.cpp rotates, back to halves.

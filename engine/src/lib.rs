@@ -112,5 +112,6 @@ pub use policy::Policy;
 pub use score::Scores;
 pub use text::{StopStrings, Text};
 pub use weights::{
-    BlockLora, BlockWeights, Linear, Lora, Module, Spec, Version, WeightSource, Weights,
+    BlockLora, BlockWeights, Linear, Lora, Module, Spec, StoredMatrix, Value, Version,
+    WeightSource, Weights,
 };

@@ -2,18 +2,18 @@
 
 mod check;
 mod renewed;
+mod source;
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use candle::{DType, Device, Tensor, Var};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value as Json};
 
 use crate::adapter::Adapter;
 use crate::backend::Backend;
 use crate::rope::Rope;
-use crate::weights::{BlockWeights, Spec, Version, WeightSource, Weights};
+use crate::weights::{Spec, Value, Version, WeightSource, Weights};
 use crate::{
     Cache, Error, MatmulPrecision, ModelConfig, Packed, Policy, Prefix, Result, Scores, Target,
     noise,
@@ -44,8 +44,8 @@ pub struct Model {
     parameters: Vec<Parameter>,
     /// The variables of `parameters`, in the same order.
     variables: Vec<Var>,
-    /// The variables of the base by place. Tied weights are one variable.
-    weights: Weights<Tensor>,
+    /// Of the base: variables, and matrices in the format of a file. Tied weights are one.
+    weights: Weights<Value>,
     /// Its tensors are variables too.
     adapter: Option<Adapter>,
     version: AtomicU64,
@@ -55,7 +55,7 @@ pub struct Model {
     device: Device,
     dtype: DType,
     /// What the `config.json` said that it was read with.
-    config_keys: Map<String, Value>,
+    config_keys: Map<String, Json>,
 }
 
 impl Model {
@@ -73,18 +73,45 @@ impl Model {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        Self::of_values(config, &mut |name, shape| Ok(get(name, shape)?.into()), dtype, device)
+    }
+
+    /// [`Self::new`] of tensors and of matrices in the format of a file. The latter are no
+    /// parameters. A model that has some is frozen: it is sampled from, or trained by an adapter. It
+    /// computes what the model of their numbers does, to the bit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn of_values(
+        config: ModelConfig,
+        get: &mut dyn FnMut(&str, &[usize]) -> Result<Value>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         config.validate()?;
         let (specs, mut parameters, mut variables) = (Weights::of(&config), Vec::new(), Vec::new());
-        let weights = specs.as_ref().try_map(|Spec { name, shape }| -> Result<Tensor> {
-            let stored = get(name, shape)?;
+        let weights = specs.as_ref().try_map(|Spec { name, shape }| -> Result<Value> {
+            let stored = match get(name, shape)? {
+                Value::Tensor(stored) => stored,
+                Value::Stored(matrix) => {
+                    check::check_stored(name, &matrix, shape)?;
+                    return Ok(Value::Stored(matrix));
+                }
+            };
             let tensor = stored.to_dtype(dtype)?.to_device(device)?;
             check(name, &stored, &tensor, shape)?;
             let (parameter, variable) = parameter(name, &tensor)?;
             let shared = variable.as_tensor().clone();
             parameters.push(parameter);
             variables.push(variable);
-            Ok(shared)
+            Ok(Value::Tensor(shared))
         })?;
+        if is_stored(&weights) {
+            for parameter in &mut parameters {
+                parameter.trainable = false;
+            }
+        }
         Ok(Self {
             rope: Rope::new(&config),
             trainable: places(&specs, &parameters),
@@ -104,12 +131,12 @@ impl Model {
 
     /// The same model with the keys of the `config.json` that it was read with, which
     /// [`crate::save`] keeps.
-    pub(crate) fn with_config_keys(self, config_keys: Map<String, Value>) -> Self {
+    pub(crate) fn with_config_keys(self, config_keys: Map<String, Json>) -> Self {
         Self { config_keys, ..self }
     }
 
     /// What the `config.json` said that it was read with; empty where there was none.
-    pub(crate) fn config_keys(&self) -> &Map<String, Value> {
+    pub(crate) fn config_keys(&self) -> &Map<String, Json> {
         &self.config_keys
     }
 
@@ -151,10 +178,10 @@ impl Model {
         }
         adapter.fits(&self.specs)?;
         let base = std::mem::take(&mut self.parameters).into_iter();
-        let mut base = base.zip(std::mem::take(&mut self.variables));
-        let base = self.specs.as_ref().map(|_| {
-            let (own, variable) = base.next().expect("the parameters are those of the list");
-            (Parameter { trainable: false, ..own }, variable)
+        let mut base = base.zip(std::mem::take(&mut self.variables)).peekable();
+        let base = self.specs.as_ref().map(|spec| {
+            let (own, variable) = base.next_if(|(own, _)| own.name == spec.name)?;
+            Some((Parameter { trainable: false, ..own }, variable))
         });
         let mut own = adapter.parameters().into_iter();
         let mut named = |_: &Tensor| {
@@ -165,7 +192,8 @@ impl Model {
         let blocks = blocks.collect::<Result<Vec<_>>>()?;
         let shared = |(_, variable): &(Parameter, Var)| variable.as_tensor().clone();
         let tensors = blocks.iter().map(|block| block.as_ref().map(shared)).collect();
-        for (own, variable) in base.adapted(blocks).into_values() {
+        let blocks = blocks.into_iter().map(|block| block.map(Some)).collect();
+        for (own, variable) in base.adapted(blocks).into_values().into_iter().flatten() {
             self.parameters.push(own);
             self.variables.push(variable);
         }
@@ -191,6 +219,11 @@ impl Model {
         // A cache may hold copies of the weights in the precision it was made with.
         self.update(|_| ());
         Ok(Self { backend, ..self })
+    }
+
+    /// Whether some of its matrices are in the format of a file ([`Self::of_values`]).
+    pub fn is_stored(&self) -> bool {
+        is_stored(&self.weights)
     }
 
     /// The precision of its matrix products.
@@ -337,27 +370,11 @@ impl<'a> From<&'a Model> for Policy<'a> {
     }
 }
 
-/// The resident weights of the base, as variables.
-impl WeightSource for Model {
-    fn version(&self) -> Version {
-        Version::of(self.version.load(Ordering::Acquire))
-    }
-
-    fn embed(&self) -> Result<Tensor> {
-        Ok(self.weights.embed.clone())
-    }
-
-    fn block(&self, layer: usize) -> Result<Cow<'_, BlockWeights<Tensor>>> {
-        Ok(Cow::Borrowed(&self.weights.blocks[layer]))
-    }
-
-    fn norm(&self) -> Result<Tensor> {
-        Ok(self.weights.norm.clone())
-    }
-
-    fn head(&self) -> Result<Tensor> {
-        Ok(self.weights.head().clone())
-    }
+/// Whether some are in the format of a file.
+fn is_stored(weights: &Weights<Value>) -> bool {
+    let mut any = false;
+    weights.visit(|value| any |= matches!(value, Value::Stored(_)));
+    any
 }
 
 /// A trainable parameter with these values, and its variable.
@@ -369,9 +386,9 @@ fn parameter(name: &str, tensor: &Tensor) -> Result<(Parameter, Var)> {
 
 /// For each weight, its place among the trainable parameters.
 fn places(specs: &Weights<Spec>, parameters: &[Parameter]) -> Weights<Option<usize>> {
-    let (mut parameters, mut count) = (parameters.iter(), 0);
-    specs.as_ref().map(|_| {
-        let parameter = parameters.next().expect("the parameters are those of the list");
+    let (mut parameters, mut count) = (parameters.iter().peekable(), 0);
+    specs.as_ref().map(|spec| {
+        let parameter = parameters.next_if(|parameter| parameter.name == spec.name)?;
         let place = parameter.trainable.then_some(count);
         count += usize::from(parameter.trainable);
         place

@@ -9,7 +9,7 @@ use crate::backend::{Backend, cpu, reference};
 use crate::layout::Layout;
 use crate::rope::Rope;
 use crate::score::{self, Scores};
-use crate::weights::{BlockWeights, Spec, Version, WeightSource, Weights};
+use crate::weights::{BlockWeights, Spec, Value, Version, WeightSource, Weights};
 use crate::{Error, MatmulPrecision, ModelConfig, Packed, Result, Target};
 
 /// What the passes run on: a model's configuration with weights of any source.
@@ -166,44 +166,49 @@ impl<'a> Policy<'a> {
         Layout::new(packed, self.rope, self.dtype, self.device)
     }
 
-    /// Embeddings of the rows, without a graph: (rows, width).
-    pub(crate) fn embed_rows(&self, packed: &Packed) -> Result<Tensor> {
-        let tokens = Tensor::new(packed.tokens(), self.device)?;
-        Ok(self.embed()?.index_select(&tokens, 0)?)
+    /// Embeddings of tokens, without a graph: (tokens, width).
+    pub(crate) fn embed_rows(&self, tokens: &[u32]) -> Result<Tensor> {
+        self.embed()?.gather(tokens, self.dtype, self.device)
     }
 
     /// The embedding, without a graph: (vocabulary, width).
-    pub(crate) fn embed(&self) -> Result<Tensor> {
+    pub(crate) fn embed(&self) -> Result<Value> {
         let embed = self.weights.embed()?;
         self.check(&self.specs.embed, &embed)?;
         Ok(embed.detach())
     }
 
     /// The weights of a block, which may be variables.
-    pub(crate) fn block(&self, layer: usize) -> Result<Cow<'a, BlockWeights<Tensor>>> {
+    pub(crate) fn block(&self, layer: usize) -> Result<Cow<'a, BlockWeights<Value>>> {
         let mut block = self.weights.block(layer)?;
         if let Some(adapter) = self.adapter {
-            block = Cow::Owned(block.into_owned().adapted(adapter.blocks[layer].clone()));
+            let lora = adapter.blocks[layer].clone().map(Value::Tensor);
+            block = Cow::Owned(block.into_owned().adapted(lora));
         }
         let pairs = self.specs().blocks[layer].as_ref().zip((*block).as_ref())?;
-        pairs.try_map(|(spec, tensor)| self.check(spec, tensor))?;
+        pairs.try_map(|(spec, value)| self.check(spec, value))?;
         Ok(block)
     }
 
-    /// The weights of a block, without a graph.
+    /// The weights of a block as tensors, without a graph.
     pub(crate) fn detached_block(&self, layer: usize) -> Result<BlockWeights<Tensor>> {
-        Ok((*self.block(layer)?).as_ref().map(Tensor::detach))
+        (*self.block(layer)?).as_ref().try_map(|value| Ok(self.tensor(value)?.detach()))
+    }
+
+    /// A weight as a tensor, which may be a variable.
+    pub(crate) fn tensor(&self, value: &Value) -> Result<Tensor> {
+        value.tensor(self.dtype, self.device)
     }
 
     /// The final norm, which may be a variable: (width).
     pub(crate) fn norm(&self) -> Result<Tensor> {
         let norm = self.weights.norm()?;
-        self.check(&self.specs.norm, &norm)?;
+        self.check(&self.specs.norm, &Value::Tensor(norm.clone()))?;
         Ok(norm)
     }
 
     /// The output head, without a graph: (vocabulary, width).
-    pub(crate) fn head(&self) -> Result<Tensor> {
+    pub(crate) fn head(&self) -> Result<Value> {
         let Some(spec) = &self.specs.head else { return self.embed() };
         let head = self.weights.head()?;
         self.check(spec, &head)?;
@@ -225,9 +230,14 @@ impl<'a> Policy<'a> {
         blocks.iter().position(has_trainable).unwrap_or(blocks.len() + usize::from(norm.is_none()))
     }
 
-    /// Whether a tensor that the source handed out is what the model computes with.
-    fn check(&self, spec: &Spec, tensor: &Tensor) -> Result<()> {
-        if tensor.dims() == spec.shape && tensor.dtype() == self.dtype {
+    /// Whether what the source handed out is what the model computes with.
+    fn check(&self, spec: &Spec, value: &Value) -> Result<()> {
+        let dtype = match value {
+            Value::Tensor(tensor) => tensor.dtype(),
+            // It is decoded to what is asked for.
+            Value::Stored(_) => self.dtype,
+        };
+        if value.dims() == spec.shape && dtype == self.dtype {
             return Ok(());
         }
         Err(Error::Weight {
@@ -236,8 +246,8 @@ impl<'a> Policy<'a> {
                 "expected {:?} of {}, its source has {:?} of {}",
                 spec.shape,
                 self.dtype.as_str(),
-                tensor.dims(),
-                tensor.dtype().as_str()
+                value.dims(),
+                dtype.as_str()
             ),
         })
     }

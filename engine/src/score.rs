@@ -6,6 +6,7 @@ use std::ops::Range;
 use candle::{DType, Device, Tensor};
 
 use crate::backend::{Backend, cpu, reference};
+use crate::weights::Value;
 use crate::{Error, MatmulPrecision, Result, Target};
 use kernels::likeliest::Likeliest;
 use kernels::logits::{self, CHUNK, Distribution};
@@ -59,12 +60,12 @@ pub(crate) struct Want {
 pub(crate) fn forward(
     backend: Backend,
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Value,
     targets: &[Target],
     temperature: f64,
     alternatives: usize,
 ) -> Result<Pass> {
-    let mut pass = Pass::new(hidden.dim(0)?, head.dim(0)?, targets, temperature)?;
+    let mut pass = Pass::new(hidden.dim(0)?, head.dims()[0], targets, temperature)?;
     pass.backend = backend;
     let hidden = pass.gather(hidden)?;
     let mut likeliest = vec![Likeliest::new(alternatives); pass.rows.len()];
@@ -90,7 +91,7 @@ pub(crate) fn forward(
 pub(crate) fn backward(
     pass: &Pass,
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Value,
     d_log_probs: &[f64],
     d_entropies: &[f64],
     want: Want,

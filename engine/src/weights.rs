@@ -7,12 +7,14 @@
 mod adapted;
 mod linear;
 mod source;
+mod value;
 
 use std::convert::Infallible;
 
 pub use adapted::{BlockLora, Module};
 pub use linear::{Linear, Lora};
 pub use source::{Version, WeightSource};
+pub use value::{StoredMatrix, Value};
 
 use crate::{Error, ModelConfig, Result};
 

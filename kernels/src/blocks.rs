@@ -139,7 +139,13 @@ impl Kernel for Decode<'_> {
         let Self { format, bytes, out } = self;
         match format {
             Format::F32 => each::<S, Plain, 4, 1>(s, bytes, out),
-            Format::F16 => each::<S, F16, 2, 1>(s, bytes, out),
+            Format::F16 => {
+                let whole = out.len() / LANES * LANES;
+                let ((lanes, rest), (some, few)) =
+                    (bytes.split_at(2 * whole), out.split_at_mut(whole));
+                each::<S, F16, { 2 * LANES }, LANES>(s, lanes, some);
+                each::<S, F16, 2, 1>(s, rest, few);
+            }
             Format::Bf16 => each::<S, Bf16, 2, 1>(s, bytes, out),
             Format::Q4_0 => each::<S, legacy::Q4_0, 18, 32>(s, bytes, out),
             Format::Q4_1 => each::<S, legacy::Q4_1, 20, 32>(s, bytes, out),
@@ -185,10 +191,14 @@ impl Block<4, 1> for Plain {
 
 struct F16;
 
-impl Block<2, 1> for F16 {
+/// As many as a vector has lanes, or one: the compiler makes vectors of a loop of that length.
+impl<const BYTES: usize, const VALUES: usize> Block<BYTES, VALUES> for F16 {
     #[inline(always)]
-    fn decode<S: Simd>(_: S, block: &[u8; 2], [out]: &mut [f32; 1]) {
-        *out = f16(*block);
+    fn decode<S: Simd>(_: S, block: &[u8; BYTES], out: &mut [f32; VALUES]) {
+        let (halves, _) = block.as_chunks::<2>();
+        for (half, out) in halves.iter().zip(out) {
+            *out = f16(*half);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod blocks;
 
+use std::mem::discriminant;
+
 use crate::MatmulPrecision;
 use crate::matmul::{self, bf16};
 use crate::matrix::{MatMut, MatRef};
@@ -85,7 +87,8 @@ pub fn linear_add(threads: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y
     }
 }
 
-/// [`linear`] for several weights of one format on the same rows, which are packed once.
+/// [`linear`] for several weights on the same rows, which are packed once where the weights have one
+/// format.
 fn linears<const N: usize>(
     threads: Threads<'_>,
     x: &[f32],
@@ -101,12 +104,12 @@ fn linears<const N: usize>(
     }
 }
 
-/// [`linear`] for several weights of one format on the same rows, which are packed once, into new
-/// vectors. They are not cleared first, which one thread would do alone.
+/// [`linear`] for several weights on the same rows, which are packed once where the weights have one
+/// format, into new vectors. They are not cleared first, which one thread would do alone.
 ///
 /// # Panics
 ///
-/// As [`linear`], and when the weights differ in format.
+/// As [`linear`].
 pub fn linears_to_vec<const N: usize>(
     threads: Threads<'_>,
     x: &[f32],
@@ -141,21 +144,33 @@ fn forward<'a, const N: usize>(
     maps: [(Linear<'a>, Output<'a>); N],
 ) {
     let Some((first, _)) = maps.first() else { return };
+    let format = discriminant(&first.weight);
+    let differ = maps.iter().any(|(map, _)| discriminant(&map.weight) != format);
     let x = MatRef::new(x, rows, x.len() / rows);
-    let same = "weights of one format";
-    match first.weight {
-        Matrix::F32(_) => {
-            matmul::forward(threads, x, maps.map(|(map, y)| map.of_f32(y).expect(same)));
-        }
-        Matrix::Bf16(_) => {
-            bf16::forward(threads, x, maps.map(|(map, y)| map.of_bf16(y).expect(same)));
-        }
-        // Each by itself: what is packed of `x` is little against what is decoded.
-        Matrix::Blocks(..) => {
-            for (map, y) in maps {
-                let Matrix::Blocks(blocks, precision) = map.weight else { panic!("{same}") };
-                blocks.forward(threads, precision, x, map.bias, y);
+    if !differ {
+        let same = "weights of one format";
+        match first.weight {
+            Matrix::F32(_) => {
+                return matmul::forward(
+                    threads,
+                    x,
+                    maps.map(|(map, y)| map.of_f32(y).expect(same)),
+                );
             }
+            Matrix::Bf16(_) => {
+                return bf16::forward(threads, x, maps.map(|(map, y)| map.of_bf16(y).expect(same)));
+            }
+            Matrix::Blocks(..) => {}
+        }
+    }
+    // Each by itself: of blocks, what is packed of `x` is little against what is decoded.
+    for (Linear { weight, bias }, y) in maps {
+        match weight {
+            Matrix::F32(weight) => {
+                matmul::forward(threads, x, [matmul::F32Map { weight, bias, y }]);
+            }
+            Matrix::Bf16(weight) => bf16::forward(threads, x, [bf16::Bf16Map { weight, bias, y }]),
+            Matrix::Blocks(blocks, precision) => blocks.forward(threads, precision, x, bias, y),
         }
     }
 }
@@ -163,6 +178,7 @@ fn forward<'a, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matmul::bf16::PackedBf16;
     use crate::testing::noise;
     use crate::threads::with_team;
 
@@ -179,6 +195,14 @@ mod tests {
         let (mut c, mut d) = (vec![0.0; rows * 700], vec![0.0; rows * 700]);
         with_team(|threads| linears(threads, &x, rows, [(w, &mut c), (v, &mut d)]));
         assert_eq!((&a, &b), (&c, &d));
+
+        // Formats may differ.
+        let rounded =
+            PackedBf16::new(Threads::One, MatRef::new(&noise(3, 700 * width), 700, width));
+        let rounded = Linear::plain(Matrix::Bf16(&rounded));
+        let mixed = linears_to_vec(Threads::One, &x, rows, [w, rounded]);
+        let [alone] = linears_to_vec(Threads::One, &x, rows, [rounded]);
+        assert_eq!(mixed, [a.clone(), alone]);
 
         with_team(|threads| linear_add(threads, &x, v, rows, &mut c));
         let sum: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + b).collect();

@@ -17,4 +17,4 @@ pub use kernels::threads::Threads;
 pub(crate) use kv::KvBlock;
 pub use linear::Weight;
 pub use rows::{rms_norm, rms_norm_backward, rope, swiglu, swiglu_backward};
-pub(crate) use slices::{values, with};
+pub(crate) use slices::{Lent, values, with};

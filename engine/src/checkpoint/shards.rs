@@ -11,7 +11,9 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
 use super::place;
+use crate::weights::StoredMatrix;
 use crate::{Error, Result};
+use kernels::blocks::Format;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -64,19 +66,37 @@ impl Shards {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
-        let weight = |problem: String| Error::Weight { name: name.to_owned(), problem };
-        let place = self.place(name)?;
-        let Place { path, info, .. } = place;
-        if info.shape != shape {
-            return Err(weight(format!(
-                "expected shape {shape:?}, {} has {:?}",
-                path.display(),
-                info.shape
-            )));
-        }
+        let place = self.of_shape(name, shape)?;
         let stored = place.dtype(name)?;
         let bytes = place.bytes(0, place.len())?;
         Ok(Tensor::from_raw_buffer(&bytes, stored, shape, device)?.to_dtype(dtype)?)
+    }
+
+    /// A matrix in the format of its file, where that has 16 bits.
+    pub(super) fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Option<StoredMatrix>> {
+        let place = self.of_shape(name, &shape)?;
+        let format = match place.dtype(name)? {
+            DType::BF16 => Format::Bf16,
+            DType::F16 => Format::F16,
+            _ => return Ok(None),
+        };
+        Ok(StoredMatrix::new(format, shape, place.bytes(0, place.len())?))
+    }
+
+    /// Where a tensor lies that must have this shape.
+    fn of_shape(&self, name: &str, shape: &[usize]) -> Result<&Place> {
+        let place = self.place(name)?;
+        if place.info.shape == shape {
+            return Ok(place);
+        }
+        Err(Error::Weight {
+            name: name.to_owned(),
+            problem: format!(
+                "expected shape {shape:?}, {} has {:?}",
+                place.path.display(),
+                place.info.shape
+            ),
+        })
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

@@ -4,6 +4,7 @@ use candle::{DType, Device, Tensor};
 
 use super::shards::Shards;
 use crate::gguf::Gguf;
+use crate::weights::StoredMatrix;
 use crate::{ModelConfig, Result};
 
 #[derive(Debug)]
@@ -49,6 +50,19 @@ impl Stored {
         match self {
             Self::Folder(shards) => shards.get(name, shape, dtype, device),
             Self::Gguf(gguf) => gguf.get(name, shape, config, dtype, device),
+        }
+    }
+
+    /// A matrix in the format of its file; `None` where it is a tensor in f32 or f64.
+    pub(super) fn matrix(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        config: &ModelConfig,
+    ) -> Result<Option<StoredMatrix>> {
+        match self {
+            Self::Folder(shards) => shards.matrix(name, shape),
+            Self::Gguf(gguf) => gguf.matrix(name, shape, config),
         }
     }
 

@@ -13,6 +13,7 @@ use std::path::Path;
 use candle::quantized::GgmlDType;
 
 use crate::{Error, Result};
+use kernels::blocks::Format;
 
 /// A value of the metadata; integers of every width are one, floats likewise.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,33 @@ pub(super) struct Entry {
     pub(super) shape: Vec<usize>,
     /// From the start of the file.
     pub(super) start: u64,
+}
+
+impl Entry {
+    /// Size in the file, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() / self.kind.block_size() * self.kind.type_size()
+    }
+
+    /// How a row is stored; `None` where that is in f32.
+    pub(super) fn format(&self) -> Option<Format> {
+        Some(match self.kind {
+            GgmlDType::F16 => Format::F16,
+            GgmlDType::BF16 => Format::Bf16,
+            GgmlDType::Q4_0 => Format::Q4_0,
+            GgmlDType::Q4_1 => Format::Q4_1,
+            GgmlDType::Q5_0 => Format::Q5_0,
+            GgmlDType::Q5_1 => Format::Q5_1,
+            GgmlDType::Q8_0 => Format::Q8_0,
+            GgmlDType::Q2K => Format::Q2K,
+            GgmlDType::Q3K => Format::Q3K,
+            GgmlDType::Q4K => Format::Q4K,
+            GgmlDType::Q5K => Format::Q5K,
+            GgmlDType::Q6K => Format::Q6K,
+            // Of the other types there is no tensor: [`ggml_type`] has none of them.
+            GgmlDType::F32 | GgmlDType::Q8_1 | GgmlDType::Q8K => return None,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -115,7 +143,7 @@ impl Cursor<'_> {
         let data = self.at.div_ceil(alignment) * alignment;
         for (name, entry) in &mut tensors {
             entry.start = entry.start.saturating_add(data);
-            let end = entry.start.saturating_add(bytes(entry) as u64);
+            let end = entry.start.saturating_add(entry.bytes() as u64);
             if end > self.len {
                 return Err(self.problem(format!(
                     "tensor {name} ends at byte {end}, but the file has {} bytes\n\
@@ -265,11 +293,6 @@ impl Cursor<'_> {
     fn problem(&self, problem: impl Into<String>) -> Error {
         Error::File { path: self.path.to_owned(), problem: problem.into() }
     }
-}
-
-/// Size of a tensor in the file, in bytes.
-fn bytes(entry: &Entry) -> usize {
-    entry.shape.iter().product::<usize>() / entry.kind.block_size() * entry.kind.type_size()
 }
 
 /// The double whose decimal is that of `x`: 1e-5 stays 1e-5.

@@ -2,6 +2,7 @@
 
 use candle::{DType, Tensor};
 
+use crate::weights::StoredMatrix;
 use crate::{Error, Result};
 
 /// Compares a weight with what was asked for: `stored` as it was read, `tensor` as it is used.
@@ -17,11 +18,20 @@ pub(crate) fn check(name: &str, stored: &Tensor, tensor: &Tensor, shape: &[usize
         let dtype = tensor.dtype().as_str();
         return wrong(format!("holds a value too large for {dtype}: load the model as f32"));
     }
-    wrong(
-        "holds values that are not finite: the file is damaged or was saved after a divergence"
-            .into(),
-    )
+    wrong(NOT_FINITE.into())
 }
+
+/// Compares a matrix in the format of a file with what was asked for.
+pub(super) fn check_stored(name: &str, matrix: &StoredMatrix, shape: &[usize]) -> Result<()> {
+    let wrong = |problem| Err(Error::Weight { name: name.to_owned(), problem });
+    if matrix.shape() != shape {
+        return wrong(format!("expected shape {shape:?}, got {:?}", matrix.shape()));
+    }
+    if matrix.is_finite() { Ok(()) } else { wrong(NOT_FINITE.into()) }
+}
+
+const NOT_FINITE: &str =
+    "holds values that are not finite: the file is damaged or was saved after a divergence";
 
 /// Elements that [`all_finite`] looks at together.
 const CHECKED: usize = 1 << 20;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle::Tensor;
 
-use super::BlockWeights;
+use super::{BlockWeights, Value};
 use crate::Result;
 
 /// Hands out the weights of a policy, a block at a time.
@@ -15,6 +15,8 @@ use crate::Result;
 /// stays where it is, an owned one lives until the caller is done with it, which is before it asks
 /// for the next. Threads may ask at the same time. Only a reference backward pass that keeps
 /// activations holds on to all blocks.
+///
+/// Only matrices may be in the format of a file.
 ///
 /// Shapes: as [`crate::weights::Weights::of`] says; they are checked on use.
 pub trait WeightSource: Debug + Sync {
@@ -26,14 +28,14 @@ pub trait WeightSource: Debug + Sync {
     /// # Errors
     ///
     /// Fails when it is not available.
-    fn embed(&self) -> Result<Tensor>;
+    fn embed(&self) -> Result<Value>;
 
     /// The weights of a block.
     ///
     /// # Errors
     ///
     /// Fails when they are not available.
-    fn block(&self, layer: usize) -> Result<Cow<'_, BlockWeights<Tensor>>>;
+    fn block(&self, layer: usize) -> Result<Cow<'_, BlockWeights<Value>>>;
 
     /// Final norm: (width).
     ///
@@ -47,7 +49,7 @@ pub trait WeightSource: Debug + Sync {
     /// # Errors
     ///
     /// Fails when it is not available.
-    fn head(&self) -> Result<Tensor>;
+    fn head(&self) -> Result<Value>;
 }
 
 /// Identifies the values of a set of weights, unlike those of every other set and of every other

@@ -4,6 +4,8 @@ mod files;
 mod golden;
 mod llama_cpp;
 
+pub(crate) use golden::assert_golden;
+
 use candle::{DType, Tensor};
 use engine::{
     Activations, Adapter, AdapterConfig, MatmulPrecision, Model, Module, Packed, Scaling, Target,

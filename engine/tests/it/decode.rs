@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use candle::{DType, Device, Tensor};
 use engine::{
-    BlockWeights, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed, Version,
-    WeightSource,
+    BlockWeights, Distribution, Family, MatmulPrecision, Model, ModelConfig, Packed, Value,
+    Version, WeightSource,
 };
 
 use crate::support::{self, FAMILIES, close, config, model, tokens, wide};
@@ -282,16 +282,21 @@ impl<'a> Replaced<'a> {
     }
 }
 
+/// The numbers of a weight of a model in f32.
+fn plain(value: engine::Result<Value>) -> Tensor {
+    value.unwrap().tensor(DType::F32, &Device::Cpu).unwrap()
+}
+
 impl WeightSource for Replaced<'_> {
     fn version(&self) -> Version {
         self.model.version()
     }
 
-    fn embed(&self) -> engine::Result<Tensor> {
-        self.embed.clone().map_or_else(|| self.model.embed(), Ok)
+    fn embed(&self) -> engine::Result<Value> {
+        self.embed.clone().map_or_else(|| self.model.embed(), |embed| Ok(embed.into()))
     }
 
-    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Value>>> {
         self.model.block(layer)
     }
 
@@ -299,8 +304,8 @@ impl WeightSource for Replaced<'_> {
         self.norm.clone().map_or_else(|| self.model.norm(), Ok)
     }
 
-    fn head(&self) -> engine::Result<Tensor> {
-        self.head.clone().map_or_else(|| self.model.head(), Ok)
+    fn head(&self) -> engine::Result<Value> {
+        self.head.clone().map_or_else(|| self.model.head(), |head| Ok(head.into()))
     }
 }
 
@@ -333,7 +338,7 @@ fn spoiled(weight: &Tensor, index: usize) -> Tensor {
 fn one_diverged_row_among_others_is_an_error() {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let model = model(ModelConfig { tie_embeddings: false, ..config(Family::Llama) }, DType::F32);
-    let embed = Some(spoiled(&model.embed().unwrap(), 2 * model.config().hidden_size));
+    let embed = Some(spoiled(&plain(model.embed()), 2 * model.config().hidden_size));
     let diverged = Replaced { embed, ..Replaced::new(&model) };
     for broken in 0..3 {
         let mut cache = model.cache(3, 3).unwrap();
@@ -361,7 +366,7 @@ fn a_head_that_is_not_finite_is_an_error() {
         for slot in 0..slots {
             cache.attach(slot, model.prefill(&[1, 2]).unwrap()).unwrap();
         }
-        let head = Some(spoiled(&model.head().unwrap(), 36 * model.config().hidden_size));
+        let head = Some(spoiled(&plain(model.head()), 36 * model.config().hidden_size));
         let diverged = Replaced { head, ..Replaced::new(&model) };
         let policy = model.policy_with(&diverged);
         let result = threads.install(|| policy.decode(&mut cache, &feed, &mut Vec::new()));

@@ -28,6 +28,7 @@ mod real;
 mod rope_settings;
 mod saved_keys;
 mod special;
+mod stored;
 mod stored_weights;
 mod support;
 mod templates;

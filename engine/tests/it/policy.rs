@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle::{DType, Device, Tensor};
 use engine::{
     Activations, Backend, BlockWeights, Cache, Family, MatmulPrecision, Model, ModelConfig, Policy,
-    Prefix, Spec, Version, WeightSource, Weights,
+    Prefix, Spec, Value, Version, WeightSource, Weights,
 };
 
 use crate::support::{config, configs, draws, groups, model, pack, tokens, values};
@@ -30,7 +30,8 @@ impl<'a> Perturbed<'a> {
         Self { model, specs, scale, version, asked: AtomicUsize::new(0) }
     }
 
-    fn perturb(&self, spec: &Spec, weight: &Tensor) -> engine::Result<Tensor> {
+    fn perturb(&self, spec: &Spec, weight: &Value) -> engine::Result<Tensor> {
+        let weight = weight.tensor(self.model.dtype(), self.model.device())?;
         let seed = spec.name.bytes().fold(1u64, |seed, byte| seed * 31 % 65_521 + u64::from(byte));
         let mut draw = draws(seed);
         let noise: Vec<f64> = (0..spec.elem_count()).map(|_| self.scale * draw()).collect();
@@ -44,23 +45,24 @@ impl WeightSource for Perturbed<'_> {
         self.version
     }
 
-    fn embed(&self) -> engine::Result<Tensor> {
-        self.perturb(&self.specs.embed, &self.model.embed()?)
+    fn embed(&self) -> engine::Result<Value> {
+        Ok(self.perturb(&self.specs.embed, &self.model.embed()?)?.into())
     }
 
-    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Value>>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let block = self.model.block(layer)?;
         let pairs = self.specs.blocks[layer].as_ref().zip((*block).as_ref())?;
-        Ok(Cow::Owned(pairs.try_map(|(spec, weight)| self.perturb(spec, weight))?))
+        let perturb = |(spec, weight)| self.perturb(spec, weight).map(Value::Tensor);
+        Ok(Cow::Owned(pairs.try_map(perturb)?))
     }
 
     fn norm(&self) -> engine::Result<Tensor> {
-        self.perturb(&self.specs.norm, &self.model.norm()?)
+        self.perturb(&self.specs.norm, &self.model.norm()?.into())
     }
 
-    fn head(&self) -> engine::Result<Tensor> {
-        self.perturb(self.specs.head(), &self.model.head()?)
+    fn head(&self) -> engine::Result<Value> {
+        Ok(self.perturb(self.specs.head(), &self.model.head()?)?.into())
     }
 }
 
@@ -69,7 +71,7 @@ fn holding(source: &Perturbed<'_>, dtype: DType) -> Model {
     let mut get = |name: &str, shape: &[usize]| {
         let own = source.model.parameters().iter().find(|own| own.name == name).unwrap();
         let spec = Spec { name: name.to_owned(), shape: shape.to_vec() };
-        source.perturb(&spec, &own.tensor)
+        source.perturb(&spec, &own.tensor.clone().into())
     };
     Model::new(source.model.config().clone(), &mut get, dtype, &Device::Cpu).unwrap()
 }
@@ -157,11 +159,11 @@ impl WeightSource for Misfit<'_> {
         self.0.version()
     }
 
-    fn embed(&self) -> engine::Result<Tensor> {
+    fn embed(&self) -> engine::Result<Value> {
         self.0.embed()
     }
 
-    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Value>>> {
         self.0.block(layer)
     }
 
@@ -169,7 +171,7 @@ impl WeightSource for Misfit<'_> {
         Ok(self.1.clone())
     }
 
-    fn head(&self) -> engine::Result<Tensor> {
+    fn head(&self) -> engine::Result<Value> {
         self.0.head()
     }
 }
@@ -274,11 +276,11 @@ impl WeightSource for Failing<'_> {
         self.0.version()
     }
 
-    fn embed(&self) -> engine::Result<Tensor> {
+    fn embed(&self) -> engine::Result<Value> {
         self.0.embed()
     }
 
-    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Value>>> {
         let left = self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         left.map_err(|_| engine::Error::Input("the disk is gone".into()))?;
         self.0.block(layer)
@@ -288,7 +290,7 @@ impl WeightSource for Failing<'_> {
         self.0.norm()
     }
 
-    fn head(&self) -> engine::Result<Tensor> {
+    fn head(&self) -> engine::Result<Value> {
         self.0.head()
     }
 }

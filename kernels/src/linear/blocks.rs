@@ -67,6 +67,11 @@ impl<'a> BlockMatrix<'a> {
         Self { format, bytes, rows, width }
     }
 
+    /// Input features.
+    pub fn width(self) -> usize {
+        self.width
+    }
+
     /// Output features.
     pub fn out(self) -> usize {
         self.rows
@@ -137,8 +142,13 @@ impl<'a> BlockMatrix<'a> {
         }
     }
 
-    /// Decodes rows by all threads.
-    fn decode_rows(self, threads: Threads<'_>, rows: Range<usize>, out: &mut [f32]) {
+    /// [`Self::rows`] by all threads.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::rows`].
+    pub fn decode_rows(self, threads: Threads<'_>, rows: Range<usize>, out: &mut [f32]) {
+        assert_eq!(out.len(), rows.len() * self.width, "numbers of {} rows", rows.len());
         let few = rows.len().div_ceil(4 * threads.count()).max(1);
         let pieces = out.chunks_mut(few * self.width).enumerate();
         threads.each_of(pieces, |(i, out)| {

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use candle::{DType, Device, Tensor};
 use engine::{
-    Biases, BlockWeights, Family, Model, ModelConfig, Packed, Policy, RopeScaling, Scores, Version,
-    WeightSource,
+    Biases, BlockWeights, Family, Model, ModelConfig, Packed, Policy, RopeScaling, Scores, Value,
+    Version, WeightSource,
 };
 use rollout::{
     Finish, Generator, Group, Key, Progress, Purpose, Request, Sampling, Stop, Trajectory,
@@ -231,13 +231,17 @@ impl WeightSource for Doubled<'_> {
         self.1
     }
 
-    fn embed(&self) -> engine::Result<Tensor> {
+    fn embed(&self) -> engine::Result<Value> {
         self.0.embed()
     }
 
-    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Tensor>>> {
+    fn block(&self, layer: usize) -> engine::Result<Cow<'_, BlockWeights<Value>>> {
         let block = self.0.block(layer)?;
-        let doubled = (*block).as_ref().try_map(|weight| weight.detach() * 2.0)?;
+        let doubled = |weight: &Value| -> engine::Result<Value> {
+            let weight = weight.tensor(DType::F32, &Device::Cpu)?;
+            Ok((weight.detach() * 2.0)?.into())
+        };
+        let doubled = (*block).as_ref().try_map(doubled)?;
         Ok(Cow::Owned(doubled))
     }
 
@@ -245,7 +249,7 @@ impl WeightSource for Doubled<'_> {
         self.0.norm()
     }
 
-    fn head(&self) -> engine::Result<Tensor> {
+    fn head(&self) -> engine::Result<Value> {
         self.0.head()
     }
 }

@@ -3,16 +3,16 @@
 //! The forward pass keeps what the backward pass needs, except the norms and the gated product,
 //! which are cheap to recompute.
 
-use candle::{StorageRef, Tensor};
+use candle::Tensor;
 
 use super::kv::heads;
 use super::{
-    Attended, Weight, attention, attention_backward, linear, rms_norm, rms_norm_backward, rope,
-    swiglu, swiglu_backward, values,
+    Attended, Lent, Weight, attention, attention_backward, linear, rms_norm, rms_norm_backward,
+    rope, swiglu, swiglu_backward,
 };
 use crate::layout::Layout;
 use crate::packed::Segment;
-use crate::weights::{BlockWeights, Linear};
+use crate::weights::{BlockWeights, Linear, Value};
 use crate::{MatmulPrecision, ModelConfig, Result};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::threads::Threads;
@@ -65,27 +65,22 @@ struct SavedMlp {
 /// The gradients of a block's weights; `None` for those that were not asked for.
 pub(crate) type BlockGradients = BlockWeights<Option<Vec<f32>>>;
 
-/// Calls `f` with a block's weights as slices, and with `copies` of its matrices, without an
+/// Calls `f` with a block's weights as operands, and with `copies` of its matrices, without an
 /// adapter's, in bf16 where there are any.
 pub(crate) fn with_slices<R>(
-    weights: &BlockWeights<Tensor>,
+    weights: &BlockWeights<Value>,
     precision: MatmulPrecision,
     copies: Option<&BlockWeights<Option<PackedBf16>>>,
     f: impl FnOnce(&BlockWeights<Weight<'_>>) -> R,
 ) -> Result<R> {
-    let guards = weights.as_ref().map(Tensor::storage_and_layout);
-    let slice = |guard, precision| -> Result<Weight<'_>> {
-        let (_, layout): &(StorageRef<'_>, &candle::Layout) = guard;
-        let width = *layout.dims().last().unwrap_or(&1);
-        Ok(Weight::new(values(guard)?, width, precision))
-    };
-    let (base, lora) = guards.as_ref().split();
-    let mut base = base.try_map(|guard| slice(guard, precision))?;
+    let lent = weights.as_ref().map(Lent::new);
+    let (base, lora) = lent.as_ref().split();
+    let mut base = base.try_map(|lent| lent.weight(precision))?;
     if let Some(copies) = copies {
         base = base.zip(copies.as_ref())?.map(|(slice, copy)| slice.with_copy(copy.as_ref()));
     }
     // An adapter is never rounded: its values are small, and so are its products.
-    let lora = lora.try_map(|guard| slice(guard, MatmulPrecision::F32))?;
+    let lora = lora.try_map(|lent| lent.weight(MatmulPrecision::F32))?;
     Ok(f(&base.adapted(lora)))
 }
 
@@ -106,7 +101,7 @@ impl Block<'_> {
     pub(crate) fn project(&self, x: &[f32]) -> ([Vec<f32>; 3], Option<[Vec<f32>; 2]>) {
         let (w, eps) = (self.weights, self.config.rms_norm_eps);
         // 1. Norm: (rows, width).
-        let normed = rms_norm(self.threads, x, w.attn_norm.values, eps);
+        let normed = rms_norm(self.threads, x, w.attn_norm.vector(), eps);
         // 2. Linear maps: (rows, heads * head width) and twice (rows, kv heads * head width).
         let mut qkv = linear::forward(self.threads, [&w.q, &w.k, &w.v], &normed);
         // 3. Norm over each head: (rows * heads, head width).
@@ -114,7 +109,7 @@ impl Block<'_> {
         if let Some([q_norm, k_norm]) = &w.qk_norm {
             let [q, k, _] = &mut qkv;
             pre_norm = Some([(q, q_norm), (k, k_norm)].map(|(x, norm)| {
-                let normed = rms_norm(self.threads, x, norm.values, eps);
+                let normed = rms_norm(self.threads, x, norm.vector(), eps);
                 std::mem::replace(x, normed)
             }));
         }
@@ -144,7 +139,7 @@ impl Block<'_> {
         let mut x = x.to_vec();
         w.o.forward_add(self.threads, attention, &mut x);
         // 6. Norm: (rows, width).
-        let normed = rms_norm(self.threads, &x, w.mlp_norm.values, self.config.rms_norm_eps);
+        let normed = rms_norm(self.threads, &x, w.mlp_norm.vector(), self.config.rms_norm_eps);
         // 7. Gate and up: (rows, intermediate).
         let [gate, up] = linear::forward(self.threads, [&w.gate, &w.up], &normed);
         // 8. Down, and the residual: (rows, width).
@@ -180,13 +175,13 @@ impl Block<'_> {
         );
         drop((qkv, attention, d_attention));
         let qk_norm = self.heads_backward(pre_norm.as_ref(), &mut d_qkv, want);
-        let normed = rms_norm(self.threads, x, w.attn_norm.values, eps);
+        let normed = rms_norm(self.threads, x, w.attn_norm.vector(), eps);
         let mut d_normed = vec![0.0; x.len()];
         let [d_q, d_k, d_v] = &d_qkv;
         let q = w.q.backward(&normed, d_q, &want.q, &mut d_normed);
         let k = w.k.backward(&normed, d_k, &want.k, &mut d_normed);
         let v = w.v.backward(&normed, d_v, &want.v, &mut d_normed);
-        let d_norm = rms_norm_backward(x, w.attn_norm.values, eps, &d_normed, dy);
+        let d_norm = rms_norm_backward(x, w.attn_norm.vector(), eps, &d_normed, dy);
         let attn_norm = want.attn_norm.then_some(d_norm);
         BlockWeights { attn_norm, q, k, v, qk_norm, o, mlp_norm, gate, up, down }
     }
@@ -204,11 +199,11 @@ impl Block<'_> {
         let down = w.down.backward(&swiglu(self.threads, &gate, &up), dy, &want.down, &mut d_inner);
         swiglu_backward(&mut gate, &mut up, &d_inner);
         drop(d_inner);
-        let normed = rms_norm(self.threads, &x, w.mlp_norm.values, eps);
+        let normed = rms_norm(self.threads, &x, w.mlp_norm.vector(), eps);
         let mut d_normed = vec![0.0; x.len()];
         let d_gate = w.gate.backward(&normed, &gate, &want.gate, &mut d_normed);
         let d_up = w.up.backward(&normed, &up, &want.up, &mut d_normed);
-        let d_norm = rms_norm_backward(&x, w.mlp_norm.values, eps, &d_normed, dy);
+        let d_norm = rms_norm_backward(&x, w.mlp_norm.vector(), eps, &d_normed, dy);
         let mlp_norm = want.mlp_norm.then_some(d_norm);
         MlpGradients { mlp_norm, gate: d_gate, up: d_up, down }
     }
@@ -230,7 +225,7 @@ impl Block<'_> {
         let [want_q, want_k] = want.qk_norm?;
         let through = |norm: &Weight<'_>, x: &[f32], dy: &mut Vec<f32>, want: bool| {
             let mut dx = vec![0.0; x.len()];
-            let d_norm = rms_norm_backward(x, norm.values, self.config.rms_norm_eps, dy, &mut dx);
+            let d_norm = rms_norm_backward(x, norm.vector(), self.config.rms_norm_eps, dy, &mut dx);
             *dy = dx;
             want.then_some(d_norm)
         };

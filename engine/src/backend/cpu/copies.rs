@@ -1,10 +1,9 @@
 //! Copies of the weights in bf16, which decoding packs once and multiplies by at every step.
 
-use candle::Tensor;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::values;
-use crate::weights::{BlockWeights, Spec, Weights};
+use crate::weights::{BlockWeights, Spec, Value, Weights};
 use crate::{Policy, Result};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::matrix::MatRef;
@@ -15,10 +14,12 @@ pub(super) fn is_matrix(spec: &Spec) -> bool {
     spec.shape.len() == 2
 }
 
-/// Copies of all matrices but an adapter's in bf16; of the embedding only where it is the head.
+/// Copies in bf16 of all matrices in f32 but an adapter's; of the embedding only where it is the
+/// head. A matrix in the format of a file is rounded as it is decoded.
 pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf16>>> {
     let specs = policy.specs();
-    let copy = |spec: &Spec, tensor: &Tensor| -> Result<Option<PackedBf16>> {
+    let copy = |spec: &Spec, value: &Value| -> Result<Option<PackedBf16>> {
+        let Value::Tensor(tensor) = value else { return Ok(None) };
         let guard = tensor.storage_and_layout();
         let values = values(&guard)?;
         Ok(is_matrix(spec).then(|| {

@@ -7,7 +7,7 @@ use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use super::block::{Angles, Block, with_slices};
 use super::copies::{bf16_copies, is_matrix};
 use super::kv::{KvBlock, KvLayout};
-use super::{rms_norm, values};
+use super::{Lent, rms_norm};
 use crate::cache::Slot;
 use crate::decode::not_finite;
 use crate::rope::Rope;
@@ -174,12 +174,8 @@ impl Step<'_> {
 
     /// The embeddings of the rows: (rows, width).
     fn embed(&self, feed: &[(usize, u32)]) -> Result<Vec<f32>> {
-        let width = self.policy.config().hidden_size;
-        let embed = self.policy.embed()?;
-        let guard = embed.storage_and_layout();
-        let embed = values(&guard)?;
-        let row = |&(_, token): &(usize, u32)| &embed[token as usize * width..][..width];
-        Ok(feed.iter().flat_map(row).copied().collect())
+        let tokens: Vec<u32> = feed.iter().map(|&(_, token)| token).collect();
+        Ok(self.policy.embed_rows(&tokens)?.flatten_all()?.to_vec1()?)
     }
 
     /// One block.
@@ -214,13 +210,13 @@ impl Step<'_> {
         let mut project = |matrix| {
             linear(threads, x, Linear::plain(matrix), rows, logits);
         };
-        if let Some(copies) = self.bf16 {
-            project(Matrix::Bf16(copies.head().as_ref().expect("the head has a copy")));
+        if let Some(copy) = self.bf16.and_then(|copies| copies.head().as_ref()) {
+            project(Matrix::Bf16(copy));
             return Ok(());
         }
-        let head = self.policy.head()?;
-        let guard = head.storage_and_layout();
-        project(Matrix::F32(values(&guard)?));
+        let (head, precision) = (self.policy.head()?, self.policy.precision());
+        let lent = Lent::new(&head);
+        project(lent.weight(precision)?.matrix(precision));
         Ok(())
     }
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 use candle::Tensor;
 use rayon::prelude::*;
 
-use super::with;
+use super::{Lent, with};
 use crate::Result;
 use crate::score::{Pass, ScoreGrad, Want, chunks};
+use crate::weights::Value;
 use kernels::exp::exp_in_place;
 use kernels::likeliest::Likeliest;
 use kernels::logits::{CHUNK, LogitStats};
@@ -21,19 +22,20 @@ use kernels::threads::Threads;
 pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Value,
     likeliest: &mut [Likeliest],
 ) -> Result<(Vec<LogitStats>, Vec<f64>)> {
-    let (vocab, width) = head.dims2()?;
+    let (vocab, width) = (head.dims()[0], head.dims()[1]);
+    let (lent, mut scratch) = (Lent::new(head), Vec::new());
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
     let mut target_logits = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
-    with([hidden, head], |[hidden, head]| {
+    with([hidden], |[hidden]| {
         let mut logits = vec![0.0; pass.rows.len() * CHUNK.min(vocab)];
         for (Range { start, end }, targets) in chunks(vocab, &order, |&(_, _, token)| token) {
             let len = end - start;
             let logits = &mut logits[..pass.rows.len() * len];
-            project(pass, logits, hidden, &head[start * width..end * width], width);
+            project(pass, logits, hidden, lent.rows(start..end, &mut scratch)?, width);
             let rows = sums.par_iter_mut().zip(likeliest.par_iter_mut());
             rows.zip(logits.par_chunks(len)).for_each(|((sum, likeliest), row)| {
                 *sum = sum.merged(LogitStats::of_chunk(row, pass.scale));
@@ -62,18 +64,19 @@ pub(crate) fn backward(
     pass: &Pass,
     grad: &ScoreGrad,
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Value,
     want: Want,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (vocab, width) = head.dims2()?;
+    let (vocab, width) = (head.dims()[0], head.dims()[1]);
+    let (lent, mut scratch) = (Lent::new(head), Vec::new());
     let rows = pass.rows.len();
-    let (d_hidden, d_head) = with([hidden, head], |[hidden, head]| {
+    let (d_hidden, d_head) = with([hidden], |[hidden]| {
         let mut d_hidden = want.hidden.then(|| vec![0.0; rows * width]);
         let mut d_head = want.head.then(|| vec![0.0; vocab * width]);
         let mut d = vec![0.0; rows * CHUNK.min(vocab)];
         for (Range { start, end }, targets) in grad.chunks(vocab) {
             let len = end - start;
-            let (d, part) = (&mut d[..rows * len], &head[start * width..end * width]);
+            let (d, part) = (&mut d[..rows * len], lent.rows(start..end, &mut scratch)?);
             project(pass, d, hidden, part, width);
             d.par_chunks_mut(len)
                 .enumerate()

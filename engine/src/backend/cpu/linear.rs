@@ -2,22 +2,29 @@
 
 use crate::MatmulPrecision;
 use crate::weights::{Linear, Lora};
-use kernels::linear::{self, Matrix, linear_add, linears_to_vec};
+use kernels::linear::{self, BlockMatrix, Matrix, linear_add, linears_to_vec};
 use kernels::matmul::bf16::PackedBf16;
 use kernels::matmul::{product_in, product_to_vec};
 use kernels::matrix::{MatMut, MatRef};
 use kernels::output::Output;
 use kernels::threads::Threads;
 
-/// A weight as a slice, and the precision of its products.
+/// A weight as kernels read it, and the precision of its products.
 #[derive(Debug, Clone, Copy)]
 pub struct Weight<'a> {
-    /// Rows of `width`, or a vector.
-    pub(crate) values: &'a [f32],
+    values: Values<'a>,
     width: usize,
     precision: MatmulPrecision,
     /// A copy in bf16 that was packed before. Without it, each product in bf16 packs its own.
     copy: Option<&'a PackedBf16>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Values<'a> {
+    /// Rows, or a vector.
+    F32(&'a [f32]),
+    /// Rows that are decoded as they are multiplied.
+    Stored(BlockMatrix<'a>),
 }
 
 /// `x W^T + b` for maps of one precision that share `x`, which is packed once; then what adapters
@@ -47,9 +54,9 @@ impl Linear<Weight<'_>> {
 
     /// A copy for one product, where it is in bf16 and there is no copy yet.
     fn bf16_copy(&self, threads: Threads<'_>) -> Option<PackedBf16> {
-        let Weight { precision, copy, .. } = self.weight;
-        let needed = precision == MatmulPrecision::Bf16 && copy.is_none();
-        needed.then(|| PackedBf16::new(threads, self.weight.matrix()))
+        let Weight { width, .. } = self.weight;
+        let values = self.weight.unrounded()?;
+        Some(PackedBf16::new(threads, MatRef::new(values, values.len() / width, width)))
     }
 
     /// The operand of a kernel. `copy` is that of [`Self::bf16_copy`].
@@ -59,14 +66,12 @@ impl Linear<Weight<'_>> {
     /// Panics when there is a copy for products in f32, or none for products in bf16.
     fn operand<'a>(&'a self, copy: Option<&'a PackedBf16>) -> linear::Linear<'a> {
         let Self { weight, bias, lora: _ } = self;
-        let weight = match (weight.precision, weight.copy.or(copy)) {
-            (MatmulPrecision::F32, None) => Matrix::F32(weight.values),
+        let matrix = match (weight.precision, weight.copy.or(copy)) {
             (MatmulPrecision::Bf16, Some(copy)) => Matrix::Bf16(copy),
-            (precision, copy) => {
-                panic!("products in {precision:?}, with a copy in bf16: {}", copy.is_some())
-            }
+            (precision, None) => weight.matrix(precision),
+            (MatmulPrecision::F32, Some(_)) => panic!("products in f32, with a copy in bf16"),
         };
-        linear::Linear { weight, bias: bias.as_ref().map(|bias| bias.values) }
+        linear::Linear { weight: matrix, bias: bias.as_ref().map(Weight::vector) }
     }
 
     /// `x W^T + b`.
@@ -110,7 +115,7 @@ impl Linear<Weight<'_>> {
         let d_weight = want.weight.then(|| weight.weight_gradient(x, dy));
         weight.input_gradient_add(dy, dx);
         let d_bias = bias.zip(want.bias);
-        let d_bias = d_bias.map(|(bias, want)| want.then(|| columns(dy, bias.values.len())));
+        let d_bias = d_bias.map(|(bias, want)| want.then(|| columns(dy, bias.width)));
         let d_lora = lora.as_ref().zip(want.lora.as_ref());
         let d_lora = d_lora.map(|(lora, want)| lora.backward(x, dy, want, dx));
         Linear { weight: d_weight, bias: d_bias, lora: d_lora }
@@ -165,7 +170,12 @@ impl<'a> Weight<'a> {
     /// Panics when `values` has no whole rows of `width`.
     pub fn new(values: &'a [f32], width: usize, precision: MatmulPrecision) -> Self {
         assert!(width > 0 && values.len().is_multiple_of(width), "whole rows of {width}");
-        Self { values, width, precision, copy: None }
+        Self { values: Values::F32(values), width, precision, copy: None }
+    }
+
+    /// A matrix in the format of a file.
+    pub(super) fn stored(matrix: BlockMatrix<'a>, precision: MatmulPrecision) -> Self {
+        Self { values: Values::Stored(matrix), width: matrix.width(), precision, copy: None }
     }
 
     /// The same weight with a copy in bf16, which products then use.
@@ -173,28 +183,72 @@ impl<'a> Weight<'a> {
         Self { copy, ..self }
     }
 
+    /// The values of a vector.
+    ///
+    /// # Panics
+    ///
+    /// Panics on a matrix in the format of a file.
+    pub(super) fn vector(&self) -> &'a [f32] {
+        match self.values {
+            Values::F32(values) => values,
+            Values::Stored(_) => panic!("a vector is in f32"),
+        }
+    }
+
+    /// The values that a product in bf16 has to round first; `None` where there are none.
+    pub(super) fn unrounded(&self) -> Option<&'a [f32]> {
+        match (self.values, self.precision, self.copy) {
+            (Values::F32(values), MatmulPrecision::Bf16, None) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The operand of a kernel without a copy.
+    ///
+    /// # Panics
+    ///
+    /// Panics on products in bf16 with a weight in f32.
+    pub(super) fn matrix(&self, precision: MatmulPrecision) -> Matrix<'a> {
+        match (self.values, precision) {
+            (Values::Stored(matrix), precision) => Matrix::Blocks(matrix, precision),
+            (Values::F32(values), MatmulPrecision::F32) => Matrix::F32(values),
+            (Values::F32(_), MatmulPrecision::Bf16) => panic!("products in bf16 without a copy"),
+        }
+    }
+
     /// The operand of a kernel, in `f32`.
     fn plain(&self) -> Matrix<'a> {
-        Matrix::F32(self.values)
+        self.matrix(MatmulPrecision::F32)
+    }
+
+    /// Length of a row.
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     /// Number of rows.
-    fn out(&self) -> usize {
-        self.values.len() / self.width
-    }
-
-    /// The weight as a matrix: (out, width).
-    pub(super) fn matrix(&self) -> MatRef<'a> {
-        MatRef::new(self.values, self.out(), self.width)
+    pub(super) fn out(&self) -> usize {
+        match self.values {
+            Values::F32(values) => values.len() / self.width,
+            Values::Stored(matrix) => matrix.out(),
+        }
     }
 
     /// Adds the gradient with respect to `x`, given that with respect to the result: `dy W`.
     ///
     /// Shapes: `dy` (rows, out), `dx` (rows, width).
     fn input_gradient_add(&self, dy: &[f32], dx: &mut [f32]) {
-        let rows = dx.len() / self.width;
-        let (dy, dx) = (MatRef::new(dy, rows, self.out()), MatMut::new(dx, rows, self.width));
-        product_in(self.precision, Threads::Pool, dy, self.matrix(), Output::add(dx));
+        let (rows, out) = (dx.len() / self.width, self.out());
+        let (dy, dx) = (MatRef::new(dy, rows, out), MatMut::new(dx, rows, self.width));
+        match self.values {
+            Values::F32(values) => {
+                let matrix = MatRef::new(values, out, self.width);
+                product_in(self.precision, Threads::Pool, dy, matrix, Output::add(dx));
+            }
+            Values::Stored(matrix) => {
+                matrix.input_gradient_add(Threads::Pool, self.precision, dy, dx);
+            }
+        }
     }
 
     /// The gradient with respect to the weight, given that with respect to the result: `dy^T x`.

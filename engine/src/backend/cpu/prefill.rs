@@ -1,13 +1,13 @@
 //! Prefill: prompts through the block of training, into the cache of decoding.
 
-use candle::Tensor;
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
+use super::Lent;
 use super::block::Angles;
 use super::kv::{KvBlock, KvLayout};
 use super::trunk::{final_norm, run};
-use super::values;
+use crate::weights::Value;
 use crate::{MatmulPrecision, Packed, Policy, Result, Segment};
 use kernels::attention::POSITIONS;
 use kernels::linear::{Linear, Matrix, linear};
@@ -27,7 +27,7 @@ pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<Vec<Prefill
         (0..prompt.len.div_ceil(POSITIONS)).map(|_| kv.block()).collect::<Vec<_>>()
     };
     let mut kv_blocks: Vec<_> = segments.iter().map(blocks).collect();
-    let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
+    let mut x: Vec<f32> = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
     for layer in 0..config.num_layers {
         x = run(policy, layer, &angles, |block| {
             let qkv = block.project(&x).0;
@@ -76,21 +76,16 @@ fn write(
 const ROUNDED: usize = 256;
 
 /// Logits of each of the normed rows, by the kernel that decoding uses.
-fn head(
-    precision: MatmulPrecision,
-    x: &[f32],
-    rows: usize,
-    head: &Tensor,
-) -> Result<Vec<Vec<f32>>> {
-    let (vocab, width) = head.dims2()?;
-    let head = head.storage_and_layout();
-    let head = values(&head)?;
-    if precision == MatmulPrecision::F32 {
+fn head(precision: MatmulPrecision, x: &[f32], rows: usize, head: &Value) -> Result<Vec<Vec<f32>>> {
+    let lent = Lent::new(head);
+    let weight = lent.weight(precision)?;
+    let Some(values) = weight.unrounded() else {
+        let vocab = weight.out();
         let mut logits = vec![0.0; rows * vocab];
-        let map = Linear::plain(Matrix::F32(head));
-        linear(Threads::Pool, x, map, rows, &mut logits);
+        linear(Threads::Pool, x, Linear::plain(weight.matrix(precision)), rows, &mut logits);
         return Ok(logits.chunks_exact(vocab).map(<[f32]>::to_vec).collect());
-    }
+    };
+    let width = weight.width();
     // Piece by piece: a rounded copy of the whole head would be written for few rows.
     let piece = |head: &[f32]| {
         let tokens = head.len() / width;
@@ -99,7 +94,7 @@ fn head(
         linear(Threads::One, x, Linear::plain(Matrix::Bf16(&head)), rows, &mut logits);
         logits
     };
-    let pieces: Vec<Vec<f32>> = head.par_chunks(ROUNDED * width).map(piece).collect();
+    let pieces: Vec<Vec<f32>> = values.par_chunks(ROUNDED * width).map(piece).collect();
     let row = |row| {
         let of_piece = |piece: &Vec<f32>| {
             let tokens = piece.len() / rows;

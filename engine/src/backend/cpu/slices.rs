@@ -1,6 +1,14 @@
-//! Tensors as slices.
+//! Tensors as slices, and weights as operands of kernels.
+
+use std::ops::Range;
 
 use candle::{Layout, Result, Storage, StorageRef, Tensor};
+
+use super::linear::Weight;
+use crate::MatmulPrecision;
+use crate::weights::Value;
+use kernels::linear::BlockMatrix;
+use kernels::threads::Threads;
 
 /// The numbers of a contiguous `f32` tensor on CPU.
 pub(crate) fn values<'a>((storage, layout): &'a (StorageRef<'_>, &Layout)) -> Result<&'a [f32]> {
@@ -22,4 +30,51 @@ pub(crate) fn with<const N: usize, R>(
         *out = values(lent)?;
     }
     f(slices)
+}
+
+/// A weight while kernels read it.
+pub(crate) enum Lent<'a> {
+    Tensor((StorageRef<'a>, &'a Layout)),
+    Stored(BlockMatrix<'a>),
+}
+
+impl<'a> Lent<'a> {
+    pub(crate) fn new(value: &'a Value) -> Self {
+        match value {
+            Value::Tensor(tensor) => Self::Tensor(tensor.storage_and_layout()),
+            Value::Stored(matrix) => Self::Stored(matrix.matrix()),
+        }
+    }
+
+    /// As an operand.
+    pub(crate) fn weight(&self, precision: MatmulPrecision) -> Result<Weight<'_>> {
+        match self {
+            Self::Stored(matrix) => Ok(Weight::stored(*matrix, precision)),
+            Self::Tensor(guard) => {
+                let width = *guard.1.dims().last().unwrap_or(&1);
+                Ok(Weight::new(values(guard)?, width, precision))
+            }
+        }
+    }
+
+    /// Rows of a matrix as numbers; `scratch` has them where they are decoded.
+    ///
+    /// Shapes: result (rows, width).
+    pub(crate) fn rows<'b>(
+        &'b self,
+        rows: Range<usize>,
+        scratch: &'b mut Vec<f32>,
+    ) -> Result<&'b [f32]> {
+        match self {
+            Self::Stored(matrix) => {
+                scratch.resize(rows.len() * matrix.width(), 0.0);
+                matrix.decode_rows(Threads::Pool, rows, scratch);
+                Ok(scratch)
+            }
+            Self::Tensor(guard) => {
+                let width = *guard.1.dims().last().unwrap_or(&1);
+                Ok(&values(guard)?[rows.start * width..rows.end * width])
+            }
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Trunk<'a> {
 pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
     let layout = policy.layout(packed)?;
     let angles = Angles::new(&layout)?;
-    let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
+    let mut x: Vec<f32> = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
     for layer in 0..policy.config().num_layers {
         x = run(policy, layer, &angles, |block| block.forward(&x, &layout.segments).0)?;
     }
@@ -72,7 +72,7 @@ impl<'a> Trunk<'a> {
     ) -> Result<(Self, Tensor)> {
         let layout = policy.layout(packed)?;
         let angles = Angles::new(&layout)?;
-        let mut x: Vec<f32> = policy.embed_rows(packed)?.flatten_all()?.to_vec1()?;
+        let mut x: Vec<f32> = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
         let mut stages = Vec::with_capacity(policy.config().num_layers);
         for layer in 0..policy.config().num_layers {
             let (y, saved) =

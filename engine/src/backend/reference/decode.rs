@@ -14,7 +14,7 @@ use crate::{Packed, Policy, Result};
 /// and values (kv heads, rows, head width) of every layer.
 pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
     let (config, layout) = (policy.config(), policy.layout(packed)?);
-    let mut x = policy.embed_rows(packed)?;
+    let mut x = policy.embed_rows(packed.tokens())?;
     let mut layers = Vec::with_capacity(config.num_layers);
     for layer in 0..config.num_layers {
         let weights = policy.detached_block(layer)?;
@@ -30,7 +30,7 @@ pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, 
     }
     let x = x.narrow(0, x.dim(0)? - 1, 1)?;
     let x = ops::rms_norm(&x, &policy.norm()?.detach(), config.rms_norm_eps)?;
-    Ok((head(&x, &policy.head()?)?, layers))
+    Ok((head(&x, &policy.tensor(&policy.head()?)?)?, layers))
 }
 
 /// Logits (rows, vocabulary) of normed rows, as plain numbers.
@@ -60,7 +60,7 @@ pub(crate) fn step(
     let (cos, sin) = policy.rope().tables(&positions, policy.dtype(), device)?;
     let siblings = siblings(policy, capacity, slots, feed)?;
     let order = order(policy, &siblings)?;
-    let mut x = policy.embed()?.index_select(&Tensor::new(tokens, device)?, 0)?;
+    let mut x = policy.embed_rows(&tokens)?;
     for (layer, store) in layers.iter().enumerate() {
         let weights = policy.detached_block(layer)?;
         let Qkv { q, k, v } = project(config, &weights, &x, &cos, &sin)?;
@@ -75,7 +75,7 @@ pub(crate) fn step(
         x = finish(config, &weights, &x, &attention)?;
     }
     let x = ops::rms_norm(&x, &policy.norm()?.detach(), config.rms_norm_eps)?;
-    *logits = head(&x, &policy.head()?)?;
+    *logits = head(&x, &policy.tensor(&policy.head()?)?)?;
     let vocab = config.vocab_size;
     match logits.iter().position(|logit| !logit.is_finite()) {
         Some(at) => Err(not_finite(positions[at / vocab] as usize)),

@@ -8,6 +8,7 @@ use candle::{DType, Tensor};
 use super::ops::{self, wide};
 use crate::Result;
 use crate::score::{Pass, ScoreGrad, Want, chunks};
+use crate::weights::Value;
 use kernels::likeliest::Likeliest;
 use kernels::logits::LogitStats;
 
@@ -25,16 +26,17 @@ fn logits(pass: &Pass, hidden: &Tensor, part: &Tensor) -> Result<Tensor> {
 pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Value,
     likeliest: &mut [Likeliest],
 ) -> Result<(Vec<LogitStats>, Vec<f64>)> {
-    let (vocab, hidden) = (head.dim(0)?, &wide(hidden)?);
+    let (vocab, dtype, device) = (head.dims()[0], hidden.dtype(), hidden.device());
+    let hidden = &wide(hidden)?;
     let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
     let mut target_logits = vec![0.0; pass.targets.len()];
     let order = pass.by_token();
     for (Range { start, end }, within) in chunks(vocab, &order, |&(_, _, token)| token) {
         let len = end - start;
-        let part = head.narrow(0, start, len)?;
+        let part = head.rows(start..end, dtype, device)?;
         if likeliest.iter().any(Likeliest::is_wanted) {
             let plain = ops::logits(hidden, &part)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
             let rows = likeliest.iter_mut().zip(&plain);
@@ -76,10 +78,10 @@ pub(crate) fn backward(
     pass: &Pass,
     grad: &ScoreGrad,
     hidden: &Tensor,
-    head: &Tensor,
+    head: &Value,
     want: Want,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (vocab, rows, device) = (head.dim(0)?, pass.rows.len(), hidden.device());
+    let (vocab, rows, device) = (head.dims()[0], pass.rows.len(), hidden.device());
     let (dtype, hidden) = (hidden.dtype(), &wide(hidden)?);
     let column = |values: Vec<f64>| -> Result<Tensor> {
         let tensor = Tensor::from_vec(values, (rows, 1), &candle::Device::Cpu)?;
@@ -92,7 +94,7 @@ pub(crate) fn backward(
     let mut d_head = Vec::new();
     for (Range { start, end }, targets) in grad.chunks(vocab) {
         let len = end - start;
-        let part = wide(&head.narrow(0, start, len)?)?;
+        let part = wide(&head.rows(start..end, dtype, device)?)?;
         let log_p = logits(pass, hidden, &part)?.broadcast_sub(&log_sum)?;
         let factor = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
         let mut d = (log_p.exp()? * factor.broadcast_add(&d_log_prob)?)?.neg()?;

@@ -6,7 +6,7 @@ use super::block::block;
 use super::ops;
 use crate::backward::{Sink, no_gradient};
 use crate::layout::Layout;
-use crate::weights::Spec;
+use crate::weights::{Spec, Value};
 use crate::{Activations, Packed, Policy, Result};
 
 /// A stage's input as a variable, and its output where it was kept.
@@ -33,7 +33,7 @@ pub(crate) struct Trunk<'a> {
 /// Hidden states after the final norm, without what a backward pass needs: (rows, width).
 pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
     let layout = policy.layout(packed)?;
-    let mut x = policy.embed_rows(packed)?;
+    let mut x = policy.embed_rows(packed.tokens())?;
     for stage in 0..=policy.config().num_layers {
         x = run(policy, stage, &x, &layout, None)?;
     }
@@ -56,16 +56,17 @@ fn run<'a>(
             None => ops::rms_norm(x, &policy.norm()?.detach(), config.rms_norm_eps),
         };
     };
-    let mut leaf = |weight: &Tensor, spec: &'a Spec, index: Option<usize>| -> Result<Tensor> {
+    let mut leaf = |weight: &Value, spec: &'a Spec, index: Option<usize>| -> Result<Tensor> {
+        let weight = policy.tensor(weight)?;
         let Some(index) = index else { return Ok(weight.detach()) };
         // A weight that is no variable is copied into one.
-        let variable = Var::from_tensor(weight)?.as_tensor().clone();
+        let variable = Var::from_tensor(&weight)?.as_tensor().clone();
         leaves.push(Leaf { spec, index, variable: variable.clone() });
         Ok(variable)
     };
     let (Some(specs), Some(indices)) = (specs.blocks.get(stage), trainable.blocks.get(stage))
     else {
-        let norm = leaf(&policy.norm()?, &specs.norm, trainable.norm)?;
+        let norm = leaf(&policy.norm()?.into(), &specs.norm, trainable.norm)?;
         return ops::rms_norm(x, &norm, config.rms_norm_eps);
     };
     let weights = policy.block(stage)?;
@@ -82,7 +83,7 @@ impl<'a> Trunk<'a> {
         activations: Activations,
     ) -> Result<(Self, Tensor)> {
         let (layout, mut stages) = (policy.layout(packed)?, Vec::new());
-        let mut x = policy.embed_rows(packed)?;
+        let mut x = policy.embed_rows(packed.tokens())?;
         for stage in 0..=policy.config().num_layers {
             if stage < policy.lowest_stage() {
                 x = run(policy, stage, &x, &layout, None)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle::{DType, Device, Tensor};
-use engine::{Activations, Adapter, Model, Packed, Target, backward, load};
+use engine::{Activations, Adapter, Model, Packed, Target, WeightSource, backward, load};
 use kernels::adamw::Update;
 
 use crate::support::values;
@@ -45,9 +45,7 @@ fn batch(expected: &HashMap<String, Tensor>) -> (Packed, Vec<Target>) {
 
 /// Logits of every row, from the hidden states.
 fn logits(policy: engine::Policy<'_>, model: &Model, packed: &Packed) -> Tensor {
-    let head = ["lm_head.weight", "model.embed_tokens.weight"];
-    let own = |name: &&str| model.parameters().iter().find(|own| own.name == **name);
-    let head = &head.iter().find_map(own).unwrap().tensor;
+    let head = model.head().unwrap().tensor(model.dtype(), model.device()).unwrap().detach();
     policy.hidden(packed).unwrap().matmul(&head.t().unwrap()).unwrap()
 }
 
@@ -91,19 +89,37 @@ fn logits_loss_and_gradients_are_those_of_peft() {
                 let far = distance(got, &expected[want]);
                 assert!(far < 1e-5, "{name}, {dtype:?}: {want} is {far} away");
             }
-            for activations in [Activations::Keep, Activations::Recompute] {
-                let (loss, gradients) = descend(&model, &batch, activations);
-                let want = losses["loss_on"].as_f64().unwrap();
-                assert!((loss - want).abs() < 1e-5, "{name}: loss {loss}, expected {want}");
-                for (own, gradient) in model.trainable().zip(&gradients) {
-                    let want = &expected[&format!("grad.base_model.model.{}", own.name)];
-                    let far = distance(gradient, want);
-                    assert!(far < 1e-5, "{name}, {dtype:?}: gradient of {} is {far}", own.name);
-                }
-                let all = expected.keys().filter(|key| key.starts_with("grad.")).count();
-                assert_eq!(gradients.len(), all);
-            }
+            let want = losses["loss_on"].as_f64().unwrap();
+            assert_gradients(&model, &expected, want, name);
         }
+    }
+}
+
+/// Compares the logits, the value of the loss and the gradients with expected ones.
+pub(crate) fn assert_golden(model: &Model, expected: &HashMap<String, Tensor>, name: &str) {
+    let batch = batch(expected);
+    let far = distance(&logits(model.policy(), model, &batch.0), &expected["logits_on"]);
+    assert!(far < 1e-5, "{name}: logits are {far} away");
+    let off = model.policy().with_adapter(None).unwrap();
+    let far = distance(&logits(off, model, &batch.0), &expected["logits_off"]);
+    assert!(far < 1e-5, "{name}: logits of the base are {far} away");
+    let losses = std::fs::read_to_string(folder(name).join("expected.json")).unwrap();
+    let losses: serde_json::Value = serde_json::from_str(&losses).unwrap();
+    let want = losses["blocks"]["loss_on"].as_f64().unwrap();
+    assert_gradients(model, expected, want, name);
+}
+
+fn assert_gradients(model: &Model, expected: &HashMap<String, Tensor>, want: f64, name: &str) {
+    for activations in [Activations::Keep, Activations::Recompute] {
+        let (loss, gradients) = descend(model, &batch(expected), activations);
+        assert!((loss - want).abs() < 1e-5, "{name}: loss {loss}, expected {want}");
+        for (own, gradient) in model.trainable().zip(&gradients) {
+            let want = &expected[&format!("grad.base_model.model.{}", own.name)];
+            let far = distance(gradient, want);
+            assert!(far < 1e-5, "{name}, {activations:?}: gradient of {} is {far}", own.name);
+        }
+        let all = expected.keys().filter(|key| key.starts_with("grad.")).count();
+        assert_eq!(gradients.len(), all);
     }
 }
 
