@@ -25,7 +25,8 @@ pub struct AdamWConfig {
     ///
     /// Names: HF `adam_epsilon`.
     pub eps: f64,
-    /// Decoupled weight decay, multiplied by the learning rate. Norms and biases have none.
+    /// Decoupled weight decay, multiplied by the learning rate. Norms, biases and
+    /// adapters have none.
     ///
     /// Names: verl `weight_decay`, HF `weight_decay`, prime-rl `weight_decay`.
     pub weight_decay: f64,
@@ -35,11 +36,24 @@ pub struct AdamWConfig {
     #[serde(with = "settings::off::zero")]
     #[schemars(with = "settings::OrOff<f64>")]
     pub max_grad_norm: f64,
+    /// The learning rate of the matrices `B` of an adapter over that of the matrices `A` (`LoRA+`,
+    /// arXiv 2402.12354); only with an adapter. Left out: 1.
+    ///
+    /// Names: PEFT `loraplus_lr_ratio`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_ratio_b: Option<f64>,
 }
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, max_grad_norm: 1.0 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            lr_ratio_b: None,
+        }
     }
 }
 
@@ -52,8 +66,11 @@ impl AdamWConfig {
                 problems.push(format!("{key} is {value}, expected 0 to below 1"));
             }
         }
-        if !(self.eps.is_finite() && self.eps > 0.0) {
-            problems.push(format!("eps is {}, expected a positive number", self.eps));
+        let ratio = self.lr_ratio_b.map(|ratio| ("lr_ratio_b", ratio));
+        for (key, value) in [("eps", self.eps)].into_iter().chain(ratio) {
+            if !(value.is_finite() && value > 0.0) {
+                problems.push(format!("{key} is {value}, expected a positive number"));
+            }
         }
         for (key, value) in
             [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)]
@@ -93,7 +110,7 @@ impl AdamWConfig {
 /// }
 ///
 /// let var = Var::from_tensor(&Tensor::zeros(2, candle::DType::F32, &Device::Cpu)?)?;
-/// let params = [Param { name: "w".into(), var: var.clone(), decay: false }];
+/// let params = [Param { name: "w".into(), var: var.clone(), decay: false, lr_scale: 1.0 }];
 /// let mut adamw = AdamW::new(AdamWConfig::default(), &params)?;
 /// for _ in 0..300 {
 ///     adamw.step(&params, &mut Parabola(var.clone()), 0.05)?;
@@ -252,7 +269,7 @@ mod tests {
         let var = Var::from_tensor(&tensor(1.0)).unwrap();
         let (first, second) = (tensor(2.0), tensor(3.0).sqr().unwrap());
         let moments = Moments { name: "w".into(), first, second };
-        (Param { name: "w".into(), var, decay: true }, moments, tensor(4.0))
+        (Param { name: "w".into(), var, decay: true, lr_scale: 1.0 }, moments, tensor(4.0))
     }
 
     /// The bound that [`AdamW`] states, over several chunks and a tail.

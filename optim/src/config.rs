@@ -23,6 +23,14 @@ impl OptimConfig {
         }
     }
 
+    /// The learning rate of the matrices `B` of an adapter over that of the matrices `A`, where it
+    /// is set; else it is 1.
+    pub fn lr_ratio_b(&self) -> Option<f64> {
+        match self {
+            Self::AdamW(config) => config.lr_ratio_b,
+        }
+    }
+
     /// The optimizer for these parameters, its state at the start.
     ///
     /// # Errors

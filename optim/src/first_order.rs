@@ -40,7 +40,7 @@ pub struct Step<'a> {
     pub gradient: &'a Tensor,
     /// The factor to multiply the gradient by.
     pub clip_scale: f64,
-    /// The learning rate.
+    /// The learning rate of the parameter.
     pub lr: f64,
     /// Number of the update, from 1.
     pub update: u64,
@@ -76,7 +76,9 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
         objective: &mut dyn Objective,
         lr: f64,
     ) -> Result<StepReport> {
-        if !(lr.is_finite() && lr >= 0.0) {
+        let rates = params.iter().map(|param| lr * param.lr_scale);
+        let is_rate = |lr: &f64| lr.is_finite() && *lr >= 0.0;
+        if let Some(lr) = std::iter::once(lr).chain(rates).find(|lr| !is_rate(lr)) {
             return Err(Error::LearningRate { lr });
         }
         self.gradients.check(params)?;
@@ -93,6 +95,7 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
         let update = self.updates + 1;
         for (index, param) in params.iter().enumerate() {
             let gradient = self.gradients.get(index).expect("the norm saw every gradient");
+            let lr = lr * param.lr_scale;
             self.rule.apply(index, param, Step { gradient, clip_scale, lr, update })?;
         }
         self.gradients.clear();

@@ -7,6 +7,8 @@ pub struct Param {
     pub name: String,
     /// The storage, updated in place.
     pub var: Var,
-    /// Whether weight decay applies: false for norms and biases.
+    /// Whether weight decay applies: false for norms, biases and adapters.
     pub decay: bool,
+    /// Factor of the learning rate, with which weight decay is multiplied, too.
+    pub lr_scale: f64,
 }

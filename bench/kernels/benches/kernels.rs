@@ -309,7 +309,7 @@ impl Objective for Ready {
 
 #[divan::bench]
 fn adamw(bencher: Bencher<'_, '_>) {
-    let params = [Param { name: "w".into(), var: variable(&[16 << 20]), decay: true }];
+    let params = [Param { name: "w".into(), var: variable(&[16 << 20]), decay: true, lr_scale: 1.0 }];
     let mut optimizer =
         OptimConfig::AdamW(AdamWConfig::default()).build(&params).expect("settings that fit");
     let mut gradient = Ready(noise(&[16 << 20]));

@@ -60,13 +60,14 @@ impl Case {
             eps: self.eps,
             weight_decay: self.weight_decay,
             max_grad_norm: 0.0,
+            lr_ratio_b: None,
         }
     }
 
     /// The largest error of weights after every update and of the moments at the end.
     fn run(&self, problem: &Problem, dtype: DType, coupled: bool) -> f64 {
         let var = Var::from_tensor(&tensor(&problem.w0, dtype)).unwrap();
-        let params = [Param { name: "w".into(), var, decay: !coupled }];
+        let params = [Param { name: "w".into(), var, decay: !coupled, lr_scale: 1.0 }];
         let mut optimizer = AdamW::new(self.config(), &params).unwrap();
         let mut errors = Vec::new();
         for (gradient, expected) in problem.grads.iter().zip(&self.w) {

@@ -102,6 +102,54 @@ fn a_restored_run_equals_an_uninterrupted_one_bit_for_bit() {
     }
 }
 
+#[test]
+fn a_scaled_rate_is_that_of_an_optimizer_of_its_own() {
+    // Clipping is over all parameters together.
+    let config = |plain: &OptimConfig| match plain.clone() {
+        OptimConfig::AdamW(adamw) => {
+            OptimConfig::AdamW(AdamWConfig { max_grad_norm: 0.0, ..adamw })
+        }
+    };
+    for config in every().iter().map(config) {
+        for dtype in [DType::F32, DType::F64, DType::BF16] {
+            let start = || [param("a", &[0.0, 7.0], dtype), param("b", &[-2.0, 0.3], dtype)];
+            let run = |params: &[Param], lr: f64| {
+                let mut optimizer = config.build(params).unwrap();
+                for update in 0..5 {
+                    let lr = lr * f64::from(update + 1);
+                    optimizer.step(params, &mut parabola(params), lr).unwrap();
+                }
+                params.iter().map(|param| bits(&param.var)).collect::<Vec<_>>()
+            };
+            let together = |lr_scale| {
+                let [a, b] = start();
+                run(&[a, Param { lr_scale, ..b }], 0.01)
+            };
+            let apart = |rate| [run(&start()[..1], 0.01), run(&start()[1..], rate)].concat();
+            assert_eq!(together(1.0), apart(0.01), "{config:?} {dtype:?}");
+            assert_eq!(together(16.0), apart(0.16), "{config:?} {dtype:?}");
+            assert_ne!(together(16.0), apart(0.01), "{config:?} {dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn a_scale_that_makes_no_rate_moves_nothing() {
+    for config in every() {
+        for lr_scale in [-1.0, f64::NAN, f64::INFINITY, f64::MAX] {
+            let [a, b] = [param("a", &[1.0], DType::F32), param("b", &[2.0], DType::F32)];
+            let params = [a, Param { lr_scale, ..b }];
+            let mut optimizer = config.build(&params).unwrap();
+            let error = optimizer.step(&params, &mut parabola(&params), 2.0).unwrap_err();
+            assert!(matches!(error, Error::LearningRate { .. }), "{error}");
+            assert_eq!(
+                params.map(|one| values(&one.var)[0].to_bits()),
+                [1.0, 2.0].map(f64::to_bits)
+            );
+        }
+    }
+}
+
 /// A saved state whose tensor of one name cannot be read.
 struct Torn(BTreeMap<String, Tensor>, String);
 

@@ -37,7 +37,8 @@ fn a_transposed_view_is_added_in_row_major_order() {
     let start = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
     let var = candle::Var::from_tensor(&start).unwrap();
     let mut gradients =
-        Gradients::new(&[optim::Param { name: "w".into(), var, decay: true }]).unwrap();
+        Gradients::new(&[optim::Param { name: "w".into(), var, decay: true, lr_scale: 1.0 }])
+            .unwrap();
     let view = Tensor::arange(0.0_f32, 6.0, &Device::Cpu).unwrap().reshape((3, 2)).unwrap();
     gradients.add(0, view.t().unwrap()).unwrap();
     gradients.add(0, view.t().unwrap()).unwrap();

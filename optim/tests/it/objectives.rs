@@ -8,7 +8,7 @@ use optim::{Error, Gradients, Objective, Param, Result};
 /// A parameter that starts at `values`.
 pub(crate) fn param(name: &str, values: &[f64], dtype: DType) -> Param {
     let tensor = Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-    Param { name: name.into(), var: Var::from_tensor(&tensor).unwrap(), decay: true }
+    Param { name: name.into(), var: Var::from_tensor(&tensor).unwrap(), decay: true, lr_scale: 1.0 }
 }
 
 /// The bits of a tensor, in f64, which holds every other type exactly.

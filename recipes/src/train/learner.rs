@@ -67,6 +67,7 @@ impl<'a> Learner<'a> {
             updates_per_step: self.settings.updates_per_step,
             seed,
             schedule: self.settings.schedule,
+            lr_ratio_b: self.settings.optim.lr_ratio_b().unwrap_or(1.0),
             total_updates: self.total,
         };
         let console = self.console;

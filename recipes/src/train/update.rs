@@ -32,6 +32,8 @@ pub(crate) struct UpdatePlan<'a> {
     /// A random word of the step: it decides the order of every epoch but the first.
     pub(crate) seed: u64,
     pub(crate) schedule: &'a Schedule,
+    /// The rate of every `B` of an adapter over that of `A`.
+    pub(crate) lr_ratio_b: f64,
     /// Updates of the whole stage.
     pub(crate) total_updates: u64,
 }
@@ -98,8 +100,9 @@ pub(crate) fn update(
     for groups in plan.updates(table.prompts.len()) {
         let mut update = UpdateLoss::new(plan, table, &groups, progress)?;
         let lr = plan.schedule.lr(first + report.updates, plan.total_updates);
-        let step =
-            plan.model.update(|variables| optimizer.step(&params(variables), &mut update, lr))?;
+        let step = plan.model.update(|variables| {
+            optimizer.step(&params(variables, plan.lr_ratio_b), &mut update, lr)
+        })?;
         if report.updates == 0 {
             report.gap = update.stats.gap;
             report.train_log_probs = std::mem::take(&mut update.log_probs);

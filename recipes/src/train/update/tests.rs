@@ -46,6 +46,7 @@ fn plan<'a>(model: &'a Model, loss: &'a LossConfig, schedule: &'a Schedule) -> U
         updates_per_step: 1,
         seed: 0,
         schedule,
+        lr_ratio_b: 1.0,
         total_updates: 1,
     }
 }
@@ -131,7 +132,7 @@ fn the_loss_alone_is_the_loss_of_the_gradient() {
         let mut update = UpdateLoss::new(&plan, &groups, &[0, 1], &mut progress).unwrap();
         let value = update.value().unwrap();
         let alone = update.stats;
-        let gradients = model.update(|variables| Gradients::new(&params(variables)));
+        let gradients = model.update(|variables| Gradients::new(&params(variables, 1.0)));
         let gradient = update.gradient(&mut gradients.unwrap()).unwrap();
         assert_eq!(value.to_bits(), gradient.to_bits(), "{dtype:?}");
         assert_eq!(alone.sums, update.stats.sums, "{dtype:?}");
