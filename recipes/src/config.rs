@@ -4,6 +4,7 @@
 //! (files and overrides), and the cross-field checks. The settings of a component live beside the
 //! component; a recipe only nests them.
 
+mod adapter;
 mod algorithm;
 mod answer_from;
 mod best;
@@ -36,6 +37,7 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use adapter::{AdapterChoice, BaseChoice, LoraChoice, ScalingChoice, Target, Targets};
 pub use algorithm::Algorithm;
 pub use answer_from::AnswerFrom;
 pub use best::{BestBy, CheckpointConfig};

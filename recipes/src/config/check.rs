@@ -1,6 +1,6 @@
 //! What a recipe's settings must keep among themselves; everything wrong is said at once.
 
-use super::{DTypeChoice, DeviceChoice, HeldOut, Recipe, Source, StageSettings, Train};
+use super::{BaseChoice, DTypeChoice, DeviceChoice, HeldOut, Recipe, Source, StageSettings, Train};
 use crate::tasks::Arithmetic;
 
 /// All problems of a recipe, each with the key to change.
@@ -51,9 +51,36 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
          is rounded away; train with `f32`"
             .into()
     });
+    check_adapter(recipe, found);
     found.all("prompt", recipe.prompt.problems());
     found.all("record.samples", recipe.record.samples.problems());
     found.0.extend(super::eval::problems(recipe));
+}
+
+/// What is trained in place of the weights, and the settings that need it.
+fn check_adapter(recipe: &Recipe, found: &mut Problems) {
+    let model = &recipe.model;
+    let Some(adapter) = &model.adapter else {
+        found.need(model.base.is_none(), || {
+            "model.base: weights that are trained are f32; add [model.adapter], or remove `base`"
+                .into()
+        });
+        for (index, stage) in recipe.stages.iter().enumerate() {
+            let ratio = stage.settings().descent().optim.lr_ratio_b();
+            found.need(ratio.is_none(), || {
+                format!(
+                    "stage.{index}.optim.lr_ratio_b: it is of the matrices of an adapter, and there \
+                     is none; add [model.adapter], or remove `lr_ratio_b`"
+                )
+            });
+        }
+        return;
+    };
+    let problems = adapter.problems().into_iter();
+    found.0.extend(problems.map(|problem| format!("model.adapter.{problem}")));
+    found.need(model.device == DeviceChoice::Cpu || model.base() == BaseChoice::F32, || {
+        "model.base: on CUDA the weights cannot stay as stored yet; write base = \"f32\"".into()
+    });
 }
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {

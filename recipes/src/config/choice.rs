@@ -4,8 +4,10 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{AdapterChoice, BaseChoice};
+
 /// The policy that a run starts from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelChoice {
     /// Where the model is: a folder in Hugging Face layout, a `.gguf` file, `hf://org/name`, a run
@@ -23,6 +25,35 @@ pub struct ModelChoice {
     /// Names: HF `bf16`, TRL `dtype`, verl `rollout.dtype`.
     #[serde(default)]
     pub dtype: DTypeChoice,
+    /// In what format the weights stay while an adapter is trained; only with `adapter`. Left out:
+    /// `"as-stored"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseChoice>,
+    /// What is trained in place of the weights, which then do not change; "off": the weights
+    /// themselves.
+    ///
+    /// Names: TRL `peft_config`.
+    #[serde(default, with = "settings::off")]
+    #[schemars(with = "settings::OrOff<AdapterChoice>")]
+    pub adapter: Option<AdapterChoice>,
+}
+
+impl ModelChoice {
+    /// In what format the weights stay: `f32` where they are trained.
+    pub fn base(&self) -> BaseChoice {
+        match self.adapter {
+            Some(_) => self.base.unwrap_or(BaseChoice::AsStored),
+            None => BaseChoice::F32,
+        }
+    }
+
+    /// Fills in what is left out.
+    pub(super) fn complete(&mut self) {
+        if let Some(adapter) = &mut self.adapter {
+            adapter.complete();
+            self.base.get_or_insert(BaseChoice::AsStored);
+        }
+    }
 }
 
 /// Where a model runs.

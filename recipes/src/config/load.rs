@@ -152,6 +152,7 @@ fn complete(recipe: &mut Recipe, stem: &str) {
     if recipe.name.is_empty() {
         stem.clone_into(&mut recipe.name);
     }
+    recipe.model.complete();
     for set in recipe.eval.sets.iter_mut().filter(|set| set.name.is_empty()) {
         set.name = set.bench.clone().unwrap_or_default();
     }

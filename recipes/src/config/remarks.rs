@@ -1,6 +1,6 @@
 //! Settings that are allowed and rarely meant: remarks of the dry run and of the start of a run.
 
-use optim::Schedule;
+use optim::{OptimConfig, Schedule};
 
 use super::{Recipe, Stage};
 
@@ -8,6 +8,11 @@ use super::{Recipe, Stage};
 const HIGH_LR: f64 = 1e-3;
 /// The same for a built-in policy, which is small and starts from random weights.
 const HIGH_LR_BUILTIN: f64 = 0.1;
+/// The same for an adapter, which learns best at about ten times the rate of full fine-tuning
+/// ("`LoRA` Without Regret", Thinking Machines 2025; reproduced by TRL).
+const HIGH_LR_ADAPTER: f64 = 1e-2;
+/// A learning rate below which an adapter hardly learns.
+const LOW_LR_ADAPTER: f64 = 3e-6;
 /// Passes over the problems beyond which a stage mostly learns them by heart.
 const MANY_EPOCHS: f64 = 50.0;
 
@@ -16,8 +21,12 @@ impl Recipe {
     /// each stage trains on.
     pub fn remarks(&self, train: &[usize]) -> Vec<String> {
         let is_builtin = self.model.path.starts_with("builtin:");
-        let (most, usual) =
-            if is_builtin { (HIGH_LR_BUILTIN, "1e-4 to 3e-3") } else { (HIGH_LR, "1e-6 to 1e-4") };
+        let is_adapter = self.model.adapter.is_some();
+        let (most, usual) = match (is_builtin, is_adapter) {
+            (true, _) => (HIGH_LR_BUILTIN, "1e-4 to 3e-3"),
+            (false, true) => (HIGH_LR_ADAPTER, USUAL_ADAPTER),
+            (false, false) => (HIGH_LR, "1e-6 to 1e-4"),
+        };
         let mut found = Vec::new();
         for (index, stage) in self.stages.iter().map(Stage::settings).enumerate() {
             let lr = peak(stage.descent().schedule);
@@ -26,6 +35,9 @@ impl Recipe {
                     "stage.{index}.schedule.lr = {lr} is very high: training usually diverges above \
                      {most:e}; usual values are {usual}"
                 ));
+            }
+            if is_adapter {
+                found.extend(of_adapter(index, lr, stage.descent().optim));
             }
             let Some(&problems) = train.get(index).filter(|problems| **problems > 0) else {
                 continue;
@@ -40,6 +52,29 @@ impl Recipe {
         }
         found
     }
+}
+
+/// Learning rates of adapters.
+const USUAL_ADAPTER: &str = "1e-5 to 1e-3";
+
+/// What is rarely meant in the settings of a stage that trains an adapter, at this learning rate.
+fn of_adapter(stage: usize, lr: f64, optim: &OptimConfig) -> Vec<String> {
+    let mut found = Vec::new();
+    if lr < LOW_LR_ADAPTER {
+        found.push(format!(
+            "stage.{stage}.schedule.lr = {lr:e} is very low for an adapter, which learns best at about \
+             10 times the rate of full fine-tuning; usual values are {USUAL_ADAPTER}"
+        ));
+    }
+    let (OptimConfig::AdamW(set), OptimConfig::AdamW(usual)) = (optim, OptimConfig::default());
+    let decay = set.weight_decay;
+    if decay > 0.0 && decay.to_bits() != usual.weight_decay.to_bits() {
+        found.push(format!(
+            "stage.{stage}.optim.weight_decay = {decay} changes nothing: the matrices of an adapter have \
+             no weight decay; remove it"
+        ));
+    }
+    found
 }
 
 /// The highest learning rate of a schedule.
@@ -57,10 +92,21 @@ mod tests {
     use super::*;
 
     fn remarks(model: &str, lr: &str, steps: u64, train: usize) -> Vec<String> {
+        with("", "", (model, lr), steps, train)
+    }
+
+    /// With more lines in the tables of the model and of the stage.
+    fn with(
+        of_model: &str,
+        of_stage: &str,
+        (model, lr): (&str, &str),
+        steps: u64,
+        train: usize,
+    ) -> Vec<String> {
         let text = format!(
-            "[model]\npath = '{model}'\n[data]\ntrain = {{ kind = 'jsonl', path = 'a' }}\n\
+            "[model]\npath = '{model}'\n{of_model}\n[data]\ntrain = {{ kind = 'jsonl', path = 'a' }}\n\
              [[stage]]\nkind = 'sft'\nsteps = {steps}\nbatch = 10\n\
-             schedule = {{ kind = 'cosine', lr = {lr} }}"
+             schedule = {{ kind = 'cosine', lr = {lr} }}\n{of_stage}"
         );
         Recipe::parse("a", &text).unwrap().remarks(&[train])
     }
@@ -85,5 +131,41 @@ mod tests {
         let builtin = remarks("builtin:tiny", "1.0", 10, 100);
         assert!(builtin[0].ends_with("above 1e-1; usual values are 1e-4 to 3e-3"), "{builtin:?}");
         assert_eq!(remarks("hf://a/b", "1e-5", 1720, 0), [""; 0], "the problems are not known");
+    }
+
+    #[test]
+    fn a_rate_of_full_fine_tuning_is_remarked_on_with_an_adapter() {
+        let at = |model: &str, lr: &str| with("adapter = 'lora'", "", (model, lr), 10, 100);
+        let low = at("hf://a/b", "1e-6");
+        assert_eq!(
+            low,
+            [
+                "stage.0.schedule.lr = 1e-6 is very low for an adapter, which learns best at about 10 \
+              times the rate of full fine-tuning; usual values are 1e-5 to 1e-3"
+            ]
+        );
+        assert_eq!(at("builtin:tiny", "1e-6"), low);
+        for lr in ["3e-6", "5e-3"] {
+            assert_eq!(at("hf://a/b", lr), [""; 0], "{lr}");
+        }
+        assert!(at("hf://a/b", "0.02")[0].ends_with("above 1e-2; usual values are 1e-5 to 1e-3"));
+        assert_eq!(remarks("hf://a/b", "1e-6", 10, 100), [""; 0], "all weights are trained");
+    }
+
+    #[test]
+    fn weight_decay_that_changes_nothing_is_remarked_on() {
+        let decay = |of_model: &str, decay: &str| {
+            with(of_model, &format!("optim.weight_decay = {decay}"), ("hf://a/b", "1e-5"), 10, 100)
+        };
+        assert_eq!(
+            decay("adapter = 'lora'", "0.1"),
+            [
+                "stage.0.optim.weight_decay = 0.1 changes nothing: the matrices of an adapter have no \
+              weight decay; remove it"
+            ]
+        );
+        assert_eq!(decay("adapter = 'lora'", "0.0"), [""; 0]);
+        assert_eq!(decay("", "0.1"), [""; 0], "all weights are trained");
+        assert_eq!(with("adapter = 'lora'", "", ("hf://a/b", "1e-5"), 10, 100), [""; 0]);
     }
 }

@@ -137,7 +137,8 @@ impl<'a> Section<'a> {
         let told_of = self.parts.iter().filter(|part| !part.form.doc.is_empty()).count();
         if told_of > 1 || self.parts.iter().any(Part::is_tagged) {
             out.push_str("One of:\n\n");
-            for (part, told) in self.parts.iter().zip(&told) {
+            let is_told = |part: &Part<'a>| part.is_tagged() || !part.form.doc.is_empty();
+            for (part, told) in self.parts.iter().zip(&told).filter(|(part, _)| is_told(part)) {
                 out.push_str(&self.overview(part, told.as_deref(), page));
             }
             out.push('\n');

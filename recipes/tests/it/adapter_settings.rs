@@ -1,0 +1,245 @@
+//! The settings of an adapter: what they stand for, and what is refused in which words.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use engine::{AdapterConfig, Module, Scaling};
+use recipes::builtin::Builtin;
+use recipes::config::{AdapterChoice, BaseChoice, Recipe};
+
+use crate::config::{PLAIN, read};
+
+/// A recipe with these lines below `[model.adapter]`.
+fn adapted(lines: &str) -> Result<Recipe, String> {
+    read(&[PLAIN, &format!("[model.adapter]\n{lines}\n")], &[])
+}
+
+fn choice(lines: &str) -> AdapterChoice {
+    adapted(lines).unwrap().model.adapter.unwrap()
+}
+
+/// What is said of such a recipe, without the shown text.
+#[track_caller]
+fn told(overlay: &str) -> Vec<String> {
+    let error = read(&[PLAIN, overlay], &[]).expect_err(overlay);
+    let is_shown = |line: &str| line.trim_start().starts_with('|') || line.contains(" | ");
+    error.lines().filter(|line| !line.is_empty() && !is_shown(line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_left_out_is_written_down() {
+    let recipe = adapted("").unwrap();
+    let expected = AdapterConfig {
+        rank: 16,
+        alpha: 32.0,
+        scaling: Scaling::Rank,
+        targets: Module::ALL.to_vec(),
+    };
+    assert_eq!(recipe.model.adapter.as_ref().unwrap().config(), expected);
+    assert_eq!(
+        (recipe.model.base, recipe.model.base()),
+        (Some(BaseChoice::AsStored), BaseChoice::AsStored)
+    );
+    assert_eq!(read(&[PLAIN], &["model.adapter=lora"]).unwrap().model, recipe.model);
+    let text = recipe.to_toml().unwrap();
+    for line in [
+        "base = \"as-stored\"",
+        "rank = 16",
+        "alpha = 32.0",
+        "targets = \"all-linear\"",
+        "scaling = \"rank\"",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}: {text}");
+    }
+    assert_eq!(Recipe::parse("again", &text).unwrap().model, recipe.model);
+    // What an adapter to start from has is not.
+    let from = adapted("from = \"runs/sft\"").unwrap();
+    let adapter = from.model.adapter.as_ref().unwrap();
+    assert_eq!(adapter.from(), Some("runs/sft"));
+    let text = from.to_toml().unwrap();
+    assert!(!text.contains("rank") && !text.contains("targets"), "{text}");
+    assert_eq!(Recipe::parse("again", &text).unwrap().model, from.model);
+}
+
+#[test]
+fn without_an_adapter_all_weights_are_trained_in_f32() {
+    let plain = read(&[PLAIN], &[]).unwrap();
+    assert_eq!((&plain.model.adapter, plain.model.base()), (&None, BaseChoice::F32));
+    let text = plain.to_toml().unwrap();
+    assert!(text.contains("adapter = \"off\"") && !text.contains("base ="), "{text}");
+    let off = read(&[PLAIN, "[model.adapter]\nrank = 4"], &["model.adapter=off"]).unwrap();
+    assert_eq!(off.model, plain.model);
+}
+
+#[test]
+fn targets_are_taken_in_any_order_by_the_names_that_files_have() {
+    let targets = |lines: &str| choice(lines).config().targets;
+    assert_eq!(targets("targets = [\"down_proj\", \"q_proj\"]"), [Module::Q, Module::Down]);
+    for module in Module::ALL {
+        assert_eq!(targets(&format!("targets = [\"{}\"]", module.name())), [module]);
+    }
+    assert_eq!(targets("targets = \"all-linear\""), Module::ALL);
+    let scale = |lines: &str| choice(&format!("rank = 4\nalpha = 8\n{lines}")).config().scale();
+    assert!((scale("") - 2.0).abs() < 1e-12);
+    assert!((scale("scaling = \"rank\"") - 2.0).abs() < 1e-12);
+    assert!((scale("scaling = \"sqrt-rank\"") - 4.0).abs() < 1e-12);
+}
+
+#[test]
+fn every_mistake_of_an_adapter_is_told_at_once() {
+    let lines = told(
+        "[model.adapter]\n\
+         rank = 0\n\
+         alpha = -1.0\n\
+         targets = [\"q_proj\", \"q_prj\", \"lm_head\", \"input_layernorm\", \"embed_tokens\"]\n\
+         scaling = \"sqrt\"\n\
+         dropout = 0.1\n\
+         [stage.rl.optim]\n\
+         lr_ratio_b = 0.0\n",
+    );
+    let expected = [
+        "9 mistakes in the recipe",
+        "layer1.toml:2:8: model.adapter.rank: expected a whole number, 1 or more, got 0",
+        "layer1.toml:3:9: model.adapter.alpha: expected a positive number, got -1",
+        "layer1.toml:4:22: model.adapter.targets.1: unknown value `q_prj`, expected one of",
+        "did you mean `q_proj`?",
+        "layer1.toml:4:31: model.adapter.targets.2: unknown value `lm_head`, expected one of",
+        "`lm_head` (HF) cannot be one of `model.adapter.targets` yet: vLLM and llama.cpp would not",
+        "layer1.toml:4:42: model.adapter.targets.3: unknown value `input_layernorm`",
+        "`input_layernorm` (HF) cannot be one of `model.adapter.targets` yet",
+        "layer1.toml:4:61: model.adapter.targets.4: unknown value `embed_tokens`",
+        "`embed_tokens` (HF) cannot be one of `model.adapter.targets` yet",
+        "layer1.toml:5:11: model.adapter.scaling: unknown value `sqrt`, expected `rank` or",
+        "layer1.toml:6:1: unknown key `dropout` in `model.adapter`",
+        "`dropout` (prime-rl) does not exist here: there is no dropout; sampling and training are one \
+         function",
+        "layer1.toml:8:14: stage.1.optim.lr_ratio_b: expected a positive number, got 0",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(expected) {
+        assert!(line.starts_with(start), "{start}: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_setting_that_contradicts_another_names_the_key_to_remove() {
+    for (overlay, expected) in [
+        (
+            "[model.adapter]\ntargets = []",
+            "layer1.toml:2:11: model.adapter.targets: there is none; name linear maps, or write \
+             \"all-linear\"",
+        ),
+        (
+            "[model.adapter]\ntargets = [\"q_proj\", \"v_proj\", \"q_proj\"]",
+            "layer1.toml:2:32: model.adapter.targets.2: q_proj is there twice",
+        ),
+        (
+            "[model]\nbase = \"as-stored\"",
+            "layer1.toml:2:8: model.base: weights that are trained are f32; add [model.adapter], or \
+             remove `base`",
+        ),
+        (
+            "[model]\nbase = \"f32\"",
+            "layer1.toml:2:8: model.base: weights that are trained are f32; add [model.adapter], or \
+             remove `base`",
+        ),
+        (
+            "[stage.rl.optim]\nlr_ratio_b = 16",
+            "layer1.toml:2:14: stage.1.optim.lr_ratio_b: it is of the matrices of an adapter, and \
+             there is none; add [model.adapter], or remove `lr_ratio_b`",
+        ),
+        (
+            "[model.adapter]\nfrom = \"\"",
+            "layer1.toml:2:8: model.adapter.from: expected a folder, a .gguf file or a run, got \
+             nothing",
+        ),
+    ] {
+        assert_eq!(told(overlay), [expected]);
+    }
+    let lines = told(
+        "[model.adapter]\nfrom = \"a\"\nrank = 4\nalpha = 8\ntargets = \"all-linear\"\nscaling = \"rank\"",
+    );
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    for (line, key) in lines[1..].iter().zip(["rank", "alpha", "targets", "scaling"]) {
+        let own = format!(
+            "model.adapter.{key}: it comes from the adapter that `from` names; remove `{key}`"
+        );
+        assert!(line.ends_with(&own), "{line}");
+    }
+    for fine in ["[model.adapter]\nfrom = \"a\"", "[model]\nbase = \"f32\"\nadapter = \"lora\""] {
+        read(&[PLAIN, fine], &["stage.rl.optim.lr_ratio_b=16"]).unwrap();
+    }
+}
+
+#[test]
+fn weights_as_stored_are_refused_on_cuda_with_the_way_out() {
+    let on_cuda = |base: &str| {
+        let overlay = format!("[model]\ndevice = \"cuda\"\n{base}\n[model.adapter]\nrank = 4\n");
+        let read = read(&[PLAIN, &overlay], &[]);
+        read.err().unwrap_or_default()
+    };
+    let refusal = "model.base: on CUDA the weights cannot stay as stored yet; write base = \"f32\"";
+    for base in ["", "base = \"as-stored\""] {
+        assert!(on_cuda(base).contains(refusal), "{}", on_cuda(base));
+    }
+    assert!(!on_cuda("base = \"f32\"").contains(refusal), "{}", on_cuda("base = \"f32\""));
+}
+
+#[test]
+fn a_rank_above_the_smaller_side_of_a_target_names_that_target() {
+    // Width 32, and 96 within the feed-forward layer.
+    let model = Builtin::find("atom").unwrap().config();
+    assert_eq!(choice("rank = 32").misfits(&model), [""; 0]);
+    assert_eq!(
+        choice("rank = 33\ntargets = [\"up_proj\", \"v_proj\"]").misfits(&model),
+        ["model.adapter.rank: 33 is more than 32, the smaller side of v_proj"]
+    );
+    assert_eq!(choice("from = \"a\"").misfits(&model), [""; 0]);
+    // As the engine has it.
+    for rank in 31..35 {
+        let choice = choice(&format!("rank = {rank}"));
+        let is_valid = choice.config().validate(&model).is_ok();
+        assert_eq!(choice.misfits(&model).is_empty(), is_valid, "{rank}");
+    }
+}
+
+#[test]
+fn names_of_other_libraries_are_answered() {
+    for (key, line) in [
+        ("lora_r", "`lora_r` (TRL) is `model.adapter.rank` here"),
+        ("lora_rank", "`lora_rank` (verl) is `model.adapter.rank` here"),
+        ("r", "`r` (PEFT) is `model.adapter.rank` here"),
+        ("lora_alpha", "is `model.adapter.alpha` here"),
+        ("target_modules", "is `model.adapter.targets` here"),
+        ("lora_target_modules", "`lora_target_modules` (TRL) is `model.adapter.targets` here"),
+        ("lora_adapter_path", "`lora_adapter_path` (verl) is `model.adapter.from` here"),
+        ("peft_type", "`peft_type` (PEFT) is `model.adapter.kind` here"),
+        (
+            "use_rslora",
+            "`use_rslora` (PEFT) is `model.adapter.scaling` here: true is \"sqrt-rank\"",
+        ),
+        ("lora_dropout", "there is no dropout; sampling and training are one function"),
+        ("use_dora", "vLLM and llama.cpp would not load such an adapter"),
+        ("modules_to_save", "only `model.adapter.targets` are trained"),
+        ("init_lora_weights", "A starts at random and B at zero"),
+        ("rank_pattern", "all targets have `model.adapter.rank`"),
+        ("layers_to_transform", "`model.adapter.targets` are adapted in every block"),
+        ("bias", "biases are not trained with an adapter"),
+    ] {
+        for place in ["model.adapter", "model"] {
+            let error = read(&[PLAIN], &[&format!("{place}.{key}=7")]).unwrap_err();
+            assert!(error.contains(line), "{place}.{key}: {error}");
+            assert!(!error.contains("did you mean"), "{error}");
+        }
+    }
+    for (set, line) in [
+        ("model.load_in_4bit=true", "`model.path` may be a GGUF file of 4 bits"),
+        ("model.peft_config={ r = 4 }", "is `model.adapter"),
+        ("use_peft=true", "with `model.adapter` an adapter is trained"),
+        ("stage.rl.optim.loraplus_lr_ratio=16", "is `stage.rl.optim.lr_ratio_b` here"),
+        ("model.full_finetuning=true", "where there is no `model.adapter`"),
+    ] {
+        let error = read(&[PLAIN], &[set]).unwrap_err();
+        assert!(error.contains(line), "{set}: {error}");
+    }
+    let error = read(&[PLAIN], &["model.adapter={ kind = \"LORA\" }"]).unwrap_err();
+    assert!(error.contains("did you mean `lora`?"), "{error}");
+}
