@@ -2,12 +2,13 @@
 //!
 //! `checkpoint/shards.rs` reads tensors one at a time, `checkpoint/reconcile.rs` compares what is
 //! stored with what the configuration asks for, `checkpoint/place.rs` tells what a path is instead
-//! of a checkpoint, `checkpoint/staged.rs` writes so that nothing half-written ever has a name that
-//! counts.
+//! of a checkpoint, `checkpoint/size.rs` how large its weights are, `checkpoint/staged.rs` writes
+//! so that nothing half-written ever has a name that counts.
 
 mod place;
 mod reconcile;
 pub(crate) mod shards;
+pub(crate) mod size;
 pub(crate) mod staged;
 mod stored;
 

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use candle::quantized::GgmlDType;
 use candle::quantized::gguf_file::TensorInfo;
 use candle::{DType, Device, Tensor};
 
@@ -131,6 +132,12 @@ impl Gguf {
     pub(crate) fn shape(&self, name: &str) -> Result<&[usize]> {
         let own = self.own_name(name);
         Ok(&self.entry(own.as_deref().unwrap_or(name))?.shape)
+    }
+
+    /// How the numbers of one of [`Self::names`] are stored.
+    pub(crate) fn kind(&self, name: &str) -> Result<GgmlDType> {
+        let own = self.own_name(name);
+        Ok(self.entry(own.as_deref().unwrap_or(name))?.kind)
     }
 
     fn entry(&self, stored: &str) -> Result<&header::Entry> {

@@ -118,6 +118,11 @@ impl Shards {
         }
     }
 
+    /// The type that a tensor is stored in.
+    pub(super) fn dtype(&self, name: &str) -> Result<DType> {
+        self.place(name)?.dtype(name)
+    }
+
     /// A tensor as it is stored, and its type.
     pub(super) fn whole(&self, name: &str) -> Result<(Tensor, DType)> {
         let dtype = self.place(name)?.dtype(name)?;

@@ -3,6 +3,7 @@
 use candle::{DType, Device, Tensor};
 
 use super::shards::Shards;
+use super::size::StoredType;
 use crate::gguf::Gguf;
 use crate::weights::StoredMatrix;
 use crate::{ModelConfig, Result};
@@ -63,6 +64,14 @@ impl Stored {
         match self {
             Self::Folder(shards) => shards.matrix(name, shape),
             Self::Gguf(gguf) => gguf.matrix(name, shape, config),
+        }
+    }
+
+    /// How the numbers of a weight are stored.
+    pub(super) fn stored_type(&self, name: &str) -> Result<StoredType> {
+        match self {
+            Self::Folder(shards) => shards.dtype(name).map(StoredType::of_dtype),
+            Self::Gguf(gguf) => gguf.kind(name).map(StoredType::of_ggml),
         }
     }
 

@@ -26,6 +26,25 @@ fn saved() -> (TempDir, Model, Text) {
     (folder, model, text)
 }
 
+#[test]
+fn bytes_of_a_folder_are_those_of_its_types() {
+    let (_, model, text) = saved();
+    let rank = |two: bool| {
+        let ranks = model.parameters().iter().filter(|one| (one.tensor.rank() == 2) == two);
+        ranks.map(|one| one.tensor.elem_count() as u64).sum::<u64>()
+    };
+    for (dtype, name, size) in [(DType::BF16, "bf16", 2), (DType::F16, "f16", 2)] {
+        let model = support::model(config(Family::Llama), dtype);
+        let folder = tempfile::tempdir().unwrap();
+        save(&model, &text, folder.path()).unwrap();
+        let found = Checkpoint::open(folder.path()).unwrap().bytes_by_type().unwrap();
+        assert_eq!(found, [("f32", 4 * rank(false)), (name, size * rank(true))].into());
+    }
+    let (folder, ..) = saved();
+    let found = Checkpoint::open(folder.path()).unwrap().bytes_by_type().unwrap();
+    assert_eq!(found, [("f32", 4 * (rank(false) + rank(true)))].into());
+}
+
 pub(crate) fn open(folder: &Path) -> engine::Result<(Model, Text)> {
     load(folder, &Device::Cpu, DType::F32)
 }

@@ -6,7 +6,7 @@ use candle::quantized::gguf_file::Value;
 use candle::quantized::{GgmlDType, QTensor};
 use candle::{DType, Device, Tensor};
 use engine::gguf::Gguf;
-use engine::{Family, Model, ModelConfig, RopeScaling, Text};
+use engine::{Checkpoint, Family, Model, ModelConfig, RopeScaling, Text};
 use proptest::prelude::*;
 
 use crate::disk::{self, GgufFile};
@@ -147,6 +147,43 @@ fn every_type_that_candle_dequantises_is_read() {
         let read = model_of(&file.write(folder.path())).unwrap();
         disk::assert_weights(&read, &model, tolerance);
     }
+}
+
+#[test]
+fn bytes_are_those_of_the_types_without_reading_a_weight() {
+    use GgmlDType::{BF16, F16, F32, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+    let vocab = disk::strings(&vocabulary("smollm")["tokens"]).len();
+    let model = support::model(disk::wide_config(Family::Llama, vocab), DType::F32);
+    let (mut matrices, mut vectors) = (0, 0);
+    for parameter in model.parameters() {
+        let count = parameter.tensor.elem_count() as u64;
+        *(if parameter.tensor.rank() == 2 { &mut matrices } else { &mut vectors }) += count;
+    }
+    // Bytes of 256 numbers, by the structs of ggml.
+    for (kind, name, size) in [
+        (F16, "f16", 512),
+        (BF16, "bf16", 512),
+        (Q8_0, "q8_0", 8 * 34),
+        (Q6K, "q6_k", 210),
+        (Q5_0, "q5_0", 8 * 22),
+        (Q5_1, "q5_1", 8 * 24),
+        (Q5K, "q5_k", 176),
+        (Q4_0, "q4_0", 8 * 18),
+        (Q4_1, "q4_1", 8 * 20),
+        (Q4K, "q4_k", 144),
+        (Q3K, "q3_k", 110),
+        (Q2K, "q2_k", 84),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = GgufFile::of(&model, kind, &vocabulary("smollm"));
+        let found = Checkpoint::open(&file.write(folder.path())).unwrap().bytes_by_type().unwrap();
+        let expected = [("f32", 4 * vectors), (name, matrices / 256 * size)];
+        assert_eq!(found, expected.into(), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = GgufFile::of(&model, F32, &vocabulary("smollm"));
+    let found = Checkpoint::open(&file.write(folder.path())).unwrap().bytes_by_type().unwrap();
+    assert_eq!(found, [("f32", 4 * (vectors + matrices))].into());
 }
 
 #[test]
