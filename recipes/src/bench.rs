@@ -13,7 +13,7 @@ use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
 use crate::machine;
-use crate::memory::MemoryFactors;
+use crate::memory::{MemoryFactors, Trained};
 use crate::random::draws;
 use crate::train::log_prob_gap::LogProbGap;
 use crate::train::params::optimizer;
@@ -235,6 +235,7 @@ impl Bench<'_> {
             updates_per_step: 1,
             seed: 0,
             schedule: &schedule,
+            lr_ratio_b: 1.0,
             total_updates: 1,
         };
         let optimizer = match &mut self.optimizer {
@@ -309,7 +310,7 @@ impl Bench<'_> {
         };
         let sizes = self.model.trainable().map(|parameter| parameter.tensor.elem_count() as u64);
         let parameters = sizes.sum();
-        let mut memory = memory.estimate(self.model.config(), parameters);
+        let mut memory = memory.estimate(self.model.config(), Trained::Weights(parameters));
         if what == What::Step && self.model.precision() == MatmulPrecision::Bf16 {
             memory.round_cache(parameters);
         }

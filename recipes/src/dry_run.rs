@@ -3,21 +3,24 @@
 //! It needs neither the weights nor the problems: what is not here is taken from `dry_run/sizes.rs`
 //! or said to be unknown; `dry_run/display.rs` puts it into words.
 
+mod base;
 mod display;
 mod evaluation;
 mod settings;
 mod sizes;
 
 use anyhow::Result;
-use engine::ModelConfig;
 use evals::run::{StepTokens, Thinning};
 use rewards::{Importance, WeightingConfig};
 
 use crate::config::{
-    DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, Stage, StageSettings, StepPlan,
+    BaseChoice, DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, Stage, StageSettings,
+    StepPlan,
 };
-use crate::memory::{F32, MemoryEstimate};
+use crate::memory::{F32, MemoryEstimate, MemoryFactors, Trained};
+use base::Base;
 
+pub use base::{AdapterSize, Stored};
 pub use evaluation::Judged;
 pub use sizes::Sizes;
 
@@ -105,6 +108,8 @@ pub struct StagePlan {
     pub most_tokens: Option<u64>,
     /// Memory.
     pub memory: MemoryEstimate,
+    /// With an adapter, memory with the other value of `model.base`.
+    pub other: Option<(BaseChoice, MemoryEstimate)>,
 }
 
 /// What a whole run would do.
@@ -112,6 +117,9 @@ pub struct StagePlan {
 pub struct Plan {
     recipe: Recipe,
     parameters: u64,
+    /// What the weights take as they are stored.
+    stored: Stored,
+    adapter: Option<AdapterSize>,
     sizes: String,
     notes: Vec<String>,
     threads: usize,
@@ -172,26 +180,19 @@ impl Plan {
             }
             ProblemStats::Nothing { .. } => (None, limit),
         };
-        let stages: Vec<_> = recipe
-            .stages
-            .iter()
-            .map(|stage| {
-                let stage = stage.settings();
-                let mut plan = stage_plan(stage, &model.config, parameters, train, prompt as u64);
-                if plan.group_size.is_some() && rounds(recipe) {
-                    plan.memory.round_cache(parameters);
-                }
-                plan
-            })
-            .collect();
-        let checkpoint = 3 * parameters * F32;
+        let stages = recipe.stages.iter().enumerate().map(|(index, stage)| {
+            let memory = |factors, base| stage_memory(recipe, model, index, factors, base, threads);
+            stage_plan(stage.settings(), memory, recipe, train, prompt as u64)
+        });
+        let stages: Vec<_> = stages.collect();
+        let trained = model.adapter.as_ref().map_or(parameters, |adapter| adapter.parameters);
+        let checkpoint = 3 * trained * F32;
         let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.best_by().is_some());
         let saves: u64 = recipe.total_steps() / recipe.checkpoint.every + stages.len() as u64;
         // One more than is kept lies there while it is written.
         let checkpoints = checkpoint * (kept.min(saves) + 1);
-        let references = stages.iter().filter(|stage| stage.memory.reference > 0).count() as u64
-            * parameters
-            * F32;
+        let references =
+            stages.iter().filter(|stage| stage.memory.reference > 0).count() as u64 * trained * F32;
         let samples = samples(recipe, &stages, prompt as u64);
         let dumped = stages.iter().map(|stage| dumped(recipe, stage, prompt as u64));
         let mut recorded = dumped.fold(samples.most, u64::saturating_add);
@@ -200,6 +201,8 @@ impl Plan {
         }
         Ok(Self {
             parameters,
+            stored: model.stored.clone(),
+            adapter: model.adapter.clone(),
             sizes: model.source.clone(),
             notes: model.notes.clone(),
             threads,
@@ -242,13 +245,40 @@ impl Plan {
     }
 }
 
+/// Memory of stage `index` with the weights in this format.
+fn stage_memory(
+    recipe: &Recipe,
+    model: &Sizes,
+    index: usize,
+    factors: MemoryFactors,
+    choice: BaseChoice,
+    threads: usize,
+) -> MemoryEstimate {
+    let parameters = model.parameters();
+    let base = Base { choice, stored: &model.stored, parameters };
+    let trained = match &model.adapter {
+        Some(adapter) => adapter.trained(&model.config, base, threads, index),
+        None => Trained::Weights(parameters),
+    };
+    let mut memory = factors.estimate(&model.config, trained);
+    if memory.cache > 0 && rounds(recipe) {
+        memory.round_cache(base.rounded());
+    }
+    memory
+}
+
 fn stage_plan(
     stage: &dyn StageSettings,
-    model: &ModelConfig,
-    parameters: u64,
+    memory_with: impl Fn(MemoryFactors, BaseChoice) -> MemoryEstimate,
+    recipe: &Recipe,
     train: Option<usize>,
     prompt: u64,
 ) -> StagePlan {
+    let base = recipe.model.base();
+    let other = match base {
+        BaseChoice::AsStored => BaseChoice::F32,
+        BaseChoice::F32 => BaseChoice::AsStored,
+    };
     let (steps, batch) = (stage.steps(), stage.batch() as u64);
     let StepPlan { sampled, memory } = stage.plan(prompt);
     let group_size = sampled.map(|sampled| sampled.group_size);
@@ -264,7 +294,8 @@ fn stage_plan(
         updates: stage.total_updates(),
         passes: stage.descent().epochs,
         most_tokens: sampled.map(|sampled| sampled.max_new_tokens.saturating_mul(samples)),
-        memory: memory.estimate(model, parameters),
+        memory: memory_with(memory, base),
+        other: recipe.model.adapter.is_some().then(|| (other, memory_with(memory, other))),
     }
 }
 

@@ -14,7 +14,11 @@ const PROGRAM: u64 = 48 << 20;
 pub struct MemoryEstimate {
     /// The weights.
     pub weights: u64,
-    /// Their gradients.
+    /// The adapter, with its gradients and the optimizer's state.
+    pub adapter: u64,
+    /// Where parts of the weights are decoded.
+    pub decoding: u64,
+    /// Gradients of the weights.
     pub gradients: u64,
     /// The optimizer's state.
     pub optimizer: u64,
@@ -34,6 +38,24 @@ pub struct MemoryEstimate {
     pub program: u64,
 }
 
+/// What is trained, and how the weights are in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    /// All weights, in f32: their number.
+    Weights(u64),
+    /// An adapter, beside weights that do not change.
+    Adapter {
+        /// Number of its parameters.
+        parameters: u64,
+        /// Bytes of the weights.
+        weights: u64,
+        /// Bytes into which they are decoded.
+        decoding: u64,
+        /// Whether a reference is another adapter: where it is the weights alone, it takes nothing.
+        reference: bool,
+    },
+}
+
 /// What decides how much memory training takes, apart from the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryFactors {
@@ -51,28 +73,57 @@ pub struct MemoryFactors {
 
 impl MemoryFactors {
     /// Memory at its peak, of training in f32.
-    pub fn estimate(self, model: &ModelConfig, parameters: u64) -> MemoryEstimate {
-        let weights = parameters * F32;
+    pub fn estimate(self, model: &ModelConfig, trained: Trained) -> MemoryEstimate {
         let inputs = (model.num_layers as u64 + 2) * model.hidden_size as u64 * F32;
         let block = kept_bytes_a_row(model) / model.num_layers as u64;
         let kept = match self.activations {
             Activations::Keep => kept_bytes_a_row(model),
             Activations::Recompute => inputs,
         };
-        MemoryEstimate {
-            weights,
-            gradients: weights,
-            optimizer: 2 * weights,
-            reference: if self.reference { weights } else { 0 },
+        let all = MemoryEstimate {
             cache: self.cached.saturating_mul(cache_bytes_a_row(model)),
             activations: self.rows.saturating_mul(kept),
             // As measured: about three times what the block's forward pass keeps.
             working: self.rows.saturating_mul(3 * block),
-            head: (model.vocab_size * model.hidden_size) as u64 * F32,
-            in_turn: self.alone,
             program: PROGRAM,
+            ..MemoryEstimate::default()
+        };
+        match trained {
+            Trained::Weights(parameters) => {
+                let weights = parameters * F32;
+                MemoryEstimate {
+                    weights,
+                    gradients: weights,
+                    optimizer: 2 * weights,
+                    reference: if self.reference { weights } else { 0 },
+                    head: (model.vocab_size * model.hidden_size) as u64 * F32,
+                    in_turn: self.alone,
+                    ..all
+                }
+            }
+            Trained::Adapter { parameters, weights, decoding, reference } => MemoryEstimate {
+                weights,
+                adapter: 4 * parameters * F32,
+                decoding,
+                reference: if self.reference && reference { parameters * F32 } else { 0 },
+                ..all
+            },
         }
     }
+}
+
+/// Bytes into which weights are decoded: tiles of the matrices, and a part of the head.
+pub fn decoding_bytes(model: &ModelConfig, threads: usize) -> u64 {
+    /// Numbers that a thread decodes for itself.
+    const OWN: usize = 1 << 15;
+    /// Columns of a matrix that are decoded together in the backward pass.
+    const COLUMNS: usize = 256;
+    /// Rows of the head that are decoded together.
+    const ROWS: usize = 2048;
+    let features = model.intermediate_size.max(model.num_heads * model.head_dim);
+    let tiles = features.max(model.hidden_size) * COLUMNS + threads * OWN;
+    let head = ROWS.min(model.vocab_size) * model.hidden_size;
+    (tiles + head) as u64 * F32
 }
 
 fn cache_bytes_a_row(model: &ModelConfig) -> u64 {
@@ -99,7 +150,8 @@ impl MemoryEstimate {
     /// Most at a time: slots are emptied before activations are kept, and gradients are let go
     /// before slots are filled.
     pub fn total(&self) -> u64 {
-        let lasting = self.weights + self.optimizer + self.reference + self.program;
+        let lasting = [self.weights, self.adapter, self.decoding, self.optimizer, self.reference];
+        let lasting = lasting.iter().fold(self.program, |sum, part| sum.saturating_add(*part));
         // The head's gradient is the first, while all activations are there.
         let first = self.activations.saturating_add(self.head);
         let pass = if self.in_turn {

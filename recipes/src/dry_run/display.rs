@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Plan, ProblemStats, Prompts, Samples, StagePlan, settings};
-use crate::config::{BestBy, Recipe};
-use crate::memory::MemoryEstimate;
+use engine::{AdapterConfig, Module};
+
+use super::{AdapterSize, Plan, ProblemStats, Prompts, Samples, StagePlan, Stored, settings};
+use crate::config::{BaseChoice, BestBy, Recipe};
+use crate::memory::{F32, MemoryEstimate};
 use crate::printable::{both_ends, counted};
 
 /// Characters shown of each end of a prompt.
@@ -48,6 +50,10 @@ impl fmt::Display for Plan {
             ),
         )?;
         line("sizes", &self.sizes)?;
+        if let Some(adapter) = &self.adapter {
+            line("adapter", &adapter.describe(self.parameters))?;
+            line("base", &self.stored.describe(recipe.model.base(), self.parameters))?;
+        }
         for note in &self.notes {
             line("note", note)?;
         }
@@ -64,10 +70,15 @@ impl fmt::Display for Plan {
         }
         for (index, (stage, settings)) in self.stages.iter().zip(&recipe.stages).enumerate() {
             line(&format!("stage {index} {}", stage.kind), &stage.to_string())?;
-            for (name, row) in settings::rows(index, settings, &self.origins) {
+            for (name, row) in
+                settings::rows(index, settings, &self.origins, self.adapter.is_some())
+            {
                 line(name, &row)?;
             }
             line("memory", &stage.memory.to_string())?;
+            if let Some((base, memory)) = &stage.other {
+                line("or", &format!("with base = {}: {memory}", written(*base)))?;
+            }
         }
         line("marks", settings::MARKS)?;
         line("evaluation", &self.evaluation())?;
@@ -137,6 +148,47 @@ impl Plan {
             mib(self.disk),
             mib(self.checkpoint),
             mib(self.recorded)
+        )
+    }
+}
+
+/// A value of `model.base` as a recipe has it.
+fn written(base: BaseChoice) -> &'static str {
+    match base {
+        BaseChoice::AsStored => "\"as-stored\"",
+        BaseChoice::F32 => "\"f32\"",
+    }
+}
+
+impl AdapterSize {
+    /// What is trained; `all` are the weights of the model.
+    fn describe(&self, all: u64) -> String {
+        let AdapterConfig { rank, alpha, targets, .. } = &self.config;
+        let names: Vec<_> = targets.iter().map(|target| target.name()).collect();
+        let names =
+            if names.len() == Module::ALL.len() { "all-linear".into() } else { names.join(", ") };
+        format!(
+            "{} parameters, {:.2} % of the model's: rank {rank}, alpha {alpha}, scale {:.4}, {names}{}",
+            thousands(self.parameters),
+            100.0 * self.parameters as f64 / all as f64,
+            self.config.scale(),
+            if self.is_fresh { "" } else { ", as the adapter that it starts from" }
+        )
+    }
+}
+
+impl Stored {
+    /// What the weights take; `all` is their number.
+    fn describe(&self, base: BaseChoice, all: u64) -> String {
+        let types: Vec<_> =
+            self.types.iter().map(|(name, bytes)| format!("{name} {}", mib(*bytes))).collect();
+        let guess = if self.guess.is_empty() { String::new() } else { format!(", {}", self.guess) };
+        format!(
+            "{}: {} as stored ({}{guess}), {} in f32",
+            written(base),
+            mib(self.bytes()),
+            types.join(", "),
+            mib(all * F32)
         )
     }
 }
@@ -225,6 +277,8 @@ impl fmt::Display for MemoryEstimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             ("weights", self.weights),
+            ("adapter with gradients and optimizer", self.adapter),
+            ("decoded weights", self.decoding),
             ("gradients", self.gradients),
             ("optimizer", self.optimizer),
             ("reference", self.reference),

@@ -20,6 +20,7 @@ const ROWS: [(&str, &[&str]); 5] = [
             "optim",
             "optim.weight_decay",
             "optim.max_grad_norm",
+            "optim.lr_ratio_b",
         ],
     ),
     (
@@ -66,15 +67,25 @@ const ALWAYS: &str = "loss.kl";
 /// What marks a setting, and why.
 pub(super) const MARKS: &str = "* set by the recipe or --set, + by the algorithm; no mark: default";
 
+/// Which is not shown by default where an adapter is trained, since it has none.
+const OF_WEIGHTS: &str = "optim.weight_decay";
+
 /// Rows of the settings of a stage, each with its title. What is off by default is left out.
-pub(super) fn rows(index: usize, stage: &Stage, origins: &Origins) -> Vec<(&'static str, String)> {
+/// `is_adapter` says whether an adapter is trained.
+pub(super) fn rows(
+    index: usize,
+    stage: &Stage,
+    origins: &Origins,
+    is_adapter: bool,
+) -> Vec<(&'static str, String)> {
     let Ok(settings) = serde_json::to_value(stage) else { return Vec::new() };
     let row = |(title, keys): &(&'static str, &[&'static str])| {
         let said = keys.iter().flat_map(|key| {
             let values = find(&settings, key).into_iter().flat_map(|value| items(key, value));
             let said = values.filter_map(|(path, value)| {
                 let origin = origins.origin(&format!("stage.{index}.{path}"));
-                let is_shown = origin.is_some() || *key == ALWAYS || !is_off(value);
+                let is_none = is_off(value) || (is_adapter && *key == OF_WEIGHTS);
+                let is_shown = origin.is_some() || *key == ALWAYS || !is_none;
                 is_shown.then(|| said(title, key, value, origin))
             });
             said.collect::<Vec<_>>()
@@ -160,7 +171,7 @@ mod tests {
     fn a_setting_is_marked_by_who_set_it() {
         let set = ["stage.rl.rollout.top_p=1.0".to_owned()];
         let loaded = load(&[Layer::text("plain", RECIPE)], &set).unwrap();
-        let found = rows(0, &loaded.recipe.stages[0], &loaded.origins);
+        let found = rows(0, &loaded.recipe.stages[0], &loaded.origins, false);
         let expected = [
             (
                 "settings",
@@ -177,6 +188,22 @@ mod tests {
             ("rewards", "math"),
         ];
         assert_eq!(found, expected.map(|(title, row)| (title, row.to_owned())));
+    }
+
+    #[test]
+    fn weight_decay_that_an_adapter_does_not_have_is_not_shown() {
+        let schedule = |set: &[&str]| {
+            let set: Vec<_> =
+                ["model.adapter=lora"].iter().chain(set).map(|&it| it.into()).collect();
+            let loaded = load(&[Layer::text("plain", RECIPE)], &set).unwrap();
+            let found = rows(0, &loaded.recipe.stages[0], &loaded.origins, true);
+            found.into_iter().find(|(title, _)| *title == "schedule").unwrap().1
+        };
+        assert_eq!(schedule(&[]), "constant*, lr 1e-6*, optim adamw, max_grad_norm 1");
+        assert_eq!(
+            schedule(&["stage.rl.optim.weight_decay=0.1", "stage.rl.optim.lr_ratio_b=16"]),
+            "constant*, lr 1e-6*, optim adamw, weight_decay 0.1*, max_grad_norm 1, lr_ratio_b 16*"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use candle::{DType, Device};
 use engine::hub::Hub;
 use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
 
+use super::base::{AdapterSize, Stored, split_type};
 use crate::config::Recipe;
 use crate::policy::{ModelRef, locate};
 use crate::search_path::SearchPath;
@@ -17,6 +18,10 @@ use crate::search_path::SearchPath;
 pub struct Sizes {
     /// The sizes.
     pub config: ModelConfig,
+    /// What its weights take as they are stored.
+    pub stored: Stored,
+    /// The adapter that is trained in place of its weights.
+    pub adapter: Option<AdapterSize>,
     /// Its text, where the tokenizer is here.
     pub text: Option<Text>,
     /// Where the sizes come from, for people.
@@ -32,15 +37,23 @@ impl Sizes {
     ///
     /// # Errors
     ///
-    /// Fails when none of these is there, and when the model's files are damaged.
+    /// Fails when none of these is there, when the model's files are damaged, and when the adapter
+    /// is not one of such a model.
     pub fn of(recipe: &Recipe, search_path: &SearchPath) -> Result<Self> {
+        let sizes = Self::of_model(recipe, search_path)?;
+        let adapter = AdapterSize::of(recipe, &sizes.config, search_path)?;
+        Ok(Self { adapter, ..sizes })
+    }
+
+    fn of_model(recipe: &Recipe, search_path: &SearchPath) -> Result<Self> {
         let name = &recipe.model.path;
         let (folder, problem) = match locate(name, search_path) {
             Ok(ModelRef::Builtin(builtin)) => {
                 let (model, text) = builtin.make(recipe.seed, DType::F32, &Device::Cpu)?;
                 let source = "of the model, which is made on the spot".into();
-                let (config, text, notes) = (model.config().clone(), Some(text), Vec::new());
-                return Ok(Self { config, text, source, notes });
+                return Ok(
+                    Self::new(model.config().clone(), Stored::f32, source).with_text(Some(text))
+                );
             }
             Ok(ModelRef::Path(path)) => (Some(path), None),
             Ok(ModelRef::Hub(address)) => (Hub::from_env()?.find(&address)?, None),
@@ -51,7 +64,8 @@ impl Sizes {
         }
         if let Some((config, known)) = published(name) {
             let source = format!("as published for {known}: the model is not here");
-            return Ok(Self { config, text: None, source, notes: Vec::new() });
+            let stored = |parameters| Stored::of_name(name, &config, parameters);
+            return Ok(Self::new(config.clone(), stored, source));
         }
         if let Some(problem) = problem {
             return Err(problem);
@@ -67,9 +81,12 @@ impl Sizes {
         let opened = Checkpoint::open(path);
         let json = path.join("config.json");
         match opened {
-            Ok(Checkpoint { config, text, notes, .. }) => {
+            Ok(checkpoint) => {
                 let source = format!("of the model, {}", path.display());
-                Ok(Self { config, text: Some(text), source, notes })
+                let stored = Stored::of(&checkpoint)?;
+                let Checkpoint { config, text, notes, .. } = checkpoint;
+                let sizes = Self::new(config, |_| stored, source).with_text(Some(text));
+                Ok(Self { notes, ..sizes })
             }
             Err(problem) if json.is_file() => {
                 let bytes =
@@ -81,18 +98,33 @@ impl Sizes {
                 let text = Text::from_folder(path, &value).ok();
                 let source =
                     format!("of {}; as a model it cannot be opened: {problem}", json.display());
-                Ok(Self { config, text, source, notes: Vec::new() })
+                let name = path.display().to_string();
+                let stored = |parameters| Stored::of_name(&name, &config, parameters);
+                Ok(Self::new(config.clone(), stored, source).with_text(text))
             }
             Err(problem) => Err(problem.into()),
         }
     }
 
+    fn new(config: ModelConfig, stored: impl FnOnce(u64) -> Stored, source: String) -> Self {
+        let stored = stored(parameters(&config));
+        Self { config, stored, adapter: None, text: None, source, notes: Vec::new() }
+    }
+
+    fn with_text(self, text: Option<Text>) -> Self {
+        Self { text, ..self }
+    }
+
     /// Number of weights.
     pub fn parameters(&self) -> u64 {
-        let mut count = 0;
-        Weights::of(&self.config).visit(|spec| count += spec.elem_count() as u64);
-        count
+        parameters(&self.config)
     }
+}
+
+fn parameters(config: &ModelConfig) -> u64 {
+    let mut count = 0;
+    Weights::of(config).visit(|spec| count += spec.elem_count() as u64);
+    count
 }
 
 /// The configuration of the published model that a path or an address is named after.
@@ -101,7 +133,7 @@ impl Sizes {
 fn published(name: &str) -> Option<(ModelConfig, &'static str)> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let last = last.split('@').next().unwrap_or_default().to_lowercase();
-    let wanted = last.strip_suffix(".gguf").unwrap_or(&last);
+    let (wanted, _) = split_type(&last);
     let qwen2 = |hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads| ModelConfig {
         family: Family::Qwen2,
         vocab_size: 152_064,
@@ -133,6 +165,11 @@ fn published(name: &str) -> Option<(ModelConfig, &'static str)> {
             let config = ModelConfig { vocab_size: 151_936, rope_theta: 1e4, ..sizes };
             (config, "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
         }
+        "qwen2.5-1.5b" | "qwen2.5-1.5b-instruct" => {
+            let sizes = qwen2(1536, 8960, 28, 12, 2);
+            let config = ModelConfig { vocab_size: 151_936, tie_embeddings: true, ..sizes };
+            (ModelConfig { context: 32_768, ..config }, "Qwen/Qwen2.5-1.5B")
+        }
         "smollm2-135m" | "smollm2-135m-instruct" => {
             let config = ModelConfig {
                 family: Family::Llama,
@@ -163,12 +200,13 @@ mod tests {
             ("models/Qwen2.5-32B", 32_763_876_352),
             ("hf://deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B@main", 1_777_088_000),
             ("models/smollm2-135m-instruct.gguf", 134_515_008),
+            ("models/SmolLM2-135M-Instruct-Q4_1.gguf", 134_515_008),
+            ("qwen2.5-1.5b-instruct-q4_k_m.gguf", 1_543_714_304),
         ];
         for (name, parameters) in counts {
             let (config, _) = published(name).unwrap();
             config.validate().unwrap();
-            let sizes = Sizes { config, text: None, source: String::new(), notes: Vec::new() };
-            assert_eq!(sizes.parameters(), parameters, "{name}");
+            assert_eq!(super::parameters(&config), parameters, "{name}");
         }
         assert!(published("hf://Qwen/Qwen2.5-Math-72B").is_none());
     }

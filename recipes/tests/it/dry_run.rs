@@ -160,3 +160,82 @@ fn a_run_without_held_out_sets_says_so() {
     let with = plan(&Recipe::parse("small", RECIPE).unwrap()).to_string();
     assert!(with.contains("checkpoints  the newest 2 and the best by held-out accuracy"), "{with}");
 }
+
+/// The small recipe with these keys of the model, and of its stages the last one only if `alone`.
+fn adapted(keys: &str, alone: bool) -> Recipe {
+    let model = "model = { path = \"builtin:atom\" }";
+    let text = RECIPE.replace(model, &format!("model = {{ path = \"builtin:atom\", {keys} }}"));
+    assert_ne!(text, RECIPE);
+    let (head, stages) = text.split_once("[[stage]]").unwrap();
+    let last = stages.rsplit_once("[[stage]]").unwrap().1;
+    let text = if alone { format!("{head}[[stage]]{last}") } else { text };
+    Recipe::parse("small", &text).unwrap()
+}
+
+#[test]
+fn an_adapter_is_planned_with_its_size_and_both_forms_of_the_weights() {
+    // Sides of the maps of a block of width 32: four of 32 + 32, three of 32 + 96; two blocks.
+    let parameters = 4 * 2 * (4 * 64 + 3 * 128);
+    let said = plan(&adapted("adapter = { rank = 4 }", false));
+    assert_eq!(said.checkpoint, 12 * parameters);
+    let full = plan(&Recipe::parse("small", RECIPE).unwrap());
+    let weights = full.stages[1].memory.weights;
+    for (stage, reference) in said.stages.iter().zip([0, 4 * parameters]) {
+        let (memory, (_, other)) = (stage.memory, stage.other.unwrap());
+        assert_eq!(memory.adapter, 16 * parameters);
+        assert_eq!((memory.gradients, memory.optimizer, memory.head), (0, 0, 0));
+        assert_eq!(memory.reference, reference, "a copy of what the first stage trained");
+        assert_eq!((memory.weights, other.weights), (weights, weights), "they are in f32");
+        assert_eq!(memory.total() - other.total(), memory.decoding);
+        assert!(memory.decoding > 0 && other.decoding == 0);
+    }
+    let text = said.to_string();
+    for line in [
+        "adapter  5,120 parameters, 17.11 % of the model's: rank 4, alpha 32, scale 8.0000, all-linear",
+        "base  \"as-stored\": 0.1 MiB as stored (f32 0.1 MiB), 0.1 MiB in f32",
+        "or  with base = \"f32\": about 49 MiB",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    // A fresh adapter's reference is the model, and nothing is trained beside the adapter.
+    let alone = plan(&adapted("base = \"f32\", adapter = { rank = 4 }", true));
+    assert_eq!(alone.stages[0].memory.reference, 0);
+    assert_eq!(alone.stages[0].memory.weights, weights);
+    assert!(alone.to_string().contains("or  with base = \"as-stored\""));
+    let text = full.to_string();
+    assert!(!text.contains("adapter") && !text.contains("base  "), "{text}");
+    assert_eq!(full.stages[1].memory.reference, weights);
+}
+
+#[test]
+fn an_adapter_to_start_from_is_read_for_its_sizes() {
+    let temp = tempfile::tempdir().unwrap();
+    let model = recipes::builtin::Builtin::find("atom").unwrap().config();
+    let save = |name: &str, model: &engine::ModelConfig| {
+        let config = engine::AdapterConfig {
+            rank: 3,
+            alpha: 6.0,
+            scaling: engine::Scaling::Rank,
+            targets: vec![engine::Module::Q, engine::Module::Down],
+        };
+        let device = candle::Device::Cpu;
+        let adapter = engine::Adapter::fresh(config, model, 1, candle::DType::F32, &device);
+        let folder = temp.path().join(name);
+        adapter.unwrap().save(&folder, "atom").unwrap();
+        format!("adapter = {{ from = {:?} }}", folder.display().to_string())
+    };
+    let said = plan(&adapted(&save("own", &model), true));
+    let parameters = 3 * 2 * (64 + 128);
+    assert_eq!(said.checkpoint, 12 * parameters);
+    assert_eq!(said.stages[0].memory.reference, 4 * parameters, "it is not zero at the start");
+    let text = said.to_string();
+    assert!(text.contains("rank 3, alpha 6, scale 2.0000, q_proj, down_proj, as the"), "{text}");
+    // Of another base.
+    let other = engine::ModelConfig { hidden_size: 64, ..model };
+    let recipe = adapted(&save("other", &other), true);
+    let error = Sizes::of(&recipe, &SearchPath::of_recipe(Path::new(""))).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.starts_with("model.adapter.from: "), "{error}");
+    assert!(error.contains("q_proj.lora_A.weight") && error.contains("[3, 32]"), "{error}");
+    assert!(error.contains("[3, 64]"), "{error}");
+}

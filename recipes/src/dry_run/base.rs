@@ -1,0 +1,247 @@
+//! What the weights of a model take in the types of its files, and what its adapter takes.
+
+use anyhow::{Context as _, Result, bail};
+use candle::{DType, Device};
+use engine::{Adapter, AdapterConfig, Checkpoint, ModelConfig, Weights};
+
+use crate::config::{BaseChoice, Recipe};
+use crate::memory::{F32, Trained, decoding_bytes};
+use crate::policy::{ModelRef, locate};
+use crate::search_path::SearchPath;
+
+/// Bytes of the weights in the types of their files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Types with their bytes, the largest part first.
+    pub types: Vec<(&'static str, u64)>,
+    /// Where that is from; empty where it is the files.
+    pub guess: &'static str,
+}
+
+impl Stored {
+    /// Of a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of its weights is missing.
+    pub(super) fn of(checkpoint: &Checkpoint) -> engine::Result<Self> {
+        let types = checkpoint.bytes_by_type()?.into_iter().collect();
+        Ok(Self::sorted(types, ""))
+    }
+
+    /// Of weights in f32.
+    pub(super) fn f32(parameters: u64) -> Self {
+        Self::sorted(vec![("f32", parameters * F32)], "")
+    }
+
+    /// Of a model that is not here: by the type that its name ends with, else as f32.
+    pub(super) fn of_name(name: &str, model: &ModelConfig, parameters: u64) -> Self {
+        let Some(kind) = split_type(name).1 else {
+            return Self {
+                guess: "taken as f32, as the files are not here",
+                ..Self::f32(parameters)
+            };
+        };
+        let embedding = (model.vocab_size * model.hidden_size) as u64;
+        let tables = if model.tie_embeddings { 1 } else { 2 };
+        let embedding = (tables * embedding).min(parameters);
+        let own = (parameters - embedding) / kind.numbers * kind.bytes;
+        // As llama.cpp quantises them.
+        let of_embedding = if kind.numbers > 1 && kind.name != "q8_0" { Q6_K } else { kind };
+        let rest = embedding / of_embedding.numbers * of_embedding.bytes;
+        let types = if of_embedding == kind {
+            vec![(kind.name, own + rest)]
+        } else {
+            vec![(kind.name, own), (of_embedding.name, rest)]
+        };
+        Self::sorted(types, "by the name of the file, which is not here")
+    }
+
+    fn sorted(mut types: Vec<(&'static str, u64)>, guess: &'static str) -> Self {
+        types.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        Self { types, guess }
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.types.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Numbers in f32.
+    fn in_f32(&self) -> u64 {
+        let own = self.types.iter().filter(|(name, _)| *name == "f32");
+        own.map(|(_, bytes)| bytes / F32).sum()
+    }
+}
+
+/// A type of GGUF files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Type {
+    name: &'static str,
+    /// Numbers of a block.
+    numbers: u64,
+    /// Bytes of a block.
+    bytes: u64,
+}
+
+const Q6_K: Type = Type { name: "q6_k", numbers: 256, bytes: 210 };
+
+/// Types that names of files end with; sizes are those of ggml.
+const TYPES: [Type; 13] = [
+    Type { name: "f32", numbers: 1, bytes: 4 },
+    Type { name: "f16", numbers: 1, bytes: 2 },
+    Type { name: "bf16", numbers: 1, bytes: 2 },
+    Type { name: "q4_0", numbers: 32, bytes: 18 },
+    Type { name: "q4_1", numbers: 32, bytes: 20 },
+    Type { name: "q5_0", numbers: 32, bytes: 22 },
+    Type { name: "q5_1", numbers: 32, bytes: 24 },
+    Type { name: "q8_0", numbers: 32, bytes: 34 },
+    Type { name: "q2_k", numbers: 256, bytes: 84 },
+    Type { name: "q3_k", numbers: 256, bytes: 110 },
+    Type { name: "q4_k", numbers: 256, bytes: 144 },
+    Type { name: "q5_k", numbers: 256, bytes: 176 },
+    Q6_K,
+];
+
+/// The name of a model's file without the type that it ends with, and the type, where it has one.
+pub(super) fn split_type(name: &str) -> (&str, Option<Type>) {
+    let stem = name.strip_suffix(".gguf").unwrap_or(name);
+    let Some((model, last)) = stem.rsplit_once(['-', '.']) else { return (stem, None) };
+    let last = last.to_ascii_lowercase();
+    let kind = last.trim_end_matches("_s").trim_end_matches("_m").trim_end_matches("_l");
+    match TYPES.iter().find(|one| one.name == kind) {
+        Some(kind) => (model, Some(*kind)),
+        None => (stem, None),
+    }
+}
+
+/// The size of an adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterSize {
+    /// Its configuration.
+    pub config: AdapterConfig,
+    /// Number of its parameters.
+    pub parameters: u64,
+    /// Whether it changes nothing at the start of the run.
+    pub is_fresh: bool,
+}
+
+impl AdapterSize {
+    /// The size of the adapter of a recipe for a model of these sizes; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the model can have no such adapter, and when the one to start from cannot be read
+    /// or is another model's.
+    pub(super) fn of(
+        recipe: &Recipe,
+        model: &ModelConfig,
+        search_path: &SearchPath,
+    ) -> Result<Option<Self>> {
+        let Some(choice) = &recipe.model.adapter else { return Ok(None) };
+        let misfits = choice.misfits(model);
+        if !misfits.is_empty() {
+            bail!("recipe {}: {}", recipe.name, misfits.join("\n"));
+        }
+        if let Some(from) = choice.from() {
+            return Self::of_file(from, model, search_path).context("model.adapter.from").map(Some);
+        }
+        let config = choice.config();
+        let parameters = parameters(&config, model);
+        Ok(Some(Self { config, parameters, is_fresh: true }))
+    }
+
+    fn of_file(from: &str, model: &ModelConfig, search_path: &SearchPath) -> Result<Self> {
+        let ModelRef::Path(path) = locate(from, search_path)? else {
+            bail!("{from} is no adapter: expected a folder of PEFT, a .gguf adapter or a run");
+        };
+        let adapter = Adapter::open(&path, model, DType::F32, &Device::Cpu)?;
+        let sizes = adapter.parameters().into_iter().map(|(_, tensor)| tensor.elem_count() as u64);
+        Ok(Self { config: adapter.config().clone(), parameters: sizes.sum(), is_fresh: false })
+    }
+
+    /// What a stage trains, by its number, beside weights in this format.
+    pub(super) fn trained(
+        &self,
+        model: &ModelConfig,
+        base: Base<'_>,
+        threads: usize,
+        stage: usize,
+    ) -> Trained {
+        let (weights, decoding) = match base.choice {
+            BaseChoice::AsStored => (base.stored.bytes(), decoding_bytes(model, threads)),
+            BaseChoice::F32 => (base.parameters * F32, 0),
+        };
+        let reference = stage > 0 || !self.is_fresh;
+        Trained::Adapter { parameters: self.parameters, weights, decoding, reference }
+    }
+}
+
+/// The weights beside an adapter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub(super) choice: BaseChoice,
+    pub(super) stored: &'a Stored,
+    /// Number of all weights.
+    pub(super) parameters: u64,
+}
+
+impl Base<'_> {
+    /// Weights that products in bf16 have a rounded copy of; others are rounded as they are
+    /// decoded.
+    pub(super) fn rounded(self) -> u64 {
+        match self.choice {
+            BaseChoice::AsStored => self.stored.in_f32(),
+            BaseChoice::F32 => self.parameters,
+        }
+    }
+}
+
+/// Parameters of an adapter of this configuration.
+fn parameters(config: &AdapterConfig, model: &ModelConfig) -> u64 {
+    let weights = Weights::of(model);
+    let maps = weights
+        .blocks
+        .iter()
+        .flat_map(|block| engine::Module::ALL.into_iter().zip(block.linears()));
+    let sides = maps.filter(|(module, _)| config.targets.contains(module));
+    let sides = sides.map(|(_, map)| map.weight.shape.iter().sum::<usize>() as u64);
+    sides.sum::<u64>() * config.rank as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::{Module, Scaling};
+
+    use super::*;
+    use crate::builtin::Builtin;
+
+    #[test]
+    fn a_file_is_named_after_its_type() {
+        for (name, model, kind) in [
+            ("qwen2.5-1.5b-instruct-q4_k_m.gguf", "qwen2.5-1.5b-instruct", Some("q4_k")),
+            ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct", Some("q4_1")),
+            ("a-Q8_0", "a", Some("q8_0")),
+            ("a-bf16.gguf", "a", Some("bf16")),
+            ("smollm2-135m-instruct.gguf", "smollm2-135m-instruct", None),
+            ("qwen2.5-1.5b", "qwen2.5-1.5b", None),
+            ("q4_k", "q4_k", None),
+        ] {
+            let (found, found_kind) = split_type(name);
+            assert_eq!((found, found_kind.map(|kind| kind.name)), (model, kind), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_has_the_parameters_that_the_engine_gives_it() {
+        let builtin = Builtin::find("atom").unwrap();
+        let model = builtin.config();
+        for targets in [Module::ALL.to_vec(), vec![Module::K, Module::Down]] {
+            let config = AdapterConfig { rank: 3, alpha: 4.0, scaling: Scaling::Rank, targets };
+            let adapter =
+                Adapter::fresh(config.clone(), &model, 1, DType::F32, &Device::Cpu).unwrap();
+            let sizes = adapter.parameters().into_iter().map(|(_, one)| one.elem_count() as u64);
+            assert_eq!(parameters(&config, &model), sizes.sum::<u64>());
+        }
+    }
+}
