@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use crate::MatmulPrecision;
 use crate::blocks::{Format, decode};
-use crate::matmul::{F32Map, bf16, forward, product_in};
+use crate::matmul::bf16::{self, PackedBf16};
+use crate::matmul::{F32Map, forward, product_in};
 use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
 use crate::threads::Threads;
@@ -88,6 +89,15 @@ impl<'a> BlockMatrix<'a> {
         assert_eq!(out.len(), rows.len() * self.width, "numbers of {} rows", rows.len());
         let row = self.bytes.len() / self.rows.max(1);
         decode(self.format, &self.bytes[rows.start * row..rows.end * row], out);
+    }
+
+    /// The weight rounded to bf16 and packed, for products that come again and again.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the weight is empty.
+    pub fn rounded(self, threads: Threads<'_>) -> PackedBf16 {
+        PackedBf16::of_rows(threads, (self.rows, self.width), |rows, out| self.rows(rows, out))
     }
 
     /// Decodes columns of all rows. The first is that of a block, and so is the one after the last
@@ -197,7 +207,7 @@ fn multiply_tile(
         MatmulPrecision::F32 => forward(threads, x, [F32Map { weight: tile, bias, y }]),
         MatmulPrecision::Bf16 => {
             let tile = MatRef::new(tile, tile.len() / x.columns(), x.columns());
-            let weight = &bf16::PackedBf16::new(threads, tile);
+            let weight = &PackedBf16::new(threads, tile);
             bf16::forward(threads, x, [bf16::Bf16Map { weight, bias, y }]);
         }
     }
@@ -207,7 +217,6 @@ fn multiply_tile(
 mod tests {
     use super::*;
     use crate::linear::{Linear, Matrix, linear_add, linears_to_vec};
-    use crate::matmul::bf16::PackedBf16;
     use crate::testing::{bits, noise, same_on_every_form};
     use crate::threads::with_team;
 
@@ -267,6 +276,8 @@ mod tests {
                     let rounded = run(Threads::One, Matrix::Bf16(&rounded));
                     let blocks_bf16 = Matrix::Blocks(blocks, MatmulPrecision::Bf16);
                     assert!(run(Threads::Pool, blocks_bf16) == rounded, "bf16, {format:?} {rows}");
+                    let copy = blocks.rounded(Threads::Pool);
+                    assert!(run(Threads::One, Matrix::Bf16(&copy)) == rounded, "a copy");
                 }
             }
         }

@@ -7,15 +7,16 @@
 //! rows, the tasks and the threads.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::pack::Operand;
 use crate::matrix::MatRef;
 use crate::output::Output;
 use crate::threads::Threads;
-use pack::pack;
+use pack::{pack, pack_groups};
 use product::{Epilogue, Product, multiply};
-use tile::{Layout, Tile, Tiles};
+use tile::{GROUP, Layout, Tile, Tiles, blocks};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
@@ -135,6 +136,30 @@ impl PackedBf16 {
         Self { tiles, out, width }
     }
 
+    /// Rounds and packs a weight whose rows `rows` writes, some at a time: (rows, width).
+    ///
+    /// # Panics
+    ///
+    /// Panics when the weight, (`out`, `width`), is empty.
+    pub(crate) fn of_rows(
+        threads: Threads<'_>,
+        (out, width): (usize, usize),
+        rows: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) -> Self {
+        assert!(out > 0 && width > 0, "a weight of ({out}, {width}): expected at least one number");
+        let blocks = blocks(width);
+        let mut tiles = vec![Tile::ZERO; out.div_ceil(GROUP) * blocks];
+        threads.each_of(tiles.chunks_mut(AT_ONCE * blocks).enumerate(), |(part, tiles)| {
+            let first = part * AT_ONCE * GROUP;
+            let some = first..out.min(first + AT_ONCE * GROUP);
+            let mut values = vec![0.0; some.len() * width];
+            rows(some.clone(), &mut values);
+            let values = MatRef::new(&values, some.len(), width);
+            pack_groups(Operand::rows(values), Layout::Vnni, 0, tiles);
+        });
+        Self { tiles, out, width }
+    }
+
     /// Features that it yields: rows of the weight.
     pub fn out(&self) -> usize {
         self.out
@@ -144,6 +169,9 @@ impl PackedBf16 {
         Tiles::new(&self.tiles, self.width)
     }
 }
+
+/// Groups of rows that [`PackedBf16::of_rows`] asks for at once.
+const AT_ONCE: usize = 8;
 
 thread_local! {
     /// Operands that are packed for one product, kept from product to product.

@@ -14,12 +14,15 @@ pub(super) fn is_matrix(spec: &Spec) -> bool {
     spec.shape.len() == 2
 }
 
-/// Copies in bf16 of all matrices in f32 but an adapter's; of the embedding only where it is the
-/// head. A matrix in the format of a file is rounded as it is decoded.
+/// Copies of all matrices but an adapter's in bf16; of the embedding only where it is the head.
+/// Those of a matrix in the format of a file take the time of rounding from every step.
 pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf16>>> {
     let specs = policy.specs();
     let copy = |spec: &Spec, value: &Value| -> Result<Option<PackedBf16>> {
-        let Value::Tensor(tensor) = value else { return Ok(None) };
+        let tensor = match value {
+            Value::Stored(matrix) => return Ok(Some(matrix.matrix().rounded(Threads::Pool))),
+            Value::Tensor(tensor) => tensor,
+        };
         let guard = tensor.storage_and_layout();
         let values = values(&guard)?;
         Ok(is_matrix(spec).then(|| {

@@ -121,7 +121,7 @@ impl<'a> Source<'a> {
 }
 
 /// Packs the groups from `first` on.
-fn pack_groups(operand: Operand<'_>, layout: Layout, first: usize, to: &mut [Tile]) {
+pub(super) fn pack_groups(operand: Operand<'_>, layout: Layout, first: usize, to: &mut [Tile]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(proof) = super::avx512::Avx512Bf16::detect() {
         let (order, _) = operand.order();
