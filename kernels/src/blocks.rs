@@ -191,14 +191,23 @@ impl Block<4, 1> for Plain {
 
 struct F16;
 
-/// As many as a vector has lanes, or one: the compiler makes vectors of a loop of that length.
-impl<const BYTES: usize, const VALUES: usize> Block<BYTES, VALUES> for F16 {
+impl Block<2, 1> for F16 {
     #[inline(always)]
-    fn decode<S: Simd>(_: S, block: &[u8; BYTES], out: &mut [f32; VALUES]) {
-        let (halves, _) = block.as_chunks::<2>();
-        for (half, out) in halves.iter().zip(out) {
-            *out = f16(*half);
+    fn decode<S: Simd>(_: S, block: &[u8; 2], [out]: &mut [f32; 1]) {
+        *out = f16(*block);
+    }
+}
+
+/// As many as a vector has lanes.
+impl Block<{ 2 * LANES }, LANES> for F16 {
+    #[inline(always)]
+    fn decode<S: Simd>(s: S, block: &[u8; 2 * LANES], out: &mut [f32; LANES]) {
+        let mut halves = [0; LANES];
+        let (bytes, _) = block.as_chunks::<2>();
+        for (half, bytes) in halves.iter_mut().zip(bytes) {
+            *half = u16::from_le_bytes(*bytes);
         }
+        s.store(out, s.widen_halves(&halves));
     }
 }
 
@@ -213,7 +222,7 @@ impl Block<2, 1> for Bf16 {
 
 /// A number in half precision.
 #[inline(always)]
-fn f16(bytes: [u8; 2]) -> f32 {
+pub(crate) fn f16(bytes: [u8; 2]) -> f32 {
     let bits = u32::from(u16::from_le_bytes(bytes));
     let sign = (bits & 0x8000) << 16;
     // Exponent and fraction as an `f32` of too low an exponent. The product is exact, also for

@@ -65,6 +65,8 @@ pub(crate) trait Simd: Copy {
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
     /// Whole numbers of a byte each.
     fn widen_bytes(self, a: &[u8; LANES]) -> Self::V;
+    /// Numbers in half precision.
+    fn widen_halves(self, a: &[u16; LANES]) -> Self::V;
     /// The sums of the lanes of four vectors. Adds halves 8+8, then 4+4, then adjacent pairs twice.
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4];
 

@@ -106,6 +106,19 @@ fn every_number_in_half_precision_is_exact() {
 }
 
 #[test]
+fn all_numbers_in_half_precision_decode_on_every_form() {
+    let all = (0..=u16::MAX).filter(|bits| half::f16::from_bits(*bits).is_finite());
+    let bytes: Vec<u8> = all.flat_map(u16::to_le_bytes).collect();
+    let want: Vec<u32> = bytes.as_chunks().0.iter().map(|x| f16(*x).to_bits()).collect();
+    // Lengths that are not whole vectors, too.
+    for few in [want.len(), 35, 16, 15, 1] {
+        let decode = || bits(&decoded(Format::F16, &bytes[..2 * few]));
+        assert!(decode() == want[..few], "{few} numbers");
+        same_on_every_form(decode);
+    }
+}
+
+#[test]
 fn a_scale_that_is_not_finite_is_found() {
     for format in Format::ALL {
         let size = format.block().1;

@@ -19,7 +19,10 @@ impl Avx2 {
     /// The proof, where the machine has the features.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let detected = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        detected.then_some(Self(()))
     }
 
     /// The proof out of that of AVX-512, which has these features too.
@@ -29,10 +32,10 @@ impl Avx2 {
     }
 }
 
-/// Runs `kernel` compiled for AVX2 with FMA.
+/// Runs `kernel` compiled for AVX2 with FMA and F16C.
 #[inline]
 pub(crate) fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     #[inline(never)]
     fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
         kernel.run(simd)
@@ -168,6 +171,14 @@ impl Simd for Avx2 {
             let a = _mm_loadu_si128(a.as_ptr().cast());
             let half = |a| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a));
             [half(a), half(_mm_srli_si128::<8>(a))]
+        }
+    }
+    #[inline(always)]
+    fn widen_halves(self, a: &[u16; LANES]) -> Self::V {
+        // SAFETY: `self` proves the features; sixteen numbers of two bytes are readable.
+        unsafe {
+            let a: *const __m128i = a.as_ptr().cast();
+            [_mm256_cvtph_ps(_mm_loadu_si128(a)), _mm256_cvtph_ps(_mm_loadu_si128(a.add(1)))]
         }
     }
     #[inline(always)]

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use super::avx2::{Avx2, HIGH, check_rows, fold256};
 use super::{Kernel, LANES, SHIFT_BITS, Simd};
 
-/// The machine has AVX-512 F, VL, BW and DQ, AVX2 and FMA: all that [`run`] enables.
+/// The machine has AVX-512 F, VL, BW and DQ, AVX2, FMA and F16C: all that [`run`] enables.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
@@ -22,7 +22,8 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         detected.then_some(Self(()))
     }
 
@@ -37,7 +38,7 @@ impl Avx512 {
 #[inline]
 pub(crate) fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     // VL too: without it the compiler has only sixteen registers for vectors of 256 bits.
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
     #[inline(never)]
     fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
         kernel.run(simd)
@@ -184,6 +185,11 @@ impl Simd for Avx512 {
     fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
         // SAFETY: `self` proves the feature; sixteen bytes are readable.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(a.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn widen_halves(self, a: &[u16; LANES]) -> Self::V {
+        // SAFETY: `self` proves the features; sixteen numbers of two bytes are readable.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(a.as_ptr().cast())) }
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {

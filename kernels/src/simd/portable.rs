@@ -1,6 +1,7 @@
 //! The form for any machine, on arrays. Reference for the others.
 
 use super::{Kernel, LANES, SHIFT_BITS, Simd};
+use crate::blocks::f16;
 
 /// The form on arrays.
 #[derive(Clone, Copy)]
@@ -101,6 +102,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
         a.map(f32::from)
+    }
+    #[inline(always)]
+    fn widen_halves(self, a: &[u16; LANES]) -> Self::V {
+        a.map(|half| f16(half.to_le_bytes()))
     }
     #[inline(always)]
     fn sum4(self, a: [Self::V; 4]) -> [f32; 4] {
