@@ -29,6 +29,9 @@ pub(crate) use shards::shard_names;
 use staged::Staged;
 use stored::Stored;
 
+/// The file of the weights in a folder that is written.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+
 /// An open checkpoint; its tensors are read when they are asked for.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -135,6 +138,19 @@ impl Checkpoint {
         }
         self.weights.get(name, shape, &self.config, dtype, device)
     }
+
+    /// The file, where it is a GGUF file.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        match &self.weights {
+            Stored::Folder(_) => None,
+            Stored::Gguf(gguf) => Some(gguf),
+        }
+    }
+
+    /// What `config.json` says; empty for a GGUF file.
+    pub(crate) fn config_keys(&self) -> &Map<String, Value> {
+        &self.keys
+    }
 }
 
 /// Loads a model and its text from a folder in Hugging Face layout or a GGUF file; the notes of
@@ -174,20 +190,37 @@ pub fn save(model: &Model, text: &Text, folder: &Path) -> Result<()> {
         ));
     }
     let mut staged = Staged::new(folder)?;
-    let tensors = model.parameters().iter().map(|p| (p.name.as_str(), p.tensor.clone()));
-    staged.tensors("model.safetensors", &tensors.collect::<Vec<_>>())?;
-    for (name, contents) in text.to_files()? {
-        staged.file(name, contents.as_bytes())?;
-    }
-    let config = Value::Object(saved_config(model, text));
-    staged.file("config.json", pretty(&config).as_bytes())?;
+    let tensors = model.parameters().iter().map(|p| (p.name.clone(), p.tensor.clone()));
+    staged.whole_tensors(WEIGHTS, &tensors.collect::<Vec<_>>())?;
+    save_settings(&mut staged, model.config(), model.config_keys(), model.dtype(), text)?;
     staged.commit()
 }
 
+/// Writes the files of a folder besides the weights, which are of type `dtype`; `keys` are those of
+/// the `config.json` that the model was read with, or none. `config.json` comes last.
+pub(crate) fn save_settings(
+    staged: &mut Staged,
+    config: &ModelConfig,
+    keys: &Map<String, Value>,
+    dtype: DType,
+    text: &Text,
+) -> Result<()> {
+    for (name, contents) in text.to_files()? {
+        staged.file(name, contents.as_bytes())?;
+    }
+    let config = Value::Object(saved_config(config, keys, dtype, text));
+    staged.file("config.json", pretty(&config).as_bytes())
+}
+
 /// The `config.json` of a model: what it was read with, less what does not hold any more.
-fn saved_config(model: &Model, text: &Text) -> Map<String, Value> {
-    let mut keys = model.config().to_json_over(model.config_keys());
-    let dtype = torch_dtype(model.dtype());
+fn saved_config(
+    config: &ModelConfig,
+    keys: &Map<String, Value>,
+    dtype: DType,
+    text: &Text,
+) -> Map<String, Value> {
+    let mut keys = config.to_json_over(keys);
+    let dtype = torch_dtype(dtype);
     match keys.get_mut("torch_dtype") {
         Some(old) => *old = dtype.into(),
         None => drop(keys.insert("dtype".into(), dtype.into())),

@@ -3,14 +3,18 @@
 //!
 //! `gguf/header.rs` reads the file's head, `gguf/settings.rs` and `gguf/rope.rs` make the
 //! configuration of it, `gguf/tokenizer.rs` builds the tokenizer, `gguf/adapter.rs` reads and
-//! writes adapters.
+//! writes adapters. `gguf/save.rs` and `gguf/vocabulary.rs` say what a file of a model holds,
+//! `gguf/write.rs` writes it.
 
 mod adapter;
 mod header;
 mod pre_tokenizer;
 mod rope;
+pub(crate) mod save;
 mod settings;
 mod tokenizer;
+mod vocabulary;
+pub(crate) mod write;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -260,7 +264,7 @@ fn hugging_face_name(name: &str) -> Option<String> {
 }
 
 /// Heads of a weight or a bias whose rows llama.cpp has in another order.
-fn rotated_heads(config: &ModelConfig, name: &str) -> Option<usize> {
+pub(crate) fn rotated_heads(config: &ModelConfig, name: &str) -> Option<usize> {
     match (config.family, name.rsplit('.').nth(1)) {
         (Family::Llama, Some("q_proj")) => Some(config.num_heads),
         (Family::Llama, Some("k_proj")) => Some(config.num_kv_heads),

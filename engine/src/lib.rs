@@ -91,12 +91,14 @@ pub mod decode;
 
 // What lies on disk.
 pub mod checkpoint;
+pub mod export;
 pub mod gguf;
 pub mod hub;
 pub mod text;
 
 mod error;
 mod noise;
+mod weight_type;
 
 pub use adapter::{Adapter, AdapterConfig, Scaling};
 pub use backend::{Backend, MatmulPrecision, bf16_kernel};
@@ -106,11 +108,13 @@ pub use checkpoint::{Checkpoint, load, save};
 pub use config::{Biases, Family, ModelConfig, RopeScaling};
 pub use decode::{Distribution, Likeliest};
 pub use error::{Error, Result};
+pub use export::{Export, Written};
 pub use model::{Model, Parameter, Variables};
 pub use packed::{Packed, Segment, Target};
 pub use policy::Policy;
 pub use score::Scores;
 pub use text::{StopStrings, Text};
+pub use weight_type::WeightType;
 pub use weights::{
     BlockLora, BlockWeights, Linear, Lora, Module, Spec, StoredMatrix, Value, Version,
     WeightSource, Weights,

@@ -244,6 +244,11 @@ impl Text {
         &self.frame.begin
     }
 
+    /// The tokens that it puts after one.
+    pub(crate) fn end(&self) -> &[u32] {
+        &self.frame.end
+    }
+
     /// What a user should know about how the tokenizer's files were read, one line each.
     pub fn notes(&self) -> &[String] {
         &self.notes

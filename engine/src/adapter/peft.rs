@@ -93,9 +93,8 @@ impl Adapter {
             .into_iter()
             .map(|(name, tensor)| Ok((format!("{PREFIX}{name}"), tensor.to_dtype(DType::F32)?)));
         let tensors: Vec<_> = tensors.collect::<Result<_>>()?;
-        let named: Vec<_> = tensors.iter().map(|(name, x)| (name.as_str(), x.clone())).collect();
         let mut staged = Staged::new(folder)?;
-        staged.tensors(TENSORS, &named)?;
+        staged.whole_tensors(TENSORS, &tensors)?;
         staged.file(CONFIG, pretty(&self.config().to_json(base)).as_bytes())?;
         staged.commit()
     }

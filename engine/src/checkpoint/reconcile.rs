@@ -57,6 +57,15 @@ pub(super) fn reconcile(config: &mut ModelConfig, stored: &mut Stored) -> Result
         head(config, shards, &mut decided.notes)?;
     }
     let names: BTreeSet<String> = stored.names().into_iter().collect();
+    // Before a list of all weights is made, whose length a damaged number would decide.
+    if config.num_layers > names.len() {
+        return Err(Error::Config(format!(
+            "num_hidden_layers is {}, but {} weights are stored\ntake configuration and weights from \
+             the same checkpoint",
+            config.num_layers,
+            names.len()
+        )));
+    }
     let expected = expected(config);
     absent_biases(config, &names, &expected, &mut decided);
     left_over(config, stored, &names, &expected, &mut decided.notes)?;

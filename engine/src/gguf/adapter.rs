@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle::quantized::gguf_file::{Value as Written, write};
-use candle::quantized::{GgmlDType, QTensor};
-use candle::{DType, Device, Tensor};
+use candle::{DType, Device};
 
+use super::write::{ALIGNMENT, Declared, Field, Fields, pair_layout, write};
 use super::{Gguf, Value, hugging_face_name, rotate_half_layout, rotated_heads, stored_name};
 use crate::adapter::names::targets;
 use crate::adapter::{Adapter, AdapterConfig, Scaling};
-use crate::checkpoint::staged::Staged;
-use crate::{Error, Family, ModelConfig, Result};
+use crate::weight_type::WeightType;
+use crate::{Error, ModelConfig, Result};
 
 /// What a file puts behind the name of the weight that a half is added to.
 const HALVES: [(&str, &str); 2] = [("lora_a", "lora_A"), ("lora_b", "lora_B")];
@@ -40,7 +39,7 @@ impl Adapter {
         };
         expect("general.type", "adapter")?;
         expect("adapter.type", "lora")?;
-        expect("general.architecture", architecture(model.family))?;
+        expect("general.architecture", model.family.model_type())?;
         let stored: BTreeMap<String, String> = gguf
             .header
             .tensors
@@ -93,44 +92,32 @@ impl Adapter {
     /// Fails when the file cannot be written; then nothing is left behind.
     pub fn save_gguf(&self, path: &Path, model: &ModelConfig, name: &str) -> Result<()> {
         let config = self.config();
-        let text = |text: &str| Written::String(text.to_owned());
-        let metadata = [
-            ("general.architecture", text(architecture(model.family))),
-            ("general.type", text("adapter")),
-            ("general.name", text(name)),
-            ("adapter.type", text("lora")),
+        let alpha = config.scale() * config.rank as f64;
+        let fields: [(&str, Field); 6] = [
+            ("general.architecture", model.family.model_type().into()),
+            ("general.type", "adapter".into()),
+            ("general.name", name.into()),
+            ("adapter.type", "lora".into()),
             // There is no key for another scaling than by the rank.
-            ("adapter.lora.alpha", Written::F32((config.scale() * config.rank as f64) as f32)),
-            ("general.quantization_version", Written::U32(2)),
+            ("adapter.lora.alpha", Field::Float(alpha)),
+            ("general.quantization_version", Field::Size(2)),
         ];
-        let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
-        let tensors = self.parameters().into_iter().map(|(name, tensor)| {
+        let fields: Fields = fields.map(|(key, field)| (key.to_owned(), field)).into();
+        let parameters = self.parameters();
+        let declared = parameters.iter().map(|(name, tensor)| Declared {
+            name: stored_half(name).expect("an adapter's parameters have names in the format"),
+            shape: tensor.dims().to_vec(),
+            kind: WeightType::F32,
+        });
+        write(path, &fields, ALIGNMENT, &declared.collect::<Vec<_>>(), |out, index| {
+            let (name, tensor) = parameters[index];
             let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-            let tensor = match rotated(model, name) {
+            out.tensor(&match rotated(model, name) {
                 Some(heads) => pair_layout(&tensor, heads)?,
                 None => tensor,
-            };
-            let own = stored_half(name).expect("an adapter's parameters have names in the format");
-            Ok((own, QTensor::quantize(&tensor, GgmlDType::F32)?))
-        });
-        let tensors: Vec<(String, QTensor)> = tensors.collect::<Result<_>>()?;
-        let tensors: Vec<_> = tensors.iter().map(|(name, x)| (name.as_str(), x)).collect();
-        let file = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Error::File {
-            path: path.to_owned(),
-            problem: "expected the name of a file to write".into(),
+            })
         })?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut staged = Staged::new(folder.unwrap_or(Path::new(".")))?;
-        staged.write(file, |out| write(out, &metadata, &tensors))?;
-        staged.commit()
-    }
-}
-
-fn architecture(family: Family) -> &'static str {
-    match family {
-        Family::Llama => "llama",
-        Family::Qwen2 => "qwen2",
-        Family::Qwen3 => "qwen3",
+        Ok(())
     }
 }
 
@@ -153,14 +140,4 @@ fn stored_half(name: &str) -> Option<String> {
 fn rotated(model: &ModelConfig, name: &str) -> Option<usize> {
     let module = name.strip_suffix(".lora_B.weight")?;
     rotated_heads(model, &format!("{module}.weight"))
-}
-
-/// Rows of queries or keys from halves to pairs side by side: [`rotate_half_layout`] undone.
-///
-/// Shapes: `weight` and the result (heads * head width, width).
-fn pair_layout(weight: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, width) = weight.dims2()?;
-    let half = rows / heads / 2;
-    let pairs = weight.reshape((heads, 2, half, width))?.transpose(1, 2)?.contiguous()?;
-    Ok(pairs.reshape((rows, width))?)
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use candle::quantized::GgmlDType;
@@ -86,6 +87,8 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) metadata: BTreeMap<String, Value>,
+    /// The bytes of each value of the metadata in the file, its type before it.
+    pub(super) spans: BTreeMap<String, Range<u64>>,
     pub(super) tensors: BTreeMap<String, Entry>,
 }
 
@@ -117,11 +120,13 @@ impl Cursor<'_> {
         }
         let num_tensors = self.count(8 + 4 + 4 + 8, "tensors")?;
         let num_keys = self.count(8 + 4 + 1, "metadata keys")?;
-        let mut metadata = BTreeMap::new();
+        let (mut metadata, mut spans) = (BTreeMap::new(), BTreeMap::new());
         for _ in 0..num_keys {
             let key = self.string("a metadata key")?;
+            let start = self.at;
             let kind = self.u32(&key)?;
             let value = self.value(kind, &key)?;
+            spans.insert(key.clone(), start..self.at);
             metadata.insert(key, value);
         }
         let mut tensors = BTreeMap::new();
@@ -152,7 +157,7 @@ impl Cursor<'_> {
                 )));
             }
         }
-        Ok(Header { metadata, tensors })
+        Ok(Header { metadata, spans, tensors })
     }
 
     fn entry(&mut self) -> Result<(String, Entry)> {

@@ -7,6 +7,8 @@
 //! Whether words are taken whole, and whether a text begins with the begin token where the file
 //! does not say, is as in llama.cpp.
 
+mod naming;
+
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;

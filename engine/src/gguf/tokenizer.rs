@@ -19,11 +19,11 @@ use super::pre_tokenizer::Pipeline;
 use crate::{Result, Text};
 
 /// Kinds of tokens. Source: `llama_token_type` in llama.cpp.
-const NORMAL: i64 = 1;
+pub(super) const NORMAL: i64 = 1;
 const UNKNOWN: i64 = 2;
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
-const UNUSED: i64 = 5;
+pub(super) const CONTROL: i64 = 3;
+pub(super) const USER_DEFINED: i64 = 4;
+pub(super) const UNUSED: i64 = 5;
 
 impl Gguf {
     /// Tokenizer, chat template and end-of-turn tokens from the metadata.

@@ -31,3 +31,14 @@ impl WeightSource for Model {
         Ok(self.weights.head().clone())
     }
 }
+
+impl Model {
+    /// The values of a weight of the base.
+    pub(crate) fn weight(&self, name: &str) -> Option<&Value> {
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        self.specs.visit(|spec| names.push(&spec.name));
+        self.weights.visit(|value| values.push(value));
+        let at = names.iter().position(|own| *own == name)?;
+        values.get(at).copied()
+    }
+}

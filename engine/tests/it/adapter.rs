@@ -1,7 +1,7 @@
 //! Adapters: PEFT's golden vectors, finite differences, what is trained and what is not, files.
 
 mod files;
-mod golden;
+pub(crate) mod golden;
 mod llama_cpp;
 
 pub(crate) use golden::assert_golden;

@@ -371,3 +371,15 @@ fn a_damaged_head_does_no_harm() {
         let _ = open(folder.path());
     });
 }
+
+/// A damaged number must not decide how much memory a list takes.
+#[test]
+fn more_layers_than_weights_are_refused_at_once() {
+    let (folder, ..) = saved();
+    let path = folder.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["num_hidden_layers"] = json!(200_000_000);
+    std::fs::write(&path, config.to_string()).unwrap();
+    refused(folder.path(), &["num_hidden_layers is 200000000", "weights are stored"]);
+}

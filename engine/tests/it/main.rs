@@ -11,6 +11,7 @@ mod decode;
 mod disk;
 mod ends;
 mod exact;
+mod export;
 mod gguf;
 mod gradients;
 mod half;

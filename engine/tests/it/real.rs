@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use candle::{DType, Device, Tensor};
 use engine::backend::reference::ops;
-use engine::{Model, Packed, Target, Text, checkpoint};
+use engine::{Export, Model, Packed, Target, Text, WeightType, checkpoint};
 use serde_json::{Value, json};
 
 use crate::support;
@@ -59,8 +59,9 @@ fn floats(list: &Value) -> Vec<f64> {
 fn logits(model: &Model, tokens: &[u32]) -> Tensor {
     let mut packed = Packed::default();
     packed.push(tokens, None).unwrap();
-    // Its head is the embedding.
-    let head = &model.parameters()[0].tensor;
+    let named = |name: &&str| model.parameters().iter().find(|own| own.name == **name);
+    let head = ["lm_head.weight", "model.embed_tokens.weight"].iter().find_map(named).unwrap();
+    let head = &head.tensor;
     ops::linear(&model.hidden(&packed).unwrap(), head).unwrap()
 }
 
@@ -153,12 +154,14 @@ fn greedy_decoding_equals_transformers() {
 /// The first half of `scripts/export-check.sh`.
 #[test]
 #[ignore = "writes files for scripts/export-check.sh, which sets STEARIN_EXPORT_DIR"]
-fn writes_checkpoints_for_transformers() {
+fn writes_checkpoints_for_others() {
     let out = PathBuf::from(std::env::var_os("STEARIN_EXPORT_DIR").unwrap());
     let (smol, text) = smollm2().unwrap();
     for family in support::FAMILIES {
         let mut config = support::config(family);
         config.vocab_size = text.vocab_size();
+        // Blocks are 32 wide.
+        (config.hidden_size, config.intermediate_size, config.head_dim) = (64, 96, 16);
         let model = support::model(config, DType::F32);
         export(&model, &text, &out.join(format!("{family:?}").to_lowercase()));
     }
@@ -167,6 +170,10 @@ fn writes_checkpoints_for_transformers() {
 
 fn export(model: &Model, text: &Text, dir: &Path) {
     checkpoint::save(model, text, dir).unwrap();
+    for kind in WeightType::ALL {
+        let path = dir.join(format!("{kind}.gguf"));
+        Export::of_model(model, text).save_gguf(&path, kind, "check").unwrap();
+    }
     let said = "3 apples + 14 pears; def f(x): return x ** 2  # día ٣٤½";
     let tokens = text.encode(said).unwrap();
     let expected = json!({

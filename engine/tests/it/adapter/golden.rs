@@ -9,13 +9,13 @@ use kernels::adamw::Update;
 
 use crate::support::values;
 
-pub(super) const MODELS: [&str; 2] = ["llama", "qwen2"];
+pub(crate) const MODELS: [&str; 2] = ["llama", "qwen2"];
 
-pub(super) fn folder(model: &str) -> PathBuf {
+pub(crate) fn folder(model: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/lora").join(model)
 }
 
-fn expected(name: &str) -> HashMap<String, Tensor> {
+pub(crate) fn expected(name: &str) -> HashMap<String, Tensor> {
     let path = folder(name).join("expected.safetensors");
     candle::safetensors::load(path, &Device::Cpu).unwrap()
 }
@@ -32,7 +32,7 @@ fn with_adapter(name: &str, dtype: DType) -> Model {
 }
 
 /// Both sequences, and what follows each token.
-fn batch(expected: &HashMap<String, Tensor>) -> (Packed, Vec<Target>) {
+pub(crate) fn batch(expected: &HashMap<String, Tensor>) -> (Packed, Vec<Target>) {
     let ids = expected["input_ids"].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap();
     let (mut packed, mut targets) = (Packed::default(), Vec::new());
     for ids in ids {
@@ -44,13 +44,13 @@ fn batch(expected: &HashMap<String, Tensor>) -> (Packed, Vec<Target>) {
 }
 
 /// Logits of every row, from the hidden states.
-fn logits(policy: engine::Policy<'_>, model: &Model, packed: &Packed) -> Tensor {
+pub(crate) fn logits(policy: engine::Policy<'_>, model: &Model, packed: &Packed) -> Tensor {
     let head = model.head().unwrap().tensor(model.dtype(), model.device()).unwrap().detach();
     policy.hidden(packed).unwrap().matmul(&head.t().unwrap()).unwrap()
 }
 
 /// Largest difference over largest value.
-fn distance(got: &Tensor, want: &Tensor) -> f64 {
+pub(crate) fn distance(got: &Tensor, want: &Tensor) -> f64 {
     let (got, want) = (values(got), values(want));
     assert_eq!(got.len(), want.len());
     let largest = want.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
