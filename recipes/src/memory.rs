@@ -112,18 +112,20 @@ impl MemoryFactors {
     }
 }
 
-/// Bytes into which weights are decoded: tiles of the matrices, and a part of the head.
+/// Bytes into which weights are decoded, at most: tiles of the matrices, and a part of the head.
+///
+/// Source: the sizes in `kernels::linear` and `kernels::logits`.
 pub fn decoding_bytes(model: &ModelConfig, threads: usize) -> u64 {
-    /// Numbers that a thread decodes for itself.
-    const OWN: usize = 1 << 15;
-    /// Columns of a matrix that are decoded together in the backward pass.
-    const COLUMNS: usize = 256;
+    /// Numbers of a tile that a thread decodes for itself, and rows that it has at least.
+    const OWN: (usize, usize) = (1 << 15, 8);
+    /// Numbers of a tile that all threads share, and columns that it has in the backward pass.
+    const SHARED: (usize, usize) = (1 << 18, 256);
     /// Rows of the head that are decoded together.
     const ROWS: usize = 2048;
-    let features = model.intermediate_size.max(model.num_heads * model.head_dim);
-    let tiles = features.max(model.hidden_size) * COLUMNS + threads * OWN;
+    let side = model.intermediate_size.max(model.hidden_size).max(model.num_heads * model.head_dim);
+    let tile = |(numbers, rows): (usize, usize)| numbers.max(rows * side);
     let head = ROWS.min(model.vocab_size) * model.hidden_size;
-    (tiles + head) as u64 * F32
+    (tile(SHARED) + threads * tile(OWN) + head) as u64 * F32
 }
 
 fn cache_bytes_a_row(model: &ModelConfig) -> u64 {

@@ -67,6 +67,12 @@ impl Stored {
         self.types.iter().map(|(_, bytes)| bytes).sum()
     }
 
+    /// Bytes into which parts are decoded, where some are not in f32.
+    fn decoding(&self, model: &ModelConfig, threads: usize) -> u64 {
+        let is_decoded = self.types.iter().any(|(name, _)| *name != "f32");
+        if is_decoded { decoding_bytes(model, threads) } else { 0 }
+    }
+
     /// Numbers in f32.
     fn in_f32(&self) -> u64 {
         let own = self.types.iter().filter(|(name, _)| *name == "f32");
@@ -169,7 +175,7 @@ impl AdapterSize {
         stage: usize,
     ) -> Trained {
         let (weights, decoding) = match base.choice {
-            BaseChoice::AsStored => (base.stored.bytes(), decoding_bytes(model, threads)),
+            BaseChoice::AsStored => (base.stored.bytes(), base.stored.decoding(model, threads)),
             BaseChoice::F32 => (base.parameters * F32, 0),
         };
         let reference = stage > 0 || !self.is_fresh;
@@ -230,6 +236,45 @@ mod tests {
             let (found, found_kind) = split_type(name);
             assert_eq!((found, found_kind.map(|kind| kind.name)), (model, kind), "{name}");
         }
+    }
+
+    /// With the sizes of SmolLM2-135M that count here.
+    fn wide() -> ModelConfig {
+        let model = Builtin::find("atom").unwrap().config();
+        ModelConfig { vocab_size: 49_152, hidden_size: 576, intermediate_size: 1536, ..model }
+    }
+
+    #[test]
+    fn only_what_is_not_in_f32_is_decoded_and_has_no_rounded_copy() {
+        let model = Builtin::find("atom").unwrap().config();
+        let config = AdapterConfig {
+            rank: 4,
+            alpha: 8.0,
+            scaling: Scaling::Rank,
+            targets: Module::ALL.to_vec(),
+        };
+        let size = AdapterSize { parameters: parameters(&config, &model), config, is_fresh: true };
+        let blocks = Stored::sorted(vec![("f32", 400), ("q8_0", 34_000)], "");
+        assert_eq!((blocks.types[0].0, blocks.bytes()), ("q8_0", 34_400), "the largest first");
+        let trained = |stored: &Stored, choice, stage| {
+            let base = Base { choice, stored, parameters: 32_100 };
+            (size.trained(&model, base, 3, stage), base.rounded())
+        };
+        let adapter = |weights, decoding, reference| Trained::Adapter {
+            parameters: 5120,
+            weights,
+            decoding,
+            reference,
+        };
+        // A small model: tiles of the least size, and the whole head.
+        let decoding = 4 * (262_144 + 3 * 32_768 + model.vocab_size as u64 * 32);
+        let stored = trained(&blocks, BaseChoice::AsStored, 0);
+        assert_eq!(stored, (adapter(34_400, decoding, false), 100));
+        assert_eq!(trained(&blocks, BaseChoice::F32, 1), (adapter(128_400, 0, true), 32_100));
+        let (smollm2, threads) = (decoding_bytes(&wide(), 2), 2);
+        assert_eq!(smollm2, 4 * (1536 * 256 + threads * 32_768 + 2048 * 576));
+        let plain = trained(&Stored::f32(32_100), BaseChoice::AsStored, 0);
+        assert_eq!(plain, (adapter(128_400, 0, false), 32_100));
     }
 
     #[test]
