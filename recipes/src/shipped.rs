@@ -21,6 +21,12 @@ pub const ALL: &[Shipped] = &[
     Shipped { name: "quickstart", text: include_str!("../quickstart.toml") },
     Shipped { name: "smollm2-arithmetic", text: include_str!("../smollm2-arithmetic.toml") },
     Shipped { name: "smollm2-gsm8k", text: include_str!("../smollm2-gsm8k.toml") },
+    Shipped { name: "lora-smollm2-sums", text: include_str!("../lora-smollm2-sums.toml") },
+    Shipped { name: "lora-smollm2-gguf", text: include_str!("../lora-smollm2-gguf.toml") },
+    Shipped {
+        name: "lora-qwen2.5-1.5b-gguf",
+        text: include_str!("../lora-qwen2.5-1.5b-gguf.toml"),
+    },
     Shipped { name: "stare-r1-distill-1.5b", text: include_str!("../stare-r1-distill-1.5b.toml") },
     Shipped { name: "stare-qwen2.5-math-7b", text: include_str!("../stare-qwen2.5-math-7b.toml") },
     Shipped { name: "dapo-qwen2.5-32b", text: include_str!("../dapo-qwen2.5-32b.toml") },
