@@ -14,6 +14,7 @@ use candle::{DType, Device, Tensor};
 use crate::model::check;
 use crate::weights::{BlockLora, BlockWeights, Lora, Module, Spec, Version, Weights};
 use crate::{Error, ModelConfig, Result, noise};
+pub use peft::{CONFIG, TENSORS};
 
 /// Sizes of an adapter, and what it adapts.
 #[derive(Debug, Clone, PartialEq)]
@@ -236,6 +237,21 @@ impl Adapter {
             blocks: blocks.collect::<Result<_>>()?,
             version: unique(),
         })
+    }
+
+    /// Whether it changes nothing: every `B` is zero, as in a fresh one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the device cannot compare the values.
+    pub fn is_zero(&self) -> Result<bool> {
+        for lora in self.blocks.iter().flat_map(|BlockLora(parts)| parts.iter().flatten()) {
+            let largest = lora.b.detach().abs()?.flatten_all()?.max(0)?.to_dtype(DType::F32)?;
+            if largest.to_scalar::<f32>()? != 0.0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Names and values of its parameters, in checkpoint order.

@@ -58,7 +58,7 @@ pub use columns::TokenFile;
 pub use cut::{cut, cut_evaluations, cut_values};
 pub use dump::{Credit, TokensLine};
 pub use evaluation::{GreedyResult, ProblemLine};
-pub use facts::{Accepted, Digest, Facts, Files, ModelFacts};
+pub use facts::{Accepted, AdapterFacts, Digest, Facts, Files, ModelFacts};
 pub use figure::Figure;
 pub use files::{Seen, check_files, entries, folder_problem, is_folder, open_file, read_text};
 pub use foreign::{Foreign, Origin, Spell};

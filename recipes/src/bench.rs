@@ -66,6 +66,8 @@ const MOST_TOKENS: usize = 1 << 30;
 pub struct Report {
     what: What,
     model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<String>,
     dtype: &'static str,
     device: String,
     /// What multiplies in bf16, where anything does on a CPU.
@@ -93,7 +95,7 @@ pub struct Report {
     log_prob_gap_max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_mib: Option<f64>,
-    /// What `train --dry-run` would say of it; not said of sampling alone.
+    /// What `train --dry-run` would say of it; not said of sampling alone, nor with an adapter.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_mib: Option<f64>,
 }
@@ -111,14 +113,15 @@ struct Seconds {
     parts: Option<(f64, f64)>,
 }
 
-/// Measures: once unmeasured to warm up, then `reps` times.
+/// Measures: once unmeasured to warm up, then `reps` times. The report has the names of the model
+/// and of an adapter on it.
 ///
 /// # Errors
 ///
 /// Fails when the shape does not fit the model's context, and when the model does.
 pub fn bench(
     what: What,
-    name: &str,
+    names: (&str, Option<&str>),
     model: &Model,
     shape: &Shape,
     threads: usize,
@@ -149,7 +152,7 @@ pub fn bench(
             seconds.push(took);
         }
     }
-    Ok(bench.report(what, name, threads, &seconds))
+    Ok(bench.report(what, names, threads, &seconds))
 }
 
 struct Bench<'a> {
@@ -251,7 +254,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn report(&self, what: What, name: &str, threads: usize, seconds: &[Seconds]) -> Report {
+    fn report(
+        &self,
+        what: What,
+        (name, adapter): (&str, Option<&str>),
+        threads: usize,
+        seconds: &[Seconds],
+    ) -> Report {
         let Shape { prompts, group, new, prompt_tokens, batch, seq, .. } = *self.shape;
         let (work, tokens) = match what {
             What::Train => (Work::Sequences { batch, seq }, batch * seq),
@@ -267,6 +276,7 @@ impl Bench<'_> {
         Report {
             what,
             model: name.to_owned(),
+            adapter: adapter.map(str::to_owned),
             dtype: match (self.model.dtype(), self.model.precision()) {
                 (DType::BF16, _) | (_, MatmulPrecision::Bf16) => "bf16",
                 _ => "f32",
@@ -295,6 +305,7 @@ impl Bench<'_> {
         let Shape { prompts, group, new, prompt_tokens, batch, seq, .. } = *self.shape;
         let (rows, cached) = match what {
             What::Decode => return None,
+            _ if self.model.adapter().is_some() => return None,
             What::Train => (batch * seq, 0),
             What::Step => {
                 let rows = prompts * (prompt_tokens + group * new);

@@ -126,6 +126,11 @@ where
     })
 }
 
+/// A model and its adapter, as they are named.
+fn named(model: &str, adapter: Option<&str>) -> String {
+    adapter.map_or_else(|| model.to_owned(), |adapter| format!("{model} with {adapter}"))
+}
+
 /// A time on the command line: whole numbers, each with `s`, `m`, `h` or `d`.
 fn time(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "expected whole numbers with `s`, `m`, `h` or `d`, such as 90s or 3h30m";

@@ -22,9 +22,21 @@ const TRAINERS: [&str; 2] = ["optimizer.safetensors", "trainer.json"];
 ///
 /// Fails when one cannot be read.
 pub fn model_files(path: &Path) -> Result<Files> {
-    const MODEL: &str = Files::MODEL;
+    files_of(Files::MODEL, path)
+}
+
+/// The files that an adapter is read from, likewise.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn adapter_files(path: &Path) -> Result<Files> {
+    files_of(Files::ADAPTER, path)
+}
+
+fn files_of(what: &str, path: &Path) -> Result<Files> {
     if !path.is_dir() {
-        return digests(vec![(MODEL.to_owned(), path.to_owned())]);
+        return digests(vec![(what.to_owned(), path.to_owned())]);
     }
     let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
     let mut named = Vec::new();
@@ -34,7 +46,7 @@ pub fn model_files(path: &Path) -> Result<Files> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let counts = matches!(kind, Some("json" | "jinja" | "safetensors"));
         if counts && path.is_file() && !TRAINERS.contains(&name.as_str()) {
-            named.push((format!("{MODEL}/{name}"), path));
+            named.push((format!("{what}/{name}"), path));
         }
     }
     digests(named)

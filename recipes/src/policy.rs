@@ -1,4 +1,9 @@
 //! From the name of a model to its weights and its text.
+//!
+//! `policy/adapted.rs` has models with an adapter, `policy/policies.rs` those of a run.
+
+mod adapted;
+mod policies;
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +16,13 @@ use evals::PromptStyle;
 use evals::run::Files;
 
 use crate::builtin::Builtin;
-use crate::config::{DTypeChoice, DeviceChoice, Recipe};
+use crate::config::{BaseChoice, DTypeChoice, DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::identity::model_files;
 use crate::run_dir;
 use crate::search_path::SearchPath;
+pub use adapted::{Adapted, locate_adapter};
+pub use policies::Policies;
 
 /// What a model's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +33,18 @@ pub enum ModelRef {
     Path(PathBuf),
     /// An address `hf://org/name`.
     Hub(String),
+    /// One of these with an adapter.
+    Adapted(Box<Adapted>),
 }
 
 /// Finds what `name` stands for: a folder in Hugging Face layout, a `.gguf` file, `hf://org/name`,
 /// a run directory (its best checkpoint, or its newest where no accuracy was measured), or
-/// `builtin:NAME`.
+/// `builtin:NAME`. A checkpoint of an adapter stands for its base with it.
 ///
 /// # Errors
 ///
-/// Fails when there is no such builtin or path, and on a run without a checkpoint.
+/// Fails when there is no such builtin or path, on a run without a checkpoint, and on an adapter
+/// whose base is not known or not here.
 pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
     if let Some(name) = name.strip_prefix("builtin:") {
         return Ok(ModelRef::Builtin(Builtin::find(name)?));
@@ -60,14 +70,73 @@ pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
             search_path.describe()
         );
     };
-    if is_run(&path) {
-        best_checkpoint(&path).map(ModelRef::Path)
-    } else {
-        Ok(ModelRef::Path(path))
+    at(if is_run(&path) { best_checkpoint(&path)? } else { path }, search_path)
+}
+
+/// The model in the folder or file `path`. That of a checkpoint of an adapter has its base, which
+/// may be in `search_path`.
+///
+/// # Errors
+///
+/// Fails on an adapter whose base is not known or not here.
+pub fn at(path: PathBuf, search_path: &SearchPath) -> Result<ModelRef> {
+    if !adapted::is_adapter(&path) {
+        return Ok(ModelRef::Path(path));
     }
+    let adapted = Adapted::of_checkpoint(path, search_path)?;
+    Ok(ModelRef::Adapted(Box::new(adapted)))
+}
+
+/// What the names of a model and of an adapter on it stand for, as a command has them.
+///
+/// # Errors
+///
+/// Fails where [`locate`] and [`ModelRef::with_adapter`] do.
+pub fn locate_with(
+    name: &str,
+    adapter: Option<&str>,
+    search_path: &SearchPath,
+) -> Result<ModelRef> {
+    let found = locate(name, search_path)?;
+    let Some(adapter) = adapter else { return Ok(found) };
+    found.with_adapter(adapter, search_path).context("--adapter")
 }
 
 impl ModelRef {
+    /// This model with the adapter `name`: a folder of PEFT, a `.gguf` adapter, or a run or a
+    /// checkpoint that trained one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such adapter, and when the model has one already.
+    pub fn with_adapter(self, name: &str, search_path: &SearchPath) -> Result<Self> {
+        if let Self::Adapted(own) = &self {
+            bail!(
+                "the model has an adapter of its own, {}\nleave this one out, or name the base as the \
+                 model: {}",
+                own.adapter.display(),
+                own.base_name()
+            );
+        }
+        Adapted::of_name(self, name, search_path).map(|one| Self::Adapted(Box::new(one)))
+    }
+
+    /// Where its adapter is; none of a model without one.
+    pub fn adapter(&self) -> Option<&Path> {
+        match self {
+            Self::Adapted(adapted) => Some(&adapted.adapter),
+            _ => None,
+        }
+    }
+
+    /// The model without an adapter.
+    pub fn base(&self) -> &Self {
+        match self {
+            Self::Adapted(adapted) => &adapted.base,
+            other => other,
+        }
+    }
+
     /// Opens it; a builtin policy draws its weights by `seed`.
     ///
     /// # Errors
@@ -84,12 +153,26 @@ impl ModelRef {
                 let path = hub::resolve(address)?;
                 compute.load(&path).map_err(|error| replacing(error, &path))
             }
+            Self::Adapted(adapted) => adapted.open(seed, compute),
+        }
+    }
+
+    /// The file or folder that it is found by: of a model with an adapter, that of the adapter.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Adapted(adapted) => Some(&adapted.adapter),
+            Self::Builtin(_) | Self::Hub(_) => None,
         }
     }
 
     /// Where it is read from: of a run the path of the checkpoint, else what the command calls it.
     pub fn place(&self, name: &str) -> String {
-        let Self::Path(path) = self else { return name.to_owned() };
+        let path = match self {
+            Self::Adapted(adapted) if adapted.is_given => return adapted.base.place(name),
+            other => other.path(),
+        };
+        let Some(path) = path else { return name.to_owned() };
         let is_of_run = path.ancestors().nth(2).is_some_and(is_run);
         let is_named = Path::new(name).file_name() == path.file_name();
         if is_of_run && !is_named { path.display().to_string() } else { name.to_owned() }
@@ -109,17 +192,21 @@ impl ModelRef {
                 let cached = Hub::from_env()?.find(address)?;
                 cached.map(|folder| model_files(&folder)).transpose()
             }
+            Self::Adapted(adapted) => adapted.files(),
         }
     }
 
-    /// How the run that made this checkpoint puts problems to its policy; `None` for other models.
+    /// How the run that made this checkpoint, or else its base, puts problems to its policy; `None`
+    /// for other models.
     ///
     /// # Errors
     ///
     /// Fails when the run's recipe cannot be read.
     pub fn style(&self) -> Result<Option<PromptStyle>> {
-        let Self::Path(path) = self else { return Ok(None) };
-        let Some(run) = path.ancestors().nth(2).filter(|run| is_run(run)) else { return Ok(None) };
+        let of_run = self.path().and_then(|path| path.ancestors().nth(2));
+        let Some(run) = of_run.filter(|run| is_run(run)) else {
+            return if let Self::Adapted(adapted) = self { adapted.base.style() } else { Ok(None) };
+        };
         let path = run.join(run_dir::RECIPE);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
@@ -169,6 +256,8 @@ pub struct Compute {
     device: Device,
     dtype: DType,
     precision: MatmulPrecision,
+    /// In what format weights are held; `None`: as it suits whoever opens them.
+    base: Option<BaseChoice>,
     console: Console,
 }
 
@@ -190,7 +279,20 @@ impl Compute {
                 Device::new_cuda_with_stream(0).context("opening the first CUDA device")?
             }
         };
-        Ok(Self { device, dtype, precision, console: Console::silent() })
+        Ok(Self { device, dtype, precision, base: None, console: Console::silent() })
+    }
+
+    /// The same, with weights in this format.
+    #[must_use]
+    pub fn holding(self, base: BaseChoice) -> Self {
+        Self { base: Some(base), ..self }
+    }
+
+    /// The same for weights that only an adapter changes: they stay as they are stored, unless they
+    /// are to be in another format.
+    fn below_adapter(&self) -> Self {
+        let base = self.base.unwrap_or(BaseChoice::AsStored);
+        self.clone().holding(base)
     }
 
     /// The same, with the notes of the checkpoints that it loads written to `console`.
@@ -209,7 +311,10 @@ impl Compute {
         for note in &checkpoint.notes {
             self.console.print(&format!("note: {}: {note}", path.display()));
         }
-        let (model, text) = checkpoint.load(&self.device, self.dtype)?;
+        let (model, text) = match self.base {
+            Some(BaseChoice::AsStored) => checkpoint.load_as_stored(&self.device, self.dtype)?,
+            Some(BaseChoice::F32) | None => checkpoint.load(&self.device, self.dtype)?,
+        };
         Ok((model.with_precision(self.precision)?, text))
     }
 }

@@ -25,8 +25,9 @@ use self::settings::Settings;
 use crate::causes::with_causes;
 use crate::config::{DeviceChoice, Recipe};
 use crate::console::Console;
-use crate::policy::{Compute, ModelRef};
+use crate::policy::{self, Compute, ModelRef};
 use crate::run_dir::tokenizer_sha256;
+use crate::search_path::SearchPath;
 use crate::signals::Stop;
 use crate::verifiers::{RetryPolicy, Verifiers};
 
@@ -142,7 +143,10 @@ impl Reroller {
         let compute = compute.with_notes_on(self.console.clone());
         let (model, text) = match (&self.source, checkpoint) {
             (Source::Model { model_ref, .. }, _) => model_ref.open(recipe.seed, &compute)?,
-            (Source::Checkpoints, path) => compute.load(path.expect("its origin has one"))?,
+            (Source::Checkpoints, path) => {
+                let path = path.expect("its origin has one").to_owned();
+                policy::at(path, &SearchPath::of_command())?.open(recipe.seed, &compute)?
+            }
         };
         Ok((model, recipe.prompt.prepare(text)?))
     }

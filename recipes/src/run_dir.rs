@@ -7,11 +7,13 @@
 //! log.txt            what the console said
 //! reference/stage-1  a stage's first weights, where its loss looks back at them
 //! checkpoints/step-000100/{Hugging Face files, optimizer.safetensors, trainer.json}
+//!                    of a run with an adapter: the files of PEFT in their place
 //! ```
 //!
 //! and the record of [`evals::run`]. Everything is written under a temporary name, synced and
 //! renamed: what has its name is whole.
 
+mod base;
 mod changes;
 mod checkpoints;
 mod claim;
@@ -32,8 +34,9 @@ use evals::run::{Accepted, Facts, Files, sync_folder, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use base::Base;
 pub(crate) use checkpoints::best_of;
-pub use checkpoints::{Saved, Score, StageState, TrainerState, is_checkpoint};
+pub use checkpoints::{Saved, Score, StageState, TrainerState, base_of, is_checkpoint};
 pub use claim::Claim;
 pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
 pub use pending::Pending;

@@ -5,11 +5,13 @@
 //! `train/trainer.rs` runs the steps, and handles resume, evaluation, checkpoints and the end.
 
 mod clock;
+mod context;
 mod learner;
 pub(crate) mod log_prob_gap;
 mod pack;
 pub(crate) mod params;
 mod recoverable;
+mod reference;
 mod report;
 mod rl;
 pub(crate) mod sft;
@@ -25,10 +27,12 @@ use evals::{Metrics, Warning};
 pub use trainer::{Ended, Failed, Job, Options, outlook, train};
 
 use crate::config::Stage;
+use crate::policy::Policies;
 use crate::run_dir::{RunDir, Saved};
+use context::RunContext;
 use rl::Rl;
 use sft::Sft;
-use stage::{OpenModel, RunContext, StageDriver, StageStart};
+use stage::{StageDriver, StageStart};
 use table::Table;
 
 /// Stage `index` of the recipe, at its start or restored from `saved`.
@@ -37,9 +41,9 @@ fn begin_stage<'a>(
     index: usize,
     saved: Option<&Saved>,
     run_dir: &RunDir,
-    open: OpenModel<'_>,
+    policies: &Policies<'_>,
 ) -> Result<Box<dyn StageDriver + 'a>> {
-    let start = StageStart { run, index, resumed: saved.is_some(), run_dir, open };
+    let start = StageStart { run, index, resumed: saved.is_some(), run_dir, policies };
     let mut driver: Box<dyn StageDriver + 'a> = match &run.recipe.stages[index] {
         Stage::Rl(config) => Box::new(Rl::begin(config, &start)?),
         Stage::Sft(config) => Box::new(Sft::begin(config, &start)?),

@@ -13,8 +13,10 @@ use crate::text::pretty;
 use crate::weights::Module;
 use crate::{Error, ModelConfig, Result};
 
-const CONFIG: &str = "adapter_config.json";
-const TENSORS: &str = "adapter_model.safetensors";
+/// The file of a folder of PEFT with its settings.
+pub const CONFIG: &str = "adapter_config.json";
+/// The file with its tensors.
+pub const TENSORS: &str = "adapter_model.safetensors";
 
 /// What PEFT puts before the names of the model's weights.
 const PREFIX: &str = "base_model.model.";

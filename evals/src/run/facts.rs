@@ -78,14 +78,29 @@ pub struct ModelFacts {
     pub path: String,
     /// Its family.
     pub family: String,
-    /// Numbers in its weights.
+    /// Numbers in its weights, without those of an adapter.
     pub parameters: u64,
+    /// Its adapter, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterFacts>,
     /// SHA-256 of the tokenizer's own JSON form, in hexadecimal. The samples of a step have it as
     /// well.
     #[serde(default)]
     pub tokenizer_sha256: String,
     /// Tokens that end a turn, as they are written, by id.
     pub stop_tokens: BTreeMap<u32, String>,
+}
+
+/// An adapter on a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdapterFacts {
+    /// Where it was read from; empty if it began afresh.
+    #[serde(default)]
+    pub path: String,
+    /// Rows of each `A`.
+    pub rank: usize,
+    /// Numbers in it. A training changes these alone.
+    pub parameters: u64,
 }
 
 /// Changed files that a resume was told to accept.
@@ -123,6 +138,8 @@ pub struct Files(pub BTreeMap<String, Digest>);
 impl Files {
     /// What the names of a model's files begin with.
     pub const MODEL: &str = "model";
+    /// What the names of an adapter's files begin with.
+    pub const ADAPTER: &str = "adapter";
 
     /// Adds the files of another list.
     pub fn extend(&mut self, others: Self) {

@@ -1,5 +1,5 @@
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
@@ -50,6 +50,10 @@ struct Work {
     /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
     #[arg(long, value_name = "MODEL")]
     model: String,
+    /// An adapter on the model, which training then changes alone: a folder as PEFT has it,
+    /// a `.gguf` adapter, or a run that trained one. A run given as the model has its own.
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     /// Prompts of a step.
     #[arg(long, value_name = "N", default_value = "2", value_parser = amount)]
     prompts: NonZeroUsize,
@@ -107,7 +111,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let threads = machine::fix_threads(work.threads)?;
     let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
-    let (model, _) = policy::locate(&work.model, &SearchPath::of_recipe(Path::new("")))?
+    let adapter = work.adapter.as_deref();
+    let (model, _) = policy::locate_with(&work.model, adapter, &SearchPath::of_command())?
         .open(1, &compute)
         .with_context(|| format!("opening {}", work.model))?;
     let shape = Shape {
@@ -121,6 +126,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
         micro_batch_tokens: work.micro_batch_tokens.get(),
         activations: work.activations,
     };
-    let report = bench(what, &work.model, &model, &shape, threads, work.reps.get())?;
+    let report = bench(what, (&work.model, adapter), &model, &shape, threads, work.reps.get())?;
     print(&format!("{}\n", serde_json::to_string(&report)?))
 }

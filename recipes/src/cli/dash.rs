@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use dash::{Options, PATIENCE, Reroll, Server};
 
-use super::count;
+use super::{count, named};
 use crate::config::DeviceChoice;
 use crate::console::Console;
 use crate::reroll::{Reroller, Source};
@@ -33,6 +33,10 @@ pub(super) struct Args {
     /// the run's recipe, so those that are programs are started: use it on runs that you trust.
     #[arg(long, value_name = "MODEL|run")]
     model: Option<String>,
+    /// An adapter on that model: a folder as PEFT has it, a `.gguf` adapter, or a run that trained
+    /// one. Checkpoints of runs have their own.
+    #[arg(long, value_name = "ADAPTER", requires = "model")]
+    adapter: Option<String>,
     /// Where the model computes.
     #[arg(long, value_enum, default_value = "cpu", requires = "model")]
     device: DeviceChoice,
@@ -46,11 +50,22 @@ impl Args {
     fn reroll(&self) -> Result<Option<Box<dyn Reroll>>> {
         let Some(name) = &self.model else { return Ok(None) };
         machine::fix_threads(self.threads)?;
-        let source = if name == "run" {
-            Source::Checkpoints
-        } else {
-            let model_ref = policy::locate(name, &SearchPath::of_command()).context("--model")?;
-            Source::Model { name: name.clone(), model_ref }
+        let adapter = self.adapter.as_deref();
+        let source = match (name.as_str(), adapter) {
+            ("run", None) => Source::Checkpoints,
+            ("run", Some(_)) => {
+                bail!(
+                    "--adapter: expected --model MODEL; checkpoints of runs have their own adapters"
+                )
+            }
+            (name, adapter) => {
+                let search_path = SearchPath::of_command();
+                let model_ref = policy::locate_with(name, adapter, &search_path);
+                Source::Model {
+                    name: named(name, adapter),
+                    model_ref: model_ref.context("--model")?,
+                }
+            }
         };
         Ok(Some(Box::new(Reroller::new(source, self.device, Console::lines()))))
     }

@@ -14,7 +14,7 @@ use rewards::Strictness;
 use rollout::Sampling;
 
 use super::output::check_outside;
-use super::{count, one_of, print};
+use super::{count, named, one_of, print};
 use crate::config::{DTypeChoice, DeviceChoice, MOST_COMPLETIONS, read_settings};
 use crate::console::{Console, Verbosity};
 use crate::eval::{
@@ -37,6 +37,10 @@ pub(super) struct Args {
     /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
     #[arg(long, value_name = "MODEL", required_unless_present_any = ["list", "table"])]
     model: Option<String>,
+    /// An adapter on the model: a folder as PEFT has it, a `.gguf` adapter, or a run that trained
+    /// one. A run given as the model has its own.
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     /// Benchmarks, files of problems, tasks such as `countdown:numbers=4`, or `.toml` files with
     /// the keys of a recipe's source; with commas between, or several times.
     #[arg(long, value_name = "NAME|FILE|TASK", required_unless_present_any = ["list", "table"])]
@@ -115,8 +119,9 @@ pub(super) struct Args {
 }
 
 /// What `--table` would pass over.
-const NOT_WITH_TABLE: [&str; 17] = [
+const NOT_WITH_TABLE: [&str; 18] = [
     "model",
+    "adapter",
     "bench",
     "list",
     "samples",
@@ -157,7 +162,7 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let console = Console::stderr(Verbosity::Normal);
     sets.iter().flat_map(|set| &set.notes).for_each(|note| console.print(note));
     let model = args.model.clone().unwrap_or_default();
-    let (model_ref, place) = located(&model, &console)?;
+    let (model_ref, place) = located(&model, args.adapter.as_deref(), &console)?;
     let compute = Compute::new(args.device, args.dtype)?.with_notes_on(console.clone());
     let opened = model_ref.open(args.seed, &compute);
     let (weights, text) = opened.with_context(|| format!("opening {model}"))?;
@@ -183,10 +188,10 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     }
     let facts = Facts {
         kind: "eval".into(),
-        name: format!("eval {}", model_name(&model)),
+        name: format!("eval {}", named(&model_name(&model), args.adapter.as_deref())),
         command: printable_command(&command()),
         seed: args.seed,
-        model: Some(of_model(&place, &weights, &text)),
+        model: Some(of_model(&place, model_ref.adapter(), &weights, &text)),
         problems: sets.iter().map(|set| (set.name.clone(), set.chosen.len())).collect(),
         files: model_ref.files()?,
         ..computing(threads, args.device, args.dtype)
@@ -209,10 +214,20 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// The model, and where it is read from, which is said of a run.
-fn located(model: &str, console: &Console) -> Result<(ModelRef, String)> {
-    let model_ref = policy::locate(model, &SearchPath::of_command())?;
+/// The model with its adapter, and where the model is read from. Of runs is said which checkpoint
+/// that is.
+fn located(model: &str, adapter: Option<&str>, console: &Console) -> Result<(ModelRef, String)> {
+    let model_ref = policy::locate_with(model, adapter, &SearchPath::of_command())?;
     let place = model_ref.place(model);
+    if let (Some(name), Some(found)) = (adapter, model_ref.adapter())
+        && Path::new(name).file_name() != found.file_name()
+    {
+        console.print(&format!(
+            "note: of the run {name}, the adapter is {}; --adapter takes the path of another \
+             checkpoint",
+            found.display()
+        ));
+    }
     if place != model {
         console.print(&format!(
             "note: of the run {model}, {place} is evaluated; --model takes the path of another \
@@ -252,6 +267,7 @@ fn settings(args: &Args, model_ref: &ModelRef) -> Result<Settings> {
     Ok(Settings {
         format: FORMAT,
         model: args.model.clone().unwrap_or_default(),
+        adapter: args.adapter.clone(),
         protocol: args.protocol.clone(),
         greedy: args.greedy,
         seed: args.seed,

@@ -1,5 +1,4 @@
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use engine::text::{StopStrings, Text};
@@ -25,6 +24,10 @@ pub(super) struct Args {
     /// A folder, a `.gguf` file, a run directory, `hf://org/name` or `builtin:NAME`.
     #[arg(long, value_name = "MODEL")]
     model: String,
+    /// An adapter on the model: a folder as PEFT has it, a `.gguf` adapter, or a run that trained
+    /// one. A run given as the model has its own.
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     /// Completions.
     #[arg(short, value_name = "N", default_value = "1", value_parser = amount)]
     n: NonZeroUsize,
@@ -94,7 +97,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if let [first, ..] = sampling.problems().as_slice() {
         bail!("sampling: {first}");
     }
-    let model_ref = policy::locate(&args.model, &SearchPath::of_recipe(Path::new("")))?;
+    let search_path = SearchPath::of_command();
+    let model_ref = policy::locate_with(&args.model, args.adapter.as_deref(), &search_path)?;
     let compute = Compute::new(args.device, args.dtype)?.with_notes_on(Console::lines());
     let (model, text) =
         model_ref.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;

@@ -2,14 +2,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{print, time};
 use crate::config::{DeviceChoice, Loaded, Recipe, load};
 use crate::console::{Console, Verbosity};
 use crate::data;
 use crate::dry_run::{Judged, Plan, ProblemStats, Prompts, Sizes};
-use crate::policy::{self, Compute};
+use crate::policy::Policies;
 use crate::printable::quoted;
 use crate::resume::CommandLine;
 use crate::search_path::SearchPath;
@@ -111,20 +111,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let model_ref = policy::locate(&recipe.model.path, &search_path)?;
-    let problems = data::problems(&recipe, &search_path)?;
     let console = Console::stderr(args.verbosity());
+    let policies = Policies::of(&recipe, &search_path, console.clone())?;
+    let problems = data::problems(&recipe, &search_path)?;
     problems.notes.iter().for_each(|note| console.print(note));
     problems.left_out().iter().for_each(|note| console.print(note));
-    let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
-    let compute = compute.with_notes_on(console.clone());
-    let base = || {
-        let opened = model_ref.open(recipe.seed, &compute);
-        opened.with_context(|| format!("opening {}", recipe.model.path))
-    };
-    let open = |path: &Path| compute.load(path);
-    let job =
-        Job { recipe: &recipe, problems, model_ref: &model_ref, base: &base, open: &open, threads };
+    let job = Job { recipe: &recipe, problems, policies: &policies, threads };
     let (root, command) = (args.root(&recipe), args.command(&recipe));
     let options = |stop| Options {
         run_dir: &root,

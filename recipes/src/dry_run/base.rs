@@ -6,7 +6,7 @@ use engine::{Adapter, AdapterConfig, Checkpoint, ModelConfig, Weights};
 
 use crate::config::{BaseChoice, Recipe};
 use crate::memory::{F32, Trained, decoding_bytes};
-use crate::policy::{ModelRef, locate};
+use crate::policy::locate_adapter;
 use crate::search_path::SearchPath;
 
 /// Bytes of the weights in the types of their files.
@@ -158,12 +158,11 @@ impl AdapterSize {
     }
 
     fn of_file(from: &str, model: &ModelConfig, search_path: &SearchPath) -> Result<Self> {
-        let ModelRef::Path(path) = locate(from, search_path)? else {
-            bail!("{from} is no adapter: expected a folder of PEFT, a .gguf adapter or a run");
-        };
+        let path = locate_adapter(from, search_path)?;
         let adapter = Adapter::open(&path, model, DType::F32, &Device::Cpu)?;
         let sizes = adapter.parameters().into_iter().map(|(_, tensor)| tensor.elem_count() as u64);
-        Ok(Self { config: adapter.config().clone(), parameters: sizes.sum(), is_fresh: false })
+        let (config, parameters) = (adapter.config().clone(), sizes.sum());
+        Ok(Self { config, parameters, is_fresh: adapter.is_zero()? })
     }
 
     /// What a stage trains, by its number, beside weights in this format.

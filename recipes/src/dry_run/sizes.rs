@@ -57,6 +57,7 @@ impl Sizes {
             }
             Ok(ModelRef::Path(path)) => (Some(path), None),
             Ok(ModelRef::Hub(address)) => (Hub::from_env()?.find(&address)?, None),
+            Ok(ModelRef::Adapted(own)) => return Err(own.is_no_base(name)),
             Err(problem) => (None, Some(problem)),
         };
         if let Some(path) = folder {

@@ -131,7 +131,7 @@ impl Flipped {
 fn in_words(change: &Change) -> Option<String> {
     let path: Vec<_> = change.path.iter().map(String::as_str).collect();
     let what = match path.as_slice() {
-        ["model"] | ["files", ..] => return None,
+        ["model" | "adapter"] | ["files", ..] => return None,
         ["set", name] => {
             let place = if change.was.is_some() { "there" } else { "here" };
             return Some(format!("{name}: only {place}"));

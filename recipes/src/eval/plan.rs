@@ -24,7 +24,7 @@ pub fn plan(settings: &Settings, sets: &[Set], text: &Text, root: &Path) -> Resu
          prompt       {}\n\
          sampling     temperature {}, top-p {}, at most {} new tokens, seed {}\n\
          results      {}\n",
-        settings.model,
+        settings.shown(),
         settings.style,
         sampling.temperature,
         sampling.top_p,

@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result};
 use evals::PromptStyle;
+use evals::run::Files;
 use rollout::Sampling;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -21,6 +22,9 @@ pub struct Settings {
     pub format: u32,
     /// The model, as the command named it.
     pub model: String,
+    /// The adapter on it, as the command named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
     /// Name of the settings that it began with.
     pub protocol: String,
     /// Name of the prompt style.
@@ -37,7 +41,7 @@ pub struct Settings {
     pub sampling: Sampling,
     /// How problems become prompts.
     pub prompt: PromptStyle,
-    /// SHA-256 of the model's files; none of a model that is made on the spot.
+    /// SHA-256 of the files of the model and its adapter; none of a model that is made on the spot.
     pub files: BTreeMap<String, String>,
     /// What is judged.
     #[serde(rename = "set")]
@@ -147,13 +151,23 @@ impl Settings {
         })
     }
 
-    /// What is compared: a model with files is what they hold, wherever it lies.
+    /// What is compared: a model with files is what they hold, wherever it lies. So is an adapter.
     fn table(&self) -> Result<Table> {
         let mut table = Table::try_from(self).context("writing the settings as TOML")?;
-        if !self.files.is_empty() {
+        let has = |what: &str| self.files.keys().any(|name| name.split('/').next() == Some(what));
+        if has(Files::MODEL) {
             table.remove("model");
         }
+        if has(Files::ADAPTER) {
+            table.remove("adapter");
+        }
         Ok(table)
+    }
+
+    /// The model with its adapter, for people.
+    pub fn shown(&self) -> String {
+        let Self { model, adapter, .. } = self;
+        adapter.as_ref().map_or_else(|| model.clone(), |own| format!("{model} with {own}"))
     }
 }
 
@@ -219,6 +233,7 @@ pub(super) mod tests {
         Settings {
             format: 2,
             model: "builtin:tiny".into(),
+            adapter: None,
             protocol: "paper".into(),
             style: "plain".into(),
             greedy: true,
@@ -295,6 +310,26 @@ pub(super) mod tests {
         assert_eq!(now.short().unwrap(), then.short().unwrap());
         now.files.insert("model".into(), "cd".into());
         assert_eq!(now.changes_since(&then).unwrap(), ["files.model: \"ab\" then, \"cd\" now"]);
+    }
+
+    #[test]
+    fn an_adapter_is_what_its_files_hold_and_its_model_stays() {
+        let mut then = settings();
+        then.adapter = Some("runs/a".into());
+        then.files.insert("adapter/adapter_model.safetensors".into(), "ab".into());
+        assert_eq!(then.shown(), "builtin:tiny with runs/a");
+        let mut now = then.clone();
+        now.adapter = Some("elsewhere".into());
+        assert_eq!(now.changes_since(&then).unwrap(), [""; 0]);
+        now.model = "builtin:atom".into();
+        now.files.insert("adapter/adapter_model.safetensors".into(), "cd".into());
+        assert_eq!(
+            now.changes_since(&then).unwrap(),
+            [
+                "files.adapter/adapter_model.safetensors: \"ab\" then, \"cd\" now",
+                "model: \"builtin:tiny\" then, \"builtin:atom\" now"
+            ]
+        );
     }
 
     #[test]

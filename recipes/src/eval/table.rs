@@ -38,6 +38,7 @@ pub fn json(shown: &Shown) -> String {
         json!({
             "dir": found.root.display().to_string(),
             "model": found.settings.model,
+            "adapter": found.settings.adapter,
             "sets": found.summaries,
             "against": against,
         })
@@ -109,7 +110,7 @@ fn models(text: &mut String, shown: &Shown) {
     for Found { root, settings, .. } in &shown.found {
         let of =
             if shown.found.len() > 1 { format!(" of {}", root.display()) } else { String::new() };
-        let _ = writeln!(text, "model{of}: {}", excerpt(&settings.model, 200));
+        let _ = writeln!(text, "model{of}: {}", excerpt(&settings.shown(), 200));
     }
 }
 

@@ -74,6 +74,10 @@ impl Recipe {
         let mut leaves = BTreeMap::new();
         let table: Table = text.parse().context("reading recipe.toml")?;
         flatten("", Value::Table(table), &mut leaves);
+        // Recipes of runs that began before there were adapters do not have the key.
+        if !leaves.keys().any(|key| key.starts_with("model.adapter")) {
+            leaves.insert("model.adapter".to_owned(), "off".into());
+        }
         Ok(Self { leaves })
     }
 
@@ -135,8 +139,13 @@ impl Place {
     fn class(self, key: &str, then: &Recipe, now: &Recipe) -> (Class, Option<String>) {
         let (first, rest) = key.split_once('.').unwrap_or((key, ""));
         let other_model = "the weights and their tokenizer are of another model";
+        let other_adapter = "the adapter in the checkpoints is another one";
         match first {
             "name" | "about" | "threads" | "checkpoint" | "record" | "eval" => (Class::Free, None),
+            "model" if rest == "base" => (Class::Free, None),
+            "model" if rest.starts_with("adapter") => {
+                (Class::Impossible, Some(other_adapter.into()))
+            }
             "model" if rest != "device" => (Class::Impossible, Some(other_model.into())),
             "stage" => {
                 let (index, setting) = rest.split_once('.').unwrap_or((rest, ""));
@@ -305,6 +314,32 @@ mod tests {
             assert_eq!(found[0].change.class, Class::Impossible, "{new}");
             assert!(found[0].note.is_some(), "{new}: it says why");
         }
+    }
+
+    #[test]
+    fn an_adapter_stays_as_it_is_and_how_its_base_is_held_is_free() {
+        let model = "model = { path = \"m\", dtype = \"f32\", device = \"cpu\" }";
+        let with = |more: &str| {
+            let all =
+                format!("model = {{ path = \"m\", dtype = \"f32\", device = \"cpu\"{more} }}");
+            THEN.replace(model, &all)
+        };
+        assert!(THEN.contains(model));
+        let adapter = ", base = \"f32\", adapter = { kind = \"lora\", rank = 4, alpha = 8.0 }";
+        let classes = |then: &str, now: &str| -> Vec<_> {
+            let found = differences(then, now, Some(&under_way())).unwrap();
+            found.into_iter().map(|one| (one.change.key, one.change.class)).collect()
+        };
+        let then = with(adapter);
+        let stored = with(&adapter.replace("\"f32\"", "\"as-stored\""));
+        assert_eq!(classes(&then, &stored), [("model.base".to_owned(), Class::Free)]);
+        let other = with(&adapter.replace("rank = 4", "rank = 8"));
+        assert_eq!(classes(&then, &other), [("model.adapter.rank".to_owned(), Class::Impossible)]);
+        let off = with(", adapter = \"off\"");
+        assert_eq!(classes(THEN, &off), [], "as before there were adapters");
+        let kind = || ("model.adapter.kind".to_owned(), Class::Impossible);
+        assert_eq!(classes(&off, &with(&adapter[14..])), [kind()]);
+        assert_eq!(classes(&with(&adapter[14..]), THEN), [kind()]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Pending, RunDir, TensorFile, Unwritten, partial, read_json, write_json};
+use super::{Base, Pending, RunDir, TensorFile, Unwritten, partial, read_json, write_json};
 use crate::printable::quoted;
 
 /// Version of `trainer.json`.
@@ -61,6 +61,9 @@ pub struct TrainerState {
     /// Which samples the record keeps.
     #[serde(default)]
     pub samples: Thinning,
+    /// The base of the adapter that is trained; none where all weights are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
     /// What the last step has yet to do; nothing in a checkpoint between two steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -80,6 +83,7 @@ impl TrainerState {
             watch: Value::Null,
             score: None,
             samples: Thinning::default(),
+            base: None,
             pending: None,
             unwritten: Unwritten::default(),
         }
@@ -130,7 +134,7 @@ impl fmt::Display for Score {
 /// A complete checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Saved {
-    /// Its folder; opens as a model in Hugging Face layout.
+    /// Its folder: a model in Hugging Face layout, or an adapter as PEFT has it.
     pub path: PathBuf,
     /// Where training stood.
     pub state: TrainerState,
@@ -166,11 +170,33 @@ impl Saved {
     /// What is wrong with its files, where one is missing, cut short or unreadable. Values are not
     /// read.
     pub fn damage(&self) -> Option<String> {
-        if let Err(error) = engine::Checkpoint::open(&self.path) {
-            return Some(error.to_string());
-        }
-        self.optimizer().err().map(|error| format!("{error:#}"))
+        let policy = match self.state.base {
+            Some(_) => adapter_files(&self.path),
+            None => engine::Checkpoint::open(&self.path).map(drop).map_err(anyhow::Error::from),
+        };
+        let error = policy.err().or_else(|| self.optimizer().err());
+        error.map(|error| format!("{error:#}"))
     }
+}
+
+/// The base of the checkpoint in `folder`, if it has an adapter alone.
+///
+/// # Errors
+///
+/// Fails when its `trainer.json` cannot be read.
+pub fn base_of(folder: &Path) -> Result<Option<Base>> {
+    #[derive(Serialize, Deserialize)]
+    struct Part {
+        #[serde(default)]
+        base: Option<Base>,
+    }
+    Ok(read_json::<Part>(&folder.join(TRAINER))?.base)
+}
+
+/// Fails when a file of the adapter in `folder` is missing, cut short or unreadable.
+fn adapter_files(folder: &Path) -> Result<()> {
+    read_json::<serde_json::Map<String, Value>>(&folder.join(engine::adapter::CONFIG))?;
+    TensorFile::open(&folder.join(engine::adapter::TENSORS)).map(drop)
 }
 
 impl RunDir {
@@ -341,5 +367,19 @@ mod tests {
         assert_eq!(error(state.get::<u64>("drawn").unwrap_err()), "stage_state has no `drawn`");
         let other = error(state.get::<String>("updates").unwrap_err());
         assert!(other.starts_with("stage_state.updates: invalid type"), "{other}");
+    }
+
+    #[test]
+    fn the_base_of_a_checkpoint_is_read_from_its_state() {
+        let temp = tempfile::tempdir().unwrap();
+        let write = |text: &str| fs::write(temp.path().join(TRAINER), text).unwrap();
+        write(r#"{"format":2,"step":1}"#);
+        assert_eq!(base_of(temp.path()).unwrap(), None);
+        write(r#"{"format":2,"base":{"name":"m","bytes":3,"sha256":"ab"}}"#);
+        let found = base_of(temp.path()).unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.bytes, found.sha256.as_str()), ("m", 3, "ab"));
+        write(r#"{"base":{"name":"m","bytes":-3,"sha256":"ab"}}"#);
+        let error = format!("{:#}", base_of(temp.path()).unwrap_err());
+        assert!(error.contains("trainer.json"), "{error}");
     }
 }

@@ -1,10 +1,11 @@
 //! `run.json` of this process.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 
-use engine::Model;
 use engine::text::Text;
-use evals::run::{FORMAT, Facts, ModelFacts};
+use engine::{Model, Weights};
+use evals::run::{AdapterFacts, FORMAT, Facts, ModelFacts};
 
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::identity::sha256;
@@ -41,13 +42,23 @@ pub fn of_this_process(threads: usize) -> Facts {
     }
 }
 
-/// What is known of the model that a command names `path`.
-pub fn of_model(path: &str, model: &Model, text: &Text) -> ModelFacts {
+/// What is known of the model that a command names `path`, with an adapter that was read from
+/// `adapter`.
+pub fn of_model(path: &str, adapter: Option<&Path>, model: &Model, text: &Text) -> ModelFacts {
     let written = |&id: &u32| Some((id, text.tokenizer().id_to_token(id)?));
+    let mut parameters = 0;
+    Weights::of(model.config())
+        .visit(|spec| parameters += spec.shape.iter().product::<usize>() as u64);
+    let adapter = model.adapter().map(|own| AdapterFacts {
+        path: adapter.map(|path| path.display().to_string()).unwrap_or_default(),
+        rank: own.config().rank,
+        parameters: own.parameters().iter().map(|(_, one)| one.elem_count() as u64).sum(),
+    });
     ModelFacts {
         path: path.to_owned(),
         family: format!("{:?}", model.config().family).to_lowercase(),
-        parameters: model.parameters().iter().map(|one| one.tensor.elem_count() as u64).sum(),
+        parameters,
+        adapter,
         tokenizer_sha256: tokenizer_sha256(text),
         stop_tokens: text.stop_tokens().iter().filter_map(written).collect(),
     }

@@ -7,8 +7,8 @@ use engine::{Activations, Model};
 use evals::run::Phase;
 use optim::{Optimizer, SavedState};
 
+use super::context::RunContext;
 use super::params::optimizer;
-use super::stage::RunContext;
 use super::table::Table;
 use super::update::{UpdatePlan, UpdateReport, update};
 use crate::config::{self, Descent, StageSettings};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use engine::{Packed, Scores, Target};
+use engine::{Packed, Policy, Scores, Target};
 
 use super::table::{Part, Table};
 
@@ -63,14 +63,14 @@ pub(crate) fn pack(
 
 /// The scores of all learnt tokens, without a graph.
 pub(crate) fn score(
-    model: &engine::Model,
+    policy: Policy<'_>,
     table: &Table,
     temperature: f64,
     budget: usize,
 ) -> engine::Result<Scores> {
     let mut all = Scores::default();
     for pack in pack(table, 0..table.prompts.len(), budget, |_| true)? {
-        let scores = model.score(&pack.packed, &pack.targets, temperature)?;
+        let scores = policy.score(&pack.packed, &pack.targets, temperature)?;
         all.log_probs.extend(scores.log_probs);
         all.entropies.extend(scores.entropies);
         all.phi_sums.extend(scores.phi_sums);

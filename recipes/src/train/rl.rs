@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle::Tensor;
 use engine::loss::LossConfig;
-use engine::{Model, Scores};
+use engine::{Policy, Scores};
 use evals::attempt::GradedGroup;
 use optim::SavedState;
 use rewards::entropy_bonus::EntropyControl;
@@ -21,9 +21,11 @@ use serde_json::Value;
 
 use super::StepOutput;
 use super::clock::Clock;
+use super::context::RunContext;
 use super::learner::Learner;
 use super::pack::score;
-use super::stage::{DataLoader, RunContext, StageDriver, StageStart};
+use super::reference::Reference;
+use super::stage::{DataLoader, StageDriver, StageStart};
 use super::table::{Rescored, Table};
 use super::update::UpdateReport;
 use crate::config::{OldLogProbs, RlStage};
@@ -40,8 +42,8 @@ pub(super) struct Rl<'a> {
     learner: Learner<'a>,
     /// Judges completions.
     rubric: Rubric,
-    /// The weights at the stage's start, if the loss or the reward has a KL to them.
-    reference: Option<Model>,
+    /// The policy at the stage's start, if the loss or the reward has a KL to it.
+    reference: Option<Reference>,
     /// Subtracts the KL to the reference from the rewards.
     kl_control: KlControl,
     weighting: Box<dyn TokenWeighting>,
@@ -83,18 +85,20 @@ impl<'a> Rl<'a> {
     /// and with the reference.
     fn rescore(&self, table: &Table) -> Result<Rescored> {
         let config = self.config;
-        let score = |model: &Model, key| -> Result<Scores> {
+        let score = |policy: Policy<'_>, key| -> Result<Scores> {
             let began = Instant::now();
             let (temperature, budget) =
                 (config.rollout.temperature, config.micro_batch_tokens.get());
-            let scores = score(model, table, temperature, budget)?;
+            let scores = score(policy, table, temperature, budget)?;
             self.clock.add(key, began);
             Ok(scores)
         };
         let again = config.old_log_probs == OldLogProbs::Rescore;
-        let old = again.then(|| score(self.run.model, "timing_s/old_log_prob")).transpose()?;
-        let reference = self.reference.as_ref().map(|model| score(model, "timing_s/ref"));
-        let reference = reference.transpose()?.map(|scores| scores.log_probs);
+        let model = self.run.model;
+        let old = again.then(|| score(model.policy(), "timing_s/old_log_prob")).transpose()?;
+        let reference = self.reference.as_ref().map(|one| one.policy(model)).transpose()?;
+        let reference = reference.map(|policy| score(policy, "timing_s/ref")).transpose()?;
+        let reference = reference.map(|scores| scores.log_probs);
         Ok(Rescored { old, reference })
     }
 

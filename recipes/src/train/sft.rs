@@ -9,8 +9,9 @@ use evals::{Metrics, Target};
 use optim::SavedState;
 
 use super::clock::Clock;
+use super::context::RunContext;
 use super::learner::Learner;
-use super::stage::{DataLoader, RunContext, StageDriver, StageStart};
+use super::stage::{DataLoader, StageDriver, StageStart};
 use super::table::{Credit, Table};
 use super::update::UpdateReport;
 use super::{StepOutput, report};

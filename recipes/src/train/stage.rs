@@ -1,24 +1,18 @@
 //! The interface of a stage to the trainer, and what all kinds of stages share.
 
-use std::path::Path;
-
 use anyhow::{Result, anyhow};
 use candle::Tensor;
-use engine::Model;
-use engine::text::Text;
 use evals::attempt::GradedGroup;
 use optim::SavedState;
-use rand_philox::splitmix64;
 use rewards::Problem;
 
 use super::StepOutput;
-use crate::config::{Recipe, Train};
-use crate::console::Console;
+use super::context::RunContext;
+use super::reference::Reference;
 use crate::data::Order;
+use crate::policy::Policies;
 use crate::printable::quoted;
 use crate::run_dir::{RunDir, StageState};
-use crate::signals::Stop;
-use crate::verifiers::Verifiers;
 
 /// A running stage. Each kind has a file.
 pub(super) trait StageDriver {
@@ -42,55 +36,25 @@ pub(super) trait StageDriver {
     fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()>;
 }
 
-/// Opens a model from its folder.
-pub(super) type OpenModel<'a> = &'a dyn Fn(&Path) -> Result<(Model, Text)>;
-
-/// What the stages of a run share.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RunContext<'a> {
-    pub(super) recipe: &'a Recipe,
-    pub(super) model: &'a Model,
-    pub(super) text: &'a Text,
-    /// What the stage trains on.
-    pub(super) problems: &'a [Problem],
-    /// The settings of that data.
-    pub(super) train: &'a Train,
-    pub(super) console: &'a Console,
-    /// The verifiers outside this process.
-    pub(super) verifiers: &'a Verifiers,
-    /// The request to stop.
-    pub(super) stop: &'a Stop,
-}
-
-impl RunContext<'_> {
-    /// A seed for one step of the run.
-    pub(super) fn seed_of(&self, step: u64) -> u64 {
-        splitmix64(self.recipe.seed ^ splitmix64(step))
-    }
-}
-
 /// What a stage is built from.
 pub(super) struct StageStart<'a, 'b> {
     pub(super) run: RunContext<'a>,
     pub(super) index: usize,
     pub(super) resumed: bool,
     pub(super) run_dir: &'b RunDir,
-    pub(super) open: OpenModel<'b>,
+    pub(super) policies: &'b Policies<'b>,
 }
 
 impl StageStart<'_, '_> {
-    /// The reference model: the weights at the stage's start. They are saved once, so that a
-    /// resumed stage has the same reference.
-    pub(super) fn reference(&self) -> Result<Model> {
+    /// The policy at the stage's start.
+    pub(super) fn reference(&self) -> Result<Reference> {
         let name = format!("reference/stage-{}", self.index);
         if !self.resumed {
-            self.run_dir.write_folder(&name, |folder| {
-                Ok(engine::checkpoint::save(self.run.model, self.run.text, folder)?)
-            })?;
+            self.run_dir.write_folder(&name, |folder| Reference::save(&self.run, folder))?;
         }
-        let opened = (self.open)(&self.run_dir.root().join(name));
-        let (model, _) = opened.map_err(|error| anyhow!("{error:#}\n{}", self.remake()))?;
-        Ok(model)
+        let folder = self.run_dir.root().join(name);
+        let opened = Reference::open(self.run.model, self.policies, &folder);
+        opened.map_err(|error| anyhow!("{error:#}\n{}", self.remake()))
     }
 
     /// How the run goes on without the reference: from a checkpoint before it was made, where there

@@ -4,6 +4,7 @@ mod begin;
 mod end;
 pub(crate) mod evaluation;
 mod gaps;
+mod opened;
 mod outlook;
 mod samples;
 mod save;
@@ -11,7 +12,7 @@ mod step;
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use engine::Model;
 use engine::text::Text;
 use evals::Record;
@@ -19,39 +20,35 @@ use evals::health::{Agreement, Watch};
 use evals::run::{Class, Folder, Sink, State, cut, read_index};
 
 use super::begin_stage;
-use super::stage::{OpenModel, RunContext};
-use crate::causes::with_causes;
+use super::context::RunContext;
 use crate::config::{DeviceChoice, Recipe};
 use crate::console::{Beat, Console};
 use crate::data::Problems;
 use crate::length_limits;
 use crate::machine::now;
-use crate::policy::ModelRef;
+use crate::policy::Policies;
 use crate::resume::{Command, CommandLine};
 use crate::run_dir::{
     BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
-    steps_done, tokenizer_sha256, way_back,
+    steps_done, tokenizer_sha256,
 };
 use crate::signals::Stop;
 use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 use gaps::note_gaps;
+use opened::{base, open};
 pub use outlook::outlook;
 
 /// What to train, and on what.
-#[expect(missing_debug_implementations, reason = "it holds functions")]
+#[derive(Debug)]
 pub struct Job<'a> {
     /// The resolved recipe.
     pub recipe: &'a Recipe,
     /// Its problems.
     pub problems: Problems,
-    /// The model that it starts from, found by its name.
-    pub model_ref: &'a ModelRef,
-    /// Opens that model.
-    pub base: &'a dyn Fn() -> Result<(Model, Text)>,
-    /// Opens a checkpoint of the run, on the device and in the type of the recipe.
-    pub open: &'a dyn Fn(&Path) -> Result<(Model, Text)>,
+    /// Opens its policies, on the device and in the type of the recipe.
+    pub policies: &'a Policies<'a>,
     /// Threads that this process computes with.
     pub threads: usize,
 }
@@ -113,22 +110,22 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         return Ok(Ended::Interrupted);
     };
     let saved = existing.as_ref().and_then(|existing| existing.resumed.saved.clone());
-    let open_saved = |saved| open_saved(&job, root, saved, command);
-    let (model, text) = saved.as_ref().map_or_else(job.base, open_saved)?;
+    let (model, text) = open(&job, root, saved.as_ref(), command)?;
     let text = job.recipe.prompt.prepare(text)?;
     limit_lengths(&mut job, &model, &text, &console)?;
     let files = existing.as_ref().map_or(&programs, |existing| &existing.files);
     let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers, files)?;
-    let (run_dir, accepted) = match (existing, claim) {
+    let (run_dir, accepted, files) = match (existing, claim) {
         (Some(existing), _) => existing.into_parts(),
         (None, Some(claim)) => {
             let facts = first_facts(&job, &command.line.to_string(), programs, (&model, &text))?;
-            (claim.create(&job.recipe.to_toml()?, &facts)?, None)
+            (claim.create(&job.recipe.to_toml()?, &facts)?, None, facts.files)
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
+    let base = base(&job, files);
     console.log_to(&root.join(LOG))?;
-    let state = saved.as_ref().map_or_else(TrainerState::start, |saved| saved.state.clone());
+    let state = TrainerState { base: base.clone(), ..state(saved.as_ref()) };
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
     cut_back(root, saved.as_ref(), sink.as_mut(), &console)?;
     let failed_writes = FailedWrites::default();
@@ -136,6 +133,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         recipe: job.recipe,
         model: &model,
         text: &text,
+        base: base.as_ref(),
         problems: &job.problems.train,
         train: &job.recipe.data.train,
         console: &console,
@@ -146,7 +144,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         run,
         problems: &job.problems,
         sets,
-        open: job.open,
+        policies: job.policies,
         record: record(root, BufferingSink::new(sink, failed_writes.clone()), &state, &console)?,
         tokenizer_sha256: tokenizer_sha256(&text),
         heartbeat: heartbeat(root, job.recipe, resume, &console),
@@ -164,6 +162,11 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     trainer.run_to_end()
 }
 
+/// Where training stands: at the start, or as it was saved.
+fn state(saved: Option<&Saved>) -> TrainerState {
+    saved.map_or_else(TrainerState::start, |saved| saved.state.clone())
+}
+
 /// Leaves out problems whose prompts are too long, and prints what there is to know of prompts.
 fn limit_lengths(job: &mut Job<'_>, model: &Model, text: &Text, console: &Console) -> Result<()> {
     let context = model.config().context;
@@ -173,25 +176,6 @@ fn limit_lengths(job: &mut Job<'_>, model: &Model, text: &Text, console: &Consol
     let notes = notes.map(|note| format!("note: {note}"));
     notes.chain(limits.dropped).for_each(|line| console.print(&line));
     Ok(())
-}
-
-/// Opens the checkpoint that the run goes on from. Where its files are at fault, the error names
-/// the way back to another one.
-fn open_saved(
-    job: &Job<'_>,
-    root: &Path,
-    saved: &Saved,
-    command: Command<'_>,
-) -> Result<(Model, Text)> {
-    use engine::Error::{Config, CutShort, File, Io, Text, Weight};
-    (job.open)(&saved.path).map_err(|error| match error.downcast_ref() {
-        Some(Config(_) | CutShort { .. } | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
-            let path = saved.path.display();
-            let next = way_back(root, &saved.path, Some(&command.resume(&[])));
-            anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(&error))
-        }
-        _ => error,
-    })
 }
 
 /// Prepares the record for the resumed run: removes what came after the checkpoint, and writes what
@@ -273,7 +257,7 @@ struct Trainer<'a> {
     run: RunContext<'a>,
     problems: &'a Problems,
     sets: Vec<HeldOutSet<'a>>,
-    open: OpenModel<'a>,
+    policies: &'a Policies<'a>,
     run_dir: RunDir,
     record: Record,
     /// SHA-256 of the tokenizer.
@@ -353,7 +337,7 @@ impl Trainer<'_> {
                 train: recipe.train(index),
                 ..self.run
             };
-            let mut stage = begin_stage(run, index, saved, &self.run_dir, self.open)?;
+            let mut stage = begin_stage(run, index, saved, &self.run_dir, self.policies)?;
             self.announce();
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();

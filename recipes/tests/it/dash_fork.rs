@@ -160,13 +160,11 @@ fn last(root: &Path) -> GroupEntry {
     all.max_by_key(|entry| entry.lengths[0]).unwrap()
 }
 
-#[test]
-fn scores_under_the_weights_that_sampled_are_the_records_to_the_bit() {
-    let temp = tempfile::tempdir().unwrap();
-    let root = temp.path().join("small");
-    Run { recipe: &recipe(), ..Run::new(&root) }.train().unwrap();
-    let served = Served::new(temp.path());
-    let samples = Record::open(&root).unwrap().samples().unwrap();
+/// Scores all recorded groups of reinforcement learning by the checkpoints of the run, and compares
+/// the numbers with the record's.
+#[track_caller]
+fn compare_scores(served: &Served, root: &Path) {
+    let samples = Record::open(root).unwrap().samples().unwrap();
     let numbers = |value: &Value| -> Vec<f32> {
         value.as_array().unwrap().iter().map(|one| one.as_f64().unwrap() as f32).collect()
     };
@@ -209,6 +207,25 @@ fn scores_under_the_weights_that_sampled_are_the_records_to_the_bit() {
         }
     }
     assert!(other && learnt > 10, "the next checkpoint has other weights");
+}
+
+#[test]
+fn an_adapter_is_scored_on_its_base() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    let adapted = recipe().replace("builtin:atom\"", "builtin:atom\", adapter = { rank = 4 }");
+    assert_ne!(adapted, recipe());
+    Run { recipe: &adapted, ..Run::new(&root) }.train().unwrap();
+    compare_scores(&Served::new(temp.path()), &root);
+}
+
+#[test]
+fn scores_under_the_weights_that_sampled_are_the_records_to_the_bit() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    Run { recipe: &recipe(), ..Run::new(&root) }.train().unwrap();
+    let served = Served::new(temp.path());
+    compare_scores(&served, &root);
     // A builtin policy of the run's seed is where the run began, and has no checkpoint.
     let model_ref = policy::locate("builtin:atom", &SearchPath::of_command()).unwrap();
     let source = Source::Model { name: "builtin:atom".into(), model_ref };

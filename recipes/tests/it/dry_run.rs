@@ -219,7 +219,9 @@ fn an_adapter_to_start_from_is_read_for_its_sizes() {
             targets: vec![engine::Module::Q, engine::Module::Down],
         };
         let device = candle::Device::Cpu;
-        let adapter = engine::Adapter::fresh(config, model, 1, candle::DType::F32, &device);
+        let dtype = candle::DType::F32;
+        let mut ones = |_: &str, shape: &[usize]| Ok(candle::Tensor::ones(shape, dtype, &device)?);
+        let adapter = engine::Adapter::new(config, model, &mut ones, dtype, &device);
         let folder = temp.path().join(name);
         adapter.unwrap().save(&folder, "atom").unwrap();
         format!("adapter = {{ from = {:?} }}", folder.display().to_string())

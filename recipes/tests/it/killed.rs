@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use evals::run::{Run as Record, State};
 use rand_philox::Philox;
-use recipes::run_dir::status;
+use recipes::run_dir::{checkpoints, status};
 use recipes::signals::INTERRUPTED;
 
 use crate::binary;
@@ -22,6 +22,16 @@ fn recipe(temp: &Path) -> PathBuf {
     let long = RECIPE.replace("steps = 4", "steps = 20").replace("steps = 2", "steps = 5");
     let long = long.replace("updates_per_step = 2", "epochs = 3\nupdates_per_step = 2");
     fs::write(&path, long).unwrap();
+    path
+}
+
+/// The same with an adapter.
+fn adapted(temp: &Path) -> PathBuf {
+    let path = recipe(temp);
+    let text = fs::read_to_string(&path).unwrap();
+    let adapted = text.replace("builtin:atom\"", "builtin:atom\", adapter = { rank = 4 }");
+    assert_ne!(adapted, text);
+    fs::write(&path, adapted).unwrap();
     path
 }
 
@@ -63,22 +73,35 @@ fn wait_for_steps(child: &mut Child, root: &Path, steps: usize) {
 #[test]
 fn killed_at_random_moments_it_ends_as_if_it_had_not_been() {
     let temp = tempfile::tempdir().unwrap();
-    let recipe = recipe(temp.path());
-    let (whole, killed) = (temp.path().join("whole"), temp.path().join("killed"));
+    kill_at_random_moments(temp.path(), &recipe(temp.path()), 11);
+}
+
+#[test]
+fn killed_at_random_moments_a_run_with_an_adapter_ends_as_if_it_had_not_been() {
+    let temp = tempfile::tempdir().unwrap();
+    kill_at_random_moments(temp.path(), &adapted(temp.path()), 13);
+    let last = checkpoints(&temp.path().join("killed")).unwrap().pop().unwrap();
+    assert!(last.path.join("adapter_model.safetensors").is_file());
+}
+
+/// Kills a run again and again until it ends, and compares it with one that was not.
+#[track_caller]
+fn kill_at_random_moments(temp: &Path, recipe: &Path, seed: u64) {
+    let (whole, killed) = (temp.join("whole"), temp.join("killed"));
     let began = Instant::now();
-    finish(&recipe, &whole);
+    finish(recipe, &whole);
     let lasts = began.elapsed().as_micros() as u32;
-    let mut moments = Philox::from_u64_seed(11);
+    let mut moments = Philox::from_u64_seed(seed);
     let mut kills = 0;
     while kills < 12 && !is_finished(&killed) {
-        let mut child = stearin(&recipe, &killed).spawn().unwrap();
+        let mut child = stearin(recipe, &killed).spawn().unwrap();
         sleep(Duration::from_micros(u64::from(moments.bounded(lasts / 2))));
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
     }
     if !is_finished(&killed) {
-        finish(&recipe, &killed);
+        finish(recipe, &killed);
     }
     assert_equal(&whole, &killed);
 }
@@ -165,10 +188,23 @@ fn signals_within_a_second_are_one() {
 #[cfg(unix)]
 fn ctrl_c_saves_and_says_how_to_go_on() {
     let temp = tempfile::tempdir().unwrap();
-    let recipe = recipe(temp.path());
-    let (whole, stopped) = (temp.path().join("whole"), temp.path().join("stopped"));
-    finish(&recipe, &whole);
-    let mut child = stearin(&recipe, &stopped).spawn().unwrap();
+    stop_by_ctrl_c(temp.path(), &recipe(temp.path()));
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_the_adapter_of_a_run_with_one() {
+    let temp = tempfile::tempdir().unwrap();
+    stop_by_ctrl_c(temp.path(), &adapted(temp.path()));
+}
+
+/// Stops a run by Ctrl-C, goes on with it, and compares it with one that was not stopped.
+#[cfg(unix)]
+#[track_caller]
+fn stop_by_ctrl_c(temp: &Path, recipe: &Path) {
+    let (whole, stopped) = (temp.join("whole"), temp.join("stopped"));
+    finish(recipe, &whole);
+    let mut child = stearin(recipe, &stopped).spawn().unwrap();
     wait_for_steps(&mut child, &stopped, 3);
     interrupt(&child);
     let output = child.wait_with_output().unwrap();
@@ -179,7 +215,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     assert_eq!(left.state, State::Interrupted);
     let saved = stopped.join(format!("checkpoints/step-{:06}", left.step));
     assert!(saved.join("trainer.json").is_file(), "{} is saved", saved.display());
-    finish(&recipe, &stopped);
+    finish(recipe, &stopped);
     assert_equal(&whole, &stopped);
 }
 

@@ -1,6 +1,7 @@
 //! One binary for all integration tests of the crate.
 
 mod adapter_settings;
+mod adapters;
 mod advice;
 mod algorithms;
 mod binary;

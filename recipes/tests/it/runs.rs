@@ -10,7 +10,7 @@ use evals::run::{Folder, Sink};
 use recipes::config::Recipe;
 use recipes::console::Console;
 use recipes::data::problems;
-use recipes::policy::{self, Compute};
+use recipes::policy::Policies;
 use recipes::resume::CommandLine;
 use recipes::search_path::SearchPath;
 use recipes::signals::Stop;
@@ -87,15 +87,12 @@ impl<'a> Run<'a> {
 
     pub(crate) fn train(self) -> anyhow::Result<Ended> {
         let recipe = Recipe::parse("small", self.recipe)?;
-        let compute = Compute::new(recipe.model.device, recipe.model.dtype)?;
         let search_path = SearchPath::of_recipe(Path::new(""));
-        let model_ref = policy::locate(&recipe.model.path, &search_path)?;
+        let policies = Policies::of(&recipe, &search_path, Console::silent())?;
         let job = Job {
             recipe: &recipe,
             problems: problems(&recipe, &search_path)?,
-            model_ref: &model_ref,
-            base: &|| model_ref.open(recipe.seed, &compute),
-            open: &|path| compute.load(path),
+            policies: &policies,
             threads: self.threads,
         };
         let sink = if self.one_step {

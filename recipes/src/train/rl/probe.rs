@@ -46,7 +46,7 @@ impl Rl<'_> {
         let began = Instant::now();
         let before = |table: &Table| table.old().map_or(0.0, |old| entropy(&old.entropies));
         let after = |table: &Table| -> Result<f64> {
-            Ok(entropy(&score(self.run.model, table, temperature, budget)?.entropies))
+            Ok(entropy(&score(self.run.model.policy(), table, temperature, budget)?.entropies))
         };
         let fresh = before(probe);
         let deltas = (after(probe)? - fresh, after(batch)? - before(batch));

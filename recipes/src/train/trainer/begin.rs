@@ -75,8 +75,9 @@ pub(super) fn first_facts(
     programs: Files,
     (model, text): (&Model, &Text),
 ) -> Result<Facts> {
-    let own = of_model(&job.recipe.model.path, model, text);
-    let facts = facts(job, command, programs, job.model_ref.files()?);
+    let model_ref = job.policies.model_ref();
+    let own = of_model(&job.recipe.model.path, model_ref.adapter(), model, text);
+    let facts = facts(job, command, programs, model_ref.files()?);
     Ok(Facts { model: Some(own), ..facts })
 }
 
@@ -113,14 +114,16 @@ pub(super) struct AcceptedChanges {
 }
 
 impl ExistingRun {
-    pub(super) fn into_parts(self) -> (RunDir, Option<AcceptedChanges>) {
+    /// The run directory, what the run goes on with, and its files as they are now.
+    pub(super) fn into_parts(self) -> (RunDir, Option<AcceptedChanges>, Option<Files>) {
         let Self { run_dir, resumed, facts, recipe, .. } = self;
+        let files = facts.files.clone();
         let step = resumed.step();
         let Resumed { changes, changed_files, .. } = resumed;
         let is_announced = false;
         let accepted =
             AcceptedChanges { step, facts, recipe, changes, changed_files, is_announced };
-        (run_dir, Some(accepted))
+        (run_dir, Some(accepted), files)
     }
 }
 
@@ -174,11 +177,13 @@ pub(super) fn open_existing(
     // What keeps the run from going on is found before its record is cut.
     run_dir.changes()?;
     run_dir.checkpoints_to_resume(&options.resume_command().resume(&[]))?;
-    let mut model = job.model_ref.files()?;
-    if model.is_none() && run_dir.checkpoints()?.is_empty() {
-        // The run starts from the model again, so it is fetched anyway.
-        (job.base)()?;
-        model = job.model_ref.files()?;
+    let model_ref = job.policies.model_ref();
+    let mut model = model_ref.files()?;
+    let is_needed = job.recipe.model.adapter.is_some() || run_dir.checkpoints()?.is_empty();
+    if model.is_none() && is_needed {
+        // The run starts from the model again, or goes on with it, so it is fetched anyway.
+        job.policies.first()?;
+        model = model_ref.files()?;
     }
     if let (None, Some(files)) = (&model, &then.files) {
         console

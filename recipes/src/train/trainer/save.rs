@@ -1,5 +1,6 @@
 //! Checkpoints, and what a step has yet to record.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -10,7 +11,8 @@ use super::Trainer;
 use crate::causes::with_causes;
 use crate::machine::now;
 use crate::run_dir::{Pending, Saved, Unwritten};
-use crate::train::stage::{RunContext, StageDriver};
+use crate::train::context::RunContext;
+use crate::train::stage::StageDriver;
 
 impl Trainer<'_> {
     /// Saves a checkpoint of the current step, unless there is one, and removes those that are not
@@ -36,15 +38,14 @@ impl Trainer<'_> {
         if self.saved.as_ref().is_some_and(|saved| saved.state.step == step) {
             return Ok(());
         }
-        let RunContext { model, text, console, .. } = self.run;
-        console.set_phase(Phase::Save, 0, 1);
+        let run = self.run;
+        run.console.set_phase(Phase::Save, 0, 1);
         let began = Instant::now();
         self.record.sync()?;
         self.state.watch = self.watch.state();
         self.state.samples = self.record.thinning().clone();
-        let path = self.run_dir.save(&self.state, stage.tensors()?, |folder| {
-            Ok(engine::checkpoint::save(model, text, folder)?)
-        })?;
+        let policy = |folder: &Path| run.save_policy(folder);
+        let path = self.run_dir.save(&self.state, stage.tensors()?, policy)?;
         self.saved = Some(Saved { path, state: self.state.clone() });
         self.saving = Some(began.elapsed().as_secs_f64());
         Ok(())

@@ -1,3 +1,4 @@
+mod adapter;
 mod epochs;
 
 use candle::DType;

@@ -59,7 +59,7 @@ fn only_after_the_first_epoch_ratios_differ_from_1_and_clips_act() {
     let seen = |epochs| {
         let model = model();
         let mut table = table(&[ACTIVE, OTHER]);
-        let scores = score(&model, &table, 1.0, 100).unwrap();
+        let scores = score(model.policy(), &table, 1.0, 100).unwrap();
         table.scores.old = None;
         table.rollout = Some(scores);
         let plan = UpdatePlan { epochs, total_updates: 9, ..plan(&model, &loss, &schedule) };

@@ -1,0 +1,101 @@
+//! The policies of a run: that of its start, and those of its checkpoints.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use engine::text::Text;
+use engine::{Adapter, Model};
+
+use super::adapted::open_adapter;
+use super::{Compute, ModelRef, locate};
+use crate::causes::with_causes;
+use crate::config::Recipe;
+use crate::console::Console;
+use crate::search_path::SearchPath;
+
+/// Opens the policies of a run.
+#[derive(Debug)]
+pub struct Policies<'a> {
+    recipe: &'a Recipe,
+    model_ref: ModelRef,
+    compute: Compute,
+}
+
+impl<'a> Policies<'a> {
+    /// Finds the model of a recipe, and the adapter that it starts from. Notes of the files go to
+    /// `console`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such model or adapter, when the model is an adapter itself, and when
+    /// the machine does not have the device.
+    pub fn of(recipe: &'a Recipe, search_path: &SearchPath, console: Console) -> Result<Self> {
+        let choice = &recipe.model;
+        let mut model_ref = locate(&choice.path, search_path)?;
+        if let ModelRef::Adapted(own) = &model_ref {
+            return Err(own.is_no_base(&choice.path));
+        }
+        if let Some(from) = choice.adapter.as_ref().and_then(|adapter| adapter.from()) {
+            model_ref = model_ref.with_adapter(from, search_path).context("model.adapter.from")?;
+        }
+        let compute = Compute::new(choice.device, choice.dtype)?;
+        let compute = compute.holding(choice.base()).with_notes_on(console);
+        Ok(Self { recipe, model_ref, compute })
+    }
+
+    /// What the run starts from.
+    pub fn model_ref(&self) -> &ModelRef {
+        &self.model_ref
+    }
+
+    /// The model without an adapter.
+    pub fn base_ref(&self) -> &ModelRef {
+        self.model_ref.base()
+    }
+
+    /// The policy that the run starts from.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be fetched or read, or does not fit together.
+    pub fn first(&self) -> Result<(Model, Text)> {
+        let Recipe { seed, model: choice, .. } = self.recipe;
+        let opened = self.model_ref.open(*seed, &self.compute);
+        let (model, text) = opened.with_context(|| format!("opening {}", choice.path))?;
+        let Some(adapter) = choice.adapter.as_ref().filter(|one| one.from().is_none()) else {
+            return Ok((model, text));
+        };
+        let (dtype, device) = (model.dtype(), model.device());
+        let fresh = Adapter::fresh(adapter.config(), model.config(), *seed, dtype, device);
+        Ok((model.with_adapter(fresh.context("model.adapter")?)?, text))
+    }
+
+    /// The policy in a checkpoint of the run. One with an adapter has no base, which is opened
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read or does not fit together. Errors of the checkpoint are those of
+    /// the engine.
+    pub fn saved(&self, path: &Path) -> Result<(Model, Text)> {
+        if self.recipe.model.adapter.is_none() {
+            return self.compute.load(path);
+        }
+        let opened = self.base_ref().open(self.recipe.seed, &self.compute);
+        let (model, text) = opened.map_err(|error| {
+            // As text: another checkpoint would not help.
+            anyhow!("opening {}: {}", self.recipe.model.path, with_causes(&error))
+        })?;
+        let adapter = open_adapter(path, &model)?;
+        Ok((model.with_adapter(adapter)?, text))
+    }
+
+    /// The weights of a stage's start that the run has kept in `path`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    pub fn kept(&self, path: &Path) -> Result<Model> {
+        Ok(self.compute.load(path)?.0)
+    }
+}

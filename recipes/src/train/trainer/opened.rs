@@ -1,0 +1,49 @@
+//! The policy that a run goes on from, and the base of its adapter.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use engine::Model;
+use engine::text::Text;
+use evals::run::Files;
+
+use super::Job;
+use crate::causes::with_causes;
+use crate::config::Recipe;
+use crate::policy::ModelRef;
+use crate::resume::Command;
+use crate::run_dir::{Base, Saved, way_back};
+
+/// Opens the policy that the run starts from or, with `saved`, goes on from. Where the files of the
+/// checkpoint are at fault, the error names the way back to another one.
+pub(super) fn open(
+    job: &Job<'_>,
+    root: &Path,
+    saved: Option<&Saved>,
+    command: Command<'_>,
+) -> Result<(Model, Text)> {
+    use engine::Error::{Config, CutShort, File, Io, Text, Weight};
+    let Some(saved) = saved else { return job.policies.first() };
+    job.policies.saved(&saved.path).map_err(|error| match error.downcast_ref() {
+        Some(Config(_) | CutShort { .. } | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
+            let path = saved.path.display();
+            let next = way_back(root, &saved.path, Some(&command.resume(&[])));
+            anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(&error))
+        }
+        _ => error,
+    })
+}
+
+/// The base of the run's adapter, with its digest among `files`; none where all weights are
+/// trained.
+pub(super) fn base(job: &Job<'_>, files: Option<Files>) -> Option<Base> {
+    let Recipe { model, seed, .. } = job.recipe;
+    model.adapter.as_ref()?;
+    let files = files.unwrap_or_default();
+    let (path, seed) = match job.policies.base_ref() {
+        ModelRef::Path(path) => (Some(path.as_path()), None),
+        ModelRef::Builtin(_) => (None, Some(*seed)),
+        ModelRef::Hub(_) | ModelRef::Adapted(_) => (None, None),
+    };
+    Some(Base::of(&model.path, path, seed, &files))
+}
