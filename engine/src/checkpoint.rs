@@ -90,10 +90,9 @@ impl Checkpoint {
         Ok((model.with_config_keys(self.keys), self.text))
     }
 
-    /// The model with matrices as the files have them, and the text. Only f32 takes more memory in a
-    /// tensor; a row in another format is decoded when it is needed. The model is frozen
-    /// ([`Model::of_values`]) unless all is in f32. On another device than a CPU this is
-    /// [`Self::load`].
+    /// The model with matrices as the files have them, and the text. A row that is not in f32 is
+    /// decoded when it is needed. The model is frozen ([`Model::of_values`]) unless all is in f32.
+    /// On another device than a CPU this is [`Self::load`].
     ///
     /// # Errors
     ///

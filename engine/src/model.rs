@@ -1,6 +1,7 @@
 //! The model: its parameters in checkpoint order, and the passes over them.
 
 mod check;
+mod places;
 mod renewed;
 mod source;
 
@@ -19,6 +20,7 @@ use crate::{
     noise,
 };
 pub(crate) use check::check;
+use places::places;
 use renewed::Renewed;
 
 /// A tensor of the model and its name in the checkpoint. A head that is tied to the embedding is no
@@ -77,8 +79,8 @@ impl Model {
     }
 
     /// [`Self::new`] of tensors and of matrices in the format of a file. The latter are no
-    /// parameters. A model that has some is frozen: it is sampled from, or trained by an adapter. It
-    /// computes what the model of their numbers does, to the bit.
+    /// parameters. A model that has some is frozen: it is sampled from, or trained by an adapter.
+    /// It computes what the model of their numbers does, to the bit.
     ///
     /// # Errors
     ///
@@ -262,8 +264,16 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Fails, and changes nothing, when every parameter would be frozen.
+    /// Fails, and changes nothing, when every parameter would be frozen, and for a model with an
+    /// adapter or with matrices in the format of a file, whose base is frozen.
     pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) -> Result<()> {
+        if self.adapter.is_some() || self.is_stored() {
+            return Err(Error::Input(
+                "the base of an adapter, and a model whose matrices are in the format of a file, are \
+                 frozen as a whole"
+                    .into(),
+            ));
+        }
         if self.parameters.iter().all(|parameter| frozen(&parameter.name)) {
             return Err(Error::Input(format!(
                 "all {} parameters would be frozen: leave at least one to train",
@@ -273,8 +283,7 @@ impl Model {
         for parameter in &mut self.parameters {
             parameter.trainable = !frozen(&parameter.name);
         }
-        let specs = self.adapter.as_ref().map_or(&self.specs, Adapter::specs);
-        self.trainable = places(specs, &self.parameters);
+        self.trainable = places(&self.specs, &self.parameters);
         Ok(())
     }
 
@@ -382,15 +391,4 @@ fn parameter(name: &str, tensor: &Tensor) -> Result<(Parameter, Var)> {
     let variable = Var::from_tensor(tensor)?;
     let tensor = variable.as_detached_tensor();
     Ok((Parameter { name: name.to_owned(), tensor, trainable: true }, variable))
-}
-
-/// For each weight, its place among the trainable parameters.
-fn places(specs: &Weights<Spec>, parameters: &[Parameter]) -> Weights<Option<usize>> {
-    let (mut parameters, mut count) = (parameters.iter().peekable(), 0);
-    specs.as_ref().map(|spec| {
-        let parameter = parameters.next_if(|parameter| parameter.name == spec.name)?;
-        let place = parameter.trainable.then_some(count);
-        count += usize::from(parameter.trainable);
-        place
-    })
 }

@@ -87,7 +87,7 @@ pub fn linear_add(threads: Threads<'_>, x: &[f32], w: Linear<'_>, rows: usize, y
     }
 }
 
-/// [`linear`] for several weights on the same rows, which are packed once where the weights have one
+/// [`linear`] for several weights on the same rows, which are packed once if the weights have one
 /// format.
 fn linears<const N: usize>(
     threads: Threads<'_>,
@@ -104,7 +104,7 @@ fn linears<const N: usize>(
     }
 }
 
-/// [`linear`] for several weights on the same rows, which are packed once where the weights have one
+/// [`linear`] for several weights on the same rows, which are packed once if the weights have one
 /// format, into new vectors. They are not cleared first, which one thread would do alone.
 ///
 /// # Panics

@@ -262,7 +262,7 @@ fn stage_memory(
     };
     let mut memory = factors.estimate(&model.config, trained);
     if memory.cache > 0 && rounds(recipe) {
-        memory.round_cache(base.rounded());
+        memory.round_cache(parameters);
     }
     memory
 }

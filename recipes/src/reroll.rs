@@ -23,7 +23,7 @@ use rollout::{Key, Purpose, Sampling};
 use self::rows::Rows;
 use self::settings::Settings;
 use crate::causes::with_causes;
-use crate::config::{DeviceChoice, Recipe};
+use crate::config::{BaseChoice, DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::policy::{self, Compute, ModelRef};
 use crate::run_dir::tokenizer_sha256;
@@ -140,7 +140,7 @@ impl Reroller {
 
     fn load(&self, checkpoint: Option<&Path>, recipe: &Recipe) -> Result<(Model, Text)> {
         let compute = Compute::new(self.device, recipe.model.dtype)?;
-        let compute = compute.with_notes_on(self.console.clone());
+        let compute = compute.holding(BaseChoice::AsStored).with_notes_on(self.console.clone());
         let (model, text) = match (&self.source, checkpoint) {
             (Source::Model { model_ref, .. }, _) => model_ref.open(recipe.seed, &compute)?,
             (Source::Checkpoints, path) => {

@@ -246,7 +246,9 @@ fn a_stored_matrix_is_no_parameter_and_is_not_saved() {
         targets: vec![Module::Q, Module::Down],
     };
     let own = adapter(&stored, config, 1);
-    let model = stored.with_adapter(own).unwrap();
+    let mut model = stored.with_adapter(own).unwrap();
+    let error = model.freeze(|_| false).unwrap_err().to_string();
+    assert!(error.contains("frozen as a whole"), "{error}");
     assert!(model.trainable().all(|own| own.name.contains("lora_")));
     assert_eq!(model.trainable().count(), 8);
 }

@@ -1,14 +1,14 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use engine::Activations;
 
 use super::grade::{How, rows};
 use super::{amount, count, one_of, print};
 use crate::bench::{Shape, What, bench};
-use crate::config::{DTypeChoice, DeviceChoice};
+use crate::config::{BaseChoice, DTypeChoice, DeviceChoice};
 use crate::console::Console;
 use crate::policy::{self, Compute};
 use crate::search_path::SearchPath;
@@ -94,6 +94,9 @@ struct Work {
     /// In what weights are held.
     #[arg(long, value_enum, default_value = "f32")]
     dtype: DTypeChoice,
+    /// In what format weights are held. Left out: as f32; below an adapter as in their file.
+    #[arg(long, value_enum)]
+    base: Option<BaseChoice>,
     /// Repetitions, after one that is not measured.
     #[arg(long, value_name = "N", default_value = "3", value_parser = amount)]
     reps: NonZeroUsize,
@@ -111,10 +114,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let threads = machine::fix_threads(work.threads)?;
     let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
+    let compute = work.base.into_iter().fold(compute, Compute::holding);
     let adapter = work.adapter.as_deref();
     let (model, _) = policy::locate_with(&work.model, adapter, &SearchPath::of_command())?
         .open(1, &compute)
         .with_context(|| format!("opening {}", work.model))?;
+    if !matches!(what, What::Decode) && model.trainable().next().is_none() {
+        bail!(
+            "--base as-stored: the matrices of {} stay in the format of their file, so there is nothing \
+             to train\nleave --base out, or name an adapter by --adapter",
+            work.model
+        );
+    }
     let shape = Shape {
         prompts: work.prompts.get(),
         group: work.group.get(),

@@ -55,7 +55,9 @@ pub struct LoraChoice {
 }
 
 /// In what format the weights of the model stay while an adapter is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Base")]
 pub enum BaseChoice {

@@ -72,12 +72,6 @@ impl Stored {
         let is_decoded = self.types.iter().any(|(name, _)| *name != "f32");
         if is_decoded { decoding_bytes(model, threads) } else { 0 }
     }
-
-    /// Numbers in f32.
-    fn in_f32(&self) -> u64 {
-        let own = self.types.iter().filter(|(name, _)| *name == "f32");
-        own.map(|(_, bytes)| bytes / F32).sum()
-    }
 }
 
 /// A type of GGUF files.
@@ -191,17 +185,6 @@ pub(super) struct Base<'a> {
     pub(super) parameters: u64,
 }
 
-impl Base<'_> {
-    /// Weights that products in bf16 have a rounded copy of; others are rounded as they are
-    /// decoded.
-    pub(super) fn rounded(self) -> u64 {
-        match self.choice {
-            BaseChoice::AsStored => self.stored.in_f32(),
-            BaseChoice::F32 => self.parameters,
-        }
-    }
-}
-
 /// Parameters of an adapter of this configuration.
 fn parameters(config: &AdapterConfig, model: &ModelConfig) -> u64 {
     let weights = Weights::of(model);
@@ -244,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_in_f32_is_decoded_and_has_no_rounded_copy() {
+    fn only_what_is_not_in_f32_is_decoded() {
         let model = Builtin::find("atom").unwrap().config();
         let config = AdapterConfig {
             rank: 4,
@@ -257,7 +240,7 @@ mod tests {
         assert_eq!((blocks.types[0].0, blocks.bytes()), ("q8_0", 34_400), "the largest first");
         let trained = |stored: &Stored, choice, stage| {
             let base = Base { choice, stored, parameters: 32_100 };
-            (size.trained(&model, base, 3, stage), base.rounded())
+            size.trained(&model, base, 3, stage)
         };
         let adapter = |weights, decoding, reference| Trained::Adapter {
             parameters: 5120,
@@ -268,12 +251,12 @@ mod tests {
         // A small model: tiles of the least size, and the whole head.
         let decoding = 4 * (262_144 + 3 * 32_768 + model.vocab_size as u64 * 32);
         let stored = trained(&blocks, BaseChoice::AsStored, 0);
-        assert_eq!(stored, (adapter(34_400, decoding, false), 100));
-        assert_eq!(trained(&blocks, BaseChoice::F32, 1), (adapter(128_400, 0, true), 32_100));
+        assert_eq!(stored, adapter(34_400, decoding, false));
+        assert_eq!(trained(&blocks, BaseChoice::F32, 1), adapter(128_400, 0, true));
         let (smollm2, threads) = (decoding_bytes(&wide(), 2), 2);
         assert_eq!(smollm2, 4 * (1536 * 256 + threads * 32_768 + 2048 * 576));
         let plain = trained(&Stored::f32(32_100), BaseChoice::AsStored, 0);
-        assert_eq!(plain, (adapter(128_400, 0, false), 32_100));
+        assert_eq!(plain, adapter(128_400, 0, false));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod adapter_settings;
 mod adapters;
 mod advice;
 mod algorithms;
+mod as_stored;
 mod binary;
 mod changed;
 mod chat;
