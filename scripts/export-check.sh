@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Do `transformers` and llama.cpp open what stearin saves, and say the same? Outside the tests: needs
-# pip and torch, and for llama.cpp npm.
+# Do `transformers` and llama.cpp open what stearin saves, and say the same? Outside the tests:
+# needs pip and torch, and for llama.cpp npm.
 #
 #   bash scripts/export-check.sh [FOLDER]
 #

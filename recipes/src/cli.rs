@@ -6,6 +6,7 @@ mod curves;
 mod dash;
 mod doctor;
 mod eval;
+mod export;
 mod grade;
 mod output;
 mod recipes;
@@ -46,6 +47,7 @@ enum Command {
     #[cfg(feature = "dash")]
     Report(report::Args),
     Sample(sample::Args),
+    Export(export::Args),
     Grade(grade::Args),
     Bench(bench::Args),
     Recipes(recipes::Args),
@@ -75,7 +77,9 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", printable(&with_causes(&error)));
-            let failed = error.is::<Failed>() || error.is::<crate::eval::Failed>();
+            let failed = error.is::<Failed>()
+                || error.is::<crate::eval::Failed>()
+                || error.is::<crate::export::Failed>();
             ExitCode::from(if failed { FAILURE } else { BAD_INPUT })
         }
     }
@@ -91,6 +95,7 @@ fn run(command: Command) -> Result<ExitCode> {
         #[cfg(feature = "dash")]
         Command::Report(args) => report::run(&args)?,
         Command::Sample(args) => sample::run(&args)?,
+        Command::Export(args) => export::run(&args)?,
         Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Recipes(args) => recipes::run(&args)?,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli                              the commands
-//! bench  curves  doctor  dry_run  eval  grade  reroll  spell
+//! bench  curves  doctor  dry_run  eval  export  grade  reroll  spell
 //!                                  what they do, apart from training
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary
@@ -52,6 +52,7 @@ pub mod curves;
 pub mod doctor;
 pub mod dry_run;
 pub mod eval;
+pub mod export;
 pub mod grade;
 #[cfg(feature = "dash")]
 pub mod reroll;

@@ -1,9 +1,11 @@
 //! From the name of a model to its weights and its text.
 //!
-//! `policy/adapted.rs` has models with an adapter, `policy/policies.rs` those of a run.
+//! `policy/adapted.rs` has models with an adapter, `policy/policies.rs` those of a run,
+//! `policy/unloaded.rs` models whose weights stay on disk.
 
 mod adapted;
 mod policies;
+mod unloaded;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ use crate::run_dir;
 use crate::search_path::SearchPath;
 pub use adapted::{Adapted, locate_adapter};
 pub use policies::Policies;
+pub use unloaded::Unloaded;
 
 /// What a model's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,16 +304,22 @@ impl Compute {
         Self { console, ..self }
     }
 
+    /// A folder in Hugging Face layout or a `.gguf` file, open.
+    fn checkpoint(&self, path: &Path) -> Result<Checkpoint> {
+        let checkpoint = Checkpoint::open(path)?;
+        for note in &checkpoint.notes {
+            self.console.print(&format!("note: {}: {note}", path.display()));
+        }
+        Ok(checkpoint)
+    }
+
     /// The model and the text of a folder in Hugging Face layout or of a `.gguf` file.
     ///
     /// # Errors
     ///
     /// Fails when it cannot be read or does not fit together.
     pub fn load(&self, path: &Path) -> Result<(Model, Text)> {
-        let checkpoint = Checkpoint::open(path)?;
-        for note in &checkpoint.notes {
-            self.console.print(&format!("note: {}: {note}", path.display()));
-        }
+        let checkpoint = self.checkpoint(path)?;
         let (model, text) = match self.base {
             Some(BaseChoice::AsStored) => checkpoint.load_as_stored(&self.device, self.dtype)?,
             Some(BaseChoice::F32) | None => checkpoint.load(&self.device, self.dtype)?,

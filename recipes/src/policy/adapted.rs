@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use candle::{DType, Device};
 use engine::text::Text;
-use engine::{Adapter, Model, adapter};
+use engine::{Adapter, Model, ModelConfig, adapter};
 use evals::run::Files;
 
 use super::{Compute, ModelRef, best_checkpoint, is_run, locate, replacing};
@@ -118,6 +119,27 @@ impl Adapted {
         let adapter = adapter.map_err(|error| replacing(error.into(), &self.adapter))?;
         let whole = model.with_adapter(adapter);
         Ok((whole.with_context(|| format!("opening {}", self.adapter.display()))?, text))
+    }
+
+    /// The adapter for a base of this configuration that is open and not loaded.
+    pub(super) fn open_on(&self, base: &ModelConfig, compute: &Compute) -> Result<Adapter> {
+        self.check(0, compute)?;
+        let opened = Adapter::open(&self.adapter, base, DType::F32, &Device::Cpu);
+        let opened = opened.map_err(|error| replacing(error.into(), &self.adapter));
+        opened.with_context(|| format!("opening {}", self.adapter.display()))
+    }
+
+    /// What other programs are told that its base is called: what the adapter says, or else the
+    /// base's own name.
+    pub(super) fn public_name(&self) -> String {
+        let said = std::fs::read(self.adapter.join(adapter::CONFIG)).ok();
+        let said = said.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+        let said = said.as_ref().and_then(|json| json["base_model_name_or_path"].as_str());
+        match said.filter(|name| !name.is_empty()) {
+            Some(name) if Path::new(name).is_absolute() => Base::public(name, None),
+            Some(name) => name.to_owned(),
+            None => self.base.public_name(),
+        }
     }
 
     /// Refuses a base of other contents than the adapter was trained on. One that the user named is

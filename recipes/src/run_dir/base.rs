@@ -46,11 +46,16 @@ impl Base {
         if self.seed.is_some() {
             return self.name.clone();
         }
-        if let Some(address) = self.name.strip_prefix(hub::SCHEME) {
+        Self::public(&self.name, self.path.as_deref())
+    }
+
+    /// [`Self::public_name`] of a model that is called `name` and was found at `path`.
+    pub fn public(name: &str, path: Option<&Path>) -> String {
+        if let Some(address) = name.strip_prefix(hub::SCHEME) {
             return address.split('@').next().unwrap_or(address).to_owned();
         }
         let last = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
-        let known = last(Path::new(&self.name)).or_else(|| self.path.as_deref().and_then(last));
+        let known = last(Path::new(name)).or_else(|| path.and_then(last));
         known.unwrap_or_else(|| "base".to_owned())
     }
 }

@@ -25,6 +25,7 @@ mod eval_kinds;
 mod eval_plan;
 mod evaluation;
 mod examples;
+mod export;
 mod forms;
 mod goes_on;
 mod going_back;
