@@ -147,7 +147,7 @@ impl Adapter {
     }
 
     /// An adapter that changes nothing yet: every `B` is zero, every `A` uniform on
-    /// `±1 / sqrt(in)`, a function of `seed` alone.
+    /// `±1 / sqrt(in)`, a function of `seed` and of the map that it adapts.
     ///
     /// # Errors
     ///
@@ -161,14 +161,14 @@ impl Adapter {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let mut layer = 0;
+        let maps: Vec<String> = names::maps(model).collect();
         let mut get = |name: &str, shape: &[usize]| {
-            if !name.ends_with("lora_A.weight") {
+            let Some(map) = name.strip_suffix(".lora_A.weight") else {
                 return Ok(Tensor::zeros(shape, dtype, device)?);
-            }
-            layer += 1;
+            };
+            let place = maps.iter().position(|own| own == map).expect("the map is the model's");
             let bound = 1.0 / (shape[1] as f64).sqrt();
-            let values = noise::uniform(seed, layer, shape.iter().product());
+            let values = noise::uniform(seed, place as u64 + 1, shape.iter().product());
             let values: Vec<f32> = values.into_iter().map(|x| (x * bound) as f32).collect();
             Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
         };

@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use crate::ModelConfig;
 use crate::weights::Module;
 
+/// The names of all linear maps of a model's blocks, in checkpoint order.
+pub(super) fn maps(model: &ModelConfig) -> impl Iterator<Item = String> {
+    let of = |layer| Module::ALL.map(|map| format!("model.layers.{layer}.{}", map.module()));
+    (0..model.num_layers).flat_map(of)
+}
+
 /// The name of half an adapter, `A` or `B`, without a file's own prefixes and suffixes.
 pub(crate) fn half_name(layer: usize, module: Module, half: &str) -> String {
     format!("model.layers.{layer}.{}.lora_{half}.weight", module.module())

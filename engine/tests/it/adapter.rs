@@ -185,6 +185,23 @@ fn only_an_adapters_own_parameters_are_trained() {
     }
 }
 
+#[test]
+fn the_first_values_of_a_map_do_not_depend_on_what_else_is_adapted() {
+    let base = model(configs()[0].clone(), DType::F32);
+    let fresh = |targets: &[Module], seed| {
+        let config = config(4, targets);
+        Adapter::fresh(config, base.config(), seed, DType::F32, base.device()).unwrap()
+    };
+    let name = "model.layers.1.mlp.down_proj.lora_A.weight";
+    let of = |adapter: &Adapter| {
+        let own = adapter.parameters().into_iter().find(|(own, _)| *own == name);
+        values(own.unwrap().1)
+    };
+    let all = of(&fresh(&Module::ALL, 5));
+    assert_eq!(all, of(&fresh(&[Module::K, Module::Down], 5)));
+    assert_ne!(all, of(&fresh(&Module::ALL, 6)));
+}
+
 /// `B` of a fresh adapter is zero, so the first gradient of `A` is zero, but it is there.
 #[test]
 fn the_first_gradient_of_a_fresh_adapter_moves_b_alone() {
