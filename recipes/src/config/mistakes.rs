@@ -78,7 +78,7 @@ pub(super) fn read(tree: DeTable<'_>, found: Vec<Mistake>, start: usize) -> Read
             Cure::Rename(_) | Cure::Translate(_) => {}
             Cure::Word(_) => guessed.extend(guess(&mended.path)),
             _ if is_unknown => {}
-            _ => doubtful.extend(mended.path.last().cloned()),
+            _ => doubtful.extend(key(&mended.path)),
         }
         if matches!(mended.cure, Cure::Remove) {
             removed.push(mended.path);
@@ -117,6 +117,12 @@ pub(super) fn single_tables(tree: &mut DeTable<'_>) -> Vec<Mistake> {
         *value = first;
     }
     found
+}
+
+/// The last name of a path: of an item, that of its list, unless it is a stage.
+fn key(path: &[String]) -> Option<String> {
+    let name = path.iter().rev().find(|name| name.parse::<usize>().is_err())?;
+    (name != "stage").then(|| name.clone())
 }
 
 /// What depends on the word at `path`: the setting, or the list of settings, that it is in. The

@@ -120,6 +120,13 @@ fn every_mistake_of_an_adapter_is_told_at_once() {
 }
 
 #[test]
+fn a_list_of_wrong_names_alone_is_not_called_empty() {
+    let lines = told("[model.adapter]\ntargets = [\"q\", \"v\"]\n");
+    assert!(lines.iter().any(|line| line.contains("targets.1: unknown value `v`")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("there is none")), "{lines:#?}");
+}
+
+#[test]
 fn a_setting_that_contradicts_another_names_the_key_to_remove() {
     for (overlay, expected) in [
         (
