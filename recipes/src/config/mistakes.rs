@@ -119,10 +119,11 @@ pub(super) fn single_tables(tree: &mut DeTable<'_>) -> Vec<Mistake> {
     found
 }
 
-/// The last name of a path: of an item, that of its list, unless it is a stage.
+/// The last name of a path. Of an item it is that of its list, unless it is a stage.
 fn key(path: &[String]) -> Option<String> {
-    let name = path.iter().rev().find(|name| name.parse::<usize>().is_err())?;
-    (name != "stage").then(|| name.clone())
+    let at = path.iter().rposition(|name| name.parse::<usize>().is_err())?;
+    let is_stage = path[at] == "stage" && at + 1 < path.len();
+    (!is_stage).then(|| path[at].clone())
 }
 
 /// What depends on the word at `path`: the setting, or the list of settings, that it is in. The
