@@ -60,6 +60,10 @@ impl AdapterConfig {
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
             return input(format!("alpha is {}, expected a positive number", self.alpha));
         }
+        if self.rank > 0 && !(self.scale() as f32).is_normal() {
+            let (alpha, scale) = (self.alpha, self.scale());
+            return input(format!("alpha is {alpha}, and the scale {scale} is no number in f32"));
+        }
         if self.targets.is_empty() {
             return input("no targets: name at least one linear map".into());
         }

@@ -1,5 +1,6 @@
 //! The folder of an adapter as PEFT has it: `adapter_config.json` and `adapter_model.safetensors`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle::{DType, Device};
@@ -70,14 +71,16 @@ impl Adapter {
         let read = Keys { keys: &keys, path: &path };
         let stored = Shards::file(&folder.join(TENSORS))?;
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
-        let names = stored.names().map(|name| (own(name), name.to_owned())).collect();
+        let names: BTreeMap<_, _> =
+            stored.names().map(|name| (own(name), name.to_owned())).collect();
+        let problem = |problem| Error::File { path: folder.join(TENSORS), problem };
+        if names.len() < stored.names().count() {
+            return Err(problem(format!("has a tensor twice, with and without \"{PREFIX}\"")));
+        }
         // By the tensors: `target_modules` may be a pattern.
-        let targets = targets(&names, model)
-            .map_err(|problem| Error::File { path: folder.join(TENSORS), problem })?;
+        let targets = targets(&names, model).map_err(problem)?;
         let config = read.config(targets)?;
-        let mut get = |name: &str, shape: &[usize]| {
-            stored.get(&format!("{PREFIX}{name}"), shape, dtype, device)
-        };
+        let mut get = |name: &str, shape: &[usize]| stored.get(&names[name], shape, dtype, device);
         Self::new(config, model, &mut get, dtype, device)
     }
 

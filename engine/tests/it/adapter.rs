@@ -289,6 +289,9 @@ fn an_adapter_that_does_not_fit_is_refused() {
     for alpha in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         refused(AdapterConfig { alpha, ..good.clone() }, "expected a positive number");
     }
+    for alpha in [1e40, 1e-320] {
+        refused(AdapterConfig { alpha, ..good.clone() }, "is no number in f32");
+    }
     refused(AdapterConfig { targets: Vec::new(), ..good.clone() }, "no targets");
     let twice = vec![Module::K, Module::K];
     refused(AdapterConfig { targets: twice, ..good.clone() }, "each once");

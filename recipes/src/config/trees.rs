@@ -37,6 +37,12 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
         }
         match (there.get_mut(), value.into_inner()) {
             (DeValue::Table(there), DeValue::Table(value)) if same_kind => {
+                // They are those of the adapter to start from.
+                if below == Some("model.adapter") && value.contains_key("from") {
+                    for key in OF_THE_ADAPTER {
+                        there.remove(key);
+                    }
+                }
                 merge(there, value, below);
             }
             (DeValue::Array(items), DeValue::Table(value)) if are_items(&value, items.len()) => {
@@ -58,6 +64,9 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
         }
     }
 }
+
+/// Keys of `model.adapter` that an adapter to start from decides.
+const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];
 
 /// Whether the keys of a table are numbers of items of a list that has `count`.
 pub(super) fn are_items(table: &DeTable<'_>, count: usize) -> bool {

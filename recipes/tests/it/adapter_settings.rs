@@ -119,6 +119,24 @@ fn every_mistake_of_an_adapter_is_told_at_once() {
     }
 }
 
+/// A shipped recipe sets a rank, and can go on from an adapter of another.
+#[test]
+fn an_adapter_to_start_from_goes_before_the_settings_of_lower_layers() {
+    let below = "[model.adapter]\nrank = 8\nalpha = 4.0\ntargets = [\"q_proj\"]\n";
+    let choice = |over: &str, set: &[&str]| {
+        let recipe = read(&[PLAIN, below, over], set)?;
+        Ok::<_, String>(recipe.to_toml().unwrap())
+    };
+    for text in [
+        choice("", &["model.adapter.from=x"]).unwrap(),
+        choice("[model.adapter]\nfrom = \"x\"", &[]).unwrap(),
+    ] {
+        assert!(text.contains("from = \"x\"") && !text.contains("rank"), "{text}");
+    }
+    let error = choice("[model.adapter]\nfrom = \"x\"\nrank = 8", &[]).unwrap_err();
+    assert!(error.contains("remove `rank`"), "{error}");
+}
+
 #[test]
 fn a_list_of_wrong_names_alone_is_not_called_empty() {
     let lines = told("[model.adapter]\ntargets = [\"q\", \"v\"]\n");

@@ -130,6 +130,23 @@ fn what_is_not_computed_here_is_refused_by_its_key() {
     );
 }
 
+#[test]
+fn names_without_the_prefix_are_read_and_none_is_taken_twice() {
+    let bare = |name: &str| name.strip_prefix("base_model.model.").unwrap().to_owned();
+    let (_temp, read) = changed("llama", &json!({}), |tensors| {
+        *tensors = tensors.drain().map(|(name, tensor)| (bare(&name), tensor)).collect();
+    });
+    let theirs = open("llama", &folder("llama").join("adapter")).unwrap();
+    let all = |adapter: &Adapter| -> Vec<Vec<f64>> {
+        adapter.parameters().into_iter().map(|(_, tensor)| values(tensor)).collect()
+    };
+    assert_eq!(all(&read.unwrap()), all(&theirs));
+    let twice = |tensors: &mut HashMap<String, Tensor>| {
+        tensors.insert(bare(Q_A), tensors[Q_A].zeros_like().unwrap());
+    };
+    refused(&json!({}), twice, &["twice", TENSORS]);
+}
+
 const Q_A: &str = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight";
 const Q_B: &str = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
 
