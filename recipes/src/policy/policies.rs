@@ -11,6 +11,7 @@ use super::{Compute, ModelRef, locate};
 use crate::causes::with_causes;
 use crate::config::Recipe;
 use crate::console::Console;
+use crate::run_dir::Saved;
 use crate::search_path::SearchPath;
 
 /// Opens the policies of a run.
@@ -71,17 +72,20 @@ impl<'a> Policies<'a> {
     }
 
     /// The policy in a checkpoint of the run. One with an adapter has no base, which is opened
-    /// again.
+    /// again. Weights of a builtin base are drawn by the seed that the run began with: its adapter
+    /// fits no others.
     ///
     /// # Errors
     ///
     /// Fails when it cannot be read or does not fit together. Errors of the checkpoint are those of
     /// the engine.
-    pub fn saved(&self, path: &Path) -> Result<(Model, Text)> {
+    pub fn saved(&self, saved: &Saved) -> Result<(Model, Text)> {
+        let Saved { path, state } = saved;
         if self.recipe.model.adapter.is_none() {
             return self.compute.load(path);
         }
-        let opened = self.base_ref().open(self.recipe.seed, &self.compute);
+        let seed = state.base.as_ref().and_then(|base| base.seed).unwrap_or(self.recipe.seed);
+        let opened = self.base_ref().open(seed, &self.compute);
         let (model, text) = opened.map_err(|error| {
             // As text: another checkpoint would not help.
             anyhow!("opening {}: {}", self.recipe.model.path, with_causes(&error))

@@ -123,7 +123,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         }
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
-    let base = base(&job, files);
+    let base = base(&job, saved.as_ref(), &files.unwrap_or_default());
     console.log_to(&root.join(LOG))?;
     let state = TrainerState { base: base.clone(), ..state(saved.as_ref()) };
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));

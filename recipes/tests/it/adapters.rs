@@ -17,7 +17,7 @@ use crate::going_back::{begin, halve, steps};
 use crate::runs::{RECIPE, Run, assert_equal, contents};
 
 /// [`RECIPE`] with an adapter on `model`.
-fn on(model: &str) -> String {
+pub(crate) fn on(model: &str) -> String {
     let own = "adapter = { kind = \"lora\", rank = 4, alpha = 8.0 }";
     let text = RECIPE
         .replace("path = \"builtin:atom\"", &format!("path = {model:?}, {own}"))
@@ -26,27 +26,27 @@ fn on(model: &str) -> String {
     text
 }
 
-fn recipe() -> String {
+pub(crate) fn recipe() -> String {
     on("builtin:atom")
 }
 
 /// Trains to the end.
 #[track_caller]
-fn trained(root: &Path, recipe: &str) {
+pub(crate) fn trained(root: &Path, recipe: &str) {
     let run = if root.exists() { Run::resumed(root) } else { Run::new(root) };
     assert_eq!(Run { recipe, ..run }.train().unwrap(), Ended::Finished);
 }
 
 /// Why it does not go on.
 #[track_caller]
-fn refused(root: &Path, recipe: &str) -> String {
+pub(crate) fn refused(root: &Path, recipe: &str) -> String {
     let before = contents(root);
     let error = Run { recipe, ..Run::resumed(root) }.train().unwrap_err();
     assert_eq!(contents(root), before, "nothing changes");
     format!("{error:#}")
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -59,7 +59,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// The atom of a seed as a folder in Hugging Face layout.
-fn folder(temp: &Path, name: &str, seed: u64) -> PathBuf {
+pub(crate) fn folder(temp: &Path, name: &str, seed: u64) -> PathBuf {
     let path = temp.join(name);
     let (model, text) =
         Builtin::find("atom").unwrap().make(seed, DType::F32, &Device::Cpu).unwrap();

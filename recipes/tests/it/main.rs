@@ -2,6 +2,7 @@
 
 mod adapter_settings;
 mod adapters;
+mod adapters_resumed;
 mod advice;
 mod algorithms;
 mod as_stored;

@@ -8,11 +8,12 @@ use engine::Model;
 use engine::text::Text;
 use evals::run::{Accepted, Change, Facts, Files};
 
+use super::opened::check_base;
 use super::{Job, Options};
 use crate::console::Console;
 use crate::data::Problems;
 use crate::identity::digests;
-use crate::resume::{Request, Resumed, resume};
+use crate::resume::{Command, Request, Resumed, resume};
 use crate::run_dir::{RunDir, computing, of_model, printable_command};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
@@ -201,6 +202,12 @@ pub(super) fn open_existing(
         command,
     };
     let resumed = resume(&run_dir, &request)?;
+    // Where run.json has no digests, the checkpoint still has that of its base.
+    if let (Some(saved), Some(files), false) = (&resumed.saved, &facts.files, accept_changed_files)
+    {
+        let command = Command { changed_files: true, ..options.resume_command() };
+        check_base(job, saved, files, command)?;
+    }
     if let Some(line) = resumed.other_steps() {
         console.warn(&line);
     }

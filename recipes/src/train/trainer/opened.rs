@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use engine::Model;
 use engine::text::Text;
 use evals::run::Files;
@@ -24,7 +24,7 @@ pub(super) fn open(
 ) -> Result<(Model, Text)> {
     use engine::Error::{Config, CutShort, File, Io, Text, Weight};
     let Some(saved) = saved else { return job.policies.first() };
-    job.policies.saved(&saved.path).map_err(|error| match error.downcast_ref() {
+    job.policies.saved(saved).map_err(|error| match error.downcast_ref() {
         Some(Config(_) | CutShort { .. } | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
             let path = saved.path.display();
             let next = way_back(root, &saved.path, Some(&command.resume(&[])));
@@ -35,15 +35,40 @@ pub(super) fn open(
 }
 
 /// The base of the run's adapter, with its digest among `files`; none where all weights are
-/// trained.
-pub(super) fn base(job: &Job<'_>, files: Option<Files>) -> Option<Base> {
+/// trained. With `saved`, a builtin base stays that of the seed that the run began with.
+pub(super) fn base(job: &Job<'_>, saved: Option<&Saved>, files: &Files) -> Option<Base> {
     let Recipe { model, seed, .. } = job.recipe;
     model.adapter.as_ref()?;
-    let files = files.unwrap_or_default();
+    let first_seed = saved.and_then(|saved| saved.state.base.as_ref()?.seed);
     let (path, seed) = match job.policies.base_ref() {
         ModelRef::Path(path) => (Some(path.as_path()), None),
-        ModelRef::Builtin(_) => (None, Some(*seed)),
+        ModelRef::Builtin(_) => (None, Some(first_seed.unwrap_or(*seed))),
         ModelRef::Hub(_) | ModelRef::Adapted(_) => (None, None),
     };
-    Some(Base::of(&model.path, path, seed, &files))
+    Some(Base::of(&model.path, path, seed, files))
+}
+
+/// Fails where the base has other contents than that of the checkpoint's adapter; `command` resumes
+/// in spite of it.
+pub(super) fn check_base(
+    job: &Job<'_>,
+    saved: &Saved,
+    files: &Files,
+    command: Command<'_>,
+) -> Result<()> {
+    let Some(then) = &saved.state.base else { return Ok(()) };
+    let Some(now) = base(job, Some(saved), files).filter(|now| now.sha256 != then.sha256) else {
+        return Ok(());
+    };
+    let (name, path) = (&now.name, saved.path.display());
+    bail!(
+        "{name} is not the base that {path} was trained on: expected {} bytes of sha256 {}, got {} \
+         of sha256 {}\nrestore it, or go on with this one, knowing that the run then does not equal \
+         an unbroken one:\n  {}",
+        then.bytes,
+        then.sha256,
+        now.bytes,
+        now.sha256,
+        command.resume(&[])
+    )
 }
