@@ -58,8 +58,14 @@ impl Adapter {
     /// here (the key or the tensor is named), when a map has only one of `A` and `B` or is adapted
     /// in some blocks only, when shapes do not fit the model, and when a value is not finite.
     pub fn open(path: &Path, model: &ModelConfig, dtype: DType, device: &Device) -> Result<Self> {
+        // Sizes that were read are the file's fault, not the caller's.
+        let of_file = |error, path: &Path| match error {
+            Error::Input(problem) => Error::File { path: path.to_owned(), problem },
+            other => other,
+        };
         if path.is_file() {
-            return Self::open_gguf(path, model, dtype, device);
+            let adapter = Self::open_gguf(path, model, dtype, device);
+            return adapter.map_err(|error| of_file(error, path));
         }
         let folder = path;
         let path = folder.join(CONFIG);
@@ -81,7 +87,8 @@ impl Adapter {
         let targets = targets(&names, model).map_err(problem)?;
         let config = read.config(targets)?;
         let mut get = |name: &str, shape: &[usize]| stored.get(&names[name], shape, dtype, device);
-        Self::new(config, model, &mut get, dtype, device)
+        let adapter = Self::new(config, model, &mut get, dtype, device);
+        adapter.map_err(|error| of_file(error, &path))
     }
 
     /// Writes a folder that PEFT and vLLM load, and [`Self::open`]. `base` is what the base is

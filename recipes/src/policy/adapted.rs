@@ -116,9 +116,11 @@ impl Adapted {
         let (model, text) = self.base.open(seed, &compute.below_adapter())?;
         self.check(seed, compute)?;
         let adapter = open_adapter(&self.adapter, &model);
-        let adapter = adapter.map_err(|error| replacing(error.into(), &self.adapter))?;
-        let whole = model.with_adapter(adapter);
-        Ok((whole.with_context(|| format!("opening {}", self.adapter.display()))?, text))
+        let adapter = adapter.map_err(|error| replacing(error.into(), &self.adapter));
+        let whole = adapter.and_then(|adapter| Ok(model.with_adapter(adapter)?));
+        let whole =
+            whole.with_context(|| format!("opening the adapter {}", self.adapter.display()));
+        Ok((whole?, text))
     }
 
     /// The adapter for a base of this configuration that is open and not loaded.

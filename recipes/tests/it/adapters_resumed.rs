@@ -1,11 +1,13 @@
 //! What a run with an adapter goes on with, and what keeps it from beginning.
 
 use std::fs;
+use std::path::Path;
 
 use recipes::train::Ended;
 use serde_json::Value;
 
 use crate::adapters::{folder, json, on, recipe, refused};
+use crate::binary::{stderr, stearin};
 use crate::going_back::begin;
 use crate::runs::Run;
 
@@ -46,4 +48,44 @@ fn with_another_seed_it_goes_on_with_its_own_base() {
     });
     assert_eq!((&adapter.1, &other.1), (&3.into(), &Value::Null));
     assert!(adapter.0 == other.0, "trained on the same weights");
+}
+
+/// [`recipe`] that starts from the adapter of another run.
+fn from(run: &Path) -> String {
+    let own = format!("adapter = {{ kind = \"lora\", from = {:?} }}", run.display().to_string());
+    recipe().replace("adapter = { kind = \"lora\", rank = 4, alpha = 8.0 }", &own)
+}
+
+#[test]
+fn what_is_wrong_with_an_adapter_names_the_adapter() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, &recipe(), 1);
+    let adapter = root.join("checkpoints/step-000001");
+    let config = fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
+    let tensors = adapter.join("adapter_model.safetensors");
+    let mut bytes = fs::read(&tensors).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let good = fs::read(&tensors).unwrap();
+    let said = |expected: &str| {
+        let next = temp.path().join("next");
+        let error = Run { recipe: &from(&root), ..Run::new(&next) }.train().unwrap_err();
+        let error = format!("{error:#}");
+        let place = format!("opening the adapter {}", adapter.display());
+        assert!(error.contains(&place) && error.contains(expected), "{error}");
+        let sample = ["sample", "--model", "builtin:atom", "--adapter", "run", "1+1"];
+        let said = stderr(&stearin(temp.path(), &sample));
+        assert!(
+            said.contains(adapter.strip_prefix(temp.path()).unwrap().to_str().unwrap()),
+            "{said}"
+        );
+    };
+    fs::write(&tensors, bytes).unwrap();
+    said("not finite");
+    fs::write(&tensors, good).unwrap();
+    assert!(config.contains("\"r\": 4"), "{config}");
+    let path = adapter.join("adapter_config.json");
+    fs::write(&path, config.replace("\"r\": 4", "\"r\": 400")).unwrap();
+    said(&format!("{}: adapter: rank is 400, expected at most 32", path.display()));
 }
