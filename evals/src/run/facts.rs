@@ -149,8 +149,17 @@ impl Files {
     /// The model's files of this list.
     #[must_use]
     pub fn model(&self) -> Self {
-        let is_model = |name: &str| name.split('/').next() == Some(Self::MODEL);
-        let files = self.0.iter().filter(|(name, _)| is_model(name));
+        self.of(Self::MODEL)
+    }
+
+    /// The adapter's files of this list.
+    #[must_use]
+    pub fn adapter(&self) -> Self {
+        self.of(Self::ADAPTER)
+    }
+
+    fn of(&self, what: &str) -> Self {
+        let files = self.0.iter().filter(|(name, _)| name.split('/').next() == Some(what));
         Self(files.map(|(name, digest)| (name.clone(), digest.clone())).collect())
     }
 

@@ -1,10 +1,11 @@
 //! The policies of a run: that of its start, and those of its checkpoints.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow};
 use engine::text::Text;
-use engine::{Adapter, Model};
+use engine::{Adapter, Model, hub};
 
 use super::adapted::open_adapter;
 use super::{Compute, ModelRef, locate};
@@ -18,40 +19,74 @@ use crate::search_path::SearchPath;
 #[derive(Debug)]
 pub struct Policies<'a> {
     recipe: &'a Recipe,
-    model_ref: ModelRef,
+    base: ModelRef,
+    /// What the run starts from, once it was asked for.
+    start: OnceLock<ModelRef>,
+    search_path: SearchPath,
     compute: Compute,
 }
 
 impl<'a> Policies<'a> {
-    /// Finds the model of a recipe, and the adapter that it starts from. Notes of the files go to
-    /// `console`.
+    /// Finds the model of a recipe. Notes of the files go to `console`.
     ///
     /// # Errors
     ///
-    /// Fails when there is no such model or adapter, when the model is an adapter itself, and when
-    /// the machine does not have the device.
+    /// Fails when there is no such model, when it is an adapter, and when the machine does not have
+    /// the device.
     pub fn of(recipe: &'a Recipe, search_path: &SearchPath, console: Console) -> Result<Self> {
         let choice = &recipe.model;
-        let mut model_ref = locate(&choice.path, search_path)?;
-        if let ModelRef::Adapted(own) = &model_ref {
+        let base = locate(&choice.path, search_path)?;
+        if let ModelRef::Adapted(own) = &base {
             return Err(own.is_no_base(&choice.path));
-        }
-        if let Some(from) = choice.adapter.as_ref().and_then(|adapter| adapter.from()) {
-            model_ref = model_ref.with_adapter(from, search_path).context("model.adapter.from")?;
         }
         let compute = Compute::new(choice.device, choice.dtype)?;
         let compute = compute.holding(choice.base()).with_notes_on(console);
-        Ok(Self { recipe, model_ref, compute })
+        let (start, search_path) = (OnceLock::new(), search_path.clone());
+        Ok(Self { recipe, base, start, search_path, compute })
     }
 
-    /// What the run starts from.
-    pub fn model_ref(&self) -> &ModelRef {
-        &self.model_ref
+    /// What the run starts from: the model, with the adapter that the recipe names, if any. A run
+    /// that has a checkpoint goes on without it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such adapter.
+    pub fn start(&self) -> Result<&ModelRef> {
+        if let Some(start) = self.start.get() {
+            return Ok(start);
+        }
+        let mut start = self.base.clone();
+        if let Some(from) = self.recipe.model.adapter.as_ref().and_then(|adapter| adapter.from()) {
+            let found = start.with_adapter(from, &self.search_path);
+            start = found.context("model.adapter.from")?;
+        }
+        Ok(self.start.get_or_init(|| start))
     }
 
     /// The model without an adapter.
     pub fn base_ref(&self) -> &ModelRef {
-        self.model_ref.base()
+        &self.base
+    }
+
+    /// Fetches the model, where it is on a hub and not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be fetched.
+    pub fn fetch(&self) -> Result<()> {
+        if let ModelRef::Hub(address) = &self.base {
+            hub::resolve(address).with_context(|| format!("fetching {address}"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the adapter to start from is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not.
+    pub fn check_adapter(&self) -> Result<()> {
+        self.start().map(drop)
     }
 
     /// The policy that the run starts from.
@@ -61,7 +96,7 @@ impl<'a> Policies<'a> {
     /// Fails when it cannot be fetched or read, or does not fit together.
     pub fn first(&self) -> Result<(Model, Text)> {
         let Recipe { seed, model: choice, .. } = self.recipe;
-        let opened = self.model_ref.open(*seed, &self.compute);
+        let opened = self.start()?.open(*seed, &self.compute);
         let (model, text) = opened.with_context(|| format!("opening {}", choice.path))?;
         let Some(adapter) = choice.adapter.as_ref().filter(|one| one.from().is_none()) else {
             return Ok((model, text));

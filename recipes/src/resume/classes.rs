@@ -136,6 +136,11 @@ impl Place {
         Self { stage, done: step.saturating_sub(before) }
     }
 
+    /// Whether the run has done a step.
+    fn has_begun(self) -> bool {
+        self.stage > 0 || self.done > 0
+    }
+
     fn class(self, key: &str, then: &Recipe, now: &Recipe) -> (Class, Option<String>) {
         let (first, rest) = key.split_once('.').unwrap_or((key, ""));
         let other_model = "the weights and their tokenizer are of another model";
@@ -143,6 +148,9 @@ impl Place {
         match first {
             "name" | "about" | "threads" | "checkpoint" | "record" | "eval" => (Class::Free, None),
             "model" if rest == "base" => (Class::Free, None),
+            "model" if rest == "adapter.from" && self.has_begun() => {
+                (Class::Free, Some("the adapter in the checkpoints is the run's own".into()))
+            }
             "model" if rest.starts_with("adapter") => {
                 (Class::Impossible, Some(other_adapter.into()))
             }
@@ -335,6 +343,12 @@ mod tests {
         assert_eq!(classes(&then, &stored), [("model.base".to_owned(), Class::Free)]);
         let other = with(&adapter.replace("rank = 4", "rank = 8"));
         assert_eq!(classes(&then, &other), [("model.adapter.rank".to_owned(), Class::Impossible)]);
+        let [from, other] = ["a", "b"]
+            .map(|name| with(&format!(", adapter = {{ kind = \"lora\", from = {name:?} }}")));
+        let from_is = |class| vec![("model.adapter.from".to_owned(), class)];
+        assert_eq!(classes(&from, &other), from_is(Class::Free), "it is not read again");
+        let found = differences(&from, &other, None).unwrap();
+        assert_eq!(found[0].change.class, Class::Impossible, "the run starts from it");
         let off = with(", adapter = \"off\"");
         assert_eq!(classes(THEN, &off), [], "as before there were adapters");
         let kind = || ("model.adapter.kind".to_owned(), Class::Impossible);

@@ -101,7 +101,7 @@ pub enum Ended {
 pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let run_dir = options.resume.then(|| RunDir::open(options.run_dir)).transpose()?;
     let existing = run_dir.map(|run_dir| open_existing(run_dir, &job, &options)).transpose()?;
-    let claim = if options.resume { None } else { Some(Claim::take(options.run_dir)?) };
+    let claim = if options.resume { None } else { Some(claim(&job, options.run_dir)?) };
     let command = options.resume_command();
     let Options { run_dir: root, resume, stop, console, sink, .. } = options;
     let programs = program_files(&job)?;
@@ -160,6 +160,12 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         has_large_samples: false,
     };
     trainer.run_to_end()
+}
+
+/// The place of a new run, once its adapter is known to fit.
+fn claim(job: &Job<'_>, root: &Path) -> Result<Claim> {
+    job.policies.check_adapter()?;
+    Claim::take(root)
 }
 
 /// Where training stands: at the start, or as it was saved.

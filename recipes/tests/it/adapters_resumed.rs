@@ -6,10 +6,10 @@ use std::path::Path;
 use recipes::train::Ended;
 use serde_json::Value;
 
-use crate::adapters::{folder, json, on, recipe, refused};
+use crate::adapters::{folder, json, on, recipe, refused, trained};
 use crate::binary::{stderr, stearin};
 use crate::going_back::begin;
-use crate::runs::Run;
+use crate::runs::{Run, assert_equal};
 
 #[test]
 fn a_base_is_compared_with_the_checkpoints_where_the_run_has_no_digests() {
@@ -88,4 +88,26 @@ fn what_is_wrong_with_an_adapter_names_the_adapter() {
     let path = adapter.join("adapter_config.json");
     fs::write(&path, config.replace("\"r\": 4", "\"r\": 400")).unwrap();
     said(&format!("{}: adapter: rank is 400, expected at most 32", path.display()));
+}
+
+#[test]
+fn the_adapter_that_a_run_started_from_is_not_needed_any_more() {
+    let temp = tempfile::tempdir().unwrap();
+    let [first, whole, broken] = ["first", "whole", "broken"].map(|name| temp.path().join(name));
+    trained(&first, &recipe());
+    let recipe = from(&first);
+    trained(&whole, &recipe);
+    begin(&broken, &recipe, 3);
+    let facts = json(&broken.join("run.json"));
+    fs::rename(&first, temp.path().join("elsewhere")).unwrap();
+    trained(&broken, &recipe);
+    assert_equal(&whole, &broken);
+    let files = |facts: Value| facts["files"].clone();
+    assert!(files(facts.clone())["adapter/adapter_model.safetensors"].is_object());
+    assert_eq!(files(json(&broken.join("run.json"))), files(facts));
+    // A new run needs it.
+    let next = temp.path().join("next");
+    let error = format!("{:#}", Run { recipe: &recipe, ..Run::new(&next) }.train().unwrap_err());
+    assert!(error.starts_with("model.adapter.from: there is no adapter"), "{error}");
+    assert!(!next.exists());
 }

@@ -76,7 +76,7 @@ pub(super) fn first_facts(
     programs: Files,
     (model, text): (&Model, &Text),
 ) -> Result<Facts> {
-    let model_ref = job.policies.model_ref();
+    let model_ref = job.policies.start()?;
     let own = of_model(&job.recipe.model.path, model_ref.adapter(), model, text);
     let facts = facts(job, command, programs, model_ref.files()?);
     Ok(Facts { model: Some(own), ..facts })
@@ -167,6 +167,19 @@ impl AcceptedChanges {
     }
 }
 
+/// The files of the model, and those of the adapter that the run began with. Once there is a
+/// checkpoint the run's adapter is in that: those are as they were `then`. `None` if the model is
+/// not on this machine.
+fn policy_files(job: &Job<'_>, begins: bool, then: Option<&Files>) -> Result<Option<Files>> {
+    if begins {
+        job.policies.check_adapter()?;
+        return job.policies.start()?.files();
+    }
+    let Some(mut files) = job.policies.base_ref().files()? else { return Ok(None) };
+    files.extend(then.map(Files::adapter).unwrap_or_default());
+    Ok(Some(files))
+}
+
 /// Checks that the run of `run_dir` can be resumed as requested.
 pub(super) fn open_existing(
     run_dir: RunDir,
@@ -178,13 +191,12 @@ pub(super) fn open_existing(
     // What keeps the run from going on is found before its record is cut.
     run_dir.changes()?;
     run_dir.checkpoints_to_resume(&options.resume_command().resume(&[]))?;
-    let model_ref = job.policies.model_ref();
-    let mut model = model_ref.files()?;
-    let is_needed = job.recipe.model.adapter.is_some() || run_dir.checkpoints()?.is_empty();
-    if model.is_none() && is_needed {
+    let begins = run_dir.checkpoints()?.is_empty();
+    let mut model = policy_files(job, begins, then.files.as_ref())?;
+    if model.is_none() && (begins || job.recipe.model.adapter.is_some()) {
         // The run starts from the model again, or goes on with it, so it is fetched anyway.
-        job.policies.first()?;
-        model = model_ref.files()?;
+        job.policies.fetch()?;
+        model = policy_files(job, begins, then.files.as_ref())?;
     }
     if let (None, Some(files)) = (&model, &then.files) {
         console
