@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use candle::{DType, Device};
 use engine::hub::Hub;
 use engine::text::Text;
-use engine::{Checkpoint, MatmulPrecision, Model, hub};
+use engine::{Checkpoint, MatmulPrecision, Model, ModelConfig, hub};
 use evals::PromptStyle;
 use evals::run::Files;
 
@@ -197,6 +197,21 @@ impl ModelRef {
             }
             Self::Adapted(adapted) => adapted.files(),
         }
+    }
+
+    /// Its sizes, without its weights; `None` of a model on a hub that is not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    pub fn config(&self) -> Result<Option<ModelConfig>> {
+        let path = match self {
+            Self::Builtin(builtin) => return Ok(Some(builtin.config())),
+            Self::Adapted(adapted) => return adapted.base.config(),
+            Self::Path(path) => Some(path.clone()),
+            Self::Hub(address) => Hub::from_env()?.find(address)?,
+        };
+        Ok(path.map(|path| Checkpoint::open(&path)).transpose()?.map(|read| read.config))
     }
 
     /// How the run that made this checkpoint, or else its base, puts problems to its policy; `None`

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use engine::text::Text;
 use engine::{Adapter, Model, hub};
 
@@ -80,13 +80,19 @@ impl<'a> Policies<'a> {
         Ok(())
     }
 
-    /// Checks that the adapter to start from is there.
+    /// Checks that the adapter to start from is there, or that one of the recipe's rank fits the
+    /// model, where its sizes are on this machine. No weights are read.
     ///
     /// # Errors
     ///
-    /// Fails when it is not.
+    /// Fails when it is not, and when the sizes of the model cannot be read.
     pub fn check_adapter(&self) -> Result<()> {
-        self.start().map(drop)
+        let Some(adapter) = &self.recipe.model.adapter else { return Ok(()) };
+        self.start()?;
+        let config = if adapter.from().is_none() { self.base.config() } else { Ok(None) };
+        let config = config.with_context(|| format!("opening {}", self.recipe.model.path))?;
+        let misfits = config.map(|config| adapter.misfits(&config)).unwrap_or_default();
+        if misfits.is_empty() { Ok(()) } else { bail!("{}", misfits.join("\n")) }
     }
 
     /// The policy that the run starts from.

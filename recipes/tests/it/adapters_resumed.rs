@@ -111,3 +111,18 @@ fn the_adapter_that_a_run_started_from_is_not_needed_any_more() {
     assert!(error.starts_with("model.adapter.from: there is no adapter"), "{error}");
     assert!(!next.exists());
 }
+
+#[test]
+fn a_rank_that_does_not_fit_is_found_before_anything_is_started() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    let process = "{ kind = \"process\", command = [\"false\"] }";
+    let recipe = recipe().replace("{ kind = \"math\" }", process);
+    assert!(recipe.contains(process));
+    let said =
+        |recipe: &str| format!("{:#}", Run { recipe, ..Run::new(&root) }.train().unwrap_err());
+    let error = said(&recipe.replace("rank = 4", "rank = 33"));
+    assert_eq!(error, "model.adapter.rank: 33 is more than 32, the smaller side of q_proj");
+    assert!(!root.exists());
+    assert!(said(&recipe).contains("false"), "the verifier is at fault");
+}
