@@ -49,6 +49,14 @@ pub enum ModelRef {
 /// Fails when there is no such builtin or path, on a run without a checkpoint, and on an adapter
 /// whose base is not known or not here.
 pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
+    match locate_alone(name, search_path)? {
+        ModelRef::Path(path) => at(path, search_path),
+        other => Ok(other),
+    }
+}
+
+/// The same, but a checkpoint of an adapter is only its folder.
+fn locate_alone(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
     if let Some(name) = name.strip_prefix("builtin:") {
         return Ok(ModelRef::Builtin(Builtin::find(name)?));
     }
@@ -73,7 +81,7 @@ pub fn locate(name: &str, search_path: &SearchPath) -> Result<ModelRef> {
             search_path.describe()
         );
     };
-    at(if is_run(&path) { best_checkpoint(&path)? } else { path }, search_path)
+    Ok(ModelRef::Path(if is_run(&path) { best_checkpoint(&path)? } else { path }))
 }
 
 /// The model in the folder or file `path`. That of a checkpoint of an adapter has its base, which

@@ -1,6 +1,7 @@
 //! The model of the dashboard: scores recorded completions and continues them again, under the
 //! settings of their run.
 
+mod base;
 mod rows;
 mod settings;
 
@@ -20,6 +21,7 @@ use evals::run::{Problem, check_files, step_name};
 use rewards::Rubric;
 use rollout::{Key, Purpose, Sampling};
 
+use self::base::check_base;
 use self::rows::Rows;
 use self::settings::Settings;
 use crate::causes::with_causes;
@@ -145,7 +147,9 @@ impl Reroller {
             (Source::Model { model_ref, .. }, _) => model_ref.open(recipe.seed, &compute)?,
             (Source::Checkpoints, path) => {
                 let path = path.expect("its origin has one").to_owned();
-                policy::at(path, &SearchPath::of_command())?.open(recipe.seed, &compute)?
+                let model_ref = policy::at(path, &SearchPath::of_command())?;
+                check_base(model_ref.base())?;
+                model_ref.open(recipe.seed, &compute)?
             }
         };
         Ok((model, recipe.prompt.prepare(text)?))

@@ -9,7 +9,7 @@ use engine::text::Text;
 use engine::{Adapter, Model, ModelConfig, adapter};
 use evals::run::Files;
 
-use super::{Compute, ModelRef, best_checkpoint, is_run, locate, replacing};
+use super::{Compute, ModelRef, best_checkpoint, is_run, locate_alone, replacing};
 use crate::identity::adapter_files;
 use crate::run_dir::{Base, base_of, is_checkpoint};
 use crate::search_path::SearchPath;
@@ -68,7 +68,7 @@ impl Adapted {
             );
         };
         let place = trained_on.path.clone().filter(|path| path.exists()).map(ModelRef::Path);
-        let base = place.map_or_else(|| locate(&trained_on.name, search_path), Ok);
+        let base = place.map_or_else(|| locate_alone(&trained_on.name, search_path), Ok);
         let base = base.with_context(|| {
             format!(
                 "{} is an adapter, and its base is not here; name a copy of the base by --model and \
@@ -76,6 +76,16 @@ impl Adapted {
                 folder.display()
             )
         })?;
+        if let ModelRef::Path(path) = &base
+            && is_adapter(path)
+        {
+            bail!(
+                "{} is an adapter, and its base {} is one, too\nname a base without an adapter by \
+                 --model, and the checkpoint by --adapter",
+                folder.display(),
+                path.display()
+            );
+        }
         let trained_on = Some(trained_on);
         Ok(Self { base, adapter: folder, trained_on, is_given: false })
     }

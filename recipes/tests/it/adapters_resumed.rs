@@ -126,3 +126,25 @@ fn a_rank_that_does_not_fit_is_found_before_anything_is_started() {
     assert!(!root.exists());
     assert!(said(&recipe).contains("false"), "the verifier is at fault");
 }
+
+#[test]
+fn a_base_that_is_an_adapter_itself_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("run");
+    begin(&root, &recipe(), 1);
+    let path = root.join("checkpoints/step-000001/trainer.json");
+    let own = json(&path);
+    for base in [
+        serde_json::json!({ "name": "run", "bytes": 0, "sha256": "" }),
+        serde_json::json!({ "name": "gone", "path": root.join("checkpoints/step-000001"), "bytes": 0,
+            "sha256": "" }),
+    ] {
+        let mut state = own.clone();
+        state["base"] = base;
+        fs::write(&path, state.to_string()).unwrap();
+        let output = stearin(temp.path(), &["sample", "--model", "run", "1+1"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("is an adapter, and its base ") && said.contains("too"), "{said}");
+    }
+}

@@ -520,3 +520,36 @@ fn a_fork_whose_client_left_ends_and_one_whose_run_is_deleted_goes_on() {
     assert_eq!(status, 410, "{body}");
     assert_eq!(served.send("GET", "runs", None).0, 200);
 }
+
+#[test]
+fn a_base_that_is_a_pipe_or_is_not_here_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().join("small");
+    let own = "path = \"builtin:atom\", adapter = { kind = \"lora\", rank = 4, alpha = 8.0 }";
+    let recipe = recipe().replace("path = \"builtin:atom\"", own);
+    assert!(recipe.contains(own));
+    Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap();
+    let entry = last(&root);
+    let state = root.join("checkpoints").join(step_name(entry.step)).join("trainer.json");
+    let whole: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let [pipe, folder] = ["pipe", "folder"].map(|name| temp.path().join(name));
+    fs::create_dir(&folder).unwrap();
+    for path in [&pipe, &folder.join("config.json")] {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+    let bases = [
+        (json!({ "name": "a", "path": pipe, "bytes": 0, "sha256": "" }), "is a pipe or a device"),
+        (json!({ "name": "a", "path": folder, "bytes": 0, "sha256": "" }), "is a pipe or a device"),
+        (json!({ "name": "hf://no/such-model", "bytes": 0, "sha256": "" }), "is not in the cache"),
+    ];
+    let fork = json!({ "token": 0, "n": 1 });
+    for (base, expected) in bases {
+        let mut changed = whole.clone();
+        changed["base"] = base;
+        fs::write(&state, changed.to_string()).unwrap();
+        let (status, body) = Served::new(temp.path()).fork(&entry, &fork);
+        assert!(status >= 400 && body.to_string().contains(expected), "{status}: {body}");
+    }
+    fs::write(&state, whole.to_string()).unwrap();
+    assert_eq!(Served::new(temp.path()).fork(&entry, &fork).0, 202);
+}
