@@ -20,8 +20,8 @@ pub(super) fn check_base(base: &ModelRef) -> Result<()> {
     }
 }
 
-/// Refuses what is no file, or a folder in which something is neither a file nor a folder. Links are
-/// followed: so the cache of a hub keeps its files.
+/// Refuses what is no file, or a folder in which something is neither a file nor a folder. Links
+/// are followed, since the cache of a hub consists of them.
 fn check_path(path: &Path) -> Result<()> {
     let reading = || format!("reading the base {}", path.display());
     if !path.is_dir() {
