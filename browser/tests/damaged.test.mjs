@@ -111,7 +111,8 @@ test("a warning of any length is cut, and whole when it is asked for", { skip, t
   const folder = scratch();
   record(path.join(folder, "run"), { groups: [plain()] });
   const cause = "x".repeat(900_000);
-  fs.writeFileSync(path.join(folder, "run/health.jsonl"), `${JSON.stringify({ step: 3, name: "long", level: "alarm", cause, act: "stop" })}\n`);
+  const warn = (name, cause) => fs.appendFileSync(path.join(folder, "run/health.jsonl"), `${JSON.stringify({ step: 3, name, level: "alarm", cause, act: "stop" })}\n`);
+  warn("long", cause);
   const site = await server(folder);
   const { page, clean } = await open(chrome, `${site.url}/`);
   const notice = page.locator(".health .notice");
@@ -120,6 +121,10 @@ test("a warning of any length is cut, and whole when it is asked for", { skip, t
   assert.ok((await notice.boundingBox()).height < 300);
   await notice.getByRole("button", { name: "show all" }).click();
   assert.ok((await notice.textContent()).length > 900_000);
+  // A new warning draws the list again: what was opened stays open.
+  warn("short", "a second one");
+  await page.waitForFunction(() => document.querySelectorAll(".health .notice").length === 2);
+  assert.ok((await notice.first().textContent()).length > 900_000);
   await clean();
   site.close();
 });

@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { plain, record } from "./fixture.mjs";
-import { RUN, STEARIN, browser, lines, needsBrowser, open, scratch, server, why } from "./help.mjs";
+import { RUN, STEARIN, browser, lines, needsBrowser, open, scratch, server, unfold, why } from "./help.mjs";
 
 let chrome;
 before(async () => {
@@ -108,7 +108,7 @@ test("a problem's cell is reached by keys and opens its step; the rest of the pr
   await page.waitForFunction(() => document.querySelector("#view-evals .thru [aria-pressed=true]:last-of-type small")?.textContent === "held-out");
   assert.equal(await page.locator(".matrix tr.on .plain").getAttribute("title"), "p002");
 
-  await page.locator(".data summary").last().click();
+  await unfold(page.locator(".data summary").last());
   const cells = await page.locator("section[aria-label='held-out: problems'] .data tbody tr").first().locator("td").allTextContents();
   assert.deepEqual(cells, ["problem 0", "50 %"]);
   await clean();

@@ -87,6 +87,12 @@ export async function open(chrome, url, settings = {}) {
   return { page, faults, close, clean };
 }
 
+/** Opens a list or a table below a drawing. The page fills it after the click, in the event that tells of it. */
+export async function unfold(summary) {
+  await summary.click();
+  await summary.locator("xpath=..").locator("tbody td, li").first().waitFor();
+}
+
 const folders = [];
 process.on("exit", () => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
 

@@ -5,7 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
-import { browser, lines, needsBrowser as skip, open, program, scratch, server } from "./help.mjs";
+import { browser, lines, needsBrowser as skip, open, program, scratch, server, unfold } from "./help.mjs";
 
 const RECIPE = fileURLToPath(new URL("../../recipes/quickstart.toml", import.meta.url));
 const STEPS = 60;
@@ -80,7 +80,7 @@ test("each line is drawn within 2 seconds; killed and resumed, no step is there 
   assert.equal(await code, 0);
   await page.waitForFunction((step) => document.querySelector(".state").textContent.startsWith(`finished · step ${step}`), STEPS, { timeout: 8000 });
   await page.waitForFunction((step) => Number(document.querySelector(".track input").max) === step, STEPS, { timeout: 8000 });
-  await page.locator("section[aria-label=Entropy] summary").click();
+  await unfold(page.locator("section[aria-label=Entropy] summary"));
   const rows = await page.locator("section[aria-label=Entropy] tbody tr").evaluateAll((all) => all.map((row) => [Number(row.children[0].textContent), row.children[1].textContent]));
   // The table has every second step here. A step that was there twice would change which.
   const all = lines(path.join(folder, "metrics.jsonl"));

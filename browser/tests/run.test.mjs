@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { plain, record } from "./fixture.mjs";
-import { RUN, browser, lines, open, parts, scratch, server, why as skip } from "./help.mjs";
+import { RUN, browser, lines, open, parts, scratch, server, unfold, why as skip } from "./help.mjs";
 
 let [chrome, site, id, written, figure] = [];
 
@@ -71,7 +71,7 @@ test("each number at the cursor's step is the record's", { skip }, async () => {
 
 test("a chart's table has the record's rows", { skip }, async () => {
   const { page, clean } = await open(chrome, at("run"));
-  await page.locator("section[aria-label=Entropy] summary").click();
+  await unfold(page.locator("section[aria-label=Entropy] summary"));
   const rows = await page.locator("section[aria-label=Entropy] tbody tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
   assert.ok(rows.length > 5);
   for (const [step, mean] of rows) assert.equal(mean, told(Number(step), "unfiltered/entropy"));
@@ -101,12 +101,12 @@ test("the scatter, the solve rates and the problems have tables as well", { skip
   const { page, clean } = await open(chrome, at("run"));
   await page.waitForSelector(".scatter circle");
   const prediction = page.locator("section[aria-label='Predicted against measured']");
-  await prediction.locator("summary", { hasText: "data of the scatter" }).click();
+  await unfold(prediction.locator("summary", { hasText: "data of the scatter" }));
   const pairs = [...written].filter(([, line]) => Number.isFinite(line["entropy/probe_delta"])).map(([step, line]) => [String(step), figure(line["entropy/predicted_delta"]), figure(line["entropy/probe_delta"])]);
   assert.deepEqual(await cells(prediction.locator("[aria-label='Measured against predicted, table']")), pairs);
   const solved = page.locator("section[aria-label='Solve rates']");
   await solved.locator(".bars button").first().waitFor();
-  await solved.locator("summary").click();
+  await unfold(solved.locator("summary"));
   const groups = lines(path.join(RUN, "samples/index.jsonl"));
   const of = groups.filter(({ step }) => step === groups.at(-1).step);
   assert.deepEqual(await cells(solved), Array.from({ length: of[0].n + 1 }, (_, correct) => [`${correct} of ${of[0].n}`, String(of.filter((one) => one.correct === correct).length)]));
@@ -123,7 +123,7 @@ test("groups that are all right, all wrong and mixed are all of them", { skip },
   const { page, clean } = await open(chrome, at("run"));
   const groups = page.locator("section[aria-label=Groups]");
   await groups.locator(".legend b").first().waitFor();
-  await groups.locator("summary").click();
+  await unfold(groups.locator("summary"));
   const rows = await groups.locator("tbody tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => Number(cell.textContent))));
   assert.deepEqual(await groups.locator("th").allTextContents(), ["step", "all right", "all wrong", "mixed", "equal rewards"]);
   assert.ok(rows.length > 5);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import test, { after, before } from "node:test";
 import { plain, record } from "./fixture.mjs";
-import { RUN, browser, column, lines, why as skip, open, parts, scratch, server } from "./help.mjs";
+import { RUN, browser, column, lines, why as skip, open, parts, scratch, server, unfold } from "./help.mjs";
 
 let [chrome, site, id, about, number] = [];
 
@@ -84,7 +84,7 @@ test("the tree has the branches and values of /tree", { skip }, async () => {
   titles.forEach((title, place) => {
     assert.ok(title.includes(`mean reward ${number.figure(Number(nodes[place].value.toFixed(3)))}, ${nodes[place].correct} of ${nodes[place].siblings.length} correct`), title);
   });
-  await page.locator(".tree + .legend + details summary").first().click();
+  await unfold(page.locator(".tree + .legend + details summary").first());
   assert.equal(await page.locator("details .tree li").count(), nodes.length);
   await clean();
 });
