@@ -240,21 +240,28 @@ fn bf16(bytes: [u8; 2]) -> f32 {
 
 /// The number in half precision at a byte.
 #[inline(always)]
-fn half_at<const N: usize>(block: &[u8; N], at: usize) -> f32 {
-    f16([block[at], block[at + 1]])
+fn half_at<S: Simd, const N: usize>(s: S, block: &[u8; N], at: usize) -> f32 {
+    s.widen_half(u16::from_le_bytes(*part(block, at)))
+}
+
+/// The two numbers in half precision from a byte on.
+#[inline(always)]
+fn halves_at<S: Simd, const N: usize>(s: S, block: &[u8; N], at: usize) -> [f32; 2] {
+    let half = |at| u16::from_le_bytes(*part(block, at));
+    s.widen_half_pair([half(at), half(at + 2)])
 }
 
 /// `scale * (q - bias)`.
 #[inline(always)]
 fn centred<S: Simd>(s: S, scale: f32, bias: f32, q: Bytes, out: &mut [f32; LANES]) {
-    let q = s.sub(s.widen_bytes(&q.to_array()), s.splat(bias));
+    let q = s.sub(s.widen_bytes(q.0), s.splat(bias));
     s.store(out, s.mul(s.splat(scale), q));
 }
 
 /// `scale * q + minimum`, rounded twice.
 #[inline(always)]
 fn affine<S: Simd>(s: S, scale: f32, minimum: f32, q: Bytes, out: &mut [f32; LANES]) {
-    let product = s.mul(s.splat(scale), s.widen_bytes(&q.to_array()));
+    let product = s.mul(s.splat(scale), s.widen_bytes(q.0));
     s.store(out, s.add(product, s.splat(minimum)));
 }
 
@@ -304,16 +311,13 @@ impl Bytes {
         let Self([a, b]) = self;
         Self([a ^ (EACH * 0x80), b ^ (EACH * 0x80)])
     }
+}
 
-    #[inline(always)]
-    fn to_array(self) -> [u8; LANES] {
-        let Self([a, b]) = self;
-        let mut bytes = [0; LANES];
-        let (words, _) = bytes.as_chunks_mut::<8>();
-        words[0] = a.to_le_bytes();
-        words[1] = b.to_le_bytes();
-        bytes
-    }
+/// The lower halves of 16 bytes, then their upper halves.
+#[inline(always)]
+fn nibbles(bytes: &[u8; 16]) -> [Bytes; 2] {
+    let bytes = Bytes::new(bytes);
+    [bytes.bits(0, 0xF), bytes.bits(4, 0xF)]
 }
 
 /// One in each byte.

@@ -11,6 +11,7 @@ mod microkernel;
 mod pack;
 mod packed;
 mod select;
+mod tiled;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use crate::output::Output;
 use crate::threads::Threads;
 use pack::Operand;
 use packed::Store;
+
+pub(crate) use tiled::{TiledMap, forward_tiled, with_scratch};
 
 /// A linear map and where its product goes.
 #[derive(Debug)]

@@ -63,8 +63,16 @@ pub(crate) trait Simd: Copy {
     fn transpose_16x4(self, from: &[f32], stride: usize) -> [Self::V; 4];
     /// Pairs of bf16 as `f32`: the low halves, and the high ones.
     fn widen(self, a: &[u32; LANES]) -> [Self::V; 2];
-    /// Whole numbers of a byte each.
-    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V;
+    /// Whole numbers of a byte each, eight in a word, the first in its lowest byte. Words and no
+    /// array: a vector that is read from two words just written waits for the memory.
+    fn widen_bytes(self, a: [u64; LANES / 8]) -> Self::V;
+    /// A number in half precision.
+    #[inline(always)]
+    fn widen_half(self, a: u16) -> f32 {
+        self.widen_half_pair([a, 0])[0]
+    }
+    /// Two numbers in half precision.
+    fn widen_half_pair(self, a: [u16; 2]) -> [f32; 2];
     /// Numbers in half precision.
     fn widen_halves(self, a: &[u16; LANES]) -> Self::V;
     /// The sums of the lanes of four vectors. Adds halves 8+8, then 4+4, then adjacent pairs twice.

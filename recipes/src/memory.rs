@@ -112,20 +112,21 @@ impl MemoryFactors {
     }
 }
 
-/// Bytes into which weights are decoded, at most: tiles of the matrices, and a part of the head.
+/// Bytes into which weights are decoded, at most: tiles of the matrices, one for each thread, the
+/// columns of one in the backward pass, and a part of the head.
 ///
 /// Source: the sizes in `kernels::linear` and `kernels::logits`.
 pub fn decoding_bytes(model: &ModelConfig, threads: usize) -> u64 {
-    /// Numbers of a tile that a thread decodes for itself, and rows that it has at least.
-    const OWN: (usize, usize) = (1 << 15, 8);
-    /// Numbers of a tile that all threads share, and columns that it has in the backward pass.
-    const SHARED: (usize, usize) = (1 << 18, 256);
+    /// Numbers of a tile, and rows that it has at least.
+    const TILE: (usize, usize) = (1 << 15, 16);
+    /// Columns that the backward pass decodes together.
+    const COLUMNS: usize = 256;
     /// Rows of the head that are decoded together.
     const ROWS: usize = 2048;
     let side = model.intermediate_size.max(model.hidden_size).max(model.num_heads * model.head_dim);
-    let tile = |(numbers, rows): (usize, usize)| numbers.max(rows * side);
+    let tile = TILE.0.max(TILE.1 * side);
     let head = ROWS.min(model.vocab_size) * model.hidden_size;
-    (tile(SHARED) + threads * tile(OWN) + head) as u64 * F32
+    (threads * tile + COLUMNS * side + head) as u64 * F32
 }
 
 fn cache_bytes_a_row(model: &ModelConfig) -> u64 {

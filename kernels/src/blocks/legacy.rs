@@ -1,14 +1,7 @@
 //! Blocks of 32 values.
 
-use super::{Block, Bytes, affine, centred, half_at, part, part_mut};
+use super::{Block, Bytes, affine, centred, half_at, halves_at, nibbles, part, part_mut};
 use crate::simd::Simd;
-
-/// The lower halves of 16 bytes, then their upper halves.
-#[inline(always)]
-fn nibbles(bytes: &[u8; 16]) -> [Bytes; 2] {
-    let bytes = Bytes::new(bytes);
-    [bytes.bits(0, 0xF), bytes.bits(4, 0xF)]
-}
 
 /// Nibbles with a fifth bit each, the first value's the lowest.
 #[inline(always)]
@@ -23,8 +16,9 @@ impl Block<18, 32> for Q4_0 {
     #[inline(always)]
     fn decode<S: Simd>(s: S, block: &[u8; 18], out: &mut [f32; 32]) {
         let [low, high] = nibbles(part(block, 2));
-        centred(s, half_at(block, 0), 8.0, low, part_mut(out, 0));
-        centred(s, half_at(block, 0), 8.0, high, part_mut(out, 16));
+        let scale = half_at(s, block, 0);
+        centred(s, scale, 8.0, low, part_mut(out, 0));
+        centred(s, scale, 8.0, high, part_mut(out, 16));
     }
 }
 
@@ -34,8 +28,9 @@ impl Block<20, 32> for Q4_1 {
     #[inline(always)]
     fn decode<S: Simd>(s: S, block: &[u8; 20], out: &mut [f32; 32]) {
         let [low, high] = nibbles(part(block, 4));
-        affine(s, half_at(block, 0), half_at(block, 2), low, part_mut(out, 0));
-        affine(s, half_at(block, 0), half_at(block, 2), high, part_mut(out, 16));
+        let [scale, minimum] = halves_at(s, block, 0);
+        affine(s, scale, minimum, low, part_mut(out, 0));
+        affine(s, scale, minimum, high, part_mut(out, 16));
     }
 }
 
@@ -45,8 +40,9 @@ impl Block<22, 32> for Q5_0 {
     #[inline(always)]
     fn decode<S: Simd>(s: S, block: &[u8; 22], out: &mut [f32; 32]) {
         let [low, high] = five_bits(part(block, 6), *part(block, 2));
-        centred(s, half_at(block, 0), 16.0, low, part_mut(out, 0));
-        centred(s, half_at(block, 0), 16.0, high, part_mut(out, 16));
+        let scale = half_at(s, block, 0);
+        centred(s, scale, 16.0, low, part_mut(out, 0));
+        centred(s, scale, 16.0, high, part_mut(out, 16));
     }
 }
 
@@ -56,8 +52,9 @@ impl Block<24, 32> for Q5_1 {
     #[inline(always)]
     fn decode<S: Simd>(s: S, block: &[u8; 24], out: &mut [f32; 32]) {
         let [low, high] = five_bits(part(block, 8), *part(block, 4));
-        affine(s, half_at(block, 0), half_at(block, 2), low, part_mut(out, 0));
-        affine(s, half_at(block, 0), half_at(block, 2), high, part_mut(out, 16));
+        let [scale, minimum] = halves_at(s, block, 0);
+        affine(s, scale, minimum, low, part_mut(out, 0));
+        affine(s, scale, minimum, high, part_mut(out, 16));
     }
 }
 
@@ -66,9 +63,10 @@ pub(super) struct Q8_0;
 impl Block<34, 32> for Q8_0 {
     #[inline(always)]
     fn decode<S: Simd>(s: S, block: &[u8; 34], out: &mut [f32; 32]) {
+        let scale = half_at(s, block, 0);
         for at in [0, 16] {
             let q = Bytes::new(part(block, 2 + at)).unsigned();
-            centred(s, half_at(block, 0), 128.0, q, part_mut(out, at));
+            centred(s, scale, 128.0, q, part_mut(out, at));
         }
     }
 }

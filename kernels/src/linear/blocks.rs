@@ -4,13 +4,12 @@
 //! Every output is a sum of its own in the order that a weight in `f32` has, so results equal those
 //! of the decoded weight to the bit.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::MatmulPrecision;
 use crate::blocks::{Format, decode};
-use crate::matmul::bf16::{self, PackedBf16};
-use crate::matmul::{F32Map, forward, product_in};
+use crate::matmul::bf16::PackedBf16;
+use crate::matmul::{TiledMap, forward_tiled, product_in, with_scratch};
 use crate::matrix::{MatMut, MatRef};
 use crate::output::Output;
 use crate::threads::Threads;
@@ -24,37 +23,14 @@ pub struct BlockMatrix<'a> {
     width: usize,
 }
 
-/// Rows of `x` from which on all threads share one large tile: fewer wait for the weight, and each
-/// thread then decodes and multiplies features of its own, which stay in its near cache.
-const SHARED_ROWS: usize = 32;
-
-/// Values of a tile that one thread decodes for itself, of one that all share, and of the columns
-/// of a weight that a gradient takes at once.
-const OWN: usize = 1 << 15;
-const SHARED: usize = 1 << 18;
+/// Values of a tile of a forward product: decoded and used by one thread, in its second cache.
+const TILE: usize = 1 << 15;
 
 /// Features that a tile has at least, and a multiple of which it has.
-const FEATURES: usize = 8;
+const FEATURES: usize = 16;
 
-/// Columns that are decoded at once: whole blocks of every format.
+/// Columns that a gradient decodes at once: whole blocks of every format.
 const COLUMNS: usize = 256;
-
-thread_local! {
-    /// Kept, since the memory of a tile is longer in being handed out than in use.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends `len` numbers of any value.
-fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken out: a task that this thread runs while it waits for others may need its own.
-    let mut scratch = SCRATCH.take();
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
-    }
-    let result = work(&mut scratch[..len]);
-    SCRATCH.replace(scratch);
-    result
-}
 
 impl<'a> BlockMatrix<'a> {
     /// A weight of `rows` by `width`.
@@ -128,28 +104,11 @@ impl<'a> BlockMatrix<'a> {
         y: Output<'_>,
     ) {
         assert_eq!((x.columns(), y.columns()), (self.width, self.rows), "a weight (out, in)");
-        let own = x.rows() < SHARED_ROWS;
-        let values = if own { OWN } else { SHARED };
-        let features = (values / self.width).next_multiple_of(FEATURES);
-        let features = match threads.count() {
-            // A small weight is shared by all threads, too.
-            count if own => features.min(self.rows.div_ceil(2 * count).next_multiple_of(FEATURES)),
-            _ => features,
-        };
-        let tiles = y.blocks(x.rows().max(1), features.max(FEATURES));
-        let multiply = |threads: Threads<'_>, (_, first, y): (usize, usize, Output<'_>)| {
-            let rows = first..first + y.columns();
-            let bias = bias.map(|bias| &bias[rows.clone()]);
-            with_scratch(rows.len() * self.width, |tile| {
-                self.decode_rows(threads, rows, tile);
-                multiply_tile(threads, precision, x, tile, bias, y);
-            });
-        };
-        if own {
-            threads.each_of(tiles, |tile| multiply(Threads::One, tile));
-        } else {
-            tiles.for_each(|tile| multiply(threads, tile));
-        }
+        // A small weight is shared by all threads, too.
+        let fair = self.rows.div_ceil(2 * threads.count());
+        let features = (TILE / self.width).min(fair).next_multiple_of(FEATURES).max(FEATURES);
+        let weight = |rows, tile: &mut [f32]| self.rows(rows, tile);
+        forward_tiled(precision, threads, x, TiledMap { weight, bias, y, features });
     }
 
     /// [`Self::rows`] by all threads.
@@ -190,25 +149,6 @@ impl<'a> BlockMatrix<'a> {
                 let tile = MatRef::new(tile, self.rows, columns.len());
                 product_in(precision, threads, dy, tile, Output::add(dx));
             });
-        }
-    }
-}
-
-/// The product with a tile that is decoded.
-fn multiply_tile(
-    threads: Threads<'_>,
-    precision: MatmulPrecision,
-    x: MatRef<'_>,
-    tile: &[f32],
-    bias: Option<&[f32]>,
-    y: Output<'_>,
-) {
-    match precision {
-        MatmulPrecision::F32 => forward(threads, x, [F32Map { weight: tile, bias, y }]),
-        MatmulPrecision::Bf16 => {
-            let tile = MatRef::new(tile, tile.len() / x.columns(), x.columns());
-            let weight = &PackedBf16::new(threads, tile);
-            bf16::forward(threads, x, [bf16::Bf16Map { weight, bias, y }]);
         }
     }
 }

@@ -225,6 +225,39 @@ fn forward_with<const N: usize>(
     PACKED.set([a, b]);
 }
 
+/// Rows of `x` in a forward product, rounded and packed, for a weight that comes in tiles.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PackedRows<'a> {
+    choice: Choice,
+    x: Tiles<'a>,
+}
+
+/// Packs the rows of `x`.
+pub(super) fn with_rows(threads: Threads<'_>, x: MatRef<'_>, work: impl FnOnce(PackedRows<'_>)) {
+    if x.rows() > 0 {
+        let [mut a, b] = PACKED.take();
+        let x = pack(threads, Operand::rows(x), Layout::Rows, &mut a);
+        // What the tasks pack on this thread is kept, too.
+        PACKED.set([Vec::new(), b]);
+        work(PackedRows { choice: Choice::of_machine(), x });
+        PACKED.with_borrow_mut(|[buffer, _]| *buffer = a);
+    }
+}
+
+impl PackedRows<'_> {
+    /// `y (+)= x W^T + b`, on one thread; the weight is rounded and packed first.
+    ///
+    /// Shapes: `weight` (out, in), `bias` (out), `y` (rows, out).
+    pub(super) fn multiply(self, weight: &[f32], bias: Option<&[f32]>, y: Output<'_>) {
+        let [a, mut b] = PACKED.take();
+        let weight = Operand::rows(MatRef::new(weight, y.columns(), self.x.terms()));
+        let weight = pack(Threads::One, weight, Layout::Vnni, &mut b);
+        let product = Product::new(self.x, weight, Epilogue { scale: 1.0, bias }, y);
+        self.choice.multiply(Threads::One, [product]);
+        PACKED.set([a, b]);
+    }
+}
+
 /// `out (+)= scale * a b`, of operands that are packed for this product: the gradient in the rows
 /// of a linear map is `dy W`, that in its weight `dy^T x`.
 ///

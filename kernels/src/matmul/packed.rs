@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use super::microkernel::{Across, Broadcast, PANELS};
 use super::pack::{Line, Operand, pack};
 use super::select;
+use crate::matrix::MatRef;
 use crate::output::Output;
 use crate::simd::{LANES, dispatch};
 use crate::threads::Threads;
@@ -102,6 +103,46 @@ pub(super) fn multiply(
         }
     }
     PACKED.set([a_buffer, b_buffer]);
+}
+
+/// Rows of `x` in a forward product, packed, for a weight that comes in tiles.
+#[derive(Clone, Copy)]
+pub(super) struct PackedRows<'a> {
+    x: Operand<'a>,
+    across: Across<'a>,
+}
+
+/// Packs the rows of `x`, as many at once as there is room for, and passes them on with their rows
+/// of `y`.
+pub(super) fn with_rows<'a>(
+    threads: Threads<'_>,
+    x: MatRef<'_>,
+    mut y: Output<'a>,
+    work: impl Fn(PackedRows<'_>, Output<'a>),
+) {
+    let (mut rest, most) = (Operand::rows(x), chunk(x.columns()));
+    let [a_buffer, mut b_buffer] = PACKED.take();
+    while rest.items > 0 {
+        let (x, later) = rest.split_at(most.min(rest.items));
+        let (now, others) = y.split_at_row(x.items);
+        let across = Across::packed(pack(threads, x, &mut b_buffer), x.terms);
+        work(PackedRows { x, across }, now);
+        (rest, y) = (later, others);
+    }
+    PACKED.set([a_buffer, b_buffer]);
+}
+
+impl PackedRows<'_> {
+    /// `y (+)= x W^T + b`, on one thread.
+    ///
+    /// Shapes: `weight` (out, in), `bias` (out), `y` (rows, out).
+    pub(super) fn multiply(self, weight: &[f32], bias: Option<&[f32]>, y: Output<'_>) {
+        let Self { x, across } = self;
+        let a = Operand::rows(MatRef::new(weight, y.columns(), x.terms));
+        let product = Product { a, bias, output: y };
+        let store = Store { scale: 1.0, transposed: true };
+        run(Threads::One, vec![(Broadcast::in_place(a), product)], x, across, store);
+    }
 }
 
 /// Items that are packed at once, at most.

@@ -165,12 +165,23 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
-        // SAFETY: `self` proves the feature; sixteen bytes are readable.
+    fn widen_bytes(self, [low, high]: [u64; 2]) -> Self::V {
+        // SAFETY: `self` proves the feature.
         unsafe {
-            let a = _mm_loadu_si128(a.as_ptr().cast());
-            let half = |a| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a));
-            [half(a), half(_mm_srli_si128::<8>(a))]
+            let half = |word: u64| {
+                _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(word.cast_signed())))
+            };
+            [half(low), half(high)]
+        }
+    }
+    #[inline(always)]
+    fn widen_half_pair(self, [a, b]: [u16; 2]) -> [f32; 2] {
+        // In one word: inserted by itself, a number would wait for what the register held before.
+        let word = (u32::from(b) << 16 | u32::from(a)).cast_signed();
+        // SAFETY: `self` proves the features.
+        unsafe {
+            let pair = _mm_cvtph_ps(_mm_cvtsi32_si128(word));
+            [_mm_cvtss_f32(pair), _mm_cvtss_f32(_mm_movehdup_ps(pair))]
         }
     }
     #[inline(always)]

@@ -182,9 +182,16 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
-        // SAFETY: `self` proves the feature; sixteen bytes are readable.
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(a.as_ptr().cast()))) }
+    fn widen_bytes(self, [low, high]: [u64; 2]) -> Self::V {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            let bytes = _mm_set_epi64x(high.cast_signed(), low.cast_signed());
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    fn widen_half_pair(self, a: [u16; 2]) -> [f32; 2] {
+        Avx2::of(self).widen_half_pair(a)
     }
     #[inline(always)]
     fn widen_halves(self, a: &[u16; LANES]) -> Self::V {

@@ -100,8 +100,12 @@ impl Simd for Portable {
         [a.map(|a| f32::from_bits(a << 16)), a.map(|a| f32::from_bits(a & 0xFFFF_0000))]
     }
     #[inline(always)]
-    fn widen_bytes(self, a: &[u8; LANES]) -> Self::V {
-        a.map(f32::from)
+    fn widen_bytes(self, a: [u64; 2]) -> Self::V {
+        std::array::from_fn(|i| f32::from((a[i / 8] >> (8 * (i % 8))) as u8))
+    }
+    #[inline(always)]
+    fn widen_half_pair(self, a: [u16; 2]) -> [f32; 2] {
+        a.map(|half| f16(half.to_le_bytes()))
     }
     #[inline(always)]
     fn widen_halves(self, a: &[u16; LANES]) -> Self::V {
