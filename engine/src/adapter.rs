@@ -2,9 +2,11 @@
 //! its place.
 //!
 //! `adapter/peft.rs` reads and writes the folders of PEFT, `gguf/adapter.rs` the files of
-//! llama.cpp. `adapter/names.rs` tells which maps the tensors of either adapt.
+//! llama.cpp. `adapter/names.rs` tells which maps the tensors of either adapt, `adapter/norm.rs`
+//! how much an adapter adds.
 
 pub(crate) mod names;
+mod norm;
 mod peft;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -235,6 +237,34 @@ impl Adapter {
     pub fn frozen(&self) -> Result<Self> {
         let copy = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.detach().copy()?) };
         let blocks = self.blocks.iter().map(|block| block.as_ref().try_map(copy));
+        Ok(Self {
+            config: self.config.clone(),
+            specs: self.specs.clone(),
+            blocks: blocks.collect::<Result<_>>()?,
+            version: unique(),
+        })
+    }
+
+    /// The adapter whose values are these, moved by `share` of the way to those of `other`. What it
+    /// adds is not moved by that share: `B A` is a product.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the two have other sizes or adapt other maps.
+    pub fn moved(&self, other: &Self, share: f64) -> Result<Self> {
+        let names = |adapter: &Self| -> Vec<_> {
+            let all = adapter.parameters().into_iter();
+            all.map(|(name, tensor)| (name.to_owned(), tensor.shape().clone())).collect()
+        };
+        if self.config != other.config || names(self) != names(other) {
+            return Err(Error::Input("the adapters are of different sizes".into()));
+        }
+        let mut others = other.parameters().into_iter();
+        let mut mix = |own: &Tensor| -> Result<Tensor> {
+            let (_, other) = others.next().expect("both have the same parameters");
+            Ok((own + ((other.detach() - own)? * share)?)?)
+        };
+        let blocks = self.blocks.iter().map(|block| block.as_ref().try_map(&mut mix));
         Ok(Self {
             config: self.config.clone(),
             specs: self.specs.clone(),

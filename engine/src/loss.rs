@@ -48,7 +48,7 @@ pub struct LossConfig {
     ///
     /// Names: verl `loss_agg_mode`, TRL `loss_type`.
     pub aggregation: Aggregation,
-    /// A penalty on the KL to the reference, the weights at the stage's start.
+    /// A penalty on the KL to the reference, which `reference` of the stage chooses.
     ///
     /// Names: verl `use_kl_loss`, TRL `beta`, prime-rl `kl_tau`.
     pub kl: Kl,

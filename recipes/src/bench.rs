@@ -245,7 +245,7 @@ impl Bench<'_> {
             Some(optimizer) => optimizer,
             none => none.insert(optimizer(&OptimConfig::default(), self.model)?),
         };
-        let done = update(&plan, optimizer.as_mut(), table, 0, &mut |_, _| {})?;
+        let done = update(&plan, optimizer.as_mut(), table, 0, &mut |_, _| {}, &mut |_| Ok(()))?;
         ensure!(
             done.grad_norm > 0.0,
             "nothing was computed: no sequence of the update has a gradient"

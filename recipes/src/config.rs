@@ -37,7 +37,9 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use adapter::{AdapterChoice, BaseChoice, LoraChoice, ScalingChoice, Target, Targets};
+pub use adapter::{
+    AdapterChoice, BaseChoice, LoraChoice, NamedAdapter, ScalingChoice, Target, Targets,
+};
 pub use algorithm::Algorithm;
 pub use answer_from::AnswerFrom;
 pub use best::{BestBy, CheckpointConfig};
@@ -52,7 +54,9 @@ pub use load::{Layer, Loaded, load, read_settings};
 pub use origins::{Origin, Origins};
 pub use reference::reference;
 pub use schema::schema;
-pub use stage::{Descent, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan};
+pub use stage::{
+    Descent, ReferenceChoice, RlStage, SamplePlan, SftStage, Stage, StageSettings, StepPlan,
+};
 
 use crate::verifiers::RewardsConfig;
 
@@ -148,6 +152,19 @@ impl Recipe {
             Stage::Sft(_) => 0,
         });
         if samples.is_off() { Vec::new() } else { groups.collect() }
+    }
+
+    /// The adapters that references look back at, by name, with where they are; each once.
+    pub fn referred_adapters(&self) -> Vec<(&str, &str)> {
+        let named = self.model.adapters.iter();
+        let named = named.map(|(name, adapter)| (name.as_str(), adapter.from.as_str()));
+        named.filter(|(name, _)| self.looks_back_at(name)).collect()
+    }
+
+    /// Whether a stage looks back at the adapter `name`.
+    fn looks_back_at(&self, name: &str) -> bool {
+        let mut references = self.stages.iter().filter_map(Stage::reference);
+        references.any(|reference| reference.adapter() == Some(name))
     }
 
     /// What the stage trains on: its own data, or that of the run.

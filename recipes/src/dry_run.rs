@@ -14,13 +14,13 @@ use evals::run::{StepTokens, Thinning};
 use rewards::{Importance, WeightingConfig};
 
 use crate::config::{
-    BaseChoice, DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, Stage, StageSettings,
-    StepPlan,
+    BaseChoice, DTypeChoice, DeviceChoice, OldLogProbs, Origins, Recipe, ReferenceChoice, Stage,
+    StageSettings, StepPlan,
 };
 use crate::memory::{F32, MemoryEstimate, MemoryFactors, Trained};
 use base::Base;
 
-pub use base::{AdapterSize, Stored};
+pub use base::{AdapterSize, Named, Stored};
 pub use evaluation::Judged;
 pub use sizes::Sizes;
 
@@ -186,13 +186,14 @@ impl Plan {
         });
         let stages: Vec<_> = stages.collect();
         let trained = model.adapter.as_ref().map_or(parameters, |adapter| adapter.parameters);
-        let checkpoint = 3 * trained * F32;
+        let mut references = recipe.stages.iter().filter_map(Stage::reference);
+        let has_average = references.any(ReferenceChoice::is_average);
+        let checkpoint = (3 + u64::from(has_average)) * trained * F32;
         let kept = recipe.checkpoint.keep.get() as u64 + u64::from(recipe.best_by().is_some());
         let saves: u64 = recipe.total_steps() / recipe.checkpoint.every + stages.len() as u64;
         // One more than is kept lies there while it is written.
         let checkpoints = checkpoint * (kept.min(saves) + 1);
-        let references =
-            stages.iter().filter(|stage| stage.memory.reference > 0).count() as u64 * trained * F32;
+        let references = kept_references(recipe, model) * trained * F32;
         let samples = samples(recipe, &stages, prompt as u64);
         let dumped = stages.iter().map(|stage| dumped(recipe, stage, prompt as u64));
         let mut recorded = dumped.fold(samples.most, u64::saturating_add);
@@ -245,6 +246,15 @@ impl Plan {
     }
 }
 
+/// References that the run directory keeps as copies of what is trained.
+fn kept_references(recipe: &Recipe, model: &Sizes) -> u64 {
+    let is_kept = |(index, stage): &(usize, &Stage)| match (&model.adapter, stage.reference()) {
+        (Some(adapter), reference) => adapter.keeps(*index, reference),
+        (None, reference) => reference.is_some_and(|one| !one.is_average()),
+    };
+    recipe.stages.iter().enumerate().filter(is_kept).count() as u64
+}
+
 /// Memory of stage `index` with the weights in this format.
 fn stage_memory(
     recipe: &Recipe,
@@ -257,7 +267,9 @@ fn stage_memory(
     let parameters = model.parameters();
     let base = Base { choice, stored: &model.stored, parameters };
     let trained = match &model.adapter {
-        Some(adapter) => adapter.trained(&model.config, base, threads, index),
+        Some(adapter) => {
+            adapter.trained(&model.config, base, threads, (index, recipe.stages[index].reference()))
+        }
         None => Trained::Weights(parameters),
     };
     let mut memory = factors.estimate(&model.config, trained);

@@ -34,7 +34,12 @@ pub fn adapter_files(path: &Path) -> Result<Files> {
     files_of(Files::ADAPTER, path)
 }
 
-fn files_of(what: &str, path: &Path) -> Result<Files> {
+/// The files that a model or an adapter is read from, with names that begin with `what`.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn files_of(what: &str, path: &Path) -> Result<Files> {
     if !path.is_dir() {
         return digests(vec![(what.to_owned(), path.to_owned())]);
     }

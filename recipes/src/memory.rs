@@ -51,8 +51,9 @@ pub enum Trained {
         weights: u64,
         /// Bytes into which they are decoded.
         decoding: u64,
-        /// Whether a reference is another adapter: where it is the weights alone, it takes nothing.
-        reference: bool,
+        /// Parameters of the adapters that references are: where one is the weights alone, it takes
+        /// nothing.
+        references: u64,
     },
 }
 
@@ -101,11 +102,11 @@ impl MemoryFactors {
                     ..all
                 }
             }
-            Trained::Adapter { parameters, weights, decoding, reference } => MemoryEstimate {
+            Trained::Adapter { parameters, weights, decoding, references } => MemoryEstimate {
                 weights,
                 adapter: 4 * parameters * F32,
                 decoding,
-                reference: if self.reference && reference { parameters * F32 } else { 0 },
+                reference: references * F32,
                 ..all
             },
         }

@@ -24,7 +24,7 @@ use crate::identity::model_files;
 use crate::run_dir;
 use crate::search_path::SearchPath;
 pub use adapted::{Adapted, locate_adapter};
-pub use policies::Policies;
+pub use policies::{NamedAdapters, Policies};
 pub use unloaded::Unloaded;
 
 /// What a model's name stands for.

@@ -4,6 +4,7 @@
 //! summarize) and `train/sft.rs`. `train/stage.rs` is the interface that every kind implements.
 //! `train/trainer.rs` runs the steps, and handles resume, evaluation, checkpoints and the end.
 
+mod average;
 mod clock;
 mod context;
 mod learner;

@@ -1,5 +1,6 @@
 //! Adapters: PEFT's golden vectors, finite differences, what is trained and what is not, files.
 
+mod arithmetic;
 mod files;
 pub(crate) mod golden;
 mod llama_cpp;

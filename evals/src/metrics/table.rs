@@ -23,12 +23,8 @@ pub const TABLE: &[Spec] = &[
     m("actor/entropy", "nats", "mean entropy of the policy over generated tokens, by the rollout"),
     m("actor/loss", "1", "what the optimizer minimised, mean over updates"),
     m("actor/pg_loss", "1", "policy-gradient part of the loss, mean over updates"),
-    m(
-        "actor/pg_clipfrac",
-        "1",
-        "share of the tokens in the loss where the upper or lower clip acts",
-    ),
-    m("actor/pg_clipfrac_lower", "1", "share of the tokens in the loss where the dual clip acts"),
+    m("actor/pg_clipfrac", "1", "share of tokens in the loss where the upper or lower clip acts"),
+    m("actor/pg_clipfrac_lower", "1", "share of tokens in the loss where the dual clip acts"),
     m(
         "actor/ratio/quantile/<quantile>",
         "1",
@@ -44,6 +40,7 @@ pub const TABLE: &[Spec] = &[
     ),
     m("actor/reward_kl_penalty_coeff", "1", "factor of the KL in the reward in this step"),
     m("actor/grad_norm", "1", "gradient norm before clipping, mean over updates"),
+    m("adapter/update_norm", "1", "Frobenius norm of what the adapter adds to all weights"),
     m("actor/lr", "1", "learning rate of the step's last update"),
     m("actor/entropy_coefficient", "1", "factor of the entropy bonus in the loss of this step"),
     m(

@@ -54,6 +54,15 @@ pub struct LoraChoice {
     pub from: Option<String>,
 }
 
+/// An adapter that does not change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedAdapter {
+    /// Where it is: a folder of PEFT, a `.gguf` adapter, a run, or a checkpoint of one. Its rank
+    /// and what it adapts may be others than those of the adapter that is trained.
+    pub from: String,
+}
+
 /// In what format the weights of the model stay while an adapter is trained.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,

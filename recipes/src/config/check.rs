@@ -1,6 +1,12 @@
 //! What a recipe's settings must keep among themselves; everything wrong is said at once.
 
-use super::{BaseChoice, DTypeChoice, DeviceChoice, HeldOut, Recipe, Source, StageSettings, Train};
+use std::collections::BTreeMap;
+
+use super::{
+    BaseChoice, DTypeChoice, DeviceChoice, HeldOut, NamedAdapter, Recipe, Source, Stage,
+    StageSettings, Train,
+};
+use crate::names::nearest;
 use crate::tasks::Arithmetic;
 
 /// All problems of a recipe, each with the key to change.
@@ -52,6 +58,7 @@ fn check_run(recipe: &Recipe, found: &mut Problems) {
             .into()
     });
     check_adapter(recipe, found);
+    check_named(recipe, found);
     found.all("prompt", recipe.prompt.problems());
     found.all("record.samples", recipe.record.samples.problems());
     found.0.extend(super::eval::problems(recipe));
@@ -81,6 +88,54 @@ fn check_adapter(recipe: &Recipe, found: &mut Problems) {
     found.need(model.device == DeviceChoice::Cpu || model.base() == BaseChoice::F32, || {
         "model.base: on CUDA the weights cannot stay as stored yet; write base = \"f32\"".into()
     });
+}
+
+/// The adapters that references name.
+fn check_named(recipe: &Recipe, found: &mut Problems) {
+    let adapters = &recipe.model.adapters;
+    found.need(adapters.is_empty() || recipe.model.adapter.is_some(), || {
+        "model.adapters: they are added to weights that do not change, and here all weights are \
+         trained; add [model.adapter], or remove `adapters`"
+            .into()
+    });
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    for (name, adapter) in adapters {
+        found.need(!name.is_empty() && name.chars().all(plain), || {
+            format!(
+                "model.adapters: `{name}` is no name of an adapter: expected letters, digits, `-` and \
+                 `_` only"
+            )
+        });
+        found.need(!adapter.from.is_empty(), || {
+            format!(
+                "model.adapters.{name}.from: expected a folder, a .gguf file or a run, got nothing"
+            )
+        });
+    }
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        let Stage::Rl(stage) = stage else { continue };
+        let named = stage.reference.adapter().filter(|name| !adapters.contains_key(*name));
+        found.0.extend(named.map(|name| unknown_adapter(index, name, adapters)));
+    }
+}
+
+/// That a stage refers to an adapter that is not there.
+fn unknown_adapter(stage: usize, name: &str, adapters: &BTreeMap<String, NamedAdapter>) -> String {
+    let key = format!("stage.{stage}.reference.name");
+    if adapters.is_empty() {
+        return format!(
+            "{key}: there are no [model.adapters]; add `[model.adapters.{name}]` with `from`, or use \
+             another kind of reference"
+        );
+    }
+    let names = || adapters.keys().map(String::as_str);
+    let meant = nearest(name, names()).map(|meant| format!("\ndid you mean `{meant}`?"));
+    let names: Vec<_> = names().collect();
+    format!(
+        "{key}: there is no adapter `{name}` in [model.adapters]; there are: {}{}",
+        names.join(", "),
+        meant.unwrap_or_default()
+    )
 }
 
 fn check_data(recipe: &Recipe, found: &mut Problems) {

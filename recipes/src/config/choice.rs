@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdapterChoice, BaseChoice};
+use super::{AdapterChoice, BaseChoice, NamedAdapter};
 
 /// The policy that a run starts from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +37,10 @@ pub struct ModelChoice {
     #[serde(default, with = "settings::off")]
     #[schemars(with = "settings::OrOff<AdapterChoice>")]
     pub adapter: Option<AdapterChoice>,
+    /// Further adapters on the same weights, by name: letters, digits, `-` and `_`. They do not
+    /// change, and are there to be looked back at, by `reference` of a stage. Only with `adapter`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub adapters: BTreeMap<String, NamedAdapter>,
 }
 
 impl ModelChoice {

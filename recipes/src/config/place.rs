@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::reference::{KEYS, keys_of};
+use super::reference::{ANY_NAME, KEYS, keys_of};
 use super::spans;
 use super::trees::kind_of;
 use crate::names::nearest;
@@ -48,6 +48,9 @@ impl<'a> Place<'a> {
                 }
                 Ok(_) => out.push_str("[]"),
                 Err(_) if index == 0 => out.push_str(name),
+                Err(_) if KEYS.contains_key(&format!("{out}.{ANY_NAME}")) => {
+                    out.extend([".", ANY_NAME]);
+                }
                 Err(_) => out.extend([".", name]),
             }
         }

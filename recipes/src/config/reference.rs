@@ -25,6 +25,7 @@ pub(super) use foreign::{Foreign, noted};
 #[cfg(test)]
 pub(super) use paths::Known;
 pub(super) use paths::{KEYS, keys_of};
+pub(super) use shape::ANY_NAME;
 use shape::Schema;
 
 /// Examples, and what else is said of a table, by its path: `%% stage.loss` and what follows it.

@@ -2,7 +2,7 @@
 
 use optim::{OptimConfig, Schedule};
 
-use super::{Recipe, Stage};
+use super::{Recipe, ReferenceChoice, Stage};
 
 /// A learning rate above which full fine-tuning of a pretrained model by `AdamW` mostly diverges.
 const HIGH_LR: f64 = 1e-3;
@@ -27,7 +27,7 @@ impl Recipe {
             (false, true) => (HIGH_LR_ADAPTER, USUAL_ADAPTER),
             (false, false) => (HIGH_LR, "1e-6 to 1e-4"),
         };
-        let mut found = Vec::new();
+        let mut found = self.unused();
         for (index, stage) in self.stages.iter().map(Stage::settings).enumerate() {
             let lr = peak(stage.descent().schedule);
             if lr > most {
@@ -50,6 +50,30 @@ impl Recipe {
                 ));
             }
         }
+        found
+    }
+}
+
+impl Recipe {
+    /// References and adapters that nothing looks back at.
+    fn unused(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, stage) in self.stages.iter().enumerate() {
+            let Stage::Rl(stage) = stage else { continue };
+            if stage.reference != ReferenceChoice::default() && !stage.has_reference() {
+                found.push(format!(
+                    "stage.{index}.reference changes nothing: no KL term looks back at it; set \
+                     stage.{index}.loss.kl or reward_kl, or remove it"
+                ));
+            }
+        }
+        let unused = self.model.adapters.keys().filter(|name| !self.looks_back_at(name));
+        found.extend(unused.map(|name| {
+            format!(
+                "model.adapters.{name} is not read: no stage looks back at it; name it by `reference = \
+                 {{ kind = \"adapter\", name = \"{name}\" }}` of a stage with a KL term, or remove it"
+            )
+        }));
         found
     }
 }

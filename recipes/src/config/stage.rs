@@ -3,6 +3,7 @@
 //! A kind of stage is a file here, with its settings, and one in `train`, with its driver. It is
 //! registered in two places: in the list below and in `train::begin_stage`.
 
+mod reference;
 mod rl;
 mod sft;
 
@@ -11,6 +12,7 @@ use std::num::NonZeroUsize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use reference::ReferenceChoice;
 pub use rl::RlStage;
 pub use sft::SftStage;
 
@@ -216,6 +218,16 @@ kinds! {
     Sft(SftStage),
     /// Reinforcement learning: samples, judges, credits, descends.
     Rl(RlStage),
+}
+
+impl Stage {
+    /// What its KL terms look back at; none where it has none.
+    pub fn reference(&self) -> Option<&ReferenceChoice> {
+        match self {
+            Self::Rl(stage) => stage.looks_back_at(),
+            Self::Sft(_) => None,
+        }
+    }
 }
 
 pub(super) fn default_one() -> NonZeroUsize {

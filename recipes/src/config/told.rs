@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::brief::{brief_quotes, shortened};
 use super::mistakes::Reading;
 use super::place::Place;
-use super::reference::KEYS;
+use super::reference::{ANY_NAME, KEYS};
 use super::sources::{Mistake, Sources};
 use super::{check, hints, message, spans};
 
@@ -139,8 +139,10 @@ impl<'a> Told<'a> {
 
     fn is_key(&self, path: &str) -> bool {
         let names = names(path);
-        spans::value_at(self.tree, &names).is_some()
-            || KEYS.contains_key(&Place::at(self.tree, names).general())
+        let general = || Place::at(self.tree, names.clone()).general();
+        // A word is no name by being where one may be.
+        let is_known = |path: &str| KEYS.contains_key(path) && !path.ends_with(ANY_NAME);
+        spans::value_at(self.tree, &names).is_some() || is_known(&general())
     }
 
     /// The span of the value, else of the nearest table around it that the user has written.

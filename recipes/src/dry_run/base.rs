@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::{Adapter, AdapterConfig, Checkpoint, ModelConfig, Weights};
 
-use crate::config::{BaseChoice, Recipe};
+use crate::config::{BaseChoice, Recipe, ReferenceChoice};
 use crate::memory::{F32, Trained, decoding_bytes};
 use crate::policy::locate_adapter;
 use crate::search_path::SearchPath;
@@ -124,6 +124,21 @@ pub struct AdapterSize {
     pub parameters: u64,
     /// Whether it changes nothing at the start of the run.
     pub is_fresh: bool,
+    /// The adapters that references look back at, by name.
+    pub named: Vec<Named>,
+}
+
+/// An adapter that does not change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Named {
+    /// Its name in the recipe.
+    pub name: String,
+    /// Where the recipe has it from.
+    pub from: String,
+    /// Rows of each `A`.
+    pub rank: usize,
+    /// Number of its parameters.
+    pub parameters: u64,
 }
 
 impl AdapterSize {
@@ -139,16 +154,24 @@ impl AdapterSize {
         search_path: &SearchPath,
     ) -> Result<Option<Self>> {
         let Some(choice) = &recipe.model.adapter else { return Ok(None) };
+        let mut named = Vec::new();
+        for (name, from) in recipe.referred_adapters() {
+            let size = Self::of_file(from, model, search_path);
+            let size = size.with_context(|| format!("model.adapters.{name}.from"))?;
+            let (name, from) = (name.to_owned(), from.to_owned());
+            named.push(Named { name, from, rank: size.config.rank, parameters: size.parameters });
+        }
         let misfits = choice.misfits(model);
         if !misfits.is_empty() {
             bail!("recipe {}: {}", recipe.name, misfits.join("\n"));
         }
         if let Some(from) = choice.from() {
-            return Self::of_file(from, model, search_path).context("model.adapter.from").map(Some);
+            let own = Self::of_file(from, model, search_path).context("model.adapter.from")?;
+            return Ok(Some(Self { named, ..own }));
         }
         let config = choice.config();
         let parameters = parameters(&config, model);
-        Ok(Some(Self { config, parameters, is_fresh: true }))
+        Ok(Some(Self { config, parameters, is_fresh: true, named }))
     }
 
     fn of_file(from: &str, model: &ModelConfig, search_path: &SearchPath) -> Result<Self> {
@@ -156,23 +179,33 @@ impl AdapterSize {
         let adapter = Adapter::open(&path, model, DType::F32, &Device::Cpu)?;
         let sizes = adapter.parameters().into_iter().map(|(_, tensor)| tensor.elem_count() as u64);
         let (config, parameters) = (adapter.config().clone(), sizes.sum());
-        Ok(Self { config, parameters, is_fresh: adapter.is_zero()? })
+        Ok(Self { config, parameters, is_fresh: adapter.is_zero()?, named: Vec::new() })
     }
 
-    /// What a stage trains, by its number, beside weights in this format.
+    /// What a stage trains, by its number, beside weights in this format. The named adapters are in
+    /// memory as long as the run.
     pub(super) fn trained(
         &self,
         model: &ModelConfig,
         base: Base<'_>,
         threads: usize,
-        stage: usize,
+        (stage, reference): (usize, Option<&ReferenceChoice>),
     ) -> Trained {
         let (weights, decoding) = match base.choice {
             BaseChoice::AsStored => (base.stored.bytes(), base.stored.decoding(model, threads)),
             BaseChoice::F32 => (base.parameters * F32, 0),
         };
-        let reference = stage > 0 || !self.is_fresh;
-        Trained::Adapter { parameters: self.parameters, weights, decoding, reference }
+        let parameters = self.parameters;
+        let is_average = reference.is_some_and(ReferenceChoice::is_average);
+        let has_own = is_average || self.keeps(stage, reference);
+        let named = self.named.iter().map(|one| one.parameters).sum::<u64>();
+        let references = named + if has_own { parameters } else { 0 };
+        Trained::Adapter { parameters, weights, decoding, references }
+    }
+
+    /// Whether a copy is kept for a stage to look back at: of what changes nothing there is none.
+    pub(super) fn keeps(&self, stage: usize, reference: Option<&ReferenceChoice>) -> bool {
+        reference == Some(&ReferenceChoice::Start {}) && (stage > 0 || !self.is_fresh)
     }
 }
 
@@ -235,28 +268,31 @@ mod tests {
             scaling: Scaling::Rank,
             targets: Module::ALL.to_vec(),
         };
-        let size = AdapterSize { parameters: parameters(&config, &model), config, is_fresh: true };
+        let numbers = parameters(&config, &model);
+        let named = Vec::new();
+        let size = AdapterSize { parameters: numbers, config, is_fresh: true, named };
+        let start = ReferenceChoice::default();
         let blocks = Stored::sorted(vec![("f32", 400), ("q8_0", 34_000)], "");
         assert_eq!((blocks.types[0].0, blocks.bytes()), ("q8_0", 34_400), "the largest first");
         let trained = |stored: &Stored, choice, stage| {
             let base = Base { choice, stored, parameters: 32_100 };
-            size.trained(&model, base, 3, stage)
+            size.trained(&model, base, 3, (stage, Some(&start)))
         };
-        let adapter = |weights, decoding, reference| Trained::Adapter {
+        let adapter = |weights, decoding, references| Trained::Adapter {
             parameters: 5120,
             weights,
             decoding,
-            reference,
+            references,
         };
         // A small model: tiles of the least size, and the whole head.
         let decoding = 4 * (262_144 + 3 * 32_768 + model.vocab_size as u64 * 32);
         let stored = trained(&blocks, BaseChoice::AsStored, 0);
-        assert_eq!(stored, adapter(34_400, decoding, false));
-        assert_eq!(trained(&blocks, BaseChoice::F32, 1), adapter(128_400, 0, true));
+        assert_eq!(stored, adapter(34_400, decoding, 0));
+        assert_eq!(trained(&blocks, BaseChoice::F32, 1), adapter(128_400, 0, 5120));
         let (smollm2, threads) = (decoding_bytes(&wide(), 2), 2);
         assert_eq!(smollm2, 4 * (1536 * 256 + threads * 32_768 + 2048 * 576));
         let plain = trained(&Stored::f32(32_100), BaseChoice::AsStored, 0);
-        assert_eq!(plain, adapter(128_400, 0, false));
+        assert_eq!(plain, adapter(128_400, 0, 0));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::fmt::{self, Write as _};
 
 use engine::{AdapterConfig, Module};
 
-use super::{AdapterSize, Plan, ProblemStats, Prompts, Samples, StagePlan, Stored, settings};
-use crate::config::{BaseChoice, BestBy, Recipe};
+use super::{
+    AdapterSize, Named, Plan, ProblemStats, Prompts, Samples, StagePlan, Stored, settings,
+};
+use crate::config::{BaseChoice, BestBy, Recipe, ReferenceChoice};
 use crate::memory::{F32, MemoryEstimate};
 use crate::printable::{both_ends, counted};
 
@@ -53,6 +55,9 @@ impl fmt::Display for Plan {
         if let Some(adapter) = &self.adapter {
             line("adapter", &adapter.describe(self.parameters))?;
             line("base", &self.stored.describe(recipe.model.base(), self.parameters))?;
+            for named in &adapter.named {
+                line("adapter", &named.describe())?;
+            }
         }
         for note in &self.notes {
             line("note", note)?;
@@ -74,6 +79,9 @@ impl fmt::Display for Plan {
                 settings::rows(index, settings, &self.origins, self.adapter.is_some())
             {
                 line(name, &row)?;
+            }
+            if let Some(reference) = settings.reference() {
+                line("reference", &described(reference, index, self.adapter.is_some()))?;
             }
             line("memory", &stage.memory.to_string())?;
             if let Some((base, memory)) = &stage.other {
@@ -152,6 +160,21 @@ impl Plan {
     }
 }
 
+/// What stage `index` looks back at. `is_adapter` says whether an adapter is trained.
+fn described(reference: &ReferenceChoice, index: usize, is_adapter: bool) -> String {
+    match reference {
+        ReferenceChoice::Start {} => format!("the policy at the start of stage {index}"),
+        ReferenceChoice::Base {} if is_adapter => "the model without its adapter".to_owned(),
+        ReferenceChoice::Base {} => "the model that the run begins with".to_owned(),
+        ReferenceChoice::Adapter { name } => format!("the adapter {name}"),
+        ReferenceChoice::Ema { decay, every } => format!(
+            "a moving average of the policy from the start of stage {index} on, with decay {decay}, \
+             moved after every {}",
+            if every.get() == 1 { "update".to_owned() } else { counted(every, "update") }
+        ),
+    }
+}
+
 /// A value of `model.base` as a recipe has it.
 fn written(base: BaseChoice) -> &'static str {
     match base {
@@ -174,6 +197,15 @@ impl AdapterSize {
             self.config.scale(),
             if self.is_fresh { "" } else { ", as the adapter that it starts from" }
         )
+    }
+}
+
+impl Named {
+    /// Which adapter it is.
+    fn describe(&self) -> String {
+        let Self { name, from, rank, parameters } = self;
+        let parameters = thousands(*parameters);
+        format!("{name}: {parameters} parameters that do not change, rank {rank}, from {from}")
     }
 }
 

@@ -124,13 +124,16 @@ impl Adapted {
         let own = self.trained_on.as_ref().filter(|_| !self.is_given);
         let seed = own.and_then(|base| base.seed).unwrap_or(seed);
         let (model, text) = self.base.open(seed, &compute.below_adapter())?;
+        let adapter = self.open_for(&model, seed, compute)?;
+        Ok((model.with_adapter(adapter)?, text))
+    }
+
+    /// The adapter alone, for `model`, which is its base; a builtin one has the weights of `seed`.
+    pub(super) fn open_for(&self, model: &Model, seed: u64, compute: &Compute) -> Result<Adapter> {
         self.check(seed, compute)?;
-        let adapter = open_adapter(&self.adapter, &model);
+        let adapter = open_adapter(&self.adapter, model);
         let adapter = adapter.map_err(|error| replacing(error.into(), &self.adapter));
-        let whole = adapter.and_then(|adapter| Ok(model.with_adapter(adapter)?));
-        let whole =
-            whole.with_context(|| format!("opening the adapter {}", self.adapter.display()));
-        Ok((whole?, text))
+        adapter.with_context(|| format!("opening the adapter {}", self.adapter.display()))
     }
 
     /// The adapter for a base of this configuration that is open and not loaded.

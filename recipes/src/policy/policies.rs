@@ -1,19 +1,30 @@
 //! The policies of a run: that of its start, and those of its checkpoints.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use engine::text::Text;
 use engine::{Adapter, Model, hub};
+use evals::run::Files;
 
-use super::adapted::open_adapter;
+use super::adapted::{Adapted, open_adapter};
 use super::{Compute, ModelRef, locate};
 use crate::causes::with_causes;
 use crate::config::Recipe;
 use crate::console::Console;
+use crate::identity::files_of;
 use crate::run_dir::Saved;
 use crate::search_path::SearchPath;
+
+/// Adapters that do not change, by their names in the recipe.
+pub type NamedAdapters = BTreeMap<String, Adapter>;
+
+/// The key that says where the adapter `name` is.
+fn key_of(name: &str) -> String {
+    format!("model.adapters.{name}.from")
+}
 
 /// Opens the policies of a run.
 #[derive(Debug)]
@@ -81,7 +92,8 @@ impl<'a> Policies<'a> {
     }
 
     /// Checks that the adapter to start from is there, or that one of the recipe's rank fits the
-    /// model, where its sizes are on this machine. No weights are read.
+    /// model, where its sizes are on this machine, and that those that references look back at are
+    /// there. No weights are read.
     ///
     /// # Errors
     ///
@@ -89,6 +101,7 @@ impl<'a> Policies<'a> {
     pub fn check_adapter(&self) -> Result<()> {
         let Some(adapter) = &self.recipe.model.adapter else { return Ok(()) };
         self.start()?;
+        self.referred()?;
         let config = if adapter.from().is_none() { self.base.config() } else { Ok(None) };
         let config = config.with_context(|| format!("opening {}", self.recipe.model.path))?;
         let misfits = config.map(|config| adapter.misfits(&config)).unwrap_or_default();
@@ -101,14 +114,23 @@ impl<'a> Policies<'a> {
     ///
     /// Fails when it cannot be fetched or read, or does not fit together.
     pub fn first(&self) -> Result<(Model, Text)> {
-        let Recipe { seed, model: choice, .. } = self.recipe;
-        let opened = self.start()?.open(*seed, &self.compute);
+        self.first_of(self.recipe.seed)
+    }
+
+    /// The same for a run that began with this seed, whatever that of the recipe is now.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Self::first`] does.
+    pub fn first_of(&self, seed: u64) -> Result<(Model, Text)> {
+        let choice = &self.recipe.model;
+        let opened = self.start()?.open(seed, &self.compute);
         let (model, text) = opened.with_context(|| format!("opening {}", choice.path))?;
         let Some(adapter) = choice.adapter.as_ref().filter(|one| one.from().is_none()) else {
             return Ok((model, text));
         };
         let (dtype, device) = (model.dtype(), model.device());
-        let fresh = Adapter::fresh(adapter.config(), model.config(), *seed, dtype, device);
+        let fresh = Adapter::fresh(adapter.config(), model.config(), seed, dtype, device);
         Ok((model.with_adapter(fresh.context("model.adapter")?)?, text))
     }
 
@@ -133,6 +155,42 @@ impl<'a> Policies<'a> {
         })?;
         let adapter = open_adapter(path, &model)?;
         Ok((model.with_adapter(adapter)?, text))
+    }
+
+    /// The adapters that references look back at, located.
+    fn referred(&self) -> Result<Vec<(&'a str, Box<Adapted>)>> {
+        let find = |(name, from): (&'a str, &'a str)| -> Result<_> {
+            let found = Adapted::of_name(self.base.clone(), from, &self.search_path);
+            Ok((name, Box::new(found.with_context(|| key_of(name))?)))
+        };
+        self.recipe.referred_adapters().into_iter().map(find).collect()
+    }
+
+    /// The adapters that references look back at, for `model`; weights of a builtin base are those
+    /// of `seed`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one is missing, cannot be read, or is of a model of other sizes.
+    pub fn named(&self, model: &Model, seed: u64) -> Result<NamedAdapters> {
+        let open = |(name, found): (&str, Box<Adapted>)| {
+            let adapter = found.open_for(model, seed, &self.compute);
+            Ok((name.to_owned(), adapter.with_context(|| key_of(name))?))
+        };
+        self.referred()?.into_iter().map(open).collect()
+    }
+
+    /// The files of these adapters, each by the key of its adapter.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one is missing or cannot be read.
+    pub fn named_files(&self) -> Result<Files> {
+        let mut files = Files::default();
+        for (name, found) in self.referred()? {
+            files.extend(files_of(&format!("model.adapters.{name}"), &found.adapter)?);
+        }
+        Ok(files)
     }
 
     /// The weights of a stage's start that the run has kept in `path`.

@@ -10,6 +10,7 @@ use rewards::Problem;
 
 use crate::config::{Recipe, Train};
 use crate::console::Console;
+use crate::policy::NamedAdapters;
 use crate::run_dir::Base;
 use crate::signals::Stop;
 use crate::verifiers::Verifiers;
@@ -22,6 +23,8 @@ pub(super) struct RunContext<'a> {
     pub(super) text: &'a Text,
     /// The base of the model's adapter; none where all weights are trained.
     pub(super) base: Option<&'a Base>,
+    /// The adapters that references name.
+    pub(super) adapters: &'a NamedAdapters,
     /// What the stage trains on.
     pub(super) problems: &'a [Problem],
     /// The settings of that data.

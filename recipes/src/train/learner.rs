@@ -7,6 +7,7 @@ use engine::{Activations, Model};
 use evals::run::Phase;
 use optim::{Optimizer, SavedState};
 
+use super::average::Average;
 use super::context::RunContext;
 use super::params::optimizer;
 use super::table::Table;
@@ -20,7 +21,7 @@ use crate::run_dir::StageState;
 /// Updates the parameters in a stage.
 #[derive(Debug)]
 pub(super) struct Learner<'a> {
-    model: &'a Model,
+    pub(super) model: &'a Model,
     console: &'a Console,
     settings: Descent<'a>,
     /// Steps of the stage.
@@ -49,13 +50,14 @@ impl<'a> Learner<'a> {
     }
 
     /// Runs the updates of a step, with log-probs at `temperature`; `seed` is a random word of the
-    /// step.
+    /// step. After each of them the average, where there is one, follows the policy.
     pub(super) fn update(
         &mut self,
         loss: &LossConfig,
         temperature: f64,
         table: &Table,
         seed: u64,
+        mut average: Option<&mut Average>,
     ) -> Result<UpdateReport> {
         let plan = UpdatePlan {
             model: self.model,
@@ -70,9 +72,14 @@ impl<'a> Learner<'a> {
             lr_ratio_b: self.settings.optim.lr_ratio_b().unwrap_or(1.0),
             total_updates: self.total,
         };
-        let console = self.console;
+        let (console, model) = (self.console, self.model);
         let mut progress = |done, total| console.set_phase(Phase::Update, done, total);
-        let report = update(&plan, self.optimizer.as_mut(), table, self.done, &mut progress)?;
+        let mut after = |updates| match &mut average {
+            Some(average) => average.follow(model, updates),
+            None => Ok(()),
+        };
+        let optimizer = self.optimizer.as_mut();
+        let report = update(&plan, optimizer, table, self.done, &mut progress, &mut after)?;
         self.done += report.updates;
         Ok(report)
     }

@@ -22,6 +22,9 @@ pub(super) fn progress(
     let samples = table.samples.iter().zip(&table.credit.filtered);
     let lengths = samples.filter(|(_, filtered)| !**filtered).map(|(one, _)| one.entries.len());
     metrics.set("training/num_tokens", lengths.sum::<usize>() as f64)?;
+    if let Some(adapter) = learner.model.adapter() {
+        metrics.set("adapter/update_norm", adapter.update_norm()?)?;
+    }
     Ok(metrics)
 }
 

@@ -20,6 +20,7 @@ use rewards::{KlControl, Rubric, TokenWeighting};
 use serde_json::Value;
 
 use super::StepOutput;
+use super::average::WithoutAverage;
 use super::clock::Clock;
 use super::context::RunContext;
 use super::learner::Learner;
@@ -42,8 +43,8 @@ pub(super) struct Rl<'a> {
     learner: Learner<'a>,
     /// Judges completions.
     rubric: Rubric,
-    /// The policy at the stage's start, if the loss or the reward has a KL to it.
-    reference: Option<Reference>,
+    /// The policy that the loss or the reward has a KL to.
+    reference: Option<Reference<'a>>,
     /// Subtracts the KL to the reference from the rewards.
     kl_control: KlControl,
     weighting: Box<dyn TokenWeighting>,
@@ -68,7 +69,7 @@ impl<'a> Rl<'a> {
             loader: DataLoader::new(&run),
             learner: Learner::new(config, &run)?,
             rubric,
-            reference: config.has_reference().then(|| start.reference()).transpose()?,
+            reference: reference(config, start)?,
             kl_control: KlControl::new(config.reward_kl),
             weighting: config.weighting.build(),
             entropy_control: EntropyControl::new(config.entropy_bonus),
@@ -108,10 +109,16 @@ impl<'a> Rl<'a> {
         let entropy_coefficient = table.credit.entropy_coefficient;
         let loss = LossConfig { entropy_coefficient, ..self.config.loss.clone() };
         let (temperature, seed) = (self.config.rollout.temperature, self.run.seed_of(step));
-        let report = self.learner.update(&loss, temperature, table, seed)?;
+        let average = self.reference.as_mut().and_then(Reference::average);
+        let report = self.learner.update(&loss, temperature, table, seed, average)?;
         self.clock.add("timing_s/update_actor", began);
         Ok(report)
     }
+}
+
+/// What the stage looks back at, where a KL term does.
+fn reference<'a>(config: &RlStage, start: &StageStart<'a, '_>) -> Result<Option<Reference<'a>>> {
+    config.has_reference().then(|| start.reference(&config.reference)).transpose()
 }
 
 impl StageDriver for Rl<'_> {
@@ -147,12 +154,19 @@ impl StageDriver for Rl<'_> {
     }
 
     fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        self.learner.tensors()
+        let mut tensors = self.learner.tensors()?;
+        if let Some(Reference::Average(average)) = &self.reference {
+            tensors.extend(average.tensors());
+        }
+        Ok(tensors)
     }
 
     fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()> {
         self.loader.restore(state)?;
-        self.learner.restore(state, tensors)?;
+        self.learner.restore(state, &WithoutAverage(tensors))?;
+        if let Some(average) = self.reference.as_mut().and_then(Reference::average) {
+            average.restore(self.run.model, tensors)?;
+        }
         self.kl_control.restore(&state.get::<Value>("kl_control")?)?;
         self.weighting.restore(&state.get::<Value>("weighting")?)?;
         self.entropy_control.restore(&state.get::<Value>("entropy_control")?)?;

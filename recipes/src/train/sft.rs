@@ -68,7 +68,8 @@ impl StageDriver for Sft<'_> {
         let clock = Clock::start();
         let table = self.solutions()?;
         let began = Instant::now();
-        let report = self.learner.update(&likelihood(), 1.0, &table, self.run.seed_of(step))?;
+        let report =
+            self.learner.update(&likelihood(), 1.0, &table, self.run.seed_of(step), None)?;
         clock.add("timing_s/update_actor", began);
         let metrics = self.summarize(&table, &report)?;
         let timings = report::timings(&clock, &report, None)?;

@@ -1,14 +1,18 @@
 //! The interface of a stage to the trainer, and what all kinds of stages share.
 
-use anyhow::{Result, anyhow};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
 use candle::Tensor;
 use evals::attempt::GradedGroup;
 use optim::SavedState;
 use rewards::Problem;
 
 use super::StepOutput;
+use super::average::Average;
 use super::context::RunContext;
 use super::reference::Reference;
+use crate::config::ReferenceChoice;
 use crate::data::Order;
 use crate::policy::Policies;
 use crate::printable::quoted;
@@ -45,12 +49,40 @@ pub(super) struct StageStart<'a, 'b> {
     pub(super) policies: &'b Policies<'b>,
 }
 
-impl StageStart<'_, '_> {
-    /// The policy at the stage's start.
-    pub(super) fn reference(&self) -> Result<Reference> {
+impl<'a> StageStart<'a, '_> {
+    /// The policy that the stage looks back at.
+    pub(super) fn reference(&self, choice: &ReferenceChoice) -> Result<Reference<'a>> {
+        let run = &self.run;
+        match choice {
+            ReferenceChoice::Start {} => self.kept(|folder| Reference::save(run, folder)),
+            ReferenceChoice::Base {} if run.model.adapter().is_some() => Ok(Reference::Base),
+            ReferenceChoice::Base {} => self.kept(|folder| self.save_first(folder)),
+            ReferenceChoice::Adapter { name } => {
+                let named = run.adapters.get(name);
+                named.map(Reference::Named).with_context(|| format!("there is no adapter {name}"))
+            }
+            ReferenceChoice::Ema { decay, every } => {
+                Average::begin(run.model, *decay, every.get()).map(Reference::Average)
+            }
+        }
+    }
+
+    /// Saves the weights that the run began with.
+    fn save_first(&self, folder: &Path) -> Result<()> {
+        if self.index == 0 {
+            return self.run.save_policy(folder);
+        }
+        // Of another seed than now where that has changed.
+        let (model, _) = self.policies.first_of(self.run_dir.facts()?.seed)?;
+        Ok(engine::checkpoint::save(&model, self.run.text, folder)?)
+    }
+
+    /// The policy that the run directory keeps for the stage; `save` fills its folder when the
+    /// stage begins.
+    fn kept(&self, save: impl FnOnce(&Path) -> Result<()>) -> Result<Reference<'a>> {
         let name = format!("reference/stage-{}", self.index);
         if !self.resumed {
-            self.run_dir.write_folder(&name, |folder| Reference::save(&self.run, folder))?;
+            self.run_dir.write_folder(&name, save)?;
         }
         let folder = self.run_dir.root().join(name);
         let opened = Reference::open(self.run.model, self.policies, &folder);

@@ -110,8 +110,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         return Ok(Ended::Interrupted);
     };
     let saved = existing.as_ref().and_then(|existing| existing.resumed.saved.clone());
-    let (model, text) = open(&job, root, saved.as_ref(), command)?;
-    let text = job.recipe.prompt.prepare(text)?;
+    let (model, text, adapters) = open(&job, root, saved.as_ref(), command)?;
     limit_lengths(&mut job, &model, &text, &console)?;
     let files = existing.as_ref().map_or(&programs, |existing| &existing.files);
     let sets = held_out_sets(job.recipe, &job.problems, &text, &verifiers, files)?;
@@ -134,6 +133,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         model: &model,
         text: &text,
         base: base.as_ref(),
+        adapters: &adapters,
         problems: &job.problems.train,
         train: &job.recipe.data.train,
         console: &console,

@@ -88,13 +88,14 @@ impl UpdatePlan<'_> {
 }
 
 /// Updates on the groups of `table`, from update number `first` on: in every epoch the groups are
-/// split evenly in its order.
+/// split evenly in its order. `after` each update it is told how many the stage has made.
 pub(crate) fn update(
     plan: &UpdatePlan<'_>,
     optimizer: &mut dyn Optimizer,
     table: &Table,
     first: u64,
     progress: &mut dyn FnMut(usize, usize),
+    after: &mut dyn FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<UpdateReport> {
     let mut report = UpdateReport { clips: vec![0; table.num_learnt], ..UpdateReport::default() };
     for groups in plan.updates(table.prompts.len()) {
@@ -120,6 +121,7 @@ pub(crate) fn update(
         report.tokens += update.counts.tokens;
         report.rows += update.rows();
         report.updates += 1;
+        after(first + report.updates)?;
         report.loss += step.loss;
         report.grad_norm += step.grad_norm;
         report.lr = lr;

@@ -84,6 +84,18 @@ fn killed_at_random_moments_a_run_with_an_adapter_ends_as_if_it_had_not_been() {
     assert!(last.path.join("adapter_model.safetensors").is_file());
 }
 
+#[test]
+fn killed_at_random_moments_a_run_with_an_average_ends_as_if_it_had_not_been() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = adapted(temp.path());
+    let text = fs::read_to_string(&path).unwrap();
+    let kl = "loss = { kl";
+    assert!(text.contains(kl));
+    let average = "reference = { kind = \"ema\", decay = 0.75, every = 4 }\n";
+    fs::write(&path, text.replace(kl, &format!("{average}{kl}"))).unwrap();
+    kill_at_random_moments(temp.path(), &path, 17);
+}
+
 /// Kills a run again and again until it ends, and compares it with one that was not.
 #[track_caller]
 fn kill_at_random_moments(temp: &Path, recipe: &Path, seed: u64) {

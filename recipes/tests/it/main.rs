@@ -40,6 +40,7 @@ mod mistakes;
 mod next_acts;
 mod record;
 mod reference;
+mod references;
 mod report;
 mod resume;
 mod resumed_as;

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use super::text::Doc;
 
+/// What stands for a key that may be any name.
+pub(in crate::config) const ANY_NAME: &str = "NAME";
+
 /// A JSON schema with its definitions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schema<'a> {
@@ -84,6 +87,13 @@ impl<'a> Table<'a> {
         Self { tag, by_name: false, keys, also: union(schema).is_some().then_some(schema) }
     }
 
+    /// A table of tables, whose keys are any names.
+    fn by_any_name(tables: &'a Value) -> Self {
+        let doc = Doc::default();
+        let keys = vec![Key { name: ANY_NAME, schema: tables, doc, required: false }];
+        Self { tag: None, by_name: false, keys, also: None }
+    }
+
     /// Its value of the tag, where it has one.
     pub(super) fn kind(&self) -> Option<&'a str> {
         self.tag.map(|(_, kind)| kind)
@@ -122,6 +132,11 @@ impl<'a> Schema<'a> {
         let properties = schema.get("properties").and_then(Value::as_object);
         if let Some(properties) = properties {
             return vec![Form { doc, what: What::Table(Table::read(schema, properties)) }];
+        }
+        if let Some(tables) =
+            schema.get("additionalProperties").filter(|it| reference(it).is_some())
+        {
+            return vec![Form { doc, what: What::Table(Table::by_any_name(tables)) }];
         }
         if let Some(items) = union(schema) {
             let mut forms = items.iter().flat_map(|item| self.forms(item)).collect();

@@ -6,7 +6,7 @@ use rewards::Importance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Descent, SamplePlan, StageSettings, StepPlan, stage_settings};
+use super::{Descent, ReferenceChoice, SamplePlan, StageSettings, StepPlan, stage_settings};
 use crate::config::{Algorithm, DynamicSampling, MOST_COMPLETIONS, OldLogProbs, Probe, StageData};
 use crate::memory::MemoryFactors;
 use crate::verifiers::RewardsConfig;
@@ -48,8 +48,12 @@ stage_settings! {
         /// Names: verl `reward_manager`, TRL `reward_funcs`.
         #[serde(default)]
         pub rewards: RewardsConfig,
-        /// A KL to the weights at the stage's start that is taken from the reward, in addition to
-        /// that of the loss.
+        /// What `loss.kl` and `reward_kl` look back at.
+        ///
+        /// Names: verl `actor_rollout_ref.ref`.
+        #[serde(default)]
+        pub reference: ReferenceChoice,
+        /// A KL to the reference that is taken from the reward, in addition to that of the loss.
         ///
         /// Names: verl `use_kl_in_reward`.
         #[serde(default)]
@@ -99,9 +103,14 @@ impl RlStage {
     /// Whether it samples: an evaluation does as the last stage that does.
     pub(super) const SAMPLES: bool = true;
 
-    /// Whether it looks back at the weights at its start.
+    /// Whether a KL term of it looks back at a reference.
     pub fn has_reference(&self) -> bool {
         self.loss.kl != (Kl::Off {}) || !self.reward_kl.is_off()
+    }
+
+    /// What it looks back at, if it does.
+    pub fn looks_back_at(&self) -> Option<&ReferenceChoice> {
+        self.has_reference().then_some(&self.reference)
     }
 
     /// Groups that the record keeps of a step, at most, besides those that were not learnt from.
@@ -174,6 +183,7 @@ impl StageSettings for RlStage {
             ("loss", self.loss.problems()),
             ("rollout", self.rollout.problems()),
             ("rewards", self.rewards.problems()),
+            ("reference", self.reference.problems()),
             ("reward_kl", self.reward_kl.problems(completions)),
             ("advantage", self.advantage.problems()),
             ("weighting", self.weighting.problems()),

@@ -46,12 +46,13 @@ pub(super) fn start_verifiers(
 }
 
 /// This process and the files of the run. `model` is `None` if its files are not on this machine.
-fn facts(job: &Job<'_>, command: &str, programs: Files, model: Option<Files>) -> Facts {
+fn facts(job: &Job<'_>, command: &str, programs: Files, model: Option<Files>) -> Result<Facts> {
     let mut files = job.problems.files.clone();
     files.extend(programs);
     files.extend(model.unwrap_or_default());
+    files.extend(job.policies.named_files()?);
     let choice = &job.recipe.model;
-    Facts {
+    Ok(Facts {
         name: job.recipe.name.clone(),
         command: printable_command(command),
         seed: job.recipe.seed,
@@ -59,7 +60,7 @@ fn facts(job: &Job<'_>, command: &str, programs: Files, model: Option<Files>) ->
         recorded_groups: job.recipe.recorded_groups(),
         files: Some(files),
         ..computing(job.threads, choice.device, choice.dtype)
-    }
+    })
 }
 
 /// Problems by the list that they are in.
@@ -78,7 +79,7 @@ pub(super) fn first_facts(
 ) -> Result<Facts> {
     let model_ref = job.policies.start()?;
     let own = of_model(&job.recipe.model.path, model_ref.adapter(), model, text);
-    let facts = facts(job, command, programs, model_ref.files()?);
+    let facts = facts(job, command, programs, model_ref.files()?)?;
     Ok(Facts { model: Some(own), ..facts })
 }
 
@@ -203,7 +204,7 @@ pub(super) fn open_existing(
             .print("the model is not in the cache, so its files are not compared with the run's");
         model = Some(files.model());
     }
-    let facts = facts(job, &command.to_string(), program_files(job)?, model);
+    let facts = facts(job, &command.to_string(), program_files(job)?, model)?;
     let recipe = job.recipe.to_toml()?;
     let request = Request {
         recipe: &recipe,

@@ -10,13 +10,28 @@ use evals::run::Files;
 use super::Job;
 use crate::causes::with_causes;
 use crate::config::Recipe;
-use crate::policy::ModelRef;
+use crate::policy::{ModelRef, NamedAdapters};
 use crate::resume::Command;
 use crate::run_dir::{Base, Saved, way_back};
 
-/// Opens the policy that the run starts from or, with `saved`, goes on from. Where the files of the
-/// checkpoint are at fault, the error names the way back to another one.
+/// Opens the policy that the run starts from or, with `saved`, goes on from, and the adapters that
+/// its references name. Where the files of the checkpoint are at fault, the error names the way
+/// back to another one.
 pub(super) fn open(
+    job: &Job<'_>,
+    root: &Path,
+    saved: Option<&Saved>,
+    command: Command<'_>,
+) -> Result<(Model, Text, NamedAdapters)> {
+    let (model, text) = policy(job, root, saved, command)?;
+    // Weights of a builtin base are those of the seed that the run began with.
+    let first_seed = saved.and_then(|saved| saved.state.base.as_ref()?.seed);
+    let adapters = job.policies.named(&model, first_seed.unwrap_or(job.recipe.seed))?;
+    Ok((model, job.recipe.prompt.prepare(text)?, adapters))
+}
+
+/// The policy, as its files have it.
+fn policy(
     job: &Job<'_>,
     root: &Path,
     saved: Option<&Saved>,

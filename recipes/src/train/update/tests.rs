@@ -69,7 +69,8 @@ fn updated_of(model: &Model, groups: &Table) -> (Vec<Vec<f32>>, UpdateReport) {
     let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
     let still = optim::OptimConfig::AdamW(still);
     let mut optimizer = crate::train::params::optimizer(&still, model).unwrap();
-    let report = update(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}).unwrap();
+    let report =
+        update(&plan, optimizer.as_mut(), groups, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
     let values =
         |parameter: &engine::Parameter| parameter.tensor.flatten_all().unwrap().to_vec1().unwrap();
     (model.parameters().iter().map(values).collect(), report)

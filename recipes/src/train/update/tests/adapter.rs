@@ -46,7 +46,7 @@ fn train(model: &Model, updates: u64) {
     let mut optimizer = optimizer(&config, model).unwrap();
     for first in 0..updates {
         let groups = two_groups(0.5);
-        update(&plan, optimizer.as_mut(), &groups, first, &mut |_, _| {}).unwrap();
+        update(&plan, optimizer.as_mut(), &groups, first, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
     }
 }
 

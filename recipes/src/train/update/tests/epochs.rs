@@ -38,12 +38,13 @@ fn two_epochs_are_two_updates_by_hand() {
     let twice = (0..64).map(twice).find(turns).unwrap();
     let mut adam = optimizer(&optim::OptimConfig::default(), &one).unwrap();
     let table = told_apart(&[ACTIVE, OTHER]);
-    let seen = update(&twice, adam.as_mut(), &table, 0, &mut |_, _| {}).unwrap();
+    let seen = update(&twice, adam.as_mut(), &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
 
     let once = UpdatePlan { model: &other, epochs: 1, ..twice };
     let mut adam = optimizer(&optim::OptimConfig::default(), &other).unwrap();
     let mut by_hand = |groups: &[Group<'_>], first| {
-        update(&once, adam.as_mut(), &told_apart(groups), first, &mut |_, _| {}).unwrap()
+        update(&once, adam.as_mut(), &told_apart(groups), first, &mut |_, _| {}, &mut |_| Ok(()))
+            .unwrap()
     };
     let (first, second) = (by_hand(&[ACTIVE, OTHER], 0), by_hand(&[OTHER, ACTIVE], 1));
     assert_eq!(values(&one), values(&other));
@@ -64,7 +65,7 @@ fn only_after_the_first_epoch_ratios_differ_from_1_and_clips_act() {
         table.rollout = Some(scores);
         let plan = UpdatePlan { epochs, total_updates: 9, ..plan(&model, &loss, &schedule) };
         let mut adam = optimizer(&optim::OptimConfig::default(), &model).unwrap();
-        update(&plan, adam.as_mut(), &table, 0, &mut |_, _| {}).unwrap()
+        update(&plan, adam.as_mut(), &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap()
     };
     let (one, two) = (seen(1), seen(2));
     assert_eq!((one.sums.clipped, one.sums.ppo_kl()), (0, 0.0));
