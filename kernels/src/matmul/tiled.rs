@@ -1,5 +1,5 @@
-//! Forward products with a weight whose numbers are made when they are used, a tile of features at a
-//! time. `x` is packed once for all tiles. Each task makes its own tile and multiplies by it at
+//! Forward products with a weight whose numbers are made when they are used, a tile of features at
+//! a time. `x` is packed once for all tiles. Each task makes its own tile and multiplies by it at
 //! once, while the tile is in a cache near the core.
 
 use std::cell::RefCell;

@@ -285,7 +285,7 @@ mod tests {
             references,
         };
         // A small model: tiles of the least size, and the whole head.
-        let decoding = 4 * (262_144 + 3 * 32_768 + model.vocab_size as u64 * 32);
+        let decoding = 4 * (96 * 256 + 3 * 32_768 + model.vocab_size as u64 * 32);
         let stored = trained(&blocks, BaseChoice::AsStored, 0);
         assert_eq!(stored, adapter(34_400, decoding, 0));
         assert_eq!(trained(&blocks, BaseChoice::F32, 1), adapter(128_400, 0, 5120));
