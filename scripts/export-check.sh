@@ -1,37 +1,90 @@
 #!/usr/bin/env bash
-# Do `transformers` and llama.cpp open what stearin saves, and say the same? Outside the tests:
-# needs pip and torch, and for llama.cpp npm.
+# Do transformers, PEFT and llama.cpp open what stearin writes, and compute the same? And does stearin
+# open what PEFT writes? A stage of `.ci/run`; needs cargo, pip for the first two, npm for llama.cpp.
 #
 #   bash scripts/export-check.sh [FOLDER]
 #
-# The first part writes checkpoints of every family, random and tiny, and of SmolLM2 where
-# models/smollm2-135m-instruct.gguf is there, each with stearin's own logits, token ids and rendered
-# chat beside it, and each as GGUF files of every type. The second opens the checkpoints with
-# transformers: Python from $PYTHON, else from a new environment. The third opens the files with
-# llama.cpp: node-llama-cpp from $NODE_MODULES, else installed in FOLDER.
+# The first part writes models and adapters with stearin's own logits: of every family, random and
+# tiny, and of SmolLM2 where models/smollm2-135m-instruct.gguf is there. The others open them, and
+# print a table: the largest difference of a logit over the largest logit, and the largest difference
+# of a log-prob. Rows called `control` are of files that are spoilt on purpose; such a row passes when
+# the difference is seen. The files are left in FOLDER, if it is given.
+#
+# Programs are fetched to the target directory once and used again while their versions in
+# scripts/export do not change. What cannot be fetched, or takes longer than INSTALL_SECONDS each, is
+# left out, with a message. $PYTHON and $NODE_MODULES are used instead of a fetch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+here=scripts/export
+target=${CARGO_TARGET_DIR:-target}
+patience=${INSTALL_SECONDS:-1800}
 
-out=${1:-$(mktemp -d)}
-mkdir -p "$out"
+if [ $# -gt 0 ]; then
+  out=$1
+  mkdir -p "$out"
+else
+  out=$(mktemp -d)
+  trap 'rm -rf "$out"' EXIT
+fi
 out=$(cd "$out" && pwd)
-STEARIN_EXPORT_DIR=$out cargo test --release --package engine --test it -- --ignored --exact real::writes_checkpoints_for_others
+export STEARIN_EXPORT_DIR=$out
 
-if [ -z "${PYTHON:-}" ]; then
-  python3 -m venv "$out/venv"
-  PYTHON=$out/venv/bin/python
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check torch transformers
-fi
-"$PYTHON" scripts/export_check.py "$out"
+# The same build as of all tests, so that nothing is compiled twice.
+peers() {
+  cargo test --quiet --release --workspace --test it -- --ignored --exact --nocapture "peers::$1"
+}
 
-if [ -z "${NODE_MODULES:-}" ]; then
-  if ! command -v npm > /dev/null; then
-    echo "npm is not there: GGUF files are not opened with llama.cpp"
-    exit
-  fi
-  npm install --prefix "$out" --silent --no-audit --no-fund --ignore-scripts node-llama-cpp
-  NODE_MODULES=$out/node_modules
+# fetch FOLDER COMMAND...: runs the command once; `complete` says that it came to its end.
+fetch() {
+  local folder=$1
+  shift
+  [ -f "$folder/complete" ] && return
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  "$@" "$folder" && touch "$folder/complete" && return
+  rm -rf "$folder"
+  return 1
+}
+
+fetch_python() {
+  python3 -m venv "$1" && timeout "$patience" "$1/bin/pip" install --quiet --disable-pip-version-check \
+    --retries 1 --no-deps --requirement $here/requirements.txt && "$1/bin/python" $here/without_cuda.py
+}
+
+# Of the packages with llama.cpp, that for this machine: those for GPUs are ten times as large.
+fetch_node() {
+  local version platform
+  version=$(sed -n 's/.*"node-llama-cpp": "\(.*\)".*/\1/p' $here/package.json)
+  platform=$(node -p '({ darwin: "mac", win32: "win" }[process.platform] ?? process.platform) + "-" + process.arch') || return
+  [ "$platform" = mac-arm64 ] && platform=mac-arm64-metal
+  cp $here/package.json "$1" && timeout "$patience" npm install --prefix "$1" --omit=optional --silent --no-audit \
+    --no-fund --ignore-scripts --no-save --fetch-retries=1 --fetch-retry-mintimeout=1000 "@node-llama-cpp/$platform@$version"
+}
+
+peers writes_files_for_others
+checked=0 failed=0
+
+python=$target/export-check-python-$(cksum < $here/requirements.txt | cut -d' ' -f1)
+if [ -n "${PYTHON:-}" ] || { command -v python3 > /dev/null && fetch "$python" fetch_python; }; then
+  "${PYTHON:-$python/bin/python}" $here/check.py "$out" || failed=1
+  peers opens_what_peft_saved || failed=1
+  checked=1
+else
+  echo "PEFT and transformers could not be installed within $patience s: they are not checked"
 fi
-# Modules are looked for beside the script.
-cp scripts/llama_check.mjs "$NODE_MODULES/.."
-node "$NODE_MODULES/../llama_check.mjs" "$out"
+
+node=$target/export-check-node-$(cksum < $here/package.json | cut -d' ' -f1)
+if [ -n "${NODE_MODULES:-}" ]; then
+  node=$(dirname "$NODE_MODULES")
+fi
+if [ -d "$node/node_modules/node-llama-cpp" ] || { command -v npm > /dev/null && fetch "$node" fetch_node; }; then
+  # Modules are looked for beside the script.
+  cp $here/check.mjs "$node"
+  node "$node/check.mjs" "$out" || failed=1
+  checked=1
+else
+  echo "llama.cpp could not be installed with npm within $patience s: it is not checked"
+fi
+
+[ $checked = 1 ] || echo "nothing was checked"
+exit $failed

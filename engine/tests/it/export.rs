@@ -1,6 +1,6 @@
 //! Models for other programs: merged adapters, types of tensors, metadata, and what is refused.
 
-mod metadata;
+pub(crate) mod metadata;
 mod refused;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,7 @@ mod loss_family;
 mod model;
 mod oracles;
 mod packing;
+mod peers;
 mod places;
 mod policy;
 mod pre_tokenizer;

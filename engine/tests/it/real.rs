@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use candle::{DType, Device, Tensor};
 use engine::backend::reference::ops;
-use engine::{Export, Model, Packed, Target, Text, WeightType, checkpoint};
-use serde_json::{Value, json};
+use engine::{Model, Packed, Target, Text, checkpoint};
+use serde_json::Value;
 
 use crate::support;
 
@@ -20,7 +20,7 @@ use crate::support;
 const LOGITS: f64 = 1e-3;
 const LOG_PROBS: f64 = 5e-4;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -149,39 +149,4 @@ fn greedy_decoding_equals_transformers() {
         }
         assert_eq!(got, want, "{}", text.decode(&got).unwrap());
     }
-}
-
-/// The first half of `scripts/export-check.sh`.
-#[test]
-#[ignore = "writes files for scripts/export-check.sh, which sets STEARIN_EXPORT_DIR"]
-fn writes_checkpoints_for_others() {
-    let out = PathBuf::from(std::env::var_os("STEARIN_EXPORT_DIR").unwrap());
-    let (smol, text) = smollm2().unwrap();
-    for family in support::FAMILIES {
-        let mut config = support::config(family);
-        config.vocab_size = text.vocab_size();
-        // Blocks are 32 wide.
-        (config.hidden_size, config.intermediate_size, config.head_dim) = (64, 96, 16);
-        let model = support::model(config, DType::F32);
-        export(&model, &text, &out.join(format!("{family:?}").to_lowercase()));
-    }
-    export(&smol, &text, &out.join("smollm2"));
-}
-
-fn export(model: &Model, text: &Text, dir: &Path) {
-    checkpoint::save(model, text, dir).unwrap();
-    for kind in WeightType::ALL {
-        let path = dir.join(format!("{kind}.gguf"));
-        Export::of_model(model, text).save_gguf(&path, kind, "check").unwrap();
-    }
-    let said = "3 apples + 14 pears; def f(x): return x ** 2  # día ٣٤½";
-    let tokens = text.encode(said).unwrap();
-    let expected = json!({
-        "text": said,
-        "ids": tokens,
-        "logits": logits(model, &tokens).to_vec2::<f32>().unwrap(),
-        "chat": [{"role": "user", "content": said}],
-        "rendered": text.render(None, said).unwrap(),
-    });
-    std::fs::write(dir.join("expected.json"), expected.to_string()).unwrap();
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use candle::{DType, Device, Tensor};
-use engine::{Adapter, Scaling, load};
+use engine::{Adapter, AdapterConfig, Module, Scaling, load};
 use proptest::prelude::{any, prop, proptest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -57,6 +57,42 @@ fn a_folder_of_peft_is_written_as_it_was_read() {
     let scalings = MODELS.map(|name| open(name, &folder(name).join("adapter")).unwrap());
     let scalings = scalings.map(|adapter| (adapter.config().scaling, adapter.config().scale()));
     assert_eq!(scalings, [(Scaling::Rank, 2.0), (Scaling::SqrtRank, 4.0 / 8f64.sqrt())]);
+}
+
+/// vLLM itself is not run here. Its `PEFTHelper` requires `r`, `lora_alpha` and `target_modules`, and
+/// refuses `modules_to_save` and `use_dora`; it takes the tensors whose names end as these do.
+///
+/// Source: `vllm/lora/peft_helper.py`, `vllm/lora/utils.py`.
+#[test]
+fn the_keys_that_vllm_requires_have_its_types() {
+    let config = load(&folder("qwen2").join("base"), &Device::Cpu, DType::F32).unwrap().0;
+    let config = config.config();
+    for (alpha, scaling) in [(16.0, Scaling::Rank), (5.0, Scaling::SqrtRank), (8.5, Scaling::Rank)]
+    {
+        let targets = vec![Module::Q, Module::Down];
+        let own = AdapterConfig { rank: 4, alpha, scaling, targets };
+        let adapter = Adapter::fresh(own, config, 1, DType::F32, &Device::Cpu).unwrap();
+        let temp = TempDir::new().unwrap();
+        let path = temp.path().join("adapter");
+        adapter.save(&path, "base").unwrap();
+        let keys = keys(&path);
+        assert_eq!(keys["r"].as_u64(), Some(4));
+        // A whole number is written as one; vLLM declares no other.
+        let whole = (alpha.fract() == 0.0).then_some(alpha as u64);
+        assert_eq!(keys["lora_alpha"].as_u64(), whole);
+        assert_eq!(keys["lora_alpha"].as_f64(), Some(alpha));
+        assert_eq!(keys["target_modules"], json!(["down_proj", "q_proj"]));
+        assert_eq!(keys["use_rslora"], json!(scaling == Scaling::SqrtRank));
+        assert_eq!(keys["use_dora"], json!(false));
+        assert_eq!(keys["modules_to_save"], Value::Null);
+        assert_eq!(keys["bias"], json!("none"));
+        // One rank and one alpha for all maps: these two are not read there.
+        assert_eq!((&keys["rank_pattern"], &keys["alpha_pattern"]), (&json!({}), &json!({})));
+        for (name, _) in BTreeMap::from_iter(&tensors(&path)) {
+            let half = [".lora_A.weight", ".lora_B.weight"].iter().any(|end| name.ends_with(end));
+            assert!(half && name.starts_with("base_model.model.model.layers."), "{name}");
+        }
+    }
 }
 
 /// A copy of an adapter with some keys changed, and its tensors by `change`.

@@ -23,7 +23,7 @@ pub(super) fn vocabulary(pre: &str) -> Json {
 }
 
 /// A text with one of them.
-pub(super) fn text(pre: &str) -> Text {
+pub(crate) fn text(pre: &str) -> Text {
     let vocabulary = vocabulary(pre);
     let vocab_size = disk::strings(&vocabulary["tokens"]).len();
     let config = ModelConfig { vocab_size, ..support::config(Family::Llama) };
