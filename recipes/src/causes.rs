@@ -1,4 +1,18 @@
-//! An error with its causes, on one line.
+//! An error with its causes, on one line, and the error of work that had begun.
+
+use std::fmt;
+
+/// The error of an evaluation or an export that had begun, with what to do next.
+#[derive(Debug)]
+pub struct Failed(pub(crate) String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
 
 /// The messages of an error and its causes, outermost first; a cause that the message before it
 /// ends with already is not repeated.

@@ -25,9 +25,8 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
-use crate::causes::with_causes;
+use crate::causes::{Failed, with_causes};
 use crate::printable::printable;
-use crate::train::Failed;
 
 /// Trains language models by reinforcement learning, grades them, and shows what happened.
 #[derive(Debug, Parser)]
@@ -77,9 +76,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", printable(&with_causes(&error)));
-            let failed = error.is::<Failed>()
-                || error.is::<crate::eval::Failed>()
-                || error.is::<crate::export::Failed>();
+            let failed = error.is::<Failed>() || error.is::<crate::train::Failed>();
             ExitCode::from(if failed { FAILURE } else { BAD_INPUT })
         }
     }

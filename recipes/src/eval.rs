@@ -14,7 +14,6 @@ mod sets;
 mod settings;
 mod table;
 
-use std::fmt;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -37,6 +36,7 @@ pub use table::{Shown, json, markdown};
 
 use running::Running;
 
+pub use crate::causes::Failed;
 use crate::causes::with_causes;
 use crate::console::{Console, duration};
 use crate::printable::counted;
@@ -52,18 +52,6 @@ pub struct Policy<'a> {
     /// Completions that are decoded at a time.
     pub slots: usize,
 }
-
-/// The error of an evaluation that had begun.
-#[derive(Debug)]
-pub struct Failed(String);
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failed {}
 
 /// Judges all problems of the sets that `folder` does not have yet, as one stream of completions.
 /// Returns whether it was not stopped.

@@ -1,7 +1,6 @@
 //! Models for other programs: as a folder in Hugging Face layout or a GGUF file, an adapter merged
 //! in or by itself.
 
-use std::fmt;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
@@ -9,6 +8,7 @@ use clap::ValueEnum;
 use engine::gguf::Gguf;
 use engine::{Adapter, ModelConfig, WeightType, Written};
 
+pub use crate::causes::Failed;
 use crate::console::Console;
 use crate::policy::{Compute, ModelRef, Unloaded};
 
@@ -53,18 +53,6 @@ pub struct Job<'a> {
     /// Where.
     pub output: &'a Path,
 }
-
-/// The error of an export that had begun.
-#[derive(Debug)]
-pub struct Failed(String);
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failed {}
 
 impl Job<'_> {
     /// Writes it. Gives what was written, and which programs open it. Notes go to `console`.
