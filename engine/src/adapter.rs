@@ -2,12 +2,13 @@
 //! its place.
 //!
 //! `adapter/peft.rs` reads and writes the folders of PEFT, `gguf/adapter.rs` the files of
-//! llama.cpp. `adapter/names.rs` tells which maps the tensors of either adapt, `adapter/norm.rs`
-//! how much an adapter adds.
+//! llama.cpp. `adapter/names.rs` tells which maps the tensors of either adapt, `adapter/said.rs`
+//! which ones the settings of a folder name, `adapter/norm.rs` how much an adapter adds.
 
 pub(crate) mod names;
 mod norm;
 mod peft;
+mod said;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +40,16 @@ pub enum Scaling {
     Rank,
     /// The root of the rank (rsLoRA: arXiv 2312.03732, section 3).
     SqrtRank,
+}
+
+impl Scaling {
+    /// Its name in recipes and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rank => "rank",
+            Self::SqrtRank => "sqrt-rank",
+        }
+    }
 }
 
 impl AdapterConfig {

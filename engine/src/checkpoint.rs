@@ -21,7 +21,8 @@ use serde_json::{Map, Value};
 use crate::gguf::Gguf;
 use crate::text::pretty;
 use crate::weights::StoredMatrix;
-use crate::{Error, Model, ModelConfig, Result, Text};
+use crate::{Error, Model, ModelConfig, Result, Text, file};
+pub(crate) use place::not_gguf;
 use reconcile::{Decided, reconcile};
 use shards::Shards;
 #[cfg(feature = "hub")]
@@ -66,10 +67,14 @@ impl Checkpoint {
             let text = Text::from_folder(path, &Value::Object(keys.clone()))?;
             (config, notes, keys, text, Stored::Folder(Shards::open(path)?))
         } else {
-            if let Some(problem) = place::not_gguf(path) {
+            if let Some(problem) = not_gguf(path) {
                 return Err(problem);
             }
             let gguf = Gguf::open(path)?;
+            if gguf.is_adapter() {
+                let problem = place::an_adapter(None);
+                return Err(Error::File { path: path.to_owned(), problem });
+            }
             (gguf.config()?, Vec::new(), Map::new(), gguf.text()?, Stored::Gguf(gguf))
         };
         notes.extend_from_slice(text.notes());
@@ -257,7 +262,7 @@ fn torch_dtype(dtype: DType) -> &'static str {
 
 fn read_config(folder: &Path) -> Result<(ModelConfig, Vec<String>, Map<String, Value>)> {
     let path = folder.join("config.json");
-    let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
+    let bytes = file::read(&path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => place::no_config(folder),
         _ => Error::Io { path: path.clone(), source },
     })?;

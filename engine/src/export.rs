@@ -130,7 +130,7 @@ impl<'a> Export<'a> {
     pub fn save_gguf(&self, path: &Path, kind: WeightType, name: &str) -> Result<Written> {
         let config = self.config();
         let (fields, notes) = match self.metadata {
-            Some(gguf) => (gguf.fields(kind)?, Vec::new()),
+            Some(gguf) => gguf.fields(kind, self.text)?,
             None => save::fields(config, self.text, name, kind)?,
         };
         let alignment = self.metadata.map_or(write::ALIGNMENT, Gguf::alignment);

@@ -16,7 +16,6 @@ mod tokenizer;
 mod vocabulary;
 pub(crate) mod write;
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,7 @@ use candle::quantized::gguf_file::TensorInfo;
 use candle::{DType, Device, Tensor};
 
 use crate::weights::StoredMatrix;
-use crate::{Error, Family, ModelConfig, Result};
+use crate::{Error, Family, ModelConfig, Result, file};
 use header::{Header, Value};
 
 /// An open GGUF file; its tensors are read when they are asked for.
@@ -44,6 +43,11 @@ impl Gguf {
     /// cannot be dequantised.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), header: Header::read(path)? })
+    }
+
+    /// Whether it is an adapter, and no model.
+    pub fn is_adapter(&self) -> bool {
+        self.string("general.type") == Some("adapter")
     }
 
     /// One weight by its Hugging Face name, dequantised and in its Hugging Face layout.
@@ -79,7 +83,7 @@ impl Gguf {
         let (_, entry) = self.of_shape(name, &shape)?;
         let Some(format) = entry.format() else { return Ok(None) };
         let read = || {
-            let mut file = File::open(&self.path)?;
+            let mut file = file::open(&self.path)?;
             file.seek(SeekFrom::Start(entry.start))?;
             let mut bytes = vec![0; entry.bytes()];
             file.read_exact(&mut bytes)?;
@@ -152,7 +156,7 @@ impl Gguf {
     fn dequantise(&self, stored: &str) -> Result<Tensor> {
         let entry = self.entry(stored)?;
         let io = |source| Error::Io { path: self.path.clone(), source };
-        let mut file = File::open(&self.path).map_err(io)?;
+        let mut file = file::open(&self.path).map_err(io)?;
         let info = TensorInfo {
             ggml_dtype: entry.kind,
             shape: entry.shape.as_slice().into(),

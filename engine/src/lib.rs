@@ -92,6 +92,7 @@ pub mod decode;
 // What lies on disk.
 pub mod checkpoint;
 pub mod export;
+pub mod file;
 pub mod gguf;
 pub mod hub;
 pub mod text;

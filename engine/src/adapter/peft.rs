@@ -6,18 +6,22 @@ use std::path::Path;
 use candle::{DType, Device};
 use serde_json::{Map, Value, json};
 
-use super::names::targets;
-use super::{Adapter, AdapterConfig, Scaling};
+use super::names::{misfit, targets};
+use super::{Adapter, AdapterConfig, Scaling, said};
+use crate::checkpoint::not_gguf;
 use crate::checkpoint::shards::Shards;
 use crate::checkpoint::staged::Staged;
 use crate::text::pretty;
 use crate::weights::Module;
-use crate::{Error, ModelConfig, Result};
+use crate::{Error, ModelConfig, Result, file};
 
 /// The file of a folder of PEFT with its settings.
 pub const CONFIG: &str = "adapter_config.json";
 /// The file with its tensors.
 pub const TENSORS: &str = "adapter_model.safetensors";
+
+/// The same in a format of Python's own, which is not read.
+const PICKLED: &str = "adapter_model.bin";
 
 /// What PEFT puts before the names of the model's weights.
 const PREFIX: &str = "base_model.model.";
@@ -56,25 +60,34 @@ impl Adapter {
     ///
     /// Fails when a file is missing or damaged, when the adapter has a part that is not computed
     /// here (the key or the tensor is named), when a map has only one of `A` and `B` or is adapted
-    /// in some blocks only, when shapes do not fit the model, and when a value is not finite.
+    /// in some blocks only, when the settings name other maps than there are tensors of, when
+    /// shapes do not fit the model, and when a value is not finite.
     pub fn open(path: &Path, model: &ModelConfig, dtype: DType, device: &Device) -> Result<Self> {
         // Sizes that were read are the file's fault, not the caller's.
         let of_file = |error, path: &Path| match error {
             Error::Input(problem) => Error::File { path: path.to_owned(), problem },
             other => other,
         };
-        if path.is_file() {
+        if !path.is_dir() {
+            if let Some(problem) = not_gguf(path) {
+                return Err(problem);
+            }
             let adapter = Self::open_gguf(path, model, dtype, device);
             return adapter.map_err(|error| of_file(error, path));
         }
         let folder = path;
         let path = folder.join(CONFIG);
-        let bytes =
-            std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let bytes = file::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         let file = |problem| Error::File { path: path.clone(), problem };
         let keys: Map<String, Value> =
             serde_json::from_slice(&bytes).map_err(|e| file(format!("not a JSON object: {e}")))?;
         let read = Keys { keys: &keys, path: &path };
+        if !folder.join(TENSORS).exists() && folder.join(PICKLED).exists() {
+            return read.problem(format!(
+                "there is no {TENSORS} beside it, but {PICKLED}: PyTorch's own files are not read; \
+                 load the adapter in PEFT and write it by save_pretrained"
+            ));
+        }
         let stored = Shards::file(&folder.join(TENSORS))?;
         let own = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let names: BTreeMap<_, _> =
@@ -83,10 +96,17 @@ impl Adapter {
         if names.len() < stored.names().count() {
             return Err(problem(format!("has a tensor twice, with and without \"{PREFIX}\"")));
         }
-        // By the tensors: `target_modules` may be a pattern.
+        // By the tensors: `target_modules` may be a pattern that only Python reads.
         let targets = targets(&names, model).map_err(problem)?;
         let config = read.config(targets)?;
-        let mut get = |name: &str, shape: &[usize]| stored.get(&names[name], shape, dtype, device);
+        said::check(&keys, &config.targets, model).map_err(file)?;
+        let mut get = |name: &str, shape: &[usize]| {
+            let own = &names[name];
+            match stored.shape(own)? {
+                got if got == shape => stored.get(own, shape, dtype, device),
+                got => Err(misfit(own, shape, &folder.join(TENSORS), got)),
+            }
+        };
         let adapter = Self::new(config, model, &mut get, dtype, device);
         adapter.map_err(|error| of_file(error, &path))
     }

@@ -1,10 +1,10 @@
 //! What a path that is no checkpoint is instead, and what to do with it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use crate::{Error, file};
 
 const CONVERT: &str = "PyTorch's own files are not read; convert them in Python: \
                        AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)";
@@ -43,10 +43,10 @@ pub(super) fn no_weights(folder: &Path, expected: &str) -> Error {
 }
 
 /// What is wrong with a file that is meant to be a GGUF file and begins as another.
-pub(super) fn not_gguf(path: &Path) -> Option<Error> {
+pub(crate) fn not_gguf(path: &Path) -> Option<Error> {
     let mut head = Vec::new();
     // A file that cannot be read is told by whoever opens it.
-    File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
+    file::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).display();
     let problem = match &head[..] {
@@ -99,14 +99,20 @@ fn gguf(folder: &Path, names: &[String]) -> Option<String> {
 fn adapter(folder: &Path, names: &[String]) -> Option<String> {
     const CONFIG: &str = "adapter_config.json";
     names.iter().find(|name| *name == CONFIG)?;
-    let json = fs::read(folder.join(CONFIG)).ok();
+    let json = file::read(&folder.join(CONFIG)).ok();
     let json = json.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
     let base = json.as_ref().and_then(|json| json["base_model_name_or_path"].as_str());
-    Some(format!(
-        "is an adapter, not a model: merge it into {} (merge_and_unload of peft, then \
-         save_pretrained) and give the merged model's folder",
-        base.unwrap_or("its base model")
-    ))
+    Some(an_adapter(base))
+}
+
+/// What is wrong with an adapter in the place of a model; `base` is what it calls its base.
+pub(super) fn an_adapter(base: Option<&str>) -> String {
+    let base = base.filter(|base| !base.is_empty());
+    let base = base.map_or_else(|| "its base".to_owned(), |base| format!("its base, {base},"));
+    format!(
+        "is an adapter, not a model\nname {base} as the model, and this by --adapter; in a recipe, by \
+         model.adapter.from"
+    )
 }
 
 /// The first folder inside that has a `config.json`: also in `snapshots/`, as the hub's cache has

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
@@ -12,7 +11,7 @@ use serde_json::Value;
 
 use super::place;
 use crate::weights::StoredMatrix;
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 use kernels::blocks::Format;
 
 const SINGLE: &str = "model.safetensors";
@@ -220,7 +219,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     if !path.exists() {
         return Err(place::no_weights(folder, &format!("{SINGLE} and no {INDEX}")));
     }
-    let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let bytes = file::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
     let names = shard_names(&bytes).map_err(|problem| Error::File { path, problem })?;
     Ok(names.iter().map(|name| folder.join(name)).collect())
 }
@@ -246,7 +245,7 @@ pub(crate) fn shard_names(index: &[u8]) -> Result<BTreeSet<String>, String> {
 fn header(path: &Path) -> Result<Vec<(String, Place)>> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let problem = |problem: String| Error::File { path: path.to_owned(), problem };
-    let len = File::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
+    let len = file::open(path).and_then(|file| file.metadata()).map_err(io)?.len();
     let cut_short = |problem| Error::CutShort { path: path.to_owned(), problem };
     let in_head = || cut_short(format!("ends after {len} bytes"));
     if len < 8 {
@@ -280,7 +279,7 @@ fn header(path: &Path) -> Result<Vec<(String, Place)>> {
 
 fn read_at(path: &Path, start: u64, len: usize) -> Result<Vec<u8>> {
     let read = || {
-        let mut file = File::open(path)?;
+        let mut file = file::open(path)?;
         file.seek(SeekFrom::Start(start))?;
         let mut bytes = vec![0; len];
         file.read_exact(&mut bytes)?;

@@ -9,10 +9,10 @@ use candle::{DType, Device};
 
 use super::write::{ALIGNMENT, Declared, Field, Fields, pair_layout, write};
 use super::{Gguf, Value, hugging_face_name, rotate_half_layout, rotated_heads, stored_name};
-use crate::adapter::names::targets;
+use crate::adapter::names::{OTHER_BASE, misfit, targets};
 use crate::adapter::{Adapter, AdapterConfig, Scaling};
 use crate::weight_type::WeightType;
-use crate::{Error, ModelConfig, Result};
+use crate::{ModelConfig, Result};
 
 /// What a file puts behind the name of the weight that a half is added to.
 const HALVES: [(&str, &str); 2] = [("lora_a", "lora_A"), ("lora_b", "lora_B")];
@@ -30,16 +30,17 @@ impl Adapter {
         device: &Device,
     ) -> Result<Self> {
         let gguf = Gguf::open(path)?;
-        let expect = |key: &str, expected: &str| match gguf.string(key) {
+        let expect = |key: &str, expected: &str, act: &str| match gguf.string(key) {
             Some(got) if got == expected => Ok(()),
             got => Err(gguf.problem(format!(
-                "{key} is {}, expected \"{expected}\"",
+                "{key} is {}, expected \"{expected}\": {act}",
                 got.map_or("missing".into(), |got| format!("\"{got}\""))
             ))),
         };
-        expect("general.type", "adapter")?;
-        expect("adapter.type", "lora")?;
-        expect("general.architecture", model.family.model_type())?;
+        expect("general.type", "adapter", "name an adapter; a model is no part of another")?;
+        expect("adapter.type", "lora", "no other kind is computed here")?;
+        let family = model.family.model_type();
+        expect("general.architecture", family, OTHER_BASE)?;
         let stored: BTreeMap<String, String> = gguf
             .header
             .tensors
@@ -65,14 +66,7 @@ impl Adapter {
             let own = &stored[name];
             let entry = gguf.entry(own)?;
             if entry.shape != shape {
-                return Err(Error::Weight {
-                    name: name.to_owned(),
-                    problem: format!(
-                        "expected shape {shape:?}, {own} in {} has {:?}",
-                        path.display(),
-                        entry.shape
-                    ),
-                });
+                return Err(misfit(name, shape, path, &entry.shape));
             }
             let tensor = gguf.dequantise(own)?;
             match rotated(model, name) {

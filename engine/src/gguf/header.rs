@@ -13,7 +13,7 @@ use std::path::Path;
 
 use candle::quantized::GgmlDType;
 
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 use kernels::blocks::Format;
 
 /// A value of the metadata; integers of every width are one, floats likewise.
@@ -95,7 +95,7 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let io = |source| Error::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
+        let file = file::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let mut cursor = Cursor { path, file: BufReader::new(file), at: 0, len };
         cursor.header()

@@ -3,16 +3,15 @@
 //!
 //! Source: `convert_hf_to_gguf.py` of llama.cpp.
 
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
 use super::header::Value;
-use super::vocabulary::vocabulary;
+use super::vocabulary::{no_key_left, vocabulary};
 use super::write::{ALIGNMENT, Declared, Field, Fields};
 use super::{Gguf, rope, stored_name};
 use crate::rope::Rope;
 use crate::weight_type::WeightType;
-use crate::{Error, ModelConfig, Result, RopeScaling, Spec, Text};
+use crate::{Error, ModelConfig, Result, RopeScaling, Spec, Text, file};
 
 /// What ggml's blocks of today are called.
 const QUANTIZATION_VERSION: usize = 2;
@@ -91,16 +90,17 @@ pub(crate) fn fields(
 }
 
 impl Gguf {
-    /// The metadata of this file, for another whose weights are of another type.
+    /// The metadata of this file, for another whose weights are of another type, with the ends of a
+    /// turn that `text` has besides; and what they cannot say, one line each.
     ///
     /// # Errors
     ///
     /// Fails when the file cannot be read.
-    pub(crate) fn fields(&self, kind: WeightType) -> Result<Fields> {
+    pub(crate) fn fields(&self, kind: WeightType, text: &Text) -> Result<(Fields, Vec<String>)> {
         const KIND: &str = "general.file_type";
         const VERSION: &str = "general.quantization_version";
         let read = || -> std::io::Result<Fields> {
-            let mut file = File::open(&self.path)?;
+            let mut file = file::open(&self.path)?;
             let mut fields = Vec::new();
             for (key, span) in &self.header.spans {
                 let mut bytes = vec![0; (span.end - span.start) as usize];
@@ -114,7 +114,25 @@ impl Gguf {
         fields.retain(|(key, _)| key != KIND && key != VERSION);
         fields.push((KIND.into(), Field::Size(kind.file_type() as usize)));
         fields.push((VERSION.into(), Field::Size(QUANTIZATION_VERSION)));
-        Ok(fields)
+        let (ends, notes) = self.further_ends(text)?;
+        fields.extend(ends);
+        Ok((fields, notes))
+    }
+
+    /// The keys of the tokens at which `text` stops and the text of this file does not.
+    fn further_ends(&self, text: &Text) -> Result<(Fields, Vec<String>)> {
+        let own = self.text()?;
+        let further = text.stop_tokens().iter().filter(|id| !own.stop_tokens().contains(id));
+        let keys = ["eot", "eom"].map(|key| format!("tokenizer.ggml.{key}_token_id"));
+        let mut keys = keys.into_iter().filter(|key| self.metadata(key).is_none());
+        let (mut fields, mut notes) = (Fields::new(), Vec::new());
+        for &id in further {
+            match keys.next() {
+                Some(key) => fields.push((key, Field::Size(id as usize))),
+                None => notes.push(no_key_left(text, id)),
+            }
+        }
+        Ok((fields, notes))
     }
 
     /// Bytes that its tensors begin at a multiple of.

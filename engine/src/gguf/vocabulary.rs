@@ -134,6 +134,12 @@ impl Tokens {
     }
 }
 
+/// What is said of an end of a turn that the keys have no place for.
+pub(super) fn no_key_left(text: &Text, id: u32) -> String {
+    let token = text.tokenizer().id_to_token(id).unwrap_or_else(|| id.to_string());
+    format!("{token} ends a turn, but GGUF metadata have no key left to say so")
+}
+
 /// A name for a row that stands for no token.
 fn unused(id: usize, used: &BTreeSet<String>) -> String {
     let mut name = format!("[PAD{id}]");
@@ -164,10 +170,7 @@ fn special(
         ids.extend(others.next().map(|&id| (key, id)));
     }
     for &id in others {
-        notes.push(format!(
-            "{} ends a turn, but GGUF metadata have no key left to say so",
-            shown(id)
-        ));
+        notes.push(no_key_left(text, id));
     }
     for &id in by_name.iter().filter(|id| !stops.contains(id)) {
         notes.push(format!(

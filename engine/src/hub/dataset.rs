@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, Repo, RepoType};
 
 use super::{Dataset, Hub, Location};
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 impl Hub {
     /// The files of `hf://datasets/owner/name[@revision][/path]`, by the hub, or by the cache where
@@ -40,7 +40,7 @@ impl Hub {
     pub fn dataset_in_cache(&self, address: &str) -> Result<Option<Dataset>> {
         let location = Location::parse(address)?;
         let folder = self.cache.join(location.repo(&location.revision).folder_name());
-        let read = std::fs::read_to_string(folder.join("refs").join(&location.revision));
+        let read = file::read_to_string(&folder.join("refs").join(&location.revision));
         let commit = read.map_or_else(|_| location.revision.clone(), |text| text.trim().to_owned());
         let snapshot = folder.join("snapshots").join(&commit);
         let mut files = Vec::new();

@@ -7,7 +7,7 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use super::{Address, Hub};
 use crate::checkpoint::shard_names;
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
@@ -98,7 +98,7 @@ impl Hub {
         let folder = cached.get("config.json")?.parent()?.to_owned();
         cached.get("tokenizer.json")?;
         if cached.get(SINGLE).is_none() {
-            let index = std::fs::read(cached.get(INDEX)?).ok()?;
+            let index = file::read(&cached.get(INDEX)?).ok()?;
             let shards = shard_names(&index).ok()?;
             shards.iter().all(|name| folder.join(name).exists()).then_some(())?;
         }
@@ -159,8 +159,8 @@ impl Download<'_> {
             self.one(SINGLE)?;
         } else {
             let index = self.one(INDEX)?;
-            let bytes = std::fs::read(&index)
-                .map_err(|source| Error::Io { path: index.clone(), source })?;
+            let bytes =
+                file::read(&index).map_err(|source| Error::Io { path: index.clone(), source })?;
             let names =
                 shard_names(&bytes).map_err(|problem| Error::File { path: index, problem })?;
             for name in names {

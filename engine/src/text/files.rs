@@ -9,7 +9,7 @@ use tokenizers::{ModelWrapper, Tokenizer};
 use super::Text;
 use super::added::SideFiles;
 use super::loadable;
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 impl Text {
     /// Reads the tokenizer's files in a folder: `tokenizer.json`, and where they are there
@@ -26,7 +26,7 @@ impl Text {
     /// is listed with, and when no token ends a turn.
     pub fn from_folder(folder: &Path, config: &Value) -> Result<Self> {
         let path = folder.join("tokenizer.json");
-        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
+        let bytes = file::read(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::File {
                 path: path.clone(),
                 problem: "the tokenizer is missing\n\
@@ -142,7 +142,7 @@ pub(crate) fn pretty(value: &Value) -> String {
 
 /// The object in a JSON file; empty where there is no such file.
 fn object(path: &Path) -> Result<Map<String, Value>> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match file::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),
         Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
@@ -158,7 +158,7 @@ fn object(path: &Path) -> Result<Map<String, Value>> {
 /// meant.
 fn chat_template(folder: &Path, in_config: Option<Value>) -> Result<(Option<String>, PathBuf)> {
     let path = folder.join("chat_template.jinja");
-    match std::fs::read_to_string(&path) {
+    match file::read_to_string(&path) {
         Ok(template) => return Ok((Some(template), path)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(source) => return Err(Error::Io { path, source }),

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use candle::{DType, Device, Tensor};
-use engine::{Adapter, AdapterConfig, Module, Scaling, load};
-use proptest::prelude::{any, prop, proptest};
+use engine::{Adapter, AdapterConfig, Error, Module, Scaling, load};
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -195,15 +195,16 @@ fn tensors_that_do_not_fit_are_refused_by_their_names() {
     refused(&none, remove(Q_A), &["q_proj", "and no model.layers.1", "lora_A", TENSORS]);
     refused(&none, remove(Q_B), &["layers.1", "lora_B"]);
     refused(&none, HashMap::clear, &["no tensor"]);
-    refused(&json!({ "r": 3 }), |_| (), &["q_proj.lora_A", "[3, 32]", "[4, 32]"]);
+    refused(&json!({ "r": 3 }), |_| (), &["q_proj.lora_A", "[3, 32]", "[4, 32]", "another rank"]);
     let another = |name: &'static str| {
         move |tensors: &mut HashMap<String, Tensor>| {
             let tensor = tensors[Q_A].clone();
             tensors.insert(name.into(), tensor);
         }
     };
+    let third = "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight";
+    refused(&none, another(third), &["tensors of 3 blocks, and the base has 2", "another model"]);
     for name in [
-        "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight",
         "base_model.model.model.layers.1.self_attn.q_proj.lora_magnitude_vector",
         "base_model.model.lm_head.lora_A.weight",
         "base_model.model.model.embed_tokens.lora_embedding_A",
@@ -217,6 +218,11 @@ fn tensors_that_do_not_fit_are_refused_by_their_names() {
         tensors.extend([(Q_A.to_owned(), b), (Q_B.to_owned(), a)]);
     };
     refused(&none, exchange, &["q_proj.lora_A", "[4, 32]", "[32, 4]"]);
+    // Of another model.
+    let wide = |tensors: &mut HashMap<String, Tensor>| {
+        tensors.insert(Q_A.into(), Tensor::zeros((4, 64), DType::F32, &Device::Cpu).unwrap());
+    };
+    refused(&none, wide, &["q_proj.lora_A", "[4, 64]", "name that as the base"]);
     for bad in [f32::NAN, f32::INFINITY] {
         let spoil = move |tensors: &mut HashMap<String, Tensor>| {
             let mut own = tensors[Q_B].flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -224,6 +230,83 @@ fn tensors_that_do_not_fit_are_refused_by_their_names() {
             tensors.insert(Q_B.into(), Tensor::from_vec(own, (32, 4), &Device::Cpu).unwrap());
         };
         refused(&none, spoil, &["q_proj.lora_B", "not finite"]);
+    }
+}
+
+#[test]
+fn settings_that_name_other_maps_than_the_tensors_are_refused() {
+    let all = json!(["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]);
+    for (keys, words) in [
+        (json!({ "target_modules": ["q_proj"] }), ["k_proj is not adapted", "target_modules"]),
+        (json!({ "target_modules": ".*_proj_x" }), ["q_proj is not adapted", ".*_proj_x"]),
+        (
+            json!({ "target_modules": all, "layers_to_transform": [0] }),
+            ["layers.1.self_attn.q_proj is not adapted", "layers_to_transform [0]"],
+        ),
+        (
+            json!({ "layers_to_transform": 1 }),
+            ["layers.0.self_attn.q_proj", "layers_to_transform 1"],
+        ),
+        (
+            json!({ "layers_to_transform": [0, 1], "layers_pattern": "h" }),
+            ["is not adapted", "layers_pattern \"h\""],
+        ),
+        (json!({ "exclude_modules": ["v_proj"] }), ["v_proj is not adapted", "exclude_modules"]),
+        (json!({ "target_modules": 7 }), ["target_modules is 7", "expected a list of names"]),
+        (json!({ "target_modules": [7] }), ["target_modules is [7]", "expected names"]),
+        (
+            json!({ "layers_to_transform": "0" }),
+            ["layers_to_transform is \"0\"", "numbers of blocks"],
+        ),
+    ] {
+        refused(&keys, |_| (), &[&words[..], &[CONFIG]].concat());
+    }
+    // A map of the settings without tensors.
+    let without = |tensors: &mut HashMap<String, Tensor>| {
+        tensors.retain(|name, _| !name.contains("down_proj"));
+    };
+    refused(&json!({}), without, &["mlp.down_proj is adapted, and there are no tensors of it"]);
+    let six = json!({ "target_modules": r".*\.(q|k|v|o|gate|up)_proj" });
+    let (_temp, adapter) = changed("llama", &six, without);
+    assert_eq!(adapter.unwrap().config().targets.len(), 6);
+    for keys in [
+        json!({ "target_modules": r"model\.layers\.\d+\.(self_attn|mlp)\..*_proj" }),
+        // A pattern that only Python reads.
+        json!({ "target_modules": r".*(?<!lm)_proj" }),
+        json!({ "target_modules": null }),
+        json!({ "target_modules": ["self_attn.q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
+            "up_proj", "down_proj", "lm_head"] }),
+        json!({ "layers_to_transform": [0, 1, 2], "layers_pattern": "layers" }),
+        json!({ "layers_to_transform": [0, 1], "layers_pattern": ["h", "layers"] }),
+        json!({ "layers_to_transform": [] }),
+        json!({ "exclude_modules": ["lm_head"] }),
+    ] {
+        changed("llama", &keys, |_| ()).1.unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_adapter_says_what_it_is() {
+    let temp = TempDir::new().unwrap();
+    let theirs = folder("llama").join("adapter");
+    let said = |path: &Path| open("llama", path).unwrap_err().to_string();
+    let file = said(&theirs.join(TENSORS));
+    assert!(file.contains("give its folder"), "{file}");
+    fs::copy(theirs.join(CONFIG), temp.path().join(CONFIG)).unwrap();
+    fs::write(temp.path().join("adapter_model.bin"), "").unwrap();
+    let pickled = said(temp.path());
+    assert!(
+        pickled.contains("adapter_model.bin") && pickled.contains("save_pretrained"),
+        "{pickled}"
+    );
+    let model = said(&folder("llama").join("base-blocks.gguf"));
+    assert!(model.contains("general.type") && model.contains("name an adapter"), "{model}");
+    // And the other way: adapters in the place of models.
+    let adapters = [theirs, folder("llama").join("adapter.gguf")];
+    for (path, base) in adapters.iter().zip(["its base, tiny-llama, as", "its base as"]) {
+        let error = load(path, &Device::Cpu, DType::F32).unwrap_err().to_string();
+        let words = ["is an adapter, not a model", base, "--adapter", "model.adapter.from"];
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
 }
 
@@ -237,7 +320,56 @@ fn a_folder_that_is_no_adapter_says_what_is_missing() {
     assert!(error.contains(TENSORS), "{error}");
 }
 
+/// Any JSON value, small.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z_.*+?()\\[\\]0-9]{0,12}".prop_map(Value::from),
+        Just(Value::from("q_proj")),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map("[a-z_]{1,8}", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
+    /// Whatever the keys of the settings are, it is an adapter or an error that names a file or a
+    /// tensor.
+    #[test]
+    fn no_value_of_a_key_is_a_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any_json()), 1..4),
+    ) {
+        let all = keys(&folder("llama").join("adapter"));
+        let names: Vec<_> = all.as_object().unwrap().keys().cloned().collect();
+        let changed_keys: serde_json::Map<_, _> =
+            changes.into_iter().map(|(at, value)| (at.get(&names).clone(), value)).collect();
+        let (_temp, adapter) = changed("llama", &Value::Object(changed_keys), |_| ());
+        let is_typed = |error: &Error| matches!(error, Error::File { .. } | Error::Weight { .. });
+        prop_assert!(adapter.as_ref().err().is_none_or(is_typed), "{adapter:?}");
+    }
+
+    /// One byte of the settings of PEFT is another.
+    #[test]
+    fn no_byte_of_the_settings_is_a_panic(at in any::<prop::sample::Index>(), value in any::<u8>()) {
+        let temp = TempDir::new().unwrap();
+        let theirs = folder("llama").join("adapter");
+        let mut bytes = fs::read(theirs.join(CONFIG)).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        fs::write(temp.path().join(CONFIG), bytes).unwrap();
+        fs::copy(theirs.join(TENSORS), temp.path().join(TENSORS)).unwrap();
+        let is_typed = |error: &Error| matches!(error, Error::File { .. } | Error::Weight { .. });
+        let adapter = open("llama", temp.path());
+        prop_assert!(adapter.as_ref().err().is_none_or(is_typed), "{adapter:?}");
+    }
+
     #[test]
     fn no_bytes_are_a_panic(
         config in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),

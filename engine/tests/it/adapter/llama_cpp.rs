@@ -106,7 +106,7 @@ fn a_file_of_another_kind_is_refused() {
     };
     refused(&folder("llama").join("base-blocks.gguf"), "llama", "general.type is \"model\"");
     refused(&folder("llama").join("adapter.gguf"), "qwen2", "general.architecture is \"llama\"");
-    refused(&folder("llama").join("base/config.json"), "llama", "not a GGUF file");
+    refused(&folder("llama").join("base/config.json"), "llama", "is a JSON file");
 }
 
 proptest! {
