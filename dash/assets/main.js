@@ -182,6 +182,8 @@ function status(run) {
   if (state === "running" && now.phase) parts.push(now.phase);
   const origin = page.runs.find((one) => one.id === run.id)?.origin;
   if (origin && origin !== "stearin") parts.push(`written by ${origin}`);
+  const { path: base, adapter } = run.info.facts?.model ?? {};
+  if (adapter) parts.push(`adapter of rank ${adapter.rank}, ${adapter.parameters.toLocaleString("en-US")} parameters, on ${base.split("/").at(-1)}`);
   if (Number.isFinite(now?.step_s)) parts.push(`${duration(now.step_s)} a ${whole}`);
   if (state === "running" && Number.isFinite(now.eta_s)) parts.push(`${duration(now.eta_s)} left`);
   page.state.className = `state ${state}`;

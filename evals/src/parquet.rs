@@ -1,6 +1,5 @@
 //! Parquet files, by the row interface of the crate `parquet`.
 
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,6 +8,7 @@ use ::parquet::basic::Compression;
 use ::parquet::file::metadata::RowGroupMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row};
+use engine::file;
 use serde_json::{Number, Value};
 
 /// Hands the rows of a file to `take` as JSON objects, each with its number, counted from 1, until
@@ -34,7 +34,7 @@ fn read_rows(
     let damaged = |error: ::parquet::errors::ParquetError| {
         format!("a Parquet file that is damaged or not whole: {error}")
     };
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = file::open(path).map_err(|error| error.to_string())?;
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let groups = reader.metadata().row_groups();
     for column in groups.iter().flat_map(RowGroupMetaData::columns) {

@@ -323,7 +323,7 @@ impl Bench<'_> {
         let parameters = sizes.sum();
         let mut memory = memory.estimate(self.model.config(), Trained::Weights(parameters));
         if what == What::Step && self.model.precision() == MatmulPrecision::Bf16 {
-            memory.round_cache(parameters);
+            memory.round(parameters);
         }
         Some(memory.total())
     }

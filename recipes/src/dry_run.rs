@@ -6,6 +6,7 @@
 mod base;
 mod display;
 mod evaluation;
+mod file_type;
 mod settings;
 mod sizes;
 
@@ -274,7 +275,7 @@ fn stage_memory(
     };
     let mut memory = factors.estimate(&model.config, trained);
     if memory.cache > 0 && rounds(recipe) {
-        memory.round_cache(parameters);
+        memory.round(parameters);
     }
     memory
 }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use engine::file;
 use evals::hex;
 use evals::run::{Digest, Files};
 use sha2::{Digest as _, Sha256};
@@ -111,9 +112,10 @@ impl Digesting {
     ///
     /// # Errors
     ///
-    /// Fails when there is none, when it may not be read, and on a folder.
+    /// Fails when there is none, when it may not be read, and unless it is a regular file.
     pub fn open(path: &Path, expected: &str) -> Result<Self> {
-        let file = open(path, expected)?;
+        refuse_folder(path, expected)?;
+        let file = file::open(path).with_context(|| format!("reading {}", path.display()))?;
         Ok(Self { path: path.to_owned(), file, bytes: 0, sha256: Sha256::new() })
     }
 
@@ -133,13 +135,20 @@ impl Read for Digesting {
     }
 }
 
-/// Opens a file that is `expected`.
+/// Opens a file that is `expected` and read once, from its beginning to its end: so it may be a
+/// pipe, as a shell makes one of a command.
 ///
 /// # Errors
 ///
 /// Fails when there is none, when it may not be read, and on a folder, which the system opens and
 /// then does not read.
 pub fn open(path: &Path, expected: &str) -> Result<File> {
+    refuse_folder(path, expected)?;
+    File::open(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Fails on a folder in the place of a file that is `expected`, with what it holds.
+fn refuse_folder(path: &Path, expected: &str) -> Result<()> {
     const LISTED: usize = 5;
     if path.is_dir() {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -151,7 +160,7 @@ pub fn open(path: &Path, expected: &str) -> Result<File> {
         let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         bail!("{} is a folder, expected {expected}\nit holds {names}{more}", path.display());
     }
-    File::open(path).with_context(|| format!("reading {}", path.display()))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -24,8 +24,10 @@ pub struct MemoryEstimate {
     pub optimizer: u64,
     /// The reference model.
     pub reference: u64,
-    /// Keys and values of all slots and their prompts, and the rounded copy of the weights.
+    /// Keys and values of all slots and their prompts.
     pub cache: u64,
+    /// The copy of the weights in bf16 that sampling multiplies by.
+    pub rounded: u64,
     /// What the forward pass leaves for the backward pass, at the micro-batch's limit.
     pub activations: u64,
     /// What the backward pass makes of one block of it.
@@ -147,8 +149,13 @@ pub fn kept_bytes_a_row(model: &ModelConfig) -> u64 {
 
 impl MemoryEstimate {
     /// Adds the copy of the weights in bf16 that sampling multiplies by.
-    pub fn round_cache(&mut self, parameters: u64) {
-        self.cache = self.cache.saturating_add(parameters * BF16);
+    pub fn round(&mut self, parameters: u64) {
+        self.rounded = parameters * BF16;
+    }
+
+    /// What there is while sampling.
+    pub fn sampling(&self) -> u64 {
+        self.cache.saturating_add(self.rounded)
     }
 
     /// Most at a time: slots are emptied before activations are kept, and gradients are let go
@@ -163,6 +170,6 @@ impl MemoryEstimate {
         } else {
             self.gradients.saturating_add(first)
         };
-        lasting.saturating_add(self.cache.max(pass.saturating_add(self.working)))
+        lasting.saturating_add(self.sampling().max(pass.saturating_add(self.working)))
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use candle::{DType, Device};
 use engine::hub::Hub;
 use engine::text::Text;
-use engine::{Checkpoint, MatmulPrecision, Model, ModelConfig, hub};
+use engine::{Checkpoint, MatmulPrecision, Model, ModelConfig, file, hub};
 use evals::PromptStyle;
 use evals::run::Files;
 
@@ -23,7 +23,7 @@ use crate::console::Console;
 use crate::identity::model_files;
 use crate::run_dir;
 use crate::search_path::SearchPath;
-pub use adapted::{Adapted, locate_adapter};
+pub use adapted::{Adapted, FROM, locate_adapter};
 pub use policies::{NamedAdapters, Policies};
 pub use unloaded::Unloaded;
 
@@ -110,26 +110,32 @@ pub fn locate_with(
 ) -> Result<ModelRef> {
     let found = locate(name, search_path)?;
     let Some(adapter) = adapter else { return Ok(found) };
-    found.with_adapter(adapter, search_path).context("--adapter")
+    found.with_adapter(adapter, search_path, "--adapter")
 }
 
 impl ModelRef {
     /// This model with the adapter `name`: a folder of PEFT, a `.gguf` adapter, or a run or a
-    /// checkpoint that trained one.
+    /// checkpoint that trained one. The user names it by the setting `given_by`.
     ///
     /// # Errors
     ///
     /// Fails when there is no such adapter, and when the model has one already.
-    pub fn with_adapter(self, name: &str, search_path: &SearchPath) -> Result<Self> {
+    pub fn with_adapter(
+        self,
+        name: &str,
+        search_path: &SearchPath,
+        given_by: &str,
+    ) -> Result<Self> {
         if let Self::Adapted(own) = &self {
             bail!(
-                "the model has an adapter of its own, {}\nleave this one out, or name the base as the \
+                "{given_by}: the model has an adapter of its own, {}\nleave this one out, or name the base as the \
                  model: {}",
                 own.adapter.display(),
                 own.base_name()
             );
         }
-        Adapted::of_name(self, name, search_path).map(|one| Self::Adapted(Box::new(one)))
+        let adapted = Adapted::of_name(self, name, search_path, given_by)?;
+        Ok(Self::Adapted(Box::new(adapted)))
     }
 
     /// Where its adapter is; none of a model without one.
@@ -148,24 +154,24 @@ impl ModelRef {
         }
     }
 
-    /// Opens it; a builtin policy draws its weights by `seed`.
+    /// Opens it, as what the command calls `name`; a builtin policy draws its weights by `seed`.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be fetched or read, or does not fit together.
-    pub fn open(&self, seed: u64, compute: &Compute) -> Result<(Model, Text)> {
-        match self {
-            Self::Builtin(builtin) => {
-                let (model, text) = builtin.make(seed, compute.dtype, &compute.device)?;
-                Ok((model.with_precision(compute.precision)?, text))
-            }
+    /// Fails when it cannot be fetched or read, or does not fit together; the error leads with the
+    /// model or with its adapter, whichever is at fault.
+    pub fn open(&self, name: &str, seed: u64, compute: &Compute) -> Result<(Model, Text)> {
+        let opened = match self {
+            Self::Adapted(adapted) => return adapted.open(name, seed, compute),
+            Self::Builtin(builtin) => builtin
+                .make(seed, compute.dtype, &compute.device)
+                .and_then(|(model, text)| Ok((model.with_precision(compute.precision)?, text))),
             Self::Path(path) => compute.load(path).map_err(|error| replacing(error, path)),
-            Self::Hub(address) => {
-                let path = hub::resolve(address)?;
-                compute.load(&path).map_err(|error| replacing(error, &path))
-            }
-            Self::Adapted(adapted) => adapted.open(seed, compute),
-        }
+            Self::Hub(address) => hub::resolve(address)
+                .map_err(Into::into)
+                .and_then(|path| compute.load(&path).map_err(|error| replacing(error, &path))),
+        };
+        opened.with_context(|| format!("opening {name}"))
     }
 
     /// The file or folder that it is found by: of a model with an adapter, that of the adapter.
@@ -180,7 +186,7 @@ impl ModelRef {
     /// Where it is read from: of a run the path of the checkpoint, else what the command calls it.
     pub fn place(&self, name: &str) -> String {
         let path = match self {
-            Self::Adapted(adapted) if adapted.is_given => return adapted.base.place(name),
+            Self::Adapted(adapted) if adapted.is_given() => return adapted.base.place(name),
             other => other.path(),
         };
         let Some(path) = path else { return name.to_owned() };
@@ -234,8 +240,8 @@ impl ModelRef {
             return if let Self::Adapted(adapted) = self { adapted.base.style() } else { Ok(None) };
         };
         let path = run.join(run_dir::RECIPE);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            file::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(Some(Recipe::parse(&path.display().to_string(), &text)?.prompt))
     }
 }

@@ -144,12 +144,14 @@ impl Reroller {
         let compute = Compute::new(self.device, recipe.model.dtype)?;
         let compute = compute.holding(BaseChoice::AsStored).with_notes_on(self.console.clone());
         let (model, text) = match (&self.source, checkpoint) {
-            (Source::Model { model_ref, .. }, _) => model_ref.open(recipe.seed, &compute)?,
+            (Source::Model { name, model_ref }, _) => {
+                model_ref.open(name, recipe.seed, &compute)?
+            }
             (Source::Checkpoints, path) => {
                 let path = path.expect("its origin has one").to_owned();
                 let model_ref = policy::at(path, &SearchPath::of_command())?;
                 check_base(model_ref.base())?;
-                model_ref.open(recipe.seed, &compute)?
+                model_ref.open(&recipe.model.path, recipe.seed, &compute)?
             }
         };
         Ok((model, recipe.prompt.prepare(text)?))

@@ -90,7 +90,8 @@ pub fn resume(run: &RunDir, request: &Request<'_>) -> Result<Resumed> {
     };
     let steps = [total_steps(&recipe)?, request.total_steps];
     let has_ended = |steps| state.is_some_and(|state| is_done(state, steps));
-    refuse(run, request, &found, &changed_files, has_ended(steps[0]))?;
+    let ended = has_ended(steps[0]).then(|| last_stage(&recipe)).transpose()?;
+    refuse(run, request, &found, &changed_files, ended)?;
     let is_done = has_ended(steps[1]);
     let is_ended = || status(run.root()).is_ok_and(|status| status.state == State::Finished);
     if is_done && (!has_ended(steps[0]) || is_ended()) {
@@ -166,16 +167,15 @@ fn refused(one: &Difference) -> String {
 
 /// The settings that the run has, for `--set`, and the keys of those that change no step and that
 /// it cannot set. `None` where it cannot set another one: in a list of verifiers, or where the kind
-/// of a table, and with it further keys, is another. With `has_ended`, its number of steps leaves
-/// nothing to do and is not kept.
-fn keeping(found: &[Difference], has_ended: bool) -> Option<(Vec<String>, Vec<&str>)> {
+/// of a table, and with it further keys, is another. Of a run that has `ended`, in this stage with
+/// so many steps, that number leaves nothing to do: it is doubled.
+fn keeping(found: &[Difference], ended: Option<(usize, u64)>) -> Option<(Vec<String>, Vec<&str>)> {
     let setting = |one: &Difference| {
         let Change { key, then, .. } = &one.change;
         let below = key.strip_prefix("stage.").and_then(|rest| rest.split_once('.'));
         let is_in_list = |key: &str| key.split('.').any(|word| word.parse::<usize>().is_ok());
         let is_settable = key.rsplit('.').next() != Some("kind")
-            && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting))
-            && !(has_ended && key.rsplit('.').next() == Some("steps"));
+            && !is_in_list(below.map_or(key.as_str(), |(_, setting)| setting));
         let value = then.as_ref().filter(|_| is_settable)?;
         Some(format!("{key}={value}"))
     };
@@ -190,16 +190,27 @@ fn keeping(found: &[Difference], has_ended: bool) -> Option<(Vec<String>, Vec<&s
             None => others.push(key.as_str()),
         }
     }
+    let are_steps = |setting: &String| setting.split('=').next().is_some_and(is_steps);
+    if let Some((stage, steps)) = ended.filter(|_| settings.iter().any(are_steps)) {
+        let key = format!("stage.{stage}.steps=");
+        settings.retain(|setting| !setting.starts_with(&key));
+        settings.push(format!("{key}{}", steps.saturating_mul(2)));
+    }
     (!settings.is_empty()).then_some((settings, others))
 }
 
-/// Fails where something may not differ.
+/// Whether a key is the number of steps of a stage.
+fn is_steps(key: &str) -> bool {
+    key.starts_with("stage.") && key.rsplit('.').next() == Some("steps")
+}
+
+/// Fails where something may not differ; the run has `ended` in this stage with so many steps.
 fn refuse(
     run: &RunDir,
     request: &Request<'_>,
     found: &[Difference],
     files: &[String],
-    has_ended: bool,
+    ended: Option<(usize, u64)>,
 ) -> Result<()> {
     let has = |class| found.iter().any(|one| one.change.class == class);
     let needs_changed = has(Class::Changing);
@@ -211,10 +222,12 @@ fn refuse(
     lines.extend(files.iter().map(|file| format!("{:10}  {file}", "file")));
     let changed_files = !files.is_empty();
     let command = Command { line: request.command, changed: false, changed_files };
-    let keep = keeping(found, has_ended).map_or(String::new(), |(settings, others)| {
+    let keep = keeping(found, ended).map_or(String::new(), |(settings, others)| {
         let but = if others.is_empty() { "" } else { ", but for " };
+        let has_more = ended.is_some() && found.iter().any(|one| is_steps(&one.change.key));
+        let more = if has_more { "all steps of the run are done; to go on with more, and " } else { "" };
         format!(
-            "to keep the settings of the run, such as those of an earlier --set{but}{}:\n  {}\n",
+            "{more}to keep the settings of the run, such as those of an earlier --set{but}{}:\n  {}\n",
             others.join(", "),
             command.resume(&settings)
         )

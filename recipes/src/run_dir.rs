@@ -13,11 +13,13 @@
 //! and the record of [`evals::run`]. Everything is written under a temporary name, synced and
 //! renamed: what has its name is whole.
 
+mod adapter_files;
 mod base;
 mod changes;
 mod checkpoints;
 mod claim;
 mod facts;
+mod kept;
 mod leftovers;
 mod pending;
 mod status;
@@ -30,15 +32,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use engine::file;
 use evals::run::{Accepted, Facts, Files, sync_folder, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use adapter_files::{adapter_sha256, reference_folder};
 pub use base::Base;
 pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, base_of, is_checkpoint};
 pub use claim::Claim;
-pub use facts::{computing, of_model, of_this_process, printable_command, tokenizer_sha256};
+pub use facts::{
+    computing, of_model, of_this_process, printable_command, tokenizer_sha256, trained,
+};
 pub use pending::Pending;
 pub(crate) use status::STATUS;
 pub use status::{Heartbeat, status, steps_done};
@@ -138,7 +144,7 @@ impl RunDir {
     /// Fails when it cannot be read.
     pub fn recipe(&self) -> Result<String> {
         let path = self.root.join(RECIPE);
-        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        file::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     }
 
     /// What the run is, and what it began with.
@@ -261,14 +267,7 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 /// Reads a JSON file of a run.
 pub(crate) fn read_json<T: Serialize + DeserializeOwned>(path: &Path) -> Result<T> {
-    // A pipe or a device would be read for ever.
-    if path.exists() && !path.is_file() {
-        bail!(
-            "reading {}: expected a file, got a folder, a pipe or a device\nmove it away",
-            path.display()
-        );
-    }
-    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = file::read(path).with_context(|| format!("reading {}", path.display()))?;
     let value = serde_json::from_slice(&text).map_err(|error| error.to_string());
     let read = value.and_then(|value: serde_json::Value| {
         // Whatever its items are: serde would name the first that does not fit.

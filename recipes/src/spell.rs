@@ -1,11 +1,11 @@
 //! The texts of another trainer's ids, by the tokenizer of its model.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use engine::file;
 use engine::text::Text;
 use evals::run::Spell;
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub fn tokenizer(path: &Path) -> Result<Arc<dyn Spell>> {
         }
         _ => bail!("{}: expected a {NAME}, or the folder of a model that has one", path.display()),
     };
-    let config = match fs::read(folder.join("config.json")) {
+    let config = match file::read(&folder.join("config.json")) {
         Ok(bytes) => serde_json::from_slice(&bytes).context("config.json beside the tokenizer")?,
         // A tokenizer alone has none.
         Err(_) => Value::Null,
@@ -56,6 +56,8 @@ pub fn tokenizer(path: &Path) -> Result<Arc<dyn Spell>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use evals::run::Foreign;
     use serde_json::json;
 
@@ -69,7 +71,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).unwrap();
         let atom = policy::locate("builtin:atom", &SearchPath::of_command()).unwrap();
-        let (_, text) = atom.open(1, &compute).unwrap();
+        let (_, text) = atom.open("builtin:atom", 1, &compute).unwrap();
         for (name, content) in text.to_files().unwrap() {
             fs::write(temp.path().join(name), content).unwrap();
         }

@@ -57,9 +57,9 @@ fn a_folder_without_a_configuration_is_told_by_what_it_holds() {
     let adapter = holding(&["adapter_model.safetensors"]);
     let json = r#"{"base_model_name_or_path": "org/base", "r": 8}"#;
     fs::write(adapter.path().join("adapter_config.json"), json).unwrap();
-    refused(adapter.path(), &["adapter", "org/base", "merge"]);
+    refused(adapter.path(), &["adapter", "org/base", "--adapter"]);
     fs::write(adapter.path().join("adapter_config.json"), "{").unwrap();
-    refused(adapter.path(), &["adapter", "its base model"]);
+    refused(adapter.path(), &["adapter", "its base as the model"]);
     let cache = holding(&["refs/main", "snapshots/0a1b/config.json"]);
     refused(cache.path(), &["give the folder inside it", "0a1b"]);
     let outer = holding(&["checkpoint-10/config.json"]);

@@ -72,7 +72,7 @@ pub struct Facts {
 }
 
 /// A model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelFacts {
     /// As the recipe names it.
     pub path: String,
@@ -92,13 +92,22 @@ pub struct ModelFacts {
 }
 
 /// An adapter on a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AdapterFacts {
-    /// Where it was read from; empty if it began afresh.
-    #[serde(default)]
-    pub path: String,
+    /// Where it was read from; none if it began afresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Rows of each `A`.
     pub rank: usize,
+    /// Numerator of its scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// What `alpha` is divided by: `rank`, or `sqrt-rank` for its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<String>,
+    /// The linear maps that it adapts, in every block.
+    #[serde(default)]
+    pub targets: Vec<String>,
     /// Numbers in it. A training changes these alone.
     pub parameters: u64,
 }

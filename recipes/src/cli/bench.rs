@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use engine::Activations;
 
@@ -116,9 +116,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
     let compute = work.base.into_iter().fold(compute, Compute::holding);
     let adapter = work.adapter.as_deref();
-    let (model, _) = policy::locate_with(&work.model, adapter, &SearchPath::of_command())?
-        .open(1, &compute)
-        .with_context(|| format!("opening {}", work.model))?;
+    let (model, _) = policy::locate_with(&work.model, adapter, &SearchPath::of_command())?.open(
+        &work.model,
+        1,
+        &compute,
+    )?;
     if !matches!(what, What::Decode) && model.trainable().next().is_none() {
         bail!(
             "--base as-stored: the matrices of {} stay in the format of their file, so there is nothing \

@@ -169,8 +169,7 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let (model_ref, place) = located(&model, args.adapter.as_deref(), &console)?;
     let compute =
         Compute::new(args.device, args.dtype)?.holding(args.base).with_notes_on(console.clone());
-    let opened = model_ref.open(args.seed, &compute);
-    let (weights, text) = opened.with_context(|| format!("opening {model}"))?;
+    let (weights, text) = model_ref.open(&model, args.seed, &compute)?;
     let (style, prompt) = style(args.prompt.as_deref(), &model_ref, &text)?;
     let text = prompt.prepare(text)?;
     prompt.notes(&text)?.iter().for_each(|note| console.print(&format!("note: {note}")));

@@ -1,6 +1,6 @@
 use std::num::NonZeroUsize;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use engine::text::{StopStrings, Text};
 use evals::attempt::Stops;
 use evals::{Bos, PromptStyle, Template};
@@ -105,8 +105,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let model_ref = policy::locate_with(&args.model, args.adapter.as_deref(), &search_path)?;
     let compute =
         Compute::new(args.device, args.dtype)?.holding(args.base).with_notes_on(Console::lines());
-    let (model, text) =
-        model_ref.open(args.seed, &compute).with_context(|| format!("opening {}", args.model))?;
+    let (model, text) = model_ref.open(&args.model, args.seed, &compute)?;
     let style = style(args, &model_ref, &text)?;
     let text = style.prepare(text)?;
     for note in style.notes(&text)? {

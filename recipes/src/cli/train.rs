@@ -16,7 +16,7 @@ use crate::search_path::SearchPath;
 use crate::signals::{INTERRUPTED, Stop};
 use crate::train::{Ended, Job, Options, outlook, train};
 use crate::verifiers::{self, OutsideConfig, RewardConfig, RewardsConfig};
-use crate::{length_limits, machine, shipped};
+use crate::{length_limits, machine, run_dir, shipped};
 
 /// Trains a recipe.
 #[derive(Debug, clap::Args)]
@@ -99,7 +99,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let search_path = SearchPath::of_recipe(&folder);
     if args.dry_run {
         verifiers::check(&recipe.rewards())?;
-        let plan = plan(&recipe, &search_path, threads)?;
+        // A run that goes on does not need the adapter that it started from.
+        let own = if args.resume { newest_checkpoint(&args.root(&recipe)) } else { None };
+        let plan = plan(&recipe, &search_path, own.as_deref(), threads)?;
         let lacks_problems = plan.lacks_problems();
         show(&plan.with_origins(origins), &recipe, args)?;
         // A shipped recipe is planned before its problems are fetched; one of the user's names
@@ -159,9 +161,20 @@ fn stop_after(time: Duration, stop: Stop, console: Console) {
     });
 }
 
-/// What the run would do and need, as far as it can be known here.
-fn plan(recipe: &Recipe, search_path: &SearchPath, threads: usize) -> Result<Plan> {
-    let mut model = Sizes::of(recipe, search_path)?;
+/// The newest checkpoint of a run. What is wrong with the run is said when it is resumed.
+fn newest_checkpoint(root: &Path) -> Option<PathBuf> {
+    Some(run_dir::checkpoints(root).ok()?.pop()?.path)
+}
+
+/// What the run would do and need, as far as it can be known here. One that goes on has its adapter
+/// in the checkpoint `own`.
+fn plan(
+    recipe: &Recipe,
+    search_path: &SearchPath,
+    own: Option<&Path>,
+    threads: usize,
+) -> Result<Plan> {
+    let mut model = Sizes::of(recipe, search_path, own)?;
     if let Some(text) = model.text.take() {
         let text = recipe.prompt.prepare(text)?;
         model.notes.extend(recipe.prompt.notes(&text)?);

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 
 use engine::{AdapterConfig, ModelConfig, Module, Scaling, Weights};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What is added to the weights of the model, and trained in their place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,12 +95,26 @@ settings::by_shape! { Targets: "\"all-linear\" or a list of names";
 }
 
 /// The word for all linear maps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "AllTargets")]
 pub enum All {
     /// All seven linear maps of every block.
     AllLinear,
+}
+
+impl<'de> Deserialize<'de> for All {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        if word == "all-linear" {
+            return Ok(Self::AllLinear);
+        }
+        let names: Vec<_> = word.split(',').map(|name| format!("{:?}", name.trim())).collect();
+        let names = names.join(", ");
+        Err(D::Error::custom(format_args!(
+            "expected \"all-linear\" or a list of names, got \"{word}\": write [{names}] for a list"
+        )))
+    }
 }
 
 /// A linear map of a block, by its Hugging Face name.

@@ -61,9 +61,6 @@ fn extension(name: &str) -> Option<String> {
 /// malformed or refused, and when there is none. Where a row is at fault, the message begins with
 /// its place.
 pub(super) fn read(path: &Path, accept: Accept, take: &mut Take<'_>) -> Result<Digest> {
-    if path.exists() && !path.is_dir() && !path.is_file() {
-        bail!("expected a file, got a pipe or a device: write the rows into a file first");
-    }
     let mut file = Digesting::open(path, "a file of rows")?;
     let mut source = BufReader::new(&mut file);
     let head = head(&mut source)?;

@@ -1,12 +1,15 @@
 //! What the weights of a model take in the types of its files, and what its adapter takes.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::{Adapter, AdapterConfig, Checkpoint, ModelConfig, Weights};
 
+use super::file_type::split_type;
 use crate::config::{BaseChoice, Recipe, ReferenceChoice};
 use crate::memory::{F32, Trained, decoding_bytes};
-use crate::policy::locate_adapter;
+use crate::policy::{FROM, ModelRef, locate, locate_adapter};
 use crate::search_path::SearchPath;
 
 /// Bytes of the weights in the types of their files.
@@ -42,18 +45,7 @@ impl Stored {
                 ..Self::f32(parameters)
             };
         };
-        let embedding = (model.vocab_size * model.hidden_size) as u64;
-        let tables = if model.tie_embeddings { 1 } else { 2 };
-        let embedding = (tables * embedding).min(parameters);
-        let own = (parameters - embedding) / kind.numbers * kind.bytes;
-        // As llama.cpp quantises them.
-        let of_embedding = if kind.numbers > 1 && kind.name != "q8_0" { Q6_K } else { kind };
-        let rest = embedding / of_embedding.numbers * of_embedding.bytes;
-        let types = if of_embedding == kind {
-            vec![(kind.name, own + rest)]
-        } else {
-            vec![(kind.name, own), (of_embedding.name, rest)]
-        };
+        let types = kind.bytes(model).into_iter().collect();
         Self::sorted(types, "by the name of the file, which is not here")
     }
 
@@ -71,47 +63,6 @@ impl Stored {
     fn decoding(&self, model: &ModelConfig, threads: usize) -> u64 {
         let is_decoded = self.types.iter().any(|(name, _)| *name != "f32");
         if is_decoded { decoding_bytes(model, threads) } else { 0 }
-    }
-}
-
-/// A type of GGUF files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Type {
-    name: &'static str,
-    /// Numbers of a block.
-    numbers: u64,
-    /// Bytes of a block.
-    bytes: u64,
-}
-
-const Q6_K: Type = Type { name: "q6_k", numbers: 256, bytes: 210 };
-
-/// Types that names of files end with; sizes are those of ggml.
-const TYPES: [Type; 13] = [
-    Type { name: "f32", numbers: 1, bytes: 4 },
-    Type { name: "f16", numbers: 1, bytes: 2 },
-    Type { name: "bf16", numbers: 1, bytes: 2 },
-    Type { name: "q4_0", numbers: 32, bytes: 18 },
-    Type { name: "q4_1", numbers: 32, bytes: 20 },
-    Type { name: "q5_0", numbers: 32, bytes: 22 },
-    Type { name: "q5_1", numbers: 32, bytes: 24 },
-    Type { name: "q8_0", numbers: 32, bytes: 34 },
-    Type { name: "q2_k", numbers: 256, bytes: 84 },
-    Type { name: "q3_k", numbers: 256, bytes: 110 },
-    Type { name: "q4_k", numbers: 256, bytes: 144 },
-    Type { name: "q5_k", numbers: 256, bytes: 176 },
-    Q6_K,
-];
-
-/// The name of a model's file without the type that it ends with, and the type, where it has one.
-pub(super) fn split_type(name: &str) -> (&str, Option<Type>) {
-    let stem = name.strip_suffix(".gguf").unwrap_or(name);
-    let Some((model, last)) = stem.rsplit_once(['-', '.']) else { return (stem, None) };
-    let last = last.to_ascii_lowercase();
-    let kind = last.trim_end_matches("_s").trim_end_matches("_m").trim_end_matches("_l");
-    match TYPES.iter().find(|one| one.name == kind) {
-        Some(kind) => (model, Some(*kind)),
-        None => (stem, None),
     }
 }
 
@@ -142,7 +93,8 @@ pub struct Named {
 }
 
 impl AdapterSize {
-    /// The size of the adapter of a recipe for a model of these sizes; `None` where there is none.
+    /// The size of the adapter of a recipe for a model of these sizes, and what there is to know of
+    /// it; `None` where there is none. A run that goes on has its adapter in the checkpoint `own`.
     ///
     /// # Errors
     ///
@@ -152,11 +104,13 @@ impl AdapterSize {
         recipe: &Recipe,
         model: &ModelConfig,
         search_path: &SearchPath,
-    ) -> Result<Option<Self>> {
+        own: Option<&Path>,
+    ) -> Result<Option<(Self, Option<String>)>> {
         let Some(choice) = &recipe.model.adapter else { return Ok(None) };
         let mut named = Vec::new();
         for (name, from) in recipe.referred_adapters() {
-            let size = Self::of_file(from, model, search_path);
+            let size = locate_adapter(from, search_path);
+            let size = size.and_then(|path| Self::of_file(&path, model));
             let size = size.with_context(|| format!("model.adapters.{name}.from"))?;
             let (name, from) = (name.to_owned(), from.to_owned());
             named.push(Named { name, from, rank: size.config.rank, parameters: size.parameters });
@@ -165,18 +119,40 @@ impl AdapterSize {
         if !misfits.is_empty() {
             bail!("recipe {}: {}", recipe.name, misfits.join("\n"));
         }
-        if let Some(from) = choice.from() {
-            let own = Self::of_file(from, model, search_path).context("model.adapter.from")?;
-            return Ok(Some(Self { named, ..own }));
-        }
-        let config = choice.config();
-        let parameters = parameters(&config, model);
-        Ok(Some(Self { config, parameters, is_fresh: true, named }))
+        let (size, note) = match (choice.from(), own) {
+            (None, _) => {
+                let config = choice.config();
+                let parameters = parameters(&config, model);
+                (Self { config, parameters, is_fresh: true, named: Vec::new() }, None)
+            }
+            (Some(_), Some(own)) => (Self::of_file(own, model)?, None),
+            (Some(from), None) => Self::from(from, recipe, model, search_path)?,
+        };
+        Ok(Some((Self { named, ..size }, note)))
     }
 
-    fn of_file(from: &str, model: &ModelConfig, search_path: &SearchPath) -> Result<Self> {
-        let path = locate_adapter(from, search_path)?;
-        let adapter = Adapter::open(&path, model, DType::F32, &Device::Cpu)?;
+    /// Of an adapter to start from, with a note where it was trained on another base.
+    fn from(
+        from: &str,
+        recipe: &Recipe,
+        model: &ModelConfig,
+        search_path: &SearchPath,
+    ) -> Result<(Self, Option<String>)> {
+        let (path, note) = match locate(&recipe.model.path, search_path) {
+            Ok(base) => match base.with_adapter(from, search_path, FROM)? {
+                ModelRef::Adapted(adapted) => {
+                    (adapted.path().to_owned(), adapted.note(recipe.seed)?)
+                }
+                _ => unreachable!("it has an adapter"),
+            },
+            // A model that is not here has the sizes of its name.
+            Err(_) => (locate_adapter(from, search_path).context(FROM)?, None),
+        };
+        Ok((Self::of_file(&path, model).context(FROM)?, note))
+    }
+
+    fn of_file(path: &Path, model: &ModelConfig) -> Result<Self> {
+        let adapter = Adapter::open(path, model, DType::F32, &Device::Cpu)?;
         let sizes = adapter.parameters().into_iter().map(|(_, tensor)| tensor.elem_count() as u64);
         let (config, parameters) = (adapter.config().clone(), sizes.sum());
         Ok(Self { config, parameters, is_fresh: adapter.is_zero()?, named: Vec::new() })
@@ -236,22 +212,6 @@ mod tests {
 
     use super::*;
     use crate::builtin::Builtin;
-
-    #[test]
-    fn a_file_is_named_after_its_type() {
-        for (name, model, kind) in [
-            ("qwen2.5-1.5b-instruct-q4_k_m.gguf", "qwen2.5-1.5b-instruct", Some("q4_k")),
-            ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct", Some("q4_1")),
-            ("a-Q8_0", "a", Some("q8_0")),
-            ("a-bf16.gguf", "a", Some("bf16")),
-            ("smollm2-135m-instruct.gguf", "smollm2-135m-instruct", None),
-            ("qwen2.5-1.5b", "qwen2.5-1.5b", None),
-            ("q4_k", "q4_k", None),
-        ] {
-            let (found, found_kind) = split_type(name);
-            assert_eq!((found, found_kind.map(|kind| kind.name)), (model, kind), "{name}");
-        }
-    }
 
     /// With the sizes of SmolLM2-135M that count here.
     fn wide() -> ModelConfig {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::config::{BaseChoice, BestBy, Recipe, ReferenceChoice};
 use crate::memory::{F32, MemoryEstimate};
-use crate::printable::{both_ends, counted};
+use crate::printable::{both_ends, counted, thousands};
 
 /// Characters shown of each end of a prompt.
 const PROMPT: usize = 300;
@@ -23,18 +23,6 @@ fn mib(bytes: u64) -> String {
         ..10_000.0 => format!("{mib:.0} MiB"),
         _ => format!("{:.0} GiB", mib / 1024.0),
     }
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 impl fmt::Display for Plan {
@@ -315,6 +303,7 @@ impl fmt::Display for MemoryEstimate {
             ("optimizer", self.optimizer),
             ("reference", self.reference),
             ("cache", self.cache),
+            ("sampling's copy of the weights in bf16", self.rounded),
             ("activations", self.activations),
             ("head's gradient", self.head),
             ("a block's backward pass", self.working),
@@ -327,10 +316,11 @@ impl fmt::Display for MemoryEstimate {
             .collect();
         let mut turns = Vec::new();
         if self.cache > 0 {
-            turns.push("; cache and backward pass in turn");
+            let copy = if self.rounded > 0 { ", copy" } else { "" };
+            turns.push(format!("; cache{copy} and backward pass in turn"));
         }
         if self.in_turn {
-            turns.push("; gradients and activations in turn");
+            turns.push("; gradients and activations in turn".to_owned());
         }
         write!(f, "about {}: {}{}", mib(self.total()), listed.join(", "), turns.concat())
     }
@@ -342,8 +332,6 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(thousands(7), "7");
-        assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(mib(1 << 20), "1.0 MiB");
         assert_eq!([0, 1, 93_799].map(mib), ["0 KiB", "1 KiB", "92 KiB"]);
         assert_eq!(mib(300 << 20), "300 MiB");

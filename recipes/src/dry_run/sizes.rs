@@ -1,14 +1,14 @@
 //! Where a dry run has the sizes of its model from.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::hub::Hub;
-use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights};
+use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights, file};
 
-use super::base::{AdapterSize, Stored, split_type};
+use super::base::{AdapterSize, Stored};
+use super::file_type::split_type;
 use crate::config::Recipe;
 use crate::policy::{ModelRef, locate};
 use crate::search_path::SearchPath;
@@ -33,15 +33,17 @@ pub struct Sizes {
 impl Sizes {
     /// The sizes of a recipe's model, with nothing fetched and no weight read: from the model where
     /// it is here, from its `config.json` where only that is, else from the published configuration
-    /// of a model of its name.
+    /// of a model of its name. A run that goes on has its adapter in the checkpoint `own`.
     ///
     /// # Errors
     ///
     /// Fails when none of these is there, when the model's files are damaged, and when the adapter
     /// is not one of such a model.
-    pub fn of(recipe: &Recipe, search_path: &SearchPath) -> Result<Self> {
-        let sizes = Self::of_model(recipe, search_path)?;
-        let adapter = AdapterSize::of(recipe, &sizes.config, search_path)?;
+    pub fn of(recipe: &Recipe, search_path: &SearchPath, own: Option<&Path>) -> Result<Self> {
+        let mut sizes = Self::of_model(recipe, search_path)?;
+        let found = AdapterSize::of(recipe, &sizes.config, search_path, own)?;
+        let (adapter, note) = found.unzip();
+        sizes.notes.extend(note.flatten());
         Ok(Self { adapter, ..sizes })
     }
 
@@ -91,7 +93,7 @@ impl Sizes {
             }
             Err(problem) if json.is_file() => {
                 let bytes =
-                    fs::read(&json).with_context(|| format!("reading {}", json.display()))?;
+                    file::read(&json).with_context(|| format!("reading {}", json.display()))?;
                 let value = serde_json::from_slice(&bytes)
                     .with_context(|| format!("{} is no JSON", json.display()))?;
                 let config = ModelConfig::from_json(&value)

@@ -1,18 +1,23 @@
 //! A model with an adapter: found by the names of both, or by a checkpoint that says which base it
 //! belongs to.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use candle::{DType, Device};
 use engine::text::Text;
-use engine::{Adapter, Model, ModelConfig, adapter};
+use engine::{Adapter, Model, ModelConfig, adapter, file, hub};
 use evals::run::Files;
 
 use super::{Compute, ModelRef, best_checkpoint, is_run, locate_alone, replacing};
 use crate::identity::adapter_files;
 use crate::run_dir::{Base, base_of, is_checkpoint};
 use crate::search_path::SearchPath;
+
+/// The setting of a recipe that names an adapter to start from.
+pub const FROM: &str = "model.adapter.from";
 
 /// A model with an adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +28,33 @@ pub struct Adapted {
     pub(super) adapter: PathBuf,
     /// What the adapter was trained on, if that is known.
     trained_on: Option<Base>,
-    /// Whether the user named the base. Else it is the one that the adapter was trained on.
-    pub(super) is_given: bool,
+    /// By which setting the user put it on the base. Without one, the base is the one that the
+    /// adapter was trained on.
+    given_by: Option<String>,
+    /// The files of the base, once they were read.
+    base_files: OnceLock<Files>,
 }
 
 /// Whether a folder holds an adapter and no model.
 pub(super) fn is_adapter(folder: &Path) -> bool {
     folder.join(adapter::CONFIG).is_file() && !folder.join("config.json").exists()
+}
+
+/// What a folder of PEFT calls the base of its adapter.
+fn said_base(folder: &Path) -> Option<String> {
+    let bytes = file::read(&folder.join(adapter::CONFIG)).ok()?;
+    let json: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let name = json["base_model_name_or_path"].as_str()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Whether two names may be those of one model: a file is named after its type, too.
+fn is_named_alike(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|name| {
+        let last = name.trim_end_matches('/').rsplit(['/', '\\']).next().unwrap_or(name);
+        last.to_lowercase().trim_end_matches(".gguf").replace([':', '.', '_'], "-")
+    });
+    one.contains(&other) || other.contains(&one)
 }
 
 /// The adapter in the file or folder `path`, for `model`.
@@ -46,11 +71,17 @@ pub(super) fn open_adapter(path: &Path, model: &Model) -> engine::Result<Adapter
 pub fn locate_adapter(name: &str, search_path: &SearchPath) -> Result<PathBuf> {
     const EXPECTED: &str =
         "expected a folder as PEFT has it, a .gguf adapter, or a run that trains an adapter";
+    if name.starts_with(hub::SCHEME) {
+        bail!("{name}: adapters are not fetched from a hub\nfetch it, and name its folder");
+    }
     let Some(path) = search_path.find(name) else {
         bail!("there is no adapter {name} in {}\n{EXPECTED}", search_path.describe());
     };
     let path = if is_run(&path) { best_checkpoint(&path)? } else { path };
-    if !path.is_file() && !path.join(adapter::CONFIG).is_file() {
+    // What else is wrong with a file is said when it is opened.
+    let is_there = path.join(adapter::CONFIG).symlink_metadata();
+    let lacks_config = is_there.is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if path.is_dir() && lacks_config {
         bail!("{} is no adapter: it has no {}\n{EXPECTED}", path.display(), adapter::CONFIG);
     }
     Ok(path)
@@ -61,9 +92,10 @@ impl Adapted {
     pub(super) fn of_checkpoint(folder: PathBuf, search_path: &SearchPath) -> Result<Self> {
         let known = if is_checkpoint(&folder) { base_of(&folder)? } else { None };
         let Some(trained_on) = known else {
+            let base = said_base(&folder).map_or_else(String::new, |base| format!(", {base},"));
             bail!(
-                "{} is an adapter, not a model\nname its base as the model, and this by --adapter; \
-                 in a recipe, by model.adapter.from",
+                "{} is an adapter, not a model\nname its base{base} as the model, and this by \
+                 --adapter; in a recipe, by model.adapter.from",
                 folder.display()
             );
         };
@@ -87,20 +119,37 @@ impl Adapted {
             );
         }
         let trained_on = Some(trained_on);
-        Ok(Self { base, adapter: folder, trained_on, is_given: false })
+        let base_files = OnceLock::new();
+        Ok(Self { base, adapter: folder, trained_on, given_by: None, base_files })
     }
 
-    /// The adapter `name` on `base`.
-    pub(super) fn of_name(base: ModelRef, name: &str, search_path: &SearchPath) -> Result<Self> {
-        let path = locate_adapter(name, search_path)?;
-        let trained_on = if is_checkpoint(&path) { base_of(&path)? } else { None };
-        Ok(Self { base, adapter: path, trained_on, is_given: true })
+    /// The adapter `name` on `base`, as the setting `given_by` says.
+    pub(super) fn of_name(
+        base: ModelRef,
+        name: &str,
+        search_path: &SearchPath,
+        given_by: &str,
+    ) -> Result<Self> {
+        let adapter = locate_adapter(name, search_path).with_context(|| given_by.to_owned())?;
+        let trained_on = if is_checkpoint(&adapter) { base_of(&adapter)? } else { None };
+        let (given_by, base_files) = (Some(given_by.to_owned()), OnceLock::new());
+        Ok(Self { base, adapter, trained_on, given_by, base_files })
+    }
+
+    /// Where the adapter is.
+    pub fn path(&self) -> &Path {
+        &self.adapter
+    }
+
+    /// Whether the user named the base.
+    pub(super) fn is_given(&self) -> bool {
+        self.given_by.is_some()
     }
 
     /// Its base, for a message.
     pub(super) fn base_name(&self) -> String {
         match (&self.trained_on, &self.base) {
-            (Some(base), _) if !self.is_given => base.name.clone(),
+            (Some(base), _) if !self.is_given() => base.name.clone(),
             (_, ModelRef::Builtin(builtin)) => format!("builtin:{}", builtin.name),
             (_, ModelRef::Path(path)) => path.display().to_string(),
             (_, ModelRef::Hub(address)) => address.clone(),
@@ -119,66 +168,61 @@ impl Adapted {
 
     /// Opens the base, as it is stored unless `compute` says otherwise, and then the adapter.
     /// Weights of a builtin base are drawn by the seed that the adapter was trained with, or by
-    /// `seed` if the user named the base.
-    pub(super) fn open(&self, seed: u64, compute: &Compute) -> Result<(Model, Text)> {
-        let own = self.trained_on.as_ref().filter(|_| !self.is_given);
+    /// `seed` if the user named the base; the command calls the model `name`.
+    pub(super) fn open(&self, name: &str, seed: u64, compute: &Compute) -> Result<(Model, Text)> {
+        let own = self.trained_on.as_ref().filter(|_| !self.is_given());
         let seed = own.and_then(|base| base.seed).unwrap_or(seed);
-        let (model, text) = self.base.open(seed, &compute.below_adapter())?;
+        let (model, text) = self.base.open(name, seed, &compute.below_adapter())?;
         let adapter = self.open_for(&model, seed, compute)?;
-        Ok((model.with_adapter(adapter)?, text))
+        let whole = model.with_adapter(adapter).map_err(|error| self.failed(error.into()))?;
+        Ok((whole, text))
     }
 
     /// The adapter alone, for `model`, which is its base; a builtin one has the weights of `seed`.
     pub(super) fn open_for(&self, model: &Model, seed: u64, compute: &Compute) -> Result<Adapter> {
         self.check(seed, compute)?;
-        let adapter = open_adapter(&self.adapter, model);
-        let adapter = adapter.map_err(|error| replacing(error.into(), &self.adapter));
-        adapter.with_context(|| format!("opening the adapter {}", self.adapter.display()))
+        open_adapter(&self.adapter, model).map_err(|error| self.failed(error.into()))
     }
 
     /// The adapter for a base of this configuration that is open and not loaded.
     pub(super) fn open_on(&self, base: &ModelConfig, compute: &Compute) -> Result<Adapter> {
         self.check(0, compute)?;
         let opened = Adapter::open(&self.adapter, base, DType::F32, &Device::Cpu);
-        let opened = opened.map_err(|error| replacing(error.into(), &self.adapter));
-        opened.with_context(|| format!("opening {}", self.adapter.display()))
+        opened.map_err(|error| self.failed(error.into()))
+    }
+
+    /// The error of opening the adapter: it leads with the adapter, not with its base.
+    fn failed(&self, error: anyhow::Error) -> anyhow::Error {
+        let key = self.given_by.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+        let place = self.adapter.display();
+        replacing(error, &self.adapter).context(format!("{key}opening the adapter {place}"))
     }
 
     /// What other programs are told that its base is called: what the adapter says, or else the
     /// base's own name.
     pub(super) fn public_name(&self) -> String {
-        let said = std::fs::read(self.adapter.join(adapter::CONFIG)).ok();
-        let said = said.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-        let said = said.as_ref().and_then(|json| json["base_model_name_or_path"].as_str());
-        match said.filter(|name| !name.is_empty()) {
-            Some(name) if Path::new(name).is_absolute() => Base::public(name, None),
-            Some(name) => name.to_owned(),
+        match said_base(&self.adapter) {
+            Some(name) if Path::new(&name).is_absolute() => Base::public(&name, None),
+            Some(name) => name,
             None => self.base.public_name(),
         }
     }
 
-    /// Refuses a base of other contents than the adapter was trained on. One that the user named is
-    /// noted.
+    /// Refuses a base of other contents than the adapter was trained on. Of one that the user named
+    /// it is noted.
     fn check(&self, seed: u64, compute: &Compute) -> Result<()> {
-        let Some(trained_on) = &self.trained_on else { return Ok(()) };
-        let is_same = match &self.base {
-            ModelRef::Builtin(builtin) => {
-                trained_on.name == format!("builtin:{}", builtin.name)
-                    && trained_on.seed == Some(seed)
+        if self.is_given() {
+            let note = self.note(seed)?;
+            if let Some(note) = note {
+                compute.console.print(&format!("note: {note}"));
             }
-            other => other.files()?.is_none_or(|files| trained_on.has_files(&files)),
-        };
-        if is_same {
+            return Ok(());
+        }
+        let Some(trained_on) = self.trained_on.as_ref() else { return Ok(()) };
+        if self.is_trained_on(trained_on, seed)? {
             return Ok(());
         }
         let (adapter, name) = (self.adapter.display(), self.base_name());
-        if self.is_given {
-            compute.console.print(&format!(
-                "note: {adapter} was trained on {}, which has other weights than {name}",
-                trained_on.name
-            ));
-            return Ok(());
-        }
         Err(anyhow!(
             "{name} is not the base that {adapter} was trained on: expected {} bytes of sha256 {}\n\
              restore it; or, to put the adapter on this one, name {name} by --model and the \
@@ -188,10 +232,96 @@ impl Adapted {
         ))
     }
 
+    /// That the adapter was trained on another base than it is put on: by the digest in a
+    /// checkpoint, else by the names. Weights of a builtin base are drawn by `seed`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the files of the base cannot be read.
+    pub fn note(&self, seed: u64) -> Result<Option<String>> {
+        let (adapter, name) = (self.adapter.display(), self.base_name());
+        let Some(trained_on) = &self.trained_on else {
+            let said = said_base(&self.adapter);
+            let other = said.filter(|said| !is_named_alike(said, &self.base.public_name()));
+            return Ok(other.map(|said| {
+                format!("{adapter} says that its base is {said}, and is put on {name}")
+            }));
+        };
+        if self.is_trained_on(trained_on, seed)? {
+            return Ok(None);
+        }
+        let other = if trained_on.name == name {
+            format!("{name}, which has other weights since")
+        } else {
+            format!("{}, which has other weights than {name}", trained_on.name)
+        };
+        Ok(Some(format!("{adapter} was trained on {other}")))
+    }
+
+    /// Whether the base is the one that the adapter was trained on. One that is on a hub and not in
+    /// the cache is taken for it.
+    fn is_trained_on(&self, trained_on: &Base, seed: u64) -> Result<bool> {
+        Ok(match &self.base {
+            ModelRef::Builtin(builtin) => {
+                trained_on.name == format!("builtin:{}", builtin.name)
+                    && trained_on.seed == Some(seed)
+            }
+            _ => self.base_files()?.is_none_or(|files| trained_on.has_files(files)),
+        })
+    }
+
+    /// The files of the base, which are read once; `None` if it is on a hub and not in the cache.
+    fn base_files(&self) -> Result<Option<&Files>> {
+        if self.base_files.get().is_none() {
+            let Some(files) = self.base.files()? else { return Ok(None) };
+            return Ok(Some(self.base_files.get_or_init(|| files)));
+        }
+        Ok(self.base_files.get())
+    }
+
     /// The files of both; `None` if the base is on a hub and not in the cache.
     pub(super) fn files(&self) -> Result<Option<Files>> {
-        let Some(mut files) = self.base.files()? else { return Ok(None) };
+        let Some(mut files) = self.base_files()?.cloned() else { return Ok(None) };
         files.extend(adapter_files(&self.adapter)?);
         Ok(Some(files))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DTypeChoice, DeviceChoice};
+
+    #[test]
+    fn the_files_of_a_base_are_read_once() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/testdata/lora/llama");
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().join("base.gguf");
+        std::fs::copy(golden.join("base-blocks.gguf"), &base).unwrap();
+        let (adapter, search_path) = (golden.join("adapter"), SearchPath::of_command());
+        let adapter = adapter.display().to_string();
+        let model = ModelRef::Path(base.clone()).with_adapter(&adapter, &search_path, "--adapter");
+        let model = model.unwrap();
+        let first = model.files().unwrap().unwrap();
+        // It is not opened again: a second reading would fail.
+        std::fs::remove_file(&base).unwrap();
+        assert_eq!(model.files().unwrap(), Some(first));
+        let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).unwrap();
+        let error = format!("{:#}", model.open("mine", 1, &compute).unwrap_err());
+        assert!(error.starts_with("opening mine: "), "{error}");
+    }
+
+    #[test]
+    fn names_of_one_model_are_alike() {
+        for (one, other) in [
+            ("Qwen/Qwen2.5-0.5B", "qwen2.5-0.5b"),
+            ("HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m-instruct.gguf"),
+            ("/models/SmolLM2-135M", "SmolLM2-135M-Q4_1.gguf"),
+            ("builtin:atom", "builtin:atom"),
+            ("atom", "builtin:atom"),
+        ] {
+            assert!(is_named_alike(one, other) && is_named_alike(other, one), "{one}, {other}");
+        }
+        assert!(!is_named_alike("meta-llama/Llama-3.1-8B", "qwen2.5-0.5b"));
     }
 }

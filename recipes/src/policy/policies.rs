@@ -9,7 +9,7 @@ use engine::text::Text;
 use engine::{Adapter, Model, hub};
 use evals::run::Files;
 
-use super::adapted::{Adapted, open_adapter};
+use super::adapted::{Adapted, FROM, open_adapter};
 use super::{Compute, ModelRef, locate};
 use crate::causes::with_causes;
 use crate::config::Recipe;
@@ -68,8 +68,7 @@ impl<'a> Policies<'a> {
         }
         let mut start = self.base.clone();
         if let Some(from) = self.recipe.model.adapter.as_ref().and_then(|adapter| adapter.from()) {
-            let found = start.with_adapter(from, &self.search_path);
-            start = found.context("model.adapter.from")?;
+            start = start.with_adapter(from, &self.search_path, FROM)?;
         }
         Ok(self.start.get_or_init(|| start))
     }
@@ -124,8 +123,7 @@ impl<'a> Policies<'a> {
     /// Fails where [`Self::first`] does.
     pub fn first_of(&self, seed: u64) -> Result<(Model, Text)> {
         let choice = &self.recipe.model;
-        let opened = self.start()?.open(seed, &self.compute);
-        let (model, text) = opened.with_context(|| format!("opening {}", choice.path))?;
+        let (model, text) = self.start()?.open(&choice.path, seed, &self.compute)?;
         let Some(adapter) = choice.adapter.as_ref().filter(|one| one.from().is_none()) else {
             return Ok((model, text));
         };
@@ -148,11 +146,9 @@ impl<'a> Policies<'a> {
             return self.compute.load(path);
         }
         let seed = state.base.as_ref().and_then(|base| base.seed).unwrap_or(self.recipe.seed);
-        let opened = self.base_ref().open(seed, &self.compute);
-        let (model, text) = opened.map_err(|error| {
-            // As text: another checkpoint would not help.
-            anyhow!("opening {}: {}", self.recipe.model.path, with_causes(&error))
-        })?;
+        let opened = self.base_ref().open(&self.recipe.model.path, seed, &self.compute);
+        // As text: another checkpoint would not help.
+        let (model, text) = opened.map_err(|error| anyhow!(with_causes(&error)))?;
         let adapter = open_adapter(path, &model)?;
         Ok((model.with_adapter(adapter)?, text))
     }
@@ -160,8 +156,9 @@ impl<'a> Policies<'a> {
     /// The adapters that references look back at, located.
     fn referred(&self) -> Result<Vec<(&'a str, Box<Adapted>)>> {
         let find = |(name, from): (&'a str, &'a str)| -> Result<_> {
-            let found = Adapted::of_name(self.base.clone(), from, &self.search_path);
-            Ok((name, Box::new(found.with_context(|| key_of(name))?)))
+            let base = self.base.clone();
+            let found = Adapted::of_name(base, from, &self.search_path, &key_of(name))?;
+            Ok((name, Box::new(found)))
         };
         self.recipe.referred_adapters().into_iter().map(find).collect()
     }
@@ -174,8 +171,7 @@ impl<'a> Policies<'a> {
     /// Fails when one is missing, cannot be read, or is of a model of other sizes.
     pub fn named(&self, model: &Model, seed: u64) -> Result<NamedAdapters> {
         let open = |(name, found): (&str, Box<Adapted>)| {
-            let adapter = found.open_for(model, seed, &self.compute);
-            Ok((name.to_owned(), adapter.with_context(|| key_of(name))?))
+            Ok((name.to_owned(), found.open_for(model, seed, &self.compute)?))
         };
         self.referred()?.into_iter().map(open).collect()
     }

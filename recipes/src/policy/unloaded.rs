@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use engine::text::Text;
-use engine::{Adapter, Checkpoint, Export, Model, ModelConfig, hub};
+use engine::{Adapter, Checkpoint, Export, Model, ModelConfig, file, hub};
 
 use super::{Compute, ModelRef, is_run, locate, replacing};
 use crate::config::Recipe;
@@ -25,7 +25,8 @@ enum Weights {
 }
 
 impl Unloaded {
-    /// Opens the model, and its adapter where it has one.
+    /// Opens the model, and its adapter where it has one. The text of a run's is as the run used
+    /// it: with the token that ends a turn in its prompts.
     ///
     /// # Errors
     ///
@@ -35,11 +36,17 @@ impl Unloaded {
             ModelRef::Path(path) => path.clone(),
             ModelRef::Hub(address) => hub::resolve(address)?,
             ModelRef::Builtin(_) | ModelRef::Adapted(_) => {
-                let base = Weights::Model(Box::new(model.open(1, compute)?));
-                return Ok(Self { base, adapter: None });
+                let (opened, mut text) = model.open(&model.public_name(), 1, compute)?;
+                if let Some(style) = model.style()? {
+                    text = style.prepare(text)?;
+                }
+                return Ok(Self { base: Weights::Model(Box::new((opened, text))), adapter: None });
             }
         };
-        let opened = compute.checkpoint(&path).map_err(|error| replacing(error, &path))?;
+        let mut opened = compute.checkpoint(&path).map_err(|error| replacing(error, &path))?;
+        if let Some(style) = model.style()? {
+            opened.text = style.prepare(opened.text)?;
+        }
         let adapter = match model {
             ModelRef::Adapted(adapted) => Some(adapted.open_on(&opened.config, compute)?),
             _ => None,
@@ -88,7 +95,7 @@ impl ModelRef {
     pub fn began_with(&self) -> Option<PathBuf> {
         let Self::Path(checkpoint) = self else { return None };
         let run = checkpoint.ancestors().nth(2).filter(|run| is_run(run))?;
-        let text = std::fs::read_to_string(run.join(RECIPE)).ok()?;
+        let text = file::read_to_string(&run.join(RECIPE)).ok()?;
         let recipe = Recipe::parse(RECIPE, &text).ok()?;
         match locate(&recipe.model.path, &SearchPath::of_recipe(run)).ok()? {
             Self::Path(path) if path.is_file() => Some(path),

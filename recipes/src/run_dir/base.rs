@@ -31,13 +31,13 @@ impl Base {
     /// policy.
     pub fn of(name: &str, path: Option<&Path>, seed: Option<u64>, files: &Files) -> Self {
         let path = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-        let (bytes, sha256) = whole(files);
+        let (bytes, sha256) = together(&files.model());
         Self { name: name.to_owned(), path, seed, bytes, sha256 }
     }
 
     /// Whether the model of these files is this one. A builtin policy has no files.
     pub fn has_files(&self, files: &Files) -> bool {
-        self.sha256 == whole(files).1
+        self.sha256 == together(&files.model()).1
     }
 
     /// What other programs are told: the repository of an address, else the last part of a path.
@@ -60,22 +60,21 @@ impl Base {
     }
 }
 
-/// Bytes and digest of a model's files together.
-fn whole(files: &Files) -> (u64, String) {
-    let model = files.model();
-    let bytes = model.0.values().map(|file| file.bytes).sum();
-    let digest = match model.0.get(Files::MODEL) {
-        Some(file) => file.sha256.clone(),
-        None if model.0.is_empty() => String::new(),
-        None => {
-            let prefix = format!("{}/", Files::MODEL);
-            let mut lines = String::new();
-            for (key, file) in &model.0 {
-                let name = key.strip_prefix(&prefix).unwrap_or(key);
-                lines.extend([&file.sha256, "  ", name, "\n"]);
-            }
-            sha256(lines.as_bytes())
-        }
+/// Bytes and digest of the files of a model or an adapter together.
+pub(super) fn together(Files(files): &Files) -> (u64, String) {
+    let bytes = files.values().map(|file| file.bytes).sum();
+    // A file by itself has the key of what it is, one of a folder that and its name.
+    let lines: Option<Vec<_>> = files
+        .iter()
+        .map(|(key, file)| {
+            let (_, name) = key.split_once('/')?;
+            Some(format!("{}  {name}\n", file.sha256))
+        })
+        .collect();
+    let digest = match lines {
+        Some(lines) if lines.is_empty() => String::new(),
+        Some(lines) => sha256(lines.concat().as_bytes()),
+        None => files.values().next().map(|file| file.sha256.clone()).unwrap_or_default(),
     };
     (bytes, digest)
 }

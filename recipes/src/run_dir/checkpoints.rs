@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::adapter_files::{adapter_sha256, open_adapter};
 use super::{Base, Pending, RunDir, TensorFile, Unwritten, partial, read_json, write_json};
 use crate::printable::quoted;
 
@@ -64,6 +65,12 @@ pub struct TrainerState {
     /// The base of the adapter that is trained; none where all weights are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// Digest of that adapter's files in the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter_sha256: Option<String>,
+    /// Digest of the files that are kept of the adapter at the start of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_sha256: Option<String>,
     /// What the last step has yet to do; nothing in a checkpoint between two steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -84,6 +91,8 @@ impl TrainerState {
             score: None,
             samples: Thinning::default(),
             base: None,
+            adapter_sha256: None,
+            reference_sha256: None,
             pending: None,
             unwritten: Unwritten::default(),
         }
@@ -167,14 +176,16 @@ impl Saved {
         TensorFile::open(&self.path.join(OPTIMIZER))
     }
 
-    /// What is wrong with its files, where one is missing, cut short or unreadable. Values are not
-    /// read.
+    /// What is wrong with its files, where one is missing, cut short or unreadable, or not the one
+    /// of an adapter that was saved. Values are not read.
     pub fn damage(&self) -> Option<String> {
         let policy = match self.state.base {
-            Some(_) => adapter_files(&self.path),
+            Some(_) => open_adapter(&self.path),
             None => engine::Checkpoint::open(&self.path).map(drop).map_err(anyhow::Error::from),
         };
         let error = policy.err().or_else(|| self.optimizer().err());
+        let error = error.or_else(|| self.check_adapter().err());
+        let error = error.or_else(|| self.check_reference().err());
         error.map(|error| format!("{error:#}"))
     }
 }
@@ -193,14 +204,9 @@ pub fn base_of(folder: &Path) -> Result<Option<Base>> {
     Ok(read_json::<Part>(&folder.join(TRAINER))?.base)
 }
 
-/// Fails when a file of the adapter in `folder` is missing, cut short or unreadable.
-fn adapter_files(folder: &Path) -> Result<()> {
-    read_json::<serde_json::Map<String, Value>>(&folder.join(engine::adapter::CONFIG))?;
-    TensorFile::open(&folder.join(engine::adapter::TENSORS)).map(drop)
-}
-
 impl RunDir {
-    /// Writes the checkpoint of `state`: `model` fills in the files of the policy.
+    /// Writes the checkpoint of `state`: `model` fills in the files of the policy. Of an adapter
+    /// the digest is kept.
     ///
     /// # Errors
     ///
@@ -210,15 +216,18 @@ impl RunDir {
         state: &TrainerState,
         optimizer: Vec<(String, Tensor)>,
         model: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<PathBuf> {
+    ) -> Result<Saved> {
         let name = format!("checkpoints/{}", step_name(state.step));
+        let mut state = state.clone();
         self.write_folder(&name, |folder| {
             model(folder)?;
+            let of_adapter = state.base.as_ref().map(|_| adapter_sha256(folder)).transpose();
+            state.adapter_sha256 = of_adapter?;
             let tensors: HashMap<_, _> = optimizer.into_iter().collect();
             candle::safetensors::save(&tensors, folder.join(OPTIMIZER))?;
-            write_json(&folder.join(TRAINER), state)
+            write_json(&folder.join(TRAINER), &state)
         })?;
-        Ok(self.root.join(name))
+        Ok(Saved { path: self.root.join(name), state })
     }
 
     /// Removes checkpoints but the newest `keep` and, if asked, the one with the best score; of

@@ -4,12 +4,13 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 
 use engine::text::Text;
-use engine::{Model, Weights};
+use engine::{Model, Module, Scaling, Weights};
 use evals::run::{AdapterFacts, FORMAT, Facts, ModelFacts};
 
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::identity::sha256;
 use crate::machine::now;
+use crate::printable::thousands;
 
 /// A run that this process begins, computing with `threads` threads; what is of its recipe is left
 /// open.
@@ -50,8 +51,11 @@ pub fn of_model(path: &str, adapter: Option<&Path>, model: &Model, text: &Text) 
     Weights::of(model.config())
         .visit(|spec| parameters += spec.shape.iter().product::<usize>() as u64);
     let adapter = model.adapter().map(|own| AdapterFacts {
-        path: adapter.map(|path| path.display().to_string()).unwrap_or_default(),
+        path: adapter.map(|path| path.display().to_string()),
         rank: own.config().rank,
+        alpha: Some(own.config().alpha),
+        scaling: Some(own.config().scaling.name().to_owned()),
+        targets: own.config().targets.iter().map(|target| target.name().to_owned()).collect(),
         parameters: own.parameters().iter().map(|(_, one)| one.elem_count() as u64).sum(),
     });
     ModelFacts {
@@ -62,6 +66,26 @@ pub fn of_model(path: &str, adapter: Option<&Path>, model: &Model, text: &Text) 
         tokenizer_sha256: tokenizer_sha256(text),
         stop_tokens: text.stop_tokens().iter().filter_map(written).collect(),
     }
+}
+
+/// What is trained of a model with an adapter, in words; nothing where all weights are.
+pub fn trained(model: &ModelFacts) -> Option<String> {
+    let AdapterFacts { path, rank, alpha, scaling, targets, parameters } =
+        model.adapter.as_ref()?;
+    let mut parts = vec![format!("rank {rank}")];
+    parts.extend(alpha.map(|alpha| format!("alpha {alpha}")));
+    let scaling = scaling.as_deref().filter(|scaling| *scaling != Scaling::default().name());
+    parts.extend(scaling.map(|scaling| format!("scaling {scaling}")));
+    let is_all = targets.len() == Module::ALL.len();
+    parts.push(if is_all { "all-linear".to_owned() } else { targets.join(", ") });
+    let start = path.as_ref().map(|path| format!("; it started from {path}")).unwrap_or_default();
+    Some(format!(
+        "{}: {} parameters on the {} of {}, which do not change{start}",
+        parts.join(", "),
+        thousands(*parameters),
+        thousands(model.parameters),
+        model.path
+    ))
 }
 
 /// SHA-256 of a tokenizer: of its own JSON form, so that it is known whatever file it came from.

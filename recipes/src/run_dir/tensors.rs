@@ -1,12 +1,12 @@
 //! The tensors of a file, read one at a time.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use candle::{DType, Device, Shape, Tensor};
+use engine::file;
 use optim::SavedState;
 use safetensors::tensor::Metadata;
 
@@ -53,7 +53,7 @@ impl SavedState for TensorFile {
     fn tensor(&self, name: &str) -> candle::Result<Tensor> {
         let Place { shape, dtype, start, len } = &self.tensors[name];
         let read = || {
-            let mut file = File::open(&self.path)?;
+            let mut file = file::open(&self.path)?;
             file.seek(SeekFrom::Start(*start))?;
             let mut bytes = vec![0; *len];
             file.read_exact(&mut bytes)?;
@@ -65,7 +65,7 @@ impl SavedState for TensorFile {
 }
 
 fn places(path: &Path) -> Result<BTreeMap<String, Place>> {
-    let mut file = File::open(path)?;
+    let mut file = file::open(path)?;
     let len = file.metadata()?.len();
     let mut size = [0; 8];
     file.read_exact(&mut size)?;

@@ -1,10 +1,10 @@
 //! The checkpoints of a run, and how it goes on without the newest.
 
 use std::cmp::Reverse;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
+use engine::file;
 use evals::run::{State, Status};
 use toml::{Table, Value};
 
@@ -111,7 +111,8 @@ pub(crate) fn steps_lost(root: &Path) -> Result<Option<u64>> {
 /// Fails when its recipe cannot be read.
 pub(crate) fn first_due(root: &Path) -> Result<u64> {
     let path = root.join(RECIPE);
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let text =
+        file::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let recipe: Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
     let number = |value: Option<&Value>| u64::try_from(value?.as_integer()?).ok();
     let every = number(recipe.get("checkpoint").and_then(|table| table.get("every")));

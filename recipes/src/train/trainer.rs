@@ -29,11 +29,13 @@ use crate::machine::now;
 use crate::policy::Policies;
 use crate::resume::{Command, CommandLine};
 use crate::run_dir::{
-    BufferingSink, Claim, FailedWrites, Heartbeat, LOG, RunDir, Saved, TrainerState, status,
-    steps_done, tokenizer_sha256,
+    BufferingSink, Claim, FailedWrites, Heartbeat, RunDir, Saved, TrainerState, adapter_sha256,
+    reference_folder, status, steps_done, tokenizer_sha256,
 };
 use crate::signals::Stop;
-use begin::{AcceptedChanges, first_facts, open_existing, program_files, start_verifiers};
+use begin::{
+    AcceptedChanges, first_facts, open_existing, open_log, program_files, start_verifiers,
+};
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
 use gaps::note_gaps;
@@ -123,7 +125,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
     let base = base(&job, saved.as_ref(), &files.unwrap_or_default());
-    console.log_to(&root.join(LOG))?;
+    open_log(&run_dir, &console)?;
     let state = TrainerState { base: base.clone(), ..state(saved.as_ref()) };
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
     cut_back(root, saved.as_ref(), sink.as_mut(), &console)?;
@@ -344,6 +346,9 @@ impl Trainer<'_> {
                 ..self.run
             };
             let mut stage = begin_stage(run, index, saved, &self.run_dir, self.policies)?;
+            if within == 0 {
+                self.state.reference_sha256 = self.reference_sha256(index)?;
+            }
             self.announce();
             let settings = recipe.stages[index].settings();
             let end = self.state.step - within + settings.steps();
@@ -359,6 +364,13 @@ impl Trainer<'_> {
         self.announce();
         self.accept()?;
         Ok(Ended::Finished)
+    }
+
+    /// Digest of what is kept of an adapter at the start of a stage; none where nothing is.
+    fn reference_sha256(&self, stage: usize) -> Result<Option<String>> {
+        let folder = reference_folder(self.run_dir.root(), stage);
+        let is_kept = self.run.base.is_some() && folder.is_dir();
+        is_kept.then(|| adapter_sha256(&folder)).transpose()
     }
 
     /// Prints the changes that the run goes on with, unless that is done.

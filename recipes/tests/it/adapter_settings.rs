@@ -145,6 +145,17 @@ fn a_list_of_wrong_names_alone_is_not_called_empty() {
 }
 
 #[test]
+fn one_name_in_the_place_of_a_list_is_told_how_to_be_one() {
+    for (word, list) in [("q_proj", "[\"q_proj\"]"), ("q_proj,v_proj", "[\"q_proj\", \"v_proj\"]")]
+    {
+        let lines = told(&format!("[model.adapter]\ntargets = {word:?}\n"));
+        let expected =
+            format!("expected \"all-linear\" or a list of names, got {word:?}: write {list}");
+        assert!(lines.iter().any(|line| line.contains(&expected)), "{lines:#?}");
+    }
+}
+
+#[test]
 fn a_setting_that_contradicts_another_names_the_key_to_remove() {
     for (overlay, expected) in [
         (

@@ -40,6 +40,29 @@ fn what_is_sampled_does_not_depend_on_how_a_model_is_held() {
 }
 
 #[test]
+fn completions_of_blocks_and_an_adapter_are_those_of_the_decoded_weights() {
+    let temp = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/testdata/lora");
+    for (family, dtype) in
+        ["llama", "qwen2"].iter().flat_map(|family| [(family, "f32"), (family, "bf16")])
+    {
+        let at = |name: &str| golden.join(family).join(name).display().to_string();
+        let (model, adapter) = (at("base-blocks.gguf"), at("adapter"));
+        let sampled = |more: &[&str]| {
+            let fixed = ["sample", "--model", &model, "--plain", "--dtype", dtype];
+            let rest = ["-n", "8", "--max-new-tokens", "24", "--temperature", "1.3", "abc"];
+            printed(temp.path(), &[&fixed[..], more, &rest].concat())
+        };
+        for with in [&[][..], &["--adapter", &adapter]] {
+            let full = sampled(&[with, &["--base", "f32"]].concat());
+            assert_eq!(sampled(with), full, "{family}, {dtype}, {with:?}");
+            assert!(full.len() > 80, "{full}");
+        }
+        assert_ne!(sampled(&[]), sampled(&["--adapter", &adapter]), "the adapter does something");
+    }
+}
+
+#[test]
 fn what_is_evaluated_does_not_depend_on_it_either() {
     let temp = tempfile::tempdir().unwrap();
     folder(temp.path());
@@ -76,7 +99,7 @@ fn matrices_stay_as_they_are_stored_and_are_not_trained() {
     folder(temp.path());
     let open = |base| {
         let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).unwrap().holding(base);
-        ModelRef::Path(temp.path().join("atom")).open(1, &compute).unwrap().0
+        ModelRef::Path(temp.path().join("atom")).open("atom", 1, &compute).unwrap().0
     };
     assert!(open(BaseChoice::AsStored).is_stored());
     assert!(!open(BaseChoice::F32).is_stored());

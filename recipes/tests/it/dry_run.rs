@@ -16,7 +16,7 @@ use crate::runs::{RECIPE, Run};
 fn plan(recipe: &Recipe) -> Plan {
     let search_path = SearchPath::of_recipe(Path::new(""));
     let found = problems(recipe, &search_path).unwrap();
-    let sizes = Sizes::of(recipe, &search_path).unwrap();
+    let sizes = Sizes::of(recipe, &search_path, None).unwrap();
     let text = sizes.text.as_ref().unwrap();
     let lengths = found.train.iter().map(|one| recipe.prompt.tokens(text, one).unwrap().len());
     let known = ProblemStats::Problems {
@@ -235,7 +235,7 @@ fn an_adapter_to_start_from_is_read_for_its_sizes() {
     // Of another base.
     let other = engine::ModelConfig { hidden_size: 64, ..model };
     let recipe = adapted(&save("other", &other), true);
-    let error = Sizes::of(&recipe, &SearchPath::of_recipe(Path::new(""))).unwrap_err();
+    let error = Sizes::of(&recipe, &SearchPath::of_recipe(Path::new("")), None).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.starts_with("model.adapter.from: "), "{error}");
     assert!(error.contains("q_proj.lora_A.weight") && error.contains("[3, 32]"), "{error}");

@@ -27,7 +27,7 @@ const SHORT: [&str; 12] = [
 ];
 
 /// What the command says, which has to end by itself.
-fn stearin(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn ending(folder: &Path, arguments: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stearin"))
         .args(arguments)
         .current_dir(folder)
@@ -70,7 +70,7 @@ fn remove(path: &Path) {
 #[test]
 fn something_else_in_place_of_a_file_is_refused_or_passed_over_and_nothing_is_lost() {
     let temp = tempfile::tempdir().unwrap();
-    let first = stearin(temp.path(), &SHORT);
+    let first = ending(temp.path(), &SHORT);
     assert!(first.status.success(), "{}", stderr(&first));
     let root = temp.path().join("run");
     let results = "evals/step-000000/arithmetic";
@@ -86,14 +86,14 @@ fn something_else_in_place_of_a_file_is_refused_or_passed_over_and_nothing_is_lo
             replace(&path, by);
             // The table reads the settings and the results alone.
             let is_read = !["run.json", "status.json", "lock"].contains(&name);
-            let output = stearin(temp.path(), &table);
+            let output = ending(temp.path(), &table);
             let said = format!("{name}, {by}: {}", stderr(&output));
             assert_eq!(output.status.code(), Some(if is_read { 2 } else { 0 }), "{said}");
             if is_read {
                 assert!(said.contains("expected a file, got") || said.contains("no eval.toml"));
                 assert!(said.lines().count() > 1, "it says what to do: {said}");
             }
-            let output = stearin(temp.path(), &SHORT);
+            let output = ending(temp.path(), &SHORT);
             let said = format!("{name}, {by}: {}", stderr(&output));
             let is_written = ["run.json", "status.json"].contains(&name);
             if output.status.success() {
@@ -110,6 +110,6 @@ fn something_else_in_place_of_a_file_is_refused_or_passed_over_and_nothing_is_lo
             fs::remove_file(&mine).unwrap();
         }
     }
-    let again = stearin(temp.path(), &SHORT);
+    let again = ending(temp.path(), &SHORT);
     assert_eq!(stdout(&again), stdout(&first));
 }

@@ -10,6 +10,7 @@ use engine::{Checkpoint, load};
 use tempfile::{TempDir, tempdir};
 
 use crate::binary::{stderr, stdout, stearin};
+use crate::going_back::begin;
 
 /// The models and the adapters of PEFT's golden vectors.
 fn golden(name: &str) -> PathBuf {
@@ -177,4 +178,64 @@ fn a_place_that_cannot_be_written_is_a_failure() {
     let output = stearin(temp.path(), &to);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("nothing was left"), "{}", stderr(&output));
+}
+
+/// The base of the golden vectors with a chat template that ends turns by a token of its own, which
+/// no file names as an end.
+fn chatty(temp: &Path) -> PathBuf {
+    const END: &str = "<|stop|>";
+    let path = temp.join("base");
+    fs::create_dir(&path).unwrap();
+    for entry in fs::read_dir(golden("llama/base")).unwrap() {
+        let file = entry.unwrap().path();
+        fs::copy(&file, path.join(file.file_name().unwrap())).unwrap();
+    }
+    let file = path.join("tokenizer.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+    let last = vocab.iter().max_by_key(|(_, id)| id.as_u64()).map(|(token, _)| token.clone());
+    let id = vocab.remove(&last.unwrap()).unwrap();
+    vocab.insert(END.into(), id.clone());
+    let mut added = json["added_tokens"][0].clone();
+    (added["id"], added["content"]) = (id, END.into());
+    json["added_tokens"].as_array_mut().unwrap().push(added);
+    fs::write(&file, json.to_string()).unwrap();
+    let template = format!("{{% for m in messages %}}{{{{ m['content'] }}}}{END}{{% endfor %}}");
+    fs::write(path.join("chat_template.jinja"), template).unwrap();
+    path
+}
+
+#[test]
+fn a_merged_model_of_a_run_stops_where_the_run_did() {
+    let temp = tempdir().unwrap();
+    let base = chatty(temp.path());
+    let row = |number: u32| {
+        format!("{{\"problem\": \"ab{number}\", \"solution\": \"c\", \"answer\": \"1\"}}\n")
+    };
+    fs::write(temp.path().join("rows.jsonl"), (10..30).map(row).collect::<String>()).unwrap();
+    exported(temp.path(), &["base", "--format", "gguf", "-o", "base.gguf"]);
+    for (base, root) in [(base, "of-folder"), (temp.path().join("base.gguf"), "of-file")] {
+        let stops = |path: &Path| {
+            let text = Checkpoint::open(path).unwrap().text;
+            let token = |id: &u32| text.tokenizer().id_to_token(*id).unwrap();
+            text.stop_tokens().iter().map(token).collect::<Vec<_>>()
+        };
+        assert_eq!(stops(&base), ["<|endoftext|>"]);
+        let data = temp.path().join("rows.jsonl").display().to_string();
+        let recipe = format!(
+            "model = {{ path = {:?}, adapter = {{ rank = 2 }} }}\n\
+             prompt = {{ template = {{ kind = \"chat\" }} }}\n\
+             data.train = {{ kind = \"jsonl\", path = {data:?} }}\n\
+             [[stage]]\nkind = \"sft\"\nsteps = 1\nbatch = 2\n\
+             schedule = {{ kind = \"constant\", lr = 1e-3 }}\n",
+            base.display().to_string()
+        );
+        begin(&temp.path().join(root), &recipe, 1);
+        for (format, output) in [("hf", "out"), ("gguf", "out.gguf")] {
+            let output = format!("{root}-{output}");
+            exported(temp.path(), &[root, "--merge", "--format", format, "-o", &output]);
+            let found = stops(&temp.path().join(&output));
+            assert_eq!(found, ["<|endoftext|>", "<|stop|>"], "{output}");
+        }
+    }
 }

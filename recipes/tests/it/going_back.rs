@@ -129,7 +129,7 @@ fn a_cut_model_is_replaced_from_where_it_came() {
     let said = || {
         let model = locate(&folder.display().to_string(), &SearchPath::of_command()).unwrap();
         let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32).unwrap();
-        format!("{:#}", model.open(1, &compute).unwrap_err())
+        format!("{:#}", model.open("run", 1, &compute).unwrap_err())
     };
     let of_run = said();
     let act =

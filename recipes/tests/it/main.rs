@@ -2,6 +2,7 @@
 
 mod adapter_settings;
 mod adapters;
+mod adapters_kept;
 mod adapters_resumed;
 mod advice;
 mod algorithms;
@@ -38,6 +39,7 @@ mod killed;
 mod length_limits;
 mod mistakes;
 mod next_acts;
+mod pipes;
 mod record;
 mod reference;
 mod references;

@@ -159,9 +159,10 @@ fn an_adapter_of_another_model_is_refused_before_the_run_begins() {
     let other = temp.path().join("other");
     trained(&other, &adapted().replace("builtin:atom", "builtin:tiny"));
     let root = temp.path().join("run");
-    for (from, expected) in
-        [(other.as_path(), "lora_"), (Path::new("none"), "there is no adapter none")]
-    {
+    for (from, expected) in [
+        (other.as_path(), "was trained on another model"),
+        (Path::new("none"), "there is no adapter none"),
+    ] {
         let recipe = naming(from);
         let error = Run { recipe: &recipe, ..Run::new(&root) }.train().unwrap_err();
         let error = format!("{error:#}");
@@ -212,7 +213,7 @@ fn the_norm_of_the_update_is_recorded_with_an_adapter_only() {
 
 fn plan(recipe: &str) -> Plan {
     let recipe = Recipe::parse("small", recipe).unwrap();
-    let sizes = Sizes::of(&recipe, &SearchPath::of_recipe(Path::new(""))).unwrap();
+    let sizes = Sizes::of(&recipe, &SearchPath::of_recipe(Path::new("")), None).unwrap();
     Plan::new(&recipe, &sizes, ProblemStats::Nothing { missing: "data".into() }, 2).unwrap()
 }
 

@@ -78,6 +78,27 @@ fn the_command_that_keeps_the_settings_keeps_all_of_them() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_run_whose_steps_are_done_is_told_how_to_go_on_with_more() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("small.toml"), RECIPE).unwrap();
+    let begun = ["train", "small.toml", "--set", "stage.rl.steps=2"];
+    assert!(stearin(temp.path(), &begun).status.success());
+    // Without the setting, and with one that the run cannot go on with.
+    let again = ["train", "small.toml", "--resume", "--set", "stage.rl.batch=4"];
+    let said = stderr(&stearin(temp.path(), &again));
+    assert!(said.contains("stage.1.batch"), "{said}");
+    let command = printed(&said, "all steps of the run are done; to go on with more, and to keep");
+    assert!(
+        command.contains("stage.1.steps=4") && command.contains("stage.1.batch=3"),
+        "{command}"
+    );
+    let output = typed(temp.path(), &command);
+    assert!(output.status.success(), "{command}: {}", stderr(&output));
+    assert_eq!(status(&temp.path().join("runs/small")).unwrap().step, 6);
+}
+
+#[test]
 fn a_run_of_other_steps_says_so_in_a_line() {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().join("run");

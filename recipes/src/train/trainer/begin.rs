@@ -8,13 +8,13 @@ use engine::Model;
 use engine::text::Text;
 use evals::run::{Accepted, Change, Facts, Files};
 
-use super::opened::check_base;
+use super::opened::{check_base, check_kept};
 use super::{Job, Options};
 use crate::console::Console;
 use crate::data::Problems;
 use crate::identity::digests;
 use crate::resume::{Command, Request, Resumed, resume};
-use crate::run_dir::{RunDir, computing, of_model, printable_command};
+use crate::run_dir::{LOG, RunDir, computing, of_model, printable_command, trained};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
 
@@ -81,6 +81,16 @@ pub(super) fn first_facts(
     let own = of_model(&job.recipe.model.path, model_ref.adapter(), model, text);
     let facts = facts(job, command, programs, model_ref.files()?)?;
     Ok(Facts { model: Some(own), ..facts })
+}
+
+/// Keeps the lines of the console in the run from here on. The first says that an adapter is
+/// trained, where one is.
+pub(super) fn open_log(run_dir: &RunDir, console: &Console) -> Result<()> {
+    console.log_to(&run_dir.root().join(LOG))?;
+    if let Some(adapter) = run_dir.facts()?.model.as_ref().and_then(trained) {
+        console.print(&format!("training an adapter of {adapter}"));
+    }
+    Ok(())
 }
 
 /// A run to resume.
@@ -215,6 +225,9 @@ pub(super) fn open_existing(
         command,
     };
     let resumed = resume(&run_dir, &request)?;
+    if let Some(saved) = &resumed.saved {
+        check_kept(job, run_dir.root(), saved, options.resume_command())?;
+    }
     // Where run.json has no digests, the checkpoint still has that of its base.
     if let (Some(saved), Some(files), false) = (&resumed.saved, &facts.files, accept_changed_files)
     {

@@ -41,12 +41,38 @@ fn policy(
     let Some(saved) = saved else { return job.policies.first() };
     job.policies.saved(saved).map_err(|error| match error.downcast_ref() {
         Some(Config(_) | CutShort { .. } | File { .. } | Io { .. } | Text(_) | Weight { .. }) => {
-            let path = saved.path.display();
-            let next = way_back(root, &saved.path, Some(&command.resume(&[])));
-            anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(&error))
+            unusable(root, saved, &error, command)
         }
         _ => error,
     })
+}
+
+/// The error of a checkpoint that the run cannot go on from, with the way back to another one.
+fn unusable(
+    root: &Path,
+    saved: &Saved,
+    error: &anyhow::Error,
+    command: Command<'_>,
+) -> anyhow::Error {
+    let path = saved.path.display();
+    let next = way_back(root, &saved.path, Some(&command.resume(&[])));
+    anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(error))
+}
+
+/// Fails where the adapter in the checkpoint, or the one that its stage looks back at, is not what
+/// the run saved.
+pub(super) fn check_kept(
+    job: &Job<'_>,
+    root: &Path,
+    saved: &Saved,
+    command: Command<'_>,
+) -> Result<()> {
+    saved.check_adapter().map_err(|error| unusable(root, saved, &error, command))?;
+    let is_within = job.recipe.stage_at(saved.state.step).is_some_and(|(_, within)| within > 0);
+    if is_within {
+        saved.check_reference().map_err(|error| unusable(root, saved, &error, command))?;
+    }
+    Ok(())
 }
 
 /// The base of the run's adapter, with its digest among `files`; none where all weights are

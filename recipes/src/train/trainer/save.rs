@@ -10,7 +10,7 @@ use evals::{Log, Metrics};
 use super::Trainer;
 use crate::causes::with_causes;
 use crate::machine::now;
-use crate::run_dir::{Pending, Saved, Unwritten};
+use crate::run_dir::{Pending, Unwritten};
 use crate::train::context::RunContext;
 use crate::train::stage::StageDriver;
 
@@ -45,8 +45,7 @@ impl Trainer<'_> {
         self.state.watch = self.watch.state();
         self.state.samples = self.record.thinning().clone();
         let policy = |folder: &Path| run.save_policy(folder);
-        let path = self.run_dir.save(&self.state, stage.tensors()?, policy)?;
-        self.saved = Some(Saved { path, state: self.state.clone() });
+        self.saved = Some(self.run_dir.save(&self.state, stage.tensors()?, policy)?);
         self.saving = Some(began.elapsed().as_secs_f64());
         Ok(())
     }

@@ -1,5 +1,6 @@
 mod adapter;
 mod epochs;
+mod golden;
 
 use candle::DType;
 

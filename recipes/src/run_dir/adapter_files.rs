@@ -1,0 +1,49 @@
+//! The files of an adapter that a run keeps, and their digest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use engine::adapter;
+use serde_json::{Map, Value};
+
+use super::base::together;
+use super::{TensorFile, read_json};
+use crate::identity::adapter_files;
+
+/// SHA-256 of the lines that `sha256sum` prints for the files of an adapter in `folder`, or for the
+/// note in its place.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn adapter_sha256(folder: &Path) -> Result<String> {
+    Ok(together(&adapter_files(folder)?).1)
+}
+
+/// Where a run keeps the policy of a stage's start.
+pub fn reference_folder(root: &Path, stage: usize) -> PathBuf {
+    root.join(format!("reference/stage-{stage}"))
+}
+
+/// Fails when a file of the adapter in `folder` is missing, cut short or unreadable.
+pub(super) fn open_adapter(folder: &Path) -> Result<()> {
+    read_json::<Map<String, Value>>(&folder.join(adapter::CONFIG))?;
+    TensorFile::open(&folder.join(adapter::TENSORS)).map(drop)
+}
+
+/// Fails where the files of an adapter in `folder`, which messages call `what`, are not the
+/// `expected` ones.
+pub(super) fn check(what: &str, folder: &Path, expected: Option<&str>) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    let got = adapter_sha256(folder)?;
+    if got == expected {
+        return Ok(());
+    }
+    let shown = |digest: &str| digest.get(..12).unwrap_or(digest).to_owned();
+    bail!(
+        "{}: {what} is not the one that the run saved: expected files of sha256 {}, got {}",
+        folder.display(),
+        shown(expected),
+        shown(&got)
+    )
+}
