@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Do transformers, PEFT and llama.cpp open what stearin writes, and compute the same? And does stearin
-# open what PEFT writes? A stage of `.ci/run`; needs cargo, pip for the first two, npm for llama.cpp.
+# Do transformers, PEFT and llama.cpp open what stearin writes, and compute the same? And does
+# stearin open what PEFT writes? A stage of `.ci/run`; needs cargo, pip for the first two, npm for
+# llama.cpp.
 #
 #   bash scripts/export-check.sh [FOLDER]
 #
 # The first part writes models and adapters with stearin's own logits: of every family, random and
 # tiny, and of SmolLM2 where models/smollm2-135m-instruct.gguf is there. The others open them, and
-# print a table: the largest difference of a logit over the largest logit, and the largest difference
-# of a log-prob. Rows called `control` are of files that are spoilt on purpose; such a row passes when
-# the difference is seen. The files are left in FOLDER, if it is given.
+# print a table: the largest difference of a logit over the largest logit, and the largest
+# difference of a log-prob. Rows called `control` are of files that are spoilt on purpose; such a
+# row passes when the difference is seen. The files are left in FOLDER, if it is given.
 #
 # Programs are fetched to the target directory once and used again while their versions in
-# scripts/export do not change. What cannot be fetched, or takes longer than INSTALL_SECONDS each, is
-# left out, with a message. $PYTHON and $NODE_MODULES are used instead of a fetch.
+# scripts/export do not change. What cannot be fetched, or takes longer than INSTALL_SECONDS each,
+# is left out, with a message. $PYTHON and $NODE_MODULES are used instead of a fetch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=scripts/export

@@ -22,8 +22,8 @@ import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-# Largest difference of a logit over the largest logit. Both sum in f32, each in its own order: more than twice the
-# worst that was measured, 4.1e-6.
+# Largest difference of a logit over the largest logit. Both sum in f32, each in its own order: more
+# than twice the worst that was measured, 4.1e-6.
 BOUND = 1e-5
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 

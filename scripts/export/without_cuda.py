@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-# Beginnings of the functions of libraries whose version, if they have one, is not the name of the library.
+# Beginnings of the functions of libraries whose version, if they have one, is not the name of the
+# library.
 OWNERS = {"nccl": "libnccl.", "cusparseLt": "libcusparseLt.", "cuFile": "libcufile.", "nvshmem": "libnvshmem_host."}
 
 

@@ -59,8 +59,8 @@ fn a_folder_of_peft_is_written_as_it_was_read() {
     assert_eq!(scalings, [(Scaling::Rank, 2.0), (Scaling::SqrtRank, 4.0 / 8f64.sqrt())]);
 }
 
-/// vLLM itself is not run here. Its `PEFTHelper` requires `r`, `lora_alpha` and `target_modules`, and
-/// refuses `modules_to_save` and `use_dora`; it takes the tensors whose names end as these do.
+/// vLLM itself is not run here. Its `PEFTHelper` requires `r`, `lora_alpha` and `target_modules`,
+/// and refuses `modules_to_save` and `use_dora`; it takes the tensors whose names end as these do.
 ///
 /// Source: `vllm/lora/peft_helper.py`, `vllm/lora/utils.py`.
 #[test]
