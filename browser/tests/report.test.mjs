@@ -72,6 +72,8 @@ test("curves, tokens and tree are shown from the disk, and nothing is asked", { 
 
   await page.keyboard.press("2");
   await page.waitForSelector(".rows .tok span.t");
+  // The address follows the view after a moment.
+  await page.waitForFunction(() => /[?&]group=/.test(location.hash));
   const place = new URLSearchParams((await page.evaluate(() => location.hash)).split("?")[1]);
   const heading = await page.locator(".samples h2 small").filter({ hasText: "group" }).textContent();
   const [, at, group] = /step (\d+), group (\d+)/.exec(heading);
