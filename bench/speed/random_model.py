@@ -5,7 +5,8 @@ a large model can be measured without its 1 to 5 GB from the network. Needs Pyth
     python3 bench/speed/random_model.py SHAPE FOLDER [--rank N]
 
 writes FOLDER/SHAPE-q4_k.gguf and FOLDER/SHAPE-adapter. The matrices are Q4_K, as in llama.cpp's
-Q4_K_S; the embedding, and a head of its own, are Q6_K.
+Q4_K_S; the embedding, and a head of its own, are Q6_K. Of SmolLM2 only the adapter is written: its
+rows are no whole blocks, and scripts/fetch-smollm2.sh has its file.
 """
 
 import argparse
@@ -58,6 +59,7 @@ class Shape:
 
 # Sizes from the config.json of each model on the hub.
 SHAPES = {
+    "smollm2-135m": Shape(576, 1536, 30, 9, 3, 49152, tied=True),
     "qwen2.5-1.5b": Shape(1536, 8960, 28, 12, 2, 151936, tied=True),
     "qwen2.5-7b": Shape(3584, 18944, 28, 28, 4, 152064, tied=False),
 }
@@ -222,9 +224,10 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     shape = SHAPES[options.shape]
     model, adapter = options.folder / f"{options.shape}-q4_k.gguf", options.folder / f"{options.shape}-adapter"
-    write_gguf(model, options.shape, shape)
+    if shape.width % 256 == 0:
+        write_gguf(model, options.shape, shape)
+        print(f"{model}, {model.stat().st_size / 2**20:.0f} MiB")
     write_adapter(adapter, shape, options.rank)
-    print(f"{model}, {model.stat().st_size / 2**20:.0f} MiB")
     print(f"{adapter}, of rank {options.rank}")
 
 
