@@ -2,10 +2,10 @@
 //
 //   node check.mjs FOLDER
 //
-// FOLDER/*/case.json has {text, ids, head_dim, layers}, beside it lie stearin's own logits (logits.f32, rows of the
-// vocabulary) and the model in files, base-KIND.gguf. FOLDER/*/*/adapter.gguf is an adapter of that model, beside it
-// lie the logits with it, and merged-KIND.gguf. Files that are spoilt on purpose have to be told from those that are
-// not. Needs node-llama-cpp, which has llama.cpp compiled.
+// FOLDER/*/case.json has {text, ids, head_dim, layers}. The same folder has stearin's own logits (logits.f32, rows of the
+// vocabulary) and the model in files, base-KIND.gguf. FOLDER/*/*/adapter.gguf is an adapter of that model, with the
+// logits of both (logits.f32) and the merged model, merged-KIND.gguf. Files that were changed on purpose must be
+// detected. Needs node-llama-cpp, which has llama.cpp compiled.
 
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";

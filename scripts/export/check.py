@@ -1,9 +1,9 @@
 """Opens what stearin wrote with transformers and PEFT, and compares; called by scripts/export-check.sh.
 
-FOLDER/*/case.json has {text, ids, chat, rendered}, beside it lie the model (hf) and stearin's logits (logits.f32, rows
-of the vocabulary). FOLDER/*/*/peft is an adapter of that model, beside it lie the logits with it, and the merged model
-where there is one. Folders that are spoilt on purpose have to be told from those that are not. Last, adapters are saved
-by PEFT, with their logits, for stearin to open.
+FOLDER/*/case.json has {text, ids, chat, rendered}. The same folder has the model (hf) and stearin's logits (logits.f32,
+rows of the vocabulary). FOLDER/*/*/peft is an adapter of that model, with the logits of both (logits.f32) and the merged
+model where there is one. Folders that were changed on purpose must be detected. Last, adapters are saved by PEFT, with
+their logits, for stearin to open.
 """
 
 import json

@@ -38,6 +38,14 @@ pub(crate) fn read(layers: &[&str], overrides: &[&str]) -> Result<Recipe, String
     load(&layers, &overrides).map(|loaded| loaded.recipe).map_err(|e| format!("{e:#}"))
 }
 
+/// What is said of the plain recipe with an overlay and overrides, without the shown text.
+#[track_caller]
+pub(crate) fn told(overlay: &str, overrides: &[&str]) -> Vec<String> {
+    let error = read(&[PLAIN, overlay], overrides).expect_err(overlay);
+    let is_shown = |line: &str| line.trim_start().starts_with('|') || line.contains(" | ");
+    error.lines().filter(|line| !line.is_empty() && !is_shown(line)).map(str::to_owned).collect()
+}
+
 pub(crate) fn rl(recipe: &Recipe) -> &recipes::config::RlStage {
     recipe
         .stages

@@ -1,13 +1,6 @@
 //! Mistakes in the shape of a recipe: all of them are told, each with its place.
 
-use crate::config::{PLAIN, read};
-
-/// The first lines of what is said about an overlay and overrides, without the shown text.
-fn told(overlay: &str, overrides: &[&str]) -> Vec<String> {
-    let error = read(&[PLAIN, overlay], overrides).expect_err("refused");
-    let is_shown = |line: &str| line.trim_start().starts_with('|') || line.contains(" | ");
-    error.lines().filter(|line| !line.is_empty() && !is_shown(line)).map(str::to_owned).collect()
-}
+use crate::config::{PLAIN, read, told};
 
 #[test]
 fn every_mistake_is_told_at_once_in_the_order_of_places() {

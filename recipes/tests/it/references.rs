@@ -13,7 +13,7 @@ use recipes::search_path::SearchPath;
 use recipes::train::Ended;
 
 use crate::adapters::{recipe as adapted, refused, trained};
-use crate::config::{PLAIN, read};
+use crate::config::{PLAIN, read, told};
 use crate::going_back::{begin, steps};
 use crate::runs::{RECIPE, Run, assert_equal};
 
@@ -261,14 +261,6 @@ fn a_plan_names_the_reference_and_counts_its_bytes() {
     assert!(!plan(&none).to_string().contains("reference"), "none looks back");
 }
 
-/// What is said of the plain recipe with this, without the shown text.
-#[track_caller]
-fn told(overlay: &str) -> Vec<String> {
-    let error = read(&[PLAIN, overlay], &[]).expect_err(overlay);
-    let is_shown = |line: &str| line.trim_start().starts_with('|') || line.contains(" | ");
-    error.lines().filter(|line| !line.is_empty() && !is_shown(line)).map(str::to_owned).collect()
-}
-
 #[test]
 fn every_mistake_of_a_reference_is_told_at_once() {
     let lines = told(
@@ -277,6 +269,7 @@ fn every_mistake_of_a_reference_is_told_at_once() {
          [model.adapters.\"a b\"]\nfrom = \"x\"\n\
          [model.adapters.other]\nform = \"y\"\n\
          [stage.rl]\nreference = { kind = \"adapter\", name = \"juge\" }\n",
+        &[],
     );
     for start in [
         "4 mistakes in the recipe",
@@ -298,7 +291,7 @@ fn every_mistake_of_a_reference_is_told_at_once() {
 
 #[test]
 fn each_mistake_of_a_reference_says_what_to_write() {
-    let all = |overlay: &str| told(overlay).join("\n");
+    let all = |overlay: &str| told(overlay, &[]).join("\n");
     for (overlay, expected) in [
         (
             "[stage.rl]\nreference = { kind = \"ema\", decay = 1.0 }\n",
