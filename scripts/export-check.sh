@@ -30,9 +30,14 @@ fi
 out=$(cd "$out" && pwd)
 export STEARIN_EXPORT_DIR=$out
 
-# The same build as of all tests, so that nothing is compiled twice.
+# The same build as of all tests, so that nothing is compiled twice. A test of that name has to be
+# there: cargo is content with none.
 peers() {
-  cargo test --quiet --release --workspace --test it -- --ignored --exact --nocapture "peers::$1"
+  cargo test --quiet --release --workspace --test it -- --ignored --exact --nocapture "peers::$1" | tee "$out/log"
+  grep -q "^test result: ok. 1 passed" "$out/log" || {
+    echo "peers::$1: there is no such test, or it failed" >&2
+    return 1
+  }
 }
 
 # fetch FOLDER COMMAND...: runs the command once; `complete` says that it came to its end.
@@ -71,20 +76,22 @@ if [ -n "${PYTHON:-}" ] || { command -v python3 > /dev/null && fetch "$python" f
   peers opens_what_peft_saved || failed=1
   checked=1
 else
-  echo "PEFT and transformers could not be installed within $patience s: they are not checked"
+  echo "PEFT and transformers could not be installed within $patience s, for which pip, cc and readelf are needed:" \
+    "they are not checked"
 fi
 
 node=$target/export-check-node-$(cksum < $here/package.json | cut -d' ' -f1)
 if [ -n "${NODE_MODULES:-}" ]; then
   node=$(dirname "$NODE_MODULES")
 fi
-if [ -d "$node/node_modules/node-llama-cpp" ] || { command -v npm > /dev/null && fetch "$node" fetch_node; }; then
+has_node() { command -v npm node > /dev/null && node -e 'process.exit(Number(parseInt(process.versions.node) < 20))'; }
+if [ -d "$node/node_modules/node-llama-cpp" ] || { has_node && fetch "$node" fetch_node; }; then
   # Modules are looked for beside the script.
   cp $here/check.mjs "$node"
   node "$node/check.mjs" "$out" || failed=1
   checked=1
 else
-  echo "llama.cpp could not be installed with npm within $patience s: it is not checked"
+  echo "llama.cpp could not be installed within $patience s, for which Node 20 and npm are needed: it is not checked"
 fi
 
 [ $checked = 1 ] || echo "nothing was checked"

@@ -1,4 +1,5 @@
-"""Writes one GGUF file as each peer needs it: f32, f16 and bf16 for llama.cpp, a folder for transformers.
+"""Writes one GGUF file as each peer needs it: f32, f16 and bf16 for llama.cpp, a folder for transformers. Writes a
+fresh adapter of PEFT, too.
 
 Whatever type the file holds, all peers and we then compute with the same numbers, rounded to the type of the row.
 """
@@ -12,7 +13,10 @@ from typing import Any
 
 import torch
 from gguf import GGUFReader, LlamaFileType
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lora import lora
 
 TYPES = {
     "f32": LlamaFileType.ALL_F32,
@@ -72,7 +76,9 @@ def convert(model: pathlib.Path, quantize: pathlib.Path | None, folder: pathlib.
     if not facts.exists():
         shutil.rmtree(folder / "transformers", ignore_errors=True)
         plain = for_transformers(model, folder / "transformers")
-        facts.write_text(json.dumps({"weights_read": weights_read(plain)}) + "\n")
+        read = weights_read(plain)
+        get_peft_model(plain, lora()).save_pretrained(folder / "adapter")
+        facts.write_text(json.dumps({"weights_read": read}) + "\n")
 
 
 def main() -> None:

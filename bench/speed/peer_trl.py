@@ -1,4 +1,5 @@
-"""The peer of our step: GRPOTrainer of TRL, full fine-tuning, prompts and completions of fixed lengths.
+"""The peer of our step: GRPOTrainer of TRL, prompts and completions of fixed lengths. It trains all weights, or an
+adapter by PEFT.
 
 One update a step, beta 0, temperature 1, nothing recomputed: the settings that make it fastest. In bfloat16
 its weights and moments are held in that type as well.
@@ -16,6 +17,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from lora import lora
 from peer import arguments, load, say
 
 Wrap = Callable[[GRPOTrainer], None]
@@ -50,6 +52,7 @@ def shaped(about: str | None) -> argparse.ArgumentParser:
     parser = arguments(about)
     for name in ("prompts", "group", "new", "prompt-tokens"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--lora", action="store_true", help="train an adapter")
     return parser
 
 
@@ -85,6 +88,7 @@ def trained(options: argparse.Namespace, steps: int, callback: TrainerCallback, 
             train_dataset=Dataset.from_list(problems),
             processing_class=tokenizer,
             callbacks=[callback],
+            peft_config=lora() if options.lora else None,
         )
         wrap(trainer)
         trainer.train()

@@ -169,6 +169,21 @@ def small_step_row(setting: Setting) -> Row:
     return Row(f"step-{SHORT}-recompute", work, SECONDS, [Comparison(peer, mine, 2.2, 3.0)])
 
 
+def adapter_rows(setting: Setting) -> list[Row]:
+    """The step with an adapter: on the decoded base, and on the file's blocks in the least memory."""
+    shape = groups(PROMPTS, GROUP, NEW, SHORT)
+    peer = torch_job(setting, "trl", "peer_trl.py", "f32", *shape, "--lora", rate=False)
+    peer = replace(peer, who=f"{peer.who}, peft {importlib.metadata.version('peft')}")
+    adapted = (*shape, "--adapter", str(setting.models / "adapter"))
+    fast = ours(setting, "step", "f32", *adapted, "--base", "f32")
+    small = ours(setting, "step", "f32", *adapted, "--base", "as-stored", "--activations", "recompute")
+    work = f"GRPO step, {PROMPTS} x {GROUP} x {NEW}, prompts of {SHORT}, adapter"
+    return [
+        Row(f"step-{SHORT}-lora", f"{work}, f32", SECONDS, [Comparison(peer, fast, 3.0)]),
+        Row(f"step-{SHORT}-lora-stored", f"{work}, our base as stored, we recompute", SECONDS, [Comparison(peer, small, None, 4.0)]),
+    ]
+
+
 def gap_row(setting: Setting, dtype: str, which: str) -> Row:
     """How far the log-probs of sampling are from those of training, for the same weights and tokens."""
     shape = groups(PROMPTS, GROUP, NEW, SHORT)
@@ -233,6 +248,7 @@ def rows(setting: Setting) -> list[Row]:
     return [
         step_row(setting, SHORT, "f32", {"f32": 4.0}),
         small_step_row(setting),
+        *adapter_rows(setting),
         step_row(setting, SHORT, "bf16", {"f32": None, "bf16": 4.0}),
         *(gap_row(setting, dtype, which) for dtype in TORCH_NAMES for which in ("mean", "max")),
         install_row(setting),

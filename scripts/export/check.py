@@ -185,7 +185,10 @@ def main():
         off = logits(load(model / "hf", problems), case)
         apart = distance(off, read_logits(model / "logits.f32", case), case["ids"])
         table.near(model.name, "base", "transformers", apart, problems)
-        for folder in sorted(path.parent for path in model.glob("*/peft")):
+        adapters = sorted(path.parent for path in model.glob("*/peft"))
+        if not adapters:
+            raise SystemExit(f"no adapter in {model}")
+        for folder in adapters:
             check_adapter(table, model, folder, case, off)
         if model.name == "smollm2":  # What PEFT saves does not depend on the size of its model.
             continue
@@ -193,6 +196,9 @@ def main():
         saved = model / "from-peft"
         save_adapter(model, saved / "plain", case, r=4, lora_alpha=8, target_modules=linear)
         save_adapter(model, saved / "rslora", case, r=3, lora_alpha=5, target_modules=linear[2:4], use_rslora=True)
+    for adapter, what, _ in SPOILT:
+        if not list(pathlib.Path(sys.argv[1]).glob(f"*/{adapter}/peft")):
+            raise SystemExit(f"control: {what}: there is no adapter `{adapter}`")
     print(f"{table.passed} passed, {table.failed} failed")
     raise SystemExit(bool(table.failed))
 
