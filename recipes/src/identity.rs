@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
-use engine::file;
+use engine::{adapter, file};
 use evals::hex;
 use evals::run::{Digest, Files};
 use sha2::{Digest as _, Sha256};
@@ -23,26 +23,8 @@ const TRAINERS: [&str; 2] = ["optimizer.safetensors", "trainer.json"];
 ///
 /// Fails when one cannot be read.
 pub fn model_files(path: &Path) -> Result<Files> {
-    files_of(Files::MODEL, path)
-}
-
-/// The files that an adapter is read from, likewise.
-///
-/// # Errors
-///
-/// Fails when one cannot be read.
-pub fn adapter_files(path: &Path) -> Result<Files> {
-    files_of(Files::ADAPTER, path)
-}
-
-/// The files that a model or an adapter is read from, with names that begin with `what`.
-///
-/// # Errors
-///
-/// Fails when one cannot be read.
-pub fn files_of(what: &str, path: &Path) -> Result<Files> {
     if !path.is_dir() {
-        return digests(vec![(what.to_owned(), path.to_owned())]);
+        return digests(vec![(Files::MODEL.to_owned(), path.to_owned())]);
     }
     let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
     let mut named = Vec::new();
@@ -52,10 +34,34 @@ pub fn files_of(what: &str, path: &Path) -> Result<Files> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let counts = matches!(kind, Some("json" | "jinja" | "safetensors"));
         if counts && path.is_file() && !TRAINERS.contains(&name.as_str()) {
-            named.push((format!("{what}/{name}"), path));
+            named.push((format!("{}/{name}", Files::MODEL), path));
         }
     }
     digests(named)
+}
+
+/// The files that an adapter is read from, with names that begin with `what`: a file by itself, or
+/// of a folder the two of PEFT. What else lies there, such as a tokenizer for vLLM, is no part of
+/// the adapter.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn adapter_files(what: &str, path: &Path) -> Result<Files> {
+    if path.is_dir() {
+        return files_in(path, what, &[adapter::CONFIG, adapter::TENSORS]);
+    }
+    digests(vec![(what.to_owned(), path.to_owned())])
+}
+
+/// Those files of a folder that have one of these names, with names that begin with `what`.
+///
+/// # Errors
+///
+/// Fails when one cannot be read.
+pub fn files_in(folder: &Path, what: &str, names: &[&str]) -> Result<Files> {
+    let named = names.iter().map(|name| (format!("{what}/{name}"), folder.join(name)));
+    digests(named.filter(|(_, path)| path.is_file()).collect())
 }
 
 /// The digests of named files, on as many threads as there are processors.

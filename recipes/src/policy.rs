@@ -23,7 +23,7 @@ use crate::console::Console;
 use crate::identity::model_files;
 use crate::run_dir;
 use crate::search_path::SearchPath;
-pub use adapted::{Adapted, FROM, locate_adapter};
+pub use adapted::{Adapted, FROM, KnownFiles, locate_adapter};
 pub use policies::{NamedAdapters, Policies};
 pub use unloaded::Unloaded;
 

@@ -37,7 +37,7 @@ use evals::run::{Accepted, Facts, Files, sync_folder, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use adapter_files::{adapter_sha256, reference_folder};
+pub use adapter_files::{BASE_NOTE, adapter_sha256, reference_folder};
 pub use base::Base;
 pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, base_of, is_checkpoint};

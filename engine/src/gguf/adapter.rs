@@ -47,6 +47,12 @@ impl Adapter {
             .keys()
             .map(|name| (half_name(name).unwrap_or_else(|| name.clone()), name.clone()))
             .collect();
+        if stored.len() < gguf.header.tensors.len() {
+            return Err(gguf.problem(
+                "has a tensor twice, by the names of llama.cpp and of Hugging Face: convert the \
+                 adapter again",
+            ));
+        }
         let targets = targets(&stored, model).map_err(|problem| gguf.problem(problem))?;
         let rank = stored.iter().find(|(name, _)| name.ends_with("lora_A.weight"));
         let rank = rank.and_then(|(_, own)| gguf.header.tensors[own].shape.first().copied());

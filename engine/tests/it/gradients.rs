@@ -4,7 +4,7 @@
 use candle::{DType, Device, Result, Tensor, Var};
 use engine::backend::{cpu, reference::ops};
 use engine::layout::Span;
-use engine::{Activations, Linear, MatmulPrecision, Model, Packed, Target};
+use engine::{Activations, Linear, Lora, MatmulPrecision, Model, Packed, Target};
 
 use crate::packing::gradients;
 use crate::support::{close, configs, draws, groups, model, pack, set, values, wide};
@@ -165,6 +165,78 @@ fn a_linear_map_gives_the_gradients_that_are_asked_for() {
         }
         (map.forward(cpu::Threads::Pool, x[0]), vec![dx, d_weight, d_bias])
     });
+}
+
+const SCALE: f64 = 1.75;
+
+/// `x`; `W`, `A` and `B` of a map from 7 to 6, and those of one from 6 to 5.
+fn two_maps() -> [Tensor; 7] {
+    let shapes = [[4, 7], [6, 7], [2, 7], [6, 2], [5, 6], [3, 6], [5, 3]];
+    let mut seed = 0;
+    shapes.map(|shape| {
+        seed += 1;
+        random(&shape, seed)
+    })
+}
+
+fn adapted<T>(weight: T, a: T, b: T) -> Linear<T> {
+    Linear { weight, bias: None, lora: Some(Lora { a, b, scale: SCALE }) }
+}
+
+/// The upper map's product, by the input of its weight, the input of its adapter, and the factor
+/// with which the gradient goes through the scale.
+fn upper(x: &[Tensor], dense: &Tensor, low: &Tensor, factor: f64) -> Tensor {
+    let u = ops::linear(low, &x[5]).unwrap();
+    // Its value is `SCALE u`, whatever the factor of its gradient is.
+    let scaled = ((&u * factor).unwrap() + (u.detach() * (SCALE - factor)).unwrap()).unwrap();
+    (ops::linear(dense, &x[4]).unwrap() + ops::linear(&scaled, &x[6]).unwrap()).unwrap()
+}
+
+#[test]
+fn maps_with_adapters_one_after_the_other() {
+    let map = |x: &[Tensor]| adapted(x[0].clone(), x[1].clone(), x[2].clone());
+    let op = |x: &[Tensor]| map(&x[4..]).forward(&map(&x[1..]).forward(&x[0])?);
+    check_both(&two_maps(), &op, &|x, dy| {
+        let weight = |at: usize, width| cpu::Weight::new(x[at], width, MatmulPrecision::F32);
+        let lower = adapted(weight(1, 7), weight(2, 7), weight(3, 2));
+        let upper = adapted(weight(4, 6), weight(5, 6), weight(6, 3));
+        let (want, pool) = (adapted(true, true, true), cpu::Threads::Pool);
+        let h = lower.forward(pool, x[0]);
+        let (mut dx, mut dh) = (vec![0.0; x[0].len()], vec![0.0; h.len()]);
+        let above = upper.backward(&h, dy, &want, &mut dh);
+        let below = lower.backward(x[0], &dh, &want, &mut dx);
+        let all = [below, above].into_iter().flat_map(|map| {
+            let lora = map.lora.unwrap();
+            [map.weight, lora.a, lora.b].map(Option::unwrap)
+        });
+        (upper.forward(pool, &h), std::iter::once(dx).chain(all).collect())
+    });
+}
+
+/// Negative controls of [`maps_with_adapters_one_after_the_other`]: a backward pass that lacks a
+/// term of `dx = dy W + (s dy B) A` has other gradients in the map below, and there alone.
+#[test]
+fn a_gradient_without_one_of_its_terms_is_not_that_of_finite_differences() {
+    type Mutant = fn(&[Tensor], &Tensor) -> Tensor;
+    let mutants: [(&str, Mutant, &[usize]); 4] = [
+        ("none", |x, h| upper(x, h, h, SCALE), &[]),
+        ("du A", |x, h| upper(x, h, &h.detach(), SCALE), &[0, 1, 2, 3]),
+        ("dy W", |x, h| upper(x, &h.detach(), h, SCALE), &[0, 1, 2, 3]),
+        ("the scale of du", |x, h| upper(x, h, h, 1.0), &[0, 1, 2, 3, 5]),
+    ];
+    let lower =
+        |x: &[Tensor]| adapted(x[1].clone(), x[2].clone(), x[3].clone()).forward(&x[0]).unwrap();
+    let inputs = two_maps();
+    let want = differences(&inputs, &|x| upper(x, &lower(x), &lower(x), SCALE));
+    for (term, mutant, wrong) in mutants {
+        let got = analytic(&inputs, &|x| mutant(x, &lower(x)));
+        for (input, (got, want)) in got.iter().zip(&want).enumerate() {
+            let far = got.iter().zip(want).fold(0.0, |far: f64, (a, b)| far.max((a - b).abs()));
+            let is_wrong = far > 1e-2;
+            assert_eq!(is_wrong, wrong.contains(&input), "without {term}: input {input}, {far}");
+            assert!(is_wrong || far < 1e-6, "without {term}: input {input}, {far}");
+        }
+    }
 }
 
 fn cpu_norm(x: &[&[f32]], dy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use candle::quantized::{GgmlDType, QStorage, QTensor};
+use candle::quantized::{GgmlDType, QStorage, QTensor, gguf_file};
 use candle::{DType, Device};
 use engine::{
     Activations, AdapterConfig, Checkpoint, Family, MatmulPrecision, Model, ModelConfig, Module,
@@ -217,6 +217,52 @@ fn blocks_give_the_logits_and_gradients_of_peft() {
         let model = stored.with_adapter(adapter.unwrap()).unwrap();
         crate::adapter::assert_golden(&model, &expected, name);
     }
+}
+
+/// `base-blocks.gguf` of the llama with the rows of its queries as Hugging Face has them, which is
+/// what a reader sees that does not put them back into that order.
+fn unpermuted(to: &Path) {
+    let path = crate::adapter::golden::folder("llama").join("base-blocks.gguf");
+    let mut file = std::fs::File::open(path).unwrap();
+    let content = gguf_file::Content::read(&mut file).unwrap();
+    let mut names: Vec<_> = content.tensor_infos.keys().collect();
+    names.sort();
+    let tensors = names.into_iter().map(|name| {
+        let tensor = content.tensor(&mut file, name, &DEVICE).unwrap();
+        if !name.ends_with("attn_q.weight") {
+            return (name.as_str(), tensor);
+        }
+        // Heads of 8 rows: row i and row i + 4 stand side by side in the file.
+        let (data, rows) = (tensor.data().unwrap(), tensor.shape().dims()[0]);
+        let row = data.len() / rows;
+        let from = (0..rows).map(|i| i / 8 * 8 + 2 * (i % 4) + i % 8 / 4);
+        let moved: Vec<u8> = from.flat_map(|i| data[i * row..][..row].to_vec()).collect();
+        let moved = QStorage::from_data(moved.into(), &DEVICE, tensor.dtype()).unwrap();
+        (name.as_str(), QTensor::new(moved, tensor.shape().clone()).unwrap())
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let metadata: Vec<_> =
+        content.metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    gguf_file::write(&mut std::fs::File::create(to).unwrap(), &metadata, &tensors).unwrap();
+}
+
+/// Negative control of [`blocks_give_the_logits_and_gradients_of_peft`].
+#[test]
+fn queries_in_the_order_of_the_file_give_other_logits() {
+    let folder = crate::adapter::golden::folder("llama");
+    let expected = candle::safetensors::load(folder.join("expected-blocks.safetensors"), &DEVICE);
+    let (expected, given) = (expected.unwrap(), crate::adapter::golden::expected("llama"));
+    let (packed, _) = crate::adapter::golden::batch(&given);
+    let temp = tempfile::tempdir().unwrap();
+    let other = temp.path().join("other.gguf");
+    unpermuted(&other);
+    let far = [folder.join("base-blocks.gguf"), other].map(|path| {
+        let [_, stored] = both(&path, DType::F32);
+        let got = crate::adapter::golden::logits(stored.policy(), &stored, &packed);
+        crate::adapter::golden::distance(&got, &expected["logits_off"])
+    });
+    assert!(far[0] < 1e-5 && far[1] > 1e-2, "{far:?}");
 }
 
 #[test]

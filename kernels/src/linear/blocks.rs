@@ -248,6 +248,35 @@ mod tests {
         }
     }
 
+    /// Negative control of [`gradients_equal_those_of_the_decoded_weight_to_the_bit`]: with the sum
+    /// over output features cut in two, wherever that is, the gradient has other bits.
+    #[test]
+    fn a_gradient_in_two_sums_has_other_bits() {
+        let (rows, out, width) = (300, 900, 512);
+        let (bytes, values) = weight(Format::Q4K, out, width);
+        let blocks = BlockMatrix::new(Format::Q4K, &bytes, out, width);
+        let dy = noise(1, rows * out);
+        let mut got = noise(8, rows * width);
+        let to = MatMut::new(&mut got, rows, width);
+        let all = MatRef::new(&dy, rows, out);
+        blocks.input_gradient_add(Threads::Pool, MatmulPrecision::F32, all, to);
+        let cut_at = |cut: usize| {
+            let mut sum = noise(8, rows * width);
+            for terms in [0..cut, cut..out].into_iter().filter(|terms| !terms.is_empty()) {
+                let dy = MatRef::strided(&dy[terms.start..], rows, terms.len(), out);
+                let part = &values[terms.start * width..terms.end * width];
+                let weight = MatRef::new(part, terms.len(), width);
+                let to = Output::add(MatMut::new(&mut sum, rows, width));
+                product_in(MatmulPrecision::F32, Threads::One, dy, weight, to);
+            }
+            sum
+        };
+        assert!(bits(&cut_at(out)) == bits(&got), "one sum");
+        for cut in [1, 767, 768, 769, 899] {
+            assert!(bits(&cut_at(cut)) != bits(&got), "{cut}");
+        }
+    }
+
     #[test]
     fn all_forms_multiply_alike() {
         let (bytes, _) = weight(Format::Q4K, 40, 512);

@@ -17,6 +17,11 @@ pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
 /// Where `kind` changes, the keys that the new kind also has are kept if `at` is the path of
 /// `base`, as [`KEYS`] has it; what a preset sets belongs to its kind.
 pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&str>) {
+    if at == Some("model") && is_off(over.get("adapter")) {
+        for key in BESIDE_AN_ADAPTER {
+            base.remove(key);
+        }
+    }
     for (key, value) in over {
         let below = at.map(|at| join(at, key.get_ref()));
         let below = below.as_deref();
@@ -65,8 +70,17 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
     }
 }
 
+/// Keys of `model` that are refused without an adapter. They go with the adapter that a later layer
+/// turns off; next to `adapter = "off"` in one layer they are a mistake.
+const BESIDE_AN_ADAPTER: [&str; 2] = ["base", "adapters"];
+
 /// Keys of `model.adapter` that an adapter to start from decides.
 const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];
+
+/// Whether a setting is there and turned off.
+fn is_off(setting: Option<&Spanned<DeValue<'_>>>) -> bool {
+    setting.and_then(|setting| kind_of(setting.get_ref())) == Some(OFF)
+}
 
 /// Whether the keys of a table are numbers of items of a list that has `count`.
 pub(super) fn are_items(table: &DeTable<'_>, count: usize) -> bool {

@@ -1,6 +1,6 @@
 //! What the weights of a model take in the types of its files, and what its adapter takes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
@@ -9,7 +9,8 @@ use engine::{Adapter, AdapterConfig, Checkpoint, ModelConfig, Weights};
 use super::file_type::split_type;
 use crate::config::{BaseChoice, Recipe, ReferenceChoice};
 use crate::memory::{F32, Trained, decoding_bytes};
-use crate::policy::{FROM, ModelRef, locate, locate_adapter};
+use crate::policy::{Adapted, FROM, KnownFiles, ModelRef, locate, locate_adapter};
+use crate::run_dir::base_of;
 use crate::search_path::SearchPath;
 
 /// Bytes of the weights in the types of their files.
@@ -94,7 +95,8 @@ pub struct Named {
 
 impl AdapterSize {
     /// The size of the adapter of a recipe for a model of these sizes, and what there is to know of
-    /// it; `None` where there is none. A run that goes on has its adapter in the checkpoint `own`.
+    /// it and of the named ones; `None` where there is none. A run that goes on has its adapter in
+    /// the checkpoint `own`.
     ///
     /// # Errors
     ///
@@ -105,13 +107,15 @@ impl AdapterSize {
         model: &ModelConfig,
         search_path: &SearchPath,
         own: Option<&Path>,
-    ) -> Result<Option<(Self, Option<String>)>> {
+    ) -> Result<Option<(Self, Vec<String>)>> {
         let Some(choice) = &recipe.model.adapter else { return Ok(None) };
-        let mut named = Vec::new();
+        let found = Located::new(recipe, search_path, own)?;
+        let (mut named, mut notes) = (Vec::new(), Vec::new());
         for (name, from) in recipe.referred_adapters() {
-            let size = locate_adapter(from, search_path);
-            let size = size.and_then(|path| Self::of_file(&path, model));
-            let size = size.with_context(|| format!("model.adapters.{name}.from"))?;
+            let key = format!("model.adapters.{name}.from");
+            let (path, note) = found.adapter(from, &key)?;
+            notes.extend(note);
+            let size = Self::of_file(&path, model).context(key)?;
             let (name, from) = (name.to_owned(), from.to_owned());
             named.push(Named { name, from, rank: size.config.rank, parameters: size.parameters });
         }
@@ -119,36 +123,20 @@ impl AdapterSize {
         if !misfits.is_empty() {
             bail!("recipe {}: {}", recipe.name, misfits.join("\n"));
         }
-        let (size, note) = match (choice.from(), own) {
+        let size = match (choice.from(), own) {
             (None, _) => {
                 let config = choice.config();
                 let parameters = parameters(&config, model);
-                (Self { config, parameters, is_fresh: true, named: Vec::new() }, None)
+                Self { config, parameters, is_fresh: true, named: Vec::new() }
             }
-            (Some(_), Some(own)) => (Self::of_file(own, model)?, None),
-            (Some(from), None) => Self::from(from, recipe, model, search_path)?,
+            (Some(_), Some(own)) => Self::of_file(own, model)?,
+            (Some(from), None) => {
+                let (path, note) = found.adapter(from, FROM)?;
+                notes.extend(note);
+                Self::of_file(&path, model).context(FROM)?
+            }
         };
-        Ok(Some((Self { named, ..size }, note)))
-    }
-
-    /// Of an adapter to start from, with a note where it was trained on another base.
-    fn from(
-        from: &str,
-        recipe: &Recipe,
-        model: &ModelConfig,
-        search_path: &SearchPath,
-    ) -> Result<(Self, Option<String>)> {
-        let (path, note) = match locate(&recipe.model.path, search_path) {
-            Ok(base) => match base.with_adapter(from, search_path, FROM)? {
-                ModelRef::Adapted(adapted) => {
-                    (adapted.path().to_owned(), adapted.note(recipe.seed)?)
-                }
-                _ => unreachable!("it has an adapter"),
-            },
-            // A model that is not here has the sizes of its name.
-            Err(_) => (locate_adapter(from, search_path).context(FROM)?, None),
-        };
-        Ok((Self::of_file(&path, model).context(FROM)?, note))
+        Ok(Some((Self { named, ..size }, notes)))
     }
 
     fn of_file(path: &Path, model: &ModelConfig) -> Result<Self> {
@@ -182,6 +170,40 @@ impl AdapterSize {
     /// Whether a copy is kept for a stage to look back at: of what changes nothing there is none.
     pub(super) fn keeps(&self, stage: usize, reference: Option<&ReferenceChoice>) -> bool {
         reference == Some(&ReferenceChoice::Start {}) && (stage > 0 || !self.is_fresh)
+    }
+}
+
+/// Where the adapters of a recipe are.
+struct Located<'a> {
+    /// The model, where it is here.
+    base: Option<ModelRef>,
+    base_files: KnownFiles,
+    /// What the weights of a builtin model are drawn by.
+    seed: u64,
+    search_path: &'a SearchPath,
+}
+
+impl<'a> Located<'a> {
+    /// For a recipe. A run that goes on from the checkpoint `own` keeps the base that it began
+    /// with.
+    fn new(recipe: &Recipe, search_path: &'a SearchPath, own: Option<&Path>) -> Result<Self> {
+        let first_seed = own.map(base_of).transpose()?.flatten().and_then(|base| base.seed);
+        let base = locate(&recipe.model.path, search_path).ok();
+        let (base_files, seed) = (KnownFiles::default(), first_seed.unwrap_or(recipe.seed));
+        Ok(Self { base, base_files, seed, search_path })
+    }
+
+    /// The adapter `from`, as the setting `key` says, with a note where it was trained on another
+    /// base.
+    fn adapter(&self, from: &str, key: &str) -> Result<(PathBuf, Option<String>)> {
+        let Some(base) = self.base.clone() else {
+            // A model that is not here has the sizes of its name.
+            let path = locate_adapter(from, self.search_path);
+            return Ok((path.with_context(|| key.to_owned())?, None));
+        };
+        let adapted =
+            Adapted::of_name(base, from, self.search_path, key)?.sharing(&self.base_files);
+        Ok((adapted.path().to_owned(), adapted.note(self.seed)?))
     }
 }
 

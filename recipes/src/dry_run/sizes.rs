@@ -42,8 +42,8 @@ impl Sizes {
     pub fn of(recipe: &Recipe, search_path: &SearchPath, own: Option<&Path>) -> Result<Self> {
         let mut sizes = Self::of_model(recipe, search_path)?;
         let found = AdapterSize::of(recipe, &sizes.config, search_path, own)?;
-        let (adapter, note) = found.unzip();
-        sizes.notes.extend(note.flatten());
+        let (adapter, notes) = found.unzip();
+        sizes.notes.extend(notes.into_iter().flatten());
         Ok(Self { adapter, ..sizes })
     }
 

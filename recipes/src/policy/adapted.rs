@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use candle::{DType, Device};
@@ -31,8 +31,28 @@ pub struct Adapted {
     /// By which setting the user put it on the base. Without one, the base is the one that the
     /// adapter was trained on.
     given_by: Option<String>,
-    /// The files of the base, once they were read.
-    base_files: OnceLock<Files>,
+    base_files: KnownFiles,
+}
+
+/// The files of a model, once they were read. Clones share them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownFiles(Arc<OnceLock<Files>>);
+
+impl KnownFiles {
+    /// Those of `model`, which are read the first time; `None` if it is on a hub and not in the
+    /// cache.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read.
+    pub(super) fn of(&self, model: &ModelRef) -> Result<Option<&Files>> {
+        let Self(known) = self;
+        if known.get().is_none() {
+            let Some(files) = model.files()? else { return Ok(None) };
+            return Ok(Some(known.get_or_init(|| files)));
+        }
+        Ok(known.get())
+    }
 }
 
 /// Whether a folder holds an adapter and no model.
@@ -118,13 +138,16 @@ impl Adapted {
                 path.display()
             );
         }
-        let trained_on = Some(trained_on);
-        let base_files = OnceLock::new();
+        let (trained_on, base_files) = (Some(trained_on), KnownFiles::default());
         Ok(Self { base, adapter: folder, trained_on, given_by: None, base_files })
     }
 
     /// The adapter `name` on `base`, as the setting `given_by` says.
-    pub(super) fn of_name(
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such adapter.
+    pub fn of_name(
         base: ModelRef,
         name: &str,
         search_path: &SearchPath,
@@ -132,8 +155,14 @@ impl Adapted {
     ) -> Result<Self> {
         let adapter = locate_adapter(name, search_path).with_context(|| given_by.to_owned())?;
         let trained_on = if is_checkpoint(&adapter) { base_of(&adapter)? } else { None };
-        let (given_by, base_files) = (Some(given_by.to_owned()), OnceLock::new());
+        let (given_by, base_files) = (Some(given_by.to_owned()), KnownFiles::default());
         Ok(Self { base, adapter, trained_on, given_by, base_files })
+    }
+
+    /// The same, with the files of the base known where they are in `base_files`.
+    #[must_use]
+    pub fn sharing(self, base_files: &KnownFiles) -> Self {
+        Self { base_files: base_files.clone(), ..self }
     }
 
     /// Where the adapter is.
@@ -266,23 +295,14 @@ impl Adapted {
                 trained_on.name == format!("builtin:{}", builtin.name)
                     && trained_on.seed == Some(seed)
             }
-            _ => self.base_files()?.is_none_or(|files| trained_on.has_files(files)),
+            base => self.base_files.of(base)?.is_none_or(|files| trained_on.has_files(files)),
         })
-    }
-
-    /// The files of the base, which are read once; `None` if it is on a hub and not in the cache.
-    fn base_files(&self) -> Result<Option<&Files>> {
-        if self.base_files.get().is_none() {
-            let Some(files) = self.base.files()? else { return Ok(None) };
-            return Ok(Some(self.base_files.get_or_init(|| files)));
-        }
-        Ok(self.base_files.get())
     }
 
     /// The files of both; `None` if the base is on a hub and not in the cache.
     pub(super) fn files(&self) -> Result<Option<Files>> {
-        let Some(mut files) = self.base_files()?.cloned() else { return Ok(None) };
-        files.extend(adapter_files(&self.adapter)?);
+        let Some(mut files) = self.base_files.of(&self.base)?.cloned() else { return Ok(None) };
+        files.extend(adapter_files(Files::ADAPTER, &self.adapter)?);
         Ok(Some(files))
     }
 }

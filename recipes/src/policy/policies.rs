@@ -9,12 +9,12 @@ use engine::text::Text;
 use engine::{Adapter, Model, hub};
 use evals::run::Files;
 
-use super::adapted::{Adapted, FROM, open_adapter};
+use super::adapted::{Adapted, FROM, KnownFiles, open_adapter};
 use super::{Compute, ModelRef, locate};
 use crate::causes::with_causes;
 use crate::config::Recipe;
 use crate::console::Console;
-use crate::identity::files_of;
+use crate::identity::adapter_files;
 use crate::run_dir::Saved;
 use crate::search_path::SearchPath;
 
@@ -33,6 +33,10 @@ pub struct Policies<'a> {
     base: ModelRef,
     /// What the run starts from, once it was asked for.
     start: OnceLock<ModelRef>,
+    /// The adapters that references look back at, once they were asked for. A run that is named
+    /// may go on and save a better checkpoint, so they are located once.
+    referred: OnceLock<Vec<(String, Adapted)>>,
+    base_files: KnownFiles,
     search_path: SearchPath,
     compute: Compute,
 }
@@ -52,8 +56,9 @@ impl<'a> Policies<'a> {
         }
         let compute = Compute::new(choice.device, choice.dtype)?;
         let compute = compute.holding(choice.base()).with_notes_on(console);
-        let (start, search_path) = (OnceLock::new(), search_path.clone());
-        Ok(Self { recipe, base, start, search_path, compute })
+        let (start, referred, base_files) = Default::default();
+        let search_path = search_path.clone();
+        Ok(Self { recipe, base, start, referred, base_files, search_path, compute })
     }
 
     /// What the run starts from: the model, with the adapter that the recipe names, if any. A run
@@ -68,9 +73,37 @@ impl<'a> Policies<'a> {
         }
         let mut start = self.base.clone();
         if let Some(from) = self.recipe.model.adapter.as_ref().and_then(|adapter| adapter.from()) {
-            start = start.with_adapter(from, &self.search_path, FROM)?;
+            start = ModelRef::Adapted(Box::new(self.adapted(from, FROM)?));
         }
         Ok(self.start.get_or_init(|| start))
+    }
+
+    /// The adapter `name` on the model, as the setting `key` says.
+    fn adapted(&self, name: &str, key: &str) -> Result<Adapted> {
+        let adapted = Adapted::of_name(self.base.clone(), name, &self.search_path, key)?;
+        Ok(adapted.sharing(&self.base_files))
+    }
+
+    /// The files of what the run starts from, those of the model read once; `None` if that is on a
+    /// hub and not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such adapter, and when a file cannot be read.
+    pub fn start_files(&self) -> Result<Option<Files>> {
+        match self.start()? {
+            ModelRef::Adapted(adapted) => adapted.files(),
+            _ => self.files(),
+        }
+    }
+
+    /// The files of the model without an adapter, likewise.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be read.
+    pub fn files(&self) -> Result<Option<Files>> {
+        Ok(self.base_files.of(&self.base)?.cloned())
     }
 
     /// The model without an adapter.
@@ -154,13 +187,15 @@ impl<'a> Policies<'a> {
     }
 
     /// The adapters that references look back at, located.
-    fn referred(&self) -> Result<Vec<(&'a str, Box<Adapted>)>> {
-        let find = |(name, from): (&'a str, &'a str)| -> Result<_> {
-            let base = self.base.clone();
-            let found = Adapted::of_name(base, from, &self.search_path, &key_of(name))?;
-            Ok((name, Box::new(found)))
-        };
-        self.recipe.referred_adapters().into_iter().map(find).collect()
+    fn referred(&self) -> Result<&[(String, Adapted)]> {
+        if let Some(referred) = self.referred.get() {
+            return Ok(referred);
+        }
+        let find =
+            |(name, from): (&str, &str)| Ok((name.to_owned(), self.adapted(from, &key_of(name))?));
+        let all = self.recipe.referred_adapters().into_iter();
+        let found = all.map(find).collect::<Result<Vec<_>>>()?;
+        Ok(self.referred.get_or_init(|| found))
     }
 
     /// The adapters that references look back at, for `model`; weights of a builtin base are those
@@ -170,10 +205,10 @@ impl<'a> Policies<'a> {
     ///
     /// Fails when one is missing, cannot be read, or is of a model of other sizes.
     pub fn named(&self, model: &Model, seed: u64) -> Result<NamedAdapters> {
-        let open = |(name, found): (&str, Box<Adapted>)| {
-            Ok((name.to_owned(), found.open_for(model, seed, &self.compute)?))
+        let open = |(name, found): &(String, Adapted)| {
+            Ok((name.clone(), found.open_for(model, seed, &self.compute)?))
         };
-        self.referred()?.into_iter().map(open).collect()
+        self.referred()?.iter().map(open).collect()
     }
 
     /// The files of these adapters, each by the key of its adapter.
@@ -184,7 +219,7 @@ impl<'a> Policies<'a> {
     pub fn named_files(&self) -> Result<Files> {
         let mut files = Files::default();
         for (name, found) in self.referred()? {
-            files.extend(files_of(&format!("model.adapters.{name}"), &found.adapter)?);
+            files.extend(adapter_files(&format!("model.adapters.{name}"), &found.adapter)?);
         }
         Ok(files)
     }

@@ -202,6 +202,9 @@ impl Place {
             _ if begun && WITH_STATE.contains(&name) => {
                 impossible("its state in the checkpoint is of another kind".into())
             }
+            _ if begun && is_reference(setting) && !has_reference(index, then) => {
+                (Class::Free, Some("no KL term looks back at it".into()))
+            }
             _ if begun && name == "reference" => {
                 impossible("the stage has begun with the other reference".into())
             }
@@ -219,6 +222,11 @@ fn longer(index: usize, then: &Recipe) -> Option<String> {
     let kind = then.leaves.get(&key).and_then(Value::as_str)?;
     let note = format!("its {kind} schedule is spread over more steps from here on");
     Some(note).filter(|_| kind != "constant")
+}
+
+/// Whether a setting of a stage says what its KL terms look back at.
+fn is_reference(setting: &str) -> bool {
+    setting.split('.').next() == Some("reference")
 }
 
 /// Whether the stage had a reference.

@@ -4,20 +4,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use engine::adapter;
+use evals::run::Files;
 use serde_json::{Map, Value};
 
 use super::base::together;
 use super::{TensorFile, read_json};
-use crate::identity::adapter_files;
+use crate::identity::files_in;
+
+/// Says in the place of an adapter that the policy of a stage's start is the base alone.
+pub const BASE_NOTE: &str = "base.json";
 
 /// SHA-256 of the lines that `sha256sum` prints for the files of an adapter in `folder`, or for the
-/// note in its place.
+/// note in its place. Other files in `folder` do not count.
 ///
 /// # Errors
 ///
 /// Fails when one cannot be read.
 pub fn adapter_sha256(folder: &Path) -> Result<String> {
-    Ok(together(&adapter_files(folder)?).1)
+    let names = [adapter::CONFIG, adapter::TENSORS, BASE_NOTE];
+    Ok(together(&files_in(folder, Files::ADAPTER, &names)?).1)
 }
 
 /// Where a run keeps the policy of a stage's start.

@@ -9,6 +9,7 @@ use engine::{Adapter, Model, Policy};
 use super::average::Average;
 use super::context::RunContext;
 use crate::policy::Policies;
+use crate::run_dir::BASE_NOTE;
 
 /// What a stage looks back at. A policy of its start is saved once, so that a resumed stage has the
 /// same one.
@@ -26,16 +27,13 @@ pub(super) enum Reference<'a> {
     Average(Average),
 }
 
-/// Says in the place of an adapter that the base alone is the reference.
-const BASE: &str = "base.json";
-
 impl Reference<'_> {
     /// Saves the policy as it is now.
     pub(super) fn save(run: &RunContext<'_>, folder: &Path) -> Result<()> {
         match (run.model.adapter(), run.base) {
             (Some(adapter), Some(base)) if adapter.is_zero()? => {
                 let text = serde_json::to_string_pretty(base)?;
-                fs::write(folder.join(BASE), text).context("writing the name of the base")
+                fs::write(folder.join(BASE_NOTE), text).context("writing the name of the base")
             }
             _ => run.save_policy(folder),
         }
@@ -46,7 +44,7 @@ impl Reference<'_> {
         if model.adapter().is_none() {
             return policies.kept(folder).map(Box::new).map(Self::Weights);
         }
-        if folder.join(BASE).is_file() {
+        if folder.join(BASE_NOTE).is_file() {
             return Ok(Self::Base);
         }
         let (config, dtype, device) = (model.config(), model.dtype(), model.device());
@@ -194,7 +192,7 @@ mod tests {
     fn a_fresh_adapter_is_compared_with_the_base_alone() {
         let whole = adapted(0.0);
         let (files, reference) = referred(&whole, "'start'");
-        assert_eq!(files, [BASE], "nothing is copied");
+        assert_eq!(files, [BASE_NOTE], "nothing is copied");
         assert_eq!(reference, log_probs(whole.0.policy()), "to the bit");
     }
 

@@ -130,6 +130,43 @@ fn an_adapter_to_start_from_goes_before_the_settings_of_lower_layers() {
     assert!(error.contains("remove `rank`"), "{error}");
 }
 
+/// Every shipped recipe with an adapter sets `base`, too, and so does what a run makes of a recipe.
+#[test]
+fn an_adapter_that_is_turned_off_takes_along_what_stands_beside_it() {
+    let shipped = recipes::shipped::ALL.iter().filter(|one| one.name.starts_with("lora-"));
+    let shipped: Vec<_> = shipped.map(|one| one.text).collect();
+    assert_eq!(shipped.len(), 3);
+    for text in shipped {
+        let on = read(&[text], &[]).unwrap();
+        assert!(on.model.base.is_some() && on.model.adapter.is_some());
+        for text in [text, &on.to_toml().unwrap()] {
+            for (layers, set) in [
+                (vec![text], vec!["model.adapter=off"]),
+                (vec![text, "[model]\nadapter = \"off\""], vec![]),
+            ] {
+                let off = read(&layers, &set).unwrap().model;
+                assert_eq!((off.base, &off.adapter), (None, &None));
+                assert_eq!(off.path, on.model.path);
+            }
+        }
+    }
+    let named = "[model]\nbase = \"f32\"\nadapter = \"lora\"\n[model.adapters.judge]\nfrom = \"x\"";
+    let plain = read(&[PLAIN], &[]).unwrap().model;
+    let off = "[model]\nadapter = \"off\"";
+    assert_eq!(read(&[PLAIN, named, off], &[]).unwrap().model, plain);
+    // Turned on again, it is beside the defaults.
+    let again = read(&[PLAIN, named, off], &["model.adapter=lora"]).unwrap().model;
+    assert_eq!((again.base, again.adapters.len()), (Some(BaseChoice::AsStored), 0));
+    // What the same layer or a later one sets is a mistake.
+    let both = "[model]\nadapter = \"off\"\nbase = \"f32\"";
+    for (layers, set) in
+        [([PLAIN, named, both], vec![]), ([PLAIN, named, off], vec!["model.base=f32"])]
+    {
+        let error = read(&layers, &set).unwrap_err();
+        assert!(error.contains("model.base: weights that are trained are f32"), "{error}");
+    }
+}
+
 #[test]
 fn a_list_of_wrong_names_alone_is_not_called_empty() {
     let lines = told("[model.adapter]\ntargets = [\"q\", \"v\"]\n", &[]);

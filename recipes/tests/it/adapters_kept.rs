@@ -89,6 +89,26 @@ fn a_reference_that_is_another_is_refused() {
     assert_equal(&whole, &root);
 }
 
+/// A tokenizer, such as vLLM wants beside an adapter.
+#[test]
+fn files_that_are_no_part_of_an_adapter_do_not_keep_a_run_from_going_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let [root, whole] = ["run", "whole"].map(|name| temp.path().join(name));
+    trained(&whole, &recipe());
+    begin(&root, &recipe(), 4);
+    let places = ["checkpoints/step-000004", "reference/stage-1"].map(|name| root.join(name));
+    let files = ["tokenizer.json", "chat_template.jinja"];
+    for path in places.iter().flat_map(|place| files.map(|file| place.join(file))) {
+        fs::write(path, "{}").unwrap();
+    }
+    trained(&root, &recipe());
+    for path in places.iter().flat_map(|place| files.map(|file| place.join(file))) {
+        // Of a checkpoint that is there no longer they are gone.
+        let _ = fs::remove_file(path);
+    }
+    assert_equal(&whole, &root);
+}
+
 /// [`recipe`] that starts from an adapter, as a file.
 fn starting(folder: &Path, from: &str) -> String {
     let own = format!("adapter = {{ kind = \"lora\", from = {from:?} }}");

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use evals::run::read_log;
 use recipes::train::Ended;
 use serde_json::Value;
 
@@ -147,47 +146,5 @@ fn a_base_that_is_an_adapter_itself_is_refused() {
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("is an adapter, and its base ") && said.contains("too"), "{said}");
-    }
-}
-
-#[test]
-fn rollout_and_training_agree_to_the_bit_on_every_kind_of_base() {
-    let temp = tempfile::tempdir().unwrap();
-    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/testdata/lora");
-    // Their tokenizer has letters and digits alone.
-    let row = |number: u32| {
-        let answer = number % 9;
-        let row = serde_json::json!({
-            "problem": format!("ab{number}"), "solution": format!("c{answer}"),
-            "answer": answer.to_string()
-        });
-        format!("{row}\n")
-    };
-    let data = temp.path().join("data.jsonl");
-    fs::write(&data, (10..50).map(row).collect::<String>()).unwrap();
-    let train = "train = { kind = \"arithmetic\", count = 60, min_digits = 1, max_digits = 1, \
-                 operations = [\"+\"] }";
-    let own = format!("train = {{ kind = \"jsonl\", path = {:?} }}", data.display().to_string());
-    for (family, dtype, held) in [
-        ("llama", "f32", "as-stored"),
-        ("llama", "bf16", "as-stored"),
-        ("llama", "bf16", "f32"),
-        ("qwen2", "f32", "as-stored"),
-        ("qwen2", "bf16", "as-stored"),
-        ("qwen2", "bf16", "f32"),
-    ] {
-        let base = vectors.join(family).join("base-blocks.gguf");
-        let more = format!("dtype = {dtype:?}, base = {held:?}, adapter = {{");
-        let recipe = on(base.to_str().unwrap()).replace("adapter = {", &more).replace(train, &own);
-        assert!(recipe.contains(&own));
-        let recipe = recipe.replace("{problem}=", "{problem}");
-        let root = temp.path().join(format!("{family}-{dtype}-{held}"));
-        trained(&root, &recipe);
-        let lines = read_log(&root.join("metrics.jsonl")).unwrap();
-        for name in ["log_prob_gap_max", "log_prob_gap_mean"] {
-            let name = format!("rollout_corr/{name}");
-            let gaps: Vec<_> = lines.iter().filter_map(|line| line.number(&name)).collect();
-            assert_eq!(gaps, [0.0; 4], "{family}, {dtype}, {held}: {name}");
-        }
     }
 }

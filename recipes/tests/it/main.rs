@@ -1,5 +1,6 @@
 //! One binary for all integration tests of the crate.
 
+mod adapter_bases;
 mod adapter_settings;
 mod adapters;
 mod adapters_kept;

@@ -5,14 +5,17 @@ use std::fs;
 use std::path::Path;
 
 use candle::{DType, Device};
+use engine::Adapter;
 use evals::run::read_log;
 use recipes::builtin::Builtin;
 use recipes::config::Recipe;
+use recipes::console::Console;
 use recipes::dry_run::{Plan, ProblemStats, Sizes};
+use recipes::policy::Policies;
 use recipes::search_path::SearchPath;
 use recipes::train::Ended;
 
-use crate::adapters::{recipe as adapted, refused, trained};
+use crate::adapters::{folder, json, on, recipe as adapted, refused, trained};
 use crate::config::{PLAIN, read, told};
 use crate::going_back::{begin, steps};
 use crate::runs::{RECIPE, Run, assert_equal};
@@ -120,6 +123,30 @@ fn a_run_with_an_average_of_an_adapter_resumes_to_the_byte() {
 }
 
 #[test]
+fn a_run_that_looks_back_at_its_base_resumes_to_the_byte() {
+    broken_equals_whole(&looking_at(&adapted(), "\"base\""));
+}
+
+#[test]
+fn a_kl_in_the_reward_looks_back_at_an_average_that_follows() {
+    let temp = tempfile::tempdir().unwrap();
+    let penalties = |name: &str, reference: &str| {
+        let recipe = looking_at(&adapted(), reference);
+        let in_reward = "reward_kl = { kind = \"k2\", coefficient = 0.1 }";
+        let recipe = recipe.replace("loss = { kl = { kind = \"k3\" } }", in_reward);
+        assert!(recipe.contains(in_reward));
+        let root = temp.path().join(name);
+        trained(&root, &recipe);
+        values(&root, "actor/reward_kl_penalty")
+    };
+    let (ema, start) = (penalties("ema", EMA), penalties("start", "\"start\""));
+    assert_eq!((ema.len(), ema[0], start[0]), (4, 0.0, 0.0));
+    assert!(ema[1..].iter().all(|kl| *kl > 0.0), "{ema:?}");
+    // The second step has the same policy in both runs: no penalty came before.
+    assert!(ema[1] < start[1], "{ema:?}, {start:?}");
+}
+
+#[test]
 fn a_run_with_an_average_of_all_weights_resumes_to_the_byte() {
     let every = "{ kind = \"ema\", decay = 0.5, every = 3 }";
     broken_equals_whole(&looking_at(RECIPE, every));
@@ -150,7 +177,54 @@ fn a_run_with_a_named_adapter_resumes_to_the_byte_and_refuses_changed_files() {
     fs::write(from.join(file), own).unwrap();
     let moved = temp.path().join("moved");
     fs::rename(&from, &moved).unwrap();
+    // Another file beside them is no part of the adapter.
+    fs::write(moved.join("tokenizer.json"), "{}").unwrap();
     trained(&root, &naming(&moved));
+}
+
+/// Gives a checkpoint the score by which it is the best, or is not.
+fn score(run: &Path, step: u64, value: f64) {
+    let path = run.join(format!("checkpoints/step-{step:06}/trainer.json"));
+    let mut state = json(&path);
+    state["score"] = serde_json::json!({ "set": "a", "figure": "avg", "value": value });
+    fs::write(path, state.to_string()).unwrap();
+}
+
+/// The run that is named may go on and save a better checkpoint, and the base is hashed once.
+#[test]
+fn a_named_adapter_is_the_one_whose_files_are_recorded() {
+    let temp = tempfile::tempdir().unwrap();
+    let (base, first) = (folder(temp.path(), "base", 3), temp.path().join("first"));
+    begin(&first, &on(base.to_str().unwrap()), 2);
+    score(&first, 1, 0.9);
+    score(&first, 2, 0.1);
+    let text = naming(&first).replace("builtin:atom", base.to_str().unwrap());
+    let (recipe, search_path) =
+        (Recipe::parse("small", &text).unwrap(), SearchPath::of_recipe(Path::new("")));
+    let policies = || Policies::of(&recipe, &search_path, Console::silent()).unwrap();
+    let own = policies();
+    own.check_adapter().unwrap();
+    let (model, _) = own.first().unwrap();
+    own.start_files().unwrap().unwrap();
+    score(&first, 2, 1.0);
+    let paths = |policies: &Policies<'_>| -> Vec<String> {
+        let files = policies.named_files().unwrap();
+        files.0.into_values().map(|file| file.path).collect()
+    };
+    assert!(paths(&policies()).iter().all(|path| path.contains("step-000002")), "found now");
+    // A second reading of the base would fail.
+    fs::remove_dir_all(&base).unwrap();
+    let named = own.named(&model, recipe.seed).unwrap().remove("earlier").unwrap();
+    let found = paths(&own);
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|path| path.contains("step-000001")), "{found:?}");
+    let saved = first.join("checkpoints/step-000001");
+    let expected = Adapter::open(&saved, model.config(), DType::F32, &Device::Cpu).unwrap();
+    let numbers = |adapter: &Adapter| -> Vec<f32> {
+        let all = adapter.parameters().into_iter();
+        all.flat_map(|(_, one)| one.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+    };
+    assert_eq!(numbers(&named), numbers(&expected));
 }
 
 #[test]
@@ -251,6 +325,11 @@ fn a_plan_names_the_reference_and_counts_its_bytes() {
     let text = plan(&named).to_string();
     let line = "adapter  earlier: 5,120 parameters that do not change, rank 4, from ";
     assert!(text.contains(line), "{text}");
+    // As the run prints it.
+    let noted = "was trained on builtin:atom, which has other weights";
+    assert!(!text.contains(noted), "{text}");
+    let text = plan(&named.replace("seed = 3", "seed = 4")).to_string();
+    assert!(text.contains(noted), "{text}");
     let weights = plan(RECIPE).stages[1].memory.weights;
     let full = of(&looking_at(RECIPE, "\"base\""));
     assert_eq!(full, small("the model that the run begins with", weights, 3 * weights));

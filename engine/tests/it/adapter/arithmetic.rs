@@ -1,10 +1,10 @@
 //! What is computed of the values of adapters themselves.
 
 use candle::{DType, Tensor};
-use engine::{Adapter, Module};
+use engine::{Adapter, Family, ModelConfig, Module};
 
 use super::config;
-use crate::support::{adapted, adapter, close, configs, model};
+use crate::support::{self, adapted, adapter, close, configs, model};
 
 /// The values of an adapter, parameter after parameter.
 fn numbers(adapter: &Adapter) -> Vec<f32> {
@@ -17,15 +17,37 @@ fn the_norm_of_what_is_added_is_that_of_the_products_themselves() {
     for config in configs() {
         let model = adapted(model(config, DType::F32), 4);
         let adapter = model.adapter().unwrap();
-        let all = adapter.parameters();
-        let products = all.chunks(2).map(|pair| {
-            let [a, b] = [&pair[0], &pair[1]].map(|(_, one)| one.to_dtype(DType::F64).unwrap());
-            let product = b.matmul(&a).unwrap() * adapter.config().scale();
-            product.unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
-        });
-        let direct = products.sum::<f64>().sqrt();
+        let direct = direct_norm(adapter);
         assert!(direct > 0.1, "{direct}");
         close(&[adapter.update_norm().unwrap()], &[direct], 1e-12);
+    }
+}
+
+/// The norm of the products themselves.
+fn direct_norm(adapter: &Adapter) -> f64 {
+    let all = adapter.parameters();
+    let products = all.chunks(2).map(|pair| {
+        let [a, b] = [&pair[0], &pair[1]].map(|(_, one)| one.to_dtype(DType::F64).unwrap());
+        let product = b.matmul(&a).unwrap() * adapter.config().scale();
+        product.unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+    });
+    products.sum::<f64>().sqrt()
+}
+
+/// Widths of more than two of the parts in which rows are multiplied, with a rest.
+#[test]
+fn the_norm_of_wide_maps_does_not_depend_on_the_number_of_threads() {
+    let llama = support::config(Family::Llama);
+    let wide = ModelConfig { hidden_size: 300, intermediate_size: 605, ..llama };
+    let adapter = adapter(&model(wide, DType::F32), config(5, &Module::ALL), 3);
+    let norm = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| adapter.update_norm().unwrap())
+    };
+    let one = norm(1);
+    close(&[one], &[direct_norm(&adapter)], 1e-12);
+    for threads in 2..6 {
+        assert_eq!(norm(threads).to_bits(), one.to_bits(), "{threads} threads");
     }
 }
 

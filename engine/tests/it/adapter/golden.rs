@@ -147,6 +147,82 @@ fn another_scale_gives_other_logits() {
     }
 }
 
+/// The model with the values of PEFT's adapter changed.
+fn with_changed(name: &str, change: fn(&mut HashMap<String, Tensor>)) -> Model {
+    let (temp, theirs) = (tempfile::TempDir::new().unwrap(), folder(name).join("adapter"));
+    let [settings, file] = ["adapter_config.json", "adapter_model.safetensors"];
+    std::fs::copy(theirs.join(settings), temp.path().join(settings)).unwrap();
+    let mut tensors = candle::safetensors::load(theirs.join(file), &Device::Cpu).unwrap();
+    change(&mut tensors);
+    candle::safetensors::save(&tensors, temp.path().join(file)).unwrap();
+    let base = base(name, DType::F32);
+    let adapter = Adapter::open(temp.path(), base.config(), DType::F32, &Device::Cpu).unwrap();
+    base.with_adapter(adapter).unwrap()
+}
+
+/// Gives every tensor whose name has this part another value, which is made of it and of that of
+/// the other half.
+fn replace(
+    tensors: &mut HashMap<String, Tensor>,
+    part: &str,
+    value: fn(&Tensor, &Tensor) -> candle::Result<Tensor>,
+) {
+    let other = |name: &str| {
+        let [a, b] = ["lora_A", "lora_B"];
+        if name.contains(a) { name.replace(a, b) } else { name.replace(b, a) }
+    };
+    let own = |name: &&String| name.contains(part);
+    let changed = tensors.keys().filter(own).map(|name| {
+        let changed = value(&tensors[name], &tensors[&other(name)]).unwrap();
+        (name.clone(), changed)
+    });
+    let changed: Vec<_> = changed.collect();
+    assert!(!changed.is_empty(), "{part}");
+    tensors.extend(changed);
+}
+
+/// Negative controls of [`logits_loss_and_gradients_are_those_of_peft`]: values in the wrong place
+/// give logits and gradients that are far from the vectors, and it is the change that does so.
+#[test]
+fn values_in_the_wrong_place_give_other_logits_and_gradients() {
+    type Change = fn(&mut HashMap<String, Tensor>);
+    let changes: [(&str, Change); 5] = [
+        ("nothing", |_| ()),
+        // Queries are as wide as the model, so the shapes fit.
+        ("A and B exchanged", |all| replace(all, "q_proj", |_, other| other.t()?.contiguous())),
+        ("A without its last row", |all| {
+            replace(all, "lora_A", |own, _| {
+                let rows = own.dim(0)? - 1;
+                Tensor::cat(&[own.narrow(0, 0, rows)?, own.narrow(0, rows, 1)?.zeros_like()?], 0)
+            });
+        }),
+        ("the upper block left out", |all| {
+            replace(all, "layers.1", |own, _| own.zeros_like());
+        }),
+        ("one map left out", |all| {
+            replace(all, "layers.0.self_attn.v_proj.lora_B", |own, _| own.zeros_like());
+        }),
+    ];
+    for name in MODELS {
+        let expected = expected(name);
+        let batch = batch(&expected);
+        for (what, change) in changes {
+            let model = with_changed(name, change);
+            let got = logits(model.policy(), &model, &batch.0);
+            let far = distance(&got, &expected["logits_on"]);
+            let (_, gradients) = descend(&model, &batch, Activations::Keep);
+            let farthest = model.trainable().zip(&gradients).map(|(own, gradient)| {
+                let want = &expected[&format!("grad.base_model.model.{}", own.name)];
+                distance(gradient, want)
+            });
+            let farthest = farthest.fold(0.0, f64::max);
+            let bounds = if what == "nothing" { 0.0..1e-5 } else { 1e-3..f64::INFINITY };
+            assert!(bounds.contains(&far), "{name}, {what}: logits are {far} away");
+            assert!(bounds.contains(&farthest), "{name}, {what}: gradients are {farthest} away");
+        }
+    }
+}
+
 #[test]
 fn decoding_gives_the_logits_of_peft() {
     for name in MODELS {

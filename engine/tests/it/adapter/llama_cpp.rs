@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use candle::quantized::gguf_file::{Content, Value};
-use candle::{DType, Device};
+use candle::quantized::gguf_file::{self, Content, Value};
+use candle::quantized::{GgmlDType, QTensor};
+use candle::{DType, Device, Tensor};
 use engine::{Adapter, ModelConfig, load};
 use proptest::prelude::{any, prop, proptest};
 use tempfile::TempDir;
@@ -55,7 +56,7 @@ fn our_file_is_that_of_llama_cpps_converter() {
         for name in names {
             let ours = ours.tensor(&mut our_file, name, &Device::Cpu).unwrap();
             let theirs = theirs.tensor(&mut their_file, name, &Device::Cpu).unwrap();
-            let plain = |x: &candle::quantized::QTensor| x.dequantize(&Device::Cpu).unwrap();
+            let plain = |x: &QTensor| x.dequantize(&Device::Cpu).unwrap();
             assert_eq!(plain(&ours).dims(), plain(&theirs).dims(), "{name}");
             assert_eq!(values(&plain(&ours)), values(&plain(&theirs)), "{name}");
         }
@@ -107,6 +108,35 @@ fn a_file_of_another_kind_is_refused() {
     refused(&folder("llama").join("base-blocks.gguf"), "llama", "general.type is \"model\"");
     refused(&folder("llama").join("adapter.gguf"), "qwen2", "general.architecture is \"llama\"");
     refused(&folder("llama").join("base/config.json"), "llama", "is a JSON file");
+}
+
+/// One half by both of its names: which of the two counted would depend on their order.
+#[test]
+fn a_tensor_by_two_names_is_refused() {
+    let (content, mut file) = content(&folder("qwen2").join("adapter.gguf"));
+    let metadata: Vec<_> =
+        content.metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let mut names: Vec<&String> = content.tensor_infos.keys().collect();
+    names.sort();
+    let read = |name: &&String| {
+        let tensor = content.tensor(&mut file, name, &Device::Cpu).unwrap();
+        ((*name).clone(), tensor)
+    };
+    let mut tensors: Vec<_> = names.iter().map(read).collect();
+    let temp = TempDir::new().unwrap();
+    let path = temp.path().join("x.gguf");
+    let mut opened = |more: Option<(String, QTensor)>| {
+        tensors.extend(more);
+        let tensors: Vec<_> = tensors.iter().map(|(name, one)| (name.as_str(), one)).collect();
+        gguf_file::write(&mut fs::File::create(&path).unwrap(), &metadata, &tensors).unwrap();
+        Adapter::open(&path, &config("qwen2"), DType::F32, &Device::Cpu)
+    };
+    opened(None).unwrap();
+    let other = "model.layers.1.self_attn.q_proj.lora_B.weight";
+    let values = Tensor::ones((32, 8), DType::F32, &Device::Cpu).unwrap();
+    let tensor = QTensor::quantize(&values, GgmlDType::F32).unwrap();
+    let error = opened(Some((other.to_owned(), tensor))).unwrap_err().to_string();
+    assert!(error.contains("x.gguf: has a tensor twice"), "{error}");
 }
 
 proptest! {

@@ -200,6 +200,28 @@ fn a_reference_keeps_its_kind_in_a_stage_that_has_begun() {
 }
 
 #[test]
+fn a_reference_that_no_kl_term_looks_back_at_may_change() {
+    let with = |reference: &str| {
+        let all = format!("reward_kl = \"off\"\nreference = {reference}");
+        THEN.replace("reward_kl = \"off\"", &all)
+    };
+    let classes = |then: &str, now: &str| -> Vec<_> {
+        let found = differences(then, now, Some(&under_way())).unwrap();
+        found.into_iter().map(|one| (one.change.key, one.change.class)).collect()
+    };
+    let free = |key: &str| vec![(format!("stage.1.reference{key}"), Class::Free)];
+    let [slow, fast] =
+        ["0.99", "0.5"].map(|decay| format!("{{ kind = \"ema\", decay = {decay} }}"));
+    assert_eq!(classes(THEN, &with("\"base\"")), free(""));
+    assert_eq!(classes(&with(&slow), THEN), free(".kind"));
+    assert_eq!(classes(&with(&slow), &with(&fast)), free(".decay"));
+    // A KL term cannot be added to the stage, whatever it looks back at.
+    let on = with("\"base\"").replace("reward_kl = \"off\"", "reward_kl = { kind = \"k1\" }");
+    let found = classes(THEN, &on);
+    assert!(found.contains(&("stage.1.reward_kl.kind".to_owned(), Class::Impossible)), "{found:?}");
+}
+
+#[test]
 fn where_a_named_adapter_is_may_change_as_its_files_are_compared() {
     let model = "device = \"cpu\" }";
     let named = |from: &str| {

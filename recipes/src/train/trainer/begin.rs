@@ -79,7 +79,7 @@ pub(super) fn first_facts(
 ) -> Result<Facts> {
     let model_ref = job.policies.start()?;
     let own = of_model(&job.recipe.model.path, model_ref.adapter(), model, text);
-    let facts = facts(job, command, programs, model_ref.files()?)?;
+    let facts = facts(job, command, programs, job.policies.start_files()?)?;
     Ok(Facts { model: Some(own), ..facts })
 }
 
@@ -184,9 +184,9 @@ impl AcceptedChanges {
 fn policy_files(job: &Job<'_>, begins: bool, then: Option<&Files>) -> Result<Option<Files>> {
     if begins {
         job.policies.check_adapter()?;
-        return job.policies.start()?.files();
+        return job.policies.start_files();
     }
-    let Some(mut files) = job.policies.base_ref().files()? else { return Ok(None) };
+    let Some(mut files) = job.policies.files()? else { return Ok(None) };
     files.extend(then.map(Files::adapter).unwrap_or_default());
     Ok(Some(files))
 }
