@@ -39,8 +39,8 @@ pub enum DirectionConfig {
         #[serde(default = "each_step")]
         interval: u32,
     },
-    /// Products of two factors, for matrices. Sources: arXiv 2511.16652 (rank 1, `interval = "off"`)
-    /// and 2410.07698 (rank 1, `interval = 100`).
+    /// Products of two factors, for matrices. Sources: arXiv 2511.16652 (rank 1, `interval` off),
+    /// 2410.07698 (rank 1, `interval = 100`).
     LowRank {
         /// Distribution of the elements of the factors.
         #[serde(default = "gaussian")]

@@ -44,8 +44,8 @@ impl CoordinatesConfig {
     }
 }
 
-/// Differences along each coordinate: `g_i = (f(w + e b_i) - f(w)) / e` and `w = w - lr g`, with one
-/// forward pass for each element that is trained. For small scopes, and as the oracle of tests.
+/// Differences along each coordinate: `g_i = (f(w + e b_i) - f(w)) / e` and `w = w - lr g`, with
+/// one forward pass for each element that is trained. For small scopes, and as the oracle of tests.
 ///
 /// Source: arXiv 2310.02025, equation 2 (`CGE`).
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Scores are `-w H g` for each element, with estimates of the gradient `g` and of its change
 //! `H g` along itself. Elements with high scores are left out: without them the gradient's norm is
 //! largest. Only how many are kept of each layer is used; the elements of a layer are then
-//! drawn at random ([`Mask::Random`](super::Mask::Random)).
+//! drawn at random ([`Mask::Random`]).
 //!
 //! Sources: arXiv 2310.02025, section 3; 2002.07376 for the score.
 

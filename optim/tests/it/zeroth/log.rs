@@ -72,13 +72,11 @@ fn all_bits(weights: &Weights) -> Vec<Vec<u32>> {
 
 /// Settings of every method and form.
 fn settings() -> Vec<(Value, u16)> {
+    let random = json!({ "kind": "random", "keep": 0.3, "interval": 2 });
     vec![
         (json!({ "kind": "spsa", "weight_decay": 0.1 }), 1),
         (json!({ "kind": "spsa", "direction": { "kind": "smallest", "keep": 0.3 } }), 1),
-        (
-            json!({ "kind": "spsa", "direction": { "kind": "random", "keep": 0.3, "interval": 2 } }),
-            1,
-        ),
+        (json!({ "kind": "spsa", "direction": random }), 1),
         (json!({ "kind": "fzoo", "direction": { "kind": "low-rank", "interval": 3 } }), 8),
         (json!({ "kind": "es", "members": 6, "weight_decay": 0.5, "decay_to": "start" }), 6),
         (json!({ "kind": "es", "members": 6, "direction": { "kind": "low-rank", "rank": 2 } }), 6),
