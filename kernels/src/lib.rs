@@ -1,4 +1,4 @@
-//! CPU arithmetic on slices: matrix products, attention, norms, head statistics, `AdamW`.
+//! CPU arithmetic on slices: matrix products, attention, norms, head statistics, `AdamW`, noise.
 //!
 //! Of the crates that compute, this is the only one with `unsafe` code; each block states its
 //! reason. It knows no tensor and no model.
@@ -32,6 +32,8 @@ pub mod matmul;
 pub mod attention;
 pub mod likeliest;
 pub mod logits;
+
+pub mod noise;
 
 /// In what precision the operands of matrix products are; sums and all else are in the weights'
 /// type.

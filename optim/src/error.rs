@@ -58,6 +58,22 @@ pub enum Error {
     /// The parameters are not those of the optimizer, or two share a name.
     #[error("parameters: {0}")]
     Params(String),
+    /// The scores of a zeroth-order step do not fit its probes.
+    #[error("scores of step {step}: {problem}")]
+    Scores {
+        /// The step.
+        step: u32,
+        /// Expected and found.
+        problem: String,
+    },
+    /// Coefficients that are not those of a step of this run.
+    #[error("update of step {step}: {problem}")]
+    Update {
+        /// The step.
+        step: u32,
+        /// Expected and found.
+        problem: String,
+    },
     /// A saved state does not fit this optimizer and these parameters.
     #[error("optimizer state: {}", few(problems))]
     State {

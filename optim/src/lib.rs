@@ -1,7 +1,7 @@
 //! Optimizers: they update parameters.
 //!
 //! Reading order: [`Param`] and [`Gradients`], [`Objective`] and [`Optimizer`],
-//! [`FirstOrder`], [`AdamW`], [`Schedule`].
+//! [`FirstOrder`], [`AdamW`], [`Schedule`]; [`zeroth`] for methods that need no gradient.
 //!
 //! It knows tensors, not transformers: every method can be tested on a parabola.
 
@@ -19,6 +19,9 @@ mod optimizer;
 mod first_order;
 
 mod adamw;
+
+// Methods without gradients, on slices.
+pub mod zeroth;
 
 mod schedule;
 

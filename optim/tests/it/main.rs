@@ -9,3 +9,4 @@ mod first_order;
 mod gradients;
 mod objectives;
 mod schedule;
+mod zeroth;

@@ -1,0 +1,78 @@
+use kernels::threads::Threads;
+
+use super::{DecayTo, Direction, Draw, TensorSpec, Term};
+
+/// The update of one step, which is applied whenever the weights are at hand: at once, when a block
+/// is next uploaded, or from a log. It has the learning rate of its step.
+///
+/// For each element: weight decay first, as one rounded product (or, towards the start, a
+/// difference, a product and a difference), then one term after the other. A coefficient of 0 adds
+/// nothing; weights decay nevertheless.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The step that it ends.
+    pub step: u32,
+    /// Learning rate of the step.
+    pub lr: f32,
+    /// Weight decay, which the learning rate multiplies.
+    pub decay: f32,
+    /// What weights decay to.
+    pub decay_to: DecayTo,
+    /// The form of the directions.
+    pub direction: Direction,
+    /// What they have in common.
+    pub draw: Draw,
+    /// Directions and coefficients, which contain the learning rate, by ascending member.
+    pub terms: Vec<Term>,
+}
+
+impl Update {
+    /// The coefficients, in the order of the members.
+    pub fn coefficients(&self) -> Vec<f32> {
+        self.terms.iter().map(|term| term.scale).collect()
+    }
+
+    /// Whether [`Self::apply`] needs the weights of the start.
+    pub fn needs_start(&self) -> bool {
+        self.decay_to == DecayTo::Start && self.decay != 0.0 && self.lr != 0.0
+    }
+
+    /// Updates elements `first..` of a tensor in place. The same bits whatever the slices and the
+    /// threads; of two updates, the earlier goes first.
+    ///
+    /// Shapes: `start` has the weights of the same elements at the start of the run where they are
+    /// [needed](Self::needs_start), and may be empty otherwise.
+    ///
+    /// # Panics
+    ///
+    /// Panics on elements that the tensor does not have, and when weights of the start are needed
+    /// and are not as many as there are values.
+    pub fn apply(
+        &self,
+        threads: Threads<'_>,
+        tensor: &TensorSpec,
+        first: u64,
+        values: &mut [f32],
+        start: &[f32],
+    ) {
+        let product = f64::from(self.lr) * f64::from(self.decay);
+        let decays = tensor.decay && product != 0.0;
+        let to_start = decays && self.needs_start();
+        if to_start {
+            assert_eq!(start.len(), values.len(), "a weight of the start for each value");
+        }
+        let (share, factor) = (product as f32, (1.0 - product) as f32);
+        let decay = |at: usize, values: &mut [f32]| {
+            if to_start {
+                for (value, start) in values.iter_mut().zip(&start[at..]) {
+                    *value -= share * (*value - start);
+                }
+            } else if decays {
+                for value in values {
+                    *value *= factor;
+                }
+            }
+        };
+        self.direction.add(threads, tensor, (self.draw, &self.terms), first, values, decay);
+    }
+}
