@@ -94,10 +94,13 @@ pub fn backward<'a>(
     let d_rows = trunk.backward(d_hidden, sink)?;
     if let Some(index) = trainable.embed {
         // What is left of the head is the tied embedding's.
-        let into = match d_head {
-            Some(d_head) => d_head,
+        let into = if let Some(d_head) = d_head {
+            d_head
+        } else {
             // In f32 at least, like the head's: a token's rows are summed.
-            None => reference::ops::wide(&policy.tensor(&policy.embed()?)?)?.zeros_like()?,
+            let (shape, dtype) = (policy.specs().embed.shape.as_slice(), policy.dtype());
+            let dtype = if dtype == DType::F64 { dtype } else { DType::F32 };
+            Tensor::zeros(shape, dtype, policy.device())?
         };
         let (rows, width) = d_rows.dims2()?;
         let tokens = Tensor::new(packed.tokens(), policy.device())?.reshape((rows, 1))?;

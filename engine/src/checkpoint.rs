@@ -106,10 +106,7 @@ impl Checkpoint {
         if !device.is_cpu() {
             return self.load(device, dtype);
         }
-        let mut get = |name: &str, shape: &[usize]| match self.stored_matrix(name, shape)? {
-            Some(matrix) => Ok(matrix.into()),
-            None => Ok(self.get(name, shape, dtype, device)?.into()),
-        };
+        let mut get = |name: &str, shape: &[usize]| self.get_as_stored(name, shape, dtype, device);
         let model = Model::of_values(self.config.clone(), &mut get, dtype, device)?;
         Ok((model.with_config_keys(self.keys), self.text))
     }
@@ -141,6 +138,24 @@ impl Checkpoint {
             return Ok(Tensor::zeros(shape, dtype, device)?);
         }
         self.weights.get(name, shape, &self.config, dtype, device)
+    }
+
+    /// [`Self::get`], but a matrix in another format than f32 as the file has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`].
+    pub fn get_as_stored(
+        &self,
+        name: &str,
+        shape: &[usize],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<crate::Value> {
+        match self.stored_matrix(name, shape)? {
+            Some(matrix) => Ok(matrix.into()),
+            None => Ok(self.get(name, shape, dtype, device)?.into()),
+        }
     }
 
     /// The file, where it is a GGUF file.

@@ -35,27 +35,36 @@ impl Policy<'_> {
     ///
     /// As [`Self::prefill`].
     pub fn prefill_all(self, prompts: &[&[u32]]) -> Result<Vec<Arc<Prefix>>> {
-        let (mut prefixes, mut rest) = (Vec::with_capacity(prompts.len()), prompts);
+        let mut prefixes = Vec::with_capacity(prompts.len());
+        for together in self.prompts_of_a_pass(prompts) {
+            prefixes.extend(self.prefill_pass(together)?);
+        }
+        Ok(prefixes)
+    }
+
+    /// The prompts in groups, each of which one pass computes.
+    pub(crate) fn prompts_of_a_pass<'p>(self, prompts: &'p [&'p [u32]]) -> Vec<&'p [&'p [u32]]> {
+        let (mut groups, mut rest, most) = (Vec::new(), prompts, self.prefill_rows(PREFILL_ROWS));
         while !rest.is_empty() {
             let mut rows = 0;
             let fits = |prompt: &&&[u32]| {
                 rows += prompt.len();
-                rows <= PREFILL_ROWS
+                rows <= most
             };
             let count = match self.backend() {
                 Backend::Cpu { .. } => rest.iter().take_while(fits).count().max(1),
                 Backend::Reference => 1,
             };
             let (together, later) = rest.split_at(count);
-            prefixes.extend(self.prefill_pass(together)?);
+            groups.push(together);
             rest = later;
         }
-        Ok(prefixes)
+        groups
     }
 
     /// Prefills prompts in one pass; the reference backend takes one.
     fn prefill_pass(self, prompts: &[&[u32]]) -> Result<Vec<Arc<Prefix>>> {
-        let (mut packed, version) = (Packed::default(), self.version());
+        let mut packed = Packed::default();
         for prompt in prompts {
             packed.push(prompt, None)?;
         }
@@ -69,6 +78,16 @@ impl Policy<'_> {
                 vec![(logits, PrefixRows::Reference(layers))]
             }
         };
+        self.prefixes(prompts, prefilled)
+    }
+
+    /// Prompts with their logits and rows.
+    pub(crate) fn prefixes(
+        self,
+        prompts: &[&[u32]],
+        prefilled: Vec<(Vec<f32>, PrefixRows)>,
+    ) -> Result<Vec<Arc<Prefix>>> {
+        let version = self.version();
         let prefix = |(prompt, (logits, rows)): (&&[u32], (Vec<f32>, PrefixRows))| {
             if logits.iter().any(|logit| !logit.is_finite()) {
                 return Err(not_finite(prompt.len() - 1));
@@ -115,6 +134,10 @@ impl Policy<'_> {
         logits: &mut Vec<f32>,
     ) -> Result<()> {
         self.check_feed(cache, feed)?;
+        if feed.is_empty() {
+            logits.clear();
+            return Ok(());
+        }
         match &mut cache.store {
             Store::Cpu(buffers) => cpu::decode::step(self, buffers, &mut cache.slots, feed, logits),
             Store::Reference(layers) => {
@@ -127,7 +150,7 @@ impl Policy<'_> {
         }
     }
 
-    fn check_feed(self, cache: &Cache, feed: &[(usize, u32)]) -> Result<()> {
+    pub(crate) fn check_feed(self, cache: &Cache, feed: &[(usize, u32)]) -> Result<()> {
         if cache.version != self.version() {
             return Err(Error::Input(
                 "the cache was made for other weights, or for these before they were updated: make \

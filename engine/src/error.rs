@@ -52,6 +52,16 @@ pub enum Error {
     /// numbers that are not finite. The sentence names the argument.
     #[error("{0}")]
     Input(String),
+    /// Streamed or perturbed weights take more memory than they may.
+    #[error("{needed} bytes are needed of a budget of {budget}: {terms}")]
+    Budget {
+        /// Bytes that are needed.
+        needed: usize,
+        /// Bytes that may be taken.
+        budget: usize,
+        /// What they are for.
+        terms: String,
+    },
     /// The loss is infinite or not a number.
     #[error("the loss is {0}, expected a finite number")]
     Loss(f64),

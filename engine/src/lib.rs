@@ -78,6 +78,8 @@ pub mod backend;
 pub mod model;
 pub mod policy;
 
+pub mod stream;
+
 // Training.
 pub mod score;
 
@@ -88,6 +90,9 @@ pub mod backward;
 // Sampling.
 pub mod cache;
 pub mod decode;
+
+// Several passes at a time.
+pub mod lockstep;
 
 // What lies on disk.
 pub mod checkpoint;

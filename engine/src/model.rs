@@ -320,6 +320,7 @@ impl Model {
             weights,
             adapter: self.adapter.as_ref(),
             trainable: &self.trainable,
+            perturbed: None,
             backend: self.backend,
             dtype: self.dtype,
             device: &self.device,

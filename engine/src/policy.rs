@@ -1,5 +1,7 @@
 //! A policy: a configuration, and weights wherever they come from.
 
+mod head;
+
 use std::borrow::Cow;
 
 use candle::{DType, Device, Tensor};
@@ -9,8 +11,10 @@ use crate::backend::{Backend, cpu, reference};
 use crate::layout::Layout;
 use crate::rope::Rope;
 use crate::score::{self, Scores};
+use crate::stream::{Lease, Perturbed};
 use crate::weights::{BlockWeights, Spec, Value, Version, WeightSource, Weights};
 use crate::{Error, MatmulPrecision, ModelConfig, Packed, Result, Target};
+pub(crate) use head::Head;
 
 /// What the passes run on: a model's configuration with weights of any source.
 ///
@@ -25,6 +29,7 @@ pub struct Policy<'a> {
     pub(crate) weights: &'a dyn WeightSource,
     pub(crate) adapter: Option<&'a Adapter>,
     pub(crate) trainable: &'a Weights<Option<usize>>,
+    pub(crate) perturbed: Option<&'a Perturbed<'a>>,
     pub(crate) backend: Backend,
     pub(crate) dtype: DType,
     pub(crate) device: &'a Device,
@@ -64,7 +69,9 @@ impl<'a> Policy<'a> {
     /// Which weights these are.
     pub fn version(&self) -> Version {
         let version = self.weights.version();
-        self.adapter.map_or(version, |adapter| version.with_adapter(adapter.version()))
+        let version =
+            self.adapter.map_or(version, |adapter| version.with_adapter(adapter.version()));
+        self.perturbed.map_or(version, |perturbed| version.with_perturbed(perturbed.version()))
     }
 
     /// Names and shapes of its weights.
@@ -87,6 +94,34 @@ impl<'a> Policy<'a> {
             adapter.fits(self.specs)?;
         }
         Ok(Self { adapter, ..self })
+    }
+
+    /// The same policy whose trainable parameters are changed on their way to each pass, or are
+    /// used as they are. In bf16, decoding packs the weights again at every step.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the scratch memory was made for other trainable parameters.
+    pub fn with_perturbed(self, perturbed: Option<&'a Perturbed<'a>>) -> Result<Self> {
+        if let Some(perturbed) = perturbed {
+            perturbed.fits(&self)?;
+        }
+        Ok(Self { perturbed, ..self })
+    }
+
+    /// What changes its trainable parameters on their way to each pass.
+    pub fn perturbed(&self) -> Option<&'a Perturbed<'a>> {
+        self.perturbed
+    }
+
+    /// The same policy with the weights as they are.
+    pub(crate) fn base(self) -> Self {
+        Self { perturbed: None, ..self }
+    }
+
+    /// Whether all threads of a pass may ask for blocks as they are.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.perturbed.is_none() && !self.weights.streams()
     }
 
     /// For each weight, its place among the trainable parameters. `None` where it is frozen.
@@ -168,26 +203,45 @@ impl<'a> Policy<'a> {
 
     /// Embeddings of tokens, without a graph: (tokens, width).
     pub(crate) fn embed_rows(&self, tokens: &[u32]) -> Result<Tensor> {
-        self.embed()?.gather(tokens, self.dtype, self.device)
-    }
-
-    /// The embedding, without a graph: (vocabulary, width).
-    pub(crate) fn embed(&self) -> Result<Value> {
-        let embed = self.weights.embed()?;
-        self.check(&self.specs.embed, &embed)?;
-        Ok(embed.detach())
+        let rows = self.weights.embed_rows(tokens, self.dtype, self.device)?.detach();
+        if rows.dims() != [tokens.len(), self.specs.embed.shape[1]] || rows.dtype() != self.dtype {
+            return Err(misfit(&self.specs.embed, self.dtype, rows.dims(), rows.dtype()));
+        }
+        match (self.perturbed, self.trainable.embed) {
+            (Some(perturbed), Some(index)) => perturbed.rows(index, tokens, &rows),
+            _ => Ok(rows),
+        }
     }
 
     /// The weights of a block, which may be variables.
-    pub(crate) fn block(&self, layer: usize) -> Result<Cow<'a, BlockWeights<Value>>> {
-        let mut block = self.weights.block(layer)?;
+    pub(crate) fn block(&self, layer: usize) -> Result<Lease<'a>> {
+        self.completed(layer, self.weights.block(layer)?)
+    }
+
+    /// The base's weights of a block, for [`Self::completed`].
+    pub(crate) fn base_block(&self, layer: usize) -> Result<Cow<'a, BlockWeights<Value>>> {
+        self.weights.block(layer)
+    }
+
+    /// A block of the base with the adapter, as it is changed on its way to the pass.
+    pub(crate) fn completed<'b>(
+        &self,
+        layer: usize,
+        mut block: Cow<'b, BlockWeights<Value>>,
+    ) -> Result<Lease<'b>>
+    where
+        'a: 'b,
+    {
         if let Some(adapter) = self.adapter {
             let lora = adapter.blocks[layer].clone().map(Value::Tensor);
             block = Cow::Owned(block.into_owned().adapted(lora));
         }
         let pairs = self.specs().blocks[layer].as_ref().zip((*block).as_ref())?;
         pairs.try_map(|(spec, value)| self.check(spec, value))?;
-        Ok(block)
+        match self.perturbed {
+            Some(perturbed) => perturbed.block(&self.trainable.blocks[layer], block),
+            None => Ok(block.into()),
+        }
     }
 
     /// The weights of a block as tensors, without a graph.
@@ -204,15 +258,23 @@ impl<'a> Policy<'a> {
     pub(crate) fn norm(&self) -> Result<Tensor> {
         let norm = self.weights.norm()?;
         self.check(&self.specs.norm, &Value::Tensor(norm.clone()))?;
-        Ok(norm)
+        match (self.perturbed, self.trainable.norm) {
+            (Some(perturbed), Some(index)) => perturbed.tensor(index, &norm),
+            _ => Ok(norm),
+        }
     }
 
-    /// The output head, without a graph: (vocabulary, width).
-    pub(crate) fn head(&self) -> Result<Value> {
-        let Some(spec) = &self.specs.head else { return self.embed() };
-        let head = self.weights.head()?;
-        self.check(spec, &head)?;
-        Ok(head.detach())
+    /// The output head, without a graph.
+    pub(crate) fn head(&self) -> Result<Head<'a>> {
+        if self.weights.streams() {
+            return Ok(Head::new(*self, None));
+        }
+        let head = match self.specs.head {
+            Some(_) => self.weights.head()?,
+            None => self.weights.embed()?,
+        };
+        self.check(self.specs.head(), &head)?;
+        Ok(Head::new(*self, Some(head.detach())))
     }
 
     /// The lowest stage with a trainable parameter: a block, the final norm after the last block,
@@ -240,15 +302,20 @@ impl<'a> Policy<'a> {
         if value.dims() == spec.shape && dtype == self.dtype {
             return Ok(());
         }
-        Err(Error::Weight {
-            name: spec.name.clone(),
-            problem: format!(
-                "expected {:?} of {}, its source has {:?} of {}",
-                spec.shape,
-                self.dtype.as_str(),
-                value.dims(),
-                dtype.as_str()
-            ),
-        })
+        Err(misfit(spec, self.dtype, value.dims(), dtype))
+    }
+}
+
+/// What a source lends is not what the model computes with.
+fn misfit(spec: &Spec, expected: DType, dims: &[usize], dtype: DType) -> Error {
+    Error::Weight {
+        name: spec.name.clone(),
+        problem: format!(
+            "expected {:?} of {}, its source has {:?} of {}",
+            spec.shape,
+            expected.as_str(),
+            dims,
+            dtype.as_str()
+        ),
     }
 }

@@ -6,10 +6,10 @@ use std::ops::Range;
 use candle::{DType, Device, Tensor};
 
 use crate::backend::{Backend, cpu, reference};
-use crate::weights::Value;
-use crate::{Error, MatmulPrecision, Result, Target};
+use crate::policy::Head;
+use crate::{Error, MatmulPrecision, Policy, Result, Target};
 use kernels::likeliest::Likeliest;
-use kernels::logits::{self, CHUNK, Distribution};
+use kernels::logits::{self, CHUNK, Distribution, LogitStats};
 
 /// What the full distribution at a target's row says, one entry a target.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,24 +60,59 @@ pub(crate) struct Want {
 pub(crate) fn forward(
     backend: Backend,
     hidden: &Tensor,
-    head: &Value,
+    head: &Head<'_>,
     targets: &[Target],
     temperature: f64,
     alternatives: usize,
 ) -> Result<Pass> {
-    let mut pass = Pass::new(hidden.dim(0)?, head.dims()[0], targets, temperature)?;
+    let mut pass = Pass::new(hidden.dim(0)?, head.shape()[0], targets, temperature)?;
     pass.backend = backend;
     let hidden = pass.gather(hidden)?;
-    let mut likeliest = vec![Likeliest::new(alternatives); pass.rows.len()];
-    let (sums, logits) = match backend {
-        Backend::Cpu { .. } => cpu::head::forward(&pass, &hidden, head, &mut likeliest)?,
-        Backend::Reference => reference::head::forward(&pass, &hidden, head, &mut likeliest)?,
+    let likeliest = vec![Likeliest::new(alternatives); pass.rows.len()];
+    let read = match backend {
+        Backend::Cpu { .. } => cpu::head::forward(&pass, hidden, head, likeliest)?,
+        Backend::Reference => reference::head::forward(&pass, &hidden, head, likeliest)?,
     };
-    pass.likeliest = likeliest;
-    pass.stats = sums.into_iter().map(|sums| sums.finish(pass.scale)).collect();
-    let scored = pass.targets.iter().zip(logits);
-    pass.log_probs = scored.map(|(&(row, _), logit)| logit - pass.stats[row].log_sum).collect();
-    Ok(pass)
+    Ok(pass.finished(read))
+}
+
+/// [`forward`] on a CPU of several passes, each with its policy, hidden states and targets. A chunk
+/// of the head of `base` serves all of them.
+pub(crate) fn forward_each(
+    base: Policy<'_>,
+    passes: Vec<(Policy<'_>, Tensor, &[Target])>,
+    temperature: f64,
+) -> Result<Vec<Pass>> {
+    let head = base.head()?;
+    let mut begun = Vec::with_capacity(passes.len());
+    for (policy, hidden, targets) in passes {
+        let mut pass = Pass::new(hidden.dim(0)?, head.shape()[0], targets, temperature)?;
+        pass.backend = base.backend();
+        let hidden = pass.gather(&hidden)?;
+        let likeliest = vec![Likeliest::new(0); pass.rows.len()];
+        let reading = cpu::head::Reading::new(&pass, hidden, likeliest);
+        begun.push((policy, pass, reading));
+    }
+    cpu::head::forward_each(&head, &mut begun)?;
+    Ok(begun.into_iter().map(|(_, pass, reading)| pass.finished(reading.read)).collect())
+}
+
+/// What a pass over the head finds.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// One a row.
+    pub(crate) sums: Vec<LogitStats>,
+    /// One a row.
+    pub(crate) likeliest: Vec<Likeliest>,
+    /// The scaled logit of each target.
+    pub(crate) logits: Vec<f64>,
+}
+
+impl Read {
+    pub(crate) fn new(pass: &Pass, likeliest: Vec<Likeliest>) -> Self {
+        let sums = vec![LogitStats::EMPTY; pass.rows.len()];
+        Self { sums, likeliest, logits: vec![0.0; pass.targets.len()] }
+    }
 }
 
 /// Gradients with respect to the hidden states and to the head, those that `want` names, given
@@ -91,7 +126,7 @@ pub(crate) fn forward(
 pub(crate) fn backward(
     pass: &Pass,
     hidden: &Tensor,
-    head: &Value,
+    head: &Head<'_>,
     d_log_probs: &[f64],
     d_entropies: &[f64],
     want: Want,
@@ -193,6 +228,15 @@ impl Pass {
             scale: logits::scale(temperature),
             backend: Backend::Reference,
         })
+    }
+
+    /// The same pass with what the head says.
+    fn finished(mut self, read: Read) -> Self {
+        self.likeliest = read.likeliest;
+        self.stats = read.sums.into_iter().map(|sums| sums.finish(self.scale)).collect();
+        let scored = self.targets.iter().zip(read.logits);
+        self.log_probs = scored.map(|(&(row, _), logit)| logit - self.stats[row].log_sum).collect();
+        self
     }
 
     fn gather(&self, hidden: &Tensor) -> Result<Tensor> {

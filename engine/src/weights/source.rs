@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use candle::Tensor;
+use candle::{DType, Device, Tensor};
 
 use super::{BlockWeights, Value};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Hands out the weights of a policy, a block at a time.
 ///
@@ -50,6 +51,38 @@ pub trait WeightSource: Debug + Sync {
     ///
     /// Fails when it is not available.
     fn head(&self) -> Result<Value>;
+
+    /// Whether it lends one part at a time: then one pass runs at a time, one thread of it asks,
+    /// and embedding and head are asked for by rows.
+    fn streams(&self) -> bool {
+        false
+    }
+
+    /// Rows of the embedding.
+    ///
+    /// Shapes: result (tokens, width).
+    ///
+    /// # Errors
+    ///
+    /// Fails when they are not available, and when a token is outside the vocabulary.
+    fn embed_rows(&self, tokens: &[u32], dtype: DType, device: &Device) -> Result<Tensor> {
+        self.embed()?.gather(tokens, dtype, device)
+    }
+
+    /// Consecutive rows of the output head, or of the embedding where the two are tied. Only a
+    /// source that [streams](Self::streams) is asked, for the chunks of [`CHUNK`] rows of the
+    /// vocabulary in ascending order.
+    ///
+    /// Shapes: result (rows, width).
+    ///
+    /// [`CHUNK`]: kernels::logits::CHUNK
+    ///
+    /// # Errors
+    ///
+    /// Fails when they are not available.
+    fn head_rows(&self, rows: Range<usize>) -> Result<Value> {
+        Err(Error::Input(format!("rows {rows:?} of the head: this source lends it as a whole")))
+    }
 }
 
 /// Identifies the values of a set of weights, unlike those of every other set and of every other
@@ -59,6 +92,8 @@ pub struct Version {
     pub(crate) weights: u64,
     /// That of an adapter, where there is one.
     adapter: Option<u64>,
+    /// That of what changes them on their way to a pass, where there is something.
+    perturbed: Option<u64>,
 }
 
 impl Version {
@@ -70,11 +105,16 @@ impl Version {
     }
 
     pub(crate) fn of(weights: u64) -> Self {
-        Self { weights, adapter: None }
+        Self { weights, adapter: None, perturbed: None }
     }
 
     /// Of these weights with an adapter.
     pub(crate) fn with_adapter(self, adapter: Self) -> Self {
         Self { adapter: Some(adapter.weights), ..self }
+    }
+
+    /// Of these weights as they are changed on their way to a pass.
+    pub(crate) fn with_perturbed(self, perturbed: Self) -> Self {
+        Self { perturbed: Some(perturbed.weights), ..self }
     }
 }

@@ -123,6 +123,16 @@ impl StoredMatrix {
         whole.then(|| Self { format, shape, bytes: Arc::new(bytes) })
     }
 
+    /// [`Self::new`] of bytes that are shared.
+    pub(crate) fn shared(format: Format, shape: [usize; 2], bytes: Arc<Vec<u8>>) -> Self {
+        Self { format, shape, bytes }
+    }
+
+    /// Row after row.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How a row is stored.
     pub fn format(&self) -> Format {
         self.format

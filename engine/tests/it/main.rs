@@ -32,6 +32,7 @@ mod saved_keys;
 mod special;
 mod stored;
 mod stored_weights;
+mod stream;
 mod support;
 mod templates;
 mod text;

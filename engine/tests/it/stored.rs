@@ -26,7 +26,7 @@ fn both(path: &Path, dtype: DType) -> [Model; 2] {
 }
 
 /// Sizes that every type of block fits, with sums of more than 768 terms.
-fn wide(family: Family, vocab_size: usize) -> ModelConfig {
+pub(crate) fn wide(family: Family, vocab_size: usize) -> ModelConfig {
     ModelConfig {
         vocab_size,
         hidden_size: 256,
@@ -45,7 +45,7 @@ fn file(config: &ModelConfig, kind: GgmlDType) -> tempfile::TempDir {
 }
 
 /// A GGUF file whose matrices have these types in turn.
-fn mixed(config: &ModelConfig, kinds: &[GgmlDType]) -> tempfile::TempDir {
+pub(crate) fn mixed(config: &ModelConfig, kinds: &[GgmlDType]) -> tempfile::TempDir {
     let vectors = disk::vectors();
     let vocabulary = &vectors["tokenizers"][0];
     let vocab_size = disk::strings(&vocabulary["tokens"]).len();

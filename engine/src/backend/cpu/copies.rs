@@ -40,7 +40,10 @@ pub(super) fn bf16_copies(policy: Policy<'_>) -> Result<Weights<Option<PackedBf1
         Ok(specs.map(|_| copies.next().expect("one copy for each parameter")))
     };
     let (head, blocks) = rayon::join(
-        || copy(specs.head(), &policy.head()?),
+        || {
+            let head = policy.head()?;
+            copy(specs.head(), head.whole().expect("weights that are not perturbed"))
+        },
         || specs.blocks.iter().enumerate().map(block).collect::<Result<_>>(),
     );
     let (head, blocks) = (head?, blocks?);

@@ -5,50 +5,191 @@ use std::ops::Range;
 use candle::Tensor;
 use rayon::prelude::*;
 
-use super::{Lent, with};
-use crate::Result;
-use crate::score::{Pass, ScoreGrad, Want, chunks};
-use crate::weights::Value;
+use super::with;
+use crate::policy::Head;
+use crate::score::{Pass, Read, ScoreGrad, Want};
+use crate::{MatmulPrecision, Policy, Result};
 use kernels::exp::exp_in_place;
 use kernels::likeliest::Likeliest;
+use kernels::linear::{Linear, Matrix, linear};
 use kernels::logits::{CHUNK, LogitStats};
+use kernels::matmul::bf16::PackedBf16;
 use kernels::matmul::product_in;
 use kernels::matrix::{MatMut, MatRef};
 use kernels::output::Output;
 use kernels::threads::Threads;
 
-/// Each row's sums, and each target's scaled logit. The rows' `likeliest` tokens are found on the
-/// way.
+/// Each row's sums, each target's scaled logit, and the rows' `likeliest` tokens.
 pub(crate) fn forward(
     pass: &Pass,
-    hidden: &Tensor,
-    head: &Value,
-    likeliest: &mut [Likeliest],
-) -> Result<(Vec<LogitStats>, Vec<f64>)> {
-    let (vocab, width) = (head.dims()[0], head.dims()[1]);
-    let (lent, mut scratch) = (Lent::new(head), Vec::new());
-    let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
-    let mut target_logits = vec![0.0; pass.targets.len()];
-    let order = pass.by_token();
-    with([hidden], |[hidden]| {
-        let mut logits = vec![0.0; pass.rows.len() * CHUNK.min(vocab)];
-        for (Range { start, end }, targets) in chunks(vocab, &order, |&(_, _, token)| token) {
-            let len = end - start;
-            let logits = &mut logits[..pass.rows.len() * len];
-            project(pass, logits, hidden, lent.rows(start..end, &mut scratch)?, width);
-            let rows = sums.par_iter_mut().zip(likeliest.par_iter_mut());
-            rows.zip(logits.par_chunks(len)).for_each(|((sum, likeliest), row)| {
-                *sum = sum.merged(LogitStats::of_chunk(row, pass.scale));
-                likeliest.read(start as u32, row);
-            });
-            for &(target, row, token) in targets {
-                let logit = logits[row * len + token - start];
-                target_logits[target] = f64::from(logit * pass.scale);
-            }
+    hidden: Tensor,
+    head: &Head<'_>,
+    likeliest: Vec<Likeliest>,
+) -> Result<Read> {
+    let (mut reading, vocab) = (Reading::new(pass, hidden, likeliest), head.shape()[0]);
+    let (mut scratch, mut logits) = (Vec::new(), Vec::new());
+    for start in (0..vocab).step_by(CHUNK) {
+        let chunk = start..vocab.min(start + CHUNK);
+        head.with_rows(chunk.clone(), &mut scratch, |part| {
+            reading.chunk(pass, chunk, part, &mut logits)
+        })?;
+    }
+    Ok(reading.read)
+}
+
+/// [`forward`] of several passes: a chunk of the head, of a policy that perturbs nothing, serves
+/// all of them.
+pub(crate) fn forward_each(
+    head: &Head<'_>,
+    passes: &mut [(Policy<'_>, Pass, Reading)],
+) -> Result<()> {
+    let vocab = head.shape()[0];
+    let (mut scratch, mut logits) = (Vec::new(), Vec::new());
+    for start in (0..vocab).step_by(CHUNK) {
+        let chunk = start..vocab.min(start + CHUNK);
+        head.with_base_rows(chunk.clone(), &mut scratch, |base| {
+            passes.iter_mut().try_for_each(|(policy, pass, reading)| {
+                policy.with_head_rows(start, base, |part| {
+                    reading.chunk(pass, chunk.clone(), part, &mut logits)
+                })
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// A pass over the head, chunk by chunk.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    hidden: Tensor,
+    /// The targets by token, and how many of them are behind.
+    order: Vec<(usize, usize, usize)>,
+    behind: usize,
+    pub(crate) read: Read,
+}
+
+impl Reading {
+    /// Shapes: `hidden` (rows, width), one row for each of the pass; one of `likeliest` for each.
+    pub(crate) fn new(pass: &Pass, hidden: Tensor, likeliest: Vec<Likeliest>) -> Self {
+        let read = Read::new(pass, likeliest);
+        Self { hidden, order: pass.by_token(), behind: 0, read }
+    }
+
+    /// Reads the next chunk of the vocabulary. `logits` is scratch.
+    ///
+    /// Shapes: `part` (tokens, width).
+    fn chunk(
+        &mut self,
+        pass: &Pass,
+        chunk: Range<usize>,
+        part: &[f32],
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        let len = chunk.len();
+        let targets = &self.order[self.behind..];
+        let within = targets.partition_point(|&(_, _, token)| token < chunk.end);
+        let targets = &targets[..within];
+        self.behind += within;
+        logits.resize(pass.rows.len() * len, 0.0);
+        with([&self.hidden], |[hidden]| {
+            project(pass, logits, hidden, part, part.len() / len);
+            Ok(())
+        })?;
+        let Read { sums, likeliest, logits: target_logits } = &mut self.read;
+        let rows = sums.par_iter_mut().zip(likeliest.par_iter_mut());
+        rows.zip(logits.par_chunks(len)).for_each(|((sum, likeliest), row)| {
+            *sum = sum.merged(LogitStats::of_chunk(row, pass.scale));
+            likeliest.read(chunk.start as u32, row);
+        });
+        for &(target, row, token) in targets {
+            let logit = logits[row * len + token - chunk.start];
+            target_logits[target] = f64::from(logit * pass.scale);
         }
         Ok(())
-    })?;
-    Ok((sums, target_logits))
+    }
+}
+
+/// Logits of normed rows as decoding computes them, of a head that is lent by rows.
+///
+/// Shapes: `x` (rows, width), `logits` (rows, vocabulary).
+pub(super) fn logits_by_rows(
+    threads: Threads<'_>,
+    head: &Head<'_>,
+    precision: MatmulPrecision,
+    x: &[f32],
+    logits: &mut [f32],
+) -> Result<()> {
+    let (vocab, mut scratch, mut buffer) = (head.shape()[0], Vec::new(), Vec::new());
+    for start in (0..vocab).step_by(CHUNK) {
+        let chunk = start..vocab.min(start + CHUNK);
+        head.with_rows(chunk.clone(), &mut scratch, |part| {
+            logits_of_rows(threads, precision, x, (chunk, part), logits, &mut buffer);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Normed rows of a policy, and where their logits go.
+pub(super) struct End<'a> {
+    pub(super) policy: Policy<'a>,
+    /// (rows, width)
+    pub(super) x: Vec<f32>,
+    /// (rows, vocabulary)
+    pub(super) logits: &'a mut [f32],
+}
+
+/// [`logits_by_rows`] of several policies: a chunk of the head, of a policy that perturbs nothing,
+/// serves all of them.
+pub(super) fn logits_each(
+    threads: Threads<'_>,
+    head: &Head<'_>,
+    ends: &mut [End<'_>],
+) -> Result<()> {
+    let (vocab, mut scratch, mut buffer) = (head.shape()[0], Vec::new(), Vec::new());
+    for start in (0..vocab).step_by(CHUNK) {
+        let chunk = start..vocab.min(start + CHUNK);
+        head.with_base_rows(chunk.clone(), &mut scratch, |base| {
+            ends.iter_mut().try_for_each(|End { policy, x, logits }| {
+                policy.with_head_rows(start, base, |part| {
+                    let precision = policy.precision();
+                    let part = (chunk.clone(), part);
+                    logits_of_rows(threads, precision, x, part, logits, &mut buffer);
+                    Ok(())
+                })
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Logits of normed rows for some tokens, by the kernel of decoding. `buffer` is scratch.
+///
+/// Shapes: `x` (rows, width), `part` (tokens, width), `logits` (rows, vocabulary).
+pub(super) fn logits_of_rows(
+    threads: Threads<'_>,
+    precision: MatmulPrecision,
+    x: &[f32],
+    (tokens, part): (Range<usize>, &[f32]),
+    logits: &mut [f32],
+    buffer: &mut Vec<f32>,
+) {
+    let (len, width) = (tokens.len(), part.len() / tokens.len());
+    let rows = x.len() / width;
+    let vocab = logits.len() / rows;
+    buffer.resize(rows * len, 0.0);
+    let rounded;
+    let matrix = match precision {
+        MatmulPrecision::F32 => Matrix::F32(part),
+        MatmulPrecision::Bf16 => {
+            rounded = PackedBf16::new(threads, MatRef::new(part, len, width));
+            Matrix::Bf16(&rounded)
+        }
+    };
+    linear(threads, x, Linear::plain(matrix), rows, buffer);
+    for (logits, row) in logits.chunks_exact_mut(vocab).zip(buffer.chunks_exact(len)) {
+        logits[tokens.clone()].copy_from_slice(row);
+    }
 }
 
 /// Logits of all rows for a part of the head: (rows, tokens).
@@ -64,19 +205,18 @@ pub(crate) fn backward(
     pass: &Pass,
     grad: &ScoreGrad,
     hidden: &Tensor,
-    head: &Value,
+    head: &Head<'_>,
     want: Want,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (vocab, width) = (head.dims()[0], head.dims()[1]);
-    let (lent, mut scratch) = (Lent::new(head), Vec::new());
+    let ([vocab, width], mut scratch) = (head.shape(), Vec::new());
     let rows = pass.rows.len();
-    let (d_hidden, d_head) = with([hidden], |[hidden]| {
-        let mut d_hidden = want.hidden.then(|| vec![0.0; rows * width]);
-        let mut d_head = want.head.then(|| vec![0.0; vocab * width]);
-        let mut d = vec![0.0; rows * CHUNK.min(vocab)];
-        for (Range { start, end }, targets) in grad.chunks(vocab) {
-            let len = end - start;
-            let (d, part) = (&mut d[..rows * len], lent.rows(start..end, &mut scratch)?);
+    let mut d_hidden = want.hidden.then(|| vec![0.0; rows * width]);
+    let mut d_head = want.head.then(|| vec![0.0; vocab * width]);
+    let mut d = vec![0.0; rows * CHUNK.min(vocab)];
+    for (Range { start, end }, targets) in grad.chunks(vocab) {
+        let len = end - start;
+        let d = &mut d[..rows * len];
+        let mut backward = |hidden: &[f32], part: &[f32]| {
             project(pass, d, hidden, part, width);
             d.par_chunks_mut(len)
                 .enumerate()
@@ -95,9 +235,14 @@ pub(crate) fn backward(
                 let to = Output::add(MatMut::new(to, len, width));
                 product_in(precision, Threads::Pool, d.t(), hidden, to);
             }
-        }
-        Ok((d_hidden, d_head))
-    })?;
+        };
+        head.with_rows(start..end, &mut scratch, |part| {
+            Ok(with([hidden], |[hidden]| {
+                backward(hidden, part);
+                Ok(())
+            })?)
+        })?;
+    }
     let tensor = |gradient: Option<Vec<f32>>, rows: usize| {
         gradient.map(|x| Tensor::from_vec(x, (rows, width), hidden.device())).transpose()
     };

@@ -1,14 +1,18 @@
 //! Prefill: prompts through the block of training, into the cache of decoding.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
 use super::Lent;
 use super::block::Angles;
+use super::head::{End, logits_by_rows, logits_each};
 use super::kv::{KvBlock, KvLayout};
-use super::trunk::{final_norm, run};
-use crate::weights::Value;
-use crate::{MatmulPrecision, Packed, Policy, Result, Segment};
+use super::trunk::{final_norm, with_block};
+use crate::weights::{BlockWeights, Value};
+use crate::{Packed, Policy, Result, Segment};
 use kernels::attention::POSITIONS;
 use kernels::linear::{Linear, Matrix, linear};
 use kernels::matmul::bf16::PackedBf16;
@@ -20,32 +24,91 @@ pub(crate) type Prefilled = (Vec<f32>, Vec<KvBlock>);
 
 /// Runs prompts, each a segment without a parent.
 pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<Vec<Prefilled>> {
-    let (config, layout) = (policy.config(), policy.layout(packed)?);
-    let (kv, angles) = (KvLayout::new(config), Angles::new(&layout)?);
-    let segments = &*layout.segments;
-    let blocks = |prompt: &Segment| {
-        (0..prompt.len.div_ceil(POSITIONS)).map(|_| kv.block()).collect::<Vec<_>>()
-    };
-    let mut kv_blocks: Vec<_> = segments.iter().map(blocks).collect();
-    let mut x: Vec<f32> = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
-    for layer in 0..config.num_layers {
-        x = run(policy, layer, &angles, |block| {
-            let qkv = block.project(&x).0;
-            for (prompt, kv_blocks) in segments.iter().zip(&mut kv_blocks) {
-                write(kv, kv_blocks, layer, prompt, &qkv);
+    let mut prompts = Prompts::embed(policy, packed)?;
+    for layer in 0..policy.config().num_layers {
+        prompts.block(policy, layer, &*policy.block(layer)?)?;
+    }
+    let x = final_norm(policy, &prompts.x)?;
+    let logits = head(policy, &x, prompts.segments.len())?;
+    Ok(prompts.finish(logits))
+}
+
+/// [`prefill`] by several policies that differ in what perturbs the weights of `base`. A block
+/// serves all of them.
+pub(crate) fn prefill_each(
+    base: Policy<'_>,
+    policies: &[Policy<'_>],
+    packed: &Packed,
+) -> Result<Vec<Vec<Prefilled>>> {
+    let begun = policies.iter().map(|&policy| Prompts::embed(policy, packed));
+    let mut begun = begun.collect::<Result<Vec<_>>>()?;
+    for layer in 0..base.config().num_layers {
+        let block = base.base_block(layer)?;
+        for (&policy, prompts) in policies.iter().zip(&mut begun) {
+            let completed = policy.completed(layer, Cow::Borrowed(&*block))?;
+            prompts.block(policy, layer, &completed)?;
+        }
+    }
+    let (vocab, rows) = (base.config().vocab_size, packed.segments().len());
+    let mut logits = vec![vec![0.0; rows * vocab]; policies.len()];
+    let ends = policies.iter().zip(&begun).zip(&mut logits).map(|((&policy, prompts), logits)| {
+        Ok(End { policy, x: final_norm(policy, &prompts.x)?, logits })
+    });
+    let mut ends = ends.collect::<Result<Vec<_>>>()?;
+    logits_each(Threads::Pool, &base.head()?, &mut ends)?;
+    drop(ends);
+    let each = begun.into_iter().zip(logits);
+    Ok(each.map(|(prompts, logits)| prompts.finish(by_row(&logits, vocab))).collect())
+}
+
+/// Prompts on their way through the blocks.
+struct Prompts {
+    kv: KvLayout,
+    kv_blocks: Vec<Vec<KvBlock>>,
+    angles: Angles,
+    segments: Arc<[Segment]>,
+    x: Vec<f32>,
+}
+
+impl Prompts {
+    fn embed(policy: Policy<'_>, packed: &Packed) -> Result<Self> {
+        let (layout, kv) = (policy.layout(packed)?, KvLayout::new(policy.config()));
+        let blocks = |prompt: &Segment| {
+            (0..prompt.len.div_ceil(POSITIONS)).map(|_| kv.block()).collect::<Vec<_>>()
+        };
+        let kv_blocks = layout.segments.iter().map(blocks).collect();
+        let x = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
+        Ok(Self { kv, kv_blocks, angles: Angles::new(&layout)?, segments: layout.segments, x })
+    }
+
+    /// Runs the next block. Of the last one only the last row of each prompt is left.
+    fn block(
+        &mut self,
+        policy: Policy<'_>,
+        layer: usize,
+        weights: &BlockWeights<Value>,
+    ) -> Result<()> {
+        let Self { kv, kv_blocks, angles, segments, x } = self;
+        let next = with_block(policy, weights, angles, |block| {
+            let qkv = block.project(x).0;
+            for (prompt, kv_blocks) in segments.iter().zip(kv_blocks) {
+                write(*kv, kv_blocks, layer, prompt, &qkv);
             }
             let attention = block.attend(&qkv, segments).out;
-            if layer + 1 < config.num_layers {
-                return block.finish(&x, &attention);
+            if layer + 1 < policy.config().num_layers {
+                return block.finish(x, &attention);
             }
-            // Of the last block only the last row of each prompt is needed.
-            let last = |x: &[f32]| last_rows(x, packed.rows(), segments);
-            block.finish(&last(&x), &last(&attention))
+            let rows = x.len() / policy.config().hidden_size;
+            let last = |x: &[f32]| last_rows(x, rows, segments);
+            block.finish(&last(x), &last(&attention))
         })?;
+        self.x = next;
+        Ok(())
     }
-    let x = final_norm(policy, &x)?;
-    let logits = head(policy.precision(), &x, segments.len(), &policy.head()?)?;
-    Ok(logits.into_iter().zip(kv_blocks).collect())
+
+    fn finish(self, logits: Vec<Vec<f32>>) -> Vec<Prefilled> {
+        logits.into_iter().zip(self.kv_blocks).collect()
+    }
 }
 
 /// The last row of each prompt.
@@ -72,18 +135,29 @@ fn write(
     }
 }
 
+fn by_row(logits: &[f32], vocab: usize) -> Vec<Vec<f32>> {
+    logits.chunks_exact(vocab).map(<[f32]>::to_vec).collect()
+}
+
 /// Tokens of the head that are rounded at once.
 const ROUNDED: usize = 256;
 
 /// Logits of each of the normed rows, by the kernel that decoding uses.
-fn head(precision: MatmulPrecision, x: &[f32], rows: usize, head: &Value) -> Result<Vec<Vec<f32>>> {
-    let lent = Lent::new(head);
+fn head(policy: Policy<'_>, x: &[f32], rows: usize) -> Result<Vec<Vec<f32>>> {
+    let (head, precision) = (policy.head()?, policy.precision());
+    let Some(whole) = head.whole() else {
+        let vocab = head.shape()[0];
+        let mut logits = vec![0.0; rows * vocab];
+        logits_by_rows(Threads::Pool, &head, precision, x, &mut logits)?;
+        return Ok(by_row(&logits, vocab));
+    };
+    let lent = Lent::new(whole);
     let weight = lent.weight(precision)?;
     let Some(values) = weight.unrounded() else {
         let vocab = weight.out();
         let mut logits = vec![0.0; rows * vocab];
         linear(Threads::Pool, x, Linear::plain(weight.matrix(precision)), rows, &mut logits);
-        return Ok(logits.chunks_exact(vocab).map(<[f32]>::to_vec).collect());
+        return Ok(by_row(&logits, vocab));
     };
     let width = weight.width();
     // Piece by piece: a rounded copy of the whole head would be written for few rows.

@@ -57,6 +57,14 @@ impl<'a> Lent<'a> {
         }
     }
 
+    /// The numbers of a tensor.
+    pub(crate) fn values(&self) -> Result<&[f32]> {
+        match self {
+            Self::Tensor(guard) => values(guard),
+            Self::Stored(_) => candle::bail!("expected numbers, got blocks of a file's format"),
+        }
+    }
+
     /// Rows of a matrix as numbers; `scratch` has them where they are decoded.
     ///
     /// Shapes: result (rows, width).

@@ -7,6 +7,7 @@ use candle::Tensor;
 use super::block::{Angles, Block, Saved, with_slices};
 use super::{Threads, rms_norm, rms_norm_backward, with};
 use crate::backward::{Sink, no_gradient};
+use crate::weights::{BlockWeights, Value};
 use crate::{Activations, Packed, Policy, Result, Segment};
 
 /// A block's input, and what its forward pass kept where it did.
@@ -25,15 +26,47 @@ pub(crate) struct Trunk<'a> {
     last: Vec<f32>,
 }
 
+/// A forward pass without what a backward pass needs, on its way through the blocks.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    angles: Angles,
+    segments: Arc<[Segment]>,
+    x: Vec<f32>,
+}
+
 /// Hidden states after the final norm, without what a backward pass needs: (rows, width).
 pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
-    let layout = policy.layout(packed)?;
-    let angles = Angles::new(&layout)?;
-    let mut x: Vec<f32> = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
+    let mut rows = Rows::embed(policy, packed)?;
     for layer in 0..policy.config().num_layers {
-        x = run(policy, layer, &angles, |block| block.forward(&x, &layout.segments).0)?;
+        rows.block(policy, &*policy.block(layer)?)?;
     }
-    tensor(policy, final_norm(policy, &x)?)
+    rows.finish(policy)
+}
+
+impl Rows {
+    /// The embeddings of a pack.
+    pub(crate) fn embed(policy: Policy<'_>, packed: &Packed) -> Result<Self> {
+        let layout = policy.layout(packed)?;
+        let x = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
+        Ok(Self { angles: Angles::new(&layout)?, segments: layout.segments, x })
+    }
+
+    /// Runs the next block.
+    pub(crate) fn block(
+        &mut self,
+        policy: Policy<'_>,
+        weights: &BlockWeights<Value>,
+    ) -> Result<()> {
+        self.x = with_block(policy, weights, &self.angles, |block| {
+            block.forward(&self.x, &self.segments).0
+        })?;
+        Ok(())
+    }
+
+    /// Hidden states after the final norm: (rows, width).
+    pub(crate) fn finish(self, policy: Policy<'_>) -> Result<Tensor> {
+        tensor(policy, final_norm(policy, &self.x)?)
+    }
 }
 
 /// Calls `f` with a block.
@@ -43,8 +76,17 @@ pub(crate) fn run<R>(
     angles: &Angles,
     f: impl FnOnce(Block<'_>) -> R,
 ) -> Result<R> {
-    let weights = policy.block(layer)?;
-    with_slices(&weights, policy.precision(), None, |weights| {
+    with_block(policy, &*policy.block(layer)?, angles, f)
+}
+
+/// Calls `f` with a block of these weights.
+pub(super) fn with_block<R>(
+    policy: Policy<'_>,
+    weights: &BlockWeights<Value>,
+    angles: &Angles,
+    f: impl FnOnce(Block<'_>) -> R,
+) -> Result<R> {
+    with_slices(weights, policy.precision(), None, |weights| {
         f(Block { config: policy.config(), threads: Threads::Pool, angles, weights })
     })
 }

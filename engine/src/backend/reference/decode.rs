@@ -8,6 +8,7 @@ use super::block::{Qkv, finish, project};
 use super::ops;
 use crate::cache::{PrefixRows, Slot};
 use crate::decode::not_finite;
+use crate::policy::Head;
 use crate::{Packed, Policy, Result};
 
 /// A prompt through the model: logits after its last row, and its keys (kv heads, head width, rows)
@@ -30,12 +31,12 @@ pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, 
     }
     let x = x.narrow(0, x.dim(0)? - 1, 1)?;
     let x = ops::rms_norm(&x, &policy.norm()?.detach(), config.rms_norm_eps)?;
-    Ok((head(&x, &policy.tensor(&policy.head()?)?)?, layers))
+    Ok((head(&x, &policy.head()?)?, layers))
 }
 
 /// Logits (rows, vocabulary) of normed rows, as plain numbers.
-fn head(x: &Tensor, head: &Tensor) -> Result<Vec<f32>> {
-    let logits = ops::logits(x, head)?;
+fn head(x: &Tensor, head: &Head<'_>) -> Result<Vec<f32>> {
+    let logits = ops::logits(x, &head.rows(0..head.shape()[0])?)?;
     Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn step(
         x = finish(config, &weights, &x, &attention)?;
     }
     let x = ops::rms_norm(&x, &policy.norm()?.detach(), config.rms_norm_eps)?;
-    *logits = head(&x, &policy.tensor(&policy.head()?)?)?;
+    *logits = head(&x, &policy.head()?)?;
     let vocab = config.vocab_size;
     match logits.iter().position(|logit| !logit.is_finite()) {
         Some(at) => Err(not_finite(positions[at / vocab] as usize)),

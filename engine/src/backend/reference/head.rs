@@ -7,8 +7,8 @@ use candle::{DType, Tensor};
 
 use super::ops::{self, wide};
 use crate::Result;
-use crate::score::{Pass, ScoreGrad, Want, chunks};
-use crate::weights::Value;
+use crate::policy::Head;
+use crate::score::{Pass, Read, ScoreGrad, Want, chunks};
 use kernels::likeliest::Likeliest;
 use kernels::logits::LogitStats;
 
@@ -21,25 +21,23 @@ fn logits(pass: &Pass, hidden: &Tensor, part: &Tensor) -> Result<Tensor> {
     Ok((ops::logits(hidden, part)? * pass.inverse_temperature)?)
 }
 
-/// Each row's sums, and each target's scaled logit. The rows' `likeliest` tokens are found on the
-/// way.
+/// Each row's sums, each target's scaled logit, and the rows' `likeliest` tokens.
 pub(crate) fn forward(
     pass: &Pass,
     hidden: &Tensor,
-    head: &Value,
-    likeliest: &mut [Likeliest],
-) -> Result<(Vec<LogitStats>, Vec<f64>)> {
-    let (vocab, dtype, device) = (head.dims()[0], hidden.dtype(), hidden.device());
+    head: &Head<'_>,
+    likeliest: Vec<Likeliest>,
+) -> Result<Read> {
+    let vocab = head.shape()[0];
     let hidden = &wide(hidden)?;
-    let mut sums = vec![LogitStats::EMPTY; pass.rows.len()];
-    let mut target_logits = vec![0.0; pass.targets.len()];
+    let mut read = Read::new(pass, likeliest);
     let order = pass.by_token();
     for (Range { start, end }, within) in chunks(vocab, &order, |&(_, _, token)| token) {
         let len = end - start;
-        let part = head.rows(start..end, dtype, device)?;
-        if likeliest.iter().any(Likeliest::is_wanted) {
+        let part = head.rows(start..end)?;
+        if read.likeliest.iter().any(Likeliest::is_wanted) {
             let plain = ops::logits(hidden, &part)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-            let rows = likeliest.iter_mut().zip(&plain);
+            let rows = read.likeliest.iter_mut().zip(&plain);
             rows.for_each(|(likeliest, row)| likeliest.read(start as u32, row));
         }
         let z = logits(pass, hidden, &part)?;
@@ -54,7 +52,7 @@ pub(crate) fn forward(
             host(&square.sum(1)?)?,
             host(&(&square * &shifted)?.sum(1)?)?,
         ];
-        for (row, sum) in sums.iter_mut().enumerate() {
+        for (row, sum) in read.sums.iter_mut().enumerate() {
             let [max, exp, weighted, square, square_weighted] =
                 std::array::from_fn(|i| columns[i][row]);
             *sum = sum.merged(LogitStats { max, exp, weighted, square, square_weighted });
@@ -65,11 +63,11 @@ pub(crate) fn forward(
             let at = Tensor::new(at, hidden.device())?;
             let values = host(&z.flatten_all()?.index_select(&at, 0)?)?;
             for (&(target, _, _), value) in within.iter().zip(values) {
-                target_logits[target] = value;
+                read.logits[target] = value;
             }
         }
     }
-    Ok((sums, target_logits))
+    Ok(read)
 }
 
 /// Gradients with respect to the rows that have targets, in their dtype, and to the head, in f32 at
@@ -78,10 +76,10 @@ pub(crate) fn backward(
     pass: &Pass,
     grad: &ScoreGrad,
     hidden: &Tensor,
-    head: &Value,
+    head: &Head<'_>,
     want: Want,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (vocab, rows, device) = (head.dims()[0], pass.rows.len(), hidden.device());
+    let (vocab, rows, device) = (head.shape()[0], pass.rows.len(), hidden.device());
     let (dtype, hidden) = (hidden.dtype(), &wide(hidden)?);
     let column = |values: Vec<f64>| -> Result<Tensor> {
         let tensor = Tensor::from_vec(values, (rows, 1), &candle::Device::Cpu)?;
@@ -94,7 +92,7 @@ pub(crate) fn backward(
     let mut d_head = Vec::new();
     for (Range { start, end }, targets) in grad.chunks(vocab) {
         let len = end - start;
-        let part = wide(&head.rows(start..end, dtype, device)?)?;
+        let part = wide(&head.rows(start..end)?)?;
         let log_p = logits(pass, hidden, &part)?.broadcast_sub(&log_sum)?;
         let factor = log_p.broadcast_add(&entropy)?.broadcast_mul(&d_entropy)?;
         let mut d = (log_p.exp()? * factor.broadcast_add(&d_log_prob)?)?.neg()?;

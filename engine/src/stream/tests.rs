@@ -1,0 +1,99 @@
+//! Mistakes of the executor that are made on purpose: each changes the weights, or is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle::{DType, Device};
+
+use super::ring::Faults;
+use super::{Link, Master, Options, Streamed, Transform};
+use crate::{Biases, Family, Model, ModelConfig, Packed, RopeScaling, Value};
+
+/// Adds a number to every element, slowly.
+#[derive(Debug)]
+struct Add(f32, Duration);
+
+impl Transform for Add {
+    fn apply(&self, _: usize, _: usize, from: &[f32], to: &mut [f32]) {
+        std::thread::sleep(self.1);
+        for (from, to) in from.iter().zip(to) {
+            *to = from + self.0;
+        }
+    }
+}
+
+/// Every write takes a while.
+#[derive(Debug)]
+struct SlowDown;
+
+impl Link for SlowDown {
+    fn up(&self, _: usize, _: Duration) {}
+
+    fn down(&self, _: usize, _: Duration) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn config(num_layers: usize) -> ModelConfig {
+    ModelConfig {
+        family: Family::Llama,
+        vocab_size: 32,
+        hidden_size: 16,
+        intermediate_size: 24,
+        num_layers,
+        num_heads: 4,
+        num_kv_heads: 2,
+        head_dim: 4,
+        context: 64,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        rms_norm_eps: 1e-5,
+        tie_embeddings: true,
+        biases: Biases::NONE,
+        qk_norm: false,
+    }
+}
+
+/// The weights after some updates, with a pass after each.
+fn trained(num_layers: usize, slots: usize, faults: Faults) -> Vec<u32> {
+    let model = Model::random(config(num_layers), 1, DType::F32, &Device::Cpu).unwrap();
+    let mut all = model.parameters().iter();
+    let mut get = |_: &str, _: &[usize]| Ok(all.next().unwrap().tensor.clone().into());
+    let master = Master::in_memory(model.config().clone(), &mut get).unwrap();
+    let options = Options { slots, faults, link: Arc::new(SlowDown), ..Options::default() };
+    let streamed = Streamed::new(master, |_| false, None, &options).unwrap();
+    let mut packed = Packed::default();
+    packed.push(&[1, 2, 3], None).unwrap();
+    for step in 0..6u8 {
+        let update = Add(0.01 * f32::from(step + 1), Duration::from_micros(300));
+        streamed.defer(Arc::new(update)).unwrap();
+        streamed.policy().hidden(&packed).unwrap();
+    }
+    let mut bits = Vec::new();
+    streamed
+        .visit(&mut |_, value| {
+            let Value::Tensor(tensor) = value else { panic!("a trained weight") };
+            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            bits.extend(values.into_iter().map(f32::to_bits));
+            Ok(())
+        })
+        .unwrap();
+    bits
+}
+
+/// With fewer blocks than slots a block is read ahead while its last use goes on.
+#[test]
+fn a_block_that_is_read_before_it_is_written_back_is_noticed() {
+    let early = Faults { reads_too_early: true, ..Faults::default() };
+    let want = trained(2, 1, Faults::default());
+    assert!(trained(2, 4, Faults::default()) == want);
+    assert!(trained(2, 4, early) != want, "the mistake changes nothing");
+}
+
+#[test]
+fn a_slot_that_is_filled_before_it_is_written_back_is_noticed() {
+    let early = Faults { frees_too_early: true, ..Faults::default() };
+    let want = trained(6, 1, Faults::default());
+    assert!(trained(6, 3, Faults::default()) == want);
+    assert!(trained(6, 3, early) != want, "the mistake changes nothing");
+}

@@ -1,0 +1,10 @@
+//! Weights that are changed or fetched on their way to a pass.
+
+mod adapters;
+mod budget;
+mod files;
+mod lockstep;
+mod perturbed;
+mod steps;
+mod streamed;
+mod transforms;

@@ -1,0 +1,128 @@
+//! The file of streamed weights: what is refused, and what is kept.
+
+use std::fs;
+use std::path::Path;
+
+use candle::DType;
+use engine::stream::{Access, Master, Options, Streamed};
+use engine::{Family, Model, ModelConfig};
+
+use super::steps::{Place, immediately, master, update};
+use super::transforms::{Mistake, apply, bits};
+use crate::support::{config, model};
+
+fn written(path: &Path) -> Model {
+    let model = model(ModelConfig { num_layers: 3, ..config(Family::Qwen2) }, DType::F32);
+    drop(master(&model, Place::File(path, Access::Buffered)));
+    // It was opened for training and not sealed: written again.
+    let mut all = model.parameters().iter();
+    let mut get = |_: &str, _: &[usize]| Ok(all.next().unwrap().tensor.clone().into());
+    Master::write(path, model.config(), &mut get).unwrap();
+    model
+}
+
+fn open(path: &Path, config: &ModelConfig, trained: bool) -> engine::Result<Master> {
+    Master::open(path, config.clone(), Access::Buffered, trained)
+}
+
+#[track_caller]
+fn refused(path: &Path, config: &ModelConfig, words: &[&str]) {
+    let error = open(path, config, false).unwrap_err().to_string();
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    assert!(error.contains(&path.display().to_string()), "{error}");
+}
+
+#[test]
+fn a_sealed_file_goes_on_where_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights");
+    let model = written(&path);
+    for step in 0..3 {
+        let master = open(&path, model.config(), true).unwrap();
+        let streamed = Streamed::new(master, |_| false, None, &Options::default()).unwrap();
+        let update = update(step, 1.0, 0.1, Mistake::None);
+        apply(&model, &update);
+        // The last one is applied by the seal.
+        streamed.defer(std::sync::Arc::new(update)).unwrap();
+        streamed.seal().unwrap();
+        let master = open(&path, model.config(), false).unwrap();
+        master.verify().unwrap();
+        let read = Streamed::new(master, |_| true, None, &Options::default()).unwrap();
+        assert!(bits(&read.model().unwrap()) == bits(&model));
+    }
+}
+
+#[test]
+fn a_file_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights");
+    let model = written(&path);
+    let master = open(&path, model.config(), true).unwrap();
+    refused(&path, model.config(), &["in use when its process ended", "replay the log"]);
+    let streamed = Streamed::new(master, |_| false, None, &Options::default()).unwrap();
+    immediately(&streamed, update(0, 1.0, 0.1, Mistake::None));
+    drop(streamed);
+    refused(&path, model.config(), &["in use when its process ended"]);
+}
+
+#[test]
+fn files_that_are_no_weights_of_the_model_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights");
+    let model = written(&path);
+    let config = model.config();
+    let whole = fs::read(&path).unwrap();
+    let other = ModelConfig { num_layers: 2, ..config.clone() };
+    refused(&path, &other, &["from the checkpoint"]);
+    let other = ModelConfig { intermediate_size: 32, ..config.clone() };
+    refused(&path, &other, &["mlp.gate_proj.weight", "from the checkpoint"]);
+    fs::write(&path, &whole[..whole.len() - 4096]).unwrap();
+    refused(&path, config, &["was cut short"]);
+    fs::write(&path, &whole[..100]).unwrap();
+    refused(&path, config, &["100 bytes are no streamed weights"]);
+    let mut damaged = whole.clone();
+    damaged[3] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    refused(&path, config, &["no streamed weights of version 1"]);
+    let mut damaged = whole.clone();
+    damaged[70] = b'!';
+    fs::write(&path, &damaged).unwrap();
+    refused(&path, config, &["its list of tensors is damaged"]);
+    fs::remove_file(&path).unwrap();
+    refused(&path, config, &["No such file"]);
+}
+
+#[test]
+fn a_damaged_weight_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights");
+    let model = written(&path);
+    open(&path, model.config(), false).unwrap().verify().unwrap();
+    let mut whole = fs::read(&path).unwrap();
+    let last = whole.len() - 4096;
+    whole[last] ^= 1;
+    fs::write(&path, &whole).unwrap();
+    let error = open(&path, model.config(), false).unwrap().verify().unwrap_err().to_string();
+    assert!(error.contains("its weights are not those that were written"), "{error}");
+}
+
+/// A file system without `O_DIRECT` is read through the page cache, and that is said.
+#[test]
+#[cfg(target_os = "linux")]
+fn direct_access_falls_back_with_a_note() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        println!("skipped: no /dev/shm");
+        return;
+    };
+    let path = folder.path().join("weights");
+    let model = written(&path);
+    let master = Master::open(&path, model.config().clone(), Access::Direct, false).unwrap();
+    if let Some(note) = master.note() {
+        assert!(note.contains("has no O_DIRECT") && note.contains("page cache"), "{note}");
+    } else {
+        println!("/dev/shm has O_DIRECT here");
+    }
+    let read = Streamed::new(master, |_| true, None, &Options::default()).unwrap();
+    assert!(bits(&read.model().unwrap()) == bits(&model));
+    assert_eq!(open(&path, model.config(), false).unwrap().note(), None);
+}
