@@ -100,7 +100,7 @@ function near(model, what, bound, apart, problems = []) {
 
 /** A negative control: what is wrong must be beyond the bound. */
 function far(model, what, bound, apart) {
-  row(model, `control: ${what}`, apart, apart[0] > bound ? [] : ["is not told from the right one"]);
+  row(model, `control: ${what}`, apart, apart[0] > bound ? [] : ["does not differ from the right one"]);
 }
 
 /** Where the values of a tensor of f32 are, and its sizes. */

@@ -38,7 +38,7 @@ pub struct Scheme {
 }
 
 impl Scheme {
-    /// Directions of one form for these tensors: drawn anew at each step, decay towards zero.
+    /// Directions of one form for these tensors: new ones at each step, decay towards zero.
     pub fn new(run_seed: u64, tensors: Tensors, direction: Direction) -> Self {
         let decay_to = DecayTo::Zero;
         Self { run_seed, tensors, direction, subspace_interval: None, mask_interval: 1, decay_to }

@@ -9,6 +9,8 @@ pub struct Writer<W> {
     header: Header,
     next: u32,
     bytes: u64,
+    /// Whether a record was not written whole.
+    failed: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -22,13 +24,14 @@ impl<W: Write> Writer<W> {
         to.write_all(&bytes)?;
         to.flush()?;
         let next = header.first_step;
-        Ok(Self { to, header, next, bytes: bytes.len() as u64 })
+        Ok(Self { to, header, next, bytes: bytes.len() as u64, failed: false })
     }
 
     /// Goes on with a log that was read. `to` is at byte [`Log::end`] of the file, where it must
     /// end: whoever opened it cuts off a torn record.
     pub fn resume(to: W, log: &Log) -> Self {
-        Self { to, header: log.header.clone(), next: log.next_step(), bytes: log.end }
+        let (header, next, bytes) = (log.header.clone(), log.next_step(), log.end);
+        Self { to, header, next, bytes, failed: false }
     }
 
     /// The step of the next record.
@@ -48,7 +51,7 @@ impl<W: Write> Writer<W> {
     ///
     /// Fails, and writes nothing, on a record that does not follow the last one, with more
     /// coefficients than the header says, or with a number that is not finite. Fails where writing
-    /// does; the log may then end in part of a record.
+    /// does; the log may then end in part of a record, and takes no other.
     pub fn append(&mut self, record: &Record) -> Result<(), Error> {
         let step = record.step;
         if let Some(problem) = record.problem(&self.header, self.next) {
@@ -62,8 +65,18 @@ impl<W: Write> Writer<W> {
             let problem = "expected a step below 2^32 - 1 and fewer than 2^16 numbers".to_owned();
             return Err(Error::Record { step, problem });
         };
+        if self.failed {
+            let problem = format!(
+                "a record before it was not written whole: cut the log to {} bytes and resume it",
+                self.bytes
+            );
+            return Err(Error::Record { step, problem });
+        }
+        // A record behind part of another one could not be read.
+        self.failed = true;
         self.to.write_all(&bytes)?;
         self.to.flush()?;
+        self.failed = false;
         self.next = following;
         self.bytes += bytes.len() as u64;
         Ok(())

@@ -1,5 +1,7 @@
 //! The log of a run, written and replayed.
 
+use std::io::{self, Write};
+
 use kernels::threads::Threads;
 use optim::zeroth::log::{Error, Header, Kind, Log, Record, Writer};
 use optim::zeroth::{
@@ -201,6 +203,54 @@ fn records_that_do_not_follow_are_not_written() {
     writer.append(&Record::rebase(0)).unwrap();
     writer.append(&record(1, &[])).unwrap();
     assert_eq!(writer.next_step(), 2);
+}
+
+/// A disk with room for so many bytes.
+struct Disk {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.room - self.bytes.len());
+        if count == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn after_a_write_that_failed_the_log_is_cut_before_it_goes_on() {
+    let config = config(json!("spsa"));
+    let scheme = scheme(vec![vector(4)], SIGNS);
+    let record = |step| Record::from(&scheme.update(step, 1.0, 0.0, &[1.0]).unwrap());
+    let disk = Disk { bytes: Vec::new(), room: 1 << 20 };
+    let mut writer = Writer::new(disk, header(&config, vec![vector(4)], 2)).unwrap();
+    writer.append(&record(0)).unwrap();
+    let whole = writer.bytes();
+    let mut disk = writer.into_inner();
+    let log = Log::read(&disk.bytes[..]).unwrap();
+    disk.room = disk.bytes.len() + 10;
+    let mut writer = Writer::resume(disk, &log);
+    assert!(matches!(writer.append(&record(1)), Err(Error::Io(_))));
+    // A record after part of one would make both unreadable, also once there is room.
+    let error = writer.append(&record(1)).unwrap_err().to_string();
+    assert!(error.contains(&format!("cut the log to {whole} bytes")), "{error}");
+    let mut disk = writer.into_inner();
+    let log = Log::read(&disk.bytes[..]).unwrap();
+    assert!(log.torn.is_some() && log.end == whole);
+    disk.room = 1 << 20;
+    disk.bytes.truncate(whole as usize);
+    let mut writer = Writer::resume(disk, &log);
+    writer.append(&record(1)).unwrap();
+    assert_eq!(Log::read(&writer.get_ref().bytes[..]).unwrap().records.len(), 2);
 }
 
 #[test]
