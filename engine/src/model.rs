@@ -4,6 +4,7 @@ mod check;
 mod places;
 mod renewed;
 mod source;
+mod transform;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -33,6 +34,14 @@ pub struct Parameter {
     pub tensor: Tensor,
     /// Whether [`crate::backward`](crate::backward()) computes its gradient.
     pub trainable: bool,
+}
+
+impl Parameter {
+    /// Whether it is a matrix of the model itself: no norm, no bias, no half of an adapter.
+    pub fn is_base_matrix(&self) -> bool {
+        let is_half = |half| self.name.ends_with(half);
+        self.tensor.rank() > 1 && ![".lora_A.weight", ".lora_B.weight"].into_iter().any(is_half)
+    }
 }
 
 /// A decoder with its weights.

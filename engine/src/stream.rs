@@ -15,7 +15,7 @@ mod arena;
 mod disk;
 mod file;
 mod hazards;
-mod in_place;
+pub(crate) mod in_place;
 mod link;
 mod master;
 mod perturbed;

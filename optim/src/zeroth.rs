@@ -13,6 +13,7 @@ mod seed;
 
 // What is trained, and which of its elements.
 mod mask;
+mod scope;
 mod tensor;
 
 pub mod grasp;
@@ -45,6 +46,7 @@ pub use fzoo::{Fzoo, FzooConfig};
 pub use mask::Mask;
 pub use probe::Probe;
 pub use scheme::{DecayTo, Scheme};
+pub use scope::Scope;
 pub use seed::{Purpose, mix64};
 pub use spsa::{Spsa, SpsaConfig};
 pub use tensor::{TensorSpec, Tensors, tensor_id};

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use candle::DType;
 use engine::loss::LossConfig;
 use engine::{Activations, MatmulPrecision, Model};
-use optim::{OptimConfig, Optimizer, Schedule};
+use optim::{OptimConfig, Schedule};
 use rand_philox::Philox;
 use rewards::{AdvantageConfig, GroupRewards};
 use rollout::{Generator, Key, Purpose, Request, Sampling};
@@ -16,7 +16,7 @@ use crate::machine;
 use crate::memory::{MemoryFactors, Trained};
 use crate::random::draws;
 use crate::train::log_prob_gap::LogProbGap;
-use crate::train::params::optimizer;
+use crate::train::mover::Mover;
 use crate::train::sft::likelihood;
 use crate::train::table::{Credit, Table};
 use crate::train::update::{UpdatePlan, update};
@@ -144,7 +144,7 @@ pub fn bench(
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
     }
-    let mut bench = Bench { model, shape, optimizer: None, gap: LogProbGap::default() };
+    let mut bench = Bench { model, shape, mover: None, gap: LogProbGap::default() };
     let mut seconds = Vec::new();
     for repetition in 0..=reps as u64 {
         let took = bench.repeat(what, repetition)?;
@@ -159,7 +159,7 @@ struct Bench<'a> {
     model: &'a Model,
     shape: &'a Shape,
     /// Made by the first update: decoding has none, nor its two moments a parameter.
-    optimizer: Option<Box<dyn Optimizer>>,
+    mover: Option<Mover>,
     gap: LogProbGap,
 }
 
@@ -238,16 +238,15 @@ impl Bench<'_> {
             updates_per_step: 1,
             seed: 0,
             schedule: &schedule,
-            lr_ratio_b: 1.0,
             total_updates: 1,
         };
-        let optimizer = match &mut self.optimizer {
-            Some(optimizer) => optimizer,
-            none => none.insert(optimizer(&OptimConfig::default(), self.model)?),
+        let mover = match &mut self.mover {
+            Some(mover) => mover,
+            none => none.insert(Mover::gradient(&OptimConfig::default(), self.model)?),
         };
-        let done = update(&plan, optimizer.as_mut(), table, 0, &mut |_, _| {}, &mut |_| Ok(()))?;
+        let done = update(&plan, mover, table, 0, &mut |_, _| {}, &mut |_| Ok(()))?;
         ensure!(
-            done.grad_norm > 0.0,
+            done.grad_norm.is_some_and(|norm| norm > 0.0),
             "nothing was computed: no sequence of the update has a gradient"
         );
         self.gap = done.gap;

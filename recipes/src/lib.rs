@@ -10,7 +10,7 @@
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary
 //!                                  what a run begins with, goes on with and ends with
-//! builtin  data  run_dir  shipped
+//! builtin  data  run_dir  shipped  zeroth
 //! config                           the recipe
 //! tasks  verifiers                 components with settings of their own
 //! causes  console  identity  machine  memory  random  search_path  signals
@@ -39,6 +39,7 @@ pub mod builtin;
 pub mod data;
 pub mod run_dir;
 pub mod shipped;
+pub mod zeroth;
 
 pub mod length_limits;
 pub mod policy;

@@ -9,6 +9,7 @@ mod clock;
 mod context;
 mod learner;
 pub(crate) mod log_prob_gap;
+pub(crate) mod mover;
 mod pack;
 pub(crate) mod params;
 mod recoverable;
@@ -20,6 +21,7 @@ mod stage;
 pub(crate) mod table;
 mod trainer;
 pub(crate) mod update;
+mod zeroth;
 
 use anyhow::{Context as _, Result};
 use evals::attempt::GradedGroup;
@@ -30,6 +32,7 @@ pub use trainer::{Ended, Failed, Job, Options, outlook, train};
 use crate::config::Stage;
 use crate::policy::Policies;
 use crate::run_dir::{RunDir, Saved};
+use crate::zeroth::remove_from;
 use context::RunContext;
 use rl::Rl;
 use sft::Sft;
@@ -44,7 +47,9 @@ fn begin_stage<'a>(
     run_dir: &RunDir,
     policies: &Policies<'_>,
 ) -> Result<Box<dyn StageDriver + 'a>> {
-    let start = StageStart { run, index, resumed: saved.is_some(), run_dir, policies };
+    let start = StageStart { run, index, saved, run_dir, policies };
+    // Of stages that the run has gone back from.
+    remove_from(run_dir.root(), index + usize::from(saved.is_some()), 0)?;
     let mut driver: Box<dyn StageDriver + 'a> = match &run.recipe.stages[index] {
         Stage::Rl(config) => Box::new(Rl::begin(config, &start)?),
         Stage::Sft(config) => Box::new(Sft::begin(config, &start)?),

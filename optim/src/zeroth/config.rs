@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Coordinates, CoordinatesConfig, Direction, Es, EsConfig, Estimator, Fzoo, FzooConfig, Mask,
-    Noise, Scheme, Spsa, SpsaConfig, Tensors, Vectors,
+    Noise, Scheme, Scope, Spsa, SpsaConfig, TensorSpec, Tensors, Vectors,
 };
 use crate::{Error, Result};
 
@@ -165,6 +165,17 @@ impl EstimatorConfig {
         }
     }
 
+    /// Coefficients of an update, at most.
+    pub fn most_coefficients(&self) -> u16 {
+        let most = match self {
+            Self::Spsa(config) => config.probes,
+            Self::Fzoo(config) => config.probes,
+            Self::Es(config) => config.members,
+            Self::Coordinates(_) => u32::from(u16::MAX),
+        };
+        u16::try_from(most).unwrap_or(u16::MAX)
+    }
+
     /// The form of directions; none of coordinates.
     pub fn direction(&self) -> Option<&DirectionConfig> {
         match self {
@@ -173,6 +184,58 @@ impl EstimatorConfig {
             Self::Es(config) => Some(&config.direction),
             Self::Coordinates(_) => None,
         }
+    }
+
+    /// The tensors that are trained, by name.
+    pub fn scope(&self) -> &Scope {
+        match self {
+            Self::Spsa(config) => &config.tensors,
+            Self::Fzoo(config) => &config.tensors,
+            Self::Es(config) => &config.tensors,
+            Self::Coordinates(config) => &config.tensors,
+        }
+    }
+
+    /// These tensors, each with the elements that are trained of it: none of those beyond the
+    /// [`scope`](Self::scope). `values` lends those of a tensor at the start of the run.
+    ///
+    /// # Errors
+    ///
+    /// Fails where [`Tensors::new`] and [`mask`](Self::mask) do, where `values` does, and when the
+    /// scope has none of the tensors.
+    pub fn tensors(
+        &self,
+        all: Vec<TensorSpec>,
+        values: &mut dyn FnMut(usize) -> Result<Vec<f32>>,
+    ) -> Result<Tensors> {
+        let scope = self.scope();
+        let Some(first) = all.first().map(|tensor| tensor.name.clone()) else {
+            return Tensors::new(all);
+        };
+        if !all.iter().any(|tensor| scope.has(&tensor.name)) {
+            let problem = format!(
+                "tensors: none of the {} that can be trained is called {}; the first is {first}",
+                all.len(),
+                scope.shown()
+            );
+            return Err(Error::Config { problems: vec![problem] });
+        }
+        let masked = all.into_iter().enumerate().map(|(index, tensor)| {
+            let mask = if !scope.has(&tensor.name) {
+                Mask::None
+            } else if self.reads_values() {
+                self.mask(&values(index)?)?
+            } else {
+                self.mask(&[])?
+            };
+            Ok(tensor.with_mask(mask))
+        });
+        Tensors::new(masked.collect::<Result<_>>()?)
+    }
+
+    /// Whether masks depend on the values of the start.
+    fn reads_values(&self) -> bool {
+        matches!(self.direction(), Some(DirectionConfig::Smallest { .. }))
     }
 
     /// The mask of a tensor with these values at the start of the run.
@@ -213,10 +276,13 @@ impl EstimatorConfig {
         let scheme = self.scheme(run_seed, tensors);
         problems.extend(scheme.problems());
         if matches!(self, Self::Coordinates(_)) {
-            let elements: usize = scheme.tensors.own().map(super::TensorSpec::len).sum();
+            let trained = scheme.tensors.own().filter(|tensor| tensor.mask != Mask::None);
+            let elements: usize = trained.map(TensorSpec::len).sum();
             if elements > usize::from(u16::MAX) {
                 let most = u16::MAX;
-                problems.push(format!("{elements} elements are trained, expected at most {most}"));
+                problems.push(format!(
+                    "{elements} elements are trained, expected at most {most}: name fewer tensors"
+                ));
             }
         }
         if !problems.is_empty() {

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{not_negative, positive};
 use super::estimator::{descend, means, rate};
-use super::{Estimator, Probe, Reduced, Scheme, Term};
+use super::{Estimator, Probe, Reduced, Scheme, Scope, Term};
 use crate::Result;
 
 /// Settings of [`Coordinates`].
@@ -18,20 +18,24 @@ pub struct CoordinatesConfig {
     pub keep: f64,
     /// Steps for which the same elements are probed. arXiv 2310.02025: an epoch.
     pub interval: u32,
+    /// The tensors that are trained, by name, with `*` for any text; left out: all. Norms alone:
+    /// `["*norm.weight"]`.
+    pub tensors: Scope,
     /// Weight decay, multiplied by the learning rate. Norms, biases and adapters have none.
     pub weight_decay: f64,
 }
 
 impl Default for CoordinatesConfig {
     fn default() -> Self {
-        Self { epsilon: 1e-3, keep: 1.0, interval: 1, weight_decay: 0.0 }
+        let tensors = Scope::default();
+        Self { epsilon: 1e-3, keep: 1.0, interval: 1, tensors, weight_decay: 0.0 }
     }
 }
 
 impl CoordinatesConfig {
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.tensors.problems();
         problems.extend(positive("epsilon", self.epsilon));
         problems.extend(not_negative("weight_decay", self.weight_decay));
         if !(self.keep > 0.0 && self.keep <= 1.0) {

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{DirectionConfig, not_negative, positive};
 use super::estimator::{all_equal, deviation, mean, means, rate};
-use super::{DecayTo, Estimator, Outcome, Probe, Reduced, Scheme, Skip, Stats, Term};
+use super::{DecayTo, Estimator, Outcome, Probe, Reduced, Scheme, Scope, Skip, Stats, Term};
 use crate::Result;
 
 /// Settings of [`Es`].
@@ -28,6 +28,9 @@ pub struct EsConfig {
     pub baseline: Baseline,
     /// The form of the directions. Of low rank, noise need not be added to the weights.
     pub direction: DirectionConfig,
+    /// The tensors that are trained, by name, with `*` for any text; left out: all. Norms alone:
+    /// `["*norm.weight"]`.
+    pub tensors: Scope,
     /// Weight decay, multiplied by the learning rate. Norms, biases and adapters have none.
     pub weight_decay: f64,
     /// What weights decay to.
@@ -59,6 +62,7 @@ impl Default for EsConfig {
             antithetic: false,
             baseline: Baseline::All,
             direction: DirectionConfig::gaussian(),
+            tensors: Scope::default(),
             weight_decay: 0.0,
             decay_to: DecayTo::Zero,
         }
@@ -69,6 +73,7 @@ impl EsConfig {
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.direction.problems();
+        problems.extend(self.tensors.problems());
         problems.extend(positive("sigma", self.sigma));
         problems.extend(not_negative("weight_decay", self.weight_decay));
         if !(2..=u32::from(u16::MAX)).contains(&self.members) {

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{DirectionConfig, not_negative, positive};
 use super::estimator::{all_equal, descend, deviation, means, rate};
-use super::{Estimator, Probe, Reduced, Scheme, Term};
+use super::{Estimator, Probe, Reduced, Scheme, Scope, Term};
 use crate::Result;
 
 /// Settings of [`Fzoo`].
@@ -21,6 +21,9 @@ pub struct FzooConfig {
     pub probes: u32,
     /// The form of the directions.
     pub direction: DirectionConfig,
+    /// The tensors that are trained, by name, with `*` for any text; left out: all. Norms alone:
+    /// `["*norm.weight"]`.
+    pub tensors: Scope,
     /// Weight decay, multiplied by the learning rate. Norms, biases and adapters have none.
     pub weight_decay: f64,
 }
@@ -28,7 +31,8 @@ pub struct FzooConfig {
 impl Default for FzooConfig {
     fn default() -> Self {
         let direction = DirectionConfig::default();
-        Self { epsilon: 1e-3, probes: 8, direction, weight_decay: 0.0 }
+        let tensors = Scope::default();
+        Self { epsilon: 1e-3, probes: 8, direction, tensors, weight_decay: 0.0 }
     }
 }
 
@@ -36,6 +40,7 @@ impl FzooConfig {
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.direction.problems();
+        problems.extend(self.tensors.problems());
         problems.extend(positive("epsilon", self.epsilon));
         problems.extend(not_negative("weight_decay", self.weight_decay));
         if !(2..=u32::from(u16::MAX)).contains(&self.probes) {

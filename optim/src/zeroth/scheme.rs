@@ -111,7 +111,8 @@ impl Scheme {
                 .map(move |at| id | at as u64)
                 .collect::<Vec<_>>()
         };
-        self.tensors.own().flat_map(of).collect()
+        let trained = self.tensors.own().filter(|tensor| tensor.mask != Mask::None);
+        trained.flat_map(of).collect()
     }
 
     /// A probe of a step.

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{DirectionConfig, not_negative, positive};
 use super::estimator::{descend, means, rate};
-use super::{Estimator, Probe, Reduced, Scheme, Term};
+use super::{Estimator, Probe, Reduced, Scheme, Scope, Term};
 use crate::Result;
 
 /// Settings of [`Spsa`].
@@ -20,6 +20,9 @@ pub struct SpsaConfig {
     pub probes: u32,
     /// The form of the directions.
     pub direction: DirectionConfig,
+    /// The tensors that are trained, by name, with `*` for any text; left out: all. Norms alone:
+    /// `["*norm.weight"]`.
+    pub tensors: Scope,
     /// Weight decay, multiplied by the learning rate. Norms, biases and adapters have none.
     ///
     /// Names: `ZO2` `weight_decay`, whose default is 0.1.
@@ -29,7 +32,8 @@ pub struct SpsaConfig {
 impl Default for SpsaConfig {
     fn default() -> Self {
         let direction = DirectionConfig::default();
-        Self { epsilon: 1e-3, probes: 1, direction, weight_decay: 0.0 }
+        let tensors = Scope::default();
+        Self { epsilon: 1e-3, probes: 1, direction, tensors, weight_decay: 0.0 }
     }
 }
 
@@ -37,6 +41,7 @@ impl SpsaConfig {
     /// Everything wrong with the settings, one sentence per key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.direction.problems();
+        problems.extend(self.tensors.problems());
         problems.extend(positive("epsilon", self.epsilon));
         problems.extend(not_negative("weight_decay", self.weight_decay));
         if !(1..=u32::from(u16::MAX)).contains(&self.probes) {

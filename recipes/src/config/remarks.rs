@@ -90,9 +90,8 @@ fn of_adapter(stage: usize, lr: f64, optim: &OptimConfig) -> Vec<String> {
              10 times the rate of full fine-tuning; usual values are {USUAL_ADAPTER}"
         ));
     }
-    let (OptimConfig::AdamW(set), OptimConfig::AdamW(usual)) = (optim, OptimConfig::default());
-    let decay = set.weight_decay;
-    if decay > 0.0 && decay.to_bits() != usual.weight_decay.to_bits() {
+    let (decay, usual) = (optim.weight_decay(), OptimConfig::default().weight_decay());
+    if decay > 0.0 && decay.to_bits() != usual.to_bits() {
         found.push(format!(
             "stage.{stage}.optim.weight_decay = {decay} changes nothing: the matrices of an adapter have \
              no weight decay; remove it"

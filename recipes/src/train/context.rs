@@ -42,6 +42,11 @@ impl RunContext<'_> {
         splitmix64(self.recipe.seed ^ splitmix64(step))
     }
 
+    /// A seed of a stage that draws by the number of its update.
+    pub(super) fn seed_of_stage(&self, index: usize) -> u64 {
+        splitmix64(self.recipe.seed.wrapping_add(splitmix64(index as u64)))
+    }
+
     /// Saves what is trained: the adapter, where there is one, else the model.
     pub(super) fn save_policy(&self, folder: &Path) -> Result<()> {
         match (self.model.adapter(), self.base) {

@@ -5,13 +5,14 @@ use candle::Tensor;
 use engine::loss::LossConfig;
 use engine::{Activations, Model};
 use evals::run::Phase;
-use optim::{Optimizer, SavedState};
+use optim::SavedState;
 
 use super::average::Average;
-use super::context::RunContext;
-use super::params::optimizer;
+use super::mover::Mover;
+use super::stage::StageStart;
 use super::table::Table;
 use super::update::{UpdatePlan, UpdateReport, update};
+use super::zeroth::Zeroth;
 use crate::config::{self, Descent, StageSettings};
 use crate::console::Console;
 use crate::machine;
@@ -29,14 +30,18 @@ pub(super) struct Learner<'a> {
     /// Updates of the whole stage.
     total: u64,
     activations: Activations,
-    optimizer: Box<dyn Optimizer>,
+    mover: Mover,
     /// Updates done.
     pub(super) done: u64,
 }
 
 impl<'a> Learner<'a> {
-    pub(super) fn new(stage: &'a dyn StageSettings, run: &RunContext<'a>) -> Result<Self> {
-        let settings = stage.descent();
+    pub(super) fn new(stage: &'a dyn StageSettings, start: &StageStart<'a, '_>) -> Result<Self> {
+        let (settings, run) = (stage.descent(), &start.run);
+        let mover = match settings.optim.estimator() {
+            Some(method) => Mover::Probes(Box::new(Zeroth::open(&method, start)?)),
+            None => Mover::gradient(settings.optim, run.model)?,
+        };
         Ok(Self {
             model: run.model,
             console: run.console,
@@ -44,7 +49,7 @@ impl<'a> Learner<'a> {
             steps: stage.steps(),
             total: stage.total_updates(),
             activations: activations(&settings, run.model),
-            optimizer: optimizer(settings.optim, run.model)?,
+            mover,
             done: 0,
         })
     }
@@ -69,7 +74,6 @@ impl<'a> Learner<'a> {
             updates_per_step: self.settings.updates_per_step,
             seed,
             schedule: self.settings.schedule,
-            lr_ratio_b: self.settings.optim.lr_ratio_b().unwrap_or(1.0),
             total_updates: self.total,
         };
         let (console, model) = (self.console, self.model);
@@ -78,8 +82,7 @@ impl<'a> Learner<'a> {
             Some(average) => average.follow(model, updates),
             None => Ok(()),
         };
-        let optimizer = self.optimizer.as_mut();
-        let report = update(&plan, optimizer, table, self.done, &mut progress, &mut after)?;
+        let report = update(&plan, &mut self.mover, table, self.done, &mut progress, &mut after)?;
         self.done += report.updates;
         Ok(report)
     }
@@ -90,11 +93,11 @@ impl<'a> Learner<'a> {
     }
 
     pub(super) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
-        Ok(self.optimizer.state()?)
+        self.mover.tensors()
     }
 
     pub(super) fn restore(&mut self, state: &StageState, tensors: &dyn SavedState) -> Result<()> {
-        self.optimizer.restore(tensors)?;
+        self.mover.restore(tensors)?;
         self.done = state.get("updates")?;
         let (then, now): (u64, _) =
             (state.get("updates_per_step")?, self.settings.updates_per_step as u64);

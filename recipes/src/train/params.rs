@@ -1,29 +1,22 @@
 //! The parameters of a model as an optimizer takes them.
 
 use candle::Var;
-use engine::{Model, Parameter, Variables};
-use optim::{OptimConfig, Optimizer, Param};
+use engine::{Parameter, Variables};
+use optim::Param;
 
 /// The trainable variables; norms, biases and adapters have no weight decay. The rate of every `B`
 /// of an adapter is `ratio_b` times the others'.
 pub(crate) fn params(variables: Variables<'_>, ratio_b: f64) -> Vec<Param> {
     let param = |(parameter, variable): (&Parameter, &Var)| {
-        let name = parameter.name.clone();
-        let [a, b] = ["A", "B"].map(|half| name.ends_with(&format!(".lora_{half}.weight")));
+        let is_b = parameter.name.ends_with(".lora_B.weight");
         Param {
-            name,
+            name: parameter.name.clone(),
             var: variable.clone(),
-            decay: variable.rank() > 1 && !a && !b,
-            lr_scale: if b { ratio_b } else { 1.0 },
+            decay: parameter.is_base_matrix(),
+            lr_scale: if is_b { ratio_b } else { 1.0 },
         }
     };
     variables.trainable().map(param).collect()
-}
-
-/// An optimizer of the model's trainable parameters.
-pub(crate) fn optimizer(config: &OptimConfig, model: &Model) -> optim::Result<Box<dyn Optimizer>> {
-    let ratio_b = config.lr_ratio_b().unwrap_or(1.0);
-    model.update(|variables| config.build(&params(variables, ratio_b)))
 }
 
 #[cfg(test)]

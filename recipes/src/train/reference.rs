@@ -160,7 +160,7 @@ mod tests {
         let facts = Facts { seed: 1, ..of_this_process(1) };
         let run_dir = RunDir::create(&root, RECIPE, &facts).unwrap();
         let (policies, run_dir) = (&policies, &run_dir);
-        let start = StageStart { run, index: 1, resumed: false, run_dir, policies };
+        let start = StageStart { run, index: 1, saved: None, run_dir, policies };
         let mut reference = start.reference(choice).unwrap();
         then(&mut reference);
         let log_probs = log_probs(reference.policy(model).unwrap());

@@ -1,10 +1,11 @@
 //! The metrics that every kind of stage logs.
 
 use anyhow::Result;
-use evals::{Log, Metrics, key};
+use evals::{Log, Metrics, Warning, key};
 
 use super::clock::Clock;
 use super::learner::Learner;
+use super::mean;
 use super::stage::DataLoader;
 use super::table::Table;
 use super::update::UpdateReport;
@@ -26,6 +27,32 @@ pub(super) fn progress(
         metrics.set("adapter/update_norm", adapter.update_norm()?)?;
     }
     Ok(metrics)
+}
+
+/// What the probes of a stage without gradients say; nothing of other stages.
+pub(super) fn estimates(metrics: &mut Metrics, report: &UpdateReport) -> Result<Vec<Warning>> {
+    let all = &report.estimated;
+    let Some(last) = all.last() else { return Ok(Vec::new()) };
+    metrics.set("zeroth/loss_deviation", mean(all.iter().map(|one| one.deviation)))?;
+    metrics.set("zeroth/slope", mean(all.iter().map(|one| one.slope)))?;
+    metrics.set("zeroth/passes", all.iter().map(|one| one.passes).sum::<usize>() as f64)?;
+    metrics.set("zeroth/not_finite", all.iter().map(|one| one.not_finite).sum::<usize>() as f64)?;
+    metrics.set("zeroth/log_bytes", last.log_bytes as f64)?;
+    let skipped: Vec<_> = all.iter().filter_map(|one| one.skipped.as_ref()).collect();
+    metrics.set("zeroth/skipped", skipped.len() as f64)?;
+    let warning = skipped.first().map(|reason| Warning {
+        name: "update_skipped",
+        cause: format!("{} of {} updates moved nothing: {reason}", skipped.len(), all.len()),
+        act: "lower stage.rl.schedule.lr or stage.rl.optim.epsilon, or go back to an earlier \
+              checkpoint"
+            .into(),
+        limit: None,
+    });
+    let warnings: Vec<_> = warning.into_iter().collect();
+    for warning in &warnings {
+        metrics.set(format!("health/{}", warning.name), 1.0)?;
+    }
+    Ok(warnings)
 }
 
 /// The timings of a step; `generated` counts the sampled tokens, `None` if it did not sample.

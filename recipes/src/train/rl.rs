@@ -67,7 +67,7 @@ impl<'a> Rl<'a> {
             .with_context(|| format!("stage.{}.rewards", start.index))?;
         Ok(Self {
             loader: DataLoader::new(&run),
-            learner: Learner::new(config, &run)?,
+            learner: Learner::new(config, start)?,
             rubric,
             reference: reference(config, start)?,
             kl_control: KlControl::new(config.reward_kl),

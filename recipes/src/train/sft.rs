@@ -35,7 +35,7 @@ impl<'a> Sft<'a> {
             run,
             config,
             loader: DataLoader::new(&run),
-            learner: Learner::new(config, &run)?,
+            learner: Learner::new(config, start)?,
         })
     }
 
@@ -57,7 +57,9 @@ impl<'a> Sft<'a> {
     fn summarize(&self, table: &Table, report: &UpdateReport) -> Result<Metrics> {
         let mut metrics = report::progress(&self.loader, &self.learner, table)?;
         metrics.set("train/loss", report.loss)?;
-        metrics.set("train/grad_norm", report.grad_norm)?;
+        if let Some(norm) = report.grad_norm {
+            metrics.set("train/grad_norm", norm)?;
+        }
         metrics.set("train/lr", report.lr)?;
         Ok(metrics)
     }
@@ -71,9 +73,10 @@ impl StageDriver for Sft<'_> {
         let report =
             self.learner.update(&likelihood(), 1.0, &table, self.run.seed_of(step), None)?;
         clock.add("timing_s/update_actor", began);
-        let metrics = self.summarize(&table, &report)?;
+        let mut metrics = self.summarize(&table, &report)?;
+        let warnings = report::estimates(&mut metrics, &report)?;
         let timings = report::timings(&clock, &report, None)?;
-        let (warnings, groups, discarded) = Default::default();
+        let (groups, discarded) = Default::default();
         Ok(StepOutput { metrics, timings, warnings, groups, discarded, table })
     }
 

@@ -16,7 +16,7 @@ use crate::config::ReferenceChoice;
 use crate::data::Order;
 use crate::policy::Policies;
 use crate::printable::quoted;
-use crate::run_dir::{RunDir, StageState};
+use crate::run_dir::{RunDir, Saved, StageState};
 
 /// A running stage. Each kind has a file.
 pub(super) trait StageDriver {
@@ -44,7 +44,8 @@ pub(super) trait StageDriver {
 pub(super) struct StageStart<'a, 'b> {
     pub(super) run: RunContext<'a>,
     pub(super) index: usize,
-    pub(super) resumed: bool,
+    /// The checkpoint that the stage goes on from; none at its start.
+    pub(super) saved: Option<&'b Saved>,
     pub(super) run_dir: &'b RunDir,
     pub(super) policies: &'b Policies<'b>,
 }
@@ -81,7 +82,7 @@ impl<'a> StageStart<'a, '_> {
     /// stage begins.
     fn kept(&self, save: impl FnOnce(&Path) -> Result<()>) -> Result<Reference<'a>> {
         let name = format!("reference/stage-{}", self.index);
-        if !self.resumed {
+        if self.saved.is_none() {
             self.run_dir.write_folder(&name, save)?;
         }
         let folder = self.run_dir.root().join(name);

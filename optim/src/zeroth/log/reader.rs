@@ -105,6 +105,13 @@ impl Log {
         last.map_or(self.header.first_step, |record| record.step + 1)
     }
 
+    /// Drops the records of step `from` and later ones, and moves the end of the log there.
+    pub fn cut(&mut self, from: u32) {
+        while let Some(record) = self.records.pop_if(|record| record.step >= from) {
+            self.end -= bytes_of(record.coefficients.len()) as u64;
+        }
+    }
+
     /// The updates of steps `from..`, in order.
     ///
     /// # Errors

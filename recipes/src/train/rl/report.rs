@@ -29,6 +29,7 @@ impl Rl<'_> {
     ) -> Result<StepOutput> {
         let mut metrics = report::progress(&self.loader, &self.learner, &table)?;
         self.describe(&mut metrics, &rollouts, &table, report)?;
+        let of_update = report::estimates(&mut metrics, report)?;
         for (key, value) in &table.credit.statistics {
             metrics.set(key.clone(), *value)?;
         }
@@ -44,7 +45,8 @@ impl Rl<'_> {
         self.entropy = entropy;
         let generated = completions(&rollouts).map(|one| one.trajectory.completion.len()).sum();
         let timings = report::timings(&self.clock, report, Some(generated))?;
-        let Rollouts { groups, others, dropped, warnings, .. } = rollouts;
+        let Rollouts { groups, others, dropped, mut warnings, .. } = rollouts;
+        warnings.extend(of_update);
         let most = self.run.recipe.record.samples.discarded;
         let discarded = others.into_iter().chain(dropped).take(most).collect();
         Ok(StepOutput { metrics, timings, warnings, groups, discarded, table })
@@ -101,7 +103,9 @@ fn actor(
         metrics.set("actor/kl_loss", sums.kl_loss / updates)?;
         metrics.set("actor/kl_coef", coefficient)?;
     }
-    metrics.set("actor/grad_norm", report.grad_norm)?;
+    if let Some(norm) = report.grad_norm {
+        metrics.set("actor/grad_norm", norm)?;
+    }
     Ok(metrics.set("actor/lr", report.lr)?)
 }
 

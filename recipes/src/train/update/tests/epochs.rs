@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::train::mover::Mover;
 use crate::train::pack::score;
-use crate::train::params::optimizer;
 
 const OTHER: Group<'_> = (&[2, 2, 2], &[(0.5, &[8, 9, 10]), (-0.5, &[11, 12])]);
 
@@ -36,14 +36,14 @@ fn two_epochs_are_two_updates_by_hand() {
     // With some seed the second epoch takes the groups the other way round.
     let turns = |plan: &UpdatePlan<'_>| plan.updates(2).eq([[0, 1], [1, 0]]);
     let twice = (0..64).map(twice).find(turns).unwrap();
-    let mut adam = optimizer(&optim::OptimConfig::default(), &one).unwrap();
+    let mut adam = Mover::gradient(&optim::OptimConfig::default(), &one).unwrap();
     let table = told_apart(&[ACTIVE, OTHER]);
-    let seen = update(&twice, adam.as_mut(), &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
+    let seen = update(&twice, &mut adam, &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
 
     let once = UpdatePlan { model: &other, epochs: 1, ..twice };
-    let mut adam = optimizer(&optim::OptimConfig::default(), &other).unwrap();
+    let mut adam = Mover::gradient(&optim::OptimConfig::default(), &other).unwrap();
     let mut by_hand = |groups: &[Group<'_>], first| {
-        update(&once, adam.as_mut(), &told_apart(groups), first, &mut |_, _| {}, &mut |_| Ok(()))
+        update(&once, &mut adam, &told_apart(groups), first, &mut |_, _| {}, &mut |_| Ok(()))
             .unwrap()
     };
     let (first, second) = (by_hand(&[ACTIVE, OTHER], 0), by_hand(&[OTHER, ACTIVE], 1));
@@ -64,8 +64,8 @@ fn only_after_the_first_epoch_ratios_differ_from_1_and_clips_act() {
         table.scores.old = None;
         table.rollout = Some(scores);
         let plan = UpdatePlan { epochs, total_updates: 9, ..plan(&model, &loss, &schedule) };
-        let mut adam = optimizer(&optim::OptimConfig::default(), &model).unwrap();
-        update(&plan, adam.as_mut(), &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap()
+        let mut adam = Mover::gradient(&optim::OptimConfig::default(), &model).unwrap();
+        update(&plan, &mut adam, &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap()
     };
     let (one, two) = (seen(1), seen(2));
     assert_eq!((one.sums.clipped, one.sums.ppo_kl()), (0, 0.0));
