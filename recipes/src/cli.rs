@@ -10,6 +10,7 @@ mod export;
 mod grade;
 mod output;
 mod recipes;
+mod replay;
 #[cfg(feature = "dash")]
 mod report;
 mod sample;
@@ -47,6 +48,7 @@ enum Command {
     Report(report::Args),
     Sample(sample::Args),
     Export(export::Args),
+    Replay(replay::Args),
     Grade(grade::Args),
     Bench(bench::Args),
     Recipes(recipes::Args),
@@ -93,6 +95,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Report(args) => report::run(&args)?,
         Command::Sample(args) => sample::run(&args)?,
         Command::Export(args) => export::run(&args)?,
+        Command::Replay(args) => replay::run(&args)?,
         Command::Grade(args) => grade::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Recipes(args) => recipes::run(&args)?,

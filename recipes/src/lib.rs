@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cli                              the commands
-//! bench  curves  doctor  dry_run  eval  export  grade  reroll  spell
+//! bench  curves  doctor  dry_run  eval  export  grade  replay  reroll  spell
 //!                                  what they do, apart from training
 //! train                            the steps, and the run around them
 //! length_limits  policy  resume  summary
@@ -55,6 +55,7 @@ pub mod dry_run;
 pub mod eval;
 pub mod export;
 pub mod grade;
+pub mod replay;
 #[cfg(feature = "dash")]
 pub mod reroll;
 pub mod spell;

@@ -1,5 +1,6 @@
 //! A method without gradients: the losses of probes, a record in the log, a move of the weights.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -45,7 +46,7 @@ impl Zeroth {
     pub(super) fn open(method: &EstimatorConfig, start: &StageStart<'_, '_>) -> Result<Self> {
         let (model, seed) = (start.run.model, start.run.seed_of_stage(start.index));
         let (log, tensors) = match start.saved {
-            None => begin(method, start, 0)?,
+            None => begin(method, (model, seed), start.run_dir.root(), (start.index, 0))?,
             Some(saved) => {
                 let updates = number(saved.state.stage_state.get("updates")?)?;
                 let (file, log) = LogFile::resume(start.run_dir.root(), start.index, updates)?;
@@ -56,10 +57,19 @@ impl Zeroth {
                     (file, log.header.scheme.tensors)
                 } else {
                     // What it says up to here stays; from here on it would be wrong.
-                    begin(method, start, updates)?
+                    begin(method, (model, seed), start.run_dir.root(), (start.index, updates))?
                 }
             }
         };
+        Self::new(method, model, seed, (log, tensors))
+    }
+
+    fn new(
+        method: &EstimatorConfig,
+        model: &Model,
+        seed: u64,
+        (log, tensors): (LogFile, Tensors),
+    ) -> Result<Self> {
         let estimator = method.build(seed, tensors.clone())?;
         let scratch = Scratch::new(&model.policy(), &Arena::default())?;
         Ok(Self { estimator, tensors: Arc::new(tensors), scratch, log })
@@ -80,7 +90,8 @@ impl Zeroth {
         self.log.append(&Record::of(&outcome))?;
         let skipped = match outcome {
             Outcome::Update(update) => {
-                Moved { tensors: self.tensors.clone(), update, start: None }.apply_to(model)?;
+                let updates = vec![update];
+                Moved { tensors: self.tensors.clone(), updates, start: None }.apply_to(model)?;
                 None
             }
             Outcome::Skip(skip) => Some(skip.reason),
@@ -127,15 +138,15 @@ impl Zeroth {
 /// A new log from an update of a stage on, with the weights as they are now.
 fn begin(
     method: &EstimatorConfig,
-    start: &StageStart<'_, '_>,
-    first: u32,
+    (model, seed): (&Model, u64),
+    root: &Path,
+    (stage, first): (usize, u32),
 ) -> Result<(LogFile, Tensors)> {
-    let (model, seed) = (start.run.model, start.run.seed_of_stage(start.index));
-    let tensors = tensors(model, method).with_context(|| format!("stage.{}.optim", start.index))?;
+    let tensors = tensors(model, method).with_context(|| format!("stage.{stage}.optim"))?;
     let scheme = method.scheme(seed, tensors.clone());
     let (method, most) = (method.clone(), method.most_coefficients());
     let header = Header::new(scheme, method, first, most, digests(model)?)?;
-    Ok((LogFile::begin(start.run_dir.root(), start.index, header)?, tensors))
+    Ok((LogFile::begin(root, stage, header)?, tensors))
 }
 
 /// Whether a log is of this method with this seed.
@@ -147,3 +158,6 @@ fn is_of(log: &Log, method: &EstimatorConfig, seed: u64) -> bool {
 fn number(update: u64) -> Result<u32> {
     u32::try_from(update).context("expected fewer than 2^32 updates of a stage without gradients")
 }
+
+#[cfg(test)]
+mod tests;

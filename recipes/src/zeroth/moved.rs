@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use engine::Model;
 use engine::stream::Transform;
 use kernels::threads::Threads;
-use optim::zeroth::{Probe, Tensors, Update};
+use optim::zeroth::{Direction, Probe, Tensors, Update};
 
 use super::values;
 
@@ -26,16 +26,19 @@ impl Transform for Perturbation {
     }
 }
 
-/// The trainable parameters as an update leaves them.
+/// The trainable parameters as updates leave them.
 #[derive(Debug)]
 pub struct Moved {
     /// What is trained, in the order of the model's trainable parameters.
     pub tensors: Arc<Tensors>,
-    /// What is added.
-    pub update: Update,
-    /// The values of each tensor at the start of the run, where weights decay towards them.
+    /// What is added, in order.
+    pub updates: Vec<Update>,
+    /// The values of each tensor at the start of the stage, where weights decay towards them.
     pub start: Option<Arc<Vec<Vec<f32>>>>,
 }
+
+/// Numbers that one task takes through all updates: they stay in its cache.
+const CHUNK: usize = 1 << 14;
 
 impl Moved {
     /// The values of all trainable parameters now, for updates that decay towards them.
@@ -52,15 +55,27 @@ impl Moved {
     ///
     /// # Errors
     ///
-    /// Fails, and changes nothing, when the update needs the values of the start and has none.
+    /// Fails, and changes nothing, when an update needs the values of the start and there are none.
     pub fn apply_to(&self, model: &Model) -> Result<()> {
-        if self.update.needs_start() && self.start.is_none() {
+        let needs = self.updates.iter().find(|update| update.needs_start());
+        if let Some(update) = needs.filter(|_| self.start.is_none()) {
             bail!(
-                "the update of step {} decays towards the weights of the start",
-                self.update.step
+                "update {} decays towards the weights of the start, which are not here",
+                update.step
             );
         }
         Ok(model.transform(self)?)
+    }
+
+    fn apply_each(&self, threads: Threads<'_>, parameter: usize, first: usize, values: &mut [f32]) {
+        let tensor = &self.tensors.all()[parameter];
+        for update in &self.updates {
+            let start = match &self.start {
+                Some(start) if update.needs_start() => &start[parameter][first..][..values.len()],
+                _ => &[],
+            };
+            update.apply(threads, tensor, first as u64, values, start);
+        }
     }
 }
 
@@ -71,11 +86,15 @@ impl Transform for Moved {
     }
 
     fn apply_in_place(&self, parameter: usize, first: usize, values: &mut [f32]) {
-        let tensor = &self.tensors.all()[parameter];
-        let start = match &self.start {
-            Some(start) if self.update.needs_start() => &start[parameter][first..][..values.len()],
-            _ => &[],
-        };
-        self.update.apply(Threads::Pool, tensor, first as u64, values, start);
+        // A factor of low rank is made for each call, so there are few of them.
+        let is_of_factors =
+            self.updates.iter().any(|one| !matches!(one.direction, Direction::Dense { .. }));
+        if self.updates.len() < 2 || is_of_factors {
+            return self.apply_each(Threads::Pool, parameter, first, values);
+        }
+        let chunks = values.chunks_mut(CHUNK).enumerate();
+        Threads::Pool.each_of(chunks, |(i, values)| {
+            self.apply_each(Threads::One, parameter, first + i * CHUNK, values);
+        });
     }
 }

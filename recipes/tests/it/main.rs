@@ -55,3 +55,4 @@ mod threads;
 mod tidy;
 mod train;
 mod verifiers;
+mod zeroth;
