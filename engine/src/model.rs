@@ -1,6 +1,7 @@
 //! The model: its parameters in checkpoint order, and the passes over them.
 
 mod check;
+mod parameter;
 mod places;
 mod renewed;
 mod source;
@@ -21,28 +22,10 @@ use crate::{
     noise,
 };
 pub(crate) use check::check;
+pub use parameter::Parameter;
+use parameter::parameter;
 use places::places;
 use renewed::Renewed;
-
-/// A tensor of the model and its name in the checkpoint. A head that is tied to the embedding is no
-/// parameter of its own.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    /// Hugging Face name.
-    pub name: String,
-    /// The values, for reading. [`Model::update`] changes them in place.
-    pub tensor: Tensor,
-    /// Whether [`crate::backward`](crate::backward()) computes its gradient.
-    pub trainable: bool,
-}
-
-impl Parameter {
-    /// Whether it is a matrix of the model itself: no norm, no bias, no half of an adapter.
-    pub fn is_base_matrix(&self) -> bool {
-        let is_half = |half| self.name.ends_with(half);
-        self.tensor.rank() > 1 && ![".lora_A.weight", ".lora_B.weight"].into_iter().any(is_half)
-    }
-}
 
 /// A decoder with its weights.
 #[derive(Debug)]
@@ -394,11 +377,4 @@ fn is_stored(weights: &Weights<Value>) -> bool {
     let mut any = false;
     weights.visit(|value| any |= matches!(value, Value::Stored(_)));
     any
-}
-
-/// A trainable parameter with these values, and its variable.
-fn parameter(name: &str, tensor: &Tensor) -> Result<(Parameter, Var)> {
-    let variable = Var::from_tensor(tensor)?;
-    let tensor = variable.as_detached_tensor();
-    Ok((Parameter { name: name.to_owned(), tensor, trainable: true }, variable))
 }

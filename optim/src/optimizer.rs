@@ -7,8 +7,8 @@ use crate::{Gradients, Param, Result};
 
 /// The function to minimise, at the current values of the parameters.
 ///
-/// It reads the parameters through their storage, so a method that perturbs them in place sees the
-/// change at the next call. Within one update every call is on the same data.
+/// It reads the parameters through their storage, so every call sees their current values. Within
+/// one update every call is on the same data.
 pub trait Objective {
     /// The loss, without a gradient.
     fn value(&mut self) -> Result<f64>;

@@ -7,7 +7,7 @@
 //! so that a caller can stream them. A probe never writes to the master. An update is a value: it
 //! holds the learning rate of its step and can be applied later, and in parts, with the same bits.
 //!
-//! Sources: arXiv 2305.17333 (`MeZO`), 2503.12668 (`ZO2`), 2509.24372 (evolution strategies).
+//! Sources: arXiv 2305.17333 (MeZO), 2503.12668 (`ZO2`), 2509.24372 (evolution strategies).
 
 mod seed;
 

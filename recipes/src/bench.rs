@@ -16,10 +16,9 @@ use crate::machine;
 use crate::memory::{MemoryFactors, Trained};
 use crate::random::draws;
 use crate::train::log_prob_gap::LogProbGap;
-use crate::train::mover::Mover;
 use crate::train::sft::likelihood;
 use crate::train::table::{Credit, Table};
-use crate::train::update::{UpdatePlan, update};
+use crate::train::update::{Gradient, UpdatePlan, update};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -159,7 +158,7 @@ struct Bench<'a> {
     model: &'a Model,
     shape: &'a Shape,
     /// Made by the first update: decoding has none, nor its two moments a parameter.
-    mover: Option<Mover>,
+    mover: Option<Gradient>,
     gap: LogProbGap,
 }
 
@@ -242,7 +241,7 @@ impl Bench<'_> {
         };
         let mover = match &mut self.mover {
             Some(mover) => mover,
-            none => none.insert(Mover::gradient(&OptimConfig::default(), self.model)?),
+            none => none.insert(Gradient::new(&OptimConfig::default(), self.model)?),
         };
         let done = update(&plan, mover, table, 0, &mut |_, _| {}, &mut |_| Ok(()))?;
         ensure!(

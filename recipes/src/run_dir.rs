@@ -6,6 +6,7 @@
 //! changes.jsonl      settings that a resume changed, recipe-0001.toml the recipe before the first
 //! log.txt            what the console said
 //! reference/stage-1  a stage's first weights, where its loss looks back at them
+//! zeroth/stage-0-000000.log the updates of a stage without gradients
 //! checkpoints/step-000100/{Hugging Face files, optimizer.safetensors, trainer.json}
 //!                    of a run with an adapter: the files of PEFT in their place
 //! ```

@@ -27,6 +27,8 @@ pub const ALL: &[Shipped] = &[
         name: "lora-qwen2.5-1.5b-gguf",
         text: include_str!("../lora-qwen2.5-1.5b-gguf.toml"),
     },
+    Shipped { name: "spsa-sums", text: include_str!("../spsa-sums.toml") },
+    Shipped { name: "spsa-smollm2-gguf", text: include_str!("../spsa-smollm2-gguf.toml") },
     Shipped { name: "stare-r1-distill-1.5b", text: include_str!("../stare-r1-distill-1.5b.toml") },
     Shipped { name: "stare-qwen2.5-math-7b", text: include_str!("../stare-qwen2.5-math-7b.toml") },
     Shipped { name: "dapo-qwen2.5-32b", text: include_str!("../dapo-qwen2.5-32b.toml") },

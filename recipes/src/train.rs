@@ -9,7 +9,6 @@ mod clock;
 mod context;
 mod learner;
 pub(crate) mod log_prob_gap;
-pub(crate) mod mover;
 mod pack;
 pub(crate) mod params;
 mod recoverable;

@@ -1,9 +1,38 @@
 //! The rows, in the order in which a step computes them.
 
+mod held_out;
+mod timings;
+
 use super::{Log, Spec};
+use held_out::HELD_OUT;
+use timings::TIMINGS;
 
 /// Every metric.
-pub const TABLE: &[Spec] = &[
+pub const TABLE: &[Spec] = {
+    const ALL: [Spec; LEN] = joined();
+    &ALL
+};
+
+const PARTS: [&[Spec]; 4] = [STEP, HELD_OUT, HEALTH, TIMINGS];
+
+const LEN: usize = STEP.len() + HELD_OUT.len() + HEALTH.len() + TIMINGS.len();
+
+const fn joined() -> [Spec; LEN] {
+    let mut all = [STEP[0]; LEN];
+    let (mut part, mut row, mut at) = (0, 0, 0);
+    while part < PARTS.len() {
+        if row < PARTS[part].len() {
+            all[at] = PARTS[part][row];
+            (row, at) = (row + 1, at + 1);
+        } else {
+            (part, row) = (part + 1, 0);
+        }
+    }
+    all
+}
+
+/// Of the steps of a stage.
+const STEP: &[Spec] = &[
     m("training/global_step", "steps", "steps done, over all stages"),
     m("training/changed", "1", "1 in the first step with settings that a resume changed"),
     m("training/epoch", "epochs", "passes over the stage's problems, begun ones counted in part"),
@@ -331,80 +360,10 @@ pub const TABLE: &[Spec] = &[
         "1",
         "share of tokens with a surprisal from this many nats up to the next bin's",
     ),
-    m(
-        "val-core/<set>/acc/mean@<samples>",
-        "1",
-        "held-out accuracy, mean over samples and problems",
-    ),
-    m("val-aux/<set>/acc/low", "1", "lower end of the accuracy's 95 % interval over problems"),
-    m("val-aux/<set>/acc/high", "1", "upper end of the accuracy's 95 % interval over problems"),
-    m(
-        "val-aux/<set>/pass@<k>",
-        "1",
-        "chance that one of k held-out completions is correct, unbiased (arXiv 2107.03374)",
-    ),
-    m("val-aux/<set>/pass@<k>/low", "1", "lower end of its 95 % interval over problems"),
-    m("val-aux/<set>/pass@<k>/high", "1", "upper end of its 95 % interval over problems"),
-    m(
-        "val-aux/<set>/distinct_correct",
-        "completions",
-        "correct held-out completions of a problem with different texts, mean over problems",
-    ),
-    m(
-        "val-aux/<set>/distinct_correct/low",
-        "completions",
-        "lower end of its 95 % interval over problems",
-    ),
-    m(
-        "val-aux/<set>/distinct_correct/high",
-        "completions",
-        "upper end of its 95 % interval over problems",
-    ),
-    m(
-        "val-aux/<set>/maj@<k>",
-        "1",
-        "chance that the majority of k held-out completions is correct, ties shared",
-    ),
-    m("val-aux/<set>/maj@<k>/low", "1", "lower end of its 95 % interval over problems"),
-    m("val-aux/<set>/maj@<k>/high", "1", "upper end of its 95 % interval over problems"),
-    m("val-aux/<set>/greedy", "1", "share of problems that the likeliest completion solves"),
-    m("val-aux/<set>/greedy/low", "1", "lower end of its 95 % interval over problems"),
-    m("val-aux/<set>/greedy/high", "1", "upper end of its 95 % interval over problems"),
-    m(
-        "val-core/<set>/<source>/acc/mean@<samples>",
-        "1",
-        "held-out accuracy on the problems of this source, where the set has several",
-    ),
-    m("val-aux/<set>/<source>/acc/low", "1", "lower end of its 95 % interval over problems"),
-    m("val-aux/<set>/<source>/acc/high", "1", "upper end of its 95 % interval over problems"),
-    m("val-aux/<set>/<source>/problems", "problems", "problems of this source that were judged"),
-    m("val-aux/<set>/reward/mean", "1", "mean held-out reward, all verifiers weighted"),
-    m("val-aux/<set>/reward/low", "1", "lower end of its 95 % interval over problems"),
-    m("val-aux/<set>/reward/high", "1", "upper end of its 95 % interval over problems"),
-    m("val-aux/<set>/response_length/mean", "tokens", "mean length of held-out completions"),
-    m("val-aux/<set>/response_length/low", "tokens", "lower end of its 95 % interval"),
-    m("val-aux/<set>/response_length/high", "tokens", "upper end of its 95 % interval"),
-    m("val-aux/<set>/response_length/clip_ratio", "1", "share of them cut at the limit"),
-    m("val-aux/<set>/outcome/<outcome>", "1", "share of held-out completions with this outcome"),
-    m("health/<warning>", "1", "1 in a step that raised this warning; health.jsonl says why"),
-    t("timing_s/gen", "s", "sampling completions"),
-    t("timing_s/reward", "s", "decoding and judging them"),
-    t("timing_s/old_log_prob", "s", "scoring completions again with the policy"),
-    t("timing_s/ref", "s", "scoring completions with the reference model"),
-    t("timing_s/adv", "s", "advantages and token weights"),
-    t("timing_s/probe", "s", "sampling and scoring the entropy probe"),
-    t("timing_s/update_actor", "s", "forward, backward and optimizer"),
-    t("timing_s/testing", "s", "held-out evaluation"),
-    t("timing_s/save_checkpoint", "s", "writing the last checkpoint before this step"),
-    t("timing_s/step", "s", "the whole step"),
-    t("timing_per_token_ms/gen", "ms", "sampling time of a generated token"),
-    t("timing_per_token_ms/update_actor", "ms", "update time of a token in the pack"),
-    t("time", "s", "when the step was over, since 1970-01-01 UTC"),
-    t("perf/total_num_tokens", "tokens", "rows through the update, prompts counted once a pack"),
-    t("perf/throughput", "tokens/s", "those rows over the time of the whole step"),
-    t("perf/gen_throughput", "tokens/s", "generated tokens over the sampling time"),
-    t("perf/peak_rss_mib", "MiB", "largest resident memory of the process so far"),
 ];
+
+const HEALTH: &[Spec] =
+    &[m("health/<warning>", "1", "1 in a step that raised this warning; health.jsonl says why")];
 
 const fn m(key: &'static str, unit: &'static str, meaning: &'static str) -> Spec {
     Spec { key, unit, log: Log::Metrics, meaning }

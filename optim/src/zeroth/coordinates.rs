@@ -13,8 +13,7 @@ use crate::Result;
 pub struct CoordinatesConfig {
     /// How far an element is moved.
     pub epsilon: f64,
-    /// Share of the elements that is probed, drawn at random, where the layers have no shares of
-    /// their own ([`super::grasp`]). arXiv 2310.02025: 0.1.
+    /// Share of the elements that is probed, drawn at random. arXiv 2310.02025: 0.1.
     pub keep: f64,
     /// Steps for which the same elements are probed. arXiv 2310.02025: an epoch.
     pub interval: u32,

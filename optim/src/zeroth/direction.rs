@@ -17,7 +17,7 @@ pub enum Noise {
     Rademacher,
     /// The number of set bits of a word, centred and scaled: 33 values up to 5.66.
     Binomial,
-    /// Normal, as in `MeZO` and in evolution strategies. Twenty times as slow as `rademacher`.
+    /// Normal, as in MeZO and in evolution strategies. Twenty times as slow as `rademacher`.
     Gaussian,
 }
 

@@ -13,11 +13,11 @@ use crate::Result;
 pub struct FzooConfig {
     /// How far weights are perturbed.
     ///
-    /// Names: `FZOO` `zo_eps`.
+    /// Names: FZOO `zo_eps`.
     pub epsilon: f64,
     /// Directions of a step; each takes one forward pass, and the weights as they are another.
     ///
-    /// Names: `FZOO` `N`.
+    /// Names: FZOO `N`.
     pub probes: u32,
     /// The form of the directions.
     pub direction: DirectionConfig,

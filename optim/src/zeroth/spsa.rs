@@ -14,7 +14,7 @@ pub struct SpsaConfig {
     /// How far weights are perturbed. arXiv 2305.17333, appendix E: 1e-3 for all weights, 1e-2 for
     /// adapters.
     ///
-    /// Names: `MeZO` `zo_eps`.
+    /// Names: MeZO `zo_eps`.
     pub epsilon: f64,
     /// Directions of a step; each takes two forward passes.
     pub probes: u32,
@@ -23,9 +23,10 @@ pub struct SpsaConfig {
     /// The tensors that are trained, by name, with `*` for any text; left out: all. Norms alone:
     /// `["*norm.weight"]`.
     pub tensors: Scope,
-    /// Weight decay, multiplied by the learning rate. Norms, biases and adapters have none.
+    /// Weight decay, multiplied by the learning rate. Norms, biases and adapters have none. The
+    /// default of ZO2 is 0.1.
     ///
-    /// Names: `ZO2` `weight_decay`, whose default is 0.1.
+    /// Names: ZO2 `weight_decay`.
     pub weight_decay: f64,
 }
 

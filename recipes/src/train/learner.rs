@@ -8,10 +8,9 @@ use evals::run::Phase;
 use optim::SavedState;
 
 use super::average::Average;
-use super::mover::Mover;
 use super::stage::StageStart;
 use super::table::Table;
-use super::update::{UpdatePlan, UpdateReport, update};
+use super::update::{Gradient, Mover, UpdatePlan, UpdateReport, update};
 use super::zeroth::Zeroth;
 use crate::config::{self, Descent, StageSettings};
 use crate::console::Console;
@@ -30,7 +29,7 @@ pub(super) struct Learner<'a> {
     /// Updates of the whole stage.
     total: u64,
     activations: Activations,
-    mover: Mover,
+    mover: Box<dyn Mover>,
     /// Updates done.
     pub(super) done: u64,
 }
@@ -38,9 +37,9 @@ pub(super) struct Learner<'a> {
 impl<'a> Learner<'a> {
     pub(super) fn new(stage: &'a dyn StageSettings, start: &StageStart<'a, '_>) -> Result<Self> {
         let (settings, run) = (stage.descent(), &start.run);
-        let mover = match settings.optim.estimator() {
-            Some(method) => Mover::Probes(Box::new(Zeroth::open(&method, start)?)),
-            None => Mover::gradient(settings.optim, run.model)?,
+        let mover: Box<dyn Mover> = match settings.optim.estimator() {
+            Some(method) => Box::new(Zeroth::open(&method, start)?),
+            None => Box::new(Gradient::new(settings.optim, run.model)?),
         };
         Ok(Self {
             model: run.model,
@@ -82,7 +81,8 @@ impl<'a> Learner<'a> {
             Some(average) => average.follow(model, updates),
             None => Ok(()),
         };
-        let report = update(&plan, &mut self.mover, table, self.done, &mut progress, &mut after)?;
+        let report =
+            update(&plan, self.mover.as_mut(), table, self.done, &mut progress, &mut after)?;
         self.done += report.updates;
         Ok(report)
     }

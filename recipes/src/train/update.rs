@@ -3,6 +3,7 @@
 //! A completion without a gradient counts in the denominator and is not computed.
 
 mod loss;
+mod mover;
 
 use engine::loss::{LossConfig, LossSums};
 use engine::{Activations, Model};
@@ -10,12 +11,11 @@ use optim::Schedule;
 use rand_philox::splitmix64;
 
 use super::log_prob_gap::LogProbGap;
-use super::mover::Mover;
 use super::pack::parts;
 use super::table::Table;
-use super::zeroth::Estimated;
 use crate::random::{draws, shuffled};
 pub(crate) use loss::UpdateLoss;
+pub(crate) use mover::{Estimated, Gradient, Moved, Mover};
 
 /// What does not change between the updates of a step.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ impl UpdatePlan<'_> {
 /// split evenly in its order. `after` each update it is told how many the stage has made.
 pub(crate) fn update(
     plan: &UpdatePlan<'_>,
-    mover: &mut Mover,
+    mover: &mut dyn Mover,
     table: &Table,
     first: u64,
     progress: &mut dyn FnMut(usize, usize),

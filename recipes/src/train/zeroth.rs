@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use candle::Tensor;
 use engine::Model;
 use engine::stream::{Arena, Perturbed, Scratch};
+use optim::SavedState;
 use optim::zeroth::log::{Header, Log, Record};
 use optim::zeroth::{Estimator, EstimatorConfig, Outcome, Probe, Reduced, Tensors};
 
 use super::stage::StageStart;
-use super::update::UpdateLoss;
-use crate::zeroth::{LogFile, Moved, Perturbation, digests, tensors};
+use super::update::{Estimated, Moved, Mover, UpdateLoss};
+use crate::zeroth::{self, LogFile, Perturbation, digests, tensors};
 
 /// A zeroth-order method on the parameters of a model, with the log of its updates.
 #[derive(Debug)]
@@ -20,25 +22,6 @@ pub(crate) struct Zeroth {
     tensors: Arc<Tensors>,
     scratch: Scratch,
     log: LogFile,
-}
-
-/// What the probes of an update say.
-#[derive(Debug, Clone)]
-pub(crate) struct Estimated {
-    /// The loss: of the weights as they are where that was computed, else the mean over probes.
-    pub(crate) loss: f64,
-    /// Population standard deviation of the losses of the probes.
-    pub(crate) deviation: f64,
-    /// Root mean square of the slopes along the directions.
-    pub(crate) slope: f64,
-    /// Forward passes over the batch.
-    pub(crate) passes: usize,
-    /// Probes whose loss is not finite.
-    pub(crate) not_finite: usize,
-    /// Why nothing moved, where nothing did.
-    pub(crate) skipped: Option<String>,
-    /// Bytes of the log so far.
-    pub(crate) log_bytes: u64,
 }
 
 impl Zeroth {
@@ -75,39 +58,6 @@ impl Zeroth {
         Ok(Self { estimator, tensors: Arc::new(tensors), scratch, log })
     }
 
-    /// One update. A loss that is not finite skips it.
-    pub(super) fn step(
-        &mut self,
-        model: &Model,
-        loss: &mut UpdateLoss<'_>,
-        update: u64,
-        lr: f64,
-    ) -> Result<Estimated> {
-        let update = number(update)?;
-        let (losses, own) = self.losses(loss, update)?;
-        let scores: Vec<_> = losses.iter().map(|loss| vec![*loss]).collect();
-        let Reduced { outcome, stats } = self.estimator.reduce(update, &scores, lr)?;
-        self.log.append(&Record::of(&outcome))?;
-        let skipped = match outcome {
-            Outcome::Update(update) => {
-                let updates = vec![update];
-                Moved { tensors: self.tensors.clone(), updates, start: None }.apply_to(model)?;
-                None
-            }
-            Outcome::Skip(skip) => Some(skip.reason),
-        };
-        let squares = stats.signals.iter().map(|slope| f64::from(*slope).powi(2));
-        Ok(Estimated {
-            loss: own.unwrap_or(stats.score),
-            deviation: stats.deviation,
-            slope: (squares.sum::<f64>() / stats.signals.len().max(1) as f64).sqrt(),
-            passes: losses.len(),
-            not_finite: stats.not_finite,
-            skipped,
-            log_bytes: self.log.bytes(),
-        })
-    }
-
     /// The loss at each probe of an update, and that of the weights as they are where it is known:
     /// as one of the probes or, of rollouts, by a pass more, as what they clip and how far they are
     /// off is measured there.
@@ -132,6 +82,52 @@ impl Zeroth {
         let own = own.map(|(_, loss)| *loss);
         losses.truncate(perturbed.len());
         Ok((losses, own))
+    }
+}
+
+impl Mover for Zeroth {
+    /// A loss that is not finite skips the update.
+    fn step(
+        &mut self,
+        model: &Model,
+        loss: &mut UpdateLoss<'_>,
+        update: u64,
+        lr: f64,
+    ) -> Result<Moved> {
+        let update = number(update)?;
+        let (losses, own) = self.losses(loss, update)?;
+        let scores: Vec<_> = losses.iter().map(|loss| vec![*loss]).collect();
+        let Reduced { outcome, stats } = self.estimator.reduce(update, &scores, lr)?;
+        self.log.append(&Record::of(&outcome))?;
+        let skipped = match outcome {
+            Outcome::Update(update) => {
+                let updates = vec![update];
+                let tensors = self.tensors.clone();
+                zeroth::Moved { tensors, updates, start: None }.apply_to(model)?;
+                None
+            }
+            Outcome::Skip(skip) => Some(skip.reason),
+        };
+        let squares = stats.signals.iter().map(|slope| f64::from(*slope).powi(2));
+        let estimated = Estimated {
+            deviation: stats.deviation,
+            slope: (squares.sum::<f64>() / stats.signals.len().max(1) as f64).sqrt(),
+            passes: losses.len(),
+            not_finite: stats.not_finite,
+            skipped,
+            log_bytes: self.log.bytes(),
+        };
+        let loss = own.unwrap_or(stats.score);
+        Ok(Moved { loss, grad_norm: None, estimated: Some(estimated) })
+    }
+
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
+
+    /// What it depends on is in the log, which it was opened with.
+    fn restore(&mut self, _: &dyn SavedState) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
-//! The logs of a run, `zeroth/stage-0-000000.log`: one for each stage without gradients, and another
-//! from where a resume changed its settings.
+//! The logs of a run, `zeroth/stage-0-000000.log`: one for each stage without gradients, and
+//! another from where a resume changed its settings.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom};

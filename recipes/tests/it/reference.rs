@@ -152,8 +152,8 @@ fn names_of_other_libraries_are_in_one_form() {
     assert!(rows.len() > 60, "{} names", rows.len());
     let libraries: BTreeSet<_> = rows.iter().map(|row| row[0].as_str()).collect();
     let known = [
-        "HF", "PEFT", "PyTorch", "Python", "STARE", "TRL", "Unsloth", "datasets", "open-r1",
-        "prime-rl", "vLLM", "verl",
+        "FZOO", "HF", "LOZO", "MeZO", "PEFT", "PyTorch", "Python", "STARE", "TRL", "Unsloth",
+        "ZO2", "datasets", "open-r1", "prime-rl", "vLLM", "verl",
     ];
     assert_eq!(libraries, BTreeSet::from(known));
     assert!(rows.iter().all(|row| row.iter().all(|cell| !cell.is_empty())));

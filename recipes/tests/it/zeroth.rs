@@ -250,3 +250,34 @@ fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
+
+/// The mean loss of the first and of the last twenty steps.
+fn losses(root: &Path) -> [f64; 2] {
+    let text = fs::read_to_string(root.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let all: Vec<f64> = lines.filter_map(|line| line["train/loss"].as_f64()).collect();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    [mean(&all[..20]), mean(&all[all.len() - 20..])]
+}
+
+#[test]
+fn losses_fall_by_the_rate() {
+    let temp = tempfile::tempdir().unwrap();
+    for (kind, seed) in [("spsa", 1), ("spsa", 2), ("spsa", 3), ("fzoo", 1)] {
+        for (lr, falls) in [("3e-3", true), ("1e-12", false)] {
+            let recipe = format!(
+                "seed = {seed}\nmodel = {{ path = \"builtin:atom\" }}\n[data]\n\
+                 train = {{ kind = \"arithmetic\", count = 64, min_digits = 1, max_digits = 1, \
+                 operations = [\"+\"] }}\n[checkpoint]\nevery = 1000\n[[stage]]\n\
+                 kind = \"sft\"\nsteps = 160\nbatch = 16\n\
+                 optim = {{ kind = \"{kind}\", probes = 8 }}\n\
+                 schedule = {{ kind = \"constant\", lr = {lr} }}\n"
+            );
+            let root = temp.path().join(format!("{kind}-{seed}-{falls}"));
+            trained(&root, &recipe);
+            let [first, last] = losses(&root);
+            // Batches differ by some hundredths.
+            assert_eq!(last < first - 0.5, falls, "{kind}, {seed}, {lr}: {first} to {last}");
+        }
+    }
+}

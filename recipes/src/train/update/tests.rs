@@ -71,7 +71,7 @@ fn updated_of(model: &Model, groups: &Table) -> (Vec<Vec<f32>>, UpdateReport) {
     let plan = plan(model, &loss, &schedule);
     let still = optim::AdamWConfig { weight_decay: 0.0, ..optim::AdamWConfig::default() };
     let still = optim::OptimConfig::AdamW(still);
-    let mut optimizer = Mover::gradient(&still, model).unwrap();
+    let mut optimizer = Gradient::new(&still, model).unwrap();
     let report = update(&plan, &mut optimizer, groups, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
     let values =
         |parameter: &engine::Parameter| parameter.tensor.flatten_all().unwrap().to_vec1().unwrap();

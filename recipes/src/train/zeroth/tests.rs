@@ -1,5 +1,5 @@
 use candle::{DType, Device};
-use engine::loss::LossConfig;
+use engine::loss::{Aggregation, LossConfig, PolicyLoss};
 use engine::{Activations, AdapterConfig, Module, Packed, Scaling};
 use kernels::noise::{self, Kind, Part, Stream};
 use kernels::threads::Threads;
@@ -8,8 +8,6 @@ use optim::zeroth::{CoordinatesConfig, FzooConfig, Purpose, Scope, SpsaConfig, m
 
 use super::*;
 use crate::builtin::Builtin;
-use crate::train::mover::Mover;
-use crate::train::sft::likelihood;
 use crate::train::table::{Credit, Table};
 use crate::train::update::{UpdatePlan, UpdateReport, update};
 use crate::zeroth::values;
@@ -48,9 +46,12 @@ fn trained(
 ) -> (UpdateReport, Log) {
     let temp = tempfile::tempdir().unwrap();
     let opened = begin(method, (model, SEED), temp.path(), (0, 0)).unwrap();
-    let zeroth = Zeroth::new(method, model, SEED, opened).unwrap();
-    let mut mover = Mover::Probes(Box::new(zeroth));
-    let loss: LossConfig = likelihood();
+    let mut zeroth = Zeroth::new(method, model, SEED, opened).unwrap();
+    let loss = LossConfig {
+        policy_loss: PolicyLoss::NegativeLogLikelihood {},
+        aggregation: Aggregation::TokenMean {},
+        ..LossConfig::default()
+    };
     let plan = UpdatePlan {
         model,
         loss: &loss,
@@ -66,7 +67,7 @@ fn trained(
     let table = table();
     let mut report = UpdateReport::default();
     for done in 0..count {
-        report = update(&plan, &mut mover, &table, done, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
+        report = update(&plan, &mut zeroth, &table, done, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
     }
     let log = crate::zeroth::logs(temp.path()).unwrap().pop().unwrap().read().unwrap();
     (report, log)

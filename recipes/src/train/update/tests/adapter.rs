@@ -9,7 +9,6 @@ use optim::{AdamWConfig, OptimConfig};
 
 use super::*;
 use crate::identity::sha256;
-use crate::train::mover::Mover;
 
 const RANK: usize = 2;
 
@@ -47,7 +46,7 @@ fn train(model: &Model, updates: u64) {
     let loss = LossConfig::default();
     let plan = plan(model, &loss, &schedule);
     let config = OptimConfig::AdamW(AdamWConfig::default());
-    let mut optimizer = Mover::gradient(&config, model).unwrap();
+    let mut optimizer = Gradient::new(&config, model).unwrap();
     for first in 0..updates {
         let groups = two_groups(0.5);
         update(&plan, &mut optimizer, &groups, first, &mut |_, _| {}, &mut |_| Ok(())).unwrap();

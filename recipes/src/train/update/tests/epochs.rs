@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::train::mover::Mover;
 use crate::train::pack::score;
 
 const OTHER: Group<'_> = (&[2, 2, 2], &[(0.5, &[8, 9, 10]), (-0.5, &[11, 12])]);
@@ -36,12 +35,12 @@ fn two_epochs_are_two_updates_by_hand() {
     // With some seed the second epoch takes the groups the other way round.
     let turns = |plan: &UpdatePlan<'_>| plan.updates(2).eq([[0, 1], [1, 0]]);
     let twice = (0..64).map(twice).find(turns).unwrap();
-    let mut adam = Mover::gradient(&optim::OptimConfig::default(), &one).unwrap();
+    let mut adam = Gradient::new(&optim::OptimConfig::default(), &one).unwrap();
     let table = told_apart(&[ACTIVE, OTHER]);
     let seen = update(&twice, &mut adam, &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
 
     let once = UpdatePlan { model: &other, epochs: 1, ..twice };
-    let mut adam = Mover::gradient(&optim::OptimConfig::default(), &other).unwrap();
+    let mut adam = Gradient::new(&optim::OptimConfig::default(), &other).unwrap();
     let mut by_hand = |groups: &[Group<'_>], first| {
         update(&once, &mut adam, &told_apart(groups), first, &mut |_, _| {}, &mut |_| Ok(()))
             .unwrap()
@@ -64,7 +63,7 @@ fn only_after_the_first_epoch_ratios_differ_from_1_and_clips_act() {
         table.scores.old = None;
         table.rollout = Some(scores);
         let plan = UpdatePlan { epochs, total_updates: 9, ..plan(&model, &loss, &schedule) };
-        let mut adam = Mover::gradient(&optim::OptimConfig::default(), &model).unwrap();
+        let mut adam = Gradient::new(&optim::OptimConfig::default(), &model).unwrap();
         update(&plan, &mut adam, &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap()
     };
     let (one, two) = (seen(1), seen(2));

@@ -9,7 +9,6 @@ use engine::loss::{Aggregation, Kl, PolicyLoss};
 use optim::{AdamWConfig, OptimConfig};
 
 use super::*;
-use crate::train::mover::Mover;
 
 #[test]
 fn an_update_of_an_adapter_ends_where_that_of_torch_ends() {
@@ -39,7 +38,7 @@ fn an_update_of_an_adapter_ends_where_that_of_torch_ends() {
         let plan = plan(&model, &loss, &schedule);
         // What a recipe sets, but for the bound of the gradient's norm, which torch's step lacks.
         let config = AdamWConfig { max_grad_norm: 0.0, ..AdamWConfig::default() };
-        let mut optimizer = Mover::gradient(&OptimConfig::AdamW(config), &model).unwrap();
+        let mut optimizer = Gradient::new(&OptimConfig::AdamW(config), &model).unwrap();
         update(&plan, &mut optimizer, &table, 0, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
         let plain = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for own in model.trainable() {
