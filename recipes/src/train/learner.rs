@@ -32,6 +32,8 @@ pub(super) struct Learner<'a> {
     optimizer: Box<dyn Optimizer>,
     /// Updates done.
     pub(super) done: u64,
+    /// Whether an update failed after others of its step, so that the weights are of no step.
+    pub(super) has_moved: bool,
 }
 
 impl<'a> Learner<'a> {
@@ -46,6 +48,7 @@ impl<'a> Learner<'a> {
             activations: activations(&settings, run.model),
             optimizer: optimizer(settings.optim, run.model)?,
             done: 0,
+            has_moved: false,
         })
     }
 
@@ -73,14 +76,16 @@ impl<'a> Learner<'a> {
             total_updates: self.total,
         };
         let (console, model) = (self.console, self.model);
+        let moved = &mut self.has_moved;
         let mut progress = |done, total| console.set_phase(Phase::Update, done, total);
-        let mut after = |updates| match &mut average {
-            Some(average) => average.follow(model, updates),
-            None => Ok(()),
+        let mut after = |updates| {
+            *moved = true;
+            average.as_mut().map_or(Ok(()), |average| average.follow(model, updates))
         };
         let optimizer = self.optimizer.as_mut();
         let report = update(&plan, optimizer, table, self.done, &mut progress, &mut after)?;
         self.done += report.updates;
+        self.has_moved = false;
         Ok(report)
     }
 
