@@ -113,17 +113,18 @@ impl<'a> Rl<'a> {
     }
 
     /// The error of a reference that gives a token this log-prob, by which a loss is no number;
-    /// `said` is what was found before.
+    /// `said` is what was found before. Others than a named adapter fail with the policy.
     fn unusable_reference(&self, log_prob: f32, said: &str) -> anyhow::Error {
         let choice = &self.config.reference;
-        let problem = format!(
-            "{said}the reference of stage {}, {}, gives a token the log-prob {log_prob:e}",
-            self.index,
-            choice.in_words()
-        );
+        let of = format!("{said}the reference of stage {}, {}", self.index, choice.in_words());
         match choice.adapter() {
-            Some(name) => UnusableReference { problem, adapter: name.to_owned() }.into(),
-            None => anyhow!(problem),
+            Some(name) => {
+                let problem = format!("{of}, gives a token the log-prob {log_prob:e}");
+                UnusableReference { problem, adapter: name.to_owned() }.into()
+            }
+            None => {
+                anyhow!("the log-probs of {of}, are not finite: the weights have diverged")
+            }
         }
     }
 

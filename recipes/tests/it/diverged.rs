@@ -94,8 +94,11 @@ fn a_loss_that_is_not_finite_in_an_rl_stage_may_be_the_rewards_fault() {
 #[test]
 fn a_loss_that_the_settings_of_the_next_stage_make_infinite_is_not_the_fault_of_the_last() {
     let temp = tempfile::tempdir().unwrap();
-    let bonus = "entropy_bonus = { kind = \"fixed\", coefficient = 1e308 }\nloss = {";
-    let broken = RECIPE.replace("loss = {", bonus);
+    let with_bonus = |coefficient: &str| {
+        let bonus = format!("{{ kind = \"fixed\", coefficient = {coefficient} }}");
+        RECIPE.replace("loss = {", &format!("entropy_bonus = {bonus}\nloss = {{"))
+    };
+    let (broken, sound) = (with_bonus("1e308"), with_bonus("1e-3"));
     let root = temp.path().join("run");
     let error = Run { recipe: &broken, ..Run::new(&root) }.train().unwrap_err();
     let error = format!("{error:#}");
@@ -109,15 +112,15 @@ fn a_loss_that_the_settings_of_the_next_stage_make_infinite_is_not_the_fault_of_
     assert!(!error.contains("rm -r") && !error.contains("lr="), "{error}");
     assert!(error.ends_with("\n  stearin train small.toml --resume --changed"), "{error}");
     // As it says.
-    let run = Run { recipe: RECIPE, changed: true, one_step: true, ..Run::resumed(&root) };
+    let run = Run { recipe: &sound, changed: true, one_step: true, ..Run::resumed(&root) };
     assert_eq!(run.train().unwrap(), Ended::Interrupted);
     // In the midst of the stage, where a resume changes them.
     let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
     let error = format!("{:#}", run.train().unwrap_err());
     assert!(error.contains("settings that this resume changes are at fault"), "{error}");
-    assert!(error.contains("  changing    stage.1.entropy_bonus"), "{error}");
+    assert!(error.contains("  changing    stage.1.entropy_bonus.coefficient"), "{error}");
     assert!(!error.contains("rm -r") && !error.contains("lr="), "{error}");
-    let run = Run { recipe: RECIPE, changed: true, ..Run::resumed(&root) };
+    let run = Run { recipe: &sound, changed: true, ..Run::resumed(&root) };
     assert_eq!(run.train().unwrap(), Ended::Finished);
 }
 

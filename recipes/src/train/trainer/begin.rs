@@ -7,7 +7,7 @@ use anyhow::Result;
 use engine::Model;
 use engine::text::Text;
 use evals::health::{Agreement, Watch};
-use evals::run::{Accepted, Change, Facts, Files};
+use evals::run::{Accepted, Change, Class, Facts, Files};
 
 use super::opened::{check_base, check_kept};
 use super::{Job, Options};
@@ -142,9 +142,10 @@ impl ExistingRun {
 }
 
 impl AcceptedChanges {
-    /// The settings that are others than before, a line each.
-    pub(super) fn lines(&self) -> Vec<&str> {
-        self.changes.iter().map(|(_, line)| line.as_str()).collect()
+    /// The settings that change the coming steps, a line each.
+    pub(super) fn changing(&self) -> Vec<&str> {
+        let changing = self.changes.iter().filter(|(one, _)| one.class == Class::Changing);
+        changing.map(|(_, line)| line.as_str()).collect()
     }
 
     /// Prints them, unless that is done.
@@ -153,10 +154,11 @@ impl AcceptedChanges {
             return;
         }
         if !self.changes.is_empty() {
+            let lines: Vec<_> = self.changes.iter().map(|(_, line)| line.as_str()).collect();
             console.print(&format!(
                 "after step {} the run goes on with other settings\n  {}",
                 self.step,
-                self.lines().join("\n  ")
+                lines.join("\n  ")
             ));
         }
         if !self.changed_files.is_empty() {

@@ -205,7 +205,7 @@ impl Trainer<'_> {
                 self.lower_rate(stage)
             );
         }
-        let changes = self.accepted.as_ref().map(AcceptedChanges::lines).unwrap_or_default();
+        let changes = self.accepted.as_ref().map(AcceptedChanges::changing).unwrap_or_default();
         if (within == 0 && !learns) || !changes.is_empty() {
             return self.settings_at_fault(stage, &changes);
         }
