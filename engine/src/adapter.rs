@@ -13,6 +13,7 @@ mod said;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle::{DType, Device, Tensor};
+use settings::number;
 
 use crate::model::check;
 use crate::weights::{BlockLora, BlockWeights, Lora, Module, Spec, Version, Weights};
@@ -71,10 +72,11 @@ impl AdapterConfig {
     pub fn validate(&self, model: &ModelConfig) -> Result<()> {
         let input = |problem: String| Err(Error::Input(format!("adapter: {problem}")));
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return input(format!("alpha is {}, expected a positive number", self.alpha));
+            let alpha = number(self.alpha);
+            return input(format!("alpha is {alpha}, expected a positive number"));
         }
         if self.rank > 0 && !(self.scale() as f32).is_normal() {
-            let (alpha, scale) = (self.alpha, self.scale());
+            let (alpha, scale) = (number(self.alpha), number(self.scale()));
             return input(format!("alpha is {alpha}, and the scale {scale} is no number in f32"));
         }
         if self.targets.is_empty() {

@@ -35,12 +35,13 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Reads the file's head and makes sure that all tensors lie within the file.
+    /// Reads the file's head and makes sure that the tensors follow each other and end the file.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, is no GGUF, is cut short, or has a tensor of a type that
-    /// cannot be dequantised.
+    /// Fails when the file cannot be read, is no GGUF, is cut short or longer than its tensors, has
+    /// a key or a tensor twice, tensors that lie elsewhere than one after the other, or a tensor of
+    /// a type that cannot be dequantised.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), header: Header::read(path)? })
     }
@@ -85,7 +86,7 @@ impl Gguf {
         let read = || {
             let mut file = file::open(&self.path)?;
             file.seek(SeekFrom::Start(entry.start))?;
-            let mut bytes = vec![0; entry.bytes()];
+            let mut bytes = vec![0; entry.bytes() as usize];
             file.read_exact(&mut bytes)?;
             Ok(bytes)
         };

@@ -60,7 +60,10 @@ pub use dump::{Credit, TokensLine};
 pub use evaluation::{GreedyResult, ProblemLine};
 pub use facts::{Accepted, AdapterFacts, Digest, Facts, Files, ModelFacts};
 pub use figure::Figure;
-pub use files::{Seen, check_files, entries, folder_problem, is_folder, open_file, read_text};
+pub use files::{
+    Seen, check_files, cut_file, entries, folder_problem, is_folder, open_file, open_to_append,
+    read_file, read_text,
+};
 pub use foreign::{Foreign, Origin, Spell};
 pub use health::{HealthLine, Level, read_health};
 pub use held_out::evaluations;

@@ -65,7 +65,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  done
     1  failed on the way; the message says how to go on
-    2  bad input: arguments, recipe, data files, model, a run that cannot be resumed as asked
+    2  bad input: arguments, recipe, data files, model, a run that cannot be resumed as asked,
+       such as one with a damaged checkpoint
   130  stopped by Ctrl-C or SIGTERM; a run is saved, and the same command with --resume goes on
        (`eval`: the same command)";
 
@@ -78,7 +79,8 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", printable(&with_causes(&error)));
-            let failed = error.is::<Failed>() || error.is::<crate::train::Failed>();
+            let of_run = error.downcast_ref::<crate::train::Failed>();
+            let failed = error.is::<Failed>() || of_run.is_some_and(|run| !run.is_of_saved());
             ExitCode::from(if failed { FAILURE } else { BAD_INPUT })
         }
     }

@@ -2,14 +2,14 @@
 //! lines once more in a file.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use evals::run::Phase;
+use evals::run::{Phase, open_to_append};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::printable::printable;
@@ -109,11 +109,10 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be opened or written.
+    /// Fails when the file cannot be opened or written, and where it is no regular file.
     pub(crate) fn log_to(&self, path: &Path) -> Result<()> {
         let named = || format!("writing {}", path.display());
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(path).with_context(named)?;
+        let mut file = open_to_append(path)?;
         let mut log = self.log.lock().expect("nobody panics with the log");
         if let Log::Waiting(lines) = &*log {
             lines.iter().try_for_each(|line| writeln!(file, "{line}")).with_context(named)?;

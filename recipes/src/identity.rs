@@ -33,7 +33,7 @@ pub fn model_files(path: &Path) -> Result<Files> {
         let kind = path.extension().and_then(|extension| extension.to_str());
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let counts = matches!(kind, Some("json" | "jinja" | "safetensors"));
-        if counts && path.is_file() && !TRAINERS.contains(&name.as_str()) {
+        if counts && !path.is_dir() && is_there(&path) && !TRAINERS.contains(&name.as_str()) {
             named.push((format!("{}/{name}", Files::MODEL), path));
         }
     }
@@ -61,7 +61,13 @@ pub fn adapter_files(what: &str, path: &Path) -> Result<Files> {
 /// Fails when one cannot be read.
 pub fn files_in(folder: &Path, what: &str, names: &[&str]) -> Result<Files> {
     let named = names.iter().map(|name| (format!("{what}/{name}"), folder.join(name)));
-    digests(named.filter(|(_, path)| path.is_file()).collect())
+    digests(named.filter(|(_, path)| is_there(path)).collect())
+}
+
+/// Whether something of a name is there, also what is no file: a pipe is not missing, and a link
+/// that leads to itself is not either. A link that leads nowhere is as good as no file.
+fn is_there(path: &Path) -> bool {
+    !fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The digests of named files, on as many threads as there are processors.

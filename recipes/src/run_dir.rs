@@ -19,10 +19,12 @@ mod base;
 mod changes;
 mod checkpoints;
 mod claim;
+mod damaged;
 mod facts;
 mod kept;
 mod leftovers;
 mod pending;
+mod planned;
 mod status;
 mod tensors;
 mod unwritten;
@@ -43,16 +45,18 @@ pub use base::Base;
 pub(crate) use checkpoints::best_of;
 pub use checkpoints::{Saved, Score, StageState, TrainerState, base_of, is_checkpoint};
 pub use claim::Claim;
+pub use damaged::Damaged;
 pub use facts::{
     computing, of_model, of_this_process, printable_command, tokenizer_sha256, trained,
 };
 pub use pending::Pending;
+pub(crate) use planned::first_due;
 pub(crate) use status::STATUS;
 pub use status::{Heartbeat, status, steps_done};
-pub use tensors::TensorFile;
+pub use tensors::{PartOf, TensorFile};
 pub use unwritten::{BufferingSink, FailedWrites, Unwritten};
 pub use way_back::checkpoints;
-pub(crate) use way_back::{first_due, steps_lost, way_back};
+pub(crate) use way_back::{steps_lost, way_back};
 
 use claim::lock;
 use leftovers::{partial, put};
@@ -87,7 +91,8 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// Fails when there is none, or a trainer is at work in it.
+    /// Fails when there is none, when something else is in the place of one of its folders, or a
+    /// trainer is at work in it.
     pub fn open(root: &Path) -> Result<Self> {
         check_run(root)?;
         Self::locked(root, "training")
@@ -100,8 +105,7 @@ impl RunDir {
     /// Fails where [`RunDir::open`] does.
     pub fn look(root: &Path) -> Result<Self> {
         check_run(root)?;
-        let path = root.join(LOCK);
-        let lock = path.is_file().then(|| File::open(path).ok()).flatten();
+        let lock = file::open(&root.join(LOCK)).ok();
         if lock.is_some_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
         {
             bail!("another process is training in {}", root.display());
@@ -226,7 +230,9 @@ impl Drop for RunDir {
 /// Fails where no run is.
 fn check_run(root: &Path) -> Result<()> {
     if root.join(RECIPE).is_file() {
-        return Ok(());
+        return ["checkpoints", "reference"]
+            .iter()
+            .try_for_each(|name| check_folder(&root.join(name)));
     }
     if root.join(FACTS).is_file() {
         bail!(
@@ -241,6 +247,24 @@ fn check_run(root: &Path) -> Result<()> {
         "name the folder of the run with --run-dir, or another place for a new run without --resume"
     };
     bail!("nothing to resume: {} is not a run directory\n{act}", root.display());
+}
+
+/// Fails where something else than a folder is in the place of one that a run writes; a link may
+/// lead to one.
+fn check_folder(path: &Path) -> Result<()> {
+    let got = match (fs::metadata(path), path.is_symlink()) {
+        (Ok(about), _) if about.is_dir() => return Ok(()),
+        (Ok(about), _) if about.is_file() => "a file".to_owned(),
+        (Ok(_), _) => "a pipe or a device".to_owned(),
+        (Err(error), false) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        (Err(error), true) => format!("a link that leads to none ({error})"),
+        (Err(error), false) => error.to_string(),
+    };
+    bail!(
+        "{}: expected a folder, got {got}\nrestore the folder from a copy, or move away what is in its \
+         place: what belongs here is what the run has saved",
+        path.display()
+    )
 }
 
 /// Paths in `folder`, in the order of their names; none if it does not exist.

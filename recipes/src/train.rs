@@ -28,9 +28,10 @@ use evals::{Metrics, Warning};
 
 pub use trainer::{Ended, Failed, Job, Options, outlook, train};
 
+use crate::causes::with_causes;
 use crate::config::Stage;
 use crate::policy::Policies;
-use crate::run_dir::{RunDir, Saved};
+use crate::run_dir::{Damaged, RunDir, Saved};
 use crate::zeroth::remove_from;
 use context::RunContext;
 use rl::Rl;
@@ -38,7 +39,8 @@ use sft::Sft;
 use stage::{StageDriver, StageStart};
 use table::Table;
 
-/// Stage `index` of the recipe, at its start or restored from `saved`.
+/// Stage `index` of the recipe, at its start or restored from `saved`. What cannot be restored is
+/// [`Damaged`].
 fn begin_stage<'a>(
     run: RunContext<'a>,
     index: usize,
@@ -54,10 +56,11 @@ fn begin_stage<'a>(
         Stage::Sft(config) => Box::new(Sft::begin(config, &start)?),
     };
     if let Some(saved) = saved {
-        let tensors = saved.optimizer()?;
-        driver
-            .restore(&saved.state.stage_state, &tensors)
-            .with_context(|| format!("reading {}", saved.path.display()))?;
+        let restored = saved
+            .optimizer()
+            .and_then(|tensors| driver.restore(&saved.state.stage_state, &tensors));
+        let restored = restored.with_context(|| format!("reading {}", saved.path.display()));
+        restored.map_err(|error| Damaged(with_causes(&error)))?;
     }
     Ok(driver)
 }

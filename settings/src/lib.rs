@@ -19,6 +19,14 @@ pub use schema::{by_name, by_name_or};
 pub use serde;
 pub use write::Writer;
 
+/// A number as people write it: a very large or small one with an exponent, in place of hundreds of
+/// digits. It is read back to the same number.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    let is_plain = size == 0.0 || (1e-5..1e16).contains(&size) || !value.is_finite();
+    if is_plain { value.to_string() } else { format!("{value:e}") }
+}
+
 /// Reads and writes an enum as a table with `kind`, or as the name of the kind alone where that
 /// needs no other key. A kind without settings is written as its name.
 ///
@@ -123,6 +131,25 @@ mod tests {
             let at = error.span().map_or("", |span| &text[span]);
             format!("{at}: {}", error.message())
         })
+    }
+
+    #[test]
+    fn a_number_is_short_and_read_back() {
+        for (value, text) in [
+            (0.0, "0"),
+            (8.0, "8"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000"),
+            (1e300, "1e300"),
+            (-1e300, "-1e300"),
+            (f64::MAX, "1.7976931348623157e308"),
+            (1e-5, "0.00001"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(crate::number(value), text);
+            assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()));
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ const PLAIN: [(&str, &[&str]); 17] = [
     ("velora_config", &[]),
 ];
 
+/// Initial values that leave the base as it is.
+const KEEPS_BASE: [&str; 4] = ["gaussian", "eva", "orthogonal", ""];
 /// Initial values after which the base is another one than the named, unless PEFT converted the
 /// adapter when it saved it.
 const CHANGES_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
@@ -186,14 +188,7 @@ impl Keys<'_> {
                 ));
             }
         }
-        if let Some(Value::String(init)) = self.keys.get("init_lora_weights")
-            && CHANGES_BASE.iter().any(|other| init.to_lowercase().starts_with(other))
-        {
-            return self.problem(format!(
-                "init_lora_weights is \"{init}\": such an adapter belongs to a changed base; save \
-                 it with path_initial_model_for_weight_conversion in PEFT"
-            ));
-        }
+        self.check_init()?;
         let scaling = match self.keys.get("use_rslora") {
             Some(Value::Bool(true)) => Scaling::SqrtRank,
             None | Some(Value::Null | Value::Bool(false)) => Scaling::Rank,
@@ -216,6 +211,32 @@ impl Keys<'_> {
             }
         };
         Ok(AdapterConfig { rank, alpha, scaling, targets })
+    }
+
+    /// Fails where the adapter belongs to another base than the named one, or may do so.
+    fn check_init(&self) -> Result<()> {
+        const KEY: &str = "init_lora_weights";
+        let init = match self.keys.get(KEY) {
+            None | Some(Value::Null | Value::Bool(_)) => return Ok(()),
+            Some(Value::String(init)) => init.to_lowercase(),
+            Some(other) => other.to_string(),
+        };
+        if KEEPS_BASE.contains(&init.as_str()) {
+            return Ok(());
+        }
+        let got = self.shown(KEY);
+        self.problem(if CHANGES_BASE.iter().any(|other| init.starts_with(other)) {
+            format!(
+                "{KEY} is {got}: such an adapter belongs to a changed base; save it with \
+                 path_initial_model_for_weight_conversion in PEFT"
+            )
+        } else {
+            format!(
+                "{KEY} is {got}, expected true, false, \"{}\", \"{}\" or \"{}\": with another one \
+                 the adapter may belong to a changed base; write true if it does not",
+                KEEPS_BASE[0], KEEPS_BASE[1], KEEPS_BASE[2]
+            )
+        })
     }
 
     fn shown(&self, key: &str) -> String {

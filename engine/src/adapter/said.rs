@@ -29,9 +29,7 @@ impl Names {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) if text.is_empty() => None,
             Some(Value::String(text)) if text == "all-linear" => Some(Self::All),
-            Some(Value::String(text)) => {
-                Regex::new(&format!("^(?:{text})$")).ok().map(Self::Pattern)
-            }
+            Some(Value::String(text)) => whole(text, key)?.map(Self::Pattern),
             Some(Value::Array(names)) if names.is_empty() => None,
             Some(Value::Array(names)) => {
                 let names = names.iter().map(|name| name.as_str().map(str::to_owned));
@@ -52,6 +50,55 @@ impl Names {
             }),
         }
     }
+}
+
+/// A pattern of whole names, the value of `key`. `None` where only Python reads it.
+///
+/// # Errors
+///
+/// Says what is wrong with one that is no pattern in Python either.
+fn whole(pattern: &str, key: &str) -> Result<Option<Regex>, String> {
+    let anchored = |pattern: &str| Regex::new(&format!("^(?:{pattern})$"));
+    if let Ok(regex) = anchored(pattern) {
+        return Ok(Some(regex));
+    }
+    match anchored(&without_pythons_own(pattern)) {
+        Ok(_) => Ok(None),
+        Err(error) => Err(format!(
+            "{key} is {}, which is no pattern ({}): expected names, or a pattern that Python's re \
+             reads; take the file from where the adapter was trained, or save it again with peft",
+            shown(&pattern.into()),
+            // Its last line says what is wrong, those before show where.
+            error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ")
+        )),
+    }
+}
+
+/// A pattern with what only Python reads in it made a plain group, or an end: it matches other
+/// names, and is a pattern where the given one is.
+fn without_pythons_own(pattern: &str) -> String {
+    const GROUPS: [&str; 5] = ["(?=", "(?!", "(?<=", "(?<!", "(?>"];
+    let (mut plain, mut rest) = (String::new(), pattern);
+    while let Some(first) = rest.chars().next() {
+        let referred = ["(?P=", "(?#"].iter().any(|start| rest.starts_with(start));
+        let closed = rest.find(')').filter(|_| referred || rest.starts_with("(?("));
+        let (put, taken) = if let Some(group) = GROUPS.iter().find(|one| rest.starts_with(**one)) {
+            ("(?:", group.len())
+        } else if let Some(end) = closed {
+            (if referred { "(?:)" } else { "(?:" }, end + 1)
+        } else if rest.starts_with("\\Z") {
+            ("$", 2)
+        } else if rest.starts_with('\\') && rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
+            ("(?:)", 2)
+        } else {
+            let escaped = rest[1.min(rest.len())..].chars().next().filter(|_| first == '\\');
+            let taken = first.len_utf8() + escaped.map_or(0, char::len_utf8);
+            (&rest[..taken], taken)
+        };
+        plain.push_str(put);
+        rest = &rest[taken..];
+    }
+    plain
 }
 
 /// Fails unless the file says that `targets` are adapted in every block of a model, and no other
@@ -96,6 +143,7 @@ pub(super) fn check(
 /// The blocks that are adapted; `None` where they all are.
 fn layers(keys: &Map<String, Value>) -> Result<Option<Vec<u64>>, String> {
     const KEY: &str = "layers_to_transform";
+    const PATTERN: &str = "layers_pattern";
     let layers = match keys.get(KEY) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Array(layers)) if layers.is_empty() => return Ok(None),
@@ -104,17 +152,17 @@ fn layers(keys: &Map<String, Value>) -> Result<Option<Vec<u64>>, String> {
     };
     let layers: Vec<u64> = layers.ok_or_else(|| wrong(keys, KEY, "numbers of blocks"))?;
     // The list of blocks that the pattern names: here there is one, `layers`.
-    let patterns = match keys.get("layers_pattern") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::String(one)) => vec![one.as_str()],
-        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-        Some(_) => return Err(wrong(keys, "layers_pattern", "names")),
+    let patterns = match keys.get(PATTERN) {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(one)) => Some(vec![one.as_str()]),
+        Some(Value::Array(several)) => several.iter().map(Value::as_str).collect(),
+        Some(_) => None,
     };
-    let is_named = |pattern: &&str| {
-        let pattern = Regex::new(&format!("^(?:{pattern})$"));
-        pattern.is_ok_and(|pattern| pattern.is_match("layers"))
-    };
-    let is_any = patterns.iter().all(|one| one.is_empty()) || patterns.iter().any(is_named);
+    let patterns: Vec<&str> = patterns.ok_or_else(|| wrong(keys, PATTERN, "names"))?;
+    let mut is_any = patterns.iter().all(|one| one.is_empty());
+    for pattern in patterns {
+        is_any |= whole(pattern, PATTERN)?.is_some_and(|pattern| pattern.is_match("layers"));
+    }
     Ok(Some(if is_any { layers } else { Vec::new() }))
 }
 

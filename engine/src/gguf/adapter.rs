@@ -14,6 +14,15 @@ use crate::adapter::{Adapter, AdapterConfig, Scaling};
 use crate::weight_type::WeightType;
 use crate::{ModelConfig, Result};
 
+/// What a key begins with that says what an adapter computes.
+const OF_ADAPTER: &str = "adapter.";
+/// The keys among them that are read, or say what the adapter is for and change no number.
+const PLAIN: [&str; 4] =
+    ["adapter.type", "adapter.lora.alpha", "adapter.lora.task_name", "adapter.lora.prompt_prefix"];
+/// Activated `LoRA`, which adds its product only after these tokens: PEFT's
+/// `alora_invocation_tokens`.
+const INVOCATION: &str = "adapter.alora.invocation_tokens";
+
 /// What a file puts behind the name of the weight that a half is added to.
 const HALVES: [(&str, &str); 2] = [("lora_a", "lora_A"), ("lora_b", "lora_B")];
 
@@ -22,7 +31,8 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// As [`Self::open`], and when the file is a model or was made for another architecture.
+    /// As [`Self::open`], and when the file is a model, was made for another architecture, or has
+    /// a key of an adapter that is not computed here.
     pub(crate) fn open_gguf(
         path: &Path,
         model: &ModelConfig,
@@ -41,6 +51,7 @@ impl Adapter {
         expect("adapter.type", "lora", "no other kind is computed here")?;
         let family = model.family.model_type();
         expect("general.architecture", family, OTHER_BASE)?;
+        check_keys(&gguf)?;
         let stored: BTreeMap<String, String> = gguf
             .header
             .tensors
@@ -119,6 +130,28 @@ impl Adapter {
         })?;
         Ok(())
     }
+}
+
+/// Fails on a key of an adapter that changes what it computes, or may do so: it is not known here.
+fn check_keys(gguf: &Gguf) -> Result<()> {
+    let keys = gguf.header.metadata.iter().filter(|(key, _)| key.starts_with(OF_ADAPTER));
+    for (key, value) in keys {
+        let is_empty = matches!(value, Value::Numbers(tokens) if tokens.is_empty());
+        if key == INVOCATION && !is_empty {
+            return Err(gguf.problem(format!(
+                "{key} is {value}, so it is activated LoRA, which is not computed here: expected \
+                 an adapter of plain LoRA"
+            )));
+        }
+        if key != INVOCATION && !PLAIN.contains(&key.as_str()) {
+            return Err(gguf.problem(format!(
+                "{key} is {value}, which is not known here and may change what the adapter \
+                 computes: expected an adapter of plain LoRA, with no keys but {}",
+                PLAIN.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The name that a parameter of an adapter has here, by a file's.

@@ -1,8 +1,10 @@
 //! The head of a GGUF file: metadata and where each tensor lies.
 //!
-//! Source: the GGUF specification of ggml, versions 2 and 3, little-endian. Every length is
-//! compared with what is left of the file before anything of that size is made, so that a file cut
-//! short is an error and nothing else.
+//! Source: the GGUF specification of ggml, versions 2 and 3, little-endian, and
+//! `gguf_init_from_file_impl` of llama.cpp. What that refuses is refused: a key or a name that is
+//! there twice, rows that are no whole blocks, tensors that do not follow each other. Every length
+//! is compared with what is left of the file before anything of that size is made, so that a file
+//! cut short is an error and nothing else.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +15,14 @@ use std::path::Path;
 
 use candle::quantized::GgmlDType;
 
+use super::write::ALIGNMENT;
 use crate::{Error, Result, file};
 use kernels::blocks::Format;
+
+/// The key of the bytes that tensors begin at a multiple of.
+pub(super) const ALIGNMENT_KEY: &str = "general.alignment";
+/// The type of values that are whole numbers of 32 bits without a sign.
+const U32: u32 = 4;
 
 /// A value of the metadata; integers of every width are one, floats likewise.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +67,9 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Size in the file, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() / self.kind.block_size() * self.kind.type_size()
+    pub(super) fn bytes(&self) -> u64 {
+        let blocks = self.shape.iter().product::<usize>() / self.kind.block_size();
+        blocks as u64 * self.kind.type_size() as u64
     }
 
     /// How a row is stored; `None` where that is in f32.
@@ -127,28 +136,54 @@ impl Cursor<'_> {
             let kind = self.u32(&key)?;
             let value = self.value(kind, &key)?;
             spans.insert(key.clone(), start..self.at);
+            // Which of two values counts would depend on the reader.
+            if metadata.contains_key(&key) {
+                return Err(self.damaged(format!("metadata key {key} is there twice")));
+            }
+            if key == ALIGNMENT_KEY && kind != U32 {
+                let problem = format!("{key} has the value type {kind}, expected {U32}, 32 bits");
+                return Err(self.damaged(problem));
+            }
             metadata.insert(key, value);
         }
-        let mut tensors = BTreeMap::new();
-        for _ in 0..num_tensors {
-            let (name, entry) = self.entry()?;
-            if tensors.insert(name.clone(), entry).is_some() {
-                return Err(self.problem(format!("tensor {name} is there twice")));
+        let alignment = match metadata.get(ALIGNMENT_KEY) {
+            None => ALIGNMENT,
+            Some(Value::Int(bytes)) if (1..=1 << 16).contains(bytes) && is_power(*bytes) => {
+                *bytes as u64
             }
-        }
-        let alignment = match metadata.get("general.alignment") {
-            None => 32,
-            Some(Value::Int(bytes)) if *bytes > 0 && *bytes <= 1 << 16 => *bytes as u64,
             Some(other) => {
                 return Err(self.problem(format!(
-                    "general.alignment is {other}, expected a whole number from 1 to 65536"
+                    "{ALIGNMENT_KEY} is {other}, expected a power of two from 1 to 65536"
                 )));
             }
         };
-        let data = self.at.div_ceil(alignment) * alignment;
-        for (name, entry) in &mut tensors {
-            entry.start = entry.start.saturating_add(data);
-            let end = entry.start.saturating_add(entry.bytes() as u64);
+        let entries = (0..num_tensors).map(|_| self.entry()).collect::<Result<Vec<_>>>()?;
+        let tensors = self.placed(entries, alignment)?;
+        Ok(Header { metadata, spans, tensors })
+    }
+
+    /// The tensors by their names. Each begins where the one before it ends, at a multiple of
+    /// `alignment`, and the last one ends the file but for padding, which some writers leave out.
+    fn placed(
+        &self,
+        entries: Vec<(String, Entry)>,
+        alignment: u64,
+    ) -> Result<BTreeMap<String, Entry>> {
+        let data = self.at.next_multiple_of(alignment);
+        let (mut tensors, mut next, mut last) = (BTreeMap::new(), 0_u64, None);
+        for (name, mut entry) in entries {
+            if tensors.contains_key(&name) {
+                return Err(self.damaged(format!("tensor {name} is there twice")));
+            }
+            if entry.start != next {
+                return Err(self.damaged(format!(
+                    "tensor {name} has the offset {}, expected {next}, where the data of the \
+                     tensors before it end",
+                    entry.start
+                )));
+            }
+            entry.start = data.saturating_add(next);
+            let end = entry.start.saturating_add(entry.bytes());
             if end > self.len {
                 return Err(self.problem(format!(
                     "tensor {name} ends at byte {end}, but the file has {} bytes\n\
@@ -156,8 +191,20 @@ impl Cursor<'_> {
                     self.len
                 )));
             }
+            // The file has that many bytes, but for the padding.
+            next += entry.bytes().next_multiple_of(alignment);
+            last = Some(name.clone());
+            tensors.insert(name, entry);
         }
-        Ok(Header { metadata, spans, tensors })
+        let end = data.saturating_add(next);
+        if self.len > end {
+            let last = last.map_or("its head".into(), |name| format!("its last tensor, {name},"));
+            return Err(self.damaged(format!(
+                "{last} ends at byte {end} with its padding, but the file has {} bytes",
+                self.len
+            )));
+        }
+        Ok(tensors)
     }
 
     fn entry(&mut self) -> Result<(String, Entry)> {
@@ -179,11 +226,17 @@ impl Cursor<'_> {
         let start = self.u64(&name)?;
         let elements = shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
         // A bound that no model reaches keeps sizes in bytes within 64 bits.
-        let fits = elements.filter(|&n| n < 1 << 48 && n.is_multiple_of(kind.block_size()));
-        if fits.is_none() {
-            return Err(
-                self.problem(format!("tensor {name} of type {kind:?} cannot have shape {shape:?}"))
-            );
+        if elements.is_none_or(|n| n >= 1 << 48) {
+            let problem = format!("tensor {name} has shape {shape:?}, expected fewer numbers");
+            return Err(self.damaged(problem));
+        }
+        // A block never reaches into the next row.
+        let (row, block) = (shape.last().copied().unwrap_or(1), kind.block_size());
+        if !row.is_multiple_of(block) {
+            return Err(self.damaged(format!(
+                "tensor {name} of type {kind:?} has rows of {row} numbers, expected a multiple of \
+                 its block of {block}"
+            )));
         }
         Ok((name, Entry { kind, shape, start }))
     }
@@ -295,9 +348,18 @@ impl Cursor<'_> {
         ))
     }
 
+    /// What no writer of ggml writes.
+    fn damaged(&self, problem: String) -> Error {
+        self.problem(problem + "\nit is damaged; fetch or convert it again")
+    }
+
     fn problem(&self, problem: impl Into<String>) -> Error {
         Error::File { path: self.path.to_owned(), problem: problem.into() }
     }
+}
+
+fn is_power(bytes: i64) -> bool {
+    bytes.cast_unsigned().is_power_of_two()
 }
 
 /// The double whose decimal is that of `x`: 1e-5 stays 1e-5.

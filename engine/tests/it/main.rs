@@ -13,6 +13,7 @@ mod ends;
 mod exact;
 mod export;
 mod gguf;
+mod gguf_heads;
 mod gradients;
 mod half;
 #[cfg(feature = "hub")]

@@ -1,6 +1,6 @@
 //! Cutting the record back, so that a resumed run writes what an unbroken one would have.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::index::INDEX;
 use super::sink::PARTIAL;
-use super::{FORMAT, step_name, step_of_name};
+use super::{FORMAT, cut_file, folder_problem, open_file, read_file, step_name, step_of_name};
 use crate::{Error, Log, Result};
 
 /// Files that grow by a line.
@@ -26,8 +26,16 @@ const EVALS: &str = "evals";
 /// # Errors
 ///
 /// Fails when a file cannot be read, cut or removed, and before anything is removed when a line up
-/// to `step` cannot be read or stands after one of a later step.
+/// to `step` cannot be read or stands after one of a later step, when a log is no regular file, and
+/// when one of its folders is a link or no folder.
 pub fn cut(root: &Path, step: Option<u64>) -> Result<()> {
+    for folder in BY_STEP.iter().map(|(folder, _)| *folder).chain([EVALS]) {
+        let path = root.join(folder);
+        if let Some(problem) = folder_problem(&path) {
+            let source = problem.into_io(&path);
+            return Err(Error::Read { path, source });
+        }
+    }
     let cut_logs = LOGS.iter().map(|log| CutLog::read(root.join(log), step));
     for log in cut_logs.collect::<Result<Vec<_>>>()? {
         log.cut()?;
@@ -71,10 +79,12 @@ struct CutLog {
 
 impl CutLog {
     fn read(path: PathBuf, step: Option<u64>) -> Result<Self> {
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(Error::Read { path, source }),
-            Ok(bytes) => bytes,
+        let bytes = match read_file(&path) {
+            Err(problem) => {
+                let source = problem.into_io(&path);
+                return Err(Error::Read { path, source });
+            }
+            Ok(bytes) => bytes.unwrap_or_default(),
         };
         match kept_bytes(&bytes, step) {
             Ok(keep) => Ok(Self { path, length: bytes.len(), keep }),
@@ -93,12 +103,10 @@ impl CutLog {
         if keep == length {
             return Ok(());
         }
-        let cut = || {
-            let file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(keep as u64)?;
-            file.sync_all()
-        };
-        cut().map_err(|source| Error::Read { path: path.clone(), source })
+        cut_file(&path, keep as u64).map_err(|problem| {
+            let source = problem.into_io(&path);
+            Error::Read { path, source }
+        })
     }
 }
 
@@ -185,11 +193,14 @@ fn is_of_evaluation(path: &Path) -> io::Result<bool> {
     } else {
         return Ok(false);
     };
+    // A link or a pipe is of others.
     if !path.symlink_metadata()?.is_file() {
         return Ok(false);
     }
+    let file = open_file(path).map_err(|problem| problem.into_io(path))?;
+    let Some(file) = file else { return Ok(false) };
     let mut start = Vec::new();
-    File::open(path)?.take(skipped + expected.len() as u64).read_to_end(&mut start)?;
+    file.take(skipped + expected.len() as u64).read_to_end(&mut start)?;
     let own = start.get(skipped as usize..).unwrap_or_default();
     Ok(expected.as_bytes().starts_with(own))
 }

@@ -1,10 +1,10 @@
-//! Files and folders of a record: the one way to open and to list them.
+//! Files and folders of a record: the one way to open and to list them, to read and to write.
 //!
 //! Nothing of a record is a link, and nothing of it is read that is no regular file: a link leads
 //! out of the record, and a pipe or a device is read for ever. The folder of the run itself may be
 //! reached by links, for whoever names it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -64,19 +64,62 @@ fn misfit(path: &Path, about: &fs::Metadata) -> Option<Problem> {
 ///
 /// Fails where it may not be read, is no regular file, or is reached by a link within the record.
 pub fn open_file(path: &Path) -> Result<Option<File>, Problem> {
+    open_as(path, OpenOptions::new().read(true))
+}
+
+/// Opens a file of a record to add to its end; it is made where it is missing.
+///
+/// # Errors
+///
+/// Fails where it may not be written, is no regular file, or is reached by a link within the
+/// record.
+pub fn open_to_append(path: &Path) -> Result<File, Problem> {
+    there(path, open_as(path, OpenOptions::new().append(true).create(true))?)
+}
+
+/// Cuts a file of a record to its first `length` bytes, on the disk.
+///
+/// # Errors
+///
+/// Fails where [`open_to_append`] does, and where there is no such file.
+pub fn cut_file(path: &Path, length: u64) -> Result<(), Problem> {
+    let file = there(path, open_as(path, OpenOptions::new().write(true))?)?;
+    let cut = file.set_len(length).and_then(|()| file.sync_all());
+    cut.map_err(|error| Problem::of_system(path, &error))
+}
+
+fn there(path: &Path, file: Option<File>) -> Result<File, Problem> {
+    file.ok_or_else(|| Problem::of_system(path, &io::ErrorKind::NotFound.into()))
+}
+
+/// The bytes of a file of a record; none where there is no such file.
+///
+/// # Errors
+///
+/// Fails where [`open_file`] does, and where it cannot be read.
+pub fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
+    let Some(mut file) = open_file(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Problem::of_system(path, &error))?;
+    Ok(Some(bytes))
+}
+
+/// Opens a file of a record with these options; none where there is no such file.
+fn open_as(path: &Path, options: &OpenOptions) -> Result<Option<File>, Problem> {
     let failed = |error: io::Error| Problem::of_system(path, &error);
     if let Some(folder) = path.parent().and_then(linked) {
         return Err(is_link(folder, "a folder"));
     }
+    // Before it is opened: opening a pipe waits for whoever is at its other end.
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         about => {
             if let Some(problem) = misfit(path, &about.map_err(failed)?) {
                 return Err(problem);
             }
         }
     }
-    let file = match File::open(path) {
+    let file = match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };
@@ -219,6 +262,50 @@ mod tests {
         assert!(!is_folder(&at("other/samples")) && is_folder(&at("run/samples")));
         assert!(folder_problem(&at("other/samples")).is_some());
         assert_eq!(folder_problem(&at("run/samples")), None);
+    }
+
+    /// Opening a pipe to write waits for a reader: a test that hangs would say nothing.
+    #[test]
+    fn only_regular_files_of_the_record_are_written() {
+        use std::io::Write as _;
+        use std::process::Command;
+        use std::sync::mpsc::channel;
+        use std::time::Duration;
+
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        open_to_append(&at("log")).unwrap().write_all(b"one\n").unwrap();
+        open_to_append(&at("log")).unwrap().write_all(b"two\n").unwrap();
+        cut_file(&at("log"), 4).unwrap();
+        assert_eq!(read_file(&at("log")).unwrap().as_deref(), Some(&b"one\n"[..]));
+        assert_eq!(read_file(&at("none")), Ok(None));
+        assert_eq!(cut_file(&at("none"), 0).unwrap_err().file, at("none").display().to_string());
+        assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        symlink("log", at("link")).unwrap();
+        symlink("made", at("dangling")).unwrap();
+        symlink("pipe", at("to a pipe")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        for name in ["pipe", "link", "dangling", "to a pipe", "loop", "folder"] {
+            let (said, hears) = channel();
+            let path = at(name);
+            std::thread::spawn(move || {
+                let refusals =
+                    [open_to_append(&path).err(), cut_file(&path, 0).err(), read_file(&path).err()];
+                said.send(refusals.map(|refusal| refusal.map(|problem| problem.reason)))
+            });
+            let refusals = hears.recv_timeout(Duration::from_secs(20)).expect(name);
+            for reason in refusals {
+                assert!(reason.unwrap().starts_with("expected a file, got a "), "{name}");
+            }
+        }
+        assert_eq!(fs::read(at("log")).unwrap(), b"one\n");
+        assert!(!at("made").exists());
+        // A folder of the record that leads elsewhere.
+        fs::create_dir(at("elsewhere")).unwrap();
+        symlink("elsewhere", at("samples")).unwrap();
+        assert!(open_to_append(&at("samples/index.jsonl")).is_err());
+        assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }
 
     #[test]

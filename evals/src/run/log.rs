@@ -1,10 +1,11 @@
 //! Reading a log line by line, whatever its fields.
 
-use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::open_file;
 use crate::{Error, Result};
 
 /// One line of a log.
@@ -37,10 +38,12 @@ pub(super) fn read_lines<T>(
     path: &Path,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<T>> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text.map_err(|source| Error::Read { path: path.to_owned(), source })?,
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let Some(mut file) = open_file(path).map_err(|problem| failed(problem.into_io(path)))? else {
+        return Ok(Vec::new());
     };
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
     text.split_inclusive('\n')
         .enumerate()
         .filter(|(_, line)| line.ends_with('\n'))
@@ -66,6 +69,8 @@ fn parse(line: &str) -> Result<Line, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

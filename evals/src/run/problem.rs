@@ -54,6 +54,14 @@ impl Problem {
         Self { line: Some(line), ..Self::of(path, reason, act) }
     }
 
+    /// As an error of the system about the file at `path`, which whoever reports it names.
+    pub fn into_io(self, path: &Path) -> io::Error {
+        let Self { file, reason, act, .. } = self;
+        let of_file = Path::new(&file) == path;
+        let what = if of_file { String::new() } else { format!("{file}: ") };
+        io::Error::other(format!("{what}{reason}\n{act}"))
+    }
+
     /// Of a file that the system does not open or read.
     pub(super) fn of_system(path: &Path, error: &io::Error) -> Self {
         let act = match error.kind() {

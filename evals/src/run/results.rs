@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::sink::replace_with;
 use super::summary::SHOWN;
-use super::{Problem, ProblemLine, open_file};
+use super::{ProblemLine, open_file};
 use crate::{Error, Result};
 
 /// The problems in a file, in the order of their numbers, and the length of its whole lines, in
@@ -107,8 +107,7 @@ fn read_with(
 
 /// Opens the file; nothing where there is none.
 fn open(path: &Path) -> io::Result<Option<File>> {
-    open_file(path)
-        .map_err(|Problem { reason, act, .. }| io::Error::other(format!("{reason}\n{act}")))
+    open_file(path).map_err(|problem| problem.into_io(path))
 }
 
 fn problem_line(line: &[u8]) -> std::result::Result<ProblemLine, String> {

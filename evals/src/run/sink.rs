@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use super::open_to_append;
 
 /// What the name of a file ends in until it is whole.
 pub(super) const PARTIAL: &str = ".partial";
@@ -61,7 +63,7 @@ impl Sink for Folder {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
-            let opened = OpenOptions::new().create(true).append(true).open(path)?;
+            let opened = open_to_append(&path).map_err(|problem| problem.into_io(&path))?;
             self.open.insert(file.to_owned(), opened);
         }
         let log = self.open.get_mut(file).expect("opened above");

@@ -7,6 +7,7 @@ use engine::{AdapterConfig, ModelConfig, Module, Scaling, Weights};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use settings::number;
 
 /// What is added to the weights of the model, and trained in their place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -229,7 +230,7 @@ impl LoraChoice {
             }
         }
         if let Some(alpha) = alpha.filter(|alpha| !(alpha.is_finite() && *alpha > 0.0)) {
-            found.push(format!("alpha: expected a positive number, got {alpha}"));
+            found.push(format!("alpha: expected a positive number, got {}", number(alpha)));
         }
         if let Some(Targets::Listed(names)) = targets {
             found.extend(list_problems(names));

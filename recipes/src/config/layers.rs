@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::sources::{Mistake, Sources};
-use super::trees::{are_items, kind_of, kinds_first, merge};
+use super::trees::{are_items, kind_of, kinds_first, merge, turn_off};
 use super::{Stage, message, stages};
 
 impl Sources {
@@ -33,6 +33,7 @@ impl Sources {
 }
 
 fn merge_root<'a>(root: &mut DeTable<'a>, mut over: DeTable<'a>, mistakes: &mut Vec<Mistake>) {
+    turn_off(root, &over);
     // `[[stage]]` replaces the list of stages; `[stage.rl]` or `[stage.0]` goes into one of it.
     if over.get("stage").is_some_and(|stage| stage.get_ref().is_table())
         && let Some((name, stages)) = over.remove_entry("stage")

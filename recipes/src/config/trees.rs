@@ -17,11 +17,6 @@ pub(super) fn kind_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
 /// Where `kind` changes, the keys that the new kind also has are kept if `at` is the path of
 /// `base`, as [`KEYS`] has it; what a preset sets belongs to its kind.
 pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&str>) {
-    if at == Some("model") && is_off(over.get("adapter")) {
-        for key in BESIDE_AN_ADAPTER {
-            base.remove(key);
-        }
-    }
     for (key, value) in over {
         let below = at.map(|at| join(at, key.get_ref()));
         let below = below.as_deref();
@@ -70,9 +65,36 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
     }
 }
 
-/// Keys of `model` that are refused without an adapter. They go with the adapter that a later layer
-/// turns off; next to `adapter = "off"` in one layer they are a mistake.
+/// Keys of `model` that are refused without an adapter.
 const BESIDE_AN_ADAPTER: [&str; 2] = ["base", "adapters"];
+
+/// Where `over` turns the adapter of a recipe off, removes what is refused without one: keys beside
+/// it, the learning rate of its `B`, and references to adapters that are named there. They go with
+/// the adapter that a later layer turns off; in the layer that does so they are a mistake.
+pub(super) fn turn_off(recipe: &mut DeTable<'_>, over: &DeTable<'_>) {
+    let model = over.get("model").and_then(|model| model.get_ref().as_table());
+    if !is_off(model.and_then(|model| model.get("adapter"))) {
+        return;
+    }
+    if let Some(DeValue::Table(model)) = recipe.get_mut("model").map(Spanned::get_mut) {
+        for key in BESIDE_AN_ADAPTER {
+            model.remove(key);
+        }
+    }
+    let Some(DeValue::Array(stages)) = recipe.get_mut("stage").map(Spanned::get_mut) else {
+        return;
+    };
+    for stage in stages.iter_mut() {
+        let DeValue::Table(stage) = stage.get_mut() else { continue };
+        if let Some(DeValue::Table(optim)) = stage.get_mut("optim").map(Spanned::get_mut) {
+            optim.remove("lr_ratio_b");
+        }
+        let kind = stage.get("reference").and_then(|reference| kind_of(reference.get_ref()));
+        if kind == Some("adapter") {
+            stage.remove("reference");
+        }
+    }
+}
 
 /// Keys of `model.adapter` that an adapter to start from decides.
 const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use ::settings::number;
 use engine::{AdapterConfig, Module};
 
 use super::{
@@ -178,11 +179,13 @@ impl AdapterSize {
         let names: Vec<_> = targets.iter().map(|target| target.name()).collect();
         let names =
             if names.len() == Module::ALL.len() { "all-linear".into() } else { names.join(", ") };
+        let scale = self.config.scale();
+        let scale = if scale < 1e6 { format!("{scale:.4}") } else { number(scale) };
         format!(
-            "{} parameters, {:.2} % of the model's: rank {rank}, alpha {alpha}, scale {:.4}, {names}{}",
+            "{} parameters, {:.2} % of the model's: rank {rank}, alpha {}, scale {scale}, {names}{}",
             thousands(self.parameters),
             100.0 * self.parameters as f64 / all as f64,
-            self.config.scale(),
+            number(*alpha),
             if self.is_fresh { "" } else { ", as the adapter that it starts from" }
         )
     }

@@ -3,15 +3,16 @@
 mod read;
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use engine::file;
 use evals::attempt::Draw;
 use evals::run::results::{ShownTexts, read_without_texts, sort};
 use evals::run::{
-    self, Accepted, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, read_json, step_name,
+    self, Accepted, FORMAT, Facts, Phase, ProblemLine, Sink, State, Summary, cut_file, read_json,
+    step_name,
 };
 use rewards::Problem;
 use toml::{Table, Value};
@@ -140,7 +141,7 @@ fn stored(root: &Path) -> Result<Settings> {
     if !path.symlink_metadata().is_ok_and(|about| about.is_file()) {
         bail!("{}: expected a file, got something else\n{next}", path.display());
     }
-    let text = std::fs::read_to_string(&path)
+    let text = file::read_to_string(&path)
         .map_err(|error| anyhow!("reading {}: {error}\n{next}", path.display()))?;
     // Another format may have other keys, which are not what is wrong.
     let format = toml::from_str::<Table>(&text).ok().and_then(|table| {
@@ -212,9 +213,7 @@ fn summary_name(set: &str) -> String {
 fn whole_lines(path: &Path) -> Result<Vec<ProblemLine>> {
     let (lines, whole) = read_without_texts(path)?;
     if path.metadata().is_ok_and(|metadata| metadata.len() > whole) {
-        let file = OpenOptions::new().write(true).open(path);
-        file.and_then(|file| file.set_len(whole))
-            .with_context(|| format!("cutting {}", path.display()))?;
+        cut_file(path, whole)?;
     }
     Ok(lines)
 }

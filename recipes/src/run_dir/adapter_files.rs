@@ -40,15 +40,19 @@ pub(super) fn open_adapter(folder: &Path) -> Result<()> {
 /// `expected` ones.
 pub(super) fn check(what: &str, folder: &Path, expected: Option<&str>) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
-    let got = adapter_sha256(folder)?;
+    compare(what, folder, expected, &adapter_sha256(folder)?)
+}
+
+/// Fails where the digest of `what`, which is at `path`, is not the `expected` one.
+pub(super) fn compare(what: &str, path: &Path, expected: &str, got: &str) -> Result<()> {
     if got == expected {
         return Ok(());
     }
     let shown = |digest: &str| digest.get(..12).unwrap_or(digest).to_owned();
     bail!(
         "{}: {what} is not the one that the run saved: expected files of sha256 {}, got {}",
-        folder.display(),
+        path.display(),
         shown(expected),
-        shown(&got)
+        shown(got)
     )
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
-use evals::run::{Change, Changes, FORMAT, Facts, Problem, read_changes, write_whole};
+use engine::file;
+use evals::run::{Change, Changes, FORMAT, Facts, Problem, read_changes, read_file, write_whole};
 
 use super::{FACTS, RECIPE, RunDir, write_json};
 
@@ -36,7 +37,7 @@ impl RunDir {
         let path = self.root.join(CHANGES);
         let mut read = read_changes(&path)?;
         // It is written whole, so that nobody can be writing its last line.
-        if fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n')) {
+        if read_file(&path)?.is_some_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n')) {
             bail!(
                 "{}, line {}: expected a whole line, got one without its end\nrestore the file from a \
                  copy, or remove the line to go on without what it says",
@@ -99,8 +100,9 @@ impl RunDir {
     /// Fails when a file cannot be read or written.
     pub fn settle(&self) -> Result<Vec<Changes>> {
         let (mut lines, own) = (self.changes()?, self.recipe()?);
-        let is_kept =
-            |name: &String| fs::read_to_string(self.root.join(name)).is_ok_and(|kept| kept == own);
+        let is_kept = |name: &String| {
+            file::read_to_string(&self.root.join(name)).is_ok_and(|kept| kept == own)
+        };
         if lines.last().is_some_and(|line| line.recipe.as_ref().is_some_and(is_kept)) {
             lines.pop();
             self.write_changes(&lines)?;

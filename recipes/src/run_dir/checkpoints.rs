@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::adapter_files::{adapter_sha256, open_adapter};
-use super::{Base, Pending, RunDir, TensorFile, Unwritten, partial, read_json, write_json};
+use super::planned::ends_stage;
+use super::tensors::save_tensors;
+use super::{Base, PartOf, Pending, RunDir, TensorFile, Unwritten, partial, read_json, write_json};
+use crate::identity::digest;
 use crate::printable::quoted;
 
 /// Version of `trainer.json`.
@@ -68,6 +71,10 @@ pub struct TrainerState {
     /// Digest of that adapter's files in the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter_sha256: Option<String>,
+    /// Digest of the checkpoint's file with the state of the optimizer and the average; none in a
+    /// checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimizer_sha256: Option<String>,
     /// Digest of the files that are kept of the adapter at the start of the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_sha256: Option<String>,
@@ -80,6 +87,11 @@ pub struct TrainerState {
 }
 
 impl TrainerState {
+    /// What names this state in other files of its checkpoint.
+    pub(super) fn part(&self) -> PartOf {
+        PartOf { step: self.step, updates: self.stage_state.get("updates").ok() }
+    }
+
     /// The state before the first step.
     pub fn start() -> Self {
         Self {
@@ -92,6 +104,7 @@ impl TrainerState {
             samples: Thinning::default(),
             base: None,
             adapter_sha256: None,
+            optimizer_sha256: None,
             reference_sha256: None,
             pending: None,
             unwritten: Unwritten::default(),
@@ -149,7 +162,7 @@ pub struct Saved {
     pub state: TrainerState,
 }
 
-const OPTIMIZER: &str = "optimizer.safetensors";
+pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 const TRAINER: &str = "trainer.json";
 
 /// Whether a folder is the checkpoint of a run, whole or not.
@@ -171,21 +184,33 @@ impl Saved {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read.
+    /// Fails when the file cannot be read, and when it belongs to another state.
     pub fn optimizer(&self) -> Result<TensorFile> {
-        TensorFile::open(&self.path.join(OPTIMIZER))
+        let path = self.path.join(OPTIMIZER);
+        let (file, expected) = (TensorFile::open(&path)?, self.state.part());
+        match file.part_of() {
+            Some(got) if got != expected => bail!(
+                "{}: expected the state after {expected}, got that after {got}: it belongs to \
+                 another checkpoint",
+                path.display()
+            ),
+            _ => Ok(file),
+        }
     }
 
     /// What is wrong with its files, where one is missing, cut short or unreadable, or not the one
-    /// of an adapter that was saved. Values are not read.
+    /// that was saved, of those that have a digest.
     pub fn damage(&self) -> Option<String> {
         let policy = match self.state.base {
             Some(_) => open_adapter(&self.path),
             None => engine::Checkpoint::open(&self.path).map(drop).map_err(anyhow::Error::from),
         };
-        let error = policy.err().or_else(|| self.optimizer().err());
-        let error = error.or_else(|| self.check_adapter().err());
-        let error = error.or_else(|| self.check_reference().err());
+        let error = policy.err().or_else(|| self.check_adapter().err());
+        let root = self.path.ancestors().nth(2).unwrap_or(Path::new(""));
+        // The stage after it begins with an optimizer and a reference of its own.
+        let ends_stage = ends_stage(root, self.state.stage, self.state.step);
+        let of_stage = || self.check_optimizer().and_then(|()| self.check_reference()).err();
+        let error = error.or_else(|| if ends_stage { None } else { of_stage() });
         error.map(|error| format!("{error:#}"))
     }
 }
@@ -205,8 +230,8 @@ pub fn base_of(folder: &Path) -> Result<Option<Base>> {
 }
 
 impl RunDir {
-    /// Writes the checkpoint of `state`: `model` fills in the files of the policy. Of an adapter
-    /// the digest is kept.
+    /// Writes the checkpoint of `state`: `model` fills in the files of the policy. The digests of
+    /// an adapter and of the optimizer's state are kept.
     ///
     /// # Errors
     ///
@@ -223,8 +248,9 @@ impl RunDir {
             model(folder)?;
             let of_adapter = state.base.as_ref().map(|_| adapter_sha256(folder)).transpose();
             state.adapter_sha256 = of_adapter?;
-            let tensors: HashMap<_, _> = optimizer.into_iter().collect();
-            candle::safetensors::save(&tensors, folder.join(OPTIMIZER))?;
+            let path = folder.join(OPTIMIZER);
+            save_tensors(&path, optimizer, &state.part())?;
+            state.optimizer_sha256 = Some(digest(&path)?.sha256);
             write_json(&folder.join(TRAINER), &state)
         })?;
         Ok(Saved { path: self.root.join(name), state })

@@ -6,6 +6,7 @@ use std::path::Path;
 use engine::text::Text;
 use engine::{Model, Module, Scaling, Weights};
 use evals::run::{AdapterFacts, FORMAT, Facts, ModelFacts};
+use settings::number;
 
 use crate::config::{DTypeChoice, DeviceChoice};
 use crate::identity::sha256;
@@ -73,7 +74,7 @@ pub fn trained(model: &ModelFacts) -> Option<String> {
     let AdapterFacts { path, rank, alpha, scaling, targets, parameters } =
         model.adapter.as_ref()?;
     let mut parts = vec![format!("rank {rank}")];
-    parts.extend(alpha.map(|alpha| format!("alpha {alpha}")));
+    parts.extend(alpha.map(|alpha| format!("alpha {}", number(alpha))));
     let scaling = scaling.as_deref().filter(|scaling| *scaling != Scaling::default().name());
     parts.extend(scaling.map(|scaling| format!("scaling {scaling}")));
     let is_all = targets.len() == Module::ALL.len();

@@ -143,7 +143,9 @@ impl Inner {
         let text = serde_json::to_vec_pretty(&self.status).expect("plain fields become JSON");
         let partial = partial(path);
         let write = || -> std::io::Result<()> {
-            File::create(&partial)?.write_all(&text)?;
+            // Not what a crash left, nor a pipe that waits for a reader.
+            let _ = fs::remove_file(&partial);
+            File::create_new(&partial)?.write_all(&text)?;
             fs::rename(&partial, path)
         };
         write()

@@ -1,6 +1,7 @@
-//! The tensors of a file, read one at a time.
+//! The tensors of a file, read one at a time, and the state of a run that they are a part of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -8,16 +9,49 @@ use anyhow::{Context, Result, ensure};
 use candle::{DType, Device, Shape, Tensor};
 use engine::file;
 use optim::SavedState;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, serialize_to_file};
+use serde::{Deserialize, Serialize};
 
 /// The bound of the safetensors crate itself on the head of a file.
 const MAX_HEAD: u64 = 100_000_000;
+
+/// The key of a file's metadata under which [`PartOf`] is, as JSON. There is one key: the order of
+/// several would differ from file to file.
+const PART_OF: &str = "trainer";
+
+/// The state of a run that the tensors in a file are a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartOf {
+    /// Steps done, over all stages.
+    pub step: u64,
+    /// Updates of the stage; none where it does not count them.
+    pub updates: Option<u64>,
+}
+
+impl fmt::Display for PartOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}", self.step)?;
+        self.updates.map_or(Ok(()), |updates| write!(f, " and update {updates} of its stage"))
+    }
+}
+
+/// Writes tensors, with the state that they are a part of.
+///
+/// # Errors
+///
+/// Fails when the file cannot be written.
+pub(super) fn save_tensors(path: &Path, tensors: Vec<(String, Tensor)>, of: &PartOf) -> Result<()> {
+    let text = serde_json::to_string(of).expect("plain fields become JSON");
+    let metadata = HashMap::from([(PART_OF.to_owned(), text)]);
+    Ok(serialize_to_file(tensors, Some(metadata), path)?)
+}
 
 /// A safetensors file, of which only the head is in memory.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     tensors: BTreeMap<String, Place>,
+    part_of: Option<PartOf>,
 }
 
 #[derive(Debug)]
@@ -36,8 +70,15 @@ impl TensorFile {
     ///
     /// Fails when the file cannot be read, and when it is not whole or not of this format.
     pub fn open(path: &Path) -> Result<Self> {
-        let tensors = places(path).with_context(|| format!("reading {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), tensors })
+        let (tensors, part_of) =
+            places(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), tensors, part_of })
+    }
+
+    /// The state that they are a part of; none where the file does not say, as one of an earlier
+    /// version.
+    pub fn part_of(&self) -> Option<PartOf> {
+        self.part_of
     }
 }
 
@@ -64,7 +105,7 @@ impl SavedState for TensorFile {
     }
 }
 
-fn places(path: &Path) -> Result<BTreeMap<String, Place>> {
+fn places(path: &Path) -> Result<(BTreeMap<String, Place>, Option<PartOf>)> {
     let mut file = file::open(path)?;
     let len = file.metadata()?.len();
     let mut size = [0; 8];
@@ -88,7 +129,10 @@ fn places(path: &Path) -> Result<BTreeMap<String, Place>> {
             Place { shape: info.shape.clone(), dtype, start: data + from as u64, len: to - from };
         Ok((name, place))
     };
-    metadata.offset_keys().into_iter().map(place).collect()
+    let part_of = metadata.metadata().as_ref().and_then(|all| all.get(PART_OF));
+    let part_of = part_of.map(|text| serde_json::from_str(text)).transpose();
+    let part_of = part_of.with_context(|| format!("the metadata {PART_OF}"))?;
+    Ok((metadata.offset_keys().into_iter().map(place).collect::<Result<_>>()?, part_of))
 }
 
 #[cfg(test)]

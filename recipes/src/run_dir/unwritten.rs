@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use evals::hex;
-use evals::run::Sink;
+use evals::run::{Sink, read_file};
 use serde::{Deserialize, Serialize};
 
 /// Writes to the record that failed, by file: kept in the checkpoint, and done by the run that goes
@@ -75,7 +74,7 @@ impl Unwritten {
 }
 
 fn ends_with(path: &Path, text: &str) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes.ends_with(text.as_bytes()))
+    read_file(path).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes.ends_with(text.as_bytes())))
 }
 
 /// A sink that buffers its failed writes. After the first failure it writes nothing more, so that
@@ -169,6 +168,8 @@ impl Sink for BufferingSink<Box<dyn Sink>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use evals::run::Folder;
 
     use super::*;

@@ -4,12 +4,11 @@ use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
-use engine::file;
 use evals::run::{State, Status};
-use toml::{Table, Value};
 
 use super::checkpoints::{Saved, read_saved, step_of_folder};
-use super::{RECIPE, RunDir, entries, status};
+use super::planned::first_due;
+use super::{RunDir, entries, status};
 use crate::printable::quoted;
 
 impl RunDir {
@@ -102,21 +101,4 @@ pub(crate) fn steps_lost(root: &Path) -> Result<Option<u64>> {
     let in_order = matches!(state, State::Finished | State::Interrupted);
     let may_begin_again = done == 0 || (!in_order && done <= first_due(root)?);
     Ok((!may_begin_again).then_some(done))
-}
-
-/// The step after which the run at `root` has a checkpoint for certain.
-///
-/// # Errors
-///
-/// Fails when its recipe cannot be read.
-pub(crate) fn first_due(root: &Path) -> Result<u64> {
-    let path = root.join(RECIPE);
-    let text =
-        file::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let recipe: Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
-    let number = |value: Option<&Value>| u64::try_from(value?.as_integer()?).ok();
-    let every = number(recipe.get("checkpoint").and_then(|table| table.get("every")));
-    let stage = recipe.get("stage").and_then(|stages| stages.get(0));
-    let steps = number(stage.and_then(|stage| stage.get("steps")));
-    Ok(every.unwrap_or(u64::MAX).min(steps.unwrap_or(0)))
 }

@@ -32,6 +32,8 @@ pub(super) struct Learner<'a> {
     mover: Box<dyn Mover>,
     /// Updates done.
     pub(super) done: u64,
+    /// Whether an update failed after others of its step, so that the weights are of no step.
+    pub(super) has_moved: bool,
 }
 
 impl<'a> Learner<'a> {
@@ -50,6 +52,7 @@ impl<'a> Learner<'a> {
             activations: activations(&settings, run.model),
             mover,
             done: 0,
+            has_moved: false,
         })
     }
 
@@ -76,14 +79,16 @@ impl<'a> Learner<'a> {
             total_updates: self.total,
         };
         let (console, model) = (self.console, self.model);
+        let moved = &mut self.has_moved;
         let mut progress = |done, total| console.set_phase(Phase::Update, done, total);
-        let mut after = |updates| match &mut average {
-            Some(average) => average.follow(model, updates),
-            None => Ok(()),
+        let mut after = |updates| {
+            *moved = true;
+            average.as_mut().map_or(Ok(()), |average| average.follow(model, updates))
         };
         let report =
             update(&plan, self.mover.as_mut(), table, self.done, &mut progress, &mut after)?;
         self.done += report.updates;
+        self.has_moved = false;
         Ok(report)
     }
 

@@ -17,6 +17,23 @@ impl fmt::Display for Recoverable {
 
 impl std::error::Error for Recoverable {}
 
+/// The adapter that a stage looks back at makes the loss no number.
+#[derive(Debug)]
+pub(super) struct UnusableReference {
+    /// What is wrong.
+    pub(super) problem: String,
+    /// The name of the adapter in the recipe.
+    pub(super) adapter: String,
+}
+
+impl fmt::Display for UnusableReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for UnusableReference {}
+
 /// No completion of a step could be judged, because a verifier failed on them.
 #[derive(Debug)]
 pub(super) struct VerifierFailed(pub(super) String);

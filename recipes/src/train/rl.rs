@@ -9,7 +9,7 @@ mod terms;
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use candle::Tensor;
 use engine::loss::LossConfig;
 use engine::{Policy, Scores};
@@ -25,12 +25,17 @@ use super::clock::Clock;
 use super::context::RunContext;
 use super::learner::Learner;
 use super::pack::score;
+use super::recoverable::UnusableReference;
 use super::reference::Reference;
 use super::stage::{DataLoader, StageDriver, StageStart};
 use super::table::{Rescored, Table};
 use super::update::UpdateReport;
 use crate::config::{OldLogProbs, RlStage};
 use crate::run_dir::StageState;
+
+/// Log-prob of a token, in nats, that no sane policy gives: the logits of others are this much
+/// higher.
+const LEAST_LOG_PROB: f32 = -1e4;
 
 /// A running stage of reinforcement learning.
 #[derive(Debug)]
@@ -100,7 +105,43 @@ impl<'a> Rl<'a> {
         let reference = self.reference.as_ref().map(|one| one.policy(model)).transpose()?;
         let reference = reference.map(|policy| score(policy, "timing_s/ref")).transpose()?;
         let reference = reference.map(|scores| scores.log_probs);
+        if let Some(log_probs) = &reference {
+            let bad = log_probs.iter().find(|one| !one.is_finite());
+            bad.map_or(Ok(()), |bad| Err(self.unusable_reference(*bad, "")))?;
+        }
         Ok(Rescored { old, reference })
+    }
+
+    /// The error of a reference that gives a token this log-prob, by which a loss is no number;
+    /// `said` is what was found before. Others than a named adapter fail with the policy.
+    fn unusable_reference(&self, log_prob: f32, said: &str) -> anyhow::Error {
+        let choice = &self.config.reference;
+        let of = format!("{said}the reference of stage {}, {}", self.index, choice.in_words());
+        match choice.adapter() {
+            Some(name) => {
+                let problem = format!("{of}, gives a token the log-prob {log_prob:e}");
+                UnusableReference { problem, adapter: name.to_owned() }.into()
+            }
+            None => {
+                anyhow!("the log-probs of {of}, are not finite: the weights have diverged")
+            }
+        }
+    }
+
+    /// The error of an update, which names the reference where that is another adapter whose
+    /// log-probs are beyond those of any text.
+    fn with_reference(&self, error: anyhow::Error, table: &Table) -> anyhow::Error {
+        use optim::Error::{NonFiniteLoss, NonFiniteNorm};
+        let of_loss =
+            matches!(error.downcast_ref(), Some(NonFiniteLoss { .. } | NonFiniteNorm { .. }));
+        let is_named = matches!(self.reference, Some(Reference::Named(_)));
+        let log_probs = table.scores.reference.iter().flatten().copied();
+        match log_probs.reduce(f32::min).filter(|_| of_loss && is_named) {
+            Some(least) if least < LEAST_LOG_PROB => {
+                self.unusable_reference(least, &format!("{error:#}: "))
+            }
+            _ => error,
+        }
     }
 
     /// Updates the parameters.
@@ -129,13 +170,18 @@ impl StageDriver for Rl<'_> {
         table.scores = self.rescore(&table)?;
         table.credit = self.credit(step, &rollouts.groups, &table)?;
         let probe = self.probe(step)?;
-        let mut report = self.update(step, &table)?;
+        let mut report =
+            self.update(step, &table).map_err(|error| self.with_reference(error, &table))?;
         table.train_log_probs = std::mem::take(&mut report.train_log_probs);
         table.new_log_probs = std::mem::take(&mut report.new_log_probs);
         for (own, clips) in table.credit.flags.iter_mut().zip(&report.clips) {
             *own |= clips;
         }
         self.summarize(rollouts, table, &report, probe.as_ref())
+    }
+
+    fn has_moved(&self) -> bool {
+        self.learner.has_moved
     }
 
     fn take_unlearnt(&mut self) -> Vec<GradedGroup> {

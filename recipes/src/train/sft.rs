@@ -80,6 +80,10 @@ impl StageDriver for Sft<'_> {
         Ok(StepOutput { metrics, timings, warnings, groups, discarded, table })
     }
 
+    fn has_moved(&self) -> bool {
+        self.learner.has_moved
+    }
+
     fn state(&self) -> StageState {
         let mut state = StageState::default();
         self.loader.save(&mut state);

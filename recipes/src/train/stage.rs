@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use candle::Tensor;
 use evals::attempt::GradedGroup;
 use optim::SavedState;
@@ -16,7 +16,10 @@ use crate::config::ReferenceChoice;
 use crate::data::Order;
 use crate::policy::Policies;
 use crate::printable::quoted;
-use crate::run_dir::{RunDir, Saved, StageState};
+use crate::run_dir::{Damaged, RunDir, Saved, StageState};
+
+/// What the message about a reference that the run has lost begins its advice with.
+pub(super) const REMADE: &str = "it is the reference of the stage: ";
 
 /// A running stage. Each kind has a file.
 pub(super) trait StageDriver {
@@ -28,6 +31,9 @@ pub(super) trait StageDriver {
     fn take_unlearnt(&mut self) -> Vec<GradedGroup> {
         Vec::new()
     }
+
+    /// Whether a step failed after some of its updates, so that the weights are of no step.
+    fn has_moved(&self) -> bool;
 
     /// All state that the next step depends on, apart from the weights and
     /// [`StageDriver::tensors`].
@@ -87,7 +93,7 @@ impl<'a> StageStart<'a, '_> {
         }
         let folder = self.run_dir.root().join(name);
         let opened = Reference::open(self.run.model, self.policies, &folder);
-        opened.map_err(|error| anyhow!("{error:#}\n{}", self.remake()))
+        opened.map_err(|error| Damaged(format!("{error:#}\n{}", self.remake())).into())
     }
 
     /// How the run goes on without the reference: from a checkpoint before it was made, where there
@@ -99,14 +105,14 @@ impl<'a> StageStart<'a, '_> {
         let (whole, later): (Vec<_>, Vec<_>) =
             saved.iter().partition(|saved| saved.state.step <= begin);
         let Some(newest) = whole.last() else {
-            return "it is the reference of the stage: restore its files from a copy, or start a new \
-                    run in another --run-dir"
-                .to_owned();
+            return format!(
+                "{REMADE}restore its files from a copy, or start a new run in another --run-dir"
+            );
         };
         let remove = later.iter().map(|saved| quoted(&saved.path.display().to_string()));
         format!(
-            "it is the reference of the stage: restore its files from a copy, or go back to the \
-             checkpoint after step {}, after which it is made: remove the later ones, then resume\n  \
+            "{REMADE}restore its files from a copy, or go back to the checkpoint \
+              after step {}, after which it is made: remove the later ones, then resume\n  \
              rm -r {}",
             newest.state.step,
             remove.collect::<Vec<_>>().join(" ")

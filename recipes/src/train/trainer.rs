@@ -16,12 +16,12 @@ use anyhow::Result;
 use engine::Model;
 use engine::text::Text;
 use evals::Record;
-use evals::health::{Agreement, Watch};
+use evals::health::Watch;
 use evals::run::{Class, Folder, Sink, State, cut, read_index};
 
 use super::begin_stage;
 use super::context::RunContext;
-use crate::config::{DeviceChoice, Recipe};
+use crate::config::Recipe;
 use crate::console::{Beat, Console};
 use crate::data::Problems;
 use crate::length_limits;
@@ -34,7 +34,7 @@ use crate::run_dir::{
 };
 use crate::signals::Stop;
 use begin::{
-    AcceptedChanges, first_facts, open_existing, open_log, program_files, start_verifiers,
+    AcceptedChanges, first_facts, open_existing, open_log, program_files, start_verifiers, watch,
 };
 pub use end::Failed;
 use evaluation::{HeldOutSet, held_out_sets};
@@ -125,10 +125,9 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
     let base = base(&job, saved.as_ref(), &files.unwrap_or_default());
-    open_log(&run_dir, &console)?;
     let state = TrainerState { base: base.clone(), ..state(saved.as_ref()) };
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
-    cut_back(root, saved.as_ref(), sink.as_mut(), &console)?;
+    cut_back(&run_dir, saved.as_ref(), sink.as_mut(), &console)?;
     let failed_writes = FailedWrites::default();
     let run = RunContext {
         recipe: job.recipe,
@@ -160,6 +159,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         accepted,
         changed: Vec::new(),
         has_large_samples: false,
+        has_moved: false,
     };
     trainer.run_to_end()
 }
@@ -186,14 +186,16 @@ fn limit_lengths(job: &mut Job<'_>, model: &Model, text: &Text, console: &Consol
     Ok(())
 }
 
-/// Prepares the record for the resumed run: removes what came after the checkpoint, and writes what
-/// could not be written before it. Prints which steps it lacks.
+/// Opens the log, and prepares the record for the resumed run: removes what came after the
+/// checkpoint, and writes what could not be written before it. Prints which steps it lacks.
 fn cut_back(
-    root: &Path,
+    run_dir: &RunDir,
     saved: Option<&Saved>,
     sink: &mut dyn Sink,
     console: &Console,
 ) -> Result<()> {
+    open_log(run_dir, console)?;
+    let root = run_dir.root();
     cut(root, saved.map(|saved| saved.state.step))?;
     let Some(Saved { state, .. }) = saved else {
         let done = steps_done(root);
@@ -245,21 +247,6 @@ fn changed_steps(run_dir: &RunDir) -> Result<Vec<u64>> {
     Ok(lines.into_iter().map(|line| line.step).collect())
 }
 
-/// The health watch, restored from `state`.
-fn watch(model: &Model, recipe: &Recipe, state: &TrainerState) -> Result<Watch> {
-    let mut watch = Watch::new(model.config().vocab_size, agreement(recipe));
-    watch.restore(&state.watch)?;
-    Ok(watch)
-}
-
-/// How closely sampling and training agree on the recipe's device. On CUDA, training is f32 only.
-fn agreement(recipe: &Recipe) -> Agreement {
-    match recipe.model.device {
-        DeviceChoice::Cpu => Agreement::Exact,
-        DeviceChoice::Cuda => Agreement::Rounded,
-    }
-}
-
 /// A running run.
 struct Trainer<'a> {
     run: RunContext<'a>,
@@ -286,6 +273,8 @@ struct Trainer<'a> {
     changed: Vec<u64>,
     /// Whether the samples of a step exceeded their budget alone, which has been said.
     has_large_samples: bool,
+    /// Whether a step failed after some of its updates.
+    has_moved: bool,
 }
 
 impl Trainer<'_> {

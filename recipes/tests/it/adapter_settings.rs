@@ -1,10 +1,14 @@
 //! The settings of an adapter: what they stand for, and what is refused in which words.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
+
 use engine::{AdapterConfig, Module, Scaling};
 use recipes::builtin::Builtin;
 use recipes::config::{AdapterChoice, BaseChoice, Recipe};
 
+use crate::adapters::recipe;
+use crate::binary::{stderr, stdout, stearin};
 use crate::config::{PLAIN, read, told};
 
 /// A recipe with these lines below `[model.adapter]`.
@@ -165,6 +169,69 @@ fn an_adapter_that_is_turned_off_takes_along_what_stands_beside_it() {
         let error = read(&layers, &set).unwrap_err();
         assert!(error.contains("model.base: weights that are trained are f32"), "{error}");
     }
+}
+
+#[test]
+fn a_number_of_hundreds_of_digits_is_written_with_an_exponent() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("small.toml"), recipe()).unwrap();
+    for (alpha, shown) in
+        [("1e300", "alpha 1e300"), ("1e-300", "alpha 1e-300"), ("16", "alpha 16,")]
+    {
+        let set = format!("model.adapter.alpha={alpha}");
+        let plan = stearin(temp.path(), &["train", "small.toml", "--dry-run", "--set", &set]);
+        let said = stdout(&plan);
+        assert!(said.contains(shown), "{said}{}", stderr(&plan));
+        assert!(!said.contains(&"0".repeat(20)), "{said}");
+        let run = stearin(temp.path(), &["train", "small.toml", "--set", &set]);
+        assert_eq!(run.status.success(), alpha == "16", "{}", stderr(&run));
+        assert!(!stderr(&run).contains(&"0".repeat(20)), "{}", stderr(&run));
+    }
+    let error = read(&[PLAIN], &["model.adapter.alpha=-1e300"]).unwrap_err();
+    assert!(error.contains("expected a positive number, got -1e300"), "{error}");
+}
+
+/// What stages say of an adapter goes with it, too.
+#[test]
+fn an_adapter_that_is_turned_off_takes_along_what_stages_say_of_it() {
+    let of_stage = |reference: &str| {
+        format!(
+            "[model]\nadapter = \"lora\"\nadapters.judge.from = \"x\"\n[stage.rl]\n\
+             reference = {reference}\noptim.lr_ratio_b = 16.0\nloss.kl = \"k3\"\n"
+        )
+    };
+    let judge = of_stage("{ kind = \"adapter\", name = \"judge\" }");
+    let on = read(&[PLAIN, &judge], &[]).unwrap();
+    assert_eq!(on.stages[1].reference().unwrap().adapter(), Some("judge"));
+    let off = "[model]\nadapter = \"off\"";
+    let resolved = on.to_toml().unwrap();
+    for (layers, set) in [
+        (vec![PLAIN, &judge], vec!["model.adapter=off"]),
+        (vec![PLAIN, &judge, off], vec![]),
+        (vec![&resolved], vec!["model.adapter=off"]),
+        (
+            vec![PLAIN],
+            vec!["model.adapter=lora", "stage.rl.optim.lr_ratio_b=2", "model.adapter=off"],
+        ),
+    ] {
+        let read = read(&layers, &set).unwrap();
+        assert_eq!(read.model.adapter, None);
+        for stage in &read.stages {
+            assert_eq!(stage.settings().descent().optim.lr_ratio_b(), None);
+            assert!(stage.reference().is_none_or(|reference| reference.adapter().is_none()));
+        }
+    }
+    // A reference that needs no adapter stays, and so do other settings of the optimizer.
+    let ema = of_stage("{ kind = \"ema\", decay = 0.5 }") + "optim.weight_decay = 0.5\n";
+    let text = read(&[PLAIN, &ema], &["model.adapter=off"]).unwrap().to_toml().unwrap();
+    assert!(text.contains("decay = 0.5") && text.contains("weight_decay = 0.5"), "{text}");
+    // What the same layer or a later one sets is a mistake.
+    let error = read(&[PLAIN, &judge], &["model.adapter=off", "stage.rl.optim.lr_ratio_b=2"]);
+    assert!(error.unwrap_err().contains("stage.1.optim.lr_ratio_b: it is of the matrices"));
+    let both =
+        "[model]\nadapter = \"off\"\n[stage.rl]\nreference = { kind = \"adapter\", name = \"a\" }";
+    let error = read(&[PLAIN, both], &[]).unwrap_err();
+    assert!(error.contains("stage.1.reference.name: there are no [model.adapters]"), "{error}");
 }
 
 #[test]

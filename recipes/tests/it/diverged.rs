@@ -7,9 +7,11 @@ use evals::run::State;
 use recipes::run_dir::status;
 use recipes::train::Ended;
 
+use crate::adapters::recipe as adapted;
 #[cfg(unix)]
 use crate::binary::{printed, stderr, stearin, typed};
 use crate::going_back::{begin, halve, steps};
+use crate::references::naming;
 use crate::runs::{RECIPE, Run};
 
 #[test]
@@ -77,11 +79,78 @@ fn a_loss_that_is_not_finite_in_an_rl_stage_may_be_the_rewards_fault() {
     let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
     let error = format!("{:#}", run.train().unwrap_err());
     assert!(error.starts_with("the loss is NaN"), "{error}");
-    let or_else = "unless the rewards or old log-probs of this step are at fault: go back";
-    assert!(error.contains(&format!("its weights have diverged, {or_else}")), "{error}");
+    let or_else = "unless the rewards or old log-probs of this step are at fault: go on with";
+    let expected = format!("the updates of step 4 made its weights diverge, {or_else}");
+    assert!(error.contains(&expected), "{error}");
+    // Those that are saved are from before.
+    assert!(!error.contains("rm -r"), "{error}");
     let command = "stearin train small.toml --set stage.1.schedule.lr=1e8 --resume --changed";
     assert!(error.ends_with(command), "{error}");
     let run = Run { recipe: RECIPE, changed: true, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Finished);
+}
+
+/// The first step of a stage finds no finite loss, and the weights are those of the stage before.
+#[test]
+fn a_loss_that_the_settings_of_the_next_stage_make_infinite_is_not_the_fault_of_the_last() {
+    let temp = tempfile::tempdir().unwrap();
+    let with_bonus = |coefficient: &str| {
+        let bonus = format!("{{ kind = \"fixed\", coefficient = {coefficient} }}");
+        RECIPE.replace("loss = {", &format!("entropy_bonus = {bonus}\nloss = {{"))
+    };
+    let (broken, sound) = (with_bonus("1e308"), with_bonus("1e-3"));
+    let root = temp.path().join("run");
+    let error = Run { recipe: &broken, ..Run::new(&root) }.train().unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.starts_with("the loss is "), "{error}");
+    assert!(
+        error.contains("the state after step 2 is saved, but its weights are sound"),
+        "{error}"
+    );
+    assert!(error.contains("the settings of stage 1 (stage.1.loss, "), "{error}");
+    assert!(error.contains("stage.1.entropy_bonus"), "{error}");
+    assert!(!error.contains("rm -r") && !error.contains("lr="), "{error}");
+    assert!(error.ends_with("\n  stearin train small.toml --resume --changed"), "{error}");
+    // As it says.
+    let run = Run { recipe: &sound, changed: true, one_step: true, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Interrupted);
+    // In the midst of the stage, where a resume changes them.
+    let run = Run { recipe: &broken, changed: true, ..Run::resumed(&root) };
+    let error = format!("{:#}", run.train().unwrap_err());
+    assert!(error.contains("settings that this resume changes are at fault"), "{error}");
+    assert!(error.contains("  changing    stage.1.entropy_bonus.coefficient"), "{error}");
+    assert!(!error.contains("rm -r") && !error.contains("lr="), "{error}");
+    let run = Run { recipe: &sound, changed: true, ..Run::resumed(&root) };
+    assert_eq!(run.train().unwrap(), Ended::Finished);
+}
+
+#[test]
+fn an_adapter_that_is_looked_back_at_and_gives_no_numbers_is_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let [own, huge, root] = ["own", "huge", "run"].map(|name| temp.path().join(name));
+    begin(&own, &adapted(), 2);
+    fs::create_dir(&huge).unwrap();
+    let saved = own.join("checkpoints/step-000002");
+    fs::copy(saved.join("adapter_config.json"), huge.join("adapter_config.json")).unwrap();
+    let tensors = "adapter_model.safetensors";
+    let all = candle::safetensors::load(saved.join(tensors), &candle::Device::Cpu).unwrap();
+    let all = all.into_iter().map(|(name, one)| (name, (one * 1e25).unwrap())).collect();
+    candle::safetensors::save(&all, huge.join(tensors)).unwrap();
+    let recipe = naming(&huge);
+    for (name, run) in [("begins", Run::new(&root)), ("is resumed", Run::resumed(&root))] {
+        let error = format!("{:#}", Run { recipe: &recipe, ..run }.train().unwrap_err());
+        let expected = "the reference of stage 1, the adapter earlier, gives a token the log-prob ";
+        assert!(error.starts_with(expected), "{name}: {error}");
+        assert!(error.contains("the adapter earlier is at fault, not what was"), "{name}: {error}");
+        let command = "stearin train small.toml --set model.adapters.earlier.from=ADAPTER --resume \
+                       --accept-changed-files";
+        assert!(error.contains(&format!("\n  {command}\n")), "{name}: {error}");
+        assert!(error.ends_with("let stage.1.reference be another one, with --changed"), "{error}");
+        assert!(!error.contains("rm -r") && !error.contains("lr="), "{name}: {error}");
+    }
+    // As it says.
+    let recipe = naming(&saved);
+    let run = Run { recipe: &recipe, accept_changed_files: true, ..Run::resumed(&root) };
     assert_eq!(run.train().unwrap(), Ended::Finished);
 }
 

@@ -40,6 +40,7 @@ mod killed;
 mod length_limits;
 mod mistakes;
 mod next_acts;
+mod optimizer_kept;
 mod pipes;
 mod record;
 mod reference;

@@ -10,6 +10,7 @@ use std::process::Command;
 use crate::adapters::recipe;
 use crate::eval_kinds::ending;
 use crate::going_back::begin;
+use crate::references::naming;
 
 const SAID: &str = "expected a file, got a pipe or a device";
 
@@ -84,6 +85,83 @@ fn what_a_run_goes_on_with_are_regular_files() {
         pipe(&folder.join(name));
         let output = ending(temp.path(), &["train", "small.toml", "--resume"]);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains("step-000003"), "{name}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{name}: {said}");
+        assert!(said.contains("step-000003"), "{name}: {said}");
+    }
+}
+
+/// Reading a pipe waits, and so does opening it to write.
+#[test]
+fn what_a_run_reads_and_writes_of_its_record_are_regular_files() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("small.toml"), recipe()).unwrap();
+    let root = temp.path().join("runs/small");
+    begin(&root, &recipe(), 3);
+    let resume = ["train", "small.toml", "--resume"];
+    let metrics = fs::read(root.join("metrics.jsonl")).unwrap();
+    for name in [
+        "metrics.jsonl",
+        "timings.jsonl",
+        "health.jsonl",
+        "log.txt",
+        "samples/index.jsonl",
+        "changes.jsonl",
+        "run.json",
+    ] {
+        let (path, aside) = (root.join(name), temp.path().join("aside"));
+        let was_there = fs::rename(&path, &aside).is_ok();
+        pipe(&path);
+        refused(temp.path(), &resume, name);
+        // A link may lead out of the run, and a folder is no file either.
+        fs::remove_file(&path).unwrap();
+        if name != "run.json" {
+            std::os::unix::fs::symlink(&aside, &path).unwrap();
+            let output = ending(temp.path(), &resume);
+            let said = String::from_utf8_lossy(&output.stderr);
+            let expected = format!("{name}: expected a file, got a link");
+            assert!(said.contains(&expected) && output.status.code() == Some(2), "{name}: {said}");
+            fs::remove_file(&path).unwrap();
+        }
+        fs::create_dir(&path).unwrap();
+        let output = ending(temp.path(), &resume);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("{name}: expected a file, got a folder");
+        assert!(said.contains(&expected) && output.status.code() == Some(2), "{name}: {said}");
+        fs::remove_dir(&path).unwrap();
+        if was_there {
+            fs::rename(&aside, &path).unwrap();
+        }
+    }
+    assert_eq!(fs::read(root.join("metrics.jsonl")).unwrap(), metrics, "nothing was cut");
+    // Files that are written whole take the place of a pipe.
+    pipe(&root.join("status.json"));
+    pipe(&root.join("status.json.partial"));
+    pipe(&root.join("recipe-0001.toml"));
+    let output = ending(temp.path(), &resume);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_files_of_a_named_adapter_are_regular_files() {
+    let temp = tempfile::tempdir().unwrap();
+    let earlier = temp.path().join("earlier");
+    let own = temp.path().join("own");
+    begin(&own, &recipe(), 1);
+    copy(&own.join("checkpoints/step-000001"), &earlier);
+    let text = naming(&earlier);
+    fs::write(temp.path().join("small.toml"), &text).unwrap();
+    begin(&temp.path().join("runs/small"), &text, 3);
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        let (path, aside) = (earlier.join(name), temp.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        pipe(&path);
+        refused(temp.path(), &["train", "small.toml", "--resume"], name);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(name, &path).unwrap();
+        let output = ending(temp.path(), &["train", "small.toml", "--resume"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(name) && !said.contains("no longer there"), "{said}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
     }
 }

@@ -20,17 +20,17 @@ use crate::config::{PLAIN, read, told};
 use crate::going_back::{begin, steps};
 use crate::runs::{RECIPE, Run, assert_equal};
 
-const EMA: &str = "{ kind = \"ema\", decay = 0.75, every = 1 }";
+pub(crate) const EMA: &str = "{ kind = \"ema\", decay = 0.75, every = 1 }";
 
 /// A small recipe whose stage of reinforcement learning looks back at this.
-fn looking_at(recipe: &str, reference: &str) -> String {
+pub(crate) fn looking_at(recipe: &str, reference: &str) -> String {
     let kl = "loss = { kl = { kind = \"k3\" } }";
     assert!(recipe.contains(kl));
     recipe.replace(kl, &format!("reference = {reference}\n{kl}"))
 }
 
 /// [`looking_at`] an adapter that the recipe names.
-fn naming(from: &Path) -> String {
+pub(crate) fn naming(from: &Path) -> String {
     let own = "adapter = { kind = \"lora\", rank = 4, alpha = 8.0 }";
     let from = from.display().to_string();
     let named = format!("{own}, adapters = {{ earlier = {{ from = {from:?} }} }}");

@@ -138,6 +138,10 @@ fn what_is_not_computed_here_is_refused_by_its_key() {
         ("peft_type", json!(null)),
         ("init_lora_weights", json!("pissa_niter_4")),
         ("init_lora_weights", json!("olora")),
+        ("init_lora_weights", json!(["pissa"])),
+        ("init_lora_weights", json!({ "pissa": true })),
+        ("init_lora_weights", json!(1)),
+        ("init_lora_weights", json!(" PiSSA")),
         ("use_rslora", json!("yes")),
         ("r", json!(0)),
         ("r", json!(4.5)),
@@ -151,6 +155,9 @@ fn what_is_not_computed_here_is_refused_by_its_key() {
         ("modules_to_save", json!([])),
         ("inference_mode", json!(false)),
         ("init_lora_weights", json!("gaussian")),
+        ("init_lora_weights", json!("EVA")),
+        ("init_lora_weights", json!(false)),
+        ("init_lora_weights", json!(null)),
         ("target_modules", json!("all-linear")),
         ("peft_version", json!("99")),
         ("lora_dropout", json!(0.1)),
@@ -273,6 +280,7 @@ fn settings_that_name_other_maps_than_the_tensors_are_refused() {
         json!({ "target_modules": r"model\.layers\.\d+\.(self_attn|mlp)\..*_proj" }),
         // A pattern that only Python reads.
         json!({ "target_modules": r".*(?<!lm)_proj" }),
+        json!({ "target_modules": r"(?#all)(?!lm)(?P<kind>[(?=])?(.)?\1(?P=kind)?(?>.*)_proj\Z" }),
         json!({ "target_modules": null }),
         json!({ "target_modules": ["self_attn.q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
             "up_proj", "down_proj", "lm_head"] }),
@@ -282,6 +290,32 @@ fn settings_that_name_other_maps_than_the_tensors_are_refused() {
         json!({ "exclude_modules": ["lm_head"] }),
     ] {
         changed("llama", &keys, |_| ()).1.unwrap();
+    }
+}
+
+#[test]
+fn settings_that_are_no_pattern_in_python_either_are_refused() {
+    for (keys, words) in [
+        (
+            json!({ "target_modules": "(" }),
+            ["target_modules is \"(\"", "no pattern (unclosed group"],
+        ),
+        (json!({ "exclude_modules": "*_proj" }), ["exclude_modules is \"*_proj\"", "no pattern"]),
+        (json!({ "target_modules": "(?=a" }), ["target_modules is \"(?=a\"", "no pattern"]),
+        (
+            json!({ "target_modules": ".*(?<!lm)_proj[" }),
+            ["no pattern", "unclosed character class"],
+        ),
+        (
+            json!({ "layers_to_transform": [0, 1], "layers_pattern": ["h", "layers)"] }),
+            ["layers_pattern is \"layers)\"", "no pattern"],
+        ),
+        (
+            json!({ "layers_to_transform": [0, 1], "layers_pattern": [7] }),
+            ["layers_pattern is [7]", "expected names"],
+        ),
+    ] {
+        refused(&keys, |_| (), &[&words[..], &[CONFIG]].concat());
     }
 }
 

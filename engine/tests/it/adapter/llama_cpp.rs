@@ -110,6 +110,56 @@ fn a_file_of_another_kind_is_refused() {
     refused(&folder("llama").join("base/config.json"), "llama", "is a JSON file");
 }
 
+/// An adapter of llama.cpp with further metadata.
+fn with_keys(name: &str, keys: &[(&str, Value)]) -> engine::Result<Adapter> {
+    let (content, mut file) = content(&folder(name).join("adapter.gguf"));
+    let own = content.metadata.iter().map(|(key, value)| (key.as_str(), value));
+    let own = own.filter(|(key, _)| keys.iter().all(|(other, _)| key != other));
+    let metadata: Vec<_> = own.chain(keys.iter().map(|(key, value)| (*key, value))).collect();
+    let tensors: Vec<_> = content
+        .tensor_infos
+        .keys()
+        .map(|name| (name.as_str(), content.tensor(&mut file, name, &Device::Cpu).unwrap()))
+        .collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let temp = TempDir::new().unwrap();
+    let path = temp.path().join("x.gguf");
+    gguf_file::write(&mut fs::File::create(&path).unwrap(), &metadata, &tensors).unwrap();
+    Adapter::open(&path, &config(name), DType::F32, &Device::Cpu)
+}
+
+#[test]
+fn a_key_that_changes_what_an_adapter_computes_is_refused() {
+    let text = |text: &str| Value::String(text.to_owned());
+    let tokens = Value::Array(vec![Value::U32(7), Value::U32(2)]);
+    for (key, value, words) in [
+        ("adapter.alora.invocation_tokens", tokens.clone(), "activated LoRA"),
+        ("adapter.alora.invocation_tokens", text("a"), "activated LoRA"),
+        (
+            "adapter.lora.rank_pattern",
+            text("a"),
+            "adapter.lora.rank_pattern is \"a\", which is not",
+        ),
+        ("adapter.dora", Value::Bool(true), "may change what the adapter computes"),
+        ("adapter.type", text("alora"), "expected \"lora\""),
+        ("adapter.lora.alpha", text("16"), "expected a number"),
+    ] {
+        let error = with_keys("llama", &[(key, value)]).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains(words), "{error}");
+    }
+    // What an adapter is for, and keys that say nothing of it.
+    with_keys(
+        "llama",
+        &[
+            ("adapter.lora.task_name", text("sums")),
+            ("adapter.lora.prompt_prefix", text("Add: ")),
+            ("general.url", text("https://example.org")),
+            ("tokens", tokens),
+        ],
+    )
+    .unwrap();
+}
+
 /// One half by both of its names: which of the two counted would depend on their order.
 #[test]
 fn a_tensor_by_two_names_is_refused() {

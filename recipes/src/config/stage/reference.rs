@@ -66,6 +66,16 @@ impl ReferenceChoice {
         }
     }
 
+    /// What it is, in words.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Start {} => "the policy at its start".to_owned(),
+            Self::Base {} => "the model that the run began with".to_owned(),
+            Self::Adapter { name } => format!("the adapter {name}"),
+            Self::Ema { .. } => "the average of the policy".to_owned(),
+        }
+    }
+
     /// Whether it is an average of the policy, which checkpoints have.
     pub fn is_average(&self) -> bool {
         matches!(self, Self::Ema { .. })

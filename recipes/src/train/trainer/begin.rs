@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use engine::Model;
 use engine::text::Text;
-use evals::run::{Accepted, Change, Facts, Files};
+use evals::health::{Agreement, Watch};
+use evals::run::{Accepted, Change, Class, Facts, Files};
 
 use super::opened::{check_base, check_kept};
 use super::{Job, Options};
+use crate::config::{DeviceChoice, Recipe};
 use crate::console::Console;
 use crate::data::Problems;
 use crate::identity::digests;
 use crate::resume::{Command, Request, Resumed, resume};
-use crate::run_dir::{LOG, RunDir, computing, of_model, printable_command, trained};
+use crate::run_dir::{LOG, RunDir, TrainerState, computing, of_model, printable_command, trained};
 use crate::signals::Stop;
 use crate::verifiers::{self, RetryPolicy, Verifiers};
 
@@ -140,6 +142,12 @@ impl ExistingRun {
 }
 
 impl AcceptedChanges {
+    /// The settings that change the coming steps, a line each.
+    pub(super) fn changing(&self) -> Vec<&str> {
+        let changing = self.changes.iter().filter(|(one, _)| one.class == Class::Changing);
+        changing.map(|(_, line)| line.as_str()).collect()
+    }
+
     /// Prints them, unless that is done.
     pub(super) fn announce(&mut self, console: &Console) {
         if std::mem::replace(&mut self.is_announced, true) {
@@ -250,4 +258,19 @@ pub(super) fn open_existing(
     let files = if resumed.changed_files.is_empty() { &then.files } else { &facts.files };
     let files = files.clone().unwrap_or_default();
     Ok(ExistingRun { run_dir, resumed, files, facts, recipe })
+}
+
+/// The health watch, restored from `state`.
+pub(super) fn watch(model: &Model, recipe: &Recipe, state: &TrainerState) -> Result<Watch> {
+    let mut watch = Watch::new(model.config().vocab_size, agreement(recipe));
+    watch.restore(&state.watch)?;
+    Ok(watch)
+}
+
+/// How closely sampling and training agree on the recipe's device. On CUDA, training is f32 only.
+fn agreement(recipe: &Recipe) -> Agreement {
+    match recipe.model.device {
+        DeviceChoice::Cpu => Agreement::Exact,
+        DeviceChoice::Cuda => Agreement::Rounded,
+    }
 }

@@ -59,8 +59,8 @@ fn unusable(
     anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(error))
 }
 
-/// Fails where the adapter in the checkpoint, or the one that its stage looks back at, is not what
-/// the run saved.
+/// Fails where the adapter in the checkpoint, the state of its optimizer, or what its stage looks
+/// back at is not what the run saved. After the last step of a stage only the policy is needed.
 pub(super) fn check_kept(
     job: &Job<'_>,
     root: &Path,
@@ -70,6 +70,7 @@ pub(super) fn check_kept(
     saved.check_adapter().map_err(|error| unusable(root, saved, &error, command))?;
     let is_within = job.recipe.stage_at(saved.state.step).is_some_and(|(_, within)| within > 0);
     if is_within {
+        saved.check_optimizer().map_err(|error| unusable(root, saved, &error, command))?;
         saved.check_reference().map_err(|error| unusable(root, saved, &error, command))?;
     }
     Ok(())

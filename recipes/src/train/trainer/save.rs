@@ -25,8 +25,8 @@ impl Trainer<'_> {
 
     /// Removes the checkpoints that are not kept.
     pub(super) fn prune(&self) -> Result<()> {
-        let RunContext { recipe, model, .. } = self.run;
-        if model.policy().prefill(&[0]).is_err() {
+        let RunContext { recipe, .. } = self.run;
+        if !self.is_policy_finite() {
             return Ok(());
         }
         self.run_dir.prune(recipe.checkpoint.keep.get(), recipe.best_by().is_some())

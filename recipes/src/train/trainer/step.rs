@@ -25,6 +25,7 @@ impl Trainer<'_> {
             Ok(output) => output,
             Err(error) => {
                 // Nothing has changed: weights, optimizer and `state` are those of the last step.
+                self.has_moved = stage.has_moved();
                 if self.run.model.policy().version() == before {
                     self.save_after_error(stage);
                 }
