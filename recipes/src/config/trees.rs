@@ -75,7 +75,7 @@ pub(super) fn merge<'a>(base: &mut DeTable<'a>, over: DeTable<'a>, at: Option<&s
 const BESIDE_AN_ADAPTER: [&str; 2] = ["base", "adapters"];
 
 /// Keys of `model.adapter` that an adapter to start from decides.
-const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];
+pub(super) const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];
 
 /// Whether a setting is there and turned off.
 fn is_off(setting: Option<&Spanned<DeValue<'_>>>) -> bool {

@@ -125,7 +125,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
         (None, None) => unreachable!("a run is resumed or its place is claimed"),
     };
     let base = base(&job, saved.as_ref(), &files.unwrap_or_default());
-    open_log(&run_dir, &console)?;
+    open_log(&run_dir, job.recipe, &console)?;
     let state = TrainerState { base: base.clone(), ..state(saved.as_ref()) };
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
     cut_back(root, saved.as_ref(), sink.as_mut(), &console)?;
