@@ -33,8 +33,8 @@ pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error
     anyhow::anyhow!(said(sources, &span, None, &text))
 }
 
-/// What to write where `[a.b]` or `a.b = 1` adds to an `a` whose value is written already; `span` is
-/// that of `a`.
+/// What to write where `[a.b]` or `a.b = 1` adds to an `a` that has a value already; `span` is that
+/// of `a`.
 fn extended(source: &Source, span: &Range<usize>, said: &str) -> Option<String> {
     let said = said.strip_prefix("cannot extend value of type ")?;
     let kind = said.strip_suffix(" with a dotted key")?;
