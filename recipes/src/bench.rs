@@ -13,7 +13,7 @@ use rollout::{Generator, Key, Purpose, Request, Sampling};
 use serde::Serialize;
 
 use crate::machine;
-use crate::memory::{MemoryFactors, Trained};
+use crate::memory::{F32, MemoryFactors, Trained, decoding_bytes, num_weights};
 use crate::random::draws;
 use crate::train::log_prob_gap::LogProbGap;
 use crate::train::sft::likelihood;
@@ -94,7 +94,7 @@ pub struct Report {
     log_prob_gap_max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_mib: Option<f64>,
-    /// What `train --dry-run` would say of it; not said of sampling alone, nor with an adapter.
+    /// What `train --dry-run` would say of it; not said of sampling alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicted_mib: Option<f64>,
 }
@@ -104,6 +104,15 @@ pub struct Report {
 enum Work {
     Groups { prompts: usize, group: usize, new: usize, prompt_tokens: usize },
     Sequences { batch: usize, seq: usize },
+}
+
+/// A model, and what its weights take.
+#[derive(Debug, Clone, Copy)]
+pub struct Weighed<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Bytes of its weights, where some stay in the format of their file; `None`: all are f32.
+    pub stored: Option<u64>,
 }
 
 /// Seconds of one repetition, and of its parts where it has two.
@@ -121,11 +130,12 @@ struct Seconds {
 pub fn bench(
     what: What,
     names: (&str, Option<&str>),
-    model: &Model,
+    weighed: Weighed<'_>,
     shape: &Shape,
     threads: usize,
     reps: usize,
 ) -> Result<Report> {
+    let Weighed { model, stored } = weighed;
     let (sequences, longest) = match what {
         What::Train => (shape.batch, shape.seq),
         What::Decode | What::Step => (
@@ -143,7 +153,7 @@ pub fn bench(
     if longest > context {
         bail!("sequences of {longest} tokens do not fit the model's context of {context} tokens");
     }
-    let mut bench = Bench { model, shape, mover: None, gap: LogProbGap::default() };
+    let mut bench = Bench { model, stored, shape, mover: None, gap: LogProbGap::default() };
     let mut seconds = Vec::new();
     for repetition in 0..=reps as u64 {
         let took = bench.repeat(what, repetition)?;
@@ -156,6 +166,7 @@ pub fn bench(
 
 struct Bench<'a> {
     model: &'a Model,
+    stored: Option<u64>,
     shape: &'a Shape,
     /// Made by the first update: decoding has none, nor its two moments a parameter.
     mover: Option<Gradient>,
@@ -294,16 +305,15 @@ impl Bench<'_> {
             log_prob_gap_mean: self.gap.is_known().then(|| self.gap.mean()),
             log_prob_gap_max: self.gap.is_known().then_some(self.gap.max),
             peak_rss_mib: machine::peak_rss_mib(),
-            predicted_mib: self.predicted(what).map(|bytes| bytes as f64 / f64::from(1 << 20)),
+            predicted_mib: self.predicted(what, threads).map(|it| it as f64 / f64::from(1 << 20)),
         }
     }
 
     /// Bytes at the peak, by the formula of the dry run.
-    fn predicted(&self, what: What) -> Option<u64> {
+    fn predicted(&self, what: What, threads: usize) -> Option<u64> {
         let Shape { prompts, group, new, prompt_tokens, batch, seq, .. } = *self.shape;
         let (rows, cached) = match what {
             What::Decode => return None,
-            _ if self.model.adapter().is_some() => return None,
             What::Train => (batch * seq, 0),
             What::Step => {
                 let rows = prompts * (prompt_tokens + group * new);
@@ -317,13 +327,24 @@ impl Bench<'_> {
             cached: cached as u64,
             reference: false,
         };
-        let sizes = self.model.trainable().map(|parameter| parameter.tensor.elem_count() as u64);
-        let parameters = sizes.sum();
-        let mut memory = memory.estimate(self.model.config(), Trained::Weights(parameters));
+        let config = self.model.config();
+        let mut memory = memory.estimate(config, self.trained(threads));
         if what == What::Step && self.model.precision() == MatmulPrecision::Bf16 {
-            memory.round(parameters);
+            memory.round(num_weights(config));
         }
         Some(memory.total())
+    }
+
+    /// What is trained. An adapter has no reference of its own.
+    fn trained(&self, threads: usize) -> Trained {
+        let config = self.model.config();
+        if self.model.adapter().is_none() {
+            return Trained::Weights(num_weights(config));
+        }
+        let sizes = self.model.trainable().map(|parameter| parameter.tensor.elem_count() as u64);
+        let decoding = self.stored.map_or(0, |_| decoding_bytes(config, threads));
+        let weights = self.stored.unwrap_or(num_weights(config) * F32);
+        Trained::Adapter { parameters: sizes.sum(), weights, decoding, references: 0 }
     }
 }
 

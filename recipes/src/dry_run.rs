@@ -228,6 +228,13 @@ impl Plan {
         Self { prompt, ..self }
     }
 
+    /// The plan with these notes before its own.
+    #[must_use]
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        let notes = notes.into_iter().chain(self.notes).collect();
+        Self { notes, ..self }
+    }
+
     /// The plan of a recipe whose settings are from these.
     #[must_use]
     pub fn with_origins(self, origins: Origins) -> Self {

@@ -11,6 +11,7 @@ use engine::{Adapter, ModelConfig, WeightType, Written};
 pub use crate::causes::Failed;
 use crate::console::Console;
 use crate::policy::{Compute, ModelRef, Unloaded};
+use crate::printable::quoted;
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,18 +100,45 @@ impl Job<'_> {
         }
         let (path, config) = (output.display(), adapter.config());
         let targets: Vec<_> = config.targets.iter().map(|target| target.name()).collect();
-        let opened = if self.format == Format::Peft {
-            format!("PEFT, vLLM (--enable-lora --lora-modules NAME={path})")
-        } else {
-            format!("llama.cpp (llama-server -m BASE.gguf --lora {path})")
-        };
         Ok(format!(
-            "{} in {path}: an adapter of rank {} on {} of {base}\nopened by: {opened}, stearin \
-             (--adapter {path})\n",
+            "{} in {path}: an adapter of rank {} on {} of {base}\nopened by: {}\n",
             shown(size(output)),
             config.rank,
             targets.join(", "),
+            self.adapter_openers(),
         ))
+    }
+
+    /// Which programs open the adapter, each with the base in the form that it needs.
+    fn adapter_openers(&self) -> String {
+        let path = quoted(&self.output.display().to_string());
+        let vllm = format!("PEFT, vLLM (--enable-lora --lora-modules NAME={path})");
+        let stearin = format!("stearin (--adapter {path})");
+        let (name, is_file) = match self.model.base() {
+            ModelRef::Builtin(builtin) => {
+                let base = format!("builtin:{}", builtin.name);
+                return format!(
+                    "stearin (--model {base} --adapter {path})\nother programs do not have the base \
+                     {base}: --format hf --merge writes it with the adapter as one model"
+                );
+            }
+            ModelRef::Path(path) => (quoted(&path.display().to_string()), path.is_file()),
+            ModelRef::Hub(address) => (quoted(address), false),
+            ModelRef::Adapted(_) => unreachable!("a base has no adapter"),
+        };
+        match (self.format, is_file) {
+            (Format::Peft, false) => format!("{vllm}, {stearin}"),
+            (Format::Peft, true) => format!(
+                "{vllm}, with the base as a Hugging Face folder; {stearin}\nthe base {name} is a GGUF \
+                 file; `stearin export {name} --format hf -o BASE` writes such a folder of its weights"
+            ),
+            (_, true) => format!("llama.cpp (llama-server -m {name} --lora {path}), {stearin}"),
+            (_, false) => format!(
+                "llama.cpp (llama-server -m BASE.gguf --lora {path}), with the base as a GGUF file; \
+                 {stearin}\n`stearin export {name} --format gguf -o BASE.gguf` writes such a file of \
+                 the base"
+            ),
+        }
     }
 
     fn whole(&self, model: &Unloaded, console: &Console) -> Result<String> {

@@ -1,6 +1,6 @@
 //! How much memory a stage of training takes, computed from the sizes of its model.
 
-use engine::{Activations, ModelConfig};
+use engine::{Activations, ModelConfig, Weights};
 
 /// Bytes of a number in 32 bits.
 pub const F32: u64 = 4;
@@ -8,6 +8,9 @@ pub const F32: u64 = 4;
 const BF16: u64 = 2;
 /// Resident memory of a process that trains next to nothing, as measured.
 const PROGRAM: u64 = 48 << 20;
+/// Bytes of the tokenizer for each token of the vocabulary, its merges and what is left of reading
+/// it included, as measured.
+const TOKEN: u64 = 450;
 
 /// Memory of a stage at its peak, in bytes, by what needs it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct MemoryEstimate {
     pub head: u64,
     /// Whether activations are let go while gradients appear, as in an update of one micro-batch.
     pub in_turn: bool,
+    /// The tokenizer.
+    pub tokenizer: u64,
     /// The program itself and what its allocator keeps.
     pub program: u64,
 }
@@ -88,6 +93,7 @@ impl MemoryFactors {
             activations: self.rows.saturating_mul(kept),
             // As measured: about three times what the block's forward pass keeps.
             working: self.rows.saturating_mul(3 * block),
+            tokenizer: model.vocab_size as u64 * TOKEN,
             program: PROGRAM,
             ..MemoryEstimate::default()
         };
@@ -113,6 +119,13 @@ impl MemoryFactors {
             },
         }
     }
+}
+
+/// Number of the weights of a model.
+pub fn num_weights(model: &ModelConfig) -> u64 {
+    let mut count = 0;
+    Weights::of(model).visit(|spec| count += spec.elem_count() as u64);
+    count
 }
 
 /// Bytes into which weights are decoded, at most: tiles of the matrices, one for each thread, the
@@ -158,10 +171,18 @@ impl MemoryEstimate {
         self.cache.saturating_add(self.rounded)
     }
 
+    /// Whether the rounded copy counts beside the backward pass, too. As measured: the allocator
+    /// does not give its parts to a backward pass that makes no gradients of their sizes.
+    pub fn keeps_copy(&self) -> bool {
+        self.adapter > 0 && self.rounded > 0
+    }
+
     /// Most at a time: slots are emptied before activations are kept, and gradients are let go
     /// before slots are filled.
     pub fn total(&self) -> u64 {
-        let lasting = [self.weights, self.adapter, self.decoding, self.optimizer, self.reference];
+        let kept = if self.keeps_copy() { self.rounded } else { 0 };
+        let Self { weights, adapter, decoding, optimizer, reference, tokenizer, .. } = *self;
+        let lasting = [weights, adapter, decoding, optimizer, reference, tokenizer, kept];
         let lasting = lasting.iter().fold(self.program, |sum, part| sum.saturating_add(*part));
         // The head's gradient is the first, while all activations are there.
         let first = self.activations.saturating_add(self.head);
@@ -170,6 +191,7 @@ impl MemoryEstimate {
         } else {
             self.gradients.saturating_add(first)
         };
-        lasting.saturating_add(self.sampling().max(pass.saturating_add(self.working)))
+        let sampling = self.sampling().saturating_sub(kept);
+        lasting.saturating_add(sampling.max(pass.saturating_add(self.working)))
     }
 }

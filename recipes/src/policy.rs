@@ -1,9 +1,11 @@
 //! From the name of a model to its weights and its text.
 //!
 //! `policy/adapted.rs` has models with an adapter, `policy/policies.rs` those of a run,
-//! `policy/unloaded.rs` models whose weights stay on disk.
+//! `policy/of_run.rs` the checkpoint that a run stands for, `policy/unloaded.rs` models whose
+//! weights stay on disk.
 
 mod adapted;
+mod of_run;
 mod policies;
 mod unloaded;
 
@@ -24,6 +26,8 @@ use crate::identity::model_files;
 use crate::run_dir;
 use crate::search_path::SearchPath;
 pub use adapted::{Adapted, FROM, KnownFiles, locate_adapter};
+pub use of_run::taken;
+use of_run::{best_checkpoint, is_run, stands_for};
 pub use policies::{NamedAdapters, Policies};
 pub use unloaded::Unloaded;
 
@@ -98,7 +102,8 @@ pub fn at(path: PathBuf, search_path: &SearchPath) -> Result<ModelRef> {
     Ok(ModelRef::Adapted(Box::new(adapted)))
 }
 
-/// What the names of a model and of an adapter on it stand for, as a command has them.
+/// What the names of a model and of an adapter on it stand for, as a command has them. Which
+/// checkpoint a run stands for is printed to `console`.
 ///
 /// # Errors
 ///
@@ -107,10 +112,15 @@ pub fn locate_with(
     name: &str,
     adapter: Option<&str>,
     search_path: &SearchPath,
+    console: &Console,
 ) -> Result<ModelRef> {
     let found = locate(name, search_path)?;
+    let say = |note: String| console.print(&format!("note: {note}"));
+    found.taken(name).into_iter().for_each(say);
     let Some(adapter) = adapter else { return Ok(found) };
-    found.with_adapter(adapter, search_path, "--adapter")
+    let found = found.with_adapter(adapter, search_path, "--adapter")?;
+    found.adapter().and_then(|found| taken(adapter, found)).into_iter().for_each(say);
+    Ok(found)
 }
 
 impl ModelRef {
@@ -189,10 +199,13 @@ impl ModelRef {
             Self::Adapted(adapted) if adapted.is_given() => return adapted.base.place(name),
             other => other.path(),
         };
-        let Some(path) = path else { return name.to_owned() };
-        let is_of_run = path.ancestors().nth(2).is_some_and(is_run);
-        let is_named = Path::new(name).file_name() == path.file_name();
-        if is_of_run && !is_named { path.display().to_string() } else { name.to_owned() }
+        let path = path.filter(|path| stands_for(name, path));
+        path.map_or_else(|| name.to_owned(), |path| path.display().to_string())
+    }
+
+    /// Says which checkpoint it is, where the command calls it by the `name` of a run.
+    pub fn taken(&self, name: &str) -> Option<String> {
+        taken(name, self.path()?)
     }
 
     /// The files that it is read from; none of a builtin policy, `None` of a model on a hub that is
@@ -258,28 +271,6 @@ fn replacing(error: anyhow::Error, path: &Path) -> anyhow::Error {
         None => "fetch or save it again".to_owned(),
     };
     anyhow!("{error:#}\n{act}")
-}
-
-/// Whether a folder is a run's. A model or a project may hold a recipe, too, but not what a run
-/// leaves beside its own.
-fn is_run(path: &Path) -> bool {
-    [run_dir::RECIPE, run_dir::FACTS].iter().all(|name| path.join(name).is_file())
-}
-
-fn best_checkpoint(run: &Path) -> Result<PathBuf> {
-    let mut saved = run_dir::checkpoints(run)?;
-    if let Some(best) = run_dir::best_of(&saved) {
-        return Ok(best.path.clone());
-    }
-    if let Some(newest) = saved.pop() {
-        return Ok(newest.path);
-    }
-    let (done, due) = (run_dir::steps_done(run), run_dir::first_due(run)?);
-    bail!(
-        "the run {} has no checkpoint yet: it has done {done} steps, and the first is due after step \
-         {due}\nwait for it, or stop the run, which saves its state",
-        run.display()
-    )
 }
 
 /// Where a model computes, and in what.

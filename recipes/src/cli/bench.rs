@@ -7,7 +7,7 @@ use engine::Activations;
 
 use super::grade::{How, rows};
 use super::{amount, count, one_of, print};
-use crate::bench::{Shape, What, bench};
+use crate::bench::{Shape, Weighed, What, bench};
 use crate::config::{BaseChoice, DTypeChoice, DeviceChoice};
 use crate::console::Console;
 use crate::policy::{self, Compute};
@@ -113,14 +113,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
     };
     let threads = machine::fix_threads(work.threads)?;
-    let compute = Compute::new(work.device, work.dtype)?.with_notes_on(Console::lines());
+    let (console, search_path) = (Console::lines(), SearchPath::of_command());
+    let compute = Compute::new(work.device, work.dtype)?.with_notes_on(console.clone());
     let compute = work.base.into_iter().fold(compute, Compute::holding);
     let adapter = work.adapter.as_deref();
-    let (model, _) = policy::locate_with(&work.model, adapter, &SearchPath::of_command())?.open(
-        &work.model,
-        1,
-        &compute,
-    )?;
+    let model_ref = policy::locate_with(&work.model, adapter, &search_path, &console)?;
+    let (model, _) = model_ref.open(&work.model, 1, &compute)?;
     if !matches!(what, What::Decode) && model.trainable().next().is_none() {
         bail!(
             "--base as-stored: the matrices of {} stay in the format of their file, so there is nothing \
@@ -139,6 +137,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         micro_batch_tokens: work.micro_batch_tokens.get(),
         activations: work.activations,
     };
-    let report = bench(what, (&work.model, adapter), &model, &shape, threads, work.reps.get())?;
+    let stored = if model.is_stored() { model_ref.stored_bytes()? } else { None };
+    let weighed = Weighed { model: &model, stored };
+    let report = bench(what, (&work.model, adapter), weighed, &shape, threads, work.reps.get())?;
     print(&format!("{}\n", serde_json::to_string(&report)?))
 }

@@ -50,7 +50,7 @@ impl Args {
     fn reroll(&self) -> Result<Option<Box<dyn Reroll>>> {
         let Some(name) = &self.model else { return Ok(None) };
         machine::fix_threads(self.threads)?;
-        let adapter = self.adapter.as_deref();
+        let (adapter, console) = (self.adapter.as_deref(), Console::lines());
         let source = match (name.as_str(), adapter) {
             ("run", None) => Source::Checkpoints,
             ("run", Some(_)) => {
@@ -60,14 +60,14 @@ impl Args {
             }
             (name, adapter) => {
                 let search_path = SearchPath::of_command();
-                let model_ref = policy::locate_with(name, adapter, &search_path);
+                let model_ref = policy::locate_with(name, adapter, &search_path, &console);
                 Source::Model {
                     name: named(name, adapter),
                     model_ref: model_ref.context("--model")?,
                 }
             }
         };
-        Ok(Some(Box::new(Reroller::new(source, self.device, Console::lines()))))
+        Ok(Some(Box::new(Reroller::new(source, self.device, console))))
     }
 }
 

@@ -166,7 +166,9 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
     let console = Console::stderr(Verbosity::Normal);
     sets.iter().flat_map(|set| &set.notes).for_each(|note| console.print(note));
     let model = args.model.clone().unwrap_or_default();
-    let (model_ref, place) = located(&model, args.adapter.as_deref(), &console)?;
+    let (adapter, search_path) = (args.adapter.as_deref(), SearchPath::of_command());
+    let model_ref = policy::locate_with(&model, adapter, &search_path, &console)?;
+    let place = model_ref.place(&model);
     let compute =
         Compute::new(args.device, args.dtype)?.holding(args.base).with_notes_on(console.clone());
     let (weights, text) = model_ref.open(&model, args.seed, &compute)?;
@@ -216,29 +218,6 @@ fn evaluate(args: &Args) -> Result<ExitCode> {
         (true, false) => ExitCode::FAILURE,
         (true, true) => ExitCode::SUCCESS,
     })
-}
-
-/// The model with its adapter, and where the model is read from. Of runs is said which checkpoint
-/// that is.
-fn located(model: &str, adapter: Option<&str>, console: &Console) -> Result<(ModelRef, String)> {
-    let model_ref = policy::locate_with(model, adapter, &SearchPath::of_command())?;
-    let place = model_ref.place(model);
-    if let (Some(name), Some(found)) = (adapter, model_ref.adapter())
-        && Path::new(name).file_name() != found.file_name()
-    {
-        console.print(&format!(
-            "note: of the run {name}, the adapter is {}; --adapter takes the path of another \
-             checkpoint",
-            found.display()
-        ));
-    }
-    if place != model {
-        console.print(&format!(
-            "note: of the run {model}, {place} is evaluated; --model takes the path of another \
-             checkpoint"
-        ));
-    }
-    Ok((model_ref, place))
 }
 
 /// Says where results go, and whether others are there.

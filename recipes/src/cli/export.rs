@@ -44,12 +44,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("--type: adapters are written in f32, in which they are trained; leave it out");
     }
     let search_path = SearchPath::of_command();
-    let model = &policy::locate_with(name, args.adapter.as_deref(), &search_path)?;
+    let (adapter, console) = (args.adapter.as_deref(), Console::lines());
+    let model = &policy::locate_with(name, adapter, &search_path, &console)?;
     let (format, merge, kind) = (*format, *merge, args.kind.unwrap_or(WeightType::F32));
-    let compute =
-        Compute::new(DeviceChoice::Cpu, DTypeChoice::F32)?.with_notes_on(Console::lines());
+    let compute = Compute::new(DeviceChoice::Cpu, DTypeChoice::F32)?;
+    let compute = compute.with_notes_on(console.clone());
     let job = Job { model, name, format, merge, kind, output };
-    let said = job.run(&compute, &Console::lines());
+    let said = job.run(&compute, &console);
     print(&said.with_context(|| format!("exporting {name}"))?)
 }
 

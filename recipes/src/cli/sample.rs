@@ -102,14 +102,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         bail!("sampling: {first}");
     }
     let search_path = SearchPath::of_command();
-    let model_ref = policy::locate_with(&args.model, args.adapter.as_deref(), &search_path)?;
+    let (adapter, console) = (args.adapter.as_deref(), Console::lines());
+    let model_ref = policy::locate_with(&args.model, adapter, &search_path, &console)?;
     let compute =
-        Compute::new(args.device, args.dtype)?.holding(args.base).with_notes_on(Console::lines());
+        Compute::new(args.device, args.dtype)?.holding(args.base).with_notes_on(console.clone());
     let (model, text) = model_ref.open(&args.model, args.seed, &compute)?;
     let style = style(args, &model_ref, &text)?;
     let text = style.prepare(text)?;
     for note in style.notes(&text)? {
-        Console::lines().print(&format!("note: {note}"));
+        console.print(&format!("note: {note}"));
     }
     let asked = rewards::Problem { problem: args.prompt.clone(), ..rewards::Problem::default() };
     let request = Request {

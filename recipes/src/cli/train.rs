@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::builder::UnknownArgumentValueParser;
 
 use super::{print, time};
 use crate::config::{DeviceChoice, Loaded, Recipe, load};
@@ -41,8 +42,8 @@ pub(super) struct Args {
     /// Resume also with settings that change the steps to come; `changes.jsonl` then lists them.
     #[arg(long, requires = "resume")]
     changed: bool,
-    /// Resume also where a file of the data, the model or a verifier has changed since the run's
-    /// start; `run.json` then lists the changes.
+    /// Resume also where a file of the data, the model, an adapter that the run reads or a verifier
+    /// has changed since the run's start; `run.json` then lists the changes.
     #[arg(long, requires = "resume")]
     accept_changed_files: bool,
     /// Save and stop after this time, such as `90s`, `30m` or `3h30m`, as Ctrl-C does; counted from
@@ -59,6 +60,32 @@ pub(super) struct Args {
     /// Say the times of the parts of every step, too, and all that verifiers write on stderr.
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
+}
+
+/// Arguments of other commands that are keys of a recipe here. None is taken.
+#[derive(Debug, clap::Args)]
+struct Elsewhere {
+    #[arg(long, hide = true, value_parser = is_key("threads=N"))]
+    threads: Option<String>,
+    #[arg(long, hide = true, value_parser = is_key("seed=N"))]
+    seed: Option<String>,
+    #[arg(long, hide = true, value_parser = is_key("model.path=MODEL"))]
+    model: Option<String>,
+    #[arg(long, hide = true, value_parser = is_key("model.adapter.from=ADAPTER"))]
+    adapter: Option<String>,
+    #[arg(long, hide = true, value_parser = is_key("model.device=DEVICE"))]
+    device: Option<String>,
+    #[arg(long, hide = true, value_parser = is_key("model.dtype=TYPE"))]
+    dtype: Option<String>,
+    #[arg(long, hide = true, value_parser = is_key("model.base=FORMAT"))]
+    base: Option<String>,
+}
+
+/// Refuses an argument, and names the setting to write in its place.
+fn is_key(setting: &'static str) -> UnknownArgumentValueParser {
+    UnknownArgumentValueParser::suggest(format!("it is a key of a recipe: --set {setting}"))
 }
 
 impl Args {
@@ -94,7 +121,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     for overlay in &args.overlays {
         layers.push(shipped::layer(overlay)?);
     }
-    let Loaded { recipe, folder, origins } = load(&layers, &args.overrides)?;
+    let Loaded { recipe, folder, origins, notes } = load(&layers, &args.overrides)?;
     let threads = machine::fix_threads(recipe.threads)?;
     let search_path = SearchPath::of_recipe(&folder);
     if args.dry_run {
@@ -103,7 +130,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         let own = if args.resume { newest_checkpoint(&args.root(&recipe)) } else { None };
         let plan = plan(&recipe, &search_path, own.as_deref(), threads)?;
         let lacks_problems = plan.lacks_problems();
-        show(&plan.with_origins(origins), &recipe, args)?;
+        show(&plan.with_origins(origins).with_notes(notes.clone()), &recipe, args)?;
         // A shipped recipe is planned before its problems are fetched; one of the user's names
         // files that should be there.
         if lacks_problems && shipped::named(&args.recipe).is_none() {
@@ -114,6 +141,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let console = Console::stderr(args.verbosity());
+    // A dry run has shown them.
+    for note in notes.iter().filter(|_| !args.dry_run) {
+        console.print(&format!("note: {note}"));
+    }
     let policies = Policies::of(&recipe, &search_path, console.clone())?;
     let problems = data::problems(&recipe, &search_path)?;
     problems.notes.iter().for_each(|note| console.print(note));

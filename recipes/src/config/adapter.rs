@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use settings::number;
 
+use crate::names::nearest;
+
 /// What is added to the weights of the model, and trained in their place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self", rename_all = "kebab-case")]
@@ -110,12 +112,25 @@ impl<'de> Deserialize<'de> for All {
         if word == "all-linear" {
             return Ok(Self::AllLinear);
         }
-        let names: Vec<_> = word.split(',').map(|name| format!("{:?}", name.trim())).collect();
-        let names = names.join(", ");
+        let act = listed(&word).map_or_else(
+            || {
+                let known = Module::ALL.map(Module::name).join(", ");
+                format!("write \"all-linear\" for all seven, or a list of some of {known}")
+            },
+            |list| format!("write [{list}] for a list"),
+        );
         Err(D::Error::custom(format_args!(
-            "expected \"all-linear\" or a list of names, got \"{word}\": write [{names}] for a list"
+            "expected \"all-linear\" or a list of names, got \"{word}\": {act}"
         )))
     }
+}
+
+/// The names of linear maps that `word` has, with commas between, as a list; misspelt ones as they
+/// were meant. `None` where one is no such name.
+fn listed(word: &str) -> Option<String> {
+    let known = |name: &str| nearest(name.trim(), Module::ALL.map(Module::name).into_iter());
+    let names: Option<Vec<_>> = word.split(',').map(known).collect();
+    Some(names?.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
 }
 
 /// A linear map of a block, by its Hugging Face name.

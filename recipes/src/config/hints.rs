@@ -12,6 +12,7 @@ use super::place::{Place, algorithm, stage_kinds};
 use super::reference::{Foreign, KEYS, noted};
 use super::trees::item_number;
 use crate::names::nearest;
+use crate::printable::literal;
 
 /// Keys and words of a list that are shown.
 const MOST: usize = 8;
@@ -235,6 +236,9 @@ fn unknown_value(place: &Place<'_>, wrong: &str, text: &str) -> String {
             message::one_of(&known)
         );
     }
+    if let Some(offer) = meant_elsewhere(place, wrong) {
+        return format!("{said}, expected {}\n{offer}", message::one_of(&known));
+    }
     let noted = noted(&wrong.to_lowercase()).filter(|noted| noted.note.is_some());
     let near = nearest(wrong, known.iter().copied()).filter(|_| noted.is_none());
     let said = if near.is_some() && known.len() > MOST {
@@ -246,6 +250,23 @@ fn unknown_value(place: &Place<'_>, wrong: &str, text: &str) -> String {
         (Some(noted), _) => format!("{said}\n{}", noted_line(place, wrong, noted, &[])),
         (None, Some(name)) => format!("{said}\ndid you mean `{name}`?"),
         (None, None) => said,
+    }
+}
+
+/// What to write for a word that is right in another form: the name of an adapter as a reference,
+/// all linear maps as one of them.
+fn meant_elsewhere(place: &Place<'_>, wrong: &str) -> Option<String> {
+    let path: Vec<_> = place.path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["stage", _, "reference"] | ["stage", _, "reference", "kind"] => {
+            place.adapters()?.get(wrong)?;
+            let reference = format!("{{ kind = \"adapter\", name = {} }}", literal(wrong));
+            Some(format!("write `reference = {reference}`"))
+        }
+        ["model", "adapter", "targets", _] if wrong.replace('_', "-").starts_with("all") => {
+            Some("write `targets = \"all-linear\"`, without brackets, for all seven".to_owned())
+        }
+        _ => None,
     }
 }
 

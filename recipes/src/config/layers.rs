@@ -1,25 +1,28 @@
 //! Files and overrides become one tree in which every value remembers where it was written.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::sources::{Mistake, Sources};
-use super::trees::{are_items, kind_of, kinds_first, merge, turn_off};
+use super::trees::{OF_THE_ADAPTER, are_items, kind_of, kinds_first, merge, turn_off};
 use super::{Stage, message, stages};
 
 impl Sources {
-    /// Merges all of them; later ones override earlier ones. Returns what is wrong with how they
-    /// name stages, too.
-    pub(super) fn merge(&self) -> Result<(DeTable<'_>, Vec<Mistake>)> {
+    /// Merges all of them; later ones override earlier ones.
+    pub(super) fn merge(&self) -> Result<Merged<'_>> {
         let mut tables = self.0.iter().map(|source| -> Result<DeTable<'_>> {
             let table = DeTable::parse(&source.padded);
             Ok(table.map_err(|error| message::syntax(self, source, &error))?.into_inner())
         });
         let presets = tables.next().expect("the presets are the first source")?;
-        let (mut root, mut mistakes) = (DeTable::new(), Vec::new());
+        let (mut root, mut mistakes, mut replaced) = (DeTable::new(), Vec::new(), Vec::new());
         for table in tables {
-            merge_root(&mut root, table?, &mut mistakes);
+            let table = table?;
+            replaced.extend(replaced_by_from(&root, &table));
+            merge_root(&mut root, table, &mut mistakes);
         }
         if let Some(DeValue::Array(stages)) = root.get_mut("stage").map(Spanned::get_mut) {
             for stage in stages.iter_mut() {
@@ -28,8 +31,34 @@ impl Sources {
         }
         inherit(&mut root);
         kinds_first(&mut root);
-        Ok((root, mistakes))
+        Ok(Merged { root, mistakes, replaced })
     }
+}
+
+/// All sources as one.
+pub(super) struct Merged<'a> {
+    pub(super) root: DeTable<'a>,
+    /// What is wrong with how they name stages.
+    pub(super) mistakes: Vec<Mistake>,
+    /// Keys of `model.adapter` that do not count, since a later source starts from another adapter,
+    /// and where they stand.
+    pub(super) replaced: Vec<(&'static str, Range<usize>)>,
+}
+
+/// The keys of an adapter in `root` that `over` drops by naming one to start from.
+fn replaced_by_from(root: &DeTable<'_>, over: &DeTable<'_>) -> Vec<(&'static str, Range<usize>)> {
+    let (Some(old), Some(new)) = (adapter(root), adapter(over)) else { return Vec::new() };
+    if !new.contains_key("from") {
+        return Vec::new();
+    }
+    let entry = |key: &'static str| Some((key, old.get_key_value(key)?.0.span()));
+    OF_THE_ADAPTER.into_iter().filter_map(entry).collect()
+}
+
+/// The table `model.adapter`.
+fn adapter<'a, 'b>(root: &'a DeTable<'b>) -> Option<&'a DeTable<'b>> {
+    let model = root.get("model")?.get_ref().as_table()?;
+    model.get("adapter")?.get_ref().as_table()
 }
 
 fn merge_root<'a>(root: &mut DeTable<'a>, mut over: DeTable<'a>, mistakes: &mut Vec<Mistake>) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
+use super::layers::Merged;
 use super::place::Place;
 use super::sources::{Mistake, Sources};
 use super::told::Told;
@@ -32,6 +33,8 @@ pub struct Loaded {
     pub folder: PathBuf,
     /// Who set its keys.
     pub origins: Origins,
+    /// What to know of how the layers were put together.
+    pub notes: Vec<String>,
 }
 
 impl Layer {
@@ -127,7 +130,7 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     for text in overrides {
         sources.push_override(text)?;
     }
-    let (mut root, naming) = sources.merge()?;
+    let Merged { mut root, mistakes: naming, replaced } = sources.merge()?;
     let lists = mistakes::single_tables(&mut root);
     // What is missing is missing in the first recipe.
     let mut reading = mistakes::read(root.clone(), lists, sources.0[1].start);
@@ -141,7 +144,17 @@ pub fn load(layers: &[Layer], overrides: &[String]) -> Result<Loaded> {
     match (told.error(&stem, reading.is_cut), reading.recipes.into_iter().next()) {
         (None, Some(recipe)) => {
             let origins = Origins::of(&root, sources.0[1].start);
-            Ok(Loaded { recipe, folder, origins })
+            let adapter = recipe.model.adapter.as_ref();
+            let has_from = adapter.is_some_and(|adapter| adapter.from().is_some());
+            let replaced = replaced.iter().filter(|_| has_from);
+            let notes = replaced.map(|(key, span)| {
+                format!(
+                    "model.adapter.{key} of {} does not count: it comes from the adapter that \
+                     model.adapter.from names",
+                    sources.place(span)
+                )
+            });
+            Ok(Loaded { recipe, folder, origins, notes: notes.collect() })
         }
         (error, _) => Err(error.unwrap_or_else(|| anyhow!("{stem} cannot be read"))),
     }

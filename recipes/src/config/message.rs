@@ -12,7 +12,8 @@ pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error
     let span = error.span().unwrap_or(source.here());
     let twice = error.message() == "duplicate key";
     let Some(key) = source.padded.get(span.clone()).filter(|_| twice) else {
-        let mut text = reword(error.message());
+        let extended = extended(source, &span, error.message());
+        let mut text = extended.unwrap_or_else(|| reword(error.message()));
         if let Some(other) = other_format(source, &span) {
             let _ = write!(
                 text,
@@ -23,11 +24,38 @@ pub(super) fn syntax(sources: &Sources, source: &Source, error: &toml::de::Error
     };
     let act = if key == "stage" {
         "each stage begins with `[[stage]]`, and its keys follow below it"
+    } else if source.line_of(&span).0.trim_start().starts_with('[') {
+        "keep one of them, with the keys of both"
     } else {
         "keep one of them"
     };
     let text = format!("`{key}` is set twice in one file\n{act}");
     anyhow::anyhow!(said(sources, &span, None, &text))
+}
+
+/// What to write where `[a.b]` or `a.b = 1` adds to an `a` that has a value already; `span` is that
+/// of `a`.
+fn extended(source: &Source, span: &Range<usize>, said: &str) -> Option<String> {
+    let said = said.strip_prefix("cannot extend value of type ")?;
+    let kind = said.strip_suffix(" with a dotted key")?;
+    let name = source.padded.get(span.clone())?;
+    let (line, before) = source.line_of(span);
+    if kind != "inline table" {
+        return Some(format!(
+            "`{name}` is set already, to another value than a table\nkeep that value, or the keys below \
+             `{name}`"
+        ));
+    }
+    let header = line.trim_start().strip_prefix('[').is_some();
+    let path = line.get(before + name.len()..)?.split([']', '=', '#']).next()?;
+    let path = path.trim().trim_start_matches('.');
+    let value = if header { "{ ... }" } else { "..." };
+    let table = line.get(..before + name.len())?.trim_start().trim_start_matches('[');
+    let table = if header { format!("`[{table}]`") } else { "its table in brackets".to_owned() };
+    Some(format!(
+        "`{name}` is set in braces already, and a table in braces is complete\nwrite `{path} = {value}` \
+         within the braces, or write {table} and its keys below it, one a line, in place of them"
+    ))
 }
 
 /// What a source is that is not TOML, by its name or by the line that cannot be read.
@@ -40,9 +68,7 @@ fn other_format(source: &Source, span: &Range<usize>) -> Option<&'static str> {
         _ => {}
     }
     let body = &source.padded[source.start..];
-    let at = span.start.saturating_sub(source.start).min(body.len());
-    let start = body[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let line = body[start..].lines().next().unwrap_or_default().trim();
+    let line = source.line_of(span).0.trim();
     let name = line.split_once(':').filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '));
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '"');
     let is_yaml = name.is_some_and(|(name, _)| !name.is_empty() && name.chars().all(plain));

@@ -81,6 +81,12 @@ impl<'a> Place<'a> {
         table.get(key).map(Spanned::get_ref)
     }
 
+    /// The named adapters of the recipe.
+    pub(super) fn adapters(&self) -> Option<&'a DeTable<'a>> {
+        let model = self.tree.get("model")?.get_ref().as_table()?;
+        model.get("adapters")?.get_ref().as_table()
+    }
+
     /// A path of [`KEYS`] with the stage and the items that are meant: those of the place, else the
     /// last stage that has such a key.
     pub(super) fn addressed(&self, path: &str) -> String {

@@ -40,6 +40,12 @@ pub(super) struct Source {
 pub(super) struct Sources(pub(super) Vec<Source>);
 
 impl Sources {
+    /// Where a span begins: a file and its line, or an override.
+    pub(super) fn place(&self, span: &Range<usize>) -> String {
+        let source = self.0.iter().rev().find(|source| source.start <= span.start);
+        source.map(|source| source.place(span)).unwrap_or_default()
+    }
+
     /// No sources yet.
     pub(super) fn new() -> Self {
         let mut sources = Self(Vec::new());
@@ -115,6 +121,23 @@ fn is_list(path: &str) -> Option<bool> {
 impl Source {
     pub(super) fn here(&self) -> Range<usize> {
         self.start..self.start
+    }
+
+    /// The line that a span begins in, and how many bytes of it come before.
+    pub(super) fn line_of(&self, span: &Range<usize>) -> (&str, usize) {
+        let body = &self.padded[self.start..];
+        let at = span.start.saturating_sub(self.start).min(body.len());
+        let start = body[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        (body[start..].lines().next().unwrap_or_default(), at - start)
+    }
+
+    /// Where a span begins: the file and its line, or the override.
+    fn place(&self, span: &Range<usize>) -> String {
+        if self.is_override {
+            return format!("--set {}", shortened(&self.name));
+        }
+        let before = &self.padded[self.start..span.start.max(self.start)];
+        format!("{}:{}", self.name, before.matches('\n').count() + 1)
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn turn_off(recipe: &mut DeTable<'_>, over: &DeTable<'_>) {
 }
 
 /// Keys of `model.adapter` that an adapter to start from decides.
-const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];
+pub(super) const OF_THE_ADAPTER: [&str; 4] = ["rank", "alpha", "targets", "scaling"];
 
 /// Whether a setting is there and turned off.
 fn is_off(setting: Option<&Spanned<DeValue<'_>>>) -> bool {

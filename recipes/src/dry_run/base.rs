@@ -9,7 +9,7 @@ use engine::{Adapter, AdapterConfig, Checkpoint, ModelConfig, Weights};
 use super::file_type::split_type;
 use crate::config::{BaseChoice, Recipe, ReferenceChoice};
 use crate::memory::{F32, Trained, decoding_bytes};
-use crate::policy::{Adapted, FROM, KnownFiles, ModelRef, locate, locate_adapter};
+use crate::policy::{Adapted, FROM, KnownFiles, ModelRef, locate, locate_adapter, taken};
 use crate::run_dir::base_of;
 use crate::search_path::SearchPath;
 
@@ -113,8 +113,8 @@ impl AdapterSize {
         let (mut named, mut notes) = (Vec::new(), Vec::new());
         for (name, from) in recipe.referred_adapters() {
             let key = format!("model.adapters.{name}.from");
-            let (path, note) = found.adapter(from, &key)?;
-            notes.extend(note);
+            let (path, said) = found.adapter(from, &key)?;
+            notes.extend(said);
             let size = Self::of_file(&path, model).context(key)?;
             let (name, from) = (name.to_owned(), from.to_owned());
             named.push(Named { name, from, rank: size.config.rank, parameters: size.parameters });
@@ -131,8 +131,8 @@ impl AdapterSize {
             }
             (Some(_), Some(own)) => Self::of_file(own, model)?,
             (Some(from), None) => {
-                let (path, note) = found.adapter(from, FROM)?;
-                notes.extend(note);
+                let (path, said) = found.adapter(from, FROM)?;
+                notes.extend(said);
                 Self::of_file(&path, model).context(FROM)?
             }
         };
@@ -193,17 +193,20 @@ impl<'a> Located<'a> {
         Ok(Self { base, base_files, seed, search_path })
     }
 
-    /// The adapter `from`, as the setting `key` says, with a note where it was trained on another
-    /// base.
-    fn adapter(&self, from: &str, key: &str) -> Result<(PathBuf, Option<String>)> {
+    /// The adapter `from`, as the setting `key` says, with notes: which checkpoint of a run it is,
+    /// and that it was trained on another base.
+    fn adapter(&self, from: &str, key: &str) -> Result<(PathBuf, Vec<String>)> {
+        let with_key = |taken: &str| format!("{key}: {taken}");
         let Some(base) = self.base.clone() else {
             // A model that is not here has the sizes of its name.
-            let path = locate_adapter(from, self.search_path);
-            return Ok((path.with_context(|| key.to_owned())?, None));
+            let path = locate_adapter(from, self.search_path).with_context(|| key.to_owned())?;
+            let said = taken(from, &path).map(|taken| with_key(&taken));
+            return Ok((path, said.into_iter().collect()));
         };
         let adapted =
             Adapted::of_name(base, from, self.search_path, key)?.sharing(&self.base_files);
-        Ok((adapted.path().to_owned(), adapted.note(self.seed)?))
+        let said = adapted.taken().map(with_key).into_iter().chain(adapted.note(self.seed)?);
+        Ok((adapted.path().to_owned(), said.collect()))
     }
 }
 

@@ -8,7 +8,7 @@ use engine::{AdapterConfig, Module};
 use super::{
     AdapterSize, Named, Plan, ProblemStats, Prompts, Samples, StagePlan, Stored, settings,
 };
-use crate::config::{BaseChoice, BestBy, Recipe, ReferenceChoice};
+use crate::config::{BaseChoice, BestBy, Recipe};
 use crate::memory::{F32, MemoryEstimate};
 use crate::printable::{both_ends, counted, thousands};
 
@@ -70,7 +70,7 @@ impl fmt::Display for Plan {
                 line(name, &row)?;
             }
             if let Some(reference) = settings.reference() {
-                line("reference", &described(reference, index, self.adapter.is_some()))?;
+                line("reference", &reference.describe(index, self.adapter.is_some()))?;
             }
             line("memory", &stage.memory.to_string())?;
             if let Some((base, memory)) = &stage.other {
@@ -95,7 +95,7 @@ impl Plan {
                 format!("`stage.{index}.slots`, `stage.{index}.rollout.max_new_tokens` or ")
             });
             format!(
-                "stage {index} takes about {} of memory, more than the {} of this machine\n\
+                "stage {index} may take about {} of memory, more than the {} of this machine\n\
                  lower {slots}`stage.{index}.micro_batch_tokens`, or take a smaller model",
                 mib(stage.memory.total()),
                 mib(most)
@@ -146,21 +146,6 @@ impl Plan {
             mib(self.checkpoint),
             mib(self.recorded)
         )
-    }
-}
-
-/// What stage `index` looks back at. `is_adapter` says whether an adapter is trained.
-fn described(reference: &ReferenceChoice, index: usize, is_adapter: bool) -> String {
-    match reference {
-        ReferenceChoice::Start {} => format!("the policy at the start of stage {index}"),
-        ReferenceChoice::Base {} if is_adapter => "the model without its adapter".to_owned(),
-        ReferenceChoice::Base {} => "the model that the run begins with".to_owned(),
-        ReferenceChoice::Adapter { name } => format!("the adapter {name}"),
-        ReferenceChoice::Ema { decay, every } => format!(
-            "a moving average of the policy from the start of stage {index} on, with decay {decay}, \
-             moved after every {}",
-            if every.get() == 1 { "update".to_owned() } else { counted(every, "update") }
-        ),
     }
 }
 
@@ -310,6 +295,7 @@ impl fmt::Display for MemoryEstimate {
             ("activations", self.activations),
             ("head's gradient", self.head),
             ("a block's backward pass", self.working),
+            ("tokenizer", self.tokenizer),
             ("program", self.program),
         ];
         let listed: Vec<_> = parts
@@ -319,13 +305,13 @@ impl fmt::Display for MemoryEstimate {
             .collect();
         let mut turns = Vec::new();
         if self.cache > 0 {
-            let copy = if self.rounded > 0 { ", copy" } else { "" };
+            let copy = if self.rounded > 0 && !self.keeps_copy() { ", copy" } else { "" };
             turns.push(format!("; cache{copy} and backward pass in turn"));
         }
         if self.in_turn {
             turns.push("; gradients and activations in turn".to_owned());
         }
-        write!(f, "about {}: {}{}", mib(self.total()), listed.join(", "), turns.concat())
+        write!(f, "at most about {}: {}{}", mib(self.total()), listed.join(", "), turns.concat())
     }
 }
 

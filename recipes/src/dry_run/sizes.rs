@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use candle::{DType, Device};
 use engine::hub::Hub;
-use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, Weights, file};
+use engine::{Biases, Checkpoint, Family, ModelConfig, RopeScaling, Text, file};
 
 use super::base::{AdapterSize, Stored};
 use super::file_type::split_type;
 use crate::config::Recipe;
-use crate::policy::{ModelRef, locate};
+use crate::memory::num_weights;
+use crate::policy::{ModelRef, locate, taken};
 use crate::search_path::SearchPath;
 
 /// The sizes of a model, and how they are known.
@@ -63,7 +64,9 @@ impl Sizes {
             Err(problem) => (None, Some(problem)),
         };
         if let Some(path) = folder {
-            return Self::here(&path).with_context(|| format!("opening {name}"));
+            let mut sizes = Self::here(&path).with_context(|| format!("opening {name}"))?;
+            sizes.notes.extend(taken(name, &path).map(|taken| format!("model.path: {taken}")));
+            return Ok(sizes);
         }
         if let Some((config, known)) = published(name) {
             let source = format!("as published for {known}: the model is not here");
@@ -110,7 +113,7 @@ impl Sizes {
     }
 
     fn new(config: ModelConfig, stored: impl FnOnce(u64) -> Stored, source: String) -> Self {
-        let stored = stored(parameters(&config));
+        let stored = stored(num_weights(&config));
         Self { config, stored, adapter: None, text: None, source, notes: Vec::new() }
     }
 
@@ -120,14 +123,8 @@ impl Sizes {
 
     /// Number of weights.
     pub fn parameters(&self) -> u64 {
-        parameters(&self.config)
+        num_weights(&self.config)
     }
-}
-
-fn parameters(config: &ModelConfig) -> u64 {
-    let mut count = 0;
-    Weights::of(config).visit(|spec| count += spec.elem_count() as u64);
-    count
 }
 
 /// The configuration of the published model that a path or an address is named after.
@@ -209,7 +206,7 @@ mod tests {
         for (name, parameters) in counts {
             let (config, _) = published(name).unwrap();
             config.validate().unwrap();
-            assert_eq!(super::parameters(&config), parameters, "{name}");
+            assert_eq!(num_weights(&config), parameters, "{name}");
         }
         assert!(published("hf://Qwen/Qwen2.5-Math-72B").is_none());
     }

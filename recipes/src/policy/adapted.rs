@@ -11,7 +11,8 @@ use engine::text::Text;
 use engine::{Adapter, Model, ModelConfig, adapter, file, hub};
 use evals::run::Files;
 
-use super::{Compute, ModelRef, best_checkpoint, is_run, locate_alone, replacing};
+use super::of_run::{best_checkpoint, is_run, taken};
+use super::{Compute, ModelRef, locate_alone, replacing};
 use crate::identity::adapter_files;
 use crate::run_dir::{Base, base_of, is_checkpoint};
 use crate::search_path::SearchPath;
@@ -31,6 +32,8 @@ pub struct Adapted {
     /// By which setting the user put it on the base. Without one, the base is the one that the
     /// adapter was trained on.
     given_by: Option<String>,
+    /// Says which checkpoint it is, where the user named a run.
+    taken: Option<String>,
     base_files: KnownFiles,
 }
 
@@ -139,7 +142,7 @@ impl Adapted {
             );
         }
         let (trained_on, base_files) = (Some(trained_on), KnownFiles::default());
-        Ok(Self { base, adapter: folder, trained_on, given_by: None, base_files })
+        Ok(Self { base, adapter: folder, trained_on, given_by: None, taken: None, base_files })
     }
 
     /// The adapter `name` on `base`, as the setting `given_by` says.
@@ -155,8 +158,9 @@ impl Adapted {
     ) -> Result<Self> {
         let adapter = locate_adapter(name, search_path).with_context(|| given_by.to_owned())?;
         let trained_on = if is_checkpoint(&adapter) { base_of(&adapter)? } else { None };
-        let (given_by, base_files) = (Some(given_by.to_owned()), KnownFiles::default());
-        Ok(Self { base, adapter, trained_on, given_by, base_files })
+        let (taken, base_files) = (taken(name, &adapter), KnownFiles::default());
+        let given_by = Some(given_by.to_owned());
+        Ok(Self { base, adapter, trained_on, given_by, taken, base_files })
     }
 
     /// The same, with the files of the base known where they are in `base_files`.
@@ -168,6 +172,11 @@ impl Adapted {
     /// Where the adapter is.
     pub fn path(&self) -> &Path {
         &self.adapter
+    }
+
+    /// Says which checkpoint it is, where the user named a run.
+    pub fn taken(&self) -> Option<&str> {
+        self.taken.as_deref()
     }
 
     /// Whether the user named the base.
@@ -280,7 +289,11 @@ impl Adapted {
             return Ok(None);
         }
         let other = if trained_on.name == name {
-            format!("{name}, which has other weights since")
+            match trained_on.seed {
+                // Its weights are a function of the seed.
+                Some(first) => format!("{name} with another seed: {first} there, {seed} here"),
+                None => format!("{name}, which has other weights since"),
+            }
         } else {
             format!("{}, which has other weights than {name}", trained_on.name)
         };

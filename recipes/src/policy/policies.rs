@@ -54,6 +54,9 @@ impl<'a> Policies<'a> {
         if let ModelRef::Adapted(own) = &base {
             return Err(own.is_no_base(&choice.path));
         }
+        if let Some(taken) = base.taken(&choice.path) {
+            console.print(&format!("note: model.path: {taken}"));
+        }
         let compute = Compute::new(choice.device, choice.dtype)?;
         let compute = compute.holding(choice.base()).with_notes_on(console);
         let (start, referred, base_files) = Default::default();
@@ -81,6 +84,9 @@ impl<'a> Policies<'a> {
     /// The adapter `name` on the model, as the setting `key` says.
     fn adapted(&self, name: &str, key: &str) -> Result<Adapted> {
         let adapted = Adapted::of_name(self.base.clone(), name, &self.search_path, key)?;
+        if let Some(taken) = adapted.taken() {
+            self.compute.console.print(&format!("note: {key}: {taken}"));
+        }
         Ok(adapted.sharing(&self.base_files))
     }
 

@@ -90,6 +90,20 @@ impl ModelRef {
         }
     }
 
+    /// Bytes of its weights in the types of its files; `None` of a builtin policy, which has none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the files cannot be read.
+    pub fn stored_bytes(&self) -> Result<Option<u64>> {
+        let path = match self.base() {
+            Self::Path(path) => path.clone(),
+            Self::Hub(address) => hub::resolve(address)?,
+            Self::Builtin(_) | Self::Adapted(_) => return Ok(None),
+        };
+        Ok(Some(Checkpoint::open(&path)?.bytes_by_type()?.values().sum()))
+    }
+
     /// The file that the run began with whose checkpoint this is, if it began with one that is
     /// still there.
     pub fn began_with(&self) -> Option<PathBuf> {

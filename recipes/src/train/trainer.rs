@@ -127,7 +127,7 @@ pub fn train(mut job: Job<'_>, options: Options<'_>) -> Result<Ended> {
     let base = base(&job, saved.as_ref(), &files.unwrap_or_default());
     let state = TrainerState { base: base.clone(), ..state(saved.as_ref()) };
     let mut sink = sink.unwrap_or_else(|| Box::new(Folder::new(root)));
-    cut_back(&run_dir, saved.as_ref(), sink.as_mut(), &console)?;
+    cut_back(&run_dir, job.recipe, saved.as_ref(), sink.as_mut(), &console)?;
     let failed_writes = FailedWrites::default();
     let run = RunContext {
         recipe: job.recipe,
@@ -190,11 +190,12 @@ fn limit_lengths(job: &mut Job<'_>, model: &Model, text: &Text, console: &Consol
 /// checkpoint, and writes what could not be written before it. Prints which steps it lacks.
 fn cut_back(
     run_dir: &RunDir,
+    recipe: &Recipe,
     saved: Option<&Saved>,
     sink: &mut dyn Sink,
     console: &Console,
 ) -> Result<()> {
-    open_log(run_dir, console)?;
+    open_log(run_dir, recipe, console)?;
     let root = run_dir.root();
     cut(root, saved.map(|saved| saved.state.step))?;
     let Some(Saved { state, .. }) = saved else {

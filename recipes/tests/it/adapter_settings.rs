@@ -5,7 +5,7 @@ use std::fs;
 
 use engine::{AdapterConfig, Module, Scaling};
 use recipes::builtin::Builtin;
-use recipes::config::{AdapterChoice, BaseChoice, Recipe};
+use recipes::config::{AdapterChoice, BaseChoice, Layer, Recipe, load};
 
 use crate::adapters::recipe;
 use crate::binary::{stderr, stdout, stearin};
@@ -253,6 +253,55 @@ fn one_name_in_the_place_of_a_list_is_told_how_to_be_one() {
 }
 
 #[test]
+fn a_word_for_targets_that_is_no_name_leads_to_what_can_be_written() {
+    let all = "write \"all-linear\" for all seven, or a list of some of q_proj, ";
+    for (targets, hint) in [
+        ("\"all\"", all),
+        ("\"all_linear\"", all),
+        ("\"attention\"", all),
+        ("\"q_prj, V_proj\"", "write [\"q_proj\", \"v_proj\"] for a list"),
+        ("[\"all-linear\"]", "write `targets = \"all-linear\"`, without brackets, for all seven"),
+        ("[\"all\"]", "write `targets = \"all-linear\"`, without brackets, for all seven"),
+    ] {
+        let lines = told(&format!("[model.adapter]\ntargets = {targets}\n"), &[]);
+        assert!(lines.iter().any(|line| line.contains(hint)), "{targets}: {lines:#?}");
+        // What it says to write is taken.
+        let written = ["\"all-linear\"", "[\"q_proj\", \"v_proj\"]"];
+        let written = written.into_iter().find(|written| hint.contains(written)).unwrap();
+        adapted(&format!("targets = {written}")).unwrap();
+    }
+}
+
+/// A key that a later layer's `from` drops is told with its place, whichever layers they are.
+#[test]
+fn settings_that_an_adapter_to_start_from_replaces_are_told() {
+    let layer = |name: &str, text: &str| Layer::text(name, text);
+    let below = "[model.adapter]\nrank = 8\ntargets = [\"q_proj\"]\n";
+    let notes = |layers: &[&str], set: &[&str]| {
+        let named = layers.iter().enumerate();
+        let layers: Vec<_> =
+            named.map(|(at, text)| layer(&format!("layer{at}.toml"), text)).collect();
+        let set: Vec<_> = set.iter().map(|&set| set.to_owned()).collect();
+        load(&layers, &set).unwrap().notes
+    };
+    let dropped = |key: &str, place: &str| {
+        format!(
+            "model.adapter.{key} of {place} does not count: it comes from the adapter that \
+             model.adapter.from names"
+        )
+    };
+    let expected = [dropped("rank", "layer1.toml:2"), dropped("targets", "layer1.toml:3")];
+    assert_eq!(notes(&[PLAIN, below], &["model.adapter.from=x"]), expected);
+    assert_eq!(notes(&[PLAIN, below, "[model.adapter]\nfrom = \"x\""], &[]), expected);
+    let set = ["model.adapter.alpha=4", "model.adapter.from=x"];
+    assert_eq!(notes(&[PLAIN], &set), [dropped("alpha", "--set model.adapter.alpha=4")]);
+    let none: [&str; 0] = [];
+    assert_eq!(notes(&[PLAIN, below], &[]), none);
+    assert_eq!(notes(&[PLAIN, "[model.adapter]\nfrom = \"y\""], &["model.adapter.from=x"]), none);
+    assert_eq!(notes(&[PLAIN, below], &["model.adapter.from=x", "model.adapter=off"]), none);
+}
+
+#[test]
 fn a_setting_that_contradicts_another_names_the_key_to_remove() {
     for (overlay, expected) in [
         (
@@ -373,6 +422,17 @@ fn names_of_other_libraries_are_answered() {
     ] {
         let error = read(&[PLAIN], &[set]).unwrap_err();
         assert!(error.contains(line), "{set}: {error}");
+    }
+    for (kind, hint) in [
+        ("dora", "vLLM and llama.cpp would not load such an adapter; \"lora\" is the only kind"),
+        (
+            "rslora",
+            "is `model.adapter.kind` = \"lora\" with `model.adapter.scaling` = \"sqrt-rank\"",
+        ),
+        ("QLoRA", "on a `model.path` that is a GGUF file of 4 bits"),
+    ] {
+        let error = read(&[PLAIN], &[&format!("model.adapter.kind={kind}")]).unwrap_err();
+        assert!(error.contains(hint) && !error.contains("did you mean"), "{error}");
     }
     let error = read(&[PLAIN], &["model.adapter={ kind = \"LORA\" }"]).unwrap_err();
     assert!(error.contains("did you mean `lora`?"), "{error}");

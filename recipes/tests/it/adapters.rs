@@ -363,7 +363,7 @@ fn runs_checkpoints_and_adapters_are_sampled_from() {
         (vec!["--model", "builtin:atom", "--adapter", "run/samples"], "is no adapter"),
         (
             vec!["--model", "builtin:tiny", "--adapter", "copy"],
-            "error: --adapter: opening the adapter copy: copy/adapter_model.safetensors: has tensors of 2 \
+            "error: --adapter: opening the adapter copy/adapter_model.safetensors: has tensors of 2 \
              blocks, and the base has 4: the adapter was trained on another model; name that",
         ),
         (

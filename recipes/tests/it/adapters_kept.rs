@@ -146,7 +146,7 @@ fn an_adapter_of_another_base_is_noted_in_the_dry_run_as_in_the_run() {
         assert!(output.status.success(), "{}", stderr(&output));
         (stdout(&output), stderr(&output))
     };
-    let noted = "step-000001 was trained on builtin:atom, which has other weights";
+    let noted = "step-000001 was trained on builtin:atom with another seed: 3 there, ";
     let (said, _) = plan(&["--dry-run"]);
     assert!(!said.contains("was trained on"), "{said}");
     let (said, _) = plan(&["--dry-run", "--set", "seed=4"]);

@@ -8,6 +8,7 @@ use evals::run::{Run as Record, StepTokens, TokenFile};
 use recipes::config::Recipe;
 use recipes::data::problems;
 use recipes::dry_run::{Judged, Plan, ProblemStats, Prompts, Sizes};
+use recipes::memory::MemoryEstimate;
 use recipes::search_path::SearchPath;
 
 use crate::record::large;
@@ -193,7 +194,7 @@ fn an_adapter_is_planned_with_its_size_and_both_forms_of_the_weights() {
     for line in [
         "adapter  5,120 parameters, 17.11 % of the model's: rank 4, alpha 32, scale 8.0000, all-linear",
         "base  \"as-stored\": 0.1 MiB as stored (f32 0.1 MiB), 0.1 MiB in f32",
-        "or  with base = \"f32\": about 49 MiB",
+        "or  with base = \"f32\": at most about 49 MiB",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -205,6 +206,28 @@ fn an_adapter_is_planned_with_its_size_and_both_forms_of_the_weights() {
     let text = full.to_string();
     assert!(!text.contains("adapter") && !text.contains("base  "), "{text}");
     assert_eq!(full.stages[1].memory.reference, weights);
+}
+
+#[test]
+fn the_tokenizer_counts_and_the_rounded_copy_stays_beside_the_update_of_an_adapter() {
+    for adapter in ["", "adapter = { rank = 4 }, "] {
+        let keys = |dtype: &str| format!("{adapter}dtype = \"{dtype}\"");
+        let [plain, rounded] =
+            ["f32", "bf16"].map(|dtype| plan(&adapted(&keys(dtype), true)).stages[0].memory);
+        let vocabulary = recipes::builtin::Builtin::find("atom").unwrap().config().vocab_size;
+        assert_eq!(plain.tokenizer, 450 * vocabulary as u64);
+        let without = MemoryEstimate { tokenizer: 0, ..plain };
+        assert_eq!(plain.total() - without.total(), plain.tokenizer);
+        assert!(rounded.rounded > 0 && plain.rounded == 0);
+        // Of weights that are trained, it is let go before their gradients need as much.
+        let more = rounded.total() - plain.total();
+        let is_beside = more == rounded.rounded;
+        assert_eq!(is_beside, !adapter.is_empty(), "{more} of {}", rounded.rounded);
+        let text = plan(&adapted(&keys("bf16"), true)).to_string();
+        assert!(text.contains("memory  at most about ") && text.contains("tokenizer "), "{text}");
+        assert!(text.contains("sampling's copy of the weights in bf16"), "{text}");
+        assert_eq!(text.contains("cache, copy and backward pass in turn"), !is_beside, "{text}");
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn of_a_run_the_checkpoint_is_named() {
     let place = facts.model.unwrap().path;
     assert!(place.contains("mine/checkpoints/step-"), "{place}");
     let said = stderr(&output);
-    assert!(said.contains(&format!("note: of the run mine, {place} is evaluated")), "{said}");
+    assert!(said.contains(&format!("note: of the run mine, {place} is taken, ")), "{said}");
     // One that is named says nothing.
     let named = ["eval", "--model", &place, "--dry-run"];
     let output = stearin(temp.path(), &[&named[..], &bench[..4]].concat());

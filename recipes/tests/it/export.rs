@@ -96,6 +96,51 @@ fn an_adapter_is_written_for_peft_and_llama_cpp() {
     assert_eq!(open(&temp.path().join("again")), want);
 }
 
+/// Programs are named with the base in the form that they need.
+#[test]
+fn programs_that_cannot_have_the_base_are_not_named_without_it() {
+    let temp = tempdir().unwrap();
+    let adapter = golden("llama/adapter").display().to_string();
+    let [folder, file] =
+        ["llama/base", "llama/base-blocks.gguf"].map(|it| golden(it).display().to_string());
+    let said = |base: &str, adapter: &str, format: &str| {
+        let output = format!("{}-{format}.gguf", base.len()).replace("-peft.gguf", "-peft");
+        let _ = fs::remove_dir_all(temp.path().join(&output));
+        let with = [base, "--adapter", adapter, "--format", format, "-o", &output];
+        exported(temp.path(), &with).0
+    };
+    let of_folder = said(&folder, &adapter, "peft");
+    assert!(of_folder.contains("opened by: PEFT, vLLM (--enable-lora"), "{of_folder}");
+    assert!(!of_folder.contains("stearin export"), "{of_folder}");
+    let of_file = said(&file, &adapter, "peft");
+    assert!(of_file.contains("with the base as a Hugging Face folder"), "{of_file}");
+    // What it says to do can be done.
+    let command = of_file.split('`').nth(1).unwrap().strip_prefix("stearin export ").unwrap();
+    exported(temp.path(), &command.split(' ').collect::<Vec<_>>());
+    assert!(temp.path().join("BASE/model.safetensors").is_file());
+    let of_file = said(&file, &adapter, "gguf-adapter");
+    assert!(of_file.contains(&format!("llama-server -m {file} --lora ")), "{of_file}");
+    let of_folder = said(&folder, &adapter, "gguf-adapter");
+    assert!(of_folder.contains("with the base as a GGUF file"), "{of_folder}");
+    let command = of_folder.split('`').nth(1).unwrap().strip_prefix("stearin export ").unwrap();
+    exported(temp.path(), &command.split(' ').collect::<Vec<_>>());
+    assert!(temp.path().join("BASE.gguf").is_file());
+    // A builtin policy is nowhere else.
+    begin(&temp.path().join("run"), &crate::adapters::recipe(), 3);
+    let saved = "run/checkpoints/step-000003";
+    for (format, output) in [("peft", "own"), ("gguf-adapter", "own.gguf")] {
+        let (said, _) = exported(temp.path(), &[saved, "--format", format, "-o", output]);
+        assert!(said.contains("opened by: stearin (--model builtin:atom --adapter own"), "{said}");
+        assert!(!["PEFT", "vLLM", "llama"].iter().any(|one| said.contains(one)), "{said}");
+        assert!(said.contains("--format hf --merge writes it with the adapter"), "{said}");
+    }
+    // The files of a checkpoint are those of PEFT already.
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        let [own, theirs] = [saved, "own"].map(|folder| temp.path().join(folder).join(name));
+        assert!(fs::read(own).unwrap() == fs::read(theirs).unwrap(), "{name}");
+    }
+}
+
 #[test]
 fn settings_that_do_not_fit_the_model_are_refused_with_the_next_act() {
     let (base, adapter, _temp) = arguments("llama/base");

@@ -123,6 +123,53 @@ data.train = { kind = "arithmetic", count = 50, min_digits = 1, max_digits = 1, 
 "#;
 
 #[test]
+fn keys_for_a_table_in_braces_are_sent_into_the_braces_or_below_a_header() {
+    let keys = "steps = 2\nbatch = 4\ngroup_size = 2\nschedule = { kind = 'constant', lr = 1 }\n";
+    let stage = format!("[[stage]]\nkind = 'rl'\n{keys}");
+    let of = |text: &str| read(&[&format!("{RUN}{text}\n{stage}")], &[]).unwrap_err();
+    for (text, line) in [
+        (
+            "[model.adapters.early]\nfrom = 'x'",
+            "write `adapters.early = { ... }` within the braces, or write `[model]` and its keys below",
+        ),
+        ("model.adapters.early.from = 'x'", "write `adapters.early.from = ...` within the braces"),
+        (
+            "[eval]\nsampling = { top_k = 3 }\n[eval.sampling.more.still]\nx = 3",
+            "write `more.still = { ... }` within the braces, or write `[eval.sampling]` and its keys",
+        ),
+        ("[model]\nbase = 'f32'", "keep one of them, with the keys of both"),
+        ("seed = 3\n[seed.x]\ny = 3", "`seed` is set already, to another value than a table"),
+    ] {
+        let error = of(text);
+        assert!(error.starts_with("layer0.toml:") && error.contains(line), "{error}");
+        assert!(!error.contains("dotted key"), "{error}");
+    }
+    // Both ways that are offered are taken.
+    let named = "path = 'builtin:atom'\nadapter = 'lora'\n";
+    let data = RUN.lines().last().unwrap();
+    let braces =
+        "model = { path = 'builtin:atom', adapter = 'lora', adapters.early = { from = 'x' } }";
+    read(&[&format!("{braces}\n{data}\n{stage}")], &[]).unwrap();
+    let header = format!("{data}\n[model]\n{named}[model.adapters.early]\nfrom = 'x'\n{stage}");
+    read(&[&header], &[]).unwrap();
+}
+
+#[test]
+fn the_name_of_an_adapter_as_a_reference_is_told_how_to_be_one() {
+    let named = "[model]\nadapter = 'lora'\nadapters.early = { from = 'x' }\n";
+    let kl = "stage.rl.loss.kl=k3";
+    let line = "write `reference = { kind = \"adapter\", name = \"early\" }`";
+    for set in ["stage.rl.reference=early", "stage.rl.reference.kind=early"] {
+        let error = read(&[PLAIN, named], &[kl, set]).unwrap_err();
+        assert!(error.contains(line), "{error}");
+        let error = read(&[PLAIN], &[kl, set]).unwrap_err();
+        assert!(!error.contains("name = "), "there is no such adapter: {error}");
+    }
+    let set = "stage.rl.reference={ kind = \"adapter\", name = \"early\" }";
+    read(&[PLAIN, named], &[kl, set]).unwrap();
+}
+
+#[test]
 fn a_table_in_place_of_the_list_of_stages_is_read_as_a_stage() {
     let keys = "steps = 2\nbatch = 4\ngroup_size = 2\nschedule = { kind = 'constant', lr = 1 }\n";
     let of = |stage: &str| read(&[&format!("{RUN}{stage}\n{keys}")], &[]);

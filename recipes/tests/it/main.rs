@@ -38,6 +38,8 @@ mod hub;
 mod identity;
 mod killed;
 mod length_limits;
+#[cfg(target_os = "linux")]
+mod limited;
 mod mistakes;
 mod next_acts;
 mod optimizer_kept;
@@ -52,6 +54,7 @@ mod runs;
 mod schemas;
 mod shapes;
 mod sources;
+mod taken;
 mod threads;
 mod tidy;
 mod train;

@@ -326,7 +326,7 @@ fn a_plan_names_the_reference_and_counts_its_bytes() {
     let line = "adapter  earlier: 5,120 parameters that do not change, rank 4, from ";
     assert!(text.contains(line), "{text}");
     // As the run prints it.
-    let noted = "was trained on builtin:atom, which has other weights";
+    let noted = "was trained on builtin:atom with another seed: ";
     assert!(!text.contains(noted), "{text}");
     let text = plan(&named.replace("seed = 3", "seed = 4")).to_string();
     assert!(text.contains(noted), "{text}");

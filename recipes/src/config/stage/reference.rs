@@ -5,6 +5,8 @@ use std::num::NonZeroU64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::printable::counted;
+
 /// The policy that the KL terms of a stage look back at, `loss.kl` and `reward_kl`.
 ///
 /// Only where one of them is on is there a reference: another forward pass over every completion.
@@ -79,6 +81,21 @@ impl ReferenceChoice {
     /// Whether it is an average of the policy, which checkpoints have.
     pub fn is_average(&self) -> bool {
         matches!(self, Self::Ema { .. })
+    }
+
+    /// What stage `index` looks back at, in words. `is_adapter` says whether an adapter is trained.
+    pub fn describe(&self, index: usize, is_adapter: bool) -> String {
+        match self {
+            Self::Start {} => format!("the policy at the start of stage {index}"),
+            Self::Base {} if is_adapter => "the model without its adapter".to_owned(),
+            Self::Base {} => "the model that the run begins with".to_owned(),
+            Self::Adapter { name } => format!("the adapter {name}"),
+            Self::Ema { decay, every } => format!(
+                "a moving average of the policy from the start of stage {index} on, with decay \
+                 {decay}, moved after every {}",
+                if every.get() == 1 { "update".to_owned() } else { counted(every, "update") }
+            ),
+        }
     }
 
     /// Everything wrong with it by itself, each with its key.

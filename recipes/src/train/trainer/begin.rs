@@ -85,12 +85,20 @@ pub(super) fn first_facts(
     Ok(Facts { model: Some(own), ..facts })
 }
 
-/// Keeps the lines of the console in the run from here on. The first says that an adapter is
-/// trained, where one is.
-pub(super) fn open_log(run_dir: &RunDir, console: &Console) -> Result<()> {
+/// Keeps the lines of the console in the run from here on. The first say that an adapter is
+/// trained, where one is, and what stages with a KL look back at.
+pub(super) fn open_log(run_dir: &RunDir, recipe: &Recipe, console: &Console) -> Result<()> {
     console.log_to(&run_dir.root().join(LOG))?;
     if let Some(adapter) = run_dir.facts()?.model.as_ref().and_then(trained) {
         console.print(&format!("training an adapter of {adapter}"));
+    }
+    let is_adapter = recipe.model.adapter.is_some();
+    for (index, stage) in recipe.stages.iter().enumerate() {
+        let Some(reference) = stage.reference() else { continue };
+        let named = reference.adapter().and_then(|name| recipe.model.adapters.get(name));
+        let from = named.map_or_else(String::new, |named| format!(", from {}", named.from));
+        let what = reference.describe(index, is_adapter);
+        console.print(&format!("the KL of stage {index} is taken to {what}{from}"));
     }
     Ok(())
 }

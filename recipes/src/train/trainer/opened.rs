@@ -56,7 +56,11 @@ fn unusable(
 ) -> anyhow::Error {
     let path = saved.path.display();
     let next = way_back(root, &saved.path, Some(&command.resume(&[])));
-    anyhow!("the checkpoint {path} cannot be used: {}\n{next}", with_causes(error))
+    let why = with_causes(error);
+    // The path is in the sentence already.
+    let shorter = why.strip_prefix(&path.to_string()).and_then(|why| why.strip_prefix([':', '/']));
+    let why = shorter.map_or(&*why, str::trim_start);
+    anyhow!("the checkpoint {path} cannot be used: {why}\n{next}")
 }
 
 /// Fails where the adapter in the checkpoint, the state of its optimizer, or what its stage looks

@@ -10,7 +10,7 @@ use super::*;
 use crate::builtin::Builtin;
 use crate::train::table::{Credit, Table};
 use crate::train::update::{UpdatePlan, UpdateReport, update};
-use crate::zeroth::values;
+use crate::zeroth::{logs, values};
 
 const SEED: u64 = 42;
 
@@ -69,7 +69,7 @@ fn trained(
     for done in 0..count {
         report = update(&plan, &mut zeroth, &table, done, &mut |_, _| {}, &mut |_| Ok(())).unwrap();
     }
-    let log = crate::zeroth::logs(temp.path()).unwrap().pop().unwrap().read().unwrap();
+    let log = logs(temp.path()).unwrap().pop().unwrap().read().unwrap();
     (report, log)
 }
 
@@ -85,7 +85,7 @@ fn set(model: &Model, all: &[Vec<f32>]) {
     model.update(|variables| {
         for ((_, variable), values) in variables.trainable().zip(all) {
             let shape = variable.shape();
-            let tensor = candle::Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+            let tensor = Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
             variable.set(&tensor).unwrap();
         }
     });
@@ -106,7 +106,7 @@ fn loss_of(model: &Model, budget: usize) -> f64 {
         let loss = engine::forward(model, &packed, &targets, 1.0, &mut |scores| {
             // As the loss does: a coefficient for each token, then the sum.
             let coefficients = vec![1.0 / 5.0; targets.len()];
-            let coefficients = candle::Tensor::new(coefficients, &Device::Cpu)?;
+            let coefficients = Tensor::new(coefficients, &Device::Cpu)?;
             Ok((scores.log_probs.neg()? * coefficients)?.sum_all()?)
         });
         sum += loss.unwrap().loss;
