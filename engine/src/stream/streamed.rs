@@ -10,7 +10,7 @@ use std::thread::{self, ThreadId};
 use candle::{DType, Device};
 
 use super::master::{Handle, Master};
-use super::ring::{Motion, Ring};
+use super::ring::{Motion, Ring, Shared};
 use super::setting::{of_adapter, places, reserve, trained};
 use super::units::{slot_size, units};
 use super::{Ends, Options, Share, Terms, Traffic, Transform, in_place};
@@ -45,6 +45,8 @@ pub struct Streamed {
     terms: Terms,
     backend: Backend,
     version: AtomicU64,
+    /// What the threads share, to be read during a pass, too.
+    shared: Arc<Shared>,
     state: Mutex<State>,
     _share: Share,
 }
@@ -74,8 +76,10 @@ impl Streamed {
     /// # Errors
     ///
     /// Fails with [`Error::Budget`] when slots, scratch memory and what is resident do not fit the
-    /// arena. Fails when there are no slots, when the adapter was made for another model, when
-    /// weights in the format of a file are to be trained, and when the master cannot be read.
+    /// arena, and with [`Error::ReadOnly`] when weights of a file are to be trained that was
+    /// opened to be read. Fails when there are no slots, when the adapter was made for another
+    /// model, when weights in the format of a file are to be trained, and when the master cannot be
+    /// read.
     pub fn new(
         master: Master,
         frozen: impl Fn(&str) -> bool,
@@ -93,15 +97,20 @@ impl Streamed {
         if options.slots == 0 {
             return Err(Error::Input("streamed weights need at least one slot".into()));
         }
+        let mut writes = false;
+        base.visit(|place| writes |= place.is_some());
+        if writes {
+            master.check_writable()?;
+        }
         let streams_ends = options.ends == Ends::Streamed;
         let units = units(&master.table, streams_ends, options.as_stored);
-        let (size, mut handle) = (slot_size(&units), master.handle()?);
+        let (size, mut handle) = (slot_size(&units), master.handle(writes)?);
         let specs = adapter.as_ref().map_or(&master.specs, Adapter::specs);
         let terms = Terms::new(&master.table, options, &size.0, 3 * handle.bytes())
             .with_scratch(specs, &trainable);
         let share = reserve(&options.arena, &terms)?;
         let resident = Resident::read(&master, streams_ends, &mut handle)?;
-        let handles = [master.handle()?, master.handle()?];
+        let handles = [master.handle(false)?, master.handle(writes)?];
         let places = places(&base, master.config.vocab_size, units.len());
         let backend = Backend::of(DType::F32, &Device::Cpu).with_precision(options.precision)?;
         let (applied, motion) = (vec![0; units.len()], Motion::of(options));
@@ -125,6 +134,7 @@ impl Streamed {
             terms,
             backend,
             version: AtomicU64::new(Version::unique().weights),
+            shared: state.ring.shared.clone(),
             state: Mutex::new(state),
             _share: share,
         })
@@ -171,13 +181,9 @@ impl Streamed {
         &self.terms
     }
 
-    /// What was moved so far.
-    ///
-    /// # Errors
-    ///
-    /// Fails during a pass of another thread.
-    pub fn traffic(&self) -> Result<Traffic> {
-        Ok(self.state()?.ring.shared.counters.read())
+    /// What was moved so far. Any thread may ask, also during a pass.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.counters.read()
     }
 
     /// Applies an update to every trainable parameter, to each before its next use. Caches and

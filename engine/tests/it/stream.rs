@@ -2,6 +2,7 @@
 
 mod adapters;
 mod budget;
+mod failing;
 mod files;
 mod lockstep;
 mod perturbed;

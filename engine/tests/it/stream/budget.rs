@@ -60,12 +60,12 @@ fn bytes_are_counted() {
     let block = streamed.terms().slot as u64;
     let (losses, g) = measure(streamed.policy(), &scratch, 0, true);
     assert!(losses.iter().all(|loss| loss.is_finite()));
-    let first = streamed.traffic().unwrap();
+    let first = streamed.traffic();
     assert_eq!((first.written_bytes, first.writes), (0, 0), "nothing has changed");
     streamed.defer(Arc::new(update(0, g, rate(0), Mistake::None))).unwrap();
     measure(streamed.policy(), &scratch, 1, true);
     streamed.flush().unwrap();
-    let second = streamed.traffic().unwrap().since(&first);
+    let second = streamed.traffic().since(&first);
     assert_eq!((second.written_bytes, second.writes), (5 * block, 5));
     // Two blocks may be read ahead for the next pass.
     let reads = first.reads + second.reads;
@@ -80,7 +80,7 @@ fn throttled(up: f64, down: f64, compute: f64, overlap: bool, slots: usize) -> (
     let config = ModelConfig { num_layers: 12, ..config(Family::Qwen3) };
     let plan = options(slots, overlap, Ends::Resident);
     let bytes = Terms::predict(&config, &plan, false, true).unwrap().slot as f64;
-    let link = Arc::new(Throttle { up: bytes / up, down: bytes / down });
+    let link = Arc::new(Throttle::new(bytes / up, bytes / down).unwrap());
     let run = Run { options: Options { link, ..plan }, ..Run::default() };
     let streamed = run.streamed(&config, Place::Memory);
     let scratch = Scratch::new(&streamed.policy(), &Arena::default()).unwrap();
@@ -93,10 +93,10 @@ fn throttled(up: f64, down: f64, compute: f64, overlap: bool, slots: usize) -> (
     streamed.flush().unwrap();
     let slow = Update { delay, ..update(0, 1.0, 0.1, Mistake::None) };
     streamed.defer(Arc::new(slow)).unwrap();
-    let (before, began) = (streamed.traffic().unwrap(), Instant::now());
+    let (before, began) = (streamed.traffic(), Instant::now());
     measure(streamed.policy(), &scratch, 1, true);
     streamed.flush().unwrap();
-    (began.elapsed().as_secs_f64(), streamed.traffic().unwrap().since(&before))
+    (began.elapsed().as_secs_f64(), streamed.traffic().since(&before))
 }
 
 /// The first blocks were read ahead; those of the next pass are read at the end.
