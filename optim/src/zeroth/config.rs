@@ -212,13 +212,6 @@ impl EstimatorConfig {
         let mut problems = self.problems();
         let scheme = self.scheme(run_seed, tensors);
         problems.extend(scheme.problems());
-        if matches!(self, Self::Coordinates(_)) {
-            let elements: usize = scheme.tensors.own().map(super::TensorSpec::len).sum();
-            if elements > usize::from(u16::MAX) {
-                let most = u16::MAX;
-                problems.push(format!("{elements} elements are trained, expected at most {most}"));
-            }
-        }
         if !problems.is_empty() {
             return Err(Error::Config { problems });
         }
