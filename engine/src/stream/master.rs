@@ -143,15 +143,15 @@ impl Master {
     }
 
     /// SHA-256 of the tensors, in the order of the parameters, in hexadecimal digits.
-    pub(super) fn digest(&self) -> Result<String> {
-        Ok(hex(&self.hash()?))
+    pub(super) fn digest(&self, handle: &mut Handle) -> Result<String> {
+        Ok(hex(&self.hash(handle)?))
     }
 
     /// Marks the file as complete.
-    pub(super) fn seal(&self) -> Result<()> {
+    pub(super) fn seal(&self, handle: &mut Handle) -> Result<()> {
         match &self.medium {
             Medium::Memory(_) => Ok(()),
-            Medium::File(file) => file.seal(|| self.hash()),
+            Medium::File(file) => file.seal(|| self.hash(handle)),
         }
     }
 
@@ -163,12 +163,12 @@ impl Master {
     pub fn verify(&self) -> Result<()> {
         match &self.medium {
             Medium::Memory(_) => Ok(()),
-            Medium::File(file) => file.compare(&self.hash()?),
+            Medium::File(file) => file.compare(&self.hash(&mut self.handle(false)?)?),
         }
     }
 
-    fn hash(&self) -> Result<[u8; 32]> {
-        let (mut digest, mut handle) = (Sha256::new(), self.handle(false)?);
+    fn hash(&self, handle: &mut Handle) -> Result<[u8; 32]> {
+        let mut digest = Sha256::new();
         for region in self.table.regions() {
             for place in &region.tensors {
                 handle.read(region, place.bytes.clone(), &mut |_, bytes| digest.update(bytes))?;

@@ -1,6 +1,7 @@
 //! A policy whose blocks are fetched one at a time.
 
 mod resident;
+mod saved;
 mod source;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +14,14 @@ use super::master::{Handle, Master};
 use super::ring::{Motion, Ring, Shared};
 use super::setting::{of_adapter, places, reserve, trained};
 use super::units::{slot_size, units};
-use super::{Ends, Options, Share, Terms, Traffic, Transform, in_place};
+use super::{Arena, Ends, Options, Share, Terms, Traffic, Transform, in_place};
 use crate::adapter::Adapter;
 use crate::backend::Backend;
 use crate::rope::Rope;
-use crate::weights::{Spec, Value, Version, Weights};
-use crate::{Error, Model, Policy, Result};
+use crate::weights::{Spec, Version, Weights};
+use crate::{Error, Policy, Result};
 use kernels::logits::CHUNK;
-use resident::{Resident, whole};
+use resident::Resident;
 
 /// Weights of which a few blocks are in memory at a time: a ring of slots, into which one thread
 /// reads ahead of the pass, and from which another thread writes back what was changed.
@@ -47,6 +48,8 @@ pub struct Streamed {
     version: AtomicU64,
     /// What the threads share, to be read during a pass, too.
     shared: Arc<Shared>,
+    /// What counts its memory, and that of passes.
+    arena: Arena,
     state: Mutex<State>,
     _share: Share,
 }
@@ -105,9 +108,11 @@ impl Streamed {
         let streams_ends = options.ends == Ends::Streamed;
         let units = units(&master.table, streams_ends, options.as_stored);
         let (size, mut handle) = (slot_size(&units), master.handle(writes)?);
-        let specs = adapter.as_ref().map_or(&master.specs, Adapter::specs);
-        let terms = Terms::new(&master.table, options, &size.0, 3 * handle.bytes())
-            .with_scratch(specs, &trainable);
+        let terms = Terms::new(&master.table, options, &size.0, 3 * handle.bytes());
+        let terms = match &adapter {
+            Some(adapter) => terms.with_adapter(adapter)?,
+            None => terms.with_scratch(&master.specs, &trainable).checked()?,
+        };
         let share = reserve(&options.arena, &terms)?;
         let resident = Resident::read(&master, streams_ends, &mut handle)?;
         let handles = [master.handle(false)?, master.handle(writes)?];
@@ -135,6 +140,7 @@ impl Streamed {
             backend,
             version: AtomicU64::new(Version::unique().weights),
             shared: state.ring.shared.clone(),
+            arena: options.arena.clone(),
             state: Mutex::new(state),
             _share: share,
         })
@@ -233,62 +239,6 @@ impl Streamed {
             state.resident_changed = false;
         }
         Ok(state)
-    }
-
-    /// Calls `f` with every weight of the base as it is now, in checkpoint order.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`], and when `f` fails.
-    pub fn visit(&self, f: &mut dyn FnMut(&Spec, Value) -> Result<()>) -> Result<()> {
-        let mut state = self.flushed()?;
-        for region in self.master.table.regions() {
-            for i in 0..region.tensors.len() {
-                f(&region.tensors[i].spec, whole(region, i, &mut state.handle)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The model with the base's weights as they are now, all in memory.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`], and as [`Model::of_values`].
-    pub fn model(&self) -> Result<Model> {
-        let mut state = self.flushed()?;
-        let regions = self.master.table.regions();
-        let mut all =
-            regions.flat_map(|region| (0..region.tensors.len()).map(move |i| (region, i)));
-        let mut get = |_: &str, _: &[usize]| {
-            let (region, i) = all.next().expect("the same weights in the same order");
-            whole(region, i, &mut state.handle)
-        };
-        Model::of_values(self.master.config.clone(), &mut get, DType::F32, &Device::Cpu)
-    }
-
-    /// SHA-256 of the base's weights as they are now, in checkpoint order, in hexadecimal digits.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`].
-    pub fn digest(&self) -> Result<String> {
-        let state = self.flushed()?;
-        let digest = self.master.digest();
-        drop(state);
-        digest
-    }
-
-    /// Writes all weights back, and marks a file as complete.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`].
-    pub fn seal(self) -> Result<()> {
-        let mut state = self.flushed()?;
-        state.handle.sync()?;
-        drop(state);
-        self.master.seal()
     }
 
     /// The state, unless a pass uses it.

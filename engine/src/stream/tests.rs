@@ -6,7 +6,7 @@ use std::time::Duration;
 use candle::{DType, Device};
 
 use super::ring::Faults;
-use super::{Ends, Link, Master, Options, Streamed, Transform};
+use super::{Arena, Ends, Link, Master, Options, Perturbed, Scratch, Streamed, Transform};
 use crate::{Biases, Family, Model, ModelConfig, Packed, RopeScaling, Target, Value};
 
 /// Adds a number to every element, slowly.
@@ -126,4 +126,23 @@ fn no_pass_returns_scores_of_a_unit_that_was_not_written_back() {
             assert!(score().is_err() && streamed.flush().is_err());
         }
     }
+}
+
+/// It is noticed at the end of the pass, when no block is left that would be asked for.
+#[test]
+fn a_write_back_that_fails_during_a_pass_fails_it() {
+    let faults = Faults { fails: Some(1), ..Faults::default() };
+    let streamed = streamed(config(2), &Options { faults, ..Options::default() });
+    let scratch = Scratch::new(&streamed.policy(), &Arena::default()).unwrap();
+    // A chunk of the head takes longer than the write-back.
+    let slow = Add(0.0, Duration::from_millis(100));
+    let perturbed = Perturbed::new(&slow, &scratch);
+    let policy = streamed.policy().with_perturbed(Some(&perturbed)).unwrap();
+    let mut packed = Packed::default();
+    packed.push(&[1, 2, 3], None).unwrap();
+    let score = || policy.score(&packed, &[Target { row: 1, token: 3 }], 1.0);
+    score().unwrap();
+    streamed.defer(Arc::new(Add(0.1, Duration::ZERO))).unwrap();
+    let error = score().unwrap_err().to_string();
+    assert!(error.contains("a write-back that fails on purpose"), "{error}");
 }

@@ -6,6 +6,7 @@ mod failing;
 mod files;
 mod lockstep;
 mod perturbed;
+mod rows;
 mod steps;
 mod streamed;
 mod transforms;

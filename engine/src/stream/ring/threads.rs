@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// Fails when a write-back has failed or a thread has panicked.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in crate::stream) fn check(&self) -> Result<()> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*failed, Failed::No) {
             return Ok(());

@@ -17,7 +17,7 @@ use super::steps::{Place, Run, batch, options, update};
 use super::transforms::Mistake;
 use crate::support::{config, values};
 
-/// Panics as a transfer of a number ends.
+/// Panics as the transfer of this number ends.
 #[derive(Debug)]
 struct Panics {
     up: Option<usize>,
@@ -31,8 +31,12 @@ impl Panics {
     }
 
     fn count(&self, way: usize, at: Option<usize>) {
-        let ended = self.ended[way].fetch_add(1, Ordering::Relaxed);
-        assert_ne!(Some(ended), at, "a link that panics on purpose");
+        // Rows of an embedding are read by the pass itself.
+        let of_ring = |name: &str| name.starts_with("stream ");
+        if std::thread::current().name().is_some_and(of_ring) {
+            let ended = self.ended[way].fetch_add(1, Ordering::Relaxed);
+            assert_ne!(Some(ended), at, "a link that panics on purpose");
+        }
     }
 }
 

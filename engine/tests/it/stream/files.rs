@@ -163,6 +163,49 @@ fn a_damaged_weight_is_found() {
     assert!(error.contains("its weights are not those that were written"), "{error}");
 }
 
+/// Every way to the file is past the page cache, where the file system can.
+#[test]
+#[cfg(target_os = "linux")]
+fn direct_access_is_direct() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("weights");
+    let model = written(&path);
+    for access in [Access::Buffered, Access::Direct] {
+        let master = Master::open(&path, model.config().clone(), access, true).unwrap();
+        if let Some(note) = master.note() {
+            println!("skipped: {note}");
+            return;
+        }
+        let options = Options { ends: engine::stream::Ends::Streamed, ..Options::default() };
+        let streamed = Streamed::new(master, |_| false, None, &options).unwrap();
+        let direct = i64::from(nix::libc::O_DIRECT);
+        let flags = flags_of(&path);
+        // Those of the reader, the writer and the passes; the header is written through the cache.
+        let found = flags.iter().filter(|flags| *flags & direct != 0).count();
+        let expected = if access == Access::Direct { 3 } else { 0 };
+        assert_eq!((found, flags.len()), (expected, 4), "{access:?}");
+        streamed.defer(std::sync::Arc::new(update(0, 1.0, 0.1, Mistake::None))).unwrap();
+        streamed.seal().unwrap();
+    }
+}
+
+/// The flags of all open files of this path in this process, as the system has them.
+#[cfg(target_os = "linux")]
+fn flags_of(path: &Path) -> Vec<i64> {
+    let path = path.canonicalize().unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+        let entry = entry.unwrap();
+        let number = entry.file_name().into_string().unwrap();
+        (fs::read_link(entry.path()).ok()? == path).then_some(number)
+    });
+    let flags = |number: String| {
+        let facts = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        let flags = facts.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        i64::from_str_radix(flags.trim(), 8).unwrap()
+    };
+    open.map(flags).collect()
+}
+
 /// A file system without `O_DIRECT` is read through the page cache, and that is said.
 #[test]
 #[cfg(target_os = "linux")]
