@@ -166,8 +166,11 @@ impl<'a> Policy<'a> {
             own.check_feed(member.cache, member.feed)?;
         }
         if members.iter().all(|member| member.feed.is_empty()) {
-            members.iter_mut().for_each(|member| member.logits.clear());
-            return Ok(members.iter().map(|_| Ok(())).collect());
+            let cleared = members.iter_mut().map(|member| {
+                member.logits.clear();
+                Ok(())
+            });
+            return Ok(cleared.collect());
         }
         if self.backend() == Backend::Reference {
             let each = policies.into_iter().zip(members);

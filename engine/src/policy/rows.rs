@@ -15,7 +15,7 @@ pub(crate) struct SharedRows {
     rows: Tensor,
 }
 
-impl<'a> Policy<'a> {
+impl Policy<'_> {
     /// The rows of the tokens of several passes; none of weights that are at hand.
     pub(crate) fn shared_rows<'t>(
         &self,

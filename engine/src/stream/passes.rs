@@ -171,13 +171,6 @@ impl Sizes {
         grown(block, if rows > 4 || scored > 4 { head.max(lines(scored, width)) } else { 0 })
     }
 
-    /// Bytes of the scores of attention to so many positions, for one task.
-    fn scores(&self, positions: usize, queries: usize) -> usize {
-        let blocks = positions.div_ceil(POSITIONS).saturating_add(2);
-        let block = POSITIONS * size_of::<f32>() * queries + size_of::<[usize; 6]>();
-        product(&[blocks, block])
-    }
-
     /// Bytes of a chunk of the head that is rounded for each product.
     fn rounded_chunk(&self) -> usize {
         let tokens = CHUNK.min(self.vocab).next_multiple_of(16);
@@ -188,6 +181,13 @@ impl Sizes {
     fn blocks(&self, blocks: usize) -> usize {
         bytes_of(product(&[blocks, self.layers, self.kv]))
     }
+}
+
+/// Bytes of the scores of some queries' attention to so many positions.
+fn scores(positions: usize, queries: usize) -> usize {
+    let blocks = positions.div_ceil(POSITIONS).saturating_add(2);
+    let block = POSITIONS * size_of::<f32>() * queries + size_of::<[usize; 6]>();
+    product(&[blocks, block])
 }
 
 impl Load {
@@ -233,7 +233,7 @@ impl PassTerms {
     ) -> Result<Self> {
         let Load { probes, rows, segments, longest, scored } = *load;
         let of = Sizes::of(config, precision);
-        let scores = product(&[rayon::current_num_threads(), of.scores(longest, TILE)]);
+        let scores = product(&[rayon::current_num_threads(), scores(longest, TILE)]);
         // The rows that are fetched are there until each pass has its own.
         let fetched =
             sum(&[product(&[all.min(of.vocab), of.width]), product(&[4, rows, of.width])]);
@@ -289,7 +289,7 @@ impl PassTerms {
     ) -> Result<Self> {
         let Load { probes: members, rows, segments: prompts, longest, .. } = *load;
         let of = Sizes::of(config, precision);
-        let scores = product(&[rayon::current_num_threads(), of.scores(longest, TILE)]);
+        let scores = product(&[rayon::current_num_threads(), scores(longest, TILE)]);
         let fetched =
             sum(&[product(&[rows.min(of.vocab), of.width]), product(&[4, rows, of.width])]);
         // The logits of one member are copied.
@@ -313,7 +313,7 @@ impl PassTerms {
     /// Bytes of the scores of one row's attention to so many positions, which a cache keeps.
     pub(crate) fn scores(config: &ModelConfig, positions: usize) -> usize {
         let of = Sizes::of(config, MatmulPrecision::F32);
-        product(&[config.num_kv_heads, of.scores(positions, of.group.min(TILE))])
+        product(&[config.num_kv_heads, scores(positions, of.group.min(TILE))])
     }
 
     /// A step of decoding: the rows of all members, and the most of one.

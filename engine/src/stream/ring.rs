@@ -71,10 +71,10 @@ impl Ring {
         units: Vec<Unit>,
         (size, buffers): &(SlotSize, Vec<usize>),
         handles: [Handle; 2],
-        motion: Motion,
+        motion: &Motion,
     ) -> Result<Self> {
         let count = units.len();
-        let shared = Arc::new(Shared::new(units, &motion));
+        let shared = Arc::new(Shared::new(units, motion));
         let ((requests, asked), (free, freed)) = (channel(), channel());
         let ((filled, full), (changed, changes)) = (channel(), channel());
         for _ in 0..motion.slots {

@@ -119,7 +119,7 @@ impl Streamed {
         let places = places(&base, master.config.vocab_size, units.len());
         let backend = Backend::of(DType::F32, &Device::Cpu).with_precision(options.precision)?;
         let (applied, motion) = (vec![0; units.len()], Motion::of(options));
-        let ring = Ring::new(units, &size, handles, motion)?;
+        let ring = Ring::new(units, &size, handles, &motion)?;
         let state = State {
             ring,
             handle,

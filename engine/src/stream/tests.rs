@@ -110,7 +110,7 @@ fn no_pass_returns_scores_of_a_unit_that_was_not_written_back() {
         for fails in 0..4 {
             let faults = Faults { fails: Some(fails), ..Faults::default() };
             let (link, ends) = (Arc::new(SlowDown), Ends::Streamed);
-            let options = Options { slots, faults, link, ends, ..Options::default() };
+            let options = Options { slots, ends, link, faults, ..Options::default() };
             let config = ModelConfig { tie_embeddings: false, ..config(2) };
             let streamed = streamed(config, &options);
             let mut packed = Packed::default();

@@ -115,7 +115,8 @@ impl Streamed {
             for tokens in distinct.chunk_by(|a, b| is_behind(*a) == is_behind(*b)) {
                 let (own, later) = rest.split_at_mut(tokens.len() * width);
                 if is_behind(tokens[0]) {
-                    update.apply_rows(index, tokens, &own.to_vec(), own);
+                    let from = own.to_vec();
+                    update.apply_rows(index, tokens, &from, own);
                 }
                 rest = later;
             }
