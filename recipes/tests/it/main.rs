@@ -51,6 +51,7 @@ mod runs;
 mod schemas;
 mod shapes;
 mod sources;
+mod streamed_noise;
 mod threads;
 mod tidy;
 mod train;

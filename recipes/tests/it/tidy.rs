@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("optim", &["kernels", "settings"]),
     ("evals", &["engine", "rewards", "rollout", "settings"]),
     ("dash", &["evals", "rewards"]),
-    ("recipes", &["dash", "engine", "evals", "optim", "rewards", "rollout", "settings"]),
+    ("recipes", &["dash", "engine", "evals", "kernels", "optim", "rewards", "rollout", "settings"]),
 ];
 
 /// Rooms without tensors.
