@@ -92,6 +92,7 @@ pub fn backward<'a>(
     }
     let Some(d_hidden) = d_hidden else { return Ok(output) };
     let d_rows = trunk.backward(d_hidden, sink)?;
+    policy.weights.end_pass()?;
     if let Some(index) = trainable.embed {
         // What is left of the head is the tied embedding's.
         let into = if let Some(d_head) = d_head {

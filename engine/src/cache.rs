@@ -10,6 +10,7 @@ use std::sync::Arc;
 use candle::Tensor;
 
 use crate::backend::cpu::{self, KvBlock};
+use crate::stream::Share;
 use crate::weights::Version;
 use crate::{Error, Result};
 use kernels::attention::POSITIONS;
@@ -23,6 +24,7 @@ pub struct Prefix {
     pub(crate) rows: PrefixRows,
     /// Of the weights that it was made from.
     pub(crate) version: Version,
+    pub(crate) _share: Option<Share>,
 }
 
 impl Prefix {
@@ -55,6 +57,7 @@ pub struct Cache {
     pub(crate) store: Store,
     /// Of the weights that it was made for.
     pub(crate) version: Version,
+    pub(crate) _share: Option<Share>,
 }
 
 /// Where one sequence stands.

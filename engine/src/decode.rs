@@ -8,6 +8,7 @@ use candle::Tensor;
 
 use crate::backend::{Backend, cpu, reference};
 use crate::cache::{Cache, Prefix, PrefixRows, Slot, Store};
+use crate::stream::{Load, PassTerms, Share};
 use crate::{Error, Packed, Policy, Result};
 
 pub use kernels::likeliest::Likeliest;
@@ -68,6 +69,9 @@ impl Policy<'_> {
         for prompt in prompts {
             packed.push(prompt, None)?;
         }
+        let shares = self.hold_prefixes(prompts)?;
+        let load = Load::of(&packed, 0);
+        let _held = self.hold(|| PassTerms::prefill(self.config(), self.precision(), &load))?;
         let prefilled: Vec<_> = match self.backend() {
             Backend::Cpu { .. } => cpu::prefill::prefill(self, &packed)?
                 .into_iter()
@@ -78,7 +82,17 @@ impl Policy<'_> {
                 vec![(logits, PrefixRows::Reference(layers))]
             }
         };
-        self.prefixes(prompts, prefilled)
+        self.weights.end_pass()?;
+        self.prefixes(prompts, prefilled, shares)
+    }
+
+    /// The memory of the prefixes of prompts, where the weights count it.
+    pub(crate) fn hold_prefixes(self, prompts: &[&[u32]]) -> Result<Vec<Option<Share>>> {
+        let hold = |prompt: &&[u32]| {
+            let bytes = || PassTerms::prefix(self.config(), prompt.len());
+            self.hold_bytes(bytes, "a prefilled prompt")
+        };
+        prompts.iter().map(hold).collect()
     }
 
     /// Prompts with their logits and rows.
@@ -86,15 +100,17 @@ impl Policy<'_> {
         self,
         prompts: &[&[u32]],
         prefilled: Vec<(Vec<f32>, PrefixRows)>,
+        shares: Vec<Option<Share>>,
     ) -> Result<Vec<Arc<Prefix>>> {
         let version = self.version();
-        let prefix = |(prompt, (logits, rows)): (&&[u32], (Vec<f32>, PrefixRows))| {
+        let prefix = |((prompt, (logits, rows)), share): ((&&[u32], _), _)| {
+            let logits: Vec<f32> = logits;
             if logits.iter().any(|logit| !logit.is_finite()) {
                 return Err(not_finite(prompt.len() - 1));
             }
-            Ok(Arc::new(Prefix { len: prompt.len(), logits, rows, version }))
+            Ok(Arc::new(Prefix { len: prompt.len(), logits, rows, version, _share: share }))
         };
-        prompts.iter().zip(prefilled).map(prefix).collect()
+        prompts.iter().zip(prefilled).zip(shares).map(prefix).collect()
     }
 
     /// An empty cache for `slots` sequences of at most `new_tokens` rows each beyond their prompts.
@@ -104,6 +120,8 @@ impl Policy<'_> {
     /// Fails when the device refuses the storage.
     pub fn cache(self, slots: usize, new_tokens: usize) -> Result<Cache> {
         let (config, version) = (self.config(), self.version());
+        let bytes = || PassTerms::cache(config, slots, new_tokens);
+        let share = self.hold_bytes(bytes, "a cache of keys and values")?;
         let store = match self.backend() {
             Backend::Cpu { .. } => Store::Cpu(Box::new(cpu::decode::Buffers::new(self)?)),
             Backend::Reference => {
@@ -114,7 +132,7 @@ impl Policy<'_> {
             }
         };
         let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
-        Ok(Cache { slots, capacity: new_tokens, store, version })
+        Ok(Cache { slots, capacity: new_tokens, store, version, _share: share })
     }
 
     /// Adds one token to each slot named in `feed`; `logits` becomes what follows each.

@@ -52,6 +52,16 @@ pub enum Error {
     /// numbers that are not finite. The sentence names the argument.
     #[error("{0}")]
     Input(String),
+    /// Weights of a file are to be trained that was opened to be read.
+    #[error(
+        "{path}: its weights are trained, and it was opened to be read only: open it for training, \
+         or freeze them and train an adapter",
+        path = path.display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// Streamed or perturbed weights take more memory than they may.
     #[error("{needed} bytes are needed of a budget of {budget}: {terms}")]
     Budget {

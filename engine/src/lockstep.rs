@@ -14,7 +14,7 @@ use crate::backend::cpu::{prefill, trunk::Rows};
 use crate::backward::{LossOutput, ScoreTensors};
 use crate::cache::{Cache, Prefix, PrefixRows, Store};
 use crate::score;
-use crate::stream::Perturbed;
+use crate::stream::{Load, PassTerms, Perturbed, STREAMED_ROWS};
 use crate::{Error, Packed, Policy, Result, Scores, Target};
 
 /// One of the passes that are scored together.
@@ -41,11 +41,8 @@ pub struct Member<'a> {
     pub logits: &'a mut Vec<f32>,
 }
 
-/// Rows of prompts in one pass over weights that are streamed.
-const STREAMED_ROWS: usize = 4096;
-
 impl<'a> Policy<'a> {
-    /// [`Policy::score`] of each probe.
+    /// [`Policy::score`] of each probe; of none, nothing is asked for.
     ///
     /// # Errors
     ///
@@ -79,14 +76,25 @@ impl<'a> Policy<'a> {
 
     fn pass_each(self, probes: &[Probe<'a>], temperature: f64) -> Result<Vec<score::Pass>> {
         let policies = self.each(probes.iter().map(|probe| probe.perturbed))?;
+        if probes.is_empty() {
+            return Ok(Vec::new());
+        }
         let each = || policies.iter().copied().zip(probes);
         if self.backend() == Backend::Reference {
             return each()
                 .map(|(own, probe)| own.pass(probe.packed, probe.targets, temperature, 0))
                 .collect();
         }
-        let begun = each().map(|(own, probe)| Rows::embed(own, probe.packed));
+        let _held = self.hold(|| {
+            let all = probes.iter().map(|probe| probe.packed.rows()).sum();
+            let each = probes.iter().map(|probe| Load::of(probe.packed, probe.targets.len()));
+            let most = each.reduce(Load::and).expect("there are probes");
+            PassTerms::scored(self.config(), self.precision(), all, &most)
+        })?;
+        let shared = self.shared_rows(probes.iter().map(|probe| probe.packed.tokens()))?;
+        let begun = each().map(|(own, probe)| Rows::embed(own, probe.packed, shared.as_ref()));
         let mut begun = begun.collect::<Result<Vec<_>>>()?;
+        drop(shared);
         for layer in 0..self.config().num_layers {
             let block = self.base_block(layer)?;
             for (&own, rows) in policies.iter().zip(&mut begun) {
@@ -96,7 +104,9 @@ impl<'a> Policy<'a> {
         let passes = each()
             .zip(begun)
             .map(|((own, probe), rows)| Ok((own, rows.finish(own)?, probe.targets)));
-        score::forward_each(self, passes.collect::<Result<_>>()?, temperature)
+        let passes = score::forward_each(self, passes.collect::<Result<_>>()?, temperature)?;
+        self.weights.end_pass()?;
+        Ok(passes)
     }
 
     /// [`Policy::prefill_all`] of the same prompts under each perturbation. The inner results say
@@ -115,16 +125,25 @@ impl<'a> Policy<'a> {
         if self.backend() == Backend::Reference {
             return Ok(policies.into_iter().map(|own| own.prefill_all(prompts)).collect());
         }
+        if policies.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut all: Vec<_> = policies.iter().map(|_| Ok(Vec::new())).collect();
         for together in self.prompts_of_a_pass(prompts) {
             let mut packed = Packed::default();
             for prompt in together {
                 packed.push(prompt, None)?;
             }
+            let shares = policies.iter().map(|own| own.hold_prefixes(together));
+            let shares = shares.collect::<Result<Vec<_>>>()?;
+            let load = Load { probes: policies.len(), ..Load::of(&packed, 0) };
+            let _held = self.hold(|| PassTerms::prefill(self.config(), self.precision(), &load))?;
             let each = prefill::prefill_each(self, &policies, &packed)?;
-            for ((all, own), prefilled) in all.iter_mut().zip(&policies).zip(each) {
+            self.weights.end_pass()?;
+            let each = each.into_iter().zip(shares);
+            for ((all, own), (prefilled, shares)) in all.iter_mut().zip(&policies).zip(each) {
                 let rows = prefilled.into_iter().map(|(x, rows)| (x, PrefixRows::Cpu(rows)));
-                let prefixes = own.prefixes(together, rows.collect());
+                let prefixes = own.prefixes(together, rows.collect(), shares);
                 *all = std::mem::replace(all, Ok(Vec::new())).and_then(|mut before| {
                     before.extend(prefixes?);
                     Ok(before)
@@ -134,7 +153,8 @@ impl<'a> Policy<'a> {
         Ok(all)
     }
 
-    /// [`Policy::decode`] of each member. The inner results say whose logits are not finite.
+    /// [`Policy::decode`] of each member; where no member adds a row, nothing is asked for. The inner
+    /// results say whose logits are not finite.
     ///
     /// # Errors
     ///
@@ -144,6 +164,13 @@ impl<'a> Policy<'a> {
         let policies = self.each(members.iter().map(|member| member.perturbed))?;
         for (own, member) in policies.iter().zip(members.iter()) {
             own.check_feed(member.cache, member.feed)?;
+        }
+        if members.iter().all(|member| member.feed.is_empty()) {
+            let cleared = members.iter_mut().map(|member| {
+                member.logits.clear();
+                Ok(())
+            });
+            return Ok(cleared.collect());
         }
         if self.backend() == Backend::Reference {
             let each = policies.into_iter().zip(members);

@@ -1,6 +1,8 @@
 //! A policy: a configuration, and weights wherever they come from.
 
 mod head;
+mod memory;
+mod rows;
 
 use std::borrow::Cow;
 
@@ -11,10 +13,11 @@ use crate::backend::{Backend, cpu, reference};
 use crate::layout::Layout;
 use crate::rope::Rope;
 use crate::score::{self, Scores};
-use crate::stream::{Lease, Perturbed};
+use crate::stream::{Lease, Load, PassTerms, Perturbed};
 use crate::weights::{BlockWeights, Spec, Value, Version, WeightSource, Weights};
 use crate::{Error, MatmulPrecision, ModelConfig, Packed, Result, Target};
 pub(crate) use head::Head;
+pub(crate) use rows::SharedRows;
 
 /// What the passes run on: a model's configuration with weights of any source.
 ///
@@ -138,10 +141,23 @@ impl<'a> Policy<'a> {
     /// Fails when a token is outside the vocabulary or a position outside the context, and when a
     /// weight is not available.
     pub fn hidden(self, packed: &Packed) -> Result<Tensor> {
-        match self.backend {
-            Backend::Cpu { .. } => cpu::trunk::hidden(self, packed),
-            Backend::Reference => reference::trunk::hidden(self, packed),
-        }
+        let _held = self.hold(|| self.terms(packed, 0))?;
+        self.hidden_held(packed)
+    }
+
+    /// What a pass takes.
+    fn terms(&self, packed: &Packed, targets: usize) -> Result<PassTerms> {
+        PassTerms::predict(self.config, self.precision(), &Load::of(packed, targets))
+    }
+
+    /// [`Self::hidden`] of a pass whose memory was taken.
+    fn hidden_held(self, packed: &Packed) -> Result<Tensor> {
+        let hidden = match self.backend {
+            Backend::Cpu { .. } => cpu::trunk::hidden(self, packed)?,
+            Backend::Reference => reference::trunk::hidden(self, packed)?,
+        };
+        self.weights.end_pass()?;
+        Ok(hidden)
     }
 
     /// Log-probabilities and entropies of the targets, without a graph.
@@ -176,21 +192,18 @@ impl<'a> Policy<'a> {
         temperature: f64,
         alternatives: usize,
     ) -> Result<score::Pass> {
-        let hidden = self.hidden(packed)?;
+        let _held = self.hold(|| self.terms(packed, targets.len()))?;
+        let hidden = self.hidden_held(packed)?;
         let head = self.head()?;
-        score::forward(self.backend, &hidden, &head, targets, temperature, alternatives)
+        let pass =
+            score::forward(self.backend, &hidden, &head, targets, temperature, alternatives)?;
+        self.weights.end_pass()?;
+        Ok(pass)
     }
 
     /// The layout of a pack that fits this model.
     pub(crate) fn layout(&self, packed: &Packed) -> Result<Layout> {
-        if let Some(&token) =
-            packed.tokens().iter().find(|&&token| token as usize >= self.config.vocab_size)
-        {
-            return Err(Error::Input(format!(
-                "token {token} is outside the vocabulary of {} tokens",
-                self.config.vocab_size
-            )));
-        }
+        self.check_tokens(packed.tokens())?;
         let longest = packed.positions().iter().max().map_or(0, |&p| p as usize + 1);
         if longest > self.config.context {
             return Err(Error::Input(format!(
@@ -199,18 +212,6 @@ impl<'a> Policy<'a> {
             )));
         }
         Layout::new(packed, self.rope, self.dtype, self.device)
-    }
-
-    /// Embeddings of tokens, without a graph: (tokens, width).
-    pub(crate) fn embed_rows(&self, tokens: &[u32]) -> Result<Tensor> {
-        let rows = self.weights.embed_rows(tokens, self.dtype, self.device)?.detach();
-        if rows.dims() != [tokens.len(), self.specs.embed.shape[1]] || rows.dtype() != self.dtype {
-            return Err(misfit(&self.specs.embed, self.dtype, rows.dims(), rows.dtype()));
-        }
-        match (self.perturbed, self.trainable.embed) {
-            (Some(perturbed), Some(index)) => perturbed.rows(index, tokens, &rows),
-            _ => Ok(rows),
-        }
     }
 
     /// The weights of a block, which may be variables.

@@ -21,6 +21,7 @@ mod simd;
 
 pub mod adamw;
 pub mod blocks;
+pub mod digest;
 pub mod exp;
 pub mod norm;
 pub mod rope;

@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::file::Mark;
 use super::table::PAGE;
 use crate::{Error, Result};
 
@@ -26,6 +28,8 @@ pub(super) const PIECE: usize = 1 << 20;
 pub(super) struct Disk {
     file: File,
     path: PathBuf,
+    /// Set before the first write; none where nothing is written.
+    mark: Option<Arc<Mark>>,
     /// Holds a piece that begins at a page of memory.
     buffer: Vec<u8>,
     aligned: usize,
@@ -35,17 +39,17 @@ impl Disk {
     /// Bytes of its buffer.
     pub(super) const BUFFER: usize = PIECE + PAGE;
 
-    pub(super) fn open(path: &Path, direct: bool, writes: bool) -> Result<Self> {
+    pub(super) fn open(path: &Path, direct: bool, mark: Option<Arc<Mark>>) -> Result<Self> {
         let buffer = vec![0; Self::BUFFER];
         let aligned = buffer.as_ptr().align_offset(PAGE);
-        let file = open(path, direct, writes).map_err(|source| at(path, source))?;
-        Ok(Self { file, path: path.to_owned(), buffer, aligned })
+        let file = open(path, direct, mark.is_some()).map_err(|source| at(path, source))?;
+        Ok(Self { file, path: path.to_owned(), mark, buffer, aligned })
     }
 
     /// Whether a file can be read past the page cache.
     pub(super) fn is_direct(path: &Path) -> bool {
         let read = || {
-            let mut disk = Self::open(path, true, false)?;
+            let mut disk = Self::open(path, true, None)?;
             disk.read(0, PAGE, &mut |_, _| ())
         };
         cfg!(target_os = "linux") && read().is_ok()
@@ -74,6 +78,9 @@ impl Disk {
 
     /// Writes numbers from a page on, and zeros up to the end of the last page.
     pub(super) fn write(&mut self, first: usize, from: &[f32]) -> Result<()> {
+        if let Some(mark) = &self.mark {
+            mark.set()?;
+        }
         self.seek(first)?;
         for part in from.chunks(PIECE / size_of::<f32>()) {
             let len = size_of_val(part);

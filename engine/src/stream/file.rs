@@ -8,6 +8,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -43,17 +44,46 @@ struct Listed {
 pub(super) struct File {
     path: PathBuf,
     direct: bool,
-    trained: bool,
+    /// Where it may be written.
+    mark: Option<Arc<Mark>>,
     digest: [u8; 32],
     note: Option<String>,
+}
+
+/// What says that the blocks of a file may be of different steps. It is set before the first write,
+/// so a file that nothing was written to is not in use.
+#[derive(Debug)]
+pub(super) struct Mark {
+    path: PathBuf,
+    header: Mutex<Header>,
+}
+
+#[derive(Debug)]
+struct Header {
+    file: fs::File,
+    is_set: bool,
 }
 
 /// Returns the format and the bytes of a weight.
 pub(super) type GetBytes<'a> = &'a mut dyn FnMut(&Spec) -> Result<(Format, Vec<u8>)>;
 
 impl File {
-    /// Writes the weights that `get` returns, one after another.
+    /// Writes the weights that `get` returns, one after another. The file gets its name when it is
+    /// complete.
     pub(super) fn create(path: &Path, specs: &Weights<Spec>, get: GetBytes<'_>) -> Result<()> {
+        let partial = path.with_added_extension("partial");
+        let written = Self::fill(&partial, specs, get).and_then(|()| {
+            let failed = |source| Error::Io { path: path.to_owned(), source };
+            fs::rename(&partial, path).map_err(failed)
+        });
+        if written.is_err() {
+            // The first error is what counts.
+            let _ = fs::remove_file(&partial);
+        }
+        written
+    }
+
+    fn fill(path: &Path, specs: &Weights<Spec>, get: GetBytes<'_>) -> Result<()> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let mut file = fs::File::create(path).map_err(failed)?;
         // An upper bound of the list, whose formats are not known yet.
@@ -92,7 +122,7 @@ impl File {
         let problem = |problem: String| Error::File { path: path.to_owned(), problem };
         let length =
             fs::metadata(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        let (length, mut disk) = (length.len() as usize, Disk::open(path, false, false)?);
+        let (length, mut disk) = (length.len() as usize, Disk::open(path, false, None)?);
         let mut fixed = Vec::new();
         let again = "write it again from the checkpoint";
         if length < PAGE {
@@ -128,11 +158,8 @@ impl File {
             )
         });
         let digest = fixed[DIGEST..FIXED].try_into().expect("32 bytes");
-        let file = Self { path: path.to_owned(), direct, trained, digest, note };
-        if trained {
-            file.set(STATE, &[1])?;
-        }
-        Ok((file, table))
+        let mark = trained.then(|| Mark::new(path)).transpose()?.map(Arc::new);
+        Ok((Self { path: path.to_owned(), direct, mark, digest, note }, table))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -143,17 +170,26 @@ impl File {
         self.note.as_deref()
     }
 
-    pub(super) fn disk(&self) -> Result<Disk> {
-        Disk::open(&self.path, self.direct, self.trained)
+    /// Fails when the file was opened to be read only.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match self.mark {
+            Some(_) => Ok(()),
+            None => Err(Error::ReadOnly { path: self.path.clone() }),
+        }
     }
 
-    /// Marks the file as complete, with the digest of its tensors.
-    pub(super) fn seal(&self, digest: &[u8; 32]) -> Result<()> {
-        if !self.trained {
-            return Ok(());
+    /// One thread's way to the file, to write, too, where `writes`.
+    pub(super) fn disk(&self, writes: bool) -> Result<Disk> {
+        if writes {
+            self.check_writable()?;
         }
-        self.set(DIGEST, digest)?;
-        self.set(STATE, &[0])
+        Disk::open(&self.path, self.direct, self.mark.clone().filter(|_| writes))
+    }
+
+    /// Marks the file as complete, with the digest of its tensors, which is asked for where
+    /// something was written.
+    pub(super) fn seal(&self, digest: impl FnOnce() -> Result<[u8; 32]>) -> Result<()> {
+        self.mark.as_ref().map_or(Ok(()), |mark| mark.clear(digest))
     }
 
     /// Compares the digest of the tensors with that of the header.
@@ -168,13 +204,41 @@ impl File {
                 .into(),
         })
     }
+}
+
+impl Mark {
+    fn new(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().write(true).open(path);
+        let file = file.map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let header = Mutex::new(Header { file, is_set: false });
+        Ok(Self { path: path.to_owned(), header })
+    }
+
+    /// Marks the file as in use, on the medium.
+    pub(super) fn set(&self) -> Result<()> {
+        let mut header = self.header.lock().unwrap_or_else(PoisonError::into_inner);
+        if !header.is_set {
+            self.put(&mut header.file, STATE, &[1])?;
+            header.is_set = true;
+        }
+        Ok(())
+    }
+
+    fn clear(&self, digest: impl FnOnce() -> Result<[u8; 32]>) -> Result<()> {
+        let mut header = self.header.lock().unwrap_or_else(PoisonError::into_inner);
+        if header.is_set {
+            self.put(&mut header.file, DIGEST, &digest()?)?;
+            self.put(&mut header.file, STATE, &[0])?;
+            header.is_set = false;
+        }
+        Ok(())
+    }
 
     /// Writes bytes of the header.
-    fn set(&self, at: usize, bytes: &[u8]) -> Result<()> {
+    fn put(&self, file: &mut fs::File, at: usize, bytes: &[u8]) -> Result<()> {
         let failed = |source| Error::Io { path: self.path.clone(), source };
-        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(at as u64)).map_err(failed)?;
-        put(&mut file, &self.path, bytes)?;
+        put(file, &self.path, bytes)?;
         file.sync_all().map_err(failed)
     }
 }

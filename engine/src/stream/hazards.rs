@@ -30,9 +30,10 @@ impl Hazards {
         !self.wait(waits).closed
     }
 
-    /// Waits until no changed slot of a unit is left to be written back.
-    pub(super) fn wait_written(&self, unit: usize) {
-        drop(self.wait(|state| state.dirty[unit] && !state.closed));
+    /// Waits until no changed slot of a unit is left to be written back. Returns whether that is so:
+    /// not when a thread has ended before.
+    pub(super) fn wait_written(&self, unit: usize) -> bool {
+        !self.wait(|state| state.dirty[unit] && !state.closed).dirty[unit]
     }
 
     fn wait(&self, waits: impl FnMut(&mut State) -> bool) -> MutexGuard<'_, State> {
@@ -53,7 +54,7 @@ impl Hazards {
         self.changed.notify_all();
     }
 
-    /// Ends all waiting.
+    /// Ends all waiting, now and later: a thread has ended.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

@@ -74,7 +74,7 @@ impl Master {
     }
 
     /// Writes weights to a new file, asking `get` as [`Self::in_memory`] does. One tensor is in
-    /// memory at a time.
+    /// memory at a time. The file replaces another one of its name when it is complete.
     ///
     /// # Errors
     ///
@@ -88,13 +88,14 @@ impl Master {
         File::create(path, &Weights::of(config), &mut |spec| bytes(&get(&spec.name, &spec.shape)?))
     }
 
-    /// Opens a file that [`Self::write`] wrote. With `trained` it is marked as in use until
-    /// [`super::Streamed::seal`], because an update that is broken off leaves blocks of two steps.
+    /// Opens a file that [`Self::write`] wrote. With `trained` its weights may be updated: it is
+    /// marked as in use from the first write to [`super::Streamed::seal`], because an update that is
+    /// broken off leaves blocks of two steps. Without, it is only read.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, is of another kind or of another model, is cut short, or
-    /// was in use when its process ended.
+    /// Fails when the file cannot be read, or written where it is trained, is of another kind or of
+    /// another model, is cut short, or was in use when its process ended.
     pub fn open(path: &Path, config: ModelConfig, access: Access, trained: bool) -> Result<Self> {
         config.validate()?;
         let specs = Weights::of(&config);
@@ -125,24 +126,32 @@ impl Master {
         self.table.regions().all(Region::is_f32)
     }
 
-    /// Reads and writes it, from one thread.
-    pub(super) fn handle(&self) -> Result<Handle> {
+    /// Fails when the weights may only be read.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match &self.medium {
+            Medium::Memory(_) => Ok(()),
+            Medium::File(file) => file.check_writable(),
+        }
+    }
+
+    /// Reads it from one thread, and writes it where `writes`.
+    pub(super) fn handle(&self, writes: bool) -> Result<Handle> {
         Ok(match &self.medium {
             Medium::Memory(held) => Handle::Memory(held.clone()),
-            Medium::File(file) => Handle::Disk(file.disk()?),
+            Medium::File(file) => Handle::Disk(file.disk(writes)?),
         })
     }
 
     /// SHA-256 of the tensors, in the order of the parameters, in hexadecimal digits.
-    pub(super) fn digest(&self) -> Result<String> {
-        Ok(hex(&digest(&self.table, &mut self.handle()?)?))
+    pub(super) fn digest(&self, handle: &mut Handle) -> Result<String> {
+        Ok(hex(&self.hash(handle)?))
     }
 
     /// Marks the file as complete.
-    pub(super) fn seal(&self) -> Result<()> {
+    pub(super) fn seal(&self, handle: &mut Handle) -> Result<()> {
         match &self.medium {
             Medium::Memory(_) => Ok(()),
-            Medium::File(file) => file.seal(&digest(&self.table, &mut self.handle()?)?),
+            Medium::File(file) => file.seal(|| self.hash(handle)),
         }
     }
 
@@ -154,19 +163,19 @@ impl Master {
     pub fn verify(&self) -> Result<()> {
         match &self.medium {
             Medium::Memory(_) => Ok(()),
-            Medium::File(file) => file.compare(&digest(&self.table, &mut self.handle()?)?),
+            Medium::File(file) => file.compare(&self.hash(&mut self.handle(false)?)?),
         }
     }
-}
 
-fn digest(table: &Table, handle: &mut Handle) -> Result<[u8; 32]> {
-    let mut digest = Sha256::new();
-    for region in table.regions() {
-        for place in &region.tensors {
-            handle.read(region, place.bytes.clone(), &mut |_, bytes| digest.update(bytes))?;
+    fn hash(&self, handle: &mut Handle) -> Result<[u8; 32]> {
+        let mut digest = Sha256::new();
+        for region in self.table.regions() {
+            for place in &region.tensors {
+                handle.read(region, place.bytes.clone(), &mut |_, bytes| digest.update(bytes))?;
+            }
         }
+        Ok(digest.finalize().into())
     }
-    Ok(digest.finalize().into())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -110,13 +110,7 @@ impl<'a> Perturbed<'a> {
     ///
     /// Shapes: `rows` (tokens, width); result the same.
     pub(crate) fn rows(&self, parameter: usize, tokens: &[u32], rows: &Tensor) -> Result<Tensor> {
-        let width = rows.dim(1)?;
-        changed(rows, |from, to| {
-            let rows = from.chunks_exact(width).zip(to.chunks_exact_mut(width));
-            for (&token, (from, to)) in tokens.iter().zip(rows) {
-                self.transform.apply(parameter, token as usize * width, from, to);
-            }
-        })
+        changed(rows, |from, to| self.transform.apply_rows(parameter, tokens, from, to))
     }
 
     /// Lends the elements of a parameter from `first` on, changed, to `f`.
@@ -214,7 +208,7 @@ impl Scratch {
 
     /// Bytes that it takes on a CPU, given for each weight its place among the trainable ones.
     pub(super) fn bytes(specs: &Weights<Spec>, trainable: &Weights<Option<usize>>) -> usize {
-        size_of::<f32>() * places(specs, trainable).1
+        super::terms::bytes_of(places(specs, trainable).1)
     }
 
     fn take(&self) -> Result<Room> {

@@ -2,55 +2,29 @@
 //!
 //! A slot goes from the reader to the pass, to the writer if it was changed, and back to the
 //! reader. Each hands it on when it is done with it, so a slot is never filled while it is in use
-//! or not yet written back. What may be read is decided by [`Hazards`].
+//! or not yet written back. What may be read is decided by `hazards.rs`.
+//!
+//! A write-back that fails is noted before its unit may be read again, so no pass goes on with a
+//! unit that was read after it. A thread that panics notes that, and wakes all that wait for it.
+
+mod threads;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use candle::{DType, Device, Tensor};
 
-use super::hazards::Hazards;
 use super::link::Link;
 use super::master::Handle;
-use super::traffic::Counters;
 use super::units::{Slot, SlotSize, Unit};
 use crate::{Error, Result};
-
-/// What the threads share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) units: Vec<Unit>,
-    pub(super) hazards: Hazards,
-    pub(super) counters: Counters,
-    link: Arc<dyn Link>,
-    failed: Mutex<Failed>,
-    #[cfg(test)]
-    faults: Faults,
-}
-
-/// Whether the writer has failed.
-#[derive(Debug, Default)]
-enum Failed {
-    #[default]
-    No,
-    /// Not reported yet.
-    Now(Error),
-    /// Reported.
-    Before,
-}
-
-/// Mistakes that tests make on purpose.
 #[cfg(test)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Faults {
-    /// The reader does not wait until the last use of a unit is over.
-    pub(super) reads_too_early: bool,
-    /// The writer lets a slot go before it writes it back.
-    pub(super) frees_too_early: bool,
-}
+pub(super) use threads::Faults;
+pub(super) use threads::Shared;
+use threads::{Freed, Request, spawn};
 
 /// How a ring moves.
 #[derive(Debug)]
@@ -63,9 +37,6 @@ pub(super) struct Motion {
     pub(super) faults: Faults,
 }
 
-/// A unit that was asked for, and how many uses of it must be over before it is read.
-type Request = (usize, u64);
-
 /// The end of the ring that passes use.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -73,7 +44,7 @@ pub(super) struct Ring {
     requests: Option<Sender<Request>>,
     full: Receiver<(Slot, Result<()>)>,
     changed: Option<Sender<(usize, Slot)>>,
-    free: Option<Sender<Slot>>,
+    free: Option<Sender<Freed>>,
     threads: Vec<JoinHandle<()>>,
     /// Uses of each unit that were asked for.
     asked: Vec<u64>,
@@ -100,25 +71,17 @@ impl Ring {
         units: Vec<Unit>,
         (size, buffers): &(SlotSize, Vec<usize>),
         handles: [Handle; 2],
-        motion: Motion,
+        motion: &Motion,
     ) -> Result<Self> {
         let count = units.len();
-        let shared = Arc::new(Shared {
-            units,
-            hazards: Hazards::new(count),
-            counters: Counters::default(),
-            link: motion.link,
-            failed: Mutex::default(),
-            #[cfg(test)]
-            faults: motion.faults,
-        });
+        let shared = Arc::new(Shared::new(units, motion));
         let ((requests, asked), (free, freed)) = (channel(), channel());
         let ((filled, full), (changed, changes)) = (channel(), channel());
         for _ in 0..motion.slots {
             let floats = Tensor::zeros(size.floats, DType::F32, &Device::Cpu)?;
             let bytes = buffers.iter().map(|&len| Arc::new(vec![0; len])).collect();
             // The other end lives until the reader ends.
-            let _ = free.send(Slot { floats, bytes });
+            let _ = free.send(Some(Slot { floats, bytes }));
         }
         let [up, down] = handles;
         let (reader, writer, back) = (shared.clone(), shared.clone(), free.clone());
@@ -158,6 +121,11 @@ impl Ring {
         let slot = self.receive();
         self.shared.counters.wait.since(0, began);
         let slot = slot?;
+        // What was read after a failed write-back is of an earlier step.
+        if let Err(error) = self.check() {
+            self.give_back(unit, slot);
+            return Err(error);
+        }
         let mut last = self.ahead.back().copied().unwrap_or(unit);
         while self.ahead.len() < self.most_ahead {
             last = next(last);
@@ -191,10 +159,10 @@ impl Ring {
         }
         self.shared.hazards.dirty(unit);
         if let Some(to) = &self.changed {
-            to.send((unit, slot)).map_err(|_| ended("writer"))?;
+            to.send((unit, slot)).map_err(|_| self.ended("writer"))?;
         }
         if !self.overlap {
-            self.shared.hazards.wait_written(unit);
+            self.wait_written(unit)?;
         }
         self.check()
     }
@@ -202,10 +170,16 @@ impl Ring {
     /// Waits until everything that was changed is written back.
     pub(super) fn settle(&mut self) -> Result<()> {
         self.let_go()?;
-        for unit in 0..self.shared.units.len() {
-            self.shared.hazards.wait_written(unit);
+        (0..self.shared.units.len()).try_for_each(|unit| self.wait_written(unit))
+    }
+
+    /// Waits until what was changed of a unit is written back.
+    pub(super) fn wait_written(&self, unit: usize) -> Result<()> {
+        if self.shared.hazards.wait_written(unit) {
+            self.check()
+        } else {
+            Err(self.ended("writer"))
         }
-        self.check()
     }
 
     fn ask(&mut self, unit: usize) {
@@ -227,7 +201,7 @@ impl Ring {
     }
 
     fn receive(&mut self) -> Result<Slot> {
-        let (slot, filled) = self.full.recv().map_err(|_| ended("reader"))?;
+        let (slot, filled) = self.full.recv().map_err(|_| self.ended("reader"))?;
         let unit = self.ahead.pop_front().expect("what is received was asked for");
         match filled {
             Ok(()) => Ok(slot),
@@ -241,24 +215,19 @@ impl Ring {
     fn give_back(&self, unit: usize, slot: Slot) {
         self.shared.hazards.over(unit);
         if let Some(free) = &self.free {
-            let _ = free.send(slot);
+            let _ = free.send(Some(slot));
         }
     }
 
-    /// Whether the writer has failed.
-    fn check(&self) -> Result<()> {
-        let mut failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*failed, Failed::No) {
-            return Ok(());
-        }
-        match std::mem::replace(&mut *failed, Failed::Before) {
-            Failed::Now(error) => Err(error),
-            Failed::No | Failed::Before => Err(Error::Input(
-                "streamed weights could not be written back before, so blocks are of different \
-                 steps: go on from a checkpoint"
-                    .into(),
-            )),
-        }
+    /// Fails when a write-back has failed or a thread has panicked.
+    pub(super) fn check(&self) -> Result<()> {
+        self.shared.check()
+    }
+
+    /// Why a thread has ended.
+    fn ended(&self, name: &str) -> Error {
+        let unknown = || Error::Input(format!("the {name} of streamed weights has ended"));
+        self.check().err().unwrap_or_else(unknown)
     }
 }
 
@@ -272,82 +241,4 @@ impl Drop for Ring {
             let _ = thread.join();
         }
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let spawned = thread::Builder::new().name(format!("stream {name}")).spawn(work);
-    spawned.map_err(|error| Error::Input(format!("the {name} of streamed weights: {error}")))
-}
-
-fn ended(what: &str) -> Error {
-    Error::Input(format!("the {what} of streamed weights has ended: see its message above"))
-}
-
-impl Shared {
-    fn read(
-        &self,
-        mut handle: Handle,
-        requests: &Receiver<Request>,
-        free: &Receiver<Slot>,
-        full: &Sender<(Slot, Result<()>)>,
-    ) {
-        let mut decoded = Vec::new();
-        while let Ok((unit, uses)) = requests.recv() {
-            let Ok(mut slot) = free.recv() else { return };
-            if self.waits() && !self.hazards.wait_over(unit, uses) {
-                return;
-            }
-            let (began, bytes) = (Instant::now(), self.units[unit].bytes());
-            let filled = self.units[unit].fill(&mut handle, &mut slot, &mut decoded);
-            self.link.up(bytes, began.elapsed());
-            self.counters.up.since(bytes, began);
-            if full.send((slot, filled)).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn write(&self, mut handle: Handle, changed: &Receiver<(usize, Slot)>, free: &Sender<Slot>) {
-        while let Ok((unit, slot)) = changed.recv() {
-            #[cfg(test)]
-            let slot = if self.faults.frees_too_early { free_early(slot, free) } else { slot };
-            let (began, bytes) = (Instant::now(), self.units[unit].bytes());
-            let written = self.units[unit].write_back(&mut handle, &slot);
-            self.link.down(bytes, began.elapsed());
-            self.counters.down.since(bytes, began);
-            if let Err(error) = written {
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                if matches!(*failed, Failed::No) {
-                    *failed = Failed::Now(error);
-                }
-            }
-            self.hazards.over(unit);
-            #[cfg(test)]
-            if self.faults.frees_too_early {
-                continue;
-            }
-            // The reader may have ended first.
-            let _ = free.send(slot);
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests can switch it off")]
-    fn waits(&self) -> bool {
-        true
-    }
-
-    #[cfg(test)]
-    fn waits(&self) -> bool {
-        !self.faults.reads_too_early
-    }
-}
-
-/// Lets a slot go, and returns another way to its memory a little later.
-#[cfg(test)]
-fn free_early(slot: Slot, free: &Sender<Slot>) -> Slot {
-    let same = Slot { floats: slot.floats.clone(), bytes: Vec::new() };
-    let _ = free.send(slot);
-    thread::sleep(std::time::Duration::from_millis(5));
-    same
 }

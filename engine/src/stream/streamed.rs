@@ -1,6 +1,7 @@
 //! A policy whose blocks are fetched one at a time.
 
 mod resident;
+mod saved;
 mod source;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,17 +11,17 @@ use std::thread::{self, ThreadId};
 use candle::{DType, Device};
 
 use super::master::{Handle, Master};
-use super::ring::{Motion, Ring};
+use super::ring::{Motion, Ring, Shared};
 use super::setting::{of_adapter, places, reserve, trained};
 use super::units::{slot_size, units};
-use super::{Ends, Options, Share, Terms, Traffic, Transform, in_place};
+use super::{Arena, Ends, Options, Share, Terms, Traffic, Transform, in_place};
 use crate::adapter::Adapter;
 use crate::backend::Backend;
 use crate::rope::Rope;
-use crate::weights::{Spec, Value, Version, Weights};
-use crate::{Error, Model, Policy, Result};
+use crate::weights::{Spec, Version, Weights};
+use crate::{Error, Policy, Result};
 use kernels::logits::CHUNK;
-use resident::{Resident, whole};
+use resident::Resident;
 
 /// Weights of which a few blocks are in memory at a time: a ring of slots, into which one thread
 /// reads ahead of the pass, and from which another thread writes back what was changed.
@@ -45,6 +46,10 @@ pub struct Streamed {
     terms: Terms,
     backend: Backend,
     version: AtomicU64,
+    /// What the threads share, to be read during a pass, too.
+    shared: Arc<Shared>,
+    /// What counts its memory, and that of passes.
+    arena: Arena,
     state: Mutex<State>,
     _share: Share,
 }
@@ -74,8 +79,10 @@ impl Streamed {
     /// # Errors
     ///
     /// Fails with [`Error::Budget`] when slots, scratch memory and what is resident do not fit the
-    /// arena. Fails when there are no slots, when the adapter was made for another model, when
-    /// weights in the format of a file are to be trained, and when the master cannot be read.
+    /// arena, and with [`Error::ReadOnly`] when weights of a file are to be trained that was
+    /// opened to be read. Fails when there are no slots, when the adapter was made for another
+    /// model, when weights in the format of a file are to be trained, and when the master cannot be
+    /// read.
     pub fn new(
         master: Master,
         frozen: impl Fn(&str) -> bool,
@@ -93,19 +100,26 @@ impl Streamed {
         if options.slots == 0 {
             return Err(Error::Input("streamed weights need at least one slot".into()));
         }
+        let mut writes = false;
+        base.visit(|place| writes |= place.is_some());
+        if writes {
+            master.check_writable()?;
+        }
         let streams_ends = options.ends == Ends::Streamed;
         let units = units(&master.table, streams_ends, options.as_stored);
-        let (size, mut handle) = (slot_size(&units), master.handle()?);
-        let specs = adapter.as_ref().map_or(&master.specs, Adapter::specs);
-        let terms = Terms::new(&master.table, options, &size.0, 3 * handle.bytes())
-            .with_scratch(specs, &trainable);
+        let (size, mut handle) = (slot_size(&units), master.handle(writes)?);
+        let terms = Terms::new(&master.table, options, &size.0, 3 * handle.bytes());
+        let terms = match &adapter {
+            Some(adapter) => terms.with_adapter(adapter)?,
+            None => terms.with_scratch(&master.specs, &trainable).checked()?,
+        };
         let share = reserve(&options.arena, &terms)?;
         let resident = Resident::read(&master, streams_ends, &mut handle)?;
-        let handles = [master.handle()?, master.handle()?];
+        let handles = [master.handle(false)?, master.handle(writes)?];
         let places = places(&base, master.config.vocab_size, units.len());
         let backend = Backend::of(DType::F32, &Device::Cpu).with_precision(options.precision)?;
         let (applied, motion) = (vec![0; units.len()], Motion::of(options));
-        let ring = Ring::new(units, &size, handles, motion)?;
+        let ring = Ring::new(units, &size, handles, &motion)?;
         let state = State {
             ring,
             handle,
@@ -125,6 +139,8 @@ impl Streamed {
             terms,
             backend,
             version: AtomicU64::new(Version::unique().weights),
+            shared: state.ring.shared.clone(),
+            arena: options.arena.clone(),
             state: Mutex::new(state),
             _share: share,
         })
@@ -171,13 +187,9 @@ impl Streamed {
         &self.terms
     }
 
-    /// What was moved so far.
-    ///
-    /// # Errors
-    ///
-    /// Fails during a pass of another thread.
-    pub fn traffic(&self) -> Result<Traffic> {
-        Ok(self.state()?.ring.shared.counters.read())
+    /// What was moved so far. Any thread may ask, also during a pass.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.counters.read()
     }
 
     /// Applies an update to every trainable parameter, to each before its next use. Caches and
@@ -227,62 +239,6 @@ impl Streamed {
             state.resident_changed = false;
         }
         Ok(state)
-    }
-
-    /// Calls `f` with every weight of the base as it is now, in checkpoint order.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`], and when `f` fails.
-    pub fn visit(&self, f: &mut dyn FnMut(&Spec, Value) -> Result<()>) -> Result<()> {
-        let mut state = self.flushed()?;
-        for region in self.master.table.regions() {
-            for i in 0..region.tensors.len() {
-                f(&region.tensors[i].spec, whole(region, i, &mut state.handle)?)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The model with the base's weights as they are now, all in memory.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`], and as [`Model::of_values`].
-    pub fn model(&self) -> Result<Model> {
-        let mut state = self.flushed()?;
-        let regions = self.master.table.regions();
-        let mut all =
-            regions.flat_map(|region| (0..region.tensors.len()).map(move |i| (region, i)));
-        let mut get = |_: &str, _: &[usize]| {
-            let (region, i) = all.next().expect("the same weights in the same order");
-            whole(region, i, &mut state.handle)
-        };
-        Model::of_values(self.master.config.clone(), &mut get, DType::F32, &Device::Cpu)
-    }
-
-    /// SHA-256 of the base's weights as they are now, in checkpoint order, in hexadecimal digits.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`].
-    pub fn digest(&self) -> Result<String> {
-        let state = self.flushed()?;
-        let digest = self.master.digest();
-        drop(state);
-        digest
-    }
-
-    /// Writes all weights back, and marks a file as complete.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::flush`].
-    pub fn seal(self) -> Result<()> {
-        let mut state = self.flushed()?;
-        state.handle.sync()?;
-        drop(state);
-        self.master.seal()
     }
 
     /// The state, unless a pass uses it.

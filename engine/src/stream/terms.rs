@@ -7,9 +7,9 @@ use super::perturbed::Scratch;
 use super::table::Table;
 use super::units::{SlotSize, slot_size, units};
 use super::{Ends, Options};
+use crate::adapter::Adapter;
 use crate::weights::{Spec, Weights};
-use crate::{ModelConfig, Result};
-use kernels::logits::CHUNK;
+use crate::{Error, ModelConfig, Result};
 
 /// The memory that streaming takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,11 @@ pub struct Terms {
     pub scratch: usize,
     /// What is not streamed: the final norm and, unless they are streamed, embedding and head.
     pub resident: usize,
-    /// Buffers of the threads that read and write.
+    /// Buffers of the threads that read and write, and lists of the tensors.
     pub staging: usize,
+    /// The largest weight, which [`Streamed::visit`](super::Streamed::visit) lends whole. It is
+    /// taken between passes, so it is no part of [`Self::total`].
+    pub visited: usize,
 }
 
 impl Terms {
@@ -47,22 +50,39 @@ impl Terms {
         });
         let units = units(&table, options.ends == Ends::Streamed, options.as_stored);
         let buffer = if in_file { Disk::BUFFER } else { 0 };
-        Ok(Self::new(&table, options, &slot_size(&units).0, 3 * buffer)
-            .with_scratch(&specs, &trainable))
+        Self::new(&table, options, &slot_size(&units).0, 3 * buffer)
+            .with_scratch(&specs, &trainable)
+            .checked()
+    }
+
+    /// With an adapter, whose parameters alone are trained, over a base that was predicted without
+    /// training.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the bytes cannot be counted.
+    pub fn with_adapter(self, adapter: &Adapter) -> Result<Self> {
+        let terms = self.with_scratch(adapter.specs(), &super::setting::of_adapter(adapter));
+        let own = adapter.parameters().iter().map(|(_, tensor)| tensor.elem_count()).sum::<usize>();
+        Self { resident: terms.resident.saturating_add(bytes_of(own)), ..terms }.checked()
     }
 
     /// Without scratch memory.
     pub(super) fn new(table: &Table, options: &Options, size: &SlotSize, buffers: usize) -> Self {
         let ends = match options.ends {
-            Ends::Resident => table.embed.len + table.head.as_ref().map_or(0, |head| head.len),
+            Ends::Resident => {
+                table.embed.len.saturating_add(table.head.as_ref().map_or(0, |head| head.len))
+            }
             Ends::Streamed => 0,
         };
+        let lists = LISTS.saturating_add(table.tensors().count().saturating_mul(LISTED));
         Self {
             slots: options.slots,
-            slot: size_of::<f32>() * size.floats + size.stored,
+            slot: bytes_of(size.floats).saturating_add(size.stored),
             scratch: 0,
-            resident: table.norm.len + ends,
-            staging: buffers + size.decoded,
+            resident: table.norm.len.saturating_add(ends),
+            staging: buffers.saturating_add(size.decoded).saturating_add(lists),
+            visited: table.tensors().map(|(_, place)| place.bytes.len()).max().unwrap_or(0),
         }
     }
 
@@ -74,63 +94,48 @@ impl Terms {
         Self { scratch: Scratch::bytes(specs, trainable), ..self }
     }
 
-    /// Bytes of all terms: the peak of the arena.
+    /// Bytes of all terms: the peak of the arena without passes. The most that can be counted where
+    /// that is not enough, which no budget has room for.
     pub fn total(&self) -> usize {
-        self.slots * self.slot + self.scratch + self.resident + self.staging
+        self.sum().unwrap_or(usize::MAX)
     }
+
+    fn sum(&self) -> Option<usize> {
+        let Self { slots, slot, scratch, resident, staging, .. } = *self;
+        let parts = [slots.checked_mul(slot)?, scratch, resident, staging];
+        parts.into_iter().try_fold(0_usize, usize::checked_add)
+    }
+
+    /// Itself, if its bytes can be counted. What saturated on the way is not less than that.
+    pub(super) fn checked(self) -> Result<Self> {
+        match self.sum() {
+            Some(total) if total < usize::MAX => Ok(self),
+            _ => Err(uncountable(&self)),
+        }
+    }
+}
+
+/// Bytes of lists: for each tensor its name, shape and places, and channels.
+const LISTED: usize = 1 << 10;
+const LISTS: usize = 32 << 10;
+
+/// Bytes of so many numbers.
+pub(super) fn bytes_of(floats: usize) -> usize {
+    floats.saturating_mul(size_of::<f32>())
+}
+
+pub(super) fn uncountable(terms: &impl fmt::Display) -> Error {
+    Error::Input(format!("more bytes than can be counted: {terms}"))
 }
 
 impl fmt::Display for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { slots, slot, scratch, resident, staging } = self;
+        let Self { slots, slot, scratch, resident, staging, .. } = self;
         write!(
             f,
             "{slots} slots of {slot} bytes, the largest block, + {scratch} bytes of scratch + \
              {resident} bytes of resident weights + {staging} bytes of buffers"
         )
-    }
-}
-
-/// The passes that run in lockstep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
-    /// Number of passes.
-    pub probes: usize,
-    /// Rows of each.
-    pub rows: usize,
-    /// Rows of each that have targets.
-    pub scored: usize,
-}
-
-/// The memory of passes on a CPU besides that of [`Terms`], in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PassTerms {
-    /// What each pass carries from block to block.
-    pub activations: usize,
-    /// The largest operation within a block, of one pass.
-    pub work: usize,
-    /// Logits of one chunk of the vocabulary, of one pass.
-    pub logits: usize,
-}
-
-impl PassTerms {
-    /// Upper bounds for passes of a model in `f32`.
-    pub fn predict(config: &ModelConfig, load: &Load) -> Self {
-        let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let [heads, kv] = [config.num_heads, config.num_kv_heads].map(|n| n * config.head_dim);
-        // Norms, queries before and after theirs, keys and values, attention; gate, up and product.
-        let row = 6 * width + 3 * heads + 3 * kv + 3 * inner;
-        let float = size_of::<f32>();
-        Self {
-            activations: load.probes * load.rows * width * float,
-            work: load.rows * row * float,
-            logits: load.scored * CHUNK.min(config.vocab_size) * float,
-        }
-    }
-
-    /// Bytes of all terms.
-    pub fn total(&self) -> usize {
-        self.activations + self.work + self.logits
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Bytes and times since the beginning. The threads work at the same time, so the times overlap.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Traffic {
-    /// Bytes read into slots.
+    /// Bytes read into slots, and of rows of the embedding.
     pub read_bytes: u64,
     /// Seconds of reading, the link's waiting included.
     pub read_seconds: f64,
@@ -26,6 +26,8 @@ pub struct Traffic {
     pub writes: u64,
     /// Slots that were filled for a pass that did not come.
     pub unused: u64,
+    /// Rows of a streamed embedding that were read.
+    pub rows: u64,
 }
 
 impl Traffic {
@@ -43,6 +45,7 @@ impl Traffic {
             reads: self.reads - earlier.reads,
             writes: self.writes - earlier.writes,
             unused: self.unused - earlier.unused,
+            rows: self.rows - earlier.rows,
         }
     }
 }
@@ -64,11 +67,18 @@ pub(super) struct Counters {
     pub(super) update: Counter,
     pub(super) compute: Counter,
     pub(super) unused: Counter,
+    /// Rows of the embedding, each of them once.
+    pub(super) rows: Counter,
 }
 
 impl Counter {
     pub(super) fn add(&self, bytes: usize, took: Duration) {
-        self.times.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1, bytes, took);
+    }
+
+    /// Counts several transfers that took a time together.
+    pub(super) fn add_many(&self, times: usize, bytes: usize, took: Duration) {
+        self.times.fetch_add(times as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.nanos.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
@@ -87,8 +97,8 @@ impl Counters {
     pub(super) fn read(&self) -> Traffic {
         let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Traffic {
-            read_bytes: number(&self.up.bytes),
-            read_seconds: self.up.seconds(),
+            read_bytes: number(&self.up.bytes) + number(&self.rows.bytes),
+            read_seconds: self.up.seconds() + self.rows.seconds(),
             written_bytes: number(&self.down.bytes),
             write_seconds: self.down.seconds(),
             wait_seconds: self.wait.seconds(),
@@ -97,6 +107,7 @@ impl Counters {
             reads: number(&self.up.times),
             writes: number(&self.down.times),
             unused: number(&self.unused.times),
+            rows: number(&self.rows.times),
         }
     }
 }

@@ -234,7 +234,7 @@ impl Part {
     }
 }
 
-/// Rows of a matrix of a region, decoded: those of `tokens`.
+/// Rows of a matrix of a region, decoded: those of `tokens`. Returns how many bytes were read.
 ///
 /// Shapes: `to` (tokens, width).
 pub(super) fn gather(
@@ -242,10 +242,10 @@ pub(super) fn gather(
     handle: &mut Handle,
     tokens: &[u32],
     to: &mut [f32],
-) -> Result<()> {
+) -> Result<usize> {
     let place = &region.tensors[0];
     let [rows, width] = place.matrix();
-    let mut scratch = Vec::new();
+    let (mut scratch, mut bytes) = (Vec::new(), 0);
     for (&token, to) in tokens.iter().zip(to.chunks_exact_mut(width)) {
         let row = token as usize;
         if row >= rows {
@@ -255,8 +255,9 @@ pub(super) fn gather(
         }
         let part = Part { place: place.clone(), rows: row..row + 1, to: To::Floats(0..width) };
         part.read(region, handle, to, &mut scratch)?;
+        bytes += part.bytes().len();
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// What a slot must hold, so that each of the units fits.

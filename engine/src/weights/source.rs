@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use candle::{DType, Device, Tensor};
 
 use super::{BlockWeights, Value};
+use crate::stream::Arena;
 use crate::{Error, Result};
 
 /// Hands out the weights of a policy, a block at a time.
@@ -58,7 +59,8 @@ pub trait WeightSource: Debug + Sync {
         false
     }
 
-    /// Rows of the embedding.
+    /// Rows of the embedding. Of a source that [streams](Self::streams), a pass asks for all of its
+    /// rows at once.
     ///
     /// Shapes: result (tokens, width).
     ///
@@ -82,6 +84,20 @@ pub trait WeightSource: Debug + Sync {
     /// Fails when they are not available.
     fn head_rows(&self, rows: Range<usize>) -> Result<Value> {
         Err(Error::Input(format!("rows {rows:?} of the head: this source lends it as a whole")))
+    }
+
+    /// What counts the memory of passes over it, and refuses those that do not fit.
+    fn arena(&self) -> Option<&Arena> {
+        None
+    }
+
+    /// Says that a pass has got all that it asks for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when what it got may be of different times.
+    fn end_pass(&self) -> Result<()> {
+        Ok(())
     }
 }
 

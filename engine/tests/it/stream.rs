@@ -2,9 +2,11 @@
 
 mod adapters;
 mod budget;
+mod failing;
 mod files;
 mod lockstep;
 mod perturbed;
+mod rows;
 mod steps;
 mod streamed;
 mod transforms;

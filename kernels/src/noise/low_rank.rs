@@ -72,35 +72,23 @@ impl Matrix {
     ///
     /// Panics when an element is outside the matrix.
     pub fn add(&self, threads: Threads<'_>, terms: &[Term], first: u64, values: &mut [f32]) {
+        self.check(first, values);
+        if !values.is_empty() {
+            self.prepared(threads, terms).add(threads, first, values);
+        }
+    }
+
+    /// The same noise for several slices, with the factors `B` made once.
+    pub fn prepared<'t>(&self, threads: Threads<'_>, terms: &'t [Term]) -> Prepared<'t> {
+        let b = terms.iter().flat_map(|term| self.b(threads, term.b)).collect();
+        Prepared { matrix: *self, terms, b }
+    }
+
+    fn check(&self, first: u64, values: &[f32]) {
         check_numbers(first, values.len());
         let end = first + values.len() as u64;
         let elements = self.rows as u64 * self.columns as u64;
         assert!(end <= elements, "elements {first}..{end} of a matrix of {elements}");
-        if terms.is_empty() || values.is_empty() {
-            return;
-        }
-        let columns = self.columns as u64;
-        let rows = (first / columns) as usize..end.div_ceil(columns) as usize;
-        let (from, height) = (rows.start, rows.len());
-        let a = self.stacked_a(threads, terms, from, height);
-        let b: Vec<f32> = terms.iter().flat_map(|term| self.b(threads, term.b)).collect();
-        let depth = terms.len() * self.rank;
-        let mut at = first;
-        let mut rest = values;
-        while !rest.is_empty() {
-            let (row, column) = ((at / columns) as usize, (at % columns) as usize);
-            // Whole rows at once, or what the slice has of one row.
-            let (high, wide) = match rest.len() / self.columns {
-                whole @ 1.. if column == 0 => (whole, self.columns),
-                _ => (1, (self.columns - column).min(rest.len())),
-            };
-            let (now, later) = rest.split_at_mut(high * wide);
-            let a = MatRef::strided(&a[row - from..], depth, high, height).t();
-            let b = MatRef::strided(&b[column..], depth, wide, self.columns);
-            matmul::product(threads, 1.0, a, b, Output::add(MatMut::new(now, high, wide)));
-            at += (high * wide) as u64;
-            rest = later;
-        }
     }
 
     /// Rows `from..from + height` of every `A`, multiplied by its scale.
@@ -152,5 +140,50 @@ impl Matrix {
         }
         let (inner, a) = (MatRef::new(&inner, rows, rank), MatRef::new(a, rank, self.rows));
         matmul::product(threads, 1.0, inner, a, Output::add(y));
+    }
+}
+
+/// Noise of some terms for slices of a matrix. It holds the factors `B` of all terms.
+#[derive(Debug)]
+pub struct Prepared<'t> {
+    matrix: Matrix,
+    terms: &'t [Term],
+    /// (terms * rank, columns)
+    b: Vec<f32>,
+}
+
+impl Prepared<'_> {
+    /// [`Matrix::add`] of its terms: the same bits.
+    ///
+    /// # Panics
+    ///
+    /// As [`Matrix::add`].
+    pub fn add(&self, threads: Threads<'_>, first: u64, values: &mut [f32]) {
+        let Self { matrix, terms, b } = self;
+        matrix.check(first, values);
+        if terms.is_empty() || values.is_empty() {
+            return;
+        }
+        let (end, columns) = (first + values.len() as u64, matrix.columns as u64);
+        let rows = (first / columns) as usize..end.div_ceil(columns) as usize;
+        let (from, height) = (rows.start, rows.len());
+        let a = matrix.stacked_a(threads, terms, from, height);
+        let depth = terms.len() * matrix.rank;
+        let mut at = first;
+        let mut rest = values;
+        while !rest.is_empty() {
+            let (row, column) = ((at / columns) as usize, (at % columns) as usize);
+            // Whole rows at once, or what the slice has of one row.
+            let (high, wide) = match rest.len() / matrix.columns {
+                whole @ 1.. if column == 0 => (whole, matrix.columns),
+                _ => (1, (matrix.columns - column).min(rest.len())),
+            };
+            let (now, later) = rest.split_at_mut(high * wide);
+            let a = MatRef::strided(&a[row - from..], depth, high, height).t();
+            let b = MatRef::strided(&b[column..], depth, wide, matrix.columns);
+            matmul::product(threads, 1.0, a, b, Output::add(MatMut::new(now, high, wide)));
+            at += (high * wide) as u64;
+            rest = later;
+        }
     }
 }

@@ -275,16 +275,6 @@ impl EstimatorConfig {
         let mut problems = self.problems();
         let scheme = self.scheme(run_seed, tensors);
         problems.extend(scheme.problems());
-        if matches!(self, Self::Coordinates(_)) {
-            let trained = scheme.tensors.own().filter(|tensor| tensor.mask != Mask::None);
-            let elements: usize = trained.map(TensorSpec::len).sum();
-            if elements > usize::from(u16::MAX) {
-                let most = u16::MAX;
-                problems.push(format!(
-                    "{elements} elements are trained, expected at most {most}: name fewer tensors"
-                ));
-            }
-        }
         if !problems.is_empty() {
             return Err(Error::Config { problems });
         }

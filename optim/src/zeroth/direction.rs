@@ -185,6 +185,46 @@ impl Direction {
         }
     }
 
+    /// [`Self::add`] to some rows of a matrix, in any order. Factors of low rank are made once for all
+    /// of them.
+    ///
+    /// Shapes: `values` (rows, columns).
+    pub(super) fn add_rows(
+        self,
+        threads: Threads<'_>,
+        tensor: &TensorSpec,
+        (draw, terms): (Draw, &[Term]),
+        rows: &[u32],
+        values: &mut [f32],
+        decay: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let width = values.len() / rows.len();
+        let matrix = [width * rows.len(), tensor.shape.last().copied().unwrap_or(1)];
+        assert_eq!(matrix, [values.len(), width], "whole rows of {}", tensor.name);
+        let kept: Vec<Term> = terms.iter().copied().filter(|term| term.scale != 0.0).collect();
+        let factors = factors(draw, &kept);
+        let prepared = match self.form(tensor) {
+            Form::LowRank(matrix) => Some(matrix.prepared(threads, &factors)),
+            _ => None,
+        };
+        for ((&row, at), values) in
+            rows.iter().zip((0..).step_by(width)).zip(values.chunks_exact_mut(width))
+        {
+            let first = u64::from(row) * width as u64;
+            let decay = |within: usize, values: &mut [f32]| decay(at + within, values);
+            match &prepared {
+                Some(prepared) => {
+                    decay(0, values);
+                    prepared.add(threads, first, values);
+                }
+                None => self.add(threads, tensor, (draw, &kept), first, values, decay),
+            }
+        }
+    }
+
     /// Whether `to = from + c z` is one pass for this tensor, and of which kind.
     pub(super) fn is_plain(self, tensor: &TensorSpec) -> Option<Kind> {
         match self.form(tensor) {

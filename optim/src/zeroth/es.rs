@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DirectionConfig, not_negative, positive};
-use super::estimator::{all_equal, deviation, mean, means, rate};
+use super::estimator::{all_equal, deviation, mean, means, moved, rate};
 use super::{DecayTo, Estimator, Outcome, Probe, Reduced, Scheme, Scope, Skip, Stats, Term};
 use crate::Result;
 
@@ -188,7 +188,7 @@ impl Estimator for Es {
             Outcome::Skip(Skip { step, lr: rounded, reason })
         } else {
             let decay = self.config.weight_decay as f32;
-            Outcome::Update(self.scheme.update(step, rounded, decay, &coefficients)?)
+            moved(&self.scheme, step, (rounded, decay), &coefficients)?
         };
         let (used, not_finite) = (kept.len(), own.len() - kept.len());
         let (score, deviation) = (mean(&finite), deviation(&finite));

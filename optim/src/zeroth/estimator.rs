@@ -111,8 +111,22 @@ pub(super) fn deviation(values: &[f64]) -> f64 {
     (squares.sum::<f64>() / values.len() as f64).sqrt()
 }
 
+/// The update of these coefficients, or none when one of them overflows.
+pub(super) fn moved(
+    scheme: &Scheme,
+    step: u32,
+    (lr, decay): (f32, f32),
+    coefficients: &[f32],
+) -> Result<Outcome> {
+    if coefficients.iter().any(|coefficient| !coefficient.is_finite()) {
+        let reason = "a coefficient is beyond f32: the learning rate is too large".to_owned();
+        return Ok(Outcome::Skip(Skip { step, lr, reason }));
+    }
+    Ok(Outcome::Update(scheme.update(step, lr, decay, coefficients)?))
+}
+
 /// What a method that minimises makes of slopes: coefficients `-(lr slope)`, or nothing when a
-/// score or a slope is not finite.
+/// score, a slope or a coefficient is not finite.
 pub(super) fn descend(
     scheme: &Scheme,
     step: u32,
@@ -122,15 +136,14 @@ pub(super) fn descend(
 ) -> Result<Reduced> {
     let not_finite = losses.iter().filter(|loss| !loss.is_finite()).count();
     let finite: Vec<f64> = losses.iter().copied().filter(|loss| loss.is_finite()).collect();
-    let outcome = if not_finite > 0 || slopes.iter().any(|slope| !slope.is_finite()) {
-        let reason = match not_finite {
-            0 => "a slope is beyond f32".to_owned(),
-            count => format!("{count} of {} losses are not finite", losses.len()),
-        };
+    let outcome = if not_finite > 0 {
+        let reason = format!("{not_finite} of {} losses are not finite", losses.len());
         Outcome::Skip(Skip { step, lr, reason })
+    } else if slopes.iter().any(|slope| !slope.is_finite()) {
+        Outcome::Skip(Skip { step, lr, reason: "a slope is beyond f32".to_owned() })
     } else {
         let coefficients: Vec<f32> = slopes.iter().map(|slope| -(rate * slope)).collect();
-        Outcome::Update(scheme.update(step, lr, decay, &coefficients)?)
+        moved(scheme, step, (lr, decay), &coefficients)?
     };
     let stats = Stats {
         score: mean(&finite),

@@ -58,10 +58,13 @@ impl FzooConfig {
 /// and the population standard deviation `s` of the `l_i`,
 /// `w = w - lr sum((l_i - l_0) u_i) / (N s)`.
 ///
-/// Equal losses move nothing. The paper's equation divides by `e` too; its code does not, and its
-/// learning rates (1e-5 for all weights) are those of its code.
+/// Equal losses move nothing. The paper's equation divides by `e` too. The authors' code
+/// (`DKmiyan/FZOO` on GitHub, `trainer.py`) does not, and its learning rates (1e-5 for all weights)
+/// are those of its code. There the deviation is that of the population, a division by `N`
+/// (`torch.std(unbiased=False)`), of the losses of the directions without `l_0`, and the sum is
+/// divided by `N s`, as here. The abstract has "the standard deviation of batch losses" alone.
 ///
-/// Source: arXiv 2506.09034, algorithm 1.
+/// Sources: arXiv 2506.09034, algorithm 1; the code for `e` and for `N`.
 #[derive(Debug)]
 pub struct Fzoo {
     config: FzooConfig,

@@ -7,6 +7,8 @@
 //!
 //! Sources: arXiv 2310.02025, section 3; 2002.07376 for the score.
 
+use std::cmp::Ordering;
+
 use kernels::noise::{self, Kind, Part, Stream};
 use kernels::threads::Threads;
 
@@ -72,7 +74,8 @@ impl Estimate {
     }
 }
 
-/// The mask of each layer when a share of all elements is kept, those of the lowest scores.
+/// The mask of each layer when a share of all elements is kept, those of the lowest scores; of equal
+/// scores, those that come first.
 ///
 /// Shapes: `layers` has the scores of each layer.
 ///
@@ -84,18 +87,27 @@ pub fn masks(layers: &[Vec<f64>], keep: f64) -> Result<Vec<Mask>> {
         let problems = vec![format!("keep is {keep}, expected more than 0, at most 1")];
         return Err(Error::Config { problems });
     }
-    let mut all: Vec<f64> = layers.concat();
-    if all.iter().any(|score| score.is_nan()) {
+    let mut all: Vec<(f64, usize)> = layers.concat().into_iter().zip(0..).collect();
+    if all.iter().any(|(score, _)| score.is_nan()) {
         return Err(Error::Params("a score is not a number: the loss overflows".to_owned()));
     }
     let kept = ((keep * all.len() as f64).ceil() as usize).min(all.len());
     let Some(last) = kept.checked_sub(1) else { return Ok(vec![Mask::All; layers.len()]) };
-    let threshold = *all.select_nth_unstable_by(last, f64::total_cmp).1;
-    let share = |scores: &Vec<f64>| match scores.len() {
-        0 => Ok(Mask::All),
-        len => {
-            let kept = scores.iter().filter(|score| **score <= threshold).count();
-            Mask::random(kept as f64 / len as f64)
+    // Zeros of both signs are equal.
+    let order = |(a, i): &(f64, usize), (b, j): &(f64, usize)| {
+        a.partial_cmp(b).unwrap_or(Ordering::Equal).then(i.cmp(j))
+    };
+    all.select_nth_unstable_by(last, order);
+    let mut first = 0;
+    let share = |scores: &Vec<f64>| {
+        let layer = first..first + scores.len();
+        first = layer.end;
+        match layer.len() {
+            0 => Ok(Mask::All),
+            len => {
+                let kept = all[..kept].iter().filter(|(_, at)| layer.contains(at)).count();
+                Mask::random(kept as f64 / len as f64)
+            }
         }
     };
     layers.iter().map(share).collect()

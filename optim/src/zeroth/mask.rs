@@ -34,7 +34,8 @@ impl Mask {
         Self::Magnitude { bits: at_most.to_bits() }
     }
 
-    /// The smallest elements: the threshold is the magnitude of the last one that is kept.
+    /// The smallest elements: the threshold is the magnitude of the last one that is kept. Where all
+    /// have one magnitude, as in an adapter's half of zeros, as many are drawn at random.
     ///
     /// # Errors
     ///
@@ -48,6 +49,10 @@ impl Mask {
         }
         if kept >= magnitudes.len() {
             return Ok(Self::All);
+        }
+        if magnitudes.iter().all(|magnitude| magnitude.to_bits() == magnitudes[0].to_bits()) {
+            // A threshold would keep all of them now, and none once they have moved.
+            return Self::random(keep);
         }
         let (_, threshold, _) = magnitudes.select_nth_unstable_by(kept - 1, f32::total_cmp);
         Ok(Self::magnitude(*threshold))

@@ -44,6 +44,28 @@ impl Probe {
         self.direction.add(threads, tensor, terms, first, to, |_, _| {});
     }
 
+    /// [`Self::perturb`] of some rows of a matrix, as of an embedding: the same bits, with factors of
+    /// low rank made once for all of them.
+    ///
+    /// Shapes: `from` and `to` (rows, columns).
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::perturb`], and on slices that are not whole rows.
+    pub fn perturb_rows(
+        &self,
+        threads: Threads<'_>,
+        tensor: &TensorSpec,
+        rows: &[u32],
+        from: &[f32],
+        to: &mut [f32],
+    ) {
+        assert_eq!(from.len(), to.len(), "as many numbers to read as to write");
+        to.copy_from_slice(from);
+        let terms = (self.draw, &self.terms[..]);
+        self.direction.add_rows(threads, tensor, terms, rows, to, |_, _| {});
+    }
+
     /// The noise of a matrix whose directions are of low rank, for products with it that do not
     /// make it ([`Matrix::add_product`]); nothing for other tensors, which are perturbed.
     pub fn low_rank(&self, tensor: &TensorSpec) -> Option<(Matrix, Vec<low_rank::Term>)> {

@@ -17,6 +17,12 @@ pub enum DecayTo {
     Start,
 }
 
+/// Elements of a tensor, at most.
+const MOST: u64 = 1 << 40;
+
+/// Rank of a direction, at most.
+const MOST_RANK: u32 = 1 << 16;
+
 /// What fixes every bit of an update together with its step, learning rate, decay and
 /// coefficients. A log has it in its header.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,9 +50,13 @@ impl Scheme {
         Self { run_seed, tensors, direction, subspace_interval: None, mask_interval: 1, decay_to }
     }
 
-    /// Everything wrong with it.
+    /// Everything wrong with it. What a damaged file may say is bounded here, before memory is taken
+    /// for it.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        for tensor in self.tensors.all().iter().filter(|tensor| tensor.len() as u64 > MOST) {
+            problems.push(format!("{} has more than {MOST} elements", tensor.name));
+        }
         if self.subspace_interval == Some(0) || self.mask_interval == 0 {
             problems.push("an interval is 0, expected at least 1 step".to_owned());
         }
@@ -63,16 +73,19 @@ impl Scheme {
             }
         }
         match self.direction {
-            Direction::LowRank { rank: 0, .. } => {
-                problems.push("rank is 0, expected at least 1".to_owned());
+            Direction::LowRank { rank, .. } if !(1..=MOST_RANK).contains(&rank) => {
+                problems.push(format!("rank is {rank}, expected 1 to {MOST_RANK}"));
             }
             Direction::Coordinates => {
-                let largest = u64::from(u32::MAX);
-                let tensors = self.tensors.own().filter(|tensor| tensor.len() as u64 > largest);
-                problems.extend(
-                    tensors
-                        .map(|tensor| format!("{} has more than {largest} elements", tensor.name)),
-                );
+                let tensors = self.tensors.own().filter(|tensor| tensor.mask != Mask::None);
+                let elements = tensors.fold(0_usize, |sum, own| sum.saturating_add(own.len()));
+                let most = u16::MAX;
+                if elements > usize::from(most) {
+                    problems.push(format!(
+                        "{elements} elements are trained one at a time, expected at most {most}: name \
+                         fewer tensors"
+                    ));
+                }
             }
             _ => {}
         }

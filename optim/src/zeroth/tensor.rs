@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use kernels::digest::Digest;
 use rand_philox::splitmix64;
 use serde::{Deserialize, Serialize};
 
@@ -46,14 +47,26 @@ impl TensorSpec {
         Self { mask, ..self }
     }
 
-    /// Number of elements.
+    /// Number of elements. A shape of more than a machine can count has the most that it can.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        let product =
+            self.shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
+        // The product of zero and what overflows is zero.
+        product.unwrap_or(if self.shape.contains(&0) { 0 } else { usize::MAX })
     }
 
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The digest of its values, which the header of a log has ([`Digest`]).
+    ///
+    /// Shapes: `values` as many as it has elements.
+    pub fn digest(&self, values: &[f32]) -> String {
+        let mut digest = Digest::new(self.id, &self.shape);
+        digest.update(values);
+        digest.finish()
     }
 
     /// Rows and columns, of a tensor that has two dimensions of more than 1.

@@ -55,11 +55,48 @@ impl Update {
         values: &mut [f32],
         start: &[f32],
     ) {
+        let (len, terms) = (values.len(), (self.draw, &self.terms[..]));
+        self.with_decay(tensor, len, start, |decay| {
+            self.direction.add(threads, tensor, terms, first, values, decay);
+        });
+    }
+
+    /// [`Self::apply`] to some rows of a matrix, as of an embedding: the same bits, with factors of
+    /// low rank made once for all of them.
+    ///
+    /// Shapes: `values` (rows, columns), and `start` where it is needed.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::apply`], and on slices that are not whole rows.
+    pub fn apply_rows(
+        &self,
+        threads: Threads<'_>,
+        tensor: &TensorSpec,
+        rows: &[u32],
+        values: &mut [f32],
+        start: &[f32],
+    ) {
+        let (len, terms) = (values.len(), (self.draw, &self.terms[..]));
+        self.with_decay(tensor, len, start, |decay| {
+            self.direction.add_rows(threads, tensor, terms, rows, values, decay);
+        });
+    }
+
+    /// Calls `f` with the decay of `len` elements: it takes where a slice of them begins, and the
+    /// slice.
+    fn with_decay(
+        &self,
+        tensor: &TensorSpec,
+        len: usize,
+        start: &[f32],
+        f: impl FnOnce(&(dyn Fn(usize, &mut [f32]) + Sync)),
+    ) {
         let product = f64::from(self.lr) * f64::from(self.decay);
         let decays = tensor.decay && product != 0.0;
         let to_start = decays && self.needs_start();
         if to_start {
-            assert_eq!(start.len(), values.len(), "a weight of the start for each value");
+            assert_eq!(start.len(), len, "a weight of the start for each value");
         }
         let (share, factor) = (product as f32, (1.0 - product) as f32);
         let decay = |at: usize, values: &mut [f32]| {
@@ -73,6 +110,6 @@ impl Update {
                 }
             }
         };
-        self.direction.add(threads, tensor, (self.draw, &self.terms), first, values, decay);
+        f(&decay);
     }
 }

@@ -54,6 +54,7 @@ mod runs;
 mod schemas;
 mod shapes;
 mod sources;
+mod streamed_noise;
 mod taken;
 mod threads;
 mod tidy;

@@ -11,6 +11,7 @@ use super::kv::{KvBlock, KvLayout};
 use super::{Lent, Weight, rms_norm};
 use crate::cache::Slot;
 use crate::decode::not_finite;
+use crate::policy::SharedRows;
 use crate::rope::Rope;
 use crate::weights::{BlockWeights, Spec, Weights};
 use crate::{MatmulPrecision, Policy, Result};
@@ -179,7 +180,7 @@ impl Step<'_> {
     /// Runs rows through the model. Returns the least position whose logits are not finite.
     fn run(&self, threads: Threads<'_>, rows: &mut Rows<'_>) -> Result<Option<usize>> {
         let angles = self.angles(rows);
-        let mut x = self.embed(rows)?;
+        let mut x = self.embed(rows, None)?;
         for layer in 0..self.policy.config().num_layers {
             let weights = self.policy.block(layer)?;
             let copies = self.bf16.map(|copies| &copies.blocks[layer]);
@@ -198,9 +199,9 @@ impl Step<'_> {
     }
 
     /// The embeddings of the rows: (rows, width).
-    fn embed(&self, rows: &Rows<'_>) -> Result<Vec<f32>> {
+    fn embed(&self, rows: &Rows<'_>, shared: Option<&SharedRows>) -> Result<Vec<f32>> {
         let tokens: Vec<u32> = rows.feed.iter().map(|&(_, token)| token).collect();
-        Ok(self.policy.embed_rows(&tokens)?.flatten_all()?.to_vec1()?)
+        Ok(self.policy.embed_rows(shared, &tokens)?.flatten_all()?.to_vec1()?)
     }
 
     /// One block, given its weights and the rows' angles.

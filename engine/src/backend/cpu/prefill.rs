@@ -11,6 +11,7 @@ use super::block::Angles;
 use super::head::{End, logits_by_rows, logits_each};
 use super::kv::{KvBlock, KvLayout};
 use super::trunk::{final_norm, with_block};
+use crate::policy::SharedRows;
 use crate::weights::{BlockWeights, Value};
 use crate::{Packed, Policy, Result, Segment};
 use kernels::attention::POSITIONS;
@@ -24,7 +25,7 @@ pub(crate) type Prefilled = (Vec<f32>, Vec<KvBlock>);
 
 /// Runs prompts, each a segment without a parent.
 pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<Vec<Prefilled>> {
-    let mut prompts = Prompts::embed(policy, packed)?;
+    let mut prompts = Prompts::embed(policy, packed, None)?;
     for layer in 0..policy.config().num_layers {
         prompts.block(policy, layer, &*policy.block(layer)?)?;
     }
@@ -40,8 +41,10 @@ pub(crate) fn prefill_each(
     policies: &[Policy<'_>],
     packed: &Packed,
 ) -> Result<Vec<Vec<Prefilled>>> {
-    let begun = policies.iter().map(|&policy| Prompts::embed(policy, packed));
+    let shared = base.shared_rows([packed.tokens()].into_iter())?;
+    let begun = policies.iter().map(|&policy| Prompts::embed(policy, packed, shared.as_ref()));
     let mut begun = begun.collect::<Result<Vec<_>>>()?;
+    drop(shared);
     for layer in 0..base.config().num_layers {
         let block = base.base_block(layer)?;
         for (&policy, prompts) in policies.iter().zip(&mut begun) {
@@ -71,13 +74,13 @@ struct Prompts {
 }
 
 impl Prompts {
-    fn embed(policy: Policy<'_>, packed: &Packed) -> Result<Self> {
+    fn embed(policy: Policy<'_>, packed: &Packed, shared: Option<&SharedRows>) -> Result<Self> {
         let (layout, kv) = (policy.layout(packed)?, KvLayout::new(policy.config()));
         let blocks = |prompt: &Segment| {
             (0..prompt.len.div_ceil(POSITIONS)).map(|_| kv.block()).collect::<Vec<_>>()
         };
         let kv_blocks = layout.segments.iter().map(blocks).collect();
-        let x = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
+        let x = policy.embed_rows(shared, packed.tokens())?.flatten_all()?.to_vec1()?;
         Ok(Self { kv, kv_blocks, angles: Angles::new(&layout)?, segments: layout.segments, x })
     }
 

@@ -7,6 +7,7 @@ use candle::Tensor;
 use super::block::{Angles, Block, Saved, with_slices};
 use super::{Threads, rms_norm, rms_norm_backward, with};
 use crate::backward::{Sink, no_gradient};
+use crate::policy::SharedRows;
 use crate::weights::{BlockWeights, Value};
 use crate::{Activations, Packed, Policy, Result, Segment};
 
@@ -36,7 +37,7 @@ pub(crate) struct Rows {
 
 /// Hidden states after the final norm, without what a backward pass needs: (rows, width).
 pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
-    let mut rows = Rows::embed(policy, packed)?;
+    let mut rows = Rows::embed(policy, packed, None)?;
     for layer in 0..policy.config().num_layers {
         rows.block(policy, &*policy.block(layer)?)?;
     }
@@ -44,10 +45,14 @@ pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
 }
 
 impl Rows {
-    /// The embeddings of a pack.
-    pub(crate) fn embed(policy: Policy<'_>, packed: &Packed) -> Result<Self> {
+    /// The embeddings of a pack, from rows that passes share where there are any.
+    pub(crate) fn embed(
+        policy: Policy<'_>,
+        packed: &Packed,
+        shared: Option<&SharedRows>,
+    ) -> Result<Self> {
         let layout = policy.layout(packed)?;
-        let x = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
+        let x = policy.embed_rows(shared, packed.tokens())?.flatten_all()?.to_vec1()?;
         Ok(Self { angles: Angles::new(&layout)?, segments: layout.segments, x })
     }
 
@@ -114,7 +119,7 @@ impl<'a> Trunk<'a> {
     ) -> Result<(Self, Tensor)> {
         let layout = policy.layout(packed)?;
         let angles = Angles::new(&layout)?;
-        let mut x: Vec<f32> = policy.embed_rows(packed.tokens())?.flatten_all()?.to_vec1()?;
+        let mut x: Vec<f32> = policy.embed_rows(None, packed.tokens())?.flatten_all()?.to_vec1()?;
         let mut stages = Vec::with_capacity(policy.config().num_layers);
         for layer in 0..policy.config().num_layers {
             let (y, saved) =

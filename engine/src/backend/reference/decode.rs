@@ -15,7 +15,7 @@ use crate::{Packed, Policy, Result};
 /// and values (kv heads, rows, head width) of every layer.
 pub(crate) fn prefill(policy: Policy<'_>, packed: &Packed) -> Result<(Vec<f32>, Vec<[Tensor; 2]>)> {
     let (config, layout) = (policy.config(), policy.layout(packed)?);
-    let mut x = policy.embed_rows(packed.tokens())?;
+    let mut x = policy.embed_rows(None, packed.tokens())?;
     let mut layers = Vec::with_capacity(config.num_layers);
     for layer in 0..config.num_layers {
         let weights = policy.detached_block(layer)?;
@@ -61,7 +61,7 @@ pub(crate) fn step(
     let (cos, sin) = policy.rope().tables(&positions, policy.dtype(), device)?;
     let siblings = siblings(policy, capacity, slots, feed)?;
     let order = order(policy, &siblings)?;
-    let mut x = policy.embed_rows(&tokens)?;
+    let mut x = policy.embed_rows(None, &tokens)?;
     for (layer, store) in layers.iter().enumerate() {
         let weights = policy.detached_block(layer)?;
         let Qkv { q, k, v } = project(config, &weights, &x, &cos, &sin)?;

@@ -33,7 +33,7 @@ pub(crate) struct Trunk<'a> {
 /// Hidden states after the final norm, without what a backward pass needs: (rows, width).
 pub(crate) fn hidden(policy: Policy<'_>, packed: &Packed) -> Result<Tensor> {
     let layout = policy.layout(packed)?;
-    let mut x = policy.embed_rows(packed.tokens())?;
+    let mut x = policy.embed_rows(None, packed.tokens())?;
     for stage in 0..=policy.config().num_layers {
         x = run(policy, stage, &x, &layout, None)?;
     }
@@ -83,7 +83,7 @@ impl<'a> Trunk<'a> {
         activations: Activations,
     ) -> Result<(Self, Tensor)> {
         let (layout, mut stages) = (policy.layout(packed)?, Vec::new());
-        let mut x = policy.embed_rows(packed.tokens())?;
+        let mut x = policy.embed_rows(None, packed.tokens())?;
         for stage in 0..=policy.config().num_layers {
             if stage < policy.lowest_stage() {
                 x = run(policy, stage, &x, &layout, None)?;

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use candle::{DType, Device, Tensor};
 
 use super::{State, Streamed};
+use crate::stream::Arena;
 use crate::stream::units::gather;
 use crate::weights::{BlockWeights, Value, Version, WeightSource};
 use crate::{Error, Result};
@@ -52,6 +54,14 @@ impl WeightSource for Streamed {
         true
     }
 
+    fn arena(&self) -> Option<&Arena> {
+        Some(&self.arena)
+    }
+
+    fn end_pass(&self) -> Result<()> {
+        self.shared.check()
+    }
+
     fn embed_rows(&self, tokens: &[u32], dtype: DType, device: &Device) -> Result<Tensor> {
         // This is what a pass begins with.
         let mut state = self.state()?;
@@ -83,26 +93,47 @@ impl WeightSource for Streamed {
 }
 
 impl Streamed {
-    /// Rows of an embedding that is streamed.
+    /// Rows of an embedding that is streamed. Each is read once.
     fn streamed_rows(&self, state: &mut State, tokens: &[u32]) -> Result<Tensor> {
         let width = self.master.config.hidden_size;
         state.ring.let_go()?;
-        let (blocks, chunks) = self.counts();
-        let tied = self.master.table.head.is_none();
-        let first = if tied { blocks } else { blocks + chunks };
-        let unit = |token: u32| first + token as usize / CHUNK;
-        for unit in first..first + chunks {
-            state.ring.shared.hazards.wait_written(unit);
+        let first = self.embed_units().start;
+        for unit in self.embed_units() {
+            state.ring.wait_written(unit)?;
         }
-        let mut rows = vec![0.0; tokens.len() * width];
-        gather(&self.master.table.embed, &mut state.handle, tokens, &mut rows)?;
+        let mut distinct = tokens.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let (began, mut rows) = (Instant::now(), vec![0.0; distinct.len() * width]);
+        let bytes = gather(&self.master.table.embed, &mut state.handle, &distinct, &mut rows)?;
+        self.shared.link.up(bytes, began.elapsed());
+        self.shared.counters.rows.add_many(distinct.len(), bytes, began.elapsed());
         if let (Some(index), Some(update)) = (self.trainable.embed, &state.update) {
-            for (&token, row) in tokens.iter().zip(rows.chunks_exact_mut(width)) {
-                if state.applied[unit(token)] < state.updates {
-                    update.apply_in_place(index, token as usize * width, row);
+            let is_behind =
+                |token: u32| state.applied[first + token as usize / CHUNK] < state.updates;
+            let mut rest = rows.as_mut_slice();
+            for tokens in distinct.chunk_by(|a, b| is_behind(*a) == is_behind(*b)) {
+                let (own, later) = rest.split_at_mut(tokens.len() * width);
+                if is_behind(tokens[0]) {
+                    let from = own.to_vec();
+                    update.apply_rows(index, tokens, &from, own);
                 }
+                rest = later;
             }
         }
-        Ok(Tensor::from_vec(rows, (tokens.len(), width), &Device::Cpu)?)
+        let distinct_rows = Tensor::from_vec(rows, (distinct.len(), width), &Device::Cpu)?;
+        if distinct == tokens {
+            return Ok(distinct_rows);
+        }
+        let place = |token: &u32| distinct.partition_point(|own| own < token) as u32;
+        let places: Vec<u32> = tokens.iter().map(place).collect();
+        Ok(distinct_rows.index_select(&Tensor::new(places, &Device::Cpu)?, 0)?)
+    }
+
+    /// The units that hold a streamed embedding.
+    fn embed_units(&self) -> Range<usize> {
+        let (blocks, chunks) = self.counts();
+        let first = if self.master.table.head.is_none() { blocks } else { blocks + chunks };
+        first..first + chunks
     }
 }

@@ -181,5 +181,5 @@ fn frozen_parameters_keep_their_bits() {
     immediately(&streamed, update);
     assert!(super::transforms::bits(&streamed.model().unwrap()) == super::transforms::bits(&model));
     // The lower block was read by nobody and written by nobody.
-    assert_eq!(streamed.traffic().unwrap().writes, 1);
+    assert_eq!(streamed.traffic().writes, 1);
 }

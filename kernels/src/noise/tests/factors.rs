@@ -50,6 +50,23 @@ fn an_update_is_the_chain_of_its_terms_on_every_form() {
 }
 
 #[test]
+fn slices_of_prepared_noise_have_the_bits_of_the_whole() {
+    let (matrix, terms) = (matrix(19, 33, 2), terms(5));
+    let start = noise(1, 19 * 33);
+    let mut whole = start.clone();
+    matrix.add(Threads::Pool, &terms, 0, &mut whole);
+    let prepared = matrix.prepared(Threads::One, &terms);
+    for slice in [1, 7, 33, 50, 400] {
+        let mut values = start.clone();
+        for (i, values) in values.chunks_mut(slice).enumerate() {
+            prepared.add(Threads::One, (i * slice) as u64, values);
+        }
+        assert!(bits(&values) == bits(&whole), "slices of {slice}");
+    }
+    matrix.prepared(Threads::One, &[]).add(Threads::One, 0, &mut whole);
+}
+
+#[test]
 fn an_update_of_many_members_is_the_sum_of_their_outer_products() {
     let (matrix, terms) = (matrix(70, 50, 1), terms(32));
     let mut values = vec![0.0; 70 * 50];

@@ -37,8 +37,10 @@ pub struct Header {
     pub first_step: u32,
     /// Coefficients of a record, at most.
     pub most_coefficients: u16,
-    /// Digests of the weights of the start, as hexadecimal SHA-256 of their little-endian `f32`:
-    /// one for each tensor of the scheme, in order. Whoever replays compares them.
+    /// Digests of the weights of the start ([`TensorSpec::digest`]): one for each tensor of the
+    /// scheme, in order. Whoever replays compares them by [`Self::compare`].
+    ///
+    /// [`TensorSpec::digest`]: crate::zeroth::TensorSpec::digest
     pub digests: Vec<String>,
 }
 
@@ -68,6 +70,28 @@ impl Header {
         };
         header.check()?;
         Ok(header)
+    }
+
+    /// Compares the digests of weights with those of the start.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless there is one for each tensor, and on the first tensor with another one.
+    pub fn compare(&self, digests: &[String]) -> Result<(), Error> {
+        let tensors = self.scheme.tensors.all();
+        if digests.len() != tensors.len() {
+            let got = digests.len();
+            return bad(format!("{} tensors, compared with {got} of the weights", tensors.len()));
+        }
+        let mut pairs = tensors.iter().zip(self.digests.iter().zip(digests));
+        match pairs.find(|(_, (expected, got))| expected != got) {
+            None => Ok(()),
+            Some((tensor, (expected, got))) => bad(format!(
+                "{} is not as it was at the start of the run: digest {got}, expected {expected}; \
+                 replay the log on the weights that the run began with",
+                tensor.name
+            )),
+        }
     }
 
     fn check(&self) -> Result<(), Error> {

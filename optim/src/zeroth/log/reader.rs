@@ -19,7 +19,8 @@ pub struct Log {
     pub torn: Option<Torn>,
 }
 
-/// The end of a log that a crash left: part of a record, a damaged one, or zeros.
+/// The end of a log that a crash left: part of a record or a damaged one, zeros, or the one and then
+/// the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Torn {
     /// The step that it would have been of.
@@ -86,7 +87,8 @@ impl Log {
     }
 
     /// Whether bytes that begin with no record are one that a crash cut off or never wrote: no
-    /// whole record of a later step follows, and they are not longer than one, or zeros.
+    /// whole record of a later step follows, and without the zeros of a file that was extended
+    /// before it was written they are not longer than one.
     fn is_end(&self, bytes: &[u8], next: u32) -> bool {
         let later = |at: usize| {
             // Most places are ruled out by their step, without a checksum.
@@ -95,8 +97,8 @@ impl Log {
                 && matches!(Record::decode(&bytes[at..]), Found::Record(..))
         };
         let longest = bytes_of(usize::from(self.header.most_coefficients));
-        !(1..bytes.len()).any(later)
-            && (bytes.len() <= longest || bytes.iter().all(|byte| *byte == 0))
+        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        written <= longest && !(1..written).any(later)
     }
 
     /// The step that the next record is of.
@@ -112,12 +114,15 @@ impl Log {
         }
     }
 
-    /// The updates of steps `from..`, in order.
+    /// The updates of steps `from..`, in order, for weights as they were before that step: that of
+    /// the first record, or the one after the step of a snapshot.
     ///
     /// # Errors
     ///
-    /// Fails on a record whose coefficients are not those of its step.
+    /// Fails when the log does not have each step from `from` on, or begins after it, and on a
+    /// record whose coefficients are not those of its step.
     pub fn updates(&self, from: u32) -> crate::Result<Vec<Update>> {
+        self.check_steps(from)?;
         let records = self.records.iter();
         let updates = records.filter(|record| record.kind == Kind::Update && record.step >= from);
         updates
@@ -128,6 +133,32 @@ impl Log {
             .collect()
     }
 
+    /// Whether each step is there, from the header's first one on, and `from` is one of them or the
+    /// next.
+    fn check_steps(&self, from: u32) -> crate::Result<()> {
+        let mut next = self.header.first_step;
+        for record in self.records.iter().filter(|record| record.kind != Kind::Rebase) {
+            if record.step != next {
+                return Err(crate::Error::Update {
+                    step: record.step,
+                    problem: format!("the log has no record of step {next} before it"),
+                });
+            }
+            next = next.saturating_add(1);
+        }
+        if (self.header.first_step..=next).contains(&from) {
+            return Ok(());
+        }
+        Err(crate::Error::Update {
+            step: from,
+            problem: format!(
+                "the log leads from the weights before step {} to those before step {next}: replay \
+                 it on weights of one of these steps",
+                self.header.first_step
+            ),
+        })
+    }
+
     /// Brings elements `first..` of a tensor from before step `from` to after the last record: the
     /// bits that a run has once its last update is applied.
     ///
@@ -135,7 +166,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails, before anything changes, on a record whose coefficients are not those of its step.
+    /// Fails, before anything changes, where [`Self::updates`] does.
     ///
     /// # Panics
     ///

@@ -120,6 +120,66 @@ fn zeros_that_a_crash_left_are_dropped_and_other_bytes_are_not() {
     assert_eq!((log.records.len(), log.torn), (ends.len() - 1, None));
 }
 
+/// A file system may have extended the file before it wrote all of a record.
+#[test]
+fn part_of_a_record_and_then_zeros_are_dropped_unless_a_record_follows() {
+    let (bytes, ends) = small();
+    let whole = Log::read(&bytes[..]).unwrap();
+    let last = ends[ends.len() - 2];
+    for cut in last..bytes.len() {
+        for zeros in [1, 100, 5000] {
+            let log = Log::read(&[&bytes[..cut], &vec![0; zeros]].concat()[..]).unwrap();
+            // The end of a record may be zeros.
+            let records = log.records.len();
+            assert_eq!(log.records, whole.records[..records], "cut at {cut}");
+            let end = log.end as usize;
+            assert!(end == last || end == bytes.len(), "cut at {cut}");
+            let dropped = (cut + zeros - end) as u64;
+            let torn = log.torn.unwrap();
+            assert_eq!((torn.bytes, torn.step), (dropped, log.next_step()), "cut at {cut}");
+            assert!(torn.to_string().contains(&format!("the last {dropped} bytes of the log")));
+        }
+    }
+    // A whole record after it: what is before was written, and is damaged.
+    let damaged = [&bytes[..last - 3], &[0; 3], &bytes[last..], &[0; 5000]].concat();
+    assert!(matches!(Log::read(&damaged[..]), Err(Error::Damaged { .. })));
+    let between = [&bytes[..ends[1]], &[0; 5000], &bytes[ends[1]..]].concat();
+    assert!(matches!(Log::read(&between[..]), Err(Error::Damaged { .. })));
+    // More than a record.
+    let noise: Vec<u8> = (0..5000_u32).map(|i| (i * 7 + 1) as u8).collect();
+    let long = [&bytes[..], &noise, &[0; 5000]].concat();
+    assert!(matches!(Log::read(&long[..]), Err(Error::Damaged { .. })));
+}
+
+/// What a header says is bounded before memory is taken for it.
+#[test]
+fn shapes_that_no_machine_holds_are_refused() {
+    let shape = |shape: &[usize]| optim::zeroth::TensorSpec::new("w", shape, true);
+    for huge in [&[usize::MAX, 2][..], &[1 << 40, 1 << 40], &[1 << 41], &[usize::MAX]] {
+        for kind in ["spsa", "coordinates"] {
+            let (config, tensor) = (config(json!(kind)), shape(huge));
+            assert!(tensor.len() > 1 << 40, "{huge:?}");
+            let tensors = optim::zeroth::Tensors::new(vec![tensor]).unwrap();
+            let scheme = config.scheme(17, tensors);
+            let digests = vec![String::new()];
+            let error = optim::zeroth::log::Header::new(scheme, config, 0, 4, digests);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("w has more than 1099511627776 elements"), "{error}");
+        }
+    }
+    assert_eq!(shape(&[0, usize::MAX, 3]).len(), 0);
+    let many = shape(&[1 << 20, 1 << 10]);
+    let error = |scheme: optim::zeroth::Scheme| scheme.problems().concat();
+    let coordinates = scheme(vec![many.clone()], optim::zeroth::Direction::Coordinates);
+    assert!(error(coordinates).contains("trained one at a time, expected at most 65535"));
+    let low_rank = optim::zeroth::Direction::LowRank {
+        noise: optim::zeroth::Noise::Gaussian,
+        rank: u32::MAX,
+        vectors: optim::zeroth::Vectors::Dense,
+    };
+    assert!(error(scheme(vec![many], low_rank)).contains("rank is 4294967295, expected 1 to"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

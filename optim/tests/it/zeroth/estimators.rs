@@ -220,5 +220,37 @@ fn an_update_needs_a_coefficient_for_each_coordinate() {
     assert!(scheme.update(0, f32::INFINITY, 0.0, &[0.5; 64]).is_err());
     let huge = Tensors::new(vec![TensorSpec::new("h", [300, 300], true)]).unwrap();
     let error = config(json!({ "kind": "coordinates" })).build(0, huge).unwrap_err().to_string();
-    assert!(error.contains("90000 elements are trained, expected at most 65535"), "{error}");
+    assert!(
+        error.contains("90000 elements are trained one at a time, expected at most 65535"),
+        "{error}"
+    );
+}
+
+/// Finite losses whose slopes, or rewards whose signals, are too large once they are multiplied by
+/// the learning rate.
+#[test]
+fn a_coefficient_that_overflows_skips_the_step() {
+    for (settings, scores) in [
+        (json!({ "kind": "spsa" }), [1e35, 0.0, 0.0]),
+        (json!({ "kind": "coordinates" }), [0.0, 1e34, 1e33]),
+        (json!({ "kind": "es", "members": 2 }), [1.0, 0.0, 0.0]),
+        (json!({ "kind": "fzoo", "probes": 2 }), [0.0, 1.0, 2.0]),
+    ] {
+        let mut estimator = built(settings.clone());
+        let count = estimator.probes(4).len();
+        let score = |i: usize| vec![scores.get(i).copied().unwrap_or(0.0)];
+        let scores: Vec<Vec<f64>> = (0..count).map(score).collect();
+        let fits = estimator.reduce(4, &scores, 1e-3).unwrap().outcome;
+        assert!(matches!(fits, Outcome::Update(_)), "{settings}: {fits:?}");
+        let got = estimator.reduce(4, &scores, 3.4e38).unwrap();
+        if let Outcome::Update(update) = &got.outcome {
+            // Deviations bound these: nothing overflows.
+            assert!(update.coefficients().iter().all(|c| c.is_finite()));
+            assert!(matches!(settings["kind"].as_str(), Some("es" | "fzoo")), "{settings}");
+            continue;
+        }
+        let Outcome::Skip(skip) = got.outcome else { panic!() };
+        assert!(skip.reason.contains("a coefficient is beyond f32"), "{}", skip.reason);
+        assert_eq!((skip.step, got.stats.not_finite), (4, 0));
+    }
 }

@@ -284,3 +284,59 @@ fn headers_read_back_and_those_of_other_programs_are_refused() {
     longer[15] = 255;
     assert!(error(&longer).contains("expected at most"), "{}", error(&longer));
 }
+
+#[test]
+fn a_replay_begins_at_a_step_of_the_log_and_leaves_none_out() {
+    let config = config(json!("spsa"));
+    let scheme = scheme(vec![vector(4)], SIGNS);
+    let whole = header(&config, vec![vector(4)], 1);
+    let later = Header::new(whole.scheme, config, 3, 1, whole.digests).unwrap();
+    let mut writer = Writer::new(Vec::new(), later).unwrap();
+    for step in 3..8 {
+        let update = scheme.update(step, 0.5, 0.0, &[0.25]).unwrap();
+        writer.append(&Record::from(&update)).unwrap();
+    }
+    let log = Log::read(&writer.get_ref()[..]).unwrap();
+    let steps = |log: &Log, from| -> Result<Vec<u32>, String> {
+        let updates = log.updates(from).map_err(|error| error.to_string())?;
+        Ok(updates.iter().map(|update| update.step).collect())
+    };
+    assert_eq!(steps(&log, 3).unwrap(), [3, 4, 5, 6, 7]);
+    assert_eq!(steps(&log, 6).unwrap(), [6, 7]);
+    assert!(steps(&log, 8).unwrap().is_empty());
+    for from in [0, 2, 9, u32::MAX] {
+        let error = steps(&log, from).unwrap_err();
+        assert!(error.contains("before step 3 to those before step 8"), "{error}");
+        let mut weights = vec![2.0; 4];
+        let replayed = log.replay(Threads::One, from, &vector(4), 0, &mut weights, &[]);
+        assert!(replayed.is_err() && weights == [2.0; 4]);
+    }
+    let mut gap = log.clone();
+    gap.records.remove(2);
+    for from in [3, 5, 7] {
+        let error = steps(&gap, from).unwrap_err();
+        assert!(error.contains("step 6: the log has no record of step 5"), "{error}");
+    }
+    let mut first = log;
+    first.records.remove(0);
+    assert!(steps(&first, 4).unwrap_err().contains("the log has no record of step 3"));
+}
+
+#[test]
+fn weights_of_another_start_are_found_by_their_digests() {
+    let tensors = vec![TensorSpec::new("m", [4, 3], true), TensorSpec::new("n", [4], false)];
+    let weights: Weights = tensors.iter().map(|tensor| weights(tensor.len())).collect();
+    let digests = |weights: &Weights| -> Vec<String> {
+        tensors.iter().zip(weights).map(|(tensor, weights)| tensor.digest(weights)).collect()
+    };
+    let config = config(json!("spsa"));
+    let scheme = config.scheme(17, Tensors::new(tensors.clone()).unwrap());
+    let header = Header::new(scheme, config, 0, 1, digests(&weights)).unwrap();
+    header.compare(&digests(&weights)).unwrap();
+    let mut other = weights.clone();
+    other[1][2] = -other[1][2];
+    let error = header.compare(&digests(&other)).unwrap_err().to_string();
+    assert!(error.contains("n is not as it was at the start of the run"), "{error}");
+    let error = header.compare(&digests(&weights)[..1]).unwrap_err().to_string();
+    assert!(error.contains("2 tensors, compared with 1"), "{error}");
+}

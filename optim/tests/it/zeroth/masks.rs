@@ -14,6 +14,10 @@ fn the_smallest_elements_are_those_up_to_a_threshold() {
         assert!(Mask::smallest(&values, keep).is_err(), "{keep}");
     }
     assert!(Mask::smallest(&[1.0, f32::NAN], 0.5).is_err());
+    // None is smaller than another: a threshold would keep all now, and none once they have moved.
+    for equal in [[0.0, -0.0, 0.0, 0.0], [0.5, -0.5, 0.5, 0.5]] {
+        assert_eq!(Mask::smallest(&equal, 0.25).unwrap(), Mask::random(0.25).unwrap());
+    }
     let values = weights(1000);
     let Mask::Magnitude { bits } = Mask::smallest(&values, 0.25).unwrap() else { panic!() };
     let kept = values.iter().filter(|value| value.abs() <= f32::from_bits(bits)).count();

@@ -67,6 +67,36 @@ fn a_probe_is_the_update_of_its_terms_without_decay() {
     }
 }
 
+/// Rows in any order, one of them twice, as an embedding's are.
+#[test]
+fn rows_have_the_bits_of_the_whole() {
+    let random = matrix().with_mask(Mask::random(0.3).unwrap());
+    let rows = [3_u32, 0, 23, 3, 7];
+    let of_rows = |whole: &[f32]| -> Vec<f32> {
+        rows.iter().flat_map(|row| whole[*row as usize * 40..][..40].to_vec()).collect()
+    };
+    let mut schemes = vec![(LOW_RANK, matrix()), (SIGNS, matrix()), (SIGNS, random)];
+    schemes.push((Direction::Coordinates, matrix()));
+    for (direction, tensor) in schemes {
+        let mut scheme = scheme(vec![tensor.clone()], direction);
+        scheme.decay_to = optim::zeroth::DecayTo::Start;
+        let (update, from) = (update(&scheme, 3, 0.1), weights(960));
+        let start: Vec<f32> = from.iter().map(|w| w - 0.25).collect();
+        let probe = scheme.probe(3, update.terms.clone());
+        for threads in [Threads::One, Threads::Pool] {
+            let mut got = vec![f32::NAN; rows.len() * 40];
+            probe.perturb_rows(threads, &tensor, &rows, &of_rows(&from), &mut got);
+            assert_eq!(bits(&got), bits(&of_rows(&perturbed(&probe, &tensor, &from))));
+            let mut got = of_rows(&from);
+            update.apply_rows(threads, &tensor, &rows, &mut got, &of_rows(&start));
+            let mut whole = from.clone();
+            update.apply(threads, &tensor, 0, &mut whole, &start);
+            assert_eq!(bits(&got), bits(&of_rows(&whole)), "{direction:?}");
+        }
+        probe.perturb_rows(Threads::One, &tensor, &[], &[], &mut []);
+    }
+}
+
 #[test]
 fn decay_is_one_product_before_the_terms_and_acts_without_any() {
     let (tensor, from) = (vector(960), weights(960));

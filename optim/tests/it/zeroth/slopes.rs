@@ -149,3 +149,17 @@ fn layers_with_low_scores_keep_more() {
     assert!(grasp::masks(&[vec![f64::NAN]], 0.5).is_err());
     assert_eq!(grasp::masks(&layers, 1.0).unwrap(), [Mask::All; 3]);
 }
+
+/// An adapter's half of zeros has scores of zero, of both signs.
+#[test]
+fn of_equal_scores_those_that_come_first_are_kept() {
+    let random = |share: f64| Mask::random(share).unwrap();
+    let equal = [vec![0.0, -0.0, 0.0, -0.0], vec![0.0; 4], vec![-0.0; 2]];
+    assert_eq!(grasp::masks(&equal, 0.5).unwrap(), [Mask::All, random(0.25), Mask::None]);
+    assert_eq!(grasp::masks(&equal, 0.1).unwrap(), [random(0.25), Mask::None, Mask::None]);
+    let some = [vec![1.0, 0.0, 1.0], vec![1.0, 0.0, 1.0]];
+    assert_eq!(grasp::masks(&some, 0.5).unwrap(), [random(2.0 / 3.0), random(1.0 / 3.0)]);
+    let empty = [vec![], vec![1.0; 3], vec![]];
+    let third = grasp::masks(&empty, 1.0 / 3.0).unwrap();
+    assert_eq!(third, [Mask::All, random(1.0 / 3.0), Mask::All]);
+}

@@ -6,6 +6,8 @@ use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
 use super::{Angles, Buffers, Rows, Slot, Step, not_finite, with_slices};
 use crate::backend::cpu::head::{End, logits_each};
+use crate::policy::SharedRows;
+use crate::stream::{PassTerms, Share};
 use crate::{Policy, Result};
 use kernels::threads::{Threads, with_team};
 
@@ -21,6 +23,7 @@ pub(crate) struct Member<'a> {
 /// One step of each member. They differ in what perturbs the weights of `base`. The results say
 /// whose logits are not finite.
 pub(crate) fn step_each(base: Policy<'_>, members: &mut [Member<'_>]) -> Result<Vec<Result<()>>> {
+    let _held = hold(base, members)?;
     for Member { policy, buffers, slots, feed, logits } in members.iter_mut() {
         logits.resize(feed.len() * policy.config().vocab_size, 0.0);
         buffers.prepare(*policy, slots, feed);
@@ -33,6 +36,21 @@ pub(crate) fn step_each(base: Policy<'_>, members: &mut [Member<'_>]) -> Result<
     }
     let result = |position| if let Some(at) = position { Err(not_finite(at)) } else { Ok(()) };
     Ok(diverged?.into_iter().map(result).collect())
+}
+
+/// Takes the memory of a step, where the weights count it.
+fn hold(base: Policy<'_>, members: &[Member<'_>]) -> Result<Option<Share>> {
+    base.hold(|| {
+        let rows = members.iter().map(|member| member.feed.len());
+        let (all, most) = (rows.clone().sum(), rows.max().unwrap_or(0));
+        // What the caches keep from step to step.
+        let kept = members.iter().map(|Member { feed, slots, .. }| {
+            let fed = feed.iter().map(|&(slot, _)| slots[slot].position() + 1);
+            let scores = fed.clone().map(|positions| PassTerms::scores(base.config(), positions));
+            PassTerms::angles(base.config(), fed.max().unwrap_or(0)) + scores.sum::<usize>()
+        });
+        PassTerms::decode(base.config(), base.precision(), [all, most], kept.sum())
+    })
 }
 
 /// A member on its way through the blocks.
@@ -50,8 +68,14 @@ struct Walking<'a> {
 
 /// For each member, the least position whose logits are not finite.
 fn run_each(base: Policy<'_>, members: &mut [Member<'_>]) -> Result<Vec<Option<usize>>> {
-    let walks = members.iter_mut().map(Walk::begin);
+    let tokens: Vec<Vec<u32>> = members
+        .iter()
+        .map(|member| member.feed.iter().map(|&(_, token)| token).collect())
+        .collect();
+    let shared = base.shared_rows(tokens.iter().map(Vec::as_slice))?;
+    let walks = members.iter_mut().map(|member| Walk::begin(member, shared.as_ref()));
     let mut walks = walks.collect::<Result<Vec<_>>>()?;
+    drop((shared, tokens));
     for layer in 0..base.config().num_layers {
         let block = base.base_block(layer)?;
         for walk in &mut walks {
@@ -78,6 +102,7 @@ fn run_each(base: Policy<'_>, members: &mut [Member<'_>]) -> Result<Vec<Option<u
     }
     logits_each(Threads::Pool, &base.head()?, &mut ends)?;
     drop(ends);
+    base.weights.end_pass()?;
     let diverged = |Walk { step, shares }: &Walk<'_>| {
         shares.iter().filter_map(|share| step.diverged(&share.rows)).min()
     };
@@ -85,11 +110,11 @@ fn run_each(base: Policy<'_>, members: &mut [Member<'_>]) -> Result<Vec<Option<u
 }
 
 impl<'a> Walk<'a> {
-    fn begin(member: &'a mut Member<'_>) -> Result<Self> {
+    fn begin(member: &'a mut Member<'_>, shared: Option<&SharedRows>) -> Result<Self> {
         let Member { policy, buffers, feed, logits, .. } = member;
         let (step, shares) = buffers.shares(*policy, feed, logits);
         let begin = |rows| {
-            let (angles, x) = (step.angles(&rows), step.embed(&rows)?);
+            let (angles, x) = (step.angles(&rows), step.embed(&rows, shared)?);
             Ok(Walking { rows, angles, x })
         };
         let shares = shares.into_iter().map(begin).collect::<Result<_>>()?;
