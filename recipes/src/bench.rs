@@ -326,6 +326,7 @@ impl Bench<'_> {
             activations: self.shape.activations,
             cached: cached as u64,
             reference: false,
+            gradients: true,
         };
         let config = self.model.config();
         let mut memory = memory.estimate(config, self.trained(threads));

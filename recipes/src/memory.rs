@@ -43,6 +43,10 @@ pub struct MemoryEstimate {
     pub tokenizer: u64,
     /// The program itself and what its allocator keeps.
     pub program: u64,
+    /// The changed block of a probe, of updates without gradients.
+    pub scratch: u64,
+    /// Logits of a part of the vocabulary, likewise.
+    pub logits: u64,
 }
 
 /// What is trained, and how the weights are in memory.
@@ -77,6 +81,8 @@ pub struct MemoryFactors {
     pub cached: u64,
     /// Whether there is a reference model.
     pub reference: bool,
+    /// Whether updates are by gradients. Others take forward passes alone.
+    pub gradients: bool,
 }
 
 impl MemoryFactors {
@@ -97,6 +103,16 @@ impl MemoryFactors {
             program: PROGRAM,
             ..MemoryEstimate::default()
         };
+        let estimate = self.by_gradients(model, trained, all);
+        if self.gradients { estimate } else { self.by_probes(model, trained, estimate) }
+    }
+
+    fn by_gradients(
+        self,
+        model: &ModelConfig,
+        trained: Trained,
+        all: MemoryEstimate,
+    ) -> MemoryEstimate {
         match trained {
             Trained::Weights(parameters) => {
                 let weights = parameters * F32;
@@ -117,6 +133,37 @@ impl MemoryFactors {
                 reference: references * F32,
                 ..all
             },
+        }
+    }
+}
+
+impl MemoryFactors {
+    /// The same without gradients: values alone, what a block's forward pass makes, and logits of a
+    /// part of the vocabulary. A changed block is in scratch memory.
+    fn by_probes(
+        self,
+        model: &ModelConfig,
+        trained: Trained,
+        estimate: MemoryEstimate,
+    ) -> MemoryEstimate {
+        /// Columns of logits that are made together.
+        const COLUMNS: usize = 2048;
+        let block = kept_bytes_a_row(model) / model.num_layers as u64;
+        let (parameters, adapter) = match trained {
+            Trained::Weights(parameters) => (parameters, 0),
+            Trained::Adapter { parameters, .. } => (parameters, parameters * F32),
+        };
+        MemoryEstimate {
+            adapter,
+            gradients: 0,
+            optimizer: 0,
+            head: 0,
+            scratch: parameters * F32 / model.num_layers as u64,
+            activations: self.rows.saturating_mul(2 * model.hidden_size as u64 * F32),
+            working: self.rows.saturating_mul(block),
+            logits: self.rows.saturating_mul(COLUMNS.min(model.vocab_size) as u64 * F32),
+            in_turn: false,
+            ..estimate
         }
     }
 }
@@ -185,7 +232,8 @@ impl MemoryEstimate {
         let lasting = [weights, adapter, decoding, optimizer, reference, tokenizer, kept];
         let lasting = lasting.iter().fold(self.program, |sum, part| sum.saturating_add(*part));
         // The head's gradient is the first, while all activations are there.
-        let first = self.activations.saturating_add(self.head);
+        let first = self.activations.saturating_add(self.head).saturating_add(self.logits);
+        let first = first.saturating_add(self.scratch);
         let pass = if self.in_turn {
             self.gradients.max(first)
         } else {

@@ -283,9 +283,14 @@ impl fmt::Display for StagePlan {
 
 impl fmt::Display for MemoryEstimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (adapter, pass) = if self.scratch > 0 {
+            ("adapter", "a block's forward pass")
+        } else {
+            ("adapter with gradients and optimizer", "a block's backward pass")
+        };
         let parts = [
             ("weights", self.weights),
-            ("adapter with gradients and optimizer", self.adapter),
+            (adapter, self.adapter),
             ("decoded weights", self.decoding),
             ("gradients", self.gradients),
             ("optimizer", self.optimizer),
@@ -294,7 +299,9 @@ impl fmt::Display for MemoryEstimate {
             ("sampling's copy of the weights in bf16", self.rounded),
             ("activations", self.activations),
             ("head's gradient", self.head),
-            ("a block's backward pass", self.working),
+            ("a changed block", self.scratch),
+            ("logits", self.logits),
+            (pass, self.working),
             ("tokenizer", self.tokenizer),
             ("program", self.program),
         ];

@@ -24,6 +24,11 @@ impl Transform for Perturbation {
         let tensor = &self.tensors.all()[parameter];
         self.probe.perturb(Threads::Pool, tensor, first as u64, from, to);
     }
+
+    fn apply_rows(&self, parameter: usize, rows: &[u32], from: &[f32], to: &mut [f32]) {
+        let tensor = &self.tensors.all()[parameter];
+        self.probe.perturb_rows(Threads::Pool, tensor, rows, from, to);
+    }
 }
 
 /// The trainable parameters as updates leave them.

@@ -143,6 +143,7 @@ impl RlStage {
             activations: self.activations.most(),
             cached: slots.saturating_mul(new).saturating_add(prompts(groups)),
             reference: self.has_reference(),
+            gradients: self.optim.estimator().is_none(),
         }
     }
 }

@@ -46,6 +46,7 @@ impl StageSettings for SftStage {
             activations: self.activations.most(),
             cached: 0,
             reference: false,
+            gradients: self.optim.estimator().is_none(),
         };
         StepPlan { sampled: None, memory }
     }
