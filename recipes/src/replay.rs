@@ -2,6 +2,7 @@
 
 mod position;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,11 +64,13 @@ impl Job<'_> {
             counted(updates, "update")
         );
         for path in equal {
-            said += &format!("equal to the bit: {path}\n");
+            said.push_str("equal to the bit: ");
+            said.push_str(&path);
+            said.push('\n');
         }
         if let Some(output) = self.output {
-            self.write(&policies, &recipe, &model, &text, output)?;
-            said += &format!("written: {}\n", output.display());
+            write(&policies, &recipe, (&model, &text), output)?;
+            writeln!(said, "written: {}", output.display())?;
         }
         Ok(said)
     }
@@ -123,40 +126,37 @@ impl Job<'_> {
             let at = run.position_of(saved);
             at.is_ok_and(|at| at <= target && run.is_logged(at.stage, target.stage))
         };
-        match run.saved.iter().find(reaches) {
-            Some(saved) => of(saved),
-            None => {
-                let has = |stage: &usize| !run.is_logged(*stage, *stage);
-                let stage = (0..=target.stage).find(has).unwrap_or_default();
-                bail!(
-                    "there is no log of the updates of stage {stage} from its start, as stages with \
-                     gradients keep none, and no checkpoint is left from which logs go on to the \
-                     step\nrestore the log from a copy, if there was one"
-                )
-            }
+        if let Some(saved) = run.saved.iter().find(reaches) {
+            return of(saved);
         }
+        let lacks = |stage: &usize| !run.is_logged(*stage, *stage);
+        let stage = (0..=target.stage).find(lacks).unwrap_or_default();
+        bail!(
+            "there is no log of the updates of stage {stage} from its start, as stages with \
+             gradients keep none, and no checkpoint is left from which logs go on to the step\n\
+             restore the log from a copy, if there was one"
+        )
     }
+}
 
-    fn write(
-        &self,
-        policies: &Policies<'_>,
-        recipe: &Recipe,
-        model: &Model,
-        text: &Text,
-        output: &Path,
-    ) -> Result<()> {
-        let write = || -> Result<()> {
-            let Some(adapter) = model.adapter() else {
-                return Ok(engine::checkpoint::save(model, text, output)?);
-            };
-            let files = policies.files()?.unwrap_or_default();
-            let base = Base::of(&recipe.model.path, None, Some(recipe.seed), &files);
-            Ok(adapter.save(output, &base.public_name())?)
+/// Writes the weights as a checkpoint has them.
+fn write(
+    policies: &Policies<'_>,
+    recipe: &Recipe,
+    (model, text): (&Model, &Text),
+    output: &Path,
+) -> Result<()> {
+    let write = || -> Result<()> {
+        let Some(adapter) = model.adapter() else {
+            return Ok(engine::checkpoint::save(model, text, output)?);
         };
-        write().map_err(|error| {
-            anyhow!(Failed(format!("{error:#}\nthe weights were not written: name another place")))
-        })
-    }
+        let files = policies.files()?.unwrap_or_default();
+        let base = Base::of(&recipe.model.path, None, Some(recipe.seed), &files);
+        Ok(adapter.save(output, &base.public_name())?)
+    };
+    write().map_err(|error| {
+        anyhow!(Failed(format!("{error:#}\nthe weights were not written: name another place")))
+    })
 }
 
 /// A run as its replay sees it.
@@ -217,13 +217,13 @@ impl Replay<'_> {
             if end <= at && end != target {
                 continue;
             }
-            self.check(model, logged, &log, at)?;
+            check(model, logged, &log, at)?;
             if at.updates == 0 && log.header.scheme.decay_to == DecayTo::Start {
                 first_of_stage = Some(Moved::start(model)?);
             }
             let place = Place { log: &log, until: end.min(target) };
             walked.bytes += std::fs::metadata(&logged.path).map_or(0, |about| about.len());
-            self.apply(model, policies, &place, &mut at, first_of_stage.clone(), &mut walked)?;
+            self.apply(model, policies, &place, &mut at, first_of_stage.as_ref(), &mut walked)?;
         }
         if at != target {
             bail!(
@@ -238,38 +238,6 @@ impl Replay<'_> {
         Ok(walked)
     }
 
-    /// Whether a log goes on from these weights.
-    fn check(&self, model: &Model, logged: &Logged, log: &Log, at: Position) -> Result<()> {
-        let path = logged.path.display();
-        if logged.first > at.updates {
-            bail!(
-                "{path}: expected a log from update {} on, got one from {}: go on from a later \
-                 checkpoint, by --from",
-                at.updates,
-                logged.first
-            );
-        }
-        let names = model.trainable().map(|one| one.name.as_str());
-        let tensors = log.header.scheme.tensors.all();
-        if !names.eq(tensors.iter().map(|tensor| tensor.name.as_str())) {
-            bail!("{path}: its tensors are not those that the run trains");
-        }
-        if logged.first < at.updates {
-            // Of weights in between there are no digests.
-            return Ok(());
-        }
-        let own = digests(model)?;
-        let differing = own.iter().zip(&log.header.digests).zip(tensors);
-        match differing.filter(|((own, then), _)| own != then).map(|(_, tensor)| tensor).next() {
-            None => Ok(()),
-            Some(tensor) => bail!(
-                "{path}: it was begun with other weights than these: {} differs\nrestore the model \
-                 that the run began with, or start from a checkpoint, by --from",
-                tensor.name
-            ),
-        }
-    }
-
     /// Applies updates of one log, and compares the weights with the checkpoints on the way.
     fn apply(
         &self,
@@ -277,7 +245,7 @@ impl Replay<'_> {
         policies: &Policies<'_>,
         place: &Place<'_>,
         at: &mut Position,
-        start: Option<Arc<Vec<Vec<f32>>>>,
+        start: Option<&Arc<Vec<Vec<f32>>>>,
         walked: &mut Walked,
     ) -> Result<()> {
         let tensors = Arc::new(place.log.header.scheme.tensors.clone());
@@ -293,7 +261,7 @@ impl Replay<'_> {
             let updates: Vec<Update> =
                 std::iter::from_fn(|| moves.next_if(|update| update.step < until)).collect();
             walked.updates += updates.len();
-            Moved { tensors: tensors.clone(), updates, start: start.clone() }.apply_to(model)?;
+            Moved { tensors: tensors.clone(), updates, start: start.cloned() }.apply_to(model)?;
             at.updates = until;
         }
     }
@@ -332,5 +300,37 @@ impl Replay<'_> {
             walked.equal.push(path);
         }
         Ok(())
+    }
+}
+
+/// Whether a log goes on from these weights.
+fn check(model: &Model, logged: &Logged, log: &Log, at: Position) -> Result<()> {
+    let path = logged.path.display();
+    if logged.first > at.updates {
+        bail!(
+            "{path}: expected a log from update {} on, got one from {}: go on from a later \
+             checkpoint, by --from",
+            at.updates,
+            logged.first
+        );
+    }
+    let names = model.trainable().map(|one| one.name.as_str());
+    let tensors = log.header.scheme.tensors.all();
+    if !names.eq(tensors.iter().map(|tensor| tensor.name.as_str())) {
+        bail!("{path}: its tensors are not those that the run trains");
+    }
+    if logged.first < at.updates {
+        // Of weights in between there are no digests.
+        return Ok(());
+    }
+    let own = digests(model)?;
+    let differing = own.iter().zip(&log.header.digests).zip(tensors);
+    match differing.filter(|((own, then), _)| own != then).map(|(_, tensor)| tensor).next() {
+        None => Ok(()),
+        Some(tensor) => bail!(
+            "{path}: it was begun with other weights than these: {} differs\nrestore the model \
+             that the run began with, or start from a checkpoint, by --from",
+            tensor.name
+        ),
     }
 }

@@ -1,4 +1,5 @@
 //! Runs that train without gradients: their logs, how they go on, and replays.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
@@ -76,7 +77,7 @@ fn a_log_has_a_record_of_so_many_bytes_for_each_update() {
     // Two supervised steps of one update, four of two.
     for (log, updates) in logs(&root).unwrap().iter().zip([2_u64, 8]) {
         let read = log.read().unwrap();
-        assert_eq!(read.next_step() as u64, updates);
+        assert_eq!(u64::from(read.next_step()), updates);
         assert!(read.records.iter().all(|record| record.kind == Kind::Update));
         let mut header = read.clone();
         header.cut(0);

@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "the same numbers, to the bit")]
+
 use candle::{DType, Device};
 use engine::loss::{Aggregation, LossConfig, PolicyLoss};
 use engine::{Activations, AdapterConfig, Module, Packed, Scaling};
