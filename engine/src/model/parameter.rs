@@ -10,7 +10,7 @@ use crate::Result;
 pub struct Parameter {
     /// Hugging Face name.
     pub name: String,
-    /// The values, for reading. [`Model::update`] changes them in place.
+    /// The values, for reading. [`crate::Model::update`] changes them in place.
     pub tensor: Tensor,
     /// Whether [`crate::backward`](crate::backward()) computes its gradient.
     pub trainable: bool,
