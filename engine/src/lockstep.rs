@@ -153,8 +153,8 @@ impl<'a> Policy<'a> {
         Ok(all)
     }
 
-    /// [`Policy::decode`] of each member; where no member adds a row, nothing is asked for. The inner
-    /// results say whose logits are not finite.
+    /// [`Policy::decode`] of each member; where no member adds a row, nothing is asked for. The
+    /// inner results say whose logits are not finite.
     ///
     /// # Errors
     ///

@@ -30,8 +30,8 @@ impl Hazards {
         !self.wait(waits).closed
     }
 
-    /// Waits until no changed slot of a unit is left to be written back. Returns whether that is so:
-    /// not when a thread has ended before.
+    /// Waits until no changed slot of a unit is left to be written back. Returns whether that is
+    /// so: not when a thread has ended before.
     pub(super) fn wait_written(&self, unit: usize) -> bool {
         !self.wait(|state| state.dirty[unit] && !state.closed).dirty[unit]
     }

@@ -89,8 +89,8 @@ impl Master {
     }
 
     /// Opens a file that [`Self::write`] wrote. With `trained` its weights may be updated: it is
-    /// marked as in use from the first write to [`super::Streamed::seal`], because an update that is
-    /// broken off leaves blocks of two steps. Without, it is only read.
+    /// marked as in use from the first write to [`super::Streamed::seal`], because an update that
+    /// is broken off leaves blocks of two steps. Without, it is only read.
     ///
     /// # Errors
     ///

@@ -37,8 +37,8 @@ pub struct Sampling {
     pub new_tokens: usize,
 }
 
-/// The memory of passes on a CPU besides that of [`Terms`](super::Terms), in bytes. What a transform takes for
-/// itself is not counted.
+/// The memory of passes on a CPU besides that of [`Terms`](super::Terms), in bytes. What a
+/// transform takes for itself is not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PassTerms {
     /// Keys and values, and the logits after each prompt, of all members.

@@ -185,8 +185,8 @@ impl Direction {
         }
     }
 
-    /// [`Self::add`] to some rows of a matrix, in any order. Factors of low rank are made once for all
-    /// of them.
+    /// [`Self::add`] to some rows of a matrix, in any order. Factors of low rank are made once for
+    /// all of them.
     ///
     /// Shapes: `values` (rows, columns).
     pub(super) fn add_rows(

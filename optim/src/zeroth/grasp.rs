@@ -74,8 +74,8 @@ impl Estimate {
     }
 }
 
-/// The mask of each layer when a share of all elements is kept, those of the lowest scores; of equal
-/// scores, those that come first.
+/// The mask of each layer when a share of all elements is kept, those of the lowest scores; of
+/// equal scores, those that come first.
 ///
 /// Shapes: `layers` has the scores of each layer.
 ///

@@ -34,8 +34,8 @@ impl Mask {
         Self::Magnitude { bits: at_most.to_bits() }
     }
 
-    /// The smallest elements: the threshold is the magnitude of the last one that is kept. Where all
-    /// have one magnitude, as in an adapter's half of zeros, as many are drawn at random.
+    /// The smallest elements: the threshold is the magnitude of the last one that is kept. Where
+    /// all have one magnitude, as in an adapter's half of zeros, as many are drawn at random.
     ///
     /// # Errors
     ///

@@ -44,8 +44,8 @@ impl Probe {
         self.direction.add(threads, tensor, terms, first, to, |_, _| {});
     }
 
-    /// [`Self::perturb`] of some rows of a matrix, as of an embedding: the same bits, with factors of
-    /// low rank made once for all of them.
+    /// [`Self::perturb`] of some rows of a matrix, as of an embedding: the same bits, with factors
+    /// of low rank made once for all of them.
     ///
     /// Shapes: `from` and `to` (rows, columns).
     ///

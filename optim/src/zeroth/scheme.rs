@@ -50,8 +50,8 @@ impl Scheme {
         Self { run_seed, tensors, direction, subspace_interval: None, mask_interval: 1, decay_to }
     }
 
-    /// Everything wrong with it. What a damaged file may say is bounded here, before memory is taken
-    /// for it.
+    /// Everything wrong with it. What a damaged file may say is bounded here, before memory is
+    /// taken for it.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for tensor in self.tensors.all().iter().filter(|tensor| tensor.len() as u64 > MOST) {

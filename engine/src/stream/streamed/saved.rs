@@ -14,8 +14,8 @@ impl Streamed {
     ///
     /// # Errors
     ///
-    /// As [`Self::flush`], with [`Error::Budget`](crate::Error::Budget) when a weight does not fit the
-    /// arena ([`Terms::visited`](crate::stream::Terms::visited)), and when `f` fails.
+    /// As [`Self::flush`], with [`Error::Budget`](crate::Error::Budget) when a weight does not fit
+    /// the arena ([`Terms::visited`](crate::stream::Terms::visited)), and when `f` fails.
     pub fn visit(&self, f: &mut dyn FnMut(&Spec, Value) -> Result<()>) -> Result<()> {
         let mut state = self.flushed()?;
         for region in self.master.table.regions() {
@@ -33,8 +33,8 @@ impl Streamed {
     ///
     /// # Errors
     ///
-    /// As [`Self::flush`], with [`Error::Budget`](crate::Error::Budget) when the arena has no room for
-    /// all weights, and as [`Model::of_values`].
+    /// As [`Self::flush`], with [`Error::Budget`](crate::Error::Budget) when the arena has no room
+    /// for all weights, and as [`Model::of_values`].
     pub fn model(&self) -> Result<Model> {
         let mut state = self.flushed()?;
         let _share = self.arena.take(self.master.bytes(), "all weights in memory")?;

@@ -19,8 +19,8 @@ pub struct Log {
     pub torn: Option<Torn>,
 }
 
-/// The end of a log that a crash left: part of a record or a damaged one, zeros, or the one and then
-/// the others.
+/// The end of a log that a crash left: part of a record or a damaged one, zeros, or the one and
+/// then the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Torn {
     /// The step that it would have been of.
