@@ -43,9 +43,8 @@ fn the_state_of_an_optimizer_of_another_step_is_refused() {
         let error = refused(&root, &recipe);
         let per_step = if name == "all weights" { 2 } else { 1 };
         let expected = format!(
-            "{}: expected the state after step 4 and update {} of its stage, got that after step 3 \
-             and update {per_step} of its stage",
-            saved(4).join(FILE).display(),
+            "step-000004 cannot be used: {FILE}: expected the state after step 4 and update {} of its \
+             stage, got that after step 3 and update {per_step} of its stage",
             2 * per_step
         );
         assert!(error.contains(&expected), "{name}: {error}");
